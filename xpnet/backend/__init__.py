@@ -1,0 +1,29 @@
+"""The contract between the library and a backend: what a backend supplies, and how its kernels lie over ``xpnet.ops``.
+
+``contract``    what an object registered under the entry-point group ``xpnet.backends`` offers
+``kernels``     the operations of a backend: its kernel where one is eligible, the reference elsewhere
+``spec``        the frozen description of a network, loss and update from which a training step is made
+``parameters``  named parameters as views of one flat buffer, or as separate arrays
+``step``        what a training step offers, compiled or not
+``threads``     how many threads this process may use
+"""
+
+from xpnet.backend.contract import Backend, Kernel
+from xpnet.backend.kernels import Operations
+from xpnet.backend.parameters import Parameters
+from xpnet.backend.spec import NetworkSpec, UpdateRule
+from xpnet.backend.step import Step, StepState
+from xpnet.backend.threads import get_threads, set_threads
+
+__all__ = [
+    "Backend",
+    "Kernel",
+    "NetworkSpec",
+    "Operations",
+    "Parameters",
+    "Step",
+    "StepState",
+    "UpdateRule",
+    "get_threads",
+    "set_threads",
+]

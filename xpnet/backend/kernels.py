@@ -1,0 +1,77 @@
+"""How a backend's kernels lie over the reference: ``Operations`` has every name of ``xpnet.ops``.
+
+Whether a kernel may be used is decided here and nowhere else: from the dtypes its table declares and from which
+arguments the reference annotates as ``Array``.
+"""
+
+import inspect
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from xpnet import ops
+from xpnet.backend.contract import Backend, Kernel
+
+
+class Operations:
+    """The operations of ``xpnet.ops`` as one backend runs them.
+
+    ``Operations(backend).softmax(x)`` runs the backend's kernel where the dtypes allow it, the reference elsewhere.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        # Reached once for each name: the result is kept as an attribute.
+        chosen = _overlay(name, self.backend.kernels.get(name))
+        setattr(self, name, chosen)
+        return chosen
+
+    def runs_kernel(self, name: str, dtype: str) -> bool:
+        """Whether operation ``name`` has a kernel for arrays of ``dtype``."""
+        kernel = self.backend.kernels.get(name)
+        return kernel is not None and dtype in _declared(kernel).dtypes
+
+
+def _overlay(name: str, kernel: Kernel | Callable[..., Any] | None) -> Callable[..., Any]:
+    reference = getattr(ops, name)
+    if kernel is None:
+        return reference
+    launch, dtypes = _declared(kernel).launch, _declared(kernel).dtypes
+    required, optional = array_arguments(name)
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        arrays = [*args[:required], *(a for a in args[required:optional] if hasattr(a, "dtype"))]
+        found = {_dtype_name(a.dtype) for a in arrays}
+        eligible = len(found) == 1 and found <= dtypes
+        return (launch if eligible else reference)(*args, **kwargs)
+
+    run.__name__, run.__doc__ = name, reference.__doc__
+    return run
+
+
+def _declared(kernel: Kernel | Callable[..., Any]) -> Kernel:
+    """A bare function in a table is a kernel for the default dtypes."""
+    return kernel if isinstance(kernel, Kernel) else Kernel(kernel)
+
+
+@cache
+def array_arguments(name: str) -> tuple[int, int]:
+    """How many leading arguments of an operation are arrays, and how many with those that may be None.
+
+    returns required, required + optional
+    """
+    annotations = [p.annotation for p in inspect.signature(getattr(ops, name)).parameters.values()]
+    required = _leading(annotations, ops.Array)
+    return required, required + _leading(annotations[required:], ops.Array | None)
+
+
+def _leading(annotations: list[Any], wanted: Any) -> int:
+    return next((i for i, found in enumerate(annotations) if found != wanted), len(annotations))
+
+
+@cache
+def _dtype_name(dtype: Any) -> str:
+    """``float32`` for the float32 of any library (NumPy prints it so, PyTorch as ``torch.float32``)."""
+    return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]

@@ -1,0 +1,82 @@
+"""What a training step offers, so that the training loop never knows which one it drives."""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from xpnet.backend.parameters import Parameters
+from xpnet.backend.spec import NetworkSpec
+from xpnet.ops import Array
+
+
+@dataclass
+class StepState:
+    """All that changes while a network trains, as NumPy arrays on the host: what a checkpoint holds.
+
+    params : parameters by name
+    buffers : the optimizer's arrays, by buffer name (velocity, m, v) and parameter name
+    t : number of updates made
+    """
+
+    params: dict[str, Any]
+    buffers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    t: int = 0
+
+
+class Step(Protocol):
+    """A network's parameters, gradients and optimizer state, and what can be done with them.
+
+    Arrays that come in belong to the step's backend: X (rows, in) has the dtype of the spec; Y is class indices (rows,)
+    integer or one-hot or soft labels (rows, classes) for softmax cross-entropy, (rows, out) of the spec's dtype for the
+    other losses; sample_weight is (rows,) of the spec's dtype or None. Shapes and labels have been validated.
+
+    spec : what the step was made from
+    params, gradients : by name; ``gradients`` holds what ``gradient`` filled in
+    penalty : the part of the last returned loss that is the L2 penalty
+    why : one sentence for a person: what runs here, and why
+    """
+
+    spec: NetworkSpec
+    params: Parameters
+    gradients: Parameters
+    penalty: float
+    why: str
+
+    def running(self) -> AbstractContextManager[None]:
+        """Held open around many calls: what is costly to set up for each (thread limits, say) is done once."""
+
+    def epoch(
+        self,
+        X: Array,
+        Y: Array,
+        *,
+        learning_rate: float,
+        batch_size: int,
+        order: Any = None,
+        sample_weight: Array | None = None,
+    ) -> float:
+        """Minibatches over all rows: for each, the gradient, then the update. The last may be smaller.
+
+        order : (rows,) int64, a NumPy permutation of the rows, or None for the order in which they lie
+        returns the mean over rows (weighted) of the loss, penalty included, each batch at the parameters before its
+        update; 0.0 for no rows
+        """
+
+    def forward(self, X: Array) -> Array:
+        """Outputs after the output activation, for any number of rows: (rows, in) -> (rows, out).
+
+        softmax cross-entropy gives softmax, logistic cross-entropy the logistic function, squared error the values
+        themselves, poisson exp.
+        """
+
+    def gradient(self, X: Array, Y: Array, *, sample_weight: Array | None = None) -> float:
+        """Fills ``gradients`` from all rows as one batch (penalty included) and returns the loss. Updates nothing."""
+
+    def update(self, *, learning_rate: float) -> None:
+        """One update of the parameters from ``gradients`` by the spec's rule."""
+
+    def state(self) -> StepState:
+        """A copy of all that changes."""
+
+    def load_state(self, state: StepState) -> None:
+        """Take over a state: parameters always, buffers where the state has them (else they start from zero)."""

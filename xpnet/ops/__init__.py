@@ -1,0 +1,56 @@
+"""The mathematics, each operation once, in pure array API.
+
+Every function takes arrays of one library and returns arrays of that library, device and dtype; the namespace is
+read from the first array. Nothing here validates, moves data or knows a backend. A backend may supply a fused kernel
+of the same name and signature (``Array`` marks the arguments whose dtype decides whether it may be used); what it does
+not supply runs from here.
+
+Rules that kernels share: updates consume their array arguments (a kernel may write in place and return the same
+arrays), every other operation leaves its inputs alone; NaN and infinities propagate as they do here.
+"""
+
+from xpnet.ops.activations import (
+    bias_relu,
+    identity,
+    identity_backward,
+    logistic,
+    logistic_backward,
+    relu,
+    relu_backward,
+    relu_backward_bias,
+    tanh,
+    tanh_backward,
+)
+from xpnet.ops.affine import affine, affine_backward
+from xpnet.ops.losses import logistic_cross_entropy, poisson, softmax_cross_entropy, squared_error
+from xpnet.ops.namespace import Array, Labels, namespace
+from xpnet.ops.rows import gather
+from xpnet.ops.softmax import log_softmax, softmax
+from xpnet.ops.updates import adam_update, sgd_update
+
+__all__ = [
+    "Array",
+    "Labels",
+    "adam_update",
+    "affine",
+    "affine_backward",
+    "bias_relu",
+    "gather",
+    "identity",
+    "identity_backward",
+    "log_softmax",
+    "logistic",
+    "logistic_backward",
+    "logistic_cross_entropy",
+    "namespace",
+    "poisson",
+    "relu",
+    "relu_backward",
+    "relu_backward_bias",
+    "sgd_update",
+    "softmax",
+    "softmax_cross_entropy",
+    "squared_error",
+    "tanh",
+    "tanh_backward",
+]
