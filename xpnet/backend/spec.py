@@ -50,6 +50,7 @@ class NetworkSpec:
     l2 : lambda of the penalty lambda / 2 sum ||W||^2 over all weights (not biases), added to the mean loss
     l2_over_batch : the penalty is divided by the rows of the batch (by sum w with weights), as scikit-learn does
     dropout : one rate for each hidden layer, or empty for none
+    seed : from which dropout masks are drawn
     names : (weight, bias) names, layer by layer; empty for W1, b1, W2, b2, ...
     """
 
@@ -61,6 +62,7 @@ class NetworkSpec:
     l2: float = 0.0
     l2_over_batch: bool = False
     dropout: tuple[float, ...] = ()
+    seed: int = 0
     names: tuple[str, ...] = ()
 
     @property

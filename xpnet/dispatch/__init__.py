@@ -1,0 +1,11 @@
+"""Which backend computes: by name, or by the arrays.
+
+``choose`` is the one place where that is decided, ``registry`` finds backends by name without importing them,
+``generic`` wraps any other array-API library.
+"""
+
+from xpnet.dispatch.choose import Choice, choose, use_backend
+from xpnet.dispatch.generic import GenericBackend
+from xpnet.dispatch.registry import available_backends, get_backend
+
+__all__ = ["Choice", "GenericBackend", "available_backends", "choose", "get_backend", "use_backend"]

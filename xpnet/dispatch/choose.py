@@ -1,0 +1,139 @@
+"""The decision which backend computes, and why."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from typing import Any, NamedTuple
+
+import array_api_compat
+
+from xpnet.backend import Backend, Operations
+from xpnet.dispatch.generic import GenericBackend
+from xpnet.dispatch.registry import available_backends, get_backend
+from xpnet.errors import BackendError, MixedArraysError
+
+VARIABLE = "XPNET_BACKEND"
+_context: ContextVar[str | Backend | None] = ContextVar("xpnet_backend", default=None)
+_library_of_type: dict[type, str] = {}
+
+
+class Choice(NamedTuple):
+    """What computes: a backend, its operations, and one clause that says why it was chosen."""
+
+    backend: Backend
+    ops: Operations
+    reason: str
+
+
+@contextmanager
+def use_backend(backend: str | Backend) -> Iterator[None]:
+    """``with use_backend("numba"):`` whatever is called inside runs on that backend, unless an argument names another.
+
+    Raises BackendError at once for a backend that is not known or not usable.
+    """
+    token = _context.set(get_backend(backend) if isinstance(backend, str) else backend)
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+def choose(*arrays: Any, backend: str | Backend | None = None) -> Choice:
+    """The backend that computes on ``arrays``.
+
+    In this order: the ``backend`` argument; the innermost ``use_backend``; the environment variable XPNET_BACKEND, read
+    at this call; the type of the arrays (CuPy: cupy; NumPy and host data: numba; any other array-API library: its own
+    namespace and device, without kernels); for no arrays what NumPy arrays would get. Nothing is imported that the
+    user has not imported, and host data goes to a GPU only where a backend is named.
+
+    Raises BackendError for a name that is unknown or unusable, MixedArraysError for arrays of two libraries or devices.
+    """
+    if backend is not None:
+        return _chosen(backend, "named by the backend argument")
+    if (inside := _context.get()) is not None:
+        return _chosen(inside, "named by use_backend")
+    if (name := os.environ.get(VARIABLE)) is not None:
+        return _chosen(_strict(name), f"named by {VARIABLE}")
+    return _by_arrays(arrays)
+
+
+def _strict(name: str) -> str:
+    if name not in available_backends():
+        raise BackendError(
+            f"{VARIABLE} must name a backend: {', '.join(available_backends())}; received {name!r}. Unset it or correct it."
+        )
+    return name
+
+
+def _chosen(backend: str | Backend, reason: str) -> Choice:
+    found = get_backend(backend) if isinstance(backend, str) else backend
+    return Choice(found, _operations(found), reason)
+
+
+@cache
+def _operations(backend: Backend) -> Operations:
+    return Operations(backend)
+
+
+def _by_arrays(arrays: tuple[Any, ...]) -> Choice:
+    libraries = {library_of(a): a for a in arrays}
+    libraries.pop("", None)
+    if len(libraries) > 1:
+        raise MixedArraysError(
+            f"All arrays of one call must belong to one library; received {' and '.join(sorted(libraries))}. "
+            "Convert them first, or name a backend."
+        )
+    if not libraries or "numpy" in libraries:
+        return _host_choice()
+    library, array = libraries.popitem()
+    if library == "cupy":
+        return _chosen("cupy", "the arrays are CuPy's")
+    return _generic_choice(library, [a for a in arrays if library_of(a)], array_api_compat.array_namespace(array))
+
+
+def library_of(value: Any) -> str:
+    """The top-level package whose array this is, or "" for host data that is no array (lists, frames, scalars)."""
+    kind = type(value)
+    if (known := _library_of_type.get(kind)) is None:
+        known = _library_of_type[kind] = _find_library(value)
+    return known
+
+
+def _find_library(value: Any) -> str:
+    # Only an array's own module can have defined its type, so no library is imported by asking.
+    if not array_api_compat.is_array_api_obj(value):
+        return ""
+    package = type(value).__module__.partition(".")[0]
+    return "jax" if package == "jaxlib" else package
+
+
+def _host_choice() -> Choice:
+    try:
+        return _chosen("numba", "NumPy arrays and host data run on Numba by default")
+    except BackendError as error:
+        return _chosen("numpy", f"NumPy arrays run on NumPy, since Numba cannot be used: {error}")
+
+
+def _generic_choice(library: str, arrays: list[Any], xp: Any) -> Choice:
+    # JAX's tracers have no device; they take the default.
+    devices = {str(d): d for a in arrays if (d := _device(a)) is not None}
+    if len(devices) > 1:
+        raise MixedArraysError(
+            f"All arrays of one call must live on one device; received {' and '.join(sorted(devices))}. Move them first."
+        )
+    device = next(iter(devices.values()), None)
+    return _chosen(_generic(library, xp, device), f"the arrays are {library}'s")
+
+
+def _device(array: Any) -> Any:
+    try:
+        return array_api_compat.device(array)
+    except AttributeError:
+        return None
+
+
+@cache
+def _generic(library: str, xp: Any, device: Any) -> GenericBackend:
+    return GenericBackend(library, xp, device)

@@ -1,0 +1,59 @@
+"""Backends by name, found through the entry-point group ``xpnet.backends`` and imported when first asked for."""
+
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+
+from xpnet.backend import Backend
+from xpnet.errors import BackendError
+
+GROUP = "xpnet.backends"
+REQUIRED = ("name", "xp", "kernels", "asarray", "to_numpy", "synchronize", "device", "describe")
+
+
+def available_backends() -> list[str]:
+    """Names of the backends that are installed, sorted. None is imported, so one may still be unusable here."""
+    return sorted(_registered())
+
+
+def get_backend(name: str) -> Backend:
+    """The backend of that name.
+
+    Raises BackendError when no such backend is installed (with the list), or when it cannot be used on this machine
+    (with the reason and the remedy).
+    """
+    registered = _registered()
+    if name not in registered:
+        raise BackendError(_unknown(name, sorted(registered)))
+    return _load(registered[name])
+
+
+def _registered() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
+
+
+def _unknown(name: str, registered: list[str]) -> str:
+    if not registered:
+        return (
+            f"Backends are found through installed packages, and none is installed; {name!r} was asked for. "
+            "Install xpnet first: pip install xpnet, or pip install -e . in a clone."
+        )
+    return f"A backend must be one of {', '.join(registered)}; received {name!r}. Install the package that brings it."
+
+
+@cache
+def _load(entry: EntryPoint) -> Backend:
+    try:
+        found = entry.load()
+    except (ImportError, AttributeError) as error:
+        raise BackendError(
+            f"Backend {entry.name!r} must be importable from {entry.value!r}; that failed: {error}. "
+            "Reinstall the package that brings it."
+        ) from error
+    backend = found() if callable(found) else found
+    missing = [attribute for attribute in REQUIRED if not hasattr(backend, attribute)]
+    if missing:
+        raise BackendError(
+            f"A backend offers {', '.join(REQUIRED)}; {entry.value!r} lacks {', '.join(missing)}. "
+            "See CONTRIBUTING, 'Write your own backend'."
+        )
+    return backend

@@ -1,0 +1,41 @@
+"""What all layers share: the backend they run on, and the word for a backward pass that came too early."""
+
+from typing import Any
+
+from xpnet.backend import Backend, Operations
+from xpnet.dispatch import choose
+from xpnet.errors import InputError
+
+
+class Layer:
+    """A layer that runs on a named backend, or on the one its arrays call for.
+
+    backend : a name, a backend, or None to decide at each forward pass
+    """
+
+    def __init__(self, *, backend: str | Backend | None = None) -> None:
+        self.backend = backend
+        self.ops: Operations | None = None
+        self.cache: Any = None
+
+    def _enter(self, *arrays: Any) -> list[Any]:
+        """Choose the backend for this pass and bring the arrays to it."""
+        choice = choose(*arrays, backend=self.backend)
+        self.ops = choice.ops
+        return [choice.backend.asarray(a) for a in arrays]
+
+    def _recall(self) -> tuple[Operations, Any]:
+        """The operations and the cache of the last forward pass."""
+        if self.ops is None:
+            name = type(self).__name__
+            raise InputError(f"{name}.backward follows a forward pass; none was made. Call {name}.forward first.")
+        return self.ops, self.cache
+
+
+def check_same_shape(what: str, received: Any, expected: tuple[int, ...]) -> None:
+    """Raise InputError unless ``received`` has the shape of the layer's output."""
+    if tuple(received.shape) != tuple(expected):
+        raise InputError(
+            f"{what} has the shape of the layer's output, {tuple(expected)}; received {tuple(received.shape)}. "
+            "Pass the gradient by the output of the last forward pass."
+        )

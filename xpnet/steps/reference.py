@@ -1,0 +1,171 @@
+"""The reference step: backpropagation written out over the layers. Every compiled step must give its answers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from xpnet.backend import Backend, NetworkSpec, Operations, Parameters, StepState
+from xpnet.layers import ACTIVATIONS, LOSSES, Affine, Dropout
+from xpnet.ops import Array
+from xpnet.steps.masks import keep_mask
+
+PREDICTION_ROWS = 8192  # rows forwarded at a time, so that prediction needs no memory beyond its output
+
+
+class ReferenceStep:
+    """A training step on any backend that walks the layers forward and back.
+
+    why : what the user is told about the choice
+    """
+
+    def __init__(self, spec: NetworkSpec, backend: Backend, why: str) -> None:
+        self.spec, self.backend, self.why = spec, backend, why
+        self.ops = Operations(backend)
+        self.params = Parameters.zeros(spec, backend)
+        self.gradients = Parameters.zeros(spec, backend)
+        self.buffers = {name: Parameters.zeros(spec, backend) for name in spec.rule.buffers}
+        self.penalty, self.t = 0.0, 0
+        self.affine = [Affine(backend=backend) for _ in range(spec.layers)]
+        self.activations = [ACTIVATIONS[name](backend=backend) for name in spec.activations]
+        self.dropout = [Dropout(backend=backend) for _ in spec.activations]
+        self.loss = LOSSES[spec.loss](backend=backend)
+        names = spec.parameter_names
+        self.names = list(zip(names[::2], names[1::2], strict=True))
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Nothing to set up."""
+        yield
+
+    def epoch(
+        self,
+        X: Array,
+        Y: Array,
+        *,
+        learning_rate: float,
+        batch_size: int,
+        order: Any = None,
+        sample_weight: Array | None = None,
+    ) -> float:
+        """See :class:`xpnet.backend.Step`."""
+        total = weights = penalty = 0.0
+        for rows in self._batches(X.shape[0], batch_size, order):
+            x, y, w = (None if a is None else self._take(a, rows) for a in (X, Y, sample_weight))
+            weight = float(x.shape[0] if w is None else self.backend.xp.sum(w))
+            total += weight * self.gradient(x, y, sample_weight=w)
+            penalty += weight * self.penalty
+            weights += weight
+            self.update(learning_rate=learning_rate)
+        self.penalty = penalty / weights if weights else 0.0
+        return total / weights if weights else 0.0
+
+    def forward(self, X: Array) -> Array:
+        """See :class:`xpnet.backend.Step`."""
+        starts = range(0, max(X.shape[0], 1), PREDICTION_ROWS)
+        blocks = [self._output(self._logits(X[a : a + PREDICTION_ROWS, :])) for a in starts]
+        return blocks[0] if len(blocks) == 1 else self.backend.xp.concat(blocks)
+
+    def gradient(self, X: Array, Y: Array, *, sample_weight: Array | None = None) -> float:
+        """See :class:`xpnet.backend.Step`."""
+        logits = self._logits(X, training=True)
+        loss = self.loss.forward(logits, Y, sample_weight)
+        d_out, _ = self.loss.backward()
+        for k in reversed(range(self.spec.layers)):
+            d_hidden, d_weight, d_bias = self.affine[k].backward(d_out)
+            weight, bias = self.names[k]
+            self.gradients[weight], self.gradients[bias] = d_weight, d_bias
+            if k:
+                d_out = self.activations[k - 1].backward(self._dropout_backward(k - 1, d_hidden))
+        self.penalty = self._add_penalty(X.shape[0] if sample_weight is None else self.backend.xp.sum(sample_weight))
+        return loss + self.penalty
+
+    def update(self, *, learning_rate: float) -> None:
+        """See :class:`xpnet.backend.Step`."""
+        self.t += 1
+        columns = [self.params.groups, self.gradients.groups, *(b.groups for b in self.buffers.values())]
+        updated = [self._update_one(*arrays, learning_rate=learning_rate) for arrays in zip(*columns, strict=True)]
+        kept = [self.params, *self.buffers.values()]
+        for k, parameters in enumerate(kept):
+            parameters.replace_groups([arrays[k] for arrays in updated])
+
+    def state(self) -> StepState:
+        """See :class:`xpnet.backend.Step`."""
+        buffers = {name: self._copies(arrays) for name, arrays in self.buffers.items()}
+        return StepState(self._copies(self.params), buffers, self.t)
+
+    def load_state(self, state: StepState) -> None:
+        """See :class:`xpnet.backend.Step`."""
+        self.t = state.t
+        self.params.update(state.params)
+        for name, arrays in self.buffers.items():
+            arrays.update(state.buffers.get(name) or {n: 0 * a for n, a in state.params.items()})
+
+    def _batches(self, rows: int, batch_size: int, order: Any) -> Iterator[Any]:
+        """Slices of the rows as they lie, or of an order of them."""
+        indices = None if order is None else self.backend.asarray(order)
+        for start in range(0, rows, batch_size):
+            batch = slice(start, start + batch_size)
+            yield batch if indices is None else indices[batch]
+
+    def _take(self, array: Array, rows: Any) -> Array:
+        return array[rows, ...] if isinstance(rows, slice) else self.ops.gather(array, rows)
+
+    def _logits(self, x: Array, *, training: bool = False) -> Array:
+        for k, (weight, bias) in enumerate(self.names):
+            x = self.affine[k].forward(x, self.params[weight], self.params[bias])
+            if k < len(self.activations):
+                x = self.activations[k].forward(x)
+                x = self._dropout_forward(k, x) if training else x
+        return x
+
+    def _output(self, logits: Array) -> Array:
+        if self.spec.loss == "softmax_cross_entropy":
+            return self.ops.softmax(logits)
+        if self.spec.loss == "logistic_cross_entropy":
+            return self.ops.logistic(logits)
+        return self.backend.xp.exp(logits) if self.spec.loss == "poisson" else logits
+
+    def _dropout_forward(self, k: int, x: Array) -> Array:
+        if not self.spec.dropout or not self.spec.dropout[k]:
+            return x
+        rate = self.spec.dropout[k]
+        mask = keep_mask(tuple(x.shape), rate, seed=self.spec.seed, t=self.t, layer=k)
+        return self.dropout[k].forward(x, self.backend.asarray(mask, dtype=self.spec.dtype), rate)
+
+    def _dropout_backward(self, k: int, d_out: Array) -> Array:
+        return self.dropout[k].backward(d_out) if self.spec.dropout and self.spec.dropout[k] else d_out
+
+    def _add_penalty(self, weight: Any) -> float:
+        """Add l2 W to each weight's gradient; returns l2 / 2 sum ||W||^2."""
+        if not self.spec.l2:
+            return 0.0
+        l2 = self.spec.l2 / float(weight) if self.spec.l2_over_batch else self.spec.l2
+        squares = 0.0
+        for name, _ in self.names:
+            W = self.params[name]
+            self.gradients[name] = self.gradients[name] + l2 * W
+            squares += float(self.backend.xp.sum(W * W))
+        return l2 / 2 * squares
+
+    def _update_one(self, param: Array, grad: Array, *buffers: Array, learning_rate: float) -> tuple[Array, ...]:
+        rule = self.spec.rule
+        if rule.name == "sgd":
+            velocity = buffers[0] if buffers else None
+            return self.ops.sgd_update(
+                param, grad, velocity, learning_rate=learning_rate, momentum=rule.momentum, nesterov=rule.nesterov
+            )
+        return self.ops.adam_update(
+            param,
+            grad,
+            *buffers,
+            t=self.t,
+            learning_rate=learning_rate,
+            beta1=rule.beta1,
+            beta2=rule.beta2,
+            epsilon=rule.epsilon,
+            weight_decay=rule.weight_decay,
+            epsilon_hat=rule.epsilon_hat,
+        )
+
+    def _copies(self, parameters: Parameters) -> dict[str, Any]:
+        return {name: self.backend.to_numpy(array).copy() for name, array in parameters.items()}
