@@ -60,7 +60,12 @@ class Backend(Protocol):
         """Versions, threads or card: facts by name, for a person."""
 
 
-@cache
 def dtype_name(dtype: Any) -> str:
     """``float32`` for the float32 of any library (NumPy calls it so, PyTorch prints ``torch.float32``)."""
+    return _name(type(dtype), dtype)
+
+
+@cache
+def _name(kind: type, dtype: Any) -> str:
+    # The type comes first, since dtypes of two libraries are not meant to be compared.
     return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
