@@ -66,6 +66,6 @@ def dtype_name(dtype: Any) -> str:
 
 
 @cache
-def _name(kind: type, dtype: Any) -> str:
+def _name(kind: Any, dtype: Any) -> str:
     # The type comes first, since dtypes of two libraries are not meant to be compared.
     return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]

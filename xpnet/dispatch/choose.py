@@ -73,7 +73,7 @@ def _chosen(backend: str | Backend, reason: str) -> Choice:
 
 
 @cache
-def _operations(backend: Backend) -> Operations:
+def _operations(backend: Any) -> Operations:
     return Operations(backend)
 
 

@@ -50,7 +50,8 @@ class ReferenceStep:
         """See :class:`xpnet.backend.Step`."""
         total = weights = penalty = 0.0
         for rows in self._batches(X.shape[0], batch_size, order):
-            x, y, w = (None if a is None else self._take(a, rows) for a in (X, Y, sample_weight))
+            x, y = self._take(X, rows), self._take(Y, rows)
+            w = None if sample_weight is None else self._take(sample_weight, rows)
             weight = float(x.shape[0] if w is None else self.backend.xp.sum(w))
             total += weight * self.gradient(x, y, sample_weight=w)
             penalty += weight * self.penalty
