@@ -8,7 +8,7 @@ import numpy
 
 from xpnet.backend import Backend, NetworkSpec, Parameters, Step, dtype_name
 from xpnet.dispatch import choose
-from xpnet.dispatch.choose import library_of
+from xpnet.dispatch.choice import library_of
 from xpnet.errors import InputError, MixedArraysError
 from xpnet.models.checks import check_inputs, check_rows, check_spec
 from xpnet.models.xavier import host_stream

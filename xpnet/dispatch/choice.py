@@ -68,7 +68,7 @@ def _strict(name: str) -> str:
 
 
 def _chosen(backend: str | Backend, reason: str) -> Choice:
-    found = get_backend(backend) if isinstance(backend, str) else backend
+    found: Any = get_backend(backend) if isinstance(backend, str) else backend
     return Choice(found, _operations(found), reason)
 
 
