@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy
 
-from xpnet.backend import Backend, NetworkSpec, Parameters, Step
+from xpnet.backend import Backend, NetworkSpec, Parameters, Step, dtype_name
 from xpnet.dispatch import choose
-from xpnet.dispatch.choose import library_of
+from xpnet.dispatch.choice import library_of
 from xpnet.errors import InputError, MixedArraysError
 from xpnet.models.checks import check_inputs, check_rows, check_spec
 from xpnet.models.xavier import host_stream
@@ -187,10 +187,8 @@ class Network:
 
     def _adopt(self, arrays: list[Any]) -> None:
         choice = choose(*arrays)
-        found = str(getattr(arrays[0], "dtype", "")).rpartition(".")[2]
-        dtype = found if found in ("float32", "float64") and not self._fixed_dtype else self.spec.dtype
         self._adopts = False
-        self._move(choice, dtype)
+        self._move(choice, self.spec.dtype if self._fixed_dtype else _floating(arrays[0], choice.backend))
 
     def _move(self, choice: Any, dtype: str) -> None:
         if choice.backend is self.backend and dtype == self.spec.dtype:
@@ -219,6 +217,15 @@ class Network:
             self._step = make_step(self.spec, self.backend, compiled=self._compiled)
             self._step.params.update(self._params)
         return self._step
+
+
+def _floating(array: Any, backend: Backend) -> str:
+    """The dtype of floating-point data, or the one its library would give to integers."""
+    found = dtype_name(array.dtype) if library_of(array) else ""
+    if found in ("float32", "float64"):
+        return found
+    default = backend.xp.__array_namespace_info__().default_dtypes()["real floating"]
+    return dtype_name(default)
 
 
 def host_values(network: Network) -> dict[str, numpy.ndarray]:

@@ -68,12 +68,12 @@ def _strict(name: str) -> str:
 
 
 def _chosen(backend: str | Backend, reason: str) -> Choice:
-    found = get_backend(backend) if isinstance(backend, str) else backend
+    found: Any = get_backend(backend) if isinstance(backend, str) else backend
     return Choice(found, _operations(found), reason)
 
 
 @cache
-def _operations(backend: Backend) -> Operations:
+def _operations(backend: Any) -> Operations:
     return Operations(backend)
 
 
