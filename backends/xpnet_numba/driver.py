@@ -56,6 +56,8 @@ def train(job: Any, layers: Any, slices: Any, like: Any, me: int) -> None:
                 work_slice(job, layers, slices[index], like, batch, rows, step, index, weights[step])
                 fetch_add(job.done_at, 1)
         wait_until(job.done_at, (step + 1) * pieces)
+    if me == 0:
+        job.loss, job.penalty = sum_totals(job, 0, job.blocks), sum_totals(job, job.blocks, pieces)
     restore_denormals(mode)
 
 
@@ -252,6 +254,15 @@ def bias_sums_of(job: Any, layer: Any, like: Any, block: Any) -> Any:
 def add_to_total(job: Any, piece: Any, value: Any) -> None:
     """Add to what a piece of work has contributed to the epoch's loss, each on a cache line of its own."""
     carray(shift(pointer(job.totals_at, types.float64), piece * (LINE // 8)), 1)[0] += value
+
+
+@njit
+def sum_totals(job: Any, first: Any, end: Any) -> Any:
+    """The sum of what pieces have contributed, in their order."""
+    totals, total = carray(pointer(job.totals_at, types.float64), end * (LINE // 8)), 0.0
+    for piece in range(first, end):
+        total += totals[piece * (LINE // 8)]
+    return total
 
 
 DRIVERS = {"train": train, "predict": predict, "update": update}

@@ -16,7 +16,6 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any, NamedTuple
 
-import numpy
 from numba import cfunc, njit, types
 
 from xpnet_numba.caching import cached
@@ -142,8 +141,8 @@ class Team:
     def __init__(self) -> None:
         self._busy, self._number = Lock(), 0
         self._beds: list[SimpleQueue[None]] = []  # where each helper sleeps; helper 1 is the first
-        self._memory = numpy.zeros(ASLEEP // 8 + MOST_THREADS * LINE // 8, numpy.int64)
-        self._board = self._memory.ctypes.data
+        self._memory = (ctypes.c_int64 * ((ASLEEP + MOST_THREADS * LINE) // 8))()
+        self._board = ctypes.addressof(self._memory)
 
     def run(self, function: int, arguments: tuple[int, int, int, int], threads: int) -> None:
         """Call ``function(*arguments, thread)`` as thread 0, and as 1 to ``threads`` - 1 where helpers come."""
@@ -182,7 +181,7 @@ class Team:
                 bed.put(None)
 
 
-def _help(board: int, me: int, bed: "SimpleQueue[None]", memory: numpy.ndarray) -> None:
+def _help(board: int, me: int, bed: "SimpleQueue[None]", memory: Any) -> None:
     """What a helper does; ``memory`` keeps the board alive."""
     while True:
         calls().attend(board, me)
