@@ -20,11 +20,16 @@ _library_of_type: dict[type, str] = {}
 
 
 class Choice(NamedTuple):
-    """What computes: a backend, its operations, and one clause that says why it was chosen."""
+    """What computes: a backend, and one clause that says why it was chosen."""
 
     backend: Backend
-    ops: Operations
     reason: str
+
+    @property
+    def ops(self) -> Operations:
+        """The backend's operations, made once for each backend."""
+        backend: Any = self.backend
+        return _operations(backend)
 
 
 @contextmanager
@@ -68,8 +73,7 @@ def _strict(name: str) -> str:
 
 
 def _chosen(backend: str | Backend, reason: str) -> Choice:
-    found: Any = get_backend(backend) if isinstance(backend, str) else backend
-    return Choice(found, _operations(found), reason)
+    return Choice(get_backend(backend) if isinstance(backend, str) else backend, reason)
 
 
 @cache

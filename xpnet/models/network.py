@@ -7,7 +7,7 @@ from typing import Any
 import numpy
 
 from xpnet.backend import Backend, NetworkSpec, Parameters, Step, dtype_name
-from xpnet.dispatch import choose
+from xpnet.dispatch import Choice, choose
 from xpnet.dispatch.choice import library_of
 from xpnet.errors import InputError, MixedArraysError
 from xpnet.models.checks import check_inputs, check_rows, check_spec
@@ -46,7 +46,7 @@ class Network:
         values = initial() if callable(initial) else initial
         choice = choose(backend=backend)
         self.backend, self.reason_ = choice.backend, choice.reason
-        self._adopts = backend is None
+        self._settled, self._named = False, backend is not None
         self._params = Parameters.zeros(self.spec, choice.backend)
         self._params.update(values)
 
@@ -95,11 +95,8 @@ class Network:
         Raises InputError for shapes or labels that do not fit.
         """
         X, Y, _ = self._check(X, Y, None)
-        step, history = self._ready(), self.history
-        with step.running():
-            loss = step.gradient(X, Y)
-            step.update(learning_rate=self._schedule(history.epochs, history.loss))
-        return loss
+        learning_rate = self._schedule(self.history.epochs, self.history.loss)
+        return self._ready().epoch(X, Y, learning_rate=learning_rate, batch_size=max(X.shape[0], 1))
 
     def fit(
         self,
@@ -155,7 +152,7 @@ class Network:
         Raises BackendError for a backend that is not usable.
         """
         self._move(choose(backend=backend), dtype or self.spec.dtype)
-        self._adopts = False
+        self._settled = True
         return self
 
     def _validation_loss(self, X: Array, Y: Labels) -> Callable[[], float]:
@@ -172,7 +169,7 @@ class Network:
     def _enter(self, X: Any, Y: Any = None, sample_weight: Any = None) -> list[Array]:
         """Adopt the library of the first arrays, then convert what host data or dtype still needs it."""
         arrays = [a for a in (X, Y, sample_weight) if a is not None]
-        if self._adopts:
+        if not self._settled:
             self._adopt(arrays)
         for array in arrays:
             self._check_library(array)
@@ -186,11 +183,11 @@ class Network:
         return entered
 
     def _adopt(self, arrays: list[Any]) -> None:
-        choice = choose(*arrays)
-        self._adopts = False
+        choice = Choice(self.backend, self.reason_) if self._named else choose(*arrays)
+        self._settled = True
         self._move(choice, self.spec.dtype if self._fixed_dtype else _floating(arrays[0], choice.backend))
 
-    def _move(self, choice: Any, dtype: str) -> None:
+    def _move(self, choice: Choice, dtype: str) -> None:
         if choice.backend is self.backend and dtype == self.spec.dtype:
             return
         state = None if self._step is None else self._step.state()
