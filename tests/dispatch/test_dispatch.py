@@ -30,7 +30,7 @@ def test_numpy_arrays_and_host_data_run_on_numba(rng):
 @pytest.mark.parametrize("value", ["0", "", "Numpy", "tensorflow"])
 def test_the_environment_is_parsed_strictly(monkeypatch, value):
     monkeypatch.setenv("XPNET_BACKEND", value)
-    with pytest.raises(xpnet.BackendError, match="numba, numpy"):
+    with pytest.raises(xpnet.BackendError, match="numba, numpy.*XPNET_BACKEND"):
         choose(np.ones(1))
 
 
@@ -67,7 +67,8 @@ def test_backends_are_listed_without_being_imported():
 
 
 def test_a_clone_that_is_not_installed_says_how_to_install(monkeypatch):
-    monkeypatch.setattr("xpnet.dispatch.registry.entry_points", lambda group: [])
+    monkeypatch.setattr("xpnet.dispatch.registry._registered", dict)
+    monkeypatch.setattr("xpnet.dispatch.registry._loaded", {})
     with pytest.raises(xpnet.BackendError, match="pip install"):
         xpnet.get_backend("numpy")
 

@@ -11,7 +11,7 @@ import array_api_compat
 
 from xpnet.backend import Backend, Operations
 from xpnet.dispatch.generic import GenericBackend
-from xpnet.dispatch.registry import available_backends, get_backend
+from xpnet.dispatch.registry import get_backend
 from xpnet.errors import BackendError, MixedArraysError
 
 VARIABLE = "XPNET_BACKEND"
@@ -60,16 +60,15 @@ def choose(*arrays: Any, backend: str | Backend | None = None) -> Choice:
     if (inside := _context.get()) is not None:
         return _chosen(inside, "named by use_backend")
     if (name := os.environ.get(VARIABLE)) is not None:
-        return _chosen(_strict(name), f"named by {VARIABLE}")
+        return _from_environment(name)
     return _by_arrays(arrays)
 
 
-def _strict(name: str) -> str:
-    if name not in available_backends():
-        raise BackendError(
-            f"{VARIABLE} must name a backend: {', '.join(available_backends())}; received {name!r}. Unset it or correct it."
-        )
-    return name
+def _from_environment(name: str) -> Choice:
+    try:
+        return _chosen(name, f"named by {VARIABLE}")
+    except BackendError as error:
+        raise BackendError(f"{error} The environment variable {VARIABLE} names it: correct or unset it.") from error
 
 
 def _chosen(backend: str | Backend, reason: str) -> Choice:
