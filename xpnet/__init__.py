@@ -5,7 +5,7 @@ library. See ``xpnet.Affine``, ``xpnet.FeedforwardNeuralNet``, ``xpnet.MLPClassi
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xpnet.backend.threads import get_threads, set_threads
 from xpnet.dispatch import available_backends, get_backend, use_backend
@@ -22,9 +22,6 @@ from xpnet.functional import log_softmax, relu, softmax, softmax_cross_entropy
 from xpnet.layers import Affine, CategoricalCrossEntropy, ReLU
 from xpnet.models import FeedforwardNeuralNet, LogisticRegression, xavier_init
 from xpnet.optimizers import SGD, Adam, AdamW
-
-if TYPE_CHECKING:
-    from xpnet import gradcheck
 
 __version__ = "0.1.0"
 

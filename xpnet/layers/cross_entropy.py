@@ -23,9 +23,9 @@ class CategoricalCrossEntropy(Layer):
         Raises InputError for shapes that do not fit, and for class indices outside the classes.
         """
         weights = [] if sample_weight is None else [sample_weight]
-        logits, labels, *weights = self._enter(logits, labels, *weights)
+        ops, logits, labels, *weights = self._enter(logits, labels, *weights)
         check_labels(logits, labels)
-        loss, self.cache = self.ops.softmax_cross_entropy(logits, labels, *weights)
+        loss, self.cache = ops.softmax_cross_entropy(logits, labels, *weights)
         return float(loss)
 
     def backward(self, d_out: float = 1.0) -> tuple[Array, None]:

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from xpnet.backend import StepState
+
 if TYPE_CHECKING:
     from xpnet.training.loop import Training
 
@@ -32,7 +34,8 @@ class EarlyStopping(Callback):
 
     def train_begin(self, training: "Training") -> None:
         """Start counting."""
-        self.best, self.waited, self.best_state = float("inf"), 0, None
+        self.best, self.waited = float("inf"), 0
+        self.best_state: StepState | None = None
 
     def epoch_end(self, training: "Training") -> None:
         """Compare the epoch with the best one so far."""
