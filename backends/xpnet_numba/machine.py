@@ -289,5 +289,48 @@ def maximum(context: Any, a: Any, b: Any) -> tuple[Signature, Emit]:
     return a(a, a), emit
 
 
+@intrinsic(prefer_literal=True)
+def normalise(
+    context: Any, source: Any, target: Any, k: Any, scale: Any, marked: Any, lanes: Any
+) -> tuple[Signature, Emit]:
+    """Multiply k numbers by scale / their sum, and take scale off the one that is ``marked``; returns the sum.
+
+    source, target : pointers; marked : int64, less than 0 for none
+    lanes : a literal, at least k; as many numbers must be readable at source
+
+    A row of ten numbers is too short for a loop to fill a vector with: here it is one vector, part of it masked.
+    """
+    width = lanes.literal_value
+
+    def emit(machine: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        source, target, k, scale, marked, _ = values
+        number = scale.type
+        vector, whole = ir.VectorType(number, width), ir.VectorType(INT64, width)
+        suffix, size = (f"v{width}f32", 4) if number == ir.FloatType() else (f"v{width}f64", 8)
+        lane, zero = ir.Constant(whole, list(range(width))), ir.Constant(vector, [0.0] * width)
+
+        inside = builder.icmp_signed("<", lane, _in_all_lanes(builder, k, width))
+        row = builder.select(inside, builder.load(builder.bitcast(source, vector.as_pointer()), align=size), zero)
+        add_up = _function(builder, f"llvm.vector.reduce.fadd.{suffix}", number, [number, vector])
+        total = builder.call(add_up, [ir.Constant(number, -0.0), row], fastmath=("reassoc",))
+
+        scaled = builder.fmul(row, _in_all_lanes(builder, builder.fdiv(scale, total), width))
+        here = builder.icmp_signed("==", lane, _in_all_lanes(builder, marked, width))
+        result = builder.fsub(scaled, builder.select(here, _in_all_lanes(builder, scale, width), zero))
+        kinds = [vector, vector.as_pointer(), INT32, inside.type]
+        put = _function(builder, f"llvm.masked.store.{suffix}.p0", ir.VoidType(), kinds)
+        builder.call(put, [result, builder.bitcast(target, vector.as_pointer()), INT32(size), inside])
+        return total
+
+    number = source.dtype
+    return number(source, target, types.int64, number, types.int64, lanes), emit
+
+
+def _in_all_lanes(builder: Any, number: Any, width: int) -> Any:
+    nothing = ir.Constant(ir.VectorType(number.type, width), ir.Undefined)
+    first = builder.insert_element(nothing, number, INT32(0))
+    return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(INT32, width), [0] * width))
+
+
 def _function(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
     return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)
