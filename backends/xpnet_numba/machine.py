@@ -11,12 +11,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import extending, types
 from numba.core import cgutils
-from numba.extending import get_cython_function_address, intrinsic
+from numba.extending import get_cython_function_address
 
 BYTE, INT32, INT64, DOUBLE = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.DoubleType()
 BYTES = BYTE.as_pointer()
+
+intrinsic: Any = extending.intrinsic  # Any: a type checker cannot know that compiled code leaves out the context
 
 Signature = Any
 Emit = Callable[[Any, Any, Any, Sequence[Any]], Any]
@@ -219,7 +221,7 @@ def stack(context: Any, pointer: Any, items: Any) -> tuple[Signature, Emit]:
 def bits(context: Any, x: Any) -> tuple[Signature, Emit]:
     """The same bits under another type: float32 <-> int32, float64 <-> int64."""
     pairs = {types.float32: types.int32, types.float64: types.int64}
-    result = (pairs | {i: f for f, i in pairs.items()})[x]
+    result: Any = (pairs | {i: f for f, i in pairs.items()})[x]
 
     def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
         return builder.bitcast(values[0], target.get_value_type(result))
