@@ -20,11 +20,11 @@ and slices, a pointer whose type is the network's dtype, and the number of the t
 from functools import cache
 from typing import Any
 
-from numba import carray, cfunc, njit, types
+from numba import carray, njit, types
 
 from xpnet.ops.updates import adam_scales
 from xpnet_numba.blas import times, times_transposed, transposed_times
-from xpnet_numba.caching import cached
+from xpnet_numba.compiling import c_function
 from xpnet_numba.exponential import EXACT
 from xpnet_numba.job import JOB_TYPE, LAYER_TYPE, LINE, SLICE_TYPE
 from xpnet_numba.leaves.registry import ITEMS
@@ -273,7 +273,7 @@ def compiled(name: str, dtype: str) -> Any:
     """A driver as a C function."""
     tables = (types.CPointer(table) for table in (JOB_TYPE, LAYER_TYPE, SLICE_TYPE))
     signature = types.void(*tables, types.CPointer(ITEMS[dtype]), types.int64)
-    return cached(lambda cache: cfunc(signature, cache=cache, **EXACT)(DRIVERS[name]))
+    return c_function(DRIVERS[name], signature)
 
 
 def address(name: str, dtype: str) -> int:

@@ -16,9 +16,9 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any, NamedTuple
 
-from numba import cfunc, njit, types
+from numba import njit, types
 
-from xpnet_numba.caching import cached
+from xpnet_numba.compiling import c_function
 from xpnet_numba.machine import call, exchange_if, fetch_add, load, pause, sched_yield, store
 
 LOOKS = 20_000  # how often a helper looks for a job before it sleeps: about a millisecond
@@ -118,7 +118,7 @@ class Calls(NamedTuple):
 @cache
 def _compiled() -> list[Any]:
     signature = types.int64(types.int64, types.int64)
-    return [cached(lambda cache, f=f: cfunc(signature, cache=cache)(f)) for f in (open_job, rouse, lead, close, attend)]
+    return [c_function(f, signature) for f in (open_job, rouse, lead, close, attend)]
 
 
 @cache
