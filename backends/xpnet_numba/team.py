@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from numba import njit, types
 
+from xpnet_numba.blas import hold_this_thread
 from xpnet_numba.compiling import c_function
 from xpnet_numba.machine import call, exchange_if, fetch_add, load, pause, sched_yield, store
 
@@ -183,6 +184,7 @@ class Team:
 
 def _help(board: int, me: int, bed: "SimpleQueue[None]", memory: Any) -> None:
     """What a helper does; ``memory`` keeps the board alive."""
+    hold_this_thread()
     while True:
         calls().attend(board, me)
         bed.get()
