@@ -8,7 +8,7 @@
 ``threads``     how many threads this process may use
 """
 
-from xpnet.backend.contract import Backend, Kernel
+from xpnet.backend.contract import Backend, Kernel, dtype_name
 from xpnet.backend.kernels import Operations
 from xpnet.backend.parameters import Parameters
 from xpnet.backend.spec import NetworkSpec, UpdateRule
@@ -24,6 +24,7 @@ __all__ = [
     "Step",
     "StepState",
     "UpdateRule",
+    "dtype_name",
     "get_threads",
     "set_threads",
 ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol, runtime_checkable
 
 from xpnet.ops import Array
@@ -57,3 +58,15 @@ class Backend(Protocol):
 
     def describe(self) -> dict[str, str]:
         """Versions, threads or card: facts by name, for a person."""
+
+
+def dtype_name(dtype: Any) -> str:
+    """``float32`` for the float32 of any library (NumPy calls it so, PyTorch prints ``torch.float32``)."""
+    # The type comes first, since dtypes of two libraries are not meant to be compared.
+    kind: Any = type(dtype)
+    return _name(kind, dtype)
+
+
+@cache
+def _name(kind: Any, dtype: Any) -> str:
+    return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from xpnet import ops
-from xpnet.backend.contract import Backend, Kernel
+from xpnet.backend.contract import Backend, Kernel, dtype_name
 
 
 class Operations:
@@ -43,7 +43,7 @@ def _overlay(name: str, kernel: Kernel | Callable[..., Any] | None) -> Callable[
 
     def run(*args: Any, **kwargs: Any) -> Any:
         arrays = [*args[:required], *(a for a in args[required:optional] if hasattr(a, "dtype"))]
-        found = {_dtype_name(a.dtype) for a in arrays}
+        found = {dtype_name(a.dtype) for a in arrays}
         eligible = len(found) == 1 and found <= dtypes
         return (launch if eligible else reference)(*args, **kwargs)
 
@@ -69,9 +69,3 @@ def array_arguments(name: str) -> tuple[int, int]:
 
 def _leading(annotations: list[Any], wanted: Any) -> int:
     return next((i for i, found in enumerate(annotations) if found != wanted), len(annotations))
-
-
-@cache
-def _dtype_name(dtype: Any) -> str:
-    """``float32`` for the float32 of any library (NumPy prints it so, PyTorch as ``torch.float32``)."""
-    return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]

@@ -3,7 +3,9 @@
 from collections.abc import Iterator, MutableMapping
 from math import prod
 
-from xpnet.backend.contract import Backend
+import numpy
+
+from xpnet.backend.contract import Backend, dtype_name
 from xpnet.backend.spec import NetworkSpec
 from xpnet.errors import InputError
 from xpnet.ops import Array
@@ -29,13 +31,11 @@ class Parameters(MutableMapping[str, Array]):
         """
         slots = spec.slots(align)
         if not getattr(backend, "in_place", False):
-            make = backend.xp.zeros
-            dtype = getattr(backend.xp, spec.dtype)
-            arrays = {s.name: backend.asarray(make(s.shape, dtype=dtype)) for s in slots}
+            arrays = {s.name: _zeros(s.shape, spec, backend) for s in slots}
             return cls(arrays, None, backend)
         last = slots[-1]
         size = last.offset + -(-prod(last.shape) // align) * align
-        return cls.over(backend.xp.zeros(size, dtype=spec.dtype), spec, backend, align=align)
+        return cls.over(_zeros((size,), spec, backend), spec, backend, align=align)
 
     @classmethod
     def over(cls, flat: Array, spec: NetworkSpec, backend: Backend, *, align: int = 1) -> "Parameters":
@@ -62,7 +62,7 @@ class Parameters(MutableMapping[str, Array]):
         if name not in self._arrays:
             raise InputError(f"Parameters have fixed names: {', '.join(self._arrays)}; received {name!r}.")
         current = self._arrays[name]
-        value = self._backend.asarray(value, dtype=_dtype_name(current))
+        value = self._backend.asarray(value, dtype=dtype_name(current.dtype))
         if tuple(value.shape) != tuple(current.shape):
             raise InputError(
                 f"Parameter {name} has shape {tuple(current.shape)}; received {tuple(value.shape)}. "
@@ -86,5 +86,6 @@ class Parameters(MutableMapping[str, Array]):
         return "Parameters(" + ", ".join(f"{n}: {tuple(a.shape)}" for n, a in self._arrays.items()) + ")"
 
 
-def _dtype_name(array: Array) -> str:
-    return str(array.dtype).rpartition(".")[2]
+def _zeros(shape: tuple[int, ...], spec: NetworkSpec, backend: Backend) -> Array:
+    # Made on the host: only the backend's own asarray knows which device its arrays live on.
+    return backend.asarray(numpy.zeros(shape, dtype=spec.dtype), dtype=spec.dtype)

@@ -13,9 +13,9 @@ class ReLU(Layer):
         inputs : any shape
         returns out : the same shape
         """
-        (inputs,) = self._enter(inputs)
+        ops, inputs = self._enter(inputs)
         self.cache = inputs
-        return self.ops.relu(inputs)
+        return ops.relu(inputs)
 
     def backward(self, d_out: Array) -> Array:
         """d_inputs = d_out where inputs > 0, else 0.
@@ -39,8 +39,8 @@ class Tanh(Layer):
         inputs : any shape
         returns out : the same shape
         """
-        (inputs,) = self._enter(inputs)
-        self.cache = self.ops.tanh(inputs)
+        ops, inputs = self._enter(inputs)
+        self.cache = ops.tanh(inputs)
         return self.cache
 
     def backward(self, d_out: Array) -> Array:
@@ -65,8 +65,8 @@ class Logistic(Layer):
         inputs : any shape
         returns out : the same shape
         """
-        (inputs,) = self._enter(inputs)
-        self.cache = self.ops.logistic(inputs)
+        ops, inputs = self._enter(inputs)
+        self.cache = ops.logistic(inputs)
         return self.cache
 
     def backward(self, d_out: Array) -> Array:
@@ -91,7 +91,7 @@ class Identity(Layer):
         inputs : any shape
         returns inputs
         """
-        (inputs,) = self._enter(inputs)
+        _, inputs = self._enter(inputs)
         self.cache = inputs.shape
         return inputs
 

@@ -16,10 +16,10 @@ class Affine(Layer):
 
         Raises InputError when the shapes do not fit, MixedArraysError for arrays of two libraries.
         """
-        inputs, weight, bias = self._enter(inputs, weight, bias)
+        ops, inputs, weight, bias = self._enter(inputs, weight, bias)
         _check_shapes(tuple(inputs.shape), tuple(weight.shape), tuple(bias.shape))
         self.cache = inputs, weight
-        return self.ops.affine(inputs, weight, bias)
+        return ops.affine(inputs, weight, bias)
 
     def backward(self, d_out: Array) -> tuple[Array, Array, Array]:
         """The gradient by each input: d_inputs = d_out W^T, d_weight = inputs^T d_out, d_bias = sum of rows of d_out.

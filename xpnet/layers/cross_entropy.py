@@ -23,9 +23,9 @@ class CategoricalCrossEntropy(Layer):
         Raises InputError for shapes that do not fit, and for class indices outside the classes.
         """
         weights = [] if sample_weight is None else [sample_weight]
-        logits, labels, *weights = self._enter(logits, labels, *weights)
+        ops, logits, labels, *weights = self._enter(logits, labels, *weights)
         check_labels(logits, labels)
-        loss, self.cache = self.ops.softmax_cross_entropy(logits, labels, *weights)
+        loss, self.cache = ops.softmax_cross_entropy(logits, labels, *weights)
         return float(loss)
 
     def backward(self, d_out: float = 1.0) -> tuple[Array, None]:
@@ -46,7 +46,7 @@ def check_labels(logits: Array, labels: Labels) -> None:
     if logits.ndim != 2:
         raise InputError(f"Logits are a matrix (batch, classes); received shape {tuple(logits.shape)}. Reshape them.")
     if labels.ndim == 1:
-        _check_indices(labels, tuple(logits.shape))
+        check_index_labels(labels, tuple(logits.shape))
     elif tuple(labels.shape) != tuple(logits.shape):
         raise InputError(
             f"Labels are class indices (batch,) or one row for each row of logits, {tuple(logits.shape)}; "
@@ -54,7 +54,8 @@ def check_labels(logits: Array, labels: Labels) -> None:
         )
 
 
-def _check_indices(labels: Labels, shape: tuple[int, ...]) -> None:
+def check_index_labels(labels: Labels, shape: tuple[int, ...]) -> None:
+    """Raise InputError unless ``labels`` (batch,) are integers from 0 to classes - 1, for shape (batch, classes)."""
     batch, classes = shape
     xp = namespace(labels)
     if labels.shape[0] != batch or not xp.isdtype(labels.dtype, "integral"):

@@ -15,7 +15,7 @@ class Dropout(Layer):
 
         Raises InputError when the shapes differ.
         """
-        inputs, keep = self._enter(inputs, keep)
+        _, inputs, keep = self._enter(inputs, keep)
         check_same_shape("keep", keep, inputs.shape)
         self.cache = keep * (1 / (1 - rate))
         return inputs * self.cache

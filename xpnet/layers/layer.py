@@ -15,21 +15,21 @@ class Layer:
 
     def __init__(self, *, backend: str | Backend | None = None) -> None:
         self.backend = backend
-        self.ops: Operations | None = None
+        self._ops: Operations | None = None
         self.cache: Any = None
 
-    def _enter(self, *arrays: Any) -> list[Any]:
-        """Choose the backend for this pass and bring the arrays to it."""
+    def _enter(self, *arrays: Any) -> tuple[Any, ...]:
+        """Choose the backend for this pass; returns its operations, and the arrays brought to it."""
         choice = choose(*arrays, backend=self.backend)
-        self.ops = choice.ops
-        return [choice.backend.asarray(a) for a in arrays]
+        self._ops = choice.ops
+        return choice.ops, *(choice.backend.asarray(a) for a in arrays)
 
     def _recall(self) -> tuple[Operations, Any]:
         """The operations and the cache of the last forward pass."""
-        if self.ops is None:
+        if self._ops is None:
             name = type(self).__name__
             raise InputError(f"{name}.backward follows a forward pass; none was made. Call {name}.forward first.")
-        return self.ops, self.cache
+        return self._ops, self.cache
 
 
 def check_same_shape(what: str, received: Any, expected: tuple[int, ...]) -> None:

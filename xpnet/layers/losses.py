@@ -20,13 +20,13 @@ class ElementwiseLoss(Layer):
         Raises InputError when the shapes differ.
         """
         weights = [] if sample_weight is None else [sample_weight]
-        outputs, targets, *weights = self._enter(outputs, targets, *weights)
+        ops, outputs, targets, *weights = self._enter(outputs, targets, *weights)
         if outputs.ndim != 2 or tuple(outputs.shape) != tuple(targets.shape):
             raise InputError(
                 f"Outputs and targets are matrices of one shape (batch, out); received {tuple(outputs.shape)} and "
                 f"{tuple(targets.shape)}. Reshape the targets."
             )
-        loss, self.cache = getattr(self.ops, self.operation)(outputs, targets, *weights)
+        loss, self.cache = getattr(ops, self.operation)(outputs, targets, *weights)
         return float(loss)
 
     def backward(self, d_out: float = 1.0) -> tuple[Array, None]:

@@ -50,7 +50,8 @@ class ReferenceStep:
         """See :class:`xpnet.backend.Step`."""
         total = weights = penalty = 0.0
         for rows in self._batches(X.shape[0], batch_size, order):
-            x, y, w = (None if a is None else self._take(a, rows) for a in (X, Y, sample_weight))
+            x, y = self._take(X, rows), self._take(Y, rows)
+            w = None if sample_weight is None else self._take(sample_weight, rows)
             weight = float(x.shape[0] if w is None else self.backend.xp.sum(w))
             total += weight * self.gradient(x, y, sample_weight=w)
             penalty += weight * self.penalty
@@ -62,7 +63,8 @@ class ReferenceStep:
     def forward(self, X: Array) -> Array:
         """See :class:`xpnet.backend.Step`."""
         starts = range(0, max(X.shape[0], 1), PREDICTION_ROWS)
-        blocks = [self._output(self._logits(X[a : a + PREDICTION_ROWS, :])) for a in starts]
+        ends = [min(start + PREDICTION_ROWS, X.shape[0]) for start in starts]
+        blocks = [self._output(self._logits(X[a:b, :])) for a, b in zip(starts, ends, strict=True)]
         return blocks[0] if len(blocks) == 1 else self.backend.xp.concat(blocks)
 
     def gradient(self, X: Array, Y: Array, *, sample_weight: Array | None = None) -> float:
@@ -104,7 +106,7 @@ class ReferenceStep:
         """Slices of the rows as they lie, or of an order of them."""
         indices = None if order is None else self.backend.asarray(order)
         for start in range(0, rows, batch_size):
-            batch = slice(start, start + batch_size)
+            batch = slice(start, min(start + batch_size, rows))
             yield batch if indices is None else indices[batch]
 
     def _take(self, array: Array, rows: Any) -> Array:

@@ -1,0 +1,69 @@
+"""xpnet: dense neural networks wherever your arrays live.
+
+Layers with hand-written gradients, two models, and scikit-learn's estimators, on NumPy, Numba, CuPy or any array-API
+library. See ``xpnet.Affine``, ``xpnet.FeedforwardNeuralNet``, ``xpnet.MLPClassifier``, and ``xpnet --help``.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from xpnet.backend.threads import get_threads, set_threads
+from xpnet.dispatch import available_backends, get_backend, use_backend
+from xpnet.errors import (
+    BackendError,
+    DataFileError,
+    DeviceMemoryError,
+    InputError,
+    MixedArraysError,
+    ModelFileError,
+    XpnetError,
+)
+from xpnet.functional import log_softmax, relu, softmax, softmax_cross_entropy
+from xpnet.layers import Affine, CategoricalCrossEntropy, ReLU
+from xpnet.models import FeedforwardNeuralNet, LogisticRegression, xavier_init
+from xpnet.optimizers import SGD, Adam, AdamW
+
+__version__ = "0.1.0"
+
+_LAZY = {"gradcheck": "xpnet.gradcheck"}
+"""Names that are imported when first used: what they need is slow to import."""
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Affine",
+    "BackendError",
+    "CategoricalCrossEntropy",
+    "DataFileError",
+    "DeviceMemoryError",
+    "FeedforwardNeuralNet",
+    "InputError",
+    "LogisticRegression",
+    "MixedArraysError",
+    "ModelFileError",
+    "ReLU",
+    "XpnetError",
+    "available_backends",
+    "get_backend",
+    "get_threads",
+    "gradcheck",
+    "log_softmax",
+    "relu",
+    "set_threads",
+    "softmax",
+    "softmax_cross_entropy",
+    "use_backend",
+    "xavier_init",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'xpnet' has no attribute {name!r}")
+    module = import_module(_LAZY[name])
+    return module if _LAZY[name].endswith(name) else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,56 @@
+"""What must hold before a network computes: each rule once, with the sentence the user reads."""
+
+from typing import Any, get_args
+
+from xpnet.backend import NetworkSpec
+from xpnet.backend.spec import Activation
+from xpnet.errors import InputError
+from xpnet.layers.cross_entropy import check_index_labels
+from xpnet.ops import Array, Labels
+
+
+def check_spec(spec: NetworkSpec) -> NetworkSpec:
+    """The spec, if its sizes, names and numbers make a network.
+
+    Raises InputError otherwise.
+    """
+    for width in spec.widths:
+        if not (isinstance(width, int) or hasattr(width, "__index__")) or isinstance(width, bool) or int(width) < 1:
+            raise InputError(f"Layer sizes are positive integers; received {', '.join(map(str, spec.widths))}.")
+    for activation in spec.activations:
+        if activation not in get_args(Activation):
+            raise InputError(f"An activation is one of {', '.join(get_args(Activation))}; received {activation!r}.")
+    if spec.dtype not in ("float32", "float64"):
+        raise InputError(f"dtype is 'float32' or 'float64'; received {spec.dtype!r}.")
+    if not all(0 <= rate < 1 for rate in spec.dropout):
+        raise InputError(f"Dropout rates lie in [0, 1); received {', '.join(map(str, spec.dropout))}.")
+    if not 0 <= spec.l2 < float("inf"):
+        raise InputError(f"l2 is finite and not negative; received {spec.l2}.")
+    return spec
+
+
+def check_inputs(X: Array, columns: int) -> Array:
+    """X, if it is a matrix with that many columns.
+
+    X : (rows, columns). Raises InputError otherwise.
+    """
+    if X.ndim != 2 or X.shape[1] != columns:
+        raise InputError(
+            f"X is a matrix (rows, {columns}), the width this network was made with; received shape {tuple(X.shape)}. "
+            "Give every row the same features as in training."
+        )
+    return X
+
+
+def check_rows(X: Array, Y: Labels, classes: int, *sample_weight: Any) -> None:
+    """Raise InputError unless every row of X (rows, in) has its label, and its weight where there are weights."""
+    rows = X.shape[0]
+    for what, array in [("Y", Y), *(("sample_weight", w) for w in sample_weight)]:
+        if array.ndim == 0 or array.shape[0] != rows:
+            raise InputError(f"{what} has one entry for each of {rows} rows of X; received shape {tuple(array.shape)}.")
+    if Y.ndim == 1:
+        check_index_labels(Y, (rows, classes))
+    elif Y.ndim != 2 or Y.shape[1] != classes:
+        raise InputError(
+            f"Y holds class indices (rows,) or one column for each of {classes} classes; received {tuple(Y.shape)}."
+        )

@@ -1,0 +1,7 @@
+"""Epochs over any training step: history, callbacks, early stopping. Nothing here knows a model."""
+
+from xpnet.training.callbacks import Callback, EarlyStopping, Progress
+from xpnet.training.history import History
+from xpnet.training.loop import Training, run
+
+__all__ = ["Callback", "EarlyStopping", "History", "Progress", "Training", "run"]

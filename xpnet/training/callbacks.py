@@ -1,0 +1,101 @@
+"""Callbacks: told when training begins, after each epoch, and at its end."""
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from xpnet.backend import StepState
+
+if TYPE_CHECKING:
+    from xpnet.training.loop import Training
+
+
+class Callback:
+    """Does nothing; subclasses override what they care about. Set ``training.stop = True`` to end the training."""
+
+    def train_begin(self, training: "Training") -> None:
+        """Before the first epoch."""
+
+    def epoch_end(self, training: "Training") -> None:
+        """After each epoch; ``training.history`` has its numbers."""
+
+    def train_end(self, training: "Training") -> None:
+        """After the last epoch."""
+
+
+class EarlyStopping(Callback):
+    """Stops when the loss (the validation loss where there is one) has not fallen by ``tol`` for ``patience`` epochs.
+
+    restore_best : whether the parameters of the best epoch are put back at the end
+    """
+
+    def __init__(self, patience: int = 10, tol: float = 1e-4, *, restore_best: bool = True) -> None:
+        self.patience, self.tol, self.restore_best = patience, tol, restore_best
+
+    def train_begin(self, training: "Training") -> None:
+        """Start counting."""
+        self.best, self.waited = float("inf"), 0
+        self.best_state: StepState | None = None
+
+    def epoch_end(self, training: "Training") -> None:
+        """Compare the epoch with the best one so far."""
+        loss = (training.history.validation_loss or training.history.loss)[-1]
+        if loss < self.best - self.tol:
+            self.best, self.waited = loss, 0
+            self.best_state = training.step.state() if self.restore_best else None
+            return
+        self.waited += 1
+        training.stop = training.stop or self.waited >= self.patience
+
+    def train_end(self, training: "Training") -> None:
+        """Put the best parameters back."""
+        if self.best_state is not None:
+            training.step.load_state(self.best_state)
+
+
+class Progress(Callback):
+    """A line of progress: epoch, loss, rows per second.
+
+    sink : called with each line; None prints a bar to stderr, and only where that is a terminal
+    every : report each so many epochs
+    """
+
+    def __init__(self, sink: Callable[[str], Any] | None = None, *, every: int = 1) -> None:
+        self.sink, self.every = sink, every
+
+    def train_begin(self, training: "Training") -> None:
+        """Open the bar, where there is a terminal to show it on."""
+        self.bar, self.first = None, training.history.epochs
+        if self.sink is None and sys.stderr.isatty():
+            self.bar = _bar()
+            self.task = self.bar.add_task("training", total=training.epochs, loss="", speed="")
+            self.bar.start()
+
+    def epoch_end(self, training: "Training") -> None:
+        """Report the epoch."""
+        history = training.history
+        speed = f"{training.rows / max(history.seconds[-1], 1e-9):,.0f} rows/s"
+        if self.bar is not None:
+            self.bar.update(self.task, advance=1, loss=f"loss {history.loss[-1]:.4f}", speed=speed)
+        elif self.sink is not None and (history.epochs - self.first) % self.every == 0:
+            self.sink(f"epoch {history.epochs}: loss {history.loss[-1]:.4f}, {speed}")
+
+    def train_end(self, training: "Training") -> None:
+        """Close the bar."""
+        if self.bar is not None:
+            self.bar.stop()
+
+
+def _bar() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[loss]}"),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=Console(stderr=True))
