@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from math import prod
 from typing import Any
 
+import numpy
+
 from xpnet.backend import Backend, NetworkSpec, Parameters
 from xpnet.errors import DeviceMemoryError
 from xpnet.ops import Array
@@ -74,16 +76,24 @@ class Staging:
 
     def __init__(self, launcher: Launcher) -> None:
         self._xp = launcher.xp
-        self._buffers: dict[str, Array] = {}
+        self._buffers: dict[tuple[Any, ...], Array] = {}
 
     def __call__(self, name: str, array: Array, dtype: str) -> Array:
-        """The array itself, or its values in the buffer of this name; ``order`` always lands in one."""
-        if name != "order" and array.dtype == dtype and array.flags.c_contiguous:
+        """The array itself, or its values in the buffer of this name and shape."""
+        if array.dtype == dtype and array.flags.c_contiguous:
             return array
-        if name not in self._buffers or self._buffers[name].shape != array.shape:
-            self._buffers[name] = self._xp.empty(array.shape, dtype=dtype)
-        self._buffers[name][...] = array
-        return self._buffers[name]
+        return self._filled(name, array, dtype)
+
+    def upload(self, name: str, host: numpy.ndarray) -> Array:
+        """The values of an array on the host, in the buffer of this name and shape."""
+        return self._filled(name, self._xp.asarray(host), host.dtype.name)
+
+    def _filled(self, name: str, array: Array, dtype: str) -> Array:
+        key = (name, *array.shape)
+        if key not in self._buffers:
+            self._buffers[key] = self._xp.empty(array.shape, dtype=dtype)
+        self._buffers[key][...] = array
+        return self._buffers[key]
 
 
 def network_bytes(spec: NetworkSpec) -> int:

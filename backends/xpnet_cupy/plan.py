@@ -93,10 +93,6 @@ class TrainingPlan:
         for _ in range(times):
             recorded()
 
-    def __len__(self) -> int:
-        """Launches of one training step."""
-        return len(self._train)
-
     def _gather(self) -> list[Launch]:
         if self.data.order is None:
             return []

@@ -21,6 +21,7 @@ from xpnet_cupy.memory import BatchMemory, NetworkMemory, Staging, batch_bytes, 
 from xpnet_cupy.plan import Data, TrainingPlan, predict, update_launches
 
 PREDICTION_ROWS = 8192  # rows forwarded at a time, so that prediction needs no memory beyond its output
+KEPT_PLANS = 64  # the oldest goes first; one for each batch size, and for each block of validation data
 
 
 class CompiledStep:
@@ -45,8 +46,7 @@ class CompiledStep:
             self.why = f"the compiled CuPy step: {launcher.about}"
         self.params, self.gradients = self._network.params, self._network.gradients
         self._batch = BatchMemory(spec, launcher, 0, gathers=False)
-        self._plans: dict[int, TrainingPlan] = {}
-        self._places: list[Any] = []  # addresses and shapes of the data the plans were made for
+        self._plans: dict[tuple[Any, ...], TrainingPlan] = {}  # by rows, and addresses and shapes of the data
         self._staging = Staging(launcher)
 
     @contextmanager
@@ -55,7 +55,8 @@ class CompiledStep:
         try:
             yield
         finally:
-            self._forget_data()
+            self._plans.clear()
+            self._staging = Staging(self.launcher)
 
     def epoch(
         self,
@@ -150,33 +151,30 @@ class CompiledStep:
             return float(numpy.float64(loss) / weight) + self.penalty
 
     def _take(self, X: Array, Y: Array, sample_weight: Array | None, order: Any, size: int) -> Data:
-        """The data as kernels read it, with memory for batches of ``size`` rows; plans for other data are forgotten."""
+        """The data as kernels read it, and memory for batches of ``size`` rows of it."""
         dtype, stage = self.spec.dtype, self._staging
         self._belongs(X)
-        data = Data(
+        if not self._batch.holds(size, gathers=order is not None):
+            rows, gathers = max(size, self._batch.rows), order is not None or self._batch.gathers
+            self._plans.clear()
+            for capacity in (0, rows):  # what there was is let go before the larger one is asked for
+                self._batch = BatchMemory(self.spec, self.launcher, capacity, gathers=gathers)
+        return Data(
             stage("x", X, dtype),
             stage("labels", Y, "int64" if Y.ndim == 1 else dtype),
             None if sample_weight is None else stage("weight", sample_weight, dtype),
-            None if order is None else stage("order", self.launcher.xp.asarray(order), "int32"),
+            None if order is None else stage.upload("order", numpy.asarray(order, dtype=numpy.int32)),
         )
-        places = [None if array is None else (self.launcher.address(array), array.shape) for array in data]
-        gathers = order is not None
-        if not self._batch.holds(size, gathers=gathers):
-            self._plans = {}
-            for rows in (0, size):  # what there was is let go before the larger one is asked for
-                self._batch = BatchMemory(self.spec, self.launcher, rows, gathers=gathers)
-        if places != self._places:
-            self._plans, self._places = {}, places
-        return data
 
     def _plan(self, data: Data, rows: int) -> TrainingPlan:
-        if rows not in self._plans:
-            self._plans[rows] = TrainingPlan(self.spec, self.launcher, self._network, self._batch, data, rows)
-        return self._plans[rows]
-
-    def _forget_data(self) -> None:
-        self._plans, self._places = {}, []
-        self._staging = Staging(self.launcher)
+        """The plan for batches of ``rows`` rows of this data, made once."""
+        places = (None if array is None else (self.launcher.address(array), array.shape) for array in data)
+        key = (rows, *places)
+        if key not in self._plans:
+            if len(self._plans) == KEPT_PLANS:
+                self._plans.pop(next(iter(self._plans)))
+            self._plans[key] = TrainingPlan(self.spec, self.launcher, self._network, self._batch, data, rows)
+        return self._plans[key]
 
     def _belongs(self, X: Array) -> None:
         found, own = self.backend.device(X), self.backend.device(self.params.flat)

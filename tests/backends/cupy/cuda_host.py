@@ -19,14 +19,22 @@ C_TYPES = {"int": "int", "long": "long long", "double": "double", "real": "real"
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="kernels run on the host through g++")
 
 
-def build(text: str, dtype: str, folder: Path) -> ctypes.CDLL:
+def build(text: str, dtype: str, folder: Path, *, optimise: bool = True) -> ctypes.CDLL:
     """The kernels of a source text as a shared library; the table's types are checked by the compiler on the way."""
     glue = "".join(_entry(name, parameters) for name, parameters in KERNELS.items())
     source, library = folder / f"kernels_{dtype}.cpp", folder / f"kernels_{dtype}.so"
     source.write_text(f'#include "{HERE}/cuda_on_host.h"\n{text}\n{glue}')
     real = "double" if dtype == "float64" else "float"
     # Contraction into fused multiply-adds is allowed on a GPU and off here, so that a host has one answer.
-    options = ["-std=c++17", "-O1", "-ffp-contract=off", f"-DREAL={real}", "-shared", "-fPIC", "-w"]
+    options = [
+        "-std=c++17",
+        "-O1" if optimise else "-O0",
+        "-ffp-contract=off",
+        f"-DREAL={real}",
+        "-shared",
+        "-fPIC",
+        "-w",
+    ]
     subprocess.run(["g++", *options, str(source), "-o", str(library)], check=True, timeout=120)
     return ctypes.CDLL(str(library))
 
@@ -75,6 +83,7 @@ class HostLauncher(Launcher):
 
     reversed : whether fibers run last to first
     recordings : how often something was recorded; replays : how often a recording was run
+    launched, products : names of the kernels that ran, and the products
     """
 
     about = "products on the host"
@@ -84,6 +93,7 @@ class HostLauncher(Launcher):
         self.xp: Any = GuardedNumpy()
         self.recordings = self.replays = 0
         self.launched: list[str] = []
+        self.products: list[Any] = []
 
     def kernel(self, name: str) -> Callable[..., None]:
         run = getattr(self.library, f"run_{name}")
@@ -102,14 +112,25 @@ class HostLauncher(Launcher):
 
     def product(self, product: Any, a: Any, b: Any, out: Any) -> Any:
         if self.lt is None:
-            return product.by_matmul(self.xp, a, b, out)
-        return self.lt.prepare(product, self._precision, *map(self.address, (a, b, out)))
+            return self._counted(product, product.by_matmul(self.xp, a, b, out))
+        return self._counted(product, self.lt.prepare(product, self._precision, *self._places(a, b, out)))
 
     def fused_product(self, product: Any, a: Any, b: Any, out: Any, *, vector: Any, mask: Any = None) -> Any:
         if self.lt is None:
             return None
         bits = 0 if mask is None else self.address(mask)
-        return self.lt.prepare(product, self._precision, *map(self.address, (a, b, out, vector)), bits)
+        launch = self.lt.prepare(product, self._precision, *self._places(a, b, out, vector), bits)
+        return None if launch is None else self._counted(product, launch)
+
+    def _counted(self, product: Any, launch: Callable[[], None]) -> Callable[[], None]:
+        def run() -> None:
+            self.products.append(product)
+            launch()
+
+        return run
+
+    def _places(self, *arrays: Any) -> list[int]:
+        return [self.address(array) for array in arrays]
 
     def record(self, run: Callable[[], None]) -> Callable[[], None]:
         self.recordings += 1

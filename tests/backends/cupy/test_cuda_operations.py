@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cuda_checks import assert_close, assert_row_losses, draw, run
 from cuda_host import HostLauncher, launching, needs_compiler
 from xpnet_cupy.operations import table
 
@@ -15,40 +16,6 @@ pytestmark = needs_compiler
 
 SHAPES = [(37, 1), (37, 10), (5, 33), (9, 100), (3, 1000), (2, 32000)]
 FEW = [(37, 10), (5, 33), (1, 1), (3, 1000)]
-
-
-def assert_close(found: Any, wanted: Any, dtype: str, scale: Any = None) -> None:
-    """Equal to the float64 answer up to 64 roundings of ``scale``, by default the largest value of a row.
-
-    exp(x - max) turns one rounding of x - max, at most 40 here, into 40 of the result; sums are short trees. Where a
-    difference cancels, such as softmax - label, the scale is that of its terms.
-    """
-    eps, rounds = np.finfo(dtype).eps, 64
-    wanted = np.asarray(wanted, np.float64)
-    finite = np.where(np.isfinite(wanted), np.abs(wanted), 0)
-    if scale is None:
-        scale = finite.max(axis=-1, keepdims=True, initial=0) if wanted.ndim else finite
-    assert np.asarray(found).dtype == dtype and np.shape(found) == wanted.shape
-    np.testing.assert_array_equal(np.isfinite(found), np.isfinite(wanted))
-    np.testing.assert_array_equal(np.where(np.isfinite(wanted), 0, found), np.where(np.isfinite(wanted), 0, wanted))
-    error = np.abs(np.where(np.isfinite(wanted), found, 0) - np.where(np.isfinite(wanted), wanted, 0))
-    assert (error <= rounds * eps * scale + np.finfo(dtype).tiny).all(), f"off by {error.max()} of {np.max(scale)}"
-
-
-def run(launcher: HostLauncher, name: str, *arrays: Any, **options: Any) -> tuple[Any, Any]:
-    """A kernel's answer on guarded copies, and the reference's on the same numbers in float64."""
-    wide = [a.astype(np.float64) if a is not None and a.dtype.kind == "f" else a for a in arrays]
-    wanted = getattr(ops, name)(*wide, **options)
-    copies = [None if a is None else launcher.xp.guarded(a) for a in arrays]
-    found = table(launching(launcher))[name].launch(*copies, **options)
-    if not name.endswith("update"):
-        for copy, array in zip(copies, arrays, strict=True):
-            np.testing.assert_array_equal(copy, array)  # inputs are left alone
-    return found, wanted
-
-
-def draw(shape: tuple[int, ...], dtype: str, scale: float = 5) -> Any:
-    return (np.random.default_rng(shape).standard_normal(shape) * scale).astype(dtype)
 
 
 @pytest.mark.parametrize("name", sorted(table(lambda array: None)))
@@ -68,6 +35,13 @@ def test_softmax_along_another_axis_of_a_view(launcher: HostLauncher, name: str,
     x = draw((4, 12, 3), dtype)[:, ::2].transpose(2, 0, 1)
     found = table(launching(launcher))[name].launch(x, axis=1)
     assert_close(found, getattr(ops, name)(x.astype(np.float64), axis=1), dtype)
+
+
+@pytest.mark.parametrize("cols", [10, 1000])
+def test_each_row_keeps_its_own_loss(launcher: HostLauncher, cols: int, dtype: str) -> None:
+    labels = np.array([3, 9, 0, 1, 3])
+    for form in (labels, np.eye(cols, dtype=dtype)[labels]):
+        assert_row_losses(launcher, draw((5, cols), dtype), form, dtype)
 
 
 @pytest.mark.parametrize("weighted", [False, True])

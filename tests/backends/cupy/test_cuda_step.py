@@ -1,13 +1,12 @@
 """The whole compiled step on the host, against the reference step and against a network written out in NumPy."""
 
-from contextlib import nullcontext
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
+from cuda_checks import BATCH, ROWS, RULES, assert_agrees, data, make, train, weights
 from cuda_host import HostLauncher, needs_compiler
-from xpnet_cupy.step import CompiledStep
 from xpnet_numpy import NumpyBackend
 
 from xpnet.backend import NetworkSpec, UpdateRule
@@ -15,75 +14,6 @@ from xpnet.errors import DeviceMemoryError
 from xpnet.steps import ReferenceStep
 
 pytestmark = needs_compiler
-
-RULES = {
-    "sgd": UpdateRule(),
-    "momentum": UpdateRule(momentum=0.9),
-    "nesterov": UpdateRule(momentum=0.9, nesterov=True),
-    "adam": UpdateRule("adam"),
-    "adam, epsilon hat": UpdateRule("adam", beta1=0.8, epsilon=1e-3, epsilon_hat=True),
-    "adamw": UpdateRule("adam", weight_decay=0.05),
-}
-ROWS, BATCH, EPOCHS = 23, 9, 3
-
-
-class HostBackend(NumpyBackend):
-    """NumPy arrays that lie between guards."""
-
-    def __init__(self, xp: Any) -> None:
-        self.xp = xp
-
-
-def make(spec: NetworkSpec, launcher: HostLauncher) -> CompiledStep:
-    return CompiledStep(spec, HostBackend(launcher.xp), launcher, nullcontext)
-
-
-def weights(spec: NetworkSpec) -> dict[str, Any]:
-    rng = np.random.default_rng(7)
-    return {slot.name: (0.5 * rng.standard_normal(slot.shape)).astype(spec.dtype) for slot in spec.slots()}
-
-
-def data(spec: NetworkSpec, form: str, rows: int = ROWS) -> tuple[Any, Any]:
-    rng = np.random.default_rng(8)
-    X = rng.standard_normal((rows, spec.widths[0])).astype(spec.dtype)
-    indices = rng.integers(0, spec.widths[-1], rows)
-    soft = rng.random((rows, spec.widths[-1]))
-    Y = {
-        "indices": indices,
-        "one-hot": np.eye(spec.widths[-1], dtype=spec.dtype)[indices],
-        "soft": (soft / soft.sum(1, keepdims=True)).astype(spec.dtype),
-        "values": soft.astype(spec.dtype),
-    }[form]
-    return X, Y
-
-
-def train(step: Any, X: Any, Y: Any, *, batch: int, weight: Any = None, shuffled: bool = True) -> list[float]:
-    rng, losses = np.random.default_rng(9), []
-    for epoch in range(EPOCHS):
-        order = rng.permutation(len(X)) if shuffled else None
-        options = {"learning_rate": 0.05 / (1 + epoch), "batch_size": batch, "order": order, "sample_weight": weight}
-        losses.append(step.epoch(X, Y, **options))
-    return losses
-
-
-def assert_agrees(spec: NetworkSpec, launcher: HostLauncher, X: Any, Y: Any, **options: Any) -> CompiledStep:
-    """Both steps, from the same weights over the same batches: equal losses, parameters, buffers, outputs."""
-    step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
-    for one in (step, reference):
-        one.params.update(weights(spec))
-    # Rounding grows by a small factor a step through Adam's division; 9 steps stay within a few thousand roundings.
-    rtol = 3e3 * np.finfo(spec.dtype).eps
-    with step.running(), reference.running():
-        np.testing.assert_allclose(train(step, X, Y, **options), train(reference, X, Y, **options), rtol=rtol)
-    np.testing.assert_allclose(step.penalty, reference.penalty, rtol=rtol)
-    found, wanted = step.state(), reference.state()
-    assert found.t == wanted.t and found.buffers.keys() == wanted.buffers.keys()
-    compared = [(found.params, wanted.params), *((found.buffers[b], wanted.buffers[b]) for b in found.buffers)]
-    for mine, theirs in compared:
-        for name in theirs:
-            np.testing.assert_allclose(mine[name], theirs[name], rtol=rtol, atol=rtol, err_msg=name)
-    np.testing.assert_allclose(step.forward(X), reference.forward(X), rtol=rtol, atol=rtol)
-    return step
 
 
 @pytest.mark.parametrize("form", ["indices", "one-hot", "soft"])
@@ -215,8 +145,14 @@ def test_a_recorded_batch_is_replayed_and_the_last_one_is_not(launcher: HostLaun
         train(step, X, Y, batch=BATCH)
         # Three epochs of four whole batches: the first batch runs launch by launch, then one recording is replayed.
         assert (launcher.recordings, launcher.replays) == (1, 3 * 4 - 1)
-        step.epoch(X.copy(), Y, learning_rate=0.1, batch_size=BATCH)  # other data: its addresses are recorded anew
+        step.gradient(X, Y)  # other plans come between, on the way into larger buffers
+        train(step, X, Y, batch=BATCH)
         assert launcher.recordings == 2
+        step.gradient(X, Y)
+        train(step, X, Y, batch=BATCH)
+        assert launcher.recordings == 2
+        step.epoch(X.copy(), Y, learning_rate=0.1, batch_size=BATCH)  # other data: its addresses are recorded anew
+        assert launcher.recordings == 3
 
 
 def test_launches_of_a_step(fused: HostLauncher, dtype: str) -> None:
@@ -224,11 +160,12 @@ def test_launches_of_a_step(fused: HostLauncher, dtype: str) -> None:
     X, Y = data(spec, "indices")
     step = make(spec, fused)
     step.epoch(X, Y, learning_rate=0.1, batch_size=ROWS)
-    (plan,) = step._plans.values()
     # Two products forward, loss, dW2 with db2, dZ1 with db1, dW1, tick, update.
-    assert len(plan) == 8
-    step.epoch(X, Y, learning_rate=0.1, batch_size=BATCH)
-    assert len(step._plans[BATCH]) == 9  # and the rows are gathered
+    assert len(fused.launched) + len(fused.products) == 8
+    fused.launched.clear()
+    fused.products.clear()
+    step.epoch(X, Y, learning_rate=0.1, batch_size=ROWS, order=np.arange(ROWS))
+    assert len(fused.launched) + len(fused.products) == 9  # and the rows are gathered
 
 
 def test_any_strides_and_dtypes_of_labels(launcher: HostLauncher, dtype: str) -> None:
