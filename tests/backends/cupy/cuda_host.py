@@ -39,6 +39,18 @@ def build(text: str, dtype: str, folder: Path, *, optimise: bool = True) -> ctyp
     return ctypes.CDLL(str(library))
 
 
+def run_kernel(
+    library: ctypes.CDLL, name: str, grid: Any, block: Any, arguments: tuple[Any, ...], *, reversed: bool = False
+) -> None:
+    """Runs a kernel as CuPy's launches do: arrays by address, NumPy scalars by value, both through a pointer."""
+    run = getattr(library, f"run_{name}")
+    run.restype = ctypes.c_char_p
+    kept = [np.array(np.uintp(a.ctypes.data) if isinstance(a, np.ndarray) else a) for a in arguments]
+    pointers = (ctypes.c_void_p * len(kept))(*(value.ctypes.data for value in kept))
+    if error := run(pointers, _three(grid), _three(block), int(reversed)):
+        raise RuntimeError(f"{name}: {error.decode()}")
+
+
 def _entry(name: str, parameters: tuple[str, ...]) -> str:
     values = ", ".join(
         f"*({C_TYPES[kind.rstrip('*?')]} *{'' if kind in C_TYPES else '*'})a[{i}]" for i, kind in enumerate(parameters)
@@ -96,17 +108,9 @@ class HostLauncher(Launcher):
         self.products: list[Any] = []
 
     def kernel(self, name: str) -> Callable[..., None]:
-        run = getattr(self.library, f"run_{name}")
-        run.restype = ctypes.c_char_p
-
         def launch(grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
             self.launched.append(name)
-            # An array is passed by its address, a scalar by its value, both through a pointer to it.
-            kept = [np.uintp(a.ctypes.data) if isinstance(a, np.ndarray) else a for a in arguments]
-            kept = [np.array(value) for value in kept]
-            pointers = (ctypes.c_void_p * len(kept))(*(value.ctypes.data for value in kept))
-            if error := run(pointers, _three(grid), _three(block), int(self.reversed)):
-                raise RuntimeError(f"{name}: {error.decode()}")
+            run_kernel(self.library, name, grid, block, arguments, reversed=self.reversed)
 
         return launch
 
@@ -163,12 +167,17 @@ def _three(sizes: tuple[int, ...]) -> Any:
     return (ctypes.c_uint * 3)(*(*sizes, 1, 1)[:3])
 
 
-def host_cublaslt(folder: Path) -> CublasLt:
+def build_cublaslt(folder: Path) -> ctypes.CDLL:
     """``fake_cublaslt.cpp``, which computes on host memory what cuBLASLt is documented to compute."""
     library = folder / "fake_cublaslt.so"
     command = ["g++", "-std=c++17", "-O1", "-shared", "-fPIC", str(HERE / "fake_cublaslt.cpp"), "-o", str(library)]
     subprocess.run(command, check=True, timeout=120)
-    return CublasLt(ctypes.CDLL(str(library)), 0, lambda: 0)
+    return ctypes.CDLL(str(library))
+
+
+def host_cublaslt(folder: Path) -> CublasLt:
+    """A handle of it."""
+    return CublasLt(build_cublaslt(folder), 0, lambda: 0)
 
 
 def launching(launcher: HostLauncher) -> Callable[[Any], Any]:
