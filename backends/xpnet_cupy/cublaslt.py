@@ -14,7 +14,7 @@ from xpnet_cupy.products import Product, mask_stride
 
 WORKSPACE_BYTES = 32 << 20  # what NVIDIA recommends for Hopper
 
-_EPILOGUES = {"none": 1, "bias": 4, "relu_bias": 6, "relu_aux_bias": 134, "drelu_bgrad": 152, "bgrada": 256}
+_EPILOGUES = {"none": 1, "bias": 4, "relu_aux_bias": 134, "drelu_bgrad": 152, "bgrada": 256}
 
 # precision: cublasComputeType_t, cudaDataType_t of matrices and scale, and the scale's C type. float32 matrices stay
 # float32 in memory; with tf32 and bf16 the tensor cores round the factors as they read them and add up in float32.

@@ -347,9 +347,48 @@ LOSS(poisson, loss_rows<Poisson>, real)
 
 // What changes from step to step lies on the device, where a captured graph reads it anew:
 //   clock (2,)  updates made; cursor, the first row of the batch in the order of the epoch
-//   rates (4,)  learning rate; Adam's scale and root (`xpnet.ops.updates.adam_scales`); 1 - learning rate x decay
+//   rates (5,)  learning rate; Adam's scale and root (`xpnet.ops.updates.adam_scales`); 1 - learning rate x decay;
+//               broken, 1 once a parameter has become NaN
 enum { UPDATES, CURSOR };
-enum { LEARNING_RATE, SCALE, ROOT, KEEP };
+enum { LEARNING_RATE, SCALE, ROOT, KEEP, BROKEN };
+
+// Before the first batch: the cursor turned back, the learning rate set, no losses yet.
+KERNEL begin(int *clock, double *rates, double learning_rate, double *row_loss, int rows, double *squares, int parts) {
+  const int first = blockIdx.x * blockDim.x + threadIdx.x, step = gridDim.x * blockDim.x;
+  for (int i = first; i < rows; i += step) row_loss[i] = 0;
+  for (int i = first; i < parts; i += step) squares[i] = 0;
+  if (first == 0) {
+    clock[CURSOR] = 0;
+    rates[LEARNING_RATE] = learning_rate;
+    rates[BROKEN] = 0;
+  }
+}
+
+// After the last: the sums of losses, of squared weights and of row weights (null: their count), and whether a parameter
+// broke. One block.
+KERNEL finish(const double *row_loss, int rows, const double *squares, int parts, const real *weight, int count,
+              const double *rates, double *results) {
+  double loss = 0, square = 0, total = 0;
+  for (int i = threadIdx.x; i < rows; i += blockDim.x) loss += row_loss[i];
+  for (int i = threadIdx.x; i < parts; i += blockDim.x) square += squares[i];
+  if (weight)
+    for (int i = threadIdx.x; i < count; i += blockDim.x) total += weight[i];
+  loss = reduce_block<Sum<double>>(loss);
+  square = reduce_block<Sum<double>>(square);
+  total = reduce_block<Sum<double>>(total);
+  if (threadIdx.x == 0) {
+    results[0] = loss;
+    results[1] = square;
+    results[2] = weight ? total : count;
+    results[3] = rates[BROKEN];
+  }
+}
+
+// A product with ReLU in it may turn NaN into 0, and a loss into a number, while parameters are lost: so updates look at
+// what they write. Whoever writes the mark writes the same.
+__device__ inline void look(real param, double *rates) {
+  if (param != param) rates[BROKEN] = 1;
+}
 
 // The clock goes on by one update and `rows` rows, and what depends on the number of the update follows. One thread.
 KERNEL tick(int *clock, double *rates, double beta1, double beta2, double weight_decay, int epsilon_hat, int rows) {
@@ -361,25 +400,25 @@ KERNEL tick(int *clock, double *rates, double beta1, double beta2, double weight
   rates[KEEP] = 1 - learning_rate * weight_decay;
 }
 
-KERNEL gradient_descent(real *param, const real *grad, const double *rates, long long size) {
+KERNEL gradient_descent(real *param, const real *grad, double *rates, long long size) {
   const real learning_rate = rates[LEARNING_RATE];
   const long long step = (long long)gridDim.x * blockDim.x;
   for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < size; i += step)
-    param[i] -= learning_rate * grad[i];
+    look(param[i] -= learning_rate * grad[i], rates);
 }
 
-KERNEL momentum(real *param, const real *grad, real *velocity, const double *rates, double mu, int nesterov,
+KERNEL momentum(real *param, const real *grad, real *velocity, double *rates, double mu, int nesterov,
                 long long size) {
   const real learning_rate = rates[LEARNING_RATE], keep = mu;
   const long long step = (long long)gridDim.x * blockDim.x;
   for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < size; i += step) {
     const real fall = learning_rate * grad[i], v = keep * velocity[i] - fall;
     velocity[i] = v;
-    param[i] += nesterov ? keep * v - fall : v;
+    look(param[i] += nesterov ? keep * v - fall : v, rates);
   }
 }
 
-KERNEL adam(real *param, const real *grad, real *m, real *v, const double *rates, double beta1, double beta2,
+KERNEL adam(real *param, const real *grad, real *m, real *v, double *rates, double beta1, double beta2,
             double epsilon, long long size) {
   const real b1 = beta1, rest1 = 1 - beta1, b2 = beta2, rest2 = 1 - beta2, eps = epsilon;
   const real scale = rates[SCALE], root = rates[ROOT], keep = rates[KEEP];
@@ -388,7 +427,7 @@ KERNEL adam(real *param, const real *grad, real *m, real *v, const double *rates
     const real g = grad[i], mi = b1 * m[i] + rest1 * g, vi = b2 * v[i] + rest2 * g * g;
     m[i] = mi;
     v[i] = vi;
-    param[i] = keep * param[i] - scale * mi / (sqrt(vi) * root + eps);
+    look(param[i] = keep * param[i] - scale * mi / (sqrt(vi) * root + eps), rates);
   }
 }
 

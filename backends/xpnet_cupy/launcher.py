@@ -57,6 +57,8 @@ KERNELS: dict[str, tuple[str, ...]] = {
         "squared_error": _LOSS,
         "logistic_cross_entropy": _LOSS,
         "poisson": _LOSS,
+        "begin": "int* double* double double* int double* int",
+        "finish": "double* int double* int real? int double* double*",
         "tick": "int* double* double double double int int",
         "gradient_descent": "real* real* double* long",
         "momentum": "real* real* real* double* double int long",

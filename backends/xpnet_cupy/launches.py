@@ -120,10 +120,29 @@ def l2_penalty(
     return launcher.prepare("l2_penalty", (blocks,), (256,), *arguments)
 
 
+def begin(
+    launcher: Launcher, clock: Array, rates: Array, learning_rate: float, row_loss: Array, squares: Array
+) -> Launch:
+    """Before the first batch: the cursor turned back, the learning rate set, losses and squares cleared."""
+    arguments = (clock, rates, learning_rate, row_loss, row_loss.size, squares, squares.size)
+    return launcher.prepare("begin", *_flat(max(row_loss.size, squares.size)), *arguments)
+
+
+def finish(
+    launcher: Launcher, row_loss: Array, squares: Array, weight: Array | None, count: int, rates: Array, results: Array
+) -> Launch:
+    """results (4,) float64: the sums of losses, squares and row weights, and whether a parameter has become NaN.
+
+    weight : (count,), or None for 1 each
+    """
+    arguments = (row_loss, row_loss.size, squares, squares.size, weight, count, rates, results)
+    return launcher.prepare("finish", (1,), (512,), *arguments)
+
+
 def tick(launcher: Launcher, rule: UpdateRule, clock: Array, rates: Array, rows: int) -> Launch:
     """Counts an update and ``rows`` rows, and computes what depends on the number of the update.
 
-    clock : (2,) int32: updates made, first row of the batch; rates : (4,) float64, the learning rate first
+    clock : (2,) int32: updates made, first row of the batch; rates : (5,) float64, the learning rate first
     """
     numbers = (rule.beta1, rule.beta2, rule.weight_decay, rule.epsilon_hat)
     return launcher.prepare("tick", (1,), (1,), clock, rates, *numbers, rows)

@@ -25,7 +25,8 @@ class NetworkMemory:
 
     params, gradients, buffers : one flat buffer each, every parameter aligned to 256 bytes
     clock : (2,) int32: updates made; first row of the batch in the order of the epoch
-    rates : (4,) float64: learning rate, and what follows from it and the number of the update
+    rates : (5,) float64: learning rate, what follows from it and the number of the update, whether a parameter is NaN
+    results : (4,) float64: what is read at the end of an epoch
     squares : (blocks,) float64: parts of the sum of squared weights; bounds : (layers, 2) int64: where weights lie
     """
 
@@ -35,7 +36,8 @@ class NetworkMemory:
         self.gradients = Parameters.zeros(spec, backend, align=align)
         self.buffers = {name: Parameters.zeros(spec, backend, align=align) for name in spec.rule.buffers}
         self.clock = xp.zeros(2, dtype=xp.int32)
-        self.rates = xp.zeros(4, dtype=xp.float64)
+        self.rates = xp.zeros(5, dtype=xp.float64)
+        self.results = xp.zeros(4, dtype=xp.float64)
         self.squares = xp.zeros(PENALTY_BLOCKS, dtype=xp.float64)
         weights = [slot for slot in spec.slots(align) if len(slot.shape) == 2]
         self.bounds = xp.asarray([[w.offset, w.offset + prod(w.shape)] for w in weights], dtype=xp.int64)

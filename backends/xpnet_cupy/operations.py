@@ -99,7 +99,7 @@ class Operations:
         """One step of gradient descent, in place."""
         rule = UpdateRule("sgd", momentum=momentum, nesterov=nesterov)
         buffers = [] if velocity is None else [velocity]
-        param, *updated = self._update(rule, param, grad, buffers, [learning_rate, 0, 0, 0])
+        param, *updated = self._update(rule, param, grad, buffers, [learning_rate, 0, 0, 0, 0])
         return param, updated[0] if updated else None
 
     def adam_update(
@@ -120,7 +120,7 @@ class Operations:
         """One step of Adam or AdamW, in place."""
         rule = UpdateRule("adam", beta1=beta1, beta2=beta2, epsilon=epsilon)
         scales = adam_scales(t, learning_rate, beta1, beta2, epsilon_hat)
-        rates = [learning_rate, *scales, 1 - learning_rate * weight_decay]
+        rates = [learning_rate, *scales, 1 - learning_rate * weight_decay, 0]
         param, m, v = self._update(rule, param, grad, [m, v], rates)
         return param, m, v
 

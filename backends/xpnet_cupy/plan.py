@@ -173,12 +173,13 @@ def forward_launches(
 ) -> list[Launch]:
     """out = activation(x W + b); one launch where the product takes bias and activation along.
 
-    mask : receives ReLU's bits for the way back, where the launch is one; None if they are not needed
+    mask : receives ReLU's bits for the way back, where the launch is one; None in a prediction, where ReLU is a launch
+        of its own, since in a product it may turn NaN into 0, which a prediction has to show
     """
     shape = (*x.shape, out.shape[1])
-    fused: dict[str, Epilogue] = {"identity": "bias", "relu": "relu_bias" if mask is None else "relu_aux_bias"}
-    if layer.activation in fused:
-        product = products.forward(*shape, epilogue=fused[layer.activation])
+    if layer.activation == "identity" or mask is not None:
+        epilogue: Epilogue = "bias" if mask is None else "relu_aux_bias"
+        product = products.forward(*shape, epilogue=epilogue)
         launch = launcher.fused_product(product, layer.weight, x, out, vector=layer.bias, mask=mask)
         if launch is not None:
             return [launch]

@@ -5,7 +5,7 @@ leading dimension cols. Y = X W is therefore asked for as Y^T = W^T X^T: the wei
 
     product           D = op(A) op(B)        m    n     k     epilogue
     forward, hidden   Y^T = W^T X^T          out  rows  in    RELU_AUX_BIAS: + bias, ReLU, and its bits for the way back
-    forward, last     Y^T = W^T X^T          out  rows  in    BIAS (RELU_BIAS for a hidden layer in a prediction)
+    forward, last     Y^T = W^T X^T          out  rows  in    BIAS
     weight gradient   dW^T = dZ^T X          out  in    rows  BGRADA on the last layer: the sums of dZ, the bias gradient
     input gradient    dX^T = W dZ^T          in   rows  out   DRELU_BGRAD: the bits applied, and the sums of the result
 """
@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from xpnet.ops import Array
 
-Epilogue = Literal["none", "bias", "relu_bias", "relu_aux_bias", "drelu_bgrad", "bgrada"]
+Epilogue = Literal["none", "bias", "relu_aux_bias", "drelu_bgrad", "bgrada"]
 MASK_BITS = 128  # the leading dimension of ReLU's bits is a multiple of this
 
 

@@ -7,6 +7,7 @@ compiles and loads what it needs; from the second on a recorded graph is replaye
 launch.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -16,6 +17,7 @@ import numpy
 from xpnet.backend import Backend, NetworkSpec, Parameters, StepState
 from xpnet.errors import MixedArraysError
 from xpnet.ops import Array
+from xpnet_cupy import launches
 from xpnet_cupy.launcher import Launcher
 from xpnet_cupy.memory import BatchMemory, NetworkMemory, Staging, batch_bytes, enough_memory, network_bytes
 from xpnet_cupy.plan import Data, TrainingPlan, predict, update_launches
@@ -106,9 +108,11 @@ class CompiledStep:
         with self._memory(f"A gradient over {rows} rows", batch_bytes(self.spec, rows)), self.launcher.stream():
             data = self._take(X, Y, sample_weight, None, rows)
             plan = self._plan(data, rows)
-            self._begin()
+            self._begin(0.0)
             plan.gradient()
-            return self._mean_loss(data, rows)
+            loss = self._mean_loss(data, rows)
+            # A product with ReLU in it may have turned NaN into 0; the gradient keeps it.
+            return loss if math.isfinite(float(self.launcher.xp.sum(self.gradients.flat))) else float("nan")
 
     def update(self, *, learning_rate: float) -> None:
         """See :class:`xpnet.backend.Step`."""
@@ -131,24 +135,21 @@ class CompiledStep:
             for name, arrays in self._network.buffers.items():
                 arrays.update(state.buffers.get(name) or {n: numpy.zeros(a.shape) for n, a in arrays.items()})
 
-    def _begin(self, learning_rate: float | None = None) -> None:
+    def _begin(self, learning_rate: float) -> None:
         """Clears the losses and turns the clock back to the first row."""
         network = self._network
-        network.clock[1:] = 0
-        network.squares[...] = 0
-        self._batch.row_loss[...] = 0
-        if learning_rate is not None:
-            network.rates[0] = learning_rate
+        arrays = (self._batch.row_loss, network.squares)
+        launches.begin(self.launcher, network.clock, network.rates, learning_rate, *arrays)()
 
     def _mean_loss(self, data: Data, rows: int) -> float:
         """The mean loss of the batches since ``_begin``, penalty included. Waits for the device."""
-        xp = self.launcher.xp
-        weight = xp.asarray(rows, dtype=xp.float64) if data.weight is None else xp.sum(data.weight, dtype=xp.float64)
-        parts = [xp.sum(self._batch.row_loss), xp.sum(self._network.squares), weight]
-        loss, squares, weight = (float(part) for part in self.launcher.to_numpy(xp.stack(parts)))
+        network = self._network
+        arrays = (self._batch.row_loss, network.squares, data.weight)
+        launches.finish(self.launcher, *arrays, rows, network.rates, network.results)()
+        loss, squares, weight, broken = self.launcher.to_numpy(network.results)
         with numpy.errstate(all="ignore"):  # weights that sum to zero give nan, as in the reference
-            self.penalty = float(numpy.float64(self.spec.l2 / 2 * squares) / weight)
-            return float(numpy.float64(loss) / weight) + self.penalty
+            self.penalty = float(self.spec.l2 / 2 * squares / weight)
+            return float("nan") if broken else float(loss / weight) + self.penalty
 
     def _take(self, X: Array, Y: Array, sample_weight: Array | None, order: Any, size: int) -> Data:
         """The data as kernels read it, and memory for batches of ``size`` rows of it."""

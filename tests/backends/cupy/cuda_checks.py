@@ -85,7 +85,7 @@ def make(spec: NetworkSpec, launcher: HostLauncher) -> CompiledStep:
 
 def weights(spec: NetworkSpec) -> dict[str, Any]:
     rng = np.random.default_rng(7)
-    return {slot.name: (0.5 * rng.standard_normal(slot.shape)).astype(spec.dtype) for slot in spec.slots()}
+    return {s.name: (rng.standard_normal(s.shape) / s.shape[0] ** 0.5).astype(spec.dtype) for s in spec.slots()}
 
 
 def data(spec: NetworkSpec, form: str, rows: int = ROWS) -> tuple[Any, Any]:

@@ -8,15 +8,15 @@ GPU does with them it cannot show.
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from cuda_host import build, build_cublaslt, run_kernel
 
-FOLDER = Path(tempfile.mkdtemp())
+FOLDER, SESSION = Path(tempfile.mkdtemp()), ExitStack()
 
 
 class Array(np.ndarray):
@@ -43,7 +43,7 @@ class Device:
     def __init__(self, number: int | None = None) -> None:
         self.id = number or 0
 
-    def __enter__(self) -> "Device":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -70,19 +70,19 @@ class Graph:
 class Stream:
     """cupy.cuda.Stream: what is asked of it is done at once, or kept while it captures."""
 
-    current: "list[Stream]" = []
+    entered: ClassVar[list[Any]] = []
     done = True
 
     def __init__(self, non_blocking: bool = False) -> None:
         self.non_blocking, self.ptr = non_blocking, id(self)
         self.captured: list[Callable[[], None]] | None = None
 
-    def __enter__(self) -> "Stream":
-        self.current.append(self)
+    def __enter__(self) -> Self:
+        self.entered.append(self)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.current.pop()
+        self.entered.pop()
 
     def record(self) -> Any:
         return object()
@@ -107,12 +107,12 @@ class Stream:
         call() if self.captured is None else self.captured.append(call)
 
 
-Stream.current.append(Stream())
+Stream.entered.append(Stream())
 
 
 def current() -> Stream:
     """cupy.cuda.get_current_stream."""
-    return Stream.current[-1]
+    return Stream.entered[-1]
 
 
 class RawModule:
@@ -159,6 +159,9 @@ class Pool:
         return 0
 
     used_bytes = total_bytes = free_bytes
+
+    def free_all_blocks(self) -> None:
+        pass
 
 
 class OutOfMemoryError(MemoryError):
@@ -214,6 +217,16 @@ cupy.cuda = SimpleNamespace(
     ),
 )
 cupy.array_api = np
+
+
+def pytest_configure() -> None:
+    """As a pytest plugin: for the whole session."""
+    SESSION.enter_context(installed())
+
+
+def pytest_unconfigure() -> None:
+    """Takes it away again."""
+    SESSION.close()
 
 
 @contextmanager

@@ -8,7 +8,7 @@
 namespace {
 
 enum Status { SUCCESS = 0, INVALID = 7, NOT_SUPPORTED = 15 };
-enum Epilogue { NONE = 1, BIAS = 4, RELU_BIAS = 6, RELU_AUX_BIAS = 134, DRELU_BGRAD = 152, BGRADA = 256 };
+enum Epilogue { NONE = 1, BIAS = 4, RELU_AUX_BIAS = 134, DRELU_BGRAD = 152, BGRADA = 256 };
 
 struct Desc {
   int compute, scale_type;
@@ -64,9 +64,11 @@ void product(const Desc &desc, const void *a, const Layout &la, const void *b, c
         sum += double(desc.transpose_a ? item<T>(a, la, l, i) : item<T>(a, la, i, l)) *
                double(desc.transpose_b ? item<T>(b, lb, j, l) : item<T>(b, lb, l, j));
       T value = T(sum);
-      if (desc.epilogue == BIAS || desc.epilogue == RELU_BIAS || desc.epilogue == RELU_AUX_BIAS) value += vector[i];
-      if (desc.epilogue == RELU_AUX_BIAS) set_bit(desc, i, j, value > 0);
-      if (desc.epilogue == RELU_BIAS || desc.epilogue == RELU_AUX_BIAS) value = value > 0 ? value : T(0);
+      if (desc.epilogue == BIAS || desc.epilogue == RELU_AUX_BIAS) value += vector[i];
+      if (desc.epilogue == RELU_AUX_BIAS) {
+        set_bit(desc, i, j, value > 0);
+        value = value > 0 ? value : T(0);  // NaN becomes 0
+      }
       if (desc.epilogue == DRELU_BGRAD) {
         value = bit(desc, i, j) ? value : T(0);
         gradient[i] += value;
