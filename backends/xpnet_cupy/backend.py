@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from xpnet_cupy.step import CompiledStep
 
 Precision = Literal["fp32", "tf32", "bf16"]
-_CUDA_DEVICES = (2, 3, 13)  # DLPack's device types of memory that a GPU can read: CUDA, pinned, managed
+_CUDA_DEVICES = (2, 13)  # DLPack's device types for memory on a GPU, and for memory that moves there by itself
 
 
 class CupyBackend:

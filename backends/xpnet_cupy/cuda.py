@@ -78,9 +78,11 @@ class CudaLauncher(Launcher):
         """A stream of the launcher's own, since the default stream cannot be captured."""
         caller = cupy.cuda.get_current_stream()
         self._stream.wait_event(caller.record())
-        with self._stream:
-            yield
-        caller.wait_event(self._stream.record())
+        try:
+            with self._stream:
+                yield
+        finally:
+            caller.wait_event(self._stream.record())
 
     def address(self, array: Array) -> int:
         """The address on the device."""

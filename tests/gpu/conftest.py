@@ -10,7 +10,7 @@ import pytest
 
 from xpnet.errors import BackendError
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "backends" / "cupy"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "backends" / "xpnet_cupy"))
 
 
 def _missing() -> str | None:

@@ -85,6 +85,7 @@ def test_the_arrays_device_is_used_and_kept(cupy: Any) -> None:
 
 
 def command_line(*arguments: str) -> str:
+    pytest.importorskip("click", reason="the command line needs click, which is not installed")
     code = "from xpnet.cli import main; main()"
     return subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True).stdout
 

@@ -125,8 +125,8 @@ def test_without_a_gpu_it_says_what_cuda_says(use_cupy: Any) -> None:
 
 
 def test_importing_it_imports_neither_cupy_nor_a_gpu() -> None:
-    code = "import sys, xpnet, xpnet_cupy; assert 'cupy' not in sys.modules, 'cupy was imported'"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    code = "import sys, xpnet, xpnet_cupy; sys.exit('cupy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_an_unknown_precision_is_refused() -> None:
@@ -147,7 +147,7 @@ def test_its_own_arrays_stay_as_they_are(made: Any) -> None:
     assert made[1].asarray(array, dtype="float32").dtype == np.float32
 
 
-@pytest.mark.parametrize("kind", [2, 3, 13])
+@pytest.mark.parametrize("kind", [2, 13])
 def test_arrays_on_a_device_are_adopted_without_a_copy(made: Any, kind: int) -> None:
     foreign = Foreign(kind)
     made[1].asarray(foreign)
