@@ -7,8 +7,9 @@ GPU does with them it cannot show.
 
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar, Self
@@ -230,25 +231,21 @@ def pytest_unconfigure() -> None:
 
 
 @contextmanager
-def installed() -> Any:
-    """``import cupy`` finds this module, and cuBLASLt is found where it is."""
+def installed() -> Iterator[Any]:
+    """``import cupy`` finds this module, and cuBLASLt is found where it is; gives ``xpnet_cupy.cuda`` over both."""
     import array_api_compat
+    import xpnet_cupy
 
-    names = ("cupy", "array_api_compat.cupy")
-    before = {name: sys.modules.get(name) for name in names}
-    sys.modules.update(dict.fromkeys(names, cupy))
-    array_api_compat.cupy = cupy
-    sys.modules.pop("xpnet_cupy.cuda", None)
+    names = ("cupy", "array_api_compat.cupy", "xpnet_cupy.cuda")
+    before = {name: sys.modules.pop(name, None) for name in names}
+    sys.modules["cupy"] = sys.modules["array_api_compat.cupy"] = array_api_compat.cupy = cupy
     try:
-        from xpnet_cupy import cuda
-
+        cuda: Any = import_module("xpnet_cupy.cuda")
         library = CublasLtLibrary()
         cuda.find_cublaslt = lambda: library
         yield cuda
     finally:
-        sys.modules.pop("xpnet_cupy.cuda", None)
-        for name, module in before.items():
-            if module is None:
-                sys.modules.pop(name)
-            else:
-                sys.modules[name] = module
+        for name in names:
+            sys.modules.pop(name, None)
+        sys.modules.update({name: module for name, module in before.items() if module is not None})
+        array_api_compat.cupy, xpnet_cupy.cuda = before["array_api_compat.cupy"], before["xpnet_cupy.cuda"]
