@@ -6,7 +6,7 @@
 // "or null" may be null. Sums are taken in a fixed order and never with float atomics, so that a run repeats bit for bit.
 // NaN and infinities propagate as in `xpnet.ops`.
 //
-// The order of the file: activations, groups of threads, softmax, losses, updates, rows of a batch.
+// The order of the file: activations, dropout, groups of threads, softmax, losses, updates, rows of a batch.
 
 #ifndef REAL
 #define REAL float
@@ -117,6 +117,40 @@ BACKWARD_BIAS(logistic_backward_bias, Logistic)
 // Sums of columns alone: the bias gradient of a layer without activation.
 KERNEL column_sum(const real *x, real *sums, int rows, int cols, int chunk) {
   backward_bias<Identity>(x, x, nullptr, sums, rows, cols, chunk);
+}
+
+// --------------------------------------------------------------------------------------------------------- dropout
+
+// Four random words for a counter and a key: Philox 4x64 of ten rounds (Salmon et al., Parallel random numbers: as easy
+// as 1, 2, 3, 2011). NumPy's Philox gives the same words, so that every backend drops the same units.
+struct Words {
+  unsigned long long v[4];
+};
+
+__device__ inline Words philox(Words c, unsigned long long key0, unsigned long long key1) {
+  const unsigned long long m0 = 0xD2E7470EE14C6C93ull, m1 = 0xCA5A826395121157ull;
+  for (int round = 0; round < 10; round++) {
+    c = {{__umul64hi(m1, c.v[2]) ^ c.v[1] ^ key0, m1 * c.v[2], __umul64hi(m0, c.v[0]) ^ c.v[3] ^ key1, m0 * c.v[0]}};
+    key0 += 0x9E3779B97F4A7C15ull;
+    key1 += 0xBB67AE8584CAA73Bull;
+  }
+  return c;
+}
+
+// out = x keep / (1 - rate), keep drawn as `xpnet.steps.masks` draws it: item i stays where word i of the stream that
+// starts at the counter (0, 0, layer, updates made), as a number in [0, 1), is not below the rate. NumPy counts before
+// it draws, hence the + 1. out may be x.
+KERNEL dropout(const real *x, real *out, const int *clock, long long key0, long long key1, int layer, double rate,
+               long long size) {
+  const real scale = 1 / (1 - rate);
+  const long long step = (long long)gridDim.x * blockDim.x;
+  for (long long four = (long long)blockIdx.x * blockDim.x + threadIdx.x; 4 * four < size; four += step) {
+    const Words words = philox({{four + 1ull, 0, (unsigned long long)layer, (unsigned long long)clock[0]}}, key0, key1);
+    for (int k = 0; k < 4 && 4 * four + k < size; k++) {
+      const bool keep = (words.v[k] >> 11) * (1.0 / 9007199254740992.0) >= rate;
+      out[4 * four + k] = x[4 * four + k] * (keep ? scale : real(0));
+    }
+  }
 }
 
 // ----------------------------------------------------------------------------------------------- groups of threads

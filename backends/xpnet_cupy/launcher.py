@@ -46,6 +46,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
         "tanh_backward_bias": _BACKWARD_BIAS,
         "logistic_backward_bias": _BACKWARD_BIAS,
         "column_sum": "real* real* int int int",
+        "dropout": "real* real* int* long long int double long",
         "softmax_warp": _ROWS,
         "softmax_block": _ROWS,
         "log_softmax_warp": _ROWS,

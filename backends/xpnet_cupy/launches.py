@@ -59,6 +59,15 @@ def backward_bias(
     return [first, launcher.prepare("column_sum", (place[0], 1), block, sums, d_bias, chunks, cols, chunks)]
 
 
+def dropout(launcher: Launcher, x: Array, out: Array, clock: Array, *, seed: int, layer: int, rate: float) -> Launch:
+    """out = x keep / (1 - rate), with the mask of ``xpnet.steps.masks`` for this seed, layer and number of updates.
+
+    x, out : any shape, the same, may be one array; clock : (2,) int32, the updates made first
+    """
+    keys = [_signed(seed % 2**64), _signed(seed >> 64)]
+    return launcher.prepare("dropout", *_flat(_ceil(x.size, 4)), x, out, clock, *keys, layer, rate, x.size)
+
+
 def softmax(launcher: Launcher, x: Array, out: Array, *, logarithm: bool = False) -> Launch:
     """The softmax of each row, or its logarithm; x, out (rows, cols), not the same."""
     rows, cols = x.shape
@@ -164,6 +173,11 @@ def update(
 
 def _ceil(a: int, b: int) -> int:
     return -(-a // b)
+
+
+def _signed(word: int) -> int:
+    """The same 64 bits as a signed number, which is how a kernel's ``long`` is passed."""
+    return word - 2**64 if word >= 2**63 else word
 
 
 def _flat(size: int) -> tuple[Grid, Grid]:

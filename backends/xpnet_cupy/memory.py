@@ -48,7 +48,8 @@ class BatchMemory:
 
     x : (rows, in), gathered inputs, or None where batches are read in place
     outputs, d_outputs : one (rows, width) for each layer
-    masks : one (rows, bits / 8) uint8 for each hidden ReLU, else None
+    dropped : outputs after dropout, one (rows, width) for each hidden layer that has it, else None
+    masks : one (rows, bits / 8) uint8 for each hidden ReLU without dropout, else None
     row_loss : (rows,) float64, each row's losses so far; total_weight : (1,), the sum of a batch's weights
     """
 
@@ -58,9 +59,14 @@ class BatchMemory:
         self.x = xp.empty((rows, spec.widths[0]), dtype=spec.dtype) if gathers else None
         self.outputs = [xp.empty((rows, width), dtype=spec.dtype) for width in widths]
         self.d_outputs = [xp.empty((rows, width), dtype=spec.dtype) for width in widths]
+        rates = spec.dropout or (0.0,) * len(spec.activations)
+        self.dropped = [
+            xp.empty((rows, width), dtype=spec.dtype) if rate else None
+            for width, rate in zip(widths[:-1], rates, strict=True)
+        ]
         self.masks = [
-            xp.empty((rows, mask_stride(width) // 8), dtype=xp.uint8) if activation == "relu" else None
-            for width, activation in zip(widths[:-1], spec.activations, strict=True)
+            xp.empty((rows, mask_stride(width) // 8), dtype=xp.uint8) if activation == "relu" and not rate else None
+            for width, activation, rate in zip(widths[:-1], spec.activations, rates, strict=True)
         ]
         self.row_loss = xp.zeros(rows, dtype=xp.float64)
         self.total_weight = xp.zeros(1, dtype=spec.dtype)

@@ -60,6 +60,7 @@ class TrainingPlan:
         self.outputs = [_first(out, rows) for out in memory.outputs]
         self.d_outputs = [_first(d_out, rows) for d_out in memory.d_outputs]
         self.masks = [_first(mask, rows) for mask in memory.masks]
+        self.dropped = [_first(dropped, rows) for dropped in memory.dropped]
         self.row_loss = _first(memory.row_loss, rows)
         cursor = None if data.order is None else network.clock[1:]
         total_weight = None if data.weight is None else memory.total_weight
@@ -105,8 +106,18 @@ class TrainingPlan:
             calls = forward_launches(self.launcher, layer, self._inputs(k), self.outputs[k], mask=mask)
             if mask is not None and len(calls) > 1:
                 self.masks[k] = None  # no fused product, so nobody has written the mask
-            found += calls
+            found += [*calls, *self._dropout(k, self.outputs[k], self._dropped(k))]
         return found
+
+    def _dropout(self, k: int, x: Array, out: Array | None) -> list[Launch]:
+        """Dropout of hidden layer k, forward and back; nothing where it has none."""
+        if self._dropped(k) is None:
+            return []
+        spec, clock = self.spec, self.network.clock
+        return [launches.dropout(self.launcher, x, out, clock, seed=spec.seed, layer=k, rate=spec.dropout[k])]
+
+    def _dropped(self, k: int) -> Array | None:
+        return self.dropped[k] if k < len(self.dropped) else None
 
     def _loss(self) -> list[Launch]:
         before = [] if self.data.weight is None else [launches.batch_weight(self.launcher, self.batch, self.rows)]
@@ -146,8 +157,9 @@ class TrainingPlan:
             if fused is not None:
                 return [fused]
         plain = self.launcher.product(products.input_gradient(self.rows, *above.shape), above, d_above, d_out)
-        activation = self.layers[k].activation
-        return [plain, *launches.backward_bias(self.launcher, activation, d_out, self.outputs[k], d_out, bias)]
+        activation, out = self.layers[k].activation, self.outputs[k]
+        sums = launches.backward_bias(self.launcher, activation, d_out, out, d_out, bias)
+        return [plain, *self._dropout(k, d_out, d_out), *sums]
 
     def _penalty(self) -> list[Launch]:
         if not self.spec.l2:
@@ -158,7 +170,11 @@ class TrainingPlan:
         return [launches.l2_penalty(self.launcher, *flats, spec.l2, spec.l2_over_batch, *weight, network.squares)]
 
     def _inputs(self, k: int) -> Array:
-        return self.outputs[k - 1] if k else self.x
+        """What layer k reads: the batch, or the layer below, after its dropout."""
+        if not k:
+            return self.x
+        dropped = self._dropped(k - 1)
+        return self.outputs[k - 1] if dropped is None else dropped
 
 
 def layers_of(spec: NetworkSpec, parameters: Parameters, output_activation: str) -> list[Layer]:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from functools import cached_property
 from importlib.metadata import version
 
-from xpnet.backend import Kernel, NetworkSpec, Step, get_threads
 from xpnet_numpy import NumpyBackend
+
+from xpnet.backend import Kernel, NetworkSpec, Step, get_threads
 
 
 class NumbaBackend(NumpyBackend):

@@ -161,6 +161,10 @@ static const char *launch(void (*kernel)(void **), void **args, const unsigned *
 
 }  // namespace host
 
+static unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
+  return (unsigned long long)((unsigned __int128)a * b >> 64);
+}
+
 static void __syncthreads() { host::wait(host::AT_BLOCK); }
 
 template <class T>

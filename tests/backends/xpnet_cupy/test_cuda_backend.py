@@ -184,11 +184,6 @@ def test_it_describes_driver_toolkit_card_and_memory(made: Any, monkeypatch: pyt
     }
 
 
-def test_dropout_is_left_to_the_reference_step(made: Any) -> None:
-    spec = xpnet.backend.NetworkSpec((3, 2, 2), ("relu",), dropout=(0.5,))
-    assert "dropout" in made[1].compile_step(spec)
-
-
 def test_the_device_of_the_arrays_is_used(made: Any) -> None:
     here, there = DeviceArray(np.ones(2)), DeviceArray(np.ones(2), device=1)
     for array in (here, there):

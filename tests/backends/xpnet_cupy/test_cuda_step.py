@@ -63,6 +63,16 @@ def test_penalty_and_weights(launcher: HostLauncher, l2: float, over_batch: bool
     assert_agrees(spec, launcher, *data(spec, "indices"), batch=BATCH, weight=weight)
 
 
+@pytest.mark.parametrize("rates", [(0.5, 0.2), (0.0, 0.3)])
+@pytest.mark.parametrize("products", ["plain", "fused"])
+def test_dropout(libraries: dict[str, Any], lt: Any, products: str, rates: tuple[float, float], dtype: str) -> None:
+    launcher = HostLauncher(libraries[dtype], dtype, lt if products == "fused" else None)
+    activations: Any = ("relu", "tanh") if products == "plain" else ("relu", "relu")
+    for seed in (5, 2**64 - 3, 2**100 + 1):
+        spec = NetworkSpec((7, 6, 5, 4), activations, dtype=dtype, dropout=rates, seed=seed)
+        assert_agrees(spec, launcher, *data(spec, "indices"), batch=BATCH)
+
+
 @pytest.mark.parametrize("batch", [1, 23, 100])
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_batch_sizes(launcher: HostLauncher, batch: int, shuffled: bool, dtype: str) -> None:
