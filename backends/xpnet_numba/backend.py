@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from importlib.metadata import version
 
-from xpnet_numpy import NumpyBackend
-
 from xpnet.backend import Kernel, NetworkSpec, Step, get_threads
+from xpnet_numpy import NumpyBackend
 
 
 class NumbaBackend(NumpyBackend):

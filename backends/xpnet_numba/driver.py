@@ -28,17 +28,7 @@ from xpnet_numba.caching import cached
 from xpnet_numba.exponential import EXACT
 from xpnet_numba.job import JOB_TYPE, LAYER_TYPE, LINE, SLICE_TYPE
 from xpnet_numba.leaves.registry import ITEMS
-from xpnet_numba.machine import (
-    call,
-    exchange_if,
-    fetch_add,
-    flush_denormals,
-    load,
-    pointer,
-    restore_denormals,
-    shift,
-    stack,
-)
+from xpnet_numba.machine import call, exchange_if, fetch_add, flush_denormals, load, pointer, restore_denormals, shift, stack
 from xpnet_numba.team import wait_until
 
 scales_of = njit(adam_scales)

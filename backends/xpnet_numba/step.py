@@ -11,7 +11,6 @@ from threading import Lock
 from typing import Any
 
 import numpy
-from xpnet_numpy import backend as numpy_backend
 
 from xpnet.backend import NetworkSpec, Parameters, Step, StepState, get_threads
 from xpnet.backend.threads import allowed_threads
@@ -22,6 +21,7 @@ from xpnet_numba.job import LINE, Job, Layer, Rule, aligned, place
 from xpnet_numba.machine import gemm_address
 from xpnet_numba.plan import NEAR_BYTES, make_plan
 from xpnet_numba.workspace import Workspace
+from xpnet_numpy import backend as numpy_backend
 
 PREDICTION_ROWS = 256  # rows forwarded at a time: what the layers give for them stays in a core's cache
 

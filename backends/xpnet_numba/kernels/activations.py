@@ -70,7 +70,7 @@ def _relu(x: Any, out: Any, _c: Any, _d: Any, _i: Any, _n: Any, k: Any, first: A
     x, out = flat(x, k, first, count), flat(out, k, first, count)
     zero = x.dtype.type(0)
     for i in range(x.size):
-        out[i] = max(x[i], zero)
+        out[i] = zero if x[i] < zero else x[i]
 
 
 def _relu_backward(
@@ -90,7 +90,7 @@ def _bias_relu(
     for i in range(count):
         for j in range(k):
             z = x[i, j] + bias[j]
-            out[i, j] = max(z, zero)
+            out[i, j] = zero if z < zero else z
 
 
 def _relu_backward_bias(

@@ -33,7 +33,7 @@ def relu_forward(z: Any, bias: Any) -> None:
     for i in range(z.shape[0]):
         for j in range(z.shape[1]):
             value = z[i, j] + bias[j]
-            z[i, j] = max(value, zero)
+            z[i, j] = zero if value < zero else value
 
 
 @leaf(MATRIX, MATRIX, VECTOR)

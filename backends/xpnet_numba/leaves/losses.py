@@ -11,10 +11,10 @@ Below them the output activations of prediction, in place.
 import math
 from typing import Any
 
-from numba import njit
-
-from xpnet_numba.exponential import FAST, exp
+from xpnet_numba.exponential import exp
 from xpnet_numba.leaves.registry import MATRIX, RESULT, VECTOR, leaf
+from numba import njit
+from xpnet_numba.exponential import FAST
 from xpnet_numba.machine import maximum
 
 SAFE = 64.0
@@ -113,7 +113,7 @@ def logistic_cross_entropy(z: Any, labels: Any, scale: Any, d_bias: Any, loss: A
         for j in range(z.shape[1]):
             x, y = z[i, j], labels[i, j]
             e = exp(-abs(x))
-            row_loss += math.log1p(e) + (max(x, zero)) - x * y
+            row_loss += math.log1p(e) + (zero if x < zero else x) - x * y
             value = ((e if x < zero else one) / (one + e) - y) * scale[i]
             z[i, j] = value
             d_bias[j] += value
