@@ -81,10 +81,11 @@ class CompiledStep:
         with self._memory(f"Training on batches of {size} rows", needed), self.launcher.stream():
             data = self._take(X, Y, sample_weight, order, size)
             # Both plans are made, and all memory is taken, before the first batch changes a parameter.
-            full, rest = self._plan(data, size), self._plan(data, rows % size or size)
+            full = self._plan(data, size)
+            rest = self._plan(data, rows % size) if rows % size else None
             self._begin(learning_rate)
             full.repeat(rows // size)
-            if rows % size:
+            if rest is not None:
                 rest.train()
             return self._mean_loss(data, rows)
 
@@ -112,7 +113,7 @@ class CompiledStep:
             plan.gradient()
             loss = self._mean_loss(data, rows)
             # A product with ReLU in it may have turned NaN into 0; the gradient keeps it.
-            return loss if math.isfinite(float(self.launcher.xp.sum(self.gradients.flat))) else float("nan")
+            return float("nan") if math.isnan(float(self.launcher.xp.sum(self.gradients.flat))) else loss
 
     def update(self, *, learning_rate: float) -> None:
         """See :class:`xpnet.backend.Step`."""
