@@ -37,7 +37,7 @@ def data() -> Data:
     return Data(X, labels, y % 2, indicators, numbers / 10, outputs, y, weight)
 
 
-@pytest.fixture(params=["numpy"])
+@pytest.fixture(params=["numpy", "numba"])
 def backend(request: pytest.FixtureRequest) -> str:
     """The backends that compute on NumPy arrays."""
     return request.param
