@@ -25,7 +25,12 @@ from xpnet.optimizers import SGD, Adam, AdamW
 
 __version__ = "0.1.0"
 
-_LAZY = {"gradcheck": "xpnet.gradcheck"}
+_LAZY = {
+    "LossCurveDisplay": "xpnet.estimators",
+    "MLPClassifier": "xpnet.estimators",
+    "MLPRegressor": "xpnet.estimators",
+    "gradcheck": "xpnet.gradcheck",
+}
 """Names that are imported when first used: what they need is slow to import."""
 
 __all__ = [
@@ -40,6 +45,9 @@ __all__ = [
     "FeedforwardNeuralNet",
     "InputError",
     "LogisticRegression",
+    "LossCurveDisplay",
+    "MLPClassifier",
+    "MLPRegressor",
     "MixedArraysError",
     "ModelFileError",
     "ReLU",

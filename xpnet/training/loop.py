@@ -41,6 +41,7 @@ def run(
     sample_weight: Array | None = None,
     validate: Callable[[], float] | None = None,
     callbacks: Iterable[Callback | Callable[[Training], None]] = (),
+    epoch: Callable[..., float] | None = None,
 ) -> History:
     """Train for ``training.epochs`` epochs, or until a callback stops it.
 
@@ -48,19 +49,21 @@ def run(
     batch_size : rows a batch; shuffle : draw a new order of the rows for each epoch (a batch of all rows needs none)
     validate : returns the validation loss, called after each epoch
     callbacks : told of each epoch's end, in order; a plain function is called with the training
+    epoch : takes the place of ``training.step.epoch``, with its signature
 
     An exception in a callback, Ctrl-C included, ends the run with everything up to the last whole epoch in place.
     """
     told = [c if isinstance(c, Callback) else _Function(c) for c in callbacks]
     history = training.history
     shuffled = shuffle and batch_size < training.rows
+    make_epoch = training.step.epoch if epoch is None else epoch
     with training.step.running():
         _tell(told, "train_begin", training)
         for _ in range(training.epochs):
             started = time.perf_counter()
             learning_rate = schedule(history.epochs, history.loss)
             order = training.rng.permutation(training.rows) if shuffled else None
-            loss = training.step.epoch(
+            loss = make_epoch(
                 X, Y, learning_rate=learning_rate, batch_size=batch_size, order=order, sample_weight=sample_weight
             )
             history.loss.append(loss)
