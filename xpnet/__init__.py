@@ -25,7 +25,7 @@ from xpnet.optimizers import SGD, Adam, AdamW
 
 __version__ = "0.1.0"
 
-_LAZY = {"gradcheck": "xpnet.gradcheck"}
+_LAZY = {"gradcheck": "xpnet.gradcheck", "load": "xpnet.modelfile", "modelfile": "xpnet.modelfile"}
 """Names that are imported when first used: what they need is slow to import."""
 
 __all__ = [
@@ -48,7 +48,9 @@ __all__ = [
     "get_backend",
     "get_threads",
     "gradcheck",
+    "load",
     "log_softmax",
+    "modelfile",
     "relu",
     "set_threads",
     "softmax",
