@@ -150,8 +150,7 @@ class Network:
 
     def loss(self, X: Array, Y: Labels) -> float:
         """The loss on these rows, penalty included; changes nothing but the stored gradients."""
-        X, Y, _ = self._check(X, Y, None)
-        return self._ready().gradient(X, Y)
+        return self._validation_loss(X, Y)()
 
     def to(self, backend: str | Backend, *, dtype: str | None = None) -> "Network":
         """Move the network, optimizer state included, to a backend; returns the network itself.
@@ -159,7 +158,7 @@ class Network:
         Raises BackendError for a backend that is not usable.
         """
         self._move(choose(backend=backend), dtype or self.spec.dtype)
-        self._settled = True
+        self._settled = self._named = True
         return self
 
     def save(self, path: str | Path, extra: dict[str, Any] | None = None) -> None:
@@ -179,7 +178,7 @@ class Network:
 
     def _validation_loss(self, X: Array, Y: Labels) -> Callable[[], float]:
         X, Y, _ = self._check(X, Y, None)
-        return lambda: self._ready().gradient(X, Y)
+        return lambda: _mean_loss(self._ready(), X, Y)
 
     def _check(self, X: Array, Y: Labels, sample_weight: Array | None) -> tuple[Array, Labels, Array | None]:
         """Bring a batch to the network's backend and validate it."""
@@ -193,8 +192,8 @@ class Network:
         arrays = [a for a in (X, Y, sample_weight) if a is not None]
         if not self._settled:
             self._adopt(arrays)
-        for array in arrays:
-            self._check_library(array)
+        if not self._named:
+            self._check_library(arrays)
         asarray, dtype = self.backend.asarray, self.spec.dtype
         entered = [asarray(X, dtype=dtype)]
         if Y is not None:
@@ -222,10 +221,10 @@ class Network:
         if state is not None:
             self._ready().load_state(state)
 
-    def _check_library(self, array: Any) -> None:
-        library = library_of(array)
+    def _check_library(self, arrays: list[Any]) -> None:
+        """A network that adopted a library keeps to it; one whose backend was named converts what it is given."""
         home = library_of(next(iter(self.params.values())))
-        if library not in ("", "numpy", home):
+        for library in {library_of(array) for array in arrays} - {"", "numpy", home}:
             raise MixedArraysError(
                 f"This network lives on {self.backend_}; received {library} arrays. Move it with .to(...), or the arrays."
             )
@@ -236,6 +235,15 @@ class Network:
             self._step = make_step(self.spec, self.backend, compiled=self.compiled)
             self._step.params.update(self._params)
         return self._step
+
+
+def _mean_loss(step: Step, X: Array, Y: Labels, block: int = 8192) -> float:
+    """The loss over all rows, a block at a time, so that no buffer grows with them."""
+    rows, total = X.shape[0], 0.0
+    for start in range(0, rows, block):
+        end = min(start + block, rows)
+        total += (end - start) * step.gradient(X[start:end, :], Y[start:end, ...])
+    return total / rows if rows else 0.0
 
 
 def _floating(array: Any, backend: Backend) -> str:
