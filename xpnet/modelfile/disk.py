@@ -53,6 +53,12 @@ def _flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def remove_parts(folder: Path, pattern: str) -> None:
+    """Remove what a process that was killed while it wrote files of that pattern left behind."""
+    for part in folder.glob(f".{pattern}{TEMPORARY}"):
+        part.unlink(missing_ok=True)
+
+
 def open_plain(path: str | Path) -> BinaryIO:
     """Open a file for reading.
 

@@ -16,7 +16,7 @@ from xpnet.models.xavier import host_stream
 from xpnet.ops import Array, Labels
 from xpnet.optimizers import Schedule, as_schedule
 from xpnet.steps import make_step
-from xpnet.training import Callback, History, Training, run
+from xpnet.training import Callback, History, Training, TrainingState, run
 
 
 class Network:
@@ -102,8 +102,7 @@ class Network:
         Raises InputError for shapes or labels that do not fit.
         """
         X, Y, _ = self._check(X, Y, None)
-        learning_rate = self._schedule(self.history.epochs, self.history.loss)
-        return self._ready().epoch(X, Y, learning_rate=learning_rate, batch_size=max(X.shape[0], 1))
+        return self._ready().epoch(X, Y, learning_rate=self.next_learning_rate, batch_size=max(X.shape[0], 1))
 
     def fit(
         self,
@@ -117,6 +116,7 @@ class Network:
         callbacks: Iterable[Callback | Callable[[Training], None]] = (),
         sample_weight: Array | None = None,
         validation: tuple[Array, Labels] | None = None,
+        resume_from: TrainingState | None = None,
     ) -> History:
         """Train for so many epochs; a second call goes on where the first ended.
 
@@ -126,6 +126,8 @@ class Network:
         callbacks : see :mod:`xpnet.training`
         sample_weight : (rows,), not negative
         validation : (X, Y) on which the loss is measured after each epoch
+        resume_from : where a run that was cut off shall go on (``Checkpoint.latest(directory)``); None begins anew.
+            Call ``fit`` as the first time: the epochs made before the interruption count among ``epochs``
         returns the history: ``history.loss`` has one float for each epoch of this and earlier calls
 
         Raises InputError for shapes, labels or numbers that do not fit.
@@ -146,6 +148,7 @@ class Network:
             sample_weight=sample_weight,
             validate=validate,
             callbacks=callbacks,
+            resume_from=resume_from,
         )
 
     def loss(self, X: Array, Y: Labels) -> float:
