@@ -123,8 +123,13 @@ def _killed(program: str, directory: Path, result: Path, after: float, tally: Ta
     return True
 
 
-if __name__ == "__main__":
+def main(kills: int, seed: int = 0, *programs: str) -> int:
+    """Kill so often, and say what came of it."""
     with tempfile.TemporaryDirectory() as name:
-        tally = kill_and_go_on(int(sys.argv[1]), Path(name), seed=int(sys.argv[2]) if len(sys.argv) > 2 else 0)
+        tally = kill_and_go_on(kills, Path(name), seed=seed, programs=programs or tuple(PROGRAMS))
     print(f"{tally.kills} kills, after epoch {sorted(tally.epochs)}; {tally.ended} runs ended; wrong: {tally.wrong}")
-    sys.exit(bool(tally.wrong))
+    return bool(tally.wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*map(int, sys.argv[1:3]), *sys.argv[3:]))

@@ -193,7 +193,9 @@ def _array(part: numpy.ndarray, tensor: Tensor) -> numpy.ndarray:
 
 def _code(dtype: numpy.dtype) -> str:
     """``F64`` for float64."""
-    return {numpy.dtype(name): code for code, name in DTYPES.items()}[dtype.newbyteorder("<")]
+    codes = {numpy.dtype(name): code for code, name in DTYPES.items()}
+    _require(dtype.newbyteorder("<") in codes, f"a tensor of {dtype} is none of {', '.join(map(str, codes))}")
+    return codes[dtype.newbyteorder("<")]
 
 
 def _require(holds: bool, otherwise: str) -> None:

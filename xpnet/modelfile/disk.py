@@ -55,7 +55,7 @@ def _flush_folder(folder: Path) -> None:
 
 def remove_parts(folder: Path, pattern: str) -> None:
     """Remove what a process that was killed while it wrote files of that pattern left behind."""
-    for part in folder.glob(f".{pattern}{TEMPORARY}"):
+    for part in folder.glob(f".{pattern}.*{TEMPORARY}"):
         part.unlink(missing_ok=True)
 
 

@@ -32,8 +32,7 @@ def stream_state(rng: Any) -> dict[str, Any] | None:
     """The state of a Generator, a RandomState, NumPy's global stream, or of None."""
     if rng is None:
         return None
-    # A Generator has its bit generator in the open; the legacy streams have not.
-    return rng.bit_generator.state if hasattr(rng, "bit_generator") else rng.get_state(legacy=False)
+    return rng.get_state(legacy=False) if _is_legacy(rng) else rng.bit_generator.state
 
 
 def set_stream_state(rng: Any, state: dict[str, Any] | None) -> None:
@@ -47,10 +46,17 @@ def set_stream_state(rng: Any, state: dict[str, Any] | None) -> None:
             f"A training goes on with the kind of random stream it began with, {_kind(state)}; received {_kind(present)}. "
             "Pass the same kind of rng."
         )
-    if hasattr(rng, "bit_generator"):
-        rng.bit_generator.state = state
-    elif rng is not None:
+    if rng is None:
+        return
+    if _is_legacy(rng):
         rng.set_state(state)
+    else:
+        rng.bit_generator.state = state
+
+
+def _is_legacy(rng: Any) -> bool:
+    """Whether it is a RandomState or NumPy's global stream."""
+    return hasattr(rng, "get_state")
 
 
 def _kind(state: dict[str, Any] | None) -> str:
