@@ -57,6 +57,8 @@ def spec_from_json(values: Any) -> NetworkSpec:
         raise ValueError("the widths, activations and dropout rates of its network do not belong together")
     if spec.names and (len(spec.names) != 2 * spec.layers or len(set(spec.names)) != len(spec.names)):
         raise ValueError("the names of its parameters do not belong to its layers")
+    if not 0 <= spec.seed < 2**63:
+        raise ValueError("the seed of its network is no count")
     _check_rule(spec.rule)
     return check_spec(spec)
 

@@ -91,9 +91,7 @@ class Progress(Callback):
         self.bar, self.first = None, training.history.epochs - training.done
         if self.sink is None and sys.stderr.isatty():
             self.bar = _bar()
-            self.task = self.bar.add_task(
-                "training", total=training.epochs, completed=training.done, loss="", speed=""
-            )
+            self.task = self.bar.add_task("training", total=training.epochs, completed=training.done, loss="", speed="")
             self.bar.start()
 
     def epoch_end(self, training: "Training") -> None:
