@@ -23,7 +23,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return originals(tmp_path_factory.mktemp("whole"))[0][0]
 
 
-def refused(content: bytes, folder: Path, match: str) -> None:
+def assert_refused(content: bytes, folder: Path, match: str) -> None:
     """Opening and describing such a file raise an error that names the file and says what is wrong."""
     path = folder / "damaged"
     path.write_bytes(content)
@@ -59,7 +59,7 @@ def test_a_flipped_bit_in_the_tensors_is_named(tmp_path: Path, whole: bytes) -> 
 
 def test_a_file_of_the_future_says_so(tmp_path: Path, whole: bytes) -> None:
     content = damage.sealed(whole, lambda entries, envelope: envelope.update(format=2, novelty=[1]))
-    refused(content, tmp_path, "format 2, and this xpnet reads up to 1; install a newer xpnet")
+    assert_refused(content, tmp_path, "format 2, and this xpnet reads up to 1; install a newer xpnet")
 
 
 HEADERS = {
@@ -86,7 +86,7 @@ HEADERS = {
 @pytest.mark.parametrize("case", HEADERS)
 def test_a_hostile_header(tmp_path: Path, case: str) -> None:
     content, match = HEADERS[case]
-    refused(content, tmp_path, match)
+    assert_refused(content, tmp_path, match)
 
 
 def entry(**changes: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:

@@ -6,6 +6,7 @@
 ``description``  settings to JSON and back, each value checked against its type
 ``networks``     models to files and back
 ``opening``      ``load`` and ``describe``, for files of every kind
+``onnx_graph``   models as ONNX files, for other runtimes
 ``tree``         nested dicts of arrays and JSON values as tensors and JSON
 ``checkpoint``   a training under way as a file, and the callback that writes it
 
