@@ -97,8 +97,9 @@ def kill_and_go_on(kills: int, folder: Path, *, seed: int, programs: tuple[str, 
         program = programs[run % len(programs)]
         content, seconds = expected[program]
         directory, result = folder / f"run{run}", folder / f"run{run}.safetensors"
-        while tally.kills < kills and _killed(program, directory, result, chance.uniform(0, 0.8 * seconds), tally):
-            pass
+        for _ in range(chance.randint(1, 4)):
+            if tally.kills == kills or not _killed(program, directory, result, chance.uniform(0, seconds), tally):
+                break
         if not result.exists() and once(program, directory, result, None)[0] != 0:
             tally.wrong.append(f"{program}, run {run}: could not go on")
         elif result.read_bytes() != content:
