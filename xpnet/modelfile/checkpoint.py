@@ -109,7 +109,9 @@ def write_checkpoint(path: str | Path, state: TrainingState) -> None:
     except ModelFileError:
         raise
     except (TypeError, ValueError) as error:
-        raise InputError(f"A callback's state is numbers, strings, lists and NumPy arrays, in dicts; {error}.") from error
+        raise InputError(
+            f"A callback's state is numbers, strings, lists and NumPy arrays, in dicts; {error}."
+        ) from error
 
 
 def read_checkpoint(path: str | Path) -> TrainingState:
