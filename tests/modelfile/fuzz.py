@@ -36,14 +36,18 @@ def originals(folder: Path) -> list[tuple[bytes, Callable[[Path], Any]]]:
         deep.fit(X, Y, epochs=1, batch_size=8, rng=rng, callbacks=[xpnet.Checkpoint(folder / type(rng).__name__)])
     deep.save(folder / "deep", {"columns": ["a", "é"], "classes": [1, 2.5, None]})
     xpnet.LogisticRegression(4, 2, backend="numpy").save(folder / "flat")
-    models = [(path.read_bytes(), open_model) for path in (folder / "deep", folder / "flat")]
+    labels = np.where(Y > 0, "a", "b")
+    estimator = xpnet.MLPClassifier((5,), max_iter=12, early_stopping=True, random_state=0, backend="numpy", tol=1.0)
+    estimator.fit(X, labels).save(folder / "estimator")
+    models = [(path.read_bytes(), open_model) for path in (folder / "deep", folder / "flat", folder / "estimator")]
     return models + [(path.read_bytes(), read_checkpoint) for path in folder.glob("*/*.safetensors")]
 
 
 def open_model(path: Path) -> Any:
     """A model on NumPy, and what it predicts."""
     model = xpnet.load(path, backend="numpy")
-    model.predict(np.ones((2, model.spec.widths[0])))
+    columns = model.n_features_in_ if hasattr(model, "n_features_in_") else model.spec.widths[0]
+    model.predict(np.ones((2, columns)))
     return model
 
 
@@ -75,12 +79,21 @@ def _open(accident: bool, opener: Callable[[Path], Any], path: Path) -> str:
 def _faithful(found: Any, path: Path) -> str:
     """Whether what was opened holds the file's own tensors."""
     entries, _, data = damage.unpack(path.read_bytes())
-    prefix, arrays = ("", found.params) if hasattr(found, "params") else ("step/params/", found.step.params)
-    for name, array in arrays.items():
-        begin, end = entries[prefix + name]["data_offsets"]
+    for name, array in _parameters(found).items():
+        begin, end = entries[name]["data_offsets"]
         if np.asarray(array).tobytes() != data[begin:end]:
             return f"wrong: {name} is not the file's"
     return "opened"
+
+
+def _parameters(found: Any) -> dict[str, Any]:
+    """The parameters of a model, an estimator or a checkpoint, by the names of their tensors."""
+    if hasattr(found, "coefs_"):
+        kinds = [("W", found.coefs_), ("b", found.intercepts_)]
+        return {f"{kind}{k}": array for kind, arrays in kinds for k, array in enumerate(arrays, start=1)}
+    if hasattr(found, "params"):
+        return dict(found.params)
+    return {f"step/params/{name}": array for name, array in found.step.params.items()}
 
 
 def fuzz(count: int, folder: Path, seed: int = 0) -> Counter[str]:
