@@ -61,7 +61,7 @@ def choose(*arrays: Any, backend: str | Backend | None = None) -> Choice:
         return _chosen(inside, "named by use_backend")
     if (name := os.environ.get(VARIABLE)) is not None:
         return _from_environment(name)
-    return _by_arrays(arrays)
+    return by_arrays(*arrays)
 
 
 def _from_environment(name: str) -> Choice:
@@ -80,7 +80,8 @@ def _operations(backend: Any) -> Operations:
     return Operations(backend)
 
 
-def _by_arrays(arrays: tuple[Any, ...]) -> Choice:
+def by_arrays(*arrays: Any) -> Choice:
+    """The backend that the type of the arrays alone calls for, whatever is named elsewhere; see ``choose``."""
     libraries = {library_of(a): a for a in arrays}
     libraries.pop("", None)
     if len(libraries) > 1:

@@ -1,7 +1,6 @@
 """What both estimators share: fitting, from checked data to the parameters found, and predicting."""
 
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -15,7 +14,7 @@ from xpnet.estimators.files import Files
 from xpnet.estimators.forward import LOSSES, network_logits, outputs
 from xpnet.estimators.inputs import Rows, bring, check_X, check_X_y, floating_dtype
 from xpnet.estimators.parameters import STOCHASTIC, each_activation
-from xpnet.estimators.placement import is_host, to_host
+from xpnet.estimators.placement import is_host, on_host, to_host
 from xpnet.estimators.reports import Reports
 from xpnet.estimators.solvers import Solvers
 from xpnet.ops import Array
@@ -49,7 +48,6 @@ def is_stochastic(estimator: Any) -> bool:
 class MLP(Files, Solvers):
     """A multi-layer perceptron that scikit-learn can drive. Subclasses say what its targets and outputs mean."""
 
-    _metric: ClassVar[Callable[..., float]]
     _numeric_targets: ClassVar[bool]
 
     @abstractmethod
@@ -88,13 +86,6 @@ class MLP(Files, Solvers):
         """
         self._train(Given(X, y, sample_weight, X_val, y_val, sample_weight_val), incremental=False)
         return self
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """scikit-learn's score of the predictions for X: accuracy for a classifier, R^2 for a regressor.
-
-        X : (rows, features); y : (rows,) or (rows, outputs); sample_weight : (rows,)
-        """
-        return type(self)._metric(to_host(y), to_host(self.predict(X)), sample_weight=to_host(sample_weight))
 
     @abstractmethod
     def predict(self, X: Any) -> Any:
@@ -172,7 +163,8 @@ class MLP(Files, Solvers):
         home = self._find_home(X)
         X = check_X(self, X)
         coefs, intercepts = self._weights(home)
-        if not is_host(home):
+        # On the host NumPy promotes dtypes, and lets rows of float64 have predictions in float64.
+        if not (is_host(home) and on_host(X)):
             X = bring(X, str(self.coefs_[0].dtype), home)
         activations = each_activation(self.activation, len(coefs) - 1)
         logits = network_logits(home.ops, X, coefs, intercepts, activations)

@@ -15,7 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
 from xpnet.estimators.base import MLP, Given, is_stochastic
-from xpnet.estimators.placement import like_input, on_host
+from xpnet.estimators.placement import like_input, on_host, to_host
 from xpnet.ops import Array
 
 
@@ -38,13 +38,12 @@ class MLPClassifier(ClassifierMixin, MLP):
     to them changes the predictions.
     """
 
-    hidden_layer_sizes: Any = (100,)  # type: ignore[misc]
-    activation: str | Sequence[str] = "relu"  # type: ignore[misc]
+    hidden_layer_sizes: Any = (100,)
+    activation: str | Sequence[str] = "relu"
     _: KW_ONLY
     class_weight: Mapping[Any, float] | str | None = None
 
     loss: ClassVar[str] = "log_loss"
-    _metric = staticmethod(accuracy_score)
     _numeric_targets: ClassVar[bool] = False
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **MLP._parameter_constraints,
@@ -122,6 +121,13 @@ class MLPClassifier(ClassifierMixin, MLP):
         probabilities = self.predict_proba(X)
         return self._find_home(X).backend.xp.log(probabilities) if not on_host(X) else numpy.log(probabilities)
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The accuracy of the predictions for X; for several labels a row, of rows with all of them right.
+
+        X : (rows, features), y : (rows,) or (rows, classes), sample_weight : (rows,); any library
+        """
+        return accuracy_score(to_host(y), to_host(self.predict(X)), sample_weight=to_host(sample_weight))
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
@@ -130,7 +136,7 @@ class MLPClassifier(ClassifierMixin, MLP):
     def _learn_targets(self, y: Any, *, incremental: bool) -> None:
         if not hasattr(self, "coefs_") or not (self.warm_start or incremental):
             self._multilabel = type_of_target(y).startswith("multilabel")
-            self._sparse_labels = type(y) if issparse(y) else None
+            self._sparse_labels = LabelBinarizer().fit(y) if issparse(y) else None
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self.classes_ = LabelBinarizer().fit(y).classes_
             return
@@ -168,7 +174,7 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     def _indicators(self, labels: Array) -> Any:
         """An indicator matrix, sparse where the one of ``fit`` was."""
-        return self._sparse_labels(labels) if self._sparse_labels is not None else labels
+        return labels if self._sparse_labels is None else self._sparse_labels.inverse_transform(labels)
 
     def _score_encoded(self, targets: Any, outputs: Any, sample_weight: Any) -> float:
         if self.out_activation_ == "softmax":

@@ -9,8 +9,9 @@ from sklearn.utils.validation import check_array, check_consistent_length, colum
 
 from xpnet.backend import dtype_name
 from xpnet.dispatch import Choice
+from xpnet.dispatch.choice import by_arrays
 from xpnet.errors import InputError
-from xpnet.estimators.placement import on_host
+from xpnet.estimators.placement import on_host, to_host
 from xpnet.ops import Array, namespace
 
 FLOATING = ("float64", "float32")
@@ -66,8 +67,7 @@ def check_X_y(estimator: Any, X: Any, y: Any, *, reset: bool, numeric: bool = Fa
             reset=reset,
         )
     else:
-        validate_data(estimator, X, y, skip_check_array=True, reset=reset)
-        _check_matrix(X)
+        validate_data(estimator, _check_matrix(X), y, skip_check_array=True, reset=reset)
         y = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name="y")
         check_consistent_length(X, y)
     return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
@@ -77,8 +77,7 @@ def check_X(estimator: Any, X: Any) -> Any:
     """X for prediction. Raises ValueError for another number of features, or values that are not finite."""
     if on_host(X):
         return validate_data(estimator, X, accept_sparse=["csr", "csc"], reset=False)
-    validate_data(estimator, X, skip_check_array=True, reset=False)
-    return _check_matrix(X)
+    return validate_data(estimator, _check_matrix(X), skip_check_array=True, reset=False)
 
 
 def _check_matrix(X: Array) -> Array:
@@ -105,5 +104,6 @@ def bring(X: Any, dtype: str, home: Choice) -> Any:
     """X at home, of this dtype; a sparse matrix becomes CSR, whose rows can be taken."""
     if issparse(X):
         return X.tocsr().astype(dtype, copy=False)
-    array = home.backend.asarray(X, dtype=dtype)
+    foreign = not on_host(X) and by_arrays(X).backend.xp is not home.backend.xp
+    array = home.backend.asarray(to_host(X) if foreign else X, dtype=dtype)
     return numpy.ascontiguousarray(array) if isinstance(array, numpy.ndarray) else array

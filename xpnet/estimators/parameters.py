@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
-from typing import Any, ClassVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 import numpy
 from sklearn.base import BaseEstimator
@@ -78,9 +78,9 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
     backend: str | Backend | None = None
     dtype: str | None = None
 
-    hidden_layer_sizes: ClassVar[Any]
-    activation: ClassVar[Any]
-    loss: ClassVar[Any]
+    if TYPE_CHECKING:  # The subclasses have these, each in scikit-learn's order of arguments.
+        hidden_layer_sizes: Any = (100,)
+        activation: Any = "relu"
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "hidden_layer_sizes": ["array-like", _COUNT],

@@ -7,7 +7,7 @@ from scipy.sparse import issparse
 
 from xpnet.backend import Backend
 from xpnet.dispatch import Choice, choose, get_backend
-from xpnet.dispatch.choice import library_of
+from xpnet.dispatch.choice import by_arrays, library_of
 from xpnet.errors import MixedArraysError
 from xpnet.estimators.optimizer import Optimizer
 from xpnet.ops import Array
@@ -58,7 +58,7 @@ class Placement:
             return self._home
         raise MixedArraysError(
             f"This estimator lives on {self._home.backend.name}; received arrays for {choice.backend.name}. "
-            f"Move it with .to({choice.backend.name!r}), or the arrays."
+            "Move it with .to(X), or the arrays."
         )
 
     def _note_home(self) -> None:
@@ -96,7 +96,7 @@ def on_host(array: Any) -> bool:
 
 def to_host(array: Any) -> Any:
     """The array as NumPy's; what is on the host already is returned as it is."""
-    return array if on_host(array) else choose(array, backend=None).backend.to_numpy(array)
+    return array if on_host(array) else by_arrays(array).backend.to_numpy(array)
 
 
 def like_input(result: Array, X: Any, home: Choice) -> Array:

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from xpnet.estimators.base import MLP, Given, is_stochastic
-from xpnet.estimators.placement import like_input
+from xpnet.estimators.placement import like_input, to_host
 
 
 @dataclass(eq=False, repr=False)
@@ -28,11 +28,10 @@ class MLPRegressor(RegressorMixin, MLP):
     :class:`~xpnet.estimators.MLPClassifier` without ``classes_``.
     """
 
-    loss: str = "squared_error"  # type: ignore[misc]
-    hidden_layer_sizes: Any = (100,)  # type: ignore[misc]
-    activation: str | Sequence[str] = "relu"  # type: ignore[misc]
+    loss: str = "squared_error"
+    hidden_layer_sizes: Any = (100,)
+    activation: str | Sequence[str] = "relu"
 
-    _metric = staticmethod(r2_score)
     _numeric_targets: ClassVar[bool] = True
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **MLP._parameter_constraints,
@@ -72,6 +71,13 @@ class MLPRegressor(RegressorMixin, MLP):
         """
         outputs, home = self._outputs(X)
         return like_input(outputs[:, 0] if outputs.shape[1] == 1 else outputs, X, home)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R^2 of the predictions for X, the mean over outputs.
+
+        X : (rows, features), y : (rows,) or (rows, outputs), sample_weight : (rows,); any library
+        """
+        return r2_score(to_host(y), to_host(self.predict(X)), sample_weight=to_host(sample_weight))
 
     def _learn_targets(self, y: Any, *, incremental: bool) -> None:
         """Numbers stand for themselves."""
