@@ -190,7 +190,7 @@ HOSTILE = {
     "a method for an attribute": (("fitted", "dict", 0, 0), "predict", "not those that fit finds"),
     "an attribute of another type": (("fitted", "n_iter_"), "3", "not those that fit finds"),
     "classes too few": (("fitted", "classes_", "array"), ["a"], "classes are not those of its network"),
-    "labels in what is no matrix": (("fitted", "_sparse_labels"), "linalg", "what its labels are kept in"),
+    "labels in what is no matrix": (("fitted", "_sparse_labels"), "linalg", "not those that fit finds"),
     "settings that are none": (("fitted",), [1], "not those that fit finds"),
     "a value that is none": (("params",), {"eval": "1"}, "none that xpnet wrote"),
 }

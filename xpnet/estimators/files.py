@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy
 import scipy.sparse
+from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.validation import check_is_fitted
 
 import xpnet.estimators
@@ -40,12 +41,8 @@ _FITTED: dict[str, Any] = {
 }
 """What ``fit`` finds beside the parameters, and of which type; the rest follows from the network."""
 
-_FITTED_LABELS: dict[str, Any] = {"classes_": numpy.ndarray, "_multilabel": bool, "_sparse_labels": (str, type(None))}
+_FITTED_LABELS: dict[str, Any] = {"classes_": numpy.ndarray, "_multilabel": bool, "_sparse_labels": bool}
 """What a classifier's ``fit`` finds as well."""
-
-_SPARSE = [
-    f"{name}_{kind}" for name in ("bsr", "coo", "csc", "csr", "dia", "dok", "lil") for kind in ("array", "matrix")
-]
 
 
 class Files:
@@ -143,8 +140,8 @@ def _params(estimator: Any) -> dict[str, Any]:
 def _fitted(estimator: Any) -> dict[str, Any]:
     """What ``fit`` found beside the parameters, as JSON."""
     found = {name: vars(estimator)[name] for name in _FITTED | _FITTED_LABELS if name in vars(estimator)}
-    if found.get("_sparse_labels") is not None:
-        found["_sparse_labels"] = found["_sparse_labels"].__name__
+    if "_sparse_labels" in found:
+        found["_sparse_labels"] = found["_sparse_labels"] is not None
     return _as_json("fitted attributes", found)
 
 
@@ -184,15 +181,13 @@ def _check_fitted(kind: str, fitted: Any, spec: NetworkSpec) -> None:
 def _check_labels(fitted: dict[str, Any], out: int) -> None:
     if not set(_FITTED_LABELS) <= set(fitted) or len(fitted["classes_"]) not in ((1, 2) if out == 1 else (out,)):
         raise ValueError("its classes are not those of its network")
-    if fitted["_sparse_labels"] not in (None, *_SPARSE):
-        raise ValueError("it does not say what its labels are kept in")
 
 
 def _restore(estimator: Any, spec: NetworkSpec, fitted: dict[str, Any], tensors: dict[str, Any]) -> None:
     """Give the estimator what ``fit`` found."""
     vars(estimator).update(fitted)
-    if (name := fitted.get("_sparse_labels")) is not None:
-        estimator._sparse_labels = getattr(scipy.sparse, name)
+    if "_sparse_labels" in fitted:
+        estimator._sparse_labels = _sparse_labels(spec.widths[-1]) if fitted["_sparse_labels"] else None
     names = spec.parameter_names
     estimator.coefs_ = [tensors[name] for name in names[::2]]
     estimator.intercepts_ = [tensors[name] for name in names[1::2]]
@@ -201,6 +196,11 @@ def _restore(estimator: Any, spec: NetworkSpec, fitted: dict[str, Any], tensors:
     estimator.n_features_in_, estimator.n_outputs_ = spec.widths[0], spec.widths[-1]
     estimator.n_layers_, estimator.dtype_ = len(spec.widths), spec.dtype
     estimator.out_activation_ = {loss: name for name, loss in LOSSES.items()}[spec.loss]
+
+
+def _sparse_labels(out: int) -> LabelBinarizer:
+    """What turns rows of 0 and 1 into a sparse matrix, as it was fitted on one."""
+    return LabelBinarizer().fit(scipy.sparse.eye_array(out, dtype=int, format="csr"))
 
 
 def _are_labels(classes: numpy.ndarray) -> bool:
