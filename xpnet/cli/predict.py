@@ -1,0 +1,8 @@
+import click
+@click.command()
+def predict() -> None:
+    ""
+
+@click.command()
+def evaluate()->None:
+    ''
