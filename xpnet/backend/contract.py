@@ -62,10 +62,11 @@ class Backend(Protocol):
 
 def dtype_name(dtype: Any) -> str:
     """``float32`` for the float32 of any library (NumPy calls it so, PyTorch prints ``torch.float32``)."""
-    return _name(type(dtype), dtype)
+    # The type comes first, since dtypes of two libraries are not meant to be compared.
+    kind: Any = type(dtype)
+    return _name(kind, dtype)
 
 
 @cache
 def _name(kind: Any, dtype: Any) -> str:
-    # The type comes first, since dtypes of two libraries are not meant to be compared.
     return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]

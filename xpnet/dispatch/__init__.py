@@ -4,7 +4,7 @@
 ``generic`` wraps any other array-API library.
 """
 
-from xpnet.dispatch.choose import Choice, choose, use_backend
+from xpnet.dispatch.choice import Choice, choose, use_backend
 from xpnet.dispatch.generic import GenericBackend
 from xpnet.dispatch.registry import available_backends, get_backend
 

@@ -1,12 +1,12 @@
 """Backends by name, found through the entry-point group ``xpnet.backends`` and imported when first asked for."""
 
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from xpnet.backend import Backend
 from xpnet.errors import BackendError
 
 GROUP = "xpnet.backends"
+_loaded: dict[str, Backend] = {}
 REQUIRED = ("name", "xp", "kernels", "asarray", "to_numpy", "synchronize", "device", "describe")
 
 
@@ -21,13 +21,18 @@ def get_backend(name: str) -> Backend:
     Raises BackendError when no such backend is installed (with the list), or when it cannot be used on this machine
     (with the reason and the remedy).
     """
-    registered = _registered()
-    if name not in registered:
-        raise BackendError(_unknown(name, sorted(registered)))
-    return _load(registered[name])
+    if name not in _loaded:
+        registered = _registered()
+        if name not in registered:
+            raise BackendError(_unknown(name, sorted(registered)))
+        _loaded[name] = _load(registered[name])
+    return _loaded[name]
 
 
-def _registered() -> dict[str, EntryPoint]:
+def _registered() -> dict[str, Any]:
+    # Imported here: it costs a third of what importing xpnet does, and most programs ask for one backend once.
+    from importlib.metadata import entry_points
+
     return {entry.name: entry for entry in entry_points(group=GROUP)}
 
 
@@ -40,8 +45,7 @@ def _unknown(name: str, registered: list[str]) -> str:
     return f"A backend must be one of {', '.join(registered)}; received {name!r}. Install the package that brings it."
 
 
-@cache
-def _load(entry: EntryPoint) -> Backend:
+def _load(entry: Any) -> Backend:
     try:
         found = entry.load()
     except (ImportError, AttributeError) as error:

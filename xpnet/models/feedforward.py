@@ -20,7 +20,7 @@ class FeedforwardNeuralNet(Network):
     hidden_size : units of the hidden layer, or a sequence of them, one for each hidden layer
     learning_rate : a number or a schedule
     backend : a name or a backend; None adopts the library and device of the first arrays
-    dtype : ``float32`` or ``float64``; None adopts that of the first arrays (float64 for integers)
+    dtype : ``float32`` or ``float64``; None adopts that of the first arrays (for integers, their library's default)
     rng : a numpy.random.Generator or RandomState for the initial weights; None for NumPy's global stream
     optimizer : None for plain gradient descent, ``"sgd"``, ``"adam"``, ``"adamw"`` or an instance
     activation : ``"relu"``, ``"tanh"``, ``"logistic"`` or ``"identity"``, or a sequence, one for each hidden layer

@@ -15,7 +15,7 @@ class LogisticRegression(Network):
     num_features, num_classes : columns of X and number of classes
     learning_rate : a number or a schedule
     backend : a name or a backend; None adopts the library and device of the first arrays
-    dtype : ``float32`` or ``float64``; None adopts that of the first arrays (float64 for integers)
+    dtype : ``float32`` or ``float64``; None adopts that of the first arrays (for integers, their library's default)
     optimizer : None for plain gradient descent, ``"sgd"``, ``"adam"``, ``"adamw"`` or an instance
     l2 : strength of the penalty l2 / 2 ||W||^2
     compiled : False to train with the reference step even where a compiled one exists

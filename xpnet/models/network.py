@@ -7,8 +7,8 @@ from typing import Any
 import numpy
 
 from xpnet.backend import Backend, NetworkSpec, Parameters, Step, dtype_name
-from xpnet.dispatch import choose
-from xpnet.dispatch.choose import library_of
+from xpnet.dispatch import Choice, choose
+from xpnet.dispatch.choice import library_of
 from xpnet.errors import InputError, MixedArraysError
 from xpnet.models.checks import check_inputs, check_rows, check_spec
 from xpnet.models.xavier import host_stream
@@ -46,7 +46,7 @@ class Network:
         values = initial() if callable(initial) else initial
         choice = choose(backend=backend)
         self.backend, self.reason_ = choice.backend, choice.reason
-        self._adopts = backend is None
+        self._settled, self._named = False, backend is not None
         self._params = Parameters.zeros(self.spec, choice.backend)
         self._params.update(values)
 
@@ -100,11 +100,8 @@ class Network:
         Raises InputError for shapes or labels that do not fit.
         """
         X, Y, _ = self._check(X, Y, None)
-        step, history = self._ready(), self.history
-        with step.running():
-            loss = step.gradient(X, Y)
-            step.update(learning_rate=self._schedule(history.epochs, history.loss))
-        return loss
+        learning_rate = self._schedule(self.history.epochs, self.history.loss)
+        return self._ready().epoch(X, Y, learning_rate=learning_rate, batch_size=max(X.shape[0], 1))
 
     def fit(
         self,
@@ -151,8 +148,7 @@ class Network:
 
     def loss(self, X: Array, Y: Labels) -> float:
         """The loss on these rows, penalty included; changes nothing but the stored gradients."""
-        X, Y, _ = self._check(X, Y, None)
-        return self._ready().gradient(X, Y)
+        return self._validation_loss(X, Y)()
 
     def to(self, backend: str | Backend, *, dtype: str | None = None) -> "Network":
         """Move the network, optimizer state included, to a backend; returns the network itself.
@@ -160,12 +156,12 @@ class Network:
         Raises BackendError for a backend that is not usable.
         """
         self._move(choose(backend=backend), dtype or self.spec.dtype)
-        self._adopts = False
+        self._settled = self._named = True
         return self
 
     def _validation_loss(self, X: Array, Y: Labels) -> Callable[[], float]:
         X, Y, _ = self._check(X, Y, None)
-        return lambda: self._ready().gradient(X, Y)
+        return lambda: _mean_loss(self._ready(), X, Y)
 
     def _check(self, X: Array, Y: Labels, sample_weight: Array | None) -> tuple[Array, Labels, Array | None]:
         """Bring a batch to the network's backend and validate it."""
@@ -177,10 +173,10 @@ class Network:
     def _enter(self, X: Any, Y: Any = None, sample_weight: Any = None) -> list[Array]:
         """Adopt the library of the first arrays, then convert what host data or dtype still needs it."""
         arrays = [a for a in (X, Y, sample_weight) if a is not None]
-        if self._adopts:
+        if not self._settled:
             self._adopt(arrays)
-        for array in arrays:
-            self._check_library(array)
+        if not self._named:
+            self._check_library(arrays)
         asarray, dtype = self.backend.asarray, self.spec.dtype
         entered = [asarray(X, dtype=dtype)]
         if Y is not None:
@@ -191,11 +187,11 @@ class Network:
         return entered
 
     def _adopt(self, arrays: list[Any]) -> None:
-        choice = choose(*arrays)
-        self._adopts = False
+        choice = Choice(self.backend, self.reason_) if self._named else choose(*arrays)
+        self._settled = True
         self._move(choice, self.spec.dtype if self._fixed_dtype else _floating(arrays[0], choice.backend))
 
-    def _move(self, choice: Any, dtype: str) -> None:
+    def _move(self, choice: Choice, dtype: str) -> None:
         if choice.backend is self.backend and dtype == self.spec.dtype:
             return
         state = None if self._step is None else self._step.state()
@@ -208,10 +204,10 @@ class Network:
         if state is not None:
             self._ready().load_state(state)
 
-    def _check_library(self, array: Any) -> None:
-        library = library_of(array)
+    def _check_library(self, arrays: list[Any]) -> None:
+        """A network that adopted a library keeps to it; one whose backend was named converts what it is given."""
         home = library_of(next(iter(self.params.values())))
-        if library not in ("", "numpy", home):
+        for library in {library_of(array) for array in arrays} - {"", "numpy", home}:
             raise MixedArraysError(
                 f"This network lives on {self.backend_}; received {library} arrays. Move it with .to(...), or the arrays."
             )
@@ -222,6 +218,15 @@ class Network:
             self._step = make_step(self.spec, self.backend, compiled=self._compiled)
             self._step.params.update(self._params)
         return self._step
+
+
+def _mean_loss(step: Step, X: Array, Y: Labels, block: int = 8192) -> float:
+    """The loss over all rows, a block at a time, so that no buffer grows with them."""
+    rows, total = X.shape[0], 0.0
+    for start in range(0, rows, block):
+        end = min(start + block, rows)
+        total += (end - start) * step.gradient(X[start:end, :], Y[start:end, ...])
+    return total / rows if rows else 0.0
 
 
 def _floating(array: Any, backend: Backend) -> str:

@@ -26,7 +26,7 @@ def softmax_cross_entropy(
     labels = as_distribution(labels, logits)
     log_prob = log_softmax(logits)
     scale = _row_scale(logits, sample_weight)
-    losses = -xp.sum(xp.where(labels == 0, zero(logits), labels * log_prob), axis=1, keepdims=True)
+    losses = -xp.sum(labels * xp.where(labels == 0, zero(logits), log_prob), axis=1, keepdims=True)
     d_logits = (xp.exp(log_prob) * xp.sum(labels, axis=1, keepdims=True) - labels) * scale
     return xp.sum(losses * scale), d_logits
 

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from numpy.random import Generator, Philox
-
 
 def keep_mask(shape: tuple[int, ...], rate: float, *, seed: int, t: int, layer: int) -> Any:
     """Which units stay: Bernoulli(1 - rate), the same numbers for the same seed, update ``t`` and ``layer``.
@@ -11,5 +9,8 @@ def keep_mask(shape: tuple[int, ...], rate: float, *, seed: int, t: int, layer: 
     shape : (batch, units)
     returns bool (batch, units), a NumPy array
     """
+    # numpy.random is half of what importing NumPy costs, and few networks have dropout.
+    from numpy.random import Generator, Philox
+
     bits = Philox(key=seed, counter=[0, 0, layer, t])
     return Generator(bits).random(shape) >= rate

@@ -11,7 +11,7 @@ import array_api_compat
 
 from xpnet.backend import Backend, Operations
 from xpnet.dispatch.generic import GenericBackend
-from xpnet.dispatch.registry import available_backends, get_backend
+from xpnet.dispatch.registry import get_backend
 from xpnet.errors import BackendError, MixedArraysError
 
 VARIABLE = "XPNET_BACKEND"
@@ -20,11 +20,16 @@ _library_of_type: dict[type, str] = {}
 
 
 class Choice(NamedTuple):
-    """What computes: a backend, its operations, and one clause that says why it was chosen."""
+    """What computes: a backend, and one clause that says why it was chosen."""
 
     backend: Backend
-    ops: Operations
     reason: str
+
+    @property
+    def ops(self) -> Operations:
+        """The backend's operations, made once for each backend."""
+        backend: Any = self.backend
+        return _operations(backend)
 
 
 @contextmanager
@@ -55,21 +60,19 @@ def choose(*arrays: Any, backend: str | Backend | None = None) -> Choice:
     if (inside := _context.get()) is not None:
         return _chosen(inside, "named by use_backend")
     if (name := os.environ.get(VARIABLE)) is not None:
-        return _chosen(_strict(name), f"named by {VARIABLE}")
+        return _from_environment(name)
     return _by_arrays(arrays)
 
 
-def _strict(name: str) -> str:
-    if name not in available_backends():
-        raise BackendError(
-            f"{VARIABLE} must name a backend: {', '.join(available_backends())}; received {name!r}. Unset it or correct it."
-        )
-    return name
+def _from_environment(name: str) -> Choice:
+    try:
+        return _chosen(name, f"named by {VARIABLE}")
+    except BackendError as error:
+        raise BackendError(f"{error} The environment variable {VARIABLE} names it: correct or unset it.") from error
 
 
 def _chosen(backend: str | Backend, reason: str) -> Choice:
-    found = get_backend(backend) if isinstance(backend, str) else backend
-    return Choice(found, _operations(found), reason)
+    return Choice(get_backend(backend) if isinstance(backend, str) else backend, reason)
 
 
 @cache

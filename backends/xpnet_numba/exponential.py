@@ -1,0 +1,89 @@
+"""exp for compiled code, as arithmetic alone, so that a loop over it fills the machine's vectors.
+
+Numba's ``math.exp`` calls a function for each number. Here x = k ln 2 + r with a whole k and |r| <= ln 2 / 2, so that
+exp(x) = 2^k exp(r): exp(r) is a polynomial, and multiplying by 2^k adds k to the exponent's bits.
+(Cody, Waite, Software Manual for the Elementary Functions, 1980, chapter 6.)
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+from numba import types
+from numba.extending import overload
+
+from xpnet_numba.machine import bits
+
+EXACT: dict[str, Any] = {"fastmath": {"contract", "nsz", "arcp"}, "error_model": "numpy"}
+"""How code is compiled whose rounding must not be reordered.
+
+``contract`` fuses a * b + c, ``nsz`` ignores the sign of zero, ``arcp`` multiplies by a reciprocal: each changes a
+result by a rounding at most. ``reassoc`` would undo the reduction to r (errors of 1e-2), ``nnan`` and ``ninf`` would let
+the compiler assume that no NaN and no infinity occurs. With Python's error model each division would be guarded by a
+branch, and no loop with a division would vectorise.
+"""
+
+FAST: dict[str, Any] = {"fastmath": {"reassoc", "contract", "nsz", "arcp"}, "error_model": "numpy"}
+"""How all other code is compiled: ``EXACT`` and ``reassoc``, which lets a sum be taken in several lanes at once.
+
+NaN and infinities keep their meaning: a sum that holds one still ends as the reference's does, in any order.
+"""
+
+f4, i4, i8 = numpy.float32, numpy.int32, numpy.int64
+
+
+def exp(x: Any) -> Any:
+    """e^x in compiled code, float32 or float64; in Python it is NumPy's.
+
+    Relative error below 1.2e-7 (float32) and 2.3e-16 (float64). NaN stays NaN, exp(inf) = inf, exp(-inf) = 0, and what
+    would be less than the smallest normal number (1.2e-38, 2.2e-308) is 0.
+    """
+    return numpy.exp(x)
+
+
+@overload(exp, jit_options=EXACT)
+def _exp(x: Any) -> Callable[[Any], Any]:
+    return _exp32 if x == types.float32 else _exp64
+
+
+# Adding 1.5 * 2^23 (float32, 2^52 for float64) rounds to a whole number and leaves it in the lowest bits, where the
+# integer addition at the end finds it. ln 2 is split in two, the first part so short that k times it is exact.
+# The coefficients are the minimax polynomial p of exp(r) = 1 + r + r^2 p(r) on |r| <= ln 2 / 2, found by Remez' exchange.
+
+
+def _exp32(x: Any) -> Any:
+    shifted = x * f4(1.4426950408889634) + f4(12582912.0)
+    k = shifted - f4(12582912.0)
+    r = x - k * f4(0.693359375)
+    r = r - k * f4(-2.12194440e-4)
+    p = f4(1.9790341e-4) * r + f4(1.39446596e-3)
+    p = p * r + f4(8.33349708e-3)
+    p = p * r + f4(4.16662949e-2)
+    p = p * r + f4(1.66666659e-1)
+    p = p * r + f4(5.0000001e-1)
+    y = p * (r * r) + r + f4(1.0)
+    scaled = bits(i4(bits(y) + (bits(shifted) << i4(23))))
+    if x < f4(-87.3365):
+        return f4(0.0)
+    return scaled if x <= f4(88.7228) else x * f4(numpy.inf)
+
+
+def _exp64(x: Any) -> Any:
+    shifted = x * 1.4426950408889634 + 6755399441055744.0
+    k = shifted - 6755399441055744.0
+    r = x - k * 6.93147180369123816490e-01
+    r = r - k * 1.90821492927058770002e-10
+    p = 2.5000061625531279587e-8 * r + 2.763024838532302056e-7
+    p = p * r + 2.7557586373785180954e-6
+    p = p * r + 2.4801493098887391545e-5
+    p = p * r + 1.9841269506578723932e-4
+    p = p * r + 1.3888888943630134161e-3
+    p = p * r + 8.3333333334944616639e-3
+    p = p * r + 4.1666666666530158494e-2
+    p = p * r + 1.6666666666666412523e-1
+    p = p * r + 5.0000000000000106271e-1
+    y = p * (r * r) + r + 1.0
+    scaled = bits(bits(y) + (bits(shifted) << i8(52)))
+    if x < -708.3964:
+        return 0.0
+    return scaled if x <= 709.7827 else x * numpy.inf

@@ -1,0 +1,236 @@
+"""The machine-level pieces that Numba does not offer: everything in this backend that touches an address is here.
+
+An address is an int64. No address is ever compiled into code, all come as run-time values, so that everything built on
+these pieces can be cached on disk. A function marked ``intrinsic`` is written in LLVM's instructions: it returns the
+types of its result and arguments, and the code that emits them.
+"""
+
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import get_cython_function_address, intrinsic
+
+BYTE, INT32, INT64, DOUBLE = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.DoubleType()
+BYTES = BYTE.as_pointer()
+
+Signature = Any
+Emit = Callable[[Any, Any, Any, Sequence[Any]], Any]
+"""Emits the instructions: (target, builder, signature, values of the arguments) -> value of the result."""
+
+
+def gemm_address(dtype: str) -> int:
+    """Where SciPy's BLAS keeps ``sgemm`` (float32) or ``dgemm`` (float64), for :func:`gemm`."""
+    name = {"float32": "sgemm", "float64": "dgemm"}[dtype]
+    return get_cython_function_address("scipy.linalg.cython_blas", name)
+
+
+@intrinsic
+def gemm(
+    context: Any,
+    function: Any,
+    transpose_a: Any,
+    transpose_b: Any,
+    m: Any,
+    n: Any,
+    k: Any,
+    alpha: Any,
+    a: Any,
+    lda: Any,
+    b: Any,
+    ldb: Any,
+    beta: Any,
+    c: Any,
+    ldc: Any,
+) -> tuple[Signature, Emit]:
+    """C = alpha op(A) op(B) + beta C, all row by row; lda, ldb, ldc are the items from one row to the next.
+
+    function : from :func:`gemm_address`; transpose_a, transpose_b : ord("N") or ord("T")
+    op(A) : (m, k); op(B) : (k, n); C : (m, n); a, b, c : addresses; alpha, beta : addresses of a number of their dtype
+
+    BLAS counts along columns, and a matrix by rows is the transpose of one by columns: hence C^T = op(B)^T op(A)^T.
+    """
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        def by_reference(value: Any, kind: Any) -> Any:
+            slot = cgutils.alloca_once(builder, kind)
+            builder.store(builder.trunc(value, kind), slot)
+            return builder.bitcast(slot, BYTES)
+
+        function, transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc = values
+        flags = [by_reference(v, BYTE) for v in (transpose_b, transpose_a)]
+        m, n, k, lda, ldb, ldc = (by_reference(v, INT32) for v in (m, n, k, lda, ldb, ldc))
+        alpha, a, b, beta, c = (builder.inttoptr(v, BYTES) for v in (alpha, a, b, beta, c))
+        _call_address(builder, function, [*flags, n, m, k, alpha, b, ldb, a, lda, beta, c, ldc])
+        return target.get_dummy_value()
+
+    return types.void(*[types.int64] * 14), emit
+
+
+@intrinsic
+def call(context: Any, function: Any, arguments: Any) -> tuple[Signature, Emit]:
+    """Call the C function at an address, one that returns nothing, with a tuple of int64 and float64."""
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        function, packed = values
+        unpacked = [builder.extract_value(packed, i) for i in range(len(signature.args[1]))]
+        _call_address(builder, function, unpacked)
+        return target.get_dummy_value()
+
+    return types.void(types.int64, arguments), emit
+
+
+def _call_address(builder: Any, function: Any, arguments: list[Any]) -> None:
+    kind = ir.FunctionType(ir.VoidType(), [a.type for a in arguments])
+    builder.call(builder.inttoptr(function, kind.as_pointer()), arguments)
+
+
+# Atomics, all of them sequentially consistent: what one thread wrote before a store, another sees after the load.
+
+
+@intrinsic
+def fetch_add(context: Any, address: Any, value: Any) -> tuple[Signature, Emit]:
+    """Add to the int64 at an address, as one indivisible act; returns what was there before."""
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        address, value = values
+        return builder.atomic_rmw("add", builder.inttoptr(address, INT64.as_pointer()), value, "seq_cst")
+
+    return types.int64(types.int64, types.int64), emit
+
+
+@intrinsic
+def load(context: Any, address: Any) -> tuple[Signature, Emit]:
+    """The int64 at an address, as other threads left it."""
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        return builder.load_atomic(builder.inttoptr(values[0], INT64.as_pointer()), "seq_cst", 8)
+
+    return types.int64(types.int64), emit
+
+
+@intrinsic
+def store(context: Any, address: Any, value: Any) -> tuple[Signature, Emit]:
+    """Set the int64 at an address, for other threads to see."""
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        address, value = values
+        builder.store_atomic(value, builder.inttoptr(address, INT64.as_pointer()), "seq_cst", 8)
+        return target.get_dummy_value()
+
+    return types.void(types.int64, types.int64), emit
+
+
+@intrinsic
+def load_f8(context: Any, address: Any) -> tuple[Signature, Emit]:
+    """The float64 at an address; not atomic."""
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        return builder.load(builder.inttoptr(values[0], DOUBLE.as_pointer()))
+
+    return types.float64(types.int64), emit
+
+
+@intrinsic
+def pause(context: Any) -> tuple[Signature, Emit]:
+    """Tell the core that this is a waiting loop, so that it spares power and its sibling; nothing where it cannot be told."""
+    name = {"x86_64": "llvm.x86.sse2.pause", "AMD64": "llvm.x86.sse2.pause"}.get(platform.machine())
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        if name:
+            builder.call(_function(builder, name, ir.VoidType(), []), [])
+        return target.get_dummy_value()
+
+    return types.void(), emit
+
+
+sched_yield = types.ExternalFunction("SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32())
+"""Let another thread have this core: the operating system's own function."""
+
+
+# Pointers: what a C function receives for an array (``numba.carray`` makes an array of one).
+
+
+@intrinsic
+def prefetch(context: Any, address: Any) -> tuple[Signature, Emit]:
+    """Ask for the cache line at an address, to be read soon."""
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        fetch = _function(builder, "llvm.prefetch.p0", ir.VoidType(), [BYTES, INT32, INT32, INT32])
+        for_reading, some_reuse, data = INT32(0), INT32(2), INT32(1)
+        builder.call(fetch, [builder.inttoptr(values[0], BYTES), for_reading, some_reuse, data])
+        return target.get_dummy_value()
+
+    return types.void(types.int64), emit
+
+
+@intrinsic
+def shift(context: Any, pointer: Any, items: Any) -> tuple[Signature, Emit]:
+    """The pointer moved on by a number of items."""
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        return builder.gep(values[0], [values[1]])
+
+    return pointer(pointer, types.int64), emit
+
+
+@intrinsic
+def address(context: Any, pointer: Any) -> tuple[Signature, Emit]:
+    """Where a pointer points, as an int64."""
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        return builder.ptrtoint(values[0], INT64)
+
+    return types.int64(pointer), emit
+
+
+@intrinsic(prefer_literal=True)
+def stack(context: Any, pointer: Any, items: Any) -> tuple[Signature, Emit]:
+    """A pointer to room on the stack, 64-byte aligned, for a literal number of items of the kind ``pointer`` points to."""
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        kind = target.get_value_type(pointer.dtype)
+        with builder.goto_entry_block():
+            room = builder.alloca(ir.ArrayType(kind, items.literal_value))
+        room.align = 64
+        return builder.bitcast(room, kind.as_pointer())
+
+    return pointer(pointer, items), emit
+
+
+# Arithmetic that vectorises where Python's own does not.
+
+
+@intrinsic
+def bits(context: Any, x: Any) -> tuple[Signature, Emit]:
+    """The same bits under another type: float32 <-> int32, float64 <-> int64."""
+    pairs = {types.float32: types.int32, types.float64: types.int64}
+    result = (pairs | {i: f for f, i in pairs.items()})[x]
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        return builder.bitcast(values[0], target.get_value_type(result))
+
+    return result(x), emit
+
+
+@intrinsic
+def maximum(context: Any, a: Any, b: Any) -> tuple[Signature, Emit]:
+    """The larger of two floats of one type, NaN if either is.
+
+    A comparison would have to give up its NaN semantics before it vectorises as a reduction; this keeps both.
+    """
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        kind = values[0].type
+        name = "llvm.maximum.f32" if kind == ir.FloatType() else "llvm.maximum.f64"
+        return builder.call(_function(builder, name, kind, [kind, kind]), values)
+
+    return a(a, a), emit
+
+
+def _function(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+    return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)

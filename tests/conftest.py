@@ -1,0 +1,56 @@
+"""Fixtures that several rooms' tests share."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import libraries  # noqa: E402
+from reference import Network  # noqa: E402
+
+# Kernels compile inside the first example, which no deadline foresees.
+settings.register_profile("xpnet", deadline=None, max_examples=25, derandomize=True)
+settings.load_profile("xpnet")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees a backend that the environment names."""
+    monkeypatch.delenv("XPNET_BACKEND", raising=False)
+
+
+@pytest.fixture(params=libraries.params())
+def library(request: pytest.FixtureRequest) -> libraries.Library:
+    """One array library after the other."""
+    return request.param
+
+
+@pytest.fixture(params=["float64", "float32"])
+def dtype(request: pytest.FixtureRequest) -> str:
+    """Both floating-point widths."""
+    return request.param
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Random numbers, the same for every test."""
+    return np.random.default_rng(20260101)
+
+
+@pytest.fixture
+def reference() -> type[Network]:
+    """The independent float64 network."""
+    return Network
+
+
+@pytest.fixture
+def blobs(rng: np.random.Generator) -> tuple[Any, Any]:
+    """120 rows of 7 features in 4 classes that overlap; X float64 (120, 7), y int64 (120,)."""
+    y = rng.integers(0, 4, 120)
+    centres = rng.normal(size=(4, 7)) * 2
+    return centres[y] + rng.normal(size=(120, 7)), y

@@ -1,0 +1,89 @@
+"""Which backend computes: precedence, reasons, refusals."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import xpnet
+from xpnet.dispatch import choose
+
+
+def test_the_argument_comes_before_the_context_before_the_environment(monkeypatch):
+    monkeypatch.setenv("XPNET_BACKEND", "numba")
+    assert choose(np.ones(1)).backend.name == "numba"
+    with xpnet.use_backend("numpy"):
+        assert choose(np.ones(1)).backend.name == "numpy"
+        assert choose(np.ones(1), backend="numba").backend.name == "numba"
+        with xpnet.use_backend("numba"):
+            assert choose(np.ones(1)).backend.name == "numba"
+        assert choose(np.ones(1)).backend.name == "numpy"
+    assert "XPNET_BACKEND" in choose(np.ones(1)).reason
+
+
+def test_numpy_arrays_and_host_data_run_on_numba(rng):
+    for data in (np.ones(1), [1.0], 1.0):
+        assert choose(data).backend.name == "numba"
+
+
+@pytest.mark.parametrize("value", ["0", "", "Numpy", "tensorflow"])
+def test_the_environment_is_parsed_strictly(monkeypatch, value):
+    monkeypatch.setenv("XPNET_BACKEND", value)
+    with pytest.raises(xpnet.BackendError, match="numba, numpy.*XPNET_BACKEND"):
+        choose(np.ones(1))
+
+
+def test_an_unknown_backend_is_refused_with_the_list():
+    with pytest.raises(xpnet.BackendError, match="must be one of.*numpy.*'tensorflow'"):
+        xpnet.get_backend("tensorflow")
+    with pytest.raises(xpnet.BackendError), xpnet.use_backend("tensorflow"):
+        pass
+
+
+def test_arrays_stay_where_they_are(library):
+    x = library.make(np.array([-1.0, 2.0]))
+    choice = choose(x)
+    assert choice.backend.asarray(x) is x
+    assert choice.backend.name == (library.name.partition("-")[0] if library.backend is None else "numba")
+
+
+def test_mixed_libraries_and_devices_are_refused_with_the_remedy():
+    strict = pytest.importorskip("array_api_strict", reason="array_api_strict is not installed")
+    here, there = strict.ones((2, 2)), strict.ones((2, 2), device=strict.Device("device1"))
+    with pytest.raises(xpnet.MixedArraysError, match="array_api_strict and numpy.*Convert"):
+        choose(here, np.ones(2))
+    with pytest.raises(xpnet.MixedArraysError, match="one device.*Move"):
+        xpnet.Affine().forward(here, there, strict.ones(2))
+
+
+def test_backends_are_listed_without_being_imported():
+    code = (
+        "import sys, xpnet; names = xpnet.available_backends();"
+        "assert {'numpy', 'numba', 'cupy'} <= set(names), names;"
+        "assert not [m for m in sys.modules if m.startswith('xpnet_')]"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_clone_that_is_not_installed_says_how_to_install(monkeypatch):
+    monkeypatch.setattr("xpnet.dispatch.registry._registered", dict)
+    monkeypatch.setattr("xpnet.dispatch.registry._loaded", {})
+    with pytest.raises(xpnet.BackendError, match="pip install"):
+        xpnet.get_backend("numpy")
+
+
+def test_a_context_ends_with_its_thread():
+    from concurrent.futures import ThreadPoolExecutor
+
+    with xpnet.use_backend("numpy"), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lambda: choose(np.ones(1)).backend.name).result() == "numba"
+
+
+def test_functions_return_what_they_were_given(library, dtype):
+    x = library.make(np.array([[1.0, -2.0]], dtype=dtype))
+    for function in (xpnet.relu, xpnet.softmax, xpnet.log_softmax):
+        result = function(x)
+        assert type(result) is type(x) and result.dtype == x.dtype
+    loss, d_logits = xpnet.softmax_cross_entropy(x, library.make(np.array([0])))
+    assert float(loss) == pytest.approx(np.log1p(np.exp(-3)), rel=1e-6) and type(d_logits) is type(x)

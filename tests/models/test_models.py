@@ -1,0 +1,225 @@
+"""The two models against the independent network, on every library."""
+
+import numpy as np
+import pytest
+
+import xpnet
+from xpnet.training import Callback, EarlyStopping
+
+TOLERANCE = {"float64": 1e-10, "float32": 1e-4}
+
+
+def one_hot(y, classes):
+    return np.eye(classes)[y]
+
+
+@pytest.mark.parametrize("hidden", [8, (6, 5)], ids=str)
+@pytest.mark.parametrize("optimizer", [None, "adam"])
+def test_twenty_steps_are_those_of_the_independent_network(library, dtype, blobs, reference, hidden, optimizer):
+    X, y = blobs[0].astype(dtype), blobs[1]
+    Y = one_hot(y, 4).astype(dtype)
+    model = xpnet.FeedforwardNeuralNet(
+        7, hidden, 4, 0.05, backend=library.backend, rng=np.random.RandomState(1), optimizer=optimizer
+    )
+    independent = reference([library.numpy(a) if library.backend else np.asarray(a) for a in model.params.values()])
+    for _ in range(20):
+        loss = model.step(library.make(X), library.make(Y))
+        expected = (independent.adam if optimizer else independent.sgd)(X, Y, 0.05)
+        assert isinstance(loss, float)
+        assert loss == pytest.approx(expected, rel=TOLERANCE[dtype])
+    for ours, right in zip(model.params.values(), independent.weights, strict=True):
+        np.testing.assert_allclose(library.numpy(ours), right, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+    probabilities = model.predict(library.make(X))
+    assert type(probabilities) is type(library.make(X)) and probabilities.dtype == library.make(X).dtype
+    np.testing.assert_allclose(library.numpy(probabilities).sum(axis=1), 1, rtol=1e-5)
+
+
+def test_minibatches_follow_the_orders_drawn_on_the_host(library, blobs, reference):
+    X, y = blobs
+    model = xpnet.FeedforwardNeuralNet(7, 8, 4, 0.1, backend=library.backend, rng=np.random.RandomState(1))
+    independent = reference([np.asarray(a) for a in model.params.values()])
+    history = model.fit(library.make(X), library.make(y), epochs=3, batch_size=50, rng=np.random.default_rng(5))
+    stream = np.random.default_rng(5)
+    for epoch in range(3):
+        order, total = stream.permutation(len(X)), 0.0
+        for start in range(0, len(X), 50):
+            rows = order[start : start + 50]
+            total += len(rows) * independent.sgd(X[rows], one_hot(y, 4)[rows], 0.1)
+        assert history.loss[epoch] == pytest.approx(total / len(X), rel=1e-10)
+    for ours, right in zip(model.params.values(), independent.weights, strict=True):
+        np.testing.assert_allclose(library.numpy(ours), right, rtol=1e-9, atol=1e-10)
+
+
+def test_the_notebooks_own_update_means_what_it_says(library, blobs):
+    X, Y = library.make(blobs[0]), library.make(one_hot(blobs[1], 4))
+    manual, automatic = (xpnet.LogisticRegression(7, 4, 0.1, backend=library.backend) for _ in range(2))
+    affine, loss = xpnet.Affine(backend=library.backend), xpnet.CategoricalCrossEntropy(backend=library.backend)
+    automatic.predict(X), manual.predict(X)
+    for _ in range(3):
+        loss.forward(affine.forward(X, manual.params["W"], manual.params["b"]), Y)
+        grads = dict(zip(("W", "b"), affine.backward(loss.backward()[0])[1:], strict=True))
+        for p in manual.params:
+            manual.params[p] = manual.params[p] - 0.1 * grads[p]
+        automatic.step(X, Y)
+    for p in manual.params:
+        np.testing.assert_allclose(library.numpy(manual.params[p]), library.numpy(automatic.params[p]), rtol=1e-12)
+
+
+def test_labels_and_weights(blobs):
+    X, y = blobs
+    weight = np.random.default_rng(0).uniform(size=len(y))
+    results = []
+    for labels in (y, y.astype("int32"), one_hot(y, 4)):
+        model = xpnet.LogisticRegression(7, 4, backend="numpy")
+        results.append(model.fit(X, labels, epochs=5, batch_size=32, shuffle=False, sample_weight=weight).loss)
+    np.testing.assert_allclose(results[1:], results[:1] * 2, rtol=1e-12)
+
+
+def test_a_zero_weight_is_an_absent_row(blobs):
+    X, y = blobs
+    weight = np.ones(len(y))
+    weight[::3] = 0
+    there, absent = (xpnet.LogisticRegression(7, 4, 0.1, backend="numpy") for _ in range(2))
+    there.fit(X, y, epochs=4, sample_weight=weight)
+    absent.fit(X[weight > 0], y[weight > 0], epochs=4)
+    np.testing.assert_allclose(there.params["W"], absent.params["W"], rtol=1e-10)
+
+
+def test_penalty_is_part_of_the_loss_and_of_the_gradient(blobs):
+    X, y = blobs
+    model = xpnet.FeedforwardNeuralNet(7, 5, 4, backend="numpy", l2=0.3, rng=np.random.RandomState(0))
+    plain = xpnet.FeedforwardNeuralNet(7, 5, 4, backend="numpy", rng=np.random.RandomState(0))
+    squares = sum((model.params[w] ** 2).sum() for w in ("W1", "W2"))
+    assert model.loss(X, y) - plain.loss(X, y) == pytest.approx(0.15 * squares, rel=1e-12)
+    steps = [m.params["W1"].copy() for m in (model, plain)]
+    model.step(X, y), plain.step(X, y)
+    difference = (steps[0] - model.params["W1"]) - (steps[1] - plain.params["W1"])
+    np.testing.assert_allclose(difference, 1e-2 * 0.3 * steps[0], rtol=1e-9, atol=1e-15)
+
+
+def test_dropout_changes_training_alone_and_repeats(blobs):
+    X, y = blobs
+
+    def trained(rate):
+        model = xpnet.FeedforwardNeuralNet(7, 20, 4, backend="numpy", dropout=rate, rng=np.random.RandomState(0))
+        model.fit(X, y, epochs=3, shuffle=False)
+        return model
+
+    first, again, without = trained(0.5), trained(0.5), trained(0.0)
+    np.testing.assert_array_equal(first.params["W1"], again.params["W1"])
+    assert not np.allclose(first.params["W1"], without.params["W1"])
+    np.testing.assert_array_equal(first.predict(X), first.predict(X))
+
+
+def test_a_model_adopts_the_first_arrays_and_keeps_to_them(library, dtype, blobs):
+    model = xpnet.LogisticRegression(7, 4, backend=library.backend)
+    model.step(library.make(blobs[0].astype(dtype)), library.make(blobs[1]))
+    assert model.dtype_ == dtype
+    assert model.backend_ == (library.backend or library.name.partition("-")[0])
+    assert model.device_ and "backend" in model.why_
+    assert type(model.params["W"]) is type(library.make(blobs[0]))
+
+
+def test_host_lists_and_integers_are_taken(blobs):
+    model = xpnet.LogisticRegression(2, 2, backend="numpy")
+    assert model.step([[1, 2], [3, 4]], [0, 1]) == pytest.approx(np.log(2))
+
+
+def test_arrays_of_another_library_are_refused_with_the_remedy(blobs):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    model = xpnet.LogisticRegression(7, 4)
+    with xpnet.use_backend("numpy"):
+        model.step(*blobs)
+    with pytest.raises(xpnet.MixedArraysError, match=r"\.to\("):
+        model.predict(torch.tensor(blobs[0]))
+
+
+def test_a_model_moves_with_its_optimizer(blobs):
+    stays, moves = (
+        xpnet.FeedforwardNeuralNet(7, 5, 4, backend="numpy", optimizer="adam", rng=np.random.RandomState(0)) for _ in "ab"
+    )
+    for model in (stays, moves):
+        model.fit(*blobs, epochs=2, shuffle=False)
+    moves.to("numba")
+    for model in (stays, moves):
+        model.fit(*blobs, epochs=2, shuffle=False)
+    assert moves.backend_ == "numba"
+    np.testing.assert_allclose(moves.params["W1"], stays.params["W1"], rtol=1e-10)
+
+
+def test_callbacks_and_early_stopping(blobs):
+    X, y = blobs
+    seen = []
+    model = xpnet.LogisticRegression(7, 4, 0.5, backend="numpy")
+
+    class Told(Callback):
+        def train_begin(self, training):
+            seen.append("begin")
+
+        def train_end(self, training):
+            seen.append("end")
+
+    def at_epoch(training):
+        seen.append(training.history.epochs)
+        training.stop = training.history.epochs == 3
+
+    model.fit(X, y, epochs=10, callbacks=[Told(), at_epoch])
+    assert seen == ["begin", 1, 2, 3, "end"]
+    history = model.fit(
+        X[:60], y[:60], epochs=500, validation=(X[60:], y[60:]), callbacks=[EarlyStopping(patience=5)]
+    )
+    assert 3 + 5 < history.epochs < 503
+    assert model.loss(X[60:], y[60:]) == pytest.approx(min(history.validation_loss), abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["StepDecay", "Exponential", "Cosine", "Plateau"])
+def test_schedules_set_the_learning_rate(name, blobs):
+    from xpnet import optimizers
+
+    schedule = {
+        "StepDecay": optimizers.StepDecay(0.1, every=2, factor=0.5),
+        "Exponential": optimizers.Exponential(0.1, factor=0.5),
+        "Cosine": optimizers.Cosine(0.1, epochs=4),
+        "Plateau": optimizers.Plateau(0.1, patience=2, factor=0.5, tol=100.0),
+    }[name]
+    expected = {
+        "StepDecay": [0.1, 0.1, 0.05, 0.05, 0.025],
+        "Exponential": [0.1, 0.05, 0.025, 0.0125, 0.00625],
+        "Cosine": [0.1, 0.0853553, 0.05, 0.0146447, 0.0],
+        "Plateau": [0.1, 0.1, 0.1, 0.05, 0.05],
+    }[name]
+    history = xpnet.LogisticRegression(7, 4, schedule, backend="numpy").fit(*blobs, epochs=5)
+    np.testing.assert_allclose(history.learning_rate, expected, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: xpnet.FeedforwardNeuralNet(4, 0, 2), "positive integers"),
+        (lambda: xpnet.FeedforwardNeuralNet(4, 3, 2, activation="sigmoid"), "logistic"),
+        (lambda: xpnet.FeedforwardNeuralNet(4, (3, 3), 2, dropout=[0.1]), "one for each of 2 hidden"),
+        (lambda: xpnet.FeedforwardNeuralNet(4, 3, 2, dropout=1.0), r"\[0, 1\)"),
+        (lambda: xpnet.FeedforwardNeuralNet(4, 3, 2, dtype="float16"), "float32"),
+        (lambda: xpnet.FeedforwardNeuralNet(4, 3, 2, learning_rate=-1), "positive"),
+        (lambda: xpnet.FeedforwardNeuralNet(4, 3, 2, optimizer="rmsprop"), "adamw"),
+        (lambda: xpnet.FeedforwardNeuralNet(4, 3, 2, optimizer=xpnet.SGD(nesterov=True)), "momentum"),
+        (lambda: xpnet.FeedforwardNeuralNet(4, 3, 2, l2=-1), "l2"),
+        (lambda: xpnet.LogisticRegression(2, 2, backend="numpy").predict(np.ones((3, 4))), r"\(rows, 2\)"),
+        (lambda: xpnet.LogisticRegression(2, 2, backend="numpy").step(np.ones((3, 2)), np.ones(2, int)), "3 rows"),
+        (lambda: xpnet.LogisticRegression(2, 2, backend="numpy").step(np.ones((1, 2)), np.array([2])), "between 0 and 1"),
+        (lambda: xpnet.LogisticRegression(2, 2, backend="numpy").fit(np.ones((1, 2)), [0], epochs=-1), "not negative"),
+        (lambda: xpnet.LogisticRegression(2, 2).params.__setitem__("V", 1), "fixed names"),
+        (lambda: xpnet.LogisticRegression(2, 2).params.__setitem__("W", np.ones(3)), "Build a new model"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_sentence(make, sentence):
+    with pytest.raises(xpnet.InputError, match=sentence):
+        make()
+
+
+def test_no_rows_and_one_row(library):
+    model = xpnet.LogisticRegression(3, 2, backend=library.backend)
+    X, y = library.make(np.ones((1, 3))), library.make(np.array([1]))
+    assert model.step(X, y) == pytest.approx(np.log(2))
+    assert tuple(model.predict(X[:0, :]).shape) == (0, 2)
+    assert model.fit(X[:0, :], y[:0], epochs=1, batch_size=4).loss == [0.0]

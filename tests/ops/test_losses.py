@@ -1,0 +1,78 @@
+"""Losses and their gradients against PyTorch's autograd, and against SciPy where there is no PyTorch."""
+
+import numpy as np
+import pytest
+import scipy.special
+from hypothesis import given
+from hypothesis import strategies as st
+from libraries import ALL
+
+from xpnet import ops
+from xpnet.dispatch import choose
+
+shapes = st.tuples(st.integers(1, 9), st.sampled_from([1, 2, 3, 10, 33, 1000]))
+
+
+def soft_labels(rng, shape):
+    labels = rng.uniform(size=shape)
+    return labels / labels.sum(axis=1, keepdims=True)
+
+
+@given(shape=shapes, seed=st.integers(0, 2**32 - 1), spread=st.sampled_from([1.0, 30.0, 1e4]))
+def test_softmax_cross_entropy_is_what_scipy_says(shape, seed, spread):
+    rng = np.random.default_rng(seed)
+    logits, labels = spread * rng.uniform(-1, 1, shape), soft_labels(rng, shape)
+    loss, d_logits = ops.softmax_cross_entropy(logits, labels)
+    log_p = scipy.special.log_softmax(logits, axis=1)
+    expected = -(labels * log_p).sum(axis=1).mean()
+    # Both sum up to 1000 terms of the logits' size in float64.
+    assert abs(float(loss) - expected) <= 1e-12 * max(1.0, spread)
+    np.testing.assert_allclose(d_logits, (np.exp(log_p) - labels) / shape[0], atol=1e-14)
+
+
+def test_label_forms_agree(library, rng, dtype):
+    logits, indices = rng.normal(size=(6, 5)).astype(dtype), rng.integers(0, 5, 6)
+    one_hot = np.eye(5, dtype=dtype)[indices]
+    run = choose(library.make(logits), backend=library.backend).ops.softmax_cross_entropy
+    by_index, by_row = run(library.make(logits), library.make(indices)), run(library.make(logits), library.make(one_hot))
+    assert float(by_index[0]) == pytest.approx(float(by_row[0]), rel=1e-6)
+    np.testing.assert_allclose(library.numpy(by_index[1]), library.numpy(by_row[1]), rtol=1e-5, atol=1e-7)
+    assert by_index[1].dtype == library.make(logits).dtype
+
+
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "logistic_cross_entropy", "squared_error", "poisson"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_gradients_are_pytorchs(name, weighted, rng):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    functional = torch.nn.functional
+    theirs = {
+        "softmax_cross_entropy": lambda z, y: functional.cross_entropy(z, y, reduction="none"),
+        "logistic_cross_entropy": lambda z, y: functional.binary_cross_entropy_with_logits(z, y, reduction="none").sum(1),
+        "squared_error": lambda z, y: 0.5 * ((z - y) ** 2).sum(1),
+        "poisson": lambda z, y: (torch.exp(z) - y + torch.xlogy(y, y) - y * z).sum(1),
+    }[name]
+    outputs, targets = rng.normal(size=(7, 4)), soft_labels(rng, (7, 4))
+    weight = rng.uniform(size=7) if weighted else np.ones(7)
+    z = torch.tensor(outputs, requires_grad=True)
+    expected = (theirs(z, torch.tensor(targets)) * torch.tensor(weight)).sum() / weight.sum()
+    expected.backward()
+    loss, gradient = getattr(ops, name)(outputs, targets, weight if weighted else None)
+    assert float(loss) == pytest.approx(expected.item(), rel=1e-12)
+    np.testing.assert_allclose(gradient, z.grad.numpy(), rtol=1e-10, atol=1e-14)
+
+
+def test_logits_of_minus_infinity_count_nothing_where_the_label_is_zero():
+    logits = np.array([[0.0, -np.inf, 1.0]])
+    loss, d_logits = ops.softmax_cross_entropy(logits, np.array([2]))
+    assert float(loss) == pytest.approx(np.log(1 + np.exp(-1)))
+    assert d_logits[0, 1] == 0
+
+
+@pytest.mark.parametrize("library", [library for library in ALL if library.backend], ids=lambda library: library.name)
+def test_nan_is_never_hidden(library):
+    run = choose(backend=library.backend).ops
+    logits = np.array([[0.0, 1.0], [np.nan, 0.0]])
+    loss, d_logits = run.softmax_cross_entropy(logits, np.array([0, 1]))
+    assert np.isnan(loss) and np.isnan(d_logits[1]).all() and np.isfinite(d_logits[0]).all()
+    assert np.isnan(run.relu(np.array([np.nan]))).all()
+    assert np.isnan(run.relu_backward(np.array([np.nan]), np.array([1.0]))).all()

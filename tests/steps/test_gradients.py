@@ -1,0 +1,43 @@
+"""The reference step's gradients against PyTorch's autograd, for every activation, loss, penalty and weight."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from xpnet.backend import NetworkSpec
+from xpnet.dispatch import get_backend
+from xpnet.steps import make_step
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "logistic": torch.sigmoid, "identity": lambda x: x}
+functional = torch.nn.functional
+LOSSES = {
+    "softmax_cross_entropy": lambda z, y: functional.cross_entropy(z, y, reduction="none"),
+    "logistic_cross_entropy": lambda z, y: functional.binary_cross_entropy_with_logits(z, y, reduction="none").sum(1),
+    "squared_error": lambda z, y: 0.5 * ((z - y) ** 2).sum(1),
+    "poisson": lambda z, y: (torch.exp(z) - y + torch.xlogy(y, y) - y * z).sum(1),
+}
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("activation", "loss"), list(itertools.product(ACTIVATIONS, LOSSES)), ids=str)
+def test_gradient(activation, loss, weighted, backend, rng):
+    spec = NetworkSpec((5, 4, 6, 3), (activation, "tanh"), loss=loss, l2=0.1, l2_over_batch=True)
+    step = make_step(spec, get_backend(backend))
+    values = {slot.name: rng.normal(size=slot.shape) for slot in spec.slots()}
+    step.params.update(values)
+    X, Y, weight = rng.normal(size=(9, 5)), rng.dirichlet(np.ones(3), 9), rng.uniform(size=9)
+    found = step.gradient(X, Y, sample_weight=weight if weighted else None)
+    leaves = {name: torch.tensor(value, requires_grad=True) for name, value in values.items()}
+    hidden = ACTIVATIONS[activation](torch.tensor(X) @ leaves["W1"] + leaves["b1"])
+    outputs = torch.tanh(hidden @ leaves["W2"] + leaves["b2"]) @ leaves["W3"] + leaves["b3"]
+    w = torch.tensor(weight if weighted else np.ones(9))
+    penalty = sum((leaves[n] ** 2).sum() for n in ("W1", "W2", "W3")) * 0.05 / w.sum()
+    expected = (LOSSES[loss](outputs, torch.tensor(Y)) * w).sum() / w.sum() + penalty
+    expected.backward()
+    assert found == pytest.approx(expected.item(), rel=1e-12)
+    assert step.penalty == pytest.approx(penalty.item(), rel=1e-12)
+    for name, leaf in leaves.items():
+        np.testing.assert_allclose(step.gradients[name], leaf.grad.numpy(), rtol=1e-6, atol=1e-12)
