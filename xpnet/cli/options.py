@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -7,8 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from xpnet.backend.threads import set_threads
-from xpnet.dispatch import available_backends, get_backend
-from xpnet.dispatch.choose import Choice, choose
+from xpnet.dispatch import Choice, available_backends, choose, get_backend
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -46,23 +46,27 @@ def _use_threads(ctx: click.Context, param: click.Parameter, value: int | None) 
     ctx.call_on_close(lambda: set_threads(None))
 
 
-def output_option(*names: str, help: str, required: bool = False) -> Callable[[Command], Command]:
-    """An option that names a file to write. Its folder is looked at before any work is done."""
-    return click.option(*names, type=click.Path(path_type=Path), callback=_check_output, help=help, required=required)
+Check = Callable[[click.Context, click.Parameter, Path | None], Path | None]
 
 
-def _check_output(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-    if path is not None:
-        check_folder(path.parent, f"to write {path.name} there")
-        if path.is_dir():
-            raise click.BadParameter(f"{path} is a folder; name a file.", ctx, param)
-    return path
+def output_option(*names: str, help: str, check: Check | None = None) -> Callable[[Command], Command]:
+    """An option that names a file to write. Its folder is looked at before any work is done.
+
+    check : what else must hold for the path
+    """
+
+    def callback(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
+        if path is not None:
+            check_folder(path.parent, f"to write {path.name} there")
+            if path.is_dir():
+                raise click.BadParameter(f"{path} is a folder; name a file.", ctx, param)
+        return path if check is None else check(ctx, param, path)
+
+    return click.option(*names, type=click.Path(path_type=Path), callback=callback, help=help)
 
 
 def check_folder(folder: Path, purpose: str) -> None:
     """Raise click.UsageError unless the folder is there and can be written in."""
-    import os
-
     if not folder.is_dir():
         raise click.UsageError(f"The folder {folder} must exist {purpose}; it does not. Create it first.")
     if not os.access(folder, os.W_OK | os.X_OK):
