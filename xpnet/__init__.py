@@ -25,7 +25,12 @@ from xpnet.optimizers import SGD, Adam, AdamW
 
 __version__ = "0.1.0"
 
-_LAZY = {"gradcheck": "xpnet.gradcheck"}
+_LAZY = {
+    "Checkpoint": "xpnet.modelfile",
+    "gradcheck": "xpnet.gradcheck",
+    "load": "xpnet.modelfile",
+    "modelfile": "xpnet.modelfile",
+}
 """Names that are imported when first used: what they need is slow to import."""
 
 __all__ = [
@@ -35,6 +40,7 @@ __all__ = [
     "Affine",
     "BackendError",
     "CategoricalCrossEntropy",
+    "Checkpoint",
     "DataFileError",
     "DeviceMemoryError",
     "FeedforwardNeuralNet",
@@ -48,7 +54,9 @@ __all__ = [
     "get_backend",
     "get_threads",
     "gradcheck",
+    "load",
     "log_softmax",
+    "modelfile",
     "relu",
     "set_threads",
     "softmax",

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from xpnet.backend import StepState
@@ -19,8 +20,18 @@ class Callback:
     def epoch_end(self, training: "Training") -> None:
         """After each epoch; ``training.history`` has its numbers."""
 
+    def between_epochs(self, training: "Training") -> None:
+        """Once every callback has been told of the epoch's end: the moment to write down where the training is."""
+
     def train_end(self, training: "Training") -> None:
         """After the last epoch."""
+
+    def state(self) -> dict[str, Any]:
+        """What the callback needs to go on after an interruption: JSON values and NumPy arrays, in dicts."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what ``state`` gave; called after ``train_begin``."""
 
 
 class EarlyStopping(Callback):
@@ -47,6 +58,18 @@ class EarlyStopping(Callback):
         self.waited += 1
         training.stop = training.stop or self.waited >= self.patience
 
+    def state(self) -> dict[str, Any]:
+        """The best epoch so far, its parameters, and how long it has been waited since."""
+        best = self.best if isfinite(self.best) else None  # JSON knows no infinity
+        kept = None if self.best_state is None else vars(self.best_state)
+        return {"best": best, "waited": self.waited, "best_state": kept}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on counting."""
+        self.best = float("inf") if state["best"] is None else state["best"]
+        self.waited = state["waited"]
+        self.best_state = None if state["best_state"] is None else StepState(**state["best_state"])
+
     def train_end(self, training: "Training") -> None:
         """Put the best parameters back."""
         if self.best_state is not None:
@@ -65,10 +88,12 @@ class Progress(Callback):
 
     def train_begin(self, training: "Training") -> None:
         """Open the bar, where there is a terminal to show it on."""
-        self.bar, self.first = None, training.history.epochs
+        self.bar, self.first = None, training.history.epochs - training.done
         if self.sink is None and sys.stderr.isatty():
             self.bar = _bar()
-            self.task = self.bar.add_task("training", total=training.epochs, loss="", speed="")
+            self.task = self.bar.add_task(
+                "training", total=training.epochs, completed=training.done, loss="", speed=""
+            )
             self.bar.start()
 
     def epoch_end(self, training: "Training") -> None:
