@@ -25,17 +25,18 @@ class Commands(click.Group):
         """Run the command; raises ClickException (which click prints and exits with) in place of those errors."""
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            path = (error.ctx or ctx).command_path
+            raise click.UsageError(f"{error.format_message()} See {path} --help.") from error
         except (XpnetError, OSError, MemoryError) as error:
             if getattr(error, "errno", None) == errno.EPIPE:  # the reader has gone, as in ``xpnet ... | head``
                 raise
-            raise _Failure(error) from error
+            raise _in_one_line(error) from error
 
 
-class _Failure(click.ClickException):
-    def __init__(self, error: BaseException) -> None:
-        message = " ".join(str(error).split()) or "the machine has not enough memory for this."
-        super().__init__(message)
-        self.exit_code = 2 if isinstance(error, BackendError) else 1
+def _in_one_line(error: BaseException) -> click.ClickException:
+    message = " ".join(str(error).split()) or "the machine has not enough memory for this."
+    return click.UsageError(message) if isinstance(error, BackendError) else click.ClickException(message)
 
 
 @click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

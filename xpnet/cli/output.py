@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -30,23 +31,23 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and value - value != 0 else value
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A table on stdout; columns whose cells are all numbers stand to the right."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     cells = [[str(cell) for cell in row] for row in rows]
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for place, name in enumerate(columns):
         numeric = bool(cells) and all(_is_number(row[place]) for row in cells)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in cells:
         table.add_row(*map(Text, row))
-    _stdout().print(table)
+    _show(table)
 
 
-def show_facts(facts: Iterable[tuple[str, Any]], *, title: str | None = None) -> None:
+def show_facts(facts: Iterable[tuple[str, Any]]) -> None:
     """Names and values, a line each, on stdout."""
     from rich.table import Table
     from rich.text import Text
@@ -56,10 +57,18 @@ def show_facts(facts: Iterable[tuple[str, Any]], *, title: str | None = None) ->
     table.add_column(overflow="fold")
     for name, value in facts:
         table.add_row(Text(name, style="bold"), Text(str(value)))
-    console = _stdout()
-    if title is not None:
-        console.print(Text(title, style="bold underline"))
-    console.print(table)
+    _show(table)
+
+
+def _show(table: Any) -> None:
+    """Fitted to a terminal's width; anywhere else lines are as long as they are, for the programs that read them."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 10_000
+    console = Console(highlight=False, width=width)
+    with console.capture() as captured:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n")
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
@@ -87,12 +96,6 @@ def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
-
-
-def _stdout() -> Any:
-    from rich.console import Console
-
-    return Console(highlight=False)
 
 
 def _is_number(text: str) -> bool:

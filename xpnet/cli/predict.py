@@ -30,10 +30,12 @@ def predict(model: Path, data: str, output: Path | None, proba: bool, backend: s
     classifier = open_classifier(model, backend)
     probabilities = classifier.probabilities(data)
     classes = classifier.classes
-    header = ["prediction"] + ([f"p_{label}" for label in classes] if proba else [])
-    labels = [classes[place] for place in probabilities.argmax(axis=1).tolist()]
-    rows = ([label, *row] for label, row in zip(labels, probabilities.tolist() if proba else [[]] * len(labels), strict=True))
-    text = _as_csv(header, rows)
+    columns = [[classes[place] for place in probabilities.argmax(axis=1).tolist()]]
+    header = ["prediction"]
+    if proba:
+        header += [f"p_{label}" for label in classes]
+        columns += probabilities.astype(str).T.tolist()  # as text, since float32 is shortest in its own digits
+    text = _as_csv(header, zip(*columns, strict=True))
     if output is None:
         click.echo(text, nl=False)
     else:
@@ -116,7 +118,7 @@ def open_classifier(path: Path, backend: str | None) -> Classifier:
     return Classifier(network, Preparation.from_extra(network.extra, network.spec.widths[0], network.spec.widths[-1]))
 
 
-def _as_csv(header: list[str], rows: Iterable[list[Any]]) -> str:
+def _as_csv(header: list[str], rows: Iterable[tuple[Any, ...]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)

@@ -16,10 +16,12 @@ def score(labels: numpy.ndarray, probabilities: numpy.ndarray) -> dict[str, Any]
     from sklearn.metrics import accuracy_score, log_loss
 
     classes = range(probabilities.shape[1])
+    # scikit-learn wants rows that sum to 1 in float64, which rows rounded to float32 do not.
+    exact = probabilities / probabilities.sum(axis=1, keepdims=True, dtype=numpy.float64)
     return {
         "rows": len(labels),
         "accuracy": float(accuracy_score(labels, probabilities.argmax(axis=1))),
-        "log_loss": float(log_loss(labels, probabilities.astype(numpy.float64), labels=classes)),
+        "log_loss": float(log_loss(labels, exact, labels=classes)),
     }
 
 

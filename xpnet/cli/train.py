@@ -23,18 +23,15 @@ def _check_plot(ctx: click.Context, param: click.Parameter, path: Path | None) -
 
 
 def _check_checkpoints(folder: Path | None, resume: bool) -> None:
-    """A folder that can be written in, with a checkpoint where one is resumed and none where one is begun."""
+    """A folder that can be written in, and that holds no other run unless that is to go on."""
     if folder is None:
         if resume:
             raise click.UsageError("--resume goes on from the last checkpoint; name its folder with --checkpoint-dir.")
         return
-    from xpnet.training import Checkpoint
+    from xpnet import Checkpoint
 
     check_folder(folder if folder.exists() else folder.parent, "to keep checkpoints there")
-    latest = Checkpoint.latest(folder)
-    if resume and latest is None:
-        raise click.UsageError(f"--resume goes on from a checkpoint; {folder} holds none. Leave --resume out to begin.")
-    if latest is not None and not resume:
+    if not resume and folder.exists() and Checkpoint.latest(folder) is not None:
         raise click.UsageError(f"{folder} holds the checkpoints of another run. Add --resume, or choose another folder.")
 
 
@@ -45,7 +42,7 @@ def _check_checkpoints(folder: Path | None, resume: bool) -> None:
 @click.option("--epochs", type=click.IntRange(min=1), default=100, show_default=True, help="Passes over the rows.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Rows a minibatch.")
 @click.option("--optimizer", type=click.Choice(list(DEFAULT_RATE)), default="adam", show_default=True)
-@click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate. [default: 0.001; for sgd 0.01]")
+@click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate. [default: 0.001, for sgd 0.01; ten times that without hidden layers]")
 @click.option(
     "--test-size",
     type=click.FloatRange(0, 1, max_open=True),
@@ -60,7 +57,7 @@ def _check_checkpoints(folder: Path | None, resume: bool) -> None:
 @output_option("--metrics-json", help="Write settings, losses and scores here.")
 @output_option("--plot", help="Draw the loss by epoch here (.png, .svg, .pdf).", check=_check_plot)
 @click.option("--checkpoint-dir", type=click.Path(path_type=Path), help="Keep here what --resume needs, epoch by epoch.")
-@click.option("--resume", is_flag=True, help="Go on from the last checkpoint; give the other options as before.")
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint, if there is one; give the other options as before.")
 @computing
 def train(**options: Any) -> None:
     """Train a classifier on DATA: digits, iris, wine, breast_cancer, or a .csv, .tsv, .parquet or .npz file.

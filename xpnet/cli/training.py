@@ -9,7 +9,7 @@ import click
 import numpy
 from sklearn.model_selection import train_test_split
 
-from xpnet import FeedforwardNeuralNet, LogisticRegression, __version__
+from xpnet import Checkpoint, FeedforwardNeuralNet, LogisticRegression, __version__
 from xpnet.cli.output import show_facts, to_json, write_text
 from xpnet.cli.preparation import Preparation
 from xpnet.cli.scores import score, show_scores
@@ -17,7 +17,7 @@ from xpnet.cli.settings import Settings
 from xpnet.data import Table, class_indices, class_labels, read_table
 from xpnet.errors import DataFileError, XpnetError
 from xpnet.models import Network
-from xpnet.training import Callback, Checkpoint, Progress, Training
+from xpnet.training import Callback, Progress, Training, TrainingState
 
 
 class Samples(NamedTuple):
@@ -103,7 +103,6 @@ def build(settings: Settings, inputs: int, outputs: int, rng: numpy.random.Gener
 def _fit(model: Network, settings: Settings, samples: Samples, rng: numpy.random.Generator) -> None:
     callbacks: list[Callback] = [StopWhenDiverged(), Progress()]
     if settings.checkpoint_dir is not None:
-        settings.checkpoint_dir.mkdir(exist_ok=True)
         callbacks.append(Checkpoint(settings.checkpoint_dir))
     # The curve on held-out rows costs a pass over them each epoch; only plot and metrics show it.
     measured = (settings.plot or settings.metrics_json) and len(samples.y_test)
@@ -115,7 +114,15 @@ def _fit(model: Network, settings: Settings, samples: Samples, rng: numpy.random
         rng=rng,
         callbacks=callbacks,
         validation=(samples.X_test, samples.y_test) if measured else None,
+        resume_from=_checkpoint(settings),
     )
+
+
+def _checkpoint(settings: Settings) -> TrainingState | None:
+    """Where the run goes on that was cut off; None to begin."""
+    if not settings.resume or settings.checkpoint_dir is None:
+        return None
+    return Checkpoint.latest(settings.checkpoint_dir)
 
 
 def _scores(model: Network, samples: Samples) -> dict[str, dict[str, Any]]:

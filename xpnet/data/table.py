@@ -74,7 +74,7 @@ def check_numbers(name: str, X: numpy.ndarray, features: Sequence[str]) -> numpy
         raise DataFileError(f"{name}: at least one row is needed; received none below the header.")
     finite = numpy.isfinite(X)
     if not finite.all():
-        row, column = numpy.unravel_index(int(finite.argmin()), X.shape)
+        row, column = divmod(int(finite.argmin()), X.shape[1])
         raise DataFileError(
             f"{name}: every value must be finite; row {row + 1}, column {features[column]!r} holds {X[row, column]}. "
             "Fill it in, or leave the row out."
