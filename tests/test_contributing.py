@@ -51,7 +51,7 @@ def test_it_is_listed(site: Path) -> None:
 
 
 def test_it_trains(site: Path) -> None:
-    shown = xpnet(site, "train", "iris", "--backend", "scipy", "--hidden", "8", "--epochs", "30", "--metrics-json", str(site / "m.json"))
+    shown = xpnet(site, "train", "iris", "--backend", "scipy", "--hidden", "8", "--lr", "0.01", "--epochs", "30", "--metrics-json", str(site / "m.json"))
     metrics = json.loads((site / "m.json").read_text())
     assert "backend scipy" in shown
     assert metrics["history"]["loss"][-1] < 0.5 * metrics["history"]["loss"][0]

@@ -1,8 +1,10 @@
 """NumPy's .npz archives: an array X and an array of labels. Nothing in them is ever unpickled."""
 
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy
 
@@ -20,16 +22,23 @@ def read_archive(path: Path, target: str | None, features: Sequence[str] | None,
     """
     wanted = (target or "y") if labelled else None
     try:
-        with numpy.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, _opened(file) as arrays:
             X = _array(path.name, arrays, "X")
             y = None if wanted is None else _array(path.name, arrays, wanted)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, DataFileError):
             raise
         raise DataFileError(
             f"{path.name}: this is not an archive of plain arrays: {error}. Write it with numpy.savez(path, X=X, y=y)."
         ) from error
     return _table(path.name, X, y, wanted, features)
+
+
+def _opened(file: BinaryIO) -> numpy.lib.npyio.NpzFile:
+    arrays = numpy.load(file, allow_pickle=False)
+    if not isinstance(arrays, numpy.lib.npyio.NpzFile):
+        raise ValueError("it holds one array without a name")
+    return arrays
 
 
 def _array(name: str, arrays: numpy.lib.npyio.NpzFile, wanted: str) -> numpy.ndarray:

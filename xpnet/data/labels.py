@@ -22,7 +22,8 @@ def as_labels(name: str, column: str, values: Any) -> numpy.ndarray:
     if given.dtype.kind in "iu":
         return given.astype(numpy.int64)
     if given.dtype.kind == "f":
-        return _whole(name, column, given)
+        _check_whole(name, column, given)
+        return given.astype(numpy.int64) if (numpy.abs(given) < 2**53).all() else given.astype(str)
     texts = ["" if value is None else str(value).strip() for value in given.tolist()]
     if "" in texts:
         raise _missing(name, column, texts.index(""))
@@ -30,7 +31,7 @@ def as_labels(name: str, column: str, values: Any) -> numpy.ndarray:
         return numpy.asarray(texts, dtype=numpy.int64)
     numbers = _as_numbers(texts)
     if numbers is not None:
-        _whole(name, column, numbers)
+        _check_whole(name, column, numbers)
     return numpy.asarray(texts)
 
 
@@ -76,7 +77,7 @@ def _as_numbers(texts: list[str]) -> numpy.ndarray | None:
         return None
 
 
-def _whole(name: str, column: str, numbers: numpy.ndarray) -> numpy.ndarray:
+def _check_whole(name: str, column: str, numbers: numpy.ndarray) -> None:
     finite = numpy.isfinite(numbers)
     if not finite.all():
         raise _missing(name, column, int(finite.argmin()))
@@ -87,7 +88,6 @@ def _whole(name: str, column: str, numbers: numpy.ndarray) -> numpy.ndarray:
             f"{name}: column {column!r} must hold classes: text or whole numbers; row {row + 1} holds {numbers[row]}. "
             "Sort quantities into classes first, or name another target."
         )
-    return numbers.astype(numpy.int64)
 
 
 def _missing(name: str, column: str, row: int) -> DataFileError:

@@ -24,14 +24,19 @@ def read_parquet(path: Path, target: str | None, features: Sequence[str] | None,
             f"{path.name}: Parquet files are read by pyarrow, which is not installed. pip install 'xpnet[data]'."
         ) from None
     try:
-        file = parquet.ParquetFile(path)
-        header = _header(file.schema_arrow)
-        wanted = need_target(path.name, target, header) if labelled else None
-        columns = pick_columns(path.name, header, wanted, features)
-        content = file.read(columns=columns.features + ([] if wanted is None else [wanted]))
-    except pyarrow.ArrowException as error:
+        return _read(path.name, parquet.ParquetFile(path), target, features, labelled)
+    except DataFileError:
+        raise
+    except (pyarrow.ArrowException, ValueError) as error:  # ValueError: damaged text or JSON inside the file
         raise DataFileError(f"{path.name}: this is not a whole Parquet file: {error}. Write it again.") from error
-    return _table(path.name, content, columns)
+
+
+def _read(name: str, file: Any, target: str | None, features: Sequence[str] | None, labelled: bool) -> Table:
+    header = _header(file.schema_arrow)
+    wanted = need_target(name, target, header) if labelled else None
+    columns = pick_columns(name, header, wanted, features)
+    content = file.read(columns=columns.features + ([] if wanted is None else [wanted]))
+    return _table(name, content, columns)
 
 
 def _header(schema: Any) -> list[str]:
