@@ -1,4 +1,4 @@
-"""CONTRIBUTING's backend, built from its very text: listed, and trained with, in a process that finds it on its path."""
+"""CONTRIBUTING's backend, built from its very text: listed, and trained with, in a process with it on its path."""
 
 import json
 import os
@@ -26,8 +26,13 @@ def site(tmp_path: Path) -> Path:
     (tmp_path / "xpnet_scipy.py").write_text(block("python"))
     metadata = tmp_path / f"xpnet_scipy-{project['version']}.dist-info"
     metadata.mkdir()
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    lines = [f"[{group}]\n" + "".join(f"{n} = {v}\n" for n, v in names.items()) for group, names in project["entry-points"].items()]
+    (metadata / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    lines = [
+        f"[{group}]\n" + "".join(f"{n} = {v}\n" for n, v in names.items())
+        for group, names in project["entry-points"].items()
+    ]
     (metadata / "entry_points.txt").write_text("\n".join(lines))
     return tmp_path
 
@@ -35,7 +40,9 @@ def site(tmp_path: Path) -> Path:
 def xpnet(site: Path, *arguments: str) -> str:
     """The output of the command line in a process that sees the package."""
     command = [sys.executable, "-c", "from xpnet.cli import main; main()", *arguments]
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(site)}, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": str(site)}, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -51,7 +58,21 @@ def test_it_is_listed(site: Path) -> None:
 
 
 def test_it_trains(site: Path) -> None:
-    shown = xpnet(site, "train", "iris", "--backend", "scipy", "--hidden", "8", "--lr", "0.01", "--epochs", "30", "--metrics-json", str(site / "m.json"))
+    shown = xpnet(
+        site,
+        "train",
+        "iris",
+        "--backend",
+        "scipy",
+        "--hidden",
+        "8",
+        "--lr",
+        "0.01",
+        "--epochs",
+        "30",
+        "--metrics-json",
+        str(site / "m.json"),
+    )
     metrics = json.loads((site / "m.json").read_text())
     assert "backend scipy" in shown
     assert metrics["history"]["loss"][-1] < 0.5 * metrics["history"]["loss"][0]
@@ -66,4 +87,6 @@ def test_its_kernel_has_the_reference_signature(site: Path, monkeypatch: pytest.
     from xpnet_scipy import backend  # type: ignore[import-not-found]
 
     for name, kernel in backend.kernels.items():
-        assert list(inspect.signature(kernel.launch).parameters) == list(inspect.signature(getattr(ops, name)).parameters)
+        assert list(inspect.signature(kernel.launch).parameters) == list(
+            inspect.signature(getattr(ops, name)).parameters
+        )

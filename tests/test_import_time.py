@@ -6,7 +6,20 @@ import sys
 
 import pytest
 
-SLOW = {"numba", "llvmlite", "sklearn", "scipy", "cupy", "torch", "jax", "pandas", "matplotlib", "rich", "click", "joblib"}
+SLOW = {
+    "numba",
+    "llvmlite",
+    "sklearn",
+    "scipy",
+    "cupy",
+    "torch",
+    "jax",
+    "pandas",
+    "matplotlib",
+    "rich",
+    "click",
+    "joblib",
+}
 COUNT = "import json, sys; {statement}; print(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})))"
 
 

@@ -58,9 +58,7 @@ def check_relu(layer: Any, *, rng: Any = None, like: Array = None, sink: Callabl
     check = _Check(layer, like)
     stream = host_stream(rng)
     check.shape("out", check.forward(stream.normal(size=(17, 13))), (17, 13))
-    check.example(
-        check.forward(numpy.array([[1, 2, -3], [-0.5, 0.2, 14]])), numpy.array([[1, 2, 0], [0, 0.2, 14]])
-    )
+    check.example(check.forward(numpy.array([[1, 2, -3], [-0.5, 0.2, 14]])), numpy.array([[1, 2, 0], [0, 0.2, 14]]))
     check.gradients((stream.normal(size=(17, 13)),), stream.normal(size=(17, 13)))
     sink(PASSED)
 
@@ -180,10 +178,8 @@ class _Check:
         return out_at
 
 
-def _central_differences(
-    function: Callable[[numpy.ndarray], Any], at: numpy.ndarray, d_out: Any
-) -> numpy.ndarray:
-    """sum(d_out (f(x + h) - f(x - h))) / 2h, entry by entry of x; the differences come first, so that little is lost."""
+def _central_differences(function: Callable[[numpy.ndarray], Any], at: numpy.ndarray, d_out: Any) -> numpy.ndarray:
+    """sum(d_out (f(x + h) - f(x - h))) / 2h, entry by entry of x; differences come first, so that little is lost."""
     gradient = numpy.empty(at.shape)
     for entry in numpy.ndindex(at.shape):
         above, below = at.copy(), at.copy()

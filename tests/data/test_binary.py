@@ -29,7 +29,7 @@ def test_archive_keeps_values_exact(tmp_path: Path, dtype: str, expected: str) -
     table = read_table(saved(tmp_path, X=X.astype(dtype), y=Y))
     assert table.X.dtype == expected
     np.testing.assert_array_equal(table.X, X.astype(dtype))
-    assert (table.features, table.target, list(table.labels)) == (["x0", "x1"], "y", ["p", "q", "p"])  # type: ignore[arg-type]
+    assert (table.features, table.target, list(table.labels)) == (["x0", "x1"], "y", ["p", "q", "p"])
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,13 @@ def test_damaged_archives_are_told(tmp_path: Path) -> None:
     path = saved(tmp_path, X=X, y=Y)
     whole = path.read_bytes()
     np.save(tmp_path / "one.npy", X)
-    for damaged in (b"", b"no archive", (tmp_path / "one.npy").read_bytes(), whole[: len(whole) // 2], whole[:40] + b"\xff" * 60 + whole[100:]):
+    for damaged in (
+        b"",
+        b"no archive",
+        (tmp_path / "one.npy").read_bytes(),
+        whole[: len(whole) // 2],
+        whole[:40] + b"\xff" * 60 + whole[100:],
+    ):
         path.write_bytes(damaged)
         with pytest.raises(DataFileError, match="not an archive of plain arrays"):
             read_table(path)
@@ -78,7 +84,7 @@ def parquet(folder: Path, **columns: Any) -> Path:
 def test_parquet(tmp_path: Path) -> None:
     table = read_table(parquet(tmp_path, a=[1, 2], b=[True, False], c=[0.5, 1.5], y=["p", "q"]), target="y")
     np.testing.assert_array_equal(table.X, [[1, 1, 0.5], [2, 0, 1.5]])
-    assert (table.features, list(table.labels)) == (["a", "b", "c"], ["p", "q"])  # type: ignore[arg-type]
+    assert (table.features, list(table.labels)) == (["a", "b", "c"], ["p", "q"])
 
 
 def test_parquet_from_pandas(tmp_path: Path) -> None:
@@ -87,7 +93,7 @@ def test_parquet_from_pandas(tmp_path: Path) -> None:
     frame = pandas.DataFrame({"a": [1.0, 2.0], "y": pandas.Categorical(["p", "q"])}, index=["r", "s"])
     frame.to_parquet(tmp_path / "d.parquet")
     table = read_table(tmp_path / "d.parquet", target="y")
-    assert (table.features, list(table.labels)) == (["a"], ["p", "q"])  # type: ignore[arg-type]
+    assert (table.features, list(table.labels)) == (["a"], ["p", "q"])
 
 
 @pytest.mark.parametrize(
@@ -125,7 +131,6 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize("name", DATASETS)
 def test_bundled_data_sets(name: str) -> None:
     table = read_table(name)
-    assert table.labels is not None
     assert table.X.shape == (len(table.labels), len(table.features))
     assert len(set(table.labels.tolist())) == {"digits": 10, "iris": 3, "wine": 3, "breast_cancer": 2}[name]
 

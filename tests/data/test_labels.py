@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xpnet.data import class_indices, class_labels
+from xpnet.data import Table, class_indices, class_labels
 from xpnet.data.labels import as_labels
 from xpnet.errors import DataFileError
 
@@ -28,16 +28,21 @@ def test_labels_are_whole_numbers_or_text(values: Any, expected: list[Any]) -> N
     assert as_labels("d", "y", values).tolist() == expected
 
 
+def labelled(*labels: Any) -> Table:
+    """A table with those labels."""
+    return Table("d", np.zeros((len(labels), 1)), ["x"], np.array(labels), "y")
+
+
 def test_classes_are_sorted_and_two_at_least() -> None:
-    assert class_labels("d", np.array([10, 2, 2])) == [2, 10]
+    assert class_labels(labelled(10, 2, 2)) == [2, 10]
     with pytest.raises(DataFileError, match="every label is 'a'"):
-        class_labels("d", np.array(["a", "a"]))
+        class_labels(labelled("a", "a"))
 
 
 def test_indices_compare_labels_as_text() -> None:
-    np.testing.assert_array_equal(class_indices("d", np.array([2, 1, 2]), ["1", "2", "x"]), [1, 0, 1])
+    np.testing.assert_array_equal(class_indices(labelled(2, 1, 2), ["1", "2", "x"]), [1, 0, 1])
 
 
 def test_an_unknown_label_is_named_with_its_row() -> None:
     with pytest.raises(DataFileError, match="row 3 holds 'c'"):
-        class_indices("d", np.array(["a", "b", "c"]), ["a", "b"])
+        class_indices(labelled("a", "b", "c"), ["a", "b"])

@@ -39,7 +39,9 @@ def _in_one_line(error: BaseException) -> click.ClickException:
     return click.UsageError(message) if isinstance(error, BackendError) else click.ClickException(message)
 
 
-@click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, prog_name="xpnet")
 def app() -> None:
     """Train, use and check dense neural networks on NumPy, Numba, CuPy or any other backend."""

@@ -15,5 +15,9 @@ def bench(ctx: click.Context, arguments: tuple[str, ...]) -> None:
     try:
         from xpnet_bench.cli import bench as measure
     except ImportError as error:
-        raise click.ClickException(f"The benchmarks need more packages: {error}. pip install 'xpnet[bench]'.") from error
-    measure.main(list(arguments), prog_name=f"{ctx.parent.info_name if ctx.parent else 'xpnet'} bench", standalone_mode=False)
+        raise click.ClickException(
+            f"The benchmarks need more packages: {error}. pip install 'xpnet[bench]'."
+        ) from error
+    measure.main(
+        list(arguments), prog_name=f"{ctx.parent.info_name if ctx.parent else 'xpnet'} bench", standalone_mode=False
+    )

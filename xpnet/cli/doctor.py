@@ -38,7 +38,9 @@ def doctor(as_json: bool) -> None:
     show_table(("backend", "usable", "facts, or the reason"), _backend_rows(found["backends"]))
     show_table(("arrays", "run on", "because"), [(a["arrays"], a["backend"], a["reason"]) for a in found["arrays"]])
     show_facts([("training", found["training"])])
-    show_table(("BLAS", "version", "threads", "of"), [(b["name"], b["version"], b["threads"], b["of"]) for b in found["blas"]])
+    show_table(
+        ("BLAS", "version", "threads", "of"), [(b["name"], b["version"], b["threads"], b["of"]) for b in found["blas"]]
+    )
     show_facts([("packages", ", ".join(f"{name} {number}" for name, number in found["packages"].items()))])
 
 

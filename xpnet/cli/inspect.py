@@ -28,7 +28,10 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, Any]]:
     extra, rule = found["extra"], found["network"]["rule"]
     return [
         ("model", found["kind"]),
-        ("layers", "-".join(map(str, found["widths"])) + "".join(f", {a}" for a in dict.fromkeys(found["activations"]))),
+        (
+            "layers",
+            "-".join(map(str, found["widths"])) + "".join(f", {a}" for a in dict.fromkeys(found["activations"])),
+        ),
         ("parameters", f"{found['parameters']:,} {found['dtype']}, {found['bytes']:,} bytes"),
         ("loss", found["loss"]),
         ("update", rule["name"]),

@@ -5,12 +5,20 @@ import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from xpnet.cli.options import computing, output_option
 from xpnet.cli.output import show_json, write_text
+from xpnet.errors import DataFileError
+
+if TYPE_CHECKING:
+    import numpy
+
+    from xpnet.cli.preparation import Preparation
+    from xpnet.data import Table
+    from xpnet.models import Network
 
 MODEL = click.argument("model", type=click.Path(path_type=Path))
 DATA = click.argument("data")
@@ -27,8 +35,10 @@ def predict(model: Path, data: str, output: Path | None, proba: bool, backend: s
 
     Of a file with named columns those are taken that the model was trained on; other columns may be there too.
     """
+    from xpnet.data import read_table
+
     classifier = open_classifier(model, backend)
-    probabilities = classifier.probabilities(data)
+    probabilities = classifier.probabilities(read_table(data, features=classifier.preparation.features, labelled=False))
     classes = classifier.classes
     columns = [[classes[place] for place in probabilities.argmax(axis=1).tolist()]]
     header = ["prediction"]
@@ -51,9 +61,13 @@ def predict(model: Path, data: str, output: Path | None, proba: bool, backend: s
 def evaluate(model: Path, data: str, target: str | None, as_json: bool, backend: str | None) -> None:
     """Measure MODEL on the labelled rows of DATA: accuracy, log loss, and a table by class."""
     from xpnet.cli.scores import score, score_by_class, show_classes, show_scores
+    from xpnet.data import class_indices, read_table
 
     classifier = open_classifier(model, backend)
-    labels, probabilities = classifier.labelled(data, target)
+    preparation = classifier.preparation
+    table = read_table(data, target=target or preparation.target, features=preparation.features)
+    probabilities = classifier.probabilities(table)
+    labels = class_indices(table, classifier.classes)
     scores = score(labels, probabilities)
     by_class = score_by_class(labels, probabilities, classifier.classes)
     if as_json:
@@ -67,43 +81,24 @@ def evaluate(model: Path, data: str, target: str | None, as_json: bool, backend:
 class Classifier:
     """A model from a file, and what stands between it and a table."""
 
-    network: Any
-    preparation: Any
+    network: "Network"
+    preparation: "Preparation"
 
     @property
     def classes(self) -> list[Any]:
         """The labels, in the order of the probabilities' columns."""
         return self.preparation.classes
 
-    def probabilities(self, data: str) -> Any:
-        """(rows, classes) for the rows of a file; raises DataFileError for a file that does not fit."""
-        return self._predict(read_inputs(data, self.preparation.features, labelled=False))
-
-    def labelled(self, data: str, target: str | None) -> tuple[Any, Any]:
-        """Class indices (rows,) and probabilities (rows, classes) for the rows of a file."""
-        from xpnet.data import class_indices
-
-        table = read_inputs(data, self.preparation.features, target=target or self.preparation.target)
-        return class_indices(table.name, table.labels, self.classes), self._predict(table)
-
-    def _predict(self, table: Any) -> Any:
-        """The probabilities for a table's rows, on the host."""
-        from xpnet.errors import DataFileError
-
+    def probabilities(self, table: "Table") -> "numpy.ndarray":
+        """(rows, classes) on the host; raises DataFileError for a table of another width."""
         width = self.network.spec.widths[0]
         if table.X.shape[1] != width:
             raise DataFileError(
-                f"{table.name}: this model takes {width} columns; received {table.X.shape[1]}. Give it the columns of its training."
+                f"{table.name}: this model takes {width} columns; received {table.X.shape[1]}. "
+                "Give it the columns it was trained on."
             )
         inputs = self.preparation.inputs(table.X, self.network.dtype_)
         return self.network.backend.to_numpy(self.network.predict(inputs))
-
-
-def read_inputs(data: str, features: list[str] | None, **options: Any) -> Any:
-    """The table of a file, with the columns a model was trained on."""
-    from xpnet.data import read_table
-
-    return read_table(data, features=features, **options)
 
 
 def open_classifier(path: Path, backend: str | None) -> Classifier:
@@ -115,7 +110,8 @@ def open_classifier(path: Path, backend: str | None) -> Classifier:
     from xpnet.cli.preparation import Preparation
 
     network = xpnet.load(path, backend=backend)
-    return Classifier(network, Preparation.from_extra(network.extra, network.spec.widths[0], network.spec.widths[-1]))
+    widths = network.spec.widths
+    return Classifier(network, Preparation.from_extra(network.extra, widths[0], widths[-1]))
 
 
 def _as_csv(header: list[str], rows: Iterable[tuple[Any, ...]]) -> str:

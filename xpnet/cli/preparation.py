@@ -14,7 +14,7 @@ from xpnet.errors import InputError, ModelFileError
 class Preparation:
     """How columns become inputs, and outputs become labels.
 
-    features : names of the columns, in the order of the network's inputs; None where the model was not trained on a file
+    features : names of the columns, in the order of the network's inputs; None where no file was trained on
     classes : the labels, in the order of the network's outputs
     target : the labels' column, or None
     mean, scale : (features,) float64; inputs are (x - mean) / scale; None for inputs as they are
@@ -46,7 +46,9 @@ class Preparation:
         with numpy.errstate(over="ignore"):
             inputs = X.astype(dtype, copy=False)
         if not numpy.isfinite(inputs).all():
-            raise InputError(f"Every input must fit {dtype}; some are too large. Train with --scale and --dtype float64.")
+            raise InputError(
+                f"Every input must fit {dtype}; some are too large. Train with --scale and --dtype float64."
+            )
         return inputs
 
     def to_extra(self) -> dict[str, Any]:
@@ -66,6 +68,7 @@ class Preparation:
         per_input = [part for part in (found.features, found.mean, found.scale) if part is not None]
         if len(classes) != outputs or any(len(part) != inputs for part in per_input):
             raise ModelFileError(
-                f"A model file describes each of its {inputs} inputs and {outputs} outputs; this one does not. Train again."
+                f"A model file describes each of its {inputs} inputs and {outputs} outputs; this one does not. "
+                "Train again."
             )
         return found

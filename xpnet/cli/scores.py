@@ -25,9 +25,7 @@ def score(labels: numpy.ndarray, probabilities: numpy.ndarray) -> dict[str, Any]
     }
 
 
-def score_by_class(
-    labels: numpy.ndarray, probabilities: numpy.ndarray, classes: Sequence[Any]
-) -> list[dict[str, Any]]:
+def score_by_class(labels: numpy.ndarray, probabilities: numpy.ndarray, classes: Sequence[Any]) -> list[dict[str, Any]]:
     """Precision, recall, F1 and number of rows of each class.
 
     labels : (rows,) class indices; probabilities : (rows, classes); classes : their names

@@ -25,6 +25,17 @@ class Sizes(click.ParamType):
         return sizes
 
 
+class Number(click.FloatRange):
+    """A number in a range; NaN, which compares with nothing, is in none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number; fails outside the range."""
+        number = super().convert(value, param, ctx)
+        if number != number:
+            self.fail(f"{value} is not a number.", param, ctx)
+        return number
+
+
 @dataclass(frozen=True)
 class Settings:
     """What one training was asked for; the fields are the options of ``xpnet train``."""

@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import click
 import numpy
 from sklearn.model_selection import train_test_split
 
@@ -68,9 +67,8 @@ def prepare(table: Table, settings: Settings) -> tuple[Preparation, Samples]:
 
     Raises DataFileError for a single class, and where no row would be left to train on.
     """
-    assert table.labels is not None
-    classes = class_labels(table.name, table.labels)
-    y = class_indices(table.name, table.labels, classes)
+    classes = class_labels(table)
+    y = class_indices(table, classes)
     X_train, X_test, y_train, y_test = _split(table.name, table.X, y, settings)
     preparation = Preparation.fitted(table, X_train, classes, scaled=settings.scale)
     inputs = [preparation.inputs(X, settings.dtype) for X in (X_train, X_test)]
@@ -82,7 +80,8 @@ def _split(name: str, X: numpy.ndarray, y: numpy.ndarray, settings: Settings) ->
         return X, X[:0], y, y[:0]
     if math.ceil(settings.test_size * len(y)) >= len(y):
         raise DataFileError(
-            f"{name}: some row must be left to train on; {len(y)} rows are too few for --test-size {settings.test_size}."
+            f"{name}: some row must be left to train on; {len(y)} rows are too few for "
+            f"--test-size {settings.test_size}."
         )
     return train_test_split(X, y, test_size=settings.test_size, random_state=settings.seed)
 
@@ -106,16 +105,17 @@ def _fit(model: Network, settings: Settings, samples: Samples, rng: numpy.random
         callbacks.append(Checkpoint(settings.checkpoint_dir))
     # The curve on held-out rows costs a pass over them each epoch; only plot and metrics show it.
     measured = (settings.plot or settings.metrics_json) and len(samples.y_test)
-    model.fit(
-        samples.X_train,
-        samples.y_train,
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        rng=rng,
-        callbacks=callbacks,
-        validation=(samples.X_test, samples.y_test) if measured else None,
-        resume_from=_checkpoint(settings),
-    )
+    with numpy.errstate(all="ignore"):  # a loss that overflows is told once, above
+        model.fit(
+            samples.X_train,
+            samples.y_train,
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            rng=rng,
+            callbacks=callbacks,
+            validation=(samples.X_test, samples.y_test) if measured else None,
+            resume_from=_checkpoint(settings),
+        )
 
 
 def _checkpoint(settings: Settings) -> TrainingState | None:
@@ -127,9 +127,7 @@ def _checkpoint(settings: Settings) -> TrainingState | None:
 
 def _scores(model: Network, samples: Samples) -> dict[str, dict[str, Any]]:
     parts = {"training": (samples.X_train, samples.y_train), "test": (samples.X_test, samples.y_test)}
-    return {
-        name: score(y, model.backend.to_numpy(model.predict(X))) for name, (X, y) in parts.items() if len(y)
-    }
+    return {name: score(y, model.backend.to_numpy(model.predict(X))) for name, (X, y) in parts.items() if len(y)}
 
 
 def _sizes(table: Table, preparation: Preparation) -> dict[str, Any]:

@@ -43,7 +43,9 @@ def _opened(file: BinaryIO) -> numpy.lib.npyio.NpzFile:
 
 def _array(name: str, arrays: numpy.lib.npyio.NpzFile, wanted: str) -> numpy.ndarray:
     if wanted not in arrays.files:
-        raise DataFileError(f"{name}: no array {wanted!r}; the archive holds {listed(arrays.files)}. Check the spelling.")
+        raise DataFileError(
+            f"{name}: no array {wanted!r}; the archive holds {listed(arrays.files)}. Check the spelling."
+        )
     return arrays[wanted]
 
 
@@ -62,8 +64,10 @@ def _table(
         )
     names = list(features) if features is not None and len(features) == X.shape[1] else _numbered(X.shape[1])
     numbers = X.astype(numpy.result_type(X.dtype, numpy.float32), copy=False)
-    labels = None if y is None or target is None else as_labels(name, target, y)
-    return Table(name, check_numbers(name, numbers, names), names, labels, target)
+    check_numbers(name, numbers, names)
+    if y is None or target is None:
+        return Table(name, numbers, names)
+    return Table(name, numbers, names, as_labels(name, target, y), target)
 
 
 def _numbered(columns: int) -> list[str]:

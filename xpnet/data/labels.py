@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy
 
-from xpnet.data.table import listed
+from xpnet.data.table import Table, listed
 from xpnet.errors import DataFileError
 
 
@@ -15,8 +15,8 @@ def as_labels(name: str, column: str, values: Any) -> numpy.ndarray:
     values : (rows,) numbers, booleans or text
     returns (rows,) int64 or str
 
-    Raises DataFileError for a missing label (with its row), and for numbers that are not whole: those are quantities, not
-    classes.
+    Raises DataFileError for a missing label (with its row), and for numbers that are not whole: those are quantities,
+    not classes.
     """
     given = numpy.asarray(values)
     if given.dtype.kind in "iu":
@@ -35,39 +35,41 @@ def as_labels(name: str, column: str, values: Any) -> numpy.ndarray:
     return numpy.asarray(texts)
 
 
-def class_labels(name: str, labels: numpy.ndarray) -> list[Any]:
-    """The distinct labels, sorted.
+def class_labels(table: Table) -> list[Any]:
+    """The distinct labels of a table, sorted.
 
     Raises DataFileError for fewer than two.
     """
-    classes = numpy.unique(labels).tolist()
+    classes = numpy.unique(table.labels).tolist()
     if len(classes) < 2:
-        raise DataFileError(f"{name}: a classifier needs at least two classes; every label is {classes[0]!r}.")
+        raise DataFileError(f"{table.name}: a classifier needs at least two classes; every label is {classes[0]!r}.")
     return classes
 
 
-def class_indices(name: str, labels: numpy.ndarray, classes: Sequence[Any]) -> numpy.ndarray:
-    """The place of each label in ``classes``.
+def class_indices(table: Table, classes: Sequence[Any]) -> numpy.ndarray:
+    """The place of each label of a table in ``classes``; compared as text, so that 1 from one file is "1" from another.
 
-    labels : (rows,); compared as text, so that 1 from one file is "1" from another
     returns (rows,) int64
 
     Raises DataFileError for a label that is no class.
     """
     place = {str(label): index for index, label in enumerate(classes)}
-    distinct, inverse = numpy.unique(labels, return_inverse=True)
+    distinct, inverse = numpy.unique(table.labels, return_inverse=True)
     unknown = [label for label in distinct.tolist() if str(label) not in place]
     if unknown:
-        row = int(numpy.argmax(labels == unknown[0]))
+        row = int(numpy.argmax(table.labels == unknown[0]))
         raise DataFileError(
-            f"{name}: labels must be classes the model knows, {listed(list(classes))}; row {row + 1} holds {unknown[0]!r}."
+            f"{table.name}: labels must be classes the model knows, {listed(list(classes))}; "
+            f"row {row + 1} holds {unknown[0]!r}."
         )
     return numpy.asarray([place[str(label)] for label in distinct.tolist()], dtype=numpy.int64)[inverse]
 
 
 def _is_integer(text: str) -> bool:
     # "007" and "1.0" stay text, so that predictions are written as the file writes them; 18 digits fit 64 bits.
-    return text.isascii() and (text == "0" or text.lstrip("-").isdigit() and text.lstrip("-")[0] != "0") and len(text) < 19
+    return (
+        text.isascii() and (text == "0" or text.lstrip("-").isdigit() and text.lstrip("-")[0] != "0") and len(text) < 19
+    )
 
 
 def _as_numbers(texts: list[str]) -> numpy.ndarray | None:

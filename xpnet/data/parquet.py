@@ -48,10 +48,11 @@ def _table(name: str, content: Any, columns: Columns) -> Table:
     X = numpy.empty((content.num_rows, len(columns.features)))
     for place, feature in enumerate(columns.features):
         X[:, place] = _numbers(name, feature, content.column(feature))
-    labels = None
-    if columns.target is not None:
-        labels = as_labels(name, columns.target, content.column(columns.target).to_pylist())
-    return Table(name, check_numbers(name, X, columns.features), columns.features, labels, columns.target)
+    check_numbers(name, X, columns.features)
+    if columns.target is None:
+        return Table(name, X, columns.features)
+    labels = as_labels(name, columns.target, content.column(columns.target).to_pylist())
+    return Table(name, X, columns.features, labels, columns.target)
 
 
 def _numbers(name: str, feature: str, column: Any) -> numpy.ndarray:

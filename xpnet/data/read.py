@@ -13,9 +13,7 @@ from xpnet.errors import DataFileError
 
 
 class _Reader(Protocol):
-    def __call__(
-        self, path: Path, target: str | None, features: Sequence[str] | None, *, labelled: bool
-    ) -> Table: ...
+    def __call__(self, path: Path, target: str | None, features: Sequence[str] | None, *, labelled: bool) -> Table: ...
 
 
 _READERS: dict[str, _Reader] = {
@@ -54,4 +52,8 @@ def _no_data(path: Path, known: bool) -> str:
     kinds = f"one of {', '.join(DATASETS)}, or a file that ends in {', '.join(_READERS)}"
     if path.is_dir():
         return f"Data is {kinds}; {path} is a folder."
-    return f"Data is {kinds}; there is no file {path}." if known or not path.exists() else f"Data is {kinds}; received {path}."
+    return (
+        f"Data is {kinds}; there is no file {path}."
+        if known or not path.exists()
+        else f"Data is {kinds}; received {path}."
+    )

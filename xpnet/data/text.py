@@ -24,10 +24,12 @@ def read_text(path: Path, target: str | None, features: Sequence[str] | None, *,
             return _read(path.name, lines, path.suffix.lower(), target, features, labelled)
     except UnicodeDecodeError as error:
         raise DataFileError(
-            f"{path.name}: text must be UTF-8; byte {error.start} is not. Save it as UTF-8 (CSV UTF-8 in a spreadsheet)."
+            f"{path.name}: text must be UTF-8; byte {error.start} is not. Save it as UTF-8 (CSV UTF-8)."
         ) from error
     except csv.Error as error:
-        raise DataFileError(f"{path.name}: this is not separated text: {error}. Check its quotes and line ends.") from error
+        raise DataFileError(
+            f"{path.name}: this is not separated text: {error}. Check its quotes and line ends."
+        ) from error
 
 
 def _read(
@@ -35,15 +37,19 @@ def _read(
 ) -> Table:
     first = lines.readline()
     if not first.strip():
-        raise DataFileError(f"{name}: the first line must name the columns; the file is empty or begins with a blank line.")
+        raise DataFileError(
+            f"{name}: the first line must name the columns; the file is empty or begins with a blank line."
+        )
     lines.seek(0)
     reader = csv.reader(lines, delimiter=_delimiter(first, suffix), strict=True)
     header = [column.strip() for column in next(reader)]
     wanted = need_target(name, target, header) if labelled else None
     columns = pick_columns(name, header, wanted, features)
     X, labels = _cells(name, header, columns, _rows(name, header, reader))
-    found = None if wanted is None else as_labels(name, wanted, labels)
-    return Table(name, check_numbers(name, X, columns.features), columns.features, found, wanted)
+    check_numbers(name, X, columns.features)
+    if wanted is None:
+        return Table(name, X, columns.features)
+    return Table(name, X, columns.features, as_labels(name, wanted, labels), wanted)
 
 
 def _delimiter(header: str, suffix: str) -> str:
