@@ -209,16 +209,6 @@ def address(context: Any, pointer: Any) -> tuple[Signature, Emit]:
     return types.int64(pointer), emit
 
 
-@intrinsic
-def pointer(context: Any, address: Any) -> tuple[Signature, Emit]:
-    """An address as a pointer to int64s."""
-
-    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
-        return builder.inttoptr(values[0], INT64.as_pointer())
-
-    return types.CPointer(types.int64)(types.int64), emit
-
-
 @intrinsic(prefer_literal=True)
 def stack(context: Any, pointer: Any, items: Any) -> tuple[Signature, Emit]:
     """A pointer to room on the stack, 64-byte aligned, for a literal number of items of the kind ``pointer`` points to."""

@@ -86,4 +86,4 @@ def test_functions_return_what_they_were_given(library, dtype):
         result = function(x)
         assert type(result) is type(x) and result.dtype == x.dtype
     loss, d_logits = xpnet.softmax_cross_entropy(x, library.make(np.array([0])))
-    assert float(loss) == pytest.approx(np.log1p(np.exp(-3)), rel=1e-6) and type(d_logits) is type(x)
+    assert float(loss) == pytest.approx(np.log1p(np.exp(-3)), abs=2e-7) and type(d_logits) is type(x)
