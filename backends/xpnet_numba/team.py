@@ -161,7 +161,7 @@ class Team:
         board, call = self._board, calls()
         self._memory[THREADS // 8] = threads
         self._memory[FUNCTION // 8] = function
-        self._memory[ARGUMENTS // 8 : ARGUMENTS // 8 + 4] = arguments
+        self._memory[ARGUMENTS // 8 : ARGUMENTS // 8 + 4] = list(arguments)
         self._number += 1
         try:
             if call.open_job(board, self._number):
