@@ -9,6 +9,7 @@ them awake (0.2 us), and then sleep until they are woken (25 us). There is one t
 second leader works alone: training in several Python threads at once does not crowd the cores.
 """
 
+import atexit
 import ctypes
 import os
 from functools import cache
@@ -23,6 +24,7 @@ from xpnet_numba.compiling import c_function
 from xpnet_numba.machine import call, exchange_if, fetch_add, load, pause, sched_yield, store
 
 LOOKS = 20_000  # how often a helper looks for a job before it sleeps: about a millisecond
+DISMISSED = -1  # stands for the number of a job when none will come
 PATIENCE = 4_000  # how often a thread looks for another's result before it offers its core to others
 
 MOST_THREADS = 256
@@ -91,6 +93,8 @@ def attend(board: int, me: int) -> int:
         looks = 0
         while looks < LOOKS:
             number = load(board + OPEN)
+            if number == DISMISSED:
+                return 0
             if number > seen and me < load(board + THREADS):
                 fetch_add(board + PRESENT, 1)
                 # Closed meanwhile, the leader may not have seen us come: then what is written on the board may change.
@@ -141,7 +145,8 @@ class Team:
 
     def __init__(self) -> None:
         self._busy, self._number = Lock(), 0
-        self._beds: list[SimpleQueue[None]] = []  # where each helper sleeps; helper 1 is the first
+        self._helpers: list[Thread] = []
+        self._beds: list[SimpleQueue[bool]] = []  # where each helper sleeps; helper 1 is the first
         self._memory = (ctypes.c_int64 * ((ASLEEP + MOST_THREADS * LINE) // 8))()
         self._board = ctypes.addressof(self._memory)
 
@@ -171,23 +176,34 @@ class Team:
             call.close(board, 0)
 
     def _hire(self) -> None:
-        bed: SimpleQueue[None] = SimpleQueue()
+        bed: SimpleQueue[bool] = SimpleQueue()
         self._beds.append(bed)
-        name = f"xpnet-{len(self._beds)}"
-        Thread(target=_help, args=(self._board, len(self._beds), bed, self._memory), name=name, daemon=True).start()
+        me = len(self._beds)
+        helper = Thread(target=_help, args=(self._board, me, bed, self._memory), name=f"xpnet-step-{me}", daemon=True)
+        self._helpers.append(helper)
+        helper.start()
 
     def _wake(self, threads: int) -> None:
         for helper, bed in enumerate(self._beds[: threads - 1], start=1):
             if calls().rouse(self._board, helper):
-                bed.put(None)
+                bed.put(True)
+
+    def dismiss(self) -> None:
+        """End all helpers: compiled code must not be running when the interpreter takes it down."""
+        if self._busy.acquire(blocking=False):
+            self._memory[OPEN // 8] = DISMISSED
+            for bed, helper in zip(self._beds, self._helpers, strict=True):
+                bed.put(False)
+                helper.join()
 
 
-def _help(board: int, me: int, bed: "SimpleQueue[None]", memory: Any) -> None:
+def _help(board: int, me: int, bed: "SimpleQueue[bool]", memory: Any) -> None:
     """What a helper does; ``memory`` keeps the board alive."""
     hold_this_thread()
-    while True:
-        calls().attend(board, me)
-        bed.get()
+    attend = calls().attend
+    attend(board, me)
+    while bed.get():
+        attend(board, me)
 
 
 team = Team()
@@ -199,5 +215,6 @@ def _start_afresh() -> None:
     team = Team()
 
 
+atexit.register(lambda: team.dismiss())
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_start_afresh)

@@ -3,6 +3,8 @@
 import itertools
 import os
 import threading
+import time
+from queue import SimpleQueue
 
 import numpy
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from xpnet.backend import NetworkSpec, UpdateRule, set_threads
 from xpnet.steps import ReferenceStep
-from xpnet_numba import plan
+from xpnet_numba import plan, team
 from xpnet_numba.blas import libraries, one_thread
 from xpnet_numba.step import compile_step
 from xpnet_numpy import backend as numpy_backend
@@ -400,6 +402,24 @@ def test_several_python_threads_train_at_once():
     assert len(found) == 3
     for params in found.values():
         numpy.testing.assert_array_equal(params, expected)
+
+
+def test_a_helper_that_never_comes_is_not_waited_for(monkeypatch):
+    class Lonely(team.Team):
+        def _hire(self):
+            self._beds.append(SimpleQueue())
+
+    expected = train_large(2)
+    monkeypatch.setattr(team, "team", Lonely())
+    for a, b in zip(expected, train_large(2), strict=True):
+        numpy.testing.assert_array_equal(a, b)
+
+
+def test_a_helper_that_went_to_sleep_is_woken():
+    expected = train_large(2)
+    time.sleep(0.05)
+    for a, b in zip(expected, train_large(2), strict=True):
+        numpy.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this platform")
