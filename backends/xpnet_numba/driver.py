@@ -29,7 +29,7 @@ from xpnet_numba.compiling import c_function
 from xpnet_numba.exponential import EXACT
 from xpnet_numba.job import JOB_TYPE, LAYER_TYPE, LINE, SLICE_TYPE
 from xpnet_numba.leaves.registry import ITEMS
-from xpnet_numba.machine import call, exchange_if, fetch_add, flush_denormals, load, pointer, restore_denormals, shift, stack
+from xpnet_numba.machine import call, exchange_if, fetch_add, flush_denormals, item, load, pointer, restore_denormals, shift, stack
 from xpnet_numba.team import wait_until
 
 scales_of = njit(adam_scales)
@@ -65,7 +65,7 @@ def train(job: Any, layers: Any, slices: Any, like: Any, me: int) -> None:
 @njit
 def claim(job: Any, piece: Any, step: Any) -> Any:
     """Whether this piece of this step was still free, and is now the caller's."""
-    return exchange_if(job.claims_at + 8 * piece, step, step + 1)
+    return exchange_if(item(job.claims_at, piece), step, step + 1)
 
 
 # Phase 1.
