@@ -15,8 +15,11 @@ from numba import extending, types
 from numba.core import cgutils
 from numba.extending import get_cython_function_address
 
-BYTE, INT32, INT64, DOUBLE = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.DoubleType()
+BYTE, INT32, INT64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 BYTES = BYTE.as_pointer()
+
+X86 = ("x86_64", "AMD64")
+FLUSH_TO_ZERO, DENORMALS_ARE_ZERO = 1 << 15, 1 << 6  # bits of the register MXCSR, for results and for operands
 
 intrinsic: Any = extending.intrinsic  # Any: a type checker cannot know that compiled code leaves out the context
 
@@ -52,7 +55,7 @@ def gemm(
     """C = alpha op(A) op(B) + beta C, all row by row; lda, ldb, ldc are the items from one row to the next.
 
     function : from :func:`gemm_address`; transpose_a, transpose_b : ord("N") or ord("T")
-    op(A) : (m, k); op(B) : (k, n); C : (m, n); a, b, c : addresses; alpha, beta : addresses of a number of their dtype
+    op(A) : (m, k); op(B) : (k, n); C : (m, n); a, b, c : addresses; alpha, beta : numbers of the matrices' dtype
 
     BLAS counts along columns, and a matrix by rows is the transpose of one by columns: hence C^T = op(B)^T op(A)^T.
     """
@@ -60,22 +63,27 @@ def gemm(
     def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
         def by_reference(value: Any, kind: Any) -> Any:
             slot = cgutils.alloca_once(builder, kind)
-            builder.store(builder.trunc(value, kind), slot)
+            builder.store(value if value.type == kind else builder.trunc(value, kind), slot)
             return builder.bitcast(slot, BYTES)
 
         function, transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc = values
         flags = [by_reference(v, BYTE) for v in (transpose_b, transpose_a)]
         m, n, k, lda, ldb, ldc = (by_reference(v, INT32) for v in (m, n, k, lda, ldb, ldc))
-        alpha, a, b, beta, c = (builder.inttoptr(v, BYTES) for v in (alpha, a, b, beta, c))
+        alpha, beta = (by_reference(v, v.type) for v in (alpha, beta))
+        a, b, c = (builder.inttoptr(v, BYTES) for v in (a, b, c))
         _call_address(builder, function, [*flags, n, m, k, alpha, b, ldb, a, lda, beta, c, ldc])
         return target.get_dummy_value()
 
-    return types.void(*[types.int64] * 14), emit
+    sizes, places = [types.int64] * 3, [types.int64] * 2
+    return types.void(*[types.int64] * 3, *sizes, alpha, *places, *places, beta, *places), emit
 
 
 @intrinsic
 def call(context: Any, function: Any, arguments: Any) -> tuple[Signature, Emit]:
-    """Call the C function at an address, one that returns nothing, with a tuple of int64 and float64."""
+    """Call the C function at an address, one that returns nothing, with a tuple of numbers, pointers and arrays.
+
+    The function has been compiled by ``numba.cfunc`` for exactly these types: nothing checks it.
+    """
 
     def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
         function, packed = values
@@ -128,23 +136,25 @@ def store(context: Any, address: Any, value: Any) -> tuple[Signature, Emit]:
 
 
 @intrinsic
-def load_f8(context: Any, address: Any) -> tuple[Signature, Emit]:
-    """The float64 at an address; not atomic."""
+def exchange_if(context: Any, address: Any, expected: Any, value: Any) -> tuple[Signature, Emit]:
+    """Set the int64 at an address if it is what was expected, as one indivisible act; returns whether it was."""
 
     def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
-        return builder.load(builder.inttoptr(values[0], DOUBLE.as_pointer()))
+        address, expected, value = values
+        place = builder.inttoptr(address, INT64.as_pointer())
+        result = builder.cmpxchg(place, expected, value, "seq_cst", "seq_cst")
+        return builder.extract_value(result, 1)
 
-    return types.float64(types.int64), emit
+    return types.boolean(types.int64, types.int64, types.int64), emit
 
 
 @intrinsic
 def pause(context: Any) -> tuple[Signature, Emit]:
     """Tell the core that this is a waiting loop, so that it spares power and its sibling; nothing where it cannot be told."""
-    name = {"x86_64": "llvm.x86.sse2.pause", "AMD64": "llvm.x86.sse2.pause"}.get(platform.machine())
 
     def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
-        if name:
-            builder.call(_function(builder, name, ir.VoidType(), []), [])
+        if platform.machine() in X86:
+            builder.call(_function(builder, "llvm.x86.sse2.pause", ir.VoidType(), []), [])
         return target.get_dummy_value()
 
     return types.void(), emit
@@ -171,6 +181,17 @@ def prefetch(context: Any, address: Any) -> tuple[Signature, Emit]:
 
 
 @intrinsic
+def pointer(context: Any, address: Any, like: Any) -> tuple[Signature, Emit]:
+    """An address as a pointer: to items such as those ``like`` points to, or of the type ``like`` (``types.int64``)."""
+    result = types.CPointer(like.dtype)
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        return builder.inttoptr(values[0], target.get_value_type(result))
+
+    return result(types.int64, like), emit
+
+
+@intrinsic
 def shift(context: Any, pointer: Any, items: Any) -> tuple[Signature, Emit]:
     """The pointer moved on by a number of items."""
 
@@ -190,16 +211,6 @@ def address(context: Any, pointer: Any) -> tuple[Signature, Emit]:
     return types.int64(pointer), emit
 
 
-@intrinsic
-def pointer(context: Any, address: Any) -> tuple[Signature, Emit]:
-    """An address as a pointer to int64s."""
-
-    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
-        return builder.inttoptr(values[0], INT64.as_pointer())
-
-    return types.CPointer(types.int64)(types.int64), emit
-
-
 @intrinsic(prefer_literal=True)
 def stack(context: Any, pointer: Any, items: Any) -> tuple[Signature, Emit]:
     """A pointer to room on the stack, 64-byte aligned, for a literal number of items of the kind ``pointer`` points to."""
@@ -212,6 +223,42 @@ def stack(context: Any, pointer: Any, items: Any) -> tuple[Signature, Emit]:
         return builder.bitcast(room, kind.as_pointer())
 
     return pointer(pointer, items), emit
+
+
+# Denormals, numbers so small that they have lost digits: arithmetic on them takes a core a hundred times as long.
+
+
+@intrinsic
+def flush_denormals(context: Any) -> tuple[Signature, Emit]:
+    """From here on denormals count as 0 in this thread (x86; elsewhere nothing); returns what to restore."""
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        if platform.machine() not in X86:
+            return INT32(0)
+        slot = cgutils.alloca_once(builder, INT32)
+        builder.call(_function(builder, "llvm.x86.sse.stmxcsr", ir.VoidType(), [BYTES]), [builder.bitcast(slot, BYTES)])
+        before = builder.load(slot)
+        _set_float_mode(builder, slot, builder.or_(before, INT32(FLUSH_TO_ZERO | DENORMALS_ARE_ZERO)))
+        return before
+
+    return types.int32(), emit
+
+
+@intrinsic
+def restore_denormals(context: Any, before: Any) -> tuple[Signature, Emit]:
+    """Undo :func:`flush_denormals` with what it returned."""
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        if platform.machine() in X86:
+            _set_float_mode(builder, cgutils.alloca_once(builder, INT32), values[0])
+        return target.get_dummy_value()
+
+    return types.void(types.int32), emit
+
+
+def _set_float_mode(builder: Any, slot: Any, mode: Any) -> None:
+    builder.store(mode, slot)
+    builder.call(_function(builder, "llvm.x86.sse.ldmxcsr", ir.VoidType(), [BYTES]), [builder.bitcast(slot, BYTES)])
 
 
 # Arithmetic that vectorises where Python's own does not.

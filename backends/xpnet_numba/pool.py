@@ -39,7 +39,7 @@ def _take_part(at: int, me: int) -> None:
 
     A part is a stretch of chunks: from call to call a thread meets the same addresses, which its cache still holds.
     """
-    job = carray(pointer(at), NEXT)
+    job = carray(pointer(at, types.int64), NEXT)
     chunks = -(-job[ROWS] // job[ROWS_PER_CHUNK])
     for turn in range(job[PARTS]):
         part = (me + turn) % job[PARTS]
