@@ -26,10 +26,13 @@ from xpnet.optimizers import SGD, Adam, AdamW
 __version__ = "0.1.0"
 
 _LAZY = {
+    "Checkpoint": "xpnet.modelfile",
     "LossCurveDisplay": "xpnet.estimators",
     "MLPClassifier": "xpnet.estimators",
     "MLPRegressor": "xpnet.estimators",
     "gradcheck": "xpnet.gradcheck",
+    "load": "xpnet.modelfile",
+    "modelfile": "xpnet.modelfile",
 }
 """Names that are imported when first used: what they need is slow to import."""
 
@@ -40,6 +43,7 @@ __all__ = [
     "Affine",
     "BackendError",
     "CategoricalCrossEntropy",
+    "Checkpoint",
     "DataFileError",
     "DeviceMemoryError",
     "FeedforwardNeuralNet",
@@ -56,7 +60,9 @@ __all__ = [
     "get_backend",
     "get_threads",
     "gradcheck",
+    "load",
     "log_softmax",
+    "modelfile",
     "relu",
     "set_threads",
     "softmax",

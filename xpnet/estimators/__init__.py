@@ -9,6 +9,7 @@
 ``stopping``    what is noted after each epoch, and when training ends
 ``lbfgs``       training by L-BFGS
 ``forward``     predictions
+``files``       save, load and export
 ``reports``     scikit-learn's callbacks
 ``display``     the loss curve as a picture
 """

@@ -9,24 +9,15 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_array, check_consistent_length, check_is_fitted
 
-from xpnet.backend.spec import Loss
 from xpnet.dispatch import Choice
-from xpnet.estimators.forward import network_logits, outputs
+from xpnet.estimators.files import Files
+from xpnet.estimators.forward import LOSSES, network_logits, outputs
 from xpnet.estimators.inputs import Rows, bring, check_X, check_X_y, floating_dtype
 from xpnet.estimators.parameters import STOCHASTIC, each_activation
 from xpnet.estimators.placement import is_host, on_host, to_host
 from xpnet.estimators.reports import Reports
 from xpnet.estimators.solvers import Solvers
 from xpnet.ops import Array
-
-LOSSES: dict[str, Loss] = {
-    "softmax": "softmax_cross_entropy",
-    "logistic": "logistic_cross_entropy",
-    "identity": "squared_error",
-    "exp": "poisson",
-}
-"""The loss that belongs to an output activation."""
-
 
 @dataclass
 class Given:
@@ -54,7 +45,7 @@ def is_stochastic(estimator: Any) -> bool:
 
 
 @dataclass(eq=False, repr=False)
-class MLP(Solvers):
+class MLP(Files, Solvers):
     """A multi-layer perceptron that scikit-learn can drive. Subclasses say what its targets and outputs mean."""
 
     _numeric_targets: ClassVar[bool]

@@ -8,6 +8,14 @@ from xpnet.backend import Operations
 from xpnet.backend.spec import Activation, Loss
 from xpnet.ops import Array, namespace
 
+LOSSES: dict[str, Loss] = {
+    "softmax": "softmax_cross_entropy",
+    "logistic": "logistic_cross_entropy",
+    "identity": "squared_error",
+    "exp": "poisson",
+}
+"""The loss that belongs to an output activation."""
+
 ROWS = 8192
 """Rows at a time, so that hidden layers need little memory for any number of rows."""
 
