@@ -27,6 +27,9 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "Checkpoint": "xpnet.modelfile",
+    "LossCurveDisplay": "xpnet.estimators",
+    "MLPClassifier": "xpnet.estimators",
+    "MLPRegressor": "xpnet.estimators",
     "gradcheck": "xpnet.gradcheck",
     "load": "xpnet.modelfile",
     "modelfile": "xpnet.modelfile",
@@ -46,6 +49,9 @@ __all__ = [
     "FeedforwardNeuralNet",
     "InputError",
     "LogisticRegression",
+    "LossCurveDisplay",
+    "MLPClassifier",
+    "MLPRegressor",
     "MixedArraysError",
     "ModelFileError",
     "ReLU",

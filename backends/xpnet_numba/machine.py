@@ -11,15 +11,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import extending, types
 from numba.core import cgutils
-from numba.extending import get_cython_function_address, intrinsic
+from numba.extending import get_cython_function_address
 
 BYTE, INT32, INT64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 BYTES = BYTE.as_pointer()
 
 X86 = ("x86_64", "AMD64")
 FLUSH_TO_ZERO, DENORMALS_ARE_ZERO = 1 << 15, 1 << 6  # bits of the register MXCSR, for results and for operands
+
+intrinsic: Any = extending.intrinsic  # Any: a type checker cannot know that compiled code leaves out the context
 
 Signature = Any
 Emit = Callable[[Any, Any, Any, Sequence[Any]], Any]
@@ -266,7 +268,7 @@ def _set_float_mode(builder: Any, slot: Any, mode: Any) -> None:
 def bits(context: Any, x: Any) -> tuple[Signature, Emit]:
     """The same bits under another type: float32 <-> int32, float64 <-> int64."""
     pairs = {types.float32: types.int32, types.float64: types.int64}
-    result = (pairs | {i: f for f, i in pairs.items()})[x]
+    result: Any = (pairs | {i: f for f, i in pairs.items()})[x]
 
     def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
         return builder.bitcast(values[0], target.get_value_type(result))

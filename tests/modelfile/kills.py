@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -31,16 +32,22 @@ PROGRAMS: dict[str, dict[str, Any]] = {
 
 
 class Report(Callback):
-    """Tells the parent after how many epochs a checkpoint was written. Goes behind the checkpoint in the list."""
+    """Tells the parent when training begins, and after how many epochs a checkpoint has been written.
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
+    It goes behind the checkpoint in the list.
+    """
+
+    def __init__(self, report: Callable[[int], Any]) -> None:
+        self.report = report
+
+    def train_begin(self, training: Training) -> None:
+        self.report(training.done)
 
     def between_epochs(self, training: Training) -> None:
-        self.connection.send(training.done)
+        self.report(training.done)
 
 
-def train(program: str, directory: Path, result: Path, connection: Connection) -> None:
+def train(program: str, directory: Path, result: Path, report: Callable[[int], Any]) -> None:
     """One whole training, as a user's program would do it, gone on with if there is a checkpoint."""
     stream = np.random.default_rng(5)
     X = stream.normal(size=(300, 6))
@@ -48,7 +55,7 @@ def train(program: str, directory: Path, result: Path, connection: Connection) -
     model = xpnet.FeedforwardNeuralNet(6, (12, 8), 2, rng=stream, **PROGRAMS[program])
     rng = np.random.RandomState(7) if program == "legacy" else np.random.default_rng(7)
     stopping = EarlyStopping(patience=4, tol=1e-2)
-    callbacks = [xpnet.Checkpoint(directory), stopping, Report(connection)]
+    callbacks = [xpnet.Checkpoint(directory), stopping, Report(report)]
     resume_from = xpnet.Checkpoint.latest(directory)
     fit: dict[str, Any] = {"epochs": EPOCHS, "batch_size": 32, "rng": rng, "validation": (X[:90], Y[:90])}
     model.fit(X, Y, **fit, callbacks=callbacks, resume_from=resume_from)
@@ -65,40 +72,48 @@ class Tally:
     wrong: list[str] = field(default_factory=list)
 
 
-def once(program: str, directory: Path, result: Path, after: float | None) -> tuple[int | None, int]:
-    """Start the training, kill it after so many seconds; its exit code and the last epoch it reported."""
+def once(program: str, directory: Path, result: Path, after: float | None) -> tuple[int | None, int, float]:
+    """Start the training and kill it so many seconds after it began; its exit code, the last epoch, the seconds."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=train, args=(program, directory, result, theirs))
+    child = context.Process(target=train, args=(program, directory, result, theirs.send))
     child.start()
     theirs.close()
+    reported = _receive(ours)  # waits until training begins
+    started = time.perf_counter()
     child.join(after)
-    if child.exitcode is None:
-        child.kill()
-        child.join()
-    reported = 0
-    while ours.poll():
-        try:
-            reported = ours.recv()
-        except EOFError:
-            break
-    return child.exitcode, reported
+    child.kill()
+    child.join()
+    seconds = time.perf_counter() - started
+    while ours.poll() and (epoch := _receive(ours)) is not None:
+        reported = epoch
+    return child.exitcode, reported or 0, seconds
+
+
+def _receive(connection: Connection) -> int | None:
+    try:
+        return connection.recv()
+    except EOFError:
+        return None
 
 
 def kill_and_go_on(kills: int, folder: Path, *, seed: int, programs: tuple[str, ...] = tuple(PROGRAMS)) -> Tally:
     """So many kills, spread over the programs in turn."""
     chance, tally, expected = random.Random(seed), Tally(), {}
     for program in programs:
-        started = time.perf_counter()
-        assert once(program, folder / program, folder / f"{program}.safetensors", None)[0] == 0
-        expected[program] = (folder / f"{program}.safetensors").read_bytes(), time.perf_counter() - started
+        # Here, so that what is compiled for it is there for the processes that begin as copies of this one.
+        train(program, folder / f"{program}0", folder / f"{program}0.safetensors", [].append)
+        code, _, seconds = once(program, folder / program, folder / f"{program}.safetensors", None)
+        assert code == 0
+        expected[program] = (folder / f"{program}.safetensors").read_bytes(), seconds
     run = 0
     while tally.kills < kills:
         program = programs[run % len(programs)]
         content, seconds = expected[program]
         directory, result = folder / f"run{run}", folder / f"run{run}.safetensors"
-        while tally.kills < kills and _killed(program, directory, result, chance.uniform(0, 0.8 * seconds), tally):
-            pass
+        for _ in range(chance.randint(1, 4)):
+            if tally.kills == kills or not _killed(program, directory, result, chance.uniform(0, seconds), tally):
+                break
         if not result.exists() and once(program, directory, result, None)[0] != 0:
             tally.wrong.append(f"{program}, run {run}: could not go on")
         elif result.read_bytes() != content:
@@ -110,7 +125,7 @@ def kill_and_go_on(kills: int, folder: Path, *, seed: int, programs: tuple[str, 
 
 def _killed(program: str, directory: Path, result: Path, after: float, tally: Tally) -> bool:
     """Start the training or go on with it; whether it was killed."""
-    code, reported = once(program, directory, result, after)
+    code, reported, _ = once(program, directory, result, after)
     if code != -signal.SIGKILL:
         if code:
             tally.wrong.append(f"{program}: ended with code {code}")

@@ -6,7 +6,9 @@
 ``description``  settings to JSON and back, each value checked against its type
 ``networks``     models to files and back
 ``opening``      ``load`` and ``describe``, for files of every kind
-``tree``         nested dicts of arrays and JSON values as tensors and JSON
+``onnx_graph``   models as ONNX files, for other runtimes
+``tree``         nested dicts with arrays, taken apart into tensors and the rest
+``values``       Python values that JSON has no form for, as JSON
 ``checkpoint``   a training under way as a file, and the callback that writes it
 
 A file holds the parameters and the settings of a model. What a training under way holds beyond that (the optimizer's

@@ -13,6 +13,7 @@ from xpnet.modelfile.container import read, write
 from xpnet.modelfile.description import Description
 from xpnet.modelfile.disk import remove_parts
 from xpnet.modelfile.tree import Tree, put_together, take_apart
+from xpnet.modelfile.values import from_json, to_json
 from xpnet.training import Callback, History, Training, TrainingState
 
 KIND = "Checkpoint"
@@ -103,12 +104,14 @@ def write_checkpoint(path: str | Path, state: TrainingState) -> None:
     tree = {**vars(state), "step": vars(state.step), "history": history}
     del tree["spec"]
     try:
-        settings, arrays = take_apart(tree)
-        write(path, Description(KIND, state.spec, settings, {}).to_json(), arrays)
+        rest, arrays = take_apart(tree)
+        write(path, Description(KIND, state.spec, {"state": to_json(rest)}, {}).to_json(), arrays)
     except ModelFileError:
         raise
     except (TypeError, ValueError) as error:
-        raise InputError(f"A callback's state is JSON values and NumPy arrays, in dicts; {error}.") from error
+        raise InputError(
+            f"A callback's state is numbers, strings, lists and NumPy arrays, in dicts; {error}."
+        ) from error
 
 
 def read_checkpoint(path: str | Path) -> TrainingState:
@@ -121,7 +124,7 @@ def read_checkpoint(path: str | Path) -> TrainingState:
         description = Description.of(header)
         if description.kind != KIND:
             raise ValueError("it is a model; xpnet.load opens it")
-        return _state(description.network, put_together(description.settings, arrays))
+        return _state(description.network, put_together(from_json(description.settings["state"]), arrays))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelFileError(f"{path} is no checkpoint that a training can go on from: {error}.") from error
 

@@ -1,5 +1,6 @@
 """Settings to JSON and back. What comes back is checked value by value against the dataclass it becomes."""
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, is_dataclass
 from math import prod
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -57,6 +58,8 @@ def spec_from_json(values: Any) -> NetworkSpec:
         raise ValueError("the widths, activations and dropout rates of its network do not belong together")
     if spec.names and (len(spec.names) != 2 * spec.layers or len(set(spec.names)) != len(spec.names)):
         raise ValueError("the names of its parameters do not belong to its layers")
+    if not 0 <= spec.seed < 2**63:
+        raise ValueError("the seed of its network is no count")
     _check_rule(spec.rule)
     return check_spec(spec)
 
@@ -99,9 +102,12 @@ class Description:
         return {"kind": self.kind, "network": network, "settings": self.settings, "extra": self.extra}
 
 
-def check_tensors(spec: NetworkSpec, header: Header) -> None:
-    """Raise ValueError unless the file's tensors are the parameters of the spec, no more and no less."""
-    due = {slot.name: (_CODES[spec.dtype], slot.shape) for slot in spec.slots()}
+def check_tensors(spec: NetworkSpec, header: Header, *sets: str) -> None:
+    """Raise ValueError unless the file's tensors are the parameters of the spec, no more and no less.
+
+    sets : what stands before the names of each set of parameters; nothing, where there is one
+    """
+    due = {before + s.name: (_CODES[spec.dtype], s.shape) for before in sets or ("",) for s in spec.slots()}
     found = {name: (tensor.dtype, tensor.shape) for name, tensor in header.tensors.items()}
     if due != found:
         raise ValueError("its tensors are not those of the network it describes")
@@ -134,6 +140,19 @@ def rate_from_json(value: Any) -> float | Schedule:
     if not isinstance(kind, str) or kind not in SCHEDULES:
         raise ValueError(f"a schedule is one of {', '.join(SCHEDULES)}")
     return from_json(SCHEDULES[kind], numbers)
+
+
+def check_kind(model: Any, kinds: Collection[str]) -> str:
+    """The name of a model's class, if files may hold it.
+
+    Raises InputError otherwise: a class of the user's own is nowhere to be found when the file is opened.
+    """
+    kind = type(model).__name__
+    if kind not in kinds:
+        raise InputError(
+            f"Model files hold {', '.join(kinds)}; received {kind}. Save one of these, with its parameters."
+        )
+    return kind
 
 
 def check_extra(extra: Any) -> dict[str, Any]:

@@ -5,7 +5,14 @@ from typing import Any
 
 from xpnet.backend import Backend
 from xpnet.modelfile.container import Header, write
-from xpnet.modelfile.description import Description, check_extra, check_tensors, rate_from_json, rate_to_json
+from xpnet.modelfile.description import (
+    Description,
+    check_extra,
+    check_kind,
+    check_tensors,
+    rate_from_json,
+    rate_to_json,
+)
 from xpnet.models import FeedforwardNeuralNet, LogisticRegression
 from xpnet.models.network import Network, host_values
 
@@ -18,8 +25,9 @@ def save_network(network: Network, path: str | Path, extra: dict[str, Any] | Non
         "compiled": network.compiled,
         "learning_rate": rate_to_json(network.learning_rate, network.next_learning_rate),
     }
+    kind = check_kind(network, KINDS)
     extra = check_extra(network.extra if extra is None else extra)
-    write(path, Description(type(network).__name__, network.spec, settings, extra).to_json(), host_values(network))
+    write(path, Description(kind, network.spec, settings, extra).to_json(), host_values(network))
 
 
 def open_file(header: Header, tensors: dict[str, Any], backend: str | Backend | None) -> Network:

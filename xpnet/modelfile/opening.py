@@ -12,6 +12,8 @@ from xpnet.modelfile.description import Description, parameter_count
 _OPENERS = {
     "FeedforwardNeuralNet": "xpnet.modelfile.networks",
     "LogisticRegression": "xpnet.modelfile.networks",
+    "MLPClassifier": "xpnet.estimators.files",
+    "MLPRegressor": "xpnet.estimators.files",
 }
 """The room whose ``open_file(header, tensors, backend)`` makes a model of that kind."""
 

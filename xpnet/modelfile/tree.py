@@ -1,4 +1,4 @@
-"""Nested dicts of arrays and JSON values, taken apart for a file: arrays by their path, and the rest as JSON."""
+"""Nested dicts with arrays, taken apart for a file: arrays by their path, and the rest."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ def take_apart(tree: Tree) -> tuple[Tree, dict[str, numpy.ndarray]]:
     rest: Tree = {}
     arrays: dict[str, numpy.ndarray] = {}
     for key, value in tree.items():
-        if "/" in key:
-            raise ValueError(f"names in a checkpoint have no slash; received {key!r}")
+        if not isinstance(key, str) or "/" in key:
+            raise ValueError(f"names in a checkpoint are strings without a slash; received {key!r}")
         if isinstance(value, numpy.ndarray):
             arrays[key] = value
         elif isinstance(value, dict):
@@ -27,7 +27,7 @@ def take_apart(tree: Tree) -> tuple[Tree, dict[str, numpy.ndarray]]:
     return rest, arrays
 
 
-def put_together(rest: Tree, arrays: dict[str, numpy.ndarray]) -> Tree:
+def put_together(rest: Any, arrays: dict[str, numpy.ndarray]) -> Tree:
     """The tree again; ``rest`` is filled in place.
 
     Raises ValueError where a path leads nowhere.

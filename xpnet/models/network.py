@@ -184,6 +184,17 @@ class Network:
 
         save_network(self, path, extra)
 
+    def export_onnx(self, path: str | Path) -> None:
+        """Write the model as an ONNX file for other runtimes: ``X`` (rows, in) -> ``probabilities`` (rows, classes).
+
+        Needs the package onnx (``pip install 'xpnet[onnx]'``). The file appears whole or not at all.
+
+        Raises ModelFileError where onnx is missing or the file cannot be written.
+        """
+        from xpnet.modelfile.onnx_graph import write_onnx
+
+        write_onnx(path, self.spec, host_values(self))
+
     def _validation_loss(self, X: Array, Y: Labels) -> Callable[[], float]:
         X, Y, _ = self._check(X, Y, None)
         return lambda: _mean_loss(self._ready(), X, Y)

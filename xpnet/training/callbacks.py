@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from xpnet.backend import StepState
@@ -30,7 +29,7 @@ class Callback:
         """When the run is over, by its end or by an exception, Ctrl-C included: give back what ``train_begin`` took."""
 
     def state(self) -> dict[str, Any]:
-        """What the callback needs to go on after an interruption: JSON values and NumPy arrays, in dicts."""
+        """What the callback needs to go on after an interruption: numbers, strings, lists and NumPy arrays, in dicts."""
         return {}
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -63,14 +62,12 @@ class EarlyStopping(Callback):
 
     def state(self) -> dict[str, Any]:
         """The best epoch so far, its parameters, and how long it has been waited since."""
-        best = self.best if isfinite(self.best) else None  # JSON knows no infinity
         kept = None if self.best_state is None else vars(self.best_state)
-        return {"best": best, "waited": self.waited, "best_state": kept}
+        return {"best": self.best, "waited": self.waited, "best_state": kept}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on counting."""
-        self.best = float("inf") if state["best"] is None else state["best"]
-        self.waited = state["waited"]
+        self.best, self.waited = state["best"], state["waited"]
         self.best_state = None if state["best_state"] is None else StepState(**state["best_state"])
 
     def train_end(self, training: "Training") -> None:
@@ -95,9 +92,7 @@ class Progress(Callback):
         self.first = training.history.epochs - training.done
         if self.sink is None and sys.stderr.isatty():
             self.bar = _bar()
-            self.task = self.bar.add_task(
-                "training", total=training.epochs, completed=training.done, loss="", speed=""
-            )
+            self.task = self.bar.add_task("training", total=training.epochs, completed=training.done, loss="", speed="")
             self.bar.start()
 
     def epoch_end(self, training: "Training") -> None:

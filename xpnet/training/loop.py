@@ -95,6 +95,7 @@ def run(
     validate: Callable[[], float] | None = None,
     callbacks: Iterable[Callback | Callable[[Training], None]] = (),
     resume_from: TrainingState | None = None,
+    epoch: Callable[..., float] | None = None,
 ) -> History:
     """Train for ``training.epochs`` epochs, or until a callback stops it.
 
@@ -103,19 +104,21 @@ def run(
     validate : returns the validation loss, called after each epoch
     callbacks : told of each epoch's end, in order; a plain function is called with the training
     resume_from : go on from the state of a run that was cut off; its epochs count among ``training.epochs``
+    epoch : takes the place of ``training.step.epoch``, with its signature
 
     An exception in a callback, Ctrl-C included, ends the run with everything up to the last whole epoch in place.
     Raises InputError for a state that is not of this network, these data and these callbacks.
     """
     training.callbacks = [c if isinstance(c, Callback) else _Function(c) for c in callbacks]
     shuffled = shuffle and batch_size < training.rows
+    make_epoch = training.step.epoch if epoch is None else epoch
     with training.step.running(), _closing(training):
         _begin(training, resume_from)
         while training.done < training.epochs and not training.stop:
             started = time.perf_counter()
             learning_rate = schedule(training.history.epochs, training.history.loss)
             order = training.rng.permutation(training.rows) if shuffled else None
-            loss = training.step.epoch(
+            loss = make_epoch(
                 X, Y, learning_rate=learning_rate, batch_size=batch_size, order=order, sample_weight=sample_weight
             )
             training.history.add(loss, learning_rate, time.perf_counter() - started, validate and validate())
