@@ -297,6 +297,21 @@ def test_a_model_from_python_takes_and_gives_plain_numbers(run: Run) -> None:
     assert run("predict", "m.safetensors", "iris").stdout.split()[:2] == ["prediction", "0"]
 
 
+def test_files_of_estimators(run: Run) -> None:
+    from sklearn.datasets import load_iris
+
+    X, y = load_iris(return_X_y=True)
+    names = load_iris().target_names[y]
+    model = xpnet.MLPClassifier((8,), solver="lbfgs", random_state=0, backend="numpy").fit(X, names)
+    model.save("m.safetensors")
+    xpnet.MLPRegressor(hidden_layer_sizes=(3,), solver="lbfgs", backend="numpy").fit(X, X[:, 0]).save("r.safetensors")
+    assert "MLPClassifier" in run("inspect", "m.safetensors").stdout
+    evaluated = json.loads(run("evaluate", "m.safetensors", "iris", "--json").stdout)
+    assert evaluated["accuracy"] == pytest.approx(model.score(X, names))
+    assert run("predict", "m.safetensors", "iris").stdout.split()[1:] == model.predict(X).tolist()
+    check_one_line(run("predict", "r.safetensors", "iris", code=1), "holds another model, MLPRegressor")
+
+
 def test_backends_and_doctor(run: Run) -> None:
     found = {b["name"]: b for b in json.loads(run("backends", "--json").stdout)}
     assert found["numpy"] == {"name": "numpy", "usable": True, "facts": {"numpy": np.__version__}, "reason": None}
