@@ -132,14 +132,14 @@ def test_predictions_are_those_of_the_model(run: Run) -> None:
     run("train", "wine", "--epochs", "5", "-o", "m.safetensors", "--dtype", "float64")
     run("predict", "m.safetensors", "wine", "--proba", "-o", "out.csv")
     model = xpnet.load("m.safetensors", backend="numpy")
-    scaling, classes = model.extra["scaling"], model.extra["classes"]
+    kept = model.extra["preparation"]
     from sklearn.datasets import load_wine
 
-    X = (load_wine().data - np.array(scaling["mean"])) / np.array(scaling["scale"])
+    X = (load_wine().data - np.array(kept["mean"])) / np.array(kept["scale"])
     expected = np.asarray(model.predict(X))
     rows = [line.split(",") for line in Path("out.csv").read_text().splitlines()[1:]]
     np.testing.assert_array_equal(np.array([row[1:] for row in rows], dtype=float), expected)
-    assert [row[0] for row in rows] == [classes[k] for k in expected.argmax(axis=1)]
+    assert [row[0] for row in rows] == [kept["classes"][k] for k in expected.argmax(axis=1)]
 
 
 def test_scaling_comes_from_the_training_rows(run: Run) -> None:
@@ -148,7 +148,7 @@ def test_scaling_comes_from_the_training_rows(run: Run) -> None:
 
     run("train", "iris", "--epochs", "1", "--seed", "7", "-o", "m.safetensors")
     rows, _ = train_test_split(load_iris().data, test_size=0.25, random_state=7)
-    np.testing.assert_allclose(xpnet.load("m.safetensors").extra["scaling"]["mean"], rows.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(xpnet.load("m.safetensors").extra["preparation"]["mean"], rows.mean(axis=0), rtol=1e-12)
 
 
 def test_the_same_seed_gives_the_same_file(run: Run) -> None:
@@ -295,6 +295,17 @@ def test_a_model_from_python_takes_and_gives_plain_numbers(run: Run) -> None:
     model = xpnet.LogisticRegression(4, 3)
     model.save("m.safetensors")
     assert run("predict", "m.safetensors", "iris").stdout.split()[:2] == ["prediction", "0"]
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [5, {}, {"classes": ["a"]}, {"features": None, "classes": 3, "target": None, "mean": None, "scale": None}],
+    ids=["number", "empty", "half", "other types"],
+)
+def test_what_is_kept_with_a_model_is_checked(run: Run, kept: Any) -> None:
+    xpnet.LogisticRegression(4, 3).save("m.safetensors", extra={"preparation": kept})
+    for command in (("predict", "m.safetensors", "iris"), ("inspect", "m.safetensors")):
+        check_one_line(run(*command, code=1), "A model file")
 
 
 def test_files_of_estimators(run: Run) -> None:

@@ -32,18 +32,23 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("parameters", f"{found['parameters']:,} {found['dtype']}, {found['bytes']:,} bytes"),
         ("loss", found["loss"]),
         ("update", found["network"]["rule"]["name"]),
-        *(_trained_on(found["extra"]) if "classes" in found["extra"] else []),
+        *_trained_on(found),
         ("written by", f"xpnet {found['writer']}, format {found['format']}"),
     ]
 
 
-def _trained_on(extra: dict[str, Any]) -> list[tuple[str, str]]:
+def _trained_on(found: dict[str, Any]) -> list[tuple[str, Any]]:
     """What ``xpnet train`` kept beside a model."""
+    from xpnet.cli.preparation import Preparation
+
+    kept = Preparation.from_extra(found["extra"], found["widths"][0], found["widths"][-1])
+    if kept.features is None:
+        return []
     return [
-        ("classes", _shown(extra["classes"])),
-        ("features", _shown(extra["features"])),
-        ("target", extra["target"]),
-        ("scaling", "to mean 0 and deviation 1 before the first layer" if extra["scaling"] else "none"),
+        ("classes", _shown(kept.classes)),
+        ("features", _shown(kept.features)),
+        ("target", kept.target),
+        ("scaling", "to mean 0 and deviation 1 before the first layer" if kept.mean else "none"),
     ]
 
 
