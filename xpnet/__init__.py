@@ -25,7 +25,15 @@ from xpnet.optimizers import SGD, Adam, AdamW
 
 __version__ = "0.1.0"
 
-_LAZY = {"gradcheck": "xpnet.gradcheck"}
+_LAZY = {
+    "Checkpoint": "xpnet.modelfile",
+    "LossCurveDisplay": "xpnet.estimators",
+    "MLPClassifier": "xpnet.estimators",
+    "MLPRegressor": "xpnet.estimators",
+    "gradcheck": "xpnet.gradcheck",
+    "load": "xpnet.modelfile",
+    "modelfile": "xpnet.modelfile",
+}
 """Names that are imported when first used: what they need is slow to import."""
 
 __all__ = [
@@ -35,11 +43,15 @@ __all__ = [
     "Affine",
     "BackendError",
     "CategoricalCrossEntropy",
+    "Checkpoint",
     "DataFileError",
     "DeviceMemoryError",
     "FeedforwardNeuralNet",
     "InputError",
     "LogisticRegression",
+    "LossCurveDisplay",
+    "MLPClassifier",
+    "MLPRegressor",
     "MixedArraysError",
     "ModelFileError",
     "ReLU",
@@ -48,7 +60,9 @@ __all__ = [
     "get_backend",
     "get_threads",
     "gradcheck",
+    "load",
     "log_softmax",
+    "modelfile",
     "relu",
     "set_threads",
     "softmax",

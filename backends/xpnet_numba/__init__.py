@@ -1,1 +1,8 @@
-"""Fused kernels and a compiled training step on NumPy arrays, compiled by Numba on first need and cached on disk."""
+"""Fused kernels and a compiled training step on NumPy arrays, compiled by Numba on first need and cached on disk.
+
+Importing this package imports neither Numba nor SciPy, and compiles nothing.
+"""
+
+from xpnet_numba.backend import NumbaBackend, backend
+
+__all__ = ["NumbaBackend", "backend"]

@@ -1,4 +1,4 @@
-"""exp for compiled code, as arithmetic alone, so that a loop over it fills the machine's vectors.
+"""exp and log for compiled code, as arithmetic alone, so that a loop over them fills the machine's vectors.
 
 Numba's ``math.exp`` calls a function for each number. Here x = k ln 2 + r with a whole k and |r| <= ln 2 / 2, so that
 exp(x) = 2^k exp(r): exp(r) is a polynomial, and multiplying by 2^k adds k to the exponent's bits.
@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy
-from numba import types
+from numba import njit, types
 from numba.extending import overload
 
 from xpnet_numba.machine import bits
 
-EXACT: dict[str, Any] = {"fastmath": {"contract", "nsz", "arcp"}, "error_model": "numpy"}
+EXACT: Any = {"fastmath": {"contract", "nsz", "arcp"}, "error_model": "numpy"}
 """How code is compiled whose rounding must not be reordered.
 
 ``contract`` fuses a * b + c, ``nsz`` ignores the sign of zero, ``arcp`` multiplies by a reciprocal: each changes a
@@ -23,7 +23,7 @@ the compiler assume that no NaN and no infinity occurs. With Python's error mode
 branch, and no loop with a division would vectorise.
 """
 
-FAST: dict[str, Any] = {"fastmath": {"reassoc", "contract", "nsz", "arcp"}, "error_model": "numpy"}
+FAST: Any = {"fastmath": {"reassoc", "contract", "nsz", "arcp"}, "error_model": "numpy"}
 """How all other code is compiled: ``EXACT`` and ``reassoc``, which lets a sum be taken in several lanes at once.
 
 NaN and infinities keep their meaning: a sum that holds one still ends as the reference's does, in any order.
@@ -46,12 +46,49 @@ def _exp(x: Any) -> Callable[[Any], Any]:
     return _exp32 if x == types.float32 else _exp64
 
 
-# Adding 1.5 * 2^23 (float32, 2^52 for float64) rounds to a whole number and leaves it in the lowest bits, where the
-# integer addition at the end finds it. ln 2 is split in two, the first part so short that k times it is exact.
-# The coefficients are the minimax polynomial p of exp(r) = 1 + r + r^2 p(r) on |r| <= ln 2 / 2, found by Remez' exchange.
+def expm1_negative(x: Any) -> Any:
+    """e^x - 1 for x <= 0 in compiled code, float32 or float64, exact to a few roundings near 0; in Python it is NumPy's.
+
+    NaN stays NaN, -inf gives -1.
+    """
+    return numpy.expm1(x)
 
 
-def _exp32(x: Any) -> Any:
+@overload(expm1_negative, jit_options=EXACT)
+def _expm1_negative(x: Any) -> Callable[[Any], Any]:
+    return _expm1_negative32 if x == types.float32 else _expm1_negative64
+
+
+@njit(**EXACT)
+def log_normal(x: Any) -> Any:
+    """Natural logarithm of a float64 that is positive and not denormal. NaN stays NaN, log(inf) = inf.
+
+    x = 2^e (1 + f) with 1 + f between sqrt(1/2) and sqrt(2), and log(1 + f) = 2 artanh(s), s = f / (2 + f), by the
+    minimax polynomial of FreeBSD's e_log.c (relative error below 2^-58).
+    """
+    offset = bits(x) - i8(0x3FE6A09E667F3BCD)  # the bits of sqrt(1/2)
+    exponent = offset >> i8(52)
+    f = bits(bits(x) - (exponent << i8(52))) - 1.0
+    s = f / (2.0 + f)
+    z = s * s
+    p = 1.479819860511658591e-01 * z + 1.531383769920937332e-01
+    p = p * z + 1.818357216161805012e-01
+    p = p * z + 2.222219843214978396e-01
+    p = p * z + 2.857142874366239149e-01
+    p = p * z + 3.999999999940941908e-01
+    p = p * z + 6.666666666666735130e-01
+    y = 2.0 * s + s * z * p + exponent * 6.93147180559945309417e-01
+    return y if x < numpy.inf else x
+
+
+# Adding 1.5 * 2^23 (float32, 2^52 for float64) rounds to a whole number k and leaves it in the lowest bits, from where it
+# is shifted into an exponent. ln 2 is split in two, the first part so short that k times it is exact. The coefficients
+# are the minimax polynomial p of exp(r) = 1 + r + r^2 p(r) on |r| <= ln 2 / 2, found by Remez' exchange.
+
+
+@njit(**EXACT)
+def _reduce32(x: Any) -> Any:
+    """exp(r) - 1, and the number in whose lowest bits k lies."""
     shifted = x * f4(1.4426950408889634) + f4(12582912.0)
     k = shifted - f4(12582912.0)
     r = x - k * f4(0.693359375)
@@ -61,14 +98,12 @@ def _exp32(x: Any) -> Any:
     p = p * r + f4(4.16662949e-2)
     p = p * r + f4(1.66666659e-1)
     p = p * r + f4(5.0000001e-1)
-    y = p * (r * r) + r + f4(1.0)
-    scaled = bits(i4(bits(y) + (bits(shifted) << i4(23))))
-    if x < f4(-87.3365):
-        return f4(0.0)
-    return scaled if x <= f4(88.7228) else x * f4(numpy.inf)
+    return p * (r * r) + r, shifted
 
 
-def _exp64(x: Any) -> Any:
+@njit(**EXACT)
+def _reduce64(x: Any) -> Any:
+    """exp(r) - 1, and the number in whose lowest bits k lies."""
     shifted = x * 1.4426950408889634 + 6755399441055744.0
     k = shifted - 6755399441055744.0
     r = x - k * 6.93147180369123816490e-01
@@ -82,8 +117,32 @@ def _exp64(x: Any) -> Any:
     p = p * r + 4.1666666666530158494e-2
     p = p * r + 1.6666666666666412523e-1
     p = p * r + 5.0000000000000106271e-1
-    y = p * (r * r) + r + 1.0
-    scaled = bits(bits(y) + (bits(shifted) << i8(52)))
+    return p * (r * r) + r, shifted
+
+
+def _exp32(x: Any) -> Any:
+    minus_one, shifted = _reduce32(x)
+    y = bits(i4(bits(minus_one + f4(1.0)) + (bits(shifted) << i4(23))))
+    if x < f4(-87.3365):
+        return f4(0.0)
+    return y if x <= f4(88.7228) else x * f4(numpy.inf)
+
+
+def _exp64(x: Any) -> Any:
+    minus_one, shifted = _reduce64(x)
+    y = bits(bits(minus_one + 1.0) + (bits(shifted) << i8(52)))
     if x < -708.3964:
         return 0.0
-    return scaled if x <= 709.7827 else x * numpy.inf
+    return y if x <= 709.7827 else x * numpy.inf
+
+
+def _expm1_negative32(x: Any) -> Any:
+    minus_one, shifted = _reduce32(x)
+    power = bits(i4(bits(f4(1.0)) + (bits(shifted) << i4(23))))
+    return f4(-1.0) if x < f4(-87.0) else minus_one * power + (power - f4(1.0))
+
+
+def _expm1_negative64(x: Any) -> Any:
+    minus_one, shifted = _reduce64(x)
+    power = bits(bits(1.0) + (bits(shifted) << i8(52)))
+    return -1.0 if x < -708.0 else minus_one * power + (power - 1.0)

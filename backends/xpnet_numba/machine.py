@@ -11,12 +11,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import extending, types
 from numba.core import cgutils
-from numba.extending import get_cython_function_address, intrinsic
+from numba.extending import get_cython_function_address
 
-BYTE, INT32, INT64, DOUBLE = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.DoubleType()
+BYTE, INT32, INT64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 BYTES = BYTE.as_pointer()
+
+X86 = ("x86_64", "AMD64")
+FLUSH_TO_ZERO, DENORMALS_ARE_ZERO = 1 << 15, 1 << 6  # bits of the register MXCSR, for results and for operands
+
+intrinsic: Any = extending.intrinsic  # Any: a type checker cannot know that compiled code leaves out the context
 
 Signature = Any
 Emit = Callable[[Any, Any, Any, Sequence[Any]], Any]
@@ -50,7 +55,7 @@ def gemm(
     """C = alpha op(A) op(B) + beta C, all row by row; lda, ldb, ldc are the items from one row to the next.
 
     function : from :func:`gemm_address`; transpose_a, transpose_b : ord("N") or ord("T")
-    op(A) : (m, k); op(B) : (k, n); C : (m, n); a, b, c : addresses; alpha, beta : addresses of a number of their dtype
+    op(A) : (m, k); op(B) : (k, n); C : (m, n); a, b, c : addresses; alpha, beta : numbers of the matrices' dtype
 
     BLAS counts along columns, and a matrix by rows is the transpose of one by columns: hence C^T = op(B)^T op(A)^T.
     """
@@ -58,22 +63,27 @@ def gemm(
     def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
         def by_reference(value: Any, kind: Any) -> Any:
             slot = cgutils.alloca_once(builder, kind)
-            builder.store(builder.trunc(value, kind), slot)
+            builder.store(value if value.type == kind else builder.trunc(value, kind), slot)
             return builder.bitcast(slot, BYTES)
 
         function, transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc = values
         flags = [by_reference(v, BYTE) for v in (transpose_b, transpose_a)]
         m, n, k, lda, ldb, ldc = (by_reference(v, INT32) for v in (m, n, k, lda, ldb, ldc))
-        alpha, a, b, beta, c = (builder.inttoptr(v, BYTES) for v in (alpha, a, b, beta, c))
+        alpha, beta = (by_reference(v, v.type) for v in (alpha, beta))
+        a, b, c = (builder.inttoptr(v, BYTES) for v in (a, b, c))
         _call_address(builder, function, [*flags, n, m, k, alpha, b, ldb, a, lda, beta, c, ldc])
         return target.get_dummy_value()
 
-    return types.void(*[types.int64] * 14), emit
+    sizes, places = [types.int64] * 3, [types.int64] * 2
+    return types.void(*[types.int64] * 3, *sizes, alpha, *places, *places, beta, *places), emit
 
 
 @intrinsic
 def call(context: Any, function: Any, arguments: Any) -> tuple[Signature, Emit]:
-    """Call the C function at an address, one that returns nothing, with a tuple of int64 and float64."""
+    """Call the C function at an address, one that returns nothing, with a tuple of numbers, pointers and arrays.
+
+    The function has been compiled by ``numba.cfunc`` for exactly these types: nothing checks it.
+    """
 
     def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
         function, packed = values
@@ -126,23 +136,25 @@ def store(context: Any, address: Any, value: Any) -> tuple[Signature, Emit]:
 
 
 @intrinsic
-def load_f8(context: Any, address: Any) -> tuple[Signature, Emit]:
-    """The float64 at an address; not atomic."""
+def exchange_if(context: Any, address: Any, expected: Any, value: Any) -> tuple[Signature, Emit]:
+    """Set the int64 at an address if it is what was expected, as one indivisible act; returns whether it was."""
 
     def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
-        return builder.load(builder.inttoptr(values[0], DOUBLE.as_pointer()))
+        address, expected, value = values
+        place = builder.inttoptr(address, INT64.as_pointer())
+        result = builder.cmpxchg(place, expected, value, "seq_cst", "seq_cst")
+        return builder.extract_value(result, 1)
 
-    return types.float64(types.int64), emit
+    return types.boolean(types.int64, types.int64, types.int64), emit
 
 
 @intrinsic
 def pause(context: Any) -> tuple[Signature, Emit]:
     """Tell the core that this is a waiting loop, so that it spares power and its sibling; nothing where it cannot be told."""
-    name = {"x86_64": "llvm.x86.sse2.pause", "AMD64": "llvm.x86.sse2.pause"}.get(platform.machine())
 
     def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
-        if name:
-            builder.call(_function(builder, name, ir.VoidType(), []), [])
+        if platform.machine() in X86:
+            builder.call(_function(builder, "llvm.x86.sse2.pause", ir.VoidType(), []), [])
         return target.get_dummy_value()
 
     return types.void(), emit
@@ -166,6 +178,17 @@ def prefetch(context: Any, address: Any) -> tuple[Signature, Emit]:
         return target.get_dummy_value()
 
     return types.void(types.int64), emit
+
+
+@intrinsic
+def pointer(context: Any, address: Any, like: Any) -> tuple[Signature, Emit]:
+    """An address as a pointer: to items such as those ``like`` points to, or of the type ``like`` (``types.int64``)."""
+    result = types.CPointer(like.dtype)
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        return builder.inttoptr(values[0], target.get_value_type(result))
+
+    return result(types.int64, like), emit
 
 
 @intrinsic
@@ -202,6 +225,42 @@ def stack(context: Any, pointer: Any, items: Any) -> tuple[Signature, Emit]:
     return pointer(pointer, items), emit
 
 
+# Denormals, numbers so small that they have lost digits: arithmetic on them takes a core a hundred times as long.
+
+
+@intrinsic
+def flush_denormals(context: Any) -> tuple[Signature, Emit]:
+    """From here on denormals count as 0 in this thread (x86; elsewhere nothing); returns what to restore."""
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        if platform.machine() not in X86:
+            return INT32(0)
+        slot = cgutils.alloca_once(builder, INT32)
+        builder.call(_function(builder, "llvm.x86.sse.stmxcsr", ir.VoidType(), [BYTES]), [builder.bitcast(slot, BYTES)])
+        before = builder.load(slot)
+        _set_float_mode(builder, slot, builder.or_(before, INT32(FLUSH_TO_ZERO | DENORMALS_ARE_ZERO)))
+        return before
+
+    return types.int32(), emit
+
+
+@intrinsic
+def restore_denormals(context: Any, before: Any) -> tuple[Signature, Emit]:
+    """Undo :func:`flush_denormals` with what it returned."""
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        if platform.machine() in X86:
+            _set_float_mode(builder, cgutils.alloca_once(builder, INT32), values[0])
+        return target.get_dummy_value()
+
+    return types.void(types.int32), emit
+
+
+def _set_float_mode(builder: Any, slot: Any, mode: Any) -> None:
+    builder.store(mode, slot)
+    builder.call(_function(builder, "llvm.x86.sse.ldmxcsr", ir.VoidType(), [BYTES]), [builder.bitcast(slot, BYTES)])
+
+
 # Arithmetic that vectorises where Python's own does not.
 
 
@@ -209,7 +268,7 @@ def stack(context: Any, pointer: Any, items: Any) -> tuple[Signature, Emit]:
 def bits(context: Any, x: Any) -> tuple[Signature, Emit]:
     """The same bits under another type: float32 <-> int32, float64 <-> int64."""
     pairs = {types.float32: types.int32, types.float64: types.int64}
-    result = (pairs | {i: f for f, i in pairs.items()})[x]
+    result: Any = (pairs | {i: f for f, i in pairs.items()})[x]
 
     def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
         return builder.bitcast(values[0], target.get_value_type(result))
@@ -230,6 +289,49 @@ def maximum(context: Any, a: Any, b: Any) -> tuple[Signature, Emit]:
         return builder.call(_function(builder, name, kind, [kind, kind]), values)
 
     return a(a, a), emit
+
+
+@intrinsic(prefer_literal=True)
+def normalise(
+    context: Any, source: Any, target: Any, k: Any, scale: Any, marked: Any, lanes: Any
+) -> tuple[Signature, Emit]:
+    """Multiply k numbers by scale / their sum, and take scale off the one that is ``marked``; returns the sum.
+
+    source, target : pointers; marked : int64, less than 0 for none
+    lanes : a literal, at least k; as many numbers must be readable at source
+
+    A row of ten numbers is too short for a loop to fill a vector with: here it is one vector, part of it masked.
+    """
+    width = lanes.literal_value
+
+    def emit(machine: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        source, target, k, scale, marked, _ = values
+        number = scale.type
+        vector, whole = ir.VectorType(number, width), ir.VectorType(INT64, width)
+        suffix, size = (f"v{width}f32", 4) if number == ir.FloatType() else (f"v{width}f64", 8)
+        lane, zero = ir.Constant(whole, list(range(width))), ir.Constant(vector, [0.0] * width)
+
+        inside = builder.icmp_signed("<", lane, _in_all_lanes(builder, k, width))
+        row = builder.select(inside, builder.load(builder.bitcast(source, vector.as_pointer()), align=size), zero)
+        add_up = _function(builder, f"llvm.vector.reduce.fadd.{suffix}", number, [number, vector])
+        total = builder.call(add_up, [ir.Constant(number, -0.0), row], fastmath=("reassoc",))
+
+        scaled = builder.fmul(row, _in_all_lanes(builder, builder.fdiv(scale, total), width))
+        here = builder.icmp_signed("==", lane, _in_all_lanes(builder, marked, width))
+        result = builder.fsub(scaled, builder.select(here, _in_all_lanes(builder, scale, width), zero))
+        kinds = [vector, vector.as_pointer(), INT32, inside.type]
+        put = _function(builder, f"llvm.masked.store.{suffix}.p0", ir.VoidType(), kinds)
+        builder.call(put, [result, builder.bitcast(target, vector.as_pointer()), INT32(size), inside])
+        return total
+
+    number = source.dtype
+    return number(source, target, types.int64, number, types.int64, lanes), emit
+
+
+def _in_all_lanes(builder: Any, number: Any, width: int) -> Any:
+    nothing = ir.Constant(ir.VectorType(number.type, width), ir.Undefined)
+    first = builder.insert_element(nothing, number, INT32(0))
+    return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(INT32, width), [0] * width))
 
 
 def _function(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:

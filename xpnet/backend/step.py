@@ -33,14 +33,16 @@ class Step(Protocol):
     spec : what the step was made from
     params, gradients : by name; ``gradients`` holds what ``gradient`` filled in
     penalty : the part of the last returned loss that is the L2 penalty
-    why : one sentence for a person: what runs here, and why
     """
 
     spec: NetworkSpec
     params: Parameters
     gradients: Parameters
     penalty: float
-    why: str
+
+    @property
+    def why(self) -> str:
+        """One sentence for a person: what runs here, and why."""
 
     def running(self) -> AbstractContextManager[None]:
         """Held open around many calls: what is costly to set up for each (thread limits, say) is done once."""

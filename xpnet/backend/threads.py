@@ -21,8 +21,13 @@ def set_threads(count: int | None) -> None:
 
 def get_threads() -> int:
     """How many threads training and kernels use: what was asked for, within what the process is allowed."""
-    allowed = min(_affinity(), _quota())
+    allowed = allowed_threads()
     return allowed if _wanted is None else min(_wanted, allowed)
+
+
+def allowed_threads() -> int:
+    """How many threads the process is allowed, by its affinity and its cgroup's quota, whatever was asked for."""
+    return min(_affinity(), _quota())
 
 
 def _affinity() -> int:

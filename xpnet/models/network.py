@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -15,7 +16,7 @@ from xpnet.models.xavier import host_stream
 from xpnet.ops import Array, Labels
 from xpnet.optimizers import Schedule, as_schedule
 from xpnet.steps import make_step
-from xpnet.training import Callback, History, Training, run
+from xpnet.training import Callback, History, Training, TrainingState, run
 
 
 class Network:
@@ -23,7 +24,7 @@ class Network:
 
     Until arrays arrive, the parameters lie on the host; the first arrays decide library, device and dtype, unless the
     constructor named them. From then on ``backend_``, ``device_``, ``dtype_`` say where the network lives and ``why_``
-    what trains it, and for what reason.
+    what trains it, and for what reason. ``extra`` is a dict of JSON values that files keep with the model.
     """
 
     def __init__(
@@ -39,8 +40,9 @@ class Network:
         self.spec = check_spec(replace(spec, dtype=dtype or "float64"))
         self.learning_rate = learning_rate
         self.history = History()
+        self.extra: dict[str, Any] = {}
         self._schedule = as_schedule(learning_rate)
-        self._compiled = compiled
+        self.compiled = compiled
         self._fixed_dtype = dtype is not None
         self._step: Step | None = None
         values = initial() if callable(initial) else initial
@@ -54,6 +56,11 @@ class Network:
     def params(self) -> Parameters:
         """Parameters by name; assigning to a name writes the values into the network."""
         return self._params if self._step is None else self._step.params
+
+    @property
+    def gradients(self) -> Parameters:
+        """Gradients of the loss by parameter name, as the last ``loss`` or ``step`` left them; zeros before."""
+        return self._ready().gradients
 
     @property
     def backend_(self) -> str:
@@ -75,6 +82,11 @@ class Network:
         """Which backend and which training step run, and why."""
         return f"backend {self.backend_} ({self.reason_}); {self._ready().why}"
 
+    @property
+    def next_learning_rate(self) -> float:
+        """The learning rate of the next epoch or step."""
+        return self._schedule(self.history.epochs, self.history.loss)
+
     def predict(self, X: Array) -> Array:
         """Class probabilities.
 
@@ -95,8 +107,7 @@ class Network:
         Raises InputError for shapes or labels that do not fit.
         """
         X, Y, _ = self._check(X, Y, None)
-        learning_rate = self._schedule(self.history.epochs, self.history.loss)
-        return self._ready().epoch(X, Y, learning_rate=learning_rate, batch_size=max(X.shape[0], 1))
+        return self._ready().epoch(X, Y, learning_rate=self.next_learning_rate, batch_size=max(X.shape[0], 1))
 
     def fit(
         self,
@@ -110,6 +121,7 @@ class Network:
         callbacks: Iterable[Callback | Callable[[Training], None]] = (),
         sample_weight: Array | None = None,
         validation: tuple[Array, Labels] | None = None,
+        resume_from: TrainingState | None = None,
     ) -> History:
         """Train for so many epochs; a second call goes on where the first ended.
 
@@ -119,6 +131,8 @@ class Network:
         callbacks : see :mod:`xpnet.training`
         sample_weight : (rows,), not negative
         validation : (X, Y) on which the loss is measured after each epoch
+        resume_from : where a run that was cut off shall go on (``Checkpoint.latest(directory)``); None begins anew.
+            Call ``fit`` as the first time: the epochs made before the interruption count among ``epochs``
         returns the history: ``history.loss`` has one float for each epoch of this and earlier calls
 
         Raises InputError for shapes, labels or numbers that do not fit.
@@ -139,6 +153,7 @@ class Network:
             sample_weight=sample_weight,
             validate=validate,
             callbacks=callbacks,
+            resume_from=resume_from,
         )
 
     def loss(self, X: Array, Y: Labels) -> float:
@@ -153,6 +168,32 @@ class Network:
         self._move(choose(backend=backend), dtype or self.spec.dtype)
         self._settled = self._named = True
         return self
+
+    def save(self, path: str | Path, extra: dict[str, Any] | None = None) -> None:
+        """Write the model to a safetensors file, which ``xpnet.load`` opens on any backend.
+
+        extra : a dict of JSON values to keep with it (names of columns and classes, say); None for the model's ``extra``
+
+        The file holds parameters and settings: not the history, and not the optimizer's buffers, which checkpoints hold.
+        Equal models give equal files. A learning rate that follows a function of the user's own is kept as the number it
+        has now. The file appears whole or not at all.
+
+        Raises InputError for an ``extra`` that JSON cannot hold, ModelFileError where the file cannot be written.
+        """
+        from xpnet.modelfile import save_network
+
+        save_network(self, path, extra)
+
+    def export_onnx(self, path: str | Path) -> None:
+        """Write the model as an ONNX file for other runtimes: ``X`` (rows, in) -> ``probabilities`` (rows, classes).
+
+        Needs the package onnx (``pip install 'xpnet[onnx]'``). The file appears whole or not at all.
+
+        Raises ModelFileError where onnx is missing or the file cannot be written.
+        """
+        from xpnet.modelfile.onnx_graph import write_onnx
+
+        write_onnx(path, self.spec, host_values(self))
 
     def _validation_loss(self, X: Array, Y: Labels) -> Callable[[], float]:
         X, Y, _ = self._check(X, Y, None)
@@ -210,7 +251,7 @@ class Network:
     def _ready(self) -> Step:
         """The training step, made at first use."""
         if self._step is None:
-            self._step = make_step(self.spec, self.backend, compiled=self._compiled)
+            self._step = make_step(self.spec, self.backend, compiled=self.compiled)
             self._step.params.update(self._params)
         return self._step
 

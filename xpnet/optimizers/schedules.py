@@ -1,7 +1,8 @@
 """Learning rates that change from epoch to epoch.
 
 A schedule is a function of the epoch (from 0) and of the losses of the epochs before it. It keeps nothing, so training
-that is taken up again from a file goes on with the same learning rates.
+that is taken up again from a file goes on with the same learning rates. Each raises InputError for numbers that are not
+positive and finite.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,6 +21,9 @@ class Constant:
 
     learning_rate: float
 
+    def __post_init__(self) -> None:
+        _check_positive(learning_rate=self.learning_rate)
+
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
         return self.learning_rate
 
@@ -32,6 +36,9 @@ class StepDecay:
     every: int
     factor: float = 0.1
 
+    def __post_init__(self) -> None:
+        _check_positive(learning_rate=self.learning_rate, every=self.every, factor=self.factor)
+
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
         return self.learning_rate * self.factor ** (epoch // self.every)
 
@@ -42,6 +49,9 @@ class Exponential:
 
     learning_rate: float
     factor: float = 0.95
+
+    def __post_init__(self) -> None:
+        _check_positive(learning_rate=self.learning_rate, factor=self.factor)
 
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
         return self.learning_rate * self.factor**epoch
@@ -54,6 +64,9 @@ class Cosine:
     learning_rate: float
     epochs: int
     end: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_positive(learning_rate=self.learning_rate, epochs=self.epochs)
 
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
         progress = min(epoch / self.epochs, 1.0)
@@ -68,6 +81,9 @@ class Plateau:
     patience: int = 10
     factor: float = 0.1
     tol: float = 1e-4
+
+    def __post_init__(self) -> None:
+        _check_positive(learning_rate=self.learning_rate, patience=self.patience, factor=self.factor)
 
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
         rate, best, waited = self.learning_rate, float("inf"), 0
@@ -88,6 +104,10 @@ def as_schedule(learning_rate: float | Schedule) -> Schedule:
     """
     if callable(learning_rate):
         return learning_rate
-    if not 0 < learning_rate < float("inf"):
-        raise InputError(f"A learning rate is positive and finite; received {learning_rate}. Try 1e-2, or 1e-3 for Adam.")
     return Constant(learning_rate)
+
+
+def _check_positive(**numbers: float) -> None:
+    for name, number in numbers.items():
+        if not 0 < number < float("inf"):
+            raise InputError(f"{name} is positive and finite; received {number}. A usual learning rate is 1e-2, Adam's 1e-3.")

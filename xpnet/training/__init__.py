@@ -3,5 +3,6 @@
 from xpnet.training.callbacks import Callback, EarlyStopping, Progress
 from xpnet.training.history import History
 from xpnet.training.loop import Training, run
+from xpnet.training.state import TrainingState
 
-__all__ = ["Callback", "EarlyStopping", "History", "Progress", "Training", "run"]
+__all__ = ["Callback", "EarlyStopping", "History", "Progress", "Training", "TrainingState", "run"]

@@ -19,8 +19,21 @@ class Callback:
     def epoch_end(self, training: "Training") -> None:
         """After each epoch; ``training.history`` has its numbers."""
 
+    def between_epochs(self, training: "Training") -> None:
+        """Once every callback has been told of the epoch's end: the moment to write down where the training is."""
+
     def train_end(self, training: "Training") -> None:
         """After the last epoch."""
+
+    def close(self, training: "Training") -> None:
+        """When the run is over, by its end or by an exception, Ctrl-C included: give back what ``train_begin`` took."""
+
+    def state(self) -> dict[str, Any]:
+        """What the callback needs to go on after an interruption: numbers, strings, lists and NumPy arrays, in dicts."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what ``state`` gave; called after ``train_begin``."""
 
 
 class EarlyStopping(Callback):
@@ -47,6 +60,16 @@ class EarlyStopping(Callback):
         self.waited += 1
         training.stop = training.stop or self.waited >= self.patience
 
+    def state(self) -> dict[str, Any]:
+        """The best epoch so far, its parameters, and how long it has been waited since."""
+        kept = None if self.best_state is None else vars(self.best_state)
+        return {"best": self.best, "waited": self.waited, "best_state": kept}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on counting."""
+        self.best, self.waited = state["best"], state["waited"]
+        self.best_state = None if state["best_state"] is None else StepState(**state["best_state"])
+
     def train_end(self, training: "Training") -> None:
         """Put the best parameters back."""
         if self.best_state is not None:
@@ -62,13 +85,14 @@ class Progress(Callback):
 
     def __init__(self, sink: Callable[[str], Any] | None = None, *, every: int = 1) -> None:
         self.sink, self.every = sink, every
+        self.bar: Any = None
 
     def train_begin(self, training: "Training") -> None:
         """Open the bar, where there is a terminal to show it on."""
-        self.bar, self.first = None, training.history.epochs
+        self.first = training.history.epochs - training.done
         if self.sink is None and sys.stderr.isatty():
             self.bar = _bar()
-            self.task = self.bar.add_task("training", total=training.epochs, loss="", speed="")
+            self.task = self.bar.add_task("training", total=training.epochs, completed=training.done, loss="", speed="")
             self.bar.start()
 
     def epoch_end(self, training: "Training") -> None:
@@ -80,10 +104,11 @@ class Progress(Callback):
         elif self.sink is not None and (history.epochs - self.first) % self.every == 0:
             self.sink(f"epoch {history.epochs}: loss {history.loss[-1]:.4f}, {speed}")
 
-    def train_end(self, training: "Training") -> None:
-        """Close the bar."""
+    def close(self, training: "Training") -> None:
+        """Close the bar and give the terminal its cursor back."""
         if self.bar is not None:
             self.bar.stop()
+            self.bar = None
 
 
 def _bar() -> Any:

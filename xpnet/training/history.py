@@ -23,6 +23,19 @@ class History:
         """Number of epochs made."""
         return len(self.loss)
 
+    def add(self, loss: float, learning_rate: float, seconds: float, validation_loss: float | None = None) -> None:
+        """One more epoch."""
+        self.loss.append(loss)
+        self.learning_rate.append(learning_rate)
+        self.seconds.append(seconds)
+        if validation_loss is not None:
+            self.validation_loss.append(validation_loss)
+
+    def load(self, lists: dict[str, list[float]]) -> None:
+        """Take over the lists of :meth:`to_dict`, in place."""
+        for name, values in lists.items():
+            getattr(self, name)[:] = values
+
     def to_dict(self) -> dict[str, list[float]]:
         """The lists by name, ready for JSON."""
         return asdict(self)

@@ -1,15 +1,18 @@
 """The training loop: epochs of minibatches, over any step."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from xpnet.backend import Step
+from xpnet.errors import InputError
 from xpnet.ops import Array
 from xpnet.optimizers import Schedule
 from xpnet.training.callbacks import Callback
 from xpnet.training.history import History
+from xpnet.training.state import TrainingState, set_stream_state, stream_state
 
 
 @dataclass
@@ -18,8 +21,10 @@ class Training:
 
     step : its parameters and state; rows : training rows; epochs : how many epochs this run makes at most
     history : of this run and of those before it on the same model
-    stop : set it to True to end after this epoch
     rng : where orders of the rows are drawn from
+    stop : set it to True to end after this epoch
+    done : epochs made in this run, those before an interruption included
+    callbacks : who is told
     """
 
     step: Step
@@ -28,6 +33,54 @@ class Training:
     history: History = field(default_factory=History)
     rng: Any = None
     stop: bool = False
+    done: int = 0
+    callbacks: list[Callback] = field(default_factory=list)
+
+    def state(self) -> TrainingState:
+        """A copy of all that this training needs to go on; whole between two epochs."""
+        return TrainingState(
+            spec=self.step.spec,
+            step=self.step.state(),
+            history=self.history.to_dict(),
+            rows=self.rows,
+            done=self.done,
+            stop=self.stop,
+            rng=stream_state(self.rng),
+            callbacks={str(k): callback.state() for k, callback in enumerate(self.callbacks)},
+        )
+
+    def load_state(self, state: TrainingState) -> None:
+        """Go on from a state, but for the callbacks' part in it.
+
+        Raises InputError for the state of another network, of other data, or of another kind of random stream.
+        """
+        if (state.spec, state.rows) != (self.step.spec, self.rows):
+            raise InputError(
+                f"A training goes on with the network and the data it began with: widths {state.spec.widths}, "
+                f"{state.rows} rows, and the same settings; received widths {self.step.spec.widths}, {self.rows} rows."
+            )
+        set_stream_state(self.rng, state.rng)
+        self.step.load_state(state.step)
+        self.history.load(state.history)
+        self.done, self.stop = state.done, state.stop
+
+    def load_callbacks(self, state: TrainingState) -> None:
+        """Give each callback its part of a state.
+
+        Raises InputError for another number of callbacks.
+        """
+        if len(state.callbacks) != len(self.callbacks):
+            raise InputError(
+                f"A training goes on with the callbacks it began with, {len(state.callbacks)} of them; "
+                f"received {len(self.callbacks)}."
+            )
+        for k, callback in enumerate(self.callbacks):
+            callback.load_state(state.callbacks[str(k)])
+
+    def tell(self, event: str) -> None:
+        """Call that method of every callback, in order."""
+        for callback in self.callbacks:
+            getattr(callback, event)(self)
 
 
 def run(
@@ -41,6 +94,8 @@ def run(
     sample_weight: Array | None = None,
     validate: Callable[[], float] | None = None,
     callbacks: Iterable[Callback | Callable[[Training], None]] = (),
+    resume_from: TrainingState | None = None,
+    epoch: Callable[..., float] | None = None,
 ) -> History:
     """Train for ``training.epochs`` epochs, or until a callback stops it.
 
@@ -48,36 +103,47 @@ def run(
     batch_size : rows a batch; shuffle : draw a new order of the rows for each epoch (a batch of all rows needs none)
     validate : returns the validation loss, called after each epoch
     callbacks : told of each epoch's end, in order; a plain function is called with the training
+    resume_from : go on from the state of a run that was cut off; its epochs count among ``training.epochs``
+    epoch : takes the place of ``training.step.epoch``, with its signature
 
     An exception in a callback, Ctrl-C included, ends the run with everything up to the last whole epoch in place.
+    Raises InputError for a state that is not of this network, these data and these callbacks.
     """
-    told = [c if isinstance(c, Callback) else _Function(c) for c in callbacks]
-    history = training.history
+    training.callbacks = [c if isinstance(c, Callback) else _Function(c) for c in callbacks]
     shuffled = shuffle and batch_size < training.rows
-    with training.step.running():
-        _tell(told, "train_begin", training)
-        for _ in range(training.epochs):
+    make_epoch = training.step.epoch if epoch is None else epoch
+    with training.step.running(), _closing(training):
+        _begin(training, resume_from)
+        while training.done < training.epochs and not training.stop:
             started = time.perf_counter()
-            learning_rate = schedule(history.epochs, history.loss)
+            learning_rate = schedule(training.history.epochs, training.history.loss)
             order = training.rng.permutation(training.rows) if shuffled else None
-            loss = training.step.epoch(
+            loss = make_epoch(
                 X, Y, learning_rate=learning_rate, batch_size=batch_size, order=order, sample_weight=sample_weight
             )
-            history.loss.append(loss)
-            history.learning_rate.append(learning_rate)
-            history.seconds.append(time.perf_counter() - started)
-            if validate is not None:
-                history.validation_loss.append(validate())
-            _tell(told, "epoch_end", training)
-            if training.stop:
-                break
-        _tell(told, "train_end", training)
-    return history
+            training.history.add(loss, learning_rate, time.perf_counter() - started, validate and validate())
+            training.done += 1
+            training.tell("epoch_end")
+            training.tell("between_epochs")
+        training.tell("train_end")
+    return training.history
 
 
-def _tell(callbacks: list[Callback], event: str, training: Training) -> None:
-    for callback in callbacks:
-        getattr(callback, event)(training)
+@contextmanager
+def _closing(training: Training) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        training.tell("close")
+
+
+def _begin(training: Training, resume_from: TrainingState | None) -> None:
+    if resume_from is None:
+        training.tell("train_begin")
+        return
+    training.load_state(resume_from)
+    training.tell("train_begin")
+    training.load_callbacks(resume_from)
 
 
 class _Function(Callback):

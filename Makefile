@@ -1,0 +1,48 @@
+# make digits, make test and the rest work on a fresh clone: they make .venv and install what they need into it.
+# PYTHON=python3.13 chooses the interpreter that .venv is made from.
+PYTHON ?= python3
+BIN := .venv/bin
+OUT ?= out
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: digits test types bench wheel test-gpu bench-gpu clean
+
+digits: .venv/ready  ## the notebook's two tables, then a short training with a plot
+	$(BIN)/xpnet reproduce
+	mkdir -p $(OUT)
+	$(BIN)/xpnet train digits --hidden 64 --epochs 30 -o $(OUT)/digits.safetensors --plot $(OUT)/digits.png
+	@echo "The model is $(OUT)/digits.safetensors, the loss by epoch $(OUT)/digits.png."
+
+test: types  ## the whole test suite
+	$(BIN)/python -m pytest
+
+types: .venv/ready  ## the type checker, on xpnet and backends
+	$(BIN)/python -m mypy
+
+bench: .venv/ready  ## a short run of every benchmark
+	$(BIN)/xpnet bench --quick -o $(OUT)/bench
+
+wheel: .venv/ready  ## dist/xpnet-*.whl
+	$(BIN)/python -m hatchling build -t wheel
+
+# The two GPU targets need no network: they run from the source tree with the interpreter that has CuPy.
+GPU_RUN := PYTHONPATH=$(CURDIR):$(CURDIR)/backends:$(CURDIR)/bench $(PYTHON)
+
+test-gpu:  ## tests that need an NVIDIA GPU and CuPy
+	$(GPU_RUN) -m pytest -m gpu
+
+bench-gpu:  ## benchmarks on an NVIDIA GPU
+	$(GPU_RUN) -m xpnet_bench --backend cupy
+
+# Made again only when pyproject.toml has changed.
+.venv/ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "xpnet needs Python 3.11 or newer, as $(PYTHON); name another with make PYTHON=python3.13." >&2; exit 1; }
+	$(PYTHON) -m venv --clear .venv || \
+		{ echo "$(PYTHON) cannot make environments (on Debian: apt-get install python3-venv)." >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --editable '.[test,bench]' || \
+		{ echo "The packages of pyproject.toml could not be installed: is there a network, or a mirror in pip's settings?" >&2; exit 1; }
+	@touch $@
+
+clean:  ## everything that can be made again
+	rm -rf .venv dist $(OUT)

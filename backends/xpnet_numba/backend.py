@@ -1,0 +1,41 @@
+"""Numba's part of the backend contract: NumPy's arrays, with kernels and a training step of its own."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from importlib.metadata import version
+
+from xpnet.backend import Kernel, NetworkSpec, Step, get_threads
+from xpnet_numpy import NumpyBackend
+
+
+class NumbaBackend(NumpyBackend):
+    """NumPy arrays on the host, computed by compiled kernels."""
+
+    name = "numba"
+
+    @cached_property
+    def kernels(self) -> Mapping[str, Kernel]:  # type: ignore[override]
+        """The kernels by name. Numba is imported when they are first asked for, and compiles each when it is first run."""
+        from xpnet_numba.kernels import KERNELS
+
+        return KERNELS
+
+    def compile_step(self, spec: NetworkSpec) -> Step | str:
+        """A training step for a network, or the reason why there is none."""
+        from xpnet_numba.step import compile_step
+
+        return compile_step(spec)
+
+    def warmup(self) -> None:
+        """Compile every kernel for both dtypes, so that nothing has to be compiled later."""
+        from xpnet_numba.kernels import warmup
+
+        warmup()
+
+    def describe(self) -> dict[str, str]:
+        """Versions, and how many threads there are."""
+        versions = {name: version(name) for name in ("numpy", "numba", "llvmlite")}
+        return versions | {"threads": str(get_threads()), "threading layer": "own helpers; no OpenMP, no TBB"}
+
+
+backend = NumbaBackend()

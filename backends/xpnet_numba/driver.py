@@ -1,0 +1,281 @@
+"""The training step: two phases, each shared by all threads.
+
+One update of the parameters from a batch of rows is
+
+  phase 1   split by rows. Who takes a block of rows gathers it, computes its outputs layer by layer, the loss, and the
+            deltas dL/dz back through the layers: all of it while the block is in that core's cache.
+  phase 2   split by parameters. Who takes a slice of a weight computes its gradient x^T delta from the whole batch, and
+            updates the slice at once, while slice and gradient are in that core's cache.
+
+No gradient is kept per thread and added up, and no two threads write the same number. Between phases all wait until
+the last piece is done. A piece belongs to whoever claims it first; each thread begins where it began the step before,
+so that it finds its own data in its cache, and goes on with what others have not yet claimed. A thread that comes late,
+or never, is not waited for. How the work is cut depends on the batch and not on the threads, and sums over blocks
+are taken in their order: the result has the same bits whoever does the work.
+
+``train``, ``predict`` and ``update`` are C functions with the signature of ``team.work``: a job, its tables of layers
+and slices, a pointer whose type is the network's dtype, and the number of the thread.
+"""
+
+from functools import cache
+from typing import Any
+
+from numba import carray, njit, types
+
+from xpnet.ops.updates import adam_scales
+from xpnet_numba.blas import times, times_transposed, transposed_times
+from xpnet_numba.compiling import c_function
+from xpnet_numba.exponential import EXACT
+from xpnet_numba.job import JOB_TYPE, LAYER_TYPE, LINE, SLICE_TYPE
+from xpnet_numba.leaves.registry import ITEMS
+from xpnet_numba.machine import call, exchange_if, fetch_add, flush_denormals, load, pointer, restore_denormals, shift, stack
+from xpnet_numba.team import wait_until
+
+scales_of = njit(adam_scales)
+
+
+def train(job: Any, layers: Any, slices: Any, like: Any, me: int) -> None:
+    """All batches of an epoch; without ``updating``, one batch and its gradient."""
+    job, mode = carray(job, 1)[0], flush_denormals()
+    layers, slices = carray(layers, job.layers), carray(slices, job.slices)
+    weights = carray(pointer(job.batch_weights_at, types.float64), job.steps)
+    first_block, first_slice = me * job.blocks // job.threads, carray(pointer(job.homes_at, types.int64), job.threads)[me]
+    pieces = job.blocks + job.slices
+    for step in range(load(job.done_at) // pieces, job.steps):
+        batch = step * job.batch_rows
+        rows = min(job.batch_rows, job.rows - batch)
+        for i in range(job.blocks):
+            block = (first_block + i) % job.blocks
+            if claim(job, block, step):
+                work_block(job, layers, like, batch, rows, block, weights[step])
+                fetch_add(job.done_at, 1)
+        wait_until(job.done_at, step * pieces + job.blocks)
+        for i in range(job.slices):
+            index = (first_slice + i) % job.slices
+            if claim(job, job.blocks + index, step):
+                work_slice(job, layers, slices[index], like, batch, rows, step, index, weights[step])
+                fetch_add(job.done_at, 1)
+        wait_until(job.done_at, (step + 1) * pieces)
+    if me == 0:
+        job.loss, job.penalty = sum_totals(job, 0, job.blocks), sum_totals(job, job.blocks, pieces)
+    restore_denormals(mode)
+
+
+@njit
+def claim(job: Any, piece: Any, step: Any) -> Any:
+    """Whether this piece of this step was still free, and is now the caller's."""
+    return exchange_if(job.claims_at + 8 * piece, step, step + 1)
+
+
+# Phase 1.
+
+
+@njit(**EXACT)
+def work_block(job: Any, layers: Any, like: Any, batch: Any, rows: Any, block: Any, weight: Any) -> None:
+    """From rows of X to deltas, for one block of the ``rows`` that begin at row ``batch`` of the order."""
+    first = block * job.block_rows
+    count = min(job.block_rows, rows - first)
+    if count <= 0:
+        return
+    x = gather(job, like, job.x_at, job.batch_x_at, job.inputs, batch, first, count)
+    y = gather(job, like, job.y_at, job.batch_y_at, job.label_width, batch, first, count)
+    out = deltas_of(job, layers[layers.size - 1], like, first, count)
+    forward(job, layers, like, x, job.batch_rows, first, out)
+    vector(job.bias_sums_at, block * job.width_sum, job.width_sum, like)[:] = 0
+    compute_loss(job, layers, like, out, y, batch + first, block, weight)
+    backward(job, layers, like, first, count, block)
+
+
+@njit
+def gather(job: Any, like: Any, at: Any, batch_at: Any, width: Any, batch: Any, first: Any, count: Any) -> Any:
+    """The block's rows of X or Y (at): gathered into the batch (batch_at) where they have an order, else as they lie."""
+    if not job.ordered:
+        return matrix(at, (batch + first) * width, count, width, like)
+    order = carray(shift(pointer(job.order_at, types.int64), batch + first), count)
+    out = matrix(batch_at, first * width, count, width, like)
+    call(job.gather_at, (matrix(at, job.origin, job.rows, width, like), order, out))
+    return out
+
+
+@njit
+def forward(job: Any, layers: Any, like: Any, x: Any, capacity: Any, first: Any, out: Any) -> None:
+    """``out`` (rows, outputs) = what the last layer gives for x (rows, inputs), before its output activation.
+
+    What hidden layers give is kept, from row ``first`` of buffers with room for ``capacity`` rows.
+    """
+    sink = carray(stack(like, 1), 1)
+    for i in range(layers.size):
+        layer, rows = layers[i], x.shape[0]
+        weight = matrix(job.params_at, layer.weight, layer.fan_in, layer.fan_out, like)
+        z = out
+        if i < layers.size - 1:
+            z = matrix(job.hidden_at, capacity * layer.column + first * layer.fan_out, rows, layer.fan_out, like)
+        if layer.read_ahead:
+            call(job.read_ahead_at, (weight, sink))
+        times(job.gemm_at, x, weight, z)
+        call(layer.forward, (z, vector(job.params_at, layer.bias, layer.fan_out, like)))
+        x = z
+
+
+@njit(**EXACT)
+def compute_loss(
+    job: Any, layers: Any, like: Any, out: Any, y: Any, start: Any, block: Any, weight: Any
+) -> None:
+    """The block's part of the loss, added to its total; ``out`` becomes dL/dz. The block begins at place ``start``."""
+    scale = vector(job.scales_at, start % job.batch_rows, out.shape[0], like)
+    scale[:] = 1 / weight
+    if job.weighted:
+        weights = vector(job.weights_at, start, scale.size, like)
+        for i in range(scale.size):
+            scale[i] = weights[i] / weight
+    d_bias = bias_sums_of(job, layers[layers.size - 1], like, block)
+    loss = carray(stack(pointer(job.totals_at, types.float64), 1), 1)
+    call(job.loss_at, (out, y, scale, d_bias, loss))
+    add_to_total(job, block, weight * loss[0])
+
+
+@njit
+def backward(job: Any, layers: Any, like: Any, first: Any, count: Any, block: Any) -> None:
+    """Deltas of the hidden layers from those of the last, and their column sums: the block's part of bias gradients."""
+    for i in range(layers.size - 1, 0, -1):
+        layer, before = layers[i], layers[i - 1]
+        d_out, d_hidden = deltas_of(job, layer, like, first, count), deltas_of(job, before, like, first, count)
+        weight = matrix(job.params_at, layer.weight, layer.fan_in, layer.fan_out, like)
+        times_transposed(job.gemm_at, d_out, weight, d_hidden)
+        hidden = matrix(job.hidden_at, job.batch_rows * before.column + first * layer.fan_in, count, layer.fan_in, like)
+        call(before.backward, (d_hidden, hidden, bias_sums_of(job, before, like, block)))
+
+
+# Phase 2.
+
+
+@njit(**EXACT)
+def work_slice(
+    job: Any, layers: Any, piece: Any, like: Any, batch: Any, rows: Any, step: Any, index: Any, weight: Any
+) -> None:
+    """The gradient of one slice of the parameters from the whole batch and, when updating, its update."""
+    layer, origin = layers[piece.layer], job.origin
+    grad = matrix(job.gradients_at, piece.start, piece.rows, layer.fan_out, like)
+    x = inputs_of(job, layer, like, batch, rows)
+    transposed_times(job.gemm_at, x, piece.first, deltas_of(job, layer, like, origin, rows), grad)
+    if job.penalized:
+        param = matrix(job.params_at, piece.start, piece.rows, layer.fan_out, like)
+        penalty = carray(stack(pointer(job.totals_at, types.float64), 1), 1)
+        call(job.penalize_at, (param, grad, job.l2 / weight if job.l2_over_batch else job.l2, penalty))
+        add_to_total(job, job.blocks + index, weight * penalty[0])
+    if piece.takes_bias:
+        used = (rows + job.block_rows - 1) // job.block_rows
+        sums = matrix(job.bias_sums_at, origin, used, job.width_sum, like)
+        call(job.add_rows_at, (sums, layer.column, vector(job.gradients_at, layer.bias, layer.fan_out, like)))
+    if job.updating:
+        update_slice(job, piece, like, job.updates_made + step + 1)
+
+
+@njit
+def inputs_of(job: Any, layer: Any, like: Any, batch: Any, rows: Any) -> Any:
+    """What a layer was given for the whole batch (rows, fan_in)."""
+    if layer.input_column >= 0:
+        return matrix(job.hidden_at, job.batch_rows * layer.input_column, rows, layer.fan_in, like)
+    if job.ordered:
+        return matrix(job.batch_x_at, job.origin, rows, layer.fan_in, like)
+    return matrix(job.x_at, batch * layer.fan_in, rows, layer.fan_in, like)
+
+
+@njit
+def update_slice(job: Any, piece: Any, like: Any, t: Any) -> None:
+    """Update number ``t`` of a slice, its bias included: weight and bias lie one behind the other."""
+    rule, start, size = job.rule, piece.start, piece.size
+    scale, root = scales_of(t, rule.learning_rate, rule.beta1, rule.beta2, rule.epsilon_hat)
+    param, grad = vector(job.params_at, start, size, like), vector(job.gradients_at, start, size, like)
+    first, second = vector(job.first_at, start, size, like), vector(job.second_at, start, size, like)
+    call(job.update_at, (param, grad, first, second, rule, scale, root))
+
+
+def update(job: Any, layers: Any, slices: Any, like: Any, me: int) -> None:
+    """One update of all parameters from the gradient as it lies there."""
+    job, mode = carray(job, 1)[0], flush_denormals()
+    slices = carray(slices, job.slices)
+    while True:
+        index = fetch_add(job.done_at, 1)
+        if index >= job.slices:
+            break
+        update_slice(job, slices[index], like, job.updates_made + 1)
+    restore_denormals(mode)
+
+
+# Prediction.
+
+
+def predict(job: Any, layers: Any, slices: Any, like: Any, me: int) -> None:
+    """Outputs for all rows of X, block by block, so that memory does not grow with them."""
+    job, mode = carray(job, 1)[0], flush_denormals()
+    layers = carray(layers, job.layers)
+    while True:
+        start = fetch_add(job.done_at, 1) * job.block_rows
+        if start >= job.rows:
+            break
+        count = min(job.block_rows, job.rows - start)
+        x = matrix(job.x_at, start * job.inputs, count, job.inputs, like)
+        out = matrix(job.result_at, start * job.outputs, count, job.outputs, like)
+        forward(job, layers, like, x, job.threads * job.block_rows, me * job.block_rows, out)
+        call(job.output_at, (out,))
+    restore_denormals(mode)
+
+
+# Where things lie.
+
+
+@njit
+def matrix(buffer_at: Any, offset: Any, rows: Any, columns: Any, like: Any) -> Any:
+    """The part of a buffer from item ``offset`` on as a matrix (rows, columns)."""
+    return carray(shift(pointer(buffer_at, like), offset), (rows, columns))
+
+
+@njit
+def vector(buffer_at: Any, offset: Any, size: Any, like: Any) -> Any:
+    """The part of a buffer from item ``offset`` on as a vector (size,)."""
+    return carray(shift(pointer(buffer_at, like), offset), size)
+
+
+@njit
+def deltas_of(job: Any, layer: Any, like: Any, first: Any, count: Any) -> Any:
+    """dL/dz of a layer for ``count`` rows of the batch from row ``first`` on."""
+    offset = job.batch_rows * layer.column + first * layer.fan_out
+    return matrix(job.deltas_at, offset, count, layer.fan_out, like)
+
+
+@njit
+def bias_sums_of(job: Any, layer: Any, like: Any, block: Any) -> Any:
+    """A block's part of the gradient of a layer's bias."""
+    return vector(job.bias_sums_at, block * job.width_sum + layer.column, layer.fan_out, like)
+
+
+@njit
+def add_to_total(job: Any, piece: Any, value: Any) -> None:
+    """Add to what a piece of work has contributed to the epoch's loss, each on a cache line of its own."""
+    carray(shift(pointer(job.totals_at, types.float64), piece * (LINE // 8)), 1)[0] += value
+
+
+@njit
+def sum_totals(job: Any, first: Any, end: Any) -> Any:
+    """The sum of what pieces have contributed, in their order."""
+    totals, total = carray(pointer(job.totals_at, types.float64), end * (LINE // 8)), 0.0
+    for piece in range(first, end):
+        total += totals[piece * (LINE // 8)]
+    return total
+
+
+DRIVERS = {"train": train, "predict": predict, "update": update}
+
+
+@cache
+def compiled(name: str, dtype: str) -> Any:
+    """A driver as a C function."""
+    tables = (types.CPointer(table) for table in (JOB_TYPE, LAYER_TYPE, SLICE_TYPE))
+    signature = types.void(*tables, types.CPointer(ITEMS[dtype]), types.int64)
+    return c_function(DRIVERS[name], signature)
+
+
+def address(name: str, dtype: str) -> int:
+    """Where a compiled driver begins."""
+    return compiled(name, dtype).address

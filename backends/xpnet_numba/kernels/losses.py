@@ -1,0 +1,132 @@
+"""Softmax cross-entropy with its gradient: the exponentials are taken once, for both.
+
+With s = sum exp(z - h) and a shift h of the row (0 where its block needs none), log softmax(z)_k = z_k - h - log s.
+"""
+
+from typing import Any
+
+import numpy
+from numba import carray, njit
+
+from xpnet import ops
+from xpnet.ops import Array, Labels
+from xpnet_numba.exponential import FAST, log_normal
+from xpnet_numba.kernels.softmax import BLOCK, CHUNK, ROOM, exponentials, normalise_row, row_maximum
+from xpnet_numba.launching import contiguous, flat, launch, row
+from xpnet_numba.machine import shift, stack
+
+
+def softmax_cross_entropy(
+    logits: Array, labels: Labels, sample_weight: Array | None = None
+) -> tuple[Array, Array]:
+    """Kernel of :func:`xpnet.ops.softmax_cross_entropy`; the loss is added up in float64."""
+    if logits.size == 0:
+        return ops.softmax_cross_entropy(logits, labels, sample_weight)
+    logits = contiguous(logits)
+    rows, columns = logits.shape
+    rows_per_chunk = max(1, CHUNK // columns)
+    d_logits, losses = numpy.empty_like(logits), numpy.empty(-(-rows // rows_per_chunk))
+    shape = {"rows": rows, "columns": columns, "rows_per_chunk": rows_per_chunk}
+    scale = _row_scale(logits, sample_weight)
+    if labels.ndim == 1:
+        index = contiguous(labels).astype(numpy.int64, copy=False)
+        launch(_index_rows, logits, d_logits, scale, index=index, numbers=losses, **shape)
+    else:
+        labels = contiguous(labels).astype(logits.dtype, copy=False)
+        launch(_soft_rows, logits, d_logits, scale, labels, numbers=losses, **shape)
+    return logits.dtype.type(losses.sum()), d_logits
+
+
+def _row_scale(logits: Array, sample_weight: Array | None) -> Array:
+    """What each row's loss is multiplied by, as a column: 1 / batch, or w_i / sum w."""
+    if sample_weight is None:
+        scale = numpy.empty((logits.shape[0], 1), logits.dtype)
+        scale.fill(1.0 / logits.shape[0])
+        return scale
+    weight = numpy.asarray(sample_weight, logits.dtype)
+    return (weight / weight.sum())[:, None]
+
+
+def _index_rows(
+    z: Any, d_z: Any, scale: Any, _d: Any, labels: Any, losses: Any, k: Any, first: Any, count: Any, chunk: Any
+) -> None:
+    scratch, sums = stack(z, ROOM), stack(z, BLOCK)
+    step = max(1, BLOCK // k)
+    loss = 0.0
+    for begin in range(first, first + count, step):
+        rows = min(step, first + count - begin)
+        e = scratch if k <= BLOCK else shift(d_z, begin * k)
+        near = exponentials(flat(z, k, begin, rows), carray(e, rows * k), k)
+        for i in range(rows):
+            c, label = scale[begin + i], labels[begin + i]
+            sums[i] = normalise_row(shift(e, i * k), shift(d_z, (begin + i) * k), k, c, label)
+            if 0 <= label < k:
+                loss += c * below_shift(row(z, k, begin + i), label, near)
+            else:
+                sums[i] = forget_row(row(d_z, k, begin + i))
+        loss += weighted_logs(carray(sums, rows), flat(scale, 1, begin, rows))
+    losses[chunk] = loss
+
+
+@njit(**FAST)
+def below_shift(z: Any, label: Any, near: Any) -> Any:
+    """h - z_label."""
+    return numpy.float64(0.0 if near else row_maximum(z)) - z[label]
+
+
+@njit(**FAST)
+def forget_row(d_z: Any) -> Any:
+    """A label that is no class adds nothing to loss and gradient, as an empty one-hot row; returns a sum whose log is 0."""
+    zero = d_z.dtype.type(0)
+    for j in range(d_z.size):
+        d_z[j] *= zero
+    return d_z.dtype.type(1)
+
+
+@njit(**FAST)
+def weighted_logs(sums: Any, weights: Any) -> Any:
+    """sum_i w_i log s_i."""
+    added = 0.0
+    for i in range(sums.size):
+        added += numpy.float64(weights[i]) * log_normal(numpy.float64(sums[i]))
+    return added
+
+
+def _soft_rows(
+    z: Any, d_z: Any, scale: Any, labels: Any, _i: Any, losses: Any, k: Any, first: Any, count: Any, chunk: Any
+) -> None:
+    scratch, sums, weights = stack(z, ROOM), stack(z, BLOCK), stack(z, BLOCK)
+    step = max(1, BLOCK // k)
+    loss = 0.0
+    for begin in range(first, first + count, step):
+        rows = min(step, first + count - begin)
+        e = scratch if k <= BLOCK else shift(d_z, begin * k)
+        near = exponentials(flat(z, k, begin, rows), carray(e, rows * k), k)
+        for i in range(rows):
+            y = row(labels, k, begin + i)
+            weights[i] = scale[begin + i] * total(y)
+            sums[i] = normalise_row(shift(e, i * k), shift(d_z, (begin + i) * k), k, weights[i], -1)
+            loss += subtract_labels(row(z, k, begin + i), row(d_z, k, begin + i), y, scale[begin + i], near)
+        loss += weighted_logs(carray(sums, rows), carray(weights, rows))
+    losses[chunk] = loss
+
+
+@njit(**FAST)
+def total(x: Any) -> Any:
+    """sum x."""
+    s = x.dtype.type(0)
+    for i in range(x.size):
+        s += x[i]
+    return s
+
+
+@njit(**FAST)
+def subtract_labels(z: Any, d_z: Any, y: Any, c: Any, near: Any) -> Any:
+    """Take c y off the gradient; returns c sum_k y_k (h - z_k), to which a logit of -inf adds nothing where y is 0."""
+    zero = c - c
+    h = zero if near else row_maximum(z)
+    dot = zero
+    for j in range(z.size):
+        d_z[j] -= c * y[j]
+        dot += zero if y[j] == zero else y[j] * (h - z[j])
+    return numpy.float64(c) * dot

@@ -1,0 +1,78 @@
+"""How a batch is cut into pieces of work: blocks of rows for phase 1, slices of weights for phase 2.
+
+The cut depends on the network, the batch and the number of cores this process may use, never on how many threads work,
+so that the same sums are taken in the same order whoever takes them.
+"""
+
+from dataclasses import dataclass
+
+from xpnet.backend import NetworkSpec
+from xpnet_numba.blas import SMALL, THIN
+from xpnet_numba.job import Layer, Slice
+
+GRAIN = 200_000  # multiplications that are worth a thread: some 5 us, against 0.2 us for a barrier
+MOST_ROWS = 512  # of a block: more and its activations leave the core's cache
+NEAR_BYTES = 1 << 20  # a weight up to this size is read ahead: half of a core's second cache
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The pieces of a batch.
+
+    homes : for each core, the slice with which it begins
+    """
+
+    batch_rows: int
+    block_rows: int
+    blocks: int
+    slices: list[Slice]
+    homes: list[int]
+
+    def homes_of(self, threads: int) -> list[int]:
+        """For each of a number of threads, the slice with which it begins."""
+        return [self.homes[me * len(self.homes) // threads] for me in range(threads)]
+
+
+def make_plan(spec: NetworkSpec, layers: list[Layer], batch_rows: int, cores: int) -> Plan:
+    """Cut batches of ``batch_rows`` rows for ``cores`` cores."""
+    work = batch_rows * sum(layer.fan_in * layer.fan_out for layer in layers)
+    workers = _workers(work, cores)
+    rounds = -(-batch_rows // (workers * MOST_ROWS))
+    block_rows = -(-batch_rows // (workers * rounds))
+    slices = [piece for index, layer in enumerate(layers) for piece in _slices(index, layer, batch_rows, cores)]
+    shares = _share_out(slices, layers, cores)
+    homes = [sum(len(share) for share in shares[:core]) for core in range(cores)]
+    ordered = [piece for share in shares for piece in share]
+    return Plan(batch_rows, block_rows, -(-batch_rows // block_rows), ordered, [h % len(ordered) for h in homes])
+
+
+def _workers(work: int, cores: int) -> int:
+    """How many cores so many multiplications are worth."""
+    return max(1, min(cores, work // GRAIN))
+
+
+def _slices(index: int, layer: Layer, batch_rows: int, cores: int) -> list[Slice]:
+    """A layer's weight, cut by rows; the last slice takes the bias."""
+    row_work = layer.fan_out * batch_rows
+    rows = -(-layer.fan_in // _workers(layer.fan_in * row_work, cores))
+    if layer.fan_out <= THIN and layer.fan_in * row_work > SMALL:
+        rows = min(rows, max(8, SMALL // row_work // 8 * 8))
+    return [_slice(index, layer, first, min(rows, layer.fan_in - first)) for first in range(0, layer.fan_in, rows)]
+
+
+def _slice(index: int, layer: Layer, first: int, rows: int) -> Slice:
+    start = layer.weight + first * layer.fan_out
+    last = first + rows == layer.fan_in
+    end = layer.bias + layer.fan_out if last else start + rows * layer.fan_out
+    return Slice(index, first, rows, start, end - start, last)
+
+
+def _share_out(slices: list[Slice], layers: list[Layer], cores: int) -> list[list[Slice]]:
+    """Slices for each core, about the same work for all: the largest first, each to whoever has least."""
+    shares: list[list[Slice]] = [[] for _ in range(cores)]
+    loads = [0] * cores
+    for piece in sorted(slices, key=lambda s: -s.size):
+        core = loads.index(min(loads))
+        shares[core].append(piece)
+        loads[core] += piece.size
+    return shares

@@ -1,0 +1,275 @@
+"""The compiled training step of the Numba backend: one call of compiled code runs a whole epoch.
+
+``driver`` explains the two phases of a step, ``leaves`` holds its loops, ``plan`` cuts the work, ``team`` shares it
+among threads, ``blas`` multiplies matrices. Here Python's side: parameters, arguments, results.
+"""
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from threading import Lock
+from typing import Any
+
+import numpy
+
+from xpnet.backend import NetworkSpec, Parameters, Step, StepState, get_threads
+from xpnet.backend.threads import allowed_threads
+from xpnet.ops import Array, Labels
+from xpnet_numba import driver, leaves, team
+from xpnet_numba.blas import one_thread
+from xpnet_numba.job import LINE, Job, Layer, Rule, aligned, place
+from xpnet_numba.machine import gemm_address
+from xpnet_numba.plan import NEAR_BYTES, make_plan
+from xpnet_numba.workspace import Workspace
+from xpnet_numpy import backend as numpy_backend
+
+PREDICTION_ROWS = 256  # rows forwarded at a time: what the layers give for them stays in a core's cache
+
+OUTPUTS = {
+    "softmax_cross_entropy": "softmax_output",
+    "logistic_cross_entropy": "logistic_output",
+    "squared_error": "identity_output",
+    "poisson": "exp_output",
+}
+
+
+def compile_step(spec: NetworkSpec) -> Step | str:
+    """The compiled step for a network, or a sentence that says why there is none.
+
+    Compiles nothing yet: each loop is compiled when it is first needed, and kept on disk.
+    """
+    if any(spec.dropout):
+        return "the Numba backend compiles no dropout"
+    return CompiledStep(spec)
+
+
+def warmup() -> None:
+    """Compile everything that any step may need, for both dtypes."""
+    team.calls()
+    for dtype in ("float32", "float64"):
+        for name in driver.DRIVERS:
+            driver.compiled(name, dtype)
+        for name in leaves.names():
+            leaves.compiled(name, dtype)
+
+
+class CompiledStep:
+    """A training step in compiled code, on all threads: see :class:`xpnet.backend.Step`.
+
+    It serves one call at a time; a second thread that calls it waits. An epoch cannot be interrupted.
+    """
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        self.spec, self.penalty, self._lock = spec, 0.0, Lock()
+        self.params, self.gradients = _parameters(spec), _parameters(spec)
+        self.buffers = {name: _parameters(spec) for name in spec.rule.buffers}
+        self._job, self._prediction, self._layers = _make_job(self), _make_job(self), _layer_table(spec)
+        self._workspace: Workspace | None = None
+        self._hidden, self._counter = aligned(0, spec.dtype), ctypes.c_int64()
+        self._prediction.block_rows, self._prediction.done_at = PREDICTION_ROWS, ctypes.addressof(self._counter)
+
+    @property
+    def why(self) -> str:
+        """What runs here, and why."""
+        threads = get_threads()
+        return f"the Numba backend's compiled step, on {threads} thread{'s' * (threads > 1)}"
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """BLAS is held to one thread, once for all calls inside."""
+        with one_thread:
+            yield
+
+    def epoch(
+        self,
+        X: Array,
+        Y: Labels,
+        *,
+        learning_rate: float,
+        batch_size: int,
+        order: Any = None,
+        sample_weight: Array | None = None,
+    ) -> float:
+        """See :class:`xpnet.backend.Step`."""
+        with self._lock, one_thread:
+            job = self._job
+            job.updating, job.rule.learning_rate = 1, learning_rate
+            loss = self._train(X, Y, batch_size, order, sample_weight)
+            job.updates_made += job.steps
+            return loss
+
+    def gradient(self, X: Array, Y: Labels, *, sample_weight: Array | None = None) -> float:
+        """See :class:`xpnet.backend.Step`."""
+        with self._lock, one_thread:
+            self._job.updating = 0
+            if not X.shape[0]:
+                self.gradients.flat[:] = 0
+            return self._train(X, Y, X.shape[0], None, sample_weight)
+
+    def update(self, *, learning_rate: float) -> None:
+        """See :class:`xpnet.backend.Step`."""
+        with self._lock:
+            job, workspace = self._job, self._workspace or self._workspace_for(1)
+            job.rule.learning_rate = learning_rate
+            workspace.begin(threads := min(get_threads(), job.slices))
+            self._run("update", job, workspace.slices_at, threads)
+            job.updates_made += 1
+
+    def forward(self, X: Array) -> Array:
+        """See :class:`xpnet.backend.Step`."""
+        with self._lock, one_thread:
+            job, x = self._prediction, numpy.ascontiguousarray(X, self.spec.dtype)
+            job.rows = x.shape[0]
+            result = numpy.empty((job.rows, job.outputs), self.spec.dtype)
+            job.threads = max(1, min(get_threads(), -(-job.rows // PREDICTION_ROWS)))
+            room = job.threads * PREDICTION_ROWS * sum(self.spec.widths[1:-1])
+            if self._hidden.size < room:
+                self._hidden = aligned(room, self.spec.dtype)
+                job.hidden_at = place(self._hidden)
+            self._counter.value = 0
+            job.x_at, job.result_at = place(x), place(result)
+            self._run("predict", job, 0, job.threads)
+            return result
+
+    def state(self) -> StepState:
+        """See :class:`xpnet.backend.Step`."""
+        buffers = {name: _copies(arrays) for name, arrays in self.buffers.items()}
+        return StepState(_copies(self.params), buffers, self._job.updates_made)
+
+    def load_state(self, state: StepState) -> None:
+        """See :class:`xpnet.backend.Step`."""
+        self._job.updates_made = state.t
+        self.params.update(state.params)
+        for name, arrays in self.buffers.items():
+            arrays.update(state.buffers.get(name) or {n: numpy.zeros_like(a) for n, a in arrays.items()})
+
+    def _train(
+        self, X: Array, Y: Labels, batch_size: int, order: Any = None, sample_weight: Array | None = None
+    ) -> float:
+        """Batches over all rows; returns the mean loss, and sets how much of it is the penalty."""
+        job, rows, self.penalty = self._job, X.shape[0], 0.0
+        job.steps = -(-rows // batch_size) if rows else 0
+        if not rows:
+            return 0.0
+        workspace = self._workspace_for(min(batch_size, rows))
+        alive = self._enter_data(workspace, X, Y, order), self._enter_weights(rows, batch_size, order, sample_weight)
+        workspace.begin(threads := min(get_threads(), max(job.blocks, job.slices)))
+        self._run("train", job, workspace.slices_at, threads)
+        total = rows if sample_weight is None else float(alive[1][1].sum())
+        self.penalty = job.penalty / total if total else 0.0
+        return job.loss / total + self.penalty if total else 0.0
+
+    def _enter_data(self, workspace: Workspace, X: Array, Y: Labels, order: Any) -> tuple[Any, Any, Any]:
+        """Tell the job of X, Y and order; returns what must be kept alive while it runs."""
+        job, dtype = self._job, self.spec.dtype
+        x, y = numpy.ascontiguousarray(X, dtype), numpy.ascontiguousarray(Y, dtype)
+        leaf = self.spec.loss
+        if leaf == "softmax_cross_entropy":
+            leaf += "_indices" if y.ndim == 1 else "_rows"
+        job.rows, job.label_width = x.shape[0], y.size // y.shape[0]
+        job.loss_at, job.x_at, job.y_at = leaves.address(leaf, dtype), place(x), place(y)
+        job.ordered = order is not None
+        if order is not None:
+            order = numpy.ascontiguousarray(order, numpy.int64)
+            job.order_at, job.gather_at = place(order), leaves.address("gather_rows", dtype)
+            workspace.make_room()
+        return x, y, order
+
+    def _enter_weights(self, rows: int, batch_size: int, order: Any, sample_weight: Any) -> tuple[Any, Any]:
+        """Tell the job of sample weights; returns them as the batches take them, and their sum in each batch."""
+        job, dtype = self._job, self.spec.dtype
+        job.weighted = sample_weight is not None
+        if sample_weight is None:
+            sums = _batch_sizes(rows, batch_size)
+        else:
+            sample_weight = numpy.ascontiguousarray(sample_weight if order is None else sample_weight[order], dtype)
+            sums = numpy.add.reduceat(sample_weight, range(0, rows, batch_size), dtype="float64")
+            job.weights_at = place(sample_weight)
+        job.batch_weights_at = place(sums)
+        return sample_weight, sums
+
+    def _workspace_for(self, batch_rows: int) -> Workspace:
+        if self._workspace is None or self._workspace.plan.batch_rows != batch_rows:
+            plan = make_plan(self.spec, self._layers, batch_rows, allowed_threads())
+            self._workspace = Workspace(self.spec, plan, self._job)
+        return self._workspace
+
+    def _run(self, name: str, job: Job, slices_at: int, threads: int) -> None:
+        """Run a driver on so many threads."""
+        arguments = ctypes.addressof(job), ctypes.addressof(self._layers), slices_at, job.params_at
+        team.team.run(driver.address(name, self.spec.dtype), arguments, threads)
+
+
+def _parameters(spec: NetworkSpec) -> Parameters:
+    """Zeros in one flat buffer, in which every parameter begins at a cache line."""
+    align = LINE // numpy.dtype(spec.dtype).itemsize
+    name, start, shape = spec.slots(align)[-1]
+    flat = aligned(start + -(-shape[0] // align) * align, spec.dtype)
+    return Parameters.over(flat, spec, numpy_backend, align=align)
+
+
+@lru_cache(maxsize=8)
+def _batch_sizes(rows: int, batch_size: int) -> Any:
+    """The rows of each batch, as float64 (batches,)."""
+    sizes = numpy.full(-(-rows // batch_size), batch_size, "float64")
+    sizes[-1] = rows - batch_size * (sizes.size - 1)
+    return sizes
+
+
+def _make_job(step: CompiledStep) -> Job:
+    """A job with all that does not change from call to call."""
+    spec, rule = step.spec, step.spec.rule
+    buffers = [place(b.flat) for b in step.buffers.values()] + [place(step.params.flat)] * 2  # some rules have none
+    numbers = (0.0, rule.momentum, rule.beta1, rule.beta2, rule.epsilon, rule.weight_decay, rule.epsilon_hat)
+    return Job(
+        inputs=spec.widths[0],
+        outputs=spec.widths[-1],
+        layers=spec.layers,
+        width_sum=sum(spec.widths[1:]),
+        penalized=spec.l2 > 0,
+        l2=spec.l2,
+        l2_over_batch=spec.l2_over_batch,
+        rule=Rule(*numbers),
+        params_at=place(step.params.flat),
+        gradients_at=place(step.gradients.flat),
+        first_at=buffers[0],
+        second_at=buffers[1],
+        gemm_at=gemm_address(spec.dtype),
+        **{f"{role}_at": leaves.address(leaf, spec.dtype) for role, leaf in _leaf_names(spec).items()},
+    )
+
+
+def _leaf_names(spec: NetworkSpec) -> dict[str, str]:
+    """The leaves that every call needs, by their role in the job; those of activations stand with their layers."""
+    rule = spec.rule
+    update = "adam" if rule.name == "adam" else ("nesterov" if rule.nesterov else "momentum") if rule.momentum else "sgd"
+    roles = {"update": update, "output": OUTPUTS[spec.loss], "add_rows": "add_rows", "read_ahead": "read_ahead"}
+    return roles | ({"penalize": "penalize"} if spec.l2 > 0 else {})
+
+
+def _layer_table(spec: NetworkSpec) -> Any:
+    """The affine layers, each with the leaves of the activation behind it."""
+    itemsize = numpy.dtype(spec.dtype).itemsize
+    slots = spec.slots(LINE // itemsize)
+    rows = []
+    for i, activation in enumerate((*spec.activations, "identity")):
+        fan_in, fan_out = slots[2 * i].shape
+        rows.append(
+            Layer(
+                fan_in=fan_in,
+                fan_out=fan_out,
+                weight=slots[2 * i].offset,
+                bias=slots[2 * i + 1].offset,
+                column=sum(spec.widths[1 : i + 1]),
+                input_column=sum(spec.widths[1:i]) if i else -1,
+                read_ahead=fan_in * fan_out * itemsize <= NEAR_BYTES,
+                forward=leaves.address(f"{activation}_forward", spec.dtype),
+                backward=leaves.address(f"{activation}_backward", spec.dtype) if i < len(spec.activations) else 0,
+            )
+        )
+    return (Layer * spec.layers)(*rows)
+
+
+def _copies(parameters: Parameters) -> dict[str, Any]:
+    return {name: array.copy() for name, array in parameters.items()}

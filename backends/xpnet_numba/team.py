@@ -1,0 +1,201 @@
+"""Threads that wait to help: whoever leads a job shares it with those that are awake, and waits for nobody to come.
+
+A job is a C function that several threads run at once, each with a number of its own, and that deals out its work in
+pieces to whoever asks. The leader opens the job, works, closes it, and waits for the helpers that came in to leave.
+A helper that never comes costs nothing but its help.
+
+Between jobs helpers look out for the next one for about a millisecond, so that epochs driven one by one from Python find
+them awake (0.2 us), and then sleep until they are woken (25 us). There is one team in a process. Where it is busy, a
+second leader works alone: training in several Python threads at once does not crowd the cores.
+"""
+
+import ctypes
+import os
+from functools import cache
+from queue import SimpleQueue
+from threading import Lock, Thread
+from typing import Any, NamedTuple
+
+from numba import njit, types
+
+from xpnet_numba.compiling import c_function
+from xpnet_numba.machine import call, exchange_if, fetch_add, load, pause, sched_yield, store
+
+LOOKS = 20_000  # how often a helper looks for a job before it sleeps: about a millisecond
+PATIENCE = 4_000  # how often a thread looks for another's result before it offers its core to others
+
+MOST_THREADS = 256
+LINE = 64  # bytes: what different threads write lies on different cache lines
+OPEN, PRESENT, THREADS, FUNCTION, ARGUMENTS, ASLEEP = (line * LINE for line in range(6))
+"""The board, in bytes from its start: number of the open job or 0, helpers inside, what the job is, who sleeps."""
+
+
+@njit
+def wait_until(place: Any, goal: Any) -> None:
+    """Wait until the counter at an address has reached ``goal``."""
+    looks = 0
+    while load(place) < goal:
+        pause()
+        looks += 1
+        if looks > PATIENCE:
+            sched_yield()
+
+
+@njit
+def close_job(board: Any) -> None:
+    """Let no more helpers in, and wait until the last has left."""
+    store(board + OPEN, 0)
+    while load(board + PRESENT) > 0:
+        pause()
+
+
+@njit
+def work(board: Any, me: Any) -> None:
+    """Call the job's function."""
+    a = board + ARGUMENTS
+    call(load(board + FUNCTION), (load(a), load(a + 8), load(a + 16), load(a + 24), me))
+
+
+def open_job(board: int, number: int) -> int:
+    """Let helpers in to job ``number``; returns how many are asleep."""
+    store(board + OPEN, number)
+    sleepers = 0
+    for helper in range(1, load(board + THREADS)):
+        sleepers += load(board + ASLEEP + LINE * helper)
+    return sleepers
+
+
+def rouse(board: int, helper: int) -> int:
+    """Mark a helper as awake; returns 1 if it was asleep, so that somebody has to wake it."""
+    return 1 if exchange_if(board + ASLEEP + LINE * helper, 1, 0) else 0
+
+
+def lead(board: int, me: int) -> int:
+    """Work on the open job, then close it."""
+    work(board, me)
+    close_job(board)
+    return 0
+
+
+def close(board: int, me: int) -> int:
+    """Close the job, if it is still open."""
+    close_job(board)
+    return 0
+
+
+def attend(board: int, me: int) -> int:
+    """Help with one job after the other; return, marked as asleep, when none has come for a while."""
+    seen = 0
+    while True:
+        looks = 0
+        while looks < LOOKS:
+            number = load(board + OPEN)
+            if number > seen and me < load(board + THREADS):
+                fetch_add(board + PRESENT, 1)
+                # Closed meanwhile, the leader may not have seen us come: then what is written on the board may change.
+                if load(board + OPEN) == number:
+                    work(board, me)
+                fetch_add(board + PRESENT, -1)
+                seen, looks = number, 0
+            pause()
+            looks += 1
+        store(board + ASLEEP + LINE * me, 1)
+        # A leader opens its job and then looks for sleepers; this looks in the other order: one of the two notices.
+        if load(board + OPEN) <= seen or not exchange_if(board + ASLEEP + LINE * me, 1, 0):
+            return 0
+
+
+class Calls(NamedTuple):
+    """The compiled functions of a team, as Python calls them; those that may take long let other Python threads run."""
+
+    open_job: Any
+    rouse: Any
+    lead: Any
+    close: Any
+    attend: Any
+
+
+@cache
+def _compiled() -> list[Any]:
+    signature = types.int64(types.int64, types.int64)
+    return [c_function(f, signature) for f in (open_job, rouse, lead, close, attend)]
+
+
+@cache
+def calls() -> Calls:
+    """Compiled on first need."""
+    pair = (ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
+    short, long = ctypes.PYFUNCTYPE(*pair), ctypes.CFUNCTYPE(*pair)
+    return Calls(*(kind(f.address) for kind, f in zip((short, short, long, long, long), _compiled(), strict=True)))
+
+
+@cache
+def job_function(address: int) -> Any:
+    """The C function of a job, as Python calls it."""
+    return ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 5)(address)
+
+
+class Team:
+    """One leader at a time, and its helpers: threads of this process, started when first needed."""
+
+    def __init__(self) -> None:
+        self._busy, self._number = Lock(), 0
+        self._beds: list[SimpleQueue[None]] = []  # where each helper sleeps; helper 1 is the first
+        self._memory = (ctypes.c_int64 * ((ASLEEP + MOST_THREADS * LINE) // 8))()
+        self._board = ctypes.addressof(self._memory)
+
+    def run(self, function: int, arguments: tuple[int, int, int, int], threads: int) -> None:
+        """Call ``function(*arguments, thread)`` as thread 0, and as 1 to ``threads`` - 1 where helpers come."""
+        if threads == 1 or not self._busy.acquire(blocking=False):
+            job_function(function)(*arguments, 0)
+            return
+        try:
+            self._share(function, arguments, min(threads, MOST_THREADS))
+        finally:
+            self._busy.release()
+
+    def _share(self, function: int, arguments: tuple[int, int, int, int], threads: int) -> None:
+        while len(self._beds) < threads - 1:
+            self._hire()
+        board, call = self._board, calls()
+        self._memory[THREADS // 8] = threads
+        self._memory[FUNCTION // 8] = function
+        self._memory[ARGUMENTS // 8 : ARGUMENTS // 8 + 4] = arguments
+        self._number += 1
+        try:
+            if call.open_job(board, self._number):
+                self._wake(threads)
+            call.lead(board, 0)
+        finally:
+            call.close(board, 0)
+
+    def _hire(self) -> None:
+        bed: SimpleQueue[None] = SimpleQueue()
+        self._beds.append(bed)
+        name = f"xpnet-{len(self._beds)}"
+        Thread(target=_help, args=(self._board, len(self._beds), bed, self._memory), name=name, daemon=True).start()
+
+    def _wake(self, threads: int) -> None:
+        for helper, bed in enumerate(self._beds[: threads - 1], start=1):
+            if calls().rouse(self._board, helper):
+                bed.put(None)
+
+
+def _help(board: int, me: int, bed: "SimpleQueue[None]", memory: Any) -> None:
+    """What a helper does; ``memory`` keeps the board alive."""
+    while True:
+        calls().attend(board, me)
+        bed.get()
+
+
+team = Team()
+
+
+def _start_afresh() -> None:
+    """In the child of a fork: the helpers are not there, and the team may have been busy."""
+    global team
+    team = Team()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_afresh)

@@ -1,0 +1,235 @@
+"""Every kernel of every backend that can be used here, against the reference in ``xpnet.ops``."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import xpnet
+from xpnet import ops
+from xpnet.backend import Backend
+from xpnet.errors import BackendError
+
+Call = tuple[list[Any], dict[str, Any]]
+
+# Rounding grows with the sum of a row: an absolute error of some roundings of 1, beside a relative one.
+TOLERANCE = {"float32": {"rtol": 3e-6, "atol": 2e-6}, "float64": {"rtol": 1e-13, "atol": 1e-14}}
+
+UPDATES = ("sgd_update", "adam_update")
+
+
+def usable() -> list[tuple[Backend, str]]:
+    """Backend and kernel name, for each kernel of each backend that is usable on this machine."""
+    found = []
+    for name in xpnet.available_backends():
+        try:
+            backend = xpnet.get_backend(name)
+        except BackendError:
+            continue
+        found += [(backend, kernel) for kernel in sorted(backend.kernels)]
+    return found
+
+
+every_kernel = pytest.mark.parametrize(
+    ("backend", "name"), [pytest.param(b, k, id=f"{b.name}-{k}") for b, k in usable()]
+)
+
+
+def laid_out(array: Any, layout: str) -> Any:
+    """The same values, lying otherwise in memory."""
+    if layout == "columns first":
+        return np.asfortranarray(array)
+    if layout == "strided":
+        wide = np.repeat(array, 2, axis=-1) if array.ndim else array
+        return wide[..., ::2] if array.ndim else array
+    if layout == "reversed":
+        return array[::-1].copy()[::-1] if array.ndim else array
+    if layout == "read-only":
+        array = array.copy()
+        array.flags.writeable = False
+    return array
+
+
+class Example:
+    """Arguments for a call of each operation, drawn for one shape, dtype and size of the numbers."""
+
+    def __init__(self, rng: np.random.Generator, rows: int, columns: int, dtype: str, scale: float) -> None:
+        self.rng, self.rows, self.columns, self.dtype, self.scale = rng, rows, columns, dtype, scale
+
+    def matrix(self) -> Any:
+        return (self.rng.standard_normal((self.rows, self.columns)) * self.scale).astype(self.dtype)
+
+    def vector(self, size: int) -> Any:
+        return self.rng.uniform(0.5, 2, size).astype(self.dtype)
+
+    def calls(self, name: str) -> list[Call]:
+        """Calls of operation ``name`` that together reach what it offers."""
+        if name in ("relu", "tanh", "logistic", "identity"):
+            return [([self.matrix()], {})]
+        if name in ("relu_backward", "relu_backward_bias", "tanh_backward", "logistic_backward"):
+            return [([self.matrix(), self.matrix()], {})]
+        return getattr(self, name)()
+
+    def bias_relu(self) -> list[Call]:
+        return [([self.matrix(), self.vector(self.columns)], {})]
+
+    def softmax(self) -> list[Call]:
+        return [([self.matrix()], {}), ([self.matrix()], {"axis": 0})] if self.rows else [([self.matrix()], {})]
+
+    log_softmax = softmax
+
+    def gather(self) -> list[Call]:
+        return [([self.matrix(), self.rng.integers(0, self.rows, 9)], {})] if self.rows else []
+
+    def softmax_cross_entropy(self) -> list[Call]:
+        logits, index = self.matrix(), self.rng.integers(0, self.columns, self.rows)
+        soft = self.rng.dirichlet(np.ones(self.columns), self.rows).astype(self.dtype)
+        weight = self.vector(self.rows)
+        one_hot = np.eye(self.columns)[index]
+        return [
+            ([logits, index], {}),
+            ([logits, index.astype(np.uint8)], {"sample_weight": weight}),
+            ([logits, one_hot], {}),
+            ([logits, one_hot == 1, weight], {}),
+            ([logits, soft], {}),
+            ([logits, soft * 2, weight], {}),
+        ]
+
+    def sgd_update(self) -> list[Call]:
+        param, grad, velocity = self.matrix(), self.matrix(), self.matrix()
+        momentum = {"learning_rate": 0.1, "momentum": 0.9}
+        return [
+            ([param, grad], {"learning_rate": 0.1}),
+            ([param, grad, velocity], momentum),
+            ([param, grad, velocity], momentum | {"nesterov": True}),
+        ]
+
+    def adam_update(self) -> list[Call]:
+        arrays = [self.matrix(), self.matrix(), self.matrix(), self.matrix() ** 2]
+        rule = {"t": 3, "learning_rate": 0.1}
+        return [
+            (arrays, rule),
+            (arrays, rule | {"weight_decay": 0.1, "beta1": 0.8, "beta2": 0.99, "epsilon": 1e-3}),
+            (arrays, rule | {"epsilon_hat": True}),
+        ]
+
+
+def run(backend: Backend, function: Callable[..., Any], call: Call) -> list[Any]:
+    """What a kernel returns, as a list of NumPy arrays."""
+    arguments, options = call
+    moved = [backend.asarray(a) if isinstance(a, np.ndarray) else a for a in arguments]
+    options = {k: backend.asarray(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
+    return [backend.to_numpy(a) for a in as_list(function(*moved, **options)) if a is not None]
+
+
+def expected(name: str, call: Call, dtype: str) -> list[Any]:
+    """What the reference returns, computed by NumPy in ``dtype``."""
+    arguments, options = call
+    widened = [a.astype(dtype) if getattr(a, "dtype", np.dtype(bool)).kind == "f" else a for a in arguments]
+    with np.errstate(all="ignore"):
+        return [np.asarray(a) for a in as_list(getattr(ops, name)(*widened, **options)) if a is not None]
+
+
+def as_list(result: Any) -> list[Any]:
+    return list(result) if isinstance(result, tuple) else [result]
+
+
+def copied(call: Call) -> Call:
+    return [a.copy(order="K") if isinstance(a, np.ndarray) else a for a in call[0]], call[1]
+
+
+@every_kernel
+def test_signature_is_the_references(backend: Backend, name: str) -> None:
+    def shape(function: Callable[..., Any]) -> list[Any]:
+        return [(p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()]
+
+    assert shape(backend.kernels[name].launch) == shape(getattr(ops, name))
+
+
+@every_kernel
+@given(data=st.data())
+def test_values_are_the_references(backend: Backend, name: str, data: st.DataObject) -> None:
+    dtype = data.draw(st.sampled_from(sorted(backend.kernels[name].dtypes & {"float32", "float64"})))
+    rows = data.draw(st.sampled_from([0, 1, 2, 7, 300, 5000]))
+    columns = data.draw(st.integers(1, 40) if rows else st.integers(1, 3))
+    layout = data.draw(st.sampled_from(["C", "columns first", "strided", "reversed", "read-only"]))
+    scale = data.draw(st.sampled_from([1.0, 10.0]))
+    example = Example(np.random.default_rng(data.draw(st.integers(0, 99))), rows, columns, dtype, scale)
+    for arguments, options in example.calls(name):
+        call = ([laid_out(a, layout) for a in arguments], options)
+        wanted = expected(name, call, "float64")
+        for got, want in zip(run(backend, backend.kernels[name].launch, call), wanted, strict=True):
+            assert got.dtype == dtype and got.shape == want.shape
+            tolerance = TOLERANCE[dtype] | {"atol": TOLERANCE[dtype]["atol"] * max(1, np.abs(want).max(initial=0))}
+            np.testing.assert_allclose(got, want, **tolerance)
+
+
+@every_kernel
+def test_inputs_are_left_alone(backend: Backend, name: str, rng: np.random.Generator) -> None:
+    if name in UPDATES:
+        assert consumes_only_what_it_returns(backend, name, rng)
+        return
+    for call in Example(rng, 7, 5, "float64", 1.0).calls(name):
+        before = copied(call)
+        run(backend, backend.kernels[name].launch, call)
+        for now, then in zip(call[0], before[0], strict=True):
+            np.testing.assert_array_equal(now, then)
+
+
+def consumes_only_what_it_returns(backend: Backend, name: str, rng: np.random.Generator) -> bool:
+    """Whether an update leaves the gradient as it was."""
+    call = Example(rng, 7, 5, "float64", 1.0).calls(name)[0]
+    before = copied(call)
+    run(backend, backend.kernels[name].launch, call)
+    return bool(np.all(call[0][1] == before[0][1]))
+
+
+@every_kernel
+@pytest.mark.parametrize("columns", [1, 3, 10, 20])
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_nan_and_infinities_propagate(
+    backend: Backend, name: str, dtype: str, special: float, columns: int, rng: np.random.Generator
+) -> None:
+    for arguments, options in Example(rng, 6, columns, dtype, 1.0).calls(name):
+        arguments[0][2, columns // 2] = special
+        arguments[0][4, :] = special
+        call = (arguments, options)
+        wanted = expected(name, call, dtype)
+        got = run(backend, backend.kernels[name].launch, copied(call))
+        for a, b in zip(got, wanted, strict=True):
+            np.testing.assert_allclose(a, b, **TOLERANCE[dtype])
+
+
+@every_kernel
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_logits_of_any_size(backend: Backend, name: str, dtype: str, rng: np.random.Generator) -> None:
+    if "softmax" not in name:
+        assert np.isfinite(run(backend, backend.kernels[name].launch, large(name, rng, dtype, 50.0))[0]).all()
+        return
+    call = large(name, rng, dtype, 1e4)
+    for a, b in zip(run(backend, backend.kernels[name].launch, call), expected(name, call, "float64"), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6 if dtype == "float32" else 1e-14, atol=1e-37)
+
+
+def large(name: str, rng: np.random.Generator, dtype: str, size: float) -> Call:
+    """A call whose first argument has whole numbers of up to ``size``, which float32 holds and subtracts exactly."""
+    call = Example(rng, 30, 12, dtype, 1.0).calls(name)[0]
+    call[0][0][...] = rng.integers(-size, size, (30, 12))
+    return call
+
+
+@every_kernel
+def test_arrays_of_no_axis_or_one(backend: Backend, name: str) -> None:
+    launch = backend.kernels[name].launch
+    if name in ("relu", "tanh", "logistic"):
+        assert backend.to_numpy(launch(backend.asarray(np.array(-1.5)))).shape == ()
+    if name in ("relu", "tanh", "logistic", "softmax", "log_softmax"):
+        x = np.array([-1.5, 0.0, 2.0])
+        got = backend.to_numpy(launch(backend.asarray(x)))
+        np.testing.assert_allclose(got, getattr(ops, name)(x), rtol=1e-14)
+    assert callable(launch)

@@ -1,0 +1,84 @@
+"""Helper threads: the same bits for any number of them, several callers at once, forks, and a quiet end."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from xpnet_numba import backend, pool
+
+from xpnet import ops
+
+KERNELS = {name: kernel.launch for name, kernel in backend.kernels.items()}
+
+
+@pytest.fixture(params=[2, 3, 5])
+def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """So many threads, whatever the machine has."""
+    monkeypatch.setattr(pool, "get_threads", lambda: request.param)
+    yield request.param
+
+
+def results(dtype: str) -> list[np.ndarray]:
+    """What kernels return for arrays of many chunks."""
+    rng = np.random.default_rng(0)
+    x, index = rng.standard_normal((3001, 33)).astype(dtype), rng.integers(0, 33, 3001)
+    wide = rng.standard_normal((40, 5000)).astype(dtype) * 50
+    loss, gradient = KERNELS["softmax_cross_entropy"](x, index)
+    weighted = KERNELS["softmax_cross_entropy"](x, ops.softmax(x), np.abs(x[:, 0]))
+    sums = KERNELS["relu_backward_bias"](x, x)
+    adam = KERNELS["adam_update"](x.copy(), x, x * 0, x * 0, t=1, learning_rate=0.1)
+    return [KERNELS["softmax"](wide), KERNELS["log_softmax"](x), loss, gradient, *weighted, *sums, *adam]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_bits_do_not_depend_on_threads(dtype: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = results(dtype)
+    monkeypatch.setattr(pool, "get_threads", lambda: 1)
+    for a, b in zip(shared, results(dtype), strict=True):
+        assert a.tobytes() == b.tobytes()
+
+
+def test_several_python_threads_at_once(threads: int) -> None:
+    x = np.random.default_rng(1).standard_normal((5000, 10))
+    wanted = KERNELS["softmax"](x)
+    with ThreadPoolExecutor(4) as executor:
+        for got in executor.map(lambda _: KERNELS["softmax"](x), range(400)):
+            np.testing.assert_array_equal(got, wanted)
+
+
+def test_helpers_sleep_and_wake(threads: int) -> None:
+    x = np.random.default_rng(2).standard_normal((5000, 10))
+    wanted = KERNELS["softmax"](x)
+    for _ in range(5):
+        np.testing.assert_array_equal(KERNELS["softmax"](x), wanted)
+        subprocess.run([sys.executable, "-c", ""], check=True)  # long enough for helpers to fall asleep
+
+
+FORK = """
+import multiprocessing
+import numpy as np
+from xpnet_numba import backend, pool
+
+pool.get_threads = lambda: 3
+x = np.random.default_rng(0).standard_normal((5000, 10))
+softmax = backend.kernels["softmax"].launch
+
+def total(_):
+    return float(softmax(x).sum())
+
+if __name__ == "__main__":
+    softmax(x)
+    with multiprocessing.get_context("fork").Pool(2) as workers:
+        print(workers.map(total, range(4)))
+    print(total(0))
+"""
+
+
+def test_forked_workers_have_helpers_of_their_own() -> None:
+    """In a process of its own, so that no other library's threads are forked with it."""
+    ended = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("5000.0") == 5 or ended.stdout.count("4999.9") + ended.stdout.count("5000.0") == 5

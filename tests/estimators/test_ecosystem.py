@@ -1,0 +1,191 @@
+"""Inside scikit-learn: searches, pipelines, ensembles, frames, metadata, callbacks, pictures."""
+
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import sklearn.neural_network
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.callback import ProgressBar, ScoringMonitor
+from sklearn.ensemble import BaggingClassifier, VotingClassifier
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.multioutput import MultiOutputRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import xpnet
+
+SETTINGS: dict[str, Any] = {"hidden_layer_sizes": 9, "max_iter": 4, "random_state": 5, "backend": "numpy"}
+
+
+@pytest.fixture
+def classifier() -> Any:
+    """A small one."""
+    return xpnet.MLPClassifier(**SETTINGS)
+
+
+@pytest.fixture
+def theirs() -> Any:
+    """scikit-learn's, with the same settings."""
+    return sklearn.neural_network.MLPClassifier(**{k: v for k, v in SETTINGS.items() if k != "backend"})
+
+
+def test_search(data: Any, classifier: Any, theirs: Any) -> None:
+    """A grid over a pipeline's parameters gives the scores that theirs gives."""
+    scores = []
+    for model in (classifier, theirs):
+        search = GridSearchCV(
+            make_pipeline(StandardScaler(), model), {f"{type(model).__name__.lower()}__alpha": [0, 9]}
+        )
+        scores.append(search.fit(data.X, data.labels).cv_results_["mean_test_score"])
+    np.testing.assert_allclose(scores[0], scores[1])
+
+
+def test_processes(data: Any, classifier: Any, theirs: Any) -> None:
+    """Two worker processes."""
+    ours = cross_val_score(classifier, data.X, data.labels, n_jobs=2, cv=2)
+    np.testing.assert_allclose(ours, cross_val_score(theirs, data.X, data.labels, cv=2))
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda m: CalibratedClassifierCV(m, cv=2),
+        lambda m: VotingClassifier([("a", m), ("b", LogisticRegression(max_iter=50))], voting="soft"),
+        lambda m: BaggingClassifier(m, n_estimators=2, random_state=0),
+    ],
+    ids=["calibrated", "voting", "bagging"],
+)
+def test_ensembles(data: Any, classifier: Any, theirs: Any, wrap: Any) -> None:
+    """Probabilities through another estimator equal those of theirs through it."""
+    ours, expected = (wrap(model).fit(data.X, data.labels).predict_proba(data.X) for model in (classifier, theirs))
+    np.testing.assert_allclose(ours, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_one_regressor_for_each_output(data: Any) -> None:
+    """Cloned and fitted twice."""
+    model = MultiOutputRegressor(xpnet.MLPRegressor(**SETTINGS)).fit(data.X, data.outputs)
+    assert model.predict(data.X).shape == data.outputs.shape
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame], ids=["pandas", "polars"])
+def test_frames(data: Any, classifier: Any, frame: Any) -> None:
+    """Names of columns are remembered and compared, also on validation rows."""
+    X = frame({f"pixel {k}": data.X[:, k] for k in range(64)})
+    classifier.set_params(early_stopping=True).fit(X, data.labels, X_val=X[:20], y_val=data.labels[:20])
+    assert list(classifier.feature_names_in_) == [f"pixel {k}" for k in range(64)]
+    np.testing.assert_array_equal(
+        classifier.predict(X), clone(classifier).fit(X, data.labels, X_val=X[:20], y_val=data.labels[:20]).predict(X)
+    )
+    with pytest.raises(ValueError, match="feature names"):
+        classifier.predict(X[list(reversed(X.columns))])
+    with pytest.warns(UserWarning, match="valid feature names"):
+        classifier.predict(data.X)
+
+
+def test_routed_metadata(data: Any, classifier: Any, theirs: Any) -> None:
+    """Weights and validation rows find their way through a pipeline."""
+    with config_context(enable_metadata_routing=True):
+        ours = make_pipeline(classifier.set_fit_request(sample_weight=True, X_val=True, y_val=True))
+        ours.fit(data.X, data.labels, sample_weight=data.weight, X_val=data.X, y_val=data.labels)
+    expected = theirs.fit(data.X, data.labels, sample_weight=data.weight)
+    np.testing.assert_allclose(classifier.predict_proba(data.X), expected.predict_proba(data.X), rtol=1e-8)
+    assert len(classifier.validation_loss_curve_) == 4
+
+
+def test_representations(classifier: Any) -> None:
+    """Text shows what was changed, HTML every parameter."""
+    assert repr(classifier) == "MLPClassifier(backend='numpy', hidden_layer_sizes=9, max_iter=4, random_state=5)"
+    assert "weight_decay" in classifier._repr_html_()
+
+
+def test_tags(classifier: Any, theirs: Any) -> None:
+    """The same as theirs."""
+    assert classifier.__sklearn_tags__() == theirs.__sklearn_tags__()
+    regressors = xpnet.MLPRegressor(), sklearn.neural_network.MLPRegressor()
+    assert regressors[0].__sklearn_tags__() == regressors[1].__sklearn_tags__()
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_scoring_monitor(data: Any, classifier: Any, solver: str) -> None:
+    """Its log has the score after each iteration, and the last is that of the fitted estimator."""
+    monitor = ScoringMonitor(scoring="accuracy")
+    classifier.set_params(solver=solver).set_callbacks(monitor).fit(data.X, data.labels)
+    log = [row for row in monitor.get_logs().data if row["task_name"] == "iteration"]
+    assert len(log) == classifier.n_iter_ == 4
+    assert log[-1]["accuracy"] == classifier.score(data.X, data.labels)
+    # Watching changes nothing.
+    unwatched = clone(classifier).fit(data.X, data.labels)
+    np.testing.assert_array_equal(unwatched.coefs_[0], classifier.coefs_[0])
+
+
+def test_progress_bar(data: Any, classifier: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """It runs to its end, alone and within a search."""
+    classifier.set_callbacks(ProgressBar()).fit(data.X, data.labels)
+    assert "MLPClassifier" in capsys.readouterr().out
+    search = GridSearchCV(xpnet.MLPClassifier(**SETTINGS), {"alpha": [0, 1]}, cv=2).set_callbacks(ProgressBar())
+    search.fit(data.X, data.labels)
+    assert "GridSearchCV" in capsys.readouterr().out
+
+
+class StopsAtTwo:
+    """A callback that ends training after two iterations."""
+
+    def setup(self, estimator: Any, context: Any) -> None:
+        self.ended = 0
+
+    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
+        pass
+
+    def on_fit_task_end(self, estimator: Any, context: Any) -> bool:
+        self.ended += context.task_name == "iteration"
+        return self.ended == 2
+
+    def teardown(self, estimator: Any, context: Any) -> None:
+        self.torn_down = True
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_callbacks_stop_training(data: Any, classifier: Any, solver: str) -> None:
+    """What a callback returns ends the fit, without a warning that it had not converged."""
+    callback = StopsAtTwo()
+    classifier.set_params(solver=solver).set_callbacks(callback).fit(data.X, data.labels)
+    assert classifier.n_iter_ == 2
+    assert callback.torn_down
+
+
+def test_loss_curve_display(data: Any, classifier: Any, theirs: Any) -> None:
+    """A line for training, one for validation where there is any; theirs can be drawn, too."""
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    with pytest.raises(NotFittedError):
+        xpnet.LossCurveDisplay.from_estimator(classifier)
+    classifier.fit(data.X, data.labels, X_val=data.X, y_val=data.labels)
+    display = xpnet.LossCurveDisplay.from_estimator(classifier, name="ours", color="red")
+    assert [line.get_label() for line in display.lines_] == ["ours (training)", "ours (validation)"]
+    np.testing.assert_array_equal(display.lines_[0].get_ydata(), classifier.loss_curve_)
+    np.testing.assert_array_equal(display.lines_[1].get_ydata(), classifier.validation_loss_curve_)
+    assert display.lines_[0].get_color() == "red"
+    again = xpnet.LossCurveDisplay.from_estimator(theirs.fit(data.X, data.labels), ax=display.ax_)
+    assert again.figure_ is display.figure_
+    assert len(display.ax_.lines) == 3
+    pyplot.close(display.figure_)
+
+
+def test_sklearn_is_imported_when_needed() -> None:
+    """import xpnet leaves it alone."""
+    import subprocess
+    import sys
+
+    code = (
+        "import xpnet, sys; assert 'sklearn' not in sys.modules; xpnet.MLPClassifier; assert 'sklearn' in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,259 @@
+"""Whatever a file holds, opening it ends in a clear error or in the model that it describes."""
+
+import errno
+import json
+import os
+import re
+import sys
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import damage
+import pytest
+from fuzz import fuzz, originals
+
+import xpnet
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A whole model file."""
+    return originals(tmp_path_factory.mktemp("whole"))[0][0]
+
+
+def assert_refused(content: bytes, folder: Path, match: str) -> None:
+    """Opening and describing such a file raise an error that names the file and says what is wrong."""
+    path = folder / "damaged"
+    path.write_bytes(content)
+    for reader in (xpnet.load, xpnet.modelfile.describe):
+        with pytest.raises(xpnet.ModelFileError, match=match) as caught:
+            reader(path)
+        assert str(path) in str(caught.value)
+
+
+def test_damaged_files_by_the_thousand(tmp_path: Path) -> None:
+    tally = fuzz(600, tmp_path)
+    assert set(tally) == {"error", "opened"}
+
+
+def test_every_byte_of_a_small_file_counts(tmp_path: Path) -> None:
+    xpnet.LogisticRegression(1, 1, backend="numpy").save(tmp_path / "small")
+    content = bytearray((tmp_path / "small").read_bytes())
+    for k in range(len(content)):
+        content[k] ^= 1 << k % 8
+        (tmp_path / "damaged").write_bytes(content)
+        with pytest.raises(xpnet.ModelFileError):
+            xpnet.load(tmp_path / "damaged")
+        content[k] ^= 1 << k % 8
+
+
+def test_a_flipped_bit_in_the_tensors_is_named(tmp_path: Path, whole: bytes) -> None:
+    path = tmp_path / "damaged"
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert xpnet.modelfile.describe(path)["kind"] == "FeedforwardNeuralNet"
+    with pytest.raises(xpnet.ModelFileError, match="checksum of its tensors does not hold"):
+        xpnet.load(path)
+
+
+def test_a_file_of_the_future_says_so(tmp_path: Path, whole: bytes) -> None:
+    content = damage.sealed(whole, lambda entries, envelope: envelope.update(format=2, novelty=[1]))
+    assert_refused(content, tmp_path, "format 2, and this xpnet reads up to 1; install a newer xpnet")
+
+
+HEADERS = {
+    "nothing": (b"", "no header"),
+    "a length that ends early": (b"\1\0\0", "no header"),
+    "a header without end": ((2**63).to_bytes(8, "little") + b"{}", "past its end or the limit"),
+    "a header longer than the file": ((3).to_bytes(8, "little") + b"{}", "past its end or the limit"),
+    "no JSON": (damage.pack({}, {}, b"", header="model"), "Expecting value"),
+    "a list": (damage.pack({}, {}, b"", header="[]"), "no JSON object"),
+    "nested without end": (damage.pack({}, {}, b"", header='{"a":' + "[" * 99999 + "]" * 99999 + "}"), "too deeply"),
+    "a key twice": (damage.pack({}, {}, b"", header='{"a":1,"a":1}'), "a key comes twice"),
+    "NaN": (damage.pack({}, {}, b"", header='{"a":NaN}'), "NaN is not a JSON number"),
+    "infinity": (damage.pack({}, {}, b"", header='{"a":1e999}'), "too large for a float"),
+    "a number without end": (damage.pack({}, {}, b"", header='{"a":' + "9" * 99999 + "}"), "digits"),
+    "no text": ((2).to_bytes(8, "little") + b"\xff\xff", "can't decode"),
+    "another library's": (
+        damage.pack({}, {}, b"", header='{"__metadata__":{"format":"pt"}}'),
+        "no description by xpnet",
+    ),
+    "no metadata": (damage.pack({}, {}, b"", header="{}"), "no description by xpnet"),
+}
+
+
+@pytest.mark.parametrize("case", HEADERS)
+def test_a_hostile_header(tmp_path: Path, case: str) -> None:
+    content, match = HEADERS[case]
+    assert_refused(content, tmp_path, match)
+
+
+def entry(**changes: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    """Change the entry of W1."""
+    return lambda entries, envelope: entries["W1"].update(changes)
+
+
+def network(**changes: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    """Change the description of the network."""
+    return lambda entries, envelope: envelope["description"]["network"].update(changes)
+
+
+def description(**changes: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    """Change the description."""
+    return lambda entries, envelope: envelope["description"].update(changes)
+
+
+def double(entries: dict[str, Any], envelope: dict[str, Any]) -> None:
+    """Two tensors in the same place."""
+    entries["W1"]["data_offsets"] = entries["W2"]["data_offsets"]
+    entries["W1"]["shape"] = entries["W2"]["shape"]
+
+
+def missing(entries: dict[str, Any], envelope: dict[str, Any]) -> None:
+    """A tensor under another name."""
+    entries["other"] = entries.pop("W1")
+
+
+def more(entries: dict[str, Any], envelope: dict[str, Any]) -> None:
+    """An empty tensor that belongs to nothing."""
+    entries["more"] = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+
+
+SEALED = {
+    "a shape larger than the file": (entry(shape=[2**40, 2**40]), "another size than its shape"),
+    "a negative shape": (entry(shape=[-5, -7]), "are not counts"),
+    "a fraction": (entry(shape=[5.0, 7]), "are not counts"),
+    "true for one": (entry(shape=[True, 35]), "are not counts"),
+    "offsets that overlap": (double, "overlap or leave gaps"),
+    "offsets backwards": (entry(data_offsets=[8, 0]), "another size than its shape"),
+    "three offsets": (entry(data_offsets=[0, 140, 140]), "are not counts"),
+    "an unknown dtype": (entry(dtype="F8"), "is none of F32, F64"),
+    "another dtype": (entry(dtype="U32"), "not those of the network"),
+    "a transposed shape": (entry(shape=[7, 5]), "not those of the network"),
+    "one more field": (entry(more=1), "is not dtype, shape and data_offsets"),
+    "a missing tensor": (missing, "not those of the network"),
+    "one more tensor": (more, "not those of the network"),
+    "other widths": (network(widths=[5, 4, 7, 3]), "not those of the network"),
+    "widths of zero": (network(widths=[5, 0, 4, 3]), "positive integers"),
+    "absurd widths": (network(widths=[5, 2**62, 4, 3]), "not those of the network"),
+    "no widths": (network(widths=[]), "do not belong together"),
+    "a text for a number": (network(l2="0"), "NetworkSpec.l2"),
+    "true for a number": (network(l2=True), "NetworkSpec.l2"),
+    "an unknown activation": (network(activations=["relu", "os.system"]), "NetworkSpec.activations"),
+    "an unknown field": (network(hook="os.system"), "NetworkSpec takes"),
+    "rates for other layers": (network(dropout=[0.1]), "do not belong together"),
+    "names twice": (network(names=["W"] * 6), "names of its parameters"),
+    "a rule out of range": (network(rule={"beta1": 2.0}), "outside their range"),
+    "an unknown kind": (description(kind="posix.system"), "posix.system"),
+    "settings that are none": (description(settings=[]), "no JSON objects"),
+    "a schedule that is none": (
+        description(settings={"compiled": True, "learning_rate": {"schedule": "eval"}}),
+        "a schedule is one of",
+    ),
+    "a learning rate below zero": (
+        description(settings={"compiled": True, "learning_rate": -1}),
+        "positive and finite",
+    ),
+    "a model that is none": (description(kind="LogisticRegression"), "no LogisticRegression is"),
+}
+
+
+@pytest.mark.parametrize("case", SEALED)
+def test_a_hostile_description_under_checksums_that_hold(tmp_path: Path, whole: bytes, case: str) -> None:
+    change, match = SEALED[case]
+    path = tmp_path / "damaged"
+    path.write_bytes(damage.sealed(whole, change))
+    with pytest.raises(xpnet.ModelFileError, match=match):
+        xpnet.load(path)
+
+
+def test_the_damage_is_what_is_refused(tmp_path: Path, whole: bytes) -> None:
+    """The tests above would show nothing if a file sealed by their own code were refused anyway."""
+    (tmp_path / "sealed").write_bytes(damage.sealed(whole, description(extra={"b": 1})))
+    assert xpnet.load(tmp_path / "sealed").extra == {"b": 1}
+
+
+def test_nothing_foolish_is_allocated(tmp_path: Path, whole: bytes) -> None:
+    """A header may promise what it likes: the file's size decides."""
+    entries, envelope, data = damage.unpack(whole)
+    entries["W1"] |= {"shape": [2**20, 2**20], "data_offsets": [0, 2**42]}
+    (tmp_path / "damaged").write_bytes(damage.pack(entries, envelope, data))
+    tracemalloc.start()
+    with pytest.raises(xpnet.ModelFileError):
+        xpnet.load(tmp_path / "damaged")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
+
+
+def test_a_file_that_has_grown_is_refused_before_its_tensors_are_read(tmp_path: Path, whole: bytes) -> None:
+    with open(tmp_path / "sparse", "wb") as file:
+        file.write(whole)
+        file.truncate(2**40)
+    with pytest.raises(xpnet.ModelFileError, match="cut short or has grown"):
+        xpnet.load(tmp_path / "sparse")
+
+
+def test_paths_that_are_no_files(tmp_path: Path) -> None:
+    with pytest.raises(xpnet.ModelFileError, match="is a folder"):
+        xpnet.load(tmp_path)
+    with pytest.raises(xpnet.ModelFileError, match="No such file"):
+        xpnet.load(tmp_path / "missing")
+    with pytest.raises(xpnet.ModelFileError, match="null"):
+        xpnet.load("a\0b")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in folders")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(xpnet.ModelFileError, match="is a folder or a device"):
+        xpnet.load(tmp_path / "pipe")
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "secret").touch()
+
+    def refuse(*args: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)  # whoever runs the tests may be allowed to read everything
+    with pytest.raises(xpnet.ModelFileError, match="Permission denied"):
+        xpnet.load(tmp_path / "secret")
+
+
+@pytest.mark.parametrize("function", ["fsync", "replace"])
+def test_a_file_that_cannot_be_written_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    model, path = xpnet.LogisticRegression(2, 2, backend="numpy"), tmp_path / "model"
+    model.save(path)
+    before = path.read_bytes()
+
+    def fail(*args: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, function, fail)
+    with pytest.raises(xpnet.ModelFileError, match="No space left on device"):
+        model.save(path, {"new": 1})
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_folder_must_be_there(tmp_path: Path) -> None:
+    model = xpnet.LogisticRegression(2, 2, backend="numpy")
+    with pytest.raises(xpnet.ModelFileError, match=re.escape(str(tmp_path / "missing" / "model"))):
+        model.save(tmp_path / "missing" / "model")
+    with pytest.raises(xpnet.ModelFileError, match="it is a folder"):
+        model.save(tmp_path)
+
+
+def test_the_description_is_limited(tmp_path: Path) -> None:
+    with pytest.raises(xpnet.ModelFileError, match="at most"):
+        xpnet.LogisticRegression(2, 2, backend="numpy").save(tmp_path / "model", {"text": "a" * 2**25})
+
+
+def test_nesting_that_can_be_written_can_be_read(tmp_path: Path) -> None:
+    nested: Any = json.loads("[" * 200 + "]" * 200)
+    xpnet.LogisticRegression(2, 2, backend="numpy").save(tmp_path / "model", {"nested": nested})
+    assert xpnet.load(tmp_path / "model").extra == {"nested": nested}

@@ -1,0 +1,99 @@
+"""ONNX files compute in onnxruntime what the model computes."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import xpnet
+from xpnet.backend import NetworkSpec
+from xpnet.modelfile.onnx_graph import write_onnx
+from xpnet.models import Network
+
+pytest.importorskip("onnx", reason="onnx is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+# Two implementations of the same formula differ by the rounding of sums over at most 9 terms and of exp.
+TOLERANCE = {"float32": 2e-6, "float64": 1e-14}
+
+
+def run(path: Path, X: Any) -> dict[str, Any]:
+    """What onnxruntime makes of the rows, by the names of the outputs."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, {"X": X}), strict=True))
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "logistic", "identity"])
+def test_a_network(tmp_path: Path, rng: np.random.Generator, dtype: str, activation: Any) -> None:
+    model: Network = xpnet.FeedforwardNeuralNet(
+        5, (9, 7), 4, activation=activation, dropout=0.5, dtype=dtype, backend="numpy", rng=rng
+    )
+    model.export_onnx(tmp_path / "model.onnx")
+    for rows in (0, 1, 20):
+        X = rng.normal(size=(rows, 5)).astype(dtype)
+        found = run(tmp_path / "model.onnx", X)["probabilities"]
+        np.testing.assert_allclose(found, model.predict(X), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype], strict=True)
+
+
+def test_logistic_regression(tmp_path: Path, rng: np.random.Generator) -> None:
+    model = xpnet.LogisticRegression(3, 2, backend="numpy")
+    model.params["W"] = rng.normal(size=(3, 2))
+    model.export_onnx(tmp_path / "model.onnx")
+    X = rng.normal(size=(8, 3))
+    np.testing.assert_allclose(run(tmp_path / "model.onnx", X)["probabilities"], model.predict(X), rtol=1e-14)
+
+
+def labelled(path: Path, rng: np.random.Generator, out: int, loss: Any, classes: Any) -> tuple[Any, dict[str, Any]]:
+    """A network without hidden layers with labels in its graph: its logits, and what onnxruntime makes of the rows."""
+    spec = NetworkSpec(widths=(3, out), activations=(), loss=loss)
+    W, b, X = rng.normal(size=(3, out)), rng.normal(size=out), rng.normal(size=(20, 3))
+    write_onnx(path, spec, {"W1": W, "b1": b}, classes)
+    return X @ W + b, run(path, X)
+
+
+def test_labels_of_several_classes(tmp_path: Path, rng: np.random.Generator) -> None:
+    for classes in (np.array(["a", "b", "é"]), np.array([3, 5, 7]), np.array(["x", "y", "z"], dtype=object)):
+        logits, found = labelled(tmp_path / "model", rng, 3, "softmax_cross_entropy", classes)
+        assert found["label"].tolist() == classes[logits.argmax(axis=1)].tolist()
+
+
+def test_labels_of_two_classes_with_one_output(tmp_path: Path, rng: np.random.Generator) -> None:
+    logits, found = labelled(tmp_path / "model", rng, 1, "logistic_cross_entropy", np.array(["no", "yes"]))
+    positive = 1 / (1 + np.exp(-logits))
+    assert found["label"].tolist() == np.where(logits[:, 0] > 0, "yes", "no").tolist()
+    np.testing.assert_allclose(found["probabilities"], np.hstack([1 - positive, positive]), rtol=1e-13)
+
+
+def test_several_labels_a_row(tmp_path: Path, rng: np.random.Generator) -> None:
+    logits, found = labelled(tmp_path / "model", rng, 3, "logistic_cross_entropy", np.arange(3))
+    np.testing.assert_array_equal(found["label"], (logits > 0).astype(np.int64), strict=True)
+
+
+@pytest.mark.parametrize(("loss", "link"), [("squared_error", np.positive), ("poisson", np.exp)])
+def test_regression(tmp_path: Path, rng: np.random.Generator, loss: str, link: Any) -> None:
+    logits, found = labelled(tmp_path / "model", rng, 2, loss, None)
+    np.testing.assert_allclose(found["predictions"], link(logits), rtol=1e-13)
+
+
+def test_equal_models_give_equal_files(tmp_path: Path) -> None:
+    for name in "ab":
+        xpnet.LogisticRegression(3, 2, backend="numpy").export_onnx(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_without_onnx_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(xpnet.ModelFileError, match=r"pip install 'xpnet\[onnx\]'"):
+        xpnet.LogisticRegression(3, 2, backend="numpy").export_onnx(tmp_path / "model.onnx")
+
+
+def test_what_onnx_cannot_hold_is_refused_at_once(tmp_path: Path) -> None:
+    spec = NetworkSpec(widths=(2**15, 2**15), activations=())
+    with pytest.raises(xpnet.ModelFileError, match="at most 2 GiB"):
+        write_onnx(tmp_path / "model.onnx", spec, {})
+    model = xpnet.LogisticRegression(3, 2, backend="numpy")
+    with pytest.raises(xpnet.ModelFileError, match="No such file"):
+        model.export_onnx(tmp_path / "missing" / "model.onnx")

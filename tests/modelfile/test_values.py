@@ -1,0 +1,82 @@
+"""Values that JSON has no form for come back as they were, with their types."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from xpnet.modelfile.values import from_json, to_json
+
+ATOMS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+DTYPES = st.sampled_from(["bool", "int8", "int64", "uint64", "float32", "float64", "<U4"])
+ARRAYS = DTYPES.flatmap(lambda dtype: arrays(dtype, st.integers(0, 4)))
+VALUES = st.recursive(
+    ATOMS | ARRAYS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(st.text(max_size=3) | st.integers() | st.booleans(), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+def assert_same(found: Any, expected: Any) -> None:
+    assert type(found) is type(expected)
+    if isinstance(expected, np.ndarray):
+        assert found.dtype.kind == expected.dtype.kind
+        np.testing.assert_array_equal(found, expected)
+    elif isinstance(expected, dict):
+        assert [*found] == [*expected]
+        assert_same([*found.values()], [*expected.values()])
+    elif isinstance(expected, list | tuple):
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert_same(one, other)
+    else:
+        assert found == expected or (found != found and expected != expected)
+
+
+@given(VALUES)
+def test_values_come_back(value: Any) -> None:
+    assert_same(from_json(json.loads(json.dumps(to_json(value), allow_nan=False))), value)
+
+
+def test_labels_of_any_kind_come_back() -> None:
+    labels = np.array(["a", 1, None, 2.5, ("b", 3)], dtype=object)
+    assert from_json(to_json(labels)).tolist() == labels.tolist()
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, np.zeros((2, 2)), np.array(["2026"], dtype="datetime64[Y]"), 1j])
+def test_what_has_no_form_is_refused(value: Any) -> None:
+    with pytest.raises(TypeError, match="has no place in a model file"):
+        to_json({"a": [value]})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"float": "1"},
+        {"float": []},
+        {"tuple": 1},
+        {"eval": "1"},
+        {"dict": [[1]]},
+        {"dict": [[[], 1]]},
+        {"dict": [1]},
+        {"array": ["a"], "dtype": "int64"},
+        {"array": [1], "dtype": "str"},
+        {"array": [300], "dtype": "int8"},
+        {"array": [-1], "dtype": "uint64"},
+        {"array": [[1]], "dtype": "float64"},
+        {"array": [2], "dtype": "bool"},
+        {"array": [1], "dtype": "S999999999"},
+        {"array": 1, "dtype": "int64"},
+    ],
+)
+def test_what_was_not_written_here_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="in its description"):
+        from_json(value)

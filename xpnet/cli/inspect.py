@@ -1,0 +1,50 @@
+"""``xpnet inspect``: what a model file holds, read from its header alone."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from xpnet.cli.output import show_facts, show_json, show_table
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")
+def inspect(model: Path, as_json: bool) -> None:
+    """Show what MODEL is, without loading it: layers, parameters, classes, scaling, versions."""
+    from xpnet.modelfile import describe
+
+    found = describe(model)
+    if as_json:
+        show_json(found)
+        return
+    show_facts(_facts(found))
+    tensors = found["tensors"].items()
+    show_table(("tensor", "dtype", "shape"), [(n, t["dtype"], " x ".join(map(str, t["shape"]))) for n, t in tensors])
+
+
+def _facts(found: dict[str, Any]) -> list[tuple[str, Any]]:
+    extra, rule = found["extra"], found["network"]["rule"]
+    return [
+        ("model", found["kind"]),
+        (
+            "layers",
+            "-".join(map(str, found["widths"])) + "".join(f", {a}" for a in dict.fromkeys(found["activations"])),
+        ),
+        ("parameters", f"{found['parameters']:,} {found['dtype']}, {found['bytes']:,} bytes"),
+        ("loss", found["loss"]),
+        ("update", rule["name"]),
+        ("classes", _shown(extra.get("classes"))),
+        ("features", _shown(extra.get("features"))),
+        ("target", extra.get("target") or "unknown"),
+        ("scaling", "to mean 0 and deviation 1 before the first layer" if extra.get("scaling") else "none"),
+        ("written by", f"xpnet {found['writer']}, format {found['format']}"),
+    ]
+
+
+def _shown(names: list[Any] | None, most: int = 8) -> str:
+    if not names:
+        return "unknown"
+    rest = f", ... ({len(names)})" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + rest

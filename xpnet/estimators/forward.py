@@ -1,0 +1,48 @@
+"""Predictions straight from weights and biases. Nothing is kept between calls: threads may share an estimator."""
+
+from collections.abc import Sequence
+
+from scipy.sparse import issparse
+
+from xpnet.backend import Operations
+from xpnet.backend.spec import Activation, Loss
+from xpnet.ops import Array, namespace
+
+LOSSES: dict[str, Loss] = {
+    "softmax": "softmax_cross_entropy",
+    "logistic": "logistic_cross_entropy",
+    "identity": "squared_error",
+    "exp": "poisson",
+}
+"""The loss that belongs to an output activation."""
+
+ROWS = 8192
+"""Rows at a time, so that hidden layers need little memory for any number of rows."""
+
+
+def network_logits(
+    ops: Operations, X: Array, coefs: list[Array], intercepts: list[Array], activations: Sequence[Activation]
+) -> Array:
+    """What the last affine layer gives: (rows, in) -> (rows, out). X may be sparse."""
+    starts = range(0, max(X.shape[0], 1), ROWS)
+    blocks = [_block(ops, X[a : min(a + ROWS, X.shape[0]), :], coefs, intercepts, activations) for a in starts]
+    return blocks[0] if len(blocks) == 1 else namespace(blocks[0]).concat(blocks)
+
+
+def outputs(ops: Operations, logits: Array, loss: Loss) -> Array:
+    """The output activation that belongs to the loss: softmax, logistic, exp, or none. (rows, out) -> (rows, out)"""
+    if loss == "softmax_cross_entropy":
+        return ops.softmax(logits)
+    if loss == "logistic_cross_entropy":
+        return ops.logistic(logits)
+    return namespace(logits).exp(logits) if loss == "poisson" else logits
+
+
+def _block(
+    ops: Operations, x: Array, coefs: list[Array], intercepts: list[Array], activations: Sequence[Activation]
+) -> Array:
+    for k, (weight, bias) in enumerate(zip(coefs, intercepts, strict=True)):
+        x = x @ weight + bias if issparse(x) else ops.affine(x, weight, bias)
+        if k < len(activations):
+            x = getattr(ops, activations[k])(x)
+    return x

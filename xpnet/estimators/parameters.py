@@ -1,0 +1,172 @@
+"""The constructor's parameters: their names and defaults are scikit-learn's, those at the end are ours."""
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
+
+import numpy
+from sklearn.base import BaseEstimator
+from sklearn.callback import CallbackSupportMixin
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+
+from xpnet.backend import Backend, NetworkSpec, UpdateRule
+from xpnet.backend.spec import Activation, Loss
+from xpnet.errors import InputError
+
+STOCHASTIC = ("sgd", "adam", "adamw")
+
+_POSITIVE = Interval(Real, 0, None, closed="neither")
+_NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
+_COUNT = Interval(Integral, 1, None, closed="left")
+_FRACTION = Interval(Real, 0, 1, closed="left")
+_ACTIVATIONS = StrOptions(set(get_args(Activation)))
+
+
+@dataclass(eq=False, repr=False)
+class Parameters(CallbackSupportMixin, BaseEstimator):
+    """What both estimators can be told. The constructor only stores; ``fit`` checks.
+
+    solver : ``"sgd"``, ``"adam"``, ``"adamw"`` (decoupled weight decay) or ``"lbfgs"``
+    alpha : strength of the penalty alpha / 2 sum ||W||^2 / (rows of a batch)
+    batch_size : rows a batch, or ``"auto"`` for min(200, rows)
+    learning_rate : ``"constant"``, ``"invscaling"`` (learning_rate_init / t^power_t) or ``"adaptive"`` (a fifth of it
+        whenever two epochs bring no improvement), for ``"sgd"``
+    learning_rate_init, power_t : numbers of the schedule
+    max_iter : epochs at most (iterations for ``"lbfgs"``)
+    shuffle : a new order of the rows for each epoch
+    random_state : seed, RandomState or None, for weights, validation split, orders and dropout
+    tol, n_iter_no_change : training ends when so many epochs in a row improve by less than tol
+    verbose : print each epoch's loss
+    warm_start : go on from the last solution
+    momentum, nesterovs_momentum : of ``"sgd"``
+    early_stopping, validation_fraction : hold out that share of the rows, stop by the score on them
+    beta_1, beta_2, epsilon : of ``"adam"`` and ``"adamw"``
+    max_fun : evaluations at most, for ``"lbfgs"``
+    dropout : probability with which a hidden unit is left out in training; one rate, or one for each hidden layer
+    weight_decay : of ``"adamw"``: every update shrinks all parameters by learning rate times this (alpha stays)
+    max_grad_norm : gradients with a larger Euclidean norm are scaled down to it; None for no limit
+    backend : a name or a backend; None computes where the arrays of ``fit`` live
+    dtype : ``"float32"`` or ``"float64"``; None for that of the data
+    """
+
+    _: KW_ONLY
+    solver: str = "adam"
+    alpha: float = 0.0001
+    batch_size: int | str = "auto"
+    learning_rate: str = "constant"
+    learning_rate_init: float = 0.001
+    power_t: float = 0.5
+    max_iter: int = 200
+    shuffle: bool = True
+    random_state: Any = None
+    tol: float = 1e-4
+    verbose: bool | int = False
+    warm_start: bool = False
+    momentum: float = 0.9
+    nesterovs_momentum: bool = True
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    n_iter_no_change: float = 10
+    max_fun: int = 15000
+    dropout: float | Sequence[float] = 0.0
+    weight_decay: float = 0.01
+    max_grad_norm: float | None = None
+    backend: str | Backend | None = None
+    dtype: str | None = None
+
+    if TYPE_CHECKING:  # The subclasses have these, each in scikit-learn's order of arguments.
+        hidden_layer_sizes: Any = (100,)
+        activation: Any = "relu"
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "hidden_layer_sizes": ["array-like", _COUNT],
+        "activation": [_ACTIVATIONS, "array-like"],
+        "solver": [StrOptions({"lbfgs", *STOCHASTIC})],
+        "alpha": [_NOT_NEGATIVE],
+        "batch_size": [StrOptions({"auto"}), _COUNT],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate_init": [_POSITIVE],
+        "power_t": [_NOT_NEGATIVE],
+        "max_iter": [_COUNT],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [_NOT_NEGATIVE],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [_FRACTION],
+        "beta_1": [_FRACTION],
+        "beta_2": [_FRACTION],
+        "epsilon": [_POSITIVE],
+        "n_iter_no_change": [_COUNT, Options(Real, {numpy.inf})],
+        "max_fun": [_COUNT],
+        "dropout": [_FRACTION, "array-like"],
+        "weight_decay": [_NOT_NEGATIVE],
+        "max_grad_norm": [_POSITIVE, None],
+        "backend": "no_validation",
+        "dtype": [StrOptions({"float32", "float64"}), None],
+    }
+
+    def _hidden_sizes(self) -> tuple[int, ...]:
+        """Widths of the hidden layers. Raises ValueError unless all are positive."""
+        sizes = self.hidden_layer_sizes
+        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        if any(size <= 0 for size in sizes):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        return tuple(int(size) for size in sizes)
+
+    def _spec(self, widths: tuple[int, ...], loss: Loss, dtype: str) -> NetworkSpec:
+        """The network these parameters describe."""
+        hidden = len(widths) - 2
+        rates = _one_each("dropout", self.dropout, hidden)
+        if not all(0 <= rate < 1 for rate in rates):
+            raise InputError(f"Dropout rates lie in [0, 1); received {', '.join(map(str, rates))}.")
+        return NetworkSpec(
+            widths=widths,
+            activations=each_activation(self.activation, hidden),
+            loss=loss,
+            rule=self._rule(),
+            dtype=dtype,
+            l2=float(self.alpha),
+            l2_over_batch=True,
+            dropout=rates if any(rates) else (),
+        )
+
+    def _rule(self) -> UpdateRule:
+        if self.solver == "sgd":
+            momentum = float(self.momentum)
+            return UpdateRule("sgd", momentum=momentum, nesterov=bool(self.nesterovs_momentum and momentum))
+        if self.solver == "lbfgs":
+            return UpdateRule()
+        decoupled = self.solver == "adamw"
+        return UpdateRule(
+            "adam",
+            beta1=float(self.beta_1),
+            beta2=float(self.beta_2),
+            epsilon=float(self.epsilon),
+            weight_decay=float(self.weight_decay) if decoupled else 0.0,
+            epsilon_hat=not decoupled,
+        )
+
+
+def each_activation(activation: Any, layers: int) -> tuple[Activation, ...]:
+    """The activation of each hidden layer. Raises InputError for an unknown name, or for too few or many."""
+    names = _one_each("activation", activation, layers)
+    for name in names:
+        if name not in get_args(Activation):
+            raise InputError(f"An activation is one of {', '.join(get_args(Activation))}; received {name!r}.")
+    return names
+
+
+def _one_each(what: str, value: Any, layers: int) -> tuple[Any, ...]:
+    """One value for each hidden layer, from one value for all or a sequence."""
+    values = (value,) * layers if isinstance(value, str | Real) else tuple(value)
+    if len(values) != layers:
+        raise InputError(f"{what} is one value or one for each of {layers} hidden layers; received {len(values)}.")
+    return values

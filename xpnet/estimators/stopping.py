@@ -1,0 +1,112 @@
+"""What is noted after each epoch, and when training ends: scikit-learn's rules, with the user's validation data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from xpnet.backend import Step
+from xpnet.dispatch import Choice
+from xpnet.estimators.epochs import reported_loss
+from xpnet.estimators.forward import network_logits, outputs
+from xpnet.estimators.inputs import Rows
+from xpnet.estimators.reports import Reports
+from xpnet.training import Callback, Training
+
+
+@dataclass
+class Validation:
+    """Loss and score on rows that are not trained on, from one forward pass an epoch.
+
+    score : (targets, outputs, weights), all NumPy's -> the estimator's score
+    """
+
+    rows: Rows
+    home: Choice
+    step: Step
+    score: Callable[[Any, Any, Any], float]
+
+    def loss(self) -> float:
+        """The mean loss, without the penalty."""
+        ops, spec, names = self.home.ops, self.step.spec, self.step.spec.parameter_names
+        arrays = [self.step.params[name] for name in names]
+        logits = network_logits(ops, self.rows.X, arrays[::2], arrays[1::2], spec.activations)
+        self.outputs = outputs(ops, logits, spec.loss)
+        loss, _ = getattr(ops, spec.loss)(logits, self.rows.Y, self.rows.weight)
+        return reported_loss(float(loss), 0.0, spec)
+
+    def last_score(self) -> float:
+        """The score of the outputs that the last loss came from; NaN where they are not finite."""
+        host = self.home.backend.to_numpy
+        weight = None if self.rows.weight is None else host(self.rows.weight)
+        return self.score(host(self.rows.Y), host(self.outputs), weight)
+
+
+class EpochEnd(Callback):
+    """Keeps the estimator's ``loss_curve_``, scores, counters and learning rate, and stops training.
+
+    sink : where lines for the user go, with ``verbose``
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        reports: Reports,
+        validation: Validation | None,
+        *,
+        sink: Callable[[str], Any] = print,
+    ) -> None:
+        self.estimator, self.reports, self.validation, self.sink = estimator, reports, validation, sink
+
+    def epoch_end(self, training: Training) -> None:
+        """Note the epoch, count those without improvement, and act when they are too many."""
+        estimator = self.estimator
+        estimator.n_iter_ += 1
+        estimator.loss_ = training.history.loss[-1]
+        estimator.t_ += training.rows
+        estimator.loss_curve_.append(estimator.loss_)
+        if self.validation is not None:
+            estimator.validation_loss_curve_.append(training.history.validation_loss[-1])
+        self._say(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
+        improved = self._score_improved(training) if estimator.early_stopping else self._loss_improved()
+        estimator._no_improvement_count = 0 if improved else estimator._no_improvement_count + 1
+        estimator._optimizer.epoch_ends(estimator.t_)
+        if estimator._no_improvement_count > estimator.n_iter_no_change:
+            self._stalls(training)
+        last = training.stop or estimator.n_iter_ == training.epochs
+        training.stop = self.reports.iteration_ends(last=last) or training.stop
+
+    def _loss_improved(self) -> bool:
+        estimator = self.estimator
+        improved = not estimator.loss_ > estimator.best_loss_ - estimator.tol
+        estimator.best_loss_ = min(estimator.best_loss_, estimator.loss_)
+        return improved
+
+    def _score_improved(self, training: Training) -> bool:
+        estimator = self.estimator
+        assert self.validation is not None
+        score = self.validation.last_score()
+        estimator.validation_scores_.append(score)
+        self._say(f"Validation score: {score:f}")
+        improved = not score < estimator.best_validation_score_ + estimator.tol
+        if score > estimator.best_validation_score_:
+            estimator.best_validation_score_ = score
+            estimator._keep_best()
+        return improved
+
+    def _stalls(self, training: Training) -> None:
+        """Too many epochs without improvement: stop, or lower the learning rate and count anew."""
+        estimator = self.estimator
+        what = "Validation score" if estimator.early_stopping else "Training loss"
+        action = estimator._optimizer.stalls()
+        self._say(
+            f"{what} did not improve more than tol={estimator.tol:f} for {estimator.n_iter_no_change} consecutive "
+            f"epochs. {action}"
+        )
+        if action.endswith("Stopping."):
+            training.stop = True
+        else:
+            estimator._no_improvement_count = 0
+
+    def _say(self, line: str) -> None:
+        if self.estimator.verbose:
+            self.sink(line)

@@ -1,0 +1,165 @@
+"""Checkpoints: a training under way as a file, so that a run that was killed goes on as if it never had been."""
+
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from xpnet.backend import NetworkSpec, StepState
+from xpnet.errors import InputError, ModelFileError
+from xpnet.modelfile.container import read, write
+from xpnet.modelfile.description import Description
+from xpnet.modelfile.disk import remove_parts
+from xpnet.modelfile.tree import Tree, put_together, take_apart
+from xpnet.modelfile.values import from_json, to_json
+from xpnet.training import Callback, History, Training, TrainingState
+
+KIND = "Checkpoint"
+PATTERN = "checkpoint-*.safetensors"
+
+
+class Checkpoint(Callback):
+    """A callback that writes all of a training to a folder, so that a run that was killed can go on. ::
+
+        model.fit(X, Y, epochs=50, rng=numpy.random.default_rng(0),
+                  callbacks=[xpnet.Checkpoint("runs/a")], resume_from=xpnet.Checkpoint.latest("runs/a"))
+
+    Started again after a crash, a power cut or ``kill -9``, this program goes on after the last epoch that was written,
+    and ends with bit for bit the weights it would have had without the interruption: parameters, optimizer, history,
+    random stream and the other callbacks continue. Everything else (data, model, arguments) must be the same again.
+
+    directory : a folder for the checkpoints of this one run; made where there is none
+    every : write after each so many epochs, and after the last
+    keep : how many of the newest checkpoints stay
+
+    A checkpoint appears whole or not at all. ``fit`` raises InputError where the folder holds checkpoints of another
+    run or of one that is not gone on with, ModelFileError where they cannot be written.
+    """
+
+    def __init__(self, directory: str | Path, every: int = 1, keep: int = 2) -> None:
+        if every < 1 or keep < 1:
+            raise InputError(f"every and keep are at least 1; received {every} and {keep}.")
+        self.directory, self.every, self.keep = Path(directory), every, keep
+
+    @staticmethod
+    def latest(directory: str | Path) -> TrainingState | None:
+        """The newest whole checkpoint of a folder, for ``fit(resume_from=...)``; None where there is none.
+
+        Damaged checkpoints are passed over with a warning. ``.done`` says after how many epochs of its run the
+        checkpoint was written, ``.spec`` of which network, ``.history`` has the losses.
+        """
+        for path in reversed(_checkpoints(Path(directory))):
+            try:
+                return read_checkpoint(path)
+            except ModelFileError as error:
+                warnings.warn(f"A damaged checkpoint was passed over: {error}", stacklevel=2)
+        return None
+
+    def train_begin(self, training: Training) -> None:
+        """Make the folder, and see to it that it is this run's.
+
+        Raises InputError where it is another's.
+        """
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ModelFileError(f"Checkpoints need a folder; {self.directory} cannot be made: {error}.") from error
+        remove_parts(self.directory, PATTERN)
+        newest = self.latest(self.directory)
+        here = (training.done, training.history.epochs)
+        if newest is not None and (newest.done, len(newest.history["loss"])) != here:
+            raise InputError(
+                f"A folder holds the checkpoints of one run; {self.directory} has one of a run that made {newest.done} "
+                f"epochs, and this run has made {training.done}. Pass resume_from=Checkpoint.latest(...) of that folder, "
+                "or choose another folder."
+            )
+
+    def between_epochs(self, training: Training) -> None:
+        """Write a checkpoint where one is due, and remove those that are no longer needed."""
+        last = training.stop or training.done >= training.epochs
+        if training.done % self.every and not last:
+            return
+        path = self.directory / PATTERN.replace("*", f"{training.history.epochs:08d}")
+        write_checkpoint(path, training.state())
+        paths = _checkpoints(self.directory)
+        newest = paths.index(path) + 1
+        # Those beyond this epoch can only be damaged ones: a whole one would have been gone on from.
+        for old in paths[: max(newest - self.keep, 0)] + paths[newest:]:
+            old.unlink(missing_ok=True)
+
+
+def _checkpoints(directory: Path) -> list[Path]:
+    """The checkpoints of a folder, oldest first."""
+    return sorted(directory.glob(PATTERN))
+
+
+def write_checkpoint(path: str | Path, state: TrainingState) -> None:
+    """Write a training's state to a file.
+
+    Raises ModelFileError where the file cannot be written, InputError for a callback's state that it cannot hold.
+    """
+    history = {name: numpy.asarray(values, dtype="float64") for name, values in state.history.items()}
+    tree = {**vars(state), "step": vars(state.step), "history": history}
+    del tree["spec"]
+    try:
+        rest, arrays = take_apart(tree)
+        write(path, Description(KIND, state.spec, {"state": to_json(rest)}, {}).to_json(), arrays)
+    except ModelFileError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"A callback's state is numbers, strings, lists and NumPy arrays, in dicts; {error}."
+        ) from error
+
+
+def read_checkpoint(path: str | Path) -> TrainingState:
+    """The state in a file.
+
+    Raises ModelFileError for a file that is missing, damaged, hostile, of a newer format, or no checkpoint.
+    """
+    header, arrays = read(path)
+    try:
+        description = Description.of(header)
+        if description.kind != KIND:
+            raise ValueError("it is a model; xpnet.load opens it")
+        return _state(description.network, put_together(from_json(description.settings["state"]), arrays))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelFileError(f"{path} is no checkpoint that a training can go on from: {error}.") from error
+
+
+def _state(spec: NetworkSpec, tree: Tree) -> TrainingState:
+    """The state in a tree, if it is one of this network.
+
+    Raises ValueError, or what comes of values of other types, otherwise.
+    """
+    step = StepState(**tree["step"])
+    _check_arrays(spec, step.params)
+    if set(step.buffers) != set(spec.rule.buffers):
+        raise ValueError("its buffers are not those of its optimizer")
+    for buffer in step.buffers.values():
+        _check_arrays(spec, buffer)
+    history = History(**{name: values.tolist() for name, values in tree["history"].items()})
+    counts = [tree["rows"], tree["done"], step.t]
+    if not all(type(count) is int and 0 <= count < 2**63 for count in counts) or tree["done"] > history.epochs:
+        raise ValueError("its counts are no counts")
+    if type(tree["stop"]) is not bool or not all(isinstance(state, dict) for state in tree["callbacks"].values()):
+        raise ValueError("it does not say where its callbacks are")
+    _check_stream(tree["rng"])
+    return TrainingState(**{**tree, "spec": spec, "step": step, "history": asdict(history)})
+
+
+def _check_arrays(spec: NetworkSpec, arrays: dict[str, Any]) -> None:
+    due = {slot.name: (slot.shape, spec.dtype) for slot in spec.slots()}
+    if {name: (array.shape, array.dtype.name) for name, array in arrays.items()} != due:
+        raise ValueError("its tensors are not those of the network it describes")
+
+
+def _check_stream(state: Any) -> None:
+    """Raise ValueError for a position outside a generator's buffer, which NumPy would read from without a look."""
+    if state is None:
+        return
+    position = state["state"].get("pos", 0) if isinstance(state["state"], dict) else 0
+    if not (type(position) is int and 0 <= position <= 624 and 0 <= state.get("buffer_pos", 0) <= 4):
+        raise ValueError("the position in its random stream lies outside")

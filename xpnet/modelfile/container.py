@@ -1,0 +1,203 @@
+"""The container: named tensors and one JSON description in a safetensors file, with checksums.
+
+A safetensors file (https://huggingface.co/docs/safetensors) is eight bytes with the length of the header, the header
+(JSON: dtype, shape and place of each tensor, and a ``__metadata__`` of strings), and the tensors, one after the other.
+Ours has one entry of metadata, ``xpnet``, itself JSON::
+
+    {"description": {...}, "format": 1, "sha256": {"data": "...", "description": "..."}, "writer": "0.1.0"}
+
+``sha256.data`` is taken over the bytes of all tensors in the order of their names; ``sha256.description`` over the
+rest: the description, the format, the writer, ``sha256.data`` and each tensor's name, dtype and shape. So a header can
+be trusted before the tensors have been read, and a flipped bit is an error, not another model.
+
+Files are written by the safetensors library. They are read here, since a file may come from anyone: its size is held
+against the header before anything is allocated, and every byte of it must be accounted for.
+"""
+
+import os
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import version
+from math import prod
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy
+from safetensors.numpy import save
+
+from xpnet.errors import ModelFileError
+from xpnet.modelfile.disk import open_plain, write_whole
+from xpnet.modelfile.text import canonical, parse
+
+FORMAT = 1
+HEADER_LIMIT = 16 * 2**20  # bytes; a header holds no tensors, and one that is longer is no header
+DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "U32": "<u4", "U64": "<u8"}
+
+
+class Tensor(NamedTuple):
+    """What a header says of a tensor: its dtype (``F64``), its shape, and where its bytes begin and end in the data."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """All of a file but its tensors, its own checksum verified.
+
+    description : JSON values; tensors : by name; data_offset : where the tensors begin; size : of the file, in bytes
+    format, writer : version of the format, and of xpnet, that the file was written with
+    """
+
+    description: dict[str, Any]
+    tensors: dict[str, Tensor]
+    data_sha256: str
+    data_offset: int
+    size: int
+    format: int
+    writer: str
+
+
+def write(path: str | Path, description: dict[str, Any], tensors: dict[str, Any]) -> None:
+    """Write a file; equal descriptions and tensors give equal bytes.
+
+    tensors : NumPy arrays of the dtypes of ``DTYPES``, any strides
+
+    Raises ValueError or TypeError where JSON cannot hold the description, ModelFileError where the file cannot be
+    written or its header would be too long.
+    """
+    arrays = {name: numpy.asarray(array, order="C") for name, array in sorted(tensors.items())}
+    shapes = {name: [_code(array.dtype), *array.shape] for name, array in arrays.items()}
+    data = sha256()
+    for array in arrays.values():
+        data.update(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
+    envelope = {"description": description, "format": FORMAT, "writer": version("xpnet")}
+    sums = {"data": data.hexdigest(), "description": _seal(envelope, data.hexdigest(), shapes)}
+    content = save(arrays, {"xpnet": canonical({**envelope, "sha256": sums})})
+    if int.from_bytes(content[:8], "little") > HEADER_LIMIT:
+        raise ModelFileError(f"The description of a model file is at most {HEADER_LIMIT} bytes; this one is longer.")
+    write_whole(path, content)
+
+
+def read_header(path: str | Path) -> Header:
+    """The header of a file; the tensors are left unread.
+
+    Raises ModelFileError for a file that is not a whole and undamaged model file of this or an earlier format.
+    """
+    with open_plain(path) as file:
+        return _named(path, _header, file)
+
+
+def read(path: str | Path) -> tuple[Header, dict[str, numpy.ndarray]]:
+    """The header and the tensors, by name, as NumPy arrays on the host.
+
+    Raises ModelFileError for a file that is not a whole and undamaged model file of this or an earlier format.
+    """
+    with open_plain(path) as file:
+        header = _named(path, _header, file)
+        return header, _named(path, _tensors, file, header)
+
+
+def _named(path: str | Path, read_part: Any, *args: Any) -> Any:
+    """Call a reader; whatever it finds wrong is told with the file's name."""
+    try:
+        return read_part(*args)
+    except (ValueError, OSError, MemoryError, RecursionError) as error:
+        raise ModelFileError(f"{path} is not a whole and undamaged model file: {error or 'too large'}.") from error
+
+
+def _header(file: BinaryIO) -> Header:
+    size = os.fstat(file.fileno()).st_size
+    length = int.from_bytes(file.read(8), "little")
+    _require(size >= 8, "it has no header")
+    _require(length <= min(size - 8, HEADER_LIMIT), f"its header would be {length} bytes, past its end or the limit")
+    entries = parse(file.read(length))
+    _require(isinstance(entries, dict), "its header is no JSON object")
+    metadata = entries.pop("__metadata__", None)
+    ours = isinstance(metadata, dict) and set(metadata) == {"xpnet"} and isinstance(metadata["xpnet"], str)
+    _require(ours, "it has no description by xpnet (other safetensors files hold no xpnet model)")
+    tensors = {name: _tensor(name, entry) for name, entry in entries.items()}
+    _check_cover(tensors, size - 8 - length)
+    return _unseal(metadata["xpnet"], tensors, 8 + length, size)
+
+
+def _tensor(name: str, entry: Any) -> Tensor:
+    whole = isinstance(entry, dict) and set(entry) == {"dtype", "shape", "data_offsets"}
+    _require(whole, f"the entry of tensor {name!r} is not dtype, shape and data_offsets")
+    dtype, shape, place = entry["dtype"], entry["shape"], entry["data_offsets"]
+    _require(isinstance(dtype, str) and dtype in DTYPES, f"tensor {name!r} is none of {', '.join(DTYPES)}")
+    _require(_sizes(shape) and _sizes(place) and len(place) == 2, f"the sizes of tensor {name!r} are not counts")
+    _require(len(shape) <= 2, f"tensor {name!r} has more than two axes")
+    begin, end = place
+    size = prod(shape) * numpy.dtype(DTYPES[dtype]).itemsize
+    _require(end - begin == size, f"tensor {name!r} has another size than its shape")
+    return Tensor(dtype, tuple(shape), begin, end)
+
+
+def _sizes(values: Any) -> bool:
+    return isinstance(values, list) and all(type(v) is int and v >= 0 for v in values)
+
+
+def _check_cover(tensors: dict[str, Tensor], data_size: int) -> None:
+    """The tensors lie one behind the other, from the first byte of the data to the last."""
+    end = 0
+    for tensor in sorted(tensors.values(), key=lambda t: (t.begin, t.end)):
+        _require(tensor.begin == end, "its tensors overlap or leave gaps")
+        end = tensor.end
+    _require(end == data_size, f"its tensors take {end} bytes and it has {data_size}; it is cut short or has grown")
+
+
+def _unseal(text: str, tensors: dict[str, Tensor], data_offset: int, size: int) -> Header:
+    """The header from the text of its metadata, once format and checksum are verified."""
+    envelope = parse(text)
+    _require(isinstance(envelope, dict), "its description is no JSON object")
+    found = envelope.get("format")
+    _require(type(found) is int and found >= 1, "it names no version of its format")
+    _require(found <= FORMAT, f"it has format {found}, and this xpnet reads up to {FORMAT}; install a newer xpnet")
+    sums = envelope.pop("sha256", None)
+    whole = set(envelope) == {"description", "format", "writer"} and isinstance(envelope["description"], dict)
+    summed = isinstance(sums, dict) and set(sums) == {"data", "description"} and isinstance(sums["data"], str)
+    _require(whole and summed and isinstance(envelope["writer"], str), "its description lacks parts or has others")
+    shapes = {name: [tensor.dtype, *tensor.shape] for name, tensor in tensors.items()}
+    seal = _seal(envelope, sums["data"], shapes)
+    # Another text for the same values is no work of ours, but of a flipped bit: 1e-5 and 1E-5.
+    untouched = seal == sums["description"] and text == canonical({**envelope, "sha256": sums})
+    _require(untouched, "the checksum of its description does not hold; it is damaged")
+    return Header(envelope["description"], tensors, sums["data"], data_offset, size, found, envelope["writer"])
+
+
+def _seal(envelope: dict[str, Any], data_sha256: str, shapes: dict[str, list[Any]]) -> str:
+    """The checksum of everything but the tensors' bytes, for which their own checksum stands."""
+    return sha256(canonical({**envelope, "data": data_sha256, "tensors": shapes}).encode()).hexdigest()
+
+
+def _tensors(file: BinaryIO, header: Header) -> dict[str, numpy.ndarray]:
+    data = numpy.empty(header.size - header.data_offset, dtype=numpy.uint8)
+    file.seek(header.data_offset)
+    _require(file.readinto(data) == data.size, "it was cut short while it was read")  # type: ignore[attr-defined]
+    parts = {name: data[t.begin : t.end] for name, t in sorted(header.tensors.items())}
+    found = sha256()
+    for part in parts.values():
+        found.update(part.data)
+    _require(found.hexdigest() == header.data_sha256, "the checksum of its tensors does not hold; it is damaged")
+    return {name: _array(part, header.tensors[name]) for name, part in parts.items()}
+
+
+def _array(part: numpy.ndarray, tensor: Tensor) -> numpy.ndarray:
+    """The tensor as an array of its own, in this machine's byte order."""
+    stored = part.view(DTYPES[tensor.dtype]).reshape(tensor.shape)
+    return stored.astype(stored.dtype.newbyteorder("="))
+
+
+def _code(dtype: numpy.dtype) -> str:
+    """``F64`` for float64."""
+    codes = {numpy.dtype(name): code for code, name in DTYPES.items()}
+    _require(dtype.newbyteorder("<") in codes, f"a tensor of {dtype} is none of {', '.join(map(str, codes))}")
+    return codes[dtype.newbyteorder("<")]
+
+
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ValueError(otherwise)

@@ -1,0 +1,171 @@
+"""Settings to JSON and back. What comes back is checked value by value against the dataclass it becomes."""
+
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, is_dataclass
+from math import prod
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from xpnet.backend import NetworkSpec, UpdateRule
+from xpnet.errors import InputError
+from xpnet.modelfile.container import Header
+from xpnet.modelfile.text import canonical
+from xpnet.models.checks import check_spec
+from xpnet.optimizers import Constant, Cosine, Exponential, Plateau, Schedule, StepDecay
+
+T = TypeVar("T")
+SCHEDULES: dict[str, Any] = {kind.__name__: kind for kind in (Constant, StepDecay, Exponential, Cosine, Plateau)}
+_CODES = {"float32": "F32", "float64": "F64"}
+
+
+def from_json(kind: type[T], values: Any) -> T:
+    """A dataclass from a JSON object with its fields; what is absent takes its default.
+
+    Raises ValueError for other fields, and for values of another type than the field's.
+    """
+    hints = get_type_hints(kind)
+    if not isinstance(values, dict) or not set(values) <= set(hints):
+        raise ValueError(f"{kind.__name__} takes an object with {', '.join(hints)}")
+    typed = {name: _typed(value, hints[name], f"{kind.__name__}.{name}") for name, value in values.items()}
+    try:
+        return kind(**typed)
+    except TypeError:
+        raise ValueError(f"{kind.__name__} lacks some of {', '.join(hints)}") from None
+
+
+def _typed(value: Any, hint: Any, where: str) -> Any:
+    """The value, if it is of that type; lists become tuples, whole numbers floats where floats are due."""
+    if is_dataclass(hint):
+        return from_json(hint, value)  # type: ignore[arg-type]
+    if get_origin(hint) is tuple and isinstance(value, list):
+        return tuple(_typed(v, get_args(hint)[0], where) for v in value)
+    if get_origin(hint) is Literal and value in get_args(hint):
+        return value
+    if hint is float and type(value) is int and abs(value) < 2**53:
+        return float(value)
+    if type(value) is not hint:
+        raise ValueError(f"{where} has a value of another type than {getattr(hint, '__name__', hint)}")
+    return value
+
+
+def spec_from_json(values: Any) -> NetworkSpec:
+    """The spec with these fields, if it describes a network.
+
+    Raises ValueError otherwise.
+    """
+    spec = from_json(NetworkSpec, values)
+    hidden = len(spec.widths) - 2
+    if hidden < 0 or len(spec.activations) != hidden or len(spec.dropout) not in (0, hidden):
+        raise ValueError("the widths, activations and dropout rates of its network do not belong together")
+    if spec.names and (len(spec.names) != 2 * spec.layers or len(set(spec.names)) != len(spec.names)):
+        raise ValueError("the names of its parameters do not belong to its layers")
+    if not 0 <= spec.seed < 2**63:
+        raise ValueError("the seed of its network is no count")
+    _check_rule(spec.rule)
+    return check_spec(spec)
+
+
+def _check_rule(rule: UpdateRule) -> None:
+    fractions = 0 <= rule.momentum <= 1 and 0 <= rule.beta1 < 1 and 0 <= rule.beta2 < 1
+    if not (fractions and rule.epsilon > 0 and rule.weight_decay >= 0):
+        raise ValueError("the numbers of its update rule lie outside their range")
+
+
+@dataclass(frozen=True)
+class Description:
+    """What every file says of itself, whatever its kind.
+
+    kind : name of the class; network : the network whose parameters it holds
+    settings : what its kind needs beyond that; extra : what the user put there
+    """
+
+    kind: str
+    network: NetworkSpec
+    settings: dict[str, Any]
+    extra: dict[str, Any]
+
+    @classmethod
+    def of(cls, header: Header) -> "Description":
+        """The description in a header.
+
+        Raises ValueError where it describes nothing that can be.
+        """
+        values = header.description
+        if set(values) != {"kind", "network", "settings", "extra"} or not isinstance(values["kind"], str):
+            raise ValueError("its description lacks kind, network, settings or extra, or has more")
+        if not (isinstance(values["settings"], dict) and isinstance(values["extra"], dict)):
+            raise ValueError("its settings and extra are no JSON objects")
+        return cls(values["kind"], spec_from_json(values["network"]), values["settings"], values["extra"])
+
+    def to_json(self) -> dict[str, Any]:
+        """The description as JSON values."""
+        network = asdict(self.network)
+        return {"kind": self.kind, "network": network, "settings": self.settings, "extra": self.extra}
+
+
+def check_tensors(spec: NetworkSpec, header: Header, *sets: str) -> None:
+    """Raise ValueError unless the file's tensors are the parameters of the spec, no more and no less.
+
+    sets : what stands before the names of each set of parameters; nothing, where there is one
+    """
+    due = {before + s.name: (_CODES[spec.dtype], s.shape) for before in sets or ("",) for s in spec.slots()}
+    found = {name: (tensor.dtype, tensor.shape) for name, tensor in header.tensors.items()}
+    if due != found:
+        raise ValueError("its tensors are not those of the network it describes")
+
+
+def parameter_count(spec: NetworkSpec) -> int:
+    """Number of weights and biases."""
+    return sum(prod(slot.shape) for slot in spec.slots())
+
+
+def rate_to_json(learning_rate: float | Schedule, now: float) -> Any:
+    """A learning rate as JSON: a number, or a schedule's name and numbers.
+
+    now : the learning rate of the next epoch, which stands for a schedule that is no schedule of xpnet.optimizers
+    """
+    if type(learning_rate) in SCHEDULES.values():
+        return {"schedule": type(learning_rate).__name__, **asdict(learning_rate)}  # type: ignore[call-overload]
+    return float(now) if callable(learning_rate) else float(learning_rate)
+
+
+def rate_from_json(value: Any) -> float | Schedule:
+    """A number, or a schedule by its name.
+
+    Raises ValueError for a name that is not known and for numbers of another type.
+    """
+    if not isinstance(value, dict):
+        return _typed(value, float, "learning_rate")
+    numbers = {name: number for name, number in value.items() if name != "schedule"}
+    kind = value.get("schedule")
+    if not isinstance(kind, str) or kind not in SCHEDULES:
+        raise ValueError(f"a schedule is one of {', '.join(SCHEDULES)}")
+    return from_json(SCHEDULES[kind], numbers)
+
+
+def check_kind(model: Any, kinds: Collection[str]) -> str:
+    """The name of a model's class, if files may hold it.
+
+    Raises InputError otherwise: a class of the user's own is nowhere to be found when the file is opened.
+    """
+    kind = type(model).__name__
+    if kind not in kinds:
+        raise InputError(
+            f"Model files hold {', '.join(kinds)}; received {kind}. Save one of these, with its parameters."
+        )
+    return kind
+
+
+def check_extra(extra: Any) -> dict[str, Any]:
+    """``extra``, if a JSON object can hold it.
+
+    Raises InputError otherwise.
+    """
+    try:
+        if not isinstance(extra, dict):
+            raise TypeError(f"it is a {type(extra).__name__}")
+        canonical(extra)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"extra is a dict of JSON values: strings, finite numbers, lists, dicts with strings as keys; {error}."
+        ) from error
+    return extra

@@ -1,0 +1,106 @@
+"""Models as ONNX graphs, which other runtimes open (https://onnx.ai/onnx/operators): Gemm, activation, Gemm, ..., and
+what the loss makes of the last. Needs the package ``onnx`` (the extra ``onnx``)."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from xpnet.backend import NetworkSpec
+from xpnet.errors import ModelFileError
+from xpnet.modelfile.description import parameter_count
+from xpnet.modelfile.disk import write_whole
+
+OPSET, IR_VERSION = 17, 8  # of 2022, which every runtime in use reads
+LIMIT = 2**31 - 2**20  # bytes; the format that ONNX files are written in holds 2 GiB
+_ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid", "identity": "Identity"}
+_OUTPUTS = {
+    "softmax_cross_entropy": ("Softmax", "probabilities"),
+    "logistic_cross_entropy": ("Sigmoid", "probabilities"),
+    "squared_error": ("Identity", "predictions"),
+    "poisson": ("Exp", "predictions"),
+}
+
+
+def write_onnx(path: str | Path, spec: NetworkSpec, params: dict[str, Any], classes: Any = None) -> None:
+    """Write a network as an ONNX file.
+
+    params : NumPy arrays by the spec's names
+    classes : (classes,) labels, integers or strings, for a second output ``label`` with the most probable; where the
+        loss is logistic cross-entropy with one output, the two classes; with several, ``label`` is (rows, out) of 0 and 1
+
+    The input is ``X`` (rows, in), the output ``probabilities`` (rows, classes) or ``predictions`` (rows, out), of the
+    spec's dtype. Raises ModelFileError where onnx is missing, the file cannot be written or would be too large.
+    """
+    onnx = _onnx()
+    if parameter_count(spec) * numpy.dtype(spec.dtype).itemsize > LIMIT:
+        raise ModelFileError(f"An ONNX file holds at most 2 GiB; {path} would be larger. Use save.")
+    model = Graph(onnx, spec, params).model(classes)
+    onnx.checker.check_model(model, full_check=True)
+    write_whole(path, model.SerializeToString(deterministic=True))
+
+
+def _onnx() -> Any:
+    try:
+        import onnx
+    except ImportError as error:
+        raise ModelFileError(
+            "ONNX files are written by the package onnx, which cannot be imported. Install it: pip install 'xpnet[onnx]'."
+        ) from error
+    return onnx
+
+
+class Graph:
+    """An ONNX graph under construction: nodes in the order they run, and the constants they take."""
+
+    def __init__(self, onnx: Any, spec: NetworkSpec, params: dict[str, Any]) -> None:
+        self.onnx, self.spec = onnx, spec
+        self.dtype = onnx.helper.np_dtype_to_tensor_dtype(numpy.dtype(spec.dtype))
+        self.nodes: list[Any] = []
+        self.constants = [onnx.numpy_helper.from_array(array, name) for name, array in params.items()]
+
+    def model(self, classes: Any) -> Any:
+        """The whole model, with labels where there are classes."""
+        operator, name = _OUTPUTS[self.spec.loss]
+        outputs = [(self._network(operator, name), self.dtype, self.spec.widths[-1])]
+        if classes is not None:
+            outputs = self._labelled(name, numpy.asarray(classes))
+        helper = self.onnx.helper
+        infos = [helper.make_tensor_value_info(n, kind, ["rows", *([k] if k else [])]) for n, kind, k in outputs]
+        given = helper.make_tensor_value_info("X", self.dtype, ["rows", self.spec.widths[0]])
+        graph = helper.make_graph(self.nodes, "xpnet", [given], infos, self.constants)
+        opset = [helper.make_opsetid("", OPSET)]
+        return helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="xpnet")
+
+    def _network(self, operator: str, name: str) -> str:
+        x, names = "X", self.spec.parameter_names
+        for k, (weight, bias) in enumerate(zip(names[::2], names[1::2], strict=True)):
+            x = self._add("Gemm", [x, weight, bias], f"affine{k + 1}")
+            if k < len(self.spec.activations):
+                x = self._add(_ACTIVATIONS[self.spec.activations[k]], [x], f"hidden{k + 1}")
+        return self._add(operator, [x], name, **({"axis": 1} if operator == "Softmax" else {}))
+
+    def _labelled(self, name: str, classes: Any) -> list[tuple[str, Any, int]]:
+        """Outputs with labels: name, dtype, columns (0 for none)."""
+        integer = self.onnx.TensorProto.INT64
+        if self.spec.loss == "logistic_cross_entropy" and self.spec.widths[-1] > 1:
+            self._add("Greater", [name, self._constant("half", numpy.asarray(0.5, self.spec.dtype))], "likely")
+            self._add("Cast", ["likely"], "label", to=integer)
+            return [("label", integer, self.spec.widths[-1]), (name, self.dtype, self.spec.widths[-1])]
+        if self.spec.widths[-1] == 1:
+            self.nodes[-1].output[0] = "positive"
+            self._add("Sub", [self._constant("one", numpy.asarray(1, self.spec.dtype)), "positive"], "negative")
+            self._add("Concat", ["negative", "positive"], name, axis=1)
+        self._add("ArgMax", [name], "chosen", axis=1, keepdims=0)
+        labels = classes.astype(object if classes.dtype.kind in "OU" else numpy.int64)
+        self._add("Gather", [self._constant("classes", labels), "chosen"], "label")
+        kind = self.onnx.TensorProto.STRING if labels.dtype == object else integer
+        return [("label", kind, 0), (name, self.dtype, len(classes))]
+
+    def _add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        self.nodes.append(self.onnx.helper.make_node(operator, inputs, [output], **attributes))
+        return output
+
+    def _constant(self, name: str, value: Any) -> str:
+        self.constants.append(self.onnx.numpy_helper.from_array(value, name))
+        return name
