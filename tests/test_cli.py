@@ -94,7 +94,7 @@ def test_reproduce_through_the_environment_as_json(run: Run) -> None:
 
 
 def test_reproduce_fails_where_a_number_differs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xpnet.cli.reproduce.ACCURACIES", (0.953, 0.939))
+    monkeypatch.setattr("xpnet.cli.notebook.ACCURACIES", (0.953, 0.939))
     result = run("reproduce", "--json", "--backend", "numpy", code=1)
     assert json.loads(result.stdout)["equal"] is False
 
