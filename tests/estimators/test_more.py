@@ -236,3 +236,10 @@ def test_threads_share_an_estimator(data: Any, backend: str) -> None:
         together = list(pool.map(lambda k: model.predict_proba(data.X[k:]), range(16)))
     for a, b in zip(alone, together, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_epochs_after_lbfgs(data: Any) -> None:
+    """A network that L-BFGS found can be trained on by epochs."""
+    model = xpnet.MLPRegressor(**{**SETTINGS, "solver": "lbfgs"}).fit(data.X, data.numbers)
+    model.set_params(solver="adam").partial_fit(data.X, data.numbers)
+    assert len(model.loss_curve_) == 1

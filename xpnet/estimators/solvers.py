@@ -43,15 +43,21 @@ class Solvers(Placement, Parameters):
         self.n_iter_ = self.t_ = 0
         self._moved = False
         if self.solver != "lbfgs":
-            self.loss_curve_: list[float] = []
-            self.validation_loss_curve_: list[float] = []
-            self._no_improvement_count = 0
-            self.validation_scores_: list[float] | None = None
-            self.best_loss_: float | None = None
-            self.best_validation_score_: float | None = None
+            self._count_anew()
+
+    def _count_anew(self) -> None:
+        """No epochs have been made."""
+        self.loss_curve_: list[float] = []
+        self.validation_loss_curve_: list[float] = []
+        self._no_improvement_count = 0
+        self.validation_scores_: list[float] | None = None
+        self.best_loss_: float | None = None
+        self.best_validation_score_: float | None = None
 
     def _expect(self) -> None:
         """Be ready to note scores, or losses, whichever decides when training ends."""
+        if not hasattr(self, "loss_curve_"):
+            self._count_anew()
         if self.early_stopping and getattr(self, "validation_scores_", None) is None:
             self.validation_scores_, self.best_validation_score_, self.best_loss_ = [], -numpy.inf, None
             self._keep_best()
