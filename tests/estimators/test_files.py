@@ -186,6 +186,8 @@ HOSTILE = {
     "a parameter out of range": (("params", "alpha"), -1, "'alpha' parameter"),
     "an activation that is none": (("params", "activation"), "eval", "'activation' parameter"),
     "another activation": (("params", "activation"), "tanh", "do not describe its network"),
+    "a list of texts for rates": (("params", "dropout"), ["a"], "no such value"),
+    "a number beyond floats": (("params", "alpha"), 10**400, "no such value"),
     "an unknown attribute": (("fitted", "dict", 0, 0), "__class__", "not those that fit finds"),
     "a method for an attribute": (("fitted", "dict", 0, 0), "predict", "not those that fit finds"),
     "an attribute of another type": (("fitted", "n_iter_"), "3", "not those that fit finds"),

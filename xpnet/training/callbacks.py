@@ -26,7 +26,7 @@ class Callback:
         """After the last epoch."""
 
     def state(self) -> dict[str, Any]:
-        """What the callback needs to go on after an interruption: numbers, strings, lists and NumPy arrays, in dicts."""
+        """What it needs to go on after an interruption: numbers, strings, lists and NumPy arrays, in dicts."""
         return {}
 
     def load_state(self, state: dict[str, Any]) -> None:
