@@ -20,11 +20,11 @@ and slices, a pointer whose type is the network's dtype, and the number of the t
 from functools import cache
 from typing import Any
 
-from numba import carray, cfunc, njit, types
+from numba import carray, njit, types
 
 from xpnet.ops.updates import adam_scales
 from xpnet_numba.blas import times, times_transposed, transposed_times
-from xpnet_numba.caching import cached
+from xpnet_numba.compiling import c_function
 from xpnet_numba.exponential import EXACT
 from xpnet_numba.job import JOB_TYPE, LAYER_TYPE, LINE, SLICE_TYPE
 from xpnet_numba.leaves.registry import ITEMS
@@ -56,6 +56,8 @@ def train(job: Any, layers: Any, slices: Any, like: Any, me: int) -> None:
                 work_slice(job, layers, slices[index], like, batch, rows, step, index, weights[step])
                 fetch_add(job.done_at, 1)
         wait_until(job.done_at, (step + 1) * pieces)
+    if me == 0:
+        job.loss, job.penalty = sum_totals(job, 0, job.blocks), sum_totals(job, job.blocks, pieces)
     restore_denormals(mode)
 
 
@@ -254,6 +256,15 @@ def add_to_total(job: Any, piece: Any, value: Any) -> None:
     carray(shift(pointer(job.totals_at, types.float64), piece * (LINE // 8)), 1)[0] += value
 
 
+@njit
+def sum_totals(job: Any, first: Any, end: Any) -> Any:
+    """The sum of what pieces have contributed, in their order."""
+    totals, total = carray(pointer(job.totals_at, types.float64), end * (LINE // 8)), 0.0
+    for piece in range(first, end):
+        total += totals[piece * (LINE // 8)]
+    return total
+
+
 DRIVERS = {"train": train, "predict": predict, "update": update}
 
 
@@ -262,7 +273,7 @@ def compiled(name: str, dtype: str) -> Any:
     """A driver as a C function."""
     tables = (types.CPointer(table) for table in (JOB_TYPE, LAYER_TYPE, SLICE_TYPE))
     signature = types.void(*tables, types.CPointer(ITEMS[dtype]), types.int64)
-    return cached(lambda cache: cfunc(signature, cache=cache, **EXACT)(DRIVERS[name]))
+    return c_function(DRIVERS[name], signature)
 
 
 def address(name: str, dtype: str) -> int:

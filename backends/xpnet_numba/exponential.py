@@ -14,7 +14,7 @@ from numba.extending import overload
 
 from xpnet_numba.machine import bits
 
-EXACT: dict[str, Any] = {"fastmath": {"contract", "nsz", "arcp"}, "error_model": "numpy"}
+EXACT: Any = {"fastmath": {"contract", "nsz", "arcp"}, "error_model": "numpy"}
 """How code is compiled whose rounding must not be reordered.
 
 ``contract`` fuses a * b + c, ``nsz`` ignores the sign of zero, ``arcp`` multiplies by a reciprocal: each changes a
@@ -23,7 +23,7 @@ the compiler assume that no NaN and no infinity occurs. With Python's error mode
 branch, and no loop with a division would vectorise.
 """
 
-FAST: dict[str, Any] = {"fastmath": {"reassoc", "contract", "nsz", "arcp"}, "error_model": "numpy"}
+FAST: Any = {"fastmath": {"reassoc", "contract", "nsz", "arcp"}, "error_model": "numpy"}
 """How all other code is compiled: ``EXACT`` and ``reassoc``, which lets a sum be taken in several lanes at once.
 
 NaN and infinities keep their meaning: a sum that holds one still ends as the reference's does, in any order.

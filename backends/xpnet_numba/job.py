@@ -65,6 +65,7 @@ class Job(ctypes.Structure):
     homes_at : (threads,), the slice with which each thread begins
     claims_at : (blocks + slices,), the step for which each piece is free; done_at : pieces done
     totals_at : (blocks + slices, LINE), contributions to the sum of losses
+    loss, penalty : results, the sums over batches of sample weights times loss and penalty
     hidden_at, deltas_at : (sum of widths, batch_rows), outputs of hidden layers and dL/dz of all, layer by layer
     """
 
@@ -75,7 +76,7 @@ class Job(ctypes.Structure):
         *_integers("homes_at claims_at done_at totals_at params_at gradients_at first_at second_at"),
         *_integers("hidden_at deltas_at bias_sums_at scales_at batch_x_at batch_y_at"),
         *_integers("x_at y_at weights_at batch_weights_at order_at result_at"),
-        *_fields(ctypes.c_double, "l2"),
+        *_fields(ctypes.c_double, "l2 loss penalty"),
         ("rule", Rule),
     ]
 

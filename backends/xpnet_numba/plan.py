@@ -28,11 +28,6 @@ class Plan:
     slices: list[Slice]
     homes: list[int]
 
-    @property
-    def pieces(self) -> int:
-        """Of both phases together."""
-        return self.blocks + len(self.slices)
-
     def homes_of(self, threads: int) -> list[int]:
         """For each of a number of threads, the slice with which it begins."""
         return [self.homes[me * len(self.homes) // threads] for me in range(threads)]

@@ -7,6 +7,7 @@ among threads, ``blas`` multiplies matrices. Here Python's side: parameters, arg
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from threading import Lock
 from typing import Any
 
@@ -63,9 +64,10 @@ class CompiledStep:
         self.spec, self.penalty, self._lock = spec, 0.0, Lock()
         self.params, self.gradients = _parameters(spec), _parameters(spec)
         self.buffers = {name: _parameters(spec) for name in spec.rule.buffers}
-        self._job, self._layers = _make_job(self), _layer_table(spec)
+        self._job, self._prediction, self._layers = _make_job(self), _make_job(self), _layer_table(spec)
         self._workspace: Workspace | None = None
-        self._counter, self._hidden = aligned(1, "int64"), aligned(0, spec.dtype)
+        self._hidden, self._counter = aligned(0, spec.dtype), ctypes.c_int64()
+        self._prediction.block_rows, self._prediction.done_at = PREDICTION_ROWS, ctypes.addressof(self._counter)
 
     @property
     def why(self) -> str:
@@ -91,42 +93,43 @@ class CompiledStep:
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
         with self._lock, one_thread:
-            self._job.updating, self._job.rule.learning_rate = 1, learning_rate
+            job = self._job
+            job.updating, job.rule.learning_rate = 1, learning_rate
             loss = self._train(X, Y, batch_size, order, sample_weight)
-            self._job.updates_made += self._job.steps
+            job.updates_made += job.steps
             return loss
 
     def gradient(self, X: Array, Y: Labels, *, sample_weight: Array | None = None) -> float:
         """See :class:`xpnet.backend.Step`."""
         with self._lock, one_thread:
             self._job.updating = 0
+            if not X.shape[0]:
+                self.gradients.flat.fill(0)  # type: ignore[union-attr]
             return self._train(X, Y, X.shape[0], None, sample_weight)
 
     def update(self, *, learning_rate: float) -> None:
         """See :class:`xpnet.backend.Step`."""
         with self._lock:
             job, workspace = self._job, self._workspace or self._workspace_for(1)
-            threads = min(get_threads(), len(workspace.plan.slices))
-            workspace.begin(threads, ordered=False)
             job.rule.learning_rate = learning_rate
-            self._run("update", workspace.slices_at, threads)
+            workspace.begin(threads := min(get_threads(), job.slices))
+            self._run("update", job, workspace.slices_at, threads)
             job.updates_made += 1
 
     def forward(self, X: Array) -> Array:
         """See :class:`xpnet.backend.Step`."""
         with self._lock, one_thread:
-            job, x = self._job, numpy.ascontiguousarray(X, dtype=self.spec.dtype)
-            rows = job.rows = x.shape[0]
-            result = numpy.empty((rows, job.outputs), self.spec.dtype)
-            job.block_rows = max(1, min(rows, PREDICTION_ROWS))
-            job.threads = threads = max(1, min(get_threads(), -(-rows // PREDICTION_ROWS)))
-            room = threads * job.block_rows * sum(self.spec.widths[1:-1])
+            job, x = self._prediction, numpy.ascontiguousarray(X, self.spec.dtype)
+            job.rows = x.shape[0]
+            result = numpy.empty((job.rows, job.outputs), self.spec.dtype)
+            job.threads = max(1, min(get_threads(), -(-job.rows // PREDICTION_ROWS)))
+            room = job.threads * PREDICTION_ROWS * sum(self.spec.widths[1:-1])
             if self._hidden.size < room:
                 self._hidden = aligned(room, self.spec.dtype)
-            self._counter[0] = 0
+                job.hidden_at = place(self._hidden)
+            self._counter.value = 0
             job.x_at, job.result_at = place(x), place(result)
-            job.hidden_at, job.done_at = place(self._hidden), place(self._counter)
-            self._run("predict", 0, threads)
+            self._run("predict", job, 0, job.threads)
             return result
 
     def state(self) -> StepState:
@@ -145,26 +148,23 @@ class CompiledStep:
         self, X: Array, Y: Labels, batch_size: int, order: Any = None, sample_weight: Array | None = None
     ) -> float:
         """Batches over all rows; returns the mean loss, and sets how much of it is the penalty."""
-        rows, self.penalty = X.shape[0], 0.0
-        self._job.steps = -(-rows // batch_size) if rows else 0
+        job, rows, self.penalty = self._job, X.shape[0], 0.0
+        job.steps = -(-rows // batch_size) if rows else 0
         if not rows:
-            self.gradients.flat[:] = 0
             return 0.0
         workspace = self._workspace_for(min(batch_size, rows))
-        data = self._enter_data(X, Y, order)
-        weights, batch_weights = self._enter_weights(rows, batch_size, data[2], sample_weight)
-        threads = min(get_threads(), max(workspace.plan.blocks, len(workspace.plan.slices)))
-        workspace.begin(threads, order is not None)
-        self._run("train", workspace.slices_at, threads)
-        total = batch_weights.sum()
-        loss, self.penalty = (float(part / total) if total else 0.0 for part in workspace.totals())
-        return loss + self.penalty
+        alive = self._enter_data(workspace, X, Y, order), self._enter_weights(rows, batch_size, order, sample_weight)
+        workspace.begin(threads := min(get_threads(), max(job.blocks, job.slices)))
+        self._run("train", job, workspace.slices_at, threads)
+        total = rows if sample_weight is None else float(alive[1][1].sum())
+        self.penalty = job.penalty / total if total else 0.0
+        return job.loss / total + self.penalty if total else 0.0
 
-    def _enter_data(self, X: Array, Y: Labels, order: Any) -> tuple[Any, Any, Any]:
+    def _enter_data(self, workspace: Workspace, X: Array, Y: Labels, order: Any) -> tuple[Any, Any, Any]:
         """Tell the job of X, Y and order; returns what must be kept alive while it runs."""
         job, dtype = self._job, self.spec.dtype
         x, y = numpy.ascontiguousarray(X, dtype), numpy.ascontiguousarray(Y, dtype)
-        leaf = self.spec.loss
+        leaf: str = self.spec.loss
         if leaf == "softmax_cross_entropy":
             leaf += "_indices" if y.ndim == 1 else "_rows"
         job.rows, job.label_width = x.shape[0], y.size // y.shape[0]
@@ -173,19 +173,18 @@ class CompiledStep:
         if order is not None:
             order = numpy.ascontiguousarray(order, numpy.int64)
             job.order_at, job.gather_at = place(order), leaves.address("gather_rows", dtype)
+            workspace.make_room()
         return x, y, order
 
     def _enter_weights(self, rows: int, batch_size: int, order: Any, sample_weight: Any) -> tuple[Any, Any]:
         """Tell the job of sample weights; returns them as the batches take them, and their sum in each batch."""
-        job, starts = self._job, numpy.arange(0, rows, batch_size)
+        job, dtype = self._job, self.spec.dtype
         job.weighted = sample_weight is not None
         if sample_weight is None:
-            sums = numpy.full(starts.size, batch_size, "float64")
-            sums[-1] = rows - starts[-1]
+            sums = _batch_sizes(rows, batch_size)
         else:
-            taken = sample_weight if order is None else sample_weight[order]
-            sample_weight = numpy.ascontiguousarray(taken, self.spec.dtype)
-            sums = numpy.add.reduceat(sample_weight, starts, dtype="float64")
+            sample_weight = numpy.ascontiguousarray(sample_weight if order is None else sample_weight[order], dtype)
+            sums = numpy.add.reduceat(sample_weight, range(0, rows, batch_size), dtype="float64")
             job.weights_at = place(sample_weight)
         job.batch_weights_at = place(sums)
         return sample_weight, sums
@@ -196,9 +195,9 @@ class CompiledStep:
             self._workspace = Workspace(self.spec, plan, self._job)
         return self._workspace
 
-    def _run(self, name: str, slices_at: int, threads: int) -> None:
+    def _run(self, name: str, job: Job, slices_at: int, threads: int) -> None:
         """Run a driver on so many threads."""
-        arguments = ctypes.addressof(self._job), ctypes.addressof(self._layers), slices_at, self._job.params_at
+        arguments = ctypes.addressof(job), ctypes.addressof(self._layers), slices_at, job.params_at
         team.team.run(driver.address(name, self.spec.dtype), arguments, threads)
 
 
@@ -208,6 +207,14 @@ def _parameters(spec: NetworkSpec) -> Parameters:
     name, start, shape = spec.slots(align)[-1]
     flat = aligned(start + -(-shape[0] // align) * align, spec.dtype)
     return Parameters.over(flat, spec, numpy_backend, align=align)
+
+
+@lru_cache(maxsize=8)
+def _batch_sizes(rows: int, batch_size: int) -> Any:
+    """The rows of each batch, as float64 (batches,)."""
+    sizes = numpy.full(-(-rows // batch_size), batch_size, "float64")
+    sizes[-1] = rows - batch_size * (sizes.size - 1)
+    return sizes
 
 
 def _make_job(step: CompiledStep) -> Job:

@@ -16,10 +16,10 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any, NamedTuple
 
-import numpy
-from numba import cfunc, njit, types
+from numba import njit, types
 
-from xpnet_numba.caching import cached
+from xpnet_numba.blas import hold_this_thread
+from xpnet_numba.compiling import c_function
 from xpnet_numba.machine import call, exchange_if, fetch_add, load, pause, sched_yield, store
 
 LOOKS = 20_000  # how often a helper looks for a job before it sleeps: about a millisecond
@@ -119,7 +119,7 @@ class Calls(NamedTuple):
 @cache
 def _compiled() -> list[Any]:
     signature = types.int64(types.int64, types.int64)
-    return [cached(lambda cache, f=f: cfunc(signature, cache=cache)(f)) for f in (open_job, rouse, lead, close, attend)]
+    return [c_function(f, signature) for f in (open_job, rouse, lead, close, attend)]
 
 
 @cache
@@ -142,8 +142,8 @@ class Team:
     def __init__(self) -> None:
         self._busy, self._number = Lock(), 0
         self._beds: list[SimpleQueue[None]] = []  # where each helper sleeps; helper 1 is the first
-        self._memory = numpy.zeros(ASLEEP // 8 + MOST_THREADS * LINE // 8, numpy.int64)
-        self._board = self._memory.ctypes.data
+        self._memory = (ctypes.c_int64 * ((ASLEEP + MOST_THREADS * LINE) // 8))()
+        self._board = ctypes.addressof(self._memory)
 
     def run(self, function: int, arguments: tuple[int, int, int, int], threads: int) -> None:
         """Call ``function(*arguments, thread)`` as thread 0, and as 1 to ``threads`` - 1 where helpers come."""
@@ -161,7 +161,7 @@ class Team:
         board, call = self._board, calls()
         self._memory[THREADS // 8] = threads
         self._memory[FUNCTION // 8] = function
-        self._memory[ARGUMENTS // 8 : ARGUMENTS // 8 + 4] = arguments
+        self._memory[ARGUMENTS // 8 : ARGUMENTS // 8 + 4] = list(arguments)
         self._number += 1
         try:
             if call.open_job(board, self._number):
@@ -182,8 +182,9 @@ class Team:
                 bed.put(None)
 
 
-def _help(board: int, me: int, bed: "SimpleQueue[None]", memory: numpy.ndarray) -> None:
+def _help(board: int, me: int, bed: "SimpleQueue[None]", memory: Any) -> None:
     """What a helper does; ``memory`` keeps the board alive."""
+    hold_this_thread()
     while True:
         calls().attend(board, me)
         bed.get()

@@ -86,4 +86,5 @@ def test_functions_return_what_they_were_given(library, dtype):
         result = function(x)
         assert type(result) is type(x) and result.dtype == x.dtype
     loss, d_logits = xpnet.softmax_cross_entropy(x, library.make(np.array([0])))
-    assert float(loss) == pytest.approx(np.log1p(np.exp(-3)), abs=2e-7) and type(d_logits) is type(x)
+    # log sum exp is rounded as a number of the size of 1, however small the loss.
+    assert float(loss) == pytest.approx(np.log1p(np.exp(-3)), abs=3e-7) and type(d_logits) is type(x)

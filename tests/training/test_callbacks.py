@@ -1,6 +1,7 @@
 """Progress goes where it is sent, and nowhere else."""
 
 import numpy as np
+import pytest
 
 import xpnet
 from xpnet.training import Progress
@@ -30,3 +31,21 @@ def test_a_terminal_gets_a_bar(capsys, monkeypatch):
     loss = fit(Progress())
     captured = capsys.readouterr()
     assert captured.out == "" and f"loss {loss[-1]:.4f}" in captured.err
+
+
+def test_an_interruption_gives_the_terminal_its_cursor_back(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+
+    class Interrupt(Progress):
+        def epoch_end(self, training):
+            super().epoch_end(training)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(Interrupt())
+    hidden, shown = "\x1b[?25l", "\x1b[?25h"
+    written = capsys.readouterr().err
+    assert hidden in written
+    assert written.rindex(shown) > written.rindex(hidden)

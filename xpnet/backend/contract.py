@@ -28,12 +28,14 @@ class Backend(Protocol):
     xp : an array-API namespace
     kernels : kernels by the name of the operation they replace; what is missing runs from ``xpnet.ops``
 
-    Two attributes are optional:
+    Three attributes are optional:
 
     in_place : bool, default False. Arrays can be written in place and a reshaped slice is a view, so that parameters
         live in one flat buffer.
     compile_step(spec) -> Step or str: a training step for a :class:`~xpnet.backend.NetworkSpec`, or the reason
         why there is none, as a sentence for the user.
+    at(array) -> Backend: the backend on the device of an array, for a library with several devices; the same object
+        for the same device.
 
     Importing a backend's module must be cheap and must not fail where its library or hardware is missing: what is
     registered is called, if it can be called, when the backend is first asked for, and then raises

@@ -92,9 +92,11 @@ def by_arrays(*arrays: Any) -> Choice:
     if not libraries or "numpy" in libraries:
         return _host_choice()
     library, array = libraries.popitem()
+    device = _one_device([a for a in arrays if library_of(a)])
     if library == "cupy":
-        return _chosen("cupy", "the arrays are CuPy's")
-    return _generic_choice(library, [a for a in arrays if library_of(a)], array_api_compat.array_namespace(array))
+        return Choice(_at(get_backend("cupy"), array), "the arrays are CuPy's")
+    xp = array_api_compat.array_namespace(array)
+    return Choice(_generic(library, xp, device), f"the arrays are {library}'s")
 
 
 def library_of(value: Any) -> str:
@@ -120,15 +122,19 @@ def _host_choice() -> Choice:
         return _chosen("numpy", f"NumPy arrays run on NumPy, since Numba cannot be used: {error}")
 
 
-def _generic_choice(library: str, arrays: list[Any], xp: Any) -> Choice:
+def _one_device(arrays: list[Any]) -> Any:
     # JAX's tracers have no device; they take the default.
     devices = {str(d): d for a in arrays if (d := _device(a)) is not None}
     if len(devices) > 1:
         raise MixedArraysError(
             f"All arrays of one call must live on one device; received {' and '.join(sorted(devices))}. Move them first."
         )
-    device = next(iter(devices.values()), None)
-    return _chosen(_generic(library, xp, device), f"the arrays are {library}'s")
+    return next(iter(devices.values()), None)
+
+
+def _at(backend: Any, array: Any) -> Backend:
+    """The backend on the array's device, where it knows of several."""
+    return backend.at(array) if hasattr(backend, "at") else backend
 
 
 def _device(array: Any) -> Any:

@@ -58,6 +58,11 @@ class Network:
         return self._params if self._step is None else self._step.params
 
     @property
+    def gradients(self) -> Parameters:
+        """Gradients of the loss by parameter name, as the last ``loss`` or ``step`` left them; zeros before."""
+        return self._ready().gradients
+
+    @property
     def backend_(self) -> str:
         """Name of the backend the network lives on."""
         return self.backend.name

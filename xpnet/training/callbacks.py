@@ -25,6 +25,9 @@ class Callback:
     def train_end(self, training: "Training") -> None:
         """After the last epoch."""
 
+    def close(self, training: "Training") -> None:
+        """When the run is over, by its end or by an exception, Ctrl-C included: give back what ``train_begin`` took."""
+
     def state(self) -> dict[str, Any]:
         """What it needs to go on after an interruption: numbers, strings, lists and NumPy arrays, in dicts."""
         return {}
@@ -82,10 +85,11 @@ class Progress(Callback):
 
     def __init__(self, sink: Callable[[str], Any] | None = None, *, every: int = 1) -> None:
         self.sink, self.every = sink, every
+        self.bar: Any = None
 
     def train_begin(self, training: "Training") -> None:
         """Open the bar, where there is a terminal to show it on."""
-        self.bar, self.first = None, training.history.epochs - training.done
+        self.first = training.history.epochs - training.done
         if self.sink is None and sys.stderr.isatty():
             self.bar = _bar()
             self.task = self.bar.add_task("training", total=training.epochs, completed=training.done, loss="", speed="")
@@ -100,10 +104,11 @@ class Progress(Callback):
         elif self.sink is not None and (history.epochs - self.first) % self.every == 0:
             self.sink(f"epoch {history.epochs}: loss {history.loss[-1]:.4f}, {speed}")
 
-    def train_end(self, training: "Training") -> None:
-        """Close the bar."""
+    def close(self, training: "Training") -> None:
+        """Close the bar and give the terminal its cursor back."""
         if self.bar is not None:
             self.bar.stop()
+            self.bar = None
 
 
 def _bar() -> Any:

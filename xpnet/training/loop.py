@@ -1,7 +1,8 @@
 """The training loop: epochs of minibatches, over any step."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,7 +112,7 @@ def run(
     training.callbacks = [c if isinstance(c, Callback) else _Function(c) for c in callbacks]
     shuffled = shuffle and batch_size < training.rows
     make_epoch = training.step.epoch if epoch is None else epoch
-    with training.step.running():
+    with training.step.running(), _closing(training):
         _begin(training, resume_from)
         while training.done < training.epochs and not training.stop:
             started = time.perf_counter()
@@ -126,6 +127,14 @@ def run(
             training.tell("between_epochs")
         training.tell("train_end")
     return training.history
+
+
+@contextmanager
+def _closing(training: Training) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        training.tell("close")
 
 
 def _begin(training: Training, resume_from: TrainingState | None) -> None:

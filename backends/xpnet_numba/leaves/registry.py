@@ -4,10 +4,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from numba import cfunc, types
+from numba import types
 
-from xpnet_numba.caching import cached
-from xpnet_numba.exponential import FAST
+from xpnet_numba.compiling import c_function
 from xpnet_numba.job import RULE_TYPE
 
 Function = Callable[..., None]
@@ -68,8 +67,7 @@ def leaf(*kinds: Kind) -> Callable[[Function], Function]:
 def compiled(name: str, dtype: str) -> Any:
     """The leaf as a C function; its ``address`` is what ``machine.call`` takes."""
     function, kinds = _leaves[name]
-    signature = types.void(*(kind(ITEMS[dtype]) for kind in kinds))
-    return cached(lambda cache: cfunc(signature, cache=cache, **FAST)(function))
+    return c_function(function, types.void(*(kind(ITEMS[dtype]) for kind in kinds)))
 
 
 def address(name: str, dtype: str) -> int:

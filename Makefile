@@ -1,0 +1,49 @@
+# make digits, make test and the rest work on a fresh clone: they make .venv and install what they need into it.
+# PYTHON=python3.13 chooses the interpreter that .venv is made from.
+PYTHON ?= python3
+BIN := .venv/bin
+OUT ?= out
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: digits test types bench wheel test-gpu bench-gpu clean
+
+digits: .venv/ready  ## the notebook's two tables, then a short training with a plot
+	$(BIN)/xpnet reproduce
+	mkdir -p $(OUT)
+	$(BIN)/xpnet train digits --hidden 64 --epochs 30 -o $(OUT)/digits.safetensors --plot $(OUT)/digits.png
+	@echo "The model is $(OUT)/digits.safetensors, the loss by epoch $(OUT)/digits.png."
+
+test: types  ## the whole test suite
+	$(BIN)/python -m pytest
+
+types: .venv/ready  ## the type checker, on xpnet and backends
+	$(BIN)/python -m mypy
+
+bench: .venv/ready  ## a short run of every benchmark
+	$(BIN)/xpnet bench --quick -o $(OUT)/bench
+
+wheel: .venv/ready  ## dist/xpnet-*.whl
+	$(BIN)/python -m hatchling build -t wheel
+
+# A machine with a GPU may reach no package index: these two run from the clone with the interpreter that has CuPy.
+GPU_RUN = $(PYTHON) tests/gpu/register.py build/gpu && PYTHONPATH=.:backends:bench:build/gpu $(PYTHON)
+
+test-gpu:  ## tests that need an NVIDIA GPU and CuPy
+	$(GPU_RUN) -m pytest -m gpu tests/gpu
+
+bench-gpu:  ## benchmarks on an NVIDIA GPU, into bench/results
+	$(GPU_RUN) -m xpnet_bench.gpu -o bench/results
+
+# Made again only when pyproject.toml has changed.
+.venv/ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "xpnet needs Python 3.11 or newer as $(PYTHON); name another with: make PYTHON=python3.13" >&2; exit 1; }
+	@echo "Making .venv and installing xpnet with its packages into it: a minute or two, once."
+	@$(PYTHON) -m venv --clear .venv || \
+		{ echo "$(PYTHON) cannot make an environment (on Debian: apt-get install python3-venv)." >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --editable '.[test,bench]' || \
+		{ echo "The packages in pyproject.toml could not be installed: no network, or no mirror in pip's settings?" >&2; exit 1; }
+	@touch $@
+
+clean:  ## everything that can be made again
+	rm -rf .venv build dist $(OUT)

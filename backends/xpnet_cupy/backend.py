@@ -1,0 +1,166 @@
+"""CuPy's part of the backend contract. CuPy is imported when the backend is made, a device is touched when an array is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy
+
+from xpnet.backend import Kernel, NetworkSpec
+from xpnet.errors import BackendError, DeviceMemoryError, InputError
+from xpnet.ops import Array
+from xpnet_cupy import operations
+
+if TYPE_CHECKING:
+    from xpnet_cupy.cuda import CudaLauncher
+    from xpnet_cupy.step import CompiledStep
+
+Precision = Literal["fp32", "tf32", "bf16"]
+_CUDA_DEVICES = (2, 13)  # DLPack's device types for memory on a GPU, and for memory that moves there by itself
+
+
+class CupyBackend:
+    """CuPy arrays on an NVIDIA GPU.
+
+    precision : of matrix products in compiled steps of float32: ``fp32``, or ``tf32`` and ``bf16``, which round the
+        factors to 10 and 7 bits for tensor cores; everything else stays in float32
+    device : where host data goes and steps live, by number; None for CuPy's current device
+
+    Raises BackendError where CuPy is not installed or no GPU can be used.
+    """
+
+    name = "cupy"
+    in_place = True
+
+    def __init__(self, precision: Precision = "fp32", device: int | None = None) -> None:
+        if precision not in ("fp32", "tf32", "bf16"):
+            raise InputError(f"precision must be fp32, tf32 or bf16; received {precision!r}.")
+        self._cupy = _usable_cupy()
+        import array_api_compat.cupy
+
+        self.xp: Any = array_api_compat.cupy
+        self.kernels: Mapping[str, Kernel] = operations.table(self._launching)
+        self.precision, self._device = precision, device
+
+    def at(self, array: Array) -> CupyBackend:
+        """This backend on the device of an array."""
+        return _on_device(self.precision, array.device.id)
+
+    def asarray(self, data: Any, *, dtype: str | None = None) -> Array:
+        """``data`` as a CuPy array: itself, or a view of what lives on a GPU (DLPack, ``__cuda_array_interface__``).
+
+        Arrays keep their device. Host data is copied to this backend's. DeviceMemoryError where it does not fit.
+        """
+        with self._current():
+            try:
+                array = self._adopted(data)
+                return array if dtype is None else array.astype(dtype, copy=False)
+            except self._cupy.cuda.memory.OutOfMemoryError as error:
+                raise DeviceMemoryError(
+                    f"An array of {getattr(data, 'nbytes', 0) / 2**20:,.1f} MiB must fit into the device's memory: "
+                    f"{error}. Pass fewer rows or float32, or delete arrays and call "
+                    "cupy.get_default_memory_pool().free_all_blocks()."
+                ) from error
+
+    def to_numpy(self, array: Array) -> numpy.ndarray:
+        """A copy on the host."""
+        return self._cupy.asnumpy(array)
+
+    def synchronize(self) -> None:
+        """Wait for the device."""
+        with self._current() as device:
+            device.synchronize()
+
+    def device(self, array: Array) -> str:
+        """Such as ``cuda:0``."""
+        return f"cuda:{array.device.id}"
+
+    def describe(self) -> dict[str, str]:
+        """CuPy, driver, toolkit, card, its memory, and whether cuBLASLt was found."""
+        from xpnet_cupy.cuda import find_cublaslt
+
+        runtime = self._cupy.cuda.runtime
+        with self._current() as device:
+            free, total = runtime.memGetInfo()
+            card = runtime.getDeviceProperties(device.id)
+        return {
+            "cupy": self._cupy.__version__,
+            "driver": _version(runtime.driverGetVersion()),
+            "toolkit": _version(runtime.runtimeGetVersion()),
+            "card": f"{card['name'].decode()}, cuda:{device.id} of {runtime.getDeviceCount()}",
+            "free memory": f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB",
+            "cuBLASLt": "not found" if find_cublaslt() is None else "found",
+        }
+
+    def compile_step(self, spec: NetworkSpec) -> CompiledStep:
+        """The compiled step; there is one for every network."""
+        from xpnet_cupy.step import CompiledStep
+
+        with self._current() as device:
+            return CompiledStep(spec, self, self._launcher(spec.dtype), lambda: self._cupy.cuda.Device(device.id))
+
+    def _adopted(self, data: Any) -> Array:
+        cupy = self._cupy
+        if isinstance(data, cupy.ndarray):
+            return data
+        if hasattr(data, "__dlpack_device__") and data.__dlpack_device__()[0] in _CUDA_DEVICES:
+            return cupy.from_dlpack(data)
+        if hasattr(data, "__cuda_array_interface__"):
+            return cupy.asarray(data)
+        if hasattr(data, "to_cupy"):  # a cuDF frame, whose columns have to be put side by side
+            return data.to_cupy()
+        return cupy.asarray(numpy.asarray(data))
+
+    @contextmanager
+    def _launching(self, array: Array) -> Iterator[CudaLauncher]:
+        with array.device:
+            yield self._launcher(str(array.dtype))
+
+    def _launcher(self, dtype: str) -> CudaLauncher:
+        from xpnet_cupy.cuda import CudaLauncher
+
+        return CudaLauncher(dtype, self.precision)
+
+    def _current(self) -> Any:
+        return self._cupy.cuda.Device(self._device)
+
+
+def backend() -> CupyBackend:
+    """What is registered: makes the backend, or raises BackendError with the reason why it cannot be used here."""
+    return CupyBackend()
+
+
+@cache
+def _on_device(precision: Precision, device: int) -> CupyBackend:
+    return CupyBackend(precision, device)
+
+
+def _usable_cupy() -> Any:
+    try:
+        import cupy
+    except ImportError as error:
+        raise BackendError(
+            f"Backend cupy needs CuPy, which cannot be imported: {error}. Install it with "
+            "pip install 'xpnet[cuda13]' (CUDA 13) or 'xpnet[cuda12]' (CUDA 12)."
+        ) from error
+    if not cupy.cuda.is_available():
+        raise BackendError(
+            f"Backend cupy needs an NVIDIA GPU with its driver; {_why_unavailable(cupy)}. "
+            "Install or update the driver (nvidia-smi must list the card), or use backend='numba'."
+        )
+    return cupy
+
+
+def _why_unavailable(cupy: Any) -> str:
+    try:
+        return f"the driver reports {cupy.cuda.runtime.getDeviceCount()} devices"
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return f"CUDA says {error}"
+
+
+def _version(number: int) -> str:
+    """13020 -> 13.2."""
+    return f"{number // 1000}.{number % 1000 // 10}"

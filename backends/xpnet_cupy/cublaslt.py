@@ -1,0 +1,160 @@
+"""cuBLASLt through ctypes: products on the caller's stream and in one workspace, so that a step can be captured.
+
+CuPy's own products refuse to be captured in a graph (cupy#6290). The numbers are those of ``cublasLt.h`` (CUDA 12, 13).
+"""
+
+import ctypes
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from xpnet.errors import BackendError
+from xpnet_cupy.launcher import Launch
+from xpnet_cupy.products import Product, mask_stride
+
+WORKSPACE_BYTES = 32 << 20  # what NVIDIA recommends for Hopper
+
+_EPILOGUES = {"none": 1, "bias": 4, "relu_aux_bias": 134, "drelu_bgrad": 152, "bgrada": 256}
+
+# precision: cublasComputeType_t, cudaDataType_t of matrices and scale, and the scale's C type. float32 matrices stay
+# float32 in memory; with tf32 and bf16 the tensor cores round the factors as they read them and add up in float32.
+_PRECISIONS = {
+    "fp32": (68, 0, ctypes.c_float),
+    "tf32": (77, 0, ctypes.c_float),
+    "bf16": (75, 0, ctypes.c_float),
+    "fp64": (70, 1, ctypes.c_double),
+}
+
+# cublasLtMatmulDescAttributes_t, and cublasLtMatmulPreferenceAttributes_t (B, C, D follow A).
+_TRANSPOSE_A, _TRANSPOSE_B, _EPILOGUE, _BIAS_POINTER, _AUX_POINTER, _AUX_LD = 3, 4, 7, 8, 11, 12
+_MAX_WORKSPACE_BYTES, _MIN_ALIGNMENT_A_BYTES = 1, 5
+
+
+class _Heuristic(ctypes.Structure):
+    """cublasLtMatmulHeuristicResult_t."""
+
+    _fields_ = [
+        ("algorithm", ctypes.c_uint64 * 8),
+        ("workspace_bytes", ctypes.c_size_t),
+        ("status", ctypes.c_int),
+        ("waves", ctypes.c_float),
+        ("reserved", ctypes.c_int * 4),
+    ]
+
+
+class CublasLt:
+    """A handle of cuBLASLt for the current device, and the workspace its products share: they run one after the other.
+
+    library : the loaded library; workspace : address of ``workspace_bytes`` bytes on the device
+    stream : gives the address of the stream a product is to run on, asked at each launch
+    """
+
+    def __init__(
+        self, library: Any, workspace: int, stream: Callable[[], int], workspace_bytes: int = WORKSPACE_BYTES
+    ) -> None:
+        self.library, self.workspace, self.workspace_bytes, self.stream = library, workspace, workspace_bytes, stream
+        self.handle = self._create("cublasLtCreate")
+        weakref.finalize(self, library.cublasLtDestroy, self.handle)
+        self._described: dict[tuple[Any, ...], _Described | None] = {}
+
+    def prepare(
+        self, product: Product, precision: str, a: int, b: int, out: int, vector: int = 0, mask: int = 0
+    ) -> Launch | None:
+        """The product of the matrices at these addresses, or None where cuBLASLt has none with this epilogue.
+
+        vector : address of the bias, or of what receives its gradient; mask : address of ReLU's bits
+        """
+        alignments = (_alignment(a), _alignment(b), _alignment(out))
+        key = (product, precision, alignments, vector, mask)
+        if key not in self._described:
+            described = _Described(self, product, precision, vector, mask)
+            self._described[key] = described if described.choose(alignments) else None
+        found = self._described[key]
+        return None if found is None else found.at(a, b, out)
+
+    def call(self, name: str, *arguments: Any) -> None:
+        """Calls a function of the library; BackendError where its status is not success."""
+        if status := getattr(self.library, name)(*arguments):
+            raise BackendError(
+                f"cuBLASLt must accept what {name} is asked; it answered with status {status}. "
+                "Check that driver and CUDA libraries match: xpnet doctor."
+            )
+
+    def _create(self, name: str, *arguments: Any) -> ctypes.c_void_p:
+        created = ctypes.c_void_p()
+        self.call(name, ctypes.byref(created), *arguments)
+        return created
+
+    def described(self, kind: str, *arguments: Any) -> ctypes.c_void_p:
+        """A new cuBLASLt object of a kind: MatmulDesc, MatrixLayout, MatmulPreference."""
+        return self._create(f"cublasLt{kind}Create", *arguments)
+
+    def assign(self, kind: str, target: ctypes.c_void_p, attribute: int, value: Any) -> None:
+        """Sets an attribute of such an object to a value of its C type."""
+        size = ctypes.c_size_t(ctypes.sizeof(value))
+        self.call(f"cublasLt{kind}SetAttribute", target, ctypes.c_int(attribute), ctypes.byref(value), size)
+
+
+class _Described:
+    """A product that cuBLASLt has accepted: its description, and the algorithm chosen for it."""
+
+    def __init__(self, lt: CublasLt, product: Product, precision: str, vector: int, mask: int) -> None:
+        compute, dtype, self.scale = _PRECISIONS[precision]
+        self.lt, kind = lt, ctypes.c_int(dtype)
+        self.operation = lt.described("MatmulDesc", ctypes.c_int(compute), kind)
+        self.a = self._layout(kind, *product.shape_a, product.lda)
+        self.b = self._layout(kind, *product.shape_b, product.ldb)
+        self.d = self._layout(kind, product.m, product.n, product.ldd)
+        weakref.finalize(self, lt.library.cublasLtMatmulDescDestroy, self.operation)
+        self._assign(_TRANSPOSE_A, ctypes.c_int32(product.transpose_a))
+        self._assign(_TRANSPOSE_B, ctypes.c_int32(product.transpose_b))
+        self._assign(_EPILOGUE, ctypes.c_int32(_EPILOGUES[product.epilogue]))
+        if vector:
+            self._assign(_BIAS_POINTER, ctypes.c_void_p(vector))
+        if mask:
+            self._assign(_AUX_POINTER, ctypes.c_void_p(mask))
+            self._assign(_AUX_LD, ctypes.c_int64(mask_stride(product.m)))
+
+    def choose(self, alignments: tuple[int, ...]) -> bool:
+        """Asks for the best algorithm for matrices so aligned; False where there is none."""
+        lt, found, count = self.lt, _Heuristic(), ctypes.c_int()
+        preference = lt.described("MatmulPreference")
+        workspace = ctypes.c_size_t(lt.workspace_bytes)
+        lt.assign("MatmulPreference", preference, _MAX_WORKSPACE_BYTES, workspace)
+        a, b, out = alignments
+        for k, alignment in enumerate((a, b, out, out)):
+            lt.assign("MatmulPreference", preference, _MIN_ALIGNMENT_A_BYTES + k, ctypes.c_uint32(alignment))
+        layouts = (self.a, self.b, self.d, self.d)
+        status = lt.library.cublasLtMatmulAlgoGetHeuristic(
+            lt.handle, self.operation, *layouts, preference, ctypes.c_int(1), ctypes.byref(found), ctypes.byref(count)
+        )
+        lt.call("cublasLtMatmulPreferenceDestroy", preference)
+        self.algorithm = found.algorithm
+        return status == 0 and count.value > 0
+
+    def at(self, a: int, b: int, out: int) -> Launch:
+        """The launch of this product on matrices at these addresses."""
+        lt, one, zero = self.lt, self.scale(1), self.scale(0)
+        left = (ctypes.byref(one), ctypes.c_void_p(a), self.a, ctypes.c_void_p(b), self.b)
+        result = (ctypes.byref(zero), *(ctypes.c_void_p(out), self.d) * 2)
+        space = (ctypes.c_void_p(lt.workspace), ctypes.c_size_t(lt.workspace_bytes))
+        arguments = (lt.handle, self.operation, *left, *result, ctypes.byref(self.algorithm), *space)
+
+        def launch() -> None:
+            lt.call("cublasLtMatmul", *arguments, ctypes.c_void_p(lt.stream()))
+
+        return launch
+
+    def _layout(self, kind: ctypes.c_int, rows: int, cols: int, stride: int) -> ctypes.c_void_p:
+        shape = (ctypes.c_uint64(rows), ctypes.c_uint64(cols), ctypes.c_int64(stride))
+        layout = self.lt.described("MatrixLayout", kind, *shape)
+        weakref.finalize(self, self.lt.library.cublasLtMatrixLayoutDestroy, layout)
+        return layout
+
+    def _assign(self, attribute: int, value: Any) -> None:
+        self.lt.assign("MatmulDesc", self.operation, attribute, value)
+
+
+def _alignment(address: int) -> int:
+    """The largest power of two, up to 256, that divides an address."""
+    return min(address & -address, 256) or 256

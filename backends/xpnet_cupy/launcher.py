@@ -1,0 +1,162 @@
+"""The table of kernels, and what a launcher offers: the plan and the operations are written over it.
+
+A launcher compiles the kernels for one floating-point type and prepares calls: of a kernel, of a matrix product. A
+prepared call takes no arguments, since a captured graph replays it with the same addresses. ``xpnet_cupy.cuda`` has the
+one that runs on a GPU; the tests bring one that runs the same kernels on the host.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from xpnet.errors import InputError
+from xpnet.ops import Array
+from xpnet_cupy.products import Product
+
+SOURCE = Path(__file__).with_name("kernels.cu")
+
+Launch = Callable[[], None]
+Grid = tuple[int, ...]
+
+# What each kernel takes, in order: `real` is the type the kernels are compiled for, `*` marks an array, `?` an array
+# that may be missing. Written arrays carry no mark of their own.
+_ACTIVATION = "real* real? real* int int"
+_BACKWARD = "real* real* real* long"
+_BACKWARD_BIAS = "real* real* real? real* int int int"
+_ROWS = "real* real* int int"
+_INDICES = "real* long* real? real? int? int? real* double* int int"
+_LOSS = "real* real* real? real? int? int? real* double* int int"
+
+KERNELS: dict[str, tuple[str, ...]] = {
+    name: tuple(parameters.split())
+    for name, parameters in {
+        "bias_identity": _ACTIVATION,
+        "bias_relu": _ACTIVATION,
+        "bias_tanh": _ACTIVATION,
+        "bias_logistic": _ACTIVATION,
+        "bias_exponential": _ACTIVATION,
+        "relu_backward": _BACKWARD,
+        "tanh_backward": _BACKWARD,
+        "logistic_backward": _BACKWARD,
+        "relu_backward_bias": _BACKWARD_BIAS,
+        "tanh_backward_bias": _BACKWARD_BIAS,
+        "logistic_backward_bias": _BACKWARD_BIAS,
+        "column_sum": "real* real* int int int",
+        "dropout": "real* real* int* long long int double long",
+        "softmax_warp": _ROWS,
+        "softmax_block": _ROWS,
+        "log_softmax_warp": _ROWS,
+        "log_softmax_block": _ROWS,
+        "cross_entropy_indices_warp": _INDICES,
+        "cross_entropy_indices_block": _INDICES,
+        "cross_entropy_shares_warp": _LOSS,
+        "cross_entropy_shares_block": _LOSS,
+        "squared_error": _LOSS,
+        "logistic_cross_entropy": _LOSS,
+        "poisson": _LOSS,
+        "begin": "int* double* double double* int double* int",
+        "finish": "double* int double* int real? int double* double*",
+        "tick": "int* double* double double double int int",
+        "gradient_descent": "real* real* double* long",
+        "momentum": "real* real* real* double* double int long",
+        "adam": "real* real* real* real* double* double double double long",
+        "l2_penalty": "real* real* long* int double int real? int double*",
+        "gather": "real* int* int? real* int int",
+        "batch_weight": "real* int? int? real* int",
+    }.items()
+}
+_SCALARS = {"int": numpy.int32, "long": numpy.int64, "double": numpy.float64}
+
+
+class Launcher(ABC):
+    """Prepares calls for arrays of one floating-point type.
+
+    xp : the namespace that allocates their arrays
+    dtype : ``float32`` or ``float64``
+    """
+
+    xp: Any
+    dtype: str
+
+    @property
+    @abstractmethod
+    def about(self) -> str:
+        """One clause for a person: how products are computed."""
+
+    @abstractmethod
+    def kernel(self, name: str) -> Callable[[Grid, Grid, tuple[Any, ...]], None]:
+        """The compiled kernel, called with grid, block and checked arguments."""
+
+    @abstractmethod
+    def product(self, product: Product, a: Array, b: Array, out: Array) -> Launch:
+        """The prepared product of two C-contiguous matrices, without its epilogue."""
+
+    @abstractmethod
+    def fused_product(
+        self, product: Product, a: Array, b: Array, out: Array, *, vector: Array, mask: Array | None = None
+    ) -> Launch | None:
+        """The prepared product with its epilogue, or None where there is none such.
+
+        vector : the bias to add, or what receives the bias gradient
+        mask : (rows, bits / 8) uint8, ReLU's bits, written by relu_aux_bias and read by drelu_bgrad
+        """
+
+    @abstractmethod
+    def record(self, run: Launch) -> Launch:
+        """The work of ``run``, which has run once before, as something cheaper to repeat: a captured graph."""
+
+    @abstractmethod
+    def stream(self) -> AbstractContextManager[None]:
+        """Held open around work that may be recorded; follows all that the caller has asked of the device."""
+
+    @abstractmethod
+    def address(self, array: Array) -> int:
+        """Where the first item of an array lies."""
+
+    @abstractmethod
+    def to_numpy(self, array: Array) -> numpy.ndarray:
+        """The array on the host; waits for the device."""
+
+    @abstractmethod
+    def free_memory(self) -> tuple[int, int]:
+        """Bytes of the device that are free, and all its bytes."""
+
+    def prepare(self, name: str, grid: Grid, block: Grid, *arguments: Any) -> Launch:
+        """A call of a kernel, its arguments checked here and nowhere else.
+
+        Raises InputError for an array that is not C-contiguous or of another type than the kernel reads: on the device
+        it would be read as if it were, and give wrong numbers in silence.
+        """
+        parameters = KERNELS[name]
+        if len(arguments) != len(parameters):
+            raise InputError(f"Kernel {name} takes {len(parameters)} arguments; received {len(arguments)}.")
+        checked = tuple(
+            self._checked(name, parameter, argument) for parameter, argument in zip(parameters, arguments, strict=True)
+        )
+        if not all(grid):  # nothing to do; CUDA refuses an empty grid
+            return _nothing
+        kernel = self.kernel(name)
+        return lambda: kernel(grid, block, checked)
+
+    def _checked(self, name: str, parameter: str, argument: Any) -> Any:
+        kind = parameter.rstrip("*?")
+        dtype = numpy.dtype(self.dtype if kind == "real" else _SCALARS[kind])
+        if parameter == kind:
+            return dtype.type(argument)
+        if argument is None and parameter.endswith("?"):
+            return numpy.uintp(0)
+        if argument.dtype != dtype or not argument.flags.c_contiguous:
+            layout = "C-contiguous" if argument.flags.c_contiguous else f"of strides {argument.strides}"
+            raise InputError(
+                f"Kernel {name} takes C-contiguous arrays of {dtype.name} here; received {argument.dtype}, {layout}. "
+                "Convert with ascontiguousarray and astype."
+            )
+        return argument
+
+
+def _nothing() -> None:
+    """The launch of an empty grid."""

@@ -1,0 +1,201 @@
+"""The kernels under the names and signatures of ``xpnet.ops``: they allocate, cope with any strides, validate nothing."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from math import prod
+
+from xpnet.backend import Kernel, UpdateRule
+from xpnet.ops import Array, Labels
+from xpnet.ops.updates import adam_scales
+from xpnet_cupy import launches
+from xpnet_cupy.launcher import Launcher
+from xpnet_cupy.launches import Batch
+
+
+class Operations:
+    """Operations of ``xpnet.ops`` as kernels; see there for what each computes.
+
+    launching : opens the device of an array and gives the launcher for its dtype
+    """
+
+    def __init__(self, launching: Callable[[Array], AbstractContextManager[Launcher]]) -> None:
+        self._launching = launching
+
+    def relu(self, x: Array) -> Array:
+        """max(0, x)."""
+        return self._activation("relu", x)
+
+    def tanh(self, x: Array) -> Array:
+        """The hyperbolic tangent."""
+        return self._activation("tanh", x)
+
+    def logistic(self, x: Array) -> Array:
+        """1 / (1 + exp(-x))."""
+        return self._activation("logistic", x)
+
+    def bias_relu(self, x: Array, bias: Array) -> Array:
+        """max(0, x + b)."""
+        return self._activation("relu", x, bias)
+
+    def relu_backward(self, d_out: Array, x: Array) -> Array:
+        """The gradient through ReLU."""
+        return self._backward("relu", d_out, x)
+
+    def tanh_backward(self, d_out: Array, out: Array) -> Array:
+        """The gradient through tanh."""
+        return self._backward("tanh", d_out, out)
+
+    def logistic_backward(self, d_out: Array, out: Array) -> Array:
+        """The gradient through the logistic function."""
+        return self._backward("logistic", d_out, out)
+
+    def relu_backward_bias(self, d_out: Array, x: Array) -> tuple[Array, Array]:
+        """The gradient through ReLU and by the bias before it."""
+        with self._launching(x) as launcher:
+            d_out, x = _contiguous(launcher, d_out, x)
+            d_x, d_bias = _empty(launcher, x.shape), _empty(launcher, x.shape[1:])
+            for launch in launches.backward_bias(launcher, "relu", d_out, x, d_x, d_bias):
+                launch()
+            return d_x, d_bias
+
+    def softmax(self, x: Array, axis: int = -1) -> Array:
+        """exp(x) / sum exp(x) along ``axis``."""
+        return self._softmax(x, axis, logarithm=False)
+
+    def log_softmax(self, x: Array, axis: int = -1) -> Array:
+        """The logarithm of softmax."""
+        return self._softmax(x, axis, logarithm=True)
+
+    def softmax_cross_entropy(
+        self, logits: Array, labels: Labels, sample_weight: Array | None = None
+    ) -> tuple[Array, Array]:
+        """The loss and its gradient."""
+        return self._loss("softmax_cross_entropy", logits, labels, sample_weight)
+
+    def logistic_cross_entropy(
+        self, logits: Array, labels: Labels, sample_weight: Array | None = None
+    ) -> tuple[Array, Array]:
+        """The loss and its gradient."""
+        return self._loss("logistic_cross_entropy", logits, labels, sample_weight)
+
+    def squared_error(self, outputs: Array, targets: Labels, sample_weight: Array | None = None) -> tuple[Array, Array]:
+        """The loss and its gradient."""
+        return self._loss("squared_error", outputs, targets, sample_weight)
+
+    def poisson(self, outputs: Array, targets: Labels, sample_weight: Array | None = None) -> tuple[Array, Array]:
+        """The loss and its gradient."""
+        return self._loss("poisson", outputs, targets, sample_weight)
+
+    def sgd_update(
+        self,
+        param: Array,
+        grad: Array,
+        velocity: Array | None = None,
+        *,
+        learning_rate: float,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+    ) -> tuple[Array, Array | None]:
+        """One step of gradient descent, in place."""
+        rule = UpdateRule("sgd", momentum=momentum, nesterov=nesterov)
+        buffers = [] if velocity is None else [velocity]
+        param, *updated = self._update(rule, param, grad, buffers, [learning_rate, 0, 0, 0, 0])
+        return param, updated[0] if updated else None
+
+    def adam_update(
+        self,
+        param: Array,
+        grad: Array,
+        m: Array,
+        v: Array,
+        *,
+        t: int,
+        learning_rate: float,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+        epsilon_hat: bool = False,
+    ) -> tuple[Array, Array, Array]:
+        """One step of Adam or AdamW, in place."""
+        rule = UpdateRule("adam", beta1=beta1, beta2=beta2, epsilon=epsilon)
+        scales = adam_scales(t, learning_rate, beta1, beta2, epsilon_hat)
+        rates = [learning_rate, *scales, 1 - learning_rate * weight_decay, 0]
+        param, m, v = self._update(rule, param, grad, [m, v], rates)
+        return param, m, v
+
+    def gather(self, x: Array, order: object) -> Array:
+        """The rows of x named by ``order``."""
+        with self._launching(x) as launcher:
+            rows = _rows(launcher, x, cols=prod(x.shape[1:]))
+            (places,) = _contiguous(launcher, launcher.xp.asarray(order, dtype=launcher.xp.int32))
+            out = _empty(launcher, (places.shape[0], rows.shape[1]))
+            launches.gather(launcher, rows, places, None, out)()
+            return out.reshape((places.shape[0], *x.shape[1:]))
+
+    def _activation(self, name: str, x: Array, bias: Array | None = None) -> Array:
+        with self._launching(x) as launcher:
+            rows, out = _rows(launcher, x), _empty(launcher, x.shape)
+            bias = bias if bias is None else launcher.xp.ascontiguousarray(bias)
+            launches.bias_activation(launcher, name, rows, bias, out.reshape(rows.shape))()
+            return out
+
+    def _backward(self, name: str, d_out: Array, out: Array) -> Array:
+        with self._launching(out) as launcher:
+            d_out, out = _contiguous(launcher, d_out, out)
+            d_x = _empty(launcher, out.shape)
+            launches.backward(launcher, name, d_out, out, d_x)()
+            return d_x
+
+    def _softmax(self, x: Array, axis: int, *, logarithm: bool) -> Array:
+        with self._launching(x) as launcher:
+            xp = launcher.xp
+            moved = xp.moveaxis(x, axis, -1)
+            out = _empty(launcher, moved.shape)
+            rows = _rows(launcher, moved)
+            launches.softmax(launcher, rows, out.reshape(rows.shape), logarithm=logarithm)()
+            return xp.moveaxis(out, -1, axis)
+
+    def _loss(self, name: str, outputs: Array, labels: Labels, sample_weight: Array | None) -> tuple[Array, Array]:
+        with self._launching(outputs) as launcher:
+            xp, rows = launcher.xp, outputs.shape[0]
+            (outputs,) = _contiguous(launcher, outputs)
+            labels = xp.ascontiguousarray(labels).astype("int64" if labels.ndim == 1 else outputs.dtype, copy=False)
+            batch, total = Batch(), rows
+            if sample_weight is not None:
+                weight = xp.ascontiguousarray(sample_weight).astype(outputs.dtype, copy=False)
+                total = xp.sum(weight)
+                batch = Batch(weight, total.reshape(1))
+            d_outputs, row_loss = _empty(launcher, outputs.shape), xp.zeros(rows, dtype=xp.float64)
+            launches.loss(launcher, name, outputs, labels, batch, d_outputs, row_loss)()
+            return xp.sum(row_loss / total).astype(outputs.dtype), d_outputs
+
+    def _update(
+        self, rule: UpdateRule, param: Array, grad: Array, buffers: list[Array], rates: list[float]
+    ) -> list[Array]:
+        with self._launching(param) as launcher:
+            param, grad, *buffers = _contiguous(launcher, param, grad, *buffers)
+            rates = launcher.xp.asarray(rates, dtype=launcher.xp.float64)
+            launches.update(launcher, rule, param, grad, buffers, rates)()
+            return [param, *buffers]
+
+
+def table(launching: Callable[[Array], AbstractContextManager[Launcher]]) -> Mapping[str, Kernel]:
+    """The backend's kernels by name; ``launching`` as for :class:`Operations`."""
+    operations = Operations(launching)
+    return {name: Kernel(getattr(operations, name)) for name in vars(Operations) if not name.startswith("_")}
+
+
+def _contiguous(launcher: Launcher, *arrays: Array) -> list[Array]:
+    return [launcher.xp.ascontiguousarray(array).reshape(array.shape) for array in arrays]  # a 0-d array stays one
+
+
+def _empty(launcher: Launcher, shape: tuple[int, ...]) -> Array:
+    return launcher.xp.empty(shape, dtype=launcher.dtype)
+
+
+def _rows(launcher: Launcher, x: Array, cols: int | None = None) -> Array:
+    """x as C-contiguous rows of ``cols`` items: of its last axis where none are given."""
+    cols = cols if cols is not None else (x.shape[-1] if x.ndim else 1)
+    count = x.size // cols if cols else prod(x.shape[:-1])
+    return launcher.xp.ascontiguousarray(x).reshape((count, cols))

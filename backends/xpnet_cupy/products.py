@@ -1,0 +1,78 @@
+"""Matrix products as cuBLASLt describes them: column-major, with leading dimensions and an epilogue.
+
+Our matrices are C-contiguous, so what lies in memory as X (rows, cols) is, read column by column, X^T (cols, rows) with
+leading dimension cols. Y = X W is therefore asked for as Y^T = W^T X^T: the weight comes first, and no matrix is moved.
+
+    product           D = op(A) op(B)        m    n     k     epilogue
+    forward, hidden   Y^T = W^T X^T          out  rows  in    RELU_AUX_BIAS: + bias, ReLU, and its bits for the way back
+    forward, last     Y^T = W^T X^T          out  rows  in    BIAS
+    weight gradient   dW^T = dZ^T X          out  in    rows  BGRADA on the last layer: the sums of dZ, the bias gradient
+    input gradient    dX^T = W dZ^T          in   rows  out   DRELU_BGRAD: the bits applied, and the sums of the result
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from xpnet.ops import Array
+
+Epilogue = Literal["none", "bias", "relu_aux_bias", "drelu_bgrad", "bgrada"]
+MASK_BITS = 128  # the leading dimension of ReLU's bits is a multiple of this
+
+
+@dataclass(frozen=True)
+class Product:
+    """D (m, n) = op(A) (m, k) op(B) (k, n), column-major, then the epilogue.
+
+    transpose_a, transpose_b : whether op transposes; A is stored (m, k) or transposed (k, m), B (k, n) or (n, k)
+    lda, ldb, ldd : items from one column to the next, as stored
+    """
+
+    m: int
+    n: int
+    k: int
+    transpose_a: bool
+    transpose_b: bool
+    lda: int
+    ldb: int
+    ldd: int
+    epilogue: Epilogue = "none"
+
+    @property
+    def shape_a(self) -> tuple[int, int]:
+        """Rows and columns of A as stored."""
+        return (self.k, self.m) if self.transpose_a else (self.m, self.k)
+
+    @property
+    def shape_b(self) -> tuple[int, int]:
+        """Rows and columns of B as stored."""
+        return (self.n, self.k) if self.transpose_b else (self.k, self.n)
+
+    def by_matmul(self, xp: Any, a: Array, b: Array, out: Array) -> Callable[[], None]:
+        """The product of C-contiguous arrays through ``xp.matmul``, prepared; the epilogue is not in it."""
+        left, right = (b.T if self.transpose_b else b), (a.T if self.transpose_a else a)
+
+        def launch() -> None:
+            xp.matmul(left, right, out=out)
+
+        return launch
+
+
+def forward(rows: int, fan_in: int, fan_out: int, *, epilogue: Epilogue = "none") -> Product:
+    """Y (rows, out) = X (rows, in) W (in, out): A is W, B is X."""
+    return Product(fan_out, rows, fan_in, False, False, lda=fan_out, ldb=fan_in, ldd=fan_out, epilogue=epilogue)
+
+
+def weight_gradient(rows: int, fan_in: int, fan_out: int, *, epilogue: Epilogue = "none") -> Product:
+    """dW (in, out) = X^T dZ: A is dZ (rows, out), B is X (rows, in)."""
+    return Product(fan_out, fan_in, rows, False, True, lda=fan_out, ldb=fan_in, ldd=fan_out, epilogue=epilogue)
+
+
+def input_gradient(rows: int, fan_in: int, fan_out: int, *, epilogue: Epilogue = "none") -> Product:
+    """dX (rows, in) = dZ W^T: A is W (in, out), B is dZ (rows, out)."""
+    return Product(fan_in, rows, fan_out, True, False, lda=fan_out, ldb=fan_out, ldd=fan_in, epilogue=epilogue)
+
+
+def mask_stride(width: int) -> int:
+    """Bits from one row of ReLU's mask to the next, for a layer of ``width`` units."""
+    return -(-width // MASK_BITS) * MASK_BITS

@@ -1,0 +1,410 @@
+"""The compiled step against a network written out in plain NumPy, in float64, and against the reference step."""
+
+import itertools
+import os
+import threading
+
+import numpy
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xpnet.backend import NetworkSpec, UpdateRule, set_threads
+from xpnet.steps import ReferenceStep
+from xpnet_numba.blas import libraries, one_thread
+from xpnet_numba.step import compile_step
+from xpnet_numpy import backend as numpy_backend
+
+# Both steps take the same sums in different orders. In float64 50 updates leave some 1e-13; in float32 each rounding is
+# 6e-8, and a few of them add up.
+TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
+
+RULES = {
+    "sgd": UpdateRule(),
+    "momentum": UpdateRule(momentum=0.9),
+    "nesterov": UpdateRule(momentum=0.9, nesterov=True),
+    "adam": UpdateRule("adam"),
+    "adamw": UpdateRule("adam", weight_decay=0.1),
+    "epsilon hat": UpdateRule("adam", epsilon_hat=True, epsilon=1e-3),
+}
+LEARNING_RATE = {"sgd": 0.05, "momentum": 0.02, "nesterov": 0.02, "adam": 0.002, "adamw": 0.002, "epsilon hat": 0.002}
+LABELS = {
+    "indices": "softmax_cross_entropy",
+    "int32 indices": "softmax_cross_entropy",
+    "one-hot": "softmax_cross_entropy",
+    "soft": "softmax_cross_entropy",
+    "targets": "squared_error",
+    "probabilities": "logistic_cross_entropy",
+    "counts": "poisson",
+}
+
+
+@pytest.fixture(autouse=True)
+def _all_threads():
+    yield
+    set_threads(None)
+
+
+def plain_activation(name, z):
+    """f(z), and its derivative."""
+    if name == "relu":
+        return numpy.maximum(z, 0), (z > 0) * 1.0
+    if name == "tanh":
+        return numpy.tanh(z), 1 / numpy.cosh(z) ** 2
+    if name == "logistic":
+        f = 1 / (1 + numpy.exp(-z))
+        return f, f * (1 - f)
+    return z, numpy.ones_like(z)
+
+
+def plain_loss(loss, z, y):
+    """Each row's loss, and its gradient by z."""
+    if loss == "softmax_cross_entropy":
+        if y.ndim == 1:
+            y = numpy.eye(z.shape[1])[y]
+        log_prob = z - numpy.log(numpy.exp(z).sum(axis=1, keepdims=True))
+        return -(y * log_prob).sum(axis=1), numpy.exp(log_prob) * y.sum(axis=1, keepdims=True) - y
+    if loss == "squared_error":
+        return 0.5 * ((z - y) ** 2).sum(axis=1), z - y
+    if loss == "logistic_cross_entropy":
+        p = 1 / (1 + numpy.exp(-z))
+        return -(y * numpy.log(p) + (1 - y) * numpy.log(1 - p)).sum(axis=1), p - y
+    deviance = numpy.exp(z) - y + y * (numpy.log(numpy.where(y > 0, y, 1)) - z)
+    return deviance.sum(axis=1), numpy.exp(z) - y
+
+
+class PlainStep:
+    """The textbook's algorithm, in float64, with nothing shared with the library."""
+
+    def __init__(self, spec, params):
+        self.spec, self.t, self.penalty = spec, 0, 0.0
+        self.params = {name: numpy.array(p, numpy.float64) for name, p in params.items()}
+        self.state = {name: [numpy.zeros(p.shape), numpy.zeros(p.shape)] for name, p in self.params.items()}
+
+    def gradient(self, x, y, w):
+        """The loss with penalty, and the gradient by name."""
+        layers = len(self.spec.widths) - 1
+        inputs, slopes = [x], []
+        for k in range(layers):
+            z = inputs[-1] @ self.params[f"W{k + 1}"] + self.params[f"b{k + 1}"]
+            f, slope = plain_activation((*self.spec.activations, "identity")[k], z)
+            inputs.append(f)
+            slopes.append(slope)
+        row_losses, d = plain_loss(self.spec.loss, z, y)
+        scale = w / w.sum()
+        d, grads = d * scale[:, None], {}
+        l2 = self.spec.l2 / w.sum() if self.spec.l2_over_batch else self.spec.l2
+        for k in reversed(range(layers)):
+            W = self.params[f"W{k + 1}"]
+            grads[f"W{k + 1}"], grads[f"b{k + 1}"] = inputs[k].T @ d + l2 * W, d.sum(axis=0)
+            d = d @ W.T * slopes[k - 1] if k else d
+        squares = sum((self.params[f"W{k + 1}"] ** 2).sum() for k in range(layers))
+        return (scale * row_losses).sum() + l2 / 2 * squares, grads
+
+    def update(self, grads, learning_rate):
+        rule, self.t = self.spec.rule, self.t + 1
+        for name, g in grads.items():
+            p, (first, second) = self.params[name], self.state[name]
+            if rule.name == "sgd":
+                first[...] = rule.momentum * first - learning_rate * g
+                p += rule.momentum * first - learning_rate * g if rule.nesterov else first
+                continue
+            first[...] = rule.beta1 * first + (1 - rule.beta1) * g
+            second[...] = rule.beta2 * second + (1 - rule.beta2) * g**2
+            p -= learning_rate * rule.weight_decay * p
+            correction1, correction2 = 1 - rule.beta1**self.t, 1 - rule.beta2**self.t
+            if rule.epsilon_hat:
+                p -= learning_rate * correction2**0.5 / correction1 * first / (numpy.sqrt(second) + rule.epsilon)
+            else:
+                p -= learning_rate * (first / correction1) / (numpy.sqrt(second / correction2) + rule.epsilon)
+
+    def epoch(self, X, Y, *, learning_rate, batch_size, order=None, sample_weight=None):
+        order = numpy.arange(len(X)) if order is None else order
+        w = numpy.ones(len(X)) if sample_weight is None else sample_weight.astype(numpy.float64)
+        total = 0.0
+        for start in range(0, len(X), batch_size):
+            rows = order[start : start + batch_size]
+            loss, grads = self.gradient(X[rows].astype(numpy.float64), Y[rows], w[rows])
+            total += w[rows].sum() * loss
+            self.update(grads, learning_rate)
+        return total / w.sum()
+
+
+def draw_labels(kind, rows, classes, dtype, rng):
+    if kind in ("indices", "int32 indices"):
+        return rng.integers(0, classes, rows).astype("int32" if kind == "int32 indices" else "int64")
+    if kind == "one-hot":
+        return numpy.eye(classes, dtype=dtype)[rng.integers(0, classes, rows)]
+    if kind == "soft":
+        return rng.dirichlet(numpy.ones(classes), rows).astype(dtype)
+    if kind == "probabilities":
+        return rng.random((rows, classes)).astype(dtype)
+    if kind == "counts":
+        return rng.poisson(1.0, (rows, classes)).astype(dtype)
+    return rng.standard_normal((rows, classes)).astype(dtype)
+
+
+def make_pair(spec, seed=0):
+    """The compiled step with random parameters, and the plain one with the same."""
+    step, rng = compile_step(spec), numpy.random.default_rng(seed)
+    for name, p in step.params.items():
+        step.params[name] = rng.standard_normal(p.shape) * 0.5 / (p.shape[0] ** 0.5)
+    return step, PlainStep(spec, step.params)
+
+
+def distance(step, other):
+    return max(float(abs(step.params[name] - other.params[name]).max()) for name in step.params)
+
+
+def train_both(spec, kind, *, rows=60, batch_size=25, updates=50, weighted=False, shuffled=True, other=None):
+    """How far losses and parameters are apart after so many updates."""
+    rng = numpy.random.default_rng(1)
+    step, plain = make_pair(spec)
+    plain = plain if other is None else other(spec, step)
+    X = rng.standard_normal((rows, spec.widths[0])).astype(spec.dtype)
+    Y = draw_labels(kind, rows, spec.widths[-1], spec.dtype, rng)
+    w = rng.random(rows).astype(spec.dtype) if weighted else None
+    rate = LEARNING_RATE[next(name for name, rule in RULES.items() if rule == spec.rule)]
+    apart = 0.0
+    for _ in range(-(-updates // -(-rows // batch_size))):
+        order = rng.permutation(rows) if shuffled else None
+        arguments = {"learning_rate": rate, "batch_size": batch_size, "order": order, "sample_weight": w}
+        losses = [s.epoch(X, Y, **arguments) for s in (step, plain)]
+        apart = max(apart, abs(losses[0] - losses[1]))
+    return max(apart, distance(step, plain))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("kind", LABELS)
+def test_every_rule_and_loss(kind, rule, dtype):
+    spec = NetworkSpec((7, 9, 4), ("tanh",), LABELS[kind], RULES[rule], dtype, l2=0.01)
+    assert train_both(spec, kind) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("pair", list(itertools.product(["identity", "relu", "tanh", "logistic"], repeat=2)))
+def test_every_activation(pair, dtype):
+    spec = NetworkSpec((7, 9, 6, 4), pair, dtype=dtype, rule=RULES["momentum"])
+    assert train_both(spec, "indices", shuffled=False) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("depth", [0, 1, 4])
+@pytest.mark.parametrize("over_batch", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_depth_weights_and_penalty(weighted, over_batch, depth):
+    spec = NetworkSpec((5, *[6] * depth, 3), ("tanh",) * depth, rule=RULES["adam"], l2=0.5, l2_over_batch=over_batch)
+    assert train_both(spec, "soft", weighted=weighted) < 1e-10
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_equals_the_reference_step(kind):
+    def reference(spec, step):
+        made = ReferenceStep(spec, numpy_backend, "")
+        made.load_state(step.state())
+        return made
+
+    spec = NetworkSpec((7, 9, 5, 4), ("relu", "logistic"), LABELS[kind], RULES["adamw"], l2=0.1, l2_over_batch=True)
+    assert train_both(spec, kind, weighted=True, other=reference) < 1e-10
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=st.integers(1, 70),
+    batch_size=st.integers(1, 80),
+    widths=st.lists(st.integers(1, 40), min_size=2, max_size=5),
+    threads=st.integers(1, 2),
+    shuffled=st.booleans(),
+)
+def test_any_shape(rows, batch_size, widths, threads, shuffled):
+    set_threads(threads)
+    spec = NetworkSpec(tuple(widths), ("logistic",) * (len(widths) - 2), "squared_error", RULES["sgd"])
+    apart = train_both(spec, "targets", rows=rows, batch_size=batch_size, updates=3, shuffled=shuffled)
+    assert apart < 1e-10
+
+
+# Large enough for several blocks and slices.
+WIDE = NetworkSpec((120, 150, 10), ("relu",), rule=RULES["adam"], dtype="float32", l2=1e-3)
+
+
+def train_wide(threads, rows=1100, batch_size=1000):
+    set_threads(threads)
+    rng = numpy.random.default_rng(2)
+    step, _ = make_pair(WIDE)
+    X, Y = rng.standard_normal((rows, 120)).astype("float32"), rng.integers(0, 10, rows)
+    losses = [
+        step.epoch(X, Y, learning_rate=1e-3, batch_size=batch_size, order=rng.permutation(rows)) for _ in range(5)
+    ]
+    return losses, step.params.flat.copy(), step.forward(X)
+
+
+def test_the_same_bits_from_run_to_run_and_for_any_number_of_threads():
+    first = train_wide(1)
+    for threads in (1, 2, 2, 2):
+        for a, b in zip(first, train_wide(threads), strict=True):
+            numpy.testing.assert_array_equal(a, b)
+
+
+def test_wide_layers_equal_the_plain_network():
+    assert train_both(WIDE, "indices", rows=700, batch_size=600, updates=10) < 1e-5
+
+
+def test_more_threads_than_rows():
+    spec = NetworkSpec((400, 300, 10), ("relu",), rule=RULES["sgd"])
+    assert train_both(spec, "indices", rows=1, batch_size=1, updates=5) < 1e-10
+
+
+def test_no_rows():
+    step, _ = make_pair(WIDE)
+    before = step.params.flat.copy()
+    X, Y = numpy.zeros((0, 120), "float32"), numpy.zeros(0, "int64")
+    assert step.epoch(X, Y, learning_rate=1.0, batch_size=10) == 0.0
+    assert step.forward(X).shape == (0, 10)
+    assert step.gradient(X, Y) == 0.0
+    numpy.testing.assert_array_equal(step.params.flat, before)
+
+
+def test_gradient_and_update_apart_equal_an_epoch():
+    spec = NetworkSpec((7, 9, 4), ("relu",), rule=RULES["adam"], l2=0.1)
+    together, plain = make_pair(spec)
+    apart, _ = make_pair(spec)
+    rng = numpy.random.default_rng(3)
+    X, Y = rng.standard_normal((30, 7)), rng.integers(0, 4, 30)
+    for _ in range(3):
+        loss, grads = plain.gradient(X, Y, numpy.ones(30))
+        assert apart.gradient(X, Y) == pytest.approx(loss, rel=1e-12)
+        for name, grad in grads.items():
+            numpy.testing.assert_allclose(apart.gradients[name], grad, atol=1e-12)
+        apart.update(learning_rate=0.01)
+        together.epoch(X, Y, learning_rate=0.01, batch_size=30)
+        plain.update(grads, 0.01)
+    numpy.testing.assert_array_equal(apart.params.flat, together.params.flat)
+    assert apart.state().t == 3
+
+
+def test_penalty_is_that_before_each_update():
+    spec = NetworkSpec((7, 9, 4), ("relu",), l2=0.3)
+    step, plain = make_pair(spec)
+    rng = numpy.random.default_rng(4)
+    X, Y = rng.standard_normal((30, 7)), rng.integers(0, 4, 30)
+    squares = sum((plain.params[name] ** 2).sum() for name in ("W1", "W2"))
+    step.epoch(X, Y, learning_rate=0.5, batch_size=30)
+    assert step.penalty == pytest.approx(0.15 * squares, rel=1e-12)
+
+
+def test_a_row_with_nan_spoils_what_it_must():
+    step, _ = make_pair(NetworkSpec((7, 9, 4), ("relu",)))
+    X = numpy.random.default_rng(5).standard_normal((30, 7))
+    X[3, 2] = numpy.nan
+    out = step.forward(X)
+    assert numpy.isnan(out[3]).all() and numpy.isfinite(numpy.delete(out, 3, axis=0)).all()
+    assert numpy.isnan(step.epoch(X, numpy.zeros(30, int), learning_rate=0.1, batch_size=30))
+    assert all(numpy.isnan(p).any() for p in step.params.values())
+
+
+def test_a_diverging_loss_ends_as_nan_and_not_in_an_error():
+    step, _ = make_pair(NetworkSpec((7, 9, 4), ("relu",), "squared_error"))
+    rng = numpy.random.default_rng(6)
+    X, Y = rng.standard_normal((30, 7)), rng.standard_normal((30, 4))
+    losses = [step.epoch(X, Y, learning_rate=1e3, batch_size=30) for _ in range(50)]
+    assert not numpy.isfinite(losses[-1])
+
+
+def test_a_batch_without_weight_is_nan_as_the_mean_of_nothing():
+    step, _ = make_pair(NetworkSpec((7, 4), ()))
+    X, w = numpy.ones((4, 7)), numpy.array([1.0, 1.0, 0.0, 0.0])
+    loss = step.epoch(X, numpy.zeros(4, int), learning_rate=0.1, batch_size=2, sample_weight=w)
+    assert numpy.isnan(loss)
+
+
+def test_far_logits_lose_nothing():
+    spec = NetworkSpec((1, 3), (), rule=RULES["sgd"])
+    step = compile_step(spec)
+    step.params["W1"] = [[1.0, 0.0, -1.0]]
+    X = numpy.array([[1e5], [-3e4], [700.0], [20.0]])
+    numpy.testing.assert_allclose(step.forward(X)[:3], [[1, 0, 0], [0, 0, 1], [1, 0, 0]], atol=1e-300)
+    assert step.gradient(X[:2], numpy.array([1, 2])) == pytest.approx(0.5e5)
+
+
+def test_arrays_of_other_layouts():
+    step, plain = make_pair(NetworkSpec((7, 9, 4), ("relu",), rule=RULES["sgd"]))
+    rng = numpy.random.default_rng(7)
+    X, Y = numpy.asfortranarray(rng.standard_normal((60, 7)))[::2], rng.integers(0, 4, 60).astype("uint8")[::2]
+    X.flags.writeable = False
+    arguments = {"learning_rate": 0.1, "batch_size": 7, "order": rng.permutation(30)[::-1]}
+    assert step.epoch(X, Y, **arguments) == pytest.approx(plain.epoch(X, Y, **arguments), rel=1e-12)
+
+
+def test_state_goes_out_and_in():
+    first, _ = make_pair(WIDE)
+    second = compile_step(WIDE)
+    rng = numpy.random.default_rng(8)
+    X, Y = rng.standard_normal((50, 120)).astype("float32"), rng.integers(0, 10, 50)
+    first.epoch(X, Y, learning_rate=1e-3, batch_size=20)
+    second.load_state(first.state())
+    losses = [step.epoch(X, Y, learning_rate=1e-3, batch_size=20) for step in (first, second)]
+    assert losses[0] == losses[1] and first.state().t == 6
+
+
+def blas_threads():
+    return [library.num_threads for library in libraries()]
+
+
+def test_blas_gets_its_threads_back_where_fits_overlap():
+    before = blas_threads()
+    step, _ = make_pair(WIDE)
+    with step.running():
+        with one_thread:
+            assert set(blas_threads()) == {1}
+        assert set(blas_threads()) == {1}
+    assert blas_threads() == before
+
+
+def test_blas_gets_its_threads_back_where_another_thread_leaves_last():
+    before, (inside, leave) = blas_threads(), (threading.Event(), threading.Event())
+
+    def hold():
+        with one_thread:
+            inside.set()
+            leave.wait(60)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    inside.wait(60)
+    with one_thread:
+        assert set(blas_threads()) == {1}
+        leave.set()
+        other.join(60)
+        assert set(blas_threads()) == {1}
+    assert blas_threads() == before
+
+
+def test_several_python_threads_train_at_once():
+    expected, found = train_wide(2)[1], {}
+
+    def run(name):
+        found[name] = train_wide(2)[1]
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(found) == 3
+    for params in found.values():
+        numpy.testing.assert_array_equal(params, expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this platform")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_child_trains():
+    expected = train_wide(2)[1]
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if numpy.array_equal(train_wide(2)[1], expected) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_dropout_is_left_to_the_reference():
+    reason = compile_step(NetworkSpec((7, 9, 4), ("relu",), dropout=(0.5,)))
+    assert "dropout" in reason

@@ -1,0 +1,34 @@
+"""Kernels compiled for the host once a session, and launchers over them that run fibers in both orders."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from cuda_host import HostLauncher, build, host_cublaslt
+from xpnet_cupy.launcher import SOURCE
+
+
+@pytest.fixture(scope="session")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The kernels for each dtype."""
+    folder = tmp_path_factory.mktemp("kernels")
+    return {dtype: build(SOURCE.read_text(), dtype, folder) for dtype in ("float32", "float64")}
+
+
+@pytest.fixture(scope="session")
+def lt(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A cuBLASLt that works on host memory."""
+    return host_cublaslt(tmp_path_factory.mktemp("cublaslt"))
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(params=[False, True], ids=["forward", "reversed"])
+def launcher(request: pytest.FixtureRequest, dtype: str, libraries: dict[str, Any]) -> Iterator[HostLauncher]:
+    """A launcher for ``dtype`` that runs fibers first to last, and one that runs them last to first."""
+    made = HostLauncher(libraries[dtype], dtype, reversed=request.param)
+    yield made
+    made.xp.check()

@@ -1,0 +1,131 @@
+"""What the tests of kernels and steps share: drawing, running on the host, comparing with the reference."""
+
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+from cuda_host import HostLauncher, launching
+from xpnet_cupy import launches
+from xpnet_cupy.operations import table
+from xpnet_cupy.step import CompiledStep
+from xpnet_numpy import NumpyBackend
+
+from xpnet import ops
+from xpnet.backend import NetworkSpec, UpdateRule
+from xpnet.steps import ReferenceStep
+
+RULES = {
+    "sgd": UpdateRule(),
+    "momentum": UpdateRule(momentum=0.9),
+    "nesterov": UpdateRule(momentum=0.9, nesterov=True),
+    "adam": UpdateRule("adam"),
+    "adam, epsilon hat": UpdateRule("adam", beta1=0.8, epsilon=1e-3, epsilon_hat=True),
+    "adamw": UpdateRule("adam", weight_decay=0.05),
+}
+ROWS, BATCH, EPOCHS = 23, 9, 3
+
+
+def assert_close(found: Any, wanted: Any, dtype: str, scale: Any = None) -> None:
+    """Equal to the float64 answer up to 64 roundings of ``scale``, by default the largest value of a row.
+
+    exp(x - max) turns one rounding of x - max, at most 40 here, into 40 of the result; sums are short trees. Where a
+    difference cancels, such as softmax - label, the scale is that of its terms.
+    """
+    eps, rounds = np.finfo(dtype).eps, 64
+    wanted = np.asarray(wanted, np.float64)
+    finite = np.where(np.isfinite(wanted), np.abs(wanted), 0)
+    if scale is None:
+        scale = finite.max(axis=-1, keepdims=True, initial=0) if wanted.ndim else finite
+    assert np.asarray(found).dtype == dtype and np.shape(found) == wanted.shape
+    np.testing.assert_array_equal(np.isfinite(found), np.isfinite(wanted))
+    np.testing.assert_array_equal(np.where(np.isfinite(wanted), 0, found), np.where(np.isfinite(wanted), 0, wanted))
+    error = np.abs(np.where(np.isfinite(wanted), found, 0) - np.where(np.isfinite(wanted), wanted, 0))
+    assert (error <= rounds * eps * scale + np.finfo(dtype).tiny).all(), f"off by {error.max()} of {np.max(scale)}"
+
+
+def run(launcher: HostLauncher, name: str, *arrays: Any, **options: Any) -> tuple[Any, Any]:
+    """A kernel's answer on guarded copies, and the reference's on the same numbers in float64."""
+    wide = [a.astype(np.float64) if a is not None and a.dtype.kind == "f" else a for a in arrays]
+    wanted = getattr(ops, name)(*wide, **options)
+    copies = [None if a is None else launcher.xp.guarded(a) for a in arrays]
+    found = table(launching(launcher))[name].launch(*copies, **options)
+    if not name.endswith("update"):
+        for copy, array in zip(copies, arrays, strict=True):
+            np.testing.assert_array_equal(copy, array)  # inputs are left alone
+    return found, wanted
+
+
+def assert_row_losses(launcher: HostLauncher, logits: Any, labels: Any, dtype: str) -> None:
+    """Cross-entropy adds each row's loss to what was there, and gives the reference's gradient."""
+    xp = launcher.xp
+    d_logits, row_loss = xp.empty(logits.shape, dtype), xp.guarded(np.arange(len(logits), dtype=np.float64))
+    guarded = (xp.guarded(logits), xp.guarded(labels))
+    launches.loss(launcher, "softmax_cross_entropy", *guarded, launches.Batch(), d_logits, row_loss)()
+    wide = logits.astype(np.float64)
+    for row in range(len(logits)):
+        wanted, _ = ops.softmax_cross_entropy(wide[row : row + 1], labels[row : row + 1])
+        np.testing.assert_allclose(row_loss[row] - row, wanted, rtol=64 * np.finfo(dtype).eps)
+    assert_close(d_logits, ops.softmax_cross_entropy(wide, labels)[1], dtype, scale=1 / len(logits))
+
+
+def draw(shape: tuple[int, ...], dtype: str, scale: float = 5) -> Any:
+    return (np.random.default_rng(shape).standard_normal(shape) * scale).astype(dtype)
+
+
+class HostBackend(NumpyBackend):
+    """NumPy arrays that lie between guards."""
+
+    def __init__(self, xp: Any) -> None:
+        self.xp = xp
+
+
+def make(spec: NetworkSpec, launcher: HostLauncher) -> CompiledStep:
+    return CompiledStep(spec, HostBackend(launcher.xp), launcher, nullcontext)
+
+
+def weights(spec: NetworkSpec) -> dict[str, Any]:
+    rng = np.random.default_rng(7)
+    return {s.name: (rng.standard_normal(s.shape) / s.shape[0] ** 0.5).astype(spec.dtype) for s in spec.slots()}
+
+
+def data(spec: NetworkSpec, form: str, rows: int = ROWS) -> tuple[Any, Any]:
+    rng = np.random.default_rng(8)
+    X = rng.standard_normal((rows, spec.widths[0])).astype(spec.dtype)
+    indices = rng.integers(0, spec.widths[-1], rows)
+    soft = rng.random((rows, spec.widths[-1]))
+    Y = {
+        "indices": indices,
+        "one-hot": np.eye(spec.widths[-1], dtype=spec.dtype)[indices],
+        "soft": (soft / soft.sum(1, keepdims=True)).astype(spec.dtype),
+        "values": soft.astype(spec.dtype),
+    }[form]
+    return X, Y
+
+
+def train(step: Any, X: Any, Y: Any, *, batch: int, weight: Any = None, shuffled: bool = True) -> list[float]:
+    rng, losses = np.random.default_rng(9), []
+    for epoch in range(EPOCHS):
+        order = rng.permutation(len(X)) if shuffled else None
+        options = {"learning_rate": 0.05 / (1 + epoch), "batch_size": batch, "order": order, "sample_weight": weight}
+        losses.append(step.epoch(X, Y, **options))
+    return losses
+
+
+def assert_agrees(spec: NetworkSpec, launcher: HostLauncher, X: Any, Y: Any, **options: Any) -> CompiledStep:
+    """Both steps, from the same weights over the same batches: equal losses, parameters, buffers, outputs."""
+    step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
+    for one in (step, reference):
+        one.params.update(weights(spec))
+    # Rounding grows by a small factor a step through Adam's division; 9 steps stay within a few thousand roundings.
+    rtol = 3e3 * np.finfo(spec.dtype).eps
+    with step.running(), reference.running():
+        np.testing.assert_allclose(train(step, X, Y, **options), train(reference, X, Y, **options), rtol=rtol)
+    np.testing.assert_allclose(step.penalty, reference.penalty, rtol=rtol)
+    found, wanted = step.state(), reference.state()
+    assert found.t == wanted.t and found.buffers.keys() == wanted.buffers.keys()
+    compared = [(found.params, wanted.params), *((found.buffers[b], wanted.buffers[b]) for b in found.buffers)]
+    for mine, theirs in compared:
+        for name in theirs:
+            np.testing.assert_allclose(mine[name], theirs[name], rtol=rtol, atol=rtol, err_msg=name)
+    np.testing.assert_allclose(step.forward(X), reference.forward(X), rtol=rtol, atol=rtol)
+    return step

@@ -1,0 +1,52 @@
+"""The kernels through NVIDIA's compilers, which need no GPU: nvcc, and NVRTC, which is what CuPy compiles with."""
+
+import ctypes
+import glob
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from xpnet_cupy.launcher import SOURCE
+
+
+def nvcc(arch: str, real: str, folder: Path) -> str:
+    """What nvcc says of registers and spills."""
+    options = ["-cubin", f"-arch={arch}", f"-DREAL={real}", "-std=c++17", "-Xptxas", "-v", "-Werror", "all-warnings"]
+    command = ["nvcc", *options, str(SOURCE), "-o", str(folder / "kernels.cubin")]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stderr
+
+
+def has_nvcc() -> bool:
+    return shutil.which("nvcc") is not None
+
+
+def find_nvrtc() -> str | None:
+    """The file of NVRTC's library: where cuda-pathfinder finds it, or in a package on Python's path."""
+    if importlib.util.find_spec("cuda") is not None and importlib.util.find_spec("cuda.pathfinder") is not None:
+        from cuda.pathfinder import load_nvidia_dynamic_lib
+
+        try:
+            return load_nvidia_dynamic_lib("nvrtc").abs_path
+        except RuntimeError:  # not in the places it looks at
+            pass
+    found = [f for folder in sys.path for f in sorted(glob.glob(f"{folder}/nvidia/*/lib/libnvrtc.so.1[23]"))]
+    return found[-1] if found else None
+
+
+def nvrtc(arch: str, real: str, path: str) -> str:
+    """What NVRTC says of registers and spills."""
+    library, program = ctypes.CDLL(path), ctypes.c_void_p()
+    source = SOURCE.read_bytes()
+    assert library.nvrtcCreateProgram(ctypes.byref(program), source, b"kernels.cu", 0, None, None) == 0
+    options = [f"-arch={arch}", f"-DREAL={real}", "--std=c++17", "--ptxas-options=-v"]
+    given: Any = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
+    status, size = library.nvrtcCompileProgram(program, len(options), given), ctypes.c_size_t()
+    library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    log = ctypes.create_string_buffer(size.value)
+    library.nvrtcGetProgramLog(program, log)
+    text = log.value.decode()
+    assert status == 0, text
+    return text

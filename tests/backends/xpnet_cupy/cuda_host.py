@@ -1,0 +1,185 @@
+"""The CUDA kernels on the host: the same source, compiled by g++ behind ``cuda_on_host.h``, called like CuPy's."""
+
+import ctypes
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import array_api_compat.numpy
+import numpy as np
+import pytest
+from xpnet_cupy.cublaslt import CublasLt
+from xpnet_cupy.launcher import KERNELS, Launcher
+
+HERE = Path(__file__).parent
+C_TYPES = {"int": "int", "long": "long long", "double": "double", "real": "real"}
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="kernels run on the host through g++")
+
+
+def build(text: str, dtype: str, folder: Path, *, optimise: bool = True) -> ctypes.CDLL:
+    """The kernels of a source text as a shared library; the table's types are checked by the compiler on the way."""
+    glue = "".join(_entry(name, parameters) for name, parameters in KERNELS.items())
+    source, library = folder / f"kernels_{dtype}.cpp", folder / f"kernels_{dtype}.so"
+    source.write_text(f'#include "{HERE}/cuda_on_host.h"\n{text}\n{glue}')
+    real = "double" if dtype == "float64" else "float"
+    # Contraction into fused multiply-adds is allowed on a GPU and off here, so that a host has one answer.
+    options = [
+        "-std=c++17",
+        "-O1" if optimise else "-O0",
+        "-ffp-contract=off",
+        f"-DREAL={real}",
+        "-shared",
+        "-fPIC",
+        "-w",
+    ]
+    subprocess.run(["g++", *options, str(source), "-o", str(library)], check=True, timeout=120)
+    return ctypes.CDLL(str(library))
+
+
+def run_kernel(
+    library: ctypes.CDLL, name: str, grid: Any, block: Any, arguments: tuple[Any, ...], *, reversed: bool = False
+) -> None:
+    """Runs a kernel as CuPy's launches do: arrays by address, NumPy scalars by value, both through a pointer."""
+    run = getattr(library, f"run_{name}")
+    run.restype = ctypes.c_char_p
+    kept = [np.array(np.uintp(a.ctypes.data) if isinstance(a, np.ndarray) else a) for a in arguments]
+    pointers = (ctypes.c_void_p * len(kept))(*(value.ctypes.data for value in kept))
+    if error := run(pointers, _three(grid), _three(block), int(reversed)):
+        raise RuntimeError(f"{name}: {error.decode()}")
+
+
+def _entry(name: str, parameters: tuple[str, ...]) -> str:
+    values = ", ".join(
+        f"*({C_TYPES[kind.rstrip('*?')]} *{'' if kind in C_TYPES else '*'})a[{i}]" for i, kind in enumerate(parameters)
+    )
+    return (
+        f'extern "C" const char *run_{name}(void **a, unsigned *grid, unsigned *block, int reversed) {{\n'
+        f"  return host::launch([](void **a) {{ {name}({values}); }}, a, grid, block, reversed);\n}}\n"
+    )
+
+
+class GuardedNumpy:
+    """NumPy, but what it leaves empty is full of NaN (bytes of ones), and lies between guards of the same."""
+
+    GUARD = 256
+
+    def __init__(self) -> None:
+        self._buffers: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(array_api_compat.numpy, name)
+
+    def empty(self, shape: Any, dtype: Any) -> Any:
+        like = np.empty(shape, dtype)
+        buffer = np.full(like.nbytes + 2 * self.GUARD, 255, np.uint8)
+        self._buffers.append(buffer)
+        return buffer[self.GUARD : buffer.size - self.GUARD].view(like.dtype).reshape(like.shape)
+
+    def guarded(self, array: Any) -> Any:
+        """A C-contiguous copy between guards: what is read beyond it is NaN."""
+        copy = self.empty(array.shape, array.dtype)
+        copy[...] = array
+        return copy
+
+    def check(self) -> None:
+        """Nobody has written beyond an array."""
+        for buffer in self._buffers:
+            assert (buffer[: self.GUARD] == 255).all() and (buffer[-self.GUARD :] == 255).all(), "written out of bounds"
+
+
+class HostLauncher(Launcher):
+    """Kernels as fibers, products through NumPy or, with ``lt``, through a cuBLASLt that works on host memory.
+
+    reversed : whether fibers run last to first
+    recordings : how often something was recorded; replays : how often a recording was run
+    launched, products : names of the kernels that ran, and the products
+    """
+
+    about = "products on the host"
+
+    def __init__(self, library: ctypes.CDLL, dtype: str, lt: CublasLt | None = None, *, reversed: bool = False) -> None:
+        self.library, self.dtype, self.lt, self.reversed = library, dtype, lt, reversed
+        self.xp: Any = GuardedNumpy()
+        self.recordings = self.replays = 0
+        self.launched: list[str] = []
+        self.products: list[Any] = []
+
+    def kernel(self, name: str) -> Callable[..., None]:
+        def launch(grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
+            self.launched.append(name)
+            run_kernel(self.library, name, grid, block, arguments, reversed=self.reversed)
+
+        return launch
+
+    def product(self, product: Any, a: Any, b: Any, out: Any) -> Any:
+        if self.lt is None:
+            return self._counted(product, product.by_matmul(self.xp, a, b, out))
+        return self._counted(product, self.lt.prepare(product, self._precision, *self._places(a, b, out)))
+
+    def fused_product(self, product: Any, a: Any, b: Any, out: Any, *, vector: Any, mask: Any = None) -> Any:
+        if self.lt is None:
+            return None
+        bits = 0 if mask is None else self.address(mask)
+        launch = self.lt.prepare(product, self._precision, *self._places(a, b, out, vector), bits)
+        return None if launch is None else self._counted(product, launch)
+
+    def _counted(self, product: Any, launch: Callable[[], None]) -> Callable[[], None]:
+        def run() -> None:
+            self.products.append(product)
+            launch()
+
+        return run
+
+    def _places(self, *arrays: Any) -> list[int]:
+        return [self.address(array) for array in arrays]
+
+    def record(self, run: Callable[[], None]) -> Callable[[], None]:
+        self.recordings += 1
+
+        def replay() -> None:
+            self.replays += 1
+            run()
+
+        return replay
+
+    @contextmanager
+    def stream(self) -> Iterator[None]:
+        yield
+
+    def address(self, array: Any) -> int:
+        return array.ctypes.data
+
+    def to_numpy(self, array: Any) -> Any:
+        return array
+
+    def free_memory(self) -> tuple[int, int]:
+        return 64 << 20, 128 << 20
+
+    @property
+    def _precision(self) -> str:
+        return "fp64" if self.dtype == "float64" else "fp32"
+
+
+def _three(sizes: tuple[int, ...]) -> Any:
+    return (ctypes.c_uint * 3)(*(*sizes, 1, 1)[:3])
+
+
+def build_cublaslt(folder: Path) -> ctypes.CDLL:
+    """``fake_cublaslt.cpp``, which computes on host memory what cuBLASLt is documented to compute."""
+    library = folder / "fake_cublaslt.so"
+    command = ["g++", "-std=c++17", "-O1", "-shared", "-fPIC", str(HERE / "fake_cublaslt.cpp"), "-o", str(library)]
+    subprocess.run(command, check=True, timeout=120)
+    return ctypes.CDLL(str(library))
+
+
+def host_cublaslt(folder: Path) -> CublasLt:
+    """A handle of it."""
+    return CublasLt(build_cublaslt(folder), 0, lambda: 0)
+
+
+def launching(launcher: HostLauncher) -> Callable[[Any], Any]:
+    """What ``xpnet_cupy.operations.table`` wants: the launcher for any array."""
+    return lambda array: nullcontext(launcher)

@@ -1,0 +1,164 @@
+// A stand-in for cuBLASLt that works on host memory, as strict as its documentation: column-major products with leading
+// dimensions, the epilogues that xpnet uses, attributes of the documented sizes. Float32 and float64.
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+namespace {
+
+enum Status { SUCCESS = 0, INVALID = 7, NOT_SUPPORTED = 15 };
+enum Epilogue { NONE = 1, BIAS = 4, RELU_AUX_BIAS = 134, DRELU_BGRAD = 152, BGRADA = 256 };
+
+struct Desc {
+  int compute, scale_type;
+  int32_t transpose_a = 0, transpose_b = 0, epilogue = NONE;
+  void *bias = nullptr, *aux = nullptr;
+  int64_t aux_ld = 0;
+};
+
+struct Layout {
+  int type;
+  uint64_t rows, cols;
+  int64_t ld;
+};
+
+struct Preference {
+  size_t workspace = 0;
+  uint32_t alignment[4] = {256, 256, 256, 256};
+};
+
+struct Heuristic {
+  uint64_t algorithm[8];
+  size_t workspace_bytes;
+  int status;
+  float waves;
+  int reserved[4];
+};
+
+template <class T>
+T item(const void *matrix, const Layout &layout, uint64_t row, uint64_t col) {
+  return static_cast<const T *>(matrix)[row + col * layout.ld];
+}
+
+bool bit(const Desc &desc, uint64_t row, uint64_t col) {
+  const uint64_t at = row + col * desc.aux_ld;
+  return static_cast<const uint8_t *>(desc.aux)[at / 8] >> at % 8 & 1;
+}
+
+void set_bit(const Desc &desc, uint64_t row, uint64_t col, bool value) {
+  const uint64_t at = row + col * desc.aux_ld;
+  uint8_t &byte = static_cast<uint8_t *>(desc.aux)[at / 8];
+  byte = value ? byte | 1 << at % 8 : byte & ~(1 << at % 8);
+}
+
+template <class T>
+void product(const Desc &desc, const void *a, const Layout &la, const void *b, const Layout &lb, void *d, const Layout &ld) {
+  const uint64_t m = ld.rows, n = ld.cols, k = desc.transpose_a ? la.rows : la.cols;
+  T *out = static_cast<T *>(d), *vector = static_cast<T *>(desc.bias);
+  std::vector<double> gradient(m, 0.0);
+  for (uint64_t j = 0; j < n; j++)
+    for (uint64_t i = 0; i < m; i++) {
+      double sum = 0;
+      for (uint64_t l = 0; l < k; l++)
+        sum += double(desc.transpose_a ? item<T>(a, la, l, i) : item<T>(a, la, i, l)) *
+               double(desc.transpose_b ? item<T>(b, lb, j, l) : item<T>(b, lb, l, j));
+      T value = T(sum);
+      if (desc.epilogue == BIAS || desc.epilogue == RELU_AUX_BIAS) value += vector[i];
+      if (desc.epilogue == RELU_AUX_BIAS) {
+        set_bit(desc, i, j, value > 0);
+        value = value > 0 ? value : T(0);  // NaN becomes 0
+      }
+      if (desc.epilogue == DRELU_BGRAD) {
+        value = bit(desc, i, j) ? value : T(0);
+        gradient[i] += value;
+      }
+      out[i + j * ld.ld] = value;
+    }
+  if (desc.epilogue == BGRADA)
+    for (uint64_t i = 0; i < m; i++)
+      for (uint64_t l = 0; l < k; l++) gradient[i] += desc.transpose_a ? item<T>(a, la, l, i) : item<T>(a, la, i, l);
+  if (desc.epilogue == BGRADA || desc.epilogue == DRELU_BGRAD)
+    for (uint64_t i = 0; i < m; i++) vector[i] = T(gradient[i]);
+}
+
+template <class T>
+int set(T &target, const void *value, size_t size) {
+  if (size != sizeof target) return INVALID;
+  std::memcpy(&target, value, size);
+  return SUCCESS;
+}
+
+bool agree(const Desc &desc, const Layout &a, const Layout &b, const Layout &d) {
+  const uint64_t m = desc.transpose_a ? a.cols : a.rows, ka = desc.transpose_a ? a.rows : a.cols;
+  const uint64_t n = desc.transpose_b ? b.rows : b.cols, kb = desc.transpose_b ? b.cols : b.rows;
+  const bool strides = a.ld >= int64_t(a.rows) && b.ld >= int64_t(b.rows) && d.ld >= int64_t(d.rows);
+  const bool vector = desc.epilogue == NONE || desc.bias;
+  const bool masked = desc.epilogue == RELU_AUX_BIAS || desc.epilogue == DRELU_BGRAD;
+  const bool mask = !masked || (desc.aux && desc.aux_ld % 128 == 0 && desc.aux_ld >= int64_t(m));
+  return m == d.rows && n == d.cols && ka == kb && strides && vector && mask;
+}
+
+int unsupported = 0;  // an epilogue there is no algorithm for, set by a test
+
+}  // namespace
+
+extern "C" {
+
+void fake_refuse(int epilogue) { unsupported = epilogue; }
+
+int cublasLtCreate(void **handle) { return *handle = new int(1), SUCCESS; }
+int cublasLtDestroy(void *handle) { return delete static_cast<int *>(handle), SUCCESS; }
+
+int cublasLtMatmulDescCreate(Desc **desc, int compute, int scale_type) {
+  return *desc = new Desc{compute, scale_type}, SUCCESS;
+}
+int cublasLtMatmulDescDestroy(Desc *desc) { return delete desc, SUCCESS; }
+
+int cublasLtMatmulDescSetAttribute(Desc *desc, int attribute, const void *value, size_t size) {
+  switch (attribute) {
+    case 3: return set(desc->transpose_a, value, size);
+    case 4: return set(desc->transpose_b, value, size);
+    case 7: return set(desc->epilogue, value, size);
+    case 8: return set(desc->bias, value, size);
+    case 11: return set(desc->aux, value, size);
+    case 12: return set(desc->aux_ld, value, size);
+  }
+  return INVALID;
+}
+
+int cublasLtMatrixLayoutCreate(Layout **layout, int type, uint64_t rows, uint64_t cols, int64_t ld) {
+  return *layout = new Layout{type, rows, cols, ld}, SUCCESS;
+}
+int cublasLtMatrixLayoutDestroy(Layout *layout) { return delete layout, SUCCESS; }
+
+int cublasLtMatmulPreferenceCreate(Preference **preference) { return *preference = new Preference, SUCCESS; }
+int cublasLtMatmulPreferenceDestroy(Preference *preference) { return delete preference, SUCCESS; }
+
+int cublasLtMatmulPreferenceSetAttribute(Preference *preference, int attribute, const void *value, size_t size) {
+  if (attribute == 1) return set(preference->workspace, value, size);
+  if (5 <= attribute && attribute <= 8) return set(preference->alignment[attribute - 5], value, size);
+  return INVALID;
+}
+
+int cublasLtMatmulAlgoGetHeuristic(void *, Desc *desc, Layout *a, Layout *b, Layout *, Layout *d, Preference *preference,
+                                   int, Heuristic *found, int *count) {
+  *count = 0;
+  if (!agree(*desc, *a, *b, *d) || preference->workspace == 0) return INVALID;
+  if (desc->epilogue == unsupported) return NOT_SUPPORTED;
+  found->algorithm[0] = 0x5ca1ab1e;
+  return *count = 1, SUCCESS;
+}
+
+int cublasLtMatmul(void *, Desc *desc, const void *alpha, const void *a, Layout *la, const void *b, Layout *lb,
+                   const void *beta, const void *c, Layout *, void *d, Layout *ld, const uint64_t *algorithm, void *, size_t,
+                   void *) {
+  if (algorithm[0] != 0x5ca1ab1e || c != d || !agree(*desc, *la, *lb, *ld)) return INVALID;
+  const bool single = la->type == 0, right = desc->scale_type == la->type && (single ? desc->compute != 70 : desc->compute == 70);
+  const double one = single ? *static_cast<const float *>(alpha) : *static_cast<const double *>(alpha);
+  const double zero = single ? *static_cast<const float *>(beta) : *static_cast<const double *>(beta);
+  if (!right || one != 1 || zero != 0) return INVALID;
+  single ? product<float>(*desc, a, *la, b, *lb, d, *ld) : product<double>(*desc, a, *la, b, *lb, d, *ld);
+  return SUCCESS;
+}
+}

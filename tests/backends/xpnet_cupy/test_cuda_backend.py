@@ -1,0 +1,194 @@
+"""The backend where there is no GPU: what it says, what it imports, and, over a stand-in for CuPy, what it adopts."""
+
+import subprocess
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from xpnet_cupy import CupyBackend, backend
+
+import xpnet
+from xpnet.dispatch import choose
+from xpnet.errors import BackendError, DeviceMemoryError, InputError, MixedArraysError
+
+
+class CudaError(RuntimeError):
+    """CuPy's CUDARuntimeError."""
+
+
+class OutOfMemory(MemoryError):
+    """CuPy's OutOfMemoryError."""
+
+
+class DeviceArray:
+    """An array that says it is CuPy's and lives on a device."""
+
+    def __init__(self, values: Any, device: int = 0) -> None:
+        self.values, self.device = np.asarray(values), SimpleNamespace(id=device)
+        self.dtype = self.values.dtype
+
+    def astype(self, dtype: str, copy: bool = True) -> "DeviceArray":
+        return DeviceArray(self.values.astype(dtype), self.device.id)
+
+    def __array_namespace__(self, api_version: str | None = None) -> Any:
+        return np
+
+
+DeviceArray.__module__ = "cupy"
+
+
+class Foreign:
+    """An array of another library on a device of a kind."""
+
+    def __init__(self, kind: int) -> None:
+        self.kind = kind
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.kind, 0
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        assert self.kind == 1, "an array on a device was read on the host"
+        return np.ones(2)
+
+
+def stand_in(*, devices: int) -> Any:
+    """As much of CuPy as the backend touches, with so many devices."""
+    cupy: Any = ModuleType("cupy")
+    cupy.__version__ = "14.2.0"
+    cupy.ndarray = DeviceArray
+    cupy.adopted = []
+
+    def count() -> int:
+        if not devices:
+            raise CudaError("cudaErrorInsufficientDriver: CUDA driver version is insufficient")
+        return devices
+
+    def on_device(data: Any) -> Any:
+        if getattr(data, "nbytes", 0) > 1000:
+            raise OutOfMemory("Out of memory allocating 8,000 bytes")
+        cupy.adopted.append(data)
+        return DeviceArray(np.zeros(2))
+
+    class Device:
+        def __init__(self, number: int | None = None) -> None:
+            self.id = number or 0
+
+        def __enter__(self) -> Any:
+            return self
+
+        def __exit__(self, *exception: object) -> None:
+            pass
+
+    properties = {"name": b"NVIDIA H100"}
+    runtime = SimpleNamespace(
+        CUDARuntimeError=CudaError,
+        getDeviceCount=count,
+        getDeviceProperties=lambda device: properties,
+        memGetInfo=lambda: (60 << 30, 80 << 30),
+        driverGetVersion=lambda: 13000,
+        runtimeGetVersion=lambda: 13020,
+    )
+    memory = SimpleNamespace(OutOfMemoryError=OutOfMemory)
+    available = bool(devices)
+    cupy.cuda = SimpleNamespace(is_available=lambda: available, runtime=runtime, memory=memory, Device=Device)
+    cupy.from_dlpack = cupy.asarray = on_device
+    cupy.asnumpy = np.asarray
+    return cupy
+
+
+@pytest.fixture
+def use_cupy(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Puts a stand-in where CuPy is imported from; None for no CuPy at all."""
+
+    def use(cupy: Any) -> Any:
+        monkeypatch.setitem(sys.modules, "cupy", cupy)
+        monkeypatch.setitem(sys.modules, "array_api_compat.cupy", cupy)
+        monkeypatch.setattr("array_api_compat.cupy", cupy, raising=False)
+        monkeypatch.setattr("xpnet.dispatch.registry._loaded", {})
+        return cupy
+
+    return use
+
+
+def test_without_cupy_it_says_what_to_install(use_cupy: Any) -> None:
+    use_cupy(None)
+    with pytest.raises(BackendError, match=r"needs CuPy.*pip install 'xpnet\[cuda13\]'"):
+        backend()
+
+
+def test_without_a_gpu_it_says_what_cuda_says(use_cupy: Any) -> None:
+    use_cupy(stand_in(devices=0))
+    with pytest.raises(BackendError, match="NVIDIA GPU.*cudaErrorInsufficientDriver.*nvidia-smi"):
+        xpnet.get_backend("cupy")
+
+
+def test_importing_it_imports_neither_cupy_nor_a_gpu() -> None:
+    code = "import sys, xpnet, xpnet_cupy; sys.exit('cupy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(InputError, match="fp32, tf32 or bf16; received 'fp8'"):
+        CupyBackend("fp8")  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def made(use_cupy: Any) -> Any:
+    """The stand-in for CuPy, and the backend over it."""
+    cupy = use_cupy(stand_in(devices=2))
+    return cupy, CupyBackend()
+
+
+def test_its_own_arrays_stay_as_they_are(made: Any) -> None:
+    array = DeviceArray(np.zeros(3))
+    assert made[1].asarray(array) is array and made[1].device(array) == "cuda:0"
+    assert made[1].asarray(array, dtype="float32").dtype == np.float32
+
+
+@pytest.mark.parametrize("kind", [2, 13])
+def test_arrays_on_a_device_are_adopted_without_a_copy(made: Any, kind: int) -> None:
+    foreign = Foreign(kind)
+    made[1].asarray(foreign)
+    assert made[0].adopted == [foreign]
+
+
+def test_arrays_on_the_host_are_copied_to_the_device(made: Any) -> None:
+    made[1].asarray(Foreign(1))
+    made[1].asarray([1.0, 1.0])
+    assert all(isinstance(data, np.ndarray) for data in made[0].adopted) and len(made[0].adopted) == 2
+
+
+def test_columns_and_frames_of_cudf(made: Any) -> None:
+    column = SimpleNamespace(__cuda_array_interface__={})
+    frame = SimpleNamespace(to_cupy=lambda: DeviceArray(np.ones(3)))
+    made[1].asarray(column)
+    assert made[0].adopted == [column] and made[1].asarray(frame).values.sum() == 3
+
+
+def test_out_of_memory_names_the_size_and_a_remedy(made: Any) -> None:
+    with pytest.raises(DeviceMemoryError, match="0.0 MiB must fit.*allocating 8,000 bytes.*free_all_blocks"):
+        made[1].asarray(np.ones(1000))
+
+
+def test_it_describes_driver_toolkit_card_and_memory(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "xpnet_cupy.cuda", SimpleNamespace(find_cublaslt=lambda: None))
+    assert made[1].describe() == {
+        "cupy": "14.2.0",
+        "driver": "13.0",
+        "toolkit": "13.2",
+        "card": "NVIDIA H100, cuda:0 of 2",
+        "free memory": "60.0 of 80.0 GiB",
+        "cuBLASLt": "not found",
+    }
+
+
+def test_the_device_of_the_arrays_is_used(made: Any) -> None:
+    here, there = DeviceArray(np.ones(2)), DeviceArray(np.ones(2), device=1)
+    for array in (here, there):
+        chosen = choose(array)
+        assert chosen.backend.name == "cupy" and chosen.backend._device == array.device.id
+        assert chosen.backend is choose(array).backend
+    with pytest.raises(MixedArraysError, match="one device"):
+        choose(here, there)

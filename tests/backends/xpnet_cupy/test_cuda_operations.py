@@ -1,0 +1,165 @@
+"""Every kernel on the host, through the table the backend offers, against the reference in float64."""
+
+import inspect
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from cuda_checks import assert_close, assert_row_losses, draw, run
+from cuda_host import HostLauncher, launching, needs_compiler
+from xpnet_cupy.operations import table
+
+from xpnet import ops
+
+pytestmark = needs_compiler
+
+SHAPES = [(37, 1), (37, 10), (5, 33), (9, 100), (3, 1000), (2, 32000)]
+FEW = [(37, 10), (5, 33), (1, 1), (3, 1000)]
+
+
+@pytest.mark.parametrize("name", sorted(table(lambda array: None)))
+def test_signatures_are_the_references(name: str) -> None:
+    kernel, reference = table(lambda array: None)[name].launch, getattr(ops, name)
+    assert inspect.signature(kernel) == inspect.signature(reference)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_softmax(launcher: HostLauncher, name: str, shape: tuple[int, int], dtype: str) -> None:
+    assert_close(*run(launcher, name, draw(shape, dtype)), dtype)
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_softmax_along_another_axis_of_a_view(launcher: HostLauncher, name: str, dtype: str) -> None:
+    x = draw((4, 12, 3), dtype)[:, ::2].transpose(2, 0, 1)
+    found = table(launching(launcher))[name].launch(x, axis=1)
+    assert_close(found, getattr(ops, name)(x.astype(np.float64), axis=1), dtype)
+
+
+@pytest.mark.parametrize("cols", [10, 1000])
+def test_each_row_keeps_its_own_loss(launcher: HostLauncher, cols: int, dtype: str) -> None:
+    labels = np.array([3, 9, 0, 1, 3])
+    for form in (labels, np.eye(cols, dtype=dtype)[labels]):
+        assert_row_losses(launcher, draw((5, cols), dtype), form, dtype)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("form", ["indices", "int32", "one-hot", "soft"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_softmax_cross_entropy(
+    launcher: HostLauncher, shape: tuple[int, int], form: str, weighted: bool, dtype: str
+) -> None:
+    rng = np.random.default_rng(1)
+    indices = rng.integers(0, shape[1], shape[0])
+    labels = {
+        "indices": indices,
+        "int32": indices.astype(np.int32),
+        "one-hot": (indices[:, None] == np.arange(shape[1])).astype(np.int64),
+        "soft": rng.random(shape).astype(dtype),
+    }[form]
+    weight = rng.random(shape[0]).astype(dtype) if weighted else None
+    found, wanted = run(launcher, "softmax_cross_entropy", draw(shape, dtype), labels, weight)
+    share = np.full(shape[0], 1 / shape[0]) if weight is None else weight / weight.sum(dtype=np.float64)
+    mass = labels.sum(axis=1) if labels.ndim == 2 else 1
+    assert_close(found[0], wanted[0], dtype)
+    assert_close(found[1], wanted[1], dtype, scale=(share * mass)[:, None])
+
+
+@pytest.mark.parametrize("name", ["squared_error", "logistic_cross_entropy", "poisson"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("shape", FEW)
+def test_other_losses(launcher: HostLauncher, name: str, shape: tuple[int, int], weighted: bool, dtype: str) -> None:
+    rng = np.random.default_rng(2)
+    targets = rng.poisson(1, shape).astype(dtype) if name == "poisson" else rng.random(shape).astype(dtype)
+    weight = rng.random(shape[0]).astype(dtype) if weighted else None
+    outputs = draw(shape, dtype, scale=2)
+    found, wanted = run(launcher, name, outputs, targets, weight)
+    assert_close(found[0], wanted[0], dtype)
+    assert_close(found[1], wanted[1], dtype, scale=np.exp(np.abs(outputs).max()) / shape[0])
+
+
+@pytest.mark.parametrize("labels", ["indices", "soft"])
+@pytest.mark.parametrize("cols", [10, 1000])
+def test_rows_with_nan_and_infinities(launcher: HostLauncher, cols: int, labels: str, dtype: str) -> None:
+    x = draw((7, cols), dtype)
+    x[0, 3], x[1, 3], x[2, 3], x[3], x[4, :5] = np.nan, np.inf, -np.inf, -np.inf, -np.inf
+    x[5] = 1e4 * np.sign(x[5])
+    y = np.array([0, 3, 0, 1, 5, 2, 4]) if labels == "indices" else np.eye(7, cols, dtype=dtype)[[0, 3, 0, 1, 5, 2, 4]]
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        for name in ("softmax", "log_softmax"):
+            assert_close(*run(launcher, name, x), dtype)
+        found, wanted = run(launcher, "softmax_cross_entropy", x, y)
+        for row in range(7):  # each alone: one NaN would hide the losses of all
+            one = run(launcher, "softmax_cross_entropy", x[row : row + 1], y[row : row + 1])
+            assert_close(one[0][0], one[1][0], dtype)
+    assert_close(found[1], wanted[1], dtype, scale=1)
+
+
+def test_a_label_outside_of_the_classes_is_a_row_of_zeros(launcher: HostLauncher, dtype: str) -> None:
+    found, wanted = run(launcher, "softmax_cross_entropy", draw((3, 10), dtype), np.array([-1, 10, 4]))
+    assert_close(found[0], wanted[0], dtype)
+    assert_close(found[1], wanted[1], dtype, scale=1)
+
+
+@pytest.mark.parametrize("rows", [1, 37, 700])
+@pytest.mark.parametrize("cols", [1, 10, 33, 100])
+def test_relu_backward_with_bias_gradient(launcher: HostLauncher, rows: int, cols: int, dtype: str) -> None:
+    d_out, x = draw((rows, cols), dtype), draw((rows + 1, cols), dtype)[1:]
+    x[0, 0] = np.nan
+    found, wanted = run(launcher, "relu_backward_bias", d_out, x)
+    assert_close(found[0], wanted[0], dtype)
+    # A sum cancels, so its error is measured by the terms: each passes through at most log2(rows) + 8 roundings.
+    np.testing.assert_allclose(found[1], wanted[1], rtol=0, atol=20 * np.finfo(dtype).eps * np.abs(d_out).sum(0).max())
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1000,), (7, 33), (2, 3, 5)])
+@pytest.mark.parametrize("name", ["relu", "tanh", "logistic"])
+def test_activations(launcher: HostLauncher, name: str, shape: tuple[int, ...], dtype: str) -> None:
+    x = draw(shape, dtype)
+    if x.size > 3:
+        x.flat[:3] = np.nan, np.inf, -np.inf
+    found, wanted = run(launcher, name, x)
+    assert_close(found, wanted, dtype)
+    d_out = draw(shape, dtype)
+    assert_close(*run(launcher, f"{name}_backward", d_out, np.asarray(wanted, dtype)), dtype)
+
+
+def test_bias_relu(launcher: HostLauncher, dtype: str) -> None:
+    assert_close(*run(launcher, "bias_relu", draw((37, 70), dtype), draw((70,), dtype)), dtype)
+
+
+@pytest.mark.parametrize("shape", [(50, 7), (50,), (50, 2, 33)])
+def test_gather(launcher: HostLauncher, shape: tuple[int, ...], dtype: str) -> None:
+    order = np.random.default_rng(0).permutation(50)[:20]
+    found, wanted = run(launcher, "gather", draw(shape, dtype), order)
+    np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}])
+def test_gradient_descent(launcher: HostLauncher, options: dict[str, Any], dtype: str) -> None:
+    arrays = [draw((1000,), dtype) for _ in range(3 if options else 2)]
+    found, wanted = run(launcher, "sgd_update", *arrays, learning_rate=0.01, **options)
+    assert_close(found[0], wanted[0], dtype)
+    assert (found[1] is None) == (wanted[1] is None)
+    if options:
+        assert_close(found[1], wanted[1], dtype)
+
+
+@pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1}, {"epsilon_hat": True}, {"beta1": 0.5, "epsilon": 0.1}])
+def test_adam(launcher: HostLauncher, options: dict[str, Any], dtype: str) -> None:
+    param, grad, m = (draw((n, 33), dtype) for n in (30, 31, 32))
+    arrays = param, grad[1:], m[2:], np.abs(draw((33, 33), dtype))[3:]
+    found, wanted = run(launcher, "adam_update", *arrays, t=3, learning_rate=0.01, **options)
+    for one, other in zip(found, wanted, strict=True):
+        assert_close(one, other, dtype)
+
+
+def test_zero_rows(launcher: HostLauncher, dtype: str) -> None:
+    empty = np.empty((0, 5), dtype)
+    kernels = table(launching(launcher))
+    assert kernels["softmax"].launch(empty).shape == (0, 5)
+    loss, d_logits = kernels["softmax_cross_entropy"].launch(empty, np.empty(0, np.int64))
+    assert loss == 0 and d_logits.shape == (0, 5)
+    assert not launcher.launched

@@ -1,0 +1,139 @@
+"""The kernels' source compiles for every card without spills, and its tests notice when it is wrong."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cuda_checks import RULES, assert_agrees, assert_close, assert_row_losses, data, draw, run
+from cuda_compilers import find_nvrtc, has_nvcc, nvcc, nvrtc
+from cuda_host import HostLauncher, build, needs_compiler
+from xpnet_cupy.launcher import KERNELS, SOURCE
+
+from xpnet.backend import NetworkSpec
+from xpnet.errors import InputError
+
+NVRTC = find_nvrtc()
+
+
+def assert_no_spills(log: str) -> None:
+    spills = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", log)
+    assert len(spills) >= len(KERNELS), log
+    assert {numbers for numbers in spills} == {("0", "0", "0")}, log
+
+
+@pytest.mark.parametrize("real", ["float", "double"])
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90", "sm_100"])
+def test_every_kernel_compiles_without_spills(arch: str, real: str, tmp_path: Path) -> None:
+    if has_nvcc():
+        assert_no_spills(nvcc(arch, real, tmp_path))
+    elif NVRTC:
+        assert_no_spills(nvrtc(arch, real, NVRTC))
+    else:
+        pytest.skip("neither nvcc nor NVRTC (pip install nvidia-cuda-nvrtc) is installed")
+
+
+@pytest.mark.skipif(NVRTC is None, reason="NVRTC (pip install nvidia-cuda-nvrtc) is not installed")
+def test_the_compiler_that_cupy_uses_takes_the_source_as_it_is() -> None:
+    assert_no_spills(nvrtc("sm_90", "float", NVRTC or ""))
+
+
+def test_every_kernel_of_the_source_is_in_the_table_and_the_other_way_round() -> None:
+    text = SOURCE.read_text()
+    macros = "|".join(re.findall(r"#define (\w+)\(name", text))
+    written = set(re.findall(r"^KERNEL (\w+)\(", text, re.MULTILINE)) | set(
+        re.findall(rf"^(?:{macros})\((\w+),", text, re.MULTILINE)
+    )
+    assert written == set(KERNELS)
+
+
+@needs_compiler
+class TestArguments:
+    """What reaches a kernel is checked in one place."""
+
+    def test_a_view_is_refused(self, launcher: HostLauncher, dtype: str) -> None:
+        x = np.zeros((4, 6), dtype)
+        with pytest.raises(InputError, match=r"softmax_warp takes C-contiguous arrays of .* received .* of strides"):
+            launcher.prepare("softmax_warp", (1,), (32, 1), x.T, x, 6, 4)
+
+    def test_another_dtype_is_refused(self, launcher: HostLauncher, dtype: str) -> None:
+        x = np.zeros((4, 6), dtype)
+        with pytest.raises(InputError, match="received float16"):
+            launcher.prepare("softmax_warp", (1,), (32, 1), x.astype(np.float16), x, 4, 6)
+
+    def test_a_missing_argument_is_refused(self, launcher: HostLauncher, dtype: str) -> None:
+        with pytest.raises(InputError, match="takes 4 arguments; received 1"):
+            launcher.prepare("softmax_warp", (1,), (32, 1), np.zeros((4, 6), dtype))
+
+    def test_a_number_that_does_not_fit_is_refused(self, launcher: HostLauncher, dtype: str) -> None:
+        x = np.zeros((1, 6), dtype)
+        with pytest.raises(OverflowError):
+            launcher.prepare("softmax_warp", (1,), (32, 1), x, x, 2**31, 6)
+
+
+def first(text: str, old: str, new: str, count: int = 1) -> str:
+    """The text with the ``count``-th occurrence replaced."""
+    parts = text.split(old)
+    assert len(parts) > count, f"{old!r} is not in the source"
+    return old.join(parts[:count]) + new + old.join(parts[count:])
+
+
+BARRIER = "__syncthreads();"
+MUTATIONS = {
+    "no barrier before the sums of a block of rows are added": (BARRIER, "", 1),
+    "no barrier before the parts of a block are read": (BARRIER, "", 2),
+    "no barrier before the parts of a block are written again": (BARRIER, "", 3),
+    "the first shuffle round is missing": ("int distance = 16", "int distance = 8", 1),
+    "every second shuffle round is missing": ("distance /= 2", "distance /= 4", 1),
+    "all labels are the first": ("label = labels[source]", "label = labels[0]", 1),
+    "all columns have the first bias": ("bias[col]", "bias[0]", 1),
+    "all row losses go to the first": ("row_loss[row] +=", "row_loss[0] +=", 1),
+    "all weights are the first": ("weight[source]", "weight[0]", 1),
+    "gather ignores the cursor": ("order[first + row]", "order[row]", 1),
+    "labels ignore the order": ("return order ? order[", "return order ? (long long)0 * order[", 1),
+    "the cursor stands still": ("clock[CURSOR] += rows;", "", 1),
+    "updates are not counted": ("++clock[UPDATES]", "1", 1),
+    "a part of the sum of columns is missing": ("k < 8", "k < 7", 1),
+    "chunks run to the last row": ("min(first + chunk, rows)", "rows", 1),
+    "the penalty takes the first matrix for all": ("bounds[2 * k] +", "bounds[0] +", 1),
+    "the softmax of a block is not divided": ("const real scale = 1 / total.sum", "const real scale = 1", 1),
+}
+
+
+def battery(library: Any, *, reversed: bool) -> None:
+    """A few checks that between them run every part of the source, in float64."""
+    launcher = HostLauncher(library, "float64", reversed=reversed)
+    for cols in (33, 1000):
+        x, labels = draw((3, cols), "float64"), np.array([cols - 1, 1, 7])
+        assert_close(*run(launcher, "softmax", x), "float64")
+        for form in (labels, np.eye(cols)[labels]):
+            assert_row_losses(launcher, x, form, "float64")
+    d_out, out = draw((700, 33), "float64"), draw((701, 33), "float64")[1:]
+    found, wanted = run(launcher, "relu_backward_bias", d_out, out)
+    np.testing.assert_allclose(found[1], wanted[1], rtol=1e-10)
+    weight = np.linspace(0.1, 1, 23)
+    spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], l2=0.1)
+    assert_agrees(spec, launcher, *data(spec, "indices"), batch=9, weight=weight)
+    launcher.xp.check()
+
+
+@needs_compiler
+def test_the_battery_passes_on_the_source_as_it_is(libraries: dict[str, Any]) -> None:
+    for reversed in (False, True):
+        battery(libraries["float64"], reversed=reversed)
+    assert libraries["float64"] is not None
+
+
+@needs_compiler
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_a_mistake_in_the_source_is_noticed(mutation: str, tmp_path: Path) -> None:
+    library = build(first(SOURCE.read_text(), *MUTATIONS[mutation]), "float64", tmp_path, optimise=False)
+    noticed = 0
+    for reversed in (False, True):
+        try:
+            with np.errstate(all="ignore"):
+                battery(library, reversed=reversed)
+        except (AssertionError, RuntimeError):
+            noticed += 1
+    assert noticed, f"{mutation}: not noticed"

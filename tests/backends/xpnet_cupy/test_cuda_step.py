@@ -1,0 +1,239 @@
+"""The whole compiled step on the host, against the reference step and against a network written out in NumPy."""
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from cuda_checks import BATCH, ROWS, RULES, assert_agrees, data, make, train, weights
+from cuda_host import HostLauncher, needs_compiler
+from xpnet_numpy import NumpyBackend
+
+from xpnet.backend import NetworkSpec, UpdateRule
+from xpnet.errors import DeviceMemoryError
+from xpnet.steps import ReferenceStep
+
+pytestmark = needs_compiler
+
+
+@pytest.mark.parametrize("form", ["indices", "one-hot", "soft"])
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
+def test_every_rule_and_label_form(launcher: HostLauncher, rule: UpdateRule, form: str, dtype: str) -> None:
+    spec = NetworkSpec((7, 6, 5, 4), ("relu", "tanh"), rule=rule, dtype=dtype)
+    assert_agrees(spec, launcher, *data(spec, form), batch=BATCH)
+
+
+@pytest.fixture
+def fused(libraries: dict[str, Any], lt: Any, dtype: str) -> HostLauncher:
+    """Products with epilogues, through cuBLASLt's interface."""
+    return HostLauncher(libraries[dtype], dtype, lt)
+
+
+@pytest.mark.parametrize("form", ["indices", "soft"])
+@pytest.mark.parametrize("rule", ["sgd", "momentum", "adam"])
+def test_fused_products(fused: HostLauncher, rule: str, form: str, dtype: str) -> None:
+    spec = NetworkSpec((7, 130, 5, 4), ("relu", "relu"), rule=RULES[rule], dtype=dtype, l2=0.01)
+    assert_agrees(spec, fused, *data(spec, form), batch=BATCH)
+    # Predictions alone have ReLU in a launch of its own.
+    assert not {n for n in fused.launched if n.endswith("_bias") or n in ("bias_identity", "column_sum")}
+
+
+@pytest.mark.parametrize("epilogue", [4, 134, 152, 256], ids=["bias", "relu_aux_bias", "drelu_bgrad", "bgrada"])
+def test_a_missing_epilogue_falls_back(libraries: dict[str, Any], lt: Any, dtype: str, epilogue: int) -> None:
+    launcher = HostLauncher(libraries[dtype], dtype, type(lt)(lt.library, 0, lambda: 0))
+    spec = NetworkSpec((7, 6, 5, 4), ("relu", "relu"), dtype=dtype)
+    lt.library.fake_refuse(epilogue)
+    try:
+        assert_agrees(spec, launcher, *data(spec, "indices"), batch=BATCH)
+    finally:
+        lt.library.fake_refuse(0)
+
+
+@pytest.mark.parametrize("loss", ["logistic_cross_entropy", "squared_error", "poisson"])
+@pytest.mark.parametrize("activation", ["identity", "relu", "tanh", "logistic"])
+def test_every_loss_and_activation(launcher: HostLauncher, loss: Any, activation: Any, dtype: str) -> None:
+    spec = NetworkSpec((7, 6, 3), (activation,), loss=loss, dtype=dtype)
+    assert_agrees(spec, launcher, *data(spec, "values"), batch=BATCH)
+
+
+@pytest.mark.parametrize(("l2", "over_batch", "weighted"), [*product([0.0, 0.1], [False, True], [False, True])])
+def test_penalty_and_weights(launcher: HostLauncher, l2: float, over_batch: bool, weighted: bool, dtype: str) -> None:
+    spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype, l2=l2, l2_over_batch=over_batch)
+    weight = np.random.default_rng(3).random(ROWS).astype(dtype) if weighted else None
+    assert_agrees(spec, launcher, *data(spec, "indices"), batch=BATCH, weight=weight)
+
+
+@pytest.mark.parametrize("rates", [(0.5, 0.2), (0.0, 0.3)])
+@pytest.mark.parametrize("products", ["plain", "fused"])
+def test_dropout(libraries: dict[str, Any], lt: Any, products: str, rates: tuple[float, float], dtype: str) -> None:
+    launcher = HostLauncher(libraries[dtype], dtype, lt if products == "fused" else None)
+    activations: Any = ("relu", "tanh") if products == "plain" else ("relu", "relu")
+    for seed in (5, 2**64 - 3, 2**100 + 1):
+        spec = NetworkSpec((7, 6, 5, 4), activations, dtype=dtype, dropout=rates, seed=seed)
+        assert_agrees(spec, launcher, *data(spec, "indices"), batch=BATCH)
+
+
+@pytest.mark.parametrize("batch", [1, 23, 100])
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_batch_sizes(launcher: HostLauncher, batch: int, shuffled: bool, dtype: str) -> None:
+    spec = NetworkSpec((7, 4), (), dtype=dtype)
+    assert_agrees(spec, launcher, *data(spec, "indices"), batch=batch, shuffled=shuffled)
+
+
+def test_rows_in_order(launcher: HostLauncher, dtype: str) -> None:
+    spec = NetworkSpec((7, 6, 4), ("relu",), dtype=dtype)
+    assert_agrees(spec, launcher, *data(spec, "indices"), batch=BATCH, shuffled=False)
+
+
+def test_many_classes_and_rows_over_several_chunks(libraries: dict[str, Any]) -> None:
+    launcher = HostLauncher(libraries["float64"], "float64")
+    spec = NetworkSpec((3, 2, 600), ("tanh",))
+    assert_agrees(spec, launcher, *data(spec, "indices", rows=530), batch=530)
+    assert {"cross_entropy_indices_block", "column_sum"} <= set(launcher.launched)
+
+
+def test_against_a_network_written_out(launcher: HostLauncher, dtype: str) -> None:
+    """One step of Adam and one of momentum with float64 formulas that share nothing with the library."""
+    for rule in (RULES["adam"], RULES["momentum"]):
+        spec = NetworkSpec((7, 6, 4), ("relu",), rule=rule, dtype=dtype)
+        X, Y = data(spec, "indices")
+        step = make(spec, launcher)
+        step.params.update(weights(spec))
+        W1, b1, W2, b2 = (value.astype(np.float64) for value in weights(spec).values())
+        loss = step.epoch(X, Y, learning_rate=0.1, batch_size=ROWS)
+        Z = X @ W1 + b1
+        H = np.where(Z > 0, Z, 0)
+        E = np.exp(H @ W2 + b2)
+        P = E / E.sum(axis=1, keepdims=True)
+        assert loss == pytest.approx(-np.log(P[np.arange(ROWS), Y]).mean(), rel=100 * float(np.finfo(dtype).eps))
+        D = (P - np.eye(4)[Y]) / ROWS
+        DZ = (D @ W2.T) * (Z > 0)
+        gradients = X.T @ DZ, DZ.sum(axis=0), H.T @ D, D.sum(axis=0)
+        for name, value, gradient in zip(step.params, (W1, b1, W2, b2), gradients, strict=True):
+            # Adam's first step is lr g / (|g| + eps), whatever the betas.
+            moved = gradient if rule.momentum else gradient / (np.abs(gradient) + 1e-8)
+            # That quotient amplifies a rounding of g by scale / |g|: gradients here are above 1e-3 of their terms.
+            np.testing.assert_allclose(step.params[name], value - 0.1 * moved, atol=1e3 * np.finfo(dtype).eps)
+
+
+def test_gradient_and_update_apart(launcher: HostLauncher, dtype: str) -> None:
+    spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype, l2=0.1)
+    X, Y = data(spec, "soft")
+    weight = np.random.default_rng(3).random(ROWS).astype(dtype)
+    step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
+    rtol = 300 * float(np.finfo(dtype).eps)
+    for one in (step, reference):
+        one.params.update(weights(spec))
+    for _ in range(3):
+        found, wanted = (one.gradient(X, Y, sample_weight=weight) for one in (step, reference))
+        assert found == pytest.approx(wanted, rel=rtol) and step.penalty == pytest.approx(reference.penalty, rel=rtol)
+        for name in step.gradients:
+            np.testing.assert_allclose(step.gradients[name], reference.gradients[name], rtol=rtol, atol=rtol)
+        assert step.state().t == reference.state().t
+        for one in (step, reference):
+            one.update(learning_rate=0.01)
+
+
+def test_state_goes_on_where_it_was(launcher: HostLauncher, dtype: str) -> None:
+    spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype)
+    X, Y = data(spec, "indices")
+    step, resumed = make(spec, launcher), make(spec, launcher)
+    step.params.update(weights(spec))
+    train(step, X, Y, batch=BATCH)
+    resumed.load_state(step.state())
+    assert train(step, X, Y, batch=BATCH) == train(resumed, X, Y, batch=BATCH)
+    for name in step.params:
+        np.testing.assert_array_equal(step.params[name], resumed.params[name])
+    resumed.load_state(type(step.state())(weights(spec)))
+    assert resumed.state().t == 0 and not resumed.state().buffers["m"]["W1"].any()
+
+
+def test_a_recorded_batch_is_replayed_and_the_last_one_is_not(launcher: HostLauncher, dtype: str) -> None:
+    spec = NetworkSpec((7, 6, 4), ("relu",), dtype=dtype)
+    X, Y = data(spec, "indices", rows=4 * BATCH + 5)
+    step = make(spec, launcher)
+    with step.running():
+        train(step, X, Y, batch=BATCH)
+        # Three epochs of four whole batches: the first batch runs launch by launch, then one recording is replayed.
+        assert (launcher.recordings, launcher.replays) == (1, 3 * 4 - 1)
+        step.gradient(X, Y)  # other plans come between, on the way into larger buffers
+        train(step, X, Y, batch=BATCH)
+        assert launcher.recordings == 2
+        step.gradient(X, Y)
+        train(step, X, Y, batch=BATCH)
+        assert launcher.recordings == 2
+        step.epoch(X.copy(), Y, learning_rate=0.1, batch_size=BATCH)  # other data: its addresses are recorded anew
+        assert launcher.recordings == 3
+
+
+def test_launches_of_a_step(fused: HostLauncher, dtype: str) -> None:
+    spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype)
+    X, Y = data(spec, "indices")
+    step = make(spec, fused)
+    step.epoch(X, Y, learning_rate=0.1, batch_size=ROWS)
+    # Two products forward, loss, dW2 with db2, dZ1 with db1, dW1, tick, update.
+    assert (len(fused.launched), len(fused.products)) == (3 + 2, 5)  # and one launch each before and after an epoch
+    fused.launched.clear()
+    fused.products.clear()
+    step.epoch(X, Y, learning_rate=0.1, batch_size=ROWS, order=np.arange(ROWS))
+    assert (len(fused.launched), len(fused.products)) == (4 + 2, 5)  # and the rows are gathered
+
+
+def test_any_strides_and_dtypes_of_labels(launcher: HostLauncher, dtype: str) -> None:
+    spec = NetworkSpec((7, 6, 4), ("relu",), dtype=dtype)
+    X, Y = data(spec, "indices")
+    step, other = make(spec, launcher), make(spec, launcher)
+    for one in (step, other):
+        one.params.update(weights(spec))
+    wide = np.empty((ROWS, 14), dtype)
+    wide[:, ::2] = X
+    assert train(step, X, Y, batch=BATCH) == train(other, wide[:, ::2], Y.astype(np.int8), batch=BATCH)
+
+
+def test_zero_rows(launcher: HostLauncher, dtype: str) -> None:
+    spec = NetworkSpec((7, 6, 4), ("relu",), dtype=dtype)
+    X, Y = data(spec, "indices")
+    step = make(spec, launcher)
+    assert step.epoch(X[:0], Y[:0], learning_rate=1.0, batch_size=5) == 0.0 and step.state().t == 0
+    assert step.forward(X[:0]).shape == (0, 4)
+
+
+@pytest.mark.parametrize("rule", ["sgd", "momentum", "adam"])
+@pytest.mark.parametrize("fused", [False, True])  # ReLU in a product turns NaN into 0
+def test_nan_is_not_hidden(libraries: dict[str, Any], lt: Any, fused: bool, rule: str, dtype: str) -> None:
+    spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES[rule], dtype=dtype)
+    X, Y = data(spec, "indices")
+    step, clean = make(spec, HostLauncher(libraries[dtype], dtype, lt if fused else None)), X.copy()
+    step.params.update(weights(spec))
+    X[3, 2] = np.nan
+    assert np.isnan(step.gradient(X, Y)) and np.isfinite(step.gradient(clean, Y))
+    np.testing.assert_array_equal(np.isnan(step.forward(X)).any(axis=1), np.arange(ROWS) == 3)
+    assert np.isfinite(step.epoch(clean, Y, learning_rate=0.1, batch_size=ROWS))
+    for _ in range(2):  # and neither is it later, when parameters are lost
+        assert np.isnan(step.epoch(X, Y, learning_rate=0.1, batch_size=BATCH))
+    assert np.isnan(step.epoch(clean, Y, learning_rate=0.1, batch_size=BATCH))
+
+
+def test_out_of_memory_names_the_sizes_and_leaves_the_step_usable(launcher: HostLauncher, dtype: str) -> None:
+    spec = NetworkSpec((7, 6, 4), ("relu",), dtype=dtype)
+    X, Y = data(spec, "indices", rows=64)
+    step = make(spec, launcher)
+    step.params.update(weights(spec))
+    step.epoch(X, Y, learning_rate=0.1, batch_size=4)
+    before, allocate = step.state(), launcher.xp.empty
+
+    def limited(shape: Any, dtype: Any) -> Any:
+        if np.prod(shape) * np.dtype(dtype).itemsize > 64 * 6:
+            raise MemoryError("the pool's limit is reached")
+        return allocate(shape, dtype)
+
+    launcher.xp.empty = limited
+    with pytest.raises(
+        DeviceMemoryError, match="batches of 64 rows needs about .* MiB .* free of .*smaller batch_size"
+    ):
+        step.epoch(X, Y, learning_rate=0.1, batch_size=64)
+    after = step.state()
+    assert after.t == before.t
+    for name in before.params:
+        np.testing.assert_array_equal(after.params[name], before.params[name])
+    assert np.isfinite(step.epoch(X, Y, learning_rate=0.1, batch_size=4))

@@ -1,0 +1,61 @@
+"""Everything here needs a GPU, and is skipped with the reason where there is none."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from xpnet.errors import BackendError
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "backends" / "xpnet_cupy"))
+
+
+def _missing() -> str | None:
+    from xpnet_cupy import CupyBackend
+
+    try:
+        CupyBackend()
+    except BackendError as error:
+        return str(error)
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here, reason = Path(__file__).parent, _missing()
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.gpu)
+            if reason is not None:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def backend() -> Any:
+    """The CuPy backend."""
+    from xpnet.dispatch import get_backend
+
+    return get_backend("cupy")
+
+
+@pytest.fixture
+def cupy(backend: Any) -> Iterator[Any]:
+    """CuPy, its pool emptied before and without a limit afterwards."""
+    import cupy
+
+    pool = cupy.get_default_memory_pool()
+    pool.free_all_blocks()
+    yield cupy
+    pool.set_limit(size=0)
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)

@@ -1,0 +1,106 @@
+"""The user's side on a GPU: arrays in and out, devices, files, models and the command line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import xpnet
+
+CONTEXT = """
+import ctypes, xpnet
+xpnet.get_backend("cupy")
+driver, flags, active = ctypes.CDLL("libcuda.so.1"), ctypes.c_uint(), ctypes.c_int()
+driver.cuInit(0)
+assert driver.cuDevicePrimaryCtxGetState(0, ctypes.byref(flags), ctypes.byref(active)) == 0
+assert not active.value, "a context was made"
+"""
+
+
+def test_importing_and_asking_for_the_backend_touches_no_device() -> None:
+    assert subprocess.run([sys.executable, "-c", CONTEXT], check=False).returncode == 0
+
+
+def test_torch_tensors_are_taken_without_a_copy(backend: Any) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    if not torch.cuda.is_available():
+        pytest.skip("this PyTorch has no CUDA")
+    tensor = torch.arange(6.0, device="cuda").reshape(2, 3)
+    assert backend.asarray(tensor).data.ptr == tensor.data_ptr()
+
+
+def test_jax_arrays_are_taken_without_a_copy(backend: Any) -> None:
+    jax = pytest.importorskip("jax", reason="JAX is not installed")
+    if jax.default_backend() != "gpu":
+        pytest.skip("this JAX has no CUDA")
+    array = jax.numpy.arange(6.0)
+    assert backend.asarray(array).data.ptr == array.unsafe_buffer_pointer()
+
+
+def test_arrays_stay_cupys_through_layers_functions_and_models(cupy: Any, rng: Any, dtype: str) -> None:
+    X, Y = cupy.asarray(rng.standard_normal((50, 8)).astype(dtype)), cupy.asarray(rng.integers(0, 3, 50))
+    model = xpnet.FeedforwardNeuralNet(8, 16, 3, rng=np.random.default_rng(0))
+    model.fit(X, Y, epochs=3, batch_size=16)
+    outputs = [model.predict(X), xpnet.relu(X), xpnet.softmax(X), xpnet.softmax_cross_entropy(X[:, :3], Y)[1]]
+    layer = xpnet.Affine()
+    outputs.append(layer.forward(X, cupy.ones((8, 3), dtype), cupy.ones(3, dtype)))
+    assert all(isinstance(out, cupy.ndarray) and out.dtype == dtype for out in outputs)
+    assert model.backend_ == "cupy" and model.device_ == "cuda:0" and "compiled CuPy step" in model.why_
+
+
+def test_a_model_moves_to_the_host_and_its_file_opens_there(cupy: Any, rng: Any, tmp_path: Path) -> None:
+    X, Y = rng.standard_normal((50, 8)), rng.integers(0, 3, 50)
+    model = xpnet.FeedforwardNeuralNet(8, 16, 3, rng=np.random.default_rng(0), backend="cupy")
+    model.fit(X, Y, epochs=3)
+    wanted = cupy.asnumpy(model.predict(X))
+    model.save(tmp_path / "model.safetensors")
+    for other in (xpnet.load(tmp_path / "model.safetensors", backend="numpy"), model.to("numpy")):
+        np.testing.assert_allclose(other.predict(X), wanted, rtol=1e-10)
+
+
+def test_the_same_training_on_the_host(cupy: Any, rng: Any) -> None:
+    X, Y = rng.standard_normal((500, 20)), rng.integers(0, 5, 500)
+    losses = []
+    for backend in ("cupy", "numpy"):
+        model = xpnet.FeedforwardNeuralNet(
+            20, [32, 16], 5, backend=backend, optimizer="adam", rng=np.random.default_rng(0)
+        )
+        history = model.fit(X, Y, epochs=5, batch_size=64, rng=np.random.default_rng(1))
+        losses.append(history.loss)
+    np.testing.assert_allclose(*losses, rtol=1e-9)
+
+
+def test_the_arrays_device_is_used_and_kept(cupy: Any) -> None:
+    if cupy.cuda.runtime.getDeviceCount() < 2:
+        pytest.skip("there is one GPU")
+    with cupy.cuda.Device(1):
+        X, Y = cupy.random.rand(50, 8), cupy.arange(50) % 3
+    model = xpnet.FeedforwardNeuralNet(8, 16, 3)
+    model.fit(X, Y, epochs=2)
+    assert model.device_ == "cuda:1" and model.predict(X).device.id == 1 and xpnet.relu(X).device.id == 1
+
+
+def command_line(*arguments: str) -> str:
+    pytest.importorskip("click", reason="the command line needs click, which is not installed")
+    code = "from xpnet.cli import main; main()"
+    return subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def test_reproduce_gives_the_tables_of_the_reference() -> None:
+    found, wanted = (json.loads(command_line("reproduce", "--backend", b, "--json")) for b in ("cupy", "numpy"))
+    for answer in (found, wanted):
+        answer.pop("backend", None)
+    assert json.dumps(found, sort_keys=True) == json.dumps(wanted, sort_keys=True)
+
+
+def test_doctor_names_the_card(backend: Any) -> None:
+    text = command_line("doctor")
+    assert all(fact in text for fact in (backend.describe()["card"].partition(",")[0], "driver", "toolkit", "cuBLASLt"))
+
+
+def test_train_from_the_command_line() -> None:
+    assert command_line("train", "iris", "--backend", "cupy", "--epochs", "3") is not None

@@ -1,0 +1,218 @@
+"""The compiled step on a GPU: against float64, graph against launches, and what an epoch does to the device."""
+
+import ctypes
+from typing import Any
+
+import numpy as np
+import pytest
+from cuda_checks import RULES, weights
+from xpnet_cupy import CupyBackend
+from xpnet_cupy.step import CompiledStep
+from xpnet_numpy import NumpyBackend
+
+from xpnet.backend import NetworkSpec
+from xpnet.errors import DeviceMemoryError
+from xpnet.steps import ReferenceStep
+
+pytest.importorskip("cupy", reason="CuPy is not installed")
+from xpnet_cupy.cuda import CudaLauncher
+
+WIDTHS = [(64, 32, 10), (784, 256, 128, 10), (20, 700)]
+
+
+def make(spec: NetworkSpec, backend: Any, launcher: Any = None) -> CompiledStep:
+    """A step with the tests' weights."""
+    import cupy
+
+    step = CompiledStep(spec, backend, launcher or CudaLauncher(spec.dtype), lambda: cupy.cuda.Device(None))
+    step.params.update(weights(spec))
+    return step
+
+
+def network(widths: tuple[int, ...], rule: str, dtype: str, **options: Any) -> NetworkSpec:
+    return NetworkSpec(widths, ("relu",) * (len(widths) - 2), rule=RULES[rule], dtype=dtype, **options)
+
+
+def draw(spec: NetworkSpec, backend: Any, rows: int, form: str = "indices") -> tuple[Any, Any, Any, Any]:
+    """X and Y on the device, and in float64 on the host."""
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((rows, spec.widths[0])).astype(spec.dtype)
+    Y = rng.integers(0, spec.widths[-1], rows)
+    Y = Y if form == "indices" else np.eye(spec.widths[-1], dtype=spec.dtype)[Y]
+    return backend.asarray(X), backend.asarray(Y), X.astype(np.float64), Y
+
+
+def train(step: Any, X: Any, Y: Any, epochs: int = 3, batch: int = 128) -> list[float]:
+    rng = np.random.default_rng(4)
+    return [
+        step.epoch(X, Y, learning_rate=0.01, batch_size=batch, order=rng.permutation(len(X))) for _ in range(epochs)
+    ]
+
+
+class Unfused(CudaLauncher):
+    """Products without epilogues."""
+
+    def fused_product(self, *arguments: Any, **options: Any) -> None:
+        return None
+
+
+class Eager(CudaLauncher):
+    """Launch by launch, without a graph."""
+
+    def record(self, run: Any) -> Any:
+        return run
+
+
+class Matmul(CudaLauncher):
+    """Without cuBLASLt."""
+
+    _lt = None
+
+
+@pytest.mark.parametrize("form", ["indices", "one-hot"])
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("widths", WIDTHS)
+def test_against_the_reference_in_float64(
+    backend: Any, widths: tuple[int, ...], rule: str, form: str, dtype: str
+) -> None:
+    spec = network(widths, rule, dtype, l2=1e-3)
+    X, Y, host_X, host_Y = draw(spec, backend, 300, form)
+    step, reference = make(spec, backend), ReferenceStep(network(widths, rule, "float64", l2=1e-3), NumpyBackend(), "")
+    reference.params.update(weights(spec))
+    # 9 steps of sums of up to 784 products: a few thousand roundings, as on the host.
+    rtol = 1e4 * np.finfo(dtype).eps
+    np.testing.assert_allclose(train(step, X, Y), train(reference, host_X, host_Y), rtol=rtol)
+    wanted = reference.forward(host_X)
+    np.testing.assert_allclose(backend.to_numpy(step.forward(X)), wanted, rtol=100 * rtol, atol=rtol)
+
+
+@pytest.mark.parametrize("launcher", [Unfused, Matmul])
+def test_fused_products_equal_unfused_ones(backend: Any, launcher: Any, dtype: str) -> None:
+    spec = network((784, 256, 128, 10), "sgd", dtype)
+    X, Y, _, _ = draw(spec, backend, 300)
+    fused, unfused = make(spec, backend), make(spec, backend, launcher(dtype))
+    losses = train(fused, X, Y), train(unfused, X, Y)
+    rtol = 3e3 * np.finfo(dtype).eps
+    np.testing.assert_allclose(*losses, rtol=rtol)
+    for name, array in fused.state().params.items():
+        np.testing.assert_allclose(array, unfused.state().params[name], rtol=rtol, atol=rtol)
+
+
+@pytest.mark.parametrize("widths", WIDTHS)
+def test_a_replayed_graph_equals_single_launches_bitwise(backend: Any, widths: tuple[int, ...], dtype: str) -> None:
+    spec = network(widths, "adam", dtype)
+    X, Y, _, _ = draw(spec, backend, 1000)
+    replayed, eager = make(spec, backend), make(spec, backend, Eager(dtype))
+    assert train(replayed, X, Y) == train(eager, X, Y)
+    for name, array in replayed.state().params.items():
+        np.testing.assert_array_equal(array, eager.state().params[name])
+
+
+def test_two_runs_are_equal_bitwise(backend: Any, dtype: str) -> None:
+    spec = network((784, 256, 128, 10), "adam", dtype)
+    X, Y, _, _ = draw(spec, backend, 1000)
+    assert train(make(spec, backend), X, Y) == train(make(spec, backend), X, Y)
+
+
+@pytest.mark.parametrize(("precision", "rounding"), [("tf32", 2**-11), ("bf16", 2**-8)])
+def test_precision_is_what_it_says(backend: Any, precision: Any, rounding: float) -> None:
+    """Near to fp32 by the rounding of factors, and not equal to it."""
+    spec = network((784, 1024, 10), "sgd", "float32")
+    X = draw(spec, backend, 512)[0]
+    exact, rounded = make(spec, backend), make(spec, backend, CudaLauncher("float32", precision))
+    a, b = (backend.to_numpy(step.forward(X)) for step in (exact, rounded))
+    # Logits are of order 1, and the roundings of the factors of their many terms average out.
+    assert 0 < np.abs(np.log(a / b)).max() < 20 * rounding
+
+
+def test_nodes_of_a_step(backend: Any) -> None:
+    spec = network((64, 32, 10), "adam", "float32")
+    X, Y, _, _ = draw(spec, backend, 1000)
+    step = make(spec, backend)
+    train(step, X, Y)
+    (graph,) = (plan.recorded.__self__ for plan in step._plans.values() if plan.recorded is not None)
+    count = ctypes.c_size_t()
+    handle = ctypes.c_void_p(int(graph.graph))
+    assert ctypes.CDLL("libcuda.so.1").cuGraphGetNodes(handle, None, ctypes.byref(count)) == 0
+    # Gather, two products, loss, two products and one back, tick, update: 9, if every epilogue is there; a product that
+    # splits its sum needs one node more.
+    assert 9 <= count.value <= 13, f"{count.value} nodes"
+
+
+def test_memory_is_constant_over_replays(backend: Any, cupy: Any) -> None:
+    spec = network((784, 256, 10), "adam", "float32")
+    X, Y, _, _ = draw(spec, backend, 128 * 101)
+    step, pool = make(spec, backend), cupy.get_default_memory_pool()
+    with step.running():
+        train(step, X, Y, epochs=2)
+        before = pool.used_bytes(), pool.total_bytes()
+        train(step, X, Y, epochs=1)  # 101 replays
+        assert (pool.used_bytes(), pool.total_bytes()) == before
+
+
+def test_an_epoch_does_not_wait_for_the_device(backend: Any, cupy: Any) -> None:
+    """A kernel that spins for about a second is in front of the epoch; all batches are asked for before it ends."""
+    code = 'extern "C" __global__ void spin(long long n) { long long t = clock64(); while (clock64() - t < n) {} }'
+    spin = cupy.RawKernel(code, "spin")
+    spec = network((64, 32, 10), "adam", "float32")
+    X, Y, _, _ = draw(spec, backend, 128 * 20 + 7)
+    step = make(spec, backend)
+    begin, mean_loss, busy = step._begin, step._mean_loss, []
+
+    def spin_first(*arguments: Any) -> None:
+        begin(*arguments)
+        spin((1,), (1,), (np.int64(2_000_000_000),))
+
+    def look(*arguments: Any) -> float:
+        busy.append(not step.launcher._stream.done)
+        return mean_loss(*arguments)
+
+    with step.running():
+        train(step, X, Y, epochs=2)
+        step._begin, step._mean_loss = spin_first, look
+        train(step, X, Y, epochs=1)
+    assert busy == [True]
+
+
+def test_out_of_memory_under_a_limit(backend: Any, cupy: Any) -> None:
+    spec = network((784, 1024, 1024, 10), "adam", "float32")
+    X, Y, _, _ = draw(spec, backend, 20_000)
+    step, pool = make(spec, backend), cupy.get_default_memory_pool()
+    train(step, X, Y, epochs=1)
+    before = step.state()
+    pool.free_all_blocks()
+    pool.set_limit(size=pool.total_bytes() + (64 << 20))
+    with pytest.raises(DeviceMemoryError, match=r"batches of 20000 rows .* MiB .*smaller batch_size"):
+        train(step, X, Y, epochs=1, batch=20_000)
+    pool.set_limit(size=0)
+    for name, array in step.state().params.items():
+        np.testing.assert_array_equal(array, before.params[name])
+    assert np.isfinite(train(step, X, Y, epochs=1)[0])
+
+
+@pytest.mark.parametrize("launcher", [CudaLauncher, Unfused])
+def test_nan_is_not_hidden(backend: Any, launcher: Any, dtype: str) -> None:
+    spec = network((64, 32, 10), "sgd", dtype)
+    X, Y, _, _ = draw(spec, backend, 300)
+    X[7, 3] = np.nan
+    assert np.isnan(make(spec, backend, launcher(dtype)).epoch(X, Y, learning_rate=0.1, batch_size=300))
+
+
+def test_work_of_the_callers_stream_is_seen(backend: Any, cupy: Any) -> None:
+    """Data that another stream is still writing is trained on as written."""
+    spec = network((784, 256, 10), "sgd", "float32")
+    X, Y, _, _ = draw(spec, backend, 4096)
+    wanted = train(make(spec, backend), X, Y, epochs=1)
+    late = cupy.zeros_like(X)
+    with cupy.cuda.Stream(non_blocking=True):
+        for _ in range(50):
+            late[...] = X * 2
+        late[...] = X
+        assert train(make(spec, backend), late, Y, epochs=1) == wanted
+
+
+def test_another_backend_object_has_its_own_precision() -> None:
+    assert (
+        CupyBackend("tf32").compile_step(network((64, 32, 10), "sgd", "float32")).why
+        != CupyBackend().compile_step(network((64, 32, 10), "sgd", "float32")).why
+    )

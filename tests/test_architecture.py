@@ -1,0 +1,134 @@
+"""The direction of imports, and which room may do what, read from the source with ``ast``."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = [
+    {"ops"},
+    {"backend"},
+    {"dispatch"},
+    {"layers", "optimizers"},
+    {"steps"},
+    {"training"},
+    {"models", "data", "modelfile", "gradcheck", "functional"},
+    {"estimators"},
+    {"cli"},
+]
+"""From the ground up; a room may import from those before it and from those beside it."""
+
+BESIDE = {"layers": set(), "optimizers": set()}
+EVERYWHERE = {"errors"}
+BACKENDS_MAY = {"backend", "ops", "errors"}
+ENVIRONMENT = ("os.environ", "os.getenv", "environ", "getenv")
+FILES = {"data", "modelfile", "cli"}
+PRINTING = {"cli"}
+NO_NUMPY = ("xpnet/ops/", "xpnet/layers/", "xpnet/optimizers/", "xpnet/steps/reference.py")
+
+
+def sources(folder: str) -> list[Path]:
+    """Python files under a folder of the project."""
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Full names of what a file imports, names under ``if TYPE_CHECKING`` left out: they are never imported."""
+    tree = ast.parse(path.read_text())
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path} imports relative to itself"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def room(module: str) -> str:
+    """``layers`` for ``xpnet.layers.affine``; "" for ``xpnet`` itself and for names it exports."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 and parts[0] == "xpnet" else ""
+
+
+def room_of(path: Path) -> str:
+    """The room a file of ``xpnet/`` lies in."""
+    return path.relative_to(ROOT / "xpnet").parts[0].removesuffix(".py")
+
+
+def floor(name: str) -> int | None:
+    """How far from the ground a room lies; None for what is no room."""
+    return next((level for level, names in enumerate(ROOMS) if name in names), None)
+
+
+@pytest.mark.parametrize("path", sources("xpnet"), ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_arrows_point_to_the_ground(path: Path) -> None:
+    own = room_of(path)
+    if own == "__init__" or own in EVERYWHERE:
+        return
+    here = floor(own)
+    assert here is not None, f"{own} has no place in ROOMS"
+    for module in imports(path):
+        other = room(module)
+        there = floor(other)
+        if there is None or other == own:
+            continue
+        assert there <= here, f"{path.name} in {own} imports {module}"
+        assert there < here or own not in BESIDE, f"{own} must not know {other}"
+
+
+@pytest.mark.parametrize("path", sources("backends"), ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_backends_know_the_contract_only(path: Path) -> None:
+    for module in imports(path):
+        if module.split(".")[0] == "xpnet":
+            assert room(module) in BACKENDS_MAY, f"{path.name} imports {module}"
+
+
+def test_core_names_no_backend() -> None:
+    backends = {path.parent.name for path in sources("backends")}
+    found = [(path.name, m) for path in sources("xpnet") for m in imports(path) if m.split(".")[0] in backends]
+    assert found == []
+
+
+def test_the_mathematics_receives_its_namespace() -> None:
+    pure = [path for path in sources("xpnet") if path.relative_to(ROOT).as_posix().startswith(NO_NUMPY)]
+    assert pure
+    assert [(p.name, m) for p in pure for m in imports(p) if m.split(".")[0] == "numpy"] == []
+
+
+def test_the_environment_is_read_in_dispatch_only() -> None:
+    readers = {room_of(path) for path in sources("xpnet") for name in names(path) if name in ENVIRONMENT}
+    assert readers == {"dispatch"}
+
+
+def test_printing_happens_in_the_command_line_only() -> None:
+    printers = {room_of(path) for path in sources("xpnet") for name in calls(path) if name == "print"}
+    assert printers <= PRINTING
+
+
+def test_files_are_opened_in_their_rooms_only() -> None:
+    called = [(room_of(path), name) for path in sources("xpnet") for name in calls(path)]
+    openers = {room for room, name in called if name == "open" or name.endswith(".open")}
+    assert openers <= FILES
+
+
+def names(path: Path) -> Iterator[str]:
+    """Every name and dotted name a file uses."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Name | ast.Attribute):
+            yield ast.unparse(node)
+
+
+def calls(path: Path) -> Iterator[str]:
+    """What a file calls, as it is written there."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func)

@@ -1,0 +1,173 @@
+"""The gradient checks: they pass on what is right, on every library, and name what is wrong."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from libraries import Library
+
+from xpnet import Affine, CategoricalCrossEntropy, FeedforwardNeuralNet, LogisticRegression, ReLU, gradcheck
+from xpnet.errors import InputError
+from xpnet.layers import Identity, Logistic, LogisticCrossEntropy, Poisson, SquaredError, Tanh
+
+CHECKS = [
+    (gradcheck.check_affine, Affine),
+    (gradcheck.check_relu, ReLU),
+    (gradcheck.check_cross_entropy, CategoricalCrossEntropy),
+]
+
+
+@pytest.mark.parametrize(("check", "layer"), CHECKS)
+def test_the_notebooks_checks_pass_on_every_library(check: Any, layer: Any, library: Library) -> None:
+    said: list[str] = []
+    check(
+        layer(backend=library.backend), rng=np.random.RandomState(123), like=library.make(np.zeros(1)), sink=said.append
+    )
+    assert said == ["All checks passed successfully!"]
+
+
+@pytest.mark.parametrize(("check", "layer"), CHECKS)
+def test_they_take_a_named_backend_and_print(check: Any, layer: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    check(layer(backend="numpy"), rng=np.random.default_rng(1))
+    assert capsys.readouterr().out == "All checks passed successfully!\n"
+
+
+def test_the_stream_is_the_notebooks() -> None:
+    stream, expected = np.random.RandomState(123), np.random.RandomState(123)
+    for check, layer in CHECKS:
+        check(layer(backend="numpy"), rng=stream, sink=len)
+    for _ in range(2):
+        expected.normal(size=33 * 11 + 11 * 17 + 17)
+    expected.normal(size=33 * 17)
+    expected.normal(size=3 * 17 * 13)
+    for _ in range(2):
+        expected.normal(size=(41, 21))
+        expected.randint(0, 21, size=41)
+    expected.normal()
+    assert stream.uniform() == expected.uniform()
+
+
+def test_the_global_stream_is_the_default() -> None:
+    np.random.seed(5)
+    gradcheck.check_relu(ReLU(backend="numpy"), sink=len)
+    after = np.random.uniform()
+    expected = np.random.RandomState(5)
+    expected.normal(size=3 * 17 * 13)
+    assert after == expected.uniform()
+
+
+class Learner:
+    """A learner's affine layer, on plain NumPy, with one mistake that is chosen."""
+
+    def __init__(self, mistake: str = "") -> None:
+        self.mistake = mistake
+
+    def forward(self, inputs: Any, weight: Any, bias: Any) -> Any:
+        """inputs W + b."""
+        self.cache = inputs, weight
+        out = inputs @ weight + (0 if self.mistake == "forward" else bias)
+        return out.T if self.mistake == "shape" else out
+
+    def backward(self, d_out: Any) -> Any:
+        """The three gradients."""
+        inputs, weight = self.cache
+        d_weight = inputs.T @ d_out
+        d_weight[2, 3] += self.mistake == "d_weight"
+        d_bias = d_out.mean(axis=0) if self.mistake == "d_bias" else d_out.sum(axis=0)
+        d_inputs = d_out @ weight.T
+        return d_inputs[:5] if self.mistake == "d_inputs" else d_inputs, d_weight, d_bias
+
+
+def test_a_learners_own_layer_passes() -> None:
+    gradcheck.check_affine(Learner(), rng=np.random.default_rng(2), sink=len)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        ("shape", r"out must have shape \(33, 17\); received \(17, 33\)"),
+        ("forward", "forward pass is off"),
+        ("d_weight", r"d_weight is off, most at \[2, 3\]"),
+        ("d_bias", r"d_bias is off, most at \["),
+        ("d_inputs", r"d_inputs must have shape \(33, 11\); received \(5, 11\)"),
+    ],
+)
+def test_what_is_off_is_named(mistake: str, said: str) -> None:
+    with pytest.raises(AssertionError, match=said):
+        gradcheck.check_affine(Learner(mistake), rng=np.random.default_rng(2), sink=len)
+
+
+def test_the_notebooks_own_mistake_is_found() -> None:
+    class Unnormalised(CategoricalCrossEntropy):
+        def backward(self, d_out: float = 1.0) -> Any:
+            d_logits, none = super().backward(d_out)
+            return d_logits * 3, none
+
+    with pytest.raises(AssertionError, match="d_logits is off"):
+        gradcheck.check_cross_entropy(Unnormalised(backend="numpy"), rng=np.random.default_rng(2), sink=len)
+
+
+def test_a_loss_that_is_no_float_is_found() -> None:
+    class Array(CategoricalCrossEntropy):
+        def forward(self, *args: Any) -> Any:
+            return np.asarray(super().forward(*args))
+
+    with pytest.raises(AssertionError, match="loss must be a float; forward returned ndarray"):
+        gradcheck.check_cross_entropy(Array(backend="numpy"), rng=np.random.default_rng(2), sink=len)
+
+
+@pytest.mark.parametrize("layer", [ReLU, Tanh, Logistic, Identity])
+def test_check_layer_takes_any_shape(layer: Any, rng: np.random.Generator) -> None:
+    gradcheck.check_layer(layer(), rng.normal(size=(3, 2, 4)), rng=rng)
+
+
+@pytest.mark.parametrize("layer", [LogisticCrossEntropy, SquaredError, Poisson])
+def test_check_layer_takes_losses(layer: Any, rng: np.random.Generator) -> None:
+    gradcheck.check_layer(layer(), rng.normal(size=(5, 3)), rng.uniform(size=(5, 3)), rng=rng)
+
+
+def test_check_layer_takes_class_indices_and_every_library(library: Library, rng: np.random.Generator) -> None:
+    logits, labels = library.make(rng.normal(size=(6, 4))), library.make(rng.integers(0, 4, 6))
+    gradcheck.check_layer(CategoricalCrossEntropy(backend=library.backend), logits, labels, rng=rng)
+
+
+def test_check_layer_names_the_worst_entry(rng: np.random.Generator) -> None:
+    with pytest.raises(AssertionError, match=r"d_weight is off, most at \[2, 3\]"):
+        gradcheck.check_layer(
+            Learner("d_weight"), rng.normal(size=(6, 4)), rng.normal(size=(4, 5)), rng.normal(size=5), rng=rng
+        )
+
+
+def test_single_precision_is_refused(rng: np.random.Generator) -> None:
+    with pytest.raises(InputError, match="compare in float64; an input is float32"):
+        gradcheck.check_layer(ReLU(), rng.normal(size=(3, 2)).astype(np.float32), rng=rng)
+
+
+@pytest.mark.parametrize("hidden", [None, 6, (6, 5)])
+@pytest.mark.parametrize("labels", ["indices", "one-hot"])
+def test_check_model(hidden: Any, labels: str, blobs: tuple[Any, Any], rng: np.random.Generator) -> None:
+    X, y = blobs
+    Y = y if labels == "indices" else np.eye(4)[y]
+    model = LogisticRegression(7, 4, l2=0.1) if hidden is None else FeedforwardNeuralNet(7, hidden, 4, rng=rng, l2=0.1)
+    model.fit(X, y, epochs=2)
+    before = {name: np.array(value) for name, value in model.params.items()}
+    gradcheck.check_model(model, X[:9], Y[:9])
+    for name, value in before.items():
+        np.testing.assert_array_equal(model.params[name], value)
+
+
+def test_check_model_names_the_worst_entry(blobs: tuple[Any, Any], rng: np.random.Generator) -> None:
+    class Wrong(FeedforwardNeuralNet):
+        @property
+        def gradients(self) -> Any:
+            found = {name: np.array(value) for name, value in super().gradients.items()}
+            found["W2"][3, 1] += 0.5
+            return found
+
+    with pytest.raises(AssertionError, match=r"gradient of W2 is off, most at \[3, 1\]"):
+        gradcheck.check_model(Wrong(7, 5, 4, rng=rng), *blobs)
+
+
+def test_check_model_wants_double_precision(blobs: tuple[Any, Any]) -> None:
+    with pytest.raises(InputError, match="compare in float64; W is float32"):
+        gradcheck.check_model(LogisticRegression(7, 4, dtype="float32"), *blobs)

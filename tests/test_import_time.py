@@ -1,0 +1,40 @@
+"""``import xpnet`` brings in nothing that is slow to import."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+SLOW = {
+    "numba",
+    "llvmlite",
+    "sklearn",
+    "scipy",
+    "cupy",
+    "torch",
+    "jax",
+    "pandas",
+    "matplotlib",
+    "rich",
+    "click",
+    "joblib",
+}
+COUNT = "import json, sys; {statement}; print(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})))"
+
+
+@pytest.mark.parametrize("statement", ["import xpnet", "import xpnet; xpnet.available_backends()"])
+def test_importing_is_light(statement: str) -> None:
+    assert modules_after(statement) & SLOW == set()
+
+
+def test_the_help_page_is_light() -> None:
+    heavy = SLOW - {"click"}
+    assert modules_after("from xpnet.cli.app import app; app(['--help'], standalone_mode=False)") & heavy == set()
+
+
+def modules_after(statement: str) -> set[str]:
+    """Top-level packages that a fresh interpreter has imported after a statement."""
+    command = [sys.executable, "-c", COUNT.format(statement=statement)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    return set(json.loads(done.stdout.splitlines()[-1]))

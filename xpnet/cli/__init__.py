@@ -1,0 +1,12 @@
+"""The command line. ``main`` is the entry point; each command is a file, and imports what it needs when it runs.
+
+Tables and JSON go to stdout, progress to stderr and only to a terminal. Exit codes: 0 done, 1 the work failed, 2 wrong
+usage or a backend that is not available.
+"""
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    from xpnet.cli.app import app
+
+    app(prog_name="xpnet")

@@ -1,0 +1,52 @@
+"""The commands in one group, and what becomes of errors."""
+
+import errno
+from typing import Any
+
+import click
+
+from xpnet import __version__
+from xpnet.cli.backends import backends, warmup
+from xpnet.cli.bench import bench
+from xpnet.cli.doctor import doctor
+from xpnet.cli.inspect import inspect
+from xpnet.cli.predict import evaluate, predict
+from xpnet.cli.reproduce import reproduce
+from xpnet.cli.train import train
+from xpnet.errors import BackendError, XpnetError
+
+EPILOG = "Exit codes: 0 done, 1 the work failed, 2 wrong usage or a backend that is not available."
+
+
+class Commands(click.Group):
+    """A group that turns the errors a user can cause into one line and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; raises ClickException (which click prints and exits with) in place of those errors."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            path = (error.ctx or ctx).command_path
+            raise click.UsageError(f"{error.format_message()} See {path} --help.") from error
+        except (XpnetError, OSError, MemoryError) as error:
+            if getattr(error, "errno", None) == errno.EPIPE:  # the reader has gone, as in ``xpnet ... | head``
+                raise
+            raise _in_one_line(error) from error
+
+
+def _in_one_line(error: BaseException) -> click.ClickException:
+    message = " ".join(str(error).split()) or "the machine has not enough memory for this."
+    return click.UsageError(message) if isinstance(error, BackendError) else click.ClickException(message)
+
+
+@click.group(
+    cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
+@click.version_option(__version__, prog_name="xpnet")
+def app() -> None:
+    """Train, use and check dense neural networks on NumPy, Numba, CuPy or any other backend."""
+
+
+for command in (reproduce, train, predict, evaluate, inspect, backends, doctor, warmup, bench):
+    app.add_command(command)
+    command.epilog = command.epilog or EPILOG

@@ -1,0 +1,57 @@
+"""``xpnet inspect``: what a model file holds, read from its header alone."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from xpnet.cli.output import show_facts, show_json, show_table
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")
+def inspect(model: Path, as_json: bool) -> None:
+    """Show what MODEL is, without loading it: layers, parameters, classes, scaling, versions."""
+    from xpnet.modelfile import describe
+
+    found = describe(model)
+    if as_json:
+        show_json(found)
+        return
+    show_facts(_facts(found))
+    tensors = found["tensors"].items()
+    show_table(("tensor", "dtype", "shape"), [(n, t["dtype"], " x ".join(map(str, t["shape"]))) for n, t in tensors])
+
+
+def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
+    widths, activations = "-".join(map(str, found["widths"])), dict.fromkeys(found["activations"])
+    return [
+        ("model", found["kind"]),
+        ("layers", ", ".join([widths, *activations])),
+        ("parameters", f"{found['parameters']:,} {found['dtype']}, {found['bytes']:,} bytes"),
+        ("loss", found["loss"]),
+        ("update", found["network"]["rule"]["name"]),
+        *_trained_on(found),
+        ("written by", f"xpnet {found['writer']}, format {found['format']}"),
+    ]
+
+
+def _trained_on(found: dict[str, Any]) -> list[tuple[str, Any]]:
+    """What ``xpnet train`` kept beside a model."""
+    from xpnet.cli.preparation import Preparation
+
+    kept = Preparation.from_extra(found["extra"], found["widths"][0], found["widths"][-1])
+    if kept.features is None:
+        return []
+    return [
+        ("classes", _shown(kept.classes)),
+        ("features", _shown(kept.features)),
+        ("target", kept.target),
+        ("scaling", "to mean 0 and deviation 1 before the first layer" if kept.mean else "none"),
+    ]
+
+
+def _shown(names: list[Any], most: int = 8) -> str:
+    rest = f", ... ({len(names)})" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + rest

@@ -1,0 +1,219 @@
+"""Gradient checks: what ``backward`` returns against central differences.
+
+The three checks of the notebook xpnet grew from, each on a layer instance (ours or a learner's own), and two general
+ones, for any layer and any model. All compare in float64 with step ``finfo(float32).eps`` and ``numpy.allclose``'s
+default tolerances; a failure is an AssertionError that says which gradient is off, and where.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+
+from xpnet.dispatch import choose
+from xpnet.errors import InputError
+from xpnet.models.xavier import host_stream
+from xpnet.ops import Array
+
+STEP = float(numpy.finfo(numpy.float32).eps)
+PASSED = "All checks passed successfully!"
+
+_INPUTS = numpy.array([[1, 0.2, -0.1], [1, 4, -1], [2, 2, -0.5], [1, 0.3, -1]])
+_WEIGHT = numpy.array([[5, 4], [-2, 1], [3, 0.5]])
+_BIAS = numpy.array([5.0, 4.0])
+_OUTPUTS = numpy.array([[9.3, 8.15], [-1, 11.5], [9.5, 13.75], [6.4, 7.8]])
+_LABELS = numpy.array([[1.0, 0], [1, 0], [0, 1], [1, 0]])
+_LOSS = 3.6024162941706455
+
+
+def check_affine(layer: Any, *, rng: Any = None, like: Array = None, sink: Callable[[str], Any] = print) -> None:
+    """Check an affine layer: shapes, a known example, and all three gradients.
+
+    layer : ``forward(inputs, weight, bias)`` and ``backward(d_out)``, as :class:`xpnet.Affine`
+    rng : where test inputs are drawn from; None for NumPy's global stream
+    like : an array whose library and device the check uses; None for what the layer's backend calls for
+    sink : called with one line when all is well
+
+    Raises AssertionError for what is off, InputError where the library has no float64.
+    """
+    check = _Check(layer, like)
+    stream = host_stream(rng)
+    inputs, weight, bias = (stream.normal(size=shape) for shape in ((33, 11), (11, 17), (17,)))
+    check.shape("out", check.forward(inputs, weight, bias), (33, 17))
+    check.example(check.forward(_INPUTS, _WEIGHT, _BIAS), _OUTPUTS)
+    inputs, weight, bias = (stream.normal(size=shape) for shape in ((33, 11), (11, 17), (17,)))
+    check.gradients((inputs, weight, bias), stream.normal(size=(33, 17)))
+    sink(PASSED)
+
+
+def check_relu(layer: Any, *, rng: Any = None, like: Array = None, sink: Callable[[str], Any] = print) -> None:
+    """Check a ReLU layer: shape, a known example, and its gradient.
+
+    layer : ``forward(inputs)`` and ``backward(d_out)``, as :class:`xpnet.ReLU`
+    rng, like, sink : as for :func:`check_affine`
+
+    Raises AssertionError for what is off, InputError where the library has no float64.
+    """
+    check = _Check(layer, like)
+    stream = host_stream(rng)
+    check.shape("out", check.forward(stream.normal(size=(17, 13))), (17, 13))
+    check.example(check.forward(numpy.array([[1, 2, -3], [-0.5, 0.2, 14]])), numpy.array([[1, 2, 0], [0, 0.2, 14]]))
+    check.gradients((stream.normal(size=(17, 13)),), stream.normal(size=(17, 13)))
+    sink(PASSED)
+
+
+def check_cross_entropy(layer: Any, *, rng: Any = None, like: Array = None, sink: Callable[[str], Any] = print) -> None:
+    """Check a layer of softmax and cross-entropy: a float comes out, a known example, and the gradient by the logits.
+
+    layer : ``forward(logits, labels)`` with one-hot labels and ``backward(d_out)``, as
+        :class:`xpnet.CategoricalCrossEntropy`
+    rng, like, sink : as for :func:`check_affine`
+
+    Raises AssertionError for what is off, InputError where the library has no float64.
+    """
+    check = _Check(layer, like)
+    stream = host_stream(rng)
+    logits, labels = _logits_and_labels(stream)
+    loss = check.forward(logits, labels)
+    _require(isinstance(loss, float), f"loss must be a float; forward returned {type(loss).__name__}")
+    check.example(check.forward(_OUTPUTS, _LABELS), _LOSS)
+    logits, labels = _logits_and_labels(stream)
+    check.gradients((logits, labels), stream.normal())
+    sink(PASSED)
+
+
+def check_layer(layer: Any, *inputs: Array, rng: Any = None) -> None:
+    """Check any layer: every gradient that ``backward`` returns, by every entry of that input.
+
+    layer : ``forward(*inputs)`` returns an array or a number; ``backward(d_out)`` returns the gradient of each input in
+        their order, alone where there is one, None where there is none
+    inputs : float64 arrays of any library, any shape; integer inputs (class indices, say) have no gradient
+    rng : where d_out is drawn from; None for NumPy's global stream
+
+    Raises AssertionError that names the worst entry, InputError for inputs of other dtypes.
+    """
+    like = next((array for array in inputs if hasattr(array, "dtype")), None)
+    check = _Check(layer, like)
+    host = tuple(check.to_host(array) for array in inputs)
+    out = check.to_host(check.forward(*host))
+    check.gradients(host, host_stream(rng).normal(size=out.shape))
+
+
+def check_model(model: Any, X: Array, Y: Array) -> None:
+    """Check the gradient of a model's loss by every entry of every parameter.
+
+    model : ``params`` (a mapping), ``loss(X, Y)`` and ``gradients``, as :class:`xpnet.FeedforwardNeuralNet`, in float64
+    X : (rows, in); Y : labels, as the model takes them
+
+    The parameters are what they were before when it returns. Raises AssertionError that names the worst entry,
+    InputError for a model of another dtype.
+    """
+    backend = model.backend
+    model.loss(X, Y)
+    gradients = {name: numpy.array(backend.to_numpy(array)) for name, array in model.gradients.items()}
+    for name, gradient in gradients.items():
+        value = numpy.array(backend.to_numpy(model.params[name]))
+        _check_float64(name, value)
+
+        def loss_at(changed: numpy.ndarray, name: str = name) -> float:
+            model.params[name] = changed
+            return model.loss(X, Y)
+
+        try:
+            numeric = _central_differences(loss_at, value, numpy.float64(1.0))
+        finally:
+            model.params[name] = value
+        _compare(f"gradient of {name}", gradient, numeric)
+
+
+class _Check:
+    """A layer, and the way between host arrays and the arrays it runs on."""
+
+    def __init__(self, layer: Any, like: Array) -> None:
+        self.layer = layer
+        given = [] if like is None else [like]
+        self.backend = choose(*given, backend=getattr(layer, "backend", None)).backend
+
+    def forward(self, *inputs: Any) -> Any:
+        """The layer's forward pass from host arrays."""
+        arrays = [self.backend.asarray(array) for array in inputs]
+        for array, given in zip(arrays, inputs, strict=True):
+            if given.dtype.kind == "f":
+                _check_float64("an input", self.to_host(array))
+        return self.layer.forward(*arrays)
+
+    def to_host(self, array: Any) -> numpy.ndarray:
+        """An array or a number as a NumPy array."""
+        return numpy.asarray(self.backend.to_numpy(array)) if hasattr(array, "dtype") else numpy.asarray(array)
+
+    def shape(self, what: str, array: Any, expected: tuple[int, ...]) -> None:
+        """Require a shape."""
+        _require(tuple(array.shape) == expected, f"{what} must have shape {expected}; received {tuple(array.shape)}")
+
+    def example(self, out: Any, expected: Any) -> None:
+        """Require the result that is known for one example."""
+        _compare("forward pass", self.to_host(out), numpy.asarray(expected))
+
+    def gradients(self, inputs: tuple[numpy.ndarray, ...], d_out: Any) -> None:
+        """Compare each gradient with central differences of sum(out d_out)."""
+        self.forward(*inputs)
+        found = self.layer.backward(self.backend.asarray(d_out) if numpy.ndim(d_out) else float(d_out))
+        found = found if isinstance(found, tuple) else (found,)
+        names = list(inspect.signature(self.layer.forward).parameters)
+        for place, gradient in enumerate(found):
+            if gradient is None:
+                continue
+            what = f"d_{names[place]}"
+            self.shape(what, gradient, inputs[place].shape)
+            numeric = _central_differences(self._varied(inputs, place), inputs[place], d_out)
+            _compare(what, self.to_host(gradient), numeric)
+
+    def _varied(self, inputs: tuple[numpy.ndarray, ...], place: int) -> Callable[[numpy.ndarray], numpy.ndarray]:
+        """The output as a function of one of the inputs."""
+
+        def out_at(changed: numpy.ndarray) -> numpy.ndarray:
+            return self.to_host(self.forward(*inputs[:place], changed, *inputs[place + 1 :]))
+
+        return out_at
+
+
+def _central_differences(function: Callable[[numpy.ndarray], Any], at: numpy.ndarray, d_out: Any) -> numpy.ndarray:
+    """sum(d_out (f(x + h) - f(x - h))) / 2h, entry by entry of x; differences come first, so that little is lost."""
+    gradient = numpy.empty(at.shape)
+    for entry in numpy.ndindex(at.shape):
+        above, below = at.copy(), at.copy()
+        above[entry] += STEP
+        below[entry] -= STEP
+        difference = numpy.asarray(function(above)) - numpy.asarray(function(below))
+        gradient[entry] = numpy.sum(difference * d_out) / (2 * STEP)
+    return gradient
+
+
+def _compare(what: str, found: numpy.ndarray, expected: numpy.ndarray) -> None:
+    """Require that both are close, and name the entry that is furthest off."""
+    if numpy.allclose(found, expected):
+        return
+    error = numpy.where(numpy.isfinite(found), numpy.abs(found - expected), numpy.inf)
+    worst = tuple(int(i) for i in numpy.unravel_index(int(error.argmax()), error.shape))
+    place = str(list(worst)) if worst else ""
+    raise AssertionError(f"{what} is off, most at {place or 'its value'}: {found[worst]}, expected {expected[worst]}.")
+
+
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise AssertionError(f"{otherwise}.")
+
+
+def _check_float64(what: str, array: numpy.ndarray) -> None:
+    if array.dtype != numpy.float64:
+        raise InputError(
+            f"Gradient checks compare in float64; {what} is {array.dtype}. Make the model or the arrays float64 "
+            "(JAX: jax.config.update('jax_enable_x64', True))."
+        )
+
+
+def _logits_and_labels(stream: Any) -> tuple[numpy.ndarray, numpy.ndarray]:
+    logits = stream.normal(size=(41, 21))
+    draw = getattr(stream, "integers", None) or stream.randint  # a Generator's name for it, or a RandomState's
+    return logits, numpy.eye(21)[draw(0, 21, size=41)]
