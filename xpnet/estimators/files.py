@@ -40,7 +40,7 @@ _FITTED: dict[str, Any] = {
 }
 """What ``fit`` finds beside the parameters, and of which type; the rest follows from the network."""
 
-_FITTED_LABELS: dict[str, Any] = {"classes_": numpy.ndarray, "_multilabel": bool, "_sparse_labels": bool}
+_FITTED_LABELS: dict[str, Any] = {"classes_": numpy.ndarray, "_sparse_labels": bool}
 """What a classifier's ``fit`` finds as well."""
 
 
