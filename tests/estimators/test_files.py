@@ -51,6 +51,8 @@ def assert_same(found: Any, estimator: Any, X: Any) -> None:
     """Equal in all that can be seen of them."""
     given, kept = ({k: v for k, v in e.get_params().items() if k != "backend"} for e in (found, estimator))
     assert given == kept and type(found) is type(estimator)
+    # What stays behind: where it ran, and what a training under way needs.
+    assert set(vars(estimator)) - set(vars(found)) <= {"_optimizer", "_random_state"}
     for name in (n for n in vars(estimator) if n.endswith("_")):
         one, other = getattr(found, name), getattr(estimator, name)
         if name == "why_":  # which says that its backend was named, at another time
