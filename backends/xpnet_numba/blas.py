@@ -74,7 +74,7 @@ class OneThread:
         with self._lock:
             self._holders += 1
             if self._holders == 1:
-                self._before = [library.num_threads for library in _libraries()]
+                self._before = [library.num_threads for library in libraries()]
                 _set_threads([1] * len(self._before))
 
     def __exit__(self, *error: object) -> None:
@@ -90,13 +90,25 @@ class OneThread:
         self.__init__()  # type: ignore[misc]
 
 
+def hold_this_thread() -> None:
+    """For a thread that will only ever help: where BLAS counts threads for each of its callers (OpenMP), one here too."""
+    for library in libraries():
+        if getattr(library, "threading_layer", "") == "openmp":
+            library.set_num_threads(1)
+
+
 def _set_threads(counts: list[int]) -> None:
-    for library, count in zip(_libraries(), counts, strict=True):
+    for library, count in zip(libraries(), counts, strict=True):
+        # From 3.7 on threadpoolctl obeys, for OpenBLAS, only the thread that came first, and ignores others in silence.
+        # Here the last to leave may be another than the first to enter; the lock sees to their order.
+        release = getattr(library, "clear_controlling_thread", lambda force: None)
+        release(force=True)
         library.set_num_threads(count)
+        release(force=True)
 
 
 @cache
-def _libraries() -> list[Any]:
+def libraries() -> list[Any]:
     """The BLAS libraries of this process. SciPy's is loaded first: one that is loaded later would not be found."""
     from threadpoolctl import ThreadpoolController
 

@@ -104,7 +104,7 @@ class CompiledStep:
         with self._lock, one_thread:
             self._job.updating = 0
             if not X.shape[0]:
-                self.gradients.flat[:] = 0
+                self.gradients.flat.fill(0)  # type: ignore[union-attr]
             return self._train(X, Y, X.shape[0], None, sample_weight)
 
     def update(self, *, learning_rate: float) -> None:
@@ -164,7 +164,7 @@ class CompiledStep:
         """Tell the job of X, Y and order; returns what must be kept alive while it runs."""
         job, dtype = self._job, self.spec.dtype
         x, y = numpy.ascontiguousarray(X, dtype), numpy.ascontiguousarray(Y, dtype)
-        leaf = self.spec.loss
+        leaf: str = self.spec.loss
         if leaf == "softmax_cross_entropy":
             leaf += "_indices" if y.ndim == 1 else "_rows"
         job.rows, job.label_width = x.shape[0], y.size // y.shape[0]

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from numba import njit, types
 
+from xpnet_numba.blas import hold_this_thread
 from xpnet_numba.compiling import c_function
 from xpnet_numba.machine import call, exchange_if, fetch_add, load, pause, sched_yield, store
 
@@ -160,7 +161,7 @@ class Team:
         board, call = self._board, calls()
         self._memory[THREADS // 8] = threads
         self._memory[FUNCTION // 8] = function
-        self._memory[ARGUMENTS // 8 : ARGUMENTS // 8 + 4] = arguments
+        self._memory[ARGUMENTS // 8 : ARGUMENTS // 8 + 4] = list(arguments)
         self._number += 1
         try:
             if call.open_job(board, self._number):
@@ -183,6 +184,7 @@ class Team:
 
 def _help(board: int, me: int, bed: "SimpleQueue[None]", memory: Any) -> None:
     """What a helper does; ``memory`` keeps the board alive."""
+    hold_this_thread()
     while True:
         calls().attend(board, me)
         bed.get()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from xpnet.backend import NetworkSpec, UpdateRule, set_threads
 from xpnet.steps import ReferenceStep
-from xpnet_numba.blas import _libraries, one_thread
+from xpnet_numba.blas import libraries, one_thread
 from xpnet_numba.step import compile_step
 from xpnet_numpy import backend as numpy_backend
 
@@ -346,14 +346,37 @@ def test_state_goes_out_and_in():
     assert losses[0] == losses[1] and first.state().t == 6
 
 
+def blas_threads():
+    return [library.num_threads for library in libraries()]
+
+
 def test_blas_gets_its_threads_back_where_fits_overlap():
-    before = [library.num_threads for library in _libraries()]
+    before = blas_threads()
     step, _ = make_pair(WIDE)
     with step.running():
         with one_thread:
-            assert {library.num_threads for library in _libraries()} == {1}
-        assert {library.num_threads for library in _libraries()} == {1}
-    assert [library.num_threads for library in _libraries()] == before
+            assert set(blas_threads()) == {1}
+        assert set(blas_threads()) == {1}
+    assert blas_threads() == before
+
+
+def test_blas_gets_its_threads_back_where_another_thread_leaves_last():
+    before, (inside, leave) = blas_threads(), (threading.Event(), threading.Event())
+
+    def hold():
+        with one_thread:
+            inside.set()
+            leave.wait(60)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    inside.wait(60)
+    with one_thread:
+        assert set(blas_threads()) == {1}
+        leave.set()
+        other.join(60)
+        assert set(blas_threads()) == {1}
+    assert blas_threads() == before
 
 
 def test_several_python_threads_train_at_once():

@@ -36,7 +36,6 @@ _FITTED: dict[str, Any] = {
     "feature_names_in_": numpy.ndarray,
     "backend_": str,
     "device_": str,
-    "why_": str,
     "_no_improvement_count": int,
 }
 """What ``fit`` finds beside the parameters, and of which type; the rest follows from the network."""
@@ -195,6 +194,7 @@ def _restore(estimator: Any, spec: NetworkSpec, fitted: dict[str, Any], tensors:
         estimator._best = [tensors["best/" + n] for n in names[::2]], [tensors["best/" + n] for n in names[1::2]]
     estimator.n_features_in_, estimator.n_outputs_ = spec.widths[0], spec.widths[-1]
     estimator.n_layers_, estimator.dtype_ = len(spec.widths), spec.dtype
+    estimator.why_ = f"opened from a file; fitted on backend {fitted.get('backend_')}"
     estimator.out_activation_ = {loss: name for name, loss in LOSSES.items()}[spec.loss]
 
 

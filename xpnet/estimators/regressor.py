@@ -82,10 +82,16 @@ class MLPRegressor(RegressorMixin, MLP):
     def _learn_targets(self, y: Any, *, incremental: bool) -> None:
         """Numbers stand for themselves."""
 
+    def _check_known(self, y: Any) -> None:
+        """All numbers are."""
+
     def _encode(self, y: Any) -> Any:
         return numpy.asarray(y).reshape(len(y), -1)
 
-    def _output_activation(self) -> str:
+    def _count_outputs(self, targets: Any) -> int:
+        return targets.shape[1]
+
+    def _output_activation(self, targets: Any) -> str:
         return "exp" if self.loss == "poisson" else "identity"
 
     def _score_encoded(self, targets: Any, outputs: Any, sample_weight: Any) -> float:
