@@ -12,6 +12,7 @@ second leader works alone: training in several Python threads at once does not c
 import atexit
 import ctypes
 import os
+from collections.abc import Callable
 from functools import cache
 from queue import SimpleQueue
 from threading import Lock, Thread
@@ -161,6 +162,24 @@ class Team:
         finally:
             self._busy.release()
 
+    def lead_by(self, lead: Callable[..., Any], arguments: tuple[Any, ...], threads: int) -> bool:
+        """Let a compiled function open and close a job: ``lead(board, number, threads, *arguments)``.
+
+        For jobs so short that helpers must be awake before, and no Python may run between. False where the team is busy.
+        """
+        if not self._busy.acquire(blocking=False):
+            return False
+        try:
+            threads = min(threads, MOST_THREADS)
+            while len(self._beds) < threads - 1:
+                self._hire()
+            self._number += 1
+            self._wake(threads)
+            lead(self._board, self._number, threads, *arguments)
+        finally:
+            self._busy.release()
+        return True
+
     def _share(self, function: int, arguments: tuple[int, int, int, int], threads: int) -> None:
         while len(self._beds) < threads - 1:
             self._hire()
@@ -180,13 +199,13 @@ class Team:
         bed: SimpleQueue[bool] = SimpleQueue()
         self._beds.append(bed)
         me = len(self._beds)
-        helper = Thread(target=_help, args=(self._board, me, bed, self._memory), name=f"xpnet-step-{me}", daemon=True)
+        helper = Thread(target=_help, args=(self._board, me, bed, self._memory), name=f"xpnet-{me}", daemon=True)
         self._helpers.append(helper)
         helper.start()
 
     def _wake(self, threads: int) -> None:
         for helper, bed in enumerate(self._beds[: threads - 1], start=1):
-            if calls().rouse(self._board, helper):
+            if self._memory[ASLEEP + LINE * helper] and calls().rouse(self._board, helper):
                 bed.put(True)
 
     def dismiss(self) -> None:

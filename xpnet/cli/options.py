@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from xpnet.backend.threads import set_threads
+from xpnet.backend.threads import get_threads, set_threads
 from xpnet.dispatch import Choice, available_backends, choose, get_backend
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -42,8 +42,15 @@ def computing(command: Command) -> Command:
 
 
 def _use_threads(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
+    """Hold xpnet and the BLAS libraries of NumPy and SciPy to so many threads until the command ends."""
+    if value is None:
+        return
+    import scipy.linalg.cython_blas  # noqa: F401  a library that is not loaded yet would not be limited
+    from threadpoolctl import threadpool_limits
+
     set_threads(value)
     ctx.call_on_close(lambda: set_threads(None))
+    ctx.with_resource(threadpool_limits(get_threads(), user_api="blas"))
 
 
 Check = Callable[[click.Context, click.Parameter, Path | None], Path | None]

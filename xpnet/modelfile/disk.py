@@ -16,7 +16,7 @@ def write_whole(path: str | Path, content: bytes) -> None:
 
     Raises ModelFileError where it cannot be written; the old file is then untouched.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))  # a link stays, and what it leads to is replaced
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
         if path.is_dir():

@@ -14,9 +14,13 @@ CHUNK = 32768
 """Numbers that a thread claims at a time: some 5 us of work, more than sharing it costs."""
 
 
+SMALL = 4096
+"""Up to so many numbers NumPy's own loop costs less than to launch another."""
+
+
 def relu(x: Array) -> Array:
     """Kernel of :func:`xpnet.ops.relu`."""
-    return _each(_relu, x)
+    return numpy.maximum(x, x.dtype.type(0)) if x.size <= SMALL else _each(_relu, x)
 
 
 def relu_backward(d_out: Array, x: Array) -> Array:

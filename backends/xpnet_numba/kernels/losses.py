@@ -50,7 +50,7 @@ def _row_scale(logits: Array, sample_weight: Array | None) -> Array:
 def _index_rows(
     z: Any, d_z: Any, scale: Any, _d: Any, labels: Any, losses: Any, k: Any, first: Any, count: Any, chunk: Any
 ) -> None:
-    scratch, sums = stack(z, ROOM), stack(z, BLOCK)
+    scratch, sums, rests = stack(z, ROOM), stack(z, BLOCK), stack(z, BLOCK)
     step = max(1, BLOCK // k)
     loss = 0.0
     for begin in range(first, first + count, step):
@@ -58,37 +58,38 @@ def _index_rows(
         e = scratch if k <= BLOCK else shift(d_z, begin * k)
         near = exponentials(flat(z, k, begin, rows), carray(e, rows * k), k)
         for i in range(rows):
-            c, label = scale[begin + i], labels[begin + i]
-            sums[i] = normalise_row(shift(e, i * k), shift(d_z, (begin + i) * k), k, c, label)
+            label, d_row = labels[begin + i], shift(d_z, (begin + i) * k)
+            sums[i] = normalise_row(shift(e, i * k), d_row, k, scale[begin + i], label)
             if 0 <= label < k:
-                loss += c * below_shift(row(z, k, begin + i), label, near)
+                rests[i] = shift_of(row(z, k, begin + i), near) - z[(begin + i) * k + label]
             else:
-                sums[i] = forget_row(row(d_z, k, begin + i))
-        loss += weighted_logs(carray(sums, rows), flat(scale, 1, begin, rows))
+                sums[i], rests[i] = forget_row(carray(d_row, k))
+        loss += weighted_losses(carray(sums, rows), carray(rests, rows), flat(scale, 1, begin, rows))
     losses[chunk] = loss
 
 
 @njit(**FAST)
-def below_shift(z: Any, label: Any, near: Any) -> Any:
-    """h - z_label."""
-    return numpy.float64(0.0 if near else row_maximum(z)) - z[label]
+def shift_of(z: Any, near: Any) -> Any:
+    """h of a row."""
+    return z.dtype.type(0) if near else row_maximum(z)
 
 
 @njit(**FAST)
 def forget_row(d_z: Any) -> Any:
-    """A label that is no class adds nothing to loss and gradient, as an empty one-hot row; returns a sum whose log is 0."""
+    """A label that is no class adds nothing to loss and gradient, as an empty one-hot row; returns s and rest of no loss."""
     zero = d_z.dtype.type(0)
     for j in range(d_z.size):
         d_z[j] *= zero
-    return d_z.dtype.type(1)
+    return d_z.dtype.type(1), zero
 
 
 @njit(**FAST)
-def weighted_logs(sums: Any, weights: Any) -> Any:
-    """sum_i w_i log s_i."""
+def weighted_losses(sums: Any, rests: Any, weights: Any) -> Any:
+    """sum_i w_i (log s_i + rest_i), in float64: log s and the rest may be large and nearly cancel."""
     added = 0.0
     for i in range(sums.size):
-        added += numpy.float64(weights[i]) * log_normal(numpy.float64(sums[i]))
+        log_s = log_normal(numpy.float64(sums[i]))
+        added += numpy.float64(weights[i]) * (log_s + numpy.float64(rests[i]))
     return added
 
 
@@ -103,10 +104,10 @@ def _soft_rows(
         e = scratch if k <= BLOCK else shift(d_z, begin * k)
         near = exponentials(flat(z, k, begin, rows), carray(e, rows * k), k)
         for i in range(rows):
-            y = row(labels, k, begin + i)
-            weights[i] = scale[begin + i] * total(y)
-            sums[i] = normalise_row(shift(e, i * k), shift(d_z, (begin + i) * k), k, weights[i], -1)
-            loss += subtract_labels(row(z, k, begin + i), row(d_z, k, begin + i), y, scale[begin + i], near)
+            c, y, d_row = scale[begin + i], row(labels, k, begin + i), shift(d_z, (begin + i) * k)
+            weights[i] = c * total(y)
+            sums[i] = normalise_row(shift(e, i * k), d_row, k, weights[i], -1)
+            loss += subtract_labels(row(z, k, begin + i), carray(d_row, k), y, c, near)
         loss += weighted_logs(carray(sums, rows), carray(weights, rows))
     losses[chunk] = loss
 
@@ -123,10 +124,18 @@ def total(x: Any) -> Any:
 @njit(**FAST)
 def subtract_labels(z: Any, d_z: Any, y: Any, c: Any, near: Any) -> Any:
     """Take c y off the gradient; returns c sum_k y_k (h - z_k), to which a logit of -inf adds nothing where y is 0."""
-    zero = c - c
-    h = zero if near else row_maximum(z)
+    zero, h = c - c, shift_of(z, near)
     dot = zero
     for j in range(z.size):
         d_z[j] -= c * y[j]
         dot += zero if y[j] == zero else y[j] * (h - z[j])
     return numpy.float64(c) * dot
+
+
+@njit(**FAST)
+def weighted_logs(sums: Any, weights: Any) -> Any:
+    """sum_i w_i log s_i."""
+    added = 0.0
+    for i in range(sums.size):
+        added += numpy.float64(weights[i]) * log_normal(numpy.float64(sums[i]))
+    return added
