@@ -24,17 +24,14 @@ struct Identity {
   static __device__ real of(real x) { return x; }
   static __device__ real backward(real d_out, real) { return d_out; }
 };
-
 struct Relu {
   static __device__ real of(real x) { return x < 0 ? real(0) : x; }  // false for NaN, which stays
   static __device__ real backward(real d_out, real out) { return out <= 0 ? real(0) : d_out; }
 };
-
 struct Tanh {
   static __device__ real of(real x) { return tanh(x); }
   static __device__ real backward(real d_out, real out) { return d_out * (1 - out * out); }
 };
-
 struct Logistic {
   static __device__ real of(real x) {
     const real e = exp(-fabs(x));
@@ -42,7 +39,6 @@ struct Logistic {
   }
   static __device__ real backward(real d_out, real out) { return d_out * out * (1 - out); }
 };
-
 struct Exponential {
   static __device__ real of(real x) { return exp(x); }
 };
