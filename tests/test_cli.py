@@ -17,8 +17,8 @@ from threadpoolctl import threadpool_info
 import xpnet
 from xpnet.backend.threads import get_threads
 from xpnet.cli.app import app
+from xpnet.cli.notebook import LOGISTIC, NETWORK
 from xpnet.cli.options import computing
-from xpnet.cli.reproduce import LOGISTIC, NETWORK
 
 Run = Callable[..., Result]
 

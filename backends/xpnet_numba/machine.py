@@ -61,6 +61,7 @@ def gemm(
     """
 
     def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        """BLAS takes everything by reference."""
         def by_reference(value: Any, kind: Any) -> Any:
             slot = cgutils.alloca_once(builder, kind)
             builder.store(value if value.type == kind else builder.trunc(value, kind), slot)
@@ -320,6 +321,7 @@ def normalise(
     width = lanes.literal_value
 
     def emit(machine: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        """One vector of a row: its sum, its share, and the store of what lies inside the row."""
         source, target, k, scale, marked, _ = values
         number = scale.type
         vector, whole = ir.VectorType(number, width), ir.VectorType(INT32, width)

@@ -11,6 +11,7 @@ second leader works alone: training in several Python threads at once does not c
 
 import ctypes
 import os
+from collections.abc import Callable
 from functools import cache
 from queue import SimpleQueue
 from threading import Lock, Thread
@@ -155,6 +156,24 @@ class Team:
         finally:
             self._busy.release()
 
+    def lead_by(self, lead: Callable[..., Any], arguments: tuple[Any, ...], threads: int) -> bool:
+        """Let a compiled function open and close a job: ``lead(board, number, threads, *arguments)``.
+
+        For jobs so short that helpers must be awake before, and no Python may run between. False where the team is busy.
+        """
+        if not self._busy.acquire(blocking=False):
+            return False
+        try:
+            threads = min(threads, MOST_THREADS)
+            while len(self._beds) < threads - 1:
+                self._hire()
+            self._number += 1
+            self._wake(threads)
+            lead(self._board, self._number, threads, *arguments)
+        finally:
+            self._busy.release()
+        return True
+
     def _share(self, function: int, arguments: tuple[int, int, int, int], threads: int) -> None:
         while len(self._beds) < threads - 1:
             self._hire()
@@ -178,7 +197,7 @@ class Team:
 
     def _wake(self, threads: int) -> None:
         for helper, bed in enumerate(self._beds[: threads - 1], start=1):
-            if calls().rouse(self._board, helper):
+            if self._memory[(ASLEEP + LINE * helper) // 8] and calls().rouse(self._board, helper):
                 bed.put(None)
 
 

@@ -3,10 +3,10 @@
 import pickle
 from typing import Any
 
+import libraries
 import numpy as np
 import pytest
 
-import libraries
 import xpnet
 from xpnet.dispatch.choice import by_arrays
 

@@ -133,9 +133,18 @@ def test_describe_says_what_is_in_a_file(tmp_path: Path, rng: np.random.Generato
     assert json.loads(json.dumps(facts)) == facts
 
 
-def test_a_schedule_of_ones_own_is_kept_as_its_present_value(tmp_path: Path) -> None:
-    xpnet.LogisticRegression(2, 2, lambda epoch, losses: 0.5 + epoch).save(tmp_path / "model")
-    assert xpnet.load(tmp_path / "model").learning_rate == 0.5
+@pytest.mark.parametrize(("now", "kept"), [(0.5, 0.5), (0.0, 0.01)])
+def test_a_schedule_of_ones_own_is_kept_as_its_present_value(tmp_path: Path, now: float, kept: float) -> None:
+    xpnet.LogisticRegression(2, 2, lambda epoch, losses: now + epoch).save(tmp_path / "model")
+    assert xpnet.load(tmp_path / "model").learning_rate == kept
+
+
+def test_a_class_of_ones_own_is_refused(tmp_path: Path) -> None:
+    class Own(xpnet.LogisticRegression):
+        """A class that no other program knows."""
+
+    with pytest.raises(xpnet.InputError, match="received Own"):
+        Own(2, 2).save(tmp_path / "model")
 
 
 @pytest.mark.parametrize("extra", [[1], {"a": float("nan")}, {"a": {1, 2}}, {"a": "\ud800"}, {1: 1, "a": 2}])

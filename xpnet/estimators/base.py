@@ -9,6 +9,7 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_array, check_consistent_length, check_is_fitted
 
+from xpnet.backend import NetworkSpec
 from xpnet.dispatch import Choice
 from xpnet.estimators.files import Files
 from xpnet.estimators.forward import LOSSES, network_logits, outputs
@@ -18,6 +19,7 @@ from xpnet.estimators.placement import is_host, on_host, to_host
 from xpnet.estimators.reports import Reports
 from xpnet.estimators.solvers import Solvers
 from xpnet.ops import Array
+
 
 @dataclass
 class Given:
@@ -121,14 +123,17 @@ class MLP(Files, Solvers):
         if first:
             self._begin(spec)
         self._home = home
-        rows = self._rows(X, targets, weight, dtype)
+        self._solve(spec, self._rows(X, targets, weight, dtype), given, incremental=incremental)
+
+    def _solve(self, spec: NetworkSpec, rows: Rows, given: Given, *, incremental: bool) -> None:
+        """Find the parameters, and tell scikit-learn's callbacks."""
         reports = Reports(self, given.X, given.y, given.sample_weight, 1 if incremental else self.max_iter)
         reports.begin()
         if self.solver == "lbfgs":
             self._fit_lbfgs(spec, rows, reports)
         else:
-            validation = self._given_validation(given, dtype)
-            self._fit_stochastic(spec, rows, validation, targets, reports, incremental=incremental)
+            held_out = self._given_validation(given, spec.dtype)
+            self._fit_stochastic(spec, rows, held_out, reports, incremental=incremental)
         self._check_finite()
         reports.end()
 

@@ -15,6 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, unique_labels
 
 from xpnet.estimators.base import MLP, Given, is_stochastic
+from xpnet.estimators.inputs import Rows
 from xpnet.estimators.placement import like_input, on_host, to_host
 from xpnet.ops import Array
 
@@ -192,5 +193,5 @@ class MLPClassifier(ClassifierMixin, MLP):
             right = ((outputs > 0.5) == (targets > 0.5)).all(axis=1)
         return float(numpy.average(right, weights=sample_weight))
 
-    def _strata(self, targets: Any) -> Any:
-        return targets.astype(bool) if self.n_outputs_ == 1 else None
+    def _strata(self, rows: Rows) -> Any:
+        return to_host(rows.Y) > 0.5 if self.n_outputs_ == 1 else None

@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from xpnet.estimators.base import MLP, Given, is_stochastic
+from xpnet.estimators.inputs import Rows
 from xpnet.estimators.placement import like_input, to_host
 
 
@@ -99,5 +100,5 @@ class MLPRegressor(RegressorMixin, MLP):
             return numpy.nan
         return r2_score(targets, outputs, sample_weight=sample_weight)
 
-    def _strata(self, targets: Any) -> None:
+    def _strata(self, rows: Rows) -> None:
         return None

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy
 from scipy.stats import bootstrap, median_abs_deviation
 
-CONFIDENCE, RESAMPLES = 0.99, 2000
-LEAST_ROUNDS = 8
+CONFIDENCE, RESAMPLES = 0.99, 1000
+LEAST_ROUNDS = 6
 DEVIATIONS = 3.0
 """How many standard deviations of the controls a change must have."""
 
