@@ -13,7 +13,7 @@ from numba import carray, njit, types
 from xpnet.backend import get_threads
 from xpnet_numba import team
 from xpnet_numba.compiling import c_function, python_function
-from xpnet_numba.machine import call, fetch_add, pointer, store
+from xpnet_numba.machine import call, fetch_add, item, pointer, store
 
 # A job, as items of an int64 array: its C function and what that receives, how the rows are cut, the number of parts,
 # and for each part, a cache line from the next, the next chunk to be claimed.
@@ -31,7 +31,7 @@ def _take_part(at: int, me: int) -> None:
     for turn in range(job[PARTS]):
         part = (me + turn) % job[PARTS]
         begin, end = part * chunks // job[PARTS], (part + 1) * chunks // job[PARTS]
-        claims = at + 8 * (NEXT + part * LINE)
+        claims = item(at, NEXT + part * LINE)
         chunk = begin + fetch_add(claims, 1)
         while chunk < end:
             _run_chunk(job, chunk)
@@ -77,10 +77,10 @@ def _lead(
         for chunk in range(-(-rows // rows_per_chunk)):
             _run_chunk(job, chunk)
         return
-    store(board + team.THREADS, threads)
-    store(board + team.FUNCTION, take_part)
-    store(board + team.ARGUMENTS, job.ctypes.data)
-    store(board + team.OPEN, number)
+    store(item(board, team.THREADS), threads)
+    store(item(board, team.FUNCTION), take_part)
+    store(item(board, team.ARGUMENTS), job.ctypes.data)
+    store(item(board, team.OPEN), number)
     _take_part(job.ctypes.data, 0)
     team.close_job(board)
     job[0] = 0  # Numba frees an array after its last use, which must come after the last use of its address.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
-from numba import extending, types
+from numba import extending, njit, types
 from numba.core import cgutils
 from numba.extending import get_cython_function_address
 
@@ -101,6 +101,12 @@ def _call_address(builder: Any, function: Any, arguments: list[Any]) -> None:
 
 
 # Atomics, all of them sequentially consistent: what one thread wrote before a store, another sees after the load.
+
+
+@njit
+def item(address: Any, number: Any) -> Any:
+    """The address of int64 ``number``, counted from the one at ``address``."""
+    return address + 8 * number
 
 
 @intrinsic
