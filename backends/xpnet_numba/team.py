@@ -171,7 +171,8 @@ class Team:
             return False
         try:
             threads = min(threads, MOST_THREADS)
-            self._hire(threads - 1)
+            while len(self._beds) < threads - 1:
+                self._hire()
             self._number += 1
             self._wake(threads)
             lead(self._board, self._number, threads, *arguments)
@@ -180,7 +181,8 @@ class Team:
         return True
 
     def _share(self, function: int, arguments: tuple[int, int, int, int], threads: int) -> None:
-        self._hire(threads - 1)
+        while len(self._beds) < threads - 1:
+            self._hire()
         board, call = self._board, calls()
         self._memory[THREADS] = threads
         self._memory[FUNCTION] = function
@@ -193,14 +195,13 @@ class Team:
         finally:
             call.close(board, 0)
 
-    def _hire(self, helpers: int) -> None:
-        while len(self._beds) < helpers:
-            bed: SimpleQueue[bool] = SimpleQueue()
-            self._beds.append(bed)
-            me = len(self._beds)
-            helper = Thread(target=_help, args=(self._board, me, bed, self._memory), name=f"xpnet-{me}", daemon=True)
-            self._helpers.append(helper)
-            helper.start()
+    def _hire(self) -> None:
+        bed: SimpleQueue[bool] = SimpleQueue()
+        self._beds.append(bed)
+        me = len(self._beds)
+        helper = Thread(target=_help, args=(self._board, me, bed, self._memory), name=f"xpnet-{me}", daemon=True)
+        self._helpers.append(helper)
+        helper.start()
 
     def _wake(self, threads: int) -> None:
         for helper, bed in enumerate(self._beds[: threads - 1], start=1):
