@@ -9,10 +9,12 @@ One update of the parameters from a batch of rows is
 
 So weight gradients are not computed in parts that have to be added up, unless that is less work: where the parameters
 are few and the rows many, each block keeps the gradient of its own rows, from data still in its core's cache, and
-phase 2 only adds these up. Between phases all wait until the last piece is done; no two threads write the same number. A piece belongs to whoever claims it first; each thread begins where it began the step before,
-so that it finds its own data in its cache, and goes on with what others have not yet claimed. A thread that comes late,
-or never, is not waited for. How the work is cut depends on the batch and not on the threads, and sums over blocks
-are taken in their order: the result has the same bits whoever does the work.
+phase 2 only adds these up. Between phases all wait until the last piece is done; no two threads write the same number.
+
+A piece belongs to whoever claims it first. Each thread begins where it began the step before, so that it finds its own
+data in its cache, and goes on with what others have not yet claimed. A thread that comes late, or never, is not waited
+for. How the work is cut depends on the batch and not on the threads, and sums over blocks are taken in their order: the
+result has the same bits whoever does the work.
 
 ``train``, ``predict`` and ``update`` are C functions with the signature of ``team.work``: a job, its tables of layers
 and slices, a pointer whose type is the network's dtype, and the number of the thread.
@@ -29,7 +31,18 @@ from xpnet_numba.compiling import c_function
 from xpnet_numba.exponential import EXACT
 from xpnet_numba.job import JOB_TYPE, LAYER_TYPE, LINE, SLICE_TYPE
 from xpnet_numba.leaves.registry import ITEMS
-from xpnet_numba.machine import call, exchange_if, fetch_add, flush_denormals, item, load, pointer, restore_denormals, shift, stack
+from xpnet_numba.machine import (
+    call,
+    exchange_if,
+    fetch_add,
+    flush_denormals,
+    item,
+    load,
+    pointer,
+    restore_denormals,
+    shift,
+    stack,
+)
 from xpnet_numba.team import wait_until
 
 scales_of = njit(adam_scales)
@@ -40,7 +53,8 @@ def train(job: Any, layers: Any, slices: Any, like: Any, me: int) -> None:
     job, mode = carray(job, 1)[0], flush_denormals()
     layers, slices = carray(layers, job.layers), carray(slices, job.slices)
     weights = carray(pointer(job.batch_weights_at, types.float64), job.steps)
-    first_block, first_slice = me * job.blocks // job.threads, carray(pointer(job.homes_at, types.int64), job.threads)[me]
+    homes = carray(pointer(job.homes_at, types.int64), job.threads)
+    first_block, first_slice = me * job.blocks // job.threads, homes[me]
     pieces = job.blocks + job.slices
     for step in range(load(job.done_at) // pieces, job.steps):
         batch = step * job.batch_rows
@@ -88,7 +102,7 @@ def work_block(job: Any, layers: Any, like: Any, batch: Any, rows: Any, block: A
 
 @njit
 def gather(job: Any, like: Any, at: Any, batch_at: Any, width: Any, batch: Any, first: Any, count: Any) -> Any:
-    """The block's rows of X or Y (at): gathered into the batch (batch_at) where they have an order, else as they lie."""
+    """The block's rows of X or Y, which is ``at``: gathered to ``batch_at`` by the order, or as they lie without one."""
     if not job.ordered:
         return matrix(at, (batch + first) * width, count, width, like)
     order = carray(shift(pointer(job.order_at, types.int64), batch + first), count)
@@ -118,9 +132,7 @@ def forward(job: Any, layers: Any, like: Any, x: Any, capacity: Any, first: Any,
 
 
 @njit(**EXACT)
-def compute_loss(
-    job: Any, layers: Any, like: Any, out: Any, y: Any, start: Any, block: Any, weight: Any
-) -> None:
+def compute_loss(job: Any, layers: Any, like: Any, out: Any, y: Any, start: Any, block: Any, weight: Any) -> None:
     """The block's part of the loss, added to its total; ``out`` becomes dL/dz. The block begins at place ``start``."""
     scale = vector(job.scales_at, start % job.batch_rows, out.shape[0], like)
     scale[:] = 1 / weight

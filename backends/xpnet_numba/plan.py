@@ -11,7 +11,7 @@ from xpnet_numba.job import Layer, Slice
 
 GRAIN = 200_000  # multiplications that are worth a thread: some 5 us, against 0.2 us for a barrier
 MOST_ROWS = 512  # of a block: more and its activations leave the core's cache
-NARROW = 2  # a partial gradient is written and read, an activation only read once more
+NARROW = 8  # how much less: a gradient in parts is written, read and added up, and its products are shorter
 NEAR_BYTES = 1 << 20  # a weight up to this size is read ahead: half of a core's second cache
 
 

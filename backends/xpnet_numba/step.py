@@ -252,7 +252,8 @@ def _make_job(step: CompiledStep) -> Job:
 def _leaf_names(spec: NetworkSpec) -> dict[str, str]:
     """The leaves that every call needs, by their role in the job; those of activations stand with their layers."""
     rule = spec.rule
-    update = "adam" if rule.name == "adam" else ("nesterov" if rule.nesterov else "momentum") if rule.momentum else "sgd"
+    momentum = ("nesterov" if rule.nesterov else "momentum") if rule.momentum else "sgd"
+    update = "adam" if rule.name == "adam" else momentum
     roles = {"update": update, "output": OUTPUTS[spec.loss], "add_rows": "add_rows", "read_ahead": "read_ahead"}
     return roles | ({"penalize": "penalize"} if spec.l2 > 0 else {})
 
