@@ -60,9 +60,9 @@ def relu_backward_bias(d_out: Array, x: Array) -> tuple[Array, Array]:
 
 def _each(loop: Loop, *arrays: Array) -> Array:
     """Run a loop over arrays of one shape as if each were a column."""
-    arrays = tuple(contiguous(a) for a in arrays)
-    out = numpy.empty_like(arrays[0])
-    launch(loop, *(matrix(a) for a in (*arrays, out)), rows=out.size, columns=1, rows_per_chunk=CHUNK)
+    matrices = [matrix(contiguous(a)) for a in arrays]
+    out = numpy.empty(arrays[0].shape, matrices[0].dtype)
+    launch(loop, *matrices, matrix(out), rows=out.size, columns=1, rows_per_chunk=CHUNK)
     return out
 
 
