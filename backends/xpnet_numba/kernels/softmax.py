@@ -120,6 +120,7 @@ def normalise_row(e: Any, out: Any, k: Any, scale: Any, marked: Any) -> Any:
 def _log_softmax_rows(
     x: Any, out: Any, _c: Any, _d: Any, _i: Any, _n: Any, k: Any, first: Any, count: Any, _j: Any
 ) -> None:
+    widest_vectors()
     for i in range(first, first + count):
         values, logs = row(x, k, i), row(out, k, i)
         m = row_maximum(values)
