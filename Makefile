@@ -25,24 +25,25 @@ bench: .venv/ready  ## a short run of every benchmark
 wheel: .venv/ready  ## dist/xpnet-*.whl
 	$(BIN)/python -m hatchling build -t wheel
 
-# The two GPU targets need no network: they run from the source tree with the interpreter that has CuPy.
-GPU_RUN := PYTHONPATH=$(CURDIR):$(CURDIR)/backends:$(CURDIR)/bench $(PYTHON)
+# A machine with a GPU may reach no package index: these two run from the clone with the interpreter that has CuPy.
+GPU_RUN = $(PYTHON) tests/gpu/register.py build/gpu && PYTHONPATH=.:backends:bench:build/gpu $(PYTHON)
 
 test-gpu:  ## tests that need an NVIDIA GPU and CuPy
-	$(GPU_RUN) -m pytest -m gpu
+	$(GPU_RUN) -m pytest -m gpu tests/gpu
 
-bench-gpu:  ## benchmarks on an NVIDIA GPU
-	$(GPU_RUN) -m xpnet_bench --backend cupy
+bench-gpu:  ## benchmarks on an NVIDIA GPU, into bench/results
+	$(GPU_RUN) -m xpnet_bench.gpu -o bench/results
 
 # Made again only when pyproject.toml has changed.
 .venv/ready: pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
-		{ echo "xpnet needs Python 3.11 or newer, as $(PYTHON); name another with make PYTHON=python3.13." >&2; exit 1; }
-	$(PYTHON) -m venv --clear .venv || \
-		{ echo "$(PYTHON) cannot make environments (on Debian: apt-get install python3-venv)." >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet --editable '.[test,bench]' || \
-		{ echo "The packages of pyproject.toml could not be installed: is there a network, or a mirror in pip's settings?" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "xpnet needs Python 3.11 or newer as $(PYTHON); name another with: make PYTHON=python3.13" >&2; exit 1; }
+	@echo "Making .venv and installing xpnet with its packages into it: a minute or two, once."
+	@$(PYTHON) -m venv --clear .venv || \
+		{ echo "$(PYTHON) cannot make an environment (on Debian: apt-get install python3-venv)." >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --editable '.[test,bench]' || \
+		{ echo "The packages in pyproject.toml could not be installed: no network, or no mirror in pip's settings?" >&2; exit 1; }
 	@touch $@
 
 clean:  ## everything that can be made again
-	rm -rf .venv dist $(OUT)
+	rm -rf .venv build dist $(OUT)

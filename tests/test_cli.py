@@ -12,10 +12,12 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from threadpoolctl import threadpool_info
 
 import xpnet
 from xpnet.backend.threads import get_threads
 from xpnet.cli.app import app
+from xpnet.cli.notebook import LOGISTIC, NETWORK
 from xpnet.cli.options import computing
 
 Run = Callable[..., Result]
@@ -23,11 +25,14 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """``run("train", "iris", code=1)``: the command, called in an empty folder; fails on another exit code."""
+    """``run("train", "iris", code=1)``: the command, called in an empty folder; fails on another exit code.
+
+    On the NumPy backend, unless the arguments or XPNET_BACKEND say otherwise.
+    """
     monkeypatch.chdir(tmp_path)
 
-    def call(*arguments: str, code: int = 0, **environment: str) -> Result:
-        result = CliRunner(env={"COLUMNS": "200", **environment}).invoke(app, arguments)
+    def call(*arguments: str, code: int = 0, **environment: str | None) -> Result:
+        result = CliRunner(env={"XPNET_BACKEND": "numpy", **environment}).invoke(app, arguments)
         assert result.exit_code == code, (result.output, result.exception)
         return result
 
@@ -79,7 +84,7 @@ test set accuracy = 0.938
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_reproduce_prints_the_notebook(run: Run, backend: str) -> None:
-    lines = run("reproduce", "--backend", backend).stdout.splitlines()
+    lines = run("reproduce", "--backend", backend, "--threads", "1").stdout.splitlines()
     assert lines[:3] == ["All checks passed successfully!"] * 3
     printed = [line for line in lines if line.startswith(("Epoch", "test"))]
     assert printed == NOTEBOOK.splitlines()
@@ -94,9 +99,15 @@ def test_reproduce_through_the_environment_as_json(run: Run) -> None:
 
 
 def test_reproduce_fails_where_a_number_differs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xpnet.cli.reproduce.ACCURACIES", (0.953, 0.939))
-    result = run("reproduce", "--json", "--backend", "numpy", code=1)
-    assert json.loads(result.stdout)["equal"] is False
+    def notebook(off: float) -> dict[str, Any]:
+        tables = {"logistic_regression": (LOGISTIC, 0.953), "feedforward": (NETWORK, 0.938 + off)}
+        return {
+            name: {"loss": dict(enumerate(losses)), "accuracy": accuracy} for name, (losses, accuracy) in tables.items()
+        }
+
+    for off, code in ((0.0, 0), (0.001, 1)):
+        monkeypatch.setattr("xpnet.cli.reproduce.run_notebook", lambda backend, say, off=off: notebook(off))
+        assert json.loads(run("reproduce", "--json", code=code).stdout)["equal"] is (code == 0)
 
 
 def test_train_predict_evaluate_inspect(run: Run, flowers: Path) -> None:
@@ -120,15 +131,15 @@ def test_train_predict_evaluate_inspect(run: Run, flowers: Path) -> None:
 def test_predictions_are_those_of_the_model(run: Run) -> None:
     run("train", "wine", "--epochs", "5", "-o", "m.safetensors", "--dtype", "float64")
     run("predict", "m.safetensors", "wine", "--proba", "-o", "out.csv")
-    model = xpnet.load("m.safetensors")
-    scaling, classes = model.extra["scaling"], model.extra["classes"]
+    model = xpnet.load("m.safetensors", backend="numpy")
+    kept = model.extra["preparation"]
     from sklearn.datasets import load_wine
 
-    X = (load_wine().data - np.array(scaling["mean"])) / np.array(scaling["scale"])
+    X = (load_wine().data - np.array(kept["mean"])) / np.array(kept["scale"])
     expected = np.asarray(model.predict(X))
     rows = [line.split(",") for line in Path("out.csv").read_text().splitlines()[1:]]
     np.testing.assert_array_equal(np.array([row[1:] for row in rows], dtype=float), expected)
-    assert [row[0] for row in rows] == [classes[k] for k in expected.argmax(axis=1)]
+    assert [row[0] for row in rows] == [kept["classes"][k] for k in expected.argmax(axis=1)]
 
 
 def test_scaling_comes_from_the_training_rows(run: Run) -> None:
@@ -137,7 +148,7 @@ def test_scaling_comes_from_the_training_rows(run: Run) -> None:
 
     run("train", "iris", "--epochs", "1", "--seed", "7", "-o", "m.safetensors")
     rows, _ = train_test_split(load_iris().data, test_size=0.25, random_state=7)
-    np.testing.assert_allclose(xpnet.load("m.safetensors").extra["scaling"]["mean"], rows.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(xpnet.load("m.safetensors").extra["preparation"]["mean"], rows.mean(axis=0), rtol=1e-12)
 
 
 def test_the_same_seed_gives_the_same_file(run: Run) -> None:
@@ -179,16 +190,20 @@ def test_nothing_goes_to_stderr_where_there_is_no_terminal(run: Run) -> None:
 
 
 def test_threads_hold_for_one_command() -> None:
-    seen: list[int] = []
+    def threads() -> set[int]:
+        return {get_threads(), *(b["num_threads"] for b in threadpool_info() if b["user_api"] == "blas")}
+
+    seen: list[set[int]] = []
 
     @click.command()
     @computing
     def show(backend: str | None) -> None:
-        seen.append(get_threads())
+        seen.append(threads())
 
-    before = get_threads()
+    CliRunner().invoke(show, [], catch_exceptions=False)
     CliRunner().invoke(show, ["--threads", "1"], catch_exceptions=False)
-    assert (seen, get_threads()) == ([1], before)
+    before, during = seen
+    assert (during, threads()) == ({1}, before)
 
 
 BAD_DATA = {
@@ -218,7 +233,8 @@ USAGE = [
     (("train", "iris", "--metrics-json", "no/m.json"), "The folder no must exist"),
     (("train", "iris", "--plot", "no/m.png"), "The folder no must exist"),
     (("train", "iris", "--plot", "loss.doc"), "a plot ends in"),
-    (("train", "iris", "-o", "."), "is a folder"),
+    (("train", "iris", "-o", "."), "is a folder or a device"),
+    (("predict", "m", "iris", "-o", os.devnull), "is a folder or a device"),
     (("train", "iris", "--checkpoint-dir", "no/c"), "The folder no must exist"),
     (("train", "iris", "--resume"), "--checkpoint-dir"),
     (("train", "iris", "--hidden", "10,x"), "positive integers such as 100,50; received '10,x'"),
@@ -282,6 +298,32 @@ def test_a_model_from_python_takes_and_gives_plain_numbers(run: Run) -> None:
     assert run("predict", "m.safetensors", "iris").stdout.split()[:2] == ["prediction", "0"]
 
 
+@pytest.mark.parametrize(
+    "kept",
+    [5, {}, {"classes": ["a"]}, {"features": None, "classes": 3, "target": None, "mean": None, "scale": None}],
+    ids=["number", "empty", "half", "other types"],
+)
+def test_what_is_kept_with_a_model_is_checked(run: Run, kept: Any) -> None:
+    xpnet.LogisticRegression(4, 3).save("m.safetensors", extra={"preparation": kept})
+    for command in (("predict", "m.safetensors", "iris"), ("inspect", "m.safetensors")):
+        check_one_line(run(*command, code=1), "A model file")
+
+
+def test_files_of_estimators(run: Run) -> None:
+    from sklearn.datasets import load_iris
+
+    X, y = load_iris(return_X_y=True)
+    names = load_iris().target_names[y]
+    model = xpnet.MLPClassifier((8,), solver="lbfgs", random_state=0, backend="numpy").fit(X, names)
+    model.save("m.safetensors")
+    xpnet.MLPRegressor(hidden_layer_sizes=(3,), solver="lbfgs", backend="numpy").fit(X, X[:, 0]).save("r.safetensors")
+    assert "MLPClassifier" in run("inspect", "m.safetensors").stdout
+    evaluated = json.loads(run("evaluate", "m.safetensors", "iris", "--json").stdout)
+    assert evaluated["accuracy"] == pytest.approx(model.score(X, names))
+    assert run("predict", "m.safetensors", "iris").stdout.split()[1:] == model.predict(X).tolist()
+    check_one_line(run("predict", "r.safetensors", "iris", code=1), "holds another model, MLPRegressor")
+
+
 def test_backends_and_doctor(run: Run) -> None:
     found = {b["name"]: b for b in json.loads(run("backends", "--json").stdout)}
     assert found["numpy"] == {"name": "numpy", "usable": True, "facts": {"numpy": np.__version__}, "reason": None}
@@ -289,10 +331,10 @@ def test_backends_and_doctor(run: Run) -> None:
     assert "numpy" in run("backends").stdout
     doctor = json.loads(run("doctor", "--json").stdout)
     assert {library["of"] for library in doctor["blas"]} >= {"numpy.libs", "scipy.libs"}
-    shown = run("doctor").stdout
+    shown = run("doctor", XPNET_BACKEND=None).stdout
     assert len(shown.splitlines()) <= 50
     assert "NumPy, lists, frames" in shown
-    assert "named by XPNET_BACKEND" in run("doctor", XPNET_BACKEND="numpy").stdout
+    assert "named by XPNET_BACKEND" in run("doctor").stdout
     assert "must be one of" in run("doctor", XPNET_BACKEND="nope").stdout
 
 
@@ -311,21 +353,6 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     command = f"{sys.executable} -c 'from xpnet.cli import main; main()' backends --json | head -c 1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("[", "")
-
-
-def test_an_output_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    from xpnet.cli.output import write_whole
-
-    path = tmp_path / "f"
-    path.write_text("before")
-
-    def fail(file: Any) -> None:
-        file.write(b"half")
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_whole(path, fail)
-    assert (path.read_text(), os.listdir(tmp_path)) == ("before", ["f"])
 
 
 def check_one_line(result: Result, said: str) -> None:

@@ -3,10 +3,10 @@
 import pickle
 from typing import Any
 
+import libraries
 import numpy as np
 import pytest
 
-import libraries
 import xpnet
 from xpnet.dispatch.choice import by_arrays
 
@@ -44,17 +44,16 @@ def test_classifier(data: Any, foreign: Any, settings: Any) -> None:
     assert model.device_ == by_arrays(X).backend.device(X)
 
 
-def test_regressor(data: Any, foreign: Any, dtype: str) -> None:
+@pytest.mark.parametrize(("dtype", "target", "rtol"), [("float64", "outputs", 1e-8), ("float32", "numbers", 1e-3)])
+def test_regressor(data: Any, foreign: Any, dtype: str, target: str, rtol: float) -> None:
     """One output and two, in the width of the data."""
-    X = foreign.make(data.X.astype(dtype))
-    for target in (data.numbers, data.outputs):
-        model = xpnet.MLPRegressor(**SETTINGS).fit(X, foreign.make(target.astype(dtype)))
-        answer = model.predict(X)
-        assert tuple(answer.shape) == target.shape
-        assert answer.dtype == X.dtype
-        expected = xpnet.MLPRegressor(backend="numpy", **SETTINGS).fit(data.X.astype(dtype), target.astype(dtype))
-        rtol = 1e-8 if dtype == "float64" else 1e-3
-        np.testing.assert_allclose(foreign.numpy(answer), expected.predict(data.X.astype(dtype)), rtol=rtol, atol=rtol)
+    X, y = data.X.astype(dtype), getattr(data, target).astype(dtype)
+    model = xpnet.MLPRegressor(**SETTINGS).fit(foreign.make(X), foreign.make(y))
+    answer = model.predict(foreign.make(X))
+    assert tuple(answer.shape) == y.shape
+    assert answer.dtype == foreign.make(X).dtype
+    expected = xpnet.MLPRegressor(backend="numpy", **SETTINGS).fit(X, y)
+    np.testing.assert_allclose(foreign.numpy(answer), expected.predict(X), rtol=rtol, atol=rtol)
 
 
 def test_attributes_are_numpy(data: Any, foreign: Any) -> None:

@@ -189,3 +189,21 @@ def test_sklearn_is_imported_when_needed() -> None:
         "import xpnet, sys; assert 'sklearn' not in sys.modules; xpnet.MLPClassifier; assert 'sklearn' in sys.modules"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+class Interrupts(StopsAtTwo):
+    """Ctrl-C in the second iteration."""
+
+    def on_fit_task_end(self, estimator: Any, context: Any) -> bool:
+        if super().on_fit_task_end(estimator, context):
+            raise KeyboardInterrupt
+        return False
+
+
+def test_interruption_keeps_what_was_learned(data: Any, classifier: Any) -> None:
+    """Ctrl-C ends training with a warning, and with the epochs that were made."""
+    with pytest.warns(UserWarning, match="interrupted"):
+        classifier.set_callbacks(Interrupts()).fit(data.X, data.labels)
+    expected = xpnet.MLPClassifier(**{**SETTINGS, "max_iter": 2}).fit(data.X, data.labels)
+    np.testing.assert_array_equal(classifier.predict_proba(data.X), expected.predict_proba(data.X))
+    assert len(classifier.loss_curve_) == 2

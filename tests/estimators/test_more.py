@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -225,3 +226,20 @@ def test_assigned_parameters_count(data: Any, backend: str) -> None:
     np.testing.assert_array_equal(model.predict(data.X), np.full(130, 3.5))
     model.set_params(learning_rate_init=1e-9).partial_fit(data.X, data.numbers)
     assert model.intercepts_[-1] == pytest.approx(3.5, abs=0.01)
+
+
+def test_threads_share_an_estimator(data: Any, backend: str) -> None:
+    """Predictions from many threads at once are those of one."""
+    model = xpnet.MLPClassifier(**{**SETTINGS, "backend": backend, "activation": "tanh"}).fit(data.X, data.labels)
+    alone = [model.predict_proba(data.X[k:]) for k in range(16)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda k: model.predict_proba(data.X[k:]), range(16)))
+    for a, b in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_epochs_after_lbfgs(data: Any) -> None:
+    """A network that L-BFGS found can be trained on by epochs."""
+    model = xpnet.MLPRegressor(**{**SETTINGS, "solver": "lbfgs"}).fit(data.X, data.numbers)
+    model.set_params(solver="adam").partial_fit(data.X, data.numbers)
+    assert len(model.loss_curve_) == 1

@@ -6,7 +6,6 @@ from importlib.metadata import entry_points, files
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 import xpnet
 
@@ -38,9 +37,8 @@ def test_only_names_of_xpnet_are_installed() -> None:
     assert {name for name in top if not name.startswith(("xpnet", "_xpnet", "_editable"))} == set()
 
 
-@pytest.mark.parametrize("backend", ["numpy", "numba"])
-def test_reproduces_the_notebook(backend: str, tmp_path: Path) -> None:
-    assert "All 24 numbers are the notebook's." in run("reproduce", "--backend", backend, folder=tmp_path)
+def test_reproduces_the_notebook(tmp_path: Path) -> None:
+    assert "All 24 numbers are the notebook's." in run("reproduce", folder=tmp_path)
 
 
 def test_train_then_predict(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import libraries
@@ -48,8 +48,9 @@ def test_activations_and_their_gradients_are_pytorchs(name, library, dtype, rng)
     assert same_kind(d_x, library.make(x), library)
 
 
+@settings(max_examples=16)
 @given(
-    batch=st.integers(1, 6),
+    batch=st.sampled_from([1, 5]),  # few shapes: JAX compiles for each
     classes=st.sampled_from([1, 2, 10, 1000]),
     spread=st.sampled_from([1.0, 1e4]),
     soft=st.booleans(),

@@ -240,6 +240,14 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder" / "model")
+    xpnet.LogisticRegression(2, 2, backend="numpy").save(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert xpnet.load(tmp_path / "folder" / "model").spec == xpnet.load(tmp_path / "link").spec
+
+
 def test_the_folder_must_be_there(tmp_path: Path) -> None:
     model = xpnet.LogisticRegression(2, 2, backend="numpy")
     with pytest.raises(xpnet.ModelFileError, match=re.escape(str(tmp_path / "missing" / "model"))):

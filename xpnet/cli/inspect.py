@@ -24,27 +24,34 @@ def inspect(model: Path, as_json: bool) -> None:
     show_table(("tensor", "dtype", "shape"), [(n, t["dtype"], " x ".join(map(str, t["shape"]))) for n, t in tensors])
 
 
-def _facts(found: dict[str, Any]) -> list[tuple[str, Any]]:
-    extra, rule = found["extra"], found["network"]["rule"]
+def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
+    widths, activations = "-".join(map(str, found["widths"])), dict.fromkeys(found["activations"])
     return [
         ("model", found["kind"]),
-        (
-            "layers",
-            "-".join(map(str, found["widths"])) + "".join(f", {a}" for a in dict.fromkeys(found["activations"])),
-        ),
+        ("layers", ", ".join([widths, *activations])),
         ("parameters", f"{found['parameters']:,} {found['dtype']}, {found['bytes']:,} bytes"),
         ("loss", found["loss"]),
-        ("update", rule["name"]),
-        ("classes", _shown(extra.get("classes"))),
-        ("features", _shown(extra.get("features"))),
-        ("target", extra.get("target") or "unknown"),
-        ("scaling", "to mean 0 and deviation 1 before the first layer" if extra.get("scaling") else "none"),
+        ("update", found["network"]["rule"]["name"]),
+        *_trained_on(found),
         ("written by", f"xpnet {found['writer']}, format {found['format']}"),
     ]
 
 
-def _shown(names: list[Any] | None, most: int = 8) -> str:
-    if not names:
-        return "unknown"
+def _trained_on(found: dict[str, Any]) -> list[tuple[str, Any]]:
+    """What ``xpnet train`` kept beside a model."""
+    from xpnet.cli.preparation import Preparation
+
+    kept = Preparation.from_extra(found["extra"], found["widths"][0], found["widths"][-1])
+    if kept.features is None:
+        return []
+    return [
+        ("classes", _shown(kept.classes)),
+        ("features", _shown(kept.features)),
+        ("target", kept.target),
+        ("scaling", "to mean 0 and deviation 1 before the first layer" if kept.mean else "none"),
+    ]
+
+
+def _shown(names: list[Any], most: int = 8) -> str:
     rest = f", ... ({len(names)})" if len(names) > most else ""
     return ", ".join(map(str, names[:most])) + rest

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from xpnet.backend.threads import set_threads
+from xpnet.backend.threads import get_threads, set_threads
 from xpnet.dispatch import Choice, available_backends, choose, get_backend
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -42,8 +42,15 @@ def computing(command: Command) -> Command:
 
 
 def _use_threads(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
+    """Hold xpnet and the BLAS libraries of NumPy and SciPy to so many threads until the command ends."""
+    if value is None:
+        return
+    import scipy.linalg.cython_blas  # noqa: F401  a library that is not loaded yet would not be limited
+    from threadpoolctl import threadpool_limits
+
     set_threads(value)
     ctx.call_on_close(lambda: set_threads(None))
+    ctx.with_resource(threadpool_limits(get_threads(), user_api="blas"))
 
 
 Check = Callable[[click.Context, click.Parameter, Path | None], Path | None]
@@ -58,8 +65,8 @@ def output_option(*names: str, help: str, check: Check | None = None) -> Callabl
     def callback(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
         if path is not None:
             check_folder(path.parent, f"to write {path.name} there")
-            if path.is_dir():
-                raise click.BadParameter(f"{path} is a folder; name a file.", ctx, param)
+            if path.exists() and not path.is_file():
+                raise click.BadParameter(f"{path} is a folder or a device; name a file.", ctx, param)
         return path if check is None else check(ctx, param, path)
 
     return click.option(*names, type=click.Path(path_type=Path), callback=callback, help=help)

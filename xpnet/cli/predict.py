@@ -3,22 +3,13 @@
 import csv
 import io
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from xpnet.cli.options import computing, output_option
-from xpnet.cli.output import show_json, write_text
-from xpnet.errors import DataFileError
-
-if TYPE_CHECKING:
-    import numpy
-
-    from xpnet.cli.preparation import Preparation
-    from xpnet.data import Table
-    from xpnet.models import Network
+from xpnet.cli.output import show_json
 
 MODEL = click.argument("model", type=click.Path(path_type=Path))
 DATA = click.argument("data")
@@ -35,10 +26,13 @@ def predict(model: Path, data: str, output: Path | None, proba: bool, backend: s
 
     Of a file with named columns those are taken that the model was trained on; other columns may be there too.
     """
+    from xpnet.cli.classifier import check_width, open_classifier
     from xpnet.data import read_table
+    from xpnet.modelfile.disk import write_whole
 
     classifier = open_classifier(model, backend)
-    probabilities = classifier.probabilities(read_table(data, features=classifier.preparation.features, labelled=False))
+    table = read_table(data, features=classifier.features, labelled=False)
+    probabilities = classifier.probabilities(check_width(table.name, table.X, classifier))
     classes = classifier.classes
     columns = [[classes[place] for place in probabilities.argmax(axis=1).tolist()]]
     header = ["prediction"]
@@ -49,7 +43,7 @@ def predict(model: Path, data: str, output: Path | None, proba: bool, backend: s
     if output is None:
         click.echo(text, nl=False)
     else:
-        write_text(output, text)
+        write_whole(output, text.encode())
 
 
 @click.command()
@@ -60,13 +54,13 @@ def predict(model: Path, data: str, output: Path | None, proba: bool, backend: s
 @computing
 def evaluate(model: Path, data: str, target: str | None, as_json: bool, backend: str | None) -> None:
     """Measure MODEL on the labelled rows of DATA: accuracy, log loss, and a table by class."""
+    from xpnet.cli.classifier import check_width, open_classifier
     from xpnet.cli.scores import score, score_by_class, show_classes, show_scores
     from xpnet.data import class_indices, read_table
 
     classifier = open_classifier(model, backend)
-    preparation = classifier.preparation
-    table = read_table(data, target=target or preparation.target, features=preparation.features)
-    probabilities = classifier.probabilities(table)
+    table = read_table(data, target=target or classifier.target, features=classifier.features)
+    probabilities = classifier.probabilities(check_width(table.name, table.X, classifier))
     labels = class_indices(table, classifier.classes)
     scores = score(labels, probabilities)
     by_class = score_by_class(labels, probabilities, classifier.classes)
@@ -75,43 +69,6 @@ def evaluate(model: Path, data: str, target: str | None, as_json: bool, backend:
         return
     show_scores({data: scores})
     show_classes(by_class)
-
-
-@dataclass(frozen=True)
-class Classifier:
-    """A model from a file, and what stands between it and a table."""
-
-    network: "Network"
-    preparation: "Preparation"
-
-    @property
-    def classes(self) -> list[Any]:
-        """The labels, in the order of the probabilities' columns."""
-        return self.preparation.classes
-
-    def probabilities(self, table: "Table") -> "numpy.ndarray":
-        """(rows, classes) on the host; raises DataFileError for a table of another width."""
-        width = self.network.spec.widths[0]
-        if table.X.shape[1] != width:
-            raise DataFileError(
-                f"{table.name}: this model takes {width} columns; received {table.X.shape[1]}. "
-                "Give it the columns it was trained on."
-            )
-        inputs = self.preparation.inputs(table.X, self.network.dtype_)
-        return self.network.backend.to_numpy(self.network.predict(inputs))
-
-
-def open_classifier(path: Path, backend: str | None) -> Classifier:
-    """The classifier in a model file.
-
-    Raises ModelFileError for a file that holds none.
-    """
-    import xpnet
-    from xpnet.cli.preparation import Preparation
-
-    network = xpnet.load(path, backend=backend)
-    widths = network.spec.widths
-    return Classifier(network, Preparation.from_extra(network.extra, widths[0], widths[-1]))
 
 
 def _as_csv(header: list[str], rows: Iterable[tuple[Any, ...]]) -> str:

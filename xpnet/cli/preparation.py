@@ -1,13 +1,15 @@
 """What stands between a file's columns and a network: kept with the model, so that a file is all that predict needs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy
 
 from xpnet.data import Table
 from xpnet.errors import InputError, ModelFileError
+
+KEY = "preparation"
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,8 @@ class Preparation:
         return inputs
 
     def to_extra(self) -> dict[str, Any]:
-        """The preparation as JSON values, for the model file."""
-        scaling = None if self.mean is None else {"mean": self.mean, "scale": self.scale}
-        return {"features": self.features, "classes": self.classes, "target": self.target, "scaling": scaling}
+        """The preparation as JSON values, for ``extra`` in the model file."""
+        return {KEY: asdict(self)}
 
     @classmethod
     def from_extra(cls, extra: dict[str, Any], inputs: int, outputs: int) -> "Preparation":
@@ -62,13 +63,22 @@ class Preparation:
 
         Raises ModelFileError where it is not one for a network of that many inputs and outputs.
         """
-        classes = extra.get("classes") or list(range(outputs))
-        scaling = extra.get("scaling") or {}
-        found = cls(extra.get("features"), classes, extra.get("target"), scaling.get("mean"), scaling.get("scale"))
-        per_input = [part for part in (found.features, found.mean, found.scale) if part is not None]
-        if len(classes) != outputs or any(len(part) != inputs for part in per_input):
+        if KEY not in extra:
+            return cls(features=None, classes=list(range(outputs)))
+        kept = extra[KEY]
+        if not isinstance(kept, dict) or set(kept) != {field.name for field in fields(cls)}:
+            raise ModelFileError(
+                "A model file says how its inputs are prepared, or does not; this one says it by halves."
+            )
+        per_input = ((kept["features"], str), (kept["mean"], float), (kept["scale"], float))
+        fits = _is_list(kept["classes"], (str, int), outputs) and isinstance(kept["target"], str | None)
+        if not fits or not all(part is None or _is_list(part, kind, inputs) for part, kind in per_input):
             raise ModelFileError(
                 f"A model file describes each of its {inputs} inputs and {outputs} outputs; this one does not. "
                 "Train again."
             )
-        return found
+        return cls(**kept)
+
+
+def _is_list(value: Any, kind: Any, length: int) -> bool:
+    return isinstance(value, list) and len(value) == length and all(isinstance(item, kind) for item in value)

@@ -1,5 +1,13 @@
 """scikit-learn's contract on top: ``MLPClassifier`` and ``MLPRegressor`` for anyone who changes one import.
 
+With the same settings they find the same numbers, with these exceptions, all on purpose:
+
+- the cross-entropy of a probability below the dtype's epsilon is what it is, where scikit-learn's is cut off;
+- L-BFGS computes in float64 also for float32 data, where scikit-learn rounds at each evaluation;
+- a warm-started fit with early stopping that scores no better keeps the best parameters of the fit before;
+- a batch whose weights are all zero is passed over, where scikit-learn divides by zero;
+- ``partial_fit`` takes ``early_stopping``, and does not exist for a regressor with L-BFGS.
+
 ``parameters``  the constructor's parameters and what each may be
 ``placement``   where an estimator computes, and how arrays get there and back
 ``inputs``      data as a step takes it, validated as scikit-learn validates it

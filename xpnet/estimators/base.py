@@ -9,6 +9,7 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_array, check_consistent_length, check_is_fitted
 
+from xpnet.backend import NetworkSpec
 from xpnet.dispatch import Choice
 from xpnet.estimators.files import Files
 from xpnet.estimators.forward import LOSSES, network_logits, outputs
@@ -18,6 +19,7 @@ from xpnet.estimators.placement import is_host, on_host, to_host
 from xpnet.estimators.reports import Reports
 from xpnet.estimators.solvers import Solvers
 from xpnet.ops import Array
+
 
 @dataclass
 class Given:
@@ -55,12 +57,20 @@ class MLP(Files, Solvers):
         """See what the targets are. Raises ValueError where they do not fit those seen before."""
 
     @abstractmethod
-    def _encode(self, y: Any) -> Any:
-        """Targets as numbers: (rows, out), NumPy's. Raises ValueError for labels that were not learned."""
+    def _check_known(self, y: Any) -> None:
+        """Raise ValueError for labels that were not learned."""
 
     @abstractmethod
-    def _output_activation(self) -> str:
-        """scikit-learn's name of it."""
+    def _encode(self, y: Any) -> Any:
+        """Targets as the loss takes them: class indices (rows,) or numbers (rows, out), NumPy's."""
+
+    @abstractmethod
+    def _count_outputs(self, targets: Any) -> int:
+        """How many outputs encoded targets are for."""
+
+    @abstractmethod
+    def _output_activation(self, targets: Any) -> str:
+        """scikit-learn's name of it, for encoded targets."""
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -104,23 +114,26 @@ class MLP(Files, Solvers):
         self._learn_targets(given.y, incremental=incremental)
         targets = self._encode(given.y)
         weight = self._row_weights(given, targets)
-        self.n_outputs_ = targets.shape[1]
+        self.n_outputs_ = self._count_outputs(targets)
         self._random_state = check_random_state(self.random_state)
         if first:
-            self.out_activation_ = self._output_activation()
+            self.out_activation_ = self._output_activation(targets)
         dtype = self._computing_dtype(X, home) if first else str(self.coefs_[0].dtype)
         spec = self._spec((X.shape[1], *hidden, self.n_outputs_), LOSSES[self.out_activation_], dtype)
         if first:
             self._begin(spec)
         self._home = home
-        rows = self._rows(X, targets, weight, dtype)
+        self._solve(spec, self._rows(X, targets, weight, dtype), given, incremental=incremental)
+
+    def _solve(self, spec: NetworkSpec, rows: Rows, given: Given, *, incremental: bool) -> None:
+        """Find the parameters, and tell scikit-learn's callbacks."""
         reports = Reports(self, given.X, given.y, given.sample_weight, 1 if incremental else self.max_iter)
         reports.begin()
         if self.solver == "lbfgs":
             self._fit_lbfgs(spec, rows, reports)
         else:
-            validation = self._given_validation(given, dtype)
-            self._fit_stochastic(spec, rows, validation, targets, reports, incremental=incremental)
+            held_out = self._given_validation(given, spec.dtype)
+            self._fit_stochastic(spec, rows, held_out, reports, incremental=incremental)
         self._check_finite()
         reports.end()
 
@@ -139,10 +152,7 @@ class MLP(Files, Solvers):
     def _rows(self, X: Any, targets: Any, weight: Any, dtype: str) -> Rows:
         """Everything at home, in the dtype of the network."""
         home = self._here
-        if self.out_activation_ == "softmax":
-            Y = home.backend.asarray(targets.argmax(axis=1))
-        else:
-            Y = home.backend.asarray(targets.astype(dtype))
+        Y = home.backend.asarray(targets if targets.ndim == 1 else targets.astype(dtype))
         weight = None if weight is None else home.backend.asarray(weight.astype(dtype))
         return Rows(bring(X, dtype, home), Y, weight)
 
@@ -151,7 +161,9 @@ class MLP(Files, Solvers):
         if given.X_val is None:
             return None
         X = check_X(self, given.X_val)
-        targets = self._encode(check_array(given.y_val, ensure_2d=False, dtype=None, input_name="y_val"))
+        y = check_array(given.y_val, accept_sparse="csr", ensure_2d=False, dtype=None, input_name="y_val")
+        self._check_known(y)
+        targets = self._encode(y)
         check_consistent_length(X, targets)
         weight = given.sample_weight_val
         weight = None if weight is None else _check_sample_weight(weight, targets, dtype=numpy.float64)

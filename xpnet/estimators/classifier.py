@@ -12,9 +12,10 @@ from sklearn.preprocessing import LabelBinarizer, label_binarize
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+from sklearn.utils.multiclass import _check_partial_fit_first_call, unique_labels
 
 from xpnet.estimators.base import MLP, Given, is_stochastic
+from xpnet.estimators.inputs import Rows
 from xpnet.estimators.placement import like_input, on_host, to_host
 from xpnet.ops import Array
 
@@ -45,6 +46,7 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     loss: ClassVar[str] = "log_loss"
     _numeric_targets: ClassVar[bool] = False
+    _sparse_labels = None
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **MLP._parameter_constraints,
         "class_weight": [StrOptions({"balanced"}), Mapping, None],
@@ -135,8 +137,9 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     def _learn_targets(self, y: Any, *, incremental: bool) -> None:
         if not hasattr(self, "coefs_") or not (self.warm_start or incremental):
-            self._multilabel = type_of_target(y).startswith("multilabel")
             self._sparse_labels = LabelBinarizer().fit(y) if issparse(y) else None
+        elif (y.ndim == 2) != self._several_labels():
+            raise ValueError("The object was not fitted with multilabel input.")
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self.classes_ = LabelBinarizer().fit(y).classes_
             return
@@ -148,15 +151,19 @@ class MLPClassifier(ClassifierMixin, MLP):
             )
         self._check_known(labels)
 
-    def _check_known(self, labels: Any) -> None:
+    def _check_known(self, y: Any) -> None:
+        labels = unique_labels(y)
         if len(numpy.setdiff1d(labels, self.classes_, assume_unique=True)):
             raise ValueError(
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {labels}."
             )
 
     def _encode(self, y: Any) -> Any:
-        self._check_known(unique_labels(y))
-        return label_binarize(y, classes=self.classes_)
+        if y.ndim == 2:
+            return label_binarize(y, classes=self.classes_)
+        # classes_ is sorted, and holds every label of y.
+        indices = numpy.searchsorted(self.classes_, y)
+        return indices if len(self.classes_) > 2 else indices[:, None]
 
     def _row_weights(self, given: Given, targets: Any) -> Any:
         weight = super()._row_weights(given, targets)
@@ -165,8 +172,11 @@ class MLPClassifier(ClassifierMixin, MLP):
         by_class = compute_sample_weight(self.class_weight, given.y)
         return by_class if weight is None else weight * by_class
 
-    def _output_activation(self) -> str:
-        return "softmax" if self.n_outputs_ > 1 and not self._multilabel else "logistic"
+    def _count_outputs(self, targets: Any) -> int:
+        return len(self.classes_) if targets.ndim == 1 else targets.shape[1]
+
+    def _output_activation(self, targets: Any) -> str:
+        return "softmax" if targets.ndim == 1 else "logistic"
 
     def _several_labels(self) -> bool:
         """Whether a row may have several labels, or none."""
@@ -178,8 +188,10 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     def _score_encoded(self, targets: Any, outputs: Any, sample_weight: Any) -> float:
         if self.out_activation_ == "softmax":
-            return accuracy_score(targets, outputs.argmax(axis=1), sample_weight=sample_weight)
-        return accuracy_score(targets > 0.5, outputs > 0.5, sample_weight=sample_weight)
+            right = outputs.argmax(axis=1) == targets
+        else:
+            right = ((outputs > 0.5) == (targets > 0.5)).all(axis=1)
+        return float(numpy.average(right, weights=sample_weight))
 
-    def _strata(self, targets: Any) -> Any:
-        return targets.astype(bool) if self.n_outputs_ == 1 else None
+    def _strata(self, rows: Rows) -> Any:
+        return to_host(rows.Y) > 0.5 if self.n_outputs_ == 1 else None

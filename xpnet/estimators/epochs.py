@@ -52,12 +52,19 @@ class BatchwiseEpoch:
         for batch in self._batches(rows, batch_size, order):
             if batch.weight is not None and not bool(self.home.backend.xp.any(batch.weight != 0)):
                 continue
-            loss = self.step.gradient(batch.X, batch.Y, sample_weight=batch.weight)
+            loss = self._learn(batch, learning_rate)
             total += batch.count * reported_loss(loss, self.step.penalty, self.step.spec)
-            if self.max_grad_norm is not None:
-                clip(self.step.gradients, self.max_grad_norm, self.home)
-            self.step.update(learning_rate=learning_rate)
         return total / rows.count
+
+    def _learn(self, batch: Rows, learning_rate: float) -> float:
+        """One update from a batch; returns its loss."""
+        X, Y, weight = batch.X, batch.Y, batch.weight
+        if self.max_grad_norm is None:
+            return self.step.epoch(X, Y, learning_rate=learning_rate, batch_size=batch.count, sample_weight=weight)
+        loss = self.step.gradient(X, Y, sample_weight=weight)
+        clip(self.step.gradients, self.max_grad_norm, self.home)
+        self.step.update(learning_rate=learning_rate)
+        return loss
 
     def _batches(self, rows: Rows, batch_size: int, order: Any) -> Iterator[Rows]:
         for start in range(0, rows.count, batch_size):

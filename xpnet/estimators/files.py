@@ -36,12 +36,11 @@ _FITTED: dict[str, Any] = {
     "feature_names_in_": numpy.ndarray,
     "backend_": str,
     "device_": str,
-    "why_": str,
     "_no_improvement_count": int,
 }
 """What ``fit`` finds beside the parameters, and of which type; the rest follows from the network."""
 
-_FITTED_LABELS: dict[str, Any] = {"classes_": numpy.ndarray, "_multilabel": bool, "_sparse_labels": bool}
+_FITTED_LABELS: dict[str, Any] = {"classes_": numpy.ndarray, "_sparse_labels": bool}
 """What a classifier's ``fit`` finds as well."""
 
 
@@ -100,14 +99,14 @@ def open_file(header: Header, tensors: dict[str, Any], backend: str | Backend | 
     if set(settings) != {"params", "fitted"}:
         raise ValueError("its settings are not params and fitted")
     params, fitted = from_json(settings["params"]), from_json(settings["fitted"])
-    estimator = _constructed(description.kind, params, backend)
-    if estimator._spec(spec.widths, spec.loss, spec.dtype) != spec:
-        raise ValueError("its parameters do not describe its network")
+    estimator = _constructed(description.kind, params, spec)
     _check_fitted(description.kind, fitted, spec)
     check_tensors(spec, header, *(["", "best/"] if fitted.get("validation_scores_") is not None else [""]))
     _restore(estimator, spec, fitted, tensors)
     estimator._extra = description.extra
-    return estimator.to(backend) if backend is not None else estimator
+    if backend is None:
+        return estimator
+    return estimator.set_params(backend=backend).to(backend)
 
 
 def _spec_of(estimator: Any) -> NetworkSpec:
@@ -154,13 +153,19 @@ def _as_json(what: str, values: dict[str, Any]) -> Any:
         ) from error
 
 
-def _constructed(kind: str, params: Any, backend: str | Backend | None) -> Any:
-    """An estimator with these parameters, each checked as ``fit`` would check it."""
+def _constructed(kind: str, params: Any, spec: NetworkSpec) -> Any:
+    """An estimator with these parameters, each checked as ``fit`` would check it, if they describe this network."""
     estimator = getattr(xpnet.estimators, kind)()
     if not isinstance(params, dict) or set(params) != set(estimator.get_params(deep=False)) - {"backend"}:
         raise ValueError(f"its parameters are not those of {kind}")
-    estimator.set_params(**params, backend=backend)
-    estimator._validate_params()
+    estimator.set_params(**params)
+    try:
+        estimator._validate_params()
+        described = estimator._spec(spec.widths, spec.loss, spec.dtype)
+    except (TypeError, OverflowError) as error:  # of values within lists, which are checked where they are used
+        raise ValueError(f"a parameter has no such value: {error}") from error
+    if described != spec:
+        raise ValueError("its parameters do not describe its network")
     return estimator
 
 
@@ -195,6 +200,7 @@ def _restore(estimator: Any, spec: NetworkSpec, fitted: dict[str, Any], tensors:
         estimator._best = [tensors["best/" + n] for n in names[::2]], [tensors["best/" + n] for n in names[1::2]]
     estimator.n_features_in_, estimator.n_outputs_ = spec.widths[0], spec.widths[-1]
     estimator.n_layers_, estimator.dtype_ = len(spec.widths), spec.dtype
+    estimator.why_ = f"opened from a file; fitted on backend {fitted.get('backend_')}"
     estimator.out_activation_ = {loss: name for name, loss in LOSSES.items()}[spec.loss]
 
 

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from scipy.sparse import issparse
-
 from xpnet.backend import Operations
 from xpnet.backend.spec import Activation, Loss
 from xpnet.ops import Array, namespace
@@ -41,8 +39,8 @@ def outputs(ops: Operations, logits: Array, loss: Loss) -> Array:
 def _block(
     ops: Operations, x: Array, coefs: list[Array], intercepts: list[Array], activations: Sequence[Activation]
 ) -> Array:
-    for k, (weight, bias) in enumerate(zip(coefs, intercepts, strict=True)):
-        x = x @ weight + bias if issparse(x) else ops.affine(x, weight, bias)
-        if k < len(activations):
-            x = getattr(ops, activations[k])(x)
+    for weight, bias, activation in zip(coefs, intercepts, (*activations, "identity"), strict=True):
+        # A sparse x is multiplied by SciPy, and what comes out is dense.
+        x = x @ weight
+        x = ops.bias_relu(x, bias) if activation == "relu" else getattr(ops, activation)(x + bias)
     return x

@@ -4,6 +4,7 @@ from typing import Any, Self
 
 import numpy
 from scipy.sparse import issparse
+from sklearn.utils.validation import check_is_fitted
 
 from xpnet.backend import Backend
 from xpnet.dispatch import Choice, choose, get_backend
@@ -32,8 +33,9 @@ class Placement:
         backend : a name, a backend, or an array, whose library and device are adopted
         returns the estimator itself
 
-        Raises BackendError for a backend that is not usable.
+        Raises NotFittedError before ``fit``, BackendError for a backend that is not usable.
         """
+        check_is_fitted(self)
         self._home = choose(backend) if library_of(backend) else choose(backend=backend)
         self._moved = True
         if hasattr(self, "_optimizer"):

@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from xpnet.estimators.base import MLP, Given, is_stochastic
+from xpnet.estimators.inputs import Rows
 from xpnet.estimators.placement import like_input, to_host
 
 
@@ -82,10 +83,16 @@ class MLPRegressor(RegressorMixin, MLP):
     def _learn_targets(self, y: Any, *, incremental: bool) -> None:
         """Numbers stand for themselves."""
 
+    def _check_known(self, y: Any) -> None:
+        """All numbers are."""
+
     def _encode(self, y: Any) -> Any:
         return numpy.asarray(y).reshape(len(y), -1)
 
-    def _output_activation(self) -> str:
+    def _count_outputs(self, targets: Any) -> int:
+        return targets.shape[1]
+
+    def _output_activation(self, targets: Any) -> str:
         return "exp" if self.loss == "poisson" else "identity"
 
     def _score_encoded(self, targets: Any, outputs: Any, sample_weight: Any) -> float:
@@ -93,5 +100,5 @@ class MLPRegressor(RegressorMixin, MLP):
             return numpy.nan
         return r2_score(targets, outputs, sample_weight=sample_weight)
 
-    def _strata(self, targets: Any) -> None:
+    def _strata(self, rows: Rows) -> None:
         return None

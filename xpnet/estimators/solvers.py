@@ -33,8 +33,8 @@ class Solvers(Placement, Parameters):
         """The estimator's score from encoded targets and network outputs, NumPy's."""
 
     @abstractmethod
-    def _strata(self, targets: Any) -> Any:
-        """What the validation split keeps in proportion, (rows, ...) or None. targets : (rows, out), NumPy's"""
+    def _strata(self, rows: Rows) -> Any:
+        """What the validation split keeps in proportion: (rows, ...), NumPy's, or None."""
 
     def _begin(self, spec: NetworkSpec) -> None:
         """Forget what was fitted before and draw weights."""
@@ -43,15 +43,21 @@ class Solvers(Placement, Parameters):
         self.n_iter_ = self.t_ = 0
         self._moved = False
         if self.solver != "lbfgs":
-            self.loss_curve_: list[float] = []
-            self.validation_loss_curve_: list[float] = []
-            self._no_improvement_count = 0
-            self.validation_scores_: list[float] | None = None
-            self.best_loss_: float | None = None
-            self.best_validation_score_: float | None = None
+            self._count_anew()
+
+    def _count_anew(self) -> None:
+        """No epochs have been made."""
+        self.loss_curve_: list[float] = []
+        self.validation_loss_curve_: list[float] = []
+        self._no_improvement_count = 0
+        self.validation_scores_: list[float] | None = None
+        self.best_loss_: float | None = None
+        self.best_validation_score_: float | None = None
 
     def _expect(self) -> None:
         """Be ready to note scores, or losses, whichever decides when training ends."""
+        if not hasattr(self, "loss_curve_"):
+            self._count_anew()
         if self.early_stopping and getattr(self, "validation_scores_", None) is None:
             self.validation_scores_, self.best_validation_score_, self.best_loss_ = [], -numpy.inf, None
             self._keep_best()
@@ -77,18 +83,11 @@ class Solvers(Placement, Parameters):
         return Optimizer(self.solver, spec.rule, seed, self.learning_rate_init, schedule, self.power_t)
 
     def _fit_stochastic(
-        self,
-        spec: NetworkSpec,
-        rows: Rows,
-        held_out: Rows | None,
-        targets: Any,
-        reports: Reports,
-        *,
-        incremental: bool,
+        self, spec: NetworkSpec, rows: Rows, held_out: Rows | None, reports: Reports, *, incremental: bool
     ) -> None:
         step = self._prepare(spec, rows, keep=incremental)
         if held_out is None and self.early_stopping:
-            rows, held_out = self._split(rows, targets)
+            rows, held_out = self._split(rows)
         self._expect()
         validation = None if held_out is None else Validation(held_out, self._here, step, self._score_encoded)
         self.n_iter_ = 0
@@ -120,13 +119,13 @@ class Solvers(Placement, Parameters):
             epoch=epoch_of(training.step, self._here, max_grad_norm=self.max_grad_norm, batchwise=batchwise),
         )
 
-    def _split(self, rows: Rows, targets: Any) -> tuple[Rows, Rows]:
+    def _split(self, rows: Rows) -> tuple[Rows, Rows]:
         """Rows to train on and rows held out, as scikit-learn splits them."""
         trained, held_out = train_test_split(
             numpy.arange(rows.count),
             random_state=self._random_state,
             test_size=self.validation_fraction,
-            stratify=self._strata(targets),
+            stratify=self._strata(rows),
         )
         if len(held_out) < 2:
             raise ValueError(

@@ -1,0 +1,103 @@
+"""``xpnet bench`` and the commands below it. Exit codes: 0 done, 1 slower than allowed or failed, 2 wrong usage."""
+
+from pathlib import Path
+
+import click
+
+from xpnet import available_backends
+from xpnet_bench.contenders import ENTRIES
+from xpnet_bench.settings import CHOICES, Settings
+
+PEERS = [entry.name for entry in ENTRIES if entry.role == "peer"]
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--backend", "backends", multiple=True, help="Measure only this backend of xpnet; may be repeated.")
+@click.option("--peer", "peers", multiple=True, help="Measure only this peer beside it, or `none`; may be repeated.")
+@click.option("--suite", type=click.Choice(CHOICES), default="all", show_default=True)
+@click.option("--quick", is_flag=True, help="A short run, for a first impression: under three minutes.")
+@click.option("--data", type=FILE, help="MNIST as an .npz file with X, uint8 (70000, 784), and y; made-up data without.")
+@click.option("--threads", type=click.IntRange(1), help="Threads for every contender; as many as allowed without.")
+@click.option("-o", "--output", type=FOLDER, help="Folder for results.json, report.md and report.html.")
+@click.pass_context
+def bench(
+    ctx: click.Context,
+    backends: tuple[str, ...],
+    peers: tuple[str, ...],
+    suite: str,
+    quick: bool,
+    data: Path | None,
+    threads: int | None,
+    output: Path | None,
+) -> None:
+    """Measure the backends and their peers on this machine, and write a report."""
+    if ctx.invoked_subcommand is not None:
+        return
+    if output is None:
+        raise click.UsageError("A run needs -o DIR, the folder for its results.")
+    _check_names(backends, peers)
+    from xpnet_bench.report import write_report
+    from xpnet_bench.run import run
+
+    settings = Settings.of(suite, backends, peers, quick, str(data.resolve()) if data else "", threads)
+    if data:
+        from xpnet_bench.jobs.data import check_file
+
+        check_file(str(data))
+    write_report(run(settings, output), output)
+    click.echo(str(output / "report.html"))
+
+
+def _check_names(backends: tuple[str, ...], peers: tuple[str, ...]) -> None:
+    for given, known, what in ((backends, available_backends(), "backend"), (peers, [*PEERS, "none"], "peer")):
+        for name in given:
+            if name not in known:
+                raise click.UsageError(f"A {what} is one of {', '.join(known)}; received {name!r}.")
+
+
+@bench.command()
+@click.argument("results", type=FILE)
+@click.option("-o", "--output", type=FOLDER, required=True)
+def report(results: Path, output: Path) -> None:
+    """Write report.md and report.html again from a results file."""
+    from xpnet_bench.report import write_report
+
+    write_report(results, output)
+
+
+@bench.command()
+@click.argument("results", type=FILE)
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True)
+def chart(results: Path, output: Path) -> None:
+    """Draw the chart of speed by job, as an SVG file that follows the reader's colour scheme."""
+    from xpnet_bench.report import write_chart
+
+    write_chart(results, output)
+
+
+@bench.command()
+@click.argument("old", type=FILE)
+@click.argument("new", type=FILE)
+@click.option("--fail-at", type=click.FloatRange(min=1), default=1.10, show_default=True, help="Slower by this factor fails.")
+@click.option("--all", "show_all", is_flag=True, help="Show what did not change, too.")
+def compare(old: Path, new: Path, fail_at: float, show_all: bool) -> None:
+    """What became faster or slower beyond the noise; exit code 1 where something of xpnet became slower than allowed."""
+    from xpnet_bench.compare import compare_files, comparison_text
+
+    comparison = compare_files(old, new, fail_at)
+    click.echo(comparison_text(comparison, show_all))
+    if comparison.regressions:
+        raise click.ClickException(f"{len(comparison.regressions)} of xpnet's measurements became slower than allowed.")
+
+
+@bench.command()
+@click.argument("files", type=FILE, nargs=-1, required=True)
+@click.option("-o", "--output", type=FOLDER, required=True)
+def history(files: tuple[Path, ...], output: Path) -> None:
+    """A page with the course of every job over many result files, oldest first by their date."""
+    from xpnet_bench.compare import write_history
+
+    write_history(files, output)
+    click.echo(str(output / "history.html"))

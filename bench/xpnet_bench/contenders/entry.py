@@ -1,0 +1,61 @@
+"""Who takes part. Nothing here imports a contender's library."""
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from xpnet import InputError
+
+Role = Literal["xpnet", "peer", "floor"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A contender.
+
+    name : as shown
+    module : in this package
+    variant : what tells contenders of one module apart
+    library : the package that has to be installed
+    role : ``xpnet``, ``peer``, or ``floor`` for what bounds everybody
+    statement : what a user types to import it
+    """
+
+    name: str
+    module: str
+    variant: str
+    library: str
+    role: Role
+    statement: str = ""
+
+    def load(self) -> Any:
+        """The module with its library."""
+        return importlib.import_module(f"xpnet_bench.contenders.{self.module}")
+
+
+ENTRIES = (
+    Entry("xpnet-numba", "xpnet_models", "numba", "numba", "xpnet", "import xpnet; xpnet.get_backend('numba')"),
+    Entry("xpnet-numpy", "xpnet_models", "numpy", "numpy", "xpnet", "import xpnet; xpnet.get_backend('numpy')"),
+    Entry("xpnet-cupy", "xpnet_models", "cupy", "cupy", "xpnet", "import xpnet; xpnet.get_backend('cupy')"),
+    Entry("scikit-learn", "scikit_learn", "", "sklearn", "peer", "from sklearn.neural_network import MLPClassifier"),
+    Entry("torch", "pytorch", "eager", "torch", "peer", "import torch"),
+    Entry("torch.compile", "pytorch", "compile", "torch", "peer", "import torch"),
+    Entry("torch-cuda", "pytorch", "cuda", "torch", "peer", "import torch"),
+    Entry("jax", "jax_jit", "", "jax", "peer", "import jax.numpy"),
+    Entry("numpy", "plain_numpy", "", "numpy", "peer", "import numpy"),
+    Entry("floor", "floor", "", "numpy", "floor"),
+)
+
+
+def find_entry(name: str) -> Entry:
+    """The contender of that name; raises InputError for another."""
+    for entry in ENTRIES:
+        if entry.name == name:
+            return entry
+    raise InputError(f"A contender is one of {', '.join(e.name for e in ENTRIES)}; received {name!r}.")
+
+
+def missing(entry: Entry) -> str:
+    """Why a contender cannot take part as far as this shows without importing it; "" where nothing speaks against it."""
+    return "" if importlib.util.find_spec(entry.library) else f"{entry.library} is not installed"

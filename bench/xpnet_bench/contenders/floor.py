@@ -1,0 +1,64 @@
+"""What bounds everybody: for networks the matrix products alone through BLAS, for elementwise kernels a plain copy.
+
+All outputs are allocated beforehand.
+"""
+
+import numpy
+
+from xpnet_bench.contenders.task import Task
+from xpnet_bench.jobs import Job, data
+
+
+def facts(variant: str) -> dict[str, str]:
+    """NumPy's version."""
+    return {"numpy": numpy.__version__}
+
+
+def copy(job: Job) -> Task:
+    """As many bytes read and written as the kernel's own traffic."""
+    source = numpy.zeros(job.traffic // 2, dtype=numpy.uint8)
+    source += 1  # touched, so that every page exists
+    target = source.copy()
+    return Task(lambda: numpy.copyto(target, source), lambda result: [])
+
+
+def train(job: Job) -> Task:
+    """The five products of every update, on arrays of a batch's shape."""
+    W1, _, W2, _ = data.weights(job)
+    X = data.rows(job).X[: job.sizes["batch"]].copy()
+    hidden, logits = X @ W1, X @ W1 @ W2
+    d_W1, d_W2 = numpy.empty_like(W1), numpy.empty_like(W2)
+
+    def call() -> None:
+        for _ in range(job.units):
+            numpy.matmul(X, W1, out=hidden)
+            numpy.matmul(hidden, W2, out=logits)
+            numpy.matmul(hidden.T, logits, out=d_W2)
+            numpy.matmul(logits, W2.T, out=hidden)
+            numpy.matmul(X.T, hidden, out=d_W1)
+
+    return Task(call, lambda result: [])
+
+
+def predict(job: Job) -> Task:
+    """The two products forward."""
+    W1, _, W2, _ = data.weights(job)
+    X = data.rows(job).X
+    hidden = X @ W1
+    logits = hidden @ W2
+
+    def call() -> None:
+        numpy.matmul(X, W1, out=hidden)
+        numpy.matmul(hidden, W2, out=logits)
+
+    return Task(call, lambda result: [])
+
+
+OPERATIONS = {
+    "softmax": copy,
+    "cross_entropy": copy,
+    "relu": copy,
+    "adam": copy,
+    "train": train,
+    "predict": predict,
+}

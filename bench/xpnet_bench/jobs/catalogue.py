@@ -1,0 +1,21 @@
+"""All jobs of a suite."""
+
+from xpnet_bench.jobs.fresh import memory_jobs, startup_jobs
+from xpnet_bench.jobs.job import Job
+from xpnet_bench.jobs.kernels import kernel_jobs
+from xpnet_bench.jobs.prediction import prediction_jobs
+from xpnet_bench.jobs.training import accuracy_job, training_jobs
+
+SUITES = ("kernels", "training", "prediction", "startup", "memory")
+
+
+def jobs_of(suite: str, *, quick: bool, threads: int, data: str) -> list[Job]:
+    """The jobs of one of ``SUITES``, in the order in which they are measured."""
+    if suite == "training":
+        return [*training_jobs(quick, threads), accuracy_job(quick, data)]
+    return {
+        "kernels": lambda: kernel_jobs(quick),
+        "prediction": lambda: prediction_jobs(quick),
+        "startup": startup_jobs,
+        "memory": lambda: memory_jobs(quick),
+    }[suite]()

@@ -1,0 +1,111 @@
+"""The arrays of a job. Every contender makes them for itself from the same seed, so that all compute on the same data."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy
+
+from xpnet import InputError, xavier_init
+from xpnet_bench.jobs.job import Job
+
+SEED = 20
+WHITE = 255
+DIGITS_FEATURES = 64
+
+
+class Rows(NamedTuple):
+    """X (rows, features) of the job's dtype and class indices y (rows,) int64."""
+
+    X: numpy.ndarray
+    y: numpy.ndarray
+
+
+def _normal(rng: numpy.random.Generator, shape: tuple[int, ...], dtype: Any) -> numpy.ndarray:
+    """Drawn in the dtype itself, which takes half the time for float32."""
+    return rng.standard_normal(shape, dtype=dtype)
+
+
+def logits(job: Job) -> numpy.ndarray:
+    """(rows, classes), normal with standard deviation 3."""
+    shape = job.sizes["rows"], job.sizes["classes"]
+    return _normal(numpy.random.default_rng(SEED), shape, job.dtype) * numpy.asarray(3, job.dtype)
+
+
+def labels(job: Job) -> numpy.ndarray:
+    """Class indices (rows,) int64."""
+    return numpy.random.default_rng(SEED + 1).integers(0, job.sizes["classes"], job.sizes["rows"])
+
+
+def flat(job: Job, count: int) -> list[numpy.ndarray]:
+    """``count`` arrays (size,), normal; from the third on squared, as second moments are."""
+    rng = numpy.random.default_rng(SEED)
+    arrays = [_normal(rng, (job.sizes["size"],), job.dtype) for _ in range(count)]
+    return arrays[:3] + [array * array for array in arrays[3:]]
+
+
+def weights(job: Job) -> list[numpy.ndarray]:
+    """W1 (features, hidden), b1 (hidden,), W2 (hidden, classes), b2 (classes,): Xavier weights and zero biases."""
+    rng, sizes = numpy.random.default_rng(SEED), job.sizes
+    features, hidden, classes = sizes["features"], sizes["hidden"], sizes["classes"]
+    first, second = xavier_init((features, hidden), rng), xavier_init((hidden, classes), rng)
+    return [a.astype(job.dtype) for a in (first, numpy.zeros(hidden), second, numpy.zeros(classes))]
+
+
+def rows(job: Job) -> Rows:
+    """The training rows of a job: scikit-learn's digits, or blobs around one centre for each class."""
+    if job.sizes["features"] == DIGITS_FEATURES:
+        return _digits(job)
+    sizes, rng = job.sizes, numpy.random.default_rng(SEED)
+    centres = _normal(rng, (sizes["classes"], sizes["features"]), job.dtype)
+    y = rng.integers(0, sizes["classes"], sizes["rows"])
+    noise = _normal(rng, (sizes["rows"], sizes["features"]), job.dtype)
+    noise += centres[y] * numpy.asarray(0.3, job.dtype)
+    return Rows(noise, y)
+
+
+def _digits(job: Job) -> Rows:
+    """Read without importing scikit-learn, whose thread pools would join the contender's."""
+    (package,) = importlib.util.find_spec("sklearn").submodule_search_locations  # type: ignore[union-attr, misc]
+    table = numpy.loadtxt(Path(package, "datasets", "data", "digits.csv.gz"), delimiter=",")[: job.sizes["rows"]]
+    return Rows(table[:, :-1].astype(job.dtype), table[:, -1].astype(numpy.int64))
+
+
+def training_and_test(job: Job) -> tuple[Rows, Rows]:
+    """The rows to learn from and those to be judged by: the last ones of the data file, or of made-up images."""
+    X, y = _from_file(job.data) if job.data else _images(job)
+    test = job.sizes["test"]
+    X = X.astype(job.dtype) / numpy.asarray(WHITE, job.dtype)
+    return Rows(X[:-test], y[:-test]), Rows(X[-test:], y[-test:])
+
+
+def check_file(path: str) -> None:
+    """Raise InputError unless the file holds MNIST-shaped rows."""
+    _from_file(path)
+
+
+def _from_file(path: str) -> tuple[numpy.ndarray, numpy.ndarray]:
+    if not Path(path).is_file():
+        raise InputError(f"--data names an .npz file with arrays X and y; received {path}, which is no file.")
+    with numpy.load(path) as arrays:
+        if not {"X", "y"} <= set(arrays):
+            raise InputError(f"The data file holds arrays X and y; received {', '.join(arrays)} in {path}.")
+        X, y = arrays["X"], arrays["y"].astype(numpy.int64)
+    if X.dtype != numpy.uint8 or X.shape != (70_000, 784) or y.shape != (70_000,):
+        raise InputError(
+            f"X is uint8 (70000, 784) and y (70000,), the last 10000 rows for testing; received {X.dtype} {X.shape} and "
+            f"{y.shape}."
+        )
+    return X, y
+
+
+def _images(job: Job) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Made-up digits: each class has several prototypes, and a row is one of them, scaled, with noise, clipped."""
+    sizes, rng, prototypes = job.sizes, numpy.random.default_rng(SEED), 8
+    count = sizes["rows"] + sizes["test"]
+    y = rng.integers(0, sizes["classes"], count)
+    base = rng.random((sizes["classes"] * prototypes, sizes["features"]), dtype=numpy.float32)
+    X = base[y * prototypes + rng.integers(0, prototypes, count)]
+    X *= rng.uniform(0.6, 1.0, (count, 1)).astype(numpy.float32)
+    X += 0.44 * rng.standard_normal(X.shape, dtype=numpy.float32)
+    return (numpy.clip(X, 0, 1) * WHITE).astype(numpy.uint8), y

@@ -1,0 +1,40 @@
+"""The description of a job: small, frozen, and able to travel to another process as JSON."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Job:
+    """One thing that every contender does in its own way.
+
+    name : unique among all jobs, for a person
+    suite : ``kernels``, ``training``, ``prediction``, ``accuracy``, ``startup`` or ``memory``
+    operation : what contenders look up to find how they do it
+    group : the section of the report that shows it
+    sizes : the numbers that fix the arrays (rows, classes, batch, ...)
+    dtype : ``float32`` or ``float64``
+    units : how many updates one call makes; times are reported for one
+    traffic : bytes that one call must at least read and write, 0 where that says nothing
+    flops : floating-point operations of the matrix products in one unit
+    threads : threads for every contender, 0 for all that the run may use
+    data : path of the data file, "" for made-up data
+    single_calls : whether each call is timed alone, which percentiles of latency need
+    """
+
+    name: str
+    suite: str
+    operation: str
+    group: str
+    sizes: dict[str, int] = field(default_factory=dict, hash=False)
+    dtype: str = "float32"
+    units: int = 1
+    traffic: int = 0
+    flops: int = 0
+    threads: int = 0
+    data: str = ""
+    single_calls: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """The job as plain data; ``Job(**data)`` makes it again."""
+        return asdict(self)

@@ -1,0 +1,57 @@
+"""Kernel jobs: one operation on one array, as a user calls it, the output newly allocated."""
+
+import math
+
+from xpnet_bench.jobs.job import Job
+
+ITEM_BYTES = {"float32": 4, "float64": 8}
+ROWS_AND_CLASSES = ((200, 10), (8192, 2), (8192, 10), (4096, 100), (4096, 1000), (1024, 32000))
+QUICK_ROWS_AND_CLASSES = ((200, 10), (8192, 10), (4096, 100), (1024, 1000))
+RELU_SIZES = (20_000, 1_000_000, 4_000_000)
+ADAM_SIZES = (7_850, 203_530, 4_000_000)
+ADAM_ARRAYS = 7
+"""Adam reads parameter, gradient and two moments, and writes all but the gradient."""
+
+
+def kernel_jobs(quick: bool) -> list[Job]:
+    """Softmax, cross-entropy with its gradient, ReLU and Adam, over sizes and dtypes."""
+    single, double = (QUICK_ROWS_AND_CLASSES, QUICK_ROWS_AND_CLASSES[1:2]) if quick else (ROWS_AND_CLASSES,) * 2
+    over_rows = [
+        _over_rows(operation, rows, classes, dtype)
+        for operation in ("softmax", "cross_entropy")
+        for dtype, shapes in (("float32", single), ("float64", double))
+        for rows, classes in shapes
+    ]
+    dtypes, last = (("float32",), 2) if quick else (("float32", "float64"), 3)
+    relu = [_flat("relu", size, dtype, 2) for dtype in dtypes for size in RELU_SIZES[:last]]
+    adam = [_flat("adam", size, dtype, ADAM_ARRAYS) for dtype in dtypes for size in ADAM_SIZES[:last]]
+    return over_rows + relu + adam
+
+
+def _over_rows(operation: str, rows: int, classes: int, dtype: str) -> Job:
+    return Job(
+        name=f"{operation.replace('_', '-')} {rows}x{classes} {dtype}",
+        suite="kernels",
+        operation=operation,
+        group=operation,
+        sizes={"rows": rows, "classes": classes},
+        dtype=dtype,
+        traffic=2 * rows * classes * ITEM_BYTES[dtype],
+    )
+
+
+def _flat(operation: str, size: int, dtype: str, arrays: int) -> Job:
+    return Job(
+        name=f"{operation} {_short(size)} {dtype}",
+        suite="kernels",
+        operation=operation,
+        group=operation,
+        sizes={"size": size},
+        dtype=dtype,
+        traffic=arrays * size * ITEM_BYTES[dtype],
+    )
+
+
+def _short(size: int) -> str:
+    power = min(int(math.log10(size)) // 3, 2)
+    return f"{size / 1000**power:g}{'kM'[power - 1] if power else ''}"

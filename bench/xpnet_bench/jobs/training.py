@@ -1,0 +1,88 @@
+"""Training jobs: whole epochs of a network 784-h-10 or of the digits, from the same first weights each time."""
+
+from dataclasses import replace
+
+from xpnet_bench.jobs.job import Job
+
+DIGITS_STEPS = 200
+SCALING_BATCHES = (32, 128, 512, 2048)
+
+
+def training_jobs(quick: bool, threads: int) -> list[Job]:
+    """The four jobs, then one of them over batch sizes, then two over numbers of threads."""
+    rows = 4_096 if quick else 20_000
+    small, middle, large = (
+        mini_batch(rows, 100, 200),
+        mini_batch(rows, 256, 128),
+        mini_batch(rows // 1024 * 1024, 1024, 1024),
+    )
+    batches = [
+        replace(mini_batch(rows, 100, batch), name=f"batch {batch}", group="batch")
+        for batch in SCALING_BATCHES[:: 2 if quick else 1]
+    ]
+    counts = [count for count in (1, 2, 4, 8, 16, 32, 64) if count < threads] + [threads]
+    scaled = [middle] if quick else [middle, large]
+    over_threads = [
+        replace(job, name=f"{job.name}, {count} threads", group="threads", threads=count)
+        for job in scaled
+        for count in counts
+    ]
+    return [digits(40 if quick else DIGITS_STEPS), small, middle, large, *batches, *over_threads]
+
+
+def digits(steps: int) -> Job:
+    """Scikit-learn's digits, 64-32-10, all 1347 rows as one batch, plain gradient descent, float64."""
+    rows, sizes = 1347, {"features": 64, "hidden": 32, "classes": 10}
+    return Job(
+        name="digits 64-32-10 full batch float64",
+        suite="training",
+        operation="train",
+        group="training",
+        sizes={"rows": rows, "batch": rows, "epochs": steps, "adam": 0, **sizes},
+        dtype="float64",
+        units=steps,
+        flops=product_flops(rows, **sizes),
+    )
+
+
+def mini_batch(rows: int, hidden: int, batch: int) -> Job:
+    """784-hidden-10 on blobs, Adam, float32, one epoch of shuffled batches."""
+    sizes = {"features": 784, "hidden": hidden, "classes": 10}
+    return Job(
+        name=f"784-{hidden}-10 batch {batch} Adam float32",
+        suite="training",
+        operation="train",
+        group="training",
+        sizes={"rows": rows, "batch": batch, "epochs": 1, "adam": 1, **sizes},
+        units=-(-rows // batch),
+        flops=product_flops(batch, **sizes),
+    )
+
+
+def product_flops(rows: int, features: int, hidden: int, classes: int) -> int:
+    """Of the five products of one update: two forward, two for weight gradients, one for the hidden gradient."""
+    return 2 * rows * (2 * features * hidden + 3 * hidden * classes)
+
+
+def accuracy_job(quick: bool, data: str) -> Job:
+    """784-100-10, Adam, batch 200: how long training takes until 97.5 % of the test rows are right."""
+    training, test = (12_000, 2_000) if quick and not data else (60_000, 10_000)
+    return Job(
+        name="MNIST to 97.5 %" if data else "MNIST-shaped blobs to 97.5 %",
+        suite="training",
+        operation="accuracy",
+        group="accuracy",
+        sizes={
+            "rows": training,
+            "test": test,
+            "features": 784,
+            "hidden": 100,
+            "classes": 10,
+            "batch": 200,
+            "adam": 1,
+            "epochs": 1,
+            "epochs_at_most": 30,
+            "per_mille": 975,
+        },
+        data=data,
+    )

@@ -1,0 +1,70 @@
+"""A process that does one thing once: what an import, a first use and the memory of a job cost.
+
+``python -m xpnet_bench.measure.fresh CONTENDER THREADS JOB`` prints a JSON object. The clock stands while data are made.
+"""
+
+import json
+import sys
+import time
+from typing import Any
+
+
+def peak_mib() -> float:
+    """The most memory that this process has held, in MiB; not that of the process it was started from."""
+    try:
+        with open("/proc/self/status") as lines:
+            return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+    except (OSError, StopIteration):
+        import resource
+
+        kilobyte = 1024 if sys.platform == "darwin" else 1
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / kilobyte / 1024
+
+
+def measure_import(statement: str) -> dict[str, Any]:
+    """Seconds and memory of an import into a bare interpreter."""
+    start = time.perf_counter()
+    exec(statement, {})
+    return {"seconds": time.perf_counter() - start, "peak_mib": peak_mib()}
+
+
+def measure_first_use(name: str, threads: int, description: dict[str, Any]) -> dict[str, Any]:
+    """Seconds from importing a contender to its first result, data not counted; memory after import, and at most."""
+    from xpnet_bench.contenders import find_entry
+    from xpnet_bench.jobs import Job, data
+    from xpnet_bench.measure.pinning import pin_cores
+
+    pin_cores(threads)
+    job, entry = Job(**description), find_entry(name)
+    data.rows(job)
+    making = _seconds(lambda: data.rows(job))
+    before = peak_mib()
+    start = time.perf_counter()
+    module = entry.load()
+    module.facts(entry.variant)
+    imported = peak_mib()
+    task = module.OPERATIONS[job.operation](job)
+    task.reset()
+    task.call()
+    seconds = time.perf_counter() - start - making
+    return {"seconds": max(seconds, 1e-6), "data_mib": before, "import_mib": imported, "peak_mib": peak_mib()}
+
+
+def _seconds(call: Any) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Measure what the arguments say."""
+    name, threads, description = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
+    if description["operation"] == "import":
+        result = measure_import(description["data"])
+    else:
+        result = measure_first_use(name, threads, description)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""The parent's handle on a contender's process."""
+
+import json
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import psutil
+
+from xpnet_bench.measure.pinning import pinned_environment
+
+TIMEOUT = 300.0
+
+
+class ContenderFailed(Exception):
+    """A contender that cannot do what was asked, with the reason."""
+
+
+class ContenderProcess:
+    """A running contender. Between requests it is stopped, so that no idle thread pool takes a core from the others."""
+
+    def __init__(self, name: str, threads: int, environment: Mapping[str, str] | None = None) -> None:
+        self.name = name
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "xpnet_bench.measure.worker", name, str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=pinned_environment(threads, environment),
+            text=True,
+        )
+        self._handle = psutil.Process(self._process.pid)
+        self._answers: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._listen, daemon=True).start()
+        self.facts: dict[str, str] = self.ask("facts")["facts"]
+
+    def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
+        """Wake the contender, have it do something, put it to sleep.
+
+        Raises ContenderFailed with the reason where it cannot, and where it ends or takes too long.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._handle.resume()
+            self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
+            self._process.stdin.flush()
+            answer = json.loads(self._answers.get(timeout=TIMEOUT) or '{"failed": "its process ended"}')
+            self._handle.suspend()
+        except queue.Empty:
+            self.close()
+            raise ContenderFailed(f"gave no answer within {TIMEOUT:.0f} s") from None
+        except (OSError, psutil.Error):
+            raise ContenderFailed("its process ended") from None
+        if "failed" in answer:
+            raise ContenderFailed(answer["failed"])
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.communicate()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._answers.put(line)
+        self._answers.put("")

@@ -1,0 +1,53 @@
+"""How contenders of one job compare."""
+
+from typing import NamedTuple
+
+import numpy
+
+from xpnet_bench.jobs import Job
+from xpnet_bench.report.results import Measurement, Results
+
+PREFERRED = ("xpnet-numba", "xpnet-cupy", "xpnet-numpy")
+
+
+class Ratio(NamedTuple):
+    """Median and quartiles of a ratio of times."""
+
+    median: float
+    lower: float
+    upper: float
+
+
+def ratio(slower: Measurement, faster: Measurement) -> Ratio:
+    """How many times as long the first takes, round by round where rounds lie side by side."""
+    count = min(len(slower.seconds), len(faster.seconds))
+    quotients = slower.seconds[:count] / faster.seconds[:count]
+    lower, upper = numpy.percentile(quotients, [25, 75])
+    return Ratio(slower.median / faster.median, float(lower), float(upper))
+
+
+def best_peer(measurements: list[Measurement]) -> Measurement | None:
+    """The quickest contender that is neither xpnet nor a floor."""
+    peers = [m for m in measurements if m.role == "peer"]
+    return min(peers, key=lambda m: m.median, default=None)
+
+
+def ours(results: Results) -> str:
+    """The backend that the report speaks of: Numba's where it was measured."""
+    measured = {m.contender for m in results.measurements}
+    return next((name for name in PREFERRED if name in measured), "")
+
+
+def named(measurements: list[Measurement], contender: str) -> Measurement | None:
+    """The measurement of one contender."""
+    return next((m for m in measurements if m.contender == contender), None)
+
+
+def against_best_peer(results: Results) -> list[tuple[Job, Ratio]]:
+    """For each job that our backend and a peer did: how many times as fast it is as the best peer."""
+    found = []
+    for job, measurements in results.by_job().items():
+        mine, peer = named(measurements, ours(results)), best_peer(measurements)
+        if mine and peer:
+            found.append((job, ratio(peer, mine)))
+    return found

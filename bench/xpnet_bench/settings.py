@@ -1,0 +1,44 @@
+"""What a run was asked to do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xpnet_bench.contenders import ENTRIES
+from xpnet_bench.jobs import SUITES
+from xpnet_bench.measure.pinning import allowed_threads
+
+CHOICES = ("kernels", "training", "prediction", "all")
+LEFT_OUT_OF_QUICK = ("torch.compile",)
+"""Compiling takes longer than a quick run may."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A run: which suites, which contenders, how thorough, on which data and how many threads."""
+
+    suites: tuple[str, ...] = SUITES
+    contenders: tuple[str, ...] = tuple(entry.name for entry in ENTRIES)
+    quick: bool = False
+    data: str = ""
+    threads: int = 1
+
+    @classmethod
+    def of(
+        cls, suite: str, backends: Sequence[str], peers: Sequence[str], quick: bool, data: str, threads: int | None
+    ) -> "Settings":
+        """From the command line: no backends or peers named means all of them, ``none`` means no peers."""
+        suites = SUITES if suite == "all" else (suite,)
+        allowed = allowed_threads()
+        return cls(suites, _contenders(backends, peers, quick), quick, data, min(threads or allowed, allowed))
+
+
+def _contenders(backends: Sequence[str], peers: Sequence[str], quick: bool) -> tuple[str, ...]:
+    """The floor and plain NumPy always take part: they show what the machine does, and which answers are right."""
+    chosen = []
+    for entry in ENTRIES:
+        wanted = backends if entry.role == "xpnet" else peers
+        by_default = not wanted and not (quick and entry.name in LEFT_OUT_OF_QUICK)
+        named = entry.variant in wanted if entry.role == "xpnet" else entry.name in wanted
+        if by_default or named or entry.role == "floor" or entry.name == "numpy":
+            chosen.append(entry.name)
+    return tuple(chosen)
