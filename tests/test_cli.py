@@ -214,7 +214,6 @@ BAD_DATA = {
     "target.csv": ("a,z\n1,p\n2,q\n", "no column 'y'"),
     "empty.csv": ("", "the file is empty"),
     "few.csv": ("a,y\n1,p\n2,q\n", "2 rows are too few for --test-size 0.75"),
-    "huge.csv": ("a,y\n1e300,p\n2,q\n3,q\n", "some are too large"),
 }
 
 
@@ -225,6 +224,12 @@ def test_bad_data_is_told_in_one_line(run: Run, tmp_path: Path, name: str) -> No
     test_size = "0.75" if name == "few.csv" else "0.3"
     result = run("train", name, "--target", "y", "--no-scale", "--test-size", test_size, code=1)
     check_one_line(result, said)
+
+
+@pytest.mark.parametrize("scaling", ["--scale", "--no-scale"])
+def test_values_too_large_for_the_inputs_are_told(run: Run, scaling: str) -> None:
+    Path("huge.csv").write_text("a,y\n1e300,p\n-1e300,q\n1,p\n2,q\n3,p\n")
+    check_one_line(run("train", "huge.csv", "--target", "y", scaling, code=1), "some are too large")
 
 
 USAGE = [

@@ -161,7 +161,7 @@ def _show(report: dict[str, Any], written: list[Path]) -> None:
         ("model", f"{widths}, {model['parameters']:,} parameters, {report['settings']['dtype']}"),
         ("ran on", model["why"]),
         ("loss", f"{history['loss'][0]:.4f} -> {history['loss'][-1]:.4f} in {len(history['loss'])} epochs"),
-        ("time", f"{report['seconds']:.2f} s"),
+        ("time", f"{report['seconds']:.2f} s, the last epoch {history['seconds'][-1]:.4f} s"),
         ("written", ", ".join(map(str, written)) or "nothing; -o writes the model"),
     ]
     show_facts(facts)
