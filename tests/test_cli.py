@@ -17,8 +17,8 @@ from threadpoolctl import threadpool_info
 import xpnet
 from xpnet.backend.threads import get_threads
 from xpnet.cli.app import app
+from xpnet.cli.notebook import LOGISTIC, NETWORK
 from xpnet.cli.options import computing
-from xpnet.cli.reproduce import LOGISTIC, NETWORK
 
 Run = Callable[..., Result]
 
@@ -233,7 +233,8 @@ USAGE = [
     (("train", "iris", "--metrics-json", "no/m.json"), "The folder no must exist"),
     (("train", "iris", "--plot", "no/m.png"), "The folder no must exist"),
     (("train", "iris", "--plot", "loss.doc"), "a plot ends in"),
-    (("train", "iris", "-o", "."), "is a folder"),
+    (("train", "iris", "-o", "."), "is a folder or a device"),
+    (("predict", "m", "iris", "-o", os.devnull), "is a folder or a device"),
     (("train", "iris", "--checkpoint-dir", "no/c"), "The folder no must exist"),
     (("train", "iris", "--resume"), "--checkpoint-dir"),
     (("train", "iris", "--hidden", "10,x"), "positive integers such as 100,50; received '10,x'"),
@@ -352,21 +353,6 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     command = f"{sys.executable} -c 'from xpnet.cli import main; main()' backends --json | head -c 1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("[", "")
-
-
-def test_an_output_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    from xpnet.cli.output import write_whole
-
-    path = tmp_path / "f"
-    path.write_text("before")
-
-    def fail(file: Any) -> None:
-        file.write(b"half")
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_whole(path, fail)
-    assert (path.read_text(), os.listdir(tmp_path)) == ("before", ["f"])
 
 
 def check_one_line(result: Result, said: str) -> None:

@@ -116,6 +116,22 @@ def test_a_loss_that_is_no_float_is_found() -> None:
         gradcheck.check_cross_entropy(Array(backend="numpy"), rng=np.random.default_rng(2), sink=len)
 
 
+def test_rounding_is_no_mistake() -> None:
+    # With this seed an entry of d_inputs is so near to zero that the short step's rounding exceeds the tolerance.
+    gradcheck.check_affine(Affine(backend="numpy"), rng=np.random.default_rng(48), sink=len)
+
+
+def test_nan_is_found(rng: np.random.Generator) -> None:
+    class Broken(Tanh):
+        def backward(self, d_out: Any) -> Any:
+            d_inputs = np.array(super().backward(d_out))
+            d_inputs[1, 1] = np.nan
+            return d_inputs
+
+    with pytest.raises(AssertionError, match=r"d_inputs is off, most at \[1, 1\]: nan"):
+        gradcheck.check_layer(Broken(), rng.normal(size=(3, 2)), rng=rng)
+
+
 @pytest.mark.parametrize("layer", [ReLU, Tanh, Logistic, Identity])
 def test_check_layer_takes_any_shape(layer: Any, rng: np.random.Generator) -> None:
     gradcheck.check_layer(layer(), rng.normal(size=(3, 2, 4)), rng=rng)

@@ -27,10 +27,11 @@ class NumbaBackend(NumpyBackend):
         return compile_step(spec)
 
     def warmup(self) -> None:
-        """Compile every kernel for both dtypes, so that nothing has to be compiled later."""
-        from xpnet_numba.kernels import warmup
+        """Compile every kernel and all of the training step for both dtypes, so that nothing has to be compiled later."""
+        from xpnet_numba import kernels, step
 
-        warmup()
+        kernels.warmup()
+        step.warmup()
 
     def describe(self) -> dict[str, str]:
         """Versions, and how many threads there are."""

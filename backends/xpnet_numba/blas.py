@@ -49,8 +49,10 @@ def transposed_times(gemm_at: Any, a: Any, first: Any, b: Any, c: Any) -> None:
     """C = A[:, first : first + m]^T B. a : (k, at least first + m); b : (k, n); c : (m, n)."""
     one, zero = c.dtype.type(1), c.dtype.type(0)
     (m, n), k = c.shape, b.shape[0]
-    part = a[0, first:].ctypes.data
-    gemm(gemm_at, TRANSPOSED, PLAIN, m, n, k, one, part, a.shape[1], b.ctypes.data, n, zero, c.ctypes.data, n)
+    step = _rows_at_once(m, n, k)
+    for i in range(0, m, step):
+        rows, part, out = min(step, m - i), a[0, first + i :].ctypes.data, c[i].ctypes.data
+        gemm(gemm_at, TRANSPOSED, PLAIN, rows, n, k, one, part, a.shape[1], b.ctypes.data, n, zero, out, n)
 
 
 @njit

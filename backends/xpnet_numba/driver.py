@@ -7,8 +7,9 @@ One update of the parameters from a batch of rows is
   phase 2   split by parameters. Who takes a slice of a weight computes its gradient x^T delta from the whole batch, and
             updates the slice at once, while slice and gradient are in that core's cache.
 
-No gradient is kept per thread and added up, and no two threads write the same number. Between phases all wait until
-the last piece is done. A piece belongs to whoever claims it first; each thread begins where it began the step before,
+So weight gradients are not computed in parts that have to be added up, unless that is less work: where the parameters
+are few and the rows many, each block keeps the gradient of its own rows, from data still in its core's cache, and
+phase 2 only adds these up. Between phases all wait until the last piece is done; no two threads write the same number. A piece belongs to whoever claims it first; each thread begins where it began the step before,
 so that it finds its own data in its cache, and goes on with what others have not yet claimed. A thread that comes late,
 or never, is not waited for. How the work is cut depends on the batch and not on the threads, and sums over blocks
 are taken in their order: the result has the same bits whoever does the work.
@@ -28,7 +29,7 @@ from xpnet_numba.compiling import c_function
 from xpnet_numba.exponential import EXACT
 from xpnet_numba.job import JOB_TYPE, LAYER_TYPE, LINE, SLICE_TYPE
 from xpnet_numba.leaves.registry import ITEMS
-from xpnet_numba.machine import call, exchange_if, fetch_add, flush_denormals, load, pointer, restore_denormals, shift, stack
+from xpnet_numba.machine import call, exchange_if, fetch_add, flush_denormals, item, load, pointer, restore_denormals, shift, stack
 from xpnet_numba.team import wait_until
 
 scales_of = njit(adam_scales)
@@ -64,7 +65,7 @@ def train(job: Any, layers: Any, slices: Any, like: Any, me: int) -> None:
 @njit
 def claim(job: Any, piece: Any, step: Any) -> Any:
     """Whether this piece of this step was still free, and is now the caller's."""
-    return exchange_if(job.claims_at + 8 * piece, step, step + 1)
+    return exchange_if(item(job.claims_at, piece), step, step + 1)
 
 
 # Phase 1.
@@ -81,9 +82,8 @@ def work_block(job: Any, layers: Any, like: Any, batch: Any, rows: Any, block: A
     y = gather(job, like, job.y_at, job.batch_y_at, job.label_width, batch, first, count)
     out = deltas_of(job, layers[layers.size - 1], like, first, count)
     forward(job, layers, like, x, job.batch_rows, first, out)
-    vector(job.bias_sums_at, block * job.width_sum, job.width_sum, like)[:] = 0
     compute_loss(job, layers, like, out, y, batch + first, block, weight)
-    backward(job, layers, like, first, count, block)
+    backward(job, layers, like, x, first, block)
 
 
 @njit
@@ -128,22 +128,32 @@ def compute_loss(
         weights = vector(job.weights_at, start, scale.size, like)
         for i in range(scale.size):
             scale[i] = weights[i] / weight
-    d_bias = bias_sums_of(job, layers[layers.size - 1], like, block)
+    d_bias = clear_bias_sums(job, layers[layers.size - 1], like, block)
     loss = carray(stack(pointer(job.totals_at, types.float64), 1), 1)
     call(job.loss_at, (out, y, scale, d_bias, loss))
     add_to_total(job, block, weight * loss[0])
 
 
 @njit
-def backward(job: Any, layers: Any, like: Any, first: Any, count: Any, block: Any) -> None:
-    """Deltas of the hidden layers from those of the last, and their column sums: the block's part of bias gradients."""
-    for i in range(layers.size - 1, 0, -1):
-        layer, before = layers[i], layers[i - 1]
-        d_out, d_hidden = deltas_of(job, layer, like, first, count), deltas_of(job, before, like, first, count)
-        weight = matrix(job.params_at, layer.weight, layer.fan_in, layer.fan_out, like)
-        times_transposed(job.gemm_at, d_out, weight, d_hidden)
-        hidden = matrix(job.hidden_at, job.batch_rows * before.column + first * layer.fan_in, count, layer.fan_in, like)
-        call(before.backward, (d_hidden, hidden, bias_sums_of(job, before, like, block)))
+def backward(job: Any, layers: Any, like: Any, x: Any, first: Any, block: Any) -> None:
+    """Deltas of the hidden layers from those of the last; the block's part of the gradient of biases and, where all
+    parameters are few, of weights.
+    """
+    for i in range(layers.size - 1, -1, -1):
+        layer, inputs = layers[i], x
+        d_out = deltas_of(job, layer, like, first, x.shape[0])
+        if i > 0:
+            offset = job.batch_rows * layer.input_column + first * layer.fan_in
+            inputs = matrix(job.hidden_at, offset, x.shape[0], layer.fan_in, like)
+        if job.narrow:
+            part = matrix(job.partials_at, block * job.partial_size + layer.weight, layer.fan_in, layer.fan_out, like)
+            transposed_times(job.gemm_at, inputs, job.origin, d_out, part)
+        if i > 0:
+            before = layers[i - 1]
+            d_hidden = deltas_of(job, before, like, first, x.shape[0])
+            weight = matrix(job.params_at, layer.weight, layer.fan_in, layer.fan_out, like)
+            times_transposed(job.gemm_at, d_out, weight, d_hidden)
+            call(before.backward, (d_hidden, inputs, clear_bias_sums(job, before, like, block)))
 
 
 # Phase 2.
@@ -154,21 +164,30 @@ def work_slice(
     job: Any, layers: Any, piece: Any, like: Any, batch: Any, rows: Any, step: Any, index: Any, weight: Any
 ) -> None:
     """The gradient of one slice of the parameters from the whole batch and, when updating, its update."""
-    layer, origin = layers[piece.layer], job.origin
+    layer = layers[piece.layer]
     grad = matrix(job.gradients_at, piece.start, piece.rows, layer.fan_out, like)
-    x = inputs_of(job, layer, like, batch, rows)
-    transposed_times(job.gemm_at, x, piece.first, deltas_of(job, layer, like, origin, rows), grad)
+    if job.narrow:
+        add_partials(job, like, rows, piece.start, piece.start, piece.size)
+    else:
+        x = inputs_of(job, layer, like, batch, rows)
+        transposed_times(job.gemm_at, x, piece.first, deltas_of(job, layer, like, job.origin, rows), grad)
+        if piece.takes_bias:
+            add_partials(job, like, rows, layer.bias_sum, layer.bias, layer.fan_out)
     if job.penalized:
         param = matrix(job.params_at, piece.start, piece.rows, layer.fan_out, like)
         penalty = carray(stack(pointer(job.totals_at, types.float64), 1), 1)
         call(job.penalize_at, (param, grad, job.l2 / weight if job.l2_over_batch else job.l2, penalty))
         add_to_total(job, job.blocks + index, weight * penalty[0])
-    if piece.takes_bias:
-        used = (rows + job.block_rows - 1) // job.block_rows
-        sums = matrix(job.bias_sums_at, origin, used, job.width_sum, like)
-        call(job.add_rows_at, (sums, layer.column, vector(job.gradients_at, layer.bias, layer.fan_out, like)))
     if job.updating:
         update_slice(job, piece, like, job.updates_made + step + 1)
+
+
+@njit
+def add_partials(job: Any, like: Any, rows: Any, first: Any, start: Any, size: Any) -> None:
+    """``size`` items of the gradient, from ``start`` on: the sum of what the blocks hold for them from ``first`` on."""
+    used = (rows + job.block_rows - 1) // job.block_rows
+    partials = matrix(job.partials_at, job.origin, used, job.partial_size, like)
+    call(job.add_rows_at, (partials, first, vector(job.gradients_at, start, size, like)))
 
 
 @njit
@@ -245,9 +264,11 @@ def deltas_of(job: Any, layer: Any, like: Any, first: Any, count: Any) -> Any:
 
 
 @njit
-def bias_sums_of(job: Any, layer: Any, like: Any, block: Any) -> Any:
-    """A block's part of the gradient of a layer's bias."""
-    return vector(job.bias_sums_at, block * job.width_sum + layer.column, layer.fan_out, like)
+def clear_bias_sums(job: Any, layer: Any, like: Any, block: Any) -> Any:
+    """Where a block adds up its part of the gradient of a layer's bias, set to zero."""
+    sums = vector(job.partials_at, block * job.partial_size + layer.bias_sum, layer.fan_out, like)
+    sums[:] = 0
+    return sums
 
 
 @njit

@@ -34,13 +34,14 @@ class Layer(ctypes.Structure):
     """One affine layer and its activation.
 
     weight, bias : offsets in the buffer of parameters, and in that of gradients
+    bias_sum : offset of the bias's part in what each block keeps of the gradient
     column : sum of the widths of the layers before: its outputs lie at ``capacity * column`` of a buffer of outputs
     input_column : the same for what it is given, or -1 where that is X
     read_ahead : whether to read the weight once, in order, before the product
     forward, backward : leaves
     """
 
-    _fields_ = _integers("fan_in fan_out weight bias column input_column read_ahead forward backward")
+    _fields_ = _integers("fan_in fan_out weight bias bias_sum column input_column read_ahead forward backward")
 
 
 class Slice(ctypes.Structure):
@@ -58,7 +59,8 @@ class Job(ctypes.Structure):
     """Everything that one call of a driver needs.
 
     rows, inputs, outputs, label_width : of X, of the result and of Y; block_rows, batch_rows, steps : how they are taken
-    layers, slices, blocks, threads : how many there are; width_sum : of all layers' outputs; origin : 0
+    layers, slices, blocks, threads : how many there are; origin : 0
+    narrow : whether blocks keep the gradient of weights too; partial_size : how much each keeps, at partials_at
     ordered, weighted, updating, penalized, l2_over_batch : whether
     x_at, y_at, weights_at, order_at : X (rows, inputs), Y (rows, label_width), sample weights in their order, order
     batch_weights_at : (steps,), the sum of the sample weights of each batch
@@ -71,10 +73,10 @@ class Job(ctypes.Structure):
 
     _fields_ = [
         *_integers("rows inputs outputs label_width block_rows batch_rows steps layers slices blocks threads"),
-        *_integers("width_sum updates_made origin ordered weighted updating penalized l2_over_batch"),
+        *_integers("partial_size updates_made origin narrow ordered weighted updating penalized l2_over_batch"),
         *_integers("gemm_at loss_at update_at output_at penalize_at gather_at add_rows_at read_ahead_at"),
         *_integers("homes_at claims_at done_at totals_at params_at gradients_at first_at second_at"),
-        *_integers("hidden_at deltas_at bias_sums_at scales_at batch_x_at batch_y_at"),
+        *_integers("hidden_at deltas_at partials_at scales_at batch_x_at batch_y_at"),
         *_integers("x_at y_at weights_at batch_weights_at order_at result_at"),
         *_fields(ctypes.c_double, "l2 loss penalty"),
         ("rule", Rule),

@@ -13,7 +13,7 @@ import numpy
 from numba import carray, njit, types
 
 from xpnet.ops import Array
-from xpnet_numba import pool
+from xpnet_numba.chunks import run_chunks
 from xpnet_numba.compiling import c_function
 from xpnet_numba.machine import shift
 
@@ -41,9 +41,8 @@ def launch(
     dtype = arrays[0].dtype
     nothing = _NOTHING[dtype]
     a, b, c, d = (*arrays, nothing, nothing, nothing)[:4]
-    chunks = -(-rows // rows_per_chunk)
     function = _address(loop, dtype)
-    pool.run(dtype, chunks, function, a, b, c, d, index, numbers, columns, rows, rows_per_chunk)
+    run_chunks(dtype, -(-rows // rows_per_chunk), function, a, b, c, d, index, numbers, columns, rows, rows_per_chunk)
 
 
 @cache

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
-from numba import extending, types
+from numba import extending, njit, types
 from numba.core import cgutils
 from numba.extending import get_cython_function_address
 
@@ -61,6 +61,7 @@ def gemm(
     """
 
     def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        """BLAS takes everything by reference."""
         def by_reference(value: Any, kind: Any) -> Any:
             slot = cgutils.alloca_once(builder, kind)
             builder.store(value if value.type == kind else builder.trunc(value, kind), slot)
@@ -100,6 +101,12 @@ def _call_address(builder: Any, function: Any, arguments: list[Any]) -> None:
 
 
 # Atomics, all of them sequentially consistent: what one thread wrote before a store, another sees after the load.
+
+
+@njit
+def item(address: Any, number: Any) -> Any:
+    """The address of int64 ``number``, counted from the one at ``address``."""
+    return address + 8 * number
 
 
 @intrinsic
@@ -320,6 +327,7 @@ def normalise(
     width = lanes.literal_value
 
     def emit(machine: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        """One vector of a row: its sum, its share, and the store of what lies inside the row."""
         source, target, k, scale, marked, _ = values
         number = scale.type
         vector, whole = ir.VectorType(number, width), ir.VectorType(INT32, width)

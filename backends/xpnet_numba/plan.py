@@ -1,4 +1,4 @@
-"""How a batch is cut into pieces of work: blocks of rows for phase 1, slices of weights for phase 2.
+"""How a batch is cut into pieces of work: blocks of rows for phase 1, slices of parameters for phase 2.
 
 The cut depends on the network, the batch and the number of cores this process may use, never on how many threads work,
 so that the same sums are taken in the same order whoever takes them.
@@ -7,11 +7,11 @@ so that the same sums are taken in the same order whoever takes them.
 from dataclasses import dataclass
 
 from xpnet.backend import NetworkSpec
-from xpnet_numba.blas import SMALL, THIN
 from xpnet_numba.job import Layer, Slice
 
 GRAIN = 200_000  # multiplications that are worth a thread: some 5 us, against 0.2 us for a barrier
 MOST_ROWS = 512  # of a block: more and its activations leave the core's cache
+NARROW = 2  # a partial gradient is written and read, an activation only read once more
 NEAR_BYTES = 1 << 20  # a weight up to this size is read ahead: half of a core's second cache
 
 
@@ -19,12 +19,14 @@ NEAR_BYTES = 1 << 20  # a weight up to this size is read ahead: half of a core's
 class Plan:
     """The pieces of a batch.
 
+    narrow : whether each block keeps the gradient of all parameters from its own rows
     homes : for each core, the slice with which it begins
     """
 
     batch_rows: int
     block_rows: int
     blocks: int
+    narrow: bool
     slices: list[Slice]
     homes: list[int]
 
@@ -39,11 +41,19 @@ def make_plan(spec: NetworkSpec, layers: list[Layer], batch_rows: int, cores: in
     workers = _workers(work, cores)
     rounds = -(-batch_rows // (workers * MOST_ROWS))
     block_rows = -(-batch_rows // (workers * rounds))
-    slices = [piece for index, layer in enumerate(layers) for piece in _slices(index, layer, batch_rows, cores)]
-    shares = _share_out(slices, layers, cores)
-    homes = [sum(len(share) for share in shares[:core]) for core in range(cores)]
-    ordered = [piece for share in shares for piece in share]
-    return Plan(batch_rows, block_rows, -(-batch_rows // block_rows), ordered, [h % len(ordered) for h in homes])
+    blocks = -(-batch_rows // block_rows)
+    narrow = _is_narrow(spec, batch_rows, blocks)
+    rows_of_work = blocks if narrow else batch_rows
+    slices = [piece for index, layer in enumerate(layers) for piece in _slices(index, layer, rows_of_work, cores)]
+    shares = _share_out(slices, cores)
+    homes = [sum(len(share) for share in shares[:core]) % len(slices) for core in range(cores)]
+    return Plan(batch_rows, block_rows, blocks, narrow, [piece for share in shares for piece in share], homes)
+
+
+def _is_narrow(spec: NetworkSpec, batch_rows: int, blocks: int) -> bool:
+    """Whether adding up the blocks' gradients moves less between cores than the inputs and deltas of a whole batch."""
+    parameters = sum((fan_in + 1) * fan_out for fan_in, fan_out in zip(spec.widths, spec.widths[1:], strict=False))
+    return NARROW * blocks * parameters <= batch_rows * (sum(spec.widths[:-1]) + sum(spec.widths[1:]))
 
 
 def _workers(work: int, cores: int) -> int:
@@ -53,10 +63,7 @@ def _workers(work: int, cores: int) -> int:
 
 def _slices(index: int, layer: Layer, batch_rows: int, cores: int) -> list[Slice]:
     """A layer's weight, cut by rows; the last slice takes the bias."""
-    row_work = layer.fan_out * batch_rows
-    rows = -(-layer.fan_in // _workers(layer.fan_in * row_work, cores))
-    if layer.fan_out <= THIN and layer.fan_in * row_work > SMALL:
-        rows = min(rows, max(8, SMALL // row_work // 8 * 8))
+    rows = -(-layer.fan_in // _workers(layer.fan_in * layer.fan_out * batch_rows, cores))
     return [_slice(index, layer, first, min(rows, layer.fan_in - first)) for first in range(0, layer.fan_in, rows)]
 
 
@@ -67,7 +74,7 @@ def _slice(index: int, layer: Layer, first: int, rows: int) -> Slice:
     return Slice(index, first, rows, start, end - start, last)
 
 
-def _share_out(slices: list[Slice], layers: list[Layer], cores: int) -> list[list[Slice]]:
+def _share_out(slices: list[Slice], cores: int) -> list[list[Slice]]:
     """Slices for each core, about the same work for all: the largest first, each to whoever has least."""
     shares: list[list[Slice]] = [[] for _ in range(cores)]
     loads = [0] * cores

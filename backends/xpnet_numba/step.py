@@ -192,7 +192,9 @@ class CompiledStep:
     def _workspace_for(self, batch_rows: int) -> Workspace:
         if self._workspace is None or self._workspace.plan.batch_rows != batch_rows:
             plan = make_plan(self.spec, self._layers, batch_rows, allowed_threads())
-            self._workspace = Workspace(self.spec, plan, self._job)
+            for layer in self._layers:
+                layer.bias_sum = layer.bias if plan.narrow else layer.column
+            self._workspace = Workspace(self.spec, plan, self._job, _buffer_size(self.spec))
         return self._workspace
 
     def _run(self, name: str, job: Job, slices_at: int, threads: int) -> None:
@@ -203,10 +205,18 @@ class CompiledStep:
 
 def _parameters(spec: NetworkSpec) -> Parameters:
     """Zeros in one flat buffer, in which every parameter begins at a cache line."""
-    align = LINE // numpy.dtype(spec.dtype).itemsize
-    name, start, shape = spec.slots(align)[-1]
-    flat = aligned(start + -(-shape[0] // align) * align, spec.dtype)
-    return Parameters.over(flat, spec, numpy_backend, align=align)
+    return Parameters.over(aligned(_buffer_size(spec), spec.dtype), spec, numpy_backend, align=_alignment(spec))
+
+
+def _alignment(spec: NetworkSpec) -> int:
+    """Items in a cache line."""
+    return LINE // numpy.dtype(spec.dtype).itemsize
+
+
+def _buffer_size(spec: NetworkSpec) -> int:
+    """Items in the flat buffer of all parameters."""
+    last = spec.slots(_alignment(spec))[-1]
+    return last.offset + -(-last.shape[0] // _alignment(spec)) * _alignment(spec)
 
 
 @lru_cache(maxsize=8)
@@ -226,7 +236,6 @@ def _make_job(step: CompiledStep) -> Job:
         inputs=spec.widths[0],
         outputs=spec.widths[-1],
         layers=spec.layers,
-        width_sum=sum(spec.widths[1:]),
         penalized=spec.l2 > 0,
         l2=spec.l2,
         l2_over_batch=spec.l2_over_batch,
@@ -250,8 +259,7 @@ def _leaf_names(spec: NetworkSpec) -> dict[str, str]:
 
 def _layer_table(spec: NetworkSpec) -> Any:
     """The affine layers, each with the leaves of the activation behind it."""
-    itemsize = numpy.dtype(spec.dtype).itemsize
-    slots = spec.slots(LINE // itemsize)
+    slots = spec.slots(_alignment(spec))
     rows = []
     for i, activation in enumerate((*spec.activations, "identity")):
         fan_in, fan_out = slots[2 * i].shape
@@ -263,7 +271,7 @@ def _layer_table(spec: NetworkSpec) -> Any:
                 bias=slots[2 * i + 1].offset,
                 column=sum(spec.widths[1 : i + 1]),
                 input_column=sum(spec.widths[1:i]) if i else -1,
-                read_ahead=fan_in * fan_out * itemsize <= NEAR_BYTES,
+                read_ahead=fan_in * fan_out * LINE <= NEAR_BYTES * _alignment(spec),
                 forward=leaves.address(f"{activation}_forward", spec.dtype),
                 backward=leaves.address(f"{activation}_backward", spec.dtype) if i < len(spec.activations) else 0,
             )

@@ -9,8 +9,10 @@ them awake (0.2 us), and then sleep until they are woken (25 us). There is one t
 second leader works alone: training in several Python threads at once does not crowd the cores.
 """
 
+import atexit
 import ctypes
 import os
+from collections.abc import Callable
 from functools import cache
 from queue import SimpleQueue
 from threading import Lock, Thread
@@ -20,15 +22,16 @@ from numba import njit, types
 
 from xpnet_numba.blas import hold_this_thread
 from xpnet_numba.compiling import c_function
-from xpnet_numba.machine import call, exchange_if, fetch_add, load, pause, sched_yield, store
+from xpnet_numba.machine import call, exchange_if, fetch_add, item, load, pause, sched_yield, store
 
 LOOKS = 20_000  # how often a helper looks for a job before it sleeps: about a millisecond
+DISMISSED = -1  # stands for the number of a job when none will come
 PATIENCE = 4_000  # how often a thread looks for another's result before it offers its core to others
 
 MOST_THREADS = 256
-LINE = 64  # bytes: what different threads write lies on different cache lines
+LINE = 8  # int64s: what different threads write lies on different cache lines
 OPEN, PRESENT, THREADS, FUNCTION, ARGUMENTS, ASLEEP = (line * LINE for line in range(6))
-"""The board, in bytes from its start: number of the open job or 0, helpers inside, what the job is, who sleeps."""
+"""The board, as int64s: number of the open job or 0, helpers inside, what the job is, and for each helper if it sleeps."""
 
 
 @njit
@@ -45,30 +48,31 @@ def wait_until(place: Any, goal: Any) -> None:
 @njit
 def close_job(board: Any) -> None:
     """Let no more helpers in, and wait until the last has left."""
-    store(board + OPEN, 0)
-    while load(board + PRESENT) > 0:
+    store(item(board, OPEN), 0)
+    while load(item(board, PRESENT)) > 0:
         pause()
 
 
 @njit
 def work(board: Any, me: Any) -> None:
     """Call the job's function."""
-    a = board + ARGUMENTS
-    call(load(board + FUNCTION), (load(a), load(a + 8), load(a + 16), load(a + 24), me))
+    a, b = load(item(board, ARGUMENTS)), load(item(board, ARGUMENTS + 1))
+    c, d = load(item(board, ARGUMENTS + 2)), load(item(board, ARGUMENTS + 3))
+    call(load(item(board, FUNCTION)), (a, b, c, d, me))
 
 
 def open_job(board: int, number: int) -> int:
     """Let helpers in to job ``number``; returns how many are asleep."""
-    store(board + OPEN, number)
+    store(item(board, OPEN), number)
     sleepers = 0
-    for helper in range(1, load(board + THREADS)):
-        sleepers += load(board + ASLEEP + LINE * helper)
+    for helper in range(1, load(item(board, THREADS))):
+        sleepers += load(item(board, ASLEEP + LINE * helper))
     return sleepers
 
 
 def rouse(board: int, helper: int) -> int:
     """Mark a helper as awake; returns 1 if it was asleep, so that somebody has to wake it."""
-    return 1 if exchange_if(board + ASLEEP + LINE * helper, 1, 0) else 0
+    return 1 if exchange_if(item(board, ASLEEP + LINE * helper), 1, 0) else 0
 
 
 def lead(board: int, me: int) -> int:
@@ -90,19 +94,21 @@ def attend(board: int, me: int) -> int:
     while True:
         looks = 0
         while looks < LOOKS:
-            number = load(board + OPEN)
-            if number > seen and me < load(board + THREADS):
-                fetch_add(board + PRESENT, 1)
+            number = load(item(board, OPEN))
+            if number == DISMISSED:
+                return 0
+            if number > seen and me < load(item(board, THREADS)):
+                fetch_add(item(board, PRESENT), 1)
                 # Closed meanwhile, the leader may not have seen us come: then what is written on the board may change.
-                if load(board + OPEN) == number:
+                if load(item(board, OPEN)) == number:
                     work(board, me)
-                fetch_add(board + PRESENT, -1)
+                fetch_add(item(board, PRESENT), -1)
                 seen, looks = number, 0
             pause()
             looks += 1
-        store(board + ASLEEP + LINE * me, 1)
+        store(item(board, ASLEEP + LINE * me), 1)
         # A leader opens its job and then looks for sleepers; this looks in the other order: one of the two notices.
-        if load(board + OPEN) <= seen or not exchange_if(board + ASLEEP + LINE * me, 1, 0):
+        if load(item(board, OPEN)) <= seen or not exchange_if(item(board, ASLEEP + LINE * me), 1, 0):
             return 0
 
 
@@ -141,8 +147,9 @@ class Team:
 
     def __init__(self) -> None:
         self._busy, self._number = Lock(), 0
-        self._beds: list[SimpleQueue[None]] = []  # where each helper sleeps; helper 1 is the first
-        self._memory = (ctypes.c_int64 * ((ASLEEP + MOST_THREADS * LINE) // 8))()
+        self._helpers: list[Thread] = []
+        self._beds: list[SimpleQueue[bool]] = []  # where each helper sleeps; helper 1 is the first
+        self._memory = (ctypes.c_int64 * (ASLEEP + MOST_THREADS * LINE))()
         self._board = ctypes.addressof(self._memory)
 
     def run(self, function: int, arguments: tuple[int, int, int, int], threads: int) -> None:
@@ -155,13 +162,31 @@ class Team:
         finally:
             self._busy.release()
 
+    def lead_by(self, lead: Callable[..., Any], arguments: tuple[Any, ...], threads: int) -> bool:
+        """Let a compiled function open and close a job: ``lead(board, number, threads, *arguments)``.
+
+        For jobs so short that helpers must be awake before, and no Python may run between. False where the team is busy.
+        """
+        if not self._busy.acquire(blocking=False):
+            return False
+        try:
+            threads = min(threads, MOST_THREADS)
+            while len(self._beds) < threads - 1:
+                self._hire()
+            self._number += 1
+            self._wake(threads)
+            lead(self._board, self._number, threads, *arguments)
+        finally:
+            self._busy.release()
+        return True
+
     def _share(self, function: int, arguments: tuple[int, int, int, int], threads: int) -> None:
         while len(self._beds) < threads - 1:
             self._hire()
         board, call = self._board, calls()
-        self._memory[THREADS // 8] = threads
-        self._memory[FUNCTION // 8] = function
-        self._memory[ARGUMENTS // 8 : ARGUMENTS // 8 + 4] = list(arguments)
+        self._memory[THREADS] = threads
+        self._memory[FUNCTION] = function
+        self._memory[ARGUMENTS : ARGUMENTS + 4] = list(arguments)
         self._number += 1
         try:
             if call.open_job(board, self._number):
@@ -171,23 +196,34 @@ class Team:
             call.close(board, 0)
 
     def _hire(self) -> None:
-        bed: SimpleQueue[None] = SimpleQueue()
+        bed: SimpleQueue[bool] = SimpleQueue()
         self._beds.append(bed)
-        name = f"xpnet-{len(self._beds)}"
-        Thread(target=_help, args=(self._board, len(self._beds), bed, self._memory), name=name, daemon=True).start()
+        me = len(self._beds)
+        helper = Thread(target=_help, args=(self._board, me, bed, self._memory), name=f"xpnet-{me}", daemon=True)
+        self._helpers.append(helper)
+        helper.start()
 
     def _wake(self, threads: int) -> None:
         for helper, bed in enumerate(self._beds[: threads - 1], start=1):
-            if calls().rouse(self._board, helper):
-                bed.put(None)
+            if self._memory[ASLEEP + LINE * helper] and calls().rouse(self._board, helper):
+                bed.put(True)
+
+    def dismiss(self) -> None:
+        """End all helpers: compiled code must not be running when the interpreter takes it down."""
+        if self._busy.acquire(blocking=False):
+            self._memory[OPEN] = DISMISSED
+            for bed, helper in zip(self._beds, self._helpers, strict=True):
+                bed.put(False)
+                helper.join()
 
 
-def _help(board: int, me: int, bed: "SimpleQueue[None]", memory: Any) -> None:
+def _help(board: int, me: int, bed: "SimpleQueue[bool]", memory: Any) -> None:
     """What a helper does; ``memory`` keeps the board alive."""
     hold_this_thread()
-    while True:
-        calls().attend(board, me)
-        bed.get()
+    attend = calls().attend
+    attend(board, me)
+    while bed.get():
+        attend(board, me)
 
 
 team = Team()
@@ -199,5 +235,6 @@ def _start_afresh() -> None:
     team = Team()
 
 
+atexit.register(lambda: team.dismiss())
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_start_afresh)

@@ -3,6 +3,8 @@
 import itertools
 import os
 import threading
+import time
+from queue import SimpleQueue
 
 import numpy
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from xpnet.backend import NetworkSpec, UpdateRule, set_threads
 from xpnet.steps import ReferenceStep
+from xpnet_numba import plan, team
 from xpnet_numba.blas import libraries, one_thread
 from xpnet_numba.step import compile_step
 from xpnet_numpy import backend as numpy_backend
@@ -43,6 +46,12 @@ LABELS = {
 def _all_threads():
     yield
     set_threads(None)
+
+
+@pytest.fixture(params=["narrow", "wide"])
+def both_ways(request, monkeypatch):
+    """Weight gradients by blocks of rows, and by slices of the whole batch, whatever the rule would choose."""
+    monkeypatch.setattr(plan, "NARROW", 0 if request.param == "narrow" else float("inf"))
 
 
 def plain_activation(name, z):
@@ -192,7 +201,7 @@ def test_every_activation(pair, dtype):
 @pytest.mark.parametrize("depth", [0, 1, 4])
 @pytest.mark.parametrize("over_batch", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_depth_weights_and_penalty(weighted, over_batch, depth):
+def test_depth_weights_and_penalty(both_ways, weighted, over_batch, depth):
     spec = NetworkSpec((5, *[6] * depth, 3), ("tanh",) * depth, rule=RULES["adam"], l2=0.5, l2_over_batch=over_batch)
     assert train_both(spec, "soft", weighted=weighted) < 1e-10
 
@@ -224,13 +233,13 @@ def test_any_shape(rows, batch_size, widths, threads, shuffled):
 
 
 # Large enough for several blocks and slices.
-WIDE = NetworkSpec((120, 150, 10), ("relu",), rule=RULES["adam"], dtype="float32", l2=1e-3)
+LARGE = NetworkSpec((120, 150, 10), ("relu",), rule=RULES["adam"], dtype="float32", l2=1e-3)
 
 
-def train_wide(threads, rows=1100, batch_size=1000):
+def train_large(threads, rows=1100, batch_size=1000):
     set_threads(threads)
     rng = numpy.random.default_rng(2)
-    step, _ = make_pair(WIDE)
+    step, _ = make_pair(LARGE)
     X, Y = rng.standard_normal((rows, 120)).astype("float32"), rng.integers(0, 10, rows)
     losses = [
         step.epoch(X, Y, learning_rate=1e-3, batch_size=batch_size, order=rng.permutation(rows)) for _ in range(5)
@@ -238,15 +247,15 @@ def train_wide(threads, rows=1100, batch_size=1000):
     return losses, step.params.flat.copy(), step.forward(X)
 
 
-def test_the_same_bits_from_run_to_run_and_for_any_number_of_threads():
-    first = train_wide(1)
+def test_the_same_bits_from_run_to_run_and_for_any_number_of_threads(both_ways):
+    first = train_large(1)
     for threads in (1, 2, 2, 2):
-        for a, b in zip(first, train_wide(threads), strict=True):
+        for a, b in zip(first, train_large(threads), strict=True):
             numpy.testing.assert_array_equal(a, b)
 
 
-def test_wide_layers_equal_the_plain_network():
-    assert train_both(WIDE, "indices", rows=700, batch_size=600, updates=10) < 1e-5
+def test_large_layers_equal_the_plain_network(both_ways):
+    assert train_both(LARGE, "indices", rows=700, batch_size=600, updates=10) < 1e-5
 
 
 def test_more_threads_than_rows():
@@ -255,7 +264,7 @@ def test_more_threads_than_rows():
 
 
 def test_no_rows():
-    step, _ = make_pair(WIDE)
+    step, _ = make_pair(LARGE)
     before = step.params.flat.copy()
     X, Y = numpy.zeros((0, 120), "float32"), numpy.zeros(0, "int64")
     assert step.epoch(X, Y, learning_rate=1.0, batch_size=10) == 0.0
@@ -336,8 +345,8 @@ def test_arrays_of_other_layouts():
 
 
 def test_state_goes_out_and_in():
-    first, _ = make_pair(WIDE)
-    second = compile_step(WIDE)
+    first, _ = make_pair(LARGE)
+    second = compile_step(LARGE)
     rng = numpy.random.default_rng(8)
     X, Y = rng.standard_normal((50, 120)).astype("float32"), rng.integers(0, 10, 50)
     first.epoch(X, Y, learning_rate=1e-3, batch_size=20)
@@ -352,7 +361,7 @@ def blas_threads():
 
 def test_blas_gets_its_threads_back_where_fits_overlap():
     before = blas_threads()
-    step, _ = make_pair(WIDE)
+    step, _ = make_pair(LARGE)
     with step.running():
         with one_thread:
             assert set(blas_threads()) == {1}
@@ -380,10 +389,10 @@ def test_blas_gets_its_threads_back_where_another_thread_leaves_last():
 
 
 def test_several_python_threads_train_at_once():
-    expected, found = train_wide(2)[1], {}
+    expected, found = train_large(2)[1], {}
 
     def run(name):
-        found[name] = train_wide(2)[1]
+        found[name] = train_large(2)[1]
 
     threads = [threading.Thread(target=run, args=(name,)) for name in range(3)]
     for thread in threads:
@@ -395,13 +404,31 @@ def test_several_python_threads_train_at_once():
         numpy.testing.assert_array_equal(params, expected)
 
 
+def test_a_helper_that_never_comes_is_not_waited_for(monkeypatch):
+    class Lonely(team.Team):
+        def _hire(self):
+            self._beds.append(SimpleQueue())
+
+    expected = train_large(2)
+    monkeypatch.setattr(team, "team", Lonely())
+    for a, b in zip(expected, train_large(2), strict=True):
+        numpy.testing.assert_array_equal(a, b)
+
+
+def test_a_helper_that_went_to_sleep_is_woken():
+    expected = train_large(2)
+    time.sleep(0.05)
+    for a, b in zip(expected, train_large(2), strict=True):
+        numpy.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this platform")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_child_trains():
-    expected = train_wide(2)[1]
+    expected = train_large(2)[1]
     child = os.fork()
     if child == 0:
-        os._exit(0 if numpy.array_equal(train_wide(2)[1], expected) else 1)
+        os._exit(0 if numpy.array_equal(train_large(2)[1], expected) else 1)
     assert os.waitpid(child, 0)[1] == 0
 
 

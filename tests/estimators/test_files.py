@@ -51,6 +51,8 @@ def assert_same(found: Any, estimator: Any, X: Any) -> None:
     """Equal in all that can be seen of them."""
     given, kept = ({k: v for k, v in e.get_params().items() if k != "backend"} for e in (found, estimator))
     assert given == kept and type(found) is type(estimator)
+    # What stays behind: where it ran, and what a training under way needs.
+    assert set(vars(estimator)) - set(vars(found)) <= {"_optimizer", "_random_state"}
     for name in (n for n in vars(estimator) if n.endswith("_")):
         one, other = getattr(found, name), getattr(estimator, name)
         if name == "why_":  # which says that its backend was named, at another time
@@ -186,6 +188,8 @@ HOSTILE = {
     "a parameter out of range": (("params", "alpha"), -1, "'alpha' parameter"),
     "an activation that is none": (("params", "activation"), "eval", "'activation' parameter"),
     "another activation": (("params", "activation"), "tanh", "do not describe its network"),
+    "a list of texts for rates": (("params", "dropout"), ["a"], "no such value"),
+    "a number beyond floats": (("params", "alpha"), 10**400, "no such value"),
     "an unknown attribute": (("fitted", "dict", 0, 0), "__class__", "not those that fit finds"),
     "a method for an attribute": (("fitted", "dict", 0, 0), "predict", "not those that fit finds"),
     "an attribute of another type": (("fitted", "n_iter_"), "3", "not those that fit finds"),

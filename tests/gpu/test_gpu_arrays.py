@@ -1,6 +1,5 @@
 """The user's side on a GPU: arrays in and out, devices, files, models and the command line."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -85,16 +84,19 @@ def test_the_arrays_device_is_used_and_kept(cupy: Any) -> None:
 
 
 def command_line(*arguments: str) -> str:
-    pytest.importorskip("click", reason="the command line needs click, which is not installed")
+    for package in ("click", "rich"):
+        pytest.importorskip(package, reason=f"the command line needs {package}, which is not installed")
     code = "from xpnet.cli import main; main()"
     return subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True).stdout
 
 
-def test_reproduce_gives_the_tables_of_the_reference() -> None:
-    found, wanted = (json.loads(command_line("reproduce", "--backend", b, "--json")) for b in ("cupy", "numpy"))
-    for answer in (found, wanted):
-        answer.pop("backend", None)
-    assert json.dumps(found, sort_keys=True) == json.dumps(wanted, sort_keys=True)
+def test_the_notebooks_tables() -> None:
+    from xpnet.cli.notebook import equals_notebook, run_notebook
+
+    lines: list[str] = []
+    found = run_notebook("cupy", lines.append)
+    assert equals_notebook(found), "\n".join(lines)
+    assert "compiled CuPy step" in found["feedforward"]["why"]
 
 
 def test_doctor_names_the_card(backend: Any) -> None:
@@ -102,5 +104,6 @@ def test_doctor_names_the_card(backend: Any) -> None:
     assert all(fact in text for fact in (backend.describe()["card"].partition(",")[0], "driver", "toolkit", "cuBLASLt"))
 
 
-def test_train_from_the_command_line() -> None:
-    assert command_line("train", "iris", "--backend", "cupy", "--epochs", "3") is not None
+def test_reproduce_and_train_from_the_command_line() -> None:
+    assert "All 24 numbers are the notebook's." in command_line("reproduce", "--backend", "cupy")
+    assert "cupy" in command_line("train", "iris", "--backend", "cupy", "--epochs", "3")

@@ -67,6 +67,11 @@ def test_labels_of_two_classes_with_one_output(tmp_path: Path, rng: np.random.Ge
     np.testing.assert_allclose(found["probabilities"], np.hstack([1 - positive, positive]), rtol=1e-13)
 
 
+def test_a_single_class(tmp_path: Path, rng: np.random.Generator) -> None:
+    _, found = labelled(tmp_path / "model", rng, 1, "logistic_cross_entropy", np.array(["only"]))
+    assert set(found["label"]) == {"only"}
+
+
 def test_several_labels_a_row(tmp_path: Path, rng: np.random.Generator) -> None:
     logits, found = labelled(tmp_path / "model", rng, 3, "logistic_cross_entropy", np.arange(3))
     np.testing.assert_array_equal(found["label"], (logits > 0).astype(np.int64), strict=True)

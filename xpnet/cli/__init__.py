@@ -7,6 +7,8 @@ usage or a backend that is not available.
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    from xpnet.cli.app import app
-
+    try:
+        from xpnet.cli.app import app
+    except KeyboardInterrupt:  # from here on click answers Ctrl-C
+        raise SystemExit(1) from None
     app(prog_name="xpnet")

@@ -99,14 +99,14 @@ def open_file(header: Header, tensors: dict[str, Any], backend: str | Backend | 
     if set(settings) != {"params", "fitted"}:
         raise ValueError("its settings are not params and fitted")
     params, fitted = from_json(settings["params"]), from_json(settings["fitted"])
-    estimator = _constructed(description.kind, params, backend)
-    if estimator._spec(spec.widths, spec.loss, spec.dtype) != spec:
-        raise ValueError("its parameters do not describe its network")
+    estimator = _constructed(description.kind, params, spec)
     _check_fitted(description.kind, fitted, spec)
     check_tensors(spec, header, *(["", "best/"] if fitted.get("validation_scores_") is not None else [""]))
     _restore(estimator, spec, fitted, tensors)
     estimator._extra = description.extra
-    return estimator.to(backend) if backend is not None else estimator
+    if backend is None:
+        return estimator
+    return estimator.set_params(backend=backend).to(backend)
 
 
 def _spec_of(estimator: Any) -> NetworkSpec:
@@ -153,13 +153,19 @@ def _as_json(what: str, values: dict[str, Any]) -> Any:
         ) from error
 
 
-def _constructed(kind: str, params: Any, backend: str | Backend | None) -> Any:
-    """An estimator with these parameters, each checked as ``fit`` would check it."""
+def _constructed(kind: str, params: Any, spec: NetworkSpec) -> Any:
+    """An estimator with these parameters, each checked as ``fit`` would check it, if they describe this network."""
     estimator = getattr(xpnet.estimators, kind)()
     if not isinstance(params, dict) or set(params) != set(estimator.get_params(deep=False)) - {"backend"}:
         raise ValueError(f"its parameters are not those of {kind}")
-    estimator.set_params(**params, backend=backend)
-    estimator._validate_params()
+    estimator.set_params(**params)
+    try:
+        estimator._validate_params()
+        described = estimator._spec(spec.widths, spec.loss, spec.dtype)
+    except (TypeError, OverflowError) as error:  # of values within lists, which are checked where they are used
+        raise ValueError(f"a parameter has no such value: {error}") from error
+    if described != spec:
+        raise ValueError("its parameters do not describe its network")
     return estimator
 
 

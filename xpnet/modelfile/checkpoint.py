@@ -72,8 +72,8 @@ class Checkpoint(Callback):
         if newest is not None and (newest.done, len(newest.history["loss"])) != here:
             raise InputError(
                 f"A folder holds the checkpoints of one run; {self.directory} has one of a run that made {newest.done} "
-                f"epochs, and this run has made {training.done}. Pass resume_from=Checkpoint.latest(...) of that folder, "
-                "or choose another folder."
+                f"epochs, and this run has made {training.done}. Pass resume_from=Checkpoint.latest(...) of that "
+                "folder, or choose another."
             )
 
     def between_epochs(self, training: Training) -> None:

@@ -121,11 +121,14 @@ def parameter_count(spec: NetworkSpec) -> int:
 def rate_to_json(learning_rate: float | Schedule, now: float) -> Any:
     """A learning rate as JSON: a number, or a schedule's name and numbers.
 
-    now : the learning rate of the next epoch, which stands for a schedule that is no schedule of xpnet.optimizers
+    now : the learning rate of the next epoch, which stands for a schedule that is no schedule of xpnet.optimizers; the
+        default of 0.01 where that has come to an end at 0
     """
     if type(learning_rate) in SCHEDULES.values():
         return {"schedule": type(learning_rate).__name__, **asdict(learning_rate)}  # type: ignore[call-overload]
-    return float(now) if callable(learning_rate) else float(learning_rate)
+    if callable(learning_rate):
+        return float(now) if 0 < now < float("inf") else 1e-2
+    return float(learning_rate)
 
 
 def rate_from_json(value: Any) -> float | Schedule:

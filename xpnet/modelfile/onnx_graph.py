@@ -26,8 +26,8 @@ def write_onnx(path: str | Path, spec: NetworkSpec, params: dict[str, Any], clas
     """Write a network as an ONNX file.
 
     params : NumPy arrays by the spec's names
-    classes : (classes,) labels, integers or strings, for a second output ``label`` with the most probable; where the
-        loss is logistic cross-entropy with one output, the two classes; with several, ``label`` is (rows, out) of 0 and 1
+    classes : (classes,) labels, integers or strings, for a second output ``label`` with the most probable; for logistic
+        cross-entropy with one output the two classes; with several, ``label`` is (rows, out) of 0 and 1
 
     The input is ``X`` (rows, in), the output ``probabilities`` (rows, classes) or ``predictions`` (rows, out), of the
     spec's dtype. Raises ModelFileError where onnx is missing, the file cannot be written or would be too large.
@@ -45,7 +45,8 @@ def _onnx() -> Any:
         import onnx
     except ImportError as error:
         raise ModelFileError(
-            "ONNX files are written by the package onnx, which cannot be imported. Install it: pip install 'xpnet[onnx]'."
+            "ONNX files are written by the package onnx, which cannot be imported. Install it with "
+            "pip install 'xpnet[onnx]'."
         ) from error
     return onnx
 
@@ -57,7 +58,7 @@ class Graph:
         self.onnx, self.spec = onnx, spec
         self.dtype = onnx.helper.np_dtype_to_tensor_dtype(numpy.dtype(spec.dtype))
         self.nodes: list[Any] = []
-        self.constants = [onnx.numpy_helper.from_array(array, name) for name, array in params.items()]
+        self.constants = [onnx.numpy_helper.from_array(params[name], name) for name in spec.parameter_names]
 
     def model(self, classes: Any) -> Any:
         """The whole model, with labels where there are classes."""
@@ -93,9 +94,11 @@ class Graph:
             self._add("Concat", ["negative", "positive"], name, axis=1)
         self._add("ArgMax", [name], "chosen", axis=1, keepdims=0)
         labels = classes.astype(object if classes.dtype.kind in "OU" else numpy.int64)
+        if len(labels) == 1:  # all rows of the training had one label, and so has whatever is chosen
+            labels = labels.repeat(2)
         self._add("Gather", [self._constant("classes", labels), "chosen"], "label")
         kind = self.onnx.TensorProto.STRING if labels.dtype == object else integer
-        return [("label", kind, 0), (name, self.dtype, len(classes))]
+        return [("label", kind, 0), (name, self.dtype, len(labels))]
 
     def _add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
         self.nodes.append(self.onnx.helper.make_node(operator, inputs, [output], **attributes))

@@ -29,7 +29,7 @@ class Callback:
         """When the run is over, by its end or by an exception, Ctrl-C included: give back what ``train_begin`` took."""
 
     def state(self) -> dict[str, Any]:
-        """What the callback needs to go on after an interruption: numbers, strings, lists and NumPy arrays, in dicts."""
+        """What it needs to go on after an interruption: numbers, strings, lists and NumPy arrays, in dicts."""
         return {}
 
     def load_state(self, state: dict[str, Any]) -> None:

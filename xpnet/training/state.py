@@ -43,8 +43,8 @@ def set_stream_state(rng: Any, state: dict[str, Any] | None) -> None:
     present = stream_state(rng)
     if _kind(present) != _kind(state):
         raise InputError(
-            f"A training goes on with the kind of random stream it began with, {_kind(state)}; received {_kind(present)}. "
-            "Pass the same kind of rng."
+            f"A training goes on with the kind of random stream it began with, {_kind(state)}; "
+            f"received {_kind(present)}. Pass the same kind of rng."
         )
     if rng is None:
         return

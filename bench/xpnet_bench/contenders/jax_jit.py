@@ -20,8 +20,10 @@ def facts(variant: str) -> dict[str, str]:
     return {"jax": jax.__version__, "platform": jax.default_backend()}
 
 
-def _enter(array: numpy.ndarray) -> jax.Array:
-    jax.config.update("jax_enable_x64", array.dtype.itemsize == 8 and array.dtype.kind == "f")
+def _enter(array: numpy.ndarray) -> Any:
+    """JAX drops float64 unless told not to; the setting is part of what its functions are compiled for."""
+    if array.dtype.kind == "f":
+        jax.config.update("jax_enable_x64", array.dtype.itemsize == 8)
     return jnp.asarray(array)
 
 
@@ -137,10 +139,9 @@ class Network:
 
 def train(job: Job) -> Task:
     """Epochs from the first weights."""
-    X, y = data.rows(job)
-    _enter(X[:1])
-    rows = map(jnp.asarray, (X, y)) if job.sizes["batch"] >= len(X) else (X, y)
-    X, y = rows
+    X, y = rows = data.rows(job)
+    if job.sizes["batch"] >= len(X):  # smaller batches are gathered by NumPy
+        X, y = map(_enter, rows)
     held: list[Any] = []
 
     def reset() -> None:

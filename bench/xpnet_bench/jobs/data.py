@@ -2,7 +2,7 @@
 
 import importlib.util
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy
 
@@ -21,10 +21,15 @@ class Rows(NamedTuple):
     y: numpy.ndarray
 
 
+def _normal(rng: numpy.random.Generator, shape: tuple[int, ...], dtype: Any) -> numpy.ndarray:
+    """Drawn in the dtype itself, which takes half the time for float32."""
+    return rng.standard_normal(shape, dtype=dtype)
+
+
 def logits(job: Job) -> numpy.ndarray:
     """(rows, classes), normal with standard deviation 3."""
     shape = job.sizes["rows"], job.sizes["classes"]
-    return numpy.random.default_rng(SEED).standard_normal(shape, dtype=job.dtype) * numpy.asarray(3, job.dtype)
+    return _normal(numpy.random.default_rng(SEED), shape, job.dtype) * numpy.asarray(3, job.dtype)
 
 
 def labels(job: Job) -> numpy.ndarray:
@@ -35,7 +40,7 @@ def labels(job: Job) -> numpy.ndarray:
 def flat(job: Job, count: int) -> list[numpy.ndarray]:
     """``count`` arrays (size,), normal; from the third on squared, as second moments are."""
     rng = numpy.random.default_rng(SEED)
-    arrays = [rng.standard_normal(job.sizes["size"], dtype=job.dtype) for _ in range(count)]
+    arrays = [_normal(rng, (job.sizes["size"],), job.dtype) for _ in range(count)]
     return arrays[:3] + [array * array for array in arrays[3:]]
 
 
@@ -52,9 +57,9 @@ def rows(job: Job) -> Rows:
     if job.sizes["features"] == DIGITS_FEATURES:
         return _digits(job)
     sizes, rng = job.sizes, numpy.random.default_rng(SEED)
-    centres = rng.standard_normal((sizes["classes"], sizes["features"]), dtype=job.dtype)
+    centres = _normal(rng, (sizes["classes"], sizes["features"]), job.dtype)
     y = rng.integers(0, sizes["classes"], sizes["rows"])
-    noise = rng.standard_normal((sizes["rows"], sizes["features"]), dtype=job.dtype)
+    noise = _normal(rng, (sizes["rows"], sizes["features"]), job.dtype)
     noise += centres[y] * numpy.asarray(0.3, job.dtype)
     return Rows(noise, y)
 

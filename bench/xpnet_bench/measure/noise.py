@@ -26,7 +26,8 @@ def measure_noise(seconds: float = 1.0) -> dict[str, Any]:
 
 def _fixed_computation(seconds: float) -> list[float]:
     """Times of one and the same computation, about a millisecond each."""
-    data, times, end = numpy.linspace(0.0, 1.0, 100_000), [], time.perf_counter() + seconds
+    data, end = numpy.linspace(0.0, 1.0, 100_000), time.perf_counter() + seconds
+    times: list[float] = []
     while time.perf_counter() < end or len(times) < 20:
         start = time.perf_counter()
         numpy.exp(data).sum()

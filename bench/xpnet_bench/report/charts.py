@@ -1,5 +1,6 @@
 """The charts of a report."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,16 +16,21 @@ from xpnet_bench.report.style import INK, STAND_INS
 from xpnet_bench.report.units import times
 
 HEADLINE_KERNELS = ((8192, 10), (4096, 1000), (1024, 1000))
+MANY = 50
+"""Where an axis spans more than this, only powers of ten are named."""
+
 Curve = Callable[[Job, Measurement], tuple[float, float]]
 
 
 def headline_jobs(results: Results) -> dict[Job, list[Measurement]]:
     """The jobs of the first chart: training, prediction, and kernels at telling sizes in float32."""
-    return {
+    found = {
         job: measurements
         for job, measurements in results.by_job().items()
         if best_peer(measurements) and named(measurements, ours(results)) and _is_headline(job)
     }
+    order = ("training", "prediction", "kernels")
+    return dict(sorted(found.items(), key=lambda item: order.index(item[0].suite)))
 
 
 def _is_headline(job: Job) -> bool:
@@ -41,16 +47,16 @@ def speed_chart(results: Results) -> Chart:
         for row, (job, measurements) in enumerate(jobs.items()):
             _speed_row(drawn, -row, measurements, ours(results))
         drawn.axes.set_yticks([-row for row in range(len(jobs))], [_two_lines(job) for job in jobs])
-        drawn.axes.axvline(1, color=INK, linewidth=0.9)
         _plain_log(drawn.axes.set_xscale, drawn.axes.xaxis)
-        drawn.axes.set_xlabel("times as fast as the best peer (right is faster)")
+        drawn.axes.axvline(1, color=INK, linewidth=0.9)
+        drawn.axes.set_xlabel("speed; the best peer is 1")
         drawn.axes.margins(x=0.12)
         drawn.legend()
     return drawn.chart
 
 
 def _two_lines(job: Job) -> str:
-    return job.name.replace(" batch", "\nbatch").replace(" full", "\nfull").replace(" to ", "\nto ")
+    return re.sub(r" (?=full|batch|to)", "\n", job.name.replace("full batch", "full\N{NO-BREAK SPACE}batch"), count=1)
 
 
 def _speed_row(drawn: Drawing, y: float, measurements: list[Measurement], mine: str) -> None:
@@ -64,15 +70,16 @@ def _speed_row(drawn: Drawing, y: float, measurements: list[Measurement], mine: 
         size = 8 if ahead else 5
         drawn.line(m.contender, [speed.median], [y], linestyle="", markersize=size, zorder=4 if ahead else 3)
         if ahead:
-            place = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center"}
-            drawn.axes.annotate(times(speed.median), (speed.median, y), fontweight="bold", **place)
+            drawn.label(times(speed.median), speed.median, y)
 
 
 def _plain_log(set_scale: Callable[..., Any], axis: Any) -> None:
     """A logarithmic axis with numbers as people write them."""
     set_scale("log")
     axis.set_major_formatter(lambda value, _: f"{value:g}")
-    axis.set_minor_formatter(lambda value, _: f"{value:g}" if str(f"{value:.0e}")[0] in "25" else "")
+    lower, upper = axis.get_data_interval()
+    few = upper / lower < MANY
+    axis.set_minor_formatter(lambda value, _: f"{value:g}" if few and f"{value:.0e}"[0] in "25" else "")
 
 
 def roofline(results: Results, operation: str, title: str) -> Chart:

@@ -16,15 +16,12 @@ from xpnet_bench.report.style import INK, LINE, LOOKS, QUIET, STAND_INS, with_va
 WIDTH = 4.0
 """Inches, of 96 pixels as CSS counts them: text of 10 points stays readable where the page is 390 pixels wide."""
 
-_PARAMETERS: dict[str, Any] = {
+_PARAMETERS: Any = {
     "svg.fonttype": "none",
     "font.size": 8.5,
     "text.color": INK,
     "axes.edgecolor": LINE,
     "axes.labelcolor": QUIET,
-    "axes.titlecolor": INK,
-    "axes.titlesize": 9.5,
-    "axes.titlelocation": "left",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
@@ -46,7 +43,7 @@ class Drawing:
     def __init__(self, title: str, height: float) -> None:
         self.title = title
         self.figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        self.axes: Axes = self.figure.add_subplot(title=title)
+        self.axes: Axes = self.figure.add_subplot()
         self.chart = Chart(title, "")
 
     def line(self, contender: str, x: Any, y: Any, **keywords: Any) -> None:
@@ -54,6 +51,10 @@ class Drawing:
         dashed = {"linestyle": "--", "marker": ""} if contender == "floor" else {}
         look = {"color": STAND_INS[contender], "marker": LOOKS[contender].marker, "label": contender, **dashed}
         self.axes.plot(x, y, **(look | keywords))
+
+    def label(self, text: str, x: float, y: float) -> None:
+        """A short text above a point."""
+        self.axes.annotate(text, (x, y), xytext=(0, 6), textcoords="offset points", ha="center", fontweight="bold")
 
     def legend(self, columns: int = 3) -> None:
         """Below the axes, each contender once."""

@@ -47,10 +47,10 @@ def time_cell(m: Measurement, *, best: bool = False) -> Cell:
 
 def _standing(measurements: list[Measurement], mine: str) -> list[Cell]:
     own, peer, floor = named(measurements, mine), best_peer(measurements), named(measurements, "floor")
-    return [_ratio_cell(peer, own, peer and peer.contender), _ratio_cell(own, floor, "")]
+    return [_ratio_cell(peer, own, peer.contender if peer else ""), _ratio_cell(own, floor, "")]
 
 
-def _ratio_cell(slower: Measurement | None, faster: Measurement | None, remark: str | None) -> Cell:
+def _ratio_cell(slower: Measurement | None, faster: Measurement | None, remark: str) -> Cell:
     if slower is None or faster is None:
         return NOTHING
     found = ratio(slower, faster)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from xpnet_numba import backend, pool
+from xpnet_numba import backend, chunks
 
 from xpnet import ops
 
@@ -17,7 +17,7 @@ KERNELS = {name: kernel.launch for name, kernel in backend.kernels.items()}
 @pytest.fixture(params=[2, 3, 5])
 def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """So many threads, whatever the machine has."""
-    monkeypatch.setattr(pool, "get_threads", lambda: request.param)
+    monkeypatch.setattr(chunks, "get_threads", lambda: request.param)
     yield request.param
 
 
@@ -36,7 +36,7 @@ def results(dtype: str) -> list[np.ndarray]:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_bits_do_not_depend_on_threads(dtype: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     shared = results(dtype)
-    monkeypatch.setattr(pool, "get_threads", lambda: 1)
+    monkeypatch.setattr(chunks, "get_threads", lambda: 1)
     for a, b in zip(shared, results(dtype), strict=True):
         assert a.tobytes() == b.tobytes()
 
@@ -60,9 +60,9 @@ def test_helpers_sleep_and_wake(threads: int) -> None:
 FORK = """
 import multiprocessing
 import numpy as np
-from xpnet_numba import backend, pool
+from xpnet_numba import backend, chunks
 
-pool.get_threads = lambda: 3
+chunks.get_threads = lambda: 3
 x = np.random.default_rng(0).standard_normal((5000, 10))
 softmax = backend.kernels["softmax"].launch
 

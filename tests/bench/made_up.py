@@ -1,0 +1,108 @@
+"""Results as a machine would give them that we know everything about."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from xpnet_bench.contenders import find_entry
+from xpnet_bench.jobs import SUITES, Job, jobs_of
+from xpnet_bench.report import Measurement, Results
+
+CONTENDERS = ("xpnet-numba", "torch", "jax", "numpy", "floor")
+PER_PROCESS = ("startup", "memory")
+FACTS = {name: {"version": "1"} for name in CONTENDERS}
+
+
+def some_jobs() -> list[Job]:
+    """All jobs of a quick run."""
+    return [job for suite in SUITES for job in jobs_of(suite, quick=True, threads=2, data="")]
+
+
+def measured(
+    jobs: Sequence[Job], rng: numpy.random.Generator, slowed: Mapping[str, float] | None = None, drift: float = 1.0
+) -> Results:
+    """A run on a noisy machine that is ``drift`` times as slow as it could be.
+
+    Rounds scatter by 5 %; minutes come and go that slow everybody in them; one round in fifteen is disturbed; a process
+    has luck or not, by 1 %. What ``slowed`` names by job takes so many times as long for xpnet.
+    """
+    measurements = []
+    for number, job in enumerate(jobs):
+        weather = drift * numpy.exp(numpy.cumsum(rng.normal(0, 0.03, 24)))
+        for place, name in enumerate(CONTENDERS):
+            true = 1e-5 * (number + 1) * (place + 1)
+            if name == "xpnet-numba":
+                true *= (slowed or {}).get(job.name, 1.0)
+            luck = numpy.exp(rng.normal(0, 0.01))
+            scatter = numpy.exp(rng.normal(0, 0.05, 24)) * numpy.where(rng.random(24) < 1 / 15, rng.uniform(1.3, 4, 24), 1)
+            measurements.append(_measurement(job, name, true * luck * weather * scatter))
+    return Results("2026-01-02T03:04:05", "abc", machine(), run(), measurements)
+
+
+def _measurement(job: Job, name: str, seconds: numpy.ndarray) -> Measurement:
+    notes: list[dict[str, float]] = []
+    if job.suite in PER_PROCESS:
+        seconds = seconds[:3]
+        notes = [{"peak_mib": 300.0 + i, "import_mib": 200.0, "data_mib": 100.0} for i in range(3)]
+    if job.operation == "accuracy":
+        seconds = seconds[:3]
+        notes = [{"epochs": 3 + i, "accuracy": 0.976} for i in range(3)]
+    return Measurement(job, name, find_entry(name).role, seconds, notes)
+
+
+def machine() -> dict[str, Any]:
+    """What ``describe_machine`` gives."""
+    return {
+        "processor": "A <fast> processor",
+        "cores": 2,
+        "logical_cores": 2,
+        "threads": 2,
+        "memory_gib": 8.0,
+        "system": "Linux x86_64",
+        "python": "3.11.7",
+        "blas": "openblas 0.3",
+        "versions": {"xpnet": "0.1.0", "numpy": "2.4"},
+    }
+
+
+def run() -> dict[str, Any]:
+    """What the plugin adds to a results file."""
+    return {
+        "noise": {"others": 0.0, "spread": 0.01, "worst": 1.1, "noisy": False, "verdict": "The machine was quiet."},
+        "skipped": [{"job": "import", "contender": "xpnet-cupy", "reason": "cupy is not installed"}],
+        "not_asked": ["torch.compile"],
+        "suites": list(SUITES),
+        "quick": True,
+        "data": False,
+        "threads": 2,
+        "contenders": FACTS,
+    }
+
+
+def write(results: Results, path: Path) -> Path:
+    """As a results file."""
+    benchmarks = [
+        {
+            "extra_info": {"job": m.job.to_json(), "contender": m.contender, "role": m.role, "notes": m.notes},
+            "stats": {"data": m.seconds.tolist()},
+        }
+        for m in results.measurements
+    ]
+    document = {
+        "datetime": results.date,
+        "commit_info": {"id": results.commit},
+        "machine_info": {"xpnet_bench": results.machine},
+        "xpnet_bench": results.run,
+        "benchmarks": benchmarks,
+    }
+    path.write_text(json.dumps(document))
+    return path
+
+
+def without(results: Results, suite: str) -> Results:
+    """A run that left a suite out."""
+    return replace(results, measurements=[m for m in results.measurements if m.job.suite != suite])

@@ -1,0 +1,77 @@
+"""Contenders in their processes: same answers, asleep while idle, failures told."""
+
+import sys
+
+import psutil
+import pytest
+
+from xpnet_bench.contenders import ENTRIES, Entry, missing
+from xpnet_bench.jobs import SUITES, Job, jobs_of
+from xpnet_bench.measure.process import ContenderFailed, ContenderProcess
+from xpnet_bench.measure.race import Effort, Team, agree, race
+
+NETWORK = {"features": 64, "hidden": 8, "classes": 10, "rows": 100}
+JOBS = [
+    Job("softmax", "kernels", "softmax", "softmax", {"rows": 30, "classes": 7}, "float64"),
+    Job("loss", "kernels", "cross_entropy", "cross_entropy", {"rows": 30, "classes": 7}, "float32"),
+    Job("relu", "kernels", "relu", "relu", {"size": 100}, "float64"),
+    Job("adam", "kernels", "adam", "adam", {"size": 100}, "float64"),
+    Job("train", "training", "train", "training", {**NETWORK, "batch": 100, "epochs": 3, "adam": 0}, "float64", units=3),
+    Job("train Adam", "training", "train", "training", {**NETWORK, "batch": 100, "epochs": 3, "adam": 1}, "float64", units=3),
+    Job("predict", "prediction", "predict", "latency", NETWORK, "float32", single_calls=True),
+]
+EFFORT = Effort(turns=2, rounds=2, round_seconds=1e-4, single_calls=5, whole_runs=1, job_seconds=1.0)
+
+
+@pytest.mark.parametrize("entry", [e for e in ENTRIES if e.name not in ("torch.compile", "numpy")], ids=lambda e: e.name)
+def test_contenders_give_the_answers_of_plain_numpy(entry: Entry) -> None:
+    if reason := missing(entry):
+        pytest.skip(reason)
+    team = Team(["numpy", entry.name], threads=1)
+    try:
+        if entry.name not in team.members():
+            pytest.skip(team.absent[entry.name])
+        for job in JOBS:
+            lane = race(team, job, EFFORT)[entry.name]
+            expected = 10 if job.single_calls else 4 if job.units == 1 else 2
+            assert len(lane.seconds) == expected or lane.failed.endswith(("no such operation", "plain expression")), lane
+            assert all(seconds > 0 for seconds in lane.seconds)
+    finally:
+        team.close()
+
+
+def test_another_answer_is_out_of_the_race() -> None:
+    softmax, train = JOBS[0], JOBS[4]
+    assert agree([0.5, 0.25], [0.5, 0.25 + 1e-12], softmax)
+    assert not agree([0.5, 0.25], [0.5, 0.26], softmax)
+    assert not agree([0.5], [0.5, 0.25], softmax)
+    assert not agree([1.0], [1.01], train)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows tells no state of processes")
+def test_idle_contenders_are_stopped_and_failures_are_told() -> None:
+    process = ContenderProcess("numpy", 1)
+    try:
+        assert process.facts["numpy"]
+        (child,) = (c for c in psutil.Process().children() if "numpy" in c.cmdline())
+        assert child.status() == psutil.STATUS_STOPPED
+        with pytest.raises(ContenderFailed, match="no such operation"):
+            process.ask("prepare", job=Job("x", "kernels", "unknown", "x").to_json(), round_seconds=0.1)
+        with pytest.raises(ContenderFailed, match="KeyError"):
+            process.ask("prepare", job=Job("x", "kernels", "relu", "x").to_json(), round_seconds=0.1)
+        with pytest.raises(ContenderFailed, match="no job is prepared"):
+            process.ask("turn", rounds=1, calls=1)
+        child.kill()
+        with pytest.raises(ContenderFailed, match="process ended"):
+            process.ask("turn", rounds=1, calls=1)
+    finally:
+        process.close()
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_job_names_are_unique_and_kernels_know_their_traffic(quick: bool) -> None:
+    jobs = [job for suite in SUITES for job in jobs_of(suite, quick=quick, threads=4, data="")]
+    assert len({job.name for job in jobs}) == len(jobs)
+    assert all(job.traffic for job in jobs if job.suite == "kernels")
+    assert {job.threads for job in jobs if job.group == "threads"} == {1, 2, 4}
+    assert Job(**jobs[0].to_json()) == jobs[0]

@@ -1,0 +1,110 @@
+"""The pages, in a real browser where there is one."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy
+import pytest
+from click.testing import CliRunner
+
+from browser import CHROMIUM, Browser
+from made_up import measured, some_jobs, without, write
+from xpnet_bench.cli import bench
+
+SECTIONS = ("answer", "machine", "training", "kernels", "scaling", "prediction", "first-use", "memory", "left-out")
+WIDTHS = (390, 1200)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report and a history of made-up results."""
+    folder = tmp_path_factory.mktemp("pages")
+    results = write(measured(some_jobs(), numpy.random.default_rng(0)), folder / "results.json")
+    for command in (["report", str(results)], ["history", str(results), str(results)]):
+        done = CliRunner().invoke(bench, [*command, "-o", str(folder)], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Headless Chromium."""
+    if not CHROMIUM:
+        pytest.skip("there is no Chromium to look at the page with (on Debian: apt-get install chromium)")
+    found = Browser(tmp_path_factory.mktemp("profile"))
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize("page", ["report.html", "history.html"])
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_page_stands_in_a_browser(browser: Browser, folder: Path, page: str, width: int, dark: bool) -> None:
+    browser.complaints.clear()
+    browser.open(folder / page, width, dark=dark)
+    assert browser.value("innerWidth") == width
+    assert browser.value("document.documentElement.scrollWidth") <= width
+    sizes = browser.value("[...document.querySelectorAll('figure svg')].map(s => s.getBBox().width * s.clientHeight)")
+    assert sizes and all(size > 0 for size in sizes)
+    assert browser.complaints == []
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_words_can_be_read_in_both_colour_schemes(browser: Browser, folder: Path, dark: bool) -> None:
+    browser.open(folder / "report.html", 390, dark=dark)
+    texts = browser.value("""[...document.querySelectorAll("figure text, p, td, th, small, a")].map(t => [
+        getComputedStyle(t)[t.closest("svg") ? "fill" : "color"],
+        t.getBoundingClientRect().height])""")
+    ground = browser.value("getComputedStyle(document.body).backgroundColor")
+    assert len(texts) > 300
+    assert min(_contrast(colour, ground) for colour, _ in texts) >= 4.5
+    assert min(height for _, height in texts) >= 9
+
+
+def _contrast(first: str, second: str) -> float:
+    """The ratio of WCAG 2.1, which asks for 4.5."""
+    one, two = sorted(map(_luminance, (first, second)))
+    return (two + 0.05) / (one + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    channels = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_tables_sort_by_value_in_both_directions(browser: Browser, folder: Path) -> None:
+    browser.open(folder / "report.html", 1200)
+    column = "[...document.querySelectorAll('#kernels tbody')[0].rows].map(r => Number(r.cells[1].dataset.value))"
+    press = "document.querySelectorAll('#kernels thead')[0].rows[0].cells[1].querySelector('button').click()"
+    unsorted = browser.value(column)
+    browser.value(press)
+    assert browser.value(column) == sorted(unsorted)
+    browser.value(press)
+    assert browser.value(column) == sorted(unsorted, reverse=True)
+    assert browser.value("document.querySelector('#kernels th[aria-sort]').getAttribute('aria-sort')") == "descending"
+
+
+def test_the_report_holds_every_section_and_escapes_what_it_shows(folder: Path) -> None:
+    page = (folder / "report.html").read_text()
+    for anchor in SECTIONS:
+        assert f'id="{anchor}"' in page
+    assert "A &lt;fast&gt; processor" in page
+    assert "cupy is not installed" in page
+    assert "http://" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", page)
+    assert "## Memory" in (folder / "report.md").read_text()
+
+
+def test_suites_that_were_not_run_say_so(tmp_path: Path) -> None:
+    results = without(measured(some_jobs(), numpy.random.default_rng(0)), "kernels")
+    CliRunner().invoke(bench, ["report", str(write(results, tmp_path / "r.json")), "-o", str(tmp_path)], catch_exceptions=False)
+    assert "Not measured in this run." in (tmp_path / "report.md").read_text()
+
+
+def test_the_chart_alone_is_an_image_with_both_schemes(folder: Path) -> None:
+    path = folder / "speed.svg"
+    CliRunner().invoke(bench, ["chart", str(folder / "results.json"), "-o", str(path)], catch_exceptions=False)
+    assert ElementTree.parse(path).getroot().tag.endswith("svg")
+    assert "prefers-color-scheme: dark" in path.read_text()
