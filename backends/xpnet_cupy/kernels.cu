@@ -1,12 +1,10 @@
-// xpnet's CUDA kernels. Compiled for `REAL` float and double, by NVRTC at first use; the tests compile the same text for
-// the host, where every CUDA thread is a fiber, and compare each kernel with float64.
+// xpnet's CUDA kernels. Compiled for `REAL` float and double, by NVRTC at first use; the tests compile the same text
+// for the host, where every CUDA thread is a fiber, and compare each kernel with float64.
 //
-// Conventions. Matrices are C-contiguous, (rows, cols). A loop that starts at a thread's place in the grid and steps by
-// the size of the grid (a grid-stride loop) covers any number of rows and columns, whatever the grid. Pointers marked
-// "or null" may be null. Sums are taken in a fixed order and never with float atomics, so that a run repeats bit for bit.
-// NaN and infinities propagate as in `xpnet.ops`.
-//
-// The order of the file: activations, dropout, groups of threads, softmax, losses, updates, rows of a batch.
+// Matrices are C-contiguous, (rows, cols). A loop that starts at a thread's place in the grid and steps by the size of
+// the grid (a grid-stride loop) covers any number of rows and columns, whatever the grid. Pointers marked "or null" may
+// be null. Sums are taken in a fixed order and never with float atomics, so that a run repeats bit for bit. NaN and
+// infinities propagate as in `xpnet.ops`.
 
 #ifndef REAL
 #define REAL float
@@ -15,23 +13,25 @@ typedef REAL real;
 
 #define KERNEL extern "C" __global__ void
 
+// Every item of a flat array, shared among the threads of the grid.
+#define FOR_EACH(i, size)                                                                  \
+  for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < (size); \
+       i += (long long)gridDim.x * blockDim.x)
+
 // ---------------------------------------------------------------------------------------------------- activations
 
 struct Identity {
   static __device__ real of(real x) { return x; }
   static __device__ real backward(real d_out, real) { return d_out; }
 };
-
 struct Relu {
   static __device__ real of(real x) { return x < 0 ? real(0) : x; }  // false for NaN, which stays
   static __device__ real backward(real d_out, real out) { return out <= 0 ? real(0) : d_out; }
 };
-
 struct Tanh {
   static __device__ real of(real x) { return tanh(x); }
   static __device__ real backward(real d_out, real out) { return d_out * (1 - out * out); }
 };
-
 struct Logistic {
   static __device__ real of(real x) {
     const real e = exp(-fabs(x));
@@ -39,12 +39,11 @@ struct Logistic {
   }
   static __device__ real backward(real d_out, real out) { return d_out * out * (1 - out); }
 };
-
 struct Exponential {
   static __device__ real of(real x) { return exp(x); }
 };
 
-// out = activation(x + bias), bias (cols,) or null; out may be x. A thread keeps to its columns and walks down the rows.
+// out = activation(x + bias), bias (cols,) or null; out may be x. A thread keeps to its columns and walks down rows.
 template <class Activation>
 __device__ void bias_activation(const real *x, const real *bias, real *out, int rows, int cols) {
   for (int col = blockIdx.x * blockDim.x + threadIdx.x; col < cols; col += gridDim.x * blockDim.x) {
@@ -69,9 +68,7 @@ BIAS_ACTIVATION(bias_exponential, Exponential)
 // d_x = d_out activation'(x), from out = activation(x), item by item.
 template <class Activation>
 __device__ void backward(const real *d_out, const real *out, real *d_x, long long size) {
-  const long long step = (long long)gridDim.x * blockDim.x;
-  for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < size; i += step)
-    d_x[i] = Activation::backward(d_out[i], out[i]);
+  FOR_EACH(i, size) d_x[i] = Activation::backward(d_out[i], out[i]);
 }
 
 #define BACKWARD(name, Activation)                                                     \
@@ -82,11 +79,12 @@ BACKWARD(relu_backward, Relu)
 BACKWARD(tanh_backward, Tanh)
 BACKWARD(logistic_backward, Logistic)
 
-// d_x as above (may be d_out), and the sums of its columns over each chunk of rows: sums (chunks, cols). One chunk gives
-// the bias gradient; several, for batches that one block a column would walk too slowly, are added by `column_sum`.
+// d_x as above (may be d_out), and the sums of its columns over each chunk of rows: sums (chunks, cols). One chunk
+// gives the bias gradient; several, for batches that one block a column would walk too slowly, `column_sum` adds up.
 // Blocks of (32, 8) threads: 32 columns, so that a warp reads 32 neighbours, and every eighth row of the chunk.
 template <class Activation>
-__device__ void backward_bias(const real *d_out, const real *out, real *d_x, real *sums, int rows, int cols, int chunk) {
+__device__ void backward_bias(const real *d_out, const real *out, real *d_x, real *sums, int rows, int cols,
+                              int chunk) {
   __shared__ real parts[8][32];
   const int col = blockIdx.x * 32 + threadIdx.x;
   const int first = blockIdx.y * chunk, last = min(first + chunk, rows);
@@ -143,9 +141,9 @@ __device__ inline Words philox(Words c, unsigned long long key0, unsigned long l
 KERNEL dropout(const real *x, real *out, const int *clock, long long key0, long long key1, int layer, double rate,
                long long size) {
   const real scale = 1 / (1 - rate);
-  const long long step = (long long)gridDim.x * blockDim.x;
-  for (long long four = (long long)blockIdx.x * blockDim.x + threadIdx.x; 4 * four < size; four += step) {
-    const Words words = philox({{four + 1ull, 0, (unsigned long long)layer, (unsigned long long)clock[0]}}, key0, key1);
+  const unsigned long long updates = clock[0];
+  FOR_EACH(four, (size + 3) / 4) {
+    const Words words = philox({{four + 1ull, 0, (unsigned long long)layer, updates}}, key0, key1);
     for (int k = 0; k < 4 && 4 * four + k < size; k++) {
       const bool keep = (words.v[k] >> 11) * (1.0 / 9007199254740992.0) >= rate;
       out[4 * four + k] = x[4 * four + k] * (keep ? scale : real(0));
@@ -162,7 +160,7 @@ struct Sum {
   static __device__ T neutral() { return 0; }
 };
 
-__device__ inline real lowest() { return sizeof(real) == 4 ? real(-3.4028234663852886e38) : real(-1.7976931348623157e308); }
+__device__ inline real lowest() { return sizeof(real) == 4 ? -3.4028234663852886e38 : -1.7976931348623157e308; }
 
 struct Max {
   static __device__ real of(real a, real b) { return fmax(a, b); }
@@ -268,8 +266,8 @@ KERNEL log_softmax_block(const real *x, real *out, int rows, int cols) { log_sof
 
 // ---------------------------------------------------------------------------------------------------------- losses
 
-// Which rows of the data a batch is made of: row i of the batch is row order[cursor + i] of the data. Labels and weights
-// are read there, so that only the inputs have to be gathered. order null: the batch is the data; cursor null: 0.
+// Which rows of the data a batch is made of: row i of the batch is row order[cursor + i] of the data. Labels and
+// weights are read there, so that only the inputs are gathered. order null: the batch is the data; cursor null: 0.
 struct Batch {
   const real *weight;        // of each row of the data, or null for 1
   const real *total_weight;  // of the batch, or null for its number of rows
@@ -383,23 +381,22 @@ LOSS(poisson, loss_rows<Poisson>, real)
 //   clock (2,)  updates made; cursor, the first row of the batch in the order of the epoch
 //   rates (5,)  learning rate; Adam's scale and root (`xpnet.ops.updates.adam_scales`); 1 - learning rate x decay;
 //               broken, 1 once a parameter has become NaN
-enum { UPDATES, CURSOR };
-enum { LEARNING_RATE, SCALE, ROOT, KEEP, BROKEN };
+enum Clock { UPDATES, CURSOR };
+enum Rates { LEARNING_RATE, SCALE, ROOT, KEEP, BROKEN };
 
 // Before the first batch: the cursor turned back, the learning rate set, no losses yet.
 KERNEL begin(int *clock, double *rates, double learning_rate, double *row_loss, int rows, double *squares, int parts) {
-  const int first = blockIdx.x * blockDim.x + threadIdx.x, step = gridDim.x * blockDim.x;
-  for (int i = first; i < rows; i += step) row_loss[i] = 0;
-  for (int i = first; i < parts; i += step) squares[i] = 0;
-  if (first == 0) {
+  FOR_EACH(i, rows) row_loss[i] = 0;
+  FOR_EACH(i, parts) squares[i] = 0;
+  if (blockIdx.x == 0 && threadIdx.x == 0) {
     clock[CURSOR] = 0;
     rates[LEARNING_RATE] = learning_rate;
     rates[BROKEN] = 0;
   }
 }
 
-// After the last: the sums of losses, of squared weights and of row weights (null: their count), and whether a parameter
-// broke. One block.
+// After the last: the sums of losses, of squared weights and of row weights (null: their count), and whether a
+// parameter broke. One block.
 KERNEL finish(const double *row_loss, int rows, const double *squares, int parts, const real *weight, int count,
               const double *rates, double *results) {
   double loss = 0, square = 0, total = 0;
@@ -418,8 +415,8 @@ KERNEL finish(const double *row_loss, int rows, const double *squares, int parts
   }
 }
 
-// A product with ReLU in it may turn NaN into 0, and a loss into a number, while parameters are lost: so updates look at
-// what they write. Whoever writes the mark writes the same.
+// A product with ReLU in it may turn NaN into 0, and a loss into a number, while parameters are lost: so updates look
+// at what they write. Whoever writes the mark writes the same.
 __device__ inline void look(real param, double *rates) {
   if (param != param) rates[BROKEN] = 1;
 }
@@ -436,28 +433,23 @@ KERNEL tick(int *clock, double *rates, double beta1, double beta2, double weight
 
 KERNEL gradient_descent(real *param, const real *grad, double *rates, long long size) {
   const real learning_rate = rates[LEARNING_RATE];
-  const long long step = (long long)gridDim.x * blockDim.x;
-  for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < size; i += step)
-    look(param[i] -= learning_rate * grad[i], rates);
+  FOR_EACH(i, size) look(param[i] -= learning_rate * grad[i], rates);
 }
 
-KERNEL momentum(real *param, const real *grad, real *velocity, double *rates, double mu, int nesterov,
-                long long size) {
+KERNEL momentum(real *param, const real *grad, real *velocity, double *rates, double mu, int nesterov, long long size) {
   const real learning_rate = rates[LEARNING_RATE], keep = mu;
-  const long long step = (long long)gridDim.x * blockDim.x;
-  for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < size; i += step) {
+  FOR_EACH(i, size) {
     const real fall = learning_rate * grad[i], v = keep * velocity[i] - fall;
     velocity[i] = v;
     look(param[i] += nesterov ? keep * v - fall : v, rates);
   }
 }
 
-KERNEL adam(real *param, const real *grad, real *m, real *v, double *rates, double beta1, double beta2,
-            double epsilon, long long size) {
+KERNEL adam(real *param, const real *grad, real *m, real *v, double *rates, double beta1, double beta2, double epsilon,
+            long long size) {
   const real b1 = beta1, rest1 = 1 - beta1, b2 = beta2, rest2 = 1 - beta2, eps = epsilon;
   const real scale = rates[SCALE], root = rates[ROOT], keep = rates[KEEP];
-  const long long step = (long long)gridDim.x * blockDim.x;
-  for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < size; i += step) {
+  FOR_EACH(i, size) {
     const real g = grad[i], mi = b1 * m[i] + rest1 * g, vi = b2 * v[i] + rest2 * g * g;
     m[i] = mi;
     v[i] = vi;
@@ -465,21 +457,21 @@ KERNEL adam(real *param, const real *grad, real *m, real *v, double *rates, doub
   }
 }
 
-// The gradient of lambda / 2 sum W^2, added to the gradients of the weights, and each block's part of sum W^2 (times the
-// weight of the batch, as row_loss), added to squares[block]. bounds (matrices, 2): where each weight matrix begins and
-// ends in the flat buffer.
+// The gradient of lambda / 2 sum W^2, added to the gradients of the weights, and each block's part of sum W^2 (times
+// the weight of the batch, as row_loss), added to squares[block]. bounds (matrices, 2): where each matrix begins, ends.
 KERNEL l2_penalty(const real *param, real *grad, const long long *bounds, int matrices, double lambda, int over_batch,
                   const real *total_weight, int rows, double *squares) {
   const double batch_weight = total_weight ? double(*total_weight) : rows;
   const real slope = over_batch ? lambda / batch_weight : lambda;
-  const long long step = (long long)gridDim.x * blockDim.x;
   double sum = 0;
-  for (int k = 0; k < matrices; k++)
-    for (long long i = bounds[2 * k] + (long long)blockIdx.x * blockDim.x + threadIdx.x; i < bounds[2 * k + 1]; i += step) {
-      const real w = param[i];
-      grad[i] += slope * w;
+  for (int k = 0; k < matrices; k++) {
+    const long long begin = bounds[2 * k], end = bounds[2 * k + 1];
+    FOR_EACH(i, end - begin) {
+      const real w = param[begin + i];
+      grad[begin + i] += slope * w;
       sum += double(w) * w;
     }
+  }
   sum = reduce_block<Sum<double>>(sum);
   if (threadIdx.x == 0) squares[blockIdx.x] += over_batch ? sum : sum * batch_weight;
 }

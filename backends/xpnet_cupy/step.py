@@ -111,9 +111,10 @@ class CompiledStep:
             plan = self._plan(data, rows)
             self._begin(0.0)
             plan.gradient()
-            loss = self._mean_loss(data, rows)
-            # A product with ReLU in it may have turned NaN into 0; the gradient keeps it.
-            return float("nan") if math.isnan(float(self.launcher.xp.sum(self.gradients.flat))) else loss
+            loss, total = self._mean_loss(data, rows), self.launcher.xp.sum
+            # A product with ReLU in it may have turned NaN into 0; gradients and parameters keep it.
+            kept = float(total(self.gradients.flat) + total(self.params.flat))
+            return float("nan") if math.isnan(kept) else loss
 
     def update(self, *, learning_rate: float) -> None:
         """See :class:`xpnet.backend.Step`."""

@@ -68,15 +68,16 @@ def _lead(
     rows_per_chunk: Any,
 ) -> None:
     """Run a job: alone, or on a team's board where helpers find it."""
-    job = numpy.zeros(NEXT + threads * LINE, numpy.int64)
-    job[FUNCTION] = function
-    job[A], job[B], job[C], job[D] = a.ctypes.data, b.ctypes.data, c.ctypes.data, d.ctypes.data
-    job[INDEX], job[NUMBERS] = index.ctypes.data, numbers.ctypes.data
-    job[COLUMNS], job[ROWS], job[ROWS_PER_CHUNK], job[PARTS] = columns, rows, rows_per_chunk, threads
+    data = a.ctypes.data, b.ctypes.data, c.ctypes.data, d.ctypes.data, index.ctypes.data, numbers.ctypes.data
     if threads == 1:
         for chunk in range(-(-rows // rows_per_chunk)):
-            _run_chunk(job, chunk)
+            first = chunk * rows_per_chunk
+            call(function, (*data, columns, first, min(rows_per_chunk, rows - first), chunk))
         return
+    job = numpy.zeros(NEXT + threads * LINE, numpy.int64)
+    job[FUNCTION] = function
+    job[A], job[B], job[C], job[D], job[INDEX], job[NUMBERS] = data
+    job[COLUMNS], job[ROWS], job[ROWS_PER_CHUNK], job[PARTS] = columns, rows, rows_per_chunk, threads
     store(item(board, team.THREADS), threads)
     store(item(board, team.FUNCTION), take_part)
     store(item(board, team.ARGUMENTS), job.ctypes.data)
@@ -87,7 +88,8 @@ def _lead(
 
 
 @cache
-def _lead_for(dtype: numpy.dtype) -> Any:
+def leader(dtype: numpy.dtype) -> Any:
+    """Who leads jobs whose four matrices are of a dtype; compiled on first need."""
     matrix = types.Array(getattr(types, dtype.name), 2, "C", readonly=True)
     index, numbers = types.Array(types.int64, 1, "C", readonly=True), types.Array(types.float64, 1, "C", readonly=True)
     number = types.int64
@@ -99,13 +101,12 @@ def _taking_part() -> Any:
     return c_function(_take_part_in, types.void(*[types.int64] * 5))
 
 
-def run_chunks(dtype: numpy.dtype, chunks: int, *job: Any) -> None:
+def run_chunks(lead: Any, chunks: int, *job: Any) -> None:
     """Run a job's chunks on this thread and, where there are several, on as many as ``get_threads`` allows.
 
-    dtype : of the job's four matrices
+    lead : the job's :func:`leader`
     job : function, a, b, c, d, index, numbers, columns, rows, rows_per_chunk, which :mod:`~xpnet_numba.launching` makes
     """
-    lead = _lead_for(dtype)
     threads = min(get_threads(), chunks) if chunks > 1 else 1
     if threads == 1 or not team.team.lead_by(lead, (_taking_part().address, *job), threads):
         lead(0, 0, 1, 0, *job)

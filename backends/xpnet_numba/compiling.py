@@ -57,7 +57,7 @@ def _compile(make: Callable[..., Any]) -> Any:
 def _announced() -> Iterator[None]:
     """Say what is going on when all compilation so far, with what runs in this block, exceeds ``PATIENCE``."""
     global _compiling
-    message = "xpnet: compiling for this machine on first use; later runs load what is compiled now."
+    message = "xpnet: compiling for this machine, which it does once for each kind of work; a few seconds."
     alarm = threading.Timer(max(0.0, PATIENCE - _compiling), _say, [message])
     alarm.daemon = True
     begin = time.perf_counter()

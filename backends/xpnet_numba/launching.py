@@ -13,7 +13,7 @@ import numpy
 from numba import carray, njit, types
 
 from xpnet.ops import Array
-from xpnet_numba.chunks import run_chunks
+from xpnet_numba.chunks import leader, run_chunks
 from xpnet_numba.compiling import c_function
 from xpnet_numba.machine import shift
 
@@ -21,7 +21,6 @@ Loop = Callable[..., None]
 
 NO_INDEX = numpy.zeros(1, numpy.int64)
 NO_NUMBERS = numpy.zeros(1)
-_NOTHING = {array.dtype: array for array in (numpy.zeros((1, 1), "float32"), numpy.zeros((1, 1), "float64"))}
 
 
 def launch(
@@ -38,16 +37,15 @@ def launch(
     arrays : one to four matrices of one dtype, C-contiguous; index : int64; numbers : float64
     rows_per_chunk : follows from the shape alone, never from the threads, so that the bits do not either
     """
-    dtype = arrays[0].dtype
-    nothing = _NOTHING[dtype]
+    lead, function, nothing = _prepared(loop, arrays[0].dtype)
     a, b, c, d = (*arrays, nothing, nothing, nothing)[:4]
-    function = _address(loop, dtype)
-    run_chunks(dtype, -(-rows // rows_per_chunk), function, a, b, c, d, index, numbers, columns, rows, rows_per_chunk)
+    run_chunks(lead, -(-rows // rows_per_chunk), function, a, b, c, d, index, numbers, columns, rows, rows_per_chunk)
 
 
 @cache
-def _address(loop: Loop, dtype: numpy.dtype) -> int:
-    return _compiled(loop, dtype).address
+def _prepared(loop: Loop, dtype: numpy.dtype) -> tuple[Any, int, Array]:
+    """What a launch needs, found once: who leads jobs of a dtype, where the kernel is, and a matrix for what is absent."""
+    return leader(dtype), _compiled(loop, dtype).address, numpy.zeros((1, 1), dtype)
 
 
 @cache
@@ -61,7 +59,8 @@ def _compiled(loop: Loop, dtype: numpy.dtype) -> Any:
 def contiguous(array: Array) -> Array:
     """The array itself where compiled code can read it, else a copy: of any strides, byte order or alignment."""
     array = numpy.asarray(array)
-    if array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative:
+    flags = array.flags
+    if flags.c_contiguous and flags.aligned and array.dtype.isnative:
         return array
     return numpy.array(array, dtype=array.dtype.newbyteorder("="), order="C")
 

@@ -243,3 +243,15 @@ def test_epochs_after_lbfgs(data: Any) -> None:
     model = xpnet.MLPRegressor(**{**SETTINGS, "solver": "lbfgs"}).fit(data.X, data.numbers)
     model.set_params(solver="adam").partial_fit(data.X, data.numbers)
     assert len(model.loss_curve_) == 1
+
+
+def test_backend_of_the_context(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """use_backend and XPNET_BACKEND decide where fit computes; predictions outside go on there."""
+    settings = {name: value for name, value in SETTINGS.items() if name != "backend"}
+    model = xpnet.MLPRegressor(**settings)
+    with xpnet.use_backend("numpy"):
+        model.fit(data.X, data.numbers)
+    assert model.backend_ == "numpy"
+    expected = model.predict(data.X)
+    monkeypatch.setenv("XPNET_BACKEND", "numpy")
+    np.testing.assert_array_equal(clone(model).fit(data.X, data.numbers).predict(data.X), expected)

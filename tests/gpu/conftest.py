@@ -1,6 +1,7 @@
 """Everything here needs a GPU, and is skipped with the reason where there is none."""
 
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ def _missing() -> str | None:
     from xpnet_cupy import CupyBackend
 
     try:
-        CupyBackend()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what CuPy says while it is imported is not ours
+            CupyBackend()
     except BackendError as error:
         return str(error)
     return None

@@ -100,8 +100,8 @@ def fuzz(count: int, folder: Path, seed: int = 0) -> Counter[str]:
     """So many damaged files, two thirds by accident, one third by intent."""
     chance, tally, files = random.Random(seed), Counter[str](), originals(folder)
     tracemalloc.start()
-    for k in range(count):
-        content, opener = files[k % len(files)]
+    while tally.total() < count:
+        content, opener = chance.choice(files)
         accident = chance.random() < 2 / 3
         damaged = chance.choice(damage.ACCIDENTS)(content, chance) if accident else damage.mutate(content, chance)
         if damaged == content:

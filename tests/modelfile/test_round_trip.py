@@ -1,6 +1,7 @@
 """A model goes into a file and comes back: the same predictions, bit for bit, and the same file again."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -152,6 +153,32 @@ def test_extra_is_json(tmp_path: Path, extra: Any) -> None:
     with pytest.raises(xpnet.InputError, match="extra is a dict of JSON values"):
         xpnet.LogisticRegression(2, 2).save(tmp_path / "model", extra)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_opens_without_numba_and_cupy(tmp_path: Path, rng: np.random.Generator) -> None:
+    network, X, _ = trained(rng, backend="numpy")
+    network.save(tmp_path / "model")
+    np.save(tmp_path / "rows.npy", X)
+    program = """
+import sys
+sys.modules |= {"numba": None, "cupy": None}
+import numpy, xpnet
+numpy.save("found.npy", xpnet.load("model").predict(numpy.load("rows.npy")))
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+    np.testing.assert_array_equal(np.load(tmp_path / "found.npy"), network.predict(X))
+
+
+def test_the_same_bytes_in_every_process(tmp_path: Path) -> None:
+    program = """
+import sys, numpy, xpnet
+rng = numpy.random.default_rng(0)
+xpnet.FeedforwardNeuralNet(2, 3, 4, backend="numpy", rng=rng).save(sys.argv[1], {"b": 1, "a": {"d": 2, "c": 3}})
+"""
+    for seed in "12":
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run([sys.executable, "-c", program, tmp_path / seed], check=True, env=environment)
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
 
 
 def test_modelfile_is_not_imported_with_xpnet() -> None:

@@ -65,8 +65,8 @@ def output_option(*names: str, help: str, check: Check | None = None) -> Callabl
     def callback(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
         if path is not None:
             check_folder(path.parent, f"to write {path.name} there")
-            if path.is_dir():
-                raise click.BadParameter(f"{path} is a folder; name a file.", ctx, param)
+            if path.exists() and not path.is_file():
+                raise click.BadParameter(f"{path} is a folder or a device; name a file.", ctx, param)
         return path if check is None else check(ctx, param, path)
 
     return click.option(*names, type=click.Path(path_type=Path), callback=callback, help=help)

@@ -1,11 +1,12 @@
 """The plot of ``xpnet train``, drawn by matplotlib (the extra ``plot``)."""
 
+import io
 from pathlib import Path
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from xpnet.cli.output import write_whole
+from xpnet.modelfile.disk import write_whole
 from xpnet.training import History
 
 
@@ -21,4 +22,6 @@ def draw_losses(path: Path, history: History, title: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()
-    write_whole(path, lambda file: figure.savefig(file, format=path.suffix.lstrip(".").lower(), dpi=150))
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=path.suffix.lstrip(".").lower(), dpi=150)
+    write_whole(path, drawn.getvalue())

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from xpnet.cli.options import computing, output_option
-from xpnet.cli.output import show_json, write_text
+from xpnet.cli.output import show_json
 
 MODEL = click.argument("model", type=click.Path(path_type=Path))
 DATA = click.argument("data")
@@ -28,6 +28,7 @@ def predict(model: Path, data: str, output: Path | None, proba: bool, backend: s
     """
     from xpnet.cli.classifier import check_width, open_classifier
     from xpnet.data import read_table
+    from xpnet.modelfile.disk import write_whole
 
     classifier = open_classifier(model, backend)
     table = read_table(data, features=classifier.features, labelled=False)
@@ -42,7 +43,7 @@ def predict(model: Path, data: str, output: Path | None, proba: bool, backend: s
     if output is None:
         click.echo(text, nl=False)
     else:
-        write_text(output, text)
+        write_whole(output, text.encode())
 
 
 @click.command()

@@ -35,7 +35,8 @@ class Preparation:
             return cls(table.features, list(classes), table.target)
         from sklearn.preprocessing import StandardScaler
 
-        scaler = StandardScaler().fit(X.astype(numpy.float64, copy=False))
+        with numpy.errstate(over="ignore", invalid="ignore"):  # told by ``inputs``
+            scaler = StandardScaler().fit(X.astype(numpy.float64, copy=False))
         return cls(table.features, list(classes), table.target, scaler.mean_.tolist(), scaler.scale_.tolist())
 
     def inputs(self, X: numpy.ndarray, dtype: str) -> numpy.ndarray:
@@ -43,14 +44,12 @@ class Preparation:
 
         Raises InputError where the values leave the range of ``dtype``.
         """
-        if self.mean is not None and self.scale is not None:
-            X = (X - numpy.asarray(self.mean)) / numpy.asarray(self.scale)
-        with numpy.errstate(over="ignore"):
+        with numpy.errstate(over="ignore", invalid="ignore"):
+            if self.mean is not None and self.scale is not None:
+                X = (X - numpy.asarray(self.mean)) / numpy.asarray(self.scale)
             inputs = X.astype(dtype, copy=False)
         if not numpy.isfinite(inputs).all():
-            raise InputError(
-                f"Every input must fit {dtype}; some are too large. Train with --scale and --dtype float64."
-            )
+            raise InputError(f"Every input must fit {dtype}; some are too large. Give the columns a larger unit.")
         return inputs
 
     def to_extra(self) -> dict[str, Any]:

@@ -9,12 +9,13 @@ import numpy
 from sklearn.model_selection import train_test_split
 
 from xpnet import Checkpoint, FeedforwardNeuralNet, LogisticRegression, __version__
-from xpnet.cli.output import show_facts, to_json, write_text
+from xpnet.cli.output import show_facts, to_json
 from xpnet.cli.preparation import Preparation
 from xpnet.cli.scores import score, show_scores
 from xpnet.cli.settings import Settings
 from xpnet.data import Table, class_indices, class_labels, read_table
 from xpnet.errors import DataFileError, XpnetError
+from xpnet.modelfile.disk import write_whole
 from xpnet.models import Network
 from xpnet.training import Callback, Progress, Training, TrainingState
 
@@ -144,7 +145,7 @@ def _write(settings: Settings, model: Network, preparation: Preparation, report:
     if settings.output is not None:
         model.save(settings.output, extra=preparation.to_extra())
     if settings.metrics_json is not None:
-        write_text(settings.metrics_json, to_json(report) + "\n")
+        write_whole(settings.metrics_json, f"{to_json(report)}\n".encode())
     if settings.plot is not None:
         from xpnet.cli.plot import draw_losses
 
@@ -160,7 +161,7 @@ def _show(report: dict[str, Any], written: list[Path]) -> None:
         ("model", f"{widths}, {model['parameters']:,} parameters, {report['settings']['dtype']}"),
         ("ran on", model["why"]),
         ("loss", f"{history['loss'][0]:.4f} -> {history['loss'][-1]:.4f} in {len(history['loss'])} epochs"),
-        ("time", f"{report['seconds']:.2f} s"),
+        ("time", f"{report['seconds']:.2f} s, the last epoch {history['seconds'][-1]:.4f} s"),
         ("written", ", ".join(map(str, written)) or "nothing; -o writes the model"),
     ]
     show_facts(facts)

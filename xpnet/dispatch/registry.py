@@ -48,13 +48,13 @@ def _unknown(name: str, registered: list[str]) -> str:
 def _load(entry: Any) -> Backend:
     try:
         found = entry.load()
+        backend = found() if callable(found) else found
+        missing = [attribute for attribute in REQUIRED if not hasattr(backend, attribute)]
     except (ImportError, AttributeError) as error:
         raise BackendError(
             f"Backend {entry.name!r} must be importable from {entry.value!r}; that failed: {error}. "
             "Reinstall the package that brings it."
         ) from error
-    backend = found() if callable(found) else found
-    missing = [attribute for attribute in REQUIRED if not hasattr(backend, attribute)]
     if missing:
         raise BackendError(
             f"A backend offers {', '.join(REQUIRED)}; {entry.value!r} lacks {', '.join(missing)}. "

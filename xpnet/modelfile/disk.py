@@ -19,13 +19,13 @@ def write_whole(path: str | Path, content: bytes) -> None:
     path = Path(os.path.realpath(path))  # a link stays, and what it leads to is replaced
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
-        if path.is_dir():
-            raise IsADirectoryError("it is a folder")
+        if path.exists() and not path.is_file():
+            raise OSError("it is a folder or a device")
         _write_and_rename(part, path, content)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise ModelFileError(
-            f"A model file is written to a folder that exists and may be written to; {path} could not be: "
+            f"A file is written to a folder that exists and may be written to; {path} could not be: "
             f"{error.strerror or error}. What was there before is untouched."
         ) from error
     except BaseException:  # Ctrl-C among them

@@ -9,6 +9,7 @@ from xpnet import ops
 from xpnet.ops import Array
 from xpnet_numba.exponential import exp, expm1_negative
 from xpnet_numba.launching import Loop, block, contiguous, flat, launch, matrix, row
+from xpnet_numba.machine import widest_vectors
 
 CHUNK = 32768
 """Numbers that a thread claims at a time: some 5 us of work, more than sharing it costs."""
@@ -60,9 +61,9 @@ def relu_backward_bias(d_out: Array, x: Array) -> tuple[Array, Array]:
 
 def _each(loop: Loop, *arrays: Array) -> Array:
     """Run a loop over arrays of one shape as if each were a column."""
-    arrays = tuple(contiguous(a) for a in arrays)
-    out = numpy.empty_like(arrays[0])
-    launch(loop, *(matrix(a) for a in (*arrays, out)), rows=out.size, columns=1, rows_per_chunk=CHUNK)
+    matrices = [matrix(contiguous(a)) for a in arrays]
+    out = numpy.empty(arrays[0].shape, matrices[0].dtype)
+    launch(loop, *matrices, matrix(out), rows=out.size, columns=1, rows_per_chunk=CHUNK)
     return out
 
 
@@ -113,6 +114,7 @@ def _relu_backward_bias(
 def _tanh(x: Any, out: Any, _c: Any, _d: Any, _i: Any, _n: Any, k: Any, first: Any, count: Any, _j: Any) -> None:
     """tanh |x| = (1 - e) / (1 + e) with e = exp(-2 |x|), and 1 - e without cancellation."""
     x, out = flat(x, k, first, count), flat(out, k, first, count)
+    widest_vectors()
     two = x.dtype.type(2)
     for i in range(x.size):
         minus_one = expm1_negative(-two * abs(x[i]))
@@ -122,6 +124,7 @@ def _tanh(x: Any, out: Any, _c: Any, _d: Any, _i: Any, _n: Any, k: Any, first: A
 def _logistic(x: Any, out: Any, _c: Any, _d: Any, _i: Any, _n: Any, k: Any, first: Any, count: Any, _j: Any) -> None:
     """1 / (1 + e) or e / (1 + e) with e = exp(-|x|), by the sign of x."""
     x, out = flat(x, k, first, count), flat(out, k, first, count)
+    widest_vectors()
     zero, one = x.dtype.type(0), x.dtype.type(1)
     for i in range(x.size):
         e = exp(-abs(x[i]))

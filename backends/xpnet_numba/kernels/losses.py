@@ -34,7 +34,7 @@ def softmax_cross_entropy(
     else:
         labels = contiguous(labels).astype(logits.dtype, copy=False)
         launch(_soft_rows, logits, d_logits, scale, labels, numbers=losses, **shape)
-    return logits.dtype.type(losses.sum()), d_logits
+    return logits.dtype.type(sum(losses.tolist())), d_logits
 
 
 def _row_scale(logits: Array, sample_weight: Array | None) -> Array:

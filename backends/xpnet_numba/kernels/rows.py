@@ -4,6 +4,7 @@ from math import prod
 from typing import Any
 
 import numpy
+from numba import carray
 
 from xpnet import ops
 from xpnet.ops import Array
@@ -40,7 +41,7 @@ def gather(x: Array, order: Any) -> Array:
 
 
 def _gather(x: Any, out: Any, _c: Any, _d: Any, index: Any, numbers: Any, k: Any, first: Any, count: Any, _j: Any) -> None:
-    rows, line = int(numbers[0]), 64 // 8
+    rows, line = int(numbers[0]), 64 // carray(x, 1).itemsize
     for i in range(first, first + count):
         if not 0 <= index[i] < rows:
             numbers[1] = 1.0

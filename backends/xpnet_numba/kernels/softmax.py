@@ -51,7 +51,7 @@ def _along(axis: int, x: Array, loop: Loop, reference: Callable[..., Array]) -> 
     out = numpy.empty_like(rows)
     count, columns = rows.shape
     launch(loop, rows, out, rows=count, columns=columns, rows_per_chunk=max(1, CHUNK // columns))
-    return out.reshape(x.shape)
+    return out if x.ndim == 2 else out.reshape(x.shape)
 
 
 def _softmax_rows(x: Any, out: Any, _c: Any, _d: Any, _i: Any, _n: Any, k: Any, first: Any, count: Any, _j: Any) -> None:
@@ -120,6 +120,7 @@ def normalise_row(e: Any, out: Any, k: Any, scale: Any, marked: Any) -> Any:
 def _log_softmax_rows(
     x: Any, out: Any, _c: Any, _d: Any, _i: Any, _n: Any, k: Any, first: Any, count: Any, _j: Any
 ) -> None:
+    widest_vectors()
     for i in range(first, first + count):
         values, logs = row(x, k, i), row(out, k, i)
         m = row_maximum(values)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy
 from scipy.stats import bootstrap, median_abs_deviation
 
-CONFIDENCE, RESAMPLES = 0.99, 1000
+CONFIDENCE, RESAMPLES = 0.95, 1000
 LEAST_ROUNDS = 6
 DEVIATIONS = 3.0
 """How many standard deviations of the controls a change must have."""
@@ -52,10 +52,10 @@ def change(old: Times, new: Times, old_controls: Sequence[Times], new_controls: 
 
 
 def _paired(times: Times, controls: Sequence[Times]) -> numpy.ndarray:
-    """log(time / geometric mean of the controls in the same round), as far as all have rounds."""
+    """log(time / median of the controls in the same round), as far as all have rounds."""
     count = min(len(series) for series in (times, *controls))
     logs = numpy.log(times[:count])
-    return logs - numpy.mean([numpy.log(c[:count]) for c in controls], axis=0) if controls else logs
+    return logs - numpy.median([numpy.log(c[:count]) for c in controls], axis=0) if controls else logs
 
 
 def _moved(old: Times, new: Times, percentile: float) -> float:

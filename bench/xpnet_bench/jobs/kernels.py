@@ -15,17 +15,16 @@ ADAM_ARRAYS = 7
 
 def kernel_jobs(quick: bool) -> list[Job]:
     """Softmax, cross-entropy with its gradient, ReLU and Adam, over sizes and dtypes."""
-    shapes = QUICK_ROWS_AND_CLASSES if quick else ROWS_AND_CLASSES
-    dtypes = ("float32", "float64")
+    single, double = (QUICK_ROWS_AND_CLASSES, QUICK_ROWS_AND_CLASSES[1:2]) if quick else (ROWS_AND_CLASSES,) * 2
     over_rows = [
         _over_rows(operation, rows, classes, dtype)
         for operation in ("softmax", "cross_entropy")
-        for dtype in dtypes
+        for dtype, shapes in (("float32", single), ("float64", double))
         for rows, classes in shapes
     ]
-    flat_dtypes, last = (dtypes[:1], 2) if quick else (dtypes, 3)
-    relu = [_flat("relu", size, dtype, 2) for dtype in flat_dtypes for size in RELU_SIZES[:last]]
-    adam = [_flat("adam", size, dtype, ADAM_ARRAYS) for dtype in flat_dtypes for size in ADAM_SIZES[:last]]
+    dtypes, last = (("float32",), 2) if quick else (("float32", "float64"), 3)
+    relu = [_flat("relu", size, dtype, 2) for dtype in dtypes for size in RELU_SIZES[:last]]
+    adam = [_flat("adam", size, dtype, ADAM_ARRAYS) for dtype in dtypes for size in ADAM_SIZES[:last]]
     return over_rows + relu + adam
 
 

@@ -1,6 +1,9 @@
 """Threads of a contender: the variables that its libraries read at import, and the cores it may run on."""
 
+import ctypes
 import os
+import signal
+import sys
 from collections.abc import Mapping
 
 VARIABLES = (
@@ -33,3 +36,10 @@ def pin_cores(threads: int) -> None:
     """Keep this process to its first ``threads`` cores, where the system knows affinities: some pools ask for nothing else."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+
+
+def end_with_parent() -> None:
+    """Have Linux kill this process when its parent ends, however that ends: a stopped process would wait for ever."""
+    if sys.platform == "linux":
+        set_death_signal = 1  # PR_SET_PDEATHSIG of linux/prctl.h
+        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)

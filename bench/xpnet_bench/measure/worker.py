@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from xpnet_bench.contenders import Task, find_entry
 from xpnet_bench.jobs import Job
-from xpnet_bench.measure.pinning import pin_cores
+from xpnet_bench.measure.pinning import end_with_parent, pin_cores
 
 Stopwatch = Callable[[Callable[[], Any], int], float]
 WARM_SECONDS = 0.1
@@ -127,6 +127,7 @@ def serve(worker: Worker, requests: TextIO, answers: TextIO) -> None:
 
 def main() -> None:
     """``python -m xpnet_bench.measure.worker CONTENDER THREADS``."""
+    end_with_parent()
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print must not mix with the answers
     pin_cores(int(sys.argv[2]))

@@ -141,7 +141,8 @@ static void run_block(bool reversed) {
 }
 
 // Runs a kernel; returns what went wrong, or null.
-static const char *launch(void (*kernel)(void **), void **args, const unsigned *grid, const unsigned *block, bool reversed) {
+static const char *launch(void (*kernel)(void **), void **args, const unsigned *grid, const unsigned *block,
+                          bool reversed) {
   gridDim = {grid[0], grid[1], grid[2]};
   blockDim = {block[0], block[1], block[2]};
   threads = block[0] * block[1] * block[2];

@@ -53,7 +53,8 @@ void set_bit(const Desc &desc, uint64_t row, uint64_t col, bool value) {
 }
 
 template <class T>
-void product(const Desc &desc, const void *a, const Layout &la, const void *b, const Layout &lb, void *d, const Layout &ld) {
+void product(const Desc &desc, const void *a, const Layout &la, const void *b, const Layout &lb, void *d,
+             const Layout &ld) {
   const uint64_t m = ld.rows, n = ld.cols, k = desc.transpose_a ? la.rows : la.cols;
   T *out = static_cast<T *>(d), *vector = static_cast<T *>(desc.bias);
   std::vector<double> gradient(m, 0.0);
@@ -141,8 +142,8 @@ int cublasLtMatmulPreferenceSetAttribute(Preference *preference, int attribute, 
   return INVALID;
 }
 
-int cublasLtMatmulAlgoGetHeuristic(void *, Desc *desc, Layout *a, Layout *b, Layout *, Layout *d, Preference *preference,
-                                   int, Heuristic *found, int *count) {
+int cublasLtMatmulAlgoGetHeuristic(void *, Desc *desc, Layout *a, Layout *b, Layout *, Layout *d,
+                                   Preference *preference, int, Heuristic *found, int *count) {
   *count = 0;
   if (!agree(*desc, *a, *b, *d) || preference->workspace == 0) return INVALID;
   if (desc->epilogue == unsupported) return NOT_SUPPORTED;
@@ -151,13 +152,13 @@ int cublasLtMatmulAlgoGetHeuristic(void *, Desc *desc, Layout *a, Layout *b, Lay
 }
 
 int cublasLtMatmul(void *, Desc *desc, const void *alpha, const void *a, Layout *la, const void *b, Layout *lb,
-                   const void *beta, const void *c, Layout *, void *d, Layout *ld, const uint64_t *algorithm, void *, size_t,
-                   void *) {
+                   const void *beta, const void *c, Layout *, void *d, Layout *ld, const uint64_t *algorithm, void *,
+                   size_t, void *) {
   if (algorithm[0] != 0x5ca1ab1e || c != d || !agree(*desc, *la, *lb, *ld)) return INVALID;
-  const bool single = la->type == 0, right = desc->scale_type == la->type && (single ? desc->compute != 70 : desc->compute == 70);
+  const bool single = la->type == 0, fits = single ? desc->compute != 70 : desc->compute == 70;
   const double one = single ? *static_cast<const float *>(alpha) : *static_cast<const double *>(alpha);
   const double zero = single ? *static_cast<const float *>(beta) : *static_cast<const double *>(beta);
-  if (!right || one != 1 || zero != 0) return INVALID;
+  if (!fits || desc->scale_type != la->type || one != 1 || zero != 0) return INVALID;
   single ? product<float>(*desc, a, *la, b, *lb, d, *ld) : product<double>(*desc, a, *la, b, *lb, d, *ld);
   return SUCCESS;
 }

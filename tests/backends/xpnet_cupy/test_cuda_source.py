@@ -96,7 +96,7 @@ MUTATIONS = {
     "updates are not counted": ("++clock[UPDATES]", "1", 1),
     "a part of the sum of columns is missing": ("k < 8", "k < 7", 1),
     "chunks run to the last row": ("min(first + chunk, rows)", "rows", 1),
-    "the penalty takes the first matrix for all": ("bounds[2 * k] +", "bounds[0] +", 1),
+    "the penalty takes the first matrix for all": ("begin = bounds[2 * k]", "begin = bounds[0]", 1),
     "the softmax of a block is not divided": ("const real scale = 1 / total.sum", "const real scale = 1", 1),
 }
 

@@ -212,6 +212,7 @@ def test_nan_is_not_hidden(libraries: dict[str, Any], lt: Any, fused: bool, rule
     for _ in range(2):  # and neither is it later, when parameters are lost
         assert np.isnan(step.epoch(X, Y, learning_rate=0.1, batch_size=BATCH))
     assert np.isnan(step.epoch(clean, Y, learning_rate=0.1, batch_size=BATCH))
+    assert np.isnan(step.gradient(clean, Y))
 
 
 def test_out_of_memory_names_the_sizes_and_leaves_the_step_usable(launcher: HostLauncher, dtype: str) -> None:
