@@ -73,13 +73,19 @@ def read_results(path: Path) -> Results:
         document = json.loads(path.read_text())
         return Results(
             date=document["datetime"],
-            commit=(document.get("commit_info") or {}).get("id", "")[:10],
+            commit=_commit(document.get("commit_info") or {}),
             machine=document["machine_info"]["xpnet_bench"],
             run=document["xpnet_bench"],
             measurements=[_measurement(entry) for entry in document["benchmarks"]],
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DataFileError(f"A results file is one that `xpnet bench` wrote; {path} is not: {error!r}.") from error
+
+
+def _commit(info: dict[str, Any]) -> str:
+    """Short, and "" outside a repository, where pytest-benchmark writes ``unversioned``."""
+    commit = info.get("id") or ""
+    return "" if commit == "unversioned" else commit[:10]
 
 
 def _measurement(entry: dict[str, Any]) -> Measurement:
