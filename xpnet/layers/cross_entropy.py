@@ -1,8 +1,11 @@
 """Softmax and categorical cross-entropy in one layer: what a classifier's logits are trained with."""
 
+from xpnet.backend import dtype_name
 from xpnet.errors import InputError
 from xpnet.layers.layer import Layer
 from xpnet.ops import Array, Labels, namespace
+
+INTEGERS = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 
 
 class CategoricalCrossEntropy(Layer):
@@ -58,13 +61,14 @@ def check_index_labels(labels: Labels, shape: tuple[int, ...]) -> None:
     """Raise InputError unless ``labels`` (batch,) are integers from 0 to classes - 1, for shape (batch, classes)."""
     batch, classes = shape
     xp = namespace(labels)
-    if labels.shape[0] != batch or not xp.isdtype(labels.dtype, "integral"):
+    if labels.shape[0] != batch or dtype_name(labels.dtype) not in INTEGERS:
         raise InputError(
             f"Class indices are integers, one for each of {batch} rows; received {labels.dtype} of shape "
             f"{tuple(labels.shape)}. Encode labels as integers from 0 to {classes - 1}, or one-hot."
         )
-    if batch and (int(xp.min(labels)) < 0 or int(xp.max(labels)) >= classes):
+    least, most = (int(xp.min(labels)), int(xp.max(labels))) if batch else (0, 0)
+    if least < 0 or most >= classes:
         raise InputError(
-            f"Class indices lie between 0 and {classes - 1}; received values from {int(xp.min(labels))} to "
-            f"{int(xp.max(labels))}. Encode labels without gaps, or widen the last layer."
+            f"Class indices lie between 0 and {classes - 1}; received values from {least} to {most}. "
+            "Encode labels without gaps, or widen the last layer."
         )
