@@ -14,7 +14,7 @@ from numba import njit
 from xpnet_numba.machine import gemm, gemm_address
 
 SMALL = 1_000_000
-"""Products of up to m n k = 1e6 take OpenBLAS's path without copying its operands, up to 3.5 times as fast where thin."""
+"""Products of up to m n k = 1e6 take OpenBLAS's path that copies no operand, up to 3.5 times as fast where thin."""
 
 THIN = 48
 """Below this width a product is worth cutting into pieces that are small."""
@@ -93,7 +93,7 @@ class OneThread:
 
 
 def hold_this_thread() -> None:
-    """For a thread that will only ever help: where BLAS counts threads for each of its callers (OpenMP), one here too."""
+    """For a thread that will only ever help: where BLAS counts threads by caller (OpenMP), one here too."""
     for library in libraries():
         if getattr(library, "threading_layer", "") == "openmp":
             library.set_num_threads(1)

@@ -102,7 +102,7 @@ def work_block(job: Any, layers: Any, like: Any, batch: Any, rows: Any, block: A
 
 @njit
 def gather(job: Any, like: Any, at: Any, batch_at: Any, width: Any, batch: Any, first: Any, count: Any) -> Any:
-    """The block's rows of X or Y, which is ``at``: gathered to ``batch_at`` by the order, or as they lie without one."""
+    """The block's rows of X or Y, which is ``at``: gathered to ``batch_at`` by the order, or as they lie."""
     if not job.ordered:
         return matrix(at, (batch + first) * width, count, width, like)
     order = carray(shift(pointer(job.order_at, types.int64), batch + first), count)

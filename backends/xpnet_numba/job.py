@@ -1,7 +1,7 @@
 """What Python tells compiled code: tables of numbers, in a layout that both sides read by name.
 
-``ctypes`` structures on Python's side, records on Numba's. Fields called ``*_at`` are addresses, of buffers, tables or C
-functions; an offset counts items from the start of a buffer.
+``ctypes`` structures on Python's side, records on Numba's. Fields called ``*_at`` are addresses, of buffers, tables or
+C functions; an offset counts items from the start of a buffer.
 """
 
 import ctypes
@@ -58,7 +58,7 @@ class Slice(ctypes.Structure):
 class Job(ctypes.Structure):
     """Everything that one call of a driver needs.
 
-    rows, inputs, outputs, label_width : of X, of the result and of Y; block_rows, batch_rows, steps : how they are taken
+    rows, inputs, outputs, label_width : of X, the result and Y; block_rows, batch_rows, steps : how they are taken
     layers, slices, blocks, threads : how many there are; origin : 0
     narrow : whether blocks keep the gradient of weights too; partial_size : how much each keeps, at partials_at
     ordered, weighted, updating, penalized, l2_over_batch : whether

@@ -2,6 +2,10 @@
 
 The cut depends on the network, the batch and the number of cores this process may use, never on how many threads work,
 so that the same sums are taken in the same order whoever takes them.
+
+BLAS's own threads are never used, however large a layer: cut so, whole steps with Adam took 0.3 to 1.0 times as long as
+their products alone in threaded OpenBLAS (2 cores; 784-2048-10 by 512 rows, 784-4096-10 by 1024, 1024-1024-1024-10 and
+2048-2048-2048-10 by 256, float32).
 """
 
 from dataclasses import dataclass

@@ -4,9 +4,9 @@ A job is a C function that several threads run at once, each with a number of it
 pieces to whoever asks. The leader opens the job, works, closes it, and waits for the helpers that came in to leave.
 A helper that never comes costs nothing but its help.
 
-Between jobs helpers look out for the next one for about a millisecond, so that epochs driven one by one from Python find
-them awake (0.2 us), and then sleep until they are woken (25 us). There is one team in a process. Where it is busy, a
-second leader works alone: training in several Python threads at once does not crowd the cores.
+Between jobs helpers look out for the next one for about a millisecond, so that epochs driven one by one from Python
+find them awake (0.2 us), and then sleep until they are woken (25 us). There is one team in a process. Where it is busy,
+a second leader works alone: training in several Python threads at once does not crowd the cores.
 """
 
 import atexit
@@ -31,7 +31,7 @@ PATIENCE = 4_000  # how often a thread looks for another's result before it offe
 MOST_THREADS = 256
 LINE = 8  # int64s: what different threads write lies on different cache lines
 OPEN, PRESENT, THREADS, FUNCTION, ARGUMENTS, ASLEEP = (line * LINE for line in range(6))
-"""The board, as int64s: number of the open job or 0, helpers inside, what the job is, and for each helper if it sleeps."""
+"""The board, as int64s: the open job's number or 0, helpers inside, what the job is, and whether each helper sleeps."""
 
 
 @njit
@@ -165,7 +165,7 @@ class Team:
     def lead_by(self, lead: Callable[..., Any], arguments: tuple[Any, ...], threads: int) -> bool:
         """Let a compiled function open and close a job: ``lead(board, number, threads, *arguments)``.
 
-        For jobs so short that helpers must be awake before, and no Python may run between. False where the team is busy.
+        For jobs so short that helpers must be awake before and no Python may run between. False if the team is busy.
         """
         if not self._busy.acquire(blocking=False):
             return False

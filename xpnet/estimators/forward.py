@@ -14,8 +14,8 @@ LOSSES: dict[str, Loss] = {
 }
 """The loss that belongs to an output activation."""
 
-ROWS = 8192
-"""Rows at a time, so that hidden layers need little memory for any number of rows."""
+ROWS = 2048
+"""Rows at a time: what hidden layers give for them stays near a core, and their memory does not grow with the rows."""
 
 
 def network_logits(
