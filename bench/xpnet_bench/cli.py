@@ -18,7 +18,9 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--peer", "peers", multiple=True, help="Measure only this peer beside it, or `none`; may be repeated.")
 @click.option("--suite", type=click.Choice(CHOICES), default="all", show_default=True)
 @click.option("--quick", is_flag=True, help="A short run, for a first impression: under three minutes.")
-@click.option("--data", type=FILE, help="MNIST as an .npz file with X, uint8 (70000, 784), and y; made-up data without.")
+@click.option(
+    "--data", type=FILE, help="MNIST as an .npz file with X, uint8 (70000, 784), and y; made-up data without."
+)
 @click.option("--threads", type=click.IntRange(1), help="Threads for every contender; as many as allowed without.")
 @click.option("-o", "--output", type=FOLDER, help="Folder for results.json, report.md and report.html.")
 @click.pass_context
@@ -80,10 +82,12 @@ def chart(results: Path, output: Path) -> None:
 @bench.command()
 @click.argument("old", type=FILE)
 @click.argument("new", type=FILE)
-@click.option("--fail-at", type=click.FloatRange(min=1), default=1.10, show_default=True, help="Slower by this factor fails.")
+@click.option(
+    "--fail-at", type=click.FloatRange(min=1), default=1.10, show_default=True, help="Slower by this factor fails."
+)
 @click.option("--all", "show_all", is_flag=True, help="Show what did not change, too.")
 def compare(old: Path, new: Path, fail_at: float, show_all: bool) -> None:
-    """What became faster or slower beyond the noise; exit code 1 where something of xpnet became slower than allowed."""
+    """What became faster or slower beyond the noise; exit code 1 where xpnet became slower than allowed."""
     from xpnet_bench.compare import compare_files, comparison_text
 
     comparison = compare_files(old, new, fail_at)

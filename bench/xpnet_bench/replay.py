@@ -1,7 +1,7 @@
 """Hands times that were measured in the contenders' processes to pytest-benchmark.
 
-pytest-benchmark reads a clock before and after each round of a target. Here the clock is set by hand: the target moves it
-on by the time that a contender took, so that its statistics and its files hold exactly the measured rounds.
+pytest-benchmark reads a clock before and after each round of a target. Here the clock is set by hand: the target moves
+it on by the time that a contender took, so that statistics and files hold exactly the measured rounds.
 """
 
 from collections.abc import Callable, Mapping
@@ -39,7 +39,7 @@ class Replay:
         self._benchmark, self._clock, self._jobs, self._lane_of = benchmark, clock, jobs, lane_of
 
     def __call__(self, name: str, contender: str) -> None:
-        """Measure, or take what was measured with the job's other contenders; skips with the reason where there is none."""
+        """Measure, or take what was measured with the job's other contenders; skips with the reason where there is nothing."""
         job = self._jobs[name]
         lane = self._lane_of(job, contender)
         if lane.failed:
@@ -61,4 +61,5 @@ def _facts(job: Job, lane: Lane) -> dict[str, Any]:
         "role": find_entry(lane.contender).role,
         "calls": lane.calls,
         "notes": lane.notes,
+        "others": round(lane.others, 3),
     }

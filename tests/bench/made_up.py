@@ -38,7 +38,9 @@ def measured(
             if name == "xpnet-numba":
                 true *= (slowed or {}).get(job.name, 1.0)
             luck = numpy.exp(rng.normal(0, 0.01))
-            scatter = numpy.exp(rng.normal(0, 0.05, 24)) * numpy.where(rng.random(24) < 1 / 15, rng.uniform(1.3, 4, 24), 1)
+            scatter = numpy.exp(rng.normal(0, 0.05, 24)) * numpy.where(
+                rng.random(24) < 1 / 15, rng.uniform(1.3, 4, 24), 1
+            )
             measurements.append(_measurement(job, name, true * luck * weather * scatter))
     return Results("2026-01-02T03:04:05", "abc", machine(), run(), measurements)
 

@@ -1,5 +1,6 @@
 """The comparison finds what changed and nothing else, on machines whose noise we made."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy
@@ -82,6 +83,15 @@ def test_too_few_rounds_and_other_machines_are_said() -> None:
     remarks = " ".join(compare_results(old, new, 1.1).remarks)
     assert "two machines" in remarks
     assert "first use, cold cache" in remarks
+
+
+def test_what_others_disturbed_is_not_judged() -> None:
+    rng, slow = numpy.random.default_rng(7), JOBS[0].name
+    old, new = measured(JOBS, rng), measured(JOBS, rng, {slow: 2.0})
+    disturbed = [replace(m, others=0.5) if m.job.name == slow and m.role == "xpnet" else m for m in new.measurements]
+    found = compare_results(old, replace(new, measurements=disturbed), 1.1)
+    assert not found.regressions
+    assert f"Not judged, since other processes used the processors: {slow}." in found.remarks
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:

@@ -16,14 +16,26 @@ JOBS = [
     Job("loss", "kernels", "cross_entropy", "cross_entropy", {"rows": 30, "classes": 7}, "float32"),
     Job("relu", "kernels", "relu", "relu", {"size": 100}, "float64"),
     Job("adam", "kernels", "adam", "adam", {"size": 100}, "float64"),
-    Job("train", "training", "train", "training", {**NETWORK, "batch": 100, "epochs": 3, "adam": 0}, "float64", units=3),
-    Job("train Adam", "training", "train", "training", {**NETWORK, "batch": 100, "epochs": 3, "adam": 1}, "float64", units=3),
+    Job(
+        "train", "training", "train", "training", {**NETWORK, "batch": 100, "epochs": 3, "adam": 0}, "float64", units=3
+    ),
+    Job(
+        "train Adam",
+        "training",
+        "train",
+        "training",
+        {**NETWORK, "batch": 100, "epochs": 3, "adam": 1},
+        "float64",
+        units=3,
+    ),
     Job("predict", "prediction", "predict", "latency", NETWORK, "float32", single_calls=True),
 ]
 EFFORT = Effort(turns=2, rounds=2, round_seconds=1e-4, single_calls=5, whole_runs=1, job_seconds=1.0)
 
 
-@pytest.mark.parametrize("entry", [e for e in ENTRIES if e.name not in ("torch.compile", "numpy")], ids=lambda e: e.name)
+@pytest.mark.parametrize(
+    "entry", [e for e in ENTRIES if e.name not in ("torch.compile", "numpy")], ids=lambda e: e.name
+)
 def test_contenders_give_the_answers_of_plain_numpy(entry: Entry) -> None:
     if reason := missing(entry):
         pytest.skip(reason)
@@ -34,7 +46,9 @@ def test_contenders_give_the_answers_of_plain_numpy(entry: Entry) -> None:
         for job in JOBS:
             lane = race(team, job, EFFORT)[entry.name]
             expected = 10 if job.single_calls else 4 if job.units == 1 else 2
-            assert len(lane.seconds) == expected or lane.failed.endswith(("no such operation", "plain expression")), lane
+            assert len(lane.seconds) == expected or lane.failed.endswith(("no such operation", "plain expression")), (
+                lane
+            )
             assert all(seconds > 0 for seconds in lane.seconds)
     finally:
         team.close()

@@ -99,7 +99,9 @@ def test_the_report_holds_every_section_and_escapes_what_it_shows(folder: Path) 
 
 def test_suites_that_were_not_run_say_so(tmp_path: Path) -> None:
     results = without(measured(some_jobs(), numpy.random.default_rng(0)), "kernels")
-    CliRunner().invoke(bench, ["report", str(write(results, tmp_path / "r.json")), "-o", str(tmp_path)], catch_exceptions=False)
+    CliRunner().invoke(
+        bench, ["report", str(write(results, tmp_path / "r.json")), "-o", str(tmp_path)], catch_exceptions=False
+    )
     assert "Not measured in this run." in (tmp_path / "report.md").read_text()
 
 

@@ -85,10 +85,13 @@ def _same_versions(old: Results, new: Results) -> set[str]:
 
 
 def _jobs_in_both(old: Results, new: Results) -> Iterator[dict[str, Pair]]:
-    """For each job of both files that has rounds enough, the contenders measured in both."""
+    """For each job of both files that has rounds enough, the contenders measured in both and undisturbed."""
     before = {(m.job.name, m.contender): m for m in old.measurements}
     for job, measurements in new.by_job().items():
-        pairs = {m.contender: (before[job.name, m.contender], m) for m in measurements if (job.name, m.contender) in before}
+        found = {
+            m.contender: (before[job.name, m.contender], m) for m in measurements if (job.name, m.contender) in before
+        }
+        pairs = {name: pair for name, pair in found.items() if not any(m.disturbed for m in pair)}
         if pairs and min(len(m.seconds) for pair in pairs.values() for m in pair) >= LEAST_ROUNDS:
             yield pairs
 
@@ -98,7 +101,12 @@ def _remarks(old: Results, new: Results, controls: set[str], rows: list[Row]) ->
     if (old.machine["processor"], old.run["threads"]) != (new.machine["processor"], new.run["threads"]):
         remarks.append("The files come from two machines or numbers of threads: only large changes mean anything.")
     remarks.append(f"Controls: {', '.join(sorted(controls)) or 'none, so that every drift of the machine shows'}.")
-    left_out = {m.job.name for m in new.measurements if m.role == "xpnet"} - {row.new.job.name for row in rows}
+    disturbed = {m.job.name for m in (*old.measurements, *new.measurements) if m.disturbed and m.role == "xpnet"}
+    if disturbed:
+        remarks.append(f"Not judged, since other processes used the processors: {', '.join(sorted(disturbed))}.")
+    left_out = (
+        {m.job.name for m in new.measurements if m.role == "xpnet"} - {row.new.job.name for row in rows} - disturbed
+    )
     if left_out:
         remarks.append(f"Not in both files, or fewer than {LEAST_ROUNDS} rounds: {', '.join(sorted(left_out))}.")
     return remarks
@@ -124,6 +132,6 @@ def comparison_text(comparison: Comparison, show_all: bool) -> str:
 def _line(row: Row) -> str:
     found = row.change
     return (
-        f"  {row.new.job.name:44} {row.new.contender:12} {seconds(row.old.median):>8} -> {seconds(row.new.median):>8}   "
+        f"  {row.new.job.name:44} {row.new.contender:12} {seconds(row.old.median):>8} -> {seconds(row.new.median):>8} "
         f"x{found.ratio:.3f} ({found.lower:.3f} to {found.upper:.3f})"
     )

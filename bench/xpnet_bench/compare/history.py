@@ -18,8 +18,8 @@ def write_history(files: Sequence[Path], folder: Path) -> None:
     runs = sorted(map(read_results, files), key=lambda run: run.date)
     backends = sorted({m.contender for run in runs for m in run.measurements if m.role == "xpnet"})
     text = [
-        f"{len(runs)} runs, from {runs[0].date[:10]} to {runs[-1].date[:10]}. The charts show speed relative to the best "
-        "peer of the same run, which stays comparable where the machine changes; the tables show times."
+        f"{len(runs)} runs, from {runs[0].date[:10]} to {runs[-1].date[:10]}. The charts show speed relative to the "
+        "best peer of the same run, which stays comparable where the machine changes; the tables show times."
     ]
     course = [chart for group in GROUPS if (chart := _course(runs, backends, group))]
     parts = [Section("Speed relative to the best peer", text, course, anchor="answer")]

@@ -24,7 +24,7 @@ Times = numpy.ndarray
 
 
 class Change(NamedTuple):
-    """How many times as long the new run takes, controls taken into account: median, interval, and of the quickest tenth."""
+    """How many times as long the new run takes, controls taken into account: median, interval, quickest tenth."""
 
     ratio: float
     lower: float
@@ -75,7 +75,9 @@ def noise_of_controls(changes: Sequence[Change]) -> float:
     if len(changes) < 2:
         return 1.0
     logs = numpy.log([c.ratio for c in changes])
-    return float(numpy.exp(DEVIATIONS * median_abs_deviation(logs, center=lambda a, axis: numpy.zeros(()), scale="normal")))
+    return float(
+        numpy.exp(DEVIATIONS * median_abs_deviation(logs, center=lambda a, axis: numpy.zeros(()), scale="normal"))
+    )
 
 
 def is_slower(found: Change, threshold: float, noise: float) -> bool:

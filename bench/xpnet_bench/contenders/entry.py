@@ -41,7 +41,7 @@ ENTRIES = (
     Entry("scikit-learn", "scikit_learn", "", "sklearn", "peer", "from sklearn.neural_network import MLPClassifier"),
     Entry("torch", "pytorch", "eager", "torch", "peer", "import torch"),
     Entry("torch.compile", "pytorch", "compile", "torch", "peer", "import torch"),
-    Entry("torch-cuda", "pytorch", "cuda", "torch", "peer", "import torch"),
+    Entry("torch-cuda", "pytorch", "cuda", "torch", "peer", "import torch; torch.zeros(1, device='cuda')"),
     Entry("jax", "jax_jit", "", "jax", "peer", "import jax.numpy"),
     Entry("numpy", "plain_numpy", "", "numpy", "peer", "import numpy"),
     Entry("floor", "floor", "", "numpy", "floor"),
@@ -57,5 +57,5 @@ def find_entry(name: str) -> Entry:
 
 
 def missing(entry: Entry) -> str:
-    """Why a contender cannot take part as far as this shows without importing it; "" where nothing speaks against it."""
+    """Why a contender cannot take part as far as this shows without importing it; "" where it can."""
     return "" if importlib.util.find_spec(entry.library) else f"{entry.library} is not installed"

@@ -161,9 +161,7 @@ def accuracy(job: Job) -> Task:
 
     def start(seed: int) -> EpochByEpoch:
         network, rng = Network(job), numpy.random.default_rng(seed)
-        return EpochByEpoch(
-            lambda: network.epochs(X, y, job, rng), lambda: numpy.asarray(network.predict(test.X))
-        )
+        return EpochByEpoch(lambda: network.epochs(X, y, job, rng), lambda: numpy.asarray(network.predict(test.X)))
 
     return accuracy_task(job, start, test.y)
 

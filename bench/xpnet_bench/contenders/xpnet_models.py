@@ -63,9 +63,7 @@ def softmax(job: Job) -> Task:
 def cross_entropy(job: Job) -> Task:
     """xpnet.softmax_cross_entropy."""
     logits, y = _enter(data.logits(job)), _enter(data.labels(job))
-    return Task(
-        lambda: xpnet.softmax_cross_entropy(logits, y), lambda result: [float(result[0]), *_sample(result[1])]
-    )
+    return Task(lambda: xpnet.softmax_cross_entropy(logits, y), lambda result: [float(result[0]), *_sample(result[1])])
 
 
 def relu(job: Job) -> Task:

@@ -1,4 +1,4 @@
-"""The arrays of a job. Every contender makes them for itself from the same seed, so that all compute on the same data."""
+"""The arrays of a job. Every contender makes them from the same seed, so that all compute on the same data."""
 
 import importlib.util
 from pathlib import Path
@@ -93,8 +93,8 @@ def _from_file(path: str) -> tuple[numpy.ndarray, numpy.ndarray]:
         X, y = arrays["X"], arrays["y"].astype(numpy.int64)
     if X.dtype != numpy.uint8 or X.shape != (70_000, 784) or y.shape != (70_000,):
         raise InputError(
-            f"X is uint8 (70000, 784) and y (70000,), the last 10000 rows for testing; received {X.dtype} {X.shape} and "
-            f"{y.shape}."
+            f"X is uint8 (70000, 784) and y (70000,), the last 10000 rows for testing; received {X.dtype} {X.shape} "
+            f"and {y.shape}."
         )
     return X, y
 

@@ -8,7 +8,7 @@ from xpnet_bench.jobs.training import digits, mini_batch
 
 
 def startup_jobs() -> list[Job]:
-    """Import alone; import and the first ten updates on the digits, with empty and with filled caches of compiled code."""
+    """Import alone; import and the first ten updates on the digits, with empty and with filled caches."""
     first = replace(digits(10), suite="startup", units=1, flops=0)
     return [
         replace(first, name="import", operation="import", group="startup"),

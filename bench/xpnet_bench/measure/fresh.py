@@ -1,6 +1,6 @@
 """A process that does one thing once: what an import, a first use and the memory of a job cost.
 
-``python -m xpnet_bench.measure.fresh CONTENDER THREADS JOB`` prints a JSON object. The clock stands while data are made.
+``python -m xpnet_bench.measure.fresh CONTENDER THREADS JOB`` prints JSON. The clock stands while data are made.
 """
 
 import json

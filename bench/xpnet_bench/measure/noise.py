@@ -21,7 +21,13 @@ def measure_noise(seconds: float = 1.0) -> dict[str, Any]:
     lower, median, upper, high = numpy.percentile(_fixed_computation(seconds), [25, 50, 75, 95])
     spread, worst = (upper - lower) / median, high / median
     noisy = bool(spread > NOISY_SPREAD or others > NOISY_LOAD)
-    return {"others": others, "spread": spread, "worst": worst, "noisy": noisy, "verdict": _sentence(noisy, others, spread)}
+    return {
+        "others": others,
+        "spread": spread,
+        "worst": worst,
+        "noisy": noisy,
+        "verdict": _sentence(noisy, others, spread),
+    }
 
 
 def _fixed_computation(seconds: float) -> list[float]:

@@ -58,6 +58,14 @@ class ContenderProcess:
             raise ContenderFailed(answer["failed"])
         return answer
 
+    def processor_seconds(self) -> float:
+        """Used so far, 0 where the process has ended."""
+        try:
+            used = self._handle.cpu_times()
+        except psutil.Error:
+            return 0.0
+        return used.user + used.system
+
     def close(self) -> None:
         """End the process."""
         self._process.kill()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy
+import psutil
 
 from xpnet_bench.contenders import ENTRIES, missing
 from xpnet_bench.jobs import Job
@@ -49,6 +50,7 @@ class Lane:
     seconds : one entry a round, for one unit of the job
     calls : calls a round
     failed : why there are no times, "" where there are
+    busy, available : processor seconds that others used while this contender had its turns, and that there were
     """
 
     contender: str
@@ -57,6 +59,13 @@ class Lane:
     answer: list[float] = field(default_factory=list)
     notes: list[Any] = field(default_factory=list)
     failed: str = ""
+    busy: float = 0.0
+    available: float = 0.0
+
+    @property
+    def others(self) -> float:
+        """Share of the processors that other processes used during the turns, which single-threaded peers feel less."""
+        return max(0.0, self.busy) / self.available if self.available else 0.0
 
 
 class Team:
@@ -132,6 +141,7 @@ def _prepare(process: ContenderProcess, job: Job, effort: Effort) -> Lane:
 def _take_turn(process: ContenderProcess, lane: Lane, rounds: int) -> None:
     if lane.failed:
         return
+    before = _processor_seconds(process)
     try:
         answer = process.ask("turn", rounds=rounds, calls=lane.calls)
     except ContenderFailed as failure:
@@ -139,6 +149,16 @@ def _take_turn(process: ContenderProcess, lane: Lane, rounds: int) -> None:
         return
     lane.seconds += answer["seconds"]
     lane.notes += answer.get("notes", [])
+    everybody, own, available = numpy.subtract(_processor_seconds(process), before)
+    lane.busy, lane.available = lane.busy + everybody - own, lane.available + available
+
+
+def _processor_seconds(process: ContenderProcess) -> tuple[float, float, float]:
+    """So far: used by everybody, used by a contender and by us, and available since the system started."""
+    total = psutil.cpu_times()
+    idle = total.idle + getattr(total, "iowait", 0.0)
+    mine = psutil.Process().cpu_times()
+    return sum(total) - idle, process.processor_seconds() + mine.user + mine.system, sum(total)
 
 
 def _hold_to_answer(lanes: dict[str, Lane], job: Job) -> None:
@@ -152,13 +172,11 @@ def _hold_to_answer(lanes: dict[str, Lane], job: Job) -> None:
 
 
 def agree(answer: list[float], reference: list[float], job: Job) -> bool:
-    """Whether two answers are the same within rounding; for shuffled training, within what the order of rows changes."""
+    """Whether two answers are the same within rounding; for shuffled training, within what the order changes."""
     if job.operation == "accuracy":
         return True  # the accuracy reached is reported itself
     relative = {"float32": 1e-4, "float64": 1e-8}[job.dtype]
     if job.operation == "train":  # scikit-learn's Adam has epsilon at another place
         relative = 0.3 if job.sizes["batch"] < job.sizes["rows"] else 1e-6
     absolute = 2e-3 if relative == 0.3 else relative / 100
-    return len(answer) == len(reference) and bool(
-        numpy.allclose(answer, reference, rtol=relative, atol=absolute)
-    )
+    return len(answer) == len(reference) and bool(numpy.allclose(answer, reference, rtol=relative, atol=absolute))

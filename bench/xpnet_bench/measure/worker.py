@@ -76,7 +76,7 @@ class Worker:
         return max(quickest, 1e-9)
 
     def turn(self, rounds: int, calls: int) -> dict[str, Any]:
-        """Rounds of that many calls each, after an untimed one that brings caches back; seconds for one unit of the job."""
+        """Rounds of that many calls each, after an untimed one that brings caches back; seconds a unit of the job."""
         task, job = self.task, self.job
         if task is None or job is None:
             return {"failed": "no job is prepared"}

@@ -162,7 +162,9 @@ def bars(results: Results, suite: str, title: str, unit: str, value: Callable[[M
             for bar, (job, measurements) in enumerate(jobs.items()):
                 if m := named(measurements, name):
                     places.append(-(block * (len(jobs) + 0.8) + bar))
-                    labels.append(f"{name}, {job.name}" if len(jobs) == 1 else f"{name if bar == 0 else ''}  {job.name}")
+                    labels.append(
+                        f"{name}, {job.name}" if len(jobs) == 1 else f"{name if bar == 0 else ''}  {job.name}"
+                    )
                     drawn.axes.barh(places[-1], value(m), color=STAND_INS[name], height=0.75)
         drawn.axes.set_yticks(places, labels)
         drawn.axes.set_xlabel(unit)

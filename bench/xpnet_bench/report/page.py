@@ -18,7 +18,9 @@ def write_report(results: Path, folder: Path) -> None:
     parts = sections(found)
     folder.mkdir(parents=True, exist_ok=True)
     write_page(folder / "report.html", "xpnet on this machine", facts(found), parts)
-    (folder / "report.md").write_text(render("report.md.j2", title="xpnet on this machine", facts=facts(found), sections=parts))
+    (folder / "report.md").write_text(
+        render("report.md.j2", title="xpnet on this machine", facts=facts(found), sections=parts)
+    )
 
 
 def write_chart(results: Path, path: Path) -> None:

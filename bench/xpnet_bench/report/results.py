@@ -12,12 +12,16 @@ from xpnet import DataFileError
 from xpnet_bench.jobs import Job
 
 
+DISTURBED = 0.15
+
+
 @dataclass(frozen=True)
 class Measurement:
     """One contender on one job.
 
     seconds : (rounds,) for one unit of the job, in the order in which they were measured
     notes : what was found beside the time, one entry a round
+    others : share of the processors that other processes used meanwhile
     """
 
     job: Job
@@ -25,6 +29,7 @@ class Measurement:
     role: str
     seconds: numpy.ndarray
     notes: list[dict[str, float]]
+    others: float = 0.0
 
     @cached_property
     def median(self) -> float:
@@ -36,6 +41,11 @@ class Measurement:
         """Seconds, lower and upper."""
         lower, upper = numpy.percentile(self.seconds, [25, 75])
         return float(lower), float(upper)
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether others used so much that the times say little."""
+        return self.others > DISTURBED
 
     @property
     def outliers(self) -> int:
@@ -91,4 +101,6 @@ def _commit(info: dict[str, Any]) -> str:
 def _measurement(entry: dict[str, Any]) -> Measurement:
     extra = entry["extra_info"]
     seconds = numpy.asarray(entry["stats"]["data"], dtype=float)
-    return Measurement(Job(**extra["job"]), extra["contender"], extra["role"], seconds, extra["notes"])
+    return Measurement(
+        Job(**extra["job"]), extra["contender"], extra["role"], seconds, extra["notes"], extra.get("others", 0.0)
+    )

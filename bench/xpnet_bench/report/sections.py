@@ -45,7 +45,12 @@ def _not_measured(title: str, anchor: str) -> Section:
 def answer(results: Results) -> Section:
     """One sentence, one chart."""
     drawn = [charts.speed_chart(results)] if charts.headline_jobs(results) else []
-    return Section("The answer", [answer_sentence(results), results.run["noise"]["verdict"]], drawn, anchor="answer")
+    text = [answer_sentence(results), results.run["noise"]["verdict"]]
+    if disturbed := sum(m.disturbed for m in results.measurements):
+        text.append(
+            f"During {disturbed} of {len(results.measurements)} measurements other processes used the processors."
+        )
+    return Section("The answer", text, drawn, anchor="answer")
 
 
 def answer_sentence(results: Results) -> str:
@@ -99,7 +104,10 @@ def scaling(results: Results) -> Section:
         return _not_measured("Scaling with threads and batch size", "scaling")
     widths = sorted({job.sizes["hidden"] for job in threads})
     drawn = [charts.threads_chart(results, width) for width in widths] + [charts.batch_chart(results)]
-    tables = [time_table("By threads, one update", results, threads), time_table("By batch size, one update", results, batch)]
+    tables = [
+        time_table("By threads, one update", results, threads),
+        time_table("By batch size, one update", results, batch),
+    ]
     return Section("Scaling with threads and batch size", [], drawn, tables, "scaling")
 
 
@@ -144,7 +152,11 @@ def left_out(results: Results) -> Section:
     for entry in results.run["skipped"]:
         reasons[entry["contender"], entry["reason"]].append(entry["job"])
     rows = [
-        [Cell(contender), Cell(reason), Cell(str(len(jobs)), ", ".join(jobs[:3]) + (" …" if len(jobs) > 3 else ""), len(jobs))]
+        [
+            Cell(contender),
+            Cell(reason),
+            Cell(str(len(jobs)), ", ".join(jobs[:3]) + (" …" if len(jobs) > 3 else ""), len(jobs)),
+        ]
         for (contender, reason), jobs in reasons.items()
     ]
     text = [f"Not asked for: {', '.join(results.run['not_asked'])}."] if results.run["not_asked"] else []

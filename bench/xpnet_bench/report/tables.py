@@ -85,12 +85,18 @@ def accuracy_table(jobs: Jobs) -> Table:
         for m in measurements:
             epochs = [note["epochs"] for note in m.notes]
             reached = [note["accuracy"] for note in m.notes]
-            rows.append([
-                Cell(m.contender, job.name),
-                time_cell(m, best=m.median == quickest),
-                Cell(f"{numpy.median(epochs):g}", f"{min(epochs)}–{max(epochs)}", float(numpy.median(epochs))),
-                Cell(f"{numpy.median(reached):.2%}", f"{min(reached):.2%}–{max(reached):.2%}", float(numpy.median(reached))),
-            ])
+            rows.append(
+                [
+                    Cell(m.contender, job.name),
+                    time_cell(m, best=m.median == quickest),
+                    Cell(f"{numpy.median(epochs):g}", f"{min(epochs)}–{max(epochs)}", float(numpy.median(epochs))),
+                    Cell(
+                        f"{numpy.median(reached):.2%}",
+                        f"{min(reached):.2%}–{max(reached):.2%}",
+                        float(numpy.median(reached)),
+                    ),
+                ]
+            )
     return Table("Time to accuracy", ["contender", "time in training", "epochs", "accuracy at the end"], rows)
 
 
@@ -100,13 +106,15 @@ def memory_table(jobs: Jobs) -> Table:
     for job, measurements in jobs.items():
         for m in measurements:
             peak, imported, data = ([note[key] for note in m.notes] for key in ("peak_mib", "import_mib", "data_mib"))
-            rows.append([
-                Cell(m.contender, job.name),
-                _mib(peak),
-                _mib([a - b for a, b in zip(imported, data, strict=True)]),
-                _mib([a - b for a, b in zip(peak, imported, strict=True)]),
-                time_cell(m),
-            ])
+            rows.append(
+                [
+                    Cell(m.contender, job.name),
+                    _mib(peak),
+                    _mib([a - b for a, b in zip(imported, data, strict=True)]),
+                    _mib([a - b for a, b in zip(peak, imported, strict=True)]),
+                    time_cell(m),
+                ]
+            )
     header = ["contender", "peak", "by the import", "by the job", "time, import included"]
     return Table("Peak memory", header, rows)
 
