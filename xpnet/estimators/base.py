@@ -1,17 +1,18 @@
 """What both estimators share: fitting, from checked data to the parameters found, and predicting."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy
+from scipy.sparse import issparse
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_array, check_consistent_length, check_is_fitted
 
-from xpnet.backend import NetworkSpec
+from xpnet.backend import NetworkSpec, Step, dtype_name
 from xpnet.dispatch import Choice
-from xpnet.estimators.files import Files
+from xpnet.estimators.files import Files, network_of
 from xpnet.estimators.forward import LOSSES, network_logits, outputs
 from xpnet.estimators.inputs import Rows, bring, check_X, check_X_y, floating_dtype
 from xpnet.estimators.parameters import STOCHASTIC, each_activation
@@ -19,6 +20,10 @@ from xpnet.estimators.placement import is_host, on_host, to_host
 from xpnet.estimators.reports import Reports
 from xpnet.estimators.solvers import Solvers
 from xpnet.ops import Array
+from xpnet.steps import make_step
+
+MANY = 2048
+"""Rows from which on making a step for one prediction is worth it."""
 
 
 @dataclass
@@ -174,13 +179,30 @@ class MLP(Files, Solvers):
         check_is_fitted(self)
         home = self._find_home(X)
         X = check_X(self, X)
-        coefs, intercepts = self._weights(home)
         # On the host NumPy promotes dtypes, and lets rows of float64 have predictions in float64.
         if not (is_host(home) and on_host(X)):
             X = bring(X, str(self.coefs_[0].dtype), home)
+        if (step := self._predictor(X, home)) is not None:
+            return step.forward(X), home
+        coefs, intercepts = self._weights(home)
         activations = each_activation(self.activation, len(coefs) - 1)
         logits = network_logits(home.ops, X, coefs, intercepts, activations)
         return outputs(home.ops, logits, LOSSES[self.out_activation_]), home
+
+    def _predictor(self, X: Any, home: Choice) -> Step | None:
+        """A step that predicts faster than its operations one by one: what trained, or a new one where rows are many."""
+        if issparse(X) or dtype_name(X.dtype) != str(self.coefs_[0].dtype):
+            return None
+        spec = network_of(self)
+        own = self._own_step(home)
+        if own is not None and replace(own.spec, rule=spec.rule, seed=spec.seed) == spec:
+            return own
+        if X.shape[0] < MANY or not hasattr(home.backend, "compile_step"):
+            return None
+        step = make_step(spec, home.backend)
+        values = [array for pair in zip(*self._weights(home), strict=True) for array in pair]
+        step.params.update(zip(spec.parameter_names, values, strict=True))
+        return step
 
     def _check_finite(self) -> None:
         if not all(numpy.isfinite(array).all() for array in (*self.coefs_, *self.intercepts_)):

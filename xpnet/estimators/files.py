@@ -68,7 +68,7 @@ class Files:
         check_is_fitted(self)
         kind, extra = check_kind(self, KINDS), check_extra(self.extra if extra is None else extra)
         settings = {"params": _params(self), "fitted": _fitted(self)}
-        write(path, Description(kind, _spec_of(self), settings, extra).to_json(), _tensors(self))
+        write(path, Description(kind, network_of(self), settings, extra).to_json(), _tensors(self))
 
     def export_onnx(self, path: str | Path) -> None:
         """Write the fitted estimator as an ONNX file for other runtimes; needs the package onnx (``xpnet[onnx]``).
@@ -86,7 +86,7 @@ class Files:
             raise InputError(
                 f"ONNX knows labels that are integers or strings; received {classes!r}. Encode them first."
             )
-        write_onnx(path, _spec_of(self), _tensors(self), classes)
+        write_onnx(path, network_of(self), _tensors(self), classes)
 
 
 def open_file(header: Header, tensors: dict[str, Any], backend: str | Backend | None) -> Any:
@@ -109,7 +109,7 @@ def open_file(header: Header, tensors: dict[str, Any], backend: str | Backend | 
     return estimator.set_params(backend=backend).to(backend)
 
 
-def _spec_of(estimator: Any) -> NetworkSpec:
+def network_of(estimator: Any) -> NetworkSpec:
     """The network of a fitted estimator."""
     widths = (estimator.coefs_[0].shape[0], *(bias.shape[0] for bias in estimator.intercepts_))
     return estimator._spec(widths, LOSSES[estimator.out_activation_], estimator.coefs_[0].dtype.name)
@@ -120,7 +120,7 @@ def _tensors(estimator: Any) -> dict[str, Any]:
     sets = {"": (estimator.coefs_, estimator.intercepts_)}
     if getattr(estimator, "validation_scores_", None) is not None:
         sets["best/"] = estimator._best
-    names = _spec_of(estimator).parameter_names
+    names = network_of(estimator).parameter_names
     return {
         before + name: array
         for before, (coefs, intercepts) in sets.items()

@@ -6,7 +6,7 @@ import numpy
 from scipy.sparse import issparse
 from sklearn.utils.validation import check_is_fitted
 
-from xpnet.backend import Backend
+from xpnet.backend import Backend, Step
 from xpnet.dispatch import Choice, choose, get_backend
 from xpnet.dispatch.choice import by_arrays, library_of
 from xpnet.errors import MixedArraysError
@@ -71,11 +71,17 @@ class Placement:
 
     def _weights(self, home: Choice) -> tuple[list[Array], list[Array]]:
         """The parameters at home. ``coefs_`` and ``intercepts_`` are what counts; nothing is copied that is there."""
-        optimizer = getattr(self, "_optimizer", None)
-        if optimizer and optimizer.lives_on(home.backend) and optimizer.holds(self.coefs_, self.intercepts_):
-            return optimizer.parameters()
+        if self._own_step(home) is not None:
+            return self._optimizer.parameters()
         move = home.backend.asarray
         return [move(c) for c in self.coefs_], [move(b) for b in self.intercepts_]
+
+    def _own_step(self, home: Choice) -> Step | None:
+        """The step that trained, if it is at home and still holds the parameters."""
+        optimizer = getattr(self, "_optimizer", None)
+        if optimizer and optimizer.lives_on(home.backend) and optimizer.holds(self.coefs_, self.intercepts_):
+            return optimizer.step
+        return None
 
     def __getstate__(self) -> dict[str, Any]:
         # Backends, steps and their scratch space stay in this process; the optimizer's numbers go along.
