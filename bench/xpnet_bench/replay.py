@@ -39,7 +39,7 @@ class Replay:
         self._benchmark, self._clock, self._jobs, self._lane_of = benchmark, clock, jobs, lane_of
 
     def __call__(self, name: str, contender: str) -> None:
-        """Measure, or take what was measured with the job's other contenders; skips with the reason where there is nothing."""
+        """Measure, or take what was measured for the whole job; skips with the reason where there is none."""
         job = self._jobs[name]
         lane = self._lane_of(job, contender)
         if lane.failed:
