@@ -19,6 +19,9 @@ SMALL = 1_000_000
 THIN = 48
 """Below this width a product is worth cutting into pieces that are small."""
 
+UNTHREADED = 262_144
+"""Products of up to m n k = 2^18 OpenBLAS computes on one thread of its own accord: holding it to one costs 11 us more."""
+
 PLAIN, TRANSPOSED = ord("N"), ord("T")
 
 

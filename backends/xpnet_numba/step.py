@@ -6,7 +6,7 @@ among threads, ``blas`` multiplies matrices. Here Python's side: parameters, arg
 
 import ctypes
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from threading import Lock
 from typing import Any
@@ -17,7 +17,7 @@ from xpnet.backend import NetworkSpec, Parameters, Step, StepState, get_threads
 from xpnet.backend.threads import allowed_threads
 from xpnet.ops import Array, Labels
 from xpnet_numba import driver, leaves, team
-from xpnet_numba.blas import one_thread
+from xpnet_numba.blas import UNTHREADED, one_thread
 from xpnet_numba.job import LINE, Job, Layer, Rule, aligned, place
 from xpnet_numba.machine import gemm_address
 from xpnet_numba.plan import NEAR_BYTES, make_plan
@@ -65,6 +65,7 @@ class CompiledStep:
         self.params, self.gradients = _parameters(spec), _parameters(spec)
         self.buffers = {name: _parameters(spec) for name in spec.rule.buffers}
         self._job, self._prediction, self._layers = _make_job(self), _make_job(self), _layer_table(spec)
+        self._largest_weight = max(layer.fan_in * layer.fan_out for layer in self._layers)
         self._workspace: Workspace | None = None
         self._hidden, self._counter = aligned(0, spec.dtype), ctypes.c_int64()
         self._prediction.block_rows, self._prediction.done_at = PREDICTION_ROWS, ctypes.addressof(self._counter)
@@ -118,7 +119,8 @@ class CompiledStep:
 
     def forward(self, X: Array) -> Array:
         """See :class:`xpnet.backend.Step`."""
-        with self._lock, one_thread:
+        few = X.shape[0] * self._largest_weight <= UNTHREADED
+        with self._lock, nullcontext() if few else one_thread:
             job, x = self._prediction, numpy.ascontiguousarray(X, self.spec.dtype)
             job.rows = x.shape[0]
             result = numpy.empty((job.rows, job.outputs), self.spec.dtype)

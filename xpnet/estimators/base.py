@@ -190,15 +190,16 @@ class MLP(Files, Solvers):
         return outputs(home.ops, logits, LOSSES[self.out_activation_]), home
 
     def _predictor(self, X: Any, home: Choice) -> Step | None:
-        """A step that predicts faster than its operations one by one: what trained, or a new one where rows are many."""
-        if issparse(X) or dtype_name(X.dtype) != str(self.coefs_[0].dtype):
+        """For many rows, a compiled step: the one that trained, or a new one."""
+        # By the rows alone, so that an estimator and its copy, which has no step, predict the same bits.
+        if X.shape[0] < MANY or issparse(X) or not hasattr(home.backend, "compile_step"):
+            return None
+        if dtype_name(X.dtype) != str(self.coefs_[0].dtype):
             return None
         spec = network_of(self)
         own = self._own_step(home)
         if own is not None and replace(own.spec, rule=spec.rule, seed=spec.seed) == spec:
             return own
-        if X.shape[0] < MANY or not hasattr(home.backend, "compile_step"):
-            return None
         step = make_step(spec, home.backend)
         values = [array for pair in zip(*self._weights(home), strict=True) for array in pair]
         step.params.update(zip(spec.parameter_names, values, strict=True))
