@@ -13,6 +13,7 @@ import atexit
 import ctypes
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from queue import SimpleQueue
 from threading import Lock, Thread
@@ -142,11 +143,17 @@ def job_function(address: int) -> Any:
     return ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 5)(address)
 
 
+@cache
+def _core_function() -> Any:
+    """The C library's function that tells on which core its caller runs; None where there is none (not on Linux)."""
+    return getattr(ctypes.CDLL(None), "sched_getcpu", None) if hasattr(os, "sched_setaffinity") else None
+
+
 class Team:
     """One leader at a time, and its helpers: threads of this process, started when first needed."""
 
     def __init__(self) -> None:
-        self._busy, self._number = Lock(), 0
+        self._busy, self._number, self._leaders_core = Lock(), 0, -1
         self._helpers: list[Thread] = []
         self._beds: list[SimpleQueue[bool]] = []  # where each helper sleeps; helper 1 is the first
         self._memory = (ctypes.c_int64 * (ASLEEP + MOST_THREADS * LINE))()
@@ -174,6 +181,7 @@ class Team:
             while len(self._beds) < threads - 1:
                 self._hire()
             self._number += 1
+            self._seat_helpers()
             self._wake(threads)
             lead(self._board, self._number, threads, *arguments)
         finally:
@@ -188,6 +196,7 @@ class Team:
         self._memory[FUNCTION] = function
         self._memory[ARGUMENTS : ARGUMENTS + 4] = list(arguments)
         self._number += 1
+        self._seat_helpers()
         try:
             if call.open_job(board, self._number):
                 self._wake(threads)
@@ -202,6 +211,24 @@ class Team:
         helper = Thread(target=_help, args=(self._board, me, bed, self._memory), name=f"xpnet-{me}", daemon=True)
         self._helpers.append(helper)
         helper.start()
+        self._leaders_core = -1
+
+    def _seat_helpers(self) -> None:
+        """Keep helpers off the core on which this thread runs now.
+
+        Linux likes to wake a thread beside the one that wakes it, and is slow to part the two while both look busy: in
+        one burst of calls out of two they took turns on one core, at half the speed.
+        """
+        core_function = _core_function()
+        core = core_function() if core_function else self._leaders_core
+        if core == self._leaders_core:
+            return
+        self._leaders_core = core
+        if others := os.sched_getaffinity(0) - {core}:
+            for thread in filter(None, (helper.native_id for helper in self._helpers)):
+                # Where a sandbox forbids it, helpers stay where the system puts them.
+                with suppress(OSError):
+                    os.sched_setaffinity(thread, others)
 
     def _wake(self, threads: int) -> None:
         for helper, bed in enumerate(self._beds[: threads - 1], start=1):
