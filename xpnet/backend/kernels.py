@@ -28,11 +28,6 @@ class Operations:
         setattr(self, name, chosen)
         return chosen
 
-    def runs_kernel(self, name: str, dtype: str) -> bool:
-        """Whether operation ``name`` has a kernel for arrays of ``dtype``."""
-        kernel = self.backend.kernels.get(name)
-        return kernel is not None and dtype in _declared(kernel).dtypes
-
 
 def _overlay(name: str, kernel: Kernel | Callable[..., Any] | None) -> Callable[..., Any]:
     reference = getattr(ops, name)
