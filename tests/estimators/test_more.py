@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from sklearn.base import clone
 from sklearn.metrics import log_loss, mean_squared_error, r2_score
 from sklearn.utils.class_weight import compute_sample_weight
@@ -23,7 +22,15 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def torch_training(data: Any, model: Any, optimizer: Any, activations: list[Any], max_norm: float | None = None) -> Any:
+@pytest.fixture
+def torch() -> Any:
+    """PyTorch, where it is installed."""
+    return pytest.importorskip("torch", reason="PyTorch is not installed")
+
+
+def torch_training(
+    torch: Any, data: Any, model: Any, optimizer: Any, activations: list[Any], max_norm: float | None = None
+) -> Any:
     """Full-batch epochs in PyTorch from ``model``'s initial parameters; returns its weights.
 
     The loss is scikit-learn's: cross-entropy plus alpha / 2 sum ||W||^2 / rows.
@@ -51,27 +58,27 @@ def assert_close(model: Any, weights: Any) -> None:
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * np.abs(b).max())
 
 
-def test_activations_per_layer(data: Any, backend: str) -> None:
+def test_activations_per_layer(torch: Any, data: Any, backend: str) -> None:
     """One for each hidden layer, against PyTorch."""
     model = xpnet.MLPClassifier(**{**SETTINGS, "batch_size": 130, "backend": backend})
     model.set_params(activation=["tanh", "logistic"], solver="sgd", momentum=0, alpha=0.1, learning_rate_init=0.5)
-    weights = torch_training(data, model, lambda p: torch.optim.SGD(p, lr=0.5), [torch.tanh, torch.sigmoid])
+    weights = torch_training(torch, data, model, lambda p: torch.optim.SGD(p, lr=0.5), [torch.tanh, torch.sigmoid])
     assert_close(model.fit(data.X, data.counts), weights)
 
 
-def test_adamw(data: Any, backend: str) -> None:
+def test_adamw(torch: Any, data: Any, backend: str) -> None:
     """Decoupled weight decay, against PyTorch."""
     model = xpnet.MLPClassifier(**{**SETTINGS, "batch_size": 130, "backend": backend, "activation": "tanh"})
     model.set_params(solver="adamw", weight_decay=0.3, learning_rate_init=0.01)
-    weights = torch_training(data, model, lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.3), [torch.tanh] * 2)
+    weights = torch_training(torch, data, model, lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.3), [torch.tanh] * 2)
     assert_close(model.fit(data.X, data.counts), weights)
 
 
-def test_gradient_clipping(data: Any, backend: str) -> None:
+def test_gradient_clipping(torch: Any, data: Any, backend: str) -> None:
     """Gradients longer than max_grad_norm are scaled down, against PyTorch; a long limit changes nothing."""
     model = xpnet.MLPClassifier(**{**SETTINGS, "batch_size": 130, "backend": backend, "activation": "tanh"})
     model.set_params(solver="sgd", momentum=0, learning_rate_init=1.0, max_grad_norm=0.05)
-    weights = torch_training(data, model, lambda p: torch.optim.SGD(p, lr=1.0), [torch.tanh] * 2, max_norm=0.05)
+    weights = torch_training(torch, data, model, lambda p: torch.optim.SGD(p, lr=1.0), [torch.tanh] * 2, max_norm=0.05)
     assert_close(model.fit(data.X, data.counts), weights)
     free, unlimited = clone(model).set_params(max_grad_norm=None), clone(model).set_params(max_grad_norm=1e9)
     assert_close(free.fit(data.X, data.counts), unlimited.fit(data.X, data.counts).coefs_)
@@ -255,3 +262,21 @@ def test_backend_of_the_context(data: Any, monkeypatch: pytest.MonkeyPatch) -> N
     expected = model.predict(data.X)
     monkeypatch.setenv("XPNET_BACKEND", "numpy")
     np.testing.assert_array_equal(clone(model).fit(data.X, data.numbers).predict(data.X), expected)
+
+
+def test_many_rows_are_predicted_as_few_are(data: Any, backend: str) -> None:
+    """Many rows go through a training step: by the estimator that trained, its copy, and with assigned parameters."""
+    model = xpnet.MLPClassifier(**{**SETTINGS, "backend": backend}).fit(data.X, data.labels)
+    rows = np.tile(data.X, (20, 1))
+    assert len(rows) > 2048
+
+    def assert_agrees(estimator: Any) -> None:
+        few, many = estimator.predict_proba(data.X), estimator.predict_proba(rows)
+        np.testing.assert_allclose(many, np.tile(few, (20, 1)), rtol=1e-10)
+
+    assert_agrees(model)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict_proba(rows), model.predict_proba(rows))
+    before = model.predict_proba(rows)
+    model.coefs_[0] = model.coefs_[0] * 0.5
+    assert_agrees(model)
+    assert not np.allclose(model.predict_proba(rows), before)

@@ -1,7 +1,9 @@
 """Helper threads: the same bits for any number of them, several callers at once, forks, and a quiet end."""
 
+import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -82,3 +84,16 @@ def test_forked_workers_have_helpers_of_their_own() -> None:
     ended = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("5000.0") == 5 or ended.stdout.count("4999.9") + ended.stdout.count("5000.0") == 5
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs Linux and two cores"
+)
+def test_helpers_keep_off_the_leaders_core() -> None:
+    from xpnet_numba.team import team
+
+    KERNELS["softmax"](np.zeros((8192, 10)))
+    helpers = [thread for thread in threading.enumerate() if thread.name.startswith("xpnet-")]
+    assert helpers
+    for helper in helpers:
+        assert team._leaders_core not in os.sched_getaffinity(helper.native_id or 0)
