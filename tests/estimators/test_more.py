@@ -70,7 +70,8 @@ def test_adamw(torch: Any, data: Any, backend: str) -> None:
     """Decoupled weight decay, against PyTorch."""
     model = xpnet.MLPClassifier(**{**SETTINGS, "batch_size": 130, "backend": backend, "activation": "tanh"})
     model.set_params(solver="adamw", weight_decay=0.3, learning_rate_init=0.01)
-    weights = torch_training(torch, data, model, lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.3), [torch.tanh] * 2)
+    optimizer = lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.3)  # noqa: E731
+    weights = torch_training(torch, data, model, optimizer, [torch.tanh] * 2)
     assert_close(model.fit(data.X, data.counts), weights)
 
 
