@@ -1,7 +1,7 @@
-"""Matrix products through SciPy's BLAS, called from compiled code, and the hold on how many threads BLAS itself uses.
+"""The hold on how many threads BLAS uses.
 
 The driver's own threads each call BLAS on their part of the work. BLAS's threads would stand in their way, so while
-any step computes BLAS is held to one, in the whole process.
+any step computes with it BLAS is held to one, in the whole process.
 """
 
 import os
@@ -9,61 +9,10 @@ from functools import cache
 from threading import Lock
 from typing import Any
 
-from numba import njit
-
-from xpnet_numba.machine import gemm, gemm_address
-
-SMALL = 1_000_000
-"""Products of up to m n k = 1e6 take OpenBLAS's path that copies no operand, up to 3.5 times as fast where thin."""
-
-THIN = 48
-"""Below this width a product is worth cutting into pieces that are small."""
+from xpnet_numba.machine import gemm_address
 
 UNTHREADED = 262_144
 """Products of up to m n k = 2^18 OpenBLAS computes on one thread of its own accord: holding it to one costs 11 us more."""
-
-PLAIN, TRANSPOSED = ord("N"), ord("T")
-
-
-@njit
-def times(gemm_at: Any, a: Any, b: Any, c: Any) -> None:
-    """C = A B. a : (m, k); b : (k, n); c : (m, n)."""
-    one, zero = c.dtype.type(1), c.dtype.type(0)
-    (m, k), n = a.shape, b.shape[1]
-    step = _rows_at_once(m, n, k)
-    for i in range(0, m, step):
-        rows, part, out = min(step, m - i), a[i].ctypes.data, c[i].ctypes.data
-        gemm(gemm_at, PLAIN, PLAIN, rows, n, k, one, part, k, b.ctypes.data, n, zero, out, n)
-
-
-@njit
-def times_transposed(gemm_at: Any, a: Any, b: Any, c: Any) -> None:
-    """C = A B^T. a : (m, k); b : (n, k); c : (m, n)."""
-    one, zero = c.dtype.type(1), c.dtype.type(0)
-    (m, k), n = a.shape, b.shape[0]
-    step = _rows_at_once(m, n, k)
-    for i in range(0, m, step):
-        rows, part, out = min(step, m - i), a[i].ctypes.data, c[i].ctypes.data
-        gemm(gemm_at, PLAIN, TRANSPOSED, rows, n, k, one, part, k, b.ctypes.data, k, zero, out, n)
-
-
-@njit
-def transposed_times(gemm_at: Any, a: Any, first: Any, b: Any, c: Any) -> None:
-    """C = A[:, first : first + m]^T B. a : (k, at least first + m); b : (k, n); c : (m, n)."""
-    one, zero = c.dtype.type(1), c.dtype.type(0)
-    (m, n), k = c.shape, b.shape[0]
-    step = _rows_at_once(m, n, k)
-    for i in range(0, m, step):
-        rows, part, out = min(step, m - i), a[0, first + i :].ctypes.data, c[i].ctypes.data
-        gemm(gemm_at, TRANSPOSED, PLAIN, rows, n, k, one, part, a.shape[1], b.ctypes.data, n, zero, out, n)
-
-
-@njit
-def _rows_at_once(m: Any, n: Any, k: Any) -> Any:
-    """Into how many rows to cut a product (m, k) (k, n), so that a thin one stays small."""
-    if m * n * k <= SMALL or min(n, k) > THIN:
-        return max(m, 1)
-    return max(16, SMALL // (n * k) // 16 * 16)
 
 
 class OneThread:

@@ -26,7 +26,6 @@ from typing import Any
 from numba import carray, njit, types
 
 from xpnet.ops.updates import adam_scales
-from xpnet_numba.blas import times, times_transposed, transposed_times
 from xpnet_numba.compiling import c_function
 from xpnet_numba.exponential import EXACT
 from xpnet_numba.job import JOB_TYPE, LAYER_TYPE, LINE, SLICE_TYPE
@@ -43,6 +42,7 @@ from xpnet_numba.machine import (
     shift,
     stack,
 )
+from xpnet_numba.products import times, times_transposed, transposed_times
 from xpnet_numba.team import wait_until
 
 scales_of = njit(adam_scales)
@@ -92,8 +92,8 @@ def work_block(job: Any, layers: Any, like: Any, batch: Any, rows: Any, block: A
     count = min(job.block_rows, rows - first)
     if count <= 0:
         return
-    x = gather(job, like, job.x_at, job.batch_x_at, job.inputs, batch, first, count)
-    y = gather(job, like, job.y_at, job.batch_y_at, job.label_width, batch, first, count)
+    x = gather(job, like, job.x_at, job.x_row, job.batch_x_at, job.inputs, batch, first, count)
+    y = gather(job, like, job.y_at, job.label_width, job.batch_y_at, job.label_width, batch, first, count)
     out = deltas_of(job, layers[layers.size - 1], like, first, count)
     forward(job, layers, like, x, job.batch_rows, first, out)
     compute_loss(job, layers, like, out, y, batch + first, block, weight)
@@ -101,19 +101,24 @@ def work_block(job: Any, layers: Any, like: Any, batch: Any, rows: Any, block: A
 
 
 @njit
-def gather(job: Any, like: Any, at: Any, batch_at: Any, width: Any, batch: Any, first: Any, count: Any) -> Any:
-    """The block's rows of X or Y, which is ``at``: gathered to ``batch_at`` by the order, or as they lie."""
+def gather(
+    job: Any, like: Any, at: Any, row: Any, batch_at: Any, width: Any, batch: Any, first: Any, count: Any
+) -> Any:
+    """The block's rows of X or Y, which is ``at``: gathered to ``batch_at`` by the order, or as they lie.
+
+    row : items from one row to the next; where that is more than ``width``, what comes back is as wide
+    """
     if not job.ordered:
-        return matrix(at, (batch + first) * width, count, width, like)
+        return matrix(at, (batch + first) * row, count, row, like)
     order = carray(shift(pointer(job.order_at, types.int64), batch + first), count)
     out = matrix(batch_at, first * width, count, width, like)
-    call(job.gather_at, (matrix(at, job.origin, job.rows, width, like), order, out))
+    call(job.gather_at, (matrix(at, job.origin, job.rows, row, like), order, out))
     return out
 
 
 @njit
 def forward(job: Any, layers: Any, like: Any, x: Any, capacity: Any, first: Any, out: Any) -> None:
-    """``out`` (rows, outputs) = what the last layer gives for x (rows, inputs), before its output activation.
+    """``out`` (rows, outputs) = what the last layer gives for x (rows, at least inputs), before its output activation.
 
     What hidden layers give is kept, from row ``first`` of buffers with room for ``capacity`` rows.
     """
@@ -126,7 +131,7 @@ def forward(job: Any, layers: Any, like: Any, x: Any, capacity: Any, first: Any,
             z = matrix(job.hidden_at, capacity * layer.column + first * layer.fan_out, rows, layer.fan_out, like)
         if layer.read_ahead:
             call(job.read_ahead_at, (weight, sink))
-        times(job.gemm_at, x, weight, z)
+        times(job, x, weight, z)
         call(layer.forward, (z, vector(job.params_at, layer.bias, layer.fan_out, like)))
         x = z
 
@@ -159,12 +164,12 @@ def backward(job: Any, layers: Any, like: Any, x: Any, first: Any, block: Any) -
             inputs = matrix(job.hidden_at, offset, x.shape[0], layer.fan_in, like)
         if job.narrow:
             part = matrix(job.partials_at, block * job.partial_size + layer.weight, layer.fan_in, layer.fan_out, like)
-            transposed_times(job.gemm_at, inputs, job.origin, d_out, part)
+            transposed_times(job, inputs, job.origin, d_out, part)
         if i > 0:
             before = layers[i - 1]
             d_hidden = deltas_of(job, before, like, first, x.shape[0])
             weight = matrix(job.params_at, layer.weight, layer.fan_in, layer.fan_out, like)
-            times_transposed(job.gemm_at, d_out, weight, d_hidden)
+            times_transposed(job, d_out, weight, d_hidden)
             call(before.backward, (d_hidden, inputs, clear_bias_sums(job, before, like, block)))
 
 
@@ -182,7 +187,7 @@ def work_slice(
         add_partials(job, like, rows, piece.start, piece.start, piece.size)
     else:
         x = inputs_of(job, layer, like, batch, rows)
-        transposed_times(job.gemm_at, x, piece.first, deltas_of(job, layer, like, job.origin, rows), grad)
+        transposed_times(job, x, piece.first, deltas_of(job, layer, like, job.origin, rows), grad)
         if piece.takes_bias:
             add_partials(job, like, rows, layer.bias_sum, layer.bias, layer.fan_out)
     if job.penalized:
@@ -204,12 +209,12 @@ def add_partials(job: Any, like: Any, rows: Any, first: Any, start: Any, size: A
 
 @njit
 def inputs_of(job: Any, layer: Any, like: Any, batch: Any, rows: Any) -> Any:
-    """What a layer was given for the whole batch (rows, fan_in)."""
+    """What a layer was given for the whole batch (rows, at least fan_in)."""
     if layer.input_column >= 0:
         return matrix(job.hidden_at, job.batch_rows * layer.input_column, rows, layer.fan_in, like)
     if job.ordered:
         return matrix(job.batch_x_at, job.origin, rows, layer.fan_in, like)
-    return matrix(job.x_at, batch * layer.fan_in, rows, layer.fan_in, like)
+    return matrix(job.x_at, batch * job.x_row, rows, job.x_row, like)
 
 
 @njit
@@ -246,7 +251,7 @@ def predict(job: Any, layers: Any, slices: Any, like: Any, me: int) -> None:
         if start >= job.rows:
             break
         count = min(job.block_rows, job.rows - start)
-        x = matrix(job.x_at, start * job.inputs, count, job.inputs, like)
+        x = matrix(job.x_at, start * job.x_row, count, job.x_row, like)
         out = matrix(job.result_at, start * job.outputs, count, job.outputs, like)
         forward(job, layers, like, x, job.threads * job.block_rows, me * job.block_rows, out)
         call(job.output_at, (out,))

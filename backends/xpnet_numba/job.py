@@ -59,10 +59,11 @@ class Job(ctypes.Structure):
     """Everything that one call of a driver needs.
 
     rows, inputs, outputs, label_width : of X, the result and Y; block_rows, batch_rows, steps : how they are taken
+    x_row : items from one row of X to the next, at least inputs
     layers, slices, blocks, threads : how many there are; origin : 0
     narrow : whether blocks keep the gradient of weights too; partial_size : how much each keeps, at partials_at
     ordered, weighted, updating, penalized, l2_over_batch : whether
-    x_at, y_at, weights_at, order_at : X (rows, inputs), Y (rows, label_width), sample weights in their order, order
+    x_at, y_at, weights_at, order_at : X (rows, x_row), Y (rows, label_width), sample weights in their order, order
     batch_weights_at : (steps,), the sum of the sample weights of each batch
     homes_at : (threads,), the slice with which each thread begins
     claims_at : (blocks + slices,), the step for which each piece is free; done_at : pieces done
@@ -72,9 +73,9 @@ class Job(ctypes.Structure):
     """
 
     _fields_ = [
-        *_integers("rows inputs outputs label_width block_rows batch_rows steps layers slices blocks threads"),
+        *_integers("rows inputs x_row outputs label_width block_rows batch_rows steps layers slices blocks threads"),
         *_integers("partial_size updates_made origin narrow ordered weighted updating penalized l2_over_batch"),
-        *_integers("gemm_at loss_at update_at output_at penalize_at gather_at add_rows_at read_ahead_at"),
+        *_integers("gemm_at multiply_at loss_at update_at output_at penalize_at gather_at add_rows_at read_ahead_at"),
         *_integers("homes_at claims_at done_at totals_at params_at gradients_at first_at second_at"),
         *_integers("hidden_at deltas_at partials_at scales_at batch_x_at batch_y_at"),
         *_integers("x_at y_at weights_at batch_weights_at order_at result_at"),
@@ -92,6 +93,16 @@ def aligned(shape: int | tuple[int, ...], dtype: str) -> Any:
     memory = numpy.zeros(size + LINE, numpy.uint8)
     skip = -memory.ctypes.data % LINE
     return memory[skip : skip + size].view(dtype).reshape(shape)
+
+
+def by_rows(X: Any, dtype: str) -> tuple[Any, int]:
+    """A matrix whose rows compiled code can read, a copy if it must be, and the items from one row to the next."""
+    item = numpy.dtype(dtype).itemsize
+    step, columns = X.strides[0], X.shape[1]
+    whole = X.dtype == dtype and X.flags.aligned and X.strides[1] == item and step % item == 0
+    if whole and step >= item * columns and X.shape[0] > 1:
+        return X, step // item
+    return numpy.ascontiguousarray(X, dtype), columns
 
 
 def place(array: Any) -> int:

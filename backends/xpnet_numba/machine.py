@@ -161,7 +161,7 @@ def pause(context: Any) -> tuple[Signature, Emit]:
 
     def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
         if platform.machine() in X86:
-            builder.call(_function(builder, "llvm.x86.sse2.pause", ir.VoidType(), []), [])
+            builder.call(declared(builder, "llvm.x86.sse2.pause", ir.VoidType(), []), [])
         return target.get_dummy_value()
 
     return types.void(), emit
@@ -179,7 +179,7 @@ def prefetch(context: Any, address: Any) -> tuple[Signature, Emit]:
     """Ask for the cache line at an address, to be read soon."""
 
     def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
-        fetch = _function(builder, "llvm.prefetch.p0", ir.VoidType(), [BYTES, INT32, INT32, INT32])
+        fetch = declared(builder, "llvm.prefetch.p0", ir.VoidType(), [BYTES, INT32, INT32, INT32])
         for_reading, some_reuse, data = INT32(0), INT32(2), INT32(1)
         builder.call(fetch, [builder.inttoptr(values[0], BYTES), for_reading, some_reuse, data])
         return target.get_dummy_value()
@@ -243,7 +243,7 @@ def flush_denormals(context: Any) -> tuple[Signature, Emit]:
         if platform.machine() not in X86:
             return INT32(0)
         slot = cgutils.alloca_once(builder, INT32)
-        builder.call(_function(builder, "llvm.x86.sse.stmxcsr", ir.VoidType(), [BYTES]), [builder.bitcast(slot, BYTES)])
+        builder.call(declared(builder, "llvm.x86.sse.stmxcsr", ir.VoidType(), [BYTES]), [builder.bitcast(slot, BYTES)])
         before = builder.load(slot)
         _set_float_mode(builder, slot, builder.or_(before, INT32(FLUSH_TO_ZERO | DENORMALS_ARE_ZERO)))
         return before
@@ -265,7 +265,7 @@ def restore_denormals(context: Any, before: Any) -> tuple[Signature, Emit]:
 
 def _set_float_mode(builder: Any, slot: Any, mode: Any) -> None:
     builder.store(mode, slot)
-    builder.call(_function(builder, "llvm.x86.sse.ldmxcsr", ir.VoidType(), [BYTES]), [builder.bitcast(slot, BYTES)])
+    builder.call(declared(builder, "llvm.x86.sse.ldmxcsr", ir.VoidType(), [BYTES]), [builder.bitcast(slot, BYTES)])
 
 
 # Arithmetic that vectorises where Python's own does not.
@@ -308,7 +308,7 @@ def maximum(context: Any, a: Any, b: Any) -> tuple[Signature, Emit]:
     def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
         kind = values[0].type
         name = "llvm.maximum.f32" if kind == ir.FloatType() else "llvm.maximum.f64"
-        return builder.call(_function(builder, name, kind, [kind, kind]), values)
+        return builder.call(declared(builder, name, kind, [kind, kind]), values)
 
     return a(a, a), emit
 
@@ -334,16 +334,16 @@ def normalise(
         suffix, size = (f"v{width}f32", 4) if number == ir.FloatType() else (f"v{width}f64", 8)
         lane, zero = ir.Constant(whole, list(range(width))), ir.Constant(vector, [0.0] * width)
 
-        inside = builder.icmp_signed("<", lane, _in_all_lanes(builder, builder.trunc(k, INT32), width))
+        inside = builder.icmp_signed("<", lane, in_all_lanes(builder, builder.trunc(k, INT32), width))
         row = builder.select(inside, builder.load(builder.bitcast(source, vector.as_pointer()), align=size), zero)
-        add_up = _function(builder, f"llvm.vector.reduce.fadd.{suffix}", number, [number, vector])
+        add_up = declared(builder, f"llvm.vector.reduce.fadd.{suffix}", number, [number, vector])
         total = builder.call(add_up, [ir.Constant(number, -0.0), row], fastmath=("reassoc",))
 
-        scaled = builder.fmul(row, _in_all_lanes(builder, builder.fdiv(scale, total), width))
-        here = builder.icmp_signed("==", lane, _in_all_lanes(builder, builder.trunc(marked, INT32), width))
-        result = builder.fsub(scaled, builder.select(here, _in_all_lanes(builder, scale, width), zero))
+        scaled = builder.fmul(row, in_all_lanes(builder, builder.fdiv(scale, total), width))
+        here = builder.icmp_signed("==", lane, in_all_lanes(builder, builder.trunc(marked, INT32), width))
+        result = builder.fsub(scaled, builder.select(here, in_all_lanes(builder, scale, width), zero))
         kinds = [vector, vector.as_pointer(), INT32, inside.type]
-        put = _function(builder, f"llvm.masked.store.{suffix}.p0", ir.VoidType(), kinds)
+        put = declared(builder, f"llvm.masked.store.{suffix}.p0", ir.VoidType(), kinds)
         builder.call(put, [result, builder.bitcast(target, vector.as_pointer()), INT32(size), inside])
         return total
 
@@ -351,11 +351,11 @@ def normalise(
     return number(source, target, types.int64, number, types.int64, lanes), emit
 
 
-def _in_all_lanes(builder: Any, number: Any, width: int) -> Any:
+def in_all_lanes(builder: Any, number: Any, width: int) -> Any:
     nothing = ir.Constant(ir.VectorType(number.type, width), ir.Undefined)
     first = builder.insert_element(nothing, number, INT32(0))
     return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(INT32, width), [0] * width))
 
 
-def _function(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+def declared(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
     return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)

@@ -6,7 +6,7 @@ among threads, ``blas`` multiplies matrices. Here Python's side: parameters, arg
 
 import ctypes
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from threading import Lock
 from typing import Any
@@ -18,13 +18,16 @@ from xpnet.backend.threads import allowed_threads
 from xpnet.ops import Array, Labels
 from xpnet_numba import driver, leaves, team
 from xpnet_numba.blas import UNTHREADED, one_thread
-from xpnet_numba.job import LINE, Job, Layer, Rule, aligned, place
+from xpnet_numba.job import LINE, Job, Layer, Rule, aligned, by_rows, place
 from xpnet_numba.machine import gemm_address
 from xpnet_numba.plan import NEAR_BYTES, make_plan
+from xpnet_numba.tiles import WIDE
 from xpnet_numba.workspace import Workspace
 from xpnet_numpy import backend as numpy_backend
 
 PREDICTION_ROWS = 256  # rows forwarded at a time: what the layers give for them stays in a core's cache
+
+FEW = 8  # rows of a prediction with which BLAS is the faster: tiles have more rows than these would fill
 
 OUTPUTS = {
     "softmax_cross_entropy": "softmax_output",
@@ -78,8 +81,8 @@ class CompiledStep:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """BLAS is held to one thread, once for all calls inside."""
-        with one_thread:
+        """Where BLAS is needed it is held to one thread, once for all calls inside."""
+        with _hold():
             yield
 
     def epoch(
@@ -93,7 +96,7 @@ class CompiledStep:
         sample_weight: Array | None = None,
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
-        with self._lock, one_thread:
+        with self._lock, _hold():
             job = self._job
             job.updating, job.rule.learning_rate = 1, learning_rate
             loss = self._train(X, Y, batch_size, order, sample_weight)
@@ -102,7 +105,7 @@ class CompiledStep:
 
     def gradient(self, X: Array, Y: Labels, *, sample_weight: Array | None = None) -> float:
         """See :class:`xpnet.backend.Step`."""
-        with self._lock, one_thread:
+        with self._lock, _hold():
             self._job.updating = 0
             if not X.shape[0]:
                 self.gradients.flat.fill(0)  # type: ignore[union-attr]
@@ -119,9 +122,11 @@ class CompiledStep:
 
     def forward(self, X: Array) -> Array:
         """See :class:`xpnet.backend.Step`."""
-        few = X.shape[0] * self._largest_weight <= UNTHREADED
-        with self._lock, nullcontext() if few else one_thread:
-            job, x = self._prediction, numpy.ascontiguousarray(X, self.spec.dtype)
+        blas = not WIDE or X.shape[0] < FEW
+        many = X.shape[0] * self._largest_weight > UNTHREADED
+        with self._lock, one_thread if blas and many else nullcontext():
+            job, (x, self._prediction.x_row) = self._prediction, by_rows(X, self.spec.dtype)
+            job.multiply_at = 0 if blas else self._job.multiply_at
             job.rows = x.shape[0]
             result = numpy.empty((job.rows, job.outputs), self.spec.dtype)
             job.threads = max(1, min(get_threads(), -(-job.rows // PREDICTION_ROWS)))
@@ -165,7 +170,7 @@ class CompiledStep:
     def _enter_data(self, workspace: Workspace, X: Array, Y: Labels, order: Any) -> tuple[Any, Any, Any]:
         """Tell the job of X, Y and order; returns what must be kept alive while it runs."""
         job, dtype = self._job, self.spec.dtype
-        x, y = numpy.ascontiguousarray(X, dtype), numpy.ascontiguousarray(Y, dtype)
+        (x, job.x_row), y = by_rows(X, dtype), numpy.ascontiguousarray(Y, dtype)
         leaf: str = self.spec.loss
         if leaf == "softmax_cross_entropy":
             leaf += "_indices" if y.ndim == 1 else "_rows"
@@ -203,6 +208,11 @@ class CompiledStep:
         """Run a driver on so many threads."""
         arguments = ctypes.addressof(job), ctypes.addressof(self._layers), slices_at, job.params_at
         team.team.run(driver.address(name, self.spec.dtype), arguments, threads)
+
+
+def _hold() -> AbstractContextManager[Any]:
+    """What training holds BLAS with, where it needs BLAS at all."""
+    return nullcontext() if WIDE else one_thread
 
 
 def _parameters(spec: NetworkSpec) -> Parameters:
@@ -257,7 +267,7 @@ def _leaf_names(spec: NetworkSpec) -> dict[str, str]:
     momentum = ("nesterov" if rule.nesterov else "momentum") if rule.momentum else "sgd"
     update = "adam" if rule.name == "adam" else momentum
     roles = {"update": update, "output": OUTPUTS[spec.loss], "add_rows": "add_rows", "read_ahead": "read_ahead"}
-    return roles | ({"penalize": "penalize"} if spec.l2 > 0 else {})
+    return roles | ({"penalize": "penalize"} if spec.l2 > 0 else {}) | ({"multiply": "multiply"} if WIDE else {})
 
 
 def _layer_table(spec: NetworkSpec) -> Any:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from xpnet.backend import NetworkSpec, UpdateRule, set_threads
 from xpnet.steps import ReferenceStep
 from xpnet_numba import plan, team
+from xpnet_numba import step as numba_step
 from xpnet_numba.blas import libraries, one_thread
 from xpnet_numba.step import compile_step
 from xpnet_numpy import backend as numpy_backend
@@ -48,10 +49,14 @@ def _all_threads():
     set_threads(None)
 
 
-@pytest.fixture(params=["narrow", "wide"])
+@pytest.fixture(params=["narrow", "wide", "narrow, BLAS", "wide, BLAS"])
 def both_ways(request, monkeypatch):
-    """Weight gradients by blocks of rows, and by slices of the whole batch, whatever the rule would choose."""
-    monkeypatch.setattr(plan, "NARROW", 0 if request.param == "narrow" else float("inf"))
+    """Weight gradients by blocks of rows, and by slices of the whole batch, whatever the rule would choose; with the
+    products that this processor has, and with BLAS.
+    """
+    monkeypatch.setattr(plan, "NARROW", 0 if "narrow" in request.param else float("inf"))
+    if "BLAS" in request.param:
+        monkeypatch.setattr(numba_step, "WIDE", False)
 
 
 def plain_activation(name, z):
@@ -344,6 +349,38 @@ def test_arrays_of_other_layouts():
     assert step.epoch(X, Y, **arguments) == pytest.approx(plain.epoch(X, Y, **arguments), rel=1e-12)
 
 
+@pytest.mark.parametrize("layout", ["a part of wider rows", "every other row", "backwards", "across", "in records"])
+def test_rows_that_do_not_lie_together(both_ways, layout):
+    wide = numpy.random.default_rng(7).standard_normal((60, 12))
+    records = numpy.zeros(30, {"names": ["x"], "formats": [("f8", 7)], "offsets": [4], "itemsize": 100})
+    records["x"] = wide[:30, :7]
+    X = {
+        "a part of wider rows": wide[:30, 2:9],
+        "every other row": wide[::2, :7],
+        "backwards": wide[29::-1, :7],
+        "across": numpy.asfortranarray(wide[:30, :7]),
+        "in records": records["x"],
+    }[layout]
+    Y, order = numpy.arange(30) % 4, numpy.random.default_rng(8).permutation(30)
+    step, plain = make_pair(NetworkSpec((7, 9, 4), ("relu",), rule=RULES["sgd"]))
+    for arguments in ({"batch_size": 7, "order": order}, {"batch_size": 30}):
+        expected = plain.epoch(X, Y, learning_rate=0.1, **arguments)
+        assert step.epoch(X, Y, learning_rate=0.1, **arguments) == pytest.approx(expected, rel=1e-10)
+    numpy.testing.assert_array_equal(step.forward(X), step.forward(X.copy()))
+
+
+@pytest.mark.parametrize("rows", [1, 7, 8, 300])
+def test_prediction_equals_the_reference(both_ways, rows):
+    spec = NetworkSpec((784, 100, 10), ("relu",), dtype="float32")
+    step, reference = compile_step(spec), ReferenceStep(spec, numpy_backend, "")
+    rng = numpy.random.default_rng(9)
+    for name, array in step.params.items():
+        step.params[name] = reference.params[name] = rng.standard_normal(array.shape) / 10
+    X = rng.standard_normal((rows, 784)).astype("float32")
+    # Sums of 784 products of size 0.1 in another order; beyond 1e-6 of the largest probability digits are left.
+    numpy.testing.assert_allclose(step.forward(X), reference.forward(X), rtol=1e-4, atol=1e-6)
+
+
 def test_state_goes_out_and_in():
     first, _ = make_pair(LARGE)
     second = compile_step(LARGE)
@@ -359,7 +396,8 @@ def blas_threads():
     return [library.num_threads for library in libraries()]
 
 
-def test_blas_gets_its_threads_back_where_fits_overlap():
+def test_blas_gets_its_threads_back_where_fits_overlap(monkeypatch):
+    monkeypatch.setattr(numba_step, "WIDE", False)
     before = blas_threads()
     step, _ = make_pair(LARGE)
     with step.running():

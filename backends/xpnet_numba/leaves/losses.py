@@ -11,10 +11,10 @@ Below them the output activations of prediction, in place.
 import math
 from typing import Any
 
-from xpnet_numba.exponential import exp
-from xpnet_numba.leaves.registry import MATRIX, RESULT, VECTOR, leaf
 from numba import njit
-from xpnet_numba.exponential import FAST
+
+from xpnet_numba.exponential import FAST, exp
+from xpnet_numba.leaves.registry import MATRIX, RESULT, VECTOR, leaf
 from xpnet_numba.machine import maximum
 
 SAFE = 64.0

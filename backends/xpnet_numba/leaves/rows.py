@@ -11,15 +11,15 @@ LINE = 64  # bytes that travel together
 
 @leaf(MATRIX, INDICES, MATRIX)
 def gather_rows(x: Any, order: Any, out: Any) -> None:
-    """out[i] = x[order[i]]; rows to come are asked for in time."""
+    """out[i] = x[order[i]], as far as out is wide; rows to come are asked for in time."""
     step = LINE // x.itemsize
     for i in range(order.size):
         if i + AHEAD < order.size:
             ahead = order[i + AHEAD]
-            for j in range(0, x.shape[1], step):
+            for j in range(0, out.shape[1], step):
                 prefetch(x[ahead, j:].ctypes.data)
         row = order[i]
-        for j in range(x.shape[1]):
+        for j in range(out.shape[1]):
             out[i, j] = x[row, j]
 
 

@@ -1,0 +1,156 @@
+"""The innermost loop of a matrix product, in LLVM's vectors: a tile of C that stays in registers for all its terms.
+
+A tile is some rows of C by some vectors of columns, 24 vectors where it is widest: as many sums at once as a core needs
+to always have a multiplication ready, and as few as its 32 registers hold. For each term it reads the vectors of one row
+of B and one number of each row of A, and adds their products.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from llvmlite import binding, ir
+from numba import types
+from numba.core import cgutils
+
+from xpnet_numba.machine import INT32, INT64, Emit, Signature, declared, in_all_lanes, intrinsic
+
+WIDE = binding.get_host_cpu_features().get("avx512f", False)
+"""Whether this processor has the vectors and registers that tiles are made for."""
+
+BYTES_PER_VECTOR = 64
+HEIGHTS = (0, 14, 12, 8, 6)
+"""Rows of a tile that is 1, 2, 3 or 4 vectors wide."""
+
+
+@intrinsic(prefer_literal=True)
+def multiply_tile(
+    context: Any,
+    a: Any,
+    a_row: Any,
+    a_term: Any,
+    b: Any,
+    b_term: Any,
+    c: Any,
+    c_row: Any,
+    rows: Any,
+    columns: Any,
+    terms: Any,
+    fresh: Any,
+    vectors: Any,
+) -> tuple[Signature, Emit]:
+    """C = A B, or C += A B unless ``fresh``, for one tile.
+
+    a, b, c : pointers; a_row, a_term : items from one row of A, and from one term, to the next; b_term, c_row likewise
+    rows, columns : of C from its pointer on, at least 1; what exceeds the tile is left alone. B must be readable for
+        the tile's whole width
+    vectors : a literal, 1 to 4: how wide the tile is
+    """
+    width, lanes = vectors.literal_value, BYTES_PER_VECTOR * 8 // a.dtype.bitwidth
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        """Rows and columns beyond C: such a row is the last one once more, such a column is masked."""
+        a, a_row, a_term, b, b_term, c, c_row, rows, columns, terms, fresh, _ = values
+        memory = _Vectors(builder, target.get_value_type(signature.args[0].dtype), lanes)
+        inside = memory.masks(columns, width)
+        stale = in_all_lanes(builder, builder.icmp_signed("==", fresh, INT64(0)), lanes)
+        a_rows = _rows(builder, a, a_row, rows, HEIGHTS[width])
+        c_rows = _rows(builder, c, c_row, rows, HEIGHTS[width])
+        sums = [
+            [memory.kept(memory.load(row, v, builder.and_(inside[v], stale))) for v in range(width)] for row in c_rows
+        ]
+        with cgutils.for_range(builder, terms) as loop:
+            b_row = builder.gep(b, [builder.mul(loop.index, b_term)])
+            b_vectors = [memory.load_whole(b_row, v) for v in range(width)]
+            term = builder.mul(loop.index, a_term)
+            for row, sums_of_row in zip(a_rows, sums, strict=True):
+                number = in_all_lanes(builder, builder.load(builder.gep(row, [term])), lanes)
+                for vector, kept in zip(b_vectors, sums_of_row, strict=True):
+                    builder.store(memory.multiply_add(number, vector, builder.load(kept)), kept)
+        for row, sums_of_row in zip(c_rows, sums, strict=True):
+            for v, kept in enumerate(sums_of_row):
+                memory.store(builder.load(kept), row, v, inside[v])
+        return target.get_dummy_value()
+
+    count = types.int64
+    return types.void(a, count, count, b, count, c, *[count] * 5, vectors), emit
+
+
+@intrinsic(prefer_literal=True)
+def copy_panel(
+    context: Any, b: Any, b_term: Any, panel: Any, columns: Any, terms: Any, vectors: Any
+) -> tuple[Signature, Emit]:
+    """Rows of B one behind the other, each as wide as a tile; what B has not is 0.
+
+    b : pointer, with ``b_term`` items from one row to the next; panel : pointer to room for terms rows of all vectors
+    columns : that B has from its pointer on; vectors : a literal
+    """
+    width, lanes = vectors.literal_value, BYTES_PER_VECTOR * 8 // b.dtype.bitwidth
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        """Masked where they are read, whole where they are written."""
+        b, b_term, panel, columns, terms, _ = values
+        memory = _Vectors(builder, target.get_value_type(signature.args[0].dtype), lanes)
+        inside, everywhere = memory.masks(columns, width), memory.masks(INT64(width * lanes), width)
+        with cgutils.for_range(builder, terms) as loop:
+            source = builder.gep(b, [builder.mul(loop.index, b_term)])
+            row = builder.gep(panel, [builder.mul(loop.index, INT64(width * lanes))])
+            for v in range(width):
+                memory.store(memory.load(source, v, inside[v]), row, v, everywhere[v])
+        return target.get_dummy_value()
+
+    return types.void(b, types.int64, b, types.int64, types.int64, vectors), emit
+
+
+def _rows(builder: Any, first: Any, step: Any, rows: Any, height: int) -> list[Any]:
+    """Pointers to the rows of a tile; beyond the last one to the last one."""
+    last = builder.sub(rows, INT64(1))
+    numbers = [builder.select(builder.icmp_signed("<", INT64(i), last), INT64(i), last) for i in range(height)]
+    return [builder.gep(first, [builder.mul(number, step)]) for number in numbers]
+
+
+class _Vectors:
+    """Emits what is done with vectors of one kind of number; a vector's place is counted in vectors from a pointer."""
+
+    def __init__(self, builder: Any, number: Any, lanes: int) -> None:
+        self.builder, self.lanes = builder, lanes
+        bits = 8 * BYTES_PER_VECTOR // lanes
+        self.kind, self.suffix, self.item_bytes = ir.VectorType(number, lanes), f"v{lanes}f{bits}", INT32(bits // 8)
+        self.zeros, self.mask = ir.Constant(self.kind, [0.0] * lanes), ir.VectorType(ir.IntType(1), lanes)
+
+    def masks(self, columns: Any, vectors: int) -> list[Any]:
+        """Which lanes of each vector lie before ``columns``."""
+        wanted = in_all_lanes(self.builder, self.builder.trunc(columns, INT32), self.lanes)
+        kind = ir.VectorType(INT32, self.lanes)
+        starts = (range(v * self.lanes, (v + 1) * self.lanes) for v in range(vectors))
+        return [self.builder.icmp_signed("<", ir.Constant(kind, list(start)), wanted) for start in starts]
+
+    def load(self, pointer: Any, place: int, inside: Any) -> Any:
+        """The vector; lanes outside are not read, and 0."""
+        kinds = [self.kind.as_pointer(), INT32, self.mask, self.kind]
+        load = declared(self.builder, f"llvm.masked.load.{self.suffix}.p0", self.kind, kinds)
+        return self.builder.call(load, [self._at(pointer, place), self.item_bytes, inside, self.zeros])
+
+    def load_whole(self, pointer: Any, place: int) -> Any:
+        """The vector, all of it: a masked load takes a turn of the units that multiply."""
+        return self.builder.load(self._at(pointer, place), align=int(self.item_bytes.constant))
+
+    def store(self, vector: Any, pointer: Any, place: int, inside: Any) -> None:
+        """Write the lanes inside."""
+        kinds = [self.kind, self.kind.as_pointer(), INT32, self.mask]
+        store = declared(self.builder, f"llvm.masked.store.{self.suffix}.p0", ir.VoidType(), kinds)
+        self.builder.call(store, [vector, self._at(pointer, place), self.item_bytes, inside])
+
+    def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
+        """a b + c, rounded once where the processor can."""
+        kinds = [self.kind] * 3
+        return self.builder.call(declared(self.builder, f"llvm.fmuladd.{self.suffix}", self.kind, kinds), [a, b, c])
+
+    def kept(self, vector: Any) -> Any:
+        """A variable with this value, which LLVM keeps in a register."""
+        slot = cgutils.alloca_once(self.builder, self.kind)
+        self.builder.store(vector, slot)
+        return slot
+
+    def _at(self, pointer: Any, place: int) -> Any:
+        item = self.builder.gep(pointer, [INT64(place * self.lanes)])
+        return self.builder.bitcast(item, self.kind.as_pointer())

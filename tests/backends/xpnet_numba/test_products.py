@@ -1,0 +1,82 @@
+"""The step's own matrix product against float64 and exact integers."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numba import njit
+from xpnet_numba import leaves
+from xpnet_numba.leaves.products import TERMS
+from xpnet_numba.machine import call
+from xpnet_numba.tiles import WIDE
+
+pytestmark = pytest.mark.skipif(not WIDE, reason="this processor has no vectors wide enough: products go to BLAS")
+
+ROUNDING = {"float32": 2.0**-24, "float64": 2.0**-53}
+
+
+@njit
+def _call(address: Any, a: Any, a_transposed: Any, first: Any, b: Any, b_transposed: Any, c: Any) -> None:
+    call(address, (a, a_transposed, first, b, b_transposed, c))
+
+
+def multiply(a: np.ndarray, a_transposed: int, first: int, b: np.ndarray, b_transposed: int, c: np.ndarray) -> None:
+    _call(leaves.address("multiply", a.dtype.name), a, a_transposed, first, b, b_transposed, c)
+
+
+def operand(rng: np.random.Generator, rows: int, columns: int, dtype: str) -> np.ndarray:
+    """Small integers: their products and sums are exact in any order."""
+    return rng.integers(-8, 9, (rows, columns)).astype(dtype)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    sizes=st.tuples(st.integers(1, 40), st.integers(1, 150), st.integers(1, 2 * TERMS + 3)),
+    transposed=st.tuples(st.booleans(), st.booleans()),
+    gap=st.integers(0, 5),
+    first=st.integers(0, 3),
+    dtype=st.sampled_from(["float32", "float64"]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_every_shape_is_exact_and_nothing_beyond_is_touched(
+    sizes: tuple[int, int, int], transposed: tuple[bool, bool], gap: int, first: int, dtype: str, seed: int
+) -> None:
+    (m, n, k), (a_transposed, b_transposed), rng = sizes, transposed, np.random.default_rng(seed)
+    a = operand(rng, k, first + m + gap, dtype) if a_transposed else operand(rng, m, k + gap, dtype)
+    b = operand(rng, n, k, dtype) if b_transposed else operand(rng, k, n, dtype)
+    room = np.full(m * n + 32, np.nan, dtype)
+    c = room[16:-16].reshape(m, n)
+    multiply(a, int(a_transposed), first if a_transposed else 0, b, int(b_transposed), c)
+    used = a[:, first : first + m].T if a_transposed else a[:, :k]
+    np.testing.assert_array_equal(c, used @ (b.T if b_transposed else b))
+    assert np.isnan(room[:16]).all() and np.isnan(room[-16:]).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rounding_stays_within_the_bound_of_a_sum(dtype: str, rng: np.random.Generator) -> None:
+    a, b = rng.standard_normal((100, 784)).astype(dtype), rng.standard_normal((784, 100)).astype(dtype)
+    c = np.empty((100, 100), dtype)
+    multiply(a, 0, 0, b, 0, c)
+    want = a.astype(np.longdouble) @ b.astype(np.longdouble)
+    # Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.5: |error| <= k u |A| |B|.
+    bound = 784 * ROUNDING[dtype] * (abs(a).astype(np.longdouble) @ abs(b).astype(np.longdouble))
+    assert (abs(c - want) <= bound).all()
+
+
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_spoils_its_row_and_no_other(special: float, rng: np.random.Generator) -> None:
+    a, b, c = operand(rng, 20, 30, "float64"), operand(rng, 30, 40, "float64") + 9, np.empty((20, 40))
+    a[13, 7] = special
+    multiply(a, 0, 0, b, 0, c)
+    np.testing.assert_array_equal(c, a @ b)
+    assert np.isfinite(np.delete(c, 13, axis=0)).all() and not np.isfinite(c[13]).any()
+
+
+def test_a_row_has_the_same_bits_whatever_rows_stand_beside_it(rng: np.random.Generator) -> None:
+    a, b = rng.standard_normal((50, 200)), rng.standard_normal((200, 30))
+    whole, alone = np.empty((50, 30)), np.empty((9, 30))
+    multiply(a, 0, 0, b, 0, whole)
+    multiply(a[31:40], 0, 0, b, 0, alone)
+    np.testing.assert_array_equal(alone, whole[31:40])
