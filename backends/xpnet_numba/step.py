@@ -8,6 +8,7 @@ import ctypes
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
+from itertools import pairwise
 from threading import Lock
 from typing import Any
 
@@ -27,6 +28,7 @@ from xpnet_numpy import backend as numpy_backend
 
 PREDICTION_ROWS = 256  # rows forwarded at a time: what the layers give for them stays in a core's cache
 
+HUGE_BYTES = 1 << 24  # a weight beyond this goes to BLAS: float64 784-4096-10 by 1024 rows takes 85 ms so, not 94
 FEW = 8  # rows of a prediction with which BLAS is the faster: tiles have more rows than these would fill
 
 OUTPUTS = {
@@ -68,6 +70,7 @@ class CompiledStep:
         self.params, self.gradients = _parameters(spec), _parameters(spec)
         self.buffers = {name: _parameters(spec) for name in spec.rule.buffers}
         self._job, self._prediction, self._layers = _make_job(self), _make_job(self), _layer_table(spec)
+        self._hold: AbstractContextManager[Any] = nullcontext() if _tiled(spec) else one_thread
         self._largest_weight = max(layer.fan_in * layer.fan_out for layer in self._layers)
         self._workspace: Workspace | None = None
         self._hidden, self._counter = aligned(0, spec.dtype), ctypes.c_int64()
@@ -82,7 +85,7 @@ class CompiledStep:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Where BLAS is needed it is held to one thread, once for all calls inside."""
-        with _hold():
+        with self._hold:
             yield
 
     def epoch(
@@ -96,7 +99,7 @@ class CompiledStep:
         sample_weight: Array | None = None,
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
-        with self._lock, _hold():
+        with self._lock, self._hold:
             job = self._job
             job.updating, job.rule.learning_rate = 1, learning_rate
             loss = self._train(X, Y, batch_size, order, sample_weight)
@@ -105,7 +108,7 @@ class CompiledStep:
 
     def gradient(self, X: Array, Y: Labels, *, sample_weight: Array | None = None) -> float:
         """See :class:`xpnet.backend.Step`."""
-        with self._lock, _hold():
+        with self._lock, self._hold:
             self._job.updating = 0
             if not X.shape[0]:
                 self.gradients.flat.fill(0)  # type: ignore[union-attr]
@@ -122,11 +125,11 @@ class CompiledStep:
 
     def forward(self, X: Array) -> Array:
         """See :class:`xpnet.backend.Step`."""
-        blas = not WIDE or X.shape[0] < FEW
-        many = X.shape[0] * self._largest_weight > UNTHREADED
-        with self._lock, one_thread if blas and many else nullcontext():
+        tiled = _tiled(self.spec) and X.shape[0] >= FEW
+        few = X.shape[0] * self._largest_weight <= UNTHREADED
+        with self._lock, nullcontext() if tiled or few else one_thread:
             job, (x, self._prediction.x_row) = self._prediction, by_rows(X, self.spec.dtype)
-            job.multiply_at = 0 if blas else self._job.multiply_at
+            job.multiply_at = self._job.multiply_at if tiled else 0
             job.rows = x.shape[0]
             result = numpy.empty((job.rows, job.outputs), self.spec.dtype)
             job.threads = max(1, min(get_threads(), -(-job.rows // PREDICTION_ROWS)))
@@ -210,9 +213,10 @@ class CompiledStep:
         team.team.run(driver.address(name, self.spec.dtype), arguments, threads)
 
 
-def _hold() -> AbstractContextManager[Any]:
-    """What training holds BLAS with, where it needs BLAS at all."""
-    return nullcontext() if WIDE else one_thread
+def _tiled(spec: NetworkSpec) -> bool:
+    """Whether the network's products are our own."""
+    largest = max(fan_in * fan_out for fan_in, fan_out in pairwise(spec.widths))
+    return WIDE and largest * numpy.dtype(spec.dtype).itemsize <= HUGE_BYTES
 
 
 def _parameters(spec: NetworkSpec) -> Parameters:
@@ -267,7 +271,7 @@ def _leaf_names(spec: NetworkSpec) -> dict[str, str]:
     momentum = ("nesterov" if rule.nesterov else "momentum") if rule.momentum else "sgd"
     update = "adam" if rule.name == "adam" else momentum
     roles = {"update": update, "output": OUTPUTS[spec.loss], "add_rows": "add_rows", "read_ahead": "read_ahead"}
-    return roles | ({"penalize": "penalize"} if spec.l2 > 0 else {}) | ({"multiply": "multiply"} if WIDE else {})
+    return roles | ({"penalize": "penalize"} if spec.l2 > 0 else {}) | ({"multiply": "multiply"} if _tiled(spec) else {})
 
 
 def _layer_table(spec: NetworkSpec) -> Any:

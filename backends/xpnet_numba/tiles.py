@@ -12,7 +12,7 @@ from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 
-from xpnet_numba.machine import INT32, INT64, Emit, Signature, declared, in_all_lanes, intrinsic
+from xpnet_numba.machine import BYTES, INT32, INT64, Emit, Signature, declared, in_all_lanes, intrinsic
 
 WIDE = binding.get_host_cpu_features().get("avx512f", False)
 """Whether this processor has the vectors and registers that tiles are made for."""
@@ -58,6 +58,9 @@ def multiply_tile(
         sums = [
             [memory.kept(memory.load(row, v, builder.and_(inside[v], stale))) for v in range(width)] for row in c_rows
         ]
+        for row in c_rows:  # those of the tile below, which may have to come from far
+            for v in range(width):
+                memory.prefetch(builder.gep(row, [builder.mul(c_row, INT64(HEIGHTS[width]))]), v)
         with cgutils.for_range(builder, terms) as loop:
             b_row = builder.gep(b, [builder.mul(loop.index, b_term)])
             b_vectors = [memory.load_whole(b_row, v) for v in range(width)]
@@ -99,6 +102,36 @@ def copy_panel(
         return target.get_dummy_value()
 
     return types.void(b, types.int64, b, types.int64, types.int64, vectors), emit
+
+
+@intrinsic
+def turn_tile(
+    context: Any, b: Any, b_row: Any, panel: Any, panel_row: Any, rows: Any, columns: Any
+) -> tuple[Signature, Emit]:
+    """As many rows of B as a vector has lanes, as far as one vector goes, written as columns of a panel.
+
+    b, panel : pointers, with b_row and panel_row items from one row to the next
+    rows, columns : that B has from its pointer on; a row beyond is the last one once more, a column beyond is left out
+    """
+    lanes = BYTES_PER_VECTOR * 8 // b.dtype.bitwidth
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        """In each round pairs of vectors exchange blocks of their lanes, twice as long as in the round before."""
+        b, b_row, panel, panel_row, rows, columns = values
+        memory = _Vectors(builder, target.get_value_type(signature.args[0].dtype), lanes)
+        (inside,) = memory.masks(columns, 1)
+        vectors = [memory.load(row, 0, inside) for row in _rows(builder, b, b_row, rows, lanes)]
+        block = 1
+        while block < lanes:
+            for i in (i for i in range(lanes) if not i & block):
+                vectors[i], vectors[i + block] = memory.exchange(vectors[i], vectors[i + block], block)
+            block *= 2
+        for i, vector in enumerate(vectors):
+            exists = in_all_lanes(builder, builder.icmp_signed("<", INT64(i), columns), lanes)
+            memory.store(vector, builder.gep(panel, [builder.mul(INT64(i), panel_row)]), 0, exists)
+        return target.get_dummy_value()
+
+    return types.void(b, types.int64, b, *[types.int64] * 3), emit
 
 
 def _rows(builder: Any, first: Any, step: Any, rows: Any, height: int) -> list[Any]:
@@ -144,6 +177,21 @@ class _Vectors:
         """a b + c, rounded once where the processor can."""
         kinds = [self.kind] * 3
         return self.builder.call(declared(self.builder, f"llvm.fmuladd.{self.suffix}", self.kind, kinds), [a, b, c])
+
+    def exchange(self, a: Any, b: Any, block: int) -> tuple[Any, Any]:
+        """Swap every second block of lanes of a with the block before it of b."""
+        places = range(self.lanes)
+        first = [i + self.lanes - block if i & block else i for i in places]
+        second = [i + self.lanes if i & block else i + block for i in places]
+        kind = ir.VectorType(INT32, self.lanes)
+        return tuple(self.builder.shuffle_vector(a, b, ir.Constant(kind, order)) for order in (first, second))  # type: ignore[return-value]
+
+    def prefetch(self, pointer: Any, place: int) -> None:
+        """Ask for the vector, to be read and written soon; there may be none."""
+        ask = declared(self.builder, "llvm.prefetch.p0", ir.VoidType(), [BYTES, INT32, INT32, INT32])
+        for_writing, much_reuse, data = INT32(0), INT32(3), INT32(1)
+        at = self.builder.bitcast(self._at(pointer, place), BYTES)
+        self.builder.call(ask, [at, for_writing, much_reuse, data])
 
     def kept(self, vector: Any) -> Any:
         """A variable with this value, which LLVM keeps in a register."""

@@ -11,12 +11,12 @@ for widths such as 100: one thread, float32, 64 x 784 by 784 x 256 takes 131 ins
 
 from typing import Any
 
-from numba import carray, njit
+from numba import njit
 
 from xpnet_numba.exponential import FAST
 from xpnet_numba.leaves.registry import COUNT, MATRIX, leaf
 from xpnet_numba.machine import pointer, shift, stack
-from xpnet_numba.tiles import BYTES_PER_VECTOR, HEIGHTS, copy_panel, multiply_tile
+from xpnet_numba.tiles import BYTES_PER_VECTOR, HEIGHTS, copy_panel, multiply_tile, turn_tile
 
 TERMS = 128
 """The most terms of a panel: 32 KB of B."""
@@ -52,7 +52,7 @@ def multiply(a: Any, a_transposed: Any, first: Any, b: Any, b_transposed: Any, c
             vectors = -(-columns // lanes)
             panel, b_term = room, vectors * lanes
             if b_transposed:
-                turn_panel(b, j, columns, start, terms, room, b_term)
+                turn_panel(shift(from_b, j * k + start), k, room, b_term, lanes, columns, terms)
             elif m < FEW and columns == vectors * lanes:
                 panel, b_term = shift(from_b, start * n + j), n
             else:
@@ -74,12 +74,11 @@ def pack(b: Any, b_term: Any, panel: Any, columns: Any, terms: Any, vectors: Any
 
 
 @njit(**FAST)
-def turn_panel(b: Any, first: Any, columns: Any, start: Any, terms: Any, panel: Any, width: Any) -> None:
-    """Copy a panel of B^T, b being (n, k)."""
-    for j in range(columns):
-        source, target = b[first + j, start : start + terms], carray(shift(panel, j), terms * width)
-        for i in range(terms):
-            target[i * width] = source[i]
+def turn_panel(b: Any, b_row: Any, panel: Any, width: Any, lanes: Any, columns: Any, terms: Any) -> None:
+    """Copy a panel of B^T, by tiles that are turned in registers; b : pointer to (columns, at least terms)."""
+    for j in range(0, columns, lanes):
+        for i in range(0, terms, lanes):
+            turn_tile(shift(b, j * b_row + i), b_row, shift(panel, i * width + j), width, columns - j, terms - i)
 
 
 @njit(**FAST)
