@@ -131,7 +131,7 @@ def forward(job: Any, layers: Any, like: Any, x: Any, capacity: Any, first: Any,
             z = matrix(job.hidden_at, capacity * layer.column + first * layer.fan_out, rows, layer.fan_out, like)
         if layer.read_ahead:
             call(job.read_ahead_at, (weight, sink))
-        times(job, x, weight, z)
+        times(job, x, weight, z, job.x_is_far if i == 0 else 0)
         call(layer.forward, (z, vector(job.params_at, layer.bias, layer.fan_out, like)))
         x = z
 

@@ -59,7 +59,7 @@ class Job(ctypes.Structure):
     """Everything that one call of a driver needs.
 
     rows, inputs, outputs, label_width : of X, the result and Y; block_rows, batch_rows, steps : how they are taken
-    x_row : items from one row of X to the next, at least inputs
+    x_row : items from one row of X to the next, at least inputs; x_is_far : whether rows come from main memory
     layers, slices, blocks, threads : how many there are; origin : 0
     narrow : whether blocks keep the gradient of weights too; partial_size : how much each keeps, at partials_at
     ordered, weighted, updating, penalized, l2_over_batch : whether
@@ -73,7 +73,9 @@ class Job(ctypes.Structure):
     """
 
     _fields_ = [
-        *_integers("rows inputs x_row outputs label_width block_rows batch_rows steps layers slices blocks threads"),
+        *_integers(
+            "rows inputs x_row x_is_far outputs label_width block_rows batch_rows steps layers slices blocks threads"
+        ),
         *_integers("partial_size updates_made origin narrow ordered weighted updating penalized l2_over_batch"),
         *_integers("gemm_at multiply_at loss_at update_at output_at penalize_at gather_at add_rows_at read_ahead_at"),
         *_integers("homes_at claims_at done_at totals_at params_at gradients_at first_at second_at"),

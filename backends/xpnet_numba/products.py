@@ -19,10 +19,10 @@ PLAIN, TRANSPOSED = ord("N"), ord("T")
 
 
 @njit
-def times(job: Any, a: Any, b: Any, c: Any) -> None:
-    """C = A B. a : (m, at least k); b : (k, n); c : (m, n)."""
+def times(job: Any, a: Any, b: Any, c: Any, far: Any) -> None:
+    """C = A B. a : (m, at least k); b : (k, n); c : (m, n); far : whether A is still in main memory."""
     if job.multiply_at:
-        call(job.multiply_at, (a, 0, 0, b, 0, c))
+        call(job.multiply_at, (a, 0, 0, b, 0, c, far))
         return
     one, zero = c.dtype.type(1), c.dtype.type(0)
     (m, n), k = c.shape, b.shape[0]
@@ -36,7 +36,7 @@ def times(job: Any, a: Any, b: Any, c: Any) -> None:
 def times_transposed(job: Any, a: Any, b: Any, c: Any) -> None:
     """C = A B^T. a : (m, k); b : (n, k); c : (m, n)."""
     if job.multiply_at:
-        call(job.multiply_at, (a, 0, 0, b, 1, c))
+        call(job.multiply_at, (a, 0, 0, b, 1, c, 0))
         return
     one, zero = c.dtype.type(1), c.dtype.type(0)
     (m, k), n = a.shape, b.shape[0]
@@ -50,7 +50,7 @@ def times_transposed(job: Any, a: Any, b: Any, c: Any) -> None:
 def transposed_times(job: Any, a: Any, first: Any, b: Any, c: Any) -> None:
     """C = A[:, first : first + m]^T B. a : (k, at least first + m); b : (k, n); c : (m, n)."""
     if job.multiply_at:
-        call(job.multiply_at, (a, 1, first, b, 0, c))
+        call(job.multiply_at, (a, 1, first, b, 0, c, 0))
         return
     one, zero = c.dtype.type(1), c.dtype.type(0)
     (m, n), k = c.shape, b.shape[0]

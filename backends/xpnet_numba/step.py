@@ -74,7 +74,9 @@ class CompiledStep:
         self._largest_weight = max(layer.fan_in * layer.fan_out for layer in self._layers)
         self._workspace: Workspace | None = None
         self._hidden, self._counter = aligned(0, spec.dtype), ctypes.c_int64()
-        self._prediction.block_rows, self._prediction.done_at = PREDICTION_ROWS, ctypes.addressof(self._counter)
+        prediction = self._prediction
+        prediction.x_is_far, prediction.block_rows = 1, PREDICTION_ROWS
+        prediction.done_at = ctypes.addressof(self._counter)
 
     @property
     def why(self) -> str:
@@ -180,6 +182,7 @@ class CompiledStep:
         job.rows, job.label_width = x.shape[0], y.size // y.shape[0]
         job.loss_at, job.x_at, job.y_at = leaves.address(leaf, dtype), place(x), place(y)
         job.ordered = order is not None
+        job.x_is_far = order is None and job.steps > 1
         if order is not None:
             order = numpy.ascontiguousarray(order, numpy.int64)
             job.order_at, job.gather_at = place(order), leaves.address("gather_rows", dtype)
@@ -271,7 +274,9 @@ def _leaf_names(spec: NetworkSpec) -> dict[str, str]:
     momentum = ("nesterov" if rule.nesterov else "momentum") if rule.momentum else "sgd"
     update = "adam" if rule.name == "adam" else momentum
     roles = {"update": update, "output": OUTPUTS[spec.loss], "add_rows": "add_rows", "read_ahead": "read_ahead"}
-    return roles | ({"penalize": "penalize"} if spec.l2 > 0 else {}) | ({"multiply": "multiply"} if _tiled(spec) else {})
+    return (
+        roles | ({"penalize": "penalize"} if spec.l2 > 0 else {}) | ({"multiply": "multiply"} if _tiled(spec) else {})
+    )
 
 
 def _layer_table(spec: NetworkSpec) -> Any:

@@ -36,6 +36,7 @@ def multiply_tile(
     columns: Any,
     terms: Any,
     fresh: Any,
+    ahead: Any,
     vectors: Any,
 ) -> tuple[Signature, Emit]:
     """C = A B, or C += A B unless ``fresh``, for one tile.
@@ -43,13 +44,14 @@ def multiply_tile(
     a, b, c : pointers; a_row, a_term : items from one row of A, and from one term, to the next; b_term, c_row likewise
     rows, columns : of C from its pointer on, at least 1; what exceeds the tile is left alone. B must be readable for
         the tile's whole width
+    ahead : how many terms to ask for of the rows of A below the tile
     vectors : a literal, 1 to 4: how wide the tile is
     """
     width, lanes = vectors.literal_value, BYTES_PER_VECTOR * 8 // a.dtype.bitwidth
 
     def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
         """Rows and columns beyond C: such a row is the last one once more, such a column is masked."""
-        a, a_row, a_term, b, b_term, c, c_row, rows, columns, terms, fresh, _ = values
+        a, a_row, a_term, b, b_term, c, c_row, rows, columns, terms, fresh, ahead, _ = values
         memory = _Vectors(builder, target.get_value_type(signature.args[0].dtype), lanes)
         inside = memory.masks(columns, width)
         stale = in_all_lanes(builder, builder.icmp_signed("==", fresh, INT64(0)), lanes)
@@ -58,6 +60,9 @@ def multiply_tile(
         sums = [
             [memory.kept(memory.load(row, v, builder.and_(inside[v], stale))) for v in range(width)] for row in c_rows
         ]
+        with cgutils.for_range_slice(builder, INT64(0), ahead, INT64(lanes), INT64) as (place, _):
+            for row in a_rows:
+                memory.prefetch(builder.gep(row, [builder.add(place, builder.mul(a_row, INT64(HEIGHTS[width])))]), 0)
         for row in c_rows:  # those of the tile below, which may have to come from far
             for v in range(width):
                 memory.prefetch(builder.gep(row, [builder.mul(c_row, INT64(HEIGHTS[width]))]), v)
@@ -75,7 +80,7 @@ def multiply_tile(
         return target.get_dummy_value()
 
     count = types.int64
-    return types.void(a, count, count, b, count, c, *[count] * 5, vectors), emit
+    return types.void(a, count, count, b, count, c, *[count] * 6, vectors), emit
 
 
 @intrinsic(prefer_literal=True)

@@ -138,8 +138,8 @@ class Network:
         Raises InputError for shapes, labels or numbers that do not fit.
         """
         X, Y, sample_weight = self._check(X, Y, sample_weight)
-        if isinstance(X, numpy.ndarray):
-            X = numpy.ascontiguousarray(X)  # compiled steps read rows as they lie: copied here once, not once an epoch
+        if isinstance(X, numpy.ndarray) and X.strides[1] != X.itemsize:
+            X = numpy.ascontiguousarray(X)  # compiled steps read row by row: copied here once, not once an epoch
         rows = X.shape[0]
         if epochs < 0 or (batch_size is not None and batch_size < 1):
             raise InputError(f"epochs is not negative and batch_size at least 1; received {epochs} and {batch_size}.")

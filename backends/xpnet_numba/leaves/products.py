@@ -30,12 +30,14 @@ FEW = 8
 """With fewer rows than this a panel is read too seldom to be worth a copy."""
 
 
-@leaf(MATRIX, COUNT, COUNT, MATRIX, COUNT, MATRIX)
-def multiply(a: Any, a_transposed: Any, first: Any, b: Any, b_transposed: Any, c: Any) -> None:
+@leaf(MATRIX, COUNT, COUNT, MATRIX, COUNT, MATRIX, COUNT)
+def multiply(a: Any, a_transposed: Any, first: Any, b: Any, b_transposed: Any, c: Any, far: Any) -> None:
     """C = op(A) op(B).
 
     a : (m, at least k); transposed, (k, at least first + m), of whose columns those from ``first`` on count
     b : (k, n); transposed, (n, k); c : (m, n)
+    far : whether rows of A are to be asked for a tile ahead: where they come from main memory that saves a quarter of
+        the time, where they are near it costs 3 %
     """
     (m, n), k = c.shape, b.shape[1] if b_transposed else b.shape[0]
     a_row, a_term = (1, a.shape[1]) if a_transposed else (a.shape[1], 1)
@@ -57,7 +59,21 @@ def multiply(a: Any, a_transposed: Any, first: Any, b: Any, b_transposed: Any, c
                 panel, b_term = shift(from_b, start * n + j), n
             else:
                 pack(shift(from_b, start * n + j), n, room, columns, terms, vectors)
-            sweep(part_of_a, a_row, a_term, panel, b_term, shift(to_c, j), n, m, columns, terms, start == 0, vectors)
+            sweep(
+                part_of_a,
+                a_row,
+                a_term,
+                panel,
+                b_term,
+                shift(to_c, j),
+                n,
+                m,
+                columns,
+                terms,
+                start == 0,
+                terms if far and j == 0 else 0,
+                vectors,
+            )
 
 
 @njit(**FAST)
@@ -94,6 +110,7 @@ def sweep(
     columns: Any,
     terms: Any,
     fresh: Any,
+    ahead: Any,
     vectors: Any,
 ) -> None:
     """All tiles of a panel, from the first row of C to the last; the arguments are those of ``multiply_tile``."""
@@ -101,10 +118,10 @@ def sweep(
     for i in range(0, m, height):
         part_of_a, part_of_c, rows = shift(a, i * a_row), shift(c, i * c_row), m - i
         if vectors == 4:
-            multiply_tile(part_of_a, a_row, a_term, b, b_term, part_of_c, c_row, rows, columns, terms, fresh, 4)
+            multiply_tile(part_of_a, a_row, a_term, b, b_term, part_of_c, c_row, rows, columns, terms, fresh, ahead, 4)
         elif vectors == 3:
-            multiply_tile(part_of_a, a_row, a_term, b, b_term, part_of_c, c_row, rows, columns, terms, fresh, 3)
+            multiply_tile(part_of_a, a_row, a_term, b, b_term, part_of_c, c_row, rows, columns, terms, fresh, ahead, 3)
         elif vectors == 2:
-            multiply_tile(part_of_a, a_row, a_term, b, b_term, part_of_c, c_row, rows, columns, terms, fresh, 2)
+            multiply_tile(part_of_a, a_row, a_term, b, b_term, part_of_c, c_row, rows, columns, terms, fresh, ahead, 2)
         else:
-            multiply_tile(part_of_a, a_row, a_term, b, b_term, part_of_c, c_row, rows, columns, terms, fresh, 1)
+            multiply_tile(part_of_a, a_row, a_term, b, b_term, part_of_c, c_row, rows, columns, terms, fresh, ahead, 1)

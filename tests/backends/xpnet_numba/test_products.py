@@ -18,12 +18,14 @@ ROUNDING = {"float32": 2.0**-24, "float64": 2.0**-53}
 
 
 @njit
-def _call(address: Any, a: Any, a_transposed: Any, first: Any, b: Any, b_transposed: Any, c: Any) -> None:
-    call(address, (a, a_transposed, first, b, b_transposed, c))
+def _call(address: Any, a: Any, a_transposed: Any, first: Any, b: Any, b_transposed: Any, c: Any, far: Any) -> None:
+    call(address, (a, a_transposed, first, b, b_transposed, c, far))
 
 
-def multiply(a: np.ndarray, a_transposed: int, first: int, b: np.ndarray, b_transposed: int, c: np.ndarray) -> None:
-    _call(leaves.address("multiply", a.dtype.name), a, a_transposed, first, b, b_transposed, c)
+def multiply(
+    a: np.ndarray, a_transposed: int, first: int, b: np.ndarray, b_transposed: int, c: np.ndarray, far: int = 0
+) -> None:
+    _call(leaves.address("multiply", a.dtype.name), a, a_transposed, first, b, b_transposed, c, far)
 
 
 def operand(rng: np.random.Generator, rows: int, columns: int, dtype: str) -> np.ndarray:
@@ -36,19 +38,20 @@ def operand(rng: np.random.Generator, rows: int, columns: int, dtype: str) -> np
     sizes=st.tuples(st.integers(1, 40), st.integers(1, 150), st.integers(1, 2 * TERMS + 3)),
     transposed=st.tuples(st.booleans(), st.booleans()),
     gap=st.integers(0, 5),
+    far=st.booleans(),
     first=st.integers(0, 3),
     dtype=st.sampled_from(["float32", "float64"]),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_every_shape_is_exact_and_nothing_beyond_is_touched(
-    sizes: tuple[int, int, int], transposed: tuple[bool, bool], gap: int, first: int, dtype: str, seed: int
+    sizes: tuple[int, int, int], transposed: tuple[bool, bool], gap: int, far: bool, first: int, dtype: str, seed: int
 ) -> None:
     (m, n, k), (a_transposed, b_transposed), rng = sizes, transposed, np.random.default_rng(seed)
     a = operand(rng, k, first + m + gap, dtype) if a_transposed else operand(rng, m, k + gap, dtype)
     b = operand(rng, n, k, dtype) if b_transposed else operand(rng, k, n, dtype)
     room = np.full(m * n + 32, np.nan, dtype)
     c = room[16:-16].reshape(m, n)
-    multiply(a, int(a_transposed), first if a_transposed else 0, b, int(b_transposed), c)
+    multiply(a, int(a_transposed), first if a_transposed else 0, b, int(b_transposed), c, int(far and not a_transposed))
     used = a[:, first : first + m].T if a_transposed else a[:, :k]
     np.testing.assert_array_equal(c, used @ (b.T if b_transposed else b))
     assert np.isnan(room[:16]).all() and np.isnan(room[-16:]).all()
