@@ -243,7 +243,10 @@ def update(job: Any, layers: Any, slices: Any, like: Any, me: int) -> None:
 
 
 def predict(job: Any, layers: Any, slices: Any, like: Any, me: int) -> None:
-    """Outputs for all rows of X, block by block, so that memory does not grow with them."""
+    """Outputs for all rows of X, block by block, so that memory does not grow with them.
+
+    Where it is asked for, blocks of X with NaN or infinity are counted while they are in the cache.
+    """
     job, mode = carray(job, 1)[0], flush_denormals()
     layers = carray(layers, job.layers)
     while True:
@@ -255,6 +258,10 @@ def predict(job: Any, layers: Any, slices: Any, like: Any, me: int) -> None:
         out = matrix(job.result_at, start * job.outputs, count, job.outputs, like)
         forward(job, layers, like, x, job.threads * job.block_rows, me * job.block_rows, out)
         call(job.output_at, (out,))
+        if job.spoiled_at:
+            found = carray(stack(pointer(job.totals_at, types.float64), 1), 1)
+            call(job.find_spoiled_at, (x, job.inputs, found))
+            fetch_add(job.spoiled_at, int(found[0]))
     restore_denormals(mode)
 
 

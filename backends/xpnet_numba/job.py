@@ -65,6 +65,7 @@ class Job(ctypes.Structure):
     ordered, weighted, updating, penalized, l2_over_batch : whether
     x_at, y_at, weights_at, order_at : X (rows, x_row), Y (rows, label_width), sample weights in their order, order
     batch_weights_at : (steps,), the sum of the sample weights of each batch
+    spoiled_at : where blocks of X with NaN or infinity are counted, or 0
     homes_at : (threads,), the slice with which each thread begins
     claims_at : (blocks + slices,), the step for which each piece is free; done_at : pieces done
     totals_at : (blocks + slices, LINE), contributions to the sum of losses
@@ -80,7 +81,7 @@ class Job(ctypes.Structure):
         *_integers("gemm_at multiply_at loss_at update_at output_at penalize_at gather_at add_rows_at read_ahead_at"),
         *_integers("homes_at claims_at done_at totals_at params_at gradients_at first_at second_at"),
         *_integers("hidden_at deltas_at partials_at scales_at batch_x_at batch_y_at"),
-        *_integers("x_at y_at weights_at batch_weights_at order_at result_at"),
+        *_integers("x_at y_at weights_at batch_weights_at order_at result_at find_spoiled_at spoiled_at"),
         *_fields(ctypes.c_double, "l2 loss penalty"),
         ("rule", Rule),
     ]

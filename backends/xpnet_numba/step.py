@@ -127,9 +127,23 @@ class CompiledStep:
 
     def forward(self, X: Array) -> Array:
         """See :class:`xpnet.backend.Step`."""
+        with self._lock:
+            self._prediction.spoiled_at = 0
+            return self._predict(X)
+
+    def forward_finite(self, X: Array) -> Array | None:
+        """See :class:`xpnet.backend.step.CheckingStep`."""
+        spoiled = ctypes.c_int64()
+        with self._lock:
+            self._prediction.spoiled_at = ctypes.addressof(spoiled)
+            self._prediction.find_spoiled_at = leaves.address("find_spoiled", self.spec.dtype)
+            outputs = self._predict(X)
+        return None if spoiled.value else outputs
+
+    def _predict(self, X: Array) -> Array:
         tiled = _tiled(self.spec) and X.shape[0] >= FEW
         few = X.shape[0] * self._largest_weight <= UNTHREADED
-        with self._lock, nullcontext() if tiled or few else one_thread:
+        with nullcontext() if tiled or few else one_thread:
             job, (x, self._prediction.x_row) = self._prediction, by_rows(X, self.spec.dtype)
             job.multiply_at = self._job.multiply_at if tiled else 0
             job.rows = x.shape[0]

@@ -381,6 +381,21 @@ def test_prediction_equals_the_reference(both_ways, rows):
     numpy.testing.assert_allclose(step.forward(X), reference.forward(X), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("special", [numpy.nan, numpy.inf, -numpy.inf])
+def test_values_that_are_not_finite_are_seen_wherever_they_are(special, dtype):
+    step = compile_step(NetworkSpec((5, 3, 2), ("relu",), dtype=dtype))
+    wide = numpy.random.default_rng(10).standard_normal((700, 6)).astype(dtype)
+    X = wide[:, :5]
+    wide[:, 5] = special  # beyond the rows that count
+    numpy.testing.assert_array_equal(step.forward_finite(X), step.forward(X))
+    for row, column in ((0, 0), (299, 4), (699, 2)):
+        spoiled = X.copy()
+        spoiled[row, column] = special
+        assert step.forward_finite(spoiled) is None
+    assert step.forward_finite(numpy.full_like(X, numpy.finfo(dtype).max)) is not None
+
+
 def test_state_goes_out_and_in():
     first, _ = make_pair(LARGE)
     second = compile_step(LARGE)
@@ -462,6 +477,7 @@ def test_a_helper_that_went_to_sleep_is_woken():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this platform")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # JAX's, where another test has imported it
 def test_a_forked_child_trains():
     expected = train_large(2)[1]
     child = os.fork()

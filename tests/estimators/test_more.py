@@ -281,3 +281,17 @@ def test_many_rows_are_predicted_as_few_are(data: Any, backend: str) -> None:
     model.coefs_[0] = model.coefs_[0] * 0.5
     assert_agrees(model)
     assert not np.allclose(model.predict_proba(rows), before)
+
+
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
+def test_many_rows_with_one_bad_value_are_refused_as_scikit_learn_does(special: float, data: Any) -> None:
+    model = xpnet.MLPClassifier(**{**SETTINGS, "backend": "numba"}).fit(data.X, data.counts)
+    rows = np.tile(data.X, (3000 // len(data.X) + 1, 1))
+    expected = model.predict_proba(rows)
+    rows[len(rows) // 2, -1] = special
+    with pytest.raises(ValueError, match=r"Input X contains (NaN|infinity)"):
+        model.predict_proba(rows)
+    rows[len(rows) // 2, -1] = data.X[len(rows) // 2 % len(data.X), -1]
+    np.testing.assert_array_equal(model.predict_proba(rows), expected)
+    with pytest.raises(ValueError, match="features"):
+        model.predict_proba(rows[:, 1:])

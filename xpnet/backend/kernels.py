@@ -34,12 +34,14 @@ def _overlay(name: str, kernel: Kernel | Callable[..., Any] | None) -> Callable[
     if kernel is None:
         return reference
     launch, dtypes = _declared(kernel).launch, _declared(kernel).dtypes
-    required, optional = array_arguments(name)
+    _, arrays = array_arguments(name)
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        arrays = [*args[:required], *(a for a in args[required:optional] if hasattr(a, "dtype"))]
-        found = {dtype_name(a.dtype) for a in arrays}
-        eligible = len(found) == 1 and found <= dtypes
+        dtype = args[0].dtype
+        eligible = dtype_name(dtype) in dtypes
+        for array in args[1:arrays]:
+            if array is not None and array.dtype != dtype:
+                eligible = False
         return (launch if eligible else reference)(*args, **kwargs)
 
     run.__name__, run.__doc__ = name, reference.__doc__

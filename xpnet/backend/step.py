@@ -82,3 +82,10 @@ class Step(Protocol):
 
     def load_state(self, state: StepState) -> None:
         """Take over a state: parameters always, buffers where the state has them (else they start from zero)."""
+
+
+class CheckingStep(Step, Protocol):
+    """A step that can look for NaN and infinity while it has the rows at hand, which saves a pass over X."""
+
+    def forward_finite(self, X: Array) -> Array | None:
+        """As ``forward``; None where X holds NaN or infinity."""

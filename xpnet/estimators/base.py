@@ -178,6 +178,8 @@ class MLP(Files, Solvers):
         """Network outputs (rows, out) at home, and the home."""
         check_is_fitted(self)
         home = self._find_home(X)
+        if (checked := self._checked_outputs(X, home)) is not None:
+            return checked, home
         X = check_X(self, X)
         # On the host NumPy promotes dtypes, and lets rows of float64 have predictions in float64.
         if not (is_host(home) and on_host(X)):
@@ -188,6 +190,13 @@ class MLP(Files, Solvers):
         activations = each_activation(self.activation, len(coefs) - 1)
         logits = network_logits(home.ops, X, coefs, intercepts, activations)
         return outputs(home.ops, logits, LOSSES[self.out_activation_]), home
+
+    def _checked_outputs(self, X: Any, home: Choice) -> Array | None:
+        """Outputs for many rows, where a step looks at the values on its way; None where it cannot, or found NaN."""
+        if type(X) is not numpy.ndarray or X.ndim != 2 or (step := self._predictor(X, home)) is None:
+            return None
+        forward = getattr(step, "forward_finite", None)
+        return None if forward is None else forward(check_X(self, X, finite=False))
 
     def _predictor(self, X: Any, home: Choice) -> Step | None:
         """For many rows, a compiled step: the one that trained, or a new one."""

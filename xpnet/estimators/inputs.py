@@ -73,10 +73,13 @@ def check_X_y(estimator: Any, X: Any, y: Any, *, reset: bool, numeric: bool = Fa
     return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
 
-def check_X(estimator: Any, X: Any) -> Any:
-    """X for prediction. Raises ValueError for another number of features, or values that are not finite."""
+def check_X(estimator: Any, X: Any, *, finite: bool = True) -> Any:
+    """X for prediction. Raises ValueError for another number of features, or values that are not finite.
+
+    finite : whether to look at the values; on the host only
+    """
     if on_host(X):
-        return validate_data(estimator, X, accept_sparse=["csr", "csc"], reset=False)
+        return validate_data(estimator, X, accept_sparse=["csr", "csc"], reset=False, ensure_all_finite=finite)
     return validate_data(estimator, _check_matrix(X), skip_check_array=True, reset=False)
 
 

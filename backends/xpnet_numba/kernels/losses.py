@@ -3,6 +3,7 @@
 With s = sum exp(z - h) and a shift h of the row (0 where its block needs none), log softmax(z)_k = z_k - h - log s.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import numpy
@@ -12,7 +13,7 @@ from xpnet import ops
 from xpnet.ops import Array, Labels
 from xpnet_numba.exponential import FAST, log_normal
 from xpnet_numba.kernels.softmax import BLOCK, CHUNK, ROOM, exponentials, normalise_row, row_maximum
-from xpnet_numba.launching import contiguous, flat, launch, row
+from xpnet_numba.launching import NO_INDEX, Loop, contiguous, flat, launch, row
 from xpnet_numba.machine import shift, stack
 
 
@@ -26,24 +27,27 @@ def softmax_cross_entropy(
     rows, columns = logits.shape
     rows_per_chunk = max(1, CHUNK // columns)
     d_logits, losses = numpy.empty_like(logits), numpy.empty(-(-rows // rows_per_chunk))
-    shape = {"rows": rows, "columns": columns, "rows_per_chunk": rows_per_chunk}
-    scale = _row_scale(logits, sample_weight)
+    scale = _uniform_scale(rows, logits.dtype) if sample_weight is None else _weights(sample_weight, logits.dtype)
+    loop: Loop
     if labels.ndim == 1:
         index = contiguous(labels).astype(numpy.int64, copy=False)
-        launch(_index_rows, logits, d_logits, scale, index=index, numbers=losses, **shape)
+        loop, soft = _index_rows, []
     else:
-        labels = contiguous(labels).astype(logits.dtype, copy=False)
-        launch(_soft_rows, logits, d_logits, scale, labels, numbers=losses, **shape)
+        index, loop, soft = NO_INDEX, _soft_rows, [contiguous(labels).astype(logits.dtype, copy=False)]
+    arrays = logits, d_logits, scale, *soft
+    launch(loop, *arrays, rows=rows, columns=columns, rows_per_chunk=rows_per_chunk, index=index, numbers=losses)
     return logits.dtype.type(sum(losses.tolist())), d_logits
 
 
-def _row_scale(logits: Array, sample_weight: Array | None) -> Array:
-    """What each row's loss is multiplied by, as a column: 1 / batch, or w_i / sum w."""
-    if sample_weight is None:
-        scale = numpy.empty((logits.shape[0], 1), logits.dtype)
-        scale.fill(1.0 / logits.shape[0])
-        return scale
-    weight = numpy.asarray(sample_weight, logits.dtype)
+@lru_cache(maxsize=4)
+def _uniform_scale(rows: int, dtype: numpy.dtype) -> Array:
+    """1 / batch for each row, (rows, 1)."""
+    return numpy.full((rows, 1), 1.0 / rows, dtype)
+
+
+def _weights(sample_weight: Array, dtype: numpy.dtype) -> Array:
+    """w_i / sum w, (rows, 1)."""
+    weight = numpy.asarray(sample_weight, dtype)
     return (weight / weight.sum())[:, None]
 
 
