@@ -13,14 +13,14 @@ from numba import carray, njit, types
 from xpnet.backend import get_threads
 from xpnet_numba import team
 from xpnet_numba.compiling import c_function, python_function
-from xpnet_numba.machine import call, fetch_add, item, pointer, store
+from xpnet_numba.machine import INNER, call, fetch_add, item, pointer, store
 
 # A job, as items of an int64 array: its C function and what that receives, how the rows are cut, the number of parts,
 # and for each part, a cache line from the next, the next chunk to be claimed.
 FUNCTION, A, B, C, D, INDEX, NUMBERS, COLUMNS, ROWS, ROWS_PER_CHUNK, PARTS, NEXT, LINE = *range(11), 16, 8
 
 
-@njit
+@njit(**INNER)
 def _take_part(at: int, me: int) -> None:
     """Claim chunk after chunk, of one's own part first and then of what others left, until none is left.
 
@@ -38,7 +38,7 @@ def _take_part(at: int, me: int) -> None:
             chunk = begin + fetch_add(claims, 1)
 
 
-@njit
+@njit(**INNER)
 def _run_chunk(job: Any, chunk: int) -> None:
     first = chunk * job[ROWS_PER_CHUNK]
     count = min(job[ROWS_PER_CHUNK], job[ROWS] - first)

@@ -1,4 +1,4 @@
-"""The training step: two phases, each shared by all threads.
+"""The training step: two phases, and sometimes one before, each shared by all threads.
 
 One update of the parameters from a batch of rows is
 
@@ -9,7 +9,15 @@ One update of the parameters from a batch of rows is
 
 So weight gradients are not computed in parts that have to be added up, unless that is less work: where the parameters
 are few and the rows many, each block keeps the gradient of its own rows, from data still in its core's cache, and
-phase 2 only adds these up. Between phases all wait until the last piece is done; no two threads write the same number.
+phase 2 only adds these up.
+
+Where X is wide and the batch small, cores would spend more time on reading what others wrote, of the first weight and of
+the gathered rows, than on arithmetic. There a phase goes before, split by features: who takes a slice of the first weight
+takes the same features of all rows, and multiplies the two. Phase 1 adds up these parts of x W, and in phase 2 whoever
+has the slice finds it and its features in its cache: neither has to leave that core. (784-256-10, 128 rows, two cores:
+0.63 instead of 0.69 ms where they share a cache, instead of 1.26 where they do not.)
+
+Between phases all wait until the last piece is done; no two threads write the same number.
 
 A piece belongs to whoever claims it first. Each thread begins where it began the step before, so that it finds its own
 data in its cache, and goes on with what others have not yet claimed. A thread that comes late, or never, is not waited
@@ -25,12 +33,12 @@ from typing import Any
 
 from numba import carray, njit, types
 
-from xpnet.ops.updates import adam_scales
 from xpnet_numba.compiling import c_function
 from xpnet_numba.exponential import EXACT
 from xpnet_numba.job import JOB_TYPE, LAYER_TYPE, LINE, SLICE_TYPE
 from xpnet_numba.leaves.registry import ITEMS
 from xpnet_numba.machine import (
+    INNER,
     call,
     exchange_if,
     fetch_add,
@@ -42,10 +50,7 @@ from xpnet_numba.machine import (
     shift,
     stack,
 )
-from xpnet_numba.products import times, times_transposed, transposed_times
 from xpnet_numba.team import wait_until
-
-scales_of = njit(adam_scales)
 
 
 def train(job: Any, layers: Any, slices: Any, like: Any, me: int) -> None:
@@ -55,16 +60,22 @@ def train(job: Any, layers: Any, slices: Any, like: Any, me: int) -> None:
     weights = carray(pointer(job.batch_weights_at, types.float64), job.steps)
     homes = carray(pointer(job.homes_at, types.int64), job.threads)
     first_block, first_slice = me * job.blocks // job.threads, homes[me]
-    pieces = job.blocks + job.slices
+    pieces = job.parts + job.blocks + job.slices
     for step in range(load(job.done_at) // pieces, job.steps):
         batch = step * job.batch_rows
         rows = min(job.batch_rows, job.rows - batch)
+        for i in range(job.slices if job.parts else 0):
+            index = (first_slice + i) % job.slices
+            if slices[index].layer == 0 and claim(job, job.blocks + job.slices + index, step):
+                work_part(job, layers[0], slices[index], like, batch, rows)
+                fetch_add(job.done_at, 1)
+        wait_until(job.done_at, step * pieces + job.parts)
         for i in range(job.blocks):
             block = (first_block + i) % job.blocks
             if claim(job, block, step):
                 work_block(job, layers, like, batch, rows, block, weights[step])
                 fetch_add(job.done_at, 1)
-        wait_until(job.done_at, step * pieces + job.blocks)
+        wait_until(job.done_at, step * pieces + job.parts + job.blocks)
         for i in range(job.slices):
             index = (first_slice + i) % job.slices
             if claim(job, job.blocks + index, step):
@@ -72,35 +83,60 @@ def train(job: Any, layers: Any, slices: Any, like: Any, me: int) -> None:
                 fetch_add(job.done_at, 1)
         wait_until(job.done_at, (step + 1) * pieces)
     if me == 0:
-        job.loss, job.penalty = sum_totals(job, 0, job.blocks), sum_totals(job, job.blocks, pieces)
+        job.loss = sum_totals(job, job.origin, job.blocks)
+        job.penalty = sum_totals(job, job.blocks, job.blocks + job.slices)
     restore_denormals(mode)
 
 
-@njit
+@njit(**INNER)
 def claim(job: Any, piece: Any, step: Any) -> Any:
     """Whether this piece of this step was still free, and is now the caller's."""
     return exchange_if(item(job.claims_at, piece), step, step + 1)
 
 
+# Before phase 1: the first layer's product in parts.
+
+
+@njit(**INNER)
+def work_part(job: Any, layer: Any, piece: Any, like: Any, batch: Any, rows: Any) -> None:
+    """A slice of the first weight, multiplied by its features of the whole batch: one part of x W."""
+    x = features_of(job, piece, like, batch, rows)
+    if job.ordered:
+        order = carray(shift(pointer(job.order_at, types.int64), batch), rows)
+        call(job.gather_at, (matrix(job.x_at, piece.first, job.rows, job.x_row, like), order, x))
+    weight = matrix(job.params_at, piece.start, piece.rows, layer.fan_out, like)
+    part = matrix(job.parts_at, piece.number * job.batch_rows * layer.fan_out, rows, layer.fan_out, like)
+    times(job, x, weight, part, job.x_is_far)
+
+
+@njit(**INNER)
+def features_of(job: Any, piece: Any, like: Any, batch: Any, rows: Any) -> Any:
+    """The features of a batch (rows, at least as many) that meet a slice of the first weight."""
+    if job.ordered:
+        return matrix(job.batch_x_at, job.batch_rows * piece.first, rows, piece.rows, like)
+    return matrix(job.x_at, batch * job.x_row + piece.first, rows, job.x_row, like)
+
+
 # Phase 1.
 
 
-@njit(**EXACT)
+@njit(**INNER, **EXACT)
 def work_block(job: Any, layers: Any, like: Any, batch: Any, rows: Any, block: Any, weight: Any) -> None:
     """From rows of X to deltas, for one block of the ``rows`` that begin at row ``batch`` of the order."""
     first = block * job.block_rows
     count = min(job.block_rows, rows - first)
     if count <= 0:
         return
-    x = gather(job, like, job.x_at, job.x_row, job.batch_x_at, job.inputs, batch, first, count)
+    out = x = deltas_of(job, layers[layers.size - 1], like, first, count)
+    if not job.parts:  # else X has been multiplied, and nothing but its rows is asked of x
+        x = gather(job, like, job.x_at, job.x_row, job.batch_x_at, job.inputs, batch, first, count)
     y = gather(job, like, job.y_at, job.label_width, job.batch_y_at, job.label_width, batch, first, count)
-    out = deltas_of(job, layers[layers.size - 1], like, first, count)
     forward(job, layers, like, x, job.batch_rows, first, out)
     compute_loss(job, layers, like, out, y, batch + first, block, weight)
     backward(job, layers, like, x, first, block)
 
 
-@njit
+@njit(**INNER)
 def gather(
     job: Any, like: Any, at: Any, row: Any, batch_at: Any, width: Any, batch: Any, first: Any, count: Any
 ) -> Any:
@@ -116,7 +152,7 @@ def gather(
     return out
 
 
-@njit
+@njit(**INNER)
 def forward(job: Any, layers: Any, like: Any, x: Any, capacity: Any, first: Any, out: Any) -> None:
     """``out`` (rows, outputs) = what the last layer gives for x (rows, at least inputs), before its output activation.
 
@@ -129,14 +165,24 @@ def forward(job: Any, layers: Any, like: Any, x: Any, capacity: Any, first: Any,
         z = out
         if i < layers.size - 1:
             z = matrix(job.hidden_at, capacity * layer.column + first * layer.fan_out, rows, layer.fan_out, like)
-        if layer.read_ahead:
-            call(job.read_ahead_at, (weight, sink))
-        times(job, x, weight, z, job.x_is_far if i == 0 else 0)
+        if i == 0 and job.parts:
+            add_parts(job, like, first, z)
+        else:
+            if layer.read_ahead:
+                call(job.read_ahead_at, (weight, sink))
+            times(job, x, weight, z, job.x_is_far if i == 0 else 0)
         call(layer.forward, (z, vector(job.params_at, layer.bias, layer.fan_out, like)))
         x = z
 
 
-@njit(**EXACT)
+@njit(**INNER)
+def add_parts(job: Any, like: Any, first: Any, z: Any) -> None:
+    """z (rows, fan_out) = the first layer's products, from row ``first`` of the batch on."""
+    parts = matrix(job.parts_at, job.origin, job.parts, job.batch_rows * z.shape[1], like)
+    call(job.add_rows_at, (parts, first * z.shape[1], vector(z.ctypes.data, job.origin, z.size, like)))
+
+
+@njit(**INNER, **EXACT)
 def compute_loss(job: Any, layers: Any, like: Any, out: Any, y: Any, start: Any, block: Any, weight: Any) -> None:
     """The block's part of the loss, added to its total; ``out`` becomes dL/dz. The block begins at place ``start``."""
     scale = vector(job.scales_at, start % job.batch_rows, out.shape[0], like)
@@ -151,7 +197,7 @@ def compute_loss(job: Any, layers: Any, like: Any, out: Any, y: Any, start: Any,
     add_to_total(job, block, weight * loss[0])
 
 
-@njit
+@njit(**INNER)
 def backward(job: Any, layers: Any, like: Any, x: Any, first: Any, block: Any) -> None:
     """Deltas of the hidden layers from those of the last; the block's part of the gradient of biases and, where all
     parameters are few, of weights.
@@ -176,7 +222,7 @@ def backward(job: Any, layers: Any, like: Any, x: Any, first: Any, block: Any) -
 # Phase 2.
 
 
-@njit(**EXACT)
+@njit(**INNER, **EXACT)
 def work_slice(
     job: Any, layers: Any, piece: Any, like: Any, batch: Any, rows: Any, step: Any, index: Any, weight: Any
 ) -> None:
@@ -186,8 +232,11 @@ def work_slice(
     if job.narrow:
         add_partials(job, like, rows, piece.start, piece.start, piece.size)
     else:
-        x = inputs_of(job, layer, like, batch, rows)
-        transposed_times(job, x, piece.first, deltas_of(job, layer, like, job.origin, rows), grad)
+        deltas = deltas_of(job, layer, like, job.origin, rows)
+        if job.parts and piece.layer == 0:
+            transposed_times(job, features_of(job, piece, like, batch, rows), job.origin, deltas, grad)
+        else:
+            transposed_times(job, inputs_of(job, layer, like, batch, rows), piece.first, deltas, grad)
         if piece.takes_bias:
             add_partials(job, like, rows, layer.bias_sum, layer.bias, layer.fan_out)
     if job.penalized:
@@ -199,7 +248,7 @@ def work_slice(
         update_slice(job, piece, like, job.updates_made + step + 1)
 
 
-@njit
+@njit(**INNER)
 def add_partials(job: Any, like: Any, rows: Any, first: Any, start: Any, size: Any) -> None:
     """``size`` items of the gradient, from ``start`` on: the sum of what the blocks hold for them from ``first`` on."""
     used = (rows + job.block_rows - 1) // job.block_rows
@@ -207,7 +256,7 @@ def add_partials(job: Any, like: Any, rows: Any, first: Any, start: Any, size: A
     call(job.add_rows_at, (partials, first, vector(job.gradients_at, start, size, like)))
 
 
-@njit
+@njit(**INNER)
 def inputs_of(job: Any, layer: Any, like: Any, batch: Any, rows: Any) -> Any:
     """What a layer was given for the whole batch (rows, at least fan_in)."""
     if layer.input_column >= 0:
@@ -217,14 +266,13 @@ def inputs_of(job: Any, layer: Any, like: Any, batch: Any, rows: Any) -> Any:
     return matrix(job.x_at, batch * job.x_row, rows, job.x_row, like)
 
 
-@njit
+@njit(**INNER)
 def update_slice(job: Any, piece: Any, like: Any, t: Any) -> None:
     """Update number ``t`` of a slice, its bias included: weight and bias lie one behind the other."""
     rule, start, size = job.rule, piece.start, piece.size
-    scale, root = scales_of(t, rule.learning_rate, rule.beta1, rule.beta2, rule.epsilon_hat)
     param, grad = vector(job.params_at, start, size, like), vector(job.gradients_at, start, size, like)
     first, second = vector(job.first_at, start, size, like), vector(job.second_at, start, size, like)
-    call(job.update_at, (param, grad, first, second, rule, scale, root))
+    call(job.update_at, (param, grad, first, second, rule, t))
 
 
 def update(job: Any, layers: Any, slices: Any, like: Any, me: int) -> None:
@@ -265,29 +313,50 @@ def predict(job: Any, layers: Any, slices: Any, like: Any, me: int) -> None:
     restore_denormals(mode)
 
 
+# Products. What computes them is chosen with the job.
+
+
+@njit(**INNER)
+def times(job: Any, a: Any, b: Any, c: Any, far: Any) -> None:
+    """C = A B. a : (m, at least k); b : (k, n); c : (m, n); far : whether A is still in main memory."""
+    call(job.multiply_at, (a, 0, 0, b, 0, c, far, job.gemm_at))
+
+
+@njit(**INNER)
+def times_transposed(job: Any, a: Any, b: Any, c: Any) -> None:
+    """C = A B^T. a : (m, k); b : (n, k); c : (m, n)."""
+    call(job.multiply_at, (a, 0, 0, b, 1, c, 0, job.gemm_at))
+
+
+@njit(**INNER)
+def transposed_times(job: Any, a: Any, first: Any, b: Any, c: Any) -> None:
+    """C = A[:, first : first + m]^T B. a : (k, at least first + m); b : (k, n); c : (m, n)."""
+    call(job.multiply_at, (a, 1, first, b, 0, c, 0, job.gemm_at))
+
+
 # Where things lie.
 
 
-@njit
+@njit(**INNER)
 def matrix(buffer_at: Any, offset: Any, rows: Any, columns: Any, like: Any) -> Any:
     """The part of a buffer from item ``offset`` on as a matrix (rows, columns)."""
     return carray(shift(pointer(buffer_at, like), offset), (rows, columns))
 
 
-@njit
+@njit(**INNER)
 def vector(buffer_at: Any, offset: Any, size: Any, like: Any) -> Any:
     """The part of a buffer from item ``offset`` on as a vector (size,)."""
     return carray(shift(pointer(buffer_at, like), offset), size)
 
 
-@njit
+@njit(**INNER)
 def deltas_of(job: Any, layer: Any, like: Any, first: Any, count: Any) -> Any:
     """dL/dz of a layer for ``count`` rows of the batch from row ``first`` on."""
     offset = job.batch_rows * layer.column + first * layer.fan_out
     return matrix(job.deltas_at, offset, count, layer.fan_out, like)
 
 
-@njit
+@njit(**INNER)
 def clear_bias_sums(job: Any, layer: Any, like: Any, block: Any) -> Any:
     """Where a block adds up its part of the gradient of a layer's bias, set to zero."""
     sums = vector(job.partials_at, block * job.partial_size + layer.bias_sum, layer.fan_out, like)
@@ -295,13 +364,13 @@ def clear_bias_sums(job: Any, layer: Any, like: Any, block: Any) -> Any:
     return sums
 
 
-@njit
+@njit(**INNER)
 def add_to_total(job: Any, piece: Any, value: Any) -> None:
     """Add to what a piece of work has contributed to the epoch's loss, each on a cache line of its own."""
     carray(shift(pointer(job.totals_at, types.float64), piece * (LINE // 8)), 1)[0] += value
 
 
-@njit
+@njit(**INNER)
 def sum_totals(job: Any, first: Any, end: Any) -> Any:
     """The sum of what pieces have contributed, in their order."""
     totals, total = carray(pointer(job.totals_at, types.float64), end * (LINE // 8)), 0.0

@@ -12,7 +12,7 @@ import numpy
 from numba import njit, types
 from numba.extending import overload
 
-from xpnet_numba.machine import bits
+from xpnet_numba.machine import INNER, bits
 
 EXACT: Any = {"fastmath": {"contract", "nsz", "arcp"}, "error_model": "numpy"}
 """How code is compiled whose rounding must not be reordered.
@@ -59,7 +59,7 @@ def _expm1_negative(x: Any) -> Callable[[Any], Any]:
     return _expm1_negative32 if x == types.float32 else _expm1_negative64
 
 
-@njit(**EXACT)
+@njit(**INNER, **EXACT)
 def log_normal(x: Any) -> Any:
     """Natural logarithm of a float64 that is positive and not denormal. NaN stays NaN, log(inf) = inf.
 
@@ -86,7 +86,7 @@ def log_normal(x: Any) -> Any:
 # are the minimax polynomial p of exp(r) = 1 + r + r^2 p(r) on |r| <= ln 2 / 2, found by Remez' exchange.
 
 
-@njit(**EXACT)
+@njit(**INNER, **EXACT)
 def _reduce32(x: Any) -> Any:
     """exp(r) - 1, and the number in whose lowest bits k lies."""
     shifted = x * f4(1.4426950408889634) + f4(12582912.0)
@@ -101,7 +101,7 @@ def _reduce32(x: Any) -> Any:
     return p * (r * r) + r, shifted
 
 
-@njit(**EXACT)
+@njit(**INNER, **EXACT)
 def _reduce64(x: Any) -> Any:
     """exp(r) - 1, and the number in whose lowest bits k lies."""
     shifted = x * 1.4426950408889634 + 6755399441055744.0

@@ -50,9 +50,10 @@ class Slice(ctypes.Structure):
     layer, first, rows : which rows of which weight
     start, size : the run of parameters this is
     takes_bias : whether the bias, which lies behind the weight, belongs to it
+    number : which of its layer's slices it is
     """
 
-    _fields_ = _integers("layer first rows start size takes_bias")
+    _fields_ = _integers("layer first rows start size takes_bias number")
 
 
 class Job(ctypes.Structure):
@@ -61,15 +62,17 @@ class Job(ctypes.Structure):
     rows, inputs, outputs, label_width : of X, the result and Y; block_rows, batch_rows, steps : how they are taken
     x_row : items from one row of X to the next, at least inputs; x_is_far : whether rows come from main memory
     layers, slices, blocks, threads : how many there are; origin : 0
+    parts : how many slices of the first weight are multiplied by their features before phase 1; 0 for none
     narrow : whether blocks keep the gradient of weights too; partial_size : how much each keeps, at partials_at
     ordered, weighted, updating, penalized, l2_over_batch : whether
     x_at, y_at, weights_at, order_at : X (rows, x_row), Y (rows, label_width), sample weights in their order, order
     batch_weights_at : (steps,), the sum of the sample weights of each batch
     spoiled_at : where blocks of X with NaN or infinity are counted, or 0
     homes_at : (threads,), the slice with which each thread begins
-    claims_at : (blocks + slices,), the step for which each piece is free; done_at : pieces done
+    claims_at : (blocks + 2 slices,), the step for which each piece is free; done_at : pieces done
     totals_at : (blocks + slices, LINE), contributions to the sum of losses
     loss, penalty : results, the sums over batches of sample weights times loss and penalty
+    parts_at : (parts, batch_rows, first layer's fan_out), the products of the parts
     hidden_at, deltas_at : (sum of widths, batch_rows), outputs of hidden layers and dL/dz of all, layer by layer
     """
 
@@ -77,10 +80,10 @@ class Job(ctypes.Structure):
         *_integers(
             "rows inputs x_row x_is_far outputs label_width block_rows batch_rows steps layers slices blocks threads"
         ),
-        *_integers("partial_size updates_made origin narrow ordered weighted updating penalized l2_over_batch"),
+        *_integers("parts partial_size updates_made origin narrow ordered weighted updating penalized l2_over_batch"),
         *_integers("gemm_at multiply_at loss_at update_at output_at penalize_at gather_at add_rows_at read_ahead_at"),
         *_integers("homes_at claims_at done_at totals_at params_at gradients_at first_at second_at"),
-        *_integers("hidden_at deltas_at partials_at scales_at batch_x_at batch_y_at"),
+        *_integers("hidden_at deltas_at parts_at partials_at scales_at batch_x_at batch_y_at"),
         *_integers("x_at y_at weights_at batch_weights_at order_at result_at find_spoiled_at spoiled_at"),
         *_fields(ctypes.c_double, "l2 loss penalty"),
         ("rule", Rule),

@@ -15,7 +15,7 @@ from numba import carray, njit, types
 from xpnet.ops import Array
 from xpnet_numba.chunks import leader, run_chunks
 from xpnet_numba.compiling import c_function
-from xpnet_numba.machine import shift
+from xpnet_numba.machine import INNER, shift
 
 Loop = Callable[..., None]
 
@@ -76,19 +76,19 @@ def matrix(array: Array) -> Array:
     return array if array.ndim == 2 else array.reshape(-1, 1)
 
 
-@njit
+@njit(**INNER)
 def row(pointer: Any, columns: Any, number: Any) -> Any:
     """Row ``number`` of a matrix: (columns,)."""
     return carray(shift(pointer, number * columns), columns)
 
 
-@njit
+@njit(**INNER)
 def flat(pointer: Any, columns: Any, first: Any, count: Any) -> Any:
     """Rows of a matrix from the first on, as one stretch: (count * columns,)."""
     return carray(shift(pointer, first * columns), count * columns)
 
 
-@njit
+@njit(**INNER)
 def block(pointer: Any, columns: Any, first: Any, count: Any) -> Any:
     """Rows of a matrix from the first on: (count, columns)."""
     return carray(shift(pointer, first * columns), (count, columns))

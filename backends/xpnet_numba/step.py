@@ -1,7 +1,7 @@
 """The compiled training step of the Numba backend: one call of compiled code runs a whole epoch.
 
-``driver`` explains the two phases of a step, ``leaves`` holds its loops, ``plan`` cuts the work, ``team`` shares it
-among threads, ``blas`` multiplies matrices. Here Python's side: parameters, arguments, results.
+``driver`` explains the phases of a step, ``leaves`` holds its loops, ``plan`` cuts the work, ``team`` shares it among
+threads. Here Python's side: parameters, arguments, results.
 """
 
 import ctypes
@@ -145,7 +145,8 @@ class CompiledStep:
         few = X.shape[0] * self._largest_weight <= UNTHREADED
         with nullcontext() if tiled or few else one_thread:
             job, (x, self._prediction.x_row) = self._prediction, by_rows(X, self.spec.dtype)
-            job.multiply_at = self._job.multiply_at if tiled else 0
+            job.output_at = leaves.address(OUTPUTS[self.spec.loss], self.spec.dtype)
+            job.multiply_at = leaves.address(_product(tiled), self.spec.dtype)
             job.rows = x.shape[0]
             result = numpy.empty((job.rows, job.outputs), self.spec.dtype)
             job.threads = max(1, min(get_threads(), -(-job.rows // PREDICTION_ROWS)))
@@ -236,6 +237,11 @@ def _tiled(spec: NetworkSpec) -> bool:
     return WIDE and largest * numpy.dtype(spec.dtype).itemsize <= HUGE_BYTES
 
 
+def _product(tiled: bool) -> str:
+    """The leaf that multiplies matrices."""
+    return "multiply" if tiled else "multiply_by_blas"
+
+
 def _parameters(spec: NetworkSpec) -> Parameters:
     """Zeros in one flat buffer, in which every parameter begins at a cache line."""
     return Parameters.over(aligned(_buffer_size(spec), spec.dtype), spec, numpy_backend, align=_alignment(spec))
@@ -287,10 +293,8 @@ def _leaf_names(spec: NetworkSpec) -> dict[str, str]:
     rule = spec.rule
     momentum = ("nesterov" if rule.nesterov else "momentum") if rule.momentum else "sgd"
     update = "adam" if rule.name == "adam" else momentum
-    roles = {"update": update, "output": OUTPUTS[spec.loss], "add_rows": "add_rows", "read_ahead": "read_ahead"}
-    return (
-        roles | ({"penalize": "penalize"} if spec.l2 > 0 else {}) | ({"multiply": "multiply"} if _tiled(spec) else {})
-    )
+    roles = {"update": update, "multiply": _product(_tiled(spec)), "add_rows": "add_rows", "read_ahead": "read_ahead"}
+    return roles | ({"penalize": "penalize"} if spec.l2 > 0 else {})
 
 
 def _layer_table(spec: NetworkSpec) -> Any:

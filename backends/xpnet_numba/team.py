@@ -23,7 +23,7 @@ from numba import njit, types
 
 from xpnet_numba.blas import hold_this_thread
 from xpnet_numba.compiling import c_function
-from xpnet_numba.machine import call, exchange_if, fetch_add, item, load, pause, sched_yield, store
+from xpnet_numba.machine import INNER, call, exchange_if, fetch_add, item, load, pause, sched_yield, store
 
 LOOKS = 20_000  # how often a helper looks for a job before it sleeps: about a millisecond
 DISMISSED = -1  # stands for the number of a job when none will come
@@ -35,7 +35,7 @@ OPEN, PRESENT, THREADS, FUNCTION, ARGUMENTS, ASLEEP = (line * LINE for line in r
 """The board, as int64s: the open job's number or 0, helpers inside, what the job is, and whether each helper sleeps."""
 
 
-@njit
+@njit(**INNER)
 def wait_until(place: Any, goal: Any) -> None:
     """Wait until the counter at an address has reached ``goal``."""
     looks = 0
@@ -46,7 +46,7 @@ def wait_until(place: Any, goal: Any) -> None:
             sched_yield()
 
 
-@njit
+@njit(**INNER)
 def close_job(board: Any) -> None:
     """Let no more helpers in, and wait until the last has left."""
     store(item(board, OPEN), 0)
@@ -54,7 +54,7 @@ def close_job(board: Any) -> None:
         pause()
 
 
-@njit
+@njit(**INNER)
 def work(board: Any, me: Any) -> None:
     """Call the job's function."""
     a, b = load(item(board, ARGUMENTS)), load(item(board, ARGUMENTS + 1))

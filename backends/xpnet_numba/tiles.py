@@ -54,12 +54,13 @@ def multiply_tile(
         a, a_row, a_term, b, b_term, c, c_row, rows, columns, terms, fresh, ahead, _ = values
         memory = _Vectors(builder, target.get_value_type(signature.args[0].dtype), lanes)
         inside = memory.masks(columns, width)
-        stale = in_all_lanes(builder, builder.icmp_signed("==", fresh, INT64(0)), lanes)
         a_rows = _rows(builder, a, a_row, rows, HEIGHTS[width])
         c_rows = _rows(builder, c, c_row, rows, HEIGHTS[width])
-        sums = [
-            [memory.kept(memory.load(row, v, builder.and_(inside[v], stale))) for v in range(width)] for row in c_rows
-        ]
+        sums = [[memory.kept(memory.zeros) for _ in range(width)] for _ in c_rows]
+        with builder.if_then(builder.icmp_signed("==", fresh, INT64(0))):
+            for row, sums_of_row in zip(c_rows, sums, strict=True):
+                for v, kept in enumerate(sums_of_row):
+                    builder.store(memory.load(row, v, inside[v]), kept)
         with cgutils.for_range_slice(builder, INT64(0), ahead, INT64(lanes), INT64) as (place, _):
             for row in a_rows:
                 memory.prefetch(builder.gep(row, [builder.add(place, builder.mul(a_row, INT64(HEIGHTS[width])))]), 0)

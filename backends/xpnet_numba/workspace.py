@@ -19,25 +19,26 @@ class Workspace:
 
     def __init__(self, spec: NetworkSpec, plan: Plan, job: Job, parameters: int) -> None:
         self.plan, self._dtype, self._job = plan, spec.dtype, job
-        rows, widths, pieces = plan.batch_rows, spec.widths, plan.blocks + len(plan.slices)
+        rows, widths, pieces = plan.batch_rows, spec.widths, plan.blocks + 2 * len(plan.slices)
         totals_size = pieces * LINE // 8
         self._counters = aligned(totals_size + pieces + 1, "int64")  # totals, claims, pieces done
         self._hidden = aligned(rows * sum(widths[1:-1]), spec.dtype)
         self._deltas = aligned(rows * sum(widths[1:]), spec.dtype)
         job.narrow, job.partial_size = plan.narrow, parameters if plan.narrow else sum(widths[1:])
         self._partials = aligned(plan.blocks * job.partial_size, spec.dtype)
+        self._parts = aligned(plan.parts * rows * widths[1], spec.dtype)
         self._scales = aligned(rows, spec.dtype)
         self._batch_x = self._batch_y = aligned(0, spec.dtype)
         self._slices = (Slice * len(plan.slices))(*plan.slices)
         self.slices_at = ctypes.addressof(self._slices)
         self._homes = cache(self._make_homes)
         job.batch_rows, job.block_rows = plan.batch_rows, plan.block_rows
-        job.blocks, job.slices = plan.blocks, len(plan.slices)
+        job.blocks, job.slices, job.parts = plan.blocks, len(plan.slices), plan.parts
         job.totals_at = place(self._counters)
         job.claims_at = job.totals_at + 8 * totals_size
         job.done_at = job.claims_at + 8 * pieces
         job.hidden_at, job.deltas_at = place(self._hidden), place(self._deltas)
-        job.partials_at, job.scales_at = place(self._partials), place(self._scales)
+        job.partials_at, job.parts_at, job.scales_at = place(self._partials), place(self._parts), place(self._scales)
 
     def begin(self, threads: int) -> None:
         """Nothing is claimed, done or added up."""

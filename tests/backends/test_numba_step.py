@@ -1,6 +1,7 @@
 """The compiled step against a network written out in plain NumPy, in float64, and against the reference step."""
 
 import itertools
+import math
 import os
 import threading
 import time
@@ -8,7 +9,7 @@ from queue import SimpleQueue
 
 import numpy
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xpnet.backend import NetworkSpec, UpdateRule, set_threads
@@ -49,13 +50,21 @@ def _all_threads():
     set_threads(None)
 
 
-@pytest.fixture(params=["narrow", "wide", "narrow, BLAS", "wide, BLAS"])
-def both_ways(request, monkeypatch):
-    """Weight gradients by blocks of rows, and by slices of the whole batch, whatever the rule would choose; with the
-    products that this processor has, and with BLAS.
+WAYS = {"narrow": (0, math.inf), "wide": (math.inf, math.inf), "in parts": (math.inf, 0)}
+
+
+@pytest.fixture(params=itertools.product(WAYS, ["own products", "BLAS"]), ids=", ".join)
+def every_way(request, monkeypatch):
+    """Weight gradients by blocks of rows, and by slices of the whole batch, and the first layer's product in parts as
+    well, whatever the rules would choose; with the products that this processor has, and with BLAS.
     """
-    monkeypatch.setattr(plan, "NARROW", 0 if "narrow" in request.param else float("inf"))
-    if "BLAS" in request.param:
+    way, products = request.param
+    narrow, features = WAYS[way]
+    monkeypatch.setattr(plan, "NARROW", narrow)
+    monkeypatch.setattr(plan, "FEATURES", features)
+    if way == "in parts":  # however little there is to do
+        monkeypatch.setattr(plan, "GRAIN", 1)
+    if products == "BLAS":
         monkeypatch.setattr(numba_step, "WIDE", False)
 
 
@@ -206,7 +215,7 @@ def test_every_activation(pair, dtype):
 @pytest.mark.parametrize("depth", [0, 1, 4])
 @pytest.mark.parametrize("over_batch", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_depth_weights_and_penalty(both_ways, weighted, over_batch, depth):
+def test_depth_weights_and_penalty(every_way, weighted, over_batch, depth):
     spec = NetworkSpec((5, *[6] * depth, 3), ("tanh",) * depth, rule=RULES["adam"], l2=0.5, l2_over_batch=over_batch)
     assert train_both(spec, "soft", weighted=weighted) < 1e-10
 
@@ -222,7 +231,7 @@ def test_equals_the_reference_step(kind):
     assert train_both(spec, kind, weighted=True, other=reference) < 1e-10
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.integers(1, 70),
     batch_size=st.integers(1, 80),
@@ -230,7 +239,7 @@ def test_equals_the_reference_step(kind):
     threads=st.integers(1, 2),
     shuffled=st.booleans(),
 )
-def test_any_shape(rows, batch_size, widths, threads, shuffled):
+def test_any_shape(every_way, rows, batch_size, widths, threads, shuffled):
     set_threads(threads)
     spec = NetworkSpec(tuple(widths), ("logistic",) * (len(widths) - 2), "squared_error", RULES["sgd"])
     apart = train_both(spec, "targets", rows=rows, batch_size=batch_size, updates=3, shuffled=shuffled)
@@ -252,14 +261,14 @@ def train_large(threads, rows=1100, batch_size=1000):
     return losses, step.params.flat.copy(), step.forward(X)
 
 
-def test_the_same_bits_from_run_to_run_and_for_any_number_of_threads(both_ways):
+def test_the_same_bits_from_run_to_run_and_for_any_number_of_threads(every_way):
     first = train_large(1)
     for threads in (1, 2, 2, 2):
         for a, b in zip(first, train_large(threads), strict=True):
             numpy.testing.assert_array_equal(a, b)
 
 
-def test_large_layers_equal_the_plain_network(both_ways):
+def test_large_layers_equal_the_plain_network(every_way):
     assert train_both(LARGE, "indices", rows=700, batch_size=600, updates=10) < 1e-5
 
 
@@ -350,7 +359,7 @@ def test_arrays_of_other_layouts():
 
 
 @pytest.mark.parametrize("layout", ["a part of wider rows", "every other row", "backwards", "across", "in records"])
-def test_rows_that_do_not_lie_together(both_ways, layout):
+def test_rows_that_do_not_lie_together(every_way, layout):
     wide = numpy.random.default_rng(7).standard_normal((60, 12))
     records = numpy.zeros(30, {"names": ["x"], "formats": [("f8", 7)], "offsets": [4], "itemsize": 100})
     records["x"] = wide[:30, :7]
@@ -370,7 +379,7 @@ def test_rows_that_do_not_lie_together(both_ways, layout):
 
 
 @pytest.mark.parametrize("rows", [1, 7, 8, 300])
-def test_prediction_equals_the_reference(both_ways, rows):
+def test_prediction_equals_the_reference(every_way, rows):
     spec = NetworkSpec((784, 100, 10), ("relu",), dtype="float32")
     step, reference = compile_step(spec), ReferenceStep(spec, numpy_backend, "")
     rng = numpy.random.default_rng(9)

@@ -14,7 +14,7 @@ from xpnet.ops import Array, Labels
 from xpnet_numba.exponential import FAST, log_normal
 from xpnet_numba.kernels.softmax import BLOCK, CHUNK, ROOM, exponentials, normalise_row, row_maximum
 from xpnet_numba.launching import NO_INDEX, Loop, contiguous, flat, launch, row
-from xpnet_numba.machine import shift, stack
+from xpnet_numba.machine import INNER, shift, stack
 
 
 def softmax_cross_entropy(
@@ -72,13 +72,13 @@ def _index_rows(
     losses[chunk] = loss
 
 
-@njit(**FAST)
+@njit(**INNER, **FAST)
 def shift_of(z: Any, near: Any) -> Any:
     """h of a row."""
     return z.dtype.type(0) if near else row_maximum(z)
 
 
-@njit(**FAST)
+@njit(**INNER, **FAST)
 def forget_row(d_z: Any) -> Any:
     """A label that is no class adds nothing to loss and gradient, as an empty one-hot row; returns s and rest of no loss."""
     zero = d_z.dtype.type(0)
@@ -87,7 +87,7 @@ def forget_row(d_z: Any) -> Any:
     return d_z.dtype.type(1), zero
 
 
-@njit(**FAST)
+@njit(**INNER, **FAST)
 def weighted_losses(sums: Any, rests: Any, weights: Any) -> Any:
     """sum_i w_i (log s_i + rest_i), in float64: log s and the rest may be large and nearly cancel."""
     added = 0.0
@@ -116,7 +116,7 @@ def _soft_rows(
     losses[chunk] = loss
 
 
-@njit(**FAST)
+@njit(**INNER, **FAST)
 def total(x: Any) -> Any:
     """sum x."""
     s = x.dtype.type(0)
@@ -125,7 +125,7 @@ def total(x: Any) -> Any:
     return s
 
 
-@njit(**FAST)
+@njit(**INNER, **FAST)
 def subtract_labels(z: Any, d_z: Any, y: Any, c: Any, near: Any) -> Any:
     """Take c y off the gradient; returns c sum_k y_k (h - z_k), to which a logit of -inf adds nothing where y is 0."""
     zero, h = c - c, shift_of(z, near)
@@ -136,7 +136,7 @@ def subtract_labels(z: Any, d_z: Any, y: Any, c: Any, near: Any) -> Any:
     return numpy.float64(c) * dot
 
 
-@njit(**FAST)
+@njit(**INNER, **FAST)
 def weighted_logs(sums: Any, weights: Any) -> Any:
     """sum_i w_i log s_i."""
     added = 0.0

@@ -14,7 +14,7 @@ from xpnet import ops
 from xpnet.ops import Array
 from xpnet_numba.exponential import FAST, exp, log_normal
 from xpnet_numba.launching import Loop, contiguous, flat, launch, row
-from xpnet_numba.machine import bits, maximum, normalise, shift, stack, widest_vectors
+from xpnet_numba.machine import INNER, bits, maximum, normalise, shift, stack, widest_vectors
 
 BLOCK = 2048
 """Numbers worked on at a time, so that a block stays in the first-level cache from one loop to the next."""
@@ -65,7 +65,7 @@ def _softmax_rows(x: Any, out: Any, _c: Any, _d: Any, _i: Any, _n: Any, k: Any, 
             normalise_row(shift(e, i * k), shift(out, (begin + i) * k), k, carray(x, 1).dtype.type(1), -1)
 
 
-@njit(**FAST)
+@njit(**INNER, **FAST)
 def exponentials(x: Any, out: Any, k: Any) -> Any:
     """exp of rows of k numbers, each row less its maximum unless all are near 0; returns whether they are."""
     widest_vectors()
@@ -83,7 +83,7 @@ def exponentials(x: Any, out: Any, k: Any) -> Any:
     return near
 
 
-@njit(**FAST)
+@njit(**INNER, **FAST)
 def row_maximum(x: Any) -> Any:
     """max x, NaN if any is."""
     m = x[0]
@@ -92,7 +92,7 @@ def row_maximum(x: Any) -> Any:
     return m
 
 
-@njit(**FAST, forceinline=True)  # called once a row: a call would cost as much as the row
+@njit(**INNER, **FAST, forceinline=True)  # called once a row: a call would cost as much as the row
 def normalise_row(e: Any, out: Any, k: Any, scale: Any, marked: Any) -> Any:
     """out = e scale / sum e, k numbers each, less scale at ``marked`` (unless that is no place in the row).
 

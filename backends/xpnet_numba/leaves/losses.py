@@ -15,13 +15,13 @@ from numba import njit
 
 from xpnet_numba.exponential import FAST, exp
 from xpnet_numba.leaves.registry import MATRIX, RESULT, VECTOR, leaf
-from xpnet_numba.machine import maximum
+from xpnet_numba.machine import INNER, maximum
 
 SAFE = 64.0
 """exp of a number no larger than this overflows in no dtype, not even when a million of them are added up."""
 
 
-@njit(**FAST)
+@njit(**INNER, **FAST)
 def shift_rows(z: Any) -> None:
     """Subtract from each row its maximum, unless exp is safe without: softmax does not change by it.
 
@@ -42,7 +42,7 @@ def shift_rows(z: Any) -> None:
             z[i, j] -= top
 
 
-@njit(**FAST)
+@njit(**INNER, **FAST)
 def exp_all(z: Any) -> None:
     """exp of every item, as one long loop: a loop over ten classes would leave vectors half empty."""
     flat = z.reshape(z.size)

@@ -1,6 +1,6 @@
-"""The matrix product of the step, for processors with wide vectors (``tiles.WIDE``).
+"""The matrix product of the step: by tiles where the processor has wide vectors (``tiles.WIDE``), else by SciPy's BLAS.
 
-C is computed panel by panel, a panel being up to four vectors of columns, and each panel by tiles. So many terms are
+By tiles, C is computed panel by panel, a panel being up to four vectors of columns, and each panel by tiles. So many terms are
 taken at a time that the panel's part of B, copied to where it lies without gaps, stays in the first-level cache while
 all rows of A pass by.
 
@@ -11,15 +11,19 @@ for widths such as 100: one thread, float32, 64 x 784 by 784 x 256 takes 131 ins
 
 from typing import Any
 
+from llvmlite import binding
 from numba import njit
 
 from xpnet_numba.exponential import FAST
 from xpnet_numba.leaves.registry import COUNT, MATRIX, leaf
-from xpnet_numba.machine import pointer, shift, stack
+from xpnet_numba.machine import INNER, address, gemm, pointer, shift, stack
 from xpnet_numba.tiles import BYTES_PER_VECTOR, HEIGHTS, copy_panel, multiply_tile, turn_tile
 
-TERMS = 128
-"""The most terms of a panel: 32 KB of B."""
+TERMS = 400 if binding.get_host_cpu_name().startswith("znver") else 128
+"""The most terms of a panel, 256 bytes of B each. AMD's cores take two cycles for a vector, in which the second-level
+cache delivers the next: what counts is how seldom C is read and written again (3 to 8 %). Intel's take one, and the
+panel has to stay in the first-level cache.
+"""
 
 PANEL_BYTES = 4 * BYTES_PER_VECTOR
 
@@ -30,14 +34,22 @@ FEW = 8
 """With fewer rows than this a panel is read too seldom to be worth a copy."""
 
 
-@leaf(MATRIX, COUNT, COUNT, MATRIX, COUNT, MATRIX, COUNT)
-def multiply(a: Any, a_transposed: Any, first: Any, b: Any, b_transposed: Any, c: Any, far: Any) -> None:
+SMALL = 1_000_000
+"""Products of up to m n k = 1e6 take OpenBLAS's path that copies no operand, up to 3.5 times as fast where thin."""
+
+THIN = 48
+"""Below this width a product is worth cutting into pieces that are small for OpenBLAS."""
+
+
+@leaf(MATRIX, COUNT, COUNT, MATRIX, COUNT, MATRIX, COUNT, COUNT)
+def multiply(a: Any, a_transposed: Any, first: Any, b: Any, b_transposed: Any, c: Any, far: Any, gemm_at: Any) -> None:
     """C = op(A) op(B).
 
     a : (m, at least k); transposed, (k, at least first + m), of whose columns those from ``first`` on count
     b : (k, n); transposed, (n, k); c : (m, n)
     far : whether rows of A are to be asked for a tile ahead: where they come from main memory that saves a quarter of
         the time, where they are near it costs 3 %
+    gemm_at : where BLAS is, for which there is no need here
     """
     (m, n), k = c.shape, b.shape[1] if b_transposed else b.shape[0]
     a_row, a_term = (1, a.shape[1]) if a_transposed else (a.shape[1], 1)
@@ -55,7 +67,7 @@ def multiply(a: Any, a_transposed: Any, first: Any, b: Any, b_transposed: Any, c
             panel, b_term = room, vectors * lanes
             if b_transposed:
                 turn_panel(shift(from_b, j * k + start), k, room, b_term, lanes, columns, terms)
-            elif m < FEW and columns == vectors * lanes:
+            elif columns == vectors * lanes and (n == columns or m < FEW):
                 panel, b_term = shift(from_b, start * n + j), n
             else:
                 pack(shift(from_b, start * n + j), n, room, columns, terms, vectors)
@@ -76,7 +88,7 @@ def multiply(a: Any, a_transposed: Any, first: Any, b: Any, b_transposed: Any, c
             )
 
 
-@njit(**FAST)
+@njit(**INNER, **FAST)
 def pack(b: Any, b_term: Any, panel: Any, columns: Any, terms: Any, vectors: Any) -> None:
     """Copy a panel of B."""
     if vectors == 4:
@@ -89,7 +101,7 @@ def pack(b: Any, b_term: Any, panel: Any, columns: Any, terms: Any, vectors: Any
         copy_panel(b, b_term, panel, columns, terms, 1)
 
 
-@njit(**FAST)
+@njit(**INNER, **FAST)
 def turn_panel(b: Any, b_row: Any, panel: Any, width: Any, lanes: Any, columns: Any, terms: Any) -> None:
     """Copy a panel of B^T, by tiles that are turned in registers; b : pointer to (columns, at least terms)."""
     for j in range(0, columns, lanes):
@@ -97,7 +109,7 @@ def turn_panel(b: Any, b_row: Any, panel: Any, width: Any, lanes: Any, columns: 
             turn_tile(shift(b, j * b_row + i), b_row, shift(panel, i * width + j), width, columns - j, terms - i)
 
 
-@njit(**FAST)
+@njit(**INNER, **FAST)
 def sweep(
     a: Any,
     a_row: Any,
@@ -125,3 +137,29 @@ def sweep(
             multiply_tile(part_of_a, a_row, a_term, b, b_term, part_of_c, c_row, rows, columns, terms, fresh, ahead, 2)
         else:
             multiply_tile(part_of_a, a_row, a_term, b, b_term, part_of_c, c_row, rows, columns, terms, fresh, ahead, 1)
+
+
+@leaf(MATRIX, COUNT, COUNT, MATRIX, COUNT, MATRIX, COUNT, COUNT)
+def multiply_by_blas(
+    a: Any, a_transposed: Any, first: Any, b: Any, b_transposed: Any, c: Any, far: Any, gemm_at: Any
+) -> None:
+    """The same by BLAS, which starts at the address ``gemm_at``."""
+    one, zero = c.dtype.type(1), c.dtype.type(0)
+    (m, n), k = c.shape, b.shape[1] if b_transposed else b.shape[0]
+    plain, transposed = ord("N"), ord("T")
+    from_a, to_c = pointer(a.ctypes.data, a.dtype), pointer(c.ctypes.data, c.dtype)
+    op_a, op_b = transposed if a_transposed else plain, transposed if b_transposed else plain
+    step = rows_at_once(m, n, k)
+    for i in range(0, m, step):
+        part = address(shift(from_a, first + i if a_transposed else i * a.shape[1]))
+        out = address(shift(to_c, i * n))
+        rows = min(step, m - i)
+        gemm(gemm_at, op_a, op_b, rows, n, k, one, part, a.shape[1], b.ctypes.data, b.shape[1], zero, out, n)
+
+
+@njit(**INNER, **FAST)
+def rows_at_once(m: Any, n: Any, k: Any) -> Any:
+    """Into how many rows to cut a product (m, k) (k, n), so that a thin one stays small."""
+    if m * n * k <= SMALL or min(n, k) > THIN:
+        return max(m, 1)
+    return max(16, SMALL // (n * k) // 16 * 16)

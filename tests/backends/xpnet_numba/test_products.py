@@ -19,7 +19,7 @@ ROUNDING = {"float32": 2.0**-24, "float64": 2.0**-53}
 
 @njit
 def _call(address: Any, a: Any, a_transposed: Any, first: Any, b: Any, b_transposed: Any, c: Any, far: Any) -> None:
-    call(address, (a, a_transposed, first, b, b_transposed, c, far))
+    call(address, (a, a_transposed, first, b, b_transposed, c, far, 0))
 
 
 def multiply(
