@@ -38,14 +38,14 @@ def launch(
     rows_per_chunk : follows from the shape alone, never from the threads, so that the bits do not either
     """
     lead, function, nothing = _prepared(loop, arrays[0].dtype)
-    a, b, c, d = (*arrays, nothing, nothing, nothing)[:4]
+    a, b, c, d = arrays + nothing[len(arrays) :]
     run_chunks(lead, -(-rows // rows_per_chunk), function, a, b, c, d, index, numbers, columns, rows, rows_per_chunk)
 
 
 @cache
-def _prepared(loop: Loop, dtype: numpy.dtype) -> tuple[Any, int, Array]:
-    """What a launch needs, found once: who leads jobs of a dtype, where the kernel is, and a matrix for what is absent."""
-    return leader(dtype), _compiled(loop, dtype).address, numpy.zeros((1, 1), dtype)
+def _prepared(loop: Loop, dtype: numpy.dtype) -> tuple[Any, int, tuple[Array, ...]]:
+    """What a launch needs, found once: who leads jobs of a dtype, where the kernel is, and matrices for what is absent."""
+    return leader(dtype), _compiled(loop, dtype).address, (numpy.zeros((1, 1), dtype),) * 4
 
 
 @cache

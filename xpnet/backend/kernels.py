@@ -6,7 +6,7 @@ arguments the reference annotates as ``Array``.
 
 import inspect
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from xpnet import ops
@@ -33,12 +33,12 @@ def _overlay(name: str, kernel: Kernel | Callable[..., Any] | None) -> Callable[
     reference = getattr(ops, name)
     if kernel is None:
         return reference
-    launch, dtypes = _declared(kernel).launch, _declared(kernel).dtypes
+    launch, takes = _declared(kernel).launch, cache(partial(_takes, _declared(kernel).dtypes))
     _, arrays = array_arguments(name)
 
     def run(*args: Any, **kwargs: Any) -> Any:
         dtype = args[0].dtype
-        eligible = dtype_name(dtype) in dtypes
+        eligible = takes(dtype)
         for array in args[1:arrays]:
             if array is not None and array.dtype != dtype:
                 eligible = False
@@ -46,6 +46,10 @@ def _overlay(name: str, kernel: Kernel | Callable[..., Any] | None) -> Callable[
 
     run.__name__, run.__doc__ = name, reference.__doc__
     return run
+
+
+def _takes(dtypes: frozenset[str], dtype: Any) -> bool:
+    return dtype_name(dtype) in dtypes
 
 
 def _declared(kernel: Kernel | Callable[..., Any]) -> Kernel:

@@ -7,6 +7,7 @@ from xpnet.errors import InputError
 from xpnet.layers.layer import Layer
 from xpnet.ops import Array, Labels, namespace
 
+UNSIGNED = {numpy.dtype(f"i{size}"): numpy.dtype(f"u{size}") for size in (1, 2, 4, 8)}
 INTEGERS = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 
 
@@ -67,17 +68,19 @@ def check_index_labels(labels: Labels, shape: tuple[int, ...]) -> None:
             f"Class indices are integers, one for each of {batch} rows; received {labels.dtype} of shape "
             f"{tuple(labels.shape)}. Encode labels as integers from 0 to {classes - 1}, or one-hot."
         )
-    least, most = _range(labels) if batch else (0, 0)
-    if least < 0 or most >= classes:
+    if batch and not _all_within(labels, classes):
+        xp = namespace(labels)
+        least, most = int(xp.min(labels)), int(xp.max(labels))
         raise InputError(
             f"Class indices lie between 0 and {classes - 1}; received values from {least} to {most}. "
             "Encode labels without gaps, or widen the last layer."
         )
 
 
-def _range(labels: Labels) -> tuple[int, int]:
-    """The least and the largest label."""
-    if isinstance(labels, numpy.ndarray):  # its methods save the two microseconds that finding its functions takes
-        return int(labels.min()), int(labels.max())
+def _all_within(labels: Labels, classes: int) -> bool:
+    """Whether every label lies from 0 to classes - 1."""
+    if isinstance(labels, numpy.ndarray) and labels.dtype in UNSIGNED:
+        # Read without its sign, a negative number is larger than any count of classes: one pass tells, not two.
+        return bool(numpy.maximum.reduce(labels.view(UNSIGNED[labels.dtype])) < classes)
     xp = namespace(labels)
-    return int(xp.min(labels)), int(xp.max(labels))
+    return int(xp.min(labels)) >= 0 and int(xp.max(labels)) < classes
