@@ -277,6 +277,9 @@ def _set_float_mode(builder: Any, slot: Any, mode: Any) -> None:
 
 # Arithmetic that vectorises where Python's own does not.
 
+LANES = 16
+"""Up to this width a row is one vector for :func:`normalise`."""
+
 
 @intrinsic
 def bits(context: Any, x: Any) -> tuple[Signature, Emit]:
@@ -322,11 +325,12 @@ def maximum(context: Any, a: Any, b: Any) -> tuple[Signature, Emit]:
 
 @intrinsic(prefer_literal=True)
 def normalise(
-    context: Any, source: Any, target: Any, k: Any, scale: Any, marked: Any, lanes: Any
+    context: Any, source: Any, target: Any, k: Any, scale: Any, marked: Any, columns: Any, lanes: Any
 ) -> tuple[Signature, Emit]:
     """Multiply k numbers by scale / their sum, and take scale off the one that is ``marked``; returns the sum.
 
     source, target : pointers; marked : less than 0 for none
+    columns : None, or a pointer to ``lanes`` numbers, to which the result is added
     lanes : a literal, at least k; as many numbers must be readable at source
 
     A row of ten numbers is too short for a loop to fill a vector with: here it is one vector, part of it masked.
@@ -335,7 +339,7 @@ def normalise(
 
     def emit(machine: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
         """One vector of a row: its sum, its share, and the store of what lies inside the row."""
-        source, target, k, scale, marked, _ = values
+        source, target, k, scale, marked, sums, _ = values
         number = scale.type
         vector, whole = ir.VectorType(number, width), ir.VectorType(INT32, width)
         suffix, size = (f"v{width}f32", 4) if number == ir.FloatType() else (f"v{width}f64", 8)
@@ -352,10 +356,14 @@ def normalise(
         kinds = [vector, vector.as_pointer(), INT32, inside.type]
         put = declared(builder, f"llvm.masked.store.{suffix}.p0", ir.VoidType(), kinds)
         builder.call(put, [result, builder.bitcast(target, vector.as_pointer()), INT32(size), inside])
+        if columns != types.none:
+            sums = builder.bitcast(sums, vector.as_pointer())
+            # Beyond the row the result is 0.
+            builder.store(builder.fadd(builder.load(sums, align=size), result), sums, align=size)
         return total
 
     number = source.dtype
-    return number(source, target, types.int64, number, types.int64, lanes), emit
+    return number(source, target, types.int64, number, types.int64, columns, lanes), emit
 
 
 def in_all_lanes(builder: Any, number: Any, width: int) -> Any:

@@ -14,15 +14,13 @@ from xpnet import ops
 from xpnet.ops import Array
 from xpnet_numba.exponential import FAST, exp, log_normal
 from xpnet_numba.launching import Loop, contiguous, flat, launch, row
-from xpnet_numba.machine import INNER, bits, maximum, normalise, shift, stack, widest_vectors
+from xpnet_numba.machine import INNER, LANES, bits, maximum, normalise, shift, stack, widest_vectors
 
 BLOCK = 2048
 """Numbers worked on at a time, so that a block stays in the first-level cache from one loop to the next."""
 
-LANES = 16
-"""Up to this width a row is one vector. So many numbers more than a block holds may be read."""
-
 ROOM = BLOCK + LANES
+"""More than a block holds may be read."""
 
 CHUNK = 8192
 """Numbers that a thread claims at a time: 3 to 6 us of work, more than sharing it costs."""
@@ -100,11 +98,11 @@ def normalise_row(e: Any, out: Any, k: Any, scale: Any, marked: Any) -> Any:
     """
     widest_vectors()
     if k <= 4:
-        return normalise(e, out, k, scale, marked, 4)
+        return normalise(e, out, k, scale, marked, None, 4)
     if k <= 8:
-        return normalise(e, out, k, scale, marked, 8)
+        return normalise(e, out, k, scale, marked, None, 8)
     if k <= LANES:
-        return normalise(e, out, k, scale, marked, LANES)
+        return normalise(e, out, k, scale, marked, None, LANES)
     terms, out = carray(e, k), carray(out, k)
     s = scale - scale
     for j in range(k):

@@ -11,14 +11,20 @@ Below them the output activations of prediction, in place.
 import math
 from typing import Any
 
-from numba import njit
+import numpy
+from numba import carray, njit
 
-from xpnet_numba.exponential import FAST, exp
+from xpnet_numba.exponential import FAST, exp, log_normal
 from xpnet_numba.leaves.registry import MATRIX, RESULT, VECTOR, leaf
-from xpnet_numba.machine import INNER, maximum
+from xpnet_numba.machine import INNER, LANES, maximum, normalise, pointer, shift, stack, widest_vectors
 
 SAFE = 64.0
 """exp of a number no larger than this overflows in no dtype, not even when a million of them are added up."""
+
+ROWS = 128
+"""Rows whose exponentials are taken at a time: they stay in the first-level cache."""
+
+ROOM = (ROWS + 1) * LANES
 
 
 @njit(**INNER, **FAST)
@@ -57,6 +63,9 @@ def softmax_cross_entropy_indices(z: Any, labels: Any, scale: Any, d_bias: Any, 
     labels : (rows, 1), the indices as numbers of z's dtype, so that all kinds of labels are gathered alike
     """
     shift_rows(z)
+    if z.shape[1] <= LANES:
+        loss[0] = short_rows(z, labels, scale, d_bias)
+        return
     total = 0.0
     for i in range(z.shape[0]):
         total -= scale[i] * z[i, int(labels[i, 0])]
@@ -73,6 +82,33 @@ def softmax_cross_entropy_indices(z: Any, labels: Any, scale: Any, d_bias: Any, 
         for j in range(z.shape[1]):
             d_bias[j] += z[i, j]
     loss[0] = total
+
+
+@njit(**INNER, **FAST)
+def short_rows(z: Any, labels: Any, scale: Any, d_bias: Any) -> Any:
+    """The same for shifted rows that are one vector each; returns the sum of losses.
+
+    The exponentials of some rows lie elsewhere meanwhile: a row could not be read while the one before is being stored.
+    """
+    widest_vectors()
+    (rows, k), at = z.shape, pointer(z.ctypes.data, z.dtype)
+    exponentials, columns, sums = stack(at, ROOM), stack(at, LANES), carray(stack(at, ROWS), ROWS)
+    column_sums, total = carray(columns, LANES), 0.0
+    column_sums[:] = 0
+    for begin in range(0, rows, ROWS):
+        count = min(ROWS, rows - begin)
+        block, e = carray(shift(at, begin * k), count * k), carray(exponentials, count * k)
+        for j in range(block.size):
+            e[j] = exp(block[j])
+        for i in range(count):
+            row, label = shift(at, (begin + i) * k), int(labels[begin + i, 0])
+            total -= scale[begin + i] * z[begin + i, label]
+            sums[i] = normalise(shift(exponentials, i * k), row, k, scale[begin + i], label, columns, LANES)
+        for i in range(count):
+            total += scale[begin + i] * log_normal(numpy.float64(sums[i]))
+    for j in range(k):
+        d_bias[j] += column_sums[j]
+    return total
 
 
 @leaf(MATRIX, MATRIX, VECTOR, VECTOR, RESULT)
