@@ -309,6 +309,17 @@ def widest_vectors(context: Any) -> tuple[Signature, Emit]:
 
 
 @intrinsic
+def stay_apart(context: Any) -> tuple[Signature, Emit]:
+    """Keep the calling function a function: it is large, and called from several places."""
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        builder.function.attributes.add("noinline")
+        return target.get_dummy_value()
+
+    return types.void(), emit
+
+
+@intrinsic
 def maximum(context: Any, a: Any, b: Any) -> tuple[Signature, Emit]:
     """The larger of two floats of one type, NaN if either is.
 

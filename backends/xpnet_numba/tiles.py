@@ -32,7 +32,6 @@ def multiply_tile(
     b_term: Any,
     c: Any,
     c_row: Any,
-    rows: Any,
     columns: Any,
     terms: Any,
     fresh: Any,
@@ -42,20 +41,19 @@ def multiply_tile(
     """C = A B, or C += A B unless ``fresh``, for one tile.
 
     a, b, c : pointers; a_row, a_term : items from one row of A, and from one term, to the next; b_term, c_row likewise
-    rows, columns : of C from its pointer on, at least 1; what exceeds the tile is left alone. B must be readable for
-        the tile's whole width
+    columns : of C from its pointer on, at least 1; what exceeds the tile is left alone. A and C must have all the
+        tile's rows, and B be readable for its whole width
     ahead : how many terms to ask for of the rows of A below the tile
     vectors : a literal, 1 to 4: how wide the tile is
     """
     width, lanes = vectors.literal_value, BYTES_PER_VECTOR * 8 // a.dtype.bitwidth
 
     def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
-        """Rows and columns beyond C: such a row is the last one once more, such a column is masked."""
-        a, a_row, a_term, b, b_term, c, c_row, rows, columns, terms, fresh, ahead, _ = values
+        """Columns beyond C are masked."""
+        a, a_row, a_term, b, b_term, c, c_row, columns, terms, fresh, ahead, _ = values
         memory = _Vectors(builder, target.get_value_type(signature.args[0].dtype), lanes)
         inside = memory.masks(columns, width)
-        a_rows = _rows(builder, a, a_row, rows, HEIGHTS[width])
-        c_rows = _rows(builder, c, c_row, rows, HEIGHTS[width])
+        a_rows, c_rows = ([_row(builder, *m, i) for i in range(HEIGHTS[width])] for m in ((a, a_row), (c, c_row)))
         sums = [[memory.kept(memory.zeros) for _ in range(width)] for _ in c_rows]
         with builder.if_then(builder.icmp_signed("==", fresh, INT64(0))):
             for row, sums_of_row in zip(c_rows, sums, strict=True):
@@ -81,7 +79,7 @@ def multiply_tile(
         return target.get_dummy_value()
 
     count = types.int64
-    return types.void(a, count, count, b, count, c, *[count] * 6, vectors), emit
+    return types.void(a, count, count, b, count, c, *[count] * 5, vectors), emit
 
 
 @intrinsic(prefer_literal=True)
@@ -126,7 +124,9 @@ def turn_tile(
         b, b_row, panel, panel_row, rows, columns = values
         memory = _Vectors(builder, target.get_value_type(signature.args[0].dtype), lanes)
         (inside,) = memory.masks(columns, 1)
-        vectors = [memory.load(row, 0, inside) for row in _rows(builder, b, b_row, rows, lanes)]
+        last = builder.sub(rows, INT64(1))
+        numbers = [builder.select(builder.icmp_signed("<", INT64(i), last), INT64(i), last) for i in range(lanes)]
+        vectors = [memory.load(_row(builder, b, b_row, number), 0, inside) for number in numbers]
         block = 1
         while block < lanes:
             for i in (i for i in range(lanes) if not i & block):
@@ -134,17 +134,16 @@ def turn_tile(
             block *= 2
         for i, vector in enumerate(vectors):
             exists = in_all_lanes(builder, builder.icmp_signed("<", INT64(i), columns), lanes)
-            memory.store(vector, builder.gep(panel, [builder.mul(INT64(i), panel_row)]), 0, exists)
+            memory.store(vector, _row(builder, panel, panel_row, i), 0, exists)
         return target.get_dummy_value()
 
     return types.void(b, types.int64, b, *[types.int64] * 3), emit
 
 
-def _rows(builder: Any, first: Any, step: Any, rows: Any, height: int) -> list[Any]:
-    """Pointers to the rows of a tile; beyond the last one to the last one."""
-    last = builder.sub(rows, INT64(1))
-    numbers = [builder.select(builder.icmp_signed("<", INT64(i), last), INT64(i), last) for i in range(height)]
-    return [builder.gep(first, [builder.mul(number, step)]) for number in numbers]
+def _row(builder: Any, first: Any, step: Any, number: Any) -> Any:
+    """A pointer to a row, whose number is a Python int or a value."""
+    number = INT64(number) if isinstance(number, int) else number
+    return builder.gep(first, [builder.mul(number, step)])
 
 
 class _Vectors:

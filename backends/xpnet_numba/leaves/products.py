@@ -12,11 +12,11 @@ for widths such as 100: one thread, float32, 64 x 784 by 784 x 256 takes 131 ins
 from typing import Any
 
 from llvmlite import binding
-from numba import njit
+from numba import carray, njit
 
 from xpnet_numba.exponential import FAST
 from xpnet_numba.leaves.registry import COUNT, MATRIX, leaf
-from xpnet_numba.machine import INNER, address, gemm, pointer, shift, stack
+from xpnet_numba.machine import INNER, address, gemm, pointer, shift, stack, stay_apart
 from xpnet_numba.tiles import BYTES_PER_VECTOR, HEIGHTS, copy_panel, multiply_tile, turn_tile
 
 TERMS = 400 if binding.get_host_cpu_name().startswith("znver") else 128
@@ -28,7 +28,9 @@ panel has to stay in the first-level cache.
 PANEL_BYTES = 4 * BYTES_PER_VECTOR
 
 ROOM = TERMS * PANEL_BYTES // 4
-"""Numbers of a panel, of the smaller kind."""
+ROOM_OF_A = TERMS * 2 * BYTES_PER_VECTOR // 4
+ROOM_OF_C = PANEL_BYTES // 4 * max(HEIGHTS)
+"""Numbers of a panel, of the smaller kind, and of the rows of a tile."""
 
 FEW = 8
 """With fewer rows than this a panel is read too seldom to be worth a copy."""
@@ -125,18 +127,71 @@ def sweep(
     ahead: Any,
     vectors: Any,
 ) -> None:
-    """All tiles of a panel, from the first row of C to the last; the arguments are those of ``multiply_tile``."""
+    """All rows of C in a panel; the arguments are those of ``multiply_tile``.
+
+    Tiles are whole. Where rows at the end fill none, a tile begins among the rows before them, or has copies of the rows
+    if there are too few; of what it gives those at the end are used.
+    """
     height = HEIGHTS[vectors]
-    for i in range(0, m, height):
-        part_of_a, part_of_c, rows = shift(a, i * a_row), shift(c, i * c_row), m - i
-        if vectors == 4:
-            multiply_tile(part_of_a, a_row, a_term, b, b_term, part_of_c, c_row, rows, columns, terms, fresh, ahead, 4)
-        elif vectors == 3:
-            multiply_tile(part_of_a, a_row, a_term, b, b_term, part_of_c, c_row, rows, columns, terms, fresh, ahead, 3)
-        elif vectors == 2:
-            multiply_tile(part_of_a, a_row, a_term, b, b_term, part_of_c, c_row, rows, columns, terms, fresh, ahead, 2)
+    whole = m // height * height
+    multiply_tiles(a, a_row, a_term, b, b_term, c, c_row, whole, columns, terms, fresh, ahead, vectors)
+    rest = m - whole
+    if rest == 0:
+        return
+    rows, sums = shift(a, (m - height) * a_row), stack(a, ROOM_OF_C)
+    result = shift(sums, (height - rest) * columns)
+    if whole == 0:
+        rows, result = stack(a, ROOM_OF_A), sums
+        if a_row == 1:
+            copy_panel(a, a_term, rows, rest, terms, 2)
+            a_term = 2 * BYTES_PER_VECTOR // carray(a, 1).itemsize
         else:
-            multiply_tile(part_of_a, a_row, a_term, b, b_term, part_of_c, c_row, rows, columns, terms, fresh, ahead, 1)
+            copy(a, a_row, rows, terms, rest, terms)
+            a_row = terms
+    rows_of_c = shift(c, whole * c_row)
+    if not fresh:
+        copy(rows_of_c, c_row, result, columns, rest, columns)
+    multiply_tiles(rows, a_row, a_term, b, b_term, sums, columns, height, columns, terms, fresh, ahead, vectors)
+    copy(result, columns, rows_of_c, c_row, rest, columns)
+
+
+@njit(**INNER, **FAST)
+def copy(source: Any, source_row: Any, target: Any, target_row: Any, rows: Any, columns: Any) -> None:
+    """Copy a matrix between pointers, with so many items from one row to the next."""
+    for i in range(rows):
+        row, copied = carray(shift(source, i * source_row), columns), carray(shift(target, i * target_row), columns)
+        for j in range(columns):
+            copied[j] = row[j]
+
+
+@njit(**INNER, **FAST)
+def multiply_tiles(
+    a: Any,
+    a_row: Any,
+    a_term: Any,
+    b: Any,
+    b_term: Any,
+    c: Any,
+    c_row: Any,
+    m: Any,
+    columns: Any,
+    terms: Any,
+    fresh: Any,
+    ahead: Any,
+    vectors: Any,
+) -> None:
+    """As many tiles as m rows fill, one below the other."""
+    stay_apart()
+    for i in range(0, m, HEIGHTS[vectors]):
+        part_of_a, part_of_c = shift(a, i * a_row), shift(c, i * c_row)
+        if vectors == 4:
+            multiply_tile(part_of_a, a_row, a_term, b, b_term, part_of_c, c_row, columns, terms, fresh, ahead, 4)
+        elif vectors == 3:
+            multiply_tile(part_of_a, a_row, a_term, b, b_term, part_of_c, c_row, columns, terms, fresh, ahead, 3)
+        elif vectors == 2:
+            multiply_tile(part_of_a, a_row, a_term, b, b_term, part_of_c, c_row, columns, terms, fresh, ahead, 2)
+        else:
+            multiply_tile(part_of_a, a_row, a_term, b, b_term, part_of_c, c_row, columns, terms, fresh, ahead, 1)
 
 
 @leaf(MATRIX, COUNT, COUNT, MATRIX, COUNT, MATRIX, COUNT, COUNT)
