@@ -321,7 +321,8 @@ def test_files_of_estimators(run: Run) -> None:
     names = load_iris().target_names[y]
     model = xpnet.MLPClassifier((8,), solver="lbfgs", random_state=0, backend="numpy").fit(X, names)
     model.save("m.safetensors")
-    xpnet.MLPRegressor(hidden_layer_sizes=(3,), solver="lbfgs", backend="numpy").fit(X, X[:, 0]).save("r.safetensors")
+    regressor = xpnet.MLPRegressor(hidden_layer_sizes=(3,), solver="lbfgs", random_state=0, backend="numpy")
+    regressor.fit(X, X[:, 0]).save("r.safetensors")
     assert "MLPClassifier" in run("inspect", "m.safetensors").stdout
     evaluated = json.loads(run("evaluate", "m.safetensors", "iris", "--json").stdout)
     assert evaluated["accuracy"] == pytest.approx(model.score(X, names))

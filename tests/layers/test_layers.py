@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import libraries
 import xpnet
+from xpnet.backend import all_within
 from xpnet.layers import ACTIVATIONS, LOSSES, Affine, CategoricalCrossEntropy, Dropout, ReLU
 
 
@@ -137,3 +138,13 @@ def test_backward_wants_the_shape_of_the_output():
     layer.forward(np.ones((2, 3)))
     with pytest.raises(xpnet.InputError, match="shape of the layer's output"):
         layer.backward(np.ones((3, 2)))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64", ">i4", "uint8", "uint64"])
+@pytest.mark.parametrize("classes", [3, 128, 129, 300])
+def test_labels_of_any_integer_type_are_told_from_those_out_of_range(dtype, classes):
+    limits = np.iinfo(dtype)
+    for label in {limits.min, -1, 0, 1, classes - 1, classes, limits.max}:
+        if limits.min <= label <= limits.max:
+            expected = 0 <= label < classes
+            assert all_within(np.array([0, label, 0], dtype), classes) == expected, label

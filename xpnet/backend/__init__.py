@@ -2,6 +2,7 @@
 
 ``contract``    what an object registered under the entry-point group ``xpnet.backends`` offers
 ``kernels``     the operations of a backend: its kernel where one is eligible, the reference elsewhere
+``labels``      whether class indices lie within their range
 ``spec``        the frozen description of a network, loss and update from which a training step is made
 ``parameters``  named parameters as views of one flat buffer, or as separate arrays
 ``step``        what a training step offers, compiled or not
@@ -10,6 +11,7 @@
 
 from xpnet.backend.contract import Backend, Kernel, dtype_name
 from xpnet.backend.kernels import Operations
+from xpnet.backend.labels import all_within
 from xpnet.backend.parameters import Parameters
 from xpnet.backend.spec import NetworkSpec, UpdateRule
 from xpnet.backend.step import Step, StepState
@@ -24,6 +26,7 @@ __all__ = [
     "Step",
     "StepState",
     "UpdateRule",
+    "all_within",
     "dtype_name",
     "get_threads",
     "set_threads",

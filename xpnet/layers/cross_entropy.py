@@ -1,13 +1,10 @@
 """Softmax and categorical cross-entropy in one layer: what a classifier's logits are trained with."""
 
-import numpy
-
-from xpnet.backend import dtype_name
+from xpnet.backend import all_within, dtype_name
 from xpnet.errors import InputError
 from xpnet.layers.layer import Layer
 from xpnet.ops import Array, Labels, namespace
 
-UNSIGNED = {numpy.dtype(f"i{size}"): numpy.dtype(f"u{size}") for size in (1, 2, 4, 8)}
 INTEGERS = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 
 
@@ -68,19 +65,10 @@ def check_index_labels(labels: Labels, shape: tuple[int, ...]) -> None:
             f"Class indices are integers, one for each of {batch} rows; received {labels.dtype} of shape "
             f"{tuple(labels.shape)}. Encode labels as integers from 0 to {classes - 1}, or one-hot."
         )
-    if batch and not _all_within(labels, classes):
+    if batch and not all_within(labels, classes):
         xp = namespace(labels)
         least, most = int(xp.min(labels)), int(xp.max(labels))
         raise InputError(
             f"Class indices lie between 0 and {classes - 1}; received values from {least} to {most}. "
             "Encode labels without gaps, or widen the last layer."
         )
-
-
-def _all_within(labels: Labels, classes: int) -> bool:
-    """Whether every label lies from 0 to classes - 1."""
-    if isinstance(labels, numpy.ndarray) and labels.dtype in UNSIGNED:
-        # Read without its sign, a negative number is larger than any count of classes: one pass tells, not two.
-        return bool(numpy.maximum.reduce(labels.view(UNSIGNED[labels.dtype])) < classes)
-    xp = namespace(labels)
-    return int(xp.min(labels)) >= 0 and int(xp.max(labels)) < classes
