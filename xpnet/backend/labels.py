@@ -1,5 +1,7 @@
 """Whether class indices may be used as such: asked before every step, so in one pass where it can be."""
 
+from functools import cache
+
 import numpy
 
 from xpnet.ops import Labels, namespace
@@ -12,6 +14,11 @@ def all_within(labels: Labels, classes: int) -> bool:
     """
     if isinstance(labels, numpy.ndarray) and classes <= 2 ** (8 * labels.itemsize - 1):
         # Read without its sign a negative number is at least that large: one pass tells, not two.
-        return bool(numpy.maximum.reduce(labels.view(labels.dtype.str.replace("i", "u"))) < classes)
+        return bool(numpy.maximum.reduce(labels.view(_unsigned(labels.dtype))) < classes)
     xp = namespace(labels)
     return int(xp.min(labels)) >= 0 and int(xp.max(labels)) < classes
+
+
+@cache
+def _unsigned(dtype: numpy.dtype) -> numpy.dtype:
+    return numpy.dtype(dtype.str.replace("i", "u"))
