@@ -19,10 +19,10 @@ from xpnet_numba.leaves.registry import COUNT, MATRIX, leaf
 from xpnet_numba.machine import INNER, address, gemm, pointer, shift, stack, stay_apart
 from xpnet_numba.tiles import BYTES_PER_VECTOR, HEIGHTS, copy_panel, multiply_tile, turn_tile
 
-TERMS = 400 if binding.get_host_cpu_name().startswith("znver") else 128
-"""The most terms of a panel, 256 bytes of B each. AMD's cores take two cycles for a vector, in which the second-level
-cache delivers the next: what counts is how seldom C is read and written again (3 to 8 %). Intel's take one, and the
-panel has to stay in the first-level cache.
+TERMS = 400 if binding.get_host_cpu_name() == "znver4" else 128
+"""The most terms of a panel, 256 bytes of B each, so that it stays in the first-level cache. AMD's fourth Zen takes two
+cycles for a vector, in which its second-level cache delivers the next: there what counts is how seldom C is read and
+written again (3 to 8 %; the fifth takes one cycle, and loses 2 % so).
 """
 
 PANEL_BYTES = 4 * BYTES_PER_VECTOR
