@@ -29,7 +29,7 @@ from xpnet_numpy import backend as numpy_backend
 PREDICTION_ROWS = 256  # rows forwarded at a time: what the layers give for them stays in a core's cache
 
 HUGE_BYTES = 1 << 24  # a weight beyond this goes to BLAS: float64 784-4096-10 by 1024 rows takes 85 ms so, not 94
-FEW = 8  # rows of a prediction with which BLAS is the faster: tiles have more rows than these would fill
+FEW = 4  # fewer rows are predicted one by one: 784-100-10 takes 13 to 17 us so, not 18
 
 OUTPUTS = {
     "softmax_cross_entropy": "softmax_output",
@@ -70,6 +70,7 @@ class CompiledStep:
         self.params, self.gradients = _parameters(spec), _parameters(spec)
         self.buffers = {name: _parameters(spec) for name in spec.rule.buffers}
         self._job, self._prediction, self._layers = _make_job(self), _make_job(self), _layer_table(spec)
+        self._product = _product(spec)
         self._hold: AbstractContextManager[Any] = nullcontext() if _tiled(spec) else one_thread
         self._largest_weight = max(layer.fan_in * layer.fan_out for layer in self._layers)
         self._workspace: Workspace | None = None
@@ -141,12 +142,11 @@ class CompiledStep:
         return None if spoiled.value else outputs
 
     def _predict(self, X: Array) -> Array:
-        tiled = _tiled(self.spec) and X.shape[0] >= FEW
-        few = X.shape[0] * self._largest_weight <= UNTHREADED
-        with nullcontext() if tiled or few else one_thread:
+        few = X.shape[0] < FEW
+        with nullcontext() if few or X.shape[0] * self._largest_weight <= UNTHREADED else self._hold:
             job, (x, self._prediction.x_row) = self._prediction, by_rows(X, self.spec.dtype)
             job.output_at = leaves.address(OUTPUTS[self.spec.loss], self.spec.dtype)
-            job.multiply_at = leaves.address(_product(tiled), self.spec.dtype)
+            job.multiply_at = leaves.address("multiply_few" if few else self._product, self.spec.dtype)
             job.rows = x.shape[0]
             result = numpy.empty((job.rows, job.outputs), self.spec.dtype)
             job.threads = max(1, min(get_threads(), -(-job.rows // PREDICTION_ROWS)))
@@ -237,9 +237,9 @@ def _tiled(spec: NetworkSpec) -> bool:
     return WIDE and largest * numpy.dtype(spec.dtype).itemsize <= HUGE_BYTES
 
 
-def _product(tiled: bool) -> str:
+def _product(spec: NetworkSpec) -> str:
     """The leaf that multiplies matrices."""
-    return "multiply" if tiled else "multiply_by_blas"
+    return "multiply" if _tiled(spec) else "multiply_by_blas"
 
 
 def _parameters(spec: NetworkSpec) -> Parameters:
@@ -293,7 +293,7 @@ def _leaf_names(spec: NetworkSpec) -> dict[str, str]:
     rule = spec.rule
     momentum = ("nesterov" if rule.nesterov else "momentum") if rule.momentum else "sgd"
     update = "adam" if rule.name == "adam" else momentum
-    roles = {"update": update, "multiply": _product(_tiled(spec)), "add_rows": "add_rows", "read_ahead": "read_ahead"}
+    roles = {"update": update, "multiply": _product(spec), "add_rows": "add_rows", "read_ahead": "read_ahead"}
     return roles | ({"penalize": "penalize"} if spec.l2 > 0 else {})
 
 

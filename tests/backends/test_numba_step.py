@@ -378,7 +378,7 @@ def test_rows_that_do_not_lie_together(every_way, layout):
     numpy.testing.assert_array_equal(step.forward(X), step.forward(X.copy()))
 
 
-@pytest.mark.parametrize("rows", [1, 7, 8, 300])
+@pytest.mark.parametrize("rows", [1, 3, 4, 7, 8, 300])
 def test_prediction_equals_the_reference(every_way, rows):
     spec = NetworkSpec((784, 100, 10), ("relu",), dtype="float32")
     step, reference = compile_step(spec), ReferenceStep(spec, numpy_backend, "")

@@ -195,6 +195,25 @@ def multiply_tiles(
 
 
 @leaf(MATRIX, COUNT, COUNT, MATRIX, COUNT, MATRIX, COUNT, COUNT)
+def multiply_few(
+    a: Any, a_transposed: Any, first: Any, b: Any, b_transposed: Any, c: Any, far: Any, gemm_at: Any
+) -> None:
+    """C = A B for so few rows that no copy of B pays: each row passes over B as it lies. Neither A nor B is transposed."""
+    whole = b.shape[0] // 4 * 4
+    for i in range(c.shape[0]):
+        x, z = a[i], c[i]
+        z[:] = 0
+        for t in range(0, whole, 4):
+            x0, x1, x2, x3 = x[t], x[t + 1], x[t + 2], x[t + 3]
+            b0, b1, b2, b3 = b[t], b[t + 1], b[t + 2], b[t + 3]
+            for j in range(z.size):
+                z[j] += (x0 * b0[j] + x1 * b1[j]) + (x2 * b2[j] + x3 * b3[j])
+        for t in range(whole, b.shape[0]):
+            for j in range(z.size):
+                z[j] += x[t] * b[t, j]
+
+
+@leaf(MATRIX, COUNT, COUNT, MATRIX, COUNT, MATRIX, COUNT, COUNT)
 def multiply_by_blas(
     a: Any, a_transposed: Any, first: Any, b: Any, b_transposed: Any, c: Any, far: Any, gemm_at: Any
 ) -> None:

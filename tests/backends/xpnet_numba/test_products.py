@@ -12,7 +12,7 @@ from xpnet_numba.leaves.products import TERMS
 from xpnet_numba.machine import call
 from xpnet_numba.tiles import WIDE
 
-pytestmark = pytest.mark.skipif(not WIDE, reason="this processor has no vectors wide enough: products go to BLAS")
+wide = pytest.mark.skipif(not WIDE, reason="this processor has no vectors wide enough: products go to BLAS")
 
 ROUNDING = {"float32": 2.0**-24, "float64": 2.0**-53}
 
@@ -33,6 +33,7 @@ def operand(rng: np.random.Generator, rows: int, columns: int, dtype: str) -> np
     return rng.integers(-8, 9, (rows, columns)).astype(dtype)
 
 
+@wide
 @settings(max_examples=300, deadline=None)
 @given(
     sizes=st.tuples(st.integers(1, 40), st.integers(1, 150), st.integers(1, 2 * TERMS + 3)),
@@ -57,6 +58,7 @@ def test_every_shape_is_exact_and_nothing_beyond_is_touched(
     assert np.isnan(room[:16]).all() and np.isnan(room[-16:]).all()
 
 
+@wide
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_rounding_stays_within_the_bound_of_a_sum(dtype: str, rng: np.random.Generator) -> None:
     a, b = rng.standard_normal((100, 784)).astype(dtype), rng.standard_normal((784, 100)).astype(dtype)
@@ -68,6 +70,7 @@ def test_rounding_stays_within_the_bound_of_a_sum(dtype: str, rng: np.random.Gen
     assert (abs(c - want) <= bound).all()
 
 
+@wide
 @pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_spoils_its_row_and_no_other(special: float, rng: np.random.Generator) -> None:
     a, b, c = operand(rng, 20, 30, "float64"), operand(rng, 30, 40, "float64") + 9, np.empty((20, 40))
@@ -77,9 +80,29 @@ def test_what_is_not_finite_spoils_its_row_and_no_other(special: float, rng: np.
     assert np.isfinite(np.delete(c, 13, axis=0)).all() and not np.isfinite(c[13]).any()
 
 
+@wide
 def test_a_row_has_the_same_bits_whatever_rows_stand_beside_it(rng: np.random.Generator) -> None:
     a, b = rng.standard_normal((50, 200)), rng.standard_normal((200, 30))
     whole, alone = np.empty((50, 30)), np.empty((9, 30))
     multiply(a, 0, 0, b, 0, whole)
     multiply(a[31:40], 0, 0, b, 0, alone)
     np.testing.assert_array_equal(alone, whole[31:40])
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    sizes=st.tuples(st.integers(1, 4), st.integers(1, 40), st.integers(1, 40)),
+    gap=st.integers(0, 5),
+    dtype=st.sampled_from(["float32", "float64"]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_few_rows_are_exact_and_nothing_beyond_is_touched(
+    sizes: tuple[int, int, int], gap: int, dtype: str, seed: int
+) -> None:
+    (m, n, k), rng = sizes, np.random.default_rng(seed)
+    a, b = operand(rng, m, k + gap, dtype), operand(rng, k, n, dtype)
+    room = np.full(m * n + 32, np.nan, dtype)
+    c = room[16:-16].reshape(m, n)
+    _call(leaves.address("multiply_few", dtype), a, 0, 0, b, 0, c, 0)
+    np.testing.assert_array_equal(c, a[:, :k] @ b)
+    assert np.isnan(room[:16]).all() and np.isnan(room[-16:]).all()
