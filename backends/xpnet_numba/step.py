@@ -8,7 +8,6 @@ import ctypes
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
-from itertools import pairwise
 from threading import Lock
 from typing import Any
 
@@ -28,8 +27,7 @@ from xpnet_numpy import backend as numpy_backend
 
 PREDICTION_ROWS = 256  # rows forwarded at a time: what the layers give for them stays in a core's cache
 
-HUGE_BYTES = 1 << 24  # a weight beyond this goes to BLAS: float64 784-4096-10 by 1024 rows takes 85 ms so, not 94
-FEW = 4  # fewer rows are predicted one by one: 784-100-10 takes 13 to 17 us so, not 18
+FEW = 3  # fewer rows are predicted one by one: 784-100-10 takes 10 us for a row, 12.5 for two, by tiles 15 for either
 
 OUTPUTS = {
     "softmax_cross_entropy": "softmax_output",
@@ -70,8 +68,8 @@ class CompiledStep:
         self.params, self.gradients = _parameters(spec), _parameters(spec)
         self.buffers = {name: _parameters(spec) for name in spec.rule.buffers}
         self._job, self._prediction, self._layers = _make_job(self), _make_job(self), _layer_table(spec)
-        self._product = _product(spec)
-        self._hold: AbstractContextManager[Any] = nullcontext() if _tiled(spec) else one_thread
+        self._product = _product()
+        self._hold: AbstractContextManager[Any] = nullcontext() if WIDE else one_thread
         self._largest_weight = max(layer.fan_in * layer.fan_out for layer in self._layers)
         self._workspace: Workspace | None = None
         self._hidden, self._counter = aligned(0, spec.dtype), ctypes.c_int64()
@@ -231,15 +229,9 @@ class CompiledStep:
         team.team.run(driver.address(name, self.spec.dtype), arguments, threads)
 
 
-def _tiled(spec: NetworkSpec) -> bool:
-    """Whether the network's products are our own."""
-    largest = max(fan_in * fan_out for fan_in, fan_out in pairwise(spec.widths))
-    return WIDE and largest * numpy.dtype(spec.dtype).itemsize <= HUGE_BYTES
-
-
-def _product(spec: NetworkSpec) -> str:
+def _product() -> str:
     """The leaf that multiplies matrices."""
-    return "multiply" if _tiled(spec) else "multiply_by_blas"
+    return "multiply" if WIDE else "multiply_by_blas"
 
 
 def _parameters(spec: NetworkSpec) -> Parameters:
@@ -293,7 +285,7 @@ def _leaf_names(spec: NetworkSpec) -> dict[str, str]:
     rule = spec.rule
     momentum = ("nesterov" if rule.nesterov else "momentum") if rule.momentum else "sgd"
     update = "adam" if rule.name == "adam" else momentum
-    roles = {"update": update, "multiply": _product(spec), "add_rows": "add_rows", "read_ahead": "read_ahead"}
+    roles = {"update": update, "multiply": _product(), "add_rows": "add_rows", "read_ahead": "read_ahead"}
     return roles | ({"penalize": "penalize"} if spec.l2 > 0 else {})
 
 

@@ -20,7 +20,7 @@ class Workspace:
     def __init__(self, spec: NetworkSpec, plan: Plan, job: Job, parameters: int) -> None:
         self.plan, self._dtype, self._job = plan, spec.dtype, job
         rows, widths, pieces = plan.batch_rows, spec.widths, plan.blocks + 2 * len(plan.slices)
-        totals_size = pieces * LINE // 8
+        totals_size = (plan.blocks + len(plan.slices)) * LINE // 8
         self._counters = aligned(totals_size + pieces + 1, "int64")  # totals, claims, pieces done
         self._hidden = aligned(rows * sum(widths[1:-1]), spec.dtype)
         self._deltas = aligned(rows * sum(widths[1:]), spec.dtype)

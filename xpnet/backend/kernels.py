@@ -34,7 +34,7 @@ def _overlay(name: str, kernel: Kernel | Callable[..., Any] | None) -> Callable[
     if kernel is None:
         return reference
     launch, takes = _declared(kernel).launch, cache(partial(_takes, _declared(kernel).dtypes))
-    _, arrays = array_arguments(name)
+    arrays = _array_arguments(name)
 
     def run(*args: Any, **kwargs: Any) -> Any:
         dtype = args[0].dtype
@@ -57,16 +57,8 @@ def _declared(kernel: Kernel | Callable[..., Any]) -> Kernel:
     return kernel if isinstance(kernel, Kernel) else Kernel(kernel)
 
 
-@cache
-def array_arguments(name: str) -> tuple[int, int]:
-    """How many leading arguments of an operation are arrays, and how many with those that may be None.
-
-    returns required, required + optional
-    """
+def _array_arguments(name: str) -> int:
+    """How many leading arguments of an operation are arrays, or may be None instead."""
     annotations = [p.annotation for p in inspect.signature(getattr(ops, name)).parameters.values()]
-    required = _leading(annotations, ops.Array)
-    return required, required + _leading(annotations[required:], ops.Array | None)
-
-
-def _leading(annotations: list[Any], wanted: Any) -> int:
-    return next((i for i, found in enumerate(annotations) if found != wanted), len(annotations))
+    arrays = ops.Array, ops.Array | None
+    return next((i for i, found in enumerate(annotations) if found not in arrays), len(annotations))

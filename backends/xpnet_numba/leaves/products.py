@@ -4,9 +4,8 @@ By tiles, C is computed panel by panel, a panel being up to four vectors of colu
 taken at a time that the panel's part of B, copied to where it lies without gaps, stays in the first-level cache while
 all rows of A pass by.
 
-For the shapes of small networks this is 1.2 to 2.2 times as fast as OpenBLAS, which copies A as well and has no tiles
-for widths such as 100: one thread, float32, 64 x 784 by 784 x 256 takes 131 instead of 203 us, 392 x 200 by 200 x 100
-80 instead of 114; float64, 64 x 673 by 673 x 32 takes 29 instead of 64.
+OpenBLAS copies A as well and has no tiles for widths such as 100: on AMD's fifth Zen whole steps take 0.5 to 0.8 of the
+time that it takes for their products alone (``xpnet bench --suite training``, the column of floors).
 """
 
 from typing import Any
@@ -22,7 +21,7 @@ from xpnet_numba.tiles import BYTES_PER_VECTOR, HEIGHTS, copy_panel, multiply_ti
 TERMS = 400 if binding.get_host_cpu_name() == "znver4" else 128
 """The most terms of a panel, 256 bytes of B each, so that it stays in the first-level cache. AMD's fourth Zen takes two
 cycles for a vector, in which its second-level cache delivers the next: there what counts is how seldom C is read and
-written again (3 to 8 %; the fifth takes one cycle, and loses 2 % so).
+written again.
 """
 
 PANEL_BYTES = 4 * BYTES_PER_VECTOR
@@ -32,9 +31,8 @@ ROOM_OF_A = TERMS * 2 * BYTES_PER_VECTOR // 4
 ROOM_OF_C = PANEL_BYTES // 4 * max(HEIGHTS)
 """Numbers of a panel, of the smaller kind, and of the rows of a tile."""
 
-FEW = 8
-"""With fewer rows than this a panel is read too seldom to be worth a copy."""
-
+WORTH_A_COPY = 8
+"""With fewer rows a panel that lies without masks is read where it is."""
 
 SMALL = 1_000_000
 """Products of up to m n k = 1e6 take OpenBLAS's path that copies no operand, up to 3.5 times as fast where thin."""
@@ -69,7 +67,7 @@ def multiply(a: Any, a_transposed: Any, first: Any, b: Any, b_transposed: Any, c
             panel, b_term = room, vectors * lanes
             if b_transposed:
                 turn_panel(shift(from_b, j * k + start), k, room, b_term, lanes, columns, terms)
-            elif columns == vectors * lanes and (n == columns or m < FEW):
+            elif columns == vectors * lanes and (n == columns or m < WORTH_A_COPY):
                 panel, b_term = shift(from_b, start * n + j), n
             else:
                 pack(shift(from_b, start * n + j), n, room, columns, terms, vectors)
