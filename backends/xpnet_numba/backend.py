@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from functools import cached_property
 from importlib.metadata import version
 
-from xpnet.backend import Kernel, NetworkSpec, Step, get_threads
 from xpnet_numpy import NumpyBackend
+
+from xpnet.backend import Kernel, NetworkSpec, Step, get_threads
 
 
 class NumbaBackend(NumpyBackend):
@@ -22,13 +23,14 @@ class NumbaBackend(NumpyBackend):
 
     def compile_step(self, spec: NetworkSpec) -> Step | str:
         """A training step for a network, or the reason why there is none."""
-        from xpnet_numba.step import compile_step
+        from xpnet_numba.step.step import compile_step
 
         return compile_step(spec)
 
     def warmup(self) -> None:
         """Compile every kernel and all of the training step for both dtypes, so that nothing has to be compiled later."""
-        from xpnet_numba import kernels, step
+        from xpnet_numba import kernels
+        from xpnet_numba.step import step
 
         kernels.warmup()
         step.warmup()

@@ -13,9 +13,9 @@ import numpy
 from numba import carray, njit, types
 
 from xpnet.ops import Array
-from xpnet_numba.chunks import leader, run_chunks
-from xpnet_numba.compiling import c_function
-from xpnet_numba.machine import INNER, shift
+from xpnet_numba.llvm import INNER, shift
+from xpnet_numba.runtime.chunks import leader, run_chunks
+from xpnet_numba.runtime.compiling import c_function
 
 Loop = Callable[..., None]
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy
-
 from xpnet_bench.contenders import find_entry
 from xpnet_bench.jobs import SUITES, Job, jobs_of
 from xpnet_bench.report import Measurement, Results

@@ -4,7 +4,6 @@ import sys
 
 import psutil
 import pytest
-
 from xpnet_bench.contenders import ENTRIES, Entry, missing
 from xpnet_bench.jobs import SUITES, Job, jobs_of
 from xpnet_bench.measure.process import ContenderFailed, ContenderProcess

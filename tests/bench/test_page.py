@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy
 import pytest
-from click.testing import CliRunner
-
 from browser import CHROMIUM, Browser
+from click.testing import CliRunner
 from made_up import measured, some_jobs, without, write
 from xpnet_bench.cli import bench
 

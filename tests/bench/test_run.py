@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-
 from xpnet_bench.cli import bench
 from xpnet_bench.settings import Settings
 

@@ -7,9 +7,9 @@ import numpy
 
 from xpnet import ops
 from xpnet.ops import Array
-from xpnet_numba.exponential import exp, expm1_negative
 from xpnet_numba.launching import Loop, block, contiguous, flat, launch, matrix, row
-from xpnet_numba.machine import widest_vectors
+from xpnet_numba.llvm import widest_vectors
+from xpnet_numba.scalars import exp, expm1_negative
 
 CHUNK = 32768
 """Numbers that a thread claims at a time: some 5 us of work, more than sharing it costs."""

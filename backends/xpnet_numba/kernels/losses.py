@@ -11,10 +11,10 @@ from numba import carray, njit
 
 from xpnet import ops
 from xpnet.ops import Array, Labels
-from xpnet_numba.exponential import FAST, log_normal
 from xpnet_numba.kernels.softmax import BLOCK, CHUNK, ROOM, exponentials, normalise_row, row_maximum
 from xpnet_numba.launching import NO_INDEX, Loop, contiguous, flat, launch, row
-from xpnet_numba.machine import INNER, shift, stack
+from xpnet_numba.llvm import INNER, shift, stack
+from xpnet_numba.scalars import FAST, log_normal
 
 
 def softmax_cross_entropy(

@@ -9,7 +9,7 @@ from numba import carray
 from xpnet import ops
 from xpnet.ops import Array
 from xpnet_numba.launching import contiguous, launch, row
-from xpnet_numba.machine import address, prefetch, shift
+from xpnet_numba.llvm import address, prefetch, shift
 
 CHUNK = 16384
 """Numbers that a thread claims at a time."""

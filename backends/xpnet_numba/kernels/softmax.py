@@ -12,9 +12,9 @@ from numba import carray, njit
 
 from xpnet import ops
 from xpnet.ops import Array
-from xpnet_numba.exponential import FAST, exp, log_normal
 from xpnet_numba.launching import Loop, contiguous, flat, launch, row
-from xpnet_numba.machine import INNER, LANES, bits, maximum, normalise, shift, stack, widest_vectors
+from xpnet_numba.llvm import INNER, LANES, bits, maximum, normalise, shift, stack, widest_vectors
+from xpnet_numba.scalars import FAST, exp, log_normal
 
 BLOCK = 2048
 """Numbers worked on at a time, so that a block stays in the first-level cache from one loop to the next."""

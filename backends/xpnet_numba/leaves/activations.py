@@ -6,8 +6,8 @@ The way back also adds the column sums of d to ``d_bias`` (out,): the bias gradi
 import math
 from typing import Any
 
-from xpnet_numba.exponential import exp
 from xpnet_numba.leaves.registry import MATRIX, VECTOR, leaf
+from xpnet_numba.scalars import exp
 
 
 @leaf(MATRIX, VECTOR)

@@ -14,9 +14,9 @@ from typing import Any
 import numpy
 from numba import carray, njit
 
-from xpnet_numba.exponential import FAST, exp, log_normal
 from xpnet_numba.leaves.registry import MATRIX, RESULT, VECTOR, leaf
-from xpnet_numba.machine import INNER, LANES, maximum, normalise, pointer, shift, stack, widest_vectors
+from xpnet_numba.llvm import INNER, LANES, maximum, normalise, pointer, shift, stack, widest_vectors
+from xpnet_numba.scalars import FAST, exp, log_normal
 
 SAFE = 64.0
 """exp of a number no larger than this overflows in no dtype, not even when a million of them are added up."""

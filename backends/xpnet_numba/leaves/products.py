@@ -13,10 +13,10 @@ from typing import Any
 from llvmlite import binding
 from numba import carray, njit
 
-from xpnet_numba.exponential import FAST
 from xpnet_numba.leaves.registry import COUNT, MATRIX, leaf
-from xpnet_numba.machine import INNER, address, gemm, pointer, shift, stack, stay_apart
-from xpnet_numba.tiles import BYTES_PER_VECTOR, HEIGHTS, copy_panel, multiply_tile, turn_tile
+from xpnet_numba.llvm import INNER, address, gemm, pointer, shift, stack, stay_apart
+from xpnet_numba.llvm.tiles import BYTES_PER_VECTOR, HEIGHTS, copy_panel, multiply_tile, turn_tile
+from xpnet_numba.scalars import FAST
 
 TERMS = 400 if binding.get_host_cpu_name() == "znver4" else 128
 """The most terms of a panel, 256 bytes of B each, so that it stays in the first-level cache. AMD's fourth Zen takes two

@@ -6,8 +6,8 @@ from typing import Any
 
 from numba import types
 
-from xpnet_numba.compiling import c_function
-from xpnet_numba.job import RULE_TYPE
+from xpnet_numba.runtime.compiling import c_function
+from xpnet_numba.step.job import RULE_TYPE
 
 Function = Callable[..., None]
 Kind = Callable[[Any], Any]
@@ -46,7 +46,7 @@ def COUNT(item: Any) -> Any:
 
 
 def RULE(item: Any) -> Any:
-    """The numbers of an update rule, :class:`xpnet_numba.job.Rule`."""
+    """The numbers of an update rule, :class:`xpnet_numba.step.job.Rule`."""
     return RULE_TYPE
 
 

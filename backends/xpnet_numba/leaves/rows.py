@@ -5,7 +5,7 @@ from typing import Any
 import numpy
 
 from xpnet_numba.leaves.registry import COUNT, INDICES, MATRIX, RESULT, VECTOR, leaf
-from xpnet_numba.machine import bits, prefetch, widest_vectors
+from xpnet_numba.llvm import bits, prefetch, widest_vectors
 
 AHEAD = 4  # rows: by the time the loop comes to a row, memory has answered (34 against 50 us for 200 rows of 3 KB)
 LINE = 64  # bytes that travel together

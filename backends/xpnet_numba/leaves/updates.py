@@ -11,7 +11,7 @@ from numba import njit
 
 from xpnet.ops.updates import adam_scales
 from xpnet_numba.leaves.registry import COUNT, MATRIX, NUMBER, RESULT, RULE, VECTOR, leaf
-from xpnet_numba.machine import INNER
+from xpnet_numba.llvm import INNER
 
 scales_of = njit(**INNER)(adam_scales)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.special
 from xpnet_numba import backend
-from xpnet_numba.exponential import EXACT, exp, expm1_negative, log_normal
+from xpnet_numba.scalars import EXACT, exp, expm1_negative, log_normal
 
 from xpnet import ops
 

@@ -8,7 +8,8 @@ import numba
 import numpy as np
 import pytest
 from numba import types
-from xpnet_numba import backend, compiling
+from xpnet_numba import backend
+from xpnet_numba.runtime import compiling
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numba import njit
 from xpnet_numba import leaves
 from xpnet_numba.leaves.products import TERMS
-from xpnet_numba.machine import call
-from xpnet_numba.tiles import WIDE
+from xpnet_numba.llvm.machine import call
+from xpnet_numba.llvm.tiles import WIDE
 
 wide = pytest.mark.skipif(not WIDE, reason="this processor has no vectors wide enough: products go to BLAS")
 

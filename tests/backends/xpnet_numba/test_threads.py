@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from xpnet_numba import backend, chunks
+from xpnet_numba import backend
+from xpnet_numba.runtime import chunks
 
 from xpnet import ops
 
@@ -62,7 +63,8 @@ def test_helpers_sleep_and_wake(threads: int) -> None:
 FORK = """
 import multiprocessing
 import numpy as np
-from xpnet_numba import backend, chunks
+from xpnet_numba import backend
+from xpnet_numba.runtime import chunks
 
 chunks.get_threads = lambda: 3
 x = np.random.default_rng(0).standard_normal((5000, 10))
@@ -90,7 +92,7 @@ def test_forked_workers_have_helpers_of_their_own() -> None:
     not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs Linux and two cores"
 )
 def test_helpers_keep_off_the_leaders_core() -> None:
-    from xpnet_numba.team import team
+    from xpnet_numba.runtime.team import team
 
     KERNELS["softmax"](np.zeros((8192, 10)))
     helpers = [thread for thread in threading.enumerate() if thread.name.startswith("xpnet-")]

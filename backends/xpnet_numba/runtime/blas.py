@@ -9,7 +9,7 @@ from functools import cache
 from threading import Lock
 from typing import Any
 
-from xpnet_numba.machine import gemm_address
+from xpnet_numba.llvm import gemm_address
 
 UNTHREADED = 262_144
 """Products of up to m n k = 2^18 OpenBLAS computes on one thread of its own accord: holding it to one costs 11 us more."""

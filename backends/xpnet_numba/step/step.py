@@ -12,18 +12,20 @@ from threading import Lock
 from typing import Any
 
 import numpy
+from xpnet_numpy import backend as numpy_backend
 
 from xpnet.backend import NetworkSpec, Parameters, Step, StepState, get_threads
 from xpnet.backend.threads import allowed_threads
 from xpnet.ops import Array, Labels
-from xpnet_numba import driver, leaves, team
-from xpnet_numba.blas import UNTHREADED, one_thread
-from xpnet_numba.job import LINE, Job, Layer, Rule, aligned, by_rows, place
-from xpnet_numba.machine import gemm_address
-from xpnet_numba.plan import NEAR_BYTES, make_plan
-from xpnet_numba.tiles import WIDE
-from xpnet_numba.workspace import Workspace
-from xpnet_numpy import backend as numpy_backend
+from xpnet_numba import leaves
+from xpnet_numba.llvm import gemm_address
+from xpnet_numba.llvm.tiles import WIDE
+from xpnet_numba.runtime import team
+from xpnet_numba.runtime.blas import UNTHREADED, one_thread
+from xpnet_numba.step import driver
+from xpnet_numba.step.job import LINE, Job, Layer, Rule, aligned, by_rows, place
+from xpnet_numba.step.plan import NEAR_BYTES, make_plan
+from xpnet_numba.step.workspace import Workspace
 
 PREDICTION_ROWS = 256  # rows forwarded at a time: what the layers give for them stays in a core's cache
 

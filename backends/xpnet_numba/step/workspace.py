@@ -7,8 +7,8 @@ from typing import Any
 import numpy
 
 from xpnet.backend import NetworkSpec
-from xpnet_numba.job import LINE, Job, Slice, aligned, place
-from xpnet_numba.plan import Plan
+from xpnet_numba.step.job import LINE, Job, Slice, aligned, place
+from xpnet_numba.step.plan import Plan
 
 
 class Workspace:

@@ -11,9 +11,9 @@ import numpy
 from numba import carray, njit, types
 
 from xpnet.backend import get_threads
-from xpnet_numba import team
-from xpnet_numba.compiling import c_function, python_function
-from xpnet_numba.machine import INNER, call, fetch_add, item, pointer, store
+from xpnet_numba.llvm import INNER, call, fetch_add, item, pointer, store
+from xpnet_numba.runtime import team
+from xpnet_numba.runtime.compiling import c_function, python_function
 
 # A job, as items of an int64 array: its C function and what that receives, how the rows are cut, the number of parts,
 # and for each part, a cache line from the next, the next chunk to be claimed.

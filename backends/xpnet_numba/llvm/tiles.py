@@ -12,7 +12,7 @@ from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 
-from xpnet_numba.machine import BYTES, INT32, INT64, Emit, Signature, declared, in_all_lanes, intrinsic
+from xpnet_numba.llvm.machine import BYTES, INT32, INT64, Emit, Signature, declared, in_all_lanes, intrinsic
 
 WIDE = binding.get_host_cpu_features().get("avx512f", False)
 """Whether this processor has the vectors and registers that tiles are made for."""

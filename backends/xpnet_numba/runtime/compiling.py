@@ -15,7 +15,7 @@ from typing import Any
 
 import numba
 
-from xpnet_numba.exponential import FAST
+from xpnet_numba.scalars import FAST
 
 PATIENCE = 1.0
 """Seconds of compilation, in all, after which a person is told what they are waiting for."""

@@ -33,11 +33,8 @@ from typing import Any
 
 from numba import carray, njit, types
 
-from xpnet_numba.compiling import c_function
-from xpnet_numba.exponential import EXACT
-from xpnet_numba.job import JOB_TYPE, LAYER_TYPE, LINE, SLICE_TYPE
 from xpnet_numba.leaves.registry import ITEMS
-from xpnet_numba.machine import (
+from xpnet_numba.llvm import (
     INNER,
     call,
     exchange_if,
@@ -50,7 +47,10 @@ from xpnet_numba.machine import (
     shift,
     stack,
 )
-from xpnet_numba.team import wait_until
+from xpnet_numba.runtime.compiling import c_function
+from xpnet_numba.runtime.team import wait_until
+from xpnet_numba.scalars import EXACT
+from xpnet_numba.step.job import JOB_TYPE, LAYER_TYPE, LINE, SLICE_TYPE
 
 
 def train(job: Any, layers: Any, slices: Any, like: Any, me: int) -> None:

@@ -11,7 +11,7 @@ their products alone in threaded OpenBLAS (2 cores; 784-2048-10 by 512 rows, 784
 from dataclasses import dataclass
 
 from xpnet.backend import NetworkSpec
-from xpnet_numba.job import Layer, Slice
+from xpnet_numba.step.job import Layer, Slice
 
 GRAIN = 200_000  # multiplications that are worth a thread: some 5 us, against 0.2 us for a barrier
 MOST_ROWS = 512  # of a block: more and its activations leave the core's cache

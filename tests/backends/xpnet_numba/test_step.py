@@ -11,14 +11,15 @@ import numpy
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from xpnet_numba.runtime import team
+from xpnet_numba.runtime.blas import libraries, one_thread
+from xpnet_numba.step import plan
+from xpnet_numba.step import step as numba_step
+from xpnet_numba.step.step import compile_step
+from xpnet_numpy import backend as numpy_backend
 
 from xpnet.backend import NetworkSpec, UpdateRule, set_threads
 from xpnet.steps import ReferenceStep
-from xpnet_numba import plan, team
-from xpnet_numba import step as numba_step
-from xpnet_numba.blas import libraries, one_thread
-from xpnet_numba.step import compile_step
-from xpnet_numpy import backend as numpy_backend
 
 # Both steps take the same sums in different orders. In float64 50 updates leave some 1e-13; in float32 each rounding is
 # 6e-8, and a few of them add up.

@@ -12,7 +12,7 @@ import numpy
 from numba import njit, types
 from numba.extending import overload
 
-from xpnet_numba.machine import INNER, bits
+from xpnet_numba.llvm import INNER, bits
 
 EXACT: Any = {"fastmath": {"contract", "nsz", "arcp"}, "error_model": "numpy"}
 """How code is compiled whose rounding must not be reordered.

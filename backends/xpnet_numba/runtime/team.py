@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 
 from numba import njit, types
 
-from xpnet_numba.blas import hold_this_thread
-from xpnet_numba.compiling import c_function
-from xpnet_numba.machine import INNER, call, exchange_if, fetch_add, item, load, pause, sched_yield, store
+from xpnet_numba.llvm import INNER, call, exchange_if, fetch_add, item, load, pause, sched_yield, store
+from xpnet_numba.runtime.blas import hold_this_thread
+from xpnet_numba.runtime.compiling import c_function
 
 LOOKS = 20_000  # how often a helper looks for a job before it sleeps: about a millisecond
 DISMISSED = -1  # stands for the number of a job when none will come

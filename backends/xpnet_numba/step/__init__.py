@@ -1,0 +1,1 @@
+"""The compiled training step: what it offers, how a batch is cut, and what its threads do."""
