@@ -14,11 +14,12 @@ from xpnet.backend.kernels import Operations
 from xpnet.backend.labels import all_within
 from xpnet.backend.parameters import Parameters
 from xpnet.backend.spec import NetworkSpec, UpdateRule
-from xpnet.backend.step import Step, StepState
+from xpnet.backend.step import BatchPart, Step, StepState
 from xpnet.backend.threads import get_threads, set_threads
 
 __all__ = [
     "Backend",
+    "BatchPart",
     "Kernel",
     "NetworkSpec",
     "Operations",

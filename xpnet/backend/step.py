@@ -23,12 +23,28 @@ class StepState:
     t: int = 0
 
 
+@dataclass(frozen=True)
+class BatchPart:
+    """Which part of a larger batch some rows are, where several processes share one batch.
+
+    total_weight : sum of the sample weights of the whole batch (its number of rows where there are none); the loss and
+        the gradient are this part's sums divided by it, so that those of all parts add up to the batch's mean
+    first_row : how many rows of the whole batch stand before these; dropout masks are drawn by it
+    penalized : whether the penalty is added here; exactly one part of a batch adds it
+    """
+
+    total_weight: float
+    first_row: int = 0
+    penalized: bool = True
+
+
 class Step(Protocol):
     """A network's parameters, gradients and optimizer state, and what can be done with them.
 
     Arrays that come in belong to the step's backend: X (rows, in) has the dtype of the spec; Y is class indices (rows,)
     integer or one-hot or soft labels (rows, classes) for softmax cross-entropy, (rows, out) of the spec's dtype for the
-    other losses; sample_weight is (rows,) of the spec's dtype or None. Shapes and labels have been validated.
+    other losses; sample_weight is (rows,) of the spec's dtype or None. Shapes and labels have been validated: a step
+    checks neither. Memory for gradients and optimizer state is taken when they are first needed, never to predict.
 
     spec : what the step was made from
     params, gradients : by name; ``gradients`` holds what ``gradient`` filled in
@@ -71,8 +87,29 @@ class Step(Protocol):
         themselves, poisson exp.
         """
 
-    def gradient(self, X: Array, Y: Array, *, sample_weight: Array | None = None) -> float:
-        """Fills ``gradients`` from all rows as one batch (penalty included) and returns the loss. Updates nothing."""
+    def loss(self, X: Array, Y: Array, *, sample_weight: Array | None = None, rows: Any = None) -> float:
+        """Mean loss over rows (weighted), penalty included; no gradient, no dropout, no update, and no memory that grows
+        with the rows.
+
+        rows : (n,) int64, a NumPy array of indices into X, Y and sample_weight; None for all rows, as they lie
+        returns 0.0 for no rows
+        """
+
+    def gradient(
+        self,
+        X: Array,
+        Y: Array,
+        *,
+        sample_weight: Array | None = None,
+        rows: Any = None,
+        part: BatchPart | None = None,
+    ) -> float:
+        """Fills ``gradients`` from rows as one batch (penalty included) and returns the loss. Updates nothing.
+
+        rows : (n,) int64, a NumPy array of indices into X, Y and sample_weight; None for all rows, as they lie
+        part : what the rows are of a larger batch; None where they are the whole batch. No rows at all are a part, too:
+            their gradient is zero (or the penalty's)
+        """
 
     def update(self, *, learning_rate: float) -> None:
         """One update of the parameters from ``gradients`` by the spec's rule."""
