@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy
 
-from xpnet.backend import Backend, NetworkSpec, Parameters, StepState
-from xpnet.errors import MixedArraysError
+from xpnet.backend import Backend, BatchPart, NetworkSpec, Parameters, StepState
+from xpnet.errors import BackendError, MixedArraysError
 from xpnet.ops import Array
 from xpnet_cupy import launches
 from xpnet_cupy.launcher import Launcher
@@ -103,15 +103,31 @@ class CompiledStep:
                 predict(spec, self.launcher, self.params, x, [h[: x.shape[0]] for h in hidden], result)
             return out
 
-    def gradient(self, X: Array, Y: Array, *, sample_weight: Array | None = None) -> float:
+    def loss(self, X: Array, Y: Array, *, sample_weight: Array | None = None, rows: Any = None) -> float:
         """See :class:`xpnet.backend.Step`."""
-        rows = X.shape[0]
-        with self._memory(f"A gradient over {rows} rows", batch_bytes(self.spec, rows)), self.launcher.stream():
-            data = self._take(X, Y, sample_weight, None, rows)
-            plan = self._plan(data, rows)
+        return self.gradient(X, Y, sample_weight=sample_weight, rows=rows)
+
+    def gradient(
+        self,
+        X: Array,
+        Y: Array,
+        *,
+        sample_weight: Array | None = None,
+        rows: Any = None,
+        part: BatchPart | None = None,
+    ) -> float:
+        """See :class:`xpnet.backend.Step`."""
+        if rows is not None:
+            X, Y, sample_weight = X[rows], Y[rows], None if sample_weight is None else sample_weight[rows]
+        if part is not None:
+            raise BackendError("The CUDA step takes no parts of a batch yet.")
+        count = X.shape[0]
+        with self._memory(f"A gradient over {count} rows", batch_bytes(self.spec, count)), self.launcher.stream():
+            data = self._take(X, Y, sample_weight, None, count)
+            plan = self._plan(data, count)
             self._begin(0.0)
             plan.gradient()
-            loss, total = self._mean_loss(data, rows), self.launcher.xp.sum
+            loss, total = self._mean_loss(data, count), self.launcher.xp.sum
             # A product with ReLU in it may have turned NaN into 0; gradients and parameters keep it.
             kept = float(total(self.gradients.flat) + total(self.params.flat))
             return float("nan") if math.isnan(kept) else loss

@@ -159,7 +159,7 @@ class Network:
         )
 
     def loss(self, X: Array, Y: Labels) -> float:
-        """The loss on these rows, penalty included; changes nothing but the stored gradients."""
+        """The loss on these rows, penalty included; changes nothing."""
         return self._validation_loss(X, Y)()
 
     def to(self, backend: str | Backend, *, dtype: str | None = None) -> "Network":
@@ -199,7 +199,7 @@ class Network:
 
     def _validation_loss(self, X: Array, Y: Labels) -> Callable[[], float]:
         X, Y, _ = self._check(X, Y, None)
-        return lambda: _mean_loss(self._ready(), X, Y)
+        return lambda: self._ready().loss(X, Y)
 
     def _check(self, X: Array, Y: Labels, sample_weight: Array | None) -> tuple[Array, Labels, Array | None]:
         """Bring a batch to the network's backend and validate it."""
@@ -256,15 +256,6 @@ class Network:
             self._step = make_step(self.spec, self.backend, compiled=self.compiled)
             self._step.params.update(self._params)
         return self._step
-
-
-def _mean_loss(step: Step, X: Array, Y: Labels, block: int = 8192) -> float:
-    """The loss over all rows, a block at a time, so that no buffer grows with them."""
-    rows, total = X.shape[0], 0.0
-    for start in range(0, rows, block):
-        end = min(start + block, rows)
-        total += (end - start) * step.gradient(X[start:end, :], Y[start:end, ...])
-    return total / rows if rows else 0.0
 
 
 def _floating(array: Any, backend: Backend) -> str:
