@@ -172,6 +172,15 @@ def test_check_model(hidden: Any, labels: str, blobs: tuple[Any, Any], rng: np.r
         np.testing.assert_array_equal(model.params[name], value)
 
 
+def test_check_model_of_the_reference_step(blobs: tuple[Any, Any], rng: np.random.Generator) -> None:
+    gradcheck.check_model(FeedforwardNeuralNet(7, 6, 4, rng=rng, l2=0.1, compiled=False), *blobs)
+
+
+def test_check_layer_says_how_many_inputs_a_layer_takes(rng: np.random.Generator) -> None:
+    with pytest.raises(InputError, match=r"inputs, weight, bias.*received 1"):
+        gradcheck.check_layer(Affine(), rng.normal(size=(3, 2)))
+
+
 def test_check_model_names_the_worst_entry(blobs: tuple[Any, Any], rng: np.random.Generator) -> None:
     class Wrong(FeedforwardNeuralNet):
         @property

@@ -94,6 +94,7 @@ def check_layer(layer: Any, *inputs: Array, rng: Any = None) -> None:
 
     Raises AssertionError that names the worst entry, InputError for inputs of other dtypes.
     """
+    _check_arguments(layer, inputs)
     like = next((array for array in inputs if hasattr(array, "dtype")), None)
     check = _Check(layer, like)
     host = tuple(check.to_host(array) for array in inputs)
@@ -104,14 +105,14 @@ def check_layer(layer: Any, *inputs: Array, rng: Any = None) -> None:
 def check_model(model: Any, X: Array, Y: Array) -> None:
     """Check the gradient of a model's loss by every entry of every parameter.
 
-    model : ``params`` (a mapping), ``loss(X, Y)`` and ``gradients``, as :class:`xpnet.FeedforwardNeuralNet`, in float64
+    model : ``params`` (a mapping), ``loss(X, Y)``, ``gradient(X, Y)`` that fills ``gradients``, as :class:`xpnet.FeedforwardNeuralNet`, in float64
     X : (rows, in); Y : labels, as the model takes them
 
     The parameters are what they were before when it returns. Raises AssertionError that names the worst entry,
     InputError for a model of another dtype.
     """
     backend = model.backend
-    model.loss(X, Y)
+    model.gradient(X, Y)
     gradients = {name: numpy.array(backend.to_numpy(array)) for name, array in model.gradients.items()}
     for name, gradient in gradients.items():
         value = numpy.array(backend.to_numpy(model.params[name]))
@@ -125,6 +126,18 @@ def check_model(model: Any, X: Array, Y: Array) -> None:
             _check_gradient(f"gradient of {name}", gradient, loss_at, value, 1.0)
         finally:
             model.params[name] = value
+
+
+def _check_arguments(layer: Any, inputs: tuple[Array, ...]) -> None:
+    """Raise InputError unless ``forward`` can be called with so many inputs."""
+    signature = inspect.signature(layer.forward)
+    try:
+        signature.bind(*inputs)
+    except TypeError as error:
+        raise InputError(
+            f"check_layer passes its inputs on to {type(layer).__name__}.forward({', '.join(signature.parameters)}); "
+            f"received {len(inputs)}. Pass an array for each."
+        ) from error
 
 
 class _Check:

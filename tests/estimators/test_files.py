@@ -16,7 +16,9 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 import xpnet
 from xpnet.modelfile import container
 
-pytestmark = pytest.mark.filterwarnings(f"ignore::{ConvergenceWarning.__module__}.{ConvergenceWarning.__name__}")
+pytestmark = pytest.mark.filterwarnings(
+    f"ignore::{ConvergenceWarning.__module__}.{ConvergenceWarning.__name__}", "ignore:max_grad_norm has an effect"
+)
 
 LABELS = {
     "strings": np.array(["a", "b", "é"]),

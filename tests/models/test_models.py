@@ -222,4 +222,58 @@ def test_no_rows_and_one_row(library):
     X, y = library.make(np.ones((1, 3))), library.make(np.array([1]))
     assert model.step(X, y) == pytest.approx(np.log(2))
     assert tuple(model.predict(X[:0, :]).shape) == (0, 2)
-    assert model.fit(X[:0, :], y[:0], epochs=1, batch_size=4).loss == [0.0]
+    assert model.fit(X, y, epochs=1, batch_size=4).loss == [pytest.approx(np.log(2), rel=0.1)]
+
+
+@pytest.mark.parametrize(
+    ("X", "Y", "weight", "sentence"),
+    [
+        (np.array([[1.0, np.nan]]), [0], None, "X holds NaN or infinity"),
+        (np.array([[1.0, -np.inf]]), [0], None, "X holds NaN or infinity"),
+        (np.ones((1, 2)), np.array([[np.nan, 0.0]]), None, "Y holds NaN or infinity"),
+        (np.ones((1, 2)), [0], np.array([np.inf]), "sample_weight holds NaN or infinity"),
+        (np.ones((0, 2)), np.ones(0, int), None, "at least one row"),
+    ],
+)
+def test_training_needs_rows_of_finite_numbers(X, Y, weight, sentence):
+    model = xpnet.FeedforwardNeuralNet(2, 3, 2, backend="numpy")
+    with pytest.raises(xpnet.InputError, match=sentence):
+        model.fit(X, Y, epochs=1, sample_weight=weight)
+    assert model.history.loss == [] and np.isfinite(model.params["W1"]).all()
+
+
+def test_large_numbers_are_finite_though_their_sum_is_not():
+    model = xpnet.LogisticRegression(2, 2, 1e-300, backend="numpy")
+    assert len(model.fit(np.array([[1e308, 1e308], [0.0, 0.0]]), [0, 0], epochs=1).loss) == 1
+
+
+def test_a_seed_is_a_stream(blobs):
+    by_seed, by_stream = (
+        xpnet.FeedforwardNeuralNet(7, 5, 4, backend="numpy", rng=rng) for rng in (3, np.random.default_rng(3))
+    )
+    np.testing.assert_array_equal(by_seed.params["W1"], by_stream.params["W1"])
+    losses = [
+        model.fit(*blobs, epochs=2, batch_size=16, rng=rng).loss
+        for model, rng in ((by_seed, 8), (by_stream, np.random.default_rng(8)))
+    ]
+    assert losses[0] == losses[1]
+    np.testing.assert_array_equal(xpnet.xavier_init((2, 3), 0), xpnet.xavier_init((2, 3), np.random.default_rng(0)))
+    with pytest.raises(xpnet.InputError, match="a seed"):
+        xpnet.FeedforwardNeuralNet(7, 5, 4, rng="3")
+
+
+def test_a_seeded_model_draws_its_orders_from_its_seed(blobs):
+    losses = [
+        xpnet.FeedforwardNeuralNet(7, 5, 4, backend="numpy", rng=0).fit(*blobs, epochs=3, batch_size=16).loss
+        for _ in range(2)
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_models_and_histories_tell_what_they_are(blobs):
+    model = xpnet.FeedforwardNeuralNet(7, (5, 3), 4, optimizer="adam", backend="numpy")
+    assert repr(model) == "FeedforwardNeuralNet(7-5-3-4, relu, adam, float64 on numpy, 0 epochs)"
+    assert repr(model.history) == "History(epochs=0)"
+    model.fit(*blobs, epochs=2)
+    assert repr(model.history) == f"History(epochs=2, loss={model.history.loss[-1]:.4g})"
+    assert repr(xpnet.LogisticRegression(7, 4)) == "LogisticRegression(7-4, sgd, float64, 0 epochs)"

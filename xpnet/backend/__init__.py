@@ -9,7 +9,7 @@
 ``threads``     how many threads this process may use
 """
 
-from xpnet.backend.contract import Backend, Kernel, dtype_name
+from xpnet.backend.contract import Backend, Kernel, dtype_name, floating_dtype
 from xpnet.backend.kernels import Operations
 from xpnet.backend.labels import all_within
 from xpnet.backend.parameters import Parameters
@@ -29,6 +29,7 @@ __all__ = [
     "UpdateRule",
     "all_within",
     "dtype_name",
+    "floating_dtype",
     "get_threads",
     "set_threads",
 ]

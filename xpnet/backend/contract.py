@@ -69,6 +69,14 @@ def dtype_name(dtype: Any) -> str:
     return _name(kind, dtype)
 
 
+def floating_dtype(array: Any, backend: Backend) -> str:
+    """``float32`` or ``float64``: that of the array, or for whole numbers and lists the one its library prefers."""
+    found = dtype_name(array.dtype) if hasattr(array, "dtype") else ""
+    if found in ("float32", "float64"):
+        return found
+    return dtype_name(backend.xp.__array_namespace_info__().default_dtypes()["real floating"])
+
+
 @cache
 def _name(kind: Any, dtype: Any) -> str:
     return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]

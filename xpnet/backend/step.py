@@ -47,14 +47,17 @@ class Step(Protocol):
     checks neither. Memory for gradients and optimizer state is taken when they are first needed, never to predict.
 
     spec : what the step was made from
-    params, gradients : by name; ``gradients`` holds what ``gradient`` filled in
+    params : by name
     penalty : the part of the last returned loss that is the L2 penalty
     """
 
     spec: NetworkSpec
     params: Parameters
-    gradients: Parameters
     penalty: float
+
+    @property
+    def gradients(self) -> Parameters:
+        """By name, what ``gradient`` filled in last."""
 
     @property
     def why(self) -> str:

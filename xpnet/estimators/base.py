@@ -10,11 +10,12 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_array, check_consistent_length, check_is_fitted
 
-from xpnet.backend import NetworkSpec, Step, dtype_name
+from xpnet.backend import NetworkSpec, Step, dtype_name, floating_dtype
 from xpnet.dispatch import Choice
+from xpnet.errors import InputError
 from xpnet.estimators.files import Files, network_of
 from xpnet.estimators.forward import LOSSES, network_logits, outputs
-from xpnet.estimators.inputs import Rows, bring, check_X, check_X_y, floating_dtype
+from xpnet.estimators.inputs import Rows, bring, check_X, check_X_y
 from xpnet.estimators.parameters import STOCHASTIC, each_activation
 from xpnet.estimators.placement import is_host, on_host, to_host
 from xpnet.estimators.reports import Reports
@@ -40,6 +41,20 @@ class Given:
     def __post_init__(self) -> None:
         self.y, self.y_val = to_host(self.y), to_host(self.y_val)
         self.sample_weight, self.sample_weight_val = to_host(self.sample_weight), to_host(self.sample_weight_val)
+
+
+def check_validation(given: Given, solver: str) -> None:
+    """Raise InputError for validation rows without targets, targets without rows, and rows that nothing would read."""
+    if given.X_val is None and given.y_val is None and given.sample_weight_val is None:
+        return
+    if given.X_val is None or given.y_val is None:
+        missing = "X_val" if given.X_val is None else "y_val"
+        raise InputError(f"Validation takes X_val and y_val together; {missing} is missing. Pass both, or neither.")
+    if solver not in STOCHASTIC:
+        raise InputError(
+            f"Validation rows are measured after each epoch, and solver={solver!r} makes none. Leave X_val and y_val "
+            f"out, or choose a solver of {', '.join(STOCHASTIC)}."
+        )
 
 
 def is_stochastic(estimator: Any) -> bool:
@@ -112,6 +127,8 @@ class MLP(Files, Solvers):
         return tags
 
     def _train(self, given: Given, *, incremental: bool) -> None:
+        self._warn_of_settings_without_effect()
+        check_validation(given, self.solver)
         hidden = self._hidden_sizes()
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         home = self._find_home(given.X, settle=first)
@@ -152,7 +169,7 @@ class MLP(Files, Solvers):
         """float32 or float64. On the host L-BFGS computes in float64, as SciPy does, whatever the data."""
         if self.dtype is not None:
             return self.dtype
-        return "float64" if self.solver == "lbfgs" and is_host(home) else floating_dtype(X, home)
+        return "float64" if self.solver == "lbfgs" and is_host(home) else floating_dtype(X, home.backend)
 
     def _rows(self, X: Any, targets: Any, weight: Any, dtype: str) -> Rows:
         """Everything at home, in the dtype of the network."""

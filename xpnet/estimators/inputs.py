@@ -7,7 +7,6 @@ import numpy
 from scipy.sparse import issparse
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d, validate_data
 
-from xpnet.backend import dtype_name
 from xpnet.dispatch import Choice
 from xpnet.dispatch.choice import by_arrays
 from xpnet.errors import InputError
@@ -93,14 +92,6 @@ def _check_matrix(X: Array) -> Array:
     if xp.isdtype(X.dtype, "real floating") and not bool(xp.all(xp.isfinite(X))):
         raise InputError("Every value of X is finite; received NaN or infinity. Impute or drop such rows.")
     return X
-
-
-def floating_dtype(X: Any, home: Choice) -> str:
-    """float32 or float64: that of the data, or the one their library gives to integers."""
-    found = dtype_name(X.dtype)
-    if found in FLOATING:
-        return found
-    return dtype_name(home.backend.xp.__array_namespace_info__().default_dtypes()["real floating"])
 
 
 def bring(X: Any, dtype: str, home: Choice) -> Any:

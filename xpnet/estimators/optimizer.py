@@ -91,14 +91,12 @@ class Optimizer:
         if self.schedule == "invscaling":
             self.learning_rate = self.learning_rate_init / (t + 1) ** self.power_t
 
-    def stalls(self) -> str:
-        """What to do when training no longer improves; returns a word to the user: ends with "Stopping." to stop."""
-        if self.schedule != "adaptive":
-            return "Stopping."
-        if self.learning_rate <= SMALLEST_RATE:
-            return "Learning rate too small. Stopping."
+    def lower(self) -> bool:
+        """Lower an adaptive learning rate when training no longer improves; returns whether there was a lower one."""
+        if self.schedule != "adaptive" or self.learning_rate <= SMALLEST_RATE:
+            return False
         self.learning_rate /= 5.0
-        return f"Setting learning rate to {self.learning_rate:f}"
+        return True
 
 
 def _host(array: Array, backend: Backend) -> Any:

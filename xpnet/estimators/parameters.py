@@ -1,5 +1,6 @@
 """The constructor's parameters: their names and defaults are scikit-learn's, those at the end are ours."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
@@ -137,6 +138,18 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
             l2_over_batch=True,
             dropout=rates if any(rates) else (),
         )
+
+    def _warn_of_settings_without_effect(self) -> None:
+        """A UserWarning for each number that was set and that the solver does not read."""
+        ignored = {
+            "weight_decay": (self.weight_decay != Parameters.weight_decay and self.solver != "adamw", "'adamw'"),
+            "max_grad_norm": (self.max_grad_norm is not None and self.solver not in STOCHASTIC, "'sgd', 'adam' or 'adamw'"),
+        }
+        for name, (told, solvers) in ignored.items():
+            if told:
+                warnings.warn(
+                    f"{name} has an effect with solver={solvers} alone; solver={self.solver!r} ignores it.", stacklevel=4
+                )
 
     def _rule(self) -> UpdateRule:
         if self.solver == "sgd":

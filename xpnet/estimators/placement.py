@@ -45,8 +45,9 @@ class Placement:
 
     @property
     def _here(self) -> Choice:
-        """The home of an estimator that has one."""
-        assert self._home is not None
+        """The home of an estimator that has one. Raises AttributeError before, so that ``hasattr`` works."""
+        if self._home is None:
+            raise AttributeError("An estimator computes nowhere until it is fitted.")
         return self._home
 
     def _find_home(self, X: Any, *, settle: bool = False) -> Choice:

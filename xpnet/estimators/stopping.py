@@ -97,15 +97,16 @@ class EpochEnd(Callback):
         """Too many epochs without improvement: stop, or lower the learning rate and count anew."""
         estimator = self.estimator
         what = "Validation score" if estimator.early_stopping else "Training loss"
-        action = estimator._optimizer.stalls()
+        optimizer = estimator._optimizer
+        if optimizer.lower():
+            estimator._no_improvement_count, action = 0, f"Setting learning rate to {optimizer.learning_rate:f}"
+        else:
+            training.stop = True
+            action = "Learning rate too small. Stopping." if optimizer.schedule == "adaptive" else "Stopping."
         self._say(
             f"{what} did not improve more than tol={estimator.tol:f} for {estimator.n_iter_no_change} consecutive "
             f"epochs. {action}"
         )
-        if action.endswith("Stopping."):
-            training.stop = True
-        else:
-            estimator._no_improvement_count = 0
 
     def _say(self, line: str) -> None:
         if self.estimator.verbose:

@@ -1,7 +1,7 @@
 """The affine (fully connected) layer."""
 
 from xpnet.errors import InputError
-from xpnet.layers.layer import Layer, check_same_shape
+from xpnet.layers.layer import Layer, as_floats, check_same_shape
 from xpnet.ops import Array
 
 
@@ -12,11 +12,12 @@ class Affine(Layer):
         """The affine map of each row.
 
         inputs : (batch, in); weight : (in, out); bias : (out,)
-        returns out : (batch, out)
+        returns out : (batch, out), floating-point also where all three hold whole numbers
 
         Raises InputError when the shapes do not fit, MixedArraysError for arrays of two libraries.
         """
-        ops, inputs, weight, bias = self._enter(inputs, weight, bias)
+        ops, *arrays = self._enter(inputs, weight, bias)
+        inputs, weight, bias = as_floats(ops.backend, arrays)
         _check_shapes(tuple(inputs.shape), tuple(weight.shape), tuple(bias.shape))
         self.cache = inputs, weight
         return ops.affine(inputs, weight, bias)

@@ -1,10 +1,12 @@
 """What all layers share: the backend they run on, and the word for a backward pass that came too early."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from xpnet.backend import Backend, Operations
+from xpnet.backend import Backend, Operations, dtype_name, floating_dtype
 from xpnet.dispatch import choose
 from xpnet.errors import InputError
+from xpnet.ops import Array
 
 
 class Layer:
@@ -18,6 +20,10 @@ class Layer:
         self._ops: Operations | None = None
         self.cache: Any = None
 
+    def __repr__(self) -> str:
+        name = self.backend if self.backend is None or isinstance(self.backend, str) else self.backend.name
+        return f"{type(self).__name__}({'' if name is None else f'backend={name!r}'})"
+
     def _enter(self, *arrays: Any) -> tuple[Any, ...]:
         """Choose the backend for this pass; returns its operations, and the arrays brought to it."""
         choice = choose(*arrays, backend=self.backend)
@@ -30,6 +36,18 @@ class Layer:
             name = type(self).__name__
             raise InputError(f"{name}.backward follows a forward pass; none was made. Call {name}.forward first.")
         return self._ops, self.cache
+
+
+def as_floats(backend: Backend, arrays: Sequence[Array]) -> Sequence[Array]:
+    """Arrays whose whole numbers became floating-point ones, as wide as the other arrays: products would wrap around.
+
+    Arrays without whole numbers are returned as they are.
+    """
+    names = [dtype_name(array.dtype) for array in arrays]
+    if not any("int" in name for name in names):
+        return arrays
+    wide = next((name for name in names if "int" not in name), floating_dtype(arrays[0], backend))
+    return [backend.asarray(array, dtype=wide) for array in arrays]
 
 
 def check_same_shape(what: str, received: Any, expected: tuple[int, ...]) -> None:

@@ -1,12 +1,15 @@
 """What must hold before a network computes: each rule once, with the sentence the user reads."""
 
+from math import isfinite
 from typing import Any, get_args
+
+import numpy
 
 from xpnet.backend import NetworkSpec
 from xpnet.backend.spec import Activation
 from xpnet.errors import InputError
 from xpnet.layers.cross_entropy import check_index_labels
-from xpnet.ops import Array, Labels
+from xpnet.ops import Array, Labels, namespace
 
 
 def check_spec(spec: NetworkSpec) -> NetworkSpec:
@@ -40,6 +43,28 @@ def check_inputs(X: Array, columns: int) -> Array:
             "Give every row the same features as in training."
         )
     return X
+
+
+def check_training(rows: int, **arrays: Array | None) -> None:
+    """Raise InputError unless there are rows to train on, of numbers that are finite.
+
+    arrays : by the name the user knows them by
+    """
+    if not rows:
+        raise InputError("Training needs at least one row; X has none. Look at how the rows were selected.")
+    for name, array in arrays.items():
+        if array is not None and not is_finite(array):
+            raise InputError(f"Training needs finite numbers; {name} holds NaN or infinity. Impute or drop such rows.")
+
+
+def is_finite(array: Array) -> bool:
+    """Whether an array holds neither NaN nor infinity. Whole numbers are finite."""
+    xp = namespace(array)
+    if not xp.isdtype(array.dtype, "real floating"):
+        return True
+    with numpy.errstate(all="ignore"):
+        total = float(xp.sum(array))  # one pass and no temporary; it overflows for large numbers that are finite
+    return isfinite(total) or bool(xp.all(xp.isfinite(array)))
 
 
 def check_rows(X: Array, Y: Labels, classes: int, *sample_weight: Any) -> None:

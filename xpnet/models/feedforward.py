@@ -21,7 +21,8 @@ class FeedforwardNeuralNet(Network):
     learning_rate : a number or a schedule
     backend : a name or a backend; None adopts the library and device of the first arrays
     dtype : ``float32`` or ``float64``; None adopts that of the first arrays (for integers, their library's default)
-    rng : a numpy.random.Generator or RandomState for the initial weights; None for NumPy's global stream
+    rng : a seed, a numpy.random.Generator or RandomState, for the initial weights and the orders of ``fit``; None for
+        NumPy's global stream
     optimizer : None for plain gradient descent, ``"sgd"``, ``"adam"``, ``"adamw"`` or an instance
     activation : ``"relu"``, ``"tanh"``, ``"logistic"`` or ``"identity"``, or a sequence, one for each hidden layer
     l2 : strength of the penalty l2 / 2 sum ||W||^2
@@ -51,7 +52,6 @@ class FeedforwardNeuralNet(Network):
     ) -> None:
         hidden = (hidden_size,) if isinstance(hidden_size, int | numpy.integer) else tuple(hidden_size)
         rates = _one_each("dropout", dropout, len(hidden))
-        stream = host_stream(rng)
         spec = NetworkSpec(
             widths=(input_size, *hidden, output_size),
             activations=_one_each("activation", activation, len(hidden)),
@@ -60,7 +60,13 @@ class FeedforwardNeuralNet(Network):
             dropout=rates if any(rates) else (),
         )
         super().__init__(
-            spec, lambda: _xavier(spec, stream), learning_rate, backend=backend, dtype=dtype, compiled=compiled
+            spec,
+            lambda: _xavier(spec, self.rng),
+            learning_rate,
+            backend=backend,
+            dtype=dtype,
+            compiled=compiled,
+            rng=host_stream(rng),
         )
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy
 
-from xpnet.backend import Backend, NetworkSpec, Parameters, Step, dtype_name
+from xpnet.backend import Backend, NetworkSpec, Parameters, Step, floating_dtype
 from xpnet.dispatch import Choice, choose
 from xpnet.dispatch.choice import library_of
 from xpnet.errors import InputError, MixedArraysError
-from xpnet.models.checks import check_inputs, check_rows, check_spec
+from xpnet.models.checks import check_inputs, check_rows, check_spec, check_training
 from xpnet.models.xavier import host_stream
 from xpnet.ops import Array, Labels
 from xpnet.optimizers import Schedule, as_schedule
@@ -36,7 +36,9 @@ class Network:
         backend: str | Backend | None,
         dtype: str | None,
         compiled: bool,
+        rng: Any = None,
     ) -> None:
+        self.rng = host_stream(rng)
         self.spec = check_spec(replace(spec, dtype=dtype or "float64"))
         self.learning_rate = learning_rate
         self.history = History()
@@ -52,6 +54,12 @@ class Network:
         self._params = Parameters.zeros(self.spec, choice.backend)
         self._params.update(values)
 
+    def __repr__(self) -> str:
+        widths, names = "-".join(map(str, self.spec.widths)), dict.fromkeys(self.spec.activations)
+        place = f"{self.dtype_} on {self.backend_}" if self._settled or self._named else self.dtype_
+        facts = [widths, *names, self.spec.rule.name, place, f"{self.history.epochs} epochs"]
+        return f"{type(self).__name__}({', '.join(facts)})"
+
     @property
     def params(self) -> Parameters:
         """Parameters by name; assigning to a name writes the values into the network."""
@@ -59,7 +67,7 @@ class Network:
 
     @property
     def gradients(self) -> Parameters:
-        """Gradients of the loss by parameter name, as the last ``loss`` or ``step`` left them; zeros before."""
+        """Gradients of the loss by parameter name, as the last ``gradient`` or ``step`` left them; zeros before."""
         return self._ready().gradients
 
     @property
@@ -127,7 +135,9 @@ class Network:
 
         X : (rows, in); Y : one-hot or soft labels (rows, classes), or class indices (rows,)
         batch_size : rows a batch; None for all rows at once
-        shuffle : a new order of the rows for each epoch, drawn from ``rng`` (None: NumPy's global stream)
+        shuffle : a new order of the rows for each epoch
+        rng : where orders are drawn from: a seed, a numpy.random.Generator or RandomState; None for the stream that the
+            model was made with
         callbacks : see :mod:`xpnet.training`
         sample_weight : (rows,), not negative
         validation : (X, Y) on which the loss is measured after each epoch
@@ -135,21 +145,22 @@ class Network:
             Call ``fit`` as the first time: the epochs made before the interruption count among ``epochs``
         returns the history: ``history.loss`` has one float for each epoch of this and earlier calls
 
-        Raises InputError for shapes, labels or numbers that do not fit.
+        Raises InputError for shapes, labels or numbers that do not fit, for no rows, and for NaN or infinity.
         """
         X, Y, sample_weight = self._check(X, Y, sample_weight)
+        check_training(X.shape[0], X=X, Y=Y, sample_weight=sample_weight)
         if isinstance(X, numpy.ndarray) and X.strides[1] != X.itemsize:
             X = numpy.ascontiguousarray(X)  # compiled steps read row by row: copied here once, not once an epoch
         rows = X.shape[0]
         if epochs < 0 or (batch_size is not None and batch_size < 1):
             raise InputError(f"epochs is not negative and batch_size at least 1; received {epochs} and {batch_size}.")
-        training = Training(self._ready(), rows, epochs, self.history, host_stream(rng))
+        training = Training(self._ready(), rows, epochs, self.history, self.rng if rng is None else host_stream(rng))
         validate = None if validation is None else self._validation_loss(*validation)
         return run(
             training,
             X,
             Y,
-            batch_size=min(batch_size or rows, max(rows, 1)),
+            batch_size=min(batch_size or rows, rows),
             shuffle=shuffle,
             schedule=self._schedule,
             sample_weight=sample_weight,
@@ -161,6 +172,17 @@ class Network:
     def loss(self, X: Array, Y: Labels) -> float:
         """The loss on these rows, penalty included; changes nothing."""
         return self._validation_loss(X, Y)()
+
+    def gradient(self, X: Array, Y: Labels) -> float:
+        """Fill ``gradients`` with those of the loss on these rows, as one batch; the parameters stay.
+
+        X : (rows, in); Y : one-hot or soft labels (rows, classes), or class indices (rows,)
+        returns the loss, penalty included
+
+        Raises InputError for shapes or labels that do not fit.
+        """
+        X, Y, _ = self._check(X, Y, None)
+        return self._ready().gradient(X, Y)
 
     def to(self, backend: str | Backend, *, dtype: str | None = None) -> "Network":
         """Move the network, optimizer state included, to a backend; returns the network itself.
@@ -227,7 +249,7 @@ class Network:
     def _adopt(self, arrays: list[Any]) -> None:
         choice = Choice(self.backend, self.reason_) if self._named else choose(*arrays)
         self._settled = True
-        self._move(choice, self.spec.dtype if self._fixed_dtype else _floating(arrays[0], choice.backend))
+        self._move(choice, self.spec.dtype if self._fixed_dtype else floating_dtype(arrays[0], choice.backend))
 
     def _move(self, choice: Choice, dtype: str) -> None:
         if choice.backend is self.backend and dtype == self.spec.dtype:
@@ -256,15 +278,6 @@ class Network:
             self._step = make_step(self.spec, self.backend, compiled=self.compiled)
             self._step.params.update(self._params)
         return self._step
-
-
-def _floating(array: Any, backend: Backend) -> str:
-    """The dtype of floating-point data, or the one its library would give to integers."""
-    found = dtype_name(array.dtype) if library_of(array) else ""
-    if found in ("float32", "float64"):
-        return found
-    default = backend.xp.__array_namespace_info__().default_dtypes()["real floating"]
-    return dtype_name(default)
 
 
 def host_values(network: Network) -> dict[str, numpy.ndarray]:

@@ -2,14 +2,25 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from xpnet.backend import Backend, BatchPart, NetworkSpec, Operations, Parameters, StepState
-from xpnet.layers import ACTIVATIONS, LOSSES, Affine, Dropout
+from xpnet.layers import ACTIVATIONS, Affine, Dropout
 from xpnet.ops import Array
 from xpnet.steps.masks import keep_mask
 
 PREDICTION_ROWS = 8192  # rows forwarded at a time, so that prediction needs no memory beyond its output
+
+
+class _Measured(NamedTuple):
+    """What a batch gave, as it lies on the device: its loss is share * loss + l2 / 2 * squares."""
+
+    weight: float
+    share: float
+    loss: Any
+    l2: float
+    squares: Any
 
 
 class ReferenceStep:
@@ -22,15 +33,23 @@ class ReferenceStep:
         self.spec, self.backend, self.why = spec, backend, why
         self.ops = Operations(backend)
         self.params = Parameters.zeros(spec, backend)
-        self.gradients = Parameters.zeros(spec, backend)
-        self.buffers = {name: Parameters.zeros(spec, backend) for name in spec.rule.buffers}
         self.penalty, self.t = 0.0, 0
         self.affine = [Affine(backend=backend) for _ in range(spec.layers)]
         self.activations = [ACTIVATIONS[name](backend=backend) for name in spec.activations]
         self.dropout = [Dropout(backend=backend) for _ in spec.activations]
-        self.loss_layer = LOSSES[spec.loss](backend=backend)
+        self.measure = getattr(self.ops, spec.loss)
         names = spec.parameter_names
         self.names = list(zip(names[::2], names[1::2], strict=True))
+
+    @cached_property
+    def gradients(self) -> Parameters:
+        """See :class:`xpnet.backend.Step`."""
+        return Parameters.zeros(self.spec, self.backend)
+
+    @cached_property
+    def buffers(self) -> dict[str, Parameters]:
+        """The optimizer's state, by the names of the rule."""
+        return {name: Parameters.zeros(self.spec, self.backend) for name in self.spec.rule.buffers}
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -48,17 +67,14 @@ class ReferenceStep:
         sample_weight: Array | None = None,
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
-        total = weights = penalty = 0.0
-        for rows in self._batches(X.shape[0], batch_size, order):
-            x, y = self._take(X, rows), self._take(Y, rows)
-            w = None if sample_weight is None else self._take(sample_weight, rows)
-            weight = float(x.shape[0] if w is None else self.backend.xp.sum(w))
-            total += weight * self.gradient(x, y, sample_weight=w)
-            penalty += weight * self.penalty
-            weights += weight
+        measured = []
+        weights = self._host_weights(sample_weight, order)
+        for start, rows in self._batches(X.shape[0], batch_size, order):
+            x, y, w = self._take(X, rows), self._take(Y, rows), self._take(sample_weight, rows)
+            weight = float(x.shape[0] if weights is None else weights[start : start + batch_size].sum())
+            measured.append(self._backpropagate(x, y, w, BatchPart(weight), weight))
             self.update(learning_rate=learning_rate)
-        self.penalty = penalty / weights if weights else 0.0
-        return total / weights if weights else 0.0
+        return self._mean(measured)
 
     def forward(self, X: Array) -> Array:
         """See :class:`xpnet.backend.Step`."""
@@ -71,13 +87,12 @@ class ReferenceStep:
         """See :class:`xpnet.backend.Step`."""
         count = X.shape[0] if rows is None else len(rows)
         total = weights = 0.0
-        for batch in self._batches(count, PREDICTION_ROWS, rows):
-            x, y = self._take(X, batch), self._take(Y, batch)
-            w = None if sample_weight is None else self._take(sample_weight, batch)
+        for _, batch in self._batches(count, PREDICTION_ROWS, rows):
+            x, y, w = self._take(X, batch), self._take(Y, batch), self._take(sample_weight, batch)
             weight = self._weight_of(x, w)
-            total += weight * self.loss_layer.forward(self._logits(x), y, w)
+            total += weight * float(self.measure(self._logits(x), y, w)[0])
             weights += weight
-        self.penalty = self._penalty(weights) if weights else 0.0
+        self.penalty = self._l2_for(weights) / 2 * float(self._squares()) if weights else 0.0
         return total / weights + self.penalty if weights else 0.0
 
     def gradient(
@@ -92,32 +107,58 @@ class ReferenceStep:
         """See :class:`xpnet.backend.Step`."""
         if rows is not None:
             indices = self.backend.asarray(rows)
-            X, Y = self._take(X, indices), self._take(Y, indices)
-            sample_weight = None if sample_weight is None else self._take(sample_weight, indices)
+            X, Y, sample_weight = (self._take(array, indices) for array in (X, Y, sample_weight))
         weight = self._weight_of(X, sample_weight)
-        whole = part or BatchPart(weight)
-        share = weight / whole.total_weight if whole.total_weight else 0.0
-        loss = self._backpropagate(X, Y, sample_weight, share, whole.first_row) if share else self._no_gradient()
-        self.penalty = self._add_penalty(whole.total_weight) if whole.penalized else 0.0
-        return loss + self.penalty
+        measured = self._backpropagate(X, Y, sample_weight, part or BatchPart(weight), weight)
+        return self._mean([measured._replace(weight=1.0)])
 
-    def _backpropagate(self, X: Array, Y: Array, sample_weight: Array | None, share: float, first_row: int) -> float:
-        """Fill the gradients with ``share`` times those of the mean loss over these rows, which is returned so scaled."""
-        logits = self._logits(X, training=True, first_row=first_row)
-        loss = self.loss_layer.forward(logits, Y, sample_weight)
-        d_out, _ = self.loss_layer.backward(share)
+    def _backpropagate(
+        self, X: Array, Y: Array, sample_weight: Array | None, part: BatchPart, weight: float
+    ) -> "_Measured":
+        """Fill the gradients: those of the mean loss over a batch, of which these rows have that weight."""
+        share = weight / part.total_weight if part.total_weight else 0.0
+        loss = self._walk(X, Y, sample_weight, share, part.first_row) if share else self._no_gradient()
+        l2, squares = self._l2_for(part.total_weight), 0.0
+        if self.spec.l2 and part.penalized:
+            squares = self._squares()
+            for name, _ in self.names:
+                self.gradients[name] = self.gradients[name] + l2 * self.params[name]
+        return _Measured(weight, share, loss, l2, squares)
+
+    def _walk(self, X: Array, Y: Array, sample_weight: Array | None, share: float, first_row: int) -> Array:
+        """Forward and back through the layers: fills the gradients with their share; returns the mean loss, (), there."""
+        loss, d_out = self.measure(self._logits(X, training=True, first_row=first_row), Y, sample_weight)
+        d_out = d_out if share == 1 else share * d_out
         for k in reversed(range(self.spec.layers)):
             d_hidden, d_weight, d_bias = self.affine[k].backward(d_out)
             weight, bias = self.names[k]
             self.gradients[weight], self.gradients[bias] = d_weight, d_bias
             if k:
                 d_out = self.activations[k - 1].backward(self._dropout_backward(k - 1, d_hidden))
-        return share * loss
+        return loss
 
     def _no_gradient(self) -> float:
         """The gradient and the loss of no rows."""
         self.gradients.update({name: 0 * array for name, array in self.gradients.items()})
         return 0.0
+
+    def _mean(self, measured: list["_Measured"]) -> float:
+        """The mean loss of batches by their weights, penalty included. Numbers are read here, when all has been asked of
+        the device: reading one makes the host wait."""
+        weights = sum(m.weight for m in measured)
+        if not weights:
+            self.penalty = 0.0
+            return 0.0
+        loss = sum(m.weight * m.share * float(m.loss) for m in measured) / weights
+        self.penalty = sum(m.weight * m.l2 / 2 * float(m.squares) for m in measured) / weights
+        return loss + self.penalty
+
+    def _host_weights(self, sample_weight: Array | None, order: Any) -> Any:
+        """Sample weights in the order of the batches, NumPy's; None where there are none."""
+        if sample_weight is None:
+            return None
+        host = self.backend.to_numpy(sample_weight)
+        return host if order is None else host[order]
 
     def _weight_of(self, x: Array, sample_weight: Array | None) -> float:
         return float(x.shape[0] if sample_weight is None else self.backend.xp.sum(sample_weight))
@@ -143,14 +184,16 @@ class ReferenceStep:
         for name, arrays in self.buffers.items():
             arrays.update(state.buffers.get(name) or {n: 0 * a for n, a in state.params.items()})
 
-    def _batches(self, rows: int, batch_size: int, order: Any) -> Iterator[Any]:
-        """Slices of the rows as they lie, or of an order of them."""
+    def _batches(self, rows: int, batch_size: int, order: Any) -> Iterator[tuple[int, Any]]:
+        """Where each batch begins, and its rows: a slice of the rows as they lie, or of an order of them."""
         indices = None if order is None else self.backend.asarray(order)
         for start in range(0, rows, batch_size):
             batch = slice(start, min(start + batch_size, rows))
-            yield batch if indices is None else indices[batch]
+            yield start, batch if indices is None else indices[batch]
 
-    def _take(self, array: Array, rows: Any) -> Array:
+    def _take(self, array: Array | None, rows: Any) -> Any:
+        if array is None:
+            return None
         return array[rows, ...] if isinstance(rows, slice) else self.ops.gather(array, rows)
 
     def _logits(self, x: Array, *, training: bool = False, first_row: int = 0) -> Array:
@@ -179,23 +222,17 @@ class ReferenceStep:
     def _dropout_backward(self, k: int, d_out: Array) -> Array:
         return self.dropout[k].backward(d_out) if self.spec.dropout and self.spec.dropout[k] else d_out
 
-    def _add_penalty(self, weight: float) -> float:
-        """Add l2 W to each weight's gradient; returns l2 / 2 sum ||W||^2."""
-        if self.spec.l2:
-            l2 = self._l2_for(weight)
-            for name, _ in self.names:
-                self.gradients[name] = self.gradients[name] + l2 * self.params[name]
-        return self._penalty(weight)
-
-    def _penalty(self, weight: float) -> float:
-        """l2 / 2 sum ||W||^2, for a batch of a total weight."""
+    def _squares(self) -> Any:
+        """sum ||W||^2, a 0-d array, or 0.0 where there is no penalty."""
         if not self.spec.l2:
             return 0.0
-        weights = [self.params[name] for name, _ in self.names]
-        return self._l2_for(weight) / 2 * sum(float(self.backend.xp.sum(W * W)) for W in weights)
+        return sum(self.backend.xp.sum(self.params[name] * self.params[name]) for name, _ in self.names)
 
     def _l2_for(self, weight: float) -> float:
-        return self.spec.l2 / weight if self.spec.l2_over_batch else self.spec.l2
+        """lambda, for a batch of a total weight."""
+        if not self.spec.l2_over_batch:
+            return self.spec.l2
+        return self.spec.l2 / weight if weight else 0.0
 
     def _update_one(self, param: Array, grad: Array, *buffers: Array, learning_rate: float) -> tuple[Array, ...]:
         rule = self.spec.rule

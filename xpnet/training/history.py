@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
     """Lists with one number for each epoch.
 
@@ -17,6 +17,11 @@ class History:
     learning_rate: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        numbers = {"loss": self.loss, "validation_loss": self.validation_loss}
+        last = [f"{name}={values[-1]:.4g}" for name, values in numbers.items() if values]
+        return f"History({', '.join([f'epochs={self.epochs}', *last])})"
 
     @property
     def epochs(self) -> int:
