@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from xpnet.backend.threads import get_threads, set_threads
-from xpnet.dispatch import available_backends, get_backend, use_backend
+from xpnet.dispatch import available_backends, get_backend, use_backend, use_group
 from xpnet.errors import (
     BackendError,
     DataFileError,
@@ -68,6 +68,7 @@ __all__ = [
     "softmax",
     "softmax_cross_entropy",
     "use_backend",
+    "use_group",
     "xavier_init",
 ]
 

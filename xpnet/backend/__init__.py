@@ -6,10 +6,12 @@
 ``spec``        the frozen description of a network, loss and update from which a training step is made
 ``parameters``  named parameters as views of one flat buffer, or as separate arrays
 ``step``        what a training step offers, compiled or not
+``group``       what several processes that train together offer
 ``threads``     how many threads this process may use
 """
 
 from xpnet.backend.contract import Backend, Kernel, dtype_name, floating_dtype
+from xpnet.backend.group import Group
 from xpnet.backend.kernels import Operations
 from xpnet.backend.labels import all_within
 from xpnet.backend.parameters import Parameters
@@ -20,6 +22,7 @@ from xpnet.backend.threads import get_threads, set_threads
 __all__ = [
     "Backend",
     "BatchPart",
+    "Group",
     "Kernel",
     "NetworkSpec",
     "Operations",

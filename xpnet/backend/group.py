@@ -1,0 +1,81 @@
+"""What a group of processes offers that train one network together. Nothing has to be inherited."""
+
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from xpnet.ops import Array
+
+Value = TypeVar("Value")
+
+
+@runtime_checkable
+class Group(Protocol):
+    """Processes that train one network together, as one of them sees it.
+
+    Each process is a rank. ``sum`` and ``share`` are collective: every rank calls the same ones in the same order, and
+    none returns before the others have taken part. A rank that waits longer than the group's time-out for another ends
+    the whole group, as ``fail`` does.
+
+    Under the entry-point group ``xpnet.groups`` a package registers a function ``open_group(timeout)``. It is called in
+    every process when the group is asked for, and returns a context manager whose value is the group: what it takes to
+    join the others is done on the way in, and undone on the way out. Importing the package must be cheap and must not
+    fail where its library is missing; ``open_group`` then raises :class:`~xpnet.errors.BackendError` with the remedy.
+
+    Attributes
+    ----------
+    rank : int
+        The number of this process, from 0 on. Rank 0 prints, and writes files.
+    size : int
+        How many ranks there are.
+    library : str
+        The array library, beside NumPy, whose arrays ``sum`` takes where they lie, such as ``"cupy"``; ``"numpy"`` where
+        there is none.
+    why : str
+        What carries the messages, for a person: its name, its version.
+    """
+
+    rank: int
+    size: int
+    library: str
+    why: str
+
+    def sum(self, array: Array) -> Array:
+        """The sum of the ranks' arrays, the same bits on every rank.
+
+        Parameters
+        ----------
+        array : array of any shape
+            NumPy's or that of ``library``, float32, float64 or int64; the same shape and dtype on every rank. It may be
+            overwritten.
+
+        Returns
+        -------
+        array of the same shape and dtype
+            ``array`` itself where it could be written to.
+        """
+
+    def share(self, value: Value, *, rank: int = 0) -> Value:
+        """The value of one rank, on all of them.
+
+        Parameters
+        ----------
+        value : object
+            What that rank has, if it can be pickled; the others' values are not looked at.
+        rank : int, default 0
+            Whose value it is; the same on every rank.
+
+        Returns
+        -------
+        object
+            That rank's value, or a copy of it.
+        """
+
+    def fail(self, error: BaseException) -> None:
+        """Name this rank and its error on stderr, and see to it that all ranks end, with an exit code other than 0.
+
+        It may return; the caller then raises the error, and the ranks end when it ends this process.
+        """
+
+
+def gather(group: Group, value: Any) -> list[Any]:
+    """The values of all ranks, in their order; each can be pickled."""
+    return [group.share(value, rank=rank) for rank in range(group.size)]

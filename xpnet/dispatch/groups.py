@@ -1,0 +1,170 @@
+"""Which processes train together: asked for by ``use_group``, found through the entry-point group ``xpnet.groups``."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy
+
+from xpnet.backend import Group
+from xpnet.backend.group import Value, gather
+from xpnet.errors import BackendError, InputError
+
+GROUP = "xpnet.groups"
+TIMEOUT = 300.0
+LAUNCHERS = {
+    "mpirun": ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"),
+    "srun": ("SLURM_STEP_NUM_TASKS",),
+    "torchrun": ("LOCAL_WORLD_SIZE", "WORLD_SIZE"),
+}
+"""Environment variables in which a launcher says how many processes it has started."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The processes that a computation runs on: a group, or this process alone. Alone, every method gives back its
+    argument.
+
+    Parameters
+    ----------
+    group : Group or None
+        How they talk; None for this process alone.
+    data : {"same", "own"}
+        Whether each rank is given all rows, or its own.
+    """
+
+    group: Group | None = None
+    data: Literal["same", "own"] = "same"
+
+    @property
+    def rank(self) -> int:
+        """The number of this process."""
+        return 0 if self.group is None else self.group.rank
+
+    @property
+    def several(self) -> bool:
+        """Whether there is another process."""
+        return self.group is not None and self.group.size > 1
+
+    @property
+    def own_data(self) -> bool:
+        """Whether there are rows that this process has not seen."""
+        return self.several and self.data == "own"
+
+    def share(self, value: Value) -> Value:
+        """The value that rank 0 has."""
+        return value if self.group is None or not self.several else self.group.share(value)
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set on some rank."""
+        if self.group is None or not self.several:
+            return flag
+        return bool(self.group.sum(numpy.array([flag], "int64"))[0])
+
+    def each(self, value: Any) -> list[Any]:
+        """The values of all ranks that have rows of their own; this one's where all have the same."""
+        return gather(self.group, value) if self.group is not None and self.own_data else [value]
+
+    def count(self, rows: int) -> int:
+        """How many rows all ranks have, of which this one has ``rows``."""
+        return sum(self.each(rows))
+
+
+ALONE = Ranks()
+_context: ContextVar[Ranks] = ContextVar("xpnet_ranks", default=ALONE)
+
+
+def current_ranks() -> Ranks:
+    """What the innermost ``use_group`` asked for; this process alone outside of any."""
+    return _context.get()
+
+
+@contextmanager
+def use_group(
+    group: str | Group, *, data: Literal["same", "own"] = "same", timeout: float = TIMEOUT
+) -> Iterator[Group]:
+    """Train on several processes: each ``fit`` inside adds up the gradients of all ranks of the group.
+
+    The program is started several times by the group's own launcher (``mpirun -n 4 python train.py``), and every rank
+    runs the same lines. The answer is that of one process, to rounding: batch sizes count the rows of all ranks, and
+    all ranks draw the same order of the rows.
+
+    Parameters
+    ----------
+    group : {"mpi", "torch", ...} or Group
+        The name of an installed group, or an object that is one.
+    data : {"same", "own"}, default "same"
+        ``"same"``: every rank passes all rows, and computes its part of each batch. ``"own"``: every rank passes rows of
+        its own, any number of them, none included; together they are the rows, in the order of the ranks.
+    timeout : float, default 300
+        Seconds that a rank waits for another before the group is ended.
+
+    Yields
+    ------
+    Group
+        With ``rank`` and ``size``.
+
+    Raises
+    ------
+    BackendError
+        For a group that is not known, or not usable here.
+    InputError
+        For other values of ``data`` and ``timeout``.
+
+    Notes
+    -----
+    An exception that leaves the block, ``SystemExit`` included, ends all ranks: its rank and its text stand on stderr,
+    and the exit code is not 0.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> with xpnet.use_group("mpi") as group:  # doctest: +SKIP
+    ...     model = xpnet.MLPClassifier(random_state=0).fit(X, y)
+    """
+    if data not in ("same", "own"):
+        raise InputError(f'data is "same" (each rank passes all rows) or "own" (each its own); received {data!r}.')
+    if not timeout > 0:
+        raise InputError(f"timeout is a positive number of seconds; received {timeout!r}.")
+    opened = _opener(group)(timeout) if isinstance(group, str) else nullcontext(group)
+    with opened as ranks:
+        token = _context.set(Ranks(ranks, data))
+        try:
+            yield ranks
+        except BaseException as error:
+            ranks.fail(error)
+            raise
+        finally:
+            _context.reset(token)
+
+
+def available_groups() -> list[str]:
+    """Names of the groups that are installed, sorted. None is imported, so one may still be unusable here."""
+    return sorted(_registered())
+
+
+def launched() -> str | None:
+    """The launcher that has started this process as one of several; None for a process that was started alone."""
+    for launcher, names in LAUNCHERS.items():
+        if any(os.environ.get(name, "1") not in ("", "1") for name in names):
+            return launcher
+    return None
+
+
+def _registered() -> dict[str, Any]:
+    from importlib.metadata import entry_points
+
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
+
+
+def _opener(name: str) -> Callable[[float], AbstractContextManager[Group]]:
+    registered = _registered()
+    if name not in registered:
+        known = ", ".join(sorted(registered)) or "none is installed; install xpnet first: pip install xpnet"
+        raise BackendError(f"A group is one of those that are installed: {known}; received {name!r}.")
+    return registered[name].load()
