@@ -1,33 +1,93 @@
-"""The errors xpnet raises: few types, each a sentence that says the invariant, what was received, and the remedy.
+"""The errors that xpnet raises. Each message says what must hold, what was received, and what to do.
 
-Every one is an :class:`XpnetError` and also the built-in error a caller would expect at that place, so that both
+Every one is an :class:`XpnetError` and also the built-in error that a caller would expect at that place, so that both
 ``except ValueError`` and ``except xpnet.XpnetError`` work.
 """
 
 
 class XpnetError(Exception):
-    """Base of every error that xpnet raises on purpose."""
+    """The base of every error that xpnet raises on purpose.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> try:
+    ...     xpnet.get_backend("abacus")
+    ... except xpnet.XpnetError as error:
+    ...     print(type(error).__name__)
+    BackendError
+    """
 
 
 class BackendError(XpnetError, RuntimeError):
-    """A backend that is not known, not installed, or not usable on this machine."""
+    """A backend is not known, not installed, or not usable on this machine.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> xpnet.get_backend("abacus")
+    Traceback (most recent call last):
+        ...
+    xpnet.errors.BackendError: A backend must be one of ...; received 'abacus'. Install the package that brings it.
+    """
 
 
 class InputError(XpnetError, ValueError):
-    """Arrays or arguments whose shape, dtype or values break an invariant."""
+    """The shape, dtype or values of arrays or arguments break an invariant.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> xpnet.SGD(momentum=1.5)
+    Traceback (most recent call last):
+        ...
+    xpnet.errors.InputError: momentum lies in [0, 1); received 1.5. Try 0.9.
+    """
 
 
 class MixedArraysError(XpnetError, TypeError):
-    """Arrays of two libraries or two devices in one call."""
+    """One call received arrays of two libraries or of two devices.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> issubclass(xpnet.MixedArraysError, TypeError)
+    True
+    """
 
 
 class DataFileError(XpnetError, ValueError):
-    """A data file that cannot be read as a table of numbers and labels."""
+    """A data file cannot be read as a table of numbers and labels.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> issubclass(xpnet.DataFileError, ValueError)
+    True
+    """
 
 
 class ModelFileError(XpnetError, ValueError):
-    """A model file that is damaged, hostile, of another format, or of a newer version."""
+    """A model file cannot be opened or written.
+
+    It is missing, damaged, hostile, of another format or of a newer version; or its folder may not be written to.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> xpnet.load("missing.safetensors")
+    Traceback (most recent call last):
+        ...
+    xpnet.errors.ModelFileError: missing.safetensors cannot be opened ...: No such file or directory. Check the path.
+    """
 
 
 class DeviceMemoryError(XpnetError, MemoryError):
-    """A device that has less free memory than a training step or a prediction needs."""
+    """A device has less free memory than a training step or a prediction needs.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> issubclass(xpnet.DeviceMemoryError, MemoryError)
+    True
+    """

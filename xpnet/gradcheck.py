@@ -16,6 +16,8 @@ from xpnet.errors import InputError
 from xpnet.models.xavier import host_stream
 from xpnet.ops import Array
 
+__all__ = ["check_affine", "check_cross_entropy", "check_layer", "check_model", "check_relu"]
+
 STEP = float(numpy.finfo(numpy.float32).eps)
 WIDE_STEP = float(numpy.finfo(numpy.float64).eps) ** (1 / 3)
 PASSED = "All checks passed successfully!"

@@ -12,8 +12,22 @@ from xpnet.ops import Array
 class Kernel:
     """A fused function with the name and signature of an operation in ``xpnet.ops``.
 
-    launch : called like the reference; allocates what it returns, copes with any strides, validates nothing
-    dtypes : names of the dtypes it takes; all ``Array`` arguments of a call must share one of them
+    Parameters
+    ----------
+    launch : callable
+        Called like the operation. It allocates what it returns, takes arrays of any strides and validates nothing.
+    dtypes : frozenset of str, default {"float32", "float64"}
+        Names of the dtypes it takes. All ``Array`` arguments of a call must share one of them; otherwise the operation
+        of ``xpnet.ops`` runs.
+
+    Examples
+    --------
+    >>> from scipy import special
+    >>> from xpnet.backend import Kernel
+    >>> def softmax(x, axis=-1):
+    ...     return special.softmax(x, axis=axis)
+    >>> Kernel(softmax, dtypes=frozenset({"float64"})).dtypes
+    frozenset({'float64'})
     """
 
     launch: Callable[..., Any]
@@ -22,24 +36,39 @@ class Kernel:
 
 @runtime_checkable
 class Backend(Protocol):
-    """The smallest contract that serves.
+    """What an object must offer to be a backend.
 
-    name : how the backend is asked for
-    xp : an array-API namespace
-    kernels : kernels by the name of the operation they replace; what is missing runs from ``xpnet.ops``
+    Attributes
+    ----------
+    name : str
+        The name that users ask for the backend by.
+    xp : module
+        A namespace that follows the array API standard.
+    kernels : mapping of str to Kernel
+        Kernels by the name of the operation they replace. Every other operation runs from ``xpnet.ops``.
+    in_place : bool, default False
+        Optional. Arrays can be written in place and a reshaped slice is a view, so that parameters live in one flat
+        buffer.
+    compile_step : callable
+        Optional. ``compile_step(spec)`` takes a `NetworkSpec` and returns a `Step`, or the reason why there is none,
+        as a sentence for the user.
+    at : callable
+        Optional, for a library with several devices. ``at(array)`` returns the backend on the device of an array; the
+        same object for the same device.
 
-    Three attributes are optional:
+    Notes
+    -----
+    The object, or a function that makes it, is registered under the entry-point group ``xpnet.backends``. Importing its
+    module must be cheap and must not fail where its library or hardware is missing. A registered function is called when
+    the backend is first asked for; it raises `xpnet.BackendError` with the reason and the remedy where the backend cannot
+    be used.
 
-    in_place : bool, default False. Arrays can be written in place and a reshaped slice is a view, so that parameters
-        live in one flat buffer.
-    compile_step(spec) -> Step or str: a training step for a :class:`~xpnet.backend.NetworkSpec`, or the reason
-        why there is none, as a sentence for the user.
-    at(array) -> Backend: the backend on the device of an array, for a library with several devices; the same object
-        for the same device.
-
-    Importing a backend's module must be cheap and must not fail where its library or hardware is missing: what is
-    registered is called, if it can be called, when the backend is first asked for, and then raises
-    :class:`~xpnet.errors.BackendError` with the reason and the remedy.
+    Examples
+    --------
+    >>> import xpnet
+    >>> from xpnet.backend import Backend
+    >>> isinstance(xpnet.get_backend("numpy"), Backend)
+    True
     """
 
     name: str
@@ -47,30 +76,112 @@ class Backend(Protocol):
     kernels: Mapping[str, Kernel]
 
     def asarray(self, data: Any, *, dtype: str | None = None) -> Array:
-        """``data`` (an array of this backend or host data) as an array of this backend; no copy where none is needed."""
+        """Convert data to an array of this backend, without a copy where none is needed.
+
+        Parameters
+        ----------
+        data : array or array_like
+            An array of this backend, or host data: a NumPy array, a list, a frame.
+        dtype : str, optional
+            Name of the dtype of the result, such as ``float32``. None keeps the dtype of the data.
+
+        Returns
+        -------
+        array
+            The data, in the same shape.
+        """
 
     def to_numpy(self, array: Array) -> Any:
-        """The array as a NumPy array on the host."""
+        """Convert an array of this backend to a NumPy array on the host.
+
+        Parameters
+        ----------
+        array : array
+            An array of this backend.
+
+        Returns
+        -------
+        numpy.ndarray
+            The same values, shape and dtype.
+        """
 
     def synchronize(self) -> None:
         """Wait until everything asked of the device is done."""
 
     def device(self, array: Array) -> str:
-        """The device an array lives on, such as ``cpu`` or ``cuda:0``."""
+        """Name the device that an array lives on.
+
+        Parameters
+        ----------
+        array : array
+            An array of this backend.
+
+        Returns
+        -------
+        str
+            The name, such as ``cpu`` or ``cuda:0``.
+        """
 
     def describe(self) -> dict[str, str]:
-        """Versions, threads or card: facts by name, for a person."""
+        """Report what the backend runs on: versions, threads or card.
+
+        Returns
+        -------
+        dict of str to str
+            Facts by name, for a person to read.
+        """
 
 
 def dtype_name(dtype: Any) -> str:
-    """``float32`` for the float32 of any library (NumPy calls it so, PyTorch prints ``torch.float32``)."""
+    """Name a dtype of any library as NumPy names it.
+
+    Parameters
+    ----------
+    dtype : dtype
+        The dtype of an array of any library, such as ``torch.float32``.
+
+    Returns
+    -------
+    str
+        The name, such as ``float32``.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.backend import dtype_name
+    >>> dtype_name(numpy.zeros(3, dtype="float32").dtype)
+    'float32'
+    """
     # The type comes first, since dtypes of two libraries are not meant to be compared.
     kind: Any = type(dtype)
     return _name(kind, dtype)
 
 
 def floating_dtype(array: Any, backend: Backend) -> str:
-    """``float32`` or ``float64``: that of the array, or for whole numbers and lists the one its library prefers."""
+    """Name the floating-point dtype that data is computed in.
+
+    Parameters
+    ----------
+    array : array or array_like
+        The data.
+    backend : Backend
+        The backend that computes.
+
+    Returns
+    -------
+    {"float32", "float64"}
+        The dtype of the array; for whole numbers and lists the default of the backend's library.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> from xpnet.backend import floating_dtype
+    >>> floating_dtype(numpy.zeros(3, dtype="float32"), xpnet.get_backend("numpy"))
+    'float32'
+    >>> floating_dtype([1, 2, 3], xpnet.get_backend("numpy"))
+    'float64'
+    """
     found = dtype_name(array.dtype) if hasattr(array, "dtype") else ""
     if found in ("float32", "float64"):
         return found

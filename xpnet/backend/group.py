@@ -31,6 +31,23 @@ class Group(Protocol):
         there is none.
     why : str
         What carries the messages, for a person: its name, its version.
+
+    Examples
+    --------
+    A group of one process:
+
+    >>> import numpy
+    >>> from xpnet.backend import Group
+    >>> class Alone:
+    ...     rank, size, library, why = 0, 1, "numpy", "one process"
+    ...     def sum(self, array):
+    ...         return array
+    ...     def share(self, value, *, rank=0):
+    ...         return value
+    ...     def fail(self, error):
+    ...         pass
+    >>> isinstance(Alone(), Group)
+    True
     """
 
     rank: int
@@ -70,9 +87,14 @@ class Group(Protocol):
         """
 
     def fail(self, error: BaseException) -> None:
-        """Name this rank and its error on stderr, and see to it that all ranks end, with an exit code other than 0.
+        """Write this rank and its error to stderr, and end all ranks with an exit code other than 0.
 
         It may return; the caller then raises the error, and the ranks end when it ends this process.
+
+        Parameters
+        ----------
+        error : BaseException
+            The error that ends the group.
         """
 
 

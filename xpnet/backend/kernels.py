@@ -16,7 +16,22 @@ from xpnet.backend.contract import Backend, Kernel, dtype_name
 class Operations:
     """The operations of ``xpnet.ops`` as one backend runs them.
 
-    ``Operations(backend).softmax(x)`` runs the backend's kernel where the dtypes allow it, the reference elsewhere.
+    Each operation is an attribute: the backend's kernel runs where the dtypes allow it, the operation of ``xpnet.ops``
+    elsewhere.
+
+    Parameters
+    ----------
+    backend : Backend
+        The backend whose kernels are used.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> from xpnet.backend import Operations
+    >>> ops = Operations(xpnet.get_backend("numpy"))
+    >>> ops.softmax(numpy.zeros((1, 4)))
+    array([[0.25, 0.25, 0.25, 0.25]])
     """
 
     def __init__(self, backend: Backend) -> None:

@@ -14,10 +14,35 @@ from xpnet.ops import Array
 class Parameters(MutableMapping[str, Array]):
     """A mapping from parameter names to arrays. Reading gives the array, assigning to a name replaces its values.
 
-    flat : the buffer behind the views, (size,), or None where each array stands alone
-
     With a flat buffer an assignment writes through, so that ``params[p] = params[p] - learning_rate * grads[p]``
-    trains the network on every backend. Names are fixed: InputError for an unknown name or another shape.
+    trains the network on every backend.
+
+    Parameters
+    ----------
+    arrays : dict of str to array
+        The arrays by name. With a flat buffer they are views of it.
+    flat : array, shape (size,), or None
+        The buffer behind the views; None where each array stands alone.
+    backend : Backend
+        The backend that the arrays belong to.
+
+    Raises
+    ------
+    InputError
+        When a name is assigned to that does not exist, when the assigned array has another shape, or when a name is
+        deleted.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> from xpnet.backend import NetworkSpec, Parameters
+    >>> params = Parameters.zeros(NetworkSpec(widths=(2, 3), activations=()), xpnet.get_backend("numpy"))
+    >>> params["b1"] = numpy.array([1.0, 2.0, 3.0])
+    >>> params
+    Parameters(W1: (2, 3), b1: (3,))
+    >>> params.flat
+    array([0., 0., 0., 0., 0., 0., 1., 2., 3.])
     """
 
     def __init__(self, arrays: dict[str, Array], flat: Array | None, backend: Backend) -> None:
@@ -25,9 +50,21 @@ class Parameters(MutableMapping[str, Array]):
 
     @classmethod
     def zeros(cls, spec: NetworkSpec, backend: Backend, *, align: int = 1) -> "Parameters":
-        """All zeros, with the names, shapes and dtype of ``spec``.
+        """Make parameters that are all zero, with the names, shapes and dtype of a network.
 
-        align : in a flat buffer each parameter begins at a multiple of this many items
+        Parameters
+        ----------
+        spec : NetworkSpec
+            The network.
+        backend : Backend
+            Where the arrays live. They share one flat buffer if ``backend.in_place`` is true.
+        align : int, default 1
+            In a flat buffer each parameter begins at a multiple of this many items.
+
+        Returns
+        -------
+        Parameters
+            The parameters, in memory of their own.
         """
         slots = spec.slots(align)
         if not getattr(backend, "in_place", False):
@@ -39,7 +76,24 @@ class Parameters(MutableMapping[str, Array]):
 
     @classmethod
     def over(cls, flat: Array, spec: NetworkSpec, backend: Backend, *, align: int = 1) -> "Parameters":
-        """Views of a flat buffer (size,) that the caller has allocated."""
+        """Make parameters that are views of a buffer which the caller has allocated.
+
+        Parameters
+        ----------
+        flat : array, shape (size,)
+            The buffer, of the dtype of the network.
+        spec : NetworkSpec
+            The network.
+        backend : Backend
+            The backend that the buffer belongs to.
+        align : int, default 1
+            Each parameter begins at a multiple of this many items.
+
+        Returns
+        -------
+        Parameters
+            The parameters, in the memory of the buffer.
+        """
         arrays = {s.name: flat[s.offset : s.offset + prod(s.shape)].reshape(s.shape) for s in spec.slots(align)}
         return cls(arrays, flat, backend)
 
@@ -49,7 +103,13 @@ class Parameters(MutableMapping[str, Array]):
         return [self.flat] if self.flat is not None else list(self._arrays.values())
 
     def replace_groups(self, arrays: list[Array]) -> None:
-        """Take back what an update returned for ``groups``, in the same order."""
+        """Take over the arrays that an update returned for `groups`.
+
+        Parameters
+        ----------
+        arrays : list of array
+            One array for each group, in the same order.
+        """
         if self.flat is None:
             self._arrays.update(zip(self._arrays, arrays, strict=True))
         elif arrays[0] is not self.flat:

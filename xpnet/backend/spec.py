@@ -1,4 +1,4 @@
-"""What is fixed while a network trains, as one frozen value: from it a backend makes a training step."""
+"""The description of a network that does not change while it trains. A backend makes a training step from it."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -11,7 +11,34 @@ Loss = Literal["softmax_cross_entropy", "logistic_cross_entropy", "squared_error
 class UpdateRule:
     """How parameters follow their gradient: ``ops.sgd_update`` or ``ops.adam_update`` with these numbers.
 
-    The learning rate is not here: it may change from step to step.
+    The learning rate is not part of the rule, since it may change from step to step.
+
+    Parameters
+    ----------
+    name : {"sgd", "adam"}, default "sgd"
+        The update: `xpnet.ops.sgd_update` or `xpnet.ops.adam_update`.
+    momentum : float, default 0.0
+        Decay of the velocity, in [0, 1]; 0 for plain gradient descent. Used by ``sgd``.
+    nesterov : bool, default False
+        Whether Nesterov's momentum is used. Used by ``sgd``.
+    beta1, beta2 : float, default 0.9 and 0.999
+        Decays of the means of the gradient and of its square, in [0, 1). Used by ``adam``.
+    epsilon : float, default 1e-8
+        Added to the root of the mean square, greater than 0. Used by ``adam``.
+    weight_decay : float, default 0.0
+        Decoupled weight decay, not negative. Used by ``adam``.
+    epsilon_hat : bool, default False
+        Whether epsilon is added before the bias correction, as scikit-learn does. Used by ``adam``.
+
+    See Also
+    --------
+    xpnet.optimizers : The optimizers that a user names; each has a rule.
+
+    Examples
+    --------
+    >>> from xpnet.backend import UpdateRule
+    >>> UpdateRule("sgd", momentum=0.9).buffers
+    ('velocity',)
     """
 
     name: Literal["sgd", "adam"] = "sgd"
@@ -25,14 +52,14 @@ class UpdateRule:
 
     @property
     def buffers(self) -> tuple[str, ...]:
-        """Names of the state each parameter carries: none, a velocity, or Adam's two moments."""
+        """Names of the arrays that an update keeps for each parameter: none, a velocity, or Adam's two moments."""
         if self.name == "adam":
             return ("m", "v")
         return ("velocity",) if self.momentum else ()
 
 
 class Slot(NamedTuple):
-    """Where one parameter lies in the flat buffer: its first item and its shape."""
+    """The place of one parameter in the flat buffer: its first item and its shape."""
 
     name: str
     offset: int
@@ -43,15 +70,36 @@ class Slot(NamedTuple):
 class NetworkSpec:
     """A dense network, its loss, its penalty and its update.
 
-    widths : (in, hidden..., out), at least two
-    activations : one for each hidden layer; the output's follows from the loss (softmax, logistic, identity, exp)
-    loss : a function of ``xpnet.ops.losses``
-    dtype : ``float32`` or ``float64``, of parameters and of every intermediate result
-    l2 : lambda of the penalty lambda / 2 sum ||W||^2 over all weights (not biases), added to the mean loss
-    l2_over_batch : the penalty is divided by the rows of the batch (by sum w with weights), as scikit-learn does
-    dropout : one rate for each hidden layer, or empty for none
-    seed : from which dropout masks are drawn
-    names : (weight, bias) names, layer by layer; empty for W1, b1, W2, b2, ...
+    Parameters
+    ----------
+    widths : tuple of int
+        Columns of the input, units of each hidden layer, columns of the output: at least two numbers.
+    activations : tuple of {"identity", "relu", "tanh", "logistic"}
+        One for each hidden layer. The output's activation follows from the loss: softmax, logistic, identity, exp.
+    loss : {"softmax_cross_entropy", "logistic_cross_entropy", "squared_error", "poisson"}
+        The loss by its name in ``xpnet.ops``. The default is softmax cross-entropy.
+    rule : UpdateRule, default UpdateRule()
+        The update; plain gradient descent by default.
+    dtype : {"float32", "float64"}, default "float64"
+        The dtype of the parameters and of every intermediate result.
+    l2 : float, default 0.0
+        Strength of the penalty ``l2 / 2 * sum ||W||^2`` over all weights (not biases), added to the mean loss.
+    l2_over_batch : bool, default False
+        Whether the penalty is divided by the rows of the batch (by the sum of the sample weights where there are any),
+        as in scikit-learn.
+    dropout : tuple of float, default ()
+        One rate in [0, 1) for each hidden layer, or empty for no dropout.
+    seed : int, default 0
+        The seed that dropout masks are drawn from.
+    names : tuple of str, default ()
+        Names of weight and bias, layer by layer; empty for W1, b1, W2, b2, ...
+
+    Examples
+    --------
+    >>> from xpnet.backend import NetworkSpec
+    >>> spec = NetworkSpec(widths=(4, 8, 3), activations=("relu",))
+    >>> spec.layers, spec.parameter_names
+    (2, ('W1', 'b1', 'W2', 'b2'))
     """
 
     widths: tuple[int, ...]
@@ -72,11 +120,22 @@ class NetworkSpec:
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
-        """(weight, bias) names, layer by layer."""
+        """Names of weight and bias, layer by layer."""
         return self.names or tuple(f"{kind}{i + 1}" for i in range(self.layers) for kind in "Wb")
 
     def slots(self, align: int = 1) -> list[Slot]:
-        """Where each parameter lies in one flat buffer, each beginning at a multiple of ``align`` items."""
+        """Lay the parameters out in one flat buffer.
+
+        Parameters
+        ----------
+        align : int, default 1
+            Each parameter begins at a multiple of this many items.
+
+        Returns
+        -------
+        list of Slot
+            Name, offset (in items) and shape of each parameter, in the order of `parameter_names`.
+        """
         shapes: list[tuple[int, ...]] = []
         for fan_in, fan_out in zip(self.widths, self.widths[1:], strict=False):
             shapes += [(fan_in, fan_out), (fan_out,)]

@@ -1,4 +1,4 @@
-"""What a training step offers, so that the training loop never knows which one it drives."""
+"""What a training step offers. The training loop drives every step through this contract alone."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -11,11 +11,28 @@ from xpnet.ops import Array
 
 @dataclass
 class StepState:
-    """All that changes while a network trains, as NumPy arrays on the host: what a checkpoint holds.
+    """All that changes while a network trains, as NumPy arrays on the host. Checkpoints hold it.
 
-    params : parameters by name
-    buffers : the optimizer's arrays, by buffer name (velocity, m, v) and parameter name
-    t : number of updates made
+    Parameters
+    ----------
+    params : dict of str to numpy.ndarray
+        Parameters by name.
+    buffers : dict of str to dict of str to numpy.ndarray
+        The optimizer's arrays, by the name of the buffer (``velocity``, ``m``, ``v``) and of the parameter. Empty by
+        default.
+    t : int, default 0
+        Number of updates made.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> from xpnet.backend import NetworkSpec, StepState
+    >>> from xpnet.steps import make_step
+    >>> step = make_step(NetworkSpec(widths=(1, 2), activations=()), xpnet.get_backend("numpy"))
+    >>> step.load_state(StepState({"W1": numpy.ones((1, 2)), "b1": numpy.zeros(2)}, t=7))
+    >>> step.state().t
+    7
     """
 
     params: dict[str, Any]
@@ -25,12 +42,25 @@ class StepState:
 
 @dataclass(frozen=True)
 class BatchPart:
-    """Which part of a larger batch some rows are, where several processes share one batch.
+    """The place of some rows in a larger batch, where several processes share one batch.
 
-    total_weight : sum of the sample weights of the whole batch (its number of rows where there are none); the loss and
-        the gradient are this part's sums divided by it, so that those of all parts add up to the batch's mean
-    first_row : how many rows of the whole batch stand before these; dropout masks are drawn by it
-    penalized : whether the penalty is added here; exactly one part of a batch adds it
+    Parameters
+    ----------
+    total_weight : float
+        Sum of the sample weights of the whole batch, or its number of rows where there are no weights. The loss and the
+        gradient are sums over the part divided by it, so that those of all parts add up to the mean over the batch.
+    first_row : int, default 0
+        How many rows of the whole batch come before these. Dropout masks depend on it.
+    penalized : bool, default True
+        Whether the penalty is added to this part; exactly one part of a batch adds it.
+
+    Examples
+    --------
+    The two halves of a batch of 64 rows:
+
+    >>> from xpnet.backend import BatchPart
+    >>> first = BatchPart(total_weight=64)
+    >>> second = BatchPart(total_weight=64, first_row=32, penalized=False)
     """
 
     total_weight: float
@@ -41,14 +71,33 @@ class BatchPart:
 class Step(Protocol):
     """A network's parameters, gradients and optimizer state, and what can be done with them.
 
-    Arrays that come in belong to the step's backend: X (rows, in) has the dtype of the spec; Y is class indices (rows,)
-    integer or one-hot or soft labels (rows, classes) for softmax cross-entropy, (rows, out) of the spec's dtype for the
-    other losses; sample_weight is (rows,) of the spec's dtype or None. Shapes and labels have been validated: a step
-    checks neither. Memory for gradients and optimizer state is taken when they are first needed, never to predict.
+    Attributes
+    ----------
+    spec : NetworkSpec
+        The description that the step was made from.
+    params : Parameters
+        Parameters by name.
+    penalty : float
+        The part of the last returned loss that is the L2 penalty.
 
-    spec : what the step was made from
-    params : by name
-    penalty : the part of the last returned loss that is the L2 penalty
+    Notes
+    -----
+    Arrays that come in belong to the step's backend. X (rows, in) has the dtype of the spec. For softmax cross-entropy Y
+    is class indices (rows,), integer, or one-hot or soft labels (rows, classes); for the other losses it is (rows, out).
+    All but class indices have the dtype of the spec, as has sample_weight (rows,). The caller has validated shapes and
+    labels; a step checks neither. Memory for gradients and optimizer state is allocated when they are first needed; a
+    step that only predicts has neither.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> from xpnet.backend import NetworkSpec
+    >>> from xpnet.steps import make_step
+    >>> spec = NetworkSpec(widths=(2, 3, 2), activations=("relu",))
+    >>> step = make_step(spec, xpnet.get_backend("numpy"))
+    >>> step.forward(numpy.ones((1, 2)))
+    array([[0.5, 0.5]])
     """
 
     spec: NetworkSpec
@@ -57,14 +106,20 @@ class Step(Protocol):
 
     @property
     def gradients(self) -> Parameters:
-        """By name, what ``gradient`` filled in last."""
+        """The gradient by each parameter, by name, as the last `gradient` computed it."""
 
     @property
     def why(self) -> str:
         """One sentence for a person: what runs here, and why."""
 
     def running(self) -> AbstractContextManager[None]:
-        """Held open around many calls: what is costly to set up for each (thread limits, say) is done once."""
+        """Set up once, for many calls, what would be costly to set up for each: the limits on threads, say.
+
+        Returns
+        -------
+        context manager
+            The setup lasts until the context is left.
+        """
 
     def epoch(
         self,
@@ -76,26 +131,67 @@ class Step(Protocol):
         order: Any = None,
         sample_weight: Array | None = None,
     ) -> float:
-        """Minibatches over all rows: for each, the gradient, then the update. The last may be smaller.
+        """Train on all rows once, in minibatches: for each the gradient, then the update.
 
-        order : (rows,) int64, a NumPy permutation of the rows, or None for the order in which they lie
-        returns the mean over rows (weighted) of the loss, penalty included, each batch at the parameters before its
-        update; 0.0 for no rows
+        Parameters
+        ----------
+        X : array, shape (rows, in)
+            The inputs.
+        Y : array, shape (rows,) or (rows, out)
+            The labels or targets.
+        learning_rate : float
+            The learning rate of every update.
+        batch_size : int
+            Rows of a batch; the last batch may have fewer.
+        order : numpy.ndarray, shape (rows,), int64, optional
+            A permutation of the rows. None takes them in their own order.
+        sample_weight : array, shape (rows,), optional
+            Weights of the rows; None for equal weights.
+
+        Returns
+        -------
+        float
+            The (weighted) mean over rows of the loss, penalty included, where each batch counts with the parameters
+            before its update; 0.0 for no rows.
         """
 
     def forward(self, X: Array) -> Array:
-        """Outputs after the output activation, for any number of rows: (rows, in) -> (rows, out).
+        """Compute the outputs of the network.
 
-        softmax cross-entropy gives softmax, logistic cross-entropy the logistic function, squared error the values
-        themselves, poisson exp.
+        Parameters
+        ----------
+        X : array, shape (rows, in)
+            The inputs.
+
+        Returns
+        -------
+        array, shape (rows, out)
+            The outputs after the output activation: softmax for softmax cross-entropy, the logistic function for
+            logistic cross-entropy, the identity for squared error, exp for poisson.
         """
 
     def loss(self, X: Array, Y: Array, *, sample_weight: Array | None = None, rows: Any = None) -> float:
-        """Mean loss over rows (weighted), penalty included; no gradient, no dropout, no update, and no memory that grows
-        with the rows.
+        """Measure the mean loss, without gradient, dropout or update.
 
-        rows : (n,) int64, a NumPy array of indices into X, Y and sample_weight; None for all rows, as they lie
-        returns 0.0 for no rows
+        Parameters
+        ----------
+        X : array, shape (rows, in)
+            The inputs.
+        Y : array, shape (rows,) or (rows, out)
+            The labels or targets.
+        sample_weight : array, shape (rows,), optional
+            Weights of the rows; None for equal weights.
+        rows : numpy.ndarray, shape (n,), int64, optional
+            Indices of the rows of X, Y and sample_weight that count; None for all.
+
+        Returns
+        -------
+        float
+            The (weighted) mean loss over the rows, penalty included; 0.0 for no rows.
+
+        Notes
+        -----
+        The memory it needs does not grow with the number of rows.
         """
 
     def gradient(
@@ -107,25 +203,58 @@ class Step(Protocol):
         rows: Any = None,
         part: BatchPart | None = None,
     ) -> float:
-        """Fills ``gradients`` from rows as one batch (penalty included) and returns the loss. Updates nothing.
+        """Compute `gradients` from the rows as one batch, penalty included, and update nothing.
 
-        rows : (n,) int64, a NumPy array of indices into X, Y and sample_weight; None for all rows, as they lie
-        part : what the rows are of a larger batch; None where they are the whole batch. No rows at all are a part, too:
-            their gradient is zero (or the penalty's)
+        Parameters
+        ----------
+        X : array, shape (rows, in)
+            The inputs.
+        Y : array, shape (rows,) or (rows, out)
+            The labels or targets.
+        sample_weight : array, shape (rows,), optional
+            Weights of the rows; None for equal weights.
+        rows : numpy.ndarray, shape (n,), int64, optional
+            Indices of the rows of X, Y and sample_weight that make up the batch; None for all.
+        part : BatchPart, optional
+            The place of the rows in a larger batch; None where they are the whole batch. A part may have no rows: its
+            gradient is zero, or the penalty's.
+
+        Returns
+        -------
+        float
+            The loss, penalty included.
         """
 
     def update(self, *, learning_rate: float) -> None:
-        """One update of the parameters from ``gradients`` by the spec's rule."""
+        """Update the parameters once from `gradients`, by the rule of the spec.
+
+        Parameters
+        ----------
+        learning_rate : float
+            The learning rate of this update.
+        """
 
     def state(self) -> StepState:
-        """A copy of all that changes."""
+        """Copy all that changes while the network trains.
+
+        Returns
+        -------
+        StepState
+            The copy, on the host.
+        """
 
     def load_state(self, state: StepState) -> None:
-        """Take over a state: parameters always, buffers where the state has them (else they start from zero)."""
+        """Take over a state.
+
+        Parameters
+        ----------
+        state : StepState
+            Parameters and number of updates; and the optimizer's buffers, which start from zero where it has none.
+        """
 
 
 class CheckingStep(Step, Protocol):
-    """A step that can look for NaN and infinity while it has the rows at hand, which saves a pass over X."""
+    """A step that looks for NaN and infinity in the same pass over X that computes the outputs."""
 
     def forward_finite(self, X: Array) -> Array | None:
-        """As ``forward``; None where X holds NaN or infinity."""
+        """Compute the outputs of the network as `forward` does, or return None where X holds NaN or infinity."""

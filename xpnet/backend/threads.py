@@ -9,9 +9,30 @@ _wanted: int | None = None
 
 
 def set_threads(count: int | None) -> None:
-    """Use at most ``count`` threads from here on, in the whole process; None for as many as the process is allowed.
+    """Set how many threads training and kernels may use from now on, in the whole process.
 
-    More than the process is allowed are never used. Raises InputError for less than 1.
+    Parameters
+    ----------
+    count : int or None
+        The most threads to use, at least 1. None stands for as many as the process is allowed. Where the process is
+        allowed fewer than ``count``, those are used.
+
+    Raises
+    ------
+    InputError
+        For a count below 1.
+
+    See Also
+    --------
+    get_threads : How many threads are used.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> xpnet.set_threads(1)
+    >>> xpnet.get_threads()
+    1
+    >>> xpnet.set_threads(None)
     """
     global _wanted
     if count is not None and count < 1:
@@ -20,13 +41,33 @@ def set_threads(count: int | None) -> None:
 
 
 def get_threads() -> int:
-    """How many threads training and kernels use: what was asked for, within what the process is allowed."""
+    """Tell how many threads training and kernels use.
+
+    Returns
+    -------
+    int
+        The count given to `set_threads`, or as many as the process is allowed where that is less or nothing was set.
+
+    See Also
+    --------
+    set_threads : Set how many threads are used.
+
+    Notes
+    -----
+    A process is allowed as many threads as its affinity has cores and as the quota of its cgroup grants.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> xpnet.get_threads() >= 1
+    True
+    """
     allowed = allowed_threads()
     return allowed if _wanted is None else min(_wanted, allowed)
 
 
 def allowed_threads() -> int:
-    """How many threads the process is allowed, by its affinity and its cgroup's quota, whatever was asked for."""
+    """How many threads the process is allowed by its affinity and its cgroup's quota; `set_threads` does not count."""
     return min(_affinity(), _quota())
 
 

@@ -1,8 +1,8 @@
-"""Model files: what a model is, in one safetensors file that opens anywhere and runs nothing.
+"""Model files: a model in one safetensors file, which opens on any machine and runs no code.
 
 ``container``    tensors and a JSON description in one file, with checksums: read strictly, written reproducibly
-``disk``         a file appears whole or not at all
-``text``         JSON read strictly and written in one form only
+``disk``         files that appear whole or not at all
+``text``         JSON, read strictly and written in one form only
 ``description``  settings to JSON and back, each value checked against its type
 ``networks``     models to files and back
 ``opening``      ``load`` and ``describe``, for files of every kind
@@ -11,8 +11,8 @@
 ``values``       Python values that JSON has no form for, as JSON
 ``checkpoint``   a training under way as a file, and the callback that writes it
 
-A file holds the parameters and the settings of a model. What a training under way holds beyond that (the optimizer's
-buffers, the history, the state of the random numbers) is in checkpoints.
+A model file holds the parameters and the settings of a model. A checkpoint also holds what a training needs to go on:
+the optimizer's buffers, the history and the state of the random numbers.
 """
 
 from xpnet.modelfile.checkpoint import Checkpoint

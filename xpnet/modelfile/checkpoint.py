@@ -1,4 +1,4 @@
-"""Checkpoints: a training under way as a file, so that a run that was killed goes on as if it never had been."""
+"""Checkpoints: a training under way as a file. A run that was killed goes on from it with the same numbers."""
 
 import warnings
 from dataclasses import asdict
@@ -21,21 +21,47 @@ PATTERN = "checkpoint-*.safetensors"
 
 
 class Checkpoint(Callback):
-    """A callback that writes all of a training to a folder, so that a run that was killed can go on. ::
+    """A callback that writes the whole state of a training to a folder, so that a run that was killed can go on.
 
-        model.fit(X, Y, epochs=50, rng=numpy.random.default_rng(0),
-                  callbacks=[xpnet.Checkpoint("runs/a")], resume_from=xpnet.Checkpoint.latest("runs/a"))
+    Parameters
+    ----------
+    directory : str or Path
+        A folder for the checkpoints of this one run. It is made if it does not exist.
+    every : int, default 1
+        Write after this many epochs, and after the last.
+    keep : int, default 2
+        How many of the newest checkpoints stay.
 
-    Started again after a crash, a power cut or ``kill -9``, this program goes on after the last epoch that was written,
-    and ends with bit for bit the weights it would have had without the interruption: parameters, optimizer, history,
-    random stream and the other callbacks continue. Everything else (data, model, arguments) must be the same again.
+    Raises
+    ------
+    InputError
+        When ``every`` or ``keep`` is less than 1. ``fit`` raises it when the folder holds checkpoints of another run, or
+        of a run that ``resume_from`` does not continue.
+    ModelFileError
+        Raised by ``fit`` when a checkpoint cannot be written.
 
-    directory : a folder for the checkpoints of this one run; made where there is none
-    every : write after each so many epochs, and after the last
-    keep : how many of the newest checkpoints stay
+    Notes
+    -----
+    When a program that fits with ``resume_from`` is started again after a crash, a power cut or ``kill -9``, it goes on
+    after the last epoch that was written: parameters, optimizer, history, random stream and the other callbacks
+    continue. It ends with bit for bit the weights it would have had without the interruption, if everything else (data,
+    model, arguments, threads) is the same again. A checkpoint appears whole or not at all.
 
-    A checkpoint appears whole or not at all. ``fit`` raises InputError where the folder holds checkpoints of another
-    run or of one that is not gone on with, ModelFileError where they cannot be written.
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> X, Y = numpy.random.default_rng(0).normal(size=(40, 3)), numpy.arange(40) % 2
+    >>> def train(epochs):
+    ...     net = xpnet.FeedforwardNeuralNet(3, 4, 2, rng=numpy.random.default_rng(1), backend="numpy")
+    ...     net.fit(X, Y, epochs=epochs, rng=numpy.random.default_rng(2),
+    ...             callbacks=[xpnet.Checkpoint("runs/a")], resume_from=xpnet.Checkpoint.latest("runs/a"))
+    ...     return net
+    >>> net = train(2)
+    >>> xpnet.Checkpoint.latest("runs/a").done
+    2
+    >>> train(5).history.epochs
+    5
     """
 
     def __init__(self, directory: str | Path, every: int = 1, keep: int = 2) -> None:
@@ -45,10 +71,20 @@ class Checkpoint(Callback):
 
     @staticmethod
     def latest(directory: str | Path) -> TrainingState | None:
-        """The newest whole checkpoint of a folder, for ``fit(resume_from=...)``; None where there is none.
+        """Read the newest whole checkpoint of a folder, for ``fit(resume_from=...)``.
 
-        Damaged checkpoints are passed over with a warning. ``.done`` says after how many epochs of its run the
-        checkpoint was written, ``.spec`` of which network, ``.history`` has the losses.
+        Damaged checkpoints are passed over with a warning.
+
+        Parameters
+        ----------
+        directory : str or Path
+            The folder of one run.
+
+        Returns
+        -------
+        TrainingState or None
+            The state: ``done`` is the number of epochs of the run that were made, ``spec`` the network, ``history`` the
+            losses. None for a folder without a whole checkpoint.
         """
         for path in reversed(_checkpoints(Path(directory))):
             try:
@@ -58,9 +94,19 @@ class Checkpoint(Callback):
         return None
 
     def train_begin(self, training: Training) -> None:
-        """Make the folder, and see to it that it is this run's.
+        """Make the folder, and require that its checkpoints belong to this run.
 
-        Raises InputError where it is another's.
+        Parameters
+        ----------
+        training : Training
+            The training that begins.
+
+        Raises
+        ------
+        InputError
+            When the folder holds checkpoints of another run.
+        ModelFileError
+            When the folder cannot be made.
         """
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -77,7 +123,13 @@ class Checkpoint(Callback):
             )
 
     def between_epochs(self, training: Training) -> None:
-        """Write a checkpoint where one is due, and remove those that are no longer needed."""
+        """Write a checkpoint if one is due, and remove those that are no longer needed.
+
+        Parameters
+        ----------
+        training : Training
+            The training under way.
+        """
         last = training.stop or training.done >= training.epochs
         if training.done % self.every and not last:
             return

@@ -20,7 +20,37 @@ KINDS: dict[str, type[Network]] = {kind.__name__: kind for kind in (FeedforwardN
 
 
 def save_network(network: Network, path: str | Path, extra: dict[str, Any] | None = None) -> None:
-    """Write a model to a file; see :meth:`xpnet.models.Network.save`."""
+    """Write a model to a file.
+
+    Parameters
+    ----------
+    network : FeedforwardNeuralNet or LogisticRegression
+        The model.
+    path : str or Path
+        The file; an existing one is replaced at once and whole.
+    extra : dict of str to JSON values, optional
+        What the file keeps with the model. None keeps the model's own ``extra``.
+
+    Raises
+    ------
+    InputError
+        For a model of another class, or an ``extra`` that JSON cannot hold.
+    ModelFileError
+        When the file cannot be written.
+
+    See Also
+    --------
+    xpnet.load : Open the file.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> from xpnet.modelfile import save_network
+    >>> net = xpnet.LogisticRegression(4, 3, backend="numpy")
+    >>> save_network(net, "iris.safetensors", {"classes": ["setosa", "versicolor", "virginica"]})
+    >>> xpnet.load("iris.safetensors").extra["classes"][0]
+    'setosa'
+    """
     settings = {
         "compiled": network.compiled,
         "learning_rate": rate_to_json(network.learning_rate, network.next_learning_rate),

@@ -1,4 +1,4 @@
-"""Any file of xpnet's, opened by what it says it is."""
+"""``load`` and ``describe``: files of every kind, opened as the kind that they name."""
 
 from importlib import import_module
 from pathlib import Path
@@ -19,17 +19,48 @@ _OPENERS = {
 
 
 def load(path: str | Path, backend: str | Backend | None = None) -> Any:
-    """Open a model file; what comes back is of the class that was saved, with its ``extra``.
+    """Open a model file.
 
-    path : a file that ``save`` wrote, on any machine and from any backend
-    backend : where the model shall live; None adopts the library and device of the first arrays, as a new model does
+    Parameters
+    ----------
+    path : str or Path
+        A file that ``save`` wrote, on any machine and from any backend.
+    backend : str or Backend, optional
+        The backend that the model shall live on. None adopts the library and device of the first arrays, as a new model
+        does.
 
-    The model predicts bit for bit what the saved one did on the same backend, in the dtype it was saved in. It can be
-    trained on: with its optimizer and schedule from their beginning, and an empty history. What continues a training
-    that was cut off is a checkpoint.
+    Returns
+    -------
+    FeedforwardNeuralNet, LogisticRegression, MLPClassifier or MLPRegressor
+        A model of the class that was saved, in the dtype it was saved in, with its ``extra``.
 
-    Raises ModelFileError for a file that is missing, damaged, hostile or of a newer format, BackendError for a backend
-    that is not usable.
+    Raises
+    ------
+    ModelFileError
+        For a file that is missing, damaged, hostile or of a newer format.
+    BackendError
+        For a backend that is not usable.
+
+    See Also
+    --------
+    xpnet.modelfile.describe : Read what a file holds without its tensors.
+    xpnet.Checkpoint : Write and continue a training that may be cut off.
+
+    Notes
+    -----
+    The model predicts bit for bit what the saved one did on the same backend. It can be trained further: its optimizer
+    and schedule begin anew, and its history is empty.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> net = xpnet.FeedforwardNeuralNet(4, 8, 3, backend="numpy")
+    >>> net.save("net.safetensors")
+    >>> same = xpnet.load("net.safetensors", backend="numpy")
+    >>> X = numpy.ones((2, 4))
+    >>> bool((same.predict(X) == net.predict(X)).all())
+    True
     """
     header, tensors = read(path)
     kind = header.description.get("kind")
@@ -42,14 +73,34 @@ def load(path: str | Path, backend: str | Backend | None = None) -> Any:
 
 
 def describe(path: str | Path) -> dict[str, Any]:
-    """What a file holds, from its header alone: the tensors are not read, and nothing of their size is allocated.
+    """Read what a file holds from its header alone.
 
-    returns ``kind``, ``widths``, ``activations``, ``loss``, ``dtype``, ``parameters`` (how many), ``tensors`` (dtype
-    and shape by name), ``network`` (every field of its spec), ``settings``, ``extra``, ``format``, ``writer`` (the
-    xpnet that wrote it), ``bytes`` (size of the file); JSON values throughout
+    The tensors are not read, and no memory of their size is allocated.
 
-    Raises ModelFileError for a file that is missing, cut short, hostile or of a newer format, or whose header is
-    damaged.
+    Parameters
+    ----------
+    path : str or Path
+        A model file or a checkpoint.
+
+    Returns
+    -------
+    dict of str to JSON values
+        ``kind``, ``widths``, ``activations``, ``loss``, ``dtype``; ``parameters``, their number; ``tensors``, dtype and
+        shape by name; ``network``, every field of its `NetworkSpec`; ``settings`` and ``extra``; ``format``, its
+        version; ``writer``, the version of xpnet that wrote it; ``bytes``, the size of the file.
+
+    Raises
+    ------
+    ModelFileError
+        For a file that is missing, cut short, hostile or of a newer format, or whose header is damaged.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> xpnet.FeedforwardNeuralNet(4, 8, 3, backend="numpy").save("net.safetensors")
+    >>> facts = xpnet.modelfile.describe("net.safetensors")
+    >>> facts["kind"], facts["widths"], facts["parameters"]
+    ('FeedforwardNeuralNet', [4, 8, 3], 67)
     """
     header = read_header(path)
     try:
