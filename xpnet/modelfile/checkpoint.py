@@ -8,6 +8,7 @@ from typing import Any
 import numpy
 
 from xpnet.backend import NetworkSpec, StepState
+from xpnet.dispatch import current_ranks
 from xpnet.errors import InputError, ModelFileError
 from xpnet.modelfile.container import read, write
 from xpnet.modelfile.description import Description
@@ -45,7 +46,8 @@ class Checkpoint(Callback):
     When a program that fits with ``resume_from`` is started again after a crash, a power cut or ``kill -9``, it goes on
     after the last epoch that was written: parameters, optimizer, history, random stream and the other callbacks
     continue. It ends with bit for bit the weights it would have had without the interruption, if everything else (data,
-    model, arguments, threads) is the same again. A checkpoint appears whole or not at all.
+    model, arguments, threads) is the same again. A checkpoint appears whole or not at all. On
+    several ranks rank 0 writes, and another number of ranks may go on.
 
     Examples
     --------
@@ -108,6 +110,8 @@ class Checkpoint(Callback):
         ModelFileError
             When the folder cannot be made.
         """
+        if current_ranks().rank:
+            return
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -131,7 +135,7 @@ class Checkpoint(Callback):
             The training under way.
         """
         last = training.stop or training.done >= training.epochs
-        if training.done % self.every and not last:
+        if current_ranks().rank or (training.done % self.every and not last):
             return
         path = self.directory / PATTERN.replace("*", f"{training.history.epochs:08d}")
         write_checkpoint(path, training.state())

@@ -8,15 +8,15 @@ from typing import Any
 import numpy
 
 from xpnet.backend import Backend, NetworkSpec, Parameters, Step, floating_dtype
-from xpnet.dispatch import Choice, choose
+from xpnet.dispatch import Choice, choose, current_ranks
 from xpnet.dispatch.choice import library_of
 from xpnet.errors import InputError, MixedArraysError
 from xpnet.models.checks import check_inputs, check_rows, check_spec, check_training
 from xpnet.models.xavier import host_stream
 from xpnet.ops import Array, Labels
 from xpnet.optimizers import Schedule, as_schedule
-from xpnet.steps import make_step
-from xpnet.training import Callback, History, Training, TrainingState, run
+from xpnet.steps import grouped, make_step
+from xpnet.training import Callback, History, Training, TrainingState, run, share_stream
 
 
 class Network:
@@ -115,7 +115,8 @@ class Network:
         Raises InputError for shapes or labels that do not fit.
         """
         X, Y, _ = self._check(X, Y, None)
-        return self._ready().epoch(X, Y, learning_rate=self.next_learning_rate, batch_size=max(X.shape[0], 1))
+        batch_size = max(current_ranks().count(X.shape[0]), 1)
+        return self._shared().epoch(X, Y, learning_rate=self.next_learning_rate, batch_size=batch_size)
 
     def fit(
         self,
@@ -148,13 +149,14 @@ class Network:
         Raises InputError for shapes, labels or numbers that do not fit, for no rows, and for NaN or infinity.
         """
         X, Y, sample_weight = self._check(X, Y, sample_weight)
-        check_training(X.shape[0], X=X, Y=Y, sample_weight=sample_weight)
+        rows = current_ranks().count(X.shape[0])
+        check_training(rows, X=X, Y=Y, sample_weight=sample_weight)
         if isinstance(X, numpy.ndarray) and X.strides[1] != X.itemsize:
             X = numpy.ascontiguousarray(X)  # compiled steps read row by row: copied here once, not once an epoch
-        rows = X.shape[0]
         if epochs < 0 or (batch_size is not None and batch_size < 1):
             raise InputError(f"epochs is not negative and batch_size at least 1; received {epochs} and {batch_size}.")
-        training = Training(self._ready(), rows, epochs, self.history, self.rng if rng is None else host_stream(rng))
+        rng = share_stream(self.rng if rng is None else host_stream(rng))
+        training = Training(self._shared(), rows, epochs, self.history, rng)
         validate = None if validation is None else self._validation_loss(*validation)
         return run(
             training,
@@ -182,7 +184,7 @@ class Network:
         Raises InputError for shapes or labels that do not fit.
         """
         X, Y, _ = self._check(X, Y, None)
-        return self._ready().gradient(X, Y)
+        return self._shared().gradient(X, Y)
 
     def to(self, backend: str | Backend, *, dtype: str | None = None) -> "Network":
         """Move the network, optimizer state included, to a backend; returns the network itself.
@@ -221,7 +223,7 @@ class Network:
 
     def _validation_loss(self, X: Array, Y: Labels) -> Callable[[], float]:
         X, Y, _ = self._check(X, Y, None)
-        return lambda: self._ready().loss(X, Y)
+        return lambda: self._shared().loss(X, Y)
 
     def _check(self, X: Array, Y: Labels, sample_weight: Array | None) -> tuple[Array, Labels, Array | None]:
         """Bring a batch to the network's backend and validate it."""
@@ -278,6 +280,10 @@ class Network:
             self._step = make_step(self.spec, self.backend, compiled=self.compiled)
             self._step.params.update(self._params)
         return self._step
+
+    def _shared(self) -> Step:
+        """The training step, on the ranks that train together."""
+        return grouped(self._ready(), self.backend)
 
 
 def host_values(network: Network) -> dict[str, numpy.ndarray]:

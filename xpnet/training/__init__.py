@@ -3,6 +3,7 @@
 from xpnet.training.callbacks import Callback, EarlyStopping, Progress
 from xpnet.training.history import History
 from xpnet.training.loop import Training, run
+from xpnet.training.ranks import share_stream
 from xpnet.training.state import TrainingState
 
-__all__ = ["Callback", "EarlyStopping", "History", "Progress", "Training", "TrainingState", "run"]
+__all__ = ["Callback", "EarlyStopping", "History", "Progress", "Training", "TrainingState", "run", "share_stream"]

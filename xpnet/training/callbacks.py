@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from xpnet.backend import StepState
+from xpnet.dispatch import current_ranks
 
 if TYPE_CHECKING:
     from xpnet.training.loop import Training
@@ -77,7 +78,7 @@ class EarlyStopping(Callback):
 
 
 class Progress(Callback):
-    """A line of progress: epoch, loss, rows per second.
+    """A line of progress: epoch, loss, rows per second. On several ranks, rank 0 reports.
 
     sink : called with each line; None prints a bar to stderr, and only where that is a terminal
     every : report each so many epochs
@@ -89,14 +90,16 @@ class Progress(Callback):
 
     def train_begin(self, training: "Training") -> None:
         """Open the bar, where there is a terminal to show it on."""
-        self.first = training.history.epochs - training.done
-        if self.sink is None and sys.stderr.isatty():
+        self.first, self.silent = training.history.epochs - training.done, current_ranks().rank > 0
+        if self.sink is None and sys.stderr.isatty() and not self.silent:
             self.bar = _bar()
             self.task = self.bar.add_task("training", total=training.epochs, completed=training.done, loss="", speed="")
             self.bar.start()
 
     def epoch_end(self, training: "Training") -> None:
         """Report the epoch."""
+        if self.silent:
+            return
         history = training.history
         speed = f"{training.rows / max(history.seconds[-1], 1e-9):,.0f} rows/s"
         if self.bar is not None:

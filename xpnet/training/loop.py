@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xpnet.backend import Step
+from xpnet.dispatch import current_ranks
 from xpnet.errors import InputError
 from xpnet.ops import Array
 from xpnet.optimizers import Schedule
 from xpnet.training.callbacks import Callback
 from xpnet.training.history import History
+from xpnet.training.ranks import share_parameters, share_state
 from xpnet.training.state import TrainingState, set_stream_state, stream_state
 
 
@@ -106,14 +108,18 @@ def run(
     resume_from : go on from the state of a run that was cut off; its epochs count among ``training.epochs``
     epoch : takes the place of ``training.step.epoch``, with its signature
 
+    On several ranks every rank calls its own callbacks; one that stops stops all.
     An exception in a callback, Ctrl-C included, ends the run with everything up to the last whole epoch in place.
     Raises InputError for a state that is not of this network, these data and these callbacks.
     """
     training.callbacks = [c if isinstance(c, Callback) else _Function(c) for c in callbacks]
     shuffled = shuffle and batch_size < training.rows
     make_epoch = training.step.epoch if epoch is None else epoch
+    ranks = current_ranks()
     with training.step.running(), _closing(training):
-        _begin(training, resume_from)
+        _begin(training, ranks.share(resume_from))
+        if ranks.several:
+            share_state(training.step, ranks)
         while training.done < training.epochs and not training.stop:
             started = time.perf_counter()
             learning_rate = schedule(training.history.epochs, training.history.loss)
@@ -121,9 +127,12 @@ def run(
             loss = make_epoch(
                 X, Y, learning_rate=learning_rate, batch_size=batch_size, order=order, sample_weight=sample_weight
             )
+            if ranks.several:
+                share_parameters(training.step, ranks)
             training.history.add(loss, learning_rate, time.perf_counter() - started, validate and validate())
             training.done += 1
             training.tell("epoch_end")
+            training.stop = ranks.any(training.stop)
             training.tell("between_epochs")
         training.tell("train_end")
     return training.history

@@ -1,0 +1,167 @@
+"""Training on several ranks gives the answer of one process."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from threads_group import ThreadsGroup, on_ranks
+
+import xpnet
+from xpnet.training import EarlyStopping, Training
+
+SHARDS = {1: (60,), 2: (57, 3), 3: (53, 7, 0), 4: (0, 20, 39, 1)}
+"""How many of the rows each rank has, by the number of ranks."""
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "adam": {"optimizer": "adam"},
+    "penalty": {"optimizer": xpnet.SGD(momentum=0.9, nesterov=True), "l2": 0.1},
+    "deep": {"hidden_size": (9, 6), "activation": ("tanh", "logistic"), "optimizer": "adamw"},
+    "dropout": {"dropout": 0.3},
+    "reference": {"compiled": False},
+}
+
+
+def close(a: Any, b: Any) -> None:
+    np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+def data(weighted: bool = False) -> tuple[Any, Any, Any]:
+    """X (60, 5), y (60,) of three classes, weights (60,) or None."""
+    rng = np.random.default_rng(5)
+    X, y = rng.normal(size=(60, 5)), rng.integers(0, 3, 60)
+    return X, y, rng.uniform(0, 3, 60) if weighted else None
+
+
+def cut(size: int, rank: int, own: bool, *arrays: Any) -> list[Any]:
+    """What a rank is given of each array."""
+    ends = np.cumsum(SHARDS[size])
+    part = slice(ends[rank] - SHARDS[size][rank], ends[rank]) if own else slice(None)
+    return [None if array is None else array[part] for array in arrays]
+
+
+def train(X: Any, y: Any, w: Any, *, settings: dict[str, Any], batch_size: int | None = 8, **how: Any) -> Any:
+    """A network's history and parameters after three epochs."""
+    settings = {"hidden_size": 7, "learning_rate": 0.05, **settings}
+    model = xpnet.FeedforwardNeuralNet(5, output_size=3, rng=np.random.default_rng(0), **settings)
+    rng = np.random.default_rng(1)
+    history = model.fit(X, y, epochs=3, batch_size=batch_size, sample_weight=w, rng=rng, validation=(X, y), **how)
+    return history, {name: np.array(value) for name, value in model.params.items()}
+
+
+def check_same(size: int, own: bool, work: Callable[..., Any], *arrays: Any) -> None:
+    """``work`` on the rows of all ranks gives every rank the history and the parameters of one process."""
+    history, params = work(*arrays)
+    found = on_ranks(
+        size, lambda group: work(*cut(size, group.rank, own, *arrays)), data="own" if own else "same"
+    )
+    for other_history, other_params in found:
+        close(other_history.loss, history.loss)
+        close(other_history.validation_loss, history.validation_loss)
+        for name, value in params.items():
+            close(other_params[name], value)
+            assert np.array_equal(other_params[name], found[0][1][name])
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["same", "own"])
+@pytest.mark.parametrize("size", [2, 3, 4])
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("name", ["adam", "penalty", "deep", "reference"])
+def test_networks(name: str, weighted: bool, size: int, own: bool) -> None:
+    check_same(size, own, lambda X, y, w: train(X, y, w, settings=SETTINGS[name]), *data(weighted))
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_dropout(size: int) -> None:
+    check_same(size, False, lambda X, y, w: train(X, y, w, settings=SETTINGS["dropout"]), *data())
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["same", "own"])
+@pytest.mark.parametrize("how", [{"batch_size": 59}, {"batch_size": None}, {"batch_size": 8, "shuffle": False}])
+def test_last_batch_smaller_than_the_ranks(how: dict[str, Any], own: bool) -> None:
+    check_same(4, own, lambda X, y, w: train(X, y, w, settings=SETTINGS["penalty"], **how), *data(True))
+
+
+def test_no_generator_is_rank_0s() -> None:
+    """Without ``rng`` every rank would draw its own weights and orders."""
+    X, y, _ = data()
+
+    def work(group: ThreadsGroup) -> Any:
+        # Each rank has a stream of its own, as processes have that were started without a seed.
+        model = xpnet.FeedforwardNeuralNet(5, 7, 3, rng=np.random.default_rng(group.rank), optimizer="adam")
+        orders: list[Any] = []
+
+        def note(training: Training) -> None:
+            orders.append({name: np.array(value) for name, value in training.step.params.items()})
+
+        model.fit(X, y, epochs=3, batch_size=8, rng=np.random.RandomState(group.rank), callbacks=[note])
+        return orders
+
+    found = on_ranks(3, work)
+    for epoch in range(3):
+        for other in found[1:]:
+            assert all(np.array_equal(other[epoch][name], value) for name, value in found[0][epoch].items())
+
+
+def test_one_rank_that_stops_stops_all() -> None:
+    X, y, _ = data()
+
+    def work(group: ThreadsGroup) -> int:
+        def stop(training: Training) -> None:
+            training.stop = group.rank == 1 and training.done == 2
+
+        return xpnet.LogisticRegression(5, 3).fit(X, y, epochs=5, callbacks=[stop]).epochs
+
+    assert on_ranks(3, work) == [2, 2, 2]
+
+
+def test_early_stopping_puts_the_best_back_on_every_rank() -> None:
+    def stopped(X: Any, y: Any, w: Any) -> Any:
+        return train(X, y, w, settings={"learning_rate": 0.7}, callbacks=[EarlyStopping(1, tol=0.3)])
+
+    check_same(3, False, lambda X, y, w: stopped(X, y, w), *data())
+
+
+@pytest.mark.parametrize("sizes", [(2, 3), (3, 1), (1, 4)])
+def test_another_number_of_ranks_goes_on(sizes: tuple[int, int], tmp_path: Path) -> None:
+    X, y, _ = data()
+
+    def work(epochs: int) -> Any:
+        model = xpnet.FeedforwardNeuralNet(5, 7, 3, rng=np.random.default_rng(0), optimizer="adam", learning_rate=0.05)
+        model.fit(
+            X,
+            y,
+            epochs=epochs,
+            batch_size=8,
+            rng=np.random.default_rng(1),
+            callbacks=[xpnet.Checkpoint(tmp_path)],
+            resume_from=xpnet.Checkpoint.latest(tmp_path),
+        )
+        return model.history.loss
+
+    on_ranks(sizes[0], lambda group: work(2))
+    resumed = on_ranks(sizes[1], lambda group: work(4))
+    for path in tmp_path.iterdir():
+        path.unlink()
+    for losses in resumed:
+        close(losses, work(4))
+
+
+def test_a_single_update_and_gradient() -> None:
+    X, y, _ = data()
+
+    def work(X: Any, y: Any) -> Any:
+        model = xpnet.FeedforwardNeuralNet(5, 7, 3, rng=np.random.default_rng(0), l2=0.3)
+        losses = [model.loss(X, y), model.step(X, y), model.gradient(X, y)]
+        return losses, {name: np.array(value) for name, value in model.gradients.items()}
+
+    losses, gradients = work(X, y)
+    for own in (False, True):
+        found = on_ranks(
+            3, lambda group, own=own: work(*cut(3, group.rank, own, X, y)), data="own" if own else "same"
+        )
+        for other_losses, other_gradients in found:
+            close(other_losses, losses)
+            for name, value in gradients.items():
+                close(other_gradients[name], value)

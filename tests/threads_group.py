@@ -1,0 +1,76 @@
+"""A group whose ranks are threads of this process: what is true of ranks can be tested without a launcher."""
+
+import copy
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from xpnet import use_group
+
+
+class Meeting:
+    """What the threads of a group share: a place for the value of each, and a barrier."""
+
+    def __init__(self, size: int) -> None:
+        self.values: list[Any] = [None] * size
+        self.barrier = threading.Barrier(size, timeout=60)
+
+
+class ThreadsGroup:
+    """See :class:`xpnet.backend.Group`."""
+
+    library = "numpy"
+    why = "threads of one process"
+
+    def __init__(self, rank: int, meeting: Meeting) -> None:
+        self.rank, self.size, self.meeting, self.calls = rank, len(meeting.values), meeting, 0
+
+    def sum(self, array: Any) -> Any:
+        """The sum, in the order of the ranks."""
+        values = self._exchange(np.array(array))
+        assert {(v.shape, v.dtype) for v in values} == {(array.shape, array.dtype)}
+        total = values[0].copy()
+        for value in values[1:]:
+            total += value
+        return total
+
+    def share(self, value: Any, *, rank: int = 0) -> Any:
+        """A copy of that rank's value."""
+        return self._exchange(copy.deepcopy(value) if self.rank == rank else None)[rank]
+
+    def fail(self, error: BaseException) -> None:
+        """The others are told by the barrier."""
+        self.meeting.barrier.abort()
+
+    def _exchange(self, value: Any) -> list[Any]:
+        self.calls += 1
+        self.meeting.values[self.rank] = value
+        self.meeting.barrier.wait()
+        values = list(self.meeting.values)
+        self.meeting.barrier.wait()
+        return values
+
+
+def on_ranks(size: int, work: Callable[[ThreadsGroup], Any], *, data: Any = "same") -> list[Any]:
+    """What ``work`` returns on each rank; raises the first rank's error, if any raised one."""
+    meeting, results = Meeting(size), [None] * size
+    errors: list[BaseException] = []
+
+    def run(rank: int) -> None:
+        try:
+            with use_group(ThreadsGroup(rank, meeting), data=data) as group:
+                results[rank] = work(group)  # type: ignore[arg-type, call-overload]
+        except BaseException as error:  # noqa: BLE001  told to the caller
+            if not isinstance(error, threading.BrokenBarrierError):
+                errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(size)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return results

@@ -1,0 +1,182 @@
+"""A training step on several ranks: each computes its part of every batch, and the gradients are added up.
+
+What is passed in are the rows that this rank has. ``order`` and ``rows`` count the rows of all ranks: where every rank has
+the same rows that makes no difference; where each has its own, they lie one after the other in the order of the ranks.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from functools import cached_property
+from typing import Any
+
+import numpy
+
+from xpnet.backend import Backend, BatchPart, NetworkSpec, Parameters, Step, StepState
+from xpnet.dispatch import Ranks, current_ranks
+from xpnet.dispatch.choice import library_of
+from xpnet.ops import Array
+from xpnet.steps.shares import Share, divide, rows_of
+
+
+def grouped(step: Step, backend: Backend) -> Step:
+    """The step on the ranks that ``use_group`` asked for; the step itself where this process is alone.
+
+    Parameters
+    ----------
+    step : Step
+        What computes on this rank.
+    backend : Backend
+        Where its arrays live.
+
+    Returns
+    -------
+    Step
+        One whose ``epoch``, ``loss`` and ``gradient`` are those of the rows of all ranks.
+    """
+    ranks = current_ranks()
+    return GroupedStep(step, backend, ranks) if ranks.several else step
+
+
+class GroupedStep:
+    """A step around a step: see :class:`xpnet.backend.Step`, and the module's text for what rows are.
+
+    Parameters
+    ----------
+    step : Step
+        What computes on this rank.
+    backend : Backend
+        Where its arrays live.
+    ranks : Ranks
+        All that take part, two at least.
+    """
+
+    def __init__(self, step: Step, backend: Backend, ranks: Ranks) -> None:
+        assert ranks.group is not None
+        self.step, self.backend, self.ranks, self.group = step, backend, ranks, ranks.group
+        self.spec, self.params, self.penalty = step.spec, step.params, 0.0
+
+    @cached_property
+    def gradients(self) -> Parameters:
+        """The gradients of all ranks' rows."""
+        return self.step.gradients
+
+    @property
+    def why(self) -> str:
+        """What runs here, and who adds up."""
+        return f"{self.step.why}; gradients of {self.group.size} ranks added up by {self.group.why}"
+
+    def running(self) -> AbstractContextManager[None]:
+        """See :class:`xpnet.backend.Step`."""
+        return self.step.running()
+
+    def epoch(
+        self,
+        X: Array,
+        Y: Array,
+        *,
+        learning_rate: float,
+        batch_size: int,
+        order: Any = None,
+        sample_weight: Array | None = None,
+    ) -> float:
+        """See :class:`xpnet.backend.Step`."""
+        loss = penalty = weights = 0.0
+        for rows, part in self._shares(X, batch_size, order, sample_weight):
+            loss += part.total_weight * self._add_up(X, Y, sample_weight, rows, part)
+            penalty += part.total_weight * self.step.penalty
+            weights += part.total_weight
+            self.step.update(learning_rate=learning_rate)
+        loss, self.penalty = (float(total) / weights if weights else 0.0 for total in self._sums(loss, penalty))
+        return loss
+
+    def forward(self, X: Array) -> Array:
+        """See :class:`xpnet.backend.Step`: outputs for these rows, on this rank alone."""
+        return self.step.forward(X)
+
+    def loss(self, X: Array, Y: Array, *, sample_weight: Array | None = None, rows: Any = None) -> float:
+        """See :class:`xpnet.backend.Step`."""
+        share = self._whole(X, rows, sample_weight)
+        own, (x, y, w, indices) = self._weight_of(share.rows, sample_weight), _taken(X, Y, sample_weight, share.rows)
+        mean = self.step.loss(x, y, sample_weight=w, rows=indices) if own else 0.0
+        penalty = self.step.penalty if own else 0.0
+        # A penalty over the rows is for those of this rank; every rank with rows knows the same one.
+        per_row = own if self.spec.l2_over_batch else 1.0
+        total, penalties, knowing = self._sums(own * (mean - penalty), per_row * penalty, float(own > 0))
+        weight = share.part.total_weight
+        if not weight:
+            self.penalty = 0.0
+            return 0.0
+        self.penalty = penalties / knowing / (weight if self.spec.l2_over_batch else 1.0)
+        return total / weight + self.penalty
+
+    def gradient(
+        self,
+        X: Array,
+        Y: Array,
+        *,
+        sample_weight: Array | None = None,
+        rows: Any = None,
+        part: BatchPart | None = None,
+    ) -> float:
+        """See :class:`xpnet.backend.Step`. The rows of all ranks are always a whole batch."""
+        assert part is None
+        share = self._whole(X, rows, sample_weight)
+        loss = self._add_up(X, Y, sample_weight, share.rows, share.part)
+        loss, self.penalty = self._sums(loss, self.step.penalty)
+        return loss
+
+    def update(self, *, learning_rate: float) -> None:
+        """See :class:`xpnet.backend.Step`: every rank makes the same."""
+        self.step.update(learning_rate=learning_rate)
+
+    def state(self) -> StepState:
+        """See :class:`xpnet.backend.Step`."""
+        return self.step.state()
+
+    def load_state(self, state: StepState) -> None:
+        """See :class:`xpnet.backend.Step`."""
+        self.step.load_state(state)
+
+    def _shares(self, X: Array, batch_size: int, order: Any, sample_weight: Array | None) -> Iterator[Share]:
+        """This rank's share of one batch after the other."""
+        rows = rows_of(self.ranks, X.shape[0])
+        weights = None if sample_weight is None else self.backend.to_numpy(sample_weight)
+        return divide(self.ranks, rows, batch_size, order, weights)
+
+    def _whole(self, X: Array, order: Any, sample_weight: Array | None) -> Share:
+        """This rank's share where all rows, or those of ``order``, are one batch."""
+        rows = rows_of(self.ranks, X.shape[0])
+        weights = None if sample_weight is None else self.backend.to_numpy(sample_weight)
+        count = rows.total if order is None else len(order)
+        return next(divide(self.ranks, rows, count, order, weights)) if count else Share(slice(0, 0), BatchPart(0.0))
+
+    def _add_up(self, X: Array, Y: Array, sample_weight: Array | None, rows: Any, part: BatchPart) -> float:
+        """Make the gradients those of a batch, of which these rows are this rank's share; returns its part of the loss."""
+        x, y, w, indices = _taken(X, Y, sample_weight, rows)
+        loss = self.step.gradient(x, y, sample_weight=w, rows=indices, part=part)
+        gradients = self.step.gradients
+        gradients.replace_groups([self._sum(array) for array in gradients.groups])
+        return loss
+
+    def _sum(self, array: Array) -> Array:
+        """The sum of an array over the ranks, where it lives."""
+        if library_of(array) in ("numpy", self.group.library):
+            return self.group.sum(array)
+        return self.backend.asarray(self.group.sum(self.backend.to_numpy(array)))
+
+    def _sums(self, *numbers: float) -> list[float]:
+        """The sum of each number over the ranks."""
+        return self.group.sum(numpy.array(numbers, "float64")).tolist()
+
+    def _weight_of(self, rows: Any, sample_weight: Array | None) -> float:
+        """The weight of some rows that this rank has."""
+        if sample_weight is not None:
+            return float(self.backend.to_numpy(sample_weight)[rows].sum())
+        return float(rows.stop - rows.start if isinstance(rows, slice) else len(rows))
+
+
+def _taken(X: Array, Y: Array, sample_weight: Array | None, rows: Any) -> tuple[Array, Array, Array | None, Any]:
+    """X, Y, sample_weight and rows as a step takes them: a slice is cut off here, indices are left to the step."""
+    if not isinstance(rows, slice):
+        return X, Y, sample_weight, rows
+    return X[rows, ...], Y[rows, ...], None if sample_weight is None else sample_weight[rows], None
