@@ -1,7 +1,11 @@
 """When compilation happens, where it is kept, and what is said about it."""
 
+import ctypes
+import io
+import signal
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import numba
@@ -9,14 +13,14 @@ import numpy as np
 import pytest
 from numba import types
 from xpnet_numba import backend
-from xpnet_numba.runtime import compiling
+from xpnet_numba.runtime import codecache, compiling
 
 
 @pytest.fixture(autouse=True)
 def nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test sees what is said for the first time."""
     monkeypatch.setattr(compiling, "_compiling", 0.0)
-    compiling._say.cache_clear()
+    monkeypatch.setattr(compiling, "_said", set())
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
@@ -37,20 +41,50 @@ def test_everything_after_warmup_is_compiled(capfd: pytest.CaptureFixture[str]) 
     assert compiling._compiling == compiled
 
 
-def test_without_a_folder_it_compiles_in_memory_and_says_so_once(
+def call(function: compiling.CFunction, x: float) -> float:
+    return ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)(function.address)(x)
+
+
+def test_functions_of_others_are_compiled_and_not_kept() -> None:
+    folder = codecache.code_cache().folder
+    before = folder and list(folder.iterdir())
+    assert call(compiling.c_function(_twice, types.float64(types.float64)), 2.0) == 4.0
+    assert folder is None or list(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("stream", [None, "closed"])
+def test_without_a_stderr_nothing_is_said(monkeypatch: pytest.MonkeyPatch, stream: str | None) -> None:
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", closed if stream else None)
+    monkeypatch.setattr(compiling, "PATIENCE", 0.0)
+    assert call(compiling.c_function(_twice, types.float64(types.float64)), 2.0) == 4.0
+
+
+def test_where_no_thread_can_be_started_it_compiles_and_says_so(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    compile_here = numba.cfunc
+    def no_thread(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
 
-    def read_only(signature: Any, cache: bool = False, **options: Any) -> Any:
-        if cache:
-            raise RuntimeError("cannot cache function 'loop': no locator available for file 'f.py'")
-        return compile_here(signature, **options)
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    assert call(compiling.c_function(_twice, types.float64(types.float64)), 2.0) == 4.0
+    assert capfd.readouterr().err.count("compiling") == 1
 
-    monkeypatch.setattr(numba, "cfunc", read_only)
-    for _ in range(2):
-        assert compiling.c_function(_twice, types.float64(types.float64)).ctypes(2.0) == 4.0
-    assert capfd.readouterr().err.count("NUMBA_CACHE_DIR") == 1
+
+def test_ctrl_c_is_heard_when_a_function_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    compile_now, compiled = numba.cfunc, []
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        compiled.append(compile_now(*arguments, **options))
+        return lambda function: compiled[0](function)
+
+    monkeypatch.setattr(numba, "cfunc", interrupted)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        compiling.c_function(_twice, types.float64(types.float64))
+    assert compiled and signal.getsignal(signal.SIGINT) is handler
 
 
 def test_other_errors_are_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,173 @@
+"""The cache of compiled code: files of machine code, each sealed with a checksum, that outlive the process.
+
+All files of one environment lie in one folder, whose name follows from everything that decides what the compiler makes:
+the sources of this package, the versions of Python, NumPy, Numba and llvmlite, Numba's settings and the processor. So
+code from another version is never found. A file that is damaged, cut short or another function's counts as absent.
+Folders of other environments are removed once there are more than ``KEPT``, the one that rested longest first.
+
+The folders of a user belong to that user alone: what could have been written by somebody else is not run.
+"""
+
+import hashlib
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import numpy
+
+KEPT = 8
+"""Folders of environments that are kept: several versions of Python, several processors of a shared disk."""
+
+MARK = b"xpnet code 1\n"
+DIGEST = 32  # bytes of a SHA-256
+
+NO_FOLDER = "there is no folder that is yours alone and can be written"
+
+
+class CodeCache:
+    """Entries of bytes by name, in the first of some folders that this user can write.
+
+    Parameters
+    ----------
+    bases : folders in which the user's own folder is looked for, the first choice first
+    environment : what the code depends on, as letters and digits
+    """
+
+    def __init__(self, bases: list[Path], environment: str) -> None:
+        self.environment = environment
+        self.folder = next(filter(None, (_open_folder(base, environment) for base in bases)), None)
+
+    def load(self, name: str) -> bytes | None:
+        """The entry's content, or None where there is no entry or not a sound one."""
+        if self.folder is None:
+            return None
+        try:
+            entry = (self.folder / _file_name(name)).read_bytes()
+        except OSError:
+            return None
+        start = len(MARK) + DIGEST
+        content = entry[start:]
+        label = name.encode() + b"\n"
+        whole = entry[:start] == MARK + hashlib.sha256(content).digest() and content.startswith(label)
+        return content[len(label) :] if whole else None
+
+    def store(self, name: str, content: bytes) -> None:
+        """Write an entry, in place of one of the same name; raises OSError where that fails, and leaves nothing behind."""
+        if self.folder is None:
+            raise OSError(NO_FOLDER)
+        content = name.encode() + b"\n" + content
+        file = NamedTemporaryFile(dir=self.folder, suffix=".tmp", delete=False)
+        try:
+            with file:
+                file.write(MARK + hashlib.sha256(content).digest() + content)
+            _replace(file.name, self.folder / _file_name(name))
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(file.name)
+            raise
+
+
+def _replace(source: str, target: Path) -> None:
+    try:
+        os.replace(source, target)
+    except PermissionError:
+        # Windows replaces no file that another process is reading: that one has the same entry.
+        if not target.exists():
+            raise
+        os.unlink(source)
+
+
+def _file_name(name: str) -> str:
+    """A name that every file system takes, and that people can read."""
+    readable = "".join(c if c.isalnum() else "-" for c in name)[-60:]
+    return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:16]}.code"
+
+
+def _open_folder(base: Path, environment: str) -> Path | None:
+    """The folder of an environment, made if need be; None where it cannot be, or others can write there."""
+    own = base / f"xpnet-code{user()}"
+    folder = own / environment
+    try:
+        own.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not _is_private(own):
+            return None
+        if not folder.is_dir():
+            folder.mkdir(exist_ok=True)
+            _remove_oldest(own)
+        NamedTemporaryFile(dir=folder).close()
+        os.utime(folder)
+    except OSError:
+        return None
+    return folder
+
+
+def user() -> str:
+    """What tells this user's folder from another's; nothing on Windows, where homes are apart."""
+    return f"-{os.geteuid()}" if hasattr(os, "geteuid") else ""
+
+
+def _is_private(folder: Path) -> bool:
+    if not hasattr(os, "geteuid"):
+        return True
+    status = folder.lstat()
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
+
+
+def _remove_oldest(own: Path) -> None:
+    for folder in sorted(own.iterdir(), key=lambda f: f.stat().st_mtime, reverse=True)[KEPT:]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@cache
+def code_cache() -> CodeCache:
+    """The cache of this process."""
+    return CodeCache(_bases(), fingerprint())
+
+
+def _bases() -> list[Path]:
+    """Where Numba's setting says; else beside this package, or in the user's cache folder."""
+    from numba import config
+    from numba.misc.appdirs import user_cache_dir
+
+    if config.CACHE_DIR:
+        return [Path(config.CACHE_DIR)]
+    home = Path(user_cache_dir("xpnet", False))
+    return [Path(__file__).parents[1] / "__pycache__", *([home] if home.is_absolute() else [])]
+
+
+def fingerprint() -> str:
+    """Everything on which compiled code depends, in 32 letters and digits."""
+    import llvmlite
+    import numba
+    from numba.core.registry import cpu_target
+
+    settings = sorted((k, v) for k, v in os.environ.items() if k.startswith("NUMBA_") and k not in _NO_MATTER)
+    facts = [
+        sys.version,
+        *(module.__version__ for module in (numpy, numba, llvmlite)),
+        cpu_target.target_context.codegen().magic_tuple(),
+        settings,
+        *sources(resources.files("xpnet_numba")),
+    ]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+
+
+_NO_MATTER = ("NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS")
+
+
+def sources(folder: Any) -> Iterator[tuple[str, bytes]]:
+    """Name and content of every source file of a package, which may lie in an archive."""
+    for item in sorted(folder.iterdir(), key=lambda item: item.name):
+        if item.is_file() and item.name.endswith((".py", ".pyc")):
+            yield item.name, item.read_bytes()
+        elif item.is_dir() and item.name != "__pycache__":
+            yield item.name, b""
+            yield from sources(item)

@@ -1,0 +1,237 @@
+"""The cache of compiled code: what is damaged, foreign or old is never run, and no trouble with files stops anybody."""
+
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from xpnet_numba.leaves import registry
+from xpnet_numba.runtime import codecache, compiling
+from xpnet_numba.runtime.codecache import KEPT, CodeCache, sources
+
+CONTENT = bytes(range(256)) * 4
+BACKENDS = Path(codecache.__file__).parents[2]
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> CodeCache:
+    return CodeCache([tmp_path], "here")
+
+
+def entry(cache: CodeCache) -> Path:
+    """The only file of a cache."""
+    assert cache.folder is not None
+    (file,) = cache.folder.iterdir()
+    return file
+
+
+def test_what_was_stored_is_found_by_its_name_alone(cache: CodeCache, tmp_path: Path) -> None:
+    assert cache.load("loop") is None
+    cache.store("loop", CONTENT)
+    assert cache.load("loop") == CONTENT
+    assert CodeCache([tmp_path], "here").load("loop") == CONTENT
+    assert cache.load("loo") is None and CodeCache([tmp_path], "elsewhere").load("loop") is None
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.integers(0, len(CONTENT)), bit=st.integers(0, 7))
+def test_a_flipped_bit_is_noticed(cache: CodeCache, place: int, bit: int) -> None:
+    cache.store("loop", CONTENT)
+    damaged = bytearray(entry(cache).read_bytes())
+    damaged[place] ^= 1 << bit
+    entry(cache).write_bytes(damaged)
+    assert cache.load("loop") is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: b"",
+        lambda whole: whole[: len(whole) // 2],
+        lambda whole: whole[:-1],
+        lambda whole: whole + b"\0",
+        lambda whole: bytes(len(whole)),
+        lambda whole: whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2),
+        lambda whole: b"#!/bin/sh\n",
+    ],
+    ids=["empty", "half", "one byte short", "one byte long", "zeroed", "second half zeroed", "another kind of file"],
+)
+def test_a_damaged_entry_counts_as_absent_and_is_replaced(cache: CodeCache, damage) -> None:
+    cache.store("loop", CONTENT)
+    entry(cache).write_bytes(damage(entry(cache).read_bytes()))
+    assert cache.load("loop") is None
+    cache.store("loop", CONTENT)
+    assert cache.load("loop") == CONTENT
+
+
+def test_an_entry_under_another_name_is_not_taken(cache: CodeCache, tmp_path: Path) -> None:
+    """float64 code, say, where float32 code is looked for."""
+    cache.store("loop float64", CONTENT)
+    other = CodeCache([tmp_path], "there")
+    other.store("loop float32", b"")
+    shutil.copy(entry(cache), entry(other))
+    assert other.load("loop float32") is None
+
+
+def test_a_folder_that_cannot_be_written_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    cache = CodeCache([tmp_path / "file", tmp_path / "home"], "here")
+    cache.store("loop", CONTENT)
+    assert entry(cache).is_relative_to(tmp_path / "home")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="on Windows homes are apart")
+def test_a_folder_in_which_others_can_write_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / f"xpnet-code{codecache.user()}").mkdir()
+    (tmp_path / f"xpnet-code{codecache.user()}").chmod(0o777)
+    assert CodeCache([tmp_path], "here").folder is None
+
+
+def test_folders_that_rested_longest_are_removed(tmp_path: Path) -> None:
+    for number in range(KEPT + 3):
+        cache = CodeCache([tmp_path], f"version {number}")
+        cache.store("loop", CONTENT)
+        assert cache.folder is not None
+        os.utime(cache.folder, (number, number))
+    left = {folder.name for folder in (tmp_path / f"xpnet-code{codecache.user()}").iterdir()}
+    assert left == {f"version {number}" for number in range(3, KEPT + 3)}
+
+
+def test_many_may_write_and_read_at_once(tmp_path: Path) -> None:
+    def work(number: int) -> bool:
+        cache = CodeCache([tmp_path], "here")
+        cache.store(f"loop {number % 3}", CONTENT + bytes([number % 3]))
+        return all(cache.load(f"loop {i}") in (None, CONTENT + bytes([i])) for i in range(3))
+
+    with ThreadPoolExecutor(8) as executor:
+        assert all(executor.map(work, range(400)))
+    assert len(list((tmp_path / f"xpnet-code{codecache.user()}" / "here").iterdir())) == 3
+
+
+def test_a_write_that_fails_leaves_nothing(cache: CodeCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        cache.store("loop", CONTENT)
+    assert cache.folder is not None and list(cache.folder.iterdir()) == []
+
+
+def test_every_source_file_decides(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    shutil.copytree(BACKENDS / "xpnet_numba", package, ignore=shutil.ignore_patterns("__pycache__"))
+    before = list(sources(package))
+    assert before == list(sources(BACKENDS / "xpnet_numba"))
+    for path in package.rglob("*.py"):
+        text = path.read_bytes()
+        path.write_bytes(text + b" ")
+        assert list(sources(package)) != before
+        path.write_bytes(text)
+    assert list(sources(package)) == before
+
+
+EXP_OF_ZERO = """
+import ctypes, numpy
+from xpnet_numba import leaves
+from numba import njit
+from xpnet_numba.llvm import call
+
+@njit
+def run(address, z):
+    call(address, (z,))
+
+z = numpy.zeros((1, 1))
+run(leaves.address("exp_output", "float64"), z)
+print(z[0, 0])
+"""
+
+
+def test_after_an_upgrade_new_code_runs(tmp_path: Path) -> None:
+    """A loop calls a function in another file, and that file changes."""
+    package = tmp_path / "xpnet_numba"
+    shutil.copytree(BACKENDS / "xpnet_numba", package, ignore=shutil.ignore_patterns("__pycache__"))
+    path = os.pathsep.join([str(tmp_path), str(BACKENDS), str(BACKENDS.parent)])
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": path}
+
+    def run() -> float:
+        ended = subprocess.run(
+            [sys.executable, "-c", EXP_OF_ZERO], env=environment, capture_output=True, text=True, timeout=100, check=True
+        )
+        return float(ended.stdout)
+
+    assert run() == 1.0
+    text = (package / "scalars.py").read_text()
+    (package / "scalars.py").write_text(text.replace("if x < -708.3964:", "if x < 1000.0:"))
+    assert run() == 0.0
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CodeCache:
+    """An empty cache in place of the process's own, and nothing said yet."""
+    cache = CodeCache([tmp_path], "here")
+    monkeypatch.setattr(compiling, "code_cache", lambda: cache)
+    monkeypatch.setattr(compiling, "_said", set())
+    monkeypatch.setattr(compiling, "_compiling", 0.0)
+    return cache
+
+
+def gives_zero() -> bool:
+    """Whether a leaf, compiled or from the cache, does what it should."""
+    out = np.ones((2, 3))
+    function = registry.compiled.__wrapped__("add_rows", "float64")
+    run_add_rows(function.address, np.zeros((4, 3)), out[0])
+    return bool((out == [[0.0] * 3, [1.0] * 3]).all())
+
+
+def run_add_rows(address: int, x: np.ndarray, out: np.ndarray) -> None:
+    from numba import njit
+    from xpnet_numba.llvm import call
+
+    njit(lambda address, x, out: call(address, (x, 0, out)))(address, x, out)
+
+
+def test_compiled_code_is_kept_and_announced_only_when_it_is_compiled(
+    own_cache: CodeCache, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(compiling, "PATIENCE", 0.0)
+    assert gives_zero() and "compiling" in capfd.readouterr().err
+    compiling._said.clear()
+    assert gives_zero() and capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("content", [b"", b"[", b'["f", ["not_a_function"]]\n'])
+def test_what_cannot_be_loaded_is_compiled_again(own_cache: CodeCache, content: bytes) -> None:
+    assert gives_zero()
+    name = entry(own_cache).read_bytes()[len(codecache.MARK) + codecache.DIGEST :].split(b"\n", 1)[0].decode()
+    assert name.startswith("xpnet_numba.leaves.rows.add_rows")
+    own_cache.store(name, content)
+    assert gives_zero() and own_cache.load(name) not in (None, content)
+
+
+def test_a_full_disk_costs_one_line(
+    own_cache: CodeCache, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    for _ in range(2):
+        assert gives_zero()
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "NUMBA_CACHE_DIR" in line]
+    assert "No space left on device" in line
+
+
+def test_no_folder_costs_one_line(
+    own_cache: CodeCache, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    own_cache.folder = None
+    for _ in range(2):
+        assert gives_zero()
+    assert capfd.readouterr().err.count("NUMBA_CACHE_DIR") == 1
