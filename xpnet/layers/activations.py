@@ -5,25 +5,62 @@ from xpnet.ops import Array
 
 
 class ReLU(Layer):
-    """out = max(0, inputs) (Glorot, Bordes, Bengio, Deep Sparse Rectifier Neural Networks, 2011)."""
+    """The rectified linear unit, ``out = max(0, inputs)``.
+
+    Parameters
+    ----------
+    backend : str or Backend, optional
+        The backend that computes. None chooses it at each forward pass, by the arrays.
+
+    References
+    ----------
+    X. Glorot, A. Bordes, Y. Bengio, Deep Sparse Rectifier Neural Networks, 2011.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.layers import ReLU
+    >>> layer = ReLU()
+    >>> layer.forward(numpy.array([[-1.0, 0.0, 2.0]]))
+    array([[0., 0., 2.]])
+    >>> layer.backward(numpy.ones((1, 3)))
+    array([[0., 0., 1.]])
+    """
 
     def forward(self, inputs: Array) -> Array:
-        """max(0, x), element by element; NaN stays NaN.
+        """Take the larger of 0 and each input; NaN stays NaN.
 
-        inputs : any shape
-        returns out : the same shape
+        Parameters
+        ----------
+        inputs : array, any shape
+            The inputs.
+
+        Returns
+        -------
+        array, shape of the inputs
+            The outputs, ``max(0, inputs)``.
         """
         ops, inputs = self._enter(inputs)
         self.cache = inputs
         return ops.relu(inputs)
 
     def backward(self, d_out: Array) -> Array:
-        """d_inputs = d_out where inputs > 0, else 0.
+        """Compute the gradient by the inputs: ``d_inputs = d_out`` where ``inputs > 0``, else 0.
 
-        d_out : the shape of the output
-        returns d_inputs : the same shape
+        Parameters
+        ----------
+        d_out : array, shape of the output
+            The gradient of the loss by the output.
 
-        Raises InputError before a forward pass, or for another shape.
+        Returns
+        -------
+        array, shape of the inputs
+            The gradient of the loss by the inputs; where an input is NaN, ``d_out`` passes.
+
+        Raises
+        ------
+        InputError
+            Before a forward pass, or when ``d_out`` has another shape than the output.
         """
         ops, inputs = self._recall()
         check_same_shape("d_out", d_out, inputs.shape)
@@ -31,25 +68,58 @@ class ReLU(Layer):
 
 
 class Tanh(Layer):
-    """out = tanh(inputs)."""
+    """The hyperbolic tangent, ``out = tanh(inputs)``.
+
+    Parameters
+    ----------
+    backend : str or Backend, optional
+        The backend that computes. None chooses it at each forward pass, by the arrays.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.layers import Tanh
+    >>> layer = Tanh()
+    >>> layer.forward(numpy.array([[-1.0, 0.0, 2.0]])).round(4)
+    array([[-0.7616,  0.    ,  0.964 ]])
+    >>> layer.backward(numpy.ones((1, 3))).round(4)
+    array([[0.42  , 1.    , 0.0707]])
+    """
 
     def forward(self, inputs: Array) -> Array:
-        """The hyperbolic tangent, element by element.
+        """Compute the hyperbolic tangent of each input.
 
-        inputs : any shape
-        returns out : the same shape
+        Parameters
+        ----------
+        inputs : array, any shape
+            The inputs.
+
+        Returns
+        -------
+        array, shape of the inputs
+            The outputs, between -1 and 1.
         """
         ops, inputs = self._enter(inputs)
         self.cache = ops.tanh(inputs)
         return self.cache
 
     def backward(self, d_out: Array) -> Array:
-        """d_inputs = d_out (1 - out^2).
+        """Compute the gradient by the inputs: ``d_inputs = d_out * (1 - out**2)``.
 
-        d_out : the shape of the output
-        returns d_inputs : the same shape
+        Parameters
+        ----------
+        d_out : array, shape of the output
+            The gradient of the loss by the output.
 
-        Raises InputError before a forward pass, or for another shape.
+        Returns
+        -------
+        array, shape of the inputs
+            The gradient of the loss by the inputs.
+
+        Raises
+        ------
+        InputError
+            Before a forward pass, or when ``d_out`` has another shape than the output.
         """
         ops, out = self._recall()
         check_same_shape("d_out", d_out, out.shape)
@@ -57,25 +127,58 @@ class Tanh(Layer):
 
 
 class Logistic(Layer):
-    """out = 1 / (1 + exp(-inputs))."""
+    """The logistic function, ``out = 1 / (1 + exp(-inputs))``.
+
+    Parameters
+    ----------
+    backend : str or Backend, optional
+        The backend that computes. None chooses it at each forward pass, by the arrays.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.layers import Logistic
+    >>> layer = Logistic()
+    >>> layer.forward(numpy.array([[-1.0, 0.0, 2.0]])).round(4)
+    array([[0.2689, 0.5   , 0.8808]])
+    >>> layer.backward(numpy.ones((1, 3))).round(4)
+    array([[0.1966, 0.25  , 0.105 ]])
+    """
 
     def forward(self, inputs: Array) -> Array:
-        """The logistic function, element by element.
+        """Compute the logistic function of each input.
 
-        inputs : any shape
-        returns out : the same shape
+        Parameters
+        ----------
+        inputs : array, any shape
+            The inputs.
+
+        Returns
+        -------
+        array, shape of the inputs
+            The outputs, between 0 and 1.
         """
         ops, inputs = self._enter(inputs)
         self.cache = ops.logistic(inputs)
         return self.cache
 
     def backward(self, d_out: Array) -> Array:
-        """d_inputs = d_out out (1 - out).
+        """Compute the gradient by the inputs: ``d_inputs = d_out * out * (1 - out)``.
 
-        d_out : the shape of the output
-        returns d_inputs : the same shape
+        Parameters
+        ----------
+        d_out : array, shape of the output
+            The gradient of the loss by the output.
 
-        Raises InputError before a forward pass, or for another shape.
+        Returns
+        -------
+        array, shape of the inputs
+            The gradient of the loss by the inputs.
+
+        Raises
+        ------
+        InputError
+            Before a forward pass, or when ``d_out`` has another shape than the output.
         """
         ops, out = self._recall()
         check_same_shape("d_out", d_out, out.shape)
@@ -83,25 +186,58 @@ class Logistic(Layer):
 
 
 class Identity(Layer):
-    """out = inputs: a layer without activation."""
+    """The identity, ``out = inputs``, for a layer without activation.
+
+    Parameters
+    ----------
+    backend : str or Backend, optional
+        The backend that computes. None chooses it at each forward pass, by the arrays.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.layers import Identity
+    >>> layer = Identity()
+    >>> layer.forward(numpy.array([[-1.0, 0.0, 2.0]]))
+    array([[-1.,  0.,  2.]])
+    >>> layer.backward(numpy.ones((1, 3)))
+    array([[1., 1., 1.]])
+    """
 
     def forward(self, inputs: Array) -> Array:
-        """The inputs as they are.
+        """Return the inputs.
 
-        inputs : any shape
-        returns inputs
+        Parameters
+        ----------
+        inputs : array, any shape
+            The inputs.
+
+        Returns
+        -------
+        array, shape of the inputs
+            The inputs themselves.
         """
         _, inputs = self._enter(inputs)
         self.cache = inputs.shape
         return inputs
 
     def backward(self, d_out: Array) -> Array:
-        """The gradient as it is.
+        """Return the gradient by the output, which is also that by the inputs.
 
-        d_out : the shape of the inputs
-        returns d_out
+        Parameters
+        ----------
+        d_out : array, shape of the output
+            The gradient of the loss by the output.
 
-        Raises InputError before a forward pass, or for another shape.
+        Returns
+        -------
+        array, shape of the inputs
+            The gradient of the loss by the inputs: ``d_out`` itself.
+
+        Raises
+        ------
+        InputError
+            Before a forward pass, or when ``d_out`` has another shape than the output.
         """
         _, shape = self._recall()
         check_same_shape("d_out", d_out, shape)

@@ -6,15 +6,53 @@ from xpnet.ops import Array
 
 
 class Affine(Layer):
-    """out = inputs W + b."""
+    """The affine (fully connected) layer, ``out = inputs @ weight + bias``.
+
+    Parameters
+    ----------
+    backend : str or Backend, optional
+        The backend that computes. None chooses it at each forward pass, by the arrays.
+
+    References
+    ----------
+    I. Goodfellow, Y. Bengio, A. Courville, Deep Learning, 2016, section 6.5.6 (the gradient).
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.layers import Affine
+    >>> layer = Affine()
+    >>> weight, bias = numpy.array([[1.0, 2.0], [3.0, 4.0]]), numpy.array([0.5, -0.5])
+    >>> layer.forward(numpy.array([[1.0, 1.0]]), weight, bias)
+    array([[4.5, 5.5]])
+    >>> d_inputs, d_weight, d_bias = layer.backward(numpy.array([[1.0, 0.0]]))
+    >>> d_inputs
+    array([[1., 3.]])
+    """
 
     def forward(self, inputs: Array, weight: Array, bias: Array) -> Array:
-        """The affine map of each row.
+        """Map each row of the inputs.
 
-        inputs : (batch, in); weight : (in, out); bias : (out,)
-        returns out : (batch, out), floating-point also where all three hold whole numbers
+        Parameters
+        ----------
+        inputs : array, shape (batch, in)
+            The inputs.
+        weight : array, shape (in, out)
+            The weights.
+        bias : array, shape (out,)
+            The biases.
 
-        Raises InputError when the shapes do not fit, MixedArraysError for arrays of two libraries.
+        Returns
+        -------
+        array, shape (batch, out)
+            The outputs. They are floating-point also when all three arguments hold whole numbers.
+
+        Raises
+        ------
+        InputError
+            When the shapes do not fit.
+        MixedArraysError
+            For arrays of two libraries.
         """
         ops, *arrays = self._enter(inputs, weight, bias)
         inputs, weight, bias = as_floats(ops.backend, arrays)
@@ -23,13 +61,26 @@ class Affine(Layer):
         return ops.affine(inputs, weight, bias)
 
     def backward(self, d_out: Array) -> tuple[Array, Array, Array]:
-        """The gradient by each input: d_inputs = d_out W^T, d_weight = inputs^T d_out, d_bias = sum of rows of d_out.
+        """Compute the gradient by each of the three inputs.
 
-        d_out : (batch, out), the gradient of the loss by ``out``
-        returns d_inputs (batch, in), d_weight (in, out), d_bias (out,)
+        Parameters
+        ----------
+        d_out : array, shape (batch, out)
+            The gradient of the loss by the output.
 
-        Raises InputError before a forward pass, or when d_out has another shape than the output.
-        (Goodfellow, Bengio, Courville, Deep Learning, 2016, section 6.5.6.)
+        Returns
+        -------
+        d_inputs : array, shape (batch, in)
+            The gradient by the inputs, ``d_out @ weight.T``.
+        d_weight : array, shape (in, out)
+            The gradient by the weights, ``inputs.T @ d_out``.
+        d_bias : array, shape (out,)
+            The gradient by the biases, the sum of the rows of ``d_out``.
+
+        Raises
+        ------
+        InputError
+            Before a forward pass, or when ``d_out`` has another shape than the output.
         """
         ops, (inputs, weight) = self._recall()
         check_same_shape("d_out", d_out, (inputs.shape[0], weight.shape[1]))

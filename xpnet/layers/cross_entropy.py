@@ -1,4 +1,4 @@
-"""Softmax and categorical cross-entropy in one layer: what a classifier's logits are trained with."""
+"""Softmax and categorical cross-entropy in one layer, the loss of a classifier's logits."""
 
 from xpnet.backend import all_within, dtype_name
 from xpnet.errors import InputError
@@ -9,21 +9,55 @@ INTEGERS = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16
 
 
 class CategoricalCrossEntropy(Layer):
-    """loss = -1/N sum_ik labels_ik log softmax(logits)_ik.
+    """Softmax and cross-entropy, ``loss = -1/N sum_ik labels_ik log softmax(logits)_ik``.
 
-    Softmax and logarithm are one operation, log p = (z - max z) - log sum exp(z - max z), so that no logit overflows
+    Parameters
+    ----------
+    backend : str or Backend, optional
+        The backend that computes. None chooses it at each forward pass, by the arrays.
+
+    Notes
+    -----
+    Softmax and logarithm are one operation, ``log p = (z - max z) - log sum exp(z - max z)``, so that no logit overflows
     and no probability is rounded to zero before its logarithm is taken.
+
+    References
+    ----------
+    C. M. Bishop, Pattern Recognition and Machine Learning, 2006, eq. 4.109 (the gradient).
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.layers import CategoricalCrossEntropy
+    >>> layer = CategoricalCrossEntropy()
+    >>> round(layer.forward(numpy.zeros((1, 2)), numpy.array([0])), 4)
+    0.6931
+    >>> d_logits, _ = layer.backward()
+    >>> d_logits
+    array([[-0.5,  0.5]])
     """
 
     def forward(self, logits: Array, labels: Labels, sample_weight: Array | None = None) -> float:
-        """The mean cross-entropy of a batch.
+        """Compute the mean cross-entropy of a batch.
 
-        logits : (batch, classes)
-        labels : one-hot or soft (batch, classes), or class indices (batch,), integers from 0 to classes - 1
-        sample_weight : (batch,), optional: the mean becomes a weighted one
-        returns loss : float
+        Parameters
+        ----------
+        logits : array, shape (batch, classes)
+            The outputs of the last affine layer.
+        labels : array, shape (batch, classes) or (batch,)
+            One-hot or soft labels, or class indices: integers from 0 to ``classes - 1``.
+        sample_weight : array, shape (batch,), optional
+            Weights of the rows in the mean; None for equal weights.
 
-        Raises InputError for shapes that do not fit, and for class indices outside the classes.
+        Returns
+        -------
+        float
+            The loss.
+
+        Raises
+        ------
+        InputError
+            For shapes that do not fit, and for class indices outside the classes.
         """
         weights = [] if sample_weight is None else [sample_weight]
         ops, logits, labels, *weights = self._enter(logits, labels, *weights)
@@ -32,13 +66,25 @@ class CategoricalCrossEntropy(Layer):
         return float(loss)
 
     def backward(self, d_out: float = 1.0) -> tuple[Array, None]:
-        """d_logits = d_out (softmax(logits) - labels) / N.
+        """Compute the gradient by the logits.
 
-        d_out : the gradient by the loss, 1 where the loss ends the graph
-        returns d_logits (batch, classes), and None for the labels, which are not trained
+        Parameters
+        ----------
+        d_out : float, default 1.0
+            The gradient by the loss; 1 where nothing is computed from the loss.
 
-        Where a row of labels does not sum to 1, softmax(logits) counts that sum. (Bishop, Pattern Recognition and
-        Machine Learning, 2006, eq. 4.109.) Raises InputError before a forward pass.
+        Returns
+        -------
+        d_logits : array, shape (batch, classes)
+            The gradient by the logits, ``d_out * (s * softmax(logits) - labels) / batch``. The factor ``s`` is the sum of
+            the labels of a row: 1 for class indices, one-hot labels and probabilities.
+        d_labels : None
+            Labels are not trained.
+
+        Raises
+        ------
+        InputError
+            Before a forward pass.
         """
         _, d_logits = self._recall()
         return d_out * d_logits, None

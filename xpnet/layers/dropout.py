@@ -5,15 +5,49 @@ from xpnet.ops import Array
 
 
 class Dropout(Layer):
-    """out = inputs keep / (1 - rate), the inverted form, so that prediction needs no scaling (Srivastava et al., 2014)."""
+    """Dropout in its inverted form, ``out = inputs * keep / (1 - rate)``, which leaves prediction without a scale.
+
+    Parameters
+    ----------
+    backend : str or Backend, optional
+        The backend that computes. None chooses it at each forward pass, by the arrays.
+
+    References
+    ----------
+    N. Srivastava and others, Dropout: A Simple Way to Prevent Neural Networks from Overfitting, 2014.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.layers import Dropout
+    >>> layer = Dropout()
+    >>> layer.forward(numpy.array([[1.0, 2.0, 3.0]]), keep=numpy.array([[1.0, 0.0, 1.0]]), rate=0.5)
+    array([[2., 0., 6.]])
+    >>> layer.backward(numpy.ones((1, 3)))
+    array([[2., 0., 2.]])
+    """
 
     def forward(self, inputs: Array, keep: Array, rate: float) -> Array:
         """Leave out the units where ``keep`` is 0 and scale the others.
 
-        inputs : any shape; keep : the same shape, 1 to keep and 0 to leave out; rate : in [0, 1)
-        returns out : the same shape
+        Parameters
+        ----------
+        inputs : array, any shape
+            The inputs.
+        keep : array, shape of the inputs
+            The mask: 1 for a unit that stays, 0 for one that is left out.
+        rate : float
+            The probability, in [0, 1), with which a unit is left out.
 
-        Raises InputError when the shapes differ.
+        Returns
+        -------
+        array, shape of the inputs
+            The outputs.
+
+        Raises
+        ------
+        InputError
+            When the shapes differ.
         """
         _, inputs, keep = self._enter(inputs, keep)
         check_same_shape("keep", keep, inputs.shape)
@@ -21,12 +55,22 @@ class Dropout(Layer):
         return inputs * self.cache
 
     def backward(self, d_out: Array) -> Array:
-        """d_inputs = d_out keep / (1 - rate).
+        """Compute the gradient by the inputs: ``d_inputs = d_out * keep / (1 - rate)``.
 
-        d_out : the shape of the output
-        returns d_inputs : the same shape
+        Parameters
+        ----------
+        d_out : array, shape of the output
+            The gradient of the loss by the output.
 
-        Raises InputError before a forward pass, or for another shape.
+        Returns
+        -------
+        array, shape of the inputs
+            The gradient of the loss by the inputs.
+
+        Raises
+        ------
+        InputError
+            Before a forward pass, or when ``d_out`` has another shape than the output.
         """
         _, scale = self._recall()
         check_same_shape("d_out", d_out, scale.shape)

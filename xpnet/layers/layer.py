@@ -1,4 +1,4 @@
-"""What all layers share: the backend they run on, and the word for a backward pass that came too early."""
+"""What all layers share: the choice of a backend, and the error for a backward pass without a forward pass."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,10 @@ from xpnet.ops import Array
 class Layer:
     """A layer that runs on a named backend, or on the one its arrays call for.
 
-    backend : a name, a backend, or None to decide at each forward pass
+    Parameters
+    ----------
+    backend : str or Backend, optional
+        The backend that computes. None chooses it at each forward pass, by the arrays.
     """
 
     def __init__(self, *, backend: str | Backend | None = None) -> None:

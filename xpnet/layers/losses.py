@@ -1,4 +1,4 @@
-"""The other losses: independent yes-no outputs, squared error, Poisson deviance."""
+"""The losses of independent binary outputs, of regression and of counts."""
 
 from xpnet.errors import InputError
 from xpnet.layers.cross_entropy import CategoricalCrossEntropy
@@ -7,17 +7,37 @@ from xpnet.ops import Array
 
 
 class ElementwiseLoss(Layer):
-    """A loss that compares outputs and targets item by item; subclasses name their operation."""
+    """A loss that compares outputs and targets item by item; subclasses name their operation.
+
+    Parameters
+    ----------
+    backend : str or Backend, optional
+        The backend that computes. None chooses it at each forward pass, by the arrays.
+    """
 
     operation: str
 
     def forward(self, outputs: Array, targets: Array, sample_weight: Array | None = None) -> float:
-        """The mean over rows of the loss summed over outputs.
+        """Compute the loss: summed over the outputs of a row, then averaged over the rows.
 
-        outputs, targets : (batch, out); sample_weight : (batch,), optional
-        returns loss : float
+        Parameters
+        ----------
+        outputs : array, shape (batch, out)
+            The outputs of the last affine layer.
+        targets : array, shape (batch, out)
+            The targets.
+        sample_weight : array, shape (batch,), optional
+            Weights of the rows in the mean; None for equal weights.
 
-        Raises InputError when the shapes differ.
+        Returns
+        -------
+        float
+            The loss.
+
+        Raises
+        ------
+        InputError
+            When the shapes differ.
         """
         weights = [] if sample_weight is None else [sample_weight]
         ops, outputs, targets, *weights = self._enter(outputs, targets, *weights)
@@ -30,29 +50,101 @@ class ElementwiseLoss(Layer):
         return float(loss)
 
     def backward(self, d_out: float = 1.0) -> tuple[Array, None]:
-        """The gradient by the outputs, computed with the loss: see the operation in ``xpnet.ops.losses``.
+        """Compute the gradient by the outputs.
 
-        d_out : the gradient by the loss
-        returns d_outputs (batch, out), and None for the targets, which are not trained
+        Parameters
+        ----------
+        d_out : float, default 1.0
+            The gradient by the loss; 1 where nothing is computed from the loss.
+
+        Returns
+        -------
+        d_outputs : array, shape (batch, out)
+            The gradient by the outputs; its formula stands at the operation in ``xpnet.ops``.
+        d_targets : None
+            Targets are not trained.
+
+        Raises
+        ------
+        InputError
+            Before a forward pass.
         """
         _, d_outputs = self._recall()
         return d_out * d_outputs, None
 
 
 class LogisticCrossEntropy(ElementwiseLoss):
-    """loss = 1/N sum_ik log(1 + exp(z)) - z y: independent yes-no outputs (Bishop, 2006, eq. 4.90)."""
+    """Binary cross-entropy of independent outputs, ``loss = 1/N sum_ik log(1 + exp(z_ik)) - z_ik y_ik``.
+
+    The outputs z are logits; their probabilities are ``logistic(z)``.
+
+    Parameters
+    ----------
+    backend : str or Backend, optional
+        The backend that computes. None chooses it at each forward pass, by the arrays.
+
+    References
+    ----------
+    C. M. Bishop, Pattern Recognition and Machine Learning, 2006, eq. 4.90.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.layers import LogisticCrossEntropy
+    >>> layer = LogisticCrossEntropy()
+    >>> round(layer.forward(numpy.array([[0.0, 1.0]]), numpy.array([[1.0, 1.0]])), 4)
+    1.0064
+    >>> layer.backward()[0].round(4)
+    array([[-0.5   , -0.2689]])
+    """
 
     operation = "logistic_cross_entropy"
 
 
 class SquaredError(ElementwiseLoss):
-    """loss = 1/(2N) sum_ik (o - y)^2."""
+    """Half the mean squared error, ``loss = 1/(2N) sum_ik (o_ik - y_ik)**2``.
+
+    Parameters
+    ----------
+    backend : str or Backend, optional
+        The backend that computes. None chooses it at each forward pass, by the arrays.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.layers import SquaredError
+    >>> layer = SquaredError()
+    >>> round(layer.forward(numpy.array([[0.0, 1.0]]), numpy.array([[1.0, 1.0]])), 4)
+    0.5
+    >>> layer.backward()[0].round(4)
+    array([[-1.,  0.]])
+    """
 
     operation = "squared_error"
 
 
 class Poisson(ElementwiseLoss):
-    """loss = 1/N sum_ik exp(o) - y + y (log y - o): half the Poisson deviance of exp(o)."""
+    """Half the Poisson deviance of the prediction exp(o), ``loss = 1/N sum_ik exp(o) - y + y * (log(y) - o)``.
+
+    Parameters
+    ----------
+    backend : str or Backend, optional
+        The backend that computes. None chooses it at each forward pass, by the arrays.
+
+    References
+    ----------
+    P. McCullagh, J. A. Nelder, Generalized Linear Models, 1989, section 2.3.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.layers import Poisson
+    >>> layer = Poisson()
+    >>> round(layer.forward(numpy.array([[0.0, 1.0]]), numpy.array([[1.0, 1.0]])), 4)
+    0.7183
+    >>> layer.backward()[0].round(4)
+    array([[0.    , 1.7183]])
+    """
 
     operation = "poisson"
 
