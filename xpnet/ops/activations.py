@@ -1,90 +1,238 @@
 """Activations, element by element, and their gradients.
 
-Each gradient reads what the forward pass left behind: tanh and the logistic function their output, since their
-derivatives are polynomials in it; ReLU its input or its output, since both have the same sign.
+Each gradient is computed from an array that the forward pass kept: for tanh and the logistic function the output, since
+their derivatives are polynomials in it; for ReLU the input or the output, since both have the same sign.
 """
 
 from xpnet.ops.namespace import Array, namespace, zero
 
 
 def relu(x: Array) -> Array:
-    """max(0, x); NaN stays NaN.
+    """Take the larger of 0 and each item, ``max(0, x)``; NaN stays NaN.
 
-    x : any shape
-    returns the shape of x (Glorot, Bordes, Bengio, 2011)
+    Parameters
+    ----------
+    x : array, any shape
+        The inputs.
+
+    Returns
+    -------
+    array, shape of x
+        The outputs.
+
+    References
+    ----------
+    X. Glorot, A. Bordes, Y. Bengio, Deep Sparse Rectifier Neural Networks, 2011.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> ops.relu(numpy.array([-1.0, 0.0, 2.0]))
+    array([0., 0., 2.])
     """
     return namespace(x).maximum(x, zero(x))
 
 
 def relu_backward(d_out: Array, x: Array) -> Array:
-    """dL/dx = d_out where x > 0, else 0; where x is NaN, d_out passes, so that a NaN is never hidden.
+    """Compute the gradient of `relu`: ``d_out`` where ``x > 0``, else 0.
 
-    d_out, x : any shape, the same; x may be the input or the output of ``relu``
-    returns that shape
+    Where x is NaN, ``d_out`` passes, so that a NaN is never hidden.
+
+    Parameters
+    ----------
+    d_out : array, any shape
+        The gradient of the loss by the output.
+    x : array, shape of d_out
+        The input of `relu`, or its output.
+
+    Returns
+    -------
+    array, shape of d_out
+        The gradient of the loss by the input.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> ops.relu_backward(numpy.array([5.0, 5.0]), numpy.array([-1.0, 2.0]))
+    array([0., 5.])
     """
     return namespace(x).where(x <= 0, zero(d_out), d_out)
 
 
 def relu_backward_bias(d_out: Array, x: Array) -> tuple[Array, Array]:
-    """The gradient through ReLU and, in the same pass, by the bias that was added before it.
+    """Compute the gradient of `relu` and, in the same pass, that by the bias that was added before it.
 
-    d_out, x : (batch, out)
-    returns d_x (batch, out), d_bias (out,) = sum over rows of d_x
+    Parameters
+    ----------
+    d_out : array, shape (batch, out)
+        The gradient of the loss by the output.
+    x : array, shape (batch, out)
+        The input of `relu`, or its output.
+
+    Returns
+    -------
+    d_x : array, shape (batch, out)
+        The gradient by the input.
+    d_bias : array, shape (out,)
+        The gradient by the bias, the sum of the rows of ``d_x``.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> ops.relu_backward_bias(numpy.array([[5.0], [6.0]]), numpy.array([[1.0], [2.0]]))[1]
+    array([11.])
     """
     d_x = relu_backward(d_out, x)
     return d_x, namespace(x).sum(d_x, axis=0)
 
 
 def bias_relu(x: Array, bias: Array) -> Array:
-    """max(0, x + b).
+    """Add a bias to each row and take the larger of 0 and each item, ``max(0, x + bias)``.
 
-    x : (batch, out); bias : (out,)
-    returns (batch, out)
+    Parameters
+    ----------
+    x : array, shape (batch, out)
+        The inputs.
+    bias : array, shape (out,)
+        The bias.
+
+    Returns
+    -------
+    array, shape (batch, out)
+        The outputs.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> ops.bias_relu(numpy.array([[-1.0, 1.0]]), numpy.array([0.5, 0.5]))
+    array([[0. , 1.5]])
     """
     return relu(x + bias)
 
 
 def identity(x: Array) -> Array:
-    """x itself, for a layer with no activation.
+    """Return the input, for a layer without activation.
 
-    x : any shape
-    returns x
+    Parameters
+    ----------
+    x : array, any shape
+        The input.
+
+    Returns
+    -------
+    array, shape of x
+        The input itself.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> ops.identity(numpy.array([-1.0, 2.0]))
+    array([-1.,  2.])
     """
     return x
 
 
 def identity_backward(d_out: Array, out: Array) -> Array:
-    """dL/dx = d_out.
+    """Return the gradient by the output, which is also that by the input of `identity`.
 
-    d_out, out : any shape, the same
-    returns that shape
+    Parameters
+    ----------
+    d_out : array, any shape
+        The gradient of the loss by the output.
+    out : array, shape of d_out
+        The output of `identity`.
+
+    Returns
+    -------
+    array, shape of d_out
+        The gradient of the loss by the input.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> ops.identity_backward(numpy.array([5.0]), numpy.array([2.0]))
+    array([5.])
     """
     return d_out
 
 
 def tanh(x: Array) -> Array:
-    """The hyperbolic tangent.
+    """Compute the hyperbolic tangent of each item.
 
-    x : any shape
-    returns the shape of x
+    Parameters
+    ----------
+    x : array, any shape
+        The inputs.
+
+    Returns
+    -------
+    array, shape of x
+        The outputs, between -1 and 1.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> ops.tanh(numpy.array([0.0, 1.0])).round(4)
+    array([0.    , 0.7616])
     """
     return namespace(x).tanh(x)
 
 
 def tanh_backward(d_out: Array, out: Array) -> Array:
-    """dL/dx = d_out (1 - out^2), with out = tanh(x).
+    """Compute the gradient of `tanh`, ``d_out * (1 - out**2)``.
 
-    d_out, out : any shape, the same
-    returns that shape
+    Parameters
+    ----------
+    d_out : array, any shape
+        The gradient of the loss by the output.
+    out : array, shape of d_out
+        The output of `tanh`.
+
+    Returns
+    -------
+    array, shape of d_out
+        The gradient of the loss by the input.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> ops.tanh_backward(numpy.array([1.0]), numpy.array([0.5]))
+    array([0.75])
     """
     return d_out * (1 - out * out)
 
 
 def logistic(x: Array) -> Array:
-    """1 / (1 + exp(-x)), from exp(-|x|) alone so that nothing overflows.
+    """Compute the logistic function of each item, ``1 / (1 + exp(-x))``.
 
-    x : any shape
-    returns the shape of x
+    Parameters
+    ----------
+    x : array, any shape
+        The inputs.
+
+    Returns
+    -------
+    array, shape of x
+        The outputs, between 0 and 1.
+
+    Notes
+    -----
+    Only ``exp(-|x|)`` is computed, which cannot overflow.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> ops.logistic(numpy.array([-1000.0, 0.0, 1000.0]))
+    array([0. , 0.5, 1. ])
     """
     xp = namespace(x)
     e = xp.exp(-xp.abs(x))
@@ -92,9 +240,25 @@ def logistic(x: Array) -> Array:
 
 
 def logistic_backward(d_out: Array, out: Array) -> Array:
-    """dL/dx = d_out out (1 - out), with out = logistic(x).
+    """Compute the gradient of `logistic`, ``d_out * out * (1 - out)``.
 
-    d_out, out : any shape, the same
-    returns that shape
+    Parameters
+    ----------
+    d_out : array, any shape
+        The gradient of the loss by the output.
+    out : array, shape of d_out
+        The output of `logistic`.
+
+    Returns
+    -------
+    array, shape of d_out
+        The gradient of the loss by the input.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> ops.logistic_backward(numpy.array([1.0]), numpy.array([0.5]))
+    array([0.25])
     """
     return d_out * out * (1 - out)

@@ -1,6 +1,6 @@
 """Losses, each with its gradient by the outputs of the last affine layer.
 
-All are means over the rows of a batch: L = sum_i w_i l_i / sum_i w_i, where w is ``sample_weight`` or all ones.
+All are means over the rows of a batch, ``sum_i w_i l_i / sum_i w_i``, where w is ``sample_weight`` or all ones.
 """
 
 from array_api_compat import device
@@ -13,14 +13,42 @@ from xpnet.ops.softmax import log_softmax
 def softmax_cross_entropy(
     logits: Array, labels: Labels, sample_weight: Array | None = None
 ) -> tuple[Array, Array]:
-    """Cross-entropy between labels y and softmax(z): l_i = -sum_k y_ik log softmax(z_i)_k.
+    """Compute the cross-entropy of labels y and softmax(z), ``l_i = -sum_k y_ik log softmax(z_i)_k``.
 
-    logits : (batch, classes); labels : class indices (batch,), integer, or one-hot or soft (batch, classes)
-    sample_weight : (batch,), optional
-    returns loss, a number (0-d array), and d_logits (batch, classes) = w_i (softmax(z_i) sum_k y_ik - y_i) / sum w
+    The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all ones.
 
-    For labels whose rows sum to 1 this is the familiar (softmax(z) - y) / batch
-    (Bishop, Pattern Recognition and Machine Learning, 2006, eq. 4.109). Where y is 0 a logit of -inf adds nothing.
+    Parameters
+    ----------
+    logits : array, shape (batch, classes)
+        The logits z.
+    labels : array, shape (batch,) or (batch, classes)
+        Class indices, integer; or one-hot or soft labels.
+    sample_weight : array, shape (batch,), optional
+        Weights of the rows in the mean; None for equal weights.
+
+    Returns
+    -------
+    loss : array, 0-d
+        The mean loss.
+    d_logits : array, shape (batch, classes)
+        The gradient of the loss by the logits, ``w_i (softmax(z_i) sum_k y_ik - y_i) / sum w``.
+
+    Notes
+    -----
+    For labels whose rows sum to 1 and equal weights the gradient is ``(softmax(z) - y) / batch``. Where y is 0, a logit of
+    -inf adds nothing to the loss.
+
+    References
+    ----------
+    C. M. Bishop, Pattern Recognition and Machine Learning, 2006, eq. 4.109.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> loss, d_logits = ops.softmax_cross_entropy(numpy.zeros((1, 2)), numpy.array([0]))
+    >>> float(loss.round(4)), d_logits
+    (0.6931, array([[-0.5,  0.5]]))
     """
     xp = namespace(logits)
     labels = as_distribution(labels, logits)
@@ -34,11 +62,41 @@ def softmax_cross_entropy(
 def logistic_cross_entropy(
     logits: Array, labels: Labels, sample_weight: Array | None = None
 ) -> tuple[Array, Array]:
-    """Binary cross-entropy of independent outputs: l_i = sum_k log(1 + exp(-|z|)) + max(z, 0) - z y.
+    """Compute the binary cross-entropy of independent outputs, ``l_i = sum_k log(1 + exp(z_ik)) - z_ik y_ik``.
 
-    logits, labels : (batch, outputs), labels within [0, 1]; sample_weight : (batch,), optional
-    returns loss, a number (0-d array), and d_logits (batch, outputs) = w_i (logistic(z) - y) / sum w
-    (Bishop, 2006, eq. 4.90).
+    The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all ones.
+
+    Parameters
+    ----------
+    logits : array, shape (batch, outputs)
+        The logits z.
+    labels : array, shape (batch, outputs)
+        The labels y, each within [0, 1].
+    sample_weight : array, shape (batch,), optional
+        Weights of the rows in the mean; None for equal weights.
+
+    Returns
+    -------
+    loss : array, 0-d
+        The mean loss.
+    d_logits : array, shape (batch, outputs)
+        The gradient of the loss by the logits, ``w_i (logistic(z_i) - y_i) / sum w``.
+
+    Notes
+    -----
+    ``log(1 + exp(z))`` is computed as ``log(1 + exp(-|z|)) + max(z, 0)``, which cannot overflow.
+
+    References
+    ----------
+    C. M. Bishop, Pattern Recognition and Machine Learning, 2006, eq. 4.90.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> loss, d_logits = ops.logistic_cross_entropy(numpy.zeros((1, 1)), numpy.ones((1, 1)))
+    >>> float(loss.round(4)), d_logits
+    (0.6931, array([[-0.5]]))
     """
     xp = namespace(logits)
     labels = xp.astype(labels, logits.dtype)
@@ -48,10 +106,33 @@ def logistic_cross_entropy(
 
 
 def squared_error(outputs: Array, targets: Labels, sample_weight: Array | None = None) -> tuple[Array, Array]:
-    """Half the squared error: l_i = 1/2 sum_k (o_ik - y_ik)^2.
+    """Compute half the squared error, ``l_i = 1/2 sum_k (o_ik - y_ik)**2``.
 
-    outputs, targets : (batch, outputs); sample_weight : (batch,), optional
-    returns loss, a number (0-d array), and d_outputs (batch, outputs) = w_i (o - y) / sum w
+    The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all ones.
+
+    Parameters
+    ----------
+    outputs : array, shape (batch, outputs)
+        The outputs o.
+    targets : array, shape (batch, outputs)
+        The targets y.
+    sample_weight : array, shape (batch,), optional
+        Weights of the rows in the mean; None for equal weights.
+
+    Returns
+    -------
+    loss : array, 0-d
+        The mean loss.
+    d_outputs : array, shape (batch, outputs)
+        The gradient of the loss by the outputs, ``w_i (o_i - y_i) / sum w``.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> loss, d_outputs = ops.squared_error(numpy.array([[3.0]]), numpy.array([[1.0]]))
+    >>> float(loss), d_outputs
+    (2.0, array([[2.]]))
     """
     xp = namespace(outputs)
     error = outputs - xp.astype(targets, outputs.dtype)
@@ -60,11 +141,37 @@ def squared_error(outputs: Array, targets: Labels, sample_weight: Array | None =
 
 
 def poisson(outputs: Array, targets: Labels, sample_weight: Array | None = None) -> tuple[Array, Array]:
-    """Half the Poisson deviance of the prediction exp(o): l_i = sum_k exp(o) - y + y (log y - o).
+    """Compute half the Poisson deviance of the prediction exp(o), ``l_i = sum_k exp(o) - y + y (log y - o)``.
 
-    outputs, targets : (batch, outputs), targets not negative; sample_weight : (batch,), optional
-    returns loss, a number (0-d array), and d_outputs (batch, outputs) = w_i (exp(o) - y) / sum w
-    (McCullagh, Nelder, Generalized Linear Models, 1989, section 2.3).
+    The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all ones.
+
+    Parameters
+    ----------
+    outputs : array, shape (batch, outputs)
+        The outputs o, logarithms of the predicted means.
+    targets : array, shape (batch, outputs)
+        The targets y, not negative.
+    sample_weight : array, shape (batch,), optional
+        Weights of the rows in the mean; None for equal weights.
+
+    Returns
+    -------
+    loss : array, 0-d
+        The mean loss.
+    d_outputs : array, shape (batch, outputs)
+        The gradient of the loss by the outputs, ``w_i (exp(o_i) - y_i) / sum w``.
+
+    References
+    ----------
+    P. McCullagh, J. A. Nelder, Generalized Linear Models, 1989, section 2.3.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> loss, d_outputs = ops.poisson(numpy.array([[0.0]]), numpy.array([[3.0]]))
+    >>> float(loss.round(4)), d_outputs
+    (1.2958, array([[-2.]]))
     """
     xp = namespace(outputs)
     targets = xp.astype(targets, outputs.dtype)
@@ -76,11 +183,7 @@ def poisson(outputs: Array, targets: Labels, sample_weight: Array | None = None)
 
 
 def as_distribution(labels: Labels, like: Array) -> Array:
-    """Labels as one row of weights a sample: class indices become one-hot rows, the others change dtype only.
-
-    labels : (batch,) integer or (batch, classes); like : (batch, classes), gives dtype and number of classes
-    returns (batch, classes)
-    """
+    """Labels (batch, classes) of the dtype of ``like``: class indices become one-hot rows, others change dtype only."""
     xp = namespace(like)
     if labels.ndim == 1:
         classes = xp.arange(like.shape[1], dtype=labels.dtype, device=device(like))
@@ -89,7 +192,7 @@ def as_distribution(labels: Labels, like: Array) -> Array:
 
 
 def _row_scale(outputs: Array, sample_weight: Array | None) -> Array | float:
-    """What each row's loss is multiplied by: 1 / batch, or w_i / sum w as a column."""
+    """The factor of each row's loss in the mean: 1 / batch, or w_i / sum w as a column."""
     if sample_weight is None:
         return 1.0 / outputs.shape[0] if outputs.shape[0] else float("nan")
     xp = namespace(outputs)

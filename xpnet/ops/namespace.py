@@ -1,4 +1,4 @@
-"""Where an array's functions come from: its array-API namespace."""
+"""The array-API namespace of an array, which has the functions for it."""
 
 from typing import Annotated, Any, TypeAlias
 
@@ -15,12 +15,29 @@ Namespace: TypeAlias = Any
 
 
 def namespace(array: Array) -> Namespace:
-    """The array-API namespace of an array.
+    """Find the array-API namespace of an array.
 
-    array : an array of any supported library
-    returns a module with the standard's functions (NumPy, CuPy and PyTorch through array-api-compat)
+    Parameters
+    ----------
+    array : array
+        An array of any supported library.
 
-    Raises TypeError for what is not an array.
+    Returns
+    -------
+    module
+        The functions of the array API standard; for NumPy, CuPy and PyTorch those of array-api-compat.
+
+    Raises
+    ------
+    TypeError
+        For an object that is not an array.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> ops.namespace(numpy.zeros(3)).__name__
+    'array_api_compat.numpy'
     """
     return array_api_compat.array_namespace(array)
 

@@ -4,10 +4,30 @@ from xpnet.ops.namespace import Array, namespace
 
 
 def softmax(x: Array, axis: int = -1) -> Array:
-    """exp(x - m) / sum exp(x - m), m = max x along ``axis`` (the shift cancels and keeps exp from overflowing).
+    """Compute the softmax along an axis, ``exp(x - max x) / sum exp(x - max x)``.
 
-    x : any shape with at least one axis
-    returns the shape of x; sums to 1 along ``axis``
+    Parameters
+    ----------
+    x : array, any shape with at least one axis
+        The logits.
+    axis : int, default -1
+        The axis along which the sum is taken.
+
+    Returns
+    -------
+    array, shape of x
+        Probabilities, which sum to 1 along the axis.
+
+    Notes
+    -----
+    The shift by the maximum cancels, and keeps exp from overflowing.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> ops.softmax(numpy.array([0.0, 0.0, 1000.0]))
+    array([0., 0., 1.])
     """
     xp = namespace(x)
     e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
@@ -15,10 +35,30 @@ def softmax(x: Array, axis: int = -1) -> Array:
 
 
 def log_softmax(x: Array, axis: int = -1) -> Array:
-    """(x - m) - log sum exp(x - m), m = max x along ``axis``: never the logarithm of a rounded-to-zero softmax.
+    """Compute the logarithm of the softmax along an axis, ``(x - max x) - log sum exp(x - max x)``.
 
-    x : any shape with at least one axis
-    returns the shape of x
+    Parameters
+    ----------
+    x : array, any shape with at least one axis
+        The logits.
+    axis : int, default -1
+        The axis along which the sum is taken.
+
+    Returns
+    -------
+    array, shape of x
+        Logarithms of the probabilities.
+
+    Notes
+    -----
+    No probability is rounded to 0 before its logarithm is taken.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> ops.log_softmax(numpy.array([0.0, 0.0, 1000.0]))
+    array([-1000., -1000.,     0.])
     """
     xp = namespace(x)
     shifted = x - xp.max(x, axis=axis, keepdims=True)

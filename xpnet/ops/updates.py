@@ -1,4 +1,4 @@
-"""Parameter updates. They consume their arguments: use only what they return."""
+"""Parameter updates. A kernel may write into the arrays that are passed, so callers use only what is returned."""
 
 from xpnet.ops.namespace import Array, namespace
 
@@ -12,14 +12,52 @@ def sgd_update(
     momentum: float = 0.0,
     nesterov: bool = False,
 ) -> tuple[Array, Array | None]:
-    """One step of gradient descent, with momentum where there is a velocity.
+    """Make one step of gradient descent, with momentum if there is a velocity.
 
-    param, grad, velocity : any shape, the same; velocity None for plain gradient descent, zeros at the start otherwise
-    returns param, velocity
+    Parameters
+    ----------
+    param : array, any shape
+        The parameters p.
+    grad : array, shape of param
+        The gradient g of the loss by the parameters.
+    velocity : array, shape of param, optional
+        The velocity v, zeros before the first step; None for plain gradient descent.
+    learning_rate : float
+        The learning rate lr.
+    momentum : float, default 0.0
+        The decay mu of the velocity, in [0, 1].
+    nesterov : bool, default False
+        Whether Nesterov's momentum is used.
 
-    plain      p <- p - lr g
-    momentum   v <- mu v - lr g;  p <- p + v              (Polyak, 1964)
-    Nesterov   v <- mu v - lr g;  p <- p + mu v - lr g    (Sutskever et al., 2013, eq. 3-4, as evaluated at p)
+    Returns
+    -------
+    param : array, shape of param
+        The new parameters.
+    velocity : array, shape of param, or None
+        The new velocity.
+
+    Notes
+    -----
+    ::
+
+        plain      p <- p - lr g
+        momentum   v <- mu v - lr g;  p <- p + v
+        Nesterov   v <- mu v - lr g;  p <- p + mu v - lr g
+
+    The arrays that are passed must not be used afterwards: a kernel may write into them.
+
+    References
+    ----------
+    B. T. Polyak, Some methods of speeding up the convergence of iteration methods, 1964.
+    I. Sutskever, J. Martens, G. Dahl, G. Hinton, On the importance of initialization and momentum in deep learning, 2013,
+    eq. 3 and 4, evaluated at p.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> ops.sgd_update(numpy.array([1.0]), numpy.array([2.0]), learning_rate=0.1)
+    (array([0.8]), None)
     """
     if velocity is None:
         return param - learning_rate * grad, None
@@ -41,15 +79,64 @@ def adam_update(
     weight_decay: float = 0.0,
     epsilon_hat: bool = False,
 ) -> tuple[Array, Array, Array]:
-    """Step number t (from 1) of Adam, and of AdamW where weight_decay > 0.
+    """Make one step of Adam, or of AdamW if ``weight_decay`` is greater than 0.
 
-    param, grad, m, v : any shape, the same; m and v are zeros at the start
-    returns param, m, v
+    Parameters
+    ----------
+    param : array, any shape
+        The parameters p.
+    grad : array, shape of param
+        The gradient g of the loss by the parameters.
+    m : array, shape of param
+        The mean of the gradient, zeros before the first step.
+    v : array, shape of param
+        The mean of the squared gradient, zeros before the first step.
+    t : int
+        The number of the step, from 1.
+    learning_rate : float
+        The learning rate lr.
+    beta1, beta2 : float, default 0.9 and 0.999
+        Decays of the two means, in [0, 1).
+    epsilon : float, default 1e-8
+        Added to the root, greater than 0.
+    weight_decay : float, default 0.0
+        Decoupled weight decay, not negative.
+    epsilon_hat : bool, default False
+        Whether epsilon is added to ``sqrt(v)`` before the bias correction: the efficient form at the end of section 2 of
+        Kingma and Ba, which scikit-learn uses.
 
-    m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
-    p <- (1 - lr decay) p - lr m^ / (sqrt(v^) + eps),  m^ = m / (1 - b1^t),  v^ = v / (1 - b2^t)
-    (Kingma, Ba, 2015, algorithm 1; decay: Loshchilov, Hutter, 2019, algorithm 2). With epsilon_hat the efficient form
-    that closes section 2 of Kingma and Ba, in which eps stands beside sqrt(v) itself (scikit-learn's choice).
+    Returns
+    -------
+    param : array, shape of param
+        The new parameters.
+    m : array, shape of param
+        The new mean of the gradient.
+    v : array, shape of param
+        The new mean of the squared gradient.
+
+    Notes
+    -----
+    ::
+
+        m <- beta1 m + (1 - beta1) g,        m_hat = m / (1 - beta1^t)
+        v <- beta2 v + (1 - beta2) g^2,      v_hat = v / (1 - beta2^t)
+        p <- (1 - lr weight_decay) p - lr m_hat / (sqrt(v_hat) + epsilon)
+
+    The arrays that are passed must not be used afterwards: a kernel may write into them.
+
+    References
+    ----------
+    D. P. Kingma, J. Ba, Adam: A Method for Stochastic Optimization, 2015, algorithm 1.
+    I. Loshchilov, F. Hutter, Decoupled Weight Decay Regularization, 2019, algorithm 2.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> zero = numpy.zeros(1)
+    >>> param, m, v = ops.adam_update(numpy.array([1.0]), numpy.array([2.0]), zero, zero, t=1, learning_rate=0.1)
+    >>> param.round(4), m.round(4), v.round(4)
+    (array([0.9]), array([0.2]), array([0.004]))
     """
     scale, root = adam_scales(t, learning_rate, beta1, beta2, epsilon_hat)
     m = beta1 * m + (1 - beta1) * grad
@@ -61,10 +148,7 @@ def adam_update(
 def adam_scales(
     t: int, learning_rate: float, beta1: float, beta2: float, epsilon_hat: bool
 ) -> tuple[float, float]:
-    """The two numbers in which the forms of Adam differ: p <- p - scale m / (root sqrt(v) + eps).
-
-    returns scale, root
-    """
+    """``scale`` and ``root`` of a step of Adam, in either form: p <- p - scale m / (root sqrt(v) + epsilon)."""
     correction1, correction2 = 1 - beta1**t, (1 - beta2**t) ** 0.5
     if epsilon_hat:
         return learning_rate * correction2 / correction1, 1.0

@@ -1,5 +1,8 @@
-"""Optimizers as a user names them. Each only holds its numbers; the formulas are ``xpnet.ops.sgd_update`` and
-``adam_update``, and the learning rate comes from the model, since it may change from epoch to epoch."""
+"""Optimizers as a user names them.
+
+Each holds its numbers only. The formulas are ``xpnet.ops.sgd_update`` and ``xpnet.ops.adam_update``; the learning rate
+comes from the model, since it may change from epoch to epoch.
+"""
 
 from dataclasses import dataclass
 
@@ -11,11 +14,26 @@ from xpnet.errors import InputError
 class SGD:
     """Gradient descent: plain, with momentum, or with Nesterov's momentum.
 
-    momentum : mu, in [0, 1); 0 for plain gradient descent
-    nesterov : look ahead along the velocity (needs momentum)
+    Parameters
+    ----------
+    momentum : float, default 0.0
+        Decay mu of the velocity, in [0, 1); 0 for plain gradient descent.
+    nesterov : bool, default False
+        Whether Nesterov's momentum is used, which needs a momentum greater than 0.
 
-    v <- mu v - lr g;  p <- p + v, or p <- p + mu v - lr g with Nesterov's
-    (Polyak, 1964; Sutskever, Martens, Dahl, Hinton, 2013). Raises InputError for numbers outside their range.
+    Raises
+    ------
+    InputError
+        For a momentum outside its range, or Nesterov's momentum without momentum.
+
+    See Also
+    --------
+    xpnet.ops.sgd_update : The formulas and their sources.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> net = xpnet.FeedforwardNeuralNet(4, 8, 3, learning_rate=0.1, optimizer=xpnet.SGD(momentum=0.9))
     """
 
     momentum: float = 0.0
@@ -28,19 +46,36 @@ class SGD:
 
     @property
     def rule(self) -> UpdateRule:
-        """The rule a training step is made from."""
+        """The rule that a training step is made from."""
         return UpdateRule("sgd", momentum=self.momentum, nesterov=self.nesterov)
 
 
 @dataclass(frozen=True)
 class Adam:
-    """Adam: steps scaled by running means of the gradient and of its square (Kingma, Ba, 2015, algorithm 1).
+    """Adam: steps scaled by running means of the gradient and of its square.
 
-    beta1, beta2 : decay of the two means, in [0, 1)
-    epsilon : added to the root, > 0
+    Parameters
+    ----------
+    beta1 : float, default 0.9
+        Decay of the mean of the gradient, in [0, 1).
+    beta2 : float, default 0.999
+        Decay of the mean of the squared gradient, in [0, 1).
+    epsilon : float, default 1e-8
+        Added to the root of the mean square, greater than 0.
 
-    m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;  p <- p - lr m^ / (sqrt(v^) + eps),
-    m^ = m / (1 - b1^t),  v^ = v / (1 - b2^t). Raises InputError for numbers outside their range.
+    Raises
+    ------
+    InputError
+        For numbers outside their range.
+
+    See Also
+    --------
+    xpnet.ops.adam_update : The formulas and their sources.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> net = xpnet.FeedforwardNeuralNet(4, 8, 3, learning_rate=1e-3, optimizer=xpnet.Adam(beta2=0.99))
     """
 
     beta1: float = 0.9
@@ -55,15 +90,38 @@ class Adam:
 
     @property
     def rule(self) -> UpdateRule:
-        """The rule a training step is made from."""
+        """The rule that a training step is made from."""
         return UpdateRule("adam", beta1=self.beta1, beta2=self.beta2, epsilon=self.epsilon)
 
 
 @dataclass(frozen=True)
 class AdamW(Adam):
-    """Adam with decoupled weight decay: p <- (1 - lr decay) p - lr m^ / (sqrt(v^) + eps) (Loshchilov, Hutter, 2019).
+    """Adam with decoupled weight decay.
 
-    weight_decay : >= 0, applied to all parameters
+    Parameters
+    ----------
+    beta1 : float, default 0.9
+        Decay of the mean of the gradient, in [0, 1).
+    beta2 : float, default 0.999
+        Decay of the mean of the squared gradient, in [0, 1).
+    epsilon : float, default 1e-8
+        Added to the root of the mean square, greater than 0.
+    weight_decay : float, default 1e-2
+        Strength of the decay, not negative. It is applied to all parameters.
+
+    Raises
+    ------
+    InputError
+        For numbers outside their range.
+
+    See Also
+    --------
+    xpnet.ops.adam_update : The formulas and their sources.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> net = xpnet.FeedforwardNeuralNet(4, 8, 3, learning_rate=1e-3, optimizer=xpnet.AdamW(weight_decay=0.1))
     """
 
     weight_decay: float = 1e-2
@@ -75,7 +133,7 @@ class AdamW(Adam):
 
     @property
     def rule(self) -> UpdateRule:
-        """The rule a training step is made from."""
+        """The rule that a training step is made from."""
         return UpdateRule(
             "adam", beta1=self.beta1, beta2=self.beta2, epsilon=self.epsilon, weight_decay=self.weight_decay
         )
@@ -88,9 +146,28 @@ _BY_NAME: dict[str, type[SGD] | type[Adam]] = {"sgd": SGD, "adam": Adam, "adamw"
 
 
 def update_rule(optimizer: str | Optimizer | None) -> UpdateRule:
-    """The rule for what a user passes as ``optimizer``: None (plain gradient descent), a name, or an instance.
+    """Make the update rule of what a user passes as ``optimizer``.
 
-    Raises InputError for an unknown name.
+    Parameters
+    ----------
+    optimizer : {"sgd", "adam", "adamw"}, SGD, Adam, AdamW or None
+        The optimizer; None for plain gradient descent.
+
+    Returns
+    -------
+    UpdateRule
+        The rule that a training step is made from.
+
+    Raises
+    ------
+    InputError
+        For an unknown name.
+
+    Examples
+    --------
+    >>> from xpnet.optimizers import update_rule
+    >>> update_rule("adam").buffers
+    ('m', 'v')
     """
     if optimizer is None:
         return UpdateRule()

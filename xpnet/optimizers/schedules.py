@@ -1,8 +1,7 @@
 """Learning rates that change from epoch to epoch.
 
-A schedule is a function of the epoch (from 0) and of the losses of the epochs before it. It keeps nothing, so training
-that is taken up again from a file goes on with the same learning rates. Each raises InputError for numbers that are not
-positive and finite.
+A schedule is a function of the epoch (from 0) and of the losses of the epochs before it. It has no state of its own, so
+a training that continues from a file goes on with the same learning rates.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +16,24 @@ Schedule = Callable[[int, Sequence[float]], float]
 
 @dataclass(frozen=True)
 class Constant:
-    """The same learning rate throughout."""
+    """The same learning rate in all epochs.
+
+    Parameters
+    ----------
+    learning_rate : float
+        The learning rate, positive and finite.
+
+    Raises
+    ------
+    InputError
+        For numbers that are not positive and finite.
+
+    Examples
+    --------
+    >>> from xpnet.optimizers import Constant
+    >>> Constant(0.1)(epoch=5, losses=[])
+    0.1
+    """
 
     learning_rate: float
 
@@ -30,7 +46,31 @@ class Constant:
 
 @dataclass(frozen=True)
 class StepDecay:
-    """learning_rate * factor^floor(epoch / every)."""
+    """A learning rate that is multiplied by a factor every few epochs.
+
+    The learning rate is ``learning_rate * factor ** (epoch // every)``.
+
+    Parameters
+    ----------
+    learning_rate : float
+        The learning rate of the first epoch, positive and finite.
+    every : int
+        Number of epochs between two changes, positive.
+    factor : float, default 0.1
+        The factor, positive and finite.
+
+    Raises
+    ------
+    InputError
+        For numbers that are not positive and finite.
+
+    Examples
+    --------
+    >>> from xpnet.optimizers import StepDecay
+    >>> rate = StepDecay(1.0, every=10, factor=0.5)
+    >>> rate(9, []), rate(10, []), rate(20, [])
+    (1.0, 0.5, 0.25)
+    """
 
     learning_rate: float
     every: int
@@ -45,7 +85,29 @@ class StepDecay:
 
 @dataclass(frozen=True)
 class Exponential:
-    """learning_rate * factor^epoch."""
+    """A learning rate that is multiplied by a factor after each epoch.
+
+    The learning rate is ``learning_rate * factor ** epoch``.
+
+    Parameters
+    ----------
+    learning_rate : float
+        The learning rate of the first epoch, positive and finite.
+    factor : float, default 0.95
+        The factor, positive and finite.
+
+    Raises
+    ------
+    InputError
+        For numbers that are not positive and finite.
+
+    Examples
+    --------
+    >>> from xpnet.optimizers import Exponential
+    >>> rate = Exponential(1.0, factor=0.5)
+    >>> rate(0, []), rate(3, [])
+    (1.0, 0.125)
+    """
 
     learning_rate: float
     factor: float = 0.95
@@ -59,7 +121,33 @@ class Exponential:
 
 @dataclass(frozen=True)
 class Cosine:
-    """From learning_rate down to ``end`` over ``epochs`` along half a cosine (Loshchilov, Hutter, 2017, eq. 5)."""
+    """A learning rate that falls along half a period of a cosine.
+
+    Parameters
+    ----------
+    learning_rate : float
+        The learning rate of the first epoch, positive and finite.
+    epochs : int
+        Number of epochs after which the end is reached, positive. Later epochs have the learning rate ``end``.
+    end : float, default 0.0
+        The last learning rate.
+
+    Raises
+    ------
+    InputError
+        For a learning rate or a number of epochs that is not positive and finite.
+
+    References
+    ----------
+    I. Loshchilov, F. Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, 2017, eq. 5.
+
+    Examples
+    --------
+    >>> from xpnet.optimizers import Cosine
+    >>> rate = Cosine(1.0, epochs=10)
+    >>> rate(0, []), rate(5, []), rate(10, [])
+    (1.0, 0.5, 0.0)
+    """
 
     learning_rate: float
     epochs: int
@@ -75,7 +163,33 @@ class Cosine:
 
 @dataclass(frozen=True)
 class Plateau:
-    """Multiplied by ``factor`` whenever the loss has not fallen by ``tol`` for ``patience`` epochs on end."""
+    """A learning rate that falls when the loss no longer does.
+
+    It is multiplied by ``factor`` each time the loss has not fallen by ``tol`` for ``patience`` epochs in a row.
+
+    Parameters
+    ----------
+    learning_rate : float
+        The learning rate of the first epoch, positive and finite.
+    patience : int, default 10
+        Number of epochs in a row without a fall of the loss, positive.
+    factor : float, default 0.1
+        The factor, positive and finite.
+    tol : float, default 1e-4
+        By how much a loss must lie below the least loss before it to count as a fall.
+
+    Raises
+    ------
+    InputError
+        For numbers that are not positive and finite.
+
+    Examples
+    --------
+    >>> from xpnet.optimizers import Plateau
+    >>> rate = Plateau(1.0, patience=2, factor=0.5)
+    >>> rate(3, [0.9, 0.8, 0.7]), rate(5, [0.9, 0.8, 0.7, 0.7, 0.7])
+    (1.0, 0.5)
+    """
 
     learning_rate: float
     patience: int = 10
@@ -98,9 +212,28 @@ class Plateau:
 
 
 def as_schedule(learning_rate: float | Schedule) -> Schedule:
-    """A schedule from what a user passes as ``learning_rate``.
+    """Make a schedule of what a user passes as ``learning_rate``.
 
-    Raises InputError for a number that is not positive and finite.
+    Parameters
+    ----------
+    learning_rate : float or callable
+        A number, or a schedule, which is returned as it is.
+
+    Returns
+    -------
+    callable
+        The learning rate of an epoch, by the number of the epoch and the losses of the epochs before.
+
+    Raises
+    ------
+    InputError
+        For a number that is not positive and finite.
+
+    Examples
+    --------
+    >>> from xpnet.optimizers import as_schedule
+    >>> as_schedule(0.1)(0, [])
+    0.1
     """
     if callable(learning_rate):
         return learning_rate
