@@ -1,6 +1,8 @@
 """``xpnet bench`` and the commands below it. Exit codes: 0 done, 1 slower than allowed or failed, 2 wrong usage."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -21,38 +23,43 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option(
     "--data", type=FILE, help="MNIST as an .npz file with X, uint8 (70000, 784), and y; made-up data without."
 )
+@click.option(
+    "--held-to",
+    type=click.Choice(["native", "avx2"]),
+    default="native",
+    show_default=True,
+    help="Hold every contender to these instructions.",
+)
 @click.option("--threads", type=click.IntRange(1), help="Threads for every contender; as many as allowed without.")
 @click.option("-o", "--output", type=FOLDER, help="Folder for results.json, report.md and report.html.")
 @click.pass_context
-def bench(
-    ctx: click.Context,
-    backends: tuple[str, ...],
-    peers: tuple[str, ...],
-    suite: str,
-    quick: bool,
-    data: Path | None,
-    threads: int | None,
-    output: Path | None,
-) -> None:
-    """Measure the backends and their peers on this machine, and write a report."""
+def bench(ctx: click.Context, output: Path | None, data: Path | None, **chosen: Any) -> None:
+    """Measure the backends and their peers on this machine, and write a report.
+
+    Into a folder that holds results already, those of the jobs that are measured are replaced.
+    """
     if ctx.invoked_subcommand is not None:
         return
     if output is None:
         raise click.UsageError("A run needs -o DIR, the folder for its results.")
-    _check_names(backends, peers)
+    _check_names(chosen["backends"], chosen["peers"])
     from xpnet_bench.report import write_report
-    from xpnet_bench.run import run
+    from xpnet_bench.run import INTERRUPTED, run
 
-    settings = Settings.of(suite, backends, peers, quick, str(data.resolve()) if data else "", threads)
     if data:
         from xpnet_bench.jobs.data import check_file
 
         check_file(str(data))
-    write_report(run(settings, output), output)
+    record = run(Settings.of(data=str(data.resolve()) if data else "", **chosen), output)
+    write_report(record.path, output)
     click.echo(str(output / "report.html"))
+    if record.left_out:
+        why = record.run["left_out"]["why"]
+        click.echo(f"Left out, since {why}: {', '.join(record.left_out)}.", err=True)
+        ctx.exit(1 if why == INTERRUPTED else 0)
 
 
-def _check_names(backends: tuple[str, ...], peers: tuple[str, ...]) -> None:
+def _check_names(backends: Sequence[str], peers: Sequence[str]) -> None:
     for given, known, what in ((backends, available_backends(), "backend"), (peers, [*PEERS, "none"], "peer")):
         for name in given:
             if name not in known:

@@ -1,60 +1,145 @@
-"""A run: measure the noise, run the suites through pytest-benchmark, write the results."""
+"""A run: measure the noise, then job after job, each written into the results file as soon as it is measured."""
 
 import contextlib
-import io
-import os
+import signal
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
-import pytest
+from pytest_benchmark.utils import get_commit_info
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from xpnet import XpnetError
+from xpnet_bench.contenders import ENTRIES, Entry
+from xpnet_bench.jobs import PER_PROCESS, Job, jobs_of
+from xpnet_bench.measure.launches import OUT_OF_TIME, Start, launch_rounds
+from xpnet_bench.measure.machine import describe_machine
 from xpnet_bench.measure.noise import measure_noise
-from xpnet_bench.plugin import BenchPlugin
+from xpnet_bench.measure.pinning import found_holding
+from xpnet_bench.measure.race import Effort, Lane, Team, race
+from xpnet_bench.record import Record
 from xpnet_bench.settings import Settings
 
-SUITES_FOLDER = Path(__file__).parent / "suites"
+LAUNCHES_QUICK, LAUNCHES = 1, 5
+INTERRUPTED = "the run was interrupted"
+QUICK_SECONDS = 150.0
+"""When a quick run begins no more jobs: what is then under way, and the report, end within three minutes."""
 
 
-class RunFailed(XpnetError):
-    """The suites did not end as they should; the message holds pytest's own account."""
+def run(settings: Settings, folder: Path) -> Record:
+    """Measure into ``folder/results.json``, with progress on stderr where that is a terminal.
 
-
-def run(settings: Settings, folder: Path) -> Path:
-    """Measure, with progress on stderr where that is a terminal; returns the path of ``results.json``.
-
-    Raises RunFailed where the suites fail.
+    Ctrl-C and SIGTERM end the run, not its results: ``Record.left_out`` tells which jobs were not measured.
     """
+    end = time.monotonic() + (QUICK_SECONDS if settings.quick else float("inf"))
     folder.mkdir(parents=True, exist_ok=True)
-    results = folder / "results.json"
     console = Console(stderr=True)
-    noise = measure_noise()
-    console.print(noise["verdict"])
+    jobs = [job for suite in settings.suites for job in _jobs(settings, suite)]
+    record = Record(folder / "results.json", _facts(settings, jobs))
+    console.print(record.run["noise"]["verdict"])
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        bar = progress.add_task("starting", total=None)
-        plugin = BenchPlugin(settings, noise, lambda name: progress.update(bar, description=name, advance=1))
-        progress.update(bar, total=sum(len(plugin.jobs(suite)) for suite in settings.suites))
-        try:
-            _run_pytest(plugin, settings, results)
-        finally:
-            plugin.close()
-    return results
+    with (
+        _interruptible(),
+        Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress,
+        contextlib.closing(Measuring(settings, end)) as measuring,
+    ):
+        bar = progress.add_task("starting", total=len(jobs))
+        for job in jobs:
+            if time.monotonic() > end:
+                record.run["left_out"]["why"] = OUT_OF_TIME
+                break
+            progress.update(bar, description=job.name)
+            lanes = measuring.lanes(job)
+            record.run["contenders"] = measuring.facts()
+            record.add(job, lanes)
+            progress.advance(bar)
+    record.write()
+    return record
 
 
-def _run_pytest(plugin: BenchPlugin, settings: Settings, results: Path) -> None:
-    arguments = [
-        *(str(SUITES_FOLDER / f"test_{suite}.py") for suite in settings.suites),
-        f"--rootdir={SUITES_FOLDER}",
-        f"--config-file={os.devnull}",
-        "--benchmark-only",
-        f"--benchmark-json={results.resolve()}",
-        *("-p", "no:cacheprovider", "-p", "no:xdist"),
-        "-q",
-    ]
-    account = io.StringIO()
-    with contextlib.redirect_stdout(account):
-        code = pytest.main(arguments, plugins=[plugin])
-    if code != pytest.ExitCode.OK or not results.is_file():
-        raise RunFailed(f"The suites end without failure; pytest ended with {code!r}:\n{account.getvalue()[-4000:]}")
+def _jobs(settings: Settings, suite: str) -> list[Job]:
+    return jobs_of(suite, quick=settings.quick, threads=settings.threads, data=settings.data)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end what is done within, and nothing else."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _facts(settings: Settings, jobs: list[Job]) -> dict[str, Any]:
+    """What the results file tells of a run before anything is measured."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
+        "machine": describe_machine(),
+        "noise": measure_noise(),
+        "suites": list(settings.suites),
+        "quick": settings.quick,
+        "data": bool(settings.data),
+        "threads": settings.threads,
+        "instructions": settings.instructions,
+        "held": settings.held,
+        "unset": found_holding(),
+        "not_asked": [entry.name for entry in ENTRIES if entry.name not in settings.contenders],
+        "contenders": {},
+        "skipped": [],
+        "left_out": {"why": INTERRUPTED, "jobs": [job.name for job in jobs]},
+    }
+
+
+def _commit() -> str:
+    """Short, and "" outside a repository, where pytest-benchmark says ``unversioned``."""
+    commit = get_commit_info().get("id") or ""
+    return "" if commit == "unversioned" else commit[:10]
+
+
+class Measuring:
+    """Measures jobs, the processes of the contenders kept from one job to the next.
+
+    end : moment of ``time.monotonic`` after which no more turns are given
+    """
+
+    def __init__(self, settings: Settings, end: float) -> None:
+        self._settings, self._end = settings, end
+        self._effort = Effort.of(settings.quick)
+        self._teams: dict[int, Team] = {}
+
+    def lanes(self, job: Job) -> dict[str, Lane]:
+        """What every contender that takes part in the job did."""
+        settings, threads = self._settings, job.threads or self._settings.threads
+        names = [entry.name for entry in ENTRIES if entry.name in settings.contenders and _takes_part(entry, job)]
+        if job.suite in PER_PROCESS:
+            rounds = LAUNCHES_QUICK if settings.quick else LAUNCHES
+            return launch_rounds(names, Start(job, threads, settings.held), rounds, self._end)
+        team = self._teams.setdefault(threads, Team(threads, settings.held))
+        return race(team, names, job, self._effort, self._end)
+
+    def facts(self) -> dict[str, dict[str, str]]:
+        """What each contender of the full number of threads runs with."""
+        team = self._teams.get(self._settings.threads)
+        return {name: process.facts for name, process in team.running.items()} if team else {}
+
+    def close(self) -> None:
+        """End every contender's process."""
+        for team in self._teams.values():
+            team.close()
+
+
+def _takes_part(entry: Entry, job: Job) -> bool:
+    """The floor is no library to import, and reaches no accuracy."""
+    if entry.role == "floor" and (job.suite in PER_PROCESS or job.operation == "accuracy"):
+        return False
+    return job.suite in entry.suites

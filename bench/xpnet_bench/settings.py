@@ -4,32 +4,50 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xpnet_bench.contenders import ENTRIES
-from xpnet_bench.jobs import SUITES
-from xpnet_bench.measure.pinning import allowed_threads
+from xpnet_bench.jobs import SUITES, USUAL
+from xpnet_bench.measure.pinning import allowed_threads, variables_that_hold_to
 
-CHOICES = ("kernels", "training", "prediction", "all")
+CHOICES = (*SUITES, "all")
 LEFT_OUT_OF_QUICK = ("torch.compile",)
 """Compiling takes longer than a quick run may."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """A run: which suites, which contenders, how thorough, on which data and how many threads."""
+    """A run: which suites, which contenders, how thorough, on which data and how many threads.
 
-    suites: tuple[str, ...] = SUITES
+    instructions : ``native``, or what every contender is held to
+    """
+
+    suites: tuple[str, ...] = USUAL
     contenders: tuple[str, ...] = tuple(entry.name for entry in ENTRIES)
     quick: bool = False
     data: str = ""
     threads: int = 1
+    instructions: str = "native"
+
+    @property
+    def held(self) -> dict[str, str]:
+        """The variables that hold every contender to the instructions."""
+        return variables_that_hold_to(self.instructions)
 
     @classmethod
     def of(
-        cls, suite: str, backends: Sequence[str], peers: Sequence[str], quick: bool, data: str, threads: int | None
+        cls,
+        *,
+        suite: str = "all",
+        backends: Sequence[str] = (),
+        peers: Sequence[str] = (),
+        quick: bool = False,
+        data: str = "",
+        threads: int | None = None,
+        held_to: str = "native",
     ) -> "Settings":
         """From the command line: no backends or peers named means all of them, ``none`` means no peers."""
-        suites = SUITES if suite == "all" else (suite,)
+        suites = USUAL if suite == "all" else (suite,)
         allowed = allowed_threads()
-        return cls(suites, _contenders(backends, peers, quick), quick, data, min(threads or allowed, allowed))
+        chosen = _contenders(backends, peers, quick)
+        return cls(suites, chosen, quick, data, min(threads or allowed, allowed), held_to)
 
 
 def _contenders(backends: Sequence[str], peers: Sequence[str], quick: bool) -> tuple[str, ...]:

@@ -1,6 +1,5 @@
 """Results as a machine would give them that we know everything about."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,11 +7,13 @@ from typing import Any
 
 import numpy
 from xpnet_bench.contenders import find_entry
-from xpnet_bench.jobs import SUITES, Job, jobs_of
+from xpnet_bench.jobs import PER_PROCESS, SUITES, Job, jobs_of
+from xpnet_bench.measure.race import Lane
+from xpnet_bench.record import Record
 from xpnet_bench.report import Measurement, Results
+from xpnet_bench.report.results import Summary
 
 CONTENDERS = ("xpnet-numba", "torch", "jax", "numpy", "floor")
-PER_PROCESS = ("startup", "memory")
 FACTS = {name: {"version": "1"} for name in CONTENDERS}
 
 
@@ -29,7 +30,7 @@ def measured(
     Rounds scatter by 5 %; minutes come and go that slow everybody in them; one round in fifteen is disturbed; a process
     has luck or not, by 1 %. What ``slowed`` names by job takes so many times as long for xpnet.
     """
-    measurements = []
+    measurements, about = [], run()
     for number, job in enumerate(jobs):
         weather = drift * numpy.exp(numpy.cumsum(rng.normal(0, 0.03, 24)))
         for place, name in enumerate(CONTENDERS):
@@ -40,11 +41,11 @@ def measured(
             scatter = numpy.exp(rng.normal(0, 0.05, 24)) * numpy.where(
                 rng.random(24) < 1 / 15, rng.uniform(1.3, 4, 24), 1
             )
-            measurements.append(_measurement(job, name, true * luck * weather * scatter))
-    return Results("2026-01-02T03:04:05", "abc", machine(), run(), measurements)
+            measurements.append(_measurement(job, name, true * luck * weather * scatter, about))
+    return Results([about], measurements)
 
 
-def _measurement(job: Job, name: str, seconds: numpy.ndarray) -> Measurement:
+def _measurement(job: Job, name: str, seconds: numpy.ndarray, run: dict[str, Any]) -> Measurement:
     notes: list[dict[str, float]] = []
     if job.suite in PER_PROCESS:
         seconds = seconds[:3]
@@ -52,7 +53,8 @@ def _measurement(job: Job, name: str, seconds: numpy.ndarray) -> Measurement:
     if job.operation == "accuracy":
         seconds = seconds[:3]
         notes = [{"epochs": 3 + i, "accuracy": 0.976} for i in range(3)]
-    return Measurement(job, name, find_entry(name).role, seconds, notes)
+    summary = Summary(len(seconds), *map(float, numpy.percentile(seconds, [0, 25, 50, 75, 100])), 0)
+    return Measurement(job, name, find_entry(name).role, seconds, summary, notes, run=run)
 
 
 def machine() -> dict[str, Any]:
@@ -65,42 +67,41 @@ def machine() -> dict[str, Any]:
         "memory_gib": 8.0,
         "system": "Linux x86_64",
         "python": "3.11.7",
-        "blas": "openblas 0.3",
         "versions": {"xpnet": "0.1.0", "numpy": "2.4"},
     }
 
 
 def run() -> dict[str, Any]:
-    """What the plugin adds to a results file."""
+    """What a results file tells of a run."""
     return {
+        "date": "2026-01-02T03:04:05+00:00",
+        "commit": "abc",
+        "machine": machine(),
         "noise": {"others": 0.0, "spread": 0.01, "worst": 1.1, "noisy": False, "verdict": "The machine was quiet."},
-        "skipped": [{"job": "import", "contender": "xpnet-cupy", "reason": "cupy is not installed"}],
-        "not_asked": ["torch.compile"],
         "suites": list(SUITES),
         "quick": True,
         "data": False,
         "threads": 2,
+        "instructions": "native",
+        "held": {},
+        "unset": {},
+        "not_asked": ["torch.compile"],
         "contenders": FACTS,
+        "skipped": [],
+        "left_out": {"why": "", "jobs": []},
     }
 
 
 def write(results: Results, path: Path) -> Path:
-    """As a results file."""
-    benchmarks = [
-        {
-            "extra_info": {"job": m.job.to_json(), "contender": m.contender, "role": m.role, "notes": m.notes},
-            "stats": {"data": m.seconds.tolist()},
+    """As a results file, by what writes them."""
+    record = Record(path, results.last)
+    for job, measurements in results.by_job().items():
+        lanes = {
+            m.contender: Lane(m.contender, seconds=m.seconds.tolist(), turns=3, notes=m.notes) for m in measurements
         }
-        for m in results.measurements
-    ]
-    document = {
-        "datetime": results.date,
-        "commit_info": {"id": results.commit},
-        "machine_info": {"xpnet_bench": results.machine},
-        "xpnet_bench": results.run,
-        "benchmarks": benchmarks,
-    }
-    path.write_text(json.dumps(document))
+        if job.operation == "import":
+            lanes["xpnet-cupy"] = Lane("xpnet-cupy", failed="cupy is not installed")
+        record.add(job, lanes)
     return path
 
 

@@ -27,6 +27,15 @@ JOBS = [
         "float64",
         units=3,
     ),
+    Job(
+        "train in batches",
+        "training",
+        "train",
+        "training",
+        {**NETWORK, "batch": 32, "epochs": 2, "adam": 1},
+        "float32",
+        units=8,
+    ),
     Job("predict", "prediction", "predict", "latency", NETWORK, "float32", single_calls=True),
 ]
 EFFORT = Effort(turns=2, rounds=2, round_seconds=1e-4, single_calls=5, whole_runs=1, job_seconds=1.0)
@@ -38,12 +47,12 @@ EFFORT = Effort(turns=2, rounds=2, round_seconds=1e-4, single_calls=5, whole_run
 def test_contenders_give_the_answers_of_plain_numpy(entry: Entry) -> None:
     if reason := missing(entry):
         pytest.skip(reason)
-    team = Team(["numpy", entry.name], threads=1)
+    team, names = Team(threads=1), ["numpy", entry.name]
     try:
-        if entry.name not in team.members():
+        if entry.name not in team.members(names):
             pytest.skip(team.absent[entry.name])
         for job in JOBS:
-            lane = race(team, job, EFFORT)[entry.name]
+            lane = race(team, names, job, EFFORT)[entry.name]
             expected = 10 if job.single_calls else 4 if job.units == 1 else 2
             assert len(lane.seconds) == expected or lane.failed.endswith(("no such operation", "plain expression")), (
                 lane

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from xpnet_bench.compare.statistics import LEAST_ROUNDS, Change, change, is_faster, is_slower, noise_of_controls
 from xpnet_bench.report import Measurement, Results, read_results
@@ -59,17 +60,16 @@ def compare_files(old: Path, new: Path, fail_at: float) -> Comparison:
 
 def compare_results(old: Results, new: Results, fail_at: float) -> Comparison:
     """Every measurement of xpnet against the controls of its job."""
-    unchanged = _same_versions(old, new)
     rows, among_controls = [], []
-    for pairs in _jobs_in_both(old, new):
-        controls = {name: pair for name, pair in pairs.items() if name in unchanged}
+    for pairs in _undisturbed(_in_both(old, new)):
+        controls = {name: pair for name, pair in pairs.items() if _is_control(pair)}
         for name, pair in pairs.items():
             others = [p for other, p in controls.items() if other != name]
             if pair[0].role == "xpnet":
                 rows.append(Row(*pair, _change(pair, others)))
             elif name in controls and others:
                 among_controls.append(_change(pair, others))
-    return Comparison(fail_at, noise_of_controls(among_controls), rows, _remarks(old, new, unchanged, rows))
+    return Comparison(fail_at, noise_of_controls(among_controls), rows, _remarks(old, new, rows))
 
 
 def _change(pair: Pair, controls: list[Pair]) -> Change:
@@ -77,29 +77,37 @@ def _change(pair: Pair, controls: list[Pair]) -> Change:
     return change(pair[0].seconds, pair[1].seconds, befores, afters)
 
 
-def _same_versions(old: Results, new: Results) -> set[str]:
-    """Contenders that can serve as controls: not ours, and run by the same versions in both files."""
-    before, after = old.run["contenders"], new.run["contenders"]
-    ours = {m.contender for m in old.measurements if m.role == "xpnet"}
-    return {name for name in before if name not in ours and before[name] == after.get(name)}
+def _is_control(pair: Pair) -> bool:
+    """Whether a contender is not ours, and ran by the same versions both times."""
+    old, new = pair
+    return new.role != "xpnet" and bool(old.version) and old.version == new.version
 
 
-def _jobs_in_both(old: Results, new: Results) -> Iterator[dict[str, Pair]]:
-    """For each job of both files that has rounds enough, the contenders measured in both and undisturbed."""
+def _in_both(old: Results, new: Results) -> list[dict[str, Pair]]:
+    """For each job of both files, the contenders that were measured both times."""
     before = {(m.job.name, m.contender): m for m in old.measurements}
-    for job, measurements in new.by_job().items():
-        found = {
-            m.contender: (before[job.name, m.contender], m) for m in measurements if (job.name, m.contender) in before
-        }
+    return [
+        {m.contender: (before[job.name, m.contender], m) for m in measurements if (job.name, m.contender) in before}
+        for job, measurements in new.by_job().items()
+    ]
+
+
+def _undisturbed(jobs: list[dict[str, Pair]]) -> Iterator[dict[str, Pair]]:
+    """The same without what other processes disturbed, and without jobs of too few rounds."""
+    for found in jobs:
         pairs = {name: pair for name, pair in found.items() if not any(m.disturbed for m in pair)}
         if pairs and min(len(m.seconds) for pair in pairs.values() for m in pair) >= LEAST_ROUNDS:
             yield pairs
 
 
-def _remarks(old: Results, new: Results, controls: set[str], rows: list[Row]) -> list[str]:
-    remarks = [f"{which}: {results.run['noise']['verdict']}" for which, results in (("Old", old), ("New", new))]
-    if (old.machine["processor"], old.run["threads"]) != (new.machine["processor"], new.run["threads"]):
-        remarks.append("The files come from two machines or numbers of threads: only large changes mean anything.")
+def _remarks(old: Results, new: Results, rows: list[Row]) -> list[str]:
+    remarks = [f"{which}: {results.last['noise']['verdict']}" for which, results in (("Old", old), ("New", new))]
+    if _conditions(old) != _conditions(new):
+        remarks.append(
+            "The files come from two machines, numbers of threads or sets of instructions: only large changes mean "
+            "anything."
+        )
+    controls = {name for pairs in _in_both(old, new) for name, pair in pairs.items() if _is_control(pair)}
     remarks.append(f"Controls: {', '.join(sorted(controls)) or 'none, so that every drift of the machine shows'}.")
     disturbed = {m.job.name for m in (*old.measurements, *new.measurements) if m.disturbed and m.role == "xpnet"}
     if disturbed:
@@ -110,6 +118,10 @@ def _remarks(old: Results, new: Results, controls: set[str], rows: list[Row]) ->
     if left_out:
         remarks.append(f"Not in both files, or fewer than {LEAST_ROUNDS} rounds: {', '.join(sorted(left_out))}.")
     return remarks
+
+
+def _conditions(results: Results) -> tuple[Any, ...]:
+    return results.machine["processor"], results.last["threads"], results.last["held"]
 
 
 def comparison_text(comparison: Comparison, show_all: bool) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from xpnet import InputError
+from xpnet_bench.jobs import USUAL
 
 Role = Literal["xpnet", "peer", "floor"]
 
@@ -20,6 +21,7 @@ class Entry:
     library : the package that has to be installed
     role : ``xpnet``, ``peer``, or ``floor`` for what bounds everybody
     statement : what a user types to import it
+    suites : those in which it takes part
     """
 
     name: str
@@ -28,6 +30,7 @@ class Entry:
     library: str
     role: Role
     statement: str = ""
+    suites: tuple[str, ...] = USUAL
 
     def load(self) -> Any:
         """The module with its library."""
@@ -42,7 +45,8 @@ ENTRIES = (
     Entry("torch", "pytorch", "eager", "torch", "peer", "import torch"),
     Entry("torch.compile", "pytorch", "compile", "torch", "peer", "import torch"),
     Entry("torch-cuda", "pytorch", "cuda", "torch", "peer", "import torch; torch.zeros(1, device='cuda')"),
-    Entry("jax", "jax_jit", "", "jax", "peer", "import jax.numpy"),
+    Entry("jax", "jax_jit", "step", "jax", "peer", "import jax.numpy"),
+    Entry("jax.scan", "jax_jit", "scan", "jax", "peer", suites=("training",)),
     Entry("numpy", "plain_numpy", "", "numpy", "peer", "import numpy"),
     Entry("floor", "floor", "", "numpy", "floor"),
 )

@@ -1,7 +1,11 @@
-"""JAX, everything under jit; arrays that a call replaces are donated."""
+"""JAX, everything under jit; arrays that a call replaces are donated.
+
+Training comes in two forms: a jitted call for each step, on batches that NumPy gathers, and the quickest that JAX has,
+the whole epoch as one jitted scan over data that lie on the device.
+"""
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy
@@ -13,10 +17,13 @@ from xpnet_bench.contenders.task import Task
 from xpnet_bench.jobs import Job, data
 
 Params = list[Any]
+_scanning = False
 
 
 def facts(variant: str) -> dict[str, str]:
-    """JAX's version and platform."""
+    """JAX's version and platform; fixes whether an epoch is one scan or a call for each step."""
+    global _scanning
+    _scanning = variant == "scan"
     return {"jax": jax.__version__, "platform": jax.default_backend()}
 
 
@@ -90,62 +97,109 @@ def _probabilities(params: Params, X: jax.Array) -> jax.Array:
     return jax.nn.softmax(_logits(params, X))
 
 
-@partial(jax.jit, donate_argnums=(0,))
-def _descend(params: Params, X: jax.Array, y: jax.Array) -> Params:
-    gradients = jax.grad(_network_loss)(params, X, y)
-    return [param - 1e-2 * gradient for param, gradient in zip(params, gradients, strict=True)]
+class State(NamedTuple):
+    """What a step replaces: parameters, Adam's moments and its count of steps."""
+
+    params: Params
+    m: Params
+    v: Params
+    t: Any
 
 
-@partial(jax.jit, donate_argnums=(0, 1, 2))
-def _adam_step(params: Params, m: Params, v: Params, t: Any, X: jax.Array, y: jax.Array) -> tuple[Params, ...]:
-    gradients = jax.grad(_network_loss)(params, X, y)
-    updated = [_adam(*arrays, t) for arrays in zip(params, gradients, m, v, strict=True)]
-    return tuple(list(column) for column in zip(*updated, strict=True))
+def _descend(state: State, X: jax.Array, y: jax.Array) -> State:
+    gradients = jax.grad(_network_loss)(state.params, X, y)
+    return state._replace(params=[p - 1e-2 * gradient for p, gradient in zip(state.params, gradients, strict=True)])
+
+
+def _adam_step(state: State, X: jax.Array, y: jax.Array) -> State:
+    gradients, t = jax.grad(_network_loss)(state.params, X, y), state.t + 1
+    updated = [_adam(*arrays, t) for arrays in zip(state.params, gradients, state.m, state.v, strict=True)]
+    params, m, v = map(list, zip(*updated, strict=True))
+    return State(params, m, v, t)
 
 
 class Network:
-    """Parameters, and moments where Adam is asked for."""
+    """Parameters and the rest of the state, and a compiled call for each step."""
 
     def __init__(self, job: Job) -> None:
-        self.params = [_enter(a) for a in data.weights(job)]
-        self.adam, self.t = bool(job.sizes.get("adam", 0)), 0
-        self.m, self.v = ([jnp.zeros_like(a) for a in self.params] for _ in range(2))
-
-    def step(self, X: Any, y: Any) -> None:
-        """One update."""
-        if not self.adam:
-            self.params = _descend(self.params, X, y)
-            return
-        self.t += 1
-        self.params, self.m, self.v = _adam_step(self.params, self.m, self.v, float(self.t), X, y)
+        params = [_enter(a) for a in data.weights(job)]
+        m, v = ([jnp.zeros_like(a) for a in params] for _ in range(2))
+        self.state = State(params, m, v, jnp.zeros((), params[0].dtype))
+        self.adam = bool(job.sizes.get("adam", 0))
 
     def epochs(self, X: Any, y: Any, job: Job, rng: numpy.random.Generator) -> None:
         """Epochs of minibatches, gathered by NumPy; one batch of all rows is taken as it lies."""
         rows, batch = len(X), job.sizes["batch"]
         for _ in range(job.sizes["epochs"]):
             if batch >= rows:
-                self.step(X, y)
+                self.state = _step(self.state, X, y, self.adam)
                 continue
             order = rng.permutation(rows)
             for start in range(0, rows, batch):
                 chosen = order[start : start + batch]
-                self.step(X[chosen], y[chosen])
-        jax.block_until_ready(self.params)
+                self.state = _step(self.state, X[chosen], y[chosen], self.adam)
+        jax.block_until_ready(self.state)
 
     def predict(self, X: Any) -> jax.Array:
         """Class probabilities."""
-        return _probabilities(self.params, X).block_until_ready()
+        return _probabilities(self.state.params, X).block_until_ready()
+
+
+class ScannedNetwork(Network):
+    """The same, where an epoch, or many steps on one batch, is one compiled scan, the gathering of rows included."""
+
+    def epochs(self, X: Any, y: Any, job: Job, rng: numpy.random.Generator) -> None:
+        """X, y: on the device. The order of the rows is drawn by NumPy, as everybody's is."""
+        rows, batch, epochs = len(X), job.sizes["batch"], job.sizes["epochs"]
+        if batch >= rows:
+            self.state = _repeat(self.state, X, y, epochs, self.adam)
+        else:
+            for _ in range(epochs):
+                order = rng.permutation(rows).astype(numpy.int32)
+                self.state = _epoch(self.state, X, y, order, batch, self.adam)
+        jax.block_until_ready(self.state)
+
+
+@partial(jax.jit, static_argnums=3, donate_argnums=0)
+def _step(state: State, X: jax.Array, y: jax.Array, adam: bool) -> State:
+    """One step."""
+    return _adam_step(state, X, y) if adam else _descend(state, X, y)
+
+
+@partial(jax.jit, static_argnums=(3, 4), donate_argnums=0)
+def _repeat(state: State, X: jax.Array, y: jax.Array, steps: int, adam: bool) -> State:
+    """So many steps on all rows."""
+    return jax.lax.scan(lambda state, _: (_step(state, X, y, adam), None), state, length=steps)[0]
+
+
+@partial(jax.jit, static_argnums=(4, 5), donate_argnums=0)
+def _epoch(state: State, X: jax.Array, y: jax.Array, order: jax.Array, batch: int, adam: bool) -> State:
+    """An epoch over the rows in that order; what is left after the last whole batch is a smaller one."""
+
+    def step(state: State, rows: jax.Array) -> tuple[State, None]:
+        return _step(state, X[rows], y[rows], adam), None
+
+    whole = len(order) // batch * batch
+    state, _ = jax.lax.scan(step, state, order[:whole].reshape(-1, batch))
+    return step(state, order[whole:])[0] if whole < len(order) else state
+
+
+def _network(job: Job) -> Network:
+    return ScannedNetwork(job) if _scanning else Network(job)
+
+
+def _placed(rows: data.Rows, job: Job) -> tuple[Any, Any]:
+    """On the device, but for rows that NumPy gathers into smaller batches."""
+    return tuple(map(_enter, rows)) if _scanning or job.sizes["batch"] >= len(rows.X) else rows
 
 
 def train(job: Job) -> Task:
     """Epochs from the first weights."""
-    X, y = rows = data.rows(job)
-    if job.sizes["batch"] >= len(X):  # smaller batches are gathered by NumPy
-        X, y = map(_enter, rows)
+    X, y = _placed(data.rows(job), job)
     held: list[Any] = []
 
     def reset() -> None:
-        held[:] = [Network(job), numpy.random.default_rng(data.SEED)]
+        held[:] = [_network(job), numpy.random.default_rng(data.SEED)]
 
     def call() -> Network:
         network, rng = held
@@ -157,10 +211,11 @@ def train(job: Job) -> Task:
 
 def accuracy(job: Job) -> Task:
     """Epochs until enough test rows are right."""
-    (X, y), test = data.training_and_test(job)
+    training, test = data.training_and_test(job)
+    X, y = _placed(training, job)
 
     def start(seed: int) -> EpochByEpoch:
-        network, rng = Network(job), numpy.random.default_rng(seed)
+        network, rng = _network(job), numpy.random.default_rng(seed)
         return EpochByEpoch(lambda: network.epochs(X, y, job, rng), lambda: numpy.asarray(network.predict(test.X)))
 
     return accuracy_task(job, start, test.y)

@@ -1,6 +1,6 @@
 """What is measured: each job is a frozen description, made into arrays by every contender for itself."""
 
-from xpnet_bench.jobs.catalogue import SUITES, jobs_of
+from xpnet_bench.jobs.catalogue import PER_PROCESS, SUITES, USUAL, jobs_of
 from xpnet_bench.jobs.job import Job
 
-__all__ = ["SUITES", "Job", "jobs_of"]
+__all__ = ["PER_PROCESS", "SUITES", "USUAL", "Job", "jobs_of"]

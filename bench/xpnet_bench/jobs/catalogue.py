@@ -6,7 +6,11 @@ from xpnet_bench.jobs.kernels import kernel_jobs
 from xpnet_bench.jobs.prediction import prediction_jobs
 from xpnet_bench.jobs.training import accuracy_job, training_jobs
 
-SUITES = ("kernels", "training", "prediction", "startup", "memory")
+USUAL = ("training", "prediction", "kernels", "startup", "memory")
+"""What a run measures that names no suite, the most telling first."""
+SUITES = USUAL
+PER_PROCESS = ("startup", "memory")
+"""Suites in which every round is a process of its own."""
 
 
 def jobs_of(suite: str, *, quick: bool, threads: int, data: str) -> list[Job]:

@@ -11,14 +11,13 @@ from typing import Any
 
 def peak_mib() -> float:
     """The most memory that this process has held, in MiB; not that of the process it was started from."""
-    try:
-        with open("/proc/self/status") as lines:
+    if sys.platform == "linux":
+        with open("/proc/self/status", encoding="utf-8") as lines:
             return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
-    except (OSError, StopIteration):
-        import resource
+    import psutil
 
-        kilobyte = 1024 if sys.platform == "darwin" else 1
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / kilobyte / 1024
+    held = psutil.Process().memory_info()
+    return getattr(held, "peak_wset", held.rss) / 2**20
 
 
 def measure_import(statement: str) -> dict[str, Any]:

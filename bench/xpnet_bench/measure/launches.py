@@ -4,40 +4,54 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
-from dataclasses import replace
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from xpnet_bench.contenders import ENTRIES, Entry, missing
+from xpnet_bench.contenders import Entry, find_entry, missing
 from xpnet_bench.jobs import Job
 from xpnet_bench.measure.pinning import pinned_environment
 from xpnet_bench.measure.process import TIMEOUT
 from xpnet_bench.measure.race import Lane
 
 CACHES = ("NUMBA_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "JAX_COMPILATION_CACHE_DIR", "CUPY_CACHE_DIR")
+OUT_OF_TIME = "the time of a quick run was over"
 
 
-def launch_rounds(names: list[str], job: Job, threads: int, rounds: int) -> dict[str, Lane]:
-    """Every contender but the floor, in a new process each round."""
-    entries = [entry for entry in ENTRIES if entry.name in names and entry.role != "floor"]
+@dataclass(frozen=True)
+class Start:
+    """How processes are started: the job, threads for each, variables that hold it to fewer instructions."""
+
+    job: Job
+    threads: int
+    held: Mapping[str, str]
+
+
+def launch_rounds(names: Sequence[str], start: Start, rounds: int, end: float = float("inf")) -> dict[str, Lane]:
+    """Every contender in a new process each round; after the moment ``end`` of ``time.monotonic`` none is started."""
+    entries = [find_entry(name) for name in names]
     lanes = {entry.name: Lane(entry.name, failed=missing(entry)) for entry in entries}
     with tempfile.TemporaryDirectory() as folder:
         for number in range(rounds):
             for entry in entries:
-                _launch_into(lanes[entry.name], entry, job, threads, Path(folder), number)
+                if time.monotonic() < end:
+                    _launch_into(lanes[entry.name], entry, start, Path(folder), number)
+    for lane in lanes.values():
+        lane.failed = lane.failed or ("" if lane.seconds else OUT_OF_TIME)
     return lanes
 
 
-def _launch_into(lane: Lane, entry: Entry, job: Job, threads: int, folder: Path, number: int) -> None:
+def _launch_into(lane: Lane, entry: Entry, start: Start, folder: Path, number: int) -> None:
     if lane.failed:
         return
-    cold = job.group == "cold"
+    cold = start.job.group == "cold"
     caches = folder / (f"{entry.name}-{number}" if cold else entry.name)
     try:
-        if not cold and number == 0 and job.operation != "import":
-            _launch(entry, job, threads, caches)  # fills the caches
-        result = _launch(entry, job, threads, caches)
+        if not cold and number == 0 and start.job.operation != "import":
+            _launch(entry, start, caches)  # fills the caches
+        result = _launch(entry, start, caches)
     except (subprocess.SubprocessError, ValueError) as error:
         lane.failed = _reason(error)
         return
@@ -45,12 +59,11 @@ def _launch_into(lane: Lane, entry: Entry, job: Job, threads: int, folder: Path,
     lane.notes.append({key: value for key, value in result.items() if key != "seconds"})
 
 
-def _launch(entry: Entry, job: Job, threads: int, caches: Path) -> dict[str, Any]:
-    if job.operation == "import":
-        job = replace(job, data=entry.statement)
+def _launch(entry: Entry, start: Start, caches: Path) -> dict[str, Any]:
+    job = replace(start.job, data=entry.statement) if start.job.operation == "import" else start.job
     done = subprocess.run(
-        [sys.executable, "-m", "xpnet_bench.measure.fresh", entry.name, str(threads), json.dumps(job.to_json())],
-        env=pinned_environment(threads, _cache_variables(caches)),
+        [sys.executable, "-m", "xpnet_bench.measure.fresh", entry.name, str(start.threads), json.dumps(job.to_json())],
+        env=pinned_environment(start.threads, start.held, _cache_variables(caches)),
         capture_output=True,
         text=True,
         timeout=TIMEOUT,

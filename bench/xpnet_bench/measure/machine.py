@@ -5,7 +5,6 @@ import platform
 from typing import Any
 
 import psutil
-from threadpoolctl import threadpool_info
 
 from xpnet_bench.measure.pinning import allowed_threads
 
@@ -13,7 +12,7 @@ PACKAGES = ("xpnet", "numpy", "scipy", "scikit-learn", "numba", "tbb", "torch", 
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, cores, memory, system, Python, BLAS, and the versions of what is installed."""
+    """Processor, cores, memory, system, Python, and the versions of what is installed."""
     return {
         "processor": _processor(),
         "cores": psutil.cpu_count(logical=False) or 0,
@@ -22,26 +21,16 @@ def describe_machine() -> dict[str, Any]:
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "blas": _blas(),
         "versions": {name: version for name in PACKAGES if (version := _version(name))},
     }
 
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo") as lines:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
             return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or "unknown"
-
-
-def _blas() -> str:
-    pools = {
-        f"{p['internal_api']} {p['version']} ({p.get('architecture', 'unknown')})"
-        for p in threadpool_info()
-        if p["user_api"] == "blas"
-    }
-    return ", ".join(sorted(pools))
 
 
 def _version(package: str) -> str:

@@ -6,6 +6,8 @@ import signal
 import sys
 from collections.abc import Mapping
 
+import numpy
+
 VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -16,15 +18,63 @@ VARIABLES = (
     "NPROC",
 )
 
+HOLDING = (
+    "OPENBLAS_CORETYPE",
+    "OPENBLAS_L2_SIZE",
+    "MKL_DEBUG_CPU_TYPE",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "NVPL_BLAS_DEBUG_CPU_TYPE",
+    "BLIS_ARCH_TYPE",
+    "ATEN_CPU_CAPABILITY",
+    "ONEDNN_MAX_CPU_ISA",
+    "DNNL_MAX_CPU_ISA",
+    "XLA_FLAGS",
+    "NUMBA_CPU_NAME",
+    "NUMBA_CPU_FEATURES",
+    "NPY_DISABLE_CPU_FEATURES",
+)
+"""What holds a library to other instructions than the processor's best."""
 
-def pinned_environment(threads: int, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+AVX2_FEATURES = "+avx2,+fma,+f16c,+bmi,+bmi2,+lzcnt,+popcnt,+movbe"
+
+
+def found_holding() -> dict[str, str]:
+    """Variables of ``HOLDING`` that are set here; contenders do not see them."""
+    return {name: os.environ[name] for name in HOLDING if name in os.environ}
+
+
+def variables_that_hold_to(instructions: str) -> dict[str, str]:
+    """Variables that hold every contender to ``avx2``; none for ``native``, the processor's own."""
+    if instructions == "native":
+        return {}
+    beyond = [name for name in _numpy_features() if name.startswith(("AVX512", "X86_V4"))]
+    return {
+        "OPENBLAS_CORETYPE": "Haswell",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
+        "NUMBA_CPU_NAME": "haswell",
+        "NUMBA_CPU_FEATURES": AVX2_FEATURES,
+        "NPY_DISABLE_CPU_FEATURES": " ".join(beyond),
+    }
+
+
+def _numpy_features() -> list[str]:
+    """The sets of instructions that NumPy chooses among when it is imported."""
+    found = numpy.show_config(mode="dicts")["SIMD Extensions"]
+    return [*found.get("found", []), *found.get("not found", [])]
+
+
+def pinned_environment(threads: int, held: Mapping[str, str], extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of a contender's process.
 
     The compilers of ``torch.compile`` run in that process, too, since helper processes would work beside the others.
     """
+    free = {name: value for name, value in os.environ.items() if name not in HOLDING}
     counts = dict.fromkeys(VARIABLES, str(threads))
     own = {"TORCHINDUCTOR_COMPILE_THREADS": "1", "JAX_PLATFORMS": "cpu", "PYTHONWARNINGS": "ignore"}
-    return {**os.environ, **counts, **own, **(extra or {})}
+    return {**free, **counts, **own, **held, **(extra or {})}
 
 
 def allowed_threads() -> int:

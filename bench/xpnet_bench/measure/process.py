@@ -22,14 +22,14 @@ class ContenderFailed(Exception):
 class ContenderProcess:
     """A running contender. Between requests it is stopped, so that no idle thread pool takes a core from the others."""
 
-    def __init__(self, name: str, threads: int, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, name: str, threads: int, held: Mapping[str, str] | None = None) -> None:
         self.name = name
         self._process = subprocess.Popen(
             [sys.executable, "-m", "xpnet_bench.measure.worker", name, str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=pinned_environment(threads, environment),
+            env=pinned_environment(threads, held or {}),
             text=True,
         )
         self._handle = psutil.Process(self._process.pid)

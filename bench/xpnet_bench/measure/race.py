@@ -1,13 +1,14 @@
 """A race: all contenders on one job, a few rounds each, over and over, so that a slow minute slows all of them."""
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy
 import psutil
 
-from xpnet_bench.contenders import ENTRIES, missing
+from xpnet_bench.contenders import find_entry, missing
 from xpnet_bench.jobs import Job
 from xpnet_bench.measure.process import ContenderFailed, ContenderProcess
 
@@ -48,7 +49,7 @@ class Lane:
     """What one contender did on one job.
 
     seconds : one entry a round, for one unit of the job
-    calls : calls a round
+    calls : calls a round; turns : turns that the rounds were taken in
     failed : why there are no times, "" where there are
     busy, available : processor seconds that others used while this contender had its turns, and that there were
     """
@@ -56,6 +57,7 @@ class Lane:
     contender: str
     seconds: list[float] = field(default_factory=list)
     calls: int = 1
+    turns: int = 0
     answer: list[float] = field(default_factory=list)
     notes: list[Any] = field(default_factory=list)
     failed: str = ""
@@ -69,53 +71,60 @@ class Lane:
 
 
 class Team:
-    """The processes of all contenders that take part, for one number of threads; started when first needed."""
+    """The processes of contenders, for one number of threads; started when first needed.
 
-    def __init__(self, names: list[str], threads: int) -> None:
-        self.threads = threads
+    held : variables that hold them to fewer instructions than the processor has
+    """
+
+    def __init__(self, threads: int, held: Mapping[str, str] | None = None) -> None:
+        self.threads, self.held = threads, held or {}
         self.absent: dict[str, str] = {}
-        self._names = names
-        self._running: dict[str, ContenderProcess] = {}
+        self.running: dict[str, ContenderProcess] = {}
 
-    def members(self) -> dict[str, ContenderProcess]:
-        """The running contenders by name; why one does not run is kept in ``absent``."""
-        for name in self._names:
-            if name not in self._running and name not in self.absent:
+    def members(self, names: Sequence[str]) -> dict[str, ContenderProcess]:
+        """Those of the named contenders that run; why another does not is kept in ``absent``."""
+        for name in names:
+            if name not in self.running and name not in self.absent:
                 self._start(name)
-        return self._running
+        return {name: self.running[name] for name in names if name in self.running}
 
     def _start(self, name: str) -> None:
-        entry = next(entry for entry in ENTRIES if entry.name == name)
-        if reason := missing(entry):
+        if reason := missing(find_entry(name)):
             self.absent[name] = reason
             return
         try:
-            self._running[name] = ContenderProcess(name, self.threads)
+            self.running[name] = ContenderProcess(name, self.threads, self.held)
         except ContenderFailed as failure:
             self.absent[name] = str(failure)
 
     def close(self) -> None:
         """End all processes."""
-        for process in self._running.values():
+        for process in self.running.values():
             process.close()
-        self._running.clear()
+        self.running.clear()
 
 
-def race(team: Team, job: Job, effort: Effort) -> dict[str, Lane]:
-    """Prepare everybody, then give turns, each time beginning with another contender; lanes by contender."""
-    members = team.members()
+def race(
+    team: Team, names: Sequence[str], job: Job, effort: Effort, end: float = float("inf")
+) -> dict[str, Lane]:
+    """Prepare everybody, then give turns, each time beginning with another contender; lanes by contender.
+
+    end : moment of ``time.monotonic`` after which nobody gets another turn
+    """
+    members = team.members(names)
     lanes = {name: _prepare(process, job, effort) for name, process in members.items()}
     _hold_to_answer(lanes, job)
     runners = [name for name, lane in lanes.items() if not lane.failed]
     turns, rounds = _shares(job, effort)
-    end = time.monotonic() + effort.job_seconds
+    enough = time.monotonic() + effort.job_seconds
     for turn in range(turns if runners else 0):
-        if turn >= LEAST_TURNS and time.monotonic() > end:
+        now = time.monotonic()
+        if (turn >= LEAST_TURNS and now > enough) or (turn and now > end):
             break
         first = turn % len(runners)
         for name in runners[first:] + runners[:first]:
             _take_turn(members[name], lanes[name], rounds)
-    absent = {name: Lane(name, failed=reason) for name, reason in team.absent.items()}
+    absent = {name: Lane(name, failed=team.absent[name]) for name in names if name in team.absent}
     return {**lanes, **absent}
 
 
@@ -148,6 +157,7 @@ def _take_turn(process: ContenderProcess, lane: Lane, rounds: int) -> None:
         lane.failed = str(failure)
         return
     lane.seconds += answer["seconds"]
+    lane.turns += 1
     lane.notes += answer.get("notes", [])
     everybody, own, available = numpy.subtract(_processor_seconds(process), before)
     lane.busy, lane.available = lane.busy + everybody - own, lane.available + available

@@ -29,6 +29,12 @@ def wall_clock(call: Callable[[], Any], calls: int) -> float:
     return time.perf_counter() - start
 
 
+def _pool(found: dict[str, Any]) -> str:
+    """``openblas 0.3.31 SkylakeX x2``: for a BLAS the kernels that it chose, for all the number of threads."""
+    kernels = f" {found['architecture']}" if "architecture" in found else ""
+    return f"{found['internal_api']} {found.get('version')}{kernels} x{found['num_threads']}"
+
+
 @dataclass
 class Worker:
     """One contender, and the job that it is prepared for."""
@@ -47,7 +53,7 @@ class Worker:
         found = module.facts(entry.variant)
         make = getattr(module, "stopwatch", None)
         self.stopwatch = (make and make(entry.variant)) or wall_clock
-        pools = [f"{p['internal_api']} {p.get('version')} x{p['num_threads']}" for p in threadpool_info()]
+        pools = map(_pool, threadpool_info())
         return {"facts": {**found, "pools": ", ".join(sorted(set(pools)))}}
 
     def prepare(self, job: dict[str, Any], round_seconds: float) -> dict[str, Any]:

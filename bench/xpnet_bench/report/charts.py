@@ -4,10 +4,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import numpy
-
 from xpnet_bench.contenders import ENTRIES
 from xpnet_bench.jobs import Job
+from xpnet_bench.record import PERCENTILES
 from xpnet_bench.report.drawing import Drawing, drawing
 from xpnet_bench.report.model import Chart
 from xpnet_bench.report.ratios import best_peer, named, ours, ratio
@@ -16,6 +15,7 @@ from xpnet_bench.report.style import INK, STAND_INS
 from xpnet_bench.report.units import times
 
 HEADLINE_KERNELS = ((8192, 10), (4096, 1000), (1024, 1000))
+HEADLINE_SIZES = (20_000, 203_530, 1_000_000)
 MANY = 50
 """Where an axis spans more than this, only powers of ten are named."""
 
@@ -36,7 +36,7 @@ def headline_jobs(results: Results) -> dict[Job, list[Measurement]]:
 def _is_headline(job: Job) -> bool:
     if job.suite == "kernels":
         shape = job.sizes.get("rows"), job.sizes.get("classes")
-        return job.dtype == "float32" and (shape in HEADLINE_KERNELS or job.sizes.get("size") in (203_530, 1_000_000))
+        return job.dtype == "float32" and (shape in HEADLINE_KERNELS or job.sizes.get("size") in HEADLINE_SIZES)
     return job.group in ("training", "accuracy", "latency", "throughput")
 
 
@@ -49,7 +49,8 @@ def speed_chart(results: Results) -> Chart:
         drawn.axes.set_yticks([-row for row in range(len(jobs))], [_two_lines(job) for job in jobs])
         _plain_log(drawn.axes.set_xscale, drawn.axes.xaxis)
         drawn.axes.axvline(1, color=INK, linewidth=0.9)
-        drawn.axes.set_xlabel("speed; the best peer is 1")
+        held = ", ".join(f"{name}={value}" for name, value in results.last["held"].items())
+        drawn.axes.set_xlabel("speed; the best peer is 1" + (f"\nmeasured under {held}" if held else ""))
         drawn.axes.margins(x=0.12)
         drawn.legend()
     return drawn.chart
@@ -137,14 +138,13 @@ def _curves(drawn: Drawing, jobs: dict[Job, list[Measurement]], point: Curve) ->
             drawn.line(entry.name, *zip(*points, strict=True))
 
 
-def latency_chart(results: Results, percentiles: tuple[float, ...]) -> Chart:
+def latency_chart(results: Results) -> Chart:
     """Latency of one row by percentile."""
     with drawing("Latency of predicting one row") as drawn:
         for measurements in results.by_job(group="latency").values():
             for m in measurements:
-                values = numpy.percentile(m.seconds, percentiles) * 1e6
-                drawn.line(m.contender, range(len(percentiles)), values)
-        drawn.axes.set_xticks(range(len(percentiles)), [f"{p:g} %" for p in percentiles])
+                drawn.line(m.contender, range(len(PERCENTILES)), [value * 1e6 for _, value, *_ in m.percentiles])
+        drawn.axes.set_xticks(range(len(PERCENTILES)), [f"{p:g} %" for p in PERCENTILES])
         _plain_log(drawn.axes.set_yscale, drawn.axes.yaxis)
         drawn.axes.set_xlabel("percentile of calls")
         drawn.axes.set_ylabel("µs")

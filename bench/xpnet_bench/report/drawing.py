@@ -2,6 +2,7 @@
 
 import io
 import re
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -77,10 +78,13 @@ def drawing(title: str, height: float = 2.9) -> Iterator[Drawing]:
 def _inline(document: str, title: str) -> str:
     """The ``svg`` element alone, scaling with its container, with the page's font, named for screen readers."""
     svg = document[document.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", svg)
+    svg = re.sub(r"\s+", " ", svg).replace("> <", "><").replace("<g ", "\n<g ")
     svg = re.sub(r'font-family: [^;"]+', "font-family: var(--font)", svg)
     svg = re.sub(r"font: ([\d.]+px) [^;\"]+", r"font-size: \1; font-family: var(--font)", svg)
+    svg = re.sub(r' id="(?![mp][0-9a-f]{10}")[^"]*"', "", svg)  # only markers and clip paths are referred to
     head = re.sub(r' (width|height)="[^"]*"', "", svg[: svg.index(">")])
-    prefix = re.sub(r"\W+", "-", title.lower())
+    prefix = f"c{zlib.crc32(title.encode()):x}"
     svg = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{prefix}-", svg[svg.index(">") :])
     return with_variables(f'{head} role="img" aria-label="{title}"{svg}')

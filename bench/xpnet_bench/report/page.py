@@ -7,7 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from xpnet_bench.report.charts import speed_chart
 from xpnet_bench.report.model import Section
-from xpnet_bench.report.results import Results, read_results
+from xpnet_bench.report.results import Results, Run, read_results
 from xpnet_bench.report.sections import sections
 from xpnet_bench.report.style import variables
 
@@ -19,7 +19,7 @@ def write_report(results: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_page(folder / "report.html", "xpnet on this machine", facts(found), parts)
     (folder / "report.md").write_text(
-        render("report.md.j2", title="xpnet on this machine", facts=facts(found), sections=parts)
+        render("report.md.j2", title="xpnet on this machine", facts=facts(found), sections=parts), encoding="utf-8"
     )
 
 
@@ -32,13 +32,14 @@ def write_chart(results: Path, path: Path) -> None:
     )
     head, end = svg[: svg.index(">")], svg[svg.index(">") + 1 :]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{head}>{style}{end}")
+    path.write_text(f"{head}>{style}{end}", encoding="utf-8")
 
 
 def write_page(path: Path, title: str, about: dict[str, str], parts: list[Section]) -> None:
     """A page that needs no other file and no network."""
     colours = {"light": variables(dark=False), "dark": variables(dark=True)}
-    path.write_text(render("report.html.j2", title=title, facts=about, sections=parts, colours=colours))
+    page = render("report.html.j2", title=title, facts=about, sections=parts, colours=colours)
+    path.write_text(page, encoding="utf-8")
 
 
 def render(template: str, **values: Any) -> str:
@@ -54,16 +55,32 @@ def render(template: str, **values: Any) -> str:
 
 
 def facts(results: Results) -> dict[str, str]:
-    """Machine, threads, BLAS, versions, date."""
-    machine, run = results.machine, results.run
+    """Machine, threads, instructions, BLAS, versions, and the runs that measured."""
+    machine, run = results.machine, results.last
     return {
-        "Date": results.date[:16].replace("T", " "),
-        "Commit": results.commit or "unknown",
         "Machine": f"{machine['processor']}, {machine['cores']} cores ({machine['logical_cores']} logical), "
         f"{machine['memory_gib']} GiB, {machine['system']}",
+        **_cards(results),
         "Threads": f"{run['threads']} for every contender, pinned to as many cores",
-        "BLAS": machine["blas"],
+        "Instructions": _variables("held by ", run["held"]) or "the processor's own",
+        **({"Unset for the run": text} if (text := _variables("", run["unset"])) else {}),
+        "BLAS": run["contenders"].get("numpy", {}).get("pools", "not asked"),
         "Python": machine["python"],
         "Versions": ", ".join(f"{name} {version}" for name, version in machine["versions"].items()),
-        "Run": f"{'quick' if run['quick'] else 'full'}: {', '.join(run['suites'])}",
+        "Runs": "; ".join(map(_run, results.used_runs)),
     }
+
+
+def _cards(results: Results) -> dict[str, str]:
+    """The graphics card, where a contender ran on one."""
+    found = {facts["card"] for run in results.used_runs for facts in run["contenders"].values() if "card" in facts}
+    return {"Card": ", ".join(sorted(found))} if found else {}
+
+
+def _variables(head: str, found: dict[str, str]) -> str:
+    return head + ", ".join(f"{name}={value}" for name, value in found.items()) if found else ""
+
+
+def _run(run: Run) -> str:
+    kind = "quick" if run["quick"] else "full"
+    return f"{run['date'][:16].replace('T', ' ')}, {kind}: {', '.join(run['suites'])}; commit {run['commit'] or 'unknown'}"

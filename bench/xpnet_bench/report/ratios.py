@@ -1,5 +1,6 @@
 """How contenders of one job compare."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy
@@ -43,11 +44,11 @@ def named(measurements: list[Measurement], contender: str) -> Measurement | None
     return next((m for m in measurements if m.contender == contender), None)
 
 
-def against_best_peer(results: Results) -> list[tuple[Job, Ratio]]:
-    """For each job that our backend and a peer did: how many times as fast it is as the best peer."""
+def against_best_peer(jobs: Mapping[Job, list[Measurement]], contender: str) -> list[tuple[Job, Ratio]]:
+    """For each job that the contender and a peer did: how many times as fast it is as the best peer."""
     found = []
-    for job, measurements in results.by_job().items():
-        mine, peer = named(measurements, ours(results)), best_peer(measurements)
+    for job, measurements in jobs.items():
+        mine, peer = named(measurements, contender), best_peer(measurements)
         if mine and peer:
             found.append((job, ratio(peer, mine)))
     return found

@@ -1,7 +1,7 @@
 """A results file, read: plain measurements, whatever pytest-benchmark calls things."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,36 +11,50 @@ import numpy
 from xpnet import DataFileError
 from xpnet_bench.jobs import Job
 
-
 DISTURBED = 0.15
+
+Run = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Statistics of all rounds, in seconds; ``outliers`` lie outside Tukey's fences."""
+
+    count: int
+    minimum: float
+    lower: float
+    median: float
+    upper: float
+    maximum: float
+    outliers: int
 
 
 @dataclass(frozen=True)
 class Measurement:
     """One contender on one job.
 
-    seconds : (rounds,) for one unit of the job, in the order in which they were measured
+    seconds : (rounds,) for one unit of the job, in the order in which they were measured; where rounds are single
+        calls, the median of each turn
+    summary : of all rounds; percentiles : of single calls, rows of percent, seconds, and their interval
     notes : what was found beside the time, one entry a round
     others : share of the processors that other processes used meanwhile
+    run : facts of the run that it comes from
     """
 
     job: Job
     contender: str
     role: str
     seconds: numpy.ndarray
+    summary: Summary
     notes: list[dict[str, float]]
     others: float = 0.0
+    percentiles: list[list[float]] = field(default_factory=list)
+    run: Run = field(default_factory=dict)
 
-    @cached_property
+    @property
     def median(self) -> float:
         """Seconds."""
-        return float(numpy.median(self.seconds))
-
-    @cached_property
-    def quartiles(self) -> tuple[float, float]:
-        """Seconds, lower and upper."""
-        lower, upper = numpy.percentile(self.seconds, [25, 75])
-        return float(lower), float(upper)
+        return self.summary.median
 
     @property
     def disturbed(self) -> bool:
@@ -48,25 +62,46 @@ class Measurement:
         return self.others > DISTURBED
 
     @property
-    def outliers(self) -> int:
-        """Rounds more than one and a half quartile distances outside the quartiles (Tukey, 1977)."""
-        lower, upper = self.quartiles
-        reach = 1.5 * (upper - lower)
-        return int(((self.seconds < lower - reach) | (self.seconds > upper + reach)).sum())
+    def version(self) -> dict[str, str]:
+        """What the contender said of itself and its libraries when it was measured."""
+        return self.run["contenders"].get(self.contender, {})
 
 
 @dataclass(frozen=True)
 class Results:
-    """A run.
+    """The results of one machine.
 
-    date : ISO 8601; machine : what ``describe_machine`` found; run : noise, settings, what was skipped and why
+    runs : those that measured them, oldest first
     """
 
-    date: str
-    commit: str
-    machine: dict[str, Any]
-    run: dict[str, Any]
+    runs: list[Run]
     measurements: list[Measurement]
+
+    @property
+    def last(self) -> Run:
+        """The newest run."""
+        return self.runs[-1]
+
+    @property
+    def date(self) -> str:
+        """ISO 8601, of the newest run."""
+        return self.last["date"]
+
+    @property
+    def commit(self) -> str:
+        """Short, "" outside a repository."""
+        return self.last["commit"]
+
+    @property
+    def machine(self) -> dict[str, Any]:
+        """What ``describe_machine`` found."""
+        return self.last["machine"]
+
+    @cached_property
+    def used_runs(self) -> list[Run]:
+        """Runs that still have measurements."""
+        used = {id(m.run) for m in self.measurements}
+        return [run for run in self.runs if id(run) in used]
 
     def by_job(self, **wanted: str) -> dict[Job, list[Measurement]]:
         """Measurements by job, in order; only jobs whose fields (suite, group, dtype, ...) are as wanted."""
@@ -80,27 +115,28 @@ class Results:
 def read_results(path: Path) -> Results:
     """Read what ``xpnet bench`` wrote; raises DataFileError for another file."""
     try:
-        document = json.loads(path.read_text())
-        return Results(
-            date=document["datetime"],
-            commit=_commit(document.get("commit_info") or {}),
-            machine=document["machine_info"]["xpnet_bench"],
-            run=document["xpnet_bench"],
-            measurements=[_measurement(entry) for entry in document["benchmarks"]],
-        )
-    except (KeyError, TypeError, ValueError) as error:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        found = document["xpnet_bench"]
+        jobs = {job["name"]: Job(**job) for job in found["jobs"]}
+        rows = [_measurement(row, jobs, found["runs"]) for row in document["benchmarks"]]
+        order = list(jobs)
+        rows.sort(key=lambda m: order.index(m.job.name))
+        return Results(found["runs"], rows)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
         raise DataFileError(f"A results file is one that `xpnet bench` wrote; {path} is not: {error!r}.") from error
 
 
-def _commit(info: dict[str, Any]) -> str:
-    """Short, and "" outside a repository, where pytest-benchmark writes ``unversioned``."""
-    commit = info.get("id") or ""
-    return "" if commit == "unversioned" else commit[:10]
-
-
-def _measurement(entry: dict[str, Any]) -> Measurement:
-    extra = entry["extra_info"]
-    seconds = numpy.asarray(entry["stats"]["data"], dtype=float)
+def _measurement(row: dict[str, Any], jobs: dict[str, Job], runs: list[Run]) -> Measurement:
+    extra, stats = row["extra_info"], row["stats"]
+    names = ("rounds", "min", "q1", "median", "q3", "max", "iqr_outliers")
     return Measurement(
-        Job(**extra["job"]), extra["contender"], extra["role"], seconds, extra["notes"], extra.get("others", 0.0)
+        job=jobs[row["group"]],
+        contender=extra["contender"],
+        role=extra["role"],
+        seconds=numpy.asarray(stats["data"], dtype=float),
+        summary=Summary(*(stats[name] for name in names)),
+        notes=extra["notes"],
+        others=extra["others"],
+        percentiles=extra.get("percentiles", []),
+        run=runs[extra["run"]],
     )

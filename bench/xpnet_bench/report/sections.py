@@ -1,14 +1,13 @@
 """The sections of the report, in the order in which they are read."""
 
 from collections import defaultdict
-from statistics import median
+from statistics import median, median_low
 
 from xpnet_bench.report import charts
 from xpnet_bench.report.model import Cell, Section, Table
 from xpnet_bench.report.ratios import against_best_peer, ours
-from xpnet_bench.report.results import Results
+from xpnet_bench.report.results import Results, Run
 from xpnet_bench.report.tables import (
-    PERCENTILES,
     accuracy_table,
     memory_table,
     percentile_table,
@@ -22,6 +21,9 @@ OPERATIONS = {
     "relu": "ReLU",
     "adam": "Adam",
 }
+
+CONTESTED = ("training", "prediction", "kernels", "cells", "gpu")
+"""Suites in which all contenders do the same work."""
 
 
 def sections(results: Results) -> list[Section]:
@@ -43,9 +45,9 @@ def _not_measured(title: str, anchor: str) -> Section:
 
 
 def answer(results: Results) -> Section:
-    """One sentence, one chart."""
+    """What is compared and under which conditions, in sentences, and one chart."""
     drawn = [charts.speed_chart(results)] if charts.headline_jobs(results) else []
-    text = [answer_sentence(results), results.run["noise"]["verdict"]]
+    text = [answer_sentence(results), behind_sentence(results), *_conditions(results)]
     if disturbed := sum(m.disturbed for m in results.measurements):
         text.append(
             f"During {disturbed} of {len(results.measurements)} measurements other processes used the processors."
@@ -53,19 +55,50 @@ def answer(results: Results) -> Section:
     return Section("The answer", text, drawn, anchor="answer")
 
 
+def _conditions(results: Results) -> list[str]:
+    """How noisy the machine was, and what holds contenders to fewer instructions than they could use."""
+    text = [run["noise"]["verdict"] for run in results.used_runs if run["noise"]["noisy"]]
+    text = text or [results.last["noise"]["verdict"]]
+    if held := results.last["held"]:
+        text.append(_limits(results.last["instructions"], ", ".join(held)))
+    return text
+
+
+def _limits(instructions: str, variables: str) -> str:
+    if instructions == "native":
+        return (
+            f"{variables} held those libraries that read it to instructions of an older processor: they would be "
+            "quicker without, and ratios to them are too good."
+        )
+    return f"Everybody was held to {instructions.upper()} (by {variables})."
+
+
 def answer_sentence(results: Results) -> str:
-    """How our backend stands to the best peer, by kind of job."""
-    by_kind = defaultdict(list)
-    for job, found in against_best_peer(results):
-        if job.suite in ("training", "prediction", "kernels") and job.group not in ("batch", "threads"):
-            by_kind[job.suite].append(found.median)
-    if not by_kind:
+    """How our backend stands to the best peer, by kind of job, in numbers that the chart shows."""
+    speeds = defaultdict(list)
+    for job, found in against_best_peer(charts.headline_jobs(results), ours(results)):
+        speeds[job.suite].append(found.median)
+    if not speeds:
         return "Nothing was measured here that a peer did, too."
     parts = [
-        f"{times(median(found))} in {kind} ({times(min(found))} to {times(max(found))}, {len(found)} jobs)"
-        for kind, found in sorted(by_kind.items(), reverse=True)
+        f"{times(median_low(found))} in {kind} ({times(min(found))} to {times(max(found))}, {len(found)} "
+        f"job{'s' * (len(found) > 1)})"
+        for kind, found in speeds.items()
     ]
     return f"Against the best peer of each job, {ours(results)} runs at a median speed of {'; '.join(parts)}."
+
+
+def behind_sentence(results: Results) -> str:
+    """The jobs on which our backend is slower than the best peer, whether the chart shows them or not."""
+    everywhere = against_best_peer(results.by_job(), ours(results))
+    behind = [
+        f"{job.name} ({times(found.median)})"
+        for job, found in everywhere
+        if found.median < 1 and job.suite in CONTESTED
+    ]
+    if not behind:
+        return "It is behind a peer on no job."
+    return f"It is behind the best peer on {len(behind)} job{'s' * (len(behind) > 1)}: {', '.join(behind)}."
 
 
 def training(results: Results) -> Section:
@@ -77,7 +110,7 @@ def training(results: Results) -> Section:
         "Time for one update. Everybody starts from the same weights, on the same data; the floor is the five matrix "
         "products alone, through BLAS."
     ]
-    if not results.run["data"]:
+    if not all(run["data"] for run in results.used_runs if "training" in run["suites"]):
         text.append("No data file was given: time to accuracy is measured on made-up, MNIST-shaped data.")
     tables = [time_table("Training jobs, one update", results, jobs)]
     return Section("Training", text, [], tables + ([accuracy_table(accuracy)] if accuracy else []), "training")
@@ -118,7 +151,7 @@ def prediction(results: Results) -> Section:
         return _not_measured("Prediction", "prediction")
     text = ["Class probabilities of a 784-100-10 network. For one row, each call is timed alone."]
     tables = [percentile_table(latency), time_table("Throughput", results, throughput)]
-    return Section("Prediction", text, [charts.latency_chart(results, PERCENTILES)], tables, "prediction")
+    return Section("Prediction", text, [charts.latency_chart(results)], tables, "prediction")
 
 
 def first_use(results: Results) -> Section:
@@ -149,8 +182,9 @@ def memory(results: Results) -> Section:
 def left_out(results: Results) -> Section:
     """Who was not measured, and why."""
     reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for entry in results.run["skipped"]:
-        reasons[entry["contender"], entry["reason"]].append(entry["job"])
+    for run in results.runs:
+        for entry in run["skipped"]:
+            reasons[entry["contender"], entry["reason"]].append(entry["job"])
     rows = [
         [
             Cell(contender),
@@ -159,6 +193,12 @@ def left_out(results: Results) -> Section:
         ]
         for (contender, reason), jobs in reasons.items()
     ]
-    text = [f"Not asked for: {', '.join(results.run['not_asked'])}."] if results.run["not_asked"] else []
+    text = list(map(_unmeasured, filter(lambda run: run["left_out"]["jobs"], results.runs[-1:])))
+    if results.last["not_asked"]:
+        text.append(f"Not asked for: {', '.join(results.last['not_asked'])}.")
     tables = [Table("Left out", ["contender", "reason", "jobs"], rows)] if rows else []
     return Section("Left out", text or ([] if rows else ["Everybody did every job."]), [], tables, "left-out")
+
+
+def _unmeasured(run: Run) -> str:
+    return f"Not measured, since {run['left_out']['why']}: {', '.join(run['left_out']['jobs'])}."

@@ -25,6 +25,7 @@ LOOKS = {
     "torch.compile": Look("#a3255f", "#ff8fc4", "<"),
     "torch-cuda": Look("#7d3a14", "#e0a27c", ">"),
     "jax": Look("#12784a", "#5fd39a", "P"),
+    "jax.scan": Look("#4d6b00", "#b5d65a", "p"),
     "numpy": Look("#616a76", "#aab4c2", "X"),
     "floor": Look("#1d232b", "#e6eaf0", "_"),
 }

@@ -6,13 +6,13 @@ import numpy
 
 from xpnet_bench.contenders import ENTRIES
 from xpnet_bench.jobs import Job
+from xpnet_bench.record import PERCENTILES
 from xpnet_bench.report.model import Cell, Table
 from xpnet_bench.report.ratios import best_peer, named, ours, ratio
 from xpnet_bench.report.results import Measurement, Results
 from xpnet_bench.report.units import seconds, spread, times
 
 Jobs = dict[Job, list[Measurement]]
-PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 NOTHING = Cell("–")
 
 
@@ -26,10 +26,10 @@ def time_table(caption: str, results: Results, jobs: Jobs) -> Table:
     """Median and quartiles of everybody, and how our backend stands to the best peer and to the floor."""
     columns, mine = columns_of(jobs.values()), ours(results)
     rows = [
-        [Cell(job.name), *_times(measurements, columns), *_standing(measurements, mine)]
+        [Cell(job.name), *_standing(measurements, mine), *_times(measurements, columns)]
         for job, measurements in jobs.items()
     ]
-    return Table(caption, ["job", *columns, f"best peer / {mine}", f"{mine} / floor"], rows)
+    return Table(caption, ["job", f"best peer / {mine}", f"{mine} / floor", *columns], rows)
 
 
 def _times(measurements: list[Measurement], columns: list[str]) -> list[Cell]:
@@ -40,8 +40,9 @@ def _times(measurements: list[Measurement], columns: list[str]) -> list[Cell]:
 
 def time_cell(m: Measurement, *, best: bool = False) -> Cell:
     """``190 µs`` with quartiles, the number of rounds and of outliers."""
-    odd = f", {m.outliers} outliers" if m.outliers else ""
-    detail = f"{spread(*m.quartiles, m.median)}, n={len(m.seconds)}{odd}"
+    found = m.summary
+    odd = f", {found.outliers} outlier{'s' * (found.outliers > 1)}" if found.outliers else ""
+    detail = f"{spread(found.lower, found.upper, m.median)}, n={found.count}{odd}"
     return Cell(seconds(m.median), detail, m.median, best)
 
 
@@ -61,19 +62,15 @@ def _ratio_cell(slower: Measurement | None, faster: Measurement | None, remark: 
 def percentile_table(jobs: Jobs) -> Table:
     """Latency by percentile of calls, a row for each contender."""
     rows = [
-        [Cell(m.contender), *(_percentile(m, p) for p in PERCENTILES), Cell(str(len(m.seconds)), value=len(m.seconds))]
+        [Cell(m.contender), *map(_percentile, m.percentiles), Cell(str(m.summary.count), value=m.summary.count)]
         for measurements in jobs.values()
         for m in measurements
     ]
     return Table("Latency of one row", ["contender", *(f"{p:g} %" for p in PERCENTILES), "calls"], rows)
 
 
-def _percentile(m: Measurement, p: float) -> Cell:
-    """With the distribution-free 95 % interval of that percentile, from the ranks next to it."""
-    ordered, count = numpy.sort(m.seconds), len(m.seconds)
-    reach = 1.96 * (count * p / 100 * (1 - p / 100)) ** 0.5
-    lower, upper = (ordered[int(numpy.clip(count * p / 100 + r, 0, count - 1))] for r in (-reach, reach))
-    value = float(numpy.percentile(ordered, p))
+def _percentile(found: list[float]) -> Cell:
+    _, value, lower, upper = found
     return Cell(seconds(value), spread(lower, upper, value), value)
 
 
