@@ -1,8 +1,9 @@
-"""Gradient checks: what ``backward`` returns against central differences.
+"""Gradient checks: what ``backward`` returns, compared with central differences.
 
-The three checks of the notebook xpnet grew from, each on a layer instance (ours or a learner's own), and two general
-ones, for any layer and any model. All compare in float64 with step ``finfo(float32).eps`` and ``numpy.allclose``'s
-default tolerances; a failure is an AssertionError that says which gradient is off, and where.
+``check_affine``, ``check_relu`` and ``check_cross_entropy`` each check a layer of that kind, xpnet's or a learner's own.
+``check_layer`` and ``check_model`` check any layer and any model. All compare in float64 with step
+``finfo(float32).eps`` and the default tolerances of ``numpy.allclose``. A failure is an AssertionError that says which
+gradient is off, and where.
 """
 
 import inspect
@@ -33,12 +34,29 @@ _LOSS = 3.6024162941706455
 def check_affine(layer: Any, *, rng: Any = None, like: Array = None, sink: Callable[[str], Any] = print) -> None:
     """Check an affine layer: shapes, a known example, and all three gradients.
 
-    layer : ``forward(inputs, weight, bias)`` and ``backward(d_out)``, as :class:`xpnet.Affine`
-    rng : where test inputs are drawn from; None for NumPy's global stream
-    like : an array whose library and device the check uses; None for what the layer's backend calls for
-    sink : called with one line when all is well
+    Parameters
+    ----------
+    layer : object
+        A layer with ``forward(inputs, weight, bias)`` and ``backward(d_out)``, such as `xpnet.Affine`.
+    rng : numpy.random.Generator or RandomState, optional
+        The source of the test inputs; None for NumPy's global stream.
+    like : array, optional
+        An array whose library and device the check uses; None for those that the layer's backend calls for.
+    sink : callable, default print
+        Called with one line when the check has passed.
 
-    Raises AssertionError for what is off, InputError where the library has no float64.
+    Raises
+    ------
+    AssertionError
+        For a shape, a result or a gradient that is off; it names the worst entry.
+    InputError
+        When the library has no float64.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> xpnet.gradcheck.check_affine(xpnet.Affine())
+    All checks passed successfully!
     """
     check = _Check(layer, like)
     stream = host_stream(rng)
@@ -53,10 +71,37 @@ def check_affine(layer: Any, *, rng: Any = None, like: Array = None, sink: Calla
 def check_relu(layer: Any, *, rng: Any = None, like: Array = None, sink: Callable[[str], Any] = print) -> None:
     """Check a ReLU layer: shape, a known example, and its gradient.
 
-    layer : ``forward(inputs)`` and ``backward(d_out)``, as :class:`xpnet.ReLU`
-    rng, like, sink : as for :func:`check_affine`
+    Parameters
+    ----------
+    layer : object
+        A layer with ``forward(inputs)`` and ``backward(d_out)``, such as `xpnet.ReLU`.
+    rng : numpy.random.Generator or RandomState, optional
+        The source of the test inputs; None for NumPy's global stream.
+    like : array, optional
+        An array whose library and device the check uses; None for those that the layer's backend calls for.
+    sink : callable, default print
+        Called with one line when the check has passed.
 
-    Raises AssertionError for what is off, InputError where the library has no float64.
+    Raises
+    ------
+    AssertionError
+        For a shape, a result or a gradient that is off; it names the worst entry.
+    InputError
+        When the library has no float64.
+
+    Examples
+    --------
+    A layer whose gradient forgets that negative inputs were cut off:
+
+    >>> import numpy
+    >>> import xpnet
+    >>> class Wrong(xpnet.ReLU):
+    ...     def backward(self, d_out):
+    ...         return d_out
+    >>> xpnet.gradcheck.check_relu(Wrong(), rng=numpy.random.default_rng(0))
+    Traceback (most recent call last):
+        ...
+    AssertionError: d_inputs is off, most at [...]: ..., expected 0.0.
     """
     check = _Check(layer, like)
     stream = host_stream(rng)
@@ -67,13 +112,32 @@ def check_relu(layer: Any, *, rng: Any = None, like: Array = None, sink: Callabl
 
 
 def check_cross_entropy(layer: Any, *, rng: Any = None, like: Array = None, sink: Callable[[str], Any] = print) -> None:
-    """Check a layer of softmax and cross-entropy: a float comes out, a known example, and the gradient by the logits.
+    """Check a layer of softmax and cross-entropy: its type, a known example, and the gradient by the logits.
 
-    layer : ``forward(logits, labels)`` with one-hot labels and ``backward(d_out)``, as
-        :class:`xpnet.CategoricalCrossEntropy`
-    rng, like, sink : as for :func:`check_affine`
+    Parameters
+    ----------
+    layer : object
+        A layer with ``forward(logits, labels)``, which takes one-hot labels and returns a float, and
+        ``backward(d_out)``, such as `xpnet.CategoricalCrossEntropy`.
+    rng : numpy.random.Generator or RandomState, optional
+        The source of the test inputs; None for NumPy's global stream.
+    like : array, optional
+        An array whose library and device the check uses; None for those that the layer's backend calls for.
+    sink : callable, default print
+        Called with one line when the check has passed.
 
-    Raises AssertionError for what is off, InputError where the library has no float64.
+    Raises
+    ------
+    AssertionError
+        For a shape, a result or a gradient that is off; it names the worst entry.
+    InputError
+        When the library has no float64.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> xpnet.gradcheck.check_cross_entropy(xpnet.CategoricalCrossEntropy())
+    All checks passed successfully!
     """
     check = _Check(layer, like)
     stream = host_stream(rng)
@@ -89,12 +153,28 @@ def check_cross_entropy(layer: Any, *, rng: Any = None, like: Array = None, sink
 def check_layer(layer: Any, *inputs: Array, rng: Any = None) -> None:
     """Check any layer: every gradient that ``backward`` returns, by every entry of that input.
 
-    layer : ``forward(*inputs)`` returns an array or a number; ``backward(d_out)`` returns the gradient of each input in
-        their order, alone where there is one, None where there is none
-    inputs : float64 arrays of any library, any shape; integer inputs (class indices, say) have no gradient
-    rng : where d_out is drawn from; None for NumPy's global stream
+    Parameters
+    ----------
+    layer : object
+        ``layer.forward(*inputs)`` returns an array or a number. ``layer.backward(d_out)`` returns the gradients by the
+        inputs as a tuple in their order, or one gradient alone; None stands for an input without a gradient.
+    *inputs : array, any shape, float64 or integer
+        The inputs, of any library. Integers (class indices, say) have no gradient.
+    rng : numpy.random.Generator or RandomState, optional
+        The source of ``d_out``; None for NumPy's global stream.
 
-    Raises AssertionError that names the worst entry, InputError for inputs of other dtypes.
+    Raises
+    ------
+    AssertionError
+        For a gradient that is off; it names the worst entry.
+    InputError
+        For inputs of other dtypes, or another number of inputs than ``forward`` takes.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> xpnet.gradcheck.check_layer(xpnet.layers.Tanh(), numpy.array([[-1.0, 0.5]]))
     """
     _check_arguments(layer, inputs)
     like = next((array for array in inputs if hasattr(array, "dtype")), None)
@@ -107,11 +187,29 @@ def check_layer(layer: Any, *inputs: Array, rng: Any = None) -> None:
 def check_model(model: Any, X: Array, Y: Array) -> None:
     """Check the gradient of a model's loss by every entry of every parameter.
 
-    model : ``params`` (a mapping), ``loss(X, Y)``, ``gradient(X, Y)`` that fills ``gradients``, as :class:`xpnet.FeedforwardNeuralNet`, in float64
-    X : (rows, in); Y : labels, as the model takes them
+    Parameters
+    ----------
+    model : object
+        A float64 model with ``params`` (a mapping), ``loss(X, Y)``, and ``gradient(X, Y)``, which computes
+        ``gradients``; such as `xpnet.FeedforwardNeuralNet`. The check changes its parameters and restores them.
+    X : array, shape (rows, in)
+        The inputs.
+    Y : array, shape (rows,) or (rows, classes)
+        The labels, as the model takes them.
 
-    The parameters are what they were before when it returns. Raises AssertionError that names the worst entry,
-    InputError for a model of another dtype.
+    Raises
+    ------
+    AssertionError
+        For a gradient that is off; it names the worst entry.
+    InputError
+        For a model of another dtype.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> net = xpnet.FeedforwardNeuralNet(2, 3, 2, activation="tanh", rng=numpy.random.default_rng(0))
+    >>> xpnet.gradcheck.check_model(net, numpy.array([[1.0, -1.0], [0.5, 2.0]]), numpy.array([0, 1]))
     """
     backend = model.backend
     model.gradient(X, Y)

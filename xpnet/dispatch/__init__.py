@@ -1,6 +1,6 @@
-"""Which backend computes: by name, or by the arrays.
+"""The choice of the backend that computes, by name or by the arrays.
 
-``choose`` is the one place where that is decided, ``registry`` finds backends by name without importing them,
+``choose`` is the one place where it is made, ``registry`` finds backends by name without importing them,
 ``generic`` wraps any other array-API library. ``groups`` knows the processes that train together.
 """
 

@@ -1,4 +1,4 @@
-"""The decision which backend computes, and why."""
+"""The choice of the backend that computes, and its reason."""
 
 import os
 from collections.abc import Iterator
@@ -21,7 +21,22 @@ _library_of_type: dict[type, str] = {}
 
 
 class Choice(NamedTuple):
-    """What computes: a backend, and one clause that says why it was chosen."""
+    """The backend that computes, and why it was chosen.
+
+    Parameters
+    ----------
+    backend : Backend
+        The backend.
+    reason : str
+        Why it was chosen, as a clause for a person to read.
+
+    Examples
+    --------
+    >>> from xpnet.dispatch import choose
+    >>> choice = choose(backend="numpy")
+    >>> choice.backend.name, choice.reason
+    ('numpy', 'named by the backend argument')
+    """
 
     backend: Backend
     reason: str
@@ -35,9 +50,30 @@ class Choice(NamedTuple):
 
 @contextmanager
 def use_backend(backend: str | Backend) -> Iterator[None]:
-    """``with use_backend("numba"):`` whatever is called inside runs on that backend, unless an argument names another.
+    """Run all that is called inside a ``with`` block on one backend, unless an argument names another.
 
-    Raises BackendError at once for a backend that is not known or not usable.
+    Parameters
+    ----------
+    backend : str or Backend
+        The backend or its name.
+
+    Yields
+    ------
+    None
+        The choice holds in this thread or task until the block is left.
+
+    Raises
+    ------
+    BackendError
+        When the block is entered, for a backend that is not known or not usable.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> with xpnet.use_backend("numpy"):
+    ...     xpnet.softmax(numpy.zeros(2))
+    array([0.5, 0.5])
     """
     token = _context.set(get_backend(backend) if isinstance(backend, str) else backend)
     try:
@@ -47,14 +83,45 @@ def use_backend(backend: str | Backend) -> Iterator[None]:
 
 
 def choose(*arrays: Any, backend: str | Backend | None = None) -> Choice:
-    """The backend that computes on ``arrays``.
+    """Choose the backend that computes on some arrays.
 
-    In this order: the ``backend`` argument; the innermost ``use_backend``; the environment variable XPNET_BACKEND, read
-    at this call; the type of the arrays (CuPy: cupy; NumPy and host data: numba; any other array-API library: its own
-    namespace and device, without kernels); for no arrays what NumPy arrays would get. Nothing is imported that the
-    user has not imported, and host data goes to a GPU only where a backend is named.
+    Parameters
+    ----------
+    *arrays : array or array_like
+        The arrays of one call.
+    backend : str or Backend, optional
+        The ``backend`` argument of that call.
 
-    Raises BackendError for a name that is unknown or unusable, MixedArraysError for arrays of two libraries or devices.
+    Returns
+    -------
+    Choice
+        The backend and the reason.
+
+    Raises
+    ------
+    BackendError
+        For a name that is unknown or unusable.
+    MixedArraysError
+        For arrays of two libraries or of two devices.
+
+    Notes
+    -----
+    The first of these decides:
+
+    1. the ``backend`` argument,
+    2. the innermost `use_backend`,
+    3. the environment variable XPNET_BACKEND, read at this call,
+    4. the type of the arrays: CuPy's run on ``cupy``; NumPy's, other host data and no arrays at all on ``numba``; those
+       of any other array-API library in its own namespace and on its own device, without kernels.
+
+    No library is imported that the user has not imported, and host data goes to a GPU only if a backend is named.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.dispatch import choose
+    >>> choose(numpy.zeros(3)).backend.name
+    'numba'
     """
     if backend is not None:
         return _chosen(backend, "named by the backend argument")
@@ -82,7 +149,7 @@ def _operations(backend: Any) -> Operations:
 
 
 def by_arrays(*arrays: Any) -> Choice:
-    """The backend that the type of the arrays alone calls for, whatever is named elsewhere; see ``choose``."""
+    """The backend that the type of the arrays alone calls for, whatever is named elsewhere; see `choose`."""
     if all_numpy(arrays):
         return _host_choice()
     libraries = {library_of(a): a for a in arrays}
@@ -103,7 +170,7 @@ def by_arrays(*arrays: Any) -> Choice:
 
 
 def all_numpy(arrays: tuple[Any, ...]) -> bool:
-    """Whether all are NumPy's own arrays: most calls are told apart by this, in a tenth of a microsecond."""
+    """Whether all are NumPy's own arrays. This quick check suffices for most calls."""
     for array in arrays:
         if type(array) is not numpy.ndarray:
             return False

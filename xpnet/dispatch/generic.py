@@ -12,10 +12,23 @@ from xpnet.ops import Array
 
 
 class GenericBackend:
-    """Arrays of one library on one device.
+    """Any array-API library on one device as a backend, without kernels.
 
-    name : the library's, such as ``torch`` or ``jax``
-    xp : its array-API namespace
+    Parameters
+    ----------
+    name : str
+        Name of the library, such as ``torch`` or ``jax``.
+    xp : module
+        Its array-API namespace.
+    device : device
+        The device, as the library represents it; None for its default.
+
+    Examples
+    --------
+    >>> import array_api_compat.numpy
+    >>> from xpnet.dispatch import GenericBackend
+    >>> GenericBackend("numpy", array_api_compat.numpy, "cpu").describe()["device"]
+    'cpu'
     """
 
     kernels: Mapping[str, Kernel] = {}
@@ -25,7 +38,20 @@ class GenericBackend:
         self.name, self.xp, self._device = name, xp, device
 
     def asarray(self, data: Any, *, dtype: str | None = None) -> Array:
-        """``data`` (an array of this library, or host data) on this library and device; no copy where none is needed."""
+        """Convert data to an array of this library and device, without a copy where none is needed.
+
+        Parameters
+        ----------
+        data : array or array_like
+            An array of this library, or host data: a NumPy array, a list, a frame.
+        dtype : str, optional
+            Name of the dtype of the result, such as ``float32``. None keeps the dtype of the data.
+
+        Returns
+        -------
+        array
+            The data, in the same shape.
+        """
         wanted = None if dtype is None else getattr(self.xp, dtype)
         if not array_api_compat.is_array_api_obj(data) or array_api_compat.is_numpy_array(data):
             host = numpy.asarray(data)
@@ -35,7 +61,18 @@ class GenericBackend:
         return data if wanted is None or data.dtype == wanted else self.xp.astype(data, wanted)
 
     def to_numpy(self, array: Array) -> numpy.ndarray:
-        """The array on the host."""
+        """Convert an array of this library to a NumPy array on the host.
+
+        Parameters
+        ----------
+        array : array
+            An array of this library.
+
+        Returns
+        -------
+        numpy.ndarray
+            The same values, shape and dtype.
+        """
         array = array.detach() if hasattr(array, "detach") else array
         try:
             return numpy.asarray(array)
@@ -43,14 +80,31 @@ class GenericBackend:
             return numpy.asarray(array_api_compat.to_device(array, self._host_device()))
 
     def synchronize(self) -> None:
-        """Nothing to wait for that the standard could name."""
+        """Do nothing: the array API standard has no way to wait for a device."""
 
     def device(self, array: Array) -> str:
-        """The device's own name."""
+        """Name the device that an array lives on.
+
+        Parameters
+        ----------
+        array : array
+            An array of this library.
+
+        Returns
+        -------
+        str
+            The name, as the library prints it.
+        """
         return str(array_api_compat.device(array))
 
     def describe(self) -> dict[str, str]:
-        """The library's version and the device."""
+        """Report the version of the library and the device.
+
+        Returns
+        -------
+        dict of str to str
+            Facts by name, for a person to read.
+        """
         version = getattr(sys.modules.get(self.name), "__version__", "unknown")
         return {self.name: version, "device": str(self._device)}
 

@@ -11,15 +11,50 @@ REQUIRED = ("name", "xp", "kernels", "asarray", "to_numpy", "synchronize", "devi
 
 
 def available_backends() -> list[str]:
-    """Names of the backends that are installed, sorted. None is imported, so one may still be unusable here."""
+    """List the backends that are installed.
+
+    No backend is imported, so one of them may still be unusable on this machine.
+
+    Returns
+    -------
+    list of str
+        The names, sorted.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> "numpy" in xpnet.available_backends()
+    True
+    """
     return sorted(_registered())
 
 
 def get_backend(name: str) -> Backend:
-    """The backend of that name.
+    """Get a backend by its name; it is imported when it is first asked for.
 
-    Raises BackendError when no such backend is installed (with the list), or when it cannot be used on this machine
-    (with the reason and the remedy).
+    Parameters
+    ----------
+    name : str
+        One of `available_backends`.
+
+    Returns
+    -------
+    Backend
+        The backend.
+
+    Raises
+    ------
+    BackendError
+        When no such backend is installed, or when it cannot be used on this machine; the message lists the backends, or
+        gives the reason and the remedy.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> backend = xpnet.get_backend("numpy")
+    >>> backend.device(numpy.zeros(3))
+    'cpu'
     """
     if name not in _loaded:
         registered = _registered()
