@@ -207,8 +207,8 @@ def test_threads_hold_for_one_command() -> None:
 
 
 BAD_DATA = {
-    "nan.csv": ("a,b,y\n1,2,p\n3,nan,q\n", "row 2, column 'b' holds nan"),
-    "text.csv": ("a,b,y\n1,x,p\n3,4,q\n", "column 'b' must hold numbers; row 1 holds 'x'"),
+    "nan.csv": ("a,b,y\n1,2,p\n3,nan,q\n", "row 2, column 'b' is empty"),
+    "text.csv": ("a,b,y\n1,x,p\n3,4,q\n", "row 1, column 'b' holds 'x'"),
     "single.csv": ("a,y\n1,p\n2,p\n", "at least two classes; every label is 'p'"),
     "ragged.csv": ("a,y\n1,p,3\n2,q\n", "line 2 holds 3"),
     "target.csv": ("a,z\n1,p\n2,q\n", "no column 'y'"),

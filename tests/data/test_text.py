@@ -1,24 +1,30 @@
 """Separated text: what is read, and the sentence for what is not."""
 
+import bz2
+import gzip
+import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas
+import pyarrow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from xpnet.data import Table, read_table
+from xpnet.data import Dialect, Request, Table, read_table
 from xpnet.errors import DataFileError
 
 GOOD = "a,b,y\n1,2,x\n3,4.5,z\n"
 
 
-def read(folder: Path, content: str | bytes, name: str = "data.csv", target: str | None = "y") -> Table:
-    """The table of a file with that content."""
+def read(folder: Path, content: str | bytes, name: str = "data.csv", **asked: Any) -> Table:
+    """The table of a file with that content, and labels in column y."""
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_table(path, target=target)
+    return read_table(path, Request(**{"target": "y", **asked}))
 
 
 def test_reads_numbers_names_and_labels(tmp_path: Path) -> None:
@@ -72,7 +78,7 @@ def test_a_quoted_value_may_hold_separator_and_newline(tmp_path: Path) -> None:
 def test_chosen_features_come_in_that_order(tmp_path: Path) -> None:
     path = tmp_path / "d.csv"
     path.write_text("note,b,a\nhello,2,1\n")
-    table = read_table(path, features=["a", "b"], labelled=False)
+    table = read_table(path, Request(features=["a", "b"], labelled=False))
     np.testing.assert_array_equal(table.X, [[1, 2]])
     assert table.labels.size == 0
 
@@ -87,7 +93,7 @@ def test_chosen_features_come_in_that_order(tmp_path: Path) -> None:
 def test_every_float_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, X: np.ndarray) -> None:
     header = [f"c{k}" for k in range(X.shape[1])]
     lines = [",".join([*header, "y"])] + [",".join([*map(repr, row), "k"]) for row in X.tolist()]
-    np.testing.assert_array_equal(read(tmp_path_factory.mktemp("d"), "\n".join(lines)).X, X)
+    np.testing.assert_array_equal(read(tmp_path_factory.mktemp("d"), "\n".join(lines), features=header).X, X)
 
 
 @pytest.mark.parametrize(
@@ -98,19 +104,19 @@ def test_every_float_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFacto
         ("a,b,y\n", "none below the header"),
         ("y\n1\n2\n", "at least one column beside the target"),
         ("a,b,z\n1,2,3\n", "no column 'y'; the first line names 'a', 'b', 'z'"),
+        ("1.5,2,3\n1,2,3\n", "It holds numbers: if there is no line of names, --no-header"),
         ("a,a,y\n1,2,3\n", "'a' stands there twice"),
         ("a,b,y\n1,2,3\n4,5\n", "line 3 holds 2"),
         ("a,b,y\n1,2,3,4\n", "line 2 holds 4"),
-        ("a,b,y\n1,2,x\n1,male,z\n", "column 'b' must hold numbers; row 2 holds 'male'"),
+        ("a,b,y\n1,2,x\n1,male,z\n3,4,x\n", "row 2, column 'b' holds 'male'"),
         ("a,b,y\n1,,x\n", "row 1, column 'b' is empty"),
-        ("a,b,y\n1,2,x\n3,nan,z\n", "row 2, column 'b' holds nan"),
+        ("a,b,y\n1,2,x\n3,nan,z\n", "row 2, column 'b' is empty"),
         ("a,b,y\n1,2,x\n-inf,4,z\n", "row 2, column 'a' holds -inf"),
         ("a,b,y\n1,2,x\n3,4,\n", "row 2, column 'y' has none"),
-        ("a,b,y\n1,2,0.5\n3,4,1\n", "row 1 holds 0.5"),
-        (b"a,b,y\n1,2,\xe9t\xe9\n", "text must be UTF-8"),
-        ("a,b,y\n1,2,x\n".encode("utf-16"), "text must be UTF-8"),
+        ("a,y\n1,p\n1,p\n1,p\n", "left out: a always holds 1"),
+        (b"a,b,y\n1,2,\xe9t\xe9\n", "text must be UTF-8; byte 10 is not"),
+        ("a,b,y\n1,2,x\n".encode("utf-16")[2:], "text must be UTF-8"),
         ('a,b,y\n1,2,"x\n', "not separated text"),
-        ("a,b,y\n1,2," + "x" * 200_000, "not separated text"),
     ],
 )
 def test_what_is_no_table_is_told(tmp_path: Path, content: str | bytes, said: str) -> None:
@@ -137,6 +143,118 @@ def test_a_target_must_be_named(tmp_path: Path) -> None:
 def test_what_is_no_file_is_told(tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / "sub.csv").mkdir()
     (tmp_path / "d.xlsx").touch()
-    with pytest.raises(DataFileError, match="Data is one of digits, iris, wine, breast_cancer, or a file") as caught:
-        read_table(tmp_path / name, target="y")
+    with pytest.raises(
+        DataFileError, match="Data is one of digits, iris, wine, breast_cancer, diabetes, or a file"
+    ) as caught:
+        read_table(tmp_path / name, Request(target="y"))
     assert said in str(caught.value)
+
+
+MESSY = """\
+\ufeffRow;Gewicht;Betrag;Art;Wann;Land;ja;y
+1;39,4;1.079,90;rot;2024-01-02;DE;True;p
+2;;12,50;blau;2024-02-03;DE;False;q
+3;41,25;980,00;;2024-03-04;DE;true;p
+4;40,5;1.200,00;rot;2024-04-05;DE;FALSE;q
+"""
+
+
+def test_what_spreadsheets_do_to_numbers(tmp_path: Path) -> None:
+    table = read(tmp_path, MESSY, missing="keep", dtype="float32")
+    assert table.X.schema.types == [pyarrow.float32(), pyarrow.float32(), pyarrow.string(), pyarrow.float32()]
+    assert table.X.column("Gewicht").to_pylist() == [pytest.approx(39.4), None, 41.25, 40.5]
+    assert table.X.column("Betrag").to_pylist() == [pytest.approx(1079.9), 12.5, 980, 1200]
+    assert table.X.column("Art").to_pylist() == ["rot", "blau", None, "rot"]
+    assert table.X.column("ja").to_pylist() == [1, 0, 1, 0]
+    assert table.left_out == {"Row": "counts the rows", "Wann": "holds dates or times", "Land": "always holds 'DE'"}
+    assert table.notes == ["Gewicht: a comma stands before the decimals", "Betrag: a comma stands before the decimals"]
+
+
+def test_thousands_are_told(tmp_path: Path) -> None:
+    table = read(tmp_path, 'a,b,y\n"10,079.90",1,p\n"1,000",2,q\n5.5,4,p\n')
+    np.testing.assert_array_equal(table.X, [[10079.9, 1], [1000, 2], [5.5, 4]])
+    assert table.notes == ["a: commas between thousands are taken out"]
+
+
+def test_what_the_user_says_of_the_file_counts(tmp_path: Path) -> None:
+    dialect = Dialect(separator="/", decimal=",", encoding="cp1252", header=False)
+    table = read(tmp_path, "1,5/ä/p\n2/ü/q\n2/ä/q\n".encode("cp1252"), target="x2", dialect=dialect)
+    assert table.X.to_pydict() == {"x0": [1.5, 2, 2], "x1": ["ä", "ü", "ä"]}
+    with pytest.raises(DataFileError, match="must be one that Python knows; received 'cp9'"):
+        read(tmp_path, GOOD, dialect=Dialect(encoding="cp9"))
+
+
+def test_marked_encodings(tmp_path: Path) -> None:
+    for encoding in ("utf-16", "utf-32", "utf-8-sig"):
+        assert read(tmp_path, GOOD.replace("x", "é").encode(encoding)).labels.tolist() == ["é", "z"]
+
+
+@pytest.mark.parametrize(("ending", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress)])
+def test_compressed(tmp_path: Path, ending: str, pack: Any) -> None:
+    assert read(tmp_path, pack(GOOD.encode()), f"d.csv{ending}").labels.tolist() == ["x", "z"]
+    with pytest.raises(DataFileError, match="d.csv"):
+        read(tmp_path, pack(GOOD.encode())[:-9], f"d.csv{ending}")
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gz"])
+def test_standard_input(monkeypatch: pytest.MonkeyPatch, pack: Any) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(pack(GOOD.encode()))))
+    table = read_table("-", Request(target="y"))
+    assert (table.name, table.labels.tolist()) == ("stdin", ["x", "z"])
+
+
+def test_every_bad_column_is_named(tmp_path: Path) -> None:
+    lines = ["a,b,c,d,y"] + [f"{k},{k * 3},{k % 7},{k % 3},{'pq'[k % 2]}" for k in range(50_000)]
+    lines[40_001], lines[100] = "1,?,2,oops,p", "5,,2,1,q"
+    with pytest.raises(DataFileError) as caught:
+        read(tmp_path, "\n".join(lines))
+    assert "row 40001, column 'b' holds '?'" in str(caught.value)
+    assert "row 40001, column 'd' holds 'oops'" in str(caught.value)
+    assert "--text b --text d takes them as text; --drop b --drop d leaves out" in str(caught.value)
+
+
+def test_numbers_that_turn_into_text_far_below_are_text(tmp_path: Path) -> None:
+    lines = ["a,b,y"] + [f"{k * k},{k % 5 if k < 9000 else 'abc'[k % 3]},{'pq'[k % 2]}" for k in range(30_000)]
+    table = read(tmp_path, "\n".join(lines))
+    assert set(table.X.column("b").to_pylist()) == {"0", "1", "2", "3", "4", "a", "b", "c"}
+
+
+def test_identifiers_are_carried_along_and_others_left_out(tmp_path: Path) -> None:
+    lines = ["id,who,a,y"] + [f"00{k},name {k},{k % 7},{k % 2}" for k in range(40)]
+    table = read(tmp_path, "\n".join(lines), ids=["id"])
+    assert table.ids["id"][:2] == ["000", "001"]
+    assert (table.features, table.left_out) == (["a"], {"who": "holds 40 different texts in 40 rows"})
+    assert read(tmp_path, "\n".join(lines), drop=["id"], features=["who", "a"]).features == ["who", "a"]
+    with pytest.raises(DataFileError, match="no column 'idd'"):
+        read(tmp_path, "\n".join(lines), drop=["idd"])
+
+
+def test_a_date_cannot_be_chosen_as_a_feature(tmp_path: Path) -> None:
+    with pytest.raises(DataFileError, match="'b' holds dates or times"):
+        read(tmp_path, "a,b,y\n1,24/12/2020,p\n2,25/12/2020,q\n", features=["a", "b"])
+
+
+def test_a_model_says_what_columns_hold(tmp_path: Path) -> None:
+    kinds: Any = {"zip": "text", "a": "number"}
+    table = read(
+        tmp_path, "zip,a\n01,False\n02,True\n", labelled=False, features=["zip", "a"], kinds=kinds, missing="keep"
+    )
+    assert table.X.column("zip").to_pylist() == ["01", "02"]
+    with pytest.raises(DataFileError, match="row 1, column 'a' holds 'x'"):
+        read(tmp_path, "zip,a\n01,x\n02,y\n", labelled=False, features=["zip", "a"], kinds=kinds)
+
+
+def test_missing_words_are_those_of_pandas(tmp_path: Path) -> None:
+    lines = ["a,b,y"] + [f"{word},{word},p" for word in ("1", "2", "x", "", "NA", "None", "null", "n/a", "-", "?")]
+    path = tmp_path / "d.csv"
+    path.write_text("\n".join(lines))
+    ours = read_table(path, Request(labelled=False, features=["b"], text=["b"], missing="keep")).X.column("b")
+    theirs = pandas.read_csv(path)["b"]
+    assert [value is None for value in ours.to_pylist()] == theirs.isna().tolist()
+
+
+def test_many_columns_and_long_cells(tmp_path: Path) -> None:
+    X = np.random.default_rng(0).normal(size=(5, 3000)).astype(np.float32)
+    lines = [",".join([*(f"c{k}" for k in range(3000)), "y"])] + [",".join([*map(str, row), "p"]) for row in X.tolist()]
+    np.testing.assert_array_equal(read(tmp_path, "\n".join(lines), dtype="float32").X, X)
+    assert read(tmp_path, f"a,b,y\n1,{'x' * 3_000_000},p\n2,q,p\n3,q,p\n").X.num_rows == 3

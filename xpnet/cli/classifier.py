@@ -8,6 +8,7 @@ import numpy
 
 import xpnet
 from xpnet.cli.preparation import Preparation
+from xpnet.data.table import Kind
 from xpnet.errors import DataFileError, ModelFileError
 from xpnet.models import Network
 
@@ -25,11 +26,16 @@ class Classifier(Protocol):
     width: int
     target: str | None
 
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """What each named column must hold."""
+        return {feature: "number" for feature in self.features or []}
+
     def probabilities(self, X: numpy.ndarray) -> numpy.ndarray:
         """(rows, features) -> (rows, classes), both on the host."""
 
 
-class TrainedNetwork:
+class TrainedNetwork(Classifier):
     """A model of ``xpnet.models``, with what ``xpnet train`` kept beside it."""
 
     def __init__(self, network: Network) -> None:
@@ -44,7 +50,7 @@ class TrainedNetwork:
         return self.network.backend.to_numpy(self.network.predict(inputs))
 
 
-class TrainedEstimator:
+class TrainedEstimator(Classifier):
     """A classifier of ``xpnet.estimators``."""
 
     target: str | None = None

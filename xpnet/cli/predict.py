@@ -27,11 +27,11 @@ def predict(model: Path, data: str, output: Path | None, proba: bool, backend: s
     Of a file with named columns those are taken that the model was trained on; other columns may be there too.
     """
     from xpnet.cli.classifier import check_width, open_classifier
-    from xpnet.data import read_table
+    from xpnet.data import Request, read_table
     from xpnet.modelfile.disk import write_whole
 
     classifier = open_classifier(model, backend)
-    table = read_table(data, features=classifier.features, labelled=False)
+    table = read_table(data, Request(features=classifier.features, kinds=classifier.kinds, labelled=False))
     probabilities = classifier.probabilities(check_width(table.name, table.X, classifier))
     classes = classifier.classes
     columns = [[classes[place] for place in probabilities.argmax(axis=1).tolist()]]
@@ -56,10 +56,12 @@ def evaluate(model: Path, data: str, target: str | None, as_json: bool, backend:
     """Measure MODEL on the labelled rows of DATA: accuracy, log loss, and a table by class."""
     from xpnet.cli.classifier import check_width, open_classifier
     from xpnet.cli.scores import score, score_by_class, show_classes, show_scores
-    from xpnet.data import class_indices, read_table
+    from xpnet.data import Request, class_indices, read_table
 
     classifier = open_classifier(model, backend)
-    table = read_table(data, target=target or classifier.target, features=classifier.features)
+    table = read_table(
+        data, Request(target=target or classifier.target, features=classifier.features, kinds=classifier.kinds)
+    )
     probabilities = classifier.probabilities(check_width(table.name, table.X, classifier))
     labels = class_indices(table, classifier.classes)
     scores = score(labels, probabilities)

@@ -13,7 +13,7 @@ from xpnet.cli.output import show_facts, to_json
 from xpnet.cli.preparation import Preparation
 from xpnet.cli.scores import score, show_scores
 from xpnet.cli.settings import Settings
-from xpnet.data import Table, class_indices, class_labels, read_table
+from xpnet.data import Request, Table, class_indices, class_labels, read_table
 from xpnet.errors import DataFileError, XpnetError
 from xpnet.modelfile.disk import write_whole
 from xpnet.models import Network
@@ -44,7 +44,7 @@ class StopWhenDiverged(Callback):
 
 def run(settings: Settings) -> None:
     """Train, then write and show what came of it."""
-    table = read_table(settings.data, target=settings.target)
+    table = read_table(settings.data, Request(target=settings.target))
     preparation, samples = prepare(table, settings)
     rng = numpy.random.default_rng(settings.seed)
     model = build(settings, samples.X_train.shape[1], len(preparation.classes), rng)
@@ -68,6 +68,8 @@ def prepare(table: Table, settings: Settings) -> tuple[Preparation, Samples]:
 
     Raises DataFileError for a single class, and where no row would be left to train on.
     """
+    if not isinstance(table.X, numpy.ndarray):
+        raise DataFileError(f"{table.name}: every column must hold numbers; leave those with text out.")
     classes = class_labels(table)
     y = class_indices(table, classes)
     X_train, X_test, y_train, y_test = _split(table.name, table.X, y, settings)

@@ -1,59 +1,86 @@
 """Any data file as a table, by its name."""
 
-from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Protocol
 
-from xpnet.data.archive import read_archive
 from xpnet.data.bundled import DATASETS, read_bundled
-from xpnet.data.parquet import read_parquet
-from xpnet.data.table import Table
-from xpnet.data.text import read_text
+from xpnet.data.content import COMPRESSED, STDIN, Content
+from xpnet.data.table import Request, Table
 from xpnet.errors import DataFileError
 
-
-class _Reader(Protocol):
-    def __call__(self, path: Path, target: str | None, features: Sequence[str] | None, *, labelled: bool) -> Table: ...
-
-
-_READERS: dict[str, _Reader] = {
-    ".csv": read_text,
-    ".tsv": read_text,
-    ".parquet": read_parquet,
-    ".npz": read_archive,
+_READERS = {
+    ".csv": ("text", "read_text"),
+    ".tsv": ("text", "read_text"),
+    ".txt": ("text", "read_text"),
+    ".parquet": ("parquet", "read_parquet"),
+    ".npz": ("arrays", "read_archive"),
+    ".npy": ("arrays", "read_array"),
+    ".h5": ("arrays", "read_hdf5"),
+    ".hdf5": ("arrays", "read_hdf5"),
+    ".zarr": ("arrays", "read_zarr"),
 }
+"""The module of this room, and its function, that reads files of that ending."""
+
+_FOLDERS = (".zarr",)
 
 
-def read_table(
-    source: str | Path, *, target: str | None = None, features: Sequence[str] | None = None, labelled: bool = True
-) -> Table:
-    """A data set or file as a table of finite numbers, with its labels.
+def read_table(source: str | Path, request: Request | None = None) -> Table:
+    """A data set or file as a table, with its labels.
 
-    source : a name of ``DATASETS``, or a path that ends in .csv, .tsv, .parquet or .npz
-    target : the labels' column; the data sets and .npz files (there: ``y``) need none
-    features : the columns that make X, in this order; None for all but the target
-    labelled : False to read X alone
+    Parameters
+    ----------
+    source : str or Path
+        A name of ``DATASETS``; a path that ends in .csv, .tsv, .txt, .parquet, .npz, .npy, .h5 or .zarr, with .gz, .bz2,
+        .zst or .lz4 behind it where it is compressed; or ``-`` for standard input.
+    request : Request, optional
+        The target, the features, and how the file is written; the default is a data set's or archive's own labels.
 
-    Raises DataFileError for a file that is missing or cannot be read as such a table.
+    Returns
+    -------
+    Table
+        Features and labels.
+
+    Raises
+    ------
+    DataFileError
+        For a file that is missing or cannot be read as such a table.
+
+    Examples
+    --------
+    >>> from xpnet.data import read_table
+    >>> table = read_table("iris")
+    >>> table.X.shape, table.target
+    ((150, 4), 'target')
     """
+    request = request or Request()
     if str(source) in DATASETS:
-        return read_bundled(str(source), target)
-    path = Path(source)
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None or not path.is_file():
-        raise DataFileError(_no_data(path, reader is not None))
+        return read_bundled(str(source), request)
     try:
-        return reader(path, target, features, labelled=labelled)
+        content = _content(source)
+        module, reader = _READERS[content.suffix]
+        return getattr(import_module(f"xpnet.data.{module}"), reader)(content, request)
     except OSError as error:
-        raise DataFileError(f"{path}: the file must be readable; {error.strerror or error}.") from error
+        raise DataFileError(f"{source}: the file must be readable; {error.strerror or error}.") from error
 
 
-def _no_data(path: Path, known: bool) -> str:
-    kinds = f"one of {', '.join(DATASETS)}, or a file that ends in {', '.join(_READERS)}"
-    if path.is_dir():
-        return f"Data is {kinds}; {path} is a folder."
+def _content(source: str | Path) -> Content:
+    """The file, if there is one that can be read."""
+    path = Path(source)
+    if str(source) != STDIN and not path.exists():
+        raise DataFileError(f"Data is {_kinds()}; there is no file {path}.")
+    if path.is_dir() and path.suffix.lower() not in _FOLDERS:
+        raise DataFileError(f"Data is {_kinds()}; {path} is a folder.")
+    if str(source) != STDIN and not path.is_dir() and not path.is_file():
+        raise DataFileError(f"Data is {_kinds()}; {path} is a pipe or a device. Pass - and redirect it.")
+    content = Content(source)
+    if content.suffix not in _READERS:
+        raise DataFileError(f"Data is {_kinds()}; received {path}.")
+    return content
+
+
+def _kinds() -> str:
+    packed = ", ".join(COMPRESSED)
     return (
-        f"Data is {kinds}; there is no file {path}."
-        if known or not path.exists()
-        else f"Data is {kinds}; received {path}."
+        f"one of {', '.join(DATASETS)}, or a file that ends in {', '.join(_READERS)} (compressed: {packed} behind it), "
+        "or - for standard input"
     )

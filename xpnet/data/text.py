@@ -1,99 +1,179 @@
-"""Comma- and tab-separated text: a header, then one line a row. Read with the standard library, line by line."""
+"""Comma- and tab-separated text, plain or compressed, read by pyarrow straight into the dtype that is asked for."""
 
-import csv
-from array import array
-from collections.abc import Iterator, Sequence
-from operator import itemgetter
-from pathlib import Path
-from typing import Any, TextIO
+import codecs
+from collections.abc import Iterator
+from typing import Any
 
-import numpy
+import pyarrow
+import pyarrow.compute
+from pyarrow import csv
 
-from xpnet.data.labels import as_labels
-from xpnet.data.table import Columns, Table, check_numbers, need_target, not_a_number, pick_columns
+from xpnet.data.columns import NUMBER, as_table
+from xpnet.data.content import Content
+from xpnet.data.dialect import MISSING, Written, learn, wrong_encoding
+from xpnet.data.table import Columns, Request, Table, pick_columns
 from xpnet.errors import DataFileError
 
+_WIDE = 2000  # columns from which on a block is converted by one thread: threads would each take a few of its rows
+_ROWS = 1024  # of a block at least, so that a column's part of it is worth the call
+_LARGEST = 2**28  # bytes of a block at most
+TEXT = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
 
-def read_text(path: Path, target: str | None, features: Sequence[str] | None, *, labelled: bool) -> Table:
-    """A .csv or .tsv file (UTF-8) as a table; X is float64.
 
-    Raises DataFileError for ragged lines, text where numbers should be, empty cells, and bytes that are not UTF-8.
+def read_text(content: Content, request: Request) -> Table:
+    """A .csv or .tsv file as a table.
+
+    Raises DataFileError for ragged lines, cells that are neither numbers nor text, and bytes of another encoding.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as lines:
-            return _read(path.name, lines, path.suffix.lower(), target, features, labelled)
-    except UnicodeDecodeError as error:
-        raise DataFileError(
-            f"{path.name}: text must be UTF-8; byte {error.start} is not. Save it as UTF-8 (CSV UTF-8)."
-        ) from error
-    except csv.Error as error:
-        raise DataFileError(
-            f"{path.name}: this is not separated text: {error}. Check its quotes and line ends."
-        ) from error
+    written = learn(content, request.dialect)
+    columns = pick_columns(content.name, written.header, request)
+    return as_table(content.name, TextReader(content, written, columns, request).read(), columns, request)
 
 
-def _read(
-    name: str, lines: TextIO, suffix: str, target: str | None, features: Sequence[str] | None, labelled: bool
-) -> Table:
-    first = lines.readline()
-    if not first.strip():
-        raise DataFileError(
-            f"{name}: the first line must name the columns; the file is empty or begins with a blank line."
+class TextReader:
+    """Reads the columns of a text file: first as its beginning suggests, then as it really is."""
+
+    def __init__(self, content: Content, written: Written, columns: Columns, request: Request) -> None:
+        self.content, self.written, self.columns, self.request = content, written, columns, request
+        self.dtype = request.dtype or "float64"
+        self.ragged: list[Any] = []
+
+    def read(self) -> pyarrow.Table:
+        """Every column that is wanted: numbers in the dtype, or text.
+
+        Raises DataFileError for what is no separated text.
+        """
+        numbers = {name for name, is_number in zip(self.written.header, self.written.numbers, strict=True) if is_number}
+        kinds = self.request.kinds or {}
+        as_text = {
+            self.columns.target,
+            *self.columns.ids,
+            *self.request.text,
+            *(c for c in kinds if kinds[c] == "text"),
+        }
+        numbers &= set(self.columns.features) - as_text  # type: ignore[arg-type]
+        try:
+            return self._checked(self._read(numbers))
+        except pyarrow.ArrowInvalid as error:
+            if "conversion error" not in str(error):
+                raise self._told(error) from error
+        return self._checked(self._again(numbers))
+
+    def _read(self, numbers: set[str]) -> pyarrow.Table:
+        stream = self._stream()
+        return csv.read_csv(stream, **self._options(numbers, threads=len(self.written.header) < _WIDE))
+
+    def _again(self, numbers: set[str]) -> pyarrow.Table:
+        """A second reading, with those columns as text in which some cell is no number."""
+        try:
+            numbers -= self._no_numbers(numbers)
+            return self._read(numbers)
+        except pyarrow.ArrowInvalid as error:
+            raise self._told(error) from error
+
+    def _no_numbers(self, numbers: set[str]) -> set[str]:
+        """The columns that hold something else further below; the file is read block by block, as text."""
+        found: set[str] = set()
+        decimal = self.request.dialect.decimal or "."
+        for batch in csv.open_csv(self._stream(), **self._options(set(), threads=False)):
+            for name in numbers - found:
+                texts = pyarrow.compute.replace_substring(batch.column(name).cast("string"), decimal, ".")
+                matches = pyarrow.compute.match_substring_regex(texts, NUMBER)
+                if not pyarrow.compute.all(pyarrow.compute.fill_null(matches, True)).as_py():
+                    found.add(name)
+        return found
+
+    def _stream(self) -> Any:
+        encoding = self.written.encoding
+        stream = self.content.open()
+        if codecs.lookup(encoding).name == "utf-8":
+            return stream
+        return pyarrow.transcoding_input_stream(stream, encoding, "utf-8")
+
+    def _options(self, numbers: set[str], *, threads: bool) -> dict[str, Any]:
+        """pyarrow's options, with those columns as numbers and the others as text."""
+        written, dialect = self.written, self.request.dialect
+        wanted = self.columns.all
+        types = {name: self.dtype if name in numbers else TEXT for name in wanted}
+        wide = len(written.header) >= _WIDE
+        return {
+            "read_options": csv.ReadOptions(
+                use_threads=threads,
+                block_size=min(max(2**20, _ROWS * written.line if wide else 4 * written.line), _LARGEST),
+                column_names=written.header,
+                skip_rows=int(written.first_line),
+            ),
+            "parse_options": csv.ParseOptions(
+                delimiter=written.separator,
+                newlines_in_values=written.quoted,
+                invalid_row_handler=self._note_ragged,
+            ),
+            "convert_options": csv.ConvertOptions(
+                column_types=types,
+                include_columns=wanted,
+                # Each column of numbers builds a table of these words: for many columns the empty cell must do.
+                null_values=MISSING[:1] if wide else MISSING,
+                true_values=[],
+                false_values=[],
+                strings_can_be_null=True,
+                decimal_point=dialect.decimal or ".",
+            ),
+        }
+
+    def _note_ragged(self, row: Any) -> str:
+        self.ragged.append(row)
+        return "error"
+
+    def _checked(self, content: pyarrow.Table) -> pyarrow.Table:
+        """The table, if no quote was left open, which takes the rest of the file for one cell."""
+        if not self.written.quoted or not content.num_rows:
+            return content
+        last = [content.column(name)[-1].as_py() for name in content.column_names if content.column(name).type == TEXT]
+        if any(isinstance(cell, str) and "\n" in cell for cell in last) and self._quotes() % 2:
+            raise self._told(ValueError("a quote is opened and never closed"))
+        return content
+
+    def _quotes(self) -> int:
+        return sum(block.count(b'"') for block in self._blocks())
+
+    def _blocks(self) -> Iterator[bytes]:
+        with self._stream() as stream:
+            while block := stream.read(2**22):
+                yield bytes(block)
+
+    def _told(self, error: Exception) -> DataFileError:
+        """What is wrong, in the words of someone who wrote the file."""
+        if self.ragged:
+            return self._ragged()
+        if "UTF8" in str(error) or "UTF-8" in str(error):
+            return wrong_encoding(self.content.name, "utf-8", self._first_wrong_byte())
+        return DataFileError(
+            f"{self.content.name}: this is not separated text: {error}. Check its quotes and line ends."
         )
-    lines.seek(0)
-    reader = csv.reader(lines, delimiter=_delimiter(first, suffix), strict=True)
-    header = [column.strip() for column in next(reader)]
-    wanted = need_target(name, target, header) if labelled else None
-    columns = pick_columns(name, header, wanted, features)
-    X, labels = _cells(name, header, columns, _rows(name, header, reader))
-    check_numbers(name, X, columns.features)
-    if wanted is None:
-        return Table(name, X, columns.features)
-    return Table(name, X, columns.features, as_labels(name, wanted, labels), wanted)
 
-
-def _delimiter(header: str, suffix: str) -> str:
-    """A tab in .tsv; in .csv a comma, or the semicolon or tab that some spreadsheets write in its place."""
-    if suffix == ".tsv":
-        return "\t"
-    return max(",;\t", key=header.count)
-
-
-def _rows(name: str, header: list[str], reader: Any) -> Iterator[list[str]]:
-    """The lines below the header, blank ones left out, each as long as the header."""
-    for row in reader:
-        if not row:
-            continue
-        if len(row) != len(header):
-            raise DataFileError(
-                f"{name}: every line holds {len(header)} values, one for each column; line {reader.line_num} holds "
-                f"{len(row)}. Quote values that contain the separator."
-            )
-        yield row
-
-
-def _cells(
-    name: str, header: list[str], columns: Columns, rows: Iterator[list[str]]
-) -> tuple[numpy.ndarray, list[str]]:
-    """The numbers (rows, features) and the text of the labels."""
-    places = [header.index(column) for column in columns.features]
-    pick = itemgetter(*places) if len(places) > 1 else lambda row: (row[places[0]],)
-    label = None if columns.target is None else header.index(columns.target)
-    numbers, labels = array("d"), []
-    for count, row in enumerate(rows):
+    def _ragged(self) -> DataFileError:
+        """Only a reading without threads knows the number of a line."""
+        self.ragged.clear()
         try:
-            numbers.extend(map(float, pick(row)))
-        except ValueError:
-            raise _first_bad(name, columns.features, pick(row), count) from None
-        if label is not None:
-            labels.append(row[label])
-    return numpy.frombuffer(numbers).reshape(-1, len(places)), labels
+            for _ in csv.open_csv(self._stream(), **self._options(set(), threads=False)):
+                pass
+        except pyarrow.ArrowInvalid:
+            pass
+        if not self.ragged:
+            return DataFileError(f"{self.content.name}: its lines hold different numbers of values.")
+        row = self.ragged[0]
+        line = "a line" if row.number is None else f"line {row.number}"
+        return DataFileError(
+            f"{self.content.name}: every line holds {row.expected_columns} values, one for each column; {line} holds "
+            f"{row.actual_columns}. Quote values that contain the separator."
+        )
 
-
-def _first_bad(name: str, features: list[str], cells: Sequence[str], row: int) -> DataFileError:
-    for feature, cell in zip(features, cells, strict=True):
-        try:
-            float(cell)
-        except ValueError:
-            return not_a_number(name, feature, row, cell)
-    raise AssertionError("called for a row that holds numbers only")
+    def _first_wrong_byte(self) -> int:
+        decoder, start = codecs.getincrementaldecoder("utf-8")(), 0
+        for block in self._blocks():
+            try:
+                decoder.decode(block)
+            except UnicodeDecodeError as error:
+                return start + error.start
+            start += len(block)
+        return start

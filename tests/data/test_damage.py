@@ -1,0 +1,89 @@
+"""Whatever a file holds, it becomes a table or one sentence."""
+
+import gzip
+import io
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+from mutants import mutants
+
+from xpnet.data import Request, read_table
+from xpnet.errors import DataFileError
+
+ROWS = 40
+
+
+def csv() -> bytes:
+    """Numbers, gaps, text, quotes and dates."""
+    lines = ['a,b,"the, name",when,y'] + [
+        f'{k * 1.5},{"" if k % 9 == 4 else k},"n, {k % 3}",2024-01-{k % 28 + 1:02},{k % 2}' for k in range(ROWS)
+    ]
+    return "\n".join(lines).encode()
+
+
+def npz(save: Any = np.savez) -> bytes:
+    """An archive of X and y."""
+    content = io.BytesIO()
+    save(content, X=np.arange(ROWS * 3.0).reshape(ROWS, 3), y=np.arange(ROWS) % 2)
+    return content.getvalue()
+
+
+def npy() -> bytes:
+    """One array."""
+    content = io.BytesIO()
+    np.save(content, np.arange(ROWS * 3.0).reshape(ROWS, 3))
+    return content.getvalue()
+
+
+def parquet() -> bytes:
+    """Numbers, text and a label."""
+    content = io.BytesIO()
+    table = pyarrow.table({"a": np.arange(ROWS) / 2, "b": ["p", "q"] * (ROWS // 2), "y": [0, 1] * (ROWS // 2)})
+    pyarrow.parquet.write_table(table, content)
+    return content.getvalue()
+
+
+def hdf5() -> bytes:
+    """X and y."""
+    h5py = pytest.importorskip("h5py", reason="HDF5 files are read by h5py, the extra 'data'")
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        file["X"], file["y"] = np.arange(ROWS * 3.0).reshape(ROWS, 3), np.arange(ROWS) % 2
+    return content.getvalue()
+
+
+FILES = {
+    "d.csv": (csv, 300),
+    "d.csv.gz": (lambda: gzip.compress(csv(), mtime=0), 100),
+    "d.npz": (npz, 400),
+    "packed.npz": (lambda: npz(np.savez_compressed), 200),
+    "d.npy": (npy, 150),
+    "d.parquet": (parquet, 200),
+    "d.h5": (hdf5, 100),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_file_is_read_or_told_in_one_line(tmp_path: Path, name: str) -> None:
+    make, count = FILES[name]
+    path = tmp_path / name
+    target = "x2" if name == "d.npy" else "y"
+    told = 0
+    for damaged in mutants(make(), count):
+        path.write_bytes(damaged)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                table = read_table(path, Request(target=target, missing="keep"))
+        except DataFileError as error:
+            told += 1
+            assert name in str(error)
+            assert len(str(error)) < 3000
+        else:
+            assert table.rows == len(table.labels)
+    assert 0 < told < count or count == told

@@ -1,0 +1,184 @@
+"""Files of arrays: NumPy's .npy and .npz, HDF5 and Zarr. Nothing in them is ever unpickled.
+
+An archive holds X (rows, features) and labels (rows,), called ``y`` unless the target names another array. A .npy file
+holds X alone; its labels are one of its columns (``x4``), or another .npy file that the target names.
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy
+
+from xpnet.data.content import Content
+from xpnet.data.labels import as_labels
+from xpnet.data.table import Columns, Request, Table, check_numbers, listed, numbered, pick_columns
+from xpnet.errors import DataFileError
+
+
+def read_archive(content: Content, request: Request) -> Table:
+    """A .npz file.
+
+    Raises DataFileError for damaged archives, arrays that are missing or hold objects, and shapes that disagree.
+    """
+    try:
+        with content.seekable() as file, _opened(file) as arrays:
+            X, y = _pair(content.name, arrays, request)
+    except DataFileError:
+        raise
+    except Exception as error:  # NumPy reads a header as Python's literals: a damaged one raises anything
+        raise DataFileError(
+            f"{content.name}: this is not an archive of plain arrays: {_first_line(error)}. Write it with "
+            "numpy.savez(path, X=X, y=y)."
+        ) from error
+    return _table(content.name, X, y, request)
+
+
+def read_array(content: Content, request: Request) -> Table:
+    """A .npy file; a path is mapped into memory, not loaded.
+
+    Raises DataFileError for a damaged file, and for arrays that are no matrix of numbers.
+    """
+    X = load_array(content)
+    target = request.target
+    if not request.labelled or (target or "").endswith(".npy"):
+        y = load_array(Content(str(target))) if request.labelled else None
+        return _table(content.name, X, y, request)
+    _check_matrix(content.name, X)
+    header = numbered(X.shape[1])
+    columns = pick_columns(content.name, header, request)
+    y = X[:, header.index(str(target))]
+    return _table(content.name, X, y, request, columns)
+
+
+def load_array(content: Content) -> numpy.ndarray:
+    """The array of a .npy file, mapped where it lies in a plain file.
+
+    Raises DataFileError for a damaged file.
+    """
+    try:
+        if content.path.is_file() and not content.compression:
+            return numpy.load(content.path, mmap_mode="r", allow_pickle=False)
+        with content.seekable() as stored:
+            return numpy.load(stored, allow_pickle=False)
+    except Exception as error:  # as above
+        raise DataFileError(
+            f"{content.name}: this is not a plain array: {_first_line(error)}. Write it with numpy.save(path, X)."
+        ) from error
+
+
+def read_hdf5(content: Content, request: Request) -> Table:
+    """An HDF5 file (.h5, .hdf5); needs h5py.
+
+    Raises DataFileError where h5py is missing, for a damaged file, and for arrays that are missing.
+    """
+    try:
+        import h5py
+    except ImportError:
+        raise DataFileError(
+            f"{content.name}: HDF5 files are read by h5py, which is not installed. pip install h5py."
+        ) from None
+    with content.seekable() as stored:
+        return _read_store(content, request, lambda: h5py.File(stored, "r"))
+
+
+def read_zarr(content: Content, request: Request) -> Table:
+    """A Zarr group (.zarr, a folder or .zip); needs zarr.
+
+    Raises DataFileError where zarr is missing, for a damaged group, and for arrays that are missing.
+    """
+    try:
+        import zarr
+    except ImportError:
+        raise DataFileError(
+            f"{content.name}: Zarr is read by the package zarr, which is not installed. pip install zarr."
+        ) from None
+    return _read_store(content, request, lambda: nullcontext(zarr.open_group(str(content.path), mode="r")))
+
+
+def _read_store(content: Content, request: Request, open_store: Any) -> Table:
+    try:
+        opened: AbstractContextManager[Any] = open_store()
+        with opened as store:
+            X, y = _pair(content.name, store, request)
+    except DataFileError:
+        raise
+    except Exception as error:  # the library's own kinds, which it does not list
+        raise DataFileError(
+            f"{content.name}: this file cannot be read: {_first_line(error)}. Write it again."
+        ) from error
+    return _table(content.name, X, y, request)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _opened(file: Any) -> numpy.lib.npyio.NpzFile:
+    arrays = numpy.load(file, allow_pickle=False)
+    if not isinstance(arrays, numpy.lib.npyio.NpzFile):
+        raise ValueError("it holds one array without a name")
+    return arrays
+
+
+def _pair(name: str, arrays: Mapping[str, Any], request: Request) -> tuple[numpy.ndarray, numpy.ndarray | None]:
+    """X, and the labels where they are asked for."""
+    X = _array(name, arrays, "X")
+    return X, _array(name, arrays, request.target or "y") if request.labelled else None
+
+
+def _array(name: str, arrays: Mapping[str, Any], wanted: str) -> numpy.ndarray:
+    if wanted not in arrays:
+        raise DataFileError(
+            f"{name}: no array {wanted!r}; the archive holds {listed(sorted(arrays))}. Check the spelling."
+        )
+    return numpy.asarray(arrays[wanted][...] if hasattr(arrays[wanted], "shape") else arrays[wanted])
+
+
+def _check_matrix(name: str, X: numpy.ndarray) -> None:
+    if X.ndim != 2 or X.dtype.kind not in "biuf":
+        raise DataFileError(
+            f"{name}: X is a matrix of numbers (rows, features); received {X.dtype} of shape {X.shape}. Reshape it."
+        )
+    if not X.shape[1]:
+        raise DataFileError(f"{name}: X needs at least one column; received shape {X.shape}.")
+
+
+def _table(
+    name: str, X: numpy.ndarray, y: numpy.ndarray | None, request: Request, columns: Columns | None = None
+) -> Table:
+    _check_matrix(name, X)
+    target = (request.target or "y") if y is not None else None
+    if y is not None and y.shape != X.shape[:1]:
+        raise DataFileError(
+            f"{name}: {target} holds one label for each row of X, shape {X.shape[:1]}; received shape {y.shape}."
+        )
+    names, places = _chosen(name, X, request, columns)
+    numbers = X if places == list(range(X.shape[1])) else X[:, places]
+    numbers = numpy.asarray(numbers).astype(request.dtype or numpy.result_type(X.dtype, numpy.float32), copy=False)
+    check_numbers(name, numbers, names, missing=request.missing)
+    if y is None or target is None:
+        return Table(name, numbers, names)
+    return Table(name, numbers, names, as_labels(name, target, _decoded(y)), target)
+
+
+def _chosen(name: str, X: numpy.ndarray, request: Request, columns: Columns | None) -> tuple[list[str], list[int]]:
+    """Names of the features and their places in X."""
+    width = X.shape[1]
+    if columns is None and request.features is not None and len(request.features) == width and not request.drop:
+        return list(request.features), list(range(width))  # a model's names, for columns that have none
+    header = numbered(width)
+    asked = request if columns is not None else Request(labelled=False, features=request.features, drop=request.drop)
+    if columns is None and request.features is not None and not set(request.features) <= set(header):
+        return header, list(range(width))
+    features = (columns or pick_columns(name, header, asked)).features
+    return features, [header.index(feature) for feature in features]
+
+
+def _decoded(y: numpy.ndarray) -> numpy.ndarray:
+    """Text that HDF5 stores as bytes, as text."""
+    if y.dtype.kind == "S":
+        return numpy.char.decode(y, "utf-8")
+    if y.dtype.kind == "O":
+        return numpy.asarray([v.decode() if isinstance(v, bytes) else v for v in y.tolist()], dtype=object)
+    return y

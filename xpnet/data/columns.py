@@ -1,0 +1,303 @@
+"""Arrow columns as features: numbers, or text that stands for categories; and which columns can serve at all."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy
+import pyarrow
+import pyarrow.compute
+from pyarrow import types
+
+from xpnet.data.labels import as_labels
+from xpnet.data.table import BadCells, Columns, Request, Table, check_rows, raise_for
+from xpnet.errors import DataFileError
+
+NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$|^\s*[+-]?(?i:inf|infinity|nan)\s*$"
+_GROUPED = r"^\s*[+-]?\d{1,3}(,\d{3})+(\.\d+)?\s*$"
+_GROUPED_COMMA = r"^\s*[+-]?\d{1,3}([. \x{a0}\x{202f}']\d{3})+(,\d+)?\s*$"
+_COMMA = r"^\s*[+-]?\d*,\d+\s*$"
+_WHOLE = r"^\s*[+-]?\d+\s*$"
+_TRUTH = r"^\s*(?i:true|false)\s*$"
+DATE = (
+    r"^\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{1,2} [A-Za-z]{3,9} \d{4}"
+    r"|[A-Za-z]{3,9} \d{1,2},? \d{4})([T ].*)?$|^\s*\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?\s*$"
+)
+_RELEASE = 2**17  # rows after which memory that was let go of is given back
+
+MANY = 20
+"""Texts of which so many differ, and more than half of all, are identifiers, not categories."""
+
+
+@dataclass
+class Features:
+    """Columns that are ready, and what was found on the way.
+
+    columns : by name, numbers of the dtype asked for or text
+    """
+
+    columns: dict[str, Any] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    bad: list[BadCells] = field(default_factory=list)
+
+
+def as_table(name: str, content: pyarrow.Table, columns: Columns, request: Request) -> Table:
+    """A table from the columns of a file. Its content is let go of column by column.
+
+    Raises DataFileError for cells that cannot be used, with every column that has some, and where none is left for X.
+    """
+    check_rows(name, content.num_rows)
+    labels = None if columns.target is None else as_labels(name, columns.target, content.column(columns.target))
+    ids = {column: _as_text(content.column(column)).to_pylist() for column in columns.ids}
+    found = _features(content, columns, request)
+    del content
+    raise_for(name, found.bad)
+    features = [column for column in columns.features if column in found.columns]
+    if not features:
+        why = "; ".join(f"{column} {reason}" for column, reason in found.left_out.items())
+        raise DataFileError(f"{name}: at least one column must serve as a feature; left out: {why}. Name some.")
+    X = _frame(found.columns, features, request)
+    table = Table(name, X, features, ids=ids, left_out=found.left_out, notes=found.notes)
+    return table if labels is None else replace(table, labels=labels, target=columns.target)
+
+
+def _features(content: pyarrow.Table, columns: Columns, request: Request) -> Features:
+    found = Features()
+    for feature in columns.features:
+        _add(found, feature, content.column(feature), columns, request)
+    return found
+
+
+def _add(found: Features, feature: str, column: Any, columns: Columns, request: Request) -> None:
+    """Make one column a feature, or note why it is none."""
+    dtype = request.dtype or "float64"
+    due = "text" if feature in request.text else (request.kinds or {}).get(feature)
+    ready = _Column(feature, column) if due == "text" else resolve(feature, column, dtype, request.dialect.decimal)
+    reason = None if columns.chosen else _left_out(ready)
+    if reason:
+        found.left_out[feature] = reason
+        return
+    bad = _unusable(ready, due, request.missing)
+    if bad:
+        found.bad += bad
+        return
+    found.notes += [f"{feature}: {ready.note}"] if ready.note else []
+    number = types.is_floating(ready.values.type)
+    found.columns[feature] = ready.values if number else _as_text(ready.values)
+
+
+@dataclass
+class _Column:
+    """A feature's column under examination.
+
+    values : numbers of the dtype, or text, or something else that makes no feature
+    bad : the cells that are no numbers where the others are
+    """
+
+    name: str
+    values: Any
+    note: str = ""
+    dates: bool = False
+    bad: BadCells | None = None
+
+
+def resolve(name: str, column: Any, dtype: str, decimal: str | None) -> _Column:
+    """What a column holds: numbers, whatever their form, or text, or dates.
+
+    decimal : what stands before the fraction where the user said so
+    """
+    numeric = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal, types.is_null)
+    if any(is_kind(column.type) for is_kind in numeric):
+        return _Column(name, column.cast(dtype, safe=False))
+    if types.is_temporal(column.type):
+        return _Column(name, column, dates=True)
+    if types.is_dictionary(column.type) and not _is_text(column.type.value_type):
+        return resolve(name, column.cast(column.type.value_type), dtype, decimal)
+    if not _is_text(column.type) and not types.is_dictionary(column.type):
+        return _Column(name, column, bad=BadCells(name, 0, str(column[0].as_py()), len(column)))
+    return _from_text(name, column, dtype, decimal)
+
+
+def _is_text(kind: Any) -> bool:
+    return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+
+
+def _from_text(name: str, column: Any, dtype: str, decimal: str | None) -> _Column:
+    """A column of text; numbers where all of it, or most, can be read as numbers."""
+    encoded = column if types.is_dictionary(column.type) else column.dictionary_encode()
+    texts = pyarrow.compute.drop_null(pyarrow.compute.unique(_values(encoded)))
+    numbers, note = _numbers_from(texts, decimal)
+    if numbers is not None:
+        return _Column(name, _looked_up(encoded, texts, numbers.cast(dtype)), note)
+    if _all_match(texts, DATE):
+        return _Column(name, column, dates=True)
+    readable = _matches(texts, NUMBER)
+    if 2 * _count(encoded, texts.filter(readable)) < len(column) - column.null_count:
+        return _Column(name, column)
+    bad = _first_bad(name, column, lambda values: _matches(values, NUMBER))
+    return _Column(
+        name, _looked_up(encoded, texts.filter(readable), _plain(texts.filter(readable)).cast(dtype)), "", False, bad
+    )
+
+
+def _numbers_from(texts: Any, decimal: str | None) -> tuple[Any, str]:
+    """Texts as float64, if each is a number in one and the same form; and a note on that form."""
+    if not len(texts):
+        return None, ""
+    if _all_match(texts, _TRUTH):
+        lowered = pyarrow.compute.utf8_lower(pyarrow.compute.utf8_trim_whitespace(texts))
+        return pyarrow.compute.equal(lowered, "true").cast("float64"), ""
+    if decimal in (None, ".") and _all_match(texts, NUMBER):
+        return _plain(texts), ""
+    if decimal in (None, ".") and _all_match(texts, f"{NUMBER}|{_GROUPED}"):
+        return _plain(_without(texts, ",")), "commas between thousands are taken out"
+    if decimal in (None, ",") and _all_match(texts, f"{_WHOLE}|{_COMMA}|{_GROUPED_COMMA}"):
+        bare = pyarrow.compute.replace_substring_regex(texts, r"[. \x{a0}\x{202f}']", "")
+        return _plain(pyarrow.compute.replace_substring(bare, ",", ".")), "a comma stands before the decimals"
+    return None, ""
+
+
+def _plain(texts: Any) -> Any:
+    return pyarrow.compute.utf8_trim_whitespace(texts).cast("float64")
+
+
+def _without(texts: Any, mark: str) -> Any:
+    return pyarrow.compute.replace_substring(texts, mark, "")
+
+
+def _matches(texts: Any, pattern: str) -> Any:
+    return pyarrow.compute.fill_null(pyarrow.compute.match_substring_regex(texts, pattern), True)
+
+
+def _all_match(texts: Any, pattern: str) -> bool:
+    return bool(len(texts)) and bool(pyarrow.compute.all(_matches(texts, pattern)).as_py())
+
+
+def _values(encoded: Any) -> Any:
+    return _as_text(encoded)
+
+
+def _looked_up(encoded: Any, texts: Any, numbers: Any) -> Any:
+    """The number that belongs to each cell's text; NaN for others and for empty cells."""
+    places = pyarrow.compute.index_in(_values(encoded), value_set=texts)
+    return pyarrow.compute.take(numbers, places)
+
+
+def _count(encoded: Any, texts: Any) -> int:
+    """How many cells hold one of these texts."""
+    return int(pyarrow.compute.sum(pyarrow.compute.is_in(_values(encoded), value_set=texts)).as_py() or 0)
+
+
+def _first_bad(name: str, column: Any, good: Callable[[Any], Any]) -> BadCells | None:
+    wrong = pyarrow.compute.invert(good(_values(column) if _is_text_like(column.type) else column))
+    row = pyarrow.compute.index(wrong, True).as_py()
+    count = int(pyarrow.compute.sum(wrong).as_py() or 0)
+    return None if row < 0 else BadCells(name, row, str(column[row].as_py()), count)
+
+
+def _is_text_like(kind: Any) -> bool:
+    return _is_text(kind) or types.is_dictionary(kind)
+
+
+def _as_text(column: Any) -> Any:
+    return column if types.is_string(column.type) else column.cast("string")
+
+
+def _left_out(column: _Column) -> str:
+    """Why a column that nobody named makes no feature; nothing where it does."""
+    if column.dates:
+        return "holds dates or times"
+    values = column.values
+    empty = values.null_count
+    if len(values) < 3:
+        return ""
+    if empty == len(values):
+        return "is empty"
+    if not types.is_floating(values.type):
+        return _text_left_out(values)
+    ends = pyarrow.compute.min_max(values).as_py()
+    if ends["min"] == ends["max"] and not empty:
+        return f"always holds {ends['min']:g}"
+    return "counts the rows" if _counts_rows(values) else ""
+
+
+def _text_left_out(values: Any) -> str:
+    if not _is_text_like(values.type):
+        return ""
+    different = pyarrow.compute.count_distinct(_as_text(values)).as_py()
+    if different == 1 and not values.null_count:
+        return f"always holds {values[0].as_py()!r}"
+    if different > MANY and 2 * different > len(values) - values.null_count:
+        return f"holds {different} different texts in {len(values)} rows"
+    return ""
+
+
+def _counts_rows(values: Any) -> bool:
+    """Whether each row holds one more than the row before."""
+    if len(values) < 3 or values.null_count:
+        return False
+    first = values[0].as_py()
+    if values[1].as_py() - first != 1 or values[-1].as_py() - first != len(values) - 1:
+        return False
+    return bool((numpy.diff(values.to_numpy()) == 1).all())
+
+
+def _unusable(column: _Column, due: str | None, missing: str) -> list[BadCells]:
+    """Cells of a feature that cannot be used."""
+    if column.dates:
+        raise DataFileError(
+            f"Column {column.name!r} holds dates or times, which are no numbers. Derive numbers from them (year, month)."
+        )
+    if column.bad is not None:
+        return [column.bad]
+    values = column.values
+    if due == "number" and not types.is_floating(values.type):
+        bad = _first_bad(column.name, values, lambda texts: _matches(texts, NUMBER))
+        return [] if bad is None else [bad]
+    if values.null_count and missing == "error":
+        empty = pyarrow.compute.index(values.is_null(), True).as_py()
+        return [BadCells(column.name, empty, None, values.null_count)]
+    return _not_finite(column.name, values, missing) if types.is_floating(values.type) else []
+
+
+def _not_finite(name: str, values: Any, missing: str) -> list[BadCells]:
+    """Infinities, and NaN where gaps are refused."""
+    # The sum is finite where every term is, unless it overflows: then each is looked at.
+    total = pyarrow.compute.sum(values).as_py()
+    if total is None or abs(total) < float("inf"):
+        return []
+    finite = pyarrow.compute.is_finite(values)
+    if missing == "keep":
+        finite = pyarrow.compute.or_(finite, pyarrow.compute.is_nan(values))
+    wrong = pyarrow.compute.fill_null(pyarrow.compute.invert(finite), False)
+    row = pyarrow.compute.index(wrong, True).as_py()
+    if row < 0:
+        return []
+    return [BadCells(name, row, values[row].as_py(), int(pyarrow.compute.sum(wrong).as_py()))]
+
+
+def _frame(columns: dict[str, Any], features: Sequence[str], request: Request) -> Any:
+    """X: a matrix where every column holds numbers, else a table."""
+    if all(types.is_floating(columns[feature].type) for feature in features):
+        return _matrix(columns, features, request.dtype or "float64")
+    return pyarrow.table({feature: columns[feature] for feature in features})
+
+
+def _matrix(columns: dict[str, Any], features: Sequence[str], dtype: str) -> numpy.ndarray:
+    """(rows, features), filled a few blocks of rows at a time, each of which is let go of once it is copied."""
+    rows = len(columns[features[0]])
+    X = numpy.empty((rows, len(features)), dtype)
+    parts = pyarrow.table({feature: columns.pop(feature) for feature in features}).to_batches()
+    parts.reverse()
+    start = 0
+    while parts:
+        part = parts.pop()
+        end = start + len(part)
+        for place, column in enumerate(part.columns):
+            X[start:end, place] = column.to_numpy(zero_copy_only=False)
+        del part, column
+        if start // _RELEASE != end // _RELEASE:
+            pyarrow.default_memory_pool().release_unused()
+        start = end
+    return X

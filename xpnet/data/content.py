@@ -1,0 +1,74 @@
+"""The bytes of a data file: plain or compressed, from a path or from standard input."""
+
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+from xpnet.errors import DataFileError
+
+COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
+"""Endings that a file may have beside that of its format, and pyarrow's name of what they stand for."""
+
+STDIN = "-"
+_MARKS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
+"""What compressed content begins with."""
+
+
+class Content:
+    """A file's content, which can be read from its beginning more than once.
+
+    name : for messages; suffix : of its format (``.csv``), without that of its compression
+    """
+
+    def __init__(self, source: str | Path) -> None:
+        self.path = Path(source)
+        self._bytes: bytes | None = None
+        if str(source) == STDIN:
+            self.name, self._bytes = "stdin", sys.stdin.buffer.read()
+            self.compression = next((kind for mark, kind in _MARKS.items() if self._bytes.startswith(mark)), None)
+            self.suffix = _format_of(self.beginning())
+            return
+        self.name = self.path.name
+        self.compression = COMPRESSED.get(self.path.suffix.lower())
+        named = self.path.with_suffix("") if self.compression else self.path
+        self.suffix = named.suffix.lower()
+
+    def open(self) -> Any:
+        """A pyarrow stream over the content, decompressed."""
+        import pyarrow
+
+        raw = pyarrow.OSFile(str(self.path)) if self._bytes is None else pyarrow.BufferReader(self._bytes)
+        return pyarrow.CompressedInputStream(raw, self.compression) if self.compression else raw
+
+    def seekable(self) -> Any:
+        """A binary file over the content that can be sought in."""
+        if self._bytes is None and not self.compression:
+            return self.path.open("rb")
+        return io.BytesIO(self.whole())
+
+    def whole(self) -> bytes:
+        """All of it, decompressed."""
+        with self.open() as stream:
+            return bytes(stream.read())
+
+    def beginning(self, size: int = 64) -> bytes:
+        """The first bytes, decompressed; all, where there are fewer."""
+        with self.open() as stream:
+            return bytes(stream.read(size))
+
+
+def _format_of(beginning: bytes) -> str:
+    """The format of content that has no name."""
+    marks = {b"PAR1": ".parquet", b"PK": ".npz", b"\x93NUMPY": ".npy", b"\x89HDF": ".h5"}
+    return next((suffix for mark, suffix in marks.items() if beginning.startswith(mark)), ".csv")
+
+
+def need_pyarrow(name: str) -> None:
+    """Raise DataFileError where pyarrow cannot be imported."""
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise DataFileError(
+            f"{name}: it is read by pyarrow, which cannot be imported: {error}. pip install pyarrow."
+        ) from error
