@@ -5,8 +5,9 @@ library. See ``xpnet.Affine``, ``xpnet.FeedforwardNeuralNet``, ``xpnet.MLPClassi
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from xpnet import backend, layers, ops, optimizers, training
 from xpnet.backend.threads import get_threads, set_threads
 from xpnet.dispatch import available_backends, get_backend, use_backend, use_group
 from xpnet.errors import (
@@ -22,6 +23,11 @@ from xpnet.functional import log_softmax, relu, softmax, softmax_cross_entropy
 from xpnet.layers import Affine, CategoricalCrossEntropy, ReLU
 from xpnet.models import FeedforwardNeuralNet, LogisticRegression, xavier_init
 from xpnet.optimizers import SGD, Adam, AdamW
+
+if TYPE_CHECKING:
+    from xpnet import gradcheck, modelfile
+    from xpnet.estimators import LossCurveDisplay, MLPClassifier, MLPRegressor
+    from xpnet.modelfile import Checkpoint, load
 
 __version__ = "0.1.0"
 
@@ -57,28 +63,35 @@ __all__ = [
     "ReLU",
     "XpnetError",
     "available_backends",
+    "backend",
     "get_backend",
     "get_threads",
     "gradcheck",
+    "layers",
     "load",
     "log_softmax",
     "modelfile",
+    "ops",
+    "optimizers",
     "relu",
     "set_threads",
     "softmax",
     "softmax_cross_entropy",
+    "training",
     "use_backend",
     "use_group",
     "xavier_init",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'xpnet' has no attribute {name!r}")
-    module = import_module(_LAZY[name])
-    return module if _LAZY[name].endswith(name) else getattr(module, name)
+if not TYPE_CHECKING:  # a type checker has the imports above, and takes no other name
+
+    def __getattr__(name: str) -> Any:
+        if name not in _LAZY:
+            raise AttributeError(f"module 'xpnet' has no attribute {name!r}")
+        module = import_module(_LAZY[name])
+        return module if _LAZY[name].endswith(name) else getattr(module, name)
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+    return sorted([*__all__, "__version__"])

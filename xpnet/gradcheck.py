@@ -1,7 +1,7 @@
 """Gradient checks: what ``backward`` returns, compared with central differences.
 
-``check_affine``, ``check_relu`` and ``check_cross_entropy`` each check a layer of that kind, xpnet's or a learner's own.
-``check_layer`` and ``check_model`` check any layer and any model. All compare in float64 with step
+``check_affine``, ``check_relu`` and ``check_cross_entropy`` each check a layer of that kind, xpnet's or a learner's
+own. ``check_layer`` and ``check_model`` check any layer and any model. All compare in float64 with step
 ``finfo(float32).eps`` and the default tolerances of ``numpy.allclose``. A failure is an AssertionError that says which
 gradient is off, and where.
 """

@@ -59,9 +59,9 @@ class Backend(Protocol):
     Notes
     -----
     The object, or a function that makes it, is registered under the entry-point group ``xpnet.backends``. Importing its
-    module must be cheap and must not fail where its library or hardware is missing. A registered function is called when
-    the backend is first asked for; it raises `xpnet.BackendError` with the reason and the remedy where the backend cannot
-    be used.
+    module must be cheap and must not fail where its library or hardware is missing. A registered function is called
+    when the backend is first asked for; it raises `xpnet.BackendError` with the reason and the remedy where the backend
+    cannot be used.
 
     Examples
     --------

@@ -27,8 +27,8 @@ class Group(Protocol):
     size : int
         How many ranks there are.
     library : str
-        The array library, beside NumPy, whose arrays ``sum`` takes where they lie, such as ``"cupy"``; ``"numpy"`` where
-        there is none.
+        The array library, beside NumPy, whose arrays ``sum`` takes where they lie, such as ``"cupy"``; ``"numpy"``
+        where there is none.
     why : str
         What carries the messages, for a person: its name, its version.
 

@@ -82,11 +82,11 @@ class Step(Protocol):
 
     Notes
     -----
-    Arrays that come in belong to the step's backend. X (rows, in) has the dtype of the spec. For softmax cross-entropy Y
-    is class indices (rows,), integer, or one-hot or soft labels (rows, classes); for the other losses it is (rows, out).
-    All but class indices have the dtype of the spec, as has sample_weight (rows,). The caller has validated shapes and
-    labels; a step checks neither. Memory for gradients and optimizer state is allocated when they are first needed; a
-    step that only predicts has neither.
+    Arrays that come in belong to the step's backend. X (rows, in) has the dtype of the spec. For softmax cross-entropy
+    Y is class indices (rows,), integer, or one-hot or soft labels (rows, classes); for the other losses it is (rows,
+    out). All but class indices have the dtype of the spec, as has sample_weight (rows,). The caller has validated
+    shapes and labels; a step checks neither. Memory for gradients and optimizer state is allocated when they are first
+    needed; a step that only predicts has neither.
 
     Examples
     --------

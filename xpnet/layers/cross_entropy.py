@@ -18,8 +18,8 @@ class CategoricalCrossEntropy(Layer):
 
     Notes
     -----
-    Softmax and logarithm are one operation, ``log p = (z - max z) - log sum exp(z - max z)``, so that no logit overflows
-    and no probability is rounded to zero before its logarithm is taken.
+    Softmax and logarithm are one operation, ``log p = (z - max z) - log sum exp(z - max z)``, so that no logit
+    overflows and no probability is rounded to zero before its logarithm is taken.
 
     References
     ----------
@@ -76,8 +76,8 @@ class CategoricalCrossEntropy(Layer):
         Returns
         -------
         d_logits : array, shape (batch, classes)
-            The gradient by the logits, ``d_out * (s * softmax(logits) - labels) / batch``. The factor ``s`` is the sum of
-            the labels of a row: 1 for class indices, one-hot labels and probabilities.
+            The gradient by the logits, ``d_out * (s * softmax(logits) - labels) / batch``. The factor ``s`` is the sum
+            of the labels of a row: 1 for class indices, one-hot labels and probabilities.
         d_labels : None
             Labels are not trained.
 

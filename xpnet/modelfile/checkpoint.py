@@ -36,8 +36,8 @@ class Checkpoint(Callback):
     Raises
     ------
     InputError
-        When ``every`` or ``keep`` is less than 1. ``fit`` raises it when the folder holds checkpoints of another run, or
-        of a run that ``resume_from`` does not continue.
+        When ``every`` or ``keep`` is less than 1. ``fit`` raises it when the folder holds checkpoints of another run,
+        or of a run that ``resume_from`` does not continue.
     ModelFileError
         Raised by ``fit`` when a checkpoint cannot be written.
 

@@ -35,8 +35,8 @@ def softmax_cross_entropy(
 
     Notes
     -----
-    For labels whose rows sum to 1 and equal weights the gradient is ``(softmax(z) - y) / batch``. Where y is 0, a logit of
-    -inf adds nothing to the loss.
+    For labels whose rows sum to 1 and equal weights the gradient is ``(softmax(z) - y) / batch``. Where y is 0, a logit
+    of -inf adds nothing to the loss.
 
     References
     ----------

@@ -48,9 +48,9 @@ def sgd_update(
 
     References
     ----------
-    B. T. Polyak, Some methods of speeding up the convergence of iteration methods, 1964.
-    I. Sutskever, J. Martens, G. Dahl, G. Hinton, On the importance of initialization and momentum in deep learning, 2013,
-    eq. 3 and 4, evaluated at p.
+    .. [1] B. T. Polyak, Some methods of speeding up the convergence of iteration methods, 1964.
+    .. [2] I. Sutskever, J. Martens, G. Dahl, G. Hinton, On the importance of initialization and momentum in deep
+       learning, 2013, eq. 3 and 4, evaluated at p.
 
     Examples
     --------
@@ -102,8 +102,8 @@ def adam_update(
     weight_decay : float, default 0.0
         Decoupled weight decay, not negative.
     epsilon_hat : bool, default False
-        Whether epsilon is added to ``sqrt(v)`` before the bias correction: the efficient form at the end of section 2 of
-        Kingma and Ba, which scikit-learn uses.
+        Whether epsilon is added to ``sqrt(v)`` before the bias correction: the efficient form at the end of section 2
+        of Kingma and Ba, which scikit-learn uses.
 
     Returns
     -------
@@ -126,8 +126,8 @@ def adam_update(
 
     References
     ----------
-    D. P. Kingma, J. Ba, Adam: A Method for Stochastic Optimization, 2015, algorithm 1.
-    I. Loshchilov, F. Hutter, Decoupled Weight Decay Regularization, 2019, algorithm 2.
+    .. [1] D. P. Kingma, J. Ba, Adam: A Method for Stochastic Optimization, 2015, algorithm 1.
+    .. [2] I. Loshchilov, F. Hutter, Decoupled Weight Decay Regularization, 2019, algorithm 2.
 
     Examples
     --------

@@ -42,7 +42,7 @@ class SGD:
     def __post_init__(self) -> None:
         _check_fraction("momentum", self.momentum)
         if self.nesterov and not self.momentum:
-            raise InputError("Nesterov's method looks ahead along a velocity; received momentum 0. Set momentum, say 0.9.")
+            raise InputError("Nesterov's method needs a momentum greater than 0; received momentum 0. Try 0.9.")
 
     @property
     def rule(self) -> UpdateRule:

@@ -243,4 +243,6 @@ def as_schedule(learning_rate: float | Schedule) -> Schedule:
 def _check_positive(**numbers: float) -> None:
     for name, number in numbers.items():
         if not 0 < number < float("inf"):
-            raise InputError(f"{name} is positive and finite; received {number}. A usual learning rate is 1e-2, Adam's 1e-3.")
+            raise InputError(
+                f"{name} is positive and finite; received {number}. A usual learning rate is 1e-2, Adam's 1e-3."
+            )

@@ -1,0 +1,56 @@
+"""The public names: all that the rooms list, nothing beside them, each with a type that a checker sees."""
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+import mypy.api
+import pytest
+
+import xpnet
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ["xpnet", *(f"xpnet.{name}" for name in xpnet.__all__ if type(getattr(xpnet, name)) is type(xpnet))]
+UNTYPED = {"xpnet.ops.Array", "xpnet.ops.Labels"}
+"""Aliases that stand for arrays of any library; for these alone a type checker sees Any."""
+
+
+def test_rooms_are_known() -> None:
+    rooms = ["backend", "gradcheck", "layers", "modelfile", "ops", "optimizers", "training"]
+    assert ROOMS == ["xpnet", *(f"xpnet.{room}" for room in rooms)]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_listed_name_exists_once(room: str) -> None:
+    module = import_module(room)
+    assert len(set(module.__all__)) == len(module.__all__)
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
+
+
+def test_dir_shows_the_public_names_alone() -> None:
+    assert set(dir(xpnet)) == {*xpnet.__all__, "__version__"}
+
+
+def test_an_unknown_name_is_an_error() -> None:
+    with pytest.raises(AttributeError, match="'xpnet' has no attribute 'softmin'"):
+        xpnet.softmin  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_types_of_public_names(tmp_path: Path) -> None:
+    names = [f"{room}.{name}" for room in ROOMS for name in import_module(room).__all__]
+    file = tmp_path / "names.py"
+    file.write_text("import xpnet\n" + "".join(f"reveal_type({name})\n" for name in names))
+    revealed = dict(zip(names, re.findall(r'Revealed type is "(.*)"', check(file)), strict=True))
+    assert {name for name, kind in revealed.items() if kind == "Any"} == UNTYPED
+
+
+def test_typing_tests() -> None:
+    assert "Success" in check(*sorted((ROOT / "tests/typing_tests").glob("*.py")))
+
+
+def check(*files: Path) -> str:
+    """What mypy prints of these files."""
+    settings = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(ROOT / ".mypy_cache")]
+    printed, errors, _ = mypy.api.run([*settings, *map(str, files)])
+    assert not errors, errors
+    return printed
