@@ -11,7 +11,6 @@ import sklearn.neural_network
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.ensemble import BaggingClassifier, VotingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -113,10 +112,16 @@ def test_tags(classifier: Any, theirs: Any) -> None:
     assert regressors[0].__sklearn_tags__() == regressors[1].__sklearn_tags__()
 
 
+@pytest.fixture
+def sklearn_callback() -> Any:
+    """scikit-learn's callbacks."""
+    return pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from 1.9 on")
+
+
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-def test_scoring_monitor(data: Any, classifier: Any, solver: str) -> None:
+def test_scoring_monitor(sklearn_callback: Any, data: Any, classifier: Any, solver: str) -> None:
     """Its log has the score after each iteration, and the last is that of the fitted estimator."""
-    monitor = ScoringMonitor(scoring="accuracy")
+    monitor = sklearn_callback.ScoringMonitor(scoring="accuracy")
     classifier.set_params(solver=solver).set_callbacks(monitor).fit(data.X, data.labels)
     log = [row for row in monitor.get_logs().data if row["task_name"] == "iteration"]
     assert len(log) == classifier.n_iter_ == 4
@@ -126,12 +131,12 @@ def test_scoring_monitor(data: Any, classifier: Any, solver: str) -> None:
     np.testing.assert_array_equal(unwatched.coefs_[0], classifier.coefs_[0])
 
 
-def test_progress_bar(data: Any, classifier: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_bar(sklearn_callback: Any, data: Any, classifier: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """It runs to its end, alone and within a search."""
-    classifier.set_callbacks(ProgressBar()).fit(data.X, data.labels)
+    classifier.set_callbacks(sklearn_callback.ProgressBar()).fit(data.X, data.labels)
     assert "MLPClassifier" in capsys.readouterr().out
-    search = GridSearchCV(xpnet.MLPClassifier(**SETTINGS), {"alpha": [0, 1]}, cv=2).set_callbacks(ProgressBar())
-    search.fit(data.X, data.labels)
+    search = GridSearchCV(xpnet.MLPClassifier(**SETTINGS), {"alpha": [0, 1]}, cv=2)
+    search.set_callbacks(sklearn_callback.ProgressBar()).fit(data.X, data.labels)
     assert "GridSearchCV" in capsys.readouterr().out
 
 

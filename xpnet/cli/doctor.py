@@ -15,7 +15,7 @@ from xpnet.cli.output import show_facts, show_json, show_table
 from xpnet.dispatch import available_backends, choose
 from xpnet.errors import BackendError
 
-PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "llvmlite", "tbb", "array-api-compat", "safetensors")
+PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "llvmlite", "array-api-compat", "safetensors")
 OTHER_LIBRARIES = ("torch", "jax", "array_api_strict", "dask", "ndonnx")
 
 

@@ -6,9 +6,8 @@ from typing import Any, ClassVar, Self
 
 import numpy
 from scipy.sparse import issparse
-from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_array, check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted
 
 from xpnet.backend import NetworkSpec, Step, dtype_name, floating_dtype
 from xpnet.dispatch import Choice
@@ -18,6 +17,7 @@ from xpnet.estimators.forward import LOSSES, network_logits, outputs
 from xpnet.estimators.inputs import Rows, bring, check_X, check_X_y
 from xpnet.estimators.parameters import STOCHASTIC, each_activation
 from xpnet.estimators.placement import is_host, on_host, to_host
+from xpnet.estimators.private import check_sample_weight, fit_context
 from xpnet.estimators.reports import Reports
 from xpnet.estimators.solvers import Solvers
 from xpnet.ops import Array
@@ -92,7 +92,7 @@ class MLP(Files, Solvers):
     def _output_activation(self, targets: Any) -> str:
         """scikit-learn's name of it, for encoded targets."""
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
         X: Any,
@@ -163,7 +163,7 @@ class MLP(Files, Solvers):
         """The weight of each training row, (rows,) float64 or None."""
         if given.sample_weight is None:
             return None
-        return _check_sample_weight(given.sample_weight, targets, dtype=numpy.float64)
+        return check_sample_weight(given.sample_weight, targets, dtype=numpy.float64)
 
     def _computing_dtype(self, X: Any, home: Choice) -> str:
         """float32 or float64. On the host L-BFGS computes in float64, as SciPy does, whatever the data."""
@@ -188,7 +188,7 @@ class MLP(Files, Solvers):
         targets = self._encode(y)
         check_consistent_length(X, targets)
         weight = given.sample_weight_val
-        weight = None if weight is None else _check_sample_weight(weight, targets, dtype=numpy.float64)
+        weight = None if weight is None else check_sample_weight(weight, targets, dtype=numpy.float64)
         return self._rows(X, targets, weight, dtype)
 
     def _outputs(self, X: Any) -> tuple[Array, Choice]:

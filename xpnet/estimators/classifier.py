@@ -6,17 +6,17 @@ from typing import Any, ClassVar, Self
 
 import numpy
 from scipy.sparse import issparse
-from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer, label_binarize
-from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import _check_partial_fit_first_call, unique_labels
+from sklearn.utils.multiclass import unique_labels
 
 from xpnet.estimators.base import MLP, Given, is_stochastic
 from xpnet.estimators.inputs import Rows
 from xpnet.estimators.placement import like_input, on_host, to_host
+from xpnet.estimators.private import StrOptions, check_partial_fit_first_call, fit_context
 from xpnet.ops import Array
 
 
@@ -53,7 +53,7 @@ class MLPClassifier(ClassifierMixin, MLP):
     }
 
     @available_if(is_stochastic)
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self,
         X: Any,
@@ -80,7 +80,7 @@ class MLPClassifier(ClassifierMixin, MLP):
                 "with sklearn.utils.class_weight.compute_class_weight and pass them as a dictionary."
             )
         given = Given(X, y, sample_weight, X_val, y_val, sample_weight_val)
-        _check_partial_fit_first_call(self, classes)
+        check_partial_fit_first_call(self, classes)
         self._train(given, incremental=True)
         return self
 

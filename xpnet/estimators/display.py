@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, Self
 
-from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
+
+from xpnet.estimators.private import check_matplotlib_support
 
 
 class LossCurveDisplay:

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 import numpy
 from sklearn.base import BaseEstimator
-from sklearn.callback import CallbackSupportMixin
-from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from xpnet.backend import Backend, NetworkSpec, UpdateRule
 from xpnet.backend.spec import Activation, Loss
 from xpnet.errors import InputError
+from xpnet.estimators.private import CallbackSupportMixin, Interval, Options, StrOptions
 
 STOCHASTIC = ("sgd", "adam", "adamw")
 

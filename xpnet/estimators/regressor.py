@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy
-from sklearn.base import RegressorMixin, _fit_context
+from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from xpnet.estimators.base import MLP, Given, is_stochastic
 from xpnet.estimators.inputs import Rows
 from xpnet.estimators.placement import like_input, to_host
+from xpnet.estimators.private import StrOptions, fit_context
 
 
 @dataclass(eq=False, repr=False)
@@ -40,7 +40,7 @@ class MLPRegressor(RegressorMixin, MLP):
     }
 
     @available_if(is_stochastic)
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self,
         X: Any,

@@ -9,7 +9,6 @@ import numpy
 from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils.optimize import _check_optimize_result
 
 from xpnet.backend import NetworkSpec, Step
 from xpnet.estimators.epochs import epoch_of
@@ -19,6 +18,7 @@ from xpnet.estimators.lbfgs import Objective, minimise
 from xpnet.estimators.optimizer import Optimizer
 from xpnet.estimators.parameters import Parameters
 from xpnet.estimators.placement import Placement
+from xpnet.estimators.private import check_optimize_result
 from xpnet.estimators.reports import Reports
 from xpnet.estimators.stopping import EpochEnd, Validation
 from xpnet.training import Training, run
@@ -167,7 +167,7 @@ class Solvers(Placement, Parameters):
             tol=self.tol,
             callback=iteration_ends if reports.wanted else None,
         )
-        self.n_iter_ = _check_optimize_result("lbfgs", found, self.max_iter)
+        self.n_iter_ = check_optimize_result("lbfgs", found, self.max_iter)
         self.loss_ = found.fun
         self._export()
 

@@ -8,7 +8,7 @@ import psutil
 
 from xpnet_bench.measure.pinning import allowed_threads
 
-PACKAGES = ("xpnet", "numpy", "scipy", "scikit-learn", "numba", "tbb", "torch", "jax", "jaxlib", "pytest-benchmark")
+PACKAGES = ("xpnet", "numpy", "scipy", "scikit-learn", "numba", "torch", "jax", "jaxlib", "pytest-benchmark")
 
 
 def describe_machine() -> dict[str, Any]:
