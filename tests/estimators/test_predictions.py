@@ -1,0 +1,53 @@
+"""Predictions from several threads, of many rows, and of rows that are refused."""
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from trainings import SETTINGS
+
+import xpnet
+
+
+def test_threads_share_an_estimator(data: Any, backend: str) -> None:
+    """Predictions from many threads at once are those of one."""
+    model = xpnet.MLPClassifier(**{**SETTINGS, "backend": backend, "activation": "tanh"}).fit(data.X, data.labels)
+    alone = [model.predict_proba(data.X[k:]) for k in range(16)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda k: model.predict_proba(data.X[k:]), range(16)))
+    for a, b in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_many_rows_are_predicted_as_few_are(data: Any, backend: str) -> None:
+    """Many rows go through a training step: by the estimator that trained, its copy, and with assigned parameters."""
+    model = xpnet.MLPClassifier(**{**SETTINGS, "backend": backend}).fit(data.X, data.labels)
+    rows = np.tile(data.X, (20, 1))
+    assert len(rows) > 2048
+
+    def assert_agrees(estimator: Any) -> None:
+        few, many = estimator.predict_proba(data.X), estimator.predict_proba(rows)
+        np.testing.assert_allclose(many, np.tile(few, (20, 1)), rtol=1e-10)
+
+    assert_agrees(model)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict_proba(rows), model.predict_proba(rows))
+    before = model.predict_proba(rows)
+    model.coefs_[0] = model.coefs_[0] * 0.5
+    assert_agrees(model)
+    assert not np.allclose(model.predict_proba(rows), before)
+
+
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
+def test_many_rows_with_one_bad_value_are_refused_as_scikit_learn_does(special: float, data: Any) -> None:
+    model = xpnet.MLPClassifier(**{**SETTINGS, "backend": "numba"}).fit(data.X, data.counts)
+    rows = np.tile(data.X, (3000 // len(data.X) + 1, 1))
+    expected = model.predict_proba(rows)
+    rows[len(rows) // 2, -1] = special
+    with pytest.raises(ValueError, match=r"Input X contains (NaN|infinity)"):
+        model.predict_proba(rows)
+    rows[len(rows) // 2, -1] = data.X[len(rows) // 2 % len(data.X), -1]
+    np.testing.assert_array_equal(model.predict_proba(rows), expected)
+    with pytest.raises(ValueError, match="features"):
+        model.predict_proba(rows[:, 1:])
