@@ -19,6 +19,9 @@ SLOW = {
     "rich",
     "click",
     "joblib",
+    "mpi4py",
+    "dask",
+    "distributed",
 }
 COUNT = "import json, sys; {statement}; print(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})))"
 

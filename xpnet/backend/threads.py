@@ -1,11 +1,14 @@
 """How many threads this process may use."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 from xpnet.errors import InputError
 
 _wanted: int | None = None
+_share: int | None = None
 
 
 def set_threads(count: int | None) -> None:
@@ -67,8 +70,28 @@ def get_threads() -> int:
 
 
 def allowed_threads() -> int:
-    """How many threads the process is allowed by its affinity and its cgroup's quota; `set_threads` does not count."""
-    return min(_affinity(), _quota())
+    """How many threads the process is allowed by its affinity, its cgroup's quota and its share of the machine;
+    `set_threads` does not count."""
+    allowed = min(_affinity(), _quota())
+    return allowed if _share is None else min(_share, allowed)
+
+
+@contextmanager
+def sharing_the_machine(threads: int) -> Iterator[None]:
+    """Inside, the process is allowed at most so many threads, since others compute on the same cores."""
+    global _share
+    before, _share = _share, threads
+    try:
+        yield
+    finally:
+        _share = before
+
+
+def cores() -> frozenset[int]:
+    """The numbers of the cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
 
 
 def _affinity() -> int:

@@ -11,6 +11,7 @@ import numpy
 
 from xpnet.backend import Group
 from xpnet.backend.group import Value, gather
+from xpnet.dispatch.places import divided_threads
 from xpnet.errors import BackendError, InputError
 
 GROUP = "xpnet.groups"
@@ -132,12 +133,13 @@ def use_group(
     if not timeout > 0:
         raise InputError(f"timeout is a positive number of seconds; received {timeout!r}.")
     opened = _opener(group)(timeout) if isinstance(group, str) else nullcontext(group)
-    with opened as ranks:
-        token = _context.set(Ranks(ranks, data))
+    with opened as joined:
+        token = _context.set(Ranks(joined, data))
         try:
-            yield ranks
+            with divided_threads(joined):
+                yield joined
         except BaseException as error:
-            ranks.fail(error)
+            joined.fail(error)
             raise
         finally:
             _context.reset(token)

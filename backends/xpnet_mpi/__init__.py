@@ -1,0 +1,9 @@
+"""Ranks that MPI starts and connects, through mpi4py: ``mpirun -n 4 python train.py``, or ``srun``.
+
+``group``  sums and shares over a communicator
+``watch``  ends all ranks when one of them is waited for too long
+"""
+
+from xpnet_mpi.group import MpiGroup, open_group
+
+__all__ = ["MpiGroup", "open_group"]

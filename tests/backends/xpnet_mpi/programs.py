@@ -1,0 +1,82 @@
+"""What the tests run on several ranks: ``python programs.py NAME ARGUMENT...``."""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import xpnet
+from xpnet.training import Training
+
+SHARDS = [200, 7, 0, 3]
+
+
+def rows(count: int) -> tuple[Any, Any]:
+    """X (count, 6), y (count,) of three classes."""
+    rng = np.random.default_rng(2)
+    return rng.normal(size=(count, 6)), rng.integers(0, 3, count)
+
+
+def fit(X: Any, y: Any, **how: Any) -> xpnet.FeedforwardNeuralNet:
+    """A network that was trained for three epochs, in float64; the last batch holds one row."""
+    model = xpnet.FeedforwardNeuralNet(6, (9, 5), 3, rng=np.random.default_rng(0), optimizer="adam", l2=0.01)
+    model.fit(X, y, epochs=3, batch_size=13, rng=np.random.default_rng(1), **how)
+    return model
+
+
+def facts(model: Any) -> dict[str, Any]:
+    """What a test compares."""
+    return {"loss": model.history.loss, "params": {name: np.asarray(p).tolist() for name, p in model.params.items()}}
+
+
+def training(data: str) -> None:
+    """Prints what rank 0 finds, and whether all ranks found the same bits."""
+    with xpnet.use_group("mpi", data=data, timeout=30) as group:  # type: ignore[arg-type]
+        X, y = rows(53) if data == "same" else rows(sum(SHARDS[: group.size]))
+        if data == "own":
+            begin = sum(SHARDS[: group.rank])
+            X, y = X[begin : begin + SHARDS[group.rank]], y[begin : begin + SHARDS[group.rank]]
+        found = facts(fit(X, y))
+        equal = all(group.share(found, rank=rank) == found for rank in range(group.size))
+        if group.rank == 0:
+            print(json.dumps({**found, "equal": equal, "why": group.why, "threads": xpnet.get_threads()}))
+
+
+def failing(what: str) -> None:
+    """One rank does something that would leave the others waiting."""
+    with xpnet.use_group("mpi", data="own" if what == "nan" else "same", timeout=3) as group:
+        X, y = rows(60)
+        if what == "nan" and group.rank == 1:
+            X[3, 2] = np.nan
+
+        def act(training: Training) -> None:
+            if group.rank == 1 and training.done == 2:
+                ACTIONS[what](group)
+
+        model = xpnet.FeedforwardNeuralNet(6, 9, 3, rng=np.random.default_rng(0))
+        model.fit(X, y, epochs=4, batch_size=13, rng=np.random.default_rng(1), callbacks=[act])
+    print("done")
+
+
+def _raise(group: Any) -> None:
+    raise ValueError("the shelf is empty")
+
+
+ACTIONS: dict[str, Callable[[Any], Any]] = {
+    "nan": lambda group: None,
+    "raise": _raise,
+    "exit": lambda group: sys.exit(3),
+    "exit in silence": lambda group: sys.exit(),
+    "miss": lambda group: time.sleep(1000),
+    "other call": lambda group: group.share("a value"),
+    "SIGKILL": lambda group: os.kill(os.getpid(), signal.SIGKILL),
+    "SIGSTOP": lambda group: os.kill(os.getpid(), signal.SIGSTOP),
+}
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,45 @@
+"""Training on ranks that ``mpirun`` starts: the answer of one process, and an end whatever happens to one rank."""
+
+import json
+
+import numpy as np
+import pytest
+from launch import needs_mpi, run_program
+from programs import facts, fit, rows
+
+pytestmark = needs_mpi
+
+
+@pytest.mark.parametrize("data, ranks, count", [("same", 2, 53), ("same", 4, 53), ("own", 3, 207)])
+def test_the_answer_is_that_of_one_process(data: str, ranks: int, count: int) -> None:
+    ended = run_program(ranks, "training", data)
+    assert (ended.code, ended.left) == (0, []), ended.stderr
+    found, expected = json.loads(ended.stdout), facts(fit(*rows(count)))
+    assert found["equal"]
+    np.testing.assert_allclose(found["loss"], expected["loss"], rtol=1e-10)
+    for name, values in expected["params"].items():
+        np.testing.assert_allclose(found["params"][name], values, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    "what, code, said",
+    [
+        ("raise", 1, "rank 1 of 2 on * failed, which ends all ranks: ValueError: the shelf is empty"),
+        ("exit", 3, "rank 1 of 2 on * failed, which ends all ranks: SystemExit: 3"),
+        ("exit in silence", 1, "rank 1 of 2 on * failed, which ends all ranks: SystemExit:"),
+        ("miss", 1, "rank 0 of 2 waited 3 s in a sum for rank 1, which did not come"),
+        ("other call", None, "rank "),
+        ("SIGKILL", None, "rank 1"),
+        ("SIGSTOP", 1, "rank 0 of 2 waited 3 s in a sum for rank 1, which did not come"),
+        ("nan", 1, "rank 1 of 2 on * failed, which ends all ranks: InputError: Training needs finite numbers; X holds NaN"),
+    ],
+)
+def test_all_ranks_end(what: str, code: int | None, said: str) -> None:
+    ended = run_program(2, "failing", what)
+    assert ended.code == code if code is not None else ended.code not in (0, None)
+    assert ended.left == []
+    assert "done" not in ended.stdout
+    place = 0
+    for part in said.split("*"):
+        place = ended.stderr.find(part, place)
+        assert place >= 0, ended.stderr

@@ -1,0 +1,78 @@
+"""Asking for a group, and how the cores of a machine are divided among its ranks."""
+
+from typing import Any
+
+import pytest
+from threads_group import on_ranks
+
+import xpnet
+from xpnet.dispatch import current_ranks, groups
+from xpnet.dispatch.places import Place, threads_of
+
+
+def test_the_group_holds_inside_the_block_alone() -> None:
+    def work(group: Any) -> bool:
+        return current_ranks().several
+
+    assert on_ranks(2, work) == [True, True]
+    assert not current_ranks().several
+
+
+@pytest.mark.parametrize("how", [{"data": "some"}, {"timeout": 0}, {"timeout": -1.0}])
+def test_wrong_arguments(how: dict[str, Any]) -> None:
+    with pytest.raises(xpnet.InputError, match=next(iter(how))), xpnet.use_group("mpi", **how):
+        pass
+
+
+def test_an_unknown_group() -> None:
+    with pytest.raises(xpnet.BackendError, match="mpi.*received 'horses'"), xpnet.use_group("horses"):
+        pass
+
+
+def test_an_error_on_one_rank_reaches_the_group() -> None:
+    def work(group: Any) -> None:
+        if group.rank == 1:
+            raise ValueError("alone")
+        group.sum(0)
+
+    with pytest.raises(ValueError, match="alone"):
+        on_ranks(2, work)
+
+
+@pytest.mark.parametrize(
+    "name, value, launcher",
+    [
+        ("OMPI_COMM_WORLD_SIZE", "4", "mpirun"),
+        ("PMI_SIZE", "2", "mpirun"),
+        ("WORLD_SIZE", "2", "torchrun"),
+        ("OMPI_COMM_WORLD_SIZE", "1", None),
+    ],
+)
+def test_the_launcher_is_known(name: str, value: str, launcher: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for names in groups.LAUNCHERS.values():
+        for known in names:
+            monkeypatch.delenv(known, raising=False)
+    monkeypatch.setenv(name, value)
+    assert groups.launched() == launcher
+
+
+@pytest.mark.parametrize(
+    "own, beside, threads",
+    [
+        (range(4), [range(4), range(4)], 2),
+        (range(4), [range(4)] * 3, 1),
+        (range(4), [range(4), range(4, 8)], 4),
+        (range(1), [range(1), range(1, 2)], 1),
+        (range(2), [range(2)] * 4, 1),
+    ],
+)
+def test_threads_are_divided(own: range, beside: list[range], threads: int) -> None:
+    def place(cores: range, host: str = "a") -> Place:
+        return Place(host, 0, frozenset(cores), len(cores))
+
+    assert threads_of(place(own), [*map(place, beside), place(range(4), "b")]) == threads
+
+
+def test_a_quota_is_divided() -> None:
+    places = [Place("a", process, frozenset(range(16)), 4) for process in (1, 2)]
+    assert threads_of(places[0], places) == 2
