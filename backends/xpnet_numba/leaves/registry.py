@@ -65,7 +65,7 @@ def leaf(*kinds: Kind) -> Callable[[Function], Function]:
 
 @cache
 def compiled(name: str, dtype: str) -> Any:
-    """The leaf as a C function; its ``address`` is what ``machine.call`` takes."""
+    """The leaf as a C function; its ``address`` is what ``llvm.call`` takes."""
     function, kinds = _leaves[name]
     return c_function(function, types.void(*(kind(ITEMS[dtype]) for kind in kinds)))
 

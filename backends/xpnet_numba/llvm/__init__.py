@@ -1,31 +1,22 @@
-"""What Numba does not offer, written in LLVM's instructions: atomics, memory, float mode, vectors, tiles of products."""
+"""What Numba does not offer, written in LLVM's instructions.
 
-from xpnet_numba.llvm.machine import (
-    INNER,
-    LANES,
-    address,
-    bits,
-    call,
-    exchange_if,
-    fetch_add,
-    flush_denormals,
-    gemm,
-    gemm_address,
-    item,
-    load,
-    maximum,
-    normalise,
-    pause,
-    pointer,
-    prefetch,
-    restore_denormals,
-    sched_yield,
-    shift,
-    stack,
-    stay_apart,
-    store,
-    widest_vectors,
-)
+``atomics``     numbers that several threads write
+``memory``      addresses and pointers
+``float_mode``  denormals that count as 0
+``vectors``     arithmetic that fills vectors
+``functions``   how functions are compiled and called
+``blas``        SciPy's matrix product
+``tiles``       the innermost loop of a matrix product of our own
+``target``      the processor that Numba compiles for
+``emit``        how an intrinsic is written
+"""
+
+from xpnet_numba.llvm.atomics import exchange_if, fetch_add, item, load, pause, sched_yield, store
+from xpnet_numba.llvm.blas import gemm, gemm_address
+from xpnet_numba.llvm.float_mode import flush_denormals, restore_denormals
+from xpnet_numba.llvm.functions import INNER, call, stay_apart, widest_vectors
+from xpnet_numba.llvm.memory import address, pointer, prefetch, shift, stack
+from xpnet_numba.llvm.vectors import LANES, bits, maximum, normalise
 
 __all__ = [
     "INNER",

@@ -8,16 +8,17 @@ of B and one number of each row of A, and adds their products.
 from collections.abc import Sequence
 from typing import Any
 
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from xpnet_numba.llvm.machine import BYTES, INT32, INT64, Emit, Signature, declared, in_all_lanes, intrinsic
-
-WIDE = binding.get_host_cpu_features().get("avx512f", False)
-"""Whether this processor has the vectors and registers that tiles are made for."""
+from xpnet_numba.llvm.emit import BYTES, INT32, INT64, Emit, Signature, declared, in_all_lanes, intrinsic
+from xpnet_numba.llvm.target import vector_bytes
 
 BYTES_PER_VECTOR = 64
+WIDE = vector_bytes() == BYTES_PER_VECTOR
+"""Whether the processor has the vectors and registers that tiles are made for."""
+
 HEIGHTS = (0, 14, 12, 8, 6)
 """Rows of a tile that is 1, 2, 3 or 4 vectors wide."""
 

@@ -1,5 +1,8 @@
 """The step's own matrix product against float64 and exact integers."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -9,7 +12,8 @@ from hypothesis import strategies as st
 from numba import njit
 from xpnet_numba import leaves
 from xpnet_numba.leaves.products import TERMS
-from xpnet_numba.llvm.machine import call
+from xpnet_numba.llvm import call
+from xpnet_numba.llvm.target import X86
 from xpnet_numba.llvm.tiles import WIDE
 
 wide = pytest.mark.skipif(not WIDE, reason="this processor has no vectors wide enough: products go to BLAS")
@@ -106,3 +110,21 @@ def test_few_rows_are_exact_and_nothing_beyond_is_touched(
     _call(leaves.address("multiply_few", dtype), a, 0, 0, b, 0, c, 0)
     np.testing.assert_array_equal(c, a[:, :k] @ b)
     assert np.isnan(room[:16]).all() and np.isnan(room[-16:]).all()
+
+
+@pytest.mark.parametrize(
+    ("settings_of_numba", "vector_bytes"),
+    [
+        ({"NUMBA_CPU_NAME": "skylake-avx512", "NUMBA_CPU_FEATURES": ""}, 64),
+        ({"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": ""}, 32),
+        ({"NUMBA_CPU_NAME": "generic"}, 16),
+    ],
+)
+@pytest.mark.skipif(not X86, reason="names of x86 processors")
+def test_vectors_are_those_of_the_processor_that_numba_compiles_for(
+    settings_of_numba: dict[str, str], vector_bytes: int
+) -> None:
+    code = "from xpnet_numba.llvm.target import vector_bytes; print(vector_bytes())"
+    environment = os.environ | settings_of_numba
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert int(ended.stdout) == vector_bytes

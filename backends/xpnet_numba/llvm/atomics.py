@@ -1,0 +1,87 @@
+"""Numbers that several threads write: what one thread wrote before a store, another sees after the load.
+
+All of these are sequentially consistent.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba import njit, types
+
+from xpnet_numba.llvm.emit import INT32, INT64, Emit, Signature, declared, intrinsic
+from xpnet_numba.llvm.functions import INNER
+from xpnet_numba.llvm.target import ARM, X86
+
+WHOLE_SYSTEM = 15  # the reach of an instruction barrier, the only one there is
+
+
+@njit(**INNER)
+def item(address: Any, number: Any) -> Any:
+    """The address of int64 ``number``, counted from the one at ``address``."""
+    return address + 8 * number
+
+
+@intrinsic
+def fetch_add(context: Any, address: Any, value: Any) -> tuple[Signature, Emit]:
+    """Add to the int64 at an address, as one indivisible act; returns what was there before."""
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        address, value = values
+        return builder.atomic_rmw("add", builder.inttoptr(address, INT64.as_pointer()), value, "seq_cst")
+
+    return types.int64(types.int64, types.int64), emit
+
+
+@intrinsic
+def load(context: Any, address: Any) -> tuple[Signature, Emit]:
+    """The int64 at an address, as other threads left it."""
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        return builder.load_atomic(builder.inttoptr(values[0], INT64.as_pointer()), "seq_cst", 8)
+
+    return types.int64(types.int64), emit
+
+
+@intrinsic
+def store(context: Any, address: Any, value: Any) -> tuple[Signature, Emit]:
+    """Set the int64 at an address, for other threads to see."""
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        address, value = values
+        builder.store_atomic(value, builder.inttoptr(address, INT64.as_pointer()), "seq_cst", 8)
+        return target.get_dummy_value()
+
+    return types.void(types.int64, types.int64), emit
+
+
+@intrinsic
+def exchange_if(context: Any, address: Any, expected: Any, value: Any) -> tuple[Signature, Emit]:
+    """Set the int64 at an address if it is what was expected, as one indivisible act; returns whether it was."""
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        address, expected, value = values
+        place = builder.inttoptr(address, INT64.as_pointer())
+        result = builder.cmpxchg(place, expected, value, "seq_cst", "seq_cst")
+        return builder.extract_value(result, 1)
+
+    return types.boolean(types.int64, types.int64, types.int64), emit
+
+
+@intrinsic
+def pause(context: Any) -> tuple[Signature, Emit]:
+    """Tell the core that this is a waiting loop, so that it spares power and its sibling; nothing where it cannot be told."""
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        if X86:
+            builder.call(declared(builder, "llvm.x86.sse2.pause", ir.VoidType(), []), [])
+        elif ARM:  # its yield does nothing on most cores; a barrier takes as long as x86's pause
+            builder.call(declared(builder, "llvm.aarch64.isb", ir.VoidType(), [INT32]), [INT32(WHOLE_SYSTEM)])
+        return target.get_dummy_value()
+
+    return types.void(), emit
+
+
+sched_yield = types.ExternalFunction("SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32())
+"""Let another thread have this core: the operating system's own function."""

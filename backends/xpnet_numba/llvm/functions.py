@@ -1,0 +1,55 @@
+"""How functions are compiled and called: without wrappers, apart from their callers, for the widest vectors."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from numba import types
+
+from xpnet_numba.llvm.emit import Emit, Signature, call_address, intrinsic
+
+INNER: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""How a function is compiled that nothing but compiled code calls. The wrappers for Python and C, which it goes without,
+take a quarter of the time that all compilation takes.
+"""
+
+
+@intrinsic
+def call(context: Any, function: Any, arguments: Any) -> tuple[Signature, Emit]:
+    """Call the C function at an address, one that returns nothing, with a tuple of numbers, pointers and arrays.
+
+    The function has been compiled by ``numba.cfunc`` for exactly these types: nothing checks it.
+    """
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        function, packed = values
+        unpacked = [builder.extract_value(packed, i) for i in range(len(signature.args[1]))]
+        call_address(builder, function, unpacked)
+        return target.get_dummy_value()
+
+    return types.void(types.int64, arguments), emit
+
+
+@intrinsic
+def widest_vectors(context: Any) -> tuple[Signature, Emit]:
+    """Let the loops of the calling function use the processor's widest vectors.
+
+    LLVM keeps to half of them on Intel's processors, whose early AVX-512 cores lowered their clock for the others. A
+    loop over exp is bound by arithmetic and gains 25 to 40 %. llvmlite knows no name for this attribute of a function.
+    """
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return target.get_dummy_value()
+
+    return types.void(), emit
+
+
+@intrinsic
+def stay_apart(context: Any) -> tuple[Signature, Emit]:
+    """Keep the calling function a function: it is large, and called from several places."""
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        builder.function.attributes.add("noinline")
+        return target.get_dummy_value()
+
+    return types.void(), emit
