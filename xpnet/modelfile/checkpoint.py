@@ -19,6 +19,7 @@ from xpnet.training import Callback, History, Training, TrainingState
 
 KIND = "Checkpoint"
 PATTERN = "checkpoint-*.safetensors"
+_BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 
 
 class Checkpoint(Callback):
@@ -139,10 +140,10 @@ class Checkpoint(Callback):
             return
         path = self.directory / PATTERN.replace("*", f"{training.history.epochs:08d}")
         write_checkpoint(path, training.state())
-        paths = _checkpoints(self.directory)
-        newest = paths.index(path) + 1
-        # Those beyond this epoch can only be damaged ones: a whole one would have been gone on from.
-        for old in paths[: max(newest - self.keep, 0)] + paths[newest:]:
+        others = [other for other in _checkpoints(self.directory) if other != path]
+        before = [other for other in others if other < path]
+        # Those beyond this epoch can only be damaged: a whole one would have been the one to go on from.
+        for old in before[: max(len(before) + 1 - self.keep, 0)] + others[len(before) :]:
             old.unlink(missing_ok=True)
 
 
@@ -181,7 +182,7 @@ def read_checkpoint(path: str | Path) -> TrainingState:
         if description.kind != KIND:
             raise ValueError("it is a model; xpnet.load opens it")
         return _state(description.network, put_together(from_json(description.settings["state"]), arrays))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise ModelFileError(f"{path} is no checkpoint that a training can go on from: {error}.") from error
 
 
@@ -213,9 +214,16 @@ def _check_arrays(spec: NetworkSpec, arrays: dict[str, Any]) -> None:
 
 
 def _check_stream(state: Any) -> None:
-    """Raise ValueError for a position outside a generator's buffer, which NumPy would read from without a look."""
+    """Raise ValueError, or what NumPy raises, unless a stream of NumPy's can be put into this state.
+
+    NumPy itself does not check positions: it would read outside its buffers.
+    """
     if state is None:
         return
     position = state["state"].get("pos", 0) if isinstance(state["state"], dict) else 0
     if not (type(position) is int and 0 <= position <= 624 and 0 <= state.get("buffer_pos", 0) <= 4):
         raise ValueError("the position in its random stream lies outside")
+    if "has_gauss" in state:
+        numpy.random.RandomState().set_state(state)
+    elif (kind := state["bit_generator"]) in _BIT_GENERATORS:
+        getattr(numpy.random, kind)().state = state

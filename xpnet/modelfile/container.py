@@ -27,7 +27,7 @@ from safetensors.numpy import save
 
 from xpnet.errors import ModelFileError
 from xpnet.modelfile.disk import open_plain, write_whole
-from xpnet.modelfile.text import canonical, parse
+from xpnet.modelfile.text import canonical, check_nesting, check_values, parse
 
 FORMAT = 1
 HEADER_LIMIT = 16 * 2**20  # bytes; a header holds no tensors, and one that is longer is no header
@@ -76,9 +76,21 @@ def write(path: str | Path, description: dict[str, Any], tensors: dict[str, Any]
     envelope = {"description": description, "format": FORMAT, "writer": version("xpnet")}
     sums = {"data": data.hexdigest(), "description": _seal(envelope, data.hexdigest(), shapes)}
     content = save(arrays, {"xpnet": canonical({**envelope, "sha256": sums})})
-    if int.from_bytes(content[:8], "little") > HEADER_LIMIT:
-        raise ModelFileError(f"The description of a model file is at most {HEADER_LIMIT} bytes; this one is longer.")
+    _check_limits(content, envelope)
     write_whole(path, content)
+
+
+def _check_limits(content: bytes, envelope: dict[str, Any]) -> None:
+    """Raise ModelFileError where the header of a file that is to be written is one that would not be read."""
+    length = int.from_bytes(content[:8], "little")
+    try:
+        _require(length <= HEADER_LIMIT, f"it takes {length} bytes, at most {HEADER_LIMIT} are read")
+        check_values(content[8 : 8 + length].decode())
+        check_nesting(envelope)
+    except ValueError as error:
+        raise ModelFileError(
+            f"The description of a model cannot be written to a file: {error}. Keep large data in a file of its own."
+        ) from error
 
 
 def read_header(path: str | Path) -> Header:

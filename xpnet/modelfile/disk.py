@@ -3,43 +3,81 @@
 import os
 import secrets
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from xpnet.errors import ModelFileError
 
 TEMPORARY = ".tmp"  # the ending of a file that is being written
+DESCRIPTORS = "/proc/self/fd"  # where Linux lists the files that this process has open
 
 
 def write_whole(path: str | Path, content: bytes) -> None:
     """Write a file so that a reader, or a crash at any moment, finds the old file or the new one, never a part.
 
-    Raises ModelFileError where it cannot be written; the old file is then untouched.
+    A file that is replaced keeps its permissions. Raises ModelFileError where it cannot be written or is read-only; the
+    old file is then untouched.
     """
-    path = Path(os.path.realpath(path))  # a link stays, and what it leads to is replaced
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
+    path = Path(os.path.realpath(path))  # a link stays, and the file that it leads to is replaced
+    part = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
-        if path.exists() and not path.is_file():
-            raise OSError("it is a folder or a device")
-        _write_and_rename(part, path, content)
+        _write_part(part, content, _permissions(path))
+        os.replace(part, path)
+        _flush_folder(path.parent)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        _remove(part)
         raise ModelFileError(
             f"A file is written to a folder that exists and may be written to; {path} could not be: "
             f"{error.strerror or error}. What was there before is untouched."
         ) from error
     except BaseException:  # Ctrl-C among them
-        part.unlink(missing_ok=True)
+        _remove(part)
         raise
 
 
-def _write_and_rename(part: Path, path: Path, content: bytes) -> None:
-    with part.open("xb") as file:
+def _permissions(path: Path) -> int | None:
+    """The permissions of the file that is to be replaced; None where there is none.
+
+    Raises OSError for what must not be replaced.
+    """
+    if not path.exists():
+        return None
+    if not path.is_file():
+        raise OSError("it is a folder or a device")
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if not mode & 0o222 or not os.access(path, os.W_OK):  # to a superuser the system grants every access
+        raise OSError("it is read-only")
+    return mode
+
+
+def _write_part(part: Path, content: bytes, mode: int | None) -> None:
+    """Write a file which gets its name last, where the system can: a process that is killed then leaves nothing."""
+    nameless = _open_nameless(part.parent)
+    with part.open("xb") if nameless is None else os.fdopen(nameless, "wb") as file:
         file.write(content)
         file.flush()
+        if mode is not None and hasattr(os, "fchmod"):
+            os.fchmod(file.fileno(), mode)
         os.fsync(file.fileno())
-    os.replace(part, path)
-    _flush_folder(path.parent)
+        if nameless is not None:
+            # An absolute path needs no src_dir_fd, but without one os.link does not follow the link.
+            os.link(f"{DESCRIPTORS}/{nameless}", part, src_dir_fd=nameless, follow_symlinks=True)
+
+
+def _open_nameless(folder: Path) -> int | None:
+    """A file in this folder that has no name yet; None where the system or the file system has no such files."""
+    if not hasattr(os, "O_TMPFILE") or not os.path.isdir(DESCRIPTORS):
+        return None
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o666)
+    except OSError:  # if nothing can be written here at all, the file with a name will tell
+        return None
+
+
+def _remove(part: Path) -> None:
+    with suppress(OSError):  # the error that led here is the one to report
+        part.unlink()
 
 
 def _flush_folder(folder: Path) -> None:

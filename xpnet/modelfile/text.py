@@ -1,10 +1,15 @@
 """JSON as model files hold it: read strictly, and written in one form only, so that equal values give equal bytes."""
 
 import json
+from collections.abc import Iterable
 from math import isfinite
 from typing import Any, NoReturn
 
 import numpy
+
+NESTING_LIMIT = 256  # levels of lists and dicts: deeper ones could exhaust the stack of who reads them
+VALUES_LIMIT = 2**20  # items of lists and dicts, each of which takes far more memory as an object than as text
+_TOO_DEEP = f"it is nested too deeply, at most {NESTING_LIMIT} levels are read"
 
 
 def canonical(value: Any) -> str:
@@ -29,14 +34,37 @@ def _scalar(value: Any) -> Any:
 def parse(text: str | bytes) -> Any:
     """The value of a JSON text.
 
-    Raises ValueError for anything but plain JSON in UTF-8: a key that comes twice, NaN, numbers too large for a float,
-    nesting without end.
+    Raises ValueError for anything but plain JSON in UTF-8: a key that comes twice, NaN, numbers too large for a float;
+    and for what is beyond the limits.
     """
     text = text.decode("utf-8") if isinstance(text, bytes) else text
+    check_values(text)
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError(_TOO_DEEP) from None
+    check_nesting(value)
+    return value
+
+
+def check_values(text: str) -> None:
+    """Raise ValueError where a JSON text may hold too many values, by the marks before them; those in strings count."""
+    if sum(text.count(mark) for mark in ",[{") > VALUES_LIMIT:
+        raise ValueError(f"it holds more than {VALUES_LIMIT} values")
+
+
+def check_nesting(value: Any) -> None:
+    """Raise ValueError where a JSON value is nested too deeply."""
+    level = [value]
+    for _ in range(NESTING_LIMIT):
+        level = [inner for outer in level if isinstance(outer, dict | list | tuple) for inner in _inner(outer)]
+        if not level:
+            return
+    raise ValueError(_TOO_DEEP)
+
+
+def _inner(outer: Any) -> Iterable[Any]:
+    return outer.values() if isinstance(outer, dict) else outer
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

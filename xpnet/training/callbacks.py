@@ -68,7 +68,7 @@ class EarlyStopping(Callback):
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on counting."""
-        self.best, self.waited = state["best"], state["waited"]
+        self.best, self.waited = float(state["best"]), int(state["waited"])
         self.best_state = None if state["best_state"] is None else StepState(**state["best_state"])
 
     def train_end(self, training: "Training") -> None:

@@ -69,7 +69,7 @@ class Training:
     def load_callbacks(self, state: TrainingState) -> None:
         """Give each callback its part of a state.
 
-        Raises InputError for another number of callbacks.
+        Raises InputError for another number of callbacks, and for a state that is not that callback's.
         """
         if len(state.callbacks) != len(self.callbacks):
             raise InputError(
@@ -77,7 +77,13 @@ class Training:
                 f"received {len(self.callbacks)}."
             )
         for k, callback in enumerate(self.callbacks):
-            callback.load_state(state.callbacks[str(k)])
+            try:
+                callback.load_state(state.callbacks[str(k)])
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise InputError(
+                    f"A training goes on with the callbacks it began with, in their order; {type(callback).__name__}, "
+                    f"number {k + 1}, cannot go on from the state that was kept for it: {error!r}."
+                ) from error
 
     def tell(self, event: str) -> None:
         """Call that method of every callback, in order."""

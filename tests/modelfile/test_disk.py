@@ -1,0 +1,72 @@
+"""Files appear whole, keep their permissions, and leave nothing behind, whatever happens while they are written."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import xpnet
+from xpnet.modelfile.disk import write_whole
+
+KILLED = """
+import os, signal, sys
+from xpnet.modelfile.disk import write_whole
+setattr(os, sys.argv[2], lambda *args, **options: os.kill(os.getpid(), signal.SIGKILL))
+write_whole(sys.argv[1], b"new")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="files without a name are Linux's")
+@pytest.mark.parametrize("moment", ["fsync", "link"])
+def test_a_killed_save_leaves_nothing(tmp_path: Path, moment: str) -> None:
+    path = tmp_path / "model"
+    path.write_bytes(b"old")
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path), moment], check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"model": b"old"}
+
+
+def test_a_file_system_without_nameless_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    for content in (b"one", b"two"):
+        write_whole(tmp_path / "model", content)
+        assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"model": content}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other permissions")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
+def test_permissions_stay(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "model"
+    path.touch()
+    path.chmod(mode)
+    write_whole(path, b"new")
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other permissions")
+def test_a_new_file_has_the_permissions_that_the_process_gives(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_whole(tmp_path / "model", b"new")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "model").stat().st_mode) == 0o640
+
+
+def test_a_read_only_file_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.write_bytes(b"old")
+    path.chmod(0o444)
+    with pytest.raises(xpnet.ModelFileError, match="read-only"):
+        write_whole(path, b"new")
+    assert path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "ä" * 127])
+def test_names_as_long_as_the_system_takes(tmp_path: Path, name: str) -> None:
+    write_whole(tmp_path / name, b"content")
+    assert [file.name for file in tmp_path.iterdir()] == [name]
