@@ -330,6 +330,22 @@ def test_files_of_estimators(run: Run) -> None:
     check_one_line(run("predict", "r.safetensors", "iris", code=1), "holds another model, MLPRegressor")
 
 
+HOSTILE = "a\x1b]0;owned\x07\x1b[31m\x9b2J\u202e"
+
+
+def test_control_characters_do_not_reach_a_terminal(run: Run) -> None:
+    X, y = np.zeros((4, 2)), np.array([HOSTILE, "b"] * 2)
+    xpnet.MLPClassifier((2,), tol=9.0, backend="numpy", random_state=0).fit(X, y).save("model", {"a": HOSTILE})
+    Path("rows.csv").write_text("a,b\n0,0\n")
+    commands = [("inspect", "model"), ("inspect", "model", "--json"), ("predict", "model", "rows.csv", "--proba")]
+    shown = [run(*command).stdout for command in commands]
+    assert all(character.isprintable() or character in "\n" for text in shown for character in text)
+    assert json.loads(shown[1])["extra"] == {"a": HOSTILE}
+    assert r"p_a\x1b]0;owned\x07\x1b[31m\x9b2J\u202e" in shown[2]
+    run("predict", "model", "rows.csv", "--proba", "-o", "table.csv")
+    assert f"p_{HOSTILE}" in Path("table.csv").read_text()
+
+
 def test_backends_and_doctor(run: Run) -> None:
     found = {b["name"]: b for b in json.loads(run("backends", "--json").stdout)}
     assert found["numpy"] == {"name": "numpy", "usable": True, "facts": {"numpy": np.__version__}, "reason": None}

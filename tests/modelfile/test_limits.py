@@ -50,7 +50,10 @@ def test_a_description_nested_too_deeply_is_refused(tmp_path: Path, place: str) 
             xpnet.load(tmp_path / "model")
 
 
-@pytest.mark.parametrize("extra", [nested(NESTING_LIMIT), [0] * VALUES_LIMIT, "," * VALUES_LIMIT], ids=["deep", "wide", "commas"])
+UNREADABLE = {"deep": nested(NESTING_LIMIT), "wide": [0] * VALUES_LIMIT, "commas": "," * VALUES_LIMIT}
+
+
+@pytest.mark.parametrize("extra", UNREADABLE.values(), ids=UNREADABLE)
 def test_what_could_not_be_read_is_not_written(tmp_path: Path, extra: Any) -> None:
     model = xpnet.LogisticRegression(2, 2, backend="numpy")
     with pytest.raises((xpnet.InputError, xpnet.ModelFileError), match="at most|more than"):

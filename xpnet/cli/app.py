@@ -10,6 +10,7 @@ from xpnet.cli.backends import backends, warmup
 from xpnet.cli.bench import bench
 from xpnet.cli.doctor import doctor
 from xpnet.cli.inspect import inspect
+from xpnet.cli.output import visible
 from xpnet.cli.predict import evaluate, predict
 from xpnet.cli.reproduce import reproduce
 from xpnet.cli.train import train
@@ -35,7 +36,7 @@ class Commands(click.Group):
 
 
 def _in_one_line(error: BaseException) -> click.ClickException:
-    message = " ".join(str(error).split()) or "the machine has not enough memory for this."
+    message = visible(" ".join(str(error).split())) or "the machine has not enough memory for this."
     return click.UsageError(message) if isinstance(error, BackendError) else click.ClickException(message)
 
 

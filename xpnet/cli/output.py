@@ -1,11 +1,23 @@
 """What commands show: tables, facts and JSON, on stdout."""
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
+
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Characters that a terminal obeys instead of showing them: escape sequences, and changes of the writing direction."""
+
+
+def visible(text: str, *, keep: str = "") -> str:
+    """The text with its control characters spelled out (``\\x1b`` for ESC), since files may come from anyone.
+
+    keep : control characters that stay, such as the ends of lines
+    """
+    return _CONTROLS.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text)
 
 
 def show_json(value: Any) -> None:
@@ -15,7 +27,8 @@ def show_json(value: Any) -> None:
 
 def to_json(value: Any) -> str:
     """The document as text."""
-    return json.dumps(_plain(value), indent=2, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(_plain(value), indent=2, allow_nan=False, ensure_ascii=False)
+    return _CONTROLS.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text)
 
 
 def _plain(value: Any) -> Any:
@@ -34,7 +47,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    cells = [[str(cell) for cell in row] for row in rows]
+    cells = [[visible(str(cell)) for cell in row] for row in rows]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for place, name in enumerate(columns):
         numeric = bool(cells) and all(_is_number(row[place]) for row in cells)
@@ -53,7 +66,7 @@ def show_facts(facts: Iterable[tuple[str, Any]]) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts:
-        table.add_row(Text(name, style="bold"), Text(str(value)))
+        table.add_row(Text(name, style="bold"), Text(visible(str(value))))
     _show(table)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from xpnet.cli.options import computing, output_option
-from xpnet.cli.output import show_json
+from xpnet.cli.output import show_json, visible
 
 MODEL = click.argument("model", type=click.Path(path_type=Path))
 DATA = click.argument("data")
@@ -25,6 +25,7 @@ def predict(model: Path, data: str, output: Path | None, proba: bool, backend: s
     """Predict a label for each row of DATA with MODEL, as comma-separated text.
 
     Of a file with named columns those are taken that the model was trained on; other columns may be there too.
+    On stdout control characters in labels are spelled out; a file that -o names has the labels as they are.
     """
     from xpnet.cli.classifier import check_width, open_classifier
     from xpnet.data import Request, read_table
@@ -41,7 +42,7 @@ def predict(model: Path, data: str, output: Path | None, proba: bool, backend: s
         columns += probabilities.astype(str).T.tolist()  # as text, since float32 is shortest in its own digits
     text = _as_csv(header, zip(*columns, strict=True))
     if output is None:
-        click.echo(text, nl=False)
+        click.echo(visible(text, keep="\n\t"), nl=False)
     else:
         write_whole(output, text.encode())
 
