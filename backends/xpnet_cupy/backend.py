@@ -13,6 +13,7 @@ from xpnet.backend import Kernel, NetworkSpec
 from xpnet.errors import BackendError, DeviceMemoryError, InputError
 from xpnet.ops import Array
 from xpnet_cupy import operations
+from xpnet_cupy.options import Options
 
 if TYPE_CHECKING:
     from xpnet_cupy.cuda import CudaLauncher
@@ -28,6 +29,7 @@ class CupyBackend:
     precision : of matrix products in compiled steps of float32: ``fp32``, or ``tf32`` and ``bf16``, which round the
         factors to 10 and 7 bits for tensor cores; everything else stays in float32
     device : where host data goes and steps live, by number; None for CuPy's current device
+    options : what compiled steps may use
 
     Raises BackendError where CuPy is not installed or no GPU can be used.
     """
@@ -35,7 +37,9 @@ class CupyBackend:
     name = "cupy"
     in_place = True
 
-    def __init__(self, precision: Precision = "fp32", device: int | None = None) -> None:
+    def __init__(
+        self, precision: Precision = "fp32", device: int | None = None, options: Options = Options()
+    ) -> None:
         if precision not in ("fp32", "tf32", "bf16"):
             raise InputError(f"precision must be fp32, tf32 or bf16; received {precision!r}.")
         self._cupy = _usable_cupy()
@@ -43,11 +47,11 @@ class CupyBackend:
 
         self.xp: Any = array_api_compat.cupy
         self.kernels: Mapping[str, Kernel] = operations.table(self._launching)
-        self.precision, self._device = precision, device
+        self.precision, self._device, self.options = precision, device, options
 
     def at(self, array: Array) -> CupyBackend:
         """This backend on the device of an array."""
-        return _on_device(self.precision, array.device.id)
+        return _on_device(self.precision, array.device.id, self.options)
 
     def asarray(self, data: Any, *, dtype: str | None = None) -> Array:
         """``data`` as a CuPy array: itself, or a view of what lives on a GPU (DLPack, ``__cuda_array_interface__``).
@@ -57,7 +61,10 @@ class CupyBackend:
         with self._current():
             try:
                 array = self._adopted(data)
-                return array if dtype is None else array.astype(dtype, copy=False)
+                if dtype is None:
+                    return array
+                with array.device:  # elsewhere it would be converted into an array of the current device
+                    return array.astype(dtype, copy=False)
             except self._cupy.cuda.memory.OutOfMemoryError as error:
                 raise DeviceMemoryError(
                     f"An array of {getattr(data, 'nbytes', 0) / 2**20:,.1f} MiB must fit into the device's memory: "
@@ -80,7 +87,7 @@ class CupyBackend:
 
     def describe(self) -> dict[str, str]:
         """CuPy, driver, toolkit, card, its memory, and whether cuBLASLt was found."""
-        from xpnet_cupy.cuda import find_cublaslt
+        from xpnet_cupy.libraries import find_cublaslt
 
         runtime = self._cupy.cuda.runtime
         with self._current() as device:
@@ -92,7 +99,7 @@ class CupyBackend:
             "toolkit": _version(runtime.runtimeGetVersion()),
             "card": f"{card['name'].decode()}, cuda:{device.id} of {runtime.getDeviceCount()}",
             "free memory": f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB",
-            "cuBLASLt": "not found" if find_cublaslt() is None else "found",
+            "cuBLASLt": "not found" if find_cublaslt(runtime.runtimeGetVersion() // 1000) is None else "found",
         }
 
     def compile_step(self, spec: NetworkSpec) -> CompiledStep:
@@ -100,7 +107,8 @@ class CupyBackend:
         from xpnet_cupy.step import CompiledStep
 
         with self._current() as device:
-            return CompiledStep(spec, self, self._launcher(spec.dtype), lambda: self._cupy.cuda.Device(device.id))
+            launcher, on_device = self._launcher(spec.dtype), lambda: self._cupy.cuda.Device(device.id)
+            return CompiledStep(spec, self, launcher, on_device, self.options)
 
     def _adopted(self, data: Any) -> Array:
         cupy = self._cupy
@@ -134,8 +142,8 @@ def backend() -> CupyBackend:
 
 
 @cache
-def _on_device(precision: Precision, device: int) -> CupyBackend:
-    return CupyBackend(precision, device)
+def _on_device(precision: Precision, device: int, options: Options) -> CupyBackend:
+    return CupyBackend(precision, device, options)
 
 
 def _usable_cupy() -> Any:

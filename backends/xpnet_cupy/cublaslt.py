@@ -1,4 +1,4 @@
-"""cuBLASLt through ctypes: products on the caller's stream and in one workspace, so that a step can be captured.
+"""cuBLASLt through ctypes: products on the current stream and in its workspace, so that a step can be captured.
 
 CuPy's own products refuse to be captured in a graph (cupy#6290). The numbers are those of ``cublasLt.h`` (CUDA 12, 13).
 """
@@ -12,7 +12,8 @@ from xpnet.errors import BackendError
 from xpnet_cupy.launcher import Launch
 from xpnet_cupy.products import Product, mask_stride
 
-WORKSPACE_BYTES = 32 << 20  # what NVIDIA recommends for Hopper
+ALGORITHM_BYTES = 32 << 20  # of workspace an algorithm may ask for: what NVIDIA recommends for Hopper
+WORKSPACE_BYTES = ALGORITHM_BYTES + 16  # epilogues write beyond what they ask for (nvmath-python leaves them 16 bytes)
 
 _EPILOGUES = {"none": 1, "bias": 4, "relu_aux_bias": 134, "drelu_bgrad": 152, "bgrada": 256}
 
@@ -42,17 +43,19 @@ class _Heuristic(ctypes.Structure):
     ]
 
 
-class CublasLt:
-    """A handle of cuBLASLt for the current device, and the workspace its products share: they run one after the other.
+OUT_OF_MEMORY, NOT_SUPPORTED = 3, 15  # cublasStatus_t
 
-    library : the loaded library; workspace : address of ``workspace_bytes`` bytes on the device
+
+class CublasLt:
+    """A handle of cuBLASLt for the current device.
+
+    library : the loaded library
     stream : gives the address of the stream a product is to run on, asked at each launch
+    workspace : gives the address of ``WORKSPACE_BYTES`` bytes on the device that belong to a stream
     """
 
-    def __init__(
-        self, library: Any, workspace: int, stream: Callable[[], int], workspace_bytes: int = WORKSPACE_BYTES
-    ) -> None:
-        self.library, self.workspace, self.workspace_bytes, self.stream = library, workspace, workspace_bytes, stream
+    def __init__(self, library: Any, stream: Callable[[], int], workspace: Callable[[int], int]) -> None:
+        self.library, self.stream, self.workspace = library, stream, workspace
         self.handle = self._create("cublasLtCreate")
         weakref.finalize(self, library.cublasLtDestroy, self.handle)
         self._described: dict[tuple[Any, ...], _Described | None] = {}
@@ -64,6 +67,8 @@ class CublasLt:
 
         vector : address of the bias, or of what receives its gradient; mask : address of ReLU's bits
         """
+        if not product.has_epilogue:
+            return None
         alignments = (_alignment(a), _alignment(b), _alignment(out))
         key = (product, precision, alignments, vector, mask)
         if key not in self._described:
@@ -73,8 +78,14 @@ class CublasLt:
         return None if found is None else found.at(a, b, out)
 
     def call(self, name: str, *arguments: Any) -> None:
-        """Calls a function of the library; BackendError where its status is not success."""
-        if status := getattr(self.library, name)(*arguments):
+        """Calls a function of the library.
+
+        Raises MemoryError where it is out of memory, BackendError for any other status but success.
+        """
+        status = getattr(self.library, name)(*arguments)
+        if status == OUT_OF_MEMORY:
+            raise MemoryError(f"cuBLASLt has no memory for what {name} is asked")
+        if status:
             raise BackendError(
                 f"cuBLASLt must accept what {name} is asked; it answered with status {status}. "
                 "Check that driver and CUDA libraries match: xpnet doctor."
@@ -119,7 +130,7 @@ class _Described:
         """Asks for the best algorithm for matrices so aligned; False where there is none."""
         lt, found, count = self.lt, _Heuristic(), ctypes.c_int()
         preference = lt.described("MatmulPreference")
-        workspace = ctypes.c_size_t(lt.workspace_bytes)
+        workspace = ctypes.c_size_t(ALGORITHM_BYTES)
         lt.assign("MatmulPreference", preference, _MAX_WORKSPACE_BYTES, workspace)
         a, b, out = alignments
         for k, alignment in enumerate((a, b, out, out)):
@@ -129,6 +140,8 @@ class _Described:
             lt.handle, self.operation, *layouts, preference, ctypes.c_int(1), ctypes.byref(found), ctypes.byref(count)
         )
         lt.call("cublasLtMatmulPreferenceDestroy", preference)
+        if status == OUT_OF_MEMORY:
+            raise MemoryError("cuBLASLt has no memory to choose an algorithm")
         self.algorithm = found.algorithm
         return status == 0 and count.value > 0
 
@@ -137,11 +150,13 @@ class _Described:
         lt, one, zero = self.lt, self.scale(1), self.scale(0)
         left = (ctypes.byref(one), ctypes.c_void_p(a), self.a, ctypes.c_void_p(b), self.b)
         result = (ctypes.byref(zero), *(ctypes.c_void_p(out), self.d) * 2)
-        space = (ctypes.c_void_p(lt.workspace), ctypes.c_size_t(lt.workspace_bytes))
-        arguments = (lt.handle, self.operation, *left, *result, ctypes.byref(self.algorithm), *space)
+        arguments = (lt.handle, self.operation, *left, *result, ctypes.byref(self.algorithm))
+        size = ctypes.c_size_t(WORKSPACE_BYTES)
 
         def launch() -> None:
-            lt.call("cublasLtMatmul", *arguments, ctypes.c_void_p(lt.stream()))
+            stream = lt.stream()
+            space = (ctypes.c_void_p(lt.workspace(stream)), size)
+            lt.call("cublasLtMatmul", *arguments, *space, ctypes.c_void_p(stream))
 
         return launch
 

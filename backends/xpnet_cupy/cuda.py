@@ -1,6 +1,6 @@
 """The launcher that runs on a GPU: kernels through NVRTC, products through cuBLASLt, CUDA graphs. Imports CuPy."""
 
-import ctypes
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, cached_property
@@ -14,7 +14,11 @@ from xpnet.errors import BackendError
 from xpnet.ops import Array
 from xpnet_cupy.cublaslt import WORKSPACE_BYTES, CublasLt
 from xpnet_cupy.launcher import SOURCE, Grid, Launch, Launcher
+from xpnet_cupy.libraries import find_cublaslt
 from xpnet_cupy.products import Product
+
+OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation, and CUDA_ERROR_OUT_OF_MEMORY
+KEPT_WORKSPACES = 8  # of the streams used last
 
 
 class CudaLauncher(Launcher):
@@ -37,7 +41,8 @@ class CudaLauncher(Launcher):
 
     def kernel(self, name: str) -> Callable[[Grid, Grid, tuple[Any, ...]], None]:
         """A RawKernel, compiled when first asked for and cached on disk by CuPy."""
-        return _module(self.dtype).get_function(name)
+        with _memory_errors():
+            return _module(self.dtype).get_function(name)
 
     def product(self, product: Product, a: Array, b: Array, out: Array) -> Launch:
         """Through cuBLASLt, or ``cupy.matmul`` where that was not found."""
@@ -66,23 +71,29 @@ class CudaLauncher(Launcher):
         if self._lt is None:
             return run
         stream = cupy.cuda.get_current_stream()
-        stream.begin_capture()
-        try:
-            run()
-        finally:
-            graph = stream.end_capture()
+        with _memory_errors():
+            stream.begin_capture()
+            try:
+                run()
+            finally:
+                graph = stream.end_capture()
         return graph.launch
 
     @contextmanager
     def stream(self) -> Iterator[None]:
-        """A stream of the launcher's own, since the default stream cannot be captured."""
-        caller = cupy.cuda.get_current_stream()
-        self._stream.wait_event(caller.record())
+        """The lane's stream, since the default stream cannot be captured."""
+        own, caller = self.lane.stream, cupy.cuda.get_current_stream()
+        own.wait_event(caller.record())
         try:
-            with self._stream:
+            with own:
                 yield
         finally:
-            caller.wait_event(self._stream.record())
+            caller.wait_event(own.record())
+
+    @property
+    def lane(self) -> "Lane":
+        """This thread's lane on the current device."""
+        return _lane()
 
     def address(self, array: Array) -> int:
         """The address on the device."""
@@ -100,31 +111,63 @@ class CudaLauncher(Launcher):
         limit = pool.get_limit()
         return (min(free, limit - pool.used_bytes()), min(total, limit)) if limit else (free, total)
 
-    @cached_property
+    def release_memory(self) -> None:
+        """What CuPy's pool has at hand goes back to the driver, which cuBLASLt and graphs take theirs from."""
+        cupy.get_default_memory_pool().free_all_blocks()
+
+    @property
     def _lt(self) -> CublasLt | None:
-        library = find_cublaslt()
+        return self.lane.lt
+
+
+class Lane:
+    """What all steps of one thread on one device share: a stream, and a handle of cuBLASLt with its workspaces.
+
+    Their launches follow each other, so that no two products write to one workspace at the same time.
+    """
+
+    def __init__(self) -> None:
+        self.stream = cupy.cuda.Stream(non_blocking=True)
+        self._workspaces: dict[int, Any] = {}
+
+    @cached_property
+    def lt(self) -> CublasLt | None:
+        """None where cuBLASLt was not found."""
+        library = find_cublaslt(cupy.cuda.runtime.runtimeGetVersion() // 1000)
         if library is None:
             return None
-        # Kept by the closure below as long as the handle that writes to it.
-        workspace = cupy.empty(WORKSPACE_BYTES, dtype=cupy.uint8)
-        lt = CublasLt(library, workspace.data.ptr, lambda: cupy.cuda.get_current_stream().ptr)
-        self._workspace = workspace
-        return lt
+        with self.stream:
+            self._workspace(self.stream.ptr)  # before a capture, in which nothing can be allocated
+        return CublasLt(library, lambda: cupy.cuda.get_current_stream().ptr, self._workspace)
 
-    @cached_property
-    def _stream(self) -> Any:
-        return cupy.cuda.Stream(non_blocking=True)
+    def _workspace(self, stream: int) -> int:
+        """The address of the workspace of the current stream: predictions run on the caller's."""
+        if stream not in self._workspaces:
+            while len(self._workspaces) >= KEPT_WORKSPACES:
+                self._workspaces.pop(next(k for k in self._workspaces if k != self.stream.ptr))
+            self._workspaces[stream] = cupy.empty(WORKSPACE_BYTES, dtype=cupy.uint8)
+        return self._workspaces[stream].data.ptr
 
 
-@cache
-def find_cublaslt() -> Any:
-    """The library, loaded, or None where there is none."""
+_threads = threading.local()
+
+
+def _lane() -> Lane:
+    lanes, device = vars(_threads).setdefault("lanes", {}), cupy.cuda.Device().id
+    if device not in lanes:
+        lanes[device] = Lane()
+    return lanes[device]
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """The driver's word for being out of memory, while a module is loaded or a graph is made, becomes MemoryError."""
     try:
-        from cuda.pathfinder import load_nvidia_dynamic_lib
-
-        return ctypes.CDLL(load_nvidia_dynamic_lib("cublasLt").abs_path)
-    except (ImportError, RuntimeError, OSError):  # pathfinder, the library, and its own dependencies may be missing
-        return None
+        yield
+    except (cupy.cuda.driver.CUDADriverError, cupy.cuda.runtime.CUDARuntimeError) as error:
+        if error.status != OUT_OF_MEMORY:
+            raise
+        raise MemoryError(str(error)) from error
 
 
 @cache

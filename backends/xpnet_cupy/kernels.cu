@@ -4,7 +4,8 @@
 // Matrices are C-contiguous, (rows, cols). A loop that starts at a thread's place in the grid and steps by the size of
 // the grid (a grid-stride loop) covers any number of rows and columns, whatever the grid. Pointers marked "or null" may
 // be null. Sums are taken in a fixed order and never with float atomics, so that a run repeats bit for bit. NaN and
-// infinities propagate as in `xpnet.ops`.
+// infinities propagate as in `xpnet.ops`. A pointer is `__restrict__` where nothing else in the call may lie at the same
+// place, so that loads need not wait for the stores before them.
 
 #ifndef REAL
 #define REAL float
@@ -13,10 +14,41 @@ typedef REAL real;
 
 #define KERNEL extern "C" __global__ void
 
+// This thread's number in its block, and how many there are.
+__device__ inline int thread_rank() { return threadIdx.y * blockDim.x + threadIdx.x; }
+__device__ inline int thread_count() { return blockDim.x * blockDim.y; }
+
 // Every item of a flat array, shared among the threads of the grid.
-#define FOR_EACH(i, size)                                                                  \
-  for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < (size); \
-       i += (long long)gridDim.x * blockDim.x)
+#define FOR_EACH(i, size)                                                                      \
+  for (long long i = (long long)blockIdx.x * thread_count() + thread_rank(); i < (size); \
+       i += (long long)gridDim.x * thread_count())
+
+__device__ inline bool first_thread() { return blockIdx.x == 0 && blockIdx.y == 0 && thread_rank() == 0; }
+
+// What a thread loads and stores at once: 16 bytes.
+const int PACK = 16 / sizeof(real);
+struct alignas(16) Pack {
+  real v[PACK];
+};
+
+// Loads and stores of whole passes over memory. The tests count them.
+#ifndef COUNT
+#define COUNT(bytes)
+#endif
+
+template <class T>
+__device__ T load(const T *p) {
+  COUNT(sizeof(T));
+  return *p;
+}
+
+template <class T>
+__device__ void store(T *p, const T &value) {
+  COUNT(sizeof(T));
+  *p = value;
+}
+
+__device__ inline bool aligned(const void *p) { return (unsigned long long)p % sizeof(Pack) == 0; }
 
 // ---------------------------------------------------------------------------------------------------- activations
 
@@ -44,15 +76,26 @@ struct Exponential {
 };
 
 // out = activation(x + bias), bias (cols,) or null; out may be x. A thread keeps to its columns and walks down rows.
-template <class Activation>
-__device__ void bias_activation(const real *x, const real *bias, real *out, int rows, int cols) {
+template <class Activation, class Items>
+__device__ void bias_activation_of(const Items *x, const Items *bias, Items *out, int rows, int cols) {
   for (int col = blockIdx.x * blockDim.x + threadIdx.x; col < cols; col += gridDim.x * blockDim.x) {
-    const real b = bias ? bias[col] : real(0);
+    const Items b = bias ? bias[col] : Items{};
     for (int row = blockIdx.y * blockDim.y + threadIdx.y; row < rows; row += gridDim.y * blockDim.y) {
       const long long at = (long long)row * cols + col;
-      out[at] = Activation::of(x[at] + b);
+      Items items = x[at];
+      for (int k = 0; k < (int)(sizeof(Items) / sizeof(real)); k++)
+        ((real *)&items)[k] = Activation::of(((real *)&items)[k] + ((const real *)&b)[k]);
+      out[at] = items;
     }
   }
+}
+
+template <class Activation>
+__device__ void bias_activation(const real *x, const real *bias, real *out, int rows, int cols) {
+  if (cols % PACK == 0 && aligned(x) && aligned(bias) && aligned(out))
+    bias_activation_of<Activation>((const Pack *)x, (const Pack *)bias, (Pack *)out, rows, cols / PACK);
+  else
+    bias_activation_of<Activation>(x, bias, out, rows, cols);
 }
 
 #define BIAS_ACTIVATION(name, Activation)                                              \
@@ -117,6 +160,20 @@ KERNEL column_sum(const real *x, real *sums, int rows, int cols, int chunk) {
   backward_bias<Identity>(x, x, nullptr, sums, rows, cols, chunk);
 }
 
+// ---------------------------------------------------------------------------------------------------------- clock
+
+// What changes from batch to batch lies on the device, where a captured graph reads it anew:
+//   clock (5,)  updates made, and the first row of the batch in the order of the epoch, now and for the next batch; rows
+//               of the whole batch that stand before these
+//   rates (5,)  learning rate; Adam's scale and root (`xpnet.ops.updates.adam_scales`); 1 - learning rate x decay;
+//               broken, 1 once a parameter has become NaN
+//   data (4,)   where the epoch's data lie, so that a graph trains on other arrays without being captured again
+// The first kernel of a batch reads what is next and writes what is now; the last, the update, reads now and writes next:
+// no kernel reads what another of its blocks writes.
+enum Clock { UPDATES, CURSOR, NEXT_UPDATES, NEXT_CURSOR, FIRST_ROW };
+enum Rates { LEARNING_RATE, SCALE, ROOT, KEEP, BROKEN };
+enum Data { X, LABELS, WEIGHT, ORDER };
+
 // --------------------------------------------------------------------------------------------------------- dropout
 
 // Four random words for a counter and a key: Philox 4x64 of ten rounds (Salmon et al., Parallel random numbers: as easy
@@ -135,18 +192,20 @@ __device__ inline Words philox(Words c, unsigned long long key0, unsigned long l
   return c;
 }
 
-// out = x keep / (1 - rate), keep drawn as `xpnet.steps.masks` draws it: item i stays where word i of the stream that
-// starts at the counter (0, 0, layer, updates made), as a number in [0, 1), is not below the rate. NumPy counts before
-// it draws, hence the + 1. out may be x.
+// out = x keep / (1 - rate), keep drawn as `xpnet.steps.masks` draws it: item i of the whole batch stays where word i of
+// the stream that starts at the counter (0, 0, layer, updates made), as a number in [0, 1), is not below the rate. NumPy
+// counts before it draws, hence the + 1. The rows here begin at row clock[FIRST_ROW] of the whole batch. out may be x.
 KERNEL dropout(const real *x, real *out, const int *clock, long long key0, long long key1, int layer, double rate,
-               long long size) {
+               int cols, long long size) {
   const real scale = 1 / (1 - rate);
-  const unsigned long long updates = clock[0];
-  FOR_EACH(four, (size + 3) / 4) {
-    const Words words = philox({{four + 1ull, 0, (unsigned long long)layer, updates}}, key0, key1);
-    for (int k = 0; k < 4 && 4 * four + k < size; k++) {
+  const unsigned long long updates = clock[UPDATES];
+  const long long first = (long long)clock[FIRST_ROW] * cols, before = first / 4;
+  FOR_EACH(four, (first + size + 3) / 4 - before) {
+    const Words words = philox({{before + four + 1ull, 0, (unsigned long long)layer, updates}}, key0, key1);
+    for (int k = 0; k < 4; k++) {
+      const long long i = 4 * (before + four) + k - first;
       const bool keep = (words.v[k] >> 11) * (1.0 / 9007199254740992.0) >= rate;
-      out[4 * four + k] = x[4 * four + k] * (keep ? scale : real(0));
+      if (0 <= i && i < size) out[i] = x[i] * (keep ? scale : real(0));
     }
   }
 }
@@ -175,11 +234,11 @@ __device__ T reduce_warp(T value) {
   return value;
 }
 
-// Every thread of a block gets the reduction over the block. blockDim is (32 k, 1, 1), k at most 32.
+// Every thread of a block gets the reduction over the block, which has 32 k threads, k at most 32.
 template <class Op, class T>
 __device__ T reduce_block(T value) {
   __shared__ T parts[32];
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
+  const int lane = thread_rank() % 32, warp = thread_rank() / 32, warps = thread_count() / 32;
   value = reduce_warp<Op>(value);
   if (lane == 0) parts[warp] = value;
   __syncthreads();
@@ -189,7 +248,9 @@ __device__ T reduce_block(T value) {
 }
 
 // Who shares a row: a warp for few columns (blockDim (32, rows a block)), a block for many (blockDim (32 k)).
+// KEPT: how many items of its row a thread keeps in registers; THREADS: of a block, at most.
 struct Warp {
+  static const int KEPT = 8, THREADS = 128;
   static __device__ int rank() { return threadIdx.x; }
   static __device__ int size() { return 32; }
   static __device__ long long first_row() { return (long long)blockIdx.x * blockDim.y + threadIdx.y; }
@@ -199,6 +260,7 @@ struct Warp {
 };
 
 struct Block {
+  static const int KEPT = 64 / sizeof(real), THREADS = 512;
   static __device__ int rank() { return threadIdx.x; }
   static __device__ int size() { return blockDim.x; }
   static __device__ long long first_row() { return blockIdx.x; }
@@ -209,118 +271,185 @@ struct Block {
 
 // --------------------------------------------------------------------------------------------------------- softmax
 
-// The largest item of a row, m, and sum exp(x - m), in one pass (Milakov, Gimelshein, Online normalizer calculation for
-// softmax, 2018): a sum relative to an old maximum is multiplied by exp(old - new). Four items a turn, so that four
-// loads are under way at once and share one rescaling.
-//
-// The maximum starts at the lowest finite number, not at -infinity, so that exp(-inf - m) is 0 and never NaN. NaN is
-// passed over by the maximum and lands in the sum; so does the NaN of inf - inf. A row of -inf alone has the sum 0.
+// The largest item of a row, m, and sum exp(x - m). The maximum starts at the lowest finite number, not at -infinity, so
+// that exp(-inf - m) is 0 and never NaN. NaN is passed over by the maximum and lands in the sum; so does the NaN of
+// inf - inf. A row of -inf alone has the sum 0.
 struct RowSum {
   real max, sum;
 };
 
+// A row that its group keeps in registers: it is read from memory once, all loads under way together.
 template <class Group>
-__device__ RowSum row_sum(const real *row, int cols) {
-  RowSum mine = {lowest(), 0};
-  for (int start = Group::rank(); start < cols; start += 4 * Group::size()) {
-    real x[4];
-    real max = mine.max;
-    for (int k = 0; k < 4; k++) {
-      const int col = start + k * Group::size();
-      x[k] = col < cols ? row[col] : lowest();
-      max = fmax(max, x[k]);
-    }
-    mine.sum *= exp(mine.max - max);
-    for (int k = 0; k < 4; k++)
-      if (start + k * Group::size() < cols) mine.sum += exp(x[k] - max);
-    mine.max = max;
+struct KeptRow {
+  real items[Group::KEPT];
+  int cols;
+
+  __device__ KeptRow(const real *row, int cols) : cols(cols) {
+    each([&](int col, real &item) { item = load(row + col); });
   }
-  const real max = Group::template reduce<Max>(mine.max);
-  return {max, Group::template reduce<Sum<real>>(mine.sum * exp(mine.max - max))};
+
+  template <class F>
+  __device__ void each(F f) {
+#pragma unroll
+    for (int k = 0; k < Group::KEPT; k++) {
+      const int col = Group::rank() + k * Group::size();
+      if (col < cols) f(col, items[k]);
+    }
+  }
+
+  __device__ RowSum sum() {
+    real max = lowest(), sum = 0;
+    each([&](int, real x) { max = fmax(max, x); });
+    max = Group::template reduce<Max>(max);
+    each([&](int, real x) { sum += exp(x - max); });
+    return {max, Group::template reduce<Sum<real>>(sum)};
+  }
+};
+
+// A row too long for that, read anew for each use. Maximum and sum come in one pass (Milakov, Gimelshein, Online
+// normalizer calculation for softmax, 2018): a sum relative to an old maximum is multiplied by exp(old - new). Four items
+// a turn, so that four loads are under way at once and share one rescaling.
+template <class Group>
+struct StreamedRow {
+  const real *row;
+  int cols;
+
+  template <class F>
+  __device__ void each(F f) {
+    for (int col = Group::rank(); col < cols; col += Group::size()) f(col, load(row + col));
+  }
+
+  __device__ RowSum sum() {
+    RowSum mine = {lowest(), 0};
+    for (int start = Group::rank(); start < cols; start += 4 * Group::size()) {
+      real x[4];
+      real max = mine.max;
+      for (int k = 0; k < 4; k++) {
+        const int col = start + k * Group::size();
+        x[k] = col < cols ? load(row + col) : lowest();
+        max = fmax(max, x[k]);
+      }
+      mine.sum *= exp(mine.max - max);
+      for (int k = 0; k < 4; k++)
+        if (start + k * Group::size() < cols) mine.sum += exp(x[k] - max);
+      mine.max = max;
+    }
+    const real max = Group::template reduce<Max>(mine.max);
+    return {max, Group::template reduce<Sum<real>>(mine.sum * exp(mine.max - max))};
+  }
+};
+
+// Gives f the row in the form that suits its length.
+template <class Group, class F>
+__device__ void with_row(const real *row, int cols, F f) {
+  if (cols <= Group::KEPT * Group::size()) {
+    KeptRow<Group> kept(row, cols);
+    f(kept);
+  } else {
+    StreamedRow<Group> streamed{row, cols};
+    f(streamed);
+  }
 }
 
 template <class Group>
 __device__ void softmax_rows(const real *__restrict__ x, real *__restrict__ out, int rows, int cols) {
-  for (long long row = Group::first_row(); row < rows; row += Group::row_step()) {
-    const RowSum total = row_sum<Group>(x + row * cols, cols);
-    const real scale = 1 / total.sum;
-    for (int col = Group::rank(); col < cols; col += Group::size())
-      out[row * cols + col] = exp(x[row * cols + col] - total.max) * scale;
-  }
+  for (long long row = Group::first_row(); row < rows; row += Group::row_step())
+    with_row<Group>(x + row * cols, cols, [&](auto &items) {
+      const RowSum total = items.sum();
+      const real scale = 1 / total.sum;
+      items.each([&](int col, real item) { out[row * cols + col] = exp(item - total.max) * scale; });
+    });
 }
 
 template <class Group>
 __device__ void log_softmax_rows(const real *__restrict__ x, real *__restrict__ out, int rows, int cols) {
-  for (long long row = Group::first_row(); row < rows; row += Group::row_step()) {
-    const RowSum total = row_sum<Group>(x + row * cols, cols);
-    const real log_sum = log(total.sum);
-    for (int col = Group::rank(); col < cols; col += Group::size())
-      out[row * cols + col] = (x[row * cols + col] - total.max) - log_sum;
-  }
+  for (long long row = Group::first_row(); row < rows; row += Group::row_step())
+    with_row<Group>(x + row * cols, cols, [&](auto &items) {
+      const RowSum total = items.sum();
+      const real log_sum = log(total.sum);
+      items.each([&](int col, real item) { out[row * cols + col] = (item - total.max) - log_sum; });
+    });
 }
 
-KERNEL softmax_warp(const real *x, real *out, int rows, int cols) { softmax_rows<Warp>(x, out, rows, cols); }
-KERNEL softmax_block(const real *x, real *out, int rows, int cols) { softmax_rows<Block>(x, out, rows, cols); }
-KERNEL log_softmax_warp(const real *x, real *out, int rows, int cols) { log_softmax_rows<Warp>(x, out, rows, cols); }
-KERNEL log_softmax_block(const real *x, real *out, int rows, int cols) { log_softmax_rows<Block>(x, out, rows, cols); }
+#define SOFTMAX(name, Group, body)                                                                        \
+  KERNEL __launch_bounds__(Group::THREADS, 1) name(const real *__restrict__ x, real *__restrict__ out, int rows,    \
+                                                int cols) { \
+    body<Group>(x, out, rows, cols);                                                                      \
+  }
+SOFTMAX(softmax_warp, Warp, softmax_rows)
+SOFTMAX(softmax_block, Block, softmax_rows)
+SOFTMAX(log_softmax_warp, Warp, log_softmax_rows)
+SOFTMAX(log_softmax_block, Block, log_softmax_rows)
 
 // ---------------------------------------------------------------------------------------------------------- losses
 
-// Which rows of the data a batch is made of: row i of the batch is row order[cursor + i] of the data. Labels and
-// weights are read there, so that only the inputs are gathered. order null: the batch is the data; cursor null: 0.
+// Which rows of the data a batch is made of: row i of the batch is row order[i] of the data. Labels and weights are read
+// there, so that only the inputs are gathered.
 struct Batch {
   const real *weight;        // of each row of the data, or null for 1
   const real *total_weight;  // of the batch, or null for its number of rows
-  const int *order;
-  const int *cursor;
+  const int *order;          // or null for the rows as they lie
   int rows;
+  bool training;  // a batch without any weight then has no gradient, where the operation divides by zero
 
-  __device__ long long source(long long row) const { return order ? order[(cursor ? *cursor : 0) + row] : row; }
+  __device__ long long source(long long row) const { return order ? order[row] : row; }
   __device__ real row_weight(long long source) const { return weight ? weight[source] : real(1); }
+  __device__ real total() const { return total_weight ? *total_weight : real(rows); }
   __device__ real scale(long long source) const {
-    return row_weight(source) / (total_weight ? *total_weight : real(rows));
+    return training && total() == 0 ? real(0) : row_weight(source) / total();
   }
 };
 
-// Softmax cross-entropy against class indices: d_logits = w (softmax - one-hot) / sum w; w loss is added to
-// row_loss[row], in double, so that the losses of an epoch add up without another kernel. An index outside of
-// [0, cols) is a row of zeros, as in the reference.
+// The batch that stands at `cursor` in the epoch whose data are at the addresses in `data`.
+__device__ inline Batch batch_at(const long long *data, int cursor, const real *total_weight, int rows) {
+  const int *order = (const int *)data[ORDER];
+  return {(const real *)data[WEIGHT], total_weight, order ? order + cursor : nullptr, rows, true};
+}
+
+// Softmax cross-entropy against class indices: d_logits = w (softmax - one-hot) / sum w, or nothing where d_logits is
+// null; w loss is added to row_loss[row], in double, so that the losses of an epoch add up without another kernel. An
+// index outside of [0, cols) is a row of zeros, as in the reference.
 template <class Group>
-__device__ void cross_entropy_indices(const real *__restrict__ logits, const long long *labels, Batch batch,
+__device__ void cross_entropy_indices(const real *__restrict__ logits, const long long *labels, const Batch &batch,
                                       real *__restrict__ d_logits, double *row_loss, int cols) {
   for (long long row = Group::first_row(); row < batch.rows; row += Group::row_step()) {
     const long long source = batch.source(row), label = labels[source];
     const bool known = 0 <= label && label < cols;
-    const real *x = logits + row * cols;
-    const RowSum total = row_sum<Group>(x, cols);
-    const real share = (known ? 1 : 0) / total.sum, scale = batch.scale(source);
-    for (int col = Group::rank(); col < cols; col += Group::size())
-      d_logits[row * cols + col] = (exp(x[col] - total.max) * share - (col == label ? 1 : 0)) * scale;
-    if (known && Group::rank() == 0)
-      row_loss[row] += double(batch.row_weight(source)) * (log(total.sum) - (x[label] - total.max));
+    with_row<Group>(logits + row * cols, cols, [&](auto &items) {
+      const RowSum total = items.sum();
+      const real share = (known ? 1 : 0) / total.sum, scale = batch.scale(source);
+      if (d_logits)
+        items.each([&](int col, real x) {
+          d_logits[row * cols + col] = (exp(x - total.max) * share - (col == label ? 1 : 0)) * scale;
+        });
+      if (known && Group::rank() == 0)
+        row_loss[row] += double(batch.row_weight(source)) * (log(total.sum) - (logits[row * cols + label] - total.max));
+    });
   }
 }
 
 // The same against one-hot or soft labels y (data rows, cols): d_logits = w (softmax sum y - y) / sum w.
 template <class Group>
-__device__ void cross_entropy_shares(const real *__restrict__ logits, const real *__restrict__ labels, Batch batch,
-                                     real *__restrict__ d_logits, double *row_loss, int cols) {
+__device__ void cross_entropy_shares(const real *__restrict__ logits, const real *__restrict__ labels,
+                                     const Batch &batch, real *__restrict__ d_logits, double *row_loss, int cols) {
   for (long long row = Group::first_row(); row < batch.rows; row += Group::row_step()) {
     const long long source = batch.source(row);
-    const real *x = logits + row * cols, *y = labels + source * cols;
-    const RowSum total = row_sum<Group>(x, cols);
+    const real *y = labels + source * cols;
     real mass = 0;
     for (int col = Group::rank(); col < cols; col += Group::size()) mass += y[col];
     mass = Group::template reduce<Sum<real>>(mass);
-    const real log_sum = log(total.sum), share = mass / total.sum, scale = batch.scale(source);
-    real loss = 0;
-    for (int col = Group::rank(); col < cols; col += Group::size()) {
-      const real shifted = x[col] - total.max;
-      d_logits[row * cols + col] = (exp(shifted) * share - y[col]) * scale;
-      if (y[col] != 0) loss -= y[col] * (shifted - log_sum);
-    }
-    loss = Group::template reduce<Sum<real>>(loss);
-    if (Group::rank() == 0) row_loss[row] += double(batch.row_weight(source)) * loss;
+    with_row<Group>(logits + row * cols, cols, [&](auto &items) {
+      const RowSum total = items.sum();
+      const real log_sum = log(total.sum), share = mass / total.sum, scale = batch.scale(source);
+      real loss = 0;
+      items.each([&](int col, real x) {
+        const real shifted = x - total.max, label = y[col];
+        if (d_logits) d_logits[row * cols + col] = (exp(shifted) * share - label) * scale;
+        if (label != 0) loss -= label * (shifted - log_sum);
+      });
+      loss = Group::template reduce<Sum<real>>(loss);
+      if (Group::rank() == 0) row_loss[row] += double(batch.row_weight(source)) * loss;
+    });
   }
 }
 
@@ -346,8 +475,8 @@ struct Poisson {
 };
 
 template <class Loss>
-__device__ void loss_rows(const real *outputs, const real *targets, Batch batch, real *d_outputs, double *row_loss,
-                          int cols) {
+__device__ void loss_rows(const real *__restrict__ outputs, const real *__restrict__ targets, const Batch &batch,
+                          real *__restrict__ d_outputs, double *row_loss, int cols) {
   for (long long row = Warp::first_row(); row < batch.rows; row += Warp::row_step()) {
     const long long source = batch.source(row);
     const real scale = batch.scale(source);
@@ -355,59 +484,117 @@ __device__ void loss_rows(const real *outputs, const real *targets, Batch batch,
     for (int col = Warp::rank(); col < cols; col += Warp::size()) {
       const real out = outputs[row * cols + col], target = targets[source * cols + col];
       loss += Loss::value(out, target);
-      d_outputs[row * cols + col] = Loss::gradient(out, target) * scale;
+      if (d_outputs) d_outputs[row * cols + col] = Loss::gradient(out, target) * scale;
     }
     loss = Warp::reduce<Sum<real>>(loss);
     if (Warp::rank() == 0) row_loss[row] += double(batch.row_weight(source)) * loss;
   }
 }
 
-#define LOSS(name, body, Label)                                                                              \
-  KERNEL name(const real *outputs, const Label *labels, const real *weight, const real *total_weight,        \
-              const int *order, const int *cursor, real *d_outputs, double *row_loss, int rows, int cols) { \
-    body(outputs, labels, Batch{weight, total_weight, order, cursor, rows}, d_outputs, row_loss, cols);      \
+// A loss reads labels and weights of the rows as they lie, or, where there is `data`, of the batch that the clock shows.
+#define LOSS(name, body, Label, Group)                                                                                      \
+  KERNEL __launch_bounds__(Group::THREADS, 1) name(const real *__restrict__ outputs, const Label *labels, const real *weight,     \
+                                      const long long *data, const int *clock, const real *total_weight,             \
+                                      real *__restrict__ d_outputs, double *row_loss, int rows, int cols) {          \
+    if (data)                                                                                                        \
+      body(outputs, (const Label *)data[LABELS], batch_at(data, clock[CURSOR], total_weight, rows), d_outputs,       \
+           row_loss, cols);                                                                                          \
+    else                                                                                                             \
+      body(outputs, labels, Batch{weight, total_weight, nullptr, rows, false}, d_outputs, row_loss, cols);                  \
   }
-LOSS(cross_entropy_indices_warp, cross_entropy_indices<Warp>, long long)
-LOSS(cross_entropy_indices_block, cross_entropy_indices<Block>, long long)
-LOSS(cross_entropy_shares_warp, cross_entropy_shares<Warp>, real)
-LOSS(cross_entropy_shares_block, cross_entropy_shares<Block>, real)
-LOSS(squared_error, loss_rows<SquaredError>, real)
-LOSS(logistic_cross_entropy, loss_rows<LogisticCrossEntropy>, real)
-LOSS(poisson, loss_rows<Poisson>, real)
+LOSS(cross_entropy_indices_warp, cross_entropy_indices<Warp>, long long, Warp)
+LOSS(cross_entropy_indices_block, cross_entropy_indices<Block>, long long, Block)
+LOSS(cross_entropy_shares_warp, cross_entropy_shares<Warp>, real, Warp)
+LOSS(cross_entropy_shares_block, cross_entropy_shares<Block>, real, Block)
+LOSS(squared_error, loss_rows<SquaredError>, real, Warp)
+LOSS(logistic_cross_entropy, loss_rows<LogisticCrossEntropy>, real, Warp)
+LOSS(poisson, loss_rows<Poisson>, real, Warp)
 
-// --------------------------------------------------------------------------------------------------------- updates
+// ------------------------------------------------------------------------------------------------ rows of a batch
 
-// What changes from step to step lies on the device, where a captured graph reads it anew:
-//   clock (2,)  updates made; cursor, the first row of the batch in the order of the epoch
-//   rates (5,)  learning rate; Adam's scale and root (`xpnet.ops.updates.adam_scales`); 1 - learning rate x decay;
-//               broken, 1 once a parameter has become NaN
-enum Clock { UPDATES, CURSOR };
-enum Rates { LEARNING_RATE, SCALE, ROOT, KEEP, BROKEN };
-
-// Before the first batch: the cursor turned back, the learning rate set, no losses yet.
-KERNEL begin(int *clock, double *rates, double learning_rate, double *row_loss, int rows, double *squares, int parts) {
-  FOR_EACH(i, rows) row_loss[i] = 0;
-  FOR_EACH(i, parts) squares[i] = 0;
-  if (blockIdx.x == 0 && threadIdx.x == 0) {
-    clock[CURSOR] = 0;
-    rates[LEARNING_RATE] = learning_rate;
-    rates[BROKEN] = 0;
+template <class Items>
+__device__ void gather_items(const Items *__restrict__ x, const int *order, Items *__restrict__ out, int rows,
+                             int cols) {
+  for (int row = blockIdx.y * blockDim.y + threadIdx.y; row < rows; row += gridDim.y * blockDim.y) {
+    const long long source = order ? order[row] : row;
+    for (int col = blockIdx.x * blockDim.x + threadIdx.x; col < cols; col += gridDim.x * blockDim.x)
+      out[(long long)row * cols + col] = load(x + source * cols + col);
   }
 }
 
-// After the last: the sums of losses, of squared weights and of row weights (null: their count), and whether a
+// out[i] = x[order[i]]; order null: x[i].
+__device__ inline void gather_rows(const real *__restrict__ x, const int *order, real *__restrict__ out, int rows,
+                                   int cols) {
+  if (cols % PACK == 0 && aligned(x) && aligned(out))
+    gather_items((const Pack *)x, order, (Pack *)out, rows, cols / PACK);
+  else
+    gather_items(x, order, out, rows, cols);
+}
+
+KERNEL gather(const real *__restrict__ x, const int *order, real *__restrict__ out, int rows, int cols) {
+  gather_rows(x, order, out, rows, cols);
+}
+
+// Before the first batch: where the data lie, the cursor turned back, the learning rate set, no losses yet.
+KERNEL begin(int *clock, double *rates, double learning_rate, int first_row, long long *data, const real *x,
+             const long long *indices, const real *targets, const real *weight, const int *order, double *row_loss,
+             int rows, double *squares, int parts) {
+  FOR_EACH(i, rows) row_loss[i] = 0;
+  FOR_EACH(i, parts) squares[i] = 0;
+  if (!first_thread()) return;
+  clock[NEXT_CURSOR] = 0;
+  clock[FIRST_ROW] = first_row;
+  rates[LEARNING_RATE] = learning_rate;
+  rates[BROKEN] = 0;
+  data[X] = (long long)x;
+  data[LABELS] = indices ? (long long)indices : (long long)targets;
+  data[WEIGHT] = (long long)weight;
+  data[ORDER] = (long long)order;
+}
+
+// The clock goes on to the next batch, and what depends on the number of its update follows. One thread.
+__device__ inline void tick(int *clock, double *rates, double beta1, double beta2, double weight_decay,
+                            int epsilon_hat) {
+  clock[UPDATES] = clock[NEXT_UPDATES];
+  clock[CURSOR] = clock[NEXT_CURSOR];
+  const double t = clock[UPDATES] + 1, learning_rate = rates[LEARNING_RATE];
+  const double correction1 = 1 - pow(beta1, t), correction2 = sqrt(1 - pow(beta2, t));
+  rates[SCALE] = learning_rate * (epsilon_hat ? correction2 : 1) / correction1;
+  rates[ROOT] = epsilon_hat ? 1 : 1 / correction2;
+  rates[KEEP] = 1 - learning_rate * weight_decay;
+}
+
+// The next batch begins: the clock goes on, and the rows of the batch are gathered into out (rows, cols), or stay where
+// they are where out is null.
+KERNEL next_batch(const long long *data, int *clock, double *rates, double beta1, double beta2, double weight_decay,
+                  int epsilon_hat, real *out, int rows, int cols) {
+  const int *order = (const int *)data[ORDER];
+  if (out) gather_rows((const real *)data[X], order ? order + clock[NEXT_CURSOR] : nullptr, out, rows, cols);
+  if (first_thread()) tick(clock, rates, beta1, beta2, weight_decay, epsilon_hat);
+}
+
+// total[0] = the sum of the weights of a batch, in one block.
+KERNEL batch_weight(const long long *data, const int *clock, real *total, int rows) {
+  const Batch batch = batch_at(data, clock[CURSOR], nullptr, rows);
+  real sum = 0;
+  for (int row = thread_rank(); row < rows; row += thread_count()) sum += batch.row_weight(batch.source(row));
+  sum = reduce_block<Sum<real>>(sum);
+  if (thread_rank() == 0) total[0] = sum;
+}
+
+// After the last batch: the sums of losses, of squared weights and of row weights (null: their count), and whether a
 // parameter broke. One block.
 KERNEL finish(const double *row_loss, int rows, const double *squares, int parts, const real *weight, int count,
               const double *rates, double *results) {
   double loss = 0, square = 0, total = 0;
-  for (int i = threadIdx.x; i < rows; i += blockDim.x) loss += row_loss[i];
-  for (int i = threadIdx.x; i < parts; i += blockDim.x) square += squares[i];
+  for (int i = thread_rank(); i < rows; i += thread_count()) loss += row_loss[i];
+  for (int i = thread_rank(); i < parts; i += thread_count()) square += squares[i];
   if (weight)
-    for (int i = threadIdx.x; i < count; i += blockDim.x) total += weight[i];
+    for (int i = thread_rank(); i < count; i += thread_count()) total += weight[i];
   loss = reduce_block<Sum<double>>(loss);
   square = reduce_block<Sum<double>>(square);
   total = reduce_block<Sum<double>>(total);
-  if (threadIdx.x == 0) {
+  if (thread_rank() == 0) {
     results[0] = loss;
     results[1] = square;
     results[2] = weight ? total : count;
@@ -415,84 +602,156 @@ KERNEL finish(const double *row_loss, int rows, const double *squares, int parts
   }
 }
 
-// A product with ReLU in it may turn NaN into 0, and a loss into a number, while parameters are lost: so updates look
-// at what they write. Whoever writes the mark writes the same.
-__device__ inline void look(real param, double *rates) {
-  if (param != param) rates[BROKEN] = 1;
+// --------------------------------------------------------------------------------------------------------- updates
+
+// The gradient of lambda / 2 sum W^2 over weights: lambda W, over the batch's weight where it is so asked.
+// bounds (matrices, 2): where each weight begins and ends in the flat buffer; biases lie between.
+struct Penalty {
+  const long long *bounds;
+  int matrices;
+  double lambda;
+  int over_batch;
+  double batch_weight;
+
+  __device__ real slope() const { return !over_batch ? lambda : batch_weight == 0 ? 0 : lambda / batch_weight; }
+  __device__ bool holds(long long i) const {
+    bool found = false;
+    for (int k = 0; k < matrices; k++) found |= bounds[2 * k] <= i && i < bounds[2 * k + 1];
+    return found;
+  }
+  // A block's part of sum W^2, times the weight of the batch, as row_loss is.
+  __device__ double share(double square) const { return over_batch ? square : square * batch_weight; }
+};
+
+__device__ inline double weight_of(const real *total_weight, int rows) { return total_weight ? *total_weight : rows; }
+
+// How a parameter follows its gradient; BUFFERS: how many arrays of the optimizer's it carries along.
+struct Descent {
+  static const int BUFFERS = 0;
+  real learning_rate;
+  __device__ void step(real &param, real g, real &, real &) const { param -= learning_rate * g; }
+};
+
+struct Momentum {
+  static const int BUFFERS = 1;
+  real learning_rate, mu;
+  int nesterov;
+  __device__ void step(real &param, real g, real &velocity, real &) const {
+    const real fall = learning_rate * g;
+    velocity = mu * velocity - fall;
+    param += nesterov ? mu * velocity - fall : velocity;
+  }
+};
+
+struct Adam {
+  static const int BUFFERS = 2;
+  real b1, rest1, b2, rest2, epsilon, scale, root, keep;
+  __device__ void step(real &param, real g, real &m, real &v) const {
+    m = b1 * m + rest1 * g;
+    v = b2 * v + rest2 * g * g;
+    param = keep * param - scale * m / (sqrt(v) * root + epsilon);
+  }
+};
+
+__device__ inline Adam adam_of(const double *rates, double beta1, double beta2, double epsilon) {
+  const real b1 = beta1, b2 = beta2;
+  return {b1, 1 - b1, b2, 1 - b2, real(epsilon), real(rates[SCALE]), real(rates[ROOT]), real(rates[KEEP])};
 }
 
-// The clock goes on by one update and `rows` rows, and what depends on the number of the update follows. One thread.
-KERNEL tick(int *clock, double *rates, double beta1, double beta2, double weight_decay, int epsilon_hat, int rows) {
-  const double t = ++clock[UPDATES], learning_rate = rates[LEARNING_RATE];
-  clock[CURSOR] += rows;
-  const double correction1 = 1 - pow(beta1, t), correction2 = sqrt(1 - pow(beta2, t));
-  rates[SCALE] = learning_rate * (epsilon_hat ? correction2 : 1) / correction1;
-  rates[ROOT] = epsilon_hat ? 1 : 1 / correction2;
-  rates[KEEP] = 1 - learning_rate * weight_decay;
+// Items begin to end of the flat buffers, by all threads of the grid. A product with ReLU in it may turn NaN into 0, and
+// a loss into a number, while parameters are lost: so updates look at what they write. Returns the sum of the squared
+// weights that this thread has seen.
+template <class Items, class Rule>
+__device__ double update_items(real *__restrict__ param, const real *__restrict__ grad, real *__restrict__ first,
+                               real *__restrict__ second, const Rule &rule, const Penalty &penalty, double *rates,
+                               long long begin, long long end) {
+  const int width = sizeof(Items) / sizeof(real);
+  const real slope = penalty.slope();
+  bool broken = false;
+  double squares = 0;
+  FOR_EACH(i, (end - begin) / width) {
+    const long long at = begin + i * width;
+    Items p = load((const Items *)(param + at)), g = load((const Items *)(grad + at)), a = {}, b = {};
+    if (Rule::BUFFERS > 0) a = load((const Items *)(first + at));
+    if (Rule::BUFFERS > 1) b = load((const Items *)(second + at));
+    const bool penalized = penalty.holds(at);
+    for (int k = 0; k < width; k++) {
+      real &item = ((real *)&p)[k];
+      if (penalized) squares += double(item) * item;
+      const real gradient = ((const real *)&g)[k] + (penalized ? slope * item : real(0));
+      rule.step(item, gradient, ((real *)&a)[k], ((real *)&b)[k]);
+      broken |= item != item;
+    }
+    store((Items *)(param + at), p);
+    if (Rule::BUFFERS > 0) store((Items *)(first + at), a);
+    if (Rule::BUFFERS > 1) store((Items *)(second + at), b);
+  }
+  if (broken) rates[BROKEN] = 1;  // whoever writes it writes the same
+  return squares;
 }
 
-KERNEL gradient_descent(real *param, const real *grad, double *rates, long long size) {
-  const real learning_rate = rates[LEARNING_RATE];
-  FOR_EACH(i, size) look(param[i] -= learning_rate * grad[i], rates);
+// All items: whole packs, in which only items of one parameter lie, then the rest.
+template <class Rule>
+__device__ double update_all(real *__restrict__ param, const real *__restrict__ grad, real *__restrict__ first,
+                             real *__restrict__ second, const Rule &rule, const Penalty &penalty, double *rates,
+                             long long size) {
+  const bool packs = aligned(param) && aligned(grad) && aligned(first) && aligned(second);
+  const long long whole = packs ? size / PACK * PACK : 0;
+  return update_items<Pack>(param, grad, first, second, rule, penalty, rates, 0, whole) +
+         update_items<real>(param, grad, first, second, rule, penalty, rates, whole, size);
 }
 
-KERNEL momentum(real *param, const real *grad, real *velocity, double *rates, double mu, int nesterov, long long size) {
-  const real learning_rate = rates[LEARNING_RATE], keep = mu;
-  FOR_EACH(i, size) {
-    const real fall = learning_rate * grad[i], v = keep * velocity[i] - fall;
-    velocity[i] = v;
-    look(param[i] += nesterov ? keep * v - fall : v, rates);
+// The whole update: parameters, each block's part of the penalty, and the clock of the next batch.
+template <class Rule>
+__device__ void update(real *__restrict__ param, const real *__restrict__ grad, real *__restrict__ first,
+                       real *__restrict__ second, const Rule &rule, const Penalty &penalty, double *squares,
+                       double *rates, int *clock, int rows, long long size) {
+  const double square = update_all(param, grad, first, second, rule, penalty, rates, size);
+  if (penalty.matrices) {
+    const double sum = reduce_block<Sum<double>>(square);
+    if (thread_rank() == 0) squares[blockIdx.x] += penalty.share(sum);
+  }
+  if (clock && first_thread()) {
+    clock[NEXT_UPDATES] = clock[UPDATES] + 1;
+    clock[NEXT_CURSOR] = clock[CURSOR] + rows;
   }
 }
 
-KERNEL adam(real *param, const real *grad, real *m, real *v, double *rates, double beta1, double beta2, double epsilon,
-            long long size) {
-  const real b1 = beta1, rest1 = 1 - beta1, b2 = beta2, rest2 = 1 - beta2, eps = epsilon;
-  const real scale = rates[SCALE], root = rates[ROOT], keep = rates[KEEP];
-  FOR_EACH(i, size) {
-    const real g = grad[i], mi = b1 * m[i] + rest1 * g, vi = b2 * v[i] + rest2 * g * g;
-    m[i] = mi;
-    v[i] = vi;
-    look(param[i] = keep * param[i] - scale * mi / (sqrt(vi) * root + eps), rates);
-  }
+#define UPDATE_ENDS                                                                                              \
+  const long long *bounds, int matrices, double lambda, int over_batch, const real *total_weight, double *squares, \
+      double *rates, int *clock, int rows, long long size
+#define PENALTY Penalty{bounds, matrices, lambda, over_batch, weight_of(total_weight, rows)}
+
+KERNEL gradient_descent(real *__restrict__ param, const real *__restrict__ grad, UPDATE_ENDS) {
+  const Descent rule = {real(rates[LEARNING_RATE])};
+  update(param, grad, nullptr, nullptr, rule, PENALTY, squares, rates, clock, rows, size);
 }
 
-// The gradient of lambda / 2 sum W^2, added to the gradients of the weights, and each block's part of sum W^2 (times
-// the weight of the batch, as row_loss), added to squares[block]. bounds (matrices, 2): where each matrix begins, ends.
-KERNEL l2_penalty(const real *param, real *grad, const long long *bounds, int matrices, double lambda, int over_batch,
-                  const real *total_weight, int rows, double *squares) {
-  const double batch_weight = total_weight ? double(*total_weight) : rows;
-  const real slope = over_batch ? lambda / batch_weight : lambda;
+KERNEL momentum(real *__restrict__ param, const real *__restrict__ grad, real *__restrict__ velocity, double mu,
+                int nesterov, UPDATE_ENDS) {
+  const Momentum rule = {real(rates[LEARNING_RATE]), real(mu), nesterov};
+  update(param, grad, velocity, nullptr, rule, PENALTY, squares, rates, clock, rows, size);
+}
+
+KERNEL adam(real *__restrict__ param, const real *__restrict__ grad, real *__restrict__ m, real *__restrict__ v,
+            double beta1, double beta2, double epsilon, UPDATE_ENDS) {
+  update(param, grad, m, v, adam_of(rates, beta1, beta2, epsilon), PENALTY, squares, rates, clock, rows, size);
+}
+
+// The penalty where no update follows: its gradient is added to grad, or to nothing where grad is null.
+KERNEL l2_penalty(const real *__restrict__ param, real *__restrict__ grad, const long long *bounds, int matrices,
+                  double lambda, int over_batch, const real *total_weight, int rows, double *squares) {
+  const Penalty penalty = PENALTY;
+  const real slope = penalty.slope();
   double sum = 0;
   for (int k = 0; k < matrices; k++) {
     const long long begin = bounds[2 * k], end = bounds[2 * k + 1];
     FOR_EACH(i, end - begin) {
       const real w = param[begin + i];
-      grad[begin + i] += slope * w;
+      if (grad) grad[begin + i] += slope * w;
       sum += double(w) * w;
     }
   }
   sum = reduce_block<Sum<double>>(sum);
-  if (threadIdx.x == 0) squares[blockIdx.x] += over_batch ? sum : sum * batch_weight;
-}
-
-// ------------------------------------------------------------------------------------------------ rows of a batch
-
-// out[i] = x[order[cursor + i]]; cursor null: 0.
-KERNEL gather(const real *x, const int *order, const int *cursor, real *out, int rows, int cols) {
-  const int first = cursor ? *cursor : 0;
-  for (int row = blockIdx.y * blockDim.y + threadIdx.y; row < rows; row += gridDim.y * blockDim.y) {
-    const long long source = order[first + row];
-    for (int col = blockIdx.x * blockDim.x + threadIdx.x; col < cols; col += gridDim.x * blockDim.x)
-      out[(long long)row * cols + col] = x[source * cols + col];
-  }
-}
-
-// total[0] = the sum of the weights of a batch, in one block.
-KERNEL batch_weight(const real *weight, const int *order, const int *cursor, real *total, int rows) {
-  const Batch batch = {weight, nullptr, order, cursor, rows};
-  real sum = 0;
-  for (int row = threadIdx.x; row < rows; row += blockDim.x) sum += weight[batch.source(row)];
-  sum = reduce_block<Sum<real>>(sum);
-  if (threadIdx.x == 0) total[0] = sum;
+  if (thread_rank() == 0) squares[blockIdx.x] += penalty.share(sum);
 }

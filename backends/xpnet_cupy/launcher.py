@@ -23,13 +23,14 @@ Launch = Callable[[], None]
 Grid = tuple[int, ...]
 
 # What each kernel takes, in order: `real` is the type the kernels are compiled for, `*` marks an array, `?` an array
-# that may be missing. Written arrays carry no mark of their own.
-_ACTIVATION = "real* real? real* int int"
+# that may be missing, `!` an array that is written and `__restrict__`: no other array of the call may lie there.
+_ACTIVATION = "real* real*? real* int int"
 _BACKWARD = "real* real* real* long"
-_BACKWARD_BIAS = "real* real* real? real* int int int"
-_ROWS = "real* real* int int"
-_INDICES = "real* long* real? real? int? int? real* double* int int"
-_LOSS = "real* real* real? real? int? int? real* double* int int"
+_BACKWARD_BIAS = "real* real* real*? real* int int int"
+_ROWS = "real* real*! int int"
+_INDICES = "real* long*? real*? long*? int*? real*? real*?! double* int int"
+_LOSS = "real* real*? real*? long*? int*? real*? real*?! double* int int"
+_UPDATE = "long*? int double int real*? double*? double* int*? int long"
 
 KERNELS: dict[str, tuple[str, ...]] = {
     name: tuple(parameters.split())
@@ -46,7 +47,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
         "tanh_backward_bias": _BACKWARD_BIAS,
         "logistic_backward_bias": _BACKWARD_BIAS,
         "column_sum": "real* real* int int int",
-        "dropout": "real* real* int* long long int double long",
+        "dropout": "real* real* int* long long int double int long",
         "softmax_warp": _ROWS,
         "softmax_block": _ROWS,
         "log_softmax_warp": _ROWS,
@@ -58,15 +59,15 @@ KERNELS: dict[str, tuple[str, ...]] = {
         "squared_error": _LOSS,
         "logistic_cross_entropy": _LOSS,
         "poisson": _LOSS,
-        "begin": "int* double* double double* int double* int",
-        "finish": "double* int double* int real? int double* double*",
-        "tick": "int* double* double double double int int",
-        "gradient_descent": "real* real* double* long",
-        "momentum": "real* real* real* double* double int long",
-        "adam": "real* real* real* real* double* double double double long",
-        "l2_penalty": "real* real* long* int double int real? int double*",
-        "gather": "real* int* int? real* int int",
-        "batch_weight": "real* int? int? real* int",
+        "gather": "real* int*? real*! int int",
+        "begin": "int* double* double int long* real* long*? real*? real*? int*? double* int double* int",
+        "next_batch": "long* int* double* double double double int real*? int int",
+        "batch_weight": "long* int* real* int",
+        "finish": "double* int double* int real*? int double* double*",
+        "gradient_descent": f"real*! real* {_UPDATE}",
+        "momentum": f"real*! real* real*! double int {_UPDATE}",
+        "adam": f"real*! real* real*! real*! double double double {_UPDATE}",
+        "l2_penalty": "real* real*?! long* int double int real*? int double*",
     }.items()
 }
 _SCALARS = {"int": numpy.int32, "long": numpy.int64, "double": numpy.float64}
@@ -86,6 +87,11 @@ class Launcher(ABC):
     @abstractmethod
     def about(self) -> str:
         """One clause for a person: how products are computed."""
+
+    @property
+    @abstractmethod
+    def lane(self) -> Any:
+        """What launches share, stream and workspace, as a key: a recording made on one lane runs on that lane."""
 
     @abstractmethod
     def kernel(self, name: str) -> Callable[[Grid, Grid, tuple[Any, ...]], None]:
@@ -125,11 +131,15 @@ class Launcher(ABC):
     def free_memory(self) -> tuple[int, int]:
         """Bytes of the device that are free, and all its bytes."""
 
+    @abstractmethod
+    def release_memory(self) -> None:
+        """Gives memory that nobody uses back to the device."""
+
     def prepare(self, name: str, grid: Grid, block: Grid, *arguments: Any) -> Launch:
         """A call of a kernel, its arguments checked here and nowhere else.
 
-        Raises InputError for an array that is not C-contiguous or of another type than the kernel reads: on the device
-        it would be read as if it were, and give wrong numbers in silence.
+        Raises InputError for an array that is not C-contiguous, of another type than the kernel reads, or at the place
+        of another where the kernel relies on there being none: on the device that gives wrong numbers in silence.
         """
         parameters = KERNELS[name]
         if len(arguments) != len(parameters):
@@ -137,17 +147,18 @@ class Launcher(ABC):
         checked = tuple(
             self._checked(name, parameter, argument) for parameter, argument in zip(parameters, arguments, strict=True)
         )
+        self._check_places(name, arguments)
         if not all(grid):  # nothing to do; CUDA refuses an empty grid
             return _nothing
         kernel = self.kernel(name)
         return lambda: kernel(grid, block, checked)
 
     def _checked(self, name: str, parameter: str, argument: Any) -> Any:
-        kind = parameter.rstrip("*?")
+        kind = parameter.rstrip("*?!")
         dtype = numpy.dtype(self.dtype if kind == "real" else _SCALARS[kind])
         if parameter == kind:
             return dtype.type(argument)
-        if argument is None and parameter.endswith("?"):
+        if argument is None and "?" in parameter:
             return numpy.uintp(0)
         if argument.dtype != dtype or not argument.flags.c_contiguous:
             layout = "C-contiguous" if argument.flags.c_contiguous else f"of strides {argument.strides}"
@@ -156,6 +167,19 @@ class Launcher(ABC):
                 "Convert with ascontiguousarray and astype."
             )
         return argument
+
+    def _check_places(self, name: str, arguments: tuple[Any, ...]) -> None:
+        places = [
+            (k, self.address(array), self.address(array) + array.nbytes)
+            for k, array in enumerate(arguments)
+            if "*" in KERNELS[name][k] and array is not None
+        ]
+        for k, begin, end in places:
+            if "!" in KERNELS[name][k] and any(begin < last and first < end for i, first, last in places if i != k):
+                raise InputError(
+                    f"Kernel {name} writes argument {k + 1}, which must not overlap another array of the call; "
+                    "received arrays that do. Pass a copy."
+                )
 
 
 def _nothing() -> None:

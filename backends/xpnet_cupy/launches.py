@@ -10,30 +10,56 @@ from xpnet.backend import UpdateRule
 from xpnet.ops import Array
 from xpnet_cupy.launcher import Grid, Launch, Launcher
 
-BLOCK_COLUMNS = 512  # from so many columns on a row is shared by a block, below by a warp
-ROW_THREADS = 512  # of a block that shares a row, at most; each takes four items a turn
+BLOCK_COLUMNS = 257  # from so many columns on a row is shared by a block, below by a warp, which keeps 8 items a lane
+ROW_THREADS = 512  # of a block that shares a row, at most
 FLAT_BLOCKS = 2048  # of 256 threads: every multiprocessor of today's cards is full
 SUM_BLOCKS = 256  # that sum columns: about two for every multiprocessor
-PENALTY_BLOCKS = 256  # that add up the squares of weights, at most
+UPDATE_BLOCKS = 1024  # of an update, and of what adds up the squares of weights, at most
+PACK_BYTES = 16  # what a thread loads at once
 
 
 class Batch(NamedTuple):
-    """Which rows of the data a batch is made of: row i is row ``order[cursor + i]``, or row i where there is no order.
+    """Where a loss finds labels and weights of its rows.
 
-    weight : (data rows,) or None; total_weight : (1,), the sum of the batch's weights, or None without weights
-    order : (data rows,) int32 or None; cursor : (1,) int32 or None for 0
+    indices : whether labels are class indices
+    labels : (rows,) int64 class indices, or (rows, cols); weight : (rows,) or None: of the rows as they lie
+    data, clock : of :class:`~xpnet_cupy.memory.NetworkMemory`, in place of these two: the batch that the clock shows
+    total_weight : (1,), the sum of the batch's weights, or None for its number of rows
     """
 
+    indices: bool
+    labels: Array | None = None
     weight: Array | None = None
+    data: Array | None = None
+    clock: Array | None = None
     total_weight: Array | None = None
-    order: Array | None = None
-    cursor: Array | None = None
+
+
+class Penalty(NamedTuple):
+    """l2 / 2 sum W^2 over all weights.
+
+    bounds : (layers, 2) int64, where each weight begins and ends in the flat buffer
+    total_weight : (1,), the weight of the batch, or None for its ``rows``
+    squares : (UPDATE_BLOCKS,) float64: each block's part of the batch's weight x sum W^2 is added
+    """
+
+    bounds: Array
+    l2: float
+    over_batch: bool
+    total_weight: Array | None
+    rows: int
+    squares: Array
+
+    @property
+    def numbers(self) -> tuple[Array, int, float, bool, Array | None]:
+        """As kernels take them."""
+        return self.bounds, self.bounds.shape[0], self.l2, self.over_batch, self.total_weight
 
 
 def bias_activation(launcher: Launcher, activation: str, x: Array, bias: Array | None, out: Array) -> Launch:
     """out = activation(x + bias); x, out (rows, cols), may be the same; bias (cols,) or None."""
     rows, cols = x.shape
-    return launcher.prepare(f"bias_{activation}", *_tiles(rows, cols), x, bias, out, rows, cols)
+    return launcher.prepare(f"bias_{activation}", *_packed_tiles(launcher, rows, cols), x, bias, out, rows, cols)
 
 
 def backward(launcher: Launcher, activation: str, d_out: Array, out: Array, d_x: Array) -> Launch:
@@ -60,12 +86,13 @@ def backward_bias(
 
 
 def dropout(launcher: Launcher, x: Array, out: Array, clock: Array, *, seed: int, layer: int, rate: float) -> Launch:
-    """out = x keep / (1 - rate), with the mask of ``xpnet.steps.masks`` for this seed, layer and number of updates.
+    """out = x keep / (1 - rate), with the mask of ``xpnet.steps.masks`` for this seed, layer, update and first row.
 
-    x, out : any shape, the same, may be one array; clock : (2,) int32, the updates made first
+    x, out : (rows, cols), may be one array; clock : (5,) int32
     """
     keys = [_signed(seed % 2**64), _signed(seed >> 64)]
-    return launcher.prepare("dropout", *_flat(_ceil(x.size, 4)), x, out, clock, *keys, layer, rate, x.size)
+    grid = _flat(_ceil(x.size, 4) + 1)  # a first row in the middle of four items makes one group more
+    return launcher.prepare("dropout", *grid, x, out, clock, *keys, layer, rate, x.shape[1], x.size)
 
 
 def softmax(launcher: Launcher, x: Array, out: Array, *, logarithm: bool = False) -> Launch:
@@ -77,64 +104,76 @@ def softmax(launcher: Launcher, x: Array, out: Array, *, logarithm: bool = False
 
 
 def loss(
-    launcher: Launcher, name: str, outputs: Array, labels: Array, batch: Batch, d_outputs: Array, row_loss: Array
+    launcher: Launcher, name: str, outputs: Array, batch: Batch, d_outputs: Array | None, row_loss: Array
 ) -> Launch:
-    """The gradient of a loss; each row's weighted loss is added to ``row_loss``.
+    """The gradient of a loss, where ``d_outputs`` is given; each row's weighted loss is added to ``row_loss``.
 
     name : of the loss in ``xpnet.ops``
     outputs, d_outputs : (rows, cols)
-    labels : (data rows,) int64 class indices, or (data rows, cols)
     row_loss : (rows,) float64
     """
     rows, cols = outputs.shape
     sharing, grid, block = _row_groups(rows, cols)
     if name == "softmax_cross_entropy":
-        name = f"cross_entropy_{'indices' if labels.ndim == 1 else 'shares'}_{sharing}"
+        name = f"cross_entropy_{'indices' if batch.indices else 'shares'}_{sharing}"
     else:
         grid, block = _warps(rows)
-    return launcher.prepare(name, grid, block, outputs, labels, *batch, d_outputs, row_loss, rows, cols)
+    return launcher.prepare(name, grid, block, outputs, *batch[1:], d_outputs, row_loss, rows, cols)
 
 
-def gather(launcher: Launcher, x: Array, order: Array, cursor: Array | None, out: Array) -> Launch:
-    """out[i] = x[order[cursor + i]]; x (data rows, cols), out (rows, cols)."""
+def gather(launcher: Launcher, x: Array, order: Array, out: Array) -> Launch:
+    """out[i] = x[order[i]]; x (data rows, cols), out (rows, cols)."""
     rows, cols = out.shape
-    return launcher.prepare("gather", *_tiles(rows, cols), x, order, cursor, out, rows, cols)
+    return launcher.prepare("gather", *_packed_tiles(launcher, rows, cols), x, order, out, rows, cols)
 
 
-def batch_weight(launcher: Launcher, batch: Batch, rows: int) -> Launch:
-    """total_weight = the sum of the weights of the batch's rows."""
-    return launcher.prepare(
-        "batch_weight", (1,), (512,), batch.weight, batch.order, batch.cursor, batch.total_weight, rows
-    )
-
-
-def l2_penalty(
-    launcher: Launcher,
-    param: Array,
-    grad: Array,
-    bounds: Array,
-    l2: float,
-    over_batch: bool,
-    total_weight: Array | None,
-    rows: int,
-    squares: Array,
+def next_batch(
+    launcher: Launcher, rule: UpdateRule, data: Array, clock: Array, rates: Array, out: Array | None
 ) -> Launch:
-    """Adds lambda W to the gradients of the weights and each block's part of the batch's weight x sum W^2 to ``squares``.
+    """The clock goes on to the next batch, whose rows are gathered into out (rows, cols) where it is given.
 
-    param, grad : (size,), flat; bounds : (layers, 2) int64, where each weight matrix begins and ends
-    squares : (PENALTY_BLOCKS,) float64
+    data, clock, rates : of :class:`~xpnet_cupy.memory.NetworkMemory`
     """
-    blocks = min(_ceil(param.size, 1024), PENALTY_BLOCKS)
-    arguments = (param, grad, bounds, bounds.shape[0], l2, over_batch, total_weight, rows, squares)
+    rows, cols = (1, 1) if out is None else out.shape
+    numbers = (rule.beta1, rule.beta2, rule.weight_decay, rule.epsilon_hat)
+    grid, block = _packed_tiles(launcher, rows, cols)
+    return launcher.prepare("next_batch", grid, block, data, clock, rates, *numbers, out, rows, cols)
+
+
+def batch_weight(launcher: Launcher, data: Array, clock: Array, total_weight: Array, rows: int) -> Launch:
+    """total_weight = the sum of the weights of the batch's rows."""
+    return launcher.prepare("batch_weight", (1,), (512,), data, clock, total_weight, rows)
+
+
+def l2_penalty(launcher: Launcher, param: Array, grad: Array | None, penalty: Penalty) -> Launch:
+    """Adds l2 W to the gradients of the weights, where there are gradients, and the squares to the penalty's.
+
+    param, grad : (size,), flat
+    """
+    blocks = min(_ceil(param.size, 1024), UPDATE_BLOCKS)
+    arguments = (param, grad, *penalty.numbers, penalty.rows, penalty.squares)
     return launcher.prepare("l2_penalty", (blocks,), (256,), *arguments)
 
 
 def begin(
-    launcher: Launcher, clock: Array, rates: Array, learning_rate: float, row_loss: Array, squares: Array
+    launcher: Launcher,
+    clock: Array,
+    rates: Array,
+    data: Array,
+    arrays: tuple[Array | None, ...],
+    row_loss: Array,
+    squares: Array,
+    *,
+    learning_rate: float,
+    first_row: int,
 ) -> Launch:
-    """Before the first batch: the cursor turned back, the learning rate set, losses and squares cleared."""
-    arguments = (clock, rates, learning_rate, row_loss, row_loss.size, squares, squares.size)
-    return launcher.prepare("begin", *_flat(max(row_loss.size, squares.size)), *arguments)
+    """Before the first batch: the cursor turned back, losses and squares cleared, data and learning rate in place.
+
+    arrays : X, class indices, other labels, sample weights and order; None for what there is not
+    """
+    losses = (row_loss, row_loss.size, squares, squares.size)
+    grid = _flat(max(row_loss.size, squares.size))
+    return launcher.prepare("begin", *grid, clock, rates, learning_rate, first_row, data, *arrays, *losses)
 
 
 def finish(
@@ -148,27 +187,33 @@ def finish(
     return launcher.prepare("finish", (1,), (512,), *arguments)
 
 
-def tick(launcher: Launcher, rule: UpdateRule, clock: Array, rates: Array, rows: int) -> Launch:
-    """Counts an update and ``rows`` rows, and computes what depends on the number of the update.
-
-    clock : (2,) int32: updates made, first row of the batch; rates : (5,) float64, the learning rate first
-    """
-    numbers = (rule.beta1, rule.beta2, rule.weight_decay, rule.epsilon_hat)
-    return launcher.prepare("tick", (1,), (1,), clock, rates, *numbers, rows)
-
-
 def update(
-    launcher: Launcher, rule: UpdateRule, param: Array, grad: Array, buffers: list[Array], rates: Array
+    launcher: Launcher,
+    rule: UpdateRule,
+    param: Array,
+    grad: Array,
+    buffers: list[Array],
+    rates: Array,
+    *,
+    penalty: Penalty | None = None,
+    clock: Array | None = None,
+    rows: int = 0,
 ) -> Launch:
-    """One update in place by ``rule``; param, grad and every buffer (size,) or any shape, the same."""
+    """One update in place by ``rule``; param, grad and every buffer (size,) or any shape, the same.
+
+    penalty : whose gradient is added to grad on the way; None for none
+    clock : goes on by an update and ``rows`` rows; None to leave it
+    """
     size = param.size
-    grid, block = _flat(size)
-    arrays = (param, grad, *buffers, rates)
-    if rule.name == "adam":
-        return launcher.prepare("adam", grid, block, *arrays, rule.beta1, rule.beta2, rule.epsilon, size)
+    grid = (max(1, min(_ceil(size, 256 * _pack(launcher)), UPDATE_BLOCKS)),)
+    penalized = (None, 0, 0.0, False, None) if penalty is None else penalty.numbers
+    ends = (*penalized, None if penalty is None else penalty.squares, rates, clock, rows, size)
+    numbers: tuple[float, ...] = ()
     if buffers:
-        return launcher.prepare("momentum", grid, block, *arrays, rule.momentum, rule.nesterov, size)
-    return launcher.prepare("gradient_descent", grid, block, *arrays, size)
+        momentum = (rule.momentum, rule.nesterov)
+        numbers = (rule.beta1, rule.beta2, rule.epsilon) if rule.name == "adam" else momentum
+    name = rule.name if rule.name == "adam" else "momentum" if buffers else "gradient_descent"
+    return launcher.prepare(name, grid, (256,), param, grad, *buffers, *numbers, *ends)
 
 
 def _ceil(a: int, b: int) -> int:
@@ -190,6 +235,17 @@ def _tiles(rows: int, cols: int) -> tuple[Grid, Grid]:
     return (min(_ceil(cols, block[0]), FLAT_BLOCKS), min(_ceil(rows, block[1]), FLAT_BLOCKS)), block
 
 
+def _packed_tiles(launcher: Launcher, rows: int, cols: int) -> tuple[Grid, Grid]:
+    """The same, for columns that are taken a pack at a time where they divide into packs."""
+    pack = _pack(launcher)
+    return _tiles(rows, cols if cols % pack else cols // pack)
+
+
+def _pack(launcher: Launcher) -> int:
+    """How many items a thread loads at once."""
+    return PACK_BYTES // (8 if launcher.dtype == "float64" else 4)
+
+
 def _warps(rows: int) -> tuple[Grid, Grid]:
     return (min(_ceil(rows, 4), 4 * FLAT_BLOCKS),), (32, 4)
 
@@ -198,7 +254,7 @@ def _row_groups(rows: int, cols: int) -> tuple[str, Grid, Grid]:
     """Who shares a row, with grid and block."""
     if cols < BLOCK_COLUMNS:
         return ("warp", *_warps(rows))
-    threads = min(32 * _ceil(cols, 4 * 32), ROW_THREADS)
+    threads = min(32 * _ceil(cols, 4 * 32), ROW_THREADS)  # four items each, or more
     return "block", (min(rows, 4 * FLAT_BLOCKS),), (threads,)
 
 

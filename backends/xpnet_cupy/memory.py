@@ -5,60 +5,78 @@ A captured graph replays addresses, so a buffer stays where it is as long as a p
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from math import prod
 from typing import Any
-
-import numpy
 
 from xpnet.backend import Backend, NetworkSpec, Parameters
 from xpnet.errors import DeviceMemoryError
 from xpnet.ops import Array
 from xpnet_cupy.launcher import Launcher
-from xpnet_cupy.launches import PENALTY_BLOCKS
+from xpnet_cupy.launches import UPDATE_BLOCKS
 from xpnet_cupy.products import mask_stride
 
 ALIGNMENT = 256  # bytes: what cuBLASLt's fastest kernels ask of a matrix
 
 
 class NetworkMemory:
-    """What lives as long as the step.
+    """What lives as long as the step. Gradients and the optimizer's buffers are taken when they are first needed.
 
     params, gradients, buffers : one flat buffer each, every parameter aligned to 256 bytes
-    clock : (2,) int32: updates made; first row of the batch in the order of the epoch
+    clock : (5,) int32: updates made and first row of the batch, now and for the next batch; first row of a part
     rates : (5,) float64: learning rate, what follows from it and the number of the update, whether a parameter is NaN
+    data : (4,) int64: addresses of the epoch's inputs, labels, weights and order
     results : (4,) float64: what is read at the end of an epoch
     squares : (blocks,) float64: parts of the sum of squared weights; bounds : (layers, 2) int64: where weights lie
     """
 
     def __init__(self, spec: NetworkSpec, backend: Backend, launcher: Launcher) -> None:
-        xp, align = launcher.xp, ALIGNMENT // itemsize(spec)
-        self.params = Parameters.zeros(spec, backend, align=align)
-        self.gradients = Parameters.zeros(spec, backend, align=align)
-        self.buffers = {name: Parameters.zeros(spec, backend, align=align) for name in spec.rule.buffers}
-        self.clock = xp.zeros(2, dtype=xp.int32)
+        xp, self._align = launcher.xp, ALIGNMENT // itemsize(spec)
+        self._spec, self._backend = spec, backend
+        self.params = self._zeros()
+        self.clock = xp.zeros(5, dtype=xp.int32)
         self.rates = xp.zeros(5, dtype=xp.float64)
+        self.data = xp.zeros(4, dtype=xp.int64)
         self.results = xp.zeros(4, dtype=xp.float64)
-        self.squares = xp.zeros(PENALTY_BLOCKS, dtype=xp.float64)
-        weights = [slot for slot in spec.slots(align) if len(slot.shape) == 2]
+        self.squares = xp.zeros(UPDATE_BLOCKS, dtype=xp.float64)
+        weights = [slot for slot in spec.slots(self._align) if len(slot.shape) == 2]
         self.bounds = xp.asarray([[w.offset, w.offset + prod(w.shape)] for w in weights], dtype=xp.int64)
+
+    @cached_property
+    def gradients(self) -> Parameters:
+        """What a backward pass fills in."""
+        return self._zeros()
+
+    @cached_property
+    def buffers(self) -> dict[str, Parameters]:
+        """The optimizer's arrays, by name."""
+        return {name: self._zeros() for name in self._spec.rule.buffers}
+
+    @property
+    def trains(self) -> bool:
+        """Whether the optimizer's arrays have been taken."""
+        return "buffers" in vars(self)
+
+    def _zeros(self) -> Parameters:
+        return Parameters.zeros(self._spec, self._backend, align=self._align)
 
 
 class BatchMemory:
-    """What a batch of up to ``rows`` rows needs; a smaller batch takes the first rows of each.
+    """What training on a batch of up to ``rows`` rows needs; a smaller batch takes the first rows of each.
 
-    x : (rows, in), gathered inputs, or None where batches are read in place
+    x : (rows, in), gathered inputs
     outputs, d_outputs : one (rows, width) for each layer
     dropped : outputs after dropout, one (rows, width) for each hidden layer that has it, else None
     masks : one (rows, bits / 8) uint8 for each hidden ReLU without dropout, else None
     row_loss : (rows,) float64, each row's losses so far; total_weight : (1,), the sum of a batch's weights
     """
 
-    def __init__(self, spec: NetworkSpec, launcher: Launcher, rows: int, *, gathers: bool) -> None:
+    def __init__(self, spec: NetworkSpec, launcher: Launcher, rows: int) -> None:
         xp, widths = launcher.xp, spec.widths[1:]
-        self.rows, self.gathers = rows, gathers
-        self.x = xp.empty((rows, spec.widths[0]), dtype=spec.dtype) if gathers else None
-        self.outputs = [xp.empty((rows, width), dtype=spec.dtype) for width in widths]
-        self.d_outputs = [xp.empty((rows, width), dtype=spec.dtype) for width in widths]
+        self.rows = rows
+        self.x = xp.empty((rows, spec.widths[0]), dtype=spec.dtype)
+        self.outputs: list[Any] = [xp.empty((rows, width), dtype=spec.dtype) for width in widths]
+        self.d_outputs: list[Any] = [xp.empty((rows, width), dtype=spec.dtype) for width in widths]
         rates = spec.dropout or (0.0,) * len(spec.activations)
         self.dropped = [
             xp.empty((rows, width), dtype=spec.dtype) if rate else None
@@ -68,40 +86,13 @@ class BatchMemory:
             xp.empty((rows, mask_stride(width) // 8), dtype=xp.uint8) if activation == "relu" and not rate else None
             for width, activation, rate in zip(widths[:-1], spec.activations, rates, strict=True)
         ]
-        self.row_loss = xp.zeros(rows, dtype=xp.float64)
-        self.total_weight = xp.zeros(1, dtype=spec.dtype)
-
-    def holds(self, rows: int, *, gathers: bool) -> bool:
-        """Whether a batch of ``rows`` rows fits."""
-        return rows <= self.rows and (self.gathers or not gathers)
+        self.row_loss: Any = xp.zeros(rows, dtype=xp.float64)
+        self.total_weight: Any = xp.zeros(1, dtype=spec.dtype)
 
 
-class Staging:
-    """Arrays as kernels read them: C-contiguous and of the right dtype.
-
-    What has to be converted lands in the same buffer every time, so that recorded addresses stay true.
-    """
-
-    def __init__(self, launcher: Launcher) -> None:
-        self._xp = launcher.xp
-        self._buffers: dict[tuple[Any, ...], Array] = {}
-
-    def __call__(self, name: str, array: Array, dtype: str) -> Array:
-        """The array itself, or its values in the buffer of this name and shape."""
-        if array.dtype == dtype and array.flags.c_contiguous:
-            return array
-        return self._filled(name, array, dtype)
-
-    def upload(self, name: str, host: numpy.ndarray) -> Array:
-        """The values of an array on the host, in the buffer of this name and shape."""
-        return self._filled(name, self._xp.asarray(host), host.dtype.name)
-
-    def _filled(self, name: str, array: Array, dtype: str) -> Array:
-        key = (name, *array.shape)
-        if key not in self._buffers:
-            self._buffers[key] = self._xp.empty(array.shape, dtype=dtype)
-        self._buffers[key][...] = array
-        return self._buffers[key]
+def as_read(launcher: Launcher, array: Array, dtype: str) -> Array:
+    """The array as kernels read it: itself, or a C-contiguous copy of this dtype."""
+    return launcher.xp.ascontiguousarray(array).astype(dtype, copy=False)
 
 
 def network_bytes(spec: NetworkSpec) -> int:

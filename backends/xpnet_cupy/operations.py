@@ -130,7 +130,7 @@ class Operations:
             rows = _rows(launcher, x, cols=prod(x.shape[1:]))
             (places,) = _contiguous(launcher, launcher.xp.asarray(order, dtype=launcher.xp.int32))
             out = _empty(launcher, (places.shape[0], rows.shape[1]))
-            launches.gather(launcher, rows, places, None, out)()
+            launches.gather(launcher, rows, places, out)()
             return out.reshape((places.shape[0], *x.shape[1:]))
 
     def _activation(self, name: str, x: Array, bias: Array | None = None) -> Array:
@@ -161,13 +161,13 @@ class Operations:
             xp, rows = launcher.xp, outputs.shape[0]
             (outputs,) = _contiguous(launcher, outputs)
             labels = xp.ascontiguousarray(labels).astype("int64" if labels.ndim == 1 else outputs.dtype, copy=False)
-            batch, total = Batch(), rows
+            batch, total = Batch(labels.ndim == 1, labels), rows
             if sample_weight is not None:
                 weight = xp.ascontiguousarray(sample_weight).astype(outputs.dtype, copy=False)
                 total = xp.sum(weight)
-                batch = Batch(weight, total.reshape(1))
+                batch = batch._replace(weight=weight, total_weight=total.reshape(1))
             d_outputs, row_loss = _empty(launcher, outputs.shape), xp.zeros(rows, dtype=xp.float64)
-            launches.loss(launcher, name, outputs, labels, batch, d_outputs, row_loss)()
+            launches.loss(launcher, name, outputs, batch, d_outputs, row_loss)()
             return xp.sum(row_loss / total).astype(outputs.dtype), d_outputs
 
     def _update(

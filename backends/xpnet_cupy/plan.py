@@ -1,103 +1,103 @@
-"""One batch as a fixed list of launches: gather, forward, loss, backward, penalty, update.
+"""One batch as a fixed list of launches: gather, forward, loss, backward, update.
 
 Plain Python over a launcher, so that the same list runs on the host in the tests. Products carry bias, ReLU and bias
 gradients along where the launcher has such a product; where it has none, a kernel follows the plain product.
+
+Where the data lie is read from the device by the kernels that need it, so that a plan serves any data of its shape.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
-from xpnet.backend import NetworkSpec, Parameters
+from xpnet.backend import NetworkSpec
 from xpnet.ops import Array
 from xpnet_cupy import launches, products
+from xpnet_cupy.forward import forward_launches, layers_of
 from xpnet_cupy.launcher import Launch, Launcher
-from xpnet_cupy.launches import Batch
+from xpnet_cupy.launches import Batch, Penalty
 from xpnet_cupy.memory import BatchMemory, NetworkMemory
-from xpnet_cupy.products import Epilogue
-
-# What the last affine layer's outputs go through in a prediction; softmax is a kernel of its own.
-OUTPUT_ACTIVATIONS = {
-    "softmax_cross_entropy": "identity",
-    "logistic_cross_entropy": "logistic",
-    "squared_error": "identity",
-    "poisson": "exponential",
-}
+from xpnet_cupy.replay import Repeated
 
 
-class Data(NamedTuple):
-    """What a plan trains on, as kernels read it: C-contiguous, labels int64 or of the spec's dtype.
+@dataclass(frozen=True)
+class Shape:
+    """What a plan depends on.
 
-    x : (rows, in); labels : (rows,) or (rows, out); weight : (rows,) or None
-    order : (rows,) int32, the rows of each batch, or None where one batch is all rows as they lie
+    rows : of a batch; indices : whether labels are class indices
+    weight : ``rows``, ``summed`` over the sample weights of the batch, or ``given``: the weight of the whole batch
+    penalized : whether the penalty is added
+    in_place : address of inputs that are read where they lie, or None where they are gathered
+    lane : where the launches run
     """
 
-    x: Array
-    labels: Array
-    weight: Array | None = None
-    order: Array | None = None
+    rows: int
+    indices: bool
+    weight: Literal["rows", "summed", "given"] = "rows"
+    penalized: bool = True
+    in_place: int | None = None
+    lane: object = None
 
 
-class Layer(NamedTuple):
-    """One affine layer and its activation: weight (in, out), bias (out,)."""
+class BatchPlan:
+    """The launches of one batch.
 
-    weight: Array
-    bias: Array
-    activation: str
+    x : the inputs where they are read in place, or None
 
-
-class TrainingPlan:
-    """The launches of one batch of ``rows`` rows.
-
-    gradient : fills the gradients and adds to the losses
-    train : gathers the batch, fills the gradients, updates the parameters
-    recorded : what ``train`` does, in a form that is cheap to repeat; None until it has run once
+    gradients : fills the gradients and adds to the losses
+    training : the same, then updates the parameters; penalty and clock are in the update
     """
 
     def __init__(
-        self, spec: NetworkSpec, launcher: Launcher, network: NetworkMemory, memory: BatchMemory, data: Data, rows: int
+        self,
+        spec: NetworkSpec,
+        launcher: Launcher,
+        network: NetworkMemory,
+        memory: BatchMemory,
+        shape: Shape,
+        x: Array | None,
+        steps_per_graph: int,
     ) -> None:
-        self.spec, self.launcher, self.network, self.data, self.rows = spec, launcher, network, data, rows
-        self.x = data.x if data.order is None else _first(memory.x, rows)
-        self.outputs = [_first(out, rows) for out in memory.outputs]
-        self.d_outputs = [_first(d_out, rows) for d_out in memory.d_outputs]
+        self.spec, self.launcher, self.network, self.shape = spec, launcher, network, shape
+        self.rows = rows = shape.rows
+        self.x = memory.x[:rows] if x is None else x
+        self.outputs: list[Array] = [out[:rows] for out in memory.outputs]
+        self.d_outputs: list[Array] = [d_out[:rows] for d_out in memory.d_outputs]
         self.masks = [_first(mask, rows) for mask in memory.masks]
         self.dropped = [_first(dropped, rows) for dropped in memory.dropped]
-        self.row_loss = _first(memory.row_loss, rows)
-        cursor = None if data.order is None else network.clock[1:]
-        total_weight = None if data.weight is None else memory.total_weight
-        self.batch = Batch(data.weight, total_weight, data.order, cursor)
+        self.row_loss = memory.row_loss[:rows]
+        self.total_weight = None if shape.weight == "rows" else memory.total_weight
         self.layers = layers_of(spec, network.params, "identity")
-        self.gradients = layers_of(spec, network.gradients, "identity")
-        self._gradient = [*self._forward(), *self._loss(), *self._backward(), *self._penalty()]
-        self._train = [*self._gather(), *self._gradient, *update_launches(spec, launcher, network, rows)]
-        self.ran = False
-        self.recorded: Launch | None = None
+        self.d_layers = layers_of(spec, network.gradients, "identity")
+        penalty = Penalty(network.bounds, spec.l2, spec.l2_over_batch, self.total_weight, rows, network.squares)
+        self._penalty = penalty if spec.l2 and shape.penalized else None
+        self._batch = [*self._next(), *self._forward(), *self._loss(), *self._backward()]
+        self.gradients = Repeated(launcher, [*self._batch, *self._penalty_gradient()], self._batch, 1)
+        self._steps_per_graph = steps_per_graph
 
-    def gradient(self) -> None:
-        """Fills the gradients from the batch."""
-        for launch in self._gradient:
-            launch()
+    @property
+    def training(self) -> Repeated:
+        """Made when it is first asked for, since the optimizer's buffers come with it."""
+        if not hasattr(self, "_training"):
+            calls = [*self._batch, self._update(self.network.clock)]
+            warm_up = [*self._batch, self._update(None, items=0)]
+            self._training = Repeated(self.launcher, calls, warm_up, self._steps_per_graph)
+        return self._training
 
-    def train(self) -> None:
-        """Trains on the batch."""
-        for launch in self._train:
-            launch()
-        self.ran = True
+    def _update(self, clock: Array | None, items: int | None = None) -> Launch:
+        """The update; of the first ``items`` parameters alone, without penalty, where that is given."""
+        network, rule = self.network, self.spec.rule
+        buffers = [parameters.flat[:items] for parameters in network.buffers.values()]
+        flats = (network.params.flat[:items], network.gradients.flat[:items], buffers, network.rates)
+        penalty = self._penalty if items is None else None
+        return launches.update(self.launcher, rule, *flats, penalty=penalty, clock=clock, rows=self.rows)
 
-    def repeat(self, times: int) -> None:
-        """Trains on ``times`` batches, one after the other: the first by single launches, which also warms up."""
-        if times and not self.ran:
-            self.train()
-            times -= 1
-        if not times:
-            return
-        recorded = self.recorded = self.recorded or self.launcher.record(self.train)
-        for _ in range(times):
-            recorded()
-
-    def _gather(self) -> list[Launch]:
-        if self.data.order is None:
-            return []
-        return [launches.gather(self.launcher, self.data.x, self.data.order, self.batch.cursor, self.x)]
+    def _next(self) -> list[Launch]:
+        network, weighted = self.network, self.total_weight if self.shape.weight == "summed" else None
+        out = None if self.shape.in_place is not None else self.x
+        found = [launches.next_batch(self.launcher, self.spec.rule, network.data, network.clock, network.rates, out)]
+        if weighted is not None:
+            found.append(launches.batch_weight(self.launcher, network.data, network.clock, weighted, self.rows))
+        return found
 
     def _forward(self) -> list[Launch]:
         found = []
@@ -111,7 +111,7 @@ class TrainingPlan:
 
     def _dropout(self, k: int, x: Array, out: Array | None) -> list[Launch]:
         """Dropout of hidden layer k, forward and back; nothing where it has none."""
-        if self._dropped(k) is None:
+        if self._dropped(k) is None or out is None:
             return []
         spec, clock = self.spec, self.network.clock
         return [launches.dropout(self.launcher, x, out, clock, seed=spec.seed, layer=k, rate=spec.dropout[k])]
@@ -120,9 +120,10 @@ class TrainingPlan:
         return self.dropped[k] if k < len(self.dropped) else None
 
     def _loss(self) -> list[Launch]:
-        before = [] if self.data.weight is None else [launches.batch_weight(self.launcher, self.batch, self.rows)]
-        arguments = (self.outputs[-1], self.data.labels, self.batch, self.d_outputs[-1], self.row_loss)
-        return [*before, launches.loss(self.launcher, self.spec.loss, *arguments)]
+        network, shape = self.network, self.shape
+        batch = Batch(shape.indices, data=network.data, clock=network.clock, total_weight=self.total_weight)
+        arguments = (self.outputs[-1], batch, self.d_outputs[-1], self.row_loss)
+        return [launches.loss(self.launcher, self.spec.loss, *arguments)]
 
     def _backward(self) -> list[Launch]:
         """From the last layer down: the gradient of its parameters, then through its weight and the activation below."""
@@ -134,7 +135,7 @@ class TrainingPlan:
 
     def _last_parameters(self, k: int) -> list[Launch]:
         """dW and db of the last layer in one product; the hidden layers' db come with ``_through``."""
-        d_out, weight, bias = self.d_outputs[k], self.gradients[k].weight, self.gradients[k].bias
+        d_out, weight, bias = self.d_outputs[k], self.d_layers[k].weight, self.d_layers[k].bias
         product = products.weight_gradient(self.rows, *weight.shape, epilogue="bgrada")
         fused = self.launcher.fused_product(product, d_out, self._inputs(k), weight, vector=bias)
         if fused is not None:
@@ -143,14 +144,14 @@ class TrainingPlan:
         return [self._weight_gradient(k), *sums]
 
     def _weight_gradient(self, k: int) -> Launch:
-        weight = self.gradients[k].weight
+        weight = self.d_layers[k].weight
         product = products.weight_gradient(self.rows, *weight.shape)
         return self.launcher.product(product, self.d_outputs[k], self._inputs(k), weight)
 
     def _through(self, k: int) -> list[Launch]:
         """d_outputs[k], through the weight of layer k + 1 and the activation of layer k, with the bias gradient of k."""
         above, d_above, d_out = self.layers[k + 1].weight, self.d_outputs[k + 1], self.d_outputs[k]
-        bias = self.gradients[k].bias
+        bias = self.d_layers[k].bias
         if self.masks[k] is not None:
             product = products.input_gradient(self.rows, *above.shape, epilogue="drelu_bgrad")
             fused = self.launcher.fused_product(product, above, d_above, d_out, vector=bias, mask=self.masks[k])
@@ -161,13 +162,12 @@ class TrainingPlan:
         sums = launches.backward_bias(self.launcher, activation, d_out, out, d_out, bias)
         return [plain, *self._dropout(k, d_out, d_out), *sums]
 
-    def _penalty(self) -> list[Launch]:
-        if not self.spec.l2:
+    def _penalty_gradient(self) -> list[Launch]:
+        """The penalty's part of the gradient, where no update brings it."""
+        if self._penalty is None:
             return []
-        spec, network = self.spec, self.network
-        flats = (network.params.flat, network.gradients.flat, network.bounds)
-        weight = (self.batch.total_weight, self.rows)
-        return [launches.l2_penalty(self.launcher, *flats, spec.l2, spec.l2_over_batch, *weight, network.squares)]
+        flats = (self.network.params.flat, self.network.gradients.flat)
+        return [launches.l2_penalty(self.launcher, *flats, self._penalty)]
 
     def _inputs(self, k: int) -> Array:
         """What layer k reads: the batch, or the layer below, after its dropout."""
@@ -175,57 +175,6 @@ class TrainingPlan:
             return self.x
         dropped = self._dropped(k - 1)
         return self.outputs[k - 1] if dropped is None else dropped
-
-
-def layers_of(spec: NetworkSpec, parameters: Parameters, output_activation: str) -> list[Layer]:
-    """The parameters layer by layer, with the activation that follows each."""
-    arrays = [parameters[name] for name in spec.parameter_names]
-    activations = [*spec.activations, output_activation]
-    return [Layer(*layer) for layer in zip(arrays[::2], arrays[1::2], activations, strict=True)]
-
-
-def forward_launches(
-    launcher: Launcher, layer: Layer, x: Array, out: Array, *, mask: Array | None = None
-) -> list[Launch]:
-    """out = activation(x W + b); one launch where the product takes bias and activation along.
-
-    mask : receives ReLU's bits for the way back, where the launch is one; None in a prediction, where ReLU is a launch
-        of its own, since in a product it may turn NaN into 0, which a prediction has to show
-    """
-    shape = (*x.shape, out.shape[1])
-    if layer.activation == "identity" or mask is not None:
-        epilogue: Epilogue = "bias" if mask is None else "relu_aux_bias"
-        product = products.forward(*shape, epilogue=epilogue)
-        launch = launcher.fused_product(product, layer.weight, x, out, vector=layer.bias, mask=mask)
-        if launch is not None:
-            return [launch]
-    plain = launcher.product(products.forward(*shape), layer.weight, x, out)
-    return [plain, launches.bias_activation(launcher, layer.activation, out, layer.bias, out)]
-
-
-def update_launches(spec: NetworkSpec, launcher: Launcher, network: NetworkMemory, rows: int) -> list[Launch]:
-    """One update from the gradients, after which the next batch begins ``rows`` rows further."""
-    buffers = [parameters.flat for parameters in network.buffers.values()]
-    tick = launches.tick(launcher, spec.rule, network.clock, network.rates, rows)
-    flats = (network.params.flat, network.gradients.flat, buffers)
-    return [tick, launches.update(launcher, spec.rule, *flats, network.rates)]
-
-
-def predict(
-    spec: NetworkSpec, launcher: Launcher, params: Parameters, x: Array, hidden: list[Array], out: Array
-) -> None:
-    """Outputs after the output activation.
-
-    x : (rows, in); hidden : one (rows, width) for each hidden layer, and (rows, out) for the logits; out : (rows, out)
-    """
-    softmax = spec.loss == "softmax_cross_entropy"
-    outputs = [*hidden[:-1], hidden[-1] if softmax else out]
-    for layer, result in zip(layers_of(spec, params, OUTPUT_ACTIVATIONS[spec.loss]), outputs, strict=True):
-        for launch in forward_launches(launcher, layer, x, result):
-            launch()
-        x = result
-    if softmax:
-        launches.softmax(launcher, x, out)()
 
 
 def _first(array: Array | None, rows: int) -> Array | None:

@@ -39,6 +39,12 @@ class Product:
     epilogue: Epilogue = "none"
 
     @property
+    def has_epilogue(self) -> bool:
+        """Whether cuBLASLt has the epilogue for this k. With k = 1 DRELU_BGRAD reads memory that is not its own (so says
+        nvmath-python, and refuses it), and before 12.3.4 BGRADA is not supported."""
+        return self.k > 1 or self.epilogue not in ("drelu_bgrad", "bgrada")
+
+    @property
     def shape_a(self) -> tuple[int, int]:
         """Rows and columns of A as stored."""
         return (self.k, self.m) if self.transpose_a else (self.m, self.k)

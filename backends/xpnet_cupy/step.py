@@ -2,28 +2,45 @@
 
 An epoch uploads the order of the rows and the learning rate, then asks for batch after batch without waiting for the
 device, and waits once, when it reads the losses. What changes from batch to batch (first row, number of the update,
-losses so far) is kept on the device by the kernels themselves. The first batch of a size is run launch by launch, which
-compiles and loads what it needs; from the second on a recorded graph is replayed; a last smaller batch is run launch by
-launch.
+losses so far) and from epoch to epoch (where the data lie) is kept on the device, so that a recorded graph serves both.
+All memory is taken and all is recorded before the first batch changes a parameter.
 """
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy
 
 from xpnet.backend import Backend, BatchPart, NetworkSpec, Parameters, StepState
-from xpnet.errors import BackendError, MixedArraysError
+from xpnet.errors import MixedArraysError
 from xpnet.ops import Array
-from xpnet_cupy import launches
+from xpnet_cupy import forward, launches
 from xpnet_cupy.launcher import Launcher
-from xpnet_cupy.memory import BatchMemory, NetworkMemory, Staging, batch_bytes, enough_memory, network_bytes
-from xpnet_cupy.plan import Data, TrainingPlan, predict, update_launches
+from xpnet_cupy.launches import Penalty
+from xpnet_cupy.memory import BatchMemory, NetworkMemory, as_read, batch_bytes, enough_memory, network_bytes
+from xpnet_cupy.options import Options
+from xpnet_cupy.plan import BatchPlan, Shape
+from xpnet_cupy.replay import Repeated
 
-PREDICTION_ROWS = 8192  # rows forwarded at a time, so that prediction needs no memory beyond its output
-KEPT_PLANS = 64  # the oldest goes first; one for each batch size, and for each block of validation data
+KEPT_PLANS = 16  # the one used longest ago goes first
+GATHERED_BYTES = 16 << 20  # a batch of all rows as they lie is copied up to this size, and above it read in place
+
+NEXT_UPDATES = 2  # where the clock has the number of updates made
+
+T = TypeVar("T")
+
+
+class Data(NamedTuple):
+    """What an epoch reads: X (rows, in), class indices (rows,) or other labels (rows, out), weights, order (n,) int32."""
+
+    x: Array
+    indices: Array | None
+    targets: Array | None
+    weight: Array | None
+    order: Array | None
 
 
 class CompiledStep:
@@ -39,26 +56,26 @@ class CompiledStep:
         backend: Backend,
         launcher: Launcher,
         on_device: Callable[[], AbstractContextManager[Any]],
+        options: Options = Options(),
     ) -> None:
-        self.spec, self.backend, self.launcher, self._on_device = spec, backend, launcher, on_device
-        self.penalty = 0.0
+        self.spec, self.backend, self.launcher, self.options = spec, backend, launcher, options
+        self._on_device, self.penalty = on_device, 0.0
         with self._memory(f"A network of widths {spec.widths}", network_bytes(spec)):
             self._network = NetworkMemory(spec, backend, launcher)
-            self._update = update_launches(spec, launcher, self._network, 0)
             self.why = f"the compiled CuPy step: {launcher.about}"
-        self.params, self.gradients = self._network.params, self._network.gradients
-        self._batch = BatchMemory(spec, launcher, 0, gathers=False)
-        self._plans: dict[tuple[Any, ...], TrainingPlan] = {}  # by rows, and addresses and shapes of the data
-        self._staging = Staging(launcher)
+        self.params = self._network.params
+        self._batch: BatchMemory | None = None
+        self._plans: OrderedDict[Shape, BatchPlan] = OrderedDict()
+
+    @property
+    def gradients(self) -> Parameters:
+        """What ``gradient`` filled in."""
+        return self._network.gradients
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Plans and graphs are kept from call to call; when it ends, the data they refer to is let go."""
-        try:
-            yield
-        finally:
-            self._plans.clear()
-            self._staging = Staging(self.launcher)
+        """Nothing to set up: plans and graphs are kept with the step, and refer to no data."""
+        yield
 
     def epoch(
         self,
@@ -77,35 +94,33 @@ class CompiledStep:
         size = min(batch_size, rows)
         if order is None and size < rows:
             order = numpy.arange(rows)
-        needed = batch_bytes(self.spec, size)
-        with self._memory(f"Training on batches of {size} rows", needed), self.launcher.stream():
-            data = self._take(X, Y, sample_weight, order, size)
-            # Both plans are made, and all memory is taken, before the first batch changes a parameter.
-            full = self._plan(data, size)
-            rest = self._plan(data, rows % size) if rows % size else None
-            self._begin(learning_rate)
-            full.repeat(rows // size)
-            if rest is not None:
-                rest.train()
+        with self._memory(f"Training on batches of {size} rows", batch_bytes(self.spec, size)), self.launcher.stream():
+
+            def prepare() -> tuple[Data, list[tuple[Repeated, int]]]:
+                data = self._take(X, Y, sample_weight, order, size)
+                runs = [(self._plan(self._shape(data, n), data).training, times) for n, times in _batches(rows, size)]
+                return self._begun(data, runs, learning_rate)
+
+            data, runs = self._with_room(prepare)
+            for repeated, times in runs:
+                repeated.run(times)
             return self._mean_loss(data, rows)
 
     def forward(self, X: Array) -> Array:
         """See :class:`xpnet.backend.Step`."""
-        spec, xp, rows = self.spec, self.launcher.xp, X.shape[0]
-        size = min(rows, PREDICTION_ROWS)
         self._belongs(X)
-        with self._memory(f"A prediction of {rows} rows", batch_bytes(spec, size)):
-            X = Staging(self.launcher)("x", X, spec.dtype)
-            out = xp.empty((rows, spec.widths[-1]), dtype=spec.dtype)
-            hidden = [xp.empty((size, width), dtype=spec.dtype) for width in spec.widths[1:]]
-            for start in range(0, rows, PREDICTION_ROWS):
-                x, result = (a[start : start + size] for a in (X, out))
-                predict(spec, self.launcher, self.params, x, [h[: x.shape[0]] for h in hidden], result)
-            return out
+        block = forward.block_rows(self.spec, X.shape[0])
+        with self._memory(f"A prediction of {X.shape[0]} rows", batch_bytes(self.spec, block)):
+            return self._with_room(lambda: forward.predict(self.spec, self.launcher, self.params, X))
 
     def loss(self, X: Array, Y: Array, *, sample_weight: Array | None = None, rows: Any = None) -> float:
         """See :class:`xpnet.backend.Step`."""
-        return self.gradient(X, Y, sample_weight=sample_weight, rows=rows)
+        self._belongs(X)
+        block = forward.block_rows(self.spec, X.shape[0])
+        arguments = (self.spec, self.launcher, self._network, X, Y, sample_weight, rows)
+        with self._memory(f"The loss of {X.shape[0]} rows", batch_bytes(self.spec, block)):
+            loss, self.penalty = self._with_room(lambda: forward.mean_loss(*arguments))
+            return loss + self.penalty
 
     def gradient(
         self,
@@ -117,83 +132,151 @@ class CompiledStep:
         part: BatchPart | None = None,
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
-        if rows is not None:
-            X, Y, sample_weight = X[rows], Y[rows], None if sample_weight is None else sample_weight[rows]
-        if part is not None:
-            raise BackendError("The CUDA step takes no parts of a batch yet.")
-        count = X.shape[0]
+        count = X.shape[0] if rows is None else len(rows)
         with self._memory(f"A gradient over {count} rows", batch_bytes(self.spec, count)), self.launcher.stream():
-            data = self._take(X, Y, sample_weight, None, count)
-            plan = self._plan(data, count)
-            self._begin(0.0)
-            plan.gradient()
-            loss, total = self._mean_loss(data, count), self.launcher.xp.sum
+            if not count:
+                return self._no_gradient(part)
+
+            def prepare() -> tuple[Data, list[tuple[Repeated, int]]]:
+                data = self._take(X, Y, sample_weight, rows, count)
+                runs = [(self._plan(self._shape(data, count, part), data).gradients, 1)]
+                return self._begun(data, runs, 0.0, part)
+
+            data, ((repeated, _),) = self._with_room(prepare)
+            repeated.run(1)
+            loss, total = self._mean_loss(data, count, part), self.launcher.xp.sum
             # A product with ReLU in it may have turned NaN into 0; gradients and parameters keep it.
             kept = float(total(self.gradients.flat) + total(self.params.flat))
             return float("nan") if math.isnan(kept) else loss
 
     def update(self, *, learning_rate: float) -> None:
         """See :class:`xpnet.backend.Step`."""
+        network, rule = self._network, self.spec.rule
         with self._on_device():
-            self._network.rates[0] = learning_rate
-            for launch in self._update:
-                launch()
+            network.rates[0] = learning_rate
+            buffers = [parameters.flat for parameters in network.buffers.values()]
+            flats = (network.params.flat, network.gradients.flat, buffers, network.rates)
+            launches.next_batch(self.launcher, rule, network.data, network.clock, network.rates, None)()
+            launches.update(self.launcher, rule, *flats, clock=network.clock)()
 
     def state(self) -> StepState:
         """See :class:`xpnet.backend.Step`."""
+        network = self._network
         with self._on_device():
-            buffers = {name: self._copies(arrays) for name, arrays in self._network.buffers.items()}
-            return StepState(self._copies(self.params), buffers, int(self._network.clock[0]))
+            params = self._copies(network.params)
+            if network.trains:
+                buffers = {name: self._copies(arrays) for name, arrays in network.buffers.items()}
+            else:
+                buffers = {name: {n: 0 * array for n, array in params.items()} for name in self.spec.rule.buffers}
+            return StepState(params, buffers, int(network.clock[NEXT_UPDATES]))
 
     def load_state(self, state: StepState) -> None:
         """See :class:`xpnet.backend.Step`."""
+        network = self._network
         with self._on_device():
-            self._network.clock[0] = state.t
-            self.params.update(state.params)
-            for name, arrays in self._network.buffers.items():
+            network.clock[NEXT_UPDATES] = state.t
+            network.params.update(state.params)
+            if not network.trains and not state.buffers:
+                return
+            for name, arrays in network.buffers.items():
                 arrays.update(state.buffers.get(name) or {n: numpy.zeros(a.shape) for n, a in arrays.items()})
 
-    def _begin(self, learning_rate: float) -> None:
-        """Clears the losses and turns the clock back to the first row."""
-        network = self._network
-        arrays = (self._batch.row_loss, network.squares)
-        launches.begin(self.launcher, network.clock, network.rates, learning_rate, *arrays)()
-
-    def _mean_loss(self, data: Data, rows: int) -> float:
-        """The mean loss of the batches since ``_begin``, penalty included. Waits for the device."""
-        network = self._network
-        arrays = (self._batch.row_loss, network.squares, data.weight)
-        launches.finish(self.launcher, *arrays, rows, network.rates, network.results)()
-        loss, squares, weight, broken = self.launcher.to_numpy(network.results)
-        with numpy.errstate(all="ignore"):  # weights that sum to zero give nan, as in the reference
-            self.penalty = float(self.spec.l2 / 2 * squares / weight)
-            return float("nan") if broken else float(loss / weight) + self.penalty
-
     def _take(self, X: Array, Y: Array, sample_weight: Array | None, order: Any, size: int) -> Data:
-        """The data as kernels read it, and memory for batches of ``size`` rows of it."""
-        dtype, stage = self.spec.dtype, self._staging
+        """The data as kernels read them, and memory for batches of ``size`` rows of them."""
+        launcher, dtype = self.launcher, self.spec.dtype
         self._belongs(X)
-        if not self._batch.holds(size, gathers=order is not None):
-            rows, gathers = max(size, self._batch.rows), order is not None or self._batch.gathers
+        if self._batch is None or size > self._batch.rows:
             self._plans.clear()
-            for capacity in (0, rows):  # what there was is let go before the larger one is asked for
-                self._batch = BatchMemory(self.spec, self.launcher, capacity, gathers=gathers)
+            self._batch = None  # what there was is let go before the larger one is asked for
+            self._batch = BatchMemory(self.spec, launcher, size)
+        indices = Y.ndim == 1
+        labels = as_read(launcher, Y, "int64" if indices else dtype)
         return Data(
-            stage("x", X, dtype),
-            stage("labels", Y, "int64" if Y.ndim == 1 else dtype),
-            None if sample_weight is None else stage("weight", sample_weight, dtype),
-            None if order is None else stage.upload("order", numpy.asarray(order, dtype=numpy.int32)),
+            as_read(launcher, X, dtype),
+            labels if indices else None,
+            None if indices else labels,
+            None if sample_weight is None else as_read(launcher, sample_weight, dtype),
+            None if order is None else launcher.xp.asarray(numpy.asarray(order, dtype=numpy.int32)),
         )
 
-    def _plan(self, data: Data, rows: int) -> TrainingPlan:
-        """The plan for batches of ``rows`` rows of this data, made once."""
-        places = (None if array is None else (self.launcher.address(array), array.shape) for array in data)
-        key = (rows, *places)
-        if key not in self._plans:
+    @property
+    def _memory_of_batch(self) -> BatchMemory:
+        """As ``_take`` has made it."""
+        assert self._batch is not None
+        return self._batch
+
+    def _shape(self, data: Data, rows: int, part: BatchPart | None = None) -> Shape:
+        weight: Literal["rows", "summed", "given"]
+        weight = "given" if part is not None else "rows" if data.weight is None else "summed"
+        in_place = data.order is None and data.x.nbytes > GATHERED_BYTES
+        return Shape(
+            rows,
+            indices=data.indices is not None,
+            weight=weight,
+            penalized=part is None or part.penalized,
+            in_place=self.launcher.address(data.x) if in_place else None,
+            lane=self.launcher.lane,
+        )
+
+    def _plan(self, shape: Shape, data: Data) -> BatchPlan:
+        """The plan for batches of this shape, made once."""
+        if shape not in self._plans:
             if len(self._plans) == KEPT_PLANS:
-                self._plans.pop(next(iter(self._plans)))
-            self._plans[key] = TrainingPlan(self.spec, self.launcher, self._network, self._batch, data, rows)
-        return self._plans[key]
+                self._plans.popitem(last=False)
+            x = data.x if shape.in_place is not None else None
+            arguments = (self.spec, self.launcher, self._network, self._memory_of_batch, shape, x)
+            self._plans[shape] = BatchPlan(*arguments, self.options.steps_per_graph)
+        self._plans.move_to_end(shape)
+        return self._plans[shape]
+
+    def _begun(
+        self, data: Data, runs: list[tuple[Repeated, int]], learning_rate: float, part: BatchPart | None = None
+    ) -> tuple[Data, list[tuple[Repeated, int]]]:
+        """The data, and the runs prepared for them, with the clock at the first row."""
+        network, memory, first_row = self._network, self._memory_of_batch, 0 if part is None else part.first_row
+        if part is not None:
+            memory.total_weight[...] = part.total_weight
+        arrays = (network.clock, network.rates, network.data, tuple(data), memory.row_loss, network.squares)
+        begin = launches.begin(self.launcher, *arrays, learning_rate=learning_rate, first_row=first_row)
+        begin()
+        if any([repeated.prepare(times) for repeated, times in runs]):
+            begin()
+        return data, runs
+
+    def _mean_loss(self, data: Data, rows: int, part: BatchPart | None = None) -> float:
+        """The mean loss of the batches since they began, penalty included. Waits for the device."""
+        network, memory = self._network, self._memory_of_batch
+        arrays = (memory.row_loss, network.squares, data.weight if part is None else None)
+        launches.finish(self.launcher, *arrays, rows, network.rates, network.results)()
+        loss, squares, weight, broken = self.launcher.to_numpy(network.results)
+        weight = weight if part is None else part.total_weight
+        self.penalty = float(self.spec.l2 / 2 * squares / weight) if weight else 0.0
+        if broken:
+            return float("nan")
+        return float(loss / weight) + self.penalty if weight else 0.0
+
+    def _no_gradient(self, part: BatchPart | None) -> float:
+        """The gradient and the loss of no rows: those of the penalty, where it is added here."""
+        network, self.penalty = self._network, 0.0
+        network.gradients.flat[...] = 0
+        if part is None or not part.penalized or not self.spec.l2:
+            return 0.0
+        xp = self.launcher.xp
+        total, squares = xp.full(1, part.total_weight, dtype=self.spec.dtype), xp.zeros_like(network.squares)
+        penalty = Penalty(network.bounds, self.spec.l2, self.spec.l2_over_batch, total, 0, squares)
+        launches.l2_penalty(self.launcher, network.params.flat, network.gradients.flat, penalty)()
+        self.penalty = float(self.spec.l2 / 2 * xp.sum(squares) / part.total_weight) if part.total_weight else 0.0
+        return self.penalty
+
+    def _with_room(self, action: Callable[[], T]) -> T:
+        """What an action gives; where memory runs out, what is kept for later is let go, and it is tried once more."""
+        try:
+            return action()
+        except MemoryError:
+            self._plans.clear()
+            self._batch = None
+        self.launcher.release_memory()  # out here, where the error no longer holds what the action had allocated
+        return action()
 
     def _belongs(self, X: Array) -> None:
         found, own = self.backend.device(X), self.backend.device(self.params.flat)
@@ -211,3 +294,8 @@ class CompiledStep:
 
     def _copies(self, parameters: Parameters) -> dict[str, Any]:
         return {name: self.launcher.to_numpy(array).copy() for name, array in parameters.items()}
+
+
+def _batches(rows: int, size: int) -> list[tuple[int, int]]:
+    """The batches of an epoch, as (rows of a batch, how many): the last may be smaller."""
+    return [(size, rows // size), *([(rows % size, 1)] if rows % size else [])]

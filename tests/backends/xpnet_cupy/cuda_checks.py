@@ -59,8 +59,8 @@ def assert_row_losses(launcher: HostLauncher, logits: Any, labels: Any, dtype: s
     """Cross-entropy adds each row's loss to what was there, and gives the reference's gradient."""
     xp = launcher.xp
     d_logits, row_loss = xp.empty(logits.shape, dtype), xp.guarded(np.arange(len(logits), dtype=np.float64))
-    guarded = (xp.guarded(logits), xp.guarded(labels))
-    launches.loss(launcher, "softmax_cross_entropy", *guarded, launches.Batch(), d_logits, row_loss)()
+    batch = launches.Batch(labels.ndim == 1, xp.guarded(labels))
+    launches.loss(launcher, "softmax_cross_entropy", xp.guarded(logits), batch, d_logits, row_loss)()
     wide = logits.astype(np.float64)
     for row in range(len(logits)):
         wanted, _ = ops.softmax_cross_entropy(wide[row : row + 1], labels[row : row + 1])
@@ -109,6 +109,20 @@ def train(step: Any, X: Any, Y: Any, *, batch: int, weight: Any = None, shuffled
         options = {"learning_rate": 0.05 / (1 + epoch), "batch_size": batch, "order": order, "sample_weight": weight}
         losses.append(step.epoch(X, Y, **options))
     return losses
+
+
+def assert_same_gradient(spec: NetworkSpec, launcher: HostLauncher, X: Any, Y: Any, **options: Any) -> CompiledStep:
+    """Both steps, from the same weights: equal loss, penalty and gradients, and the same loss without gradients."""
+    step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
+    rtol = 300 * float(np.finfo(spec.dtype).eps)
+    for one in (step, reference):
+        one.params.update(weights(spec))
+    found, wanted = (one.gradient(X, Y, **options) for one in (step, reference))
+    np.testing.assert_allclose((found, step.penalty), (wanted, reference.penalty), rtol=rtol)
+    for name in step.gradients:
+        scale = np.abs(reference.gradients[name]).max()
+        np.testing.assert_allclose(step.gradients[name], reference.gradients[name], rtol=rtol, atol=rtol * scale)
+    return step
 
 
 def assert_agrees(spec: NetworkSpec, launcher: HostLauncher, X: Any, Y: Any, **options: Any) -> CompiledStep:

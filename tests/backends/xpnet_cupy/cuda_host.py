@@ -53,7 +53,7 @@ def run_kernel(
 
 def _entry(name: str, parameters: tuple[str, ...]) -> str:
     values = ", ".join(
-        f"*({C_TYPES[kind.rstrip('*?')]} *{'' if kind in C_TYPES else '*'})a[{i}]" for i, kind in enumerate(parameters)
+        f"*({C_TYPES[kind.rstrip('*?!')]} *{'' if kind in C_TYPES else '*'})a[{i}]" for i, kind in enumerate(parameters)
     )
     return (
         f'extern "C" const char *run_{name}(void **a, unsigned *grid, unsigned *block, int reversed) {{\n'
@@ -103,7 +103,7 @@ class HostLauncher(Launcher):
     def __init__(self, library: ctypes.CDLL, dtype: str, lt: CublasLt | None = None, *, reversed: bool = False) -> None:
         self.library, self.dtype, self.lt, self.reversed = library, dtype, lt, reversed
         self.xp: Any = GuardedNumpy()
-        self.recordings = self.replays = 0
+        self.recordings = self.replays = self.released = 0
         self.launched: list[str] = []
         self.products: list[Any] = []
 
@@ -149,11 +149,16 @@ class HostLauncher(Launcher):
     def stream(self) -> Iterator[None]:
         yield
 
+    lane = "the host"
+
     def address(self, array: Any) -> int:
         return array.ctypes.data
 
     def to_numpy(self, array: Any) -> Any:
         return array
+
+    def release_memory(self) -> None:
+        self.released += 1
 
     def free_memory(self) -> tuple[int, int]:
         return 64 << 20, 128 << 20
@@ -177,7 +182,7 @@ def build_cublaslt(folder: Path) -> ctypes.CDLL:
 
 def host_cublaslt(folder: Path) -> CublasLt:
     """A handle of it."""
-    return CublasLt(build_cublaslt(folder), 0, lambda: 0)
+    return CublasLt(build_cublaslt(folder), lambda: 0, lambda stream: 0)
 
 
 def launching(launcher: HostLauncher) -> Callable[[Any], Any]:

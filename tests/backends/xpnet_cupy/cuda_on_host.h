@@ -16,7 +16,6 @@
 
 #define __global__
 #define __device__
-#define __restrict__
 #define __launch_bounds__(...)
 #define __shared__ static
 

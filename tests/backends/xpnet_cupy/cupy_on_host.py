@@ -7,14 +7,17 @@ GPU does with them it cannot show.
 
 import sys
 import tempfile
+import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
+import pytest
 from cuda_host import build, build_cublaslt, run_kernel
 
 FOLDER, SESSION = Path(tempfile.mkdtemp()), ExitStack()
@@ -36,6 +39,20 @@ class Array(np.ndarray):
 
 
 Array.__module__ = "cupy"
+
+
+class CudaError(RuntimeError):
+    """cupy.cuda.driver.CUDADriverError and cupy.cuda.runtime.CUDARuntimeError."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__("CUDA_ERROR_OUT_OF_MEMORY: out of memory" if status == 2 else f"status {status}")
+        self.status = status
+
+
+class Failing:
+    """What a test lets fail: statuses that loading a kernel and making a graph end with; 0 for success."""
+
+    load = instantiate = 0
 
 
 class Device:
@@ -60,10 +77,14 @@ class Device:
 class Graph:
     """cupy.cuda.Graph: the calls that were captured."""
 
+    made = launched = 0  # how many there have been, and how often one was launched
+
     def __init__(self, calls: list[Callable[[], None]]) -> None:
+        Graph.made += 1
         self.calls = calls
 
     def launch(self, stream: Any = None) -> None:
+        Graph.launched += 1
         for call in self.calls:
             call()
 
@@ -71,19 +92,20 @@ class Graph:
 class Stream:
     """cupy.cuda.Stream: what is asked of it is done at once, or kept while it captures."""
 
-    entered: ClassVar[list[Any]] = []
+    made = 0  # how many there have been
     done = True
 
     def __init__(self, non_blocking: bool = False) -> None:
+        Stream.made += 1
         self.non_blocking, self.ptr = non_blocking, id(self)
         self.captured: list[Callable[[], None]] | None = None
 
     def __enter__(self) -> Self:
-        self.entered.append(self)
+        entered().append(self)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.entered.pop()
+        entered().pop()
 
     def record(self) -> Any:
         return object()
@@ -101,6 +123,8 @@ class Stream:
     def end_capture(self) -> Graph:
         calls, self.captured = self.captured, None
         assert calls is not None
+        if Failing.instantiate:
+            raise CudaError(Failing.instantiate)
         return Graph(calls)
 
     def ask(self, call: Callable[[], None]) -> None:
@@ -108,12 +132,17 @@ class Stream:
         call() if self.captured is None else self.captured.append(call)
 
 
-Stream.entered.append(Stream())
+DEFAULT, _thread = Stream(), threading.local()
+
+
+def entered() -> list[Stream]:
+    """The streams that this thread has entered, the default one first."""
+    return vars(_thread).setdefault("entered", [DEFAULT])
 
 
 def current() -> Stream:
     """cupy.cuda.get_current_stream."""
-    return Stream.entered[-1]
+    return entered()[-1]
 
 
 class RawModule:
@@ -124,6 +153,9 @@ class RawModule:
         self.library = build(code, dtype, FOLDER)
 
     def get_function(self, name: str) -> Callable[..., None]:
+        if Failing.load:
+            raise CudaError(Failing.load)
+
         def kernel(grid: Any, block: Any, arguments: tuple[Any, ...]) -> None:
             current().ask(lambda: run_kernel(self.library, name, grid, block, arguments))
 
@@ -135,20 +167,29 @@ class CublasLtLibrary:
 
     def __init__(self) -> None:
         self._library = build_cublaslt(FOLDER)
+        self.workspaces: dict[int, set[int]] = {}  # the streams that have written to each
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._library, name)
 
     def cublasLtMatmul(self, *arguments: Any) -> int:
-        assert arguments[-1].value == current().ptr, "a product on another stream"
-        current().ask(lambda: self._library.cublasLtMatmul(*arguments))
-        return 0
+        stream, workspace = arguments[-1].value, arguments[-3].value
+        assert stream == current().ptr, "a product on another stream"
+        self.workspaces.setdefault(workspace, set()).add(stream)
+        statuses: list[int] = []
+        current().ask(lambda: statuses.append(self._library.cublasLtMatmul(*arguments)))
+        return statuses[0] if statuses else 0
 
 
 class Pool:
-    """The memory pool: counts nothing, but keeps its limit."""
+    """The memory pool: counts the bytes of arrays that live, and keeps its limit."""
 
-    limit = 0
+    limit = used = emptied = 0
+    total = False  # whether the limit is for all arrays together, or for each
+
+    def counted(self) -> int:
+        """What counts against the limit beside a new array."""
+        return self.used if self.total else 0
 
     def get_limit(self) -> int:
         return self.limit
@@ -159,10 +200,31 @@ class Pool:
     def free_bytes(self) -> int:
         return 0
 
-    used_bytes = total_bytes = free_bytes
+    def used_bytes(self) -> int:
+        return self.used
+
+    total_bytes = used_bytes
 
     def free_all_blocks(self) -> None:
-        pass
+        self.emptied += 1
+
+    def adopt(self, array: Any) -> Any:
+        """Counts an array with memory of its own, as long as it lives."""
+        owner = array
+        while isinstance(owner.base, np.ndarray):
+            owner = owner.base
+        if id(owner) not in self._owners:
+            self._owners.add(id(owner))
+            self.used += owner.nbytes
+            weakref.finalize(owner, self._release, id(owner), owner.nbytes)
+        return array
+
+    def __init__(self) -> None:
+        self._owners: set[int] = set()
+
+    def _release(self, owner: int, size: int) -> None:
+        self._owners.discard(owner)
+        self.used -= size
 
 
 class OutOfMemoryError(MemoryError):
@@ -173,9 +235,9 @@ def _on_device(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: Any, **options: Any) -> Any:
         result = function(*arguments, **options)
         limit = cupy.pool.limit
-        if limit and isinstance(result, np.ndarray) and result.nbytes > limit:
+        if limit and isinstance(result, np.ndarray) and result.nbytes + cupy.pool.counted() > limit:
             raise OutOfMemoryError(f"Out of memory allocating {result.nbytes:,} bytes (limit set to: {limit:,} bytes)")
-        return result.view(Array) if isinstance(result, np.ndarray | np.number) else result
+        return cupy.pool.adopt(result.view(Array)) if isinstance(result, np.ndarray | np.number) else result
 
     return call
 
@@ -195,7 +257,7 @@ class Cupy(ModuleType):
 
     def asarray(self, data: Any, dtype: Any = None) -> Any:
         own = isinstance(data, Array)
-        return np.asarray(data, dtype).view(Array) if own else np.array(data, dtype, order="C").view(Array)
+        return self.pool.adopt(np.asarray(data, dtype).view(Array) if own else np.array(data, dtype, order="C").view(Array))
 
     def get_default_memory_pool(self) -> Pool:
         return self.pool
@@ -208,8 +270,9 @@ cupy.cuda = SimpleNamespace(
     Stream=Stream,
     get_current_stream=current,
     memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
+    driver=SimpleNamespace(CUDADriverError=CudaError),
     runtime=SimpleNamespace(
-        CUDARuntimeError=RuntimeError,
+        CUDARuntimeError=CudaError,
         getDeviceCount=lambda: 1,
         getDeviceProperties=lambda device: {"name": b"a host", "major": 0, "minor": 0},
         memGetInfo=lambda: (1 << 30, 2 << 30),
@@ -241,9 +304,11 @@ def installed() -> Iterator[Any]:
     sys.modules["cupy"] = sys.modules["array_api_compat.cupy"] = array_api_compat.cupy = cupy
     try:
         cuda: Any = import_module("xpnet_cupy.cuda")
-        library = CublasLtLibrary()
-        cuda.find_cublaslt = lambda: library
-        yield cuda
+        cuda.library = CublasLtLibrary()
+        cuda.find_cublaslt = lambda major: cuda.library
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("xpnet_cupy.libraries.find_cublaslt", cuda.find_cublaslt)
+            yield cuda
     finally:
         for name in names:
             sys.modules.pop(name, None)

@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from xpnet_cupy import CupyBackend, backend
+from xpnet_cupy import CupyBackend, backend, libraries
 
 import xpnet
 from xpnet.dispatch import choose
@@ -22,15 +23,31 @@ class OutOfMemory(MemoryError):
     """CuPy's OutOfMemoryError."""
 
 
+class Device:
+    """CuPy's Device: the one that is current holds what is made."""
+
+    current: ClassVar[list[int]] = [0]
+
+    def __init__(self, number: int | None = None) -> None:
+        self.id = self.current[-1] if number is None else number
+
+    def __enter__(self) -> Any:
+        self.current.append(self.id)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.current.pop()
+
+
 class DeviceArray:
     """An array that says it is CuPy's and lives on a device."""
 
     def __init__(self, values: Any, device: int = 0) -> None:
-        self.values, self.device = np.asarray(values), SimpleNamespace(id=device)
+        self.values, self.device = np.asarray(values), Device(device)
         self.dtype = self.values.dtype
 
     def astype(self, dtype: str, copy: bool = True) -> "DeviceArray":
-        return DeviceArray(self.values.astype(dtype), self.device.id)
+        return DeviceArray(self.values.astype(dtype), Device.current[-1])
 
     def __array_namespace__(self, api_version: str | None = None) -> Any:
         return np
@@ -70,16 +87,6 @@ def stand_in(*, devices: int) -> Any:
             raise OutOfMemory("Out of memory allocating 8,000 bytes")
         cupy.adopted.append(data)
         return DeviceArray(np.zeros(2))
-
-    class Device:
-        def __init__(self, number: int | None = None) -> None:
-            self.id = number or 0
-
-        def __enter__(self) -> Any:
-            return self
-
-        def __exit__(self, *exception: object) -> None:
-            pass
 
     properties = {"name": b"NVIDIA H100"}
     runtime = SimpleNamespace(
@@ -147,6 +154,11 @@ def test_its_own_arrays_stay_as_they_are(made: Any) -> None:
     assert made[1].asarray(array, dtype="float32").dtype == np.float32
 
 
+def test_an_array_is_converted_on_its_own_device(made: Any) -> None:
+    array = made[1].asarray(DeviceArray(np.zeros(3), device=1), dtype="float32")
+    assert array.dtype == np.float32 and made[1].device(array) == "cuda:1"
+
+
 @pytest.mark.parametrize("kind", [2, 13])
 def test_arrays_on_a_device_are_adopted_without_a_copy(made: Any, kind: int) -> None:
     foreign = Foreign(kind)
@@ -173,7 +185,7 @@ def test_out_of_memory_names_the_size_and_a_remedy(made: Any) -> None:
 
 
 def test_it_describes_driver_toolkit_card_and_memory(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "xpnet_cupy.cuda", SimpleNamespace(find_cublaslt=lambda: None))
+    monkeypatch.setattr("xpnet_cupy.libraries.find_cublaslt", lambda major: None)
     assert made[1].describe() == {
         "cupy": "14.2.0",
         "driver": "13.0",
@@ -192,3 +204,27 @@ def test_the_device_of_the_arrays_is_used(made: Any) -> None:
         assert chosen.backend is choose(array).backend
     with pytest.raises(MixedArraysError, match="one device"):
         choose(here, there)
+
+def test_cublaslt_of_cupys_own_major_version_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """cuda-pathfinder gives the newest, whatever CuPy was built for."""
+
+    class Library:
+        def __init__(self, path: str) -> None:
+            if not Path(path).exists():
+                raise OSError(path)
+            self.path, self.cublasLtGetVersion = path, type("Version", (), {"__call__": lambda _: self.version()})()
+
+        def version(self) -> int:
+            return 10000 * int(self.path.rpartition(".")[2])
+
+    for major in (12, 13):
+        (tmp_path / f"libcublasLt.so.{major}").touch()
+    found = SimpleNamespace(abs_path=str(tmp_path / "libcublasLt.so.13"))
+    pathfinder = SimpleNamespace(load_nvidia_dynamic_lib=lambda name: found)
+    monkeypatch.setitem(sys.modules, "cuda", SimpleNamespace(pathfinder=pathfinder))
+    monkeypatch.setitem(sys.modules, "cuda.pathfinder", pathfinder)
+    monkeypatch.setattr("ctypes.CDLL", Library)
+    libraries.find_cublaslt.cache_clear()
+    assert [libraries.find_cublaslt(major).path[-2:] for major in (12, 13)] == ["12", "13"]
+    assert libraries.find_cublaslt(11) is None
+    libraries.find_cublaslt.cache_clear()

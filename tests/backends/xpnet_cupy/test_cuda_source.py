@@ -1,17 +1,18 @@
 """The kernels' source compiles for every card without spills, and its tests notice when it is wrong."""
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from cuda_checks import RULES, assert_agrees, assert_close, assert_row_losses, data, draw, run
+from cuda_checks import RULES, assert_agrees, assert_close, assert_row_losses, assert_same_gradient, data, draw, run
 from cuda_compilers import find_nvrtc, has_nvcc, nvcc, nvrtc
 from cuda_host import HostLauncher, build, needs_compiler
 from xpnet_cupy.launcher import KERNELS, SOURCE
 
-from xpnet.backend import NetworkSpec
+from xpnet.backend import BatchPart, NetworkSpec
 from xpnet.errors import InputError
 
 NVRTC = find_nvrtc()
@@ -37,6 +38,20 @@ def test_every_kernel_compiles_without_spills(arch: str, real: str, tmp_path: Pa
 @pytest.mark.skipif(NVRTC is None, reason="NVRTC (pip install nvidia-cuda-nvrtc) is not installed")
 def test_the_compiler_that_cupy_uses_takes_the_source_as_it_is() -> None:
     assert_no_spills(nvrtc("sm_90", "float", NVRTC or ""))
+
+
+def signatures() -> dict[str, list[str]]:
+    """The parameters of every kernel as the source declares them, macros written out by the preprocessor."""
+    done = subprocess.run(["g++", "-E", "-P", "-x", "c++", SOURCE], check=True, capture_output=True, text=True)
+    found = re.findall(r"__global__ void (?:__launch_bounds__\(.*?\) )?(\w+)\((.*?)\) \{", done.stdout, re.DOTALL)
+    return {name: [" ".join(one.split()) for one in parameters.split(",")] for name, parameters in found}
+
+
+@needs_compiler
+def test_what_the_source_calls_restricted_is_marked_so_in_the_table() -> None:
+    for name, parameters in signatures().items():
+        restricted = ["__restrict__" in one and "const" not in one for one in parameters]
+        assert restricted == ["!" in one for one in KERNELS[name]], name
 
 
 def test_every_kernel_of_the_source_is_in_the_table_and_the_other_way_round() -> None:
@@ -66,6 +81,12 @@ class TestArguments:
         with pytest.raises(InputError, match="takes 4 arguments; received 1"):
             launcher.prepare("softmax_warp", (1,), (32, 1), np.zeros((4, 6), dtype))
 
+    def test_a_written_array_at_the_place_of_another_is_refused(self, launcher: HostLauncher, dtype: str) -> None:
+        x = np.zeros((4, 6), dtype)
+        with pytest.raises(InputError, match="softmax_warp writes argument 2, which must not overlap"):
+            launcher.prepare("softmax_warp", (1,), (32, 1), x, x, 4, 6)
+        launcher.prepare("relu_backward", (1,), (32, 1), x, x, x, 24)  # works item by item, so it may
+
     def test_a_number_that_does_not_fit_is_refused(self, launcher: HostLauncher, dtype: str) -> None:
         x = np.zeros((1, 6), dtype)
         with pytest.raises(OverflowError):
@@ -90,10 +111,17 @@ MUTATIONS = {
     "all columns have the first bias": ("bias[col]", "bias[0]", 1),
     "all row losses go to the first": ("row_loss[row] +=", "row_loss[0] +=", 1),
     "all weights are the first": ("weight[source]", "weight[0]", 1),
-    "gather ignores the cursor": ("order[first + row]", "order[row]", 1),
+    "gather ignores the cursor": ("order ? order + clock[NEXT_CURSOR]", "order ? order", 1),
     "labels ignore the order": ("return order ? order[", "return order ? (long long)0 * order[", 1),
-    "the cursor stands still": ("clock[CURSOR] += rows;", "", 1),
-    "updates are not counted": ("++clock[UPDATES]", "1", 1),
+    "labels ignore the cursor": ("order ? order + cursor", "order ? order", 1),
+    "the cursor stands still": ("clock[CURSOR] + rows;", "clock[CURSOR];", 1),
+    "the next cursor is taken for this batch's": ("clock[CURSOR] = clock[NEXT_CURSOR];", "", 1),
+    "updates are not counted": ("clock[UPDATES] + 1;", "clock[UPDATES];", 1),
+    "the update penalizes biases": ("bool found = false;", "bool found = matrices > 0;", 1),
+    "a pack is updated once for all its items": ("for (int k = 0; k < width; k++)", "for (int k = 0; k < 1; k++)", 1),
+    "the rest after whole packs is forgotten": ("penalty, rates, whole, size)", "penalty, rates, size, size)", 1),
+    "a row in registers is summed over its first items": ("k < Group::KEPT; k++", "k < 1; k++", 1),
+    "dropout counts from the first row of the part": ("clock[FIRST_ROW] * cols", "0 * cols", 1),
     "a part of the sum of columns is missing": ("k < 8", "k < 7", 1),
     "chunks run to the last row": ("min(first + chunk, rows)", "rows", 1),
     "the penalty takes the first matrix for all": ("begin = bounds[2 * k]", "begin = bounds[0]", 1),
@@ -115,6 +143,10 @@ def battery(library: Any, *, reversed: bool) -> None:
     weight = np.linspace(0.1, 1, 23)
     spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], l2=0.1)
     assert_agrees(spec, launcher, *data(spec, "indices"), batch=9, weight=weight)
+    spec = NetworkSpec((7, 6, 4), ("relu",), l2=0.1, dropout=(0.5,), seed=3)
+    assert_same_gradient(spec, launcher, *data(spec, "indices"), part=BatchPart(40.0, first_row=5))
+    found, wanted = run(launcher, "adam_update", *(draw((n, 7), "float64") ** 2 for n in (3, 3, 3, 3)), t=2, learning_rate=1)
+    assert_close(found[0], wanted[0], "float64")
     launcher.xp.check()
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cuda_checks import BATCH, ROWS, RULES, assert_agrees, data, make, train, weights
+from cuda_checks import BATCH, ROWS, RULES, assert_agrees, assert_same_gradient, data, make, train, weights
 from cuda_host import HostLauncher, needs_compiler
 from xpnet_numpy import NumpyBackend
 
-from xpnet.backend import NetworkSpec, UpdateRule
+from xpnet.backend import BatchPart, NetworkSpec, UpdateRule
 from xpnet.errors import DeviceMemoryError
 from xpnet.steps import ReferenceStep
 
@@ -40,7 +40,7 @@ def test_fused_products(fused: HostLauncher, rule: str, form: str, dtype: str) -
 
 @pytest.mark.parametrize("epilogue", [4, 134, 152, 256], ids=["bias", "relu_aux_bias", "drelu_bgrad", "bgrada"])
 def test_a_missing_epilogue_falls_back(libraries: dict[str, Any], lt: Any, dtype: str, epilogue: int) -> None:
-    launcher = HostLauncher(libraries[dtype], dtype, type(lt)(lt.library, 0, lambda: 0))
+    launcher = HostLauncher(libraries[dtype], dtype, type(lt)(lt.library, lambda: 0, lambda stream: 0))
     spec = NetworkSpec((7, 6, 5, 4), ("relu", "relu"), dtype=dtype)
     lt.library.fake_refuse(epilogue)
     try:
@@ -134,6 +134,74 @@ def test_gradient_and_update_apart(launcher: HostLauncher, dtype: str) -> None:
             one.update(learning_rate=0.01)
 
 
+LOSSES = ["softmax_cross_entropy", "logistic_cross_entropy", "squared_error", "poisson"]
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_loss_without_gradients(
+    launcher: HostLauncher, loss: Any, weighted: bool, ordered: bool, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xpnet_cupy.forward.BLOCK_ROWS", 10)  # 23 rows are three blocks
+    monkeypatch.setattr("xpnet_cupy.forward.BLOCK_BYTES", 0)
+    spec = NetworkSpec((7, 6, 4), ("relu",), loss=loss, dtype=dtype, l2=0.1, l2_over_batch=weighted, dropout=(0.5,))
+    X, Y = data(spec, "indices" if loss == "softmax_cross_entropy" else "values")
+    weight = np.random.default_rng(3).random(ROWS).astype(dtype) if weighted else None
+    rows = np.random.default_rng(4).permutation(ROWS)[:21] if ordered else None
+    step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
+    for one in (step, reference):
+        one.params.update(weights(spec))
+    found, wanted = (one.loss(X, Y, sample_weight=weight, rows=rows) for one in (step, reference))
+    rtol = 300 * np.finfo(dtype).eps
+    np.testing.assert_allclose((found, step.penalty), (wanted, reference.penalty), rtol=rtol)
+    assert step.loss(X[:0], Y[:0]) == 0.0
+    assert not step._network.trains and "gradients" not in vars(step._network)
+
+
+@pytest.mark.parametrize("products", ["plain", "fused"])
+@pytest.mark.parametrize("first_row", [0, 1, 6, 7])
+def test_gradients_of_parts_add_up(
+    libraries: dict[str, Any], lt: Any, products: str, first_row: int, dtype: str
+) -> None:
+    """Two parts of a batch, with dropout masks by the row of the whole batch, penalty in one of them."""
+    launcher = HostLauncher(libraries[dtype], dtype, lt if products == "fused" else None)
+    spec = NetworkSpec((7, 6, 5, 4), ("relu", "tanh"), dtype=dtype, l2=0.1, dropout=(0.3, 0.5), seed=5)
+    X, Y = data(spec, "indices")
+    weight = np.random.default_rng(3).random(ROWS).astype(dtype)
+    order, total = np.random.default_rng(4).permutation(ROWS), float(weight.sum())
+    step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
+    for one in (step, reference):
+        one.params.update(weights(spec))
+    wanted, flat, loss = reference.gradient(X, Y, sample_weight=weight, rows=order), 0, 0.0
+    for rows, first, penalized in ((order[:first_row], 0, True), (order[first_row:], first_row, False)):
+        part = BatchPart(total, first, penalized)
+        loss += step.gradient(X, Y, sample_weight=weight, rows=rows, part=part)
+        flat = flat + step.gradients.flat
+    assert loss == pytest.approx(wanted, rel=300 * float(np.finfo(dtype).eps))
+    step.gradients.flat[...] = flat
+    for name in step.gradients:
+        atol = 1e3 * np.finfo(dtype).eps * np.abs(reference.gradients[name]).max()
+        np.testing.assert_allclose(step.gradients[name], reference.gradients[name], atol=atol)
+
+
+def test_rows_without_weight(launcher: HostLauncher, dtype: str) -> None:
+    spec = NetworkSpec((7, 6, 4), ("relu",), dtype=dtype)
+    X, Y = data(spec, "indices")
+    nothing = np.zeros(ROWS, dtype)
+    step = assert_same_gradient(spec, launcher, X, Y, sample_weight=nothing)
+    assert step.loss(X, Y, sample_weight=nothing) == 0.0
+    assert_agrees(spec, launcher, X, Y, batch=BATCH, weight=np.arange(ROWS, dtype=dtype) // 15)
+
+
+@pytest.mark.parametrize("widths", [(7, 6, 1), (1, 1), (1, 5, 3), (7, 6, 1, 1)])
+@pytest.mark.parametrize("batch", [1, BATCH])
+def test_widths_and_batches_of_one(fused: HostLauncher, widths: tuple[int, ...], batch: int, dtype: str) -> None:
+    """cuBLASLt has no epilogues on the way back where the sum has one term."""
+    spec = NetworkSpec(widths, ("relu",) * (len(widths) - 2), loss="squared_error", rule=RULES["adam"], dtype=dtype)
+    assert_agrees(spec, fused, *data(spec, "values"), batch=batch)
+
+
 def test_state_goes_on_where_it_was(launcher: HostLauncher, dtype: str) -> None:
     spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype)
     X, Y = data(spec, "indices")
@@ -148,35 +216,46 @@ def test_state_goes_on_where_it_was(launcher: HostLauncher, dtype: str) -> None:
     assert resumed.state().t == 0 and not resumed.state().buffers["m"]["W1"].any()
 
 
-def test_a_recorded_batch_is_replayed_and_the_last_one_is_not(launcher: HostLauncher, dtype: str) -> None:
+def test_batches_are_replayed_several_at_once_whatever_the_data(launcher: HostLauncher, dtype: str) -> None:
     spec = NetworkSpec((7, 6, 4), ("relu",), dtype=dtype)
-    X, Y = data(spec, "indices", rows=4 * BATCH + 5)
+    X, Y = data(spec, "indices", rows=11 * BATCH + 5)
     step = make(spec, launcher)
-    with step.running():
-        train(step, X, Y, batch=BATCH)
-        # Three epochs of four whole batches: the first batch runs launch by launch, then one recording is replayed.
-        assert (launcher.recordings, launcher.replays) == (1, 3 * 4 - 1)
-        step.gradient(X, Y)  # other plans come between, on the way into larger buffers
-        train(step, X, Y, batch=BATCH)
-        assert launcher.recordings == 2
-        step.gradient(X, Y)
-        train(step, X, Y, batch=BATCH)
-        assert launcher.recordings == 2
-        step.epoch(X.copy(), Y, learning_rate=0.1, batch_size=BATCH)  # other data: its addresses are recorded anew
-        assert launcher.recordings == 3
+    for epoch in range(3):
+        step.epoch(X.copy(), Y.copy(), learning_rate=0.1, batch_size=BATCH, order=np.arange(len(X)))
+        # A graph of eight batches and one of a single batch; the smaller last one is recorded when it comes again.
+        assert (launcher.recordings, launcher.replays) == (2 + bool(epoch), (epoch + 1) * (1 + 3) + epoch)
+    step.gradient(X, Y)  # in larger buffers, for which all is recorded anew
+    train(step, X, Y, batch=BATCH)
+    assert launcher.recordings == 3 + 3
 
 
-def test_launches_of_a_step(fused: HostLauncher, dtype: str) -> None:
+def test_a_batch_of_all_rows_is_recorded_when_it_comes_again(fused: HostLauncher, dtype: str) -> None:
     spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype)
     X, Y = data(spec, "indices")
     step = make(spec, fused)
-    step.epoch(X, Y, learning_rate=0.1, batch_size=ROWS)
-    # Two products forward, loss, dW2 with db2, dZ1 with db1, dW1, tick, update.
-    assert (len(fused.launched), len(fused.products)) == (3 + 2, 5)  # and one launch each before and after an epoch
-    fused.launched.clear()
-    fused.products.clear()
-    step.epoch(X, Y, learning_rate=0.1, batch_size=ROWS, order=np.arange(ROWS))
-    assert (len(fused.launched), len(fused.products)) == (4 + 2, 5)  # and the rows are gathered
+    for epoch in range(5):
+        step.epoch(X.copy(), Y, learning_rate=0.1, batch_size=ROWS)
+        assert (fused.recordings, fused.replays) == (int(epoch > 0), epoch)
+    assert step.state().t == 5
+
+
+def test_large_batches_of_all_rows_are_read_in_place(
+    fused: HostLauncher, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xpnet_cupy.step.GATHERED_BYTES", 0)
+    spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype, l2=0.1)
+    X, Y = data(spec, "indices")
+    step = assert_agrees(spec, fused, X, Y, batch=ROWS, shuffled=False)
+    assert {shape.in_place for shape in step._plans} == {X.ctypes.data}
+
+
+def test_launches_of_a_step(fused: HostLauncher, dtype: str) -> None:
+    spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype, l2=0.1)
+    X, Y = data(spec, "indices")
+    make(spec, fused).epoch(X, Y, learning_rate=0.1, batch_size=ROWS, order=np.arange(ROWS))
+    # Gather with the clock, loss, update with the penalty; two products forward, dW2 with db2, dZ1 with db1, dW1.
+    assert fused.launched == ["begin", "next_batch", "cross_entropy_indices_warp", "adam", "finish"]
+    assert len(fused.products) == 5
 
 
 def test_any_strides_and_dtypes_of_labels(launcher: HostLauncher, dtype: str) -> None:

@@ -1,0 +1,139 @@
+"""The way forward: each layer as launches, and what needs no more than that: predictions, and a loss without gradients.
+
+Rows are taken in blocks, so that neither needs memory that grows with them.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy
+
+from xpnet.backend import NetworkSpec, Parameters
+from xpnet.ops import Array
+from xpnet_cupy import launches, products
+from xpnet_cupy.launcher import Launch, Launcher
+from xpnet_cupy.launches import Batch, Penalty
+from xpnet_cupy.memory import NetworkMemory, as_read, itemsize
+from xpnet_cupy.products import Epilogue
+
+BLOCK_ROWS = 8192  # of a block, at the least
+BLOCK_BYTES = 64 << 20  # of a block's rows and outputs: narrow networks take more rows, since a launch costs the same
+
+# What the last affine layer's outputs go through in a prediction; softmax is a kernel of its own.
+OUTPUT_ACTIVATIONS = {
+    "softmax_cross_entropy": "identity",
+    "logistic_cross_entropy": "logistic",
+    "squared_error": "identity",
+    "poisson": "exponential",
+}
+
+
+class Layer(NamedTuple):
+    """One affine layer and its activation: weight (in, out), bias (out,)."""
+
+    weight: Array
+    bias: Array
+    activation: str
+
+
+def layers_of(spec: NetworkSpec, parameters: Parameters, output_activation: str) -> list[Layer]:
+    """The parameters layer by layer, with the activation that follows each."""
+    arrays = [parameters[name] for name in spec.parameter_names]
+    activations = [*spec.activations, output_activation]
+    return [Layer(*layer) for layer in zip(arrays[::2], arrays[1::2], activations, strict=True)]
+
+
+def forward_launches(
+    launcher: Launcher, layer: Layer, x: Array, out: Array, *, mask: Array | None = None
+) -> list[Launch]:
+    """out = activation(x W + b); one launch where the product takes bias and activation along.
+
+    mask : receives ReLU's bits for the way back, where the launch is one; None in a prediction, where ReLU is a launch
+        of its own, since in a product it may turn NaN into 0, which a prediction has to show
+    """
+    shape = (*x.shape, out.shape[1])
+    if layer.activation == "identity" or mask is not None:
+        epilogue: Epilogue = "bias" if mask is None else "relu_aux_bias"
+        product = products.forward(*shape, epilogue=epilogue)
+        launch = launcher.fused_product(product, layer.weight, x, out, vector=layer.bias, mask=mask)
+        if launch is not None:
+            return [launch]
+    plain = launcher.product(products.forward(*shape), layer.weight, x, out)
+    return [plain, launches.bias_activation(launcher, layer.activation, out, layer.bias, out)]
+
+
+def block_rows(spec: NetworkSpec, rows: int) -> int:
+    """How many of ``rows`` rows go forward at a time."""
+    return min(rows, max(BLOCK_ROWS, BLOCK_BYTES // (sum(spec.widths) * itemsize(spec))))
+
+
+def predict(spec: NetworkSpec, launcher: Launcher, params: Parameters, X: Array) -> Array:
+    """Outputs after the output activation: X (rows, in) -> (rows, out)."""
+    X, out = as_read(launcher, X, spec.dtype), _empty(launcher, X.shape[0], spec.widths[-1])
+    softmax, size = spec.loss == "softmax_cross_entropy", block_rows(spec, X.shape[0])
+    layers = layers_of(spec, params, OUTPUT_ACTIVATIONS[spec.loss])
+    outputs = [_empty(launcher, size, width) for width in spec.widths[1 : None if softmax else -1]]
+    for start in range(0, X.shape[0], size or 1):
+        x, result = X[start : start + size], out[start : start + size]
+        _through(launcher, layers, x, [o[: len(x)] for o in outputs] + ([] if softmax else [result]))
+        if softmax:
+            launches.softmax(launcher, outputs[-1][: len(x)], result)()
+    return out
+
+
+def mean_loss(
+    spec: NetworkSpec,
+    launcher: Launcher,
+    network: NetworkMemory,
+    X: Array,
+    Y: Array,
+    sample_weight: Array | None,
+    rows: Any,
+) -> tuple[float, float]:
+    """The mean loss without the penalty, and the penalty; arguments as for :meth:`xpnet.backend.Step.loss`."""
+    xp, count = launcher.xp, X.shape[0] if rows is None else len(rows)
+    X, Y = as_read(launcher, X, spec.dtype), as_read(launcher, Y, "int64" if Y.ndim == 1 else spec.dtype)
+    order = None if rows is None else xp.asarray(numpy.asarray(rows, dtype=numpy.int32))
+    weight = None if sample_weight is None else as_read(launcher, sample_weight, spec.dtype)
+    weight = weight if weight is None or order is None else weight[order]
+    size, layers = block_rows(spec, count), layers_of(spec, network.params, "identity")
+    outputs, row_loss = [_empty(launcher, size, width) for width in spec.widths[1:]], xp.zeros(size, dtype=xp.float64)
+    gathered = None if order is None else _empty(launcher, size, spec.widths[0])
+    for start in range(0, count, size or 1):
+        block = slice(start, min(start + size, count))
+        x = X[block] if gathered is None else gathered[: block.stop - start]
+        if order is not None:
+            launches.gather(launcher, X, order[block], x)()
+        batch = Batch(Y.ndim == 1, Y[block] if order is None else Y[order[block]], _part(weight, block))
+        results = [out[: len(x)] for out in outputs]
+        _through(launcher, layers, x, results)
+        launches.loss(launcher, spec.loss, results[-1], batch, None, row_loss[: len(x)])()
+    return _sums(spec, launcher, network, row_loss, weight, count)
+
+
+def _sums(
+    spec: NetworkSpec, launcher: Launcher, network: NetworkMemory, row_loss: Array, weight: Array | None, count: int
+) -> tuple[float, float]:
+    """The mean of losses and the penalty. Waits for the device."""
+    squares, results = (launcher.xp.zeros(network.squares.size, dtype=launcher.xp.float64), network.results)
+    if spec.l2:
+        launches.l2_penalty(launcher, network.params.flat, None, Penalty(network.bounds, 0, True, None, 1, squares))()
+    launches.finish(launcher, row_loss, squares, weight, count, network.rates, results)()
+    loss, square, total, _ = launcher.to_numpy(results)
+    if not total:
+        return 0.0, 0.0
+    return float(loss / total), float(spec.l2 / 2 * square / (total if spec.l2_over_batch else 1))
+
+
+def _through(launcher: Launcher, layers: list[Layer], x: Array, outputs: list[Array]) -> None:
+    for layer, out in zip(layers, outputs, strict=True):
+        for launch in forward_launches(launcher, layer, x, out):
+            launch()
+        x = out
+
+
+def _part(array: Array | None, rows: slice) -> Array | None:
+    return None if array is None else array[rows]
+
+
+def _empty(launcher: Launcher, rows: int, width: int) -> Array:
+    return launcher.xp.empty((rows, width), dtype=launcher.dtype)
