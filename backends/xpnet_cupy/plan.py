@@ -7,7 +7,7 @@ Where the data lie is read from the device by the kernels that need it, so that 
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from xpnet.backend import NetworkSpec
 from xpnet.ops import Array
@@ -60,8 +60,8 @@ class BatchPlan:
         self.spec, self.launcher, self.network, self.shape = spec, launcher, network, shape
         self.rows = rows = shape.rows
         self.x = memory.x[:rows] if x is None else x
-        self.outputs: list[Array] = [out[:rows] for out in memory.outputs]
-        self.d_outputs: list[Array] = [d_out[:rows] for d_out in memory.d_outputs]
+        self.outputs: list[Any] = [out[:rows] for out in memory.outputs]
+        self.d_outputs: list[Any] = [d_out[:rows] for d_out in memory.d_outputs]
         self.masks = [_first(mask, rows) for mask in memory.masks]
         self.dropped = [_first(dropped, rows) for dropped in memory.dropped]
         self.row_loss = memory.row_loss[:rows]
@@ -86,8 +86,9 @@ class BatchPlan:
     def _update(self, clock: Array | None, items: int | None = None) -> Launch:
         """The update; of the first ``items`` parameters alone, without penalty, where that is given."""
         network, rule = self.network, self.spec.rule
-        buffers = [parameters.flat[:items] for parameters in network.buffers.values()]
-        flats = (network.params.flat[:items], network.gradients.flat[:items], buffers, network.rates)
+        parameters = [network.params, network.gradients, *network.buffers.values()]
+        param, grad, *buffers = (p.groups[0][:items] for p in parameters)
+        flats = (param, grad, buffers, network.rates)
         penalty = self._penalty if items is None else None
         return launches.update(self.launcher, rule, *flats, penalty=penalty, clock=clock, rows=self.rows)
 

@@ -233,7 +233,8 @@ class CompiledStep:
         self, data: Data, runs: list[tuple[Repeated, int]], learning_rate: float, part: BatchPart | None = None
     ) -> tuple[Data, list[tuple[Repeated, int]]]:
         """The data, and the runs prepared for them, with the clock at the first row."""
-        network, memory, first_row = self._network, self._memory_of_batch, 0 if part is None else part.first_row
+        network, memory = self._network, self._memory_of_batch
+        first_row = 0 if part is None else part.first_row
         if part is not None:
             memory.total_weight[...] = part.total_weight
         arrays = (network.clock, network.rates, network.data, tuple(data), memory.row_loss, network.squares)
@@ -258,7 +259,7 @@ class CompiledStep:
     def _no_gradient(self, part: BatchPart | None) -> float:
         """The gradient and the loss of no rows: those of the penalty, where it is added here."""
         network, self.penalty = self._network, 0.0
-        network.gradients.flat[...] = 0
+        network.gradients.groups[0][...] = 0
         if part is None or not part.penalized or not self.spec.l2:
             return 0.0
         xp = self.launcher.xp

@@ -184,8 +184,8 @@ def xpnet_cross_entropy(job: Job, name: str) -> Callable[[], Any]:
 
     logits, labels = map(cupy.asarray, logits_and_labels(job))
     d_logits, row_loss = cupy.empty_like(logits), cupy.zeros(job.shape[0])
-    batch = launches.Batch()
-    return launches.loss(CudaLauncher("float32"), "softmax_cross_entropy", logits, labels, batch, d_logits, row_loss)
+    batch = launches.Batch(indices=True, labels=labels)
+    return launches.loss(CudaLauncher("float32"), "softmax_cross_entropy", logits, batch, d_logits, row_loss)
 
 
 def torch_cross_entropy(job: Job, name: str) -> Callable[[], Any]:
