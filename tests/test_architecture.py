@@ -1,6 +1,7 @@
 """The direction of imports, and which room may do what, read from the source with ``ast``."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,6 +119,11 @@ def test_files_are_opened_in_their_rooms_only() -> None:
     called = [(room_of(path), name) for path in sources("xpnet") for name in calls(path)]
     openers = {room for room, name in called if name == "open" or name.endswith(".open")}
     assert openers <= FILES
+
+
+def test_the_page_on_architecture_names_every_room() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "ARCHITECTURE.md").read_text(), flags=re.MULTILINE)
+    assert sorted(rows) == sorted(name for names in ROOMS for name in names)
 
 
 def names(path: Path) -> Iterator[str]:
