@@ -1,7 +1,7 @@
 # make digits, make test and the rest work on a fresh clone: they make .venv and install what they need into it.
 # PYTHON=python3.13 chooses the interpreter that .venv is made from.
 PYTHON ?= python3
-BIN := .venv/bin
+BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 OUT ?= out
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

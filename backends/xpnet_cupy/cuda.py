@@ -173,4 +173,4 @@ def _memory_errors() -> Iterator[None]:
 @cache
 def _module(dtype: str) -> Any:
     real = "double" if dtype == "float64" else "float"
-    return cupy.RawModule(code=SOURCE.read_text(), options=(f"-DREAL={real}", "--std=c++17"))
+    return cupy.RawModule(code=SOURCE.read_text(encoding="utf-8"), options=(f"-DREAL={real}", "--std=c++17"))

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from xpnet_numpy import NumpyBackend
 
 from xpnet.backend import Kernel, NetworkSpec, Step, get_threads
+from xpnet.errors import BackendError
 
 
 class NumbaBackend(NumpyBackend):
@@ -16,7 +17,11 @@ class NumbaBackend(NumpyBackend):
 
     @cached_property
     def kernels(self) -> Mapping[str, Kernel]:  # type: ignore[override]
-        """The kernels by name. Numba is imported when they are first asked for, and compiles each when it is first run."""
+        """The kernels by name. Numba is imported when they are first asked for, and compiles each when it is first run.
+
+        Raises BackendError where Numba is told to compile nothing.
+        """
+        check_usable()
         from xpnet_numba.kernels import KERNELS
 
         return KERNELS
@@ -39,6 +44,17 @@ class NumbaBackend(NumpyBackend):
         """Versions, and how many threads there are."""
         versions = {name: version(name) for name in ("numpy", "numba", "llvmlite")}
         return versions | {"threads": str(get_threads()), "threading layer": "own helpers; no OpenMP, no TBB"}
+
+
+def check_usable() -> None:
+    """Raise BackendError where Numba compiles nothing: what is written here in LLVM's instructions has no other form."""
+    from numba import config
+
+    if config.DISABLE_JIT:
+        raise BackendError(
+            "Backend numba needs Numba's compiler, which NUMBA_DISABLE_JIT switches off. "
+            "Unset that variable, or use backend='numpy'."
+        )
 
 
 backend = NumbaBackend()

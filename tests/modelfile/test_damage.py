@@ -15,6 +15,7 @@ import pytest
 from fuzz import fuzz, originals
 
 import xpnet
+from xpnet.modelfile import disk
 
 
 @pytest.fixture(scope="module")
@@ -265,3 +266,19 @@ def test_nesting_that_can_be_written_can_be_read(tmp_path: Path) -> None:
     nested: Any = json.loads("[" * 200 + "]" * 200)
     xpnet.LogisticRegression(2, 2, backend="numpy").save(tmp_path / "model", {"nested": nested})
     assert xpnet.load(tmp_path / "model").extra == {"nested": nested}
+
+
+def test_windows_is_asked_again_while_another_process_has_the_old_file_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace, refusals = os.replace, iter([PermissionError(errno.EACCES, "Access is denied")] * 2)
+
+    def refuse_twice(source: Path, target: Path) -> None:
+        if error := next(refusals, None):
+            raise error
+        replace(source, target)
+
+    monkeypatch.setattr(disk, "WINDOWS", True)
+    monkeypatch.setattr(os, "replace", refuse_twice)
+    disk.write_whole(tmp_path / "model", b"new")
+    assert (tmp_path / "model").read_bytes() == b"new"

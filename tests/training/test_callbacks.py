@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import xpnet
+from xpnet.cli.output import show_facts
 from xpnet.training import Progress
 
 
@@ -23,6 +24,14 @@ def test_nothing_is_printed_where_there_is_no_terminal(capsys):
     fit(Progress())
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
+
+
+def test_without_streams_nothing_is_printed(monkeypatch):
+    """pythonw has neither stdout nor stderr."""
+    monkeypatch.setattr("sys.stderr", None)
+    monkeypatch.setattr("sys.stdout", None)
+    fit(Progress())
+    show_facts([("loss", 1.0)])
 
 
 def test_a_terminal_gets_a_bar(capsys, monkeypatch):

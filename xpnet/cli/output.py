@@ -74,7 +74,7 @@ def _show(table: Any) -> None:
     """Fitted to a terminal's width; anywhere else lines are as long as they are, for the programs that read them."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else 10_000
+    width = None if sys.stdout and sys.stdout.isatty() else 10_000
     console = Console(highlight=False, width=width)
     with console.capture() as captured:
         console.print(table)

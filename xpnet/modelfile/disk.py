@@ -3,6 +3,7 @@
 import os
 import secrets
 import stat
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -10,6 +11,8 @@ from typing import BinaryIO
 from xpnet.errors import ModelFileError
 
 TEMPORARY = ".tmp"  # the ending of a file that is being written
+WINDOWS = os.name == "nt"
+RENAME_PAUSES = (0.01, 0.03, 0.1, 0.3, 1.0)  # seconds
 DESCRIPTORS = "/proc/self/fd"  # where Linux lists the files that this process has open
 
 
@@ -23,7 +26,7 @@ def write_whole(path: str | Path, content: bytes) -> None:
     part = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
         _write_part(part, content, _permissions(path))
-        os.replace(part, path)
+        _rename(part, path)
         _flush_folder(path.parent)
     except OSError as error:
         _remove(part)
@@ -78,6 +81,19 @@ def _open_nameless(folder: Path) -> int | None:
 def _remove(part: Path) -> None:
     with suppress(OSError):  # the error that led here is the one to report
         part.unlink()
+
+
+def _rename(part: Path, path: Path) -> None:
+    """Windows refuses while another process has the old file open: it is asked again until that has closed it."""
+    for pause in RENAME_PAUSES:
+        try:
+            os.replace(part, path)
+            return
+        except PermissionError:
+            if not WINDOWS:
+                raise
+            time.sleep(pause)
+    os.replace(part, path)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -91,7 +91,7 @@ class Progress(Callback):
     def train_begin(self, training: "Training") -> None:
         """Open the bar, where there is a terminal to show it on."""
         self.first, self.silent = training.history.epochs - training.done, current_ranks().rank > 0
-        if self.sink is None and sys.stderr.isatty() and not self.silent:
+        if self.sink is None and sys.stderr and sys.stderr.isatty() and not self.silent:  # pythonw has no stderr
             self.bar = _bar()
             self.task = self.bar.add_task("training", total=training.epochs, completed=training.done, loss="", speed="")
             self.bar.start()

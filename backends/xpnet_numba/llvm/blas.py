@@ -1,5 +1,6 @@
 """The matrix product of SciPy's BLAS, called from compiled code by its address."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,7 +8,12 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import get_cython_function_address
 
-from xpnet_numba.llvm.emit import BYTE, BYTES, INT32, Emit, Signature, call_address, intrinsic
+from xpnet_numba.llvm.emit import BYTE, BYTES, INT32, INT64, Emit, Signature, call_address, intrinsic
+
+INTEGER = INT64 if sys.byteorder == "little" else INT32
+"""What is written where BLAS reads an integer, which has 32 bits in most builds of SciPy and 64 in some: where the lower
+half comes first, 64 bits serve both.
+"""
 
 
 def gemm_address(dtype: str) -> int:
@@ -52,7 +58,7 @@ def gemm(
 
         function, transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc = values
         flags = [by_reference(v, BYTE) for v in (transpose_b, transpose_a)]
-        m, n, k, lda, ldb, ldc = (by_reference(v, INT32) for v in (m, n, k, lda, ldb, ldc))
+        m, n, k, lda, ldb, ldc = (by_reference(v, INTEGER) for v in (m, n, k, lda, ldb, ldc))
         alpha, beta = (by_reference(v, v.type) for v in (alpha, beta))
         a, b, c = (builder.inttoptr(v, BYTES) for v in (a, b, c))
         call_address(builder, function, [*flags, n, m, k, alpha, b, ldb, a, lda, beta, c, ldc])

@@ -4,7 +4,9 @@ The driver's own threads each call BLAS on their part of the work. BLAS's thread
 any step computes with it BLAS is held to one, in the whole process.
 """
 
+import ctypes
 import os
+import sys
 from functools import cache
 from threading import Lock
 from typing import Any
@@ -13,6 +15,8 @@ from xpnet_numba.llvm import gemm_address
 
 UNTHREADED = 262_144
 """Products of up to m n k = 2^18 OpenBLAS computes on one thread of its own accord: holding it to one costs 11 us more."""
+
+MANY_THREADS, ONE_THREAD = 0, 1  # BLAS_THREADING in Apple's thread_api.h
 
 
 class OneThread:
@@ -47,7 +51,7 @@ class OneThread:
 def hold_this_thread() -> None:
     """For a thread that will only ever help: where BLAS counts threads by caller (OpenMP), one here too."""
     for library in libraries():
-        if getattr(library, "threading_layer", "") == "openmp":
+        if getattr(library, "threading_layer", "") in ("openmp", "by caller"):
             library.set_num_threads(1)
 
 
@@ -67,7 +71,37 @@ def libraries() -> list[Any]:
     from threadpoolctl import ThreadpoolController
 
     gemm_address("float64")
-    return ThreadpoolController().select(user_api="blas").lib_controllers
+    found = ThreadpoolController().select(user_api="blas").lib_controllers
+    return [*found, *_accelerate()]
+
+
+def _accelerate() -> list[Any]:
+    """Apple's library, where it can be told; threadpoolctl does not know it."""
+    if sys.platform != "darwin":
+        return []
+    library = ctypes.CDLL("/System/Library/Frameworks/Accelerate.framework/Accelerate")
+    return [Accelerate(library)] if hasattr(library, "BLASSetThreading") else []
+
+
+class Accelerate:
+    """Apple's BLAS, in the manner of threadpoolctl: each calling thread has it use one thread or as many as it likes.
+
+    Before macOS 15 nothing but the environment variable VECLIB_MAXIMUM_THREADS tells it, before the program starts.
+    """
+
+    threading_layer = "by caller"
+
+    def __init__(self, library: Any) -> None:
+        self._library = library
+
+    @property
+    def num_threads(self) -> int:
+        """1, or the number of cores for as many as it likes."""
+        return 1 if self._library.BLASGetThreading() == ONE_THREAD else os.cpu_count() or 1
+
+    def set_num_threads(self, count: int) -> None:
+        """Have the calling thread's products computed by one thread, or by any number."""
+        self._library.BLASSetThreading(ONE_THREAD if count == 1 else MANY_THREADS)
 
 
 one_thread = OneThread()

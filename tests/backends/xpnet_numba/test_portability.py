@@ -1,0 +1,100 @@
+"""What differs between processors, systems and builds, each by a stand-in where this machine has only one kind."""
+
+import ctypes
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import njit
+from xpnet_numba.llvm import flush_denormals, gemm, pause, restore_denormals
+from xpnet_numba.llvm.target import ARM, X86
+from xpnet_numba.runtime import blas
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A Python process with other settings."""
+    return subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True, timeout=100, check=False
+    )
+
+
+def test_with_numbas_compiler_off_numpy_computes_and_says_why() -> None:
+    code = "import numpy, xpnet; print(xpnet.relu(numpy.array([-1.0, 2.0])), xpnet.LogisticRegression(2, 2).why_)"
+    ended = run(code, NUMBA_DISABLE_JIT="1")
+    assert ended.returncode == 0, ended.stderr
+    assert "[0. 2.]" in ended.stdout and "NUMBA_DISABLE_JIT" in ended.stdout
+
+
+def test_doctor_says_why_numba_is_not_usable() -> None:
+    ended = run("import sys; from xpnet.cli import main; sys.argv[1:] = ['doctor']; main()", NUMBA_DISABLE_JIT="1")
+    assert ended.returncode == 0 and "NUMBA_DISABLE_JIT" in ended.stdout
+
+
+@pytest.mark.parametrize("integer", [ctypes.c_int32, ctypes.c_int64])
+def test_blas_reads_its_integers_in_either_width(integer: Any) -> None:
+    seen: list[int] = []
+
+    def stand_in(_a: Any, _b: Any, n: int, m: int, k: int, _al: Any, _pb: Any, ldb: int, *rest: int) -> None:
+        seen.extend(integer.from_address(at).value for at in (m, n, k, ldb, rest[1], rest[4]))
+
+    function = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 13)(stand_in)
+    call_gemm(ctypes.cast(function, ctypes.c_void_p).value, 10)
+    assert seen == [10, 20, 30, 50, 40, 60]
+
+
+@njit
+def call_gemm(function: Any, m: Any) -> None:
+    gemm(function, ord("N"), ord("N"), m, 20, 30, 1.0, 0, 40, 0, 50, 0.0, 0, 60)
+
+
+class ApplesLibrary:
+    """Accelerate as macOS 15 has it, with a setting for the thread that calls."""
+
+    def __init__(self) -> None:
+        self.setting = blas.MANY_THREADS
+
+    def BLASSetThreading(self, setting: int) -> int:
+        self.setting = setting
+        return 0
+
+    def BLASGetThreading(self) -> int:
+        return self.setting
+
+
+def test_accelerate_is_held_to_one_thread_and_released(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = ApplesLibrary()
+    monkeypatch.setattr(blas, "libraries", lambda: [blas.Accelerate(library)])
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    with blas.OneThread():
+        assert library.setting == blas.ONE_THREAD
+    assert library.setting == blas.MANY_THREADS
+    blas.hold_this_thread()
+    assert library.setting == blas.ONE_THREAD
+
+
+@pytest.mark.skipif(not (X86 or ARM), reason="processors of other kinds keep denormals")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_denormals_count_as_zero_and_the_mode_comes_back(dtype: str) -> None:
+    denormal = np.full(3, np.finfo(dtype).tiny / 2, dtype)
+    flushed, kept = np.empty_like(denormal), np.empty_like(denormal)
+    add_twice(denormal, flushed, kept)
+    np.testing.assert_array_equal(flushed, 0)
+    np.testing.assert_array_equal(kept, 2 * denormal)
+
+
+@njit
+def add_twice(x: Any, flushed: Any, kept: Any) -> None:
+    mode = flush_denormals()
+    pause()
+    double(x, flushed)
+    restore_denormals(mode)
+    double(x, kept)
+
+
+@njit(inline="never")
+def double(x: Any, out: Any) -> None:
+    for i in range(x.size):
+        out[i] = x[i] + x[i]
