@@ -93,8 +93,9 @@ class MpiGroup:
             f"{type(error).__name__}: {text}\n"
         )
         sys.stderr.flush()
-        # A rank that ends before the others has failed, whatever code it ends with.
-        set_abort_status(getattr(error, "code", None) or 1 if isinstance(error, SystemExit) else error)
+        if isinstance(error, SystemExit) and not error.code:
+            error.code = 1  # a rank that ends before the others has failed
+        set_abort_status(error)
 
 
 def _strayed(error: Exception) -> BackendError:

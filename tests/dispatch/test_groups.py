@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from threads_group import on_ranks
+from ranks.threads_group import on_ranks
 
 import xpnet
 from xpnet.dispatch import current_ranks, groups

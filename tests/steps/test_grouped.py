@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from threads_group import ThreadsGroup, on_ranks
+from ranks.threads_group import ThreadsGroup, on_ranks
 
 import xpnet
 from xpnet.training import EarlyStopping, Training

@@ -1,18 +1,19 @@
 """Training on ranks that ``mpirun`` starts: the answer of one process, and an end whatever happens to one rank."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
-from launch import needs_mpi, run_program
-from programs import facts, fit, rows
+from ranks.launch import PROGRAMS, mpirun, needs_mpi
+from ranks.programs import facts, fit, rows
 
 pytestmark = needs_mpi
 
 
 @pytest.mark.parametrize("data, ranks, count", [("same", 2, 53), ("same", 4, 53), ("own", 3, 207)])
 def test_the_answer_is_that_of_one_process(data: str, ranks: int, count: int) -> None:
-    ended = run_program(ranks, "training", data)
+    ended = mpirun(ranks, sys.executable, PROGRAMS, "training", "mpi", data)
     assert (ended.code, ended.left) == (0, []), ended.stderr
     found, expected = json.loads(ended.stdout), facts(fit(*rows(count)))
     assert found["equal"]
@@ -35,7 +36,7 @@ def test_the_answer_is_that_of_one_process(data: str, ranks: int, count: int) ->
     ],
 )
 def test_all_ranks_end(what: str, code: int | None, said: str) -> None:
-    ended = run_program(2, "failing", what)
+    ended = mpirun(2, sys.executable, PROGRAMS, "failing", "mpi", what)
     assert ended.code == code if code is not None else ended.code not in (0, None)
     assert ended.left == []
     assert "done" not in ended.stdout

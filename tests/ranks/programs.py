@@ -1,4 +1,4 @@
-"""What the tests run on several ranks: ``python programs.py NAME ARGUMENT...``."""
+"""What the tests run on several ranks: ``python programs.py NAME GROUP ARGUMENT...``."""
 
 import json
 import os
@@ -34,9 +34,9 @@ def facts(model: Any) -> dict[str, Any]:
     return {"loss": model.history.loss, "params": {name: np.asarray(p).tolist() for name, p in model.params.items()}}
 
 
-def training(data: str) -> None:
+def training(name: str, data: str) -> None:
     """Prints what rank 0 finds, and whether all ranks found the same bits."""
-    with xpnet.use_group("mpi", data=data, timeout=30) as group:  # type: ignore[arg-type]
+    with xpnet.use_group(name, data=data, timeout=30) as group:  # type: ignore[arg-type]
         X, y = rows(53) if data == "same" else rows(sum(SHARDS[: group.size]))
         if data == "own":
             begin = sum(SHARDS[: group.rank])
@@ -47,9 +47,9 @@ def training(data: str) -> None:
             print(json.dumps({**found, "equal": equal, "why": group.why, "threads": xpnet.get_threads()}))
 
 
-def failing(what: str) -> None:
+def failing(name: str, what: str) -> None:
     """One rank does something that would leave the others waiting."""
-    with xpnet.use_group("mpi", data="own" if what == "nan" else "same", timeout=3) as group:
+    with xpnet.use_group(name, data="own" if what == "nan" else "same", timeout=3) as group:
         X, y = rows(60)
         if what == "nan" and group.rank == 1:
             X[3, 2] = np.nan

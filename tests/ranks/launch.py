@@ -1,4 +1,4 @@
-"""Programs started on several ranks by ``mpirun``, which must end by themselves."""
+"""Programs started on several ranks by a launcher, which must end by themselves."""
 
 import importlib.util
 import os
@@ -44,13 +44,24 @@ class Ended:
 
 
 def mpirun(ranks: int, *command: str | Path, cwd: Path | None = None) -> Ended:
-    """Run a command on so many ranks; fails where it hangs."""
+    """Run a command on so many ranks of MPI; fails where it hangs."""
     assert MPIRUN is not None
     # Two cores serve any number of ranks; as root, which is who a container runs as.
-    token = secrets.token_hex(8)
     options = ["--allow-run-as-root", "--bind-to", "none", "--map-by", ":OVERSUBSCRIBE", "-n", str(ranks)]
+    return run([MPIRUN, *options, *map(str, command)], cwd=cwd)
+
+
+def torchrun(ranks: int, *command: str | Path) -> Ended:
+    """Run a program on so many ranks of PyTorch; fails where it hangs."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    return run([*launcher, *map(str, command)])
+
+
+def run(command: list[str], *, cwd: Path | None = None) -> Ended:
+    """Run a command to its end; fails where it hangs."""
+    token = secrets.token_hex(8)
     process = subprocess.Popen(
-        [MPIRUN, *options, *map(str, command)],
+        command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -64,13 +75,8 @@ def mpirun(ranks: int, *command: str | Path, cwd: Path | None = None) -> Ended:
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         out, err = process.communicate()
-        pytest.fail(f"{command} hangs on {ranks} ranks:\n{out}\n{err}")
+        pytest.fail(f"{' '.join(command)} hangs:\n{out}\n{err}")
     return Ended(process.returncode, out, err, _alive(token))
-
-
-def run_program(ranks: int, name: str, *arguments: object, cwd: Path | None = None) -> Ended:
-    """Run one of the functions in ``programs.py``."""
-    return mpirun(ranks, sys.executable, PROGRAMS, name, *map(str, arguments), cwd=cwd)
 
 
 def _alive(token: str) -> list[int]:

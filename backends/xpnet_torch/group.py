@@ -1,0 +1,111 @@
+"""``torch.distributed`` as a group: gloo adds up, and has a time-out of its own. PyTorch is imported when asked for."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import numpy
+
+from xpnet.backend.group import Value
+from xpnet.errors import BackendError
+from xpnet.ops import Array
+
+
+@contextmanager
+def open_group(timeout: float) -> Iterator["TorchGroup"]:
+    """Join the processes that a launcher of PyTorch has started.
+
+    Parameters
+    ----------
+    timeout : float
+        Seconds that a rank waits for another.
+
+    Yields
+    ------
+    TorchGroup
+        All ranks of ``torch.distributed``, which is set up where the program has not done so.
+
+    Raises
+    ------
+    BackendError
+        Where PyTorch is missing, or no launcher has started this process.
+    """
+    torch = _torch()
+    limit, begun = timedelta(seconds=timeout), torch.distributed.is_initialized()
+    if begun:
+        group = torch.distributed.new_group(backend="gloo", timeout=limit)
+    else:
+        _set_up(torch, limit)
+        group = torch.distributed.group.WORLD
+    yield TorchGroup(torch, group)
+    # Not where an exception passes: the other ranks may be elsewhere.
+    torch.distributed.destroy_process_group(group if begun else None)
+
+
+class TorchGroup:
+    """The ranks of a process group: see :class:`xpnet.backend.Group`.
+
+    Parameters
+    ----------
+    torch : module
+        PyTorch.
+    group : torch.distributed.ProcessGroup
+        The ranks, connected by gloo.
+    """
+
+    library = "torch"
+
+    def __init__(self, torch: Any, group: Any) -> None:
+        self._torch, self._distributed, self._group = torch, torch.distributed, group
+        self.rank, self.size = self._distributed.get_rank(group), self._distributed.get_world_size(group)
+        self.why = f"gloo of PyTorch {torch.__version__}"
+
+    def sum(self, array: Array) -> Array:
+        """See :class:`xpnet.backend.Group`."""
+        if isinstance(array, numpy.ndarray):
+            array = numpy.require(array, requirements=("C", "W"))
+            self._distributed.all_reduce(self._torch.from_numpy(array), group=self._group)
+            return array
+        array = array.contiguous()
+        self._distributed.all_reduce(array, group=self._group)
+        return array
+
+    def share(self, value: Value, *, rank: int = 0) -> Value:
+        """See :class:`xpnet.backend.Group`."""
+        values = [value]
+        source = self._distributed.get_global_rank(self._group, rank)
+        self._distributed.broadcast_object_list(values, src=source, group=self._group)
+        return values[0]
+
+    def fail(self, error: BaseException) -> None:
+        """See :class:`xpnet.backend.Group`: the launcher ends the ranks when it sees this process fail."""
+        if self.size == 1:
+            return
+        if isinstance(error, SystemExit) and not error.code:
+            error.code = 1  # a rank that ends before the others has failed
+        text = " ".join(str(error).split())
+        sys.stderr.write(f"xpnet: rank {self.rank} of {self.size} failed: {type(error).__name__}: {text}\n")
+        sys.stderr.flush()
+
+
+def _torch() -> Any:
+    try:
+        import torch
+        import torch.distributed
+    except ImportError as error:
+        raise BackendError("The group 'torch' needs PyTorch; it is not installed. pip install torch.") from error
+    if not torch.distributed.is_available():
+        raise BackendError("The group 'torch' needs torch.distributed, which this build of PyTorch leaves out.")
+    return torch
+
+
+def _set_up(torch: Any, limit: timedelta) -> None:
+    try:
+        torch.distributed.init_process_group("gloo", timeout=limit)
+    except ValueError as error:  # what it raises where the launcher's variables are missing
+        raise BackendError(
+            f"The group 'torch' needs processes that a launcher of PyTorch has started: {error} "
+            "Start the program with: torchrun --nproc-per-node 2 program.py."
+        ) from error

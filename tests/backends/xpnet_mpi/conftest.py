@@ -1,6 +1,0 @@
-"""The tests' own modules can be imported."""
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))

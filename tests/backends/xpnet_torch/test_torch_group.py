@@ -1,0 +1,38 @@
+"""Training on ranks that ``torchrun`` starts."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from ranks.launch import PROGRAMS, torchrun
+from ranks.programs import facts, fit, rows
+
+import xpnet
+
+pytest.importorskip("torch.distributed", reason="PyTorch is not installed")
+
+
+def test_the_answer_is_that_of_one_process() -> None:
+    ended = torchrun(2, PROGRAMS, "training", "torch", "same")
+    assert (ended.code, ended.left) == (0, []), ended.stderr
+    found, expected = json.loads(ended.stdout), facts(fit(*rows(53)))
+    assert found["equal"] and found["why"].startswith("gloo of PyTorch")
+    np.testing.assert_allclose(found["loss"], expected["loss"], rtol=1e-10)
+    for name, values in expected["params"].items():
+        np.testing.assert_allclose(found["params"][name], values, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("what", ["exit in silence", "miss"])
+def test_all_ranks_end(what: str) -> None:
+    ended = torchrun(2, PROGRAMS, "failing", "torch", what)
+    assert ended.code not in (0, None)
+    assert ended.left == [] and "done" not in ended.stdout
+    assert "rank 0 of 2 failed" in ended.stderr if what == "miss" else "rank 1 of 2 failed" in ended.stderr
+
+
+def test_without_a_launcher(monkeypatch: Any) -> None:
+    for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(xpnet.BackendError, match="torchrun"), xpnet.use_group("torch"):
+        pass
