@@ -1,17 +1,13 @@
 """Fixtures that several rooms' tests share."""
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import settings
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import libraries  # noqa: E402
-from reference import Network  # noqa: E402
+import libraries
+from reference import Network
 
 # Kernels compile inside the first example, which no deadline foresees.
 settings.register_profile("xpnet", deadline=None, max_examples=25, derandomize=True)

@@ -62,6 +62,35 @@ def test_contenders_give_the_answers_of_plain_numpy(entry: Entry) -> None:
         team.close()
 
 
+SMALL = {**NETWORK, "batch": 50, "epochs": 2, "adam": 1}
+FITS = [
+    Job("iris", "cells", "fit_lbfgs", "cells", {"hidden": 4, "layers": 2, "epochs": 3}, "float64", data="iris"),
+    Job("diabetes", "cells", "fit_lbfgs", "cells", {"hidden": 4, "layers": 2, "epochs": 3}, "float64", data="diabetes"),
+    Job("weighted", "cells", "fit_weighted", "cells", SMALL),
+    Job("dropout", "cells", "fit_dropout", "cells", {**SMALL, "dropped_per_cent": 50}),
+    Job("sparse", "cells", "fit_sparse", "cells", {**SMALL, "filled_per_cent": 20}),
+    Job("search", "cells", "search", "cells", {**SMALL, "candidates": 2, "folds": 2}),
+    Job("counted", "counts", "fit_plain", "counts", SMALL, counted=True),
+    Job("label", "counts", "predict_label", "counts", SMALL, counted=True),
+]
+
+
+@pytest.mark.parametrize("name", ["xpnet-numba", "xpnet-numpy"])
+def test_estimators_give_the_answers_of_scikit_learns(name: str) -> None:
+    team = Team(threads=1)
+    try:
+        for job in FITS:
+            lanes = race(team, ["scikit-learn", name], job, EFFORT)
+            assert not lanes[name].failed, (job.name, lanes[name].failed)
+            assert lanes["scikit-learn"].failed.endswith("its estimators have no dropout" if job.name == "dropout" else "")
+            assert bool(lanes[name].notes) == job.counted
+            if job.counted:
+                (counted,) = lanes[name].notes
+                assert 0 < counted["own"] < counted["calls"]
+    finally:
+        team.close()
+
+
 def test_another_answer_is_out_of_the_race() -> None:
     softmax, train = JOBS[0], JOBS[4]
     assert agree([0.5, 0.25], [0.5, 0.25 + 1e-12], softmax)

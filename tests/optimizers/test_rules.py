@@ -55,7 +55,7 @@ def test_a_name_is_an_instance_with_the_defaults():
     [
         (lambda: update_rule("adagrad"), "one of sgd, adam, adamw"),
         (lambda: SGD(momentum=1.0), r"momentum lies in \[0, 1\)"),
-        (lambda: SGD(nesterov=True), "Set momentum"),
+        (lambda: SGD(nesterov=True), "needs a momentum greater than 0"),
         (lambda: Adam(beta2=-0.1), "beta2 lies in"),
         (lambda: Adam(epsilon=0.0), "epsilon"),
         (lambda: AdamW(weight_decay=-1.0), "weight_decay is not negative"),

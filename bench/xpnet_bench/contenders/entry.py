@@ -2,13 +2,20 @@
 
 import importlib
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from xpnet import InputError
-from xpnet_bench.jobs import USUAL
+from xpnet_bench.contenders.task import Task
+from xpnet_bench.jobs import USUAL, Job
 
 Role = Literal["xpnet", "peer", "floor"]
+
+
+CPU = (*USUAL, "cells")
+XPNET = ("xpnet", "xpnet_numpy", "xpnet_numba", "xpnet_cupy")
+COUNTED = (*CPU, "counts")
 
 
 @dataclass(frozen=True)
@@ -30,18 +37,33 @@ class Entry:
     library: str
     role: Role
     statement: str = ""
-    suites: tuple[str, ...] = USUAL
+    suites: tuple[str, ...] = CPU
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The packages whose functions are the contender's own."""
+        return XPNET if self.role == "xpnet" else (self.library,)
 
     def load(self) -> Any:
         """The module with its library."""
         return importlib.import_module(f"xpnet_bench.contenders.{self.module}")
 
+    def operation(self, name: str) -> Callable[[Job], Task] | None:
+        """How the contender does an operation, by its own module or by its estimators; None where it does not."""
+        module = self.load()
+        if name in module.OPERATIONS or not hasattr(module, "estimators"):
+            return module.OPERATIONS.get(name)
+        # Imported where it is needed: scikit-learn's data sets and searches are no part of a library's first use.
+        from xpnet_bench.contenders.estimators import Library, operations
+
+        return operations(Library(**module.estimators())).get(name)
+
 
 ENTRIES = (
-    Entry("xpnet-numba", "xpnet_models", "numba", "numba", "xpnet", "import xpnet; xpnet.get_backend('numba')"),
-    Entry("xpnet-numpy", "xpnet_models", "numpy", "numpy", "xpnet", "import xpnet; xpnet.get_backend('numpy')"),
+    Entry("xpnet-numba", "xpnet_models", "numba", "numba", "xpnet", "import xpnet; xpnet.get_backend('numba')", COUNTED),
+    Entry("xpnet-numpy", "xpnet_models", "numpy", "numpy", "xpnet", "import xpnet; xpnet.get_backend('numpy')", COUNTED),
     Entry("xpnet-cupy", "xpnet_models", "cupy", "cupy", "xpnet", "import xpnet; xpnet.get_backend('cupy')"),
-    Entry("scikit-learn", "scikit_learn", "", "sklearn", "peer", "from sklearn.neural_network import MLPClassifier"),
+    Entry("scikit-learn", "scikit_learn", "", "sklearn", "peer", "from sklearn.neural_network import MLPClassifier", COUNTED),
     Entry("torch", "pytorch", "eager", "torch", "peer", "import torch"),
     Entry("torch.compile", "pytorch", "compile", "torch", "peer", "import torch"),
     Entry("torch-cuda", "pytorch", "cuda", "torch", "peer", "import torch; torch.zeros(1, device='cuda')"),

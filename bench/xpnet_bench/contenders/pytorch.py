@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy
@@ -109,11 +110,13 @@ def adam(job: Job) -> Task:
 class Network:
     """A Sequential with the weights that every contender starts from, and its optimizer."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, dropout: float = 0.0) -> None:
         sizes = job.sizes
         first = torch.nn.Linear(sizes["features"], sizes["hidden"])
         second = torch.nn.Linear(sizes["hidden"], sizes["classes"])
-        self.model = torch.nn.Sequential(first, torch.nn.ReLU(), second).to(_device, getattr(torch, job.dtype))
+        dropped = [torch.nn.Dropout(dropout)] if dropout else []
+        layers = torch.nn.Sequential(first, torch.nn.ReLU(), *dropped, second)
+        self.model = layers.to(_device, getattr(torch, job.dtype))
         adam = sizes.get("adam", 0)
         kind, rate = (torch.optim.Adam, 1e-3) if adam else (torch.optim.SGD, 1e-2)
         self.optimizer = kind(self.model.parameters(), lr=rate, fused=True)
@@ -135,40 +138,53 @@ class Network:
         with torch.inference_mode():
             return torch.softmax(self.model(X), dim=1)
 
-    def step(self, X: torch.Tensor, y: torch.Tensor) -> None:
-        """One update."""
-        loss = cross_entropy_of(self.model(X), y)
+    def step(self, X: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None = None) -> None:
+        """One update; weight: of each row, in the mean of their losses."""
+        if weight is None:
+            loss = cross_entropy_of(self.model(X), y)
+        else:
+            loss = (weight * cross_entropy_of(self.model(X), y, reduction="none")).sum() / weight.sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
 
-    def epochs(self, X: torch.Tensor, y: torch.Tensor, job: Job) -> None:
-        """Epochs of minibatches; one batch of all rows is taken as it lies."""
-        rows, batch = X.shape[0], job.sizes["batch"]
+    def epochs(self, job: Job, *arrays: torch.Tensor) -> None:
+        """Epochs of minibatches of X, y and perhaps weights; one batch of all rows is taken as it lies."""
+        rows, batch = arrays[0].shape[0], job.sizes["batch"]
         for _ in range(job.sizes["epochs"]):
             if batch >= rows:
-                self.step(X, y)
+                self.step(*arrays)
                 continue
             order = torch.randperm(rows, device=_device)
             for start in range(0, rows, batch):
                 chosen = order[start : start + batch]
-                self.step(X[chosen], y[chosen])
+                self.step(*(array[chosen] for array in arrays))
 
 
 def train(job: Job) -> Task:
     """Epochs from the first weights."""
-    X, y = map(_enter, data.rows(job))
     network = Network(job)
+    task = _training(job, network, *map(_enter, data.rows(job)))
+    return replace(task, answer=lambda result: training_loss(job, _probabilities(network, first_rows(job))))
 
+
+def fit_weighted(job: Job) -> Task:
+    """The same with a weight for each row."""
+    return _training(job, Network(job), *map(_enter, (*data.rows(job), data.row_weights(job))))
+
+
+def fit_dropout(job: Job) -> Task:
+    """The same with dropout."""
+    network = Network(job, job.sizes["dropped_per_cent"] / 100)
+    return _training(job, network, *map(_enter, data.rows(job)))
+
+
+def _training(job: Job, network: Network, *arrays: torch.Tensor) -> Task:
     def reset() -> None:
         torch.manual_seed(data.SEED)
         network.restart(job)
 
-    def call() -> Network:
-        network.epochs(X, y, job)
-        return network
-
-    return Task(call, lambda result: training_loss(job, _probabilities(result, first_rows(job))), reset)
+    return Task(lambda: network.epochs(job, *arrays), lambda result: [], reset)
 
 
 def accuracy(job: Job) -> Task:
@@ -178,7 +194,7 @@ def accuracy(job: Job) -> Task:
     network = Network(job)
 
     def epoch() -> None:
-        network.epochs(X, y, job)
+        network.epochs(job, X, y)
         if _device.type == "cuda":
             torch.cuda.synchronize()
 
@@ -208,4 +224,6 @@ OPERATIONS = {
     "train": train,
     "accuracy": accuracy,
     "predict": predict,
+    "fit_weighted": fit_weighted,
+    "fit_dropout": fit_dropout,
 }

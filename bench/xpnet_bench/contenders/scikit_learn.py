@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy
 import sklearn
-from sklearn.neural_network import MLPClassifier
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from xpnet_bench.contenders.answers import first_rows, sample, training_loss
 from xpnet_bench.contenders.epochs import EpochByEpoch, accuracy_task
 from xpnet_bench.contenders.task import Task
 from xpnet_bench.jobs import Job, data
+
 
 warnings.filterwarnings("ignore", category=sklearn.exceptions.ConvergenceWarning)
 
@@ -18,6 +19,11 @@ warnings.filterwarnings("ignore", category=sklearn.exceptions.ConvergenceWarning
 def facts(variant: str) -> dict[str, str]:
     """scikit-learn's version."""
     return {"scikit-learn": sklearn.__version__}
+
+
+def estimators() -> dict[str, Any]:
+    """For operations on estimators: the classes."""
+    return {"classifier": MLPClassifier, "regressor": MLPRegressor}
 
 
 def _classifier(job: Job, seed: int) -> MLPClassifier:

@@ -28,6 +28,12 @@ def facts(variant: str) -> dict[str, str]:
     return {"xpnet": xpnet.__version__, **_backend.describe()}
 
 
+def estimators() -> dict[str, Any]:
+    """For operations on estimators: the classes, and the backend that they run on."""
+    settings = {"backend": _backend.name}
+    return {"classifier": xpnet.MLPClassifier, "regressor": xpnet.MLPRegressor, "settings": settings}
+
+
 def stopwatch(variant: str) -> Callable[[Callable[[], Any], int], float] | None:
     """For CuPy, seconds between two events on the device; None where calls return when they are done."""
     if variant != "cupy":

@@ -1,5 +1,7 @@
 """All jobs of a suite."""
 
+from xpnet_bench.jobs.cells import cell_jobs
+from xpnet_bench.jobs.counts import count_jobs
 from xpnet_bench.jobs.fresh import memory_jobs, startup_jobs
 from xpnet_bench.jobs.job import Job
 from xpnet_bench.jobs.kernels import kernel_jobs
@@ -8,7 +10,7 @@ from xpnet_bench.jobs.training import accuracy_job, training_jobs
 
 USUAL = ("training", "prediction", "kernels", "startup", "memory")
 """What a run measures that names no suite, the most telling first."""
-SUITES = USUAL
+SUITES = (*USUAL, "cells", "counts")
 PER_PROCESS = ("startup", "memory")
 """Suites in which every round is a process of its own."""
 
@@ -20,6 +22,8 @@ def jobs_of(suite: str, *, quick: bool, threads: int, data: str) -> list[Job]:
     return {
         "kernels": lambda: kernel_jobs(quick),
         "prediction": lambda: prediction_jobs(quick),
+        "cells": lambda: cell_jobs(quick),
+        "counts": count_jobs,
         "startup": startup_jobs,
         "memory": lambda: memory_jobs(quick),
     }[suite]()

@@ -71,6 +71,11 @@ def _digits(job: Job) -> Rows:
     return Rows(table[:, :-1].astype(job.dtype), table[:, -1].astype(numpy.int64))
 
 
+def row_weights(job: Job) -> numpy.ndarray:
+    """A weight for each training row, between one half and three halves, in the job's dtype."""
+    return numpy.random.default_rng(SEED + 2).uniform(0.5, 1.5, job.sizes["rows"]).astype(job.dtype)
+
+
 def training_and_test(job: Job) -> tuple[Rows, Rows]:
     """The rows to learn from and those to be judged by: the last ones of the data file, or of made-up images."""
     X, y = _from_file(job.data) if job.data else _images(job)

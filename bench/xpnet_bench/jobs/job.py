@@ -9,7 +9,7 @@ class Job:
     """One thing that every contender does in its own way.
 
     name : unique among all jobs, for a person
-    suite : ``kernels``, ``training``, ``prediction``, ``accuracy``, ``startup`` or ``memory``
+    suite : one of ``SUITES``
     operation : what contenders look up to find how they do it
     group : the section of the report that shows it
     sizes : the numbers that fix the arrays (rows, classes, batch, ...)
@@ -18,8 +18,9 @@ class Job:
     traffic : bytes that one call must at least read and write, 0 where that says nothing
     flops : floating-point operations of the matrix products in one unit
     threads : threads for every contender, 0 for all that the run may use
-    data : path of the data file, "" for made-up data
+    data : path of the data file or name of one of scikit-learn's data sets, "" for made-up data
     single_calls : whether each call is timed alone, which percentiles of latency need
+    counted : whether Python calls are counted as well
     """
 
     name: str
@@ -34,6 +35,7 @@ class Job:
     threads: int = 0
     data: str = ""
     single_calls: bool = False
+    counted: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The job as plain data; ``Job(**data)`` makes it again."""

@@ -16,19 +16,20 @@ ADAM_ARRAYS = 7
 def kernel_jobs(quick: bool) -> list[Job]:
     """Softmax, cross-entropy with its gradient, ReLU and Adam, over sizes and dtypes."""
     single, double = (QUICK_ROWS_AND_CLASSES, QUICK_ROWS_AND_CLASSES[1:2]) if quick else (ROWS_AND_CLASSES,) * 2
-    over_rows = [
-        _over_rows(operation, rows, classes, dtype)
+    rowwise = [
+        over_rows(operation, rows, classes, dtype)
         for operation in ("softmax", "cross_entropy")
         for dtype, shapes in (("float32", single), ("float64", double))
         for rows, classes in shapes
     ]
     dtypes, last = (("float32",), 2) if quick else (("float32", "float64"), 3)
-    relu = [_flat("relu", size, dtype, 2) for dtype in dtypes for size in RELU_SIZES[:last]]
-    adam = [_flat("adam", size, dtype, ADAM_ARRAYS) for dtype in dtypes for size in ADAM_SIZES[:last]]
-    return over_rows + relu + adam
+    relu = [flat("relu", size, dtype, 2) for dtype in dtypes for size in RELU_SIZES[:last]]
+    adam = [flat("adam", size, dtype, ADAM_ARRAYS) for dtype in dtypes for size in ADAM_SIZES[:last]]
+    return rowwise + relu + adam
 
 
-def _over_rows(operation: str, rows: int, classes: int, dtype: str) -> Job:
+def over_rows(operation: str, rows: int, classes: int, dtype: str) -> Job:
+    """An operation on logits (rows, classes)."""
     return Job(
         name=f"{operation.replace('_', '-')} {rows}x{classes} {dtype}",
         suite="kernels",
@@ -40,7 +41,8 @@ def _over_rows(operation: str, rows: int, classes: int, dtype: str) -> Job:
     )
 
 
-def _flat(operation: str, size: int, dtype: str, arrays: int) -> Job:
+def flat(operation: str, size: int, dtype: str, arrays: int) -> Job:
+    """An operation on so many numbers that reads and writes as many arrays of them."""
     return Job(
         name=f"{operation} {_short(size)} {dtype}",
         suite="kernels",

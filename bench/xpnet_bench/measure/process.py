@@ -35,7 +35,11 @@ class ContenderProcess:
         self._handle = psutil.Process(self._process.pid)
         self._answers: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
-        self.facts: dict[str, str] = self.ask("facts")["facts"]
+        try:
+            self.facts: dict[str, str] = self.ask("facts")["facts"]
+        except ContenderFailed:
+            self.close()
+            raise
 
     def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         """Wake the contender, have it do something, put it to sleep.

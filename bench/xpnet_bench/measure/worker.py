@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any, TextIO
 
 from xpnet_bench.contenders import Task, find_entry
@@ -61,7 +62,7 @@ class Worker:
         self.task = None  # the last job's arrays go before the next ones come
         gc.collect()
         self.job = Job(**job)
-        operation = find_entry(self.name).load().OPERATIONS.get(self.job.operation)
+        operation = find_entry(self.name).operation(self.job.operation)
         if operation is None:
             return {"failed": "has no such operation"}
         self.task = task = operation(self.job)
@@ -88,6 +89,8 @@ class Worker:
             return {"failed": "no job is prepared"}
         if job.operation == "accuracy":
             return _reach_accuracy(task, rounds)
+        if job.counted:
+            return _count_calls(task, find_entry(self.name).packages)
         if job.units == 1:
             task.reset()
             task.call()
@@ -104,6 +107,25 @@ def _reach_accuracy(task: Task, rounds: int) -> dict[str, Any]:
         "seconds": [r.seconds for r in reached],
         "notes": [{"epochs": r.epochs, "accuracy": r.accuracy} for r in reached],
     }
+
+
+def _count_calls(task: Task, packages: tuple[str, ...]) -> dict[str, Any]:
+    """Python functions that one call runs through in this thread, those of the contender's own packages apart."""
+    modules: list[str] = []
+
+    def note(frame: FrameType, event: str, argument: Any) -> None:
+        if event == "call":
+            modules.append(frame.f_globals.get("__name__", "").partition(".")[0])
+
+    task.reset()
+    start = time.perf_counter()
+    sys.setprofile(note)
+    try:
+        task.call()
+    finally:
+        sys.setprofile(None)
+    notes = {"calls": len(modules), "own": sum(module in packages for module in modules)}
+    return {"seconds": [time.perf_counter() - start], "notes": [notes]}
 
 
 def settle(limit: float = 0.5) -> None:

@@ -3,12 +3,14 @@
 from collections import defaultdict
 from statistics import median, median_low
 
+from xpnet_bench.jobs.cells import LBFGS_ITERATIONS
 from xpnet_bench.report import charts
 from xpnet_bench.report.model import Cell, Section, Table
 from xpnet_bench.report.ratios import against_best_peer, ours
 from xpnet_bench.report.results import Results, Run
 from xpnet_bench.report.tables import (
     accuracy_table,
+    count_table,
     memory_table,
     percentile_table,
     time_table,
@@ -22,7 +24,7 @@ OPERATIONS = {
     "adam": "Adam",
 }
 
-CONTESTED = ("training", "prediction", "kernels", "cells", "gpu")
+CONTESTED = ("training", "prediction", "kernels", "cells")
 """Suites in which all contenders do the same work."""
 
 
@@ -34,6 +36,8 @@ def sections(results: Results) -> list[Section]:
         kernels(results),
         scaling(results),
         prediction(results),
+        cells(results),
+        counts(results),
         first_use(results),
         memory(results),
         left_out(results),
@@ -152,6 +156,31 @@ def prediction(results: Results) -> Section:
     text = ["Class probabilities of a 784-100-10 network. For one row, each call is timed alone."]
     tables = [percentile_table(latency), time_table("Throughput", results, throughput)]
     return Section("Prediction", text, [charts.latency_chart(results)], tables, "prediction")
+
+
+def cells(results: Results) -> Section:
+    """Small calls and fits, each beside its best peer."""
+    jobs = results.by_job(suite="cells")
+    if not jobs:
+        return _not_measured("Cells", "cells")
+    text = [
+        "Small calls as a user makes them; the time of whole fits through scikit-learn's contract (PyTorch as a loop), "
+        f"L-BFGS for {LBFGS_ITERATIONS} iterations on standardized columns, the others for five epochs of Adam on "
+        "784-100-10; and a search, with as many jobs as threads."
+    ]
+    return Section("Cells", text, [], [time_table("Cells", results, jobs)], "cells")
+
+
+def counts(results: Results) -> Section:
+    """Python calls, which no disturbance of the machine changes."""
+    jobs = results.by_job(suite="counts")
+    if not jobs:
+        return _not_measured("Python calls", "counts")
+    text = [
+        "How many Python functions a warm call runs through in its thread, and in brackets how many of them are the "
+        "library's own. Digits, 64-32-10, batch 200."
+    ]
+    return Section("Python calls", text, [], [count_table(jobs)], "counts")
 
 
 def first_use(results: Results) -> Section:

@@ -6,6 +6,7 @@ import numpy
 
 from xpnet_bench.contenders import ENTRIES
 from xpnet_bench.jobs import Job
+from xpnet_bench.jobs.counts import FURTHER, fit_of
 from xpnet_bench.record import PERCENTILES
 from xpnet_bench.report.model import Cell, Table
 from xpnet_bench.report.ratios import best_peer, named, ours, ratio
@@ -95,6 +96,25 @@ def accuracy_table(jobs: Jobs) -> Table:
                 ]
             )
     return Table("Time to accuracy", ["contender", "time in training", "epochs", "accuracy at the end"], rows)
+
+
+def count_table(jobs: Jobs) -> Table:
+    """Python calls by job and contender, and what each further epoch of a fit takes."""
+    columns = columns_of(jobs.values())
+    found = {job.name: {m.contender: m.notes[0] for m in measurements} for job, measurements in jobs.items()}
+    short, long = (found.get(fit_of(epochs).name, {}) for epochs in (1, 1 + FURTHER))
+    found["each further epoch of a fit"] = {
+        name: {key: (long[name][key] - short[name][key]) / FURTHER for key in short[name]} for name in short if name in long
+    }
+    rows = [[Cell(name), *(_count(notes.get(column)) for column in columns)] for name, notes in found.items()]
+    return Table("Python calls", ["call", *columns], rows)
+
+
+def _count(notes: dict[str, float] | None) -> Cell:
+    if notes is None:
+        return NOTHING
+    calls, own = (f"{notes[key]:.1f}".removesuffix(".0") for key in ("calls", "own"))
+    return Cell(calls, f"{own} its own", notes["calls"])
 
 
 def memory_table(jobs: Jobs) -> Table:

@@ -1,0 +1,52 @@
+"""Single cells that were once behind a peer: small calls, and fits through scikit-learn's contract."""
+
+from dataclasses import replace
+
+from xpnet_bench.jobs.job import Job
+from xpnet_bench.jobs.kernels import flat, over_rows
+from xpnet_bench.jobs.prediction import prediction_jobs
+
+SMALL_DATA = ("iris", "wine", "breast_cancer", "digits", "diabetes")
+LBFGS_ITERATIONS = 30
+SEARCH = {"candidates": 16, "folds": 4}
+
+
+def cell_jobs(quick: bool) -> list[Job]:
+    """The cells; their fits are shorter in a quick run."""
+    return [*_calls(), *_lbfgs_fits(), *_minibatch_fits(4_096 if quick else 20_000), _search(2 if quick else 10)]
+
+
+def _calls() -> list[Job]:
+    named = {
+        "ReLU of 20,000 numbers": flat("relu", 20_000, "float32", 2),
+        "one row predicted": prediction_jobs(quick=False)[0],
+        "cross-entropy of 200 rows, float32": over_rows("cross_entropy", 200, 10, "float32"),
+        "cross-entropy of 200 rows, float64": over_rows("cross_entropy", 200, 10, "float64"),
+        "softmax of two classes": over_rows("softmax", 8192, 2, "float32"),
+    }
+    return [replace(job, name=name, suite="cells", group="cells") for name, job in named.items()]
+
+
+def _lbfgs_fits() -> list[Job]:
+    """Two hidden layers of 10 units, so many iterations on a data set of scikit-learn's."""
+    sizes = {"hidden": 10, "layers": 2, "epochs": LBFGS_ITERATIONS}
+    return [_fit(f"L-BFGS on {name}", "fit_lbfgs", sizes, data=name, dtype="float64") for name in SMALL_DATA]
+
+
+def _minibatch_fits(rows: int) -> list[Job]:
+    """784-100-10, Adam, five epochs."""
+    sizes = {"rows": rows, "features": 784, "hidden": 100, "classes": 10, "batch": 200, "adam": 1, "epochs": 5}
+    return [
+        _fit("weighted rows", "fit_weighted", sizes),
+        _fit("dropout of one half", "fit_dropout", {**sizes, "dropped_per_cent": 50}),
+        _fit("sparse rows", "fit_sparse", {**sizes, "filled_per_cent": 5}),
+    ]
+
+
+def _search(epochs: int) -> Job:
+    sizes = {"rows": 1347, "features": 64, "hidden": 32, "classes": 10, "batch": 200, "adam": 1, "epochs": epochs}
+    return _fit("64 fits of 64-32-10 in GridSearchCV", "search", {**sizes, **SEARCH})
+
+
+def _fit(name: str, operation: str, sizes: dict[str, int], data: str = "", dtype: str = "float32") -> Job:
+    return Job(name, "cells", operation, "cells", sizes, dtype, data=data)
