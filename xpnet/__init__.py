@@ -17,6 +17,7 @@ from xpnet.errors import (
     InputError,
     MixedArraysError,
     ModelFileError,
+    ModelInUseError,
     XpnetError,
 )
 from xpnet.functional import log_softmax, relu, softmax, softmax_cross_entropy
@@ -60,6 +61,7 @@ __all__ = [
     "MLPRegressor",
     "MixedArraysError",
     "ModelFileError",
+    "ModelInUseError",
     "ReLU",
     "XpnetError",
     "available_backends",

@@ -82,6 +82,20 @@ class ModelFileError(XpnetError, ValueError):
     """
 
 
+class ModelInUseError(XpnetError, RuntimeError):
+    """A model is called where its answer would never come.
+
+    A signal handler or a callback calls the model whose call it interrupted, or a forked process uses a model that
+    another thread was using when the process was forked.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> issubclass(xpnet.ModelInUseError, RuntimeError)
+    True
+    """
+
+
 class DeviceMemoryError(XpnetError, MemoryError):
     """A device has less free memory than a training step or a prediction needs.
 

@@ -6,6 +6,14 @@ from typing import Literal, NamedTuple
 Activation = Literal["identity", "relu", "tanh", "logistic"]
 Loss = Literal["softmax_cross_entropy", "logistic_cross_entropy", "squared_error", "poisson"]
 
+OUTPUT_ACTIVATIONS: dict[Loss, Literal["softmax", "logistic", "identity", "exp"]] = {
+    "softmax_cross_entropy": "softmax",
+    "logistic_cross_entropy": "logistic",
+    "squared_error": "identity",
+    "poisson": "exp",
+}
+"""What turns the values of the last layer into predictions follows from the loss."""
+
 
 @dataclass(frozen=True)
 class UpdateRule:

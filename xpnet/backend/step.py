@@ -77,8 +77,6 @@ class Step(Protocol):
         The description that the step was made from.
     params : Parameters
         Parameters by name.
-    penalty : float
-        The part of the last returned loss that is the L2 penalty.
 
     Notes
     -----
@@ -102,7 +100,10 @@ class Step(Protocol):
 
     spec: NetworkSpec
     params: Parameters
-    penalty: float
+
+    @property
+    def penalty(self) -> float:
+        """The part of the last returned loss that is the L2 penalty."""
 
     @property
     def gradients(self) -> Parameters:

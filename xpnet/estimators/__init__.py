@@ -9,15 +9,15 @@ With the same settings they find the same numbers, with these exceptions, all on
 - ``partial_fit`` takes ``early_stopping``, and does not exist for a regressor with L-BFGS.
 
 ``parameters``  the constructor's parameters and what each may be
-``placement``   where an estimator computes, and how arrays get there and back
+``holding``     the network that computes, and its parameters as scikit-learn names them
 ``inputs``      data as a step takes it, validated as scikit-learn validates it
-``initial``     the initial weights, drawn as scikit-learn draws them
-``optimizer``   a training step with its state and learning rate
-``epochs``      one epoch where the step's own does not do: weights, clipped gradients, sparse rows
+``base``        fitting, from checked data to a network that is ready
+``initial``     the initial weights and the orders of the rows, drawn as scikit-learn draws them
+``solvers``     training by epochs, and by L-BFGS
+``rates``       the schedules of the learning rate
+``epochs``      one epoch where the step's own does not do: weights, clipped gradients
 ``stopping``    what is noted after each epoch, and when training ends
-``lbfgs``       training by L-BFGS
-``forward``     predictions
-``files``       save, load and export
+``lbfgs``       the loss as a function of one vector
 ``reports``     scikit-learn's callbacks
 ``display``     the loss curve as a picture
 """

@@ -1,4 +1,4 @@
-"""What both estimators share: fitting, from checked data to the parameters found, and predicting."""
+"""What both estimators share: fitting, from checked data to the parameters found."""
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
@@ -7,54 +7,23 @@ from typing import Any, ClassVar, Self
 import numpy
 from scipy.sparse import issparse
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_array, check_consistent_length
 
-from xpnet.backend import NetworkSpec, Step, dtype_name, floating_dtype
-from xpnet.dispatch import Choice
-from xpnet.errors import InputError
-from xpnet.estimators.files import Files, network_of
-from xpnet.estimators.forward import LOSSES, network_logits, outputs
-from xpnet.estimators.inputs import Rows, bring, check_X, check_X_y
-from xpnet.estimators.parameters import STOCHASTIC, each_activation
-from xpnet.estimators.placement import is_host, on_host, to_host
+from xpnet.backend import NetworkSpec, floating_dtype
+from xpnet.backend.spec import OUTPUT_ACTIVATIONS, Loss
+from xpnet.estimators.inputs import Given, Rows, check_X, check_X_y
+from xpnet.estimators.initial import initial_values
+from xpnet.estimators.parameters import STOCHASTIC
 from xpnet.estimators.private import check_sample_weight, fit_context
+from xpnet.estimators.rates import LearningRate
 from xpnet.estimators.reports import Reports
 from xpnet.estimators.solvers import Solvers
-from xpnet.ops import Array
-from xpnet.steps import make_step
+from xpnet.models import Network
+from xpnet.models.network import by_rows
+from xpnet.models.placement import Placement, is_host
 
-MANY = 2048
-"""Rows from which on making a step for one prediction is worth it."""
-
-
-@dataclass
-class Given:
-    """What the user passed to ``fit`` or ``partial_fit``; labels and weights are on the host."""
-
-    X: Any
-    y: Any
-    sample_weight: Any = None
-    X_val: Any = None
-    y_val: Any = None
-    sample_weight_val: Any = None
-
-    def __post_init__(self) -> None:
-        self.y, self.y_val = to_host(self.y), to_host(self.y_val)
-        self.sample_weight, self.sample_weight_val = to_host(self.sample_weight), to_host(self.sample_weight_val)
-
-
-def check_validation(given: Given, solver: str) -> None:
-    """Raise InputError for validation rows without targets, targets without rows, and rows that nothing would read."""
-    if given.X_val is None and given.y_val is None and given.sample_weight_val is None:
-        return
-    if given.X_val is None or given.y_val is None:
-        missing = "X_val" if given.X_val is None else "y_val"
-        raise InputError(f"Validation takes X_val and y_val together; {missing} is missing. Pass both, or neither.")
-    if solver not in STOCHASTIC:
-        raise InputError(
-            f"Validation rows are measured after each epoch, and solver={solver!r} makes none. Leave X_val and y_val "
-            f"out, or choose a solver of {', '.join(STOCHASTIC)}."
-        )
+LOSSES: dict[str, Loss] = {activation: loss for loss, activation in OUTPUT_ACTIVATIONS.items()}
+"""The loss that belongs to an output activation, which estimators name as scikit-learn does."""
 
 
 def is_stochastic(estimator: Any) -> bool:
@@ -67,13 +36,13 @@ def is_stochastic(estimator: Any) -> bool:
 
 
 @dataclass(eq=False, repr=False)
-class MLP(Files, Solvers):
+class MLP(Solvers):
     """A multi-layer perceptron that scikit-learn can drive. Subclasses say what its targets and outputs mean."""
 
     _numeric_targets: ClassVar[bool]
 
     @abstractmethod
-    def _learn_targets(self, y: Any, *, incremental: bool) -> None:
+    def _learn_targets(self, y: Any, *, first: bool, incremental: bool) -> None:
         """See what the targets are. Raises ValueError where they do not fit those seen before."""
 
     @abstractmethod
@@ -112,7 +81,7 @@ class MLP(Files, Solvers):
             ``early_stopping`` they take the place of a part of X
         returns the estimator itself
 
-        Raises ValueError for data or parameters that do not fit.
+        Raises ValueError for data or parameters that do not fit; the estimator is then what it was before.
         """
         self._train(Given(X, y, sample_weight, X_val, y_val, sample_weight_val), incremental=False)
         return self
@@ -128,34 +97,92 @@ class MLP(Files, Solvers):
 
     def _train(self, given: Given, *, incremental: bool) -> None:
         self._warn_of_settings_without_effect()
-        check_validation(given, self.solver)
+        given.check_validation(self.solver, STOCHASTIC)
+        before = vars(self).copy()
+        try:
+            rows, held_out = self._prepare(given, incremental=incremental)
+        except BaseException:
+            self.__dict__ = before
+            raise
+        self._solve(rows, held_out, given, incremental=incremental)
+
+    def _prepare(self, given: Given, *, incremental: bool) -> tuple[Rows, Rows | None]:
+        """Check everything, and have a network; returns the rows to train on, and the user's own to validate on."""
         hidden = self._hidden_sizes()
-        first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
-        home = self._find_home(given.X, settle=first)
+        first = not ("coefs_" in vars(self) or self._network) or not (self.warm_start or incremental)
+        if not first and self._network is not None:
+            self._check_home(given.X)
         X, given.y = check_X_y(self, given.X, given.y, reset=first, numeric=self._numeric_targets)
-        self._learn_targets(given.y, incremental=incremental)
+        self._learn_targets(given.y, first=first, incremental=incremental)
         targets = self._encode(given.y)
         weight = self._row_weights(given, targets)
         self.n_outputs_ = self._count_outputs(targets)
         self._random_state = check_random_state(self.random_state)
         if first:
             self.out_activation_ = self._output_activation(targets)
-        dtype = self._computing_dtype(X, home) if first else str(self.coefs_[0].dtype)
-        spec = self._spec((X.shape[1], *hidden, self.n_outputs_), LOSSES[self.out_activation_], dtype)
-        if first:
-            self._begin(spec)
-        self._home = home
-        self._solve(spec, self._rows(X, targets, weight, dtype), given, incremental=incremental)
+        held_out = self._given_validation(given)
+        network = self._new_network(X, hidden) if first else self._renewed(X, hidden, keep=incremental)
+        rows = self._rows(network, X, targets, weight)
+        validation = None if held_out is None else self._rows(network, *held_out)
+        self._network = network
+        self._export()
+        return rows, validation
 
-    def _solve(self, spec: NetworkSpec, rows: Rows, given: Given, *, incremental: bool) -> None:
+    def _new_network(self, X: Any, hidden: tuple[int, ...]) -> Network:
+        """A network with weights that are drawn for it; what was fitted before is forgotten."""
+        placement = self._placement_for(X)
+        spec = self._network_spec(X, hidden, self._computing_dtype(X, placement))
+        values = initial_values(spec, self._random_state)
+        network = self._network_of(spec, values, placement)
+        self.n_layers_ = len(spec.widths)
+        self.n_iter_ = self.t_ = 0
+        if self.solver != "lbfgs":
+            self._count_anew(network)
+        return network
+
+    def _renewed(self, X: Any, hidden: tuple[int, ...], *, keep: bool) -> Network:
+        """The network there is, with the settings of now. keep : go on with the optimizer there is"""
+        if self._network is None:  # the user has set coefs_ and intercepts_
+            spec = self._network_spec(X, hidden, str(self.coefs_[0].dtype))
+            arrays = [array for pair in zip(self.coefs_, self.intercepts_, strict=True) for array in pair]
+            return self._network_of(spec, dict(zip(spec.parameter_names, arrays, strict=True)), self._placement_for(X))
+        network = self._current()
+        if issparse(X) and not is_host(network.backend):
+            network.to("numpy")
+        spec = self._network_spec(X, hidden, network.spec.dtype)
+        keep = keep and self._optimizer.solver == self.solver
+        if keep:
+            spec = replace(spec, rule=network.spec.rule, seed=network.spec.seed)
+        else:
+            self._optimizer, spec = self._new_rate(), replace(spec, seed=self._dropout_seed(spec))
+        network.renew(spec, keep=keep)
+        return network
+
+    def _network_of(self, spec: NetworkSpec, values: dict[str, Any], placement: Placement) -> Network:
+        """A network with these parameters and an optimizer at its beginning."""
+        self._optimizer = self._new_rate()
+        spec = replace(spec, seed=self._dropout_seed(spec))
+        return Network(spec, values, self._optimizer, backend=placement, dtype=spec.dtype)
+
+    def _network_spec(self, X: Any, hidden: tuple[int, ...], dtype: str) -> NetworkSpec:
+        return self._spec((X.shape[1], *hidden, self.n_outputs_), LOSSES[self.out_activation_], dtype)
+
+    def _new_rate(self) -> LearningRate:
+        schedule = self.learning_rate if self.solver == "sgd" else "constant"
+        return LearningRate(self.solver, float(self.learning_rate_init), schedule, self.power_t)
+
+    def _dropout_seed(self, spec: NetworkSpec) -> int:
+        """The seed of dropout masks: a draw that scikit-learn does not make, where there is dropout alone."""
+        return int(self._random_state.randint(2**31)) if spec.dropout else 0
+
+    def _solve(self, rows: Rows, held_out: Rows | None, given: Given, *, incremental: bool) -> None:
         """Find the parameters, and tell scikit-learn's callbacks."""
         reports = Reports(self, given.X, given.y, given.sample_weight, 1 if incremental else self.max_iter)
         reports.begin()
         if self.solver == "lbfgs":
-            self._fit_lbfgs(spec, rows, reports)
+            self._fit_lbfgs(rows, reports)
         else:
-            held_out = self._given_validation(given, spec.dtype)
-            self._fit_stochastic(spec, rows, held_out, reports, incremental=incremental)
+            self._fit_stochastic(rows, held_out, reports, incremental=incremental)
         self._check_finite()
         reports.end()
 
@@ -165,21 +192,21 @@ class MLP(Files, Solvers):
             return None
         return check_sample_weight(given.sample_weight, targets, dtype=numpy.float64)
 
-    def _computing_dtype(self, X: Any, home: Choice) -> str:
+    def _computing_dtype(self, X: Any, placement: Placement) -> str:
         """float32 or float64. On the host L-BFGS computes in float64, as SciPy does, whatever the data."""
         if self.dtype is not None:
             return self.dtype
-        return "float64" if self.solver == "lbfgs" and is_host(home) else floating_dtype(X, home.backend)
+        backend = placement.choice.backend
+        return "float64" if self.solver == "lbfgs" and is_host(backend) else floating_dtype(X, backend)
 
-    def _rows(self, X: Any, targets: Any, weight: Any, dtype: str) -> Rows:
-        """Everything at home, in the dtype of the network."""
-        home = self._here
-        Y = home.backend.asarray(targets if targets.ndim == 1 else targets.astype(dtype))
-        weight = None if weight is None else home.backend.asarray(weight.astype(dtype))
-        return Rows(bring(X, dtype, home), Y, weight)
+    def _rows(self, network: Network, X: Any, targets: Any, weight: Any) -> Rows:
+        """Everything where the network lives, in its dtype; targets and weights are copies."""
+        dtype, bring = network.spec.dtype, network.bring
+        Y = bring(targets) if targets.ndim == 1 else bring(targets, dtype)
+        return Rows(by_rows(bring(X, dtype)), Y, None if weight is None else bring(weight, dtype))
 
-    def _given_validation(self, given: Given, dtype: str) -> Rows | None:
-        """The user's own validation rows."""
+    def _given_validation(self, given: Given) -> tuple[Any, Any, Any] | None:
+        """The user's own validation rows: X, encoded targets and weights."""
         if given.X_val is None:
             return None
         X = check_X(self, given.X_val)
@@ -188,48 +215,7 @@ class MLP(Files, Solvers):
         targets = self._encode(y)
         check_consistent_length(X, targets)
         weight = given.sample_weight_val
-        weight = None if weight is None else check_sample_weight(weight, targets, dtype=numpy.float64)
-        return self._rows(X, targets, weight, dtype)
-
-    def _outputs(self, X: Any) -> tuple[Array, Choice]:
-        """Network outputs (rows, out) at home, and the home."""
-        check_is_fitted(self)
-        home = self._find_home(X)
-        if (checked := self._checked_outputs(X, home)) is not None:
-            return checked, home
-        X = check_X(self, X)
-        # On the host NumPy promotes dtypes, and lets rows of float64 have predictions in float64.
-        if not (is_host(home) and on_host(X)):
-            X = bring(X, str(self.coefs_[0].dtype), home)
-        if (step := self._predictor(X, home)) is not None:
-            return step.forward(X), home
-        coefs, intercepts = self._weights(home)
-        activations = each_activation(self.activation, len(coefs) - 1)
-        logits = network_logits(home.ops, X, coefs, intercepts, activations)
-        return outputs(home.ops, logits, LOSSES[self.out_activation_]), home
-
-    def _checked_outputs(self, X: Any, home: Choice) -> Array | None:
-        """Outputs for many rows, where a step looks at the values on its way; None where it cannot, or found NaN."""
-        if type(X) is not numpy.ndarray or X.ndim != 2 or (step := self._predictor(X, home)) is None:
-            return None
-        forward = getattr(step, "forward_finite", None)
-        return None if forward is None else forward(check_X(self, X, finite=False))
-
-    def _predictor(self, X: Any, home: Choice) -> Step | None:
-        """For many rows, a compiled step: the one that trained, or a new one."""
-        # By the rows alone, so that an estimator and its copy, which has no step, predict the same bits.
-        if X.shape[0] < MANY or issparse(X) or not hasattr(home.backend, "compile_step"):
-            return None
-        if dtype_name(X.dtype) != str(self.coefs_[0].dtype):
-            return None
-        spec = network_of(self)
-        own = self._own_step(home)
-        if own is not None and replace(own.spec, rule=spec.rule, seed=spec.seed) == spec:
-            return own
-        step = make_step(spec, home.backend)
-        values = [array for pair in zip(*self._weights(home), strict=True) for array in pair]
-        step.params.update(zip(spec.parameter_names, values, strict=True))
-        return step
+        return X, targets, None if weight is None else check_sample_weight(weight, targets, dtype=numpy.float64)
 
     def _check_finite(self) -> None:
         if not all(numpy.isfinite(array).all() for array in (*self.coefs_, *self.intercepts_)):

@@ -13,10 +13,11 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import unique_labels
 
-from xpnet.estimators.base import MLP, Given, is_stochastic
-from xpnet.estimators.inputs import Rows
-from xpnet.estimators.placement import like_input, on_host, to_host
+from xpnet.estimators.base import MLP, is_stochastic
+from xpnet.estimators.holding import like_input
+from xpnet.estimators.inputs import Given, Rows
 from xpnet.estimators.private import StrOptions, check_partial_fit_first_call, fit_context
+from xpnet.models.placement import on_host, to_host
 from xpnet.ops import Array
 
 
@@ -92,15 +93,15 @@ class MLPClassifier(ClassifierMixin, MLP):
 
         Raises NotFittedError before ``fit``, ValueError for other features, MixedArraysError for another library.
         """
-        outputs, home = self._outputs(X)
-        xp = home.backend.xp
+        outputs, backend = self._outputs(X), self._fitted.backend
+        xp = backend.xp
         if self._several_labels():
-            return self._indicators(like_input(xp.astype(outputs > 0.5, xp.int64), X, home))
+            return self._indicators(like_input(xp.astype(outputs > 0.5, xp.int64), X, backend))
         chosen = xp.argmax(outputs, axis=1) if outputs.shape[1] > 1 else xp.astype(outputs[:, 0] > 0.5, xp.int64)
         if on_host(X) or self.classes_.dtype.kind not in "iufb":
             # With a single class there is an output for another, which was never seen.
-            return self.classes_[numpy.minimum(home.backend.to_numpy(chosen), len(self.classes_) - 1)]
-        return home.ops.gather(home.backend.asarray(self.classes_), chosen)
+            return self.classes_[numpy.minimum(backend.to_numpy(chosen), len(self.classes_) - 1)]
+        return xp.take(backend.asarray(self.classes_), chosen)
 
     def predict_proba(self, X: Any) -> Any:
         """The probability of each class.
@@ -108,11 +109,11 @@ class MLPClassifier(ClassifierMixin, MLP):
         X : (rows, features)
         returns (rows, classes), in the order of ``classes_``, an array of X's library; raises as ``predict`` does
         """
-        outputs, home = self._outputs(X)
+        outputs, backend = self._outputs(X), self._fitted.backend
         if self.n_outputs_ == 1:
             positive = outputs[:, 0]
-            outputs = home.backend.xp.stack([1 - positive, positive], axis=1)
-        return like_input(outputs, X, home)
+            outputs = backend.xp.stack([1 - positive, positive], axis=1)
+        return like_input(outputs, X, backend)
 
     def predict_log_proba(self, X: Any) -> Any:
         """The logarithm of ``predict_proba``.
@@ -121,7 +122,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         returns (rows, classes), an array of X's library; raises as ``predict`` does
         """
         probabilities = self.predict_proba(X)
-        return self._find_home(X).backend.xp.log(probabilities) if not on_host(X) else numpy.log(probabilities)
+        return numpy.log(probabilities) if on_host(X) else self._fitted.backend.xp.log(probabilities)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The accuracy of the predictions for X; for several labels a row, of rows with all of them right.
@@ -135,8 +136,8 @@ class MLPClassifier(ClassifierMixin, MLP):
         tags.classifier_tags.multi_label = True
         return tags
 
-    def _learn_targets(self, y: Any, *, incremental: bool) -> None:
-        if not hasattr(self, "coefs_") or not (self.warm_start or incremental):
+    def _learn_targets(self, y: Any, *, first: bool, incremental: bool) -> None:
+        if first:
             self._sparse_labels = LabelBinarizer().fit(y) if issparse(y) else None
         elif (y.ndim == 2) != self._several_labels():
             raise ValueError("The object was not fitted with multilabel input.")

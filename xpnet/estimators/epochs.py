@@ -1,27 +1,29 @@
-"""One epoch where the step's own does not do: with weights, with clipped gradients, over sparse rows."""
+"""One epoch where the step's own does not do: with weights, or with clipped gradients."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from xpnet.backend import NetworkSpec, Parameters, Step
-from xpnet.dispatch import Choice
-from xpnet.estimators.inputs import Rows
+import numpy
+
+from xpnet.backend import Backend, NetworkSpec, Parameters, Step
 from xpnet.ops import Array
 
 
-def epoch_of(step: Step, home: Choice, *, max_grad_norm: float | None, batchwise: bool) -> Callable[..., float]:
+def epoch_of(step: Step, backend: Backend, *, max_grad_norm: float | None, weighted: bool) -> Callable[..., float]:
     """A function with the signature of ``Step.epoch`` that returns the loss as scikit-learn reports it.
 
-    batchwise : walk the batches here. scikit-learn averages their losses by their rows, the step by their weights.
+    weighted : walk the batches here. scikit-learn averages their losses by their rows, the step by their weights.
     """
-    if batchwise or max_grad_norm is not None:
-        return BatchwiseEpoch(step, home, max_grad_norm)
+    if weighted or max_grad_norm is not None:
+        return BatchwiseEpoch(step, backend, max_grad_norm)
+    if step.spec.loss != "squared_error":
+        return step.epoch
 
-    def fused(X: Array, Y: Array, **how: Any) -> float:
+    def scaled(X: Array, Y: Array, **how: Any) -> float:
         return reported_loss(step.epoch(X, Y, **how), step.penalty, step.spec)
 
-    return fused
+    return scaled
 
 
 def reported_loss(loss: float, penalty: float, spec: NetworkSpec) -> float:
@@ -34,7 +36,7 @@ class BatchwiseEpoch:
     """Batches one by one: gradient, clipping, update."""
 
     step: Step
-    home: Choice
+    backend: Backend
     max_grad_norm: float | None
 
     def __call__(
@@ -48,37 +50,24 @@ class BatchwiseEpoch:
         sample_weight: Array | None = None,
     ) -> float:
         """See :meth:`xpnet.backend.Step.epoch`. X may be sparse; a batch whose weights are all zero teaches nothing."""
-        rows, total = Rows(X, Y, sample_weight), 0.0
-        for batch in self._batches(rows, batch_size, order):
-            if batch.weight is not None and not bool(self.home.backend.xp.any(batch.weight != 0)):
+        step, count, total = self.step, X.shape[0], 0.0
+        order = numpy.arange(count) if order is None else order
+        weights = None if sample_weight is None else self.backend.to_numpy(sample_weight)[order]
+        for start in range(0, count, batch_size):
+            rows = order[start : start + batch_size]
+            if weights is not None and not weights[start : start + batch_size].any():
                 continue
-            loss = self._learn(batch, learning_rate)
-            total += batch.count * reported_loss(loss, self.step.penalty, self.step.spec)
-        return total / rows.count
-
-    def _learn(self, batch: Rows, learning_rate: float) -> float:
-        """One update from a batch; returns its loss."""
-        X, Y, weight = batch.X, batch.Y, batch.weight
-        if self.max_grad_norm is None:
-            return self.step.epoch(X, Y, learning_rate=learning_rate, batch_size=batch.count, sample_weight=weight)
-        loss = self.step.gradient(X, Y, sample_weight=weight)
-        clip(self.step.gradients, self.max_grad_norm, self.home)
-        self.step.update(learning_rate=learning_rate)
-        return loss
-
-    def _batches(self, rows: Rows, batch_size: int, order: Any) -> Iterator[Rows]:
-        for start in range(0, rows.count, batch_size):
-            end = min(start + batch_size, rows.count)
-            if order is not None:
-                yield rows.take(order[start:end], self.home)
-            else:
-                weight = None if rows.weight is None else rows.weight[start:end]
-                yield Rows(rows.X[start:end, :], rows.Y[start:end, ...], weight)
+            loss = step.gradient(X, Y, sample_weight=sample_weight, rows=rows)
+            total += len(rows) * reported_loss(loss, step.penalty, step.spec)
+            if self.max_grad_norm is not None:
+                clip(step.gradients, self.max_grad_norm, self.backend)
+            step.update(learning_rate=learning_rate)
+        return total / count
 
 
-def clip(gradients: Parameters, max_norm: float, home: Choice) -> None:
+def clip(gradients: Parameters, max_norm: float, backend: Backend) -> None:
     """Scale all gradients by min(1, max_norm / ||g||), ||g|| over all of them (Pascanu, Mikolov, Bengio, 2013)."""
     groups = gradients.groups
-    norm = sum(float(home.backend.xp.sum(g * g)) for g in groups) ** 0.5
+    norm = sum(float(backend.xp.sum(g * g)) for g in groups) ** 0.5
     if norm > max_norm:
         gradients.replace_groups([g * (max_norm / norm) for g in groups])

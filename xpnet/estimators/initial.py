@@ -7,20 +7,20 @@ import numpy
 from xpnet.backend import NetworkSpec
 
 
-def initial_weights(spec: NetworkSpec, random_state: numpy.random.RandomState) -> tuple[list[Any], list[Any]]:
+def initial_values(spec: NetworkSpec, random_state: numpy.random.RandomState) -> dict[str, Any]:
     """U(-a, a) for weights and biases, layer by layer, a = sqrt(6 / (fan_in + fan_out)).
 
     Layers with the logistic function have sqrt(2 / (fan_in + fan_out)). (Glorot, Bengio, 2010, eq. 16.)
 
-    returns coefs, a list of (fan_in, fan_out), and intercepts, a list of (fan_out,), of the spec's dtype
+    returns arrays by the spec's names, of its dtype
     """
-    coefs, intercepts = [], []
+    values, names = {}, spec.parameter_names
     for k, (fan_in, fan_out) in enumerate(zip(spec.widths, spec.widths[1:], strict=False)):
         activation = spec.activations[min(k, len(spec.activations) - 1)] if spec.activations else "identity"
         bound = numpy.sqrt((2.0 if activation == "logistic" else 6.0) / (fan_in + fan_out))
-        coefs.append(random_state.uniform(-bound, bound, (fan_in, fan_out)).astype(spec.dtype, copy=False))
-        intercepts.append(random_state.uniform(-bound, bound, fan_out).astype(spec.dtype, copy=False))
-    return coefs, intercepts
+        for name, shape in ((names[2 * k], (fan_in, fan_out)), (names[2 * k + 1], (fan_out,))):
+            values[name] = random_state.uniform(-bound, bound, shape).astype(spec.dtype, copy=False)
+    return values
 
 
 class Orders:

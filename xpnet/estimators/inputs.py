@@ -3,24 +3,51 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy
 from scipy.sparse import issparse
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d, validate_data
 
-from xpnet.dispatch import Choice
-from xpnet.dispatch.choice import by_arrays
+from xpnet.backend import Backend, Operations
 from xpnet.errors import InputError
-from xpnet.estimators.placement import on_host, to_host
+from xpnet.models.placement import on_host, to_host
 from xpnet.ops import Array, namespace
 
 FLOATING = ("float64", "float32")
 
 
 @dataclass
+class Given:
+    """What the user passed to ``fit`` or ``partial_fit``; labels and weights are on the host."""
+
+    X: Any
+    y: Any
+    sample_weight: Any = None
+    X_val: Any = None
+    y_val: Any = None
+    sample_weight_val: Any = None
+
+    def __post_init__(self) -> None:
+        self.y, self.y_val = to_host(self.y), to_host(self.y_val)
+        self.sample_weight, self.sample_weight_val = to_host(self.sample_weight), to_host(self.sample_weight_val)
+
+    def check_validation(self, solver: str, stochastic: tuple[str, ...]) -> None:
+        """Raise InputError for validation rows without targets, targets without rows, and rows nothing would read."""
+        if self.X_val is None and self.y_val is None and self.sample_weight_val is None:
+            return
+        if self.X_val is None or self.y_val is None:
+            missing = "X_val" if self.X_val is None else "y_val"
+            raise InputError(f"Validation takes X_val and y_val together; {missing} is missing. Pass both, or neither.")
+        if solver not in stochastic:
+            raise InputError(
+                f"Validation rows are measured after each epoch, and solver={solver!r} makes none. Leave X_val and y_val "
+                f"out, or choose a solver of {', '.join(stochastic)}."
+            )
+
+
+@dataclass
 class Rows:
     """Rows ready for a step.
 
-    X : (rows, in), dense at home or sparse (CSR); Y : (rows,) class indices or (rows, out)
+    X : (rows, in), dense where the network lives or sparse (CSR); Y : (rows,) class indices or (rows, out)
     weight : (rows,) or None
     """
 
@@ -33,17 +60,11 @@ class Rows:
         """How many."""
         return self.X.shape[0]
 
-    def take(self, indices: Any, home: Choice) -> "Rows":
+    def take(self, indices: Any, backend: Backend) -> "Rows":
         """Some of the rows. indices : (some,) int64, NumPy's"""
-        weight = None if self.weight is None else take_rows(self.weight, indices, home)
-        return Rows(take_rows(self.X, indices, home), take_rows(self.Y, indices, home), weight)
-
-
-def take_rows(array: Any, indices: Any, home: Choice) -> Any:
-    """Rows of an array at home, or of a sparse matrix. indices : (some,) int64, NumPy's"""
-    if issparse(array):
-        return array[indices]
-    return home.ops.gather(array, home.backend.asarray(indices))
+        gather, there = Operations(backend).gather, backend.asarray(indices)
+        X = self.X[indices] if issparse(self.X) else gather(self.X, there)
+        return Rows(X, gather(self.Y, there), None if self.weight is None else gather(self.weight, there))
 
 
 def check_X_y(estimator: Any, X: Any, y: Any, *, reset: bool, numeric: bool = False) -> tuple[Any, Any]:
@@ -92,12 +113,3 @@ def _check_matrix(X: Array) -> Array:
     if xp.isdtype(X.dtype, "real floating") and not bool(xp.all(xp.isfinite(X))):
         raise InputError("Every value of X is finite; received NaN or infinity. Impute or drop such rows.")
     return X
-
-
-def bring(X: Any, dtype: str, home: Choice) -> Any:
-    """X at home, of this dtype; a sparse matrix becomes CSR, whose rows can be taken."""
-    if issparse(X):
-        return X.tocsr().astype(dtype, copy=False)
-    foreign = not on_host(X) and by_arrays(X).backend.xp is not home.backend.xp
-    array = home.backend.asarray(to_host(X) if foreign else X, dtype=dtype)
-    return numpy.ascontiguousarray(array) if isinstance(array, numpy.ndarray) else array

@@ -11,8 +11,8 @@ from sklearn.base import BaseEstimator
 
 from xpnet.backend import Backend, NetworkSpec, UpdateRule
 from xpnet.backend.spec import Activation, Loss
-from xpnet.errors import InputError
 from xpnet.estimators.private import CallbackSupportMixin, Interval, Options, StrOptions
+from xpnet.models.checks import one_each
 
 STOCHASTIC = ("sgd", "adam", "adamw")
 
@@ -124,12 +124,10 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
     def _spec(self, widths: tuple[int, ...], loss: Loss, dtype: str) -> NetworkSpec:
         """The network these parameters describe."""
         hidden = len(widths) - 2
-        rates = _one_each("dropout", self.dropout, hidden)
-        if not all(0 <= rate < 1 for rate in rates):
-            raise InputError(f"Dropout rates lie in [0, 1); received {', '.join(map(str, rates))}.")
+        rates = one_each("dropout", self.dropout, hidden)
         return NetworkSpec(
             widths=widths,
-            activations=each_activation(self.activation, hidden),
+            activations=one_each("activation", self.activation, hidden),
             loss=loss,
             rule=self._rule(),
             dtype=dtype,
@@ -165,20 +163,3 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
             weight_decay=float(self.weight_decay) if decoupled else 0.0,
             epsilon_hat=not decoupled,
         )
-
-
-def each_activation(activation: Any, layers: int) -> tuple[Activation, ...]:
-    """The activation of each hidden layer. Raises InputError for an unknown name, or for too few or many."""
-    names = _one_each("activation", activation, layers)
-    for name in names:
-        if name not in get_args(Activation):
-            raise InputError(f"An activation is one of {', '.join(get_args(Activation))}; received {name!r}.")
-    return names
-
-
-def _one_each(what: str, value: Any, layers: int) -> tuple[Any, ...]:
-    """One value for each hidden layer, from one value for all or a sequence."""
-    values = (value,) * layers if isinstance(value, str | Real) else tuple(value)
-    if len(values) != layers:
-        raise InputError(f"{what} is one value or one for each of {layers} hidden layers; received {len(values)}.")
-    return values

@@ -9,10 +9,11 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
-from xpnet.estimators.base import MLP, Given, is_stochastic
-from xpnet.estimators.inputs import Rows
-from xpnet.estimators.placement import like_input, to_host
+from xpnet.estimators.base import MLP, is_stochastic
+from xpnet.estimators.holding import like_input
+from xpnet.estimators.inputs import Given, Rows
 from xpnet.estimators.private import StrOptions, fit_context
+from xpnet.models.placement import to_host
 
 
 @dataclass(eq=False, repr=False)
@@ -70,8 +71,8 @@ class MLPRegressor(RegressorMixin, MLP):
 
         Raises NotFittedError before ``fit``, ValueError for other features, MixedArraysError for another library.
         """
-        outputs, home = self._outputs(X)
-        return like_input(outputs[:, 0] if outputs.shape[1] == 1 else outputs, X, home)
+        outputs = self._outputs(X)
+        return like_input(outputs[:, 0] if outputs.shape[1] == 1 else outputs, X, self._fitted.backend)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R^2 of the predictions for X, the mean over outputs.
@@ -80,11 +81,11 @@ class MLPRegressor(RegressorMixin, MLP):
         """
         return r2_score(to_host(y), to_host(self.predict(X)), sample_weight=to_host(sample_weight))
 
-    def _learn_targets(self, y: Any, *, incremental: bool) -> None:
+    def _learn_targets(self, y: Any, *, first: bool, incremental: bool) -> None:
         """Numbers stand for themselves."""
 
     def _check_known(self, y: Any) -> None:
-        """All numbers are."""
+        """Every number is known."""
 
     def _encode(self, y: Any) -> Any:
         return numpy.asarray(y).reshape(len(y), -1)

@@ -4,41 +4,35 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from xpnet.backend import Step
-from xpnet.dispatch import Choice
 from xpnet.estimators.epochs import reported_loss
-from xpnet.estimators.forward import network_logits, outputs
 from xpnet.estimators.inputs import Rows
 from xpnet.estimators.reports import Reports
+from xpnet.steps import GuardedStep
 from xpnet.training import Callback, Training
 
 
 @dataclass
 class Validation:
-    """Loss and score on rows that are not trained on, from one forward pass an epoch.
+    """Loss and score on rows that are not trained on.
 
+    step : with the parameters of the one that trains
     score : (targets, outputs, weights), all NumPy's -> the estimator's score
     """
 
     rows: Rows
-    home: Choice
-    step: Step
+    step: GuardedStep
     score: Callable[[Any, Any, Any], float]
 
     def loss(self) -> float:
         """The mean loss, without the penalty."""
-        ops, spec, names = self.home.ops, self.step.spec, self.step.spec.parameter_names
-        arrays = [self.step.params[name] for name in names]
-        logits = network_logits(ops, self.rows.X, arrays[::2], arrays[1::2], spec.activations)
-        self.outputs = outputs(ops, logits, spec.loss)
-        loss, _ = getattr(ops, spec.loss)(logits, self.rows.Y, self.rows.weight)
-        return reported_loss(float(loss), 0.0, spec)
+        loss = self.step.data_loss(self.rows.X, self.rows.Y, sample_weight=self.rows.weight)
+        return reported_loss(loss, 0.0, self.step.spec)
 
-    def last_score(self) -> float:
-        """The score of the outputs that the last loss came from; NaN where they are not finite."""
-        host = self.home.backend.to_numpy
+    def current_score(self) -> float:
+        """The score of the predictions now; NaN where they are not finite."""
+        host = self.step.backend.to_numpy
         weight = None if self.rows.weight is None else host(self.rows.weight)
-        return self.score(host(self.rows.Y), host(self.outputs), weight)
+        return self.score(host(self.rows.Y), host(self.step.forward(self.rows.X)), weight)
 
 
 class EpochEnd(Callback):
@@ -63,9 +57,6 @@ class EpochEnd(Callback):
         estimator.n_iter_ += 1
         estimator.loss_ = training.history.loss[-1]
         estimator.t_ += training.rows
-        estimator.loss_curve_.append(estimator.loss_)
-        if self.validation is not None:
-            estimator.validation_loss_curve_.append(training.history.validation_loss[-1])
         self._say(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
         improved = self._score_improved(training) if estimator.early_stopping else self._loss_improved()
         estimator._no_improvement_count = 0 if improved else estimator._no_improvement_count + 1
@@ -84,7 +75,7 @@ class EpochEnd(Callback):
     def _score_improved(self, training: Training) -> bool:
         estimator = self.estimator
         assert self.validation is not None
-        score = self.validation.last_score()
+        score = self.validation.current_score()
         estimator.validation_scores_.append(score)
         self._say(f"Validation score: {score:f}")
         improved = not score < estimator.best_validation_score_ + estimator.tol

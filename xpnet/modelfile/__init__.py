@@ -4,8 +4,9 @@
 ``disk``         files that appear whole or not at all
 ``text``         JSON, read strictly and written in one form only
 ``description``  settings to JSON and back, each value checked against its type
-``networks``     models to files and back
-``opening``      ``load`` and ``describe``, for files of every kind
+``networks``     the models of ``xpnet.models`` to files and back
+``estimators``   fitted estimators to files and back
+``opening``      ``load``, ``describe``, ``save_model`` and ``export_model``, for models and files of every kind
 ``onnx_graph``   models as ONNX files, for other runtimes
 ``tree``         nested dicts with arrays, taken apart into tensors and the rest
 ``values``       Python values that JSON has no form for, as JSON
@@ -16,7 +17,6 @@ the optimizer's buffers, the history and the state of the random numbers.
 """
 
 from xpnet.modelfile.checkpoint import Checkpoint
-from xpnet.modelfile.networks import save_network
-from xpnet.modelfile.opening import describe, load
+from xpnet.modelfile.opening import describe, export_model, load, save_model
 
-__all__ = ["Checkpoint", "describe", "load", "save_network"]
+__all__ = ["Checkpoint", "describe", "export_model", "load", "save_model"]

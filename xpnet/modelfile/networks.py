@@ -13,51 +13,27 @@ from xpnet.modelfile.description import (
     rate_from_json,
     rate_to_json,
 )
+from xpnet.modelfile.onnx_graph import write_onnx
 from xpnet.models import FeedforwardNeuralNet, LogisticRegression
-from xpnet.models.network import Network, host_values
+from xpnet.models.network import Network
 
 KINDS: dict[str, type[Network]] = {kind.__name__: kind for kind in (FeedforwardNeuralNet, LogisticRegression)}
 
 
-def save_network(network: Network, path: str | Path, extra: dict[str, Any] | None = None) -> None:
-    """Write a model to a file.
-
-    Parameters
-    ----------
-    network : FeedforwardNeuralNet or LogisticRegression
-        The model.
-    path : str or Path
-        The file; an existing one is replaced at once and whole.
-    extra : dict of str to JSON values, optional
-        What the file keeps with the model. None keeps the model's own ``extra``.
-
-    Raises
-    ------
-    InputError
-        For a model of another class, or an ``extra`` that JSON cannot hold.
-    ModelFileError
-        When the file cannot be written.
-
-    See Also
-    --------
-    xpnet.load : Open the file.
-
-    Examples
-    --------
-    >>> import xpnet
-    >>> from xpnet.modelfile import save_network
-    >>> net = xpnet.LogisticRegression(4, 3, backend="numpy")
-    >>> save_network(net, "iris.safetensors", {"classes": ["setosa", "versicolor", "virginica"]})
-    >>> xpnet.load("iris.safetensors").extra["classes"][0]
-    'setosa'
-    """
+def save(network: Network, path: str | Path, extra: dict[str, Any] | None) -> None:
+    """Write a network to a file; see :meth:`xpnet.models.saving.Saved.save`."""
     settings = {
         "compiled": network.compiled,
         "learning_rate": rate_to_json(network.learning_rate, network.next_learning_rate),
     }
     kind = check_kind(network, KINDS)
     extra = check_extra(network.extra if extra is None else extra)
-    write(path, Description(kind, network.spec, settings, extra).to_json(), host_values(network))
+    write(path, Description(kind, network.spec, settings, extra).to_json(), network.values())
+
+
+def export(network: Network, path: str | Path) -> None:
+    """Write a network as an ONNX file; see :meth:`xpnet.models.saving.Saved.export_onnx`."""
+    write_onnx(path, network.spec, network.values())
 
 
 def open_file(header: Header, tensors: dict[str, Any], backend: str | Backend | None) -> Network:

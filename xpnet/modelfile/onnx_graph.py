@@ -7,6 +7,7 @@ from typing import Any
 import numpy
 
 from xpnet.backend import NetworkSpec
+from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.errors import ModelFileError
 from xpnet.modelfile.description import parameter_count
 from xpnet.modelfile.disk import write_whole
@@ -15,10 +16,10 @@ OPSET, IR_VERSION = 17, 8  # of 2022, which every runtime in use reads
 LIMIT = 2**31 - 2**20  # bytes; the format that ONNX files are written in holds 2 GiB
 _ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid", "identity": "Identity"}
 _OUTPUTS = {
-    "softmax_cross_entropy": ("Softmax", "probabilities"),
-    "logistic_cross_entropy": ("Sigmoid", "probabilities"),
-    "squared_error": ("Identity", "predictions"),
-    "poisson": ("Exp", "predictions"),
+    "softmax": ("Softmax", "probabilities"),
+    "logistic": ("Sigmoid", "probabilities"),
+    "identity": ("Identity", "predictions"),
+    "exp": ("Exp", "predictions"),
 }
 
 
@@ -62,7 +63,7 @@ class Graph:
 
     def model(self, classes: Any) -> Any:
         """The whole model, with labels where there are classes."""
-        operator, name = _OUTPUTS[self.spec.loss]
+        operator, name = _OUTPUTS[OUTPUT_ACTIVATIONS[self.spec.loss]]
         outputs = [(self._network(operator, name), self.dtype, self.spec.widths[-1])]
         if classes is not None:
             outputs = self._labelled(name, numpy.asarray(classes))

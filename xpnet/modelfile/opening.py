@@ -7,15 +7,77 @@ from typing import Any
 from xpnet.backend import Backend
 from xpnet.errors import ModelFileError
 from xpnet.modelfile.container import read, read_header
-from xpnet.modelfile.description import Description, parameter_count
+from xpnet.modelfile.description import Description, check_kind, parameter_count
+from xpnet.models import Network
 
 _OPENERS = {
     "FeedforwardNeuralNet": "xpnet.modelfile.networks",
     "LogisticRegression": "xpnet.modelfile.networks",
-    "MLPClassifier": "xpnet.estimators.files",
-    "MLPRegressor": "xpnet.estimators.files",
+    "MLPClassifier": "xpnet.modelfile.estimators",
+    "MLPRegressor": "xpnet.modelfile.estimators",
 }
-"""The room whose ``open_file(header, tensors, backend)`` makes a model of that kind."""
+"""The module that knows a kind of model: ``save``, ``export``, ``open_file``. Imported when a file of that kind is met."""
+
+
+def save_model(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> None:
+    """Write a model to a file.
+
+    Parameters
+    ----------
+    model : FeedforwardNeuralNet, LogisticRegression, MLPClassifier or MLPRegressor
+        The model; an estimator must be fitted.
+    path : str or Path
+        The file; an existing one is replaced at once and whole.
+    extra : dict of str to JSON values, optional
+        What the file keeps with the model. None keeps the model's own ``extra``.
+
+    Raises
+    ------
+    InputError
+        For a model of another class, and for parameters, labels or an ``extra`` that JSON cannot hold.
+    ModelFileError
+        When the file cannot be written.
+
+    See Also
+    --------
+    xpnet.load : Open the file.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> from xpnet.modelfile import save_model
+    >>> net = xpnet.LogisticRegression(4, 3, backend="numpy")
+    >>> save_model(net, "iris.safetensors", {"classes": ["setosa", "versicolor", "virginica"]})
+    >>> xpnet.load("iris.safetensors").extra["classes"][0]
+    'setosa'
+    """
+    import_module(_OPENERS[check_kind(model, _OPENERS)]).save(model, path, extra)
+
+
+def export_model(model: Any, path: str | Path) -> None:
+    """Write a model as an ONNX file for other runtimes.
+
+    Parameters
+    ----------
+    model : Network, MLPClassifier or MLPRegressor
+        The model; an estimator must be fitted.
+    path : str or Path
+        The file; an existing one is replaced at once and whole.
+
+    Raises
+    ------
+    InputError
+        For labels that are neither integers nor strings.
+    ModelFileError
+        Where the package onnx is missing, or the file cannot be written.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> from xpnet.modelfile import export_model
+    >>> export_model(xpnet.LogisticRegression(4, 3), "iris.onnx")
+    """
+    import_module(f"xpnet.modelfile.{'networks' if isinstance(model, Network) else 'estimators'}").export(model, path)
 
 
 def load(path: str | Path, backend: str | Backend | None = None) -> Any:

@@ -1,6 +1,7 @@
 """What must hold before a network computes: each rule once, with the sentence the user reads."""
 
 from math import isfinite
+from numbers import Real
 from typing import Any, get_args
 
 import numpy
@@ -30,6 +31,17 @@ def check_spec(spec: NetworkSpec) -> NetworkSpec:
     if not 0 <= spec.l2 < float("inf"):
         raise InputError(f"l2 is finite and not negative; received {spec.l2}.")
     return spec
+
+
+def one_each(name: str, value: Any, layers: int) -> tuple[Any, ...]:
+    """One value for each hidden layer, from one value for all or a sequence.
+
+    Raises InputError for another number of them.
+    """
+    values = (value,) * layers if isinstance(value, str | Real) else tuple(value)
+    if len(values) != layers:
+        raise InputError(f"{name} is one value or one for each of {layers} hidden layers; received {len(values)}.")
+    return values
 
 
 def check_inputs(X: Array, columns: int) -> Array:

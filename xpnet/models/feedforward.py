@@ -7,7 +7,7 @@ import numpy
 
 from xpnet.backend import Backend, NetworkSpec
 from xpnet.backend.spec import Activation
-from xpnet.errors import InputError
+from xpnet.models.checks import one_each
 from xpnet.models.network import Network
 from xpnet.models.xavier import host_stream, xavier_init
 from xpnet.optimizers import Optimizer, Schedule, update_rule
@@ -51,10 +51,10 @@ class FeedforwardNeuralNet(Network):
         compiled: bool = True,
     ) -> None:
         hidden = (hidden_size,) if isinstance(hidden_size, int | numpy.integer) else tuple(hidden_size)
-        rates = _one_each("dropout", dropout, len(hidden))
+        rates = one_each("dropout", dropout, len(hidden))
         spec = NetworkSpec(
             widths=(input_size, *hidden, output_size),
-            activations=_one_each("activation", activation, len(hidden)),
+            activations=one_each("activation", activation, len(hidden)),
             rule=update_rule(optimizer),
             l2=l2,
             dropout=rates if any(rates) else (),
@@ -68,14 +68,6 @@ class FeedforwardNeuralNet(Network):
             compiled=compiled,
             rng=host_stream(rng),
         )
-
-
-def _one_each(name: str, value: Any, layers: int) -> tuple[Any, ...]:
-    """One value for each hidden layer, from one value for all or a sequence."""
-    values = (value,) * layers if isinstance(value, str | int | float) else tuple(value)
-    if len(values) != layers:
-        raise InputError(f"{name} is one value or one for each of {layers} hidden layers; received {len(values)}.")
-    return values
 
 
 def _xavier(spec: NetworkSpec, stream: Any) -> dict[str, Any]:

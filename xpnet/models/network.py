@@ -1,30 +1,81 @@
-"""What the models share: where they live, how they predict, step and fit."""
+"""What all models share: where they live, how they predict, step and fit."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy
+from scipy.sparse import issparse
 
-from xpnet.backend import Backend, NetworkSpec, Parameters, Step, floating_dtype
-from xpnet.dispatch import Choice, choose, current_ranks
+from xpnet.backend import Backend, NetworkSpec, Parameters, Step, StepState, floating_dtype
+from xpnet.dispatch import Choice, choose, current_ranks, get_backend
 from xpnet.dispatch.choice import library_of
-from xpnet.errors import InputError, MixedArraysError
+from xpnet.errors import InputError
 from xpnet.models.checks import check_inputs, check_rows, check_spec, check_training
+from xpnet.models.placement import Placement, is_host
+from xpnet.models.saving import Saved
 from xpnet.models.xavier import host_stream
 from xpnet.ops import Array, Labels
 from xpnet.optimizers import Schedule, as_schedule
-from xpnet.steps import grouped, make_step
+from xpnet.steps import GuardedStep, SparseStep, Turn, grouped, make_step
 from xpnet.training import Callback, History, Training, TrainingState, run, share_stream
 
 
-class Network:
+class Network(Saved):
     """A dense network with its parameters, on one backend.
 
     Until arrays arrive, the parameters lie on the host; the first arrays decide library, device and dtype, unless the
-    constructor named them. From then on ``backend_``, ``device_``, ``dtype_`` say where the network lives and ``why_``
-    what trains it, and for what reason. ``extra`` is a dict of JSON values that files keep with the model.
+    constructor named them. The models of this module, and the estimators, are made of it.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+        Widths, activations, loss, penalty and update.
+    initial : dict of str to array, or a function that returns one
+        The parameters to begin with, by name, on the host.
+    learning_rate : float or Schedule
+        The learning rate, or a function of the epoch and of the losses so far.
+    backend : str, Backend, Placement or None
+        A name or a backend; None adopts the library and device of the first arrays.
+    dtype : {"float32", "float64"} or None
+        None adopts that of the first arrays.
+    compiled : bool, default True
+        False trains with the reference step even where a compiled one exists.
+    rng : int, numpy.random.Generator or numpy.random.RandomState, optional
+        Where ``fit`` draws the orders of the rows from; None for NumPy's global stream.
+
+    Attributes
+    ----------
+    spec : NetworkSpec
+        The network as it is now.
+    history : History
+        Losses and learning rates of every epoch so far.
+    extra : dict of str to JSON values
+        What files keep with the model.
+
+    Raises
+    ------
+    InputError
+        For sizes that are not positive integers and numbers outside their range.
+
+    Notes
+    -----
+    Threads may share a network: one call at a time uses it, the others wait for their turn. While one thread is within
+    ``fit``, others may predict, save and copy between two epochs, and get the parameters of a whole epoch; a second
+    ``fit``, ``step`` or ``to`` waits until the first has ended. A network can be pickled and copied: the copy has its
+    own parameters and optimizer, and lives nowhere until arrays arrive, unless its backend was named.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> net = xpnet.FeedforwardNeuralNet(2, 8, 2, learning_rate=0.5, rng=0)
+    >>> X = numpy.array([[0.0, 0], [0, 1], [1, 0], [1, 1]])
+    >>> y = numpy.array([0, 1, 1, 0])
+    >>> history = net.fit(X, y, epochs=500)
+    >>> net.predict(X).argmax(axis=1)
+    array([0, 1, 1, 0])
     """
 
     def __init__(
@@ -33,42 +84,60 @@ class Network:
         initial: dict[str, Any] | Callable[[], dict[str, Any]],
         learning_rate: float | Schedule,
         *,
-        backend: str | Backend | None,
+        backend: str | Backend | Placement | None,
         dtype: str | None,
-        compiled: bool,
+        compiled: bool = True,
         rng: Any = None,
     ) -> None:
-        self.rng = host_stream(rng)
         self.spec = check_spec(replace(spec, dtype=dtype or "float64"))
-        self.learning_rate = learning_rate
+        self.rng = None if rng is None else host_stream(rng)
+        self.learning_rate, self._schedule = learning_rate, as_schedule(learning_rate)
         self.history = History()
-        self.extra: dict[str, Any] = {}
-        self._schedule = as_schedule(learning_rate)
-        self.compiled = compiled
-        self._fixed_dtype = dtype is not None
-        self._step: Step | None = None
-        values = initial() if callable(initial) else initial
-        choice = choose(backend=backend)
-        self.backend, self.reason_ = choice.backend, choice.reason
-        self._settled, self._named = False, backend is not None
-        self._params = Parameters.zeros(self.spec, choice.backend)
-        self._params.update(values)
+        self.compiled, self._fixed_dtype = compiled, dtype is not None
+        self._placement = backend if isinstance(backend, Placement) else Placement.of(backend)
+        self._begin(initial() if callable(initial) else initial)
+
+    def _begin(self, values: dict[str, Any]) -> None:
+        """Hold parameters by name, on the host, until a step takes them over."""
+        self._changing, self._making = Turn(), Turn()
+        self._values: dict[str, Any] = values
+        self._params: Parameters | None = None
+        self._optimizer: StepState | None = None  # what of the optimizer no step has taken over yet
+        self._step: GuardedStep | None = None
+        self._beside: GuardedStep | None = None  # predicts sparse rows with the parameters of the step
 
     def __repr__(self) -> str:
         widths, names = "-".join(map(str, self.spec.widths)), dict.fromkeys(self.spec.activations)
-        place = f"{self.dtype_} on {self.backend_}" if self._settled or self._named else self.dtype_
+        settled = self._placement.settled or self._placement.named
+        place = f"{self.dtype_} on {self.backend_}" if settled else self.dtype_
         facts = [widths, *names, self.spec.rule.name, place, f"{self.history.epochs} epochs"]
         return f"{type(self).__name__}({', '.join(facts)})"
 
     @property
     def params(self) -> Parameters:
         """Parameters by name; assigning to a name writes the values into the network."""
-        return self._params if self._step is None else self._step.params
+        if self._step is not None:
+            return self._step.params
+        if self._params is None:
+            self._params = Parameters.zeros(self.spec, self.backend)
+            self._params.update(self._values)
+            self._values = {}
+        return self._params
 
     @property
     def gradients(self) -> Parameters:
         """Gradients of the loss by parameter name, as the last ``gradient`` or ``step`` left them; zeros before."""
         return self._ready().gradients
+
+    @property
+    def backend(self) -> Backend:
+        """The backend the network lives on."""
+        return self._placement.choice.backend
+
+    @property
+    def reason_(self) -> str:
+        """Why the network lives on its backend."""
+        return self._placement.choice.reason
 
     @property
     def backend_(self) -> str:
@@ -96,27 +165,61 @@ class Network:
         return self._schedule(self.history.epochs, self.history.loss)
 
     def predict(self, X: Array) -> Array:
-        """Class probabilities.
+        """Predict class probabilities.
 
-        X : (rows, in)
-        returns probabilities (rows, classes), on the network's library, device and dtype
+        Parameters
+        ----------
+        X : array, shape (rows, in)
+            The rows, of the network's library, or NumPy's or lists; SciPy's sparse matrices where arrays are NumPy's.
 
-        Raises InputError for another number of columns, MixedArraysError for arrays of another library.
+        Returns
+        -------
+        array, shape (rows, out)
+            Probabilities (what the output activation gives), on the network's library, device and dtype.
+
+        Raises
+        ------
+        InputError
+            For another number of columns.
+        MixedArraysError
+            For arrays of another library.
         """
-        (X,) = self._enter(X)
-        return self._ready().forward(check_inputs(X, self.spec.widths[0]))
+        with self._making.taken():
+            (X,) = self._enter(X)
+            step = self.step_for(X)
+        return step.forward(check_inputs(X, self.spec.widths[0]))
+
+    def predict_finite(self, X: Array) -> Array | None:
+        """As ``predict``, for a network on the host; None where X holds NaN or infinity, which costs no pass over X."""
+        with self._making.taken():
+            (X,) = self._enter(X)
+            step = self._ready()
+        return step.forward_finite(check_inputs(X, self.spec.widths[0]))
 
     def step(self, X: Array, Y: Labels) -> float:
-        """One update from all rows as one batch.
+        """Make one update from all rows as one batch.
 
-        X : (rows, in); Y : one-hot or soft labels (rows, classes), or class indices (rows,)
-        returns the loss before the update
+        Parameters
+        ----------
+        X : array, shape (rows, in)
+            The rows.
+        Y : array, shape (rows,) or (rows, classes)
+            Class indices, or one-hot or soft labels.
 
-        Raises InputError for shapes or labels that do not fit.
+        Returns
+        -------
+        float
+            The loss before the update.
+
+        Raises
+        ------
+        InputError
+            For shapes or labels that do not fit.
         """
-        X, Y, _ = self._check(X, Y, None)
-        batch_size = max(current_ranks().count(X.shape[0]), 1)
-        return self._shared().epoch(X, Y, learning_rate=self.next_learning_rate, batch_size=batch_size)
+        with self.in_training() as ready:
+            X, Y, _ = self._check(X, Y, None)
+            batch_size = max(current_ranks().count(X.shape[0]), 1)
+            return ready().epoch(X, Y, learning_rate=self.next_learning_rate, batch_size=batch_size)
 
     def fit(
         self,
@@ -134,96 +237,201 @@ class Network:
     ) -> History:
         """Train for so many epochs; a second call goes on where the first ended.
 
-        X : (rows, in); Y : one-hot or soft labels (rows, classes), or class indices (rows,)
-        batch_size : rows a batch; None for all rows at once
-        shuffle : a new order of the rows for each epoch
-        rng : where orders are drawn from: a seed, a numpy.random.Generator or RandomState; None for the stream that the
-            model was made with
-        callbacks : see :mod:`xpnet.training`
-        sample_weight : (rows,), not negative
-        validation : (X, Y) on which the loss is measured after each epoch
-        resume_from : where a run that was cut off shall go on (``Checkpoint.latest(directory)``); None begins anew.
-            Call ``fit`` as the first time: the epochs made before the interruption count among ``epochs``
-        returns the history: ``history.loss`` has one float for each epoch of this and earlier calls
+        Parameters
+        ----------
+        X : array, shape (rows, in)
+            The rows: at least one, and finite.
+        Y : array, shape (rows,) or (rows, classes)
+            Class indices, or one-hot or soft labels. The training copies them.
+        epochs : int
+            How many passes over the rows to make.
+        batch_size : int, optional
+            Rows of a batch; None for all rows at once.
+        shuffle : bool, default True
+            Whether each epoch has a new order of the rows.
+        rng : int, numpy.random.Generator or numpy.random.RandomState, optional
+            Where orders are drawn from; None for the stream that the model was made with.
+        callbacks : iterable of Callback or of functions
+            Told of each epoch; a function is called with the `xpnet.training.Training`.
+        sample_weight : array, shape (rows,), optional
+            Not negative. The training copies them.
+        validation : tuple of X and Y, optional
+            Rows on which the loss is measured after each epoch.
+        resume_from : TrainingState, optional
+            Where a run that was cut off goes on (``Checkpoint.latest(directory)``). Call ``fit`` as the first time: the
+            epochs made before the interruption count among ``epochs``. None begins anew.
 
-        Raises InputError for shapes, labels or numbers that do not fit, for no rows, and for NaN or infinity.
+        Returns
+        -------
+        History
+            ``history.loss`` has one float for each epoch of this and earlier calls.
+
+        Raises
+        ------
+        InputError
+            For shapes, labels or numbers that do not fit, for no rows, and for NaN or infinity.
+        ModelInUseError
+            When a callback trains the network that calls it.
         """
-        X, Y, sample_weight = self._check(X, Y, sample_weight)
-        rows = current_ranks().count(X.shape[0])
-        check_training(rows, X=X, Y=Y, sample_weight=sample_weight)
-        if isinstance(X, numpy.ndarray) and X.strides[1] != X.itemsize:
-            X = numpy.ascontiguousarray(X)  # compiled steps read row by row: copied here once, not once an epoch
-        if epochs < 0 or (batch_size is not None and batch_size < 1):
-            raise InputError(f"epochs is not negative and batch_size at least 1; received {epochs} and {batch_size}.")
-        rng = share_stream(self.rng if rng is None else host_stream(rng))
-        training = Training(self._shared(), rows, epochs, self.history, rng)
-        validate = None if validation is None else self._validation_loss(*validation)
-        return run(
-            training,
-            X,
-            Y,
-            batch_size=min(batch_size or rows, rows),
-            shuffle=shuffle,
-            schedule=self._schedule,
-            sample_weight=sample_weight,
-            validate=validate,
-            callbacks=callbacks,
-            resume_from=resume_from,
-        )
+        with self.in_training() as ready:
+            X, Y, sample_weight = self._check(X, Y, sample_weight)
+            rows = current_ranks().count(X.shape[0])
+            check_training(rows, X=X, Y=Y, sample_weight=sample_weight)
+            if epochs < 0 or (batch_size is not None and batch_size < 1):
+                raise InputError(
+                    f"epochs is not negative and batch_size at least 1; received {epochs} and {batch_size}."
+                )
+            validate = None if validation is None else self._measure(*validation)
+            stream = share_stream(host_stream(self.rng if rng is None else rng))
+            return run(
+                Training(ready(), rows, epochs, self.history, stream),
+                by_rows(X),
+                self._own(Y),
+                batch_size=min(batch_size or rows, rows),
+                shuffle=shuffle,
+                schedule=self._schedule,
+                sample_weight=None if sample_weight is None else self._own(sample_weight),
+                validate=validate,
+                callbacks=callbacks,
+                resume_from=resume_from,
+            )
 
     def loss(self, X: Array, Y: Labels) -> float:
-        """The loss on these rows, penalty included; changes nothing."""
-        return self._validation_loss(X, Y)()
+        """Measure the loss on rows; changes nothing.
+
+        Parameters
+        ----------
+        X : array, shape (rows, in)
+            The rows.
+        Y : array, shape (rows,) or (rows, classes)
+            Class indices, or one-hot or soft labels.
+
+        Returns
+        -------
+        float
+            The mean loss, penalty included.
+
+        Raises
+        ------
+        InputError
+            For shapes or labels that do not fit.
+        """
+        return self._measure(X, Y)()
 
     def gradient(self, X: Array, Y: Labels) -> float:
-        """Fill ``gradients`` with those of the loss on these rows, as one batch; the parameters stay.
+        """Fill ``gradients`` with those of the loss on rows, as one batch; the parameters stay.
 
-        X : (rows, in); Y : one-hot or soft labels (rows, classes), or class indices (rows,)
-        returns the loss, penalty included
+        Parameters
+        ----------
+        X : array, shape (rows, in)
+            The rows.
+        Y : array, shape (rows,) or (rows, classes)
+            Class indices, or one-hot or soft labels.
 
-        Raises InputError for shapes or labels that do not fit.
+        Returns
+        -------
+        float
+            The loss, penalty included.
+
+        Raises
+        ------
+        InputError
+            For shapes or labels that do not fit.
         """
-        X, Y, _ = self._check(X, Y, None)
-        return self._shared().gradient(X, Y)
+        with self._making.taken():
+            X, Y, _ = self._check(X, Y, None)
+            step = grouped(self.step_for(X), self.backend)
+        return step.gradient(X, Y)
 
-    def to(self, backend: str | Backend, *, dtype: str | None = None) -> "Network":
-        """Move the network, optimizer state included, to a backend; returns the network itself.
+    def to(self, backend: str | Backend | Array, *, dtype: str | None = None) -> Self:
+        """Move the network, optimizer state included; from there on it converts what it is given.
 
-        Raises BackendError for a backend that is not usable.
+        Parameters
+        ----------
+        backend : str, Backend or array
+            A name, a backend, or an array, whose library and device are adopted.
+        dtype : {"float32", "float64"}, optional
+            The new dtype; None keeps that of the network.
+
+        Returns
+        -------
+        Network
+            The network itself.
+
+        Raises
+        ------
+        BackendError
+            For a backend that is not usable.
+        ModelInUseError
+            In a callback of the network's own training.
         """
-        self._move(choose(backend=backend), dtype or self.spec.dtype)
-        self._settled = self._named = True
+        with self._changing.taken(), self._making.taken():
+            choice = choose(backend) if library_of(backend) else choose(backend=backend)
+            self._move(choice, dtype or self.spec.dtype)
+            self._placement.settled = self._placement.named = True
         return self
 
-    def save(self, path: str | Path, extra: dict[str, Any] | None = None) -> None:
-        """Write the model to a safetensors file, which ``xpnet.load`` opens on any backend.
+    @contextmanager
+    def in_training(self, *, sparse: bool = False) -> Iterator[Callable[[], Step]]:
+        """Held while the network is trained, by one thread at a time; gives a function that returns the step to train,
+        on all ranks of a group.
 
-        extra : a dict of JSON values to keep with it (names of columns and classes, say); None for the model's ``extra``
-
-        The file holds parameters and settings: not the history, and not the optimizer's buffers, which checkpoints hold.
-        Equal models give equal files. A learning rate that follows a function of the user's own is kept as the number it
-        has now. The file appears whole or not at all.
-
-        Raises InputError for an ``extra`` that JSON cannot hold, ModelFileError where the file cannot be written.
+        sparse : whether the step shall take sparse rows
         """
-        from xpnet.modelfile import save_network
+        with self._changing.taken():
+            yield lambda: grouped(self._trainable(sparse), self.backend)
 
-        save_network(self, path, extra)
+    def renew(self, spec: NetworkSpec, *, keep: bool) -> None:
+        """Go on with another penalty, update rule or dropout. keep : with the optimizer's state, too."""
+        check_spec(spec)
+        with self._changing.taken(), self._making.taken():
+            state = self._step.state() if self._step is not None else self._optimizer
+            kept = state if keep and state is not None else None
+            if spec == self.spec and self._step is not None:
+                self._optimizer = None
+                self._step.load_state(kept or StepState(self._step.values()))
+                return
+            values = self.values()
+            self.spec = spec
+            self._reset(values, kept)
 
-    def export_onnx(self, path: str | Path) -> None:
-        """Write the model as an ONNX file for other runtimes: ``X`` (rows, in) -> ``probabilities`` (rows, classes).
+    def values(self) -> dict[str, Any]:
+        """Copies of the parameters as NumPy arrays, by name; while the network is trained, those of a whole epoch."""
+        if self._step is not None:
+            return self._step.values()
+        return {name: self.backend.to_numpy(array).copy() for name, array in self.params.items()}
 
-        Needs the package onnx (``pip install 'xpnet[onnx]'``). The file appears whole or not at all.
+    def load_values(self, values: dict[str, Any]) -> None:
+        """Put these parameters in the place of those there are. values : by name"""
+        if self._step is not None:
+            self._step.load_values(values)
+        else:
+            self.params.update(values)
 
-        Raises ModelFileError where onnx is missing or the file cannot be written.
-        """
-        from xpnet.modelfile.onnx_graph import write_onnx
+    def __getstate__(self) -> dict[str, Any]:
+        # Backends, steps and locks stay in this process; numbers go along, copied.
+        with self._making.taken():
+            state = vars(self).copy()
+            whole = self._step.state() if self._step is not None else self._optimizer
+            state["_values"] = whole.params if self._step is not None and whole else self.values()
+            state["_optimizer"] = StepState({}, whole.buffers, whole.t) if whole else None
+        state["_placement"] = self.backend_ if self._placement.named else None
+        state["history"] = History(**self.history.to_dict())
+        state["_fixed_dtype"] = True
+        for name in ("_changing", "_making", "_step", "_beside", "_params"):
+            del state[name]
+        return state
 
-        write_onnx(path, self.spec, host_values(self))
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        optimizer = state["_optimizer"]
+        self._begin(state["_values"])
+        self._optimizer, self._placement = optimizer, Placement.of(state["_placement"])
 
-    def _validation_loss(self, X: Array, Y: Labels) -> Callable[[], float]:
-        X, Y, _ = self._check(X, Y, None)
-        return lambda: self._shared().loss(X, Y)
+    def _measure(self, X: Array, Y: Labels) -> Callable[[], float]:
+        with self._making.taken():
+            X, Y, _ = self._check(X, Y, None)
+        return lambda: grouped(self.step_for(X), self.backend).loss(X, Y)
 
     def _check(self, X: Array, Y: Labels, sample_weight: Array | None) -> tuple[Array, Labels, Array | None]:
         """Bring a batch to the network's backend and validate it."""
@@ -235,57 +443,93 @@ class Network:
     def _enter(self, X: Any, Y: Any = None, sample_weight: Any = None) -> list[Array]:
         """Adopt the library of the first arrays, then convert what host data or dtype still needs it."""
         arrays = [a for a in (X, Y, sample_weight) if a is not None]
-        if not self._settled:
+        if not self._placement.settled:
             self._adopt(arrays)
-        if not self._named:
-            self._check_library(arrays)
-        asarray, dtype = self.backend.asarray, self.spec.dtype
-        entered = [asarray(X, dtype=dtype)]
+        self._placement.check_library(arrays)
+        dtype = self.spec.dtype
+        entered = [self.bring(X, dtype)]
         if Y is not None:
-            Y = asarray(Y)
-            entered.append(Y if Y.ndim == 1 else asarray(Y, dtype=dtype))
+            Y = self.bring(Y)
+            entered.append(Y if Y.ndim == 1 else self.bring(Y, dtype))
         if sample_weight is not None:
-            entered.append(asarray(sample_weight, dtype=dtype))
+            entered.append(self.bring(sample_weight, dtype))
         return entered
 
     def _adopt(self, arrays: list[Any]) -> None:
-        choice = Choice(self.backend, self.reason_) if self._named else choose(*arrays)
-        self._settled = True
+        choice = self._placement.adopted(arrays)
         self._move(choice, self.spec.dtype if self._fixed_dtype else floating_dtype(arrays[0], choice.backend))
+        self._placement.settled = True
 
     def _move(self, choice: Choice, dtype: str) -> None:
-        if choice.backend is self.backend and dtype == self.spec.dtype:
-            return
-        state = None if self._step is None else self._step.state()
-        values = {name: self.backend.to_numpy(array) for name, array in self.params.items()}
-        self.backend, self.reason_ = choice.backend, choice.reason
-        self.spec = replace(self.spec, dtype=dtype)
-        self._step = None
-        self._params = Parameters.zeros(self.spec, self.backend)
-        self._params.update(values)
-        if state is not None:
-            self._ready().load_state(state)
+        if choice.backend is not self.backend or dtype != self.spec.dtype:
+            state = self._step.state() if self._step is not None else self._optimizer
+            values = self.values()
+            self.spec = replace(self.spec, dtype=dtype)
+            self._placement.choice = choice
+            self._reset(values, state)
+        self._placement.choice = choice
 
-    def _check_library(self, arrays: list[Any]) -> None:
-        """A network that adopted a library keeps to it; one whose backend was named converts what it is given."""
-        home = library_of(next(iter(self.params.values())))
-        for library in {library_of(array) for array in arrays} - {"", "numpy", home}:
-            raise MixedArraysError(
-                f"This network lives on {self.backend_}; received {library} arrays. Move it with .to(...), or the arrays."
-            )
+    def _reset(self, values: dict[str, Any], optimizer: StepState | None) -> None:
+        """Let go of the step, and hold what the next one will take over."""
+        self._step = self._beside = self._params = None
+        self._values, self._optimizer = values, optimizer
 
-    def _ready(self) -> Step:
-        """The training step, made at first use."""
+    def _ready(self) -> GuardedStep:
+        """The step, made at first use. It has no optimizer state before it is trained."""
+        return self._step or self._make(sparse=False)
+
+    def bring(self, array: Any, dtype: str | None = None) -> Any:
+        """An array of any library where the network lives; a sparse matrix becomes CSR, whose rows can be taken."""
+        if issparse(array):
+            return array.tocsr().astype(dtype, copy=False)
+        return self._placement.bring(array, dtype)
+
+    def step_for(self, X: Any) -> GuardedStep:
+        """A step that takes these rows: the one there is, or for sparse rows one beside it with the same parameters."""
+        if not issparse(X):
+            return self._ready()
+        if not is_host(self.backend):
+            elsewhere = SparseStep(self.spec, get_backend("numpy"))
+            elsewhere.params.update(self.values())
+            return GuardedStep(elsewhere, elsewhere.backend)
         if self._step is None:
-            self._step = make_step(self.spec, self.backend, compiled=self.compiled)
-            self._step.params.update(self._params)
-        return self._step
+            return self._make(sparse=True)
+        if isinstance(self._step.step, SparseStep):
+            return self._step
+        if self._beside is None:
+            beside = SparseStep(self.spec, self.backend)
+            beside.params = self._step.params
+            self._beside = GuardedStep(beside, self.backend, self._step.turn)
+        return self._beside
 
-    def _shared(self) -> Step:
-        """The training step, on the ranks that train together."""
-        return grouped(self._ready(), self.backend)
+    def _trainable(self, sparse: bool) -> GuardedStep:
+        """The step that trains, with the optimizer's state, for rows of that kind."""
+        with self._making.taken():
+            if self._step is not None and isinstance(self._step.step, SparseStep) != sparse:
+                self._reset(self._step.values(), self._step.state())
+            step = self._step or self._make(sparse=sparse)
+            if self._optimizer is not None:
+                state = StepState(step.values(), self._optimizer.buffers, self._optimizer.t)
+                step.load_state(state)
+                self._optimizer = None
+            return step
+
+    def _make(self, *, sparse: bool) -> GuardedStep:
+        step = GuardedStep(make_step(self.spec, self.backend, compiled=self.compiled, sparse=sparse), self.backend)
+        step.params.update(self._values if self._params is None else self._params)
+        self._step, self._params, self._values = step, None, {}
+        return step
+
+    def _own(self, array: Array) -> Array:
+        """A copy that no callback can write into; class indices as int64, which no number of classes outgrows."""
+        xp = self.backend.xp
+        if xp.isdtype(array.dtype, "integral"):
+            return xp.astype(array, xp.int64)
+        return xp.asarray(array, copy=True)
 
 
-def host_values(network: Network) -> dict[str, numpy.ndarray]:
-    """Every parameter as a NumPy array."""
-    return {name: network.backend.to_numpy(array) for name, array in network.params.items()}
+def by_rows(X: Array) -> Array:
+    """X with rows that lie in one piece each: compiled steps read row by row, and copy once here, not once an epoch."""
+    if isinstance(X, numpy.ndarray) and X.strides[1] != X.itemsize:
+        return numpy.ascontiguousarray(X)
+    return X

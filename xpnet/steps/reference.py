@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from xpnet.backend import Backend, BatchPart, NetworkSpec, Operations, Parameters, StepState
+from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.layers import ACTIVATIONS, Affine, Dropout
 from xpnet.ops import Array
 from xpnet.steps.masks import keep_mask
@@ -205,11 +206,8 @@ class ReferenceStep:
         return x
 
     def _output(self, logits: Array) -> Array:
-        if self.spec.loss == "softmax_cross_entropy":
-            return self.ops.softmax(logits)
-        if self.spec.loss == "logistic_cross_entropy":
-            return self.ops.logistic(logits)
-        return self.backend.xp.exp(logits) if self.spec.loss == "poisson" else logits
+        activation = OUTPUT_ACTIVATIONS[self.spec.loss]
+        return self.backend.xp.exp(logits) if activation == "exp" else getattr(self.ops, activation)(logits)
 
     def _dropout_forward(self, k: int, x: Array, first_row: int) -> Array:
         if not self.spec.dropout or not self.spec.dropout[k]:

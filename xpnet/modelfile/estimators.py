@@ -10,18 +10,26 @@ from sklearn.utils.validation import check_is_fitted
 
 import xpnet.estimators
 from xpnet.backend import Backend, NetworkSpec
+from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.errors import InputError
-from xpnet.estimators.forward import LOSSES
 from xpnet.modelfile.container import Header, write
 from xpnet.modelfile.description import Description, check_extra, check_kind, check_tensors
 from xpnet.modelfile.onnx_graph import write_onnx
 from xpnet.modelfile.values import from_json, to_json
+from xpnet.models import Network
+from xpnet.models.checks import check_spec
+
+BEST = "best/"
+"""What stands before the names of the best epoch's parameters."""
 
 KINDS = {
     "MLPClassifier": ("softmax_cross_entropy", "logistic_cross_entropy"),
     "MLPRegressor": ("squared_error", "poisson"),
 }
 """Kinds of estimators, and what their networks may be trained on."""
+
+_PLACE: dict[str, Any] = {"backend_": str, "device_": str}
+"""Where it was fitted: told by the file, and found anew where it is opened."""
 
 _OPTIONAL_FLOAT = (float, type(None))
 _FITTED: dict[str, Any] = {
@@ -34,9 +42,8 @@ _FITTED: dict[str, Any] = {
     "validation_scores_": (list, type(None)),
     "best_validation_score_": _OPTIONAL_FLOAT,
     "feature_names_in_": numpy.ndarray,
-    "backend_": str,
-    "device_": str,
     "_no_improvement_count": int,
+    **_PLACE,
 }
 """What ``fit`` finds beside the parameters, and of which type; the rest follows from the network."""
 
@@ -44,49 +51,21 @@ _FITTED_LABELS: dict[str, Any] = {"classes_": numpy.ndarray, "_sparse_labels": b
 """What a classifier's ``fit`` finds as well."""
 
 
-class Files:
-    """Saving a fitted estimator. ``extra`` is a dict of JSON values that files keep with it."""
+def save(estimator: Any, path: str | Path, extra: dict[str, Any] | None) -> None:
+    """Write a fitted estimator to a file; see :meth:`xpnet.models.saving.Saved.save`."""
+    check_is_fitted(estimator)
+    kind, extra = check_kind(estimator, KINDS), check_extra(estimator.extra if extra is None else extra)
+    settings = {"params": _params(estimator), "fitted": _fitted(estimator)}
+    write(path, Description(kind, described(estimator), settings, extra).to_json(), _tensors(estimator))
 
-    _extra: dict[str, Any] | None = None
 
-    @property
-    def extra(self) -> dict[str, Any]:
-        """What was saved with the estimator: a dict of JSON values."""
-        return self._extra or {}
-
-    def save(self, path: str | Path, extra: dict[str, Any] | None = None) -> None:
-        """Write the fitted estimator to a safetensors file, which ``xpnet.load`` opens on any backend.
-
-        extra : a dict of JSON values to keep with it; None for the estimator's ``extra``
-
-        The file holds every parameter of the constructor but ``backend`` (a RandomState becomes None) and what ``fit``
-        found: not the optimizer's buffers, nor callbacks. It appears whole or not at all.
-
-        Raises NotFittedError before ``fit``, InputError for parameters, labels or an ``extra`` that the file cannot
-        hold, ModelFileError where it cannot be written.
-        """
-        check_is_fitted(self)
-        kind, extra = check_kind(self, KINDS), check_extra(self.extra if extra is None else extra)
-        settings = {"params": _params(self), "fitted": _fitted(self)}
-        write(path, Description(kind, network_of(self), settings, extra).to_json(), _tensors(self))
-
-    def export_onnx(self, path: str | Path) -> None:
-        """Write the fitted estimator as an ONNX file for other runtimes; needs the package onnx (``xpnet[onnx]``).
-
-        The input is ``X`` (rows, features) of the estimator's dtype; the outputs are ``label`` (rows,), integers or
-        strings, or (rows, classes) where a row may have several labels, and ``probabilities`` (rows, classes); for a
-        regressor ``predictions`` (rows, outputs).
-
-        Raises NotFittedError before ``fit``, InputError for labels that are neither integers nor strings,
-        ModelFileError where onnx is missing or the file cannot be written.
-        """
-        check_is_fitted(self)
-        classes = getattr(self, "classes_", None)
-        if classes is not None and not _are_labels(classes):
-            raise InputError(
-                f"ONNX knows labels that are integers or strings; received {classes!r}. Encode them first."
-            )
-        write_onnx(path, network_of(self), _tensors(self), classes)
+def export(estimator: Any, path: str | Path) -> None:
+    """Write a fitted estimator as an ONNX file; see :meth:`xpnet.models.saving.Saved.export_onnx`."""
+    check_is_fitted(estimator)
+    classes = getattr(estimator, "classes_", None)
+    if classes is not None and not _are_labels(classes):
+        raise InputError(f"ONNX knows labels that are integers or strings; received {classes!r}. Encode them first.")
+    write_onnx(path, described(estimator), estimator._current().values(), classes)
 
 
 def open_file(header: Header, tensors: dict[str, Any], backend: str | Backend | None) -> Any:
@@ -101,7 +80,7 @@ def open_file(header: Header, tensors: dict[str, Any], backend: str | Backend | 
     params, fitted = from_json(settings["params"]), from_json(settings["fitted"])
     estimator = _constructed(description.kind, params, spec)
     _check_fitted(description.kind, fitted, spec)
-    check_tensors(spec, header, *(["", "best/"] if fitted.get("validation_scores_") is not None else [""]))
+    check_tensors(spec, header, *(["", BEST] if fitted.get("validation_scores_") is not None else [""]))
     _restore(estimator, spec, fitted, tensors)
     estimator._extra = description.extra
     if backend is None:
@@ -109,23 +88,18 @@ def open_file(header: Header, tensors: dict[str, Any], backend: str | Backend | 
     return estimator.set_params(backend=backend).to(backend)
 
 
-def network_of(estimator: Any) -> NetworkSpec:
-    """The network of a fitted estimator."""
-    widths = (estimator.coefs_[0].shape[0], *(bias.shape[0] for bias in estimator.intercepts_))
-    return estimator._spec(widths, LOSSES[estimator.out_activation_], estimator.coefs_[0].dtype.name)
+def described(estimator: Any) -> NetworkSpec:
+    """The network that an estimator's parameters describe, of the widths that it was fitted with."""
+    spec = estimator._fitted.spec
+    return estimator._spec(spec.widths, spec.loss, spec.dtype)
 
 
 def _tensors(estimator: Any) -> dict[str, Any]:
     """Weights and biases by their names in the network; those of the best epoch, too, where it is kept."""
-    sets = {"": (estimator.coefs_, estimator.intercepts_)}
+    tensors = estimator._current().values()
     if getattr(estimator, "validation_scores_", None) is not None:
-        sets["best/"] = estimator._best
-    names = network_of(estimator).parameter_names
-    return {
-        before + name: array
-        for before, (coefs, intercepts) in sets.items()
-        for name, array in zip(names, [a for pair in zip(coefs, intercepts, strict=True) for a in pair], strict=True)
-    }
+        tensors |= {f"{BEST}{name}": array for name, array in estimator._best.items()}
+    return tensors
 
 
 def _params(estimator: Any) -> dict[str, Any]:
@@ -139,6 +113,7 @@ def _params(estimator: Any) -> dict[str, Any]:
 def _fitted(estimator: Any) -> dict[str, Any]:
     """What ``fit`` found beside the parameters, as JSON."""
     found = {name: vars(estimator)[name] for name in _FITTED | _FITTED_LABELS if name in vars(estimator)}
+    found |= {name: getattr(estimator, name) for name in _PLACE}
     if "_sparse_labels" in found:
         found["_sparse_labels"] = found["_sparse_labels"] is not None
     return _as_json("fitted attributes", found)
@@ -161,10 +136,10 @@ def _constructed(kind: str, params: Any, spec: NetworkSpec) -> Any:
     estimator.set_params(**params)
     try:
         estimator._validate_params()
-        described = estimator._spec(spec.widths, spec.loss, spec.dtype)
+        found = check_spec(estimator._spec(spec.widths, spec.loss, spec.dtype))
     except (TypeError, OverflowError) as error:  # of values within lists, which are checked where they are used
         raise ValueError(f"a parameter has no such value: {error}") from error
-    if described != spec:
+    if found != spec:
         raise ValueError("its parameters do not describe its network")
     return estimator
 
@@ -190,18 +165,18 @@ def _check_labels(fitted: dict[str, Any], out: int) -> None:
 
 def _restore(estimator: Any, spec: NetworkSpec, fitted: dict[str, Any], tensors: dict[str, Any]) -> None:
     """Give the estimator what ``fit`` found."""
-    vars(estimator).update(fitted)
+    vars(estimator).update({name: value for name, value in fitted.items() if name not in _PLACE})
     if "_sparse_labels" in fitted:
         estimator._sparse_labels = _sparse_labels(spec.widths[-1]) if fitted["_sparse_labels"] else None
-    names = spec.parameter_names
-    estimator.coefs_ = [tensors[name] for name in names[::2]]
-    estimator.intercepts_ = [tensors[name] for name in names[1::2]]
     if fitted.get("validation_scores_") is not None:
-        estimator._best = [tensors["best/" + n] for n in names[::2]], [tensors["best/" + n] for n in names[1::2]]
+        estimator._best = {name: tensors[BEST + name] for name in spec.parameter_names}
+    values = {name: tensors[name] for name in spec.parameter_names}
+    estimator._optimizer = estimator._new_rate()
+    estimator._network = Network(spec, values, estimator._optimizer, backend=None, dtype=spec.dtype)
+    estimator._share_history()
     estimator.n_features_in_, estimator.n_outputs_ = spec.widths[0], spec.widths[-1]
-    estimator.n_layers_, estimator.dtype_ = len(spec.widths), spec.dtype
-    estimator.why_ = f"opened from a file; fitted on backend {fitted.get('backend_')}"
-    estimator.out_activation_ = {loss: name for name, loss in LOSSES.items()}[spec.loss]
+    estimator.n_layers_ = len(spec.widths)
+    estimator.out_activation_ = OUTPUT_ACTIVATIONS[spec.loss]
 
 
 def _sparse_labels(out: int) -> LabelBinarizer:

@@ -1,0 +1,195 @@
+"""The network that an estimator holds, and the attributes by which scikit-learn knows its parameters."""
+
+from functools import cached_property
+from typing import Any, Self
+
+import numpy
+from scipy.sparse import issparse
+from sklearn.utils.validation import check_is_fitted
+
+from xpnet.backend import Backend
+from xpnet.dispatch import Choice, choose, get_backend
+from xpnet.dispatch.choice import library_of
+from xpnet.errors import InputError, MixedArraysError
+from xpnet.estimators.inputs import check_X
+from xpnet.estimators.rates import LearningRate
+from xpnet.models import Network
+from xpnet.models.placement import Placement, is_host, on_host
+from xpnet.models.saving import Saved
+from xpnet.ops import Array
+
+
+class HoldsNetwork(Saved):
+    """An estimator that computes with a network of ``xpnet.models``, and shows its parameters as NumPy arrays.
+
+    ``coefs_`` and ``intercepts_`` are the network's own parameters where those lie on the host, read-only copies of them
+    elsewhere. Other arrays put in their place become the network's.
+    """
+
+    backend: str | Backend | None
+    _optimizer: LearningRate
+    _network: Network | None = None
+    _exported: tuple[Any, ...] = ()
+
+    @cached_property
+    def coefs_(self) -> list[Any]:
+        """Weights, layer by layer: (fan_in, fan_out), NumPy's."""
+        self._export()
+        return vars(self)["coefs_"]
+
+    @cached_property
+    def intercepts_(self) -> list[Any]:
+        """Biases, layer by layer: (fan_out,), NumPy's."""
+        self._export()
+        return vars(self)["intercepts_"]
+
+    @property
+    def backend_(self) -> str:
+        """Name of the backend that computes."""
+        return self._fitted.backend_
+
+    @property
+    def device_(self) -> str:
+        """The device that the parameters lie on."""
+        return self._fitted.device_
+
+    @property
+    def dtype_(self) -> str:
+        """``float32`` or ``float64``."""
+        return self._fitted.dtype_
+
+    @property
+    def why_(self) -> str:
+        """Which backend and which training step run, and why."""
+        return self._fitted.why_
+
+    def to(self, backend: str | Backend | Array) -> Self:
+        """Move a fitted estimator, optimizer state included; from there on it converts what it is given.
+
+        Parameters
+        ----------
+        backend : str, Backend or array
+            A name, a backend, or an array, whose library and device are adopted.
+
+        Returns
+        -------
+        MLPClassifier or MLPRegressor
+            The estimator itself.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before ``fit``.
+        BackendError
+            For a backend that is not usable.
+        """
+        check_is_fitted(self)
+        self._current().to(backend)
+        self._export()
+        return self
+
+    @property
+    def _fitted(self) -> Network:
+        """The network. Raises AttributeError before there is one, so that ``hasattr`` works."""
+        if self._network is None:
+            raise AttributeError(f"This {type(self).__name__} has no network before it is fitted.")
+        return self._network
+
+    def _current(self) -> Network:
+        """The network, with what the user has put in the place of its parameters."""
+        network, given = self._fitted, vars(self)
+        if "coefs_" in given:
+            arrays = [*given["coefs_"], *given["intercepts_"]]
+            if len(arrays) != len(self._exported) or any(
+                a is not b for a, b in zip(arrays, self._exported, strict=True)
+            ):
+                network.load_values(dict(zip(self._names(), arrays, strict=True)))
+                self._export()
+        return network
+
+    def _names(self) -> list[str]:
+        """Names of the parameters: all weights, then all biases."""
+        names = self._fitted.spec.parameter_names
+        return [*names[::2], *names[1::2]]
+
+    def _export(self) -> None:
+        """Show what the network holds now."""
+        params, backend = self._fitted.params, self._fitted.backend
+        arrays = [shown(params[name], backend) for name in self._names()]
+        half = len(arrays) // 2
+        vars(self).update(coefs_=arrays[:half], intercepts_=arrays[half:], _exported=tuple(arrays))
+
+    def _placement_for(self, X: Any) -> Placement:
+        """Where a new network for these rows lives."""
+        choice = choose(X, backend=self.backend)
+        if issparse(X) and not is_host(choice.backend):
+            choice = Choice(get_backend("numpy"), "X is sparse, which NumPy and SciPy multiply")
+        return Placement(choice, named=self.backend is not None, settled=True)
+
+    def _check_home(self, X: Any) -> None:
+        """Raise MixedArraysError for rows of another library than the network's, unless it converts what it is given."""
+        placement = self._fitted._placement
+        if placement.named or not placement.settled or issparse(X):
+            return
+        choice = choose(X, backend=self.backend)
+        if choice.backend.xp is not placement.choice.backend.xp:
+            raise MixedArraysError(
+                f"This estimator lives on {placement.choice.backend.name}; received arrays for {choice.backend.name}. "
+                "Move it with .to(X), or the arrays."
+            )
+
+    def _outputs(self, X: Any) -> Array:
+        """Network outputs (rows, out), where the network lives, in the wider dtype of network and rows.
+
+        Raises NotFittedError before ``fit``, ValueError for other features or values that are not finite.
+        """
+        check_is_fitted(self)
+        network = self._current()
+        self._check_home(X)
+        if not on_host(X) or issparse(X) or not is_host(network.backend):
+            return network.predict(check_X(self, X))
+        checked = check_X(self, X, finite=False)
+        outputs = network.predict_finite(checked)
+        if outputs is None:
+            check_X(self, X)  # raises, and says which value it is
+            raise InputError(
+                f"Values of X must be within the range of {network.dtype_}, in which this estimator computes. Scale X."
+            )
+        return outputs.astype(numpy.result_type(checked.dtype, outputs.dtype), copy=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._network is None:
+            return super().__getstate__()  # type: ignore[return-value]
+        self._current()
+        state: dict[str, Any] = super().__getstate__().copy()  # type: ignore[attr-defined]
+        for name in ("coefs_", "intercepts_", "_exported"):
+            state.pop(name, None)
+        # A copy of the network shares nothing with it, also in copy.copy.
+        copied = Network.__new__(type(self._network))
+        copied.__setstate__(self._network.__getstate__())
+        return {**state, "_network": copied}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[misc]
+        self._share_history()
+
+    def _share_history(self) -> None:
+        """The loss curves are the network's history, one list each."""
+        found = vars(self)
+        if self._network is not None and "loss_curve_" in found:
+            history = self._network.history
+            history.loss, history.validation_loss = found["loss_curve_"], found["validation_loss_curve_"]
+
+
+def shown(array: Array, backend: Backend) -> Any:
+    """A parameter as a NumPy array: itself on the host; elsewhere a read-only copy, since writing would change nothing."""
+    if library_of(array) == "numpy":
+        return array
+    copied = backend.to_numpy(array).copy()
+    copied.flags.writeable = False
+    return copied
+
+
+def like_input(result: Array, X: Any, backend: Backend) -> Array:
+    """A result as the caller expects it: NumPy's for host data, the network's own otherwise."""
+    return numpy.asarray(backend.to_numpy(result)) if on_host(X) else result

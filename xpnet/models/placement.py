@@ -1,0 +1,65 @@
+"""Where a network lives, and how arrays get there and back."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from xpnet.backend import Backend
+from xpnet.dispatch import Choice, choose
+from xpnet.dispatch.choice import by_arrays, library_of
+from xpnet.errors import MixedArraysError
+from xpnet.ops import Array
+
+
+@dataclass
+class Placement:
+    """The backend a network lives on: the one that was named, or that of the first arrays.
+
+    choice : the backend, and why it is that one
+    named : the user named it: arrays of any library are brought there
+    settled : it stays; otherwise the first arrays decide
+    """
+
+    choice: Choice
+    named: bool
+    settled: bool
+
+    @classmethod
+    def of(cls, backend: str | Backend | None) -> "Placement":
+        """A named backend, or for None one that the first arrays will decide."""
+        return cls(choose(backend=backend), named=backend is not None, settled=False)
+
+    def adopted(self, arrays: list[Any]) -> Choice:
+        """The backend that these arrays, the first, call for."""
+        return self.choice if self.named else choose(*arrays)
+
+    def check_library(self, arrays: list[Any]) -> None:
+        """Raise MixedArraysError for arrays of a library other than the one that was adopted, NumPy's apart."""
+        if self.named:
+            return
+        home = library_of(self.choice.backend.asarray(0.0))
+        for library in {library_of(array) for array in arrays} - {"", "numpy", home}:
+            raise MixedArraysError(
+                f"This network lives on {self.choice.backend.name}; received {library} arrays. Move it with .to(...), "
+                "or the arrays."
+            )
+
+    def bring(self, array: Any, dtype: str | None = None) -> Array:
+        """An array of any library, or lists, on the backend; no copy where none is needed."""
+        if not on_host(array) and by_arrays(array).backend.xp is not self.choice.backend.xp:
+            array = to_host(array)
+        return self.choice.backend.asarray(array, dtype=dtype)
+
+
+def on_host(array: Any) -> bool:
+    """Whether this is NumPy's, or no array of any library (a list, a frame, a sparse matrix)."""
+    return library_of(array) in ("", "numpy")
+
+
+def to_host(array: Any) -> Any:
+    """The array as NumPy's; what is on the host already is returned as it is."""
+    return array if on_host(array) else by_arrays(array).backend.to_numpy(array)
+
+
+def is_host(backend: Backend) -> bool:
+    """Whether what is computed there are NumPy arrays."""
+    return library_of(backend.asarray(0.0)) == "numpy"

@@ -1,0 +1,94 @@
+"""Saving, for every kind of model: what knows files lies above the models, and is looked up when it is called."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+
+def file_room() -> Any:
+    """The module that knows model files. No room imports one above it, so it is found by its name."""
+    return import_module("xpnet.modelfile")
+
+
+class Saved:
+    """A model that can be written to files, with ``extra``, a dict of JSON values that files keep with it."""
+
+    _extra: dict[str, Any] | None = None
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """What is saved with the model: a dict of JSON values, empty at first."""
+        if self._extra is None:
+            self._extra = {}
+        return self._extra
+
+    @extra.setter
+    def extra(self, values: dict[str, Any]) -> None:
+        self._extra = values
+
+    def save(self, path: str | Path, extra: dict[str, Any] | None = None) -> None:
+        """Write the model to a safetensors file, which ``xpnet.load`` opens on any backend.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file; an existing one is replaced at once and whole.
+        extra : dict of str to JSON values, optional
+            What the file keeps with the model (names of columns and classes, say). None keeps the model's own ``extra``.
+
+        Raises
+        ------
+        InputError
+            For parameters, labels or an ``extra`` that the file cannot hold.
+        ModelFileError
+            When the file cannot be written.
+        sklearn.exceptions.NotFittedError
+            For an estimator before ``fit``.
+
+        See Also
+        --------
+        xpnet.load : Open the file.
+        xpnet.Checkpoint : Write a training under way, with its optimizer and history.
+
+        Notes
+        -----
+        The file holds parameters and settings: not the history of a network and not the optimizer's buffers. Equal
+        models give equal files. A learning rate that follows a function of the user's own is kept as the number it has
+        now, a RandomState as None; an estimator's ``backend`` is chosen anew where the file is opened.
+
+        Examples
+        --------
+        >>> import xpnet
+        >>> xpnet.LogisticRegression(4, 3).save("iris.safetensors", {"unit": "cm"})
+        >>> xpnet.load("iris.safetensors").extra
+        {'unit': 'cm'}
+        """
+        file_room().save_model(self, path, extra)
+
+    def export_onnx(self, path: str | Path) -> None:
+        """Write the model as an ONNX file for other runtimes.
+
+        The input is ``X`` (rows, features). A network gives ``probabilities`` (rows, classes), a classifier ``label``
+        (rows,), integers or strings (rows, classes where a row may have several labels), and ``probabilities``; a
+        regressor ``predictions`` (rows, outputs).
+
+        Parameters
+        ----------
+        path : str or Path
+            The file; an existing one is replaced at once and whole.
+
+        Raises
+        ------
+        InputError
+            For labels that are neither integers nor strings.
+        ModelFileError
+            Where the package onnx is missing (``pip install 'xpnet[onnx]'``), or the file cannot be written.
+        sklearn.exceptions.NotFittedError
+            For an estimator before ``fit``.
+
+        Examples
+        --------
+        >>> import xpnet
+        >>> xpnet.LogisticRegression(4, 3).export_onnx("iris.onnx")
+        """
+        file_room().export_model(self, path)

@@ -1,0 +1,120 @@
+"""A step that threads may share: every use of it waits for its turn."""
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy
+
+from xpnet.backend import Backend, BatchPart, NetworkSpec, Parameters, Step, StepState
+from xpnet.ops import Array, Labels
+from xpnet.steps.turns import Turn
+
+
+class GuardedStep:
+    """A training step of any kind, used by one thread at a time; see :class:`xpnet.backend.Step`.
+
+    step : what does the work
+    backend : where its arrays live
+    turn : that of a step with which it shares parameters; None for one of its own
+    """
+
+    def __init__(self, step: Step, backend: Backend, turn: Turn | None = None) -> None:
+        self.step, self.backend, self.turn = step, backend, turn or Turn()
+        self.spec: NetworkSpec = step.spec
+        self.params: Parameters = step.params
+
+    @property
+    def gradients(self) -> Parameters:
+        """See :class:`xpnet.backend.Step`."""
+        return self.step.gradients
+
+    @property
+    def penalty(self) -> float:
+        """See :class:`xpnet.backend.Step`."""
+        return self.step.penalty
+
+    @property
+    def why(self) -> str:
+        """See :class:`xpnet.backend.Step`."""
+        return self.step.why
+
+    def running(self) -> AbstractContextManager[None]:
+        """See :class:`xpnet.backend.Step`. Between the calls inside, other threads have their turns."""
+        return self.step.running()
+
+    def epoch(
+        self,
+        X: Array,
+        Y: Labels,
+        *,
+        learning_rate: float,
+        batch_size: int,
+        order: Any = None,
+        sample_weight: Array | None = None,
+    ) -> float:
+        """See :class:`xpnet.backend.Step`."""
+        with self.turn.taken():
+            return self.step.epoch(
+                X, Y, learning_rate=learning_rate, batch_size=batch_size, order=order, sample_weight=sample_weight
+            )
+
+    def forward(self, X: Array) -> Array:
+        """See :class:`xpnet.backend.Step`."""
+        with self.turn.taken():
+            return self.step.forward(X)
+
+    def forward_finite(self, X: Array) -> Array | None:
+        """As ``forward``; None where X holds NaN or infinity."""
+        look = getattr(self.step, "forward_finite", None)
+        if look is None:
+            return self.forward(X) if numpy.isfinite(X).all() else None
+        with self.turn.taken():
+            return look(X)
+
+    def loss(self, X: Array, Y: Labels, *, sample_weight: Array | None = None, rows: Any = None) -> float:
+        """See :class:`xpnet.backend.Step`."""
+        with self.turn.taken():
+            return self.step.loss(X, Y, sample_weight=sample_weight, rows=rows)
+
+    def data_loss(self, X: Array, Y: Labels, *, sample_weight: Array | None = None) -> float:
+        """The mean loss without the penalty."""
+        with self.turn.taken():
+            return self.step.loss(X, Y, sample_weight=sample_weight) - self.step.penalty
+
+    def gradient(
+        self,
+        X: Array,
+        Y: Labels,
+        *,
+        sample_weight: Array | None = None,
+        rows: Any = None,
+        part: BatchPart | None = None,
+    ) -> float:
+        """See :class:`xpnet.backend.Step`."""
+        with self.turn.taken():
+            return self.step.gradient(X, Y, sample_weight=sample_weight, rows=rows, part=part)
+
+    def update(self, *, learning_rate: float) -> None:
+        """See :class:`xpnet.backend.Step`."""
+        with self.turn.taken():
+            self.step.update(learning_rate=learning_rate)
+
+    def state(self) -> StepState:
+        """See :class:`xpnet.backend.Step`."""
+        with self.turn.taken():
+            return self.step.state()
+
+    def load_state(self, state: StepState) -> None:
+        """See :class:`xpnet.backend.Step`."""
+        with self.turn.taken():
+            self.step.load_state(state)
+
+    def values(self) -> dict[str, Any]:
+        """Copies of the parameters on the host, by name, none of them from the middle of an update."""
+        with self.turn.taken():
+            return {name: self.backend.to_numpy(array).copy() for name, array in self.params.items()}
+
+    def load_values(self, values: dict[str, Any]) -> None:
+        """Put these parameters in the place of those there are; the optimizer's state stays."""
+        with self.turn.taken():
+            self.params.update(values)
