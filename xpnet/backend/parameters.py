@@ -1,7 +1,8 @@
 """Named parameters: views of one flat buffer where arrays can be written in place, separate arrays elsewhere."""
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import ItemsView, Iterator, MutableMapping, ValuesView
 from math import prod
+from typing import Any
 
 import numpy
 
@@ -132,6 +133,31 @@ class Parameters(MutableMapping[str, Array]):
             self._arrays[name] = value
         else:
             current[...] = value
+
+    def update(self, other: Any = (), /, **more: Any) -> None:
+        """Replace the values of several parameters.
+
+        Parameters
+        ----------
+        other : mapping from names to arrays, or pairs of them
+            The new values.
+        **more : array
+            Further ones, by name.
+        """
+        for name, value in dict(other, **more).items():
+            current: Any = self._arrays.get(name)
+            if self.flat is None or type(value) is not type(current) or value.shape != current.shape:
+                self[name] = value
+            else:
+                current[...] = value
+
+    def values(self) -> ValuesView[Array]:
+        """The arrays, in the order of the names."""
+        return self._arrays.values()
+
+    def items(self) -> ItemsView[str, Array]:
+        """Names and arrays."""
+        return self._arrays.items()
 
     def __delitem__(self, name: str) -> None:
         raise InputError(f"Parameters have fixed names; {name} cannot be removed.")

@@ -1,6 +1,7 @@
 """The description of a network that does not change while it trains. A backend makes a training step from it."""
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Literal, NamedTuple
 
 Activation = Literal["identity", "relu", "tanh", "logistic"]
@@ -126,7 +127,7 @@ class NetworkSpec:
         """Number of affine layers."""
         return len(self.widths) - 1
 
-    @property
+    @cached_property
     def parameter_names(self) -> tuple[str, ...]:
         """Names of weight and bias, layer by layer."""
         return self.names or tuple(f"{kind}{i + 1}" for i in range(self.layers) for kind in "Wb")
@@ -144,12 +145,17 @@ class NetworkSpec:
         list of Slot
             Name, offset (in items) and shape of each parameter, in the order of `parameter_names`.
         """
-        shapes: list[tuple[int, ...]] = []
-        for fan_in, fan_out in zip(self.widths, self.widths[1:], strict=False):
-            shapes += [(fan_in, fan_out), (fan_out,)]
-        slots, end = [], 0
-        for name, shape in zip(self.parameter_names, shapes, strict=True):
-            slots.append(Slot(name, end, shape))
-            size = shape[0] * (shape[1] if len(shape) == 2 else 1)
-            end += -(-size // align) * align
-        return slots
+        return list(_slots(self.widths, self.parameter_names, align))
+
+
+@lru_cache(maxsize=64)
+def _slots(widths: tuple[int, ...], names: tuple[str, ...], align: int) -> tuple[Slot, ...]:
+    shapes: list[tuple[int, ...]] = []
+    for fan_in, fan_out in zip(widths, widths[1:], strict=False):
+        shapes += [(fan_in, fan_out), (fan_out,)]
+    slots, end = [], 0
+    for name, shape in zip(names, shapes, strict=True):
+        slots.append(Slot(name, end, shape))
+        size = shape[0] * (shape[1] if len(shape) == 2 else 1)
+        end += -(-size // align) * align
+    return tuple(slots)

@@ -1,7 +1,7 @@
 """The choice of the backend that computes, and its reason."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -169,7 +169,7 @@ def by_arrays(*arrays: Any) -> Choice:
     return Choice(_generic(library, xp, device), f"the arrays are {library}'s")
 
 
-def all_numpy(arrays: tuple[Any, ...]) -> bool:
+def all_numpy(arrays: Sequence[Any]) -> bool:
     """Whether all are NumPy's own arrays. This quick check suffices for most calls."""
     for array in arrays:
         if type(array) is not numpy.ndarray:

@@ -11,8 +11,8 @@ from sklearn.utils.validation import check_array, check_consistent_length
 
 from xpnet.backend import NetworkSpec, floating_dtype
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS, Loss
-from xpnet.estimators.inputs import Given, Rows, check_X, check_X_y
 from xpnet.estimators.initial import initial_values
+from xpnet.estimators.inputs import Given, Rows, check_X, check_X_y
 from xpnet.estimators.parameters import STOCHASTIC
 from xpnet.estimators.private import check_sample_weight, fit_context
 from xpnet.estimators.rates import LearningRate
@@ -218,8 +218,9 @@ class MLP(Solvers):
         return X, targets, None if weight is None else check_sample_weight(weight, targets, dtype=numpy.float64)
 
     def _check_finite(self) -> None:
-        if not all(numpy.isfinite(array).all() for array in (*self.coefs_, *self.intercepts_)):
-            raise ValueError(
-                "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
-                "preprocessed."
-            )
+        for array in self._exported:
+            if not numpy.isfinite(array).all():
+                raise ValueError(
+                    "Solver produced non-finite parameter weights. The input data may contain large values and need to "
+                    "be preprocessed."
+                )

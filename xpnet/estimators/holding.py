@@ -1,5 +1,6 @@
 """The network that an estimator holds, and the attributes by which scikit-learn knows its parameters."""
 
+import operator
 from functools import cached_property
 from typing import Any, Self
 
@@ -9,7 +10,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from xpnet.backend import Backend
 from xpnet.dispatch import Choice, choose, get_backend
-from xpnet.dispatch.choice import library_of
 from xpnet.errors import InputError, MixedArraysError
 from xpnet.estimators.inputs import check_X
 from xpnet.estimators.rates import LearningRate
@@ -100,9 +100,7 @@ class HoldsNetwork(Saved):
         network, given = self._fitted, vars(self)
         if "coefs_" in given:
             arrays = [*given["coefs_"], *given["intercepts_"]]
-            if len(arrays) != len(self._exported) or any(
-                a is not b for a, b in zip(arrays, self._exported, strict=True)
-            ):
+            if len(arrays) != len(self._exported) or not all(map(operator.is_, arrays, self._exported)):
                 network.load_values(dict(zip(self._names(), arrays, strict=True)))
                 self._export()
         return network
@@ -114,10 +112,12 @@ class HoldsNetwork(Saved):
 
     def _export(self) -> None:
         """Show what the network holds now."""
-        params, backend = self._fitted.params, self._fitted.backend
-        arrays = [shown(params[name], backend) for name in self._names()]
-        half = len(arrays) // 2
-        vars(self).update(coefs_=arrays[:half], intercepts_=arrays[half:], _exported=tuple(arrays))
+        network = self._fitted
+        arrays, backend = list(network.params.values()), network.backend
+        if not is_host(backend):
+            arrays = [read_only(array, backend) for array in arrays]
+        coefs, intercepts = arrays[::2], arrays[1::2]
+        vars(self).update(coefs_=coefs, intercepts_=intercepts, _exported=(*coefs, *intercepts))
 
     def _placement_for(self, X: Any) -> Placement:
         """Where a new network for these rows lives."""
@@ -130,6 +130,8 @@ class HoldsNetwork(Saved):
         """Raise MixedArraysError for rows of another library than the network's, unless it converts what it is given."""
         placement = self._fitted._placement
         if placement.named or not placement.settled or issparse(X):
+            return
+        if type(X) is numpy.ndarray and is_host(placement.choice.backend):
             return
         choice = choose(X, backend=self.backend)
         if choice.backend.xp is not placement.choice.backend.xp:
@@ -146,7 +148,8 @@ class HoldsNetwork(Saved):
         check_is_fitted(self)
         network = self._current()
         self._check_home(X)
-        if not on_host(X) or issparse(X) or not is_host(network.backend):
+        dense = type(X) is numpy.ndarray or (on_host(X) and not issparse(X))
+        if not dense or not is_host(network.backend):
             return network.predict(check_X(self, X))
         checked = check_X(self, X, finite=False)
         outputs = network.predict_finite(checked)
@@ -181,10 +184,8 @@ class HoldsNetwork(Saved):
             history.loss, history.validation_loss = found["loss_curve_"], found["validation_loss_curve_"]
 
 
-def shown(array: Array, backend: Backend) -> Any:
-    """A parameter as a NumPy array: itself on the host; elsewhere a read-only copy, since writing would change nothing."""
-    if library_of(array) == "numpy":
-        return array
+def read_only(array: Array, backend: Backend) -> Any:
+    """A copy as a NumPy array that may not be written to, since that would change nothing where the network lives."""
     copied = backend.to_numpy(array).copy()
     copied.flags.writeable = False
     return copied

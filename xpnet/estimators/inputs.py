@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy
 from scipy.sparse import issparse
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d, validate_data
 
@@ -26,8 +27,10 @@ class Given:
     sample_weight_val: Any = None
 
     def __post_init__(self) -> None:
-        self.y, self.y_val = to_host(self.y), to_host(self.y_val)
-        self.sample_weight, self.sample_weight_val = to_host(self.sample_weight), to_host(self.sample_weight_val)
+        for name in ("y", "y_val", "sample_weight", "sample_weight_val"):
+            value = getattr(self, name)
+            if value is not None and type(value) is not numpy.ndarray:
+                setattr(self, name, to_host(value))
 
     def check_validation(self, solver: str, stochastic: tuple[str, ...]) -> None:
         """Raise InputError for validation rows without targets, targets without rows, and rows nothing would read."""

@@ -117,9 +117,9 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
         """Widths of the hidden layers. Raises ValueError unless all are positive."""
         sizes = self.hidden_layer_sizes
         sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-        if any(size <= 0 for size in sizes):
+        if sizes and min(sizes) <= 0:
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return tuple(int(size) for size in sizes)
+        return tuple(map(int, sizes))
 
     def _spec(self, widths: tuple[int, ...], loss: Loss, dtype: str) -> NetworkSpec:
         """The network these parameters describe."""

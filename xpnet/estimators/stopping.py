@@ -57,14 +57,16 @@ class EpochEnd(Callback):
         estimator.n_iter_ += 1
         estimator.loss_ = training.history.loss[-1]
         estimator.t_ += training.rows
-        self._say(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
+        if estimator.verbose:
+            self.sink(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
         improved = self._score_improved(training) if estimator.early_stopping else self._loss_improved()
         estimator._no_improvement_count = 0 if improved else estimator._no_improvement_count + 1
         estimator._optimizer.epoch_ends(estimator.t_)
         if estimator._no_improvement_count > estimator.n_iter_no_change:
             self._stalls(training)
-        last = training.stop or estimator.n_iter_ == training.epochs
-        training.stop = self.reports.iteration_ends(last=last) or training.stop
+        if self.reports.wanted:
+            last = training.stop or estimator.n_iter_ == training.epochs
+            training.stop = self.reports.iteration_ends(last=last) or training.stop
 
     def _loss_improved(self) -> bool:
         estimator = self.estimator
@@ -77,7 +79,8 @@ class EpochEnd(Callback):
         assert self.validation is not None
         score = self.validation.current_score()
         estimator.validation_scores_.append(score)
-        self._say(f"Validation score: {score:f}")
+        if estimator.verbose:
+            self.sink(f"Validation score: {score:f}")
         improved = not score < estimator.best_validation_score_ + estimator.tol
         if score > estimator.best_validation_score_:
             estimator.best_validation_score_ = score
@@ -94,11 +97,8 @@ class EpochEnd(Callback):
         else:
             training.stop = True
             action = "Learning rate too small. Stopping." if optimizer.schedule == "adaptive" else "Stopping."
-        self._say(
-            f"{what} did not improve more than tol={estimator.tol:f} for {estimator.n_iter_no_change} consecutive "
-            f"epochs. {action}"
-        )
-
-    def _say(self, line: str) -> None:
-        if self.estimator.verbose:
-            self.sink(line)
+        if estimator.verbose:
+            self.sink(
+                f"{what} did not improve more than tol={estimator.tol:f} for {estimator.n_iter_no_change} consecutive "
+                f"epochs. {action}"
+            )

@@ -6,14 +6,13 @@ from dataclasses import replace
 from typing import Any, Self
 
 import numpy
-from scipy.sparse import issparse
 
 from xpnet.backend import Backend, NetworkSpec, Parameters, Step, StepState, floating_dtype
 from xpnet.dispatch import Choice, choose, current_ranks, get_backend
 from xpnet.dispatch.choice import library_of
 from xpnet.errors import InputError
 from xpnet.models.checks import check_inputs, check_rows, check_spec, check_training
-from xpnet.models.placement import Placement, is_host
+from xpnet.models.placement import Placement, is_host, is_sparse
 from xpnet.models.saving import Saved
 from xpnet.models.xavier import host_stream
 from xpnet.ops import Array, Labels
@@ -385,15 +384,11 @@ class Network(Saved):
         """Go on with another penalty, update rule or dropout. keep : with the optimizer's state, too."""
         check_spec(spec)
         with self._changing.taken(), self._making.taken():
-            state = self._step.state() if self._step is not None else self._optimizer
-            kept = state if keep and state is not None else None
-            if spec == self.spec and self._step is not None:
-                self._optimizer = None
-                self._step.load_state(kept or StepState(self._step.values()))
+            if spec == self.spec and keep:
                 return
-            values = self.values()
+            values, optimizer = self._taken_down()
             self.spec = spec
-            self._reset(values, kept)
+            self._reset(values, optimizer if keep else None)
 
     def values(self) -> dict[str, Any]:
         """Copies of the parameters as NumPy arrays, by name; while the network is trained, those of a whole epoch."""
@@ -412,9 +407,7 @@ class Network(Saved):
         # Backends, steps and locks stay in this process; numbers go along, copied.
         with self._making.taken():
             state = vars(self).copy()
-            whole = self._step.state() if self._step is not None else self._optimizer
-            state["_values"] = whole.params if self._step is not None and whole else self.values()
-            state["_optimizer"] = StepState({}, whole.buffers, whole.t) if whole else None
+            state["_values"], state["_optimizer"] = self._taken_down()
         state["_placement"] = self.backend_ if self._placement.named else None
         state["history"] = History(**self.history.to_dict())
         state["_fixed_dtype"] = True
@@ -462,12 +455,18 @@ class Network(Saved):
 
     def _move(self, choice: Choice, dtype: str) -> None:
         if choice.backend is not self.backend or dtype != self.spec.dtype:
-            state = self._step.state() if self._step is not None else self._optimizer
-            values = self.values()
+            values, optimizer = self._taken_down()
             self.spec = replace(self.spec, dtype=dtype)
             self._placement.choice = choice
-            self._reset(values, state)
+            self._reset(values, optimizer)
         self._placement.choice = choice
+
+    def _taken_down(self) -> tuple[dict[str, Any], StepState | None]:
+        """Copies of the parameters, by name, and of the optimizer's state, both on the host."""
+        if self._step is None:
+            return self.values(), self._optimizer
+        state = self._step.state()
+        return state.params, self._optimizer or StepState({}, state.buffers, state.t)
 
     def _reset(self, values: dict[str, Any], optimizer: StepState | None) -> None:
         """Let go of the step, and hold what the next one will take over."""
@@ -480,13 +479,13 @@ class Network(Saved):
 
     def bring(self, array: Any, dtype: str | None = None) -> Any:
         """An array of any library where the network lives; a sparse matrix becomes CSR, whose rows can be taken."""
-        if issparse(array):
+        if is_sparse(array):
             return array.tocsr().astype(dtype, copy=False)
         return self._placement.bring(array, dtype)
 
     def step_for(self, X: Any) -> GuardedStep:
         """A step that takes these rows: the one there is, or for sparse rows one beside it with the same parameters."""
-        if not issparse(X):
+        if not is_sparse(X):
             return self._ready()
         if not is_host(self.backend):
             elsewhere = SparseStep(self.spec, get_backend("numpy"))
@@ -506,7 +505,7 @@ class Network(Saved):
         """The step that trains, with the optimizer's state, for rows of that kind."""
         with self._making.taken():
             if self._step is not None and isinstance(self._step.step, SparseStep) != sparse:
-                self._reset(self._step.values(), self._step.state())
+                self._reset(*self._taken_down())
             step = self._step or self._make(sparse=sparse)
             if self._optimizer is not None:
                 state = StepState(step.values(), self._optimizer.buffers, self._optimizer.t)

@@ -1,11 +1,15 @@
 """Where a network lives, and how arrays get there and back."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
+
+import numpy
 
 from xpnet.backend import Backend
 from xpnet.dispatch import Choice, choose
-from xpnet.dispatch.choice import by_arrays, library_of
+from xpnet.dispatch.choice import all_numpy, by_arrays, library_of
 from xpnet.errors import MixedArraysError
 from xpnet.ops import Array
 
@@ -32,9 +36,9 @@ class Placement:
         """The backend that these arrays, the first, call for."""
         return self.choice if self.named else choose(*arrays)
 
-    def check_library(self, arrays: list[Any]) -> None:
+    def check_library(self, arrays: Sequence[Any]) -> None:
         """Raise MixedArraysError for arrays of a library other than the one that was adopted, NumPy's apart."""
-        if self.named:
+        if self.named or all_numpy(arrays):
             return
         home = library_of(self.choice.backend.asarray(0.0))
         for library in {library_of(array) for array in arrays} - {"", "numpy", home}:
@@ -45,7 +49,7 @@ class Placement:
 
     def bring(self, array: Any, dtype: str | None = None) -> Array:
         """An array of any library, or lists, on the backend; no copy where none is needed."""
-        if not on_host(array) and by_arrays(array).backend.xp is not self.choice.backend.xp:
+        if type(array) is not numpy.ndarray and not on_host(array) and by_arrays(array).backend.xp is not self.choice.backend.xp:
             array = to_host(array)
         return self.choice.backend.asarray(array, dtype=dtype)
 
@@ -60,6 +64,14 @@ def to_host(array: Any) -> Any:
     return array if on_host(array) else by_arrays(array).backend.to_numpy(array)
 
 
-def is_host(backend: Backend) -> bool:
-    """Whether what is computed there are NumPy arrays."""
+def is_sparse(array: Any) -> bool:
+    """Whether this is a SciPy sparse matrix, asked without importing SciPy."""
+    return hasattr(array, "tocsr")
+
+
+def _is_host(backend: Any) -> bool:
     return library_of(backend.asarray(0.0)) == "numpy"
+
+
+is_host: Callable[[Any], bool] = cache(_is_host)
+"""Whether what a backend computes are NumPy arrays."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy
 
-from xpnet.backend import Backend, BatchPart, NetworkSpec, Parameters, Step, StepState
+from xpnet.backend import Backend, BatchPart, Parameters, Step, StepState
 from xpnet.dispatch import Ranks, current_ranks
 from xpnet.dispatch.choice import library_of
 from xpnet.ops import Array

@@ -121,27 +121,32 @@ def run(
     training.callbacks = [c if isinstance(c, Callback) else _Function(c) for c in callbacks]
     shuffled = shuffle and batch_size < training.rows
     make_epoch = training.step.epoch if epoch is None else epoch
+    writers = [c for c in training.callbacks if type(c).between_epochs is not Callback.between_epochs]
     ranks = current_ranks()
+    several, history = ranks.several, training.history
     with training.step.running(), _closing(training):
         _begin(training, ranks.share(resume_from))
-        if ranks.several:
+        if several:
             share_state(training.step, ranks)
         while training.done < training.epochs and not training.stop:
             started = time.perf_counter()
-            learning_rate = schedule(training.history.epochs, training.history.loss)
+            learning_rate = schedule(len(history.loss), history.loss)
             order = training.rng.permutation(training.rows) if shuffled else None
             loss = make_epoch(
                 X, Y, learning_rate=learning_rate, batch_size=batch_size, order=order, sample_weight=sample_weight
             )
-            if ranks.several:
+            if several:
                 share_parameters(training.step, ranks)
-            training.history.add(loss, learning_rate, time.perf_counter() - started, validate and validate())
+            history.add(loss, learning_rate, time.perf_counter() - started, validate and validate())
             training.done += 1
-            training.tell("epoch_end")
-            training.stop = ranks.any(training.stop)
-            training.tell("between_epochs")
+            for callback in training.callbacks:
+                callback.epoch_end(training)
+            if several:
+                training.stop = ranks.any(training.stop)
+            for callback in writers:
+                callback.between_epochs(training)
         training.tell("train_end")
-    return training.history
+    return history
 
 
 @contextmanager
