@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from xpnet.backend import NetworkSpec, UpdateRule
 from xpnet.modelfile.values import from_json, to_json
 
 ATOMS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
@@ -51,7 +52,7 @@ def test_labels_of_any_kind_come_back() -> None:
     assert from_json(to_json(labels)).tolist() == labels.tolist()
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, np.zeros((2, 2)), np.array(["2026"], dtype="datetime64[Y]"), 1j])
+@pytest.mark.parametrize("value", [object(), {1, 2}, UpdateRule(), np.zeros((2, 2)), np.array(["2026"], dtype="datetime64[Y]"), 1j])
 def test_what_has_no_form_is_refused(value: Any) -> None:
     with pytest.raises(TypeError, match="has no place in a model file"):
         to_json({"a": [value]})
@@ -80,3 +81,17 @@ def test_what_has_no_form_is_refused(value: Any) -> None:
 def test_what_was_not_written_here_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match="in its description"):
         from_json(value)
+
+
+def test_a_dataclass_comes_back_as_its_class() -> None:
+    spec = NetworkSpec((4, 3, 2), ("tanh",), rule=UpdateRule("adam", beta1=0.5), dropout=(0.1,), l2=1.0)
+    assert from_json(json.loads(json.dumps(to_json(spec))), NetworkSpec) == spec
+
+
+@pytest.mark.parametrize("value", [1, "1.0", None, [1.0], {"float": "inf"}, 2**60])
+def test_a_value_is_of_the_type_that_is_asked_for(value: Any) -> None:
+    if value == 1:
+        assert type(from_json(value, float)) is float
+        return
+    with pytest.raises(ValueError, match="another type than float"):
+        from_json(value, float)

@@ -1,50 +1,20 @@
-"""Settings to JSON and back. What comes back is checked value by value against the dataclass it becomes."""
+"""The description of a file: the network that it holds, and the settings of its kind."""
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass
 from math import prod
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any
 
 from xpnet.backend import NetworkSpec, UpdateRule
 from xpnet.errors import InputError
 from xpnet.modelfile.container import Header
 from xpnet.modelfile.text import canonical
+from xpnet.modelfile.values import from_json, to_json
 from xpnet.models.checks import check_spec
 from xpnet.optimizers import Constant, Cosine, Exponential, Plateau, Schedule, StepDecay
 
-T = TypeVar("T")
 SCHEDULES: dict[str, Any] = {kind.__name__: kind for kind in (Constant, StepDecay, Exponential, Cosine, Plateau)}
 _CODES = {"float32": "F32", "float64": "F64"}
-
-
-def from_json(kind: type[T], values: Any) -> T:
-    """A dataclass from a JSON object with its fields; what is absent takes its default.
-
-    Raises ValueError for other fields, and for values of another type than the field's.
-    """
-    hints = get_type_hints(kind)
-    if not isinstance(values, dict) or not set(values) <= set(hints):
-        raise ValueError(f"{kind.__name__} takes an object with {', '.join(hints)}")
-    typed = {name: _typed(value, hints[name], f"{kind.__name__}.{name}") for name, value in values.items()}
-    try:
-        return kind(**typed)
-    except TypeError:
-        raise ValueError(f"{kind.__name__} lacks some of {', '.join(hints)}") from None
-
-
-def _typed(value: Any, hint: Any, where: str) -> Any:
-    """The value, if it is of that type; lists become tuples, whole numbers floats where floats are due."""
-    if is_dataclass(hint):
-        return from_json(hint, value)  # type: ignore[arg-type]
-    if get_origin(hint) is tuple and isinstance(value, list):
-        return tuple(_typed(v, get_args(hint)[0], where) for v in value)
-    if get_origin(hint) is Literal and value in get_args(hint):
-        return value
-    if hint is float and type(value) is int and abs(value) < 2**53:
-        return float(value)
-    if type(value) is not hint:
-        raise ValueError(f"{where} has a value of another type than {getattr(hint, '__name__', hint)}")
-    return value
 
 
 def spec_from_json(values: Any) -> NetworkSpec:
@@ -52,7 +22,7 @@ def spec_from_json(values: Any) -> NetworkSpec:
 
     Raises ValueError otherwise.
     """
-    spec = from_json(NetworkSpec, values)
+    spec = from_json(values, NetworkSpec)
     hidden = len(spec.widths) - 2
     if hidden < 0 or len(spec.activations) != hidden or len(spec.dropout) not in (0, hidden):
         raise ValueError("the widths, activations and dropout rates of its network do not belong together")
@@ -98,8 +68,7 @@ class Description:
 
     def to_json(self) -> dict[str, Any]:
         """The description as JSON values."""
-        network = asdict(self.network)
-        return {"kind": self.kind, "network": network, "settings": self.settings, "extra": self.extra}
+        return {"kind": self.kind, "network": to_json(self.network), "settings": self.settings, "extra": self.extra}
 
 
 def check_tensors(spec: NetworkSpec, header: Header, *sets: str) -> None:
@@ -125,7 +94,7 @@ def rate_to_json(learning_rate: float | Schedule, now: float) -> Any:
         default of 0.01 where that has come to an end at 0
     """
     if type(learning_rate) in SCHEDULES.values():
-        return {"schedule": type(learning_rate).__name__, **asdict(learning_rate)}  # type: ignore[call-overload]
+        return {"schedule": type(learning_rate).__name__, **to_json(learning_rate)}
     if callable(learning_rate):
         return float(now) if 0 < now < float("inf") else 1e-2
     return float(learning_rate)
@@ -137,12 +106,12 @@ def rate_from_json(value: Any) -> float | Schedule:
     Raises ValueError for a name that is not known and for numbers of another type.
     """
     if not isinstance(value, dict):
-        return _typed(value, float, "learning_rate")
+        return from_json(value, float)
     numbers = {name: number for name, number in value.items() if name != "schedule"}
     kind = value.get("schedule")
     if not isinstance(kind, str) or kind not in SCHEDULES:
         raise ValueError(f"a schedule is one of {', '.join(SCHEDULES)}")
-    return from_json(SCHEDULES[kind], numbers)
+    return from_json(numbers, SCHEDULES[kind])
 
 
 def check_kind(model: Any, kinds: Collection[str]) -> str:

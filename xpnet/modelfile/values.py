@@ -1,14 +1,19 @@
-"""Python values that JSON has no form for, as JSON: what constructors are told and fits find out.
+"""Python values as JSON, and back.
 
-A tuple is ``{"tuple": [...]}``, a dict ``{"dict": [[key, value], ...]}`` (keys may be numbers), an infinity or NaN
-``{"float": "inf"}``, an array of one axis ``{"array": [...], "dtype": "int64"}``. Everything else stands for itself.
+JSON has no form for some values that constructors are given and fits find. They are marked: a tuple is
+``{"tuple": [...]}``, a dict ``{"dict": [[key, value], ...]}`` (keys may be numbers), an infinity or NaN
+``{"float": "inf"}``, an array of one axis ``{"array": [...], "dtype": "int64"}``. A dataclass needs no marks, since its
+fields have types: it is an object with these fields, and whoever reads it names its class. Every other value stands for
+itself.
 """
 
+from dataclasses import asdict, is_dataclass
 from math import isfinite
-from typing import Any
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints, overload
 
 import numpy
 
+T = TypeVar("T")
 _DTYPES = [
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"),
     *("str", "object"),
@@ -18,62 +23,105 @@ _DTYPES = [
 def to_json(value: Any) -> Any:
     """The value as JSON values.
 
-    Raises TypeError for what has no form: objects, arrays of dates or of several axes.
+    Raises TypeError for what has no form: objects, dataclasses among other values, arrays of dates or of several axes.
     """
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else _mark(value)
+
+
+def _mark(value: Any) -> Any:
+    """A value with marks that say what it is."""
     if isinstance(value, numpy.generic):
         value = value.item()
     if isinstance(value, float) and not isfinite(value):
         return {"float": str(value)}
     if isinstance(value, tuple):
-        return {"tuple": [to_json(v) for v in value]}
+        return {"tuple": [_mark(v) for v in value]}
     if isinstance(value, list):
-        return [to_json(v) for v in value]
+        return [_mark(v) for v in value]
     if isinstance(value, dict):
-        return {"dict": [[to_json(k), to_json(v)] for k, v in value.items()]}
+        return {"dict": [[_mark(k), _mark(v)] for k, v in value.items()]}
     if isinstance(value, numpy.ndarray):
-        return _array_to_json(value)
+        return _mark_array(value)
     if value is not None and not isinstance(value, bool | int | float | str):
         raise TypeError(f"a {type(value).__name__} has no place in a model file")
     return value
 
 
-def _array_to_json(array: numpy.ndarray) -> Any:
+def _mark_array(array: numpy.ndarray) -> Any:
     name = "str" if array.dtype.kind == "U" else array.dtype.name
     if name not in _DTYPES or array.ndim != 1:
         raise TypeError(f"an array of {array.dtype} with {array.ndim} axes has no place in a model file")
-    return {"array": [to_json(v) for v in array.tolist()], "dtype": name}
+    return {"array": [_mark(v) for v in array.tolist()], "dtype": name}
 
 
-def from_json(value: Any) -> Any:
+@overload
+def from_json(value: Any) -> Any: ...
+@overload
+def from_json(value: Any, kind: type[T]) -> T: ...
+def from_json(value: Any, kind: Any = None) -> Any:
     """The value that ``to_json`` was given.
 
-    Raises ValueError for other JSON.
+    kind : the dataclass or type that it must be; None for a value with marks
+
+    Raises ValueError for JSON that ``to_json`` did not write, and for a value of another kind.
     """
+    return _unmark(value) if kind is None else _typed(value, kind, "a setting")
+
+
+def _typed(value: Any, kind: Any, where: str) -> Any:
+    """The value as that type: lists become tuples, whole numbers become floats, where the type says so."""
+    if is_dataclass(kind):
+        return _dataclass(value, kind)
+    if get_origin(kind) is tuple and isinstance(value, list):
+        return tuple(_typed(v, get_args(kind)[0], where) for v in value)
+    if get_origin(kind) is Literal and value in get_args(kind):
+        return value
+    if kind is float and type(value) is int and abs(value) < 2**53:
+        return float(value)
+    if type(value) is not kind:
+        raise ValueError(f"{where} has a value of another type than {getattr(kind, '__name__', kind)}")
+    return value
+
+
+def _dataclass(fields: Any, kind: Any) -> Any:
+    """A dataclass from an object with its fields; those that are absent take their defaults."""
+    kinds = get_type_hints(kind)
+    if not isinstance(fields, dict) or not set(fields) <= set(kinds):
+        raise ValueError(f"{kind.__name__} takes an object with {', '.join(kinds)}")
+    typed = {name: _typed(value, kinds[name], f"{kind.__name__}.{name}") for name, value in fields.items()}
+    try:
+        return kind(**typed)
+    except TypeError:
+        raise ValueError(f"{kind.__name__} lacks some of {', '.join(kinds)}") from None
+
+
+def _unmark(value: Any) -> Any:
+    """The value that the marks tell."""
     if isinstance(value, list):
-        return [from_json(v) for v in value]
+        return [_unmark(v) for v in value]
     if not isinstance(value, dict):
         return value
     kinds, parts = sorted(value), list(value.values())
     if kinds == ["float"] and parts[0] in ("inf", "-inf", "nan"):
         return float(parts[0])
     if kinds == ["tuple"] and isinstance(parts[0], list):
-        return tuple(from_json(v) for v in parts[0])
+        return tuple(_unmark(v) for v in parts[0])
     if kinds == ["dict"] and isinstance(parts[0], list):
-        return _dict_from_json(parts[0])
+        return _unmark_dict(parts[0])
     if kinds == ["array", "dtype"] and isinstance(value["array"], list):
-        return _array_from_json(value)
+        return _unmark_array(value)
     raise ValueError("a value in its description is none that xpnet wrote")
 
 
-def _dict_from_json(pairs: list[Any]) -> dict[Any, Any]:
+def _unmark_dict(pairs: list[Any]) -> dict[Any, Any]:
     try:
-        return {from_json(key): from_json(value) for key, value in pairs}
-    except (TypeError, ValueError) as error:  # no pair, or a key that cannot be one
+        return {_unmark(key): _unmark(value) for key, value in pairs}
+    except (TypeError, ValueError) as error:  # an item is no pair, or its key cannot be one
         raise ValueError("a dict in its description is none") from error
 
 
-def _array_from_json(value: dict[str, Any]) -> numpy.ndarray:
-    values = [from_json(v) for v in value["array"]]
+def _unmark_array(value: dict[str, Any]) -> numpy.ndarray:
+    values = [_unmark(v) for v in value["array"]]
     only = {"str": str, "bool": bool}.get(str(value["dtype"]), object)
     if value["dtype"] not in _DTYPES or not all(isinstance(v, only) for v in values):
         raise ValueError(f"an array in its description is none of {value['dtype']}")
