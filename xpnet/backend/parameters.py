@@ -152,11 +152,23 @@ class Parameters(MutableMapping[str, Array]):
                 current[...] = value
 
     def values(self) -> ValuesView[Array]:
-        """The arrays, in the order of the names."""
+        """The arrays, in the order of the names.
+
+        Returns
+        -------
+        view of arrays
+            It follows later assignments.
+        """
         return self._arrays.values()
 
     def items(self) -> ItemsView[str, Array]:
-        """Names and arrays."""
+        """The names with their arrays.
+
+        Returns
+        -------
+        view of pairs
+            It follows later assignments.
+        """
         return self._arrays.items()
 
     def __delitem__(self, name: str) -> None:

@@ -1,0 +1,69 @@
+"""An estimator computes with one network, whose parameters lie once."""
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+import xpnet
+from xpnet.models import network
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The steps that are made."""
+    made: list[Any] = []
+    make = network.make_step
+
+    def noted(*args: Any, **how: Any) -> Any:
+        made.append(make(*args, **how))
+        return made[-1]
+
+    monkeypatch.setattr(network, "make_step", noted)
+    return made
+
+
+def test_an_unpickled_estimator_makes_one_step_for_all_its_predictions(data: Any, backend: str, steps: Any) -> None:
+    model = xpnet.MLPClassifier(9, max_iter=2, random_state=0, backend=backend).fit(data.X, data.labels)
+    twin = pickle.loads(pickle.dumps(model))
+    steps.clear()
+    for rows in (1, 50, 130, 5):
+        np.testing.assert_array_equal(twin.predict_proba(data.X[:rows]), model.predict_proba(data.X[:rows]))
+    assert len(steps) == 1
+    if backend == "numpy":  # the memory of a compiled step is asked for in its own tests
+        assert not {"gradients", "buffers"} & set(vars(steps[0]))
+
+
+def test_fit_makes_one_step_whatever_is_measured(data: Any, backend: str, steps: Any) -> None:
+    model = xpnet.MLPClassifier(9, max_iter=3, random_state=0, backend=backend, early_stopping=True)
+    model.fit(data.X, data.labels, X_val=data.X[:9], y_val=data.labels[:9]).predict(data.X)
+    assert len(steps) == 1
+
+
+def test_parameters_are_the_networks_own_memory(data: Any, backend: str) -> None:
+    model = xpnet.MLPRegressor(hidden_layer_sizes=9, max_iter=2, backend=backend).fit(data.X, data.numbers)
+    shown = [*model.coefs_, *model.intercepts_]
+    assert all(any(np.shares_memory(array, own) for own in model._network.params.values()) for array in shown)
+
+
+def test_sparse_rows_and_dense_ones_are_predicted_alike(data: Any, backend: str, steps: Any) -> None:
+    scipy_sparse = pytest.importorskip("scipy.sparse")
+    model = xpnet.MLPClassifier(9, max_iter=2, random_state=0, backend=backend).fit(data.X, data.labels)
+    sparse = scipy_sparse.csr_array(data.X)
+    for estimator in (model, pickle.loads(pickle.dumps(model))):
+        np.testing.assert_allclose(estimator.predict_proba(sparse), model.predict_proba(data.X), rtol=1e-12)
+    model.partial_fit(sparse, data.labels).partial_fit(data.X, data.labels)
+    np.testing.assert_allclose(model.predict_proba(sparse), model.predict_proba(data.X), rtol=1e-12)
+
+
+def test_a_fit_that_is_refused_changes_nothing(data: Any, backend: str) -> None:
+    model = xpnet.MLPClassifier(9, max_iter=2, random_state=0, backend=backend).fit(data.X, data.labels)
+    before, kept = model.predict_proba(data.X), dict(vars(model))
+    for X, y in ((data.X[:, :5], data.labels[:-1]), (data.X[:, :5], data.numbers), (data.X[:, :5], [None] * 130)):
+        with pytest.raises((ValueError, TypeError)):
+            model.fit(X, y)
+    with pytest.raises(ValueError, match="activation"):
+        xpnet.MLPClassifier(activation=["relu", "sine"], hidden_layer_sizes=(3, 3)).fit(data.X, data.labels)
+    assert dict(vars(model)).keys() == kept.keys() and model.n_features_in_ == 64
+    np.testing.assert_array_equal(model.predict_proba(data.X), before)
