@@ -130,9 +130,11 @@ def test_files_are_opened_in_their_rooms_only() -> None:
     assert openers <= FILES
 
 
-def test_the_page_on_architecture_names_every_room() -> None:
+def test_the_page_on_architecture_names_the_rooms_from_the_top_down() -> None:
     rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "ARCHITECTURE.md").read_text(), flags=re.MULTILINE)
-    assert sorted(rows) == sorted(name for names in ROOMS for name in names)
+    floors = [ROOMS.index(next(names for names in ROOMS if row in names)) for row in rows]
+    assert sorted(rows) == sorted(ROOM_NAMES)
+    assert floors == sorted(floors, reverse=True)
 
 
 def names(path: Path) -> Iterator[str]:
