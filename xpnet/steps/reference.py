@@ -169,8 +169,7 @@ class ReferenceStep:
         self.t += 1
         columns = [self.params.groups, self.gradients.groups, *(b.groups for b in self.buffers.values())]
         updated = [self._update_one(*arrays, learning_rate=learning_rate) for arrays in zip(*columns, strict=True)]
-        kept = [self.params, *self.buffers.values()]
-        for k, parameters in enumerate(kept):
+        for k, parameters in enumerate([self.params, *self.buffers.values()]):
             parameters.replace_groups([arrays[k] for arrays in updated])
 
     def state(self) -> StepState:

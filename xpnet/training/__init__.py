@@ -2,8 +2,9 @@
 
 from xpnet.training.callbacks import Callback, EarlyStopping, Progress
 from xpnet.training.history import History
+from xpnet.training.interrupts import Interrupts
 from xpnet.training.loop import Training, run
 from xpnet.training.ranks import share_stream
 from xpnet.training.state import TrainingState
 
-__all__ = ["Callback", "EarlyStopping", "History", "Progress", "Training", "TrainingState", "run", "share_stream"]
+__all__ = ["Callback", "EarlyStopping", "History", "Interrupts", "Progress", "Training", "TrainingState", "run", "share_stream"]

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 class Callback:
     """Does nothing; subclasses override what they care about. Set ``training.stop = True`` to end the training."""
 
+    brief = False
+    """Whether ``epoch_end`` is so short, and so much in need of being whole, that Ctrl-C waits for its end."""
+
     def train_begin(self, training: "Training") -> None:
         """Before the first epoch."""
 

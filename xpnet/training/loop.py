@@ -13,8 +13,11 @@ from xpnet.ops import Array
 from xpnet.optimizers import Schedule
 from xpnet.training.callbacks import Callback
 from xpnet.training.history import History
+from xpnet.training.interrupts import Interrupts
 from xpnet.training.ranks import share_parameters, share_state
 from xpnet.training.state import TrainingState, set_stream_state, stream_state
+
+SHORT = 0.2  # seconds; an epoch that takes longer is cut by Ctrl-C, at the price of a copy of the state before it
 
 
 @dataclass
@@ -115,38 +118,73 @@ def run(
     epoch : takes the place of ``training.step.epoch``, with its signature
 
     On several ranks every rank calls its own callbacks; one that stops stops all.
-    An exception in a callback, Ctrl-C included, ends the run with everything up to the last whole epoch in place.
+    An exception, Ctrl-C included, ends the run with everything as it was after the last whole epoch: parameters, the
+    optimizer's state, history and random stream are those of a run of so many epochs, and training can go on from there.
     Raises InputError for a state that is not of this network, these data and these callbacks.
     """
     training.callbacks = [c if isinstance(c, Callback) else _Function(c) for c in callbacks]
+    writers = [c for c in training.callbacks if type(c).between_epochs is not Callback.between_epochs]
     shuffled = shuffle and batch_size < training.rows
     make_epoch = training.step.epoch if epoch is None else epoch
-    writers = [c for c in training.callbacks if type(c).between_epochs is not Callback.between_epochs]
-    ranks = current_ranks()
-    several, history = ranks.several, training.history
-    with training.step.running(), _closing(training):
+    ranks, history = current_ranks(), training.history
+    several = ranks.several
+    with Interrupts() as interrupts, training.step.running(), _closing(training):
         _begin(training, ranks.share(resume_from))
         if several:
             share_state(training.step, ranks)
+        first = True
         while training.done < training.epochs and not training.stop:
-            started = time.perf_counter()
-            learning_rate = schedule(len(history.loss), history.loss)
-            order = training.rng.permutation(training.rows) if shuffled else None
-            loss = make_epoch(
-                X, Y, learning_rate=learning_rate, batch_size=batch_size, order=order, sample_weight=sample_weight
-            )
-            if several:
-                share_parameters(training.step, ranks)
-            history.add(loss, learning_rate, time.perf_counter() - started, validate and validate())
-            training.done += 1
+            # A short epoch is not cut; from a long one there is a way back.
+            saved = _Saved(training) if first or history.seconds[-1] > SHORT else None
+            interrupts.held, first = saved is None, False
+            try:
+                started = time.perf_counter()
+                learning_rate = schedule(len(history.loss), history.loss)
+                order = training.rng.permutation(training.rows) if shuffled else None
+                loss = make_epoch(
+                    X, Y, learning_rate=learning_rate, batch_size=batch_size, order=order, sample_weight=sample_weight
+                )
+                if several:
+                    share_parameters(training.step, ranks)
+                history.add(loss, learning_rate, time.perf_counter() - started, validate and validate())
+                training.done += 1
+            except BaseException:
+                interrupts.held = True
+                if saved is not None:
+                    saved.restore(training)
+                raise
             for callback in training.callbacks:
+                interrupts.held = callback.brief
                 callback.epoch_end(training)
             if several:
                 training.stop = ranks.any(training.stop)
+            interrupts.release()
             for callback in writers:
                 callback.between_epochs(training)
         training.tell("train_end")
     return history
+
+
+class _Saved:
+    """Where a training was before an epoch, callbacks apart."""
+
+    def __init__(self, training: Training) -> None:
+        self.step, self.rng, self.done = training.step.state(), _saved_stream(training.rng), training.done
+        self.lengths = {name: len(values) for name, values in vars(training.history).items()}
+
+    def restore(self, training: Training) -> None:
+        """Put it back there."""
+        training.step.load_state(self.step)
+        if self.rng is not None:
+            set_stream_state(training.rng, self.rng)
+        training.done = self.done
+        for name, length in self.lengths.items():
+            del getattr(training.history, name)[length:]
+
+
+def _saved_stream(rng: Any) -> Any:
+    """The state of a stream; None for one that can only be drawn from."""
+    return stream_state(rng) if hasattr(rng, "get_state") or hasattr(rng, "bit_generator") else None
 
 
 @contextmanager

@@ -1,0 +1,124 @@
+"""Ctrl-C at any moment of a training: what there is then is a training of so many whole epochs, and it goes on."""
+
+import _thread
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import xpnet
+from xpnet.training import Callback, Interrupts
+
+X = np.random.default_rng(0).normal(size=(200, 5))
+Y = (X[:, 0] > 0).astype(int)
+
+
+def network(backend):
+    return xpnet.FeedforwardNeuralNet(5, 6, 2, optimizer="adam", dropout=0.2, backend=backend, rng=0)
+
+
+def assert_whole(model, backend, epochs):
+    """The state of an uninterrupted run of so many epochs, and the same numbers after more of them."""
+    alone = network(backend)
+    if epochs:
+        alone.fit(X, Y, epochs=epochs, batch_size=8)
+    for one in (model, alone):
+        one.fit(X, Y, epochs=2, batch_size=8)
+    assert model.history.loss == alone.history.loss
+    assert model._step.state().t == alone._step.state().t == (epochs + 2) * 25
+    for name, array in alone.params.items():
+        np.testing.assert_array_equal(model.params[name], array, strict=True)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("delay", np.random.default_rng(1).uniform(0, 0.15, 6).round(4))
+def test_ctrl_c_at_any_moment(backend, delay):
+    model = network(backend)
+    timer = threading.Timer(delay, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, Y, epochs=10**6, batch_size=8)
+    timer.join()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert_whole(model, backend, model.history.epochs)
+
+
+@pytest.mark.parametrize("where", ["in the step", "in the order", "in validation"])
+def test_a_long_epoch_is_cut_and_taken_back(monkeypatch, where):
+    monkeypatch.setattr("xpnet.training.loop.SHORT", 0.0)
+    model = network("numpy")
+    model.fit(X, Y, epochs=2, batch_size=8)
+    step, calls = model._ready().step, []
+    whole = {"in the step": step.update, "in validation": step.loss}.get(where)
+
+    def interrupted(*args, **how):
+        calls.append(1)
+        if len(calls) == 30:
+            raise KeyboardInterrupt
+        return whole(*args, **how)
+
+    if where == "in the order":
+        stream = np.random.default_rng(5)
+        model.rng = stream
+        before = stream.bit_generator.state
+
+        class Draws:
+            bit_generator = stream.bit_generator
+
+            def permutation(self, rows):
+                stream.permutation(rows)
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(X, Y, epochs=1, batch_size=8, rng=Draws())
+        assert stream.bit_generator.state == before and model.history.epochs == 2
+        return
+    monkeypatch.setattr(step, "update" if where == "in the step" else "loss", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, Y, epochs=40, batch_size=8, validation=(X, Y))
+    monkeypatch.undo()
+    assert model.history.epochs == {"in the step": 3, "in validation": 31}[where]
+    assert len(model.history.validation_loss) == model.history.epochs - 2
+    assert_whole(model, "numpy", model.history.epochs)
+
+
+def test_any_error_in_the_first_epoch_leaves_a_model_that_trains(monkeypatch):
+    model = network("numpy")
+    step = model._ready().step
+    monkeypatch.setattr(step, "update", lambda **_: (_ for _ in ()).throw(MemoryError))
+    with pytest.raises(MemoryError):
+        model.fit(X, Y, epochs=3, batch_size=8)
+    monkeypatch.undo()
+    assert_whole(model, "numpy", 0)
+
+
+def test_a_brief_callback_is_whole():
+    ended = []
+
+    class Brief(Callback):
+        brief = True
+
+        def epoch_end(self, training):
+            _thread.interrupt_main()
+            ended.append(training.done)
+
+    with pytest.raises(KeyboardInterrupt):
+        network("numpy").fit(X, Y, epochs=3, callbacks=[Brief()])
+    assert ended == [1]
+
+
+def test_a_handler_of_the_users_own_stays():
+    heard = []
+    before = signal.signal(signal.SIGINT, lambda *_: heard.append(1))
+    try:
+        with Interrupts() as interrupts:
+            interrupts.held = True
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0)
+            interrupts.release()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert heard == [1]
