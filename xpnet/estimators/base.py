@@ -17,7 +17,8 @@ from xpnet.estimators.parameters import STOCHASTIC
 from xpnet.estimators.private import check_sample_weight, fit_context
 from xpnet.estimators.rates import LearningRate
 from xpnet.estimators.reports import Reports
-from xpnet.estimators.solvers import Solvers
+from xpnet.estimators.resuming import Resuming, contents
+from xpnet.estimators.solvers import Prepared, Solvers
 from xpnet.models import Network
 from xpnet.models.network import by_rows
 from xpnet.models.placement import Placement, is_host
@@ -100,14 +101,14 @@ class MLP(Solvers):
         given.check_validation(self.solver, STOCHASTIC)
         before = vars(self).copy()
         try:
-            rows, held_out = self._prepare(given, incremental=incremental)
+            prepared = self._prepare(given, incremental=incremental)
         except BaseException:
             self.__dict__ = before
             raise
-        self._solve(rows, held_out, given, incremental=incremental)
+        self._solve(prepared, given, incremental=incremental)
 
-    def _prepare(self, given: Given, *, incremental: bool) -> tuple[Rows, Rows | None]:
-        """Check everything, and have a network; returns the rows to train on, and the user's own to validate on."""
+    def _prepare(self, given: Given, *, incremental: bool) -> Prepared:
+        """Check everything, and have a network."""
         hidden = self._hidden_sizes()
         first = not ("coefs_" in vars(self) or self._network) or not (self.warm_start or incremental)
         if not first and self._network is not None:
@@ -121,12 +122,17 @@ class MLP(Solvers):
         if first:
             self.out_activation_ = self._output_activation(targets)
         held_out = self._given_validation(given)
+        resuming = None
+        if self.checkpoint is not None and not incremental and self.solver in STOCHASTIC:
+            start = () if first else self._exported
+            arrays = (X, targets, weight, *(held_out or ()), *start)
+            resuming = Resuming(self.checkpoint, contents(self, arrays), self._random_state)
         network = self._new_network(X, hidden) if first else self._renewed(X, hidden, keep=incremental)
         rows = self._rows(network, X, targets, weight)
         validation = None if held_out is None else self._rows(network, *held_out)
         self._network = network
         self._export()
-        return rows, validation
+        return Prepared(rows, validation, resuming)
 
     def _new_network(self, X: Any, hidden: tuple[int, ...]) -> Network:
         """A network with weights that are drawn for it; what was fitted before is forgotten."""
@@ -175,14 +181,14 @@ class MLP(Solvers):
         """The seed of dropout masks: a draw that scikit-learn does not make, where there is dropout alone."""
         return int(self._random_state.randint(2**31)) if spec.dropout else 0
 
-    def _solve(self, rows: Rows, held_out: Rows | None, given: Given, *, incremental: bool) -> None:
+    def _solve(self, prepared: Prepared, given: Given, *, incremental: bool) -> None:
         """Find the parameters, and tell scikit-learn's callbacks."""
         reports = Reports(self, given.X, given.y, given.sample_weight, 1 if incremental else self.max_iter)
         reports.begin()
         if self.solver == "lbfgs":
-            self._fit_lbfgs(rows, reports)
+            self._fit_lbfgs(prepared.rows, reports)
         else:
-            self._fit_stochastic(rows, held_out, reports, incremental=incremental)
+            self._fit_stochastic(prepared, reports, incremental=incremental)
         self._check_finite()
         reports.end()
 

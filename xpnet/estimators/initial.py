@@ -1,10 +1,11 @@
 """The initial weights, drawn in scikit-learn's order so that the same random state gives the same network."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy
 
 from xpnet.backend import NetworkSpec
+from xpnet.errors import InputError
 
 
 def initial_values(spec: NetworkSpec, random_state: numpy.random.RandomState) -> dict[str, Any]:
@@ -24,10 +25,13 @@ def initial_values(spec: NetworkSpec, random_state: numpy.random.RandomState) ->
 
 
 class Orders:
-    """Orders of the rows, epoch after epoch: each shuffles the one before it, as scikit-learn does."""
+    """Orders of the rows, epoch after epoch: each shuffles the one before it, as scikit-learn does.
 
-    def __init__(self, random_state: numpy.random.RandomState) -> None:
-        self.random_state = random_state
+    A checkpoint holds it as it holds a RandomState.
+    """
+
+    def __init__(self, random_state: numpy.random.RandomState, rows: int) -> None:
+        self.random_state, self.rows = random_state, rows
         self.last: Any = None
 
     def permutation(self, rows: int) -> Any:
@@ -35,3 +39,15 @@ class Orders:
         drawn = self.random_state.permutation(rows)
         self.last = drawn if self.last is None else self.last[drawn]
         return self.last
+
+    def get_state(self, *, legacy: Literal[False] = False) -> dict[str, Any]:
+        """The stream's state, with the last order."""
+        return {**self.random_state.get_state(legacy=legacy), "last": self.last}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state. Raises InputError for an order of other rows, ValueError for what is no state."""
+        last = state["last"]
+        if last is not None and not numpy.array_equal(numpy.sort(last), numpy.arange(self.rows)):
+            raise InputError(f"An order holds each of {self.rows} rows once; the one in the checkpoint does not.")
+        self.random_state.set_state({name: value for name, value in state.items() if name != "last"})
+        self.last = last

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
+from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 import numpy
@@ -48,6 +49,7 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
     max_grad_norm : gradients with a larger Euclidean norm are scaled down to it; None for no limit
     backend : a name or a backend; None computes where the arrays of ``fit`` live
     dtype : ``"float32"`` or ``"float64"``; None for that of the data
+    checkpoint : a folder; a fit that was killed goes on when ``fit`` is called again with the same data and parameters
     """
 
     _: KW_ONLY
@@ -77,6 +79,7 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
     max_grad_norm: float | None = None
     backend: str | Backend | None = None
     dtype: str | None = None
+    checkpoint: str | PathLike[str] | None = None
 
     if TYPE_CHECKING:  # The subclasses have these, each in scikit-learn's order of arguments.
         hidden_layer_sizes: Any = (100,)
@@ -111,6 +114,7 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
         "max_grad_norm": [_POSITIVE, None],
         "backend": "no_validation",
         "dtype": [StrOptions({"float32", "float64"}), None],
+        "checkpoint": [str, PathLike, None],
     }
 
     def _hidden_sizes(self) -> tuple[int, ...]:
@@ -140,6 +144,7 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
         """A UserWarning for each number that was set and that the solver does not read."""
         ignored = {
             "weight_decay": (self.weight_decay != Parameters.weight_decay and self.solver != "adamw", "'adamw'"),
+            "checkpoint": (self.checkpoint is not None and self.solver not in STOCHASTIC, "'sgd', 'adam' or 'adamw'"),
             "max_grad_norm": (self.max_grad_norm is not None and self.solver not in STOCHASTIC, "'sgd', 'adam' or 'adamw'"),
         }
         for name, (told, solvers) in ignored.items():

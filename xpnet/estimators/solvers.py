@@ -3,7 +3,7 @@
 import warnings
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 from scipy.sparse import issparse
@@ -18,9 +18,21 @@ from xpnet.estimators.lbfgs import Objective, minimise
 from xpnet.estimators.parameters import Parameters
 from xpnet.estimators.private import check_optimize_result
 from xpnet.estimators.reports import Reports
-from xpnet.estimators.stopping import EpochEnd, Validation
+from xpnet.estimators.resuming import Resuming
+from xpnet.estimators.stopping import EpochEnd, ReportEnd, Validation
 from xpnet.models import Network
-from xpnet.training import Training, run
+from xpnet.training import Callback, Training, run
+
+
+class Prepared(NamedTuple):
+    """All that a training needs beside its network.
+
+    rows : to train on; held_out : the user's own, to validate on; resuming : the checkpoints, if there are to be any
+    """
+
+    rows: Rows
+    held_out: Rows | None
+    resuming: Resuming | None
 
 
 @dataclass(eq=False, repr=False)
@@ -57,19 +69,19 @@ class Solvers(HoldsNetwork, Parameters):
     def _keep_best(self) -> None:
         self._best = self._fitted.values()
 
-    def _fit_stochastic(self, rows: Rows, held_out: Rows | None, reports: Reports, *, incremental: bool) -> None:
-        network = self._fitted
+    def _fit_stochastic(self, prepared: Prepared, reports: Reports, *, incremental: bool) -> None:
+        network, (rows, held_out, resuming) = self._fitted, prepared
         if held_out is None and self.early_stopping:
             rows, held_out = self._split(rows)
         self._expect()
         self.n_iter_ = 0
         with network.in_training(sparse=issparse(rows.X)) as ready:
             training = Training(
-                ready(), rows.count, 1 if incremental else self.max_iter, network.history, Orders(self._random_state)
+                ready(), rows.count, 1 if incremental else self.max_iter, network.history, Orders(self._random_state, rows.count)
             )
             self._export()
             try:
-                self._run(training, rows, held_out, reports)
+                self._run(training, Prepared(rows, held_out, resuming), reports)
             except KeyboardInterrupt:
                 warnings.warn("Training interrupted by user.", stacklevel=2)
             else:
@@ -79,10 +91,17 @@ class Solvers(HoldsNetwork, Parameters):
             network.load_values(self._best)
         self._export()
 
-    def _run(self, training: Training, rows: Rows, held_out: Rows | None, reports: Reports) -> None:
+    def _run(self, training: Training, prepared: Prepared, reports: Reports) -> None:
+        rows, held_out, resuming = prepared
         validation = None
         if held_out is not None:
             validation = Validation(held_out, self._fitted.step_for(held_out.X), self._score_encoded)
+        began_with, resume_from = (resuming.began_with, resuming.state) if resuming else (None, None)
+        callbacks: list[Callback] = [EpochEnd(self, validation, began_with=began_with)]
+        if reports.wanted:
+            callbacks.append(ReportEnd(self, reports))
+        if resuming:
+            callbacks.append(resuming.callback())
         run(
             training,
             rows.X,
@@ -92,7 +111,8 @@ class Solvers(HoldsNetwork, Parameters):
             schedule=self._optimizer,
             sample_weight=rows.weight,
             validate=None if validation is None else validation.loss,
-            callbacks=[EpochEnd(self, reports, validation)],
+            callbacks=callbacks,
+            resume_from=resume_from,
             epoch=epoch_of(training.step, self._fitted.backend, max_grad_norm=self.max_grad_norm, weighted=rows.weight is not None),
         )
 

@@ -35,21 +35,40 @@ class Validation:
         return self.score(host(self.rows.Y), host(self.step.forward(self.rows.X)), weight)
 
 
-class EpochEnd(Callback):
-    """Keeps the estimator's ``loss_curve_``, scores, counters and learning rate, and stops training.
+COUNTERS = ("n_iter_", "loss_", "t_", "best_loss_", "validation_scores_", "best_validation_score_")
+"""What of an estimator goes on with a training that goes on."""
 
+
+class ReportEnd(Callback):
+    """Tells scikit-learn's callbacks that an iteration has ended; they may stop the training."""
+
+    def __init__(self, estimator: Any, reports: Reports) -> None:
+        self.estimator, self.reports = estimator, reports
+
+    def epoch_end(self, training: Training) -> None:
+        """Tell them."""
+        last = training.stop or self.estimator.n_iter_ == training.epochs
+        training.stop = self.reports.iteration_ends(last=last) or training.stop
+
+
+class EpochEnd(Callback):
+    """Keeps the estimator's scores, counters and learning rate, and stops training.
+
+    began_with : the state of the random stream when the fit began, for checkpoints
     sink : where lines for the user go, with ``verbose``
     """
+
+    brief = True
 
     def __init__(
         self,
         estimator: Any,
-        reports: Reports,
         validation: Validation | None,
         *,
+        began_with: dict[str, Any] | None = None,
         sink: Callable[[str], Any] = print,
     ) -> None:
-        self.estimator, self.reports, self.validation, self.sink = estimator, reports, validation, sink
+        self.estimator, self.validation, self.began_with, self.sink = estimator, validation, began_with, sink
 
     def epoch_end(self, training: Training) -> None:
         """Note the epoch, count those without improvement, and act when they are too many."""
@@ -64,9 +83,26 @@ class EpochEnd(Callback):
         estimator._optimizer.epoch_ends(estimator.t_)
         if estimator._no_improvement_count > estimator.n_iter_no_change:
             self._stalls(training)
-        if self.reports.wanted:
-            last = training.stop or estimator.n_iter_ == training.epochs
-            training.stop = self.reports.iteration_ends(last=last) or training.stop
+
+    def state(self) -> dict[str, Any]:
+        """Counters and scores so far, the best parameters, and the learning rate."""
+        estimator = self.estimator
+        return {
+            "counters": {name: getattr(estimator, name) for name in COUNTERS},
+            "no_improvement": estimator._no_improvement_count,
+            "learning_rate": estimator._optimizer.learning_rate,
+            "best": estimator._best if estimator.early_stopping else {},
+            "began_with": self.began_with,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        estimator = self.estimator
+        vars(estimator).update({name: state["counters"][name] for name in COUNTERS})
+        estimator._no_improvement_count = state["no_improvement"]
+        estimator._optimizer.learning_rate = state["learning_rate"]
+        if estimator.early_stopping:
+            estimator._best = state["best"]
 
     def _loss_improved(self) -> bool:
         estimator = self.estimator

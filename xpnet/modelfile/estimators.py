@@ -28,6 +28,9 @@ KINDS = {
 }
 """Kinds of estimators, and what their networks may be trained on."""
 
+_NOT_KEPT = {"backend", "checkpoint"}
+"""Parameters of the constructor that are chosen anew where the file is opened."""
+
 _PLACE: dict[str, Any] = {"backend_": str, "device_": str}
 """Where it was fitted: told by the file, and found anew where it is opened."""
 
@@ -103,8 +106,8 @@ def _tensors(estimator: Any) -> dict[str, Any]:
 
 
 def _params(estimator: Any) -> dict[str, Any]:
-    """The constructor's parameters as JSON, but for the backend, which is chosen anew where the file is opened."""
-    params = {name: value for name, value in estimator.get_params(deep=False).items() if name != "backend"}
+    """The constructor's parameters as JSON, but for those that say where it computes and keeps its checkpoints."""
+    params = {name: value for name, value in estimator.get_params(deep=False).items() if name not in _NOT_KEPT}
     if isinstance(params["random_state"], numpy.random.RandomState):
         params["random_state"] = None
     return _as_json("constructor's parameters", params)
@@ -131,7 +134,7 @@ def _as_json(what: str, values: dict[str, Any]) -> Any:
 def _constructed(kind: str, params: Any, spec: NetworkSpec) -> Any:
     """An estimator with these parameters, each checked as ``fit`` would check it, if they describe this network."""
     estimator = getattr(xpnet.estimators, kind)()
-    if not isinstance(params, dict) or set(params) != set(estimator.get_params(deep=False)) - {"backend"}:
+    if not isinstance(params, dict) or set(params) != set(estimator.get_params(deep=False)) - _NOT_KEPT:
         raise ValueError(f"its parameters are not those of {kind}")
     estimator.set_params(**params)
     try:

@@ -46,12 +46,20 @@ def set_stream_state(rng: Any, state: dict[str, Any] | None) -> None:
             f"A training goes on with the kind of random stream it began with, {_kind(state)}; "
             f"received {_kind(present)}. Pass the same kind of rng."
         )
-    if rng is None:
+    if rng is None or state is None:
         return
+    if not 0 <= _position(state) <= 624:
+        raise InputError(f"A random stream has 624 numbers at hand; received the position {_position(state)}.")
     if _is_legacy(rng):
         rng.set_state(state)
     else:
         rng.bit_generator.state = state
+
+
+def _position(state: dict[str, Any]) -> int:
+    """Where a stream stands among the numbers it has at hand, which NumPy reads from without a look."""
+    inner = state["state"]
+    return int(inner.get("pos", 0)) if isinstance(inner, dict) else 0
 
 
 def _is_legacy(rng: Any) -> bool:
