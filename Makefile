@@ -32,7 +32,7 @@ test-gpu:  ## tests that need an NVIDIA GPU and CuPy
 	$(GPU_RUN) -m pytest -m gpu tests/gpu
 
 bench-gpu:  ## benchmarks on an NVIDIA GPU, into bench/results
-	$(GPU_RUN) -m xpnet_bench.gpu -o bench/results
+	$(GPU_RUN) -m xpnet_bench --suite gpu -o bench/results/gpu
 
 # Made again only when pyproject.toml has changed.
 .venv/ready: pyproject.toml

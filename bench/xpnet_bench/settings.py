@@ -8,7 +8,7 @@ from xpnet_bench.jobs import SUITES, USUAL
 from xpnet_bench.measure.pinning import allowed_threads, variables_that_hold_to
 
 CHOICES = (*SUITES, "all")
-LEFT_OUT_OF_QUICK = ("torch.compile",)
+LEFT_OUT_OF_QUICK = ("torch.compile", "torch-cuda.compile")
 """Compiling takes longer than a quick run may."""
 
 

@@ -15,7 +15,7 @@ from xpnet_bench.cli import bench
 if TYPE_CHECKING:
     from browser import Browser
 
-SECTIONS = ("answer", "machine", "training", "kernels", "scaling", "prediction", "cells", "counts", "first-use", "memory", "left-out")
+SECTIONS = ("answer", "machine", "training", "kernels", "scaling", "prediction", "cells", "counts", "gpu", "first-use", "memory", "left-out")
 WIDTHS = (390, 1200)
 
 

@@ -91,7 +91,7 @@ def test_contenders_follow_what_was_asked() -> None:
     assert len(everybody.contenders) == len(ENTRIES)
     assert "torch.compile" not in Settings.of(quick=True).contenders
     chosen = Settings.of(suite="kernels", backends=("numba",), peers=("jax",), threads=10**6)
-    assert chosen.contenders == ("xpnet-numba", "jax", "numpy", "floor")
+    assert chosen.contenders == ("xpnet-numba", "jax", "numpy", "floor", "floor-cuda")
     assert chosen.threads < 10**6
 
 

@@ -29,6 +29,8 @@ class Entry:
     role : ``xpnet``, ``peer``, or ``floor`` for what bounds everybody
     statement : what a user types to import it
     suites : those in which it takes part
+    also : further modules with operations, imported when one of them is asked for
+    environment : variables of its process
     """
 
     name: str
@@ -38,6 +40,8 @@ class Entry:
     role: Role
     statement: str = ""
     suites: tuple[str, ...] = CPU
+    also: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -46,31 +50,50 @@ class Entry:
 
     def load(self) -> Any:
         """The module with its library."""
-        return importlib.import_module(f"xpnet_bench.contenders.{self.module}")
+        return _import(self.module)
 
     def operation(self, name: str) -> Callable[[Job], Task] | None:
-        """How the contender does an operation, by its own module or by its estimators; None where it does not."""
+        """How the contender does an operation; None where it does not.
+
+        Looked up in its modules, then among those on its estimators, which are imported where they are needed:
+        scikit-learn's data sets and searches are no part of a library's first use.
+        """
         module = self.load()
-        if name in module.OPERATIONS or not hasattr(module, "estimators"):
-            return module.OPERATIONS.get(name)
-        # Imported where it is needed: scikit-learn's data sets and searches are no part of a library's first use.
+        for found in (module, *map(_import, self.also if name not in module.OPERATIONS else ())):
+            if name in found.OPERATIONS:
+                return found.OPERATIONS[name]
+        if not hasattr(module, "estimators"):
+            return None
         from xpnet_bench.contenders.estimators import Library, operations
 
         return operations(Library(**module.estimators())).get(name)
 
 
+def _import(module: str) -> Any:
+    return importlib.import_module(f"xpnet_bench.contenders.{module}")
+
+
+CUPY = "import xpnet; xpnet.get_backend('cupy')"
+TORCH, TORCH_CUDA = "import torch", "import torch; torch.zeros(1, device='cuda')"
+SKLEARN = "from sklearn.neural_network import MLPClassifier"
+CUDA_OF_JAX = (("JAX_PLATFORMS", "cuda"), ("XLA_PYTHON_CLIENT_PREALLOCATE", "false"))
+
 ENTRIES = (
     Entry("xpnet-numba", "xpnet_models", "numba", "numba", "xpnet", "import xpnet; xpnet.get_backend('numba')", COUNTED),
     Entry("xpnet-numpy", "xpnet_models", "numpy", "numpy", "xpnet", "import xpnet; xpnet.get_backend('numpy')", COUNTED),
-    Entry("xpnet-cupy", "xpnet_models", "cupy", "cupy", "xpnet", "import xpnet; xpnet.get_backend('cupy')"),
-    Entry("scikit-learn", "scikit_learn", "", "sklearn", "peer", "from sklearn.neural_network import MLPClassifier", COUNTED),
-    Entry("torch", "pytorch", "eager", "torch", "peer", "import torch"),
-    Entry("torch.compile", "pytorch", "compile", "torch", "peer", "import torch"),
-    Entry("torch-cuda", "pytorch", "cuda", "torch", "peer", "import torch; torch.zeros(1, device='cuda')"),
+    Entry("xpnet-cupy", "xpnet_models", "cupy", "cupy", "xpnet", CUPY, (*CPU, "gpu"), ("gpu_xpnet",)),
+    Entry("scikit-learn", "scikit_learn", "", "sklearn", "peer", SKLEARN, COUNTED),
+    Entry("torch", "pytorch", "eager", "torch", "peer", TORCH),
+    Entry("torch.compile", "pytorch", "compile", "torch", "peer", TORCH),
+    Entry("torch-cuda", "pytorch", "cuda", "torch", "peer", TORCH_CUDA, (*CPU, "gpu"), ("gpu_pytorch",)),
+    Entry("torch-cuda.compile", "pytorch", "cuda-compile", "torch", "peer", "", ("gpu",), ("gpu_pytorch",)),
+    Entry("torch-cuda.captured", "pytorch", "cuda-captured", "torch", "peer", "", ("gpu",), ("gpu_pytorch",)),
     Entry("jax", "jax_jit", "step", "jax", "peer", "import jax.numpy"),
-    Entry("jax.scan", "jax_jit", "scan", "jax", "peer", suites=("training",)),
+    Entry("jax.scan", "jax_jit", "scan", "jax", "peer", "", ("training",)),
+    Entry("jax-cuda", "jax_jit", "cuda", "jax", "peer", "", ("gpu",), ("gpu_jax",), CUDA_OF_JAX),
     Entry("numpy", "plain_numpy", "", "numpy", "peer", "import numpy"),
     Entry("floor", "floor", "", "numpy", "floor"),
+    Entry("floor-cuda", "gpu_floor", "", "cupy", "floor", "", ("gpu",)),
 )
 
 

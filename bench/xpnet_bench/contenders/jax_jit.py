@@ -11,6 +11,7 @@ import jax
 import numpy
 from jax import numpy as jnp
 
+from xpnet import BackendError
 from xpnet_bench.contenders.answers import first_rows, sample, training_loss
 from xpnet_bench.contenders.epochs import EpochByEpoch, accuracy_task
 from xpnet_bench.contenders.task import Task
@@ -21,10 +22,22 @@ _scanning = False
 
 
 def facts(variant: str) -> dict[str, str]:
-    """JAX's version and platform; fixes whether an epoch is one scan or a call for each step."""
+    """JAX's version and platform; fixes whether an epoch is one scan or a call for each step.
+
+    Raises BackendError where there is no CUDA device and the variant asks for one.
+    """
     global _scanning
+    if variant == "cuda" and not _finds_cuda():
+        raise BackendError("JAX finds no CUDA device")
     _scanning = variant == "scan"
     return {"jax": jax.__version__, "platform": jax.default_backend()}
+
+
+def _finds_cuda() -> bool:
+    try:
+        return bool(jax.devices("cuda"))
+    except (RuntimeError, AssertionError):  # without its CUDA plugin JAX ends in an assertion
+        return False
 
 
 def _enter(array: numpy.ndarray) -> Any:

@@ -1,4 +1,4 @@
-"""PyTorch: eager, compiled by torch.compile, or eager on a CUDA device."""
+"""PyTorch: eager, compiled by torch.compile, or on a CUDA device, there in the forms of ``gpu_pytorch``."""
 
 import os
 from collections.abc import Callable
@@ -17,6 +17,17 @@ from xpnet_bench.jobs import Job, data
 
 _device = torch.device("cpu")
 _compiled = False
+_variant = "eager"
+
+
+def device() -> torch.device:
+    """Where this process computes."""
+    return _device
+
+
+def variant() -> str:
+    """In which form this process runs PyTorch."""
+    return _variant
 
 
 def facts(variant: str) -> dict[str, str]:
@@ -24,10 +35,10 @@ def facts(variant: str) -> dict[str, str]:
 
     Raises BackendError where there is no CUDA device.
     """
-    global _device, _compiled
+    global _device, _compiled, _variant
     torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    _compiled = variant == "compile"
-    if variant == "cuda":
+    _compiled, _variant = variant == "compile", variant
+    if variant.startswith("cuda"):
         if not torch.cuda.is_available():
             raise BackendError("PyTorch finds no CUDA device")
         _device = torch.device("cuda")
@@ -36,7 +47,7 @@ def facts(variant: str) -> dict[str, str]:
 
 def stopwatch(variant: str) -> Callable[[Callable[[], Any], int], float] | None:
     """For CUDA, seconds between two events on the device; None where calls return when they are done."""
-    return _between_events if variant == "cuda" else None
+    return _between_events if variant.startswith("cuda") else None
 
 
 def _between_events(call: Callable[[], Any], calls: int) -> float:

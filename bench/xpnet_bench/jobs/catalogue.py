@@ -3,6 +3,7 @@
 from xpnet_bench.jobs.cells import cell_jobs
 from xpnet_bench.jobs.counts import count_jobs
 from xpnet_bench.jobs.fresh import memory_jobs, startup_jobs
+from xpnet_bench.jobs.gpu import gpu_jobs
 from xpnet_bench.jobs.job import Job
 from xpnet_bench.jobs.kernels import kernel_jobs
 from xpnet_bench.jobs.prediction import prediction_jobs
@@ -10,7 +11,7 @@ from xpnet_bench.jobs.training import accuracy_job, training_jobs
 
 USUAL = ("training", "prediction", "kernels", "startup", "memory")
 """What a run measures that names no suite, the most telling first."""
-SUITES = (*USUAL, "cells", "counts")
+SUITES = (*USUAL, "cells", "counts", "gpu")
 PER_PROCESS = ("startup", "memory")
 """Suites in which every round is a process of its own."""
 
@@ -24,6 +25,7 @@ def jobs_of(suite: str, *, quick: bool, threads: int, data: str) -> list[Job]:
         "prediction": lambda: prediction_jobs(quick),
         "cells": lambda: cell_jobs(quick),
         "counts": count_jobs,
+        "gpu": gpu_jobs,
         "startup": startup_jobs,
         "memory": lambda: memory_jobs(quick),
     }[suite]()

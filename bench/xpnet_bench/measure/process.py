@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 
+from xpnet_bench.contenders import find_entry
 from xpnet_bench.measure.pinning import pinned_environment
 
 TIMEOUT = 300.0
@@ -29,7 +30,7 @@ class ContenderProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=pinned_environment(threads, held or {}),
+            env=pinned_environment(threads, held or {}, dict(find_entry(name).environment)),
             text=True,
         )
         self._handle = psutil.Process(self._process.pid)

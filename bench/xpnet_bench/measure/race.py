@@ -12,8 +12,8 @@ from xpnet_bench.contenders import find_entry, missing
 from xpnet_bench.jobs import Job
 from xpnet_bench.measure.process import ContenderFailed, ContenderProcess
 
-REFERENCES = ("numpy", "scikit-learn")
-"""Whose answers the others are held to: the formulas written out, and where those do not do a job, scikit-learn's."""
+REFERENCES = ("numpy", "scikit-learn", "torch-cuda")
+"""Whose answers the others are held to: the formulas written out; scikit-learn's estimators; on a GPU eager PyTorch."""
 
 LEAST_TURNS = 3
 
@@ -187,7 +187,7 @@ def agree(answer: list[float], reference: list[float], job: Job) -> bool:
     """Whether two answers are the same within rounding; for shuffled training, within what the order changes."""
     if job.operation == "accuracy":
         return True  # the accuracy reached is reported itself
-    if job.operation.startswith("fit"):  # many steps magnify rounding
+    if job.operation.startswith(("fit", "gpu_train")):  # many steps magnify rounding
         return len(answer) == len(reference) and bool(numpy.allclose(answer, reference, rtol=0.02))
     relative = {"float32": 1e-4, "float64": 1e-8}[job.dtype]
     if job.operation == "train":  # scikit-learn's Adam has epsilon at another place

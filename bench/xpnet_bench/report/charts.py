@@ -14,6 +14,9 @@ from xpnet_bench.report.results import Measurement, Results
 from xpnet_bench.report.style import INK, STAND_INS
 from xpnet_bench.report.units import times
 
+CONTESTED = ("training", "prediction", "kernels", "cells", "gpu")
+"""Suites in which all contenders do the same work, in the order of the first chart."""
+
 HEADLINE_KERNELS = ((8192, 10), (4096, 1000), (1024, 1000))
 HEADLINE_SIZES = (20_000, 203_530, 1_000_000)
 MANY = 50
@@ -23,21 +26,20 @@ Curve = Callable[[Job, Measurement], tuple[float, float]]
 
 
 def headline_jobs(results: Results) -> dict[Job, list[Measurement]]:
-    """The jobs of the first chart: training, prediction, and kernels at telling sizes in float32."""
+    """The jobs of the first chart: training, prediction, kernels at telling sizes in float32, cells, and those of a GPU."""
     found = {
         job: measurements
         for job, measurements in results.by_job().items()
         if best_peer(measurements) and named(measurements, ours(results)) and _is_headline(job)
     }
-    order = ("training", "prediction", "kernels")
-    return dict(sorted(found.items(), key=lambda item: order.index(item[0].suite)))
+    return dict(sorted(found.items(), key=lambda item: CONTESTED.index(item[0].suite)))
 
 
 def _is_headline(job: Job) -> bool:
     if job.suite == "kernels":
         shape = job.sizes.get("rows"), job.sizes.get("classes")
         return job.dtype == "float32" and (shape in HEADLINE_KERNELS or job.sizes.get("size") in HEADLINE_SIZES)
-    return job.group in ("training", "accuracy", "latency", "throughput")
+    return job.group in ("training", "accuracy", "latency", "throughput", "cells", "gpu")
 
 
 def speed_chart(results: Results) -> Chart:

@@ -44,6 +44,11 @@ def named(measurements: list[Measurement], contender: str) -> Measurement | None
     return next((m for m in measurements if m.contender == contender), None)
 
 
+def floor_of(measurements: list[Measurement]) -> Measurement | None:
+    """What bounds everybody, where that was measured."""
+    return next((m for m in measurements if m.role == "floor"), None)
+
+
 def against_best_peer(jobs: Mapping[Job, list[Measurement]], contender: str) -> list[tuple[Job, Ratio]]:
     """For each job that the contender and a peer did: how many times as fast it is as the best peer."""
     found = []

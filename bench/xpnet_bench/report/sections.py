@@ -24,9 +24,6 @@ OPERATIONS = {
     "adam": "Adam",
 }
 
-CONTESTED = ("training", "prediction", "kernels", "cells")
-"""Suites in which all contenders do the same work."""
-
 
 def sections(results: Results) -> list[Section]:
     """All sections; one whose suite was not run says so."""
@@ -38,6 +35,7 @@ def sections(results: Results) -> list[Section]:
         prediction(results),
         cells(results),
         counts(results),
+        gpu(results),
         first_use(results),
         memory(results),
         left_out(results),
@@ -51,7 +49,7 @@ def _not_measured(title: str, anchor: str) -> Section:
 def answer(results: Results) -> Section:
     """What is compared and under which conditions, in sentences, and one chart."""
     drawn = [charts.speed_chart(results)] if charts.headline_jobs(results) else []
-    text = [answer_sentence(results), behind_sentence(results), *_conditions(results)]
+    text = [answer_sentence(results), *behind_sentence(results), *_conditions(results)]
     if disturbed := sum(m.disturbed for m in results.measurements):
         text.append(
             f"During {disturbed} of {len(results.measurements)} measurements other processes used the processors."
@@ -92,17 +90,17 @@ def answer_sentence(results: Results) -> str:
     return f"Against the best peer of each job, {ours(results)} runs at a median speed of {'; '.join(parts)}."
 
 
-def behind_sentence(results: Results) -> str:
+def behind_sentence(results: Results) -> list[str]:
     """The jobs on which our backend is slower than the best peer, whether the chart shows them or not."""
-    everywhere = against_best_peer(results.by_job(), ours(results))
-    behind = [
-        f"{job.name} ({times(found.median)})"
-        for job, found in everywhere
-        if found.median < 1 and job.suite in CONTESTED
+    contested = [
+        (job, found.median)
+        for job, found in against_best_peer(results.by_job(), ours(results))
+        if job.suite in charts.CONTESTED
     ]
+    behind = [f"{job.name} ({times(speed)})" for job, speed in contested if speed < 1]
     if not behind:
-        return "It is behind a peer on no job."
-    return f"It is behind the best peer on {len(behind)} job{'s' * (len(behind) > 1)}: {', '.join(behind)}."
+        return ["It is behind a peer on no job."] if contested else []
+    return [f"It is behind the best peer on {len(behind)} job{'s' * (len(behind) > 1)}: {', '.join(behind)}."]
 
 
 def training(results: Results) -> Section:
@@ -181,6 +179,19 @@ def counts(results: Results) -> Section:
         "library's own. Digits, 64-32-10, batch 200."
     ]
     return Section("Python calls", text, [], [count_table(jobs)], "counts")
+
+
+def gpu(results: Results) -> Section:
+    """Training and the loss on a GPU, beside what the card can do."""
+    jobs = results.by_job(suite="gpu")
+    if not jobs:
+        return _not_measured("GPU", "gpu")
+    text = [
+        "Time for one step of Adam, gathering included, with data, labels and order on the device, and for one call of "
+        "the loss with its gradient. The floor is the larger of the bytes over the card's measured copy rate and the "
+        "operations over its measured rate of products in that precision."
+    ]
+    return Section("GPU", text, [], [time_table("On the GPU", results, jobs)], "gpu")
 
 
 def first_use(results: Results) -> Section:

@@ -24,10 +24,14 @@ LOOKS = {
     "torch": Look("#c8321c", "#ff8d75", "v"),
     "torch.compile": Look("#a3255f", "#ff8fc4", "<"),
     "torch-cuda": Look("#7d3a14", "#e0a27c", ">"),
+    "torch-cuda.compile": Look("#9a4a80", "#e8a6d0", "1"),
+    "torch-cuda.captured": Look("#8a3030", "#f0a0a0", "2"),
     "jax": Look("#12784a", "#5fd39a", "P"),
     "jax.scan": Look("#4d6b00", "#b5d65a", "p"),
+    "jax-cuda": Look("#1d6f6f", "#6fd0d0", "*"),
     "numpy": Look("#616a76", "#aab4c2", "X"),
     "floor": Look("#1d232b", "#e6eaf0", "_"),
+    "floor-cuda": Look("#1d232b", "#e6eaf0", "_"),
 }
 INK, QUIET, LINE = "#010101", "#020202", "#030303"
 GROUND = {"ink": ("#1d232b", "#e6eaf0"), "quiet": ("#59636f", "#a3adba"), "line": ("#d5dae0", "#3a424d")}

@@ -9,7 +9,7 @@ from xpnet_bench.jobs import Job
 from xpnet_bench.jobs.counts import FURTHER, fit_of
 from xpnet_bench.record import PERCENTILES
 from xpnet_bench.report.model import Cell, Table
-from xpnet_bench.report.ratios import best_peer, named, ours, ratio
+from xpnet_bench.report.ratios import best_peer, floor_of, named, ours, ratio
 from xpnet_bench.report.results import Measurement, Results
 from xpnet_bench.report.units import seconds, spread, times
 
@@ -25,7 +25,8 @@ def columns_of(jobs: Iterable[list[Measurement]]) -> list[str]:
 
 def time_table(caption: str, results: Results, jobs: Jobs) -> Table:
     """Median and quartiles of everybody, and how our backend stands to the best peer and to the floor."""
-    columns, mine = columns_of(jobs.values()), ours(results)
+    columns = columns_of(jobs.values())
+    mine = ours(results) if ours(results) in columns else next((c for c in columns if c.startswith("xpnet")), "")
     rows = [
         [Cell(job.name), *_standing(measurements, mine), *_times(measurements, columns)]
         for job, measurements in jobs.items()
@@ -48,7 +49,7 @@ def time_cell(m: Measurement, *, best: bool = False) -> Cell:
 
 
 def _standing(measurements: list[Measurement], mine: str) -> list[Cell]:
-    own, peer, floor = named(measurements, mine), best_peer(measurements), named(measurements, "floor")
+    own, peer, floor = named(measurements, mine), best_peer(measurements), floor_of(measurements)
     return [_ratio_cell(peer, own, peer.contender if peer else ""), _ratio_cell(own, floor, "")]
 
 

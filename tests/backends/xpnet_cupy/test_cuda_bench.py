@@ -1,30 +1,53 @@
 """The GPU benchmarks as far as a host goes: contenders do the same work, and floors are what they say."""
 
+from collections.abc import Iterator
+
 import cupy_on_host
 import pytest
 from cuda_host import needs_compiler
 
-gpu_jobs = pytest.importorskip("xpnet_bench.gpu_jobs", reason="the benchmarks are not installed")
-from xpnet_bench.gpu import floor_us
+gpu = pytest.importorskip("xpnet_bench.jobs.gpu", reason="the benchmarks are not installed")
+from xpnet_bench.contenders import Task
 
-JOB = gpu_jobs.Job("training", (12, 8, 5), 16, 3)
+JOB = gpu.training(12, 8, 5, layers=1, batch=16, steps=3, tf32=False)
+
+
+def losses(task: Task) -> list[float]:
+    """Of three epochs."""
+    return [task.answer(task.call())[0] for _ in range(3)]
+
+
+@pytest.fixture(scope="module")
+def ours() -> Iterator[list[float]]:
+    """The losses of the compiled step."""
+    with cupy_on_host.installed():
+        from xpnet_bench.contenders.gpu_xpnet import gpu_train
+
+        yield losses(gpu_train(JOB))
 
 
 @needs_compiler
-def test_contenders_print_the_same_losses() -> None:
+def test_jax_prints_the_same_losses(ours: list[float]) -> None:
     pytest.importorskip("jax", reason="JAX is not installed")
-    with cupy_on_host.installed():
-        epoch = gpu_jobs.xpnet_training(JOB, "xpnet fp32")
-        ours = [epoch() for _ in range(3)]
-    peer = gpu_jobs.jax_training(JOB, "jax fp32")
-    assert ours == pytest.approx([peer() for _ in range(3)], rel=1e-5)
+    from xpnet_bench.contenders.gpu_jax import gpu_train
+
+    assert losses(gpu_train(JOB)) == pytest.approx(ours, rel=1e-5)
+
+
+@needs_compiler
+def test_pytorch_prints_the_same_losses(ours: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    from xpnet_bench.contenders import gpu_pytorch, pytorch
+
+    monkeypatch.setattr(pytorch, "_variant", "cuda")
+    assert losses(gpu_pytorch.gpu_train(JOB)) == pytest.approx(ours, rel=1e-5)
 
 
 def test_floors() -> None:
     """A floor is the larger of what moving the bytes and what the products take."""
-    floors = {"copy_gb_per_s": 1000.0, "fp32_tflop_per_s": 10.0}
+    rates = {"bytes": 1e12, "fp32": 1e13}
     # Forward and weight gradients of both layers, the input gradient of the second: 2 (2 (96 + 40) + 40) a row.
-    assert JOB.flop == 16 * 2 * (2 * (12 * 8 + 8 * 5) + 8 * 5)
-    assert JOB.bytes == 4 * (7 * (13 * 8 + 9 * 5) + 16 * 12)
-    assert floor_us(JOB, "fp32", floors) == pytest.approx(max(JOB.bytes / 1e6, JOB.flop / 1e7))
-    assert floor_us(gpu_jobs.Job("cross-entropy", (1000, 500)), "fp32", floors) == pytest.approx(4.0)
+    assert JOB.flops == 16 * 2 * (2 * (12 * 8 + 8 * 5) + 8 * 5)
+    assert JOB.traffic == 4 * (7 * (13 * 8 + 9 * 5) + 16 * 12)
+    assert gpu.floor_seconds(JOB, rates) == pytest.approx(max(JOB.traffic / 1e12, JOB.flops / 1e13))
+    assert gpu.floor_seconds(gpu.cross_entropy(1000, 500), rates) == pytest.approx(4e-6)

@@ -1,0 +1,54 @@
+"""What the card needs at the least: the larger of moving the bytes and of doing the products, at its measured rates."""
+
+from collections.abc import Callable
+from typing import Any
+
+import cupy
+from xpnet_cupy.cuda import CudaLauncher
+from xpnet_cupy.products import forward
+
+from xpnet_bench.contenders.task import Task
+from xpnet_bench.jobs import Job
+from xpnet_bench.jobs.gpu import floor_seconds
+
+REPEATS = 20
+_rates: dict[str, float] = {}
+
+
+def facts(variant: str) -> dict[str, str]:
+    """The rates: a copy of 1 GiB, square products of 8192 through cuBLASLt."""
+    source, n = cupy.zeros(1 << 28, dtype=cupy.float32), 8192
+    target = cupy.empty_like(source)
+    _rates["bytes"] = 2 * source.nbytes / _least_seconds(lambda: cupy.copyto(target, source))
+    a, b, out = (cupy.random.rand(n, n, dtype=cupy.float32) for _ in range(3))
+    for precision in ("fp32", "tf32"):
+        product = CudaLauncher("float32", precision).product(forward(n, n, n), a, b, out)
+        _rates[precision] = 2 * n**3 / _least_seconds(product)
+    return {name: f"{rate / 1e12:.3g}e12 a second" for name, rate in _rates.items()}
+
+
+def _least_seconds(call: Callable[[], Any]) -> float:
+    """Of a few calls, by the device's own clock."""
+    times = []
+    for _ in range(REPEATS):
+        start, end = cupy.cuda.Event(), cupy.cuda.Event()
+        start.record()
+        call()
+        end.record()
+        end.synchronize()
+        times.append(cupy.cuda.get_elapsed_time(start, end) / 1e3)
+    return min(times)
+
+
+def stopwatch(variant: str) -> Callable[[Callable[[], Any], int], float]:
+    """Calls return seconds, which are computed."""
+    return lambda call, calls: call() * calls
+
+
+def floor(job: Job) -> Task:
+    """Of all units of a job."""
+    seconds = job.units * floor_seconds(job, _rates)
+    return Task(lambda: seconds, lambda result: [])
+
+
+OPERATIONS = {"gpu_train": floor, "gpu_cross_entropy": floor}
