@@ -198,7 +198,7 @@ HOSTILE = {
     "classes too few": (("fitted", "classes_", "array"), ["a"], "classes are not those of its network"),
     "labels in what is no matrix": (("fitted", "_sparse_labels"), "linalg", "not those that fit finds"),
     "settings that are none": (("fitted",), [1], "not those that fit finds"),
-    "a value that is none": (("params",), {"eval": "1"}, "none that xpnet wrote"),
+    "a value that is none": (("params",), {"eval": "1"}, "a value that xpnet does not write"),
 }
 
 

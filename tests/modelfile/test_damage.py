@@ -69,7 +69,7 @@ HEADERS = {
     "a header without end": ((2**63).to_bytes(8, "little") + b"{}", "past its end or the limit"),
     "a header longer than the file": ((3).to_bytes(8, "little") + b"{}", "past its end or the limit"),
     "no JSON": (damage.pack({}, {}, b"", header="model"), "Expecting value"),
-    "a list": (damage.pack({}, {}, b"", header="[]"), "no JSON object"),
+    "a list": (damage.pack({}, {}, b"", header="[]"), "not a JSON object"),
     "nested without end": (damage.pack({}, {}, b"", header='{"a":' + "[" * 99999 + "]" * 99999 + "}"), "too deeply"),
     "a key twice": (damage.pack({}, {}, b"", header='{"a":1,"a":1}'), "a key comes twice"),
     "NaN": (damage.pack({}, {}, b"", header='{"a":NaN}'), "NaN is not a JSON number"),
@@ -129,7 +129,7 @@ SEALED = {
     "offsets that overlap": (double, "overlap or leave gaps"),
     "offsets backwards": (entry(data_offsets=[8, 0]), "another size than its shape"),
     "three offsets": (entry(data_offsets=[0, 140, 140]), "are not counts"),
-    "an unknown dtype": (entry(dtype="F8"), "is none of F32, F64"),
+    "an unknown dtype": (entry(dtype="F8"), "is not one of F32, F64"),
     "another dtype": (entry(dtype="U32"), "not those of the network"),
     "a transposed shape": (entry(shape=[7, 5]), "not those of the network"),
     "one more field": (entry(more=1), "is not dtype, shape and data_offsets"),
@@ -147,7 +147,7 @@ SEALED = {
     "names twice": (network(names=["W"] * 6), "names of its parameters"),
     "a rule out of range": (network(rule={"beta1": 2.0}), "outside their range"),
     "an unknown kind": (description(kind="posix.system"), "posix.system"),
-    "settings that are none": (description(settings=[]), "no JSON objects"),
+    "settings that are none": (description(settings=[]), "not JSON objects"),
     "a schedule that is none": (
         description(settings={"compiled": True, "learning_rate": {"schedule": "eval"}}),
         "a schedule is one of",
@@ -156,7 +156,7 @@ SEALED = {
         description(settings={"compiled": True, "learning_rate": -1}),
         "positive and finite",
     ),
-    "a model that is none": (description(kind="LogisticRegression"), "no LogisticRegression is"),
+    "a model that is none": (description(kind="LogisticRegression"), "that a LogisticRegression cannot have"),
 }
 
 

@@ -142,7 +142,7 @@ class Checkpoint(Callback):
         write_checkpoint(path, training.state())
         others = [other for other in _checkpoints(self.directory) if other != path]
         before = [other for other in others if other < path]
-        # Those beyond this epoch can only be damaged: a whole one would have been the one to go on from.
+        # Later ones are damaged: the training would have gone on from a whole one.
         for old in before[: max(len(before) + 1 - self.keep, 0)] + others[len(before) :]:
             old.unlink(missing_ok=True)
 
@@ -183,13 +183,13 @@ def read_checkpoint(path: str | Path) -> TrainingState:
             raise ValueError("it is a model; xpnet.load opens it")
         return _state(description.network, put_together(from_json(description.settings["state"]), arrays))
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        raise ModelFileError(f"{path} is no checkpoint that a training can go on from: {error}.") from error
+        raise ModelFileError(f"A training cannot go on from {path}: {error}.") from error
 
 
 def _state(spec: NetworkSpec, tree: Tree) -> TrainingState:
     """The state in a tree, if it is one of this network.
 
-    Raises ValueError, or what comes of values of other types, otherwise.
+    Raises ValueError, TypeError, KeyError, AttributeError or OverflowError otherwise.
     """
     step = StepState(**tree["step"])
     _check_arrays(spec, step.params)
@@ -200,9 +200,9 @@ def _state(spec: NetworkSpec, tree: Tree) -> TrainingState:
     history = History(**{name: values.tolist() for name, values in tree["history"].items()})
     counts = [tree["rows"], tree["done"], step.t]
     if not all(type(count) is int and 0 <= count < 2**63 for count in counts) or tree["done"] > history.epochs:
-        raise ValueError("its counts are no counts")
+        raise ValueError("its numbers of rows, epochs and updates are not counts")
     if type(tree["stop"]) is not bool or not all(isinstance(state, dict) for state in tree["callbacks"].values()):
-        raise ValueError("it does not say where its callbacks are")
+        raise ValueError("it lacks the states of its callbacks")
     _check_stream(tree["rng"])
     return TrainingState(**{**tree, "spec": spec, "step": step, "history": asdict(history)})
 
@@ -222,7 +222,7 @@ def _check_stream(state: Any) -> None:
         return
     position = state["state"].get("pos", 0) if isinstance(state["state"], dict) else 0
     if not (type(position) is int and 0 <= position <= 624 and 0 <= state.get("buffer_pos", 0) <= 4):
-        raise ValueError("the position in its random stream lies outside")
+        raise ValueError("the position in its random stream lies outside of its buffer")
     if "has_gauss" in state:
         numpy.random.RandomState().set_state(state)
     elif (kind := state["bit_generator"]) in _BIT_GENERATORS:

@@ -10,8 +10,10 @@ Ours has one entry of metadata, ``xpnet``, itself JSON::
 rest: the description, the format, the writer, ``sha256.data`` and each tensor's name, dtype and shape. So a header can
 be trusted before the tensors have been read, and a flipped bit is an error, not another model.
 
-Files are written by the safetensors library. They are read here, since a file may come from anyone: its size is held
-against the header before anything is allocated, and every byte of it must be accounted for.
+Files are written by the safetensors library and read here, since a file may come from anyone. Its size is held against
+the header before anything is allocated, and every byte of it must be accounted for. The library's own reader accepts
+names that come twice and fields that it does not know, and it maps the file into memory, where a file that another
+process cuts short ends this one.
 """
 
 import os
@@ -30,12 +32,12 @@ from xpnet.modelfile.disk import open_plain, write_whole
 from xpnet.modelfile.text import canonical, check_nesting, check_values, parse
 
 FORMAT = 1
-HEADER_LIMIT = 16 * 2**20  # bytes; a header holds no tensors, and one that is longer is no header
+HEADER_LIMIT = 16 * 2**20  # bytes; the tensors are not part of the header
 DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "U32": "<u4", "U64": "<u8"}
 
 
 class Tensor(NamedTuple):
-    """What a header says of a tensor: its dtype (``F64``), its shape, and where its bytes begin and end in the data."""
+    """The entry of a tensor in a header: dtype (``F64``), shape, and where its bytes begin and end in the data."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -45,7 +47,7 @@ class Tensor(NamedTuple):
 
 @dataclass(frozen=True)
 class Header:
-    """All of a file but its tensors, its own checksum verified.
+    """A file without its tensors, the checksum of its description verified.
 
     description : JSON values; tensors : by name; data_offset : where the tensors begin; size : of the file, in bytes
     format, writer : version of the format, and of xpnet, that the file was written with
@@ -113,7 +115,7 @@ def read(path: str | Path) -> tuple[Header, dict[str, numpy.ndarray]]:
 
 
 def _named(path: str | Path, read_part: Any, *args: Any) -> Any:
-    """Call a reader; whatever it finds wrong is told with the file's name."""
+    """Call a reader; the error that it raises names the file."""
     try:
         return read_part(*args)
     except (ValueError, OSError, MemoryError, RecursionError) as error:
@@ -126,7 +128,7 @@ def _header(file: BinaryIO) -> Header:
     _require(size >= 8, "it has no header")
     _require(length <= min(size - 8, HEADER_LIMIT), f"its header would be {length} bytes, past its end or the limit")
     entries = parse(file.read(length))
-    _require(isinstance(entries, dict), "its header is no JSON object")
+    _require(isinstance(entries, dict), "its header is not a JSON object")
     metadata = entries.pop("__metadata__", None)
     ours = isinstance(metadata, dict) and set(metadata) == {"xpnet"} and isinstance(metadata["xpnet"], str)
     _require(ours, "it has no description by xpnet (other safetensors files hold no xpnet model)")
@@ -139,7 +141,8 @@ def _tensor(name: str, entry: Any) -> Tensor:
     whole = isinstance(entry, dict) and set(entry) == {"dtype", "shape", "data_offsets"}
     _require(whole, f"the entry of tensor {name!r} is not dtype, shape and data_offsets")
     dtype, shape, place = entry["dtype"], entry["shape"], entry["data_offsets"]
-    _require(isinstance(dtype, str) and dtype in DTYPES, f"tensor {name!r} is none of {', '.join(DTYPES)}")
+    known = isinstance(dtype, str) and dtype in DTYPES
+    _require(known, f"the dtype of tensor {name!r} is not one of {', '.join(DTYPES)}")
     _require(_sizes(shape) and _sizes(place) and len(place) == 2, f"the sizes of tensor {name!r} are not counts")
     _require(len(shape) <= 2, f"tensor {name!r} has more than two axes")
     begin, end = place
@@ -164,7 +167,7 @@ def _check_cover(tensors: dict[str, Tensor], data_size: int) -> None:
 def _unseal(text: str, tensors: dict[str, Tensor], data_offset: int, size: int) -> Header:
     """The header from the text of its metadata, once format and checksum are verified."""
     envelope = parse(text)
-    _require(isinstance(envelope, dict), "its description is no JSON object")
+    _require(isinstance(envelope, dict), "its description is not a JSON object")
     found = envelope.get("format")
     _require(type(found) is int and found >= 1, "it names no version of its format")
     _require(found <= FORMAT, f"it has format {found}, and this xpnet reads up to {FORMAT}; install a newer xpnet")
@@ -174,14 +177,14 @@ def _unseal(text: str, tensors: dict[str, Tensor], data_offset: int, size: int) 
     _require(whole and summed and isinstance(envelope["writer"], str), "its description lacks parts or has others")
     shapes = {name: [tensor.dtype, *tensor.shape] for name, tensor in tensors.items()}
     seal = _seal(envelope, sums["data"], shapes)
-    # Another text for the same values is no work of ours, but of a flipped bit: 1e-5 and 1E-5.
+    # The same values in another text, such as 1E-5 for 1e-5, come from a flipped bit: xpnet writes one text only.
     untouched = seal == sums["description"] and text == canonical({**envelope, "sha256": sums})
     _require(untouched, "the checksum of its description does not hold; it is damaged")
     return Header(envelope["description"], tensors, sums["data"], data_offset, size, found, envelope["writer"])
 
 
 def _seal(envelope: dict[str, Any], data_sha256: str, shapes: dict[str, list[Any]]) -> str:
-    """The checksum of everything but the tensors' bytes, for which their own checksum stands."""
+    """The checksum of the description, the entries of the tensors, and the checksum of their bytes."""
     return sha256(canonical({**envelope, "data": data_sha256, "tensors": shapes}).encode()).hexdigest()
 
 
@@ -206,7 +209,8 @@ def _array(part: numpy.ndarray, tensor: Tensor) -> numpy.ndarray:
 def _code(dtype: numpy.dtype) -> str:
     """``F64`` for float64."""
     codes = {numpy.dtype(name): code for code, name in DTYPES.items()}
-    _require(dtype.newbyteorder("<") in codes, f"a tensor of {dtype} is none of {', '.join(map(str, codes))}")
+    known = ", ".join(map(str, codes))
+    _require(dtype.newbyteorder("<") in codes, f"a tensor has one of the dtypes {known}, not {dtype}")
     return codes[dtype.newbyteorder("<")]
 
 

@@ -42,10 +42,10 @@ def _check_rule(rule: UpdateRule) -> None:
 
 @dataclass(frozen=True)
 class Description:
-    """What every file says of itself, whatever its kind.
+    """The description of a file of any kind.
 
     kind : name of the class; network : the network whose parameters it holds
-    settings : what its kind needs beyond that; extra : what the user put there
+    settings : further values that its kind needs; extra : the values that the user added
     """
 
     kind: str
@@ -57,13 +57,13 @@ class Description:
     def of(cls, header: Header) -> "Description":
         """The description in a header.
 
-        Raises ValueError where it describes nothing that can be.
+        Raises ValueError for one that describes no possible file.
         """
         values = header.description
         if set(values) != {"kind", "network", "settings", "extra"} or not isinstance(values["kind"], str):
             raise ValueError("its description lacks kind, network, settings or extra, or has more")
         if not (isinstance(values["settings"], dict) and isinstance(values["extra"], dict)):
-            raise ValueError("its settings and extra are no JSON objects")
+            raise ValueError("its settings and extra are not JSON objects")
         return cls(values["kind"], spec_from_json(values["network"]), values["settings"], values["extra"])
 
     def to_json(self) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Description:
 def check_tensors(spec: NetworkSpec, header: Header, *sets: str) -> None:
     """Raise ValueError unless the file's tensors are the parameters of the spec, no more and no less.
 
-    sets : what stands before the names of each set of parameters; nothing, where there is one
+    sets : the prefix of the names in each set of parameters; "" by default, for one set
     """
     due = {before + s.name: (_CODES[spec.dtype], s.shape) for before in sets or ("",) for s in spec.slots()}
     found = {name: (tensor.dtype, tensor.shape) for name, tensor in header.tensors.items()}
@@ -90,8 +90,8 @@ def parameter_count(spec: NetworkSpec) -> int:
 def rate_to_json(learning_rate: float | Schedule, now: float) -> Any:
     """A learning rate as JSON: a number, or a schedule's name and numbers.
 
-    now : the learning rate of the next epoch, which stands for a schedule that is no schedule of xpnet.optimizers; the
-        default of 0.01 where that has come to an end at 0
+    now : the learning rate of the next epoch. It is kept in place of a schedule that xpnet.optimizers does not have, or
+        the default of 0.01 if it is 0
     """
     if type(learning_rate) in SCHEDULES.values():
         return {"schedule": type(learning_rate).__name__, **to_json(learning_rate)}
@@ -117,7 +117,7 @@ def rate_from_json(value: Any) -> float | Schedule:
 def check_kind(model: Any, kinds: Collection[str]) -> str:
     """The name of a model's class, if files may hold it.
 
-    Raises InputError otherwise: a class of the user's own is nowhere to be found when the file is opened.
+    Raises InputError otherwise: the class of a user would not be known when the file is opened.
     """
     kind = type(model).__name__
     if kind not in kinds:

@@ -97,8 +97,8 @@ def _rename(part: Path, path: Path) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make the rename last: the name of a file lies in its folder, which is written on its own."""
-    if not hasattr(os, "O_DIRECTORY"):  # where folders cannot be opened (Windows), renames are flushed by the system
+    """Write the folder to the disk: it holds the name of the file, which would else be lost in a crash."""
+    if not hasattr(os, "O_DIRECTORY"):  # Windows, which flushes renames itself
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -108,7 +108,7 @@ def _flush_folder(folder: Path) -> None:
 
 
 def remove_parts(folder: Path, pattern: str) -> None:
-    """Remove what a process that was killed while it wrote files of that pattern left behind."""
+    """Remove the unfinished files of that pattern, which a killed process has left behind."""
     for part in folder.glob(f".{pattern}.*{TEMPORARY}"):
         part.unlink(missing_ok=True)
 

@@ -156,7 +156,7 @@ def _check_fitted(kind: str, fitted: Any, spec: NetworkSpec) -> None:
     if names is not None and (len(names) != spec.widths[0] or not all(isinstance(name, str) for name in names)):
         raise ValueError("its features have other names than its network has inputs")
     if spec.loss not in KINDS[kind]:
-        raise ValueError(f"it describes a network that no {kind} is")
+        raise ValueError(f"it describes a network that a {kind} cannot have")
     if kind == "MLPClassifier":
         _check_labels(fitted, spec.widths[-1])
 

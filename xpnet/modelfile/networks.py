@@ -46,7 +46,7 @@ def open_file(header: Header, tensors: dict[str, Any], backend: str | Backend | 
     check_tensors(spec, header)
     kind = KINDS[description.kind]
     if spec.loss != "softmax_cross_entropy" or (kind is LogisticRegression and spec.layers != 1):
-        raise ValueError(f"it describes a network that no {description.kind} is")
+        raise ValueError(f"it describes a network that a {description.kind} cannot have")
     if set(settings) != {"compiled", "learning_rate"} or not isinstance(settings["compiled"], bool):
         raise ValueError("its settings are not compiled and learning_rate")
     rate = rate_from_json(settings["learning_rate"])

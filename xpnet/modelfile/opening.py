@@ -16,7 +16,7 @@ _OPENERS = {
     "MLPClassifier": "xpnet.modelfile.estimators",
     "MLPRegressor": "xpnet.modelfile.estimators",
 }
-"""The module that knows a kind of model: ``save``, ``export``, ``open_file``. Imported when a file of that kind is met."""
+"""The module for each kind of model, with ``save``, ``export`` and ``open_file``. It is imported when it is needed."""
 
 
 def save_model(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> None:

@@ -7,8 +7,8 @@ from typing import Any, NoReturn
 
 import numpy
 
-NESTING_LIMIT = 256  # levels of lists and dicts: deeper ones could exhaust the stack of who reads them
-VALUES_LIMIT = 2**20  # items of lists and dicts, each of which takes far more memory as an object than as text
+NESTING_LIMIT = 256  # levels of lists and dicts; functions that walk deeper values could exhaust the stack
+VALUES_LIMIT = 2**20  # items of lists and dicts; an object takes far more memory than its text
 _TOO_DEEP = f"it is nested too deeply, at most {NESTING_LIMIT} levels are read"
 
 
@@ -25,7 +25,7 @@ def canonical(value: Any) -> str:
 
 
 def _scalar(value: Any) -> Any:
-    """NumPy's numbers as Python's, which is what JSON knows."""
+    """A number of NumPy's as one of Python's, which JSON knows."""
     if not isinstance(value, numpy.generic):
         raise TypeError(f"a {type(value).__name__} is no JSON value")
     return value.item()

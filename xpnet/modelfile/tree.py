@@ -1,4 +1,4 @@
-"""Nested dicts with arrays, taken apart for a file: arrays by their path, and the rest."""
+"""Nested dicts that hold arrays: a file keeps the arrays by their path, and the rest as JSON."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def take_apart(tree: Tree) -> tuple[Tree, dict[str, numpy.ndarray]]:
 def put_together(rest: Any, arrays: dict[str, numpy.ndarray]) -> Tree:
     """The tree again; ``rest`` is filled in place.
 
-    Raises ValueError where a path leads nowhere.
+    Raises ValueError for a path that is not in the tree.
     """
     for path, array in arrays.items():
         *folders, name = path.split("/")

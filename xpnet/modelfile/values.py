@@ -3,8 +3,8 @@
 JSON has no form for some values that constructors are given and fits find. They are marked: a tuple is
 ``{"tuple": [...]}``, a dict ``{"dict": [[key, value], ...]}`` (keys may be numbers), an infinity or NaN
 ``{"float": "inf"}``, an array of one axis ``{"array": [...], "dtype": "int64"}``. A dataclass needs no marks, since its
-fields have types: it is an object with these fields, and whoever reads it names its class. Every other value stands for
-itself.
+fields have types: it is an object with these fields, and its class is named when it is read. Every other value stands
+for itself.
 """
 
 from dataclasses import asdict, is_dataclass
@@ -110,24 +110,24 @@ def _unmark(value: Any) -> Any:
         return _unmark_dict(parts[0])
     if kinds == ["array", "dtype"] and isinstance(value["array"], list):
         return _unmark_array(value)
-    raise ValueError("a value in its description is none that xpnet wrote")
+    raise ValueError("its description holds a value that xpnet does not write")
 
 
 def _unmark_dict(pairs: list[Any]) -> dict[Any, Any]:
     try:
         return {_unmark(key): _unmark(value) for key, value in pairs}
     except (TypeError, ValueError) as error:  # an item is no pair, or its key cannot be one
-        raise ValueError("a dict in its description is none") from error
+        raise ValueError("a dict in its description is not a list of keys and values") from error
 
 
 def _unmark_array(value: dict[str, Any]) -> numpy.ndarray:
     values = [_unmark(v) for v in value["array"]]
     only = {"str": str, "bool": bool}.get(str(value["dtype"]), object)
     if value["dtype"] not in _DTYPES or not all(isinstance(v, only) for v in values):
-        raise ValueError(f"an array in its description is none of {value['dtype']}")
+        raise ValueError(f"an array in its description cannot have the dtype {value['dtype']}")
     try:
         array = numpy.empty(len(values), dtype=object)
         array[:] = values
         return array.astype(value["dtype"])
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"an array in its description is none of {value['dtype']}") from error
+        raise ValueError(f"an array in its description cannot have the dtype {value['dtype']}") from error
