@@ -79,7 +79,7 @@ def test_weights_validation_rows_and_sparse_ones(data: Any, kind: Any, tmp_path:
 
 
 def test_a_process_that_is_killed(tmp_path: Path) -> None:
-    program = f"""
+    program = """
 import os, sys, warnings, numpy, xpnet
 warnings.simplefilter("ignore")
 X = numpy.random.default_rng(0).normal(size=(60, 4)); y = (X[:, 0] > 0).astype(int)

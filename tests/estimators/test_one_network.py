@@ -67,3 +67,34 @@ def test_a_fit_that_is_refused_changes_nothing(data: Any, backend: str) -> None:
         xpnet.MLPClassifier(activation=["relu", "sine"], hidden_layer_sizes=(3, 3)).fit(data.X, data.labels)
     assert dict(vars(model)).keys() == kept.keys() and model.n_features_in_ == 64
     np.testing.assert_array_equal(model.predict_proba(data.X), before)
+
+
+class Writes:
+    """A callback that writes into the targets and weights that fit was given."""
+
+    def __init__(self, *arrays: Any) -> None:
+        self.arrays = arrays
+
+    def setup(self, estimator: Any, context: Any) -> None:
+        pass
+
+    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
+        pass
+
+    def on_fit_task_end(self, estimator: Any, context: Any) -> bool:
+        for array in self.arrays:
+            array[:] = 10**9
+        return False
+
+    def teardown(self, estimator: Any, context: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
+def test_a_fit_has_targets_and_weights_of_its_own(data: Any, backend: str, kind: str) -> None:
+    losses = []
+    for written in (True, False):
+        y, weight = data.counts.astype(float), data.weight.copy()
+        model = getattr(xpnet, kind)(hidden_layer_sizes=9, max_iter=4, random_state=0, backend=backend)
+        losses.append(model.set_callbacks(Writes(*([y, weight] if written else []))).fit(data.X, y, weight).loss_curve_)
+    assert losses[0] == losses[1]

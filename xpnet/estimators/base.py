@@ -124,7 +124,7 @@ class MLP(Solvers):
         held_out = self._given_validation(given)
         resuming = None
         if self.checkpoint is not None and not incremental and self.solver in STOCHASTIC:
-            start = () if first else self._exported
+            start = () if first else self._shown[1]
             arrays = (X, targets, weight, *(held_out or ()), *start)
             resuming = Resuming(self.checkpoint, contents(self, arrays), self._random_state)
         network = self._new_network(X, hidden) if first else self._renewed(X, hidden, keep=incremental)
@@ -207,9 +207,9 @@ class MLP(Solvers):
 
     def _rows(self, network: Network, X: Any, targets: Any, weight: Any) -> Rows:
         """Everything where the network lives, in its dtype; targets and weights are copies."""
-        dtype, bring = network.spec.dtype, network.bring
-        Y = bring(targets) if targets.ndim == 1 else bring(targets, dtype)
-        return Rows(by_rows(bring(X, dtype)), Y, None if weight is None else bring(weight, dtype))
+        dtype, bring, own = network.spec.dtype, network.bring, network.own
+        Y = bring(targets, None if targets.ndim == 1 else dtype)
+        return Rows(by_rows(bring(X, dtype)), own(Y), None if weight is None else own(bring(weight, dtype)))
 
     def _given_validation(self, given: Given) -> tuple[Any, Any, Any] | None:
         """The user's own validation rows: X, encoded targets and weights."""
@@ -224,7 +224,7 @@ class MLP(Solvers):
         return X, targets, None if weight is None else check_sample_weight(weight, targets, dtype=numpy.float64)
 
     def _check_finite(self) -> None:
-        for array in self._exported:
+        for array in self._shown[1]:
             if not numpy.isfinite(array).all():
                 raise ValueError(
                     "Solver produced non-finite parameter weights. The input data may contain large values and need to "

@@ -29,7 +29,7 @@ class HoldsNetwork(Saved):
     backend: str | Backend | None
     _optimizer: LearningRate
     _network: Network | None = None
-    _exported: tuple[Any, ...] = ()
+    _shown: tuple[Network | None, tuple[Any, ...]] = (None, ())
 
     @cached_property
     def coefs_(self) -> list[Any]:
@@ -97,18 +97,16 @@ class HoldsNetwork(Saved):
 
     def _current(self) -> Network:
         """The network, with what the user has put in the place of its parameters."""
-        network, given = self._fitted, vars(self)
+        network, shown, given = self._fitted, self._shown, vars(self)
         if "coefs_" in given:
             arrays = [*given["coefs_"], *given["intercepts_"]]
-            if len(arrays) != len(self._exported) or not all(map(operator.is_, arrays, self._exported)):
-                network.load_values(dict(zip(self._names(), arrays, strict=True)))
+            same = len(arrays) == len(shown[1]) and all(map(operator.is_, arrays, shown[1]))
+            # Another thread may have fitted anew just now: then the arrays are not the user's, but the next network's.
+            if not same and shown[0] is network and self._shown is shown:
+                names = network.spec.parameter_names
+                network.load_values(dict(zip((*names[::2], *names[1::2]), arrays, strict=True)))
                 self._export()
         return network
-
-    def _names(self) -> list[str]:
-        """Names of the parameters: all weights, then all biases."""
-        names = self._fitted.spec.parameter_names
-        return [*names[::2], *names[1::2]]
 
     def _export(self) -> None:
         """Show what the network holds now."""
@@ -117,7 +115,7 @@ class HoldsNetwork(Saved):
         if not is_host(backend):
             arrays = [read_only(array, backend) for array in arrays]
         coefs, intercepts = arrays[::2], arrays[1::2]
-        vars(self).update(coefs_=coefs, intercepts_=intercepts, _exported=(*coefs, *intercepts))
+        vars(self).update(coefs_=coefs, intercepts_=intercepts, _shown=(network, (*coefs, *intercepts)))
 
     def _placement_for(self, X: Any) -> Placement:
         """Where a new network for these rows lives."""
@@ -165,7 +163,7 @@ class HoldsNetwork(Saved):
             return super().__getstate__()  # type: ignore[return-value]
         self._current()
         state: dict[str, Any] = super().__getstate__().copy()  # type: ignore[attr-defined]
-        for name in ("coefs_", "intercepts_", "_exported"):
+        for name in ("coefs_", "intercepts_", "_shown"):
             state.pop(name, None)
         # A copy of the network shares nothing with it, also in copy.copy.
         copied = Network.__new__(type(self._network))

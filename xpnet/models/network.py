@@ -285,11 +285,11 @@ class Network(Saved):
             return run(
                 Training(ready(), rows, epochs, self.history, stream),
                 by_rows(X),
-                self._own(Y),
+                self.own(Y),
                 batch_size=min(batch_size or rows, rows),
                 shuffle=shuffle,
                 schedule=self._schedule,
-                sample_weight=None if sample_weight is None else self._own(sample_weight),
+                sample_weight=None if sample_weight is None else self.own(sample_weight),
                 validate=validate,
                 callbacks=callbacks,
                 resume_from=resume_from,
@@ -519,7 +519,7 @@ class Network(Saved):
         self._step, self._params, self._values = step, None, {}
         return step
 
-    def _own(self, array: Array) -> Array:
+    def own(self, array: Array) -> Array:
         """A copy that no callback can write into; class indices as int64, which no number of classes outgrows."""
         xp = self.backend.xp
         if xp.isdtype(array.dtype, "integral"):
