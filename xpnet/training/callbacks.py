@@ -12,50 +12,151 @@ if TYPE_CHECKING:
 
 
 class Callback:
-    """Does nothing; subclasses override what they care about. Set ``training.stop = True`` to end the training."""
+    """The base of all callbacks, whose methods do nothing; a subclass overrides those that it needs.
+
+    A callback ends the training with ``training.stop = True``.
+
+    Attributes
+    ----------
+    brief : bool, default False
+        Whether Ctrl-C waits for the end of ``epoch_end``. It is meant for methods that are short and must not be cut.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> from xpnet.training import Callback
+    >>> class StopAt(Callback):
+    ...     def __init__(self, loss):
+    ...         self.loss = loss
+    ...     def epoch_end(self, training):
+    ...         training.stop = training.history.loss[-1] < self.loss
+    >>> net = xpnet.LogisticRegression(2, 2, learning_rate=1.0, backend="numpy")
+    >>> history = net.fit(numpy.eye(2), numpy.array([0, 1]), epochs=100, callbacks=[StopAt(0.5)])
+    >>> history.epochs
+    2
+    """
 
     brief = False
-    """Whether ``epoch_end`` is so short, and so much in need of being whole, that Ctrl-C waits for its end."""
 
     def train_begin(self, training: "Training") -> None:
-        """Before the first epoch."""
+        """Prepare, before the first epoch.
+
+        Parameters
+        ----------
+        training : Training
+            The training under way.
+        """
 
     def epoch_end(self, training: "Training") -> None:
-        """After each epoch; ``training.history`` has its numbers."""
+        """Take note of an epoch that was made.
+
+        ``training.history`` has its numbers.
+
+        Parameters
+        ----------
+        training : Training
+            The training under way.
+        """
 
     def between_epochs(self, training: "Training") -> None:
-        """Once every callback has been told of the epoch's end: the moment to write down where the training is."""
+        """Act when ``epoch_end`` of every callback has been called.
+
+        This is the moment to write down the state of the training.
+
+        Parameters
+        ----------
+        training : Training
+            The training under way.
+        """
 
     def train_end(self, training: "Training") -> None:
-        """After the last epoch."""
+        """Finish, after the last epoch.
+
+        Parameters
+        ----------
+        training : Training
+            The training under way.
+        """
 
     def close(self, training: "Training") -> None:
-        """When the run is over, by its end or by an exception, Ctrl-C included: give back what ``train_begin`` took."""
+        """Give back what `train_begin` took.
+
+        It is called when the run is over, by its end or by an exception, Ctrl-C included.
+
+        Parameters
+        ----------
+        training : Training
+            The training under way.
+        """
 
     def state(self) -> dict[str, Any]:
-        """What it needs to go on after an interruption: numbers, strings, lists and NumPy arrays, in dicts."""
+        """Return what the callback needs to go on after an interruption.
+
+        Returns
+        -------
+        dict
+            Numbers, strings, lists and NumPy arrays, in dicts.
+        """
         return {}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from what ``state`` gave; called after ``train_begin``."""
+        """Go on from a state, after `train_begin`.
+
+        Parameters
+        ----------
+        state : dict
+            What `state` returned.
+        """
 
 
 class EarlyStopping(Callback):
-    """Stops when the loss (the validation loss where there is one) has not fallen by ``tol`` for ``patience`` epochs.
+    """A callback that ends the training when the loss no longer falls.
 
-    restore_best : whether the parameters of the best epoch are put back at the end
+    It looks at the validation loss if there is one.
+
+    Parameters
+    ----------
+    patience : int, default 10
+        Number of epochs in a row without a fall after which the training ends.
+    tol : float, default 1e-4
+        By how much a loss must lie below the best one before it to count as a fall.
+    restore_best : bool, default True
+        Whether the network gets the parameters of the best epoch at the end.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> from xpnet.training import EarlyStopping
+    >>> net = xpnet.LogisticRegression(2, 2, backend="numpy")
+    >>> stopping = EarlyStopping(patience=3, tol=1.0)
+    >>> net.fit(numpy.eye(2), numpy.array([0, 1]), epochs=100, callbacks=[stopping]).epochs
+    4
     """
 
     def __init__(self, patience: int = 10, tol: float = 1e-4, *, restore_best: bool = True) -> None:
         self.patience, self.tol, self.restore_best = patience, tol, restore_best
 
     def train_begin(self, training: "Training") -> None:
-        """Start counting."""
+        """Start counting.
+
+        Parameters
+        ----------
+        training : Training
+            The training under way.
+        """
         self.best, self.waited = float("inf"), 0
         self.best_state: StepState | None = None
 
     def epoch_end(self, training: "Training") -> None:
-        """Compare the epoch with the best one so far."""
+        """Compare the epoch with the best one so far.
+
+        Parameters
+        ----------
+        training : Training
+            The training under way.
+        """
         loss = (training.history.validation_loss or training.history.loss)[-1]
         if loss < self.best - self.tol:
             self.best, self.waited = loss, 0
@@ -65,26 +166,57 @@ class EarlyStopping(Callback):
         training.stop = training.stop or self.waited >= self.patience
 
     def state(self) -> dict[str, Any]:
-        """The best epoch so far, its parameters, and how long it has been waited since."""
+        """Return the best loss so far, its parameters, and the number of epochs since.
+
+        Returns
+        -------
+        dict
+            ``best``, ``waited`` and ``best_state``.
+        """
         kept = None if self.best_state is None else vars(self.best_state)
         return {"best": self.best, "waited": self.waited, "best_state": kept}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on counting."""
+        """Go on counting.
+
+        Parameters
+        ----------
+        state : dict
+            What `state` returned.
+        """
         self.best, self.waited = float(state["best"]), int(state["waited"])
         self.best_state = None if state["best_state"] is None else StepState(**state["best_state"])
 
     def train_end(self, training: "Training") -> None:
-        """Put the best parameters back."""
+        """Put the best parameters back.
+
+        Parameters
+        ----------
+        training : Training
+            The training under way.
+        """
         if self.best_state is not None:
             training.step.load_state(self.best_state)
 
 
 class Progress(Callback):
-    """A line of progress: epoch, loss, rows per second. On several ranks, rank 0 reports.
+    """A callback that reports epoch, loss and rows per second. On several ranks, rank 0 reports.
 
-    sink : called with each line; None prints a bar to stderr, and only where that is a terminal
-    every : report each so many epochs
+    Parameters
+    ----------
+    sink : callable, optional
+        Called with each line. None shows a bar on stderr if that is a terminal, and nothing otherwise.
+    every : int, default 1
+        Report after this many epochs.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> from xpnet.training import Progress
+    >>> net = xpnet.LogisticRegression(2, 2, backend="numpy")
+    >>> history = net.fit(numpy.eye(2), numpy.array([0, 1]), epochs=1, callbacks=[Progress(print)])
+    epoch 1: loss 0.6..., ... rows/s
     """
 
     def __init__(self, sink: Callable[[str], Any] | None = None, *, every: int = 1) -> None:
@@ -92,7 +224,13 @@ class Progress(Callback):
         self.bar: Any = None
 
     def train_begin(self, training: "Training") -> None:
-        """Open the bar, where there is a terminal to show it on."""
+        """Open the bar, if there is a terminal to show it on.
+
+        Parameters
+        ----------
+        training : Training
+            The training under way.
+        """
         self.first, self.silent = training.history.epochs - training.done, current_ranks().rank > 0
         if self.sink is None and sys.stderr and sys.stderr.isatty() and not self.silent:  # pythonw has no stderr
             self.bar = _bar()
@@ -100,7 +238,13 @@ class Progress(Callback):
             self.bar.start()
 
     def epoch_end(self, training: "Training") -> None:
-        """Report the epoch."""
+        """Report the epoch.
+
+        Parameters
+        ----------
+        training : Training
+            The training under way.
+        """
         if self.silent:
             return
         history = training.history
@@ -111,7 +255,13 @@ class Progress(Callback):
             self.sink(f"epoch {history.epochs}: loss {history.loss[-1]:.4f}, {speed}")
 
     def close(self, training: "Training") -> None:
-        """Close the bar and give the terminal its cursor back."""
+        """Close the bar and give the terminal its cursor back.
+
+        Parameters
+        ----------
+        training : Training
+            The training under way.
+        """
         if self.bar is not None:
             self.bar.stop()
             self.bar = None

@@ -1,4 +1,4 @@
-"""What training leaves behind: one entry an epoch."""
+"""The record of a training, with one entry for each epoch."""
 
 from dataclasses import asdict, dataclass, field
 
@@ -7,10 +7,25 @@ from dataclasses import asdict, dataclass, field
 class History:
     """Lists with one number for each epoch.
 
-    loss : mean loss over the epoch's batches, penalty included, each batch before its update
-    learning_rate : of that epoch
-    seconds : wall-clock time of that epoch
-    validation_loss : loss on validation data after the epoch; empty without such data
+    Parameters
+    ----------
+    loss : list of float
+        The mean loss over the batches of the epoch, penalty included, each batch before its update.
+    learning_rate : list of float
+        The learning rate of the epoch.
+    seconds : list of float
+        The wall-clock time of the epoch.
+    validation_loss : list of float
+        The loss on validation data after the epoch; empty without such data.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> net = xpnet.LogisticRegression(2, 2, learning_rate=0.1, backend="numpy")
+    >>> history = net.fit(numpy.eye(2), numpy.array([0, 1]), epochs=3)
+    >>> history.epochs, history.learning_rate
+    (3, [0.1, 0.1, 0.1])
     """
 
     loss: list[float] = field(default_factory=list)
@@ -29,7 +44,19 @@ class History:
         return len(self.loss)
 
     def add(self, loss: float, learning_rate: float, seconds: float, validation_loss: float | None = None) -> None:
-        """One more epoch."""
+        """Add one epoch.
+
+        Parameters
+        ----------
+        loss : float
+            The mean loss.
+        learning_rate : float
+            The learning rate.
+        seconds : float
+            The wall-clock time.
+        validation_loss : float, optional
+            The loss on validation data; None without such data.
+        """
         self.loss.append(loss)
         self.learning_rate.append(learning_rate)
         self.seconds.append(seconds)
@@ -37,10 +64,22 @@ class History:
             self.validation_loss.append(validation_loss)
 
     def load(self, lists: dict[str, list[float]]) -> None:
-        """Take over the lists of :meth:`to_dict`, in place."""
+        """Take over lists, in place.
+
+        Parameters
+        ----------
+        lists : dict of str to list of float
+            What `to_dict` returned.
+        """
         for name, values in lists.items():
             getattr(self, name)[:] = values
 
     def to_dict(self) -> dict[str, list[float]]:
-        """The lists by name, ready for JSON."""
+        """Copy the lists, ready for JSON.
+
+        Returns
+        -------
+        dict of str to list of float
+            The lists by name.
+        """
         return asdict(self)

@@ -1,4 +1,4 @@
-"""Ctrl-C while a training runs: it is raised where all numbers agree."""
+"""Ctrl-C while a training runs: it is raised at a moment when parameters, history and random stream agree."""
 
 import signal
 from threading import current_thread, main_thread
@@ -7,10 +7,32 @@ from typing import Any, Self
 
 
 class Interrupts:
-    """Within ``with Interrupts() as interrupts:`` Ctrl-C waits for its moment while ``interrupts.held`` is true.
+    """A context in which Ctrl-C waits while ``held`` is true.
 
-    Python delivers Ctrl-C to the main thread, between any two instructions. Where another thread trains, or where the user
-    handles SIGINT in a way of their own, nothing is changed.
+    Attributes
+    ----------
+    held : bool
+        Whether Ctrl-C waits; False at first.
+
+    Notes
+    -----
+    Python delivers Ctrl-C to the main thread, between any two instructions. If another thread trains, or if the user has
+    a handler for SIGINT, nothing is changed.
+
+    Examples
+    --------
+    >>> import signal
+    >>> from xpnet.training import Interrupts
+    >>> try:
+    ...     with Interrupts() as interrupts:
+    ...         interrupts.held = True
+    ...         signal.raise_signal(signal.SIGINT)
+    ...         print("this work is not cut")
+    ...         interrupts.release()
+    ... except KeyboardInterrupt:
+    ...     print("Ctrl-C")
+    this work is not cut
+    Ctrl-C
     """
 
     def __init__(self) -> None:
@@ -29,7 +51,13 @@ class Interrupts:
             signal.signal(signal.SIGINT, self._before)
 
     def release(self) -> None:
-        """Raise KeyboardInterrupt if Ctrl-C was pressed meanwhile, and from here on at once."""
+        """Let Ctrl-C through from now on.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If Ctrl-C was pressed while it was held.
+        """
         self.held = False
         if self._pending:
             self._pending = False

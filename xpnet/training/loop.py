@@ -24,12 +24,36 @@ SHORT = 0.2  # seconds; an epoch that takes longer is cut by Ctrl-C, at the pric
 class Training:
     """A training under way, as callbacks see it.
 
-    step : its parameters and state; rows : training rows; epochs : how many epochs this run makes at most
-    history : of this run and of those before it on the same model
-    rng : where orders of the rows are drawn from
-    stop : set it to True to end after this epoch
-    done : epochs made in this run, those before an interruption included
-    callbacks : who is told
+    Parameters
+    ----------
+    step : Step
+        The training step, with the parameters and the optimizer's state.
+    rows : int
+        Number of training rows.
+    epochs : int
+        The most epochs that this run makes.
+    history : History
+        The record of this run and of those before it on the same model; empty by default.
+    rng : numpy.random.Generator or RandomState, optional
+        The source of the orders of the rows.
+    stop : bool, default False
+        Whether the training ends after this epoch; callbacks set it.
+    done : int, default 0
+        Number of epochs that were made in this run, those before an interruption included.
+    callbacks : list of Callback
+        The callbacks, in the order in which they are called; none by default.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> from xpnet.backend import NetworkSpec
+    >>> from xpnet.steps import make_step
+    >>> from xpnet.training import Training
+    >>> spec = NetworkSpec(widths=(2, 2), activations=())
+    >>> training = Training(make_step(spec, xpnet.get_backend("numpy")), rows=4, epochs=10)
+    >>> training.done, training.state().step.t
+    (0, 0)
     """
 
     step: Step
@@ -42,7 +66,13 @@ class Training:
     callbacks: list[Callback] = field(default_factory=list)
 
     def state(self) -> TrainingState:
-        """A copy of all that this training needs to go on; whole between two epochs."""
+        """Copy all that this training needs to go on.
+
+        Returns
+        -------
+        TrainingState
+            The copy. It is consistent between two epochs.
+        """
         return TrainingState(
             spec=self.step.spec,
             step=self.step.state(),
@@ -55,9 +85,17 @@ class Training:
         )
 
     def load_state(self, state: TrainingState) -> None:
-        """Go on from a state, but for the callbacks' part in it.
+        """Go on from a state, of which the callbacks get their parts from `load_callbacks`.
 
-        Raises InputError for the state of another network, of other data, or of another kind of random stream.
+        Parameters
+        ----------
+        state : TrainingState
+            The state.
+
+        Raises
+        ------
+        InputError
+            For the state of another network, of other data, or of another kind of random stream.
         """
         if (state.spec, state.rows) != (self.step.spec, self.rows):
             raise InputError(
@@ -72,7 +110,15 @@ class Training:
     def load_callbacks(self, state: TrainingState) -> None:
         """Give each callback its part of a state.
 
-        Raises InputError for another number of callbacks, and for a state that is not that callback's.
+        Parameters
+        ----------
+        state : TrainingState
+            The state.
+
+        Raises
+        ------
+        InputError
+            For another number of callbacks, and for a part that its callback cannot go on from.
         """
         if len(state.callbacks) != len(self.callbacks):
             raise InputError(
@@ -89,7 +135,13 @@ class Training:
                 ) from error
 
     def tell(self, event: str) -> None:
-        """Call that method of every callback, in order."""
+        """Call a method of every callback, in order.
+
+        Parameters
+        ----------
+        event : {"train_begin", "epoch_end", "between_epochs", "train_end", "close"}
+            The name of the method.
+        """
         for callback in self.callbacks:
             getattr(callback, event)(self)
 
@@ -110,17 +162,61 @@ def run(
 ) -> History:
     """Train for ``training.epochs`` epochs, or until a callback stops it.
 
-    X : (rows, in), Y, sample_weight : as the step takes them
-    batch_size : rows a batch; shuffle : draw a new order of the rows for each epoch (a batch of all rows needs none)
-    validate : returns the validation loss, called after each epoch
-    callbacks : told of each epoch's end, in order; a plain function is called with the training
-    resume_from : go on from the state of a run that was cut off; its epochs count among ``training.epochs``
-    epoch : takes the place of ``training.step.epoch``, with its signature
+    Parameters
+    ----------
+    training : Training
+        The training, which holds the step and the history.
+    X : array, shape (rows, in)
+        The inputs, as the step takes them.
+    Y : array, shape (rows,) or (rows, out)
+        The labels or targets, as the step takes them.
+    batch_size : int
+        Rows of a batch.
+    shuffle : bool
+        Whether each epoch has a new order of the rows. A batch of all rows needs none.
+    schedule : callable
+        The learning rate of an epoch, by its number and the losses before it.
+    sample_weight : array, shape (rows,), optional
+        Weights of the rows; None for equal weights.
+    validate : callable, optional
+        Called after each epoch; returns the validation loss.
+    callbacks : iterable of Callback or callable
+        Called in their order. A plain function is called with the training after each epoch.
+    resume_from : TrainingState, optional
+        The state of a run that was cut off and now goes on. Its epochs count among ``training.epochs``.
+    epoch : callable, optional
+        Called in place of ``training.step.epoch``, with its signature.
 
-    On several ranks every rank calls its own callbacks; one that stops stops all.
+    Returns
+    -------
+    History
+        The history of the training.
+
+    Raises
+    ------
+    InputError
+        For a state that does not belong to this network, these data and these callbacks.
+
+    Notes
+    -----
     An exception, Ctrl-C included, ends the run with everything as it was after the last whole epoch: parameters, the
-    optimizer's state, history and random stream are those of a run of so many epochs, and training can go on from there.
-    Raises InputError for a state that is not of this network, these data and these callbacks.
+    optimizer's state, history and random stream are those of a run with this number of epochs, and training can go on
+    from there. On several ranks every rank calls its own callbacks; one that stops stops all.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> from xpnet.backend import NetworkSpec
+    >>> from xpnet.optimizers import Constant
+    >>> from xpnet.steps import make_step
+    >>> from xpnet.training import Training, run
+    >>> spec = NetworkSpec(widths=(2, 2), activations=())
+    >>> training = Training(make_step(spec, xpnet.get_backend("numpy")), rows=2, epochs=3)
+    >>> X, Y = numpy.eye(2), numpy.array([0, 1])
+    >>> history = run(training, X, Y, batch_size=2, shuffle=False, schedule=Constant(0.1))
+    >>> [round(loss, 3) for loss in history.loss]
+    [0.693, 0.644, 0.599]
     """
     training.callbacks = [c if isinstance(c, Callback) else _Function(c) for c in callbacks]
     writers = [c for c in training.callbacks if type(c).between_epochs is not Callback.between_epochs]
@@ -166,14 +262,14 @@ def run(
 
 
 class _Saved:
-    """Where a training was before an epoch, callbacks apart."""
+    """The state of a training before an epoch, without its callbacks."""
 
     def __init__(self, training: Training) -> None:
         self.step, self.rng, self.done = training.step.state(), _saved_stream(training.rng), training.done
         self.lengths = {name: len(values) for name, values in vars(training.history).items()}
 
     def restore(self, training: Training) -> None:
-        """Put it back there."""
+        """Put the training back into that state."""
         training.step.load_state(self.step)
         if self.rng is not None:
             set_stream_state(training.rng, self.rng)

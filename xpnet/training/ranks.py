@@ -1,4 +1,4 @@
-"""What all ranks of a group must have in common while they train: rank 0's is everyone's."""
+"""Values that all ranks of a group must share while they train: those of rank 0."""
 
 from typing import Any
 
@@ -8,9 +8,27 @@ from xpnet.training.state import set_stream_state, stream_state
 
 
 def share_stream(rng: Any) -> Any:
-    """The random stream, where rank 0's is on every rank of the group; returns it.
+    """Put a random stream into the state that it has on rank 0 of the group.
 
-    rng : a Generator, a RandomState, NumPy's global stream, or None
+    Parameters
+    ----------
+    rng : numpy.random.Generator, RandomState, numpy.random or None
+        The stream of this rank, which is changed.
+
+    Returns
+    -------
+    numpy.random.Generator, RandomState, numpy.random or None
+        The stream itself.
+
+    Examples
+    --------
+    A process that trains alone keeps its stream:
+
+    >>> import numpy
+    >>> from xpnet.training import share_stream
+    >>> rng = numpy.random.default_rng(0)
+    >>> share_stream(rng) is rng
+    True
     """
     ranks = current_ranks()
     if ranks.several:

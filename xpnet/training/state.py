@@ -1,4 +1,4 @@
-"""A training as a value: all that it needs to go on as if it had never stopped."""
+"""The state of a training: all that it needs to go on with the same numbers."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,13 +9,44 @@ from xpnet.errors import InputError
 
 @dataclass
 class TrainingState:
-    """What a checkpoint holds: a training after a whole epoch.
+    """The state of a training after a whole epoch, as a checkpoint holds it.
 
-    spec : of the network; step : its parameters, the optimizer's buffers, the number of updates
-    history : the numbers of all epochs so far, by name
-    rows : how many rows it trains on; done : epochs made in this run; stop : whether a callback has ended it
-    rng : state of the stream that orders are drawn from, as NumPy gives it; None for no stream
-    callbacks : what each callback, by its place in the list, needs to go on
+    Parameters
+    ----------
+    spec : NetworkSpec
+        The network.
+    step : StepState
+        Its parameters, the optimizer's buffers and the number of updates.
+    history : dict of str to list of float
+        The numbers of all epochs so far, by name.
+    rows : int
+        Number of rows it trains on.
+    done : int
+        Number of epochs that were made in this run.
+    stop : bool
+        Whether a callback has ended the training.
+    rng : dict or None
+        The state of the random stream that orders are drawn from, as NumPy gives it; None for no stream.
+    callbacks : dict of str to dict
+        The state of each callback, by its place in the list.
+
+    See Also
+    --------
+    xpnet.Checkpoint.latest : Read the state from a folder.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> from xpnet.training import Callback
+    >>> class Keep(Callback):
+    ...     def between_epochs(self, training):
+    ...         self.kept = training.state()
+    >>> keep = Keep()
+    >>> net = xpnet.LogisticRegression(2, 2, backend="numpy")
+    >>> history = net.fit(numpy.eye(2), numpy.array([0, 1]), epochs=2, callbacks=[keep])
+    >>> keep.kept.done, keep.kept.step.t
+    (2, 2)
     """
 
     spec: NetworkSpec
@@ -29,16 +60,61 @@ class TrainingState:
 
 
 def stream_state(rng: Any) -> dict[str, Any] | None:
-    """The state of a Generator, a RandomState, NumPy's global stream, or of None."""
+    """Return the state of a random stream.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator, RandomState, numpy.random or None
+        The stream; ``numpy.random`` is NumPy's global stream.
+
+    Returns
+    -------
+    dict or None
+        The state, as NumPy gives it; None for None.
+
+    See Also
+    --------
+    set_stream_state : Put a stream into a state.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.training import stream_state
+    >>> stream_state(numpy.random.default_rng(0))["bit_generator"]
+    'PCG64'
+    """
     if rng is None:
         return None
     return rng.get_state(legacy=False) if _is_legacy(rng) else rng.bit_generator.state
 
 
 def set_stream_state(rng: Any, state: dict[str, Any] | None) -> None:
-    """Put a stream where another of its kind was.
+    """Put a random stream into the state of another of its kind.
 
-    Raises InputError for a stream of another kind.
+    Parameters
+    ----------
+    rng : numpy.random.Generator, RandomState, numpy.random or None
+        The stream that is changed.
+    state : dict or None
+        What `stream_state` returned.
+
+    Raises
+    ------
+    InputError
+        For the state of a stream of another kind, and for a position outside the stream's buffer.
+
+    See Also
+    --------
+    stream_state : Return the state of a stream.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.training import set_stream_state, stream_state
+    >>> one, other = numpy.random.default_rng(0), numpy.random.default_rng(1)
+    >>> set_stream_state(other, stream_state(one))
+    >>> one.random() == other.random()
+    True
     """
     present = stream_state(rng)
     if _kind(present) != _kind(state):
@@ -49,7 +125,7 @@ def set_stream_state(rng: Any, state: dict[str, Any] | None) -> None:
     if rng is None or state is None:
         return
     if not 0 <= _position(state) <= 624:
-        raise InputError(f"A random stream has 624 numbers at hand; received the position {_position(state)}.")
+        raise InputError(f"A random stream has a position between 0 and 624; received {_position(state)}.")
     if _is_legacy(rng):
         rng.set_state(state)
     else:
@@ -57,7 +133,7 @@ def set_stream_state(rng: Any, state: dict[str, Any] | None) -> None:
 
 
 def _position(state: dict[str, Any]) -> int:
-    """Where a stream stands among the numbers it has at hand, which NumPy reads from without a look."""
+    """The position of a stream in its buffer, which NumPy does not check."""
     inner = state["state"]
     return int(inner.get("pos", 0)) if isinstance(inner, dict) else 0
 
@@ -68,8 +144,7 @@ def _is_legacy(rng: Any) -> bool:
 
 
 def _kind(state: dict[str, Any] | None) -> str:
-    """What makes a state fit a stream: its bit generator, and whether it is a legacy stream's (which keep a spare
-    normal number)."""
+    """The bit generator of a state, and whether it belongs to a legacy stream, which keeps a spare normal number."""
     if state is None:
         return "none"
     return f"{'RandomState' if 'has_gauss' in state else 'Generator'} over {state.get('bit_generator')}"
