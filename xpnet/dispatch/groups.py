@@ -4,8 +4,8 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
 
 import numpy
 
@@ -24,6 +24,16 @@ LAUNCHERS = {
 """Environment variables in which a launcher says how many processes it has started."""
 
 
+class Owners(NamedTuple):
+    """Which rank has each of the rows of all ranks, where these do not lie one after the other.
+
+    rank : (rows,) int64; index : (rows,) int64, the row's place among those that its rank has
+    """
+
+    rank: Any
+    index: Any
+
+
 @dataclass(frozen=True)
 class Ranks:
     """The processes that a computation runs on: a group, or this process alone. Alone, every method gives back its
@@ -35,10 +45,13 @@ class Ranks:
         How they talk; None for this process alone.
     data : {"same", "own"}
         Whether each rank is given all rows, or its own.
+    owners : Owners, optional
+        Who has which row; None where the rows of one rank follow those of the rank before it.
     """
 
     group: Group | None = None
     data: Literal["same", "own"] = "same"
+    owners: Owners | None = None
 
     @property
     def rank(self) -> int:
@@ -68,6 +81,14 @@ class Ranks:
     def each(self, value: Any) -> list[Any]:
         """The values of all ranks that have rows of their own; this one's where all have the same."""
         return gather(self.group, value) if self.group is not None and self.own_data else [value]
+
+    def mean(self, value: float, weight: float) -> float:
+        """The mean of a value over ranks that have rows of their own, each by its weight."""
+        if not self.own_data:
+            return value
+        values = self.each((value, weight))
+        total = sum(w for _, w in values)
+        return sum(v * w for v, w in values if w) / total if total else 0.0
 
     def count(self, rows: int) -> int:
         """How many rows all ranks have, of which this one has ``rows``."""
@@ -143,6 +164,19 @@ def use_group(
             raise
         finally:
             _context.reset(token)
+
+
+@contextmanager
+def owning(owners: Owners | None) -> Iterator[None]:
+    """Inside, the rows of all ranks are numbered by these owners; for None as before."""
+    if owners is None:
+        yield
+        return
+    token = _context.set(replace(_context.get(), owners=owners))
+    try:
+        yield
+    finally:
+        _context.reset(token)
 
 
 def available_groups() -> list[str]:

@@ -18,6 +18,7 @@ With the same settings they find the same numbers, with these exceptions, all on
 ``epochs``      one epoch where the step's own does not do: weights, clipped gradients
 ``stopping``    what is noted after each epoch, and when training ends
 ``lbfgs``       the loss as a function of one vector
+``ranks``       what ranks with rows of their own agree on
 ``reports``     scikit-learn's callbacks
 ``display``     the loss curve as a picture
 """

@@ -13,6 +13,7 @@ from xpnet.backend import NetworkSpec, floating_dtype
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS, Loss
 from xpnet.estimators.initial import initial_values
 from xpnet.estimators.inputs import Given, Rows, check_X, check_X_y
+from xpnet.estimators.ranks import agreed_rows, agreed_targets
 from xpnet.estimators.parameters import STOCHASTIC
 from xpnet.estimators.private import check_sample_weight, fit_context
 from xpnet.estimators.rates import LearningRate
@@ -22,6 +23,7 @@ from xpnet.estimators.solvers import Prepared, Solvers
 from xpnet.models import Network
 from xpnet.models.network import by_rows
 from xpnet.models.placement import Placement, is_host
+from xpnet.training import share_stream
 
 LOSSES: dict[str, Loss] = {activation: loss for loss, activation in OUTPUT_ACTIVATIONS.items()}
 """The loss that belongs to an output activation, which estimators name as scikit-learn does."""
@@ -114,7 +116,9 @@ class MLP(Solvers):
         if not first and self._network is not None:
             self._check_home(given.X)
         X, given.y = check_X_y(self, given.X, given.y, reset=first, numeric=self._numeric_targets)
-        self._learn_targets(given.y, first=first, incremental=incremental)
+        X = agreed_rows(X)
+        given.y, known = agreed_targets(given.y, numeric=self._numeric_targets)
+        self._learn_targets(known, first=first, incremental=incremental)
         targets = self._encode(given.y)
         weight = self._row_weights(given, targets)
         self.n_outputs_ = self._count_outputs(targets)
@@ -127,6 +131,7 @@ class MLP(Solvers):
             start = () if first else self._shown[1]
             arrays = (X, targets, weight, *(held_out or ()), *start)
             resuming = Resuming(self.checkpoint, contents(self, arrays), self._random_state)
+        share_stream(self._random_state)
         network = self._new_network(X, hidden) if first else self._renewed(X, hidden, keep=incremental)
         rows = self._rows(network, X, targets, weight)
         validation = None if held_out is None else self._rows(network, *held_out)
@@ -196,6 +201,8 @@ class MLP(Solvers):
         """The weight of each training row, (rows,) float64 or None."""
         if given.sample_weight is None:
             return None
+        if not len(targets):
+            return numpy.zeros(0)
         return check_sample_weight(given.sample_weight, targets, dtype=numpy.float64)
 
     def _computing_dtype(self, X: Any, placement: Placement) -> str:

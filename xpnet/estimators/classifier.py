@@ -13,11 +13,14 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import unique_labels
 
+from xpnet.dispatch import current_ranks
+from xpnet.errors import InputError
 from xpnet.estimators.base import MLP, is_stochastic
 from xpnet.estimators.holding import like_input
 from xpnet.estimators.inputs import Given, Rows
 from xpnet.estimators.private import StrOptions, check_partial_fit_first_call, fit_context
 from xpnet.models.placement import on_host, to_host
+from xpnet.estimators.ranks import balanced_weights
 from xpnet.ops import Array
 
 
@@ -161,7 +164,7 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     def _encode(self, y: Any) -> Any:
         if y.ndim == 2:
-            return label_binarize(y, classes=self.classes_)
+            return label_binarize(y, classes=self.classes_) if y.shape[0] else y
         # classes_ is sorted, and holds every label of y.
         indices = numpy.searchsorted(self.classes_, y)
         return indices if len(self.classes_) > 2 else indices[:, None]
@@ -170,8 +173,19 @@ class MLPClassifier(ClassifierMixin, MLP):
         weight = super()._row_weights(given, targets)
         if self.class_weight is None:
             return weight
-        by_class = compute_sample_weight(self.class_weight, given.y)
+        weights = self._weights_by_class(targets)
+        by_class = compute_sample_weight(weights, given.y) if len(targets) else numpy.zeros(0)
         return by_class if weight is None else weight * by_class
+
+    def _weights_by_class(self, targets: Any) -> Any:
+        """``class_weight``, as numbers where ranks with rows of their own must agree on what is balanced."""
+        if self.class_weight != "balanced" or not current_ranks().own_data:
+            return self.class_weight
+        if targets.ndim == 2 and targets.shape[1] > 1:
+            raise InputError(
+                "Ranks with rows of their own do not balance several labels a row. Pass class_weight as a dictionary."
+            )
+        return balanced_weights(targets.ravel(), self.classes_)
 
     def _count_outputs(self, targets: Any) -> int:
         return len(self.classes_) if targets.ndim == 1 else targets.shape[1]

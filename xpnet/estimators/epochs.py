@@ -7,7 +7,9 @@ from typing import Any
 import numpy
 
 from xpnet.backend import Backend, NetworkSpec, Parameters, Step
+from xpnet.dispatch import current_ranks
 from xpnet.ops import Array
+from xpnet.steps import GroupedStep
 
 
 def epoch_of(step: Step, backend: Backend, *, max_grad_norm: float | None, weighted: bool) -> Callable[..., float]:
@@ -50,12 +52,12 @@ class BatchwiseEpoch:
         sample_weight: Array | None = None,
     ) -> float:
         """See :meth:`xpnet.backend.Step.epoch`. X may be sparse; a batch whose weights are all zero teaches nothing."""
-        step, count, total = self.step, X.shape[0], 0.0
+        step, count, total = self.step, current_ranks().count(X.shape[0]), 0.0
         order = numpy.arange(count) if order is None else order
-        weights = None if sample_weight is None else self.backend.to_numpy(sample_weight)[order]
-        for start in range(0, count, batch_size):
+        weights = self._batch_weights(X, batch_size, order, sample_weight)
+        for k, start in enumerate(range(0, count, batch_size)):
             rows = order[start : start + batch_size]
-            if weights is not None and not weights[start : start + batch_size].any():
+            if weights is not None and not weights[k]:
                 continue
             loss = step.gradient(X, Y, sample_weight=sample_weight, rows=rows)
             total += len(rows) * reported_loss(loss, step.penalty, step.spec)
@@ -63,6 +65,15 @@ class BatchwiseEpoch:
                 clip(step.gradients, self.max_grad_norm, self.backend)
             step.update(learning_rate=learning_rate)
         return total / count
+
+    def _batch_weights(self, X: Any, batch_size: int, order: Any, sample_weight: Array | None) -> Any:
+        """The sum of the weights of each batch; None where rows have none."""
+        if sample_weight is None:
+            return None
+        if isinstance(self.step, GroupedStep):
+            return self.step.batch_weights(X, batch_size, order, sample_weight)
+        weights = self.backend.to_numpy(sample_weight)[order]
+        return numpy.add.reduceat(weights, range(0, len(weights), batch_size))
 
 
 def clip(gradients: Parameters, max_norm: float, backend: Backend) -> None:

@@ -8,6 +8,7 @@ from scipy.sparse import issparse
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d, validate_data
 
 from xpnet.backend import Backend, Operations
+from xpnet.dispatch import current_ranks
 from xpnet.errors import InputError
 from xpnet.models.placement import on_host, to_host
 from xpnet.ops import Array, namespace
@@ -78,7 +79,10 @@ def check_X_y(estimator: Any, X: Any, y: Any, *, reset: bool, numeric: bool = Fa
 
     Raises ValueError or TypeError, as ``validate_data`` does.
     """
-    if on_host(X):
+    if current_ranks().own_data and not X.shape[0]:
+        validate_data(estimator, X, y, skip_check_array=True, reset=reset)
+        X, y = X if issparse(X) else numpy.asarray(X, estimator.dtype), numpy.asarray(y)
+    elif on_host(X):
         X, y = validate_data(
             estimator,
             X,

@@ -7,6 +7,7 @@ import numpy
 from scipy.optimize import OptimizeResult, minimize
 
 from xpnet.backend import Backend, Step
+from xpnet.dispatch import current_ranks
 from xpnet.estimators.epochs import reported_loss
 from xpnet.estimators.inputs import Rows
 
@@ -34,7 +35,7 @@ class Objective:
 
     def __call__(self, vector: Any) -> tuple[float, Any]:
         """returns the loss as scikit-learn reports it, and the gradient (size,) float64"""
-        self.write(vector)
+        self.write(current_ranks().share(vector))
         loss = self.step.gradient(self.rows.X, self.rows.Y, sample_weight=self.rows.weight)
         return reported_loss(loss, self.step.penalty, self.step.spec), self._pack(self.step.gradients)
 

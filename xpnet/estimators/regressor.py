@@ -88,7 +88,8 @@ class MLPRegressor(RegressorMixin, MLP):
         """Every number is known."""
 
     def _encode(self, y: Any) -> Any:
-        return numpy.asarray(y).reshape(len(y), -1)
+        y = numpy.asarray(y)
+        return y[:, None] if y.ndim == 1 else y
 
     def _count_outputs(self, targets: Any) -> int:
         return targets.shape[1]

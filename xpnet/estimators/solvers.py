@@ -10,6 +10,8 @@ from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
+from xpnet.dispatch import current_ranks
+from xpnet.dispatch.groups import Owners, owning
 from xpnet.estimators.epochs import epoch_of
 from xpnet.estimators.holding import HoldsNetwork
 from xpnet.estimators.initial import Orders
@@ -17,6 +19,7 @@ from xpnet.estimators.inputs import Rows
 from xpnet.estimators.lbfgs import Objective, minimise
 from xpnet.estimators.parameters import Parameters
 from xpnet.estimators.private import check_optimize_result
+from xpnet.estimators.ranks import owned, strata_of_all
 from xpnet.estimators.reports import Reports
 from xpnet.estimators.resuming import Resuming
 from xpnet.estimators.stopping import EpochEnd, ReportEnd, Validation
@@ -71,21 +74,25 @@ class Solvers(HoldsNetwork, Parameters):
 
     def _fit_stochastic(self, prepared: Prepared, reports: Reports, *, incremental: bool) -> None:
         network, (rows, held_out, resuming) = self._fitted, prepared
+        ranks, owners = current_ranks(), None
         if held_out is None and self.early_stopping:
-            rows, held_out = self._split(rows)
+            rows, held_out, owners = self._split(rows)
         self._expect()
         self.n_iter_ = 0
-        with network.in_training(sparse=issparse(rows.X)) as ready:
+        count = ranks.count(rows.count)
+        with owning(owners), network.in_training(sparse=issparse(rows.X)) as ready:
             training = Training(
-                ready(), rows.count, 1 if incremental else self.max_iter, network.history, Orders(self._random_state, rows.count)
+                ready(), count, 1 if incremental else self.max_iter, network.history, Orders(self._random_state, count)
             )
             self._export()
             try:
                 self._run(training, Prepared(rows, held_out, resuming), reports)
             except KeyboardInterrupt:
+                if ranks.several:
+                    raise
                 warnings.warn("Training interrupted by user.", stacklevel=2)
             else:
-                if not (training.stop or incremental):
+                if not (training.stop or incremental or ranks.rank):
                     self._warn_of_max_iter()
         if self.early_stopping and (training.stop or not incremental):
             network.load_values(self._best)
@@ -106,7 +113,7 @@ class Solvers(HoldsNetwork, Parameters):
             training,
             rows.X,
             rows.Y,
-            batch_size=self._batch_rows(rows.count),
+            batch_size=self._batch_rows(training.rows),
             shuffle=self.shuffle,
             schedule=self._optimizer,
             sample_weight=rows.weight,
@@ -116,20 +123,24 @@ class Solvers(HoldsNetwork, Parameters):
             epoch=epoch_of(training.step, self._fitted.backend, max_grad_norm=self.max_grad_norm, weighted=rows.weight is not None),
         )
 
-    def _split(self, rows: Rows) -> tuple[Rows, Rows]:
-        """Rows to train on and rows held out, as scikit-learn splits them."""
+    def _split(self, rows: Rows) -> tuple[Rows, Rows, Owners | None]:
+        """Rows to train on and rows held out, as scikit-learn splits them, and which rank has the first, if not all do."""
+        ranks, owners = current_ranks(), None
         trained, held_out = train_test_split(
-            numpy.arange(rows.count),
+            numpy.arange(ranks.count(rows.count)),
             random_state=self._random_state,
             test_size=self.validation_fraction,
-            stratify=self._strata(rows),
+            stratify=strata_of_all(self._strata(rows)),
         )
         if len(held_out) < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
         backend = self._fitted.backend
-        return rows.take(trained, backend), rows.take(held_out, backend)
+        if ranks.own_data:
+            trained, owners = owned(trained, rows.count)
+            held_out, _ = owned(held_out, rows.count)
+        return rows.take(trained, backend), rows.take(held_out, backend), owners
 
     def _batch_rows(self, rows: int) -> int:
         if self.batch_size == "auto":

@@ -4,6 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy
+
+from xpnet.dispatch import current_ranks
 from xpnet.estimators.epochs import reported_loss
 from xpnet.estimators.inputs import Rows
 from xpnet.estimators.reports import Reports
@@ -26,13 +29,21 @@ class Validation:
     def loss(self) -> float:
         """The mean loss, without the penalty."""
         loss = self.step.data_loss(self.rows.X, self.rows.Y, sample_weight=self.rows.weight)
+        ranks = current_ranks()
+        if ranks.own_data:
+            weight = self.rows.weight
+            loss = ranks.mean(loss, self.rows.count if weight is None else float(weight.sum()))
         return reported_loss(loss, 0.0, self.step.spec)
 
     def current_score(self) -> float:
         """The score of the predictions now; NaN where they are not finite."""
-        host = self.step.backend.to_numpy
-        weight = None if self.rows.weight is None else host(self.rows.weight)
-        return self.score(host(self.rows.Y), host(self.step.forward(self.rows.X)), weight)
+        host, weight = self.step.backend.to_numpy, self.rows.weight
+        found = [host(self.rows.Y), host(self.step.forward(self.rows.X)), None if weight is None else host(weight)]
+        ranks = current_ranks()
+        if ranks.own_data:
+            every = zip(*ranks.each(found), strict=True)
+            found = [None if parts[0] is None else numpy.concatenate(parts) for parts in every]
+        return self.score(*found)
 
 
 COUNTERS = ("n_iter_", "loss_", "t_", "best_loss_", "validation_scores_", "best_validation_score_")
@@ -69,6 +80,7 @@ class EpochEnd(Callback):
         sink: Callable[[str], Any] = print,
     ) -> None:
         self.estimator, self.validation, self.began_with, self.sink = estimator, validation, began_with, sink
+        self.verbose = estimator.verbose and not current_ranks().rank
 
     def epoch_end(self, training: Training) -> None:
         """Note the epoch, count those without improvement, and act when they are too many."""
@@ -76,7 +88,7 @@ class EpochEnd(Callback):
         estimator.n_iter_ += 1
         estimator.loss_ = training.history.loss[-1]
         estimator.t_ += training.rows
-        if estimator.verbose:
+        if self.verbose:
             self.sink(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
         improved = self._score_improved(training) if estimator.early_stopping else self._loss_improved()
         estimator._no_improvement_count = 0 if improved else estimator._no_improvement_count + 1
@@ -115,7 +127,7 @@ class EpochEnd(Callback):
         assert self.validation is not None
         score = self.validation.current_score()
         estimator.validation_scores_.append(score)
-        if estimator.verbose:
+        if self.verbose:
             self.sink(f"Validation score: {score:f}")
         improved = not score < estimator.best_validation_score_ + estimator.tol
         if score > estimator.best_validation_score_:
@@ -133,7 +145,7 @@ class EpochEnd(Callback):
         else:
             training.stop = True
             action = "Learning rate too small. Stopping." if optimizer.schedule == "adaptive" else "Stopping."
-        if estimator.verbose:
+        if self.verbose:
             self.sink(
                 f"{what} did not improve more than tol={estimator.tol:f} for {estimator.n_iter_no_change} consecutive "
                 f"epochs. {action}"

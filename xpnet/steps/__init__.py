@@ -1,11 +1,11 @@
 """What one training step is: the backend's compiled one where it has one, the reference, which walks the layers, elsewhere.
 On several ranks, a step around that one; around all, what lets threads share a step."""
 
-from xpnet.steps.grouped import grouped
+from xpnet.steps.grouped import GroupedStep, grouped
 from xpnet.steps.guarded import GuardedStep
 from xpnet.steps.make import make_step
 from xpnet.steps.reference import ReferenceStep
 from xpnet.steps.sparse import SparseStep
 from xpnet.steps.turns import Turn
 
-__all__ = ["GuardedStep", "ReferenceStep", "SparseStep", "Turn", "grouped", "make_step"]
+__all__ = ["GroupedStep", "GuardedStep", "ReferenceStep", "SparseStep", "Turn", "grouped", "make_step"]

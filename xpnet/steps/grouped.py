@@ -137,6 +137,10 @@ class GroupedStep:
         """See :class:`xpnet.backend.Step`."""
         self.step.load_state(state)
 
+    def batch_weights(self, X: Array, batch_size: int, order: Any, sample_weight: Array | None) -> list[float]:
+        """The weight of each batch over all ranks."""
+        return [part.total_weight for _, part in self._shares(X, batch_size, order, sample_weight)]
+
     def _shares(self, X: Array, batch_size: int, order: Any, sample_weight: Array | None) -> Iterator[Share]:
         """This rank's share of one batch after the other."""
         rows = rows_of(self.ranks, X.shape[0])

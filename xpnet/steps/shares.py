@@ -45,9 +45,9 @@ def divide(ranks: Ranks, rows: Rows, batch_size: int, order: Any, weights: Any) 
     """
     if not ranks.own_data:
         return _divide_evenly(ranks, rows.own if order is None else len(order), batch_size, order, weights)
-    if order is None:
+    if order is None and ranks.owners is None:
         return _divide_in_place(ranks, rows, batch_size, weights)
-    return _divide_by_owner(ranks, rows, batch_size, order, weights)
+    return _divide_by_owner(ranks, rows, batch_size, numpy.arange(rows.total) if order is None else order, weights)
 
 
 def _divide_evenly(ranks: Ranks, count: int, batch_size: int, order: Any, weights: Any) -> Iterator[Share]:
@@ -81,13 +81,19 @@ def _divide_in_place(ranks: Ranks, rows: Rows, batch_size: int, weights: Any) ->
 
 def _divide_by_owner(ranks: Ranks, rows: Rows, batch_size: int, order: Any, weights: Any) -> Iterator[Share]:
     """Every rank has its own rows, and takes those of each batch that it has."""
-    places = numpy.flatnonzero((order >= rows.first) & (order < rows.first + rows.own))
-    own = order[places] - rows.first
+    if ranks.owners is None:
+        lower, mine = order < rows.first, (order >= rows.first) & (order < rows.first + rows.own)
+        places = numpy.flatnonzero(mine)
+        own = order[places] - rows.first
+    else:
+        owner = ranks.owners.rank[order]
+        lower, places = owner < ranks.rank, numpy.flatnonzero(owner == ranks.rank)
+        own = ranks.owners.index[order[places]]
     sums = _common_sums(ranks, len(order), batch_size, places // batch_size, None if weights is None else weights[own])
     edges = numpy.searchsorted(places, numpy.arange(0, len(order) + batch_size, batch_size))
-    lower = _sums(numpy.arange(len(order)) // batch_size, (order < rows.first).astype("float64"))
+    before = _sums(numpy.arange(len(order)) // batch_size, lower.astype("float64"))
     for k, total in enumerate(sums):
-        part = BatchPart(float(total), first_row=int(lower[k]), penalized=ranks.rank == 0)
+        part = BatchPart(float(total), first_row=int(before[k]), penalized=ranks.rank == 0)
         yield Share(own[edges[k] : edges[k + 1]], part)
 
 

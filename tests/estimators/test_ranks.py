@@ -1,0 +1,199 @@
+"""Estimators on several ranks find what one process finds."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ranks.threads_group import ThreadsGroup, on_ranks
+from scipy import sparse
+
+import xpnet
+from xpnet.errors import InputError
+from xpnet.estimators.stopping import EpochEnd
+
+SHARDS = {2: (113, 7), 3: (100, 20, 0), 4: (0, 60, 59, 1)}
+ITERATIONS = {"max_iter": 4, "batch_size": 13, "random_state": 3, "alpha": 0.5}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "adam": {},
+    "two layers": {"hidden_layer_sizes": (8, 5), "activation": ("tanh", "logistic"), "solver": "sgd"},
+    "invscaling": {"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.1},
+    "adaptive": {"solver": "sgd", "learning_rate": "adaptive", "learning_rate_init": 0.2, "n_iter_no_change": 1},
+    "clipped": {"max_grad_norm": 0.05, "solver": "sgd", "learning_rate_init": 0.3},
+    "early stopping": {"early_stopping": True, "max_iter": 8, "n_iter_no_change": 2, "learning_rate_init": 0.05},
+    "lbfgs": {"solver": "lbfgs"},
+    "one batch": {"batch_size": 500},
+    "in order": {"shuffle": False},
+}
+
+
+@pytest.fixture(autouse=True)
+def in_peace() -> Any:
+    """Four epochs converge nowhere."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def rows(classes: int = 3) -> tuple[Any, Any, Any]:
+    """X (120, 6), labels (120,), weights (120,)."""
+    rng = np.random.default_rng(11)
+    y = rng.integers(0, classes, 120)
+    return rng.normal(size=(120, 6)) + y[:, None], y, rng.integers(1, 5, 120).astype(float)
+
+
+def cut(size: int, rank: int, own: bool, arrays: Any) -> list[Any]:
+    """What a rank is given of each array."""
+    end = sum(SHARDS[size][: rank + 1])
+    part = slice(end - SHARDS[size][rank], end) if own else slice(None)
+    return [None if array is None else array[part] for array in arrays]
+
+
+def facts(model: Any) -> dict[str, Any]:
+    """What must be the same."""
+    names = ("loss_", "n_iter_", "loss_curve_", "validation_scores_", "validation_loss_curve_", "t_", "best_loss_")
+    found = {name: getattr(model, name, None) for name in names}
+    found |= {f"{name} {k}": a.copy() for name in ("coefs_", "intercepts_") for k, a in enumerate(getattr(model, name))}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def check_same(make: Any, arrays: Any, size: int, own: bool) -> None:
+    """The same numbers on one process and on so many ranks."""
+
+    def work(group: ThreadsGroup) -> dict[str, Any]:
+        return facts(make().fit(*cut(size, group.rank, own, arrays)))
+
+    expected = facts(make().fit(*arrays))
+    for found in on_ranks(size, work, data="own" if own else "same"):
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value, rtol=1e-10, atol=1e-11, err_msg=name)
+
+
+@pytest.mark.parametrize("own, size", [(False, 2), (False, 4), (True, 3), (True, 4)])
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("name", SETTINGS)
+def test_classifiers(name: str, weighted: bool, own: bool, size: int) -> None:
+    X, y, weight = rows()
+    settings = {**ITERATIONS, **SETTINGS[name]}
+    check_same(lambda: xpnet.MLPClassifier(**settings), (X, y, weight if weighted else None), size, own)
+
+
+@pytest.mark.parametrize("own, size", [(False, 4), (True, 3)])
+@pytest.mark.parametrize("name", ["adam", "clipped", "early stopping", "lbfgs"])
+def test_regressors(name: str, own: bool, size: int) -> None:
+    X, y, _ = rows()
+    Y = np.stack([y, X[:, 0]], axis=1) if name != "early stopping" else y.astype(float)
+    settings = {**ITERATIONS, **SETTINGS[name]}
+    check_same(lambda: xpnet.MLPRegressor(**settings), (X, Y, None), size, own)
+
+
+@pytest.mark.parametrize("own, size", [(False, 2), (True, 4)])
+@pytest.mark.parametrize("settings", [{"class_weight": "balanced"}, {"class_weight": {0: 2.0, 1: 0.5}, "early_stopping": True}])
+def test_two_classes_with_weights(settings: dict[str, Any], own: bool, size: int) -> None:
+    X, y, weight = rows(2)
+    check_same(lambda: xpnet.MLPClassifier(**ITERATIONS, **settings), (X, y, weight), size, own)
+
+
+@pytest.mark.parametrize("own, size", [(False, 2), (True, 3)])
+def test_sparse_rows(own: bool, size: int) -> None:
+    X, y, weight = rows()
+    check_same(lambda: xpnet.MLPClassifier(**ITERATIONS), (sparse.csr_matrix(X), y, weight), size, own)
+
+
+def test_several_labels() -> None:
+    X, y, _ = rows(4)
+    labels = np.stack([y % 2, y // 2], axis=1)
+    for own in (False, True):
+        check_same(lambda: xpnet.MLPClassifier(**ITERATIONS), (X, labels, None), 3, own)
+
+
+def test_dropout() -> None:
+    X, y, _ = rows()
+    check_same(lambda: xpnet.MLPClassifier(**ITERATIONS, dropout=0.2), (X, y, None), 4, False)
+
+
+def test_classes_of_one_rank_are_everyones() -> None:
+    X, y, _ = rows()
+    y = np.array(["cat", "dog", "a long-legged horse"])[np.where(np.arange(120) < 60, 0, y)]
+
+    def work(group: ThreadsGroup) -> list[str]:
+        begin = 60 * group.rank
+        model = xpnet.MLPClassifier(max_iter=2).fit(X[begin : begin + 60], y[begin : begin + 60])
+        return [model.classes_.tolist(), [a.tolist() for a in model.coefs_]]
+
+    first, second = on_ranks(2, work, data="own")
+    assert first == second
+    assert first[0] == ["a long-legged horse", "cat", "dog"]
+
+
+def test_without_a_seed_ranks_draw_the_same() -> None:
+    X, y, _ = rows()
+
+    def work(group: ThreadsGroup) -> Any:
+        model = xpnet.MLPClassifier(max_iter=3, random_state=np.random.RandomState(group.rank)).fit(X, y)
+        return [model.loss_curve_, *(a.tolist() for a in model.coefs_)]
+
+    first, second = on_ranks(2, work)
+    assert first == second
+
+
+def test_warm_start_and_partial_fit() -> None:
+    X, y, _ = rows()
+
+    class Twice(xpnet.MLPClassifier):
+        def fit(self, X: Any, y: Any, sample_weight: Any = None, **_: Any) -> Any:
+            for _epoch in range(2):
+                self.partial_fit(X, y, sample_weight, classes=[0, 1, 2])
+            return self.set_params(warm_start=True) and super().fit(X, y, sample_weight)
+
+    for own in (False, True):
+        check_same(lambda: Twice(**ITERATIONS), (X, y, None), 3, own)
+
+
+def test_columns_must_be_the_same() -> None:
+    X, y, _ = rows()
+    with pytest.raises(InputError, match="received 5 features of float64 and 6 features of float64"):
+        on_ranks(2, lambda group: xpnet.MLPClassifier().fit(X[:, group.rank :], y), data="own")
+
+
+def test_no_rows_anywhere() -> None:
+    with pytest.raises(InputError, match="no rank has any"):
+        on_ranks(2, lambda group: xpnet.MLPClassifier().fit(np.zeros((0, 3)), np.zeros(0)), data="own")
+
+
+def test_batches_without_weight() -> None:
+    X, y, weight = rows()
+    weight[20:70] = 0
+    for own in (False, True):
+        settings = {**ITERATIONS, "shuffle": False, "backend": "numpy"}
+        check_same(lambda settings=settings: xpnet.MLPClassifier(**settings), (X, y, weight), 4, own)
+
+
+class CutOffError(Exception):
+    """What ends a fit in its middle."""
+
+
+@pytest.mark.parametrize("sizes", [(2, 3), (4, 1)])
+def test_a_fit_that_was_cut_off_goes_on_with_another_number_of_ranks(
+    sizes: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y, _ = rows()
+    settings = {**ITERATIONS, "early_stopping": True, "checkpoint": tmp_path}
+    epoch_end = EpochEnd.epoch_end
+
+    def cut_off(self: EpochEnd, training: Any) -> None:
+        if training.done == 3:
+            raise CutOffError
+        epoch_end(self, training)
+
+    monkeypatch.setattr(EpochEnd, "epoch_end", cut_off)
+    with pytest.raises(CutOffError):
+        on_ranks(sizes[0], lambda group: xpnet.MLPClassifier(**settings).fit(X, y))
+    monkeypatch.setattr(EpochEnd, "epoch_end", epoch_end)
+    assert len(list(tmp_path.rglob("checkpoint-*"))) == 1
+    for found in on_ranks(sizes[1], lambda group: facts(xpnet.MLPClassifier(**settings).fit(X, y))):
+        expected = facts(xpnet.MLPClassifier(**{**settings, "checkpoint": None}).fit(X, y))
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value, rtol=1e-10, atol=1e-11, err_msg=name)
