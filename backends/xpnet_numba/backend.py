@@ -22,7 +22,7 @@ class NumbaBackend(NumpyBackend):
         Raises BackendError where Numba is told to compile nothing.
         """
         check_usable()
-        from xpnet_numba.kernels import KERNELS
+        from xpnet_numba.ops import KERNELS
 
         return KERNELS
 
@@ -34,16 +34,16 @@ class NumbaBackend(NumpyBackend):
 
     def warmup(self) -> None:
         """Compile every kernel and all of the training step for both dtypes, so that nothing has to be compiled later."""
-        from xpnet_numba import kernels
+        from xpnet_numba import ops
         from xpnet_numba.step import step
 
-        kernels.warmup()
+        ops.warmup()
         step.warmup()
 
     def describe(self) -> dict[str, str]:
         """Versions, and how many threads there are."""
         versions = {name: version(name) for name in ("numpy", "numba", "llvmlite")}
-        return versions | {"threads": str(get_threads()), "threading layer": "own helpers; no OpenMP, no TBB"}
+        return versions | {"threads": str(get_threads()), "threading layer": "own workers; no OpenMP, no TBB"}
 
 
 def check_usable() -> None:

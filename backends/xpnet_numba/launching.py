@@ -1,8 +1,10 @@
-"""From arrays to a job: what every kernel's launcher shares.
+"""How a loop is launched alone: over chunks of rows, each a piece of work that some thread of the team claims.
 
-A kernel is a C function over a chunk of rows, ``(a, b, c, d, index, numbers, columns, first, count, chunk)``: pointers to
-at most four matrices of one dtype, to int64s and to float64s; the columns of a row; the first row of the chunk, how many
-rows it has, and its number. What a kernel has no use for points nowhere in particular.
+A launch names the loop's arguments in three groups, in which the loop receives them one after the other:
+
+cut : arrays whose first axis is the rows; the loop receives the chunk's part of each
+whole : arrays, numbers and None, which every chunk receives as they are
+results : arrays with one row for each chunk, which receives that; the rows are added up afterwards, in their order
 """
 
 from collections.abc import Callable
@@ -10,50 +12,146 @@ from functools import cache
 from typing import Any
 
 import numpy
-from numba import carray, njit, types
+from numba import carray, types
+from numba.extending import overload
+from numba.np.numpy_support import from_dtype
 
+from xpnet.backend import get_threads
 from xpnet.ops import Array
-from xpnet_numba.llvm import INNER, shift
-from xpnet_numba.runtime.chunks import leader, run_chunks
+from xpnet_numba.llvm import INNER, kept, pointer, shift, taken
+from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.compiling import c_function
+from xpnet_numba.runtime.templates import filled_in
 
 Loop = Callable[..., None]
 
-NO_INDEX = numpy.zeros(1, numpy.int64)
-NO_NUMBERS = numpy.zeros(1)
+EVERYTHING = 1 << 62  # more rows than there are in any array
 
 
 def launch(
-    loop: Loop,
-    *arrays: Array,
-    rows: int,
-    columns: int,
-    rows_per_chunk: int,
-    index: Array = NO_INDEX,
-    numbers: Array = NO_NUMBERS,
+    loop: Loop, cut: tuple[Any, ...], whole: tuple[Any, ...] = (), results: tuple[Any, ...] = (), *, chunk_rows: int
 ) -> None:
-    """Run a kernel over all rows.
+    """Run a loop over all rows.
 
-    arrays : one to four matrices of one dtype, C-contiguous; index : int64; numbers : float64
-    rows_per_chunk : follows from the shape alone, never from the threads, so that the bits do not either
+    cut : the first decides the number of rows, and its dtype with the loop what is compiled: from launch to launch the
+        other arguments must have the same types
+    chunk_rows : rows of a chunk; follows from the shape alone, never from the threads, so that the bits do not either
     """
-    lead, function, nothing = _prepared(loop, arrays[0].dtype)
-    a, b, c, d = arrays + nothing[len(arrays) :]
-    run_chunks(lead, -(-rows // rows_per_chunk), function, a, b, c, d, index, numbers, columns, rows, rows_per_chunk)
+    arguments = cut, whole, results
+    rows = cut[0].shape[0]
+    kind = loop, cut[0].dtype
+    lead, function = _prepared.get(kind) or _prepare(kind, arguments)
+    chunks = -(-rows // chunk_rows)
+    if chunks <= 1:
+        lead(0, 0, 1, function, rows, chunk_rows, arguments)
+    else:
+        threads.team.lead(lead, min(get_threads(), chunks), function, rows, chunk_rows, arguments)
 
 
-@cache
-def _prepared(loop: Loop, dtype: numpy.dtype) -> tuple[Any, int, tuple[Array, ...]]:
-    """What a launch needs, found once: who leads jobs of a dtype, where the kernel is, and matrices for what is absent."""
-    return leader(dtype), _compiled(loop, dtype).address, (numpy.zeros((1, 1), dtype),) * 4
+def chunk_count(rows: int, chunk_rows: int) -> int:
+    """How many chunks there will be: the rows of ``results``."""
+    return -(-rows // chunk_rows)
 
 
-@cache
-def _compiled(loop: Loop, dtype: numpy.dtype) -> Any:
-    """The C function, kept alive by the cache."""
-    matrix, number = types.CPointer(getattr(types, dtype.name)), types.int64
-    signature = types.void(*[matrix] * 4, types.CPointer(number), types.CPointer(types.float64), *[number] * 4)
-    return c_function(loop, signature)
+_prepared: dict[tuple[Loop, numpy.dtype], tuple[Any, int]] = {}
+_functions: list[Any] = []  # keeps compiled code alive
+
+
+def _prepare(kind: tuple[Loop, numpy.dtype], arguments: tuple[Any, ...]) -> tuple[Any, int]:
+    """Compile what launches a loop: the function that leads, and the address of the job's C function."""
+    loop, number = kind[0], types.int64
+    signature = _type_of(arguments)
+    job = types.Tuple((number, number, number, number, signature))
+    function = c_function(filled_in(_run_chunks, f"run_{loop.__name__}", loop=loop), types.void(types.CPointer(job), number))
+    _functions.append(function)
+    lead = threads.entry(_lead, types.void(*[number] * 6, signature))
+    _prepared[kind] = lead, function.address
+    return _prepared[kind]
+
+
+def _type_of(value: Any) -> Any:
+    """The type that compiled code gives to an argument; arrays may be read-only, which loops respect unasked."""
+    if isinstance(value, tuple):
+        return types.Tuple([_type_of(v) for v in value])
+    if value is None:
+        return types.none
+    if isinstance(value, numpy.ndarray):
+        return types.Array(from_dtype(value.dtype), value.ndim, "C")
+    return types.int64 if isinstance(value, int) else types.float64
+
+
+def _lead(
+    board: int, number: int, threads_wanted: int, function: int, rows: int, chunk_rows: int, arguments: Any
+) -> None:
+    """Make a job of a launch, and share it."""
+    claims = numpy.zeros(-(-rows // chunk_rows) if threads_wanted > 1 else 1, numpy.int64)
+    job = kept((rows, chunk_rows, threads_wanted, claims.ctypes.data, arguments))
+    threads.share(board, number, threads_wanted, function, job)
+    claims[0] = 0  # Numba frees an array after its last use, which must come after the last use of its address.
+
+
+def loop(*arguments: Any) -> None:
+    """Stands in :func:`_run_chunks` for the loop that is launched."""
+
+
+def _run_chunks(job: Any, me: int) -> None:
+    """The C function of a launch: claim chunks until none is free, from a part of one's own on.
+
+    From call to call a thread meets the same addresses, which its cache still holds.
+    """
+    rows, chunk_rows, workers, claims, (cut, whole, results) = taken(job)
+    everything = parts_of(whole, 0, EVERYTHING)
+    chunks = -(-rows // chunk_rows)
+    for i in range(chunks):
+        chunk = (me * chunks // workers + i) % chunks
+        if workers == 1 or threads.claim(claims, chunk, 0):
+            first = chunk * chunk_rows
+            end = min(first + chunk_rows, rows)
+            loop(*(parts_of(cut, first, end) + everything + parts_of(results, chunk, chunk + 1)))
+
+
+def parts_of(arguments: Any, first: int, end: int) -> Any:
+    """array[first:end] of each array of a tuple, and what is no array as it is.
+
+    In compiled code these arrays do not count who uses them, which would take longer than the work on a short row.
+    """
+    return tuple(a[first:end] if isinstance(a, numpy.ndarray) else a for a in arguments)
+
+
+@overload(parts_of, jit_options=INNER)
+def _parts_of(arguments: Any, first: Any, end: Any) -> Callable[..., Any]:
+    """In compiled code a tuple's items have types of their own: take one after the other."""
+
+    def one_and_others(arguments: Any, first: Any, end: Any) -> Any:
+        return (part_of(arguments[0], first, end),) + parts_of(arguments[1:], first, end)  # noqa: RUF005
+
+    def none(arguments: Any, first: Any, end: Any) -> Any:
+        return ()
+
+    return one_and_others if len(arguments) else none
+
+
+def part_of(argument: Any, first: int, end: int) -> Any:
+    """array[first:end], or what is no array as it is; in compiled code."""
+
+
+@overload(part_of, jit_options=INNER)
+def _part_of(argument: Any, first: Any, end: Any) -> Callable[..., Any]:
+    def of_run(argument: Any, first: Any, end: Any) -> Any:
+        begin, stop = max(first, 0), min(end, argument.size)
+        return carray(shift(pointer(argument.ctypes.data, argument.dtype), begin), stop - begin)
+
+    def of_matrix(argument: Any, first: Any, end: Any) -> Any:
+        (rows, columns), begin = argument.shape, max(first, 0)
+        start = shift(pointer(argument.ctypes.data, argument.dtype), begin * columns)
+        return carray(start, (min(end, rows) - begin, columns))
+
+    def itself(argument: Any, first: Any, end: Any) -> Any:
+        return argument
+
+    if not isinstance(argument, types.Array):
+        return itself
+    return of_run if argument.ndim == 1 else of_matrix
 
 
 def contiguous(array: Array) -> Array:
@@ -69,26 +167,3 @@ def writable(array: Array) -> Array:
     """The array itself where compiled code can update it in place, else a copy."""
     array = contiguous(array)
     return array if array.flags.writeable else array.copy()
-
-
-def matrix(array: Array) -> Array:
-    """A contiguous array of any shape as one of two axes; for loops that go over its numbers as they lie."""
-    return array if array.ndim == 2 else array.reshape(-1, 1)
-
-
-@njit(**INNER)
-def row(pointer: Any, columns: Any, number: Any) -> Any:
-    """Row ``number`` of a matrix: (columns,)."""
-    return carray(shift(pointer, number * columns), columns)
-
-
-@njit(**INNER)
-def flat(pointer: Any, columns: Any, first: Any, count: Any) -> Any:
-    """Rows of a matrix from the first on, as one stretch: (count * columns,)."""
-    return carray(shift(pointer, first * columns), count * columns)
-
-
-@njit(**INNER)
-def block(pointer: Any, columns: Any, first: Any, count: Any) -> Any:
-    """Rows of a matrix from the first on: (count, columns)."""
-    return carray(shift(pointer, first * columns), (count, columns))

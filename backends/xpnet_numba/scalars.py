@@ -1,10 +1,13 @@
-"""exp and log for compiled code, as arithmetic alone, so that a loop over them fills the machine's vectors.
+"""The formulas of compiled code, each once: exp, expm1, log, log1p, tanh, the logistic function and softplus.
+
+All are arithmetic alone, so that a loop over them fills the machine's vectors.
 
 Numba's ``math.exp`` calls a function for each number. Here x = k ln 2 + r with a whole k and |r| <= ln 2 / 2, so that
 exp(x) = 2^k exp(r): exp(r) is a polynomial, and multiplying by 2^k adds k to the exponent's bits.
 (Cody, Waite, Software Manual for the Elementary Functions, 1980, chapter 6.)
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +33,8 @@ NaN and infinities keep their meaning: a sum that holds one still ends as the re
 """
 
 f4, i4, i8 = numpy.float32, numpy.int32, numpy.int64
+
+LOG_2 = 6.93147180559945309417e-01
 
 
 def exp(x: Any) -> Any:
@@ -59,26 +64,75 @@ def _expm1_negative(x: Any) -> Callable[[Any], Any]:
     return _expm1_negative32 if x == types.float32 else _expm1_negative64
 
 
-@njit(**INNER, **EXACT)
+@njit(**INNER, **EXACT, forceinline=True)
 def log_normal(x: Any) -> Any:
     """Natural logarithm of a float64 that is positive and not denormal. NaN stays NaN, log(inf) = inf.
 
-    x = 2^e (1 + f) with 1 + f between sqrt(1/2) and sqrt(2), and log(1 + f) = 2 artanh(s), s = f / (2 + f), by the
-    minimax polynomial of FreeBSD's e_log.c (relative error below 2^-58).
+    x = 2^e (1 + f) with 1 + f between sqrt(1/2) and sqrt(2).
     """
     offset = bits(x) - i8(0x3FE6A09E667F3BCD)  # the bits of sqrt(1/2)
     exponent = offset >> i8(52)
     f = bits(bits(x) - (exponent << i8(52))) - 1.0
-    s = f / (2.0 + f)
-    z = s * s
-    p = 1.479819860511658591e-01 * z + 1.531383769920937332e-01
-    p = p * z + 1.818357216161805012e-01
-    p = p * z + 2.222219843214978396e-01
-    p = p * z + 2.857142874366239149e-01
-    p = p * z + 3.999999999940941908e-01
-    p = p * z + 6.666666666666735130e-01
-    y = 2.0 * s + s * z * p + exponent * 6.93147180559945309417e-01
+    y = _log_near_one(f) + exponent * LOG_2
     return y if x < numpy.inf else x
+
+
+@njit(**INNER, **EXACT, forceinline=True)
+def log(x: Any) -> Any:
+    """Natural logarithm of a float64 that is not negative. NaN stays NaN, log(inf) = inf, log(0) = -inf."""
+    denormal = x < 2.2250738585072014e-308
+    y = log_normal(x * 18014398509481984.0 if denormal else x) - (54.0 * LOG_2 if denormal else 0.0)
+    return -numpy.inf if x == 0.0 else y
+
+
+@njit(**INNER, **EXACT, forceinline=True)
+def log1p_unit(x: Any) -> Any:
+    """log(1 + x) for 0 <= x <= 1, float32 or float64, exact to a few roundings near 0. NaN stays NaN."""
+    number = type(x)
+    large = x > number(0.41421356237309503)  # where 1 + x exceeds sqrt(2), half of it is near 1
+    f = number(0.5) * (x - number(1)) if large else x
+    return _log_near_one(f) + (number(LOG_2) if large else number(0))
+
+
+@njit(**INNER, **EXACT, forceinline=True)
+def _log_near_one(f: Any) -> Any:
+    """log(1 + f) for 1 + f between sqrt(1/2) and sqrt(2): 2 artanh(s), s = f / (2 + f).
+
+    The polynomial is that of FreeBSD's e_log.c (relative error below 2^-58).
+    """
+    number = type(f)
+    s = f / (number(2) + f)
+    z = s * s
+    p = number(1.479819860511658591e-01) * z + number(1.531383769920937332e-01)
+    p = p * z + number(1.818357216161805012e-01)
+    p = p * z + number(2.222219843214978396e-01)
+    p = p * z + number(2.857142874366239149e-01)
+    p = p * z + number(3.999999999940941908e-01)
+    p = p * z + number(6.666666666666735130e-01)
+    return number(2) * s + s * z * p
+
+
+@njit(**INNER, **EXACT, forceinline=True)
+def tanh(x: Any) -> Any:
+    """sign(x) (1 - e) / (1 + e) with e = exp(-2 |x|), which never overflows, and 1 - e without cancellation."""
+    two = type(x)(2)
+    minus_one = expm1_negative(-two * abs(x))
+    return math.copysign(minus_one / (two + minus_one), x)
+
+
+@njit(**INNER, **EXACT, forceinline=True)
+def logistic(x: Any) -> Any:
+    """1 / (1 + e) or e / (1 + e) with e = exp(-|x|), by the sign of x."""
+    number = type(x)
+    e = exp(-abs(x))
+    return (e if x < number(0) else number(1)) / (number(1) + e)
+
+
+@njit(**INNER, **EXACT, forceinline=True)
+def softplus(x: Any) -> Any:
+    """log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)), in which nothing overflows."""
+    zero = type(x)(0)
+    return (zero if x < zero else x) + log1p_unit(exp(-abs(x)))
 
 
 # Adding 1.5 * 2^23 (float32, 2^52 for float64) rounds to a whole number k and leaves it in the lowest bits, from where it
@@ -86,7 +140,7 @@ def log_normal(x: Any) -> Any:
 # are the minimax polynomial p of exp(r) = 1 + r + r^2 p(r) on |r| <= ln 2 / 2, found by Remez' exchange.
 
 
-@njit(**INNER, **EXACT)
+@njit(**INNER, **EXACT, forceinline=True)
 def _reduce32(x: Any) -> Any:
     """exp(r) - 1, and the number in whose lowest bits k lies."""
     shifted = x * f4(1.4426950408889634) + f4(12582912.0)
@@ -101,7 +155,7 @@ def _reduce32(x: Any) -> Any:
     return p * (r * r) + r, shifted
 
 
-@njit(**INNER, **EXACT)
+@njit(**INNER, **EXACT, forceinline=True)
 def _reduce64(x: Any) -> Any:
     """exp(r) - 1, and the number in whose lowest bits k lies."""
     shifted = x * 1.4426950408889634 + 6755399441055744.0

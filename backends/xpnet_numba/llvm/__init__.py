@@ -8,6 +8,7 @@
 ``blas``        SciPy's matrix product
 ``tiles``       the innermost loop of a matrix product of our own
 ``target``      the processor that Numba compiles for
+``values``      values on one thread's stack that others read
 ``emit``        how an intrinsic is written
 """
 
@@ -16,6 +17,7 @@ from xpnet_numba.llvm.blas import gemm, gemm_address
 from xpnet_numba.llvm.float_mode import flush_denormals, restore_denormals
 from xpnet_numba.llvm.functions import INNER, call, stay_apart, widest_vectors
 from xpnet_numba.llvm.memory import address, pointer, prefetch, shift, stack
+from xpnet_numba.llvm.values import kept, taken
 from xpnet_numba.llvm.vectors import LANES, bits, maximum, normalise
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "gemm",
     "gemm_address",
     "item",
+    "kept",
     "load",
     "maximum",
     "normalise",
@@ -42,5 +45,6 @@ __all__ = [
     "stack",
     "stay_apart",
     "store",
+    "taken",
     "widest_vectors",
 ]

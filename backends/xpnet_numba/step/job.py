@@ -5,6 +5,7 @@ C functions; an offset counts items from the start of a buffer.
 """
 
 import ctypes
+from functools import cache
 from typing import Any
 
 import numpy
@@ -22,26 +23,17 @@ def _integers(names: str) -> list[tuple[str, Any]]:
     return _fields(ctypes.c_int64, names)
 
 
-class Rule(ctypes.Structure):
-    """The numbers of an update: those of ``UpdateRule``, and the learning rate."""
-
-    _fields_ = _fields(ctypes.c_double, "learning_rate momentum beta1 beta2 epsilon weight_decay") + _integers(
-        "epsilon_hat"
-    )
-
-
 class Layer(ctypes.Structure):
     """One affine layer and its activation.
 
     weight, bias : offsets in the buffer of parameters, and in that of gradients
-    bias_sum : offset of the bias's part in what each block keeps of the gradient
-    column : sum of the widths of the layers before: its outputs lie at ``capacity * column`` of a buffer of outputs
+    column : sum of the widths of the layers before: its outputs lie at ``room_rows * column`` of a buffer of outputs
     input_column : the same for what it is given, or -1 where that is X
     read_ahead : whether to read the weight once, in order, before the product
-    forward, backward : leaves
+    forward, backward : C functions
     """
 
-    _fields_ = _integers("fan_in fan_out weight bias bias_sum column input_column read_ahead forward backward")
+    _fields_ = _integers("fan_in fan_out weight bias column input_column read_ahead forward backward")
 
 
 class Slice(ctypes.Structure):
@@ -57,40 +49,64 @@ class Slice(ctypes.Structure):
 
 
 class Job(ctypes.Structure):
-    """Everything that one call of a driver needs.
+    """Everything that one call of the step's compiled code needs; :func:`job_class` adds the dtype.
 
-    rows, inputs, outputs, label_width : of X, the result and Y; block_rows, batch_rows, steps : how they are taken
-    x_row : items from one row of X to the next, at least inputs; x_is_far : whether rows come from main memory
-    layers, slices, blocks, threads : how many there are; origin : 0
-    parts : how many slices of the first weight are multiplied by their features before phase 1; 0 for none
-    narrow : whether blocks keep the gradient of weights too; partial_size : how much each keeps, at partials_at
-    ordered, weighted, updating, penalized, l2_over_batch : whether
-    x_at, y_at, weights_at, order_at : X (rows, x_row), Y (rows, label_width), sample weights in their order, order
-    batch_weights_at : (steps,), the sum of the sample weights of each batch
-    spoiled_at : where blocks of X with NaN or infinity are counted, or 0
-    homes_at : (threads,), the slice with which each thread begins
-    claims_at : (blocks + 2 slices,), the step for which each piece is free; done_at : pieces done
-    totals_at : (blocks + slices, LINE), contributions to the sum of losses
+    The data of a call:
+    x_at, x_rows, x_row, y_at, label_width : X (x_rows, x_row) and Y (x_rows, label_width), or int64 class indices (x_rows,)
+    rows, inputs, outputs : rows that are used, and the network's first and last width
+    order_at, ordered, indexed, weights_at, weighted : the order of the rows, sample weights in that order, and whether
+    x_is_far : whether rows come from main memory
+    result_at, nonfinite_at : where outputs go, and where blocks of X with NaN or infinity are counted, or 0
+
+    What was asked for:
+    first_step, steps : which batches; batch_weights_at : (all steps,), the sum of the sample weights of each batch
+    updating, penalized, l2, l2_over_batch : whether, and the penalty
+    updates_made : counted when all steps of a call are done; rule_at : the rule's numbers
     loss, penalty : results, the sums over batches of sample weights times loss and penalty
+
+    How the work is cut (see ``plan``):
+    batch_rows, block_rows, round_rows : rows of a batch, of a piece of phase 1, and of those forwarded at a time
+    layers, slices, blocks, parts, threads : how many there are; layers_at, slices_at : their tables
+    narrow : whether blocks keep the gradient of weights too; partial_size : how much each keeps, at partials_at
+    homes_at : (threads,), the slice with which each thread begins
+    claims_at : (blocks + slices + parts,), in which turn each piece is free; done_at : pieces done
+    totals_at : (blocks + slices, LINE), contributions to the sum of losses
+
+    Buffers, for ``room_rows`` rows:
+    hidden_at, deltas_at : (sum of widths, room_rows), outputs of hidden layers and dL/dz of all, layer by layer
     parts_at : (parts, batch_rows, first layer's fan_out), the products of the parts
-    hidden_at, deltas_at : (sum of widths, batch_rows), outputs of hidden layers and dL/dz of all, layer by layer
+    batch_x_at, batch_y_at, scales_at : gathered rows of X and Y, and what each row's loss is multiplied by
+    scratch_at, results_at : (threads, SCRATCH), (threads, LINE), each thread's room for products and for a result
     """
 
     _fields_ = [
-        *_integers(
-            "rows inputs x_row x_is_far outputs label_width block_rows batch_rows steps layers slices blocks threads"
-        ),
-        *_integers("parts partial_size updates_made origin narrow ordered weighted updating penalized l2_over_batch"),
-        *_integers("gemm_at multiply_at loss_at update_at output_at penalize_at gather_at add_rows_at read_ahead_at"),
-        *_integers("homes_at claims_at done_at totals_at params_at gradients_at first_at second_at"),
-        *_integers("hidden_at deltas_at parts_at partials_at scales_at batch_x_at batch_y_at"),
-        *_integers("x_at y_at weights_at batch_weights_at order_at result_at find_spoiled_at spoiled_at"),
+        *_integers("x_at x_rows x_row y_at label_width rows inputs outputs order_at ordered indexed weights_at weighted"),
+        *_integers("x_is_far result_at nonfinite_at first_step steps batch_weights_at updating penalized l2_over_batch"),
+        *_integers("updates_made rule_at batch_rows block_rows round_rows room_rows layers slices blocks parts threads"),
+        *_integers("layers_at slices_at narrow partial_size homes_at claims_at done_at totals_at"),
+        *_integers("gemm_at multiply_at loss_at update_at output_at penalize_at gather_at gather_labels_at add_rows_at"),
+        *_integers("read_ahead_at nonfinite_function_at params_at gradients_at first_at second_at"),
+        *_integers("hidden_at deltas_at parts_at partials_at scales_at batch_x_at batch_y_at scratch_at results_at"),
         *_fields(ctypes.c_double, "l2 loss penalty"),
-        ("rule", Rule),
     ]
 
 
-RULE_TYPE, LAYER_TYPE, SLICE_TYPE, JOB_TYPE = (from_dtype(numpy.dtype(s)) for s in (Rule, Layer, Slice, Job))
+@cache
+def job_class(dtype: str) -> Any:
+    """A job of a network of this dtype: its field ``one`` tells compiled code of what the buffers are."""
+    kind = {"float32": ctypes.c_float, "float64": ctypes.c_double}[dtype]
+    fields: Any = Job._fields_
+    # Not a subclass: NumPy sees only a structure's own fields.
+    return type(f"Job{dtype}", (ctypes.Structure,), {"_fields_": [*fields, ("one", kind)]})
+
+
+@cache
+def job_type(dtype: str) -> Any:
+    """The same for compiled code."""
+    return from_dtype(numpy.dtype(job_class(dtype)))
+
+
+LAYER_TYPE, SLICE_TYPE = (from_dtype(numpy.dtype(s)) for s in (Layer, Slice))
 
 
 def aligned(shape: int | tuple[int, ...], dtype: str) -> Any:
@@ -103,11 +119,12 @@ def aligned(shape: int | tuple[int, ...], dtype: str) -> Any:
 
 def by_rows(X: Any, dtype: str) -> tuple[Any, int]:
     """A matrix whose rows compiled code can read, a copy if it must be, and the items from one row to the next."""
-    item = numpy.dtype(dtype).itemsize
-    step, columns = X.strides[0], X.shape[1]
-    whole = X.dtype == dtype and X.flags.aligned and X.strides[1] == item and step % item == 0
-    if whole and step >= item * columns and X.shape[0] > 1:
-        return X, step // item
+    found, (step, item), columns = X.dtype, X.strides, X.shape[1]
+    if found.name == dtype and found.isnative and X.flags.aligned and item == found.itemsize:
+        if step % item == 0 and step >= item * columns and X.shape[0] > 1:
+            return X, step // item
+        if X.shape[0] == 1 and X.flags.c_contiguous:
+            return X, columns
     return numpy.ascontiguousarray(X, dtype), columns
 
 

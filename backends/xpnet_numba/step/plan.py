@@ -1,11 +1,8 @@
 """How a batch is cut into pieces of work: blocks of rows for phase 1, slices of parameters for phase 2.
 
 The cut depends on the network, the batch and the number of cores this process may use, never on how many threads work,
-so that the same sums are taken in the same order whoever takes them.
-
-BLAS's own threads are never used, however large a layer: cut so, whole steps with Adam took 0.3 to 1.0 times as long as
-their products alone in threaded OpenBLAS (2 cores; 784-2048-10 by 512 rows, 784-4096-10 by 1024, 1024-1024-1024-10 and
-2048-2048-2048-10 by 256, float32).
+so that the same sums are taken in the same order whoever takes them. BLAS's own threads are never used, however large a
+layer.
 """
 
 from dataclasses import dataclass
@@ -13,29 +10,50 @@ from dataclasses import dataclass
 from xpnet.backend import NetworkSpec
 from xpnet_numba.step.job import Layer, Slice
 
-GRAIN = 200_000  # multiplications that are worth a thread: some 5 us, against 0.2 us for a barrier
-MOST_ROWS = 512  # of a block: more and its activations leave the core's cache
-NARROW = 8  # how much less: a gradient in parts is written, read and added up, and its products are shorter
-FEATURES = 2  # how much less: products in parts are written, read and added up
-NEAR_BYTES = 1 << 20  # a weight up to this size is read ahead: half of a core's second cache
+GRAIN = 200_000
+"""Multiplications that are worth a thread: fewer take less time than to share them."""
+
+MOST_ROWS = 512
+"""Rows forwarded at a time: with more their activations leave the core's cache, with fewer products are too short."""
+
+NARROW = 8
+"""How much less there must be to move: a gradient in parts is written, read and added up, and its products are shorter."""
+
+FEATURES = 2
+"""How much less there must be to move: products in parts are written, read and added up."""
+
+BLOCKS_PER_CORE = 4
+"""The most blocks that keep a gradient of their own: more would share the work more evenly, and take more memory."""
+
+NEAR_BYTES = 1 << 20
+"""A weight up to this size is read ahead: about half of a core's second-level cache."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """The pieces of a batch.
 
+    cores : for how many it is made; no more threads may work
+    block_rows, blocks : rows of a piece of phase 1, and how many there are; round_rows : rows it forwards at a time
     narrow : whether each block keeps the gradient of all parameters from its own rows
     parts : slices of the first weight that are multiplied by their features of the whole batch; 0 for none
     homes : for each core, the slice with which it begins
     """
 
+    cores: int
     batch_rows: int
     block_rows: int
+    round_rows: int
     blocks: int
     narrow: bool
     parts: int
     slices: list[Slice]
     homes: list[int]
+
+    @property
+    def room_rows(self) -> int:
+        """Rows for which there must be room: a narrow block needs it for a round, by whichever core."""
+        return self.cores * self.round_rows if self.narrow else self.batch_rows
 
     def homes_of(self, threads: int) -> list[int]:
         """For each of a number of threads, the slice with which it begins."""
@@ -47,15 +65,19 @@ def make_plan(spec: NetworkSpec, layers: list[Layer], batch_rows: int, cores: in
     work = batch_rows * sum(layer.fan_in * layer.fan_out for layer in layers)
     workers = _workers(work, cores)
     rounds = -(-batch_rows // (workers * MOST_ROWS))
-    block_rows = -(-batch_rows // (workers * rounds))
-    blocks = -(-batch_rows // block_rows)
-    narrow = _is_narrow(spec, batch_rows, blocks)
+    round_rows = block_rows = -(-batch_rows // (workers * rounds))
+    blocks, most = -(-batch_rows // round_rows), BLOCKS_PER_CORE * cores
+    narrow = _is_narrow(spec, batch_rows, min(blocks, most))
+    if narrow and blocks > most:
+        block_rows = -(-blocks // most) * round_rows
+        blocks = -(-batch_rows // block_rows)
     rows_of_work = blocks if narrow else batch_rows
     slices = [piece for index, layer in enumerate(layers) for piece in _slices(index, layer, rows_of_work, cores)]
     parts = 0 if narrow else _parts(spec, batch_rows, slices)
     shares = _share_out(slices, cores)
     homes = [sum(len(share) for share in shares[:core]) % len(slices) for core in range(cores)]
-    return Plan(batch_rows, block_rows, blocks, narrow, parts, [piece for share in shares for piece in share], homes)
+    ordered = [piece for share in shares for piece in share]
+    return Plan(cores, batch_rows, block_rows, round_rows, blocks, narrow, parts, ordered, homes)
 
 
 def _is_narrow(spec: NetworkSpec, batch_rows: int, blocks: int) -> bool:

@@ -1,37 +1,40 @@
-"""The compiled training step of the Numba backend: one call of compiled code runs a whole epoch.
+"""The compiled training step of the Numba backend: some calls of compiled code run a whole epoch.
 
-``driver`` explains the phases of a step, ``leaves`` holds its loops, ``plan`` cuts the work, ``team`` shares it among
-threads. Here Python's side: parameters, arguments, results.
+Here is Python's side: parameters, arguments, results. ``train`` and ``evaluate`` hold what the threads do and explain it,
+``plan`` cuts the work, ``job`` is the table by which both sides understand each other.
 """
 
 import ctypes
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import lru_cache
-from threading import Lock
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy
+from numba import carray, types
 from xpnet_numpy import backend as numpy_backend
 
-from xpnet.backend import BatchPart, NetworkSpec, Parameters, Step, StepState, get_threads
+from xpnet.backend import BatchPart, NetworkSpec, Parameters, StepState, get_threads
 from xpnet.backend.threads import allowed_threads
 from xpnet.ops import Array, Labels
-from xpnet_numba import leaves
-from xpnet_numba.llvm import gemm_address
+from xpnet_numba.llvm import gemm_address, pointer
 from xpnet_numba.llvm.tiles import WIDE
-from xpnet_numba.runtime import team
+from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.blas import UNTHREADED, one_thread
-from xpnet_numba.step import driver
-from xpnet_numba.step.job import LINE, Job, Layer, Rule, aligned, by_rows, place
+from xpnet_numba.runtime.compiling import c_function
+from xpnet_numba.runtime.templates import filled_in
+from xpnet_numba.step import evaluate, functions, train
+from xpnet_numba.step.job import LINE, Job, Layer, aligned, by_rows, job_class, job_type, place
 from xpnet_numba.step.plan import NEAR_BYTES, make_plan
-from xpnet_numba.step.workspace import Workspace
+from xpnet_numba.step.workspace import EVALUATED_ROWS, EvaluationWorkspace, TrainingWorkspace
 
-PREDICTION_ROWS = 256  # rows forwarded at a time: what the layers give for them stays in a core's cache
+FEW = 3
+"""Fewer rows are predicted one by one: for more it pays to read each weight once for all."""
 
-LOSS_ROWS = 8192
-
-FEW = 3  # fewer rows are predicted one by one: 784-100-10 takes 10 us for a row, 12.5 for two, by tiles 15 for either
+SECONDS_PER_CALL = 0.2
+"""How much work one call of compiled code does: Ctrl-C is heard between calls, each of which costs some microseconds."""
 
 OUTPUTS = {
     "softmax_cross_entropy": "softmax_output",
@@ -40,8 +43,39 @@ OUTPUTS = {
     "poisson": "exp_output",
 }
 
+JOBS = {"train": train.train, "update": train.update, "predict": evaluate.predict, "measure": evaluate.measure}
+"""The C functions of the step's jobs."""
 
-def compile_step(spec: NetworkSpec) -> Step | str:
+
+@cache
+def job_function(name: str, dtype: str) -> Any:
+    """The C function of a job, which the cache keeps alive."""
+    return c_function(JOBS[name], types.void(types.CPointer(job_type(dtype)), types.int64))
+
+
+def _lead_prediction(
+    board: int, number: int, count: int, function: int, job_at: int, x: Any, result: Any, claims: Any
+) -> None:
+    """Tell a prediction's job of X and of where the outputs go, and share it."""
+    job = carray(pointer(job_at, JOB), 1)[0]
+    job.x_at, job.x_row, job.result_at = x.ctypes.data, x.strides[0] // x.itemsize, result.ctypes.data
+    job.rows, job.blocks, job.threads, job.claims_at = x.shape[0], claims.size, count, claims.ctypes.data
+    threads.share(board, number, count, function, job_at)
+
+
+JOB: Any = None  # stands above for the type of the job
+
+
+@cache
+def prediction_entry(dtype: str) -> Any:
+    """:func:`_lead_prediction` as Python calls it: told by arrays, it takes a third of the time of setting each field."""
+    number, item = types.int64, functions.ITEMS[dtype]
+    arrays = types.Array(item, 2, "A"), types.Array(item, 2, "C"), types.Array(types.int64, 1, "C")
+    lead = filled_in(_lead_prediction, f"lead_prediction_{dtype}", JOB=job_type(dtype))
+    return threads.entry(lead, types.void(*[number] * 5, *arrays))
+
+
+def compile_step(spec: NetworkSpec) -> "CompiledStep | str":
     """The compiled step for a network, or a sentence that says why there is none.
 
     Compiles nothing yet: each loop is compiled when it is first needed, and kept on disk.
@@ -53,45 +87,102 @@ def compile_step(spec: NetworkSpec) -> Step | str:
 
 def warmup() -> None:
     """Compile everything that any step may need, for both dtypes."""
-    team.calls()
+    threads.calls()
+    threads.share_entry()
+    functions.compiled("gather", "int64")
     for dtype in ("float32", "float64"):
-        for name in driver.DRIVERS:
-            driver.compiled(name, dtype)
-        for name in leaves.names():
-            leaves.compiled(name, dtype)
+        prediction_entry(dtype)
+        for name in JOBS:
+            job_function(name, dtype)
+        for name in functions.FUNCTIONS:
+            functions.compiled(name, dtype)
+
+
+@dataclass
+class Data:
+    """The arrays of a call as compiled code reads them; they are kept alive while it runs."""
+
+    x: Any
+    x_row: int
+    y: Any
+    order: Any = None
+    weights: Any = None  # in the order of the rows
+    sums: Any = None  # of each batch's weights
+
+    @property
+    def rows(self) -> int:
+        """Rows that are used."""
+        return self.x.shape[0] if self.order is None else self.order.size
+
+    @property
+    def indexed(self) -> bool:
+        """Whether Y are class indices."""
+        return self.y.ndim == 1
+
+    @property
+    def label_width(self) -> int:
+        """Numbers of a row of Y."""
+        return 1 if self.indexed else self.y.shape[1]
 
 
 class CompiledStep:
     """A training step in compiled code, on all threads: see :class:`xpnet.backend.Step`.
 
-    It serves one call at a time; a second thread that calls it waits. An epoch cannot be interrupted.
+    It serves one call at a time: who shares it among threads sees to that. An epoch can be interrupted between batches:
+    then parameters, optimizer and number of updates are those after the last whole batch. Memory for a batch grows with its
+    rows unless the parameters are few beside them: a batch of all rows, however many, then takes room for some blocks.
     """
 
     def __init__(self, spec: NetworkSpec) -> None:
-        self.spec, self.penalty, self._lock = spec, 0.0, Lock()
-        self.params, self.gradients = _parameters(spec), _parameters(spec)
-        self.buffers = {name: _parameters(spec) for name in spec.rule.buffers}
-        self._job, self._prediction, self._layers = _make_job(self), _make_job(self), _layer_table(spec)
-        self._product = _product()
+        self.spec, self.penalty = spec, 0.0
+        self.params = _parameters(spec)
+        self._gradients: Parameters | None = None
+        self._buffers: dict[str, Parameters] | None = None
+        self._layers, self._rule = _layer_table(spec), _rule(spec)
+        self._multiply_at = functions.address(_product(), spec.dtype)
+        self._few_at = functions.address("multiply_few", spec.dtype)
+        self._output_at = functions.address(OUTPUTS[spec.loss], spec.dtype)
         self._hold: AbstractContextManager[Any] = nullcontext() if WIDE else one_thread
         self._largest_weight = max(layer.fan_in * layer.fan_out for layer in self._layers)
-        self._workspace: Workspace | None = None
-        self._hidden, self._counter = aligned(0, spec.dtype), ctypes.c_int64()
-        prediction = self._prediction
-        prediction.x_is_far, prediction.block_rows = 1, PREDICTION_ROWS
-        prediction.done_at = ctypes.addressof(self._counter)
+        self._training, self._evaluating = self._new_job(), self._new_job()
+        self._evaluating.x_is_far = 1
+        self._workspace: TrainingWorkspace | None = None
+        self._evaluation: EvaluationWorkspace | None = None
+        self._steps_per_call = 1
+        self._fits = 0
+        self._labels: tuple[Any, Any] = None, None
 
     @property
     def why(self) -> str:
         """What runs here, and why."""
-        threads = get_threads()
-        return f"the Numba backend's compiled step, on {threads} thread{'s' * (threads > 1)}"
+        count = get_threads()
+        return f"the Numba backend's compiled step, on {count} thread{'s' * (count > 1)}"
+
+    @property
+    def gradients(self) -> Parameters:
+        """See :class:`xpnet.backend.Step`."""
+        if self._gradients is None:
+            self._gradients = _parameters(self.spec)
+        return self._gradients
+
+    @property
+    def buffers(self) -> dict[str, Parameters]:
+        """The optimizer's arrays, by buffer name."""
+        if self._buffers is None:
+            self._buffers = {name: _parameters(self.spec) for name in self.spec.rule.buffers}
+        return self._buffers
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Where BLAS is needed it is held to one thread, once for all calls inside."""
-        with self._hold:
-            yield
+        """Labels are read and converted once for all calls inside, and where BLAS is needed it is held to one thread."""
+        self._fits += 1
+        try:
+            with self._hold:
+                yield
+        finally:
+            self._fits -= 1
+            if not self._fits:
+                self._labels = None, None
 
     def epoch(
         self,
@@ -104,179 +195,254 @@ class CompiledStep:
         sample_weight: Array | None = None,
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
-        with self._lock, self._hold:
-            job = self._job
-            job.updating, job.rule.learning_rate = 1, learning_rate
-            loss = self._train(X, Y, batch_size, order, sample_weight)
-            job.updates_made += job.steps
-            return loss
-
-    def loss(self, X: Array, Y: Labels, *, sample_weight: Array | None = None, rows: Any = None) -> float:
-        """See :class:`xpnet.backend.Step`."""
-        if rows is not None:
-            X, Y, sample_weight = X[rows], Y[rows], None if sample_weight is None else sample_weight[rows]
-        total = weights = 0.0
-        for start in range(0, X.shape[0], LOSS_ROWS):
-            block = slice(start, start + LOSS_ROWS)
-            w = None if sample_weight is None else sample_weight[block]
-            weight = float(X[block].shape[0] if w is None else w.sum())
-            total += weight * self.gradient(X[block], Y[block], sample_weight=w)
-            weights += weight
-        return total / weights if weights else 0.0
+        with self._hold:
+            data = self._data(X, Y, order, sample_weight)
+            self._rule[0] = learning_rate
+            return self._train(data, batch_size, updating=True)
 
     def gradient(
         self,
         X: Array,
-        Y: Labels,
+        Y: Array,
         *,
         sample_weight: Array | None = None,
         rows: Any = None,
         part: BatchPart | None = None,
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
-        with self._lock, self._hold:
-            self._job.updating = 0
-            if rows is not None:
-                X, Y, sample_weight = X[rows], Y[rows], None if sample_weight is None else sample_weight[rows]
-            if not X.shape[0]:
-                self.gradients.flat.fill(0)  # type: ignore[union-attr]
-            mean = self._train(X, Y, X.shape[0], None, sample_weight)
-            return mean if part is None else self._scale_to(part, mean, X, sample_weight)
+        with self._hold:
+            data = self._data(X, Y, rows, sample_weight)
+            if data.rows:
+                return self._train(data, data.rows, updating=False, part=part)
+            return self._gradient_of_nothing(part)
 
-    def _scale_to(self, part: BatchPart, mean: float, X: Array, sample_weight: Array | None) -> float:
-        """Turn the mean over these rows, penalty included, into their part of a batch."""
-        weight = float(X.shape[0] if sample_weight is None else sample_weight.sum())
-        share, l2 = weight / part.total_weight, self.spec.l2
-        own_l2, part_l2 = (l2 / w if self.spec.l2_over_batch else l2 for w in (weight or 1.0, part.total_weight))
-        squares = 0.0
-        for name in self.spec.parameter_names:
-            grad = self.gradients[name]
-            grad *= share
-            if name in self.spec.parameter_names[::2] and l2:
-                param = self.params[name]
-                grad += ((part_l2 if part.penalized else 0.0) - (share * own_l2 if weight else 0.0)) * param
-                squares += float((param * param).sum())
-        loss = share * (mean - self.penalty)
-        self.penalty = part_l2 / 2 * squares if part.penalized else 0.0
-        return loss + self.penalty
+    def loss(self, X: Array, Y: Labels, *, sample_weight: Array | None = None, rows: Any = None) -> float:
+        """See :class:`xpnet.backend.Step`."""
+        with self._hold:
+            data = self._data(X, Y, rows, sample_weight)
+            weight = float(data.rows if data.weights is None else data.weights.sum(dtype="float64"))
+            self.penalty = self._penalty(weight) if weight else 0.0
+            return self._measure(data) / weight + self.penalty if weight else 0.0
 
     def update(self, *, learning_rate: float) -> None:
         """See :class:`xpnet.backend.Step`."""
-        with self._lock:
-            job, workspace = self._job, self._workspace or self._workspace_for(1)
-            job.rule.learning_rate = learning_rate
-            workspace.begin(threads := min(get_threads(), job.slices))
-            self._run("update", job, workspace.slices_at, threads)
-            job.updates_made += 1
+        job, workspace = self._training, self._workspace or self._workspace_for(1, 0)
+        self._rule[0] = learning_rate
+        workspace.begin(job, count := min(get_threads(), workspace.plan.cores, job.slices))
+        self._run("update", job, count)
+        job.updates_made += 1
 
     def forward(self, X: Array) -> Array:
         """See :class:`xpnet.backend.Step`."""
-        with self._lock:
-            self._prediction.spoiled_at = 0
-            return self._predict(X)
+        self._evaluating.nonfinite_at = 0
+        return self._predict(X)
 
     def forward_finite(self, X: Array) -> Array | None:
         """See :class:`xpnet.backend.step.CheckingStep`."""
-        spoiled = ctypes.c_int64()
-        with self._lock:
-            self._prediction.spoiled_at = ctypes.addressof(spoiled)
-            self._prediction.find_spoiled_at = leaves.address("find_spoiled", self.spec.dtype)
-            outputs = self._predict(X)
-        return None if spoiled.value else outputs
-
-    def _predict(self, X: Array) -> Array:
-        few = X.shape[0] < FEW
-        with nullcontext() if few or X.shape[0] * self._largest_weight <= UNTHREADED else self._hold:
-            job, (x, self._prediction.x_row) = self._prediction, by_rows(X, self.spec.dtype)
-            job.output_at = leaves.address(OUTPUTS[self.spec.loss], self.spec.dtype)
-            job.multiply_at = leaves.address("multiply_few" if few else self._product, self.spec.dtype)
-            job.rows = x.shape[0]
-            result = numpy.empty((job.rows, job.outputs), self.spec.dtype)
-            job.threads = max(1, min(get_threads(), -(-job.rows // PREDICTION_ROWS)))
-            room = job.threads * PREDICTION_ROWS * sum(self.spec.widths[1:-1])
-            if self._hidden.size < room:
-                self._hidden = aligned(room, self.spec.dtype)
-                job.hidden_at = place(self._hidden)
-            self._counter.value = 0
-            job.x_at, job.result_at = place(x), place(result)
-            self._run("predict", job, 0, job.threads)
-            return result
+        found = ctypes.c_int64()
+        self._evaluating.nonfinite_at = ctypes.addressof(found)
+        self._evaluating.nonfinite_function_at = functions.address("find_nonfinite", self.spec.dtype)
+        outputs = self._predict(X)
+        return None if found.value else outputs
 
     def state(self) -> StepState:
         """See :class:`xpnet.backend.Step`."""
         buffers = {name: _copies(arrays) for name, arrays in self.buffers.items()}
-        return StepState(_copies(self.params), buffers, self._job.updates_made)
+        return StepState(_copies(self.params), buffers, self._training.updates_made)
 
     def load_state(self, state: StepState) -> None:
         """See :class:`xpnet.backend.Step`."""
-        self._job.updates_made = state.t
+        self._training.updates_made = state.t
         self.params.update(state.params)
         for name, arrays in self.buffers.items():
             arrays.update(state.buffers.get(name) or {n: numpy.zeros_like(a) for n, a in arrays.items()})
 
-    def _train(
-        self, X: Array, Y: Labels, batch_size: int, order: Any = None, sample_weight: Array | None = None
-    ) -> float:
+    # Training.
+
+    def _train(self, data: Data, batch_size: int, *, updating: bool, part: BatchPart | None = None) -> float:
         """Batches over all rows; returns the mean loss, and sets how much of it is the penalty."""
-        job, rows, self.penalty = self._job, X.shape[0], 0.0
-        job.steps = -(-rows // batch_size) if rows else 0
+        job, rows = self._training, data.rows
+        steps, self.penalty = -(-rows // batch_size), 0.0
         if not rows:
             return 0.0
-        workspace = self._workspace_for(min(batch_size, rows))
-        alive = self._enter_data(workspace, X, Y, order), self._enter_weights(rows, batch_size, order, sample_weight)
-        workspace.begin(threads := min(get_threads(), max(job.blocks, job.slices)))
-        self._run("train", job, workspace.slices_at, threads)
-        total = rows if sample_weight is None else float(alive[1][1].sum())
+        data.sums = _weight_sums(data, batch_size) if part is None else numpy.array([part.total_weight], "float64")
+        workspace = self._workspace_for(min(batch_size, rows), 0 if data.order is None else data.label_width)
+        workspace.start_totals()
+        self._enter(job, data)
+        job.batch_weights_at, job.updating = place(data.sums), updating
+        job.penalized = self.spec.l2 > 0 and (part is None or part.penalized)
+        job.x_is_far = data.order is None and steps > 1
+        self._run_steps(job, workspace, steps)
+        total = float(data.sums.sum()) if part is not None or data.weights is not None else rows
         self.penalty = job.penalty / total if total else 0.0
         return job.loss / total + self.penalty if total else 0.0
 
-    def _enter_data(self, workspace: Workspace, X: Array, Y: Labels, order: Any) -> tuple[Any, Any, Any]:
-        """Tell the job of X, Y and order; returns what must be kept alive while it runs."""
-        job, dtype = self._job, self.spec.dtype
-        (x, job.x_row), y = by_rows(X, dtype), numpy.ascontiguousarray(Y, dtype)
-        leaf: str = self.spec.loss
-        if leaf == "softmax_cross_entropy":
-            leaf += "_indices" if y.ndim == 1 else "_rows"
-        job.rows, job.label_width = x.shape[0], y.size // y.shape[0]
-        job.loss_at, job.x_at, job.y_at = leaves.address(leaf, dtype), place(x), place(y)
-        job.ordered = order is not None
-        job.x_is_far = order is None and job.steps > 1
+    def _run_steps(self, job: Job, workspace: TrainingWorkspace, steps: int) -> None:
+        """Call compiled code for as many steps at a time as take ``SECONDS_PER_CALL``."""
+        job.first_step = 0
+        while job.first_step < steps:
+            job.steps = min(self._steps_per_call, steps - job.first_step)
+            workspace.begin(job, count := min(get_threads(), workspace.plan.cores, max(job.blocks, job.slices)))
+            started = time.perf_counter()
+            self._run("train", job, count)
+            if job.steps == self._steps_per_call:
+                pace = SECONDS_PER_CALL / max(time.perf_counter() - started, 1e-9)
+                self._steps_per_call = max(1, int(self._steps_per_call * min(pace, 4.0)))
+            job.first_step += job.steps
+
+    def _gradient_of_nothing(self, part: BatchPart | None) -> float:
+        """Fill the gradient of no rows: zero, or the penalty's; returns the penalty."""
+        self.gradients.flat.fill(0)  # type: ignore[union-attr]
+        penalized = part is not None and part.penalized and part.total_weight
+        self.penalty = self._penalty(part.total_weight) if penalized and part else 0.0
+        if self.penalty and part:
+            for name in self.spec.parameter_names[::2]:
+                self.gradients[name] = self._l2_for(part.total_weight) * self.params[name]
+        return self.penalty
+
+    def _penalty(self, weight: float) -> float:
+        """l2 / 2 sum ||W||^2, for a batch of a total weight."""
+        if not self.spec.l2:
+            return 0.0
+        weights = (self.params[name] for name in self.spec.parameter_names[::2])
+        return self._l2_for(weight) / 2 * sum(float(numpy.vdot(W, W)) for W in weights)
+
+    def _l2_for(self, weight: float) -> float:
+        return self.spec.l2 / weight if self.spec.l2_over_batch else self.spec.l2
+
+    # Evaluation.
+
+    def _predict(self, X: Array) -> Array:
+        rows, job = X.shape[0], self._evaluating
+        few = rows < FEW
+        with nullcontext() if few or rows * self._largest_weight <= UNTHREADED else self._hold:
+            x, _ = by_rows(X, self.spec.dtype)
+            result = numpy.empty((rows, self.spec.widths[-1]), self.spec.dtype)
+            count, claims = self._begin_evaluation(rows, 0)
+            job.output_at, job.multiply_at = self._output_at, self._few_at if few else self._multiply_at
+            function = job_function("predict", self.spec.dtype).address
+            lead = prediction_entry(self.spec.dtype)
+            threads.team.lead(lead, count, function, ctypes.addressof(job), x, result, claims)
+            return result
+
+    def _measure(self, data: Data) -> float:
+        """The sum of all losses times sample weights."""
+        job, rows = self._evaluating, data.rows
+        if not rows:
+            return 0.0
+        count, claims = self._begin_evaluation(rows, 0 if data.order is None else data.label_width)
+        totals = numpy.zeros(claims.size)
+        self._enter(job, data)
+        job.blocks, job.threads, job.claims_at = claims.size, count, place(claims)
+        job.multiply_at, job.totals_at = self._multiply_at, place(totals)
+        self._run("measure", job, count)
+        return float(totals.sum())
+
+    def _begin_evaluation(self, rows: int, label_width: int) -> tuple[int, Any]:
+        """Cut rows into blocks; returns for how many threads, and room for the claim of each block."""
+        blocks = -(-rows // EVALUATED_ROWS)
+        count = min(get_threads(), blocks) if blocks > 1 else 1
+        if self._evaluation is None or not self._evaluation.serves(count, label_width):
+            self._evaluation = EvaluationWorkspace(self.spec, count, label_width)
+            self._evaluation.enter(self._evaluating)
+        return count, numpy.zeros(blocks, numpy.int64)
+
+    # Arguments.
+
+    def _data(self, X: Array, Y: Labels, order: Any, sample_weight: Array | None) -> Data:
+        """What compiled code reads."""
+        dtype = self.spec.dtype
+        x, x_row = by_rows(X, dtype)
+        data = Data(x, x_row, self._labels_of(Y))
         if order is not None:
-            order = numpy.ascontiguousarray(order, numpy.int64)
-            job.order_at, job.gather_at = place(order), leaves.address("gather_rows", dtype)
-            workspace.make_room()
-        return x, y, order
+            data.order = numpy.ascontiguousarray(order, numpy.int64)
+        if sample_weight is not None:
+            data.weights = numpy.ascontiguousarray(sample_weight if order is None else sample_weight[data.order], dtype)
+        return data
 
-    def _enter_weights(self, rows: int, batch_size: int, order: Any, sample_weight: Any) -> tuple[Any, Any]:
-        """Tell the job of sample weights; returns them as the batches take them, and their sum in each batch."""
-        job, dtype = self._job, self.spec.dtype
-        job.weighted = sample_weight is not None
-        if sample_weight is None:
-            sums = _batch_sizes(rows, batch_size)
-        else:
-            sample_weight = numpy.ascontiguousarray(sample_weight if order is None else sample_weight[order], dtype)
-            sums = numpy.add.reduceat(sample_weight, range(0, rows, batch_size), dtype="float64")
-            job.weights_at = place(sample_weight)
-        job.batch_weights_at = place(sums)
-        return sample_weight, sums
+    def _labels_of(self, Y: Labels) -> Any:
+        """Labels as compiled code reads them: class indices as a copy, made once for all epochs of a fit."""
+        if Y.ndim == 2:
+            return numpy.ascontiguousarray(Y, self.spec.dtype)
+        given, converted = self._labels
+        if given is Y:
+            return converted
+        converted = numpy.array(Y, numpy.int64)
+        if self._fits:
+            self._labels = Y, converted
+        return converted
 
-    def _workspace_for(self, batch_rows: int) -> Workspace:
-        if self._workspace is None or self._workspace.plan.batch_rows != batch_rows:
-            plan = make_plan(self.spec, self._layers, batch_rows, allowed_threads())
-            for layer in self._layers:
-                layer.bias_sum = layer.bias if plan.narrow else layer.column
-            self._workspace = Workspace(self.spec, plan, self._job, _buffer_size(self.spec))
-        return self._workspace
+    def _enter(self, job: Job, data: Data) -> None:
+        """Tell a job of its data."""
+        dtype, loss = self.spec.dtype, str(self.spec.loss)
+        if loss == "softmax_cross_entropy":
+            loss += "_indices" if data.indexed else "_rows"
+        job.loss_at, job.indexed, job.label_width = functions.address(loss, dtype), data.indexed, data.label_width
+        job.x_at, job.x_rows, job.x_row, job.y_at = place(data.x), data.x.shape[0], data.x_row, place(data.y)
+        job.rows, job.ordered, job.weighted = data.rows, data.order is not None, data.weights is not None
+        if data.order is not None:
+            job.order_at = place(data.order)
+            job.gather_at, job.gather_labels_at = functions.address("gather", dtype), functions.address("gather", "int64")
+        if data.weights is not None:
+            job.weights_at = place(data.weights)
 
-    def _run(self, name: str, job: Job, slices_at: int, threads: int) -> None:
-        """Run a driver on so many threads."""
-        arguments = ctypes.addressof(job), ctypes.addressof(self._layers), slices_at, job.params_at
-        team.team.run(driver.address(name, self.spec.dtype), arguments, threads)
+    def _workspace_for(self, batch_rows: int, label_width: int) -> TrainingWorkspace:
+        """A workspace for batches of so many rows, with room for gathered labels of that width (0 where none are
+        gathered), which the training job knows. It is made anew only where the last one does not serve.
+        """
+        last = self._workspace
+        if last is not None and last.serves(batch_rows, label_width):
+            return last
+        plan = make_plan(self.spec, self._layers, batch_rows, allowed_threads())
+        workspace = TrainingWorkspace(self.spec, plan, _buffer_size(self.spec), label_width)
+        buffers = [place(b.flat) for b in self.buffers.values()] + [place(self.params.flat)] * 2  # some rules have none
+        gradients = place(self.gradients.flat)
+        # All memory has been found: from here on nothing fails.
+        self._training.gradients_at, self._training.first_at, self._training.second_at = gradients, *buffers[:2]
+        workspace.enter(self._training)
+        self._workspace = workspace
+        return workspace
+
+    def _new_job(self) -> Job:
+        """A job with all that does not change from call to call."""
+        spec = self.spec
+        functions_at = {f"{role}_at": functions.address(name, spec.dtype) for role, name in _roles(spec).items()}
+        return job_class(spec.dtype)(
+            inputs=spec.widths[0],
+            outputs=spec.widths[-1],
+            layers=spec.layers,
+            layers_at=ctypes.addressof(self._layers),
+            l2=spec.l2,
+            l2_over_batch=spec.l2_over_batch,
+            rule_at=place(self._rule),
+            params_at=place(self.params.flat),
+            gemm_at=gemm_address(spec.dtype),
+            **functions_at,
+        )
+
+    def _run(self, name: str, job: Job, count: int) -> None:
+        """Run one of the step's jobs on so many threads."""
+        function = job_function(name, self.spec.dtype).address
+        threads.team.lead(threads.share_entry(), count, function, ctypes.addressof(job))
 
 
 def _product() -> str:
-    """The leaf that multiplies matrices."""
+    """The function that multiplies matrices."""
     return "multiply" if WIDE else "multiply_by_blas"
+
+
+def _roles(spec: NetworkSpec) -> dict[str, str]:
+    """The functions that every call needs, by their role in the job; those of activations stand with their layers."""
+    update = "adam" if spec.rule.name == "adam" else "momentum" if spec.rule.momentum else "sgd"
+    roles = {"update": update, "multiply": _product(), "add_rows": "add_rows", "read_ahead": "read_ahead"}
+    return roles | ({"penalize": "penalize"} if spec.l2 > 0 else {})
+
+
+def _rule(spec: NetworkSpec) -> Any:
+    """The numbers of the update rule, in the order of ``loops.updates.RULE``; the learning rate comes with each call."""
+    rule = spec.rule
+    numbers = 0.0, rule.momentum, rule.nesterov, rule.beta1, rule.beta2, rule.epsilon, rule.weight_decay, rule.epsilon_hat
+    return numpy.array(numbers, "float64")
 
 
 def _parameters(spec: NetworkSpec) -> Parameters:
@@ -295,6 +461,13 @@ def _buffer_size(spec: NetworkSpec) -> int:
     return last.offset + -(-last.shape[0] // _alignment(spec)) * _alignment(spec)
 
 
+def _weight_sums(data: Data, batch_size: int) -> Any:
+    """The sum of the sample weights of each batch, as float64 (batches,)."""
+    if data.weights is None:
+        return _batch_sizes(data.rows, batch_size)
+    return numpy.add.reduceat(data.weights, range(0, data.rows, batch_size), dtype="float64")
+
+
 @lru_cache(maxsize=8)
 def _batch_sizes(rows: int, batch_size: int) -> Any:
     """The rows of each batch, as float64 (batches,)."""
@@ -303,40 +476,9 @@ def _batch_sizes(rows: int, batch_size: int) -> Any:
     return sizes
 
 
-def _make_job(step: CompiledStep) -> Job:
-    """A job with all that does not change from call to call."""
-    spec, rule = step.spec, step.spec.rule
-    buffers = [place(b.flat) for b in step.buffers.values()] + [place(step.params.flat)] * 2  # some rules have none
-    numbers = (0.0, rule.momentum, rule.beta1, rule.beta2, rule.epsilon, rule.weight_decay, rule.epsilon_hat)
-    return Job(
-        inputs=spec.widths[0],
-        outputs=spec.widths[-1],
-        layers=spec.layers,
-        penalized=spec.l2 > 0,
-        l2=spec.l2,
-        l2_over_batch=spec.l2_over_batch,
-        rule=Rule(*numbers),
-        params_at=place(step.params.flat),
-        gradients_at=place(step.gradients.flat),
-        first_at=buffers[0],
-        second_at=buffers[1],
-        gemm_at=gemm_address(spec.dtype),
-        **{f"{role}_at": leaves.address(leaf, spec.dtype) for role, leaf in _leaf_names(spec).items()},
-    )
-
-
-def _leaf_names(spec: NetworkSpec) -> dict[str, str]:
-    """The leaves that every call needs, by their role in the job; those of activations stand with their layers."""
-    rule = spec.rule
-    momentum = ("nesterov" if rule.nesterov else "momentum") if rule.momentum else "sgd"
-    update = "adam" if rule.name == "adam" else momentum
-    roles = {"update": update, "multiply": _product(), "add_rows": "add_rows", "read_ahead": "read_ahead"}
-    return roles | ({"penalize": "penalize"} if spec.l2 > 0 else {})
-
-
 def _layer_table(spec: NetworkSpec) -> Any:
-    """The affine layers, each with the leaves of the activation behind it."""
-    slots = spec.slots(_alignment(spec))
+    """The affine layers, each with the functions of the activation behind it."""
+    slots, dtype = spec.slots(_alignment(spec)), spec.dtype
     rows = []
     for i, activation in enumerate((*spec.activations, "identity")):
         fan_in, fan_out = slots[2 * i].shape
@@ -349,8 +491,8 @@ def _layer_table(spec: NetworkSpec) -> Any:
                 column=sum(spec.widths[1 : i + 1]),
                 input_column=sum(spec.widths[1:i]) if i else -1,
                 read_ahead=fan_in * fan_out * LINE <= NEAR_BYTES * _alignment(spec),
-                forward=leaves.address(f"{activation}_forward", spec.dtype),
-                backward=leaves.address(f"{activation}_backward", spec.dtype) if i < len(spec.activations) else 0,
+                forward=functions.address(f"{activation}_forward", dtype),
+                backward=functions.address(f"{activation}_backward", dtype) if i < len(spec.activations) else 0,
             )
         )
     return (Layer * spec.layers)(*rows)

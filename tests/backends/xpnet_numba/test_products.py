@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
-from xpnet_numba import leaves
-from xpnet_numba.leaves.products import TERMS
 from xpnet_numba.llvm import call
 from xpnet_numba.llvm.target import X86
 from xpnet_numba.llvm.tiles import WIDE
+from xpnet_numba.loops.products import ACCUMULATE, FAR, SCRATCH, TERMS, TRANSPOSE_A, TRANSPOSE_B
+from xpnet_numba.step import functions
 
 wide = pytest.mark.skipif(not WIDE, reason="this processor has no vectors wide enough: products go to BLAS")
 
@@ -22,14 +22,12 @@ ROUNDING = {"float32": 2.0**-24, "float64": 2.0**-53}
 
 
 @njit
-def _call(address: Any, a: Any, a_transposed: Any, first: Any, b: Any, b_transposed: Any, c: Any, far: Any) -> None:
-    call(address, (a, a_transposed, first, b, b_transposed, c, far, 0))
+def _call(address: Any, a: Any, b: Any, c: Any, flags: Any, scratch: Any) -> None:
+    call(address, (a, b, c, flags, scratch, 0))
 
 
-def multiply(
-    a: np.ndarray, a_transposed: int, first: int, b: np.ndarray, b_transposed: int, c: np.ndarray, far: int = 0
-) -> None:
-    _call(leaves.address("multiply", a.dtype.name), a, a_transposed, first, b, b_transposed, c, far)
+def multiply(a: np.ndarray, b: np.ndarray, c: np.ndarray, flags: int = 0, name: str = "multiply") -> None:
+    _call(functions.address(name, a.dtype.name), a, b, c, flags, np.full(SCRATCH, np.nan, a.dtype))
 
 
 def operand(rng: np.random.Generator, rows: int, columns: int, dtype: str) -> np.ndarray:
@@ -44,21 +42,23 @@ def operand(rng: np.random.Generator, rows: int, columns: int, dtype: str) -> np
     transposed=st.tuples(st.booleans(), st.booleans()),
     gap=st.integers(0, 5),
     far=st.booleans(),
-    first=st.integers(0, 3),
+    more=st.booleans(),
     dtype=st.sampled_from(["float32", "float64"]),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_every_shape_is_exact_and_nothing_beyond_is_touched(
-    sizes: tuple[int, int, int], transposed: tuple[bool, bool], gap: int, far: bool, first: int, dtype: str, seed: int
+    sizes: tuple[int, int, int], transposed: tuple[bool, bool], gap: int, far: bool, more: bool, dtype: str, seed: int
 ) -> None:
     (m, n, k), (a_transposed, b_transposed), rng = sizes, transposed, np.random.default_rng(seed)
-    a = operand(rng, k, first + m + gap, dtype) if a_transposed else operand(rng, m, k + gap, dtype)
+    a = operand(rng, k, m + gap, dtype) if a_transposed else operand(rng, m, k + gap, dtype)
     b = operand(rng, n, k, dtype) if b_transposed else operand(rng, k, n, dtype)
     room = np.full(m * n + 32, np.nan, dtype)
     c = room[16:-16].reshape(m, n)
-    multiply(a, int(a_transposed), first if a_transposed else 0, b, int(b_transposed), c, int(far and not a_transposed))
-    used = a[:, first : first + m].T if a_transposed else a[:, :k]
-    np.testing.assert_array_equal(c, used @ (b.T if b_transposed else b))
+    c[:] = before = operand(rng, m, n, dtype) if more else np.nan
+    flags = a_transposed * TRANSPOSE_A + b_transposed * TRANSPOSE_B + (far and not a_transposed) * FAR + more * ACCUMULATE
+    multiply(a, b, c, flags)
+    product = (a[:, :m].T if a_transposed else a[:, :k]) @ (b.T if b_transposed else b)
+    np.testing.assert_array_equal(c, before + product if more else product)
     assert np.isnan(room[:16]).all() and np.isnan(room[-16:]).all()
 
 
@@ -67,7 +67,7 @@ def test_every_shape_is_exact_and_nothing_beyond_is_touched(
 def test_rounding_stays_within_the_bound_of_a_sum(dtype: str, rng: np.random.Generator) -> None:
     a, b = rng.standard_normal((100, 784)).astype(dtype), rng.standard_normal((784, 100)).astype(dtype)
     c = np.empty((100, 100), dtype)
-    multiply(a, 0, 0, b, 0, c)
+    multiply(a, b, c)
     want = a.astype(np.longdouble) @ b.astype(np.longdouble)
     # Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.5: |error| <= k u |A| |B|.
     bound = 784 * ROUNDING[dtype] * (abs(a).astype(np.longdouble) @ abs(b).astype(np.longdouble))
@@ -76,10 +76,10 @@ def test_rounding_stays_within_the_bound_of_a_sum(dtype: str, rng: np.random.Gen
 
 @wide
 @pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_spoils_its_row_and_no_other(special: float, rng: np.random.Generator) -> None:
+def test_what_is_not_finite_reaches_its_row_and_no_other(special: float, rng: np.random.Generator) -> None:
     a, b, c = operand(rng, 20, 30, "float64"), operand(rng, 30, 40, "float64") + 9, np.empty((20, 40))
     a[13, 7] = special
-    multiply(a, 0, 0, b, 0, c)
+    multiply(a, b, c)
     np.testing.assert_array_equal(c, a @ b)
     assert np.isfinite(np.delete(c, 13, axis=0)).all() and not np.isfinite(c[13]).any()
 
@@ -88,8 +88,8 @@ def test_what_is_not_finite_spoils_its_row_and_no_other(special: float, rng: np.
 def test_a_row_has_the_same_bits_whatever_rows_stand_beside_it(rng: np.random.Generator) -> None:
     a, b = rng.standard_normal((50, 200)), rng.standard_normal((200, 30))
     whole, alone = np.empty((50, 30)), np.empty((9, 30))
-    multiply(a, 0, 0, b, 0, whole)
-    multiply(a[31:40], 0, 0, b, 0, alone)
+    multiply(a, b, whole)
+    multiply(a[31:40], b, alone)
     np.testing.assert_array_equal(alone, whole[31:40])
 
 
@@ -107,7 +107,7 @@ def test_few_rows_are_exact_and_nothing_beyond_is_touched(
     a, b = operand(rng, m, k + gap, dtype), operand(rng, k, n, dtype)
     room = np.full(m * n + 32, np.nan, dtype)
     c = room[16:-16].reshape(m, n)
-    _call(leaves.address("multiply_few", dtype), a, 0, 0, b, 0, c, 0)
+    multiply(a, b, c, name="multiply_few")
     np.testing.assert_array_equal(c, a[:, :k] @ b)
     assert np.isnan(room[:16]).all() and np.isnan(room[-16:]).all()
 

@@ -11,7 +11,7 @@ import numpy
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from xpnet_numba.runtime import team
+from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.blas import libraries, one_thread
 from xpnet_numba.step import plan
 from xpnet_numba.step import step as numba_step
@@ -316,7 +316,7 @@ def test_penalty_is_that_before_each_update():
     assert step.penalty == pytest.approx(0.15 * squares, rel=1e-12)
 
 
-def test_a_row_with_nan_spoils_what_it_must():
+def test_a_row_with_nan_reaches_what_it_must():
     step, _ = make_pair(NetworkSpec((7, 9, 4), ("relu",)))
     X = numpy.random.default_rng(5).standard_normal((30, 7))
     X[3, 2] = numpy.nan
@@ -400,9 +400,9 @@ def test_values_that_are_not_finite_are_seen_wherever_they_are(special, dtype):
     wide[:, 5] = special  # beyond the rows that count
     numpy.testing.assert_array_equal(step.forward_finite(X), step.forward(X))
     for row, column in ((0, 0), (299, 4), (699, 2)):
-        spoiled = X.copy()
-        spoiled[row, column] = special
-        assert step.forward_finite(spoiled) is None
+        broken = X.copy()
+        broken[row, column] = special
+        assert step.forward_finite(broken) is None
     assert step.forward_finite(numpy.full_like(X, numpy.finfo(dtype).max)) is not None
 
 
@@ -467,18 +467,19 @@ def test_several_python_threads_train_at_once():
         numpy.testing.assert_array_equal(params, expected)
 
 
-def test_a_helper_that_never_comes_is_not_waited_for(monkeypatch):
-    class Lonely(team.Team):
+def test_a_worker_that_never_comes_is_not_waited_for(monkeypatch):
+    class Lonely(threads.Team):
         def _hire(self):
-            self._beds.append(SimpleQueue())
+            self._signals.append(SimpleQueue())
+            return True
 
     expected = train_large(2)
-    monkeypatch.setattr(team, "team", Lonely())
+    monkeypatch.setattr(threads, "team", Lonely())
     for a, b in zip(expected, train_large(2), strict=True):
         numpy.testing.assert_array_equal(a, b)
 
 
-def test_a_helper_that_went_to_sleep_is_woken():
+def test_a_worker_that_went_to_sleep_is_woken():
     expected = train_large(2)
     time.sleep(0.05)
     for a, b in zip(expected, train_large(2), strict=True):

@@ -1,4 +1,4 @@
-"""Helper threads: the same bits for any number of them, several callers at once, forks, and a quiet end."""
+"""Worker threads: the same bits for any number of them, several callers at once, forks, and a quiet end."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from xpnet_numba import backend
-from xpnet_numba.runtime import chunks
+from xpnet_numba import launching
 
 from xpnet import ops
 
@@ -20,7 +20,7 @@ KERNELS = {name: kernel.launch for name, kernel in backend.kernels.items()}
 @pytest.fixture(params=[2, 3, 5])
 def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """So many threads, whatever the machine has."""
-    monkeypatch.setattr(chunks, "get_threads", lambda: request.param)
+    monkeypatch.setattr(launching, "get_threads", lambda: request.param)
     yield request.param
 
 
@@ -39,7 +39,7 @@ def results(dtype: str) -> list[np.ndarray]:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_bits_do_not_depend_on_threads(dtype: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     shared = results(dtype)
-    monkeypatch.setattr(chunks, "get_threads", lambda: 1)
+    monkeypatch.setattr(launching, "get_threads", lambda: 1)
     for a, b in zip(shared, results(dtype), strict=True):
         assert a.tobytes() == b.tobytes()
 
@@ -52,21 +52,21 @@ def test_several_python_threads_at_once(threads: int) -> None:
             np.testing.assert_array_equal(got, wanted)
 
 
-def test_helpers_sleep_and_wake(threads: int) -> None:
+def test_workers_sleep_and_wake(threads: int) -> None:
     x = np.random.default_rng(2).standard_normal((5000, 10))
     wanted = KERNELS["softmax"](x)
     for _ in range(5):
         np.testing.assert_array_equal(KERNELS["softmax"](x), wanted)
-        subprocess.run([sys.executable, "-c", ""], check=True)  # long enough for helpers to fall asleep
+        subprocess.run([sys.executable, "-c", ""], check=True)  # long enough for workers to fall asleep
 
 
 FORK = """
 import multiprocessing
 import numpy as np
 from xpnet_numba import backend
-from xpnet_numba.runtime import chunks
+from xpnet_numba import launching
 
-chunks.get_threads = lambda: 3
+launching.get_threads = lambda: 3
 x = np.random.default_rng(0).standard_normal((5000, 10))
 softmax = backend.kernels["softmax"].launch
 
@@ -81,7 +81,7 @@ if __name__ == "__main__":
 """
 
 
-def test_forked_workers_have_helpers_of_their_own() -> None:
+def test_forked_workers_have_workers_of_their_own() -> None:
     """In a process of its own, so that no other library's threads are forked with it."""
     ended = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 0, ended.stderr
@@ -91,11 +91,11 @@ def test_forked_workers_have_helpers_of_their_own() -> None:
 @pytest.mark.skipif(
     not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs Linux and two cores"
 )
-def test_helpers_keep_off_the_leaders_core() -> None:
-    from xpnet_numba.runtime.team import team
+def test_workers_keep_off_the_leaders_core() -> None:
+    from xpnet_numba.runtime.threads import team
 
     KERNELS["softmax"](np.zeros((8192, 10)))
-    helpers = [thread for thread in threading.enumerate() if thread.name.startswith("xpnet-")]
-    assert helpers
-    for helper in helpers:
-        assert team._leaders_core not in os.sched_getaffinity(helper.native_id or 0)
+    workers = [thread for thread in threading.enumerate() if thread.name.startswith("xpnet-")]
+    assert workers
+    for worker in workers:
+        assert team._leaders_core not in os.sched_getaffinity(worker.native_id or 0)

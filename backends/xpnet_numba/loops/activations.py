@@ -1,0 +1,90 @@
+"""Activations and their gradients. An activation is two formulas for one number; the loops over them are the same for all.
+
+The gradient is read from the output, as in ``xpnet.ops.activations``.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from xpnet_numba import scalars
+from xpnet_numba.llvm import widest_vectors
+from xpnet_numba.loops.compiled import inlined, pasted
+
+
+@inlined
+def identity(x: Any) -> Any:
+    """x."""
+    return x
+
+
+@inlined
+def identity_backward(d_out: Any, out: Any) -> Any:
+    """dL/dx = dL/df."""
+    return d_out
+
+
+@inlined
+def relu(x: Any) -> Any:
+    """max(0, x); NaN stays NaN."""
+    zero = type(x)(0)
+    return zero if x < zero else x
+
+
+@inlined
+def relu_backward(d_out: Any, out: Any) -> Any:
+    """dL/dx = dL/df where f > 0, else 0; where f is NaN, dL/df passes."""
+    zero = type(out)(0)
+    return zero if out <= zero else d_out
+
+
+@inlined
+def tanh_backward(d_out: Any, out: Any) -> Any:
+    """dL/dx = dL/df (1 - f^2)."""
+    return d_out * (type(out)(1) - out * out)
+
+
+@inlined
+def logistic_backward(d_out: Any, out: Any) -> Any:
+    """dL/dx = dL/df f (1 - f)."""
+    return d_out * out * (type(out)(1) - out)
+
+
+class Activation(NamedTuple):
+    """f(x), and dL/dx from dL/df and f."""
+
+    forward: Callable[[Any], Any]
+    backward: Callable[[Any, Any], Any]
+
+
+ACTIVATIONS = {
+    "identity": Activation(identity, identity_backward),
+    "relu": Activation(relu, relu_backward),
+    "tanh": Activation(scalars.tanh, tanh_backward),
+    "logistic": Activation(scalars.logistic, logistic_backward),
+}
+
+
+@pasted
+def forward(activation: Any, x: Any, bias: Any, out: Any) -> None:
+    """out = f(x + b); x, out : (rows, columns), which may be the same; bias : (columns,) or None."""
+    widest_vectors()
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            if bias is None:
+                out[i, j] = activation(x[i, j])
+            else:
+                out[i, j] = activation(x[i, j] + bias[j])
+
+
+@pasted
+def backward(gradient: Any, d_out: Any, out: Any, d_x: Any, d_bias: Any) -> None:
+    """d_x = dL/dx from d_out = dL/df and out = f; its sums over the rows are added to d_bias (columns,) unless that is None.
+
+    All are (rows, columns); d_x may be d_out.
+    """
+    for i in range(d_out.shape[0]):
+        for j in range(d_out.shape[1]):
+            d = gradient(d_out[i, j], out[i, j])
+            d_x[i, j] = d
+            if d_bias is not None:
+                d_bias[j] += d

@@ -1,0 +1,195 @@
+"""Losses, each with its gradient by the outputs of the last layer: the formulas are those of ``xpnet.ops.losses``.
+
+z : (rows, out), outputs of the last layer
+labels : (rows,) int64 for class indices, else (rows, out)
+scale : (rows,), what each row's loss is multiplied by: 1 / batch, or w_i / sum w
+d_z : (rows, out), becomes dL/dz; may be z itself
+d_bias : (out,), the sums of d_z over the rows are added; or None
+loss : (1,) float64, to which the sum over rows of scale_i l_i is added
+"""
+
+from typing import Any
+
+import numpy
+from numba import carray
+
+from xpnet_numba.llvm import LANES, pointer, shift, stack, widest_vectors
+from xpnet_numba.loops.compiled import inlined, inner, pasted
+from xpnet_numba.loops.softmax import (
+    BLOCK,
+    MOST_ROWS,
+    ROOM,
+    exponentials,
+    find_shifts,
+    normalise_row,
+    rows_at_once,
+    shifted_exponentials,
+)
+from xpnet_numba.scalars import exp, log, log_normal, logistic, softplus
+
+
+@inner
+def softmax_cross_entropy_indices(z: Any, labels: Any, scale: Any, d_z: Any, d_bias: Any, loss: Any) -> None:
+    """l_i = log sum_k exp(z_ik) - z_iy for class indices y; dL/dz = (softmax(z_i) - onehot(y)) scale_i.
+
+    A label that is no class adds nothing to loss and gradient, as an empty one-hot row.
+    """
+    at = pointer(z.ctypes.data, z.dtype)
+    scratch, shifts, rests, sums = stack(at, ROOM), stack(at, MOST_ROWS), stack(at, MOST_ROWS), stack(at, MOST_ROWS)
+    h, rest, s, columns = carray(shifts, MOST_ROWS), carray(rests, MOST_ROWS), carray(sums, MOST_ROWS), stack(at, LANES)
+    k, step, zero = z.shape[1], rows_at_once(z.shape[1]), z.dtype.type(0)
+    carray(columns, LANES)[:] = zero
+    for begin in range(0, z.shape[0], step):
+        rows = min(step, z.shape[0] - begin)
+        block, d_block, label = z[begin : begin + rows], d_z[begin : begin + rows], labels[begin]
+        wide = block[0, label] if k > BLOCK and 0 <= label < k else zero  # read before the exponentials take its place
+        e = scratch if k <= BLOCK else pointer(d_block.ctypes.data, z.dtype)
+        exponentials(block, e, h)
+        for i in range(rows):
+            label, weight, d_row = labels[begin + i], scale[begin + i], pointer(d_block[i].ctypes.data, z.dtype)
+            known = 0 <= label < k
+            rest[i] = h[i] - (wide if k > BLOCK else block[i, label]) if known else zero
+            weight = weight if known else weight - weight
+            if d_bias is None:
+                s[i] = normalise_row(shift(e, i * k), d_row, k, weight, label, None)
+            else:
+                s[i] = normalise_row(shift(e, i * k), d_row, k, weight, label, columns)
+            if not known:
+                s[i] = z.dtype.type(1)
+            if d_bias is not None and k > LANES:
+                add_row(carray(d_row, k), d_bias)
+        loss[0] += weighted_losses(s[:rows], rest[:rows], scale[begin : begin + rows])
+    if d_bias is not None and k <= LANES:
+        add_row(carray(columns, k), d_bias)
+
+
+@inner
+def softmax_cross_entropy_rows(z: Any, labels: Any, scale: Any, d_z: Any, d_bias: Any, loss: Any) -> None:
+    """l_i = sum_k y_ik (log sum_j exp(z_ij) - z_ik) for one-hot or soft labels y; where y is 0 nothing is added."""
+    at = pointer(z.ctypes.data, z.dtype)
+    scratch, shifts, weights, sums = stack(at, ROOM), stack(at, MOST_ROWS), stack(at, MOST_ROWS), stack(at, MOST_ROWS)
+    h, weight, s = carray(shifts, MOST_ROWS), carray(weights, MOST_ROWS), carray(sums, MOST_ROWS)
+    k, step = z.shape[1], rows_at_once(z.shape[1])
+    for begin in range(0, z.shape[0], step):
+        rows = min(step, z.shape[0] - begin)
+        end = begin + rows
+        block, d_block, y, c = z[begin:end], d_z[begin:end], labels[begin:end], scale[begin:end]
+        e = scratch if k <= BLOCK else pointer(d_block.ctypes.data, z.dtype)
+        if k <= BLOCK:
+            exponentials(block, e, h)
+        else:  # the exponentials may take the place of z, which is read once more
+            find_shifts(block, h)
+        for i in range(rows):
+            distance, total = weigh(block[i], y[i], h[i])
+            weight[i] = c[i] * total
+            loss[0] += c[i] * distance
+        if k > BLOCK:
+            shifted_exponentials(block, h, e)
+        for i in range(rows):
+            d_row = pointer(d_block[i].ctypes.data, z.dtype)
+            s[i] = normalise_row(shift(e, i * k), d_row, k, weight[i], -1, None)
+            subtract_labels(carray(d_row, k), y[i], c[i])
+            if d_bias is not None:
+                add_row(carray(d_row, k), d_bias)
+        loss[0] += weighted_logs(s[:rows], weight[:rows])
+
+
+@inlined
+def add_row(row: Any, sums: Any) -> None:
+    """Add a row to sums."""
+    for j in range(row.size):
+        sums[j] += row[j]
+
+
+@inner
+def weighted_losses(sums: Any, rests: Any, weights: Any) -> Any:
+    """sum_i w_i (log s_i + rest_i), in float64: log s and the rest may be large and nearly cancel."""
+    added = 0.0
+    for i in range(sums.size):
+        added += numpy.float64(weights[i]) * (log_normal(numpy.float64(sums[i])) + numpy.float64(rests[i]))
+    return added
+
+
+@inner
+def weighted_logs(sums: Any, weights: Any) -> Any:
+    """sum_i w_i log s_i, to which a row without weight adds nothing."""
+    added = 0.0
+    for i in range(sums.size):
+        weight = numpy.float64(weights[i])
+        added += weight * log_normal(numpy.float64(sums[i])) if weight != 0.0 else 0.0
+    return added
+
+
+@inner
+def weigh(z: Any, y: Any, h: Any) -> Any:
+    """sum_k y_k (h - z_k) of a row with shift h, to which a logit of -inf adds nothing where y is 0; and sum_k y_k."""
+    zero = z.dtype.type(0)
+    distance, total = zero, zero
+    for j in range(z.size):
+        distance += zero if y[j] == zero else y[j] * (h - z[j])
+        total += y[j]
+    return numpy.float64(distance), total
+
+
+@inner
+def subtract_labels(d_z: Any, y: Any, c: Any) -> None:
+    """d_z - c y."""
+    for j in range(d_z.size):
+        d_z[j] -= c * y[j]
+
+
+@pasted
+def logistic_cross_entropy(z: Any, labels: Any, scale: Any, d_z: Any, d_bias: Any, loss: Any) -> None:
+    """l_i = sum_k log(1 + exp(z)) - z y; dL/dz = (logistic(z) - y) scale_i."""
+    widest_vectors()
+    for i in range(z.shape[0]):
+        row_loss = z.dtype.type(0)
+        for j in range(z.shape[1]):
+            x, y = z[i, j], labels[i, j]
+            row_loss += softplus(x) - x * y
+            d = (logistic(x) - y) * scale[i]
+            d_z[i, j] = d
+            if d_bias is not None:
+                d_bias[j] += d
+        loss[0] += scale[i] * row_loss
+
+
+@pasted
+def squared_error(z: Any, labels: Any, scale: Any, d_z: Any, d_bias: Any, loss: Any) -> None:
+    """l_i = 1/2 sum_k (z - y)^2; dL/dz = (z - y) scale_i."""
+    for i in range(z.shape[0]):
+        row_loss = z.dtype.type(0)
+        for j in range(z.shape[1]):
+            error = z[i, j] - labels[i, j]
+            row_loss += error * error
+            d = error * scale[i]
+            d_z[i, j] = d
+            if d_bias is not None:
+                d_bias[j] += d
+        loss[0] += 0.5 * scale[i] * row_loss
+
+
+@pasted
+def poisson(z: Any, labels: Any, scale: Any, d_z: Any, d_bias: Any, loss: Any) -> None:
+    """l_i = sum_k exp(z) - y + y (log y - z); dL/dz = (exp(z) - y) scale_i."""
+    widest_vectors()
+    for i in range(z.shape[0]):
+        row_loss = 0.0
+        for j in range(z.shape[1]):
+            x, y = z[i, j], labels[i, j]
+            mean = exp(x)
+            row_loss += mean - y + y * (log(numpy.float64(y) if y > 0 else 1.0) - x)
+            d = (mean - y) * scale[i]
+            d_z[i, j] = d
+            if d_bias is not None:
+                d_bias[j] += d
+        loss[0] += scale[i] * row_loss
+
+
+LOSSES = {
+    "softmax_cross_entropy_indices": softmax_cross_entropy_indices,
+    "softmax_cross_entropy_rows": softmax_cross_entropy_rows,
+    "logistic_cross_entropy": logistic_cross_entropy,
+    "squared_error": squared_error,
+    "poisson": poisson,
+}

@@ -1,0 +1,227 @@
+"""The matrix product: by tiles where the processor has wide vectors (``tiles.WIDE``), else by SciPy's BLAS.
+
+By tiles, C is computed panel by panel, a panel being up to four vectors of columns, and each panel by tiles. So many terms are
+taken at a time that the panel's part of B, copied to where it lies without gaps, stays in the first-level cache while
+all rows of A pass by. OpenBLAS copies A as well, and has no tiles for widths such as 100.
+
+Both have the arguments
+
+a : (m, at least k), or with ``TRANSPOSE_A`` (k, at least m), of whose columns the first m count
+b : (k, n), or with ``TRANSPOSE_B`` (n, k)
+c : (m, n), becomes op(A) op(B), or with ``ACCUMULATE`` that is added
+flags : of those above; ``FAR`` where A comes from main memory: its rows are asked for a tile ahead
+scratch : (SCRATCH,), room for copies; what is in it does not matter
+gemm_at : where BLAS is
+"""
+
+from typing import Any, NamedTuple
+
+from llvmlite import binding
+from numba import carray
+
+from xpnet_numba.llvm import address, gemm, pointer, shift, stay_apart
+from xpnet_numba.llvm.tiles import BYTES_PER_VECTOR, HEIGHTS, copy_panel, multiply_tile, turn_tile
+from xpnet_numba.loops.compiled import inner
+
+TRANSPOSE_A, TRANSPOSE_B, FAR, ACCUMULATE = 1, 2, 4, 8
+
+TERMS = 400 if binding.get_host_cpu_name() == "znver4" else 128
+"""The most terms of a panel, 256 bytes of B each: fewer leave it in the first-level cache, more have C read and written
+less often. AMD's fourth Zen takes two cycles for a vector, in which its second-level cache delivers the next.
+"""
+
+PANEL_BYTES = 4 * BYTES_PER_VECTOR
+
+ROOM = TERMS * PANEL_BYTES // 4
+ROOM_OF_A = TERMS * 2 * BYTES_PER_VECTOR // 4
+ROOM_OF_C = PANEL_BYTES // 4 * max(HEIGHTS)
+SCRATCH = ROOM + ROOM_OF_A + ROOM_OF_C
+"""Numbers, of the smaller kind, of a panel, and of the rows of a tile of A and of C."""
+
+WORTH_A_COPY = 8
+"""With fewer rows a panel that lies without masks is read where it is: the copy would not be read often enough."""
+
+SMALL = 1_000_000
+"""OpenBLAS copies no operand of a product of up to m n k = 1e6: thin ones are faster in pieces of that size."""
+
+THIN = 48
+"""Below this width a product is worth cutting into pieces that are small for OpenBLAS."""
+
+
+class Operand(NamedTuple):
+    """A matrix at a pointer: how many items it is from one row to the next, and from one column to the next."""
+
+    at: Any
+    row: Any
+    column: Any
+
+
+class Panel(NamedTuple):
+    """The part of a product in one panel: its columns, its terms, whether C is fresh, how many terms of the rows of A to ask for
+    ahead, and how many vectors are a row."""
+
+    columns: Any
+    terms: Any
+    fresh: Any
+    ahead: Any
+    vectors: Any
+
+
+@inner
+def multiply(a: Any, b: Any, c: Any, flags: Any, scratch: Any, gemm_at: Any) -> None:
+    """op(A) op(B) by tiles."""
+    b_transposed, far = flags & TRANSPOSE_B, flags & FAR
+    (m, n), k = c.shape, b.shape[1] if b_transposed else b.shape[0]
+    a_row, a_term = (1, a.shape[1]) if flags & TRANSPOSE_A else (a.shape[1], 1)
+    from_a, to_c = pointer(a.ctypes.data, a.dtype), pointer(c.ctypes.data, c.dtype)
+    from_b, room = pointer(b.ctypes.data, b.dtype), pointer(scratch.ctypes.data, b.dtype)
+    lanes = BYTES_PER_VECTOR // c.itemsize
+    step = -(-k // -(-k // TERMS))
+    for start in range(0, k, step):
+        terms = min(step, k - start)
+        fresh = start == 0 and not flags & ACCUMULATE
+        for j in range(0, n, 4 * lanes):
+            columns = min(4 * lanes, n - j)
+            vectors = -(-columns // lanes)
+            panel, b_term = room, vectors * lanes
+            if b_transposed:
+                turn_panel(Operand(shift(from_b, j * k + start), k, 1), room, b_term, lanes, columns, terms)
+            elif columns == vectors * lanes and (n == columns or m < WORTH_A_COPY):
+                panel, b_term = shift(from_b, start * n + j), n
+            else:
+                pack(shift(from_b, start * n + j), n, room, columns, terms, vectors)
+            sweep(
+                Operand(shift(from_a, start * a_term), a_row, a_term),
+                Operand(panel, b_term, 1),
+                Operand(shift(to_c, j), n, 1),
+                m,
+                Panel(columns, terms, fresh, terms if far and j == 0 else 0, vectors),
+                shift(room, ROOM),
+            )
+
+
+@inner
+def pack(b: Any, b_term: Any, panel: Any, columns: Any, terms: Any, vectors: Any) -> None:
+    """Copy a panel of B."""
+    if vectors == 4:
+        copy_panel(b, b_term, panel, columns, terms, 4)
+    elif vectors == 3:
+        copy_panel(b, b_term, panel, columns, terms, 3)
+    elif vectors == 2:
+        copy_panel(b, b_term, panel, columns, terms, 2)
+    else:
+        copy_panel(b, b_term, panel, columns, terms, 1)
+
+
+@inner
+def turn_panel(b: Any, panel: Any, width: Any, lanes: Any, columns: Any, terms: Any) -> None:
+    """Copy a panel of B^T, by tiles that are turned in registers; b : (columns, at least terms)."""
+    for j in range(0, columns, lanes):
+        for i in range(0, terms, lanes):
+            source, target = shift(b.at, j * b.row + i), shift(panel, i * width + j)
+            turn_tile(source, b.row, target, width, columns - j, terms - i)
+
+
+@inner
+def sweep(a: Any, b: Any, c: Any, m: Any, panel: Any, room: Any) -> None:
+    """All m rows of C in a panel; ``room`` points to room for the rows of a tile.
+
+    Tiles are whole. Where rows at the end fill none, a tile begins among the rows before them, or has copies of the rows
+    if there are too few; of what it gives those at the end are used.
+    """
+    height = HEIGHTS[panel.vectors]
+    whole = m // height * height
+    multiply_tiles(a, b, c, whole, panel)
+    rest = m - whole
+    if rest == 0:
+        return
+    columns, sums = panel.columns, shift(room, ROOM_OF_A)
+    rows, result = Operand(shift(a.at, (m - height) * a.row), a.row, a.column), shift(sums, (height - rest) * columns)
+    if whole == 0:
+        rows, result = copied_rows(a, rest, panel.terms, room), sums
+    rows_of_c, last = Operand(shift(c.at, whole * c.row), c.row, 1), Operand(result, columns, 1)
+    if not panel.fresh:
+        copy(rows_of_c, last, rest, columns)
+    multiply_tiles(rows, b, Operand(sums, columns, 1), height, panel)
+    copy(last, rows_of_c, rest, columns)
+
+
+@inner
+def copied_rows(a: Any, rows: Any, terms: Any, room: Any) -> Any:
+    """A copy of rows of A that lies where a whole tile may be read."""
+    if a.row == 1:
+        copy_panel(a.at, a.column, room, rows, terms, 2)
+        return Operand(room, 1, 2 * BYTES_PER_VECTOR // carray(a.at, 1).itemsize)
+    copied = Operand(room, terms, 1)
+    copy(a, copied, rows, terms)
+    return copied
+
+
+@inner
+def copy(source: Any, target: Any, rows: Any, columns: Any) -> None:
+    """Copy a matrix."""
+    for i in range(rows):
+        row, copied = carray(shift(source.at, i * source.row), columns), carray(shift(target.at, i * target.row), columns)
+        for j in range(columns):
+            copied[j] = row[j]
+
+
+@inner
+def multiply_tiles(a: Any, b: Any, c: Any, m: Any, panel: Any) -> None:
+    """As many tiles as m rows fill, one below the other."""
+    stay_apart()
+    columns, terms, fresh, ahead, vectors = panel
+    for i in range(0, m, HEIGHTS[vectors]):
+        x, z = shift(a.at, i * a.row), shift(c.at, i * c.row)
+        if vectors == 4:
+            multiply_tile(x, a.row, a.column, b.at, b.row, z, c.row, columns, terms, fresh, ahead, 4)
+        elif vectors == 3:
+            multiply_tile(x, a.row, a.column, b.at, b.row, z, c.row, columns, terms, fresh, ahead, 3)
+        elif vectors == 2:
+            multiply_tile(x, a.row, a.column, b.at, b.row, z, c.row, columns, terms, fresh, ahead, 2)
+        else:
+            multiply_tile(x, a.row, a.column, b.at, b.row, z, c.row, columns, terms, fresh, ahead, 1)
+
+
+@inner
+def multiply_few(a: Any, b: Any, c: Any, flags: Any, scratch: Any, gemm_at: Any) -> None:
+    """A B for so few rows that no copy of B pays: each row passes over B as it lies. There must be no flags but FAR."""
+    whole = b.shape[0] // 4 * 4
+    for i in range(c.shape[0]):
+        x, z = a[i], c[i]
+        z[:] = 0
+        for t in range(0, whole, 4):
+            x0, x1, x2, x3 = x[t], x[t + 1], x[t + 2], x[t + 3]
+            b0, b1, b2, b3 = b[t], b[t + 1], b[t + 2], b[t + 3]
+            for j in range(z.size):
+                z[j] += (x0 * b0[j] + x1 * b1[j]) + (x2 * b2[j] + x3 * b3[j])
+        for t in range(whole, b.shape[0]):
+            for j in range(z.size):
+                z[j] += x[t] * b[t, j]
+
+
+@inner
+def multiply_by_blas(a: Any, b: Any, c: Any, flags: Any, scratch: Any, gemm_at: Any) -> None:
+    """op(A) op(B) by BLAS."""
+    one = c.dtype.type(1)
+    beta = one if flags & ACCUMULATE else c.dtype.type(0)
+    (m, n), k = c.shape, b.shape[1] if flags & TRANSPOSE_B else b.shape[0]
+    plain, transposed = ord("N"), ord("T")
+    from_a, to_c = pointer(a.ctypes.data, a.dtype), pointer(c.ctypes.data, c.dtype)
+    op_a, op_b = transposed if flags & TRANSPOSE_A else plain, transposed if flags & TRANSPOSE_B else plain
+    step = rows_at_once(m, n, k)
+    for i in range(0, m, step):
+        part = address(shift(from_a, i if flags & TRANSPOSE_A else i * a.shape[1]))
+        out, rows = address(shift(to_c, i * n)), min(step, m - i)
+        gemm(gemm_at, op_a, op_b, rows, n, k, one, part, a.shape[1], b.ctypes.data, b.shape[1], beta, out, n)
+
+
+@inner
+def rows_at_once(m: Any, n: Any, k: Any) -> Any:
+    """Into how many rows to cut a product (m, k) (k, n), so that a thin one stays small."""
+    if m * n * k <= SMALL or min(n, k) > THIN:
+        return max(m, 1)
+    return max(16, SMALL // (n * k) // 16 * 16)
+
+
+PRODUCTS = {"multiply": multiply, "multiply_few": multiply_few, "multiply_by_blas": multiply_by_blas}

@@ -1,0 +1,61 @@
+"""Rows: gathered in a given order, added up, read ahead, looked through."""
+
+from typing import Any
+
+import numpy
+
+from xpnet_numba.llvm import bits, prefetch
+from xpnet_numba.loops.compiled import inner
+from xpnet_numba.loops.softmax import largest_magnitude
+
+AHEAD = 4
+"""Rows are asked for so many rows before they are read, since the processor cannot guess where the next one lies: fewer
+would come too late, more would be dropped from the cache before they are read."""
+
+LINE = 64
+"""Bytes that travel together."""
+
+
+@inner
+def gather(order: Any, out: Any, x: Any, unknown: Any) -> None:
+    """out[i] = x[order[i]], as far as out is wide; a row that x has not is counted in ``unknown`` (1,), and left out."""
+    step = LINE // x.itemsize
+    for i in range(order.size):
+        if i + AHEAD < order.size and 0 <= order[i + AHEAD] < x.shape[0]:
+            for j in range(0, out.shape[1], step):
+                prefetch(x[order[i + AHEAD], j:].ctypes.data)
+        row = order[i]
+        if 0 <= row < x.shape[0]:
+            for j in range(out.shape[1]):
+                out[i, j] = x[row, j]
+        else:
+            unknown[0] += 1
+
+
+@inner
+def add_rows(x: Any, first: Any, out: Any) -> None:
+    """out = the sum over rows, in their order, of the columns of x from ``first`` on."""
+    out[:] = 0
+    for i in range(x.shape[0]):
+        for j in range(out.size):
+            out[j] += x[i, first + j]
+
+
+@inner
+def has_nonfinite(x: Any, columns: Any) -> Any:
+    """Whether any of the first columns of x holds NaN or infinity."""
+    infinity = bits(x.dtype.type(numpy.inf))
+    largest = infinity - infinity
+    for i in range(x.shape[0]):
+        largest = max(largest, largest_magnitude(x[i, :columns]))
+    return largest >= infinity
+
+
+@inner
+def read_ahead(x: Any, sink: Any) -> None:
+    """Read one item of every cache line of x, so that what comes next finds it near; ``sink`` keeps the reads alive."""
+    flat = x.reshape(x.size)
+    total = x.dtype.type(0)
+    for i in range(0, flat.size, LINE // x.itemsize):
+        total += flat[i]
+    sink[0] = total

@@ -1,0 +1,155 @@
+"""Softmax and its logarithm, row by row.
+
+Where no logit of some rows has a magnitude beyond ``NEAR``, exp can neither overflow nor vanish: no shift by the row's
+maximum is needed, and the rounding of the shift is saved. Exponentials are taken over all numbers of the rows as one
+flat loop, whatever the width of a row: a loop over ten classes would leave vectors half empty.
+"""
+
+from typing import Any
+
+import numpy
+from numba import carray
+
+from xpnet_numba.llvm import LANES, address, bits, maximum, normalise, pointer, shift, stack, widest_vectors
+from xpnet_numba.loops.compiled import inlined, inner
+from xpnet_numba.scalars import exp, log_normal
+
+BLOCK = 2048
+"""Numbers worked on at a time, so that they stay in the first-level cache from one loop to the next."""
+
+MOST_ROWS = 256
+"""Rows worked on at a time: what is kept of each lies on the stack."""
+
+ROOM = BLOCK + LANES
+"""More than a block holds may be read."""
+
+NEAR = 64.0
+"""The largest magnitude of logits that are left as they are: a sum of a million exponentials is finite in float32."""
+
+
+@inner
+def softmax(x: Any, out: Any) -> None:
+    """softmax of each row; x, out : (rows, columns), which may be the same."""
+    scratch, shifts = stack(pointer(x.ctypes.data, x.dtype), ROOM), stack(pointer(x.ctypes.data, x.dtype), MOST_ROWS)
+    k, one = x.shape[1], x.dtype.type(1)
+    step = rows_at_once(k)
+    for begin in range(0, x.shape[0], step):
+        end = min(begin + step, x.shape[0])
+        e = scratch if k <= BLOCK else pointer(out[begin:].ctypes.data, out.dtype)
+        exponentials(x[begin:end], e, carray(shifts, end - begin))
+        for i in range(end - begin):
+            normalise_row(shift(e, i * k), pointer(out[begin + i].ctypes.data, out.dtype), k, one, -1, None)
+
+
+@inner
+def log_softmax(x: Any, out: Any) -> None:
+    """log softmax of each row; x, out : (rows, columns)."""
+    widest_vectors()
+    for i in range(x.shape[0]):
+        values, logs = x[i], out[i]
+        m = row_maximum(values)
+        s = values.dtype.type(0)
+        for j in range(values.size):
+            s += exp(values[j] - m)
+        log_s = values.dtype.type(log_normal(numpy.float64(s)))
+        for j in range(values.size):
+            logs[j] = (values[j] - m) - log_s
+
+
+@inlined
+def rows_at_once(k: Any) -> Any:
+    """How many rows of k numbers are worked on at a time."""
+    return max(1, min(BLOCK // k, MOST_ROWS))
+
+
+@inner
+def exponentials(x: Any, e: Any, shifts: Any) -> None:
+    """exp of rows, less what is then in ``shifts``: 0 where all are near, else the row's maximum.
+
+    e : pointer, to which they go one row behind the other; it may be where x is
+    """
+    widest_vectors()
+    if address(e) == x.ctypes.data:
+        find_shifts(x, shifts)
+        shifted_exponentials(x, shifts, e)
+        return
+    flat, out = x.reshape(x.size), carray(e, x.size)
+    largest = bits(x.dtype.type(0))
+    for i in range(flat.size):
+        largest = max(largest, bits(abs(flat[i])))
+        out[i] = exp(flat[i])
+    set_shifts(x, shifts, largest)
+    if largest > bits(x.dtype.type(NEAR)):
+        shifted_exponentials(x, shifts, e)
+
+
+@inner
+def find_shifts(x: Any, shifts: Any) -> None:
+    """What to subtract from each row before exp."""
+    set_shifts(x, shifts, largest_magnitude(x))
+
+
+@inner
+def set_shifts(x: Any, shifts: Any, largest: Any) -> None:
+    """The same where the largest magnitude is known."""
+    near = largest <= bits(x.dtype.type(NEAR))
+    for i in range(x.shape[0]):
+        shifts[i] = x.dtype.type(0) if near else row_maximum(x[i])
+
+
+@inner
+def shifted_exponentials(x: Any, shifts: Any, e: Any) -> None:
+    """exp of rows, less their shifts."""
+    widest_vectors()
+    for i in range(x.shape[0]):
+        row, out, m = x[i], carray(shift(e, i * x.shape[1]), x.shape[1]), shifts[i]
+        for j in range(row.size):
+            out[j] = exp(row[j] - m)
+
+
+@inner
+def largest_magnitude(x: Any) -> Any:
+    """max |x| of an array, as the integer with the same bits: those are in the same order, and any NaN comes last."""
+    widest_vectors()
+    flat = x.reshape(x.size)
+    largest = bits(x.dtype.type(0))
+    for i in range(flat.size):
+        largest = max(largest, bits(abs(flat[i])))
+    return largest
+
+
+@inner
+def row_maximum(x: Any) -> Any:
+    """max x, NaN if any is."""
+    m = x[0]
+    for i in range(1, x.size):
+        m = maximum(m, x[i])
+    return m
+
+
+@inlined
+def normalise_row(e: Any, out: Any, k: Any, scale: Any, marked: Any, sums: Any) -> Any:
+    """out = e scale / sum e, k numbers each, less scale at ``marked`` (unless that is no place in the row).
+
+    e, out : pointers, at which ``LANES`` numbers must be readable
+    sums : pointer to ``LANES`` numbers to which the result is added where the row has no more; or None
+    returns sum e
+    """
+    widest_vectors()
+    if sums is None:
+        if k <= 4:
+            return normalise(e, out, k, scale, marked, None, 4)
+        if k <= 8:
+            return normalise(e, out, k, scale, marked, None, 8)
+    if k <= LANES:
+        return normalise(e, out, k, scale, marked, sums, LANES)
+    terms, out = carray(e, k), carray(out, k)
+    s = scale - scale
+    for j in range(k):
+        s += terms[j]
+    factor = scale / s
+    for j in range(k):
+        out[j] = terms[j] * factor
+    if 0 <= marked < k:
+        out[marked] -= scale
+    return s

@@ -1,0 +1,73 @@
+"""Update rules over a run of parameters, in place: the formulas are those of ``xpnet.ops.updates``.
+
+param, grad : (n,)
+first, second : (n,), the rule's buffers (velocity, or m and v); what a rule has no use for is not touched
+rule : (8,) float64, its numbers, in the order of ``RULE``
+t : which update this is, from 1 on
+"""
+
+import math
+from typing import Any
+
+from numba import njit
+
+from xpnet.ops.updates import adam_scales
+from xpnet_numba.llvm import INNER
+from xpnet_numba.loops.compiled import inner
+
+RULE = LEARNING_RATE, MOMENTUM, NESTEROV, BETA1, BETA2, EPSILON, WEIGHT_DECAY, EPSILON_HAT = range(8)
+"""Places of the numbers of a rule."""
+
+scales_of = njit(**INNER)(adam_scales)
+
+
+@inner
+def sgd(param: Any, grad: Any, first: Any, second: Any, rule: Any, t: Any) -> None:
+    """p <- p - lr g."""
+    learning_rate = param.dtype.type(rule[LEARNING_RATE])
+    for i in range(param.size):
+        param[i] -= learning_rate * grad[i]
+
+
+@inner
+def momentum(param: Any, grad: Any, first: Any, second: Any, rule: Any, t: Any) -> None:
+    """v <- mu v - lr g; p <- p + v, or with Nesterov's rule p <- p + mu v - lr g."""
+    number = param.dtype.type
+    learning_rate, mu, nesterov = number(rule[LEARNING_RATE]), number(rule[MOMENTUM]), rule[NESTEROV] != 0.0
+    for i in range(param.size):
+        down = learning_rate * grad[i]
+        v = mu * first[i] - down
+        first[i] = v
+        param[i] += mu * v - down if nesterov else v
+
+
+@inner
+def adam(param: Any, grad: Any, first: Any, second: Any, rule: Any, t: Any) -> None:
+    """m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2; p <- (1 - lr decay) p - scale m / (root sqrt(v) + eps)."""
+    number = param.dtype.type
+    b1, b2, epsilon = number(rule[BETA1]), number(rule[BETA2]), number(rule[EPSILON])
+    rest1, rest2 = number(1 - rule[BETA1]), number(1 - rule[BETA2])
+    keep = number(1 - rule[LEARNING_RATE] * rule[WEIGHT_DECAY])
+    scale, root = scales_of(t, rule[LEARNING_RATE], rule[BETA1], rule[BETA2], rule[EPSILON_HAT] != 0.0)
+    step, stretch = number(scale), number(root)
+    for i in range(param.size):
+        g = grad[i]
+        m = b1 * first[i] + rest1 * g
+        v = b2 * second[i] + rest2 * g * g
+        first[i] = m
+        second[i] = v
+        param[i] = keep * param[i] - step * m / (math.sqrt(v) * stretch + epsilon)
+
+
+UPDATES = {"sgd": sgd, "momentum": momentum, "adam": adam}
+
+
+@inner
+def penalize(weight: Any, grad: Any, l2: Any) -> Any:
+    """Returns the penalty l2 / 2 ||w||^2 of a run of a weight (n,); its gradient l2 w is added to ``grad``."""
+    strength = weight.dtype.type(l2)
+    squares = weight.dtype.type(0)
+    for i in range(weight.size):
+        squares += weight[i] * weight[i]
+        grad[i] += strength * weight[i]
+    return 0.5 * l2 * squares

@@ -1,0 +1,295 @@
+"""The kernels: operations of ``xpnet.ops`` that one loop computes in one pass, under the reference's name and signature."""
+
+from collections.abc import Callable
+from functools import cache, lru_cache
+from math import prod
+from typing import Any
+
+import numpy
+
+from xpnet import ops
+from xpnet.backend import Kernel
+from xpnet.ops import Array, Labels
+from xpnet_numba.launching import Loop, chunk_count, contiguous, launch, writable
+from xpnet_numba.loops import activations, losses, rows, softmax as softmax_loops, updates
+from xpnet_numba.loops.compiled import inner
+from xpnet_numba.runtime.templates import filled_in
+
+CHUNK = 32768
+"""Numbers that a thread claims at a time where little is done with each: the work takes longer than sharing it costs."""
+
+CHUNK_OF_MOVES = 16384
+"""The same where each number comes from memory and goes there."""
+
+CHUNK_OF_EXPONENTIALS = 8192
+"""The same where the exponential of each is taken."""
+
+SMALL = 4096
+"""Up to so many numbers NumPy's own maximum costs less than to launch a loop."""
+
+
+# Activations.
+
+
+def relu(x: Array) -> Array:
+    """Kernel of :func:`xpnet.ops.relu`."""
+    return numpy.maximum(x, x.dtype.type(0)) if x.size <= SMALL else _each("relu", x)
+
+
+def tanh(x: Array) -> Array:
+    """Kernel of :func:`xpnet.ops.tanh`."""
+    return _each("tanh", x)
+
+
+def logistic(x: Array) -> Array:
+    """Kernel of :func:`xpnet.ops.logistic`."""
+    return _each("logistic", x)
+
+
+def relu_backward(d_out: Array, x: Array) -> Array:
+    """Kernel of :func:`xpnet.ops.relu_backward`."""
+    if d_out.shape != x.shape:
+        return ops.relu_backward(d_out, x)
+    d_out, x = contiguous(d_out), contiguous(x)
+    d_x = numpy.empty(d_out.shape, d_out.dtype)
+    launch(_backward_loop("relu"), (d_out.reshape(-1), x.reshape(-1), d_x.reshape(-1)), chunk_rows=CHUNK)
+    return d_x
+
+
+def bias_relu(x: Array, bias: Array) -> Array:
+    """Kernel of :func:`xpnet.ops.bias_relu`."""
+    x, bias = contiguous(x), contiguous(bias)
+    out = numpy.empty_like(x)
+    launch(_bias_relu, (x, out), (bias,), chunk_rows=_rows_per_chunk(CHUNK, x.shape[1]))
+    return out
+
+
+def relu_backward_bias(d_out: Array, x: Array) -> tuple[Array, Array]:
+    """Kernel of :func:`xpnet.ops.relu_backward_bias`."""
+    d_out, x = contiguous(d_out), contiguous(x)
+    d_x, chunk_rows = numpy.empty_like(x), _rows_per_chunk(CHUNK, x.shape[1])
+    d_bias = numpy.zeros((chunk_count(x.shape[0], chunk_rows), x.shape[1]), x.dtype)
+    launch(_relu_backward_bias, (d_out, x, d_x), (), (d_bias,), chunk_rows=chunk_rows)
+    return d_x, d_bias[0] if d_bias.shape[0] == 1 else d_bias.sum(axis=0)
+
+
+def _each(name: str, x: Array) -> Array:
+    """An activation of every number of an array of any shape."""
+    x = contiguous(x)
+    out = numpy.empty(x.shape, x.dtype)
+    launch(_forward_loop(name), (x.reshape(-1), out.reshape(-1)), chunk_rows=CHUNK)
+    return out
+
+
+@cache
+def _forward_loop(name: str) -> Loop:
+    """The loop of an activation over a run of numbers."""
+    return inner(filled_in(_forward, name, activation=activations.ACTIVATIONS[name].forward))
+
+
+@cache
+def _backward_loop(name: str) -> Loop:
+    """The loop of an activation's gradient over a run of numbers."""
+    return inner(filled_in(_backward, f"{name}_backward", gradient=activations.ACTIVATIONS[name].backward))
+
+
+activation: Any = None  # stands in _forward for an activation
+gradient: Any = None  # stands in _backward for an activation's gradient
+
+
+def _forward(x: Array, out: Array) -> None:
+    activations.forward(activation, x.reshape(1, x.size), None, out.reshape(1, out.size))
+
+
+def _backward(d_out: Array, out: Array, d_x: Array) -> None:
+    size = out.size
+    activations.backward(gradient, d_out.reshape(1, size), out.reshape(1, size), d_x.reshape(1, size), None)
+
+
+@inner
+def _bias_relu(x: Array, out: Array, bias: Array) -> None:
+    activations.forward(activations.relu, x, bias, out)
+
+
+@inner
+def _relu_backward_bias(d_out: Array, x: Array, d_x: Array, d_bias: Array) -> None:
+    activations.backward(activations.relu_backward, d_out, x, d_x, d_bias[0])
+
+
+def _rows_per_chunk(numbers: int, columns: int) -> int:
+    return max(1, numbers // max(1, columns))
+
+
+# Softmax and its loss.
+
+
+def softmax(x: Array, axis: int = -1) -> Array:
+    """Kernel of :func:`xpnet.ops.softmax`; fastest along the last axis."""
+    return _along(axis, x, softmax_loops.softmax, ops.softmax)
+
+
+def log_softmax(x: Array, axis: int = -1) -> Array:
+    """Kernel of :func:`xpnet.ops.log_softmax`; fastest along the last axis."""
+    return _along(axis, x, softmax_loops.log_softmax, ops.log_softmax)
+
+
+def _along(axis: int, x: Array, loop: Loop, reference: Callable[..., Array]) -> Array:
+    """Run a loop over the vectors along one axis; where there are none, the reference decides what that means."""
+    if x.size == 0 or x.ndim == 0:
+        return reference(x, axis)
+    if axis not in (-1, x.ndim - 1):
+        return numpy.moveaxis(_along(-1, numpy.moveaxis(x, axis, -1), loop, reference), -1, axis)
+    x = contiguous(x)
+    out = numpy.empty(x.shape, x.dtype)
+    columns = x.shape[-1]
+    matrices = (x, out) if x.ndim == 2 else (x.reshape(-1, columns), out.reshape(-1, columns))
+    launch(loop, matrices, chunk_rows=_rows_per_chunk(CHUNK_OF_EXPONENTIALS, columns))
+    return out
+
+
+def softmax_cross_entropy(
+    logits: Array, labels: Labels, sample_weight: Array | None = None
+) -> tuple[Array, Array]:
+    """Kernel of :func:`xpnet.ops.softmax_cross_entropy`; the loss is added up in float64."""
+    if logits.size == 0:
+        return ops.softmax_cross_entropy(logits, labels, sample_weight)
+    logits = contiguous(logits)
+    count, columns = logits.shape
+    chunk_rows = _rows_per_chunk(CHUNK_OF_EXPONENTIALS, columns)
+    d_logits, loss = numpy.empty(logits.shape, logits.dtype), numpy.zeros(chunk_count(count, chunk_rows))
+    scale = _uniform_scale(count, logits.dtype) if sample_weight is None else _weights(sample_weight, logits.dtype)
+    if labels.ndim == 1:
+        loop, labels = _cross_entropy_of_indices, contiguous(labels).astype(numpy.int64, copy=False)
+    else:
+        loop, labels = _cross_entropy_of_rows, contiguous(labels).astype(logits.dtype, copy=False)
+    launch(loop, (logits, labels, scale, d_logits), (), (loss,), chunk_rows=chunk_rows)
+    return logits.dtype.type(loss[0] if loss.size == 1 else sum(loss.tolist())), d_logits
+
+
+@lru_cache(maxsize=4)
+def _uniform_scale(count: int, dtype: numpy.dtype) -> Array:
+    """1 / batch for each row, (rows,)."""
+    return numpy.full(count, 1.0 / count, dtype)
+
+
+def _weights(sample_weight: Array, dtype: numpy.dtype) -> Array:
+    """w_i / sum w, (rows,)."""
+    weight = numpy.asarray(sample_weight, dtype)
+    return weight / weight.sum()
+
+
+@inner
+def _cross_entropy_of_indices(z: Array, labels: Array, scale: Array, d_z: Array, loss: Array) -> None:
+    losses.softmax_cross_entropy_indices(z, labels, scale, d_z, None, loss)
+
+
+@inner
+def _cross_entropy_of_rows(z: Array, labels: Array, scale: Array, d_z: Array, loss: Array) -> None:
+    losses.softmax_cross_entropy_rows(z, labels, scale, d_z, None, loss)
+
+
+# Rows.
+
+
+def gather(x: Array, order: Any) -> Array:
+    """Kernel of :func:`xpnet.ops.gather`; an order it cannot follow goes to the reference, which raises the error."""
+    columns = prod(x.shape[1:])
+    index = contiguous(order)
+    if columns == 0 or index.ndim != 1 or index.dtype.kind not in "iu":
+        return ops.gather(x, order)
+    x, index = contiguous(x), index.astype(numpy.int64, copy=False)
+    out = numpy.empty((index.size, *x.shape[1:]), x.dtype)
+    chunk_rows = _rows_per_chunk(CHUNK_OF_MOVES, columns)
+    unknown = numpy.zeros(chunk_count(index.size, chunk_rows))
+    matrices = out.reshape(-1, columns), x.reshape(-1, columns)
+    launch(_gather, (matrices[0], index), (matrices[1],), (unknown,), chunk_rows=chunk_rows)
+    return ops.gather(x, order) if unknown.any() else out
+
+
+@inner
+def _gather(out: Array, order: Array, x: Array, unknown: Array) -> None:
+    rows.gather(order, out, x, unknown)
+
+
+# Updates, in place: param, velocity, m and v are written where they lie, and returned.
+
+
+def sgd_update(
+    param: Array,
+    grad: Array,
+    velocity: Array | None = None,
+    *,
+    learning_rate: float,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+) -> tuple[Array, Array | None]:
+    """Kernel of :func:`xpnet.ops.sgd_update`."""
+    param, grad = writable(param), contiguous(grad)
+    velocity = None if velocity is None else writable(velocity)
+    rule = numpy.array([learning_rate, momentum, nesterov, 0.0, 0.0, 0.0, 0.0, 0.0])
+    first = param if velocity is None else velocity
+    _update("sgd" if velocity is None else "momentum", (param, grad, first, first), rule, 1)
+    return param, velocity
+
+
+def adam_update(
+    param: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    *,
+    t: int,
+    learning_rate: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    weight_decay: float = 0.0,
+    epsilon_hat: bool = False,
+) -> tuple[Array, Array, Array]:
+    """Kernel of :func:`xpnet.ops.adam_update`."""
+    param, grad, m, v = writable(param), contiguous(grad), writable(m), writable(v)
+    rule = numpy.array([learning_rate, 0.0, 0.0, beta1, beta2, epsilon, weight_decay, epsilon_hat])
+    _update("adam", (param, grad, m, v), rule, t)
+    return param, m, v
+
+
+def _update(name: str, arrays: tuple[Array, ...], rule: Array, t: int) -> None:
+    flat = tuple(array.reshape(-1) for array in arrays)
+    launch(updates.UPDATES[name], flat, (rule, t), chunk_rows=CHUNK_OF_MOVES)
+
+
+KERNELS = {
+    kernel.__name__: Kernel(kernel)
+    for kernel in (
+        adam_update,
+        bias_relu,
+        gather,
+        log_softmax,
+        logistic,
+        relu,
+        relu_backward,
+        relu_backward_bias,
+        sgd_update,
+        softmax,
+        softmax_cross_entropy,
+        tanh,
+    )
+}
+
+
+def warmup() -> None:
+    """Run every kernel once for both dtypes, so that each is compiled and in the cache."""
+    for dtype in ("float32", "float64"):
+        x, vector, index = numpy.ones((2, 3), dtype), numpy.ones(3, dtype), numpy.zeros(2, numpy.int64)
+        for kernel in (tanh, logistic, softmax, log_softmax):
+            kernel(x)
+        relu(numpy.ones(SMALL + 1, dtype))
+        relu_backward(x, x)
+        relu_backward_bias(x, x)
+        bias_relu(x, vector)
+        gather(x, index)
+        softmax_cross_entropy(x, index)
+        softmax_cross_entropy(x, x)
+        sgd_update(x.copy(), x, learning_rate=0.0)
+        sgd_update(x.copy(), x, x.copy(), learning_rate=0.0)
+        adam_update(x.copy(), x, x.copy(), x.copy(), t=1, learning_rate=0.0)

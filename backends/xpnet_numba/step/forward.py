@@ -1,0 +1,71 @@
+"""From rows of X to the outputs of the last layer and their loss: shared by training, validation and prediction."""
+
+from typing import Any
+
+from numba import njit
+
+from xpnet_numba.llvm import INNER, call
+from xpnet_numba.scalars import EXACT
+from xpnet_numba.step.places import (
+    gather_indices,
+    gather_y,
+    hidden_of,
+    matrix,
+    result_of,
+    scratch_of,
+    times,
+    vector,
+    weight_of,
+)
+
+
+@njit(**INNER)
+def forward(job: Any, layers: Any, x: Any, rows: Any, out: Any, me: int) -> None:
+    """``out`` (rows, outputs) = what the last layer gives for x (rows, at least inputs), before its output activation.
+
+    What hidden layers give is kept at the rows' place.
+    """
+    for i in range(layers.size):
+        layer, z = layers[i], out
+        weight = weight_of(job, layer)
+        if i < layers.size - 1:
+            z = hidden_of(job, layer.column, layer.fan_out, rows)
+        if i == 0 and job.parts:
+            add_parts(job, rows, z)
+        else:
+            if layer.read_ahead:
+                call(job.read_ahead_at, (weight, scratch_of(job, me)))
+            times(job, x, weight, z, job.x_is_far if i == 0 else 0, me)
+        call(layer.forward, (z, vector(job, job.params_at, layer.bias, layer.fan_out)))
+        x = z
+
+
+@njit(**INNER)
+def add_parts(job: Any, rows: Any, z: Any) -> None:
+    """z (rows, fan_out) = the first layer's products, which were made in parts."""
+    parts = matrix(job, job.parts_at, 0, job.parts, job.batch_rows * z.shape[1])
+    call(job.add_rows_at, (parts, rows.place * z.shape[1], z.reshape(z.size)))
+
+
+@njit(**INNER, **EXACT)
+def loss_of(job: Any, out: Any, rows: Any, weight: float, d_bias: Any, me: int) -> Any:
+    """The sum over rows of their losses, each times w_i / ``weight`` (1 / ``weight`` without sample weights).
+
+    ``out`` becomes dL/dz, whose sums over the rows are added to ``d_bias``.
+    """
+    scale = vector(job, job.scales_at, rows.place, rows.number)
+    scale[:] = 1 / weight
+    if job.weighted:
+        weights = vector(job, job.weights_at, rows.first, rows.number)
+        for i in range(rows.number):
+            scale[i] = weights[i] / weight
+    loss = result_of(job, me)
+    if job.indexed:
+        indices = gather_indices(job, rows, me)
+        loss[0] = 0.0
+        call(job.loss_at, (out, indices, scale, d_bias, loss))
+    else:
+        y = gather_y(job, rows, me)
+        loss[0] = 0.0
+        call(job.loss_at, (out, y, scale, d_bias, loss))
+    return loss[0]

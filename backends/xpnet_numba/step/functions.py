@@ -1,0 +1,160 @@
+"""The loops as the step calls them: C functions for one dtype, called by their addresses, which stand in the job.
+
+So a step is put together at run time: each loop is compiled apart, for itself, when it is first needed, and serves every
+network. Activations and losses write over what they read; compiled so, their loops need not ask whether the two overlap.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+from numba import types
+
+from xpnet_numba.loops import activations, losses, products, rows, softmax, updates
+from xpnet_numba.runtime.compiling import c_function
+from xpnet_numba.runtime.templates import filled_in
+from xpnet_numba.scalars import exp, logistic
+
+ITEMS = {"float32": types.float32, "float64": types.float64, "int64": types.int64}
+
+Kind = Callable[[Any], Any]
+
+
+def MATRIX(item: Any) -> Any:
+    """A two-dimensional array of the network's dtype, row by row."""
+    return types.Array(item, 2, "C")
+
+
+def VECTOR(item: Any) -> Any:
+    """A one-dimensional array of the network's dtype."""
+    return types.Array(item, 1, "C")
+
+
+def INDICES(item: Any) -> Any:
+    """A one-dimensional array of int64."""
+    return types.Array(types.int64, 1, "C")
+
+
+def NUMBERS(item: Any) -> Any:
+    """A one-dimensional array of float64, into which results may go: a C function called by address returns nothing."""
+    return types.Array(types.float64, 1, "C")
+
+
+def NUMBER(item: Any) -> Any:
+    """A float64."""
+    return types.float64
+
+
+def COUNT(item: Any) -> Any:
+    """An int64."""
+    return types.int64
+
+
+# Templates. These names stand for the loop or formula that is filled in.
+activation: Any = None
+gradient: Any = None
+loss_of: Any = None
+loop: Any = None
+
+
+def _forward(z: Any, bias: Any) -> None:
+    activations.forward(activation, z, bias, z)
+
+
+def _backward(d: Any, out: Any, d_bias: Any) -> None:
+    activations.backward(gradient, d, out, d, d_bias)
+
+
+def _loss(z: Any, labels: Any, scale: Any, d_bias: Any, loss: Any) -> None:
+    loss_of(z, labels, scale, z, d_bias, loss)
+
+
+def _multiply(a: Any, b: Any, c: Any, flags: Any, scratch: Any, gemm_at: Any) -> None:
+    loop(a, b, c, flags, scratch, gemm_at)
+
+
+def _update(param: Any, grad: Any, first: Any, second: Any, rule: Any, t: Any) -> None:
+    loop(param, grad, first, second, rule, t)
+
+
+def _each(z: Any) -> None:
+    activations.forward(activation, z, None, z)
+
+
+def _softmax(z: Any) -> None:
+    softmax.softmax(z, z)
+
+
+def _nothing(z: Any) -> None:
+    pass
+
+
+def _penalize(weight: Any, grad: Any, l2: Any, penalty: Any) -> None:
+    penalty[0] = updates.penalize(weight, grad, l2)
+
+
+def _gather(order: Any, out: Any, x: Any, unknown: Any) -> None:
+    rows.gather(order, out, x, unknown)
+
+
+def _add_rows(x: Any, first: Any, out: Any) -> None:
+    rows.add_rows(x, first, out)
+
+
+def _find_nonfinite(x: Any, columns: Any, found: Any) -> None:
+    found[0] = 1.0 if rows.has_nonfinite(x, columns) else 0.0
+
+
+def _read_ahead(x: Any, sink: Any) -> None:
+    rows.read_ahead(x, sink)
+
+
+class Function(NamedTuple):
+    """A C function to be: its template, what is filled in, and the kinds of its arguments."""
+
+    template: Callable[..., None]
+    values: dict[str, Any]
+    kinds: tuple[Kind, ...]
+
+
+def _table() -> dict[str, Function]:
+    """Every C function of a step by its name."""
+    table = {
+        "softmax_output": Function(_softmax, {}, (MATRIX,)),
+        "identity_output": Function(_nothing, {}, (MATRIX,)),
+        "logistic_output": Function(_each, {"activation": logistic}, (MATRIX,)),
+        "exp_output": Function(_each, {"activation": exp}, (MATRIX,)),
+        "penalize": Function(_penalize, {}, (VECTOR, VECTOR, NUMBER, NUMBERS)),
+        "gather": Function(_gather, {}, (INDICES, MATRIX, MATRIX, NUMBERS)),
+        "add_rows": Function(_add_rows, {}, (MATRIX, COUNT, VECTOR)),
+        "find_nonfinite": Function(_find_nonfinite, {}, (MATRIX, COUNT, NUMBERS)),
+        "read_ahead": Function(_read_ahead, {}, (MATRIX, VECTOR)),
+    }
+    for name, formulas in activations.ACTIVATIONS.items():
+        table[f"{name}_forward"] = Function(_forward, {"activation": formulas.forward}, (MATRIX, VECTOR))
+        table[f"{name}_backward"] = Function(_backward, {"gradient": formulas.backward}, (MATRIX, MATRIX, VECTOR))
+    for name, loss in losses.LOSSES.items():
+        labels = INDICES if name.endswith("_indices") else MATRIX
+        table[name] = Function(_loss, {"loss_of": loss}, (MATRIX, labels, VECTOR, VECTOR, NUMBERS))
+    for name, product in products.PRODUCTS.items():
+        table[name] = Function(_multiply, {"loop": product}, (MATRIX, MATRIX, MATRIX, COUNT, VECTOR, COUNT))
+    for name, rule in updates.UPDATES.items():
+        table[name] = Function(_update, {"loop": rule}, (VECTOR, VECTOR, VECTOR, VECTOR, NUMBERS, COUNT))
+    return table
+
+
+FUNCTIONS = _table()
+
+
+@cache
+def compiled(name: str, dtype: str) -> Any:
+    """A function for one dtype, which the cache keeps alive."""
+    template, values, kinds = FUNCTIONS[name]
+    signature = types.void(*(kind(ITEMS[dtype]) for kind in kinds))
+    return c_function(filled_in(template, name, **values), signature)
+
+
+@cache
+def address(name: str, dtype: str) -> int:
+    """Where the compiled function begins."""
+    return compiled(name, dtype).address

@@ -1,0 +1,151 @@
+"""Where things lie, for compiled code: parts of the job's buffers as arrays, and the products of such arrays."""
+
+from typing import Any, NamedTuple
+
+from numba import carray, njit, types
+
+from xpnet_numba.llvm import INNER, call, pointer, shift
+from xpnet_numba.loops.products import ACCUMULATE, FAR, SCRATCH, TRANSPOSE_A, TRANSPOSE_B
+from xpnet_numba.step.job import LAYER_TYPE, LINE, SLICE_TYPE
+
+
+class Rows(NamedTuple):
+    """Rows that are worked on together: the first, counted in the order of all rows, how many, and their place in buffers."""
+
+    first: int
+    number: int
+    place: int
+
+
+@njit(**INNER)
+def matrix(job: Any, buffer_at: int, offset: int, rows: int, columns: int) -> Any:
+    """The part of a buffer from item ``offset`` on as a matrix (rows, columns)."""
+    return carray(shift(pointer(buffer_at, job.one), offset), (rows, columns))
+
+
+@njit(**INNER)
+def vector(job: Any, buffer_at: int, offset: int, size: int) -> Any:
+    """The part of a buffer from item ``offset`` on as a vector (size,)."""
+    return carray(shift(pointer(buffer_at, job.one), offset), size)
+
+
+@njit(**INNER)
+def numbers(buffer_at: int, offset: int, size: int) -> Any:
+    """The same of float64s."""
+    return carray(shift(pointer(buffer_at, types.float64), offset), size)
+
+
+@njit(**INNER)
+def integers(buffer_at: int, offset: int, size: int) -> Any:
+    """The same of int64s."""
+    return carray(shift(pointer(buffer_at, types.int64), offset), size)
+
+
+@njit(**INNER)
+def layers_of(job: Any) -> Any:
+    """The table of layers."""
+    return carray(pointer(job.layers_at, LAYER_TYPE), job.layers)
+
+
+@njit(**INNER)
+def slices_of(job: Any) -> Any:
+    """The table of slices."""
+    return carray(pointer(job.slices_at, SLICE_TYPE), job.slices)
+
+
+@njit(**INNER)
+def weight_of(job: Any, layer: Any) -> Any:
+    """A layer's weight (fan_in, fan_out)."""
+    return matrix(job, job.params_at, layer.weight, layer.fan_in, layer.fan_out)
+
+
+@njit(**INNER)
+def hidden_of(job: Any, column: int, width: int, rows: Any) -> Any:
+    """What a hidden layer, whose outputs begin at ``column``, gave for some rows (rows, width)."""
+    return matrix(job, job.hidden_at, job.room_rows * column + rows.place * width, rows.number, width)
+
+
+@njit(**INNER)
+def deltas_of(job: Any, layer: Any, rows: Any) -> Any:
+    """dL/dz of a layer for some rows (rows, fan_out)."""
+    offset = job.room_rows * layer.column + rows.place * layer.fan_out
+    return matrix(job, job.deltas_at, offset, rows.number, layer.fan_out)
+
+
+@njit(**INNER)
+def gather_x(job: Any, rows: Any, me: int) -> Any:
+    """Rows of X: gathered by the order, or as they lie; what comes back is at least as wide as X."""
+    if not job.ordered:
+        return matrix(job, job.x_at, rows.first * job.x_row, rows.number, job.x_row)
+    x = matrix(job, job.x_at, 0, job.x_rows, job.x_row)
+    out = matrix(job, job.batch_x_at, rows.place * job.inputs, rows.number, job.inputs)
+    call(job.gather_at, (integers(job.order_at, rows.first, rows.number), out, x, result_of(job, me)))
+    return out
+
+
+@njit(**INNER)
+def gather_y(job: Any, rows: Any, me: int) -> Any:
+    """Rows of Y, which are not class indices."""
+    if not job.ordered:
+        return matrix(job, job.y_at, rows.first * job.label_width, rows.number, job.label_width)
+    y = matrix(job, job.y_at, 0, job.x_rows, job.label_width)
+    out = matrix(job, job.batch_y_at, rows.place * job.label_width, rows.number, job.label_width)
+    call(job.gather_at, (integers(job.order_at, rows.first, rows.number), out, y, result_of(job, me)))
+    return out
+
+
+@njit(**INNER)
+def gather_indices(job: Any, rows: Any, me: int) -> Any:
+    """Class indices of rows."""
+    if not job.ordered:
+        return integers(job.y_at, rows.first, rows.number)
+    y, out = integers(job.y_at, 0, job.x_rows), integers(job.batch_y_at, rows.place, rows.number)
+    order = integers(job.order_at, rows.first, rows.number)
+    call(job.gather_labels_at, (order, out.reshape(rows.number, 1), y.reshape(job.x_rows, 1), result_of(job, me)))
+    return out
+
+
+@njit(**INNER)
+def result_of(job: Any, me: int) -> Any:
+    """Where functions that a thread calls leave a number (1,)."""
+    return numbers(job.results_at, me * (LINE // 8), 1)
+
+
+@njit(**INNER)
+def scratch_of(job: Any, me: int) -> Any:
+    """A thread's room for products."""
+    return vector(job, job.scratch_at, me * SCRATCH, SCRATCH)
+
+
+@njit(**INNER)
+def times(job: Any, a: Any, b: Any, c: Any, far: int, me: int) -> None:
+    """C = A B. a : (m, at least k); b : (k, n); c : (m, n); far : whether A is still in main memory."""
+    call(job.multiply_at, (a, b, c, FAR if far else 0, scratch_of(job, me), job.gemm_at))
+
+
+@njit(**INNER)
+def times_transposed(job: Any, a: Any, b: Any, c: Any, me: int) -> None:
+    """C = A B^T. a : (m, k); b : (n, k); c : (m, n)."""
+    call(job.multiply_at, (a, b, c, TRANSPOSE_B, scratch_of(job, me), job.gemm_at))
+
+
+@njit(**INNER)
+def transposed_times(job: Any, a: Any, b: Any, c: Any, more: bool, me: int) -> None:
+    """C = A[:, :m]^T B, added to C where there is ``more``. a : (k, at least m); b : (k, n); c : (m, n)."""
+    flags = TRANSPOSE_A | ACCUMULATE if more else TRANSPOSE_A
+    call(job.multiply_at, (a, b, c, flags, scratch_of(job, me), job.gemm_at))
+
+
+@njit(**INNER)
+def add_to_total(job: Any, piece: int, value: float) -> None:
+    """Add to what a piece of work has contributed to the epoch's loss, each on a cache line of its own."""
+    numbers(job.totals_at, piece * (LINE // 8), 1)[0] += value
+
+
+@njit(**INNER)
+def sum_totals(job: Any, first: int, end: int) -> Any:
+    """The sum of what pieces have contributed, in their order."""
+    totals, total = numbers(job.totals_at, 0, end * (LINE // 8)), 0.0
+    for piece in range(first, end):
+        total += totals[piece * (LINE // 8)]
+    return total

@@ -1,0 +1,235 @@
+"""Training: two phases, and sometimes one before, each shared by all threads.
+
+One update of the parameters from a batch of rows is
+
+  phase 1   split by rows. Who takes a block of rows gathers it, computes its outputs layer by layer, the loss, and the
+            deltas dL/dz back through the layers: all of it while the block is in that core's cache.
+  phase 2   split by parameters. Who takes a slice of a weight computes its gradient x^T delta from the whole batch, and
+            updates the slice at once, while slice and gradient are in that core's cache.
+
+So weight gradients are not computed in parts that have to be added up, unless that is less work: where the parameters
+are few and the rows many, each block keeps the gradient of its own rows, from data still in its core's cache, and
+phase 2 only adds these up. Such a block may have any number of rows: it takes them in rounds, and needs room for one.
+
+Where X is wide and the batch small, cores would spend more time on reading what others wrote, of the first weight and
+of the gathered rows, than on arithmetic. There a phase goes before, split by features: who takes a slice of the first
+weight takes the same features of all rows, and multiplies the two. Phase 1 adds up these parts of x W, and in phase 2
+whoever has the slice finds it and its features in its cache: neither has to leave that core.
+
+Between phases all wait until the last piece is done; no two threads write the same number. Each thread begins where it
+began the step before, so that it finds its own data in its cache, and goes on with what others have not yet claimed.
+How the work is cut depends on the batch and not on the threads, and sums over blocks are taken in their order: the
+result has the same bits whoever does the work.
+"""
+
+from typing import Any, NamedTuple
+
+from numba import carray, njit
+
+from xpnet_numba.llvm import INNER, call, fetch_add, flush_denormals, load, restore_denormals
+from xpnet_numba.runtime.threads import claim, wait_until
+from xpnet_numba.scalars import EXACT
+from xpnet_numba.step.forward import forward, loss_of
+from xpnet_numba.step.places import (
+    Rows,
+    add_to_total,
+    deltas_of,
+    gather_x,
+    hidden_of,
+    integers,
+    layers_of,
+    matrix,
+    numbers,
+    result_of,
+    slices_of,
+    sum_totals,
+    times,
+    times_transposed,
+    transposed_times,
+    vector,
+    weight_of,
+)
+
+
+class Batch(NamedTuple):
+    """A batch: its first row in the order of all rows, how many, the sum of their weights, and which update it makes."""
+
+    first: int
+    rows: int
+    weight: float
+    t: int
+
+
+def train(job: Any, me: int) -> None:
+    """The C function of a training job: some batches of an epoch; without ``updating``, one batch and its gradient."""
+    job, mode = carray(job, 1)[0], flush_denormals()
+    layers, slices = layers_of(job), slices_of(job)
+    weights = numbers(job.batch_weights_at, 0, job.first_step + job.steps)
+    first_block, first_slice = me * job.blocks // job.threads, integers(job.homes_at, 0, job.threads)[me]
+    pieces = job.parts + job.blocks + job.slices
+    for step in range(load(job.done_at) // pieces, job.steps):
+        first = (job.first_step + step) * job.batch_rows
+        weight = weights[job.first_step + step]
+        batch = Batch(first, min(job.batch_rows, job.rows - first), weight, job.updates_made + step + 1)
+        for i in range(job.slices if job.parts else 0):
+            index = (first_slice + i) % job.slices
+            if slices[index].layer == 0 and claim(job.claims_at, job.blocks + job.slices + index, step):
+                work_part(job, layers[0], slices[index], batch, me)
+                fetch_add(job.done_at, 1)
+        wait_until(job.done_at, step * pieces + job.parts)
+        for i in range(job.blocks):
+            block = (first_block + i) % job.blocks
+            if claim(job.claims_at, block, step):
+                work_block(job, layers, batch, block, me)
+                fetch_add(job.done_at, 1)
+        wait_until(job.done_at, step * pieces + job.parts + job.blocks)
+        for i in range(job.slices):
+            index = (first_slice + i) % job.slices
+            if claim(job.claims_at, job.blocks + index, step):
+                work_slice(job, layers[slices[index].layer], slices[index], batch, index, me)
+                fetch_add(job.done_at, 1)
+        wait_until(job.done_at, (step + 1) * pieces)
+    if me == 0:
+        job.loss = sum_totals(job, 0, job.blocks)
+        job.penalty = sum_totals(job, job.blocks, job.blocks + job.slices)
+        job.updates_made += job.steps if job.updating else 0
+    restore_denormals(mode)
+
+
+# Before phase 1: the first layer's product in parts.
+
+
+@njit(**INNER)
+def work_part(job: Any, layer: Any, piece: Any, batch: Any, me: int) -> None:
+    """A slice of the first weight, multiplied by its features of the whole batch: one part of x W."""
+    x = features_of(job, piece, batch)
+    if job.ordered:
+        features = matrix(job, job.x_at, piece.first, job.x_rows, job.x_row)
+        call(job.gather_at, (integers(job.order_at, batch.first, batch.rows), x, features, result_of(job, me)))
+    weight = matrix(job, job.params_at, piece.start, piece.rows, layer.fan_out)
+    part = matrix(job, job.parts_at, piece.number * job.batch_rows * layer.fan_out, batch.rows, layer.fan_out)
+    times(job, x, weight, part, job.x_is_far, me)
+
+
+@njit(**INNER)
+def features_of(job: Any, piece: Any, batch: Any) -> Any:
+    """The features of a batch (rows, at least as many) that meet a slice of the first weight."""
+    if job.ordered:
+        return matrix(job, job.batch_x_at, job.batch_rows * piece.first, batch.rows, piece.rows)
+    return matrix(job, job.x_at, batch.first * job.x_row + piece.first, batch.rows, job.x_row)
+
+
+# Phase 1.
+
+
+@njit(**INNER, **EXACT)
+def work_block(job: Any, layers: Any, batch: Any, block: int, me: int) -> None:
+    """From rows of X to deltas, for one block of a batch."""
+    first = block * job.block_rows
+    end = min(first + job.block_rows, batch.rows)
+    for begin in range(first, end, job.round_rows):
+        count = min(job.round_rows, end - begin)
+        rows = Rows(batch.first + begin, count, me * job.round_rows if job.narrow else begin)
+        out = x = deltas_of(job, layers[layers.size - 1], rows)
+        if not job.parts:  # else X has been multiplied, and nothing but its rows is asked of x
+            x = gather_x(job, rows, me)
+        forward(job, layers, x, rows, out, me)
+        d_bias = bias_sums_of(job, layers[layers.size - 1], block, begin > first)
+        add_to_total(job, block, batch.weight * loss_of(job, out, rows, batch.weight, d_bias, me))
+        backward(job, layers, x, rows, block, begin > first, me)
+
+
+@njit(**INNER)
+def backward(job: Any, layers: Any, x: Any, rows: Any, block: int, more: bool, me: int) -> None:
+    """Deltas of the hidden layers from those of the last; the block's part of the gradient of biases and, where all
+    parameters are few, of weights, to which that of ``more`` rows is added.
+    """
+    for i in range(layers.size - 1, -1, -1):
+        layer, inputs = layers[i], x
+        d_out = deltas_of(job, layer, rows)
+        if i > 0:
+            inputs = hidden_of(job, layer.input_column, layer.fan_in, rows)
+        if job.narrow:
+            offset = block * job.partial_size + layer.weight
+            part = matrix(job, job.partials_at, offset, layer.fan_in, layer.fan_out)
+            transposed_times(job, inputs, d_out, part, more, me)
+        if i > 0:
+            before = layers[i - 1]
+            d_hidden = deltas_of(job, before, rows)
+            times_transposed(job, d_out, weight_of(job, layer), d_hidden, me)
+            call(before.backward, (d_hidden, inputs, bias_sums_of(job, before, block, more)))
+
+
+@njit(**INNER)
+def bias_sums_of(job: Any, layer: Any, block: int, more: bool) -> Any:
+    """Where a block adds up its part of the gradient of a layer's bias: from zero, unless ``more`` rows are added."""
+    offset = block * job.partial_size + (layer.bias if job.narrow else layer.column)
+    sums = vector(job, job.partials_at, offset, layer.fan_out)
+    if not more:
+        sums[:] = 0
+    return sums
+
+
+# Phase 2.
+
+
+@njit(**INNER, **EXACT)
+def work_slice(job: Any, layer: Any, piece: Any, batch: Any, index: int, me: int) -> None:
+    """The gradient of one slice of the parameters from the whole batch and, when updating, its update."""
+    if job.narrow:
+        add_partials(job, batch.rows, piece.start, piece.start, piece.size)
+    else:
+        grad = matrix(job, job.gradients_at, piece.start, piece.rows, layer.fan_out)
+        deltas = deltas_of(job, layer, Rows(batch.first, batch.rows, 0))
+        transposed_times(job, inputs_of(job, layer, piece, batch), deltas, grad, False, me)
+        if piece.takes_bias:
+            add_partials(job, batch.rows, layer.column, layer.bias, layer.fan_out)
+    if job.penalized:
+        size = piece.rows * layer.fan_out
+        param, grad = vector(job, job.params_at, piece.start, size), vector(job, job.gradients_at, piece.start, size)
+        penalty = result_of(job, me)
+        call(job.penalize_at, (param, grad, job.l2 / batch.weight if job.l2_over_batch else job.l2, penalty))
+        add_to_total(job, job.blocks + index, batch.weight * penalty[0])
+    if job.updating:
+        update_slice(job, piece, batch.t)
+
+
+@njit(**INNER)
+def add_partials(job: Any, rows: int, first: int, start: int, size: int) -> None:
+    """``size`` items of the gradient, from ``start`` on: the sum of what the blocks hold for them from ``first`` on."""
+    used = (rows + job.block_rows - 1) // job.block_rows
+    partials = matrix(job, job.partials_at, 0, used, job.partial_size)
+    call(job.add_rows_at, (partials, first, vector(job, job.gradients_at, start, size)))
+
+
+@njit(**INNER)
+def inputs_of(job: Any, layer: Any, piece: Any, batch: Any) -> Any:
+    """What a layer was given for the whole batch (rows, at least as many), from the first feature of a slice on."""
+    if layer.input_column >= 0:
+        offset = job.room_rows * layer.input_column + piece.first
+        return matrix(job, job.hidden_at, offset, batch.rows, layer.fan_in)
+    if job.parts:
+        return features_of(job, piece, batch)
+    if job.ordered:
+        return matrix(job, job.batch_x_at, piece.first, batch.rows, layer.fan_in)
+    return matrix(job, job.x_at, batch.first * job.x_row + piece.first, batch.rows, job.x_row)
+
+
+@njit(**INNER)
+def update_slice(job: Any, piece: Any, t: int) -> None:
+    """Update number ``t`` of a slice, its bias included: weight and bias lie one behind the other."""
+    start, size = piece.start, piece.size
+    param, grad = vector(job, job.params_at, start, size), vector(job, job.gradients_at, start, size)
+    first, second = vector(job, job.first_at, start, size), vector(job, job.second_at, start, size)
+    call(job.update_at, (param, grad, first, second, numbers(job.rule_at, 0, 8), t))
+
+
+def update(job: Any, me: int) -> None:
+    """The C function of one update of all parameters from the gradient as it lies there."""
+    job, mode = carray(job, 1)[0], flush_denormals()
+    slices = slices_of(job)
+    for i in range(job.slices):
+        index = (integers(job.homes_at, 0, job.threads)[me] + i) % job.slices
+        if claim(job.claims_at, job.blocks + index, 0):
+            update_slice(job, slices[index], job.updates_made + 1)
+    restore_denormals(mode)
