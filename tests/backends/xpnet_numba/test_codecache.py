@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from xpnet_numba.leaves import registry
 from xpnet_numba.runtime import codecache, compiling
 from xpnet_numba.runtime.codecache import KEPT, CodeCache, sources
+from xpnet_numba.step import functions
 
 CONTENT = bytes(range(256)) * 4
 BACKENDS = Path(codecache.__file__).parents[2]
@@ -139,7 +139,7 @@ def test_every_source_file_decides(tmp_path: Path) -> None:
 
 EXP_OF_ZERO = """
 import ctypes, numpy
-from xpnet_numba import leaves
+from xpnet_numba.step import functions
 from numba import njit
 from xpnet_numba.llvm import call
 
@@ -148,7 +148,7 @@ def run(address, z):
     call(address, (z,))
 
 z = numpy.zeros((1, 1))
-run(leaves.address("exp_output", "float64"), z)
+run(functions.address("exp_output", "float64"), z)
 print(z[0, 0])
 """
 
@@ -183,9 +183,9 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CodeCache:
 
 
 def gives_zero() -> bool:
-    """Whether a leaf, compiled or from the cache, does what it should."""
+    """Whether a loop, compiled or from the cache, does what it should."""
     out = np.ones((2, 3))
-    function = registry.compiled.__wrapped__("add_rows", "float64")
+    function = functions.compiled.__wrapped__("add_rows", "float64")
     run_add_rows(function.address, np.zeros((4, 3)), out[0])
     return bool((out == [[0.0] * 3, [1.0] * 3]).all())
 
@@ -210,7 +210,7 @@ def test_compiled_code_is_kept_and_announced_only_when_it_is_compiled(
 def test_what_cannot_be_loaded_is_compiled_again(own_cache: CodeCache, content: bytes) -> None:
     assert gives_zero()
     name = entry(own_cache).read_bytes()[len(codecache.MARK) + codecache.DIGEST :].split(b"\n", 1)[0].decode()
-    assert name.startswith("xpnet_numba.leaves.rows.add_rows")
+    assert name.startswith("xpnet_numba.step.functions.add_rows")
     own_cache.store(name, content)
     assert gives_zero() and own_cache.load(name) not in (None, content)
 
