@@ -16,8 +16,8 @@ class Interrupts:
 
     Notes
     -----
-    Python delivers Ctrl-C to the main thread, between any two instructions. If another thread trains, or if the user has
-    a handler for SIGINT, nothing is changed.
+    Python delivers Ctrl-C to the main thread, between any two instructions. If another thread trains, or if the user
+    has a handler for SIGINT, nothing is changed.
 
     Examples
     --------
