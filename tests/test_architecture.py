@@ -39,7 +39,7 @@ def sources(folder: str) -> list[Path]:
 
 def imports(path: Path) -> Iterator[str]:
     """Full names of what a file imports, names under ``if TYPE_CHECKING`` left out: they are never imported."""
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     typing_only = {
         id(inner)
         for node in ast.walk(tree)
@@ -131,7 +131,7 @@ def test_files_are_opened_in_their_rooms_only() -> None:
 
 
 def test_the_page_on_architecture_names_the_rooms_from_the_top_down() -> None:
-    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "ARCHITECTURE.md").read_text(), flags=re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
     floors = [ROOMS.index(next(names for names in ROOMS if row in names)) for row in rows]
     assert sorted(rows) == sorted(ROOM_NAMES)
     assert floors == sorted(floors, reverse=True)
@@ -139,13 +139,13 @@ def test_the_page_on_architecture_names_the_rooms_from_the_top_down() -> None:
 
 def names(path: Path) -> Iterator[str]:
     """Every name and dotted name a file uses."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Name | ast.Attribute):
             yield ast.unparse(node)
 
 
 def calls(path: Path) -> Iterator[str]:
     """What a file calls, as it is written there."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):
             yield ast.unparse(node.func)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
+TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
 def block(language: str) -> str:
@@ -73,7 +73,7 @@ def test_it_trains(site: Path) -> None:
         "--metrics-json",
         str(site / "m.json"),
     )
-    metrics = json.loads((site / "m.json").read_text())
+    metrics = json.loads((site / "m.json").read_text(encoding="utf-8"))
     assert "backend scipy" in shown
     assert metrics["history"]["loss"][-1] < 0.5 * metrics["history"]["loss"][0]
 

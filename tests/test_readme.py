@@ -9,7 +9,7 @@ import pytest
 
 from xpnet.cli.app import app
 
-TEXT = (Path(__file__).parents[1] / "README.md").read_text()
+TEXT = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_ten_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

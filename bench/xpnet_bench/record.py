@@ -141,7 +141,7 @@ def _row(job: Job, lane: Lane, run: int) -> Entry:
 
 
 def _percentiles(seconds: Sequence[float]) -> list[list[float]]:
-    """For each of ``PERCENTILES``: it, its value, and its distribution-free 95 % interval, from the ranks next to it."""
+    """Each of ``PERCENTILES`` with its value and the distribution-free 95 % interval, from the ranks next to it."""
     ordered, count = numpy.sort(seconds), len(seconds)
     found = []
     for percent in PERCENTILES:

@@ -82,7 +82,9 @@ def test_estimators_give_the_answers_of_scikit_learns(name: str) -> None:
         for job in FITS:
             lanes = race(team, ["scikit-learn", name], job, EFFORT)
             assert not lanes[name].failed, (job.name, lanes[name].failed)
-            assert lanes["scikit-learn"].failed.endswith("its estimators have no dropout" if job.name == "dropout" else "")
+            assert lanes["scikit-learn"].failed.endswith(
+                "its estimators have no dropout" if job.name == "dropout" else ""
+            )
             assert bool(lanes[name].notes) == job.counted
             if job.counted:
                 (counted,) = lanes[name].notes

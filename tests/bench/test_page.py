@@ -15,7 +15,20 @@ from xpnet_bench.cli import bench
 if TYPE_CHECKING:
     from browser import Browser
 
-SECTIONS = ("answer", "machine", "training", "kernels", "scaling", "prediction", "cells", "counts", "gpu", "first-use", "memory", "left-out")
+SECTIONS = (
+    "answer",
+    "machine",
+    "training",
+    "kernels",
+    "scaling",
+    "prediction",
+    "cells",
+    "counts",
+    "gpu",
+    "first-use",
+    "memory",
+    "left-out",
+)
 WIDTHS = (390, 1200)
 
 
@@ -37,7 +50,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Browser"]:
     from browser import CHROMIUM, DRIVER, Browser
 
     if not (CHROMIUM and DRIVER):
-        pytest.skip("there is no Chromium to look at the page with (on Debian: apt-get install chromium chromium-driver)")
+        pytest.skip(
+            "there is no Chromium to look at the page with (on Debian: apt-get install chromium chromium-driver)"
+        )
     found = Browser(tmp_path_factory.mktemp("profile"))
     yield found
     found.close()

@@ -95,6 +95,16 @@ def test_contenders_follow_what_was_asked() -> None:
     assert chosen.threads < 10**6
 
 
+def test_a_quick_run_says_what_it_had_no_time_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xpnet_bench.run.QUICK_SECONDS", 0.0)
+    options = ["--quick", "--suite", "counts", "--backend", "numpy", "--peer", "none", "-o", str(tmp_path)]
+    done = CliRunner().invoke(bench, options, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "Left out, since the time of a quick run was over: fit of 1 epoch, fit of 11 epochs" in done.stderr
+    report = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "Not measured, since the time of a quick run was over: fit of 1 epoch" in report
+
+
 def test_variables_of_another_processor_do_not_reach_contenders(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     assert found_holding()["OPENBLAS_CORETYPE"] == "Haswell"

@@ -56,7 +56,9 @@ def test_a_number_is_a_constant_and_a_function_is_itself():
 
 
 @pytest.mark.parametrize("number", [0.0, -1.0, float("inf"), float("nan")])
-@pytest.mark.parametrize("make", [Constant, lambda n: StepDecay(n, 1), lambda n: Cosine(1.0, n), lambda n: Plateau(1.0, n)])
+@pytest.mark.parametrize(
+    "make", [Constant, lambda n: StepDecay(n, 1), lambda n: Cosine(1.0, n), lambda n: Plateau(1.0, n)]
+)
 def test_numbers_that_are_not_positive_and_finite_are_refused(make, number):
     with pytest.raises(xpnet.InputError, match="positive and finite"):
         make(number)

@@ -79,8 +79,12 @@ SKLEARN = "from sklearn.neural_network import MLPClassifier"
 CUDA_OF_JAX = (("JAX_PLATFORMS", "cuda"), ("XLA_PYTHON_CLIENT_PREALLOCATE", "false"))
 
 ENTRIES = (
-    Entry("xpnet-numba", "xpnet_models", "numba", "numba", "xpnet", "import xpnet; xpnet.get_backend('numba')", COUNTED),
-    Entry("xpnet-numpy", "xpnet_models", "numpy", "numpy", "xpnet", "import xpnet; xpnet.get_backend('numpy')", COUNTED),
+    Entry(
+        "xpnet-numba", "xpnet_models", "numba", "numba", "xpnet", "import xpnet; xpnet.get_backend('numba')", COUNTED
+    ),
+    Entry(
+        "xpnet-numpy", "xpnet_models", "numpy", "numpy", "xpnet", "import xpnet; xpnet.get_backend('numpy')", COUNTED
+    ),
     Entry("xpnet-cupy", "xpnet_models", "cupy", "cupy", "xpnet", CUPY, (*CPU, "gpu"), ("gpu_xpnet",)),
     Entry("scikit-learn", "scikit_learn", "", "sklearn", "peer", SKLEARN, COUNTED),
     Entry("torch", "pytorch", "eager", "torch", "peer", TORCH),

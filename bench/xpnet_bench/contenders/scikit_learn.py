@@ -12,7 +12,6 @@ from xpnet_bench.contenders.epochs import EpochByEpoch, accuracy_task
 from xpnet_bench.contenders.task import Task
 from xpnet_bench.jobs import Job, data
 
-
 warnings.filterwarnings("ignore", category=sklearn.exceptions.ConvergenceWarning)
 
 

@@ -11,9 +11,9 @@ ADAM_PASSES = 7
 
 def gpu_jobs() -> list[Job]:
     """A small network, where launches count, and a wide one, where products do, each in float32 and TF32."""
-    networks = [
-        training(64, 32, 10, layers=1, batch=128, steps=400, tf32=tf32) for tf32 in (False, True)
-    ] + [training(784, 1024, 10, layers=2, batch=8192, steps=20, tf32=tf32) for tf32 in (False, True)]
+    networks = [training(64, 32, 10, layers=1, batch=128, steps=400, tf32=tf32) for tf32 in (False, True)] + [
+        training(784, 1024, 10, layers=2, batch=8192, steps=20, tf32=tf32) for tf32 in (False, True)
+    ]
     return [*networks, *(cross_entropy(rows, classes) for rows, classes in ((8192, 10), (4096, 1000), (4096, 32000)))]
 
 

@@ -14,10 +14,9 @@ from xpnet_bench.contenders import Entry, find_entry, missing
 from xpnet_bench.jobs import Job
 from xpnet_bench.measure.pinning import pinned_environment
 from xpnet_bench.measure.process import TIMEOUT
-from xpnet_bench.measure.race import Lane
+from xpnet_bench.measure.race import OUT_OF_TIME, Lane
 
 CACHES = ("NUMBA_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "JAX_COMPILATION_CACHE_DIR", "CUPY_CACHE_DIR")
-OUT_OF_TIME = "the time of a quick run was over"
 
 
 @dataclass(frozen=True)

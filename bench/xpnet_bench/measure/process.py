@@ -31,7 +31,7 @@ class ContenderProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=pinned_environment(threads, held or {}, dict(find_entry(name).environment)),
-            text=True,
+            encoding="utf-8",
         )
         self._handle = psutil.Process(self._process.pid)
         self._answers: queue.Queue[str] = queue.Queue()

@@ -16,6 +16,7 @@ REFERENCES = ("numpy", "scikit-learn", "torch-cuda")
 """Whose answers the others are held to: the formulas written out; scikit-learn's estimators; on a GPU eager PyTorch."""
 
 LEAST_TURNS = 3
+OUT_OF_TIME = "the time of a quick run was over"
 
 
 @dataclass(frozen=True)
@@ -103,26 +104,26 @@ class Team:
         self.running.clear()
 
 
-def race(
-    team: Team, names: Sequence[str], job: Job, effort: Effort, end: float = float("inf")
-) -> dict[str, Lane]:
+def race(team: Team, names: Sequence[str], job: Job, effort: Effort, end: float = float("inf")) -> dict[str, Lane]:
     """Prepare everybody, then give turns, each time beginning with another contender; lanes by contender.
 
-    end : moment of ``time.monotonic`` after which nobody gets another turn
+    end : moment of ``time.monotonic`` after which nobody begins anything more
     """
     members = team.members(names)
-    lanes = {name: _prepare(process, job, effort) for name, process in members.items()}
+    lanes = {name: _prepare(process, job, effort, end) for name, process in members.items()}
     _hold_to_answer(lanes, job)
     runners = [name for name, lane in lanes.items() if not lane.failed]
     turns, rounds = _shares(job, effort)
     enough = time.monotonic() + effort.job_seconds
     for turn in range(turns if runners else 0):
-        now = time.monotonic()
-        if (turn >= LEAST_TURNS and now > enough) or (turn and now > end):
+        if turn >= LEAST_TURNS and time.monotonic() > enough:
             break
         first = turn % len(runners)
         for name in runners[first:] + runners[:first]:
-            _take_turn(members[name], lanes[name], rounds)
+            if time.monotonic() < end:
+                _take_turn(members[name], lanes[name], rounds)
+    for lane in lanes.values():
+        lane.failed = lane.failed or ("" if lane.seconds else OUT_OF_TIME)
     absent = {name: Lane(name, failed=team.absent[name]) for name in names if name in team.absent}
     return {**lanes, **absent}
 
@@ -138,7 +139,9 @@ def _shares(job: Job, effort: Effort) -> tuple[int, int]:
     return effort.turns, effort.rounds if job.units == 1 else 1
 
 
-def _prepare(process: ContenderProcess, job: Job, effort: Effort) -> Lane:
+def _prepare(process: ContenderProcess, job: Job, effort: Effort, end: float) -> Lane:
+    if time.monotonic() > end:
+        return Lane(process.name, failed=OUT_OF_TIME)
     lane = Lane(process.name)
     try:
         ready = process.ask("prepare", job=job.to_json(), round_seconds=effort.round_seconds)

@@ -26,7 +26,7 @@ Curve = Callable[[Job, Measurement], tuple[float, float]]
 
 
 def headline_jobs(results: Results) -> dict[Job, list[Measurement]]:
-    """The jobs of the first chart: training, prediction, kernels at telling sizes in float32, cells, and those of a GPU."""
+    """The jobs of the first chart: all that are contested, but of the kernels only telling sizes in float32."""
     found = {
         job: measurements
         for job, measurements in results.by_job().items()

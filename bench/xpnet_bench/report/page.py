@@ -83,4 +83,6 @@ def _variables(head: str, found: dict[str, str]) -> str:
 
 def _run(run: Run) -> str:
     kind = "quick" if run["quick"] else "full"
-    return f"{run['date'][:16].replace('T', ' ')}, {kind}: {', '.join(run['suites'])}; commit {run['commit'] or 'unknown'}"
+    return (
+        f"{run['date'][:16].replace('T', ' ')}, {kind}: {', '.join(run['suites'])}; commit {run['commit'] or 'unknown'}"
+    )

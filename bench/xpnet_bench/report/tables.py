@@ -105,7 +105,9 @@ def count_table(jobs: Jobs) -> Table:
     found = {job.name: {m.contender: m.notes[0] for m in measurements} for job, measurements in jobs.items()}
     short, long = (found.get(fit_of(epochs).name, {}) for epochs in (1, 1 + FURTHER))
     found["each further epoch of a fit"] = {
-        name: {key: (long[name][key] - short[name][key]) / FURTHER for key in short[name]} for name in short if name in long
+        name: {key: (long[name][key] - short[name][key]) / FURTHER for key in short[name]}
+        for name in short
+        if name in long
     }
     rows = [[Cell(name), *(_count(notes.get(column)) for column in columns)] for name, notes in found.items()]
     return Table("Python calls", ["call", *columns], rows)
