@@ -18,7 +18,7 @@ ROOMS = [
     {"models", "data", "gradcheck", "functional"},
     {"estimators"},
     {"modelfile"},
-    {"cli"},
+    {"cli", "dask"},
 ]
 """From the ground up; a room may import from those before it and from those beside it."""
 ROOM_NAMES = set().union(*ROOMS)

@@ -1,0 +1,11 @@
+"""Estimators that train on the workers of a Dask cluster: Dask arrays and data frames in, Dask predictions out.
+
+``estimators``  scikit-learn's contract over Dask collections
+``pieces``      how a collection's partitions are divided among workers
+``training``    a rank on each worker, watched by the client
+``group``       what connects the ranks: messages between Dask's workers
+"""
+
+from xpnet.dask.estimators import MLPClassifier, MLPRegressor
+
+__all__ = ["MLPClassifier", "MLPRegressor"]
