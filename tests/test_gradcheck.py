@@ -8,7 +8,7 @@ from libraries import Library
 
 from xpnet import Affine, CategoricalCrossEntropy, FeedforwardNeuralNet, LogisticRegression, ReLU, gradcheck
 from xpnet.errors import InputError
-from xpnet.layers import Identity, Logistic, LogisticCrossEntropy, Poisson, SquaredError, Tanh
+from xpnet.layers import ACTIVATIONS, LogisticCrossEntropy, Poisson, SquaredError, Tanh
 
 CHECKS = [
     (gradcheck.check_affine, Affine),
@@ -132,7 +132,7 @@ def test_nan_is_found(rng: np.random.Generator) -> None:
         gradcheck.check_layer(Broken(), rng.normal(size=(3, 2)), rng=rng)
 
 
-@pytest.mark.parametrize("layer", [ReLU, Tanh, Logistic, Identity])
+@pytest.mark.parametrize("layer", ACTIVATIONS.values())
 def test_check_layer_takes_any_shape(layer: Any, rng: np.random.Generator) -> None:
     gradcheck.check_layer(layer(), rng.normal(size=(3, 2, 4)), rng=rng)
 

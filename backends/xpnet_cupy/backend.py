@@ -102,9 +102,13 @@ class CupyBackend:
             "cuBLASLt": "not found" if find_cublaslt(runtime.runtimeGetVersion() // 1000) is None else "found",
         }
 
-    def compile_step(self, spec: NetworkSpec) -> CompiledStep:
-        """The compiled step; there is one for every network."""
+    def compile_step(self, spec: NetworkSpec) -> CompiledStep | str:
+        """The compiled step, or the reason why there is none: an activation without a CUDA kernel."""
+        from xpnet_cupy.launcher import ACTIVATIONS
         from xpnet_cupy.step import CompiledStep
+
+        if missing := set(spec.activations) - ACTIVATIONS:
+            return f"the CUDA backend has no kernel for the activation {', '.join(sorted(missing))}"
 
         with self._current() as device:
             launcher, on_device = self._launcher(spec.dtype), lambda: self._cupy.cuda.Device(device.id)

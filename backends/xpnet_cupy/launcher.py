@@ -70,6 +70,10 @@ KERNELS: dict[str, tuple[str, ...]] = {
         "l2_penalty": "real* real*?! long* int double int real*? int double*",
     }.items()
 }
+
+ACTIVATIONS = {name.removeprefix("bias_") for name in KERNELS if name.startswith("bias_")}
+"""Activations that hidden layers may have."""
+
 _SCALARS = {"int": numpy.int32, "long": numpy.int64, "double": numpy.float64}
 
 

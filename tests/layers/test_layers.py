@@ -34,7 +34,8 @@ def test_affine(library, dtype, rng):
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations_and_their_gradients_are_pytorchs(name, library, dtype, rng):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    theirs = {"relu": torch.relu, "tanh": torch.tanh, "logistic": torch.sigmoid, "identity": lambda x: x}[name]
+    theirs = {"relu": torch.relu, "tanh": torch.tanh, "logistic": torch.sigmoid, "identity": lambda x: x}
+    theirs = (theirs | {"softplus": torch.nn.functional.softplus})[name]
     x, d_out = (5 * rng.normal(size=(4, 3, 2)).astype(dtype) for _ in range(2))
     leaf = torch.tensor(x, requires_grad=True)
     expected = theirs(leaf)

@@ -11,6 +11,7 @@ import xpnet
 from xpnet.backend import NetworkSpec
 from xpnet.modelfile.onnx_graph import write_onnx
 from xpnet.models import Network
+from xpnet.ops import ACTIVATIONS
 
 pytest.importorskip("onnx", reason="onnx is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -26,7 +27,7 @@ def run(path: Path, X: Any) -> dict[str, Any]:
     return dict(zip(names, session.run(names, {"X": X}), strict=True))
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh", "logistic", "identity"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_a_network(tmp_path: Path, rng: np.random.Generator, dtype: str, activation: Any) -> None:
     model: Network = xpnet.FeedforwardNeuralNet(
         5, (9, 7), 4, activation=activation, dropout=0.5, dtype=dtype, backend="numpy", rng=rng

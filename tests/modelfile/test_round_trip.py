@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 import xpnet
-from xpnet import optimizers
+from xpnet import ops, optimizers
 from xpnet.models import Network
 
 RATES = st.one_of(
@@ -31,7 +31,7 @@ OPTIMIZERS = st.one_of(
     st.builds(optimizers.Adam, beta1=st.floats(0.1, 0.9)),
     st.builds(optimizers.AdamW, weight_decay=st.floats(0.0, 0.1)),
 )
-ACTIVATIONS = st.sampled_from(["relu", "tanh", "logistic", "identity"])
+ACTIVATIONS = st.sampled_from(sorted(ops.ACTIVATIONS))
 JSON = st.recursive(
     st.none()
     | st.booleans()

@@ -12,6 +12,7 @@ from xpnet.steps import make_step
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "logistic": torch.sigmoid, "identity": lambda x: x}
 functional = torch.nn.functional
+ACTIVATIONS["softplus"] = functional.softplus
 LOSSES = {
     "softmax_cross_entropy": lambda z, y: functional.cross_entropy(z, y, reduction="none"),
     "logistic_cross_entropy": lambda z, y: functional.binary_cross_entropy_with_logits(z, y, reduction="none").sum(1),

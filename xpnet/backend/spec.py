@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Literal, NamedTuple
 
-Activation = Literal["identity", "relu", "tanh", "logistic"]
+from xpnet.ops import ActivationName
+
+Activation = ActivationName
 Loss = Literal["softmax_cross_entropy", "logistic_cross_entropy", "squared_error", "poisson"]
 
 OUTPUT_ACTIVATIONS: dict[Loss, Literal["softmax", "logistic", "identity", "exp"]] = {
@@ -83,7 +85,7 @@ class NetworkSpec:
     ----------
     widths : tuple of int
         Columns of the input, units of each hidden layer, columns of the output: at least two numbers.
-    activations : tuple of {"identity", "relu", "tanh", "logistic"}
+    activations : tuple of str, names in `xpnet.ops.ACTIVATIONS`
         One for each hidden layer. The output's activation follows from the loss: softmax, logistic, identity, exp.
     loss : {"softmax_cross_entropy", "logistic_cross_entropy", "squared_error", "poisson"}
         The loss by its name in ``xpnet.ops``. The default is softmax cross-entropy.

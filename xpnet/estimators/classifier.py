@@ -31,7 +31,7 @@ class MLPClassifier(ClassifierMixin, MLP):
     With the same ``random_state`` it finds the same parameters. Arrays of any library are computed on where they live.
 
     hidden_layer_sizes : units of each hidden layer, or a number for one layer
-    activation : ``"relu"``, ``"tanh"``, ``"logistic"`` or ``"identity"``, or a sequence, one for each hidden layer
+    activation : a name in ``xpnet.ops.ACTIVATIONS`` (``"relu"``, ``"tanh"``, ...), or a sequence, one for each hidden layer
     class_weight : weights by label, or ``"balanced"`` for rows / (classes * rows of the class); times sample_weight
 
     The other parameters are those of :class:`~xpnet.estimators.parameters.Parameters`.

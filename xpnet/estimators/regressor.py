@@ -24,7 +24,7 @@ class MLPRegressor(RegressorMixin, MLP):
 
     loss : ``"squared_error"``, or ``"poisson"`` (half the deviance of the prediction exp(o), for y >= 0)
     hidden_layer_sizes : units of each hidden layer, or a number for one layer
-    activation : ``"relu"``, ``"tanh"``, ``"logistic"`` or ``"identity"``, or a sequence, one for each hidden layer
+    activation : a name in ``xpnet.ops.ACTIVATIONS`` (``"relu"``, ``"tanh"``, ...), or a sequence, one for each hidden layer
 
     The other parameters are those of :class:`~xpnet.estimators.parameters.Parameters`, the fitted attributes those of
     :class:`~xpnet.estimators.MLPClassifier` without ``classes_``.

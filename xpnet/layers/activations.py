@@ -1,7 +1,9 @@
-"""The activations, element by element: ReLU, tanh, the logistic function, and none at all."""
+"""The activations, element by element: a layer for each in ``xpnet.ops.ACTIVATIONS``."""
 
 from xpnet.layers.layer import Layer, check_same_shape
-from xpnet.ops import Array
+from xpnet.ops import ActivationName, Array
+
+__all__ = ["ACTIVATIONS", "Identity", "Logistic", "ReLU", "Softplus", "Tanh"]
 
 
 class ReLU(Layer):
@@ -185,6 +187,65 @@ class Logistic(Layer):
         return ops.logistic_backward(d_out, out)
 
 
+class Softplus(Layer):
+    """Softplus, ``out = log(1 + exp(inputs))``, a smooth ReLU.
+
+    Parameters
+    ----------
+    backend : str or Backend, optional
+        The backend that computes. None chooses it at each forward pass, by the arrays.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.layers import Softplus
+    >>> layer = Softplus()
+    >>> layer.forward(numpy.array([[-1.0, 0.0, 2.0]])).round(4)
+    array([[0.3133, 0.6931, 2.1269]])
+    >>> layer.backward(numpy.ones((1, 3))).round(4)
+    array([[0.2689, 0.5   , 0.8808]])
+    """
+
+    def forward(self, inputs: Array) -> Array:
+        """Compute the softplus function of each input.
+
+        Parameters
+        ----------
+        inputs : array, any shape
+            The inputs.
+
+        Returns
+        -------
+        array, shape of the inputs
+            The outputs, not negative.
+        """
+        ops, inputs = self._enter(inputs)
+        self.cache = ops.softplus(inputs)
+        return self.cache
+
+    def backward(self, d_out: Array) -> Array:
+        """Compute the gradient by the inputs: ``d_inputs = d_out * (1 - exp(-out))``.
+
+        Parameters
+        ----------
+        d_out : array, shape of the output
+            The gradient of the loss by the output.
+
+        Returns
+        -------
+        array, shape of the inputs
+            The gradient of the loss by the inputs.
+
+        Raises
+        ------
+        InputError
+            Before a forward pass, or when ``d_out`` has another shape than the output.
+        """
+        ops, out = self._recall()
+        check_same_shape("d_out", d_out, out.shape)
+        return ops.softplus_backward(d_out, out)
+
+
 class Identity(Layer):
     """The identity, ``out = inputs``, for a layer without activation.
 
@@ -244,9 +305,10 @@ class Identity(Layer):
         return d_out
 
 
-ACTIVATIONS: dict[str, type[ReLU | Tanh | Logistic | Identity]] = {
+ACTIVATIONS: dict[ActivationName, type[ReLU | Tanh | Logistic | Softplus | Identity]] = {
     "relu": ReLU,
     "tanh": Tanh,
     "logistic": Logistic,
+    "softplus": Softplus,
     "identity": Identity,
 }

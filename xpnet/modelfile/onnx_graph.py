@@ -11,10 +11,10 @@ from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.errors import ModelFileError
 from xpnet.modelfile.description import parameter_count
 from xpnet.modelfile.disk import write_whole
+from xpnet.ops import ACTIVATIONS
 
 OPSET, IR_VERSION = 17, 8  # of 2022, which every runtime in use reads
 LIMIT = 2**31 - 2**20  # bytes; the format that ONNX files are written in holds 2 GiB
-_ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid", "identity": "Identity"}
 _OUTPUTS = {
     "softmax": ("Softmax", "probabilities"),
     "logistic": ("Sigmoid", "probabilities"),
@@ -79,7 +79,7 @@ class Graph:
         for k, (weight, bias) in enumerate(zip(names[::2], names[1::2], strict=True)):
             x = self._add("Gemm", [x, weight, bias], f"affine{k + 1}")
             if k < len(self.spec.activations):
-                x = self._add(_ACTIVATIONS[self.spec.activations[k]], [x], f"hidden{k + 1}")
+                x = self._add(ACTIVATIONS[self.spec.activations[k]].onnx, [x], f"hidden{k + 1}")
         return self._add(operator, [x], name, **({"axis": 1} if operator == "Softmax" else {}))
 
     def _labelled(self, name: str, classes: Any) -> list[tuple[str, Any, int]]:

@@ -24,7 +24,7 @@ class FeedforwardNeuralNet(Network):
     rng : a seed, a numpy.random.Generator or RandomState, for the initial weights and the orders of ``fit``; None for
         NumPy's global stream
     optimizer : None for plain gradient descent, ``"sgd"``, ``"adam"``, ``"adamw"`` or an instance
-    activation : ``"relu"``, ``"tanh"``, ``"logistic"`` or ``"identity"``, or a sequence, one for each hidden layer
+    activation : a name in ``xpnet.ops.ACTIVATIONS`` (``"relu"``, ``"tanh"``, ...), or a sequence, one for each hidden layer
     l2 : strength of the penalty l2 / 2 sum ||W||^2
     dropout : probability with which a hidden unit is left out in training, or a sequence, one for each hidden layer
     compiled : False to train with the reference step even where a compiled one exists

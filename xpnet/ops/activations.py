@@ -1,10 +1,34 @@
 """Activations, element by element, and their gradients.
 
-Each gradient is computed from an array that the forward pass kept: for tanh and the logistic function the output, since
-their derivatives are polynomials in it; for ReLU the input or the output, since both have the same sign.
+Each gradient is computed from the output, which the forward pass kept: the derivatives of tanh and the logistic function
+are polynomials in it, that of softplus has its exponential; for ReLU the input serves as well, since both have the same
+sign. ``ACTIVATIONS`` at the end is the one table of them, from which the rest of the library knows what there is.
 """
 
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
 from xpnet.ops.namespace import Array, namespace, zero
+
+__all__ = [
+    "ACTIVATIONS",
+    "Activation",
+    "ActivationName",
+    "bias_relu",
+    "identity",
+    "identity_backward",
+    "logistic",
+    "logistic_backward",
+    "relu",
+    "relu_backward",
+    "relu_backward_bias",
+    "softplus",
+    "softplus_backward",
+    "tanh",
+    "tanh_backward",
+]
+
+ActivationName = Literal["identity", "relu", "tanh", "logistic", "softplus"]
 
 
 def relu(x: Array) -> Array:
@@ -262,3 +286,95 @@ def logistic_backward(d_out: Array, out: Array) -> Array:
     array([0.25])
     """
     return d_out * out * (1 - out)
+
+
+def softplus(x: Array) -> Array:
+    """Compute the softplus function of each item, ``log(1 + exp(x))``, a smooth `relu`.
+
+    Parameters
+    ----------
+    x : array, any shape
+        The inputs.
+
+    Returns
+    -------
+    array, shape of x
+        The outputs, not negative.
+
+    Notes
+    -----
+    It is computed as ``max(x, 0) + log(1 + exp(-|x|))``, in which nothing can overflow.
+
+    References
+    ----------
+    C. Dugas, Y. Bengio, F. Belisle, C. Nadeau, R. Garcia, Incorporating Second-Order Functional Knowledge for Better Option
+    Pricing, 2001.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> ops.softplus(numpy.array([-1000.0, 0.0, 10.0])).round(4)
+    array([ 0.    ,  0.6931, 10.    ])
+    """
+    xp = namespace(x)
+    return xp.maximum(x, zero(x)) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+def softplus_backward(d_out: Array, out: Array) -> Array:
+    """Compute the gradient of `softplus`, ``d_out * (1 - exp(-out))``.
+
+    Parameters
+    ----------
+    d_out : array, any shape
+        The gradient of the loss by the output.
+    out : array, shape of d_out
+        The output of `softplus`.
+
+    Returns
+    -------
+    array, shape of d_out
+        The gradient of the loss by the input.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> ops.softplus_backward(numpy.array([1.0]), numpy.log(numpy.array([2.0])))
+    array([0.5])
+    """
+    return d_out * -namespace(out).expm1(-out)
+
+
+class Activation(NamedTuple):
+    """An activation: the function, its gradient, and the operator of that name in ONNX.
+
+    Parameters
+    ----------
+    forward : callable
+        ``forward(x)`` gives the output.
+    backward : callable
+        ``backward(d_out, out)`` gives the gradient by x.
+    onnx : str
+        The operator in ONNX.
+
+    Examples
+    --------
+    >>> from xpnet import ops
+    >>> ops.ACTIVATIONS["logistic"].onnx
+    'Sigmoid'
+    """
+
+    forward: Callable[[Array], Array]
+    backward: Callable[[Array, Array], Array]
+    onnx: str
+
+
+ACTIVATIONS: dict[ActivationName, Activation] = {
+    "identity": Activation(identity, identity_backward, "Identity"),
+    "relu": Activation(relu, relu_backward, "Relu"),
+    "tanh": Activation(tanh, tanh_backward, "Tanh"),
+    "logistic": Activation(logistic, logistic_backward, "Sigmoid"),
+    "softplus": Activation(softplus, softplus_backward, "Softplus"),
+}
+"""Every activation by its name. A backend's kernels for one are called by the names of its two functions."""

@@ -5,7 +5,7 @@ All are means over the rows of a batch, ``sum_i w_i l_i / sum_i w_i``, where w i
 
 from array_api_compat import device
 
-from xpnet.ops.activations import logistic
+from xpnet.ops.activations import logistic, softplus
 from xpnet.ops.namespace import Array, Labels, namespace, zero
 from xpnet.ops.softmax import log_softmax
 
@@ -101,7 +101,7 @@ def logistic_cross_entropy(
     xp = namespace(logits)
     labels = xp.astype(labels, logits.dtype)
     scale = _row_scale(logits, sample_weight)
-    losses = xp.log1p(xp.exp(-xp.abs(logits))) + xp.maximum(logits, zero(logits)) - logits * labels
+    losses = softplus(logits) - logits * labels
     return xp.sum(losses * scale), (logistic(logits) - labels) * scale
 
 

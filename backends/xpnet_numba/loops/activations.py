@@ -49,6 +49,12 @@ def logistic_backward(d_out: Any, out: Any) -> Any:
     return d_out * out * (type(out)(1) - out)
 
 
+@inlined
+def softplus_backward(d_out: Any, out: Any) -> Any:
+    """dL/dx = dL/df (1 - exp(-f))."""
+    return d_out * -scalars.expm1_negative(-out)
+
+
 class Activation(NamedTuple):
     """f(x), and dL/dx from dL/df and f."""
 
@@ -61,6 +67,7 @@ ACTIVATIONS = {
     "relu": Activation(relu, relu_backward),
     "tanh": Activation(scalars.tanh, tanh_backward),
     "logistic": Activation(scalars.logistic, logistic_backward),
+    "softplus": Activation(scalars.softplus, softplus_backward),
 }
 
 

@@ -21,6 +21,7 @@ from xpnet.backend.threads import allowed_threads
 from xpnet.ops import Array, Labels
 from xpnet_numba.llvm import gemm_address, pointer
 from xpnet_numba.llvm.tiles import WIDE
+from xpnet_numba.loops.activations import ACTIVATIONS
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.blas import UNTHREADED, one_thread
 from xpnet_numba.runtime.compiling import c_function
@@ -80,6 +81,8 @@ def compile_step(spec: NetworkSpec) -> "CompiledStep | str":
 
     Compiles nothing yet: each loop is compiled when it is first needed, and kept on disk.
     """
+    if missing := set(spec.activations) - set(ACTIVATIONS):
+        return f"the Numba backend has no loop for the activation {', '.join(sorted(missing))}"
     if any(spec.dropout):
         return "the Numba backend compiles no dropout"
     return CompiledStep(spec)
