@@ -3,8 +3,11 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import xpnet
 
 SLOW = {
     "numba",
@@ -41,3 +44,9 @@ def modules_after(statement: str) -> set[str]:
     command = [sys.executable, "-c", COUNT.format(statement=statement)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_opening_a_file_imports_the_backend_that_is_named_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    xpnet.MLPClassifier((2,), tol=9.0, backend="numpy").fit([[0.0], [1.0]] * 4, [0, 1] * 4).save(path)
+    assert modules_after(f"import xpnet; xpnet.load({str(path)!r}, backend='numpy')") & {"numba", "cupy"} == set()

@@ -84,7 +84,7 @@ def open_file(header: Header, tensors: dict[str, Any], backend: str | Backend | 
     estimator = _constructed(description.kind, params, spec)
     _check_fitted(description.kind, fitted, spec)
     check_tensors(spec, header, *(["", BEST] if fitted.get("validation_scores_") is not None else [""]))
-    _restore(estimator, spec, fitted, tensors)
+    _restore(estimator, spec, fitted, tensors, backend)
     estimator._extra = description.extra
     if backend is None:
         return estimator
@@ -166,7 +166,9 @@ def _check_labels(fitted: dict[str, Any], out: int) -> None:
         raise ValueError("its classes are not those of its network")
 
 
-def _restore(estimator: Any, spec: NetworkSpec, fitted: dict[str, Any], tensors: dict[str, Any]) -> None:
+def _restore(
+    estimator: Any, spec: NetworkSpec, fitted: dict[str, Any], tensors: dict[str, Any], backend: str | Backend | None
+) -> None:
     """Give the estimator what ``fit`` found."""
     vars(estimator).update({name: value for name, value in fitted.items() if name not in _PLACE})
     if "_sparse_labels" in fitted:
@@ -175,7 +177,7 @@ def _restore(estimator: Any, spec: NetworkSpec, fitted: dict[str, Any], tensors:
         estimator._best = {name: tensors[BEST + name] for name in spec.parameter_names}
     values = {name: tensors[name] for name in spec.parameter_names}
     estimator._optimizer = estimator._new_rate()
-    estimator._network = Network(spec, values, estimator._optimizer, backend=None, dtype=spec.dtype)
+    estimator._network = Network(spec, values, estimator._optimizer, backend=backend, dtype=spec.dtype)
     estimator._share_history()
     estimator.n_features_in_, estimator.n_outputs_ = spec.widths[0], spec.widths[-1]
     estimator.n_layers_ = len(spec.widths)
