@@ -5,7 +5,7 @@ BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 OUT ?= out
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: digits test types bench wheel test-gpu bench-gpu clean
+.PHONY: digits test attack types bench wheel test-gpu bench-gpu clean
 
 digits: .venv/ready  ## the notebook's two tables, then a short training with a plot
 	$(BIN)/xpnet reproduce
@@ -15,6 +15,9 @@ digits: .venv/ready  ## the notebook's two tables, then a short training with a 
 
 test: types  ## the whole test suite
 	$(BIN)/python -m pytest
+
+attack: .venv/ready  ## everything that SECURITY.md counts: about an hour
+	$(BIN)/python -m pytest --attack tests/attacks
 
 types: .venv/ready  ## the type checker, on xpnet and backends
 	$(BIN)/python -m mypy

@@ -14,6 +14,11 @@ settings.register_profile("xpnet", deadline=None, max_examples=25, derandomize=T
 settings.load_profile("xpnet")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--attack``: make the attacks of tests/attacks as often as SECURITY.md says."""
+    parser.addoption("--attack", action="store_true", help="make the attacks of tests/attacks in full: about an hour")
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees a backend that the environment names."""

@@ -1,0 +1,63 @@
+"""Damaged and hostile model files, kills at random moments, and file systems that are full."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import xpnet
+
+MODELFILE = Path(__file__).parents[1] / "modelfile"
+
+
+def run(script: str, count: int) -> str:
+    """Run one of the programs of tests/modelfile so many times; what it printed."""
+    done = subprocess.run([sys.executable, str(MODELFILE / script), str(count)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("script", "few", "many", "name"),
+    [
+        ("fuzz.py", 100, 52_000, "mutated model files and checkpoints, 0 crashes, 0 wrong ones opened"),
+        ("kills.py", 2, 100, "kills of a training that is gone on with, 0 epochs lost"),
+    ],
+)
+def test_files_survive(
+    script: str, few: int, many: int, name: str, times: Callable[[int, int], int], tally: Callable[[str, int], None]
+) -> None:
+    count = times(few, many)
+    run(script, count)
+    tally(name, count)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 128 kilobytes."""
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(tmp_path)], capture_output=True)
+    if mount.returncode:
+        pytest.skip("this user may not mount a small file system")
+    yield tmp_path
+    subprocess.run(["umount", "-l", str(tmp_path)], check=True)
+
+
+def test_a_full_disk_leaves_the_old_file(
+    small_disk: Path, times: Callable[[int, int], int], tally: Callable[[str, int], None]
+) -> None:
+    path, count = small_disk / "model.safetensors", times(3, 100)
+    small = xpnet.FeedforwardNeuralNet(4, 8, 2, backend="numpy", rng=0)
+    small.save(path)
+    before = path.read_bytes()
+    large = xpnet.FeedforwardNeuralNet(100, 300, 2, backend="numpy", rng=0)
+    for _ in range(count):
+        with pytest.raises(xpnet.ModelFileError, match="No space left"):
+            large.save(path)
+        assert path.read_bytes() == before
+        assert [entry.name for entry in small_disk.iterdir()] == [path.name]
+    again = xpnet.load(path, backend="numpy")
+    assert np.array_equal(again.predict(np.ones((1, 4))), small.predict(np.ones((1, 4))))
+    tally("saves on a full disk, 0 old files harmed, 0 temporary files left", count)
