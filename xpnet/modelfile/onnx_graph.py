@@ -79,7 +79,7 @@ class Graph:
         for k, (weight, bias) in enumerate(zip(names[::2], names[1::2], strict=True)):
             x = self._add("Gemm", [x, weight, bias], f"affine{k + 1}")
             if k < len(self.spec.activations):
-                x = self._add(ACTIVATIONS[self.spec.activations[k]].onnx, [x], f"hidden{k + 1}")
+                x = self._express(ACTIVATIONS[self.spec.activations[k]].onnx, x, f"hidden{k + 1}")
         return self._add(operator, [x], name, **({"axis": 1} if operator == "Softmax" else {}))
 
     def _labelled(self, name: str, classes: Any) -> list[tuple[str, Any, int]]:
@@ -100,6 +100,13 @@ class Graph:
         self._add("Gather", [self._constant("classes", labels), "chosen"], "label")
         kind = self.onnx.TensorProto.STRING if labels.dtype == object else integer
         return [("label", kind, 0), (name, self.dtype, len(labels))]
+
+    def _express(self, expression: Any, x: str, name: str) -> str:
+        """Add an expression of operators, such as an activation has; returns the name of its output."""
+        if expression == "x":
+            return x
+        operator, *operands = expression
+        return self._add(operator, [self._express(o, x, f"{name}_{i}") for i, o in enumerate(operands)], name)
 
     def _add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
         self.nodes.append(self.onnx.helper.make_node(operator, inputs, [output], **attributes))

@@ -6,7 +6,7 @@ sign. ``ACTIVATIONS`` at the end is the one table of them, from which the rest o
 """
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from xpnet.ops.namespace import Array, namespace, zero
 
@@ -347,7 +347,7 @@ def softplus_backward(d_out: Array, out: Array) -> Array:
 
 
 class Activation(NamedTuple):
-    """An activation: the function, its gradient, and the operator of that name in ONNX.
+    """An activation: the function, its gradient, and how ONNX says it.
 
     Parameters
     ----------
@@ -355,26 +355,27 @@ class Activation(NamedTuple):
         ``forward(x)`` gives the output.
     backward : callable
         ``backward(d_out, out)`` gives the gradient by x.
-    onnx : str
-        The operator in ONNX.
+    onnx : tuple
+        The function in ONNX's operators, each with its operands: operations, or ``"x"`` for the input.
 
     Examples
     --------
     >>> from xpnet import ops
     >>> ops.ACTIVATIONS["logistic"].onnx
-    'Sigmoid'
+    ('Sigmoid', 'x')
     """
 
     forward: Callable[[Array], Array]
     backward: Callable[[Array, Array], Array]
-    onnx: str
+    onnx: tuple[Any, ...]
 
 
 ACTIVATIONS: dict[ActivationName, Activation] = {
-    "identity": Activation(identity, identity_backward, "Identity"),
-    "relu": Activation(relu, relu_backward, "Relu"),
-    "tanh": Activation(tanh, tanh_backward, "Tanh"),
-    "logistic": Activation(logistic, logistic_backward, "Sigmoid"),
-    "softplus": Activation(softplus, softplus_backward, "Softplus"),
+    "identity": Activation(identity, identity_backward, ("Identity", "x")),
+    "relu": Activation(relu, relu_backward, ("Relu", "x")),
+    "tanh": Activation(tanh, tanh_backward, ("Tanh", "x")),
+    "logistic": Activation(logistic, logistic_backward, ("Sigmoid", "x")),
+    "softplus": Activation(softplus, softplus_backward, ("Sub", ("Relu", "x"), ("Log", ("Sigmoid", ("Abs", "x"))))),
 }
-"""Every activation by its name. A backend's kernels for one are called by the names of its two functions."""
+"""Every activation by its name. A backend's kernels for one are called by the names of its two functions. (ONNX has a
+Softplus of its own, which onnxruntime computes in float32 alone.)"""
