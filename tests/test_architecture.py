@@ -137,6 +137,12 @@ def test_the_page_on_architecture_names_the_rooms_from_the_top_down() -> None:
     assert floors == sorted(floors, reverse=True)
 
 
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_the_pages_name_every_package_beside_xpnet(page: str) -> None:
+    packages = {path.relative_to(ROOT / "backends").parts[0] for path in sources("backends")}
+    assert [name for name in sorted(packages) if f"`{name}`" not in (ROOT / page).read_text()] == []
+
+
 def names(path: Path) -> Iterator[str]:
     """Every name and dotted name a file uses."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
