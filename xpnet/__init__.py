@@ -28,7 +28,7 @@ from xpnet.optimizers import SGD, Adam, AdamW
 if TYPE_CHECKING:
     from xpnet import gradcheck, modelfile
     from xpnet.estimators import LossCurveDisplay, MLPClassifier, MLPRegressor
-    from xpnet.modelfile import Checkpoint, load
+    from xpnet.modelfile import Checkpoint, load, save
 
 __version__ = "0.1.0"
 
@@ -39,6 +39,7 @@ _LAZY = {
     "MLPRegressor": "xpnet.estimators",
     "gradcheck": "xpnet.gradcheck",
     "load": "xpnet.modelfile",
+    "save": "xpnet.modelfile",
     "modelfile": "xpnet.modelfile",
 }
 """Names that are imported when first used: what they need is slow to import."""
@@ -76,6 +77,7 @@ __all__ = [
     "ops",
     "optimizers",
     "relu",
+    "save",
     "set_threads",
     "softmax",
     "softmax_cross_entropy",

@@ -9,6 +9,7 @@ from xpnet import __version__
 from xpnet.cli.backends import backends, warmup
 from xpnet.cli.bench import bench
 from xpnet.cli.doctor import doctor
+from xpnet.cli.export import export
 from xpnet.cli.inspect import inspect
 from xpnet.cli.output import visible
 from xpnet.cli.predict import evaluate, predict
@@ -28,7 +29,7 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except click.UsageError as error:
             path = (error.ctx or ctx).command_path
-            raise click.UsageError(f"{error.format_message()} See {path} --help.") from error
+            raise click.UsageError(visible(f"{error.format_message()} See {path} --help.")) from error
         except (XpnetError, OSError, MemoryError) as error:
             if getattr(error, "errno", None) == errno.EPIPE:  # the reader has gone, as in ``xpnet ... | head``
                 raise
@@ -48,6 +49,6 @@ def app() -> None:
     """Train, use and check dense neural networks on NumPy, Numba, CuPy or any other backend."""
 
 
-for command in (reproduce, train, predict, evaluate, inspect, backends, doctor, warmup, bench):
+for command in (reproduce, train, predict, evaluate, inspect, export, backends, doctor, warmup, bench):
     app.add_command(command)
     command.epilog = command.epilog or EPILOG

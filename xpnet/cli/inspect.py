@@ -38,10 +38,25 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _trained_on(found: dict[str, Any]) -> list[tuple[str, Any]]:
-    """What ``xpnet train`` kept beside a model."""
-    from xpnet.cli.preparation import Preparation
+    """What is known of the data: labels, features and how they are prepared."""
+    from xpnet.modelfile.preparation import Preparation
+    from xpnet.modelfile.transformers import named_steps
 
-    kept = Preparation.from_extra(found["extra"], found["widths"][0], found["widths"][-1])
+    settings = found["settings"]
+    if "fitted" not in settings:
+        return _of_network(Preparation.from_extra(found["extra"], found["widths"][0], found["widths"][-1]))
+    classes, features, steps = named_steps(settings)
+    target = found["extra"].get("target")
+    facts = [
+        ("classes", None if classes is None else _shown(classes)),
+        ("features", None if features is None else _shown(features)),
+        ("target", target if isinstance(target, str) else None),
+        ("prepared by", ", ".join(steps) or None),
+    ]
+    return [(name, value) for name, value in facts if value is not None]
+
+
+def _of_network(kept: Any) -> list[tuple[str, Any]]:
     if kept.features is None:
         return []
     return [

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import csv
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +54,47 @@ def _use_threads(ctx: click.Context, param: click.Parameter, value: int | None) 
     ctx.with_resource(threadpool_limits(get_threads(), user_api="blas"))
 
 
+def reading(command: Command) -> Command:
+    """Give a command the options that say which columns are read, and how a text file is written."""
+    for option in (
+        click.option(
+            "--no-header",
+            "header",
+            is_flag=True,
+            flag_value=False,
+            default=True,
+            help="The first line holds values; columns are x0, x1, ...",
+        ),
+        click.option("--encoding", help="Of a text file. [default: utf-8, or its byte order mark]"),
+        click.option(
+            "--decimal", type=click.Choice([".", ","]), help="Before decimals. [default: what cells look like]"
+        ),
+        click.option(
+            "--separator", callback=_one_mark, help="Between values. [default: , ; tab or |, as in the first line]"
+        ),
+        click.option("--text", multiple=True, metavar="COLUMN", help="Take this column as text."),
+        click.option("--id", "ids", multiple=True, metavar="COLUMN", help="No feature; predict passes it through."),
+        click.option("--drop", multiple=True, metavar="COLUMN", help="Leave this column out."),
+        click.option("--features", callback=_by_commas, help="The only columns to use, with commas between."),
+    ):
+        command = option(command)
+    return command
+
+
+def _by_commas(ctx: click.Context, param: click.Parameter, value: Any) -> tuple[str, ...]:
+    """Names with commas between; a name with a comma in it stands in quotes."""
+    if not value:
+        return ()
+    return tuple(value) if isinstance(value, list | tuple) else tuple(n.strip() for n in next(csv.reader([value])))
+
+
+def _one_mark(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    mark = {"tab": "\t", "\\t": "\t"}.get(value or "", value)
+    if mark is not None and (len(mark.encode()) != 1 or mark in '\r\n"'):
+        raise click.BadParameter(f"a separator is one character of ASCII, or tab; received {value!r}.", ctx, param)
+    return mark
+
+
 Check = Callable[[click.Context, click.Parameter, Path | None], Path | None]
 
 
@@ -63,13 +105,19 @@ def output_option(*names: str, help: str, check: Check | None = None) -> Callabl
     """
 
     def callback(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-        if path is not None:
-            check_folder(path.parent, f"to write {path.name} there")
-            if path.exists() and not path.is_file():
-                raise click.BadParameter(f"{path} is a folder or a device; name a file.", ctx, param)
+        path = output_path(ctx, param, path)
         return path if check is None else check(ctx, param, path)
 
     return click.option(*names, type=click.Path(path_type=Path), callback=callback, help=help)
+
+
+def output_path(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
+    """The path, if a file can be written there."""
+    if path is not None:
+        check_folder(path.parent, f"to write {path.name} there")
+        if path.exists() and not path.is_file():
+            raise click.BadParameter(f"{path} is a folder or a device; name a file.", ctx, param)
+    return path
 
 
 def check_folder(folder: Path, purpose: str) -> None:

@@ -51,7 +51,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for place, name in enumerate(columns):
         numeric = bool(cells) and all(_is_number(row[place]) for row in cells)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(visible(name), justify="right" if numeric else "left", overflow="fold")
     for row in cells:
         table.add_row(*map(Text, row))
     _show(table)
@@ -66,7 +66,7 @@ def show_facts(facts: Iterable[tuple[str, Any]]) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts:
-        table.add_row(Text(name, style="bold"), Text(visible(str(value))))
+        table.add_row(Text(visible(name), style="bold"), Text(visible(str(value))))
     _show(table)
 
 

@@ -1,27 +1,75 @@
-"""The plot of ``xpnet train``, drawn by matplotlib (the extra ``plot``)."""
+"""Plots of ``xpnet train`` and ``xpnet evaluate``, drawn by matplotlib (the extra ``plot``)."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from xpnet.modelfile.disk import write_whole
-from xpnet.training import History
+
+_NAMED = 30  # classes that still have room for their names and counts
 
 
-def draw_losses(path: Path, history: History, title: str) -> None:
-    """Draw the losses by epoch, on a logarithmic axis, in the format the file's ending names."""
+def draw_losses(path: Path, history: dict[str, list[float]], title: str, loss: str) -> None:
+    """Draw the losses by epoch, on a logarithmic axis where all are positive, in the format the file's ending names."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    epochs = range(1, history.epochs + 1)
-    axes.plot(epochs, history.loss, label="training rows, mean over the epoch")
-    if history.validation_loss:
-        axes.plot(epochs, history.validation_loss, label="held-out rows, after the epoch")
-    axes.set(title=title, xlabel="epoch", ylabel="cross-entropy", yscale="log")
+    curves = {
+        "training rows, mean over the epoch": history["loss"],
+        "held-out rows, after the epoch": history["validation_loss"],
+    }
+    for label, values in curves.items():
+        if values:
+            axes.plot(range(1, len(values) + 1), values, label=label)
+    positive = all(value > 0 for values in curves.values() for value in values)
+    axes.set(title=title, xlabel="epoch", ylabel=loss, yscale="log" if positive else "linear")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()
+    _save(figure, path)
+
+
+def draw_confusion(
+    path: Path, labels: numpy.ndarray, predicted: numpy.ndarray, classes: Sequence[Any], title: str
+) -> None:
+    """Draw how many rows of each class were predicted to be of which. labels, predicted : (rows,) class indices"""
+    from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
+
+    counts = confusion_matrix(labels, predicted, labels=range(len(classes)))
+    size = min(4 + 0.45 * len(classes), 14)
+    figure = Figure(figsize=(size + 1, size), layout="constrained")
+    axes = figure.add_subplot()
+    named = len(classes) <= _NAMED
+    names = [_short(str(name)) for name in classes] if named else None
+    display = ConfusionMatrixDisplay(counts, display_labels=names)
+    display.plot(ax=axes, cmap="Blues", include_values=named, xticks_rotation="vertical" if named else "horizontal")
+    axes.set_title(title)
+    _save(figure, path)
+
+
+def draw_against(path: Path, targets: numpy.ndarray, predictions: numpy.ndarray, title: str) -> None:
+    """Draw predicted against true numbers, with the line on which both are equal. targets, predictions : (rows,)"""
+    figure = Figure(figsize=(6, 6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.scatter(targets, predictions, s=12, alpha=0.5, rasterized=True)
+    ends = [min(targets.min(), predictions.min()), max(targets.max(), predictions.max())]
+    axes.plot(ends, ends, color="black", linewidth=1)
+    axes.set(title=title, xlabel="true", ylabel="predicted")
+    axes.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def _short(name: str) -> str:
+    # A dollar would begin a formula.
+    shown = name if len(name) <= 20 else f"{name[:19]}…"
+    return shown.replace("$", r"\$")
+
+
+def _save(figure: Figure, path: Path) -> None:
     drawn = io.BytesIO()
     figure.savefig(drawn, format=path.suffix.lstrip(".").lower(), dpi=150)
     write_whole(path, drawn.getvalue())

@@ -4,12 +4,19 @@ import csv
 import io
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from xpnet.cli.options import computing, output_option
+from xpnet.cli.options import computing, output_option, reading
 from xpnet.cli.output import show_json, visible
+from xpnet.cli.train import check_plot
+
+if TYPE_CHECKING:
+    import numpy
+
+    from xpnet.cli.model import Model
+    from xpnet.data import Request, Table
 
 MODEL = click.argument("model", type=click.Path(path_type=Path))
 DATA = click.argument("data")
@@ -20,31 +27,65 @@ DATA = click.argument("data")
 @DATA
 @output_option("-o", "--output", help="Write the table here; default: to stdout.")
 @click.option("--proba", is_flag=True, help="Add a column with the probability of each class.")
+@reading
 @computing
-def predict(model: Path, data: str, output: Path | None, proba: bool, backend: str | None) -> None:
-    """Predict a label for each row of DATA with MODEL, as comma-separated text.
+def predict(model: Path, data: str, output: Path | None, proba: bool, backend: str | None, **how: Any) -> None:
+    """Predict a label or a number for each row of DATA with MODEL, as comma-separated text.
 
-    Of a file with named columns those are taken that the model was trained on; other columns may be there too.
-    On stdout control characters in labels are spelled out; a file that -o names has the labels as they are.
+    Of a file with named columns those are taken that the model was trained on; other columns may be there too. Columns
+    that --id names come first in each row. DATA may be - for standard input. On stdout control characters in labels are
+    spelled out; a file that -o names has the labels as they are.
     """
-    from xpnet.cli.classifier import check_width, open_classifier
-    from xpnet.data import Request, read_table
+    from xpnet.cli.model import open_model
     from xpnet.modelfile.disk import write_whole
 
-    classifier = open_classifier(model, backend)
-    table = read_table(data, Request(features=classifier.features, kinds=classifier.kinds, labelled=False))
-    probabilities = classifier.probabilities(check_width(table.name, table.X, classifier))
-    classes = classifier.classes
-    columns = [[classes[place] for place in probabilities.argmax(axis=1).tolist()]]
-    header = ["prediction"]
-    if proba:
-        header += [f"p_{label}" for label in classes]
-        columns += probabilities.astype(str).T.tolist()  # as text, since float32 is shortest in its own digits
-    text = _as_csv(header, zip(*columns, strict=True))
+    opened = open_model(model, backend)
+    table = opened.read(data, _request(opened, how, labelled=False))
+    outputs = opened.outputs(table.X)
+    if proba and opened.classes is None:
+        raise click.UsageError("--proba is for models that classify; this one predicts numbers.")
+    header, columns = _predictions(opened, outputs, proba)
+    text = _as_csv([*table.ids, *header], zip(*table.ids.values(), *columns, strict=True))
     if output is None:
         click.echo(visible(text, keep="\n\t"), nl=False)
     else:
         write_whole(output, text.encode())
+
+
+def _request(opened: "Model", how: dict[str, Any], *, labelled: bool, target: str | None = None) -> "Request":
+    """What a model needs of a file."""
+    from xpnet.data import Dialect, Request
+
+    dialect = Dialect(how["separator"], how["decimal"], how["encoding"], how["header"])
+    return Request(
+        target=target,
+        labelled=labelled,
+        features=how["features"] or opened.features,
+        drop=how["drop"],
+        ids=how["ids"],
+        text=how["text"],
+        kinds=opened.kinds,
+        missing="keep" if opened.gaps else "error",
+        dtype=opened.dtype,
+        dialect=dialect,
+    )
+
+
+def _predictions(opened: "Model", outputs: Any, proba: bool) -> tuple[list[str], list[list[Any]]]:
+    """Names and contents of the columns to write."""
+    classes = opened.classes
+    if classes is None:
+        numbers = outputs.reshape(len(outputs), -1)
+        names = ["prediction"] if numbers.shape[1] == 1 else [f"prediction_{k}" for k in range(numbers.shape[1])]
+        return names, numbers.astype(str).T.tolist()
+    if opened.several:
+        header, columns = [str(c) for c in classes], (outputs > 0.5).astype(int).T.tolist()
+    else:
+        header, columns = ["prediction"], [[classes[place] for place in outputs.argmax(axis=1).tolist()]]
+    if proba:
+        header = header + [f"p_{label}" for label in classes]
+        columns = columns + outputs.astype(str).T.tolist()  # as text, since float32 is shortest in its own digits
+    return header, columns
 
 
 @click.command()
@@ -52,26 +93,55 @@ def predict(model: Path, data: str, output: Path | None, proba: bool, backend: s
 @DATA
 @click.option("--target", help="Column of the labels; default: the column the model was trained on.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@output_option("--plot", help="Draw a confusion matrix, or predicted against true numbers, here.", check=check_plot)
+@reading
 @computing
-def evaluate(model: Path, data: str, target: str | None, as_json: bool, backend: str | None) -> None:
-    """Measure MODEL on the labelled rows of DATA: accuracy, log loss, and a table by class."""
-    from xpnet.cli.classifier import check_width, open_classifier
-    from xpnet.cli.scores import score, score_by_class, show_classes, show_scores
-    from xpnet.data import Request, class_indices, read_table
+def evaluate(
+    model: Path, data: str, target: str | None, as_json: bool, plot: Path | None, backend: str | None, **how: Any
+) -> None:
+    """Measure MODEL on the labelled rows of DATA.
 
-    classifier = open_classifier(model, backend)
-    table = read_table(
-        data, Request(target=target or classifier.target, features=classifier.features, kinds=classifier.kinds)
-    )
-    probabilities = classifier.probabilities(check_width(table.name, table.X, classifier))
-    labels = class_indices(table, classifier.classes)
-    scores = score(labels, probabilities)
-    by_class = score_by_class(labels, probabilities, classifier.classes)
+    A model that classifies: accuracy, balanced accuracy, F1, log loss, ROC AUC, and a table by class. One that predicts
+    numbers: mean absolute error, root mean squared error, R2.
+    """
+    from xpnet.cli.model import open_model
+
+    opened = open_model(model, backend)
+    if opened.several:
+        raise click.UsageError("Models with several labels or numbers a row are measured in Python: model.score(X, y).")
+    table = opened.read(data, _request(opened, how, labelled=True, target=target or opened.target))
+    found = _evaluated(opened, table, opened.outputs(table.X), plot, data)
+    by_class = found.pop("classes", None)
     if as_json:
-        show_json({**scores, "classes": by_class})
+        show_json(found if by_class is None else {**found, "classes": by_class})
         return
-    show_scores({data: scores})
-    show_classes(by_class)
+    from xpnet.cli.scores import show_classes, show_scores
+
+    show_scores({data: found})
+    if by_class is not None:
+        show_classes(by_class)
+
+
+def _evaluated(
+    opened: "Model", table: "Table", outputs: "numpy.ndarray", plot: Path | None, title: str
+) -> dict[str, Any]:
+    """Scores, by class where there are classes; and the plot, where one is asked for."""
+    from xpnet.cli.scores import score_by_class, score_classes, score_numbers
+    from xpnet.data import class_indices, quantities
+
+    if opened.classes is None:
+        targets, numbers = quantities(table), outputs.reshape(len(outputs))
+        if plot is not None:
+            from xpnet.cli.plot import draw_against
+
+            draw_against(plot, targets, numbers, title)
+        return score_numbers(targets, numbers)
+    labels = class_indices(table, opened.classes)
+    if plot is not None:
+        from xpnet.cli.plot import draw_confusion
+
+        draw_confusion(plot, labels, outputs.argmax(axis=1), opened.classes, title)
+    return {**score_classes(labels, outputs), "classes": score_by_class(labels, outputs, opened.classes)}
 
 
 def _as_csv(header: list[str], rows: Iterable[tuple[Any, ...]]) -> str:

@@ -1,83 +1,106 @@
-"""What stands between a file's columns and a network: kept with the model, so that a file is all that predict needs."""
+"""From the columns of a table to the inputs of a network, by scikit-learn's transformers, which the model file keeps."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from xpnet.data import Table
-from xpnet.errors import InputError, ModelFileError
+from xpnet.errors import InputError
 
-KEY = "preparation"
+CATEGORIES = 100
+"""Most categories of a column that each get an input; rarer ones share one, and so do unknown ones later."""
+
+_BLOCK = 2**16  # rows that a scaler looks at in one go, so that its float64 copies stay small
+MISSING = "missing"
+"""The category of an empty cell."""
+
+Steps = list[tuple[str, Any]]
 
 
-@dataclass(frozen=True)
-class Preparation:
-    """How columns become inputs, and outputs become labels.
+def prepare(X: Any, *, scaled: bool, impute: bool, dtype: str) -> tuple[Steps, numpy.ndarray]:
+    """Fit what prepares X, and apply it.
 
-    features : names of the columns, in the order of the network's inputs; None where no file was trained on
-    classes : the labels, in the order of the network's outputs
-    target : the labels' column, or None
-    mean, scale : (features,) float64; inputs are (x - mean) / scale; None for inputs as they are
+    X : (rows, features), a matrix that may be written to, or a pyarrow.Table with text among its columns
+    returns the fitted steps by name, and the network's inputs (rows, in)
+
+    Raises InputError where the values leave the range of ``dtype``.
     """
-
-    features: list[str] | None
-    classes: list[Any]
-    target: str | None = None
-    mean: list[float] | None = None
-    scale: list[float] | None = None
-
-    @classmethod
-    def fitted(cls, table: Table, X: numpy.ndarray, classes: Sequence[Any], *, scaled: bool) -> "Preparation":
-        """The preparation for a table, scaled by the rows X (rows, features) that a network will be trained on."""
-        if not scaled:
-            return cls(table.features, list(classes), table.target)
-        from sklearn.preprocessing import StandardScaler
-
-        with numpy.errstate(over="ignore", invalid="ignore"):  # told by ``inputs``
-            scaler = StandardScaler().fit(X.astype(numpy.float64, copy=False))
-        return cls(table.features, list(classes), table.target, scaler.mean_.tolist(), scaler.scale_.tolist())
-
-    def inputs(self, X: numpy.ndarray, dtype: str) -> numpy.ndarray:
-        """The network's inputs (rows, features) from the columns of a table (rows, features).
-
-        Raises InputError where the values leave the range of ``dtype``.
-        """
-        with numpy.errstate(over="ignore", invalid="ignore"):
-            if self.mean is not None and self.scale is not None:
-                X = (X - numpy.asarray(self.mean)) / numpy.asarray(self.scale)
-            inputs = X.astype(dtype, copy=False)
-        if not numpy.isfinite(inputs).all():
-            raise InputError(f"Every input must fit {dtype}; some are too large. Give the columns a larger unit.")
-        return inputs
-
-    def to_extra(self) -> dict[str, Any]:
-        """The preparation as JSON values, for ``extra`` in the model file."""
-        return {KEY: asdict(self)}
-
-    @classmethod
-    def from_extra(cls, extra: dict[str, Any], inputs: int, outputs: int) -> "Preparation":
-        """The preparation in a model file; a file that was written without one takes and gives plain numbers.
-
-        Raises ModelFileError where it is not one for a network of that many inputs and outputs.
-        """
-        if KEY not in extra:
-            return cls(features=None, classes=list(range(outputs)))
-        kept = extra[KEY]
-        if not isinstance(kept, dict) or set(kept) != {field.name for field in fields(cls)}:
-            raise ModelFileError(
-                "A model file says how its inputs are prepared, or does not; this one says it by halves."
-            )
-        per_input = ((kept["features"], str), (kept["mean"], float), (kept["scale"], float))
-        fits = _is_list(kept["classes"], (str, int), outputs) and isinstance(kept["target"], str | None)
-        if not fits or not all(part is None or _is_list(part, kind, inputs) for part, kind in per_input):
-            raise ModelFileError(
-                f"A model file describes each of its {inputs} inputs and {outputs} outputs; this one does not. "
-                "Train again."
-            )
-        return cls(**kept)
+    if isinstance(X, numpy.ndarray):
+        return _prepare_numbers(X, scaled=scaled, impute=impute)
+    names = X.schema.names
+    text = [name for name in names if not str(X.schema.field(name).type) in ("float", "double")]
+    numbers = [name for name in names if name not in text]
+    entries = [("numbers", _number_steps(scaled, impute), numbers), ("text", _text_steps(impute, dtype), text)]
+    columns = ColumnTransformer([entry for entry in entries if entry[2]], verbose_feature_names_out=False)
+    with numpy.errstate(over="ignore", invalid="ignore"):  # told below
+        inputs = numpy.asarray(columns.fit_transform(X)).astype(dtype, copy=False)
+    return [("columns", columns)], check_range(inputs)
 
 
-def _is_list(value: Any, kind: Any, length: int) -> bool:
-    return isinstance(value, list) and len(value) == length and all(isinstance(item, kind) for item in value)
+def _number_steps(scaled: bool, impute: bool) -> Any:
+    """What numbers go through."""
+    scaler = StandardScaler(with_mean=scaled, with_std=scaled)
+    imputer = SimpleImputer(strategy="median", add_indicator=True)
+    return Pipeline([("impute", imputer), ("scale", scaler)]) if impute else scaler
+
+
+def _text_steps(impute: bool, dtype: str) -> Any:
+    """What text goes through. A gap is NaN or None, depending on the library that a frame comes from."""
+    encoder = OneHotEncoder(
+        handle_unknown="infrequent_if_exist",
+        max_categories=CATEGORIES,
+        sparse_output=False,
+        dtype=numpy.dtype(dtype).type,
+    )
+    fill: dict[str, Any] = {"strategy": "constant", "fill_value": MISSING}
+    if not impute:
+        return encoder
+    return Pipeline(
+        [("nan", SimpleImputer(**fill)), ("none", SimpleImputer(missing_values=None, **fill)), ("encode", encoder)]
+    )
+
+
+def _prepare_numbers(X: numpy.ndarray, *, scaled: bool, impute: bool) -> tuple[Steps, numpy.ndarray]:
+    """A table of numbers, which is changed in place: there may not be room for another."""
+    steps: Steps = []
+    if impute:
+        imputer = SimpleImputer(strategy="median", add_indicator=True)
+        X = imputer.fit_transform(X).astype(X.dtype, copy=False)
+        steps.append(("impute", imputer))
+    if scaled:
+        scaler = StandardScaler(copy=False)
+        with numpy.errstate(over="ignore", invalid="ignore"):  # told below
+            for start in range(0, len(X), _BLOCK):
+                scaler.partial_fit(X[start : start + _BLOCK])
+            X = scaler.transform(X)
+        if not numpy.isfinite(scaler.var_).all():
+            raise _too_large(X.dtype)
+        steps.append(("scale", scaler.set_params(copy=True)))
+    return steps, check_range(X)
+
+
+def apply(steps: Steps, X: Any, dtype: str) -> numpy.ndarray:
+    """The network's inputs for other rows; a matrix is changed in place."""
+    in_place = isinstance(X, numpy.ndarray)
+    with numpy.errstate(over="ignore", invalid="ignore"):
+        for _, step in steps:
+            X = step.set_params(copy=False).transform(X) if in_place and hasattr(step, "copy") else step.transform(X)
+            step.set_params(**({"copy": True} if hasattr(step, "copy") else {}))
+    return check_range(numpy.asarray(X).astype(dtype, copy=False))
+
+
+def check_range(inputs: numpy.ndarray) -> numpy.ndarray:
+    """The inputs, if all are finite.
+
+    Raises InputError otherwise.
+    """
+    if not numpy.isfinite(inputs.sum(dtype=numpy.float64)) and not numpy.isfinite(inputs).all():
+        raise _too_large(inputs.dtype)
+    return inputs
+
+
+def _too_large(dtype: numpy.dtype) -> InputError:
+    return InputError(f"Every input must fit {dtype}; some are too large. Give the columns a larger unit.")

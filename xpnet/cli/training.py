@@ -2,31 +2,47 @@
 
 import math
 import time
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import click
 import numpy
+from sklearn.compose import ColumnTransformer
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
-from xpnet import Checkpoint, FeedforwardNeuralNet, LogisticRegression, __version__
+from xpnet import Checkpoint, MLPClassifier, MLPRegressor, __version__
+from xpnet.cli.config import to_toml
 from xpnet.cli.output import show_facts, to_json
-from xpnet.cli.preparation import Preparation
-from xpnet.cli.scores import score, show_scores
+from xpnet.cli.preparation import Steps, apply, prepare
+from xpnet.cli.scores import score_classes, score_numbers, show_scores
 from xpnet.cli.settings import Settings
-from xpnet.data import Request, Table, class_indices, class_labels, read_table
+from xpnet.cli.task import choose_task
+from xpnet.data import Dialect, Request, Table, class_labels, quantities, read_table
 from xpnet.errors import DataFileError, XpnetError
+from xpnet.modelfile import pipelines
 from xpnet.modelfile.disk import write_whole
-from xpnet.models import Network
-from xpnet.training import Callback, Progress, Training, TrainingState
+from xpnet.modelfile.transformers import scaled_target
+from xpnet.training import Callback, EarlyStopping, Progress, Training, TrainingState
+
+
+class Part(NamedTuple):
+    """Some rows: inputs X (rows, in) and labels y (rows,), which may be none."""
+
+    X: Any
+    y: numpy.ndarray
 
 
 class Samples(NamedTuple):
-    """Inputs and class indices: X_train (rows, in), y_train (rows,) int64, and the rows held out, which may be none."""
+    """Rows to train on, to watch while training, and to measure on at the end."""
 
-    X_train: numpy.ndarray
-    y_train: numpy.ndarray
-    X_test: numpy.ndarray
-    y_test: numpy.ndarray
+    training: Part
+    validation: Part
+    test: Part
 
 
 class StopWhenDiverged(Callback):
@@ -44,81 +60,196 @@ class StopWhenDiverged(Callback):
 
 def run(settings: Settings) -> None:
     """Train, then write and show what came of it."""
-    table = read_table(settings.data, Request(target=settings.target))
-    preparation, samples = prepare(table, settings)
-    rng = numpy.random.default_rng(settings.seed)
-    model = build(settings, samples.X_train.shape[1], len(preparation.classes), rng)
+    table = read_table(settings.data, request_of(settings))
+    task, why = choose_task(table, settings.task)
+    y = quantities(table) if task == "regress" else _known(table)
+    facts = _facts(table, y, task)
+    X, table = table.X, replace(table, X=table.X[:0])
+    samples = split(table.name, X, y, settings)
+    del X
+    steps, samples = _prepared(samples, settings)
+    scaler = _target_scaler(samples.training.y, settings) if task == "regress" else None
+    model = build(settings, task)
     started = time.perf_counter()
-    _fit(model, settings, samples, rng)
+    history = fit(model, samples, scaler, settings)
+    seconds = time.perf_counter() - started
+    end = model if scaler is None else scaled_target(model, scaler)
     report = {
         "xpnet": __version__,
         "settings": settings.to_dict(),
-        "data": _sizes(table, preparation),
-        "model": {"widths": list(model.spec.widths), "parameters": _count(model), "why": model.why_},
-        "seconds": time.perf_counter() - started,
-        "scores": _scores(model, samples),
-        "history": model.history.to_dict(),
+        "data": facts,
+        "task": {"name": task, "why": why},
+        "model": _describe(model),
+        "seconds": seconds,
+        "scores": _scores(end, samples, task),
+        "history": history,
     }
-    written = _write(settings, model, preparation, report)
-    _show(report, written)
+    pipeline = _assembled(steps, end, model, table.features)
+    written = _write(settings, pipeline, table, report)
+    _show(report, table, written)
 
 
-def prepare(table: Table, settings: Settings) -> tuple[Preparation, Samples]:
-    """Split the rows, and bring both parts to the network's inputs; only training rows decide the scaling.
+def request_of(settings: Settings) -> Request:
+    """What a training asks of its file."""
+    return Request(
+        target=settings.target,
+        features=settings.features or None,
+        drop=settings.drop,
+        ids=settings.ids,
+        text=settings.text,
+        missing="keep" if settings.missing == "impute" else "error",
+        dtype=settings.dtype,
+        dialect=Dialect(settings.separator, settings.decimal, settings.encoding, settings.header),
+    )
 
-    Raises DataFileError for a single class, and where no row would be left to train on.
+
+def _known(table: Table) -> numpy.ndarray:
+    """The labels, if there are two classes at least."""
+    class_labels(table)
+    return table.labels
+
+
+def _facts(table: Table, y: numpy.ndarray, task: str) -> dict[str, Any]:
+    rows, features = table.X.shape
+    facts: dict[str, Any] = {"name": table.name, "rows": rows, "features": features}
+    if task == "classify":
+        facts["classes"] = numpy.unique(y).tolist()
+    return {**facts, "left_out": table.left_out, "notes": table.notes}
+
+
+def split(name: str, X: Any, y: numpy.ndarray, settings: Settings) -> Samples:
+    """Rows to train on, to watch, and to measure on.
+
+    Raises DataFileError where no row would be left to train on.
     """
-    if not isinstance(table.X, numpy.ndarray):
-        raise DataFileError(f"{table.name}: every column must hold numbers; leave those with text out.")
-    classes = class_labels(table)
-    y = class_indices(table, classes)
-    X_train, X_test, y_train, y_test = _split(table.name, table.X, y, settings)
-    preparation = Preparation.fitted(table, X_train, classes, scaled=settings.scale)
-    inputs = [preparation.inputs(X, settings.dtype) for X in (X_train, X_test)]
-    return preparation, Samples(inputs[0], y_train, inputs[1], y_test)
+    training, test = _halves(name, numpy.arange(len(y)), settings.test_size, "--test-size", settings.seed)
+    training, watched = _halves(name, training, settings.validation_share, "--validation-size", settings.seed)
+    if len(training) == len(y):
+        return Samples(Part(_own(X), y), Part(X[:0], y[:0]), Part(X[:0], y[:0]))
+    return Samples(*(Part(_take(X, rows), y[rows]) for rows in (training, watched, test)))
 
 
-def _split(name: str, X: numpy.ndarray, y: numpy.ndarray, settings: Settings) -> Any:
-    if not settings.test_size:
-        return X, X[:0], y, y[:0]
-    if math.ceil(settings.test_size * len(y)) >= len(y):
+def _halves(
+    name: str, rows: numpy.ndarray, share: float, option: str, seed: int
+) -> tuple[numpy.ndarray, numpy.ndarray]:
+    if not share:
+        return rows, rows[:0]
+    if math.ceil(share * len(rows)) >= len(rows):
         raise DataFileError(
-            f"{name}: some row must be left to train on; {len(y)} rows are too few for "
-            f"--test-size {settings.test_size}."
+            f"{name}: some row must be left to train on; {len(rows)} rows are too few for {option} {share}."
         )
-    return train_test_split(X, y, test_size=settings.test_size, random_state=settings.seed)
+    first, second = train_test_split(rows, test_size=share, random_state=seed)
+    return first, second
 
 
-def build(settings: Settings, inputs: int, outputs: int, rng: numpy.random.Generator) -> Network:
-    """Logistic regression, or with hidden layers a feed-forward network."""
+def _take(X: Any, rows: numpy.ndarray) -> Any:
+    return X[rows] if isinstance(X, numpy.ndarray) else X.take(rows)
+
+
+def _own(X: Any) -> Any:
+    """X, if it may be written to; else a copy."""
+    return X.copy() if isinstance(X, numpy.ndarray) and not X.flags.writeable else X
+
+
+def _prepared(samples: Samples, settings: Settings) -> tuple[Steps, Samples]:
+    """The rows as inputs of a network. Only rows that are trained on decide how."""
+    steps, X = prepare(
+        samples.training.X,
+        scaled=settings.scale,
+        impute=settings.missing == "impute",
+        dtype=settings.dtype,
+    )
+    others = [
+        Part(apply(steps, part.X, settings.dtype) if len(part.y) else X[:0], part.y)
+        for part in (samples.validation, samples.test)
+    ]
+    return steps, Samples(Part(X, samples.training.y), *others)
+
+
+def _target_scaler(y: numpy.ndarray, settings: Settings) -> StandardScaler | None:
+    """What brings targets to mean 0 and deviation 1, so that learning rates fit whatever their unit."""
+    return StandardScaler().fit(y[:, None]) if settings.scale else None
+
+
+def build(settings: Settings, task: str) -> MLPClassifier | MLPRegressor:
+    """The estimator that the options describe."""
     shared: dict[str, Any] = {
-        "learning_rate": settings.learning_rate,
-        "backend": settings.backend,
+        "hidden_layer_sizes": settings.hidden,
+        "activation": settings.activation,
+        "solver": settings.optimizer,
+        "alpha": settings.alpha,
+        "batch_size": settings.batch_size,
+        "learning_rate": settings.schedule,
+        "learning_rate_init": settings.learning_rate,
+        "momentum": settings.momentum,
+        "dropout": settings.dropout,
+        "max_iter": settings.epochs,
+        "n_iter_no_change": 10 if settings.schedule == "adaptive" else numpy.inf,
+        "random_state": settings.seed,
         "dtype": settings.dtype,
-        "optimizer": settings.optimizer,
+        "backend": settings.backend,
     }
-    if not settings.hidden:
-        return LogisticRegression(inputs, outputs, **shared)
-    return FeedforwardNeuralNet(inputs, settings.hidden, outputs, rng=rng, **shared)
+    if task == "regress":
+        return MLPRegressor(**shared)
+    return MLPClassifier(**shared, class_weight=settings.class_weight)
 
 
-def _fit(model: Network, settings: Settings, samples: Samples, rng: numpy.random.Generator) -> None:
+def fit(model: Any, samples: Samples, scaler: StandardScaler | None, settings: Settings) -> dict[str, list[float]]:
+    """Train the estimator; returns its losses by epoch."""
+    training, watched = samples.training, _watched(samples, settings)
+    options: dict[str, Any] = {}
+    if settings.optimizer != "lbfgs":
+        if watched is not None:
+            options = {"X_val": watched.X, "y_val": _scaled(watched.y, scaler)}
+        model.watch(_callbacks(settings), resume_from=_checkpoint(settings))
+    _use_labels_as_they_are(model, training.y)
+    model.set_params(batch_size=min(settings.batch_size, len(training.y)))
+    with numpy.errstate(all="ignore"), warnings.catch_warnings():  # a loss that overflows is told once, above
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("error", message="Training interrupted by user")
+        try:
+            model.fit(training.X, _scaled(training.y, scaler), **options)
+        except UserWarning as interrupted:  # of Ctrl-C; what was trained so far is in the checkpoints, if any
+            raise click.Abort from interrupted
+    return {
+        "loss": list(getattr(model, "loss_curve_", [model.loss_])),
+        "validation_loss": list(getattr(model, "validation_loss_curve_", [])),
+    }
+
+
+def _use_labels_as_they_are(model: Any, y: numpy.ndarray) -> None:
+    """Weights by label, as the file's labels are: a label that is typed is text."""
+    weights = getattr(model, "class_weight", None)
+    if not isinstance(weights, dict):
+        return
+    known = {str(label): label for label in numpy.unique(y).tolist()}
+    unknown = sorted(set(map(str, weights)) - set(known))
+    if unknown:
+        raise DataFileError(
+            f"--class-weight names classes that are there, {', '.join(known)}; received {unknown[0]!r}."
+        )
+    model.set_params(class_weight={known[str(label)]: weight for label, weight in weights.items()})
+
+
+def _watched(samples: Samples, settings: Settings) -> Part | None:
+    """Rows to measure the loss on after each epoch: those held out for it, or where a curve is shown, the test rows."""
+    if len(samples.validation.y):
+        return samples.validation
+    # The curve costs a pass over the rows each epoch; only plot and metrics show it.
+    return samples.test if (settings.plot or settings.metrics_json) and len(samples.test.y) else None
+
+
+def _scaled(y: numpy.ndarray, scaler: StandardScaler | None) -> numpy.ndarray:
+    return y if scaler is None else scaler.transform(y[:, None])[:, 0]
+
+
+def _callbacks(settings: Settings) -> list[Callback]:
     callbacks: list[Callback] = [StopWhenDiverged(), Progress()]
+    if settings.patience is not None:
+        callbacks.append(EarlyStopping(settings.patience, tol=0.0))
     if settings.checkpoint_dir is not None:
         callbacks.append(Checkpoint(settings.checkpoint_dir))
-    # The curve on held-out rows costs a pass over them each epoch; only plot and metrics show it.
-    measured = (settings.plot or settings.metrics_json) and len(samples.y_test)
-    with numpy.errstate(all="ignore"):  # a loss that overflows is told once, above
-        model.fit(
-            samples.X_train,
-            samples.y_train,
-            epochs=settings.epochs,
-            batch_size=settings.batch_size,
-            rng=rng,
-            callbacks=callbacks,
-            validation=(samples.X_test, samples.y_test) if measured else None,
-            resume_from=_checkpoint(settings),
-        )
+    return callbacks
 
 
 def _checkpoint(settings: Settings) -> TrainingState | None:
@@ -128,42 +259,67 @@ def _checkpoint(settings: Settings) -> TrainingState | None:
     return Checkpoint.latest(settings.checkpoint_dir)
 
 
-def _scores(model: Network, samples: Samples) -> dict[str, dict[str, Any]]:
-    parts = {"training": (samples.X_train, samples.y_train), "test": (samples.X_test, samples.y_test)}
-    return {name: score(y, model.backend.to_numpy(model.predict(X))) for name, (X, y) in parts.items() if len(y)}
+def _assembled(steps: Steps, end: Any, estimator: Any, features: list[str]) -> Pipeline:
+    """One pipeline of what was fitted one after the other."""
+    first = steps[0][1] if steps else estimator
+    if not isinstance(first, ColumnTransformer):  # it took a matrix, which has no names to learn
+        first.feature_names_in_ = numpy.asarray(features, dtype=object)
+    return Pipeline([*steps, ("model", end)])
 
 
-def _sizes(table: Table, preparation: Preparation) -> dict[str, Any]:
-    rows, features = table.X.shape
-    return {"name": table.name, "rows": rows, "features": features, "classes": preparation.classes}
+def _describe(model: Any) -> dict[str, Any]:
+    widths = [model.n_features_in_, *(len(bias) for bias in model.intercepts_)]
+    parameters = sum(array.size for array in (*model.coefs_, *model.intercepts_))
+    return {"widths": widths, "parameters": parameters, "why": model.why_}
 
 
-def _count(model: Network) -> int:
-    return sum(math.prod(array.shape) for array in model.params.values())
+def _scores(model: Any, samples: Samples, task: str) -> dict[str, dict[str, Any]]:
+    """Scores on each part that has rows; their features are prepared already."""
+    scores = {}
+    for name, (X, y) in zip(("training", "validation", "test"), samples, strict=True):
+        if not len(y):
+            continue
+        if task == "regress":
+            scores[name] = score_numbers(y, numpy.asarray(model.predict(X)).reshape(len(y)))
+        else:
+            scores[name] = score_classes(numpy.searchsorted(model.classes_, y), numpy.asarray(model.predict_proba(X)))
+    return scores
 
 
-def _write(settings: Settings, model: Network, preparation: Preparation, report: dict[str, Any]) -> list[Path]:
+def _write(settings: Settings, pipeline: Pipeline, table: Table, report: dict[str, Any]) -> list[Path]:
     """Write the files that were asked for; returns their names."""
     if settings.output is not None:
-        model.save(settings.output, extra=preparation.to_extra())
+        pipelines.save(pipeline, settings.output, {"target": table.target, "ids": list(settings.ids)})
     if settings.metrics_json is not None:
         write_whole(settings.metrics_json, f"{to_json(report)}\n".encode())
+    if settings.save_config is not None:
+        write_whole(settings.save_config, to_toml(settings.to_dict()).encode())
     if settings.plot is not None:
         from xpnet.cli.plot import draw_losses
 
-        draw_losses(settings.plot, model.history, settings.data)
-    return [path for path in (settings.output, settings.metrics_json, settings.plot) if path is not None]
+        loss = "squared error" if report["task"]["name"] == "regress" else "cross-entropy"
+        draw_losses(settings.plot, report["history"], settings.data, loss)
+    files = (settings.output, settings.metrics_json, settings.save_config, settings.plot)
+    return [path for path in files if path is not None]
 
 
-def _show(report: dict[str, Any], written: list[Path]) -> None:
-    data, model, history = report["data"], report["model"], report["history"]
-    widths = "-".join(map(str, model["widths"]))
+def _show(report: dict[str, Any], table: Table, written: list[Path]) -> None:
+    data, model, task, history = report["data"], report["model"], report["task"], report["history"]
+    widths, losses = "-".join(map(str, model["widths"])), history["loss"]
+    classes = f", {len(data['classes'])} classes" if "classes" in data else ""
+    left_out = "; ".join(f"{column} {reason}" for column, reason in table.left_out.items())
     facts = [
-        ("data", f"{data['name']}: {data['rows']} rows, {data['features']} features, {len(data['classes'])} classes"),
+        ("data", f"{data['name']}: {data['rows']} rows, {data['features']} features{classes}"),
+        ("task", f"{task['name']}: {task['why']}"),
+        *([("left out", f"{left_out}; --features names columns to keep")] if left_out else []),
+        *(("note", note) for note in table.notes),
         ("model", f"{widths}, {model['parameters']:,} parameters, {report['settings']['dtype']}"),
         ("ran on", model["why"]),
-        ("loss", f"{history['loss'][0]:.4f} -> {history['loss'][-1]:.4f} in {len(history['loss'])} epochs"),
-        ("time", f"{report['seconds']:.2f} s, the last epoch {history['seconds'][-1]:.4f} s"),
+        (
+            "loss",
+            f"{losses[0]:.4f} -> {losses[-1]:.4f} in {len(losses)} epochs" if len(losses) > 1 else f"{losses[0]:.4f}",
+        ),
+        ("time", f"{report['seconds']:.2f} s"),
         ("written", ", ".join(map(str, written)) or "nothing; -o writes the model"),
     ]
     show_facts(facts)

@@ -19,7 +19,7 @@ With the same settings they find the same numbers, with these exceptions, all on
 ``stopping``    what is noted after each epoch, and when training ends
 ``lbfgs``       the loss as a function of one vector
 ``ranks``       what ranks with rows of their own agree on
-``reports``     scikit-learn's callbacks
+``reports``     scikit-learn's callbacks; ``watching`` xpnet's own
 ``display``     the loss curve as a picture
 """
 

@@ -23,6 +23,7 @@ from xpnet.estimators.ranks import owned, strata_of_all
 from xpnet.estimators.reports import Reports
 from xpnet.estimators.resuming import Resuming
 from xpnet.estimators.stopping import EpochEnd, ReportEnd, Validation
+from xpnet.estimators.watching import Watched
 from xpnet.models import Network
 from xpnet.training import Callback, Training, run
 
@@ -39,7 +40,7 @@ class Prepared(NamedTuple):
 
 
 @dataclass(eq=False, repr=False)
-class Solvers(HoldsNetwork, Parameters):
+class Solvers(Watched, HoldsNetwork, Parameters):
     """An estimator's training, once its rows are ready."""
 
     @abstractmethod
@@ -94,6 +95,8 @@ class Solvers(HoldsNetwork, Parameters):
             else:
                 if not (training.stop or incremental or ranks.rank):
                     self._warn_of_max_iter()
+            finally:
+                self._unwatch()
         if self.early_stopping and (training.stop or not incremental):
             network.load_values(self._best)
         self._export()
@@ -107,6 +110,7 @@ class Solvers(HoldsNetwork, Parameters):
         callbacks: list[Callback] = [EpochEnd(self, validation, began_with=began_with)]
         if reports.wanted:
             callbacks.append(ReportEnd(self, reports))
+        callbacks += self._watchers
         if resuming:
             callbacks.append(resuming.callback())
         run(
@@ -119,7 +123,7 @@ class Solvers(HoldsNetwork, Parameters):
             sample_weight=rows.weight,
             validate=None if validation is None else validation.loss,
             callbacks=callbacks,
-            resume_from=resume_from,
+            resume_from=resume_from or self._resume_from,
             epoch=epoch_of(training.step, self._fitted.backend, max_grad_norm=self.max_grad_norm, weighted=rows.weight is not None),
         )
 

@@ -6,8 +6,10 @@
 ``description``  the network and the settings of a model, as a file describes them
 ``networks``     the models of ``xpnet.models`` to files and back
 ``estimators``   fitted estimators to files and back
+``pipelines``    pipelines of scikit-learn's around an estimator; ``transformers`` takes them apart
+``preparation``  what the command line kept beside a network before it wrote pipelines
 ``opening``      ``load``, ``describe``, ``save_model`` and ``export_model``, for models and files of every kind
-``onnx_graph``   models as ONNX files, for other runtimes
+``onnx_graph``   models as ONNX files, for other runtimes; ``onnx_preparation`` what stands before them
 ``tree``         nested dicts with arrays, taken apart into tensors and the rest
 ``values``       Python values to JSON and back, each checked against its type
 ``checkpoint``   a training under way as a file, and the callback that writes it
@@ -19,4 +21,6 @@ the optimizer's buffers, the history and the state of the random numbers.
 from xpnet.modelfile.checkpoint import Checkpoint
 from xpnet.modelfile.opening import describe, export_model, load, save_model
 
-__all__ = ["Checkpoint", "describe", "export_model", "load", "save_model"]
+save = save_model
+
+__all__ = ["Checkpoint", "describe", "export_model", "load", "save", "save_model"]

@@ -14,7 +14,7 @@ from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.errors import InputError
 from xpnet.modelfile.container import Header, write
 from xpnet.modelfile.description import Description, check_extra, check_kind, check_tensors
-from xpnet.modelfile.onnx_graph import write_onnx
+from xpnet.modelfile.onnx_graph import Prepare, write_onnx
 from xpnet.modelfile.values import from_json, to_json
 from xpnet.models import Network
 from xpnet.models.checks import check_spec
@@ -56,19 +56,31 @@ _FITTED_LABELS: dict[str, Any] = {"classes_": numpy.ndarray, "_sparse_labels": b
 
 def save(estimator: Any, path: str | Path, extra: dict[str, Any] | None) -> None:
     """Write a fitted estimator to a file; see :meth:`xpnet.models.saving.Saved.save`."""
+    description, tensors = parts(estimator, estimator.extra if extra is None else extra)
+    write(path, description.to_json(), tensors)
+
+
+def parts(estimator: Any, extra: dict[str, Any]) -> tuple[Description, dict[str, Any]]:
+    """What a file holds of a fitted estimator: its description, and tensors by name.
+
+    Raises NotFittedError before ``fit``, InputError for parameters, labels or an ``extra`` that it cannot hold.
+    """
     check_is_fitted(estimator)
-    kind, extra = check_kind(estimator, KINDS), check_extra(estimator.extra if extra is None else extra)
+    kind, extra = check_kind(estimator, KINDS), check_extra(extra)
     settings = {"params": _params(estimator), "fitted": _fitted(estimator)}
-    write(path, Description(kind, described(estimator), settings, extra).to_json(), _tensors(estimator))
+    return Description(kind, described(estimator), settings, extra), _tensors(estimator)
 
 
-def export(estimator: Any, path: str | Path) -> None:
-    """Write a fitted estimator as an ONNX file; see :meth:`xpnet.models.saving.Saved.export_onnx`."""
+def export(estimator: Any, path: str | Path, prepare: Prepare | None = None) -> None:
+    """Write a fitted estimator as an ONNX file; see :meth:`xpnet.models.saving.Saved.export_onnx`.
+
+    prepare : puts before and behind the network what belongs there
+    """
     check_is_fitted(estimator)
     classes = getattr(estimator, "classes_", None)
     if classes is not None and not _are_labels(classes):
         raise InputError(f"ONNX knows labels that are integers or strings; received {classes!r}. Encode them first.")
-    write_onnx(path, described(estimator), estimator._current().values(), classes)
+    write_onnx(path, described(estimator), estimator._current().values(), classes, prepare)
 
 
 def open_file(header: Header, tensors: dict[str, Any], backend: str | Backend | None) -> Any:

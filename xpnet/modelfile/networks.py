@@ -1,5 +1,6 @@
 """The models of ``xpnet.models`` as files."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from xpnet.modelfile.description import (
     rate_to_json,
 )
 from xpnet.modelfile.onnx_graph import write_onnx
+from xpnet.modelfile.preparation import fold_scaling
 from xpnet.models import FeedforwardNeuralNet, LogisticRegression
 from xpnet.models.network import Network
 
@@ -50,8 +52,10 @@ def open_file(header: Header, tensors: dict[str, Any], backend: str | Backend | 
     if set(settings) != {"compiled", "learning_rate"} or not isinstance(settings["compiled"], bool):
         raise ValueError("its settings are not compiled and learning_rate")
     rate = rate_from_json(settings["learning_rate"])
+    extra = fold_scaling(description.extra, spec, tensors)
+    spec = replace(spec, dtype=tensors[spec.parameter_names[0]].dtype.name)
     network = kind.__new__(kind)
     # Past the constructor of its class, which draws weights from the user's random stream.
     Network.__init__(network, spec, tensors, rate, backend=backend, dtype=spec.dtype, compiled=settings["compiled"])
-    network.extra = description.extra
+    network.extra = extra
     return network

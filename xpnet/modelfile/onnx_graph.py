@@ -1,6 +1,7 @@
 """Models as ONNX graphs, which other runtimes open (https://onnx.ai/onnx/operators): Gemm, activation, Gemm, ..., and
 what the loss makes of the last. Needs the package ``onnx`` (the extra ``onnx``)."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from xpnet.modelfile.description import parameter_count
 from xpnet.modelfile.disk import write_whole
 from xpnet.ops import ACTIVATIONS
 
-OPSET, IR_VERSION = 17, 8  # of 2022, which every runtime in use reads
+OPSET, ML_OPSET, IR_VERSION = 17, 3, 8  # of 2022, which every runtime in use reads
 LIMIT = 2**31 - 2**20  # bytes; the format that ONNX files are written in holds 2 GiB
 _OUTPUTS = {
     "softmax": ("Softmax", "probabilities"),
@@ -23,7 +24,13 @@ _OUTPUTS = {
 }
 
 
-def write_onnx(path: str | Path, spec: NetworkSpec, params: dict[str, Any], classes: Any = None) -> None:
+Prepare = Callable[["Graph"], None]
+"""Puts nodes before a network, and says what becomes of its predictions."""
+
+
+def write_onnx(
+    path: str | Path, spec: NetworkSpec, params: dict[str, Any], classes: Any = None, prepare: Prepare | None = None
+) -> None:
     """Write a network as an ONNX file.
 
     params : NumPy arrays by the spec's names
@@ -36,7 +43,10 @@ def write_onnx(path: str | Path, spec: NetworkSpec, params: dict[str, Any], clas
     onnx = _onnx()
     if parameter_count(spec) * numpy.dtype(spec.dtype).itemsize > LIMIT:
         raise ModelFileError(f"An ONNX file holds at most 2 GiB; {path} would be larger. Use save.")
-    model = Graph(onnx, spec, params).model(classes)
+    graph = Graph(onnx, spec, params)
+    if prepare is not None:
+        prepare(graph)
+    model = graph.model(classes)
     onnx.checker.check_model(model, full_check=True)
     write_whole(path, model.SerializeToString(deterministic=True))
 
@@ -53,12 +63,21 @@ def _onnx() -> Any:
 
 
 class Graph:
-    """An ONNX graph under construction: nodes in the order they run, and the constants they take."""
+    """An ONNX graph under construction: nodes in the order they run, and the constants they take.
+
+    inputs : name, dtype and columns of each input; source : what the first layer reads
+    undo : what makes predictions of the network's outputs, from the name of one tensor to that of another
+    """
 
     def __init__(self, onnx: Any, spec: NetworkSpec, params: dict[str, Any]) -> None:
         self.onnx, self.spec = onnx, spec
         self.dtype = onnx.helper.np_dtype_to_tensor_dtype(numpy.dtype(spec.dtype))
+        self.double = onnx.TensorProto.DOUBLE
         self.nodes: list[Any] = []
+        self.inputs: list[tuple[str, Any, int]] = [("X", self.dtype, spec.widths[0])]
+        self.source = "X"
+        self.undo: Callable[[str], str] | None = None
+        self._used: dict[str, int] = {}
         self.constants = [onnx.numpy_helper.from_array(params[name], name) for name in spec.parameter_names]
 
     def model(self, classes: Any) -> Any:
@@ -69,18 +88,22 @@ class Graph:
             outputs = self._labelled(name, numpy.asarray(classes))
         helper = self.onnx.helper
         infos = [helper.make_tensor_value_info(n, kind, ["rows", *([k] if k else [])]) for n, kind, k in outputs]
-        given = helper.make_tensor_value_info("X", self.dtype, ["rows", self.spec.widths[0]])
-        graph = helper.make_graph(self.nodes, "xpnet", [given], infos, self.constants)
-        opset = [helper.make_opsetid("", OPSET)]
+        given = [helper.make_tensor_value_info(name, kind, ["rows", width]) for name, kind, width in self.inputs]
+        graph = helper.make_graph(self.nodes, "xpnet", given, infos, self.constants)
+        domains = sorted({node.domain for node in self.nodes})
+        opset = [helper.make_opsetid(domain, ML_OPSET if domain else OPSET) for domain in domains]
         return helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="xpnet")
 
     def _network(self, operator: str, name: str) -> str:
-        x, names = "X", self.spec.parameter_names
+        x, names = self.source, self.spec.parameter_names
         for k, (weight, bias) in enumerate(zip(names[::2], names[1::2], strict=True)):
             x = self._add("Gemm", [x, weight, bias], f"affine{k + 1}")
             if k < len(self.spec.activations):
                 x = self._express(ACTIVATIONS[self.spec.activations[k]].onnx, x, f"hidden{k + 1}")
-        return self._add(operator, [x], name, **({"axis": 1} if operator == "Softmax" else {}))
+        if self.undo is None:
+            return self._add(operator, [x], name, **({"axis": 1} if operator == "Softmax" else {}))
+        undone = self.undo(self.cast(self._add(operator, [x], "transformed"), self.double))
+        return self._add("Cast", [undone], name, to=self.dtype)
 
     def _labelled(self, name: str, classes: Any) -> list[tuple[str, Any, int]]:
         """Outputs with labels: name, dtype, columns (0 for none)."""
@@ -115,3 +138,23 @@ class Graph:
     def _constant(self, name: str, value: Any) -> str:
         self.constants.append(self.onnx.numpy_helper.from_array(value, name))
         return name
+
+    def add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        """A node with one output, whose name begins as told; returns the name."""
+        return self._add(operator, inputs, self._unused(output), **attributes)
+
+    def constant(self, name: str, value: Any) -> str:
+        """A constant, whose name begins as told; returns the name."""
+        return self._constant(self._unused(name), value)
+
+    def cast(self, name: str, kind: Any) -> str:
+        """A tensor in another dtype of ONNX's."""
+        return self.add("Cast", [name], "cast", to=kind)
+
+    def axis(self) -> str:
+        """The axis of columns, as a constant."""
+        return self.constant("axis", numpy.asarray([1], dtype=numpy.int64))
+
+    def _unused(self, name: str) -> str:
+        self._used[name] = self._used.get(name, 0) + 1
+        return f"prepared/{name}{self._used[name]}"

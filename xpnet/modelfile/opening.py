@@ -15,17 +15,20 @@ _OPENERS = {
     "LogisticRegression": "xpnet.modelfile.networks",
     "MLPClassifier": "xpnet.modelfile.estimators",
     "MLPRegressor": "xpnet.modelfile.estimators",
+    "Pipeline": "xpnet.modelfile.pipelines",
+    "TransformedTargetRegressor": "xpnet.modelfile.pipelines",
 }
 """The module for each kind of model, with ``save``, ``export`` and ``open_file``. It is imported when it is needed."""
 
 
 def save_model(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> None:
-    """Write a model to a file.
+    """Write a model, an estimator or a pipeline to a file.
 
     Parameters
     ----------
-    model : FeedforwardNeuralNet, LogisticRegression, MLPClassifier or MLPRegressor
-        The model; an estimator must be fitted.
+    model : FeedforwardNeuralNet, LogisticRegression, MLPClassifier, MLPRegressor, Pipeline or TransformedTargetRegressor
+        The model. An estimator must be fitted. A pipeline is made of StandardScaler, MinMaxScaler, OneHotEncoder,
+        OrdinalEncoder, SimpleImputer and ColumnTransformer, and ends in an estimator of xpnet's.
     path : str or Path
         The file; an existing one is replaced at once and whole.
     extra : dict of str to JSON values, optional
@@ -34,7 +37,7 @@ def save_model(model: Any, path: str | Path, extra: dict[str, Any] | None = None
     Raises
     ------
     InputError
-        For a model of another class, and for parameters, labels or an ``extra`` that JSON cannot hold.
+        For a model of another class, a pipeline with other steps, and what JSON cannot hold.
     ModelFileError
         When the file cannot be written.
 
@@ -45,31 +48,39 @@ def save_model(model: Any, path: str | Path, extra: dict[str, Any] | None = None
     Examples
     --------
     >>> import xpnet
-    >>> from xpnet.modelfile import save_model
-    >>> net = xpnet.LogisticRegression(4, 3, backend="numpy")
-    >>> save_model(net, "iris.safetensors", {"classes": ["setosa", "versicolor", "virginica"]})
-    >>> xpnet.load("iris.safetensors").extra["classes"][0]
-    'setosa'
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = make_pipeline(StandardScaler(), xpnet.MLPClassifier(solver="lbfgs", random_state=0)).fit(X, y)
+    >>> xpnet.save(model, "iris.safetensors")
+    >>> bool((xpnet.load("iris.safetensors").predict(X) == model.predict(X)).all())
+    True
     """
     import_module(_OPENERS[check_kind(model, _OPENERS)]).save(model, path, extra)
 
 
 def export_model(model: Any, path: str | Path) -> None:
-    """Write a model as an ONNX file for other runtimes.
+    """Write a model, an estimator or a pipeline as an ONNX file for other runtimes.
 
     Parameters
     ----------
-    model : Network, MLPClassifier or MLPRegressor
-        The model; an estimator must be fitted.
+    model : FeedforwardNeuralNet, LogisticRegression, MLPClassifier, MLPRegressor, Pipeline or TransformedTargetRegressor
+        The model; estimators and pipelines must be fitted.
     path : str or Path
         The file; an existing one is replaced at once and whole.
 
     Raises
     ------
     InputError
-        For labels that are neither integers nor strings.
+        For labels that are neither integers nor strings, and for steps that have no form in ONNX.
     ModelFileError
         Where the package onnx is missing, or the file cannot be written.
+
+    Notes
+    -----
+    A table of numbers is one input ``X`` (rows, features). Where a pipeline takes text, each column that it uses is an
+    input (rows, 1) by its name, and empty text is a missing value.
 
     Examples
     --------
@@ -77,7 +88,8 @@ def export_model(model: Any, path: str | Path) -> None:
     >>> from xpnet.modelfile import export_model
     >>> export_model(xpnet.LogisticRegression(4, 3), "iris.onnx")
     """
-    import_module(f"xpnet.modelfile.{'networks' if isinstance(model, Network) else 'estimators'}").export(model, path)
+    kind = "FeedforwardNeuralNet" if isinstance(model, Network) else check_kind(model, _OPENERS)
+    import_module(_OPENERS[kind]).export(model, path)
 
 
 def load(path: str | Path, backend: str | Backend | None = None) -> Any:
@@ -93,7 +105,7 @@ def load(path: str | Path, backend: str | Backend | None = None) -> Any:
 
     Returns
     -------
-    FeedforwardNeuralNet, LogisticRegression, MLPClassifier or MLPRegressor
+    FeedforwardNeuralNet, LogisticRegression, MLPClassifier, MLPRegressor, Pipeline or TransformedTargetRegressor
         A model of the class that was saved, in the dtype it was saved in, with its ``extra``.
 
     Raises

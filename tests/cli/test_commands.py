@@ -1,0 +1,63 @@
+"""The other commands, and what all share."""
+
+import json
+import subprocess
+import sys
+
+import click
+import numpy as np
+from click.testing import CliRunner
+from said import Run
+from threadpoolctl import threadpool_info
+
+from xpnet.backend.threads import get_threads
+from xpnet.cli.app import app
+from xpnet.cli.options import computing
+
+
+def test_threads_hold_for_one_command() -> None:
+    def threads() -> set[int]:
+        return {get_threads(), *(b["num_threads"] for b in threadpool_info() if b["user_api"] == "blas")}
+
+    seen: list[set[int]] = []
+
+    @click.command()
+    @computing
+    def show(backend: str | None) -> None:
+        seen.append(threads())
+
+    CliRunner().invoke(show, [], catch_exceptions=False)
+    CliRunner().invoke(show, ["--threads", "1"], catch_exceptions=False)
+    before, during = seen
+    assert (during, threads()) == ({1}, before)
+
+
+def test_backends_and_doctor(run: Run) -> None:
+    found = {b["name"]: b for b in json.loads(run("backends", "--json").stdout)}
+    assert found["numpy"] == {"name": "numpy", "usable": True, "facts": {"numpy": np.__version__}, "reason": None}
+    assert all(b["usable"] or b["reason"] for b in found.values())
+    assert "numpy" in run("backends").stdout
+    doctor = json.loads(run("doctor", "--json").stdout)
+    assert {library["of"] for library in doctor["blas"]} >= {"numpy.libs", "scipy.libs"}
+    shown = run("doctor", XPNET_BACKEND=None).stdout
+    assert len(shown.splitlines()) <= 50
+    assert "NumPy, lists, frames" in shown
+    assert "named by XPNET_BACKEND" in run("doctor").stdout
+    assert "must be one of" in run("doctor", XPNET_BACKEND="nope").stdout
+
+
+def test_warmup(run: Run) -> None:
+    assert run("warmup", "--backend", "numpy").stdout == "numpy compiles nothing.\n"
+    assert run("warmup", "--backend", "numba").stdout.startswith("numba is warm: ")
+
+
+def test_every_command_has_help_that_names_the_exit_codes(run: Run) -> None:
+    for command in ("", *(name for name in app.commands if name != "bench")):
+        page = " ".join(run(*command.split(), "--help").stdout.split())
+        assert "Exit codes: 0 done, 1 the work failed, 2 wrong usage" in page
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    command = f"{sys.executable} -c 'from xpnet.cli import main; main()' backends --json | head -c 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("[", "")

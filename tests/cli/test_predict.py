@@ -1,0 +1,133 @@
+"""Model files of every kind meet data files."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+from said import Run, check_one_line
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
+
+import xpnet
+
+
+def test_model_files_and_data_must_fit(run: Run) -> None:
+    run("train", "iris", "--epochs", "1", "-o", "m.safetensors")
+    np.savez("wide.npz", X=np.ones((2, 5)), y=[0, 1])
+    np.savez("labels.npz", X=np.ones((2, 4)), y=[0, 9])
+    Path("other.csv").write_text("a,b\n1,2\n")
+    Path("damaged").write_bytes(Path("m.safetensors").read_bytes()[:-3])
+    check_one_line(run("predict", "m.safetensors", "wide.npz", code=1), "this model takes 4 columns; received 5")
+    check_one_line(run("predict", "m.safetensors", "other.csv", code=1), "no column 'sepal length (cm)'")
+    check_one_line(run("evaluate", "m.safetensors", "labels.npz", "--target", "y", code=1), "row 1 holds 0")
+    check_one_line(run("predict", "damaged", "iris", code=1), "damaged")
+    check_one_line(run("predict", "none", "iris", code=1), "none")
+    check_one_line(run("inspect", "other.csv", code=1), "other.csv")
+
+
+def test_a_model_from_python_takes_and_gives_plain_numbers(run: Run) -> None:
+    model = xpnet.LogisticRegression(4, 3)
+    model.save("m.safetensors")
+    assert run("predict", "m.safetensors", "iris").stdout.split()[:2] == ["prediction", "0"]
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [5, {}, {"classes": ["a"]}, {"features": None, "classes": 3, "target": None, "mean": None, "scale": None}],
+    ids=["number", "empty", "half", "other types"],
+)
+def test_what_is_kept_with_a_model_is_checked(run: Run, kept: Any) -> None:
+    xpnet.LogisticRegression(4, 3).save("m.safetensors", extra={"preparation": kept})
+    for command in (("predict", "m.safetensors", "iris"), ("inspect", "m.safetensors")):
+        check_one_line(run(*command, code=1), "A model file")
+
+
+def test_files_of_estimators(run: Run) -> None:
+    from sklearn.datasets import load_iris
+
+    X, y = load_iris(return_X_y=True)
+    names = load_iris().target_names[y]
+    model = xpnet.MLPClassifier((8,), solver="lbfgs", random_state=0, backend="numpy").fit(X, names)
+    model.save("m.safetensors")
+    regressor = xpnet.MLPRegressor(hidden_layer_sizes=(3,), solver="lbfgs", random_state=0, backend="numpy")
+    regressor.fit(X, X[:, 0]).save("r.safetensors")
+    assert "MLPClassifier" in run("inspect", "m.safetensors").stdout
+    evaluated = json.loads(run("evaluate", "m.safetensors", "iris", "--json").stdout)
+    assert evaluated["accuracy"] == pytest.approx(model.score(X, names))
+    assert run("predict", "m.safetensors", "iris").stdout.split()[1:] == model.predict(X).tolist()
+    predicted = run("predict", "r.safetensors", "iris").stdout.split()[1:]
+    np.testing.assert_allclose(np.array(predicted, dtype=float), regressor.predict(X))
+    check_one_line(run("predict", "r.safetensors", "iris", "--proba", code=2), "this one predicts numbers")
+
+
+HOSTILE = "a\x1b]0;owned\x07\x1b[31m\x9b2J\u202e"
+
+
+def test_control_characters_do_not_reach_a_terminal(run: Run) -> None:
+    X, y = np.zeros((4, 2)), np.array([HOSTILE, "b"] * 2)
+    xpnet.MLPClassifier((2,), tol=9.0, backend="numpy", random_state=0).fit(X, y).save("model", {"a": HOSTILE})
+    Path("rows.csv").write_text("a,b\n0,0\n")
+    commands = [("inspect", "model"), ("inspect", "model", "--json"), ("predict", "model", "rows.csv", "--proba")]
+    shown = [run(*command).stdout for command in commands]
+    assert all(character.isprintable() or character in "\n" for text in shown for character in text)
+    assert json.loads(shown[1])["extra"] == {"a": HOSTILE}
+    assert r"p_a\x1b]0;owned\x07\x1b[31m\x9b2J\u202e" in shown[2]
+    run("predict", "model", "rows.csv", "--proba", "-o", "table.csv")
+    assert f"p_{HOSTILE}" in Path("table.csv").read_text()
+
+
+def test_several_labels_or_numbers_a_row(run: Run) -> None:
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    np.savez("d.npz", X=X)
+    two = np.stack([X[:, 0] > 0, X[:, 1] > 0], axis=1).astype(int)
+    model = xpnet.MLPClassifier((), solver="lbfgs", random_state=0, backend="numpy").fit(X, two)
+    model.save("c.safetensors")
+    xpnet.MLPRegressor(hidden_layer_sizes=(), solver="lbfgs", backend="numpy").fit(X, X[:, :2]).save("r.safetensors")
+    lines = run("predict", "c.safetensors", "d.npz", "--proba").stdout.splitlines()
+    assert lines[0] == "0,1,p_0,p_1"
+    assert [line.split(",")[:2] for line in lines[1:]] == model.predict(X).astype(str).tolist()
+    assert run("predict", "r.safetensors", "d.npz").stdout.splitlines()[0] == "prediction_0,prediction_1"
+    check_one_line(run("evaluate", "c.safetensors", "d.npz", code=2), "measured in Python")
+
+
+def test_a_pipeline_from_python(run: Run) -> None:
+    frame = pandas.DataFrame({"a": [1.0, 2.0, None, 4.0] * 9, "b": ["x", "y", "y", None] * 9, "c": range(36)})
+    columns = ColumnTransformer(
+        [("a", SimpleImputer(), ["a"]), ("b", OneHotEncoder(handle_unknown="ignore"), ["b"])], remainder="passthrough"
+    )
+    model = make_pipeline(
+        columns, StandardScaler(with_mean=False), xpnet.MLPClassifier((4,), random_state=0, max_iter=9)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(frame, ["p", "q", "q", "p"] * 9)
+    xpnet.save(model, "m.safetensors")
+    frame.to_csv("d.csv", index=False)
+    predicted = run("predict", "m.safetensors", "d.csv", "--proba").stdout.splitlines()[1:]
+    numbers = np.array([line.split(",")[1:] for line in predicted], dtype=float)
+    np.testing.assert_allclose(numbers, model.predict_proba(frame), atol=1e-6)
+    frame.assign(b=[1.0] * 36).to_csv("numbers.csv", index=False)
+    assert len(run("predict", "m.safetensors", "numbers.csv").stdout.splitlines()) == 37
+    assert "OneHotEncoder" in run("inspect", "m.safetensors").stdout
+
+
+def test_a_pipeline_on_arrays(run: Run) -> None:
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    np.savez("d.npz", X=X, y=X[:, 0] * 100)
+    model = make_pipeline(
+        MinMaxScaler(),
+        TransformedTargetRegressor(
+            xpnet.MLPRegressor(hidden_layer_sizes=(), solver="lbfgs"), transformer=StandardScaler()
+        ),
+    ).fit(X, X[:, 0] * 100)
+    xpnet.save(model, "m.safetensors")
+    found = json.loads(run("evaluate", "m.safetensors", "d.npz", "--json").stdout)
+    assert found["r2"] == pytest.approx(model.score(X, X[:, 0] * 100))
+    assert found["r2"] > 0.99

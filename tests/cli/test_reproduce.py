@@ -1,0 +1,64 @@
+"""``xpnet reproduce``: the notebook's numbers."""
+
+import json
+from typing import Any
+
+import pytest
+from said import Run
+
+from xpnet.cli.notebook import LOGISTIC, NETWORK
+
+NOTEBOOK = """\
+Epoch    0, loss = 2.3026
+Epoch   50, loss = 0.2275
+Epoch  100, loss = 0.1599
+Epoch  150, loss = 0.1306
+Epoch  200, loss = 0.1130
+Epoch  250, loss = 0.1009
+Epoch  300, loss = 0.0918
+Epoch  350, loss = 0.0846
+Epoch  400, loss = 0.0788
+Epoch  450, loss = 0.0738
+Epoch  500, loss = 0.0696
+test set accuracy = 0.953
+Epoch    0, loss = 8.5876
+Epoch   50, loss = 0.6002
+Epoch  100, loss = 0.3517
+Epoch  150, loss = 0.2510
+Epoch  200, loss = 0.1975
+Epoch  250, loss = 0.1631
+Epoch  300, loss = 0.1401
+Epoch  350, loss = 0.1231
+Epoch  400, loss = 0.1098
+Epoch  450, loss = 0.0989
+Epoch  500, loss = 0.0897
+test set accuracy = 0.938
+"""
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_reproduce_prints_the_notebook(run: Run, backend: str) -> None:
+    lines = run("reproduce", "--backend", backend, "--threads", "1").stdout.splitlines()
+    assert lines[:3] == ["All checks passed successfully!"] * 3
+    printed = [line for line in lines if line.startswith(("Epoch", "test"))]
+    assert printed == NOTEBOOK.splitlines()
+    assert lines[-1] == "All 24 numbers are the notebook's."
+
+
+def test_reproduce_through_the_environment_as_json(run: Run) -> None:
+    found = json.loads(run("reproduce", "--json", XPNET_BACKEND="numba").stdout)
+    assert found["equal"] is True
+    assert "numba (named by XPNET_BACKEND)" in found["feedforward"]["why"]
+    assert f"{found['feedforward']['loss']['500']:.4f}" == "0.0897"
+
+
+def test_reproduce_fails_where_a_number_differs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def notebook(off: float) -> dict[str, Any]:
+        tables = {"logistic_regression": (LOGISTIC, 0.953), "feedforward": (NETWORK, 0.938 + off)}
+        return {
+            name: {"loss": dict(enumerate(losses)), "accuracy": accuracy} for name, (losses, accuracy) in tables.items()
+        }
+
+    for off, code in ((0.0, 0), (0.001, 1)):
+        monkeypatch.setattr("xpnet.cli.reproduce.run_notebook", lambda backend, say, off=off: notebook(off))
+        assert json.loads(run("reproduce", "--json", code=code).stdout)["equal"] is (code == 0)

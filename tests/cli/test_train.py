@@ -1,0 +1,205 @@
+"""``xpnet train`` and what it writes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from said import Run, check_one_line
+from sklearn.datasets import load_iris, load_wine
+from sklearn.model_selection import train_test_split
+
+import xpnet
+from xpnet.cli.task import choose_task
+from xpnet.data import Table
+
+
+def test_train_predict_evaluate_inspect(run: Run, flowers: Path) -> None:
+    options = ("--target", "kind", "--hidden", "8,4", "--lr", "0.02", "--epochs", "40", "-o", "m.safetensors")
+    shown = run("train", str(flowers), *options).stdout
+    assert "60 rows, 2 features, 3 classes" in shown
+    assert "2-8-4-3" in shown
+    evaluated = json.loads(run("evaluate", "m.safetensors", str(flowers), "--json").stdout)
+    assert evaluated["accuracy"] > 0.9
+    assert [c["class"] for c in evaluated["classes"]] == ["iris", "lily", "rose, wild"]
+    # Columns are found by name, in a file that holds others too, and no label is needed.
+    lines = run("predict", "m.safetensors", "flowers.csv", "--proba").stdout.splitlines()
+    assert lines[0] == 'prediction,p_iris,p_lily,"p_rose, wild"'
+    assert len(lines) == 61
+    assert sum(float(p) for p in lines[1].split(",")[-3:]) == pytest.approx(1, abs=1e-6)
+    inspected = run("inspect", "m.safetensors").stdout
+    assert "iris, lily, rose, wild" in inspected
+    assert "width, length" in inspected
+
+
+def test_predictions_are_those_of_the_model(run: Run) -> None:
+    run("train", "wine", "--epochs", "5", "-o", "m.safetensors", "--dtype", "float64")
+    run("predict", "m.safetensors", "wine", "--proba", "-o", "out.csv")
+    model = xpnet.load("m.safetensors", backend="numpy")
+    X = load_wine(as_frame=True).data
+    rows = [line.split(",") for line in Path("out.csv").read_text().splitlines()[1:]]
+    np.testing.assert_array_equal(np.array([row[1:] for row in rows], dtype=float), model.predict_proba(X))
+    assert [row[0] for row in rows] == model.predict(X).tolist()
+
+
+def test_scaling_comes_from_the_training_rows(run: Run) -> None:
+    run("train", "iris", "--epochs", "1", "--seed", "7", "-o", "m.safetensors", "--dtype", "float64")
+    rows, _ = train_test_split(load_iris().data, test_size=0.25, random_state=7)
+    np.testing.assert_allclose(xpnet.load("m.safetensors")[0].mean_, rows.mean(axis=0), rtol=1e-12)
+
+
+def test_the_same_seed_gives_the_same_file(run: Run) -> None:
+    for name in ("a", "b"):
+        run("train", "iris", "--hidden", "5", "--epochs", "3", "--seed", "4", "-o", name)
+    run("train", "iris", "--hidden", "5", "--epochs", "3", "--seed", "5", "-o", "c")
+    assert Path("a").read_bytes() == Path("b").read_bytes() != Path("c").read_bytes()
+
+
+def test_metrics_and_plot(run: Run) -> None:
+    pytest.importorskip("matplotlib", reason="plots are drawn by matplotlib, the extra 'plot'")
+    run("train", "iris", "--epochs", "6", "--metrics-json", "m.json", "--plot", "loss.svg")
+    metrics = json.loads(Path("m.json").read_text())
+    assert len(metrics["history"]["loss"]) == len(metrics["history"]["validation_loss"]) == 6
+    assert metrics["scores"]["test"]["rows"] == 38
+    assert metrics["history"]["validation_loss"][-1] == pytest.approx(metrics["scores"]["test"]["log_loss"], rel=1e-5)
+    assert metrics["settings"]["lr"] == 0.01
+    assert Path("loss.svg").read_text().startswith("<?xml")
+
+
+def test_all_rows_may_be_trained_on(run: Run) -> None:
+    shown = run("train", "iris", "--test-size", "0", "--epochs", "2", "--metrics-json", "m.json").stdout
+    assert "test" not in shown
+    assert json.loads(Path("m.json").read_text())["scores"]["training"]["rows"] == 150
+
+
+def test_a_training_goes_on_from_its_checkpoint(run: Run) -> None:
+    common = ("train", "iris", "--hidden", "6", "--seed", "3")
+    run(*common, "--epochs", "8", "-o", "whole")
+    run(*common, "--epochs", "5", "--checkpoint-dir", "c", "--resume")
+    said = run(*common, "--epochs", "8", "--checkpoint-dir", "c", code=2).stderr
+    assert "Add --resume" in said
+    run(*common, "--epochs", "8", "--checkpoint-dir", "c", "--resume", "-o", "resumed")
+    assert Path("whole").read_bytes() == Path("resumed").read_bytes()
+
+
+def test_nothing_goes_to_stderr_where_there_is_no_terminal(run: Run) -> None:
+    assert run("train", "iris", "--epochs", "2").stderr == ""
+
+
+def test_the_best_epoch_is_kept(run: Run) -> None:
+    options = (
+        "--hidden",
+        "64",
+        "--lr",
+        "0.02",
+        "--epochs",
+        "60",
+        "--validation-size",
+        "0.3",
+        "--metrics-json",
+        "m.json",
+    )
+    run("train", "breast_cancer", *options, "--patience", "4")
+    found = json.loads(Path("m.json").read_text())
+    curve = found["history"]["validation_loss"]
+    assert len(curve) == int(np.argmin(curve)) + 1 + 4 < 60
+    assert found["scores"]["validation"]["log_loss"] == pytest.approx(min(curve), rel=1e-4)
+    assert [found["scores"][part]["rows"] for part in ("training", "validation", "test")] == [298, 128, 143]
+
+
+def test_options_reach_the_estimator(run: Run) -> None:
+    options = {
+        "--activation": ("tanh", "activation", "tanh"),
+        "--dropout": ("0.2", "dropout", 0.2),
+        "--alpha": ("0.5", "alpha", 0.5),
+        "--class-weight": (
+            "setosa=2,versicolor=1,virginica=0.5",
+            "class_weight",
+            {"setosa": 2.0, "versicolor": 1.0, "virginica": 0.5},
+        ),
+        "--schedule": ("invscaling", "learning_rate", "invscaling"),
+        "--momentum": ("0.3", "momentum", 0.3),
+        "--optimizer": ("sgd", "solver", "sgd"),
+        "--batch-size": ("17", "batch_size", 17),
+    }
+    given = [part for name, (value, _, _) in options.items() for part in (name, value)]
+    run("train", "iris", "--hidden", "5,4", "--epochs", "2", *given, "-o", "m.safetensors")
+    params = xpnet.load("m.safetensors")[-1].get_params()
+    assert {name: params[name] for _, name, _ in options.values()} == {
+        name: value for _, name, value in options.values()
+    }
+    assert params["hidden_layer_sizes"] == (5, 4)
+
+
+def test_lbfgs(run: Run) -> None:
+    run("train", "iris", "--solver", "lbfgs", "--dtype", "float64", "--metrics-json", "m.json", "--plot", "p.svg")
+    found = json.loads(Path("m.json").read_text())
+    assert found["scores"]["test"]["accuracy"] > 0.9
+    assert len(found["history"]["loss"]) == 1
+
+
+def test_regression(run: Run) -> None:
+    shown = run("train", "diabetes", "--epochs", "40", "-o", "m.safetensors", "--plot", "p.png").stdout
+    assert "regress: target holds 214 different whole numbers" in shown
+    found = json.loads(run("evaluate", "m.safetensors", "diabetes", "--json", "--plot", "against.png").stdout)
+    assert found["r2"] > 0.45
+    assert set(found) == {"rows", "mae", "rmse", "r2"}
+    assert Path("against.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_classes_are_never_thousands_in_silence(run: Run) -> None:
+    rng = np.random.default_rng(0)
+    Path("prices.csv").write_text(
+        "\n".join(
+            ["a,price"] + [f"{x},{p}" for x, p in zip(rng.normal(size=1500), rng.permutation(90000), strict=False)]
+        )
+    )
+    assert (
+        "regress: price holds 1,500 different whole numbers"
+        in run("train", "prices.csv", "--target", "price", "--epochs", "1").stdout
+    )
+    Path("names.csv").write_text("\n".join(["a,y"] + [f"{k % 7},n{k}" for k in range(1500)]))
+    check_one_line(run("train", "names.csv", "--target", "y", code=1), "1,500 different texts in 1,500 rows")
+    check_one_line(
+        run("train", "names.csv", "--target", "y", "--task", "regress", code=1), "must hold numbers to predict"
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "task"),
+    [
+        ([0, 1] * 10, "classify"),
+        (list(range(30)) * 30, "classify"),
+        ([3, 7, 9] * 4, "classify"),
+        (list(range(30)) * 3, "regress"),
+        (list(range(1990, 2020)) * 30, "regress"),
+        ([0.5, 1.0] * 5, "regress"),
+        (["p", "q"] * 5, "classify"),
+        ([3, 1, 4, 15, 9], "regress"),
+    ],
+)
+def test_the_task_is_guessed(labels: list[Any], task: str) -> None:
+    table = Table("d", np.zeros((len(labels), 1)), ["x"], np.array(labels), "y")
+    assert choose_task(table, None)[0] == task
+    assert choose_task(table, "regress")[0] == "regress"
+
+
+def test_a_run_is_repeated_from_its_config(run: Run) -> None:
+    Path('d, "1".csv').write_text("\n".join(["a,b c,y"] + [f"{k % 5},{k * k % 7},{'pq'[k % 2]}" for k in range(40)]))
+    options = ("--target", "y", "--hidden", "5", "--epochs", "3", "--class-weight", "p=2,q=1", "--features", "a,b c")
+    run("train", 'd, "1".csv', *options, "-o", "a", "--save-config", "run.toml")
+    Path("a").rename("first")
+    run("train", "--config", "run.toml")
+    assert Path("a").read_bytes() == Path("first").read_bytes()
+    run("train", "--config", "run.toml", "-o", "b", "--seed", "1")
+    assert Path("b").read_bytes() != Path("first").read_bytes()
+    Path("bad.toml").write_text("hiden = [3]\n")
+    check_one_line(run("train", "iris", "--config", "bad.toml", code=2), "no option hiden")
+
+
+def test_python_dash_m(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "xpnet", "--version"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.startswith("xpnet, version")

@@ -1,0 +1,99 @@
+"""Wrong usage and bad data, told in one line."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from said import Run, check_one_line
+
+import xpnet
+
+BAD_DATA = {
+    "nan.csv": ("a,b,y\n1,2,p\n3,nan,q\n", "row 2, column 'b' is empty"),
+    "text.csv": ("a,b,y\n1,x,p\n3,4,q\n", "row 1, column 'b' holds 'x'"),
+    "single.csv": ("a,y\n1,p\n2,p\n", "at least two classes; every label is 'p'"),
+    "ragged.csv": ("a,y\n1,p,3\n2,q\n", "line 2 holds 3"),
+    "target.csv": ("a,z\n1,p\n2,q\n", "no column 'y'"),
+    "empty.csv": ("", "the file is empty"),
+    "few.csv": ("a,y\n1,p\n2,q\n", "2 rows are too few for --test-size 0.75"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_DATA)
+def test_bad_data_is_told_in_one_line(run: Run, tmp_path: Path, name: str) -> None:
+    content, said = BAD_DATA[name]
+    (tmp_path / name).write_text(content)
+    test_size = "0.75" if name == "few.csv" else "0.3"
+    result = run("train", name, "--target", "y", "--no-scale", "--test-size", test_size, code=1)
+    check_one_line(result, said)
+
+
+@pytest.mark.parametrize("scaling", ["--scale", "--no-scale"])
+def test_values_too_large_for_the_inputs_are_told(run: Run, scaling: str) -> None:
+    Path("huge.csv").write_text("a,y\n1e300,p\n-1e300,q\n1,p\n2,q\n3,p\n")
+    check_one_line(run("train", "huge.csv", "--target", "y", scaling, code=1), "too large for float32")
+    if scaling == "--scale":
+        said = run("train", "huge.csv", "--target", "y", scaling, "--dtype", "float64", code=1)
+        check_one_line(said, "Every input must fit float64; some are too large")
+
+
+USAGE = [
+    (("train", "iris", "--backend", "nope"), "must be one of cupy, numba, numpy; received 'nope'"),
+    (("train", "iris", "-o", "no/m.safetensors"), "The folder no must exist to write m.safetensors there"),
+    (("train", "iris", "--metrics-json", "no/m.json"), "The folder no must exist"),
+    (("train", "iris", "--plot", "no/m.png"), "The folder no must exist"),
+    (("train", "iris", "--plot", "loss.doc"), "a plot ends in"),
+    (("train", "iris", "-o", "."), "is a folder or a device"),
+    (("predict", "m", "iris", "-o", os.devnull), "is a folder or a device"),
+    (("train", "iris", "--checkpoint-dir", "no/c"), "The folder no must exist"),
+    (("train", "iris", "--resume"), "--checkpoint-dir"),
+    (("train", "iris", "--hidden", "10,x"), "positive integers such as 100,50; received '10,x'"),
+    (("train", "iris", "--hidden", "0"), "positive integers"),
+    (("train", "iris", "--lr", "0"), "0.0 is not in the range x>0"),
+    (("train", "iris", "--lr", "nan"), "nan is not a number"),
+    (("train", "iris", "--test-size", "nan"), "nan is not a number"),
+    (("train", "iris", "--epochs", "0"), "0 is not in the range x>=1"),
+    (("train", "iris", "--threads", "0"), "0 is not in the range x>=1"),
+    (("train", "iris", "--test-size", "1"), "1.0 is not in the range"),
+    (("train", "iris", "--optimizer", "lion"), "'lion' is not one of"),
+    (("train", "iris", "--schedule", "adaptive"), "--schedule adaptive is for --optimizer sgd"),
+    (("train", "iris", "--solver", "lbfgs", "--patience", "3"), "lbfgs makes no epochs over minibatches"),
+    (("train", "iris", "--class-weight", "much"), "balanced, or label=weight"),
+    (("train", "iris", "--task", "regress", "--class-weight", "balanced"), "--class-weight is for classes"),
+    (("train", "iris", "--separator", "ab"), "a separator is one character"),
+    (("train", "iris", "--config", "no.toml"), "no.toml must be a TOML file with options"),
+    (("train", "iris", "--save-config", "no/run.toml"), "The folder no must exist"),
+    (("export", "m", "no/m.onnx"), "The folder no must exist"),
+    (("train",), "Missing argument 'DATA'"),
+    (("teach",), "No such command 'teach'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), USAGE, ids=[" ".join(arguments) for arguments, _ in USAGE])
+def test_wrong_usage_is_told_in_one_line_before_any_work(run: Run, arguments: tuple[str, ...], said: str) -> None:
+    check_one_line(run(*arguments, code=2), said)
+
+
+def test_an_unknown_backend_in_the_environment(run: Run) -> None:
+    check_one_line(
+        run("train", "iris", code=2, XPNET_BACKEND="nope"), "The environment variable XPNET_BACKEND names it"
+    )
+
+
+def test_cupy_without_a_card_says_why_and_what_to_install(run: Run) -> None:
+    try:
+        xpnet.get_backend("cupy")
+    except xpnet.BackendError:
+        check_one_line(run("train", "iris", "--backend", "cupy", code=2), "cupy")
+    else:
+        pytest.skip("CuPy and a GPU are here, so nothing refuses")
+
+
+def test_a_diverging_training_fails_and_writes_nothing(run: Run) -> None:
+    options = ("--no-scale", "--optimizer", "sgd", "--lr", "1e30", "--hidden", "9", "-o", "m")
+    result = run("train", "wine", *options, code=1)
+    check_one_line(result, "The loss must stay finite")
+    assert not Path("m").exists()

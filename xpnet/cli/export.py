@@ -1,0 +1,23 @@
+"""``xpnet export``: a model file as an ONNX file, for other runtimes."""
+
+from pathlib import Path
+
+import click
+
+from xpnet.cli.options import output_path
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path), callback=output_path)
+def export(model: Path, output: Path) -> None:
+    """Write MODEL as the ONNX file OUTPUT, with what prepares its features and with its labels.
+
+    A table of numbers is one input, X (rows, features); with text, each column is an input (rows, 1) by its name, and
+    empty text is a missing value.
+    """
+    import xpnet
+    from xpnet.modelfile import export_model
+
+    export_model(xpnet.load(model, backend="numpy"), output)
+    click.echo(f"Written: {output}")

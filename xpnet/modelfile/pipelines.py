@@ -1,0 +1,94 @@
+"""Pipelines as files: transformers as numbers and strings, around the estimator's own description and tensors."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from xpnet.backend import Backend
+from xpnet.errors import InputError
+from xpnet.estimators import MLPClassifier, MLPRegressor
+from xpnet.modelfile import estimators
+from xpnet.modelfile.container import Header, write
+from xpnet.modelfile.description import Description, check_extra
+from xpnet.modelfile.onnx_graph import Graph
+from xpnet.modelfile.transformers import from_tree, to_tree
+
+KINDS = ("Pipeline", "TransformedTargetRegressor")
+
+
+def save(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> None:
+    """Write a fitted pipeline to a file, which ``xpnet.load`` opens.
+
+    Raises InputError for a pipeline without an estimator of xpnet's at its end, or with what a file cannot hold.
+    """
+    check_is_fitted(model)
+    estimator = estimator_of(model)
+    tree = to_tree(model, is_estimator)
+    extra = check_extra(estimator.extra if extra is None else extra)
+    description, tensors = estimators.parts(estimator, extra)
+    settings = {**description.settings, "estimator": description.kind, "tree": tree}
+    write(path, replace(description, kind=type(model).__name__, settings=settings).to_json(), tensors)
+
+
+def is_estimator(model: Any) -> bool:
+    """Whether it is an estimator of xpnet's own."""
+    return type(model) in (MLPClassifier, MLPRegressor)
+
+
+def estimator_of(model: Any) -> Any:
+    """The estimator at the end of a fitted pipeline.
+
+    Raises InputError where there is none of xpnet's.
+    """
+    end = model
+    while not is_estimator(end):
+        if isinstance(end, Pipeline):
+            end = end.steps[-1][1]
+        elif isinstance(end, TransformedTargetRegressor):
+            end = end.regressor_
+        else:
+            raise InputError(
+                f"A pipeline in a model file ends in xpnet's MLPClassifier or MLPRegressor; received one that ends in a "
+                f"{type(end).__name__}."
+            )
+    return end
+
+
+def open_file(header: Header, tensors: dict[str, Any], backend: str | Backend | None) -> Any:
+    """The pipeline of a file, from its header and tensors.
+
+    Raises ValueError where they do not make one, BackendError for a backend that is not usable.
+    """
+    settings = dict(header.description.get("settings") or {})
+    tree, kind = settings.pop("tree", None), settings.pop("estimator", None)
+    if kind not in ("MLPClassifier", "MLPRegressor"):
+        raise ValueError("it holds no estimator")
+    inner = replace(header, description={**header.description, "kind": kind, "settings": settings})
+    model = from_tree(tree, estimators.open_file(inner, tensors, backend))
+    if type(model).__name__ != header.description["kind"]:
+        raise ValueError("it is not the kind of model that it says it is")
+    return model
+
+
+def export(model: Any, path: str | Path) -> None:
+    """Write a fitted pipeline as an ONNX file: what prepares its features, the network, and its labels.
+
+    Raises InputError for what has no form in ONNX, ModelFileError where onnx is missing or the file cannot be written.
+    """
+    from xpnet.modelfile.onnx_preparation import add_preparation, add_target
+
+    check_is_fitted(model)
+    estimator = estimator_of(model)
+    steps = [step for _, step in model.steps[:-1]] if isinstance(model, Pipeline) else []
+    end = model.steps[-1][1] if isinstance(model, Pipeline) else model
+
+    def prepare(graph: Graph) -> None:
+        add_preparation(graph, steps, estimator.n_features_in_)
+        if isinstance(end, TransformedTargetRegressor):
+            add_target(graph, end)
+
+    estimators.export(estimator, path, prepare)
