@@ -77,21 +77,35 @@ class MLP(Solvers):
     ) -> Self:
         """Train on rows.
 
-        X : (rows, features), any array library, a SciPy sparse matrix, a data frame or lists
-        y : (rows,) or (rows, outputs), of the same library or on the host
-        sample_weight : (rows,)
-        X_val, y_val, sample_weight_val : rows to measure ``validation_loss_curve_`` on after each epoch; with
-            ``early_stopping`` they take the place of a part of X
-        returns the estimator itself
+        Parameters
+        ----------
+        X : array or scipy sparse matrix, shape (rows, features)
+            The rows, of any array library; a data frame or lists, too.
+        y : array, shape (rows,) or (rows, outputs)
+            Labels or numbers; for several labels a row an indicator matrix, sparse or dense, of the same library or on
+            the host.
+        sample_weight : array, shape (rows,), optional
+            Weights of the rows, not negative.
+        X_val : array or scipy sparse matrix, shape (rows, features), optional
+            Rows to measure ``validation_loss_curve_`` on after each epoch; with ``early_stopping`` they take the place
+            of a part of X.
+        y_val : array, optional
+            Their targets.
+        sample_weight_val : array, shape (rows,), optional
+            Their weights.
 
-        Raises ValueError for data or parameters that do not fit; the estimator is then what it was before.
+        Returns
+        -------
+        MLPClassifier or MLPRegressor
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            For data or parameters that do not fit. The estimator is then what it was before.
         """
         self._train(Given(X, y, sample_weight, X_val, y_val, sample_weight_val), incremental=False)
         return self
-
-    @abstractmethod
-    def predict(self, X: Any) -> Any:
-        """See the subclass."""
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -26,21 +26,138 @@ from xpnet.ops import Array
 
 @dataclass(eq=False, repr=False)
 class MLPClassifier(ClassifierMixin, MLP):
-    """A multi-layer perceptron that classifies, trained on cross-entropy: scikit-learn's MLPClassifier, and more.
+    """A multi-layer perceptron that classifies: scikit-learn's MLPClassifier, faster, and with more to set.
 
-    With the same ``random_state`` it finds the same parameters. Arrays of any library are computed on where they live.
+    It minimises cross-entropy plus an L2 penalty. With the same ``random_state`` it finds the same parameters as
+    scikit-learn's. Arrays of any library are computed on where they live, and come back as arrays of that library.
 
-    hidden_layer_sizes : units of each hidden layer, or a number for one layer
-    activation : a name in ``xpnet.ops.ACTIVATIONS`` (``"relu"``, ``"tanh"``, ...), or a sequence, one for each hidden layer
-    class_weight : weights by label, or ``"balanced"`` for rows / (classes * rows of the class); times sample_weight
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int, default (100,)
+        Units of each hidden layer, or of the only one.
+    activation : str or sequence of str, default "relu"
+        A name in ``xpnet.ops.ACTIVATIONS`` (``"relu"``, ``"tanh"``, ...): one for all hidden layers, or one for each.
+    solver : {"adam", "sgd", "adamw", "lbfgs"}, default "adam"
+        How the loss is minimised: ``"adam"`` (Kingma, Ba, 2015), ``"sgd"``, gradient descent with momentum,
+        ``"adamw"``, Adam with decoupled weight decay (Loshchilov, Hutter, 2019), or ``"lbfgs"``, which takes all rows
+        at once.
+    alpha : float, default 1e-4
+        Strength of the L2 penalty, alpha / 2 sum ||W||^2 / (rows of a batch).
+    batch_size : int or "auto", default "auto"
+        Rows of a minibatch; ``"auto"`` is min(200, rows). Not for ``"lbfgs"``.
+    learning_rate : {"constant", "invscaling", "adaptive"}, default "constant"
+        Schedule of ``"sgd"``: ``"invscaling"`` is learning_rate_init / t ** power_t, t the rows seen; ``"adaptive"``
+        divides by 5 whenever ``n_iter_no_change`` epochs bring no improvement.
+    learning_rate_init : float, default 1e-3
+        The learning rate of the first epoch. Not for ``"lbfgs"``.
+    power_t : float, default 0.5
+        Exponent of ``"invscaling"``.
+    max_iter : int, default 200
+        Epochs at most; iterations for ``"lbfgs"``.
+    shuffle : bool, default True
+        Whether each epoch has a new order of the rows.
+    random_state : int, numpy.random.RandomState or None, default None
+        Where weights, validation split, orders and dropout are drawn from. An int gives the same fit each time.
+    tol : float, default 1e-4
+        Training ends once ``n_iter_no_change`` epochs in a row improve by less than this.
+    verbose : bool, default False
+        Print the loss of each epoch.
+    warm_start : bool, default False
+        Begin ``fit`` with the parameters of the last one.
+    momentum : float, default 0.9
+        Momentum of ``"sgd"``, in [0, 1].
+    nesterovs_momentum : bool, default True
+        Look ahead along the velocity (Nesterov), with ``"sgd"``.
+    early_stopping : bool, default False
+        Hold out rows and end training by the score on them; the best parameters are kept.
+    validation_fraction : float, default 0.1
+        The share of the rows that ``early_stopping`` holds out, in (0, 1), unless ``fit`` is given ``X_val``.
+    beta_1 : float, default 0.9
+        Decay of the mean of the gradients in Adam, in [0, 1).
+    beta_2 : float, default 0.999
+        Decay of the mean of their squares, in [0, 1).
+    epsilon : float, default 1e-8
+        Keeps Adam's division from zero.
+    n_iter_no_change : int, default 10
+        Epochs without improvement before training ends, or the adaptive learning rate falls.
+    max_fun : int, default 15000
+        Evaluations of the loss at most, for ``"lbfgs"``.
+    dropout : float or sequence of float, default 0.0
+        Probability with which a hidden unit is left out in training; one for all hidden layers, or one for each.
+    weight_decay : float, default 0.01
+        With ``"adamw"`` every update shrinks all parameters by learning rate times this; ``alpha`` stays.
+    max_grad_norm : float or None, default None
+        Gradients with a larger Euclidean norm are scaled down to it (Pascanu, Mikolov, Bengio, 2013).
+    backend : str, Backend or None, default None
+        What computes; None computes where the arrays of ``fit`` live.
+    dtype : {"float32", "float64"} or None, default None
+        In which precision to compute; None takes that of the data.
+    checkpoint : str, Path or None, default None
+        A folder. A fit that was killed goes on when ``fit`` is called again with the same data and parameters, to the
+        bits it would have had. Fits with other data or parameters may share the folder.
+    class_weight : dict, "balanced" or None, default None
+        Weights by label, or rows / (classes * rows of the class); they multiply ``sample_weight``.
 
-    The other parameters are those of :class:`~xpnet.estimators.parameters.Parameters`.
+    Attributes
+    ----------
+    classes_ : numpy.ndarray, shape (classes,)
+        The labels, in the order of the columns of ``predict_proba``.
+    coefs_ : list of numpy.ndarray, shapes (fan_in, fan_out)
+        Weights, layer by layer. Assigning others changes the predictions.
+    intercepts_ : list of numpy.ndarray, shapes (fan_out,)
+        Biases, layer by layer.
+    loss_ : float
+        The loss of the last epoch.
+    best_loss_ : float or None
+        The lowest one; None with ``early_stopping``.
+    loss_curve_ : list of float
+        The loss of each epoch.
+    validation_scores_ : list of float or None
+        Accuracy on the rows held out, after each epoch; None without ``early_stopping``.
+    best_validation_score_ : float or None
+        The highest one.
+    validation_loss_curve_ : list of float
+        The loss on validation rows after each epoch, without the penalty.
+    n_iter_ : int
+        Epochs or iterations made.
+    t_ : int
+        Rows seen in training.
+    n_layers_ : int
+        Layers, input and output counted.
+    n_outputs_ : int
+        Outputs.
+    out_activation_ : str
+        Name of the output activation.
+    n_features_in_ : int
+        Columns of X.
+    feature_names_in_ : numpy.ndarray of str
+        Their names, where X was a data frame.
+    backend_, device_, dtype_ : str
+        Where the network lives, and its precision.
+    why_ : str
+        Which backend and which training step run, and why.
 
-    After ``fit``: ``classes_``, ``coefs_``, ``intercepts_``, ``loss_``, ``best_loss_``, ``loss_curve_``,
-    ``validation_scores_``, ``best_validation_score_``, ``validation_loss_curve_``, ``n_iter_``, ``t_``, ``n_layers_``,
-    ``n_outputs_``, ``out_activation_``, ``n_features_in_``, ``feature_names_in_``, and ``backend_``, ``device_``,
-    ``dtype_``, ``why_``. ``coefs_`` and ``intercepts_`` are NumPy arrays wherever the network lives; assigning others
-    to them changes the predictions.
+    See Also
+    --------
+    xpnet.MLPRegressor : Predict numbers.
+    xpnet.FeedforwardNeuralNet : The network without scikit-learn's contract.
+    xpnet.LossCurveDisplay : Draw the loss by epoch.
+
+    Notes
+    -----
+    A fit that is refused leaves the estimator as it was. Ctrl-C ends ``fit`` with a warning, and with all epochs that
+    were made.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = xpnet.MLPClassifier(solver="lbfgs", random_state=0).fit(X, y)
+    >>> model.predict(X[:2])
+    array([0, 0])
+    >>> model.score(X, y) > 0.95
+    True
     """
 
     hidden_layer_sizes: Any = (100,)
@@ -69,14 +186,40 @@ class MLPClassifier(ClassifierMixin, MLP):
         y_val: Any = None,
         sample_weight_val: Any = None,
     ) -> Self:
-        """One epoch over these rows.
+        """Train for one epoch over these rows.
 
-        X, y, sample_weight, X_val, y_val, sample_weight_val : as for ``fit``
-        classes : (classes,), every label there will ever be; needed at the first call
-        returns the estimator itself
+        Parameters
+        ----------
+        X : array or scipy sparse matrix, shape (rows, features)
+            The rows, of any array library; a data frame or lists, too.
+        y : array, shape (rows,) or (rows, classes)
+            Labels, of the same library or on the host.
+        sample_weight : array, shape (rows,), optional
+            Weights of the rows, not negative.
+        classes : array, shape (classes,), optional
+            Every label there will ever be; needed at the first call.
+        X_val : array or scipy sparse matrix, shape (rows, features), optional
+            Rows to measure ``validation_loss_curve_`` on after each epoch; with ``early_stopping`` they take the place
+            of a part of X.
+        y_val : array, optional
+            Their targets.
+        sample_weight_val : array, shape (rows,), optional
+            Their weights.
 
+        Returns
+        -------
+        MLPClassifier
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            For data that does not fit, and for labels that are not among the classes.
+
+        Notes
+        -----
         With ``early_stopping`` each call notes a validation score; when it has not improved for ``n_iter_no_change``
-        calls the best parameters so far are put back. Raises ValueError for labels that are not among the classes.
+        calls, the best parameters so far are put back.
         """
         if self.class_weight == "balanced":
             raise ValueError(
@@ -89,12 +232,26 @@ class MLPClassifier(ClassifierMixin, MLP):
         return self
 
     def predict(self, X: Any) -> Any:
-        """The most probable label of each row; for several labels a row, those more probable than not.
+        """Predict the most probable label of each row; for several labels a row, those more probable than not.
 
-        X : (rows, features)
-        returns labels (rows,), or an indicator matrix (rows, classes); an array of X's library where labels are numbers
+        Parameters
+        ----------
+        X : array or scipy sparse matrix, shape (rows, features)
+            The rows; a data frame or lists, too.
 
-        Raises NotFittedError before ``fit``, ValueError for other features, MixedArraysError for another library.
+        Returns
+        -------
+        array, shape (rows,) or (rows, classes)
+            Labels, or an indicator matrix; of X's library where labels are numbers.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before ``fit``.
+        ValueError
+            For other features, and for values that are not finite.
+        MixedArraysError
+            For arrays of another library than those of ``fit``.
         """
         outputs, backend = self._outputs(X), self._fitted.backend
         xp = backend.xp
@@ -107,10 +264,26 @@ class MLPClassifier(ClassifierMixin, MLP):
         return xp.take(backend.asarray(self.classes_), chosen)
 
     def predict_proba(self, X: Any) -> Any:
-        """The probability of each class.
+        """Predict the probability of each class.
 
-        X : (rows, features)
-        returns (rows, classes), in the order of ``classes_``, an array of X's library; raises as ``predict`` does
+        Parameters
+        ----------
+        X : array or scipy sparse matrix, shape (rows, features)
+            The rows; a data frame or lists, too.
+
+        Returns
+        -------
+        array, shape (rows, classes)
+            In the order of ``classes_``, of X's library.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before ``fit``.
+        ValueError
+            For other features, and for values that are not finite.
+        MixedArraysError
+            For arrays of another library than those of ``fit``.
         """
         outputs, backend = self._outputs(X), self._fitted.backend
         if self.n_outputs_ == 1:
@@ -119,18 +292,46 @@ class MLPClassifier(ClassifierMixin, MLP):
         return like_input(outputs, X, backend)
 
     def predict_log_proba(self, X: Any) -> Any:
-        """The logarithm of ``predict_proba``.
+        """Predict the logarithm of the probability of each class.
 
-        X : (rows, features)
-        returns (rows, classes), an array of X's library; raises as ``predict`` does
+        Parameters
+        ----------
+        X : array or scipy sparse matrix, shape (rows, features)
+            The rows; a data frame or lists, too.
+
+        Returns
+        -------
+        array, shape (rows, classes)
+            In the order of ``classes_``, of X's library.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before ``fit``.
+        ValueError
+            For other features, and for values that are not finite.
+        MixedArraysError
+            For arrays of another library than those of ``fit``.
         """
         probabilities = self.predict_proba(X)
         return numpy.log(probabilities) if on_host(X) else self._fitted.backend.xp.log(probabilities)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """The accuracy of the predictions for X; for several labels a row, of rows with all of them right.
+        """Measure the accuracy of the predictions.
 
-        X : (rows, features), y : (rows,) or (rows, classes), sample_weight : (rows,); any library
+        Parameters
+        ----------
+        X : array or scipy sparse matrix, shape (rows, features)
+            The rows.
+        y : array, shape (rows,) or (rows, classes)
+            What is true of them.
+        sample_weight : array, shape (rows,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            The share of rows whose labels are all right, at most 1.
         """
         return accuracy_score(to_host(y), to_host(self.predict(X)), sample_weight=to_host(sample_weight))
 

@@ -9,12 +9,34 @@ from xpnet.estimators.private import check_matplotlib_support
 
 
 class LossCurveDisplay:
-    """Training loss, and validation loss where there is one, epoch by epoch.
+    """The loss curve as a picture: training loss, and validation loss where there is one, epoch by epoch.
 
-    loss_curve, validation_loss_curve : one number an epoch
-    name : of the estimator, for the legend
+    Parameters
+    ----------
+    loss_curve : sequence of float
+        The training loss of each epoch.
+    validation_loss_curve : sequence of float, default ()
+        The validation loss of each epoch.
+    name : str, optional
+        The estimator's name, for the legend.
 
-    After ``plot``: ``ax_``, ``figure_`` and ``lines_`` (matplotlib's).
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes
+        The axes, after ``plot``.
+    figure_ : matplotlib.figure.Figure
+        Their figure.
+    lines_ : list of matplotlib.lines.Line2D
+        The curves.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> from sklearn.datasets import load_iris
+    >>> model = xpnet.MLPClassifier(learning_rate_init=0.05, max_iter=500, random_state=0)
+    >>> display = xpnet.LossCurveDisplay.from_estimator(model.fit(*load_iris(return_X_y=True)))
+    >>> [line.get_label() for line in display.lines_]
+    ['MLPClassifier (training)']
     """
 
     def __init__(
@@ -24,15 +46,32 @@ class LossCurveDisplay:
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, ax: Any = None, name: str | None = None, **kwargs: Any) -> Self:
-        """Draw the curves of a fitted estimator with ``loss_curve_``, xpnet's or scikit-learn's.
+        """Draw the curves of a fitted estimator.
 
-        ax : axes to draw on; None for new ones
-        name : for the legend; None for the estimator's class
-        kwargs : for matplotlib's ``plot``
-        returns the display
+        Parameters
+        ----------
+        estimator : MLPClassifier or MLPRegressor
+            Xpnet's or scikit-learn's, with ``loss_curve_``.
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw on; None for new ones.
+        name : str, optional
+            A name for the legend; None for the estimator's class.
+        **kwargs : dict
+            What matplotlib's ``plot`` takes.
 
-        Raises NotFittedError before ``fit``, AttributeError for an estimator that was fitted without epochs (L-BFGS),
-        ImportError without matplotlib.
+        Returns
+        -------
+        LossCurveDisplay
+            The display.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before ``fit``.
+        AttributeError
+            For an estimator that was fitted without epochs (L-BFGS).
+        ImportError
+            Without matplotlib.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         check_is_fitted(estimator)
@@ -46,10 +85,24 @@ class LossCurveDisplay:
     def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> Self:
         """Draw the curves.
 
-        ax : axes to draw on; None for new ones; name : for the legend; kwargs : for matplotlib's ``plot``
-        returns the display itself
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw on; None for new ones.
+        name : str, optional
+            A name for the legend; None for that of the display.
+        **kwargs : dict
+            What matplotlib's ``plot`` takes.
 
-        Raises ImportError without matplotlib.
+        Returns
+        -------
+        LossCurveDisplay
+            The display itself.
+
+        Raises
+        ------
+        ImportError
+            Without matplotlib.
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
         from matplotlib import pyplot

@@ -22,7 +22,7 @@ from xpnet.ops import Array
 class HoldsNetwork(Saved):
     """An estimator that computes with a network of ``xpnet.models``, and shows its parameters as NumPy arrays.
 
-    ``coefs_`` and ``intercepts_`` are the network's own parameters where those lie on the host, read-only copies of them
+    ``coefs_`` and ``intercepts_`` are the network's own parameters where those lie on the host, read-only copies
     elsewhere. Other arrays put in their place become the network's.
     """
 
@@ -125,7 +125,7 @@ class HoldsNetwork(Saved):
         return Placement(choice, named=self.backend is not None, settled=True)
 
     def _check_home(self, X: Any) -> None:
-        """Raise MixedArraysError for rows of another library than the network's, unless it converts what it is given."""
+        """Raise MixedArraysError for rows of another library, unless the network converts what it is given."""
         placement = self._fitted._placement
         if placement.named or not placement.settled or issparse(X):
             return

@@ -42,8 +42,8 @@ class Given:
             raise InputError(f"Validation takes X_val and y_val together; {missing} is missing. Pass both, or neither.")
         if solver not in stochastic:
             raise InputError(
-                f"Validation rows are measured after each epoch, and solver={solver!r} makes none. Leave X_val and y_val "
-                f"out, or choose a solver of {', '.join(stochastic)}."
+                f"Validation rows are measured after each epoch, and solver={solver!r} makes none. Leave X_val and "
+                f"y_val out, or choose a solver of {', '.join(stochastic)}."
             )
 
 

@@ -28,28 +28,7 @@ _ACTIVATIONS = StrOptions(set(get_args(Activation)))
 class Parameters(CallbackSupportMixin, BaseEstimator):
     """What both estimators can be told. The constructor only stores; ``fit`` checks.
 
-    solver : ``"sgd"``, ``"adam"``, ``"adamw"`` (decoupled weight decay) or ``"lbfgs"``
-    alpha : strength of the penalty alpha / 2 sum ||W||^2 / (rows of a batch)
-    batch_size : rows a batch, or ``"auto"`` for min(200, rows)
-    learning_rate : ``"constant"``, ``"invscaling"`` (learning_rate_init / t^power_t) or ``"adaptive"`` (a fifth of it
-        whenever two epochs bring no improvement), for ``"sgd"``
-    learning_rate_init, power_t : numbers of the schedule
-    max_iter : epochs at most (iterations for ``"lbfgs"``)
-    shuffle : a new order of the rows for each epoch
-    random_state : seed, RandomState or None, for weights, validation split, orders and dropout
-    tol, n_iter_no_change : training ends when so many epochs in a row improve by less than tol
-    verbose : print each epoch's loss
-    warm_start : go on from the last solution
-    momentum, nesterovs_momentum : of ``"sgd"``
-    early_stopping, validation_fraction : hold out that share of the rows, stop by the score on them
-    beta_1, beta_2, epsilon : of ``"adam"`` and ``"adamw"``
-    max_fun : evaluations at most, for ``"lbfgs"``
-    dropout : probability with which a hidden unit is left out in training; one rate, or one for each hidden layer
-    weight_decay : of ``"adamw"``: every update shrinks all parameters by learning rate times this (alpha stays)
-    max_grad_norm : gradients with a larger Euclidean norm are scaled down to it; None for no limit
-    backend : a name or a backend; None computes where the arrays of ``fit`` live
-    dtype : ``"float32"`` or ``"float64"``; None for that of the data
-    checkpoint : a folder; a fit that was killed goes on when ``fit`` is called again with the same data and parameters
+    Each parameter is documented where ``help`` and editors look, in :class:`~xpnet.estimators.MLPClassifier`.
     """
 
     _: KW_ONLY
@@ -142,16 +121,17 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
 
     def _warn_of_settings_without_effect(self) -> None:
         """A UserWarning for each number that was set and that the solver does not read."""
+        stochastic = "'sgd', 'adam' or 'adamw'"
+        epochs = self.solver in STOCHASTIC
         ignored = {
             "weight_decay": (self.weight_decay != Parameters.weight_decay and self.solver != "adamw", "'adamw'"),
-            "checkpoint": (self.checkpoint is not None and self.solver not in STOCHASTIC, "'sgd', 'adam' or 'adamw'"),
-            "max_grad_norm": (self.max_grad_norm is not None and self.solver not in STOCHASTIC, "'sgd', 'adam' or 'adamw'"),
+            "checkpoint": (self.checkpoint is not None and not epochs, stochastic),
+            "max_grad_norm": (self.max_grad_norm is not None and not epochs, stochastic),
         }
         for name, (told, solvers) in ignored.items():
             if told:
-                warnings.warn(
-                    f"{name} has an effect with solver={solvers} alone; solver={self.solver!r} ignores it.", stacklevel=4
-                )
+                reads = f"{name} has an effect with solver={solvers} alone; solver={self.solver!r} ignores it."
+                warnings.warn(reads, stacklevel=4)
 
     def _rule(self) -> UpdateRule:
         if self.solver == "sgd":

@@ -1,4 +1,4 @@
-"""What scikit-learn keeps private, or has only in newer versions, and the estimators need: imported here and nowhere else."""
+"""What scikit-learn keeps private, or has only in newer versions, and the estimators need: imported here alone."""
 
 from typing import Any
 

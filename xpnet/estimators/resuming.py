@@ -14,14 +14,14 @@ from xpnet.models.saving import file_room
 from xpnet.training import Callback, TrainingState, set_stream_state, stream_state
 
 IRRELEVANT = {"checkpoint", "verbose", "backend"}
-"""Parameters that do not decide what a fit finds. (Another backend finds it in other bits; its checkpoint is refused.)"""
+"""Parameters that do not decide what a fit finds."""
 
 
 class Resuming:
     """The checkpoints of one fit, in a folder that is named after all that the fit is made from.
 
-    Fits with other data or parameters have other folders, so that a search over parameters can keep its checkpoints in one
-    place, and goes on from there as a whole.
+    Fits with other data or parameters have other folders: a search over parameters can keep its checkpoints in one
+    place, and goes on as a whole.
 
     checkpoint : the folder for those folders
     contents : bytes of everything that decides what the fit finds

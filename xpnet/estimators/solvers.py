@@ -82,9 +82,8 @@ class Solvers(Watched, HoldsNetwork, Parameters):
         self.n_iter_ = 0
         count = ranks.count(rows.count)
         with owning(owners), network.in_training(sparse=issparse(rows.X)) as ready:
-            training = Training(
-                ready(), count, 1 if incremental else self.max_iter, network.history, Orders(self._random_state, count)
-            )
+            epochs, orders = 1 if incremental else self.max_iter, Orders(self._random_state, count)
+            training = Training(ready(), count, epochs, network.history, orders)
             self._export()
             try:
                 self._run(training, Prepared(rows, held_out, resuming), reports)
@@ -124,7 +123,12 @@ class Solvers(Watched, HoldsNetwork, Parameters):
             validate=None if validation is None else validation.loss,
             callbacks=callbacks,
             resume_from=resume_from or self._resume_from,
-            epoch=epoch_of(training.step, self._fitted.backend, max_grad_norm=self.max_grad_norm, weighted=rows.weight is not None),
+            epoch=epoch_of(
+                training.step,
+                self._fitted.backend,
+                max_grad_norm=self.max_grad_norm,
+                weighted=rows.weight is not None,
+            ),
         )
 
     def _split(self, rows: Rows) -> tuple[Rows, Rows, Owners | None]:

@@ -16,22 +16,59 @@ from xpnet.optimizers import Optimizer, Schedule, update_rule
 class FeedforwardNeuralNet(Network):
     """A classifier of any depth, trained on cross-entropy by backpropagation.
 
-    input_size, output_size : columns of X and number of classes
-    hidden_size : units of the hidden layer, or a sequence of them, one for each hidden layer
-    learning_rate : a number or a schedule
-    backend : a name or a backend; None adopts the library and device of the first arrays
-    dtype : ``float32`` or ``float64``; None adopts that of the first arrays (for integers, their library's default)
-    rng : a seed, a numpy.random.Generator or RandomState, for the initial weights and the orders of ``fit``; None for
-        NumPy's global stream
-    optimizer : None for plain gradient descent, ``"sgd"``, ``"adam"``, ``"adamw"`` or an instance
-    activation : a name in ``xpnet.ops.ACTIVATIONS`` (``"relu"``, ``"tanh"``, ...), or a sequence, one for each hidden layer
-    l2 : strength of the penalty l2 / 2 sum ||W||^2
-    dropout : probability with which a hidden unit is left out in training, or a sequence, one for each hidden layer
-    compiled : False to train with the reference step even where a compiled one exists
+    Input -> (affine -> activation) for each hidden layer -> affine -> softmax.
 
-    params : ``W1`` (in, hidden), ``b1`` (hidden,), ``W2``, ``b2``, ...; Xavier weights and zero biases
+    Parameters
+    ----------
+    input_size : int
+        Columns of X.
+    hidden_size : int or sequence of int
+        Units of the hidden layer, or of each hidden layer.
+    output_size : int
+        Number of classes.
+    learning_rate : float or Schedule, default 1e-2
+        A number, or a schedule of `xpnet.optimizers`.
+    backend : str or Backend, optional
+        What computes; None adopts the library and device of the first arrays.
+    dtype : {"float32", "float64"}, optional
+        None adopts that of the first arrays (for whole numbers, their library's default).
+    rng : int, numpy.random.Generator or numpy.random.RandomState, optional
+        Where the initial weights and the orders of ``fit`` are drawn from; None for NumPy's global stream.
+    optimizer : {"sgd", "adam", "adamw"} or Optimizer, optional
+        None for plain gradient descent.
+    activation : str or sequence of str, default "relu"
+        A name in ``xpnet.ops.ACTIVATIONS`` (``"relu"``, ``"tanh"``, ...): one for all hidden layers, or one for each.
+    l2 : float, default 0.0
+        Strength of the penalty l2 / 2 sum ||W||^2.
+    dropout : float or sequence of float, default 0.0
+        Probability with which a hidden unit is left out in training; one for all hidden layers, or one for each.
+    compiled : bool, default True
+        False trains with the reference step even where a compiled one exists.
 
-    Raises InputError for sizes that are not positive integers and numbers outside their range.
+    Attributes
+    ----------
+    params : Parameters
+        ``W1`` (in, hidden), ``b1`` (hidden,), ``W2``, ``b2``, ...: Xavier weights and zero biases at first.
+
+    Raises
+    ------
+    InputError
+        For sizes that are not positive integers and numbers outside their range.
+
+    See Also
+    --------
+    xpnet.MLPClassifier : The same with scikit-learn's contract.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> net = xpnet.FeedforwardNeuralNet(4, 16, 3, learning_rate=0.01, optimizer="adam", rng=0)
+    >>> net.fit(X, y, epochs=100, batch_size=32)
+    History(epochs=100, loss=...)
+    >>> float((net.predict(X).argmax(axis=1) == y).mean()) > 0.9
+    True
     """
 
     def __init__(

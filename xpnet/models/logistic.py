@@ -10,19 +10,46 @@ from xpnet.optimizers import Optimizer, Schedule, update_rule
 
 
 class LogisticRegression(Network):
-    """p(class | x) = softmax(x W + b), trained on cross-entropy; starts from zeros.
+    """Logistic regression with several classes, p(class | x) = softmax(x W + b), trained on cross-entropy from zeros.
 
-    num_features, num_classes : columns of X and number of classes
-    learning_rate : a number or a schedule
-    backend : a name or a backend; None adopts the library and device of the first arrays
-    dtype : ``float32`` or ``float64``; None adopts that of the first arrays (for integers, their library's default)
-    optimizer : None for plain gradient descent, ``"sgd"``, ``"adam"``, ``"adamw"`` or an instance
-    l2 : strength of the penalty l2 / 2 ||W||^2
-    compiled : False to train with the reference step even where a compiled one exists
+    Parameters
+    ----------
+    num_features : int
+        Columns of X.
+    num_classes : int
+        Number of classes.
+    learning_rate : float or Schedule, default 1e-2
+        A number, or a schedule of `xpnet.optimizers`.
+    backend : str or Backend, optional
+        What computes; None adopts the library and device of the first arrays.
+    dtype : {"float32", "float64"}, optional
+        None adopts that of the first arrays (for whole numbers, their library's default).
+    optimizer : {"sgd", "adam", "adamw"} or Optimizer, optional
+        None for plain gradient descent.
+    l2 : float, default 0.0
+        Strength of the penalty l2 / 2 ||W||^2.
+    compiled : bool, default True
+        False trains with the reference step even where a compiled one exists.
 
-    params : ``W`` (num_features, num_classes), ``b`` (num_classes,)
+    Attributes
+    ----------
+    params : Parameters
+        ``W`` (num_features, num_classes), ``b`` (num_classes,).
 
-    Raises InputError for sizes that are not positive integers and numbers outside their range.
+    Raises
+    ------
+    InputError
+        For sizes that are not positive integers and numbers outside their range.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> net = xpnet.LogisticRegression(2, 2, learning_rate=1.0)
+    >>> net.fit(numpy.eye(2), [0, 1], epochs=10)
+    History(epochs=10, loss=...)
+    >>> net.predict(numpy.eye(2)).argmax(axis=1)
+    array([0, 1])
     """
 
     def __init__(

@@ -189,7 +189,18 @@ class Network(Saved):
         return step.forward(check_inputs(X, self.spec.widths[0]))
 
     def predict_finite(self, X: Array) -> Array | None:
-        """As ``predict``, for a network on the host; None where X holds NaN or infinity, which costs no pass over X."""
+        """Predict as ``predict`` does, unless X holds NaN or infinity; looking costs no pass over X.
+
+        Parameters
+        ----------
+        X : numpy.ndarray, shape (rows, in)
+            The rows; the network lives on the host.
+
+        Returns
+        -------
+        numpy.ndarray, shape (rows, out), or None
+            None where a value is not finite.
+        """
         with self._making.taken():
             (X,) = self._enter(X)
             step = self._ready()
@@ -372,16 +383,36 @@ class Network(Saved):
 
     @contextmanager
     def in_training(self, *, sparse: bool = False) -> Iterator[Callable[[], Step]]:
-        """Held while the network is trained, by one thread at a time; gives a function that returns the step to train,
-        on all ranks of a group.
+        """Hold the network while it is trained, by one thread at a time.
 
-        sparse : whether the step shall take sparse rows
+        Parameters
+        ----------
+        sparse : bool, default False
+            Whether the step shall take sparse rows.
+
+        Yields
+        ------
+        callable
+            Returns the step to train, on all ranks of a group.
+
+        Raises
+        ------
+        ModelInUseError
+            Where this thread trains the network already.
         """
         with self._changing.taken():
             yield lambda: grouped(self._trainable(sparse), self.backend)
 
     def renew(self, spec: NetworkSpec, *, keep: bool) -> None:
-        """Go on with another penalty, update rule or dropout. keep : with the optimizer's state, too."""
+        """Go on with another penalty, update rule or dropout.
+
+        Parameters
+        ----------
+        spec : NetworkSpec
+            The new description, of the same widths and dtype.
+        keep : bool
+            Whether the optimizer's state stays, too.
+        """
         check_spec(spec)
         with self._changing.taken(), self._making.taken():
             if spec == self.spec and keep:
@@ -391,13 +422,25 @@ class Network(Saved):
             self._reset(values, optimizer if keep else None)
 
     def values(self) -> dict[str, Any]:
-        """Copies of the parameters as NumPy arrays, by name; while the network is trained, those of a whole epoch."""
+        """Copies of the parameters as NumPy arrays; while the network is trained, those between two epochs.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray
+            The parameters by name.
+        """
         if self._step is not None:
             return self._step.values()
         return {name: self.backend.to_numpy(array).copy() for name, array in self.params.items()}
 
     def load_values(self, values: dict[str, Any]) -> None:
-        """Put these parameters in the place of those there are. values : by name"""
+        """Put these parameters in the place of those there are; the optimizer's state stays.
+
+        Parameters
+        ----------
+        values : dict of str to array
+            The parameters by name.
+        """
         if self._step is not None:
             self._step.load_values(values)
         else:
@@ -478,13 +521,37 @@ class Network(Saved):
         return self._step or self._make(sparse=False)
 
     def bring(self, array: Any, dtype: str | None = None) -> Any:
-        """An array of any library where the network lives; a sparse matrix becomes CSR, whose rows can be taken."""
+        """Bring an array of any library to where the network lives.
+
+        Parameters
+        ----------
+        array : array or scipy sparse matrix
+            What to bring; a sparse matrix becomes CSR, whose rows can be taken.
+        dtype : {"float32", "float64"}, optional
+            The dtype it shall have; None keeps its own.
+
+        Returns
+        -------
+        array or scipy sparse matrix
+            No copy where none is needed.
+        """
         if is_sparse(array):
             return array.tocsr().astype(dtype, copy=False)
         return self._placement.bring(array, dtype)
 
     def step_for(self, X: Any) -> GuardedStep:
-        """A step that takes these rows: the one there is, or for sparse rows one beside it with the same parameters."""
+        """A step that takes these rows: the one there is, or for sparse rows one beside it with the same parameters.
+
+        Parameters
+        ----------
+        X : array or scipy sparse matrix, shape (rows, in)
+            The rows.
+
+        Returns
+        -------
+        GuardedStep
+            The step.
+        """
         if not is_sparse(X):
             return self._ready()
         if not is_host(self.backend):
@@ -520,7 +587,18 @@ class Network(Saved):
         return step
 
     def own(self, array: Array) -> Array:
-        """A copy that no callback can write into; class indices as int64, which no number of classes outgrows."""
+        """Copy an array, so that no callback can write into it; class indices as int64, whatever integers they are.
+
+        Parameters
+        ----------
+        array : array
+            An array of the network's library.
+
+        Returns
+        -------
+        array
+            The copy.
+        """
         xp = self.backend.xp
         if xp.isdtype(array.dtype, "integral"):
             return xp.astype(array, xp.int64)

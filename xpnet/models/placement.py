@@ -49,9 +49,10 @@ class Placement:
 
     def bring(self, array: Any, dtype: str | None = None) -> Array:
         """An array of any library, or lists, on the backend; no copy where none is needed."""
-        if type(array) is not numpy.ndarray and not on_host(array) and by_arrays(array).backend.xp is not self.choice.backend.xp:
+        backend = self.choice.backend
+        if type(array) is not numpy.ndarray and not on_host(array) and by_arrays(array).backend.xp is not backend.xp:
             array = to_host(array)
-        return self.choice.backend.asarray(array, dtype=dtype)
+        return backend.asarray(array, dtype=dtype)
 
 
 def on_host(array: Any) -> bool:

@@ -34,7 +34,7 @@ class Saved:
         path : str or Path
             The file; an existing one is replaced at once and whole.
         extra : dict of str to JSON values, optional
-            What the file keeps with the model (names of columns and classes, say). None keeps the model's own ``extra``.
+            What the file keeps with the model, such as names of columns and classes. None keeps the model's ``extra``.
 
         Raises
         ------

@@ -9,11 +9,30 @@ from xpnet.errors import InputError
 
 
 def xavier_init(shape: Sequence[int], rng: Any = None) -> numpy.ndarray:
-    """U(-a, a) with a = sqrt(6 / (fan_in + fan_out)) (Glorot, Bengio, 2010, eq. 16).
+    """Draw initial weights from U(-a, a), a = sqrt(6 / (fan_in + fan_out)).
 
-    shape : (fan_in, fan_out)
-    rng : a seed, a numpy.random.Generator or RandomState; None draws from NumPy's global stream, as the notebook does
-    returns weights (fan_in, fan_out), float64
+    Parameters
+    ----------
+    shape : sequence of int
+        (fan_in, fan_out).
+    rng : int, numpy.random.Generator or numpy.random.RandomState, optional
+        Where they are drawn from; None for NumPy's global stream, as in the notebook.
+
+    Returns
+    -------
+    numpy.ndarray, shape (fan_in, fan_out), float64
+        The weights, on the host, so that every backend starts from the same numbers.
+
+    References
+    ----------
+    X. Glorot, Y. Bengio, Understanding the difficulty of training deep feedforward neural networks, 2010, eq. 16.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> weights = xpnet.xavier_init((2, 4), rng=0)
+    >>> weights.shape, bool((abs(weights) <= 1).all())
+    ((2, 4), True)
     """
     a = (6.0 / float(sum(shape))) ** 0.5
     return host_stream(rng).uniform(low=-a, high=a, size=tuple(shape))

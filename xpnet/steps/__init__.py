@@ -1,4 +1,4 @@
-"""What one training step is: the backend's compiled one where it has one, the reference, which walks the layers, elsewhere.
+"""What one training step is: the backend's compiled one, or the reference, which walks the layers.
 On several ranks, a step around that one; around all, what lets threads share a step."""
 
 from xpnet.steps.grouped import GroupedStep, grouped

@@ -127,7 +127,7 @@ class ReferenceStep:
         return _Measured(weight, share, loss, l2, squares)
 
     def _walk(self, X: Array, Y: Array, sample_weight: Array | None, share: float, first_row: int) -> Array:
-        """Forward and back through the layers: fills the gradients with their share; returns the mean loss, (), there."""
+        """Forward and back through the layers: fills the gradients with their share; returns the mean loss, 0-d."""
         loss, d_out = self.measure(self._logits(X, training=True, first_row=first_row), Y, sample_weight)
         d_out = d_out if share == 1 else share * d_out
         for k in reversed(range(self.spec.layers)):
@@ -144,8 +144,10 @@ class ReferenceStep:
         return 0.0
 
     def _mean(self, measured: list["_Measured"]) -> float:
-        """The mean loss of batches by their weights, penalty included. Numbers are read here, when all has been asked of
-        the device: reading one makes the host wait."""
+        """The mean loss of batches by their weights, penalty included.
+
+        Numbers are read here, when all has been asked of the device: reading one makes the host wait.
+        """
         weights = sum(m.weight for m in measured)
         if not weights:
             self.penalty = 0.0

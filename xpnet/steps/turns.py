@@ -12,8 +12,8 @@ _turns: "WeakSet[Turn]" = WeakSet()
 class Turn:
     """A lock that one thread holds at a time, ``with turn.taken():``, while the others wait.
 
-    Where waiting would never end there is an error: in a signal handler that interrupted the very call it waits for, and
-    in a forked process whose parent's other thread held the lock.
+    Where waiting would never end there is an error: in a signal handler that interrupted the call it waits for, and in
+    a forked process, if another thread held the lock when it was forked.
     """
 
     def __init__(self) -> None:
@@ -27,8 +27,8 @@ class Turn:
         """
         if self._lost:
             raise ModelInUseError(
-                "A process was forked while another thread of it used this model, whose numbers are not whole here. Fork "
-                "while no thread uses it, or start processes by spawn."
+                "A process was forked while another thread of it used this model, whose numbers are not whole here. "
+                "Fork while no thread uses it, or start processes by spawn."
             )
         if self._lock._is_owned():  # type: ignore[attr-defined]
             raise ModelInUseError(
