@@ -13,9 +13,9 @@ from xpnet.backend import NetworkSpec, floating_dtype
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS, Loss
 from xpnet.estimators.initial import initial_values
 from xpnet.estimators.inputs import Given, Rows, check_X, check_X_y
-from xpnet.estimators.ranks import agreed_rows, agreed_targets
 from xpnet.estimators.parameters import STOCHASTIC
 from xpnet.estimators.private import check_sample_weight, fit_context
+from xpnet.estimators.ranks import agreed_rows, agreed_targets
 from xpnet.estimators.rates import LearningRate
 from xpnet.estimators.reports import Reports
 from xpnet.estimators.resuming import Resuming, contents

@@ -19,8 +19,8 @@ from xpnet.estimators.base import MLP, is_stochastic
 from xpnet.estimators.holding import like_input
 from xpnet.estimators.inputs import Given, Rows
 from xpnet.estimators.private import StrOptions, check_partial_fit_first_call, fit_context
-from xpnet.models.placement import on_host, to_host
 from xpnet.estimators.ranks import balanced_weights
+from xpnet.models.placement import on_host, to_host
 from xpnet.ops import Array
 
 
@@ -153,7 +153,7 @@ class MLPClassifier(ClassifierMixin, MLP):
     >>> import xpnet
     >>> from sklearn.datasets import load_iris
     >>> X, y = load_iris(return_X_y=True)
-    >>> model = xpnet.MLPClassifier(solver="lbfgs", random_state=0).fit(X, y)
+    >>> model = xpnet.MLPClassifier(solver="lbfgs", alpha=0.1, max_iter=1000, random_state=0).fit(X, y)
     >>> model.predict(X[:2])
     array([0, 0])
     >>> model.score(X, y) > 0.95
