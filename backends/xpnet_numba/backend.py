@@ -41,9 +41,12 @@ class NumbaBackend(NumpyBackend):
         step.warmup()
 
     def describe(self) -> dict[str, str]:
-        """Versions, and how many threads there are."""
+        """Versions, how many threads there are, and what multiplies matrices."""
+        from xpnet_numba.runtime.products import choose_product
+
         versions = {name: version(name) for name in ("numpy", "numba", "llvmlite")}
-        return versions | {"threads": str(get_threads()), "threading layer": "own workers; no OpenMP, no TBB"}
+        facts = {"threads": str(get_threads()), "threading layer": "own workers; no OpenMP, no TBB"}
+        return versions | facts | {"products": choose_product(0).reason}
 
 
 def check_usable() -> None:

@@ -1,26 +1,57 @@
 """The innermost loop of a matrix product, in LLVM's vectors: a tile of C that stays in registers for all its terms.
 
-A tile is some rows of C by some vectors of columns, 24 vectors where it is widest: as many sums at once as a core needs
-to always have a multiplication ready, and as few as its 32 registers hold. For each term it reads the vectors of one row
-of B and one number of each row of A, and adds their products.
+A tile is some rows of C by some vectors of columns: as many sums at once as a core needs to always have a multiplication
+ready, and as few as its registers hold beside what a term reads, the vectors of one row of B and a number of each row of
+A. So there is a family of tiles, one for each kind of processor.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
 from xpnet_numba.llvm.emit import BYTES, INT32, INT64, Emit, Signature, declared, in_all_lanes, intrinsic
-from xpnet_numba.llvm.target import vector_bytes
+from xpnet_numba.llvm.target import ARM, X86, vector_bytes
 
-BYTES_PER_VECTOR = 64
-WIDE = vector_bytes() == BYTES_PER_VECTOR
-"""Whether the processor has the vectors and registers that tiles are made for."""
 
-HEIGHTS = (0, 14, 12, 8, 6)
-"""Rows of a tile that is 1, 2, 3 or 4 vectors wide."""
+class Family(NamedTuple):
+    """The tiles of a kind of processor.
+
+    bytes_per_vector : of its widest vectors
+    heights : rows of a tile that is 0, 1, 2 and so on vectors wide
+    terms : the most terms of a panel, as many as leave it in the first-level cache
+    masked : whether reading and writing a part of a vector costs no more than all of it
+    """
+
+    bytes_per_vector: int
+    heights: tuple[int, ...]
+    terms: int
+    masked: bool = False
+
+
+AVX512 = Family(64, (0, 14, 12, 8, 6), 128, masked=True)  # 32 registers
+AVX2 = Family(32, (0, 8, 6), 256)  # 16 registers
+NEON = Family(16, (0, 12, 12, 8, 6), 256)  # 32 registers
+SSE = Family(16, (0, 8, 6), 512)  # 16 registers
+
+
+def family() -> Family:
+    """The tiles of the processor that Numba compiles for."""
+    return {64: AVX512, 32: AVX2}.get(vector_bytes(), NEON if ARM else SSE)
+
+
+TILES = family()
+WIDE = X86 or ARM
+"""Whether there are tiles for this processor."""
+
+BYTES_PER_VECTOR, HEIGHTS, MASKED = TILES.bytes_per_vector, TILES.heights, TILES.masked
+PANEL = len(HEIGHTS) - 1
+"""The most vectors of a tile's width."""
+
+VECTORS_OF_A = -(-max(HEIGHTS) * 8 // BYTES_PER_VECTOR)
+"""Vectors that hold a column of a tile of A, in float64 too."""
 
 
 @intrinsic(prefer_literal=True)
@@ -45,21 +76,28 @@ def multiply_tile(
     columns : of C from its pointer on, at least 1; what exceeds the tile is left alone. A and C must have all the
         tile's rows, and B be readable for its whole width
     ahead : how many terms to ask for of the rows of A below the tile
-    vectors : a literal, 1 to 4: how wide the tile is
+    vectors : a literal, 1 to ``PANEL``: how wide the tile is
     """
     width, lanes = vectors.literal_value, BYTES_PER_VECTOR * 8 // a.dtype.bitwidth
 
     def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
-        """Columns beyond C are masked."""
+        """Columns beyond C are left alone."""
         a, a_row, a_term, b, b_term, c, c_row, columns, terms, fresh, ahead, _ = values
         memory = _Vectors(builder, target.get_value_type(signature.args[0].dtype), lanes)
-        inside = memory.masks(columns, width)
         a_rows, c_rows = ([_row(builder, *m, i) for i in range(HEIGHTS[width])] for m in ((a, a_row), (c, c_row)))
         sums = [[memory.kept(memory.zeros) for _ in range(width)] for _ in c_rows]
+        places = [(row, v, kept) for row, of_row in zip(c_rows, sums, strict=True) for v, kept in enumerate(of_row)]
+
+        def read_sums(inside: Masks) -> None:
+            for row, v, kept in places:
+                builder.store(memory.load(row, v, inside[v]), kept)
+
+        def write_sums(inside: Masks) -> None:
+            for row, v, kept in places:
+                memory.store(builder.load(kept), row, v, inside[v])
+
         with builder.if_then(builder.icmp_signed("==", fresh, INT64(0))):
-            for row, sums_of_row in zip(c_rows, sums, strict=True):
-                for v, kept in enumerate(sums_of_row):
-                    builder.store(memory.load(row, v, inside[v]), kept)
+            memory.for_columns(columns, width, read_sums)
         with cgutils.for_range_slice(builder, INT64(0), ahead, INT64(lanes), INT64) as (place, _):
             for row in a_rows:
                 memory.prefetch(builder.gep(row, [builder.add(place, builder.mul(a_row, INT64(HEIGHTS[width])))]), 0)
@@ -74,9 +112,7 @@ def multiply_tile(
                 number = in_all_lanes(builder, builder.load(builder.gep(row, [term])), lanes)
                 for vector, kept in zip(b_vectors, sums_of_row, strict=True):
                     builder.store(memory.multiply_add(number, vector, builder.load(kept)), kept)
-        for row, sums_of_row in zip(c_rows, sums, strict=True):
-            for v, kept in enumerate(sums_of_row):
-                memory.store(builder.load(kept), row, v, inside[v])
+        memory.for_columns(columns, width, write_sums)
         return target.get_dummy_value()
 
     count = types.int64
@@ -95,15 +131,18 @@ def copy_panel(
     width, lanes = vectors.literal_value, BYTES_PER_VECTOR * 8 // b.dtype.bitwidth
 
     def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
-        """Masked where they are read, whole where they are written."""
+        """In part where they are read, whole where they are written."""
         b, b_term, panel, columns, terms, _ = values
         memory = _Vectors(builder, target.get_value_type(signature.args[0].dtype), lanes)
-        inside, everywhere = memory.masks(columns, width), memory.masks(INT64(width * lanes), width)
-        with cgutils.for_range(builder, terms) as loop:
-            source = builder.gep(b, [builder.mul(loop.index, b_term)])
-            row = builder.gep(panel, [builder.mul(loop.index, INT64(width * lanes))])
-            for v in range(width):
-                memory.store(memory.load(source, v, inside[v]), row, v, everywhere[v])
+
+        def copy_rows(inside: Masks) -> None:
+            with cgutils.for_range(builder, terms) as loop:
+                source = builder.gep(b, [builder.mul(loop.index, b_term)])
+                row = builder.gep(panel, [builder.mul(loop.index, INT64(width * lanes))])
+                for v in range(width):
+                    memory.store(memory.load(source, v, inside[v]), row, v, None)
+
+        memory.for_columns(columns, width, copy_rows)
         return target.get_dummy_value()
 
     return types.void(b, types.int64, b, types.int64, types.int64, vectors), emit
@@ -124,18 +163,21 @@ def turn_tile(
         """In each round pairs of vectors exchange blocks of their lanes, twice as long as in the round before."""
         b, b_row, panel, panel_row, rows, columns = values
         memory = _Vectors(builder, target.get_value_type(signature.args[0].dtype), lanes)
-        (inside,) = memory.masks(columns, 1)
         last = builder.sub(rows, INT64(1))
         numbers = [builder.select(builder.icmp_signed("<", INT64(i), last), INT64(i), last) for i in range(lanes)]
-        vectors = [memory.load(_row(builder, b, b_row, number), 0, inside) for number in numbers]
-        block = 1
-        while block < lanes:
-            for i in (i for i in range(lanes) if not i & block):
-                vectors[i], vectors[i + block] = memory.exchange(vectors[i], vectors[i + block], block)
-            block *= 2
-        for i, vector in enumerate(vectors):
-            exists = in_all_lanes(builder, builder.icmp_signed("<", INT64(i), columns), lanes)
-            memory.store(vector, _row(builder, panel, panel_row, i), 0, exists)
+
+        def turn(inside: Masks) -> None:
+            vectors = [memory.load(_row(builder, b, b_row, number), 0, inside[0]) for number in numbers]
+            block = 1
+            while block < lanes:
+                for i in (i for i in range(lanes) if not i & block):
+                    vectors[i], vectors[i + block] = memory.exchange(vectors[i], vectors[i + block], block)
+                block *= 2
+            for i, vector in enumerate(vectors):
+                exists = in_all_lanes(builder, builder.icmp_signed("<", INT64(i), columns), lanes)
+                memory.store(vector, _row(builder, panel, panel_row, i), 0, None if inside[0] is None else exists)
+
+        memory.for_columns(columns, 1, turn)
         return target.get_dummy_value()
 
     return types.void(b, types.int64, b, *[types.int64] * 3), emit
@@ -147,6 +189,10 @@ def _row(builder: Any, first: Any, step: Any, number: Any) -> Any:
     return builder.gep(first, [builder.mul(number, step)])
 
 
+Masks = list[Any]
+"""For each vector a mask of the lanes that exist, or None where all do."""
+
+
 class _Vectors:
     """Emits what is done with vectors of one kind of number; a vector's place is counted in vectors from a pointer."""
 
@@ -156,7 +202,19 @@ class _Vectors:
         self.kind, self.suffix, self.item_bytes = ir.VectorType(number, lanes), f"v{lanes}f{bits}", INT32(bits // 8)
         self.zeros, self.mask = ir.Constant(self.kind, [0.0] * lanes), ir.VectorType(ir.IntType(1), lanes)
 
-    def masks(self, columns: Any, vectors: int) -> list[Any]:
+    def for_columns(self, columns: Any, vectors: int, emit: Callable[[Masks], None]) -> None:
+        """Emit what is done with vectors of which ``columns`` lanes exist; where masks cost, also without any."""
+        if MASKED:
+            emit(self.masks(columns, vectors))
+            return
+        whole = self.builder.icmp_signed(">=", columns, INT64(vectors * self.lanes))
+        with self.builder.if_else(whole) as (all_exist, some_do):
+            with all_exist:
+                emit([None] * vectors)
+            with some_do:
+                emit(self.masks(columns, vectors))
+
+    def masks(self, columns: Any, vectors: int) -> Masks:
         """Which lanes of each vector lie before ``columns``."""
         wanted = in_all_lanes(self.builder, self.builder.trunc(columns, INT32), self.lanes)
         kind = ir.VectorType(INT32, self.lanes)
@@ -165,6 +223,8 @@ class _Vectors:
 
     def load(self, pointer: Any, place: int, inside: Any) -> Any:
         """The vector; lanes outside are not read, and 0."""
+        if inside is None:
+            return self.load_whole(pointer, place)
         kinds = [self.kind.as_pointer(), INT32, self.mask, self.kind]
         load = declared(self.builder, f"llvm.masked.load.{self.suffix}.p0", self.kind, kinds)
         return self.builder.call(load, [self._at(pointer, place), self.item_bytes, inside, self.zeros])
@@ -175,6 +235,9 @@ class _Vectors:
 
     def store(self, vector: Any, pointer: Any, place: int, inside: Any) -> None:
         """Write the lanes inside."""
+        if inside is None:
+            self.builder.store(vector, self._at(pointer, place), align=int(self.item_bytes.constant))
+            return
         kinds = [self.kind, self.kind.as_pointer(), INT32, self.mask]
         store = declared(self.builder, f"llvm.masked.store.{self.suffix}.p0", ir.VoidType(), kinds)
         self.builder.call(store, [vector, self._at(pointer, place), self.item_bytes, inside])

@@ -1,6 +1,6 @@
-"""The matrix product: by tiles where the processor has wide vectors (``tiles.WIDE``), else by SciPy's BLAS.
+"""The matrix product: by tiles, or by SciPy's BLAS.
 
-By tiles, C is computed panel by panel, a panel being up to four vectors of columns, and each panel by tiles. So many terms are
+By tiles, C is computed panel by panel, a panel being as many columns as the widest tile, and each panel by tiles. So many terms are
 taken at a time that the panel's part of B, copied to where it lies without gaps, stays in the first-level cache while
 all rows of A pass by. OpenBLAS copies A as well, and has no tiles for widths such as 100.
 
@@ -20,20 +20,29 @@ from llvmlite import binding
 from numba import carray
 
 from xpnet_numba.llvm import address, gemm, pointer, shift, stay_apart
-from xpnet_numba.llvm.tiles import BYTES_PER_VECTOR, HEIGHTS, copy_panel, multiply_tile, turn_tile
+from xpnet_numba.llvm.tiles import (
+    BYTES_PER_VECTOR,
+    HEIGHTS,
+    PANEL,
+    TILES,
+    VECTORS_OF_A,
+    copy_panel,
+    multiply_tile,
+    turn_tile,
+)
 from xpnet_numba.loops.compiled import inner
 
 TRANSPOSE_A, TRANSPOSE_B, FAR, ACCUMULATE = 1, 2, 4, 8
 
-TERMS = 400 if binding.get_host_cpu_name() == "znver4" else 128
-"""The most terms of a panel, 256 bytes of B each: fewer leave it in the first-level cache, more have C read and written
-less often. AMD's fourth Zen takes two cycles for a vector, in which its second-level cache delivers the next.
+TERMS = 400 if binding.get_host_cpu_name() == "znver4" else TILES.terms
+"""The most terms of a panel: fewer leave it in the first-level cache, more have C read and written less often. AMD's
+fourth Zen takes two cycles for a vector of 64 bytes, in which its second-level cache delivers the next.
 """
 
-PANEL_BYTES = 4 * BYTES_PER_VECTOR
+PANEL_BYTES = PANEL * BYTES_PER_VECTOR
 
 ROOM = TERMS * PANEL_BYTES // 4
-ROOM_OF_A = TERMS * 2 * BYTES_PER_VECTOR // 4
+ROOM_OF_A = TERMS * VECTORS_OF_A * BYTES_PER_VECTOR // 4
 ROOM_OF_C = PANEL_BYTES // 4 * max(HEIGHTS)
 SCRATCH = ROOM + ROOM_OF_A + ROOM_OF_C
 """Numbers, of the smaller kind, of a panel, and of the rows of a tile of A and of C."""
@@ -80,8 +89,8 @@ def multiply(a: Any, b: Any, c: Any, flags: Any, scratch: Any, gemm_at: Any) -> 
     for start in range(0, k, step):
         terms = min(step, k - start)
         fresh = start == 0 and not flags & ACCUMULATE
-        for j in range(0, n, 4 * lanes):
-            columns = min(4 * lanes, n - j)
+        for j in range(0, n, PANEL * lanes):
+            columns = min(PANEL * lanes, n - j)
             vectors = -(-columns // lanes)
             panel, b_term = room, vectors * lanes
             if b_transposed:
@@ -103,14 +112,14 @@ def multiply(a: Any, b: Any, c: Any, flags: Any, scratch: Any, gemm_at: Any) -> 
 @inner
 def pack(b: Any, b_term: Any, panel: Any, columns: Any, terms: Any, vectors: Any) -> None:
     """Copy a panel of B."""
-    if vectors == 4:
-        copy_panel(b, b_term, panel, columns, terms, 4)
+    if vectors == 1:
+        copy_panel(b, b_term, panel, columns, terms, 1)
+    elif PANEL == 2 or vectors == 2:
+        copy_panel(b, b_term, panel, columns, terms, 2)
     elif vectors == 3:
         copy_panel(b, b_term, panel, columns, terms, 3)
-    elif vectors == 2:
-        copy_panel(b, b_term, panel, columns, terms, 2)
     else:
-        copy_panel(b, b_term, panel, columns, terms, 1)
+        copy_panel(b, b_term, panel, columns, terms, 4)
 
 
 @inner
@@ -150,8 +159,8 @@ def sweep(a: Any, b: Any, c: Any, m: Any, panel: Any, room: Any) -> None:
 def copied_rows(a: Any, rows: Any, terms: Any, room: Any) -> Any:
     """A copy of rows of A that lies where a whole tile may be read."""
     if a.row == 1:
-        copy_panel(a.at, a.column, room, rows, terms, 2)
-        return Operand(room, 1, 2 * BYTES_PER_VECTOR // carray(a.at, 1).itemsize)
+        copy_panel(a.at, a.column, room, rows, terms, VECTORS_OF_A)
+        return Operand(room, 1, VECTORS_OF_A * BYTES_PER_VECTOR // carray(a.at, 1).itemsize)
     copied = Operand(room, terms, 1)
     copy(a, copied, rows, terms)
     return copied
@@ -173,14 +182,14 @@ def multiply_tiles(a: Any, b: Any, c: Any, m: Any, panel: Any) -> None:
     columns, terms, fresh, ahead, vectors = panel
     for i in range(0, m, HEIGHTS[vectors]):
         x, z = shift(a.at, i * a.row), shift(c.at, i * c.row)
-        if vectors == 4:
-            multiply_tile(x, a.row, a.column, b.at, b.row, z, c.row, columns, terms, fresh, ahead, 4)
+        if vectors == 1:
+            multiply_tile(x, a.row, a.column, b.at, b.row, z, c.row, columns, terms, fresh, ahead, 1)
+        elif PANEL == 2 or vectors == 2:
+            multiply_tile(x, a.row, a.column, b.at, b.row, z, c.row, columns, terms, fresh, ahead, 2)
         elif vectors == 3:
             multiply_tile(x, a.row, a.column, b.at, b.row, z, c.row, columns, terms, fresh, ahead, 3)
-        elif vectors == 2:
-            multiply_tile(x, a.row, a.column, b.at, b.row, z, c.row, columns, terms, fresh, ahead, 2)
         else:
-            multiply_tile(x, a.row, a.column, b.at, b.row, z, c.row, columns, terms, fresh, ahead, 1)
+            multiply_tile(x, a.row, a.column, b.at, b.row, z, c.row, columns, terms, fresh, ahead, 4)
 
 
 @inner

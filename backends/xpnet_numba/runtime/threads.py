@@ -26,6 +26,7 @@ from numba import njit, types
 from xpnet_numba.llvm import INNER, call, exchange_if, fetch_add, item, load, pause, sched_yield, store
 from xpnet_numba.runtime.blas import hold_this_thread
 from xpnet_numba.runtime.compiling import c_function, python_function
+from xpnet_numba.runtime.products import BLAS, products_that_may_run
 
 LOOKS = 20_000
 """How often a worker looks for a job before it sleeps. More finds it awake after longer pauses, and burns its core longer."""
@@ -239,7 +240,8 @@ class Team:
 
 def _attend(board: int, me: int, signal: "SimpleQueue[bool]", memory: Any) -> None:
     """What a worker does; ``memory`` keeps the board alive."""
-    hold_this_thread()
+    if BLAS in products_that_may_run():
+        hold_this_thread()
     attend = calls().attend
     attend(board, me)
     while signal.get():

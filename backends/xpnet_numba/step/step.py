@@ -20,11 +20,11 @@ from xpnet.backend import BatchPart, NetworkSpec, Parameters, StepState, get_thr
 from xpnet.backend.threads import allowed_threads
 from xpnet.ops import Array, Labels
 from xpnet_numba.llvm import gemm_address, pointer
-from xpnet_numba.llvm.tiles import WIDE
 from xpnet_numba.loops.activations import ACTIVATIONS
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.blas import UNTHREADED, one_thread
 from xpnet_numba.runtime.compiling import c_function
+from xpnet_numba.runtime.products import choose_product, products_that_may_run
 from xpnet_numba.runtime.templates import filled_in
 from xpnet_numba.step import evaluate, functions, train
 from xpnet_numba.step.job import LINE, Job, Layer, aligned, by_rows, job_class, job_type, place
@@ -89,7 +89,8 @@ def compile_step(spec: NetworkSpec) -> "CompiledStep | str":
 
 
 def warmup() -> None:
-    """Compile everything that any step may need, for both dtypes."""
+    """Compile everything that any step may need here, for both dtypes."""
+    unused = {"multiply", "multiply_by_blas"} - products_that_may_run()
     threads.calls()
     threads.share_entry()
     functions.compiled("gather", "int64")
@@ -98,7 +99,8 @@ def warmup() -> None:
         for name in JOBS:
             job_function(name, dtype)
         for name in functions.FUNCTIONS:
-            functions.compiled(name, dtype)
+            if name not in unused:
+                functions.compiled(name, dtype)
 
 
 @dataclass
@@ -142,11 +144,12 @@ class CompiledStep:
         self._gradients: Parameters | None = None
         self._buffers: dict[str, Parameters] | None = None
         self._layers, self._rule = _layer_table(spec), _rule(spec)
-        self._multiply_at = functions.address(_product(), spec.dtype)
+        self._largest_weight = max(layer.fan_in * layer.fan_out for layer in self._layers)
+        self._product = choose_product(self._largest_weight * numpy.dtype(spec.dtype).itemsize)
+        self._multiply_at = functions.address(self._product.function, spec.dtype)
         self._few_at = functions.address("multiply_few", spec.dtype)
         self._output_at = functions.address(OUTPUTS[spec.loss], spec.dtype)
-        self._hold: AbstractContextManager[Any] = nullcontext() if WIDE else one_thread
-        self._largest_weight = max(layer.fan_in * layer.fan_out for layer in self._layers)
+        self._hold: AbstractContextManager[Any] = one_thread if self._product.by_blas else nullcontext()
         self._training, self._evaluating = self._new_job(), self._new_job()
         self._evaluating.x_is_far = 1
         self._workspace: TrainingWorkspace | None = None
@@ -159,7 +162,8 @@ class CompiledStep:
     def why(self) -> str:
         """What runs here, and why."""
         count = get_threads()
-        return f"the Numba backend's compiled step, on {count} thread{'s' * (count > 1)}"
+        on_threads = f"on {count} thread{'s' * (count > 1)}"
+        return f"the Numba backend's compiled step, {on_threads}, products by {self._product.reason}"
 
     @property
     def gradients(self) -> Parameters:
@@ -419,7 +423,8 @@ class CompiledStep:
             l2_over_batch=spec.l2_over_batch,
             rule_at=place(self._rule),
             params_at=place(self.params.flat),
-            gemm_at=gemm_address(spec.dtype),
+            multiply_at=self._multiply_at,
+            gemm_at=gemm_address(spec.dtype) if self._product.by_blas else 0,
             **functions_at,
         )
 
@@ -429,15 +434,10 @@ class CompiledStep:
         threads.team.lead(threads.share_entry(), count, function, ctypes.addressof(job))
 
 
-def _product() -> str:
-    """The function that multiplies matrices."""
-    return "multiply" if WIDE else "multiply_by_blas"
-
-
 def _roles(spec: NetworkSpec) -> dict[str, str]:
     """The functions that every call needs, by their role in the job; those of activations stand with their layers."""
     update = "adam" if spec.rule.name == "adam" else "momentum" if spec.rule.momentum else "sgd"
-    roles = {"update": update, "multiply": _product(), "add_rows": "add_rows", "read_ahead": "read_ahead"}
+    roles = {"update": update, "add_rows": "add_rows", "read_ahead": "read_ahead"}
     return roles | ({"penalize": "penalize"} if spec.l2 > 0 else {})
 
 

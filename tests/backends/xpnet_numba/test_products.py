@@ -12,11 +12,16 @@ from hypothesis import strategies as st
 from numba import njit
 from xpnet_numba.llvm import call
 from xpnet_numba.llvm.target import X86
-from xpnet_numba.llvm.tiles import WIDE
+from xpnet_numba.llvm.tiles import AVX2, AVX512, WIDE
 from xpnet_numba.loops.products import ACCUMULATE, FAR, SCRATCH, TERMS, TRANSPOSE_A, TRANSPOSE_B
+from xpnet_numba.runtime import products
 from xpnet_numba.step import functions
+from xpnet_numba.step.step import compile_step
 
-wide = pytest.mark.skipif(not WIDE, reason="this processor has no vectors wide enough: products go to BLAS")
+from xpnet.backend import NetworkSpec
+from xpnet.errors import BackendError
+
+wide = pytest.mark.skipif(not WIDE, reason="there are no tiles for this processor")
 
 ROUNDING = {"float32": 2.0**-24, "float64": 2.0**-53}
 
@@ -128,3 +133,31 @@ def test_vectors_are_those_of_the_processor_that_numba_compiles_for(
     environment = os.environ | settings_of_numba
     ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert int(ended.stdout) == vector_bytes
+
+
+@pytest.mark.parametrize(
+    ("tiles", "weight_bytes", "by_blas"), [(AVX512, 1 << 24, False), (AVX2, 1 << 20, False), (AVX2, 1 << 21, True)]
+)
+def test_blas_multiplies_where_it_is_faster(
+    tiles: Any, weight_bytes: int, by_blas: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(products.VARIABLE, raising=False)
+    monkeypatch.setattr(products, "TILES", tiles)
+    chosen = products.choose_product(weight_bytes)
+    assert chosen.by_blas == by_blas and ("BLAS" if by_blas else "tiles") in chosen.reason
+
+
+def test_the_product_can_be_named_and_a_step_says_which_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("tiles", "blas"):
+        monkeypatch.setenv(products.VARIABLE, name)
+        assert f"products by {name}, named by {products.VARIABLE}" in compile_step(NetworkSpec((3, 2), ())).why
+        assert products.products_that_may_run() == {products.FUNCTIONS[name]}
+    monkeypatch.setenv(products.VARIABLE, "mkl")
+    with pytest.raises(BackendError, match="tiles or blas; received 'mkl'"):
+        compile_step(NetworkSpec((3, 2), ()))
+
+
+def test_without_tiles_blas_multiplies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(products.VARIABLE, raising=False)
+    monkeypatch.setattr(products, "WIDE", False)
+    assert products.choose_product(0).by_blas and products.products_that_may_run() == {products.BLAS}

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.blas import libraries, one_thread
 from xpnet_numba.step import plan
-from xpnet_numba.step import step as numba_step
 from xpnet_numba.step.step import compile_step
 from xpnet_numpy import backend as numpy_backend
 
@@ -55,7 +54,7 @@ def _all_threads():
 WAYS = {"narrow": (0, math.inf), "wide": (math.inf, math.inf), "in parts": (math.inf, 0)}
 
 
-@pytest.fixture(params=itertools.product(WAYS, ["own products", "BLAS"]), ids=", ".join)
+@pytest.fixture(params=itertools.product(WAYS, ["tiles", "blas"]), ids=", ".join)
 def every_way(request, monkeypatch):
     """Weight gradients by blocks of rows, and by slices of the whole batch, and the first layer's product in parts as
     well, whatever the rules would choose; with the products that this processor has, and with BLAS.
@@ -66,8 +65,7 @@ def every_way(request, monkeypatch):
     monkeypatch.setattr(plan, "FEATURES", features)
     if way == "in parts":  # however little there is to do
         monkeypatch.setattr(plan, "GRAIN", 1)
-    if products == "BLAS":
-        monkeypatch.setattr(numba_step, "WIDE", False)
+    monkeypatch.setenv("XPNET_PRODUCTS", products)
 
 
 def plain_activation(name, z):
@@ -425,7 +423,7 @@ def blas_threads():
 
 
 def test_blas_gets_its_threads_back_where_fits_overlap(monkeypatch):
-    monkeypatch.setattr(numba_step, "WIDE", False)
+    monkeypatch.setenv("XPNET_PRODUCTS", "blas")
     before = blas_threads()
     step, _ = make_pair(LARGE)
     with step.running():
