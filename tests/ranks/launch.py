@@ -21,6 +21,8 @@ TOKEN = "XPNET_TEST_RUN"
 PROGRAMS = Path(__file__).with_name("programs.py")
 _beside = Path(sys.executable).with_name("mpirun")
 MPIRUN = str(_beside) if _beside.exists() else shutil.which("mpirun")
+# Two cores serve any number of ranks; as root, which is who a container runs as.
+MPIRUN_COMMAND = [str(MPIRUN), "--allow-run-as-root", "--bind-to", "none", "--map-by", ":OVERSUBSCRIBE"]
 
 
 def missing() -> str | None:
@@ -45,10 +47,7 @@ class Ended:
 
 def mpirun(ranks: int, *command: str | Path, cwd: Path | None = None) -> Ended:
     """Run a command on so many ranks of MPI; fails where it hangs."""
-    assert MPIRUN is not None
-    # Two cores serve any number of ranks; as root, which is who a container runs as.
-    options = ["--allow-run-as-root", "--bind-to", "none", "--map-by", ":OVERSUBSCRIBE", "-n", str(ranks)]
-    return run([MPIRUN, *options, *map(str, command)], cwd=cwd)
+    return run([*MPIRUN_COMMAND, "-n", str(ranks), *map(str, command)], cwd=cwd)
 
 
 def torchrun(ranks: int, *command: str | Path) -> Ended:

@@ -11,18 +11,25 @@ import click
 
 from xpnet import __version__, get_threads
 from xpnet.cli.backends import describe, examine
+from xpnet.cli.distributed import GroupName, describe_ranks
 from xpnet.cli.output import show_facts, show_json, show_table
 from xpnet.dispatch import available_backends, choose
 from xpnet.errors import BackendError
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "llvmlite", "array-api-compat", "safetensors")
+PATIENCE = 60.0
+"""Seconds that a process waits for the others when ranks are examined."""
 OTHER_LIBRARIES = ("torch", "jax", "array_api_strict", "dask", "ndonnx")
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def doctor(as_json: bool) -> None:
+@click.option("--distributed", "group", type=GroupName(), help="Say where each of its processes runs, instead.")
+def doctor(as_json: bool, group: str | None) -> None:
     """Say on one screen what would run for which arrays and why, with threads, BLAS libraries and versions."""
+    if group is not None:
+        _show_ranks(describe_ranks(group, PATIENCE), as_json)
+        return
     found: dict[str, Any] = {
         "machine": _machine(),
         "backends": [examine(name) for name in available_backends()],
@@ -42,6 +49,15 @@ def doctor(as_json: bool) -> None:
         ("BLAS", "version", "threads", "of"), [(b["name"], b["version"], b["threads"], b["of"]) for b in found["blas"]]
     )
     show_facts([("packages", ", ".join(f"{name} {number}" for name, number in found["packages"].items()))])
+
+
+def _show_ranks(ranks: list[dict[str, Any]] | None, as_json: bool) -> None:
+    if ranks is None:  # rank 0 shows them
+        return
+    if as_json:
+        show_json({"ranks": ranks})
+    else:
+        show_table(tuple(ranks[0]), [tuple(rank.values()) for rank in ranks])
 
 
 def _machine() -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from xpnet.backend import Group
 from xpnet.backend.group import gather
-from xpnet.backend.threads import allowed_threads, cores, sharing_the_machine
+from xpnet.backend.threads import allowed_threads, cores, get_threads, sharing_the_machine
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,11 @@ class Place:
     process: int
     cores: frozenset[int]
     allowed: int
+
+
+def machine() -> tuple[str, list[int], int, int]:
+    """The machine's name, the cores that this process may run on, how many the machine has, and the threads it uses."""
+    return platform.node(), sorted(cores()), os.cpu_count() or 1, get_threads()
 
 
 def places(group: Group) -> list[Place]:

@@ -74,20 +74,21 @@ def _import(module: str) -> Any:
 
 
 CUPY = "import xpnet; xpnet.get_backend('cupy')"
+NUMBA = "import xpnet; xpnet.get_backend('numba')"
 TORCH, TORCH_CUDA = "import torch", "import torch; torch.zeros(1, device='cuda')"
 SKLEARN = "from sklearn.neural_network import MLPClassifier"
 CUDA_OF_JAX = (("JAX_PLATFORMS", "cuda"), ("XLA_PYTHON_CLIENT_PREALLOCATE", "false"))
 
 ENTRIES = (
-    Entry(
-        "xpnet-numba", "xpnet_models", "numba", "numba", "xpnet", "import xpnet; xpnet.get_backend('numba')", COUNTED
-    ),
+    Entry("xpnet-numba", "xpnet_models", "numba", "numba", "xpnet", NUMBA, (*COUNTED, "distributed")),
     Entry(
         "xpnet-numpy", "xpnet_models", "numpy", "numpy", "xpnet", "import xpnet; xpnet.get_backend('numpy')", COUNTED
     ),
     Entry("xpnet-cupy", "xpnet_models", "cupy", "cupy", "xpnet", CUPY, (*CPU, "gpu"), ("gpu_xpnet",)),
     Entry("scikit-learn", "scikit_learn", "", "sklearn", "peer", SKLEARN, COUNTED),
-    Entry("torch", "pytorch", "eager", "torch", "peer", TORCH),
+    Entry("xpnet-mpi", "ranked", "mpi", "mpi4py", "xpnet", "", ("distributed",)),
+    Entry("torch", "pytorch", "eager", "torch", "peer", TORCH, (*CPU, "distributed")),
+    Entry("torch-ddp", "ranked", "ddp", "torch", "peer", "", ("distributed",)),
     Entry("torch.compile", "pytorch", "compile", "torch", "peer", TORCH),
     Entry("torch-cuda", "pytorch", "cuda", "torch", "peer", TORCH_CUDA, (*CPU, "gpu"), ("gpu_pytorch",)),
     Entry("torch-cuda.compile", "pytorch", "cuda-compile", "torch", "peer", "", ("gpu",), ("gpu_pytorch",)),

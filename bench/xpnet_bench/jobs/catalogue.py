@@ -2,6 +2,7 @@
 
 from xpnet_bench.jobs.cells import cell_jobs
 from xpnet_bench.jobs.counts import count_jobs
+from xpnet_bench.jobs.distributed import distributed_jobs
 from xpnet_bench.jobs.fresh import memory_jobs, startup_jobs
 from xpnet_bench.jobs.gpu import gpu_jobs
 from xpnet_bench.jobs.job import Job
@@ -11,7 +12,7 @@ from xpnet_bench.jobs.training import accuracy_job, training_jobs
 
 USUAL = ("training", "prediction", "kernels", "startup", "memory")
 """What a run measures that names no suite, the most telling first."""
-SUITES = (*USUAL, "cells", "counts", "gpu")
+SUITES = (*USUAL, "cells", "counts", "distributed", "gpu")
 PER_PROCESS = ("startup", "memory")
 """Suites in which every round is a process of its own."""
 
@@ -25,6 +26,7 @@ def jobs_of(suite: str, *, quick: bool, threads: int, data: str) -> list[Job]:
         "prediction": lambda: prediction_jobs(quick),
         "cells": lambda: cell_jobs(quick),
         "counts": count_jobs,
+        "distributed": lambda: distributed_jobs(quick, threads),
         "gpu": gpu_jobs,
         "startup": startup_jobs,
         "memory": lambda: memory_jobs(quick),

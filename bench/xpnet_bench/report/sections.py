@@ -35,6 +35,7 @@ def sections(results: Results) -> list[Section]:
         prediction(results),
         cells(results),
         counts(results),
+        distributed(results),
         gpu(results),
         first_use(results),
         memory(results),
@@ -179,6 +180,19 @@ def counts(results: Results) -> Section:
         "library's own. Digits, 64-32-10, batch 200."
     ]
     return Section("Python calls", text, [], [count_table(jobs)], "counts")
+
+
+def distributed(results: Results) -> Section:
+    """Ranks beside one process with all threads, and beside PyTorch's."""
+    jobs = results.by_job(suite="distributed")
+    if not jobs:
+        return _not_measured("Several processes", "distributed")
+    text = [
+        "Time for one update of a batch that ranks share. xpnet-mpi and torch-ddp (over gloo) divide it among ranks of so "
+        "many threads each; the others are one process with all threads. Ranks on one machine are no quicker than "
+        "threads: they are for several machines, and this shows what the sum of the gradients costs."
+    ]
+    return Section("Several processes", text, [], [time_table("Ranks and threads", results, jobs)], "distributed")
 
 
 def gpu(results: Results) -> Section:
