@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from xpnet.cli.config import read_config
+from xpnet.cli.distributed import distributed
 from xpnet.cli.options import check_folder, computing, output_option, reading
 from xpnet.cli.settings import DEFAULT_RATE, SCHEDULES, ClassWeight, Number, Settings, Sizes
 from xpnet.ops import ACTIVATIONS
@@ -115,6 +116,7 @@ _SHARE = Number(0, 1, max_open=True)
     "--resume", is_flag=True, help="Go on from the last checkpoint, if there is one; give the other options as before."
 )
 @computing
+@distributed
 def train(**options: Any) -> None:
     """Train a model on DATA: a data set of scikit-learn's (digits, iris, wine, breast_cancer, diabetes), a file, or -.
 
@@ -122,6 +124,8 @@ def train(**options: Any) -> None:
     few whole numbers are classes, other numbers are predicted as numbers; --task says otherwise. Columns of text are
     categories. Dates, identifiers and constant columns are left out and told. How features are prepared and what the
     classes are called is kept in the model file, so that predict and evaluate need nothing else.
+
+    mpirun -n 4 xpnet train DATA --distributed mpi trains on four processes, each of which reads DATA.
     """
     if options["data"] is None:
         raise click.UsageError("Missing argument 'DATA'.")

@@ -23,6 +23,7 @@ from xpnet.cli.scores import score_classes, score_numbers, show_scores
 from xpnet.cli.settings import Settings
 from xpnet.cli.task import choose_task
 from xpnet.data import Dialect, Request, Table, class_labels, quantities, read_table
+from xpnet.dispatch import current_ranks
 from xpnet.errors import DataFileError, XpnetError
 from xpnet.modelfile import pipelines
 from xpnet.modelfile.disk import write_whole
@@ -73,6 +74,8 @@ def run(settings: Settings) -> None:
     started = time.perf_counter()
     history = fit(model, samples, scaler, settings)
     seconds = time.perf_counter() - started
+    if current_ranks().rank:  # rank 0 writes and shows what all have found
+        return
     end = model if scaler is None else scaled_target(model, scaler)
     report = {
         "xpnet": __version__,

@@ -1,0 +1,105 @@
+"""``xpnet train`` and ``xpnet doctor`` on several ranks, and what they say where that cannot be."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ranks.launch import MPIRUN_COMMAND, Ended, mpirun, needs_mpi, run
+
+import xpnet
+
+XPNET = [sys.executable, "-c", "from xpnet.cli import main; main()"]
+TRAIN = ["train", "digits", "--epochs", "4", "--hidden", "12", "--dtype", "float64", "--threads", "1", "--batch-size", "300"]
+DISTRIBUTED = ["--distributed", "mpi", "--timeout", "30"]
+
+
+def train(ranks: int, *options: str | Path, cwd: Path) -> Ended:
+    """A training on so many ranks, or for 0 without MPI, that must end well."""
+    command = [*XPNET, *TRAIN, *map(str, options)]
+    ended = mpirun(ranks, *command, *DISTRIBUTED, cwd=cwd) if ranks else run(command, cwd=cwd)
+    assert (ended.code, ended.left) == (0, []), ended.stderr
+    return ended
+
+
+def losses(path: Path) -> Any:
+    """What a metrics file says of training and validation."""
+    history = json.loads(path.read_text())["history"]
+    return [history["loss"], history["validation_loss"]]
+
+
+@needs_mpi
+def test_ranks_find_what_one_process_finds(tmp_path: Path) -> None:
+    train(0, "--metrics-json", "alone.json", "-o", "alone.safetensors", cwd=tmp_path)
+    # 1,347 rows in batches of 300: the last holds 147.
+    for name, ranks in (("first", 2), ("second", 2), ("three", 3)):
+        ended = train(ranks, "--metrics-json", f"{name}.json", "-o", f"{name}.safetensors", cwd=tmp_path)
+        assert ended.stdout.count("written") == 1
+        np.testing.assert_allclose(losses(tmp_path / f"{name}.json"), losses(tmp_path / "alone.json"), rtol=1e-10)
+    files = {path.name: path for path in tmp_path.iterdir()}
+    assert set(files) == {f"{n}.{e}" for n in ("alone", "first", "second", "three") for e in ("json", "safetensors")}
+    assert files["first.safetensors"].read_bytes() == files["second.safetensors"].read_bytes()
+    assert xpnet.load(files["three.safetensors"]) is not None
+
+
+@needs_mpi
+def test_a_run_that_was_killed_goes_on_with_another_number_of_ranks(tmp_path: Path) -> None:
+    options = ["--epochs", "20", "--checkpoint-dir", "kept", "--metrics-json", "losses.json"]
+    killed = subprocess.Popen(
+        [*MPIRUN_COMMAND, "-n", "2", *XPNET, *TRAIN, *options, *DISTRIBUTED], cwd=tmp_path, stderr=subprocess.DEVNULL
+    )
+    while not list(tmp_path.glob("kept/checkpoint-*")) and killed.poll() is None:
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert not (tmp_path / "losses.json").exists()
+    train(3, *options, "--resume", cwd=tmp_path)
+    train(0, "--epochs", "20", "--metrics-json", "alone.json", cwd=tmp_path)
+    np.testing.assert_allclose(losses(tmp_path / "losses.json"), losses(tmp_path / "alone.json"), rtol=1e-10)
+
+
+@needs_mpi
+def test_the_doctor_knows_each_rank() -> None:
+    ended = mpirun(2, *XPNET, "doctor", "--distributed", "mpi", "--json")
+    assert ended.code == 0, ended.stderr
+    ranks = json.loads(ended.stdout)["ranks"]
+    assert [rank["rank"] for rank in ranks] == [0, 1]
+    for rank in ranks:
+        assert rank["host"] and rank["cores"] >= 1 and rank["threads"] >= 1 and "bound" in rank["binding"]
+        assert "MPI" in rank["library"]
+
+
+def test_several_processes_without_the_option_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    ended = run([*XPNET, "train", "iris", "-o", "model.safetensors"], cwd=tmp_path)
+    assert ended.code == 2
+    assert "mpirun has started several" in ended.stderr and "--distributed mpi" in ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_mpi4py(tmp_path: Path) -> None:
+    program = "import sys; sys.modules['mpi4py'] = None; from xpnet.cli import main; main()"
+    ended = run([sys.executable, "-c", program, "train", "iris", "--distributed", "mpi"], cwd=tmp_path)
+    assert ended.code == 2
+    assert "pip install 'xpnet[mpi]'" in ended.stderr and "Traceback" not in ended.stderr
+
+
+def test_wrong_options(tmp_path: Path) -> None:
+    ended = run([*XPNET, "train", "iris", "--timeout", "3"], cwd=tmp_path)
+    assert ended.code == 2 and "--timeout is for --distributed" in ended.stderr
+    ended = run([*XPNET, "train", "iris", "--distributed", "horses"], cwd=tmp_path)
+    assert ended.code == 2 and "a group is one of mpi" in ended.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="what a process has loaded is read from /proc")
+def test_the_help_page_loads_no_mpi() -> None:
+    program = "from xpnet.cli.app import app; app(['--help'], standalone_mode=False); print(open('/proc/self/maps').read())"
+    ended = run([sys.executable, "-c", program])
+    assert "Usage" in ended.stdout and "libpython" in ended.stdout or "python" in ended.stdout
+    assert "libmpi" not in ended.stdout and "MPI.abi" not in ended.stdout and "mpi4py" not in ended.stdout
