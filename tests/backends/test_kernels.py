@@ -223,13 +223,36 @@ def large(name: str, rng: np.random.Generator, dtype: str, size: float) -> Call:
     return call
 
 
-@every_kernel
-def test_arrays_of_no_axis_or_one(backend: Backend, name: str) -> None:
-    launch = backend.kernels[name].launch
-    if name in ("relu", "tanh", "logistic"):
-        assert backend.to_numpy(launch(backend.asarray(np.array(-1.5)))).shape == ()
-    if name in ("relu", "tanh", "logistic", "softmax", "log_softmax"):
-        x = np.array([-1.5, 0.0, 2.0])
-        got = backend.to_numpy(launch(backend.asarray(x)))
-        np.testing.assert_allclose(got, getattr(ops, name)(x), rtol=1e-14)
-    assert callable(launch)
+def kernels_named(*names: str) -> Any:
+    """For each kernel of these names, of each backend."""
+    chosen = [pytest.param(b, k, id=f"{b.name}-{k}") for b, k in usable() if k in names]
+    return pytest.mark.parametrize(("backend", "name"), chosen)
+
+
+@kernels_named("relu", "tanh", "logistic", "softplus")
+def test_arrays_of_no_axis(backend: Backend, name: str) -> None:
+    found = backend.to_numpy(backend.kernels[name].launch(backend.asarray(np.array(-1.5))))
+    np.testing.assert_allclose(found, getattr(ops, name)(np.array(-1.5)), rtol=1e-14, strict=True)
+
+
+@kernels_named("relu", "tanh", "logistic", "softplus", "softmax", "log_softmax")
+def test_arrays_of_one_axis(backend: Backend, name: str) -> None:
+    x = np.array([-1.5, 0.0, 2.0])
+    found = backend.to_numpy(backend.kernels[name].launch(backend.asarray(x)))
+    np.testing.assert_allclose(found, getattr(ops, name)(x), rtol=1e-14, strict=True)
+
+
+@kernels_named("relu", "tanh", "logistic", "softplus")
+@pytest.mark.parametrize(("dtype", "wide", "largest"), [("float32", "float64", 38), ("float64", "longdouble", 307)])
+def test_relative_errors_over_all_magnitudes(
+    backend: Backend, name: str, dtype: str, wide: str, largest: int, rng: np.random.Generator
+) -> None:
+    """A few roundings of the number itself, from denormal numbers on; what is no normal number may be 0."""
+    exponents = np.concatenate([rng.uniform(-1.17 * largest, largest, 9000), rng.uniform(-3, 2, 9000)])
+    x = (rng.choice([-1.0, 1.0], 18000) * 10.0**exponents).astype(dtype)
+    found = backend.to_numpy(backend.kernels[name].launch(backend.asarray(x)))
+    (wanted,) = expected(name, ([x], {}), wide)
+    finite = np.finfo(dtype)
+    normal = np.abs(wanted) >= finite.tiny
+    assert float(np.max(np.abs(found[normal] / wanted[normal] - 1))) <= 4 * finite.eps
+    assert float(np.max(np.abs(found - wanted)[~normal], initial=0)) <= finite.tiny

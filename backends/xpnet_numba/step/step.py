@@ -221,7 +221,7 @@ class CompiledStep:
             data = self._data(X, Y, rows, sample_weight)
             if data.rows:
                 return self._train(data, data.rows, updating=False, part=part)
-            return self._gradient_of_nothing(part)
+            return self._gradient_of_nothing(part or BatchPart(0.0))
 
     def loss(self, X: Array, Y: Labels, *, sample_weight: Array | None = None, rows: Any = None) -> float:
         """See :class:`xpnet.backend.Step`."""
@@ -297,14 +297,14 @@ class CompiledStep:
                 self._steps_per_call = max(1, int(self._steps_per_call * min(pace, 4.0)))
             job.first_step += job.steps
 
-    def _gradient_of_nothing(self, part: BatchPart | None) -> float:
-        """Fill the gradient of no rows: zero, or the penalty's; returns the penalty."""
+    def _gradient_of_nothing(self, part: BatchPart) -> float:
+        """Fill the gradient of no rows, which is zero or the penalty's; returns the penalty."""
         self.gradients.flat.fill(0)  # type: ignore[union-attr]
-        penalized = part is not None and part.penalized and part.total_weight
-        self.penalty = self._penalty(part.total_weight) if penalized and part else 0.0
-        if self.penalty and part:
+        self.penalty = 0.0
+        if self.spec.l2 and part.penalized:
+            l2, self.penalty = self._l2_for(part.total_weight), self._penalty(part.total_weight)
             for name in self.spec.parameter_names[::2]:
-                self.gradients[name] = self._l2_for(part.total_weight) * self.params[name]
+                self.gradients[name] = l2 * self.params[name]
         return self.penalty
 
     def _penalty(self, weight: float) -> float:
@@ -315,7 +315,9 @@ class CompiledStep:
         return self._l2_for(weight) / 2 * sum(float(numpy.vdot(W, W)) for W in weights)
 
     def _l2_for(self, weight: float) -> float:
-        return self.spec.l2 / weight if self.spec.l2_over_batch else self.spec.l2
+        if not self.spec.l2_over_batch:
+            return self.spec.l2
+        return self.spec.l2 / weight if weight else 0.0
 
     # Evaluation.
 

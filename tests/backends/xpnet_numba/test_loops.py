@@ -1,0 +1,161 @@
+"""Each loop of a step, as the step calls it, against ``xpnet.ops`` in a wider dtype, over all magnitudes."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import njit
+from xpnet_numba.llvm import call
+from xpnet_numba.loops import updates
+from xpnet_numba.step import functions
+
+from xpnet import ops
+
+WIDER = {"float32": np.float64, "float64": np.longdouble}
+LARGEST = {"float32": 38, "float64": 307}
+SHAPE = 40, 25
+
+
+@njit
+def _run(address: Any, arguments: Any) -> None:
+    call(address, arguments)
+
+
+def run(name: str, *arguments: Any) -> None:
+    """Call a C function of the step; the first array's dtype decides which."""
+    _run(functions.address(name, arguments[0].dtype.name), arguments)
+
+
+def magnitudes(rng: np.random.Generator, dtype: str, shape: Any = SHAPE, largest: float | None = None) -> Any:
+    """Numbers of all magnitudes, from denormal ones on, and of both signs."""
+    exponents = rng.uniform(-1.17 * LARGEST[dtype], LARGEST[dtype] if largest is None else largest, shape)
+    return (rng.choice([-1.0, 1.0], shape) * 10.0**exponents).astype(dtype)
+
+
+def assert_close(found: Any, wanted: Any, roundings: float, scale: Any = None) -> None:
+    """An error of so many roundings, of the number itself or of ``scale``; where that is no normal number, of the smallest."""
+    finite = np.finfo(found.dtype)
+    size = np.abs(wanted if scale is None else scale)
+    size = np.where(size >= finite.tiny, size, finite.tiny / finite.eps)
+    inside = np.abs(wanted) <= finite.max
+    np.testing.assert_array_equal(np.isinf(found), ~inside)
+    assert float(np.max(np.abs(found - wanted)[inside] / size[inside], initial=0)) <= roundings * finite.eps
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request: pytest.FixtureRequest) -> Iterator[str]:
+    yield request.param
+
+
+@pytest.mark.parametrize("name", ops.ACTIVATIONS)
+def test_activations(name: Any, dtype: str, rng: np.random.Generator) -> None:
+    wide, activation = WIDER[dtype], ops.ACTIVATIONS[name]
+    z, no_bias = np.concatenate([magnitudes(rng, dtype), rng.uniform(-40, 40, SHAPE).astype(dtype)]), np.zeros(25, dtype)
+    out = z.copy()
+    run(f"{name}_forward", out, no_bias)
+    with np.errstate(over="ignore", under="ignore"):
+        assert_close(out, activation.forward(z.astype(wide)), 4)
+    d, d_bias = rng.uniform(0.5, 2, out.shape).astype(dtype), np.zeros(25, dtype)
+    d_z = d.copy()
+    run(f"{name}_backward", d_z, out, d_bias)
+    wanted = activation.backward(d.astype(wide), out.astype(wide))
+    assert_close(d_z, wanted, 4, scale=d)  # 1 - f^2 has no more digits where f is near 1
+    assert_close(d_bias, wanted.sum(axis=0), 40, scale=np.abs(wanted).sum(axis=0))
+
+
+@pytest.mark.parametrize("name", ops.ACTIVATIONS)
+def test_a_bias_is_added_before_the_activation(name: Any, dtype: str, rng: np.random.Generator) -> None:
+    z, bias = rng.normal(size=(7, 5)).astype(dtype), rng.normal(size=5).astype(dtype)
+    wanted, out = ops.ACTIVATIONS[name].forward(z + bias), z.copy()
+    run(f"{name}_forward", out, bias)
+    np.testing.assert_allclose(out, wanted, rtol=20 * np.finfo(dtype).eps)
+
+
+LOSSES = {
+    "softmax_cross_entropy_indices": ops.softmax_cross_entropy,
+    "softmax_cross_entropy_rows": ops.softmax_cross_entropy,
+    "logistic_cross_entropy": ops.logistic_cross_entropy,
+    "squared_error": ops.squared_error,
+    "poisson": ops.poisson,
+}
+
+
+def labels_for(name: str, z: Any, rng: np.random.Generator) -> Any:
+    if name.endswith("indices"):
+        return rng.integers(0, z.shape[1], z.shape[0])
+    if name.startswith("softmax"):
+        return rng.dirichlet(np.ones(z.shape[1]), z.shape[0]).astype(z.dtype)
+    return rng.integers(0, 2, z.shape).astype(z.dtype)
+
+
+@pytest.mark.parametrize("columns", [1, 2, 10, 17, 300, 3000])
+@pytest.mark.parametrize("largest", [0, 1, 4])
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses(name: str, largest: int, columns: int, dtype: str, rng: np.random.Generator) -> None:
+    """Beside a large logit what is added to it has lost digits: errors are measured by the largest number of a row."""
+    wide = WIDER[dtype]
+    z = magnitudes(rng, dtype, (9, columns), min(largest, 1.5) if name == "poisson" else largest)
+    labels, weight = labels_for(name, z, rng), rng.uniform(0.5, 2, 9).astype(dtype)
+    scale = weight / weight.sum()
+    wide_labels = labels if labels.dtype.kind == "i" else labels.astype(wide)
+    loss, d_z = LOSSES[name](z.astype(wide), wide_labels, scale.astype(wide))
+    found, d_bias, total = z.copy(), np.zeros(columns, dtype), np.zeros(1)
+    run(name, found, labels, scale, d_bias, total)
+    each = 30 * np.finfo(dtype).eps * (1 + np.abs(z).max(axis=1, keepdims=True)) * (1 if name[0] == "s" else 1)
+    bound = each * np.maximum(1, np.abs(d_z / scale[:, None]))
+    assert (np.abs(found - d_z) <= scale[:, None] * bound).all()
+    assert (np.abs(d_bias - d_z.sum(axis=0)) <= (scale[:, None] * bound).sum(axis=0) * 2).all()
+    squares = np.square(z.astype(wide)).max() * columns if name == "squared_error" else 0
+    power = np.exp(z.astype(wide)).max() * columns if name == "poisson" else 0
+    assert abs(total[0] - loss) <= 60 * np.finfo(dtype).eps * float(columns + np.abs(z).max() * columns + squares + power)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("name", ["sgd", "momentum", "adam"])
+def test_updates(name: str, nesterov: bool, dtype: str, rng: np.random.Generator) -> None:
+    wide = WIDER[dtype]
+    largest = LARGEST[dtype] // 2 - 2  # a gradient is squared
+    param, grad, first, second = (magnitudes(rng, dtype, 200, largest) for _ in range(4))
+    second = np.abs(second)
+    rule = np.array([0.1, 0.9, nesterov, 0.9, 0.999, 1e-8, 0.01, 0.0])
+    before = [a.astype(wide) for a in (param, grad, first, second)]
+    run(name, param, grad, first, second, rule, 3)
+    if name == "adam":
+        wanted = ops.adam_update(*before, t=3, learning_rate=0.1, weight_decay=0.01)
+        step = (np.abs(before[1]) + np.abs(before[2])) / (np.sqrt(wanted[2]) + 1e-8)
+    else:
+        velocity = None if name == "sgd" else before[2]
+        wanted = ops.sgd_update(*before[:2], velocity, learning_rate=0.1, momentum=0.9, nesterov=nesterov)
+        step = np.abs(before[1]) + np.abs(before[2])
+    assert_close(param, wanted[0], 8, scale=np.abs(before[0]) + step)
+    assert len(updates.RULE) == rule.size
+
+
+def test_outputs(dtype: str, rng: np.random.Generator) -> None:
+    z = rng.uniform(-60, 60, (300, 7)).astype(dtype)
+    wide = z.astype(WIDER[dtype])
+    for name, wanted in [
+        ("softmax_output", ops.softmax(wide)),
+        ("logistic_output", ops.logistic(wide)),
+        ("identity_output", wide),
+        ("exp_output", np.exp(wide)),
+    ]:
+        out = z.copy()
+        run(name, out)
+        assert_close(out, wanted, 8)
+
+
+def test_rows(dtype: str, rng: np.random.Generator) -> None:
+    x, order = rng.normal(size=(30, 9)).astype(dtype), np.array([3, 29, 0, -1, 30, 3])
+    out, unknown = np.full((6, 7), 5, dtype), np.zeros(1)
+    _run(functions.address("gather", dtype), (order, out, x, unknown))
+    np.testing.assert_array_equal(out[[0, 1, 2, 5]], x[[3, 29, 0, 3], :7])
+    assert unknown[0] == 2 and (out[3:5] == 5).all()
+    sums = np.zeros(4, dtype)
+    run("add_rows", x, 5, sums)
+    np.testing.assert_allclose(sums, x[:, 5:].sum(axis=0), rtol=1e-5)
+    penalty, grad = np.zeros(1), np.ones(9, dtype)
+    run("penalize", x[0], grad, 0.3, penalty)
+    np.testing.assert_allclose(grad, 1 + 0.3 * x[0], rtol=1e-6)
+    assert penalty[0] == pytest.approx(0.15 * float((x[0].astype("f8") ** 2).sum()), rel=1e-6)
