@@ -152,6 +152,7 @@ def _share(board: int, number: int, threads: int, function: int, job: int) -> No
     share(board, number, threads, function, job)
 
 
+@cache
 def share_entry() -> Any:
     """What :meth:`Team.lead` runs for a job that lies ready: ``team.lead(share_entry(), threads, function, job)``."""
     return entry(_share, types.void(*[types.int64] * 5))

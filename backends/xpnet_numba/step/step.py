@@ -34,6 +34,9 @@ from xpnet_numba.step.workspace import EVALUATED_ROWS, EvaluationWorkspace, Trai
 FEW = 3
 """Fewer rows are predicted one by one: for more it pays to read each weight once for all."""
 
+PARTS_LIKE = 8
+"""Parts of a batch down to an eighth of the rows that a plan was made for are computed by it."""
+
 SECONDS_PER_CALL = 0.2
 """How much work one call of compiled code does: Ctrl-C is heard between calls, each of which costs some microseconds."""
 
@@ -273,7 +276,8 @@ class CompiledStep:
         if not rows:
             return 0.0
         data.sums = _weight_sums(data, batch_size) if part is None else numpy.array([part.total_weight], "float64")
-        workspace = self._workspace_for(min(batch_size, rows), 0 if data.order is None else data.label_width)
+        batch_rows = min(batch_size, rows) if part is None else self._room_for_part(rows)
+        workspace = self._workspace_for(batch_rows, 0 if data.order is None else data.label_width)
         workspace.start_totals()
         self._enter(job, data)
         job.batch_weights_at, job.updating = place(data.sums), updating
@@ -283,6 +287,13 @@ class CompiledStep:
         total = float(data.sums.sum()) if part is not None or data.weights is not None else rows
         self.penalty = job.penalty / total if total else 0.0
         return job.loss / total + self.penalty if total else 0.0
+
+    def _room_for_part(self, rows: int) -> int:
+        """For how many rows to plan where these are a part of a batch: parts vary in size, plans are not made for each."""
+        last = 0 if self._workspace is None else self._workspace.plan.batch_rows
+        if last // PARTS_LIKE <= rows <= last:
+            return last
+        return rows + rows // 4 if last < rows < 2 * last else rows
 
     def _run_steps(self, job: Job, workspace: TrainingWorkspace, steps: int) -> None:
         """Call compiled code for as many steps at a time as take ``SECONDS_PER_CALL``."""
