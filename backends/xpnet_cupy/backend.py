@@ -134,7 +134,7 @@ class CupyBackend:
     def _launcher(self, dtype: str) -> CudaLauncher:
         from xpnet_cupy.cuda import CudaLauncher
 
-        return CudaLauncher(dtype, self.precision)
+        return CudaLauncher(dtype, self.precision, self.options.timed)
 
     def _current(self) -> Any:
         return self._cupy.cuda.Device(self._device)

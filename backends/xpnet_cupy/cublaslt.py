@@ -5,15 +5,20 @@ CuPy's own products refuse to be captured in a graph (cupy#6290). The numbers ar
 
 import ctypes
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from xpnet.errors import BackendError
 from xpnet_cupy.launcher import Launch
 from xpnet_cupy.products import Product, mask_stride
+from xpnet_cupy.timing import Timings
 
 ALGORITHM_BYTES = 32 << 20  # of workspace an algorithm may ask for: what NVIDIA recommends for Hopper
 WORKSPACE_BYTES = ALGORITHM_BYTES + 16  # epilogues write beyond what they ask for (nvmath-python leaves them 16 bytes)
+ALGORITHMS = 16  # asked for
+KEPT_DESCRIPTIONS = 512  # those used last; plans keep their own
 
 _EPILOGUES = {"none": 1, "bias": 4, "relu_aux_bias": 134, "drelu_bgrad": 152, "bgrada": 256}
 
@@ -58,24 +63,37 @@ class CublasLt:
         self.library, self.stream, self.workspace = library, stream, workspace
         self.handle = self._create("cublasLtCreate")
         weakref.finalize(self, library.cublasLtDestroy, self.handle)
-        self._described: dict[tuple[Any, ...], _Described | None] = {}
+        self._described: OrderedDict[tuple[Any, ...], _Described] = OrderedDict()
 
     def prepare(
-        self, product: Product, precision: str, a: int, b: int, out: int, vector: int = 0, mask: int = 0
+        self,
+        product: Product,
+        precision: str,
+        a: int,
+        b: int,
+        out: int,
+        vector: int = 0,
+        mask: int = 0,
+        timings: Timings | None = None,
     ) -> Launch | None:
         """The product of the matrices at these addresses, or None where cuBLASLt has none with this epilogue.
 
         vector : address of the bias, or of what receives its gradient; mask : address of ReLU's bits
+        timings : chooses among the algorithms; None for the one that the library thinks best
         """
         if not product.has_epilogue:
             return None
         alignments = (_alignment(a), _alignment(b), _alignment(out))
         key = (product, precision, alignments, vector, mask)
         if key not in self._described:
-            described = _Described(self, product, precision, vector, mask)
-            self._described[key] = described if described.choose(alignments) else None
-        found = self._described[key]
-        return None if found is None else found.at(a, b, out)
+            if len(self._described) == KEPT_DESCRIPTIONS:
+                self._described.popitem(last=False)
+            self._described[key] = _Described(self, product, precision, vector, mask, alignments)
+        self._described.move_to_end(key)
+        ways = self._described[key].at(a, b, out)
+        if timings is None or len(ways) < 2:
+            return next(iter(ways.values()), None)
+        return ways[timings.fastest(f"{product} in {precision}, alignments {alignments}", ways)]
 
     def call(self, name: str, *arguments: Any) -> None:
         """Calls a function of the library.
@@ -107,9 +125,11 @@ class CublasLt:
 
 
 class _Described:
-    """A product that cuBLASLt has accepted: its description, and the algorithm chosen for it."""
+    """A product that cuBLASLt has accepted: its description, and the algorithms that it offers, the likely best first."""
 
-    def __init__(self, lt: CublasLt, product: Product, precision: str, vector: int, mask: int) -> None:
+    def __init__(
+        self, lt: CublasLt, product: Product, precision: str, vector: int, mask: int, alignments: tuple[int, ...]
+    ) -> None:
         compute, dtype, self.scale = _PRECISIONS[precision]
         self.lt, kind = lt, ctypes.c_int(dtype)
         self.operation = lt.described("MatmulDesc", ctypes.c_int(compute), kind)
@@ -125,40 +145,39 @@ class _Described:
         if mask:
             self._assign(_AUX_POINTER, ctypes.c_void_p(mask))
             self._assign(_AUX_LD, ctypes.c_int64(mask_stride(product.m)))
+        self.algorithms = self._offered(alignments)
 
-    def choose(self, alignments: tuple[int, ...]) -> bool:
-        """Asks for the best algorithm for matrices so aligned; False where there is none."""
-        lt, found, count = self.lt, _Heuristic(), ctypes.c_int()
+    def _offered(self, alignments: tuple[int, ...]) -> list[Any]:
+        """Algorithms for matrices so aligned; none where the epilogue is not supported."""
+        lt, found, count = self.lt, (_Heuristic * ALGORITHMS)(), ctypes.c_int()
         preference = lt.described("MatmulPreference")
         workspace = ctypes.c_size_t(ALGORITHM_BYTES)
         lt.assign("MatmulPreference", preference, _MAX_WORKSPACE_BYTES, workspace)
         a, b, out = alignments
         for k, alignment in enumerate((a, b, out, out)):
             lt.assign("MatmulPreference", preference, _MIN_ALIGNMENT_A_BYTES + k, ctypes.c_uint32(alignment))
-        layouts = (self.a, self.b, self.d, self.d)
+        layouts, asked = (self.a, self.b, self.d, self.d), ctypes.c_int(ALGORITHMS)
         status = lt.library.cublasLtMatmulAlgoGetHeuristic(
-            lt.handle, self.operation, *layouts, preference, ctypes.c_int(1), ctypes.byref(found), ctypes.byref(count)
+            lt.handle, self.operation, *layouts, preference, asked, found, ctypes.byref(count)
         )
         lt.call("cublasLtMatmulPreferenceDestroy", preference)
         if status == OUT_OF_MEMORY:
             raise MemoryError("cuBLASLt has no memory to choose an algorithm")
-        self.algorithm = found.algorithm
-        return status == 0 and count.value > 0
+        usable = [one.algorithm for one in found[: count.value] if one.status == 0] if status == 0 else []
+        return [type(algorithm)(*algorithm) for algorithm in usable]
 
-    def at(self, a: int, b: int, out: int) -> Launch:
-        """The launch of this product on matrices at these addresses."""
-        lt, one, zero = self.lt, self.scale(1), self.scale(0)
+    def at(self, a: int, b: int, out: int) -> dict[str, Launch]:
+        """The launches of this product on matrices at these addresses, by the bytes of their algorithms."""
+        one, zero = self.scale(1), self.scale(0)
         left = (ctypes.byref(one), ctypes.c_void_p(a), self.a, ctypes.c_void_p(b), self.b)
         result = (ctypes.byref(zero), *(ctypes.c_void_p(out), self.d) * 2)
-        arguments = (lt.handle, self.operation, *left, *result, ctypes.byref(self.algorithm))
-        size = ctypes.c_size_t(WORKSPACE_BYTES)
+        arguments = (self.lt.handle, self.operation, *left, *result)
+        return {bytes(one).hex(): partial(self._launch, *arguments, ctypes.byref(one)) for one in self.algorithms}
 
-        def launch() -> None:
-            stream = lt.stream()
-            space = (ctypes.c_void_p(lt.workspace(stream)), size)
-            lt.call("cublasLtMatmul", *arguments, *space, ctypes.c_void_p(stream))
-
-        return launch
+    def _launch(self, *arguments: Any) -> None:
+        stream = self.lt.stream()
+        space = (ctypes.c_void_p(self.lt.workspace(stream)), ctypes.c_size_t(WORKSPACE_BYTES))
+        self.lt.call("cublasLtMatmul", *arguments, *space, ctypes.c_void_p(stream))
 
     def _layout(self, kind: ctypes.c_int, rows: int, cols: int, stride: int) -> ctypes.c_void_p:
         shape = (ctypes.c_uint64(rows), ctypes.c_uint64(cols), ctypes.c_int64(stride))

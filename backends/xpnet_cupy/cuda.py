@@ -1,9 +1,11 @@
 """The launcher that runs on a GPU: kernels through NVRTC, products through cuBLASLt, CUDA graphs. Imports CuPy."""
 
+import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Any
 
 import array_api_compat.cupy
@@ -13,11 +15,15 @@ import numpy
 from xpnet.errors import BackendError
 from xpnet.ops import Array
 from xpnet_cupy.cublaslt import WORKSPACE_BYTES, CublasLt
-from xpnet_cupy.launcher import SOURCE, Grid, Launch, Launcher
+from xpnet_cupy.launcher import Grid, Launch, Launcher, source_of
 from xpnet_cupy.libraries import find_cublaslt
 from xpnet_cupy.products import Product
+from xpnet_cupy.timing import Timings
 
 OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation, and CUDA_ERROR_OUT_OF_MEMORY
+SHARED_BYTES = 48 << 10  # of a block, unless a kernel asks for more
+DECLARED_BYTES = 1 << 10
+TIMED_ROUNDS, TIMED_LAUNCHES = 3, 5
 KEPT_WORKSPACES = 8  # of the streams used last
 
 
@@ -25,12 +31,13 @@ class CudaLauncher(Launcher):
     """Launches on the current device and stream.
 
     precision : of products of float32, ``fp32``, ``tf32`` or ``bf16``; float64 has its own
+    timed : whether what is repeated is chosen by timing
     """
 
     xp: Any = array_api_compat.cupy
 
-    def __init__(self, dtype: str, precision: str = "fp32") -> None:
-        self.dtype, self.precision = dtype, "fp64" if dtype == "float64" else precision
+    def __init__(self, dtype: str, precision: str = "fp32", timed: bool = True) -> None:
+        self.dtype, self.precision, self.timed = dtype, "fp64" if dtype == "float64" else precision, timed
 
     @property
     def about(self) -> str:
@@ -39,16 +46,27 @@ class CudaLauncher(Launcher):
             return f"products in {self.precision} through cuBLASLt"
         return "products through cupy.matmul and no CUDA graph, since cuBLASLt was not found"
 
-    def kernel(self, name: str) -> Callable[[Grid, Grid, tuple[Any, ...]], None]:
+    def kernel(self, name: str, shared: int) -> Callable[[Grid, Grid, tuple[Any, ...]], None]:
         """A RawKernel, compiled when first asked for and cached on disk by CuPy."""
         with _memory_errors():
-            return _module(self.dtype).get_function(name)
+            kernel = _kernel(self.dtype, name, cupy.cuda.Device().id)
+            if shared > SHARED_BYTES:
+                kernel.max_dynamic_shared_size_bytes = shared
+        if shared:
+            return lambda grid, block, arguments: kernel(grid, block, arguments, shared_mem=shared)
+        return kernel
 
-    def product(self, product: Product, a: Array, b: Array, out: Array) -> Launch:
+    @property
+    def shared_bytes(self) -> int:
+        """What the card allows where it is asked, less what kernels declare themselves."""
+        return cupy.cuda.Device().attributes["MaxSharedMemoryPerBlockOptin"] - DECLARED_BYTES
+
+    def product(self, product: Product, a: Array, b: Array, out: Array, *, repeated: bool = False) -> Launch:
         """Through cuBLASLt, or ``cupy.matmul`` where that was not found."""
         if self._lt is None:
             return product.by_matmul(self.xp, a, b, out)
-        launch = self._lt.prepare(product, self.precision, a.data.ptr, b.data.ptr, out.data.ptr)
+        places = (a.data.ptr, b.data.ptr, out.data.ptr)
+        launch = self._lt.prepare(product, self.precision, *places, timings=self._timings(repeated))
         if launch is None:
             raise BackendError(
                 f"cuBLASLt must have a product in {self.precision} for {product}; it has none on this card. "
@@ -57,14 +75,32 @@ class CudaLauncher(Launcher):
         return launch
 
     def fused_product(
-        self, product: Product, a: Array, b: Array, out: Array, *, vector: Array, mask: Array | None = None
+        self,
+        product: Product,
+        a: Array,
+        b: Array,
+        out: Array,
+        *,
+        vector: Array,
+        mask: Array | None = None,
+        repeated: bool = False,
     ) -> Launch | None:
         """Through cuBLASLt where it has the epilogue."""
         if self._lt is None:
             return None
         bits = 0 if mask is None else mask.data.ptr
         places = (a.data.ptr, b.data.ptr, out.data.ptr, vector.data.ptr)
-        return self._lt.prepare(product, self.precision, *places, bits)
+        return self._lt.prepare(product, self.precision, *places, bits, self._timings(repeated))
+
+    def fastest(self, what: str, ways: Mapping[str, Launch]) -> str:
+        """Timed on the device, unless that is switched off."""
+        timings = self._timings(True)
+        if timings is None or len(ways) < 2:
+            return next(iter(ways))
+        return timings.fastest(f"{what} in {self.precision}", ways)
+
+    def _timings(self, repeated: bool) -> Timings | None:
+        return self.lane.timings if repeated and self.timed else None
 
     def record(self, run: Launch) -> Launch:
         """A captured CUDA graph; ``run`` itself where products cannot be captured."""
@@ -140,6 +176,14 @@ class Lane:
             self._workspace(self.stream.ptr)  # before a capture, in which nothing can be allocated
         return CublasLt(library, lambda: cupy.cuda.get_current_stream().ptr, self._workspace)
 
+    @cached_property
+    def timings(self) -> Timings:
+        """What was fastest on this card with this version of cuBLASLt, kept beside CuPy's own cache of kernels."""
+        device = cupy.cuda.Device()
+        card = cupy.cuda.runtime.getDeviceProperties(device.id)["name"].decode().replace(" ", "-")
+        version = "none" if self.lt is None else self.lt.library.cublasLtGetVersion()
+        return Timings(cache_folder() / "xpnet" / f"{card}-cublaslt-{version}.json", _microseconds)
+
     def _workspace(self, stream: int) -> int:
         """The address of the workspace of the current stream: predictions run on the caller's."""
         if stream not in self._workspaces:
@@ -147,6 +191,26 @@ class Lane:
                 self._workspaces.pop(next(k for k in self._workspaces if k != self.stream.ptr))
             self._workspaces[stream] = cupy.empty(WORKSPACE_BYTES, dtype=cupy.uint8)
         return self._workspaces[stream].data.ptr
+
+
+def cache_folder() -> Path:
+    """Where CuPy keeps what it has compiled."""
+    return Path(os.environ.get("CUPY_CACHE_DIR") or Path.home() / ".cupy" / "kernel_cache")
+
+
+def _microseconds(launch: Launch) -> float:
+    """The shortest of a few rounds of a launch, which has run once before."""
+    launch()
+    times = []
+    for _ in range(TIMED_ROUNDS):
+        start, end = cupy.cuda.Event(), cupy.cuda.Event()
+        start.record()
+        for _ in range(TIMED_LAUNCHES):
+            launch()
+        end.record()
+        end.synchronize()
+        times.append(1e3 * cupy.cuda.get_elapsed_time(start, end) / TIMED_LAUNCHES)
+    return min(times)
 
 
 _threads = threading.local()
@@ -171,6 +235,16 @@ def _memory_errors() -> Iterator[None]:
 
 
 @cache
-def _module(dtype: str) -> Any:
+def _kernel(dtype: str, name: str, device: int) -> Any:
+    """Once for each device, since a module is loaded into one."""
+    return _module(dtype, source_of(name)).get_function(name)
+
+
+@cache
+def _module(dtype: str, source: str) -> Any:
     real = "double" if dtype == "float64" else "float"
+<<<<<<< HEAD
     return cupy.RawModule(code=SOURCE.read_text(encoding="utf-8"), options=(f"-DREAL={real}", "--std=c++17"))
+=======
+    return cupy.RawModule(code=source, options=(f"-DREAL={real}", "--std=c++17"))
+>>>>>>> 0db0113 (Small networks train an epoch in one launch, and products are chosen by timing)

@@ -43,21 +43,30 @@ def layers_of(spec: NetworkSpec, parameters: Parameters, output_activation: str)
 
 
 def forward_launches(
-    launcher: Launcher, layer: Layer, x: Array, out: Array, *, mask: Array | None = None
+    launcher: Launcher,
+    layer: Layer,
+    x: Array,
+    out: Array,
+    *,
+    mask: Array | None = None,
+    fused: bool = True,
+    repeated: bool = False,
 ) -> list[Launch]:
     """out = activation(x W + b); one launch where the product takes bias and activation along.
 
     mask : receives ReLU's bits for the way back, where the launch is one; None in a prediction, where ReLU is a launch
         of its own, since in a product it may turn NaN into 0, which a prediction has to show
+    fused : False for launches of their own in any case; repeated : as for :meth:`xpnet_cupy.launcher.Launcher.product`
     """
     shape = (*x.shape, out.shape[1])
-    if layer.activation == "identity" or mask is not None:
+    if fused and (layer.activation == "identity" or mask is not None):
         epilogue: Epilogue = "bias" if mask is None else "relu_aux_bias"
         product = products.forward(*shape, epilogue=epilogue)
-        launch = launcher.fused_product(product, layer.weight, x, out, vector=layer.bias, mask=mask)
+        arrays = (layer.weight, x, out)
+        launch = launcher.fused_product(product, *arrays, vector=layer.bias, mask=mask, repeated=repeated)
         if launch is not None:
             return [launch]
-    plain = launcher.product(products.forward(*shape), layer.weight, x, out)
+    plain = launcher.product(products.forward(*shape), layer.weight, x, out, repeated=repeated)
     return [plain, launches.bias_activation(launcher, layer.activation, out, layer.bias, out)]
 
 

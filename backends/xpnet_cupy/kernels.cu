@@ -71,6 +71,10 @@ struct Logistic {
   }
   static __device__ real backward(real d_out, real out) { return d_out * out * (1 - out); }
 };
+struct Softplus {
+  static __device__ real of(real x) { return log1p(exp(-fabs(x))) + (x > 0 ? x : real(0)); }
+  static __device__ real backward(real d_out, real out) { return d_out * -expm1(-out); }
+};
 struct Exponential {
   static __device__ real of(real x) { return exp(x); }
 };
@@ -106,6 +110,7 @@ BIAS_ACTIVATION(bias_identity, Identity)
 BIAS_ACTIVATION(bias_relu, Relu)
 BIAS_ACTIVATION(bias_tanh, Tanh)
 BIAS_ACTIVATION(bias_logistic, Logistic)
+BIAS_ACTIVATION(bias_softplus, Softplus)
 BIAS_ACTIVATION(bias_exponential, Exponential)
 
 // d_x = d_out activation'(x), from out = activation(x), item by item.
@@ -121,6 +126,7 @@ __device__ void backward(const real *d_out, const real *out, real *d_x, long lon
 BACKWARD(relu_backward, Relu)
 BACKWARD(tanh_backward, Tanh)
 BACKWARD(logistic_backward, Logistic)
+BACKWARD(softplus_backward, Softplus)
 
 // d_x as above (may be d_out), and the sums of its columns over each chunk of rows: sums (chunks, cols). One chunk
 // gives the bias gradient; several, for batches that one block a column would walk too slowly, `column_sum` adds up.
@@ -154,6 +160,7 @@ __device__ void backward_bias(const real *d_out, const real *out, real *d_x, rea
 BACKWARD_BIAS(relu_backward_bias, Relu)
 BACKWARD_BIAS(tanh_backward_bias, Tanh)
 BACKWARD_BIAS(logistic_backward_bias, Logistic)
+BACKWARD_BIAS(softplus_backward_bias, Softplus)
 
 // Sums of columns alone: the bias gradient of a layer without activation.
 KERNEL column_sum(const real *x, real *sums, int rows, int cols, int chunk) {

@@ -6,7 +6,7 @@ one that runs on a GPU; the tests bring one that runs the same kernels on the ho
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from xpnet.errors import InputError
 from xpnet.ops import Array
 from xpnet_cupy.products import Product
 
-SOURCE = Path(__file__).with_name("kernels.cu")
+SOURCES = [Path(__file__).with_name(name) for name in ("kernels.cu", "resident.cu")]
 
 Launch = Callable[[], None]
 Grid = tuple[int, ...]
@@ -39,13 +39,16 @@ KERNELS: dict[str, tuple[str, ...]] = {
         "bias_relu": _ACTIVATION,
         "bias_tanh": _ACTIVATION,
         "bias_logistic": _ACTIVATION,
+        "bias_softplus": _ACTIVATION,
         "bias_exponential": _ACTIVATION,
         "relu_backward": _BACKWARD,
         "tanh_backward": _BACKWARD,
         "logistic_backward": _BACKWARD,
+        "softplus_backward": _BACKWARD,
         "relu_backward_bias": _BACKWARD_BIAS,
         "tanh_backward_bias": _BACKWARD_BIAS,
         "logistic_backward_bias": _BACKWARD_BIAS,
+        "softplus_backward_bias": _BACKWARD_BIAS,
         "column_sum": "real* real* int int int",
         "dropout": "real* real* int* long long int double int long",
         "softmax_warp": _ROWS,
@@ -67,14 +70,24 @@ KERNELS: dict[str, tuple[str, ...]] = {
         "gradient_descent": f"real*! real* {_UPDATE}",
         "momentum": f"real*! real* real*! double int {_UPDATE}",
         "adam": f"real*! real* real*! real*! double double double {_UPDATE}",
+        "train_epoch": (
+            "real* long*? real*? real*? int* int* int int int int int int* double* double "
+            "int double double double double double int real* real*? real*? int int long* int double int double*"
+        ),
         "l2_penalty": "real* real*?! long* int double int real*? int double*",
     }.items()
 }
 
-ACTIVATIONS = {name.removeprefix("bias_") for name in KERNELS if name.startswith("bias_")}
+ACTIVATIONS = {name.removeprefix("bias_") for name in KERNELS if name.startswith("bias_")} - {"exponential"}
 """Activations that hidden layers may have."""
 
+RESIDENT = {"train_epoch"}  # what the second source file has; it is compiled where it is asked for
 _SCALARS = {"int": numpy.int32, "long": numpy.int64, "double": numpy.float64}
+
+
+def source_of(name: str) -> str:
+    """The text that has this kernel."""
+    return "".join(path.read_text() for path in SOURCES[: 2 if name in RESIDENT else 1])
 
 
 class Launcher(ABC):
@@ -98,22 +111,48 @@ class Launcher(ABC):
         """What launches share, stream and workspace, as a key: a recording made on one lane runs on that lane."""
 
     @abstractmethod
-    def kernel(self, name: str) -> Callable[[Grid, Grid, tuple[Any, ...]], None]:
-        """The compiled kernel, called with grid, block and checked arguments."""
+    def kernel(self, name: str, shared: int) -> Callable[[Grid, Grid, tuple[Any, ...]], None]:
+        """The compiled kernel, called with grid, block and checked arguments.
+
+        shared : bytes of shared memory that each block is given beside what the kernel declares
+        """
+
+    @property
+    @abstractmethod
+    def shared_bytes(self) -> int:
+        """How much that may be."""
 
     @abstractmethod
-    def product(self, product: Product, a: Array, b: Array, out: Array) -> Launch:
-        """The prepared product of two C-contiguous matrices, without its epilogue."""
+    def product(self, product: Product, a: Array, b: Array, out: Array, *, repeated: bool = False) -> Launch:
+        """The prepared product of two C-contiguous matrices, without its epilogue.
+
+        repeated : whether it will run so often that it is worth to time the library's algorithms
+        """
 
     @abstractmethod
     def fused_product(
-        self, product: Product, a: Array, b: Array, out: Array, *, vector: Array, mask: Array | None = None
+        self,
+        product: Product,
+        a: Array,
+        b: Array,
+        out: Array,
+        *,
+        vector: Array,
+        mask: Array | None = None,
+        repeated: bool = False,
     ) -> Launch | None:
         """The prepared product with its epilogue, or None where there is none such.
 
         vector : the bias to add, or what receives the bias gradient
         mask : (rows, bits / 8) uint8, ReLU's bits, written by relu_aux_bias and read by drelu_bgrad
         """
+
+    def fastest(self, what: str, ways: Mapping[str, Launch]) -> str:
+        """The name of the fastest of several ways to do the same; the first where nothing is timed.
+
+        what : by which the answer is remembered
+        """
+        return next(iter(ways))
 
     @abstractmethod
     def record(self, run: Launch) -> Launch:
@@ -139,7 +178,7 @@ class Launcher(ABC):
     def release_memory(self) -> None:
         """Gives memory that nobody uses back to the device."""
 
-    def prepare(self, name: str, grid: Grid, block: Grid, *arguments: Any) -> Launch:
+    def prepare(self, name: str, grid: Grid, block: Grid, *arguments: Any, shared: int = 0) -> Launch:
         """A call of a kernel, its arguments checked here and nowhere else.
 
         Raises InputError for an array that is not C-contiguous, of another type than the kernel reads, or at the place
@@ -154,7 +193,7 @@ class Launcher(ABC):
         self._check_places(name, arguments)
         if not all(grid):  # nothing to do; CUDA refuses an empty grid
             return _nothing
-        kernel = self.kernel(name)
+        kernel = self.kernel(name, shared)
         return lambda: kernel(grid, block, checked)
 
     def _checked(self, name: str, parameter: str, argument: Any) -> Any:

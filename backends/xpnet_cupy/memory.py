@@ -22,7 +22,7 @@ ALIGNMENT = 256  # bytes: what cuBLASLt's fastest kernels ask of a matrix
 class NetworkMemory:
     """What lives as long as the step. Gradients and the optimizer's buffers are taken when they are first needed.
 
-    params, gradients, buffers : one flat buffer each, every parameter aligned to 256 bytes
+    params, gradients, buffers : one flat buffer each, every parameter aligned to 256 bytes, ``align`` items
     clock : (5,) int32: updates made and first row of the batch, now and for the next batch; first row of a part
     rates : (5,) float64: learning rate, what follows from it and the number of the update, whether a parameter is NaN
     data : (4,) int64: addresses of the epoch's inputs, labels, weights and order
@@ -31,7 +31,7 @@ class NetworkMemory:
     """
 
     def __init__(self, spec: NetworkSpec, backend: Backend, launcher: Launcher) -> None:
-        xp, self._align = launcher.xp, ALIGNMENT // itemsize(spec)
+        xp, self.align = launcher.xp, ALIGNMENT // itemsize(spec)
         self._spec, self._backend = spec, backend
         self.params = self._zeros()
         self.clock = xp.zeros(5, dtype=xp.int32)
@@ -39,7 +39,7 @@ class NetworkMemory:
         self.data = xp.zeros(4, dtype=xp.int64)
         self.results = xp.zeros(4, dtype=xp.float64)
         self.squares = xp.zeros(UPDATE_BLOCKS, dtype=xp.float64)
-        weights = [slot for slot in spec.slots(self._align) if len(slot.shape) == 2]
+        weights = [slot for slot in spec.slots(self.align) if len(slot.shape) == 2]
         self.bounds = xp.asarray([[w.offset, w.offset + prod(w.shape)] for w in weights], dtype=xp.int64)
 
     @cached_property
@@ -58,7 +58,7 @@ class NetworkMemory:
         return "buffers" in vars(self)
 
     def _zeros(self) -> Parameters:
-        return Parameters.zeros(self._spec, self._backend, align=self._align)
+        return Parameters.zeros(self._spec, self._backend, align=self.align)
 
 
 class BatchMemory:

@@ -33,6 +33,10 @@ class Operations:
         """1 / (1 + exp(-x))."""
         return self._activation("logistic", x)
 
+    def softplus(self, x: Array) -> Array:
+        """log(1 + exp(x))."""
+        return self._activation("softplus", x)
+
     def bias_relu(self, x: Array, bias: Array) -> Array:
         """max(0, x + b)."""
         return self._activation("relu", x, bias)
@@ -48,6 +52,10 @@ class Operations:
     def logistic_backward(self, d_out: Array, out: Array) -> Array:
         """The gradient through the logistic function."""
         return self._backward("logistic", d_out, out)
+
+    def softplus_backward(self, d_out: Array, out: Array) -> Array:
+        """The gradient through softplus."""
+        return self._backward("softplus", d_out, out)
 
     def relu_backward_bias(self, d_out: Array, x: Array) -> tuple[Array, Array]:
         """The gradient through ReLU and by the bias before it."""

@@ -5,6 +5,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Options:
-    """steps_per_graph : how many batches one recorded graph holds; 1 for a graph a batch"""
+    """Choices for comparison.
 
+    resident : whether epochs of small networks on small batches are one launch
+    steps_per_graph : how many batches one recorded graph holds; 1 for a graph a batch
+    timed : whether algorithms of products, and which epilogues they carry, are chosen by timing, once for each shape
+    """
+
+    resident: bool = True
     steps_per_graph: int = 8
+    timed: bool = True

@@ -7,6 +7,7 @@ Where the data lie is read from the device by the kernels that need it, so that 
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from xpnet.backend import NetworkSpec
@@ -62,7 +63,7 @@ class BatchPlan:
         self.x = memory.x[:rows] if x is None else x
         self.outputs: list[Any] = [out[:rows] for out in memory.outputs]
         self.d_outputs: list[Any] = [d_out[:rows] for d_out in memory.d_outputs]
-        self.masks = [_first(mask, rows) for mask in memory.masks]
+        self._all_masks = memory.masks
         self.dropped = [_first(dropped, rows) for dropped in memory.dropped]
         self.row_loss = memory.row_loss[:rows]
         self.total_weight = None if shape.weight == "rows" else memory.total_weight
@@ -70,7 +71,7 @@ class BatchPlan:
         self.d_layers = layers_of(spec, network.gradients, "identity")
         penalty = Penalty(network.bounds, spec.l2, spec.l2_over_batch, self.total_weight, rows, network.squares)
         self._penalty = penalty if spec.l2 and shape.penalized else None
-        self._batch = [*self._next(), *self._forward(), *self._loss(), *self._backward()]
+        self._batch = self._fastest()
         self.gradients = Repeated(launcher, [*self._batch, *self._penalty_gradient()], self._batch, 1)
         self._steps_per_graph = steps_per_graph
 
@@ -82,6 +83,20 @@ class BatchPlan:
             warm_up = [*self._batch, self._update(None, items=0)]
             self._training = Repeated(self.launcher, calls, warm_up, self._steps_per_graph)
         return self._training
+
+    def _fastest(self) -> list[Launch]:
+        """The launches of a batch, with the epilogues that are worth it: timed as a whole, since they hang together."""
+        ways = {fusion: self._launches(fusion) for fusion in ("both ways", "forward", "none")}
+        ways = {fusion: calls for fusion, calls in ways.items() if len(calls) != len(ways["none"]) or fusion == "none"}
+        what = f"Batch of {self.rows} rows, widths {self.spec.widths}, activations {self.spec.activations}: epilogues"
+        chosen = self.launcher.fastest(what, {fusion: partial(_run, calls) for fusion, calls in ways.items()})
+        return ways[chosen]
+
+    def _launches(self, fusion: str) -> list[Launch]:
+        """fusion : on which ways products carry epilogues along"""
+        self.masks = [_first(mask, self.rows) for mask in self._all_masks]
+        forward = self._forward(fused=fusion != "none")
+        return [*self._next(), *forward, *self._loss(), *self._backward(fused=fusion == "both ways")]
 
     def _update(self, clock: Array | None, items: int | None = None) -> Launch:
         """The update; of the first ``items`` parameters alone, without penalty, where that is given."""
@@ -100,11 +115,13 @@ class BatchPlan:
             found.append(launches.batch_weight(self.launcher, network.data, network.clock, weighted, self.rows))
         return found
 
-    def _forward(self) -> list[Launch]:
+    def _forward(self, *, fused: bool) -> list[Launch]:
         found = []
         for k, layer in enumerate(self.layers):
             mask = self.masks[k] if k < len(self.masks) else None
-            calls = forward_launches(self.launcher, layer, self._inputs(k), self.outputs[k], mask=mask)
+            calls = forward_launches(
+                self.launcher, layer, self._inputs(k), self.outputs[k], mask=mask, fused=fused, repeated=True
+            )
             if mask is not None and len(calls) > 1:
                 self.masks[k] = None  # no fused product, so nobody has written the mask
             found += [*calls, *self._dropout(k, self.outputs[k], self._dropped(k))]
@@ -126,39 +143,41 @@ class BatchPlan:
         arguments = (self.outputs[-1], batch, self.d_outputs[-1], self.row_loss)
         return [launches.loss(self.launcher, self.spec.loss, *arguments)]
 
-    def _backward(self) -> list[Launch]:
+    def _backward(self, *, fused: bool) -> list[Launch]:
         """From the last layer down: the gradient of its parameters, then through its weight and the activation below."""
         last = self.spec.layers - 1
-        found = self._last_parameters(last)
+        found = self._last_parameters(last, fused)
         for k in reversed(range(last)):
-            found += [*self._through(k), self._weight_gradient(k)]
+            found += [*self._through(k, fused), self._weight_gradient(k)]
         return found
 
-    def _last_parameters(self, k: int) -> list[Launch]:
+    def _last_parameters(self, k: int, fused: bool) -> list[Launch]:
         """dW and db of the last layer in one product; the hidden layers' db come with ``_through``."""
         d_out, weight, bias = self.d_outputs[k], self.d_layers[k].weight, self.d_layers[k].bias
         product = products.weight_gradient(self.rows, *weight.shape, epilogue="bgrada")
-        fused = self.launcher.fused_product(product, d_out, self._inputs(k), weight, vector=bias)
-        if fused is not None:
-            return [fused]
+        arrays = (d_out, self._inputs(k), weight)
+        launch = self.launcher.fused_product(product, *arrays, vector=bias, repeated=True) if fused else None
+        if launch is not None:
+            return [launch]
         sums = launches.backward_bias(self.launcher, "identity", d_out, d_out, None, bias)
         return [self._weight_gradient(k), *sums]
 
     def _weight_gradient(self, k: int) -> Launch:
         weight = self.d_layers[k].weight
         product = products.weight_gradient(self.rows, *weight.shape)
-        return self.launcher.product(product, self.d_outputs[k], self._inputs(k), weight)
+        return self.launcher.product(product, self.d_outputs[k], self._inputs(k), weight, repeated=True)
 
-    def _through(self, k: int) -> list[Launch]:
+    def _through(self, k: int, fused: bool) -> list[Launch]:
         """d_outputs[k], through the weight of layer k + 1 and the activation of layer k, with the bias gradient of k."""
         above, d_above, d_out = self.layers[k + 1].weight, self.d_outputs[k + 1], self.d_outputs[k]
         bias = self.d_layers[k].bias
-        if self.masks[k] is not None:
+        arrays = (above, d_above, d_out)
+        if fused and self.masks[k] is not None:
             product = products.input_gradient(self.rows, *above.shape, epilogue="drelu_bgrad")
-            fused = self.launcher.fused_product(product, above, d_above, d_out, vector=bias, mask=self.masks[k])
-            if fused is not None:
-                return [fused]
-        plain = self.launcher.product(products.input_gradient(self.rows, *above.shape), above, d_above, d_out)
+            launch = self.launcher.fused_product(product, *arrays, vector=bias, mask=self.masks[k], repeated=True)
+            if launch is not None:
+                return [launch]
+        plain = self.launcher.product(products.input_gradient(self.rows, *above.shape), *arrays, repeated=True)
         activation, out = self.layers[k].activation, self.outputs[k]
         sums = launches.backward_bias(self.launcher, activation, d_out, out, d_out, bias)
         return [plain, *self._dropout(k, d_out, d_out), *sums]
@@ -176,6 +195,11 @@ class BatchPlan:
             return self.x
         dropped = self._dropped(k - 1)
         return self.outputs[k - 1] if dropped is None else dropped
+
+
+def _run(launches: list[Launch]) -> None:
+    for launch in launches:
+        launch()
 
 
 def _first(array: Array | None, rows: int) -> Array | None:

@@ -24,6 +24,7 @@ from xpnet_cupy.memory import BatchMemory, NetworkMemory, as_read, batch_bytes, 
 from xpnet_cupy.options import Options
 from xpnet_cupy.plan import BatchPlan, Shape
 from xpnet_cupy.replay import Repeated
+from xpnet_cupy.resident import Resident
 
 KEPT_PLANS = 16  # the one used longest ago goes first
 GATHERED_BYTES = 16 << 20  # a batch of all rows as they lie is copied up to this size, and above it read in place
@@ -62,7 +63,8 @@ class CompiledStep:
         self._on_device, self.penalty = on_device, 0.0
         with self._memory(f"A network of widths {spec.widths}", network_bytes(spec)):
             self._network = NetworkMemory(spec, backend, launcher)
-            self.why = f"the compiled CuPy step: {launcher.about}"
+            self._resident = Resident(spec, launcher, self._network)
+            self.why = f"the compiled CuPy step: {self._about()}"
         self.params = self._network.params
         self._batch: BatchMemory | None = None
         self._plans: OrderedDict[Shape, BatchPlan] = OrderedDict()
@@ -92,14 +94,17 @@ class CompiledStep:
         if not rows:
             return 0.0
         size = min(batch_size, rows)
-        if order is None and size < rows:
+        resident = self.options.resident and size <= self._resident.batch_rows
+        if order is None and (size < rows or resident):
             order = numpy.arange(rows)
         with self._memory(f"Training on batches of {size} rows", batch_bytes(self.spec, size)), self.launcher.stream():
+            if resident:
+                return self._resident_epoch(X, Y, sample_weight, order, size, learning_rate)
 
             def prepare() -> tuple[Data, list[tuple[Repeated, int]]]:
                 data = self._take(X, Y, sample_weight, order, size)
-                runs = [(self._plan(self._shape(data, n), data).training, times) for n, times in _batches(rows, size)]
-                return self._begun(data, runs, learning_rate)
+                shapes = [(self._shape(data, n), times) for n, times in _batches(rows, size)]
+                return data, self._prepared(data, shapes, learning_rate)
 
             data, runs = self._with_room(prepare)
             for repeated, times in runs:
@@ -139,8 +144,7 @@ class CompiledStep:
 
             def prepare() -> tuple[Data, list[tuple[Repeated, int]]]:
                 data = self._take(X, Y, sample_weight, rows, count)
-                runs = [(self._plan(self._shape(data, count, part), data).gradients, 1)]
-                return self._begun(data, runs, 0.0, part)
+                return data, self._prepared(data, [(self._shape(data, count, part), 1)], None, part)
 
             data, ((repeated, _),) = self._with_room(prepare)
             repeated.run(1)
@@ -181,14 +185,25 @@ class CompiledStep:
             for name, arrays in network.buffers.items():
                 arrays.update(state.buffers.get(name) or {n: numpy.zeros(a.shape) for n, a in arrays.items()})
 
+    def _resident_epoch(
+        self, X: Array, Y: Array, sample_weight: Array | None, order: Any, size: int, learning_rate: float
+    ) -> float:
+        data = self._read(X, Y, sample_weight, order)
+        launch = self._resident.launch(data, batch_rows=size, learning_rate=learning_rate)
+        launch()
+        return self._mean(self.launcher.to_numpy(self._network.results))
+
     def _take(self, X: Array, Y: Array, sample_weight: Array | None, order: Any, size: int) -> Data:
         """The data as kernels read them, and memory for batches of ``size`` rows of them."""
-        launcher, dtype = self.launcher, self.spec.dtype
-        self._belongs(X)
         if self._batch is None or size > self._batch.rows:
             self._plans.clear()
             self._batch = None  # what there was is let go before the larger one is asked for
-            self._batch = BatchMemory(self.spec, launcher, size)
+            self._batch = BatchMemory(self.spec, self.launcher, size)
+        return self._read(X, Y, sample_weight, order)
+
+    def _read(self, X: Array, Y: Array, sample_weight: Array | None, order: Any) -> Data:
+        launcher, dtype = self.launcher, self.spec.dtype
+        self._belongs(X)
         indices = Y.ndim == 1
         labels = as_read(launcher, Y, "int64" if indices else dtype)
         return Data(
@@ -229,28 +244,44 @@ class CompiledStep:
         self._plans.move_to_end(shape)
         return self._plans[shape]
 
-    def _begun(
-        self, data: Data, runs: list[tuple[Repeated, int]], learning_rate: float, part: BatchPart | None = None
-    ) -> tuple[Data, list[tuple[Repeated, int]]]:
-        """The data, and the runs prepared for them, with the clock at the first row."""
+    def _prepared(
+        self,
+        data: Data,
+        shapes: list[tuple[Shape, int]],
+        learning_rate: float | None,
+        part: BatchPart | None = None,
+    ) -> list[tuple[Repeated, int]]:
+        """What is to be run for batches of these shapes, each so many times, with the clock at the first row.
+
+        learning_rate : None for gradients without updates
+        """
         network, memory = self._network, self._memory_of_batch
-        first_row = 0 if part is None else part.first_row
         if part is not None:
             memory.total_weight[...] = part.total_weight
         arrays = (network.clock, network.rates, network.data, tuple(data), memory.row_loss, network.squares)
-        begin = launches.begin(self.launcher, *arrays, learning_rate=learning_rate, first_row=first_row)
+        rates = {"learning_rate": learning_rate or 0.0, "first_row": 0 if part is None else part.first_row}
+        begin = launches.begin(self.launcher, *arrays, **rates)  # type: ignore[arg-type]
         begin()
-        if any([repeated.prepare(times) for repeated, times in runs]):
+        new = any(shape not in self._plans for shape, _ in shapes)
+        plans = [(self._plan(shape, data), times) for shape, times in shapes]
+        runs = [(plan.gradients if learning_rate is None else plan.training, times) for plan, times in plans]
+        warmed = [repeated.prepare(times) for repeated, times in runs]
+        if new or any(warmed):  # a plan may have run batches: it is timed when it is made
             begin()
-        return data, runs
+        return runs
 
     def _mean_loss(self, data: Data, rows: int, part: BatchPart | None = None) -> float:
         """The mean loss of the batches since they began, penalty included. Waits for the device."""
         network, memory = self._network, self._memory_of_batch
         arrays = (memory.row_loss, network.squares, data.weight if part is None else None)
         launches.finish(self.launcher, *arrays, rows, network.rates, network.results)()
-        loss, squares, weight, broken = self.launcher.to_numpy(network.results)
-        weight = weight if part is None else part.total_weight
+        results = self.launcher.to_numpy(network.results)
+        return self._mean(results, None if part is None else part.total_weight)
+
+    def _mean(self, results: numpy.ndarray, total_weight: float | None = None) -> float:
+        """The mean loss and the penalty, from the sums of an epoch; over ``total_weight`` where that is given."""
+        loss, squares, weight, broken = results
+        weight = weight if total_weight is None else total_weight
         self.penalty = float(self.spec.l2 / 2 * squares / weight) if weight else 0.0
         if broken:
             return float("nan")
@@ -278,6 +309,16 @@ class CompiledStep:
             self._batch = None
         self.launcher.release_memory()  # out here, where the error no longer holds what the action had allocated
         return action()
+
+    def _about(self) -> str:
+        """What runs here, as clauses."""
+        steps, most = self.options.steps_per_graph, self._resident.batch_rows
+        graphs = f"{steps} batches a CUDA graph, {self.launcher.about}"
+        if not self.options.resident:
+            return f"{graphs}; no epoch in one launch, as asked for"
+        if not most:
+            return f"{graphs}; no epoch in one launch, since {self._resident.reason}"
+        return f"an epoch in one launch for batches of up to {most} rows; for larger ones {graphs}"
 
     def _belongs(self, X: Array) -> None:
         found, own = self.backend.device(X), self.backend.device(self.params.flat)

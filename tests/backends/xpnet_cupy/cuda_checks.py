@@ -7,6 +7,7 @@ import numpy as np
 from cuda_host import HostLauncher, launching
 from xpnet_cupy import launches
 from xpnet_cupy.operations import table
+from xpnet_cupy.options import Options
 from xpnet_cupy.step import CompiledStep
 from xpnet_numpy import NumpyBackend
 
@@ -79,8 +80,11 @@ class HostBackend(NumpyBackend):
         self.xp = xp
 
 
-def make(spec: NetworkSpec, launcher: HostLauncher) -> CompiledStep:
-    return CompiledStep(spec, HostBackend(launcher.xp), launcher, nullcontext)
+GRAPHS, RESIDENT = Options(resident=False), Options()
+
+
+def make(spec: NetworkSpec, launcher: HostLauncher, options: Options = GRAPHS) -> CompiledStep:
+    return CompiledStep(spec, HostBackend(launcher.xp), launcher, nullcontext, options)
 
 
 def weights(spec: NetworkSpec) -> dict[str, Any]:
@@ -125,9 +129,11 @@ def assert_same_gradient(spec: NetworkSpec, launcher: HostLauncher, X: Any, Y: A
     return step
 
 
-def assert_agrees(spec: NetworkSpec, launcher: HostLauncher, X: Any, Y: Any, **options: Any) -> CompiledStep:
+def assert_agrees(
+    spec: NetworkSpec, launcher: HostLauncher, X: Any, Y: Any, *, using: Options = GRAPHS, **options: Any
+) -> CompiledStep:
     """Both steps, from the same weights over the same batches: equal losses, parameters, buffers, outputs."""
-    step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
+    step, reference = make(spec, launcher, using), ReferenceStep(spec, NumpyBackend(), "")
     for one in (step, reference):
         one.params.update(weights(spec))
     # Rounding grows by a small factor a step through Adam's division; 9 steps stay within a few thousand roundings.

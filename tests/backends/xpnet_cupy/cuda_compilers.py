@@ -9,13 +9,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from xpnet_cupy.launcher import SOURCE
+from xpnet_cupy.launcher import source_of
 
 
 def nvcc(arch: str, real: str, folder: Path) -> str:
     """What nvcc says of registers and spills."""
     options = ["-cubin", f"-arch={arch}", f"-DREAL={real}", "-std=c++17", "-Xptxas", "-v", "-Werror", "all-warnings"]
-    command = ["nvcc", *options, str(SOURCE), "-o", str(folder / "kernels.cubin")]
+    source = folder / "kernels.cu"
+    source.write_text(source_of("train_epoch"))
+    command = ["nvcc", *options, str(source), "-o", str(folder / "kernels.cubin")]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stderr
 
 
@@ -38,15 +40,27 @@ def find_nvrtc() -> str | None:
 
 def nvrtc(arch: str, real: str, path: str) -> str:
     """What NVRTC says of registers and spills."""
+    return _compiled(arch, real, path)[0]
+
+
+def ptx(arch: str, real: str, path: str) -> str:
+    """The kernels as NVRTC's PTX."""
+    return _compiled(arch.replace("sm", "compute"), real, path)[1]
+
+
+def _compiled(arch: str, real: str, path: str) -> list[str]:
+    """NVRTC's log, and its PTX."""
     library, program = ctypes.CDLL(path), ctypes.c_void_p()
-    source = SOURCE.read_bytes()
+    source = source_of("train_epoch").encode()
     assert library.nvrtcCreateProgram(ctypes.byref(program), source, b"kernels.cu", 0, None, None) == 0
     options = [f"-arch={arch}", f"-DREAL={real}", "--std=c++17", "--ptxas-options=-v"]
     given: Any = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
-    status, size = library.nvrtcCompileProgram(program, len(options), given), ctypes.c_size_t()
-    library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
-    log = ctypes.create_string_buffer(size.value)
-    library.nvrtcGetProgramLog(program, log)
-    text = log.value.decode()
-    assert status == 0, text
-    return text
+    status, texts = library.nvrtcCompileProgram(program, len(options), given), []
+    for kind in ("ProgramLog", "PTX"):
+        size = ctypes.c_size_t()
+        getattr(library, f"nvrtcGet{kind}Size")(program, ctypes.byref(size))
+        text = ctypes.create_string_buffer(max(size.value, 1))
+        getattr(library, f"nvrtcGet{kind}")(program, text)
+        texts.append(text.value.decode())
+    assert status == 0, texts[0]
+    return texts

@@ -1,6 +1,7 @@
 """The CUDA kernels on the host: the same source, compiled by g++ behind ``cuda_on_host.h``, called like CuPy's."""
 
 import ctypes
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -21,8 +22,10 @@ needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="kernels
 
 def build(text: str, dtype: str, folder: Path, *, optimise: bool = True) -> ctypes.CDLL:
     """The kernels of a source text as a shared library; the table's types are checked by the compiler on the way."""
-    glue = "".join(_entry(name, parameters) for name, parameters in KERNELS.items())
-    source, library = folder / f"kernels_{dtype}.cpp", folder / f"kernels_{dtype}.so"
+    here = {name: parameters for name, parameters in KERNELS.items() if re.search(rf"\b{name}\b", text)}
+    glue = "".join(_entry(name, parameters) for name, parameters in here.items())
+    stem = f"{dtype}_{len(here)}"  # a library of the same name would not be loaded anew
+    source, library = folder / f"{stem}.cpp", folder / f"{stem}.so"
     source.write_text(f'#include "{HERE}/cuda_on_host.h"\n{text}\n{glue}')
     real = "double" if dtype == "float64" else "float"
     # Contraction into fused multiply-adds is allowed on a GPU and off here, so that a host has one answer.
@@ -40,14 +43,14 @@ def build(text: str, dtype: str, folder: Path, *, optimise: bool = True) -> ctyp
 
 
 def run_kernel(
-    library: ctypes.CDLL, name: str, grid: Any, block: Any, arguments: tuple[Any, ...], *, reversed: bool = False
+    library: ctypes.CDLL, name: str, grid: Any, block: Any, arguments: tuple[Any, ...], *, reversed: bool = False, shared: int = 0
 ) -> None:
     """Runs a kernel as CuPy's launches do: arrays by address, NumPy scalars by value, both through a pointer."""
     run = getattr(library, f"run_{name}")
     run.restype = ctypes.c_char_p
     kept = [np.array(np.uintp(a.ctypes.data) if isinstance(a, np.ndarray) else a) for a in arguments]
     pointers = (ctypes.c_void_p * len(kept))(*(value.ctypes.data for value in kept))
-    if error := run(pointers, _three(grid), _three(block), int(reversed)):
+    if error := run(pointers, _three(grid), _three(block), int(reversed), shared):
         raise RuntimeError(f"{name}: {error.decode()}")
 
 
@@ -56,8 +59,8 @@ def _entry(name: str, parameters: tuple[str, ...]) -> str:
         f"*({C_TYPES[kind.rstrip('*?!')]} *{'' if kind in C_TYPES else '*'})a[{i}]" for i, kind in enumerate(parameters)
     )
     return (
-        f'extern "C" const char *run_{name}(void **a, unsigned *grid, unsigned *block, int reversed) {{\n'
-        f"  return host::launch([](void **a) {{ {name}({values}); }}, a, grid, block, reversed);\n}}\n"
+        f'extern "C" const char *run_{name}(void **a, unsigned *grid, unsigned *block, int reversed, unsigned shared) {{\n'
+        f"  return host::launch([](void **a) {{ {name}({values}); }}, a, grid, block, reversed, shared);\n}}\n"
     )
 
 
@@ -107,10 +110,12 @@ class HostLauncher(Launcher):
         self.launched: list[str] = []
         self.products: list[Any] = []
 
-    def kernel(self, name: str) -> Callable[..., None]:
+    shared_bytes = 99 << 10
+
+    def kernel(self, name: str, shared: int) -> Callable[..., None]:
         def launch(grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
             self.launched.append(name)
-            run_kernel(self.library, name, grid, block, arguments, reversed=self.reversed)
+            run_kernel(self.library, name, grid, block, arguments, reversed=self.reversed, shared=shared)
 
         return launch
 
@@ -125,6 +130,12 @@ class HostLauncher(Launcher):
         bits = 0 if mask is None else self.address(mask)
         launch = self.lt.prepare(product, self._precision, *self._places(a, b, out, vector), bits)
         return None if launch is None else self._counted(product, launch)
+
+    def take_counts(self) -> tuple[int, int]:
+        """Bytes moved by counted loads and stores since this was last asked, and the number of accesses."""
+        counts = (ctypes.c_ulonglong * 2)()
+        self.library.take_counts(counts)
+        return counts[0], counts[1]
 
     def _counted(self, product: Any, launch: Callable[[], None]) -> Callable[[], None]:
         def run() -> None:

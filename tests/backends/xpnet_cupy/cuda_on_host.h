@@ -18,8 +18,10 @@
 #define __device__
 #define __launch_bounds__(...)
 #define __shared__ static
+#define DYNAMIC_SHARED(name) char *const name = host::dynamic_shared
 
 using std::exp;
+using std::expm1;
 using std::fabs;
 using std::fmax;
 using std::log;
@@ -30,6 +32,8 @@ using std::pow;
 using std::sqrt;
 using std::tanh;
 
+#define COUNT(size) (host::counts[0] += (size), host::counts[1]++)
+
 struct Index {
   unsigned x, y, z;
 };
@@ -37,8 +41,13 @@ static Index threadIdx, blockIdx, blockDim, gridDim;
 
 namespace host {
 
+static unsigned long long counts[2];  // bytes that `load` and `store` moved, and in how many accesses
+
 const int WARP = 32;
 const std::size_t STACK_BYTES = 64 << 10;
+
+const unsigned GUARD_BYTES = 4096;
+alignas(16) static char dynamic_shared[(256 << 10) + GUARD_BYTES];
 
 enum State { READY, AT_WARP, AT_BLOCK, DONE };
 
@@ -139,9 +148,9 @@ static void run_block(bool reversed) {
     if (fibers[i]->state != DONE) error = "threads wait for each other at different barriers";
 }
 
-// Runs a kernel; returns what went wrong, or null.
+// Runs a kernel; returns what went wrong, or null. A block finds the shared memory it is given full of NaN.
 static const char *launch(void (*kernel)(void **), void **args, const unsigned *grid, const unsigned *block,
-                          bool reversed) {
+                          bool reversed, unsigned shared) {
   gridDim = {grid[0], grid[1], grid[2]};
   blockDim = {block[0], block[1], block[2]};
   threads = block[0] * block[1] * block[2];
@@ -152,7 +161,10 @@ static const char *launch(void (*kernel)(void **), void **args, const unsigned *
   for (unsigned k = 0; k < blocks && error.empty(); k++) {
     const unsigned i = reversed ? blocks - 1 - k : k;
     blockIdx = {i % grid[0], i / grid[0] % grid[1], i / (grid[0] * grid[1])};
+    std::memset(dynamic_shared, 255, shared + GUARD_BYTES);
     run_block(reversed);
+    for (unsigned b = shared; b < shared + GUARD_BYTES; b++)
+      if (dynamic_shared[b] != char(255)) error = "written beyond the shared memory that was given";
   }
   if (error.empty()) return nullptr;
   fibers.clear();  // some stand in the middle of the kernel
@@ -163,6 +175,11 @@ static const char *launch(void (*kernel)(void **), void **args, const unsigned *
 
 static unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
   return (unsigned long long)((unsigned __int128)a * b >> 64);
+}
+
+// Gives what has been counted since it was last asked.
+extern "C" void take_counts(unsigned long long *to) {
+  for (int i = 0; i < 2; i++) to[i] = host::counts[i], host::counts[i] = 0;
 }
 
 static void __syncthreads() { host::wait(host::AT_BLOCK); }

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pytest
@@ -66,6 +66,8 @@ class Device:
 
     def __exit__(self, *exception: object) -> None:
         pass
+
+    attributes: ClassVar[dict[str, int]] = {"MaxSharedMemoryPerBlockOptin": 227 << 10}
 
     def __repr__(self) -> str:
         return f"<CUDA Device {self.id}>"
@@ -145,6 +147,23 @@ def current() -> Stream:
     return entered()[-1]
 
 
+launched: list[str] = []  # kernels, as they were asked for
+
+
+class Event:
+    """cupy.cuda.Event, on a clock that goes on by what a test says that products and kernels take."""
+
+    now = 0.0
+    algorithms: ClassVar[dict[int, float]] = {0: 3.0, 2: 1.0, 3: 2.0}  # by their number
+    epilogue, kernel = 0.0, 1.0
+
+    def record(self, stream: Any = None) -> None:
+        self.at = Event.now
+
+    def synchronize(self) -> None:
+        assert current().captured is None, "synchronised while capturing"
+
+
 class RawModule:
     """cupy.RawModule: compiled for the host."""
 
@@ -156,10 +175,22 @@ class RawModule:
         if Failing.load:
             raise CudaError(Failing.load)
 
-        def kernel(grid: Any, block: Any, arguments: tuple[Any, ...]) -> None:
-            current().ask(lambda: run_kernel(self.library, name, grid, block, arguments))
+        return Kernel(self.library, name)
 
-        return kernel
+
+class Kernel:
+    """cupy.RawKernel."""
+
+    max_dynamic_shared_size_bytes = 48 << 10
+
+    def __init__(self, library: Any, name: str) -> None:
+        self.library, self.name = library, name
+
+    def __call__(self, grid: Any, block: Any, arguments: tuple[Any, ...], *, shared_mem: int = 0) -> None:
+        assert shared_mem <= self.max_dynamic_shared_size_bytes, "more shared memory than the kernel has asked for"
+        launched.append(self.name)
+        Event.now += Event.kernel
+        current().ask(lambda: run_kernel(self.library, self.name, grid, block, arguments, shared=shared_mem))
 
 
 class CublasLtLibrary:
@@ -168,14 +199,24 @@ class CublasLtLibrary:
     def __init__(self) -> None:
         self._library = build_cublaslt(FOLDER)
         self.workspaces: dict[int, set[int]] = {}  # the streams that have written to each
+        self._epilogues: dict[int, int] = {}  # by description
+        self.used: list[int] = []  # numbers of the algorithms of products, as they were asked for
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._library, name)
+
+    def cublasLtMatmulDescSetAttribute(self, target: Any, attribute: Any, value: Any, size: Any) -> int:
+        if attribute.value == 7:
+            self._epilogues[target.value] = value._obj.value
+        return self._library.cublasLtMatmulDescSetAttribute(target, attribute, value, size)
 
     def cublasLtMatmul(self, *arguments: Any) -> int:
         stream, workspace = arguments[-1].value, arguments[-3].value
         assert stream == current().ptr, "a product on another stream"
         self.workspaces.setdefault(workspace, set()).add(stream)
+        algorithm, vector = arguments[-4]._obj[2], self._epilogues.get(arguments[1].value, 1) != 1
+        self.used.append(algorithm)
+        Event.now += Event.algorithms.get(algorithm, 0.0) + (Event.epilogue if vector else 0.0)
         statuses: list[int] = []
         current().ask(lambda: statuses.append(self._library.cublasLtMatmul(*arguments)))
         return statuses[0] if statuses else 0
@@ -268,6 +309,8 @@ cupy.cuda = SimpleNamespace(
     is_available=lambda: True,
     Device=Device,
     Stream=Stream,
+    Event=Event,
+    get_elapsed_time=lambda start, end: end.at - start.at,
     get_current_stream=current,
     memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
     driver=SimpleNamespace(CUDADriverError=CudaError),
@@ -307,6 +350,7 @@ def installed() -> Iterator[Any]:
         cuda.library = CublasLtLibrary()
         cuda.find_cublaslt = lambda major: cuda.library
         with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("CUPY_CACHE_DIR", str(FOLDER))
             patch.setattr("xpnet_cupy.libraries.find_cublaslt", cuda.find_cublaslt)
             yield cuda
     finally:

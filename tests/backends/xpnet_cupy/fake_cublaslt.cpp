@@ -1,5 +1,6 @@
 // A stand-in for cuBLASLt that works on host memory, as strict as its documentation: column-major products with leading
 // dimensions, the epilogues that xpnet uses, attributes of the documented sizes. Float32 and float64.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -154,14 +155,18 @@ int cublasLtMatmulPreferenceSetAttribute(Preference *preference, int attribute, 
 }
 
 int cublasLtMatmulAlgoGetHeuristic(void *, Desc *desc, Layout *a, Layout *b, Layout *, Layout *d,
-                                   Preference *preference, int, Heuristic *found, int *count) {
+                                   Preference *preference, int asked, Heuristic *found, int *count) {
   *count = 0;
   if (to_heuristic) return to_heuristic;
   if (!agree(*desc, *a, *b, *d) || preference->workspace == 0) return INVALID;
   if (desc->epilogue == unsupported) return NOT_SUPPORTED;
-  found->algorithm[0] = 0x5ca1ab1e;
-  found->algorithm[1] = preference->workspace;
-  return *count = 1, SUCCESS;
+  for (; *count < std::min(asked, 4); ++*count, ++found) {
+    found->algorithm[0] = 0x5ca1ab1e;
+    found->algorithm[1] = preference->workspace;
+    found->algorithm[2] = *count;
+    found->status = SUCCESS;
+  }
+  return SUCCESS;
 }
 
 int cublasLtMatmul(void *, Desc *desc, const void *alpha, const void *a, Layout *la, const void *b, Layout *lb,
@@ -169,6 +174,7 @@ int cublasLtMatmul(void *, Desc *desc, const void *alpha, const void *a, Layout 
                    size_t workspace, void *) {
   if (to_matmul) return to_matmul;
   if (faults(*desc, *la)) return EXECUTION_FAILED;
+  if (algorithm[2] == 1) return NOT_SUPPORTED;  // offered, and refused when it is called
   if (desc->epilogue != NONE && workspace < algorithm[1] + SPARE) return EXECUTION_FAILED;
   if (algorithm[0] != 0x5ca1ab1e || c != d || !agree(*desc, *la, *lb, *ld)) return INVALID;
   const bool single = la->type == 0, fits = single ? desc->compute != 70 : desc->compute == 70;

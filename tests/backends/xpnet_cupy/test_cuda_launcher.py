@@ -8,7 +8,7 @@ from typing import Any
 import cupy_on_host
 import numpy as np
 import pytest
-from cuda_checks import BATCH, RULES, data, train, weights
+from cuda_checks import BATCH, GRAPHS, RULES, data, train, weights
 from cuda_host import needs_compiler
 from cupy_on_host import Array, Failing, Graph, Stream, cupy
 from xpnet_cupy import CupyBackend
@@ -30,7 +30,7 @@ def cuda() -> Iterator[Any]:
 
 @pytest.fixture
 def backend(cuda: Any) -> CupyBackend:
-    return CupyBackend()
+    return CupyBackend(options=GRAPHS)
 
 
 def spec_and_data(dtype: str) -> tuple[NetworkSpec, Any, Any]:
@@ -110,6 +110,23 @@ def test_what_a_step_costs_in_launches(backend: CupyBackend) -> None:
     assert {n: len(run.__self__.calls) for n, run in plan.training.recorded.items()} == {1: 11, 8: 88}
 
 
+def test_an_epoch_of_a_small_network_is_one_launch(cuda: Any) -> None:
+    spec = NetworkSpec((64, 32, 10), ("relu",), rule=RULES["adam"], dtype="float32", l2=0.01)
+    backend = CupyBackend()
+    step, reference = backend.compile_step(spec), ReferenceStep(spec, NumpyBackend(), "")
+    for one in (step, reference):
+        one.params.update(weights(spec))
+    X, Y = data(spec, "indices", rows=300)
+    order, rates = np.random.default_rng(0).permutation(300), {"learning_rate": 0.1, "batch_size": 128}
+    step.epoch(backend.asarray(X), backend.asarray(Y), order=order, **rates)
+    reference.epoch(X, Y, order=order, **rates)
+    captured, cupy_on_host.launched[:] = Graph.made, []
+    loss = step.epoch(backend.asarray(X), backend.asarray(Y), order=order, **rates)
+    assert cupy_on_host.launched == ["train_epoch"] and Graph.made == captured
+    assert loss == pytest.approx(reference.epoch(X, Y, order=order, **rates), rel=1e-5)
+    assert "an epoch in one launch for batches of up to" in step.why
+
+
 class TestResources:
     """What is kept, and for how long."""
 
@@ -182,8 +199,10 @@ class TestOutOfMemory:
         return backend.compile_step(spec_and_data("float32")[0])
 
     @pytest.fixture
-    def told(self, cuda: Any) -> Iterator[Any]:
-        """Lets something fail until the test ends."""
+    def told(self, cuda: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+        """Lets something fail until the test ends, on a lane that has described no products yet."""
+        monkeypatch.setattr(cuda, "_threads", threading.local())
+        cuda._kernel.cache_clear()
         yield lambda **failing: [setattr(Failing, name, status) for name, status in failing.items()]
         Failing.load = Failing.instantiate = 0
         cuda.library.fake_answer(0, 0)

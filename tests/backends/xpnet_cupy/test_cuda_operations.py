@@ -97,6 +97,26 @@ def test_rows_with_nan_and_infinities(launcher: HostLauncher, cols: int, labels:
     assert_close(found[1], wanted[1], dtype, scale=1)
 
 
+@pytest.mark.parametrize(("name", "cols", "reads"), [("softmax", 200, 1), ("softmax", 5000, 1), ("softmax", 9000, 2)])
+def test_rows_are_read_from_memory_once(
+    libraries: dict[str, Any], name: str, cols: int, reads: int
+) -> None:
+    """Rows too long for the registers of a block are read for their sum, and again for the result."""
+    launcher = HostLauncher(libraries["float32"], "float32")
+    launcher.take_counts()
+    run(launcher, name, draw((3, cols), "float32"))
+    assert launcher.take_counts() == (reads * 3 * cols * 4, reads * 3 * cols)
+
+
+def test_updates_and_gathers_move_sixteen_bytes_at_a_time(launcher: HostLauncher, dtype: str) -> None:
+    item, arrays = np.dtype(dtype).itemsize, [draw((1000,), dtype) ** 2 for _ in range(4)]
+    launcher.take_counts()
+    run(launcher, "adam_update", *arrays, t=1, learning_rate=0.1)
+    assert launcher.take_counts() == (7 * 1000 * item, 7 * 1000 * item // 16)
+    run(launcher, "gather", draw((10, 64), dtype), np.arange(10))
+    assert launcher.take_counts() == (10 * 64 * item, 10 * 64 * item // 16)
+
+
 def test_a_label_outside_of_the_classes_is_a_row_of_zeros(launcher: HostLauncher, dtype: str) -> None:
     found, wanted = run(launcher, "softmax_cross_entropy", draw((3, 10), dtype), np.array([-1, 10, 4]))
     assert_close(found[0], wanted[0], dtype)
@@ -115,7 +135,7 @@ def test_relu_backward_with_bias_gradient(launcher: HostLauncher, rows: int, col
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (1000,), (7, 33), (2, 3, 5)])
-@pytest.mark.parametrize("name", ["relu", "tanh", "logistic"])
+@pytest.mark.parametrize("name", ["relu", "tanh", "logistic", "softplus"])
 def test_activations(launcher: HostLauncher, name: str, shape: tuple[int, ...], dtype: str) -> None:
     x = draw(shape, dtype)
     if x.size > 3:

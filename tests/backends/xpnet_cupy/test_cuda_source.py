@@ -7,10 +7,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cuda_checks import RULES, assert_agrees, assert_close, assert_row_losses, assert_same_gradient, data, draw, run
-from cuda_compilers import find_nvrtc, has_nvcc, nvcc, nvrtc
+from cuda_checks import (
+    RESIDENT,
+    RULES,
+    assert_agrees,
+    assert_close,
+    assert_row_losses,
+    assert_same_gradient,
+    data,
+    draw,
+    run,
+)
+from cuda_compilers import find_nvrtc, has_nvcc, nvcc, nvrtc, ptx
 from cuda_host import HostLauncher, build, needs_compiler
-from xpnet_cupy.launcher import KERNELS, SOURCE
+from xpnet_cupy.launcher import KERNELS, source_of
 
 from xpnet.backend import BatchPart, NetworkSpec
 from xpnet.errors import InputError
@@ -40,10 +50,21 @@ def test_the_compiler_that_cupy_uses_takes_the_source_as_it_is() -> None:
     assert_no_spills(nvrtc("sm_90", "float", NVRTC or ""))
 
 
+@pytest.mark.parametrize(("real", "vector"), [("float", "v4.f32"), ("double", "v2.f64")])
+def test_adam_loads_all_it_needs_before_it_stores(real: str, vector: str) -> None:
+    """In the PTX of one turn: parameter, gradient and moments are under way together, 16 bytes each."""
+    if NVRTC is None:
+        pytest.skip("NVRTC (pip install nvidia-cuda-nvrtc) is not installed")
+    _, _, body = ptx("sm_90", real, NVRTC).partition(".entry adam(")
+    accesses = re.findall(rf"\b(ld|st)\.global(?:\.\w+)?\.{vector}", body.partition(".entry ")[0])
+    assert accesses[:7] == ["ld"] * 4 + ["st"] * 3
+
+
 def signatures() -> dict[str, list[str]]:
     """The parameters of every kernel as the source declares them, macros written out by the preprocessor."""
-    done = subprocess.run(["g++", "-E", "-P", "-x", "c++", SOURCE], check=True, capture_output=True, text=True)
-    found = re.findall(r"__global__ void (?:__launch_bounds__\(.*?\) )?(\w+)\((.*?)\) \{", done.stdout, re.DOTALL)
+    command, text = ["g++", "-E", "-P", "-x", "c++", "-"], source_of("train_epoch")
+    done = subprocess.run(command, input=text, check=True, capture_output=True, text=True)
+    found = re.findall(r"__global__ void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\(([^)]*)\) \{", done.stdout)
     return {name: [" ".join(one.split()) for one in parameters.split(",")] for name, parameters in found}
 
 
@@ -54,13 +75,9 @@ def test_what_the_source_calls_restricted_is_marked_so_in_the_table() -> None:
         assert restricted == ["!" in one for one in KERNELS[name]], name
 
 
+@needs_compiler
 def test_every_kernel_of_the_source_is_in_the_table_and_the_other_way_round() -> None:
-    text = SOURCE.read_text()
-    macros = "|".join(re.findall(r"#define (\w+)\(name", text))
-    written = set(re.findall(r"^KERNEL (\w+)\(", text, re.MULTILINE)) | set(
-        re.findall(rf"^(?:{macros})\((\w+),", text, re.MULTILINE)
-    )
-    assert written == set(KERNELS)
+    assert set(signatures()) == set(KERNELS)
 
 
 @needs_compiler
@@ -120,6 +137,15 @@ MUTATIONS = {
     "the update penalizes biases": ("bool found = false;", "bool found = matrices > 0;", 1),
     "a pack is updated once for all its items": ("for (int k = 0; k < width; k++)", "for (int k = 0; k < 1; k++)", 1),
     "the rest after whole packs is forgotten": ("penalty, rates, whole, size)", "penalty, rates, size, size)", 1),
+    "an epoch does not wait for the rows of a tile": (BARRIER, "", 4),
+    "an epoch does not wait for a layer's outputs": (BARRIER, "", 5),
+    "an epoch does not wait for the loss": (BARRIER, "", 6),
+    "an epoch does not wait for a layer's gradients": (BARRIER, "", 7),
+    "an epoch does not wait for the update": (BARRIER, "", 8),
+    "an epoch keeps the gradients of the last tile alone": ("d = first ? sum : d + sum;", "d = sum;", 1),
+    "an epoch counts no updates": ("own_clock[UPDATES] + 1", "own_clock[UPDATES]", 1),
+    "an epoch's buffers are not put back": ("if (first && kept) put_back(first", "if (false) put_back(first", 1),
+    "a product leaves its last rows out": ("i < rows && j < cols", "i < rows - 1 && j < cols", 1),
     "a row in registers is summed over its first items": ("k < Group::KEPT; k++", "k < 1; k++", 1),
     "dropout counts from the first row of the part": ("clock[FIRST_ROW] * cols", "0 * cols", 1),
     "a part of the sum of columns is missing": ("k < 8", "k < 7", 1),
@@ -142,7 +168,8 @@ def battery(library: Any, *, reversed: bool) -> None:
     np.testing.assert_allclose(found[1], wanted[1], rtol=1e-10)
     weight = np.linspace(0.1, 1, 23)
     spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], l2=0.1)
-    assert_agrees(spec, launcher, *data(spec, "indices"), batch=9, weight=weight)
+    assert_agrees(spec, launcher, *data(spec, "indices"), batch=2, weight=weight)  # eight recorded together, and single ones
+    assert_agrees(spec, launcher, *data(spec, "indices", rows=210), batch=140, using=RESIDENT)  # in tiles
     spec = NetworkSpec((7, 6, 4), ("relu",), l2=0.1, dropout=(0.5,), seed=3)
     assert_same_gradient(spec, launcher, *data(spec, "indices"), part=BatchPart(40.0, first_row=5))
     found, wanted = run(launcher, "adam_update", *(draw((n, 7), "float64") ** 2 for n in (3, 3, 3, 3)), t=2, learning_rate=1)
@@ -160,7 +187,7 @@ def test_the_battery_passes_on_the_source_as_it_is(libraries: dict[str, Any]) ->
 @needs_compiler
 @pytest.mark.parametrize("mutation", MUTATIONS)
 def test_a_mistake_in_the_source_is_noticed(mutation: str, tmp_path: Path) -> None:
-    library = build(first(SOURCE.read_text(), *MUTATIONS[mutation]), "float64", tmp_path, optimise=False)
+    library = build(first(source_of("train_epoch"), *MUTATIONS[mutation]), "float64", tmp_path, optimise=False)
     noticed = 0
     for reversed in (False, True):
         try:
