@@ -243,8 +243,4 @@ def _kernel(dtype: str, name: str, device: int) -> Any:
 @cache
 def _module(dtype: str, source: str) -> Any:
     real = "double" if dtype == "float64" else "float"
-<<<<<<< HEAD
-    return cupy.RawModule(code=SOURCE.read_text(encoding="utf-8"), options=(f"-DREAL={real}", "--std=c++17"))
-=======
     return cupy.RawModule(code=source, options=(f"-DREAL={real}", "--std=c++17"))
->>>>>>> 0db0113 (Small networks train an epoch in one launch, and products are chosen by timing)

@@ -87,7 +87,7 @@ _SCALARS = {"int": numpy.int32, "long": numpy.int64, "double": numpy.float64}
 
 def source_of(name: str) -> str:
     """The text that has this kernel."""
-    return "".join(path.read_text() for path in SOURCES[: 2 if name in RESIDENT else 1])
+    return "".join(path.read_text(encoding="utf-8") for path in SOURCES[: 2 if name in RESIDENT else 1])
 
 
 class Launcher(ABC):

@@ -38,7 +38,7 @@ class Timings:
     def _choices(self) -> dict[str, str]:
         """What the file has: nothing where it is missing or no longer whole."""
         try:
-            return {str(what): str(name) for what, name in json.loads(self.path.read_text()).items()}
+            return {str(what): str(name) for what, name in json.loads(self.path.read_text(encoding="utf-8")).items()}
         except (OSError, ValueError, AttributeError):
             return {}
 
@@ -52,7 +52,7 @@ class Timings:
         """Beside the old file, and then in its place; where that cannot be, the next process will time again."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=self.path.parent, delete=False) as file:
+            with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=self.path.parent, delete=False) as file:
                 json.dump(self._choices, file, indent=1)
             os.replace(file.name, self.path)
         except OSError:
