@@ -119,12 +119,14 @@ class HostLauncher(Launcher):
 
         return launch
 
-    def product(self, product: Any, a: Any, b: Any, out: Any) -> Any:
+    def product(self, product: Any, a: Any, b: Any, out: Any, *, repeated: bool = False) -> Any:
         if self.lt is None:
             return self._counted(product, product.by_matmul(self.xp, a, b, out))
         return self._counted(product, self.lt.prepare(product, self._precision, *self._places(a, b, out)))
 
-    def fused_product(self, product: Any, a: Any, b: Any, out: Any, *, vector: Any, mask: Any = None) -> Any:
+    def fused_product(
+        self, product: Any, a: Any, b: Any, out: Any, *, vector: Any, mask: Any = None, repeated: bool = False
+    ) -> Any:
         if self.lt is None:
             return None
         bits = 0 if mask is None else self.address(mask)
