@@ -1,16 +1,25 @@
-"""Dropout masks, drawn on the host from a counter, so that no generator has to be stored in a checkpoint."""
+"""Dropout masks, drawn on the host from a counter, so that no generator has to be stored in a checkpoint.
 
+Item i of a batch, counted row by row, is decided by word i of a stream of Philox 4x64-10 (Salmon, Moraes, Dror, Shaw,
+Parallel random numbers: as easy as 1, 2, 3, 2011), whose key is the seed and whose counter begins with the layer and the
+update. Any part of a batch can so be drawn by itself. NumPy has this generator; the compiled steps have their own copies,
+which tests hold equal to it.
+"""
+
+from math import prod
 from typing import Any
 
 
-def keep_mask(shape: tuple[int, ...], rate: float, *, seed: int, t: int, layer: int) -> Any:
+def keep_mask(shape: tuple[int, ...], rate: float, *, seed: int, t: int, layer: int, first_row: int = 0) -> Any:
     """Which units stay: Bernoulli(1 - rate), the same numbers for the same seed, update ``t`` and ``layer``.
 
-    shape : (batch, units)
-    returns bool (batch, units), a NumPy array
+    shape : (rows, units); first_row : how many rows of the batch stand before these
+    returns bool (rows, units), a NumPy array
     """
     # numpy.random is half of what importing NumPy costs, and few networks have dropout.
     from numpy.random import Generator, Philox
 
     bits = Philox(key=seed, counter=[0, 0, layer, t])
-    return Generator(bits).random(shape) >= rate
+    first, size = first_row * prod(shape[1:]), prod(shape)
+    bits.advance(first // 4)  # four words a count
+    return (Generator(bits).random(first % 4 + size)[first % 4 :] >= rate).reshape(shape)

@@ -214,8 +214,7 @@ class ReferenceStep:
         if not self.spec.dropout or not self.spec.dropout[k]:
             return x
         rate = self.spec.dropout[k]
-        shape = first_row + x.shape[0], x.shape[1]
-        mask = keep_mask(shape, rate, seed=self.spec.seed, t=self.t, layer=k)[first_row:]
+        mask = keep_mask(x.shape, rate, seed=self.spec.seed, t=self.t, layer=k, first_row=first_row)
         return self.dropout[k].forward(x, self.backend.asarray(mask, dtype=self.spec.dtype), rate)
 
     def _dropout_backward(self, k: int, d_out: Array) -> Array:

@@ -5,6 +5,7 @@
 ``float_mode``  denormals that count as 0
 ``vectors``     arithmetic that fills vectors
 ``functions``   how functions are compiled and called
+``integers``    integers wider than Numba's
 ``blas``        SciPy's matrix product
 ``tiles``       the innermost loop of a matrix product of our own
 ``target``      the processor that Numba compiles for
@@ -16,6 +17,7 @@ from xpnet_numba.llvm.atomics import exchange_if, fetch_add, item, load, pause, 
 from xpnet_numba.llvm.blas import gemm, gemm_address
 from xpnet_numba.llvm.float_mode import flush_denormals, restore_denormals
 from xpnet_numba.llvm.functions import INNER, call, stay_apart, widest_vectors
+from xpnet_numba.llvm.integers import high_product
 from xpnet_numba.llvm.memory import address, pointer, prefetch, shift, stack
 from xpnet_numba.llvm.values import kept, taken
 from xpnet_numba.llvm.vectors import LANES, bits, maximum, normalise
@@ -31,6 +33,7 @@ __all__ = [
     "flush_denormals",
     "gemm",
     "gemm_address",
+    "high_product",
     "item",
     "kept",
     "load",

@@ -3,6 +3,7 @@
 ``activations``  f(x + b) and its gradient, for every activation
 ``softmax``      softmax and its logarithm, by rows
 ``losses``       each loss with its gradient, by rows
+``dropout``      leaving units out
 ``updates``      update rules and the penalty, over a run of parameters
 ``rows``         gathering, adding up and looking through rows
 ``products``     the matrix product

@@ -7,7 +7,7 @@ from numba import carray, njit
 from xpnet_numba.llvm import INNER, call, fetch_add, flush_denormals, restore_denormals
 from xpnet_numba.runtime.threads import claim
 from xpnet_numba.step.forward import forward, loss_of
-from xpnet_numba.step.places import Rows, gather_x, layers_of, matrix, numbers, result_of, vector
+from xpnet_numba.step.places import Masks, Rows, gather_x, layers_of, matrix, numbers, result_of, vector
 
 
 def predict(job: Any, me: int) -> None:
@@ -23,7 +23,7 @@ def predict(job: Any, me: int) -> None:
         rows = rows_of(job, block, me)
         x = matrix(job, job.x_at, rows.first * job.x_row, rows.number, job.x_row)
         out = matrix(job, job.result_at, rows.first * job.outputs, rows.number, job.outputs)
-        forward(job, layers, x, rows, out, me)
+        forward(job, layers, x, rows, out, Masks(-1, 0), me)
         call(job.output_at, (out,))
         if job.nonfinite_at:
             found = result_of(job, me)
@@ -42,7 +42,7 @@ def measure(job: Any, me: int) -> None:
             continue
         rows = rows_of(job, block, me)
         out = matrix(job, job.deltas_at, rows.place * job.outputs, rows.number, job.outputs)
-        forward(job, layers, gather_x(job, rows, me), rows, out, me)
+        forward(job, layers, gather_x(job, rows, me), rows, out, Masks(-1, 0), me)
         # The loss comes with its gradient, for which nobody asks.
         d_bias = vector(job, job.partials_at, me * job.outputs, job.outputs)
         numbers(job.totals_at, block, 1)[0] = loss_of(job, out, rows, 1.0, d_bias, me)

@@ -7,10 +7,12 @@ from numba import njit
 from xpnet_numba.llvm import INNER, call
 from xpnet_numba.scalars import EXACT
 from xpnet_numba.step.places import (
+    drop,
     gather_indices,
     gather_y,
-    hidden_of,
+    inputs_of,
     matrix,
+    outputs_of,
     result_of,
     scratch_of,
     times,
@@ -20,16 +22,16 @@ from xpnet_numba.step.places import (
 
 
 @njit(**INNER)
-def forward(job: Any, layers: Any, x: Any, rows: Any, out: Any, me: int) -> None:
+def forward(job: Any, layers: Any, x: Any, rows: Any, out: Any, masks: Any, me: int) -> None:
     """``out`` (rows, outputs) = what the last layer gives for x (rows, at least inputs), before its output activation.
 
-    What hidden layers give is kept at the rows' place.
+    What hidden layers give is kept at the rows' place, and what is left of it after dropout.
     """
     for i in range(layers.size):
         layer, z = layers[i], out
         weight = weight_of(job, layer)
         if i < layers.size - 1:
-            z = hidden_of(job, layer.column, layer.fan_out, rows)
+            z = outputs_of(job, layer, rows)
         if i == 0 and job.parts:
             add_parts(job, rows, z)
         else:
@@ -38,6 +40,9 @@ def forward(job: Any, layers: Any, x: Any, rows: Any, out: Any, me: int) -> None
             times(job, x, weight, z, job.x_is_far if i == 0 else 0, me)
         call(layer.forward, (z, vector(job, job.params_at, layer.bias, layer.fan_out)))
         x = z
+        if layer.rate > 0.0 and masks.first_row >= 0:
+            x = inputs_of(job, layers[i + 1], rows)
+            drop(job, layer, z, x, masks)
 
 
 @njit(**INNER)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from numba import types
 
-from xpnet_numba.loops import activations, losses, products, rows, softmax, updates
+from xpnet_numba.loops import activations, dropout, losses, products, rows, softmax, updates
 from xpnet_numba.runtime.compiling import c_function
 from xpnet_numba.runtime.templates import filled_in
 from xpnet_numba.scalars import exp, logistic
@@ -89,6 +89,10 @@ def _nothing(z: Any) -> None:
     pass
 
 
+def _drop(x: Any, out: Any, first: Any, rate: Any, seed: Any, layer: Any, t: Any) -> None:
+    dropout.drop(x, out, first, rate, seed, layer, t)
+
+
 def _penalize(weight: Any, grad: Any, l2: Any, penalty: Any) -> None:
     penalty[0] = updates.penalize(weight, grad, l2)
 
@@ -124,6 +128,7 @@ def _table() -> dict[str, Function]:
         "identity_output": Function(_nothing, {}, (MATRIX,)),
         "logistic_output": Function(_each, {"activation": logistic}, (MATRIX,)),
         "exp_output": Function(_each, {"activation": exp}, (MATRIX,)),
+        "drop": Function(_drop, {}, (VECTOR, VECTOR, COUNT, NUMBER, INDICES, COUNT, COUNT)),
         "penalize": Function(_penalize, {}, (VECTOR, VECTOR, NUMBER, NUMBERS)),
         "gather": Function(_gather, {}, (INDICES, MATRIX, MATRIX, NUMBERS)),
         "add_rows": Function(_add_rows, {}, (MATRIX, COUNT, VECTOR)),

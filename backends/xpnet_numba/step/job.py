@@ -29,11 +29,16 @@ class Layer(ctypes.Structure):
     weight, bias : offsets in the buffer of parameters, and in that of gradients
     column : sum of the widths of the layers before: its outputs lie at ``room_rows * column`` of a buffer of outputs
     input_column : the same for what it is given, or -1 where that is X
+    number : which layer this is, from 0 on
     read_ahead : whether to read the weight once, in order, before the product
     forward, backward : C functions
+    rate : of the dropout of its outputs; input_rate : of the dropout of what it is given
     """
 
-    _fields_ = _integers("fan_in fan_out weight bias column input_column read_ahead forward backward")
+    _fields_ = [
+        *_integers("fan_in fan_out weight bias column input_column number read_ahead forward backward"),
+        *_fields(ctypes.c_double, "rate input_rate"),
+    ]
 
 
 class Slice(ctypes.Structure):
@@ -59,6 +64,7 @@ class Job(ctypes.Structure):
     result_at, nonfinite_at : where outputs go, and where blocks of X with NaN or infinity are counted, or 0
 
     What was asked for:
+    seed_at, first_row : (2,), from which dropout masks are drawn, and how many rows of a larger batch stand before
     first_step, steps : which batches; batch_weights_at : (all steps,), the sum of the sample weights of each batch
     updating, penalized, l2, l2_over_batch : whether, and the penalty
     updates_made : counted when all steps of a call are done; rule_at : the rule's numbers
@@ -73,7 +79,8 @@ class Job(ctypes.Structure):
     totals_at : (blocks + slices, LINE), contributions to the sum of losses
 
     Buffers, for ``room_rows`` rows:
-    hidden_at, deltas_at : (sum of widths, room_rows), outputs of hidden layers and dL/dz of all, layer by layer
+    hidden_at, dropped_at : (sum of widths, room_rows), outputs of hidden layers, before and after dropout
+    deltas_at : (sum of widths, room_rows), dL/dz of all layers, layer by layer
     parts_at : (parts, batch_rows, first layer's fan_out), the products of the parts
     batch_x_at, batch_y_at, scales_at : gathered rows of X and Y, and what each row's loss is multiplied by
     scratch_at, results_at : (threads, SCRATCH), (threads, LINE), each thread's room for products and for a result
@@ -86,7 +93,7 @@ class Job(ctypes.Structure):
         *_integers("layers_at slices_at narrow partial_size homes_at claims_at done_at totals_at"),
         *_integers("gemm_at multiply_at loss_at update_at output_at penalize_at gather_at gather_labels_at add_rows_at"),
         *_integers("read_ahead_at nonfinite_function_at params_at gradients_at first_at second_at"),
-        *_integers("hidden_at deltas_at parts_at partials_at scales_at batch_x_at batch_y_at scratch_at results_at"),
+        *_integers("seed_at first_row drop_at dropped_at hidden_at deltas_at parts_at partials_at scales_at batch_x_at batch_y_at scratch_at results_at"),
         *_fields(ctypes.c_double, "l2 loss penalty"),
     ]
 

@@ -17,6 +17,16 @@ class Rows(NamedTuple):
     place: int
 
 
+class Masks(NamedTuple):
+    """For which rows of the whole batch masks are drawn, from the first on, and how many updates have been made.
+
+    Without dropout, as in a prediction, the first is -1.
+    """
+
+    first_row: int
+    t: int
+
+
 @njit(**INNER)
 def matrix(job: Any, buffer_at: int, offset: int, rows: int, columns: int) -> Any:
     """The part of a buffer from item ``offset`` on as a matrix (rows, columns)."""
@@ -60,9 +70,25 @@ def weight_of(job: Any, layer: Any) -> Any:
 
 
 @njit(**INNER)
-def hidden_of(job: Any, column: int, width: int, rows: Any) -> Any:
-    """What a hidden layer, whose outputs begin at ``column``, gave for some rows (rows, width)."""
-    return matrix(job, job.hidden_at, job.room_rows * column + rows.place * width, rows.number, width)
+def outputs_of(job: Any, layer: Any, rows: Any) -> Any:
+    """What a hidden layer's activation gave for some rows (rows, fan_out)."""
+    offset = job.room_rows * layer.column + rows.place * layer.fan_out
+    return matrix(job, job.hidden_at, offset, rows.number, layer.fan_out)
+
+
+@njit(**INNER)
+def inputs_of(job: Any, layer: Any, rows: Any) -> Any:
+    """What a layer but the first was given for some rows (rows, fan_in): what the one before gave, after its dropout."""
+    offset = job.room_rows * layer.input_column + rows.place * layer.fan_in
+    return matrix(job, job.dropped_at if layer.input_rate else job.hidden_at, offset, rows.number, layer.fan_in)
+
+
+@njit(**INNER)
+def drop(job: Any, layer: Any, x: Any, out: Any, masks: Any) -> None:
+    """Leave out some of a layer's outputs, or the gradients by them; x, out : (rows, fan_out), which may be the same."""
+    run, first = x.reshape(x.size), masks.first_row * layer.fan_out
+    seed = integers(job.seed_at, 0, 2)
+    call(job.drop_at, (run, out.reshape(out.size), first, layer.rate, seed, layer.number, masks.t))
 
 
 @njit(**INNER)

@@ -86,8 +86,6 @@ def compile_step(spec: NetworkSpec) -> "CompiledStep | str":
     """
     if missing := set(spec.activations) - set(ACTIVATIONS):
         return f"the Numba backend has no loop for the activation {', '.join(sorted(missing))}"
-    if any(spec.dropout):
-        return "the Numba backend compiles no dropout"
     return CompiledStep(spec)
 
 
@@ -146,7 +144,7 @@ class CompiledStep:
         self.params = _parameters(spec)
         self._gradients: Parameters | None = None
         self._buffers: dict[str, Parameters] | None = None
-        self._layers, self._rule = _layer_table(spec), _rule(spec)
+        self._layers, self._rule, self._seed = _layer_table(spec), _rule(spec), _seed(spec)
         self._largest_weight = max(layer.fan_in * layer.fan_out for layer in self._layers)
         self._product = choose_product(self._largest_weight * numpy.dtype(spec.dtype).itemsize)
         self._multiply_at = functions.address(self._product.function, spec.dtype)
@@ -281,6 +279,7 @@ class CompiledStep:
         workspace.start_totals()
         self._enter(job, data)
         job.batch_weights_at, job.updating = place(data.sums), updating
+        job.first_row = 0 if part is None else part.first_row
         job.penalized = self.spec.l2 > 0 and (part is None or part.penalized)
         job.x_is_far = data.order is None and steps > 1
         self._run_steps(job, workspace, steps)
@@ -435,6 +434,7 @@ class CompiledStep:
             l2=spec.l2,
             l2_over_batch=spec.l2_over_batch,
             rule_at=place(self._rule),
+            seed_at=place(self._seed),
             params_at=place(self.params.flat),
             multiply_at=self._multiply_at,
             gemm_at=gemm_address(spec.dtype) if self._product.by_blas else 0,
@@ -451,7 +451,7 @@ def _roles(spec: NetworkSpec) -> dict[str, str]:
     """The functions that every call needs, by their role in the job; those of activations stand with their layers."""
     update = "adam" if spec.rule.name == "adam" else "momentum" if spec.rule.momentum else "sgd"
     roles = {"update": update, "add_rows": "add_rows", "read_ahead": "read_ahead"}
-    return roles | ({"penalize": "penalize"} if spec.l2 > 0 else {})
+    return roles | ({"penalize": "penalize"} if spec.l2 > 0 else {}) | ({"drop": "drop"} if any(spec.dropout) else {})
 
 
 def _rule(spec: NetworkSpec) -> Any:
@@ -459,6 +459,11 @@ def _rule(spec: NetworkSpec) -> Any:
     rule = spec.rule
     numbers = 0.0, rule.momentum, rule.nesterov, rule.beta1, rule.beta2, rule.epsilon, rule.weight_decay, rule.epsilon_hat
     return numpy.array(numbers, "float64")
+
+
+def _seed(spec: NetworkSpec) -> Any:
+    """The lower and the upper 64 bits of the seed, (2,) int64."""
+    return numpy.array([spec.seed % 2**64, spec.seed >> 64], "uint64").view("int64")
 
 
 def _parameters(spec: NetworkSpec) -> Parameters:
@@ -495,7 +500,7 @@ def _batch_sizes(rows: int, batch_size: int) -> Any:
 def _layer_table(spec: NetworkSpec) -> Any:
     """The affine layers, each with the functions of the activation behind it."""
     slots, dtype = spec.slots(_alignment(spec)), spec.dtype
-    rows = []
+    rates, rows = (*(spec.dropout or [0.0] * len(spec.activations)), 0.0), []
     for i, activation in enumerate((*spec.activations, "identity")):
         fan_in, fan_out = slots[2 * i].shape
         rows.append(
@@ -506,6 +511,9 @@ def _layer_table(spec: NetworkSpec) -> Any:
                 bias=slots[2 * i + 1].offset,
                 column=sum(spec.widths[1 : i + 1]),
                 input_column=sum(spec.widths[1:i]) if i else -1,
+                number=i,
+                rate=rates[i],
+                input_rate=rates[i - 1] if i else 0.0,
                 read_ahead=fan_in * fan_out * LINE <= NEAR_BYTES * _alignment(spec),
                 forward=functions.address(f"{activation}_forward", dtype),
                 backward=functions.address(f"{activation}_backward", dtype) if i < len(spec.activations) else 0,

@@ -31,15 +31,18 @@ from xpnet_numba.runtime.threads import claim, wait_until
 from xpnet_numba.scalars import EXACT
 from xpnet_numba.step.forward import forward, loss_of
 from xpnet_numba.step.places import (
+    Masks,
     Rows,
     add_to_total,
     deltas_of,
+    drop,
     gather_x,
-    hidden_of,
+    inputs_of,
     integers,
     layers_of,
     matrix,
     numbers,
+    outputs_of,
     result_of,
     slices_of,
     sum_totals,
@@ -133,22 +136,26 @@ def work_block(job: Any, layers: Any, batch: Any, block: int, me: int) -> None:
         out = x = deltas_of(job, layers[layers.size - 1], rows)
         if not job.parts:  # else X has been multiplied, and nothing but its rows is asked of x
             x = gather_x(job, rows, me)
-        forward(job, layers, x, rows, out, me)
+        masks = Masks(job.first_row + begin, batch.t - 1)
+        forward(job, layers, x, rows, out, masks, me)
         d_bias = bias_sums_of(job, layers[layers.size - 1], block, begin > first)
         add_to_total(job, block, batch.weight * loss_of(job, out, rows, batch.weight, d_bias, me))
-        backward(job, layers, x, rows, block, begin > first, me)
+        backward(job, layers, x, rows, masks, (block, begin > first), me)
 
 
 @njit(**INNER)
-def backward(job: Any, layers: Any, x: Any, rows: Any, block: int, more: bool, me: int) -> None:
+def backward(job: Any, layers: Any, x: Any, rows: Any, masks: Any, part: Any, me: int) -> None:
     """Deltas of the hidden layers from those of the last; the block's part of the gradient of biases and, where all
-    parameters are few, of weights, to which that of ``more`` rows is added.
+    parameters are few, of weights.
+
+    part : which block, and whether what it has of earlier rows is added to
     """
+    block, more = part
     for i in range(layers.size - 1, -1, -1):
         layer, inputs = layers[i], x
         d_out = deltas_of(job, layer, rows)
         if i > 0:
-            inputs = hidden_of(job, layer.input_column, layer.fan_in, rows)
+            inputs = inputs_of(job, layer, rows)
         if job.narrow:
             offset = block * job.partial_size + layer.weight
             part = matrix(job, job.partials_at, offset, layer.fan_in, layer.fan_out)
@@ -157,7 +164,9 @@ def backward(job: Any, layers: Any, x: Any, rows: Any, block: int, more: bool, m
             before = layers[i - 1]
             d_hidden = deltas_of(job, before, rows)
             times_transposed(job, d_out, weight_of(job, layer), d_hidden, me)
-            call(before.backward, (d_hidden, inputs, bias_sums_of(job, before, block, more)))
+            if before.rate > 0.0:
+                drop(job, before, d_hidden, d_hidden, masks)
+            call(before.backward, (d_hidden, outputs_of(job, before, rows), bias_sums_of(job, before, block, more)))
 
 
 @njit(**INNER)
@@ -181,7 +190,7 @@ def work_slice(job: Any, layer: Any, piece: Any, batch: Any, index: int, me: int
     else:
         grad = matrix(job, job.gradients_at, piece.start, piece.rows, layer.fan_out)
         deltas = deltas_of(job, layer, Rows(batch.first, batch.rows, 0))
-        transposed_times(job, inputs_of(job, layer, piece, batch), deltas, grad, False, me)
+        transposed_times(job, features_given(job, layer, piece, batch), deltas, grad, False, me)
         if piece.takes_bias:
             add_partials(job, batch.rows, layer.column, layer.bias, layer.fan_out)
     if job.penalized:
@@ -203,11 +212,11 @@ def add_partials(job: Any, rows: int, first: int, start: int, size: int) -> None
 
 
 @njit(**INNER)
-def inputs_of(job: Any, layer: Any, piece: Any, batch: Any) -> Any:
+def features_given(job: Any, layer: Any, piece: Any, batch: Any) -> Any:
     """What a layer was given for the whole batch (rows, at least as many), from the first feature of a slice on."""
     if layer.input_column >= 0:
         offset = job.room_rows * layer.input_column + piece.first
-        return matrix(job, job.hidden_at, offset, batch.rows, layer.fan_in)
+        return matrix(job, job.dropped_at if layer.input_rate else job.hidden_at, offset, batch.rows, layer.fan_in)
     if job.parts:
         return features_of(job, piece, batch)
     if job.ordered:

@@ -33,6 +33,7 @@ class TrainingWorkspace:
         self._totals = aligned((plan.blocks + len(plan.slices)) * LINE // 8, "float64")
         self._counters = aligned(pieces + 1, "int64")  # claims, pieces done
         self._hidden, self._deltas = aligned(rows * sum(widths[1:-1]), dtype), aligned(rows * sum(widths[1:]), dtype)
+        self._dropped = aligned(rows * sum(widths[1:-1]) if any(spec.dropout) else 0, dtype)
         self._partials = aligned(plan.blocks * self._partial_size, dtype)
         self._parts = aligned(plan.parts * plan.batch_rows * widths[1], dtype)
         self._scales, self._threads = aligned(rows, dtype), Threads(plan.cores, dtype)
@@ -56,7 +57,7 @@ class TrainingWorkspace:
         job.narrow, job.partial_size, job.slices_at = plan.narrow, self._partial_size, ctypes.addressof(self._slices)
         job.totals_at, job.claims_at = place(self._totals), place(self._counters)
         job.done_at = job.claims_at + 8 * (self._counters.size - 1)
-        job.hidden_at, job.deltas_at = place(self._hidden), place(self._deltas)
+        job.hidden_at, job.dropped_at, job.deltas_at = place(self._hidden), place(self._dropped), place(self._deltas)
         job.partials_at, job.parts_at, job.scales_at = place(self._partials), place(self._parts), place(self._scales)
         job.batch_x_at, job.batch_y_at = place(self._batch_x), place(self._batch_y)
         self._threads.enter(job)

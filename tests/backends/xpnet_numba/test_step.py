@@ -17,7 +17,7 @@ from xpnet_numba.step import plan
 from xpnet_numba.step.step import compile_step
 from xpnet_numpy import backend as numpy_backend
 
-from xpnet.backend import NetworkSpec, UpdateRule, set_threads
+from xpnet.backend import BatchPart, NetworkSpec, UpdateRule, set_threads
 from xpnet.ops import ACTIVATIONS
 from xpnet.steps import ReferenceStep
 
@@ -499,6 +499,28 @@ def test_a_forked_child_trains():
     assert os.waitpid(child, 0)[1] == 0
 
 
-def test_dropout_is_left_to_the_reference():
-    reason = compile_step(NetworkSpec((7, 9, 4), ("relu",), dropout=(0.5,)))
-    assert "dropout" in reason
+@pytest.mark.parametrize("seed", [0, 5, 2**100 + 3])
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_dropout_leaves_out_the_units_that_the_reference_leaves_out(every_way, shuffled, seed):
+    def reference(spec, step):
+        made = ReferenceStep(spec, numpy_backend, "")
+        made.load_state(step.state())
+        return made
+
+    spec = NetworkSpec((7, 9, 5, 4), ("relu", "tanh"), rule=RULES["adam"], dropout=(0.3, 0.5), seed=seed, l2=0.1)
+    assert train_both(spec, "indices", shuffled=shuffled, updates=20, other=reference) < 1e-10
+
+
+def test_parts_of_a_batch_drop_what_the_batch_drops():
+    spec = NetworkSpec((7, 9, 5, 4), ("logistic", "relu"), dropout=(0.0, 0.4), seed=3, dtype="float32")
+    step, _ = make_pair(spec)
+    rng = numpy.random.default_rng(11)
+    X, Y = rng.standard_normal((60, 7)).astype("float32"), rng.integers(0, 4, 60)
+    step.gradient(X, Y)
+    whole, total = step.gradients.flat.copy(), numpy.zeros_like(step.gradients.flat)
+    for first in (0, 17, 40):
+        rows = numpy.arange(60)[first:] if first == 40 else numpy.arange(60)[first : first + 23 if first else 17]
+        step.gradient(X, Y, rows=rows, part=BatchPart(60.0, first))
+        total += step.gradients.flat
+    numpy.testing.assert_allclose(total, whole, atol=1e-6)
+    numpy.testing.assert_array_equal(step.forward(X), step.forward(X))

@@ -1,0 +1,21 @@
+"""Arithmetic on integers that are wider than Numba's."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+
+from xpnet_numba.llvm.emit import INT64, Emit, Signature, intrinsic
+
+
+@intrinsic
+def high_product(context: Any, a: Any, b: Any) -> tuple[Signature, Emit]:
+    """The upper 64 bits of the product of two uint64s."""
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        wide = ir.IntType(128)
+        product = builder.mul(*(builder.zext(v, wide) for v in values))
+        return builder.trunc(builder.lshr(product, wide(64)), INT64)
+
+    return types.uint64(types.uint64, types.uint64), emit

@@ -1,0 +1,45 @@
+"""Dropout: which units stay is drawn from a counter, as in ``xpnet.steps.masks``, by whoever needs to know it."""
+
+from typing import Any
+
+import numpy
+
+from xpnet_numba.llvm import high_product
+from xpnet_numba.loops.compiled import inlined, inner
+
+u8 = numpy.uint64
+
+ROUNDS = 10
+MULTIPLIERS = u8(0xD2E7470EE14C6C93), u8(0xCA5A826395121157)
+WEYL = u8(0x9E3779B97F4A7C15), u8(0xBB67AE8584CAA73B)
+"""The constants of Philox 4x64 (Salmon, Moraes, Dror, Shaw, Parallel random numbers: as easy as 1, 2, 3, 2011)."""
+
+
+@inlined
+def philox(counter: Any, key: Any) -> Any:
+    """Four random words, uint64, for a counter of four words and a key of two."""
+    (a, b, c, d), (k0, k1) = counter, key
+    for _ in range(ROUNDS):
+        high_a, high_c = high_product(MULTIPLIERS[0], a), high_product(MULTIPLIERS[1], c)
+        a, b, c, d = high_c ^ b ^ k0, MULTIPLIERS[1] * c, high_a ^ d ^ k1, MULTIPLIERS[0] * a
+        k0, k1 = k0 + WEYL[0], k1 + WEYL[1]
+    return a, b, c, d
+
+
+@inner
+def drop(x: Any, out: Any, first: Any, rate: Any, seed: Any, layer: Any, t: Any) -> None:
+    """out = x keep / (1 - rate) for a run of items, of which the first is item ``first`` of the whole batch.
+
+    x, out : (n,), which may be the same; seed : (2,) int64, its lower and upper 64 bits
+    layer, t : which hidden layer, from 0 on, and how many updates have been made
+    """
+    scale, zero = x.dtype.type(1 / (1 - rate)), x.dtype.type(0)
+    key = u8(seed[0]), u8(seed[1])
+    before = first // 4
+    for four in range(before, (first + x.size + 3) // 4):
+        words = philox((u8(four + 1), u8(0), u8(layer), u8(t)), key)  # NumPy counts before it draws
+        for k in range(4):
+            i = 4 * four + k - first
+            if 0 <= i < x.size:
+                keep = numpy.float64(words[k] >> u8(11)) * (1.0 / 9007199254740992.0) >= rate
+                out[i] = x[i] * (scale if keep else zero)
