@@ -62,7 +62,8 @@ def _prepare(kind: tuple[Loop, numpy.dtype], arguments: tuple[Any, ...]) -> tupl
     loop, number = kind[0], types.int64
     signature = _type_of(arguments)
     job = types.Tuple((number, number, number, number, signature))
-    function = c_function(filled_in(_run_chunks, f"run_{loop.__name__}", loop=loop), types.void(types.CPointer(job), number))
+    run = filled_in(_run_chunks, f"run_{loop.__name__}", loop=loop)
+    function = c_function(run, types.void(types.CPointer(job), number))
     _functions.append(function)
     lead = threads.entry(_lead, types.void(*[number] * 6, signature))
     _prepared[kind] = lead, function.address

@@ -1,4 +1,6 @@
-"""The kernels: operations of ``xpnet.ops`` that one loop computes in one pass, under the reference's name and signature."""
+"""The kernels: operations of ``xpnet.ops`` that one loop computes in one pass, under the reference's name and
+signature.
+"""
 
 from collections.abc import Callable
 from functools import cache, lru_cache
@@ -16,7 +18,9 @@ from xpnet_numba.loops.compiled import inner
 from xpnet_numba.runtime.templates import filled_in
 
 CHUNK = 32768
-"""Numbers that a thread claims at a time where little is done with each: the work takes longer than sharing it costs."""
+"""Numbers that a thread claims at a time where little is done with each: the work takes longer than sharing it
+costs.
+"""
 
 CHUNK_OF_MOVES = 16384
 """The same where each number comes from memory and goes there."""

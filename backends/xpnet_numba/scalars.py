@@ -21,9 +21,9 @@ EXACT: Any = {"fastmath": {"contract", "nsz", "arcp"}, "error_model": "numpy"}
 """How code is compiled whose rounding must not be reordered.
 
 ``contract`` fuses a * b + c, ``nsz`` ignores the sign of zero, ``arcp`` multiplies by a reciprocal: each changes a
-result by a rounding at most. ``reassoc`` would undo the reduction to r (errors of 1e-2), ``nnan`` and ``ninf`` would let
-the compiler assume that no NaN and no infinity occurs. With Python's error model each division would be guarded by a
-branch, and no loop with a division would vectorise.
+result by a rounding at most. ``reassoc`` would undo the reduction to r (errors of 1e-2), ``nnan`` and ``ninf`` would
+let the compiler assume that no NaN and no infinity occurs. With Python's error model each division would be guarded by
+a branch, and no loop with a division would vectorise.
 """
 
 FAST: Any = {"fastmath": {"reassoc", "contract", "nsz", "arcp"}, "error_model": "numpy"}
@@ -52,7 +52,8 @@ def _exp(x: Any) -> Callable[[Any], Any]:
 
 
 def expm1_negative(x: Any) -> Any:
-    """e^x - 1 for x <= 0 in compiled code, float32 or float64, exact to a few roundings near 0; in Python it is NumPy's.
+    """e^x - 1 for x <= 0 in compiled code, float32 or float64, exact to a few roundings near 0; in Python it is
+    NumPy's.
 
     NaN stays NaN, -inf gives -1.
     """
@@ -135,9 +136,9 @@ def softplus(x: Any) -> Any:
     return (zero if x < zero else x) + log1p_unit(exp(-abs(x)))
 
 
-# Adding 1.5 * 2^23 (float32, 2^52 for float64) rounds to a whole number k and leaves it in the lowest bits, from where it
-# is shifted into an exponent. ln 2 is split in two, the first part so short that k times it is exact. The coefficients
-# are the minimax polynomial p of exp(r) = 1 + r + r^2 p(r) on |r| <= ln 2 / 2, found by Remez' exchange.
+# Adding 1.5 * 2^23 (float32, 2^52 for float64) rounds to a whole number k and leaves it in the lowest bits, from where
+# it is shifted into an exponent. ln 2 is split in two, the first part so short that k times it is exact. The
+# coefficients are the minimax polynomial p of exp(r) = 1 + r + r^2 p(r) on |r| <= ln 2 / 2, found by Remez' exchange.
 
 
 @njit(**INNER, **EXACT, forceinline=True)

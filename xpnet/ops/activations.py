@@ -1,8 +1,9 @@
 """Activations, element by element, and their gradients.
 
-Each gradient is computed from the output, which the forward pass kept: the derivatives of tanh and the logistic function
-are polynomials in it, that of softplus has its exponential; for ReLU the input serves as well, since both have the same
-sign. ``ACTIVATIONS`` at the end is the one table of them, from which the rest of the library knows what there is.
+Each gradient is computed from the output, which the forward pass kept: the derivatives of tanh and the logistic
+function are polynomials in it, that of softplus has its exponential; for ReLU the input serves as well, since both have
+the same sign. ``ACTIVATIONS`` at the end is the one table of them, from which the rest of the library knows what there
+is.
 """
 
 from collections.abc import Callable
@@ -307,8 +308,8 @@ def softplus(x: Array) -> Array:
 
     References
     ----------
-    C. Dugas, Y. Bengio, F. Belisle, C. Nadeau, R. Garcia, Incorporating Second-Order Functional Knowledge for Better Option
-    Pricing, 2001.
+    C. Dugas, Y. Bengio, F. Belisle, C. Nadeau, R. Garcia, Incorporating Second-Order Functional Knowledge for Better
+    Option Pricing, 2001.
 
     Examples
     --------

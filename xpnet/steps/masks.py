@@ -1,9 +1,9 @@
 """Dropout masks, drawn on the host from a counter, so that no generator has to be stored in a checkpoint.
 
 Item i of a batch, counted row by row, is decided by word i of a stream of Philox 4x64-10 (Salmon, Moraes, Dror, Shaw,
-Parallel random numbers: as easy as 1, 2, 3, 2011), whose key is the seed and whose counter begins with the layer and the
-update. Any part of a batch can so be drawn by itself. NumPy has this generator; the compiled steps have their own copies,
-which tests hold equal to it.
+Parallel random numbers: as easy as 1, 2, 3, 2011), whose key is the seed and whose counter begins with the layer and
+the update. Any part of a batch can so be drawn by itself. NumPy has this generator; the compiled steps have their own
+copies, which tests hold equal to it.
 """
 
 from math import prod

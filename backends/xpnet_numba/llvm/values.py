@@ -1,4 +1,6 @@
-"""Compiled values that several threads read: a value kept on one thread's stack is read by the others through a pointer."""
+"""Compiled values that several threads read: a value kept on one thread's stack is read by the others through a
+pointer.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +13,9 @@ from xpnet_numba.llvm.emit import INT64, Emit, Signature, intrinsic
 
 @intrinsic
 def kept(context: Any, value: Any) -> tuple[Signature, Emit]:
-    """The address of a copy of a value, on the stack of the calling function: as long as that runs, the copy is there."""
+    """The address of a copy of a value, on the stack of the calling function: as long as that runs, the copy is
+    there.
+    """
 
     def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
         slot = cgutils.alloca_once(builder, values[0].type)

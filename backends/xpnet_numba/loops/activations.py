@@ -1,4 +1,5 @@
-"""Activations and their gradients. An activation is two formulas for one number; the loops over them are the same for all.
+"""Activations and their gradients. An activation is two formulas for one number; the loops over them are the same for
+all.
 
 The gradient is read from the output, as in ``xpnet.ops.activations``.
 """
@@ -85,7 +86,8 @@ def forward(activation: Any, x: Any, bias: Any, out: Any) -> None:
 
 @pasted
 def backward(gradient: Any, d_out: Any, out: Any, d_x: Any, d_bias: Any) -> None:
-    """d_x = dL/dx from d_out = dL/df and out = f; its sums over the rows are added to d_bias (columns,) unless that is None.
+    """d_x = dL/dx from d_out = dL/df and out = f; its sums over the rows are added to d_bias (columns,) unless that is
+    None.
 
     All are (rows, columns); d_x may be d_out.
     """

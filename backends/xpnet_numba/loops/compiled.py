@@ -11,9 +11,11 @@ inner: Any = njit(**INNER, **FAST)
 """For a loop, and for what it calls."""
 
 inlined: Any = njit(**INNER, **FAST, forceinline=True)
-"""For what is called once a row or once a number: a call would cost as much as the work, or keep a loop from vectorising."""
+"""For what is called once a row or once a number: a call would cost as much as the work, or keep a loop from
+vectorising.
+"""
 
 pasted: Any = njit(**INNER, **FAST, inline="always")
-"""For a loop that may be run in place: it becomes part of its caller before anything is compiled. Compiled apart, it would
-have to ask whether what it writes overlaps what it reads, and where it does, would take one number at a time.
+"""For a loop that may be run in place: it becomes part of its caller before anything is compiled. Compiled apart, it
+would have to ask whether what it writes overlaps what it reads, and where it does, would take one number at a time.
 """

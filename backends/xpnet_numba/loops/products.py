@@ -1,8 +1,8 @@
 """The matrix product: by tiles, or by SciPy's BLAS.
 
-By tiles, C is computed panel by panel, a panel being as many columns as the widest tile, and each panel by tiles. So many terms are
-taken at a time that the panel's part of B, copied to where it lies without gaps, stays in the first-level cache while
-all rows of A pass by. OpenBLAS copies A as well, and has no tiles for widths such as 100.
+By tiles, C is computed panel by panel, a panel being as many columns as the widest tile, and each panel by tiles. So
+many terms are taken at a time that the panel's part of B, copied to where it lies without gaps, stays in the
+first-level cache while all rows of A pass by. OpenBLAS copies A as well, and has no tiles for widths such as 100.
 
 Both have the arguments
 
@@ -66,8 +66,8 @@ class Operand(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """The part of a product in one panel: its columns, its terms, whether C is fresh, how many terms of the rows of A to ask for
-    ahead, and how many vectors are a row."""
+    """The part of a product in one panel: its columns, its terms, whether C is fresh, how many terms of the rows of A
+    to ask for ahead, and how many vectors are a row."""
 
     columns: Any
     terms: Any
@@ -135,8 +135,8 @@ def turn_panel(b: Any, panel: Any, width: Any, lanes: Any, columns: Any, terms: 
 def sweep(a: Any, b: Any, c: Any, m: Any, panel: Any, room: Any) -> None:
     """All m rows of C in a panel; ``room`` points to room for the rows of a tile.
 
-    Tiles are whole. Where rows at the end fill none, a tile begins among the rows before them, or has copies of the rows
-    if there are too few; of what it gives those at the end are used.
+    Tiles are whole. Where rows at the end fill none, a tile begins among the rows before them, or has copies of the
+    rows if there are too few; of what it gives those at the end are used.
     """
     height = HEIGHTS[panel.vectors]
     whole = m // height * height
@@ -170,7 +170,8 @@ def copied_rows(a: Any, rows: Any, terms: Any, room: Any) -> Any:
 def copy(source: Any, target: Any, rows: Any, columns: Any) -> None:
     """Copy a matrix."""
     for i in range(rows):
-        row, copied = carray(shift(source.at, i * source.row), columns), carray(shift(target.at, i * target.row), columns)
+        row = carray(shift(source.at, i * source.row), columns)
+        copied = carray(shift(target.at, i * target.row), columns)
         for j in range(columns):
             copied[j] = row[j]
 

@@ -18,7 +18,9 @@ LINE = 64
 
 @inner
 def gather(order: Any, out: Any, x: Any, unknown: Any) -> None:
-    """out[i] = x[order[i]], as far as out is wide; a row that x has not is counted in ``unknown`` (1,), and left out."""
+    """out[i] = x[order[i]], as far as out is wide; a row that x has not is counted in ``unknown`` (1,), and left
+    out.
+    """
     step = LINE // x.itemsize
     for i in range(order.size):
         if i + AHEAD < order.size and 0 <= order[i + AHEAD] < x.shape[0]:

@@ -1,14 +1,14 @@
 """The team: threads that wait for work, and the one way in which work is shared among them.
 
-A *job* is a C function and the address of what it works on. Every thread that joins calls the function, with a number of
-its own; inside, the work is cut into pieces, and whoever comes claims the next piece that is free. How work is cut never
-depends on who does it, so that the bits are the same for any number of threads, and a thread that comes late, or never,
-is not waited for.
+A *job* is a C function and the address of what it works on. Every thread that joins calls the function, with a number
+of its own; inside, the work is cut into pieces, and whoever comes claims the next piece that is free. How work is cut
+never depends on who does it, so that the bits are the same for any number of threads, and a thread that comes late, or
+never, is not waited for.
 
 The leader, a Python thread that calls compiled code, opens the job, works on it like the others, closes it, and waits
 until those that joined have left. Its workers look out for the next job for about a millisecond, so that calls in a row
-find them awake (0.2 us), and then sleep until they are woken (25 us). There is one team in a process. Where it is busy, a
-second leader works alone: training in several Python threads at once does not crowd the cores.
+find them awake (0.2 us), and then sleep until they are woken (25 us). There is one team in a process. Where it is busy,
+a second leader works alone: training in several Python threads at once does not crowd the cores.
 """
 
 import atexit
@@ -29,11 +29,13 @@ from xpnet_numba.runtime.compiling import c_function, python_function
 from xpnet_numba.runtime.products import BLAS, products_that_may_run
 
 LOOKS = 20_000
-"""How often a worker looks for a job before it sleeps. More finds it awake after longer pauses, and burns its core longer."""
+"""How often a worker looks for a job before it sleeps. More finds it awake after longer pauses, and burns its core
+longer.
+"""
 
 PATIENCE = 4_000
-"""How often a thread looks for another's result before it offers its core to others: fewer would give cores away in waits
-that are short, more would hold up the other where there are more threads than cores."""
+"""How often a thread looks for another's result before it offers its core to others: fewer would give cores away in
+waits that are short, more would hold up the other where there are more threads than cores."""
 
 DISMISSED = -1
 """Stands for the number of a job when none will come."""
@@ -48,7 +50,9 @@ address; and for each worker whether it sleeps."""
 
 @njit(**INNER)
 def share(board: int, number: int, threads: int, function: int, job: int) -> None:
-    """Work on a job as thread 0, and let workers join; returns when all have left. With one thread the board is not read."""
+    """Work on a job as thread 0, and let workers join; returns when all have left. With one thread the board is not
+    read.
+    """
     if threads > 1:
         store(item(board, THREADS), threads)
         store(item(board, JOB), function)
@@ -134,7 +138,8 @@ def calls() -> Calls:
 
 @cache
 def entry(function: Callable[..., None], signature: Any) -> Any:
-    """A compiled function as Python calls it, without a look at the types of its arguments: they must be the signature's.
+    """A compiled function as Python calls it, without a look at the types of its arguments: they must be the
+    signature's.
 
     Numba's own dispatch reads the type of each argument, which takes longer than a short job.
     """

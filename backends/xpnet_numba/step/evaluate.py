@@ -1,4 +1,6 @@
-"""Prediction and validation: outputs or losses of any number of rows, block by block, so that memory does not grow with them."""
+"""Prediction and validation: outputs or losses of any number of rows, block by block, so that memory does not grow with
+them.
+"""
 
 from typing import Any
 
@@ -11,8 +13,8 @@ from xpnet_numba.step.places import Masks, Rows, gather_x, layers_of, matrix, nu
 
 
 def predict(job: Any, me: int) -> None:
-    """The C function of a prediction. Where it is asked for, blocks of X with NaN or infinity are counted while they are
-    in the cache.
+    """The C function of a prediction. Where it is asked for, blocks of X with NaN or infinity are counted while they
+    are in the cache.
     """
     job, mode = carray(job, 1)[0], flush_denormals()
     layers = layers_of(job)
@@ -33,7 +35,9 @@ def predict(job: Any, me: int) -> None:
 
 
 def measure(job: Any, me: int) -> None:
-    """The C function of a validation: to ``totals`` (blocks,) goes the sum of each block's losses times sample weights."""
+    """The C function of a validation: to ``totals`` (blocks,) goes the sum of each block's losses times sample
+    weights.
+    """
     job, mode = carray(job, 1)[0], flush_denormals()
     layers = layers_of(job)
     for i in range(job.blocks):

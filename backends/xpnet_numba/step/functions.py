@@ -1,7 +1,8 @@
 """The loops as the step calls them: C functions for one dtype, called by their addresses, which stand in the job.
 
-So a step is put together at run time: each loop is compiled apart, for itself, when it is first needed, and serves every
-network. Activations and losses write over what they read; compiled so, their loops need not ask whether the two overlap.
+So a step is put together at run time: each loop is compiled apart, for itself, when it is first needed, and serves
+every network. Activations and losses write over what they read; compiled so, their loops need not ask whether the two
+overlap.
 """
 
 from collections.abc import Callable

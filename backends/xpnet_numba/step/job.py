@@ -57,7 +57,7 @@ class Job(ctypes.Structure):
     """Everything that one call of the step's compiled code needs; :func:`job_class` adds the dtype.
 
     The data of a call:
-    x_at, x_rows, x_row, y_at, label_width : X (x_rows, x_row) and Y (x_rows, label_width), or int64 class indices (x_rows,)
+    x_at, x_rows, x_row : X (x_rows, x_row); y_at, label_width : Y (x_rows, label_width), or int64 class indices (x_rows,)
     rows, inputs, outputs : rows that are used, and the network's first and last width
     order_at, ordered, indexed, weights_at, weighted : the order of the rows, sample weights in that order, and whether
     x_is_far : whether rows come from main memory
@@ -93,7 +93,8 @@ class Job(ctypes.Structure):
         *_integers("layers_at slices_at narrow partial_size homes_at claims_at done_at totals_at"),
         *_integers("gemm_at multiply_at loss_at update_at output_at penalize_at gather_at gather_labels_at add_rows_at"),
         *_integers("read_ahead_at nonfinite_function_at params_at gradients_at first_at second_at"),
-        *_integers("seed_at first_row drop_at dropped_at hidden_at deltas_at parts_at partials_at scales_at batch_x_at batch_y_at scratch_at results_at"),
+        *_integers("seed_at first_row drop_at dropped_at hidden_at deltas_at parts_at partials_at scales_at"),
+        *_integers("batch_x_at batch_y_at scratch_at results_at"),
         *_fields(ctypes.c_double, "l2 loss penalty"),
     ]
 

@@ -10,7 +10,9 @@ from xpnet_numba.step.job import LAYER_TYPE, LINE, SLICE_TYPE
 
 
 class Rows(NamedTuple):
-    """Rows that are worked on together: the first, counted in the order of all rows, how many, and their place in buffers."""
+    """Rows that are worked on together: the first, counted in the order of all rows, how many, and their place in
+    buffers.
+    """
 
     first: int
     number: int
@@ -78,14 +80,18 @@ def outputs_of(job: Any, layer: Any, rows: Any) -> Any:
 
 @njit(**INNER)
 def inputs_of(job: Any, layer: Any, rows: Any) -> Any:
-    """What a layer but the first was given for some rows (rows, fan_in): what the one before gave, after its dropout."""
+    """What a layer but the first was given for some rows (rows, fan_in): what the one before gave, after its
+    dropout.
+    """
     offset = job.room_rows * layer.input_column + rows.place * layer.fan_in
     return matrix(job, job.dropped_at if layer.input_rate else job.hidden_at, offset, rows.number, layer.fan_in)
 
 
 @njit(**INNER)
 def drop(job: Any, layer: Any, x: Any, out: Any, masks: Any) -> None:
-    """Leave out some of a layer's outputs, or the gradients by them; x, out : (rows, fan_out), which may be the same."""
+    """Leave out some of a layer's outputs, or the gradients by them; x, out : (rows, fan_out), which may be the
+    same.
+    """
     run, first = x.reshape(x.size), masks.first_row * layer.fan_out
     seed = integers(job.seed_at, 0, 2)
     call(job.drop_at, (run, out.reshape(out.size), first, layer.rate, seed, layer.number, masks.t))

@@ -17,7 +17,9 @@ MOST_ROWS = 512
 """Rows forwarded at a time: with more their activations leave the core's cache, with fewer products are too short."""
 
 NARROW = 8
-"""How much less there must be to move: a gradient in parts is written, read and added up, and its products are shorter."""
+"""How much less there must be to move: a gradient in parts is written, read and added up, and its products are
+shorter.
+"""
 
 FEATURES = 2
 """How much less there must be to move: products in parts are written, read and added up."""

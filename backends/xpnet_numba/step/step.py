@@ -1,34 +1,31 @@
 """The compiled training step of the Numba backend: some calls of compiled code run a whole epoch.
 
-Here is Python's side: parameters, arguments, results. ``train`` and ``evaluate`` hold what the threads do and explain it,
-``plan`` cuts the work, ``job`` is the table by which both sides understand each other.
+Here is Python's side: parameters, arguments, results. ``train`` and ``evaluate`` hold what the threads do and explain
+it, ``plan`` cuts the work, ``job`` is the table by which both sides understand each other.
 """
 
 import ctypes
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
-from functools import cache, lru_cache
 from typing import Any
 
 import numpy
-from numba import carray, types
-from xpnet_numpy import backend as numpy_backend
 
 from xpnet.backend import BatchPart, NetworkSpec, Parameters, StepState, get_threads
 from xpnet.backend.threads import allowed_threads
 from xpnet.ops import Array, Labels
-from xpnet_numba.llvm import gemm_address, pointer
+from xpnet_numba.llvm import gemm_address
 from xpnet_numba.loops.activations import ACTIVATIONS
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.blas import UNTHREADED, one_thread
-from xpnet_numba.runtime.compiling import c_function
 from xpnet_numba.runtime.products import choose_product, products_that_may_run
-from xpnet_numba.runtime.templates import filled_in
-from xpnet_numba.step import evaluate, functions, train
-from xpnet_numba.step.job import LINE, Job, Layer, aligned, by_rows, job_class, job_type, place
-from xpnet_numba.step.plan import NEAR_BYTES, make_plan
+from xpnet_numba.step import functions
+from xpnet_numba.step.data import Data, weight_sums
+from xpnet_numba.step.job import Job, by_rows, job_class, place
+from xpnet_numba.step.jobs import JOBS, job_function, prediction_entry
+from xpnet_numba.step.network import buffer_size, functions_by_role, layer_table, parameters, rule_numbers, seed_words
+from xpnet_numba.step.plan import make_plan
 from xpnet_numba.step.workspace import EVALUATED_ROWS, EvaluationWorkspace, TrainingWorkspace
 
 FEW = 3
@@ -38,7 +35,9 @@ PARTS_LIKE = 8
 """Parts of a batch down to an eighth of the rows that a plan was made for are computed by it."""
 
 SECONDS_PER_CALL = 0.2
-"""How much work one call of compiled code does: Ctrl-C is heard between calls, each of which costs some microseconds."""
+"""How much work one call of compiled code does: Ctrl-C is heard between calls, each of which costs some
+microseconds.
+"""
 
 OUTPUTS = {
     "softmax_cross_entropy": "softmax_output",
@@ -46,38 +45,6 @@ OUTPUTS = {
     "squared_error": "identity_output",
     "poisson": "exp_output",
 }
-
-JOBS = {"train": train.train, "update": train.update, "predict": evaluate.predict, "measure": evaluate.measure}
-"""The C functions of the step's jobs."""
-
-
-@cache
-def job_function(name: str, dtype: str) -> Any:
-    """The C function of a job, which the cache keeps alive."""
-    return c_function(JOBS[name], types.void(types.CPointer(job_type(dtype)), types.int64))
-
-
-def _lead_prediction(
-    board: int, number: int, count: int, function: int, job_at: int, x: Any, result: Any, claims: Any
-) -> None:
-    """Tell a prediction's job of X and of where the outputs go, and share it."""
-    job = carray(pointer(job_at, JOB), 1)[0]
-    job.x_at, job.x_row, job.result_at = x.ctypes.data, x.strides[0] // x.itemsize, result.ctypes.data
-    job.rows, job.blocks, job.threads, job.claims_at = x.shape[0], claims.size, count, claims.ctypes.data
-    threads.share(board, number, count, function, job_at)
-
-
-JOB: Any = None  # stands above for the type of the job
-
-
-@cache
-def prediction_entry(dtype: str) -> Any:
-    """:func:`_lead_prediction` as Python calls it: told by arrays, it takes a third of the time of setting each field."""
-    number, item = types.int64, functions.ITEMS[dtype]
-    arrays = types.Array(item, 2, "A"), types.Array(item, 2, "C"), types.Array(types.int64, 1, "C")
-    lead = filled_in(_lead_prediction, f"lead_prediction_{dtype}", JOB=job_type(dtype))
-    return threads.entry(lead, types.void(*[number] * 5, *arrays))
-
 
 def compile_step(spec: NetworkSpec) -> "CompiledStep | str":
     """The compiled step for a network, or a sentence that says why there is none.
@@ -104,47 +71,21 @@ def warmup() -> None:
                 functions.compiled(name, dtype)
 
 
-@dataclass
-class Data:
-    """The arrays of a call as compiled code reads them; they are kept alive while it runs."""
-
-    x: Any
-    x_row: int
-    y: Any
-    order: Any = None
-    weights: Any = None  # in the order of the rows
-    sums: Any = None  # of each batch's weights
-
-    @property
-    def rows(self) -> int:
-        """Rows that are used."""
-        return self.x.shape[0] if self.order is None else self.order.size
-
-    @property
-    def indexed(self) -> bool:
-        """Whether Y are class indices."""
-        return self.y.ndim == 1
-
-    @property
-    def label_width(self) -> int:
-        """Numbers of a row of Y."""
-        return 1 if self.indexed else self.y.shape[1]
-
-
 class CompiledStep:
     """A training step in compiled code, on all threads: see :class:`xpnet.backend.Step`.
 
     It serves one call at a time: who shares it among threads sees to that. An epoch can be interrupted between batches:
-    then parameters, optimizer and number of updates are those after the last whole batch. Memory for a batch grows with its
-    rows unless the parameters are few beside them: a batch of all rows, however many, then takes room for some blocks.
+    then parameters, optimizer and number of updates are those after the last whole batch. Memory for a batch grows with
+    its rows unless the parameters are few beside them: a batch of all rows, however many, then takes room for some
+    blocks.
     """
 
     def __init__(self, spec: NetworkSpec) -> None:
         self.spec, self.penalty = spec, 0.0
-        self.params = _parameters(spec)
+        self.params = parameters(spec)
         self._gradients: Parameters | None = None
         self._buffers: dict[str, Parameters] | None = None
-        self._layers, self._rule, self._seed = _layer_table(spec), _rule(spec), _seed(spec)
+        self._layers, self._rule, self._seed = layer_table(spec), rule_numbers(spec), seed_words(spec)
         self._largest_weight = max(layer.fan_in * layer.fan_out for layer in self._layers)
         self._product = choose_product(self._largest_weight * numpy.dtype(spec.dtype).itemsize)
         self._multiply_at = functions.address(self._product.function, spec.dtype)
@@ -170,19 +111,21 @@ class CompiledStep:
     def gradients(self) -> Parameters:
         """See :class:`xpnet.backend.Step`."""
         if self._gradients is None:
-            self._gradients = _parameters(self.spec)
+            self._gradients = parameters(self.spec)
         return self._gradients
 
     @property
     def buffers(self) -> dict[str, Parameters]:
         """The optimizer's arrays, by buffer name."""
         if self._buffers is None:
-            self._buffers = {name: _parameters(self.spec) for name in self.spec.rule.buffers}
+            self._buffers = {name: parameters(self.spec) for name in self.spec.rule.buffers}
         return self._buffers
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Labels are read and converted once for all calls inside, and where BLAS is needed it is held to one thread."""
+        """Labels are read and converted once for all calls inside, and where BLAS is needed it is held to one
+        thread.
+        """
         self._fits += 1
         try:
             with self._hold:
@@ -273,7 +216,7 @@ class CompiledStep:
         steps, self.penalty = -(-rows // batch_size), 0.0
         if not rows:
             return 0.0
-        data.sums = _weight_sums(data, batch_size) if part is None else numpy.array([part.total_weight], "float64")
+        data.sums = weight_sums(data, batch_size) if part is None else numpy.array([part.total_weight], "float64")
         batch_rows = min(batch_size, rows) if part is None else self._room_for_part(rows)
         workspace = self._workspace_for(batch_rows, 0 if data.order is None else data.label_width)
         workspace.start_totals()
@@ -401,7 +344,8 @@ class CompiledStep:
         job.rows, job.ordered, job.weighted = data.rows, data.order is not None, data.weights is not None
         if data.order is not None:
             job.order_at = place(data.order)
-            job.gather_at, job.gather_labels_at = functions.address("gather", dtype), functions.address("gather", "int64")
+            job.gather_at = functions.address("gather", dtype)
+            job.gather_labels_at = functions.address("gather", "int64")
         if data.weights is not None:
             job.weights_at = place(data.weights)
 
@@ -413,7 +357,7 @@ class CompiledStep:
         if last is not None and last.serves(batch_rows, label_width):
             return last
         plan = make_plan(self.spec, self._layers, batch_rows, allowed_threads())
-        workspace = TrainingWorkspace(self.spec, plan, _buffer_size(self.spec), label_width)
+        workspace = TrainingWorkspace(self.spec, plan, buffer_size(self.spec), label_width)
         buffers = [place(b.flat) for b in self.buffers.values()] + [place(self.params.flat)] * 2  # some rules have none
         gradients = place(self.gradients.flat)
         # All memory has been found: from here on nothing fails.
@@ -425,7 +369,8 @@ class CompiledStep:
     def _new_job(self) -> Job:
         """A job with all that does not change from call to call."""
         spec = self.spec
-        functions_at = {f"{role}_at": functions.address(name, spec.dtype) for role, name in _roles(spec).items()}
+        roles = functions_by_role(spec).items()
+        functions_at = {f"{role}_at": functions.address(name, spec.dtype) for role, name in roles}
         return job_class(spec.dtype)(
             inputs=spec.widths[0],
             outputs=spec.widths[-1],
@@ -445,81 +390,6 @@ class CompiledStep:
         """Run one of the step's jobs on so many threads."""
         function = job_function(name, self.spec.dtype).address
         threads.team.lead(threads.share_entry(), count, function, ctypes.addressof(job))
-
-
-def _roles(spec: NetworkSpec) -> dict[str, str]:
-    """The functions that every call needs, by their role in the job; those of activations stand with their layers."""
-    update = "adam" if spec.rule.name == "adam" else "momentum" if spec.rule.momentum else "sgd"
-    roles = {"update": update, "add_rows": "add_rows", "read_ahead": "read_ahead"}
-    return roles | ({"penalize": "penalize"} if spec.l2 > 0 else {}) | ({"drop": "drop"} if any(spec.dropout) else {})
-
-
-def _rule(spec: NetworkSpec) -> Any:
-    """The numbers of the update rule, in the order of ``loops.updates.RULE``; the learning rate comes with each call."""
-    rule = spec.rule
-    numbers = 0.0, rule.momentum, rule.nesterov, rule.beta1, rule.beta2, rule.epsilon, rule.weight_decay, rule.epsilon_hat
-    return numpy.array(numbers, "float64")
-
-
-def _seed(spec: NetworkSpec) -> Any:
-    """The lower and the upper 64 bits of the seed, (2,) int64."""
-    return numpy.array([spec.seed % 2**64, spec.seed >> 64], "uint64").view("int64")
-
-
-def _parameters(spec: NetworkSpec) -> Parameters:
-    """Zeros in one flat buffer, in which every parameter begins at a cache line."""
-    return Parameters.over(aligned(_buffer_size(spec), spec.dtype), spec, numpy_backend, align=_alignment(spec))
-
-
-def _alignment(spec: NetworkSpec) -> int:
-    """Items in a cache line."""
-    return LINE // numpy.dtype(spec.dtype).itemsize
-
-
-def _buffer_size(spec: NetworkSpec) -> int:
-    """Items in the flat buffer of all parameters."""
-    last = spec.slots(_alignment(spec))[-1]
-    return last.offset + -(-last.shape[0] // _alignment(spec)) * _alignment(spec)
-
-
-def _weight_sums(data: Data, batch_size: int) -> Any:
-    """The sum of the sample weights of each batch, as float64 (batches,)."""
-    if data.weights is None:
-        return _batch_sizes(data.rows, batch_size)
-    return numpy.add.reduceat(data.weights, range(0, data.rows, batch_size), dtype="float64")
-
-
-@lru_cache(maxsize=8)
-def _batch_sizes(rows: int, batch_size: int) -> Any:
-    """The rows of each batch, as float64 (batches,)."""
-    sizes = numpy.full(-(-rows // batch_size), batch_size, "float64")
-    sizes[-1] = rows - batch_size * (sizes.size - 1)
-    return sizes
-
-
-def _layer_table(spec: NetworkSpec) -> Any:
-    """The affine layers, each with the functions of the activation behind it."""
-    slots, dtype = spec.slots(_alignment(spec)), spec.dtype
-    rates, rows = (*(spec.dropout or [0.0] * len(spec.activations)), 0.0), []
-    for i, activation in enumerate((*spec.activations, "identity")):
-        fan_in, fan_out = slots[2 * i].shape
-        rows.append(
-            Layer(
-                fan_in=fan_in,
-                fan_out=fan_out,
-                weight=slots[2 * i].offset,
-                bias=slots[2 * i + 1].offset,
-                column=sum(spec.widths[1 : i + 1]),
-                input_column=sum(spec.widths[1:i]) if i else -1,
-                number=i,
-                rate=rates[i],
-                input_rate=rates[i - 1] if i else 0.0,
-                read_ahead=fan_in * fan_out * LINE <= NEAR_BYTES * _alignment(spec),
-                forward=functions.address(f"{activation}_forward", dtype),
-                backward=functions.address(f"{activation}_backward", dtype) if i < len(spec.activations) else 0,
-            )
-        )
-    return (Layer * spec.layers)(*rows)
 
 
 def _copies(parameters: Parameters) -> dict[str, Any]:

@@ -55,7 +55,9 @@ from xpnet_numba.step.places import (
 
 
 class Batch(NamedTuple):
-    """A batch: its first row in the order of all rows, how many, the sum of their weights, and which update it makes."""
+    """A batch: its first row in the order of all rows, how many, the sum of their weights, and which update it
+    makes.
+    """
 
     first: int
     rows: int

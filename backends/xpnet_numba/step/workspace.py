@@ -1,7 +1,7 @@
 """The buffers of a step: allocated once for a kind of work, then only written.
 
-Whatever a workspace needs is allocated before the first address of it is told to a job: where memory does not suffice, the
-job goes on with the workspace that it had.
+Whatever a workspace needs is allocated before the first address of it is told to a job: where memory does not suffice,
+the job goes on with the workspace that it had.
 """
 
 import ctypes
@@ -100,7 +100,9 @@ class EvaluationWorkspace:
 
 
 def gathered_rows(spec: NetworkSpec, rows: int, label_width: int) -> tuple[Any, Any]:
-    """Room for so many gathered rows of X and Y; none where no labels are gathered. An index is as wide as two float32."""
+    """Room for so many gathered rows of X and Y; none where no labels are gathered. An index is as wide as two
+    float32.
+    """
     wide = max(label_width, 2) if label_width else 0
     return aligned(rows * spec.widths[0] if label_width else 0, spec.dtype), aligned(rows * wide, spec.dtype)
 

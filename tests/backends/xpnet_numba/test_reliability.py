@@ -12,6 +12,7 @@ from xpnet_numba.llvm import call
 from xpnet_numba.runtime import threads
 from xpnet_numba.step import functions, plan, workspace
 from xpnet_numba.step import step as numba_step
+from xpnet_numba.step.network import layer_table
 from xpnet_numba.step.step import CompiledStep, compile_step
 from xpnet_numpy import backend as numpy_backend
 
@@ -62,7 +63,7 @@ def test_memory_that_runs_out_leaves_the_step_as_it_was(failing: int, monkeypatc
 
 def test_a_batch_of_all_rows_takes_room_for_some(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = NetworkSpec((1, 1000, 10), ("relu",), dtype="float32")
-    layers = list(numba_step._layer_table(spec))
+    layers = list(layer_table(spec))
     assert plan.make_plan(spec, layers, 12_000_000, 2).room_rows <= 2 * plan.MOST_ROWS
     monkeypatch.setattr(plan, "MOST_ROWS", 16)
     monkeypatch.setattr(plan, "BLOCKS_PER_CORE", 1)

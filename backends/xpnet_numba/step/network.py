@@ -1,0 +1,73 @@
+"""A network as compiled code is told of it: where parameters lie, the table of its layers, the numbers of its rule."""
+
+from typing import Any
+
+import numpy
+from xpnet_numpy import backend as numpy_backend
+
+from xpnet.backend import NetworkSpec, Parameters
+from xpnet_numba.step import functions
+from xpnet_numba.step.job import LINE, Layer, aligned
+from xpnet_numba.step.plan import NEAR_BYTES
+
+
+def functions_by_role(spec: NetworkSpec) -> dict[str, str]:
+    """The functions that every call needs, by their role in the job; those of activations stand with their layers."""
+    update = "adam" if spec.rule.name == "adam" else "momentum" if spec.rule.momentum else "sgd"
+    roles = {"update": update, "add_rows": "add_rows", "read_ahead": "read_ahead"}
+    return roles | ({"penalize": "penalize"} if spec.l2 > 0 else {}) | ({"drop": "drop"} if any(spec.dropout) else {})
+
+
+def rule_numbers(spec: NetworkSpec) -> Any:
+    """The numbers of the update rule, in the order of ``loops.updates.RULE``; the learning rate comes with each
+    call.
+    """
+    rule = spec.rule
+    numbers = 0.0, rule.momentum, rule.nesterov, rule.beta1, rule.beta2, rule.epsilon, rule.weight_decay, rule.epsilon_hat
+    return numpy.array(numbers, "float64")
+
+
+def seed_words(spec: NetworkSpec) -> Any:
+    """The lower and the upper 64 bits of the seed, (2,) int64."""
+    return numpy.array([spec.seed % 2**64, spec.seed >> 64], "uint64").view("int64")
+
+
+def parameters(spec: NetworkSpec) -> Parameters:
+    """Zeros in one flat buffer, in which every parameter begins at a cache line."""
+    return Parameters.over(aligned(buffer_size(spec), spec.dtype), spec, numpy_backend, align=_alignment(spec))
+
+
+def _alignment(spec: NetworkSpec) -> int:
+    """Items in a cache line."""
+    return LINE // numpy.dtype(spec.dtype).itemsize
+
+
+def buffer_size(spec: NetworkSpec) -> int:
+    """Items in the flat buffer of all parameters."""
+    last = spec.slots(_alignment(spec))[-1]
+    return last.offset + -(-last.shape[0] // _alignment(spec)) * _alignment(spec)
+
+
+def layer_table(spec: NetworkSpec) -> Any:
+    """The affine layers, each with the functions of the activation behind it."""
+    slots, dtype = spec.slots(_alignment(spec)), spec.dtype
+    rates, rows = (*(spec.dropout or [0.0] * len(spec.activations)), 0.0), []
+    for i, activation in enumerate((*spec.activations, "identity")):
+        fan_in, fan_out = slots[2 * i].shape
+        rows.append(
+            Layer(
+                fan_in=fan_in,
+                fan_out=fan_out,
+                weight=slots[2 * i].offset,
+                bias=slots[2 * i + 1].offset,
+                column=sum(spec.widths[1 : i + 1]),
+                input_column=sum(spec.widths[1:i]) if i else -1,
+                number=i,
+                rate=rates[i],
+                input_rate=rates[i - 1] if i else 0.0,
+                read_ahead=fan_in * fan_out * LINE <= NEAR_BYTES * _alignment(spec),
+                forward=functions.address(f"{activation}_forward", dtype),
+                backward=functions.address(f"{activation}_backward", dtype) if i < len(spec.activations) else 0,
+            )
+        )
+    return (Layer * spec.layers)(*rows)
