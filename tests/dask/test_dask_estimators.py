@@ -96,6 +96,21 @@ def test_what_is_no_collection_or_cut_differently(client: Any) -> None:
         model.fit(frame, dask.dataframe.from_pandas(pd.Series(y), npartitions=2))
 
 
+@pytest.mark.parametrize("kind", ["array", "frame"])
+def test_estimators_without_dask_say_where_to_go(kind: str) -> None:
+    X, y = rows()
+    X_blocks, y_blocks = in_blocks(X, y)
+    if kind == "frame":
+        X_blocks = dask.dataframe.from_pandas(pd.DataFrame(X), npartitions=2)
+    for call in (
+        lambda: xpnet.MLPClassifier().fit(X_blocks, y_blocks),
+        lambda: plain(xpnet.MLPClassifier).fit(X, y).predict(X_blocks),
+        lambda: xpnet.FeedforwardNeuralNet(5, 4, 3).fit(X_blocks, y, epochs=1),
+    ):
+        with pytest.raises(InputError, match="Train with xpnet.dask"):
+            call()
+
+
 def test_a_rank_that_fails_is_named(client: Any) -> None:
     X, y = rows()
     X[-1, 0] = np.nan

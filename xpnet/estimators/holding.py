@@ -14,7 +14,7 @@ from xpnet.errors import InputError, MixedArraysError
 from xpnet.estimators.inputs import check_X
 from xpnet.estimators.rates import LearningRate
 from xpnet.models import Network
-from xpnet.models.placement import Placement, is_host, on_host
+from xpnet.models.placement import Placement, check_in_memory, is_host, on_host
 from xpnet.models.saving import Saved
 from xpnet.ops import Array
 
@@ -145,6 +145,8 @@ class HoldsNetwork(Saved):
         """
         check_is_fitted(self)
         network = self._current()
+        if type(X) is not numpy.ndarray:
+            check_in_memory((X,))
         self._check_home(X)
         dense = type(X) is numpy.ndarray or (on_host(X) and not issparse(X))
         if not dense or not is_host(network.backend):

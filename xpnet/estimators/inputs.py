@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, colum
 from xpnet.backend import Backend, Operations
 from xpnet.dispatch import current_ranks
 from xpnet.errors import InputError
-from xpnet.models.placement import on_host, to_host
+from xpnet.models.placement import check_in_memory, on_host, to_host
 from xpnet.ops import Array, namespace
 
 FLOATING = ("float64", "float32")
@@ -28,6 +28,7 @@ class Given:
     sample_weight_val: Any = None
 
     def __post_init__(self) -> None:
+        check_in_memory((self.X, self.y))
         for name in ("y", "y_val", "sample_weight", "sample_weight_val"):
             value = getattr(self, name)
             if value is not None and type(value) is not numpy.ndarray:

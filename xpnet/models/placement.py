@@ -10,7 +10,7 @@ import numpy
 from xpnet.backend import Backend
 from xpnet.dispatch import Choice, choose
 from xpnet.dispatch.choice import all_numpy, by_arrays, library_of
-from xpnet.errors import MixedArraysError
+from xpnet.errors import InputError, MixedArraysError
 from xpnet.ops import Array
 
 
@@ -34,11 +34,15 @@ class Placement:
 
     def adopted(self, arrays: list[Any]) -> Choice:
         """The backend that these arrays, the first, call for."""
+        check_in_memory(arrays)
         return self.choice if self.named else choose(*arrays)
 
     def check_library(self, arrays: Sequence[Any]) -> None:
         """Raise MixedArraysError for arrays of a library other than the one that was adopted, NumPy's apart."""
-        if self.named or all_numpy(arrays):
+        if all_numpy(arrays):
+            return
+        check_in_memory(arrays)
+        if self.named:
             return
         home = library_of(self.choice.backend.asarray(0.0))
         for library in {library_of(array) for array in arrays} - {"", "numpy", home}:
@@ -53,6 +57,16 @@ class Placement:
         if type(array) is not numpy.ndarray and not on_host(array) and by_arrays(array).backend.xp is not backend.xp:
             array = to_host(array)
         return backend.asarray(array, dtype=dtype)
+
+
+def check_in_memory(arrays: Sequence[Any]) -> None:
+    """Raise InputError for arrays and frames of Dask, which are computed piece by piece on the workers of a cluster."""
+    for array in arrays:
+        if type(array).__module__.startswith("dask"):
+            raise InputError(
+                f"Rows lie in this process's memory; received a Dask {type(array).__name__}. Train with "
+                "xpnet.dask.MLPClassifier or MLPRegressor on its cluster, or pass .compute() of what fits into memory."
+            )
 
 
 def on_host(array: Any) -> bool:
