@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,3 +45,12 @@ def test_all_ranks_end(what: str, code: int | None, said: str) -> None:
     for part in said.split("*"):
         place = ended.stderr.find(part, place)
         assert place >= 0, ended.stderr
+
+
+def test_the_page_holds_what_it_shows(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "distributed.md").read_text(encoding="utf-8")
+    (tmp_path / "train.py").write_text(page.split("```python\n")[1].split("```")[0], encoding="utf-8")
+    ended = mpirun(2, sys.executable, "train.py", cwd=tmp_path)
+    assert (ended.code, ended.left) == (0, []), ended.stderr
+    assert ended.stdout.startswith("accuracy 0.9") and ended.stdout.endswith("by 2 ranks\n")
+    assert [path.name for path in tmp_path.glob("*.safetensors")] == ["digits.safetensors"]
