@@ -5,7 +5,7 @@ BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 OUT ?= out
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: digits test attack types bench wheel test-gpu bench-gpu clean
+.PHONY: digits test attack types bench wheel docs docs-serve test-gpu bench-gpu clean
 
 digits: .venv/ready  ## the notebook's two tables, then a short training with a plot
 	$(BIN)/xpnet reproduce
@@ -24,6 +24,13 @@ types: .venv/ready  ## the type checker, on xpnet and backends
 
 bench: .venv/ready  ## a short run of every benchmark
 	$(BIN)/xpnet bench --quick -o $(OUT)/bench
+
+docs: .venv/docs  ## the documentation site, into docs/_build/html; warnings are errors
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "Open docs/_build/html/index.html, or: make docs-serve"
+
+docs-serve: docs  ## the site at http://127.0.0.1:8000
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory docs/_build/html 8000
 
 wheel: .venv/ready  ## dist/xpnet-*.whl
 	$(BIN)/python -m hatchling build -t wheel
@@ -48,5 +55,9 @@ bench-gpu:  ## benchmarks on an NVIDIA GPU, into bench/results
 		{ echo "The packages in pyproject.toml could not be installed: no network, or no mirror in pip's settings?" >&2; exit 1; }
 	@touch $@
 
+.venv/docs: .venv/ready
+	@$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@touch $@
+
 clean:  ## everything that can be made again
-	rm -rf .venv build dist $(OUT)
+	rm -rf .venv build dist docs/_build docs/api/generated docs/auto_gallery $(OUT)

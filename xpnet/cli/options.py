@@ -67,10 +67,15 @@ def reading(command: Command) -> Command:
         ),
         click.option("--encoding", help="Of a text file. [default: utf-8, or its byte order mark]"),
         click.option(
-            "--decimal", type=click.Choice([".", ","]), help="Before decimals. [default: what cells look like]"
+            "--decimal",
+            type=click.Choice([".", ","]),
+            metavar="MARK",
+            help="Before decimals, a point or a comma. [default: what cells look like]",
         ),
         click.option(
-            "--separator", callback=_one_mark, help="Between values. [default: , ; tab or |, as in the first line]"
+            "--separator",
+            callback=_one_mark,
+            help="Between values. [default: comma, semicolon, tab or bar, as in the first line]",
         ),
         click.option("--text", multiple=True, metavar="COLUMN", help="Take this column as text."),
         click.option("--id", "ids", multiple=True, metavar="COLUMN", help="No feature; predict passes it through."),

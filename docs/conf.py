@@ -1,0 +1,104 @@
+"""Sphinx's settings for xpnet's documentation: `make docs` builds it, with warnings as errors."""
+
+from importlib.metadata import version as version_of
+from typing import Any
+
+from docutils import nodes
+from numpydoc.xref import DEFAULT_LINKS
+
+project = "xpnet"
+author = "The xpnet authors"
+copyright = "The xpnet authors"  # noqa: A001 (the name Sphinx asks for)
+version = release = version_of("xpnet")
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",
+    "sphinx_click",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+    "numpydoc",
+    "myst_nb",
+]
+exclude_patterns = ["_build", "gallery/README.rst", "auto_gallery/*.ipynb", "auto_gallery/*.py", "auto_gallery/*.md5"]
+root_doc = "index"
+templates_path = ["_templates"]
+
+# Pages. Notebooks are MyST text; every build runs them, and a cell that fails fails the build.
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "amsmath", "attrs_inline", "attrs_block"]
+myst_heading_anchors = 3
+nb_execution_mode = "cache"
+nb_execution_timeout = 180
+nb_execution_raise_on_error = True
+nb_merge_streams = True
+
+# The API's pages, from its docstrings.
+autosummary_generate = True
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+numpydoc_xref_param_type = True
+# Python's own types are named without a link: its inventory would have to be fetched.
+numpydoc_xref_aliases = {name: name for name in DEFAULT_LINKS}
+numpydoc_xref_ignore = {
+    "shape", "rows", "features", "classes", "outputs", "batch", "in", "out", "optional", "default", "of", "or", "and",
+    "any", "array", "a", "an", "the", "each", "one", "type", "units", "fan_in", "fan_out", "size", "number", "name",
+}  # fmt: skip
+
+# The gallery: scripts that draw, run at every build.
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "auto_gallery",
+    "filename_pattern": r"/plot_",
+    "download_all_examples": False,
+    "remove_config_comments": True,
+    "show_memory": False,
+    "min_reported_time": 3600,
+    "show_signature": False,
+    "write_computation_times": False,
+}
+
+html_theme = "pydata_sphinx_theme"
+html_title = "xpnet"
+html_favicon = "_static/favicon.svg"
+html_context = {"default_mode": "auto"}
+html_static_path = ["_static"]
+html_css_files = ["xpnet.css"]
+html_show_sourcelink = False
+html_theme_options = {
+    "navbar_align": "left",
+    "header_links_before_dropdown": 6,
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
+    "footer_start": ["copyright"],
+    "footer_end": ["theme-version"],
+    "secondary_sidebar_items": ["page-toc"],
+}
+
+# Where the documentation of other projects stands. Built without their inventories, so that a build needs no network.
+ELSEWHERE = {
+    "numpy": "https://numpy.org/doc/stable/reference/generated/{name}.html",
+    "scipy": "https://docs.scipy.org/doc/scipy/reference/generated/{name}.html",
+    "sklearn": "https://scikit-learn.org/stable/modules/generated/{name}.html",
+    "cupy": "https://docs.cupy.dev/en/stable/reference/generated/{name}.html",
+}
+
+
+def link_elsewhere(app: Any, env: Any, node: Any, content: Any) -> nodes.reference | None:
+    """Link a name of another project to its page there."""
+    name = node.get("reftarget", "").lstrip("~")
+    template = ELSEWHERE.get(name.partition(".")[0])
+    if template is None or "." not in name:
+        return None
+    return nodes.reference("", "", content, internal=False, refuri=template.format(name=name))
+
+
+def setup(app: Any) -> None:
+    """Connect what this file adds to Sphinx."""
+    app.connect("missing-reference", link_elsewhere)
+
+

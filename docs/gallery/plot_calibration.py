@@ -1,0 +1,39 @@
+"""
+Are the probabilities right?
+============================
+
+Of all rows to which a classifier gives 80 %, eight in ten should belong to the class. A network that is trained for long
+grows too sure of itself; the penalty ``alpha`` and early stopping hold it back. The curves compare what was predicted with
+what was found.
+"""
+
+import warnings
+
+import matplotlib.pyplot as plt
+from sklearn.calibration import CalibrationDisplay
+from sklearn.datasets import make_classification
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+
+import xpnet
+
+warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is fixed on purpose
+
+X, y = make_classification(4000, 20, n_informative=5, flip_y=0.15, class_sep=0.7, random_state=0)
+X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+settings = {
+    "60 epochs": {},
+    "60 epochs, alpha=3": {"alpha": 3.0},
+    "early stopping": {"early_stopping": True},
+}
+
+fig, ax = plt.subplots(figsize=(5.5, 5))
+for name, options in settings.items():
+    classifier = xpnet.MLPClassifier((64,), max_iter=60, tol=0, random_state=0, **options)
+    classifier.set_params(n_iter_no_change=10 if options.get("early_stopping") else 60)
+    classifier.fit(X_train, y_train)
+    CalibrationDisplay.from_predictions(
+        y_test, classifier.predict_proba(X_test)[:, 1], n_bins=8, strategy="quantile", name=name, ax=ax
+    )
+ax.set_title("Predicted against found", fontsize=10)
+plt.show()
