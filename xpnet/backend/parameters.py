@@ -95,7 +95,9 @@ class Parameters(MutableMapping[str, Array]):
         Parameters
             The parameters, in the memory of the buffer.
         """
-        arrays = {s.name: flat[s.offset : s.offset + prod(s.shape)].reshape(s.shape) for s in spec.slots(align)}
+        arrays = {}
+        for name, offset, shape in spec.slots(align):
+            arrays[name] = flat[offset : offset + prod(shape)].reshape(shape)
         return cls(arrays, flat, backend)
 
     @property

@@ -132,7 +132,12 @@ class NetworkSpec:
     @cached_property
     def parameter_names(self) -> tuple[str, ...]:
         """Names of weight and bias, layer by layer."""
-        return self.names or tuple(f"{kind}{i + 1}" for i in range(self.layers) for kind in "Wb")
+        if self.names:
+            return self.names
+        names: list[str] = []
+        for layer in range(1, len(self.widths)):
+            names += (f"W{layer}", f"b{layer}")
+        return tuple(names)
 
     def slots(self, align: int = 1) -> list[Slot]:
         """Lay the parameters out in one flat buffer.

@@ -72,7 +72,8 @@ def get_threads() -> int:
 def allowed_threads() -> int:
     """How many threads the process is allowed by its affinity, its cgroup's quota and its share of the machine;
     `set_threads` does not count."""
-    allowed = min(_affinity(), _quota())
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = min(affinity, _quota())
     return allowed if _share is None else min(_share, allowed)
 
 
@@ -92,10 +93,6 @@ def cores() -> frozenset[int]:
     if hasattr(os, "sched_getaffinity"):
         return frozenset(os.sched_getaffinity(0))
     return frozenset(range(os.cpu_count() or 1))
-
-
-def _affinity() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_array, check_consistent_length
 
 from xpnet.backend import NetworkSpec, floating_dtype
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS, Loss
+from xpnet.dispatch import current_ranks
 from xpnet.estimators.initial import initial_values
 from xpnet.estimators.inputs import Given, Rows, check_X, check_X_y
 from xpnet.estimators.parameters import STOCHASTIC
@@ -107,11 +108,6 @@ class MLP(Solvers):
         self._train(Given(X, y, sample_weight, X_val, y_val, sample_weight_val), incremental=False)
         return self
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
     def _train(self, given: Given, *, incremental: bool) -> None:
         self._warn_of_settings_without_effect()
         given.check_validation(self.solver, STOCHASTIC)
@@ -130,8 +126,10 @@ class MLP(Solvers):
         if not first and self._network is not None:
             self._check_home(given.X)
         X, given.y = check_X_y(self, given.X, given.y, reset=first, numeric=self._numeric_targets)
-        X = agreed_rows(X)
-        given.y, known = agreed_targets(given.y, numeric=self._numeric_targets)
+        known, ranks = given.y, current_ranks()
+        if ranks.own_data:
+            X = agreed_rows(X)
+            given.y, known = agreed_targets(given.y, numeric=self._numeric_targets)
         self._learn_targets(known, first=first, incremental=incremental)
         targets = self._encode(given.y)
         weight = self._row_weights(given, targets)
@@ -145,12 +143,13 @@ class MLP(Solvers):
             start = () if first else self._shown[1]
             arrays = (X, targets, weight, *(held_out or ()), *start)
             resuming = Resuming(self.checkpoint, contents(self, arrays), self._random_state)
-        share_stream(self._random_state)
+        if ranks.several:
+            share_stream(self._random_state)
         network = self._new_network(X, hidden) if first else self._renewed(X, hidden, keep=incremental)
         rows = self._rows(network, X, targets, weight)
         validation = None if held_out is None else self._rows(network, *held_out)
         self._network = network
-        self._export()
+        self._hide()
         return Prepared(rows, validation, resuming)
 
     def _new_network(self, X: Any, hidden: tuple[int, ...]) -> Network:

@@ -253,12 +253,12 @@ class MLPClassifier(ClassifierMixin, MLP):
         MixedArraysError
             For arrays of another library than those of ``fit``.
         """
-        outputs, backend = self._outputs(X), self._fitted.backend
-        xp = backend.xp
-        if self._several_labels():
+        outputs, backend = self._outputs(X)
+        xp, columns = backend.xp, outputs.shape[1]
+        if columns > 1 and self.out_activation_ == "logistic":
             return self._indicators(like_input(xp.astype(outputs > 0.5, xp.int64), X, backend))
-        chosen = xp.argmax(outputs, axis=1) if outputs.shape[1] > 1 else xp.astype(outputs[:, 0] > 0.5, xp.int64)
-        if on_host(X) or self.classes_.dtype.kind not in "iufb":
+        chosen = xp.argmax(outputs, axis=1) if columns > 1 else xp.astype(outputs[:, 0] > 0.5, xp.int64)
+        if type(X) is numpy.ndarray or on_host(X) or self.classes_.dtype.kind not in "iufb":
             # With a single class there is an output for another, which was never seen.
             return self.classes_[numpy.minimum(backend.to_numpy(chosen), len(self.classes_) - 1)]
         return xp.take(backend.asarray(self.classes_), chosen)
@@ -285,7 +285,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         MixedArraysError
             For arrays of another library than those of ``fit``.
         """
-        outputs, backend = self._outputs(X), self._fitted.backend
+        outputs, backend = self._outputs(X)
         if self.n_outputs_ == 1:
             positive = outputs[:, 0]
             outputs = backend.xp.stack([1 - positive, positive], axis=1)
@@ -337,7 +337,7 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
+        tags.classifier_tags.multi_label = tags.input_tags.sparse = True
         return tags
 
     def _learn_targets(self, y: Any, *, first: bool, incremental: bool) -> None:

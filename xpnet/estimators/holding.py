@@ -97,7 +97,7 @@ class HoldsNetwork(Saved):
 
     def _current(self) -> Network:
         """The network, with what the user has put in the place of its parameters."""
-        network, shown, given = self._fitted, self._shown, vars(self)
+        network, shown, given = self._network or self._fitted, self._shown, vars(self)
         if "coefs_" in given:
             arrays = [*given["coefs_"], *given["intercepts_"]]
             same = len(arrays) == len(shown[1]) and all(map(operator.is_, arrays, shown[1]))
@@ -116,6 +116,11 @@ class HoldsNetwork(Saved):
             arrays = [read_only(array, backend) for array in arrays]
         coefs, intercepts = arrays[::2], arrays[1::2]
         vars(self).update(coefs_=coefs, intercepts_=intercepts, _shown=(network, (*coefs, *intercepts)))
+
+    def _hide(self) -> None:
+        """Forget what was shown of another network, or of this one on another step; ``coefs_`` shows it anew when read."""
+        for name in ("coefs_", "intercepts_", "_shown"):
+            vars(self).pop(name, None)
 
     def _placement_for(self, X: Any) -> Placement:
         """Where a new network for these rows lives."""
@@ -138,19 +143,20 @@ class HoldsNetwork(Saved):
                 "Move it with .to(X), or the arrays."
             )
 
-    def _outputs(self, X: Any) -> Array:
-        """Network outputs (rows, out), where the network lives, in the wider dtype of network and rows.
+    def _outputs(self, X: Any) -> tuple[Array, Backend]:
+        """Network outputs (rows, out), in the wider dtype of network and rows, and the backend that they belong to.
 
         Raises NotFittedError before ``fit``, ValueError for other features or values that are not finite.
         """
         check_is_fitted(self)
         network = self._current()
-        if type(X) is not numpy.ndarray:
+        backend, plain = network.backend, type(X) is numpy.ndarray
+        if not plain:
             check_in_memory((X,))
-        self._check_home(X)
-        dense = type(X) is numpy.ndarray or (on_host(X) and not issparse(X))
-        if not dense or not is_host(network.backend):
-            return network.predict(check_X(self, X))
+        if not (plain and is_host(backend)):
+            self._check_home(X)
+        if not (plain or (on_host(X) and not issparse(X))) or not is_host(backend):
+            return network.predict(check_X(self, X)), network.backend
         checked = check_X(self, X, finite=False)
         outputs = network.predict_finite(checked)
         if outputs is None:
@@ -158,7 +164,7 @@ class HoldsNetwork(Saved):
             raise InputError(
                 f"Values of X must be within the range of {network.dtype_}, in which this estimator computes. Scale X."
             )
-        return outputs.astype(numpy.result_type(checked.dtype, outputs.dtype), copy=False)
+        return outputs.astype(numpy.result_type(checked.dtype, outputs.dtype), copy=False), backend
 
     def __getstate__(self) -> dict[str, Any]:
         if self._network is None:

@@ -83,7 +83,7 @@ def check_X_y(estimator: Any, X: Any, y: Any, *, reset: bool, numeric: bool = Fa
     if current_ranks().own_data and not X.shape[0]:
         validate_data(estimator, X, y, skip_check_array=True, reset=reset)
         X, y = X if issparse(X) else numpy.asarray(X, estimator.dtype), numpy.asarray(y)
-    elif on_host(X):
+    elif type(X) is numpy.ndarray or on_host(X):
         X, y = validate_data(
             estimator,
             X,
@@ -106,7 +106,7 @@ def check_X(estimator: Any, X: Any, *, finite: bool = True) -> Any:
 
     finite : whether to look at the values; on the host only
     """
-    if on_host(X):
+    if type(X) is numpy.ndarray or on_host(X):
         return validate_data(estimator, X, accept_sparse=["csr", "csc"], reset=False, ensure_all_finite=finite)
     return validate_data(estimator, _check_matrix(X), skip_check_array=True, reset=False)
 

@@ -28,10 +28,9 @@ class LearningRate:
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
         return self.learning_rate
 
-    def epoch_ends(self, t: int) -> None:
-        """Lower the learning rate where it falls with the number of rows seen."""
-        if self.schedule == "invscaling":
-            self.learning_rate = self.learning_rate_init / (t + 1) ** self.power_t
+    def fall(self, t: int) -> None:
+        """Lower a learning rate that falls with the number of rows seen."""
+        self.learning_rate = self.learning_rate_init / (t + 1) ** self.power_t
 
     def lower(self) -> bool:
         """Lower an adaptive learning rate when training no longer improves; returns whether there was a lower one."""

@@ -230,8 +230,8 @@ class MLPRegressor(RegressorMixin, MLP):
         MixedArraysError
             For arrays of another library than those of ``fit``.
         """
-        outputs = self._outputs(X)
-        return like_input(outputs[:, 0] if outputs.shape[1] == 1 else outputs, X, self._fitted.backend)
+        outputs, backend = self._outputs(X)
+        return like_input(outputs[:, 0] if outputs.shape[1] == 1 else outputs, X, backend)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Measure R^2 of the predictions, the mean over outputs.
@@ -251,6 +251,11 @@ class MLPRegressor(RegressorMixin, MLP):
             1 for perfect predictions, 0 for those no better than the mean.
         """
         return r2_score(to_host(y), to_host(self.predict(X)), sample_weight=to_host(sample_weight))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     def _learn_targets(self, y: Any, *, first: bool, incremental: bool) -> None:
         """Numbers stand for themselves."""

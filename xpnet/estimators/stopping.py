@@ -92,7 +92,8 @@ class EpochEnd(Callback):
             self.sink(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
         improved = self._score_improved(training) if estimator.early_stopping else self._loss_improved()
         estimator._no_improvement_count = 0 if improved else estimator._no_improvement_count + 1
-        estimator._optimizer.epoch_ends(estimator.t_)
+        if estimator._optimizer.schedule == "invscaling":
+            estimator._optimizer.fall(estimator.t_)
         if estimator._no_improvement_count > estimator.n_iter_no_change:
             self._stalls(training)
 

@@ -194,7 +194,7 @@ class Network(Saved):
         Parameters
         ----------
         X : numpy.ndarray, shape (rows, in)
-            The rows; the network lives on the host.
+            The rows, of as many columns as the network takes; the network lives on the host.
 
         Returns
         -------
@@ -202,9 +202,10 @@ class Network(Saved):
             None where a value is not finite.
         """
         with self._making.taken():
-            (X,) = self._enter(X)
-            step = self._ready()
-        return step.forward_finite(check_inputs(X, self.spec.widths[0]))
+            if not self._placement.settled:
+                self._adopt([X])
+            step = self._step or self._ready()
+        return step.forward_finite(numpy.asarray(X, dtype=step.spec.dtype))
 
     def step(self, X: Array, Y: Labels) -> float:
         """Make one update from all rows as one batch.
@@ -535,6 +536,8 @@ class Network(Saved):
         array or scipy sparse matrix
             No copy where none is needed.
         """
+        if type(array) is numpy.ndarray and is_host(self.backend):
+            return numpy.asarray(array, dtype=dtype)
         if is_sparse(array):
             return array.tocsr().astype(dtype, copy=False)
         return self._placement.bring(array, dtype)

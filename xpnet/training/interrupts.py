@@ -13,6 +13,8 @@ class Interrupts:
     ----------
     held : bool
         Whether Ctrl-C waits; False at first.
+    pending : bool
+        Whether it was pressed while it was held.
 
     Notes
     -----
@@ -36,7 +38,7 @@ class Interrupts:
     """
 
     def __init__(self) -> None:
-        self.held = self._pending = False
+        self.held = self.pending = False
         self._before: Any = None
 
     def __enter__(self) -> Self:
@@ -59,11 +61,11 @@ class Interrupts:
             If Ctrl-C was pressed while it was held.
         """
         self.held = False
-        if self._pending:
-            self._pending = False
+        if self.pending:
+            self.pending = False
             raise KeyboardInterrupt
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
         if not self.held:
             raise KeyboardInterrupt
-        self._pending = True
+        self.pending = True

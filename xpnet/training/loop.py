@@ -143,7 +143,8 @@ class Training:
             The name of the method.
         """
         for callback in self.callbacks:
-            getattr(callback, event)(self)
+            if getattr(type(callback), event) is not getattr(Callback, event):
+                getattr(callback, event)(self)
 
 
 def run(
@@ -225,7 +226,7 @@ def run(
     ranks, history = current_ranks(), training.history
     several = ranks.several
     with Interrupts() as interrupts, training.step.running(), _closing(training):
-        _begin(training, ranks.share(resume_from))
+        _begin(training, ranks.share(resume_from) if several else resume_from)
         if several:
             share_state(training.step, ranks)
         first = True
@@ -254,7 +255,9 @@ def run(
                 callback.epoch_end(training)
             if several:
                 training.stop = ranks.any(training.stop)
-            interrupts.release()
+            interrupts.held = False
+            if interrupts.pending:
+                interrupts.release()
             for callback in writers:
                 callback.between_epochs(training)
         training.tell("train_end")
