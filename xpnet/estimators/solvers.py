@@ -81,9 +81,9 @@ class Solvers(Watched, HoldsNetwork, Parameters):
         self._expect()
         self.n_iter_ = 0
         count = ranks.count(rows.count)
-        with owning(owners), network.in_training(sparse=issparse(rows.X)) as ready:
+        with owning(owners), network.changing():
             epochs, orders = 1 if incremental else self.max_iter, Orders(self._random_state, count)
-            training = Training(ready(), count, epochs, network.history, orders)
+            training = Training(network.trainable(sparse=issparse(rows.X)), count, epochs, network.history, orders)
             self._export()
             try:
                 self._run(training, Prepared(rows, held_out, resuming), reports)
@@ -169,8 +169,9 @@ class Solvers(Watched, HoldsNetwork, Parameters):
         )
 
     def _fit_lbfgs(self, rows: Rows, reports: Reports) -> None:
-        with self._fitted.in_training(sparse=issparse(rows.X)) as ready:
-            objective = Objective(ready(), self._fitted.backend, rows)
+        network = self._fitted
+        with network.changing():
+            objective = Objective(network.trainable(sparse=issparse(rows.X)), network.backend, rows)
 
             def iteration_ends(vector: Any) -> None:
                 objective.write(vector)

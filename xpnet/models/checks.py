@@ -71,12 +71,14 @@ def check_training(rows: int, **arrays: Array | None) -> None:
 
 def is_finite(array: Array) -> bool:
     """Whether an array holds neither NaN nor infinity. Whole numbers are finite."""
+    if type(array) is numpy.ndarray:
+        if array.dtype.kind != "f":
+            return True
+        with numpy.errstate(all="ignore"):
+            total = numpy.add.reduce(array, axis=None)  # one pass and no temporary; large finite numbers overflow
+        return isfinite(total) or bool(numpy.isfinite(array).all())
     xp = namespace(array)
-    if not xp.isdtype(array.dtype, "real floating"):
-        return True
-    with numpy.errstate(all="ignore"):
-        total = float(xp.sum(array))  # one pass and no temporary; it overflows for large numbers that are finite
-    return isfinite(total) or bool(xp.all(xp.isfinite(array)))
+    return not xp.isdtype(array.dtype, "real floating") or bool(xp.all(xp.isfinite(array)))
 
 
 def check_rows(X: Array, Y: Labels, classes: int, *sample_weight: Any) -> None:

@@ -1,7 +1,7 @@
 """What all models share: where they live, how they predict, step and fit."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Self
 
@@ -227,10 +227,10 @@ class Network(Saved):
         InputError
             For shapes or labels that do not fit.
         """
-        with self.in_training() as ready:
+        with self._changing.taken():
             X, Y, _ = self._check(X, Y, None)
             batch_size = max(current_ranks().count(X.shape[0]), 1)
-            return ready().epoch(X, Y, learning_rate=self.next_learning_rate, batch_size=batch_size)
+            return self.trainable().epoch(X, Y, learning_rate=self.next_learning_rate, batch_size=batch_size)
 
     def fit(
         self,
@@ -284,7 +284,7 @@ class Network(Saved):
         ModelInUseError
             When a callback trains the network that calls it.
         """
-        with self.in_training() as ready:
+        with self._changing.taken():
             X, Y, sample_weight = self._check(X, Y, sample_weight)
             rows = current_ranks().count(X.shape[0])
             check_training(rows, X=X, Y=Y, sample_weight=sample_weight)
@@ -295,7 +295,7 @@ class Network(Saved):
             validate = None if validation is None else self._measure(*validation)
             stream = share_stream(host_stream(self.rng if rng is None else rng))
             return run(
-                Training(ready(), rows, epochs, self.history, stream),
+                Training(self.trainable(), rows, epochs, self.history, stream),
                 by_rows(X),
                 self.own(Y),
                 batch_size=min(batch_size or rows, rows),
@@ -382,27 +382,42 @@ class Network(Saved):
             self._placement.settled = self._placement.named = True
         return self
 
-    @contextmanager
-    def in_training(self, *, sparse: bool = False) -> Iterator[Callable[[], Step]]:
-        """Hold the network while it is trained, by one thread at a time.
+    def changing(self) -> AbstractContextManager[Any]:
+        """What is held while the network is trained or moved, by one thread at a time.
 
-        Parameters
-        ----------
-        sparse : bool, default False
-            Whether the step shall take sparse rows.
-
-        Yields
-        ------
-        callable
-            Returns the step to train, on all ranks of a group.
+        Returns
+        -------
+        context manager
+            For a ``with`` statement.
 
         Raises
         ------
         ModelInUseError
             Where this thread trains the network already.
         """
-        with self._changing.taken():
-            yield lambda: grouped(self._trainable(sparse), self.backend)
+        return self._changing.taken()
+
+    def trainable(self, *, sparse: bool = False) -> Step:
+        """The step to train, with the optimizer's state, on all ranks of a group; called while ``changing`` is held.
+
+        Parameters
+        ----------
+        sparse : bool, default False
+            Whether the step shall take sparse rows.
+
+        Returns
+        -------
+        Step
+            The step.
+        """
+        with self._making.taken():
+            if self._step is not None and isinstance(self._step.step, SparseStep) != sparse:
+                self._reset(*self._taken_down())
+            step = self._step or self._make(sparse=sparse)
+            if self._optimizer is not None:
+                step.load_state(StepState(step.values(), self._optimizer.buffers, self._optimizer.t))
+                self._optimizer = None
+        return grouped(step, self.backend)
 
     def renew(self, spec: NetworkSpec, *, keep: bool) -> None:
         """Go on with another penalty, update rule or dropout.
@@ -571,18 +586,6 @@ class Network(Saved):
             self._beside = GuardedStep(beside, self.backend, self._step.turn)
         return self._beside
 
-    def _trainable(self, sparse: bool) -> GuardedStep:
-        """The step that trains, with the optimizer's state, for rows of that kind."""
-        with self._making.taken():
-            if self._step is not None and isinstance(self._step.step, SparseStep) != sparse:
-                self._reset(*self._taken_down())
-            step = self._step or self._make(sparse=sparse)
-            if self._optimizer is not None:
-                state = StepState(step.values(), self._optimizer.buffers, self._optimizer.t)
-                step.load_state(state)
-                self._optimizer = None
-            return step
-
     def _make(self, *, sparse: bool) -> GuardedStep:
         step = GuardedStep(make_step(self.spec, self.backend, compiled=self.compiled, sparse=sparse), self.backend)
         step.params.update(self._values if self._params is None else self._params)
@@ -602,6 +605,8 @@ class Network(Saved):
         array
             The copy.
         """
+        if type(array) is numpy.ndarray:
+            return numpy.array(array, dtype=numpy.int64 if array.dtype.kind in "iu" else None)
         xp = self.backend.xp
         if xp.isdtype(array.dtype, "integral"):
             return xp.astype(array, xp.int64)

@@ -1,10 +1,10 @@
 """The training loop: epochs of minibatches, over any step."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from operator import mul
+from typing import Any, Self
 
 from xpnet.backend import Step
 from xpnet.dispatch import current_ranks
@@ -18,6 +18,8 @@ from xpnet.training.ranks import share_parameters, share_state
 from xpnet.training.state import TrainingState, set_stream_state, stream_state
 
 SHORT = 0.2  # seconds; an epoch that takes longer is cut by Ctrl-C, at the price of a copy of the state before it
+SECONDS_PER_PRODUCT, SECONDS_PER_BATCH = 6e-9, 1e-4  # of a slow machine: to overestimate costs a copy, no more
+_run_before: set[tuple[Any, ...]] = set()  # kinds of steps that have been trained in this process
 
 
 @dataclass
@@ -134,6 +136,12 @@ class Training:
                     f"number {k + 1}, cannot go on from the state that was kept for it: {error!r}."
                 ) from error
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.tell("close")
+
     def tell(self, event: str) -> None:
         """Call a method of every callback, in order.
 
@@ -225,15 +233,15 @@ def run(
     make_epoch = training.step.epoch if epoch is None else epoch
     ranks, history = current_ranks(), training.history
     several = ranks.several
-    with Interrupts() as interrupts, training.step.running(), _closing(training):
+    short = _is_short(training, batch_size)
+    with Interrupts() as interrupts, training.step.running(), training:
         _begin(training, ranks.share(resume_from) if several else resume_from)
         if several:
             share_state(training.step, ranks)
-        first = True
         while training.done < training.epochs and not training.stop:
             # A short epoch is not cut; from a long one there is a way back.
-            saved = _Saved(training) if first or history.seconds[-1] > SHORT else None
-            interrupts.held, first = saved is None, False
+            saved = None if short else _Saved(training)
+            interrupts.held = short
             try:
                 started = time.perf_counter()
                 learning_rate = schedule(len(history.loss), history.loss)
@@ -245,6 +253,7 @@ def run(
                     share_parameters(training.step, ranks)
                 history.add(loss, learning_rate, time.perf_counter() - started, validate and validate())
                 training.done += 1
+                short = history.seconds[-1] < SHORT
             except BaseException:
                 interrupts.held = True
                 if saved is not None:
@@ -286,12 +295,16 @@ def _saved_stream(rng: Any) -> Any:
     return stream_state(rng) if hasattr(rng, "get_state") or hasattr(rng, "bit_generator") else None
 
 
-@contextmanager
-def _closing(training: Training) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        training.tell("close")
+def _is_short(training: Training, batch_size: int) -> bool:
+    """Whether the first epoch is sure to be short: little work, in code that has been compiled before."""
+    step, spec = training.step, training.step.spec
+    kind = type(step), spec.dtype, spec.loss, spec.activations, spec.rule.name
+    work = training.rows * sum(map(mul, spec.widths, spec.widths[1:]))
+    seconds = work * SECONDS_PER_PRODUCT + training.rows / batch_size * SECONDS_PER_BATCH
+    if kind in _run_before:
+        return seconds < SHORT
+    _run_before.add(kind)
+    return False
 
 
 def _begin(training: Training, resume_from: TrainingState | None) -> None:
