@@ -4,7 +4,6 @@ What is kept, and for how long, is in :mod:`~xpnet_numba.runtime.codecache`. Wha
 compilation, never a result.
 """
 
-import pickle
 import signal
 import sys
 import threading
@@ -15,12 +14,9 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 import numba
-from numba.core.caching import NullCache
-from numba.core.compiler import CompileResult
-from numba.core.serialize import dumps
 
 from xpnet_numba.runtime.codecache import code_cache
-from xpnet_numba.runtime.objects import MachineCode, load, machine_code
+from xpnet_numba.runtime.objects import MachineCode, c_code, load_c_function, load_python_function, python_code
 from xpnet_numba.scalars import FAST
 
 PATIENCE = 1.0
@@ -41,52 +37,75 @@ def c_function(function: Callable[..., Any], signature: Any) -> CFunction:
     Raises what Numba raises for code it cannot compile.
     """
     name = _name(function, signature)
-    if address := _from_cache(name, lambda entry: load(MachineCode.unpack(entry))):
+    if address := _from_cache(name, load_c_function):
         return CFunction(address)
     with _announced(), _interrupts_wait():
         compiled = numba.cfunc(signature, **FAST)(function)
-    _keep(name, machine_code(compiled).pack())
+    _keep(name, c_code(compiled))
     return CFunction(compiled.address)
 
 
-def python_function(function: Callable[..., Any], signature: Any) -> Any:
+def python_function(function: Callable[..., Any], signature: Any) -> Callable[..., Any]:
     """Compile to a function that Python calls, and that runs without the interpreter's lock.
 
-    Raises what Numba raises for code it cannot compile.
+    It takes arguments of exactly the signature's types and does not look at them: Numba's own dispatch does, which takes
+    longer than a short job. Raises what Numba raises for code it cannot compile.
     """
-    dispatcher = numba.njit(nogil=True, **FAST)(function)
-    dispatcher._cache = _KeptDispatcher(_name(function, signature))
+    name, module = _name(function, signature), sys.modules[function.__module__]
+    if loaded := _from_cache(name, lambda code: load_python_function(code, module)):
+        return loaded
     with _announced(), _interrupts_wait():
-        dispatcher.compile(signature)
-    dispatcher.disable_compile()
-    return dispatcher
+        dispatcher = numba.njit([signature], nogil=True, **FAST)(function)
+    (overload,) = dispatcher.overloads.values()
+    _keep(name, python_code(overload))
+    _dispatchers.append(dispatcher)
+    return overload.entry_point
+
+
+_dispatchers: list[Any] = []
+"""What keeps the code alive of functions that were compiled in this process."""
+
+
+_named: dict[str, Callable[..., Any]] = {}
 
 
 def _name(function: Callable[..., Any], signature: Any) -> str:
-    """What an entry of the cache is called. The folder stands for the sources, so the place in them is enough."""
+    """What an entry of the cache is called. The folder stands for the sources, so the place in them is enough.
+
+    Raises RuntimeError where another function has that name: one would be given the code of the other.
+    """
     types = sha256(str(signature).encode()).hexdigest()[:16]
-    return f"{function.__module__}.{function.__qualname__}.{types}"
+    name = f"{function.__module__}.{function.__qualname__}.{types}"
+    if not _is_same(_named.setdefault(name, function), function):
+        raise RuntimeError(f"Functions must differ in module, name or types to be kept; two are called {name}.")
+    return name
 
 
-def _from_cache(name: str, read: Callable[[bytes], Any]) -> Any:
-    """What ``read`` makes of an entry of the cache; None where there is none, or none of any use.
+def _is_same(a: Any, b: Any) -> bool:
+    """Whether two functions have the same code, and their global names the same values."""
+    values = (tuple(f.__globals__.get(name) for name in f.__code__.co_names) for f in (a, b))
+    return a is b or (a.__code__ == b.__code__ and all(x is y for x, y in zip(*values, strict=True)))
+
+
+def _from_cache(name: str, load: Callable[[MachineCode], Any]) -> Any:
+    """What an entry of the cache is loaded as; None where there is none, or none of any use.
 
     Nothing is kept of functions that are not this package's.
     """
     if not name.startswith("xpnet_numba.") or (entry := code_cache().load(name)) is None:
         return None
     try:
-        return read(entry)
+        return load(MachineCode.unpack(entry))
     except Exception:  # whatever it is, compiling again is right
         return None
 
 
-def _keep(name: str, content: bytes) -> None:
+def _keep(name: str, code: MachineCode | None) -> None:
     """Write an entry; where that fails, say so once, and keep nothing from then on."""
-    if not name.startswith("xpnet_numba."):
+    if code is None or not name.startswith("xpnet_numba."):
         return
     try:
-        code_cache().store(name, content)
+        code_cache().store(name, code.pack())
     except OSError as error:
         folder = code_cache().folder
         code_cache().folder = None
@@ -95,26 +114,6 @@ def _keep(name: str, content: bytes) -> None:
             f"xpnet: compiled code cannot be kept{f' in {folder}' if folder else ''} ({error.strerror or error}), so "
             "each run compiles again; let NUMBA_CACHE_DIR name a folder that can be written.",
         )
-
-
-class _KeptDispatcher(NullCache):
-    """What Numba asks for a function's compiled form, by the one signature that it has."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """From the cache, or None."""
-
-        def read(entry: bytes) -> Any:
-            target_context.refresh()
-            return CompileResult._rebuild(target_context, *pickle.loads(entry))
-
-        return _from_cache(self.name, read)
-
-    def save_overload(self, sig: Any, cres: Any) -> None:
-        """To the cache."""
-        _keep(self.name, dumps(cres._reduce()))
 
 
 @contextmanager

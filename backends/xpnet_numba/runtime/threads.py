@@ -136,20 +136,8 @@ def calls() -> Calls:
     return Calls(ctypes.CFUNCTYPE(*numbers)(attend), ctypes.PYFUNCTYPE(*numbers)(rouse))
 
 
-@cache
-def entry(function: Callable[..., None], signature: Any) -> Any:
-    """A compiled function as Python calls it, without a look at the types of its arguments: they must be the
-    signature's.
-
-    Numba's own dispatch reads the type of each argument, which takes longer than a short job.
-    """
-    return next(iter(_dispatcher(function, signature).overloads.values())).entry_point
-
-
-@cache
-def _dispatcher(function: Callable[..., None], signature: Any) -> Any:
-    """What Numba makes of a function; the cache keeps its code alive."""
-    return python_function(function, signature)
+entry = cache(python_function)
+"""A compiled function as Python calls it, made once."""
 
 
 def _share(board: int, number: int, threads: int, function: int, job: int) -> None:

@@ -8,6 +8,7 @@ import ctypes
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cached_property
 from typing import Any
 
 import numpy
@@ -89,8 +90,6 @@ class CompiledStep:
         self._largest_weight = max(layer.fan_in * layer.fan_out for layer in self._layers)
         self._product = choose_product(self._largest_weight * numpy.dtype(spec.dtype).itemsize)
         self._multiply_at = functions.address(self._product.function, spec.dtype)
-        self._few_at = functions.address("multiply_few", spec.dtype)
-        self._output_at = functions.address(OUTPUTS[spec.loss], spec.dtype)
         self._hold: AbstractContextManager[Any] = one_thread if self._product.by_blas else nullcontext()
         self._training, self._evaluating = self._new_job(), self._new_job()
         self._evaluating.x_is_far = 1
@@ -106,6 +105,16 @@ class CompiledStep:
         count = get_threads()
         on_threads = f"on {count} thread{'s' * (count > 1)}"
         return f"the Numba backend's compiled step, {on_threads}, products by {self._product.reason}"
+
+    @cached_property
+    def _few_at(self) -> int:
+        """The product of a prediction for few rows, compiled when one is first asked for."""
+        return functions.address("multiply_few", self.spec.dtype)
+
+    @cached_property
+    def _output_at(self) -> int:
+        """The activation of the outputs, compiled for the first prediction."""
+        return functions.address(OUTPUTS[self.spec.loss], self.spec.dtype)
 
     @property
     def gradients(self) -> Parameters:

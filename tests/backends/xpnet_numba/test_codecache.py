@@ -172,6 +172,27 @@ def test_after_an_upgrade_new_code_runs(tmp_path: Path) -> None:
     assert run() == 0.0
 
 
+SOFTMAX = """
+import numpy
+from xpnet_numba import backend
+from xpnet_numba.runtime import compiling
+
+compiling.PATIENCE = 0.0
+x = numpy.array([[-1.0, 2.0]], "float32")
+print(backend.kernels["softmax"].launch(x).sum())
+"""
+
+
+def test_a_kernel_that_was_kept_is_loaded_without_compiling(tmp_path: Path) -> None:
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", SOFTMAX]
+    runs = [
+        subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=True) for _ in range(2)
+    ]
+    assert [run.stdout for run in runs] == ["1.0\n"] * 2
+    assert "compiling" in runs[0].stderr and runs[1].stderr == ""
+
+
 @pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CodeCache:
     """An empty cache in place of the process's own, and nothing said yet."""
@@ -206,7 +227,7 @@ def test_compiled_code_is_kept_and_announced_only_when_it_is_compiled(
     assert gives_zero() and capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("content", [b"", b"[", b'["f", ["not_a_function"]]\n'])
+@pytest.mark.parametrize("content", [b"", b"[", b'["f", "", ["not_a_function"]]\n'])
 def test_what_cannot_be_loaded_is_compiled_again(own_cache: CodeCache, content: bytes) -> None:
     assert gives_zero()
     name = entry(own_cache).read_bytes()[len(codecache.MARK) + codecache.DIGEST :].split(b"\n", 1)[0].decode()

@@ -14,6 +14,7 @@ import pytest
 from numba import types
 from xpnet_numba import backend
 from xpnet_numba.runtime import codecache, compiling
+from xpnet_numba.runtime.templates import filled_in
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +51,15 @@ def test_functions_of_others_are_compiled_and_not_kept() -> None:
     before = folder and list(folder.iterdir())
     assert call(compiling.c_function(_twice, types.float64(types.float64)), 2.0) == 4.0
     assert folder is None or list(folder.iterdir()) == before
+
+
+def test_two_functions_of_one_name_are_refused() -> None:
+    """The cache would give one the code of the other."""
+    signature = types.float64(types.float64)
+    first, other = (filled_in(_filled, "same", value=factor) for factor in (2.0, 3.0))
+    assert call(compiling.c_function(first, signature), 2.0) == 4.0
+    with pytest.raises(RuntimeError, match="must differ in module, name or types"):
+        compiling.c_function(other, signature)
 
 
 @pytest.mark.parametrize("stream", [None, "closed"])
@@ -104,6 +114,13 @@ def test_a_long_compilation_is_announced_once(
         compiling.c_function(_twice, types.float64(types.float64))
         compiling.c_function(_thrice, types.float64(types.float64))
     assert capfd.readouterr().err.count("compiling") == 1
+
+
+value = 0.0
+
+
+def _filled(x: float) -> float:
+    return value * x
 
 
 def _twice(x: float) -> float:
