@@ -21,8 +21,10 @@ from xpnet.cli.output import show_facts, to_json
 from xpnet.cli.preparation import Steps, apply, prepare
 from xpnet.cli.scores import score_classes, score_numbers, show_scores
 from xpnet.cli.settings import Settings
+from xpnet.cli.streaming import divide, open_large
 from xpnet.cli.task import choose_task
 from xpnet.data import Dialect, Request, Table, class_labels, quantities, read_table
+from xpnet.data.sources import Source
 from xpnet.dispatch import current_ranks
 from xpnet.errors import DataFileError, XpnetError
 from xpnet.modelfile import pipelines
@@ -61,14 +63,13 @@ class StopWhenDiverged(Callback):
 
 def run(settings: Settings) -> None:
     """Train, then write and show what came of it."""
-    table = read_table(settings.data, request_of(settings))
+    table = open_large(settings) or read_table(settings.data, request_of(settings))
     task, why = choose_task(table, settings.task)
     y = quantities(table) if task == "regress" else _known(table)
     facts = _facts(table, y, task)
-    X, table = table.X, replace(table, X=table.X[:0])
-    samples = split(table.name, X, y, settings)
-    del X
-    steps, samples = _prepared(samples, settings)
+    given, table = [table.X], replace(table, X=None)
+    load = _divided if isinstance(given[0], Source) else _in_memory
+    steps, samples = load(given, y, table.name, settings)
     scaler = _target_scaler(samples.training.y, settings) if task == "regress" else None
     model = build(settings, task)
     started = time.perf_counter()
@@ -90,6 +91,18 @@ def run(settings: Settings) -> None:
     pipeline = _assembled(steps, end, model, table.features)
     written = _write(settings, pipeline, table, report)
     _show(report, table, written)
+
+
+def _in_memory(given: list[Any], y: numpy.ndarray, name: str, settings: Settings) -> tuple[Steps, Samples]:
+    """Rows as inputs of a network. given : X alone, which is let go of once it is split"""
+    return _prepared(split(name, given.pop(), y, settings), settings)
+
+
+def _divided(given: list[Any], y: numpy.ndarray, name: str, settings: Settings) -> tuple[Steps, Samples]:
+    """Rows that are prepared when they are read; those to watch are loaded."""
+    steps, parts = divide(given.pop(), name, settings)
+    training, watched, test = (Part(part, y[part.rows]) for part in parts)
+    return steps, Samples(training, Part(watched.X.whole(), watched.y), test)
 
 
 def request_of(settings: Settings) -> Request:
@@ -239,7 +252,8 @@ def _watched(samples: Samples, settings: Settings) -> Part | None:
     if len(samples.validation.y):
         return samples.validation
     # The curve costs a pass over the rows each epoch; only plot and metrics show it.
-    return samples.test if (settings.plot or settings.metrics_json) and len(samples.test.y) else None
+    shown = (settings.plot or settings.metrics_json) and len(samples.test.y) and not isinstance(samples.test.X, Source)
+    return samples.test if shown else None
 
 
 def _scaled(y: numpy.ndarray, scaler: StandardScaler | None) -> numpy.ndarray:

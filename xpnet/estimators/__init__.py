@@ -13,7 +13,7 @@ With the same settings they find the same numbers, with these exceptions, all on
 ``inputs``      data as a step takes it, validated as scikit-learn validates it
 ``base``        fitting, from checked data to a network that is ready
 ``initial``     the initial weights and the orders of the rows, drawn as scikit-learn draws them
-``solvers``     training by epochs, and by L-BFGS
+``solvers``     training by epochs, and by L-BFGS; ``streaming`` on rows that are read block by block
 ``rates``       the schedules of the learning rate
 ``epochs``      one epoch where the step's own does not do: weights, clipped gradients
 ``stopping``    what is noted after each epoch, and when training ends

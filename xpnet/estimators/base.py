@@ -11,7 +11,9 @@ from sklearn.utils.validation import check_array, check_consistent_length
 
 from xpnet.backend import NetworkSpec, floating_dtype
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS, Loss
+from xpnet.data.sources import Source, as_source
 from xpnet.dispatch import current_ranks
+from xpnet.errors import InputError
 from xpnet.estimators.initial import initial_values
 from xpnet.estimators.inputs import Given, Rows, check_X, check_X_y
 from xpnet.estimators.parameters import STOCHASTIC
@@ -21,6 +23,7 @@ from xpnet.estimators.rates import LearningRate
 from xpnet.estimators.reports import Reports
 from xpnet.estimators.resuming import Resuming, contents
 from xpnet.estimators.solvers import Prepared, Solvers
+from xpnet.estimators.streaming import SourceRows
 from xpnet.models import Network
 from xpnet.models.network import by_rows
 from xpnet.models.placement import Placement, is_host
@@ -121,6 +124,8 @@ class MLP(Solvers):
 
     def _prepare(self, given: Given, *, incremental: bool) -> Prepared:
         """Check everything, and have a network."""
+        if type(given.X) is not numpy.ndarray:
+            given.X = self._in_memory_or_source(given.X)
         hidden = self._hidden_sizes()
         first = not ("coefs_" in vars(self) or self._network) or not (self.warm_start or incremental)
         if not first and self._network is not None:
@@ -151,6 +156,24 @@ class MLP(Solvers):
         self._network = network
         self._hide()
         return Prepared(rows, validation, resuming)
+
+    def _in_memory_or_source(self, X: Any) -> Any:
+        """X as it is, or where its blocks must be read, the source; one that fits a buffer is loaded.
+
+        Raises InputError for what a source cannot be trained with.
+        """
+        source = as_source(X)
+        if source is None:
+            return X
+        if not len(source):
+            raise InputError("A source has one row at least; received none.")
+        if len(source) <= source.buffer_rows(self.dtype or numpy.result_type(source.dtype, numpy.float32)):
+            return source.whole()
+        if self.checkpoint is not None:
+            raise InputError("A checkpoint is named after all rows, which a source does not load. Leave checkpoint out.")
+        if current_ranks().several:
+            raise InputError("Several ranks share rows that lie in memory; received a source. Give each rank its part.")
+        return source
 
     def _new_network(self, X: Any, hidden: tuple[int, ...]) -> Network:
         """A network with weights that are drawn for it; what was fitted before is forgotten."""
@@ -229,6 +252,9 @@ class MLP(Solvers):
         """Everything where the network lives, in its dtype; targets and weights are copies."""
         dtype, bring, own = network.spec.dtype, network.bring, network.own
         Y = bring(targets, None if targets.ndim == 1 else dtype)
+        if isinstance(X, Source):
+            weights = None if weight is None else own(bring(weight, dtype))
+            return SourceRows(X, own(Y), weights, numpy.arange(X.blocks))
         return Rows(by_rows(bring(X, dtype)), own(Y), None if weight is None else own(bring(weight, dtype)))
 
     def _given_validation(self, given: Given) -> tuple[Any, Any, Any] | None:

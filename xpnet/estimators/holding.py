@@ -9,6 +9,7 @@ from scipy.sparse import issparse
 from sklearn.utils.validation import check_is_fitted
 
 from xpnet.backend import Backend
+from xpnet.data.sources import as_source
 from xpnet.dispatch import Choice, choose, get_backend
 from xpnet.errors import InputError, MixedArraysError
 from xpnet.estimators.inputs import check_X
@@ -152,6 +153,8 @@ class HoldsNetwork(Saved):
         network = self._current()
         backend, plain = network.backend, type(X) is numpy.ndarray
         if not plain:
+            if (source := as_source(X)) is not None:
+                return backend.xp.concat([self._outputs(source.read(block))[0] for block in range(source.blocks)]), backend
             check_in_memory((X,))
         if not (plain and is_host(backend)):
             self._check_home(X)

@@ -8,6 +8,7 @@ from scipy.sparse import issparse
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d, validate_data
 
 from xpnet.backend import Backend, Operations
+from xpnet.data.sources import Source
 from xpnet.dispatch import current_ranks
 from xpnet.errors import InputError
 from xpnet.models.placement import check_in_memory, on_host, to_host
@@ -83,6 +84,10 @@ def check_X_y(estimator: Any, X: Any, y: Any, *, reset: bool, numeric: bool = Fa
     if current_ranks().own_data and not X.shape[0]:
         validate_data(estimator, X, y, skip_check_array=True, reset=reset)
         X, y = X if issparse(X) else numpy.asarray(X, estimator.dtype), numpy.asarray(y)
+    elif isinstance(X, Source):
+        validate_data(estimator, X, y, skip_check_array=True, reset=reset)
+        y = check_array(y, ensure_2d=False, dtype="numeric" if numeric else None, input_name="y")
+        check_consistent_length(X, y)
     elif type(X) is numpy.ndarray or on_host(X):
         X, y = validate_data(
             estimator,

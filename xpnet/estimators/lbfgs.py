@@ -10,6 +10,7 @@ from xpnet.backend import Backend, Step
 from xpnet.dispatch import current_ranks
 from xpnet.estimators.epochs import reported_loss
 from xpnet.estimators.inputs import Rows
+from xpnet.estimators.streaming import SourceRows, summed_gradient
 
 
 class Objective:
@@ -36,6 +37,9 @@ class Objective:
     def __call__(self, vector: Any) -> tuple[float, Any]:
         """returns the loss as scikit-learn reports it, and the gradient (size,) float64"""
         self.write(current_ranks().share(vector))
+        if isinstance(self.rows, SourceRows):
+            found, gradients = summed_gradient(self.step, self.rows, self.backend)
+            return found, self._pack(gradients)
         loss = self.step.gradient(self.rows.X, self.rows.Y, sample_weight=self.rows.weight)
         return reported_loss(loss, self.step.penalty, self.step.spec), self._pack(self.step.gradients)
 

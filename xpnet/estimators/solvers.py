@@ -23,6 +23,7 @@ from xpnet.estimators.ranks import owned, strata_of_all
 from xpnet.estimators.reports import Reports
 from xpnet.estimators.resuming import Resuming
 from xpnet.estimators.stopping import EpochEnd, ReportEnd, Validation
+from xpnet.estimators.streaming import BlockOrders, BufferedEpoch, SourceRows
 from xpnet.estimators.watching import Watched
 from xpnet.models import Network
 from xpnet.training import Callback, Training, run
@@ -77,12 +78,12 @@ class Solvers(Watched, HoldsNetwork, Parameters):
         network, (rows, held_out, resuming) = self._fitted, prepared
         ranks, owners = current_ranks(), None
         if held_out is None and self.early_stopping:
-            rows, held_out, owners = self._split(rows)
+            rows, held_out, owners = self._split(rows) if not isinstance(rows, SourceRows) else self._hold_out(rows)
         self._expect()
         self.n_iter_ = 0
         count = ranks.count(rows.count)
         with owning(owners), network.changing():
-            epochs, orders = 1 if incremental else self.max_iter, Orders(self._random_state, count)
+            epochs, orders = 1 if incremental else self.max_iter, self._orders(rows, count)
             training = Training(network.trainable(sparse=issparse(rows.X)), count, epochs, network.history, orders)
             self._export()
             try:
@@ -112,6 +113,10 @@ class Solvers(Watched, HoldsNetwork, Parameters):
         callbacks += self._watchers
         if resuming:
             callbacks.append(resuming.callback())
+        weighted = rows.weight is not None
+        epoch = epoch_of(training.step, self._fitted.backend, max_grad_norm=self.max_grad_norm, weighted=weighted)
+        if isinstance(rows, SourceRows):
+            epoch = BufferedEpoch(rows, epoch, self._fitted.backend, self._fitted.spec.dtype)
         run(
             training,
             rows.X,
@@ -123,12 +128,7 @@ class Solvers(Watched, HoldsNetwork, Parameters):
             validate=None if validation is None else validation.loss,
             callbacks=callbacks,
             resume_from=resume_from or self._resume_from,
-            epoch=epoch_of(
-                training.step,
-                self._fitted.backend,
-                max_grad_norm=self.max_grad_norm,
-                weighted=rows.weight is not None,
-            ),
+            epoch=epoch,
         )
 
     def _split(self, rows: Rows) -> tuple[Rows, Rows, Owners | None]:
@@ -149,6 +149,18 @@ class Solvers(Watched, HoldsNetwork, Parameters):
             trained, owners = owned(trained, rows.count)
             held_out, _ = owned(held_out, rows.count)
         return rows.take(trained, backend), rows.take(held_out, backend), owners
+
+    def _hold_out(self, rows: SourceRows) -> tuple[SourceRows, Rows, None]:
+        """Rows of a source to train on, and rows of whole blocks that are held out."""
+        network = self._fitted
+        share = self.validation_fraction
+        return *rows.hold_out(share, self._random_state, network.backend, network.spec.dtype), None
+
+    def _orders(self, rows: Rows, count: int) -> Orders | BlockOrders:
+        """Where the order of each epoch is drawn from."""
+        if isinstance(rows, SourceRows):
+            return BlockOrders(self._random_state, rows.X, rows.blocks)
+        return Orders(self._random_state, count)
 
     def _batch_rows(self, rows: int) -> int:
         if self.batch_size == "auto":

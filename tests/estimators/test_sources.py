@@ -1,0 +1,248 @@
+"""Rows that are read block by block, held against the same rows in memory."""
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+
+import xpnet
+from xpnet.data import sources
+from xpnet.data.sources import ArraySource, ChunkSource, ParquetSource, as_source
+from xpnet.errors import DataFileError, InputError
+
+ROWS = 3000
+
+
+@pytest.fixture(autouse=True)
+def no_word_of_convergence() -> Iterator[None]:
+    """Few epochs do."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
+
+
+@pytest.fixture
+def small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Buffers of 700 rows, and blocks of about a hundred."""
+    monkeypatch.setattr(sources, "BUFFER_ROWS", 700)
+    monkeypatch.setattr(sources, "BLOCK_BYTES", 2500)
+
+
+@pytest.fixture
+def data(rng: np.random.Generator) -> tuple[Any, Any]:
+    """X float32 (rows, 6) and two classes that a line parts."""
+    X = rng.normal(size=(ROWS, 6)).astype(np.float32)
+    return X, (X[:, 0] + X[:, 1] > 0).astype(int)
+
+
+def classifier(**changed: Any) -> xpnet.MLPClassifier:
+    """A small one."""
+    settings: dict[str, Any] = {"hidden_layer_sizes": (8,), "max_iter": 8, "random_state": 0, "batch_size": 64}
+    return xpnet.MLPClassifier(**{**settings, **changed})
+
+
+def same_weights(a: Any, b: Any, **tolerance: float) -> None:
+    """Require equal parameters."""
+    for found, expected in zip([*a.coefs_, *a.intercepts_], [*b.coefs_, *b.intercepts_], strict=True):
+        np.testing.assert_allclose(found, expected, **{"rtol": 0, "atol": 0, **tolerance})
+
+
+@pytest.mark.parametrize("settings", [{}, {"early_stopping": True}, {"solver": "lbfgs"}], ids=str)
+def test_a_source_that_fits_a_buffer_is_its_array(data: Any, settings: dict[str, Any]) -> None:
+    X, y = data
+    same_weights(classifier(**settings).fit(ArraySource(X), y), classifier(**settings).fit(X, y))
+
+
+@pytest.mark.usefixtures("small_buffers")
+def test_in_the_order_of_the_rows_every_update_is_that_of_the_array(data: Any) -> None:
+    X, y = data
+    streamed = classifier(shuffle=False).fit(ArraySource(X), y)
+    same_weights(streamed, classifier(shuffle=False).fit(X, y), rtol=1e-5, atol=1e-7)
+    assert streamed.t_ == 8 * ROWS
+
+
+@pytest.mark.usefixtures("small_buffers")
+def test_lbfgs_adds_up_the_gradients_of_blocks(data: Any) -> None:
+    X, y = data
+    weight = np.linspace(0.5, 2, ROWS)
+    settings = {"solver": "lbfgs", "max_iter": 15, "dtype": "float64", "alpha": 0.1}
+    streamed = classifier(**settings).fit(ArraySource(X), y, sample_weight=weight)
+    whole = classifier(**settings).fit(X, y, sample_weight=weight)
+    same_weights(streamed, whole, atol=1e-6)
+    assert streamed.loss_ == pytest.approx(whole.loss_, rel=1e-9)
+
+
+@pytest.mark.usefixtures("small_buffers")
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"early_stopping": True}, {"max_grad_norm": 1.0}, {"class_weight": {0: 1, 1: 2}}, {"dropout": 0.1}],
+    ids=str,
+)
+def test_shuffled_buffers_teach_as_well(data: Any, settings: dict[str, Any]) -> None:
+    X, y = data
+    settings = {"learning_rate_init": 0.01, "max_iter": 15, **settings}
+    streamed = classifier(**settings).fit(ArraySource(X), y)
+    assert streamed.score(X, y) > classifier(**settings).fit(X, y).score(X, y) - 0.02
+    assert streamed.loss_curve_[-1] < streamed.loss_curve_[0]
+    same_weights(classifier(**settings).fit(ArraySource(X), y), streamed)
+
+
+@pytest.mark.usefixtures("small_buffers")
+def test_every_row_once_an_epoch() -> None:
+    from xpnet.estimators.streaming import BlockOrders, buffers
+
+    X = np.arange(2000.0, dtype=np.float32).reshape(-1, 1)
+    source = ArraySource(X)
+    orders = BlockOrders(np.random.RandomState(0), source, np.arange(source.blocks))
+    first, second = (list(buffers(source, None, orders.permutation(2000), 64, "float32")) for _ in range(2))
+    for epoch in (first, second):
+        rows = np.concatenate([buffer.rows for buffer in epoch])
+        np.testing.assert_array_equal(np.sort(rows), np.arange(2000))
+        np.testing.assert_array_equal(np.concatenate([buffer.X for buffer in epoch])[:, 0], rows)
+        assert all(len(buffer.rows) % 64 == 0 for buffer in epoch[:-1])
+    assert not np.array_equal(first[0].rows, second[0].rows)
+
+
+@pytest.mark.usefixtures("small_buffers")
+def test_partial_fit_and_predict(data: Any) -> None:
+    X, y = data
+    model = classifier().partial_fit(ArraySource(X), y, classes=[0, 1]).partial_fit(ArraySource(X), y)
+    assert model.t_ == 2 * ROWS
+    np.testing.assert_allclose(model.predict_proba(ArraySource(X)), model.predict_proba(X), rtol=1e-6)
+    regressor = xpnet.MLPRegressor(hidden_layer_sizes=(4,), max_iter=3, random_state=0).fit(ArraySource(X), X[:, :2])
+    assert regressor.predict(ArraySource(X)).shape == (ROWS, 2)
+
+
+@pytest.mark.usefixtures("small_buffers")
+@pytest.mark.parametrize("kind", ["uint8", "float16"])
+def test_narrow_numbers_are_widened_block_by_block(data: Any, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = data
+    narrow = (np.abs(X) * 50).astype(kind)
+    monkeypatch.setattr(sources.Source, "whole", None)  # never asked for
+    model = classifier(dtype="float32", early_stopping=True).fit(ArraySource(narrow), y)
+    assert model.dtype_ == "float32"
+    assert model.predict(ArraySource(narrow)).shape == (ROWS,)
+
+
+@pytest.mark.usefixtures("small_buffers")
+def test_files(tmp_path: Path, data: Any) -> None:
+    X, y = data
+    h5py = pytest.importorskip("h5py", reason="HDF5 files are read by h5py, the extra 'data'")
+    zarr = pytest.importorskip("zarr", reason="Zarr groups are read by zarr, the extra 'data'")
+    np.save(tmp_path / "X.npy", X)
+    group = zarr.open_group(str(tmp_path / "d.zarr"), mode="w")
+    group.create_array("X", data=X, chunks=(100, 6))
+    expected = classifier(shuffle=False).fit(X, y)
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file.create_dataset("X", data=X, chunks=(50, 6))
+        for found in (file["X"], group["X"], ArraySource(np.load(tmp_path / "X.npy", mmap_mode="r"))):
+            assert as_source(found) is not None
+            same_weights(classifier(shuffle=False).fit(found, y), expected, rtol=1e-5, atol=1e-7)
+            np.testing.assert_array_equal(expected.predict(found), expected.predict(X))
+
+
+def folder_of(tmp_path: Path, X: Any, y: Any) -> Path:
+    """The rows in three Parquet files, in groups of 250."""
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    for k, rows in enumerate(np.array_split(np.arange(len(y)), 3)):
+        columns = {f"c{j}": X[rows, j] for j in range(X.shape[1])} | {"y": y[rows]}
+        pyarrow.parquet.write_table(pyarrow.table(columns), folder / f"{k}.parquet", row_group_size=250)
+    return folder
+
+
+@pytest.mark.usefixtures("small_buffers")
+def test_a_folder_of_parquet(tmp_path: Path, data: Any) -> None:
+    X, y = data
+    source = ParquetSource(folder_of(tmp_path, X, y), "y")
+    assert (source.shape, source.features[:2], source.blocks) == ((ROWS, 6), ["c0", "c1"], 12)
+    np.testing.assert_array_equal(source.whole(), X)
+    np.testing.assert_array_equal(source.labels, y)
+    model = classifier(shuffle=False).fit(source, source.labels)
+    same_weights(model, classifier(shuffle=False).fit(X, y), rtol=1e-5, atol=1e-7)
+    pyarrow.parquet.write_table(pyarrow.table({"a": ["x"], "y": [1]}), tmp_path / "text.parquet")
+    with pytest.raises(DataFileError, match="'a' do not"):
+        ParquetSource(tmp_path / "text.parquet", "y")
+    (tmp_path / "rows" / "0.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(DataFileError, match="no folder of whole Parquet files"):
+        ParquetSource(tmp_path / "rows", "y")
+
+
+@pytest.mark.usefixtures("small_buffers")
+def test_a_function_that_yields_chunks(data: Any) -> None:
+    X, y = data
+
+    def chunks() -> Iterator[Any]:
+        for start in range(0, ROWS, 333):
+            yield X[start : start + 333], y[start : start + 333]
+
+    source = ChunkSource(chunks)
+    np.testing.assert_array_equal(source.labels, y)
+    same_weights(classifier(shuffle=False).fit(source, y), classifier(shuffle=False).fit(X, y), rtol=1e-5, atol=1e-7)
+    assert classifier(learning_rate_init=0.01, max_iter=20).fit(chunks, y).score(chunks, y) > 0.8
+
+    calls: list[int] = []
+
+    def shrinking() -> Iterator[Any]:
+        calls.append(1)
+        yield X[: ROWS - 100 * len(calls)]
+        yield X[:100]
+
+    with pytest.raises(InputError, match="yields the same ones"):
+        classifier().fit(shrinking, y)
+
+
+@pytest.mark.usefixtures("small_buffers")
+def test_what_cannot_be_is_told(data: Any, tmp_path: Path) -> None:
+    X, y = data
+    bad = X.copy()
+    bad[1234, 2] = np.nan
+    with pytest.raises(ValueError, match="the first in row 1234"):
+        classifier().fit(ArraySource(bad), y)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        classifier().fit(ArraySource(X), y[:-1])
+    with pytest.raises(InputError, match="Leave checkpoint out"):
+        classifier(checkpoint=tmp_path).fit(ArraySource(X), y)
+    with pytest.raises(InputError, match="one row at least"):
+        classifier().fit(ArraySource(X[:0]), y[:0])
+    with pytest.raises(InputError, match="matrix of numbers"):
+        ArraySource(X[:, 0])
+    fitted = classifier(max_iter=1).fit(X, y)
+    with pytest.raises(ValueError, match="6 features"):
+        fitted.predict(ArraySource(X[:, :5]))
+
+
+@pytest.mark.usefixtures("small_buffers")
+def test_an_interrupt_leaves_whole_buffers(data: Any) -> None:
+    X, y = data
+
+    class Interrupted(ArraySource):
+        reads = 0
+
+        def read(self, block: int) -> np.ndarray:
+            self.reads += 1
+            if self.reads == 60:
+                raise KeyboardInterrupt
+            return super().read(block)
+
+    model = classifier()
+    with pytest.warns(UserWarning, match="interrupted by user"):
+        model.fit(Interrupted(X), y)
+    assert model.n_iter_ >= 1
+    assert all(np.isfinite(array).all() for array in model.coefs_)
+    assert model.partial_fit(X, y).t_ > ROWS
+
+
+def test_a_dask_collection_is_refused_with_advice() -> None:
+    class Array:
+        shape, ndim = (10, 2), 2
+
+    Array.__module__ = "dask.array.core"
+    with pytest.raises(InputError, match="xpnet.dask.MLPClassifier"):
+        classifier().fit(Array(), [0, 1])

@@ -1,0 +1,237 @@
+"""Rows that need not fit into memory: read block by block, in any order, by whoever trains or predicts on them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from xpnet.errors import DataFileError, InputError
+
+BLOCK_BYTES = 2**23
+"""Bytes of a block: large enough that a disk reads it about as fast as one block after the other."""
+
+BUFFER_ROWS, BUFFER_BYTES = 2**18, 2**27
+"""The most that is shuffled at a time. A source that is smaller is loaded whole, and trains as its array would."""
+
+LARGE = 2**32
+"""Bytes from which on a memory-mapped array is read as a source; below, it is used where it lies."""
+
+
+class Source(ABC):
+    """A matrix (rows, features) of numbers, in blocks of consecutive rows.
+
+    shape, dtype : of the matrix; ndim : 2
+    starts : (blocks + 1,) the first row of each block, and the number of rows
+    in_order : whether blocks can only be read one after the other
+    """
+
+    shape: tuple[int, int]
+    dtype: numpy.dtype
+    starts: numpy.ndarray
+    ndim = 2
+    in_order = False
+
+    @abstractmethod
+    def read(self, block: int) -> numpy.ndarray:
+        """The rows of a block: (rows, features), NumPy's. Called from one thread at a time."""
+
+    @property
+    def blocks(self) -> int:
+        """How many."""
+        return len(self.starts) - 1
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def whole(self) -> numpy.ndarray:
+        """All rows, in their dtype."""
+        X = numpy.empty(self.shape, self.dtype)
+        for block in range(self.blocks):
+            X[self.starts[block] : self.starts[block + 1]] = self.read(block)
+        return X
+
+    def buffer_rows(self, dtype: Any) -> int:
+        """How many rows of numbers in ``dtype`` are shuffled at a time."""
+        return max(1, min(BUFFER_ROWS, BUFFER_BYTES // (self.shape[1] * numpy.dtype(dtype).itemsize)))
+
+
+def _even(rows: int, features: int, dtype: Any, multiple: int = 1) -> numpy.ndarray:
+    """Where blocks of about ``BLOCK_BYTES`` begin, each a multiple of so many rows."""
+    size = max(1, BLOCK_BYTES // max(1, features * numpy.dtype(dtype).itemsize))
+    size = -(-size // multiple) * multiple
+    return numpy.append(numpy.arange(0, rows, size), rows)
+
+
+class ArraySource(Source):
+    """Anything that is sliced as an array is: NumPy's memory maps, datasets of h5py, arrays of Zarr.
+
+    Parameters
+    ----------
+    array : array-like, shape (rows, features)
+        Slices of consecutive rows are read as they are needed.
+    """
+
+    def __init__(self, array: Any) -> None:
+        if len(array.shape) != 2 or numpy.dtype(array.dtype).kind not in "biuf":
+            raise InputError(
+                f"A source is a matrix of numbers (rows, features); received {array.dtype} of shape {tuple(array.shape)}."
+            )
+        self.array, self.dtype = array, numpy.dtype(array.dtype)
+        self.shape = (int(array.shape[0]), int(array.shape[1]))
+        chunks = getattr(array, "chunks", None)
+        self.starts = _even(*self.shape, self.dtype, int(chunks[0]) if chunks else 1)
+
+    def read(self, block: int) -> numpy.ndarray:
+        """The rows of a block."""
+        return numpy.asarray(self.array[int(self.starts[block]) : int(self.starts[block + 1])])
+
+
+class ParquetSource(Source):
+    """A folder of Parquet files, or one file, whose groups of rows are the blocks.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder or file.
+    target : str
+        Column of the labels, which are read at once and kept.
+    features : sequence of str, optional
+        Columns that make the matrix; the default is all others.
+    drop : sequence of str, optional
+        Columns to leave out.
+    dtype : {"float32", "float64"}
+        Of the matrix.
+
+    Attributes
+    ----------
+    labels : array, shape (rows,)
+        Integers, floats or text, as :func:`xpnet.data.read_table` reads them.
+    features : list of str
+        Names of the matrix's columns.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        target: str,
+        features: Iterable[str] | None = None,
+        drop: Iterable[str] = (),
+        dtype: str = "float32",
+    ) -> None:
+        import pyarrow
+        from pyarrow import dataset
+
+        from xpnet.data.labels import as_labels
+        from xpnet.data.parquet import header_of
+        from xpnet.data.table import Request, pick_columns
+
+        self.name, self.dtype = str(path), numpy.dtype(dtype)
+        try:
+            found = dataset.dataset(str(path), format="parquet")
+            chosen = None if features is None else list(features)
+            columns = pick_columns(
+                self.name, header_of(found.schema), Request(target=target, features=chosen, drop=tuple(drop))
+            )
+            self.groups = [group for file in found.get_fragments() for group in file.split_by_row_group()]
+            counts = [group.metadata.row_group(group.row_groups[0].id).num_rows for group in self.groups]
+            labels = found.to_table(columns=[target]).column(target)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise DataFileError(
+                f"{path}: this is no folder of whole Parquet files: {error}. Write it again."
+            ) from error
+        self.features = columns.features
+        self._check_numbers(found.schema)
+        self.labels = as_labels(self.name, target, labels)
+        self.starts = numpy.append(0, numpy.cumsum(counts)).astype(numpy.int64)
+        self.shape = (int(self.starts[-1]), len(self.features))
+
+    def _check_numbers(self, schema: Any) -> None:
+        from pyarrow import types
+
+        kinds = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal)
+        text = [name for name in self.features if not any(kind(schema.field(name).type) for kind in kinds)]
+        if text:
+            raise DataFileError(
+                f"{self.name}: columns that are read block by block hold numbers; {', '.join(map(repr, text))} do not. "
+                "Leave them out, or encode them first."
+            )
+
+    def read(self, block: int) -> numpy.ndarray:
+        """The rows of a group; an empty cell is NaN."""
+        table = self.groups[block].to_table(columns=self.features)
+        X = numpy.empty((table.num_rows, len(self.features)), self.dtype)
+        for place, feature in enumerate(self.features):
+            X[:, place] = table.column(feature).cast("float64", safe=False).to_numpy()
+        return X
+
+
+class ChunkSource(Source):
+    """Chunks of rows that a function yields, from the first to the last, whenever it is called.
+
+    Parameters
+    ----------
+    make : callable
+        Called without arguments; yields matrices (rows, features), or pairs of one and its labels (rows,). It is called
+        once to count, and once for each pass over the rows, and yields the same each time.
+
+    Attributes
+    ----------
+    labels : array, shape (rows,), or None
+        The labels, where there were any.
+    """
+
+    in_order = True
+
+    def __init__(self, make: Callable[[], Iterable[Any]]) -> None:
+        self.make = make
+        counts, labels, widths, kinds = [], [], set(), set()
+        for X, y in self._chunks():
+            counts.append(X.shape[0])
+            widths.add(X.shape[1])
+            kinds.add(X.dtype)
+            labels += [] if y is None else [numpy.asarray(y)]
+        if len(widths) != 1:
+            raise InputError(f"Chunks are matrices with equally many columns, one at least; received {sorted(widths)}.")
+        self.dtype = numpy.result_type(*kinds)
+        self.starts = numpy.append(0, numpy.cumsum(counts)).astype(numpy.int64)
+        self.shape = (int(self.starts[-1]), widths.pop())
+        self.labels = numpy.concatenate(labels) if labels else None
+        self._open: Iterator[tuple[numpy.ndarray, Any]] = iter(())
+        self._next = -1
+
+    def _chunks(self) -> Iterator[tuple[numpy.ndarray, Any]]:
+        for chunk in self.make():
+            X, y = chunk if isinstance(chunk, tuple) else (chunk, None)
+            yield numpy.asarray(X), y
+
+    def read(self, block: int) -> numpy.ndarray:
+        """The next chunk; the first one begins anew."""
+        if block == 0 or block != self._next:
+            self._open, self._next = self._chunks(), 0
+            for _ in range(block):
+                next(self._open)
+            self._next = block
+        self._next += 1
+        X = next(self._open, (None, None))[0]
+        if X is None or X.shape[0] != self.starts[block + 1] - self.starts[block]:
+            raise InputError(
+                "A function that yields chunks yields the same ones whenever it is called; this one did not."
+            )
+        return X
+
+
+def as_source(X: Any) -> Source | None:
+    """X as a source, if it is one or must be read as one; None for what is an array in memory or a small memory map.
+
+    X : a Source; a numpy.memmap of more than ``LARGE`` bytes; a dataset of h5py or an array of Zarr; a function that
+        yields chunks
+    """
+    if isinstance(X, Source):
+        return X
+    if isinstance(X, numpy.ndarray):
+        return ArraySource(X) if isinstance(X, numpy.memmap) and X.ndim == 2 and X.nbytes > LARGE else None
+    if type(X).__module__.split(".")[0] in ("h5py", "zarr"):
+        return ArraySource(X)
+    return ChunkSource(X) if callable(X) and not hasattr(X, "__array__") and not hasattr(X, "shape") else None
