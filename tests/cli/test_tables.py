@@ -180,6 +180,9 @@ def test_identifiers_pass_through(run: Run) -> None:
     titanic()[0].to_csv("d.csv", index=False)
     options = ("--missing", "impute", "--features", "Sex,Fare", "--id", "PassengerId", "--epochs", "1", "-o", "m")
     run("train", "d.csv", "--target", "Survived", *options)
+    assert run("predict", "m", "d.csv").stdout.splitlines()[0] == "PassengerId,prediction"
+    titanic()[0].drop(columns="PassengerId").to_csv("nameless.csv", index=False)
+    assert run("predict", "m", "nameless.csv").stdout.splitlines()[0] == "prediction"
     lines = run("predict", "m", "d.csv", "--id", "PassengerId", "--id", "Name").stdout.splitlines()
     assert lines[0] == "PassengerId,Name,prediction"
     assert lines[1].startswith('1,"Doe, Mr. 0 ""0""",')

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,14 +34,15 @@ def predict(model: Path, data: str, output: Path | None, proba: bool, backend: s
     """Predict a label or a number for each row of DATA with MODEL, as comma-separated text.
 
     Of a file with named columns those are taken that the model was trained on; other columns may be there too. Columns
-    that --id names come first in each row. DATA may be - for standard input. On stdout control characters in labels are
+    that --id names, here or in training, come first in each row. DATA may be - for standard input. On stdout control characters in labels are
     spelled out; a file that -o names has the labels as they are.
     """
     from xpnet.cli.model import open_model
     from xpnet.modelfile.disk import write_whole
 
     opened = open_model(model, backend)
-    table = opened.read(data, _request(opened, how, labelled=False))
+    request = replace(_request(opened, how, labelled=False), known_ids=opened.ids)
+    table = opened.read(data, request)
     outputs = opened.outputs(table.X)
     if proba and opened.classes is None:
         raise click.UsageError("--proba is for models that classify; this one predicts numbers.")

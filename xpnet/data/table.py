@@ -41,6 +41,8 @@ class Request:
         The columns that make X, in this order; None for all that can serve.
     drop, ids : sequences of str
         Columns to leave out, and columns to carry along as text.
+    known_ids : sequence of str
+        Columns to carry along where the file has them.
     text : sequence of str
         Columns to take as text though they hold numbers.
     kinds : mapping of str to Kind, or None
@@ -58,6 +60,7 @@ class Request:
     features: Sequence[str] | None = None
     drop: Sequence[str] = ()
     ids: Sequence[str] = ()
+    known_ids: Sequence[str] = ()
     text: Sequence[str] = ()
     kinds: Mapping[str, Kind] | None = None
     missing: Literal["error", "keep"] = "error"
@@ -146,7 +149,8 @@ def pick_columns(name: str, header: Sequence[str], request: Request) -> Columns:
         raise DataFileError(f"{name}: at least one column beside the target is needed; received {listed(header)}.")
     if target in features:
         raise DataFileError(f"{name}: {target!r} is the target, and no feature can be. Name another.")
-    return Columns(features, target, list(request.ids), request.features is not None)
+    ids = [*request.ids, *(column for column in request.known_ids if column in seen)]
+    return Columns(features, target, list(dict.fromkeys(ids)), request.features is not None)
 
 
 def _no_columns(name: str, missing: Sequence[str], header: Sequence[str]) -> str:
