@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from libraries import Library
 from ranks.threads_group import ThreadsGroup, on_ranks
 
 import xpnet
@@ -165,3 +166,14 @@ def test_a_single_update_and_gradient() -> None:
             close(other_losses, losses)
             for name, value in gradients.items():
                 close(other_gradients[name], value)
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["same", "own"])
+def test_arrays_of_any_library(library: Library, own: bool) -> None:
+    def work(X: Any, y: Any, w: Any) -> Any:
+        X, y, w = map(library.make, (X, y, w))
+        model = xpnet.FeedforwardNeuralNet(5, 7, 3, rng=0, optimizer="adam", l2=0.1, backend=library.backend)
+        history = model.fit(X, y, epochs=1, batch_size=20, sample_weight=w, validation=(X, y))
+        return history, {name: library.numpy(value) for name, value in model.params.items()}
+
+    check_same(3, own, work, *data(True))
