@@ -22,6 +22,7 @@ ROOMS = [
     "xpnet.models",
     "xpnet.gradcheck",
     "xpnet.modelfile",
+    "xpnet.dask",
 ]
 """The modules whose ``__all__`` makes up the public surface."""
 

@@ -118,6 +118,17 @@ class OnCluster:
         return dask.compute(y, self.predict(X), sample_weight)
 
 
+def _documented(kind: Any) -> Any:
+    """Put the parameters of the estimator without Dask before those of the class, where ``help`` looks for them."""
+    if not kind.__doc__:  # python -OO leaves docstrings out
+        return kind
+    start = "Parameters\n    ----------\n"
+    parameters = kind._plain.__doc__.split(start)[1].split("\n\n")[0]
+    kind.__doc__ = kind.__doc__.replace(start, f"{start}{parameters}\n")
+    return kind
+
+
+@_documented
 @dataclass(eq=False, repr=False)
 class MLPClassifier(OnCluster, xpnet.MLPClassifier):
     """A multi-layer perceptron that classifies, trained on the workers of a Dask cluster.
@@ -127,16 +138,10 @@ class MLPClassifier(OnCluster, xpnet.MLPClassifier):
 
     Parameters
     ----------
-    hidden_layer_sizes : int or sequence of int, default (100,)
-        Units of each hidden layer.
-    activation : str or sequence of str, default "relu"
-        ``"relu"``, ``"tanh"``, ``"logistic"`` or ``"identity"``, for all hidden layers or one for each.
     client : distributed.Client, optional
         The cluster to train on. By default the client that was made last.
     timeout : float, default 300
         Seconds that a worker waits for another before ``fit`` fails.
-    **parameters : object
-        All others of `xpnet.MLPClassifier`.
 
     See Also
     --------
@@ -211,6 +216,7 @@ class MLPClassifier(OnCluster, xpnet.MLPClassifier):
         return float(accuracy_score(y, predicted, sample_weight=sample_weight))
 
 
+@_documented
 @dataclass(eq=False, repr=False)
 class MLPRegressor(OnCluster, xpnet.MLPRegressor):
     """A multi-layer perceptron that predicts numbers, trained on the workers of a Dask cluster.
@@ -219,18 +225,10 @@ class MLPRegressor(OnCluster, xpnet.MLPRegressor):
 
     Parameters
     ----------
-    loss : {"squared_error", "poisson"}, default "squared_error"
-        What is minimised.
-    hidden_layer_sizes : int or sequence of int, default (100,)
-        Units of each hidden layer.
-    activation : str or sequence of str, default "relu"
-        ``"relu"``, ``"tanh"``, ``"logistic"`` or ``"identity"``, for all hidden layers or one for each.
     client : distributed.Client, optional
         The cluster to train on. By default the client that was made last.
     timeout : float, default 300
         Seconds that a worker waits for another before ``fit`` fails.
-    **parameters : object
-        All others of `xpnet.MLPRegressor`.
 
     See Also
     --------
