@@ -593,7 +593,7 @@ class Network(Saved):
         return step
 
     def own(self, array: Array) -> Array:
-        """Copy an array, so that no callback can write into it; class indices as int64, whatever integers they are.
+        """Copy an array, so that no callback can write into it; class indices as the integers that index arrays.
 
         Parameters
         ----------
@@ -609,7 +609,7 @@ class Network(Saved):
             return numpy.array(array, dtype=numpy.int64 if array.dtype.kind in "iu" else None)
         xp = self.backend.xp
         if xp.isdtype(array.dtype, "integral"):
-            return xp.astype(array, xp.int64)
+            return xp.astype(array, xp.__array_namespace_info__().default_dtypes()["indexing"])
         return xp.asarray(array, copy=True)
 
 

@@ -1,0 +1,49 @@
+"""The code that the pages show without running it when they are built: every other example is a cell that each build runs."""
+
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+import xpnet
+
+DOCS = Path(__file__).parents[1] / "docs"
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
+RUN = ["index.md", "getting_started.md", "tutorials/array_libraries.md"]
+
+
+def blocks(page: str) -> list[str]:
+    """The Python code of a page that is not a notebook's cell."""
+    return BLOCK.findall((DOCS / page).read_text(encoding="utf-8"))
+
+
+def names() -> dict[str, Any]:
+    """What the blocks take for granted."""
+    X, y = load_digits(return_X_y=True)
+    X_train, X_test, y_train, y_test = train_test_split(X[:300], y[:300], random_state=0)
+    split = {"X_train": X_train, "X_test": X_test, "y_train": y_train, "y_test": y_test}
+    layer = {"inputs": X[:5], "weight": X[:64, :3], "bias": X[0, :3], "d_out": X[:5, :3]}
+    model = xpnet.FeedforwardNeuralNet(64, 32, 10, rng=0)
+    return {"xpnet": xpnet, "X": X[:300], "y": y[:300], "model": model, **split, **layer}
+
+
+@pytest.mark.parametrize(("page", "number"), [(page, k) for page in RUN for k in range(len(blocks(page)))])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_block_runs(page: str, number: int) -> None:
+    code = blocks(page)[number].replace('device="cuda"', 'device="cpu"')
+    for module in re.findall(r"^import (\w+)", code, re.M):
+        pytest.importorskip(module)
+    if "import cupy" in code and not importlib.import_module("cupy").cuda.is_available():
+        pytest.skip("needs an NVIDIA GPU")
+    exec(code, names())
+
+
+def test_every_page_with_such_code_is_run_here_or_elsewhere() -> None:
+    """The page on several processes is run by the tests of the ranks."""
+    shown = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md") if blocks(page.relative_to(DOCS).as_posix())}
+    generated = {page for page in shown if page.startswith(("_build", "auto_gallery", "api/generated"))}
+    assert shown - generated - set(RUN) <= {"user_guide/distributed.md", "distributed.md"}
