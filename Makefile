@@ -5,7 +5,7 @@ BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 OUT ?= out
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: digits test test-oldest test-aarch64 attack types bench wheel docs docs-serve test-gpu bench-gpu clean
+.PHONY: digits test test-oldest test-aarch64 attack types bench wheel docs docs-serve test-gpu bench-gpu gpu-first clean
 
 digits: .venv/ready  ## the notebook's two tables, then a short training with a plot
 	$(BIN)/xpnet reproduce
@@ -46,7 +46,7 @@ docs-serve: docs  ## the site at http://127.0.0.1:8000
 wheel: .venv/ready  ## dist/xpnet-*.whl
 	$(BIN)/python -m hatchling build -t wheel
 
-# A machine with a GPU may reach no package index: these two run from the clone with the interpreter that has CuPy.
+# A machine with a GPU may reach no package index: these run from the clone with the interpreter that has CuPy.
 GPU_RUN = $(PYTHON) tests/gpu/register.py build/gpu && PYTHONPATH=.:backends:bench:build/gpu $(PYTHON)
 
 test-gpu:  ## tests that need an NVIDIA GPU and CuPy
@@ -54,6 +54,9 @@ test-gpu:  ## tests that need an NVIDIA GPU and CuPy
 
 bench-gpu:  ## benchmarks on an NVIDIA GPU, into bench/results
 	$(GPU_RUN) -m xpnet_bench --suite gpu -o bench/results/gpu
+
+gpu-first:  ## all that is to be known of a new card, part by part, into out/gpu-first
+	$(GPU_RUN) tests/gpu/first_hour.py -o $(OUT)/gpu-first
 
 # Made again only when pyproject.toml has changed.
 .venv/ready: pyproject.toml

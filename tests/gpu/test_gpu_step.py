@@ -1,12 +1,14 @@
 """The compiled step on a GPU: against float64, graph against launches, and what an epoch does to the device."""
 
 import ctypes
+import warnings
 from typing import Any
 
 import numpy as np
 import pytest
 from cuda_checks import RULES, weights
 from xpnet_cupy import CupyBackend
+from xpnet_cupy.options import Options
 from xpnet_cupy.step import CompiledStep
 from xpnet_numpy import NumpyBackend
 
@@ -14,17 +16,21 @@ from xpnet.backend import NetworkSpec
 from xpnet.errors import DeviceMemoryError
 from xpnet.steps import ReferenceStep
 
-pytest.importorskip("cupy", reason="CuPy is not installed")
-from xpnet_cupy.cuda import CudaLauncher
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # what CuPy says while it is imported is not ours
+    pytest.importorskip("cupy", reason="CuPy is not installed")
+    from xpnet_cupy.cuda import CudaLauncher
 
 WIDTHS = [(64, 32, 10), (784, 256, 128, 10), (20, 700)]
 
 
-def make(spec: NetworkSpec, backend: Any, launcher: Any = None) -> CompiledStep:
-    """A step with the tests' weights."""
+def make(
+    spec: NetworkSpec, backend: Any, launcher: Any = None, options: Options = Options(resident=False)
+) -> CompiledStep:
+    """A step with the tests' weights; by graphs, unless an epoch in one launch is asked for."""
     import cupy
 
-    step = CompiledStep(spec, backend, launcher or CudaLauncher(spec.dtype), lambda: cupy.cuda.Device(None))
+    step = CompiledStep(spec, backend, launcher or CudaLauncher(spec.dtype), lambda: cupy.cuda.Device(None), options)
     step.params.update(weights(spec))
     return step
 
@@ -84,6 +90,45 @@ def test_against_the_reference_in_float64(
     np.testing.assert_allclose(train(step, X, Y), train(reference, host_X, host_Y), rtol=rtol)
     wanted = reference.forward(host_X)
     np.testing.assert_allclose(backend.to_numpy(step.forward(X)), wanted, rtol=100 * rtol, atol=rtol)
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "dropout": {"dropout": (0.5, 0.3), "seed": 5},
+    "tanh": {"activations": ("tanh", "logistic")},
+    "softplus": {"activations": ("softplus", "relu")},
+    "squared error": {"loss": "squared_error"},
+    "one output": {"loss": "squared_error", "widths": (20, 16, 12, 1)},
+    "several labels": {"loss": "logistic_cross_entropy"},
+    "poisson": {"loss": "poisson", "widths": (20, 16, 12, 3)},
+    "penalty over the batch": {"l2": 0.1, "l2_over_batch": True},
+}
+
+
+@pytest.mark.parametrize("options", [Options(), Options(resident=False)], ids=["one launch", "graphs"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_kinds_of_networks(backend: Any, kind: str, weighted: bool, options: Options, dtype: str) -> None:
+    settings = {"widths": (20, 16, 12, 10), "activations": ("relu", "relu"), "rule": RULES["adam"], **KINDS[kind]}
+    spec, wide = (NetworkSpec(dtype=name, **settings) for name in (dtype, "float64"))
+    rng, rows = np.random.default_rng(3), 75
+    X = (rng.standard_normal((rows, 20)) / 4).astype(dtype)
+    soft = rng.random((rows, spec.widths[-1])).astype(dtype)
+    Y = rng.integers(0, 10, rows) if spec.loss == "softmax_cross_entropy" else soft
+    weight = rng.random(rows).astype(dtype) if weighted else None
+    step, reference = make(spec, backend, options=options), ReferenceStep(wide, NumpyBackend(), "")
+    reference.params.update(weights(spec))
+    device = [None if array is None else backend.asarray(array) for array in (X, Y, weight)]
+    host = [a.astype("float64") if a is not None and a.dtype.kind == "f" else a for a in (X, Y, weight)]
+    rtol = 1e4 * float(np.finfo(dtype).eps)
+    for epoch in range(3):
+        order = np.random.default_rng(epoch).permutation(rows)
+        rates = {"learning_rate": 0.01, "batch_size": 8, "order": order}
+        found = step.epoch(*device[:2], sample_weight=device[2], **rates)
+        assert found == pytest.approx(reference.epoch(*host[:2], sample_weight=host[2], **rates), rel=rtol)
+    found, wanted = step.loss(*device[:2], sample_weight=device[2]), reference.loss(*host[:2], sample_weight=host[2])
+    assert found == pytest.approx(wanted, rel=rtol)
+    outputs = backend.to_numpy(step.forward(device[0]))
+    np.testing.assert_allclose(outputs, reference.forward(host[0]), rtol=100 * rtol, atol=rtol)
 
 
 @pytest.mark.parametrize("launcher", [Unfused, Matmul])

@@ -1,0 +1,139 @@
+"""A card's first hour: ``make gpu-first``, or ``python tests/gpu/first_hour.py -o out/gpu-first``.
+
+Part after part, each in a process of its own and under ten minutes: what the machine is, NVIDIA's checkers over the
+smallest cases, the tests, what a step consists of, what each choice of the compiled step is worth, and the benchmarks
+beside PyTorch and JAX. What a part says is on disk when it ends, and ``report.md`` tells what there is so far.
+``--rehearse`` runs the parts over a stand-in for CuPy where there is no card; its times mean nothing.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
+STAND_IN = ROOT / "tests" / "backends" / "xpnet_cupy"
+SECONDS = 590  # of a part
+CANNOT_REHEARSE = (
+    "not precision and not wait_for and not nodes and not touches and not out_of_memory "
+    "and not 8192 and not notebook and not reproduce"
+)
+DOCTOR = "import sys; from xpnet.cli import main; sys.argv[:] = ['xpnet', 'doctor']; main()"
+TAIL = 25  # lines of a part that the report shows
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part. command : after the interpreter's own options, or a program where ``program`` says so"""
+
+    name: str
+    says: str
+    command: list[str]
+    program: str = ""
+    rehearsed: bool = True
+
+
+def parts(output: Path, rehearse: bool) -> list[Part]:
+    """In the order in which they say most soonest."""
+    step, smallest = str(HERE / "first_step.py"), ["smallest"]
+    tests = ["-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", str(HERE)]
+    small = ["--small"] if rehearse else []
+    check = "compute-sanitizer"
+    return [
+        Part("card", "The card and its driver.", [], program="nvidia-smi"),
+        Part("doctor", "What xpnet sees.", ["-c", DOCTOR]),
+        Part("step", "Launches, graphs and nodes of a step, counted.", [step, "counts", *small]),
+        Part("memcheck", "Reads and writes out of bounds: none.", [step, *smallest], program=check, rehearsed=False),
+        Part(
+            "racecheck",
+            "Threads that use shared memory without a barrier between: none.",
+            ["--tool", "racecheck", sys.executable, step, *smallest],
+            program=check,
+            rehearsed=False,
+        ),
+        Part("times", "Microseconds a step, with each choice switched off in turn.", [step, "times", *small]),
+        Part("tests", "The tests that need a card.", [*tests, *(["-k", CANNOT_REHEARSE] if rehearse else [])]),
+        Part(
+            "bench",
+            "Beside PyTorch and JAX; the report is bench/report.html.",
+            ["-m", "xpnet_bench", "--suite", "gpu", "-o", str(output / "bench")],
+            rehearsed=False,
+        ),
+    ]
+
+
+def main() -> int:
+    """Run all parts, or those that are named; 1 where one of them failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, default=Path("out/gpu-first"))
+    parser.add_argument("--only", nargs="*", default=[], help="names of parts")
+    parser.add_argument("--rehearse", action="store_true", help="over a stand-in for CuPy")
+    options = parser.parse_args()
+    output = options.output.resolve()
+    output.mkdir(parents=True, exist_ok=True)
+    results = []
+    for part in parts(output, options.rehearse):
+        if options.only and part.name not in options.only:
+            continue
+        sys.stdout.write(f"{part.name}: {part.says}\n")
+        sys.stdout.flush()
+        results.append((part, *run(part, output, options.rehearse)))
+        write_report(output, results, options.rehearse)
+        sys.stdout.write(f"  {results[-1][1]}\n")
+    sys.stdout.write(f"The report is {output / 'report.md'}.\n")
+    return int(any(status.startswith("failed") for _, status, _ in results))
+
+
+def run(part: Part, output: Path, rehearse: bool) -> tuple[str, str]:
+    """How it ended and what it said, which is in NAME.txt from its first line on."""
+    if rehearse and not part.rehearsed:
+        return "left out: it needs a card", ""
+    if part.program and shutil.which(part.program) is None:
+        return f"left out: {part.program} is not installed", ""
+    command, environment = _command(part, rehearse)
+    path, started = output / f"{part.name}.txt", time.monotonic()
+    with path.open("w", encoding="utf-8") as file:
+        try:
+            code = subprocess.run(
+                command, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT, timeout=SECONDS, check=False
+            ).returncode
+        except subprocess.TimeoutExpired:
+            code = None
+    took = f"after {time.monotonic() - started:.0f} s"
+    ended = f"ended by the clock {took}" if code is None else "done" if code == 0 else f"failed with exit code {code}"
+    return f"{ended}{'' if code is None else ' ' + took}", path.read_text(encoding="utf-8")
+
+
+def _command(part: Part, rehearse: bool) -> tuple[list[str], dict[str, str]]:
+    environment = dict(os.environ)
+    if part.program:
+        own = [] if not part.command or sys.executable in part.command else [sys.executable]
+        return [part.program, *own, *part.command], environment
+    if not rehearse:
+        return [sys.executable, *part.command], environment
+    paths = [str(STAND_IN), environment.get("PYTHONPATH", "")]
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    if "pytest" in part.command:
+        return [sys.executable, *part.command, "-p", "cupy_on_host"], environment
+    return [sys.executable, str(HERE / "stand_in.py"), *part.command], environment
+
+
+def write_report(output: Path, results: list[tuple[Part, str, str]], rehearse: bool) -> None:
+    """report.md: how each part ended, then what each said last."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    lines = ["# A card's first hour", "", f"{now}{'; a rehearsal over a stand-in, no card' if rehearse else ''}", ""]
+    lines += ["| part | what it shows | how it ended |", "| --- | --- | --- |"]
+    lines += [f"| [{p.name}]({p.name}.txt) | {p.says} | {status} |" for p, status, _ in results]
+    for part, _, said in results:
+        if said:
+            lines += ["", f"## {part.name}", "", part.says, "", "```", *said.splitlines()[-TAIL:], "```"]
+    (output / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

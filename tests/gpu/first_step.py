@@ -1,0 +1,107 @@
+"""One step looked at: ``first_step.py smallest | counts | times [--small]``."""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import cupy
+import numpy as np
+from xpnet_cupy import CupyBackend
+from xpnet_cupy.options import Options
+
+from xpnet.backend import NetworkSpec, UpdateRule
+
+SMALL, LARGE = (64, 32, 10), (784, 1024, 1024, 10)
+ADAM = UpdateRule("adam")
+CHOICES = {
+    "all choices": Options(),
+    "no epoch in one launch": Options(resident=False),
+    "and a graph a batch": Options(resident=False, steps_per_graph=1),
+    "and 32 batches a graph": Options(resident=False, steps_per_graph=32),
+    "and nothing chosen by timing": Options(resident=False, timed=False),
+}
+
+
+def made(widths: tuple[int, ...], rows: int, options: Options, precision: Any = "fp32") -> tuple[Any, Any, Any]:
+    """A step with weights, and X and Y on the device."""
+    backend, rng = CupyBackend(precision, options=options), np.random.default_rng(0)
+    spec = NetworkSpec(widths, ("relu",) * (len(widths) - 2), rule=ADAM, dtype="float32")
+    step: Any = backend.compile_step(spec)
+    step.params.update({s.name: rng.standard_normal(s.shape) / s.shape[0] ** 0.5 for s in spec.slots()})
+    X, Y = rng.standard_normal((rows, widths[0]), dtype="float32"), rng.integers(0, widths[-1], rows)
+    return step, backend.asarray(X), backend.asarray(Y)
+
+
+def epoch(step: Any, X: Any, Y: Any, batch: int) -> float:
+    """One epoch in a random order."""
+    order = np.random.default_rng(1).permutation(len(X))
+    return step.epoch(X, Y, learning_rate=1e-3, batch_size=batch, order=order)
+
+
+def smallest() -> None:
+    """Every kind of run over few rows, for a checker that makes all a hundred times slower."""
+    for name, options in CHOICES.items():
+        step, X, Y = made((20, 16, 10), 75, options)
+        losses = [epoch(step, X, Y, 8) for _ in range(2)]
+        step.gradient(X, Y)
+        step.update(learning_rate=0.1)
+        sys.stdout.write(f"{name}: losses {losses}, then {step.loss(X, Y):.6f}; {step.forward(X).shape}\n")
+
+
+def counts(small: bool) -> None:
+    """What a step is made of."""
+    batch = 2 if small else 128
+    for widths in (SMALL, LARGE):
+        step, X, Y = made(widths, 9 * batch, Options(resident=False))
+        epoch(step, X, Y, batch)
+        sys.stdout.write(f"{'-'.join(map(str, widths))}: {step.why}\n")
+        for plan in step._plans.values():
+            for steps, graph in sorted(plan.training.recorded.items()):
+                sys.stdout.write(f"  a graph of {steps} batches: {nodes(graph.__self__)} nodes\n")
+    step, X, Y = made(SMALL, 300, Options())
+    sys.stdout.write(f"{'-'.join(map(str, SMALL))}: {step.why}; loss {epoch(step, X, Y, 128):.6f}\n")
+
+
+def nodes(graph: Any) -> int:
+    """How many nodes a captured graph has; over the stand-in, how many calls."""
+    if hasattr(graph, "calls"):
+        return len(graph.calls)
+    import ctypes
+
+    count = ctypes.c_size_t()
+    status = ctypes.CDLL("libcuda.so.1").cuGraphGetNodes(ctypes.c_void_p(int(graph.graph)), None, ctypes.byref(count))
+    assert status == 0, f"cuGraphGetNodes: {status}"
+    return count.value
+
+
+def times(small: bool) -> None:
+    """Microseconds a step: the median of some epochs with its quartiles, each choice switched off in turn."""
+    jobs = [(SMALL, 128, 400, "fp32"), (LARGE, 8192, 20, "fp32"), (LARGE, 8192, 20, "tf32")]
+    if small:
+        jobs = [(SMALL, 16, 9, "fp32"), ((20, 140, 10), 8, 9, "tf32")]
+    for widths, batch, steps, precision in jobs:
+        sys.stdout.write(f"{'-'.join(map(str, widths))}, batch {batch}, {precision}, us a step\n")
+        for name, options in CHOICES.items():
+            step, X, Y = made(widths, batch * steps, options, precision)
+            found = sorted(microseconds(lambda step=step, X=X, Y=Y: epoch(step, X, Y, batch)))  # type: ignore[misc]
+            low, middle, high = (t / steps for t in statistics.quantiles(found, n=4))
+            sys.stdout.write(f"  {name:30} {middle:9.2f}  [{low:.2f}, {high:.2f}]\n")
+            sys.stdout.flush()
+
+
+def microseconds(run: Callable[[], Any], rounds: int = 11) -> list[float]:
+    """Of each round, after two that record and time what they choose."""
+    found = []
+    for _ in range(rounds + 2):
+        cupy.cuda.get_current_stream().synchronize()
+        started = time.perf_counter()
+        run()
+        found.append(1e6 * (time.perf_counter() - started))
+    return found[2:]
+
+
+if __name__ == "__main__":
+    what, small = sys.argv[1], "--small" in sys.argv
+    smallest() if what == "smallest" else {"counts": counts, "times": times}[what](small)
