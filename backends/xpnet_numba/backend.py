@@ -1,6 +1,7 @@
 """Numba's part of the backend contract: NumPy's arrays, with kernels and a training step of its own."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from functools import cached_property
 from importlib.metadata import version
 
@@ -31,6 +32,12 @@ class NumbaBackend(NumpyBackend):
         from xpnet_numba.step.step import compile_step
 
         return compile_step(spec)
+
+    def one_blas_thread(self) -> AbstractContextManager[None]:
+        """A context in which BLAS uses one thread, in the whole process."""
+        from xpnet_numba.runtime.blas import one_thread
+
+        return one_thread
 
     def warmup(self) -> None:
         """Compile every kernel and all of the training step for both dtypes, so that nothing has to be compiled later."""

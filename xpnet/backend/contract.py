@@ -52,6 +52,8 @@ class Backend(Protocol):
     compile_step : callable
         Optional. ``compile_step(spec)`` takes a `NetworkSpec` and returns a `Step`, or the reason why there is none,
         as a sentence for the user.
+    one_blas_thread : callable
+        Optional. Returns a context manager in which BLAS uses one thread, for algorithms beside a step.
     at : callable
         Optional, for a library with several devices. ``at(array)`` returns the backend on the device of an array; the
         same object for the same device.

@@ -1,51 +1,55 @@
 """Training by L-BFGS: SciPy's optimizer over the gradient of a training step."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from math import prod
 from typing import Any
 
 import numpy
 from scipy.optimize import OptimizeResult, minimize
 
-from xpnet.backend import Backend, Step
+from xpnet.backend import Step
 from xpnet.dispatch import current_ranks
 from xpnet.estimators.epochs import reported_loss
 from xpnet.estimators.inputs import Rows
 from xpnet.estimators.streaming import SourceRows, summed_gradient
+from xpnet.models import Network
 
 
 class Objective:
     """The loss and its gradient as a function of one vector: all weights, then all biases."""
 
-    def __init__(self, step: Step, backend: Backend, rows: Rows) -> None:
-        self.step, self.backend, self.rows = step, backend, rows
+    def __init__(self, network: Network, step: Step, rows: Rows) -> None:
+        self.network, self.step, self.rows = network, step, rows
+        slots, start = {slot.name: slot for slot in step.spec.slots()}, 0
         names = step.spec.parameter_names
-        self.names = [*names[::2], *names[1::2]]
+        self.places: list[tuple[str, int, int, tuple[int, ...]]] = []
+        for name in (*names[::2], *names[1::2]):
+            end = start + prod(slots[name].shape)
+            self.places.append((name, start, end, slots[name].shape))
+            start = end
 
     def vector(self) -> Any:
         """The parameters: (size,) float64."""
         return self._pack(self.step.params)
 
     def write(self, vector: Any) -> None:
-        """Make these the step's parameters. vector : (size,)"""
-        start = 0
-        for name in self.names:
-            shape = tuple(self.step.params[name].shape)
-            end = start + int(numpy.prod(shape))
-            self.step.params[name] = vector[start:end].reshape(shape)
-            start = end
+        """Make these the network's parameters. vector : (size,)"""
+        self.network.load_values({name: vector[a:b].reshape(shape) for name, a, b, shape in self.places})
 
     def __call__(self, vector: Any) -> tuple[float, Any]:
         """returns the loss as scikit-learn reports it, and the gradient (size,) float64"""
         self.write(current_ranks().share(vector))
         if isinstance(self.rows, SourceRows):
-            found, gradients = summed_gradient(self.step, self.rows, self.backend)
+            found, gradients = summed_gradient(self.step, self.rows, self.network.backend)
             return found, self._pack(gradients)
         loss = self.step.gradient(self.rows.X, self.rows.Y, sample_weight=self.rows.weight)
         return reported_loss(loss, self.step.penalty, self.step.spec), self._pack(self.step.gradients)
 
     def _pack(self, arrays: Any) -> Any:
-        parts = [numpy.asarray(self.backend.to_numpy(arrays[name])).ravel() for name in self.names]
-        return numpy.concatenate(parts).astype(numpy.float64, copy=False)
+        host = self.network.backend.to_numpy
+        parts = [host(arrays[name]).ravel() for name, *_ in self.places]
+        return numpy.concatenate(parts, dtype=numpy.float64)
 
 
 def minimise(
@@ -55,7 +59,9 @@ def minimise(
 
     tol : on the largest component of the gradient; callback : called with the parameters after each iteration
     """
-    with objective.step.running():
+    # SciPy's vectors are short: BLAS's threads would only wait for each other.
+    one_thread = getattr(objective.network.backend, "one_blas_thread", nullcontext)
+    with objective.step.running(), one_thread():
         found = minimize(
             objective,
             objective.vector(),

@@ -183,7 +183,7 @@ class Solvers(Watched, HoldsNetwork, Parameters):
     def _fit_lbfgs(self, rows: Rows, reports: Reports) -> None:
         network = self._fitted
         with network.changing():
-            objective = Objective(network.trainable(sparse=issparse(rows.X)), network.backend, rows)
+            objective = Objective(network, network.trainable(sparse=issparse(rows.X)), rows)
 
             def iteration_ends(vector: Any) -> None:
                 objective.write(vector)
