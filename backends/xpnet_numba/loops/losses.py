@@ -28,7 +28,7 @@ from xpnet_numba.loops.softmax import (
 from xpnet_numba.scalars import exp, log, log_normal, logistic, softplus
 
 
-@inner
+@pasted
 def softmax_cross_entropy_indices(z: Any, labels: Any, scale: Any, d_z: Any, d_bias: Any, loss: Any) -> None:
     """l_i = log sum_k exp(z_ik) - z_iy for class indices y; dL/dz = (softmax(z_i) - onehot(y)) scale_i.
 
@@ -63,7 +63,7 @@ def softmax_cross_entropy_indices(z: Any, labels: Any, scale: Any, d_z: Any, d_b
         add_row(carray(columns, k), d_bias)
 
 
-@inner
+@pasted
 def softmax_cross_entropy_rows(z: Any, labels: Any, scale: Any, d_z: Any, d_bias: Any, loss: Any) -> None:
     """l_i = sum_k y_ik (log sum_j exp(z_ij) - z_ik) for one-hot or soft labels y; where y is 0 nothing is added."""
     at = pointer(z.ctypes.data, z.dtype)

@@ -30,7 +30,7 @@ from xpnet_numba.llvm.tiles import (
     multiply_tile,
     turn_tile,
 )
-from xpnet_numba.loops.compiled import inner
+from xpnet_numba.loops.compiled import inner, pasted
 
 TRANSPOSE_A, TRANSPOSE_B, FAR, ACCUMULATE = 1, 2, 4, 8
 
@@ -76,7 +76,7 @@ class Panel(NamedTuple):
     vectors: Any
 
 
-@inner
+@pasted
 def multiply(a: Any, b: Any, c: Any, flags: Any, scratch: Any, gemm_at: Any) -> None:
     """op(A) op(B) by tiles."""
     b_transposed, far = flags & TRANSPOSE_B, flags & FAR
@@ -193,7 +193,7 @@ def multiply_tiles(a: Any, b: Any, c: Any, m: Any, panel: Any) -> None:
             multiply_tile(x, a.row, a.column, b.at, b.row, z, c.row, columns, terms, fresh, ahead, 4)
 
 
-@inner
+@pasted
 def multiply_few(a: Any, b: Any, c: Any, flags: Any, scratch: Any, gemm_at: Any) -> None:
     """A B for so few rows that no copy of B pays: each row passes over B as it lies. There must be no flags but FAR."""
     whole = b.shape[0] // 4 * 4
@@ -210,7 +210,7 @@ def multiply_few(a: Any, b: Any, c: Any, flags: Any, scratch: Any, gemm_at: Any)
                 z[j] += x[t] * b[t, j]
 
 
-@inner
+@pasted
 def multiply_by_blas(a: Any, b: Any, c: Any, flags: Any, scratch: Any, gemm_at: Any) -> None:
     """op(A) op(B) by BLAS."""
     one = c.dtype.type(1)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy
 
 from xpnet_numba.llvm import bits, prefetch
-from xpnet_numba.loops.compiled import inner
+from xpnet_numba.loops.compiled import inner, pasted
 from xpnet_numba.loops.softmax import largest_magnitude
 
 AHEAD = 4
@@ -16,7 +16,7 @@ LINE = 64
 """Bytes that travel together."""
 
 
-@inner
+@pasted
 def gather(order: Any, out: Any, x: Any, unknown: Any) -> None:
     """out[i] = x[order[i]], as far as out is wide; a row that x has not is counted in ``unknown`` (1,), and left
     out.
@@ -34,7 +34,7 @@ def gather(order: Any, out: Any, x: Any, unknown: Any) -> None:
             unknown[0] += 1
 
 
-@inner
+@pasted
 def add_rows(x: Any, first: Any, out: Any) -> None:
     """out = the sum over rows, in their order, of the columns of x from ``first`` on."""
     out[:] = 0
@@ -53,7 +53,7 @@ def has_nonfinite(x: Any, columns: Any) -> Any:
     return largest >= infinity
 
 
-@inner
+@pasted
 def read_ahead(x: Any, sink: Any) -> None:
     """Read one item of every cache line of x, so that what comes next finds it near; ``sink`` keeps the reads alive."""
     flat = x.reshape(x.size)

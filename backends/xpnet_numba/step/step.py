@@ -290,7 +290,8 @@ class CompiledStep:
             x, _ = by_rows(X, self.spec.dtype)
             result = numpy.empty((rows, self.spec.widths[-1]), self.spec.dtype)
             count, claims = self._begin_evaluation(rows, 0)
-            job.output_at, job.multiply_at = self._output_at, self._few_at if few else self._multiply_at
+            job.output_at = functions.address(OUTPUTS[self.spec.loss], self.spec.dtype)
+            job.multiply_at = functions.address("multiply_few", self.spec.dtype) if few else self._multiply_at
             function = job_function("predict", self.spec.dtype).address
             lead = prediction_entry(self.spec.dtype)
             threads.team.lead(lead, count, function, ctypes.addressof(job), x, result, claims)
