@@ -1,6 +1,7 @@
 """Models as ONNX graphs, which other runtimes open (https://onnx.ai/onnx/operators): Gemm, activation, Gemm, ..., and
 what the loss makes of the last. Needs the package ``onnx`` (the extra ``onnx``)."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from xpnet.ops import ACTIVATIONS
 
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8  # of 2022, which every runtime in use reads
 LIMIT = 2**31 - 2**20  # bytes; the format that ONNX files are written in holds 2 GiB
+_OWN = re.compile(r"(affine|hidden)\d+|chosen|likely|positive|negative|transformed|prepared/.*|x_.*")
+"""Names of tensors within a graph, and of inputs that made way for one."""
+
 _OUTPUTS = {
     "softmax": ("Softmax", "probabilities"),
     "logistic": ("Sigmoid", "probabilities"),
@@ -150,6 +154,11 @@ class Graph:
     def cast(self, name: str, kind: Any) -> str:
         """A tensor in another dtype of ONNX's."""
         return self.add("Cast", [name], "cast", to=kind)
+
+    def input_name(self, name: str) -> str:
+        """A name for an input; ``x_label`` for a column called ``label``, which is the name of an output."""
+        taken = {*self.spec.parameter_names, "label", "probabilities", "predictions", "X", "", "classes", "half", "one"}
+        return f"x_{name}" if name in taken or _OWN.fullmatch(name) else name
 
     def axis(self) -> str:
         """The axis of columns, as a constant."""

@@ -38,8 +38,8 @@ class Block:
 def add_preparation(graph: Graph, steps: Sequence[Any], width: int) -> None:
     """Put fitted transformers before a network.
 
-    A table of numbers is one input ``X`` (rows, features); where some columns hold text, each column that is used is an
-    input (rows, 1) by its name. Raises InputError for what cannot be told in ONNX.
+    A table of numbers is one input ``X`` (rows, features). Where some columns hold text, or have names and are not used,
+    each column that is used is an input (rows, 1) by its name. Raises InputError for what cannot be told in ONNX.
     """
     blocks = [_inputs(graph, steps[0], width)] if steps else []
     parts: list[Block] = blocks[0] if blocks else []
@@ -54,14 +54,14 @@ def _inputs(graph: Graph, first: Any, width: int) -> list[Block]:
     names = getattr(first, "feature_names_in_", None)
     text = text_columns(first)
     width = getattr(first, "n_features_in_", width)
-    if not text:
+    used = _used_columns(first)
+    if not text and (names is None or len(used) == width):
         graph.inputs = [("X", graph.dtype, width)]
         return [Block(graph.cast("X", graph.double), width)]
-    used = _used_columns(first)
     kinds = graph.onnx.TensorProto
     graph.inputs, parts = [], []
     for place in range(width):
-        name = f"x{place}" if names is None else str(names[place])
+        name = graph.input_name(f"x{place}" if names is None else str(names[place]))
         if place not in used:
             parts.append(Block("", 1))
             continue
