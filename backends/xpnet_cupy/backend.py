@@ -42,7 +42,7 @@ class CupyBackend:
     ) -> None:
         if precision not in ("fp32", "tf32", "bf16"):
             raise InputError(f"precision must be fp32, tf32 or bf16; received {precision!r}.")
-        self._cupy = _usable_cupy()
+        self._cupy = usable_cupy()
         import array_api_compat.cupy
 
         self.xp: Any = array_api_compat.cupy
@@ -150,7 +150,8 @@ def _on_device(precision: Precision, device: int, options: Options) -> CupyBacke
     return CupyBackend(precision, device, options)
 
 
-def _usable_cupy() -> Any:
+def usable_cupy() -> Any:
+    """CuPy, imported; BackendError where it is missing or finds no GPU."""
     try:
         import cupy
     except ImportError as error:

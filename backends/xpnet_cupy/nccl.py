@@ -1,0 +1,139 @@
+"""Ranks with a GPU each: MPI starts them and shares what lies on the host, NCCL adds up what lies on the devices."""
+
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import numpy
+
+from xpnet.backend import Group
+from xpnet.backend.group import Value, gather
+from xpnet.errors import BackendError
+from xpnet.ops import Array
+
+
+@contextmanager
+def open_group(timeout: float) -> Iterator["NcclGroup"]:
+    """Join the ranks that MPI has started, each on a GPU of its machine.
+
+    Parameters
+    ----------
+    timeout : float
+        Seconds that a rank waits for another before all are ended.
+
+    Yields
+    ------
+    NcclGroup
+        All ranks of ``MPI.COMM_WORLD``.
+
+    Raises
+    ------
+    BackendError
+        Where CuPy, NCCL, mpi4py or an MPI is missing, or a machine has fewer GPUs than ranks.
+    """
+    cupy, nccl = _cupy_with_nccl()
+    with _mpi()(timeout) as host, _own_device(cupy, host):
+        group = NcclGroup(host, cupy, nccl, timeout)
+        yield group
+        # Not where an exception passes: the other ranks may be elsewhere.
+        group.close()
+
+
+class NcclGroup:
+    """The ranks of a communicator: see :class:`xpnet.backend.Group`.
+
+    Parameters
+    ----------
+    host : Group
+        The same ranks, for NumPy arrays and objects.
+    cupy, nccl : module
+        ``cupy`` and ``cupy.cuda.nccl``.
+    timeout : float
+        Seconds that a rank waits for another.
+    """
+
+    library = "cupy"
+
+    def __init__(self, host: Group, cupy: Any, nccl: Any, timeout: float) -> None:
+        self._host, self._cupy, self._timeout = host, cupy, timeout
+        self.rank, self.size = host.rank, host.size
+        self._types = {"float32": nccl.NCCL_FLOAT32, "float64": nccl.NCCL_FLOAT64, "int64": nccl.NCCL_INT64}
+        self._add = nccl.NCCL_SUM
+        identity = host.share(nccl.get_unique_id() if not host.rank else None)
+        self._comm = nccl.NcclCommunicator(host.size, identity, host.rank)
+        self.why = f"NCCL {_version(nccl.get_version())} and {host.why}"
+
+    def sum(self, array: Array) -> Array:
+        """See :class:`xpnet.backend.Group`. Arrays on the device are added up on the current stream."""
+        if isinstance(array, numpy.ndarray) and not isinstance(array, self._cupy.ndarray):
+            return self._host.sum(array)
+        array, stream = self._cupy.ascontiguousarray(array), self._cupy.cuda.get_current_stream()
+        place, kind = array.data.ptr, self._types[array.dtype.name]
+        self._comm.allReduce(place, place, array.size, kind, self._add, stream.ptr)
+        self._wait(stream.record())
+        return array
+
+    def share(self, value: Value, *, rank: int = 0) -> Value:
+        """See :class:`xpnet.backend.Group`."""
+        return self._host.share(value, rank=rank)
+
+    def fail(self, error: BaseException) -> None:
+        """See :class:`xpnet.backend.Group`."""
+        self._comm.abort()
+        self._host.fail(error)
+
+    def close(self) -> None:
+        """Leave the others."""
+        self._comm.destroy()
+
+    def _wait(self, event: Any) -> None:
+        """NCCL waits for ever for a rank that does not come, so that the clock is looked at here."""
+        end = time.monotonic() + self._timeout
+        while not event.done:
+            if time.monotonic() > end:
+                raise BackendError(
+                    f"Rank {self.rank} of {self.size} waited {self._timeout:g} s for the sum of an array over all ranks. "
+                    "Look for a rank that has ended, or raise the time-out."
+                )
+            self._comm.check_async_error()
+
+
+def _cupy_with_nccl() -> tuple[Any, Any]:
+    from xpnet_cupy.backend import usable_cupy
+
+    cupy = usable_cupy()
+    from cupy.cuda import nccl
+
+    if not nccl.available:
+        raise BackendError(
+            "The group 'nccl' needs NCCL, which CuPy did not find. pip install nvidia-nccl-cu13 (or -cu12), or use the "
+            "group 'mpi'."
+        )
+    return cupy, nccl
+
+
+def _mpi() -> Callable[[float], AbstractContextManager[Group]]:
+    from xpnet_mpi import open_group as open_mpi
+
+    return open_mpi
+
+
+@contextmanager
+def _own_device(cupy: Any, host: Group) -> Iterator[None]:
+    """The GPU of this rank: as many ranks of this machine come before, as GPUs do. NCCL refuses two ranks on one."""
+    number = gather(host, platform.node())[: host.rank].count(platform.node())
+    count = cupy.cuda.runtime.getDeviceCount()
+    if number >= count:
+        raise BackendError(
+            f"Each rank of the group 'nccl' needs a GPU of its own; rank {host.rank} is number {number + 1} on "
+            f"{platform.node()}, which has {count}. Start fewer ranks there, or use the group 'mpi'."
+        )
+    with cupy.cuda.Device(number):
+        yield
+
+
+def _version(number: int) -> str:
+    """22304 -> 2.23.4."""
+    return f"{number // 10000}.{number % 10000 // 100}.{number % 100}"
