@@ -17,7 +17,7 @@ import xpnet
 
 XPNET = [sys.executable, "-c", "from xpnet.cli import main; main()"]
 TRAIN = ["train", "digits", "--epochs", "4", "--hidden", "12", "--dtype", "float64", "--threads", "1", "--batch-size", "300"]
-DISTRIBUTED = ["--distributed", "mpi", "--timeout", "30"]
+DISTRIBUTED = ["--distributed", "mpi", "--timeout", "120"]
 
 
 def train(ranks: int, *options: str | Path, cwd: Path) -> Ended:

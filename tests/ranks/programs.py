@@ -36,7 +36,7 @@ def facts(model: Any) -> dict[str, Any]:
 
 def training(name: str, data: str) -> None:
     """Prints what rank 0 finds, and whether all ranks found the same bits."""
-    with xpnet.use_group(name, data=data, timeout=30) as group:  # type: ignore[arg-type]
+    with xpnet.use_group(name, data=data, timeout=120) as group:  # type: ignore[arg-type]
         X, y = rows(53) if data == "same" else rows(sum(SHARDS[: group.size]))
         if data == "own":
             begin = sum(SHARDS[: group.rank])

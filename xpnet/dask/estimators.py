@@ -120,9 +120,9 @@ class OnCluster:
 
 def _documented(kind: Any) -> Any:
     """Put the parameters of the estimator without Dask before those of the class, where ``help`` looks for them."""
-    if not kind.__doc__:  # python -OO leaves docstrings out
-        return kind
     start = "Parameters\n    ----------\n"
+    if start not in kind.__doc__:  # python -OO leaves docstrings out
+        return kind
     parameters = kind._plain.__doc__.split(start)[1].split("\n\n")[0]
     kind.__doc__ = kind.__doc__.replace(start, f"{start}{parameters}\n")
     return kind
