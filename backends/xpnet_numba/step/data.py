@@ -1,7 +1,7 @@
 """The arrays of a call, as compiled code reads them."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy
@@ -18,17 +18,17 @@ class Data:
     weights: Any = None  # in the order of the rows
     sums: Any = None  # of each batch's weights
 
-    @property
+    @cached_property
     def rows(self) -> int:
         """Rows that are used."""
         return self.x.shape[0] if self.order is None else self.order.size
 
-    @property
+    @cached_property
     def indexed(self) -> bool:
         """Whether Y are class indices."""
         return self.y.ndim == 1
 
-    @property
+    @cached_property
     def label_width(self) -> int:
         """Numbers of a row of Y."""
         return 1 if self.indexed else self.y.shape[1]

@@ -1,5 +1,6 @@
 """A network as compiled code is told of it: where parameters lie, the table of its layers, the numbers of its rule."""
 
+from functools import cache
 from typing import Any
 
 import numpy
@@ -34,23 +35,24 @@ def seed_words(spec: NetworkSpec) -> Any:
 
 def parameters(spec: NetworkSpec) -> Parameters:
     """Zeros in one flat buffer, in which every parameter begins at a cache line."""
-    return Parameters.over(aligned(buffer_size(spec), spec.dtype), spec, numpy_backend, align=_alignment(spec))
+    return Parameters.over(aligned(buffer_size(spec), spec.dtype), spec, numpy_backend, align=_alignment(spec.dtype))
 
 
-def _alignment(spec: NetworkSpec) -> int:
+@cache
+def _alignment(dtype: str) -> int:
     """Items in a cache line."""
-    return LINE // numpy.dtype(spec.dtype).itemsize
+    return LINE // numpy.dtype(dtype).itemsize
 
 
 def buffer_size(spec: NetworkSpec) -> int:
     """Items in the flat buffer of all parameters."""
-    last = spec.slots(_alignment(spec))[-1]
-    return last.offset + -(-last.shape[0] // _alignment(spec)) * _alignment(spec)
+    last = spec.slots(_alignment(spec.dtype))[-1]
+    return last.offset + -(-last.shape[0] // _alignment(spec.dtype)) * _alignment(spec.dtype)
 
 
 def layer_table(spec: NetworkSpec) -> Any:
     """The affine layers, each with the functions of the activation behind it."""
-    slots, dtype = spec.slots(_alignment(spec)), spec.dtype
+    slots, dtype = spec.slots(_alignment(spec.dtype)), spec.dtype
     rates, rows = (*(spec.dropout or [0.0] * len(spec.activations)), 0.0), []
     for i, activation in enumerate((*spec.activations, "identity")):
         fan_in, fan_out = slots[2 * i].shape
@@ -65,7 +67,7 @@ def layer_table(spec: NetworkSpec) -> Any:
                 number=i,
                 rate=rates[i],
                 input_rate=rates[i - 1] if i else 0.0,
-                read_ahead=fan_in * fan_out * LINE <= NEAR_BYTES * _alignment(spec),
+                read_ahead=fan_in * fan_out * LINE <= NEAR_BYTES * _alignment(spec.dtype),
                 forward=functions.address(f"{activation}_forward", dtype),
                 backward=functions.address(f"{activation}_backward", dtype) if i < len(spec.activations) else 0,
             )
