@@ -23,6 +23,9 @@ MOST_ROWS = 256
 ROOM = BLOCK + LANES
 """More than a block holds may be read."""
 
+SUM_BLOCK = 4096
+"""Numbers that are added up before their sum is added to others."""
+
 NEAR = 64.0
 """The largest magnitude of logits that are left as they are: a sum of a million exponentials is finite in float32."""
 
@@ -128,6 +131,24 @@ def row_maximum(x: Any) -> Any:
 
 
 @inlined
+def sum_by_blocks(e: Any, k: Any) -> Any:
+    """The sum of k numbers at a pointer. Rounding errors grow with the numbers of a block, and not with all."""
+    total = sum_of(carray(e, min(k, SUM_BLOCK)))
+    for begin in range(SUM_BLOCK, k, SUM_BLOCK):
+        total += sum_of(carray(shift(e, begin), min(k - begin, SUM_BLOCK)))
+    return total
+
+
+@inner
+def sum_of(terms: Any) -> Any:
+    """The sum of a vector, in as many lanes as the compiler likes."""
+    total = terms.dtype.type(0)
+    for j in range(terms.size):
+        total += terms[j]
+    return total
+
+
+@inlined
 def normalise_row(e: Any, out: Any, k: Any, scale: Any, marked: Any, sums: Any) -> Any:
     """out = e scale / sum e, k numbers each, less scale at ``marked`` (unless that is no place in the row).
 
@@ -144,9 +165,7 @@ def normalise_row(e: Any, out: Any, k: Any, scale: Any, marked: Any, sums: Any) 
     if k <= LANES:
         return normalise(e, out, k, scale, marked, sums, LANES)
     terms, out = carray(e, k), carray(out, k)
-    s = scale - scale
-    for j in range(k):
-        s += terms[j]
+    s = sum_by_blocks(e, k)
     factor = scale / s
     for j in range(k):
         out[j] = terms[j] * factor

@@ -75,6 +75,22 @@ def test_accelerate_is_held_to_one_thread_and_released(monkeypatch: pytest.Monke
     assert library.setting == blas.ONE_THREAD
 
 
+@pytest.mark.skipif(not X86, reason="a name of x86 processors")
+def test_wide_rows_are_as_exact_with_narrow_vectors() -> None:
+    """Few lanes mean long sums: 32,000 numbers in float64, against extended precision."""
+    code = """
+import numpy
+from xpnet_numba import backend
+from xpnet import ops
+x = numpy.random.default_rng(0).uniform(-20, 20, (4, 32000))
+want = ops.softmax(x.astype(numpy.longdouble))
+print(float(abs(backend.kernels["softmax"].launch(x) / want - 1).max()))
+"""
+    ended = run(code, NUMBA_CPU_NAME="generic")
+    assert ended.returncode == 0, ended.stderr
+    assert float(ended.stdout) < 24 * 2.0**-53  # exp rounds twice, and the rest is the sum
+
+
 @pytest.mark.skipif(not (X86 or ARM), reason="processors of other kinds keep denormals")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_denormals_count_as_zero_and_the_mode_comes_back(dtype: str) -> None:
