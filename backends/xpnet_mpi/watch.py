@@ -65,7 +65,8 @@ class Watch:
         missing = ", ".join(map(str, self._missing()))
         who = f"rank {missing}, which did not come" if missing else "the other ranks"
         sys.stderr.write(
-            f"xpnet: rank {rank} of {size} waited {self._timeout:g} s in a {self._what} for {who}; this ends all ranks.\n"
+            f"xpnet: rank {rank} of {size} waited {self._timeout:g} s in a {self._what} for {who}; "
+            "this ends all ranks.\n"
         )
         sys.stderr.flush()
         self._world.Abort(1)

@@ -16,7 +16,7 @@ from ranks.launch import MPIRUN_COMMAND, Ended, mpirun, needs_mpi, run
 import xpnet
 
 XPNET = [sys.executable, "-c", "from xpnet.cli import main; main()"]
-TRAIN = ["train", "digits", "--epochs", "4", "--hidden", "12", "--dtype", "float64", "--threads", "1", "--batch-size", "300"]
+TRAIN = ["train", "digits", "--epochs", "4", "--hidden=12", "--dtype", "float64", "--batch-size", "300", "--threads=1"]
 DISTRIBUTED = ["--distributed", "mpi", "--timeout", "120"]
 
 
@@ -99,7 +99,7 @@ def test_wrong_options(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="what a process has loaded is read from /proc")
 def test_the_help_page_loads_no_mpi() -> None:
-    program = "from xpnet.cli.app import app; app(['--help'], standalone_mode=False); print(open('/proc/self/maps').read())"
-    ended = run([sys.executable, "-c", program])
+    show = "app(['--help'], standalone_mode=False); print(open('/proc/self/maps').read())"
+    ended = run([sys.executable, "-c", f"from xpnet.cli.app import app; {show}"])
     assert "Usage" in ended.stdout and "libpython" in ended.stdout or "python" in ended.stdout
     assert "libmpi" not in ended.stdout and "MPI.abi" not in ended.stdout and "mpi4py" not in ended.stdout

@@ -25,7 +25,7 @@ from distributed import Client, LocalCluster  # noqa: E402
 
 import xpnet.dask  # noqa: E402
 
-SETTINGS: dict[str, Any] = {"hidden_layer_sizes": (9,), "max_iter": 4, "batch_size": 16, "random_state": 0, "timeout": 20}
+SETTINGS: dict[str, Any] = {"hidden_layer_sizes": 9, "max_iter": 4, "batch_size": 16, "random_state": 0, "timeout": 60}
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -140,7 +140,8 @@ def test_a_worker_that_is_lost_ends_the_fit() -> None:
         Client(cluster) as client,
     ):
         X_blocks, y_blocks = in_blocks(X, y)
-        model = xpnet.dask.MLPClassifier(client=client, **{**SETTINGS, "max_iter": 100_000, "n_iter_no_change": 100_000})
+        endless = {**SETTINGS, "max_iter": 100_000, "n_iter_no_change": 100_000}
+        model = xpnet.dask.MLPClassifier(client=client, **endless)
         raised: list[BaseException] = []
 
         def fit() -> None:

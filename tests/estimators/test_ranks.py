@@ -90,7 +90,9 @@ def test_regressors(name: str, own: bool, size: int) -> None:
 
 
 @pytest.mark.parametrize("own, size", [(False, 2), (True, 4)])
-@pytest.mark.parametrize("settings", [{"class_weight": "balanced"}, {"class_weight": {0: 2.0, 1: 0.5}, "early_stopping": True}])
+@pytest.mark.parametrize(
+    "settings", [{"class_weight": "balanced"}, {"class_weight": {0: 2.0, 1: 0.5}, "early_stopping": True}]
+)
 def test_two_classes_with_weights(settings: dict[str, Any], own: bool, size: int) -> None:
     X, y, weight = rows(2)
     check_same(lambda: xpnet.MLPClassifier(**ITERATIONS, **settings), (X, y, weight), size, own)

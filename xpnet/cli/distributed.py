@@ -65,8 +65,8 @@ def _refuse(timeout: float | None) -> None:
     if launcher is not None:
         group = "torch" if launcher == "torchrun" else "mpi"
         raise click.UsageError(
-            f"{launcher} has started several of this command, and each would train alone. Add --distributed {group}, or "
-            f"start it without {launcher}."
+            f"{launcher} has started several of this command, and each would train alone. Add --distributed {group}, "
+            f"or start it without {launcher}."
         )
 
 

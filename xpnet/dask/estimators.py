@@ -89,7 +89,8 @@ class OnCluster:
 
     def _parameters(self) -> dict[str, Any]:
         """The parameters of the estimator without Dask."""
-        return {name: value for name, value in self.get_params(deep=False).items() if name not in OWN}  # type: ignore[attr-defined]
+        params: dict[str, Any] = self.get_params(deep=False)  # type: ignore[attr-defined]
+        return {name: value for name, value in params.items() if name not in OWN}
 
     def _without_cluster(self) -> Any:
         """The fitted estimator without Dask."""

@@ -1,6 +1,6 @@
 """Ranks on the workers of a Dask cluster, which meet at an actor on one of them.
 
-Dask's workers talk to each other already, through firewalls, over TLS, and they tell when one is lost; a second transport
+Dask's workers talk to each other already, through firewalls, over TLS, and tell when one is lost; another transport
 (MPI, gloo) would have to be set up beside that on every worker. The actor adds up in the order of the ranks, so a sum
 takes two messages a rank: for networks whose step takes milliseconds, not microseconds.
 """
@@ -114,7 +114,7 @@ class DaskGroup:
             return call.result(timeout=self._timeout)
         except TimeoutError as error:
             raise BackendError(
-                f"Rank {self.rank} of {self.size} waited {self._timeout:g} s for the others; one of them is stuck, or has "
+                f"Rank {self.rank} of {self.size} waited {self._timeout:g} s for the others; one is stuck, or has "
                 "no free thread to begin on."
             ) from error
         except OSError as error:

@@ -27,8 +27,8 @@ def partitions(X: Any, *beside: Any) -> list[tuple[Any, ...]]:
     counts = {len(column) for column in columns if column is not None}
     if len(counts) > 1:
         raise InputError(
-            f"X, y and sample_weight are cut into the same blocks of rows; received {sorted(counts)} blocks. Repartition "
-            "them alike."
+            f"X, y and sample_weight are cut into the same blocks of rows; received {sorted(counts)} blocks. "
+            "Repartition them alike."
         )
     (count,) = counts
     return [tuple(None if column is None else column[k] for column in columns) for k in range(count)]

@@ -30,10 +30,10 @@ def train(client: Any, blocks: Sequence[tuple[Any, ...]], fit: Callable[..., Any
     shares = divide(blocks, workers)
     with _exchange(client, len(shares), next(iter(shares))) as exchange:
         ranks = {
-            worker: client.submit(
-                _rank, fit, rank, len(shares), exchange, timeout, _parts(client, share, worker), workers=[worker], pure=False
+            at: client.submit(
+                _rank, fit, rank, len(shares), exchange, timeout, _parts(client, share, at), workers=[at], pure=False
             )
-            for rank, (worker, share) in enumerate(shares.items())
+            for rank, (at, share) in enumerate(shares.items())
         }
         try:
             _watch(client, ranks, exchange)
@@ -56,7 +56,8 @@ def _parts(client: Any, share: Sequence[tuple[Any, ...]], worker: str) -> list[l
     """Futures of a rank's blocks, computed on its worker: for each argument of ``fit`` one list."""
     columns = zip(*share, strict=True)
     return [
-        [None] * len(share) if column[0] is None else client.compute(list(column), workers=[worker]) for column in columns
+        [None] * len(share) if column[0] is None else client.compute(list(column), workers=[worker])
+        for column in columns
     ]
 
 

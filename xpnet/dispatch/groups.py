@@ -119,8 +119,8 @@ def use_group(
     group : {"mpi", "torch", ...} or Group
         The name of an installed group, or an object that is one.
     data : {"same", "own"}, default "same"
-        ``"same"``: every rank passes all rows, and computes its part of each batch. ``"own"``: every rank passes rows of
-        its own, any number of them, none included; together they are the rows, in the order of the ranks.
+        ``"same"``: every rank passes all rows, and computes its part of each batch. ``"own"``: every rank passes rows
+        of its own, any number of them, none included; together they are the rows, in the order of the ranks.
     timeout : float, default 300
         Seconds that a rank waits for another before the group is ended.
 

@@ -1,4 +1,4 @@
-"""What the ranks of a group agree on before they train, where each has rows of its own: columns, targets, who has what."""
+"""What the ranks of a group agree on before they train, where each has its own rows: columns, targets, owners."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def agreed_rows(X: Any) -> Any:
         raise InputError("Training needs at least one row; no rank has any.")
     if len(kinds) > 1:
         received = " and ".join(f"{features} features of {dtype}" for features, dtype in sorted(kinds))
-        raise InputError(f"All ranks have the same columns, in one dtype; received {received}. Look at what each reads.")
+        raise InputError(f"All ranks have the same columns, in one dtype; received {received}. See what each reads.")
     features, dtype = kinds.pop()
     if X.shape[0]:
         return X

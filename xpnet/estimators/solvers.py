@@ -132,7 +132,7 @@ class Solvers(Watched, HoldsNetwork, Parameters):
         )
 
     def _split(self, rows: Rows) -> tuple[Rows, Rows, Owners | None]:
-        """Rows to train on and rows held out, as scikit-learn splits them, and which rank has the first, if not all do."""
+        """Rows to train on and rows held out, as scikit-learn splits them, and who has the first if not all do."""
         ranks, owners = current_ranks(), None
         trained, held_out = train_test_split(
             numpy.arange(ranks.count(rows.count)),

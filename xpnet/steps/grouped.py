@@ -1,7 +1,7 @@
 """A training step on several ranks: each computes its part of every batch, and the gradients are added up.
 
-What is passed in are the rows that this rank has. ``order`` and ``rows`` count the rows of all ranks: where every rank has
-the same rows that makes no difference; where each has its own, they lie one after the other in the order of the ranks.
+Passed in are the rows that this rank has. ``order`` and ``rows`` count the rows of all ranks: where all have the
+same rows that makes no difference; where each has its own, they lie one after the other in the order of the ranks.
 """
 
 from collections.abc import Iterator
@@ -155,7 +155,7 @@ class GroupedStep:
         return next(divide(self.ranks, rows, count, order, weights)) if count else Share(slice(0, 0), BatchPart(0.0))
 
     def _add_up(self, X: Array, Y: Array, sample_weight: Array | None, rows: Any, part: BatchPart) -> float:
-        """Make the gradients those of a batch, of which these rows are this rank's share; returns its part of the loss."""
+        """Make the gradients those of a batch, of which these rows are the share; returns their part of the loss."""
         x, y, w, indices = _taken(X, Y, sample_weight, rows)
         loss = self.step.gradient(x, y, sample_weight=w, rows=indices, part=part)
         gradients = self.step.gradients
