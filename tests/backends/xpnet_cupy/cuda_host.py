@@ -43,7 +43,14 @@ def build(text: str, dtype: str, folder: Path, *, optimise: bool = True) -> ctyp
 
 
 def run_kernel(
-    library: ctypes.CDLL, name: str, grid: Any, block: Any, arguments: tuple[Any, ...], *, reversed: bool = False, shared: int = 0
+    library: ctypes.CDLL,
+    name: str,
+    grid: Any,
+    block: Any,
+    arguments: tuple[Any, ...],
+    *,
+    reversed: bool = False,
+    shared: int = 0,
 ) -> None:
     """Runs a kernel as CuPy's launches do: arrays by address, NumPy scalars by value, both through a pointer."""
     run = getattr(library, f"run_{name}")

@@ -301,7 +301,8 @@ class Cupy(ModuleType):
 
     def asarray(self, data: Any, dtype: Any = None) -> Any:
         own = isinstance(data, Array)
-        return self.pool.adopt(np.asarray(data, dtype).view(Array) if own else np.array(data, dtype, order="C").view(Array))
+        array = np.asarray(data, dtype) if own else np.array(data, dtype, order="C")
+        return self.pool.adopt(array.view(Array))
 
     def get_default_memory_pool(self) -> Pool:
         return self.pool

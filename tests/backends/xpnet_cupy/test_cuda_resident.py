@@ -70,7 +70,7 @@ def test_a_batch_in_several_tiles(launcher: HostLauncher, dtype: str) -> None:
 def test_it_goes_on_from_a_state_and_hides_no_nan(launcher: HostLauncher, dtype: str) -> None:
     spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype)
     X, Y = data(spec, "indices")
-    step, resumed, graphs = make(spec, launcher, RESIDENT), make(spec, launcher, RESIDENT), make(spec, launcher, GRAPHS)
+    step, resumed, graphs = (make(spec, launcher, options) for options in (RESIDENT, RESIDENT, GRAPHS))
     step.params.update(weights(spec))
     train(step, X, Y, batch=BATCH)
     for other in (resumed, graphs):

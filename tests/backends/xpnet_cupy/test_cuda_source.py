@@ -167,11 +167,12 @@ def battery(library: Any, *, reversed: bool) -> None:
     np.testing.assert_allclose(found[1], wanted[1], rtol=1e-10)
     weight = np.linspace(0.1, 1, 23)
     spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], l2=0.1)
-    assert_agrees(spec, launcher, *data(spec, "indices"), batch=2, weight=weight)  # eight recorded together, and single ones
+    assert_agrees(spec, launcher, *data(spec, "indices"), batch=2, weight=weight)  # graphs of eight and of one
     assert_agrees(spec, launcher, *data(spec, "indices", rows=210), batch=140, using=RESIDENT)  # in tiles
     spec = NetworkSpec((7, 6, 4), ("relu",), l2=0.1, dropout=(0.5,), seed=3)
     assert_same_gradient(spec, launcher, *data(spec, "indices"), part=BatchPart(40.0, first_row=5))
-    found, wanted = run(launcher, "adam_update", *(draw((n, 7), "float64") ** 2 for n in (3, 3, 3, 3)), t=2, learning_rate=1)
+    arrays = [draw((3, 7), "float64") ** 2] * 4
+    found, wanted = run(launcher, "adam_update", *arrays, t=2, learning_rate=1)
     assert_close(found[0], wanted[0], "float64")
     launcher.xp.check()
 
