@@ -48,7 +48,7 @@ def test_all_ranks_end(what: str, code: int | None, said: str) -> None:
 
 
 def test_the_page_holds_what_it_shows(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[3] / "docs" / "distributed.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "user_guide" / "distributed.md").read_text(encoding="utf-8")
     (tmp_path / "train.py").write_text(page.split("```python\n")[1].split("```")[0], encoding="utf-8")
     ended = mpirun(2, sys.executable, "train.py", cwd=tmp_path)
     assert (ended.code, ended.left) == (0, []), ended.stderr
