@@ -20,6 +20,7 @@ With the same settings they find the same numbers, with these exceptions, all on
 ``lbfgs``       the loss as a function of one vector
 ``ranks``       what ranks with rows of their own agree on
 ``reports``     scikit-learn's callbacks; ``watching`` xpnet's own
+``conversion``  what skl2onnx asks for
 ``display``     the loss curve as a picture
 """
 

@@ -14,6 +14,7 @@ from xpnet.backend.spec import OUTPUT_ACTIVATIONS, Loss
 from xpnet.data.sources import Source, as_source
 from xpnet.dispatch import current_ranks
 from xpnet.errors import InputError
+from xpnet.estimators.conversion import Convertible
 from xpnet.estimators.initial import initial_values
 from xpnet.estimators.inputs import Given, Rows, check_X, check_X_y
 from xpnet.estimators.parameters import STOCHASTIC
@@ -43,7 +44,7 @@ def is_stochastic(estimator: Any) -> bool:
 
 
 @dataclass(eq=False, repr=False)
-class MLP(Solvers):
+class MLP(Convertible, Solvers):
     """A multi-layer perceptron that scikit-learn can drive. Subclasses say what its targets and outputs mean."""
 
     _numeric_targets: ClassVar[bool]

@@ -1,0 +1,58 @@
+"""Other people's tools for keeping and converting estimators."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import xpnet
+from xpnet.errors import InputError
+
+X, Y = load_iris(return_X_y=True)
+
+
+def fitted(model: Any, y: Any) -> Any:
+    """A pipeline of a scaler and the model."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return make_pipeline(StandardScaler(), model).fit(X, y)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("classes", [3, 2])
+def test_skl2onnx_converts_a_classifier(classes: int) -> None:
+    skl2onnx = pytest.importorskip("skl2onnx", reason="converts pipelines to ONNX; in the extra 'test'")
+    model = fitted(xpnet.MLPClassifier((5,), max_iter=20, random_state=0, backend="numpy"), Y % classes)
+    converted = skl2onnx.to_onnx(model, X[:1], options={"zipmap": False})
+    label, probabilities = onnxruntime.InferenceSession(converted.SerializeToString()).run(None, {"X": X})
+    np.testing.assert_allclose(probabilities, model.predict_proba(X), atol=1e-6)
+    assert label.tolist() == model.predict(X).tolist()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_skl2onnx_converts_a_regressor() -> None:
+    skl2onnx = pytest.importorskip("skl2onnx", reason="converts pipelines to ONNX; in the extra 'test'")
+    model = fitted(xpnet.MLPRegressor(hidden_layer_sizes=(5,), max_iter=20, random_state=0, backend="numpy"), X[:, 0])
+    converted = skl2onnx.to_onnx(model, X[:1])
+    (found,) = onnxruntime.InferenceSession(converted.SerializeToString()).run(None, {"X": X})
+    np.testing.assert_allclose(found[:, 0], model.predict(X), rtol=1e-6)
+    other = fitted(xpnet.MLPClassifier((5,), activation="softplus", max_iter=2, backend="numpy"), Y)
+    with pytest.raises(InputError, match="export_onnx writes any network"):
+        skl2onnx.to_onnx(other, X[:1])
+
+
+def test_skops_keeps_an_estimator(tmp_path: Path) -> None:
+    skops = pytest.importorskip("skops.io", reason="keeps estimators in files of its own; in the extra 'test'")
+    model = fitted(xpnet.MLPClassifier((5,), max_iter=5, random_state=0, backend="numpy"), Y)
+    skops.dump(model, tmp_path / "m")
+    untrusted = skops.get_untrusted_types(file=tmp_path / "m")
+    assert all(name.startswith("xpnet.") for name in untrusted)
+    found = skops.load(tmp_path / "m", trusted=untrusted)
+    np.testing.assert_array_equal(found.predict_proba(X), model.predict_proba(X))
