@@ -143,7 +143,7 @@ def _with_nan(X: Any) -> Any:
         import pandas
     except ImportError:
         raise DataFileError(
-            "This model learned from a frame of pandas' with gaps among text; pandas is not installed. pip install pandas."
+            "This model learned from a frame of pandas' with gaps among text; it needs pandas. pip install pandas."
         ) from None
     frame = X.to_pandas().astype(object)
     return frame.where(frame.notna(), numpy.nan).infer_objects() if not frame.empty else pandas.DataFrame(frame)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xpnet.cli.options import computing, output_option, reading
-from xpnet.cli.output import show_json, visible
+from xpnet.cli.output import show_json, visible, working
 from xpnet.cli.train import check_plot
 
 if TYPE_CHECKING:
@@ -34,16 +34,17 @@ def predict(model: Path, data: str, output: Path | None, proba: bool, backend: s
     """Predict a label or a number for each row of DATA with MODEL, as comma-separated text.
 
     Of a file with named columns those are taken that the model was trained on; other columns may be there too. Columns
-    that --id names, here or in training, come first in each row. DATA may be - for standard input. On stdout control characters in labels are
-    spelled out; a file that -o names has the labels as they are.
+    that --id names, here or in training, come first in each row. DATA may be - for standard input. On stdout
+    control characters in labels are spelled out; a file that -o names has the labels as they are.
     """
     from xpnet.cli.model import open_model
     from xpnet.modelfile.disk import write_whole
 
     opened = open_model(model, backend)
     request = replace(_request(opened, how, labelled=False), known_ids=opened.ids)
-    table = opened.read(data, request)
-    outputs = opened.outputs(table.X)
+    with working(f"predicting {data}"):
+        table = opened.read(data, request)
+        outputs = opened.outputs(table.X)
     if proba and opened.classes is None:
         raise click.UsageError("--proba is for models that classify; this one predicts numbers.")
     header, columns = _predictions(opened, outputs, proba)

@@ -1,4 +1,4 @@
-"""From the columns of a table to the inputs of a network, by scikit-learn's transformers, which the model file keeps."""
+"""From the columns of a table to the inputs of a network, by scikit-learn's transformers, kept in the model file."""
 
 from typing import Any
 

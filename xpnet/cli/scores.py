@@ -21,8 +21,8 @@ _TITLES = {
 
 
 def score_classes(labels: numpy.ndarray, probabilities: numpy.ndarray) -> dict[str, Any]:
-    """Rows, accuracy, balanced accuracy, F1 (of the second of two classes, else the mean over classes), log loss and ROC
-    AUC (one class against the rest, None where a class has no rows).
+    """Rows, accuracy, balanced accuracy, F1 (of the second of two classes, else the mean over classes), log loss and
+    ROC AUC (one class against the rest, None where a class has no rows).
 
     labels : (rows,) class indices; probabilities : (rows, classes)
     """

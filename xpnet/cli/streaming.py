@@ -40,7 +40,7 @@ class SomeBlocks(Source):
         if not numpy.isfinite(X.sum(dtype=numpy.float64)) and not numpy.isfinite(X).all():
             row = int(self.whole_source.starts[number]) + int(numpy.isfinite(X).all(axis=1).argmin())
             raise DataFileError(
-                f"{self.name}: every value must be finite, as files that are read block by block are not filled in; row "
+                f"{self.name}: every value must be finite, as gaps are not filled in block by block; row "
                 f"{row + 1} holds another. Leave the row out, or its column with --features."
             )
         for _, step in self.steps:
@@ -113,7 +113,7 @@ def _halves(name: str, blocks: Any, share: float, option: str) -> tuple[Any, Any
     count = max(1, math.floor(share * len(blocks)))
     if count >= len(blocks):
         raise DataFileError(
-            f"{name}: it is split by its blocks (groups of rows), of which there are {len(blocks)}: too few for {option} "
+            f"{name}: it is split by groups of rows, of which there are {len(blocks)}: too few for {option} "
             f"{share}. Write smaller groups, or give {option} 0."
         )
     return blocks[count:], blocks[:count]

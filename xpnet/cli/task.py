@@ -29,8 +29,8 @@ def choose_task(table: Table, asked: str | None) -> tuple[Task, str]:
     if labels.dtype.kind not in "iu":
         if len(distinct) > MOST:
             raise DataFileError(
-                f"{table.name}: column {target!r} holds {len(distinct):,} different texts in {table.rows:,} rows, which "
-                "would each be a class. Add --task classify if that is meant, or name another target."
+                f"{table.name}: column {target!r} holds {len(distinct):,} different texts in {table.rows:,} rows, "
+                "which would each be a class. Add --task classify if that is meant, or name another target."
             )
         return "classify", f"{target} holds text"
     if _are_classes(distinct, table.rows):

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from xpnet import Checkpoint, MLPClassifier, MLPRegressor, __version__
 from xpnet.cli.config import to_toml
-from xpnet.cli.output import show_facts, to_json
+from xpnet.cli.output import show_facts, to_json, working
 from xpnet.cli.preparation import Steps, apply, prepare
 from xpnet.cli.scores import score_classes, score_numbers, show_scores
 from xpnet.cli.settings import Settings
@@ -63,7 +63,8 @@ class StopWhenDiverged(Callback):
 
 def run(settings: Settings) -> None:
     """Train, then write and show what came of it."""
-    table = open_large(settings) or read_table(settings.data, request_of(settings))
+    with working(f"reading {settings.data}"):
+        table = open_large(settings) or read_table(settings.data, request_of(settings))
     task, why = choose_task(table, settings.task)
     y = quantities(table) if task == "regress" else _known(table)
     facts = _facts(table, y, task)

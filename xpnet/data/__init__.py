@@ -1,4 +1,4 @@
-"""Data files as tables of features and labels: text, Parquet, NumPy's files, HDF5, Zarr, scikit-learn's small data sets.
+"""Data files as tables of features and labels: text, Parquet, NumPy's files, HDF5, Zarr, scikit-learn's data sets.
 
 ``read_table``  any of them, by name or by suffix, as a ``Request`` asks
 ``Table``       what comes out

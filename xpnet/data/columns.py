@@ -247,7 +247,7 @@ def _unusable(column: _Column, due: str | None, missing: str) -> list[BadCells]:
     """Cells of a feature that cannot be used."""
     if column.dates:
         raise DataFileError(
-            f"Column {column.name!r} holds dates or times, which are no numbers. Derive numbers from them (year, month)."
+            f"Column {column.name!r} holds dates or times. Derive numbers from them (year, month), and use those."
         )
     if column.bad is not None:
         return [column.bad]

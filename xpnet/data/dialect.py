@@ -1,4 +1,4 @@
-"""How a text file is written, learned from its beginning: separator, encoding, names, and which columns hold numbers."""
+"""How a text file is written, learned from its beginning: separator, encoding, names, columns of numbers."""
 
 import codecs
 import csv

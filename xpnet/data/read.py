@@ -30,8 +30,8 @@ def read_table(source: str | Path, request: Request | None = None) -> Table:
     Parameters
     ----------
     source : str or Path
-        A name of ``DATASETS``; a path that ends in .csv, .tsv, .txt, .parquet, .npz, .npy, .h5 or .zarr, with .gz, .bz2,
-        .zst or .lz4 behind it where it is compressed; or ``-`` for standard input.
+        A name of ``DATASETS``; a path that ends in .csv, .tsv, .txt, .parquet, .npz, .npy, .h5 or .zarr, with .gz,
+        .bz2, .zst or .lz4 behind it where it is compressed; or ``-`` for standard input.
     request : Request, optional
         The target, the features, and how the file is written; the default is a data set's or archive's own labels.
 

@@ -76,7 +76,7 @@ class ArraySource(Source):
     def __init__(self, array: Any) -> None:
         if len(array.shape) != 2 or numpy.dtype(array.dtype).kind not in "biuf":
             raise InputError(
-                f"A source is a matrix of numbers (rows, features); received {array.dtype} of shape {tuple(array.shape)}."
+                f"A source is a matrix of numbers, (rows, features); received {array.dtype}, {tuple(array.shape)}."
             )
         self.array, self.dtype = array, numpy.dtype(array.dtype)
         self.shape = (int(array.shape[0]), int(array.shape[1]))

@@ -171,7 +171,7 @@ class MLP(Convertible, Solvers):
         if len(source) <= source.buffer_rows(self.dtype or numpy.result_type(source.dtype, numpy.float32)):
             return source.whole()
         if self.checkpoint is not None:
-            raise InputError("A checkpoint is named after all rows, which a source does not load. Leave checkpoint out.")
+            raise InputError("A checkpoint is named after rows in memory; received a source. Leave checkpoint out.")
         if current_ranks().several:
             raise InputError("Several ranks share rows that lie in memory; received a source. Give each rank its part.")
         return source

@@ -38,8 +38,8 @@ class Block:
 def add_preparation(graph: Graph, steps: Sequence[Any], width: int) -> None:
     """Put fitted transformers before a network.
 
-    A table of numbers is one input ``X`` (rows, features). Where some columns hold text, or have names and are not used,
-    each column that is used is an input (rows, 1) by its name. Raises InputError for what cannot be told in ONNX.
+    A table of numbers is one input ``X`` (rows, features). Where some columns hold text, or have names and are not
+    used, each column that is used is an input (rows, 1) by its name. Raises InputError for what cannot be told in ONNX.
     """
     blocks = [_inputs(graph, steps[0], width)] if steps else []
     parts: list[Block] = blocks[0] if blocks else []

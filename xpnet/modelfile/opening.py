@@ -26,7 +26,7 @@ def save_model(model: Any, path: str | Path, extra: dict[str, Any] | None = None
 
     Parameters
     ----------
-    model : FeedforwardNeuralNet, LogisticRegression, MLPClassifier, MLPRegressor, Pipeline or TransformedTargetRegressor
+    model : Network, MLPClassifier, MLPRegressor, Pipeline or TransformedTargetRegressor
         The model. An estimator must be fitted. A pipeline is made of StandardScaler, MinMaxScaler, OneHotEncoder,
         OrdinalEncoder, SimpleImputer and ColumnTransformer, and ends in an estimator of xpnet's.
     path : str or Path
@@ -65,7 +65,7 @@ def export_model(model: Any, path: str | Path) -> None:
 
     Parameters
     ----------
-    model : FeedforwardNeuralNet, LogisticRegression, MLPClassifier, MLPRegressor, Pipeline or TransformedTargetRegressor
+    model : Network, MLPClassifier, MLPRegressor, Pipeline or TransformedTargetRegressor
         The model; estimators and pipelines must be fitted.
     path : str or Path
         The file; an existing one is replaced at once and whole.

@@ -52,8 +52,8 @@ def estimator_of(model: Any) -> Any:
             end = end.regressor_
         else:
             raise InputError(
-                f"A pipeline in a model file ends in xpnet's MLPClassifier or MLPRegressor; received one that ends in a "
-                f"{type(end).__name__}."
+                f"A pipeline in a model file ends in xpnet's MLPClassifier or MLPRegressor; received one that ends in "
+                f"a {type(end).__name__}."
             )
     return end
 
