@@ -1,5 +1,6 @@
 """Fixtures that several rooms' tests share."""
 
+import signal
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,9 @@ from hypothesis import settings
 
 import libraries
 from reference import Network
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and processes that they start inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Kernels compile inside the first example, which no deadline foresees.
 settings.register_profile("xpnet", deadline=None, max_examples=25, derandomize=True)
