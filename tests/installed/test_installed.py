@@ -6,6 +6,7 @@ from importlib.metadata import entry_points, files
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import xpnet
 
@@ -41,10 +42,11 @@ def test_reproduces_the_notebook(tmp_path: Path) -> None:
     assert "All 24 numbers are the notebook's." in run("reproduce", folder=tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 def test_train_then_predict(tmp_path: Path) -> None:
     run("train", "iris", "--epochs", "20", "-o", "iris.safetensors", folder=tmp_path)
     lines = run("predict", "iris.safetensors", "iris", folder=tmp_path).split()
     assert lines[0] == "prediction"
     assert len(lines) == 151
     model = xpnet.load(tmp_path / "iris.safetensors")
-    assert model.predict(np.zeros((2, 4))).shape == (2, 3)
+    assert model.predict_proba(np.zeros((2, 4))).shape == (2, 3)
