@@ -1,37 +1,24 @@
 """The arrays of a call, as compiled code reads them."""
 
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy
 
 
-@dataclass
 class Data:
-    """X, Y, and what goes with them; all are kept alive while compiled code runs."""
+    """X, Y, and what goes with them; all are kept alive while compiled code runs.
 
-    x: Any
-    x_row: int
-    y: Any
-    order: Any = None
-    weights: Any = None  # in the order of the rows
-    sums: Any = None  # of each batch's weights
+    order : the rows that are used, in their order; None for all, as they lie
+    weights : in the order of the rows; sums : of each batch's weights
+    """
 
-    @cached_property
-    def rows(self) -> int:
-        """Rows that are used."""
-        return self.x.shape[0] if self.order is None else self.order.size
-
-    @cached_property
-    def indexed(self) -> bool:
-        """Whether Y are class indices."""
-        return self.y.ndim == 1
-
-    @cached_property
-    def label_width(self) -> int:
-        """Numbers of a row of Y."""
-        return 1 if self.indexed else self.y.shape[1]
+    def __init__(self, x: Any, x_row: int, y: Any, order: Any, weights: Any) -> None:
+        self.x, self.x_row, self.y, self.order, self.weights = x, x_row, y, order, weights
+        self.sums: Any = None
+        self.rows: int = x.shape[0] if order is None else order.size
+        self.indexed: bool = y.ndim == 1
+        self.label_width: int = 1 if self.indexed else y.shape[1]
 
 
 def weight_sums(data: Data, batch_size: int) -> Any:

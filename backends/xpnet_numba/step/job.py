@@ -128,7 +128,7 @@ def aligned(shape: int | tuple[int, ...], dtype: str) -> Any:
 def by_rows(X: Any, dtype: str) -> tuple[Any, int]:
     """A matrix whose rows compiled code can read, a copy if it must be, and the items from one row to the next."""
     found, (step, item), columns = X.dtype, X.strides, X.shape[1]
-    if found.name == dtype and found.isnative and X.flags.aligned and item == found.itemsize:
+    if found == dtype and item == found.itemsize and X.flags.aligned:
         if step % item == 0 and step >= item * columns and X.shape[0] > 1:
             return X, step // item
         if X.shape[0] == 1 and X.flags.c_contiguous:

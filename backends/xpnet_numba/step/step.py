@@ -325,12 +325,11 @@ class CompiledStep:
         """What compiled code reads."""
         dtype = self.spec.dtype
         x, x_row = by_rows(X, dtype)
-        data = Data(x, x_row, self._labels_of(Y))
         if order is not None:
-            data.order = numpy.ascontiguousarray(order, numpy.int64)
+            order = numpy.ascontiguousarray(order, numpy.int64)
         if sample_weight is not None:
-            data.weights = numpy.ascontiguousarray(sample_weight if order is None else sample_weight[data.order], dtype)
-        return data
+            sample_weight = numpy.ascontiguousarray(sample_weight if order is None else sample_weight[order], dtype)
+        return Data(x, x_row, self._labels_of(Y), order, sample_weight)
 
     def _labels_of(self, Y: Labels) -> Any:
         """Labels as compiled code reads them: class indices as a copy, made once for all epochs of a fit."""
