@@ -1,7 +1,7 @@
 """The end of all ranks when one of them is waited for too long.
 
 A collective call of MPI waits for ever for a rank that was stopped, that raised an error, or that went elsewhere. Calls
-that do not wait (``Iallreduce``, asked again and again whether it is done) take twice as long on Open MPI; so a second
+that do not wait (``Iallreduce``, asked again and again whether it is done) take longer on Open MPI; so a second
 thread looks at the clock instead.
 """
 

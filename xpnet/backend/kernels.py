@@ -52,6 +52,7 @@ def _overlay(name: str, kernel: Kernel | Callable[..., Any] | None) -> Callable[
     arrays = _array_arguments(name)
 
     def run(*args: Any, **kwargs: Any) -> Any:
+        """Launch the kernel where it is eligible, else the reference; see the docstring that is set below."""
         dtype = args[0].dtype
         eligible = takes(dtype)
         for array in args[1:arrays]:

@@ -1,6 +1,6 @@
 """Ctrl-C while a training runs: it is raised at a moment when parameters, history and random stream agree."""
 
-import _signal  # signal without enumerations, which take ten times as long: a small network trains in microseconds
+import _signal  # signal without its enumerations, which cost a short training more than its epochs
 from threading import get_ident, main_thread
 from types import FrameType
 from typing import Any, Self

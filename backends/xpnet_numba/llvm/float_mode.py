@@ -1,4 +1,4 @@
-"""Denormals, numbers so small that they have lost digits: arithmetic on them takes a core a hundred times as long."""
+"""Denormals, numbers so small that they have lost digits: arithmetic on them is very slow on many cores."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -167,6 +167,7 @@ def turn_tile(
         numbers = [builder.select(builder.icmp_signed("<", INT64(i), last), INT64(i), last) for i in range(lanes)]
 
         def turn(inside: Masks) -> None:
+            """Turn the block whose columns these masks let through."""
             vectors = [memory.load(_row(builder, b, b_row, number), 0, inside[0]) for number in numbers]
             block = 1
             while block < lanes:

@@ -7,7 +7,7 @@ never, is not waited for.
 
 The leader, a Python thread that calls compiled code, opens the job, works on it like the others, closes it, and waits
 until those that joined have left. Its workers look out for the next job for about a millisecond, so that calls in a row
-find them awake (0.2 us), and then sleep until they are woken (25 us). There is one team in a process. Where it is busy,
+find them awake, and then sleep until they are woken, which takes far longer. There is one team in a process. Where it is busy,
 a second leader works alone: training in several Python threads at once does not crowd the cores.
 """
 
