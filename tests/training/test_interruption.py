@@ -46,6 +46,28 @@ def test_ctrl_c_at_any_moment(backend, delay):
     assert_whole(model, backend, model.history.epochs)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_in_a_destructor_is_not_lost(monkeypatch):
+    class Dying:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("xpnet.training.loop.SHORT", 0.0)
+    model = network("numpy")
+    model.fit(X, Y, epochs=1, batch_size=8)
+    step, dying = model._ready().step, [Dying()]
+    update = step.update
+
+    def interrupted(**how):
+        dying.clear()
+        return update(**how)
+
+    monkeypatch.setattr(step, "update", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, Y, epochs=3, batch_size=8)
+    assert model.history.epochs == 2
+
+
 @pytest.mark.parametrize("where", ["in the step", "in the order", "in validation"])
 def test_a_long_epoch_is_cut_and_taken_back(monkeypatch, where):
     monkeypatch.setattr("xpnet.training.loop.SHORT", 0.0)

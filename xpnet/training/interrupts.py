@@ -17,6 +17,9 @@ class Interrupts:
         Whether Ctrl-C waits; False at first.
     pending : bool
         Whether it was pressed while it was held.
+    raised : bool
+        Whether it was raised. Python drops an exception that is raised in a destructor or in a callback of the garbage
+        collector, so work that ends although this is true must raise it again.
 
     Notes
     -----
@@ -40,7 +43,7 @@ class Interrupts:
     """
 
     def __init__(self) -> None:
-        self.held = self.pending = False
+        self.held = self.pending = self.raised = False
         self._before: Any = None
 
     def __enter__(self) -> Self:
@@ -69,5 +72,6 @@ class Interrupts:
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
         if not self.held:
+            self.raised = True
             raise KeyboardInterrupt
         self.pending = True

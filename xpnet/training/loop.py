@@ -241,7 +241,7 @@ def run(
         while training.done < training.epochs and not training.stop:
             # A short epoch is not cut; from a long one there is a way back.
             saved = None if short else _Saved(training)
-            interrupts.held = short
+            interrupts.held, interrupts.raised = short, False
             try:
                 started = time.perf_counter()
                 learning_rate = schedule(len(history.loss), history.loss)
@@ -259,6 +259,8 @@ def run(
                 if saved is not None:
                     saved.restore(training)
                 raise
+            if interrupts.raised:  # and lost on its way
+                interrupts.pending = True
             for callback in training.callbacks:
                 interrupts.held = callback.brief
                 callback.epoch_end(training)
