@@ -242,6 +242,25 @@ def test_training_needs_rows_of_finite_numbers(X, Y, weight, sentence):
     assert model.history.loss == [] and np.isfinite(model.params["W1"]).all()
 
 
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "identity"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("row", [0, 19])
+def test_what_a_refused_row_has_spoiled_is_undone(backend, activation, bad, row, blobs):
+    """Also a number that meets only zero deltas, or stands in the last batch."""
+    X, y = blobs[0][:20].copy(), blobs[1][:20]
+    model = xpnet.FeedforwardNeuralNet(7, 5, 4, 1e-3, activation=activation, optimizer="adam", backend=backend, rng=0)
+    model.fit(X, y, epochs=1, batch_size=8)
+    step, stream = model.trainable(), model.rng.bit_generator.state
+    params = {name: value.copy() for name, value in model.params.items()}
+    X[row, 3] = bad
+    with pytest.raises(xpnet.InputError, match="X holds NaN or infinity"):
+        model.fit(X, y, epochs=2, batch_size=8, shuffle=False)
+    assert len(model.history.loss) == 1 and model.rng.bit_generator.state == stream
+    assert all((value == params[name]).all() for name, value in model.params.items())
+    assert step.state().t == 3
+
+
 def test_large_numbers_are_finite_though_their_sum_is_not():
     model = xpnet.LogisticRegression(2, 2, 1e-300, backend="numpy")
     assert len(model.fit(np.array([[1e308, 1e308], [0.0, 0.0]]), [0, 0], epochs=1).loss) == 1

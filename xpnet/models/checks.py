@@ -1,16 +1,14 @@
 """What must hold before a network computes: each rule once, with the sentence the user reads."""
 
-from math import isfinite
 from numbers import Real
 from typing import Any, get_args
-
-import numpy
 
 from xpnet.backend import NetworkSpec
 from xpnet.backend.spec import Activation
 from xpnet.errors import InputError
 from xpnet.layers.cross_entropy import check_index_labels
-from xpnet.ops import Array, Labels, namespace
+from xpnet.ops import Array, Labels
+from xpnet.training.finite import is_finite
 
 
 def check_spec(spec: NetworkSpec) -> NetworkSpec:
@@ -57,28 +55,17 @@ def check_inputs(X: Array, columns: int) -> Array:
     return X
 
 
-def check_training(rows: int, **arrays: Array | None) -> None:
-    """Raise InputError unless there are rows to train on, of numbers that are finite.
-
-    arrays : by the name the user knows them by
-    """
+def check_some_rows(rows: int) -> None:
+    """Raise InputError unless there are rows to train on."""
     if not rows:
         raise InputError("Training needs at least one row; X has none. Look at how the rows were selected.")
+
+
+def check_finite(**arrays: Array | None) -> None:
+    """Raise InputError for an array with NaN or infinity; each is given by the name the user knows it by."""
     for name, array in arrays.items():
         if array is not None and not is_finite(array):
             raise InputError(f"Training needs finite numbers; {name} holds NaN or infinity. Impute or drop such rows.")
-
-
-def is_finite(array: Array) -> bool:
-    """Whether an array holds neither NaN nor infinity. Whole numbers are finite."""
-    if type(array) is numpy.ndarray:
-        if array.dtype.kind != "f":
-            return True
-        with numpy.errstate(all="ignore"):
-            total = numpy.add.reduce(array, axis=None)  # one pass and no temporary; large finite numbers overflow
-        return isfinite(total) or bool(numpy.isfinite(array).all())
-    xp = namespace(array)
-    return not xp.isdtype(array.dtype, "real floating") or bool(xp.all(xp.isfinite(array)))
 
 
 def check_rows(X: Array, Y: Labels, classes: int, *sample_weight: Any) -> None:

@@ -9,7 +9,7 @@ import numpy
 from xpnet.backend import Backend, NetworkSpec
 from xpnet.dispatch import current_ranks
 from xpnet.errors import InputError
-from xpnet.models.checks import check_inputs, check_rows, check_spec, check_training
+from xpnet.models.checks import check_finite, check_inputs, check_rows, check_some_rows, check_spec
 from xpnet.models.placed import Placed
 from xpnet.models.placement import Placement
 from xpnet.models.xavier import host_stream
@@ -229,8 +229,10 @@ class Network(Placed):
         """
         with self._changing.taken():
             X, Y, sample_weight = self._check(X, Y, sample_weight)
-            rows = current_ranks().count(X.shape[0])
-            check_training(rows, X=X, Y=Y, sample_weight=sample_weight)
+            ranks = current_ranks()
+            rows = ranks.count(X.shape[0])
+            check_some_rows(rows)
+            check_finite(Y=Y, sample_weight=sample_weight, **({"X": X} if ranks.several else {}))
             if epochs < 0 or (batch_size is not None and batch_size < 1):
                 raise InputError(
                     f"epochs is not negative and batch_size at least 1; received {epochs} and {batch_size}."
@@ -248,6 +250,8 @@ class Network(Placed):
                 validate=validate,
                 callbacks=callbacks,
                 resume_from=resume_from,
+                # On one rank nobody waits, and what X spoils is undone: only then is there a reason to read it all.
+                check=None if ranks.several else lambda: check_finite(X=X),
             )
 
     def loss(self, X: Array, Y: Labels) -> float:

@@ -12,6 +12,7 @@ from xpnet.errors import InputError
 from xpnet.ops import Array
 from xpnet.optimizers import Schedule
 from xpnet.training.callbacks import Callback
+from xpnet.training.finite import checked
 from xpnet.training.history import History
 from xpnet.training.interrupts import Interrupts
 from xpnet.training.ranks import share_parameters, share_state
@@ -168,6 +169,7 @@ def run(
     callbacks: Iterable[Callback | Callable[[Training], None]] = (),
     resume_from: TrainingState | None = None,
     epoch: Callable[..., float] | None = None,
+    check: Callable[[], None] | None = None,
 ) -> History:
     """Train for ``training.epochs`` epochs, or until a callback stops it.
 
@@ -195,6 +197,9 @@ def run(
         The state of a run that was cut off and now goes on. Its epochs count among ``training.epochs``.
     epoch : callable, optional
         Called in place of ``training.step.epoch``, with its signature.
+    check : callable, optional
+        Called when the first epoch has left a loss or a parameter that is not finite; it raises if the data are to
+        blame.
 
     Returns
     -------
@@ -239,21 +244,21 @@ def run(
         if several:
             share_state(training.step, ranks)
         while training.done < training.epochs and not training.stop:
-            # A short epoch is not cut; from a long one there is a way back.
-            saved = None if short else _Saved(training)
+            # A short epoch is not cut; from a long one, and from one whose data may be refused, there is a way back.
+            saved = None if short and check is None else _Saved(training)
             interrupts.held, interrupts.raised = short, False
             try:
                 started = time.perf_counter()
                 learning_rate = schedule(len(history.loss), history.loss)
                 order = training.rng.permutation(training.rows) if shuffled else None
-                loss = make_epoch(
+                loss = (checked(make_epoch, training.step.params, check) if check else make_epoch)(
                     X, Y, learning_rate=learning_rate, batch_size=batch_size, order=order, sample_weight=sample_weight
                 )
                 if several:
                     share_parameters(training.step, ranks)
                 history.add(loss, learning_rate, time.perf_counter() - started, validate and validate())
                 training.done += 1
-                short = history.seconds[-1] < SHORT
+                short, check = history.seconds[-1] < SHORT, None
             except BaseException:
                 interrupts.held = True
                 if saved is not None:
