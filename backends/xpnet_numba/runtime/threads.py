@@ -186,7 +186,9 @@ class Team:
         while len(self._signals) < threads - 1 and self._hire():
             pass
         self._number += 1
-        self._keep_workers_off_this_core()
+        core_function = _core_function()
+        if core_function and (core := core_function()) != self._leaders_core:
+            self._keep_workers_off(core)
         asleep = ASLEEP + LINE
         for worker, signal in enumerate(self._signals[: threads - 1], start=1):
             if self._memory[asleep] and calls().rouse(self._board, worker):
@@ -208,14 +210,10 @@ class Team:
         self._leaders_core = -1
         return True
 
-    def _keep_workers_off_this_core(self) -> None:
-        """Linux likes to wake a thread beside the one that wakes it, and is slow to part the two while both look busy:
+    def _keep_workers_off(self, core: int) -> None:
+        """Keep them off the leader's core. Linux likes to wake a thread beside the one that wakes it, and is slow to part the two while both look busy:
         they would take turns on one core.
         """
-        core_function = _core_function()
-        core = core_function() if core_function else self._leaders_core
-        if core == self._leaders_core:
-            return
         self._leaders_core = core
         if others := os.sched_getaffinity(0) - {core}:
             for thread in filter(None, (worker.native_id for worker in self._workers)):

@@ -117,12 +117,14 @@ def job_type(dtype: str) -> Any:
 LAYER_TYPE, SLICE_TYPE = (from_dtype(numpy.dtype(s)) for s in (Layer, Slice))
 
 
-def aligned(shape: int | tuple[int, ...], dtype: str) -> Any:
-    """Zeros that begin at a cache line."""
-    size = numpy.prod(shape, dtype=int) * numpy.dtype(dtype).itemsize
-    memory = numpy.zeros(size + LINE, numpy.uint8)
-    skip = -memory.ctypes.data % LINE
-    return memory[skip : skip + size].view(dtype).reshape(shape)
+def aligned(dtype: str, sizes: dict[str, int]) -> dict[str, Any]:
+    """For each name an array of so many zeros, which begins at a cache line."""
+    item, arrays = numpy.dtype(dtype).itemsize, {}
+    for name, size in sizes.items():
+        memory = numpy.zeros(size * item + LINE, numpy.uint8)
+        skip = -memory.ctypes.data % LINE
+        arrays[name] = memory[skip : skip + size * item].view(dtype)
+    return arrays
 
 
 def by_rows(X: Any, dtype: str) -> tuple[Any, int]:
@@ -139,3 +141,9 @@ def by_rows(X: Any, dtype: str) -> tuple[Any, int]:
 def place(array: Any) -> int:
     """The address of an array's first item."""
     return array.__array_interface__["data"][0]
+
+
+def tell(job: Any, arrays: dict[str, Any]) -> None:
+    """Set fields of a job to the addresses of arrays, which must be kept alive."""
+    for field, array in arrays.items():
+        setattr(job, field, array.__array_interface__["data"][0])

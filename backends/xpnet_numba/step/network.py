@@ -1,15 +1,43 @@
 """A network as compiled code is told of it: where parameters lie, the table of its layers, the numbers of its rule."""
 
-from functools import cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
 
 import numpy
 from xpnet_numpy import backend as numpy_backend
 
 from xpnet.backend import NetworkSpec, Parameters
 from xpnet_numba.step import functions
-from xpnet_numba.step.job import LINE, Layer, aligned
+from xpnet_numba.step.job import LINE, Layer
 from xpnet_numba.step.plan import NEAR_BYTES
+
+
+class Blueprint(NamedTuple):
+    """What compiled code is told of all networks of one kind.
+
+    size : items in the flat buffer of all parameters
+    layers : the table of layers; largest_weight : items of the largest weight
+    functions : addresses by the fields of a job, of the functions that every call needs
+    rule : the numbers of the update rule, (8,) float64; seed : the lower and the upper 64 bits of the seed, (2,) int64
+    """
+
+    size: int
+    layers: Any
+    largest_weight: int
+    functions: dict[str, int]
+    rule: Any
+    seed: Any
+
+
+@lru_cache(maxsize=64)
+def blueprint(spec: NetworkSpec) -> Blueprint:
+    """What there is to tell, found once; its arrays are only read."""
+    last, alignment = spec.slots(_alignment(spec.dtype))[-1], _alignment(spec.dtype)
+    size, layers = last.offset + -(-last.shape[0] // alignment) * alignment, layer_table(spec)
+    largest = max(layer.fan_in * layer.fan_out for layer in layers)
+    addresses = {f"{role}_at": functions.address(name, spec.dtype) for role, name in functions_by_role(spec).items()}
+    seed = numpy.array([spec.seed % 2**64, spec.seed >> 64], "uint64").view("int64")
+    return Blueprint(size, layers, largest, addresses, rule_numbers(spec), seed)
 
 
 def functions_by_role(spec: NetworkSpec) -> dict[str, str]:
@@ -28,26 +56,15 @@ def rule_numbers(spec: NetworkSpec) -> Any:
     return numpy.array(numbers, "float64")
 
 
-def seed_words(spec: NetworkSpec) -> Any:
-    """The lower and the upper 64 bits of the seed, (2,) int64."""
-    return numpy.array([spec.seed % 2**64, spec.seed >> 64], "uint64").view("int64")
-
-
-def parameters(spec: NetworkSpec) -> Parameters:
-    """Zeros in one flat buffer, in which every parameter begins at a cache line."""
-    return Parameters.over(aligned(buffer_size(spec), spec.dtype), spec, numpy_backend, align=_alignment(spec.dtype))
+def parameters(spec: NetworkSpec, flat: Any) -> Parameters:
+    """A flat buffer, in which every parameter begins at a cache line, as parameters."""
+    return Parameters.over(flat, spec, numpy_backend, align=_alignment(spec.dtype))
 
 
 @cache
 def _alignment(dtype: str) -> int:
     """Items in a cache line."""
     return LINE // numpy.dtype(dtype).itemsize
-
-
-def buffer_size(spec: NetworkSpec) -> int:
-    """Items in the flat buffer of all parameters."""
-    last = spec.slots(_alignment(spec.dtype))[-1]
-    return last.offset + -(-last.shape[0] // _alignment(spec.dtype)) * _alignment(spec.dtype)
 
 
 def layer_table(spec: NetworkSpec) -> Any:

@@ -8,7 +8,7 @@ import ctypes
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy
@@ -21,12 +21,13 @@ from xpnet_numba.loops.activations import ACTIVATIONS
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.blas import UNTHREADED, one_thread
 from xpnet_numba.runtime.products import choose_product, products_that_may_run
+from xpnet_numba.runtime.threads import share_entry
 from xpnet_numba.step import functions
-from xpnet_numba.step.data import Data, weight_sums
-from xpnet_numba.step.job import Job, by_rows, job_class, place
+from xpnet_numba.step.data import Data, batch_sizes, weight_sums
+from xpnet_numba.step.job import Job, aligned, by_rows, job_class, tell
 from xpnet_numba.step.jobs import JOBS, job_function, prediction_entry
-from xpnet_numba.step.network import buffer_size, functions_by_role, layer_table, parameters, rule_numbers, seed_words
-from xpnet_numba.step.plan import make_plan
+from xpnet_numba.step.network import blueprint, parameters
+from xpnet_numba.step.plan import Plan, make_plan
 from xpnet_numba.step.workspace import EVALUATED_ROWS, EvaluationWorkspace, TrainingWorkspace
 
 FEW = 3
@@ -61,7 +62,7 @@ def warmup() -> None:
     """Compile everything that any step may need here, for both dtypes."""
     unused = {"multiply", "multiply_by_blas"} - products_that_may_run()
     threads.calls()
-    threads.share_entry()
+    share_entry()
     functions.compiled("gather", "int64")
     for dtype in ("float32", "float64"):
         prediction_entry(dtype)
@@ -83,16 +84,15 @@ class CompiledStep:
 
     def __init__(self, spec: NetworkSpec) -> None:
         self.spec, self.penalty = spec, 0.0
-        self.params = parameters(spec)
-        self._gradients: Parameters | None = None
-        self._buffers: dict[str, Parameters] | None = None
-        self._layers, self._rule, self._seed = layer_table(spec), rule_numbers(spec), seed_words(spec)
-        self._largest_weight = max(layer.fan_in * layer.fan_out for layer in self._layers)
-        self._product = choose_product(self._largest_weight * numpy.dtype(spec.dtype).itemsize)
+        self._blueprint = blueprint(spec)
+        self._flat: dict[str, Any] = {}
+        self._allocate("params")
+        self.params, self._rule = parameters(spec, self._flat["params"]), self._blueprint.rule.copy()
+        self._product = choose_product(self._blueprint.largest_weight * numpy.dtype(spec.dtype).itemsize)
         self._multiply_at = functions.address(self._product.function, spec.dtype)
-        self._hold: AbstractContextManager[Any] = one_thread if self._product.by_blas else nullcontext()
-        self._training, self._evaluating = self._new_job(), self._new_job()
-        self._evaluating.x_is_far = 1
+        self._by_blas = self._product.by_blas
+        self._hold: AbstractContextManager[Any] = one_thread if self._by_blas else nullcontext()
+        self._training = self._new_job()
         self._workspace: TrainingWorkspace | None = None
         self._evaluation: EvaluationWorkspace | None = None
         self._steps_per_call = 1
@@ -116,19 +116,32 @@ class CompiledStep:
         """The activation of the outputs, compiled for the first prediction."""
         return functions.address(OUTPUTS[self.spec.loss], self.spec.dtype)
 
-    @property
+    @cached_property
     def gradients(self) -> Parameters:
         """See :class:`xpnet.backend.Step`."""
-        if self._gradients is None:
-            self._gradients = parameters(self.spec)
-        return self._gradients
+        self._allocate("gradients")
+        return parameters(self.spec, self._flat["gradients"])
 
-    @property
+    @cached_property
     def buffers(self) -> dict[str, Parameters]:
         """The optimizer's arrays, by buffer name."""
-        if self._buffers is None:
-            self._buffers = {name: parameters(self.spec) for name in self.spec.rule.buffers}
-        return self._buffers
+        names = self.spec.rule.buffers
+        self._allocate(*names)
+        return {name: parameters(self.spec, self._flat[name]) for name in names}
+
+    def _allocate(self, *names: str) -> None:
+        """Have a flat buffer of zeros, as large as all parameters, under each of these names."""
+        sizes = dict.fromkeys(names, self._blueprint.size)
+        for name in self._flat.keys() & sizes:
+            del sizes[name]
+        self._flat |= aligned(self.spec.dtype, sizes)
+
+    @cached_property
+    def _evaluating(self) -> Job:
+        """The job of predictions and losses, made when one is first asked for."""
+        job = self._new_job()
+        job.x_is_far = 1
+        return job
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -189,7 +202,7 @@ class CompiledStep:
         job, workspace = self._training, self._workspace or self._workspace_for(1, 0)
         self._rule[0] = learning_rate
         workspace.begin(job, count := min(get_threads(), workspace.plan.cores, job.slices))
-        self._run("update", job, count)
+        threads.team.lead(share_entry(), count, job_function("update", self.spec.dtype).address, ctypes.addressof(job))
         job.updates_made += 1
 
     def forward(self, X: Array) -> Array:
@@ -225,12 +238,17 @@ class CompiledStep:
         steps, self.penalty = -(-rows // batch_size), 0.0
         if not rows:
             return 0.0
-        data.sums = weight_sums(data, batch_size) if part is None else numpy.array([part.total_weight], "float64")
+        if part is not None:
+            data.sums = numpy.array([part.total_weight], "float64")
+        elif data.weights is not None:
+            data.sums = weight_sums(data.weights, batch_size)
+        else:
+            data.sums = batch_sizes(rows, batch_size)
         batch_rows = min(batch_size, rows) if part is None else self._room_for_part(rows)
         workspace = self._workspace_for(batch_rows, 0 if data.order is None else data.label_width)
-        workspace.start_totals()
+        workspace.totals.fill(0)
         self._enter(job, data)
-        job.batch_weights_at, job.updating = place(data.sums), updating
+        job.updating = updating
         job.first_row = 0 if part is None else part.first_row
         job.penalized = self.spec.l2 > 0 and (part is None or part.penalized)
         job.x_is_far = data.order is None and steps > 1
@@ -248,12 +266,12 @@ class CompiledStep:
 
     def _run_steps(self, job: Job, workspace: TrainingWorkspace, steps: int) -> None:
         """Call compiled code for as many steps at a time as take ``SECONDS_PER_CALL``."""
-        job.first_step = 0
+        function, job.first_step = job_function("train", self.spec.dtype).address, 0
         while job.first_step < steps:
             job.steps = min(self._steps_per_call, steps - job.first_step)
             workspace.begin(job, count := min(get_threads(), workspace.plan.cores, max(job.blocks, job.slices)))
             started = time.perf_counter()
-            self._run("train", job, count)
+            threads.team.lead(share_entry(), count, function, ctypes.addressof(job))
             if job.steps == self._steps_per_call:
                 pace = SECONDS_PER_CALL / max(time.perf_counter() - started, 1e-9)
                 self._steps_per_call = max(1, int(self._steps_per_call * min(pace, 4.0)))
@@ -286,7 +304,7 @@ class CompiledStep:
     def _predict(self, X: Array) -> Array:
         rows, job = X.shape[0], self._evaluating
         few = rows < FEW
-        with nullcontext() if few or rows * self._largest_weight <= UNTHREADED else self._hold:
+        with nullcontext() if few or rows * self._blueprint.largest_weight <= UNTHREADED else self._hold:
             x, _ = by_rows(X, self.spec.dtype)
             result = numpy.empty((rows, self.spec.widths[-1]), self.spec.dtype)
             count, claims = self._begin_evaluation(rows, 0)
@@ -305,9 +323,9 @@ class CompiledStep:
         count, claims = self._begin_evaluation(rows, 0 if data.order is None else data.label_width)
         totals = numpy.zeros(claims.size)
         self._enter(job, data)
-        job.blocks, job.threads, job.claims_at = claims.size, count, place(claims)
-        job.multiply_at, job.totals_at = self._multiply_at, place(totals)
-        self._run("measure", job, count)
+        tell(job, {"claims_at": claims, "totals_at": totals})
+        job.blocks, job.threads, job.multiply_at = claims.size, count, self._multiply_at
+        threads.team.lead(share_entry(), count, job_function("measure", self.spec.dtype).address, ctypes.addressof(job))
         return float(totals.sum())
 
     def _begin_evaluation(self, rows: int, label_width: int) -> tuple[int, Any]:
@@ -329,15 +347,16 @@ class CompiledStep:
             order = numpy.ascontiguousarray(order, numpy.int64)
         if sample_weight is not None:
             sample_weight = numpy.ascontiguousarray(sample_weight if order is None else sample_weight[order], dtype)
-        return Data(x, x_row, self._labels_of(Y), order, sample_weight)
+        given, y = self._labels
+        if given is not Y:
+            y = self._labels_of(Y)
+        width, rows = 1 if y.ndim == 1 else y.shape[1], x.shape[0] if order is None else order.size
+        return Data(x, x_row, y, width, order, sample_weight, rows)
 
     def _labels_of(self, Y: Labels) -> Any:
         """Labels as compiled code reads them: class indices as a copy, made once for all epochs of a fit."""
         if Y.ndim == 2:
             return numpy.ascontiguousarray(Y, self.spec.dtype)
-        given, converted = self._labels
-        if given is Y:
-            return converted
         converted = numpy.array(Y, numpy.int64)
         if self._fits:
             self._labels = Y, converted
@@ -345,60 +364,64 @@ class CompiledStep:
 
     def _enter(self, job: Job, data: Data) -> None:
         """Tell a job of its data."""
-        dtype, loss = self.spec.dtype, str(self.spec.loss)
+        dtype, loss, indexed = self.spec.dtype, str(self.spec.loss), data.y.ndim == 1
         if loss == "softmax_cross_entropy":
-            loss += "_indices" if data.indexed else "_rows"
-        job.loss_at, job.indexed, job.label_width = functions.address(loss, dtype), data.indexed, data.label_width
-        job.x_at, job.x_rows, job.x_row, job.y_at = place(data.x), data.x.shape[0], data.x_row, place(data.y)
-        job.rows, job.ordered, job.weighted = data.rows, data.order is not None, data.weights is not None
+            loss += "_indices" if indexed else "_rows"
+        job.loss_at, job.indexed, job.label_width = functions.address(loss, dtype), indexed, data.label_width
+        job.x_rows, job.x_row, job.rows = data.x.shape[0], data.x_row, data.rows
+        job.ordered, job.weighted = data.order is not None, data.weights is not None
+        arrays = {"x_at": data.x, "y_at": data.y}
         if data.order is not None:
-            job.order_at = place(data.order)
+            arrays["order_at"] = data.order
             job.gather_at = functions.address("gather", dtype)
             job.gather_labels_at = functions.address("gather", "int64")
         if data.weights is not None:
-            job.weights_at = place(data.weights)
+            arrays["weights_at"] = data.weights
+        if data.sums is not None:
+            arrays["batch_weights_at"] = data.sums
+        tell(job, arrays)
 
     def _workspace_for(self, batch_rows: int, label_width: int) -> TrainingWorkspace:
         """A workspace for batches of so many rows, with room for gathered labels of that width (0 where none are
         gathered), which the training job knows. It is made anew only where the last one does not serve.
         """
         last = self._workspace
-        if last is not None and last.serves(batch_rows, label_width):
+        if last is not None and last.plan.batch_rows == batch_rows and last.label_width >= label_width:
             return last
-        plan = make_plan(self.spec, self._layers, batch_rows, allowed_threads())
-        workspace = TrainingWorkspace(self.spec, plan, buffer_size(self.spec), label_width)
-        buffers = [place(b.flat) for b in self.buffers.values()] + [place(self.params.flat)] * 2  # some rules have none
-        gradients = place(self.gradients.flat)
+        plan = _plan(self.spec, batch_rows, allowed_threads())
+        workspace = TrainingWorkspace(self.spec, plan, self._blueprint.size, label_width)
+        buffers = self.spec.rule.buffers
+        self._allocate("gradients", *buffers)
         # All memory has been found: from here on nothing fails.
-        self._training.gradients_at, self._training.first_at, self._training.second_at = gradients, *buffers[:2]
+        first, second, *_ = (*buffers, "params", "params")  # some rules have no buffers
+        flat = self._flat
+        tell(self._training, {"gradients_at": flat["gradients"], "first_at": flat[first], "second_at": flat[second]})
         workspace.enter(self._training)
         self._workspace = workspace
         return workspace
 
     def _new_job(self) -> Job:
         """A job with all that does not change from call to call."""
-        spec = self.spec
-        roles = functions_by_role(spec).items()
-        functions_at = {f"{role}_at": functions.address(name, spec.dtype) for role, name in roles}
-        return job_class(spec.dtype)(
+        spec, table = self.spec, self._blueprint
+        job = job_class(spec.dtype)(
             inputs=spec.widths[0],
             outputs=spec.widths[-1],
-            layers=spec.layers,
-            layers_at=ctypes.addressof(self._layers),
+            layers=len(table.layers),
+            layers_at=ctypes.addressof(table.layers),
             l2=spec.l2,
             l2_over_batch=spec.l2_over_batch,
-            rule_at=place(self._rule),
-            seed_at=place(self._seed),
-            params_at=place(self.params.flat),
             multiply_at=self._multiply_at,
-            gemm_at=gemm_address(spec.dtype) if self._product.by_blas else 0,
-            **functions_at,
+            gemm_at=gemm_address(spec.dtype) if self._by_blas else 0,
+            **table.functions,
         )
+        tell(job, {"rule_at": self._rule, "seed_at": table.seed, "params_at": self._flat["params"]})
+        return job
 
-    def _run(self, name: str, job: Job, count: int) -> None:
-        """Run one of the step's jobs on so many threads."""
-        function = job_function(name, self.spec.dtype).address
-        threads.team.lead(threads.share_entry(), count, function, ctypes.addressof(job))
+
+@lru_cache(maxsize=64)
+def _plan(spec: NetworkSpec, batch_rows: int, cores: int) -> Plan:
+    """How batches of a kind of network are cut, found once."""
+    return make_plan(spec, list(blueprint(spec).layers), batch_rows, cores)
 
 
 def _copies(parameters: Parameters) -> dict[str, Any]:

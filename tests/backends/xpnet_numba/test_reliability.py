@@ -45,13 +45,13 @@ def test_memory_that_runs_out_leaves_the_step_as_it_was(failing: int, monkeypatc
         each.epoch(X[:64], Y[:64], learning_rate=0.01, batch_size=32)
     left = iter([False] * failing + [True])
 
-    def aligned(shape: Any, dtype: str) -> Any:
+    def zeros(*shape_and_dtype: Any) -> Any:
         if next(left, False):
             raise MemoryError
-        return keep(shape, dtype)
+        return keep(*shape_and_dtype)
 
-    keep = workspace.aligned
-    monkeypatch.setattr(workspace, "aligned", aligned)
+    keep = np.zeros
+    monkeypatch.setattr(np, "zeros", zeros)
     with pytest.raises(MemoryError):
         step.epoch(X, Y, learning_rate=0.01, batch_size=400, order=order)
     monkeypatch.undo()
