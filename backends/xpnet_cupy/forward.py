@@ -11,7 +11,7 @@ from xpnet.backend import NetworkSpec, Parameters
 from xpnet.ops import Array
 from xpnet_cupy import launches, products
 from xpnet_cupy.launcher import Launch, Launcher
-from xpnet_cupy.launches import Batch, Penalty
+from xpnet_cupy.launches import Batch, Penalty, Totals
 from xpnet_cupy.memory import NetworkMemory, as_read, itemsize
 from xpnet_cupy.products import Epilogue
 
@@ -126,7 +126,7 @@ def _sums(
     squares, results = (launcher.xp.zeros(network.squares.size, dtype=launcher.xp.float64), network.results)
     if spec.l2:
         launches.l2_penalty(launcher, network.params.flat, None, Penalty(network.bounds, 0, True, None, 1, squares))()
-    launches.finish(launcher, row_loss, squares, weight, count, network.rates, results)()
+    launches.finish(launcher, Totals(row_loss, squares), weight, count, network.rates, results)()
     loss, square, total, _ = launcher.to_numpy(results)
     if not total:
         return 0.0, 0.0

@@ -56,6 +56,17 @@ class Penalty(NamedTuple):
         return self.bounds, self.bounds.shape[0], self.l2, self.over_batch, self.total_weight
 
 
+class Totals(NamedTuple):
+    """What an epoch adds up.
+
+    row_loss : (rows,) float64, the weighted losses of each row of a batch
+    squares : (UPDATE_BLOCKS,) float64, as in :class:`Penalty`
+    """
+
+    row_loss: Array
+    squares: Array
+
+
 def bias_activation(launcher: Launcher, activation: str, x: Array, bias: Array | None, out: Array) -> Launch:
     """out = activation(x + bias); x, out (rows, cols), may be the same; bias (cols,) or None."""
     rows, cols = x.shape
@@ -161,50 +172,47 @@ def begin(
     rates: Array,
     data: Array,
     arrays: tuple[Array | None, ...],
-    row_loss: Array,
-    squares: Array,
+    totals: Totals,
     *,
     learning_rate: float,
     first_row: int,
 ) -> Launch:
-    """Before the first batch: the cursor turned back, losses and squares cleared, data and learning rate in place.
+    """Before the first batch: the cursor turned back, the totals cleared, data and learning rate in place.
 
     arrays : X, class indices, other labels, sample weights and order; None for what there is not
     """
-    losses = (row_loss, row_loss.size, squares, squares.size)
-    grid = _flat(max(row_loss.size, squares.size))
-    return launcher.prepare("begin", *grid, clock, rates, learning_rate, first_row, data, *arrays, *losses)
+    sized = _sized(totals)
+    grid = _flat(max(array.size for array in totals))
+    return launcher.prepare("begin", *grid, clock, rates, learning_rate, first_row, data, *arrays, *sized)
 
 
 def finish(
-    launcher: Launcher, row_loss: Array, squares: Array, weight: Array | None, count: int, rates: Array, results: Array
+    launcher: Launcher, totals: Totals, weight: Array | None, count: int, rates: Array, results: Array
 ) -> Launch:
     """results (4,) float64: the sums of losses, squares and row weights, and whether a parameter has become NaN.
 
     weight : (count,), or None for 1 each
     """
-    arguments = (row_loss, row_loss.size, squares, squares.size, weight, count, rates, results)
-    return launcher.prepare("finish", (1,), (512,), *arguments)
+    return launcher.prepare("finish", (1,), (512,), *_sized(totals), weight, count, rates, results)
 
 
 def update(
     launcher: Launcher,
     rule: UpdateRule,
-    param: Array,
-    grad: Array,
-    buffers: list[Array],
+    arrays: list[Array],
     rates: Array,
     *,
     penalty: Penalty | None = None,
     clock: Array | None = None,
     rows: int = 0,
 ) -> Launch:
-    """One update in place by ``rule``; param, grad and every buffer (size,) or any shape, the same.
+    """One update in place by ``rule``.
 
+    arrays : the parameter, its gradient and the rule's buffers, all of one shape
     penalty : whose gradient is added to grad on the way; None for none
     clock : goes on by an update and ``rows`` rows; None to leave it
     """
-    size = param.size
+    size, buffers = arrays[0].size, arrays[2:]
     grid = (max(1, min(_ceil(size, 256 * _pack(launcher)), UPDATE_BLOCKS)),)
     penalized = (None, 0, 0.0, False, None) if penalty is None else penalty.numbers
     ends = (*penalized, None if penalty is None else penalty.squares, rates, clock, rows, size)
@@ -213,7 +221,12 @@ def update(
         momentum = (rule.momentum, rule.nesterov)
         numbers = (rule.beta1, rule.beta2, rule.epsilon) if rule.name == "adam" else momentum
     name = rule.name if rule.name == "adam" else "momentum" if buffers else "gradient_descent"
-    return launcher.prepare(name, grid, (256,), param, grad, *buffers, *numbers, *ends)
+    return launcher.prepare(name, grid, (256,), *arrays, *numbers, *ends)
+
+
+def _sized(totals: Totals) -> tuple[Array, int, Array, int]:
+    """As kernels take them: each with its size."""
+    return totals.row_loss, totals.row_loss.size, totals.squares, totals.squares.size
 
 
 def _ceil(a: int, b: int) -> int:

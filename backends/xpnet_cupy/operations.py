@@ -107,7 +107,7 @@ class Operations:
         """One step of gradient descent, in place."""
         rule = UpdateRule("sgd", momentum=momentum, nesterov=nesterov)
         buffers = [] if velocity is None else [velocity]
-        param, *updated = self._update(rule, param, grad, buffers, [learning_rate, 0, 0, 0, 0])
+        param, *updated = self._update(rule, [param, grad, *buffers], [learning_rate, 0, 0, 0, 0])
         return param, updated[0] if updated else None
 
     def adam_update(
@@ -129,7 +129,7 @@ class Operations:
         rule = UpdateRule("adam", beta1=beta1, beta2=beta2, epsilon=epsilon)
         scales = adam_scales(t, learning_rate, beta1, beta2, epsilon_hat)
         rates = [learning_rate, *scales, 1 - learning_rate * weight_decay, 0]
-        param, m, v = self._update(rule, param, grad, [m, v], rates)
+        param, m, v = self._update(rule, [param, grad, m, v], rates)
         return param, m, v
 
     def gather(self, x: Array, order: object) -> Array:
@@ -178,13 +178,11 @@ class Operations:
             launches.loss(launcher, name, outputs, batch, d_outputs, row_loss)()
             return xp.sum(row_loss / total).astype(outputs.dtype), d_outputs
 
-    def _update(
-        self, rule: UpdateRule, param: Array, grad: Array, buffers: list[Array], rates: list[float]
-    ) -> list[Array]:
-        with self._launching(param) as launcher:
-            param, grad, *buffers = _contiguous(launcher, param, grad, *buffers)
-            rates = launcher.xp.asarray(rates, dtype=launcher.xp.float64)
-            launches.update(launcher, rule, param, grad, buffers, rates)()
+    def _update(self, rule: UpdateRule, arrays: list[Array], rates: list[float]) -> list[Array]:
+        with self._launching(arrays[0]) as launcher:
+            param, grad, *buffers = _contiguous(launcher, *arrays)
+            on_device = launcher.xp.asarray(rates, dtype=launcher.xp.float64)
+            launches.update(launcher, rule, [param, grad, *buffers], on_device)()
             return [param, *buffers]
 
 

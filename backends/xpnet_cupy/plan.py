@@ -102,10 +102,9 @@ class BatchPlan:
         """The update; of the first ``items`` parameters alone, without penalty, where that is given."""
         network, rule = self.network, self.spec.rule
         parameters = [network.params, network.gradients, *network.buffers.values()]
-        param, grad, *buffers = (p.groups[0][:items] for p in parameters)
-        flats = (param, grad, buffers, network.rates)
+        flats = [p.groups[0][:items] for p in parameters]
         penalty = self._penalty if items is None else None
-        return launches.update(self.launcher, rule, *flats, penalty=penalty, clock=clock, rows=self.rows)
+        return launches.update(self.launcher, rule, flats, network.rates, penalty=penalty, clock=clock, rows=self.rows)
 
     def _next(self) -> list[Launch]:
         network, weighted = self.network, self.total_weight if self.shape.weight == "summed" else None

@@ -19,7 +19,7 @@ from xpnet.errors import MixedArraysError
 from xpnet.ops import Array
 from xpnet_cupy import forward, launches
 from xpnet_cupy.launcher import Launcher
-from xpnet_cupy.launches import Penalty
+from xpnet_cupy.launches import Penalty, Totals
 from xpnet_cupy.memory import BatchMemory, NetworkMemory, as_read, batch_bytes, enough_memory, network_bytes
 from xpnet_cupy.options import Options
 from xpnet_cupy.plan import BatchPlan, Shape
@@ -158,10 +158,9 @@ class CompiledStep:
         network, rule = self._network, self.spec.rule
         with self._on_device():
             network.rates[0] = learning_rate
-            buffers = [parameters.flat for parameters in network.buffers.values()]
-            flats = (network.params.flat, network.gradients.flat, buffers, network.rates)
+            flats = [p.flat for p in (network.params, network.gradients, *network.buffers.values())]
             launches.next_batch(self.launcher, rule, network.data, network.clock, network.rates, None)()
-            launches.update(self.launcher, rule, *flats, clock=network.clock)()
+            launches.update(self.launcher, rule, flats, network.rates, clock=network.clock)()
 
     def state(self) -> StepState:
         """See :class:`xpnet.backend.Step`."""
@@ -258,9 +257,9 @@ class CompiledStep:
         network, memory = self._network, self._memory_of_batch
         if part is not None:
             memory.total_weight[...] = part.total_weight
-        arrays = (network.clock, network.rates, network.data, tuple(data), memory.row_loss, network.squares)
-        rates = {"learning_rate": learning_rate or 0.0, "first_row": 0 if part is None else part.first_row}
-        begin = launches.begin(self.launcher, *arrays, **rates)  # type: ignore[arg-type]
+        arrays = (network.clock, network.rates, network.data, tuple(data), Totals(memory.row_loss, network.squares))
+        first_row = 0 if part is None else part.first_row
+        begin = launches.begin(self.launcher, *arrays, learning_rate=learning_rate or 0.0, first_row=first_row)
         begin()
         new = any(shape not in self._plans for shape, _ in shapes)
         plans = [(self._plan(shape, data), times) for shape, times in shapes]
@@ -273,8 +272,8 @@ class CompiledStep:
     def _mean_loss(self, data: Data, rows: int, part: BatchPart | None = None) -> float:
         """The mean loss of the batches since they began, penalty included. Waits for the device."""
         network, memory = self._network, self._memory_of_batch
-        arrays = (memory.row_loss, network.squares, data.weight if part is None else None)
-        launches.finish(self.launcher, *arrays, rows, network.rates, network.results)()
+        totals, weight = Totals(memory.row_loss, network.squares), data.weight if part is None else None
+        launches.finish(self.launcher, totals, weight, rows, network.rates, network.results)()
         results = self.launcher.to_numpy(network.results)
         return self._mean(results, None if part is None else part.total_weight)
 
