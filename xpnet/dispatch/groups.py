@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy
@@ -53,17 +54,17 @@ class Ranks:
     data: Literal["same", "own"] = "same"
     owners: Owners | None = None
 
-    @property
+    @cached_property
     def rank(self) -> int:
         """The number of this process."""
         return 0 if self.group is None else self.group.rank
 
-    @property
+    @cached_property
     def several(self) -> bool:
         """Whether there is another process."""
         return self.group is not None and self.group.size > 1
 
-    @property
+    @cached_property
     def own_data(self) -> bool:
         """Whether there are rows that this process has not seen."""
         return self.several and self.data == "own"
@@ -92,16 +93,15 @@ class Ranks:
 
     def count(self, rows: int) -> int:
         """How many rows all ranks have, of which this one has ``rows``."""
-        return sum(self.each(rows))
+        return sum(self.each(rows)) if self.own_data else rows
 
 
 ALONE = Ranks()
 _context: ContextVar[Ranks] = ContextVar("xpnet_ranks", default=ALONE)
 
 
-def current_ranks() -> Ranks:
-    """What the innermost ``use_group`` asked for; this process alone outside of any."""
-    return _context.get()
+current_ranks: Callable[[], Ranks] = _context.get
+"""What the innermost ``use_group`` asked for; this process alone outside of any."""
 
 
 @contextmanager
@@ -167,11 +167,8 @@ def use_group(
 
 
 @contextmanager
-def owning(owners: Owners | None) -> Iterator[None]:
-    """Inside, the rows of all ranks are numbered by these owners; for None as before."""
-    if owners is None:
-        yield
-        return
+def owning(owners: Owners) -> Iterator[None]:
+    """Inside, the rows of all ranks are numbered by these owners."""
     token = _context.set(replace(_context.get(), owners=owners))
     try:
         yield

@@ -143,7 +143,7 @@ class MLP(Convertible, Solvers):
         self._random_state = check_random_state(self.random_state)
         if first:
             self.out_activation_ = self._output_activation(targets)
-        held_out = self._given_validation(given)
+        held_out = None if given.X_val is None else self._given_validation(given)
         resuming = None
         if self.checkpoint is not None and not incremental and self.solver in STOCHASTIC:
             start = () if first else self._shown[1]
@@ -202,14 +202,15 @@ class MLP(Convertible, Solvers):
         if keep:
             spec = replace(spec, rule=network.spec.rule, seed=network.spec.seed)
         else:
-            self._optimizer, spec = self._new_rate(), replace(spec, seed=self._dropout_seed(spec))
+            self._optimizer, spec = self._new_rate(), self._with_seed(spec) if spec.dropout else spec
         network.renew(spec, keep=keep)
         return network
 
     def _network_of(self, spec: NetworkSpec, values: dict[str, Any], placement: Placement) -> Network:
         """A network with these parameters and an optimizer at its beginning."""
         self._optimizer = self._new_rate()
-        spec = replace(spec, seed=self._dropout_seed(spec))
+        if spec.dropout:
+            spec = self._with_seed(spec)
         return Network(spec, values, self._optimizer, backend=placement, dtype=spec.dtype)
 
     def _network_spec(self, X: Any, hidden: tuple[int, ...], dtype: str) -> NetworkSpec:
@@ -219,9 +220,9 @@ class MLP(Convertible, Solvers):
         schedule = self.learning_rate if self.solver == "sgd" else "constant"
         return LearningRate(self.solver, float(self.learning_rate_init), schedule, self.power_t)
 
-    def _dropout_seed(self, spec: NetworkSpec) -> int:
-        """The seed of dropout masks: a draw that scikit-learn does not make, where there is dropout alone."""
-        return int(self._random_state.randint(2**31)) if spec.dropout else 0
+    def _with_seed(self, spec: NetworkSpec) -> NetworkSpec:
+        """A network with dropout, and the seed of its masks: a draw that scikit-learn does not make."""
+        return replace(spec, seed=int(self._random_state.randint(2**31)))
 
     def _solve(self, prepared: Prepared, given: Given, *, incremental: bool) -> None:
         """Find the parameters, and tell scikit-learn's callbacks."""
@@ -258,10 +259,8 @@ class MLP(Convertible, Solvers):
             return SourceRows(X, own(Y), weights, numpy.arange(X.blocks))
         return Rows(by_rows(bring(X, dtype)), own(Y), None if weight is None else own(bring(weight, dtype)))
 
-    def _given_validation(self, given: Given) -> tuple[Any, Any, Any] | None:
+    def _given_validation(self, given: Given) -> tuple[Any, Any, Any]:
         """The user's own validation rows: X, encoded targets and weights."""
-        if given.X_val is None:
-            return None
         X = check_X(self, given.X_val)
         y = check_array(given.y_val, accept_sparse="csr", ensure_2d=False, dtype=None, input_name="y_val")
         self._check_known(y)

@@ -371,7 +371,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         return indices if len(self.classes_) > 2 else indices[:, None]
 
     def _row_weights(self, given: Given, targets: Any) -> Any:
-        weight = super()._row_weights(given, targets)
+        weight = None if given.sample_weight is None else super()._row_weights(given, targets)
         if self.class_weight is None:
             return weight
         weights = self._weights_by_class(targets)

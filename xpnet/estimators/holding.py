@@ -111,7 +111,7 @@ class HoldsNetwork(Saved):
 
     def _export(self) -> None:
         """Show what the network holds now."""
-        network = self._fitted
+        network = self._network or self._fitted
         arrays, backend = list(network.params.values()), network.backend
         if not is_host(backend):
             arrays = [read_only(array, backend) for array in arrays]

@@ -107,7 +107,8 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
     def _spec(self, widths: tuple[int, ...], loss: Loss, dtype: str) -> NetworkSpec:
         """The network these parameters describe."""
         hidden = len(widths) - 2
-        rates = one_each("dropout", self.dropout, hidden)
+        none = isinstance(self.dropout, Real) and not self.dropout
+        rates = () if none else one_each("dropout", self.dropout, hidden)
         return NetworkSpec(
             widths=widths,
             activations=one_each("activation", self.activation, hidden),

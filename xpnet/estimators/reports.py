@@ -21,7 +21,8 @@ class Reports:
     def begin(self) -> None:
         """The fit and its first iteration begin."""
         self.fit.call_on_fit_task_begin(**self.given)
-        self._next()
+        if self.wanted:
+            self._next()
 
     def iteration_ends(self, *, last: bool = False) -> bool:
         """An iteration is done, and unless it is the last one the next begins; returns whether a callback says stop."""
@@ -40,9 +41,8 @@ class Reports:
         self.fit.call_on_fit_task_end(**self.given, reconstruction_attributes={})
 
     def _next(self) -> None:
-        if self.wanted:
-            self.iteration = self.fit.subcontext(task_name="iteration")
-            self.iteration.call_on_fit_task_begin(**self.given)
+        self.iteration = self.fit.subcontext(task_name="iteration")
+        self.iteration.call_on_fit_task_begin(**self.given)
 
     def _fitted(self) -> dict[str, Any]:
         """What makes a copy of the estimator predict as if training ended here."""

@@ -2,6 +2,7 @@
 
 import warnings
 from abc import abstractmethod
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from xpnet.estimators.stopping import EpochEnd, ReportEnd, Validation
 from xpnet.estimators.streaming import BlockOrders, BufferedEpoch, SourceRows
 from xpnet.estimators.watching import Watched
 from xpnet.models import Network
+from xpnet.models.placement import is_host
 from xpnet.training import Callback, Training, run
 
 
@@ -75,14 +77,14 @@ class Solvers(Watched, HoldsNetwork, Parameters):
         self._best = self._fitted.values()
 
     def _fit_stochastic(self, prepared: Prepared, reports: Reports, *, incremental: bool) -> None:
-        network, (rows, held_out, resuming) = self._fitted, prepared
+        network, (rows, held_out, resuming) = self._network or self._fitted, prepared
         ranks, owners = current_ranks(), None
         if held_out is None and self.early_stopping:
             rows, held_out, owners = self._split(rows) if not isinstance(rows, SourceRows) else self._hold_out(rows)
         self._expect()
         self.n_iter_ = 0
         count = ranks.count(rows.count)
-        with owning(owners), network.changing():
+        with owning(owners) if owners else nullcontext(), network.changing():
             epochs, orders = 1 if incremental else self.max_iter, self._orders(rows, count)
             training = Training(network.trainable(sparse=issparse(rows.X)), count, epochs, network.history, orders)
             self._export()
@@ -96,16 +98,18 @@ class Solvers(Watched, HoldsNetwork, Parameters):
                 if not (training.stop or incremental or ranks.rank):
                     self._warn_of_max_iter()
             finally:
-                self._unwatch()
+                if "_watchers" in vars(self):
+                    self._unwatch()
         if self.early_stopping and (training.stop or not incremental):
             network.load_values(self._best)
-        self._export()
+        if not is_host(network.backend):  # else what is shown are the network's own arrays
+            self._export()
 
     def _run(self, training: Training, prepared: Prepared, reports: Reports) -> None:
-        rows, held_out, resuming = prepared
+        network, (rows, held_out, resuming) = self._network or self._fitted, prepared
         validation = None
         if held_out is not None:
-            validation = Validation(held_out, self._fitted.step_for(held_out.X), self._score_encoded)
+            validation = Validation(held_out, network.step_for(held_out.X), self._score_encoded)
         began_with, resume_from = (resuming.began_with, resuming.state) if resuming else (None, None)
         callbacks: list[Callback] = [EpochEnd(self, validation, began_with=began_with)]
         if reports.wanted:
@@ -114,9 +118,9 @@ class Solvers(Watched, HoldsNetwork, Parameters):
         if resuming:
             callbacks.append(resuming.callback())
         weighted = rows.weight is not None
-        epoch = epoch_of(training.step, self._fitted.backend, max_grad_norm=self.max_grad_norm, weighted=weighted)
+        epoch = epoch_of(training.step, network.backend, max_grad_norm=self.max_grad_norm, weighted=weighted)
         if isinstance(rows, SourceRows):
-            epoch = BufferedEpoch(rows, epoch, self._fitted.backend, self._fitted.spec.dtype)
+            epoch = BufferedEpoch(rows, epoch, network.backend, network.spec.dtype)
         run(
             training,
             rows.X,

@@ -302,7 +302,8 @@ class Placed(Saved):
         return self._beside
 
     def _make(self, *, sparse: bool) -> GuardedStep:
-        step = GuardedStep(make_step(self.spec, self.backend, compiled=self.compiled, sparse=sparse), self.backend)
+        backend = self.backend
+        step = GuardedStep(make_step(self.spec, backend, compiled=self.compiled, sparse=sparse), backend)
         step.params.update(self._values if self._params is None else self._params)
         self._step, self._params, self._values = step, None, {}
         return step

@@ -42,9 +42,8 @@ class Interrupts:
     Ctrl-C
     """
 
-    def __init__(self) -> None:
-        self.held = self.pending = self.raised = False
-        self._before: Any = None
+    held = pending = raised = False
+    _before: Any = None
 
     def __enter__(self) -> Self:
         if get_ident() == main_thread().ident:

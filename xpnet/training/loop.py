@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
 from operator import mul
-from typing import Any, Self
+from typing import Any
 
 from xpnet.backend import Step
 from xpnet.dispatch import current_ranks
@@ -137,10 +138,8 @@ class Training:
                     f"number {k + 1}, cannot go on from the state that was kept for it: {error!r}."
                 ) from error
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Tell the callbacks that the training is over, however it ended."""
         self.tell("close")
 
     def tell(self, event: str) -> None:
@@ -233,13 +232,12 @@ def run(
     [0.693, 0.668, 0.645]
     """
     training.callbacks = [c if isinstance(c, Callback) else _Function(c) for c in callbacks]
-    writers = [c for c in training.callbacks if type(c).between_epochs is not Callback.between_epochs]
     shuffled = shuffle and batch_size < training.rows
     make_epoch = training.step.epoch if epoch is None else epoch
     ranks, history = current_ranks(), training.history
     several = ranks.several
     short = _is_short(training, batch_size)
-    with Interrupts() as interrupts, training.step.running(), training:
+    with Interrupts() as interrupts, training.step.running(), closing(training):
         _begin(training, ranks.share(resume_from) if several else resume_from)
         if several:
             share_state(training.step, ranks)
@@ -274,8 +272,9 @@ def run(
             interrupts.held = False
             if interrupts.pending:
                 interrupts.release()
-            for callback in writers:
-                callback.between_epochs(training)
+            for callback in training.callbacks:
+                if type(callback).between_epochs is not Callback.between_epochs:
+                    callback.between_epochs(training)
         training.tell("train_end")
     return history
 

@@ -38,7 +38,10 @@ def choose_product(weight_bytes: int) -> Product:
 
     Raises BackendError where the environment variable names neither kind.
     """
-    if named := _named():
+    named = os.environ.get(VARIABLE, "")
+    if named and named not in FUNCTIONS:
+        raise BackendError(f"{VARIABLE} must be {' or '.join(FUNCTIONS)}; received {named!r}. Correct or unset it.")
+    if named:
         return Product(FUNCTIONS[named], f"{named}, named by {VARIABLE}")
     if not WIDE:
         return Product(BLAS, "BLAS, since there are no tiles for this processor")
@@ -51,10 +54,3 @@ def choose_product(weight_bytes: int) -> Product:
 def products_that_may_run() -> set[str]:
     """The functions that steps of this process choose among."""
     return {choose_product(size).function for size in (0, LARGE + 1)}
-
-
-def _named() -> str:
-    named = os.environ.get(VARIABLE, "")
-    if named and named not in FUNCTIONS:
-        raise BackendError(f"{VARIABLE} must be {' or '.join(FUNCTIONS)}; received {named!r}. Correct or unset it.")
-    return named

@@ -6,6 +6,7 @@ layer.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from xpnet.backend import NetworkSpec
 from xpnet_numba.step.job import Layer, Slice
@@ -52,7 +53,7 @@ class Plan:
     slices: list[Slice]
     homes: list[int]
 
-    @property
+    @cached_property
     def room_rows(self) -> int:
         """Rows for which there must be room: a narrow block needs it for a round, by whichever core."""
         return self.cores * self.round_rows if self.narrow else self.batch_rows

@@ -41,6 +41,9 @@ SECONDS_PER_CALL = 0.2
 microseconds.
 """
 
+SECONDS_PER_PRODUCT = 6e-9
+"""Of one row and one parameter, on a slow machine: a guess for the first call."""
+
 OUTPUTS = {
     "softmax_cross_entropy": "softmax_output",
     "logistic_cross_entropy": "logistic_output",
@@ -95,7 +98,7 @@ class CompiledStep:
         self._training = self._new_job()
         self._workspace: TrainingWorkspace | None = None
         self._evaluation: EvaluationWorkspace | None = None
-        self._steps_per_call = 1
+        self._steps_per_call = 0  # not known yet
         self._fits = 0
         self._labels: tuple[Any, Any] = None, None
 
@@ -267,6 +270,9 @@ class CompiledStep:
     def _run_steps(self, job: Job, workspace: TrainingWorkspace, steps: int) -> None:
         """Call compiled code for as many steps at a time as take ``SECONDS_PER_CALL``."""
         function, job.first_step = job_function("train", self.spec.dtype).address, 0
+        if not self._steps_per_call:
+            work = job.batch_rows * self._blueprint.size * SECONDS_PER_PRODUCT
+            self._steps_per_call = max(1, int(SECONDS_PER_CALL / work))
         while job.first_step < steps:
             job.steps = min(self._steps_per_call, steps - job.first_step)
             workspace.begin(job, count := min(get_threads(), workspace.plan.cores, max(job.blocks, job.slices)))

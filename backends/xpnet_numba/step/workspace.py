@@ -38,10 +38,10 @@ class TrainingWorkspace:
             "partials_at": plan.blocks * self._partial_size,
             "parts_at": plan.parts * plan.batch_rows * widths[1],
             "scales_at": rows,
+            "scratch_at": plan.cores * SCRATCH,  # on the heap: a thread's stack may be small
         }
-        totals = {"totals_at": (plan.blocks + len(plan.slices)) * LINE // 8}
-        self._arrays = _for_each_thread(plan.cores, spec.dtype)
-        self._arrays |= aligned(spec.dtype, sizes | _gathered(spec, rows, label_width)) | aligned("float64", totals)
+        totals = {"totals_at": (plan.blocks + len(plan.slices)) * LINE // 8, "results_at": plan.cores * LINE // 8}
+        self._arrays = aligned(spec.dtype, sizes | _gathered(spec, rows, label_width)) | aligned("float64", totals)
         self._arrays |= aligned("int64", {"claims_at": pieces + 1})  # the last one counts pieces that are done
         self.totals, self._counters = self._arrays["totals_at"], self._arrays["claims_at"]
         self._slices = (Slice * len(plan.slices))(*plan.slices)
@@ -79,9 +79,10 @@ class EvaluationWorkspace:
             "deltas_at": self.rows * spec.widths[-1],
             "scales_at": self.rows,
             "partials_at": threads * spec.widths[-1],
+            "scratch_at": threads * SCRATCH,
         }
-        self._arrays = _for_each_thread(threads, spec.dtype)
-        self._arrays |= aligned(spec.dtype, sizes | _gathered(spec, self.rows, label_width))
+        self._arrays = aligned(spec.dtype, sizes | _gathered(spec, self.rows, label_width))
+        self._arrays |= aligned("float64", {"results_at": threads * LINE // 8})
 
     def serves(self, threads: int, label_width: int) -> bool:
         """Whether it has room for so many threads and such labels."""
@@ -99,9 +100,3 @@ def _gathered(spec: NetworkSpec, rows: int, label_width: int) -> dict[str, int]:
     """
     wide = max(label_width, 2) if label_width else 0
     return {"batch_x_at": rows * spec.widths[0] if label_width else 0, "batch_y_at": rows * wide}
-
-
-def _for_each_thread(threads: int, dtype: str) -> dict[str, Any]:
-    """What each thread has for itself, on the heap: a thread's stack may be small."""
-    results = aligned("float64", {"results_at": threads * LINE // 8})
-    return results | aligned(dtype, {"scratch_at": threads * SCRATCH})
