@@ -95,18 +95,22 @@ def test_shuffled_buffers_teach_as_well(data: Any, settings: dict[str, Any]) -> 
 
 @pytest.mark.usefixtures("small_buffers")
 def test_every_row_once_an_epoch() -> None:
-    from xpnet.estimators.streaming import BlockOrders, buffers
+    from xpnet.data.buffers import rows_of
+    from xpnet.estimators.streaming import BlockOrders
 
     X = np.arange(2000.0, dtype=np.float32).reshape(-1, 1)
     source = ArraySource(X)
     orders = BlockOrders(np.random.RandomState(0), source, np.arange(source.blocks))
-    first, second = (list(buffers(source, None, orders.permutation(2000), 64, "float32")) for _ in range(2))
+    first, second = ([], [])
     for epoch in (first, second):
-        rows = np.concatenate([buffer.rows for buffer in epoch])
-        np.testing.assert_array_equal(np.sort(rows), np.arange(2000))
-        np.testing.assert_array_equal(np.concatenate([buffer.X for buffer in epoch])[:, 0], rows)
-        assert all(len(buffer.rows) % 64 == 0 for buffer in epoch[:-1])
-    assert not np.array_equal(first[0].rows, second[0].rows)
+        blocks, seed = orders.permutation(2000)
+        for X_part, rows in rows_of(source, blocks, "float32", batch_size=64, seed=seed):
+            epoch.append((X_part.copy(), rows))
+        found = np.concatenate([rows for _, rows in epoch])
+        np.testing.assert_array_equal(np.sort(found), np.arange(2000))
+        np.testing.assert_array_equal(np.concatenate([X_part for X_part, _ in epoch])[:, 0], found)
+        assert all(len(rows) % 64 == 0 for _, rows in epoch[:-1])
+    assert not np.array_equal(first[0][1], second[0][1])
 
 
 @pytest.mark.usefixtures("small_buffers")

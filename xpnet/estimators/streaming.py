@@ -1,28 +1,22 @@
-"""Training and predicting on a source: buffers of rows from blocks in random order, while the next are read ahead."""
+"""Training on a source: its blocks in random order, and the rows of a buffer shuffled."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy
 
-from xpnet.backend import Backend, BatchPart, Step
-from xpnet.data.sources import Source
+from xpnet.backend import Backend, BatchPart, Operations, Step
+from xpnet.data.buffers import PIECE_BYTES, read_rows, rows_of
+from xpnet.data.sources import BUFFER_BYTES, Source
 from xpnet.estimators.epochs import reported_loss
 from xpnet.estimators.inputs import Rows
+from xpnet.models.placement import is_host
 from xpnet.ops import Array
 
-
-class Buffer(NamedTuple):
-    """Rows in memory: X (rows, in), and the number of each in the source, (rows,) int64."""
-
-    X: numpy.ndarray
-    rows: numpy.ndarray
-
-    def take(self, places: Any) -> "Buffer":
-        """Some of the rows."""
-        return Buffer(self.X[places], self.rows[places])
+GRADIENT_BYTES = 2**24
+"""Of the rows whose gradient is computed at a time, so many that adding the gradients up takes little beside it."""
 
 
 class BlockOrder(NamedTuple):
@@ -83,26 +77,9 @@ class SourceRows(Rows):
                 "The validation set would be all of the source: it has a single block. Pass X_val and y_val."
             )
         out = numpy.sort(order[:chosen])
-        rows = numpy.concatenate([numpy.arange(source.starts[b], source.starts[b + 1]) for b in out])
-        X = numpy.concatenate([checked(source.read(int(b)), dtype, source.starts[b]) for b in out])
+        X, rows = read_rows(source, out, dtype)
         held_out = Rows(backend.asarray(X), self.Y[rows], None if self.weight is None else self.weight[rows])
         return SourceRows(source, self.Y, self.weight, numpy.sort(order[chosen:])), held_out
-
-
-def checked(X: numpy.ndarray, dtype: str, first: int) -> numpy.ndarray:
-    """A block in the network's dtype.
-
-    Raises ValueError where a value is not finite; first : the number of its first row
-    """
-    block = numpy.ascontiguousarray(X, dtype=dtype)
-    if not numpy.isfinite(block.sum(dtype=numpy.float64)):
-        finite = numpy.isfinite(block).all(axis=1)
-        if not finite.all():
-            row = int(first) + int(finite.argmin())
-            raise ValueError(
-                f"Input X contains NaN, infinity or a value too large for {dtype}, the first in row {row}."
-            )
-    return block
 
 
 @dataclass
@@ -127,64 +104,26 @@ class BufferedEpoch:
         order: BlockOrder | None = None,
         sample_weight: Array | None = None,
     ) -> float:
-        """See :meth:`xpnet.backend.Step.epoch`. Between two buffers an interrupt finds every update whole."""
-        total = 0.0
-        for buffer in buffers(X, self.rows.blocks, order, batch_size, self.dtype):
-            weight = None if sample_weight is None else sample_weight[buffer.rows]
-            loss = self.epoch(
-                self.backend.asarray(buffer.X),
-                Y[buffer.rows],
-                learning_rate=learning_rate,
-                batch_size=batch_size,
-                order=None,
-                sample_weight=weight,
-            )
-            total += loss * len(buffer.rows)
+        """See :meth:`xpnet.backend.Step.epoch`. Between two calls an interrupt finds every update whole."""
+        total, gather = 0.0, Operations(self.backend).gather
+        blocks, seed = (self.rows.blocks, None) if order is None else order
+        on_host = is_host(self.backend)
+        piece_bytes = PIECE_BYTES if on_host else BUFFER_BYTES
+        found = rows_of(X, blocks, self.dtype, batch_size=batch_size, seed=seed, piece_bytes=piece_bytes)
+        with closing(found):
+            for part in found:
+                there = self.backend.asarray(part.rows)
+                loss = self.epoch(
+                    # Other libraries may still read it when the call has returned, and it is used again.
+                    part.X if on_host else self.backend.asarray(part.X.copy()),
+                    gather(Y, there),
+                    learning_rate=learning_rate,
+                    batch_size=batch_size,
+                    order=None,
+                    sample_weight=None if sample_weight is None else gather(sample_weight, there),
+                )
+                total += loss * len(part.rows)
         return total / self.rows.count
-
-
-def buffers(source: Source, blocks: Any, order: BlockOrder | None, batch_size: int, dtype: str) -> Iterator[Buffer]:
-    """All rows of the blocks, a buffer at a time, while a thread reads the next: whole batches but for the last.
-
-    order : of the blocks; the rows of each buffer are shuffled, too. None for rows as they lie.
-    """
-    shuffle = None if order is None else numpy.random.default_rng(order.seed)
-    reading = _read(source, blocks if order is None else order.blocks, dtype, batch_size)
-    left: Buffer | None = None
-    with ThreadPoolExecutor(1, "xpnet-read") as reader:
-        ahead = reader.submit(next, reading, None)
-        while (buffer := ahead.result()) is not None:
-            ahead = reader.submit(next, reading, None)
-            if left is not None and len(left.rows):
-                buffer = Buffer(numpy.concatenate([left.X, buffer.X]), numpy.concatenate([left.rows, buffer.rows]))
-            if shuffle is not None:
-                buffer = buffer.take(shuffle.permutation(len(buffer.rows)))
-            whole = len(buffer.rows) // batch_size * batch_size
-            left = buffer.take(slice(whole, None))
-            if whole:
-                yield buffer.take(slice(0, whole))
-    if left is not None and len(left.rows):
-        yield left
-
-
-def _read(source: Source, blocks: Any, dtype: str, batch_size: int) -> Iterator[Buffer]:
-    """Buffers as the blocks fill them."""
-    size = max(source.buffer_rows(dtype) // 2, batch_size)
-    parts: list[numpy.ndarray] = []
-    rows: list[numpy.ndarray] = []
-    for block in blocks:
-        first, last = int(source.starts[block]), int(source.starts[block + 1])
-        parts.append(checked(source.read(int(block)), dtype, first))
-        rows.append(numpy.arange(first, last))
-        if sum(map(len, rows)) >= size:
-            yield _joined(parts, rows)
-            parts, rows = [], []
-    if parts:
-        yield _joined(parts, rows)
-
-
-def _joined(parts: list[numpy.ndarray], rows: list[numpy.ndarray]) -> Buffer:
-    return Buffer(parts[0] if len(parts) == 1 else numpy.concatenate(parts), numpy.concatenate(rows))
 
 
 def summed_gradient(step: Step, rows: SourceRows, backend: Backend) -> tuple[float, dict[str, Any]]:
@@ -192,17 +131,18 @@ def summed_gradient(step: Step, rows: SourceRows, backend: Backend) -> tuple[flo
 
     returns the loss as scikit-learn reports it, and the gradients by name, NumPy's
     """
-    dtype, source, weight, loss, penalty = step.spec.dtype, rows.X, rows.weight, 0.0, 0.0
+    weight, loss, penalty = rows.weight, 0.0, 0.0
     total = float(rows.count if weight is None else backend.to_numpy(weight).sum())
     gradients: dict[str, Any] = {}
-    for block in range(source.blocks):
-        first, last = int(source.starts[block]), int(source.starts[block + 1])
-        part = BatchPart(total, first, penalized=block == 0)
-        X = backend.asarray(checked(source.read(block), dtype, first))
-        weights = None if weight is None else weight[first:last]
-        loss += step.gradient(X, rows.Y[first:last], sample_weight=weights, part=part)
-        penalty += step.penalty if block == 0 else 0.0
-        for name in step.spec.parameter_names:
-            gradient = backend.to_numpy(step.gradients[name])
-            gradients[name] = gradient.copy() if block == 0 else gradients[name] + gradient
+    found = rows_of(rows.X, rows.blocks, step.spec.dtype, batch_size=1, piece_bytes=GRADIENT_BYTES)
+    with closing(found):
+        for X, places in found:
+            first, last = int(places[0]), int(places[-1]) + 1
+            part = BatchPart(total, first, penalized=first == 0)
+            weights = None if weight is None else weight[first:last]
+            loss += step.gradient(backend.asarray(X), rows.Y[first:last], sample_weight=weights, part=part)
+            penalty += step.penalty if part.penalized else 0.0
+            for name in step.spec.parameter_names:
+                gradient = backend.to_numpy(step.gradients[name])
+                gradients[name] = gradients[name] + gradient if name in gradients else gradient.copy()
     return reported_loss(loss, penalty, step.spec), gradients
