@@ -259,3 +259,22 @@ class CheckingStep(Step, Protocol):
 
     def forward_finite(self, X: Array) -> Array | None:
         """Compute the outputs of the network as `forward` does, or return None where X holds NaN or infinity."""
+
+
+class WeightingStep(Step, Protocol):
+    """A step that can report the loss of an epoch with sample weights as scikit-learn does."""
+
+    def epoch_by_batch_rows(
+        self,
+        X: Array,
+        Y: Array,
+        *,
+        learning_rate: float,
+        batch_size: int,
+        order: Any = None,
+        sample_weight: Array | None = None,
+    ) -> float:
+        """Train as `epoch` does. The loss is the mean over the batches, each counted by its rows, not by its weights.
+
+        The weights of no batch may all be zero.
+        """

@@ -18,7 +18,10 @@ def epoch_of(step: Step, backend: Backend, *, max_grad_norm: float | None, weigh
     weighted : walk the batches here. scikit-learn averages their losses by their rows, the step by their weights.
     """
     if weighted or max_grad_norm is not None:
-        return BatchwiseEpoch(step, backend, max_grad_norm)
+        batchwise = BatchwiseEpoch(step, backend, max_grad_norm)
+        if max_grad_norm is None and (compiled := getattr(step, "epoch_by_batch_rows", None)):
+            return WeightedEpoch(step, compiled, batchwise)
+        return batchwise
     if step.spec.loss != "squared_error":
         return step.epoch
 
@@ -74,6 +77,26 @@ class BatchwiseEpoch:
             return self.step.batch_weights(X, batch_size, order, sample_weight)
         weights = self.backend.to_numpy(sample_weight)[order]
         return numpy.add.reduceat(weights, range(0, len(weights), batch_size))
+
+
+@dataclass
+class WeightedEpoch:
+    """An epoch of the step's own, unless the weights of a batch are all zero.
+
+    epoch : of a step that counts batches by their rows
+    """
+
+    step: Step
+    epoch: Callable[..., float]
+    batchwise: BatchwiseEpoch
+
+    def __call__(self, X: Any, Y: Array, *, batch_size: int, order: Any, sample_weight: Any, **how: Any) -> float:
+        """See :meth:`xpnet.backend.Step.epoch`."""
+        how |= {"batch_size": batch_size, "order": order, "sample_weight": sample_weight}
+        weights = sample_weight if order is None else sample_weight[order]
+        if not numpy.add.reduceat(weights, range(0, len(weights), batch_size)).all():
+            return self.batchwise(X, Y, **how)
+        return reported_loss(self.epoch(X, Y, **how), self.step.penalty, self.step.spec)
 
 
 def clip(gradients: Parameters, max_norm: float, backend: Backend) -> None:

@@ -1,5 +1,6 @@
 """A step that threads may share: every use of it waits for its turn."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -57,6 +58,19 @@ class GuardedStep:
             return self.step.epoch(
                 X, Y, learning_rate=learning_rate, batch_size=batch_size, order=order, sample_weight=sample_weight
             )
+
+    @property
+    def epoch_by_batch_rows(self) -> Callable[..., float] | None:
+        """See :class:`xpnet.backend.step.WeightingStep`; None for a step that is none."""
+        epoch = getattr(self.step, "epoch_by_batch_rows", None)
+        if epoch is None:
+            return None
+
+        def in_turn(*data: Any, **how: Any) -> float:
+            with self.turn.taken():
+                return epoch(*data, **how)
+
+        return in_turn
 
     def forward(self, X: Array) -> Array:
         """See :class:`xpnet.backend.Step`."""

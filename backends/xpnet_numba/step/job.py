@@ -65,7 +65,8 @@ class Job(ctypes.Structure):
 
     What was asked for:
     seed_at, first_row : (2,), from which dropout masks are drawn, and how many rows of a larger batch stand before
-    first_step, steps : which batches; batch_weights_at : (all steps,), the sum of the sample weights of each batch
+    first_step, steps : which batches; batch_weights_at, shares_at : (all steps,), for each batch the sum of its
+    sample weights, and by how much its mean loss counts
     updating, penalized, l2, l2_over_batch : whether, and the penalty
     updates_made : counted when all steps of a call are done; rule_at : the rule's numbers
     loss, penalty : results, the sums over batches of sample weights times loss and penalty
@@ -88,7 +89,7 @@ class Job(ctypes.Structure):
 
     _fields_ = [
         *_integers("x_at x_rows x_row y_at label_width rows inputs outputs order_at ordered indexed weights_at weighted"),
-        *_integers("x_is_far result_at nonfinite_at first_step steps batch_weights_at updating penalized l2_over_batch"),
+        *_integers("x_is_far result_at nonfinite_at first_step steps batch_weights_at shares_at updating penalized l2_over_batch"),
         *_integers("updates_made rule_at batch_rows block_rows round_rows room_rows layers slices blocks parts threads"),
         *_integers("layers_at slices_at narrow partial_size homes_at claims_at done_at totals_at"),
         *_integers("gemm_at multiply_at loss_at update_at output_at penalize_at gather_at gather_labels_at add_rows_at"),

@@ -176,6 +176,22 @@ class CompiledStep:
             self._rule[0] = learning_rate
             return self._train(data, batch_size, updating=True)
 
+    def epoch_by_batch_rows(
+        self,
+        X: Array,
+        Y: Labels,
+        *,
+        learning_rate: float,
+        batch_size: int,
+        order: Any = None,
+        sample_weight: Array | None = None,
+    ) -> float:
+        """See :class:`xpnet.backend.step.WeightingStep`."""
+        with self._hold:
+            data = self._data(X, Y, order, sample_weight)
+            self._rule[0], data.shares = learning_rate, batch_sizes(data.rows, batch_size)
+            return self._train(data, batch_size, updating=True)
+
     def gradient(
         self,
         X: Array,
@@ -250,13 +266,15 @@ class CompiledStep:
         batch_rows = min(batch_size, rows) if part is None else self._room_for_part(rows)
         workspace = self._workspace_for(batch_rows, 0 if data.order is None else data.label_width)
         workspace.totals.fill(0)
+        if data.shares is None:
+            data.shares = data.sums
         self._enter(job, data)
         job.updating = updating
         job.first_row = 0 if part is None else part.first_row
         job.penalized = self.spec.l2 > 0 and (part is None or part.penalized)
         job.x_is_far = data.order is None and steps > 1
         self._run_steps(job, workspace, steps)
-        total = float(data.sums.sum()) if part is not None or data.weights is not None else rows
+        total = rows if data.weights is None and part is None else float(data.shares.sum())
         self.penalty = job.penalty / total if total else 0.0
         return job.loss / total + self.penalty if total else 0.0
 
@@ -384,7 +402,7 @@ class CompiledStep:
         if data.weights is not None:
             arrays["weights_at"] = data.weights
         if data.sums is not None:
-            arrays["batch_weights_at"] = data.sums
+            arrays["batch_weights_at"], arrays["shares_at"] = data.sums, data.shares
         tell(job, arrays)
 
     def _workspace_for(self, batch_rows: int, label_width: int) -> TrainingWorkspace:

@@ -55,13 +55,14 @@ from xpnet_numba.step.places import (
 
 
 class Batch(NamedTuple):
-    """A batch: its first row in the order of all rows, how many, the sum of their weights, and which update it
-    makes.
+    """A batch: its first row in the order of all rows, how many, the sum of their weights, by how much its mean loss
+    counts among others, and which update it makes.
     """
 
     first: int
     rows: int
     weight: float
+    share: float
     t: int
 
 
@@ -70,12 +71,13 @@ def train(job: Any, me: int) -> None:
     job, mode = carray(job, 1)[0], flush_denormals()
     layers, slices = layers_of(job), slices_of(job)
     weights = numbers(job.batch_weights_at, 0, job.first_step + job.steps)
+    shares = numbers(job.shares_at, 0, job.first_step + job.steps)
     first_block, first_slice = me * job.blocks // job.threads, integers(job.homes_at, 0, job.threads)[me]
     pieces = job.parts + job.blocks + job.slices
     for step in range(load(job.done_at) // pieces, job.steps):
         first = (job.first_step + step) * job.batch_rows
-        weight = weights[job.first_step + step]
-        batch = Batch(first, min(job.batch_rows, job.rows - first), weight, job.updates_made + step + 1)
+        weight, share = weights[job.first_step + step], shares[job.first_step + step]
+        batch = Batch(first, min(job.batch_rows, job.rows - first), weight, share, job.updates_made + step + 1)
         for i in range(job.slices if job.parts else 0):
             index = (first_slice + i) % job.slices
             if slices[index].layer == 0 and claim(job.claims_at, job.blocks + job.slices + index, step):
@@ -141,7 +143,7 @@ def work_block(job: Any, layers: Any, batch: Any, block: int, me: int) -> None:
         masks = Masks(job.first_row + begin, batch.t - 1)
         forward(job, layers, x, rows, out, masks, me)
         d_bias = bias_sums_of(job, layers[layers.size - 1], block, begin > first)
-        add_to_total(job, block, batch.weight * loss_of(job, out, rows, batch.weight, d_bias, me))
+        add_to_total(job, block, batch.share * loss_of(job, out, rows, batch.weight, d_bias, me))
         backward(job, layers, x, rows, masks, (block, begin > first), me)
 
 
@@ -200,7 +202,7 @@ def work_slice(job: Any, layer: Any, piece: Any, batch: Any, index: int, me: int
         param, grad = vector(job, job.params_at, piece.start, size), vector(job, job.gradients_at, piece.start, size)
         penalty = result_of(job, me)
         call(job.penalize_at, (param, grad, job.l2 / batch.weight if job.l2_over_batch else job.l2, penalty))
-        add_to_total(job, job.blocks + index, batch.weight * penalty[0])
+        add_to_total(job, job.blocks + index, batch.share * penalty[0])
     if job.updating:
         update_slice(job, piece, batch.t)
 
