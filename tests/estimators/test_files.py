@@ -195,6 +195,7 @@ HOSTILE = {
     "an unknown attribute": (("fitted", "dict", 0, 0), "__class__", "not those that fit finds"),
     "a method for an attribute": (("fitted", "dict", 0, 0), "predict", "not those that fit finds"),
     "an attribute of another type": (("fitted", "n_iter_"), "3", "not those that fit finds"),
+    "curves of which one is missing": (("fitted", "dict", 5), ["best_loss_", None], "not those that fit finds"),
     "classes too few": (("fitted", "classes_", "array"), ["a"], "classes are not those of its network"),
     "labels in what is no matrix": (("fitted", "_sparse_labels"), "linalg", "not those that fit finds"),
     "settings that are none": (("fitted",), [1], "not those that fit finds"),

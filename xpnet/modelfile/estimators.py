@@ -50,6 +50,16 @@ _FITTED: dict[str, Any] = {
 }
 """What ``fit`` finds beside the parameters, and of which type; the rest follows from the network."""
 
+_COUNTED = {
+    "loss_curve_",
+    "validation_loss_curve_",
+    "best_loss_",
+    "validation_scores_",
+    "best_validation_score_",
+    "_no_improvement_count",
+}
+"""What goes together: a training by epochs counts all of these, L-BFGS none."""
+
 _FITTED_LABELS: dict[str, Any] = {"classes_": numpy.ndarray, "_sparse_labels": bool}
 """What a classifier's ``fit`` finds as well."""
 
@@ -164,6 +174,8 @@ def _check_fitted(kind: str, fitted: Any, spec: NetworkSpec) -> None:
     known = _FITTED | (_FITTED_LABELS if kind == "MLPClassifier" else {})
     if not isinstance(fitted, dict) or not all(n in known and isinstance(v, known[n]) for n, v in fitted.items()):
         raise ValueError("its fitted attributes are not those that fit finds")
+    if not fitted.keys().isdisjoint(_COUNTED) and not fitted.keys() >= _COUNTED:
+        raise ValueError("its fitted attributes are not those that fit finds: some of an epoch's counts are missing")
     names = fitted.get("feature_names_in_")
     if names is not None and (len(names) != spec.widths[0] or not all(isinstance(name, str) for name in names)):
         raise ValueError("its features have other names than its network has inputs")

@@ -4,7 +4,6 @@ What is kept, and for how long, is in :mod:`~xpnet_numba.runtime.codecache`. Wha
 compilation, never a result.
 """
 
-import signal
 import sys
 import threading
 import time
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numba
 
+from xpnet_numba.runtime.aside import aside
 from xpnet_numba.runtime.codecache import code_cache
 from xpnet_numba.runtime.objects import MachineCode, c_code, load_c_function, load_python_function, python_code
 from xpnet_numba.scalars import FAST
@@ -39,7 +39,11 @@ def c_function(function: Callable[..., Any], signature: Any) -> CFunction:
     name = _name(function, signature)
     if address := _from_cache(name, load_c_function):
         return CFunction(address)
-    with _announced(), _interrupts_wait():
+    return aside(name, lambda: _compile_c(name, function, signature))
+
+
+def _compile_c(name: str, function: Callable[..., Any], signature: Any) -> CFunction:
+    with _announced():
         compiled = numba.cfunc(signature, **FAST)(function)
     _keep(name, c_code(compiled))
     return CFunction(compiled.address)
@@ -54,7 +58,11 @@ def python_function(function: Callable[..., Any], signature: Any) -> Callable[..
     name, module = _name(function, signature), sys.modules[function.__module__]
     if loaded := _from_cache(name, lambda code: load_python_function(code, module)):
         return loaded
-    with _announced(), _interrupts_wait():
+    return aside(name, lambda: _compile_python(name, function, signature))
+
+
+def _compile_python(name: str, function: Callable[..., Any], signature: Any) -> Callable[..., Any]:
+    with _announced():
         dispatcher = numba.njit([signature], nogil=True, **FAST)(function)
     (overload,) = dispatcher.overloads.values()
     _keep(name, python_code(overload))
@@ -151,19 +159,3 @@ def _say_once(topic: str, message: str) -> None:
     if sys.stderr is not None:
         with suppress(OSError, ValueError):  # a closed pipe or file
             print(message, file=sys.stderr, flush=True)
-
-
-@contextmanager
-def _interrupts_wait() -> Iterator[None]:
-    """Hold Ctrl-C back until the block ends: inside, LLVM's calls back into Python would swallow it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    caught: list[Any] = []
-    before = signal.signal(signal.SIGINT, lambda *signal_and_frame: caught.append(signal_and_frame))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if caught and callable(before):
-            before(*caught[0])

@@ -2,6 +2,7 @@
 
 import ctypes
 import io
+import os
 import signal
 import subprocess
 import sys
@@ -82,19 +83,58 @@ def test_where_no_thread_can_be_started_it_compiles_and_says_so(
     assert capfd.readouterr().err.count("compiling") == 1
 
 
-def test_ctrl_c_is_heard_when_a_function_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    compile_now, compiled = numba.cfunc, []
+def test_ctrl_c_is_heard_while_a_function_compiles_and_the_work_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    compile_now, may_end, calls = numba.cfunc, threading.Event(), []
 
     def interrupted(*arguments: Any, **options: Any) -> Any:
-        signal.raise_signal(signal.SIGINT)
-        compiled.append(compile_now(*arguments, **options))
-        return lambda function: compiled[0](function)
+        calls.append(threading.current_thread())
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        assert may_end.wait(60)
+        return compile_now(*arguments, **options)
 
     monkeypatch.setattr(numba, "cfunc", interrupted)
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         compiling.c_function(_twice, types.float64(types.float64))
-    assert compiled and signal.getsignal(signal.SIGINT) is handler
+    may_end.set()
+    assert call(compiling.c_function(_twice, types.float64(types.float64)), 2.0) == 4.0
+    assert len(calls) == 1 and calls[0] is not threading.main_thread()
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+FORKED = """
+import os, threading
+import numba
+from numba import types
+from xpnet_numba.runtime import compiling
+
+def twice(x):
+    return x + x
+
+def thrice(x):
+    return x + x + x
+
+thread = threading.Thread(target=compiling.c_function, args=(twice, types.float64(types.float64)))
+compile_now, inside = numba.core.compiler.compile_extra, threading.Event()
+
+def slowly(*arguments, **options):
+    inside.set()
+    return compile_now(*arguments, **options)
+
+numba.core.compiler.compile_extra = slowly
+thread.start()
+inside.wait()
+child = os.fork()
+if not child:
+    compiling.c_function(thrice, types.float64(types.float64))
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows does not fork")
+def test_a_process_forked_while_a_thread_compiles_can_compile() -> None:
+    assert run(FORKED).stdout == "7\n"
 
 
 def test_other_errors_are_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,69 @@
+"""Compilation aside, in a thread of its own: Ctrl-C ends the wait for it, and the work is not lost.
+
+In the main thread a KeyboardInterrupt could come up anywhere in the compiler: LLVM's calls back into Python would swallow
+it, or half of a function would be left.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from numba.core.compiler_lock import global_compiler_lock
+
+STACK = 16 * 2**20
+"""Bytes of stack: the compiler calls itself as deep as a program is nested."""
+
+_begun: dict[str, Future[Any]] = {}
+"""What is being worked on, by name, or was when its wait was cut."""
+
+
+def aside(name: str, work: Callable[[], Any]) -> Any:
+    """What ``work()`` returns, called with the compiler's lock held; Ctrl-C is heard meanwhile.
+
+    The work goes on after a Ctrl-C. Whoever asks next for the same name waits for it, and does not begin anew. Only the
+    main thread hears Ctrl-C: others work where they are, and so does the main thread where no thread can be started.
+    """
+    work = global_compiler_lock(work)
+    if threading.current_thread() is not threading.main_thread():
+        return work()
+    future = _begun.get(name)
+    if future is None:
+        try:
+            future = _begin(work)
+        except RuntimeError:
+            return work()
+        _begun[name] = future
+    try:
+        return future.result()
+    finally:
+        if future.done():
+            del _begun[name]
+
+
+def _begin(work: Callable[[], Any]) -> Future[Any]:
+    """Start a thread; raises RuntimeError where the system allows no more. Python waits for it before it exits: code that
+    is compiling must not be taken down.
+    """
+    future: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    before = threading.stack_size(STACK)
+    try:
+        threading.Thread(target=run, name="xpnet-compiling").start()
+    finally:
+        threading.stack_size(before)
+    return future
+
+
+if hasattr(os, "register_at_fork"):
+    # A child has no thread that would give the compiler's lock back: nothing compiles while a process forks.
+    lock = global_compiler_lock
+    os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+    os.register_at_fork(after_in_child=_begun.clear)
