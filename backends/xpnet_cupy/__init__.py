@@ -7,6 +7,7 @@
 ``replay``      launches that are recorded, one batch or several at once
 ``resident``    an epoch in one launch, for small networks
 ``forward``     the way forward, for predictions and losses
+``prediction``  predictions that are recorded
 ``memory``      the buffers that a step allocates, once
 ``launches``    each kernel with its grid
 ``launcher``    the table of kernels, and the one place where their arguments are checked

@@ -104,16 +104,28 @@ class CudaLauncher(Launcher):
 
     def record(self, run: Launch) -> Launch:
         """A captured CUDA graph; ``run`` itself where products cannot be captured."""
-        if self._lt is None:
-            return run
-        stream = cupy.cuda.get_current_stream()
-        with _memory_errors():
-            stream.begin_capture()
-            try:
-                run()
-            finally:
-                graph = stream.end_capture()
-        return graph.launch
+        return _captured(run) if self.records else run
+
+    @property
+    def records(self) -> bool:
+        """Where there is cuBLASLt: CuPy's own products cannot be captured."""
+        return self._lt is not None
+
+    def beside(self, launch: Launch) -> Launch:
+        """On the lane's second stream, which an event of the first brings into a capture."""
+        side = self.lane.side  # made here, before a capture
+
+        def run() -> None:
+            side.wait_event(cupy.cuda.get_current_stream().record())
+            with side:
+                launch()
+
+        return run
+
+    def joined(self) -> Launch:
+        """An event of the second stream."""
+        side = self.lane.side
+        return lambda: cupy.cuda.get_current_stream().wait_event(side.record())
 
     @contextmanager
     def stream(self) -> Iterator[None]:
@@ -157,14 +169,24 @@ class CudaLauncher(Launcher):
 
 
 class Lane:
-    """What all steps of one thread on one device share: a stream, and a handle of cuBLASLt with its workspaces.
+    """What all steps of one thread on one device share: two streams, and a handle of cuBLASLt with its workspaces.
 
-    Their launches follow each other, so that no two products write to one workspace at the same time.
+    What one stream is asked for follows each other, so that no two products write to one workspace at the same time.
     """
 
     def __init__(self) -> None:
         self.stream = cupy.cuda.Stream(non_blocking=True)
+        self._own = {self.stream.ptr}  # streams whose workspaces recordings refer to
         self._workspaces: dict[int, Any] = {}
+
+    @cached_property
+    def side(self) -> Any:
+        """The stream of what runs beside the first."""
+        stream = cupy.cuda.Stream(non_blocking=True)
+        self._own.add(stream.ptr)
+        with stream:
+            self._workspace(stream.ptr)
+        return stream
 
     @cached_property
     def lt(self) -> CublasLt | None:
@@ -188,7 +210,7 @@ class Lane:
         """The address of the workspace of the current stream: predictions run on the caller's."""
         if stream not in self._workspaces:
             while len(self._workspaces) >= KEPT_WORKSPACES:
-                self._workspaces.pop(next(k for k in self._workspaces if k != self.stream.ptr))
+                self._workspaces.pop(next(k for k in self._workspaces if k not in self._own))
             self._workspaces[stream] = cupy.empty(WORKSPACE_BYTES, dtype=cupy.uint8)
         return self._workspaces[stream].data.ptr
 
@@ -199,18 +221,34 @@ def cache_folder() -> Path:
 
 
 def _microseconds(launch: Launch) -> float:
-    """The shortest of a few rounds of a launch, which has run once before."""
+    """The shortest of a few rounds of a launch. They are replays, as in training: asking costs more than many a product."""
     launch()
-    times = []
+
+    def several() -> None:
+        for _ in range(TIMED_LAUNCHES):
+            launch()
+
+    repeated, times = _captured(several), []
     for _ in range(TIMED_ROUNDS):
         start, end = cupy.cuda.Event(), cupy.cuda.Event()
         start.record()
-        for _ in range(TIMED_LAUNCHES):
-            launch()
+        repeated()
         end.record()
         end.synchronize()
         times.append(1e3 * cupy.cuda.get_elapsed_time(start, end) / TIMED_LAUNCHES)
     return min(times)
+
+
+def _captured(run: Callable[[], Any]) -> Launch:
+    """What ``run`` asks of the current stream, as a CUDA graph."""
+    stream = cupy.cuda.get_current_stream()
+    with _memory_errors():
+        stream.begin_capture()
+        try:
+            run()
+        finally:
+            graph = stream.end_capture()
+    return graph.launch
 
 
 _threads = threading.local()

@@ -76,17 +76,31 @@ def block_rows(spec: NetworkSpec, rows: int) -> int:
 
 
 def predict(spec: NetworkSpec, launcher: Launcher, params: Parameters, X: Array) -> Array:
-    """Outputs after the output activation: X (rows, in) -> (rows, out)."""
+    """Outputs after the output activation, launch by launch: X (rows, in) -> (rows, out)."""
     X, out = as_read(launcher, X, spec.dtype), _empty(launcher, X.shape[0], spec.widths[-1])
-    softmax, size = spec.loss == "softmax_cross_entropy", block_rows(spec, X.shape[0])
-    layers = layers_of(spec, params, OUTPUT_ACTIVATIONS[spec.loss])
-    outputs = [_empty(launcher, size, width) for width in spec.widths[1 : None if softmax else -1]]
+    size = block_rows(spec, X.shape[0])
+    outputs = prediction_outputs(spec, launcher, size)
     for start in range(0, X.shape[0], size or 1):
         x, result = X[start : start + size], out[start : start + size]
-        _through(launcher, layers, x, [o[: len(x)] for o in outputs] + ([] if softmax else [result]))
-        if softmax:
-            launches.softmax(launcher, outputs[-1][: len(x)], result)()
+        for launch in prediction_launches(spec, launcher, params, x, [o[: len(x)] for o in outputs], result):
+            launch()
     return out
+
+
+def prediction_outputs(spec: NetworkSpec, launcher: Launcher, rows: int) -> list[Array]:
+    """Memory for what layers give on the way to a prediction of ``rows`` rows."""
+    softmax = spec.loss == "softmax_cross_entropy"  # which may not be written to the place of the logits
+    return [_empty(launcher, rows, width) for width in spec.widths[1 : None if softmax else -1]]
+
+
+def prediction_launches(
+    spec: NetworkSpec, launcher: Launcher, params: Parameters, x: Array, outputs: list[Array], result: Array
+) -> list[Launch]:
+    """result (rows, out) from x (rows, in); outputs : as ``prediction_outputs`` gives them, of these rows"""
+    layers = layers_of(spec, params, OUTPUT_ACTIVATIONS[spec.loss])
+    if spec.loss != "softmax_cross_entropy":
+        return _through(launcher, layers, x, [*outputs, result])
+    return [*_through(launcher, layers, x, outputs), launches.softmax(launcher, outputs[-1], result)]
 
 
 def mean_loss(
@@ -114,7 +128,8 @@ def mean_loss(
             launches.gather(launcher, X, order[block], x)()
         batch = Batch(Y.ndim == 1, Y[block] if order is None else Y[order[block]], _part(weight, block))
         results = [out[: len(x)] for out in outputs]
-        _through(launcher, layers, x, results)
+        for launch in _through(launcher, layers, x, results):
+            launch()
         launches.loss(launcher, spec.loss, results[-1], batch, None, row_loss[: len(x)])()
     return _sums(spec, launcher, network, row_loss, weight, count)
 
@@ -133,11 +148,10 @@ def _sums(
     return float(loss / total), float(spec.l2 / 2 * square / (total if spec.l2_over_batch else 1))
 
 
-def _through(launcher: Launcher, layers: list[Layer], x: Array, outputs: list[Array]) -> None:
-    for layer, out in zip(layers, outputs, strict=True):
-        for launch in forward_launches(launcher, layer, x, out):
-            launch()
-        x = out
+def _through(launcher: Launcher, layers: list[Layer], x: Array, outputs: list[Array]) -> list[Launch]:
+    """Each layer's output from the one before."""
+    pairs = zip(layers, [x, *outputs], outputs, strict=False)
+    return [launch for layer, below, out in pairs for launch in forward_launches(launcher, layer, below, out)]
 
 
 def _part(array: Array | None, rows: slice) -> Array | None:

@@ -158,6 +158,19 @@ class Launcher(ABC):
     def record(self, run: Launch) -> Launch:
         """The work of ``run``, which has run once before, as something cheaper to repeat: a captured graph."""
 
+    @property
+    @abstractmethod
+    def records(self) -> bool:
+        """Whether a recording is cheaper to repeat than its launches, and may run some of them side by side."""
+
+    @abstractmethod
+    def beside(self, launch: Launch) -> Launch:
+        """The launch beside all that follows, up to ``joined``; it begins when what was asked for before it is done."""
+
+    @abstractmethod
+    def joined(self) -> Launch:
+        """What follows waits for all that runs beside."""
+
     @abstractmethod
     def stream(self) -> AbstractContextManager[None]:
         """Held open around work that may be recorded; follows all that the caller has asked of the device."""

@@ -9,9 +9,14 @@ class Options:
 
     resident : whether epochs of small networks on small batches are one launch
     steps_per_graph : how many batches one recorded graph holds; 1 for a graph a batch
-    timed : whether algorithms of products, and which epilogues they carry, are chosen by timing, once for each shape
+    timed : whether algorithms of products, which epilogues they carry, and what runs side by side are chosen by timing,
+        once for each shape
+    side_by_side : whether the gradients of weights may run beside the way back through the layers
+    predictions : whether predictions are recorded, too, by their number of rows
     """
 
     resident: bool = True
     steps_per_graph: int = 8
     timed: bool = True
+    side_by_side: bool = True
+    predictions: bool = True

@@ -1,7 +1,8 @@
 """One batch as a fixed list of launches: gather, forward, loss, backward, update.
 
 Plain Python over a launcher, so that the same list runs on the host in the tests. Products carry bias, ReLU and bias
-gradients along where the launcher has such a product; where it has none, a kernel follows the plain product.
+gradients along where the launcher has such a product; where it has none, a kernel follows the plain product. Gradients
+of weights may run beside the way back.
 
 Where the data lie is read from the device by the kernels that need it, so that a plan serves any data of its shape.
 """
@@ -17,7 +18,10 @@ from xpnet_cupy.forward import forward_launches, layers_of
 from xpnet_cupy.launcher import Launch, Launcher
 from xpnet_cupy.launches import Batch, Penalty
 from xpnet_cupy.memory import BatchMemory, NetworkMemory
+from xpnet_cupy.options import Options
 from xpnet_cupy.replay import Repeated
+
+FUSIONS = ("both", "forward", "none")  # on which ways products carry epilogues along
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class BatchPlan:
         memory: BatchMemory,
         shape: Shape,
         x: Array | None,
-        steps_per_graph: int,
+        options: Options,
     ) -> None:
         self.spec, self.launcher, self.network, self.shape = spec, launcher, network, shape
         self.rows = rows = shape.rows
@@ -71,9 +75,9 @@ class BatchPlan:
         self.d_layers = layers_of(spec, network.gradients, "identity")
         penalty = Penalty(network.bounds, spec.l2, spec.l2_over_batch, self.total_weight, rows, network.squares)
         self._penalty = penalty if spec.l2 and shape.penalized else None
+        self._options = options
         self._batch = self._fastest()
         self.gradients = Repeated(launcher, [*self._batch, *self._penalty_gradient()], self._batch, 1)
-        self._steps_per_graph = steps_per_graph
 
     @property
     def training(self) -> Repeated:
@@ -81,22 +85,25 @@ class BatchPlan:
         if not hasattr(self, "_training"):
             calls = [*self._batch, self._update(self.network.clock)]
             warm_up = [*self._batch, self._update(None, items=0)]
-            self._training = Repeated(self.launcher, calls, warm_up, self._steps_per_graph)
+            self._training = Repeated(self.launcher, calls, warm_up, self._options.steps_per_graph)
         return self._training
 
     def _fastest(self) -> list[Launch]:
-        """The launches of a batch, with the epilogues that are worth it: timed as a whole, since they hang together."""
-        ways = {fusion: self._launches(fusion) for fusion in ("both ways", "forward", "none")}
-        ways = {fusion: calls for fusion, calls in ways.items() if len(calls) != len(ways["none"]) or fusion == "none"}
-        what = f"Batch of {self.rows} rows, widths {self.spec.widths}, activations {self.spec.activations}: epilogues"
-        chosen = self.launcher.fastest(what, {fusion: partial(_run, calls) for fusion, calls in ways.items()})
-        return ways[chosen]
+        """The launches of a batch in the way that is the fastest: timed as a whole, since they hang together."""
+        plain = {f"epilogues {fusion}": self._launches(fusion) for fusion in FUSIONS}
+        most = len(plain["epilogues none"])
+        ways = {name: calls for name, calls in plain.items() if len(calls) < most or name == "epilogues none"}
+        if self._options.side_by_side and self.launcher.records and self.spec.layers > 1:
+            beside = {f"{name}, side by side": self._launches(name.split()[1], beside=True) for name in ways}
+            ways = beside | ways
+        what = f"Batch of {self.rows} rows, widths {self.spec.widths}, activations {self.spec.activations}: {list(ways)}"
+        return ways[self.launcher.fastest(what, {name: partial(_run, calls) for name, calls in ways.items()})]
 
-    def _launches(self, fusion: str) -> list[Launch]:
-        """fusion : on which ways products carry epilogues along"""
+    def _launches(self, fusion: str, *, beside: bool = False) -> list[Launch]:
+        """fusion : on which ways products carry epilogues along; beside : whether gradients of weights run beside"""
         self.masks = [_first(mask, self.rows) for mask in self._all_masks]
         forward = self._forward(fused=fusion != "none")
-        return [*self._next(), *forward, *self._loss(), *self._backward(fused=fusion == "both ways")]
+        return [*self._next(), *forward, *self._loss(), *self._backward(fused=fusion == "both", beside=beside)]
 
     def _update(self, clock: Array | None, items: int | None = None) -> Launch:
         """The update; of the first ``items`` parameters alone, without penalty, where that is given."""
@@ -142,13 +149,20 @@ class BatchPlan:
         arguments = (self.outputs[-1], batch, self.d_outputs[-1], self.row_loss)
         return [launches.loss(self.launcher, self.spec.loss, *arguments)]
 
-    def _backward(self, *, fused: bool) -> list[Launch]:
-        """From the last layer down: the gradient of its parameters, then through its weight and the activation below."""
+    def _backward(self, *, fused: bool, beside: bool) -> list[Launch]:
+        """From the last layer down: the gradient of its parameters, then through its weight and the activation below.
+
+        Nothing on the way down reads a gradient of a weight, or writes what one is made from, so that these may run
+        beside it. At the lowest layer there is no way further, and its gradient is the last launch of all.
+        """
         last = self.spec.layers - 1
-        found = self._last_parameters(last, fused)
+        found = self._perhaps_beside(self._last_parameters(last, fused), beside)
         for k in reversed(range(last)):
-            found += [*self._through(k, fused), self._weight_gradient(k)]
-        return found
+            found += [*self._through(k, fused), *self._perhaps_beside([self._weight_gradient(k)], beside and k > 0)]
+        return [*found, self.launcher.joined()] if beside else found
+
+    def _perhaps_beside(self, calls: list[Launch], beside: bool) -> list[Launch]:
+        return [self.launcher.beside(partial(_run, calls))] if beside else calls
 
     def _last_parameters(self, k: int, fused: bool) -> list[Launch]:
         """dW and db of the last layer in one product; the hidden layers' db come with ``_through``."""

@@ -7,6 +7,7 @@ All memory is taken and all is recorded before the first batch changes a paramet
 """
 
 import math
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -23,6 +24,7 @@ from xpnet_cupy.launches import Penalty, Totals
 from xpnet_cupy.memory import BatchMemory, NetworkMemory, as_read, batch_bytes, enough_memory, network_bytes
 from xpnet_cupy.options import Options
 from xpnet_cupy.plan import BatchPlan, Shape
+from xpnet_cupy.prediction import Predictions
 from xpnet_cupy.replay import Repeated
 from xpnet_cupy.resident import Resident
 
@@ -64,10 +66,13 @@ class CompiledStep:
         with self._memory(f"A network of widths {spec.widths}", network_bytes(spec)):
             self._network = NetworkMemory(spec, backend, launcher)
             self._resident = Resident(spec, launcher, self._network)
-            self.why = f"the compiled CuPy step: {self._about()}"
+            recorded = self.options.predictions and self.launcher.records
+            predictions = "recorded" if recorded else "launch by launch"
+            self.why = f"the compiled CuPy step: {self._about()}; predictions {predictions}"
         self.params = self._network.params
         self._batch: BatchMemory | None = None
         self._plans: OrderedDict[Shape, BatchPlan] = OrderedDict()
+        self._of_thread = threading.local()  # its predictions: another thread's may run at the same time
 
     @property
     def gradients(self) -> Parameters:
@@ -116,6 +121,8 @@ class CompiledStep:
         self._belongs(X)
         block = forward.block_rows(self.spec, X.shape[0])
         with self._memory(f"A prediction of {X.shape[0]} rows", batch_bytes(self.spec, block)):
+            if self.options.predictions and self.launcher.records:
+                return self._with_room(lambda: self._recorded_prediction(X))
             return self._with_room(lambda: forward.predict(self.spec, self.launcher, self.params, X))
 
     def loss(self, X: Array, Y: Array, *, sample_weight: Array | None = None, rows: Any = None) -> float:
@@ -184,6 +191,15 @@ class CompiledStep:
             for name, arrays in network.buffers.items():
                 arrays.update(state.buffers.get(name) or {n: numpy.zeros(a.shape) for n, a in arrays.items()})
 
+    def _recorded_prediction(self, X: Array) -> Array:
+        """On this thread's lane; the outputs belong to the caller's stream."""
+        out = self.launcher.xp.empty((X.shape[0], self.spec.widths[-1]), dtype=self.spec.dtype)
+        with self.launcher.stream():
+            if not hasattr(self._of_thread, "predictions"):
+                self._of_thread.predictions = Predictions(self.spec, self.launcher, self.params)
+            self._of_thread.predictions.predict(X, out)
+        return out
+
     def _resident_epoch(
         self, X: Array, Y: Array, sample_weight: Array | None, order: Any, size: int, learning_rate: float
     ) -> float:
@@ -239,7 +255,7 @@ class CompiledStep:
                 self._plans.popitem(last=False)
             x = data.x if shape.in_place is not None else None
             arguments = (self.spec, self.launcher, self._network, self._memory_of_batch, shape, x)
-            self._plans[shape] = BatchPlan(*arguments, self.options.steps_per_graph)
+            self._plans[shape] = BatchPlan(*arguments, self.options)
         self._plans.move_to_end(shape)
         return self._plans[shape]
 
@@ -306,18 +322,27 @@ class CompiledStep:
         except MemoryError:
             self._plans.clear()
             self._batch = None
+            vars(self._of_thread).clear()
         self.launcher.release_memory()  # out here, where the error no longer holds what the action had allocated
         return action()
 
     def _about(self) -> str:
         """What runs here, as clauses."""
         steps, most = self.options.steps_per_graph, self._resident.batch_rows
-        graphs = f"{steps} batches a CUDA graph, {self.launcher.about}"
+        graphs = f"{steps} batches a CUDA graph, {self._about_sides()}{self.launcher.about}"
         if not self.options.resident:
             return f"{graphs}; no epoch in one launch, as asked for"
         if not most:
             return f"{graphs}; no epoch in one launch, since {self._resident.reason}"
         return f"an epoch in one launch for batches of up to {most} rows; for larger ones {graphs}"
+
+    def _about_sides(self) -> str:
+        if not self.launcher.records or self.spec.layers == 1:
+            return ""
+        if not self.options.side_by_side:
+            return "nothing side by side, as asked for, "
+        chosen = " where that is faster" if self.options.timed else ""
+        return f"gradients of weights beside the way back{chosen}, "
 
     def _belongs(self, X: Array) -> None:
         found, own = self.backend.device(X), self.backend.device(self.params.flat)

@@ -56,7 +56,7 @@ def parts(output: Path, rehearse: bool) -> list[Part]:
             program=check,
             rehearsed=False,
         ),
-        Part("times", "Microseconds a step, with each choice switched off in turn.", [step, "times", *small]),
+        Part("times", "Microseconds a step and a prediction, with each choice switched off in turn.", [step, "times", *small]),
         Part("tests", "The tests that need a card.", [*tests, *(["-k", CANNOT_REHEARSE] if rehearse else [])]),
         Part(
             "bench",

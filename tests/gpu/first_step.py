@@ -20,7 +20,12 @@ CHOICES = {
     "no epoch in one launch": Options(resident=False),
     "and a graph a batch": Options(resident=False, steps_per_graph=1),
     "and 32 batches a graph": Options(resident=False, steps_per_graph=32),
+    "and nothing side by side": Options(resident=False, side_by_side=False),
     "and nothing chosen by timing": Options(resident=False, timed=False),
+}
+PREDICTIONS = {
+    "a prediction": Options(),
+    "a prediction, not recorded": Options(predictions=False),
 }
 
 
@@ -77,7 +82,7 @@ def nodes(graph: Any) -> int:
 
 
 def times(small: bool) -> None:
-    """Microseconds a step: the median of some epochs with its quartiles, each choice switched off in turn."""
+    """Microseconds a step, and a prediction of a batch: medians with quartiles, each choice switched off in turn."""
     jobs = [(SMALL, 128, 400, "fp32"), (LARGE, 8192, 20, "fp32"), (LARGE, 8192, 20, "tf32")]
     if small:
         jobs = [(SMALL, 16, 9, "fp32"), ((20, 140, 10), 8, 9, "tf32")]
@@ -89,6 +94,18 @@ def times(small: bool) -> None:
             low, middle, high = (t / steps for t in statistics.quantiles(found, n=4))
             sys.stdout.write(f"  {name:30} {middle:9.2f}  [{low:.2f}, {high:.2f}]\n")
             sys.stdout.flush()
+        for name, options in PREDICTIONS.items():
+            step, X, _ = made(widths, batch, options, precision)
+            found = sorted(microseconds(lambda step=step, X=X: predicted(step, X)))  # type: ignore[misc]
+            low, middle, high = statistics.quantiles(found, n=4)
+            sys.stdout.write(f"  {name:30} {middle:9.2f}  [{low:.2f}, {high:.2f}]\n")
+            sys.stdout.flush()
+
+
+def predicted(step: Any, X: Any) -> None:
+    """A prediction, waited for."""
+    step.forward(X)
+    cupy.cuda.get_current_stream().synchronize()
 
 
 def microseconds(run: Callable[[], Any], rounds: int = 11) -> list[float]:

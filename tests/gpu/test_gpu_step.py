@@ -143,6 +143,29 @@ def test_fused_products_equal_unfused_ones(backend: Any, launcher: Any, dtype: s
         np.testing.assert_allclose(array, unfused.state().params[name], rtol=rtol, atol=rtol)
 
 
+@pytest.mark.parametrize("widths", [(64, 32, 10), (784, 256, 128, 10)])
+def test_launches_side_by_side_equal_those_in_a_row(backend: Any, widths: tuple[int, ...], dtype: str) -> None:
+    """Bit for bit, where both take the algorithms that the library thinks best."""
+    spec = network(widths, "adam", dtype)
+    X, Y, _, _ = draw(spec, backend, 1000)
+    beside, in_a_row = (
+        make(spec, backend, CudaLauncher(dtype, timed=False), Options(False, timed=False, side_by_side=on))
+        for on in (True, False)
+    )
+    assert train(beside, X, Y) == train(in_a_row, X, Y)
+    for name, array in beside.state().params.items():
+        np.testing.assert_array_equal(array, in_a_row.state().params[name])
+
+
+def test_a_recorded_prediction_equals_single_launches_bitwise(backend: Any, dtype: str) -> None:
+    spec = network((784, 256, 128, 10), "sgd", dtype)
+    X = draw(spec, backend, 300)[0]
+    recorded, plain = (make(spec, backend, options=Options(predictions=on)) for on in (True, False))
+    wanted = backend.to_numpy(plain.forward(X))
+    for _ in range(4):
+        np.testing.assert_array_equal(backend.to_numpy(recorded.forward(X.copy())), wanted)
+
+
 @pytest.mark.parametrize("widths", WIDTHS)
 def test_a_replayed_graph_equals_single_launches_bitwise(backend: Any, widths: tuple[int, ...], dtype: str) -> None:
     spec = network(widths, "adam", dtype)
@@ -207,11 +230,12 @@ def test_an_epoch_does_not_wait_for_the_device(backend: Any, cupy: Any) -> None:
     spec = network((64, 32, 10), "adam", "float32")
     X, Y, _, _ = draw(spec, backend, 128 * 20 + 7)
     step = make(spec, backend)
-    begun, mean_loss, busy = step._begun, step._mean_loss, []
+    with_room, mean_loss, busy = step._with_room, step._mean_loss, []
 
-    def spin_first(*arguments: Any) -> Any:
+    def spin_first(prepare: Any) -> Any:
+        prepared = with_room(prepare)
         spin((1,), (1,), (np.int64(2_000_000_000),))
-        return begun(*arguments)
+        return prepared
 
     def look(*arguments: Any) -> float:
         busy.append(not step.launcher.lane.stream.done)
@@ -219,7 +243,7 @@ def test_an_epoch_does_not_wait_for_the_device(backend: Any, cupy: Any) -> None:
 
     with step.running():
         train(step, X, Y, epochs=2)
-        step._begun, step._mean_loss = spin_first, look
+        step._with_room, step._mean_loss = spin_first, look
         train(step, X, Y, epochs=1)
     assert busy == [True]
 

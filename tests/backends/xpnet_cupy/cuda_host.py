@@ -116,6 +116,7 @@ class HostLauncher(Launcher):
         self.recordings = self.replays = self.released = 0
         self.launched: list[str] = []
         self.products: list[Any] = []
+        self._beside: list[Callable[[], None]] = []
 
     shared_bytes = 99 << 10
 
@@ -165,9 +166,23 @@ class HostLauncher(Launcher):
 
         return replay
 
+    records = True
+
+    def beside(self, launch: Callable[[], None]) -> Callable[[], None]:
+        """At once, or, where fibers run last to first, as late as it may."""
+        return lambda: self._beside.append(launch) if self.reversed else launch()
+
+    def joined(self) -> Callable[[], None]:
+        def run() -> None:
+            while self._beside:
+                self._beside.pop(0)()
+
+        return run
+
     @contextmanager
     def stream(self) -> Iterator[None]:
         yield
+        assert not self._beside, "what runs beside was never joined"
 
     lane = "the host"
 

@@ -11,6 +11,8 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -76,19 +78,71 @@ class Device:
         pass
 
 
+@dataclass(eq=False)
+class Node:
+    """A call in a graph. after : the nodes it waits for; cost : of the clock; workspace : which it writes to, if any"""
+
+    call: Callable[[], None]
+    after: set["Node"]
+    cost: float
+    workspace: int
+
+    def follows(self) -> set["Node"]:
+        """All nodes that are sure to be done before this one."""
+        found, waiting = set(), list(self.after)
+        while waiting:
+            node = waiting.pop()
+            if node not in found:
+                found.add(node)
+                waiting += node.after
+        return found
+
+
+@dataclass(eq=False)
+class Capture:
+    """A capture under way, and the streams that are in it."""
+
+    origin: "Stream"
+    nodes: list[Node] = field(default_factory=list)
+    streams: list["Stream"] = field(default_factory=list)
+
+    def end(self) -> None:
+        """The streams go on as before; the refusals of a real capture."""
+        last = self.origin.tip
+        done = set(last).union(*(node.follows() for node in last))
+        unjoined = any(not stream.tip <= done for stream in self.streams)
+        for stream in self.streams:
+            stream.capture, stream.tip = None, set()
+        assert not unjoined, "CUDA_ERROR_STREAM_CAPTURE_UNJOINED: a stream has not been joined to the first"
+        for k, node in enumerate(self.nodes):
+            before = node.follows()
+            for other in self.nodes[:k]:
+                shared = node.workspace and node.workspace == other.workspace
+                assert not shared or other in before, "two products at the same time in one workspace"
+
+
 class Graph:
-    """cupy.cuda.Graph: the calls that were captured."""
+    """cupy.cuda.Graph: the calls that were captured, each after those it waits for."""
 
     made = launched = 0  # how many there have been, and how often one was launched
+    late = False  # of the calls that may run, the one asked for last runs first
 
-    def __init__(self, calls: list[Callable[[], None]]) -> None:
+    def __init__(self, nodes: list[Node]) -> None:
         Graph.made += 1
-        self.calls = calls
+        self.calls = nodes
 
     def launch(self, stream: Any = None) -> None:
         Graph.launched += 1
-        for call in self.calls:
-            call()
+        ends: dict[Node, float] = {}  # all begin as soon as they may, whatever else runs
+        waiting = list(self.calls)
+        while waiting:
+            ready = [node for node in waiting if node.after <= ends.keys()]
+            node = ready[-1 if Graph.late else 0]
+            waiting.remove(node)
+            node.call()
+            crossing = Event.crossing * max(len(node.after) - 1, 0)
+            ends[node] = max((ends[other] for other in node.after), default=0.0) + node.cost + crossing
+        Event.now += max(ends.values(), default=0.0)
 
 
 class Stream:
@@ -100,7 +154,8 @@ class Stream:
     def __init__(self, non_blocking: bool = False) -> None:
         Stream.made += 1
         self.non_blocking, self.ptr = non_blocking, id(self)
-        self.captured: list[Callable[[], None]] | None = None
+        self.capture: Capture | None = None
+        self.tip: set[Node] = set()  # what the next call waits for
 
     def __enter__(self) -> Self:
         entered().append(self)
@@ -111,29 +166,44 @@ class Stream:
 
     def record(self) -> Any:
         event = Event()
-        event.record()
+        event.record(self)
         return event
 
     def wait_event(self, event: Any) -> None:
-        assert self.captured is None, "an event outside of the capture"
+        if event.capture is None:
+            assert self.capture is None, "an event outside of the capture"
+            return
+        assert self.capture in (None, event.capture) and event.capture.origin.capture, "an event of another capture"
+        if self.capture is None:
+            self.capture = event.capture
+            self.capture.streams.append(self)
+        self.tip = self.tip | event.after
 
     def synchronize(self) -> None:
-        assert self.captured is None, "synchronised while capturing"
+        assert self.capture is None, "synchronised while capturing"
 
     def begin_capture(self) -> None:
         assert self.non_blocking, "the default stream cannot be captured"
-        self.captured = []
+        self.capture = Capture(self)
+        self.capture.streams.append(self)
 
     def end_capture(self) -> Graph:
-        calls, self.captured = self.captured, None
-        assert calls is not None
+        capture = self.capture
+        assert capture is not None and capture.origin is self
+        capture.end()
         if Failing.instantiate:
             raise CudaError(Failing.instantiate)
-        return Graph(calls)
+        return Graph(capture.nodes)
 
-    def ask(self, call: Callable[[], None]) -> None:
+    def ask(self, call: Callable[[], None], cost: float, workspace: int = 0) -> None:
         """Does it, or keeps it for the graph."""
-        call() if self.captured is None else self.captured.append(call)
+        if self.capture is None:
+            call()
+            Event.now += cost
+            return
+        node = Node(call, self.tip, cost, workspace)
+        self.capture.nodes.append(node)
+        self.tip = {node}
 
 
 DEFAULT, _thread = Stream(), threading.local()
@@ -158,13 +228,15 @@ class Event:
     now = 0.0
     algorithms: ClassVar[dict[int, float]] = {0: 3.0, 2: 1.0, 3: 2.0}  # by their number
     epilogue, kernel = 0.0, 1.0
+    crossing = 0.0  # what it costs a node to wait for a second one
     done = True
 
     def record(self, stream: Any = None) -> None:
-        self.at = Event.now
+        stream = stream or current()
+        self.at, self.capture, self.after = Event.now, stream.capture, set(stream.tip)
 
     def synchronize(self) -> None:
-        assert current().captured is None, "synchronised while capturing"
+        assert current().capture is None, "synchronised while capturing"
 
 
 class RawModule:
@@ -192,8 +264,8 @@ class Kernel:
     def __call__(self, grid: Any, block: Any, arguments: tuple[Any, ...], *, shared_mem: int = 0) -> None:
         assert shared_mem <= self.max_dynamic_shared_size_bytes, "more shared memory than the kernel has asked for"
         launched.append(self.name)
-        Event.now += Event.kernel
-        current().ask(lambda: run_kernel(self.library, self.name, grid, block, arguments, shared=shared_mem))
+        run = partial(run_kernel, self.library, self.name, grid, block, arguments, shared=shared_mem)
+        current().ask(run, Event.kernel)
 
 
 class CublasLtLibrary:
@@ -219,9 +291,9 @@ class CublasLtLibrary:
         self.workspaces.setdefault(workspace, set()).add(stream)
         algorithm, vector = arguments[-4]._obj[2], self._epilogues.get(arguments[1].value, 1) != 1
         self.used.append(algorithm)
-        Event.now += Event.algorithms.get(algorithm, 0.0) + (Event.epilogue if vector else 0.0)
+        cost = Event.algorithms.get(algorithm, 0.0) + (Event.epilogue if vector else 0.0)
         statuses: list[int] = []
-        current().ask(lambda: statuses.append(self._library.cublasLtMatmul(*arguments)))
+        current().ask(lambda: statuses.append(self._library.cublasLtMatmul(*arguments)), cost, workspace)
         return statuses[0] if statuses else 0
 
 

@@ -3,6 +3,9 @@
 import gc
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import cupy_on_host
@@ -10,7 +13,7 @@ import numpy as np
 import pytest
 from cuda_checks import BATCH, GRAPHS, RULES, data, train, weights
 from cuda_host import needs_compiler
-from cupy_on_host import Array, Failing, Graph, Stream, cupy
+from cupy_on_host import Array, Event, Failing, Graph, Stream, cupy
 from xpnet_cupy import CupyBackend
 from xpnet_numpy import NumpyBackend
 
@@ -72,6 +75,172 @@ def test_a_captured_step_gives_the_references_answers(
 def recorded(step: Any) -> list[Any]:
     """What the step has recorded, plan by plan, small recordings first."""
     return [plan.training.recorded[n] for plan in step._plans.values() for n in sorted(plan.training.recorded)]
+
+
+DEEP = NetworkSpec(
+    (7, 6, 5, 6, 4), ("relu", "relu", "tanh"), rule=RULES["adam"], l2=0.01, dropout=(0.0, 0.3, 0.0), seed=5
+)
+
+
+def assert_deep_agrees() -> Any:
+    """A step whose graphs have two branches, replayed; gives it."""
+    backend, reference = CupyBackend(options=GRAPHS), ReferenceStep(DEEP, NumpyBackend(), "")
+    step, (X, Y) = backend.compile_step(DEEP), data(DEEP, "indices")
+    for one in (step, reference):
+        one.params.update(weights(DEEP))
+    found = train(step, backend.asarray(X), backend.asarray(Y), batch=2)
+    wanted = train(reference, X, Y, batch=2)
+    np.testing.assert_allclose(found, wanted, rtol=1e-10)
+    for name, array in step.params.items():
+        np.testing.assert_allclose(array, reference.params[name], rtol=1e-9, atol=1e-12)
+    return step
+
+
+class TestSideBySide:
+    """Gradients of weights run beside the way back, in whatever order the device takes them."""
+
+    @pytest.fixture(autouse=True)
+    def lane(self, cuda: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr(cuda, "_threads", threading.local())
+        monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path))  # where no choice is kept yet
+
+    @pytest.mark.parametrize("late", [False, True])
+    def test_any_order_gives_the_references_answers(self, late: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Graph, "late", late)
+        step = assert_deep_agrees()
+        graph = recorded(step)[0].__self__
+        follows = [node.follows() for node in graph.calls]
+        unordered = [(a, b) for a, b in combinations(range(len(follows)), 2) if graph.calls[a] not in follows[b]]
+        assert unordered and "gradients of weights beside the way back where that is faster" in step.why
+
+    def test_it_takes_as_many_nodes_and_can_be_switched_off(self) -> None:
+        sizes = []
+        for beside in (True, False):
+            step = CupyBackend(options=replace(GRAPHS, side_by_side=beside, timed=False)).compile_step(DEEP)
+            X, Y = data(DEEP, "indices")
+            step.epoch(X.view(Array), Y.view(Array), learning_rate=0.1, batch_size=2)
+            graph = recorded(step)[0].__self__
+            sizes.append(len(graph.calls))
+            assert (max(len(node.after) for node in graph.calls) > 1) == beside
+            assert ("nothing side by side, as asked for" in step.why) != beside
+        assert sizes[0] == sizes[1]
+
+    def test_it_is_not_done_where_it_is_slower(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Event, "crossing", 10.0)
+        graph = recorded(assert_deep_agrees())[0].__self__
+        assert max(len(node.after) for node in graph.calls) == 1
+
+    def test_a_missing_join_is_noticed(self, cuda: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(cuda.CudaLauncher, "joined", lambda launcher: lambda: None)
+        with pytest.raises(AssertionError, match="STREAM_CAPTURE_UNJOINED"):
+            assert_deep_agrees()
+
+    def test_a_branch_that_does_not_wait_for_what_it_reads_is_noticed(
+        self, cuda: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Only the first of them waits, which brings the stream into the capture."""
+        beside, asked = cuda.CudaLauncher.beside, []
+
+        def hasty(launcher: Any, launch: Any) -> Any:
+            waits = beside(launcher, launch)
+
+            def run() -> None:
+                if launcher.lane.side.capture is None:
+                    waits()
+                else:
+                    with launcher.lane.side:
+                        launch()
+
+            asked.append(run)
+            return run
+
+        monkeypatch.setattr(cuda.CudaLauncher, "beside", hasty)
+        monkeypatch.setattr(Graph, "late", False)
+        noticed = 0
+        for late in (False, True):
+            monkeypatch.setattr(Graph, "late", late)
+            monkeypatch.setattr(cuda, "_threads", threading.local())
+            try:
+                assert_deep_agrees()
+            except AssertionError:
+                noticed += 1
+        assert asked and noticed
+
+    def test_a_shared_workspace_is_noticed(self, cuda: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        workspace = cuda.Lane._workspace
+        monkeypatch.setattr(cuda.Lane, "_workspace", lambda lane, stream: workspace(lane, lane.stream.ptr))
+        with pytest.raises(AssertionError, match="two products at the same time in one workspace"):
+            assert_deep_agrees()
+
+
+class TestPredictions:
+    """Rows of a number that has come before are one replay."""
+
+    def test_a_prediction_is_a_replay_whatever_the_rows(self, backend: CupyBackend) -> None:
+        spec, X, Y = spec_and_data("float32")
+        step, reference = backend.compile_step(spec), ReferenceStep(spec, NumpyBackend(), "")
+        assert not isinstance(step, str) and step.why.endswith("predictions recorded")
+        rng = np.random.default_rng(0)
+        for one in (step, reference):
+            one.params.update(weights(spec))
+        counts = []
+        for k in range(5):
+            rows = backend.asarray(rng.standard_normal(X.shape))  # of another dtype, at another place
+            asked, made, replayed = len(cupy_on_host.launched), Graph.made, Graph.launched
+            found = step.forward(rows)
+            np.testing.assert_allclose(found, reference.forward(np.asarray(rows, "float32")), rtol=1e-5, atol=1e-6)
+            counts.append((len(cupy_on_host.launched) - asked, Graph.made - made, Graph.launched - replayed))
+            if k == 3:
+                for one in (step, reference):  # parameters may change
+                    one.epoch(backend.asarray(X), backend.asarray(Y), learning_rate=0.1, batch_size=len(X))
+        # A launch after the other, then recorded; from then on nothing is asked for but a replay.
+        assert counts == [(2, 0, 0), (2, 1, 1), (0, 0, 1), (0, 0, 1), (0, 0, 1)]
+
+    def test_outputs_are_the_callers_own(self, backend: CupyBackend) -> None:
+        spec, X, _ = spec_and_data("float32")
+        step = backend.compile_step(spec)
+        step.params.update(weights(spec))
+        first = [step.forward(backend.asarray(X * k)) for k in (1, 2, 3)]
+        again = [step.forward(backend.asarray(X * k)) for k in (1, 2, 3)]
+        for one, other in zip(first, again, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+    def test_blocks_of_a_large_prediction_share_a_recording(
+        self, backend: CupyBackend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("xpnet_cupy.forward.BLOCK_ROWS", 5)
+        monkeypatch.setattr("xpnet_cupy.forward.BLOCK_BYTES", 0)
+        spec, X, _ = spec_and_data("float32")
+        step, plain = (CupyBackend(options=replace(GRAPHS, predictions=on)).compile_step(spec) for on in (True, False))
+        for one in (step, plain):
+            one.params.update(weights(spec))
+        made, replayed = Graph.made, Graph.launched
+        np.testing.assert_array_equal(step.forward(backend.asarray(X)), plain.forward(backend.asarray(X)))
+        assert (Graph.made - made, Graph.launched - replayed) == (1, 3)  # 23 rows: four blocks, and three rows
+        assert plain.why.endswith("predictions launch by launch")
+
+    def test_what_is_kept_is_bounded(self, backend: CupyBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("xpnet_cupy.prediction.KEPT_PREDICTIONS", 3)
+        spec, X, _ = spec_and_data("float32")
+        step, X = backend.compile_step(spec), backend.asarray(X)
+        for rows in (20, 3, 20, 4, 20, 5, 20):
+            step.forward(X[:rows])
+        predictions = step._of_thread.predictions
+        assert list(predictions._recorded) == [4, 5, 20] and predictions.x.shape[0] == 20
+
+    def test_threads_do_not_share_its_memory(self, backend: CupyBackend) -> None:
+        spec, X, _ = spec_and_data("float32")
+        step, X, found = backend.compile_step(spec), backend.asarray(X), []
+
+        def work() -> None:
+            step.forward(X)
+            found.append(step._of_thread.predictions)
+
+        other = threading.Thread(target=work)
+        other.start()
+        other.join()
+        work()
+        assert not np.shares_memory(found[0].x, found[1].x) and not np.shares_memory(found[0].result, found[1].result)
 
 
 def test_precision_reaches_the_products(backend: CupyBackend, cuda: Any) -> None:
@@ -140,8 +309,10 @@ class TestResources:
         gc.collect()
         assert Stream.made == streams and cupy.pool.used - used < 1 << 20
 
-    def test_streams_and_threads_have_workspaces_of_their_own(self, backend: CupyBackend, cuda: Any) -> None:
+    @pytest.mark.parametrize("recorded", [True, False])
+    def test_streams_and_threads_have_workspaces_of_their_own(self, cuda: Any, recorded: bool) -> None:
         spec, X, Y = spec_and_data("float32")
+        backend = CupyBackend(options=replace(GRAPHS, predictions=recorded))
         step, X, Y = backend.compile_step(spec), backend.asarray(X), backend.asarray(Y)
         cuda.library.workspaces.clear()
 
@@ -157,7 +328,8 @@ class TestResources:
         other.start()
         other.join()
         assert {len(streams) for streams in cuda.library.workspaces.values()} == {1}
-        assert len(cuda.library.workspaces) == 6  # two threads: the lane's stream and both of the caller's
+        # Two threads: both streams of the lane, and both of the caller's where predictions run on those.
+        assert len(cuda.library.workspaces) == (4 if recorded else 8)
 
     def test_new_arrays_need_no_new_plans_and_are_not_kept(self, backend: CupyBackend) -> None:
         spec, X, Y = spec_and_data("float32")

@@ -92,7 +92,7 @@ def test_it_goes_on_from_a_state_and_hides_no_nan(launcher: HostLauncher, dtype:
 )
 def test_where_it_is_not_taken_the_reason_is_told(libraries: Any, spec: NetworkSpec, reason: str) -> None:
     step = make(spec, HostLauncher(libraries["float64"], "float64"), RESIDENT)
-    assert f"8 batches a CUDA graph, products on the host; no epoch in one launch, since {reason}" in step.why
+    assert "8 batches a CUDA graph" in step.why and f"; no epoch in one launch, since {reason}" in step.why
     assert "as asked for" in make(spec, HostLauncher(libraries["float64"], "float64"), GRAPHS).why
 
 
