@@ -116,8 +116,8 @@ def test_hdf5(tmp_path: Path) -> None:
 def test_zarr(tmp_path: Path) -> None:
     zarr = pytest.importorskip("zarr", reason="Zarr groups are read by zarr, the extra 'data'")
     group = zarr.open_group(str(tmp_path / "d.zarr"), mode="w")
-    group.create_array("X", data=X)
-    group.create_array("y", data=np.array([1, 0, 1]))
+    group.create_array("X", shape=X.shape, dtype=X.dtype)[:] = X
+    group.create_array("y", shape=3, dtype="int64")[:] = [1, 0, 1]
     table = read_table(tmp_path / "d.zarr")
     np.testing.assert_array_equal(table.X, X)
     assert table.labels.tolist() == [1, 0, 1]

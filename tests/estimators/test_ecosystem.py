@@ -112,12 +112,6 @@ def test_tags(classifier: Any, theirs: Any) -> None:
     assert regressors[0].__sklearn_tags__() == regressors[1].__sklearn_tags__()
 
 
-@pytest.fixture
-def sklearn_callback() -> Any:
-    """scikit-learn's callbacks."""
-    return pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from 1.9 on")
-
-
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_scoring_monitor(sklearn_callback: Any, data: Any, classifier: Any, solver: str) -> None:
     """Its log has the score after each iteration, and the last is that of the fitted estimator."""
@@ -157,6 +151,7 @@ class StopsAtTwo:
         self.torn_down = True
 
 
+@pytest.mark.usefixtures("sklearn_callback")
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_callbacks_stop_training(data: Any, classifier: Any, solver: str) -> None:
     """What a callback returns ends the fit, without a warning that it had not converged."""
@@ -205,6 +200,7 @@ class Interrupts(StopsAtTwo):
         return False
 
 
+@pytest.mark.usefixtures("sklearn_callback")
 def test_interruption_keeps_what_was_learned(data: Any, classifier: Any) -> None:
     """Ctrl-C ends training with a warning, and with the epochs that were made."""
     with pytest.warns(UserWarning, match="interrupted"):

@@ -90,6 +90,7 @@ class Writes:
         pass
 
 
+@pytest.mark.usefixtures("sklearn_callback")
 @pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
 def test_a_fit_has_targets_and_weights_of_its_own(data: Any, backend: str, kind: str) -> None:
     losses = []

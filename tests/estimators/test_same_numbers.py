@@ -5,11 +5,13 @@ In float64 both compute the same sums in another order, so they part by rounding
 """
 
 import inspect
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse
+import sklearn
 import sklearn.neural_network
 
 import xpnet
@@ -18,12 +20,20 @@ CURVES = ("loss_curve_", "validation_scores_")
 NUMBERS = ("loss_", "best_loss_", "best_validation_score_")
 COUNTS = ("n_iter_", "t_", "n_layers_", "n_outputs_", "n_features_in_")
 
+SCORES_TEXT = tuple(map(int, sklearn.__version__.split(".")[:2])) >= (1, 9)
+"""Whether their early stopping takes labels that are text: before 1.9 it asks whether predictions are NaN."""
+
 
 def pair(kind: str, backend: str, **settings: Any) -> tuple[Any, Any]:
     """scikit-learn's estimator and ours, with the same settings."""
     settings = {"hidden_layer_sizes": (9, 6), "max_iter": 20, "random_state": 5, "batch_size": 40, **settings}
     ours = getattr(xpnet, kind)(backend=backend, **settings)
     return getattr(sklearn.neural_network, kind)(**settings), ours
+
+
+def labels(data: Any, settings: Any) -> Any:
+    """Labels that are text, or numbers where theirs cannot score text."""
+    return data.labels if SCORES_TEXT or "early_stopping" not in settings else data.counts
 
 
 def assert_same(theirs: Any, ours: Any, X: Any, *, rtol: float = 1e-8) -> None:
@@ -87,7 +97,8 @@ def test_every_kind_of_target(data: Any, backend: str, kind: str, target: str, s
 def test_every_schedule(data: Any, schedule: str, settings: Any) -> None:
     """Learning rates, momentum, and when training ends."""
     theirs, ours = pair("MLPClassifier", "numpy", **{"solver": "sgd", "learning_rate": schedule, **settings})
-    assert_same(theirs.fit(data.X, data.labels), ours.fit(data.X, data.labels), data.X)
+    y = labels(data, settings)
+    assert_same(theirs.fit(data.X, y), ours.fit(data.X, y), data.X)
     assert theirs._optimizer.learning_rate == pytest.approx(ours._optimizer.learning_rate, rel=1e-12)
 
 
@@ -121,7 +132,7 @@ def test_every_other_setting(data: Any, backend: str, kind: str, settings: Any) 
 def test_weights(data: Any, backend: str, kind: str, settings: Any) -> None:
     """Rows with weights, some of them zero."""
     theirs, ours = pair(kind, backend, **settings)
-    y = data.labels if kind == "MLPClassifier" else data.outputs
+    y = labels(data, settings) if kind == "MLPClassifier" else data.outputs
     assert_same(theirs.fit(data.X, y, data.weight), ours.fit(data.X, y, data.weight), data.X)
 
 
@@ -130,8 +141,16 @@ def test_weights(data: Any, backend: str, kind: str, settings: Any) -> None:
 def test_sparse_rows(data: Any, settings: Any, container: Any) -> None:
     """A sparse matrix is never made dense, and gives the same numbers."""
     theirs, ours = pair("MLPClassifier", "numpy", **settings)
-    X = container(data.X)
-    assert_same(theirs.fit(X, data.labels), ours.fit(X, data.labels), X)
+    X, y = container(data.X), labels(data, settings)
+    assert_same(theirs.fit(X, y), ours.fit(X, y), X)
+
+
+def test_early_stopping_scores_text(data: Any) -> None:
+    """Ours does with every version of scikit-learn, theirs where ``SCORES_TEXT`` says so."""
+    theirs, ours = pair("MLPClassifier", "numpy", early_stopping=True)
+    assert ours.fit(data.X, data.labels).best_validation_score_ > 0
+    with nullcontext() if SCORES_TEXT else pytest.raises(TypeError, match="isnan"):
+        theirs.fit(data.X, data.labels)
 
 
 def test_sparse_indicators(data: Any) -> None:

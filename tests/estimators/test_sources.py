@@ -141,7 +141,7 @@ def test_files(tmp_path: Path, data: Any) -> None:
     zarr = pytest.importorskip("zarr", reason="Zarr groups are read by zarr, the extra 'data'")
     np.save(tmp_path / "X.npy", X)
     group = zarr.open_group(str(tmp_path / "d.zarr"), mode="w")
-    group.create_array("X", data=X, chunks=(100, 6))
+    group.create_array("X", shape=X.shape, dtype=X.dtype, chunks=(100, 6))[:] = X
     expected = classifier(shuffle=False).fit(X, y)
     with h5py.File(tmp_path / "d.h5", "w") as file:
         file.create_dataset("X", data=X, chunks=(50, 6))

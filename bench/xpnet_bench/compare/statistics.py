@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy
-from scipy.stats import bootstrap, median_abs_deviation
+from scipy.stats import median_abs_deviation
 
 CONFIDENCE, RESAMPLES = 0.95, 1000
 LEAST_ROUNDS = 6
@@ -39,16 +39,11 @@ def change(old: Times, new: Times, old_controls: Sequence[Times], new_controls: 
     """
     before, after = _paired(old, old_controls), _paired(new, new_controls)
     middle = numpy.median(after) - numpy.median(before)
-    interval = bootstrap(
-        (after, before),
-        lambda a, b, axis: numpy.median(a, axis=axis) - numpy.median(b, axis=axis),
-        n_resamples=RESAMPLES,
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        rng=numpy.random.default_rng(0),
-    ).confidence_interval
+    rng = numpy.random.default_rng(0)
+    resampled = _resampled_medians(after, rng) - _resampled_medians(before, rng)
+    lower, upper = numpy.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     quickest = _moved(old, new, 10) - _drift(old_controls, new_controls)
-    return Change(*(float(numpy.exp(v)) for v in (middle, interval.low, interval.high, quickest)))
+    return Change(*(float(numpy.exp(v)) for v in (middle, lower, upper, quickest)))
 
 
 def _paired(times: Times, controls: Sequence[Times]) -> numpy.ndarray:
@@ -56,6 +51,11 @@ def _paired(times: Times, controls: Sequence[Times]) -> numpy.ndarray:
     count = min(len(series) for series in (times, *controls))
     logs = numpy.log(times[:count])
     return logs - numpy.median([numpy.log(c[:count]) for c in controls], axis=0) if controls else logs
+
+
+def _resampled_medians(times: Times, rng: numpy.random.Generator) -> Times:
+    """(RESAMPLES,) medians of as many times, drawn anew from these."""
+    return numpy.median(rng.choice(times, (RESAMPLES, len(times))), axis=1)
 
 
 def _moved(old: Times, new: Times, percentile: float) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ranks.launch import PROGRAMS, mpirun, needs_mpi
-from ranks.programs import facts, fit, rows
+from ranks.programs import WAITED, facts, fit, rows
 
 pytestmark = needs_mpi
 
@@ -29,10 +29,10 @@ def test_the_answer_is_that_of_one_process(data: str, ranks: int, count: int) ->
         ("raise", 1, "rank 1 of 2 on * failed, which ends all ranks: ValueError: the shelf is empty"),
         ("exit", 3, "rank 1 of 2 on * failed, which ends all ranks: SystemExit: 3"),
         ("exit in silence", 1, "rank 1 of 2 on * failed, which ends all ranks: SystemExit:"),
-        ("miss", 1, "rank 0 of 2 waited 3 s in a sum for rank 1, which did not come"),
+        ("miss", 1, f"rank 0 of 2 waited {WAITED:g} s in a sum for rank 1, which did not come"),
         ("other call", None, "rank "),
         ("SIGKILL", None, "rank 1"),
-        ("SIGSTOP", 1, "rank 0 of 2 waited 3 s in a sum for rank 1, which did not come"),
+        ("SIGSTOP", 1, f"rank 0 of 2 waited {WAITED:g} s in a sum for rank 1, which did not come"),
         ("nan", 1, "rank 1 of 2 on * failed, which ends all ranks: InputError: Training needs finite numbers; X"),
     ],
 )
