@@ -7,6 +7,9 @@ from functools import cache
 
 from xpnet.errors import InputError
 
+VARIABLE = "NUMBA_NUM_THREADS"
+"""The environment variable that Numba and joblib's worker processes know: the most threads of a process."""
+
 _wanted: int | None = None
 _share: int | None = None
 
@@ -17,8 +20,8 @@ def set_threads(count: int | None) -> None:
     Parameters
     ----------
     count : int or None
-        The most threads to use, at least 1. None stands for as many as the process is allowed. Where the process is
-        allowed fewer than ``count``, those are used.
+        The most threads to use, at least 1. None stands for as many as ``NUMBA_NUM_THREADS`` says, or as the process is
+        allowed. Where the process is allowed fewer than ``count``, those are used.
 
     Raises
     ------
@@ -49,7 +52,8 @@ def get_threads() -> int:
     Returns
     -------
     int
-        The count given to `set_threads`, or as many as the process is allowed where that is less or nothing was set.
+        The count given to `set_threads`, else that of the environment variable ``NUMBA_NUM_THREADS``, but no more than
+        the process is allowed.
 
     See Also
     --------
@@ -57,7 +61,8 @@ def get_threads() -> int:
 
     Notes
     -----
-    A process is allowed as many threads as its affinity has cores and as the quota of its cgroup grants.
+    A process is allowed as many threads as its affinity has cores and as the quota of its cgroup grants. joblib sets
+    the variable in its worker processes, so that ``GridSearchCV(..., n_jobs=4)`` divides the cores among the fits.
 
     Examples
     --------
@@ -65,8 +70,8 @@ def get_threads() -> int:
     >>> xpnet.get_threads() >= 1
     True
     """
-    allowed = allowed_threads()
-    return allowed if _wanted is None else min(_wanted, allowed)
+    allowed, wanted = allowed_threads(), _wanted or _named()
+    return min(wanted, allowed) if wanted else allowed
 
 
 def allowed_threads() -> int:
@@ -93,6 +98,13 @@ def cores() -> frozenset[int]:
     if hasattr(os, "sched_getaffinity"):
         return frozenset(os.sched_getaffinity(0))
     return frozenset(range(os.cpu_count() or 1))
+
+
+@cache
+def _named() -> int:
+    """The count that the environment variable names, read once; 0 for none."""
+    value = os.environ.get(VARIABLE, "")
+    return int(value) if value.isdecimal() else 0
 
 
 @cache
