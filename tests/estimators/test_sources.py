@@ -134,6 +134,28 @@ def test_narrow_numbers_are_widened_block_by_block(data: Any, kind: str, monkeyp
     assert model.predict(ArraySource(narrow)).shape == (ROWS,)
 
 
+@pytest.mark.parametrize(
+    ("kind", "how", "is_source"),
+    [
+        ("float32", {}, False),
+        ("float32", {"dtype": "float64"}, True),
+        ("float32", {"copied": True}, True),
+        ("uint8", {"dtype": "float32"}, True),
+        ("uint8", {}, True),
+        ("float64", {}, True),
+    ],
+    ids=str,
+)
+def test_a_memory_map_is_a_source_where_it_or_its_copy_would_be_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, how: dict[str, Any], is_source: bool
+) -> None:
+    monkeypatch.setattr(sources, "LARGE", 1000 * 4)
+    monkeypatch.setattr(sources, "LARGE_COPY", 1000 * 4 - 1)
+    mapped = np.memmap(tmp_path / "X", kind, "w+", shape=(500, 2))
+    assert (as_source(mapped, **how) is not None) == is_source
+    assert as_source(np.asarray(mapped), **how) is None
+
+
 @pytest.mark.usefixtures("small_buffers")
 def test_files(tmp_path: Path, data: Any) -> None:
     X, y = data

@@ -15,8 +15,10 @@ BLOCK_BYTES = 2**23
 BUFFER_ROWS, BUFFER_BYTES = 2**18, 2**27
 """The most that is shuffled at a time. A source that is smaller is loaded whole, and trains as its array would."""
 
-LARGE = 2**32
-"""Bytes from which on a memory-mapped array is read as a source; below, it is used where it lies."""
+LARGE, LARGE_COPY = 2**32, 2**29
+"""Bytes from which on a memory-mapped array is read as a source: as it lies, or where it would be copied, of the copy."""
+
+_TRAINED_IN = ("float32", "float64")
 
 
 class Source(ABC):
@@ -222,16 +224,26 @@ class ChunkSource(Source):
         return X
 
 
-def as_source(X: Any) -> Source | None:
+def as_source(X: Any, *, dtype: str | None = None, copied: bool = False) -> Source | None:
     """X as a source, if it is one or must be read as one; None for what is an array in memory or a small memory map.
 
-    X : a Source; a numpy.memmap of more than ``LARGE`` bytes; a dataset of h5py or an array of Zarr; a function that
-        yields chunks
+    X : a Source; a numpy.memmap that is large, or would make a large copy; a dataset of h5py or an array of Zarr; a
+        function that yields chunks
+    dtype : in which X would be used as an array, where that is known
+    copied : whether it would be copied anyway
     """
     if isinstance(X, Source):
         return X
     if isinstance(X, numpy.ndarray):
-        return ArraySource(X) if isinstance(X, numpy.memmap) and X.ndim == 2 and X.nbytes > LARGE else None
+        mapped = isinstance(X, numpy.memmap) and X.ndim == 2 and X.dtype.kind in "biuf"
+        return ArraySource(X) if mapped and _is_large(X, dtype, copied) else None
     if type(X).__module__.split(".")[0] in ("h5py", "zarr"):
         return ArraySource(X)
     return ChunkSource(X) if callable(X) and not hasattr(X, "__array__") and not hasattr(X, "shape") else None
+
+
+def _is_large(X: numpy.memmap, dtype: str | None, copied: bool) -> bool:
+    used_in = numpy.dtype(dtype or (X.dtype if X.dtype in _TRAINED_IN else "float64"))
+    if copied or X.dtype != used_in:
+        return X.size * used_in.itemsize > LARGE_COPY
+    return X.nbytes > LARGE

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_array, check_consistent_length
 
 from xpnet.backend import NetworkSpec, floating_dtype
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS, Loss
-from xpnet.data.sources import Source, as_source
+from xpnet.data.sources import LARGE, Source, as_source
 from xpnet.dispatch import current_ranks
 from xpnet.errors import InputError
 from xpnet.estimators.conversion import Convertible
@@ -163,16 +163,19 @@ class MLP(Convertible, Solvers):
 
         Raises InputError for what a source cannot be trained with.
         """
-        source = as_source(X)
+        several, checkpoint = current_ranks().several, self.checkpoint is not None
+        if (several or checkpoint) and isinstance(X, numpy.memmap) and X.nbytes <= LARGE:
+            return X
+        source = as_source(X, dtype=self.dtype, copied=self.early_stopping or self.solver == "lbfgs")
         if source is None:
             return X
         if not len(source):
             raise InputError("A source has one row at least; received none.")
         if len(source) <= source.buffer_rows(self.dtype or numpy.result_type(source.dtype, numpy.float32)):
             return source.whole()
-        if self.checkpoint is not None:
+        if checkpoint:
             raise InputError("A checkpoint is named after rows in memory; received a source. Leave checkpoint out.")
-        if current_ranks().several:
+        if several:
             raise InputError("Several ranks share rows that lie in memory; received a source. Give each rank its part.")
         return source
 

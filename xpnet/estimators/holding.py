@@ -153,7 +153,7 @@ class HoldsNetwork(Saved):
         network = self._current()
         backend, plain = network.backend, type(X) is numpy.ndarray
         if not plain:
-            if (source := as_source(X)) is not None:
+            if (source := as_source(X, dtype=network.spec.dtype)) is not None:
                 return backend.xp.concat([self._outputs(source.read(block))[0] for block in range(source.blocks)]), backend
             check_in_memory((X,))
         if not (plain and is_host(backend)):
