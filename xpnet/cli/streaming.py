@@ -1,6 +1,7 @@
 """Training on files that are read block by block: folders of Parquet, and arrays that are too large to load."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,16 +36,29 @@ class SomeBlocks(Source):
 
     def read(self, block: int) -> numpy.ndarray:
         """The rows of a block."""
+        return numpy.concatenate([numpy.empty((0, self.shape[1]), self.dtype), *self.parts(block)])
+
+    def parts(self, block: int) -> Iterator[numpy.ndarray]:
+        """The rows of a block, as many at a time as the source reads.
+
+        Raises DataFileError where a value is not finite.
+        """
         number = int(self.chosen[block])
-        X = numpy.asarray(self.whole_source.read(number), dtype=self.dtype)
+        first = int(self.whole_source.starts[number])
+        for part in self.whole_source.parts(number):
+            X = self._finite(numpy.asarray(part, dtype=self.dtype), first)
+            for _, step in self.steps:
+                X = step.transform(X)
+            yield X
+            first += len(part)
+
+    def _finite(self, X: numpy.ndarray, first: int) -> numpy.ndarray:
         if not numpy.isfinite(X.sum(dtype=numpy.float64)) and not numpy.isfinite(X).all():
-            row = int(self.whole_source.starts[number]) + int(numpy.isfinite(X).all(axis=1).argmin())
+            row = first + int(numpy.isfinite(X).all(axis=1).argmin())
             raise DataFileError(
                 f"{self.name}: every value must be finite, as gaps are not filled in block by block; row "
                 f"{row + 1} holds another. Leave the row out, or its column with --features."
             )
-        for _, step in self.steps:
-            X = step.transform(X)
         return X
 
     @property
@@ -102,7 +116,8 @@ def divide(source: Source, name: str, settings: Settings) -> tuple[Steps, list[S
         scaler = StandardScaler()
         plain = SomeBlocks(source, numpy.sort(training), [], name)
         for block in range(plain.blocks):
-            scaler.partial_fit(plain.read(block))
+            for part in plain.parts(block):
+                scaler.partial_fit(part)
         steps.append(("scale", scaler))
     return steps, [SomeBlocks(source, numpy.sort(part), steps, name) for part in (training, watched, test)]
 

@@ -34,14 +34,14 @@ class Buffer(NamedTuple):
 
 
 class Reader:
-    """Reads blocks one after the other into buffers; what is left of a block goes into the next buffer.
+    """Reads blocks one after the other into buffers; what is left of a part goes into the next buffer.
 
-    stopped : set by another thread, it ends the reading before the next block
+    stopped : set by another thread, it ends the reading before the next part of a block
     """
 
     def __init__(self, source: Source, blocks: Any) -> None:
         self.source, self.stopped = source, False
-        self._blocks = iter(blocks)
+        self._parts = self._read(blocks)
         self._left, self._first = numpy.empty((0, source.shape[1])), 0
 
     def fill(self, buffer: Buffer) -> int:
@@ -60,13 +60,21 @@ class Reader:
         return filled
 
     def _has_rows(self) -> bool:
-        """Whether a row is left, of the block at hand or of the next one with rows."""
+        """Whether a row is left, of the part at hand or of the next one with rows."""
         while not len(self._left) and not self.stopped:
-            block = next(self._blocks, None)
-            if block is None:
+            found = next(self._parts, None)
+            if found is None:
                 return False
-            self._left, self._first = self.source.read(int(block)), int(self.source.starts[block])
+            self._left, self._first = found
         return not self.stopped
+
+    def _read(self, blocks: Any) -> Iterator[tuple[numpy.ndarray, int]]:
+        """All parts of the blocks, and the number of the first row of each."""
+        for block in blocks:
+            first = int(self.source.starts[block])
+            for part in self.source.parts(int(block)):
+                yield part, first
+                first += len(part)
 
 
 def read_rows(source: Source, blocks: Any, dtype: Any) -> Buffer:

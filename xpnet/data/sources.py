@@ -18,6 +18,9 @@ BUFFER_ROWS, BUFFER_BYTES = 2**18, 2**27
 LARGE, LARGE_COPY = 2**32, 2**29
 """Bytes from which on a memory-mapped array is read as a source: as it lies, or where it would be copied, of the copy."""
 
+_BYTES_DECODED, _BYTES_BUFFERED = 2**22, 2**16
+"""Of the rows of a Parquet file that are decoded at a time, and of what is read at a time of each of its columns."""
+
 _TRAINED_IN = ("float32", "float64")
 
 
@@ -39,6 +42,10 @@ class Source(ABC):
     def read(self, block: int) -> numpy.ndarray:
         """The rows of a block: (rows, features), NumPy's. Called from one thread at a time."""
 
+    def parts(self, block: int) -> Iterator[numpy.ndarray]:
+        """The rows of a block, some at a time where reading it whole would take much memory."""
+        yield self.read(block)
+
     @property
     def blocks(self) -> int:
         """How many."""
@@ -49,9 +56,11 @@ class Source(ABC):
 
     def whole(self) -> numpy.ndarray:
         """All rows, in their dtype."""
-        X = numpy.empty(self.shape, self.dtype)
+        X, filled = numpy.empty(self.shape, self.dtype), 0
         for block in range(self.blocks):
-            X[self.starts[block] : self.starts[block + 1]] = self.read(block)
+            for part in self.parts(block):
+                X[filled : filled + len(part)] = part
+                filled += len(part)
         return X
 
     def buffer_rows(self, dtype: Any) -> int:
@@ -162,10 +171,33 @@ class ParquetSource(Source):
 
     def read(self, block: int) -> numpy.ndarray:
         """The rows of a group; an empty cell is NaN."""
-        table = self.groups[block].to_table(columns=self.features)
-        X = numpy.empty((table.num_rows, len(self.features)), self.dtype)
+        return numpy.concatenate([numpy.empty((0, self.shape[1]), self.dtype), *self.parts(block)])
+
+    def parts(self, block: int) -> Iterator[numpy.ndarray]:
+        """The rows of a group, a few thousand at a time.
+
+        Raises DataFileError for a file that cannot be read any more.
+        """
+        import pyarrow
+        from pyarrow import parquet
+
+        group = self.groups[block]
+        rows = min(max(_BYTES_DECODED // (self.shape[1] * self.dtype.itemsize), 2**10), 2**14)
+        try:
+            with parquet.ParquetFile(
+                group.path, metadata=group.metadata, pre_buffer=False, buffer_size=_BYTES_BUFFERED
+            ) as file:
+                wanted = {"row_groups": [group.row_groups[0].id], "columns": self.features}
+                for batch in file.iter_batches(rows, **wanted):
+                    yield self._numbers(batch)
+        except (pyarrow.ArrowException, OSError, KeyError) as error:
+            raise DataFileError(f"{group.path}: this file cannot be read: {error}. Write it again.") from error
+
+    def _numbers(self, batch: Any) -> numpy.ndarray:
+        X = numpy.empty((batch.num_rows, len(self.features)), self.dtype)
         for place, feature in enumerate(self.features):
-            X[:, place] = table.column(feature).cast("float64", safe=False).to_numpy()
+            column = batch.column(feature).cast(self.dtype.name, safe=False)
+            X[:, place] = column.to_numpy(zero_copy_only=False)
         return X
 
 
@@ -242,7 +274,7 @@ def as_source(X: Any, *, dtype: str | None = None, copied: bool = False) -> Sour
     return ChunkSource(X) if callable(X) and not hasattr(X, "__array__") and not hasattr(X, "shape") else None
 
 
-def _is_large(X: numpy.memmap, dtype: str | None, copied: bool) -> bool:
+def _is_large(X: numpy.ndarray, dtype: str | None, copied: bool) -> bool:
     used_in = numpy.dtype(dtype or (X.dtype if X.dtype in _TRAINED_IN else "float64"))
     if copied or X.dtype != used_in:
         return X.size * used_in.itemsize > LARGE_COPY

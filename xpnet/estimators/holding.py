@@ -154,7 +154,8 @@ class HoldsNetwork(Saved):
         backend, plain = network.backend, type(X) is numpy.ndarray
         if not plain:
             if (source := as_source(X, dtype=network.spec.dtype)) is not None:
-                return backend.xp.concat([self._outputs(source.read(block))[0] for block in range(source.blocks)]), backend
+                parts = (part for block in range(source.blocks) for part in source.parts(block))
+                return backend.xp.concat([self._outputs(part)[0] for part in parts]), backend
             check_in_memory((X,))
         if not (plain and is_host(backend)):
             self._check_home(X)
