@@ -114,9 +114,10 @@ def test_the_mathematics_receives_its_namespace() -> None:
     assert [(p.name, m) for p in pure for m in imports(p) if m.split(".")[0] == "numpy"] == []
 
 
-def test_the_environment_is_read_in_dispatch_only() -> None:
-    readers = {room_of(path) for path in sources("xpnet") for name in names(path) if name in ENVIRONMENT}
-    assert readers == {"dispatch"}
+def test_the_environment_is_read_in_dispatch_and_for_threads_only() -> None:
+    paths = [path for path in sources("xpnet") if any(name in ENVIRONMENT for name in names(path))]
+    assert {room_of(path) for path in paths} == {"dispatch", "backend"}
+    assert [path.name for path in paths if room_of(path) == "backend"] == ["threads.py"]
 
 
 def test_printing_happens_in_the_command_line_only() -> None:
