@@ -147,7 +147,7 @@ class ParquetSource(Source):
             )
             self.groups = [group for file in found.get_fragments() for group in file.split_by_row_group()]
             counts = [group.metadata.row_group(group.row_groups[0].id).num_rows for group in self.groups]
-            labels = found.to_table(columns=[target]).column(target)
+            labels = _column(self.groups, target)
         except (pyarrow.ArrowException, OSError) as error:
             raise DataFileError(
                 f"{path}: this is no folder of whole Parquet files: {error}. Write it again."
@@ -199,6 +199,18 @@ class ParquetSource(Source):
             column = batch.column(feature).cast(self.dtype.name, safe=False)
             X[:, place] = column.to_numpy(zero_copy_only=False)
         return X
+
+
+def _column(groups: list[Any], name: str) -> Any:
+    """One column of all groups of rows, read without the threads of a data set, each of which takes room."""
+    import pyarrow
+    from pyarrow import parquet
+
+    chunks = []
+    for group in groups:
+        with parquet.ParquetFile(group.path, metadata=group.metadata, pre_buffer=False) as file:
+            chunks += file.read_row_group(group.row_groups[0].id, [name], use_threads=False).column(name).chunks
+    return pyarrow.chunked_array(chunks, type=chunks[0].type)
 
 
 class ChunkSource(Source):
