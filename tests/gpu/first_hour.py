@@ -9,16 +9,18 @@ beside PyTorch and JAX. What a part says is on disk when it ends, and ``report.m
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 STAND_IN = ROOT / "tests" / "backends" / "xpnet_cupy"
-SECONDS = 590  # of a part
+SECONDS, GRACE = 580, 15  # of a part, and what it is given to end by itself
 CANNOT_REHEARSE = (
     "not precision and not wait_for and not nodes and not touches and not out_of_memory "
     "and not 8192 and not notebook and not reproduce"
@@ -41,7 +43,12 @@ class Part:
 def parts(output: Path, rehearse: bool) -> list[Part]:
     """In the order in which they say most soonest."""
     step, smallest = str(HERE / "first_step.py"), ["smallest"]
-    tests = ["-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", str(HERE)]
+    pytest = ["-m", "pytest", "-v", "--tb=short", "-m", "gpu", "-p", "no:cacheprovider"]
+    selected = ["-k", CANNOT_REHEARSE] if rehearse else []
+    tests = [
+        Part(f"tests-{what}", f"The tests that need a card: {what}.", [*pytest, str(HERE / f"test_gpu_{what}.py"), *selected])
+        for what in ("operations", "step", "arrays")
+    ]
     small = ["--small"] if rehearse else []
     check = "compute-sanitizer"
     return [
@@ -57,7 +64,7 @@ def parts(output: Path, rehearse: bool) -> list[Part]:
             rehearsed=False,
         ),
         Part("times", "Microseconds a step and a prediction, with each choice switched off in turn.", [step, "times", *small]),
-        Part("tests", "The tests that need a card.", [*tests, *(["-k", CANNOT_REHEARSE] if rehearse else [])]),
+        *tests,
         Part(
             "bench",
             "Beside PyTorch and JAX; the report is bench/report.html.",
@@ -98,15 +105,27 @@ def run(part: Part, output: Path, rehearse: bool) -> tuple[str, str]:
     command, environment = _command(part, rehearse)
     path, started = output / f"{part.name}.txt", time.monotonic()
     with path.open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+        )
         try:
-            code = subprocess.run(
-                command, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT, timeout=SECONDS, check=False
-            ).returncode
+            code: int | None = process.wait(SECONDS)
         except subprocess.TimeoutExpired:
             code = None
+            _end(process)
     took = f"after {time.monotonic() - started:.0f} s"
     ended = f"ended by the clock {took}" if code is None else "done" if code == 0 else f"failed with exit code {code}"
     return f"{ended}{'' if code is None else ' ' + took}", path.read_text(encoding="utf-8")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """As by Ctrl-C, so that tests tell what has failed so far; then with all that the part has started."""
+    with suppress(subprocess.TimeoutExpired, ProcessLookupError):
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(GRACE)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _command(part: Part, rehearse: bool) -> tuple[list[str], dict[str, str]]:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,16 @@ import pytest
 from cuda_host import needs_compiler
 
 GPU = Path(__file__).parents[2] / "gpu"
+
+LONG = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import signal, time; signal.signal(2, lambda *_: 0); time.sleep(60)"])
+print(child.pid, flush=True)
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("what was found so far")
+"""
 
 
 @pytest.fixture
@@ -21,16 +32,31 @@ def first_hour(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_each_part_is_reported_as_it_ended(first_hour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(first_hour, "SECONDS", 2)
-    codes = {"good": "print('fine')", "bad": "print('oh', flush=True); 1 / 0", "long": "import time; time.sleep(60)"}
+    codes = {"good": "print('fine')", "bad": "print('oh', flush=True); 1 / 0", "long": LONG}
     parts = [first_hour.Part(name, f"It is {name}.", ["-c", code]) for name, code in codes.items()]
     parts.append(first_hour.Part("none", "A tool.", [], program="no-such-tool"))
     results = [(part, *first_hour.run(part, tmp_path, False)) for part in parts]
     first_hour.write_report(tmp_path, results, False)
+    started = Path("/proc") / (tmp_path / "long.txt").read_text(encoding="utf-8").split()[0] / "stat"
+    assert ends(started)  # what a part has started ends with it
     ended = [status.split(" after")[0] for _, status, _ in results]
     assert ended == ["done", "failed with exit code 1", "ended by the clock", "left out: no-such-tool is not installed"]
     report = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "## good\n\nIt is good.\n\n```\nfine\n```" in report and "ZeroDivisionError" in report
+    assert "what was found so far" in report
     assert (tmp_path / "bad.txt").read_text(encoding="utf-8").startswith("oh\n")
+
+
+def ends(stat: Path) -> bool:
+    """Whether a process that has been killed is gone, or waits for its parent to notice."""
+    for _ in range(1000):
+        try:
+            if " Z " in stat.read_text():
+                return True
+        except OSError:
+            return True
+        time.sleep(0.01)
+    return False
 
 
 @needs_compiler

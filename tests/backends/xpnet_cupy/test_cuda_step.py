@@ -10,7 +10,7 @@ from cuda_host import HostLauncher, needs_compiler
 from xpnet_numpy import NumpyBackend
 
 from xpnet.backend import BatchPart, NetworkSpec, UpdateRule
-from xpnet.errors import DeviceMemoryError
+from xpnet.errors import BackendError, DeviceMemoryError
 from xpnet.steps import ReferenceStep
 
 pytestmark = needs_compiler
@@ -200,6 +200,16 @@ def test_widths_and_batches_of_one(fused: HostLauncher, widths: tuple[int, ...],
     """cuBLASLt has no epilogues on the way back where the sum has one term."""
     spec = NetworkSpec(widths, ("relu",) * (len(widths) - 2), loss="squared_error", rule=RULES["adam"], dtype=dtype)
     assert_agrees(spec, fused, *data(spec, "values"), batch=batch)
+
+
+@pytest.mark.parametrize(("widths", "batch"), [((7, 6, 1), BATCH), ((7, 6, 3), 1)], ids=["one output", "one row"])
+def test_an_epilogue_over_one_term_is_noticed(
+    fused: HostLauncher, widths: tuple[int, ...], batch: int, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xpnet_cupy.products.Product.has_epilogue", True)
+    spec = NetworkSpec(widths, ("relu",), loss="squared_error", dtype=dtype)
+    with pytest.raises(BackendError, match="status 13"):
+        assert_agrees(spec, fused, *data(spec, "values"), batch=batch)
 
 
 def test_state_goes_on_where_it_was(launcher: HostLauncher, dtype: str) -> None:
