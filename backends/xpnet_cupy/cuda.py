@@ -127,6 +127,10 @@ class CudaLauncher(Launcher):
         side = self.lane.side
         return lambda: cupy.cuda.get_current_stream().wait_event(side.record())
 
+    def mark(self) -> Any:
+        """An event of the current stream."""
+        return cupy.cuda.get_current_stream().record()
+
     @contextmanager
     def stream(self) -> Iterator[None]:
         """The lane's stream, since the default stream cannot be captured."""

@@ -172,6 +172,10 @@ class Launcher(ABC):
         """What follows waits for all that runs beside."""
 
     @abstractmethod
+    def mark(self) -> Any:
+        """What has been asked for so far, as an object whose ``done`` says whether it is."""
+
+    @abstractmethod
     def stream(self) -> AbstractContextManager[None]:
         """Held open around work that may be recorded; follows all that the caller has asked of the device."""
 
@@ -205,7 +209,7 @@ class Launcher(ABC):
         )
         self._check_places(name, arguments)
         if not all(grid):  # nothing to do; CUDA refuses an empty grid
-            return _nothing
+            return nothing
         kernel = self.kernel(name, shared)
         return lambda: kernel(grid, block, checked)
 
@@ -238,5 +242,5 @@ class Launcher(ABC):
                 )
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """The launch of an empty grid."""

@@ -2,6 +2,7 @@
 
 import platform
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -61,6 +62,7 @@ class NcclGroup:
         self.rank, self.size = host.rank, host.size
         self._types = {"float32": nccl.NCCL_FLOAT32, "float64": nccl.NCCL_FLOAT64, "int64": nccl.NCCL_INT64}
         self._add = nccl.NCCL_SUM
+        self._recorded: list[weakref.WeakMethod[Callable[[], None]]] = []
         identity = host.share(nccl.get_unique_id() if not host.rank else None)
         self._comm = nccl.NcclCommunicator(host.size, identity, host.rank)
         self.why = f"NCCL {_version(nccl.get_version())} and {host.why}"
@@ -69,11 +71,23 @@ class NcclGroup:
         """See :class:`xpnet.backend.Group`. Arrays on the device are added up on the current stream."""
         if isinstance(array, numpy.ndarray) and not isinstance(array, self._cupy.ndarray):
             return self._host.sum(array)
-        array, stream = self._cupy.ascontiguousarray(array), self._cupy.cuda.get_current_stream()
-        place, kind = array.data.ptr, self._types[array.dtype.name]
-        self._comm.allReduce(place, place, array.size, kind, self._add, stream.ptr)
-        self._wait(stream.record())
+        array = self._cupy.ascontiguousarray(array)
+        self.begin_sum(array)
+        self.wait(self._cupy.cuda.get_current_stream().record())
         return array
+
+    def begin_sum(self, array: Array) -> None:
+        """Ask the current stream for the sum of a C-contiguous array, in its place; it can be captured in a graph."""
+        place, kind = array.data.ptr, self._types[array.dtype.name]
+        stream = self._cupy.cuda.get_current_stream().ptr
+        self._comm.allReduce(place, place, array.size, kind, self._add, stream)
+
+    def before_it_ends(self, forget: Callable[[], None]) -> None:
+        """Call a method before the communicator is given up, which waits for ever for graphs that have sums in them.
+
+        The object that has the method is not kept alive.
+        """
+        self._recorded.append(weakref.WeakMethod(forget))
 
     def share(self, value: Value, *, rank: int = 0) -> Value:
         """See :class:`xpnet.backend.Group`."""
@@ -81,15 +95,22 @@ class NcclGroup:
 
     def fail(self, error: BaseException) -> None:
         """See :class:`xpnet.backend.Group`."""
+        self._forget()
         self._comm.abort()
         self._host.fail(error)
 
     def close(self) -> None:
         """Leave the others."""
+        self._forget()
         self._comm.destroy()
 
-    def _wait(self, event: Any) -> None:
-        """NCCL waits for ever for a rank that does not come, so that the clock is looked at here."""
+    def _forget(self) -> None:
+        for method in self._recorded:
+            if (forget := method()) is not None:
+                forget()
+
+    def wait(self, event: Any) -> None:
+        """Wait until an event is done. NCCL waits for ever for a rank that does not come: here the clock is looked at."""
         end = time.monotonic() + self._timeout
         while not event.done:
             if time.monotonic() > end:

@@ -33,6 +33,7 @@ class Shape:
     penalized : whether the penalty is added
     in_place : address of inputs that are read where they lie, or None where they are gathered
     lane : where the launches run
+    group : the ranks that share a batch, where their gradients are added up before the update; None for this one alone
     """
 
     rows: int
@@ -41,6 +42,7 @@ class Shape:
     penalized: bool = True
     in_place: int | None = None
     lane: object = None
+    group: Any = None
 
 
 class BatchPlan:
@@ -83,7 +85,8 @@ class BatchPlan:
     def training(self) -> Repeated:
         """Made when it is first asked for, since the optimizer's buffers come with it."""
         if not hasattr(self, "_training"):
-            calls = [*self._batch, self._update(self.network.clock)]
+            calls = [*self._batch, *self._sum(), self._update(self.network.clock)]
+            # No sums: other ranks need not warm up.
             warm_up = [*self._batch, self._update(None, items=0)]
             self._training = Repeated(self.launcher, calls, warm_up, self._options.steps_per_graph)
         return self._training
@@ -194,6 +197,17 @@ class BatchPlan:
         activation, out = self.layers[k].activation, self.outputs[k]
         sums = launches.backward_bias(self.launcher, activation, d_out, out, d_out, bias)
         return [plain, *self._dropout(k, d_out, d_out), *sums]
+
+    def _sum(self) -> list[Launch]:
+        """The gradients of all ranks added up, where there are several."""
+        if self.shape.group is None:
+            return []
+        return [partial(self.shape.group.begin_sum, self.network.gradients.flat)]
+
+    def forget(self) -> None:
+        """Let go of all recordings."""
+        self.gradients.forget()
+        self.training.forget()
 
     def _penalty_gradient(self) -> list[Launch]:
         """The penalty's part of the gradient, where no update brings it."""

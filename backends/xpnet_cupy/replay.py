@@ -1,6 +1,6 @@
 """Launches that are repeated: one by one at first, from then on as recorded graphs of one batch and of several."""
 
-from xpnet_cupy.launcher import Launch, Launcher
+from xpnet_cupy.launcher import Launch, Launcher, nothing
 
 
 class Repeated:
@@ -32,14 +32,20 @@ class Repeated:
             self.recorded[n] = self._launcher.record(lambda n=n: self._run(n))  # type: ignore[misc]
         return warming
 
-    def run(self, times: int) -> None:
-        """Run the launches so many times, as prepared."""
+    def run(self, times: int, after: Launch = nothing) -> None:
+        """Run the launches so many times, as prepared; ``after`` is called after each replay."""
         if not self.recorded:
             self._run(times)
+            after()
         for n in sorted(self.recorded, reverse=True):
             for _ in range(self._share(times, n)):
                 self.recorded[n]()
+                after()
         self._ran = True
+
+    def forget(self) -> None:
+        """Let go of what was recorded, whoever holds this."""
+        self.recorded.clear()
 
     def _share(self, times: int, n: int) -> int:
         """How often a recording of n runs is replayed."""

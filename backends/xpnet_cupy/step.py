@@ -11,6 +11,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from itertools import groupby
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy
@@ -31,7 +33,7 @@ from xpnet_cupy.resident import Resident
 KEPT_PLANS = 16  # the one used longest ago goes first
 GATHERED_BYTES = 16 << 20  # a batch of all rows as they lie is copied up to this size, and above it read in place
 
-NEXT_UPDATES = 2  # where the clock has the number of updates made
+NEXT_UPDATES, FIRST_ROW = 2, 4  # where the clock has the number of updates made, and the first row of a part
 
 T = TypeVar("T")
 
@@ -66,12 +68,11 @@ class CompiledStep:
         with self._memory(f"A network of widths {spec.widths}", network_bytes(spec)):
             self._network = NetworkMemory(spec, backend, launcher)
             self._resident = Resident(spec, launcher, self._network)
-            recorded = self.options.predictions and self.launcher.records
-            predictions = "recorded" if recorded else "launch by launch"
-            self.why = f"the compiled CuPy step: {self._about()}; predictions {predictions}"
+            self.why = f"the compiled CuPy step: {self._about()}; {self._about_recordings()}"
         self.params = self._network.params
         self._batch: BatchMemory | None = None
         self._plans: OrderedDict[Shape, BatchPlan] = OrderedDict()
+        self._met: Any = None  # the group that sums have been made with
         self._of_thread = threading.local()  # its predictions: another thread's may run at the same time
 
     @property
@@ -115,6 +116,44 @@ class CompiledStep:
             for repeated, times in runs:
                 repeated.run(times)
             return self._mean_loss(data, rows)
+
+    def epoch_of_ranks(
+        self, X: Array, Y: Array, *, learning_rate: float, shares: list[tuple[Any, BatchPart]], group: Any
+    ) -> tuple[float, float] | None:
+        """An epoch in which other ranks have the other parts of each batch, with the sums of gradients in the recordings.
+
+        shares : for each batch the rows of this rank's part, one at least, and what they are of the batch
+        group : of all ranks; they call this with shares of as many batches
+
+        Returns the sum of these rows' losses, and the penalty; None where the group's sums cannot be recorded.
+        """
+        if not (self.options.sums and self.launcher.records and hasattr(group, "begin_sum")):
+            return None
+        own = [numpy.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows for rows, _ in shares]
+        order, parts = numpy.concatenate(own), [part for _, part in shares]
+        alike = groupby(zip(map(len, own), parts, strict=True))
+        runs = [(rows, part, len(list(same))) for (rows, part), same in alike]
+        size, weight = max(map(len, own)), sum(part.total_weight for part in parts)
+        with self._memory(f"Training on batches of {size} rows", batch_bytes(self.spec, size)), self.launcher.stream():
+            self._meet(group)
+
+            def prepare() -> tuple[Data, list[tuple[Repeated, int]]]:
+                data = self._take(X, Y, None, order, size)
+                shapes = [
+                    (replace(self._shape(data, rows, part), penalized=True, group=group), n) for rows, part, n in runs
+                ]
+                return data, self._prepared(data, shapes, learning_rate, runs[0][1])
+
+            data, prepared = self._with_room(prepare)
+            marks: list[Any] = []
+            for (repeated, times), (_, part, _) in zip(prepared, runs, strict=True):
+                self._memory_of_batch.total_weight[...] = part.total_weight
+                self._network.clock[FIRST_ROW] = part.first_row
+                repeated.run(times, lambda: marks.append(self.launcher.mark()))
+            for mark in marks:  # one after the other: the time-out is that of a few sums, not of an epoch
+                group.wait(mark)
+            loss, squares, _, broken = self._results(len(order))
+            return float("nan") if broken else float(loss), float(self.spec.l2 / 2 * squares / weight)
 
     def forward(self, X: Array) -> Array:
         """See :class:`xpnet.backend.Step`."""
@@ -285,13 +324,32 @@ class CompiledStep:
             begin()
         return runs
 
+    def _meet(self, group: Any) -> None:
+        """A first sum with a group, which is not recorded: it sets up what sums of this size need."""
+        if self._met is group:
+            return
+        self._met = group
+        group.before_it_ends(self._forget_sums)
+        group.begin_sum(self._network.gradients.flat)
+        group.wait(self.launcher.mark())
+
+    def _forget_sums(self) -> None:
+        """Let go of recordings that have sums in them."""
+        self._met = None
+        for shape in [shape for shape in self._plans if shape.group is not None]:
+            self._plans.pop(shape).forget()
+
     def _mean_loss(self, data: Data, rows: int, part: BatchPart | None = None) -> float:
         """The mean loss of the batches since they began, penalty included. Waits for the device."""
-        network, memory = self._network, self._memory_of_batch
-        totals, weight = Totals(memory.row_loss, network.squares), data.weight if part is None else None
-        launches.finish(self.launcher, totals, weight, rows, network.rates, network.results)()
-        results = self.launcher.to_numpy(network.results)
+        results = self._results(rows, data.weight if part is None else None)
         return self._mean(results, None if part is None else part.total_weight)
+
+    def _results(self, rows: int, weight: Array | None = None) -> numpy.ndarray:
+        """What ``finish`` adds up."""
+        network, memory = self._network, self._memory_of_batch
+        totals = Totals(memory.row_loss, network.squares)
+        launches.finish(self.launcher, totals, weight, rows, network.rates, network.results)()
+        return self.launcher.to_numpy(network.results)
 
     def _mean(self, results: numpy.ndarray, total_weight: float | None = None) -> float:
         """The mean loss and the penalty, from the sums of an epoch; over ``total_weight`` where that is given."""
@@ -343,6 +401,13 @@ class CompiledStep:
             return "nothing side by side, as asked for, "
         chosen = " where that is faster" if self.options.timed else ""
         return f"gradients of weights beside the way back{chosen}, "
+
+    def _about_recordings(self) -> str:
+        """What else is recorded, of predictions and of sums over ranks."""
+        options = self.options
+        asked = [name for name, on in (("predictions", options.predictions), ("sums over ranks", options.sums)) if on]
+        recorded = asked if self.launcher.records else []
+        return f"{' and '.join(recorded) or 'nothing else'} recorded"
 
     def _belongs(self, X: Array) -> None:
         found, own = self.backend.device(X), self.backend.device(self.params.flat)

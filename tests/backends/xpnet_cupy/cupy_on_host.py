@@ -12,7 +12,6 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -22,7 +21,7 @@ import numpy as np
 import pytest
 from cuda_host import build, build_cublaslt, run_kernel
 
-FOLDER, SESSION = Path(tempfile.mkdtemp()), ExitStack()
+FOLDER, SESSION, FIBERS = Path(tempfile.mkdtemp()), ExitStack(), threading.Lock()
 
 
 class Array(np.ndarray):
@@ -80,12 +79,12 @@ class Device:
 
 @dataclass(eq=False)
 class Node:
-    """A call in a graph. after : the nodes it waits for; cost : of the clock; workspace : which it writes to, if any"""
+    """A call in a graph. after : the nodes it waits for; cost : of the clock; alone : what no two may use at once, or 0"""
 
     call: Callable[[], None]
     after: set["Node"]
     cost: float
-    workspace: int
+    alone: int
 
     def follows(self) -> set["Node"]:
         """All nodes that are sure to be done before this one."""
@@ -117,8 +116,8 @@ class Capture:
         for k, node in enumerate(self.nodes):
             before = node.follows()
             for other in self.nodes[:k]:
-                shared = node.workspace and node.workspace == other.workspace
-                assert not shared or other in before, "two products at the same time in one workspace"
+                shared = node.alone and node.alone == other.alone
+                assert not shared or other in before, "two calls at the same time with one workspace or communicator"
 
 
 class Graph:
@@ -169,6 +168,11 @@ class Stream:
         event.record(self)
         return event
 
+    @property
+    def in_capture(self) -> bool:
+        """Whether it is in the capture that its thread has begun, where that has begun one."""
+        return self.capture is not None or not any(stream.capture for stream in entered())
+
     def wait_event(self, event: Any) -> None:
         if event.capture is None:
             assert self.capture is None, "an event outside of the capture"
@@ -195,13 +199,13 @@ class Stream:
             raise CudaError(Failing.instantiate)
         return Graph(capture.nodes)
 
-    def ask(self, call: Callable[[], None], cost: float, workspace: int = 0) -> None:
+    def ask(self, call: Callable[[], None], cost: float, alone: int = 0) -> None:
         """Does it, or keeps it for the graph."""
         if self.capture is None:
             call()
             Event.now += cost
             return
-        node = Node(call, self.tip, cost, workspace)
+        node = Node(call, self.tip, cost, alone)
         self.capture.nodes.append(node)
         self.tip = {node}
 
@@ -242,9 +246,14 @@ class Event:
 class RawModule:
     """cupy.RawModule: compiled for the host."""
 
+    built: ClassVar[dict[tuple[str, str], Any]] = {}
+
     def __init__(self, *, code: str, options: tuple[str, ...]) -> None:
-        dtype = "float64" if "-DREAL=double" in options else "float32"
-        self.library = build(code, dtype, FOLDER)
+        key = (code, "float64" if "-DREAL=double" in options else "float32")
+        with FIBERS:  # one thread at a time writes a library
+            if key not in self.built:
+                self.built[key] = build(*key, FOLDER)
+        self.library = self.built[key]
 
     def get_function(self, name: str) -> Callable[..., None]:
         if Failing.load:
@@ -264,8 +273,12 @@ class Kernel:
     def __call__(self, grid: Any, block: Any, arguments: tuple[Any, ...], *, shared_mem: int = 0) -> None:
         assert shared_mem <= self.max_dynamic_shared_size_bytes, "more shared memory than the kernel has asked for"
         launched.append(self.name)
-        run = partial(run_kernel, self.library, self.name, grid, block, arguments, shared=shared_mem)
-        current().ask(run, Event.kernel)
+        current().ask(lambda: self.run(grid, block, arguments, shared_mem), Event.kernel)
+
+    def run(self, grid: Any, block: Any, arguments: tuple[Any, ...], shared: int) -> None:
+        """One after the other: fibers belong to one thread."""
+        with FIBERS:
+            run_kernel(self.library, self.name, grid, block, arguments, shared=shared)
 
 
 class CublasLtLibrary:

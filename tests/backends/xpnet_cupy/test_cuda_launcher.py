@@ -169,7 +169,7 @@ class TestSideBySide:
     def test_a_shared_workspace_is_noticed(self, cuda: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         workspace = cuda.Lane._workspace
         monkeypatch.setattr(cuda.Lane, "_workspace", lambda lane, stream: workspace(lane, lane.stream.ptr))
-        with pytest.raises(AssertionError, match="two products at the same time in one workspace"):
+        with pytest.raises(AssertionError, match="two calls at the same time with one workspace"):
             assert_deep_agrees()
 
 
@@ -179,7 +179,7 @@ class TestPredictions:
     def test_a_prediction_is_a_replay_whatever_the_rows(self, backend: CupyBackend) -> None:
         spec, X, Y = spec_and_data("float32")
         step, reference = backend.compile_step(spec), ReferenceStep(spec, NumpyBackend(), "")
-        assert not isinstance(step, str) and step.why.endswith("predictions recorded")
+        assert not isinstance(step, str) and step.why.endswith("; predictions and sums over ranks recorded")
         rng = np.random.default_rng(0)
         for one in (step, reference):
             one.params.update(weights(spec))
@@ -217,7 +217,7 @@ class TestPredictions:
         made, replayed = Graph.made, Graph.launched
         np.testing.assert_array_equal(step.forward(backend.asarray(X)), plain.forward(backend.asarray(X)))
         assert (Graph.made - made, Graph.launched - replayed) == (1, 3)  # 23 rows: four blocks, and three rows
-        assert plain.why.endswith("predictions launch by launch")
+        assert plain.why.endswith("; sums over ranks recorded")
 
     def test_what_is_kept_is_bounded(self, backend: CupyBackend, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("xpnet_cupy.prediction.KEPT_PREDICTIONS", 3)

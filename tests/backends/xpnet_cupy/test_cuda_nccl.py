@@ -2,6 +2,7 @@
 
 import ctypes
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -10,13 +11,21 @@ from typing import Any
 import cupy_on_host
 import numpy as np
 import pytest
+from cuda_checks import EPOCHS, RULES, data, train, weights
 from cuda_host import needs_compiler
-from cupy_on_host import cupy, current
+from cupy_on_host import Stream, cupy, current
+from ranks.threads_group import Meeting, ThreadsGroup
+from xpnet_cupy import CupyBackend
 from xpnet_cupy import nccl as own
 from xpnet_cupy.nccl import NcclGroup
+from xpnet_cupy.options import Options
+from xpnet_numpy import NumpyBackend
 
-from xpnet.backend import Group
+from xpnet.backend import Group, NetworkSpec
+from xpnet.dispatch.groups import Ranks
 from xpnet.errors import BackendError
+from xpnet.steps import ReferenceStep
+from xpnet.steps.grouped import GroupedStep
 
 pytestmark = needs_compiler
 TYPES = {7: ctypes.c_float, 8: ctypes.c_double, 4: ctypes.c_int64}
@@ -30,7 +39,8 @@ class Nccl:
 
     def __init__(self) -> None:
         self.board: dict[int, Any] = {}
-        self.barrier, self.aborted = threading.Barrier(RANKS), 0
+        self.recorded: list[Any] = [weakref.WeakSet() for _ in range(RANKS)]
+        self.barrier, self.aborted, self.sums = threading.Barrier(RANKS), 0, [0] * RANKS
 
     def get_unique_id(self) -> bytes:
         return b"identity"
@@ -42,21 +52,34 @@ class Nccl:
         assert (count, identity) == (RANKS, b"identity")
         return SimpleNamespace(
             allReduce=lambda *given: self.add(rank, *given),
-            abort=self.abort,
-            destroy=lambda: None,
+            abort=lambda: self.abort(rank),
+            destroy=lambda: self.destroy(rank),
             check_async_error=lambda: None,
         )
 
-    def abort(self) -> None:
+    def abort(self, rank: int) -> None:
+        self.destroy(rank)
         self.aborted += 1
+
+    def destroy(self, rank: int) -> None:
+        assert not self.recorded[rank], "it waits for graphs that have sums in them"
 
     def add(self, rank: int, source: int, target: int, count: int, kind: int, operation: int, stream: int) -> None:
         assert (operation, stream, target) == (self.NCCL_SUM, current().ptr, source)
+        assert current().in_capture, "a collective beside the capture"
         own = np.ctypeslib.as_array((TYPES[kind] * count).from_address(source))
-        self.board[rank] = own.copy()
-        self.barrier.wait(30)
-        own[...] = sum(self.board[k] for k in range(RANKS))
-        self.barrier.wait(30)
+
+        def meet() -> None:
+            self.board[rank] = own.copy()
+            self.barrier.wait(30)
+            total = sum(self.board[k] for k in range(RANKS))
+            self.barrier.wait(30)
+            own[...] = total
+            self.sums[rank] += 1
+
+        current().ask(meet, 1.0, alone=id(self))
+        if (capture := current().capture) is not None:
+            self.recorded[rank].add(capture.nodes[-1])
 
 
 class Host:
@@ -78,7 +101,7 @@ class Host:
         self.failed = True
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def installed() -> Iterator[None]:
     with cupy_on_host.installed():
         yield
@@ -128,3 +151,108 @@ def test_without_nccl_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(__import__("sys").modules, "cupy.cuda", cupy.cuda)
     with pytest.raises(BackendError, match="pip install nvidia-nccl-cu13"):
         own._cupy_with_nccl()
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "adam": {"rule": RULES["adam"]},
+    "penalty": {"rule": RULES["nesterov"], "l2": 0.1, "l2_over_batch": True},
+    "dropout": {"rule": RULES["sgd"], "l2": 0.1, "dropout": (0.5, 0.3), "seed": 5},
+}
+
+
+def trained(
+    spec: NetworkSpec, nccl: Nccl, rank: int, meeting: Meeting, *, sums: bool = True, **how: Any
+) -> tuple[Any, Any, Any]:
+    """A rank's losses and its step, whose group has been left."""
+    group = NcclGroup(ThreadsGroup(rank, meeting), cupy, nccl, 30)
+    backend = CupyBackend(options=Options(resident=False, timed=False, sums=sums))
+    step: Any = backend.compile_step(spec)
+    step.params.update(weights(spec))
+    grouped = GroupedStep(step, backend, Ranks(group))
+    X, Y = data(spec, "indices", rows=how.pop("rows"))
+    try:
+        losses = train(grouped, backend.asarray(X), backend.asarray(Y), **how)
+    except BackendError as error:
+        group.fail(error)
+        raise
+    graphs = [n for plan in step._plans.values() for n in plan.training.recorded]
+    penalty = grouped.penalty
+    group.close()
+    return losses, penalty, (step, graphs)
+
+
+def on_ranks(spec: NetworkSpec, nccl: Nccl, **how: Any) -> list[Any]:
+    """Of all ranks."""
+    meeting = Meeting(RANKS)
+    with ThreadPoolExecutor(RANKS) as pool:
+        return list(pool.map(lambda rank: trained(spec, nccl, rank, meeting, **how), range(RANKS)))
+
+
+@pytest.mark.parametrize("shuffled", [True, False])
+@pytest.mark.parametrize("late", [True, False])
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_an_epoch_with_its_sums_is_recorded(
+    settings: str, late: bool, shuffled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nine batches of 10 rows, of which ranks have 3, 3 and 4, and one of 7."""
+    monkeypatch.setattr("cupy_on_host.Graph.late", late)
+    spec, nccl = NetworkSpec((7, 6, 5, 4), ("relu", "tanh"), **SETTINGS[settings]), Nccl()
+    X, Y = data(spec, "indices", rows=97)
+    reference = ReferenceStep(spec, NumpyBackend(), "")
+    reference.params.update(weights(spec))
+    wanted = train(reference, X, Y, batch=10, shuffled=shuffled)
+    for losses, penalty, (step, graphs) in on_ranks(spec, nccl, rows=97, batch=10, shuffled=shuffled):
+        np.testing.assert_allclose(losses, wanted, rtol=1e-10)
+        np.testing.assert_allclose(penalty, reference.penalty, rtol=1e-10)
+        for name, array in step.params.items():
+            np.testing.assert_allclose(array, reference.params[name], rtol=1e-9, atol=1e-12)
+        assert sorted(graphs) == [1, 1, 8] and not step._plans
+    assert nccl.sums == [1 + EPOCHS * 10] * RANKS  # each batch in one, and a first one before anything is recorded
+
+
+@pytest.mark.parametrize(("rows", "sums"), [(22, True), (97, False)], ids=["small batches", "switched off"])
+def test_where_sums_are_not_recorded(rows: int, sums: bool) -> None:
+    """In a batch of two rows one of the ranks has none."""
+    spec, nccl = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"]), Nccl()
+    X, Y = data(spec, "indices", rows=rows)
+    reference = ReferenceStep(spec, NumpyBackend(), "")
+    reference.params.update(weights(spec))
+    wanted = train(reference, X, Y, batch=10)
+    for losses, _, (_, graphs) in on_ranks(spec, nccl, rows=rows, batch=10, sums=sums):
+        np.testing.assert_allclose(losses, wanted, rtol=1e-10)
+        assert not graphs
+
+
+def test_a_sum_beside_the_capture_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def elsewhere(group: NcclGroup, array: Any) -> None:
+        with Stream(non_blocking=True):
+            begin_sum(group, array)
+
+    begin_sum = NcclGroup.begin_sum
+    monkeypatch.setattr(NcclGroup, "begin_sum", elsewhere)
+    spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"])
+    with pytest.raises(AssertionError, match="a collective beside the capture"):
+        on_ranks(spec, Nccl(), rows=97, batch=10)
+
+
+def test_a_rank_that_fails_lets_go_of_its_recordings_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the traceback holds what has recorded them."""
+    waits: dict[Any, int] = {}
+
+    def wait(group: NcclGroup, event: Any) -> None:
+        waits[group] = waits.get(group, 0) + 1
+        if waits[group] > 1:
+            raise BackendError("waited too long")
+
+    monkeypatch.setattr(NcclGroup, "wait", wait)
+    nccl = Nccl()
+    with pytest.raises(BackendError, match="waited too long"):
+        on_ranks(NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"]), nccl, rows=97, batch=10)
+    assert nccl.aborted == RANKS and sum(nccl.sums) >= RANKS
+
+
+def test_a_communicator_waits_for_graphs_that_are_not_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(NcclGroup, "_forget", lambda group: None)
+    spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"])
+    with pytest.raises(AssertionError, match="it waits for graphs"):
+        on_ranks(spec, Nccl(), rows=97, batch=10)
