@@ -16,6 +16,7 @@ import numba
 
 from xpnet_numba.runtime.aside import aside
 from xpnet_numba.runtime.codecache import code_cache
+from xpnet_numba.runtime.inner import inner_functions_wait
 from xpnet_numba.runtime.objects import MachineCode, c_code, load_c_function, load_python_function, python_code
 from xpnet_numba.scalars import FAST
 
@@ -43,7 +44,7 @@ def c_function(function: Callable[..., Any], signature: Any) -> CFunction:
 
 
 def _compile_c(name: str, function: Callable[..., Any], signature: Any) -> CFunction:
-    with _announced():
+    with _announced(), inner_functions_wait():
         compiled = numba.cfunc(signature, **FAST)(function)
     _keep(name, c_code(compiled))
     return CFunction(compiled.address)
@@ -62,7 +63,7 @@ def python_function(function: Callable[..., Any], signature: Any) -> Callable[..
 
 
 def _compile_python(name: str, function: Callable[..., Any], signature: Any) -> Callable[..., Any]:
-    with _announced():
+    with _announced(), inner_functions_wait():
         dispatcher = numba.njit([signature], nogil=True, **FAST)(function)
     (overload,) = dispatcher.overloads.values()
     _keep(name, python_code(overload))

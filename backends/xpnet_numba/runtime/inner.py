@@ -1,0 +1,86 @@
+"""Functions that only compiled code calls stay LLVM's IR until the function is compiled that calls them.
+
+Numba optimizes each such function and makes machine code of it, and then does so again with the code of its caller, into
+which it has been copied. The first time is in vain, and takes a quarter of all compilation.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from numba.core import codegen
+from numba.core.registry import cpu_target
+
+USED = (
+    "_optimize_functions",
+    "_optimize_final_module",
+    "_finalize_final_module",
+    "_finalize_dynamic_globals",
+    "get_pointer_to_function",
+)
+"""Methods of Numba's libraries, none of them public, that are replaced or called here."""
+
+
+class Library(codegen.JITCodeLibrary):
+    """The code of one function and of all it calls: machine code from the moment on when its address is asked for."""
+
+    _wanted = False
+
+    @property
+    def codegen(self) -> Any:
+        """What makes the code; it has nowhere to note Python's objects for a function that is not there yet."""
+        return self._codegen if self._wanted else _WithoutEnvironment(self._codegen)
+
+    def get_pointer_to_function(self, name: str) -> int:
+        """The address of a function, 0 for one that does not belong to this library."""
+        try:
+            self._final_module.get_function(name)
+        except NameError:
+            return 0
+        self._wanted = True
+        return super().get_pointer_to_function(name)
+
+    def _optimize_functions(self, module: Any) -> None:
+        """Nothing yet: the whole is optimized."""
+
+    def _optimize_final_module(self) -> None:
+        if self._wanted:
+            super()._optimize_final_module()
+
+    def _finalize_final_module(self) -> None:
+        if self._wanted:
+            super()._finalize_final_module()
+        else:
+            self._finalize_dynamic_globals()
+            self._finalized = True
+
+
+class _WithoutEnvironment:
+    """A code generator that notes no environments."""
+
+    def __init__(self, generator: Any) -> None:
+        self._generator = generator
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._generator, name)
+
+    def set_env(self, name: str, environment: Any) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def inner_functions_wait() -> Iterator[None]:
+    """Inside, where the compiler's lock is held, what Numba compiles waits for the code that calls it.
+
+    Where Numba has changed and lacks what is used here, it compiles as it always does.
+    """
+    generator = cpu_target.target_context.codegen()
+    before = getattr(generator, "_library_class", None)
+    if before is not codegen.JITCodeLibrary or not all(hasattr(before, name) for name in USED):
+        yield
+        return
+    generator._library_class = Library
+    try:
+        yield
+    finally:
+        generator._library_class = before
