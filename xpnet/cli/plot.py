@@ -9,6 +9,7 @@ import numpy
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from xpnet.estimators import LossCurveDisplay
 from xpnet.modelfile.disk import write_whole
 
 _NAMED = 30  # classes that still have room for their names and counts
@@ -18,18 +19,12 @@ def draw_losses(path: Path, history: dict[str, list[float]], title: str, loss: s
     """Draw the losses by epoch, on a logarithmic axis where all are positive, in the format the file's ending names."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    curves = {
-        "training rows, mean over the epoch": history["loss"],
-        "held-out rows, after the epoch": history["validation_loss"],
-    }
-    for label, values in curves.items():
-        if values:
-            axes.plot(range(1, len(values) + 1), values, label=label)
-    positive = all(value > 0 for values in curves.values() for value in values)
-    axes.set(title=title, xlabel="epoch", ylabel=loss, yscale="log" if positive else "linear")
+    losses, validation = history["loss"], history["validation_loss"]
+    LossCurveDisplay(loss_curve=losses, validation_loss_curve=validation).plot(axes)
+    positive = all(value > 0 for value in (*losses, *validation))
+    axes.set(title=title, ylabel=loss, yscale="log" if positive else "linear")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
-    axes.legend()
     _save(figure, path)
 
 

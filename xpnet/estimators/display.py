@@ -105,9 +105,11 @@ class LossCurveDisplay:
             Without matplotlib.
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
-        from matplotlib import pyplot
+        if ax is None:
+            from matplotlib import pyplot
 
-        self.ax_ = pyplot.subplots()[1] if ax is None else ax
+            ax = pyplot.subplots()[1]
+        self.ax_ = ax
         self.figure_ = self.ax_.figure
         name = self.name if name is None else name
         curves = {"training": self.loss_curve, "validation": self.validation_loss_curve}

@@ -14,6 +14,7 @@ from typing import Any
 import numpy
 
 from xpnet.backend import BatchPart, NetworkSpec, Parameters, StepState, get_threads
+from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.backend.threads import allowed_threads
 from xpnet.ops import Array, Labels
 from xpnet_numba.llvm import gemm_address
@@ -44,12 +45,6 @@ microseconds.
 SECONDS_PER_PRODUCT = 6e-9
 """Of one row and one parameter, on a slow machine: a guess for the first call."""
 
-OUTPUTS = {
-    "softmax_cross_entropy": "softmax_output",
-    "logistic_cross_entropy": "logistic_output",
-    "squared_error": "identity_output",
-    "poisson": "exp_output",
-}
 
 def compile_step(spec: NetworkSpec) -> "CompiledStep | str":
     """The compiled step for a network, or a sentence that says why there is none.
@@ -108,16 +103,6 @@ class CompiledStep:
         count = get_threads()
         on_threads = f"on {count} thread{'s' * (count > 1)}"
         return f"the Numba backend's compiled step, {on_threads}, products by {self._product.reason}"
-
-    @cached_property
-    def _few_at(self) -> int:
-        """The product of a prediction for few rows, compiled when one is first asked for."""
-        return functions.address("multiply_few", self.spec.dtype)
-
-    @cached_property
-    def _output_at(self) -> int:
-        """The activation of the outputs, compiled for the first prediction."""
-        return functions.address(OUTPUTS[self.spec.loss], self.spec.dtype)
 
     @cached_property
     def gradients(self) -> Parameters:
@@ -332,7 +317,7 @@ class CompiledStep:
             x, _ = by_rows(X, self.spec.dtype)
             result = numpy.empty((rows, self.spec.widths[-1]), self.spec.dtype)
             count, claims = self._begin_evaluation(rows, 0)
-            job.output_at = functions.address(OUTPUTS[self.spec.loss], self.spec.dtype)
+            job.output_at = functions.address(f"{OUTPUT_ACTIVATIONS[self.spec.loss]}_output", self.spec.dtype)
             job.multiply_at = functions.address("multiply_few", self.spec.dtype) if few else self._multiply_at
             function = job_function("predict", self.spec.dtype).address
             lead = prediction_entry(self.spec.dtype)
