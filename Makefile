@@ -13,8 +13,8 @@ digits: .venv/ready  ## the notebook's two tables, then a short training with a 
 	$(BIN)/xpnet train digits --hidden 64 --epochs 30 -o $(OUT)/digits.safetensors --plot $(OUT)/digits.png
 	@echo "The model is $(OUT)/digits.safetensors, the loss by epoch $(OUT)/digits.png."
 
-test: types  ## the whole test suite
-	$(BIN)/python -m pytest
+test: types  ## the whole test suite, on two cores
+	$(BIN)/python -m pytest -n 2
 
 attack: .venv/ready  ## everything that SECURITY.md counts: about an hour
 	$(BIN)/python -m pytest --attack tests/attacks
@@ -23,7 +23,7 @@ test-oldest: .venv/ready  ## the test suite with the oldest versions that pyproj
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/python -m uv venv --quiet --clear --python $(PYTHON) build/oldest
 	$(BIN)/python -m uv pip install --quiet --python build/oldest --resolution lowest-direct --editable '.[test,bench]'
-	build/oldest/$(notdir $(BIN))/python -m pytest
+	build/oldest/$(notdir $(BIN))/python -m pytest -n 2
 
 test-aarch64: .venv/ready  ## tests of xpnet, the Numba backend and the estimators on an emulated ARM processor: hours
 	tests/aarch64/prepare.sh build/aarch64 $(BIN)/python
