@@ -9,10 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from joblib import Parallel, delayed
 from xpnet_numba import backend
 from xpnet_numba import launching
 
 from xpnet import ops
+from xpnet.backend import get_threads
+from xpnet.backend.threads import allowed_threads
 
 KERNELS = {name: kernel.launch for name, kernel in backend.kernels.items()}
 
@@ -99,3 +102,18 @@ def test_workers_keep_off_the_leaders_core() -> None:
     assert workers
     for worker in workers:
         assert team._leaders_core not in os.sched_getaffinity(worker.native_id or 0)
+
+
+@pytest.mark.parametrize(("value", "threads_of"), [("1", 1), ("", 0), ("none", 0)])
+def test_a_process_is_limited_by_its_environment(value: str, threads_of: int) -> None:
+    """Without a number in the variable it has as many threads as it may; ``set_threads`` overrules it."""
+    program = "import xpnet; print(xpnet.get_threads()); xpnet.set_threads(2); print(xpnet.get_threads())"
+    environment = {**os.environ, "NUMBA_NUM_THREADS": value}
+    output = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert list(map(int, output.stdout.split())) == [threads_of or allowed_threads(), min(2, allowed_threads())]
+
+
+def test_fits_of_a_search_divide_the_cores() -> None:
+    if allowed_threads() < 2:
+        pytest.skip("this process may use one core")
+    assert set(Parallel(n_jobs=allowed_threads())(delayed(get_threads)() for _ in range(3))) == {1}
