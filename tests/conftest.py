@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 import libraries
 from reference import Network
@@ -13,8 +13,10 @@ from reference import Network
 # A shell that starts the tests in the background has them ignore Ctrl-C, and processes that they start inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Kernels compile inside the first example, which no deadline foresees.
-settings.register_profile("xpnet", deadline=None, max_examples=25, derandomize=True)
+# Kernels compile inside the first example, which no deadline foresees, and an emulated or busy processor draws slowly.
+settings.register_profile(
+    "xpnet", deadline=None, max_examples=25, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("xpnet")
 
 
