@@ -248,6 +248,7 @@ def run(
             try:
                 started = time.perf_counter()
                 learning_rate = schedule(len(history.loss), history.loss)
+                order = None  # lets go of the last one: a later epoch takes no more memory than the first
                 order = training.rng.permutation(training.rows) if shuffled else None
                 loss = (checked(make_epoch, training.step.params, check) if check else make_epoch)(
                     X, Y, learning_rate=learning_rate, batch_size=batch_size, order=order, sample_weight=sample_weight

@@ -1,7 +1,7 @@
 """Compilation aside, in a thread of its own: Ctrl-C ends the wait for it, and the work is not lost.
 
-In the main thread a KeyboardInterrupt could come up anywhere in the compiler: LLVM's calls back into Python would swallow
-it, or half of a function would be left.
+In the main thread a KeyboardInterrupt could come up anywhere in the compiler: LLVM's calls back into Python would
+swallow it, or half of a function would be left.
 """
 
 import os
@@ -43,8 +43,9 @@ def aside(name: str, work: Callable[[], Any]) -> Any:
 
 
 def _begin(work: Callable[[], Any]) -> Future[Any]:
-    """Start a thread; raises RuntimeError where the system allows no more. Python waits for it before it exits: code that
-    is compiling must not be taken down.
+    """Start a thread; raises RuntimeError where the system allows no more.
+
+    Python waits for it before it exits: a compiler must not be taken down while it works.
     """
     future: Future[Any] = Future()
 

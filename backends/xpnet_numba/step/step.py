@@ -21,6 +21,7 @@ from xpnet_numba.llvm import gemm_address
 from xpnet_numba.loops.activations import ACTIVATIONS
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.blas import UNTHREADED, one_thread
+from xpnet_numba.runtime.memory import check_memory
 from xpnet_numba.runtime.products import choose_product, products_that_may_run
 from xpnet_numba.runtime.threads import share_entry
 from xpnet_numba.step import functions
@@ -95,7 +96,8 @@ class CompiledStep:
         self._evaluation: EvaluationWorkspace | None = None
         self._steps_per_call = 0  # not known yet
         self._fits = 0
-        self._labels: tuple[Any, Any] = None, None
+        self._labels: tuple[Any, Any] = (None, None)
+        self._labels_before: tuple[Any, Any] = (None, None)
 
     @property
     def why(self) -> str:
@@ -143,7 +145,7 @@ class CompiledStep:
         finally:
             self._fits -= 1
             if not self._fits:
-                self._labels = None, None
+                self._labels = self._labels_before = None, None
 
     def epoch(
         self,
@@ -316,6 +318,8 @@ class CompiledStep:
         with nullcontext() if few or rows * self._blueprint.largest_weight <= UNTHREADED else self._hold:
             x, _ = by_rows(X, self.spec.dtype)
             result = numpy.empty((rows, self.spec.widths[-1]), self.spec.dtype)
+            if not few:
+                check_memory(result.nbytes, f"A prediction for {rows} rows")
             count, claims = self._begin_evaluation(rows, 0)
             job.output_at = functions.address(f"{OUTPUT_ACTIVATIONS[self.spec.loss]}_output", self.spec.dtype)
             job.multiply_at = functions.address("multiply_few", self.spec.dtype) if few else self._multiply_at
@@ -363,13 +367,18 @@ class CompiledStep:
         return Data(x, x_row, y, width, order, sample_weight, rows)
 
     def _labels_of(self, Y: Labels) -> Any:
-        """Labels as compiled code reads them: class indices as a copy, made once for all epochs of a fit."""
+        """Labels as compiled code reads them: class indices as a copy, made once for all epochs of a fit. Two are kept:
+        of the rows that are trained on, and of those that are validated on.
+        """
         if Y.ndim == 2:
             return numpy.ascontiguousarray(Y, self.spec.dtype)
-        converted = numpy.array(Y, numpy.int64)
-        if self._fits:
-            self._labels = Y, converted
-        return converted
+        if Y is not self._labels_before[0]:
+            converted = numpy.array(Y, numpy.int64)
+            if not self._fits:
+                return converted
+            self._labels_before = Y, converted
+        self._labels, self._labels_before = self._labels_before, self._labels
+        return self._labels[1]
 
     def _enter(self, job: Job, data: Data) -> None:
         """Tell a job of its data."""
@@ -401,6 +410,8 @@ class CompiledStep:
         workspace = TrainingWorkspace(self.spec, plan, self._blueprint.size, label_width)
         buffers = self.spec.rule.buffers
         self._allocate("gradients", *buffers)
+        flat_bytes = sum(array.nbytes for array in self._flat.values()) if last is None else 0
+        check_memory(workspace.nbytes + flat_bytes, f"Training on batches of {batch_rows} rows")
         # All memory has been found: from here on nothing fails.
         first, second, *_ = (*buffers, "params", "params")  # some rules have no buffers
         flat = self._flat

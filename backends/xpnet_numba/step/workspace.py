@@ -47,6 +47,11 @@ class TrainingWorkspace:
         self._slices = (Slice * len(plan.slices))(*plan.slices)
         self._homes = cache(self._make_homes)
 
+    @property
+    def nbytes(self) -> int:
+        """How much memory it takes."""
+        return sum(array.nbytes for array in self._arrays.values())
+
     def enter(self, job: Job) -> None:
         """Tell a job of the plan and the buffers."""
         plan = self.plan

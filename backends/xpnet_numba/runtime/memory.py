@@ -1,0 +1,86 @@
+"""How much memory there is, asked before a step takes much of it.
+
+Linux hands out more memory than it has, and ends a process that then writes to it. So a large request is held against
+what the system has free and what control groups, a container's for instance, allow. On other systems the allocation
+itself decides.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from xpnet.errors import DeviceMemoryError
+
+LARGE = 64 * 2**20
+"""Bytes from which on a request is looked at: to look takes as long as to fill some of them."""
+
+ROOT = Path("/")
+
+
+class Hierarchy(NamedTuple):
+    """Where a version of control groups tells of memory: a folder, the files of limit and use, a name in memory.stat."""
+
+    folder: str
+    limit: str
+    use: str
+    cache: str
+
+
+HIERARCHIES = {
+    "": Hierarchy("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+    "memory": Hierarchy(
+        "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
+    ),
+}
+"""By what stands between the colons of /proc/self/cgroup: version 2, and version 1."""
+
+
+def check_memory(needed: int, what: str) -> None:
+    """Raise DeviceMemoryError where so many bytes are more than there are."""
+    if needed < LARGE:
+        return
+    available = available_memory()
+    if needed > available:
+        raise DeviceMemoryError(
+            f"{what} needs {_gibibytes(needed)} of memory; {_gibibytes(available)} are available. Use a smaller "
+            "batch_size, fewer rows at a time, or float32."
+        )
+
+
+def available_memory() -> float:
+    """Bytes that this process may still use; infinity where nothing tells."""
+    return min([*_of_system(), *_of_groups()], default=float("inf"))
+
+
+def _of_system() -> Iterator[float]:
+    """What is free, what could be freed, and what fits on swap."""
+    with suppress(OSError, KeyError):
+        kibibytes = _numbers(ROOT / "proc/meminfo")
+        yield 1024.0 * (kibibytes["MemAvailable:"] + kibibytes["SwapFree:"])
+
+
+def _of_groups() -> Iterator[float]:
+    """What each control group around this process leaves: its limit less its use, of which file cache can be freed."""
+    with suppress(OSError):
+        for line in (ROOT / "proc/self/cgroup").read_text().splitlines():
+            _, kind, path = line.split(":", 2)
+            if hierarchy := HIERARCHIES.get(kind):
+                group = Path(path.lstrip("/"))
+                for folder in (group, *group.parents):
+                    yield from _of_group(ROOT / hierarchy.folder / folder, hierarchy)
+
+
+def _of_group(folder: Path, hierarchy: Hierarchy) -> Iterator[float]:
+    with suppress(OSError, KeyError, ValueError):  # no such group, or one without a limit ("max")
+        limit, use = (int((folder / name).read_text()) for name in (hierarchy.limit, hierarchy.use))
+        yield float(limit - use + _numbers(folder / "memory.stat")[hierarchy.cache])
+
+
+def _numbers(file: Path) -> dict[str, int]:
+    """A file of lines that begin with a name and a number."""
+    return {name: int(number) for name, number, *_ in map(str.split, file.read_text().splitlines())}
+
+
+def _gibibytes(count: float) -> str:
+    return f"{max(count, 0) / 2**30:,.2f} GiB"

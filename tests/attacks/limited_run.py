@@ -1,0 +1,122 @@
+"""Fits and predictions under limits of memory: ``limited_run.py WHAT BACKEND COUNT``.
+
+The limits lie between too little and enough. At each a fresh model does its work: with the numbers that it gives without
+a limit, or with a MemoryError that leaves it as it was, ready to do its work without a limit. Printed is how often the one
+and the other happened.
+"""
+
+import gc
+import resource
+import sys
+import tracemalloc
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import xpnet
+
+ROWS, BATCH = 20_000, 500
+ESTIMATORS: dict[str, dict[str, Any]] = {
+    "classifier": {},
+    "early stopping": {"early_stopping": True},
+    "lbfgs": {"solver": "lbfgs"},
+}
+STREAM = np.random.default_rng(0)
+X, Y = STREAM.normal(size=(ROWS, 50)), STREAM.integers(0, 5, ROWS)
+
+
+class Case:
+    """A model, what it does, and what must not change where that fails."""
+
+    def __init__(self, what: str, backend: str) -> None:
+        self.what = what
+        if what in ESTIMATORS:
+            self.model: Any = xpnet.MLPClassifier(
+                (60,), batch_size=BATCH, max_iter=2, random_state=0, tol=0.0, backend=backend, **ESTIMATORS[what]
+            )
+            self.model.fit(X[:600], Y[:600])
+            return
+        self.model = xpnet.FeedforwardNeuralNet(50, (60,), 5, 1e-2, optimizer="adam", backend=backend, rng=0)
+        self.model.fit(X[:600], Y[:600], epochs=1, batch_size=BATCH)
+
+    def work(self) -> list[Any]:
+        """What is attacked; its numbers."""
+        if self.what == "predict":
+            return [self.model.predict(X)]
+        if self.what in ESTIMATORS:
+            self.model.fit(X, Y)
+            return [*getattr(self.model, "loss_curve_", []), *self.model.coefs_]
+        batch_size = ROWS if self.what == "full batch" else BATCH
+        self.model.fit(X, Y, epochs=2, batch_size=batch_size, validation=(X[: ROWS // 2], Y[: ROWS // 2]))
+        return [*self.model.history.loss, *self.model.params.values()]
+
+    def state(self) -> list[Any]:
+        """What stays where the work fails: of a network all, of an estimator that is fitted anew nothing."""
+        if self.what in ESTIMATORS:
+            return []
+        step, history = self.model.trainable().state(), self.model.history
+        buffers = [array for arrays in step.buffers.values() for array in arrays.values()]
+        stream = self.model.rng.bit_generator.state["state"]
+        return [*step.params.values(), *buffers, step.t, *history.loss, *history.validation_loss, *stream.values()]
+
+
+def equal(some: list[Any], others: list[Any]) -> bool:
+    """Whether all numbers are the same."""
+    return len(some) == len(others) and all(map(np.array_equal, some, others))
+
+
+@contextmanager
+def limited(to: int) -> Iterator[None]:
+    """Hold this process to so many bytes beyond what it has."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + to, resource.RLIM_INFINITY))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def works(case: Case, limit: int, expected: list[Any]) -> bool:
+    """Whether the limit was high enough; ends the program where a number is wrong or something changed."""
+    before = case.state()
+    gc.collect()
+    try:
+        with limited(limit):
+            found = case.work()
+    except MemoryError:
+        if not equal(case.state(), before):
+            sys.exit(f"changed under {limit:,} bytes")
+        found = case.work()
+        enough = False
+    else:
+        enough = True
+    if not equal(found, expected):
+        sys.exit(f"other numbers, enough: {enough}, under {limit:,} bytes")
+    return enough
+
+
+def peak(work: Callable[[], Any]) -> int:
+    """About how many bytes some work takes."""
+    tracemalloc.start()
+    work()
+    found = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return found
+
+
+def main() -> None:
+    """Try the limits."""
+    what, backend, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    warnings.simplefilter("ignore")  # of estimators that have not converged
+    expected = Case(what, backend).work()
+    most = int(1.5 * peak(Case(what, backend).work))
+    tried = [works(Case(what, backend), most * k // (count - 1), expected) for k in range(count)]
+    print(tried.count(True), tried.count(False))
+
+
+if __name__ == "__main__":
+    main()
