@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mutants import mutants
+from test_damaged_data import FILES, count_told
 
 import xpnet
 
@@ -33,6 +35,19 @@ def test_files_survive(
     count = times(few, many)
     run(script, count)
     tally(name, count)
+
+
+@pytest.mark.parametrize(
+    ("name", "many"),
+    [("d.csv", 35_000), ("d.parquet", 32_000), ("d.npz", 10_000), ("packed.npz", 5_000), ("d.npy", 5_000), ("d.h5", 5_000)],
+)
+def test_data_files_are_read_or_told(
+    name: str, many: int, tmp_path: Path, times: Callable[[int, int], int], tally: Callable[[str, int], None]
+) -> None:
+    make, _ = FILES[name]
+    count = times(20, many)
+    assert count_told(tmp_path / name, mutants(make(), count, seed=1)) <= count
+    tally(f"damaged data files ({name}), each a table or one line", count)
 
 
 @pytest.fixture
