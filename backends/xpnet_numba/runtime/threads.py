@@ -216,10 +216,11 @@ class Team:
         """
         self._leaders_core = core
         if others := os.sched_getaffinity(0) - {core}:
-            for thread in filter(None, (worker.native_id for worker in self._workers)):
+            for worker in self._workers:
                 # Where a sandbox forbids it, workers stay where the system puts them.
-                with suppress(OSError):
-                    os.sched_setaffinity(thread, others)
+                if worker.native_id:
+                    with suppress(OSError):
+                        os.sched_setaffinity(worker.native_id, others)
 
     def dismiss(self) -> None:
         """End all workers: compiled code must not be running when the interpreter takes it down."""
