@@ -1,4 +1,4 @@
-"""CuPy's part of the backend contract. CuPy is imported when the backend is made, a device is touched when an array is."""
+"""CuPy's part of the backend contract. CuPy is imported when the backend is made, a device used when an array is."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ class CublasLt:
 
 
 class _Described:
-    """A product that cuBLASLt has accepted: its description, and the algorithms that it offers, the likely best first."""
+    """A product that cuBLASLt has accepted: its description, and the algorithms on offer, the likely best first."""
 
     def __init__(
         self, lt: CublasLt, product: Product, precision: str, vector: int, mask: int, alignments: tuple[int, ...]

@@ -225,7 +225,7 @@ def cache_folder() -> Path:
 
 
 def _microseconds(launch: Launch) -> float:
-    """The shortest of a few rounds of a launch. They are replays, as in training: asking costs more than many a product."""
+    """The shortest of a few rounds of a launch, replayed as in training: to ask costs more than many a product."""
     launch()
 
     def several() -> None:

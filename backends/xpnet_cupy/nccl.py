@@ -110,13 +110,13 @@ class NcclGroup:
                 forget()
 
     def wait(self, event: Any) -> None:
-        """Wait until an event is done. NCCL waits for ever for a rank that does not come: here the clock is looked at."""
+        """Wait until an event is done. NCCL waits for ever for a rank that does not come; here the clock is read."""
         end = time.monotonic() + self._timeout
         while not event.done:
             if time.monotonic() > end:
                 raise BackendError(
-                    f"Rank {self.rank} of {self.size} waited {self._timeout:g} s for the sum of an array over all ranks. "
-                    "Look for a rank that has ended, or raise the time-out."
+                    f"Rank {self.rank} of {self.size} waited {self._timeout:g} s for the sum of an array over all "
+                    "ranks. Look for a rank that has ended, or raise the time-out."
                 )
             self._comm.check_async_error()
 

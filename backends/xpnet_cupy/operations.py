@@ -1,4 +1,4 @@
-"""The kernels under the names and signatures of ``xpnet.ops``: they allocate, cope with any strides, validate nothing."""
+"""The kernels under the names and signatures of ``xpnet.ops``: they allocate, take any strides, validate nothing."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager

@@ -99,7 +99,8 @@ class BatchPlan:
         if self._options.side_by_side and self.launcher.records and self.spec.layers > 1:
             beside = {f"{name}, side by side": self._launches(name.split()[1], beside=True) for name in ways}
             ways = beside | ways
-        what = f"Batch of {self.rows} rows, widths {self.spec.widths}, activations {self.spec.activations}: {list(ways)}"
+        spec = self.spec
+        what = f"Batch of {self.rows} rows, widths {spec.widths}, activations {spec.activations}: {list(ways)}"
         return ways[self.launcher.fastest(what, {name: partial(_run, calls) for name, calls in ways.items()})]
 
     def _launches(self, fusion: str, *, beside: bool = False) -> list[Launch]:
@@ -184,7 +185,7 @@ class BatchPlan:
         return self.launcher.product(product, self.d_outputs[k], self._inputs(k), weight, repeated=True)
 
     def _through(self, k: int, fused: bool) -> list[Launch]:
-        """d_outputs[k], through the weight of layer k + 1 and the activation of layer k, with the bias gradient of k."""
+        """d_outputs[k], through the weight of layer k + 1 and the activation of layer k, with k's bias gradient."""
         above, d_above, d_out = self.layers[k + 1].weight, self.d_outputs[k + 1], self.d_outputs[k]
         bias = self.d_layers[k].bias
         arrays = (above, d_above, d_out)

@@ -6,7 +6,7 @@ leading dimension cols. Y = X W is therefore asked for as Y^T = W^T X^T: the wei
     product           D = op(A) op(B)        m    n     k     epilogue
     forward, hidden   Y^T = W^T X^T          out  rows  in    RELU_AUX_BIAS: + bias, ReLU, and its bits for the way back
     forward, last     Y^T = W^T X^T          out  rows  in    BIAS
-    weight gradient   dW^T = dZ^T X          out  in    rows  BGRADA on the last layer: the sums of dZ, the bias gradient
+    weight gradient   dW^T = dZ^T X          out  in    rows  BGRADA on the last layer: sums of dZ, the bias gradient
     input gradient    dX^T = W dZ^T          in   rows  out   DRELU_BGRAD: the bits applied, and the sums of the result
 """
 
@@ -40,8 +40,8 @@ class Product:
 
     @property
     def has_epilogue(self) -> bool:
-        """Whether cuBLASLt has the epilogue for this k. With k = 1 DRELU_BGRAD reads memory that is not its own (so says
-        nvmath-python, and refuses it), and before 12.3.4 BGRADA is not supported."""
+        """Whether cuBLASLt has the epilogue for this k. With k = 1 DRELU_BGRAD reads memory that is not its own (so
+        says nvmath-python, and refuses it), and before 12.3.4 BGRADA is not supported."""
         return self.k > 1 or self.epilogue not in ("drelu_bgrad", "bgrada")
 
     @property

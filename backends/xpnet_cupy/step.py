@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 class Data(NamedTuple):
-    """What an epoch reads: X (rows, in), class indices (rows,) or other labels (rows, out), weights, order (n,) int32."""
+    """What an epoch reads: X (rows, in), class indices (rows,) or other labels (rows, out), weights, order (n,)."""
 
     x: Array
     indices: Array | None
@@ -120,7 +120,7 @@ class CompiledStep:
     def epoch_of_ranks(
         self, X: Array, Y: Array, *, learning_rate: float, shares: list[tuple[Any, BatchPart]], group: Any
     ) -> tuple[float, float] | None:
-        """An epoch in which other ranks have the other parts of each batch, with the sums of gradients in the recordings.
+        """An epoch in which other ranks have the other parts of each batch, the sums of gradients in the recordings.
 
         shares : for each batch the rows of this rank's part, one at least, and what they are of the batch
         group : of all ranks; they call this with shares of as many batches
@@ -413,8 +413,8 @@ class CompiledStep:
         found, own = self.backend.device(X), self.backend.device(self.params.flat)
         if found != own:
             raise MixedArraysError(
-                f"All arrays of one call must live on one device; the parameters are on {own}, received rows on {found}. "
-                "Move the rows, or build the model from arrays of that device."
+                f"All arrays of one call must live on one device; the parameters are on {own}, received rows on "
+                f"{found}. Move the rows, or build the model from arrays of that device."
             )
 
     @contextmanager

@@ -46,7 +46,7 @@ def parts(output: Path, rehearse: bool) -> list[Part]:
     pytest = ["-m", "pytest", "-v", "--tb=short", "-m", "gpu", "-p", "no:cacheprovider"]
     selected = ["-k", CANNOT_REHEARSE] if rehearse else []
     tests = [
-        Part(f"tests-{what}", f"The tests that need a card: {what}.", [*pytest, str(HERE / f"test_gpu_{what}.py"), *selected])
+        Part(f"tests-{what}", f"The tests of {what}.", [*pytest, str(HERE / f"test_gpu_{what}.py"), *selected])
         for what in ("operations", "step", "arrays")
     ]
     small = ["--small"] if rehearse else []
@@ -63,7 +63,7 @@ def parts(output: Path, rehearse: bool) -> list[Part]:
             program=check,
             rehearsed=False,
         ),
-        Part("times", "Microseconds a step and a prediction, with each choice switched off in turn.", [step, "times", *small]),
+        Part("times", "Microseconds a step and a prediction, each choice switched off in turn.", [step, "times", *small]),
         *tests,
         Part(
             "bench",

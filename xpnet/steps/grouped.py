@@ -156,8 +156,10 @@ class GroupedStep:
     def _recorded_epoch(
         self, X: Array, Y: Array, shares: list[Share], learning_rate: float
     ) -> tuple[float, float] | None:
-        """The loss of an epoch and its penalty, where the step adds up by itself what all ranks have computed: as the one
-        of ``xpnet_cupy`` does, whose ``epoch_of_ranks`` says what it is given."""
+        """The loss of an epoch and its penalty, where the step adds up by itself what all ranks have computed.
+
+        The step of ``xpnet_cupy`` does; its ``epoch_of_ranks`` says what it is given. None for a step that does not.
+        """
         epoch = getattr(self.step, "epoch_of_ranks", None)
         found = epoch and epoch(X, Y, shares=shares, learning_rate=learning_rate, group=self.group)
         if found is None:

@@ -67,7 +67,8 @@ def _entry(name: str, parameters: tuple[str, ...]) -> str:
         f"*({C_TYPES[kind.rstrip('*?!')]} *{'' if kind in C_TYPES else '*'})a[{i}]" for i, kind in enumerate(parameters)
     )
     return (
-        f'extern "C" const char *run_{name}(void **a, unsigned *grid, unsigned *block, int reversed, unsigned shared) {{\n'
+        f'extern "C" const char *run_{name}(void **a, unsigned *grid, unsigned *block, int reversed, '
+        "unsigned shared) {\n"
         f"  return host::launch([](void **a) {{ {name}({values}); }}, a, grid, block, reversed, shared);\n}}\n"
     )
 

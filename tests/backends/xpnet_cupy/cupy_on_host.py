@@ -1,8 +1,8 @@
-"""As much of CuPy as the backend uses, on the host: arrays that are NumPy's, kernels as fibers, graphs as lists of calls.
+"""As much of CuPy as the backend uses, on the host: arrays are NumPy's, kernels fibers, graphs calls in order.
 
 It lets what is written for a GPU run where there is none: ``xpnet_cupy.cuda`` in the tests, and with
-``pytest -p cupy_on_host`` most of ``tests/gpu``. It shows that names, arguments and the order of calls are right; what a
-GPU does with them it cannot show.
+``pytest -p cupy_on_host`` most of ``tests/gpu``. It shows that names, arguments and the order of calls are right; what
+a GPU does with them it cannot show.
 """
 
 import sys
@@ -79,7 +79,10 @@ class Device:
 
 @dataclass(eq=False)
 class Node:
-    """A call in a graph. after : the nodes it waits for; cost : of the clock; alone : what no two may use at once, or 0"""
+    """A call in a graph.
+
+    after : the nodes it waits for; cost : of the clock; alone : what no two may use at once, or 0
+    """
 
     call: Callable[[], None]
     after: set["Node"]

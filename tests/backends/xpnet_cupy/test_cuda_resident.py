@@ -87,7 +87,10 @@ def test_it_goes_on_from_a_state_and_hides_no_nan(launcher: HostLauncher, dtype:
     [
         (NetworkSpec((129, 2), ()), "layers are wider than 128"),
         (NetworkSpec((7, 6, 4), ("relu",), dropout=(0.5,)), "there is dropout"),
-        (NetworkSpec((128, 128, 128, 2), ("relu", "relu")), "the network does not fit into a multiprocessor's shared memory"),
+        (
+            NetworkSpec((128, 128, 128, 2), ("relu", "relu")),
+            "the network does not fit into a multiprocessor's shared memory",
+        ),
     ],
 )
 def test_where_it_is_not_taken_the_reason_is_told(libraries: Any, spec: NetworkSpec, reason: str) -> None:

@@ -75,7 +75,10 @@ def test_what_the_source_calls_restricted_is_marked_so_in_the_table() -> None:
 @needs_compiler
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("adam(real *__restrict__ param", "adam(real *param"), ("real *x, real *sums", "real *x, real *__restrict__ sums")],
+    [
+        ("adam(real *__restrict__ param", "adam(real *param"),
+        ("real *x, real *sums", "real *x, real *__restrict__ sums"),
+    ],
     ids=["dropped where the table has it", "there where the table lets arrays overlap"],
 )
 def test_a_restriction_that_the_table_does_not_know_is_noticed(old: str, new: str) -> None:
