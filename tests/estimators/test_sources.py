@@ -15,6 +15,7 @@ import xpnet
 from xpnet.data import sources
 from xpnet.data.sources import ArraySource, ChunkSource, ParquetSource, as_source
 from xpnet.errors import DataFileError, InputError
+from xpnet.training import Callback, Training, loop
 
 ROWS = 3000
 
@@ -242,6 +243,25 @@ def test_what_cannot_be_is_told(data: Any, tmp_path: Path) -> None:
     fitted = classifier(max_iter=1).fit(X, y)
     with pytest.raises(ValueError, match="6 features"):
         fitted.predict(ArraySource(X[:, :5]))
+
+
+@pytest.mark.usefixtures("small_buffers")
+@pytest.mark.parametrize("settings", [{}, {"max_grad_norm": 1.0}], ids=str)
+def test_an_epoch_over_a_source_says_how_far_it_is(
+    data: Any, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y = data
+    monkeypatch.setattr(loop, "BETWEEN_REPORTS", 0.0)
+    rows = []
+
+    class Heard(Callback):
+        watches_rows = True
+
+        def within_epoch(self, training: Training) -> None:
+            rows.append(training.rows_done)
+
+    classifier(max_iter=1, **settings).watch([Heard()]).fit(ArraySource(X), y)
+    assert rows == sorted(rows) and rows[-1] == ROWS and len(rows) > 4
 
 
 @pytest.mark.usefixtures("small_buffers")

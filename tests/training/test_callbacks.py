@@ -1,11 +1,14 @@
 """Progress goes where it is sent, and nowhere else."""
 
+import sys
+
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 import xpnet
 from xpnet.cli.output import show_facts
-from xpnet.training import Progress
+from xpnet.training import Callback, Progress, loop
 
 
 def fit(callback, epochs=4):
@@ -58,3 +61,110 @@ def test_an_interruption_gives_the_terminal_its_cursor_back(capsys, monkeypatch)
     written = capsys.readouterr().err
     assert hidden in written
     assert written.rindex(shown) > written.rindex(hidden)
+
+
+class Heard(Callback):
+    """Notes what it is told within epochs."""
+
+    def __init__(self, watches=True):
+        self.watches_rows, self.rows = watches, []
+
+    def within_epoch(self, training):
+        self.rows.append((training.done, training.rows_done))
+
+
+@pytest.fixture
+def a_word_each_time(monkeypatch):
+    """No time between two words, and one call of compiled code a batch."""
+    monkeypatch.setattr(loop, "BETWEEN_REPORTS", 0.0)
+    step = pytest.importorskip("xpnet_numba.step.step", reason="the Numba backend needs numba")
+    monkeypatch.setattr(step, "SECONDS_PER_CALL", 1e-12)
+
+
+@pytest.mark.usefixtures("a_word_each_time")
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_whoever_watches_rows_is_told_within_an_epoch_and_changes_nothing(backend):
+    X, y = np.random.default_rng(0).normal(size=(100, 3)), np.arange(100) % 2
+    models = []
+    for heard in (Heard(), Heard(watches=False)):
+        model = xpnet.FeedforwardNeuralNet(3, 4, 2, rng=0, backend=backend)
+        model.fit(X, y, epochs=2, batch_size=10, callbacks=[heard])
+        models.append((model, heard))
+    (watched, heard), (alone, silent) = models
+    assert not silent.rows
+    assert {done for done, _ in heard.rows} == {0, 1}
+    assert all(rows % 10 == 0 and 0 < rows <= 100 for _, rows in heard.rows)
+    assert watched.history.loss == alone.history.loss
+    for name in watched.params:
+        np.testing.assert_array_equal(watched.params[name], alone.params[name])
+    told = len(heard.rows)
+    watched.fit(X, y, epochs=1, batch_size=10)
+    assert len(heard.rows) == told
+
+
+def test_a_short_epoch_says_nothing():
+    heard = Heard()
+    fit(heard)
+    assert not heard.rows
+
+
+@pytest.mark.usefixtures("a_word_each_time")
+def test_the_bar_moves_within_an_epoch(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    moved = []
+
+    class Watched(Progress):
+        def within_epoch(self, training):
+            super().within_epoch(training)
+            moved.append((self.bar.tasks[0].completed, self.bar.tasks[0].fields["speed"]))
+
+    model = xpnet.LogisticRegression(2, 2, backend="numpy")
+    model.fit(np.ones((4, 2)), np.array([0, 1, 1, 0]), epochs=2, batch_size=1, callbacks=[Watched()])
+    assert (0.5, "2 of 4 rows") in moved and (1.75, "3 of 4 rows") in moved
+    capsys.readouterr()
+
+
+class Kernel:
+    """What IPython offers within a notebook."""
+
+    def __init__(self):
+        self.shown = []
+
+    def get_ipython(self):
+        return type("ZMQInteractiveShell", (), {})()
+
+    def display(self, data, *, raw, display_id):
+        assert raw and display_id
+        self.update(data, raw=True)
+        return self
+
+    def update(self, data, *, raw):
+        assert raw
+        self.shown.append(data["text/plain"])
+
+
+@pytest.mark.usefixtures("a_word_each_time")
+def test_a_notebook_gets_a_line_that_is_written_over(monkeypatch):
+    kernel = Kernel()
+    monkeypatch.setitem(sys.modules, "IPython", kernel)
+    monkeypatch.setitem(sys.modules, "IPython.display", kernel)
+    model = xpnet.LogisticRegression(2, 2, backend="numpy")
+    model.fit(np.ones((4, 2)), np.array([0, 1, 1, 0]), epochs=1, batch_size=1, callbacks=[Progress()])
+    assert kernel.shown[0] == "epoch 1: 2 of 4 rows"
+    assert kernel.shown[-1].startswith("epoch 1: loss")
+
+
+@pytest.mark.usefixtures("a_word_each_time")
+def test_verbose_says_on_a_terminal_how_far_a_long_iteration_is(capsys, monkeypatch):
+    estimator = xpnet.MLPClassifier((2,), max_iter=1, batch_size=5, verbose=True, backend="numpy", random_state=0)
+    X, y = np.ones((20, 2)), np.arange(20) % 2
+    with pytest.warns(ConvergenceWarning):
+        estimator.fit(X, y)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with pytest.warns(ConvergenceWarning):
+        estimator.fit(X, y)
+    captured = capsys.readouterr()
+    assert "Iteration 1, 10 of 20 rows" in captured.err and captured.err.endswith("\r\x1b[K")
+    assert captured.out.startswith("Iteration 1, loss")

@@ -1,5 +1,6 @@
 """What a training step offers. The training loop drives every step through this contract alone."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -252,6 +253,19 @@ class Step(Protocol):
         state : StepState
             Parameters and number of updates; and the optimizer's buffers, which start from zero where it has none.
         """
+
+
+class ReportingStep(Step, Protocol):
+    """A step that says within a long epoch how far it has come.
+
+    Attributes
+    ----------
+    report : callable or None
+        Called between batches, a few times a second, with the number of rows that have been trained on in this epoch;
+        None, as at first, for nobody.
+    """
+
+    report: Callable[[int], None] | None
 
 
 class CheckingStep(Step, Protocol):

@@ -38,11 +38,15 @@ def reported_loss(loss: float, penalty: float, spec: NetworkSpec) -> float:
 
 @dataclass
 class BatchwiseEpoch:
-    """Batches one by one: gradient, clipping, update."""
+    """Batches one by one: gradient, clipping, update.
+
+    report : see :class:`xpnet.backend.step.ReportingStep`
+    """
 
     step: Step
     backend: Backend
     max_grad_norm: float | None
+    report: Callable[[int], None] | None = None
 
     def __call__(
         self,
@@ -67,6 +71,8 @@ class BatchwiseEpoch:
             if self.max_grad_norm is not None:
                 clip(step.gradients, self.max_grad_norm, self.backend)
             step.update(learning_rate=learning_rate)
+            if self.report is not None:
+                self.report(start + len(rows))
         return total / count
 
     def _batch_weights(self, X: Any, batch_size: int, order: Any, sample_weight: Array | None) -> Any:

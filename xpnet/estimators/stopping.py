@@ -12,6 +12,7 @@ from xpnet.estimators.inputs import Rows
 from xpnet.estimators.reports import Reports
 from xpnet.steps import GuardedStep
 from xpnet.training import Callback, Training
+from xpnet.training.progress import a_line
 
 
 @dataclass
@@ -81,6 +82,14 @@ class EpochEnd(Callback):
     ) -> None:
         self.estimator, self.validation, self.began_with, self.sink = estimator, validation, began_with, sink
         self.verbose = estimator.verbose and not current_ranks().rank
+        self.line = a_line() if self.verbose else None
+        self.watches_rows = self.line is not None
+
+    def within_epoch(self, training: Training) -> None:
+        """Say how far a long iteration is, where someone watches."""
+        if self.line is not None:
+            rows = f"{training.rows_done:,} of {training.rows:,} rows"
+            self.line.show(f"Iteration {self.estimator.n_iter_ + 1}, {rows}")
 
     def epoch_end(self, training: Training) -> None:
         """Note the epoch, count those without improvement, and act when they are too many."""
@@ -88,6 +97,7 @@ class EpochEnd(Callback):
         estimator.n_iter_ += 1
         estimator.loss_ = training.history.loss[-1]
         estimator.t_ += training.rows
+        self.close(training)
         if self.verbose:
             self.sink(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
         improved = self._score_improved(training) if estimator.early_stopping else self._loss_improved()
@@ -96,6 +106,11 @@ class EpochEnd(Callback):
             estimator._optimizer.fall(estimator.t_)
         if estimator._no_improvement_count > estimator.n_iter_no_change:
             self._stalls(training)
+
+    def close(self, training: Training) -> None:
+        """Leave an empty line, where something was shown."""
+        if self.line is not None:
+            self.line.close()
 
     def state(self) -> dict[str, Any]:
         """Counters and scores so far, the best parameters, and the learning rate."""

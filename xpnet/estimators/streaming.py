@@ -87,12 +87,14 @@ class BufferedEpoch:
     """An epoch over a source, in place of one over an array.
 
     epoch : the epoch over rows in memory; dtype : of the network
+    report : see :class:`xpnet.backend.step.ReportingStep`
     """
 
     rows: SourceRows
     epoch: Callable[..., float]
     backend: Backend
     dtype: str
+    report: Callable[[int], None] | None = None
 
     def __call__(
         self,
@@ -105,7 +107,7 @@ class BufferedEpoch:
         sample_weight: Array | None = None,
     ) -> float:
         """See :meth:`xpnet.backend.Step.epoch`. Between two calls an interrupt finds every update whole."""
-        total, gather = 0.0, Operations(self.backend).gather
+        total, done, gather = 0.0, 0, Operations(self.backend).gather
         blocks, seed = (self.rows.blocks, None) if order is None else order
         on_host = is_host(self.backend)
         piece_bytes = PIECE_BYTES if on_host else BUFFER_BYTES
@@ -122,8 +124,10 @@ class BufferedEpoch:
                     order=None,
                     sample_weight=None if sample_weight is None else gather(sample_weight, there),
                 )
-                total += loss * len(part.rows)
-        return total / self.rows.count
+                total, done = total + loss * len(part.rows), done + len(part.rows)
+                if self.report is not None:
+                    self.report(done)
+        return total / done
 
 
 def summed_gradient(step: Step, rows: SourceRows, backend: Backend) -> tuple[float, dict[str, Any]]:

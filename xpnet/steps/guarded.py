@@ -25,6 +25,15 @@ class GuardedStep:
         self.params: Parameters = step.params
 
     @property
+    def report(self) -> Callable[[int], None] | None:
+        """See :class:`xpnet.backend.step.ReportingStep`; a step that does not report takes no notice."""
+        return getattr(self.step, "report", None)
+
+    @report.setter
+    def report(self, report: Callable[[int], None] | None) -> None:
+        self.step.report = report  # type: ignore[attr-defined]
+
+    @property
     def gradients(self) -> Parameters:
         """See :class:`xpnet.backend.Step`."""
         return self.step.gradients

@@ -1,6 +1,6 @@
 """The reference step: backpropagation written out over the layers. Every compiled step must give its answers."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -35,6 +35,7 @@ class ReferenceStep:
         self.ops = Operations(backend)
         self.params = Parameters.zeros(spec, backend)
         self.penalty, self.t = 0.0, 0
+        self.report: Callable[[int], None] | None = None
         self.affine = [Affine(backend=backend) for _ in range(spec.layers)]
         self.activations = [ACTIVATIONS[name](backend=backend) for name in spec.activations]
         self.dropout = [Dropout(backend=backend) for _ in spec.activations]
@@ -75,6 +76,8 @@ class ReferenceStep:
             weight = float(x.shape[0] if weights is None else weights[start : start + batch_size].sum())
             measured.append(self._backpropagate(x, y, w, BatchPart(weight), weight))
             self.update(learning_rate=learning_rate)
+            if self.report is not None:
+                self.report(start + x.shape[0])
         return self._mean(measured)
 
     def forward(self, X: Array) -> Array:

@@ -1,11 +1,8 @@
 """Callbacks: told when training begins, after each epoch, and at its end."""
 
-import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from xpnet.backend import StepState
-from xpnet.dispatch import current_ranks
 
 if TYPE_CHECKING:
     from xpnet.training.loop import Training
@@ -20,6 +17,8 @@ class Callback:
     ----------
     brief : bool, default False
         Whether Ctrl-C waits for the end of ``epoch_end``. It is meant for methods that are short and must not be cut.
+    watches_rows : bool, default False
+        Whether ``within_epoch`` is called; it is looked at when ``train_begin`` has been called.
 
     Examples
     --------
@@ -38,6 +37,7 @@ class Callback:
     """
 
     brief = False
+    watches_rows = False
 
     def train_begin(self, training: "Training") -> None:
         """Prepare, before the first epoch.
@@ -52,6 +52,18 @@ class Callback:
         """Take note of an epoch that was made.
 
         ``training.history`` has its numbers.
+
+        Parameters
+        ----------
+        training : Training
+            The training under way.
+        """
+
+    def within_epoch(self, training: "Training") -> None:
+        """Take note of how far a long epoch is, a few times a second.
+
+        ``training.rows_done`` of ``training.rows`` have been trained on. An epoch that takes less than a moment says
+        nothing, nor does one whose step cannot be asked.
 
         Parameters
         ----------
@@ -197,86 +209,3 @@ class EarlyStopping(Callback):
         """
         if self.best_state is not None:
             training.step.load_state(self.best_state)
-
-
-class Progress(Callback):
-    """A callback that reports epoch, loss and rows per second. On several ranks, rank 0 reports.
-
-    Parameters
-    ----------
-    sink : callable, optional
-        Called with each line. None shows a bar on stderr if that is a terminal, and nothing otherwise.
-    every : int, default 1
-        Report after this many epochs.
-
-    Examples
-    --------
-    >>> import numpy
-    >>> import xpnet
-    >>> from xpnet.training import Progress
-    >>> net = xpnet.LogisticRegression(2, 2, backend="numpy")
-    >>> history = net.fit(numpy.eye(2), numpy.array([0, 1]), epochs=1, callbacks=[Progress(print)])
-    epoch 1: loss 0.6..., ... rows/s
-    """
-
-    def __init__(self, sink: Callable[[str], Any] | None = None, *, every: int = 1) -> None:
-        self.sink, self.every = sink, every
-        self.bar: Any = None
-
-    def train_begin(self, training: "Training") -> None:
-        """Open the bar, if there is a terminal to show it on.
-
-        Parameters
-        ----------
-        training : Training
-            The training under way.
-        """
-        self.first, self.silent = training.history.epochs - training.done, current_ranks().rank > 0
-        if self.sink is None and sys.stderr and sys.stderr.isatty() and not self.silent:  # pythonw has no stderr
-            self.bar = _bar()
-            self.task = self.bar.add_task("training", total=training.epochs, completed=training.done, loss="", speed="")
-            self.bar.start()
-
-    def epoch_end(self, training: "Training") -> None:
-        """Report the epoch.
-
-        Parameters
-        ----------
-        training : Training
-            The training under way.
-        """
-        if self.silent:
-            return
-        history = training.history
-        speed = f"{training.rows / max(history.seconds[-1], 1e-9):,.0f} rows/s"
-        if self.bar is not None:
-            self.bar.update(self.task, advance=1, loss=f"loss {history.loss[-1]:.4f}", speed=speed)
-        elif self.sink is not None and (history.epochs - self.first) % self.every == 0:
-            self.sink(f"epoch {history.epochs}: loss {history.loss[-1]:.4f}, {speed}")
-
-    def close(self, training: "Training") -> None:
-        """Close the bar and give the terminal its cursor back.
-
-        Parameters
-        ----------
-        training : Training
-            The training under way.
-        """
-        if self.bar is not None:
-            self.bar.stop()
-            self.bar = None
-
-
-def _bar() -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[loss]}"),
-        TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=Console(stderr=True))

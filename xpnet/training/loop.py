@@ -21,6 +21,7 @@ from xpnet.training.state import TrainingState, set_stream_state, stream_state
 
 SHORT = 0.2  # seconds; an epoch that takes longer is cut by Ctrl-C, at the price of a copy of the state before it
 SECONDS_PER_PRODUCT, SECONDS_PER_BATCH = 6e-9, 1e-4  # of a slow machine: to overestimate costs a copy, no more
+BETWEEN_REPORTS = 0.1  # seconds at least between two words on how far an epoch is
 _run_before: set[tuple[Any, ...]] = set()  # kinds of steps that have been trained in this process
 
 
@@ -47,6 +48,11 @@ class Training:
     callbacks : list of Callback
         The callbacks, in the order in which they are called; none by default.
 
+    Attributes
+    ----------
+    rows_done : int
+        How many rows of a long epoch have been trained on, as `Callback.within_epoch` is told.
+
     Examples
     --------
     >>> import numpy
@@ -68,6 +74,9 @@ class Training:
     stop: bool = False
     done: int = 0
     callbacks: list[Callback] = field(default_factory=list)
+    rows_done: int = field(default=0, init=False)
+    _told: float = field(default=0.0, init=False)
+    _reporter: Any = field(default=None, init=False)
 
     def state(self) -> TrainingState:
         """Copy all that this training needs to go on.
@@ -138,8 +147,39 @@ class Training:
                     f"number {k + 1}, cannot go on from the state that was kept for it: {error!r}."
                 ) from error
 
+    def listen_to(self, reporter: Any) -> None:
+        """Have whoever walks over the rows report, until the training is over.
+
+        Parameters
+        ----------
+        reporter : xpnet.backend.step.ReportingStep
+            The step, or what walks over the rows in its place.
+        """
+        self._reporter, self.rows_done = reporter, self.rows  # as after an epoch
+        reporter.report = self.report
+
+    def report(self, rows: int) -> None:
+        """Tell the callbacks that want to know how far an epoch is, a few times a second.
+
+        Parameters
+        ----------
+        rows : int
+            How many rows have been trained on in this epoch.
+        """
+        now, begins = time.perf_counter(), rows <= self.rows_done
+        self.rows_done = rows
+        if begins or now - self._told < BETWEEN_REPORTS:
+            self._told = now if begins else self._told
+            return
+        self._told = now
+        for callback in self.callbacks:
+            if callback.watches_rows:
+                callback.within_epoch(self)
+
     def close(self) -> None:
         """Tell the callbacks that the training is over, however it ended."""
+        if self._reporter is not None:
+            self._reporter.report = None
         self.tell("close")
 
     def tell(self, event: str) -> None:
@@ -241,6 +281,9 @@ def run(
         _begin(training, ranks.share(resume_from) if several else resume_from)
         if several:
             share_state(training.step, ranks)
+        for callback in training.callbacks:
+            if callback.watches_rows:
+                training.listen_to(epoch if hasattr(epoch, "report") else training.step)
         while training.done < training.epochs and not training.stop:
             # A short epoch is not cut; from a long one, and from one whose data may be refused, there is a way back.
             saved = None if short and check is None else _Saved(training)

@@ -6,7 +6,7 @@ it, ``plan`` cuts the work, ``job`` is the table by which both sides understand 
 
 import ctypes
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property, lru_cache
 from typing import Any
@@ -94,6 +94,7 @@ class CompiledStep:
         self._training = self._new_job()
         self._workspace: TrainingWorkspace | None = None
         self._evaluation: EvaluationWorkspace | None = None
+        self.report: Callable[[int], None] | None = None
         self._steps_per_call = 0  # not known yet
         self._fits = 0
         self._labels: tuple[Any, Any] = (None, None)
@@ -287,6 +288,8 @@ class CompiledStep:
                 pace = SECONDS_PER_CALL / max(time.perf_counter() - started, 1e-9)
                 self._steps_per_call = max(1, int(self._steps_per_call * min(pace, 4.0)))
             job.first_step += job.steps
+            if self.report is not None and job.first_step < steps:
+                self.report(job.first_step * job.batch_rows)
 
     def _gradient_of_nothing(self, part: BatchPart) -> float:
         """Fill the gradient of no rows, which is zero or the penalty's; returns the penalty."""
