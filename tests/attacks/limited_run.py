@@ -1,4 +1,4 @@
-"""Fits and predictions under limits of memory: ``limited_run.py WHAT BACKEND COUNT``.
+"""Fits and predictions under limits of memory: ``limited_run.py WHAT COUNT``.
 
 The limits lie between too little and enough. At each a fresh model does its work: with the numbers that it gives without
 a limit, or with a MemoryError that leaves it as it was, ready to do its work without a limit. Printed is how often the one
@@ -32,15 +32,15 @@ X, Y = STREAM.normal(size=(ROWS, 50)), STREAM.integers(0, 5, ROWS)
 class Case:
     """A model, what it does, and what must not change where that fails."""
 
-    def __init__(self, what: str, backend: str) -> None:
+    def __init__(self, what: str) -> None:
         self.what = what
         if what in ESTIMATORS:
             self.model: Any = xpnet.MLPClassifier(
-                (60,), batch_size=BATCH, max_iter=2, random_state=0, tol=0.0, backend=backend, **ESTIMATORS[what]
+                (60,), batch_size=BATCH, max_iter=2, random_state=0, tol=0.0, backend="numba", **ESTIMATORS[what]
             )
             self.model.fit(X[:600], Y[:600])
             return
-        self.model = xpnet.FeedforwardNeuralNet(50, (60,), 5, 1e-2, optimizer="adam", backend=backend, rng=0)
+        self.model = xpnet.FeedforwardNeuralNet(50, (60,), 5, 1e-2, optimizer="adam", backend="numba", rng=0)
         self.model.fit(X[:600], Y[:600], epochs=1, batch_size=BATCH)
 
     def work(self) -> list[Any]:
@@ -110,11 +110,11 @@ def peak(work: Callable[[], Any]) -> int:
 
 def main() -> None:
     """Try the limits."""
-    what, backend, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    what, count = sys.argv[1], int(sys.argv[2])
     warnings.simplefilter("ignore")  # of estimators that have not converged
-    expected = Case(what, backend).work()
-    most = int(1.5 * peak(Case(what, backend).work))
-    tried = [works(Case(what, backend), most * k // (count - 1), expected) for k in range(count)]
+    expected = Case(what).work()
+    most = int(1.5 * peak(Case(what).work))
+    tried = [works(Case(what), most * k // (count - 1), expected) for k in range(count)]
     print(tried.count(True), tried.count(False))
 
 

@@ -111,7 +111,8 @@ def _read_store(content: Content, request: Request, open_store: Any) -> Table:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """What an error says, cut short: a damaged archive may have it say a whole file name of 65,535 bytes."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
 
 
 def _opened(file: Any) -> numpy.lib.npyio.NpzFile:
