@@ -1,6 +1,5 @@
 """scikit-learn's contract over Dask collections: ``fit`` on the cluster's workers, predictions block by block."""
 
-from copy import copy
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, Self
 
@@ -95,7 +94,7 @@ class OnCluster:
     def _without_cluster(self) -> Any:
         """The fitted estimator without Dask."""
         plain = self._plain(**self._parameters())
-        vars(plain).update({name: value for name, value in copy(self).__getstate__().items() if name not in OWN})
+        plain.__setstate__({name: value for name, value in self.__getstate__().items() if name not in OWN})
         return plain
 
     def __sklearn_clone__(self) -> Self:

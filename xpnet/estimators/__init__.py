@@ -10,6 +10,7 @@ With the same settings they find the same numbers, with these exceptions, all on
 
 ``parameters``  the constructor's parameters and what each may be
 ``holding``     the network that computes, and its parameters as scikit-learn names them
+``plain``       what is pickled: dicts, numbers and arrays
 ``inputs``      data as a step takes it, validated as scikit-learn validates it
 ``base``        fitting, from checked data to a network that is ready
 ``initial``     the initial weights and the orders of the rows, drawn as scikit-learn draws them

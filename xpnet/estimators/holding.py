@@ -13,6 +13,7 @@ from xpnet.data.sources import as_source
 from xpnet.dispatch import Choice, choose, get_backend
 from xpnet.errors import InputError, MixedArraysError
 from xpnet.estimators.inputs import check_X
+from xpnet.estimators.plain import network_of, plain_network, plain_rate, rate_of
 from xpnet.estimators.rates import LearningRate
 from xpnet.models import Network
 from xpnet.models.placement import Placement, check_in_memory, is_host, on_host
@@ -178,11 +179,12 @@ class HoldsNetwork(Saved):
         for name in ("coefs_", "intercepts_", "_shown"):
             state.pop(name, None)
         # A copy of the network shares nothing with it, also in copy.copy.
-        copied = Network.__new__(type(self._network))
-        copied.__setstate__(self._network.__getstate__())
-        return {**state, "_network": copied}
+        return {**state, "_network": plain_network(self._network), "_optimizer": plain_rate(self._optimizer)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        if isinstance(state.get("_network"), dict):
+            rate = rate_of(state["_optimizer"])
+            state = {**state, "_network": network_of(state["_network"], rate), "_optimizer": rate}
         super().__setstate__(state)  # type: ignore[misc]
         self._share_history()
 
