@@ -97,7 +97,8 @@ class EpochEnd(Callback):
         estimator.n_iter_ += 1
         estimator.loss_ = training.history.loss[-1]
         estimator.t_ += training.rows
-        self.close(training)
+        if self.line is not None:
+            self.line.close()
         if self.verbose:
             self.sink(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
         improved = self._score_improved(training) if estimator.early_stopping else self._loss_improved()

@@ -30,7 +30,7 @@ from xpnet_numba.step.job import Job, aligned, by_rows, job_class, tell
 from xpnet_numba.step.jobs import JOBS, job_function, prediction_entry
 from xpnet_numba.step.network import blueprint, parameters
 from xpnet_numba.step.plan import Plan, make_plan
-from xpnet_numba.step.workspace import EVALUATED_ROWS, EvaluationWorkspace, TrainingWorkspace
+from xpnet_numba.step.workspace import EVALUATED_ROWS, EvaluationWorkspace, TrainingWorkspace, bytes_of
 
 FEW = 3
 """Fewer rows are predicted one by one: for more it pays to read each weight once for all."""
@@ -413,7 +413,7 @@ class CompiledStep:
         workspace = TrainingWorkspace(self.spec, plan, self._blueprint.size, label_width)
         buffers = self.spec.rule.buffers
         self._allocate("gradients", *buffers)
-        flat_bytes = sum(array.nbytes for array in self._flat.values()) if last is None else 0
+        flat_bytes = bytes_of(self._flat) if last is None else 0
         check_memory(workspace.nbytes + flat_bytes, f"Training on batches of {batch_rows} rows")
         # All memory has been found: from here on nothing fails.
         first, second, *_ = (*buffers, "params", "params")  # some rules have no buffers

@@ -6,6 +6,7 @@ the job goes on with the workspace that it had.
 
 import ctypes
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 import numpy
@@ -44,13 +45,9 @@ class TrainingWorkspace:
         self._arrays = aligned(spec.dtype, sizes | _gathered(spec, rows, label_width)) | aligned("float64", totals)
         self._arrays |= aligned("int64", {"claims_at": pieces + 1})  # the last one counts pieces that are done
         self.totals, self._counters = self._arrays["totals_at"], self._arrays["claims_at"]
+        self.nbytes = bytes_of(self._arrays)
         self._slices = (Slice * len(plan.slices))(*plan.slices)
         self._homes = cache(self._make_homes)
-
-    @property
-    def nbytes(self) -> int:
-        """How much memory it takes."""
-        return sum(array.nbytes for array in self._arrays.values())
 
     def enter(self, job: Job) -> None:
         """Tell a job of the plan and the buffers."""
@@ -97,6 +94,11 @@ class EvaluationWorkspace:
         """Tell a job of the buffers."""
         job.block_rows, job.room_rows = EVALUATED_ROWS, self.rows
         tell(job, self._arrays)
+
+
+def bytes_of(arrays: dict[str, Any]) -> int:
+    """How much memory arrays take."""
+    return sum(map(attrgetter("nbytes"), arrays.values()))
 
 
 def _gathered(spec: NetworkSpec, rows: int, label_width: int) -> dict[str, int]:
