@@ -1,6 +1,7 @@
 """scikit-learn's contract over Dask collections: ``fit`` on the cluster's workers, predictions block by block."""
 
 from dataclasses import KW_ONLY, dataclass
+from inspect import cleandoc
 from typing import Any, ClassVar, Self
 
 from sklearn.metrics import accuracy_score, r2_score
@@ -120,11 +121,11 @@ class OnCluster:
 
 def _documented(kind: Any) -> Any:
     """Put the parameters of the estimator without Dask before those of the class, where ``help`` looks for them."""
-    start = "Parameters\n    ----------\n"
-    if start not in kind.__doc__:  # python -OO leaves docstrings out
-        return kind
-    parameters = kind._plain.__doc__.split(start)[1].split("\n\n")[0]
-    kind.__doc__ = kind.__doc__.replace(start, f"{start}{parameters}\n")
+    start = "Parameters\n----------\n"
+    own = cleandoc(kind.__doc__)  # Python indents docstrings before 3.13
+    if start in own:  # python -OO leaves docstrings out
+        parameters = cleandoc(kind._plain.__doc__).split(start)[1].split("\n\n")[0]
+        kind.__doc__ = own.replace(start, f"{start}{parameters}\n") + "\n"
     return kind
 
 

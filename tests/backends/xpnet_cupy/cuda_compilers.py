@@ -18,7 +18,7 @@ def nvcc(arch: str, real: str, folder: Path) -> str:
     source = folder / "kernels.cu"
     source.write_text(source_of("train_epoch"))
     command = ["nvcc", *options, str(source), "-o", str(folder / "kernels.cubin")]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stderr
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=500).stderr
 
 
 def has_nvcc() -> bool:
