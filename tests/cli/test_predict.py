@@ -131,3 +131,12 @@ def test_a_pipeline_on_arrays(run: Run) -> None:
     found = json.loads(run("evaluate", "m.safetensors", "d.npz", "--json").stdout)
     assert found["r2"] == pytest.approx(model.score(X, X[:, 0] * 100))
     assert found["r2"] > 0.99
+
+
+def test_many_rows_are_predicted_some_at_a_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from xpnet.cli import model
+
+    run("train", "iris", "--epochs", "2", "-o", "m.safetensors", "--hidden", "5")
+    whole = run("predict", "m.safetensors", "iris", "--proba").stdout
+    monkeypatch.setattr(model, "ROWS", 40)
+    assert run("predict", "m.safetensors", "iris", "--proba").stdout == whole

@@ -1,5 +1,6 @@
 """Inside scikit-learn: searches, pipelines, ensembles, frames, metadata, callbacks, pictures."""
 
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -208,3 +209,35 @@ def test_interruption_keeps_what_was_learned(data: Any, classifier: Any) -> None
     expected = xpnet.MLPClassifier(**{**SETTINGS, "max_iter": 2}).fit(data.X, data.labels)
     np.testing.assert_array_equal(classifier.predict_proba(data.X), expected.predict_proba(data.X))
     assert len(classifier.loss_curve_) == 2
+
+
+@pytest.mark.filterwarnings("ignore")  # theirs
+def test_mlflow_logs_and_loads_an_estimator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: Any, classifier: Any
+) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="keeps models of experiments; not among the extras, as it is large")
+    pytest.importorskip("mlflow.sklearn", reason="mlflow's part for scikit-learn")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    mlflow.set_tracking_uri((tmp_path / "runs").as_uri())
+    model = classifier.fit(data.X, data.labels)
+    with mlflow.start_run():
+        trusted = ["xpnet.estimators.classifier.MLPClassifier"]
+        logged = mlflow.sklearn.log_model(model, name="model", skops_trusted_types=trusted)
+    np.testing.assert_array_equal(
+        mlflow.sklearn.load_model(logged.model_uri).predict_proba(data.X), model.predict_proba(data.X)
+    )
+
+
+@pytest.mark.filterwarnings("ignore")  # theirs
+def test_dask_ml_wraps_an_estimator(data: Any, classifier: Any) -> None:
+    array = pytest.importorskip("dask.array", reason="arrays of several blocks; in the extra 'dask'")
+    wrappers = pytest.importorskip("dask_ml.wrappers", reason="not among the extras: it has had no release for a year")
+    X, y = array.from_array(data.X, chunks=(50, -1)), array.from_array(data.labels, chunks=50)
+    wrapped = wrappers.ParallelPostFit(clone(classifier)).fit(data.X, data.labels)
+    np.testing.assert_array_equal(wrapped.predict(X).compute(), classifier.fit(data.X, data.labels).predict(data.X))
+    stepped = clone(classifier)
+    for rows in np.split(np.arange(len(data.X)), range(50, len(data.X), 50)):
+        stepped.partial_fit(data.X[rows], data.labels[rows], classes=np.unique(data.labels))
+    incremental = wrappers.Incremental(clone(classifier), shuffle_blocks=False)
+    incremental.fit(X, y, classes=np.unique(data.labels))
+    np.testing.assert_array_equal(incremental.predict(X).compute(), stepped.predict(data.X))

@@ -20,6 +20,9 @@ from xpnet.modelfile.preparation import Preparation
 from xpnet.modelfile.transformers import text_columns
 from xpnet.models import Network
 
+ROWS = 2**15
+"""How many rows are predicted at a time: a network of some 500 x 500 takes less than a second for them."""
+
 
 class Model(ABC):
     """What predict and evaluate need.
@@ -42,8 +45,14 @@ class Model(ABC):
     dtype: str
 
     @abstractmethod
+    def _outputs(self, X: Any) -> numpy.ndarray:
+        """The outputs of some rows."""
+
     def outputs(self, X: Any) -> numpy.ndarray:
-        """Probabilities (rows, classes), or numbers (rows, outputs), on the host."""
+        """Probabilities (rows, classes), or numbers (rows, outputs), on the host; Ctrl-C is heard between some rows."""
+        if not isinstance(X, numpy.ndarray) or len(X) <= ROWS:
+            return self._outputs(X)
+        return numpy.concatenate([self._outputs(X[start : start + ROWS]) for start in range(0, len(X), ROWS)])
 
     def read(self, data: str, request: Request) -> Table:
         """The columns of a file that the model takes.
@@ -69,8 +78,7 @@ class NetworkModel(Model):
         self.classes, self.features, self.target = kept.classes, kept.features, kept.target
         self.kinds = dict.fromkeys(kept.features or [], "number")
 
-    def outputs(self, X: Any) -> numpy.ndarray:
-        """Probabilities (rows, classes), on the host."""
+    def _outputs(self, X: Any) -> numpy.ndarray:
         return self.network.backend.to_numpy(self.network.predict(X.astype(self.network.spec.dtype, copy=False)))
 
 
@@ -97,8 +105,7 @@ class EstimatorModel(Model):
         ids = kept.get("ids", [])
         self.ids = tuple(i for i in ids if isinstance(i, str)) if isinstance(ids, list) else ()
 
-    def outputs(self, X: Any) -> numpy.ndarray:
-        """Probabilities (rows, classes), or numbers (rows, outputs), on the host."""
+    def _outputs(self, X: Any) -> numpy.ndarray:
         predict = self.model.predict if self.classes is None else self.model.predict_proba
         with warnings.catch_warnings():
             # Columns have been taken by name already; scikit-learn cannot know, and would warn.
