@@ -165,8 +165,8 @@ class ParquetSource(Source):
         text = [name for name in self.features if not any(kind(schema.field(name).type) for kind in kinds)]
         if text:
             raise DataFileError(
-                f"{self.name}: columns that are read block by block hold numbers; {', '.join(map(repr, text))} do not. "
-                "Leave them out, or encode them first."
+                f"{self.name}: columns that are read block by block hold numbers, since categories are only known when all "
+                f"rows have been read; {', '.join(map(repr, text))} do not. Leave them out, or encode them first."
             )
 
     def read(self, block: int) -> numpy.ndarray:
