@@ -1,5 +1,8 @@
 """Rows that are read block by block, held against the same rows in memory."""
 
+import os
+import signal
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -283,6 +286,31 @@ def test_an_interrupt_leaves_whole_buffers(data: Any) -> None:
     assert model.n_iter_ >= 1
     assert all(np.isfinite(array).all() for array in model.coefs_)
     assert model.partial_fit(X, y).t_ > ROWS
+
+
+@pytest.mark.usefixtures("small_buffers")
+def test_ctrl_c_ends_the_reading_of_a_slow_source_with_little_to_compute(data: Any) -> None:
+    X, y = data
+
+    class Slow(ArraySource):
+        reads = 0
+
+        def read(self, block: int) -> np.ndarray:
+            self.reads += 1
+            if self.reads == 5:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.2)
+            return super().read(block)
+
+    classifier(max_iter=1).fit(X, y)  # compiled, so that an epoch would be short
+    source = Slow(X)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.warns(UserWarning, match="interrupted by user"):
+            classifier().fit(source, y)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert source.reads < source.blocks
 
 
 def test_a_dask_collection_is_refused_with_advice() -> None:

@@ -16,7 +16,7 @@ BUFFER_ROWS, BUFFER_BYTES = 2**18, 2**27
 """The most that is shuffled at a time. A source that is smaller is loaded whole, and trains as its array would."""
 
 LARGE, LARGE_COPY = 2**32, 2**29
-"""Bytes from which on a memory-mapped array is read as a source: as it lies, or where it would be copied, of the copy."""
+"""Bytes from which on a memory-mapped array is read as a source: as it lies, or of the copy where one would be made."""
 
 _BYTES_DECODED, _BYTES_BUFFERED = 2**22, 2**16
 """Of the rows of a Parquet file that are decoded at a time, and of what is read at a time of each of its columns."""
@@ -165,8 +165,8 @@ class ParquetSource(Source):
         text = [name for name in self.features if not any(kind(schema.field(name).type) for kind in kinds)]
         if text:
             raise DataFileError(
-                f"{self.name}: columns that are read block by block hold numbers, since categories are only known when all "
-                f"rows have been read; {', '.join(map(repr, text))} do not. Leave them out, or encode them first."
+                f"{self.name}: columns that are read block by block hold numbers, since categories are only known when "
+                f"all rows have been read; {', '.join(map(repr, text))} do not. Leave them out, or encode them first."
             )
 
     def read(self, block: int) -> numpy.ndarray:

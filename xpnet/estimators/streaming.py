@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy
 
@@ -95,6 +95,7 @@ class BufferedEpoch:
     backend: Backend
     dtype: str
     report: Callable[[int], None] | None = None
+    waits: ClassVar[bool] = True
 
     def __call__(
         self,

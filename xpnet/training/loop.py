@@ -235,7 +235,8 @@ def run(
     resume_from : TrainingState, optional
         The state of a run that was cut off and now goes on. Its epochs count among ``training.epochs``.
     epoch : callable, optional
-        Called in place of ``training.step.epoch``, with its signature.
+        Called in place of ``training.step.epoch``, with its signature. One with an attribute ``waits`` that is true
+        waits for data, and is not short however little there is to compute.
     check : callable, optional
         Called when the first epoch has left a loss or a parameter that is not finite; it raises if the data are to
         blame.
@@ -276,7 +277,7 @@ def run(
     make_epoch = training.step.epoch if epoch is None else epoch
     ranks, history = current_ranks(), training.history
     several = ranks.several
-    short = _is_short(training, batch_size)
+    short = not getattr(epoch, "waits", False) and _is_short(training, batch_size)
     with Interrupts() as interrupts, training.step.running(), closing(training):
         _begin(training, ranks.share(resume_from) if several else resume_from)
         if several:
