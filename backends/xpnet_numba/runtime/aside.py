@@ -30,26 +30,32 @@ def aside(name: str, work: Callable[[], Any]) -> Any:
         return work()
     future = _begun.get(name)
     if future is None:
+        future = _begun[name] = Future()
         try:
-            future = _begin(work)
-        except RuntimeError:
-            return work()
-        _begun[name] = future
+            _begin(work, future)
+        except BaseException as error:
+            # Ctrl-C may come before the thread or after: what has begun goes on, what has not never will.
+            if future.cancel():
+                del _begun[name]
+            if isinstance(error, RuntimeError):
+                return work()
+            raise
     try:
         return future.result()
     finally:
         if future.done():
-            del _begun[name]
+            _begun.pop(name, None)
 
 
-def _begin(work: Callable[[], Any]) -> Future[Any]:
-    """Start a thread; raises RuntimeError where the system allows no more.
+def _begin(work: Callable[[], Any], future: Future[Any]) -> None:
+    """Start a thread that tells the future what ``work()`` returns; raises RuntimeError where the system allows no more.
 
     Python waits for it before it exits: a compiler must not be taken down while it works.
     """
-    future: Future[Any] = Future()
 
     def run() -> None:
+        if not future.set_running_or_notify_cancel():
+            return
         try:
             future.set_result(work())
         except BaseException as error:
@@ -60,7 +66,6 @@ def _begin(work: Callable[[], Any]) -> Future[Any]:
         threading.Thread(target=run, name="xpnet-compiling").start()
     finally:
         threading.stack_size(before)
-    return future
 
 
 if hasattr(os, "register_at_fork"):

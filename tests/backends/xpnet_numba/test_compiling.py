@@ -15,6 +15,7 @@ import pytest
 from numba import types
 from xpnet_numba import backend
 from xpnet_numba.runtime import codecache, compiling
+from xpnet_numba.runtime.aside import aside
 from xpnet_numba.runtime.templates import filled_in
 
 
@@ -102,11 +103,36 @@ def test_ctrl_c_is_heard_while_a_function_compiles_and_the_work_is_kept(monkeypa
     assert signal.getsignal(signal.SIGINT) is handler
 
 
+@pytest.mark.parametrize("started", [False, True])
+def test_ctrl_c_while_the_thread_starts(started: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for work that has not begun, and what has begun is not begun anew."""
+    begin, begun = threading.Thread.start, threading.Event()
+
+    def interrupted(thread: threading.Thread) -> None:
+        if started:
+            begin(thread)
+            assert begun.wait(60)
+        raise KeyboardInterrupt
+
+    def work() -> int:
+        calls.append(1)
+        begun.set()
+        return 7
+
+    calls: list[int] = []
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        aside("some work", work)
+    monkeypatch.undo()
+    assert aside("some work", work) == 7 and calls == [1]
+
+
 FORKED = """
 import os, threading
 import numba
 from numba import types
 from xpnet_numba.runtime import compiling
+from xpnet_numba.runtime.aside import aside
 
 def twice(x):
     return x + x
