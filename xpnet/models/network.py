@@ -127,7 +127,7 @@ class Network(Placed):
             For arrays of another library.
         """
         with self._making.taken():
-            (X,) = self._enter(X)
+            X = self._enter_rows(X)
             step = self.step_for(X)
         return step.forward(check_inputs(X, self.spec.widths[0]))
 

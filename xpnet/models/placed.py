@@ -222,6 +222,12 @@ class Placed(Saved):
             entered.append(self.bring(sample_weight, dtype))
         return entered
 
+    def _enter_rows(self, X: Any) -> Array:
+        """X as ``_enter`` brings it, in a few steps where it is NumPy's and the network on the host."""
+        if type(X) is numpy.ndarray and self._placement.settled and is_host(self._placement.choice.backend):
+            return numpy.asarray(X, dtype=self.spec.dtype)
+        return self._enter(X)[0]
+
     def _adopt(self, arrays: list[Any]) -> None:
         choice = self._placement.adopted(arrays)
         self._move(choice, self.spec.dtype if self._fixed_dtype else floating_dtype(arrays[0], choice.backend))

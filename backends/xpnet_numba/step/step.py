@@ -46,6 +46,8 @@ microseconds.
 SECONDS_PER_PRODUCT = 6e-9
 """Of one row and one parameter, on a slow machine: a guess for the first call."""
 
+_NOTHING = nullcontext()
+
 
 def compile_step(spec: NetworkSpec) -> "CompiledStep | str":
     """The compiled step for a network, or a sentence that says why there is none.
@@ -316,20 +318,29 @@ class CompiledStep:
     # Evaluation.
 
     def _predict(self, X: Array) -> Array:
-        rows, job = X.shape[0], self._evaluating
-        few = rows < FEW
-        with nullcontext() if few or rows * self._blueprint.largest_weight <= UNTHREADED else self._hold:
-            x, _ = by_rows(X, self.spec.dtype)
-            result = numpy.empty((rows, self.spec.widths[-1]), self.spec.dtype)
+        rows, spec = X.shape[0], self.spec
+        few, (lead, function, job_at) = rows < FEW, self._prediction
+        with _NOTHING if few or rows * self._blueprint.largest_weight <= UNTHREADED else self._hold:
+            x, _ = by_rows(X, spec.dtype)
+            result = numpy.empty((rows, spec.widths[-1]), spec.dtype)
             if not few:
                 check_memory(result.nbytes, f"A prediction for {rows} rows")
             count, claims = self._begin_evaluation(rows, 0)
-            job.output_at = functions.address(f"{OUTPUT_ACTIVATIONS[self.spec.loss]}_output", self.spec.dtype)
-            job.multiply_at = functions.address("multiply_few", self.spec.dtype) if few else self._multiply_at
-            function = job_function("predict", self.spec.dtype).address
-            lead = prediction_entry(self.spec.dtype)
-            threads.team.lead(lead, count, function, ctypes.addressof(job), x, result, claims)
+            self._evaluating.multiply_at = self._few_at if few else self._multiply_at
+            threads.team.lead(lead, count, function, job_at, x, result, claims)
             return result
+
+    @cached_property
+    def _few_at(self) -> int:
+        """The product of a prediction for few rows, compiled when one is first asked for."""
+        return functions.address("multiply_few", self.spec.dtype)
+
+    @cached_property
+    def _prediction(self) -> tuple[Any, int, int]:
+        """What leads a prediction, its job's function, and the address of its job, found for the first one."""
+        dtype, job = self.spec.dtype, self._evaluating
+        job.output_at = functions.address(f"{OUTPUT_ACTIVATIONS[self.spec.loss]}_output", dtype)
+        return prediction_entry(dtype), job_function("predict", dtype).address, ctypes.addressof(job)
 
     def _measure(self, data: Data) -> float:
         """The sum of all losses times sample weights."""
