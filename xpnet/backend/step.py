@@ -9,6 +9,9 @@ from xpnet.backend.parameters import Parameters
 from xpnet.backend.spec import NetworkSpec
 from xpnet.ops import Array
 
+SECONDS_PER_PRODUCT = 6e-9
+"""Of training a row, for each weight, on a slow machine: what is guessed before anything has been measured."""
+
 
 @dataclass
 class StepState:
@@ -287,8 +290,8 @@ class WeightingStep(Step, Protocol):
         batch_size: int,
         order: Any = None,
         sample_weight: Array | None = None,
-    ) -> float:
+    ) -> float | None:
         """Train as `epoch` does. The loss is the mean over the batches, each counted by its rows, not by its weights.
 
-        The weights of no batch may all be zero.
+        Nothing is done, and None returned, where the weights of a batch are all zero.
         """

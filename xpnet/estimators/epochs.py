@@ -87,22 +87,21 @@ class BatchwiseEpoch:
 
 @dataclass
 class WeightedEpoch:
-    """An epoch of the step's own, unless the weights of a batch are all zero.
+    """An epoch of the step's own, or batch by batch where the step cannot since the weights of a batch are all zero.
 
     epoch : of a step that counts batches by their rows
     """
 
     step: Step
-    epoch: Callable[..., float]
+    epoch: Callable[..., float | None]
     batchwise: BatchwiseEpoch
 
-    def __call__(self, X: Any, Y: Array, *, batch_size: int, order: Any, sample_weight: Any, **how: Any) -> float:
+    def __call__(self, X: Any, Y: Array, **how: Any) -> float:
         """See :meth:`xpnet.backend.Step.epoch`."""
-        how |= {"batch_size": batch_size, "order": order, "sample_weight": sample_weight}
-        weights = sample_weight if order is None else sample_weight[order]
-        if not numpy.add.reduceat(weights, range(0, len(weights), batch_size)).all():
+        loss = self.epoch(X, Y, **how)
+        if loss is None:
             return self.batchwise(X, Y, **how)
-        return reported_loss(self.epoch(X, Y, **how), self.step.penalty, self.step.spec)
+        return reported_loss(loss, self.step.penalty, self.step.spec)
 
 
 def clip(gradients: Parameters, max_norm: float, backend: Backend) -> None:

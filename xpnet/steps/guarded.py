@@ -69,13 +69,14 @@ class GuardedStep:
             )
 
     @property
-    def epoch_by_batch_rows(self) -> Callable[..., float] | None:
+    def epoch_by_batch_rows(self) -> Callable[..., float | None] | None:
         """See :class:`xpnet.backend.step.WeightingStep`; None for a step that is none."""
         epoch = getattr(self.step, "epoch_by_batch_rows", None)
         if epoch is None:
             return None
 
-        def in_turn(*data: Any, **how: Any) -> float:
+        def in_turn(*data: Any, **how: Any) -> float | None:
+            """The step's own, as ``epoch`` is here."""
             with self.turn.taken():
                 return epoch(*data, **how)
 

@@ -8,6 +8,7 @@ from operator import mul
 from typing import Any
 
 from xpnet.backend import Step
+from xpnet.backend.step import SECONDS_PER_PRODUCT
 from xpnet.dispatch import current_ranks
 from xpnet.errors import InputError
 from xpnet.ops import Array
@@ -20,7 +21,7 @@ from xpnet.training.ranks import share_parameters, share_state
 from xpnet.training.state import TrainingState, set_stream_state, stream_state
 
 SHORT = 0.2  # seconds; an epoch that takes longer is cut by Ctrl-C, at the price of a copy of the state before it
-SECONDS_PER_PRODUCT, SECONDS_PER_BATCH = 6e-9, 1e-4  # of a slow machine: to overestimate costs a copy, no more
+SECONDS_PER_BATCH = 1e-4  # of a slow machine: to overestimate costs a copy, no more
 BETWEEN_REPORTS = 0.1  # seconds at least between two words on how far an epoch is
 _run_before: set[tuple[Any, ...]] = set()  # kinds of steps that have been trained in this process
 

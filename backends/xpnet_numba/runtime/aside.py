@@ -54,6 +54,7 @@ def _begin(work: Callable[[], Any], future: Future[Any]) -> None:
     """
 
     def run() -> None:
+        """Work, unless nobody waits any more."""
         if not future.set_running_or_notify_cancel():
             return
         try:

@@ -15,6 +15,7 @@ import numpy
 
 from xpnet.backend import BatchPart, NetworkSpec, Parameters, StepState, get_threads
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
+from xpnet.backend.step import SECONDS_PER_PRODUCT
 from xpnet.backend.threads import allowed_threads
 from xpnet.ops import Array, Labels
 from xpnet_numba.llvm import gemm_address
@@ -42,9 +43,6 @@ SECONDS_PER_CALL = 0.2
 """How much work one call of compiled code does: Ctrl-C is heard between calls, each of which costs some
 microseconds.
 """
-
-SECONDS_PER_PRODUCT = 6e-9
-"""Of one row and one parameter, on a slow machine: a guess for the first call."""
 
 _NOTHING = nullcontext()
 
@@ -175,11 +173,15 @@ class CompiledStep:
         batch_size: int,
         order: Any = None,
         sample_weight: Array | None = None,
-    ) -> float:
+    ) -> float | None:
         """See :class:`xpnet.backend.step.WeightingStep`."""
         with self._hold:
             data = self._data(X, Y, order, sample_weight)
-            self._rule[0], data.shares = learning_rate, batch_sizes(data.rows, batch_size)
+            data.shares = batch_sizes(data.rows, batch_size)
+            data.sums = data.shares if data.weights is None else weight_sums(data.weights, batch_size)
+            if not data.sums.all():
+                return None
+            self._rule[0] = learning_rate
             return self._train(data, batch_size, updating=True)
 
     def gradient(
@@ -249,10 +251,10 @@ class CompiledStep:
             return 0.0
         if part is not None:
             data.sums = numpy.array([part.total_weight], "float64")
-        elif data.weights is not None:
-            data.sums = weight_sums(data.weights, batch_size)
-        else:
+        elif data.weights is None:
             data.sums = batch_sizes(rows, batch_size)
+        elif data.sums is None:
+            data.sums = weight_sums(data.weights, batch_size)
         batch_rows = min(batch_size, rows) if part is None else self._room_for_part(rows)
         workspace = self._workspace_for(batch_rows, 0 if data.order is None else data.label_width)
         workspace.totals.fill(0)
