@@ -3,11 +3,10 @@
 import signal
 from typing import Any
 
+import libraries
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
-
-import libraries
 from reference import Network
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and processes that they start inherit that.

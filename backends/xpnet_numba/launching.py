@@ -8,7 +8,6 @@ results : arrays with one row for each chunk, which receives that; the rows are 
 """
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy

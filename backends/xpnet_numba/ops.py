@@ -13,7 +13,8 @@ from xpnet import ops
 from xpnet.backend import Kernel
 from xpnet.ops import Array, Labels
 from xpnet_numba.launching import Loop, chunk_count, contiguous, launch, writable
-from xpnet_numba.loops import activations, losses, rows, softmax as softmax_loops, updates
+from xpnet_numba.loops import activations, losses, rows, updates
+from xpnet_numba.loops import softmax as softmax_loops
 from xpnet_numba.loops.compiled import inner
 from xpnet_numba.runtime.templates import filled_in
 

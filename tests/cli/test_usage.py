@@ -1,11 +1,8 @@
 """Wrong usage and bad data, told in one line."""
 
-import json
 import os
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from said import Run, check_one_line
 

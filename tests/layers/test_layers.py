@@ -1,11 +1,11 @@
 """Layers on every library: values, gradients, what they return and what they refuse."""
 
+import libraries
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import libraries
 import xpnet
 from xpnet.layers import ACTIVATIONS, LOSSES, Affine, CategoricalCrossEntropy, Dropout, ReLU
 

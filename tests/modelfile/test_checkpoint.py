@@ -9,6 +9,7 @@ from typing import Any
 import libraries
 import numpy as np
 import pytest
+
 import xpnet
 from xpnet.modelfile.checkpoint import read_checkpoint, write_checkpoint
 from xpnet.models import Network

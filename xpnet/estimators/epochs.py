@@ -15,7 +15,7 @@ from xpnet.steps import GroupedStep
 def epoch_of(step: Step, backend: Backend, *, max_grad_norm: float | None, weighted: bool) -> Callable[..., float]:
     """A function with the signature of ``Step.epoch`` that returns the loss as scikit-learn reports it.
 
-    weighted : walk the batches here. scikit-learn averages their losses by their rows, the step by their weights.
+    weighted : scikit-learn averages the losses of batches by their rows, a step's ``epoch`` by their weights
     """
     if weighted or max_grad_norm is not None:
         batchwise = BatchwiseEpoch(step, backend, max_grad_norm)

@@ -10,7 +10,7 @@ from xpnet.training import History
 
 
 def plain_network(network: Network) -> dict[str, Any]:
-    """The state of a network without its learning rate, which the estimator keeps; it shares nothing with the network."""
+    """A copy of a network's state, without its learning rate, which the estimator keeps."""
     state = network.__getstate__()
     optimizer = state["_optimizer"]
     del state["learning_rate"], state["_schedule"]

@@ -13,7 +13,7 @@ from xpnet.errors import InputError
 from xpnet.estimators import MLPClassifier, MLPRegressor
 from xpnet.modelfile import estimators
 from xpnet.modelfile.container import Header, write
-from xpnet.modelfile.description import Description, check_extra
+from xpnet.modelfile.description import check_extra
 from xpnet.modelfile.onnx_graph import Graph
 from xpnet.modelfile.transformers import from_tree, to_tree
 

@@ -16,7 +16,7 @@ vectorising.
 """
 
 pasted: Any = njit(**INNER, **FAST, inline="always")
-"""For a loop that becomes part of its caller before anything is compiled: where it has but one caller for a dtype, that
-saves its own compilation. A loop that may be run in place must be so: compiled apart, it would have to ask whether what it
-writes overlaps what it reads, and where it does, would take one number at a time.
+"""For a loop that becomes part of its caller before anything is compiled: where it has but one caller for a dtype,
+that saves its own compilation. A loop that may be run in place must be so: compiled apart, it would have to ask whether
+what it writes overlaps what it reads, and where it does, would take one number at a time.
 """

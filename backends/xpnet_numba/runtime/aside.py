@@ -48,9 +48,9 @@ def aside(name: str, work: Callable[[], Any]) -> Any:
 
 
 def _begin(work: Callable[[], Any], future: Future[Any]) -> None:
-    """Start a thread that tells the future what ``work()`` returns; raises RuntimeError where the system allows no more.
+    """Start a thread that tells the future what ``work()`` returns.
 
-    Python waits for it before it exits: a compiler must not be taken down while it works.
+    Raises RuntimeError where the system allows no more threads. Python waits for it before it exits: a compiler must not be taken down while it works.
     """
 
     def run() -> None:

@@ -14,7 +14,9 @@ from typing import Any
 from xpnet_numba.llvm import gemm_address
 
 UNTHREADED = 262_144
-"""Products of up to m n k = 2^18 OpenBLAS computes on one thread of its own accord: to hold it to one would cost more than it saves."""
+"""Products of up to m n k = 2^18 OpenBLAS computes on one thread of its own accord: to hold it to one would cost more
+than it saves.
+"""
 
 MANY_THREADS, ONE_THREAD = 0, 1  # BLAS_THREADING in Apple's thread_api.h
 

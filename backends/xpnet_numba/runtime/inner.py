@@ -1,7 +1,7 @@
 """Functions that only compiled code calls stay LLVM's IR until the function is compiled that calls them.
 
-Numba optimizes each such function and makes machine code of it, and then does so again with the code of its caller, into
-which it has been copied. The first time is in vain, and takes a quarter of all compilation.
+Numba optimizes each such function and makes machine code of it, and then does so again with the code of its caller,
+into which it has been copied. The first time is in vain, and everybody who waits for a first fit would wait for it.
 """
 
 from collections.abc import Iterator

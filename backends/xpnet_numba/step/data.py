@@ -14,7 +14,8 @@ class Data:
     x_row : items from one row of x to the next
     y, label_width : (all rows,) class indices, and 1; or (all rows, outputs), and their number
     order : the rows that are used, in their order; None for all, as they lie; rows : how many these are
-    weights : in the order of the rows; sums : of each batch's weights; shares : by how much each batch's mean loss counts
+    weights : in the order of the rows; sums : of each batch's weights
+    shares : by how much each batch's mean loss counts
     """
 
     x: Any

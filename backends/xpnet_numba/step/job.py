@@ -88,14 +88,14 @@ class Job(ctypes.Structure):
     """
 
     _fields_ = [
-        *_integers("x_at x_rows x_row y_at label_width rows inputs outputs order_at ordered indexed weights_at weighted"),
-        *_integers("x_is_far result_at nonfinite_at first_step steps batch_weights_at shares_at updating penalized l2_over_batch"),
-        *_integers("updates_made rule_at batch_rows block_rows round_rows room_rows layers slices blocks parts threads"),
-        *_integers("layers_at slices_at narrow partial_size homes_at claims_at done_at totals_at"),
-        *_integers("gemm_at multiply_at loss_at update_at output_at penalize_at gather_at gather_labels_at add_rows_at"),
-        *_integers("read_ahead_at nonfinite_function_at params_at gradients_at first_at second_at"),
-        *_integers("seed_at first_row drop_at dropped_at hidden_at deltas_at parts_at partials_at scales_at"),
-        *_integers("batch_x_at batch_y_at scratch_at results_at"),
+        *_integers("x_at x_rows x_row y_at label_width rows inputs outputs order_at ordered indexed weights_at"),
+        *_integers("weighted x_is_far result_at nonfinite_at first_step steps batch_weights_at shares_at updating"),
+        *_integers("penalized l2_over_batch updates_made rule_at batch_rows block_rows round_rows room_rows layers"),
+        *_integers("slices blocks parts threads layers_at slices_at narrow partial_size homes_at claims_at done_at"),
+        *_integers("totals_at gemm_at multiply_at loss_at update_at output_at penalize_at gather_at"),
+        *_integers("gather_labels_at add_rows_at read_ahead_at nonfinite_function_at params_at gradients_at"),
+        *_integers("first_at second_at seed_at first_row drop_at dropped_at hidden_at deltas_at parts_at"),
+        *_integers("partials_at scales_at batch_x_at batch_y_at scratch_at results_at"),
         *_fields(ctypes.c_double, "l2 loss penalty"),
     ]
 

@@ -52,8 +52,8 @@ def rule_numbers(spec: NetworkSpec) -> Any:
     call.
     """
     rule = spec.rule
-    numbers = 0.0, rule.momentum, rule.nesterov, rule.beta1, rule.beta2, rule.epsilon, rule.weight_decay, rule.epsilon_hat
-    return numpy.array(numbers, "float64")
+    numbers = 0.0, rule.momentum, rule.nesterov, rule.beta1, rule.beta2, rule.epsilon
+    return numpy.array([*numbers, rule.weight_decay, rule.epsilon_hat], "float64")
 
 
 def parameters(spec: NetworkSpec, flat: Any) -> Parameters:

@@ -10,8 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from joblib import Parallel, delayed
-from xpnet_numba import backend
-from xpnet_numba import launching
+from xpnet_numba import backend, launching
 
 from xpnet import ops
 from xpnet.backend import get_threads
@@ -109,8 +108,8 @@ def test_a_process_is_limited_by_its_environment(value: str, threads_of: int) ->
     """Without a number in the variable it has as many threads as it may; ``set_threads`` overrules it."""
     program = "import xpnet; print(xpnet.get_threads()); xpnet.set_threads(2); print(xpnet.get_threads())"
     environment = {**os.environ, "NUMBA_NUM_THREADS": value}
-    output = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    assert list(map(int, output.stdout.split())) == [threads_of or allowed_threads(), min(2, allowed_threads())]
+    output = subprocess.check_output([sys.executable, "-c", program], env=environment, text=True)
+    assert list(map(int, output.split())) == [threads_of or allowed_threads(), min(2, allowed_threads())]
 
 
 def test_fits_of_a_search_divide_the_cores() -> None:
