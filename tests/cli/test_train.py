@@ -165,6 +165,8 @@ def test_classes_are_never_thousands_in_silence(run: Run) -> None:
     )
     Path("names.csv").write_text("\n".join(["a,y"] + [f"{k % 7},n{k}" for k in range(1500)]))
     check_one_line(run("train", "names.csv", "--target", "y", code=1), "1,500 different texts in 1,500 rows")
+    Path("few.csv").write_text("\n".join(["a,y"] + [f"{k % 7},n{k % 30}" for k in range(50)]))
+    check_one_line(run("train", "few.csv", "--target", "y", code=1), "30 different texts in 50 rows")
     check_one_line(
         run("train", "names.csv", "--target", "y", "--task", "regress", code=1), "must hold numbers to predict"
     )

@@ -27,7 +27,7 @@ def choose_task(table: Table, asked: str | None) -> tuple[Task, str]:
         return "regress", f"{target} holds numbers that are not whole"
     distinct, counts = numpy.unique(labels, return_counts=True)
     if labels.dtype.kind not in "iu":
-        if len(distinct) > MOST:
+        if len(distinct) > MOST or (len(distinct) > FEW and 2 * len(distinct) > table.rows):
             raise DataFileError(
                 f"{table.name}: column {target!r} holds {len(distinct):,} different texts in {table.rows:,} rows, "
                 "which would each be a class. Add --task classify if that is meant, or name another target."

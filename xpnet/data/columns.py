@@ -14,14 +14,15 @@ from xpnet.data.table import BadCells, Columns, Request, Table, check_rows, rais
 from xpnet.errors import DataFileError
 
 NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$|^\s*[+-]?(?i:inf|infinity|nan)\s*$"
-_GROUPED = r"^\s*[+-]?\d{1,3}(,\d{3})+(\.\d+)?\s*$"
-_GROUPED_COMMA = r"^\s*[+-]?\d{1,3}([. \x{a0}\x{202f}']\d{3})+(,\d+)?\s*$"
+_GROUPED = r"^\s*[+-]?\d{1,3}([,'’ \x{a0}\x{202f}]\d{3})+(\.\d+)?\s*$"
+_GROUPED_COMMA = r"^\s*[+-]?\d{1,3}([.'’ \x{a0}\x{202f}]\d{3})+(,\d+)?\s*$"
 _COMMA = r"^\s*[+-]?\d*,\d+\s*$"
 _WHOLE = r"^\s*[+-]?\d+\s*$"
+_UNIT = r"[$€£¥%]|EUR|USD|GBP|CHF"
 _TRUTH = r"^\s*(?i:true|false)\s*$"
 DATE = (
-    r"^\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{1,2} [A-Za-z]{3,9} \d{4}"
-    r"|[A-Za-z]{3,9} \d{1,2},? \d{4})([T ].*)?$|^\s*\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?\s*$"
+    r"^\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}"
+    r"|\d{1,2}(-|\.? )\p{L}{3,9}\.?[- ]\d{2,4}|\p{L}{3,9}\.? \d{1,2},? \d{4})([T ].*)?$|^\s*\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?\s*$"
 )
 _RELEASE = 2**17  # rows after which memory that was let go of is given back
 
@@ -48,7 +49,10 @@ def as_table(name: str, content: pyarrow.Table, columns: Columns, request: Reque
     Raises DataFileError for cells that cannot be used, with every column that has some, and where none is left for X.
     """
     check_rows(name, content.num_rows)
-    labels = None if columns.target is None else as_labels(name, columns.target, content.column(columns.target))
+    labels, told = None, ""
+    if columns.target is not None:
+        target, told = _target(content.column(columns.target), columns.target, request)
+        labels = as_labels(name, columns.target, target)
     ids = {column: _as_text(content.column(column)).to_pylist() for column in columns.ids}
     found = _features(content, columns, request)
     del content
@@ -58,8 +62,20 @@ def as_table(name: str, content: pyarrow.Table, columns: Columns, request: Reque
         why = "; ".join(f"{column} {reason}" for column, reason in found.left_out.items())
         raise DataFileError(f"{name}: at least one column must serve as a feature; left out: {why}. Name some.")
     X = _frame(found.columns, features, request)
-    table = Table(name, X, features, ids=ids, left_out=found.left_out, notes=found.notes)
+    notes = [*([f"{columns.target}: {told}"] if told else []), *found.notes]
+    table = Table(name, X, features, ids=ids, left_out=found.left_out, notes=notes)
     return table if labels is None else replace(table, labels=labels, target=columns.target)
+
+
+def _target(column: Any, name: str, request: Request) -> tuple[Any, str]:
+    """The labels' column, as numbers where its texts are numbers that Python does not read; and a note on their form."""
+    if name in request.text or not _is_text_like(column.type):
+        return column, ""
+    encoded, texts = _distinct(column)
+    if _all_match(texts, f"{NUMBER}|{_TRUTH}"):
+        return column, ""
+    numbers, note = _numbers_from(texts, request.dialect.decimal)
+    return (column, "") if numbers is None else (_looked_up(encoded, texts, numbers), note)
 
 
 def _features(content: pyarrow.Table, columns: Columns, request: Request) -> Features:
@@ -125,8 +141,7 @@ def _is_text(kind: Any) -> bool:
 
 def _from_text(name: str, column: Any, dtype: str, decimal: str | None) -> _Column:
     """A column of text; numbers where all of it, or most, can be read as numbers."""
-    encoded = column if types.is_dictionary(column.type) else column.dictionary_encode()
-    texts = pyarrow.compute.drop_null(pyarrow.compute.unique(_values(encoded)))
+    encoded, texts = _distinct(column)
     numbers, note = _numbers_from(texts, decimal)
     if numbers is not None:
         return _Column(name, _looked_up(encoded, texts, numbers.cast(dtype)), note)
@@ -141,7 +156,27 @@ def _from_text(name: str, column: Any, dtype: str, decimal: str | None) -> _Colu
     )
 
 
+def _distinct(column: Any) -> tuple[Any, Any]:
+    """The column with each text once in a dictionary, and these texts."""
+    encoded = column if types.is_dictionary(column.type) else column.dictionary_encode()
+    return encoded, pyarrow.compute.drop_null(pyarrow.compute.unique(_values(encoded)))
+
+
 def _numbers_from(texts: Any, decimal: str | None) -> tuple[Any, str]:
+    """Texts as float64, if each is a number in one and the same form, or has the same unit; and a note on that form."""
+    numbers, note = _in_one_form(texts, decimal)
+    if numbers is not None or not len(texts):
+        return numbers, note
+    units = pyarrow.compute.extract_regex(texts, rf"(?P<unit>{_UNIT})").drop_null().field(0).unique().to_pylist()
+    if len(units) != 1:
+        return None, ""
+    bare = pyarrow.compute.replace_substring_regex(texts, rf"^\s*([+-]?)\s*({_UNIT})|({_UNIT})\s*$", r"\1")
+    numbers, note = _in_one_form(bare, decimal)
+    taken = f"{units[0]} is taken out"
+    return (None, "") if numbers is None else (numbers, f"{taken}, {note}" if note else taken)
+
+
+def _in_one_form(texts: Any, decimal: str | None) -> tuple[Any, str]:
     """Texts as float64, if each is a number in one and the same form; and a note on that form."""
     if not len(texts):
         return None, ""
@@ -151,19 +186,17 @@ def _numbers_from(texts: Any, decimal: str | None) -> tuple[Any, str]:
     if decimal in (None, ".") and _all_match(texts, NUMBER):
         return _plain(texts), ""
     if decimal in (None, ".") and _all_match(texts, f"{NUMBER}|{_GROUPED}"):
-        return _plain(_without(texts, ",")), "commas between thousands are taken out"
+        bare = pyarrow.compute.replace_substring_regex(texts, r"[,'’ \x{a0}\x{202f}]", "")
+        return _plain(bare), "marks between thousands are taken out"
     if decimal in (None, ",") and _all_match(texts, f"{_WHOLE}|{_COMMA}|{_GROUPED_COMMA}"):
-        bare = pyarrow.compute.replace_substring_regex(texts, r"[. \x{a0}\x{202f}']", "")
-        return _plain(pyarrow.compute.replace_substring(bare, ",", ".")), "a comma stands before the decimals"
+        bare = pyarrow.compute.replace_substring_regex(texts, r"[.'’ \x{a0}\x{202f}]", "")
+        note = "" if decimal else "a comma stands before the decimals"
+        return _plain(pyarrow.compute.replace_substring(bare, ",", ".")), note
     return None, ""
 
 
 def _plain(texts: Any) -> Any:
     return pyarrow.compute.utf8_trim_whitespace(texts).cast("float64")
-
-
-def _without(texts: Any, mark: str) -> Any:
-    return pyarrow.compute.replace_substring(texts, mark, "")
 
 
 def _matches(texts: Any, pattern: str) -> Any:

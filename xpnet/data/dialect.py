@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ SAMPLE = 2**20
 """Bytes that are looked at first; more where a line is longer."""
 
 _CELLS = 200_000  # looked at to guess which columns hold numbers
+_SEPARATOR_LINE = re.compile(r"\"?sep=(.)\"?")  # what Excel understands, above the names
 _MARKS = {
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF32_LE: "utf-32",
@@ -33,7 +35,8 @@ MISSING = [
 class Written:
     """What was learned of a text file.
 
-    header : names of the columns; first_line : whether they stand in the first line
+    header : names of the columns; above : lines above the first row, that of the names among them
+    decimal : what stands before the fraction of a number, where that is plain; None where each column must show it
     numbers : whether each column's first cells are numbers; line : bytes of the longest of the first lines
     quoted : whether there are quotes, which may hide line ends
     """
@@ -41,7 +44,8 @@ class Written:
     separator: str
     encoding: str
     header: list[str]
-    first_line: bool
+    above: int
+    decimal: str | None
     numbers: list[bool]
     line: int
     quoted: bool
@@ -53,20 +57,54 @@ def learn(content: Content, dialect: Dialect) -> Written:
     Raises DataFileError for an empty file, for bytes of another encoding, and for an encoding that Python lacks.
     """
     text, encoding = _beginning(content, dialect.encoding)
+    told = _SEPARATOR_LINE.fullmatch(text.partition("\n")[0].rstrip("\r"))
+    text = text.partition("\n")[2] if told else text
     lines = text.splitlines()
     if not lines or not lines[0].strip():
         raise DataFileError(
             f"{content.name}: the first line must name the columns; the file is empty or begins with a blank line."
         )
-    separator = dialect.separator or ("\t" if content.suffix == ".tsv" else _separator(lines[:20]))
+    usual = told[1] if told else "\t" if content.suffix == ".tsv" else None
+    separator = dialect.separator or usual or _separator(lines[:20])
     rows = _rows(content.name, text, separator)
     first = [cell.strip() for cell in rows[0]]
     header = [name or f"Unnamed: {k}" for k, name in enumerate(first)] if dialect.header else numbered(len(first))
     body = rows[1:] if dialect.header else rows
-    longest = max(map(len, lines[: len(rows)]))
-    decimal = dialect.decimal or "."
-    numbers = [_are_numbers([row[k] for row in body if k < len(row)], decimal) for k in range(len(header))]
-    return Written(separator, encoding, header, dialect.header, numbers, longest, '"' in text)
+    longest, quoted = max(map(len, lines[: len(rows)])), '"' in text
+    # Without quotes no cell holds the separator.
+    decimal = dialect.decimal or (_decimal(body, separator) if separator != "," or quoted else None)
+    numbers = [_are_numbers([row[k] for row in body if k < len(row)], decimal or ".") for k in range(len(header))]
+    above = int(told is not None) + int(dialect.header)
+    return Written(separator, encoding, header, above, decimal, numbers, longest, quoted)
+
+
+def _plainly(mark: str, other: str) -> re.Pattern[str]:
+    """Numbers of which the mark can only stand before decimals, and not between thousands."""
+    digits = rf"(0|[1-9]\d*)?{mark}(\d{{1,2}}|\d{{4,}})|0{mark}\d+|\d{{1,3}}({other}\d{{3}})+{mark}\d+"
+    return re.compile(rf"[+-]?({digits})([eE][+-]?\d+)?")
+
+
+_COMMA, _POINT, _EITHER = _plainly(",", r"[.'’ \xa0\u202f]"), _plainly(r"\.", "[,'’]"), re.compile(r"[+-]?\d{1,3}(,\d{3})+")
+
+
+def _decimal(rows: Sequence[Sequence[str]], separator: str) -> str | None:
+    """A comma where numbers have one before their decimals and none has a point there; None otherwise.
+
+    Beside semicolons a comma that could stand between thousands, as in 1,234, counts too.
+    """
+    found = False
+    for row in rows:
+        for cell in row:
+            if _POINT.fullmatch(bare := bare_number(cell)):
+                return None
+            if not found and "," in bare:
+                found = bool(_COMMA.fullmatch(bare) or (separator == ";" and _EITHER.fullmatch(bare)))
+    return "," if found else None
+
+
+def bare_number(cell: str) -> str:
+    """A cell without space around it, and without the sign of a unit before or behind its number."""
+    return cell.strip().strip("%$€£¥").strip()
 
 
 def _beginning(content: Content, encoding: str | None) -> tuple[str, str]:
@@ -144,7 +182,7 @@ def _are_numbers(cells: Sequence[str], decimal: str) -> bool:
         bare = cell.strip()
         if bare in MISSING:
             continue
-        if "_" in bare or not is_number(bare.replace(decimal, ".")):
+        if "_" in bare or (decimal != "." and "." in bare) or not is_number(bare.replace(decimal, ".")):
             return False
     return True
 

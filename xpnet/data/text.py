@@ -1,7 +1,9 @@
 """Comma- and tab-separated text, plain or compressed, read by pyarrow straight into the dtype that is asked for."""
 
 import codecs
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pyarrow
@@ -27,7 +29,11 @@ def read_text(content: Content, request: Request) -> Table:
     """
     written = learn(content, request.dialect)
     columns = pick_columns(content.name, written.header, request)
-    return as_table(content.name, TextReader(content, written, columns, request).read(), columns, request)
+    learned = replace(request, dialect=replace(request.dialect, decimal=written.decimal))
+    table = as_table(content.name, TextReader(content, written, columns, learned).read(), columns, learned)
+    if written.decimal == request.dialect.decimal:
+        return table
+    return replace(table, notes=["a comma stands before decimals; --decimal . if it parts thousands", *table.notes])
 
 
 class TextReader:
@@ -74,11 +80,10 @@ class TextReader:
     def _no_numbers(self, numbers: set[str]) -> set[str]:
         """The columns that hold something else further below; the file is read block by block, as text."""
         found: set[str] = set()
-        decimal = self.request.dialect.decimal or "."
+        pattern = NUMBER.replace(r"\.", re.escape(self.request.dialect.decimal or "."))
         for batch in csv.open_csv(self._stream(), **self._options(set(), threads=False)):
             for name in numbers - found:
-                texts = pyarrow.compute.replace_substring(batch.column(name).cast("string"), decimal, ".")
-                matches = pyarrow.compute.match_substring_regex(texts, NUMBER)
+                matches = pyarrow.compute.match_substring_regex(batch.column(name).cast("string"), pattern)
                 if not pyarrow.compute.all(pyarrow.compute.fill_null(matches, True)).as_py():
                     found.add(name)
         return found
@@ -101,7 +106,7 @@ class TextReader:
                 use_threads=threads,
                 block_size=min(max(2**20, _ROWS * written.line if wide else 4 * written.line), _LARGEST),
                 column_names=written.header,
-                skip_rows=int(written.first_line),
+                skip_rows=written.above,
             ),
             "parse_options": csv.ParseOptions(
                 delimiter=written.separator,
