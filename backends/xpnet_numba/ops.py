@@ -82,7 +82,8 @@ def _each(name: str, x: Array) -> Array:
     """An activation of every number of an array of any shape."""
     x = contiguous(x)
     out = numpy.empty(x.shape, x.dtype)
-    launch(_forward_loop(name), (x.reshape(-1), out.reshape(-1)), chunk_rows=CHUNK)
+    runs = (x, out) if x.ndim == 1 else (x.reshape(-1), out.reshape(-1))
+    launch(_forward_loop(name), runs, chunk_rows=CHUNK)
     return out
 
 

@@ -16,6 +16,13 @@ from xpnet.dispatch.registry import get_backend
 from xpnet.errors import BackendError, MixedArraysError
 
 VARIABLE = "XPNET_BACKEND"
+
+_ENVIRONMENT = getattr(os.environ, "_data", os.environ)
+"""What ``os.environ`` holds, by encoded names. Each call asks whether the variable is set; asked itself, ``os.environ``
+raises and catches a KeyError where it is not, which takes as long as a small operation.
+"""
+
+_ENCODED = VARIABLE if _ENVIRONMENT is os.environ else os.environ.encodekey(VARIABLE)
 _context: ContextVar[str | Backend | None] = ContextVar("xpnet_backend", default=None)
 _library_of_type: dict[type, str] = {}
 
@@ -127,7 +134,7 @@ def choose(*arrays: Any, backend: str | Backend | None = None) -> Choice:
         return _chosen(backend, "named by the backend argument")
     if (inside := _context.get()) is not None:
         return _chosen(inside, "named by use_backend")
-    if (name := os.environ.get(VARIABLE)) is not None:
+    if _ENCODED in _ENVIRONMENT and (name := os.environ.get(VARIABLE)) is not None:
         return _from_environment(name)
     return by_arrays(*arrays)
 

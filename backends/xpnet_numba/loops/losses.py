@@ -21,7 +21,9 @@ from xpnet_numba.loops.softmax import (
     ROOM,
     exponentials,
     find_shifts,
+    normalise_long_row,
     normalise_row,
+    normalise_short_row,
     rows_at_once,
     shifted_exponentials,
 )
@@ -34,30 +36,30 @@ def softmax_cross_entropy_indices(z: Any, labels: Any, scale: Any, d_z: Any, d_b
 
     A label that is no class adds nothing to loss and gradient, as an empty one-hot row.
     """
-    at = pointer(z.ctypes.data, z.dtype)
+    at, gradient = pointer(z.ctypes.data, z.dtype), pointer(d_z.ctypes.data, z.dtype)
     scratch, shifts, rests, sums = stack(at, ROOM), stack(at, MOST_ROWS), stack(at, MOST_ROWS), stack(at, MOST_ROWS)
     h, rest, s, columns = carray(shifts, MOST_ROWS), carray(rests, MOST_ROWS), carray(sums, MOST_ROWS), stack(at, LANES)
     k, step, zero = z.shape[1], rows_at_once(z.shape[1]), z.dtype.type(0)
     carray(columns, LANES)[:] = zero
     for begin in range(0, z.shape[0], step):
         rows = min(step, z.shape[0] - begin)
-        block, d_block, label = z[begin : begin + rows], d_z[begin : begin + rows], labels[begin]
+        block, d_block, label = z[begin : begin + rows], shift(gradient, begin * k), labels[begin]
         wide = block[0, label] if k > BLOCK and 0 <= label < k else zero  # read before the exponentials take its place
-        e = scratch if k <= BLOCK else pointer(d_block.ctypes.data, z.dtype)
+        e = scratch if k <= BLOCK else d_block
         exponentials(block, e, h)
         for i in range(rows):
-            label, weight, d_row = labels[begin + i], scale[begin + i], pointer(d_block[i].ctypes.data, z.dtype)
-            known = 0 <= label < k
-            rest[i] = h[i] - (wide if k > BLOCK else block[i, label]) if known else zero
-            weight = weight if known else weight - weight
-            if d_bias is None:
-                s[i] = normalise_row(shift(e, i * k), d_row, k, weight, label, None)
+            label, weight, d_row = labels[begin + i], scale[begin + i], shift(d_block, i * k)
+            if 0 <= label < k:
+                rest[i] = h[i] - (wide if k > BLOCK else block[i, label])
+                if k <= LANES and d_bias is None:
+                    s[i] = normalise_short_row(shift(e, i * k), d_row, k, weight, label, None)
+                elif k <= LANES:
+                    s[i] = normalise_short_row(shift(e, i * k), d_row, k, weight, label, columns)
             else:
-                s[i] = normalise_row(shift(e, i * k), d_row, k, weight, label, columns)
-            if not known:
-                s[i] = z.dtype.type(1)
-            if d_bias is not None and k > LANES:
-                add_row(carray(d_row, k), d_bias)
+                s[i], rest[i] = z.dtype.type(1), zero
+                carray(d_row, k)[:] = zero
+        if k > LANES:
+            normalise_long_rows(e, d_block, k, scale[begin : begin + rows], labels[begin : begin + rows], s, d_bias)
         loss[0] += weighted_losses(s[:rows], rest[:rows], scale[begin : begin + rows])
     if d_bias is not None and k <= LANES:
         add_row(carray(columns, k), d_bias)
@@ -92,6 +94,17 @@ def softmax_cross_entropy_rows(z: Any, labels: Any, scale: Any, d_z: Any, d_bias
             if d_bias is not None:
                 add_row(carray(d_row, k), d_bias)
         loss[0] += weighted_logs(s[:rows], weight[:rows])
+
+
+@inner
+def normalise_long_rows(e: Any, d_z: Any, k: Any, scale: Any, labels: Any, sums: Any, d_bias: Any) -> None:
+    """The gradients of the rows whose label is a class; e, d_z : pointers to k numbers for each."""
+    for i in range(labels.size):
+        if 0 <= labels[i] < k:
+            d_row = shift(d_z, i * k)
+            sums[i] = normalise_long_row(shift(e, i * k), d_row, k, scale[i], labels[i])
+            if d_bias is not None:
+                add_row(carray(d_row, k), d_bias)
 
 
 @inlined

@@ -156,14 +156,25 @@ def normalise_row(e: Any, out: Any, k: Any, scale: Any, marked: Any, sums: Any) 
     sums : pointer to ``LANES`` numbers to which the result is added where the row has no more; or None
     returns sum e
     """
-    widest_vectors()
+    if k <= LANES:
+        return normalise_short_row(e, out, k, scale, marked, sums)
+    return normalise_long_row(e, out, k, scale, marked)
+
+
+@inlined
+def normalise_short_row(e: Any, out: Any, k: Any, scale: Any, marked: Any, sums: Any) -> Any:
+    """The same for a row of at most one vector."""
     if sums is None:
         if k <= 4:
             return normalise(e, out, k, scale, marked, None, 4)
         if k <= 8:
             return normalise(e, out, k, scale, marked, None, 8)
-    if k <= LANES:
-        return normalise(e, out, k, scale, marked, sums, LANES)
+    return normalise(e, out, k, scale, marked, sums, LANES)
+
+
+@inlined
+def normalise_long_row(e: Any, out: Any, k: Any, scale: Any, marked: Any) -> Any:
+    """The same for a longer row."""
     terms, out = carray(e, k), carray(out, k)
     s = sum_by_blocks(e, k)
     factor = scale / s
