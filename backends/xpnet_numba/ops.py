@@ -15,7 +15,7 @@ from xpnet.ops import Array, Labels
 from xpnet_numba.launching import Loop, chunk_count, contiguous, launch, writable
 from xpnet_numba.loops import activations, losses, rows, updates
 from xpnet_numba.loops import softmax as softmax_loops
-from xpnet_numba.loops.compiled import inner
+from xpnet_numba.loops.compiled import inner, one_row
 from xpnet_numba.runtime.templates import filled_in
 
 CHUNK = 32768
@@ -104,12 +104,11 @@ gradient: Any = None  # stands in _backward for an activation's gradient
 
 
 def _forward(x: Array, out: Array) -> None:
-    activations.forward(activation, x.reshape(1, x.size), None, out.reshape(1, out.size))
+    activations.forward(activation, one_row(x), None, one_row(out))
 
 
 def _backward(d_out: Array, out: Array, d_x: Array) -> None:
-    size = out.size
-    activations.backward(gradient, d_out.reshape(1, size), out.reshape(1, size), d_x.reshape(1, size), None)
+    activations.backward(gradient, one_row(d_out), one_row(out), one_row(d_x), None)
 
 
 @inner

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from numba import njit
+from numba import carray, njit
 
-from xpnet_numba.llvm import INNER
+from xpnet_numba.llvm import INNER, pointer
 from xpnet_numba.scalars import FAST
 
 inner: Any = njit(**INNER, **FAST)
@@ -20,3 +20,15 @@ pasted: Any = njit(**INNER, **FAST, inline="always")
 that saves its own compilation. A loop that may be run in place must be so: compiled apart, it would have to ask whether
 what it writes overlaps what it reads, and where it does, would take one number at a time.
 """
+
+
+@inlined
+def flat(x: Any) -> Any:
+    """All numbers of an array as one run. ``x.reshape`` would count who uses the memory, which slows the loop over it."""
+    return carray(pointer(x.ctypes.data, x.dtype), x.size)
+
+
+@inlined
+def one_row(x: Any) -> Any:
+    """The same as a matrix of one row."""
+    return carray(pointer(x.ctypes.data, x.dtype), (1, x.size))

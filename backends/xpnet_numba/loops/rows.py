@@ -5,7 +5,7 @@ from typing import Any
 import numpy
 
 from xpnet_numba.llvm import bits, prefetch
-from xpnet_numba.loops.compiled import inner, pasted
+from xpnet_numba.loops.compiled import flat, inner, pasted
 from xpnet_numba.loops.softmax import largest_magnitude
 
 AHEAD = 4
@@ -56,8 +56,8 @@ def has_nonfinite(x: Any, columns: Any) -> Any:
 @pasted
 def read_ahead(x: Any, sink: Any) -> None:
     """Read one item of every cache line of x, so that what comes next finds it near; ``sink`` keeps the reads alive."""
-    flat = x.reshape(x.size)
+    numbers = flat(x)
     total = x.dtype.type(0)
-    for i in range(0, flat.size, LINE // x.itemsize):
-        total += flat[i]
+    for i in range(0, numbers.size, LINE // x.itemsize):
+        total += numbers[i]
     sink[0] = total

@@ -11,7 +11,7 @@ import numpy
 from numba import carray
 
 from xpnet_numba.llvm import LANES, address, bits, maximum, normalise, pointer, shift, stack, widest_vectors
-from xpnet_numba.loops.compiled import inlined, inner
+from xpnet_numba.loops.compiled import flat, inlined, inner
 from xpnet_numba.scalars import exp, log_normal
 
 BLOCK = 2048
@@ -76,11 +76,11 @@ def exponentials(x: Any, e: Any, shifts: Any) -> None:
         find_shifts(x, shifts)
         shifted_exponentials(x, shifts, e)
         return
-    flat, out = x.reshape(x.size), carray(e, x.size)
+    numbers, out = flat(x), carray(e, x.size)
     largest = bits(x.dtype.type(0))
-    for i in range(flat.size):
-        largest = max(largest, bits(abs(flat[i])))
-        out[i] = exp(flat[i])
+    for i in range(numbers.size):
+        largest = max(largest, bits(abs(numbers[i])))
+        out[i] = exp(numbers[i])
     set_shifts(x, shifts, largest)
     if largest > bits(x.dtype.type(NEAR)):
         shifted_exponentials(x, shifts, e)
@@ -114,10 +114,10 @@ def shifted_exponentials(x: Any, shifts: Any, e: Any) -> None:
 def largest_magnitude(x: Any) -> Any:
     """max |x| of an array, as the integer with the same bits: those are in the same order, and any NaN comes last."""
     widest_vectors()
-    flat = x.reshape(x.size)
+    numbers = flat(x)
     largest = bits(x.dtype.type(0))
-    for i in range(flat.size):
-        largest = max(largest, bits(abs(flat[i])))
+    for i in range(numbers.size):
+        largest = max(largest, bits(abs(numbers[i])))
     return largest
 
 
