@@ -8,6 +8,8 @@
 ``resident``    an epoch in one launch, for small networks
 ``forward``     the way forward, for predictions and losses
 ``prediction``  predictions that are recorded
+``orders``      orders of the rows, the next drawn beside the device's work
+``transfers``   copies that nobody waits for
 ``memory``      the buffers that a step allocates, once
 ``launches``    each kernel with its grid
 ``launcher``    the table of kernels, and the one place where their arguments are checked

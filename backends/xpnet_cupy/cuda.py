@@ -19,12 +19,14 @@ from xpnet_cupy.launcher import Grid, Launch, Launcher, source_of
 from xpnet_cupy.libraries import find_cublaslt
 from xpnet_cupy.products import Product
 from xpnet_cupy.timing import Timings
+from xpnet_cupy.transfers import Uploads, begin_read, pinned
 
 OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation, and CUDA_ERROR_OUT_OF_MEMORY
 SHARED_BYTES = 48 << 10  # of a block, unless a kernel asks for more
 DECLARED_BYTES = 1 << 10
 TIMED_ROUNDS, TIMED_LAUNCHES = 3, 5
 KEPT_WORKSPACES = 8  # of the streams used last
+READ_NUMBERS = 4  # of an array that is read without waiting, at most
 
 
 class CudaLauncher(Launcher):
@@ -155,6 +157,15 @@ class CudaLauncher(Launcher):
         """A copy on the host."""
         return cupy.asnumpy(array)
 
+    def uploads(self, shape: tuple[int, ...], dtype: str) -> Uploads:
+        """On the lane's stream for copies."""
+        with _memory_errors():
+            return Uploads(self.lane.copies, shape, dtype)
+
+    def begin_read(self, array: Array) -> Callable[[], numpy.ndarray]:
+        """Into the lane's pinned memory."""
+        return begin_read(array, self.lane.numbers[: array.size])
+
     def free_memory(self) -> tuple[int, int]:
         """What the driver says, and what CuPy's pool has at hand, within its limit."""
         free, total = cupy.cuda.runtime.memGetInfo()
@@ -173,7 +184,7 @@ class CudaLauncher(Launcher):
 
 
 class Lane:
-    """What all steps of one thread on one device share: two streams, and a handle of cuBLASLt with its workspaces.
+    """What all steps of one thread on one device share: streams, and a handle of cuBLASLt with its workspaces.
 
     What one stream is asked for follows each other, so that no two products write to one workspace at the same time.
     """
@@ -191,6 +202,16 @@ class Lane:
         with stream:
             self._workspace(stream.ptr)
         return stream
+
+    @cached_property
+    def copies(self) -> Any:
+        """The stream of copies beside the work."""
+        return cupy.cuda.Stream(non_blocking=True)
+
+    @cached_property
+    def numbers(self) -> numpy.ndarray:
+        """Where float64 numbers arrive that are read without waiting."""
+        return pinned((READ_NUMBERS,), "float64")
 
     @cached_property
     def lt(self) -> CublasLt | None:

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy
 
@@ -88,6 +88,14 @@ _SCALARS = {"int": numpy.int32, "long": numpy.int64, "double": numpy.float64}
 def source_of(name: str) -> str:
     """The text that has this kernel."""
     return "".join(path.read_text(encoding="utf-8") for path in SOURCES[: 2 if name in RESIDENT else 1])
+
+
+class Uploads(Protocol):
+    """Copies of arrays of one shape to the device; see :class:`xpnet_cupy.transfers.Uploads`."""
+
+    def send(self, array: numpy.ndarray) -> Array: ...
+
+    def arrived(self) -> None: ...
 
 
 class Launcher(ABC):
@@ -186,6 +194,17 @@ class Launcher(ABC):
     @abstractmethod
     def to_numpy(self, array: Array) -> numpy.ndarray:
         """The array on the host; waits for the device."""
+
+    @abstractmethod
+    def uploads(self, shape: tuple[int, ...], dtype: str) -> Uploads:
+        """Memory for arrays that go to the device beside its work."""
+
+    @abstractmethod
+    def begin_read(self, array: Array) -> Callable[[], numpy.ndarray]:
+        """Ask for a small array as it is when all that was asked for is done; what is returned waits and gives it.
+
+        One at a time for each lane.
+        """
 
     @abstractmethod
     def free_memory(self) -> tuple[int, int]:

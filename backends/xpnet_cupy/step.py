@@ -1,7 +1,7 @@
 """The compiled training step: a plan for each batch size, recorded once and replayed for an epoch.
 
 An epoch uploads the order of the rows and the learning rate, then asks for batch after batch without waiting for the
-device, and waits once, when it reads the losses. What changes from batch to batch (first row, number of the update,
+device. While that works, the next order is drawn and sent there; then the epoch waits once, for the losses. What changes from batch to batch (first row, number of the update,
 losses so far) and from epoch to epoch (where the data lie) is kept on the device, so that a recorded graph serves both.
 All memory is taken and all is recorded before the first batch changes a parameter.
 """
@@ -25,6 +25,7 @@ from xpnet_cupy.launcher import Launcher
 from xpnet_cupy.launches import Penalty, Totals
 from xpnet_cupy.memory import BatchMemory, NetworkMemory, as_read, batch_bytes, enough_memory, network_bytes
 from xpnet_cupy.options import Options
+from xpnet_cupy.orders import Orders
 from xpnet_cupy.plan import BatchPlan, Shape
 from xpnet_cupy.prediction import Predictions
 from xpnet_cupy.replay import Repeated
@@ -65,6 +66,8 @@ class CompiledStep:
     ) -> None:
         self.spec, self.backend, self.launcher, self.options = spec, backend, launcher, options
         self._on_device, self.penalty = on_device, 0.0
+        self.draws_ahead, self._orders = options.ahead, Orders(launcher)
+        self.draw_next: Callable[[], Any] | None = None
         with self._memory(f"A network of widths {spec.widths}", network_bytes(spec)):
             self._network = NetworkMemory(spec, backend, launcher)
             self._resident = Resident(spec, launcher, self._network)
@@ -97,6 +100,7 @@ class CompiledStep:
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
         self.penalty, rows = 0.0, X.shape[0]
+        draw_next, self.draw_next = self.draw_next, None
         if not rows:
             return 0.0
         size = min(batch_size, rows)
@@ -104,6 +108,7 @@ class CompiledStep:
         if order is None and (size < rows or resident):
             order = numpy.arange(rows)
         with self._memory(f"Training on batches of {size} rows", batch_bytes(self.spec, size)), self.launcher.stream():
+            self._with_room(lambda: self._orders.expect(draw_next, rows))
             if resident:
                 return self._resident_epoch(X, Y, sample_weight, order, size, learning_rate)
 
@@ -245,7 +250,7 @@ class CompiledStep:
         data = self._read(X, Y, sample_weight, order)
         launch = self._resident.launch(data, batch_rows=size, learning_rate=learning_rate)
         launch()
-        return self._mean(self.launcher.to_numpy(self._network.results))
+        return self._mean(self._read_results())
 
     def _take(self, X: Array, Y: Array, sample_weight: Array | None, order: Any, size: int) -> Data:
         """The data as kernels read them, and memory for batches of ``size`` rows of them."""
@@ -265,7 +270,7 @@ class CompiledStep:
             labels if indices else None,
             None if indices else labels,
             None if sample_weight is None else as_read(launcher, sample_weight, dtype),
-            None if order is None else launcher.xp.asarray(numpy.asarray(order, dtype=numpy.int32)),
+            None if order is None else self._orders.on_device(order),
         )
 
     @property
@@ -349,7 +354,13 @@ class CompiledStep:
         network, memory = self._network, self._memory_of_batch
         totals = Totals(memory.row_loss, network.squares)
         launches.finish(self.launcher, totals, weight, rows, network.rates, network.results)()
-        return self.launcher.to_numpy(network.results)
+        return self._read_results()
+
+    def _read_results(self) -> numpy.ndarray:
+        """The results when the device has all that it is to do; the host's work for the next epoch runs beside it."""
+        read = self.launcher.begin_read(self._network.results)
+        self._orders.send_next()
+        return read()
 
     def _mean(self, results: numpy.ndarray, total_weight: float | None = None) -> float:
         """The mean loss and the penalty, from the sums of an epoch; over ``total_weight`` where that is given."""
@@ -403,11 +414,12 @@ class CompiledStep:
         return f"gradients of weights beside the way back{chosen}, "
 
     def _about_recordings(self) -> str:
-        """What else is recorded, of predictions and of sums over ranks."""
+        """What else is recorded, of predictions and of sums over ranks, and what the host does meanwhile."""
         options = self.options
         asked = [name for name, on in (("predictions", options.predictions), ("sums over ranks", options.sums)) if on]
         recorded = asked if self.launcher.records else []
-        return f"{' and '.join(recorded) or 'nothing else'} recorded"
+        ahead = "the next order drawn beside the device's work" if options.ahead else "orders drawn in turn, as asked for"
+        return f"{' and '.join(recorded) or 'nothing else'} recorded; {ahead}"
 
     def _belongs(self, X: Array) -> None:
         found, own = self.backend.device(X), self.backend.device(self.params.flat)

@@ -12,9 +12,12 @@ from xpnet_cupy import CupyBackend
 from xpnet_cupy.options import Options
 
 from xpnet.backend import NetworkSpec, UpdateRule
+from xpnet.optimizers import Constant
+from xpnet.training import Training, run
 
 SMALL, LARGE = (64, 32, 10), (784, 1024, 1024, 10)
 ADAM = UpdateRule("adam")
+EPOCHS = 5  # of a fit
 CHOICES = {
     "all choices": Options(),
     "no epoch in one launch": Options(resident=False),
@@ -26,6 +29,10 @@ CHOICES = {
 PREDICTIONS = {
     "a prediction": Options(),
     "a prediction, not recorded": Options(predictions=False),
+}
+FITS = {
+    "a fit": Options(),
+    "a fit, orders drawn in turn": Options(ahead=False),
 }
 
 
@@ -45,11 +52,17 @@ def epoch(step: Any, X: Any, Y: Any, batch: int) -> float:
     return step.epoch(X, Y, learning_rate=1e-3, batch_size=batch, order=order)
 
 
+def fit(step: Any, X: Any, Y: Any, batch: int, epochs: int) -> list[float]:
+    """The losses of several epochs in random orders, as the training loop makes them."""
+    training = Training(step, len(X), epochs, rng=np.random.default_rng(1))
+    return run(training, X, Y, batch_size=batch, shuffle=True, schedule=Constant(1e-3)).loss
+
+
 def smallest() -> None:
     """Every kind of run over few rows, for a checker that makes all a hundred times slower."""
     for name, options in CHOICES.items():
         step, X, Y = made((20, 16, 10), 75, options)
-        losses = [epoch(step, X, Y, 8) for _ in range(2)]
+        losses = fit(step, X, Y, 8, 2)
         step.gradient(X, Y)
         step.update(learning_rate=0.1)
         sys.stdout.write(f"{name}: losses {losses}, then {step.loss(X, Y):.6f}; {step.forward(X).shape}\n")
@@ -98,6 +111,14 @@ def times(small: bool) -> None:
             step, X, _ = made(widths, batch, options, precision)
             found = sorted(microseconds(lambda step=step, X=X: predicted(step, X)))  # type: ignore[misc]
             low, middle, high = statistics.quantiles(found, n=4)
+            sys.stdout.write(f"  {name:30} {middle:9.2f}  [{low:.2f}, {high:.2f}]\n")
+            sys.stdout.flush()
+
+
+        for name, options in FITS.items():
+            step, X, Y = made(widths, batch * steps, options, precision)
+            found = sorted(microseconds(lambda step=step, X=X, Y=Y: fit(step, X, Y, batch, EPOCHS)))  # type: ignore[misc]
+            low, middle, high = (t / (steps * EPOCHS) for t in statistics.quantiles(found, n=4))
             sys.stdout.write(f"  {name:30} {middle:9.2f}  [{low:.2f}, {high:.2f}]\n")
             sys.stdout.flush()
 

@@ -15,7 +15,9 @@ from xpnet_numpy import NumpyBackend
 
 from xpnet.backend import NetworkSpec
 from xpnet.errors import DeviceMemoryError
+from xpnet.optimizers import Constant
 from xpnet.steps import ReferenceStep
+from xpnet.training import Training, run
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what CuPy says while it is imported is not ours
@@ -168,6 +170,21 @@ def test_a_recorded_prediction_equals_single_launches_bitwise(backend: Any, dtyp
     wanted = backend.to_numpy(plain.forward(X))
     for _ in range(4):
         np.testing.assert_array_equal(backend.to_numpy(recorded.forward(X.copy())), wanted)
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_orders_drawn_ahead_give_the_same_numbers(backend: Any, resident: bool) -> None:
+    """Bit for bit, over many epochs that are shorter than what the host does beside them."""
+    spec = network((64, 32, 10), "adam", "float32")
+    X, Y, _, _ = draw(spec, backend, 1000)
+    found = []
+    for ahead in (True, False):
+        step = make(spec, backend, CudaLauncher("float32", timed=False), Options(resident, timed=False, ahead=ahead))
+        training = Training(step, 1000, 30, rng=np.random.default_rng(4))
+        run(training, X, Y, batch_size=128, shuffle=True, schedule=Constant(0.01))
+        found.append((training.history.loss, backend.to_numpy(step.params.flat)))
+    assert found[0][0] == found[1][0]
+    np.testing.assert_array_equal(found[0][1], found[1][1])
 
 
 @pytest.mark.parametrize("widths", WIDTHS)

@@ -271,6 +271,22 @@ class ReportingStep(Step, Protocol):
     report: Callable[[int], None] | None
 
 
+class DrawingStep(Step, Protocol):
+    """A step whose device works by itself, so that the order of the next epoch can be drawn beside it.
+
+    Attributes
+    ----------
+    draws_ahead : bool
+        Whether `draw_next` is called.
+    draw_next : callable or None
+        Called once within the next `epoch`, while the device is at work; returns the order of the epoch after it, which
+        the step may copy to the device before it is given this very array. None, as at first, for nobody.
+    """
+
+    draws_ahead: bool
+    draw_next: Callable[[], Any] | None
+
+
 class CheckingStep(Step, Protocol):
     """A step that looks for NaN and infinity in the same pass over X that computes the outputs."""
 

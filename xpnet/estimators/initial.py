@@ -40,6 +40,11 @@ class Orders:
         self.last = drawn if self.last is None else self.last[drawn]
         return self.last
 
+    def catch_up(self, copy: "Orders") -> None:
+        """Go on from where a copy of these orders is: as ``set_state``, without a look through an order of its own."""
+        self.random_state.set_state(copy.random_state.get_state(legacy=False))
+        self.last = copy.last
+
     def get_state(self, *, legacy: Literal[False] = False) -> dict[str, Any]:
         """The stream's state, with the last order."""
         return {**self.random_state.get_state(legacy=legacy), "last": self.last}

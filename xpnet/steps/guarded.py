@@ -23,6 +23,7 @@ class GuardedStep:
         self.step, self.backend, self.turn = step, backend, turn or Turn()
         self.spec: NetworkSpec = step.spec
         self.params: Parameters = step.params
+        self.draws_ahead: bool = getattr(step, "draws_ahead", False)
 
     @property
     def report(self) -> Callable[[int], None] | None:
@@ -32,6 +33,15 @@ class GuardedStep:
     @report.setter
     def report(self, report: Callable[[int], None] | None) -> None:
         self.step.report = report  # type: ignore[attr-defined]
+
+    @property
+    def draw_next(self) -> Callable[[], Any] | None:
+        """See :class:`xpnet.backend.step.DrawingStep`."""
+        return getattr(self.step, "draw_next", None)
+
+    @draw_next.setter
+    def draw_next(self, draw_next: Callable[[], Any] | None) -> None:
+        self.step.draw_next = draw_next  # type: ignore[attr-defined]
 
     @property
     def gradients(self) -> Parameters:

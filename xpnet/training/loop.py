@@ -13,6 +13,7 @@ from xpnet.dispatch import current_ranks
 from xpnet.errors import InputError
 from xpnet.ops import Array
 from xpnet.optimizers import Schedule
+from xpnet.training.ahead import drawn_ahead
 from xpnet.training.callbacks import Callback
 from xpnet.training.finite import checked
 from xpnet.training.history import History
@@ -279,6 +280,8 @@ def run(
     ranks, history = current_ranks(), training.history
     several = ranks.several
     short = not getattr(epoch, "waits", False) and _is_short(training, batch_size)
+    ahead = shuffled and getattr(training.step, "draws_ahead", False)
+    orders = drawn_ahead(training, epoch) if ahead else training.rng
     with Interrupts() as interrupts, training.step.running(), closing(training):
         _begin(training, ranks.share(resume_from) if several else resume_from)
         if several:
@@ -294,7 +297,7 @@ def run(
                 started = time.perf_counter()
                 learning_rate = schedule(len(history.loss), history.loss)
                 order = None  # lets go of the last one: a later epoch takes no more memory than the first
-                order = training.rng.permutation(training.rows) if shuffled else None
+                order = orders.permutation(training.rows) if shuffled else None
                 loss = (checked(make_epoch, training.step.params, check) if check else make_epoch)(
                     X, Y, learning_rate=learning_rate, batch_size=batch_size, order=order, sample_weight=sample_weight
                 )

@@ -35,11 +35,29 @@ class Array(np.ndarray):
     def device(self) -> "Device":
         return Device(0)
 
-    def get(self) -> Any:
-        return np.array(self)
+    def get(self, *, out: Any, blocking: bool) -> None:
+        """Into pinned memory, without waiting."""
+        assert not blocking and is_pinned(out), "the copy would be waited for"
+        current().copy(lambda: np.copyto(out, self.view(np.ndarray)))
+
+    def set(self, array: Any, *, stream: "Stream") -> None:
+        assert is_pinned(array), "the copy would be waited for"
+        stream.copy(lambda: np.copyto(self.view(np.ndarray), array))
 
 
 Array.__module__ = "cupy"
+PINNED: list[Any] = []  # memory, which lives as long as the process
+
+
+def alloc_pinned_memory(size: int) -> Any:
+    """cupy.cuda.alloc_pinned_memory."""
+    PINNED.append(np.full(size, 255, np.uint8))
+    return PINNED[-1]
+
+
+def is_pinned(array: Any) -> bool:
+    """Whether a copy from or to it need not be waited for."""
+    return any(np.may_share_memory(array, memory) for memory in PINNED)
 
 
 class CudaError(RuntimeError):
@@ -148,7 +166,11 @@ class Graph:
 
 
 class Stream:
-    """cupy.cuda.Stream: what is asked of it is done at once, or kept while it captures."""
+    """cupy.cuda.Stream: what is asked of it is done at once, or kept while it captures.
+
+    Copies that nobody waits for are done as late as they may: when the stream is asked for more, or an event is waited
+    for that comes after them.
+    """
 
     made = 0  # how many there have been
     done = True
@@ -158,6 +180,8 @@ class Stream:
         self.non_blocking, self.ptr = non_blocking, id(self)
         self.capture: Capture | None = None
         self.tip: set[Node] = set()  # what the next call waits for
+        self.copying: list[Callable[[], None]] = []
+        self.waited_for: Any = None  # the last event
 
     def __enter__(self) -> Self:
         entered().append(self)
@@ -179,6 +203,8 @@ class Stream:
     def wait_event(self, event: Any) -> None:
         if event.capture is None:
             assert self.capture is None, "an event outside of the capture"
+            self.waited_for = event
+            event.wait()
             return
         assert self.capture in (None, event.capture) and event.capture.origin.capture, "an event of another capture"
         if self.capture is None:
@@ -188,6 +214,17 @@ class Stream:
 
     def synchronize(self) -> None:
         assert self.capture is None, "synchronised while capturing"
+        self.finish()
+
+    def copy(self, call: Callable[[], None]) -> None:
+        """A copy that nobody waits for."""
+        assert self.capture is None, "a copy to or from the host in a capture"
+        self.copying.append(call)
+
+    def finish(self) -> None:
+        """What has been asked for is done."""
+        while self.copying:
+            self.copying.pop(0)()
 
     def begin_capture(self) -> None:
         assert self.non_blocking, "the default stream cannot be captured"
@@ -205,6 +242,7 @@ class Stream:
     def ask(self, call: Callable[[], None], cost: float, alone: int = 0) -> None:
         """Does it, or keeps it for the graph."""
         if self.capture is None:
+            self.finish()
             call()
             Event.now += cost
             return
@@ -241,9 +279,17 @@ class Event:
     def record(self, stream: Any = None) -> None:
         stream = stream or current()
         self.at, self.capture, self.after = Event.now, stream.capture, set(stream.tip)
+        self._copies = list(stream.copying)
+        self._stream = stream
 
     def synchronize(self) -> None:
         assert current().capture is None, "synchronised while capturing"
+        self.wait()
+
+    def wait(self) -> None:
+        """What was asked for before is done."""
+        while any(copy in self._stream.copying for copy in self._copies):
+            self._stream.copying.pop(0)()
 
 
 class RawModule:
@@ -404,6 +450,7 @@ cupy.cuda = SimpleNamespace(
     Event=Event,
     get_elapsed_time=lambda start, end: end.at - start.at,
     get_current_stream=current,
+    alloc_pinned_memory=alloc_pinned_memory,
     memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
     driver=SimpleNamespace(CUDADriverError=CudaError),
     runtime=SimpleNamespace(

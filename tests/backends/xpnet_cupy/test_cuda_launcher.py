@@ -179,7 +179,7 @@ class TestPredictions:
     def test_a_prediction_is_a_replay_whatever_the_rows(self, backend: CupyBackend) -> None:
         spec, X, Y = spec_and_data("float32")
         step, reference = backend.compile_step(spec), ReferenceStep(spec, NumpyBackend(), "")
-        assert not isinstance(step, str) and step.why.endswith("; predictions and sums over ranks recorded")
+        assert not isinstance(step, str) and "; predictions and sums over ranks recorded" in step.why
         rng = np.random.default_rng(0)
         for one in (step, reference):
             one.params.update(weights(spec))
@@ -217,7 +217,7 @@ class TestPredictions:
         made, replayed = Graph.made, Graph.launched
         np.testing.assert_array_equal(step.forward(backend.asarray(X)), plain.forward(backend.asarray(X)))
         assert (Graph.made - made, Graph.launched - replayed) == (1, 3)  # 23 rows: four blocks, and three rows
-        assert plain.why.endswith("; sums over ranks recorded")
+        assert "; sums over ranks recorded" in plain.why
 
     def test_what_is_kept_is_bounded(self, backend: CupyBackend, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("xpnet_cupy.prediction.KEPT_PREDICTIONS", 3)

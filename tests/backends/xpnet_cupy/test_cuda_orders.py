@@ -1,0 +1,140 @@
+"""The host's work beside the device's: the next order is drawn and sent while an epoch runs, losses are read late."""
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+import cupy_on_host
+import numpy as np
+import pytest
+from cuda_checks import GRAPHS, RESIDENT, RULES, data, weights
+from cuda_host import needs_compiler
+from cupy_on_host import Array, Event, Graph, Stream, cupy
+from xpnet_cupy import CupyBackend
+from xpnet_cupy.options import Options
+
+from xpnet.backend import NetworkSpec
+from xpnet.optimizers import Constant
+from xpnet.training import Training, run
+
+pytestmark = needs_compiler
+SPEC = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype="float32", l2=0.01)
+ROWS, EPOCHS = 53, 5
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cuda() -> Iterator[Any]:
+    """``xpnet_cupy.cuda`` over the stand-in."""
+    with cupy_on_host.installed() as module:
+        yield module
+
+
+def fit(options: Options, **how: Any) -> tuple[Any, list[float]]:
+    """A step after a training in random orders, and the losses."""
+    backend = CupyBackend(options=options)
+    step: Any = backend.compile_step(SPEC)
+    step.params.update(weights(SPEC))
+    X, Y = (backend.asarray(array) for array in data(SPEC, "indices", rows=ROWS))
+    training = Training(step, ROWS, EPOCHS, rng=np.random.default_rng(0))
+    run(training, X, Y, batch_size=8, shuffle=True, schedule=Constant(0.1), **how)
+    return step, training.history.loss
+
+
+@pytest.mark.parametrize("options", [GRAPHS, RESIDENT], ids=["graphs", "one launch"])
+def test_the_numbers_are_those_without(options: Options) -> None:
+    (step, found), (plain, wanted) = (
+        fit(Options(resident=options.resident, ahead=ahead)) for ahead in (True, False)
+    )
+    assert found == wanted
+    np.testing.assert_array_equal(step.params.flat, plain.params.flat)
+    assert "the next order drawn beside the device's work" in step.why
+    assert "orders drawn in turn, as asked for" in plain.why
+
+
+def test_it_is_drawn_when_the_device_has_all_that_it_is_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And before the losses are waited for."""
+    seen: list[str] = []
+    synchronize, launch, set_ = Event.synchronize, Graph.launch, Array.set
+    monkeypatch.setattr(Event, "synchronize", lambda event: (seen.append("wait"), synchronize(event)))
+    monkeypatch.setattr(Graph, "launch", lambda graph, stream=None: (seen.append("launch"), launch(graph)))
+    monkeypatch.setattr(Array, "set", lambda array, host, **how: (seen.append("send"), set_(array, host, **how)))
+    step, _ = fit(Options(resident=False, timed=False))
+    # A copy of the order before may have to be waited for, which left its memory long ago.
+    epoch = ["launch", "wait", "send", "wait"]
+    assert [what for what, _ in groupby(seen)][-10:] == [*epoch, *epoch, "launch", "wait"]
+    assert step.draw_next is None
+
+
+def test_an_order_that_was_not_drawn_ahead_is_uploaded_as_ever() -> None:
+    backend = CupyBackend(options=GRAPHS)
+    step: Any = backend.compile_step(SPEC)
+    X, Y = (backend.asarray(array) for array in data(SPEC, "indices", rows=ROWS))
+    orders = [np.random.default_rng(k).permutation(ROWS) for k in range(3)]
+    how: dict[str, Any] = {"learning_rate": 0.1, "batch_size": 8}
+    step.draw_next = lambda: orders[1]
+    step.epoch(X, Y, order=orders[0], **how)
+    used = step._orders._sent[1]
+    assert step._orders.on_device(orders[1]) is used
+    np.testing.assert_array_equal(step._orders.on_device(orders[2]), orders[2])
+    np.testing.assert_array_equal(step._orders.on_device(orders[1].copy()), orders[1])
+
+
+def test_memory_for_orders_is_taken_once_and_one_more_stream(cuda: Any) -> None:
+    fit(GRAPHS)
+    streams, used = Stream.made, cupy.pool.used
+    step, _ = fit(GRAPHS)
+    assert Stream.made == streams
+    places = step._orders._uploads._places
+    assert [place.nbytes for place in places] == [4 * ROWS] * 2 and not np.shares_memory(*places)
+    del step, places
+    assert cupy.pool.used - used < 1 << 16
+
+
+class TestMistakes:
+    """What waits for what: each mistake gives other numbers, or a refusal."""
+
+    @pytest.fixture
+    def wanted(self) -> list[float]:
+        return fit(Options(resident=False, ahead=False))[1]
+
+    def test_an_epoch_that_does_not_wait_for_its_order_is_noticed(
+        self, cuda: Any, wanted: list[float], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = cuda.Uploads.__init__
+
+        def empty(uploads: Any, *given: Any) -> None:
+            made(uploads, *given)
+            for place in uploads._places:
+                place[...] = 0  # else rows would be read that are not there
+
+        monkeypatch.setattr(cuda.Uploads, "__init__", empty)
+        assert fit(GRAPHS)[1] == wanted
+        monkeypatch.setattr(cuda.Uploads, "arrived", lambda uploads: None)
+        assert fit(GRAPHS)[1] != wanted
+
+    def test_a_loss_that_is_not_waited_for_is_noticed(
+        self, cuda: Any, wanted: list[float], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        begin = cuda.begin_read
+        monkeypatch.setattr(cuda, "begin_read", lambda array, host: (begin(array, host), lambda: host.copy())[1])
+        assert fit(GRAPHS)[1] != wanted
+
+    def test_memory_that_is_still_copied_from_is_not_written(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from xpnet_cupy.transfers import Uploads
+
+        uploads = Uploads(Stream(non_blocking=True), (3,), "int32")
+        first = uploads.send(np.array([1, 2, 3]))
+        uploads.send(np.array([4, 5, 6]))
+        assert first.tolist() == [1, 2, 3]  # though nobody has waited for it
+
+    def test_a_place_that_may_still_be_read_is_not_written(self) -> None:
+        """The copy waits for what had been asked for when the array before was sent."""
+        from xpnet_cupy.transfers import Uploads
+
+        copies, reader = Stream(non_blocking=True), Stream(non_blocking=True)
+        uploads = Uploads(copies, (3,), "int32")
+        with reader:
+            uploads.send(np.zeros(3))
+            asked = uploads._read
+            uploads.send(np.ones(3))
+            assert asked is not None and copies.waited_for is asked

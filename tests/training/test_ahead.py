@@ -1,0 +1,165 @@
+"""Orders drawn ahead: the same numbers as without, whatever callbacks do with the stream, and however a training ends."""
+
+from copy import deepcopy
+
+import numpy as np
+import pytest
+from xpnet_numpy import NumpyBackend
+
+import xpnet
+from xpnet.backend import NetworkSpec
+from xpnet.estimators.initial import Orders
+from xpnet.optimizers import Constant
+from xpnet.steps import GuardedStep, ReferenceStep
+from xpnet.training import Callback, Training, run, stream_state
+
+SPEC = NetworkSpec((5, 4, 3), ("relu",), seed=3)
+ROWS = 37
+X, Y = np.random.default_rng(0).normal(size=(ROWS, 5)), np.arange(ROWS) % 3
+STREAMS = {
+    "generator": lambda: np.random.default_rng(1),
+    "legacy": lambda: np.random.RandomState(1),
+    "as scikit-learn": lambda: Orders(np.random.RandomState(1), ROWS),
+}
+
+
+class DrawingStep(ReferenceStep):
+    """Draws ahead, as a step does whose device works by itself."""
+
+    draws_ahead = True
+
+    def __init__(self, *, ahead: bool) -> None:
+        super().__init__(SPEC, NumpyBackend(), "")
+        self.draws_ahead, self.draw_next, self.drawn, self.kept = ahead, None, [], 0
+
+    def epoch(self, X, Y, *, order=None, **how):
+        self.kept += any(order is one for one in self.drawn)
+        draw, self.draw_next = self.draw_next, None
+        loss = super().epoch(X, Y, order=order, **how)
+        if draw is not None:
+            self.drawn.append(draw())
+        return loss
+
+
+def trained(rng, *, ahead, callbacks=(), epochs=6, **how):
+    """The step of a training, the training and what it ended with, if it did not end by itself."""
+    step = DrawingStep(ahead=ahead)
+    training = Training(GuardedStep(step, NumpyBackend()), ROWS, epochs, rng=rng)
+    try:
+        run(training, X, Y, batch_size=8, shuffle=True, schedule=Constant(0.3), callbacks=callbacks, **how)
+    except KeyboardInterrupt as error:
+        return step, training, error
+    return step, training, None
+
+
+def assert_equal(found, wanted):
+    """Losses, parameters and stream of two trainings."""
+    assert found.history.loss == wanted.history.loss
+    for name, array in wanted.step.state().params.items():
+        np.testing.assert_array_equal(found.step.state().params[name], array)
+    assert repr(stream_state(found.rng)) == repr(stream_state(wanted.rng))
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_the_numbers_are_the_same_and_all_further_orders_were_drawn_ahead(stream):
+    (step, found, _), (_, wanted, _) = (trained(STREAMS[stream](), ahead=ahead) for ahead in (True, False))
+    assert_equal(found, wanted)
+    assert len(step.drawn) == step.kept == 5  # all but the first, and none after the last
+
+
+def test_numpys_global_stream():
+    states = []
+    for ahead in (True, False):
+        np.random.seed(4)
+        step, _, _ = trained(np.random, ahead=ahead)
+        states.append(np.random.get_state(legacy=False)["state"]["key"])
+        assert step.kept == (5 if ahead else 0)
+    np.testing.assert_array_equal(*states)
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_callbacks_see_the_stream_as_it_was_and_may_draw_from_it(stream):
+    class Drawing(Callback):
+        def __init__(self):
+            self.seen = []
+
+        def epoch_end(self, training):
+            self.seen.append(repr(stream_state(training.rng)))
+            if training.done % 2:
+                getattr(training.rng, "random_state", training.rng).normal()
+
+    seen = []
+    for ahead in (True, False):
+        callback = Drawing()
+        step, training, _ = trained(STREAMS[stream](), ahead=ahead, callbacks=[callback])
+        seen.append((callback.seen, training))
+    assert seen[0][0] == seen[1][0] and step.kept == 0
+    assert_equal(seen[0][1], seen[1][1])
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_early_stopping_leaves_the_stream_where_it_was(stream):
+    def stop(training):
+        training.stop = training.done == 3
+
+    trainings = [trained(STREAMS[stream](), ahead=ahead, callbacks=[stop])[1] for ahead in (True, False)]
+    assert trainings[0].done == trainings[1].done == 3
+    assert_equal(*trainings)
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize("place", ["between epochs", "while the next order is drawn"])
+def test_ctrl_c(stream, place, monkeypatch):
+    monkeypatch.setattr("xpnet.training.loop.SHORT", 0.0)
+    rng, wanted = STREAMS[stream](), trained(STREAMS[stream](), ahead=False, epochs=3)[1]
+    if place == "between epochs":
+
+        def interrupt(training):
+            if training.done == 3:
+                raise KeyboardInterrupt
+
+        _, found, error = trained(rng, ahead=True, callbacks=[interrupt])
+    else:
+        step = DrawingStep(ahead=True)
+        found = Training(GuardedStep(step, NumpyBackend()), ROWS, 6, rng=rng)
+        draw_from = step.epoch
+
+        def epoch(*data, **how):
+            if found.done == 3:
+                found.step.draw_next = lambda: (_ for _ in ()).throw(KeyboardInterrupt)
+            return draw_from(*data, **how)
+
+        step.epoch = epoch
+        with pytest.raises(KeyboardInterrupt) as error:
+            run(found, X, Y, batch_size=8, shuffle=True, schedule=Constant(0.3))
+    assert error is not None and found.done == 3
+    assert_equal(found, wanted)
+
+
+def test_a_checkpoint_goes_on_with_the_same_numbers():
+    states = []
+
+    class Keep(Callback):
+        def between_epochs(self, training):
+            states.append(deepcopy(training.state()))
+
+    _, wanted, _ = trained(STREAMS["generator"](), ahead=True, callbacks=[Keep()])
+    _, resumed, _ = trained(np.random.default_rng(99), ahead=True, callbacks=[Callback()], resume_from=states[2])
+    assert_equal(resumed, wanted)
+
+
+def test_a_stream_that_cannot_be_copied_is_drawn_from_in_turn():
+    class Bare:
+        def permutation(self, rows):
+            return np.arange(rows)[::-1]
+
+    step = DrawingStep(ahead=True)
+    training = Training(GuardedStep(step, NumpyBackend()), ROWS, 3, rng=Bare())
+    run(training, X, Y, batch_size=8, shuffle=True, schedule=Constant(0.3))
+    assert training.done == 3 and not step.drawn
+
+
+def test_a_network_on_the_host_draws_in_turn():
+    net = xpnet.FeedforwardNeuralNet(5, 4, 3, backend="numpy", rng=0)
+    net.fit(X, Y, epochs=2, batch_size=8)
+    assert not net.trainable().draws_ahead and net.trainable().draw_next is None

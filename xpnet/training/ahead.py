@@ -1,0 +1,87 @@
+"""Orders that are drawn ahead: that of the next epoch, while a device is at work on this one.
+
+Nobody can tell by the random stream. The next order is drawn from a copy of it, and the stream itself goes on when the
+next epoch begins. If it has been drawn from in the meantime, or put into another state, the order is drawn anew.
+"""
+
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy
+
+from xpnet.training.state import set_stream_state, stream_state
+
+if TYPE_CHECKING:
+    from xpnet.training.loop import Training
+
+
+class _Drawn(NamedTuple):
+    """An order, the state of the stream that it holds for, and the copy that it was drawn from."""
+
+    order: Any
+    before: Any
+    copy: Any
+
+
+def drawn_ahead(training: "Training", epoch: Any) -> Any:
+    """Where the orders of a training come from, whose step is a :class:`xpnet.backend.step.DrawingStep`.
+
+    epoch : what makes the epochs in place of the step; one that walks over the rows itself gives the step no orders
+    """
+    return Ahead(training) if _can_be_copied(training.rng) and not hasattr(epoch, "report") else training.rng
+
+
+class Ahead:
+    """The stream of a training, with the next order drawn when the step says so."""
+
+    def __init__(self, training: "Training") -> None:
+        self.training, self.step = training, training.step
+        self._drawn: _Drawn | None = None
+
+    def permutation(self, rows: int) -> Any:
+        """The order of an epoch that begins: (rows,) int64."""
+        rng, drawn, self._drawn = self.training.rng, self._drawn, None
+        if drawn is not None and _same(drawn.before, stream_state(rng)):
+            _catch_up(rng, drawn.copy)
+            order = drawn.order
+        else:
+            order = rng.permutation(rows)
+        if self.training.done + 1 < self.training.epochs:
+            self.step.draw_next = lambda: self._draw(rows)  # type: ignore[attr-defined]
+        return order
+
+    def _draw(self, rows: int) -> Any:
+        before, copy = stream_state(self.training.rng), _copied(self.training.rng)
+        self._drawn = _Drawn(copy.permutation(rows), before, copy)
+        return self._drawn.order
+
+
+def _can_be_copied(rng: Any) -> bool:
+    """Whether it is NumPy's, or says with a method ``catch_up`` that a copy can be caught up with."""
+    known = numpy.random.Generator | numpy.random.RandomState
+    return rng is numpy.random or isinstance(rng, known) or hasattr(rng, "catch_up")
+
+
+def _copied(rng: Any) -> Any:
+    if rng is not numpy.random:
+        return deepcopy(rng)
+    copy = numpy.random.RandomState()
+    set_stream_state(copy, stream_state(rng))
+    return copy
+
+
+def _catch_up(rng: Any, copy: Any) -> None:
+    """Put a stream into the state of its copy."""
+    if hasattr(rng, "catch_up"):
+        rng.catch_up(copy)
+    else:
+        set_stream_state(rng, stream_state(copy))
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two states are equal; arrays that are one object are not looked through."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, numpy.ndarray):
+        return one is other or numpy.array_equal(one, other)
+    return bool(one == other)
