@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow
-import pyarrow.parquet
 import pytest
 from said import Run, check_one_line
 from sklearn.datasets import load_iris, load_wine
@@ -207,37 +205,3 @@ def test_a_run_is_repeated_from_its_config(run: Run) -> None:
 def test_python_dash_m(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "xpnet", "--version"], capture_output=True, text=True, cwd=tmp_path)
     assert done.stdout.startswith("xpnet, version")
-
-
-def test_a_folder_of_parquet_is_read_block_by_block(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from xpnet.data import sources
-
-    monkeypatch.setattr(sources, "BUFFER_ROWS", 200)
-    rng = np.random.default_rng(0)
-    Path("rows").mkdir()
-    for k in range(4):
-        X = rng.normal(size=(300, 3)) * [1, 100, 1] + [0, 5000, 0]
-        table = pyarrow.table({"a": X[:, 0], "b": X[:, 1], "c": X[:, 2], "y": np.where(X[:, 0] > 0, "p", "q")})
-        pyarrow.parquet.write_table(table, f"rows/{k}.parquet", row_group_size=50)
-    options = (
-        "--target",
-        "y",
-        "--epochs",
-        "20",
-        "--drop",
-        "c",
-        "--patience",
-        "5",
-        "-o",
-        "m",
-        "--metrics-json",
-        "m.json",
-    )
-    run("train", "rows", *options)
-    found = json.loads(Path("m.json").read_text())
-    assert found["scores"]["test"]["accuracy"] > 0.95
-    assert found["scores"]["test"]["rows"] == 300
-    assert json.loads(run("evaluate", "m", "rows/0.parquet", "--json").stdout)["accuracy"] > 0.95
-    check_one_line(run("train", "rows", code=1), "must be named as the target")
-    Path("none").mkdir()
-    check_one_line(run("train", "none", "--target", "y", code=1), "none holds none")

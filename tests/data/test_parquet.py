@@ -92,3 +92,52 @@ def test_groups_of_rows_come_in_the_dtype_that_is_asked_for(tmp_path: Path) -> N
     table = read_table(tmp_path / "d.parquet", Request(target="y", dtype="float32"))
     np.testing.assert_array_equal(table.X[:, 0], numbers.astype(np.float32))
     assert table.labels.tolist() == ["p", "q"] * 500
+
+
+def write_files(folder: Path, *files: dict[str, Any]) -> Path:
+    """A folder with a file for each of these tables, named by its column ``at``, which the file does not hold."""
+    for k, columns in enumerate(files):
+        place = folder / "rows" / str(columns.pop("at", ""))
+        place.mkdir(parents=True, exist_ok=True)
+        pyarrow.parquet.write_table(pyarrow.table(columns), place / f"{k}.parquet")
+    return folder / "rows"
+
+
+def test_a_folder_is_one_table(tmp_path: Path) -> None:
+    path = write_files(
+        tmp_path,
+        {"at": "year=2023/land=de", "a": [1, 2], "y": ["p", "q"]},
+        {"at": "year=2024/land=fr", "y": ["q"], "a": [2.5]},
+    )
+    table = read_table(path, Request(target="y"))
+    assert table.X.to_pydict() == {"a": [1, 2, 2.5], "year": [2023, 2023, 2024], "land": ["de", "de", "fr"]}
+    assert table.labels.tolist() == ["p", "q", "q"]
+
+
+def test_files_of_a_folder_may_differ(tmp_path: Path) -> None:
+    path = write_files(tmp_path, {"a": [4, 2], "b": [1, 5], "y": [0, 1]}, {"y": [1.0], "a": [3]})
+    np.testing.assert_array_equal(
+        read_table(path, Request(target="y", missing="keep")).X, [[4, 1], [2, 5], [3, np.nan]]
+    )
+    with pytest.raises(DataFileError, match="row 3, column 'b' is empty"):
+        read_table(path, Request(target="y"))
+
+
+@pytest.mark.parametrize(
+    ("second", "said"),
+    [({"a": ["x"], "y": [0]}, "Field a has incompatible types"), ({"b": [1]}, "row 3, column 'y' has none")],
+)
+def test_files_that_do_not_go_together_are_told(tmp_path: Path, second: dict[str, Any], said: str) -> None:
+    path = write_files(tmp_path, {"a": [1, 2], "y": [0, 1]}, second)
+    with pytest.raises(DataFileError, match=said):
+        read_table(path, Request(target="y", missing="keep"))
+
+
+def test_dictionaries_of_several_files_are_text(tmp_path: Path) -> None:
+    for name in ("p", "q"):
+        frame = pandas.DataFrame(
+            {"a": [1.0, 2.0], "c": pandas.Categorical([name, "both"]), "y": [0, 1]}, index=["r", "s"]
+        )
+        (tmp_path / "rows").mkdir(exist_ok=True)
+        frame.to_parquet(tmp_path / "rows" / f"{name}.parquet")
+    assert read_table(tmp_path / "rows", Request(target="y")).X.column("c").to_pylist() == ["p", "both", "q", "both"]

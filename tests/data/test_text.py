@@ -171,6 +171,7 @@ def test_what_spreadsheets_do_to_numbers(tmp_path: Path) -> None:
     assert table.notes == [COMMA]
 
 
+MARKS = "a: marks between thousands are taken out"
 COMMA = "a comma stands before decimals; --decimal . if it parts thousands"
 
 
@@ -180,16 +181,24 @@ COMMA = "a comma stands before decimals; --decimal . if it parts thousands"
         ("a;b;y\n1,234;0,5;p\n2,000;12,25;q\n", [[1.234, 0.5], [2, 12.25]], [COMMA]),
         ("a;b;y\n1.234;1,5;p\n999;2,5;q\n", [[1234, 1.5], [999, 2.5]], [COMMA]),
         ("a;b;y\n1,234;5;p\n2,000;6;q\n", [[1.234, 5], [2, 6]], [COMMA]),
-        ("a;b;y\n1,234;5.25;p\n2,000;6;q\n", [[1234, 5.25], [2000, 6]], ["a: marks between thousands are taken out"]),
-        ('a,b,y\n"1,234",5,p\n"2,000",6,q\n', [[1234, 5], [2000, 6]], ["a: marks between thousands are taken out"]),
+        ("a;b;y\n1,234;5.25;p\n2,000;6;q\n", [[1234, 5.25], [2000, 6]], [MARKS]),
+        ('a,b,y\n"1,234",5,p\n"2,000",6,q\n', [[1234, 5], [2000, 6]], [MARKS]),
         ('a,b,y\n"1,234","5,5",p\n"2,000",6,q\n', [[1.234, 5.5], [2, 6]], [COMMA]),
         ("a;b;y\n1\xa0234,5;5;p\n2\u202f000,25;6;q\n", [[1234.5, 5], [2000.25, 6]], [COMMA]),
-        ("a;b;y\n1'234.5;5;p\n2'000.25;6;q\n", [[1234.5, 5], [2000.25, 6]], ["a: marks between thousands are taken out"]),
-        ("a;b;y\n12,5 %;7 €;p\n7,25 %;1.234,50 €;q\n", [[12.5, 7], [7.25, 1234.5]], [COMMA, "a: % is taken out", "b: € is taken out"]),
-        ('a,b,y\n$5.50,1,p\n"-$1,200",2,q\n', [[5.5, 1], [-1200, 2]], ["a: $ is taken out, marks between thousands are taken out"]),
+        ("a;b;y\n1'234.5;5;p\n2'000.25;6;q\n", [[1234.5, 5], [2000.25, 6]], [MARKS]),
+        (
+            "a;b;y\n12,5 %;7 €;p\n7,25 %;1.234,50 €;q\n",
+            [[12.5, 7], [7.25, 1234.5]],
+            [COMMA, "a: % is taken out", "b: € is taken out"],
+        ),
+        (
+            'a,b,y\n$5.50,1,p\n"-$1,200",2,q\n',
+            [[5.5, 1], [-1200, 2]],
+            ["a: $ is taken out, marks between thousands are taken out"],
+        ),
         ("sep=;\r\na;b;y\r\n1;2;p\r\n3;4;q\r\n", [[1, 2], [3, 4]], []),
     ],
-)  # fmt: skip
+)
 def test_how_a_file_writes_its_numbers_is_learned_of_all_columns(
     tmp_path: Path, content: str, numbers: list[list[float]], notes: list[str]
 ) -> None:
@@ -226,10 +235,12 @@ def test_a_point_between_thousands_far_below(tmp_path: Path) -> None:
     assert read(tmp_path, "\n".join(lines)).X[139_999, 0] == 1234
 
 
-@pytest.mark.parametrize("written", ["%Y-%m-%d", "%d.%m.%y", "%m/%d/%Y %I:%M %p", "%Y-%m-%dT%H:%M:%SZ", "%d-%b-%Y", "%d. %B %Y", "%B %d, %Y"])  # fmt: skip
+@pytest.mark.parametrize(
+    "written", ["%Y-%m-%d", "%d.%m.%y", "%m/%d/%Y %I:%M %p", "%Y-%m-%dT%H:%M:%SZ", "%d-%b-%Y", "%d. %B %Y", "%B %d, %Y"]
+)
 def test_dates_are_told(tmp_path: Path, written: str) -> None:
     lines = ["a,when,y"] + [
-        f"{k * k},\"{pandas.Timestamp(2020, 1 + k % 12, 1 + k % 9).strftime(written)}\",p" for k in range(50)
+        f'{k * k},"{pandas.Timestamp(2020, 1 + k % 12, 1 + k % 9).strftime(written)}",p' for k in range(50)
     ]
     assert read(tmp_path, "\n".join(lines)).left_out == {"when": "holds dates or times"}
 
@@ -237,7 +248,7 @@ def test_dates_are_told(tmp_path: Path, written: str) -> None:
 def test_thousands_are_told(tmp_path: Path) -> None:
     table = read(tmp_path, 'a,b,y\n"10,079.90",1,p\n"1,000",2,q\n5.5,4,p\n')
     np.testing.assert_array_equal(table.X, [[10079.9, 1], [1000, 2], [5.5, 4]])
-    assert table.notes == ["a: marks between thousands are taken out"]
+    assert table.notes == [MARKS]
 
 
 def test_what_the_user_says_of_the_file_counts(tmp_path: Path) -> None:

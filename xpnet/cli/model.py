@@ -2,7 +2,8 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from sklearn.pipeline import Pipeline
 
 import xpnet
 from xpnet.data import Request, Table, read_table
+from xpnet.data.large import Frames, read_large
+from xpnet.data.sources import Source
 from xpnet.data.table import Kind
 from xpnet.errors import DataFileError, InputError
 from xpnet.modelfile.pipelines import estimator_of
@@ -20,8 +23,8 @@ from xpnet.modelfile.preparation import Preparation
 from xpnet.modelfile.transformers import text_columns
 from xpnet.models import Network
 
-ROWS = 2**15
-"""How many rows are predicted at a time: a network of some 500 x 500 takes less than a second for them."""
+ROWS, VALUES, PRODUCTS = 2**15, 2**22, 2**33
+"""The most rows that are predicted at a time, values of a layer in them, and products."""
 
 
 class Model(ABC):
@@ -44,22 +47,33 @@ class Model(ABC):
     several = False
     dtype: str
 
+    @property
+    @abstractmethod
+    def widths(self) -> list[int]:
+        """How many inputs the network has, and units each of its layers."""
+
     @abstractmethod
     def _outputs(self, X: Any) -> numpy.ndarray:
         """The outputs of some rows."""
 
-    def outputs(self, X: Any) -> numpy.ndarray:
-        """Probabilities (rows, classes), or numbers (rows, outputs), on the host; Ctrl-C is heard between some rows."""
-        if not isinstance(X, numpy.ndarray) or len(X) <= ROWS:
-            return self._outputs(X)
-        return numpy.concatenate([self._outputs(X[start : start + ROWS]) for start in range(0, len(X), ROWS)])
+    def outputs(self, X: Any, tell: Callable[[str], None]) -> numpy.ndarray:
+        """Probabilities (rows, classes), or numbers (rows, outputs), on the host; Ctrl-C is heard between some rows.
+
+        X : of a table; tell : called with how far it is
+        """
+        found, done = [], 0
+        for part in _parts(X, rows_at_a_time(self.widths)):
+            found.append(self._outputs(part))
+            done += len(part)
+            tell(f"{done:,} of {X.shape[0]:,} rows")
+        return numpy.concatenate(found)
 
     def read(self, data: str, request: Request) -> Table:
         """The columns of a file that the model takes.
 
         Raises DataFileError where they are not there, and where cells hold something else.
         """
-        table = read_table(data, request)
+        table = read_large(data, request) or read_table(data, request)
         width = table.X.shape[1]
         if width != self.width:
             raise DataFileError(
@@ -67,6 +81,23 @@ class Model(ABC):
                 "trained on."
             )
         return table
+
+
+def rows_at_a_time(widths: Sequence[int]) -> int:
+    """How many rows a network of these widths predicts in less than a second, without much memory."""
+    products = sum(fan_in * fan_out for fan_in, fan_out in pairwise(widths))
+    return max(1, min(ROWS, VALUES // max(widths), PRODUCTS // products))
+
+
+def _parts(X: Any, most: int) -> Iterator[Any]:
+    """X of a table, at most so many rows at a time."""
+    if isinstance(X, Source | Frames):
+        for block in range(X.blocks):
+            for part in X.parts(block):
+                yield from _parts(part, most)
+    else:
+        rows = X.shape[0]
+        yield from (X[start : min(start + most, rows)] for start in range(0, rows, most))
 
 
 class NetworkModel(Model):
@@ -77,6 +108,11 @@ class NetworkModel(Model):
         kept = Preparation.from_extra(network.extra, self.width, network.spec.widths[-1])
         self.classes, self.features, self.target = kept.classes, kept.features, kept.target
         self.kinds = dict.fromkeys(kept.features or [], "number")
+
+    @property
+    def widths(self) -> list[int]:
+        """See :class:`Model`."""
+        return list(self.network.spec.widths)
 
     def _outputs(self, X: Any) -> numpy.ndarray:
         return self.network.backend.to_numpy(self.network.predict(X.astype(self.network.spec.dtype, copy=False)))
@@ -104,6 +140,11 @@ class EstimatorModel(Model):
         self.target = kept.get("target") if isinstance(kept.get("target"), str) else None
         ids = kept.get("ids", [])
         self.ids = tuple(i for i in ids if isinstance(i, str)) if isinstance(ids, list) else ()
+
+    @property
+    def widths(self) -> list[int]:
+        """See :class:`Model`."""
+        return [self.estimator.n_features_in_, *(len(bias) for bias in self.estimator.intercepts_)]
 
     def _outputs(self, X: Any) -> numpy.ndarray:
         predict = self.model.predict if self.classes is None else self.model.predict_proba

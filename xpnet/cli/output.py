@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,16 +22,19 @@ def visible(text: str, *, keep: str = "") -> str:
 
 
 @contextmanager
-def working(what: str) -> Iterator[None]:
-    """Say on stderr what takes its time, while it does, and only to a terminal."""
+def working(what: str) -> Iterator[Callable[[str], None]]:
+    """Say on stderr what takes its time, while it does, and only to a terminal.
+
+    returns what is called with how far it is
+    """
     if not sys.stderr.isatty():
-        yield
+        yield lambda far: None
         return
     from rich.console import Console
     from rich.text import Text
 
-    with Console(stderr=True).status(Text(visible(what))):
-        yield
+    with Console(stderr=True).status(Text(visible(what))) as status:
+        yield lambda far: status.update(Text(visible(f"{what}: {far}")))
 
 
 def show_json(value: Any) -> None:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MODEL = click.argument("model", type=click.Path(path_type=Path))
 DATA = click.argument("data")
+LINES = 2**15
+"""How many lines are made at a time."""
 
 
 @click.command()
@@ -42,17 +44,17 @@ def predict(model: Path, data: str, output: Path | None, proba: bool, backend: s
 
     opened = open_model(model, backend)
     request = replace(_request(opened, how, labelled=False), known_ids=opened.ids)
-    with working(f"predicting {data}"):
-        table = opened.read(data, request)
-        outputs = opened.outputs(table.X)
     if proba and opened.classes is None:
         raise click.UsageError("--proba is for models that classify; this one predicts numbers.")
-    header, columns = _predictions(opened, outputs, proba)
-    text = _as_csv([*table.ids, *header], zip(*table.ids.values(), *columns, strict=True))
+    with working(f"predicting {data}") as tell:
+        table = opened.read(data, request)
+        outputs = opened.outputs(table.X, tell)
+    lines = _lines(opened, table, outputs, proba)
     if output is None:
-        click.echo(visible(text, keep="\n\t"), nl=False)
+        for some in lines:
+            click.echo(visible(some, keep="\n\t"), nl=False)
     else:
-        write_whole(output, text.encode())
+        write_whole(output, b"".join(some.encode() for some in lines))
 
 
 def _request(opened: "Model", how: dict[str, Any], *, labelled: bool, target: str | None = None) -> "Request":
@@ -74,21 +76,36 @@ def _request(opened: "Model", how: dict[str, Any], *, labelled: bool, target: st
     )
 
 
-def _predictions(opened: "Model", outputs: Any, proba: bool) -> tuple[list[str], list[list[Any]]]:
-    """Names and contents of the columns to write."""
+def _lines(opened: "Model", table: "Table", outputs: "numpy.ndarray", proba: bool) -> Iterator[str]:
+    """The table to write: its header, then some thousand rows at a time."""
+    yield _as_csv([[*table.ids, *_header(opened, outputs, proba)]])
+    for start in range(0, len(outputs), LINES):
+        end = start + LINES
+        ids = [cells[start:end] for cells in table.ids.values()]
+        yield _as_csv(zip(*ids, *_columns(opened, outputs[start:end], proba), strict=True))
+
+
+def _header(opened: "Model", outputs: "numpy.ndarray", proba: bool) -> list[str]:
+    """Names of the columns with predictions."""
     classes = opened.classes
     if classes is None:
-        numbers = outputs.reshape(len(outputs), -1)
-        names = ["prediction"] if numbers.shape[1] == 1 else [f"prediction_{k}" for k in range(numbers.shape[1])]
-        return names, numbers.astype(str).T.tolist()
+        count = outputs[:1].size
+        return ["prediction"] if count == 1 else [f"prediction_{k}" for k in range(count)]
+    header = [str(label) for label in classes] if opened.several else ["prediction"]
+    return header + [f"p_{label}" for label in classes] if proba else header
+
+
+def _columns(opened: "Model", outputs: "numpy.ndarray", proba: bool) -> list[list[Any]]:
+    """What the columns hold for some rows."""
+    classes = opened.classes
+    if classes is None:
+        return outputs.reshape(len(outputs), -1).astype(str).T.tolist()
     if opened.several:
-        header, columns = [str(c) for c in classes], (outputs > 0.5).astype(int).T.tolist()
+        columns = (outputs > 0.5).astype(int).T.tolist()
     else:
-        header, columns = ["prediction"], [[classes[place] for place in outputs.argmax(axis=1).tolist()]]
-    if proba:
-        header = header + [f"p_{label}" for label in classes]
-        columns = columns + outputs.astype(str).T.tolist()  # as text, since float32 is shortest in its own digits
-    return header, columns
+        columns = [[classes[place] for place in outputs.argmax(axis=1).tolist()]]
+    # As text, since float32 is shortest in its own digits.
+    return columns + outputs.astype(str).T.tolist() if proba else columns
 
 
 @click.command()
@@ -112,8 +129,10 @@ def evaluate(
     opened = open_model(model, backend)
     if opened.several:
         raise click.UsageError("Models with several labels or numbers a row are measured in Python: model.score(X, y).")
-    table = opened.read(data, _request(opened, how, labelled=True, target=target or opened.target))
-    found = _evaluated(opened, table, opened.outputs(table.X), plot, data)
+    with working(f"evaluating {data}") as tell:
+        table = opened.read(data, _request(opened, how, labelled=True, target=target or opened.target))
+        outputs = opened.outputs(table.X, tell)
+    found = _evaluated(opened, table, outputs, plot, data)
     by_class = found.pop("classes", None)
     if as_json:
         show_json(found if by_class is None else {**found, "classes": by_class})
@@ -147,9 +166,7 @@ def _evaluated(
     return {**score_classes(labels, outputs), "classes": score_by_class(labels, outputs, opened.classes)}
 
 
-def _as_csv(header: list[str], rows: Iterable[tuple[Any, ...]]) -> str:
+def _as_csv(rows: Iterable[Iterable[Any]]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
+    csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()

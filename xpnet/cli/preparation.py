@@ -31,7 +31,7 @@ def prepare(X: Any, *, scaled: bool, impute: bool, dtype: str) -> tuple[Steps, n
     if isinstance(X, numpy.ndarray):
         return _prepare_numbers(X, scaled=scaled, impute=impute)
     names = X.schema.names
-    text = [name for name in names if not str(X.schema.field(name).type) in ("float", "double")]
+    text = [name for name in names if str(X.schema.field(name).type) not in ("float", "double")]
     numbers = [name for name in names if name not in text]
     entries = [("numbers", _number_steps(scaled, impute), numbers), ("text", _text_steps(impute, dtype), text)]
     columns = ColumnTransformer([entry for entry in entries if entry[2]], verbose_feature_names_out=False)

@@ -3,123 +3,145 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 from sklearn.preprocessing import StandardScaler
 
-from xpnet.cli.preparation import Steps
+from xpnet.cli.preparation import Steps, check_range, prepare
 from xpnet.cli.settings import Settings
-from xpnet.data import Table
-from xpnet.data.sources import LARGE, ArraySource, ParquetSource, Source
+from xpnet.data.large import Frames
+from xpnet.data.sources import Source
 from xpnet.errors import DataFileError
+
+SAMPLE_ROWS, SAMPLE_VALUES = 2**18, 2**24
+"""The most rows, and values in them, that categories and medians are learned from."""
 
 
 @dataclass
 class SomeBlocks(Source):
-    """Some blocks of a source, prepared as they are read.
+    """Some blocks of a source or of frames, prepared as they are read.
 
-    steps : fitted transformers of numbers; width of the prepared rows is that of the source
+    width : of the prepared rows; gaps : whether the steps fill them in
     """
 
-    whole_source: Source
+    given: Source | Frames
     chosen: numpy.ndarray
     steps: Steps
+    width: int
     name: str = ""
+    gaps: bool = False
 
     def __post_init__(self) -> None:
-        sizes = numpy.diff(self.whole_source.starts)[self.chosen]
+        sizes = numpy.diff(self.given.starts)[self.chosen]
         self.starts = numpy.append(0, numpy.cumsum(sizes)).astype(numpy.int64)
-        self.shape = (int(self.starts[-1]), self.whole_source.shape[1])
-        self.dtype = numpy.dtype("float32" if self.whole_source.dtype.itemsize <= 4 else "float64")
+        self.shape = (int(self.starts[-1]), self.width)
+        self.dtype = numpy.dtype("float32" if self.given.dtype.itemsize <= 4 else "float64")
 
     def read(self, block: int) -> numpy.ndarray:
         """The rows of a block."""
         return numpy.concatenate([numpy.empty((0, self.shape[1]), self.dtype), *self.parts(block)])
 
     def parts(self, block: int) -> Iterator[numpy.ndarray]:
-        """The rows of a block, as many at a time as the source reads.
+        """The rows of a block, as many at a time as are read.
 
-        Raises DataFileError where a value is not finite.
+        Raises DataFileError where a value is not finite, InputError where it is not once it is prepared.
         """
-        number = int(self.chosen[block])
-        first = int(self.whole_source.starts[number])
-        for part in self.whole_source.parts(number):
-            X = self._finite(numpy.asarray(part, dtype=self.dtype), first)
+        for X in self._as_given(block):
             for _, step in self.steps:
                 X = step.transform(X)
+            yield check_range(numpy.asarray(X).astype(self.dtype, copy=False))
+
+    def _as_given(self, block: int) -> Iterator[Any]:
+        number = int(self.chosen[block])
+        first = int(self.given.starts[number])
+        for part in self.given.parts(number):
+            X = numpy.asarray(part, dtype=self.dtype) if isinstance(part, numpy.ndarray) else part
+            if isinstance(self.given, Source):  # frames have looked at their cells
+                self._check_finite(X, first)
             yield X
             first += len(part)
 
-    def _finite(self, X: numpy.ndarray, first: int) -> numpy.ndarray:
-        if not numpy.isfinite(X.sum(dtype=numpy.float64)) and not numpy.isfinite(X).all():
-            row = first + int(numpy.isfinite(X).all(axis=1).argmin())
+    def _check_finite(self, X: numpy.ndarray, first: int) -> None:
+        if numpy.isfinite(X.sum(dtype=numpy.float64)):
+            return
+        bad = numpy.isinf(X) if self.gaps else ~numpy.isfinite(X)
+        if bad.any():
             raise DataFileError(
-                f"{self.name}: every value must be finite, as gaps are not filled in block by block; row "
-                f"{row + 1} holds another. Leave the row out, or its column with --features."
+                f"{self.name}: every value must be finite; row {first + int(bad.any(axis=1).argmax()) + 1} holds "
+                "another. Leave the row out, or fill gaps with --missing impute."
             )
-        return X
 
     @property
     def rows(self) -> numpy.ndarray:
         """The numbers of its rows in the source."""
-        starts = self.whole_source.starts
+        starts = self.given.starts
         return numpy.concatenate([numpy.arange(starts[b], starts[b + 1]) for b in self.chosen] or [numpy.arange(0)])
 
+    def every(self, step: int) -> Any:
+        """Each so-manieth row, not prepared: a matrix, or a table."""
+        parts, skip = [], 0
+        for block in range(self.blocks):
+            for part in self._as_given(block):
+                parts.append(_each(part, skip, step))
+                skip = (skip - len(part)) % step
+        if isinstance(parts[0], numpy.ndarray):
+            return numpy.concatenate(parts)
+        import pyarrow
 
-def open_large(settings: Settings) -> Table | None:
-    """The table in a file or folder that must be read block by block, its X a source; None for any other.
-
-    Raises DataFileError for a folder without whole Parquet files, and for columns of text.
-    """
-    path = Path(settings.data)
-    if path.is_dir() and path.suffix.lower() != ".zarr":
-        return _open_folder(path, settings)
-    if path.suffix.lower() != ".npy" or not path.is_file() or path.stat().st_size <= LARGE:
-        return None
-    if settings.target is None or not settings.target.endswith(".npy"):
-        raise DataFileError(f"{path.name}: labels of an array this large lie in a file of their own: --target y.npy.")
-    from xpnet.data.arrays import load_array
-    from xpnet.data.content import Content
-    from xpnet.data.labels import as_labels
-    from xpnet.data.table import numbered
-
-    source, y = ArraySource(load_array(Content(path))), load_array(Content(settings.target))
-    if y.shape != source.shape[:1]:
-        raise DataFileError(
-            f"{settings.target}: one label for each of {source.shape[0]} rows; received shape {y.shape}."
-        )
-    return Table(path.name, source, numbered(source.shape[1]), as_labels(settings.target, "y", y), settings.target)
+        return pyarrow.concat_tables(parts).combine_chunks()
 
 
-def _open_folder(path: Path, settings: Settings) -> Table:
-    if not any(path.rglob("*.parquet")):
-        raise DataFileError(f"A folder of data holds .parquet files, or is named .zarr; {path} holds none.")
-    if settings.target is None:
-        raise DataFileError(f"{path}: which column holds the labels must be named as the target.")
-    left_out = (*settings.drop, *settings.ids)
-    source = ParquetSource(path, settings.target, settings.features or None, left_out, settings.dtype)
-    return Table(str(path), source, source.features, source.labels, settings.target)
+def _each(part: Any, first: int, step: int) -> Any:
+    return part[first::step] if isinstance(part, numpy.ndarray) else part.take(numpy.arange(first, len(part), step))
 
 
-def divide(source: Source, name: str, settings: Settings) -> tuple[Steps, list[SomeBlocks]]:
+class Divided(NamedTuple):
+    """Blocks to train on, to watch and to measure on, with what prepares them, and a note on how that was learned."""
+
+    steps: Steps
+    parts: list[SomeBlocks]
+    notes: list[str]
+
+
+def divide(given: Source | Frames, name: str, settings: Settings) -> Divided:
     """Blocks to train on, to watch and to measure on, prepared by what those to train on decide.
 
     Raises DataFileError where there are too few blocks for that.
     """
-    blocks = numpy.random.RandomState(settings.seed).permutation(source.blocks)
+    blocks = numpy.random.RandomState(settings.seed).permutation(given.blocks)
     training, test = _halves(name, blocks, settings.test_size, "--test-size")
     training, watched = _halves(name, training, settings.validation_share, "--validation-size")
-    steps: Steps = []
-    if settings.scale:
-        scaler = StandardScaler()
-        plain = SomeBlocks(source, numpy.sort(training), [], name)
-        for block in range(plain.blocks):
-            for part in plain.parts(block):
-                scaler.partial_fit(part)
-        steps.append(("scale", scaler))
-    return steps, [SomeBlocks(source, numpy.sort(part), steps, name) for part in (training, watched, test)]
+    gaps, width = settings.missing == "impute", given.shape[1]
+    plain = SomeBlocks(given, numpy.sort(training), [], width, name, gaps)
+    if gaps or (isinstance(given, Frames) and not given.only_numbers):
+        steps, width, notes = _from_sample(plain, settings)
+    else:
+        steps, notes = _scaled(plain) if settings.scale else [], []
+    parts = [SomeBlocks(given, numpy.sort(part), steps, width, name, gaps) for part in (training, watched, test)]
+    return Divided(steps, parts, notes)
+
+
+def _scaled(rows: SomeBlocks) -> Steps:
+    """What brings numbers to mean 0 and deviation 1, learned from all rows."""
+    scaler = StandardScaler()
+    for block in range(rows.blocks):
+        for part in rows.parts(block):
+            scaler.partial_fit(part)
+    return [("scale", scaler)]
+
+
+def _from_sample(rows: SomeBlocks, settings: Settings) -> tuple[Steps, int, list[str]]:
+    """What prepares text and gaps, learned from rows at even distances, since a median needs them all at once.
+
+    returns the steps, the width of prepared rows, and a note
+    """
+    most = max(1, min(SAMPLE_ROWS, SAMPLE_VALUES // rows.width))
+    sample = rows.every(-(-len(rows) // most))
+    count = len(sample)
+    steps, inputs = prepare(sample, scaled=settings.scale, impute=rows.gaps, dtype=settings.dtype)
+    note = f"categories, medians and scales are those of {count:,} of {len(rows):,} rows, at even distances"
+    return steps, inputs.shape[1], [note] if count < len(rows) else []
 
 
 def _halves(name: str, blocks: Any, share: float, option: str) -> tuple[Any, Any]:

@@ -120,10 +120,11 @@ _SHARE = Number(0, 1, max_open=True)
 def train(**options: Any) -> None:
     """Train a model on DATA: a data set of scikit-learn's (digits, iris, wine, breast_cancer, diabetes), a file, or -.
 
-    Files end in .csv, .tsv, .txt, .parquet (also .gz, .bz2, .zst behind it), .npz, .npy, .h5 or .zarr. Text labels and
-    few whole numbers are classes, other numbers are predicted as numbers; --task says otherwise. Columns of text are
-    categories. Dates, identifiers and constant columns are left out and told. How features are prepared and what the
-    classes are called is kept in the model file, so that predict and evaluate need nothing else.
+    Files end in .csv, .tsv, .txt, .parquet (also .gz, .bz2, .zst behind it), .npz, .npy, .h5 or .zarr; a folder of
+    .parquet files is one table. Text labels and few whole numbers are classes, other numbers are predicted as numbers;
+    --task says otherwise. Columns of text are categories. Dates, identifiers and constant columns are left out and
+    told. How features are prepared and what the classes are called is kept in the model file, so that predict and
+    evaluate need nothing else.
 
     mpirun -n 4 xpnet train DATA --distributed mpi trains on four processes, each of which reads DATA.
     """

@@ -21,9 +21,10 @@ from xpnet.cli.output import show_facts, to_json, working
 from xpnet.cli.preparation import Steps, apply, prepare
 from xpnet.cli.scores import score_classes, score_numbers, show_scores
 from xpnet.cli.settings import Settings
-from xpnet.cli.streaming import divide, open_large
+from xpnet.cli.streaming import divide
 from xpnet.cli.task import choose_task
 from xpnet.data import Dialect, Request, Table, class_labels, quantities, read_table
+from xpnet.data.large import Frames, read_large
 from xpnet.data.sources import Source
 from xpnet.dispatch import current_ranks
 from xpnet.errors import DataFileError, XpnetError
@@ -64,13 +65,16 @@ class StopWhenDiverged(Callback):
 def run(settings: Settings) -> None:
     """Train, then write and show what came of it."""
     with working(f"reading {settings.data}"):
-        table = open_large(settings) or read_table(settings.data, request_of(settings))
+        asked = request_of(settings)
+        without_ids = replace(asked, ids=(), drop=(*settings.drop, *settings.ids))
+        table = read_large(settings.data, without_ids) or read_table(settings.data, asked)
     task, why = choose_task(table, settings.task)
     y = quantities(table) if task == "regress" else _known(table)
     facts = _facts(table, y, task)
     given, table = [table.X], replace(table, X=None)
-    load = _divided if isinstance(given[0], Source) else _in_memory
-    steps, samples = load(given, y, table.name, settings)
+    load = _divided if isinstance(given[0], Source | Frames) else _in_memory
+    steps, samples, notes = load(given, y, table.name, settings)
+    table.notes.extend(notes)
     scaler = _target_scaler(samples.training.y, settings) if task == "regress" else None
     model = build(settings, task)
     started = time.perf_counter()
@@ -94,16 +98,24 @@ def run(settings: Settings) -> None:
     _show(report, table, written)
 
 
-def _in_memory(given: list[Any], y: numpy.ndarray, name: str, settings: Settings) -> tuple[Steps, Samples]:
-    """Rows as inputs of a network. given : X alone, which is let go of once it is split"""
-    return _prepared(split(name, given.pop(), y, settings), settings)
+class Loaded(NamedTuple):
+    """Rows as inputs of a network, the steps that made them so, and what to say of how these were learned."""
+
+    steps: Steps
+    samples: Samples
+    notes: list[str]
 
 
-def _divided(given: list[Any], y: numpy.ndarray, name: str, settings: Settings) -> tuple[Steps, Samples]:
+def _in_memory(given: list[Any], y: numpy.ndarray, name: str, settings: Settings) -> Loaded:
+    """All rows. given : X alone, which is let go of once it is split"""
+    return Loaded(*_prepared(split(name, given.pop(), y, settings), settings), [])
+
+
+def _divided(given: list[Any], y: numpy.ndarray, name: str, settings: Settings) -> Loaded:
     """Rows that are prepared when they are read; those to watch are loaded."""
-    steps, parts = divide(given.pop(), name, settings)
+    steps, parts, notes = divide(given.pop(), name, settings)
     training, watched, test = (Part(part, y[part.rows]) for part in parts)
-    return steps, Samples(training, Part(watched.X.whole(), watched.y), test)
+    return Loaded(steps, Samples(training, Part(watched.X.whole(), watched.y), test), notes)
 
 
 def request_of(settings: Settings) -> Request:

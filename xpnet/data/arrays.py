@@ -154,7 +154,7 @@ def _table(
         raise DataFileError(
             f"{name}: {target} holds one label for each row of X, shape {X.shape[:1]}; received shape {y.shape}."
         )
-    names, places = _chosen(name, X, request, columns)
+    names, places = chosen_columns(name, X, request, columns)
     numbers = X if places == list(range(X.shape[1])) else X[:, places]
     numbers = numpy.asarray(numbers).astype(request.dtype or numpy.result_type(X.dtype, numpy.float32), copy=False)
     check_numbers(name, numbers, names, missing=request.missing)
@@ -163,7 +163,9 @@ def _table(
     return Table(name, numbers, names, as_labels(name, target, _decoded(y)), target)
 
 
-def _chosen(name: str, X: numpy.ndarray, request: Request, columns: Columns | None) -> tuple[list[str], list[int]]:
+def chosen_columns(
+    name: str, X: numpy.ndarray, request: Request, columns: Columns | None = None
+) -> tuple[list[str], list[int]]:
     """Names of the features and their places in X."""
     width = X.shape[1]
     if columns is None and request.features is not None and len(request.features) == width and not request.drop:

@@ -22,7 +22,8 @@ _UNIT = r"[$€£¥%]|EUR|USD|GBP|CHF"
 _TRUTH = r"^\s*(?i:true|false)\s*$"
 DATE = (
     r"^\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}"
-    r"|\d{1,2}(-|\.? )\p{L}{3,9}\.?[- ]\d{2,4}|\p{L}{3,9}\.? \d{1,2},? \d{4})([T ].*)?$|^\s*\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?\s*$"
+    r"|\d{1,2}(-|\.? )\p{L}{3,9}\.?[- ]\d{2,4}|\p{L}{3,9}\.? \d{1,2},? \d{4})([T ].*)?$"
+    r"|^\s*\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?\s*$"
 )
 _RELEASE = 2**17  # rows after which memory that was let go of is given back
 
@@ -43,8 +44,12 @@ class Features:
     bad: list[BadCells] = field(default_factory=list)
 
 
-def as_table(name: str, content: pyarrow.Table, columns: Columns, request: Request) -> Table:
+def as_table(
+    name: str, content: pyarrow.Table, columns: Columns, request: Request, rows: Sequence[int] | None = None
+) -> Table:
     """A table from the columns of a file. Its content is let go of column by column.
+
+    rows : the number of each row, where these are some of the file's
 
     Raises DataFileError for cells that cannot be used, with every column that has some, and where none is left for X.
     """
@@ -56,7 +61,7 @@ def as_table(name: str, content: pyarrow.Table, columns: Columns, request: Reque
     ids = {column: _as_text(content.column(column)).to_pylist() for column in columns.ids}
     found = _features(content, columns, request)
     del content
-    raise_for(name, found.bad)
+    raise_for(name, [replace(cells, row=cells.row if rows is None else int(rows[cells.row])) for cells in found.bad])
     features = [column for column in columns.features if column in found.columns]
     if not features:
         why = "; ".join(f"{column} {reason}" for column, reason in found.left_out.items())
@@ -68,7 +73,7 @@ def as_table(name: str, content: pyarrow.Table, columns: Columns, request: Reque
 
 
 def _target(column: Any, name: str, request: Request) -> tuple[Any, str]:
-    """The labels' column, as numbers where its texts are numbers that Python does not read; and a note on their form."""
+    """The labels' column, as numbers where its texts are numbers of a form of their own; and a note on that form."""
     if name in request.text or not _is_text_like(column.type):
         return column, ""
     encoded, texts = _distinct(column)

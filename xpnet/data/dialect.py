@@ -84,7 +84,8 @@ def _plainly(mark: str, other: str) -> re.Pattern[str]:
     return re.compile(rf"[+-]?({digits})([eE][+-]?\d+)?")
 
 
-_COMMA, _POINT, _EITHER = _plainly(",", r"[.'’ \xa0\u202f]"), _plainly(r"\.", "[,'’]"), re.compile(r"[+-]?\d{1,3}(,\d{3})+")
+_COMMA, _POINT = _plainly(",", r"[.'’ \xa0\u202f]"), _plainly(r"\.", "[,'’]")
+_EITHER = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
 
 
 def _decimal(rows: Sequence[Sequence[str]], separator: str) -> str | None:

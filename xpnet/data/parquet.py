@@ -29,7 +29,7 @@ def _read(name: str, file: Any, request: Request) -> Table:
     columns = pick_columns(name, header_of(file.schema_arrow), request)
     batches = file.iter_batches(columns=columns.all)
     numbers = set(columns.features) - {columns.target, *columns.ids}
-    read = [_narrowed(batch, numbers, request.dtype or "float64") for batch in batches]
+    read = [narrowed(batch, numbers, request.dtype or "float64") for batch in batches]
     schema = pyarrow.schema([file.schema_arrow.field(column) for column in columns.all])
     content = pyarrow.Table.from_batches(read) if read else schema.empty_table()
     return as_table(name, content, columns, request)
@@ -41,14 +41,15 @@ def header_of(schema: Any) -> list[str]:
     return [name for name in schema.names if name not in stored]
 
 
-def _narrowed(batch: Any, numbers: set[str], dtype: str) -> Any:
+def narrowed(batch: Any, numbers: set[str], dtype: str) -> Any:
     """The batch with its numbers in the dtype that is asked for, before more of it is read."""
     narrow = [
-        column.cast(dtype, safe=False) if name in numbers and _is_number(column.type) else column
+        column.cast(dtype, safe=False) if name in numbers and is_number(column.type) else column
         for name, column in zip(batch.schema.names, batch.columns, strict=True)
     ]
     return pyarrow.RecordBatch.from_arrays(narrow, names=batch.schema.names)
 
 
-def _is_number(kind: Any) -> bool:
+def is_number(kind: Any) -> bool:
+    """Whether a type of Arrow's is one of numbers."""
     return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_decimal(kind)

@@ -31,7 +31,7 @@ def read_table(source: str | Path, request: Request | None = None) -> Table:
     ----------
     source : str or Path
         A name of ``DATASETS``; a path that ends in .csv, .tsv, .txt, .parquet, .npz, .npy, .h5 or .zarr, with .gz,
-        .bz2, .zst or .lz4 behind it where it is compressed; or ``-`` for standard input.
+        .bz2, .zst or .lz4 behind it where it is compressed; a folder of Parquet files; or ``-`` for standard input.
     request : Request, optional
         The target, the features, and how the file is written; the default is a data set's or archive's own labels.
 
@@ -56,11 +56,18 @@ def read_table(source: str | Path, request: Request | None = None) -> Table:
     if str(source) in DATASETS:
         return read_bundled(str(source), request)
     try:
+        if holds_parquet(Path(source)):
+            return import_module("xpnet.data.folder").read_folder(Path(source), request)
         content = _content(source)
         module, reader = _READERS[content.suffix]
         return getattr(import_module(f"xpnet.data.{module}"), reader)(content, request)
     except OSError as error:
         raise DataFileError(f"{source}: the file must be readable; {error.strerror or error}.") from error
+
+
+def holds_parquet(path: Path) -> bool:
+    """Whether it is a folder of Parquet files."""
+    return path.is_dir() and path.suffix.lower() not in _FOLDERS and any(path.rglob("*.parquet"))
 
 
 def _content(source: str | Path) -> Content:
@@ -69,7 +76,7 @@ def _content(source: str | Path) -> Content:
     if str(source) != STDIN and not path.exists():
         raise DataFileError(f"Data is {_kinds()}; there is no file {path}.")
     if path.is_dir() and path.suffix.lower() not in _FOLDERS:
-        raise DataFileError(f"Data is {_kinds()}; {path} is a folder.")
+        raise DataFileError(f"Data is {_kinds()}; {path} is a folder without Parquet files.")
     if str(source) != STDIN and not path.is_dir() and not path.is_file():
         raise DataFileError(f"Data is {_kinds()}; {path} is a pipe or a device. Pass - and redirect it.")
     content = Content(source)
@@ -82,5 +89,5 @@ def _kinds() -> str:
     packed = ", ".join(COMPRESSED)
     return (
         f"one of {', '.join(DATASETS)}, or a file that ends in {', '.join(_READERS)} (compressed: {packed} behind it), "
-        "or - for standard input"
+        "or a folder of .parquet files, or - for standard input"
     )

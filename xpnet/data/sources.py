@@ -18,9 +18,6 @@ BUFFER_ROWS, BUFFER_BYTES = 2**18, 2**27
 LARGE, LARGE_COPY = 2**32, 2**29
 """Bytes from which on a memory-mapped array is read as a source: as it lies, or of the copy where one would be made."""
 
-_BYTES_DECODED, _BYTES_BUFFERED = 2**22, 2**16
-"""Of the rows of a Parquet file that are decoded at a time, and of what is read at a time of each of its columns."""
-
 _TRAINED_IN = ("float32", "float64")
 
 
@@ -102,6 +99,8 @@ class ArraySource(Source):
 class ParquetSource(Source):
     """A folder of Parquet files, or one file, whose groups of rows are the blocks.
 
+    Names of folders such as ``year=2024`` are columns, too, and a column that a file lacks is NaN there.
+
     Parameters
     ----------
     path : str or Path
@@ -131,42 +130,27 @@ class ParquetSource(Source):
         drop: Iterable[str] = (),
         dtype: str = "float32",
     ) -> None:
-        import pyarrow
-        from pyarrow import dataset
-
+        from xpnet.data.folder import Folder
         from xpnet.data.labels import as_labels
-        from xpnet.data.parquet import header_of
         from xpnet.data.table import Request, pick_columns
 
-        self.name, self.dtype = str(path), numpy.dtype(dtype)
-        try:
-            found = dataset.dataset(str(path), format="parquet")
-            chosen = None if features is None else list(features)
-            columns = pick_columns(
-                self.name, header_of(found.schema), Request(target=target, features=chosen, drop=tuple(drop))
-            )
-            self.groups = [group for file in found.get_fragments() for group in file.split_by_row_group()]
-            counts = [group.metadata.row_group(group.row_groups[0].id).num_rows for group in self.groups]
-            labels = _column(self.groups, target)
-        except (pyarrow.ArrowException, OSError) as error:
-            raise DataFileError(
-                f"{path}: this is no folder of whole Parquet files: {error}. Write it again."
-            ) from error
-        self.features = columns.features
-        self._check_numbers(found.schema)
-        self.labels = as_labels(self.name, target, labels)
-        self.starts = numpy.append(0, numpy.cumsum(counts)).astype(numpy.int64)
-        self.shape = (int(self.starts[-1]), len(self.features))
+        self.name, self.dtype, self.folder = str(path), numpy.dtype(dtype), Folder(path)
+        chosen = None if features is None else list(features)
+        asked = Request(target=target, features=chosen, drop=tuple(drop))
+        self.features = pick_columns(self.name, self.folder.schema.names, asked).features
+        self._check_numbers()
+        self.labels = as_labels(self.name, target, self.folder.column(target))
+        self.starts = self.folder.starts
+        self.shape = (self.folder.rows, len(self.features))
 
-    def _check_numbers(self, schema: Any) -> None:
-        from pyarrow import types
+    def _check_numbers(self) -> None:
+        from xpnet.data.parquet import is_number
 
-        kinds = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal)
-        text = [name for name in self.features if not any(kind(schema.field(name).type) for kind in kinds)]
+        text = [name for name in self.features if not is_number(self.folder.schema.field(name).type)]
         if text:
             raise DataFileError(
-                f"{self.name}: columns that are read block by block hold numbers, since categories are only known when "
-                f"all rows have been read; {', '.join(map(repr, text))} do not. Leave them out, or encode them first."
+                f"{self.name}: a matrix holds numbers; the columns {', '.join(map(repr, text))} do not. Leave them "
+                "out, encode them first, or have xpnet train do it."
             )
 
     def read(self, block: int) -> numpy.ndarray:
@@ -178,39 +162,11 @@ class ParquetSource(Source):
 
         Raises DataFileError for a file that cannot be read any more.
         """
-        import pyarrow
-        from pyarrow import parquet
-
-        group = self.groups[block]
-        rows = min(max(_BYTES_DECODED // (self.shape[1] * self.dtype.itemsize), 2**10), 2**14)
-        try:
-            with parquet.ParquetFile(
-                group.path, metadata=group.metadata, pre_buffer=False, buffer_size=_BYTES_BUFFERED
-            ) as file:
-                wanted = {"row_groups": [group.row_groups[0].id], "columns": self.features}
-                for batch in file.iter_batches(rows, **wanted):
-                    yield self._numbers(batch)
-        except (pyarrow.ArrowException, OSError, KeyError) as error:
-            raise DataFileError(f"{group.path}: this file cannot be read: {error}. Write it again.") from error
-
-    def _numbers(self, batch: Any) -> numpy.ndarray:
-        X = numpy.empty((batch.num_rows, len(self.features)), self.dtype)
-        for place, feature in enumerate(self.features):
-            column = batch.column(feature).cast(self.dtype.name, safe=False)
-            X[:, place] = column.to_numpy(zero_copy_only=False)
-        return X
-
-
-def _column(groups: list[Any], name: str) -> Any:
-    """One column of all groups of rows, read without the threads of a data set, each of which takes room."""
-    import pyarrow
-    from pyarrow import parquet
-
-    chunks = []
-    for group in groups:
-        with parquet.ParquetFile(group.path, metadata=group.metadata, pre_buffer=False) as file:
-            chunks += file.read_row_group(group.row_groups[0].id, [name], use_threads=False).column(name).chunks
-    return pyarrow.chunked_array(chunks, type=chunks[0].type)
+        for batch in self.folder.batches(block, self.features):
+            X = numpy.empty((batch.num_rows, len(self.features)), self.dtype)
+            for place, column in enumerate(batch.columns):
+                X[:, place] = column.cast(self.dtype.name, safe=False).to_numpy(zero_copy_only=False)
+            yield X
 
 
 class ChunkSource(Source):

@@ -1,0 +1,154 @@
+"""Files that are read block by block, since as tables they would take much memory."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from xpnet.data import sources
+from xpnet.data.content import STDIN, Content
+from xpnet.data.read import holds_parquet
+from xpnet.data.sources import as_source
+from xpnet.data.table import Columns, Dialect, Kind, Request, Table, pick_columns
+from xpnet.errors import DataFileError
+
+_BLOCKS = 16
+"""Of how many groups the first rows are looked at, to see what columns hold."""
+
+
+class Frames:
+    """The rows of a folder of Parquet files, each part as a table's X: a matrix, or columns of numbers and text.
+
+    folder : an :class:`xpnet.data.folder.Folder`; request : with features and kinds
+    shape : (rows, features); starts : see :class:`~xpnet.data.sources.Source`
+    """
+
+    def __init__(self, folder: Any, request: Request) -> None:
+        self.folder, self.request = folder, request
+        self.starts, self.features = folder.starts, list(request.features or [])
+        self.shape = (folder.rows, len(self.features))
+        self.dtype = numpy.dtype(request.dtype or "float64")
+        self._columns = Columns(self.features, None, [], chosen=True)
+
+    @property
+    def blocks(self) -> int:
+        """How many groups of rows there are."""
+        return len(self.starts) - 1
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def only_numbers(self) -> bool:
+        """Whether no column holds text."""
+        return set((self.request.kinds or {}).values()) == {"number"}
+
+    def parts(self, block: int) -> Iterator[Any]:
+        """The rows of a block, a few thousand at a time.
+
+        Raises DataFileError for cells that cannot be used.
+        """
+        import pyarrow
+
+        from xpnet.data.columns import as_table
+
+        first = int(self.starts[block])
+        for batch in self.folder.batches(block, self.features):
+            if not batch.num_rows:
+                continue
+            content = pyarrow.Table.from_batches([batch])
+            rows = range(first, first + batch.num_rows)
+            yield as_table(self.folder.name, content, self._columns, self.request, rows).X
+            first = rows.stop
+
+
+def read_large(data: str | Path, request: Request) -> Table | None:
+    """The table of a file or folder that is read block by block, its X a source or :class:`Frames`; None for others.
+
+    Raises DataFileError for a folder with damaged Parquet files, and for what only an array in memory allows.
+    """
+    path = Path(data)
+    if str(data) == STDIN or not path.exists():
+        return None
+    if holds_parquet(path) or (path.suffix.lower() == ".parquet" and path.is_file()):
+        return _read_folder(path, request)
+    return _read_array(path, request) if path.suffix.lower() == ".npy" and path.is_file() else None
+
+
+def _read_folder(path: Path, request: Request) -> Table | None:
+    from xpnet.data.folder import Folder
+    from xpnet.data.labels import as_labels
+
+    folder = Folder(path)
+    columns = pick_columns(folder.name, folder.schema.names, request)
+    size = folder.rows * len(columns.all) * numpy.dtype(request.dtype or "float64").itemsize
+    if size <= (sources.LARGE_COPY if path.is_dir() else sources.LARGE):  # the groups of a file may be few
+        return None
+    # Whether a comma stands before decimals is not to depend on the block.
+    request = replace(request, dialect=Dialect(decimal=request.dialect.decimal or "."))
+    table = Table(folder.name, None, columns.features)
+    if request.features is None or not request.kinds:
+        table = _look(folder, columns, request)
+        request = replace(request, kinds=_kinds(table), text=())
+    X = Frames(folder, replace(request, features=table.features))
+    ids = {column: folder.column(column).cast("string").to_pylist() for column in columns.ids}
+    if columns.target is None:
+        return replace(table, X=X, ids=ids)
+    labels = as_labels(folder.name, columns.target, folder.column(columns.target))
+    return replace(table, X=X, ids=ids, labels=labels, target=columns.target)
+
+
+def _look(folder: Any, columns: Columns, request: Request) -> Table:
+    """A table of the first rows of some groups."""
+    import pyarrow
+
+    from xpnet.data.columns import as_table
+
+    count = len(folder.groups)
+    some = numpy.unique(numpy.linspace(0, count - 1, min(count, _BLOCKS)).astype(int))
+    parts = [(block, batch) for block in some for batch in islice(folder.batches(int(block), columns.features), 1)]
+    content = pyarrow.Table.from_batches([batch for _, batch in parts])
+    rows = [int(folder.starts[block]) + row for block, batch in parts for row in range(len(batch))]
+    table = as_table(folder.name, content, replace(columns, target=None, ids=[]), request, rows)
+    if not table.left_out:
+        return table
+    note = f"columns to leave out are found by {content.num_rows:,} of {folder.rows:,} rows"
+    return replace(table, notes=[note, *table.notes])
+
+
+def _kinds(table: Table) -> dict[str, Kind]:
+    """What each feature holds."""
+    if isinstance(table.X, numpy.ndarray):
+        return dict.fromkeys(table.features, "number")
+    text = {field.name for field in table.X.schema if str(field.type) == "string"}
+    return {feature: "text" if feature in text else "number" for feature in table.features}
+
+
+def _read_array(path: Path, request: Request) -> Table | None:
+    """A .npy file whose numbers would take much memory in the dtype asked for."""
+    from xpnet.data.arrays import chosen_columns, load_array
+    from xpnet.data.labels import as_labels
+
+    array = load_array(Content(path))
+    source = as_source(array, dtype=request.dtype)
+    apart = not request.labelled or (request.target or "").endswith(".npy")
+    if source is None or not (apart or path.stat().st_size > sources.LARGE):
+        return None
+    if not apart:
+        raise DataFileError(f"{path.name}: labels of an array this large lie in a file of their own: --target y.npy.")
+    features, places = chosen_columns(path.name, array, request)
+    if places != list(range(array.shape[1])):
+        raise DataFileError(
+            f"{path.name}: of an array this large all columns are read. Write those that are wanted to another file."
+        )
+    if not request.labelled:
+        return Table(path.name, source, features)
+    y = load_array(Content(str(request.target)))
+    if y.shape != source.shape[:1]:
+        raise DataFileError(
+            f"{request.target}: one label for each of {source.shape[0]} rows; received shape {y.shape}."
+        )
+    return Table(path.name, source, features, as_labels(str(request.target), "y", y), request.target)
