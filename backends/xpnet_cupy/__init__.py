@@ -6,8 +6,9 @@
 ``plan``        the list of launches that one batch is, in plain Python
 ``replay``      launches that are recorded, one batch or several at once
 ``resident``    an epoch in one launch, for small networks
-``forward``     the way forward, for predictions and losses
+``forward``     the way forward
 ``prediction``  predictions that are recorded
+``losses``      losses without gradients that are recorded
 ``orders``      orders of the rows, the next drawn beside the device's work
 ``transfers``   copies that nobody waits for
 ``memory``      the buffers that a step allocates, once

@@ -1,18 +1,15 @@
-"""The way forward: each layer as launches, and what needs no more than that: predictions, and a loss without gradients.
+"""The way forward: each layer as launches, and predictions, which need no more than that.
 
-Rows are taken in blocks, so that neither needs memory that grows with them.
+Rows are taken in blocks, so that they need no memory that grows with their number.
 """
 
 from typing import Any, NamedTuple
-
-import numpy
 
 from xpnet.backend import NetworkSpec, Parameters
 from xpnet.ops import Array
 from xpnet_cupy import launches, products
 from xpnet_cupy.launcher import Launch, Launcher
-from xpnet_cupy.launches import Batch, Penalty, Totals
-from xpnet_cupy.memory import NetworkMemory, as_read, itemsize
+from xpnet_cupy.memory import as_read, itemsize
 from xpnet_cupy.products import Epilogue
 
 BLOCK_ROWS = 8192  # of a block, at the least
@@ -99,63 +96,14 @@ def prediction_launches(
     """result (rows, out) from x (rows, in); outputs : as ``prediction_outputs`` gives them, of these rows"""
     layers = layers_of(spec, params, OUTPUT_ACTIVATIONS[spec.loss])
     if spec.loss != "softmax_cross_entropy":
-        return _through(launcher, layers, x, [*outputs, result])
-    return [*_through(launcher, layers, x, outputs), launches.softmax(launcher, outputs[-1], result)]
+        return through_layers(launcher, layers, x, [*outputs, result])
+    return [*through_layers(launcher, layers, x, outputs), launches.softmax(launcher, outputs[-1], result)]
 
 
-def mean_loss(
-    spec: NetworkSpec,
-    launcher: Launcher,
-    network: NetworkMemory,
-    X: Array,
-    Y: Array,
-    sample_weight: Array | None,
-    rows: Any,
-) -> tuple[float, float]:
-    """The mean loss without the penalty, and the penalty; arguments as for :meth:`xpnet.backend.Step.loss`."""
-    xp, count = launcher.xp, X.shape[0] if rows is None else len(rows)
-    X, Y = as_read(launcher, X, spec.dtype), as_read(launcher, Y, "int64" if Y.ndim == 1 else spec.dtype)
-    order = None if rows is None else xp.asarray(numpy.asarray(rows, dtype=numpy.int32))
-    weight = None if sample_weight is None else as_read(launcher, sample_weight, spec.dtype)
-    weight = weight if weight is None or order is None else weight[order]
-    size, layers = block_rows(spec, count), layers_of(spec, network.params, "identity")
-    outputs, row_loss = [_empty(launcher, size, width) for width in spec.widths[1:]], xp.zeros(size, dtype=xp.float64)
-    gathered = None if order is None else _empty(launcher, size, spec.widths[0])
-    for start in range(0, count, size or 1):
-        block = slice(start, min(start + size, count))
-        x = X[block] if gathered is None else gathered[: block.stop - start]
-        if order is not None:
-            launches.gather(launcher, X, order[block], x)()
-        batch = Batch(Y.ndim == 1, Y[block] if order is None else Y[order[block]], _part(weight, block))
-        results = [out[: len(x)] for out in outputs]
-        for launch in _through(launcher, layers, x, results):
-            launch()
-        launches.loss(launcher, spec.loss, results[-1], batch, None, row_loss[: len(x)])()
-    return _sums(spec, launcher, network, row_loss, weight, count)
-
-
-def _sums(
-    spec: NetworkSpec, launcher: Launcher, network: NetworkMemory, row_loss: Array, weight: Array | None, count: int
-) -> tuple[float, float]:
-    """The mean of losses and the penalty. Waits for the device."""
-    squares, results = (launcher.xp.zeros(network.squares.size, dtype=launcher.xp.float64), network.results)
-    if spec.l2:
-        launches.l2_penalty(launcher, network.params.flat, None, Penalty(network.bounds, 0, True, None, 1, squares))()
-    launches.finish(launcher, Totals(row_loss, squares), weight, count, network.rates, results)()
-    loss, square, total, _ = launcher.to_numpy(results)
-    if not total:
-        return 0.0, 0.0
-    return float(loss / total), float(spec.l2 / 2 * square / (total if spec.l2_over_batch else 1))
-
-
-def _through(launcher: Launcher, layers: list[Layer], x: Array, outputs: list[Array]) -> list[Launch]:
+def through_layers(launcher: Launcher, layers: list[Layer], x: Array, outputs: list[Array]) -> list[Launch]:
     """Each layer's output from the one before."""
     pairs = zip(layers, [x, *outputs], outputs, strict=False)
     return [launch for layer, below, out in pairs for launch in forward_launches(launcher, layer, below, out)]
-
-
-def _part(array: Array | None, rows: slice) -> Array | None:
-    return None if array is None else array[rows]
 
 
 def _empty(launcher: Launcher, rows: int, width: int) -> Array:

@@ -182,7 +182,7 @@ def begin(
     arrays : X, class indices, other labels, sample weights and order; None for what there is not
     """
     sized = _sized(totals)
-    grid = _flat(max(array.size for array in totals))
+    grid = _flat(max(1, *(array.size for array in totals)))
     return launcher.prepare("begin", *grid, clock, rates, learning_rate, first_row, data, *arrays, *sized)
 
 

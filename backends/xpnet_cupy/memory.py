@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from xpnet.backend import Backend, NetworkSpec, Parameters
 from xpnet.errors import DeviceMemoryError
@@ -19,26 +19,57 @@ from xpnet_cupy.products import mask_stride
 ALIGNMENT = 256  # bytes: what cuBLASLt's fastest kernels ask of a matrix
 
 
-class NetworkMemory:
-    """What lives as long as the step. Gradients and the optimizer's buffers are taken when they are first needed.
+class Data(NamedTuple):
+    """What an epoch reads: X (rows, in), class indices (rows,) or other labels (rows, out), weights, order (n,)."""
 
-    params, gradients, buffers : one flat buffer each, every parameter aligned to 256 bytes, ``align`` items
+    x: Array
+    indices: Array | None
+    targets: Array | None
+    weight: Array | None
+    order: Array | None
+
+    def block(self, rows: slice) -> "Data":
+        """Some of the rows, in their order."""
+        if self.order is not None:
+            return self._replace(order=self.order[rows])
+        return Data(*(None if array is None else array[rows, ...] for array in self))  # type: ignore[arg-type]
+
+    def weight_in_order(self) -> Array | None:
+        """The weights of the rows that the order names."""
+        return self.weight if self.weight is None or self.order is None else self.weight[self.order]
+
+
+class EpochMemory:
+    """Where an epoch is, and what it adds up.
+
     clock : (5,) int32: updates made and first row of the batch, now and for the next batch; first row of a part
     rates : (5,) float64: learning rate, what follows from it and the number of the update, whether a parameter is NaN
     data : (4,) int64: addresses of the epoch's inputs, labels, weights and order
     results : (4,) float64: what is read at the end of an epoch
-    squares : (blocks,) float64: parts of the sum of squared weights; bounds : (layers, 2) int64: where weights lie
+    squares : (blocks,) float64: parts of the sum of squared weights
     """
 
-    def __init__(self, spec: NetworkSpec, backend: Backend, launcher: Launcher) -> None:
-        xp, self.align = launcher.xp, ALIGNMENT // itemsize(spec)
-        self._spec, self._backend = spec, backend
-        self.params = self._zeros()
+    def __init__(self, launcher: Launcher) -> None:
+        xp = launcher.xp
         self.clock = xp.zeros(5, dtype=xp.int32)
         self.rates = xp.zeros(5, dtype=xp.float64)
         self.data = xp.zeros(4, dtype=xp.int64)
         self.results = xp.zeros(4, dtype=xp.float64)
         self.squares = xp.zeros(UPDATE_BLOCKS, dtype=xp.float64)
+
+
+class NetworkMemory(EpochMemory):
+    """What lives as long as the step. Gradients and the optimizer's buffers are taken when they are first needed.
+
+    params, gradients, buffers : one flat buffer each, every parameter aligned to 256 bytes, ``align`` items
+    bounds : (layers, 2) int64: where weights lie
+    """
+
+    def __init__(self, spec: NetworkSpec, backend: Backend, launcher: Launcher) -> None:
+        super().__init__(launcher)
+        xp, self.align = launcher.xp, ALIGNMENT // itemsize(spec)
+        self._spec, self._backend = spec, backend
+        self.params = self._zeros()
         weights = [slot for slot in spec.slots(self.align) if len(slot.shape) == 2]
         self.bounds = xp.asarray([[w.offset, w.offset + prod(w.shape)] for w in weights], dtype=xp.int64)
 

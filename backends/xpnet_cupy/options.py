@@ -13,6 +13,7 @@ class Options:
         once for each shape
     side_by_side : whether the gradients of weights may run beside the way back through the layers
     predictions : whether predictions are recorded, too, by their number of rows
+    losses : whether losses without gradients are recorded, as of validation, by their number of rows
     ahead : whether the order of the next epoch is drawn and sent while the device works on this one
     sums : whether the sums of gradients over several ranks are recorded with the batch
     """
@@ -22,5 +23,6 @@ class Options:
     timed: bool = True
     side_by_side: bool = True
     predictions: bool = True
+    losses: bool = True
     ahead: bool = True
     sums: bool = True

@@ -1,5 +1,8 @@
 """Launches that are repeated: one by one at first, from then on as recorded graphs of one batch and of several."""
 
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+
 from xpnet_cupy.launcher import Launch, Launcher, nothing
 
 
@@ -57,3 +60,46 @@ class Repeated:
         for _ in range(times):
             for launch in self._launches:
                 launch()
+
+
+class ByRows(ABC):
+    """What one lane repeats for several numbers of rows, over memory that serves all of them and that nobody else uses.
+
+    recorded : whether it is recorded when it comes again
+    """
+
+    KEPT = 16  # the one used longest ago goes first
+
+    def __init__(self, launcher: Launcher, recorded: bool = True) -> None:
+        self.launcher, self.recorded, self.room = launcher, recorded, 0
+        self.kept: OrderedDict[tuple[int, bool], Repeated] = OrderedDict()
+        self.allocate(0)
+
+    def reserve(self, rows: int) -> None:
+        """Memory for so many rows at least; what there was is let go before, with the recordings that refer to it."""
+        if rows > self.room:
+            self.kept.clear()
+            self.allocate(0)
+            self.allocate(rows)
+            self.room = rows
+
+    def of_rows(self, rows: int, indices: bool = False) -> Repeated:
+        """What is run for so many rows; indices : whether their labels are class indices"""
+        key = rows, indices
+        if key not in self.kept:
+            if len(self.kept) == self.KEPT:
+                self.kept.popitem(last=False)
+            calls = self.launches(*key)
+            self.kept[key] = Repeated(self.launcher, calls, calls, 1)
+        self.kept.move_to_end(key)
+        if self.recorded:
+            self.kept[key].prepare(1)
+        return self.kept[key]
+
+    @abstractmethod
+    def allocate(self, rows: int) -> None:
+        """Take memory for so many rows."""
+
+    @abstractmethod
+    def launches(self, rows: int, indices: bool) -> list[Launch]:
+        """What is to be done for the first so many rows of it."""

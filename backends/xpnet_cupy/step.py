@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from itertools import groupby
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy
 
@@ -23,7 +23,8 @@ from xpnet.ops import Array
 from xpnet_cupy import forward, launches
 from xpnet_cupy.launcher import Launcher
 from xpnet_cupy.launches import Penalty, Totals
-from xpnet_cupy.memory import BatchMemory, NetworkMemory, as_read, batch_bytes, enough_memory, network_bytes
+from xpnet_cupy.losses import Losses
+from xpnet_cupy.memory import BatchMemory, Data, NetworkMemory, as_read, batch_bytes, enough_memory, network_bytes
 from xpnet_cupy.options import Options
 from xpnet_cupy.orders import Orders
 from xpnet_cupy.plan import BatchPlan, Shape
@@ -37,16 +38,6 @@ GATHERED_BYTES = 16 << 20  # a batch of all rows as they lie is copied up to thi
 NEXT_UPDATES, FIRST_ROW = 2, 4  # where the clock has the number of updates made, and the first row of a part
 
 T = TypeVar("T")
-
-
-class Data(NamedTuple):
-    """What an epoch reads: X (rows, in), class indices (rows,) or other labels (rows, out), weights, order (n,)."""
-
-    x: Array
-    indices: Array | None
-    targets: Array | None
-    weight: Array | None
-    order: Array | None
 
 
 class CompiledStep:
@@ -76,7 +67,7 @@ class CompiledStep:
         self._batch: BatchMemory | None = None
         self._plans: OrderedDict[Shape, BatchPlan] = OrderedDict()
         self._met: Any = None  # the group that sums have been made with
-        self._of_thread = threading.local()  # its predictions: another thread's may run at the same time
+        self._of_thread = threading.local()  # predictions and losses: another's may run at the same time
 
     @property
     def gradients(self) -> Parameters:
@@ -173,9 +164,11 @@ class CompiledStep:
         """See :class:`xpnet.backend.Step`."""
         self._belongs(X)
         block = forward.block_rows(self.spec, X.shape[0])
-        arguments = (self.spec, self.launcher, self._network, X, Y, sample_weight, rows)
-        with self._memory(f"The loss of {X.shape[0]} rows", batch_bytes(self.spec, block)):
-            loss, self.penalty = self._with_room(lambda: forward.mean_loss(*arguments))
+        what, count = f"The loss of {X.shape[0]} rows", X.shape[0] if rows is None else len(rows)
+        with self._memory(what, batch_bytes(self.spec, block)), self.launcher.stream():
+            loss, self.penalty = self._with_room(
+                lambda: self._losses().mean(self._read(X, Y, sample_weight, rows), count)
+            )
             return loss + self.penalty
 
     def gradient(
@@ -243,6 +236,12 @@ class CompiledStep:
                 self._of_thread.predictions = Predictions(self.spec, self.launcher, self.params)
             self._of_thread.predictions.predict(X, out)
         return out
+
+    def _losses(self) -> Losses:
+        """Those of this thread's lane."""
+        if not hasattr(self._of_thread, "losses"):
+            self._of_thread.losses = Losses(self.spec, self.launcher, self._network, self.options.losses)
+        return self._of_thread.losses
 
     def _resident_epoch(
         self, X: Array, Y: Array, sample_weight: Array | None, order: Any, size: int, learning_rate: float
@@ -414,12 +413,12 @@ class CompiledStep:
         return f"gradients of weights beside the way back{chosen}, "
 
     def _about_recordings(self) -> str:
-        """What else is recorded, of predictions and of sums over ranks, and what the host does meanwhile."""
+        """What else is recorded, of predictions, losses and sums over ranks, and what the host does meanwhile."""
         options = self.options
-        asked = [name for name, on in (("predictions", options.predictions), ("sums over ranks", options.sums)) if on]
-        recorded = asked if self.launcher.records else []
+        every = {"predictions": options.predictions, "losses": options.losses, "sums over ranks": options.sums}
+        recorded = [name for name, on in every.items() if on and self.launcher.records]
         ahead = "the next order drawn beside the device's work" if options.ahead else "orders drawn in turn, as asked for"
-        return f"{' and '.join(recorded) or 'nothing else'} recorded; {ahead}"
+        return f"{', '.join(recorded) or 'nothing else'} recorded; {ahead}"
 
     def _belongs(self, X: Array) -> None:
         found, own = self.backend.device(X), self.backend.device(self.params.flat)

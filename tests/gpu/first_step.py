@@ -4,6 +4,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import cupy
@@ -13,7 +14,8 @@ from xpnet_cupy.options import Options
 
 from xpnet.backend import NetworkSpec, UpdateRule
 from xpnet.optimizers import Constant
-from xpnet.training import Training, run
+from xpnet.training import Training
+from xpnet.training import run as training_loop
 
 SMALL, LARGE = (64, 32, 10), (784, 1024, 1024, 10)
 ADAM = UpdateRule("adam")
@@ -29,6 +31,10 @@ CHOICES = {
 PREDICTIONS = {
     "a prediction": Options(),
     "a prediction, not recorded": Options(predictions=False),
+}
+LOSSES = {
+    "a loss": Options(),
+    "a loss, not recorded": Options(losses=False),
 }
 FITS = {
     "a fit": Options(),
@@ -55,7 +61,7 @@ def epoch(step: Any, X: Any, Y: Any, batch: int) -> float:
 def fit(step: Any, X: Any, Y: Any, batch: int, epochs: int) -> list[float]:
     """The losses of several epochs in random orders, as the training loop makes them."""
     training = Training(step, len(X), epochs, rng=np.random.default_rng(1))
-    return run(training, X, Y, batch_size=batch, shuffle=True, schedule=Constant(1e-3)).loss
+    return training_loop(training, X, Y, batch_size=batch, shuffle=True, schedule=Constant(1e-3)).loss
 
 
 def smallest() -> None:
@@ -95,35 +101,32 @@ def nodes(graph: Any) -> int:
 
 
 def times(small: bool) -> None:
-    """Microseconds a step, and a prediction of a batch: medians with quartiles, each choice switched off in turn."""
+    """Microseconds a step, a prediction and a loss of a batch: medians with quartiles, each choice switched off in turn."""
     jobs = [(SMALL, 128, 400, "fp32"), (LARGE, 8192, 20, "fp32"), (LARGE, 8192, 20, "tf32")]
     if small:
         jobs = [(SMALL, 16, 9, "fp32"), ((20, 140, 10), 8, 9, "tf32")]
     for widths, batch, steps, precision in jobs:
         sys.stdout.write(f"{'-'.join(map(str, widths))}, batch {batch}, {precision}, us a step\n")
-        for name, options in CHOICES.items():
-            step, X, Y = made(widths, batch * steps, options, precision)
-            found = sorted(microseconds(lambda step=step, X=X, Y=Y: epoch(step, X, Y, batch)))  # type: ignore[misc]
-            low, middle, high = (t / steps for t in statistics.quantiles(found, n=4))
-            sys.stdout.write(f"  {name:30} {middle:9.2f}  [{low:.2f}, {high:.2f}]\n")
-            sys.stdout.flush()
-        for name, options in PREDICTIONS.items():
-            step, X, _ = made(widths, batch, options, precision)
-            found = sorted(microseconds(lambda step=step, X=X: predicted(step, X)))  # type: ignore[misc]
-            low, middle, high = statistics.quantiles(found, n=4)
-            sys.stdout.write(f"  {name:30} {middle:9.2f}  [{low:.2f}, {high:.2f}]\n")
-            sys.stdout.flush()
+        every: list[tuple[dict[str, Options], int, int, Callable[..., Any]]] = [
+            (CHOICES, batch * steps, steps, partial(epoch, batch=batch)),
+            (PREDICTIONS, batch, 1, predicted),
+            (LOSSES, batch, 1, lambda step, X, Y: step.loss(X, Y)),
+            (FITS, batch * steps, steps * EPOCHS, partial(fit, batch=batch, epochs=EPOCHS)),
+        ]
+        for choices, rows, units, run in every:
+            for name, options in choices.items():
+                step, X, Y = made(widths, rows, options, precision)
+                tell(name, microseconds(partial(run, step, X, Y)), units)
 
 
-        for name, options in FITS.items():
-            step, X, Y = made(widths, batch * steps, options, precision)
-            found = sorted(microseconds(lambda step=step, X=X, Y=Y: fit(step, X, Y, batch, EPOCHS)))  # type: ignore[misc]
-            low, middle, high = (t / (steps * EPOCHS) for t in statistics.quantiles(found, n=4))
-            sys.stdout.write(f"  {name:30} {middle:9.2f}  [{low:.2f}, {high:.2f}]\n")
-            sys.stdout.flush()
+def tell(name: str, times: list[float], units: int = 1) -> None:
+    """The median with quartiles, of one of so many units."""
+    low, middle, high = (t / units for t in statistics.quantiles(times, n=4))
+    sys.stdout.write(f"  {name:30} {middle:9.2f}  [{low:.2f}, {high:.2f}]\n")
+    sys.stdout.flush()
 
 
-def predicted(step: Any, X: Any) -> None:
+def predicted(step: Any, X: Any, Y: Any) -> None:
     """A prediction, waited for."""
     step.forward(X)
     cupy.cuda.get_current_stream().synchronize()

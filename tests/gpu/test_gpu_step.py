@@ -172,6 +172,13 @@ def test_a_recorded_prediction_equals_single_launches_bitwise(backend: Any, dtyp
         np.testing.assert_array_equal(backend.to_numpy(recorded.forward(X.copy())), wanted)
 
 
+def test_a_recorded_loss_equals_single_launches_bitwise(backend: Any, dtype: str) -> None:
+    spec = network(MIDDLE, "sgd", dtype, l2=0.1)
+    X, Y, _, _ = draw(spec, backend, 300)
+    recorded, plain = (make(spec, backend, options=Options(losses=on)) for on in (True, False))
+    assert {recorded.loss(X.copy(), Y.copy()) for _ in range(4)} == {plain.loss(X, Y)}
+
+
 @pytest.mark.parametrize("resident", [True, False])
 def test_orders_drawn_ahead_give_the_same_numbers(backend: Any, resident: bool) -> None:
     """Bit for bit, over many epochs that are shorter than what the host does beside them."""

@@ -179,7 +179,7 @@ class TestPredictions:
     def test_a_prediction_is_a_replay_whatever_the_rows(self, backend: CupyBackend) -> None:
         spec, X, Y = spec_and_data("float32")
         step, reference = backend.compile_step(spec), ReferenceStep(spec, NumpyBackend(), "")
-        assert not isinstance(step, str) and "; predictions and sums over ranks recorded" in step.why
+        assert not isinstance(step, str) and "; predictions, losses, sums over ranks recorded" in step.why
         rng = np.random.default_rng(0)
         for one in (step, reference):
             one.params.update(weights(spec))
@@ -217,16 +217,16 @@ class TestPredictions:
         made, replayed = Graph.made, Graph.launched
         np.testing.assert_array_equal(step.forward(backend.asarray(X)), plain.forward(backend.asarray(X)))
         assert (Graph.made - made, Graph.launched - replayed) == (1, 3)  # 23 rows: four blocks, and three rows
-        assert "; sums over ranks recorded" in plain.why
+        assert "; losses, sums over ranks recorded" in plain.why
 
     def test_what_is_kept_is_bounded(self, backend: CupyBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("xpnet_cupy.prediction.KEPT_PREDICTIONS", 3)
+        monkeypatch.setattr("xpnet_cupy.replay.ByRows.KEPT", 3)
         spec, X, _ = spec_and_data("float32")
         step, X = backend.compile_step(spec), backend.asarray(X)
         for rows in (20, 3, 20, 4, 20, 5, 20):
             step.forward(X[:rows])
         predictions = step._of_thread.predictions
-        assert list(predictions._recorded) == [4, 5, 20] and predictions.x.shape[0] == 20
+        assert [rows for rows, _ in predictions.kept] == [4, 5, 20] and predictions.x.shape[0] == 20
 
     def test_threads_do_not_share_its_memory(self, backend: CupyBackend) -> None:
         spec, X, _ = spec_and_data("float32")
@@ -241,6 +241,53 @@ class TestPredictions:
         other.join()
         work()
         assert not np.shares_memory(found[0].x, found[1].x) and not np.shares_memory(found[0].result, found[1].result)
+
+
+class TestLosses:
+    """Rows of a number that has come before are one replay, between what tells where they lie and what adds up."""
+
+    @pytest.mark.parametrize("ordered", [False, True])
+    @pytest.mark.parametrize("blocks", [1, 3])
+    def test_a_loss_is_a_replay_whatever_the_data(
+        self, backend: CupyBackend, blocks: int, ordered: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("xpnet_cupy.forward.BLOCK_ROWS", 23 if blocks == 1 else 10)
+        monkeypatch.setattr("xpnet_cupy.forward.BLOCK_BYTES", 0)
+        spec, X, Y = spec_and_data("float32")
+        step, reference = backend.compile_step(spec), ReferenceStep(spec, NumpyBackend(), "")
+        rng = np.random.default_rng(0)
+        for one in (step, reference):
+            one.params.update(weights(spec))
+        for k in range(4):
+            X, order = rng.standard_normal(X.shape).astype("float32"), rng.permutation(23) if ordered else None
+            weight = rng.random(23).astype("float32") if k % 2 else None
+            device = [None if a is None else backend.asarray(a) for a in (X, Y, weight)]
+            cupy_on_host.launched[:], made, replayed = [], Graph.made, Graph.launched
+            found = step.loss(*device[:2], sample_weight=device[2], rows=order)
+            assert found == pytest.approx(reference.loss(X, Y, sample_weight=weight, rows=order), rel=1e-5)
+            step.epoch(*device[:2], learning_rate=0.1, batch_size=23)  # whose clock and sums are others
+            reference.epoch(X, Y, learning_rate=0.1, batch_size=23)
+            if k == 1:
+                cupy_on_host.launched[:], made, replayed = [], Graph.made, Graph.launched
+                step.loss(*device[:2], rows=order)
+                assert cupy_on_host.launched == [*["begin"] * blocks, "l2_penalty", "finish"]
+                assert (Graph.made - made, Graph.launched - replayed) == (0, blocks)
+
+    def test_it_can_be_switched_off(self, backend: CupyBackend) -> None:
+        spec, X, Y = spec_and_data("float32")
+        step = CupyBackend(options=replace(GRAPHS, losses=False)).compile_step(spec)
+        step.params.update(weights(spec))
+        made = Graph.made
+        assert len({step.loss(backend.asarray(X), backend.asarray(Y)) for _ in range(3)}) == 1
+        assert Graph.made == made and "predictions, sums over ranks recorded" in step.why
+
+    def test_labels_of_two_kinds(self, backend: CupyBackend) -> None:
+        spec, X, Y = spec_and_data("float32")
+        step = backend.compile_step(spec)
+        step.params.update(weights(spec))
+        shares = np.eye(4, dtype="float32")[Y]
+        found = [step.loss(backend.asarray(X), backend.asarray(labels)) for _ in range(3) for labels in (Y, shares)]
+        np.testing.assert_allclose(found, found[0], rtol=1e-6)
 
 
 def test_precision_reaches_the_products(backend: CupyBackend, cuda: Any) -> None:
