@@ -13,7 +13,7 @@ from xpnet.models.checks import check_spec
 from xpnet.models.placement import Placement, is_host, is_sparse
 from xpnet.models.saving import Saved
 from xpnet.ops import Array
-from xpnet.steps import GuardedStep, SparseStep, Turn, grouped, make_step
+from xpnet.steps import GuardedStep, SparseStep, Turn, grouped, make_step, serves
 from xpnet.training import History
 
 
@@ -138,7 +138,7 @@ class Placed(Saved):
             The step.
         """
         with self._making.taken():
-            if self._step is not None and isinstance(self._step.step, SparseStep) != sparse:
+            if self._step is not None and not serves(self._step.step, sparse=sparse):
                 self._reset(*self._taken_down())
             step = self._step or self._make(sparse=sparse)
             if self._optimizer is not None:
@@ -299,7 +299,7 @@ class Placed(Saved):
             return GuardedStep(elsewhere, elsewhere.backend)
         if self._step is None:
             return self._make(sparse=True)
-        if isinstance(self._step.step, SparseStep):
+        if serves(self._step.step, sparse=True):
             return self._step
         if self._beside is None:
             beside = SparseStep(self.spec, self.backend)

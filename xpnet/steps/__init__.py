@@ -5,7 +5,7 @@ from xpnet.steps.grouped import GroupedStep, grouped
 from xpnet.steps.guarded import GuardedStep
 from xpnet.steps.make import make_step
 from xpnet.steps.reference import ReferenceStep
-from xpnet.steps.sparse import SparseStep
+from xpnet.steps.sparse import SparseStep, serves
 from xpnet.steps.turns import Turn
 
-__all__ = ["GroupedStep", "GuardedStep", "ReferenceStep", "SparseStep", "Turn", "grouped", "make_step"]
+__all__ = ["GroupedStep", "GuardedStep", "ReferenceStep", "SparseStep", "Turn", "grouped", "make_step", "serves"]

@@ -11,13 +11,10 @@ def make_step(spec: NetworkSpec, backend: Backend, *, compiled: bool = True, spa
     compiled : False to have the reference step in any case
     sparse : whether it shall take SciPy's sparse matrices; only where arrays are NumPy's
     """
-    if sparse:
+    step: Step | str = "as asked for"
+    if compiled:
+        none = f"backend {backend.name} compiles none"
+        step = backend.compile_step(spec) if hasattr(backend, "compile_step") else none
+    if sparse and not getattr(step, "takes_sparse", False):
         return SparseStep(spec, backend)
-    if not compiled:
-        return ReferenceStep(spec, backend, "the reference step, as asked for")
-    if not hasattr(backend, "compile_step"):
-        return ReferenceStep(spec, backend, f"the reference step: backend {backend.name} compiles none")
-    step = backend.compile_step(spec)
-    if isinstance(step, str):
-        return ReferenceStep(spec, backend, f"the reference step: {step}")
-    return step
+    return ReferenceStep(spec, backend, f"the reference step: {step}") if isinstance(step, str) else step

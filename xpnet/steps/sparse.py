@@ -8,6 +8,11 @@ from xpnet.ops import Array
 from xpnet.steps.reference import ReferenceStep
 
 
+def serves(step: Any, *, sparse: bool) -> bool:
+    """Whether a step is made for rows of this kind. A :class:`SparseStep` takes dense ones, too, and is slow on them."""
+    return getattr(step, "takes_sparse", False) if sparse else not isinstance(step, SparseStep)
+
+
 class SparseAffine(Affine):
     """out = inputs W + b for a SciPy sparse matrix of inputs, and no gradient by them: they are data."""
 
@@ -23,6 +28,8 @@ class SparseAffine(Affine):
 
 class SparseStep(ReferenceStep):
     """A step on NumPy's arrays whose rows may be those of a SciPy sparse matrix, which is never made dense."""
+
+    takes_sparse = True
 
     def __init__(self, spec: NetworkSpec, backend: Backend) -> None:
         super().__init__(spec, backend, "the reference step with a sparse first layer, since X is sparse")

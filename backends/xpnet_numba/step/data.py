@@ -2,9 +2,18 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
+
+
+class Compressed(NamedTuple):
+    """A matrix of compressed rows (CSR), its arrays as SciPy names them; both kinds of places have one dtype."""
+
+    data: Any
+    indices: Any
+    indptr: Any
+    shape: tuple[int, int]
 
 
 @dataclass(slots=True)
@@ -12,6 +21,7 @@ class Data:
     """X, Y, and what goes with them; all are kept alive while compiled code runs.
 
     x_row : items from one row of x to the next
+    sparse : X in compressed rows, of which x holds the numbers; None where X is dense
     y, label_width : (all rows,) class indices, and 1; or (all rows, outputs), and their number
     order : the rows that are used, in their order; None for all, as they lie; rows : how many these are
     weights : in the order of the rows; sums : of each batch's weights
@@ -25,8 +35,44 @@ class Data:
     order: Any
     weights: Any
     rows: int
+    sparse: Compressed | None = None
     sums: Any = None
     shares: Any = None
+
+
+def is_sparse(X: Any) -> bool:
+    """Whether X is a SciPy matrix of compressed rows; other kinds never come here."""
+    return hasattr(X, "indptr")
+
+
+def by_rows(X: Any, dtype: str) -> tuple[Any, int, Compressed | None]:
+    """A matrix whose rows compiled code can read, a copy if it must be, and the items from one row to the next; of a
+    sparse one the numbers, 0, and all of it.
+    """
+    if type(X) is not numpy.ndarray and is_sparse(X):
+        compressed = _compressed(X, dtype)
+        return compressed.data, 0, compressed
+    found, (step, item), columns = X.dtype, X.strides, X.shape[1]
+    if found == dtype and item == found.itemsize and X.flags.aligned:
+        if step % item == 0 and step >= item * columns and X.shape[0] > 1:
+            return X, step // item, None
+        if X.shape[0] == 1 and X.flags.c_contiguous:
+            return X, columns, None
+    return numpy.ascontiguousarray(X, dtype), columns, None
+
+
+def _compressed(X: Any, dtype: str) -> Compressed:
+    """A sparse matrix as compiled code reads it: a copy only where its arrays are not of the right kind."""
+    X = X.tocsr().astype(dtype, copy=False)
+    wide = numpy.int64 if numpy.int64 in (X.indices.dtype, X.indptr.dtype) else numpy.int32
+    indices, starts = (numpy.ascontiguousarray(places, wide) for places in (X.indices, X.indptr))
+    return Compressed(numpy.ascontiguousarray(X.data, dtype), indices, starts, X.shape)
+
+
+@lru_cache(maxsize=2)
+def as_they_lie(rows: int) -> Any:
+    """The order of rows that are not shuffled, (rows,) int64."""
+    return numpy.arange(rows)
 
 
 @lru_cache(maxsize=8)

@@ -46,7 +46,8 @@ def measure(job: Any, me: int) -> None:
             continue
         rows = rows_of(job, block, me)
         out = matrix(job, job.deltas_at, rows.place * job.outputs, rows.number, job.outputs)
-        forward(job, layers, gather_x(job, rows, me), rows, out, Masks(-1, 0), me)
+        x = out if job.starts_at else gather_x(job, rows, me)  # of a sparse X, x is not read
+        forward(job, layers, x, rows, out, Masks(-1, 0), me)
         # The loss comes with its gradient, for which nobody asks.
         d_bias = vector(job, job.partials_at, me * job.outputs, job.outputs)
         numbers(job.totals_at, block, 1)[0] = loss_of(job, out, rows, 1.0, d_bias, me)

@@ -15,6 +15,7 @@ from xpnet_numba.step.places import (
     outputs_of,
     result_of,
     scratch_of,
+    sparse_times,
     times,
     vector,
     weight_of,
@@ -34,6 +35,8 @@ def forward(job: Any, layers: Any, x: Any, rows: Any, out: Any, masks: Any, me: 
             z = outputs_of(job, layer, rows)
         if i == 0 and job.parts:
             add_parts(job, rows, z)
+        elif i == 0 and job.starts_at:
+            sparse_times(job, rows, weight, z)
         else:
             if layer.read_ahead:
                 call(job.read_ahead_at, (weight, scratch_of(job, me)))

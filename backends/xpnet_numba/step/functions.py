@@ -9,9 +9,10 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
-from numba import types
+from numba import carray, types
 
-from xpnet_numba.loops import activations, dropout, losses, products, rows, softmax, updates
+from xpnet_numba.llvm import pointer
+from xpnet_numba.loops import activations, dropout, losses, products, rows, softmax, sparse, updates
 from xpnet_numba.runtime.compiling import c_function
 from xpnet_numba.runtime.templates import filled_in
 from xpnet_numba.scalars import exp, logistic
@@ -51,11 +52,12 @@ def COUNT(item: Any) -> Any:
     return types.int64
 
 
-# Templates. These names stand for the loop or formula that is filled in.
+# Templates. These names stand for the loop, formula or type that is filled in.
 activation: Any = None
 gradient: Any = None
 loss_of: Any = None
 loop: Any = None
+index: Any = None
 
 
 def _forward(z: Any, bias: Any) -> None:
@@ -114,6 +116,18 @@ def _read_ahead(x: Any, sink: Any) -> None:
     rows.read_ahead(x, sink)
 
 
+def _sparse_times(order: Any, x: Any, columns_at: Any, starts_at: Any, all_rows: Any, weight: Any, out: Any) -> None:
+    columns, starts = carray(pointer(columns_at, index), x.size), carray(pointer(starts_at, index), all_rows + 1)
+    sparse.times(order, x, columns, starts, weight, out)
+
+
+def _sparse_gradient(
+    order: Any, x: Any, columns_at: Any, starts_at: Any, all_rows: Any, first: Any, deltas: Any, grad: Any
+) -> None:
+    columns, starts = carray(pointer(columns_at, index), x.size), carray(pointer(starts_at, index), all_rows + 1)
+    sparse.transposed_times(order, x, columns, starts, first, deltas, grad)
+
+
 class Function(NamedTuple):
     """A C function to be: its template, what is filled in, and the kinds of its arguments."""
 
@@ -136,6 +150,11 @@ def _table() -> dict[str, Function]:
         "find_nonfinite": Function(_find_nonfinite, {}, (MATRIX, COUNT, NUMBERS)),
         "read_ahead": Function(_read_ahead, {}, (MATRIX, VECTOR)),
     }
+    places = INDICES, VECTOR, COUNT, COUNT, COUNT
+    for width in (types.int32, types.int64):
+        table[f"sparse_times_{width}"] = Function(_sparse_times, {"index": width}, (*places, MATRIX, MATRIX))
+        kinds = (*places, COUNT, MATRIX, MATRIX)
+        table[f"sparse_gradient_{width}"] = Function(_sparse_gradient, {"index": width}, kinds)
     for name, formulas in activations.ACTIVATIONS.items():
         table[f"{name}_forward"] = Function(_forward, {"activation": formulas.forward}, (MATRIX, VECTOR))
         table[f"{name}_backward"] = Function(_backward, {"gradient": formulas.backward}, (MATRIX, MATRIX, VECTOR))

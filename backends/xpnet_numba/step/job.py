@@ -59,6 +59,8 @@ class Job(ctypes.Structure):
     The data of a call:
     x_at, x_rows, x_row : X (x_rows, x_row); y_at, label_width : Y (x_rows, label_width), or int64 class indices (x_rows,)
     rows, inputs, outputs : rows that are used, and the network's first and last width
+    starts_at, columns_at, filled : of a sparse X, of which x_at are the numbers, where each row begins among them, the
+    column of each and how many there are; starts_at is 0 where X is dense
     order_at, ordered, indexed, weights_at, weighted : the order of the rows, sample weights in that order, and whether
     x_is_far : whether rows come from main memory
     result_at, nonfinite_at : where outputs go, and where blocks of X with NaN or infinity are counted, or 0
@@ -95,6 +97,7 @@ class Job(ctypes.Structure):
         *_integers("totals_at gemm_at multiply_at loss_at update_at output_at penalize_at gather_at"),
         *_integers("gather_labels_at add_rows_at read_ahead_at nonfinite_function_at params_at gradients_at"),
         *_integers("first_at second_at seed_at first_row drop_at dropped_at hidden_at deltas_at parts_at"),
+        *_integers("starts_at columns_at filled sparse_times_at sparse_gradient_at"),
         *_integers("partials_at scales_at batch_x_at batch_y_at scratch_at results_at"),
         *_fields(ctypes.c_double, "l2 loss penalty"),
     ]
@@ -126,17 +129,6 @@ def aligned(dtype: str, sizes: dict[str, int]) -> dict[str, Any]:
         skip = -memory.ctypes.data % LINE
         arrays[name] = memory[skip : skip + size * item].view(dtype)
     return arrays
-
-
-def by_rows(X: Any, dtype: str) -> tuple[Any, int]:
-    """A matrix whose rows compiled code can read, a copy if it must be, and the items from one row to the next."""
-    found, (step, item), columns = X.dtype, X.strides, X.shape[1]
-    if found == dtype and item == found.itemsize and X.flags.aligned:
-        if step % item == 0 and step >= item * columns and X.shape[0] > 1:
-            return X, step // item
-        if X.shape[0] == 1 and X.flags.c_contiguous:
-            return X, columns
-    return numpy.ascontiguousarray(X, dtype), columns
 
 
 def place(array: Any) -> int:

@@ -116,6 +116,24 @@ def gather_x(job: Any, rows: Any, me: int) -> Any:
 
 
 @njit(**INNER)
+def sparse_times(job: Any, rows: Any, weight: Any, z: Any) -> None:
+    """z = X W for some rows of a sparse X. weight : (inputs, out); z : (rows, out)."""
+    order, x = integers(job.order_at, rows.first, rows.number), vector(job, job.x_at, 0, job.filled)
+    call(job.sparse_times_at, (order, x, job.columns_at, job.starts_at, job.x_rows, weight, z))
+
+
+@njit(**INNER)
+def sparse_gradient(job: Any, rows: Any, first: int, deltas: Any, grad: Any, more: bool) -> None:
+    """grad = X^T deltas for some rows of a sparse X and the features from ``first`` on, added to it where there is
+    ``more``. deltas : (rows, out); grad : (features, out).
+    """
+    order, x = integers(job.order_at, rows.first, rows.number), vector(job, job.x_at, 0, job.filled)
+    if not more:
+        grad[:] = 0
+    call(job.sparse_gradient_at, (order, x, job.columns_at, job.starts_at, job.x_rows, first, deltas, grad))
+
+
+@njit(**INNER)
 def gather_y(job: Any, rows: Any, me: int) -> Any:
     """Rows of Y, which are not class indices."""
     if not job.ordered:

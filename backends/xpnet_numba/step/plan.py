@@ -38,6 +38,7 @@ class Plan:
 
     cores : for how many it is made; no more threads may work
     block_rows, blocks : rows of a piece of phase 1, and how many there are; round_rows : rows it forwards at a time
+    sparse : whether X is
     narrow : whether each block keeps the gradient of all parameters from its own rows
     parts : slices of the first weight that are multiplied by their features of the whole batch; 0 for none
     homes : for each core, the slice with which it begins
@@ -48,6 +49,7 @@ class Plan:
     block_rows: int
     round_rows: int
     blocks: int
+    sparse: bool
     narrow: bool
     parts: int
     slices: list[Slice]
@@ -63,30 +65,32 @@ class Plan:
         return [self.homes[me * len(self.homes) // threads] for me in range(threads)]
 
 
-def make_plan(spec: NetworkSpec, layers: list[Layer], batch_rows: int, cores: int) -> Plan:
-    """Cut batches of ``batch_rows`` rows for ``cores`` cores."""
+def make_plan(spec: NetworkSpec, layers: list[Layer], batch_rows: int, cores: int, *, sparse: bool = False) -> Plan:
+    """Cut batches of ``batch_rows`` rows, those of a sparse X or of a dense one, for ``cores`` cores."""
     work = batch_rows * sum(layer.fan_in * layer.fan_out for layer in layers)
     workers = _workers(work, cores)
     rounds = -(-batch_rows // (workers * MOST_ROWS))
     round_rows = block_rows = -(-batch_rows // (workers * rounds))
     blocks, most = -(-batch_rows // round_rows), BLOCKS_PER_CORE * cores
-    narrow = _is_narrow(spec, batch_rows, min(blocks, most))
+    narrow = _is_narrow(spec, batch_rows, min(blocks, most), sparse=sparse)
     if narrow and blocks > most:
         block_rows = -(-blocks // most) * round_rows
         blocks = -(-batch_rows // block_rows)
     rows_of_work = blocks if narrow else batch_rows
     slices = [piece for index, layer in enumerate(layers) for piece in _slices(index, layer, rows_of_work, cores)]
-    parts = 0 if narrow else _parts(spec, batch_rows, slices)
+    parts = 0 if narrow or sparse else _parts(spec, batch_rows, slices)
     shares = _share_out(slices, cores)
     homes = [sum(len(share) for share in shares[:core]) % len(slices) for core in range(cores)]
     ordered = [piece for share in shares for piece in share]
-    return Plan(cores, batch_rows, block_rows, round_rows, blocks, narrow, parts, ordered, homes)
+    return Plan(cores, batch_rows, block_rows, round_rows, blocks, sparse, narrow, parts, ordered, homes)
 
 
-def _is_narrow(spec: NetworkSpec, batch_rows: int, blocks: int) -> bool:
-    """Whether adding up the blocks' gradients moves less between cores than the inputs and deltas of a whole batch."""
+def _is_narrow(spec: NetworkSpec, batch_rows: int, blocks: int, *, sparse: bool) -> bool:
+    """Whether adding up the blocks' gradients moves less between cores than the inputs and deltas of a whole batch;
+    sparse inputs count for nothing.
+    """
     parameters = sum((fan_in + 1) * fan_out for fan_in, fan_out in zip(spec.widths, spec.widths[1:], strict=False))
-    return NARROW * blocks * parameters <= batch_rows * (sum(spec.widths[:-1]) + sum(spec.widths[1:]))
+    return NARROW * blocks * parameters <= batch_rows * (sum(spec.widths[sparse:-1]) + sum(spec.widths[1:]))
 
 
 def _parts(spec: NetworkSpec, batch_rows: int, slices: list[Slice]) -> int:

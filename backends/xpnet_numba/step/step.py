@@ -26,8 +26,8 @@ from xpnet_numba.runtime.memory import check_memory
 from xpnet_numba.runtime.products import choose_product, products_that_may_run
 from xpnet_numba.runtime.threads import share_entry
 from xpnet_numba.step import functions
-from xpnet_numba.step.data import Data, batch_sizes, weight_sums
-from xpnet_numba.step.job import Job, aligned, by_rows, job_class, tell
+from xpnet_numba.step.data import Data, as_they_lie, batch_sizes, by_rows, is_sparse, weight_sums
+from xpnet_numba.step.job import Job, aligned, job_class, tell
 from xpnet_numba.step.jobs import JOBS, job_function, prediction_entry
 from xpnet_numba.step.network import blueprint, parameters
 from xpnet_numba.step.plan import Plan, make_plan
@@ -44,7 +44,7 @@ SECONDS_PER_CALL = 0.2
 microseconds.
 """
 
-_NOTHING = nullcontext()
+_NOTHING, _NO_LABELS = nullcontext(), numpy.zeros(0, numpy.int64)
 
 
 def compile_step(spec: NetworkSpec) -> "CompiledStep | str":
@@ -75,11 +75,15 @@ def warmup() -> None:
 class CompiledStep:
     """A training step in compiled code, on all threads: see :class:`xpnet.backend.Step`.
 
+    X may be a SciPy matrix of compressed rows: its first layer is then multiplied by loops over what stands in it.
+
     It serves one call at a time: who shares it among threads sees to that. An epoch can be interrupted between batches:
     then parameters, optimizer and number of updates are those after the last whole batch. Memory for a batch grows with
     its rows unless the parameters are few beside them: a batch of all rows, however many, then takes room for some
     blocks.
     """
+
+    takes_sparse = True
 
     def __init__(self, spec: NetworkSpec) -> None:
         self.spec, self.penalty = spec, 0.0
@@ -219,10 +223,12 @@ class CompiledStep:
     def forward(self, X: Array) -> Array:
         """See :class:`xpnet.backend.Step`."""
         self._evaluating.nonfinite_at = 0
-        return self._predict(X)
+        return self._predict_sparse(X) if is_sparse(X) else self._predict(X)
 
     def forward_finite(self, X: Array) -> Array | None:
         """See :class:`xpnet.backend.step.CheckingStep`."""
+        if is_sparse(X):
+            return self.forward(X) if numpy.isfinite(X.data).all() else None
         found = ctypes.c_int64()
         self._evaluating.nonfinite_at = ctypes.addressof(found)
         self._evaluating.nonfinite_function_at = functions.address("find_nonfinite", self.spec.dtype)
@@ -256,7 +262,8 @@ class CompiledStep:
         elif data.sums is None:
             data.sums = weight_sums(data.weights, batch_size)
         batch_rows = min(batch_size, rows) if part is None else self._room_for_part(rows)
-        workspace = self._workspace_for(batch_rows, 0 if data.order is None else data.label_width)
+        label_width = 0 if data.order is None else data.label_width
+        workspace = self._workspace_for(batch_rows, label_width, sparse=data.sparse is not None)
         workspace.totals.fill(0)
         if data.shares is None:
             data.shares = data.sums
@@ -323,13 +330,28 @@ class CompiledStep:
         rows, spec = X.shape[0], self.spec
         few, (lead, function, job_at) = rows < FEW, self._prediction
         with _NOTHING if few or rows * self._blueprint.largest_weight <= UNTHREADED else self._hold:
-            x, _ = by_rows(X, spec.dtype)
+            x, _, _ = by_rows(X, spec.dtype)
             result = numpy.empty((rows, spec.widths[-1]), spec.dtype)
             if not few:
                 check_memory(result.nbytes, f"A prediction for {rows} rows")
-            count, claims = self._begin_evaluation(rows, 0)
+            count, claims = self._begin_evaluation(rows, 0, sparse=False)
             self._evaluating.multiply_at = self._few_at if few else self._multiply_at
             threads.team.lead(lead, count, function, job_at, x, result, claims)
+            return result
+
+    def _predict_sparse(self, X: Any) -> Array:
+        """As ``_predict``, of a SciPy matrix."""
+        job, rows, spec = self._evaluating, X.shape[0], self.spec
+        _, function, job_at = self._prediction
+        with self._hold:
+            data = self._data(X, _NO_LABELS, None, None)
+            result = numpy.empty((rows, spec.widths[-1]), spec.dtype)
+            check_memory(result.nbytes, f"A prediction for {rows} rows")
+            count, claims = self._begin_evaluation(rows, 0, sparse=True)
+            self._enter(job, data)
+            tell(job, {"claims_at": claims, "result_at": result})
+            job.blocks, job.threads, job.multiply_at = claims.size, count, self._multiply_at
+            threads.team.lead(share_entry(), count, function, job_at)
             return result
 
     @cached_property
@@ -349,7 +371,8 @@ class CompiledStep:
         job, rows = self._evaluating, data.rows
         if not rows:
             return 0.0
-        count, claims = self._begin_evaluation(rows, 0 if data.order is None else data.label_width)
+        label_width = 0 if data.order is None else data.label_width
+        count, claims = self._begin_evaluation(rows, label_width, sparse=data.sparse is not None)
         totals = numpy.zeros(claims.size)
         self._enter(job, data)
         tell(job, {"claims_at": claims, "totals_at": totals})
@@ -357,12 +380,12 @@ class CompiledStep:
         threads.team.lead(share_entry(), count, job_function("measure", self.spec.dtype).address, ctypes.addressof(job))
         return float(totals.sum())
 
-    def _begin_evaluation(self, rows: int, label_width: int) -> tuple[int, Any]:
+    def _begin_evaluation(self, rows: int, label_width: int, *, sparse: bool) -> tuple[int, Any]:
         """Cut rows into blocks; returns for how many threads, and room for the claim of each block."""
         blocks = -(-rows // EVALUATED_ROWS)
         count = min(get_threads(), blocks) if blocks > 1 else 1
-        if self._evaluation is None or not self._evaluation.serves(count, label_width):
-            self._evaluation = EvaluationWorkspace(self.spec, count, label_width)
+        if self._evaluation is None or not self._evaluation.serves(count, label_width, sparse=sparse):
+            self._evaluation = EvaluationWorkspace(self.spec, count, label_width, sparse=sparse)
             self._evaluation.enter(self._evaluating)
         return count, numpy.zeros(blocks, numpy.int64)
 
@@ -371,7 +394,9 @@ class CompiledStep:
     def _data(self, X: Array, Y: Labels, order: Any, sample_weight: Array | None) -> Data:
         """What compiled code reads."""
         dtype = self.spec.dtype
-        x, x_row = by_rows(X, dtype)
+        x, x_row, sparse = by_rows(X, dtype)
+        if sparse is not None and order is None:
+            order = as_they_lie(X.shape[0])
         if order is not None:
             order = numpy.ascontiguousarray(order, numpy.int64)
         if sample_weight is not None:
@@ -380,7 +405,7 @@ class CompiledStep:
         if given is not Y:
             y = self._labels_of(Y)
         width, rows = 1 if y.ndim == 1 else y.shape[1], x.shape[0] if order is None else order.size
-        return Data(x, x_row, y, width, order, sample_weight, rows)
+        return Data(x, x_row, y, width, order, sample_weight, rows, sparse)
 
     def _labels_of(self, Y: Labels) -> Any:
         """Labels as compiled code reads them: class indices as a copy, made once for all epochs of a fit. Two are kept:
@@ -403,26 +428,32 @@ class CompiledStep:
             loss += "_indices" if indexed else "_rows"
         job.loss_at, job.indexed, job.label_width = functions.address(loss, dtype), indexed, data.label_width
         job.x_rows, job.x_row, job.rows = data.x.shape[0], data.x_row, data.rows
-        job.ordered, job.weighted = data.order is not None, data.weights is not None
+        job.ordered, job.weighted, job.starts_at = data.order is not None, data.weights is not None, 0
         arrays = {"x_at": data.x, "y_at": data.y}
         if data.order is not None:
             arrays["order_at"] = data.order
             job.gather_at = functions.address("gather", dtype)
             job.gather_labels_at = functions.address("gather", "int64")
+        if (sparse := data.sparse) is not None:
+            job.x_rows, job.filled = sparse.shape[0], data.x.size
+            arrays |= {"starts_at": sparse.indptr, "columns_at": sparse.indices}
+            for role in ("sparse_times", "sparse_gradient"):
+                setattr(job, f"{role}_at", functions.address(f"{role}_{sparse.indices.dtype}", dtype))
         if data.weights is not None:
             arrays["weights_at"] = data.weights
         if data.sums is not None:
             arrays["batch_weights_at"], arrays["shares_at"] = data.sums, data.shares
         tell(job, arrays)
 
-    def _workspace_for(self, batch_rows: int, label_width: int) -> TrainingWorkspace:
+    def _workspace_for(self, batch_rows: int, label_width: int, *, sparse: bool = False) -> TrainingWorkspace:
         """A workspace for batches of so many rows, with room for gathered labels of that width (0 where none are
         gathered), which the training job knows. It is made anew only where the last one does not serve.
         """
         last = self._workspace
-        if last is not None and last.plan.batch_rows == batch_rows and last.label_width >= label_width:
-            return last
-        plan = _plan(self.spec, batch_rows, allowed_threads())
+        if last is not None and last.plan.batch_rows == batch_rows and last.plan.sparse == sparse:
+            if last.label_width >= label_width:
+                return last
+        plan = _plan(self.spec, batch_rows, allowed_threads(), sparse)
         workspace = TrainingWorkspace(self.spec, plan, self._blueprint.size, label_width)
         buffers = self.spec.rule.buffers
         self._allocate("gradients", *buffers)
@@ -455,9 +486,9 @@ class CompiledStep:
 
 
 @lru_cache(maxsize=64)
-def _plan(spec: NetworkSpec, batch_rows: int, cores: int) -> Plan:
+def _plan(spec: NetworkSpec, batch_rows: int, cores: int, sparse: bool) -> Plan:
     """How batches of a kind of network are cut, found once."""
-    return make_plan(spec, list(blueprint(spec).layers), batch_rows, cores)
+    return make_plan(spec, list(blueprint(spec).layers), batch_rows, cores, sparse=sparse)
 
 
 def _copies(parameters: Parameters) -> dict[str, Any]:

@@ -45,6 +45,7 @@ from xpnet_numba.step.places import (
     outputs_of,
     result_of,
     slices_of,
+    sparse_gradient,
     sum_totals,
     times,
     times_transposed,
@@ -138,7 +139,7 @@ def work_block(job: Any, layers: Any, batch: Any, block: int, me: int) -> None:
         count = min(job.round_rows, end - begin)
         rows = Rows(batch.first + begin, count, me * job.round_rows if job.narrow else begin)
         out = x = deltas_of(job, layers[layers.size - 1], rows)
-        if not job.parts:  # else X has been multiplied, and nothing but its rows is asked of x
+        if not (job.parts or job.starts_at):  # else X has been multiplied or is sparse, and x is not read
             x = gather_x(job, rows, me)
         masks = Masks(job.first_row + begin, batch.t - 1)
         forward(job, layers, x, rows, out, masks, me)
@@ -163,7 +164,10 @@ def backward(job: Any, layers: Any, x: Any, rows: Any, masks: Any, part: Any, me
         if job.narrow:
             offset = block * job.partial_size + layer.weight
             part = matrix(job, job.partials_at, offset, layer.fan_in, layer.fan_out)
-            transposed_times(job, inputs, d_out, part, more, me)
+            if i == 0 and job.starts_at:
+                sparse_gradient(job, rows, 0, d_out, part, more)
+            else:
+                transposed_times(job, inputs, d_out, part, more, me)
         if i > 0:
             before = layers[i - 1]
             d_hidden = deltas_of(job, before, rows)
@@ -193,8 +197,12 @@ def work_slice(job: Any, layer: Any, piece: Any, batch: Any, index: int, me: int
         add_partials(job, batch.rows, piece.start, piece.start, piece.size)
     else:
         grad = matrix(job, job.gradients_at, piece.start, piece.rows, layer.fan_out)
-        deltas = deltas_of(job, layer, Rows(batch.first, batch.rows, 0))
-        transposed_times(job, features_given(job, layer, piece, batch), deltas, grad, False, me)
+        rows = Rows(batch.first, batch.rows, 0)
+        deltas = deltas_of(job, layer, rows)
+        if layer.input_column < 0 and job.starts_at:
+            sparse_gradient(job, rows, piece.first, deltas, grad, False)
+        else:
+            transposed_times(job, features_given(job, layer, piece, batch), deltas, grad, False, me)
         if piece.takes_bias:
             add_partials(job, batch.rows, layer.column, layer.bias, layer.fan_out)
     if job.penalized:

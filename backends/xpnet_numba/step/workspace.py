@@ -42,7 +42,8 @@ class TrainingWorkspace:
             "scratch_at": plan.cores * SCRATCH,  # on the heap: a thread's stack may be small
         }
         totals = {"totals_at": (plan.blocks + len(plan.slices)) * LINE // 8, "results_at": plan.cores * LINE // 8}
-        self._arrays = aligned(spec.dtype, sizes | _gathered(spec, rows, label_width)) | aligned("float64", totals)
+        self._arrays = aligned(spec.dtype, sizes | _gathered(spec, rows, label_width, sparse=plan.sparse))
+        self._arrays |= aligned("float64", totals)
         self._arrays |= aligned("int64", {"claims_at": pieces + 1})  # the last one counts pieces that are done
         self.totals, self._counters = self._arrays["totals_at"], self._arrays["claims_at"]
         self.nbytes = bytes_of(self._arrays)
@@ -72,10 +73,12 @@ class EvaluationWorkspace:
     """What is written while rows are predicted or measured: each thread has room for a block of them.
 
     label_width : numbers of a row of Y, where losses are measured of rows in an order, and so gathered; else 0
+    sparse : whether the rows are those of a sparse X, which is not gathered
     """
 
-    def __init__(self, spec: NetworkSpec, threads: int, label_width: int) -> None:
+    def __init__(self, spec: NetworkSpec, threads: int, label_width: int, *, sparse: bool) -> None:
         self.threads, self.label_width, self.rows = threads, label_width, threads * EVALUATED_ROWS
+        self.gathers_x = label_width > 0 and not sparse
         sizes = {
             "hidden_at": self.rows * sum(spec.widths[1:-1]),
             "deltas_at": self.rows * spec.widths[-1],
@@ -83,12 +86,13 @@ class EvaluationWorkspace:
             "partials_at": threads * spec.widths[-1],
             "scratch_at": threads * SCRATCH,
         }
-        self._arrays = aligned(spec.dtype, sizes | _gathered(spec, self.rows, label_width))
+        self._arrays = aligned(spec.dtype, sizes | _gathered(spec, self.rows, label_width, sparse=sparse))
         self._arrays |= aligned("float64", {"results_at": threads * LINE // 8})
 
-    def serves(self, threads: int, label_width: int) -> bool:
-        """Whether it has room for so many threads and such labels."""
-        return self.threads >= threads and self.label_width >= label_width
+    def serves(self, threads: int, label_width: int, *, sparse: bool) -> bool:
+        """Whether it has room for so many threads, such labels and, where it is to be gathered, X."""
+        x_fits = self.gathers_x or sparse or not label_width
+        return self.threads >= threads and self.label_width >= label_width and x_fits
 
     def enter(self, job: Job) -> None:
         """Tell a job of the buffers."""
@@ -101,9 +105,9 @@ def bytes_of(arrays: dict[str, Any]) -> int:
     return sum(map(attrgetter("nbytes"), arrays.values()))
 
 
-def _gathered(spec: NetworkSpec, rows: int, label_width: int) -> dict[str, int]:
-    """Items of so many gathered rows of X and Y; none where no labels are gathered. An index is as wide as two
-    float32.
+def _gathered(spec: NetworkSpec, rows: int, label_width: int, *, sparse: bool) -> dict[str, int]:
+    """Items of so many gathered rows of X, unless that is sparse, and of Y; none where no labels are gathered. An index
+    is as wide as two float32.
     """
     wide = max(label_width, 2) if label_width else 0
-    return {"batch_x_at": rows * spec.widths[0] if label_width else 0, "batch_y_at": rows * wide}
+    return {"batch_x_at": rows * spec.widths[0] if label_width and not sparse else 0, "batch_y_at": rows * wide}

@@ -1,0 +1,55 @@
+"""Products with sparse rows: the first layer of a network whose X is a matrix of compressed rows (CSR).
+
+order : (rows,), the rows that are used
+numbers : (filled,), the numbers of all rows, one row behind the other
+columns : (filled,), the column of each
+starts : (all rows + 1,), where each row begins among them
+
+What lies outside of these arrays, in a matrix that was put together by hand, is left out.
+"""
+
+from typing import Any
+
+from xpnet_numba.llvm import widest_vectors
+from xpnet_numba.loops.compiled import inlined, pasted
+
+
+@pasted
+def times(order: Any, numbers: Any, columns: Any, starts: Any, weight: Any, out: Any) -> None:
+    """out = X[order] W. weight : (in, out); out : (rows, out)."""
+    widest_vectors()
+    for i in range(order.size):
+        sums = out[i]
+        sums[:] = 0
+        begin, end = run_of(order[i], starts, numbers.size)
+        for place in range(begin, end):
+            if 0 <= columns[place] < weight.shape[0]:
+                add_scaled(numbers[place], weight[columns[place]], sums)
+
+
+@pasted
+def transposed_times(
+    order: Any, numbers: Any, columns: Any, starts: Any, first: Any, deltas: Any, grad: Any
+) -> None:
+    """grad += X[order]^T deltas, of the features from ``first`` on. deltas : (rows, out); grad : (features, out)."""
+    widest_vectors()
+    for i in range(order.size):
+        begin, end = run_of(order[i], starts, numbers.size)
+        for place in range(begin, end):
+            if 0 <= columns[place] - first < grad.shape[0]:
+                add_scaled(numbers[place], deltas[i], grad[columns[place] - first])
+
+
+@inlined
+def run_of(row: Any, starts: Any, filled: Any) -> Any:
+    """Where the numbers of a row begin and end."""
+    if 0 <= row < starts.size - 1:
+        return max(0, starts[row]), min(starts[row + 1], filled)
+    return 0, 0
+
+
+@inlined
+def add_scaled(scale: Any, x: Any, sums: Any) -> None:
+    """sums += scale x."""
+    for j in range(sums.size):
+        sums[j] += scale * x[j]

@@ -1,0 +1,107 @@
+"""Sparse rows in the compiled step: the numbers of dense rows, and nothing read outside of the arrays."""
+
+from typing import Any
+
+import numpy
+import pytest
+from scipy import sparse
+from xpnet_numba.step.step import compile_step
+
+from xpnet.backend import BatchPart, NetworkSpec, UpdateRule
+
+ROWS, FEATURES = 600, 50
+
+
+def make_step(widths: tuple[int, ...] = (FEATURES, 30, 20, 5), **how: Any) -> Any:
+    """A compiled step with parameters."""
+    spec = NetworkSpec(widths=widths, activations=("relu",) * (len(widths) - 2), rule=UpdateRule("adam"), **how)
+    step: Any = compile_step(spec)
+    rng = numpy.random.default_rng(1)
+    for array in step.params.values():
+        array[...] = rng.normal(0, 0.3, array.shape)
+    return step
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[Any, Any, Any, Any]:
+    """X of which a tenth is filled, one row and one column not at all; labels, weights and an order."""
+    rng = numpy.random.default_rng(0)
+    X = rng.normal(size=(ROWS, FEATURES)) * (rng.random((ROWS, FEATURES)) < 0.1)
+    X[7], X[:, 3] = 0, 0
+    return X, rng.integers(0, 5, ROWS), rng.random(ROWS), rng.permutation(ROWS)[:590]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("index", ["int32", "int64"])
+@pytest.mark.parametrize("widths", [(FEATURES, 5), (FEATURES, 4, 5), (FEATURES, 300, 300, 5)])
+def test_same_numbers(data: Any, widths: tuple[int, ...], index: str, dtype: str) -> None:
+    """An epoch, a gradient, a loss and outputs, of networks whose work is cut in each way."""
+    X, y, weight, order = (data[0].astype(dtype), data[1], data[2].astype(dtype), data[3])
+    S = sparse.csr_matrix(X)
+    S.indices, S.indptr = S.indices.astype(index), S.indptr.astype(index)
+    numbers = []
+    for rows in (X, S):
+        step = make_step(widths, dtype=dtype, l2=0.01, dropout=(0.3,) * (len(widths) - 2) or ())
+        found = [step.epoch(rows, y, learning_rate=0.01, batch_size=64, order=order, sample_weight=weight)]
+        found += [step.epoch(rows, y, learning_rate=0.01, batch_size=ROWS)]
+        found += [step.gradient(rows, y), *(g.copy() for g in step.gradients.values())]
+        found += [step.gradient(rows, y, rows=order[:9], part=BatchPart(30.0, 5)), step.gradients["W1"].copy()]
+        found += [step.loss(rows, y, sample_weight=weight), step.loss(rows, y, rows=order), step.forward(rows)]
+        numbers.append(found)
+    for dense, compressed in zip(*numbers, strict=True):
+        # The same terms in another order.
+        numpy.testing.assert_allclose(compressed, dense, rtol=0, atol=2e-5 if dtype == "float32" else 1e-13)
+
+
+def test_dense_and_sparse_in_turn(data: Any) -> None:
+    """One step takes both, whichever comes first."""
+    X, y, _, order = data
+    S = sparse.csr_matrix(X)
+    one, other = make_step(), make_step()
+    for i in range(6):
+        one.epoch(S if i % 2 else X, y, learning_rate=0.01, batch_size=100, order=order)
+        other.epoch(X, y, learning_rate=0.01, batch_size=100, order=order)
+        assert one.loss(X if i % 2 else S, y, rows=order) == pytest.approx(other.loss(X, y, rows=order), rel=1e-12)
+        numpy.testing.assert_allclose(one.forward(X if i % 2 else S), other.forward(X), rtol=1e-9)
+        numpy.testing.assert_allclose(one.forward(X), other.forward(X), rtol=1e-9)
+
+
+def test_entries_of_one_place_are_added(data: Any) -> None:
+    """As SciPy reads a matrix that was put together so; columns may stand in any order."""
+    _, y, _, _ = data
+    columns, starts = numpy.array([4, 1, 4, 0]), numpy.array([0, 3, 4])
+    S = sparse.csr_matrix((numpy.array([1.0, 2.0, 3.0, 4.0]), columns, starts), shape=(2, FEATURES))
+    step = make_step()
+    numpy.testing.assert_allclose(step.forward(S), step.forward(S.toarray()), rtol=1e-12)
+    step.gradient(S, y[:2])
+    found = step.gradients["W1"].copy()
+    step.gradient(S.toarray(), y[:2])
+    numpy.testing.assert_allclose(found, step.gradients["W1"], rtol=1e-12, atol=1e-15)
+
+
+def test_places_outside_are_left_out(data: Any) -> None:
+    """A matrix that was put together by hand, and is none: nothing is read or written outside."""
+    _, y, _, _ = data
+    S = sparse.csr_matrix(numpy.eye(4, FEATURES))
+    S.indices[:] = [0, FEATURES + 10**6, -5, 2**31 - 1]
+    S.indptr[:] = [0, 1, 10**6, -7, 4]
+    step = make_step()
+    step.epoch(S, y[:4], learning_rate=0.01, batch_size=4)
+    assert numpy.isfinite(step.forward(S)).all()
+
+
+def test_room_does_not_grow_with_the_features() -> None:
+    """Rows are not made dense: a batch of a million columns needs room for its outputs alone."""
+    step = make_step((10**6, 2, 2))
+    S = sparse.random_array((1000, 10**6), density=1e-6, format="csr", rng=numpy.random.default_rng(0))
+    step.epoch(S, numpy.zeros(1000, int), learning_rate=0.01, batch_size=1000)
+    assert step._workspace.nbytes < 10**7
+
+
+def test_nonfinite_numbers_are_found(data: Any) -> None:
+    """A prediction that looks for NaN and infinity looks at what stands in the matrix."""
+    S = sparse.csr_matrix(data[0])
+    step = make_step()
+    assert step.forward_finite(S) is not None
+    S.data[5] = numpy.nan
+    assert step.forward_finite(S) is None
