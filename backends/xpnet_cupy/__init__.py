@@ -18,6 +18,7 @@
 ``cublaslt``    cuBLASLt through ctypes
 ``timing``      which of several ways is the fastest on this card
 ``libraries``   which of NVIDIA's libraries is loaded
+``shares``      what a rank has of each batch
 ``options``     what a step may use
 ``nccl``        ranks with a GPU each
 ``kernels.cu``  the kernels; ``resident.cu``, the one that trains an epoch alone

@@ -174,12 +174,13 @@ KERNEL column_sum(const real *x, real *sums, int rows, int cols, int chunk) {
 //               of the whole batch that stand before these
 //   rates (5,)  learning rate; Adam's scale and root (`xpnet.ops.updates.adam_scales`); 1 - learning rate x decay;
 //               broken, 1 once a parameter has become NaN
-//   data (4,)   where the epoch's data lie, so that a graph trains on other arrays without being captured again
+//   data (5,)   where the epoch's data lie, so that a graph trains on other arrays without being captured again; where
+//               several ranks share a batch, PARTS are for each batch its whole weight and FIRST_ROW, (batches, 2)
 // The first kernel of a batch reads what is next and writes what is now; the last, the update, reads now and writes next:
 // no kernel reads what another of its blocks writes.
 enum Clock { UPDATES, CURSOR, NEXT_UPDATES, NEXT_CURSOR, FIRST_ROW };
 enum Rates { LEARNING_RATE, SCALE, ROOT, KEEP, BROKEN };
-enum Data { X, LABELS, WEIGHT, ORDER };
+enum Data { X, LABELS, WEIGHT, ORDER, PARTS };
 
 // --------------------------------------------------------------------------------------------------------- dropout
 
@@ -390,8 +391,8 @@ SOFTMAX(log_softmax_block, Block, log_softmax_rows)
 
 // ---------------------------------------------------------------------------------------------------------- losses
 
-// Which rows of the data a batch is made of: row i of the batch is row order[i] of the data. Labels and weights are read
-// there, so that only the inputs are gathered.
+// Which rows of the data a batch is made of: row i of the batch is row order[i] of the data, or none where that is -1.
+// Labels and weights are read there, so that only the inputs are gathered.
 struct Batch {
   const real *weight;        // of each row of the data, or null for 1
   const real *total_weight;  // of the batch, or null for its number of rows
@@ -413,6 +414,13 @@ __device__ inline Batch batch_at(const long long *data, int cursor, const real *
   return {(const real *)data[WEIGHT], total_weight, order ? order + cursor : nullptr, rows, true};
 }
 
+// A row that is not there has no loss and no gradient, whatever the outputs for it are.
+template <class Group>
+__device__ void clear_row(real *d_outputs, long long row, int cols) {
+  if (d_outputs)
+    for (int col = Group::rank(); col < cols; col += Group::size()) d_outputs[row * cols + col] = 0;
+}
+
 // Softmax cross-entropy against class indices: d_logits = w (softmax - one-hot) / sum w, or nothing where d_logits is
 // null; w loss is added to row_loss[row], in double, so that the losses of an epoch add up without another kernel. An
 // index outside of [0, cols) is a row of zeros, as in the reference.
@@ -420,7 +428,12 @@ template <class Group>
 __device__ void cross_entropy_indices(const real *__restrict__ logits, const long long *labels, const Batch &batch,
                                       real *__restrict__ d_logits, double *row_loss, int cols) {
   for (long long row = Group::first_row(); row < batch.rows; row += Group::row_step()) {
-    const long long source = batch.source(row), label = labels[source];
+    const long long source = batch.source(row);
+    if (source < 0) {
+      clear_row<Group>(d_logits, row, cols);
+      continue;
+    }
+    const long long label = labels[source];
     const bool known = 0 <= label && label < cols;
     with_row<Group>(logits + row * cols, cols, [&](auto &items) {
       const RowSum total = items.sum();
@@ -441,6 +454,10 @@ __device__ void cross_entropy_shares(const real *__restrict__ logits, const real
                                      const Batch &batch, real *__restrict__ d_logits, double *row_loss, int cols) {
   for (long long row = Group::first_row(); row < batch.rows; row += Group::row_step()) {
     const long long source = batch.source(row);
+    if (source < 0) {
+      clear_row<Group>(d_logits, row, cols);
+      continue;
+    }
     const real *y = labels + source * cols;
     real mass = 0;
     for (int col = Group::rank(); col < cols; col += Group::size()) mass += y[col];
@@ -486,6 +503,10 @@ __device__ void loss_rows(const real *__restrict__ outputs, const real *__restri
                           real *__restrict__ d_outputs, double *row_loss, int cols) {
   for (long long row = Warp::first_row(); row < batch.rows; row += Warp::row_step()) {
     const long long source = batch.source(row);
+    if (source < 0) {
+      clear_row<Warp>(d_outputs, row, cols);
+      continue;
+    }
     const real scale = batch.scale(source);
     real loss = 0;
     for (int col = Warp::rank(); col < cols; col += Warp::size()) {
@@ -525,11 +546,11 @@ __device__ void gather_items(const Items *__restrict__ x, const int *order, Item
   for (int row = blockIdx.y * blockDim.y + threadIdx.y; row < rows; row += gridDim.y * blockDim.y) {
     const long long source = order ? order[row] : row;
     for (int col = blockIdx.x * blockDim.x + threadIdx.x; col < cols; col += gridDim.x * blockDim.x)
-      out[(long long)row * cols + col] = load(x + source * cols + col);
+      out[(long long)row * cols + col] = source < 0 ? Items{} : load(x + source * cols + col);
   }
 }
 
-// out[i] = x[order[i]]; order null: x[i].
+// out[i] = x[order[i]], zeros where that is -1; order null: x[i].
 __device__ inline void gather_rows(const real *__restrict__ x, const int *order, real *__restrict__ out, int rows,
                                    int cols) {
   if (cols % PACK == 0 && aligned(x) && aligned(out))
@@ -544,10 +565,10 @@ KERNEL gather(const real *__restrict__ x, const int *order, real *__restrict__ o
 
 // Before the first batch: where the data lie, the cursor turned back, the learning rate set, no losses yet.
 KERNEL begin(int *clock, double *rates, double learning_rate, int first_row, long long *data, const real *x,
-             const long long *indices, const real *targets, const real *weight, const int *order, double *row_loss,
-             int rows, double *squares, int parts) {
+             const long long *indices, const real *targets, const real *weight, const int *order,
+             const double *parts, double *row_loss, int rows, double *squares, int blocks) {
   FOR_EACH(i, rows) row_loss[i] = 0;
-  FOR_EACH(i, parts) squares[i] = 0;
+  FOR_EACH(i, blocks) squares[i] = 0;
   if (!first_thread()) return;
   clock[NEXT_CURSOR] = 0;
   clock[FIRST_ROW] = first_row;
@@ -557,6 +578,7 @@ KERNEL begin(int *clock, double *rates, double learning_rate, int first_row, lon
   data[LABELS] = indices ? (long long)indices : (long long)targets;
   data[WEIGHT] = (long long)weight;
   data[ORDER] = (long long)order;
+  data[PARTS] = (long long)parts;
 }
 
 // The clock goes on to the next batch, and what depends on the number of its update follows. One thread.
@@ -572,12 +594,17 @@ __device__ inline void tick(int *clock, double *rates, double beta1, double beta
 }
 
 // The next batch begins: the clock goes on, and the rows of the batch are gathered into out (rows, cols), or stay where
-// they are where out is null.
+// they are where out is null. Where ranks share it, what these rows are of the whole batch goes to where others read it.
 KERNEL next_batch(const long long *data, int *clock, double *rates, double beta1, double beta2, double weight_decay,
-                  int epsilon_hat, real *out, int rows, int cols) {
+                  int epsilon_hat, real *total_weight, real *out, int rows, int cols) {
   const int *order = (const int *)data[ORDER];
   if (out) gather_rows((const real *)data[X], order ? order + clock[NEXT_CURSOR] : nullptr, out, rows, cols);
-  if (first_thread()) tick(clock, rates, beta1, beta2, weight_decay, epsilon_hat);
+  if (!first_thread()) return;
+  tick(clock, rates, beta1, beta2, weight_decay, epsilon_hat);
+  if (!data[PARTS]) return;
+  const double *part = (const double *)data[PARTS] + 2 * (clock[CURSOR] / rows);
+  total_weight[0] = part[0];
+  clock[FIRST_ROW] = part[1];
 }
 
 // total[0] = the sum of the weights of a batch, in one block.
@@ -626,8 +653,10 @@ struct Penalty {
     for (int k = 0; k < matrices; k++) found |= bounds[2 * k] <= i && i < bounds[2 * k + 1];
     return found;
   }
-  // A block's part of sum W^2, times the weight of the batch, as row_loss is.
-  __device__ double share(double square) const { return over_batch ? square : square * batch_weight; }
+  // A block's part of sum W^2, times the weight of the batch, as row_loss is; without weight there is no batch to be over.
+  __device__ double share(double square) const {
+    return over_batch ? (batch_weight == 0 ? 0 : square) : square * batch_weight;
+  }
 };
 
 __device__ inline double weight_of(const real *total_weight, int rows) { return total_weight ? *total_weight : rows; }

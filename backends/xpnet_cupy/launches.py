@@ -23,7 +23,7 @@ class Batch(NamedTuple):
 
     indices : whether labels are class indices
     labels : (rows,) int64 class indices, or (rows, cols); weight : (rows,) or None: of the rows as they lie
-    data, clock : of :class:`~xpnet_cupy.memory.NetworkMemory`, in place of these two: the batch that the clock shows
+    data, clock : of :class:`~xpnet_cupy.memory.EpochMemory`, in place of these two: the batch that the clock shows
     total_weight : (1,), the sum of the batch's weights, or None for its number of rows
     """
 
@@ -139,16 +139,23 @@ def gather(launcher: Launcher, x: Array, order: Array, out: Array) -> Launch:
 
 
 def next_batch(
-    launcher: Launcher, rule: UpdateRule, data: Array, clock: Array, rates: Array, out: Array | None
+    launcher: Launcher,
+    rule: UpdateRule,
+    data: Array,
+    clock: Array,
+    rates: Array,
+    out: Array | None,
+    total_weight: Array | None = None,
 ) -> Launch:
     """The clock goes on to the next batch, whose rows are gathered into out (rows, cols) where it is given.
 
-    data, clock, rates : of :class:`~xpnet_cupy.memory.NetworkMemory`
+    data, clock, rates : of :class:`~xpnet_cupy.memory.EpochMemory`
+    total_weight : (1,), receives the weight of the whole batch where the data have parts
     """
     rows, cols = (1, 1) if out is None else out.shape
     numbers = (rule.beta1, rule.beta2, rule.weight_decay, rule.epsilon_hat)
     grid, block = _packed_tiles(launcher, rows, cols)
-    return launcher.prepare("next_batch", grid, block, data, clock, rates, *numbers, out, rows, cols)
+    return launcher.prepare("next_batch", grid, block, data, clock, rates, *numbers, total_weight, out, rows, cols)
 
 
 def batch_weight(launcher: Launcher, data: Array, clock: Array, total_weight: Array, rows: int) -> Launch:
@@ -179,7 +186,7 @@ def begin(
 ) -> Launch:
     """Before the first batch: the cursor turned back, the totals cleared, data and learning rate in place.
 
-    arrays : X, class indices, other labels, sample weights and order; None for what there is not
+    arrays : of :class:`~xpnet_cupy.memory.Data`
     """
     sized = _sized(totals)
     grid = _flat(max(1, *(array.size for array in totals)))

@@ -120,7 +120,8 @@ class BatchPlan:
     def _next(self) -> list[Launch]:
         network, weighted = self.network, self.total_weight if self.shape.weight == "summed" else None
         out = None if self.shape.in_place is not None else self.x
-        found = [launches.next_batch(self.launcher, self.spec.rule, network.data, network.clock, network.rates, out)]
+        places = (network.data, network.clock, network.rates, out, self.total_weight)
+        found = [launches.next_batch(self.launcher, self.spec.rule, *places)]
         if weighted is not None:
             found.append(launches.batch_weight(self.launcher, network.data, network.clock, weighted, self.rows))
         return found

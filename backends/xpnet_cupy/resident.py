@@ -8,9 +8,8 @@ memory. One multiprocessor is a hundredth of a card, so that large batches stay 
 from typing import Any, NamedTuple
 
 from xpnet.backend import NetworkSpec, UpdateRule
-from xpnet.ops import Array
 from xpnet_cupy.launcher import Launch, Launcher
-from xpnet_cupy.memory import NetworkMemory, itemsize
+from xpnet_cupy.memory import Data, NetworkMemory, itemsize
 
 WIDEST = 128  # of the layers
 BATCH_FLOP = 4e6  # of a batch at most: about what a multiprocessor does in the time that a graph's launches take
@@ -52,17 +51,17 @@ class Resident:
             rows = zip(widths, widths[1:], offsets[::2], offsets[1::2], activations, strict=False)
             self._layers = launcher.xp.asarray([list(row) for row in rows], dtype=launcher.xp.int32)
 
-    def launch(self, data: tuple[Array | None, ...], *, batch_rows: int, learning_rate: float) -> Launch:
+    def launch(self, data: Data, *, batch_rows: int, learning_rate: float) -> Launch:
         """An epoch as one launch, which fills ``results`` of the network's memory.
 
-        data : X, class indices, other labels, weights and order, as :func:`xpnet_cupy.launches.begin` takes them
+        data : with an order and without parts
         """
         spec, network, rule = self.spec, self.network, self.spec.rule
-        indices, order = data[1], data[-1]
-        assert order is not None
+        order = data.order
+        assert order is not None and data.parts is None
         rows, layout = order.size, self._layout(min(batch_rows, order.size))
         assert layout is not None
-        loss = CLASS_INDICES if indices is not None else LOSSES[spec.loss]
+        loss = CLASS_INDICES if data.indices is not None else LOSSES[spec.loss]
         buffers: list[Any] = [parameters.flat for parameters in network.buffers.values()]
         buffers += [None] * (2 - len(buffers))
         penalty = (network.bounds, network.bounds.shape[0] if spec.l2 else 0, spec.l2, spec.l2_over_batch)
@@ -70,7 +69,7 @@ class Resident:
             "train_epoch",
             (1,),
             (32, 16 if spec.dtype == "float32" else 8),
-            *data,
+            *data[:-1],
             *(self._layers, spec.layers, loss, rows, batch_rows, layout.tile_rows),
             *(network.clock, network.rates, learning_rate, *_numbers(rule)),
             *(network.params.flat, *buffers, self.size, layout.kept, *penalty, network.results),

@@ -12,7 +12,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from itertools import groupby
 from typing import Any, Literal, TypeVar
 
 import numpy
@@ -31,6 +30,7 @@ from xpnet_cupy.plan import BatchPlan, Shape
 from xpnet_cupy.prediction import Predictions
 from xpnet_cupy.replay import Repeated
 from xpnet_cupy.resident import Resident
+from xpnet_cupy.shares import batches_of_ranks
 
 KEPT_PLANS = 16  # the one used longest ago goes first
 GATHERED_BYTES = 16 << 20  # a batch of all rows as they lie is copied up to this size, and above it read in place
@@ -114,42 +114,44 @@ class CompiledStep:
             return self._mean_loss(data, rows)
 
     def epoch_of_ranks(
-        self, X: Array, Y: Array, *, learning_rate: float, shares: list[tuple[Any, BatchPart]], group: Any
+        self,
+        X: Array,
+        Y: Array,
+        *,
+        learning_rate: float,
+        shares: list[tuple[Any, BatchPart]],
+        group: Any,
+        sample_weight: Array | None = None,
     ) -> tuple[float, float] | None:
         """An epoch in which other ranks have the other parts of each batch, the sums of gradients in the recordings.
 
-        shares : for each batch the rows of this rank's part, one at least, and what they are of the batch
+        shares : for each batch the rows of this rank's part, perhaps none, and what they are of the batch
         group : of all ranks; they call this with shares of as many batches
 
-        Returns the sum of these rows' losses, and the penalty; None where the group's sums cannot be recorded.
+        Returns the sum of these rows' losses, each times its weight, and the penalty; None where the group's sums cannot
+        be recorded.
         """
-        if not (self.options.sums and self.launcher.records and hasattr(group, "begin_sum")):
+        if not (shares and self.options.sums and self.launcher.records and hasattr(group, "begin_sum")):
             return None
-        own = [numpy.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows for rows, _ in shares]
-        order, parts = numpy.concatenate(own), [part for _, part in shares]
-        alike = groupby(zip(map(len, own), parts, strict=True))
-        runs = [(rows, part, len(list(same))) for (rows, part), same in alike]
-        size, weight = max(map(len, own)), sum(part.total_weight for part in parts)
-        with self._memory(f"Training on batches of {size} rows", batch_bytes(self.spec, size)), self.launcher.stream():
+        order, parts = batches_of_ranks(shares)
+        rows, weight = order.shape[1], float(parts[:, 0].sum())
+        with self._memory(f"Training on batches of {rows} rows", batch_bytes(self.spec, rows)), self.launcher.stream():
             self._meet(group)
 
             def prepare() -> tuple[Data, list[tuple[Repeated, int]]]:
-                data = self._take(X, Y, None, order, size)
-                shapes = [
-                    (replace(self._shape(data, rows, part), penalized=True, group=group), n) for rows, part, n in runs
-                ]
-                return data, self._prepared(data, shapes, learning_rate, runs[0][1])
+                data = self._take(X, Y, sample_weight, order.reshape(-1), rows)
+                data = data._replace(parts=self.launcher.xp.asarray(parts))
+                shape = replace(self._shape(data, rows, shares[0][1]), penalized=True, group=group)
+                return data, self._prepared(data, [(shape, len(shares))], learning_rate)
 
-            data, prepared = self._with_room(prepare)
+            data, ((repeated, times),) = self._with_room(prepare)
             marks: list[Any] = []
-            for (repeated, times), (_, part, _) in zip(prepared, runs, strict=True):
-                self._memory_of_batch.total_weight[...] = part.total_weight
-                self._network.clock[FIRST_ROW] = part.first_row
-                repeated.run(times, lambda: marks.append(self.launcher.mark()))
+            repeated.run(times, lambda: marks.append(self.launcher.mark()))
             for mark in marks:  # one after the other: the time-out is that of a few sums, not of an epoch
                 group.wait(mark)
-            loss, squares, _, broken = self._results(len(order))
-            return float("nan") if broken else float(loss), float(self.spec.l2 / 2 * squares / weight)
+            loss, squares, _, broken = self._results(order.size)
+            penalty = float(self.spec.l2 / 2 * squares / weight) if weight else 0.0
+            return float("nan") if broken else float(loss), penalty
 
     def forward(self, X: Array) -> Array:
         """See :class:`xpnet.backend.Step`."""

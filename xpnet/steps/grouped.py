@@ -4,7 +4,7 @@ Passed in are the rows that this rank has. ``order`` and ``rows`` count the rows
 same rows that makes no difference; where each has its own, they lie one after the other in the order of the ranks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any
@@ -80,13 +80,13 @@ class GroupedStep:
         sample_weight: Array | None = None,
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
-        shares = self._shares(X, batch_size, order, sample_weight)
-        if sample_weight is None and self._all_have_rows(X.shape[0], batch_size):
-            recorded = self._recorded_epoch(X, Y, list(shares), learning_rate)
+        shares: Iterable[Share] = self._shares(X, batch_size, order, sample_weight)
+        if hasattr(self.step, "epoch_of_ranks"):
+            shares = list(shares)
+            recorded = self._recorded_epoch(X, Y, sample_weight, shares, learning_rate)
             if recorded is not None:
                 loss, self.penalty = recorded
                 return loss
-            shares = self._shares(X, batch_size, order, sample_weight)
         loss = penalty = weights = 0.0
         for rows, part in shares:
             loss += part.total_weight * self._add_up(X, Y, sample_weight, rows, part)
@@ -148,24 +148,21 @@ class GroupedStep:
         """The weight of each batch over all ranks."""
         return [part.total_weight for _, part in self._shares(X, batch_size, order, sample_weight)]
 
-    def _all_have_rows(self, rows: int, batch_size: int) -> bool:
-        """Whether every rank has a part of every batch, as every rank can tell by itself."""
-        smallest = rows % batch_size or min(rows, batch_size)
-        return not self.ranks.own_data and smallest >= self.group.size
-
     def _recorded_epoch(
-        self, X: Array, Y: Array, shares: list[Share], learning_rate: float
+        self, X: Array, Y: Array, sample_weight: Array | None, shares: list[Share], learning_rate: float
     ) -> tuple[float, float] | None:
         """The loss of an epoch and its penalty, where the step adds up by itself what all ranks have computed.
 
-        The step of ``xpnet_cupy`` does; its ``epoch_of_ranks`` says what it is given. None for a step that does not.
+        The step of ``xpnet_cupy`` does; its ``epoch_of_ranks`` says what it is given. None where it cannot.
         """
-        epoch = getattr(self.step, "epoch_of_ranks", None)
-        found = epoch and epoch(X, Y, shares=shares, learning_rate=learning_rate, group=self.group)
+        found = self.step.epoch_of_ranks(  # type: ignore[attr-defined]
+            X, Y, sample_weight=sample_weight, shares=shares, learning_rate=learning_rate, group=self.group
+        )
         if found is None:
             return None
         (loss,), penalty = self._sums(found[0]), found[1]
-        return loss / sum(part.total_weight for _, part in shares) + penalty, penalty
+        weight = sum(part.total_weight for _, part in shares)
+        return (loss / weight + penalty, penalty) if weight else (0.0, 0.0)
 
     def _shares(self, X: Array, batch_size: int, order: Any, sample_weight: Array | None) -> Iterator[Share]:
         """This rank's share of one batch after the other."""

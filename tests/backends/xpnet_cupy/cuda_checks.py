@@ -12,7 +12,7 @@ from xpnet_cupy.step import CompiledStep
 from xpnet_numpy import NumpyBackend
 
 from xpnet import ops
-from xpnet.backend import NetworkSpec, UpdateRule
+from xpnet.backend import BatchPart, NetworkSpec, UpdateRule
 from xpnet.steps import ReferenceStep
 
 RULES = {
@@ -106,10 +106,13 @@ def data(spec: NetworkSpec, form: str, rows: int = ROWS) -> tuple[Any, Any]:
     return X, Y
 
 
-def train(step: Any, X: Any, Y: Any, *, batch: int, weight: Any = None, shuffled: bool = True) -> list[float]:
+def train(
+    step: Any, X: Any, Y: Any, *, batch: int, weight: Any = None, shuffled: bool = True, rows: int = 0
+) -> list[float]:
+    """The losses of a few epochs; rows : of all ranks, where X has those of one"""
     rng, losses = np.random.default_rng(9), []
     for epoch in range(EPOCHS):
-        order = rng.permutation(len(X)) if shuffled else None
+        order = rng.permutation(rows or len(X)) if shuffled else None
         options = {"learning_rate": 0.05 / (1 + epoch), "batch_size": batch, "order": order, "sample_weight": weight}
         losses.append(step.epoch(X, Y, **options))
     return losses
@@ -126,6 +129,43 @@ def assert_same_gradient(spec: NetworkSpec, launcher: HostLauncher, X: Any, Y: A
     for name in step.gradients:
         scale = np.abs(reference.gradients[name]).max()
         np.testing.assert_allclose(step.gradients[name], reference.gradients[name], rtol=rtol, atol=rtol * scale)
+    return step
+
+
+class Alone:
+    """A group of one rank, whose sums change nothing."""
+
+    def begin_sum(self, array: Any) -> None:
+        pass
+
+    def wait(self, mark: Any) -> None:
+        assert mark.done
+
+    def before_it_ends(self, forget: Any) -> None:
+        pass
+
+
+def assert_parts_agree(spec: NetworkSpec, launcher: HostLauncher, X: Any, Y: Any, weight: Any = None) -> CompiledStep:
+    """An epoch of a rank that has more of one batch and less of another, recorded: as gradients and updates apart."""
+    step, reference, group = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), ""), Alone()
+    rows = np.split(np.random.default_rng(5).permutation(len(X)), [9, 9, 14, 16, 17])
+    parts = [BatchPart(total, first_row) for total, first_row in zip((12.0, 3.0, 9.5, 2.0, 7.0, 6.0), (0, 5, 3, 1, 0, 8))]
+    for one in (step, reference):
+        one.params.update(weights(spec))
+    for epoch in range(2):
+        shares = list(zip(rows, parts, strict=True))[:: 1 - 2 * epoch]
+        how = {"learning_rate": 0.05, "sample_weight": weight}
+        loss, penalty = step.epoch_of_ranks(X, Y, shares=shares, group=group, **how)
+        wanted = squares = 0.0
+        for indices, part in shares:
+            total = reference.gradient(X, Y, sample_weight=weight, rows=indices, part=part)
+            wanted += part.total_weight * (total - reference.penalty)
+            squares += part.total_weight * reference.penalty
+            reference.update(learning_rate=0.05)
+        rtol = 3e3 * np.finfo(spec.dtype).eps
+        np.testing.assert_allclose((loss, penalty), (wanted, squares / sum(p.total_weight for p in parts)), rtol=rtol)
+    for name, array in reference.params.items():
+        np.testing.assert_allclose(step.params[name], array, rtol=rtol, atol=rtol, err_msg=name)
     return step
 
 

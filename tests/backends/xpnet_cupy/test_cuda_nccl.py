@@ -5,6 +5,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -161,17 +162,31 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def trained(
-    spec: NetworkSpec, nccl: Nccl, rank: int, meeting: Meeting, *, sums: bool = True, **how: Any
+    spec: NetworkSpec,
+    nccl: Nccl,
+    rank: int,
+    meeting: Meeting,
+    *,
+    rows: int,
+    sums: bool = True,
+    cuts: tuple[int, ...] = (),
+    weight: Any = None,
+    **how: Any,
 ) -> tuple[Any, Any, Any]:
-    """A rank's losses and its step, whose group has been left."""
+    """A rank's losses and its step, whose group has been left.
+
+    cuts : where the rows of each rank begin and end, if each has its own
+    """
     group = NcclGroup(ThreadsGroup(rank, meeting), cupy, nccl, 30)
     backend = CupyBackend(options=Options(resident=False, timed=False, sums=sums))
     step: Any = backend.compile_step(spec)
     step.params.update(weights(spec))
-    grouped = GroupedStep(step, backend, Ranks(group))
-    X, Y = data(spec, "indices", rows=how.pop("rows"))
+    grouped = GroupedStep(step, backend, Ranks(group, "own" if cuts else "same"))
+    X, Y = data(spec, "indices", rows=rows)
+    own = slice(*cuts[rank : rank + 2]) if cuts else slice(None)
+    arrays = [None if array is None else backend.asarray(array[own]) for array in (X, Y, weight)]
     try:
-        losses = train(grouped, backend.asarray(X), backend.asarray(Y), **how)
+        losses = train(grouped, *arrays[:2], weight=arrays[2], rows=rows, **how)
     except BackendError as error:
         group.fail(error)
         raise
@@ -206,12 +221,41 @@ def test_an_epoch_with_its_sums_is_recorded(
         np.testing.assert_allclose(penalty, reference.penalty, rtol=1e-10)
         for name, array in step.params.items():
             np.testing.assert_allclose(array, reference.params[name], rtol=1e-9, atol=1e-12)
-        assert sorted(graphs) == [1, 1, 8] and not step._plans
+        assert sorted(graphs) == [1, 8] and not step._plans
     assert nccl.sums == [1 + EPOCHS * 10] * RANKS  # each batch in one, and a first one before anything is recorded
 
 
+OWN = {"all rows": (), "own rows": (0, 20, 57, 97), "a rank without rows": (0, 0, 40, 97)}
+
+
+@pytest.mark.parametrize("shuffled", [True, False])
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("rows", OWN)
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_weights_and_own_rows_are_recorded_too(settings: str, rows: str, weighted: bool, shuffled: bool) -> None:
+    """Some parts have no rows, and the weights of one batch are zero on all ranks."""
+    spec, nccl = NetworkSpec((7, 6, 5, 4), ("relu", "tanh"), **SETTINGS[settings]), Nccl()
+    if rows != "all rows":
+        spec = replace(spec, dropout=())  # masks go by places in a batch, which are others
+    X, Y = data(spec, "indices", rows=97)
+    weight = np.random.default_rng(2).random(97).round(1) if weighted else None
+    if weight is not None and not shuffled:
+        weight[10:20] = 0
+    reference = ReferenceStep(spec, NumpyBackend(), "")
+    reference.params.update(weights(spec))
+    how = {"batch": 10, "weight": weight, "shuffled": shuffled}
+    wanted = train(reference, X, Y, **how)
+    for losses, penalty, (step, graphs) in on_ranks(spec, nccl, rows=97, cuts=OWN[rows], **how):
+        np.testing.assert_allclose(losses, wanted, rtol=1e-10)
+        np.testing.assert_allclose(penalty, reference.penalty, rtol=1e-10)
+        for name, array in step.params.items():
+            np.testing.assert_allclose(array, reference.params[name], rtol=1e-9, atol=1e-12)
+        assert graphs and set(graphs) == {1, 8}
+    assert nccl.sums == [1 + EPOCHS * 10] * RANKS
+
+
 @pytest.mark.parametrize(("rows", "sums"), [(22, True), (97, False)], ids=["small batches", "switched off"])
-def test_where_sums_are_not_recorded(rows: int, sums: bool) -> None:
+def test_where_some_parts_have_no_rows_and_where_sums_are_not_recorded(rows: int, sums: bool) -> None:
     """In a batch of two rows one of the ranks has none."""
     spec, nccl = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"]), Nccl()
     X, Y = data(spec, "indices", rows=rows)
@@ -220,7 +264,7 @@ def test_where_sums_are_not_recorded(rows: int, sums: bool) -> None:
     wanted = train(reference, X, Y, batch=10)
     for losses, _, (_, graphs) in on_ranks(spec, nccl, rows=rows, batch=10, sums=sums):
         np.testing.assert_allclose(losses, wanted, rtol=1e-10)
-        assert not graphs
+        assert bool(graphs) == sums
 
 
 def test_a_sum_beside_the_capture_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

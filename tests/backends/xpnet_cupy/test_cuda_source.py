@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from cuda_checks import (
     RULES,
     assert_agrees,
     assert_close,
+    assert_parts_agree,
     assert_row_losses,
     assert_same_gradient,
     data,
@@ -166,6 +168,10 @@ MUTATIONS = {
     "a product leaves its last rows out": ("i < rows && j < cols", "i < rows - 1 && j < cols", 1),
     "a row in registers is summed over its first items": ("k < Group::KEPT; k++", "k < 1; k++", 1),
     "dropout counts from the first row of the part": ("clock[FIRST_ROW] * cols", "0 * cols", 1),
+    "a batch of several ranks has the first one's weight": ("2 * (clock[CURSOR] / rows)", "0", 1),
+    "a row that is not there is gathered": ("source < 0 ? Items{} : load(x + source", "load(x + (source < 0 ? 0 : source)", 1),
+    "a row that is not there has a gradient": ("d_outputs[row * cols + col] = 0;", "d_outputs[row * cols + col] = 1;", 1),
+    "dropout counts from the first row of another batch": ("clock[FIRST_ROW] = part[1];", "", 1),
     "a part of the sum of columns is missing": ("k < 8", "k < 7", 1),
     "chunks run to the last row": ("min(first + chunk, rows)", "rows", 1),
     "the penalty takes the first matrix for all": ("begin = bounds[2 * k]", "begin = bounds[0]", 1),
@@ -190,6 +196,7 @@ def battery(library: Any, *, reversed: bool) -> None:
     assert_agrees(spec, launcher, *data(spec, "indices", rows=210), batch=140, using=RESIDENT)  # in tiles
     spec = NetworkSpec((7, 6, 4), ("relu",), l2=0.1, dropout=(0.5,), seed=3)
     assert_same_gradient(spec, launcher, *data(spec, "indices"), part=BatchPart(40.0, first_row=5))
+    assert_parts_agree(replace(spec, dropout=(0.5,)), launcher, *data(spec, "indices"), weight)
     arrays = [draw((3, 7), "float64") ** 2] * 4
     found, wanted = run(launcher, "adam_update", *arrays, t=2, learning_rate=1)
     assert_close(found[0], wanted[0], "float64")

@@ -5,8 +5,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cuda_checks import BATCH, ROWS, RULES, assert_agrees, assert_same_gradient, data, make, train, weights
+from cuda_checks import (
+    BATCH,
+    GRAPHS,
+    RESIDENT,
+    ROWS,
+    RULES,
+    Alone,
+    assert_agrees,
+    assert_parts_agree,
+    assert_same_gradient,
+    data,
+    make,
+    train,
+    weights,
+)
 from cuda_host import HostLauncher, needs_compiler
+from xpnet_cupy.options import Options
 from xpnet_numpy import NumpyBackend
 
 from xpnet.backend import BatchPart, NetworkSpec, UpdateRule
@@ -185,6 +200,36 @@ def test_gradients_of_parts_add_up(
         np.testing.assert_allclose(step.gradients[name], reference.gradients[name], atol=atol)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("loss", ["indices", "soft", "logistic_cross_entropy", "squared_error", "poisson"])
+@pytest.mark.parametrize("products", ["plain", "fused"])
+def test_parts_of_batches_in_one_recording(
+    libraries: dict[str, Any], lt: Any, products: str, loss: Any, weighted: bool, dtype: str
+) -> None:
+    """Rows that are not there fill them up, and count for nothing."""
+    launcher = HostLauncher(libraries[dtype], dtype, lt if products == "fused" else None)
+    settings: dict[str, Any] = {"dropout": (0.3, 0.0), "seed": 5, "l2": 0.1, "l2_over_batch": weighted}
+    form = loss if loss in ("indices", "soft") else "values"
+    if form == "values":
+        settings["loss"] = loss
+    spec = NetworkSpec((7, 6, 5, 4), ("relu", "relu"), rule=RULES["adam"], dtype=dtype, **settings)
+    weight = np.random.default_rng(3).random(ROWS).astype(dtype) if weighted else None
+    step = assert_parts_agree(spec, launcher, *data(spec, form), weight)
+    assert [shape.rows for shape in step._plans] == [16]
+    launcher.xp.check()
+
+
+def test_outputs_of_rows_that_are_not_there_may_be_anything(launcher: HostLauncher, dtype: str) -> None:
+    """The exponential of the last bias is infinite."""
+    spec = NetworkSpec((2, 1), (), loss="poisson", dtype=dtype)
+    step = make(spec, launcher)
+    step.params["b1"], step.params["W1"] = np.full(1, 800.0, dtype), np.full((2, 1), -800.0, dtype)
+    X, Y = np.ones((3, 2), dtype) / 2, np.ones((3, 1), dtype)
+    shares = [(np.arange(3), BatchPart(3.0)), (np.arange(0), BatchPart(3.0))]
+    loss, _ = step.epoch_of_ranks(X, Y, shares=shares, group=Alone(), learning_rate=0.0)  # type: ignore[misc]
+    assert np.isfinite(loss) and np.isfinite(step.gradients.flat).all()
+
+
 def test_rows_without_weight(launcher: HostLauncher, dtype: str) -> None:
     spec = NetworkSpec((7, 6, 4), ("relu",), dtype=dtype)
     X, Y = data(spec, "indices")
@@ -192,6 +237,13 @@ def test_rows_without_weight(launcher: HostLauncher, dtype: str) -> None:
     step = assert_same_gradient(spec, launcher, X, Y, sample_weight=nothing)
     assert step.loss(X, Y, sample_weight=nothing) == 0.0
     assert_agrees(spec, launcher, X, Y, batch=BATCH, weight=np.arange(ROWS, dtype=dtype) // 15)
+
+
+@pytest.mark.parametrize("using", [GRAPHS, RESIDENT], ids=["graphs", "one launch"])
+def test_a_batch_without_weight_has_no_penalty_over_it(launcher: HostLauncher, using: Options, dtype: str) -> None:
+    spec = NetworkSpec((7, 6, 4), ("relu",), dtype=dtype, l2=0.1, l2_over_batch=True)
+    weight = np.arange(ROWS, dtype=dtype) // BATCH
+    assert_agrees(spec, launcher, *data(spec, "indices"), batch=BATCH, weight=weight, shuffled=False, using=using)
 
 
 @pytest.mark.parametrize("widths", [(7, 6, 1), (1, 1), (1, 5, 3), (7, 6, 1, 1)])
