@@ -21,7 +21,7 @@ attack: .venv/ready  ## everything that SECURITY.md counts: about an hour
 
 test-oldest: .venv/ready  ## the test suite with the oldest versions that pyproject.toml allows
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/python -m uv venv --quiet --clear --python $(PYTHON) build/oldest
+	$(BIN)/python -m uv venv --quiet --clear --seed --python $(PYTHON) build/oldest
 	$(BIN)/python -m uv pip install --quiet --python build/oldest --resolution lowest-direct --editable '.[test,bench]'
 	build/oldest/$(notdir $(BIN))/python -m pytest -n 2
 

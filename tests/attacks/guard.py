@@ -3,6 +3,7 @@
 import importlib.util
 import shutil
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ SOURCE = Path(__file__).with_name("guarded.c")
 
 def missing() -> str | None:
     """Why the allocator cannot be built here; None where it can."""
+    if sys.platform != "linux":
+        return "the guarding allocator is built and laid out for Linux"
     if not shutil.which("gcc"):
         return "no C compiler to build the guarding allocator with"
     if not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists():

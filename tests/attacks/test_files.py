@@ -26,7 +26,10 @@ def run(script: str, count: int) -> str:
     ("script", "few", "many", "name"),
     [
         ("fuzz.py", 100, 52_000, "mutated model files and checkpoints, 0 crashes, 0 wrong ones opened"),
-        ("kills.py", 2, 100, "kills of a training that is gone on with, 0 epochs lost"),
+        pytest.param(
+            *("kills.py", 2, 100, "kills of a training that is gone on with, 0 epochs lost"),
+            marks=pytest.mark.skipif(sys.platform == "win32", reason="there is no fork on Windows"),
+        ),
     ],
 )
 def test_files_survive(
@@ -53,6 +56,8 @@ def test_data_files_are_read_or_told(
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 128 kilobytes."""
+    if sys.platform != "linux":
+        pytest.skip("a small file system is mounted as on Linux")
     mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(tmp_path)], capture_output=True)
     if mount.returncode:
         pytest.skip("this user may not mount a small file system")

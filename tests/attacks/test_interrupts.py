@@ -97,6 +97,7 @@ def interrupted(program: str, *arguments: str, after: float, cache: Path | None 
 
 
 Record = Callable[[str, list[float]], None]
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C to a console, not to a process")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Estimators that train on the workers of a Dask cluster."""
 
 import os
-import signal
 import threading
 import time
 import warnings
@@ -21,6 +20,7 @@ import dask.array  # noqa: E402
 import dask.dataframe  # noqa: E402
 import joblib  # noqa: E402
 import pandas as pd  # noqa: E402
+import psutil  # noqa: E402
 from distributed import Client, LocalCluster  # noqa: E402
 
 import xpnet.dask  # noqa: E402
@@ -155,7 +155,7 @@ def test_a_worker_that_is_lost_ends_the_fit() -> None:
         while len([key for keys in client.processing().values() for key in keys if "_rank" in key]) < 2:
             time.sleep(0.1)
         time.sleep(1)
-        os.kill(client.run(os.getpid)[sorted(client.nthreads())[1]], signal.SIGKILL)
+        psutil.Process(client.run(os.getpid)[sorted(client.nthreads())[1]]).kill()
         thread.join(60)
         assert not thread.is_alive()
     assert isinstance(raised[0], BackendError), raised

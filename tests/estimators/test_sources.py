@@ -1,6 +1,5 @@
 """Rows that are read block by block, held against the same rows in memory."""
 
-import os
 import signal
 import time
 import warnings
@@ -298,7 +297,7 @@ def test_ctrl_c_ends_the_reading_of_a_slow_source_with_little_to_compute(data: A
         def read(self, block: int) -> np.ndarray:
             self.reads += 1
             if self.reads == 5:
-                os.kill(os.getpid(), signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
                 time.sleep(0.2)
             return super().read(block)
 

@@ -1,7 +1,6 @@
 """Ctrl-C at any moment of a training: what there is then is a training of so many whole epochs, and it goes on."""
 
 import _thread
-import os
 import signal
 import threading
 import time
@@ -37,7 +36,7 @@ def assert_whole(model, backend, epochs):
 @pytest.mark.parametrize("delay", np.random.default_rng(1).uniform(0, 0.15, 6).round(4))
 def test_ctrl_c_at_any_moment(backend, delay):
     model = network(backend)
-    timer = threading.Timer(delay, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer = threading.Timer(delay, signal.raise_signal, [signal.SIGINT])
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, Y, epochs=10**6, batch_size=8)
@@ -139,7 +138,7 @@ def test_a_handler_of_the_users_own_stays():
     try:
         with Interrupts() as interrupts:
             interrupts.held = True
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
             time.sleep(0)
             interrupts.release()
     finally:

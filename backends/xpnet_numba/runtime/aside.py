@@ -7,13 +7,16 @@ swallow it, or half of a function would be left.
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any
 
 from numba.core.compiler_lock import global_compiler_lock
 
 STACK = 16 * 2**20
 """Bytes of stack: the compiler calls itself as deep as a program is nested."""
+
+PATIENCE = 0.1
+"""Seconds of one wait: Windows hears Ctrl-C between waits, others at once."""
 
 _begun: dict[str, Future[Any]] = {}
 """What is being worked on, by name, or was when its wait was cut."""
@@ -41,6 +44,8 @@ def aside(name: str, work: Callable[[], Any]) -> Any:
                 return work()
             raise
     try:
+        while not future.done():
+            wait((future,), PATIENCE)
         return future.result()
     finally:
         if future.done():
@@ -50,7 +55,8 @@ def aside(name: str, work: Callable[[], Any]) -> Any:
 def _begin(work: Callable[[], Any], future: Future[Any]) -> None:
     """Start a thread that tells the future what ``work()`` returns.
 
-    Raises RuntimeError where the system allows no more threads. Python waits for it before it exits: a compiler must not be taken down while it works.
+    Raises RuntimeError where the system allows no more threads. Python waits for it before it exits: a compiler must not
+    be taken down while it works.
     """
 
     def run() -> None:

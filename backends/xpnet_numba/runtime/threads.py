@@ -14,6 +14,7 @@ busy, a second leader works alone: training in several Python threads at once do
 import atexit
 import ctypes
 import os
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -154,7 +155,7 @@ def share_entry() -> Any:
 @cache
 def _core_function() -> Any:
     """The C library's function that tells on which core its caller runs; None where there is none (not on Linux)."""
-    return getattr(ctypes.CDLL(None), "sched_getcpu", None) if hasattr(os, "sched_setaffinity") else None
+    return getattr(ctypes.CDLL(None), "sched_getcpu", None) if sys.platform == "linux" else None
 
 
 class Team:
@@ -215,7 +216,7 @@ class Team:
         the two while both look busy: they would take turns on one core.
         """
         self._leaders_core = core
-        if others := os.sched_getaffinity(0) - {core}:
+        if sys.platform == "linux" and (others := os.sched_getaffinity(0) - {core}):
             for worker in self._workers:
                 # Where a sandbox forbids it, workers stay where the system puts them.
                 if worker.native_id:

@@ -17,6 +17,7 @@ from typing import Any
 from xpnet import BackendError
 from xpnet_bench.contenders.task import Task
 from xpnet_bench.jobs import Job
+from xpnet_bench.measure.pinning import allowed_threads
 
 _variant = ""
 
@@ -50,9 +51,10 @@ class Ranks:
         self._folder = tempfile.TemporaryDirectory(prefix="xpnet-bench-")
         folder, count = Path(self._folder.name), job.sizes["ranks"]
         pipes = [folder / str(rank) for rank in range(count)]
-        for pipe in (*pipes, folder / "answer"):
-            os.mkfifo(pipe)
-        threads = len(os.sched_getaffinity(0)) // count
+        if sys.platform != "win32":  # there `facts` has refused
+            for pipe in (*pipes, folder / "answer"):
+                os.mkfifo(pipe)
+        threads = allowed_threads() // count
         program = ["-m", "xpnet_bench.measure.ranks", _variant, str(folder), str(threads), json.dumps(job.to_json())]
         self._process = subprocess.Popen(
             [*_launcher(count), *program],
@@ -78,7 +80,12 @@ class Ranks:
 
 
 def _launcher(ranks: int) -> list[str]:
-    """The command that starts so many ranks of Python, up to Python's arguments."""
+    """The command that starts so many ranks of Python, up to Python's arguments.
+
+    Raises BackendError where there is none.
+    """
+    if sys.platform == "win32":
+        raise BackendError("ranks are told what to do through named pipes, which Windows has not; use Linux or macOS")
     if _variant == "ddp":
         return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
     beside = Path(sys.executable).with_name("mpirun")

@@ -84,7 +84,7 @@ def allowed_threads() -> int:
 
 def pin_cores(threads: int) -> None:
     """Keep this process to its first ``threads`` cores, where the system can: some pools ask for nothing else."""
-    if hasattr(os, "sched_setaffinity"):
+    if sys.platform == "linux":
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
