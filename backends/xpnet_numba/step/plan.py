@@ -5,14 +5,17 @@ so that the same sums are taken in the same order whoever takes them. BLAS's own
 layer.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
 from xpnet.backend import NetworkSpec
 from xpnet_numba.step.job import Layer, Slice
 
-GRAIN = 200_000
-"""Multiplications that are worth a thread: fewer take less time than to share them."""
+GRAIN = 1_200_000
+"""Bytes of numbers to multiply that are worth a thread: fewer take less time than to share them, with what several
+threads then write for each other.
+"""
 
 MOST_ROWS = 512
 """Rows forwarded at a time: with more their activations leave the core's cache, with fewer products are too short."""
@@ -60,6 +63,12 @@ class Plan:
         """Rows for which there must be room: a narrow block needs it for a round, by whichever core."""
         return self.cores * self.round_rows if self.narrow else self.batch_rows
 
+    @cached_property
+    def workers(self) -> int:
+        """How many threads find work: some phase has as many pieces of one kind."""
+        pieces = Counter(piece.layer for piece in self.slices)
+        return min(self.cores, max(self.blocks, *pieces.values()))
+
     def homes_of(self, threads: int) -> list[int]:
         """For each of a number of threads, the slice with which it begins."""
         return [self.homes[me * len(self.homes) // threads] for me in range(threads)]
@@ -67,17 +76,18 @@ class Plan:
 
 def make_plan(spec: NetworkSpec, layers: list[Layer], batch_rows: int, cores: int, *, sparse: bool = False) -> Plan:
     """Cut batches of ``batch_rows`` rows, those of a sparse X or of a dense one, for ``cores`` cores."""
-    work = batch_rows * sum(layer.fan_in * layer.fan_out for layer in layers)
+    item = 4 if spec.dtype == "float32" else 8
+    work = batch_rows * sum(layer.fan_in * layer.fan_out for layer in layers) * item
     workers = _workers(work, cores)
     rounds = -(-batch_rows // (workers * MOST_ROWS))
     round_rows = block_rows = -(-batch_rows // (workers * rounds))
     blocks, most = -(-batch_rows // round_rows), BLOCKS_PER_CORE * cores
-    narrow = _is_narrow(spec, batch_rows, min(blocks, most), sparse=sparse)
+    narrow = blocks > 1 and _is_narrow(spec, batch_rows, min(blocks, most), sparse=sparse)
     if narrow and blocks > most:
         block_rows = -(-blocks // most) * round_rows
         blocks = -(-batch_rows // block_rows)
-    rows_of_work = blocks if narrow else batch_rows
-    slices = [piece for index, layer in enumerate(layers) for piece in _slices(index, layer, rows_of_work, cores)]
+    row_bytes = item * (blocks if narrow else batch_rows)
+    slices = [piece for index, layer in enumerate(layers) for piece in _slices(index, layer, row_bytes, cores)]
     parts = 0 if narrow or sparse else _parts(spec, batch_rows, slices)
     shares = _share_out(slices, cores)
     homes = [sum(len(share) for share in shares[:core]) % len(slices) for core in range(cores)]
@@ -105,13 +115,13 @@ def _parts(spec: NetworkSpec, batch_rows: int, slices: list[Slice]) -> int:
 
 
 def _workers(work: int, cores: int) -> int:
-    """How many cores so many multiplications are worth."""
+    """How many cores so many bytes are worth."""
     return max(1, min(cores, work // GRAIN))
 
 
-def _slices(index: int, layer: Layer, batch_rows: int, cores: int) -> list[Slice]:
-    """A layer's weight, cut by rows; the last slice takes the bias."""
-    rows = -(-layer.fan_in // _workers(layer.fan_in * layer.fan_out * batch_rows, cores))
+def _slices(index: int, layer: Layer, row_bytes: int, cores: int) -> list[Slice]:
+    """A layer's weight, cut by rows; the last slice takes the bias. row_bytes : of one feature in the whole batch"""
+    rows = -(-layer.fan_in // _workers(layer.fan_in * layer.fan_out * row_bytes, cores))
     firsts = range(0, layer.fan_in, rows)
     return [_slice(index, layer, f, min(rows, layer.fan_in - f), number) for number, f in enumerate(firsts)]
 

@@ -216,7 +216,7 @@ class CompiledStep:
         """See :class:`xpnet.backend.Step`."""
         job, workspace = self._training, self._workspace or self._workspace_for(1, 0)
         self._rule[0] = learning_rate
-        workspace.begin(job, count := min(get_threads(), workspace.plan.cores, job.slices))
+        workspace.begin(job, count := min(get_threads(), workspace.plan.workers))
         threads.team.lead(share_entry(), count, job_function("update", self.spec.dtype).address, ctypes.addressof(job))
         job.updates_made += 1
 
@@ -292,7 +292,7 @@ class CompiledStep:
             self._steps_per_call = max(1, int(SECONDS_PER_CALL / work))
         while job.first_step < steps:
             job.steps = min(self._steps_per_call, steps - job.first_step)
-            workspace.begin(job, count := min(get_threads(), workspace.plan.cores, max(job.blocks, job.slices)))
+            workspace.begin(job, count := min(get_threads(), workspace.plan.workers))
             started = time.perf_counter()
             threads.team.lead(share_entry(), count, function, ctypes.addressof(job))
             if job.steps == self._steps_per_call:
