@@ -140,8 +140,11 @@ def test_from_file_to_answers_everywhere(run: Run, made: Any) -> None:
         "m.safetensors",
     )
     shown = run("train", "d.csv", "--target", target, *options, XPNET_BACKEND=None).stdout
-    scores = json.loads(Path("m.json").read_text())["scores"]["test"]
-    assert scores["r2" if target == "price" else "accuracy"] >= peer(frame, target, numbers, text) - 0.005
+    score = json.loads(Path("m.json").read_text())["scores"]["test"]["r2" if target == "price" else "accuracy"]
+    # float32 moves a prediction by its rounding, and with it at most a row that lies between two classes.
+    assert score == pytest.approx(
+        peer(frame, target, numbers, text), abs=1e-6 if target == "price" else 1.1 * 4 / len(frame)
+    )
     assert ("dates or times" in shown) == (made is not adult)
     model = xpnet.load("m.safetensors")
     assert set(model[0].feature_names_in_) == {*numbers, *text}
@@ -163,6 +166,16 @@ def test_from_file_to_answers_everywhere(run: Run, made: Any) -> None:
     assert shell["prediction"].tolist() == model.predict(read).tolist()
     evaluated = json.loads(run("evaluate", "m.safetensors", "d.csv", "--json").stdout)
     assert set(evaluated) >= {"accuracy", "balanced_accuracy", "f1", "log_loss", "roc_auc", "classes"}
+
+
+@pytest.mark.parametrize("made", [titanic, houses, adult])
+def test_scores_are_those_of_scikit_learn(run: Run, made: Any) -> None:
+    frame, target, numbers, text = made()
+    frame.to_csv("d.csv", index=False)
+    options = "--hidden 32 --epochs 40 --missing impute --dtype float64 --metrics-json m.json".split()
+    run("train", "d.csv", "--target", target, *options)
+    score = json.loads(Path("m.json").read_text())["scores"]["test"]["r2" if target == "price" else "accuracy"]
+    assert score == pytest.approx(peer(frame, target, numbers, text), rel=1e-6)
 
 
 def test_gaps_are_refused_with_every_column_unless_they_are_to_be_filled(run: Run) -> None:
