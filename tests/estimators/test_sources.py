@@ -17,6 +17,7 @@ import xpnet
 from xpnet.data import sources
 from xpnet.data.sources import ArraySource, ChunkSource, ParquetSource, as_source
 from xpnet.errors import DataFileError, InputError
+from xpnet.estimators import inputs
 from xpnet.training import Callback, Training, loop
 
 ROWS = 3000
@@ -174,6 +175,24 @@ def test_files(tmp_path: Path, data: Any) -> None:
             assert as_source(found) is not None
             same_weights(classifier(shuffle=False).fit(found, y), expected, rtol=1e-5, atol=1e-7)
             np.testing.assert_array_equal(expected.predict(found), expected.predict(X))
+
+
+def test_large_arrays_are_looked_at_some_rows_at_a_time(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = data
+    expected, looked_at, look = classifier().fit(X, y), [], inputs.assert_all_finite
+
+    def noted(part: Any, **how: Any) -> None:
+        looked_at.append(len(part))
+        look(part, **how)
+
+    monkeypatch.setattr(inputs, "assert_all_finite", noted)
+    monkeypatch.setattr(inputs, "AT_ONCE", 100 * X[0].nbytes)
+    same_weights(classifier().fit(X, y), expected)
+    assert looked_at == [100] * (ROWS // 100)
+    bad = X.copy()
+    bad[1234, 2] = np.nan
+    with pytest.raises(ValueError, match=r"Input X contains NaN.\nMLPClassifier does not accept missing values"):
+        classifier().fit(bad, y)
 
 
 def folder_of(tmp_path: Path, X: Any, y: Any) -> Path:

@@ -5,7 +5,13 @@ from typing import Any
 
 import numpy
 from scipy.sparse import issparse
-from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d, validate_data
+from sklearn.utils.validation import (
+    assert_all_finite,
+    check_array,
+    check_consistent_length,
+    column_or_1d,
+    validate_data,
+)
 
 from xpnet.backend import Backend, Operations
 from xpnet.data.sources import Source
@@ -15,6 +21,8 @@ from xpnet.models.placement import check_in_memory, on_host, to_host
 from xpnet.ops import Array, namespace
 
 FLOATING = ("float64", "float32")
+AT_ONCE = 2**24
+"""Bytes of X that are looked at in one call, which no Ctrl-C interrupts: X may be mapped from a slow disk."""
 
 
 @dataclass
@@ -89,6 +97,7 @@ def check_X_y(estimator: Any, X: Any, y: Any, *, reset: bool, numeric: bool = Fa
         y = check_array(y, ensure_2d=False, dtype="numeric" if numeric else None, input_name="y")
         check_consistent_length(X, y)
     elif type(X) is numpy.ndarray or on_host(X):
+        at_once = not isinstance(X, numpy.ndarray) or X.nbytes <= AT_ONCE
         X, y = validate_data(
             estimator,
             X,
@@ -97,13 +106,23 @@ def check_X_y(estimator: Any, X: Any, y: Any, *, reset: bool, numeric: bool = Fa
             multi_output=True,
             y_numeric=numeric,
             dtype=estimator.dtype or FLOATING,
+            ensure_all_finite=at_once,
             reset=reset,
         )
+        if not at_once:
+            _check_finite(estimator, X)
     else:
         validate_data(estimator, _check_matrix(X), y, skip_check_array=True, reset=reset)
         y = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name="y")
         check_consistent_length(X, y)
     return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
+
+def _check_finite(estimator: Any, X: numpy.ndarray) -> None:
+    """Raise ValueError for NaN or infinity in X, as ``check_array`` does."""
+    rows = max(1, AT_ONCE // max(1, X[:1].nbytes))
+    for start in range(0, len(X), rows):
+        assert_all_finite(X[start : start + rows], estimator_name=type(estimator).__name__, input_name="X")
 
 
 def check_X(estimator: Any, X: Any, *, finite: bool = True) -> Any:
