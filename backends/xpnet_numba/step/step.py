@@ -44,6 +44,9 @@ SECONDS_PER_CALL = 0.2
 microseconds.
 """
 
+PRODUCTS_PER_CALL, BYTES_PER_CALL = 2**31, 2**25
+"""How much one call of compiled code predicts: a tenth of a second, unless X lies on a slow disk."""
+
 _NOTHING, _NO_LABELS = nullcontext(), numpy.zeros(0, numpy.int64)
 
 
@@ -334,10 +337,23 @@ class CompiledStep:
             result = numpy.empty((rows, spec.widths[-1]), spec.dtype)
             if not few:
                 check_memory(result.nbytes, f"A prediction for {rows} rows")
+                if rows > (most := self._predicted_at_once(x)):
+                    for first in range(0, rows, most):
+                        result[first : first + most] = self._predict(x[first : first + most])
+                    return result
             count, claims = self._begin_evaluation(rows, 0, sparse=False)
             self._evaluating.multiply_at = self._few_at if few else self._multiply_at
             threads.team.lead(lead, count, function, job_at, x, result, claims)
             return result
+
+    def _predicted_at_once(self, x: Array) -> int:
+        """How many rows one call of compiled code predicts: all, unless that would keep Ctrl-C waiting."""
+        rows = x.shape[0]
+        if rows * self._blueprint.size <= PRODUCTS_PER_CALL and x.nbytes <= BYTES_PER_CALL:
+            return rows
+        most = min(PRODUCTS_PER_CALL // self._blueprint.size, BYTES_PER_CALL * rows // x.nbytes)
+        blocks = max(most // EVALUATED_ROWS, get_threads())  # one for each thread at least
+        return EVALUATED_ROWS * blocks
 
     def _predict_sparse(self, X: Any) -> Array:
         """As ``_predict``, of a SciPy matrix."""
