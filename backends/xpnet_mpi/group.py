@@ -1,6 +1,8 @@
 """MPI's part of the group's contract. MPI is loaded when the group is asked for: that takes a second."""
 
+import os
 import platform
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,9 @@ from xpnet.backend.group import Value
 from xpnet.errors import BackendError
 from xpnet.ops import Array
 from xpnet_mpi.watch import Watch
+
+COMMON = "/dev/shm"
+"""Where Linux keeps memory that processes have in common; in a container often 64 MiB."""
 
 
 @contextmanager
@@ -37,10 +42,11 @@ def open_group(timeout: float) -> Iterator["MpiGroup"]:
     with Watch(MPI, timeout) as watch:
         with watch.waiting("opening of the group"):
             comm = MPI.COMM_WORLD.Dup()
-        yield MpiGroup(comm, watch, MPI)
+        group = MpiGroup(comm, watch, MPI)
+        yield group
         # Not where an exception passes: the other ranks may be elsewhere.
         with watch.waiting("closing of the group"):
-            comm.Free()
+            group.close()
 
 
 class MpiGroup:
@@ -59,17 +65,23 @@ class MpiGroup:
     library = "numpy"
 
     def __init__(self, comm: Any, watch: Watch, MPI: Any) -> None:
-        self._comm, self._watch, self._in_place, self._error = comm, watch, MPI.IN_PLACE, MPI.Exception
+        self._comm, self._watch, self._MPI = comm, watch, MPI
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
         self.why = library_name(MPI)
+        self._window: Any = None
+        self._memory: Any = None
+        with watch.waiting("opening of the group"):
+            beside = comm.Split_type(MPI.COMM_TYPE_SHARED)
+            self._together = beside.Get_size() == self.size
+            beside.Free()
 
     def sum(self, array: Array) -> Array:
         """See :class:`xpnet.backend.Group`."""
         array = numpy.require(array, requirements=("C", "W"))
         with self._watch.waiting("sum"):
             try:
-                self._comm.Allreduce(self._in_place, array)
-            except self._error as error:
+                self._comm.Allreduce(self._MPI.IN_PLACE, array)
+            except self._MPI.Exception as error:
                 raise _strayed(error) from error
         return array
 
@@ -78,8 +90,40 @@ class MpiGroup:
         with self._watch.waiting("shared value"):
             try:
                 return self._comm.bcast(value, root=rank)
-            except self._error as error:
+            except self._MPI.Exception as error:
                 raise _strayed(error) from error
+
+    def memory(self, size: int) -> Any:
+        """See :class:`xpnet.backend.group.NearGroup`."""
+        if self._memory is not None and self._memory.nbytes >= size:
+            return self._memory
+        with self._watch.waiting("wait for common memory"):
+            if not self._comm.bcast(self._together and fits(size)):
+                return None
+            self._release()
+            self._window = self._MPI.Win.Allocate_shared(0 if self.rank else size, comm=self._comm)
+            self._window.Lock_all(self._MPI.MODE_NOCHECK)
+            buffer, _ = self._window.Shared_query(0)
+        self._memory = numpy.frombuffer(buffer, "uint8")
+        return self._memory
+
+    def meet(self) -> None:
+        """See :class:`xpnet.backend.group.NearGroup`."""
+        with self._watch.waiting("step of training"):
+            self._window.Sync()
+            self._comm.Barrier()
+            self._window.Sync()
+
+    def close(self) -> None:
+        """Give back what the ranks have in common. Collective."""
+        self._release()
+        self._comm.Free()
+
+    def _release(self) -> None:
+        if self._window is not None:
+            self._window.Unlock_all()
+            self._window.Free()
+            self._window = self._memory = None
 
     def fail(self, error: BaseException) -> None:
         """See :class:`xpnet.backend.Group`: MPI ends the ranks when this process ends."""
@@ -105,12 +149,19 @@ def _strayed(error: Exception) -> BackendError:
     )
 
 
+def fits(size: int) -> bool:
+    """Whether so many bytes fit into memory that processes have in common: too many end a process by SIGBUS."""
+    return not os.path.isdir(COMMON) or shutil.disk_usage(COMMON).free > 2 * size
+
+
 def library_name(MPI: Any) -> str:
     """``Open MPI v5.0.11``, or what another library calls itself."""
     return " ".join(MPI.Get_library_version().split("\n")[0].split(",")[0].split()).rstrip("\0")
 
 
 def _mpi() -> Any:
+    # Open MPI 5 calls it an error, on stderr, when memory is asked for and UCX, which is not asked, finds no network.
+    os.environ.setdefault("OMPI_MCA_osc_ucx_verbose", "-1")
     try:
         from mpi4py import MPI
     except ImportError as error:

@@ -52,8 +52,9 @@ def training(name: str, data: str) -> None:
 def failing(name: str, what: str) -> None:
     """One rank does something that would leave the others waiting."""
     X, y = rows(60)
-    fit(X, y)  # has compiled what the ranks would otherwise wait for
-    timeout = WAITED if what in ("miss", "other call", "SIGSTOP") else 120.0
+    with xpnet.use_group(name):
+        fit(X, y)  # has compiled what the ranks would otherwise wait for
+    timeout = WAITED if what in ("miss", "other call") or what.startswith("SIGSTOP") else 120.0
     with xpnet.use_group(name, data="own" if what == "nan" else "same", timeout=timeout) as group:
         if what == "nan" and group.rank == 1:
             X[3, 2] = np.nan
@@ -71,6 +72,11 @@ def _raise(group: Any) -> None:
     raise ValueError("the shelf is empty")
 
 
+def _end_within_an_epoch(group: Any, number: int) -> None:
+    """Have this rank send itself a signal when it next meets the others."""
+    group.meet = lambda: os.kill(os.getpid(), number)
+
+
 ACTIONS: dict[str, Callable[[Any], Any]] = {
     "nan": lambda group: None,
     "raise": _raise,
@@ -80,6 +86,8 @@ ACTIONS: dict[str, Callable[[Any], Any]] = {
     "other call": lambda group: group.share("a value"),
     "SIGKILL": lambda group: os.kill(os.getpid(), signal.SIGKILL),
     "SIGSTOP": lambda group: os.kill(os.getpid(), signal.SIGSTOP),
+    "SIGKILL within an epoch": lambda group: _end_within_an_epoch(group, signal.SIGKILL),
+    "SIGSTOP within an epoch": lambda group: _end_within_an_epoch(group, signal.SIGSTOP),
 }
 
 if __name__ == "__main__":

@@ -54,14 +54,34 @@ class ThreadsGroup:
         return values
 
 
-def on_ranks(size: int, work: Callable[[ThreadsGroup], Any], *, data: Any = "same") -> list[Any]:
-    """What ``work`` returns on each rank; raises the first rank's error, if any raised one."""
+class NearThreadsGroup(ThreadsGroup):
+    """See :class:`xpnet.backend.group.NearGroup`."""
+
+    _memory: Any = None
+
+    def memory(self, size: int) -> Any:
+        """An array of rank 0's."""
+        if self._memory is None or self._memory.nbytes < size:
+            self._memory = self._exchange(np.zeros(size, "uint8") if self.rank == 0 else None)[0]
+        return self._memory
+
+    def meet(self) -> None:
+        """At the barrier."""
+        self.meeting.barrier.wait()
+
+
+def on_ranks(size: int, work: Callable[[ThreadsGroup], Any], *, data: Any = "same", near: bool = True) -> list[Any]:
+    """What ``work`` returns on each rank; raises the first rank's error, if any raised one.
+
+    near : whether the ranks have memory in common
+    """
+    kind = NearThreadsGroup if near else ThreadsGroup
     meeting, results = Meeting(size), [None] * size
     errors: list[BaseException] = []
 
     def run(rank: int) -> None:
         try:
-            with use_group(ThreadsGroup(rank, meeting), data=data) as group:
+            with use_group(kind(rank, meeting), data=data) as group:
                 results[rank] = work(group)  # type: ignore[arg-type, call-overload]
         except BaseException as error:  # noqa: BLE001  told to the caller
             if not isinstance(error, threading.BrokenBarrierError):

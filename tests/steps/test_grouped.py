@@ -15,6 +15,9 @@ from xpnet.training import EarlyStopping, Training
 SHARDS = {1: (60,), 2: (57, 3), 3: (53, 7, 0), 4: (0, 20, 39, 1)}
 """How many of the rows each rank has, by the number of ranks."""
 
+WAYS = ("near", "same", "own")
+"""All ranks have the same rows, and memory in common; the same rows alone; rows of their own."""
+
 SETTINGS: dict[str, dict[str, Any]] = {
     "adam": {"optimizer": "adam"},
     "penalty": {"optimizer": xpnet.SGD(momentum=0.9, nesterov=True), "l2": 0.1},
@@ -51,11 +54,15 @@ def train(X: Any, y: Any, w: Any, *, settings: dict[str, Any], batch_size: int |
     return history, {name: np.array(value) for name, value in model.params.items()}
 
 
-def check_same(size: int, own: bool, work: Callable[..., Any], *arrays: Any) -> None:
+def check_same(size: int, way: str, work: Callable[..., Any], *arrays: Any) -> None:
     """``work`` on the rows of all ranks gives every rank the history and the parameters of one process."""
     history, params = work(*arrays)
+    own = way == "own"
     found = on_ranks(
-        size, lambda group: work(*cut(size, group.rank, own, *arrays)), data="own" if own else "same"
+        size,
+        lambda group: work(*cut(size, group.rank, own, *arrays)),
+        data="own" if own else "same",
+        near=way == "near",
     )
     for other_history, other_params in found:
         close(other_history.loss, history.loss)
@@ -65,23 +72,23 @@ def check_same(size: int, own: bool, work: Callable[..., Any], *arrays: Any) -> 
             assert np.array_equal(other_params[name], found[0][1][name])
 
 
-@pytest.mark.parametrize("own", [False, True], ids=["same", "own"])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("size", [2, 3, 4])
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 @pytest.mark.parametrize("name", ["adam", "penalty", "deep", "reference"])
-def test_networks(name: str, weighted: bool, size: int, own: bool) -> None:
-    check_same(size, own, lambda X, y, w: train(X, y, w, settings=SETTINGS[name]), *data(weighted))
+def test_networks(name: str, weighted: bool, size: int, way: str) -> None:
+    check_same(size, way, lambda X, y, w: train(X, y, w, settings=SETTINGS[name]), *data(weighted))
 
 
-@pytest.mark.parametrize("size", [2, 4])
-def test_dropout(size: int) -> None:
-    check_same(size, False, lambda X, y, w: train(X, y, w, settings=SETTINGS["dropout"]), *data())
+@pytest.mark.parametrize("size, way", [(2, "near"), (2, "same"), (4, "same")])
+def test_dropout(size: int, way: str) -> None:
+    check_same(size, way, lambda X, y, w: train(X, y, w, settings=SETTINGS["dropout"]), *data())
 
 
-@pytest.mark.parametrize("own", [False, True], ids=["same", "own"])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("how", [{"batch_size": 59}, {"batch_size": None}, {"batch_size": 8, "shuffle": False}])
-def test_last_batch_smaller_than_the_ranks(how: dict[str, Any], own: bool) -> None:
-    check_same(4, own, lambda X, y, w: train(X, y, w, settings=SETTINGS["penalty"], **how), *data(True))
+def test_last_batch_smaller_than_the_ranks(how: dict[str, Any], way: str) -> None:
+    check_same(4, way, lambda X, y, w: train(X, y, w, settings=SETTINGS["penalty"], **how), *data(True))
 
 
 def test_no_generator_is_rank_0s() -> None:
@@ -121,7 +128,7 @@ def test_early_stopping_puts_the_best_back_on_every_rank() -> None:
     def stopped(X: Any, y: Any, w: Any) -> Any:
         return train(X, y, w, settings={"learning_rate": 0.7}, callbacks=[EarlyStopping(1, tol=0.3)])
 
-    check_same(3, False, lambda X, y, w: stopped(X, y, w), *data())
+    check_same(3, "near", lambda X, y, w: stopped(X, y, w), *data())
 
 
 @pytest.mark.parametrize("sizes", [(2, 3), (3, 1), (1, 4)])
@@ -168,12 +175,12 @@ def test_a_single_update_and_gradient() -> None:
                 close(other_gradients[name], value)
 
 
-@pytest.mark.parametrize("own", [False, True], ids=["same", "own"])
-def test_arrays_of_any_library(library: Library, own: bool) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_arrays_of_any_library(library: Library, way: str) -> None:
     def work(X: Any, y: Any, w: Any) -> Any:
         X, y, w = map(library.make, (X, y, w))
         model = xpnet.FeedforwardNeuralNet(5, 7, 3, rng=0, optimizer="adam", l2=0.1, backend=library.backend)
         history = model.fit(X, y, epochs=1, batch_size=20, sample_weight=w, validation=(X, y))
         return history, {name: library.numpy(value) for name, value in model.params.items()}
 
-    check_same(3, own, work, *data(True))
+    check_same(3, way, work, *data(True))

@@ -98,6 +98,29 @@ class Group(Protocol):
         """
 
 
+@runtime_checkable
+class NearGroup(Group, Protocol):
+    """A group whose ranks may run on one machine, where they can have memory in common."""
+
+    def memory(self, size: int) -> Any:
+        """Memory that every rank reads and writes. Collective.
+
+        Parameters
+        ----------
+        size : int
+            How many bytes at least, the same number on every rank.
+
+        Returns
+        -------
+        numpy.ndarray of uint8, or None
+            The same array as in the last call, if it was large enough; else that one must not be used any more. None,
+            on every rank, where the ranks have no memory in common, or not as much.
+        """
+
+    def meet(self) -> None:
+        """Wait until every rank is here: what each has written to the common memory is then read by all."""
+
+
 def gather(group: Group, value: Any) -> list[Any]:
     """The values of all ranks, in their order; each can be pickled."""
     return [group.share(value, rank=rank) for rank in range(group.size)]

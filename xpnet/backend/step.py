@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from xpnet.backend.group import NearGroup
 from xpnet.backend.parameters import Parameters
 from xpnet.backend.spec import NetworkSpec
 from xpnet.ops import Array
@@ -292,6 +293,27 @@ class CheckingStep(Step, Protocol):
 
     def forward_finite(self, X: Array) -> Array | None:
         """Compute the outputs of the network as `forward` does, or return None where X holds NaN or infinity."""
+
+
+class CommonStep(Step, Protocol):
+    """A step that can share batches with the ranks of a group as it shares them among threads."""
+
+    def epoch_in_common(
+        self,
+        X: Array,
+        Y: Array,
+        *,
+        learning_rate: float,
+        batch_size: int,
+        order: Any,
+        sample_weight: Array | None,
+        group: NearGroup,
+    ) -> float | None:
+        """Train as `epoch` does, together with all ranks of a group. They pass the same arguments, begin with the
+        parameters and the optimizer of rank 0, and end with the same ones.
+
+        Nothing is done, and None returned, where the ranks have no memory in common.
+        """
 
 
 class WeightingStep(Step, Protocol):

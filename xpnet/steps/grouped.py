@@ -12,6 +12,7 @@ from typing import Any
 import numpy
 
 from xpnet.backend import Backend, BatchPart, Parameters, Step, StepState
+from xpnet.backend.group import NearGroup
 from xpnet.dispatch import Ranks, current_ranks
 from xpnet.dispatch.choice import library_of
 from xpnet.ops import Array
@@ -48,12 +49,18 @@ class GroupedStep:
         Where its arrays live.
     ranks : Ranks
         All that take part, two at least.
+
+    Attributes
+    ----------
+    in_common : bool
+        Whether the last epoch was computed in memory of all ranks: these have the same bits then.
     """
 
     def __init__(self, step: Step, backend: Backend, ranks: Ranks) -> None:
         assert ranks.group is not None
         self.step, self.backend, self.ranks, self.group = step, backend, ranks, ranks.group
         self.spec, self.params, self.penalty = step.spec, step.params, 0.0
+        self.in_common = False
 
     @cached_property
     def gradients(self) -> Parameters:
@@ -63,7 +70,8 @@ class GroupedStep:
     @property
     def why(self) -> str:
         """What runs here, and who adds up."""
-        return f"{self.step.why}; gradients of {self.group.size} ranks added up by {self.group.why}"
+        how = "batches shared in common memory" if self.in_common else "gradients added up"
+        return f"{self.step.why}; {how} by {self.group.size} ranks of {self.group.why}"
 
     def running(self) -> AbstractContextManager[None]:
         """See :class:`xpnet.backend.Step`."""
@@ -80,8 +88,12 @@ class GroupedStep:
         sample_weight: Array | None = None,
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
+        common = self._common_epoch(X, Y, learning_rate, batch_size, order, sample_weight)
+        self.in_common = common is not None
+        if common is not None:
+            return common
         shares: Iterable[Share] = self._shares(X, batch_size, order, sample_weight)
-        if hasattr(self.step, "epoch_of_ranks"):
+        if getattr(self.step, "epoch_of_ranks", None) is not None:
             shares = list(shares)
             recorded = self._recorded_epoch(X, Y, sample_weight, shares, learning_rate)
             if recorded is not None:
@@ -147,6 +159,27 @@ class GroupedStep:
     def batch_weights(self, X: Array, batch_size: int, order: Any, sample_weight: Array | None) -> list[float]:
         """The weight of each batch over all ranks."""
         return [part.total_weight for _, part in self._shares(X, batch_size, order, sample_weight)]
+
+    def _common_epoch(
+        self, X: Array, Y: Array, learning_rate: float, batch_size: int, order: Any, sample_weight: Array | None
+    ) -> float | None:
+        """The loss of an epoch that the step computes in memory of all ranks; None for a step that does not, where
+        there is no such memory, and where not every rank has all rows.
+        """
+        epoch = getattr(self.step, "epoch_in_common", None)
+        if epoch is None or self.ranks.own_data or not X.shape[0] or not isinstance(self.group, NearGroup):
+            return None
+        loss = epoch(
+            X,
+            Y,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            order=order,
+            sample_weight=sample_weight,
+            group=self.group,
+        )
+        self.penalty = self.step.penalty
+        return loss
 
     def _recorded_epoch(
         self, X: Array, Y: Array, sample_weight: Array | None, shares: list[Share], learning_rate: float

@@ -81,12 +81,25 @@ class GuardedStep:
     @property
     def epoch_by_batch_rows(self) -> Callable[..., float | None] | None:
         """See :class:`xpnet.backend.step.WeightingStep`; None for a step that is none."""
-        epoch = getattr(self.step, "epoch_by_batch_rows", None)
+        return self._in_turn("epoch_by_batch_rows")
+
+    @property
+    def epoch_in_common(self) -> Callable[..., float | None] | None:
+        """See :class:`xpnet.backend.step.CommonStep`; None for a step that is none."""
+        return self._in_turn("epoch_in_common")
+
+    @property
+    def epoch_of_ranks(self) -> Callable[..., tuple[float, float] | None] | None:
+        """The step's own, which ``GroupedStep`` asks for; None for a step that has none."""
+        return self._in_turn("epoch_of_ranks")
+
+    def _in_turn(self, name: str) -> Callable[..., Any] | None:
+        """A method that not every step has, as ``epoch`` is here."""
+        epoch = getattr(self.step, name, None)
         if epoch is None:
             return None
 
-        def in_turn(*data: Any, **how: Any) -> float | None:
-            """The step's own, as ``epoch`` is here."""
+        def in_turn(*data: Any, **how: Any) -> Any:
             with self.turn.taken():
                 return epoch(*data, **how)
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from xpnet.backend import Step
+from xpnet.backend import Step, StepState
 from xpnet.dispatch import Ranks, current_ranks
 from xpnet.training.state import set_stream_state, stream_state
 
@@ -38,13 +38,15 @@ def share_stream(rng: Any) -> Any:
 
 def share_state(step: Step, ranks: Ranks) -> None:
     """Begin with rank 0's parameters and optimizer."""
-    state = ranks.share(step.state() if ranks.rank == 0 else None)
-    if ranks.rank and state is not None:
-        step.load_state(state)
+    state = step.state()
+    params = ranks.share_arrays(state.params)
+    buffers = {name: ranks.share_arrays(arrays) for name, arrays in state.buffers.items()}
+    t = ranks.share(state.t)
+    if ranks.rank:
+        step.load_state(StepState(params, buffers, t))
 
 
 def share_parameters(step: Step, ranks: Ranks) -> None:
     """Go on with rank 0's parameters: on unlike processors, those of others differ in their last bits by now."""
-    values = ranks.share(dict(step.state().params) if ranks.rank == 0 else None)
-    if ranks.rank and values is not None:
-        step.params.update(values)
+    if not getattr(step, "in_common", False):
+        step.params.update(ranks.share_arrays(step.state().params))

@@ -70,6 +70,8 @@ class Job(ctypes.Structure):
     first_step, steps : which batches; batch_weights_at, shares_at : (all steps,), for each batch the sum of its
     sample weights, and by how much its mean loss counts
     updating, penalized, l2, l2_over_batch : whether, and the penalty
+    phase, first_piece, end_piece, first_thread : where ranks share a batch, which pieces of which phase are this rank's,
+    and how many threads the ranks before it may have
     updates_made : counted when all steps of a call are done; rule_at : the rule's numbers
     loss, penalty : results, the sums over batches of sample weights times loss and penalty
 
@@ -99,6 +101,7 @@ class Job(ctypes.Structure):
         *_integers("first_at second_at seed_at first_row drop_at dropped_at hidden_at deltas_at parts_at"),
         *_integers("starts_at columns_at filled sparse_times_at sparse_gradient_at"),
         *_integers("partials_at scales_at batch_x_at batch_y_at scratch_at results_at"),
+        *_integers("phase first_piece end_piece first_thread"),
         *_fields(ctypes.c_double, "l2 loss penalty"),
     ]
 
@@ -129,6 +132,21 @@ def aligned(dtype: str, sizes: dict[str, int]) -> dict[str, Any]:
         skip = -memory.ctypes.data % LINE
         arrays[name] = memory[skip : skip + size * item].view(dtype)
     return arrays
+
+
+def carved(memory: Any, *many: dict[str, Any]) -> list[dict[str, Any]]:
+    """Arrays like these, which lie one behind the other in memory (bytes), each at the beginning of a cache line.
+
+    memory : (LINE and as many as each array takes, for all of them,) uint8
+    """
+    at = -memory.ctypes.data % LINE
+    found: list[dict[str, Any]] = []
+    for arrays in many:
+        found.append({})
+        for name, array in arrays.items():
+            found[-1][name] = memory[at : at + array.nbytes].view(array.dtype)
+            at += -(-array.nbytes // LINE) * LINE
+    return found
 
 
 def place(array: Any) -> int:

@@ -12,7 +12,13 @@ from xpnet_numba.runtime.templates import filled_in
 from xpnet_numba.step import evaluate, functions, train
 from xpnet_numba.step.job import job_type
 
-JOBS = {"train": train.train, "update": train.update, "predict": evaluate.predict, "measure": evaluate.measure}
+JOBS = {
+    "train": train.train,
+    "train_phase": train.train_phase,
+    "update": train.update,
+    "predict": evaluate.predict,
+    "measure": evaluate.measure,
+}
 """The C functions of the step's jobs."""
 
 

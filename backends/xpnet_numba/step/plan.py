@@ -44,7 +44,7 @@ class Plan:
     sparse : whether X is
     narrow : whether each block keeps the gradient of all parameters from its own rows
     parts : slices of the first weight that are multiplied by their features of the whole batch; 0 for none
-    homes : for each core, the slice with which it begins
+    starts : for each core the slice with which it begins, and behind the last how many there are
     """
 
     cores: int
@@ -56,7 +56,7 @@ class Plan:
     narrow: bool
     parts: int
     slices: list[Slice]
-    homes: list[int]
+    starts: list[int]
 
     @cached_property
     def room_rows(self) -> int:
@@ -71,7 +71,7 @@ class Plan:
 
     def homes_of(self, threads: int) -> list[int]:
         """For each of a number of threads, the slice with which it begins."""
-        return [self.homes[me * len(self.homes) // threads] for me in range(threads)]
+        return [self.starts[me * self.cores // threads] % len(self.slices) for me in range(threads)]
 
 
 def make_plan(spec: NetworkSpec, layers: list[Layer], batch_rows: int, cores: int, *, sparse: bool = False) -> Plan:
@@ -90,9 +90,9 @@ def make_plan(spec: NetworkSpec, layers: list[Layer], batch_rows: int, cores: in
     slices = [piece for index, layer in enumerate(layers) for piece in _slices(index, layer, row_bytes, cores)]
     parts = 0 if narrow or sparse else _parts(spec, batch_rows, slices)
     shares = _share_out(slices, cores)
-    homes = [sum(len(share) for share in shares[:core]) % len(slices) for core in range(cores)]
+    starts = [sum(len(share) for share in shares[:core]) for core in range(cores + 1)]
     ordered = [piece for share in shares for piece in share]
-    return Plan(cores, batch_rows, block_rows, round_rows, blocks, sparse, narrow, parts, ordered, homes)
+    return Plan(cores, batch_rows, block_rows, round_rows, blocks, sparse, narrow, parts, ordered, starts)
 
 
 def _is_narrow(spec: NetworkSpec, batch_rows: int, blocks: int, *, sparse: bool) -> bool:

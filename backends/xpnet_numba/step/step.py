@@ -14,6 +14,7 @@ from typing import Any
 import numpy
 
 from xpnet.backend import BatchPart, NetworkSpec, Parameters, StepState, get_threads
+from xpnet.backend.group import NearGroup
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.backend.step import SECONDS_PER_PRODUCT
 from xpnet.backend.threads import allowed_threads
@@ -31,6 +32,7 @@ from xpnet_numba.step.job import Job, aligned, job_class, tell
 from xpnet_numba.step.jobs import JOBS, job_function, prediction_entry
 from xpnet_numba.step.network import blueprint, parameters
 from xpnet_numba.step.plan import Plan, make_plan
+from xpnet_numba.step.ranks import CommonTraining
 from xpnet_numba.step.workspace import EVALUATED_ROWS, EvaluationWorkspace, TrainingWorkspace, bytes_of
 
 FEW = 3
@@ -101,6 +103,7 @@ class CompiledStep:
         self._training = self._new_job()
         self._workspace: TrainingWorkspace | None = None
         self._evaluation: EvaluationWorkspace | None = None
+        self._common: CommonTraining | None = None
         self.report: Callable[[int], None] | None = None
         self._steps_per_call = 0  # not known yet
         self._fits = 0
@@ -191,6 +194,34 @@ class CompiledStep:
             self._rule[0] = learning_rate
             return self._train(data, batch_size, updating=True)
 
+    def epoch_in_common(
+        self,
+        X: Array,
+        Y: Labels,
+        *,
+        learning_rate: float,
+        batch_size: int,
+        order: Any,
+        sample_weight: Array | None,
+        group: NearGroup,
+    ) -> float | None:
+        """See :class:`xpnet.backend.step.CommonStep`."""
+        with self._hold:
+            data = self._data(X, Y, order, sample_weight)
+            common = self._common_for(group, data, min(batch_size, data.rows))
+            if not common.enter():
+                return None
+            sums = batch_sizes(data.rows, batch_size) if data.weights is None else weight_sums(data.weights, batch_size)
+            data.sums = data.shares = sums
+            self._enter(common.job, data)
+            common.job.x_is_far = data.order is None and sums.size > 1
+            self._rule[0] = learning_rate
+            self._allocate(*self.spec.rule.buffers)
+            common.job.updates_made = self._training.updates_made
+            loss, self.penalty = common.train(sums, self._flat)
+            self._training.updates_made = common.job.updates_made
+            return loss
+
     def gradient(
         self,
         X: Array,
@@ -267,7 +298,7 @@ class CompiledStep:
         batch_rows = min(batch_size, rows) if part is None else self._room_for_part(rows)
         label_width = 0 if data.order is None else data.label_width
         workspace = self._workspace_for(batch_rows, label_width, sparse=data.sparse is not None)
-        workspace.totals.fill(0)
+        workspace.arrays["totals_at"].fill(0)
         if data.shares is None:
             data.shares = data.sums
         self._enter(job, data)
@@ -482,6 +513,14 @@ class CompiledStep:
         workspace.enter(self._training)
         self._workspace = workspace
         return workspace
+
+    def _common_for(self, group: NearGroup, data: Data, batch_rows: int) -> CommonTraining:
+        """A training of batches of so many rows together with the other ranks; the last one, if it serves."""
+        plan = _plan(self.spec, batch_rows, group.size * group.share(allowed_threads()), data.sparse is not None)
+        label_width = 0 if data.order is None else data.label_width
+        if self._common is None or not self._common.serves(group, plan, label_width):
+            self._common = CommonTraining(self.spec, group, plan, self._new_job(), self._blueprint.size, label_width)
+        return self._common
 
     def _new_job(self) -> Job:
         """A job with all that does not change from call to call."""

@@ -71,14 +71,10 @@ def train(job: Any, me: int) -> None:
     """The C function of a training job: some batches of an epoch; without ``updating``, one batch and its gradient."""
     job, mode = carray(job, 1)[0], flush_denormals()
     layers, slices = layers_of(job), slices_of(job)
-    weights = numbers(job.batch_weights_at, 0, job.first_step + job.steps)
-    shares = numbers(job.shares_at, 0, job.first_step + job.steps)
     first_block, first_slice = me * job.blocks // job.threads, integers(job.homes_at, 0, job.threads)[me]
     pieces = job.parts + job.blocks + job.slices
     for step in range(load(job.done_at) // pieces, job.steps):
-        first = (job.first_step + step) * job.batch_rows
-        weight, share = weights[job.first_step + step], shares[job.first_step + step]
-        batch = Batch(first, min(job.batch_rows, job.rows - first), weight, share, job.updates_made + step + 1)
+        batch = batch_of(job, step)
         for i in range(job.slices if job.parts else 0):
             index = (first_slice + i) % job.slices
             if slices[index].layer == 0 and claim(job.claims_at, job.blocks + job.slices + index, step):
@@ -102,6 +98,33 @@ def train(job: Any, me: int) -> None:
         job.penalty = sum_totals(job, job.blocks, job.blocks + job.slices)
         job.updates_made += job.steps if job.updating else 0
     restore_denormals(mode)
+
+
+def train_phase(job: Any, me: int) -> None:
+    """The C function of one phase of one batch, of whose pieces this rank has some: see ``ranks``."""
+    job, mode = carray(job, 1)[0], flush_denormals()
+    layers, slices, batch = layers_of(job), slices_of(job), batch_of(job, 0)
+    count, turn = job.end_piece - job.first_piece, job.first_step
+    for i in range(count):
+        index = job.first_piece + (me * count // job.threads + i) % count
+        if job.phase == 0:
+            if slices[index].layer == 0 and claim(job.claims_at, job.blocks + job.slices + index, turn):
+                work_part(job, layers[0], slices[index], batch, job.first_thread + me)
+        elif job.phase == 1:
+            if claim(job.claims_at, index, turn):
+                work_block(job, layers, batch, index, job.first_thread + me)
+        elif claim(job.claims_at, job.blocks + index, turn):
+            work_slice(job, layers[slices[index].layer], slices[index], batch, index, job.first_thread + me)
+    restore_denormals(mode)
+
+
+@njit(**INNER)
+def batch_of(job: Any, step: int) -> Any:
+    """The batch of a step, counted from the job's first."""
+    number = job.first_step + step
+    first = number * job.batch_rows
+    weight, share = numbers(job.batch_weights_at, number, 1)[0], numbers(job.shares_at, number, 1)[0]
+    return Batch(first, min(job.batch_rows, job.rows - first), weight, share, job.updates_made + step + 1)
 
 
 # Before phase 1: the first layer's product in parts.

@@ -42,11 +42,10 @@ class TrainingWorkspace:
             "scratch_at": plan.cores * SCRATCH,  # on the heap: a thread's stack may be small
         }
         totals = {"totals_at": (plan.blocks + len(plan.slices)) * LINE // 8, "results_at": plan.cores * LINE // 8}
-        self._arrays = aligned(spec.dtype, sizes | _gathered(spec, rows, label_width, sparse=plan.sparse))
-        self._arrays |= aligned("float64", totals)
-        self._arrays |= aligned("int64", {"claims_at": pieces + 1})  # the last one counts pieces that are done
-        self.totals, self._counters = self._arrays["totals_at"], self._arrays["claims_at"]
-        self.nbytes = bytes_of(self._arrays)
+        self.arrays = aligned(spec.dtype, sizes | _gathered(spec, rows, label_width, sparse=plan.sparse))
+        self.arrays |= aligned("float64", totals)
+        self.arrays |= aligned("int64", {"claims_at": pieces + 1})  # the last one counts pieces that are done
+        self.nbytes = bytes_of(self.arrays)
         self._slices = (Slice * len(plan.slices))(*plan.slices)
         self._homes = cache(self._make_homes)
 
@@ -56,12 +55,12 @@ class TrainingWorkspace:
         job.batch_rows, job.block_rows, job.round_rows = plan.batch_rows, plan.block_rows, plan.round_rows
         job.room_rows, job.blocks, job.slices, job.parts = plan.room_rows, plan.blocks, len(plan.slices), plan.parts
         job.narrow, job.partial_size, job.slices_at = plan.narrow, self._partial_size, ctypes.addressof(self._slices)
-        tell(job, self._arrays)
-        job.done_at = job.claims_at + 8 * (self._counters.size - 1)
+        tell(job, self.arrays)
+        job.done_at = job.claims_at + 8 * (self.arrays["claims_at"].size - 1)
 
     def begin(self, job: Job, threads: int) -> None:
         """Nothing is claimed and done."""
-        self._counters.fill(0)
+        self.arrays["claims_at"].fill(0)
         job.threads, job.homes_at = threads, self._homes(threads)[1]
 
     def _make_homes(self, threads: int) -> tuple[Any, int]:

@@ -33,6 +33,12 @@ def test_the_answer_is_that_of_one_process(data: str, ranks: int, count: int) ->
         ("other call", None, "rank "),
         ("SIGKILL", None, "rank 1"),
         ("SIGSTOP", 1, f"rank 0 of 2 waited {WAITED:g} s in a sum for rank 1, which did not come"),
+        ("SIGKILL within an epoch", None, "rank 1"),
+        (
+            "SIGSTOP within an epoch",
+            1,
+            f"rank 0 of 2 waited {WAITED:g} s in a step of training for rank 1, which did not come",
+        ),
         ("nan", 1, "rank 1 of 2 on * failed, which ends all ranks: InputError: Training needs finite numbers; X"),
     ],
 )

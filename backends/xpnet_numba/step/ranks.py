@@ -1,0 +1,99 @@
+"""Ranks on one machine share a batch as threads do: in memory that they have in common.
+
+Parameters, optimizer, and all that is written while a batch trains lie in that memory while an epoch lasts. The plan is
+that of one process with the cores of all ranks. Each rank has some of its blocks, and some of its slices, which its own
+threads share; between phases the ranks meet. No gradient is sent or added up that threads would not add up, and the bits
+are those of one process.
+
+Within a process threads wait for each other in compiled code. Ranks meet through their group, between calls of compiled
+code: a rank may be stopped, or end, and it is the group that notices.
+"""
+
+import ctypes
+from typing import Any
+
+from xpnet.backend import NetworkSpec, get_threads
+from xpnet.backend.group import NearGroup
+from xpnet_numba.runtime import threads
+from xpnet_numba.runtime.threads import share_entry
+from xpnet_numba.step.job import LINE, Job, aligned, carved, tell
+from xpnet_numba.step.jobs import job_function
+from xpnet_numba.step.plan import Plan
+from xpnet_numba.step.workspace import TrainingWorkspace, bytes_of
+
+
+class CommonTraining:
+    """A training of which each rank of a group computes a part of every batch.
+
+    group : the ranks
+    job : a job of the step that has been told of no buffers
+    parameters : items in the flat buffer of parameters
+    label_width : numbers of a row of Y where rows have an order, else 0
+    """
+
+    def __init__(
+        self, spec: NetworkSpec, group: NearGroup, plan: Plan, job: Job, parameters: int, label_width: int
+    ) -> None:
+        self.spec, self.group, self.plan, self.job, self.label_width = spec, group, plan, job, label_width
+        self.workspace = TrainingWorkspace(spec, plan, parameters, label_width)
+        names = "params", "gradients", *spec.rule.buffers
+        self.flat = aligned(spec.dtype, dict.fromkeys(names, parameters))
+        self._phases = self._pieces()
+        self._memory: Any = None
+        job.updating, job.penalized = True, spec.l2 > 0
+
+    def serves(self, group: NearGroup, plan: Plan, label_width: int) -> bool:
+        """Whether it is for these ranks and batches cut like that, and has room for such labels."""
+        return self.group is group and self.plan is plan and self.label_width >= label_width
+
+    def enter(self) -> bool:
+        """Have all buffers lie in memory of the ranks; False where they have none, or not as much."""
+        sizes = [array.nbytes + LINE for arrays in (self.flat, self.workspace.arrays) for array in arrays.values()]
+        memory = self.group.memory(sum(sizes))
+        if memory is None or memory is self._memory:
+            return memory is not None
+        self.flat, self.workspace.arrays = carved(memory, self.flat, self.workspace.arrays)
+        self._memory, flat = memory, self.flat
+        first, second, *_ = (*self.spec.rule.buffers, "params", "params")  # some rules have no buffers
+        tell(self.job, {"params_at": flat["params"], "gradients_at": flat["gradients"]})
+        tell(self.job, {"first_at": flat[first], "second_at": flat[second]})
+        self.workspace.enter(self.job)
+        return True
+
+    def train(self, weights: Any, flat: dict[str, Any]) -> tuple[float, float]:
+        """The batches of the data that the job has been told of; returns the mean loss, and its penalty.
+
+        weights : (batches,), the sum of the sample weights of each
+        flat : parameters and optimizer, by name: those of rank 0 are read, and those of all ranks written afterwards
+        """
+        job, function = self.job, job_function("train_phase", self.spec.dtype).address
+        kept = "params", *self.spec.rule.buffers
+        self.group.meet()  # the memory may still be read, for the epoch before
+        for name in kept if self.group.rank == 0 else ():
+            self.flat[name][:] = flat[name]
+        self.workspace.arrays["totals_at"].fill(0)
+        self.workspace.begin(job, count := min(get_threads(), self.plan.cores // self.group.size))
+        self.group.meet()
+        for step in range(weights.size):
+            job.first_step = step
+            for phase, first, end in self._phases:
+                job.phase, job.first_piece, job.end_piece = phase, first, end
+                if first < end:
+                    threads.team.lead(share_entry(), count, function, ctypes.addressof(job))
+                self.group.meet()
+            job.updates_made += 1
+        for name in kept:
+            flat[name][:] = self.flat[name]
+        totals, blocks = self.workspace.arrays["totals_at"][:: LINE // 8], self.plan.blocks
+        weight = float(weights.sum())
+        penalty = float(totals[blocks:].sum()) / weight if weight else 0.0
+        return (float(totals[:blocks].sum()) / weight + penalty if weight else 0.0), penalty
+
+    def _pieces(self) -> list[tuple[int, int, int]]:
+        """The phases of a batch, each with the first and the end of this rank's pieces."""
+        plan, rank, size = self.plan, self.group.rank, self.group.size
+        cores = plan.cores // size
+        self.job.first_thread = rank * cores
+        slices = plan.starts[rank * cores], plan.starts[(rank + 1) * cores]
+        blocks = plan.blocks * rank // size, plan.blocks * (rank + 1) // size
+        return [(0, *slices)] * (plan.parts > 0) + [(1, *blocks), (2, *slices)]
