@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import xpnet
 from xpnet.cli.output import show_facts
-from xpnet.training import Callback, Progress, loop
+from xpnet.training import Callback, Progress, loop, progress
 
 
 def fit(callback, epochs=4):
@@ -145,14 +145,17 @@ class Kernel:
 
 
 @pytest.mark.usefixtures("a_word_each_time")
-def test_a_notebook_gets_a_line_that_is_written_over(monkeypatch):
+@pytest.mark.parametrize(("pause", "said"), [(0.0, 12), (float("inf"), 2)])
+def test_a_notebook_gets_a_line_that_is_written_over(monkeypatch, pause, said):
     kernel = Kernel()
     monkeypatch.setitem(sys.modules, "IPython", kernel)
     monkeypatch.setitem(sys.modules, "IPython.display", kernel)
+    monkeypatch.setattr(progress, "BETWEEN_LINES", pause)
     model = xpnet.LogisticRegression(2, 2, backend="numpy")
-    model.fit(np.ones((4, 2)), np.array([0, 1, 1, 0]), epochs=1, batch_size=1, callbacks=[Progress()])
-    assert kernel.shown[0] == "epoch 1: 2 of 4 rows"
-    assert kernel.shown[-1].startswith("epoch 1: loss")
+    model.fit(np.ones((4, 2)), np.array([0, 1, 1, 0]), epochs=3, batch_size=1, callbacks=[Progress()])
+    assert kernel.shown[0] == "epoch 1 of 3: 2 of 4 rows"
+    assert kernel.shown[-1].startswith("epoch 3 of 3: loss")
+    assert len(kernel.shown) == said
 
 
 @pytest.mark.usefixtures("a_word_each_time")

@@ -1,6 +1,7 @@
 """How far a training is: a bar on a terminal, a line in a notebook, lines for whoever asks for them."""
 
 import sys
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -9,6 +10,10 @@ from xpnet.training.callbacks import Callback
 
 if TYPE_CHECKING:
     from xpnet.training.loop import Training
+
+
+BETWEEN_LINES = 0.1
+"""Seconds at least between two texts that a notebook is sent: each takes as long as some short epochs."""
 
 
 class Line(Protocol):
@@ -39,14 +44,25 @@ class TerminalLine:
 
 
 class NotebookLine:
-    """An output of the notebook's cell, which stays at its place."""
+    """An output of the notebook's cell, which stays at its place. A text that comes too soon waits for the next."""
 
     handle: Any = None
+    waiting: str | None = None
+    shown_at = -float("inf")
 
     def show(self, text: str) -> None:
         """See :class:`Line`."""
+        self.waiting = text
+        if time.perf_counter() - self.shown_at >= BETWEEN_LINES:
+            self.settle()
+
+    def settle(self) -> None:
+        """Show what waits."""
         from IPython.display import display
 
+        text, self.waiting, self.shown_at = self.waiting, None, time.perf_counter()
+        if text is None:
+            return
         shown = {"text/plain": text}
         if self.handle is None:
             self.handle = display(shown, raw=True, display_id=True)
@@ -56,7 +72,8 @@ class NotebookLine:
     def close(self) -> None:
         """See :class:`Line`."""
         if self.handle is not None:
-            self.show("")
+            self.waiting = ""
+            self.settle()
 
 
 def a_line() -> Line | None:
@@ -101,7 +118,7 @@ class Progress(Callback):
     def __init__(self, sink: Callable[[str], Any] | None = None, *, every: int = 1) -> None:
         self.sink, self.every = sink, every
         self.bar: Any = None
-        self.line: Line | None = None
+        self.line: NotebookLine | None = None
 
     def train_begin(self, training: "Training") -> None:
         """Open the bar or the line, if there is a place to show it.
@@ -134,7 +151,7 @@ class Progress(Callback):
         if self.bar is not None:
             self.bar.update(self.task, completed=training.done + training.rows_done / training.rows, speed=rows)
         elif self.line is not None:
-            self.line.show(f"epoch {training.history.epochs + 1}: {rows}")
+            self.line.show(f"epoch {training.done + 1} of {training.epochs}: {rows}")
 
     def epoch_end(self, training: "Training") -> None:
         """Report the epoch.
@@ -151,10 +168,11 @@ class Progress(Callback):
         if self.bar is not None:
             self.bar.update(self.task, completed=training.done, loss=f"loss {history.loss[-1]:.4f}", speed=speed)
         elif (say := self.line.show if self.line else self.sink) and (history.epochs - self.first) % self.every == 0:
-            say(f"epoch {history.epochs}: loss {history.loss[-1]:.4f}, {speed}")
+            epoch = f"{training.done} of {training.epochs}" if self.line else history.epochs
+            say(f"epoch {epoch}: loss {history.loss[-1]:.4f}, {speed}")
 
     def close(self, training: "Training") -> None:
-        """Close the bar and give the terminal its cursor back.
+        """Close the bar and give the terminal its cursor back; a notebook keeps the last line.
 
         Parameters
         ----------
@@ -164,6 +182,8 @@ class Progress(Callback):
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
+        if self.line is not None:
+            self.line.settle()
 
 
 def _bar() -> Any:
