@@ -124,6 +124,21 @@ def test_one_rank_that_stops_stops_all() -> None:
     assert on_ranks(3, work) == [2, 2, 2]
 
 
+@pytest.mark.parametrize("near", [True, False])
+def test_data_that_are_not_finite_are_refused_on_every_rank(near: bool) -> None:
+    X, y, _ = data()
+    X[7, 3] = np.nan
+
+    def work(group: ThreadsGroup) -> list[Any]:
+        model = xpnet.FeedforwardNeuralNet(5, 7, 3, rng=np.random.default_rng(0))
+        before = [np.array(value) for value in model.params.values()]
+        with pytest.raises(xpnet.InputError, match="finite"):
+            model.fit(X, y, epochs=3, batch_size=8)
+        return [np.array_equal(a, b) for a, b in zip(before, model.params.values(), strict=True)]
+
+    assert on_ranks(3, work, near=near) == [[True] * 4] * 3
+
+
 def test_early_stopping_puts_the_best_back_on_every_rank() -> None:
     def stopped(X: Any, y: Any, w: Any) -> Any:
         return train(X, y, w, settings={"learning_rate": 0.7}, callbacks=[EarlyStopping(1, tol=0.3)])

@@ -75,13 +75,14 @@ class Ranks:
 
     def share_arrays(self, arrays: dict[str, Any]) -> dict[str, Any]:
         """NumPy's arrays of floating-point numbers that rank 0 has, by name; the others have some of the same names,
-        shapes and dtypes.
+        shapes and dtypes. They may be overwritten.
         """
         if self.group is None or not self.several:
             return arrays
         # A sum, which is quicker than to pickle: -0.0 added to any number is that number.
-        own = (array.copy() if self.rank == 0 else numpy.full_like(array, -0.0) for array in arrays.values())
-        return dict(zip(arrays, map(self.group.sum, own), strict=True))
+        for array in arrays.values() if self.rank else ():
+            array.fill(-0.0)
+        return {name: self.group.sum(array) for name, array in arrays.items()}
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on some rank."""

@@ -232,7 +232,7 @@ class Network(Placed):
             ranks = current_ranks()
             rows = ranks.count(X.shape[0])
             check_some_rows(rows)
-            check_finite(Y=Y, sample_weight=sample_weight, **({"X": X} if ranks.several else {}))
+            check_finite(Y=Y, sample_weight=sample_weight, **({"X": X} if ranks.own_data else {}))
             if epochs < 0 or (batch_size is not None and batch_size < 1):
                 raise InputError(
                     f"epochs is not negative and batch_size at least 1; received {epochs} and {batch_size}."
@@ -250,8 +250,9 @@ class Network(Placed):
                 validate=validate,
                 callbacks=callbacks,
                 resume_from=resume_from,
-                # On one rank nobody waits, and what X spoils is undone: only then is there a reason to read it all.
-                check=None if ranks.several else lambda: check_finite(X=X),
+                # What X spoils is undone, and only then is there a reason to read it all; where it is one rank's alone,
+                # others would go on meanwhile.
+                check=None if ranks.own_data else lambda: check_finite(X=X),
             )
 
     def loss(self, X: Array, Y: Labels) -> float:
