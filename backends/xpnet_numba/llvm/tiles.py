@@ -119,6 +119,54 @@ def multiply_tile(
     return types.void(a, count, count, b, count, c, *[count] * 5, vectors), emit
 
 
+ROW = 8
+"""Sums that :func:`multiply_row` has at a time: enough that a multiplication is always ready."""
+
+
+@intrinsic(prefer_literal=True)
+def multiply_row(
+    context: Any, a: Any, b: Any, b_term: Any, c: Any, columns: Any, terms: Any, vectors: Any
+) -> tuple[Signature, Emit]:
+    """C = A B for one row of C, where B lies: nothing outside of it is read.
+
+    a, b, c : pointers; b_term : items from one row of B to the next
+    columns : of C from its pointer on, of which the first ``vectors`` vectors are computed; vectors : a literal, a
+        divisor of ``ROW``. Where these are few, several terms are added up side by side.
+    """
+    width, lanes = vectors.literal_value, BYTES_PER_VECTOR * 8 // a.dtype.bitwidth
+
+    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        """First as many terms as there are chains of sums, time after time, then the rest."""
+        a, b, b_term, c, columns, terms, _ = values
+        memory, chains = _Vectors(builder, target.get_value_type(signature.args[0].dtype), lanes), ROW // width
+
+        def multiply(inside: Masks) -> None:
+            sums = [[memory.kept(memory.zeros) for _ in range(width)] for _ in range(chains)]
+
+            def add(term: Any, kept: list[Any]) -> None:
+                number = in_all_lanes(builder, builder.load(builder.gep(a, [term])), lanes)
+                row = builder.gep(b, [builder.mul(term, b_term)])
+                for v, place in enumerate(kept):
+                    builder.store(memory.multiply_add(number, memory.load(row, v, inside[v]), builder.load(place)), place)
+
+            rounds = builder.sdiv(terms, INT64(chains))
+            with cgutils.for_range(builder, rounds) as loop:
+                for i, kept in enumerate(sums):
+                    add(builder.add(builder.mul(loop.index, INT64(chains)), INT64(i)), kept)
+            with cgutils.for_range(builder, terms, start=builder.mul(rounds, INT64(chains))) as loop:
+                add(loop.index, sums[0])
+            for v in range(width):
+                total = builder.load(sums[0][v])
+                for kept in sums[1:]:
+                    total = builder.fadd(total, builder.load(kept[v]))
+                memory.store(total, c, v, inside[v])
+
+        memory.for_columns(columns, width, multiply)
+        return target.get_dummy_value()
+
+    return types.void(a, b, types.int64, a, types.int64, types.int64, vectors), emit
+
+
 @intrinsic(prefer_literal=True)
 def copy_panel(
     context: Any, b: Any, b_term: Any, panel: Any, columns: Any, terms: Any, vectors: Any

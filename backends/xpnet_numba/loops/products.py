@@ -24,9 +24,11 @@ from xpnet_numba.llvm.tiles import (
     BYTES_PER_VECTOR,
     HEIGHTS,
     PANEL,
+    ROW,
     TILES,
     VECTORS_OF_A,
     copy_panel,
+    multiply_row,
     multiply_tile,
     turn_tile,
 )
@@ -49,6 +51,9 @@ SCRATCH = ROOM + ROOM_OF_A + ROOM_OF_C
 
 WORTH_A_COPY = 8
 """With fewer rows a panel that lies without masks is read where it is: the copy would not be read often enough."""
+
+NARROW = 2
+"""Up to so many vectors a row is computed as one, and several terms at a time."""
 
 SMALL = 1_000_000
 """OpenBLAS copies no operand of a product of up to m n k = 1e6: thin ones are faster in pieces of that size."""
@@ -196,18 +201,17 @@ def multiply_tiles(a: Any, b: Any, c: Any, m: Any, panel: Any) -> None:
 @pasted
 def multiply_few(a: Any, b: Any, c: Any, flags: Any, scratch: Any, gemm_at: Any) -> None:
     """A B for so few rows that no copy of B pays: each row passes over B as it lies. There must be no flags but FAR."""
-    whole = b.shape[0] // 4 * 4
-    for i in range(c.shape[0]):
-        x, z = a[i], c[i]
-        z[:] = 0
-        for t in range(0, whole, 4):
-            x0, x1, x2, x3 = x[t], x[t + 1], x[t + 2], x[t + 3]
-            b0, b1, b2, b3 = b[t], b[t + 1], b[t + 2], b[t + 3]
-            for j in range(z.size):
-                z[j] += (x0 * b0[j] + x1 * b1[j]) + (x2 * b2[j] + x3 * b3[j])
-        for t in range(whole, b.shape[0]):
-            for j in range(z.size):
-                z[j] += x[t] * b[t, j]
+    (m, n), k, lanes = c.shape, b.shape[0], BYTES_PER_VECTOR // c.itemsize
+    from_a, from_b = pointer(a.ctypes.data, c.dtype), pointer(b.ctypes.data, c.dtype)
+    to_c = pointer(c.ctypes.data, c.dtype)
+    narrow = n <= NARROW * lanes
+    for i in range(m):
+        for j in range(0, n, ROW * lanes):
+            x, y, z = shift(from_a, i * a.shape[1]), shift(from_b, j), shift(to_c, i * n + j)
+            if narrow:
+                multiply_row(x, y, n, z, n, k, NARROW)
+            else:
+                multiply_row(x, y, n, z, n - j, k, ROW)
 
 
 @pasted

@@ -21,6 +21,9 @@ from xpnet_numba.step.places import (
     weight_of,
 )
 
+FEW = 3
+"""Fewer rows are predicted one by one: for more it pays to read each weight once for all."""
+
 
 @njit(**INNER)
 def forward(job: Any, layers: Any, x: Any, rows: Any, out: Any, masks: Any, me: int) -> None:
@@ -38,7 +41,7 @@ def forward(job: Any, layers: Any, x: Any, rows: Any, out: Any, masks: Any, me: 
         elif i == 0 and job.starts_at:
             sparse_times(job, rows, weight, z)
         else:
-            if layer.read_ahead:
+            if layer.read_ahead and rows.number >= FEW:
                 call(job.read_ahead_at, (weight, scratch_of(job, me)))
             times(job, x, weight, z, job.x_is_far if i == 0 else 0, me)
         call(layer.forward, (z, vector(job, job.params_at, layer.bias, layer.fan_out)))

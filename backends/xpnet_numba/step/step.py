@@ -28,15 +28,13 @@ from xpnet_numba.runtime.products import choose_product, products_that_may_run
 from xpnet_numba.runtime.threads import share_entry
 from xpnet_numba.step import functions
 from xpnet_numba.step.data import Data, as_they_lie, batch_sizes, by_rows, is_sparse, weight_sums
+from xpnet_numba.step.forward import FEW
 from xpnet_numba.step.job import Job, aligned, job_class, tell
 from xpnet_numba.step.jobs import JOBS, job_function, prediction_entry
 from xpnet_numba.step.network import blueprint, parameters
 from xpnet_numba.step.plan import Plan, make_plan
 from xpnet_numba.step.ranks import CommonTraining
 from xpnet_numba.step.workspace import EVALUATED_ROWS, EvaluationWorkspace, TrainingWorkspace, bytes_of
-
-FEW = 3
-"""Fewer rows are predicted one by one: for more it pays to read each weight once for all."""
 
 PARTS_LIKE = 8
 """Parts of a batch down to an eighth of the rows that a plan was made for are computed by it."""
