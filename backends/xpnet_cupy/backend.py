@@ -20,18 +20,20 @@ if TYPE_CHECKING:
     from xpnet_cupy.step import CompiledStep
 
 Precision = Literal["fp32", "tf32", "bf16"]
+BF16_MAJOR = 8  # compute capability of the first cards with bfloat16
 _CUDA_DEVICES = (2, 13)  # DLPack's device types for memory on a GPU, and for memory that moves there by itself
 
 
 class CupyBackend:
     """CuPy arrays on an NVIDIA GPU.
 
-    precision : of matrix products in compiled steps of float32: ``fp32``, or ``tf32`` and ``bf16``, which round the
-        factors to 10 and 7 bits for tensor cores; everything else stays in float32
+    precision : of compiled steps of float32. ``fp32``; ``tf32``, in which products round their factors to 10 bits for
+        tensor cores; or ``bf16``: products take bfloat16, 7 bits, and in training what layers hand to each other is
+        kept in it, too. Parameters, their gradients and updates, logits and losses are float32 in each of them
     device : where host data goes and steps live, by number; None for CuPy's current device
     options : what compiled steps may use
 
-    Raises BackendError where CuPy is not installed or no GPU can be used.
+    Raises BackendError where CuPy is not installed or no GPU can be used, and where a card does not have the precision.
     """
 
     name = "cupy"
@@ -48,6 +50,8 @@ class CupyBackend:
         self.xp: Any = array_api_compat.cupy
         self.kernels: Mapping[str, Kernel] = operations.table(self._launching)
         self.precision, self._device, self.options = precision, device, options
+        if precision == "bf16":
+            self._check_for_bf16()
 
     def at(self, array: Array) -> CupyBackend:
         """This backend on the device of an array."""
@@ -134,7 +138,16 @@ class CupyBackend:
     def _launcher(self, dtype: str) -> CudaLauncher:
         from xpnet_cupy.cuda import CudaLauncher
 
-        return CudaLauncher(dtype, self.precision, self.options.timed)
+        return CudaLauncher(dtype, self.precision, self.options.timed, self.options.activations)
+
+    def _check_for_bf16(self) -> None:
+        with self._current() as device:
+            card = self._cupy.cuda.runtime.getDeviceProperties(device.id)
+        if card["major"] < BF16_MAJOR:
+            raise BackendError(
+                f"precision='bf16' needs a card of compute capability {BF16_MAJOR}.0 or above; {card['name'].decode()} "
+                f"has {card['major']}.{card['minor']}. Use precision='fp32'."
+            )
 
     def _current(self) -> Any:
         return self._cupy.cuda.Device(self._device)

@@ -20,15 +20,17 @@ WORKSPACE_BYTES = ALGORITHM_BYTES + 16  # epilogues write beyond what they ask f
 ALGORITHMS = 16  # asked for
 KEPT_DESCRIPTIONS = 512  # those used last; plans keep their own
 
-_EPILOGUES = {"none": 1, "bias": 4, "relu_aux_bias": 134, "drelu_bgrad": 152, "bgrada": 256}
+_EPILOGUES = {"none": 1, "bias": 4, "relu_aux_bias": 134, "drelu": 136, "drelu_bgrad": 152, "bgrada": 256}
 
-# precision: cublasComputeType_t, cudaDataType_t of matrices and scale, and the scale's C type. float32 matrices stay
-# float32 in memory; with tf32 and bf16 the tensor cores round the factors as they read them and add up in float32.
+# precision: cublasComputeType_t; cudaDataType_t of the factors, and of the scale and wide results; the scale's C type.
+# float32 matrices stay float32 in memory; with tf32 and bf16 the tensor cores round the factors as they read them and
+# add up in float32. Of matrices that are bfloat16 in memory results are either.
 _PRECISIONS = {
-    "fp32": (68, 0, ctypes.c_float),
-    "tf32": (77, 0, ctypes.c_float),
-    "bf16": (75, 0, ctypes.c_float),
-    "fp64": (70, 1, ctypes.c_double),
+    "fp32": (68, 0, 0, ctypes.c_float),
+    "tf32": (77, 0, 0, ctypes.c_float),
+    "bf16": (75, 0, 0, ctypes.c_float),
+    "bf16 in memory": (68, 14, 0, ctypes.c_float),
+    "fp64": (70, 1, 1, ctypes.c_double),
 }
 
 # cublasLtMatmulDescAttributes_t, and cublasLtMatmulPreferenceAttributes_t (B, C, D follow A).
@@ -130,12 +132,12 @@ class _Described:
     def __init__(
         self, lt: CublasLt, product: Product, precision: str, vector: int, mask: int, alignments: tuple[int, ...]
     ) -> None:
-        compute, dtype, self.scale = _PRECISIONS[precision]
-        self.lt, kind = lt, ctypes.c_int(dtype)
-        self.operation = lt.described("MatmulDesc", ctypes.c_int(compute), kind)
-        self.a = self._layout(kind, *product.shape_a, product.lda)
-        self.b = self._layout(kind, *product.shape_b, product.ldb)
-        self.d = self._layout(kind, product.m, product.n, product.ldd)
+        compute, factor, wide, self.scale = _PRECISIONS[precision]
+        self.lt = lt
+        self.operation = lt.described("MatmulDesc", ctypes.c_int(compute), ctypes.c_int(wide))
+        self.a = self._layout(factor, *product.shape_a, product.lda)
+        self.b = self._layout(factor, *product.shape_b, product.ldb)
+        self.d = self._layout(wide if product.wide else factor, product.m, product.n, product.ldd)
         weakref.finalize(self, lt.library.cublasLtMatmulDescDestroy, self.operation)
         self._assign(_TRANSPOSE_A, ctypes.c_int32(product.transpose_a))
         self._assign(_TRANSPOSE_B, ctypes.c_int32(product.transpose_b))
@@ -179,9 +181,9 @@ class _Described:
         space = (ctypes.c_void_p(self.lt.workspace(stream)), ctypes.c_size_t(WORKSPACE_BYTES))
         self.lt.call("cublasLtMatmul", *arguments, *space, ctypes.c_void_p(stream))
 
-    def _layout(self, kind: ctypes.c_int, rows: int, cols: int, stride: int) -> ctypes.c_void_p:
+    def _layout(self, kind: int, rows: int, cols: int, stride: int) -> ctypes.c_void_p:
         shape = (ctypes.c_uint64(rows), ctypes.c_uint64(cols), ctypes.c_int64(stride))
-        layout = self.lt.described("MatrixLayout", kind, *shape)
+        layout = self.lt.described("MatrixLayout", ctypes.c_int(kind), *shape)
         weakref.finalize(self, self.lt.library.cublasLtMatrixLayoutDestroy, layout)
         return layout
 

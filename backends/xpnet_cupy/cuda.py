@@ -34,12 +34,19 @@ class CudaLauncher(Launcher):
 
     precision : of products of float32, ``fp32``, ``tf32`` or ``bf16``; float64 has its own
     timed : whether what is repeated is chosen by timing
+    activations : whether bf16 is also what a training's batches are stored in
     """
 
     xp: Any = array_api_compat.cupy
 
-    def __init__(self, dtype: str, precision: str = "fp32", timed: bool = True) -> None:
+    def __init__(self, dtype: str, precision: str = "fp32", timed: bool = True, activations: bool = True) -> None:
         self.dtype, self.precision, self.timed = dtype, "fp64" if dtype == "float64" else precision, timed
+        self._halves = activations and self.precision == "bf16"
+
+    @cached_property
+    def of_batches(self) -> Launcher:
+        """One that stores bfloat16, where that was asked for and products of it can be had."""
+        return HalvedLauncher(self) if self._halves and self._lt is not None else self
 
     @property
     def about(self) -> str:
@@ -51,7 +58,7 @@ class CudaLauncher(Launcher):
     def kernel(self, name: str, shared: int) -> Callable[[Grid, Grid, tuple[Any, ...]], None]:
         """A RawKernel, compiled when first asked for and cached on disk by CuPy."""
         with _memory_errors():
-            kernel = _kernel(self.dtype, name, cupy.cuda.Device().id)
+            kernel = _kernel(self.dtype, self.stored, name, cupy.cuda.Device().id)
             if shared > SHARED_BYTES:
                 kernel.max_dynamic_shared_size_bytes = shared
         if shared:
@@ -83,7 +90,7 @@ class CudaLauncher(Launcher):
         b: Array,
         out: Array,
         *,
-        vector: Array,
+        vector: Array | None,
         mask: Array | None = None,
         repeated: bool = False,
     ) -> Launch | None:
@@ -91,7 +98,7 @@ class CudaLauncher(Launcher):
         if self._lt is None:
             return None
         bits = 0 if mask is None else mask.data.ptr
-        places = (a.data.ptr, b.data.ptr, out.data.ptr, vector.data.ptr)
+        places = (a.data.ptr, b.data.ptr, out.data.ptr, 0 if vector is None else vector.data.ptr)
         return self._lt.prepare(product, self.precision, *places, bits, self._timings(repeated))
 
     def fastest(self, what: str, ways: Mapping[str, Launch]) -> str:
@@ -181,6 +188,26 @@ class CudaLauncher(Launcher):
     @property
     def _lt(self) -> CublasLt | None:
         return self.lane.lt
+
+
+class HalvedLauncher(CudaLauncher):
+    """A launcher whose batches are stored in bfloat16; parameters, gradients, logits and losses stay float32."""
+
+    stored, about = "uint16", "products and what layers hand to each other in bf16, all sums in fp32, through cuBLASLt"
+
+    def __init__(self, full: CudaLauncher) -> None:
+        super().__init__(full.dtype, "bf16 in memory", full.timed)
+        self._full = full
+
+    @property
+    def of_batches(self) -> Launcher:
+        """Itself."""
+        return self
+
+    @property
+    def full(self) -> Launcher:
+        """The one of float32."""
+        return self._full
 
 
 class Lane:
@@ -298,12 +325,13 @@ def _memory_errors() -> Iterator[None]:
 
 
 @cache
-def _kernel(dtype: str, name: str, device: int) -> Any:
+def _kernel(dtype: str, stored: str, name: str, device: int) -> Any:
     """Once for each device, since a module is loaded into one."""
-    return _module(dtype, source_of(name)).get_function(name)
+    return _module(dtype, stored, source_of(name)).get_function(name)
 
 
 @cache
-def _module(dtype: str, source: str) -> Any:
+def _module(dtype: str, stored: str, source: str) -> Any:
     real = "double" if dtype == "float64" else "float"
-    return cupy.RawModule(code=source, options=(f"-DREAL={real}", "--std=c++17"))
+    halved = () if stored == dtype else ("-DBF16",)
+    return cupy.RawModule(code=source, options=(f"-DREAL={real}", *halved, "--std=c++17"))

@@ -55,16 +55,17 @@ def forward_launches(
         of its own, since in a product it may turn NaN into 0, which a prediction has to show
     fused : False for launches of their own in any case; repeated : as for :meth:`xpnet_cupy.launcher.Launcher.product`
     """
-    shape = (*x.shape, out.shape[1])
+    shape, wide = (*x.shape, out.shape[1]), out.dtype == launcher.dtype
     if fused and (layer.activation == "identity" or mask is not None):
         epilogue: Epilogue = "bias" if mask is None else "relu_aux_bias"
-        product = products.forward(*shape, epilogue=epilogue)
+        product = products.forward(*shape, epilogue=epilogue, wide=wide)
         arrays = (layer.weight, x, out)
         launch = launcher.fused_product(product, *arrays, vector=layer.bias, mask=mask, repeated=repeated)
         if launch is not None:
             return [launch]
-    plain = launcher.product(products.forward(*shape), layer.weight, x, out, repeated=repeated)
-    return [plain, launches.bias_activation(launcher, layer.activation, out, layer.bias, out)]
+    plain = launcher.product(products.forward(*shape, wide=wide), layer.weight, x, out, repeated=repeated)
+    kernels = launcher.full if wide else launcher
+    return [plain, launches.bias_activation(kernels, layer.activation, out, layer.bias, out)]
 
 
 def block_rows(spec: NetworkSpec, rows: int) -> int:

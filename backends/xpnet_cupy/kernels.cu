@@ -25,11 +25,31 @@ __device__ inline int thread_count() { return blockDim.x * blockDim.y; }
 
 __device__ inline bool first_thread() { return blockIdx.x == 0 && blockIdx.y == 0 && thread_rank() == 0; }
 
-// What a thread loads and stores at once: 16 bytes.
-const int PACK = 16 / sizeof(real);
-struct alignas(16) Pack {
-  real v[PACK];
+// What layers hand to each other: of type real, or, with BF16, the upper half of a float32, rounded to the nearest,
+// ties to even. NaN stays NaN. Arithmetic is that of real.
+#ifdef BF16
+struct stored {
+  unsigned short bits;
+  stored() = default;
+  __device__ stored(float x) {
+    const unsigned int all = __float_as_uint(x), rest = all & 0xffffu, half = all >> 16;
+    const bool nan = (all & 0x7fffffffu) > 0x7f800000u;
+    bits = nan ? half | 0x40u : half + (rest + (half & 1) > 0x8000u);
+  }
+  __device__ operator float() const { return __uint_as_float((unsigned int)bits << 16); }
 };
+#else
+typedef real stored;
+#endif
+
+// Items that a thread loads and stores at once.
+template <class T, int COUNT_OF>
+struct alignas(sizeof(T) * COUNT_OF) Several {
+  T v[COUNT_OF];
+};
+const int PACK = 16 / sizeof(real);
+typedef Several<real, PACK> Pack;
+typedef Several<stored, PACK> StoredPack;
 
 // Loads and stores of whole passes over memory. The tests count them.
 #ifndef COUNT
@@ -48,7 +68,8 @@ __device__ void store(T *p, const T &value) {
   *p = value;
 }
 
-__device__ inline bool aligned(const void *p) { return (unsigned long long)p % sizeof(Pack) == 0; }
+template <class T>
+__device__ bool aligned(const T *p) { return (unsigned long long)p % (PACK * sizeof(T)) == 0; }
 
 // ---------------------------------------------------------------------------------------------------- activations
 
@@ -82,28 +103,32 @@ struct Exponential {
 // out = activation(x + bias), bias (cols,) or null; out may be x. A thread keeps to its columns and walks down rows.
 template <class Activation, class Items>
 __device__ void bias_activation_of(const Items *x, const Items *bias, Items *out, int rows, int cols) {
+  const int width = sizeof(Items) / sizeof(stored);
   for (int col = blockIdx.x * blockDim.x + threadIdx.x; col < cols; col += gridDim.x * blockDim.x) {
     const Items b = bias ? bias[col] : Items{};
     for (int row = blockIdx.y * blockDim.y + threadIdx.y; row < rows; row += gridDim.y * blockDim.y) {
       const long long at = (long long)row * cols + col;
       Items items = x[at];
-      for (int k = 0; k < (int)(sizeof(Items) / sizeof(real)); k++)
-        ((real *)&items)[k] = Activation::of(((real *)&items)[k] + ((const real *)&b)[k]);
+      for (int k = 0; k < width; k++) {
+        stored &item = ((stored *)&items)[k];
+        item = Activation::of(real(item) + real(((const stored *)&b)[k]));
+      }
       out[at] = items;
     }
   }
 }
 
 template <class Activation>
-__device__ void bias_activation(const real *x, const real *bias, real *out, int rows, int cols) {
+__device__ void bias_activation(const stored *x, const stored *bias, stored *out, int rows, int cols) {
   if (cols % PACK == 0 && aligned(x) && aligned(bias) && aligned(out))
-    bias_activation_of<Activation>((const Pack *)x, (const Pack *)bias, (Pack *)out, rows, cols / PACK);
+    bias_activation_of<Activation>((const StoredPack *)x, (const StoredPack *)bias, (StoredPack *)out, rows,
+                                   cols / PACK);
   else
     bias_activation_of<Activation>(x, bias, out, rows, cols);
 }
 
 #define BIAS_ACTIVATION(name, Activation)                                              \
-  KERNEL name(const real *x, const real *bias, real *out, int rows, int cols) { \
+  KERNEL name(const stored *x, const stored *bias, stored *out, int rows, int cols) { \
     bias_activation<Activation>(x, bias, out, rows, cols);                             \
   }
 BIAS_ACTIVATION(bias_identity, Identity)
@@ -132,7 +157,7 @@ BACKWARD(softplus_backward, Softplus)
 // gives the bias gradient; several, for batches that one block a column would walk too slowly, `column_sum` adds up.
 // Blocks of (32, 8) threads: 32 columns, so that a warp reads 32 neighbours, and every eighth row of the chunk.
 template <class Activation>
-__device__ void backward_bias(const real *d_out, const real *out, real *d_x, real *sums, int rows, int cols,
+__device__ void backward_bias(const stored *d_out, const stored *out, stored *d_x, real *sums, int rows, int cols,
                               int chunk) {
   __shared__ real parts[8][32];
   const int col = blockIdx.x * 32 + threadIdx.x;
@@ -154,7 +179,7 @@ __device__ void backward_bias(const real *d_out, const real *out, real *d_x, rea
 }
 
 #define BACKWARD_BIAS(name, Activation)                                                                    \
-  KERNEL name(const real *d_out, const real *out, real *d_x, real *sums, int rows, int cols, int chunk) { \
+  KERNEL name(const stored *d_out, const stored *out, stored *d_x, real *sums, int rows, int cols, int chunk) { \
     backward_bias<Activation>(d_out, out, d_x, sums, rows, cols, chunk);                                   \
   }
 BACKWARD_BIAS(relu_backward_bias, Relu)
@@ -163,7 +188,7 @@ BACKWARD_BIAS(logistic_backward_bias, Logistic)
 BACKWARD_BIAS(softplus_backward_bias, Softplus)
 
 // Sums of columns alone: the bias gradient of a layer without activation.
-KERNEL column_sum(const real *x, real *sums, int rows, int cols, int chunk) {
+KERNEL column_sum(const stored *x, real *sums, int rows, int cols, int chunk) {
   backward_bias<Identity>(x, x, nullptr, sums, rows, cols, chunk);
 }
 
@@ -203,7 +228,7 @@ __device__ inline Words philox(Words c, unsigned long long key0, unsigned long l
 // out = x keep / (1 - rate), keep drawn as `xpnet.steps.masks` draws it: item i of the whole batch stays where word i of
 // the stream that starts at the counter (0, 0, layer, updates made), as a number in [0, 1), is not below the rate. NumPy
 // counts before it draws, hence the + 1. The rows here begin at row clock[FIRST_ROW] of the whole batch. out may be x.
-KERNEL dropout(const real *x, real *out, const int *clock, long long key0, long long key1, int layer, double rate,
+KERNEL dropout(const stored *x, stored *out, const int *clock, long long key0, long long key1, int layer, double rate,
                int cols, long long size) {
   const real scale = 1 / (1 - rate);
   const unsigned long long updates = clock[UPDATES];
@@ -213,7 +238,7 @@ KERNEL dropout(const real *x, real *out, const int *clock, long long key0, long 
     for (int k = 0; k < 4; k++) {
       const long long i = 4 * (before + four) + k - first;
       const bool keep = (words.v[k] >> 11) * (1.0 / 9007199254740992.0) >= rate;
-      if (0 <= i && i < size) out[i] = x[i] * (keep ? scale : real(0));
+      if (0 <= i && i < size) out[i] = real(x[i]) * (keep ? scale : real(0));
     }
   }
 }
@@ -416,7 +441,7 @@ __device__ inline Batch batch_at(const long long *data, int cursor, const real *
 
 // A row that is not there has no loss and no gradient, whatever the outputs for it are.
 template <class Group>
-__device__ void clear_row(real *d_outputs, long long row, int cols) {
+__device__ void clear_row(stored *d_outputs, long long row, int cols) {
   if (d_outputs)
     for (int col = Group::rank(); col < cols; col += Group::size()) d_outputs[row * cols + col] = 0;
 }
@@ -426,7 +451,7 @@ __device__ void clear_row(real *d_outputs, long long row, int cols) {
 // index outside of [0, cols) is a row of zeros, as in the reference.
 template <class Group>
 __device__ void cross_entropy_indices(const real *__restrict__ logits, const long long *labels, const Batch &batch,
-                                      real *__restrict__ d_logits, double *row_loss, int cols) {
+                                      stored *__restrict__ d_logits, double *row_loss, int cols) {
   for (long long row = Group::first_row(); row < batch.rows; row += Group::row_step()) {
     const long long source = batch.source(row);
     if (source < 0) {
@@ -451,7 +476,7 @@ __device__ void cross_entropy_indices(const real *__restrict__ logits, const lon
 // The same against one-hot or soft labels y (data rows, cols): d_logits = w (softmax sum y - y) / sum w.
 template <class Group>
 __device__ void cross_entropy_shares(const real *__restrict__ logits, const real *__restrict__ labels,
-                                     const Batch &batch, real *__restrict__ d_logits, double *row_loss, int cols) {
+                                     const Batch &batch, stored *__restrict__ d_logits, double *row_loss, int cols) {
   for (long long row = Group::first_row(); row < batch.rows; row += Group::row_step()) {
     const long long source = batch.source(row);
     if (source < 0) {
@@ -500,7 +525,7 @@ struct Poisson {
 
 template <class Loss>
 __device__ void loss_rows(const real *__restrict__ outputs, const real *__restrict__ targets, const Batch &batch,
-                          real *__restrict__ d_outputs, double *row_loss, int cols) {
+                          stored *__restrict__ d_outputs, double *row_loss, int cols) {
   for (long long row = Warp::first_row(); row < batch.rows; row += Warp::row_step()) {
     const long long source = batch.source(row);
     if (source < 0) {
@@ -523,7 +548,7 @@ __device__ void loss_rows(const real *__restrict__ outputs, const real *__restri
 #define LOSS(name, body, Label, Group)                                                                                      \
   KERNEL __launch_bounds__(Group::THREADS, 1) name(const real *__restrict__ outputs, const Label *labels, const real *weight,     \
                                       const long long *data, const int *clock, const real *total_weight,             \
-                                      real *__restrict__ d_outputs, double *row_loss, int rows, int cols) {          \
+                                      stored *__restrict__ d_outputs, double *row_loss, int rows, int cols) {        \
     if (data)                                                                                                        \
       body(outputs, (const Label *)data[LABELS], batch_at(data, clock[CURSOR], total_weight, rows), d_outputs,       \
            row_loss, cols);                                                                                          \
@@ -540,23 +565,28 @@ LOSS(poisson, loss_rows<Poisson>, real, Warp)
 
 // ------------------------------------------------------------------------------------------------ rows of a batch
 
-template <class Items>
-__device__ void gather_items(const Items *__restrict__ x, const int *order, Items *__restrict__ out, int rows,
-                             int cols) {
+// Items are taken so many at a time, and rounded to what is stored.
+template <class To, int WIDTH>
+__device__ void gather_items(const real *__restrict__ x, const int *order, To *__restrict__ out, int rows, int cols) {
   for (int row = blockIdx.y * blockDim.y + threadIdx.y; row < rows; row += gridDim.y * blockDim.y) {
     const long long source = order ? order[row] : row;
-    for (int col = blockIdx.x * blockDim.x + threadIdx.x; col < cols; col += gridDim.x * blockDim.x)
-      out[(long long)row * cols + col] = source < 0 ? Items{} : load(x + source * cols + col);
+    for (int k = blockIdx.x * blockDim.x + threadIdx.x; k < cols / WIDTH; k += gridDim.x * blockDim.x) {
+      Several<real, WIDTH> items = {};
+      if (source >= 0) items = load((const Several<real, WIDTH> *)(x + source * cols) + k);
+      Several<To, WIDTH> rounded;
+      for (int i = 0; i < WIDTH; i++) rounded.v[i] = items.v[i];
+      ((Several<To, WIDTH> *)(out + (long long)row * cols))[k] = rounded;
+    }
   }
 }
 
 // out[i] = x[order[i]], zeros where that is -1; order null: x[i].
-__device__ inline void gather_rows(const real *__restrict__ x, const int *order, real *__restrict__ out, int rows,
-                                   int cols) {
+template <class To>
+__device__ void gather_rows(const real *__restrict__ x, const int *order, To *__restrict__ out, int rows, int cols) {
   if (cols % PACK == 0 && aligned(x) && aligned(out))
-    gather_items((const Pack *)x, order, (Pack *)out, rows, cols / PACK);
+    gather_items<To, PACK>(x, order, out, rows, cols);
   else
-    gather_items(x, order, out, rows, cols);
+    gather_items<To, 1>(x, order, out, rows, cols);
 }
 
 KERNEL gather(const real *__restrict__ x, const int *order, real *__restrict__ out, int rows, int cols) {
@@ -594,9 +624,9 @@ __device__ inline void tick(int *clock, double *rates, double beta1, double beta
 }
 
 // The next batch begins: the clock goes on, and the rows of the batch are gathered into out (rows, cols), or stay where
-// they are where out is null. Where ranks share it, what these rows are of the whole batch goes to where others read it.
+// they are where out is null. Where ranks share it, what these rows are of the whole batch goes to where others look.
 KERNEL next_batch(const long long *data, int *clock, double *rates, double beta1, double beta2, double weight_decay,
-                  int epsilon_hat, real *total_weight, real *out, int rows, int cols) {
+                  int epsilon_hat, real *total_weight, stored *out, int rows, int cols) {
   const int *order = (const int *)data[ORDER];
   if (out) gather_rows((const real *)data[X], order ? order + clock[NEXT_CURSOR] : nullptr, out, rows, cols);
   if (!first_thread()) return;
@@ -653,7 +683,7 @@ struct Penalty {
     for (int k = 0; k < matrices; k++) found |= bounds[2 * k] <= i && i < bounds[2 * k + 1];
     return found;
   }
-  // A block's part of sum W^2, times the weight of the batch, as row_loss is; without weight there is no batch to be over.
+  // A block's part of sum W^2, times the weight of the batch, as row_loss is; a batch without weight has none.
   __device__ double share(double square) const {
     return over_batch ? (batch_weight == 0 ? 0 : square) : square * batch_weight;
   }
@@ -700,7 +730,7 @@ __device__ inline Adam adam_of(const double *rates, double beta1, double beta2, 
 template <class Items, class Rule>
 __device__ double update_items(real *__restrict__ param, const real *__restrict__ grad, real *__restrict__ first,
                                real *__restrict__ second, const Rule &rule, const Penalty &penalty, double *rates,
-                               long long begin, long long end) {
+                               stored *copy, long long begin, long long end) {
   const int width = sizeof(Items) / sizeof(real);
   const real slope = penalty.slope();
   bool broken = false;
@@ -719,6 +749,8 @@ __device__ double update_items(real *__restrict__ param, const real *__restrict_
       broken |= item != item;
     }
     store((Items *)(param + at), p);
+    if (copy)
+      for (int k = 0; k < width; k++) copy[at + k] = ((const real *)&p)[k];
     if (Rule::BUFFERS > 0) store((Items *)(first + at), a);
     if (Rule::BUFFERS > 1) store((Items *)(second + at), b);
   }
@@ -730,19 +762,20 @@ __device__ double update_items(real *__restrict__ param, const real *__restrict_
 template <class Rule>
 __device__ double update_all(real *__restrict__ param, const real *__restrict__ grad, real *__restrict__ first,
                              real *__restrict__ second, const Rule &rule, const Penalty &penalty, double *rates,
-                             long long size) {
+                             stored *copy, long long size) {
   const bool packs = aligned(param) && aligned(grad) && aligned(first) && aligned(second);
   const long long whole = packs ? size / PACK * PACK : 0;
-  return update_items<Pack>(param, grad, first, second, rule, penalty, rates, 0, whole) +
-         update_items<real>(param, grad, first, second, rule, penalty, rates, whole, size);
+  return update_items<Pack>(param, grad, first, second, rule, penalty, rates, copy, 0, whole) +
+         update_items<real>(param, grad, first, second, rule, penalty, rates, copy, whole, size);
 }
 
-// The whole update: parameters, each block's part of the penalty, and the clock of the next batch.
+// The whole update: parameters, their copy for products (or null), each block's part of the penalty, and the clock of
+// the next batch.
 template <class Rule>
 __device__ void update(real *__restrict__ param, const real *__restrict__ grad, real *__restrict__ first,
                        real *__restrict__ second, const Rule &rule, const Penalty &penalty, double *squares,
-                       double *rates, int *clock, int rows, long long size) {
-  const double square = update_all(param, grad, first, second, rule, penalty, rates, size);
+                       double *rates, int *clock, int rows, stored *copy, long long size) {
+  const double square = update_all(param, grad, first, second, rule, penalty, rates, copy, size);
   if (penalty.matrices) {
     const double sum = reduce_block<Sum<double>>(square);
     if (thread_rank() == 0) squares[blockIdx.x] += penalty.share(sum);
@@ -755,24 +788,27 @@ __device__ void update(real *__restrict__ param, const real *__restrict__ grad, 
 
 #define UPDATE_ENDS                                                                                              \
   const long long *bounds, int matrices, double lambda, int over_batch, const real *total_weight, double *squares, \
-      double *rates, int *clock, int rows, long long size
+      double *rates, int *clock, int rows, stored *copy, long long size
 #define PENALTY Penalty{bounds, matrices, lambda, over_batch, weight_of(total_weight, rows)}
 
 KERNEL gradient_descent(real *__restrict__ param, const real *__restrict__ grad, UPDATE_ENDS) {
   const Descent rule = {real(rates[LEARNING_RATE])};
-  update(param, grad, nullptr, nullptr, rule, PENALTY, squares, rates, clock, rows, size);
+  update(param, grad, nullptr, nullptr, rule, PENALTY, squares, rates, clock, rows, copy, size);
 }
 
 KERNEL momentum(real *__restrict__ param, const real *__restrict__ grad, real *__restrict__ velocity, double mu,
                 int nesterov, UPDATE_ENDS) {
   const Momentum rule = {real(rates[LEARNING_RATE]), real(mu), nesterov};
-  update(param, grad, velocity, nullptr, rule, PENALTY, squares, rates, clock, rows, size);
+  update(param, grad, velocity, nullptr, rule, PENALTY, squares, rates, clock, rows, copy, size);
 }
 
 KERNEL adam(real *__restrict__ param, const real *__restrict__ grad, real *__restrict__ m, real *__restrict__ v,
             double beta1, double beta2, double epsilon, UPDATE_ENDS) {
-  update(param, grad, m, v, adam_of(rates, beta1, beta2, epsilon), PENALTY, squares, rates, clock, rows, size);
+  update(param, grad, m, v, adam_of(rates, beta1, beta2, epsilon), PENALTY, squares, rates, clock, rows, copy, size);
 }
+
+// The parameters as products read them, before the first update of an epoch.
+KERNEL copy_parameters(const real *param, stored *copy, long long size) { FOR_EACH(i, size) copy[i] = param[i]; }
 
 // The penalty where no update follows: its gradient is added to grad, or to nothing where grad is null.
 KERNEL l2_penalty(const real *__restrict__ param, real *__restrict__ grad, const long long *bounds, int matrices,

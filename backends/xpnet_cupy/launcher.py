@@ -22,15 +22,16 @@ SOURCES = [Path(__file__).with_name(name) for name in ("kernels.cu", "resident.c
 Launch = Callable[[], None]
 Grid = tuple[int, ...]
 
-# What each kernel takes, in order: `real` is the type the kernels are compiled for, `*` marks an array, `?` an array
+# What each kernel takes, in order: `real` is the type the kernels are compiled for, `stored` that of what layers hand
+# to each other, `*` marks an array, `?` an array
 # that may be missing, `!` an array that is written and `__restrict__`: no other array of the call may lie there.
-_ACTIVATION = "real* real*? real* int int"
+_ACTIVATION = "stored* stored*? stored* int int"
 _BACKWARD = "real* real* real* long"
-_BACKWARD_BIAS = "real* real* real*? real* int int int"
+_BACKWARD_BIAS = "stored* stored* stored*? real* int int int"
 _ROWS = "real* real*! int int"
-_INDICES = "real* long*? real*? long*? int*? real*? real*?! double* int int"
-_LOSS = "real* real*? real*? long*? int*? real*? real*?! double* int int"
-_UPDATE = "long*? int double int real*? double*? double* int*? int long"
+_INDICES = "real* long*? real*? long*? int*? real*? stored*?! double* int int"
+_LOSS = "real* real*? real*? long*? int*? real*? stored*?! double* int int"
+_UPDATE = "long*? int double int real*? double*? double* int*? int stored*? long"
 
 KERNELS: dict[str, tuple[str, ...]] = {
     name: tuple(parameters.split())
@@ -49,8 +50,8 @@ KERNELS: dict[str, tuple[str, ...]] = {
         "tanh_backward_bias": _BACKWARD_BIAS,
         "logistic_backward_bias": _BACKWARD_BIAS,
         "softplus_backward_bias": _BACKWARD_BIAS,
-        "column_sum": "real* real* int int int",
-        "dropout": "real* real* int* long long int double int long",
+        "column_sum": "stored* real* int int int",
+        "dropout": "stored* stored* int* long long int double int long",
         "softmax_warp": _ROWS,
         "softmax_block": _ROWS,
         "log_softmax_warp": _ROWS,
@@ -64,12 +65,13 @@ KERNELS: dict[str, tuple[str, ...]] = {
         "poisson": _LOSS,
         "gather": "real* int*? real*! int int",
         "begin": "int* double* double int long* real* long*? real*? real*? int*? double*? double* int double* int",
-        "next_batch": "long* int* double* double double double int real*? real*? int int",
+        "next_batch": "long* int* double* double double double int real*? stored*? int int",
         "batch_weight": "long* int* real* int",
         "finish": "double* int double* int real*? int double* double*",
         "gradient_descent": f"real*! real* {_UPDATE}",
         "momentum": f"real*! real* real*! double int {_UPDATE}",
         "adam": f"real*! real* real*! real*! double double double {_UPDATE}",
+        "copy_parameters": "real* stored* long",
         "train_epoch": (
             "real* long*? real*? real*? int* int* int int int int int int* double* double "
             "int double double double double double int real* real*? real*? int int long* int double int double*"
@@ -109,6 +111,26 @@ class Launcher(ABC):
     dtype: str
 
     @property
+    def stored(self) -> str:
+        """The type of what layers hand to each other: ``dtype``, or ``uint16`` for the bits of bfloat16."""
+        return self.dtype
+
+    @property
+    def halved(self) -> bool:
+        """Whether that is less than ``dtype``."""
+        return self.stored != self.dtype
+
+    @property
+    def of_batches(self) -> "Launcher":
+        """The launcher of a training's batches, which may store what layers hand to each other in less than ``dtype``."""
+        return self
+
+    @property
+    def full(self) -> "Launcher":
+        """The launcher whose ``of_batches`` this is."""
+        return self
+
+    @property
     @abstractmethod
     def about(self) -> str:
         """One clause for a person: how products are computed."""
@@ -145,13 +167,13 @@ class Launcher(ABC):
         b: Array,
         out: Array,
         *,
-        vector: Array,
+        vector: Array | None,
         mask: Array | None = None,
         repeated: bool = False,
     ) -> Launch | None:
         """The prepared product with its epilogue, or None where there is none such.
 
-        vector : the bias to add, or what receives the bias gradient
+        vector : the bias to add, or what receives the bias gradient; None where there is neither
         mask : (rows, bits / 8) uint8, ReLU's bits, written by relu_aux_bias and read by drelu_bgrad
         """
 
@@ -234,7 +256,7 @@ class Launcher(ABC):
 
     def _checked(self, name: str, parameter: str, argument: Any) -> Any:
         kind = parameter.rstrip("*?!")
-        dtype = numpy.dtype(self.dtype if kind == "real" else _SCALARS[kind])
+        dtype = numpy.dtype({"real": self.dtype, "stored": self.stored}.get(kind) or _SCALARS[kind])
         if parameter == kind:
             return dtype.type(argument)
         if argument is None and "?" in parameter:

@@ -93,7 +93,8 @@ def backward_bias(
         first = launcher.prepare(f"{activation}_backward_bias", place, block, d_out, out, d_x, sums, rows, cols, chunk)
     if chunks == 1:
         return [first]
-    return [first, launcher.prepare("column_sum", (place[0], 1), block, sums, d_bias, chunks, cols, chunks)]
+    second = (sums, d_bias, chunks, cols, chunks)
+    return [first, launcher.full.prepare("column_sum", (place[0], 1), block, *second)]
 
 
 def dropout(launcher: Launcher, x: Array, out: Array, clock: Array, *, seed: int, layer: int, rate: float) -> Launch:
@@ -203,6 +204,11 @@ def finish(
     return launcher.prepare("finish", (1,), (512,), *_sized(totals), weight, count, rates, results)
 
 
+def copy_parameters(launcher: Launcher, param: Array, copy: Array) -> Launch:
+    """copy = param (size,), of the launcher's ``dtype``, as it is ``stored``."""
+    return launcher.prepare("copy_parameters", *_flat(param.size), param, copy, param.size)
+
+
 def update(
     launcher: Launcher,
     rule: UpdateRule,
@@ -212,17 +218,19 @@ def update(
     penalty: Penalty | None = None,
     clock: Array | None = None,
     rows: int = 0,
+    copy: Array | None = None,
 ) -> Launch:
     """One update in place by ``rule``.
 
     arrays : the parameter, its gradient and the rule's buffers, all of one shape
     penalty : whose gradient is added to grad on the way; None for none
     clock : goes on by an update and ``rows`` rows; None to leave it
+    copy : of the parameter as products read it, which follows it; None for none
     """
     size, buffers = arrays[0].size, arrays[2:]
     grid = (max(1, min(_ceil(size, 256 * _pack(launcher)), UPDATE_BLOCKS)),)
     penalized = (None, 0, 0.0, False, None) if penalty is None else penalty.numbers
-    ends = (*penalized, None if penalty is None else penalty.squares, rates, clock, rows, size)
+    ends = (*penalized, None if penalty is None else penalty.squares, rates, clock, rows, copy, size)
     numbers: tuple[float, ...] = ()
     if buffers:
         momentum = (rule.momentum, rule.nesterov)

@@ -74,7 +74,7 @@ class NetworkMemory(EpochMemory):
     def __init__(self, spec: NetworkSpec, backend: Backend, launcher: Launcher) -> None:
         super().__init__(launcher)
         xp, self.align = launcher.xp, ALIGNMENT // itemsize(spec)
-        self._spec, self._backend = spec, backend
+        self._spec, self._backend, self._launcher = spec, backend, launcher
         self.params = self._zeros()
         weights = [slot for slot in spec.slots(self.align) if len(slot.shape) == 2]
         self.bounds = xp.asarray([[w.offset, w.offset + prod(w.shape)] for w in weights], dtype=xp.int64)
@@ -89,6 +89,12 @@ class NetworkMemory(EpochMemory):
         """The optimizer's arrays, by name."""
         return {name: self._zeros() for name in self._spec.rule.buffers}
 
+    @cached_property
+    def copies(self) -> Parameters:
+        """The parameters as products of a training read them, where that is not as they are: the bits of bfloat16."""
+        flat = self._launcher.xp.zeros(self.params.groups[0].size, dtype=self._launcher.of_batches.stored)
+        return Parameters.over(flat, self._spec, self._backend, align=self.align)
+
     @property
     def trains(self) -> bool:
         """Whether the optimizer's arrays have been taken."""
@@ -101,6 +107,8 @@ class NetworkMemory(EpochMemory):
 class BatchMemory:
     """What training on a batch of up to ``rows`` rows needs; a smaller batch takes the first rows of each.
 
+    Of what layers hand to each other the type is what the launcher stores; the last outputs are always of its dtype.
+
     x : (rows, in), gathered inputs
     outputs, d_outputs : one (rows, width) for each layer
     dropped : outputs after dropout, one (rows, width) for each hidden layer that has it, else None
@@ -109,14 +117,15 @@ class BatchMemory:
     """
 
     def __init__(self, spec: NetworkSpec, launcher: Launcher, rows: int) -> None:
-        xp, widths = launcher.xp, spec.widths[1:]
+        xp, widths, stored = launcher.xp, spec.widths[1:], launcher.stored
         self.rows = rows
-        self.x = xp.empty((rows, spec.widths[0]), dtype=spec.dtype)
-        self.outputs: list[Any] = [xp.empty((rows, width), dtype=spec.dtype) for width in widths]
-        self.d_outputs: list[Any] = [xp.empty((rows, width), dtype=spec.dtype) for width in widths]
+        self.x = xp.empty((rows, spec.widths[0]), dtype=stored)
+        self.outputs: list[Any] = [xp.empty((rows, width), dtype=stored) for width in widths[:-1]]
+        self.outputs.append(xp.empty((rows, widths[-1]), dtype=spec.dtype))
+        self.d_outputs: list[Any] = [xp.empty((rows, width), dtype=stored) for width in widths]
         rates = spec.dropout or (0.0,) * len(spec.activations)
         self.dropped = [
-            xp.empty((rows, width), dtype=spec.dtype) if rate else None
+            xp.empty((rows, width), dtype=stored) if rate else None
             for width, rate in zip(widths[:-1], rates, strict=True)
         ]
         self.masks = [

@@ -12,6 +12,8 @@ class Options:
     timed : whether algorithms of products, which epilogues they carry, and what runs side by side are chosen by timing,
         once for each shape
     side_by_side : whether the gradients of weights may run beside the way back through the layers
+    activations : whether precision bf16 is that of what layers hand to each other in training, too, in place of
+        products alone
     predictions : whether predictions are recorded, too, by their number of rows
     losses : whether losses without gradients are recorded, as of validation, by their number of rows
     ahead : whether the order of the next epoch is drawn and sent while the device works on this one
@@ -22,6 +24,7 @@ class Options:
     steps_per_graph: int = 8
     timed: bool = True
     side_by_side: bool = True
+    activations: bool = True
     predictions: bool = True
     losses: bool = True
     ahead: bool = True

@@ -73,7 +73,8 @@ class BatchPlan:
         self.dropped = [_first(dropped, rows) for dropped in memory.dropped]
         self.row_loss = memory.row_loss[:rows]
         self.total_weight = None if shape.weight == "rows" else memory.total_weight
-        self.layers = layers_of(spec, network.params, "identity")
+        self.layers = layers_of(spec, network.copies if launcher.halved else network.params, "identity")
+        self.layers[-1] = self.layers[-1]._replace(bias=network.params[spec.parameter_names[-1]])
         self.d_layers = layers_of(spec, network.gradients, "identity")
         penalty = Penalty(network.bounds, spec.l2, spec.l2_over_batch, self.total_weight, rows, network.squares)
         self._penalty = penalty if spec.l2 and shape.penalized else None
@@ -115,7 +116,9 @@ class BatchPlan:
         parameters = [network.params, network.gradients, *network.buffers.values()]
         flats = [p.groups[0][:items] for p in parameters]
         penalty = self._penalty if items is None else None
-        return launches.update(self.launcher, rule, flats, network.rates, penalty=penalty, clock=clock, rows=self.rows)
+        copy = network.copies.groups[0] if self.launcher.halved and items is None else None
+        how: dict[str, Any] = {"penalty": penalty, "clock": clock, "rows": self.rows, "copy": copy}
+        return launches.update(self.launcher, rule, flats, network.rates, **how)
 
     def _next(self) -> list[Launch]:
         network, weighted = self.network, self.total_weight if self.shape.weight == "summed" else None
@@ -161,16 +164,18 @@ class BatchPlan:
         beside it. At the lowest layer there is no way further, and its gradient is the last launch of all.
         """
         last = self.spec.layers - 1
-        found = self._perhaps_beside(self._last_parameters(last, fused), beside)
+        found = self._perhaps_beside(self._parameters(last, fused), beside)
         for k in reversed(range(last)):
-            found += [*self._through(k, fused), *self._perhaps_beside([self._weight_gradient(k)], beside and k > 0)]
+            through, has_bias = self._through(k, fused)
+            gradients = [self._weight_gradient(k)] if has_bias else self._parameters(k, fused)
+            found += [*through, *self._perhaps_beside(gradients, beside and k > 0)]
         return [*found, self.launcher.joined()] if beside else found
 
     def _perhaps_beside(self, calls: list[Launch], beside: bool) -> list[Launch]:
         return [self.launcher.beside(partial(_run, calls))] if beside else calls
 
-    def _last_parameters(self, k: int, fused: bool) -> list[Launch]:
-        """dW and db of the last layer in one product; the hidden layers' db come with ``_through``."""
+    def _parameters(self, k: int, fused: bool) -> list[Launch]:
+        """dW and db of a layer in one product, where db does not come with ``_through``."""
         d_out, weight, bias = self.d_outputs[k], self.d_layers[k].weight, self.d_layers[k].bias
         product = products.weight_gradient(self.rows, *weight.shape, epilogue="bgrada")
         arrays = (d_out, self._inputs(k), weight)
@@ -185,20 +190,22 @@ class BatchPlan:
         product = products.weight_gradient(self.rows, *weight.shape)
         return self.launcher.product(product, self.d_outputs[k], self._inputs(k), weight, repeated=True)
 
-    def _through(self, k: int, fused: bool) -> list[Launch]:
-        """d_outputs[k], through the weight of layer k + 1 and the activation of layer k, with k's bias gradient."""
+    def _through(self, k: int, fused: bool) -> tuple[list[Launch], bool]:
+        """d_outputs[k], through the weight above and the activation of layer k, and whether it brings k's db, too."""
         above, d_above, d_out = self.layers[k + 1].weight, self.d_outputs[k + 1], self.d_outputs[k]
         bias = self.d_layers[k].bias
         arrays = (above, d_above, d_out)
         if fused and self.masks[k] is not None:
-            product = products.input_gradient(self.rows, *above.shape, epilogue="drelu_bgrad")
-            launch = self.launcher.fused_product(product, *arrays, vector=bias, mask=self.masks[k], repeated=True)
+            has_bias = not self.launcher.halved  # else the sums would be bfloat16, too
+            product = products.input_gradient(self.rows, *above.shape, epilogue="drelu_bgrad" if has_bias else "drelu")
+            vector = bias if has_bias else None
+            launch = self.launcher.fused_product(product, *arrays, vector=vector, mask=self.masks[k], repeated=True)
             if launch is not None:
-                return [launch]
+                return [launch], has_bias
         plain = self.launcher.product(products.input_gradient(self.rows, *above.shape), *arrays, repeated=True)
         activation, out = self.layers[k].activation, self.outputs[k]
         sums = launches.backward_bias(self.launcher, activation, d_out, out, d_out, bias)
-        return [plain, *self._dropout(k, d_out, d_out), *sums]
+        return [plain, *self._dropout(k, d_out, d_out), *sums], True
 
     def _sum(self) -> list[Launch]:
         """The gradients of all ranks added up, where there are several."""

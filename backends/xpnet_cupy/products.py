@@ -8,6 +8,9 @@ leading dimension cols. Y = X W is therefore asked for as Y^T = W^T X^T: the wei
     forward, last     Y^T = W^T X^T          out  rows  in    BIAS
     weight gradient   dW^T = dZ^T X          out  in    rows  BGRADA on the last layer: sums of dZ, the bias gradient
     input gradient    dX^T = W dZ^T          in   rows  out   DRELU_BGRAD: the bits applied, and the sums of the result
+
+The sums have the type of the result. Where that is bfloat16, DRELU alone is asked for on the way back, and BGRADA of
+every weight gradient, which is float32.
 """
 
 from collections.abc import Callable
@@ -16,7 +19,7 @@ from typing import Any, Literal
 
 from xpnet.ops import Array
 
-Epilogue = Literal["none", "bias", "relu_aux_bias", "drelu_bgrad", "bgrada"]
+Epilogue = Literal["none", "bias", "relu_aux_bias", "drelu", "drelu_bgrad", "bgrada"]
 MASK_BITS = 128  # the leading dimension of ReLU's bits is a multiple of this
 
 
@@ -26,6 +29,7 @@ class Product:
 
     transpose_a, transpose_b : whether op transposes; A is stored (m, k) or transposed (k, m), B (k, n) or (n, k)
     lda, ldb, ldd : items from one column to the next, as stored
+    wide : whether D is float32 where the factors are bfloat16
     """
 
     m: int
@@ -37,12 +41,13 @@ class Product:
     ldb: int
     ldd: int
     epilogue: Epilogue = "none"
+    wide: bool = False
 
     @property
     def has_epilogue(self) -> bool:
-        """Whether cuBLASLt has the epilogue for this k. With k = 1 DRELU_BGRAD reads memory that is not its own (so
+        """Whether cuBLASLt has the epilogue for this k. With k = 1 DRELU reads memory that is not its own (so
         says nvmath-python, and refuses it), and before 12.3.4 BGRADA is not supported."""
-        return self.k > 1 or self.epilogue not in ("drelu_bgrad", "bgrada")
+        return self.k > 1 or self.epilogue not in ("drelu", "drelu_bgrad", "bgrada")
 
     @property
     def shape_a(self) -> tuple[int, int]:
@@ -64,14 +69,14 @@ class Product:
         return launch
 
 
-def forward(rows: int, fan_in: int, fan_out: int, *, epilogue: Epilogue = "none") -> Product:
+def forward(rows: int, fan_in: int, fan_out: int, *, epilogue: Epilogue = "none", wide: bool = False) -> Product:
     """Y (rows, out) = X (rows, in) W (in, out): A is W, B is X."""
-    return Product(fan_out, rows, fan_in, False, False, lda=fan_out, ldb=fan_in, ldd=fan_out, epilogue=epilogue)
+    return Product(fan_out, rows, fan_in, False, False, fan_out, fan_in, fan_out, epilogue, wide)
 
 
 def weight_gradient(rows: int, fan_in: int, fan_out: int, *, epilogue: Epilogue = "none") -> Product:
     """dW (in, out) = X^T dZ: A is dZ (rows, out), B is X (rows, in)."""
-    return Product(fan_out, fan_in, rows, False, True, lda=fan_out, ldb=fan_in, ldd=fan_out, epilogue=epilogue)
+    return Product(fan_out, fan_in, rows, False, True, fan_out, fan_in, fan_out, epilogue, wide=True)
 
 
 def input_gradient(rows: int, fan_in: int, fan_out: int, *, epilogue: Epilogue = "none") -> Product:

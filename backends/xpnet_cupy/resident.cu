@@ -192,12 +192,12 @@ struct Rule {
                            double *rates, int size) const {
     if (kind == ADAM) {
       const Adam adam = adam_of(rates, beta1, beta2, epsilon);
-      return update_all(param, grad, first, second, adam, penalty, rates, size);
+      return update_all(param, grad, first, second, adam, penalty, rates, nullptr, size);
     }
     const real learning_rate = rates[LEARNING_RATE];
     if (kind == MOMENTUM)
-      return update_all(param, grad, first, second, Momentum{learning_rate, real(momentum), flag}, penalty, rates, size);
-    return update_all(param, grad, first, second, Descent{learning_rate}, penalty, rates, size);
+      return update_all(param, grad, first, second, Momentum{learning_rate, real(momentum), flag}, penalty, rates, nullptr, size);
+    return update_all(param, grad, first, second, Descent{learning_rate}, penalty, rates, nullptr, size);
   }
 };
 

@@ -1,7 +1,8 @@
 """The parts that one rank has of the batches of an epoch, as arrays that a recording reads.
 
-A recording has a fixed number of rows. A rank that has its own rows has more of one batch and fewer of another, and of a
-small batch it may have none. So all its parts are filled up to one size, with rows that are not there: -1 in the order.
+A recording has a fixed number of rows. A rank that has its own rows has more of one batch and fewer of another, and of
+a small batch it may have none. So all its parts are filled up to one size, with rows that are not there: -1 in the
+order.
 """
 
 from typing import Any

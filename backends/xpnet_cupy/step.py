@@ -1,9 +1,10 @@
 """The compiled training step: a plan for each batch size, recorded once and replayed for an epoch.
 
 An epoch uploads the order of the rows and the learning rate, then asks for batch after batch without waiting for the
-device. While that works, the next order is drawn and sent there; then the epoch waits once, for the losses. What changes from batch to batch (first row, number of the update,
-losses so far) and from epoch to epoch (where the data lie) is kept on the device, so that a recorded graph serves both.
-All memory is taken and all is recorded before the first batch changes a parameter.
+device. While that works, the next order is drawn and sent there; then the epoch waits once, for the losses. What changes
+from batch to batch (first row, number of the update, losses so far) and from epoch to epoch (where the data lie) is kept
+on the device, so that a recorded graph serves both. All memory is taken and all is recorded before the first batch
+changes a parameter.
 """
 
 import math
@@ -128,8 +129,8 @@ class CompiledStep:
         shares : for each batch the rows of this rank's part, perhaps none, and what they are of the batch
         group : of all ranks; they call this with shares of as many batches
 
-        Returns the sum of these rows' losses, each times its weight, and the penalty; None where the group's sums cannot
-        be recorded.
+        Returns the sum of these rows' losses, each times its weight, and the penalty; None where the group's sums
+        cannot be recorded.
         """
         if not (shares and self.options.sums and self.launcher.records and hasattr(group, "begin_sum")):
             return None
@@ -258,7 +259,7 @@ class CompiledStep:
         if self._batch is None or size > self._batch.rows:
             self._plans.clear()
             self._batch = None  # what there was is let go before the larger one is asked for
-            self._batch = BatchMemory(self.spec, self.launcher, size)
+            self._batch = BatchMemory(self.spec, self.launcher.of_batches, size)
         return self._read(X, Y, sample_weight, order)
 
     def _read(self, X: Array, Y: Array, sample_weight: Array | None, order: Any) -> Data:
@@ -283,7 +284,7 @@ class CompiledStep:
     def _shape(self, data: Data, rows: int, part: BatchPart | None = None) -> Shape:
         weight: Literal["rows", "summed", "given"]
         weight = "given" if part is not None else "rows" if data.weight is None else "summed"
-        in_place = data.order is None and data.x.nbytes > GATHERED_BYTES
+        in_place = data.order is None and not self.launcher.of_batches.halved and data.x.nbytes > GATHERED_BYTES
         return Shape(
             rows,
             indices=data.indices is not None,
@@ -299,7 +300,7 @@ class CompiledStep:
             if len(self._plans) == KEPT_PLANS:
                 self._plans.popitem(last=False)
             x = data.x if shape.in_place is not None else None
-            arguments = (self.spec, self.launcher, self._network, self._memory_of_batch, shape, x)
+            arguments = (self.spec, self.launcher.of_batches, self._network, self._memory_of_batch, shape, x)
             self._plans[shape] = BatchPlan(*arguments, self.options)
         self._plans.move_to_end(shape)
         return self._plans[shape]
@@ -322,6 +323,8 @@ class CompiledStep:
         first_row = 0 if part is None else part.first_row
         begin = launches.begin(self.launcher, *arrays, learning_rate=learning_rate or 0.0, first_row=first_row)
         begin()
+        if (batches := self.launcher.of_batches).halved:  # anyone may have written to the parameters
+            launches.copy_parameters(batches, network.params.flat, network.copies.flat)()
         new = any(shape not in self._plans for shape, _ in shapes)
         plans = [(self._plan(shape, data), times) for shape, times in shapes]
         runs = [(plan.gradients if learning_rate is None else plan.training, times) for plan, times in plans]
@@ -399,7 +402,7 @@ class CompiledStep:
     def _about(self) -> str:
         """What runs here, as clauses."""
         steps, most = self.options.steps_per_graph, self._resident.batch_rows
-        graphs = f"{steps} batches a CUDA graph, {self._about_sides()}{self.launcher.about}"
+        graphs = f"{steps} batches a CUDA graph, {self._about_sides()}{self.launcher.of_batches.about}"
         if not self.options.resident:
             return f"{graphs}; no epoch in one launch, as asked for"
         if not most:
@@ -419,8 +422,8 @@ class CompiledStep:
         options = self.options
         every = {"predictions": options.predictions, "losses": options.losses, "sums over ranks": options.sums}
         recorded = [name for name, on in every.items() if on and self.launcher.records]
-        ahead = "the next order drawn beside the device's work" if options.ahead else "orders drawn in turn, as asked for"
-        return f"{', '.join(recorded) or 'nothing else'} recorded; {ahead}"
+        beside, in_turn = "the next order drawn beside the device's work", "orders drawn in turn, as asked for"
+        return f"{', '.join(recorded) or 'nothing else'} recorded; {beside if options.ahead else in_turn}"
 
     def _belongs(self, X: Array) -> None:
         found, own = self.backend.device(X), self.backend.device(self.params.flat)

@@ -1,4 +1,4 @@
-"""Copies between host and device that nobody waits for: in pinned memory, beside the work of the device. Imports CuPy."""
+"""Copies between host and device that nobody waits for: in pinned memory, beside the device's work. Imports CuPy."""
 
 from collections.abc import Callable
 from math import prod

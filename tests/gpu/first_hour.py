@@ -63,7 +63,7 @@ def parts(output: Path, rehearse: bool) -> list[Part]:
             program=check,
             rehearsed=False,
         ),
-        Part("times", "Microseconds a step and a prediction, each choice switched off in turn.", [step, "times", *small]),
+        Part("times", "Microseconds a step, each choice switched off in turn.", [step, "times", *small]),
         *tests,
         Part(
             "bench",

@@ -27,6 +27,7 @@ CHOICES = {
     "and 32 batches a graph": Options(resident=False, steps_per_graph=32),
     "and nothing side by side": Options(resident=False, side_by_side=False),
     "and nothing chosen by timing": Options(resident=False, timed=False),
+    "and bf16 in products alone": Options(resident=False, activations=False),
 }
 PREDICTIONS = {
     "a prediction": Options(),
@@ -66,8 +67,9 @@ def fit(step: Any, X: Any, Y: Any, batch: int, epochs: int) -> list[float]:
 
 def smallest() -> None:
     """Every kind of run over few rows, for a checker that makes all a hundred times slower."""
-    for name, options in CHOICES.items():
-        step, X, Y = made((20, 16, 10), 75, options)
+    cases = [(name, options, "fp32") for name, options in CHOICES.items()]
+    for name, options, precision in [*cases, ("graphs in bf16", Options(resident=False), "bf16")]:
+        step, X, Y = made((20, 16, 10), 75, options, precision)
         losses = fit(step, X, Y, 8, 2)
         step.gradient(X, Y)
         step.update(learning_rate=0.1)
@@ -101,10 +103,10 @@ def nodes(graph: Any) -> int:
 
 
 def times(small: bool) -> None:
-    """Microseconds a step, a prediction and a loss of a batch: medians with quartiles, each choice switched off in turn."""
-    jobs = [(SMALL, 128, 400, "fp32"), (LARGE, 8192, 20, "fp32"), (LARGE, 8192, 20, "tf32")]
+    """Microseconds a step, a prediction, a loss: medians with quartiles, each choice switched off in turn."""
+    jobs = [(SMALL, 128, 400, "fp32"), (LARGE, 8192, 20, "fp32"), (LARGE, 8192, 20, "tf32"), (LARGE, 8192, 20, "bf16")]
     if small:
-        jobs = [(SMALL, 16, 9, "fp32"), ((20, 140, 10), 8, 9, "tf32")]
+        jobs = [(SMALL, 16, 9, "fp32"), ((20, 140, 10), 8, 9, "bf16")]
     for widths, batch, steps, precision in jobs:
         sys.stdout.write(f"{'-'.join(map(str, widths))}, batch {batch}, {precision}, us a step\n")
         every: list[tuple[dict[str, Options], int, int, Callable[..., Any]]] = [

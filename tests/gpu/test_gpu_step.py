@@ -221,6 +221,23 @@ def test_precision_is_what_it_says(backend: Any, precision: Any, rounding: float
     assert 0 < np.abs(np.log(a / b)).max() < 20 * rounding
 
 
+@pytest.mark.parametrize("rule", ["sgd", "adam"])
+@pytest.mark.parametrize("widths", [(64, 32, 10), MIDDLE, (20, 16, 12, 1)])
+def test_training_in_bf16_goes_where_float64s_goes(widths: tuple[int, ...], rule: str) -> None:
+    """Up to a rounding to 8 bits for each number on a path: five a layer."""
+    spec, wide = (network(widths, rule, dtype, loss="squared_error") for dtype in ("float32", "float64"))
+    backend = CupyBackend("bf16", options=Options(resident=False))
+    rng = np.random.default_rng(3)
+    X, Y = rng.standard_normal((300, widths[0])).astype("float32"), rng.random((300, widths[-1])).astype("float32")
+    step, reference = backend.compile_step(spec), ReferenceStep(wide, NumpyBackend(), "")
+    assert isinstance(step, CompiledStep) and "in bf16, all sums in fp32" in step.why
+    for one in (step, reference):
+        one.params.update(weights(spec))
+    found = train(step, backend.asarray(X), backend.asarray(Y))
+    wanted = train(reference, X.astype("float64"), Y.astype("float64"))
+    np.testing.assert_allclose(found, wanted, rtol=5 * spec.layers * 2**-8)
+
+
 def nodes(graph: Any) -> int:
     """How many nodes a captured graph has."""
     count, handle = ctypes.c_size_t(), ctypes.c_void_p(int(graph.graph))

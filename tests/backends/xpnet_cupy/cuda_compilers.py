@@ -12,11 +12,19 @@ from typing import Any
 from xpnet_cupy.launcher import source_of
 
 
+def _kinds(real: str) -> tuple[str, list[str]]:
+    """The source and the options for ``float``, ``double``, or ``bf16``: float where batches are stored in bfloat16."""
+    if real == "bf16":
+        return source_of("adam"), ["-DREAL=float", "-DBF16"]
+    return source_of("train_epoch"), [f"-DREAL={real}"]
+
+
 def nvcc(arch: str, real: str, folder: Path) -> str:
     """What nvcc says of registers and spills."""
-    options = ["-cubin", f"-arch={arch}", f"-DREAL={real}", "-std=c++17", "-Xptxas", "-v", "-Werror", "all-warnings"]
+    text, defined = _kinds(real)
+    options = ["-cubin", f"-arch={arch}", *defined, "-std=c++17", "-Xptxas", "-v", "-Werror", "all-warnings"]
     source = folder / "kernels.cu"
-    source.write_text(source_of("train_epoch"))
+    source.write_text(text)
     command = ["nvcc", *options, str(source), "-o", str(folder / "kernels.cubin")]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=500).stderr
 
@@ -51,9 +59,9 @@ def ptx(arch: str, real: str, path: str) -> str:
 def _compiled(arch: str, real: str, path: str) -> list[str]:
     """NVRTC's log, and its PTX."""
     library, program = ctypes.CDLL(path), ctypes.c_void_p()
-    source = source_of("train_epoch").encode()
-    assert library.nvrtcCreateProgram(ctypes.byref(program), source, b"kernels.cu", 0, None, None) == 0
-    options = [f"-arch={arch}", f"-DREAL={real}", "--std=c++17", "--ptxas-options=-v"]
+    text, defined = _kinds(real)
+    assert library.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None) == 0
+    options = [f"-arch={arch}", *defined, "--std=c++17", "--ptxas-options=-v"]
     given: Any = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
     status, texts = library.nvrtcCompileProgram(program, len(options), given), []
     for kind in ("ProgramLog", "PTX"):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,17 +19,17 @@ from xpnet_cupy.cublaslt import CublasLt
 from xpnet_cupy.launcher import KERNELS, Launcher
 
 HERE = Path(__file__).parent
-C_TYPES = {"int": "int", "long": "long long", "double": "double", "real": "real"}
+C_TYPES = {"int": "int", "long": "long long", "double": "double", "real": "real", "stored": "stored"}
 needs_compiler = pytest.mark.skipif(
     sys.platform != "linux" or shutil.which("g++") is None, reason="kernels run on a Linux host through g++"
 )
 
 
-def build(text: str, dtype: str, folder: Path, *, optimise: bool = True) -> ctypes.CDLL:
+def build(text: str, dtype: str, folder: Path, *, optimise: bool = True, bf16: bool = False) -> ctypes.CDLL:
     """The kernels of a source text as a shared library; the table's types are checked by the compiler on the way."""
     here = {name: parameters for name, parameters in KERNELS.items() if re.search(rf"\b{name}\b", text)}
     glue = "".join(_entry(name, parameters) for name, parameters in here.items())
-    stem = f"{dtype}_{len(here)}"  # a library of the same name would not be loaded anew
+    stem = f"{dtype}_{len(here)}_{bf16}"  # a library of the same name would not be loaded anew
     source, library = folder / f"{stem}.cpp", folder / f"{stem}.so"
     source.write_text(f'#include "{HERE}/cuda_on_host.h"\n{text}\n{glue}')
     real = "double" if dtype == "float64" else "float"
@@ -38,6 +39,7 @@ def build(text: str, dtype: str, folder: Path, *, optimise: bool = True) -> ctyp
         "-O1" if optimise else "-O0",
         "-ffp-contract=off",
         f"-DREAL={real}",
+        *(["-DBF16"] if bf16 else []),
         "-shared",
         "-fPIC",
         "-w",
@@ -115,7 +117,16 @@ class HostLauncher(Launcher):
 
     about = "products on the host"
 
-    def __init__(self, library: ctypes.CDLL, dtype: str, lt: CublasLt | None = None, *, reversed: bool = False) -> None:
+    def __init__(
+        self,
+        library: ctypes.CDLL,
+        dtype: str,
+        lt: CublasLt | None = None,
+        *,
+        reversed: bool = False,
+        bf16: ctypes.CDLL | None = None,
+    ) -> None:
+        self._bf16 = bf16
         self.library, self.dtype, self.lt, self.reversed = library, dtype, lt, reversed
         self.xp: Any = GuardedNumpy()
         self.recordings = self.replays = self.released = 0
@@ -124,6 +135,10 @@ class HostLauncher(Launcher):
         self._beside: list[Callable[[], None]] = []
 
     shared_bytes = 99 << 10
+
+    @cached_property
+    def of_batches(self) -> Launcher:
+        return self if self._bf16 is None else HalvedHostLauncher(self, self._bf16)
 
     def kernel(self, name: str, shared: int) -> Callable[..., None]:
         def launch(grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
@@ -143,7 +158,8 @@ class HostLauncher(Launcher):
         if self.lt is None:
             return None
         bits = 0 if mask is None else self.address(mask)
-        launch = self.lt.prepare(product, self._precision, *self._places(a, b, out, vector), bits)
+        places = [*self._places(a, b, out), 0 if vector is None else self.address(vector)]
+        launch = self.lt.prepare(product, self._precision, *places, bits)
         return None if launch is None else self._counted(product, launch)
 
     def take_counts(self) -> tuple[int, int]:
@@ -215,6 +231,25 @@ class HostLauncher(Launcher):
     @property
     def _precision(self) -> str:
         return "fp64" if self.dtype == "float64" else "fp32"
+
+
+class HalvedHostLauncher(HostLauncher):
+    """The launcher of batches in bfloat16 of a launcher of float32, whose counts and recordings it shares."""
+
+    stored, about, _precision = "uint16", "halved products on the host", "bf16 in memory"
+
+    def __init__(self, full: HostLauncher, library: ctypes.CDLL) -> None:
+        super().__init__(library, full.dtype, full.lt, reversed=full.reversed)
+        self.xp, self.launched, self.products, self._beside = full.xp, full.launched, full.products, full._beside
+        self._full = full
+
+    @property
+    def of_batches(self) -> Launcher:
+        return self
+
+    @property
+    def full(self) -> Launcher:
+        return self._full
 
 
 def _three(sizes: tuple[int, ...]) -> Any:

@@ -295,13 +295,14 @@ class Event:
 class RawModule:
     """cupy.RawModule: compiled for the host."""
 
-    built: ClassVar[dict[tuple[str, str], Any]] = {}
+    built: ClassVar[dict[tuple[str, str, bool], Any]] = {}
 
     def __init__(self, *, code: str, options: tuple[str, ...]) -> None:
-        key = (code, "float64" if "-DREAL=double" in options else "float32")
+        code_and_dtype = (code, "float64" if "-DREAL=double" in options else "float32")
+        key = (*code_and_dtype, "-DBF16" in options)
         with FIBERS:  # one thread at a time writes a library
             if key not in self.built:
-                self.built[key] = build(*key, FOLDER)
+                self.built[key] = build(*code_and_dtype, FOLDER, bf16=key[-1])
         self.library = self.built[key]
 
     def get_function(self, name: str) -> Callable[..., None]:
@@ -456,7 +457,7 @@ cupy.cuda = SimpleNamespace(
     runtime=SimpleNamespace(
         CUDARuntimeError=CudaError,
         getDeviceCount=lambda: 1,
-        getDeviceProperties=lambda device: {"name": b"a host", "major": 0, "minor": 0},
+        getDeviceProperties=lambda device: {"name": b"a host", "major": 8, "minor": 0},
         memGetInfo=lambda: (1 << 30, 2 << 30),
         driverGetVersion=lambda: 13000,
         runtimeGetVersion=lambda: 13000,

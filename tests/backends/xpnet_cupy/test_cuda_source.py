@@ -23,6 +23,7 @@ from cuda_checks import (
 from cuda_compilers import find_nvrtc, has_nvcc, nvcc, nvrtc, ptx
 from cuda_host import HostLauncher, build, needs_compiler
 from xpnet_cupy.launcher import KERNELS, source_of
+from xpnet_cupy.launcher import RESIDENT as RESIDENT_KERNELS
 
 from xpnet.backend import BatchPart, NetworkSpec
 from xpnet.errors import InputError
@@ -32,11 +33,13 @@ NVRTC = find_nvrtc()
 
 def assert_no_spills(log: str) -> None:
     spills = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", log)
-    assert len(spills) >= len(KERNELS), log
+    assert len(spills) >= len(KERNELS) - len(RESIDENT_KERNELS), log
     assert {numbers for numbers in spills} == {("0", "0", "0")}, log
 
 
-@pytest.mark.parametrize(("arch", "real"), [("sm_80", "float"), ("sm_90", "double"), ("sm_100", "float")])
+@pytest.mark.parametrize(
+    ("arch", "real"), [("sm_80", "float"), ("sm_90", "double"), ("sm_100", "float"), ("sm_80", "bf16")]
+)
 def test_every_kernel_compiles_without_spills(arch: str, real: str, tmp_path: Path) -> None:
     if has_nvcc():
         assert_no_spills(nvcc(arch, real, tmp_path))
@@ -169,8 +172,8 @@ MUTATIONS = {
     "a row in registers is summed over its first items": ("k < Group::KEPT; k++", "k < 1; k++", 1),
     "dropout counts from the first row of the part": ("clock[FIRST_ROW] * cols", "0 * cols", 1),
     "a batch of several ranks has the first one's weight": ("2 * (clock[CURSOR] / rows)", "0", 1),
-    "a row that is not there is gathered": ("source < 0 ? Items{} : load(x + source", "load(x + (source < 0 ? 0 : source)", 1),
-    "a row that is not there has a gradient": ("d_outputs[row * cols + col] = 0;", "d_outputs[row * cols + col] = 1;", 1),
+    "a row that is not there keeps what was there": ("= {};\n      if (source >= 0)", ";\n      if (source < 0) continue;", 1),
+    "a row that is not there has a gradient": ("d_outputs[row * cols + col] = 0;", "d_outputs[0] = 1;", 1),
     "dropout counts from the first row of another batch": ("clock[FIRST_ROW] = part[1];", "", 1),
     "a part of the sum of columns is missing": ("k < 8", "k < 7", 1),
     "chunks run to the last row": ("min(first + chunk, rows)", "rows", 1),
