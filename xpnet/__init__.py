@@ -27,7 +27,7 @@ from xpnet.optimizers import SGD, Adam, AdamW
 
 if TYPE_CHECKING:
     from xpnet import gradcheck, modelfile
-    from xpnet.estimators import LossCurveDisplay, MLPClassifier, MLPRegressor
+    from xpnet.estimators import LossCurveDisplay, MLPClassifier, MLPRegressor, fit_scaler
     from xpnet.modelfile import Checkpoint, load, save
 
 __version__ = "0.1.0"
@@ -37,6 +37,7 @@ _LAZY = {
     "LossCurveDisplay": "xpnet.estimators",
     "MLPClassifier": "xpnet.estimators",
     "MLPRegressor": "xpnet.estimators",
+    "fit_scaler": "xpnet.estimators",
     "gradcheck": "xpnet.gradcheck",
     "load": "xpnet.modelfile",
     "save": "xpnet.modelfile",
@@ -67,6 +68,7 @@ __all__ = [
     "XpnetError",
     "available_backends",
     "backend",
+    "fit_scaler",
     "get_backend",
     "get_threads",
     "gradcheck",

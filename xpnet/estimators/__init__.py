@@ -19,7 +19,7 @@ With the same settings they find the same numbers, with these exceptions, all on
 ``epochs``      one epoch where the step's own does not do: weights, clipped gradients
 ``stopping``    what is noted after each epoch, and when training ends
 ``lbfgs``       the loss as a function of one vector
-``ranks``       what ranks with rows of their own agree on
+``ranks``       what ranks with rows of their own agree on; ``scaling`` the numbers that they scale by
 ``reports``     scikit-learn's callbacks; ``watching`` xpnet's own
 ``conversion``  what skl2onnx asks for
 ``display``     the loss curve as a picture
@@ -28,5 +28,6 @@ With the same settings they find the same numbers, with these exceptions, all on
 from xpnet.estimators.classifier import MLPClassifier
 from xpnet.estimators.display import LossCurveDisplay
 from xpnet.estimators.regressor import MLPRegressor
+from xpnet.estimators.scaling import fit_scaler
 
-__all__ = ["LossCurveDisplay", "MLPClassifier", "MLPRegressor"]
+__all__ = ["LossCurveDisplay", "MLPClassifier", "MLPRegressor", "fit_scaler"]
