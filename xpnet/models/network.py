@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import pairwise
+from math import prod
 from typing import Any
 
 import numpy
@@ -17,6 +19,11 @@ from xpnet.ops import Array, Labels
 from xpnet.optimizers import Schedule, as_schedule
 from xpnet.steps import grouped
 from xpnet.training import Callback, History, Training, TrainingState, run, share_stream
+
+CHECKED_FIRST = 8
+"""With so many numbers of X for each parameter, it takes as long to look for NaN in X before the first epoch as to keep
+the parameters and the optimizer's state for a way back.
+"""
 
 
 class Network(Placed):
@@ -232,7 +239,9 @@ class Network(Placed):
             ranks = current_ranks()
             rows = ranks.count(X.shape[0])
             check_some_rows(rows)
-            check_finite(Y=Y, sample_weight=sample_weight, **({"X": X} if ranks.own_data else {}))
+            # Where X is one rank's alone, others would go on while this one looks what has spoiled its numbers.
+            checks_first = ranks.own_data or prod(X.shape) <= CHECKED_FIRST * self._parameter_count
+            check_finite(Y=Y, sample_weight=sample_weight, **({"X": X} if checks_first else {}))
             if epochs < 0 or (batch_size is not None and batch_size < 1):
                 raise InputError(
                     f"epochs is not negative and batch_size at least 1; received {epochs} and {batch_size}."
@@ -250,10 +259,13 @@ class Network(Placed):
                 validate=validate,
                 callbacks=callbacks,
                 resume_from=resume_from,
-                # What X spoils is undone, and only then is there a reason to read it all; where it is one rank's alone,
-                # others would go on meanwhile.
-                check=None if ranks.own_data else lambda: check_finite(X=X),
+                # What X spoils is undone, and only then is there a reason to read it all.
+                check=None if checks_first else lambda: check_finite(X=X),
             )
+
+    @property
+    def _parameter_count(self) -> int:
+        return sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(self.spec.widths))
 
     def loss(self, X: Array, Y: Labels) -> float:
         """Measure the loss on rows; changes nothing.

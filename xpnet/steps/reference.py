@@ -179,8 +179,8 @@ class ReferenceStep:
 
     def state(self) -> StepState:
         """See :class:`xpnet.backend.Step`."""
-        buffers = {name: self._copies(arrays) for name, arrays in self.buffers.items()}
-        return StepState(self._copies(self.params), buffers, self.t)
+        used = self.buffers if self.t else {}  # before the first update they are zero
+        return StepState(self._copies(self.params), {name: self._copies(arrays) for name, arrays in used.items()}, self.t)
 
     def load_state(self, state: StepState) -> None:
         """See :class:`xpnet.backend.Step`."""

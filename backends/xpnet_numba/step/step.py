@@ -269,8 +269,9 @@ class CompiledStep:
 
     def state(self) -> StepState:
         """See :class:`xpnet.backend.Step`."""
-        buffers = {name: _copies(arrays) for name, arrays in self.buffers.items()}
-        return StepState(_copies(self.params), buffers, self._training.updates_made)
+        t = self._training.updates_made
+        used = self.buffers if t else {}  # before the first update they are zero
+        return StepState(_copies(self.params), {name: _copies(arrays) for name, arrays in used.items()}, t)
 
     def load_state(self, state: StepState) -> None:
         """See :class:`xpnet.backend.Step`."""
