@@ -13,7 +13,8 @@ import pyarrow.parquet
 import pytest
 from mutants import mutants
 
-from xpnet.data import Request, read_table
+from xpnet.data import Request, read_table, sources
+from xpnet.data.large import read_large
 from xpnet.errors import DataFileError
 
 ROWS = 40
@@ -81,6 +82,27 @@ def test_a_name_as_long_as_an_archive_allows_is_cut_short(tmp_path: Path) -> Non
     header = bytearray(whole)
     header[26:28] = b"\xff\x0f"  # the length of the first name, in the archive's local header
     assert count_told(tmp_path / "d.npz", [bytes(header)]) == 1
+
+
+@pytest.mark.parametrize("by_blocks", [False, True])
+def test_a_folder_with_a_damaged_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_blocks: bool) -> None:
+    monkeypatch.setattr(sources, "LARGE_COPY", 0 if by_blocks else 2**29)
+    folder, request, told = tmp_path / "rows", Request(target="y", missing="keep"), 0
+    folder.mkdir()
+    (folder / "0.parquet").write_bytes(parquet())
+    for damaged in mutants(parquet(), 200):
+        (folder / "1.parquet").write_bytes(damaged)
+        try:
+            table = read_large(folder, request)
+            if table is None:
+                assert read_table(folder, request).rows >= ROWS
+            else:
+                assert sum(len(part) for block in range(table.X.blocks) for part in table.X.parts(block)) == table.rows
+        except DataFileError as error:
+            told += 1
+            assert "rows" in str(error)
+            assert len(str(error)) < 1000
+    assert told > 100
 
 
 def count_told(path: Path, files: Iterable[bytes]) -> int:

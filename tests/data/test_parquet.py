@@ -40,7 +40,7 @@ def test_parquet_from_pandas(tmp_path: Path) -> None:
     [
         ({"a": [1, 2]}, "no column 'y'"),
         ({"a": ["1", "m", "3"], "y": [0, 1, 0]}, "row 2, column 'a' holds 'm'"),
-        ({"a": [[1], [2]], "y": [0, 1]}, "row 1, column 'a' holds"),
+        ({"a": [[1], [2]], "y": [0, 1]}, "left out: a holds list<element: int64>"),
         ({"a": [1, None], "y": [0, 1]}, "row 2, column 'a' is empty"),
         ({"a": [1.0, float("inf")], "y": [0, 1]}, "row 2, column 'a' holds inf"),
         ({"a": [1, 2], "y": ["p", None]}, "row 2, column 'y' has none"),
@@ -92,6 +92,24 @@ def test_groups_of_rows_come_in_the_dtype_that_is_asked_for(tmp_path: Path) -> N
     table = read_table(tmp_path / "d.parquet", Request(target="y", dtype="float32"))
     np.testing.assert_array_equal(table.X[:, 0], numbers.astype(np.float32))
     assert table.labels.tolist() == ["p", "q"] * 500
+
+
+@pytest.mark.parametrize(
+    "cells", [[[1], [2], [3]], [{"p": 1}] * 3, [b"p", b"q", b"r"]], ids=["list", "struct", "bytes"]
+)
+def test_cells_of_several_values_are_left_out(tmp_path: Path, cells: list[Any]) -> None:
+    path = parquet(tmp_path, a=cells, b=[1.0, 2.5, 3.0], y=[0, 1, 0])
+    table = read_table(path, Request(target="y"))
+    assert (table.features, list(table.left_out)) == (["b"], ["a"])
+    with pytest.raises(DataFileError, match="Column 'a' holds"):
+        read_table(path, Request(target="y", features=["a"]))
+
+
+def test_every_kind_of_text(tmp_path: Path) -> None:
+    for kind in (pyarrow.large_string(), pyarrow.string_view(), pyarrow.dictionary(pyarrow.int8(), pyarrow.string())):
+        text = pyarrow.array(["p", "q", "p"]).cast(kind)
+        table = read_table(parquet(tmp_path, a=text, b=[1.0, 2.5, 3.0], y=text), Request(target="y"))
+        assert (table.X.column("a").to_pylist(), table.labels.tolist()) == (["p", "q", "p"], ["p", "q", "p"])
 
 
 def write_files(folder: Path, *files: dict[str, Any]) -> Path:

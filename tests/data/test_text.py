@@ -137,7 +137,7 @@ def test_a_target_must_be_named(tmp_path: Path) -> None:
     [
         ("no.csv", "there is no file"),
         ("sub.csv", "is a folder"),
-        ("d.xlsx", "received"),
+        ("d.xlsx", "d.xlsx. Save the sheet as CSV UTF-8."),
         ("diggits", "there is no file"),
     ],
 )

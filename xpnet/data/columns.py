@@ -54,6 +54,7 @@ def as_table(
     Raises DataFileError for cells that cannot be used, with every column that has some, and where none is left for X.
     """
     check_rows(name, content.num_rows)
+    content = _without_views(content)
     labels, told = None, ""
     if columns.target is not None:
         target, told = _target(content.column(columns.target), columns.target, request)
@@ -70,6 +71,14 @@ def as_table(
     notes = [*([f"{columns.target}: {told}"] if told else []), *found.notes]
     table = Table(name, X, features, ids=ids, left_out=found.left_out, notes=notes)
     return table if labels is None else replace(table, labels=labels, target=columns.target)
+
+
+def _without_views(content: pyarrow.Table) -> pyarrow.Table:
+    """The table with text as most of Arrow's functions take it."""
+    views = [place for place, field in enumerate(content.schema) if types.is_string_view(field.type)]
+    for place in views:
+        content = content.set_column(place, content.schema.names[place], content.column(place).cast("string"))
+    return content
 
 
 def _target(column: Any, name: str, request: Request) -> tuple[Any, str]:
@@ -94,7 +103,8 @@ def _add(found: Features, feature: str, column: Any, columns: Columns, request: 
     """Make one column a feature, or note why it is none."""
     dtype = request.dtype or "float64"
     due = "text" if feature in request.text else (request.kinds or {}).get(feature)
-    ready = _Column(feature, column) if due == "text" else resolve(feature, column, dtype, request.dialect.decimal)
+    as_it_is = due == "text" and not types.is_nested(column.type)
+    ready = _Column(feature, column) if as_it_is else resolve(feature, column, dtype, request.dialect.decimal)
     reason = None if columns.chosen else _left_out(ready)
     if reason:
         found.left_out[feature] = reason
@@ -113,6 +123,7 @@ class _Column:
     """A feature's column under examination.
 
     values : numbers of the dtype, or text, or something else that makes no feature
+    nested : whether each cell holds several values, or bytes
     bad : the cells that are no numbers where the others are
     """
 
@@ -120,6 +131,7 @@ class _Column:
     values: Any
     note: str = ""
     dates: bool = False
+    nested: bool = False
     bad: BadCells | None = None
 
 
@@ -136,7 +148,7 @@ def resolve(name: str, column: Any, dtype: str, decimal: str | None) -> _Column:
     if types.is_dictionary(column.type) and not _is_text(column.type.value_type):
         return resolve(name, column.cast(column.type.value_type), dtype, decimal)
     if not _is_text(column.type) and not types.is_dictionary(column.type):
-        return _Column(name, column, bad=BadCells(name, 0, str(column[0].as_py()), len(column)))
+        return _Column(name, column, nested=True)
     return _from_text(name, column, dtype, decimal)
 
 
@@ -156,9 +168,8 @@ def _from_text(name: str, column: Any, dtype: str, decimal: str | None) -> _Colu
     if 2 * _count(encoded, texts.filter(readable)) < len(column) - column.null_count:
         return _Column(name, column)
     bad = _first_bad(name, column, lambda values: _matches(values, NUMBER))
-    return _Column(
-        name, _looked_up(encoded, texts.filter(readable), _plain(texts.filter(readable)).cast(dtype)), "", False, bad
-    )
+    numbers = _plain(texts.filter(readable)).cast(dtype)
+    return _Column(name, _looked_up(encoded, texts.filter(readable), numbers), bad=bad)
 
 
 def _distinct(column: Any) -> tuple[Any, Any]:
@@ -247,6 +258,8 @@ def _left_out(column: _Column) -> str:
     if column.dates:
         return "holds dates or times"
     values = column.values
+    if column.nested:
+        return f"holds {values.type}"
     empty = values.null_count
     if len(values) < 3:
         return ""
@@ -286,6 +299,10 @@ def _unusable(column: _Column, due: str | None, missing: str) -> list[BadCells]:
     if column.dates:
         raise DataFileError(
             f"Column {column.name!r} holds dates or times. Derive numbers from them (year, month), and use those."
+        )
+    if column.nested:
+        raise DataFileError(
+            f"Column {column.name!r} holds {column.values.type}; a feature holds one number or text a row."
         )
     if column.bad is not None:
         return [column.bad]

@@ -52,7 +52,7 @@ class Folder:
             schemas.append(pyarrow.schema([field for field in found.schema if field.name in named]))
             self.schema = _joined(self.name, schemas)
             counts = [group.metadata.row_group(group.number).num_rows for group in self.groups]
-        except (pyarrow.ArrowException, OSError) as error:
+        except (pyarrow.ArrowException, OSError, ValueError) as error:  # ValueError: damaged text or JSON inside a file
             kind = "no folder of whole Parquet files" if Path(path).is_dir() else "not a whole Parquet file"
             raise DataFileError(f"{path}: this is {kind}: {error}. Write it again.") from error
         self.starts = numpy.append(0, numpy.cumsum(counts)).astype(numpy.int64)
@@ -83,7 +83,7 @@ class Folder:
                 wanted = {"row_groups": [group.number], "columns": stored, "use_threads": len(stored) > 1}
                 for batch in file.iter_batches(rows, **wanted):
                     yield self._completed(batch, columns, group)
-        except (pyarrow.ArrowException, OSError, KeyError) as error:
+        except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:  # as above
             raise DataFileError(f"{group.path}: this file cannot be read: {error}. Write it again.") from error
 
     def _completed(self, batch: Any, columns: Sequence[str], group: Group) -> pyarrow.RecordBatch:

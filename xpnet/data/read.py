@@ -23,6 +23,12 @@ _READERS = {
 
 _FOLDERS = (".zarr",)
 
+_REMEDIES = {
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), " Save the sheet as CSV UTF-8."),
+    **dict.fromkeys((".json", ".jsonl", ".feather", ".arrow", ".pkl"), " Write it as Parquet or CSV."),
+    ".zip": " Unpack it first.",
+}
+
 
 def read_table(source: str | Path, request: Request | None = None) -> Table:
     """A data set or file as a table, with its labels.
@@ -81,7 +87,7 @@ def _content(source: str | Path) -> Content:
         raise DataFileError(f"Data is {_kinds()}; {path} is a pipe or a device. Pass - and redirect it.")
     content = Content(source)
     if content.suffix not in _READERS:
-        raise DataFileError(f"Data is {_kinds()}; received {path}.")
+        raise DataFileError(f"Data is {_kinds()}; received {path}.{_REMEDIES.get(path.suffix.lower(), '')}")
     return content
 
 
