@@ -1,6 +1,7 @@
 """Tables that are read block by block, and answers that do not depend on it."""
 
 import json
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,9 @@ def write(columns: dict[str, Any]) -> None:
         pyarrow.parquet.write_table(table, f"rows/{k}.parquet", row_group_size=50)
 
 
-def trained(run: Run, *options: str) -> Any:
+def trained(run: Run, *options: str, data: str = "rows") -> Any:
     """What a training on the folder reports."""
-    run("train", "rows", "--target", "y", "--epochs", "20", "-o", "m", "--metrics-json", "m.json", *options)
+    run("train", data, "--target", "y", "--epochs", "20", "-o", "m", "--metrics-json", "m.json", *options)
     return json.loads(Path("m.json").read_text())
 
 
@@ -125,6 +126,22 @@ def test_an_array_of_bytes(run: Run) -> None:
     assert predicted == xpnet.load("m").predict(pandas.DataFrame(X, columns=["x0", "x1", "x2"])).astype(str).tolist()
     assert json.loads(run("evaluate", "m", "X.npy", "--target", "y.npy", "--json").stdout)["accuracy"] > 0.95
     check_one_line(run("train", "X.npy", "--target", "y.npy", "--drop", "x1", code=1), "all columns are read")
+
+
+@pytest.mark.parametrize("name", ["d.h5", "d.zarr"])
+def test_stores(run: Run, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = pytest.importorskip("h5py" if name == "d.h5" else "zarr", reason="an extra of its own, 'data'")
+    X = np.random.default_rng(0).normal(size=(ROWS, 3)).astype(np.float32)
+    monkeypatch.setattr(sources, "BLOCK_BYTES", 1200)
+    with closing(package.File(name, "w")) if name == "d.h5" else nullcontext(package.open_group(name)) as made:
+        for key, array in {"X": X, "y": np.where(X[:, 1] > 0, 7, 3)}.items():
+            make = made.create_dataset if name == "d.h5" else made.create_array
+            make(key, shape=array.shape, dtype=array.dtype, chunks=(100, *array.shape[1:]))[:] = array
+    assert trained(run, data=name)["scores"]["test"]["rows"] == 300
+    by_blocks = run("predict", "m", name).stdout
+    assert json.loads(run("evaluate", "m", name, "--json").stdout)["accuracy"] > 0.95
+    monkeypatch.setattr(sources, "LARGE_COPY", 10**9)
+    assert run("predict", "m", name).stdout == by_blocks
 
 
 def test_a_table_with_text_is_predicted_some_rows_at_a_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

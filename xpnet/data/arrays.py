@@ -6,6 +6,7 @@ holds X alone; its labels are one of its columns (``x4``), or another .npy file 
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -110,6 +111,23 @@ def _read_store(content: Content, request: Request, open_store: Any) -> Table:
     return _table(content.name, X, y, request)
 
 
+def open_large_store(path: Path) -> Mapping[str, Any] | None:
+    """The arrays of an HDF5 or Zarr file, unread; None where that fails, since a reader then says why.
+
+    It is open as long as one of its arrays is used.
+    """
+    try:
+        if path.suffix.lower() == ".zarr":
+            import zarr
+
+            return zarr.open_group(str(path), mode="r")  # type: ignore[return-value]
+        import h5py
+
+        return h5py.File(path, "r")
+    except Exception:  # the libraries' own kinds, which they do not list
+        return None
+
+
 def _first_line(error: BaseException) -> str:
     """What an error says, cut short: a damaged archive may have it say a whole file name of 65,535 bytes."""
     return (str(error).splitlines() or [type(error).__name__])[0][:300]
@@ -124,11 +142,12 @@ def _opened(file: Any) -> numpy.lib.npyio.NpzFile:
 
 def _pair(name: str, arrays: Mapping[str, Any], request: Request) -> tuple[numpy.ndarray, numpy.ndarray | None]:
     """X, and the labels where they are asked for."""
-    X = _array(name, arrays, "X")
-    return X, _array(name, arrays, request.target or "y") if request.labelled else None
+    X = array_of(name, arrays, "X")
+    return X, array_of(name, arrays, request.target or "y") if request.labelled else None
 
 
-def _array(name: str, arrays: Mapping[str, Any], wanted: str) -> numpy.ndarray:
+def array_of(name: str, arrays: Mapping[str, Any], wanted: str) -> numpy.ndarray:
+    """One of some arrays, read; raises DataFileError where it is not among them."""
     if wanted not in arrays:
         raise DataFileError(
             f"{name}: no array {wanted!r}; the archive holds {listed(sorted(arrays))}. Check the spelling."
@@ -160,12 +179,10 @@ def _table(
     check_numbers(name, numbers, names, missing=request.missing)
     if y is None or target is None:
         return Table(name, numbers, names)
-    return Table(name, numbers, names, as_labels(name, target, _decoded(y)), target)
+    return Table(name, numbers, names, as_labels(name, target, decoded(y)), target)
 
 
-def chosen_columns(
-    name: str, X: numpy.ndarray, request: Request, columns: Columns | None = None
-) -> tuple[list[str], list[int]]:
+def chosen_columns(name: str, X: Any, request: Request, columns: Columns | None = None) -> tuple[list[str], list[int]]:
     """Names of the features and their places in X."""
     width = X.shape[1]
     if columns is None and request.features is not None and len(request.features) == width and not request.drop:
@@ -178,7 +195,7 @@ def chosen_columns(
     return features, [header.index(feature) for feature in features]
 
 
-def _decoded(y: numpy.ndarray) -> numpy.ndarray:
+def decoded(y: numpy.ndarray) -> numpy.ndarray:
     """Text that HDF5 stores as bytes, as text."""
     if y.dtype.kind == "S":
         return numpy.char.decode(y, "utf-8")

@@ -11,7 +11,7 @@ import numpy
 from xpnet.data import sources
 from xpnet.data.content import STDIN, Content
 from xpnet.data.read import holds_parquet
-from xpnet.data.sources import as_source
+from xpnet.data.sources import ArraySource, Source, as_source
 from xpnet.data.table import Columns, Dialect, Kind, Request, Table, pick_columns
 from xpnet.errors import DataFileError
 
@@ -75,6 +75,8 @@ def read_large(data: str | Path, request: Request) -> Table | None:
         return None
     if holds_parquet(path) or (path.suffix.lower() == ".parquet" and path.is_file()):
         return _read_folder(path, request)
+    if path.suffix.lower() in (".h5", ".hdf5", ".zarr"):
+        return _read_store(path, request)
     return _read_array(path, request) if path.suffix.lower() == ".npy" and path.is_file() else None
 
 
@@ -129,26 +131,49 @@ def _kinds(table: Table) -> dict[str, Kind]:
 
 def _read_array(path: Path, request: Request) -> Table | None:
     """A .npy file whose numbers would take much memory in the dtype asked for."""
-    from xpnet.data.arrays import chosen_columns, load_array
-    from xpnet.data.labels import as_labels
+    from xpnet.data.arrays import load_array
 
-    array = load_array(Content(path))
-    source = as_source(array, dtype=request.dtype)
+    source = as_source(load_array(Content(path)), dtype=request.dtype)
     apart = not request.labelled or (request.target or "").endswith(".npy")
     if source is None or not (apart or path.stat().st_size > sources.LARGE):
         return None
     if not apart:
         raise DataFileError(f"{path.name}: labels of an array this large lie in a file of their own: --target y.npy.")
-    features, places = chosen_columns(path.name, array, request)
-    if places != list(range(array.shape[1])):
+    y = load_array(Content(str(request.target))) if request.labelled else None
+    return _of_source(path.name, source, y, request)
+
+
+def _read_store(path: Path, request: Request) -> Table | None:
+    """An HDF5 or Zarr file whose X would take much memory."""
+    from xpnet.data.arrays import array_of, decoded, open_large_store
+
+    store = open_large_store(path)
+    X = None if store is None or "X" not in store else store["X"]
+    if store is None or len(getattr(X, "shape", ())) != 2:
+        return None
+    rows, columns = X.shape  # type: ignore[union-attr]
+    if rows * columns * numpy.dtype(request.dtype or "float64").itemsize <= sources.LARGE_COPY:
+        return None
+    y = decoded(array_of(path.name, store, request.target or "y")) if request.labelled else None
+    return _of_source(path.name, ArraySource(X), y, replace(request, target=request.target or "y"))
+
+
+def _of_source(name: str, source: Source, y: numpy.ndarray | None, request: Request) -> Table:
+    """A source and its labels as a table.
+
+    Raises DataFileError for columns that are left out, and for another number of labels than of rows.
+    """
+    from xpnet.data.arrays import chosen_columns
+    from xpnet.data.labels import as_labels
+
+    features, places = chosen_columns(name, source, request)
+    if places != list(range(source.shape[1])):
         raise DataFileError(
-            f"{path.name}: of an array this large all columns are read. Write those that are wanted to another file."
+            f"{name}: of an array this large all columns are read. Write those that are wanted to another file."
         )
-    if not request.labelled:
-        return Table(path.name, source, features)
-    y = load_array(Content(str(request.target)))
+    if y is None:
+        return Table(name, source, features)
+    target = str(request.target)
     if y.shape != source.shape[:1]:
-        raise DataFileError(
-            f"{request.target}: one label for each of {source.shape[0]} rows; received shape {y.shape}."
-        )
-    return Table(path.name, source, features, as_labels(str(request.target), "y", y), request.target)
+        raise DataFileError(f"{target}: one label for each of {source.shape[0]} rows; received shape {y.shape}.")
+    return Table(name, source, features, as_labels(name, target, y), target)
