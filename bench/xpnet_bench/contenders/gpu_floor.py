@@ -7,9 +7,10 @@ import cupy
 from xpnet_cupy.cuda import CudaLauncher
 from xpnet_cupy.products import forward
 
+from xpnet_bench.contenders import gpu_xpnet
 from xpnet_bench.contenders.task import Task
 from xpnet_bench.jobs import Job
-from xpnet_bench.jobs.gpu import floor_seconds
+from xpnet_bench.jobs.gpu import PRECISIONS, floor_seconds
 
 REPEATS = 20
 _rates: dict[str, float] = {}
@@ -21,9 +22,11 @@ def facts(variant: str) -> dict[str, str]:
     target = cupy.empty_like(source)
     _rates["bytes"] = 2 * source.nbytes / _least_seconds(lambda: cupy.copyto(target, source))
     a, b, out = (cupy.random.rand(n, n, dtype=cupy.float32) for _ in range(3))
-    for precision in ("fp32", "tf32"):
-        product = CudaLauncher("float32", precision).product(forward(n, n, n), a, b, out)
-        _rates[precision] = 2 * n**3 / _least_seconds(product)
+    for bits, name in PRECISIONS.items():
+        launcher: Any = CudaLauncher("float32", gpu_xpnet.PRECISIONS[bits]).of_batches
+        matrices = (a, b, out) if not launcher.halved else (cupy.zeros((n, n), launcher.stored) for _ in range(3))
+        product = launcher.product(forward(n, n, n), *matrices)
+        _rates[name] = 2 * n**3 / _least_seconds(product)
     return {name: f"{rate / 1e12:.3g}e12 a second" for name, rate in _rates.items()}
 
 

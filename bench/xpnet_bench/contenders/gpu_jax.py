@@ -13,22 +13,26 @@ from xpnet_bench.jobs import Job
 
 Arrays = list[jax.Array]
 State = tuple[Arrays, Arrays, Arrays, Any]
+TF32_BITS, BFLOAT16_BITS = 10, 7
 
 
-def _loss(params: Arrays, X: jax.Array, y: jax.Array) -> jax.Array:
-    hidden = X
+def _loss(params: Arrays, X: jax.Array, y: jax.Array, halved: bool) -> jax.Array:
+    """halved : whether products take bfloat16, and hidden layers give it; logits are float32"""
+    kind = jnp.bfloat16 if halved else jnp.float32
+    hidden = X.astype(kind)
     for k in range(0, len(params) - 2, 2):
-        hidden = jax.nn.relu(hidden @ params[k] + params[k + 1])
-    return _cross_entropy(hidden @ params[-2] + params[-1], y)
+        hidden = jax.nn.relu(hidden @ params[k].astype(kind) + params[k + 1].astype(kind))
+    logits = jnp.matmul(hidden, params[-2].astype(kind), preferred_element_type=jnp.float32)
+    return _cross_entropy(logits + params[-1], y)
 
 
 def _cross_entropy(logits: jax.Array, y: jax.Array) -> jax.Array:
     return -jnp.take_along_axis(jax.nn.log_softmax(logits), y[:, None], axis=1).mean()
 
 
-def _step(X: jax.Array, y: jax.Array, state: State, rows: jax.Array) -> tuple[State, jax.Array]:
+def _step(X: jax.Array, y: jax.Array, halved: bool, state: State, rows: jax.Array) -> tuple[State, jax.Array]:
     params, m, v, t = state
-    loss, grads = jax.value_and_grad(_loss)(params, X[rows], y[rows])
+    loss, grads = jax.value_and_grad(_loss)(params, X[rows], y[rows], halved)
     t = t + 1
     m = [0.9 * a + 0.1 * g for a, g in zip(m, grads, strict=True)]
     v = [0.999 * a + 0.001 * g * g for a, g in zip(v, grads, strict=True)]
@@ -37,16 +41,17 @@ def _step(X: jax.Array, y: jax.Array, state: State, rows: jax.Array) -> tuple[St
     return (params, m, v, t), loss
 
 
-@partial(jax.jit, donate_argnums=0)
-def _epoch(state: State, X: jax.Array, y: jax.Array, order: jax.Array) -> tuple[State, jax.Array]:
+@partial(jax.jit, donate_argnums=0, static_argnums=4)
+def _epoch(state: State, X: jax.Array, y: jax.Array, order: jax.Array, halved: bool) -> tuple[State, jax.Array]:
     """X, y and order (steps, batch) are arguments: what a function closes over becomes a constant of its code."""
-    state, losses = jax.lax.scan(partial(_step, X, y), state, order)
+    state, losses = jax.lax.scan(partial(_step, X, y, halved), state, order)
     return state, losses.mean()
 
 
 def gpu_train(job: Job) -> Task:
     """An epoch a call."""
-    jax.config.update("jax_default_matmul_precision", "tensorfloat32" if job.sizes["tf32"] else "highest")
+    halved = job.sizes["bits"] == BFLOAT16_BITS
+    jax.config.update("jax_default_matmul_precision", "tensorfloat32" if job.sizes["bits"] == TF32_BITS else "highest")
     X, y, order = map(jnp.asarray, gpu_data.rows(job))
     order = order.reshape(job.sizes["steps"], job.sizes["batch"])
     params = list(map(jnp.asarray, gpu_data.parameters(job)))
@@ -54,7 +59,7 @@ def gpu_train(job: Job) -> Task:
     held: list[Any] = [(params, m, v, jnp.float32(0))]
 
     def epoch() -> float:
-        held[0], loss = _epoch(held[0], X, y, order)
+        held[0], loss = _epoch(held[0], X, y, order, halved)
         return float(loss)
 
     return Task(epoch, lambda loss: [loss])

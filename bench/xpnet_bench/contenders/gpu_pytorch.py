@@ -11,7 +11,7 @@ from xpnet_bench.contenders.answers import sample
 from xpnet_bench.contenders.task import Task
 from xpnet_bench.jobs import Job
 
-WARM_STEPS = 3
+WARM_STEPS, TF32_BITS, BFLOAT16_BITS = 3, 10, 7
 
 
 class Trainer:
@@ -21,7 +21,8 @@ class Trainer:
     """
 
     def __init__(self, job: Job, *, capturable: bool) -> None:
-        torch.backends.cuda.matmul.allow_tf32 = bool(job.sizes["tf32"])
+        torch.backends.cuda.matmul.allow_tf32 = job.sizes["bits"] == TF32_BITS
+        self.halved = job.sizes["bits"] == BFLOAT16_BITS
         self.X, self.y, order = (torch.from_numpy(array).to(pytorch.device()) for array in gpu_data.rows(job))
         self.order = order.reshape(job.sizes["steps"], job.sizes["batch"])
         self.cursor = torch.zeros(1, dtype=torch.int64, device=pytorch.device())
@@ -32,12 +33,13 @@ class Trainer:
         self.optimizer = torch.optim.Adam(self.params, lr=rate, fused=True, capturable=capturable)
 
     def loss(self) -> torch.Tensor:
-        """Of the step's rows."""
+        """Of the step's rows. No copies of weights are kept, as PyTorch asks for where a graph is captured."""
         rows, params = self.order.index_select(0, self.cursor).reshape(-1), self.params
         hidden = self.X[rows]
-        for k in range(0, len(params) - 2, 2):
-            hidden = torch.relu(torch.addmm(params[k + 1], hidden, params[k]))
-        return cross_entropy(torch.addmm(params[-1], hidden, params[-2]), self.y[rows])
+        with torch.autocast(pytorch.device().type, torch.bfloat16, enabled=self.halved, cache_enabled=False):
+            for k in range(0, len(params) - 2, 2):
+                hidden = torch.relu(torch.addmm(params[k + 1], hidden, params[k]))
+            return cross_entropy(torch.addmm(params[-1], hidden, params[-2]), self.y[rows])
 
     def update(self, loss: torch.Tensor) -> None:
         """Backward, Adam, and on to the next step."""

@@ -14,10 +14,12 @@ from xpnet_bench.contenders.task import Task
 from xpnet_bench.jobs import Job
 from xpnet_bench.jobs.gpu import widths_of
 
+PRECISIONS: dict[int, Any] = {23: "fp32", 10: "tf32", 7: "bf16"}
+
 
 def gpu_train(job: Job) -> Task:
     """An epoch of the compiled step a call."""
-    backend = xpnet_cupy.CupyBackend("tf32" if job.sizes["tf32"] else "fp32")
+    backend = xpnet_cupy.CupyBackend(PRECISIONS[job.sizes["bits"]])
     hidden: Any = ("relu",) * job.sizes["layers"]
     step: Any = backend.compile_step(NetworkSpec(widths_of(job), hidden, rule=UpdateRule("adam"), dtype="float32"))
     step.params.update(dict(zip(step.params, gpu_data.parameters(job), strict=True)))
