@@ -111,9 +111,11 @@ def test_several_labels() -> None:
         check_same(lambda: xpnet.MLPClassifier(**ITERATIONS), (X, labels, None), 3, own)
 
 
-def test_dropout() -> None:
+@pytest.mark.parametrize("settings", [{}, {"early_stopping": True}, {"max_grad_norm": 0.1}], ids=str)
+@pytest.mark.parametrize("own", [False, True])
+def test_dropout(own: bool, settings: dict[str, Any]) -> None:
     X, y, _ = rows()
-    check_same(lambda: xpnet.MLPClassifier(**ITERATIONS, dropout=0.2), (X, y, None), 4, False)
+    check_same(lambda: xpnet.MLPClassifier(**ITERATIONS, **settings, dropout=0.2), (X, y, None), 4, own)
 
 
 def test_classes_of_one_rank_are_everyones() -> None:

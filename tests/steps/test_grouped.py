@@ -22,7 +22,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "adam": {"optimizer": "adam"},
     "penalty": {"optimizer": xpnet.SGD(momentum=0.9, nesterov=True), "l2": 0.1},
     "deep": {"hidden_size": (9, 6), "activation": ("tanh", "logistic"), "optimizer": "adamw"},
-    "dropout": {"dropout": 0.3},
     "reference": {"compiled": False},
 }
 
@@ -80,9 +79,12 @@ def test_networks(name: str, weighted: bool, size: int, way: str) -> None:
     check_same(size, way, lambda X, y, w: train(X, y, w, settings=SETTINGS[name]), *data(weighted))
 
 
-@pytest.mark.parametrize("size, way", [(2, "near"), (2, "same"), (4, "same")])
-def test_dropout(size: int, way: str) -> None:
-    check_same(size, way, lambda X, y, w: train(X, y, w, settings=SETTINGS["dropout"]), *data())
+@pytest.mark.parametrize("size, way", [(2, "near"), (2, "same"), (4, "same"), (2, "own"), (4, "own")])
+@pytest.mark.parametrize("how", [{}, {"shuffle": False}, {"compiled": False}], ids=str)
+def test_dropout(how: dict[str, Any], size: int, way: str) -> None:
+    settings = {"dropout": 0.3, "hidden_size": (7, 5), "compiled": how.get("compiled", True)}
+    shuffle = how.get("shuffle", True)
+    check_same(size, way, lambda X, y, w: train(X, y, w, settings=settings, shuffle=shuffle), *data())
 
 
 @pytest.mark.parametrize("way", WAYS)

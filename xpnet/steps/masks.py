@@ -10,12 +10,18 @@ from math import prod
 from typing import Any
 
 
-def keep_mask(shape: tuple[int, ...], rate: float, *, seed: int, t: int, layer: int, first_row: int = 0) -> Any:
+def keep_mask(
+    shape: tuple[int, ...], rate: float, *, seed: int, t: int, layer: int, first_row: int = 0, places: Any = None
+) -> Any:
     """Which units stay: Bernoulli(1 - rate), the same numbers for the same seed, update ``t`` and ``layer``.
 
     shape : (rows, units); first_row : how many rows of the batch stand before these
+    places : (rows,) int64, where each row stands in the batch, if not one after the other
     returns bool (rows, units), a NumPy array
     """
+    if places is not None:
+        rows = int(places.max(initial=-1)) + 1
+        return keep_mask((rows, *shape[1:]), rate, seed=seed, t=t, layer=layer)[places]
     # numpy.random is half of what importing NumPy costs, and few networks have dropout.
     from numpy.random import Generator, Philox
 

@@ -121,7 +121,7 @@ class ReferenceStep:
     ) -> "_Measured":
         """Fill the gradients: those of the mean loss over a batch, of which these rows have that weight."""
         share = weight / part.total_weight if part.total_weight else 0.0
-        loss = self._walk(X, Y, sample_weight, share, part.first_row) if share else self._no_gradient()
+        loss = self._walk(X, Y, sample_weight, share, part) if share else self._no_gradient()
         l2, squares = self._l2_for(part.total_weight), 0.0
         if self.spec.l2 and part.penalized:
             squares = self._squares()
@@ -129,9 +129,9 @@ class ReferenceStep:
                 self.gradients[name] = self.gradients[name] + l2 * self.params[name]
         return _Measured(weight, share, loss, l2, squares)
 
-    def _walk(self, X: Array, Y: Array, sample_weight: Array | None, share: float, first_row: int) -> Array:
+    def _walk(self, X: Array, Y: Array, sample_weight: Array | None, share: float, part: BatchPart) -> Array:
         """Forward and back through the layers: fills the gradients with their share; returns the mean loss, 0-d."""
-        loss, d_out = self.measure(self._logits(X, training=True, first_row=first_row), Y, sample_weight)
+        loss, d_out = self.measure(self._logits(X, part), Y, sample_weight)
         d_out = d_out if share == 1 else share * d_out
         for k in reversed(range(self.spec.layers)):
             d_hidden, d_weight, d_bias = self.affine[k].backward(d_out)
@@ -201,23 +201,24 @@ class ReferenceStep:
             return None
         return array[rows, ...] if isinstance(rows, slice) else self.ops.gather(array, rows)
 
-    def _logits(self, x: Array, *, training: bool = False, first_row: int = 0) -> Array:
+    def _logits(self, x: Array, part: BatchPart | None = None) -> Array:
+        """Before the output activation; of a part of a batch that is trained on, with dropout."""
         for k, (weight, bias) in enumerate(self.names):
             x = self.affine[k].forward(x, self.params[weight], self.params[bias])
             if k < len(self.activations):
                 x = self.activations[k].forward(x)
-                x = self._dropout_forward(k, x, first_row) if training else x
+                x = x if part is None else self._dropout_forward(k, x, part)
         return x
 
     def _output(self, logits: Array) -> Array:
         activation = OUTPUT_ACTIVATIONS[self.spec.loss]
         return self.backend.xp.exp(logits) if activation == "exp" else getattr(self.ops, activation)(logits)
 
-    def _dropout_forward(self, k: int, x: Array, first_row: int) -> Array:
+    def _dropout_forward(self, k: int, x: Array, part: BatchPart) -> Array:
         if not self.spec.dropout or not self.spec.dropout[k]:
             return x
-        rate = self.spec.dropout[k]
-        mask = keep_mask(x.shape, rate, seed=self.spec.seed, t=self.t, layer=k, first_row=first_row)
+        rate, seed = self.spec.dropout[k], self.spec.seed
+        mask = keep_mask(x.shape, rate, seed=seed, t=self.t, layer=k, first_row=part.first_row, places=part.places)
         return self.dropout[k].forward(x, self.backend.asarray(mask, dtype=self.spec.dtype), rate)
 
     def _dropout_backward(self, k: int, d_out: Array) -> Array:

@@ -93,8 +93,10 @@ def _divide_by_owner(ranks: Ranks, rows: Rows, batch_size: int, order: Any, weig
     edges = numpy.searchsorted(places, numpy.arange(0, len(order) + batch_size, batch_size))
     before = _sums(numpy.arange(len(order)) // batch_size, lower.astype("float64"))
     for k, total in enumerate(sums):
-        part = BatchPart(float(total), first_row=int(before[k]), penalized=ranks.rank == 0)
-        yield Share(own[edges[k] : edges[k + 1]], part)
+        mine = slice(edges[k], edges[k + 1])
+        in_batch = places[mine] - k * batch_size
+        part = BatchPart(float(total), first_row=int(before[k]), penalized=ranks.rank == 0, places=in_batch)
+        yield Share(own[mine], part)
 
 
 def _common_sums(ranks: Ranks, count: int, batch_size: int, batch: Any, weights: Any) -> Any:

@@ -67,6 +67,7 @@ class Job(ctypes.Structure):
 
     What was asked for:
     seed_at, first_row : (2,), from which dropout masks are drawn, and how many rows of a larger batch stand before
+    places_at : (rows,), where each row stands in a larger batch, if not one after the other; else 0
     first_step, steps : which batches; batch_weights_at, shares_at : (all steps,), for each batch the sum of its
     sample weights, and by how much its mean loss counts
     updating, penalized, l2, l2_over_batch : whether, and the penalty
@@ -101,7 +102,7 @@ class Job(ctypes.Structure):
         *_integers("first_at second_at seed_at first_row drop_at dropped_at hidden_at deltas_at parts_at"),
         *_integers("starts_at columns_at filled sparse_times_at sparse_gradient_at"),
         *_integers("partials_at scales_at batch_x_at batch_y_at scratch_at results_at"),
-        *_integers("phase first_piece end_piece first_thread"),
+        *_integers("phase first_piece end_piece first_thread places_at"),
         *_fields(ctypes.c_double, "l2 loss penalty"),
     ]
 

@@ -92,9 +92,15 @@ def drop(job: Any, layer: Any, x: Any, out: Any, masks: Any) -> None:
     """Leave out some of a layer's outputs, or the gradients by them; x, out : (rows, fan_out), which may be the
     same.
     """
-    run, first = x.reshape(x.size), masks.first_row * layer.fan_out
     seed = integers(job.seed_at, 0, 2)
-    call(job.drop_at, (run, out.reshape(out.size), first, layer.rate, seed, layer.number, masks.t))
+    if job.places_at:
+        places = integers(job.places_at, masks.first_row, x.shape[0])
+        for row in range(x.shape[0]):
+            first = places[row] * layer.fan_out
+            call(job.drop_at, (x[row], out[row], first, layer.rate, seed, layer.number, masks.t))
+    else:
+        run, first = x.reshape(x.size), masks.first_row * layer.fan_out
+        call(job.drop_at, (run, out.reshape(out.size), first, layer.rate, seed, layer.number, masks.t))
 
 
 @njit(**INNER)

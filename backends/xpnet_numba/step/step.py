@@ -29,7 +29,7 @@ from xpnet_numba.runtime.threads import share_entry
 from xpnet_numba.step import functions
 from xpnet_numba.step.data import Data, as_they_lie, batch_sizes, by_rows, is_sparse, weight_sums
 from xpnet_numba.step.forward import FEW
-from xpnet_numba.step.job import Job, aligned, job_class, tell
+from xpnet_numba.step.job import Job, aligned, job_class, place, tell
 from xpnet_numba.step.jobs import JOBS, job_function, prediction_entry
 from xpnet_numba.step.network import blueprint, parameters
 from xpnet_numba.step.plan import Plan, make_plan
@@ -302,7 +302,10 @@ class CompiledStep:
             data.shares = data.sums
         self._enter(job, data)
         job.updating = updating
-        job.first_row = 0 if part is None else part.first_row
+        job.first_row, job.places_at = 0 if part is None else part.first_row, 0
+        if part is not None and part.places is not None:
+            places = numpy.ascontiguousarray(part.places, numpy.int64)
+            job.first_row, job.places_at = 0, place(places)
         job.penalized = self.spec.l2 > 0 and (part is None or part.penalized)
         job.x_is_far = data.order is None and steps > 1
         self._run_steps(job, workspace, steps)
