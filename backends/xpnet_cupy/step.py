@@ -422,7 +422,8 @@ class CompiledStep:
         options = self.options
         every = {"predictions": options.predictions, "losses": options.losses, "sums over ranks": options.sums}
         recorded = [name for name, on in every.items() if on and self.launcher.records]
-        beside, in_turn = "the next order drawn beside the device's work", "orders drawn in turn, as asked for"
+        beside = "the next order of many rows drawn beside the device's work"
+        in_turn = "orders drawn in turn, as asked for"
         return f"{', '.join(recorded) or 'nothing else'} recorded; {beside if options.ahead else in_turn}"
 
     def _belongs(self, X: Array) -> None:

@@ -23,6 +23,12 @@ STREAMS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def however_few_rows(monkeypatch):
+    for name in ("FEWEST_ROWS", "FEWEST_OF_LEGACY"):
+        monkeypatch.setattr(f"xpnet.training.ahead.{name}", 0)
+
+
 class DrawingStep(ReferenceStep):
     """Draws ahead, as a step does whose device works by itself."""
 
@@ -157,6 +163,13 @@ def test_a_stream_that_cannot_be_copied_is_drawn_from_in_turn():
     training = Training(GuardedStep(step, NumpyBackend()), ROWS, 3, rng=Bare())
     run(training, X, Y, batch_size=8, shuffle=True, schedule=Constant(0.3))
     assert training.done == 3 and not step.drawn
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_few_rows_are_drawn_in_turn(stream, monkeypatch):
+    monkeypatch.setattr(f"xpnet.training.ahead.FEWEST_{'ROWS' if stream == 'generator' else 'OF_LEGACY'}", ROWS + 1)
+    step, _, _ = trained(STREAMS[stream](), ahead=True)
+    assert not step.drawn
 
 
 def test_a_network_on_the_host_draws_in_turn():

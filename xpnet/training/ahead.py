@@ -23,12 +23,19 @@ class _Drawn(NamedTuple):
     copy: Any
 
 
+FEWEST_ROWS = 1_000  # fewer are drawn in the time that the state of a Generator is read and set in
+FEWEST_OF_LEGACY = 20_000  # of a stream whose state is a table of 624 words
+
+
 def drawn_ahead(training: "Training", epoch: Any) -> Any:
     """Where the orders of a training come from, whose step is a :class:`xpnet.backend.step.DrawingStep`.
 
     epoch : what makes the epochs in place of the step; one that walks over the rows itself gives the step no orders
     """
-    return Ahead(training) if _can_be_copied(training.rng) and not hasattr(epoch, "report") else training.rng
+    rng = training.rng
+    fewest = FEWEST_ROWS if isinstance(rng, numpy.random.Generator) else FEWEST_OF_LEGACY
+    ahead = training.rows >= fewest and _can_be_copied(rng) and not hasattr(epoch, "report")
+    return Ahead(training) if ahead else rng
 
 
 class Ahead:

@@ -29,6 +29,11 @@ def cuda() -> Iterator[Any]:
         yield module
 
 
+@pytest.fixture(autouse=True)
+def however_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xpnet.training.ahead.FEWEST_ROWS", 0)
+
+
 def fit(options: Options, **how: Any) -> tuple[Any, list[float]]:
     """A step after a training in random orders, and the losses."""
     backend = CupyBackend(options=options)
@@ -47,7 +52,7 @@ def test_the_numbers_are_those_without(options: Options) -> None:
     )
     assert found == wanted
     np.testing.assert_array_equal(step.params.flat, plain.params.flat)
-    assert "the next order drawn beside the device's work" in step.why
+    assert "the next order of many rows drawn beside the device's work" in step.why
     assert "orders drawn in turn, as asked for" in plain.why
 
 
