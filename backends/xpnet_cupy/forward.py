@@ -3,7 +3,7 @@
 Rows are taken in blocks, so that they need no memory that grows with their number.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from xpnet.backend import NetworkSpec, Parameters
 from xpnet.ops import Array

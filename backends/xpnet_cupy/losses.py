@@ -7,7 +7,6 @@ and sums of its own: those of a training under way stay as they are.
 from typing import Any
 
 from xpnet.backend import NetworkSpec
-from xpnet.ops import Array
 from xpnet_cupy import launches
 from xpnet_cupy.forward import block_rows, layers_of, through_layers
 from xpnet_cupy.launcher import Launch, Launcher

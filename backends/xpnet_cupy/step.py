@@ -145,7 +145,7 @@ class CompiledStep:
                 shape = replace(self._shape(data, rows, shares[0][1]), penalized=True, group=group)
                 return data, self._prepared(data, [(shape, len(shares))], learning_rate)
 
-            data, ((repeated, times),) = self._with_room(prepare)
+            _held, ((repeated, times),) = self._with_room(prepare)  # until the device has read it
             marks: list[Any] = []
             repeated.run(times, lambda: marks.append(self.launcher.mark()))
             for mark in marks:  # one after the other: the time-out is that of a few sums, not of an epoch
