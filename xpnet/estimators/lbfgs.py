@@ -21,6 +21,7 @@ class Objective:
 
     def __init__(self, network: Network, step: Step, rows: Rows) -> None:
         self.network, self.step, self.rows = network, step, rows
+        self._at = self._gradient = numpy.zeros(0)
         slots, start = {slot.name: slot for slot in step.spec.slots()}, 0
         names = step.spec.parameter_names
         self.places: list[tuple[str, int, int, tuple[int, ...]]] = []
@@ -37,14 +38,22 @@ class Objective:
         """Make these the network's parameters. vector : (size,)"""
         self.network.load_values({name: vector[a:b].reshape(shape) for name, a, b, shape in self.places})
 
-    def __call__(self, vector: Any) -> tuple[float, Any]:
-        """returns the loss as scikit-learn reports it, and the gradient (size,) float64"""
+    def loss(self, vector: Any) -> float:
+        """The loss as scikit-learn reports it. The gradient comes with it, and is kept for who asks for it next."""
         self.write(current_ranks().share(vector))
         if isinstance(self.rows, SourceRows):
-            found, gradients = summed_gradient(self.step, self.rows, self.network.backend)
-            return found, self._pack(gradients)
+            loss, gradients = summed_gradient(self.step, self.rows, self.network.backend)
+            self._at, self._gradient = vector, self._pack(gradients)
+            return loss
         loss = self.step.gradient(self.rows.X, self.rows.Y, sample_weight=self.rows.weight)
-        return reported_loss(loss, self.step.penalty, self.step.spec), self._pack(self.step.gradients)
+        self._at, self._gradient = vector, self._pack(self.step.gradients)
+        return reported_loss(loss, self.step.penalty, self.step.spec)
+
+    def gradient(self, vector: Any) -> Any:
+        """The gradient (size,) float64."""
+        if not numpy.array_equal(vector, self._at):
+            self.loss(vector)
+        return self._gradient
 
     def _pack(self, arrays: Any) -> Any:
         host = self.network.backend.to_numpy
@@ -63,10 +72,10 @@ def minimise(
     one_thread = getattr(objective.network.backend, "one_blas_thread", nullcontext)
     with objective.step.running(), one_thread():
         found = minimize(
-            objective,
+            objective.loss,
             objective.vector(),
             method="L-BFGS-B",
-            jac=True,
+            jac=objective.gradient,
             callback=callback,
             options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
         )
