@@ -1,10 +1,17 @@
 """The arrays of a call, as compiled code reads them."""
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy
+
+from xpnet.backend import NetworkSpec
+from xpnet.ops import Array, Labels
+from xpnet_numba.step import functions
+from xpnet_numba.step.job import Job, tell
 
 
 class Compressed(NamedTuple):
@@ -38,6 +45,83 @@ class Data:
     sparse: Compressed | None = None
     sums: Any = None
     shares: Any = None
+
+
+@dataclass
+class Reader:
+    """Brings what a step is called with into the form that compiled code reads; a copy only where that is another."""
+
+    dtype: str
+    _keeping: int = 0
+    _labels: tuple[Any, Any] = (None, None)
+    _labels_before: tuple[Any, Any] = (None, None)
+
+    @contextmanager
+    def keeping_labels(self, beside: AbstractContextManager[None]) -> Iterator[None]:
+        """Inside, labels are read and converted once for all calls; ``beside`` is entered, too."""
+        self._keeping += 1
+        try:
+            with beside:
+                yield
+        finally:
+            self._keeping -= 1
+            if not self._keeping:
+                self._labels = self._labels_before = None, None
+
+    def read(self, X: Array, Y: Labels, order: Any, sample_weight: Array | None) -> Data:
+        """The arrays of a call."""
+        dtype = self.dtype
+        x, x_row, sparse = by_rows(X, dtype)
+        if sparse is not None and order is None:
+            order = as_they_lie(X.shape[0])
+        if order is not None:
+            order = numpy.ascontiguousarray(order, numpy.int64)
+        if sample_weight is not None:
+            sample_weight = numpy.ascontiguousarray(sample_weight if order is None else sample_weight[order], dtype)
+        given, y = self._labels
+        if given is not Y:
+            y = self._labels_of(Y)
+        width, rows = 1 if y.ndim == 1 else y.shape[1], x.shape[0] if order is None else order.size
+        return Data(x, x_row, y, width, order, sample_weight, rows, sparse)
+
+    def _labels_of(self, Y: Labels) -> Any:
+        """Labels as compiled code reads them: class indices as a copy, made once for all epochs of a fit. Two are kept:
+        of the rows that are trained on, and of those that are validated on.
+        """
+        if Y.ndim == 2:
+            return numpy.ascontiguousarray(Y, self.dtype)
+        if Y is not self._labels_before[0]:
+            converted = numpy.array(Y, numpy.int64)
+            if not self._keeping:
+                return converted
+            self._labels_before = Y, converted
+        self._labels, self._labels_before = self._labels_before, self._labels
+        return self._labels[1]
+
+
+def enter(job: Job, data: Data, spec: NetworkSpec) -> None:
+    """Tell a job of its data."""
+    dtype, loss, indexed = spec.dtype, str(spec.loss), data.y.ndim == 1
+    if loss == "softmax_cross_entropy":
+        loss += "_indices" if indexed else "_rows"
+    job.loss_at, job.indexed, job.label_width = functions.address(loss, dtype), indexed, data.label_width
+    job.x_rows, job.x_row, job.rows = data.x.shape[0], data.x_row, data.rows
+    job.ordered, job.weighted, job.starts_at = data.order is not None, data.weights is not None, 0
+    arrays = {"x_at": data.x, "y_at": data.y}
+    if data.order is not None:
+        arrays["order_at"] = data.order
+        job.gather_at = functions.address("gather", dtype)
+        job.gather_labels_at = functions.address("gather", "int64")
+    if (sparse := data.sparse) is not None:
+        job.x_rows, job.filled = sparse.shape[0], data.x.size
+        arrays |= {"starts_at": sparse.indptr, "columns_at": sparse.indices}
+        for role in ("sparse_times", "sparse_gradient"):
+            setattr(job, f"{role}_at", functions.address(f"{role}_{sparse.indices.dtype}", dtype))
+    if data.weights is not None:
+        arrays["weights_at"] = data.weights
+    if data.sums is not None:
+        arrays["batch_weights_at"], arrays["shares_at"] = data.sums, data.shares
+    tell(job, arrays)
 
 
 def is_sparse(X: Any) -> bool:

@@ -19,7 +19,7 @@ from xpnet_numba.runtime.threads import share_entry
 from xpnet_numba.step.job import LINE, Job, aligned, carved, tell
 from xpnet_numba.step.jobs import job_function
 from xpnet_numba.step.plan import Plan
-from xpnet_numba.step.workspace import TrainingWorkspace, bytes_of
+from xpnet_numba.step.workspace import TrainingWorkspace
 
 
 class CommonTraining:

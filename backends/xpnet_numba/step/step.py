@@ -1,13 +1,14 @@
 """The compiled training step of the Numba backend: some calls of compiled code run a whole epoch.
 
-Here is Python's side: parameters, arguments, results. ``train`` and ``evaluate`` hold what the threads do and explain
-it, ``plan`` cuts the work, ``job`` is the table by which both sides understand each other.
+Here is Python's side of training: parameters, buffers, results; ``evaluation`` is that of predictions and losses, and
+``data`` reads the arrays of a call. ``train`` and ``evaluate`` hold what the threads do and explain it, ``plan`` cuts the
+work, ``job`` is the table by which both sides understand each other.
 """
 
 import ctypes
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -15,26 +16,25 @@ import numpy
 
 from xpnet.backend import BatchPart, NetworkSpec, Parameters, StepState, get_threads
 from xpnet.backend.group import NearGroup
-from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.backend.step import SECONDS_PER_PRODUCT
 from xpnet.backend.threads import allowed_threads
 from xpnet.ops import Array, Labels
 from xpnet_numba.llvm import gemm_address
 from xpnet_numba.loops.activations import ACTIVATIONS
 from xpnet_numba.runtime import threads
-from xpnet_numba.runtime.blas import UNTHREADED, one_thread
+from xpnet_numba.runtime.blas import one_thread
 from xpnet_numba.runtime.memory import check_memory
 from xpnet_numba.runtime.products import choose_product, products_that_may_run
 from xpnet_numba.runtime.threads import share_entry
 from xpnet_numba.step import functions
-from xpnet_numba.step.data import Data, as_they_lie, batch_sizes, by_rows, is_sparse, weight_sums
-from xpnet_numba.step.forward import FEW
+from xpnet_numba.step.data import Data, Reader, batch_sizes, enter, weight_sums
+from xpnet_numba.step.evaluation import Evaluation
 from xpnet_numba.step.job import Job, aligned, job_class, place, tell
 from xpnet_numba.step.jobs import JOBS, job_function, prediction_entry
 from xpnet_numba.step.network import blueprint, parameters
 from xpnet_numba.step.plan import Plan, make_plan
 from xpnet_numba.step.ranks import CommonTraining
-from xpnet_numba.step.workspace import EVALUATED_ROWS, EvaluationWorkspace, TrainingWorkspace, bytes_of
+from xpnet_numba.step.workspace import TrainingWorkspace, bytes_of
 
 PARTS_LIKE = 8
 """Parts of a batch down to an eighth of the rows that a plan was made for are computed by it."""
@@ -43,11 +43,6 @@ SECONDS_PER_CALL = 0.2
 """How much work one call of compiled code does: Ctrl-C is heard between calls, each of which costs some
 microseconds.
 """
-
-PRODUCTS_PER_CALL, BYTES_PER_CALL = 2**31, 2**25
-"""How much one call of compiled code predicts: a tenth of a second, unless X lies on a slow disk."""
-
-_NOTHING, _NO_LABELS = nullcontext(), numpy.zeros(0, numpy.int64)
 
 
 def compile_step(spec: NetworkSpec) -> "CompiledStep | str":
@@ -100,13 +95,10 @@ class CompiledStep:
         self._hold: AbstractContextManager[Any] = one_thread if self._by_blas else nullcontext()
         self._training = self._new_job()
         self._workspace: TrainingWorkspace | None = None
-        self._evaluation: EvaluationWorkspace | None = None
         self._common: CommonTraining | None = None
         self.report: Callable[[int], None] | None = None
         self._steps_per_call = 0  # not known yet
-        self._fits = 0
-        self._labels: tuple[Any, Any] = (None, None)
-        self._labels_before: tuple[Any, Any] = (None, None)
+        self._reader = Reader(spec.dtype)
 
     @property
     def why(self) -> str:
@@ -136,25 +128,15 @@ class CompiledStep:
         self._flat |= aligned(self.spec.dtype, sizes)
 
     @cached_property
-    def _evaluating(self) -> Job:
-        """The job of predictions and losses, made when one is first asked for."""
-        job = self._new_job()
-        job.x_is_far = 1
-        return job
+    def _evaluation(self) -> Evaluation:
+        """What predicts and measures, made when it is first asked for."""
+        return Evaluation(self.spec, self._new_job(), self._hold)
 
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Labels are read and converted once for all calls inside, and where BLAS is needed it is held to one
+    def running(self) -> AbstractContextManager[None]:
+        """Inside, labels are read and converted once for all calls, and where BLAS is needed it is held to one
         thread.
         """
-        self._fits += 1
-        try:
-            with self._hold:
-                yield
-        finally:
-            self._fits -= 1
-            if not self._fits:
-                self._labels = self._labels_before = None, None
+        return self._reader.keeping_labels(self._hold)
 
     def epoch(
         self,
@@ -168,7 +150,7 @@ class CompiledStep:
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
         with self._hold:
-            data = self._data(X, Y, order, sample_weight)
+            data = self._reader.read(X, Y, order, sample_weight)
             self._rule[0] = learning_rate
             return self._train(data, batch_size, updating=True)
 
@@ -184,7 +166,7 @@ class CompiledStep:
     ) -> float | None:
         """See :class:`xpnet.backend.step.WeightingStep`."""
         with self._hold:
-            data = self._data(X, Y, order, sample_weight)
+            data = self._reader.read(X, Y, order, sample_weight)
             data.shares = batch_sizes(data.rows, batch_size)
             data.sums = data.shares if data.weights is None else weight_sums(data.weights, batch_size)
             if not data.sums.all():
@@ -205,13 +187,13 @@ class CompiledStep:
     ) -> float | None:
         """See :class:`xpnet.backend.step.CommonStep`."""
         with self._hold:
-            data = self._data(X, Y, order, sample_weight)
+            data = self._reader.read(X, Y, order, sample_weight)
             common = self._common_for(group, data, min(batch_size, data.rows))
             if not common.enter():
                 return None
             sums = batch_sizes(data.rows, batch_size) if data.weights is None else weight_sums(data.weights, batch_size)
             data.sums = data.shares = sums
-            self._enter(common.job, data)
+            enter(common.job, data, self.spec)
             common.job.x_is_far = data.order is None and sums.size > 1
             self._rule[0] = learning_rate
             self._allocate(*self.spec.rule.buffers)
@@ -231,7 +213,7 @@ class CompiledStep:
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
         with self._hold:
-            data = self._data(X, Y, rows, sample_weight)
+            data = self._reader.read(X, Y, rows, sample_weight)
             if data.rows:
                 return self._train(data, data.rows, updating=False, part=part)
             return self._gradient_of_nothing(part or BatchPart(0.0))
@@ -239,10 +221,10 @@ class CompiledStep:
     def loss(self, X: Array, Y: Labels, *, sample_weight: Array | None = None, rows: Any = None) -> float:
         """See :class:`xpnet.backend.Step`."""
         with self._hold:
-            data = self._data(X, Y, rows, sample_weight)
+            data = self._reader.read(X, Y, rows, sample_weight)
             weight = float(data.rows if data.weights is None else data.weights.sum(dtype="float64"))
             self.penalty = self._penalty(weight) if weight else 0.0
-            return self._measure(data) / weight + self.penalty if weight else 0.0
+            return self._evaluation.sum_of_losses(data) / weight + self.penalty if weight else 0.0
 
     def update(self, *, learning_rate: float) -> None:
         """See :class:`xpnet.backend.Step`."""
@@ -254,18 +236,11 @@ class CompiledStep:
 
     def forward(self, X: Array) -> Array:
         """See :class:`xpnet.backend.Step`."""
-        self._evaluating.nonfinite_at = 0
-        return self._predict_sparse(X) if is_sparse(X) else self._predict(X)
+        return self._evaluation.forward(X)
 
     def forward_finite(self, X: Array) -> Array | None:
         """See :class:`xpnet.backend.step.CheckingStep`."""
-        if is_sparse(X):
-            return self.forward(X) if numpy.isfinite(X.data).all() else None
-        found = ctypes.c_int64()
-        self._evaluating.nonfinite_at = ctypes.addressof(found)
-        self._evaluating.nonfinite_function_at = functions.address("find_nonfinite", self.spec.dtype)
-        outputs = self._predict(X)
-        return None if found.value else outputs
+        return self._evaluation.forward_finite(X)
 
     def state(self) -> StepState:
         """See :class:`xpnet.backend.Step`."""
@@ -300,7 +275,7 @@ class CompiledStep:
         workspace.arrays["totals_at"].fill(0)
         if data.shares is None:
             data.shares = data.sums
-        self._enter(job, data)
+        enter(job, data, self.spec)
         job.updating = updating
         job.first_row, job.places_at = 0 if part is None else part.first_row, 0
         if part is not None and part.places is not None:
@@ -360,148 +335,16 @@ class CompiledStep:
             return self.spec.l2
         return self.spec.l2 / weight if weight else 0.0
 
-    # Evaluation.
-
-    def _predict(self, X: Array) -> Array:
-        rows, spec = X.shape[0], self.spec
-        few, (lead, function, job_at) = rows < FEW, self._prediction
-        with _NOTHING if few or rows * self._blueprint.largest_weight <= UNTHREADED else self._hold:
-            x, _, _ = by_rows(X, spec.dtype)
-            result = numpy.empty((rows, spec.widths[-1]), spec.dtype)
-            if not few:
-                check_memory(result.nbytes, f"A prediction for {rows} rows")
-                if rows > (most := self._predicted_at_once(x)):
-                    for first in range(0, rows, most):
-                        result[first : first + most] = self._predict(x[first : first + most])
-                    return result
-            count, claims = self._begin_evaluation(rows, 0, sparse=False)
-            self._evaluating.multiply_at = self._few_at if few else self._multiply_at
-            threads.team.lead(lead, count, function, job_at, x, result, claims)
-            return result
-
-    def _predicted_at_once(self, x: Array) -> int:
-        """How many rows one call of compiled code predicts: all, unless that would keep Ctrl-C waiting."""
-        rows = x.shape[0]
-        if rows * self._blueprint.size <= PRODUCTS_PER_CALL and x.nbytes <= BYTES_PER_CALL:
-            return rows
-        most = min(PRODUCTS_PER_CALL // self._blueprint.size, BYTES_PER_CALL * rows // x.nbytes)
-        blocks = max(most // EVALUATED_ROWS, get_threads())  # one for each thread at least
-        return EVALUATED_ROWS * blocks
-
-    def _predict_sparse(self, X: Any) -> Array:
-        """As ``_predict``, of a SciPy matrix."""
-        job, rows, spec = self._evaluating, X.shape[0], self.spec
-        _, function, job_at = self._prediction
-        with self._hold:
-            data = self._data(X, _NO_LABELS, None, None)
-            result = numpy.empty((rows, spec.widths[-1]), spec.dtype)
-            check_memory(result.nbytes, f"A prediction for {rows} rows")
-            count, claims = self._begin_evaluation(rows, 0, sparse=True)
-            self._enter(job, data)
-            tell(job, {"claims_at": claims, "result_at": result})
-            job.blocks, job.threads, job.multiply_at = claims.size, count, self._multiply_at
-            threads.team.lead(share_entry(), count, function, job_at)
-            return result
-
-    @cached_property
-    def _few_at(self) -> int:
-        """The product of a prediction for few rows, compiled when one is first asked for."""
-        return functions.address("multiply_few", self.spec.dtype)
-
-    @cached_property
-    def _prediction(self) -> tuple[Any, int, int]:
-        """What leads a prediction, its job's function, and the address of its job, found for the first one."""
-        dtype, job = self.spec.dtype, self._evaluating
-        job.output_at = functions.address(f"{OUTPUT_ACTIVATIONS[self.spec.loss]}_output", dtype)
-        return prediction_entry(dtype), job_function("predict", dtype).address, ctypes.addressof(job)
-
-    def _measure(self, data: Data) -> float:
-        """The sum of all losses times sample weights."""
-        job, rows = self._evaluating, data.rows
-        if not rows:
-            return 0.0
-        label_width = 0 if data.order is None else data.label_width
-        count, claims = self._begin_evaluation(rows, label_width, sparse=data.sparse is not None)
-        totals = numpy.zeros(claims.size)
-        self._enter(job, data)
-        tell(job, {"claims_at": claims, "totals_at": totals})
-        job.blocks, job.threads, job.multiply_at = claims.size, count, self._multiply_at
-        threads.team.lead(share_entry(), count, job_function("measure", self.spec.dtype).address, ctypes.addressof(job))
-        return float(totals.sum())
-
-    def _begin_evaluation(self, rows: int, label_width: int, *, sparse: bool) -> tuple[int, Any]:
-        """Cut rows into blocks; returns for how many threads, and room for the claim of each block."""
-        blocks = -(-rows // EVALUATED_ROWS)
-        count = min(get_threads(), blocks) if blocks > 1 else 1
-        if self._evaluation is None or not self._evaluation.serves(count, label_width, sparse=sparse):
-            self._evaluation = EvaluationWorkspace(self.spec, count, label_width, sparse=sparse)
-            self._evaluation.enter(self._evaluating)
-        return count, numpy.zeros(blocks, numpy.int64)
-
-    # Arguments.
-
-    def _data(self, X: Array, Y: Labels, order: Any, sample_weight: Array | None) -> Data:
-        """What compiled code reads."""
-        dtype = self.spec.dtype
-        x, x_row, sparse = by_rows(X, dtype)
-        if sparse is not None and order is None:
-            order = as_they_lie(X.shape[0])
-        if order is not None:
-            order = numpy.ascontiguousarray(order, numpy.int64)
-        if sample_weight is not None:
-            sample_weight = numpy.ascontiguousarray(sample_weight if order is None else sample_weight[order], dtype)
-        given, y = self._labels
-        if given is not Y:
-            y = self._labels_of(Y)
-        width, rows = 1 if y.ndim == 1 else y.shape[1], x.shape[0] if order is None else order.size
-        return Data(x, x_row, y, width, order, sample_weight, rows, sparse)
-
-    def _labels_of(self, Y: Labels) -> Any:
-        """Labels as compiled code reads them: class indices as a copy, made once for all epochs of a fit. Two are kept:
-        of the rows that are trained on, and of those that are validated on.
-        """
-        if Y.ndim == 2:
-            return numpy.ascontiguousarray(Y, self.spec.dtype)
-        if Y is not self._labels_before[0]:
-            converted = numpy.array(Y, numpy.int64)
-            if not self._fits:
-                return converted
-            self._labels_before = Y, converted
-        self._labels, self._labels_before = self._labels_before, self._labels
-        return self._labels[1]
-
-    def _enter(self, job: Job, data: Data) -> None:
-        """Tell a job of its data."""
-        dtype, loss, indexed = self.spec.dtype, str(self.spec.loss), data.y.ndim == 1
-        if loss == "softmax_cross_entropy":
-            loss += "_indices" if indexed else "_rows"
-        job.loss_at, job.indexed, job.label_width = functions.address(loss, dtype), indexed, data.label_width
-        job.x_rows, job.x_row, job.rows = data.x.shape[0], data.x_row, data.rows
-        job.ordered, job.weighted, job.starts_at = data.order is not None, data.weights is not None, 0
-        arrays = {"x_at": data.x, "y_at": data.y}
-        if data.order is not None:
-            arrays["order_at"] = data.order
-            job.gather_at = functions.address("gather", dtype)
-            job.gather_labels_at = functions.address("gather", "int64")
-        if (sparse := data.sparse) is not None:
-            job.x_rows, job.filled = sparse.shape[0], data.x.size
-            arrays |= {"starts_at": sparse.indptr, "columns_at": sparse.indices}
-            for role in ("sparse_times", "sparse_gradient"):
-                setattr(job, f"{role}_at", functions.address(f"{role}_{sparse.indices.dtype}", dtype))
-        if data.weights is not None:
-            arrays["weights_at"] = data.weights
-        if data.sums is not None:
-            arrays["batch_weights_at"], arrays["shares_at"] = data.sums, data.shares
-        tell(job, arrays)
+    # Buffers and jobs.
 
     def _workspace_for(self, batch_rows: int, label_width: int, *, sparse: bool = False) -> TrainingWorkspace:
         """A workspace for batches of so many rows, with room for gathered labels of that width (0 where none are
         gathered), which the training job knows. It is made anew only where the last one does not serve.
         """
         last = self._workspace
-        if last is not None and last.plan.batch_rows == batch_rows and last.plan.sparse == sparse:
-            if last.label_width >= label_width:
-                return last
+        same = last is not None and (last.plan.batch_rows, last.plan.sparse) == (batch_rows, sparse)
+        if last is not None and same and last.label_width >= label_width:
+            return last
         plan = _plan(self.spec, batch_rows, allowed_threads(), sparse)
         workspace = TrainingWorkspace(self.spec, plan, self._blueprint.size, label_width)
         buffers = self.spec.rule.buffers

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.blas import libraries, one_thread
 from xpnet_numba.step import plan
-from xpnet_numba.step import step as step_module
+from xpnet_numba.step import evaluation
 from xpnet_numba.step.step import compile_step
 from xpnet_numpy import backend as numpy_backend
 
@@ -412,18 +412,18 @@ def test_values_that_are_not_finite_are_seen_wherever_they_are(special, dtype):
 def test_many_rows_are_predicted_some_at_a_time(monkeypatch):
     step, rng = compile_step(NetworkSpec((5, 3, 2), ("relu",))), numpy.random.default_rng(11)
     X = rng.standard_normal((700, 5))
-    whole, cut, sizes = step.forward(X), step._begin_evaluation, []
+    whole, cut, sizes = step.forward(X), step._evaluation._begin, []
 
     def noted(rows, *how, **more):
         sizes.append(rows)
         return cut(rows, *how, **more)
 
-    monkeypatch.setattr(step, "_begin_evaluation", noted)
-    monkeypatch.setattr(step_module, "PRODUCTS_PER_CALL", 1)
+    monkeypatch.setattr(step._evaluation, "_begin", noted)
+    monkeypatch.setattr(evaluation, "PRODUCTS_PER_CALL", 1)
     set_threads(1)
     numpy.testing.assert_array_equal(step.forward(X), whole)
-    monkeypatch.setattr(step_module, "PRODUCTS_PER_CALL", 2**31)
-    monkeypatch.setattr(step_module, "BYTES_PER_CALL", 600 * 5 * 8)
+    monkeypatch.setattr(evaluation, "PRODUCTS_PER_CALL", 2**31)
+    monkeypatch.setattr(evaluation, "BYTES_PER_CALL", 600 * 5 * 8)
     numpy.testing.assert_array_equal(step.forward(X), whole)
     assert sizes == [256, 256, 188, 512, 188]
     X[699, 4] = numpy.nan
