@@ -32,8 +32,9 @@ done
 # A real processor is named: the emulator's own, "max", has instructions with which OpenBLAS gives NaN.
 cat > "$folder/python" <<END
 #!/bin/sh
-export PYTHONHOME="$root/usr" PYTHONPATH="$source:$source/backends:$source/bench:$folder/site"
-export NUMBA_CACHE_DIR="$folder/cache" PYTHONDONTWRITEBYTECODE=1
+export PYTHONHOME="$root/usr" PYTHONDONTWRITEBYTECODE=1
+export PYTHONPATH="\${PYTHONPATH:+\$PYTHONPATH:}$source:$source/backends:$source/bench:$folder/site"
+export NUMBA_CACHE_DIR="\${NUMBA_CACHE_DIR:-$folder/cache}"
 exec qemu-aarch64 -cpu neoverse-n1 -L "$root" -0 "$folder/python" "$root/usr/bin/python3" "\$@"
 END
 chmod +x "$folder/python"

@@ -161,9 +161,8 @@ def test_after_an_upgrade_new_code_runs(tmp_path: Path) -> None:
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": path}
 
     def run() -> float:
-        ended = subprocess.run(
-            [sys.executable, "-c", EXP_OF_ZERO], env=environment, capture_output=True, text=True, timeout=100, check=True
-        )
+        command = [sys.executable, "-c", EXP_OF_ZERO]
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=True)
         return float(ended.stdout)
 
     assert run() == 1.0
@@ -187,7 +186,8 @@ def test_a_kernel_that_was_kept_is_loaded_without_compiling(tmp_path: Path) -> N
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-c", SOFTMAX]
     runs = [
-        subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=True) for _ in range(2)
+        subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=True)
+        for _ in range(2)
     ]
     assert [run.stdout for run in runs] == ["1.0\n"] * 2
     assert "compiling" in runs[0].stderr and runs[1].stderr == ""

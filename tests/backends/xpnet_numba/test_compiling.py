@@ -27,7 +27,7 @@ def nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=False)
 
 
 def test_importing_imports_neither_numba_nor_scipy() -> None:
@@ -90,7 +90,7 @@ def test_ctrl_c_is_heard_while_a_function_compiles_and_the_work_is_kept(monkeypa
     def interrupted(*arguments: Any, **options: Any) -> Any:
         calls.append(threading.current_thread())
         signal.raise_signal(signal.SIGINT)  # as on Windows, where no wait is cut
-        assert may_end.wait(60)
+        assert may_end.wait(600)
         return compile_now(*arguments, **options)
 
     monkeypatch.setattr(numba, "cfunc", interrupted)
@@ -111,7 +111,7 @@ def test_ctrl_c_while_the_thread_starts(started: bool, monkeypatch: pytest.Monke
     def interrupted(thread: threading.Thread) -> None:
         if started:
             begin(thread)
-            assert begun.wait(60)
+            assert begun.wait(600)
         raise KeyboardInterrupt
 
     def work() -> int:

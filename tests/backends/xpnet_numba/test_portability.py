@@ -16,9 +16,8 @@ from xpnet_numba.runtime import blas
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A Python process with other settings."""
-    return subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True, timeout=100, check=False
-    )
+    command, environment = [sys.executable, "-c", code], os.environ | environment
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
 
 
 def test_with_numbas_compiler_off_numpy_computes_and_says_why() -> None:

@@ -169,7 +169,8 @@ thread.join()
 
 
 def test_a_thread_with_a_small_stack_trains() -> None:
-    ended = subprocess.run([sys.executable, "-c", SMALL_STACK], capture_output=True, text=True, timeout=100, check=False)
+    command = [sys.executable, "-c", SMALL_STACK]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert (ended.returncode, ended.stdout) == (0, "2\n2\n"), ended.stderr
 
 

@@ -462,15 +462,15 @@ def test_blas_gets_its_threads_back_where_another_thread_leaves_last():
     def hold():
         with one_thread:
             inside.set()
-            leave.wait(60)
+            leave.wait(600)
 
     other = threading.Thread(target=hold)
     other.start()
-    inside.wait(60)
+    inside.wait(600)
     with one_thread:
         assert set(blas_threads()) == {1}
         leave.set()
-        other.join(60)
+        other.join(600)
         assert set(blas_threads()) == {1}
     assert blas_threads() == before
 
@@ -485,7 +485,7 @@ def test_several_python_threads_train_at_once():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(600)
     assert len(found) == 3
     for params in found.values():
         numpy.testing.assert_array_equal(params, expected)
