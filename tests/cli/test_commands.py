@@ -1,16 +1,19 @@
 """The other commands, and what all share."""
 
+import gc
 import json
 import subprocess
 import sys
 
 import click
 import numpy as np
+import pytest
 from click.testing import CliRunner
 from said import Run
 from threadpoolctl import threadpool_info
 
 from xpnet.backend.threads import get_threads
+from xpnet.cli import main
 from xpnet.cli.app import app
 from xpnet.cli.options import computing
 
@@ -61,3 +64,13 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     command = f"{sys.executable} -c 'from xpnet.cli import main; main()' backends --json | head -c 1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("[", "")
+
+
+def test_the_end_of_a_command_searches_for_no_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["xpnet", "--version"])
+    try:
+        with pytest.raises(SystemExit, match="0"):
+            main()
+        assert gc.get_freeze_count() > 10_000
+    finally:
+        gc.unfreeze()

@@ -105,11 +105,19 @@ def test_cells_of_several_values_are_left_out(tmp_path: Path, cells: list[Any]) 
         read_table(path, Request(target="y", features=["a"]))
 
 
-def test_every_kind_of_text(tmp_path: Path) -> None:
-    for kind in (pyarrow.large_string(), pyarrow.string_view(), pyarrow.dictionary(pyarrow.int8(), pyarrow.string())):
-        text = pyarrow.array(["p", "q", "p"]).cast(kind)
-        table = read_table(parquet(tmp_path, a=text, b=[1.0, 2.5, 3.0], y=text), Request(target="y"))
-        assert (table.X.column("a").to_pylist(), table.labels.tolist()) == (["p", "q", "p"], ["p", "q", "p"])
+@pytest.mark.parametrize(
+    "kind",
+    [pyarrow.large_string(), pyarrow.string_view(), pyarrow.dictionary(pyarrow.int8(), pyarrow.string())],
+    ids=["large", "view", "dictionary"],
+)
+def test_every_kind_of_text(tmp_path: Path, kind: Any) -> None:
+    try:
+        text = pyarrow.array(["p", "q", "p"], kind)
+        path = parquet(tmp_path, a=text, b=[1.0, 2.5, 3.0], y=text)
+    except pyarrow.ArrowNotImplementedError:
+        pytest.skip("this version of pyarrow writes no views")
+    table = read_table(path, Request(target="y"))
+    assert (table.X.column("a").to_pylist(), table.labels.tolist()) == (["p", "q", "p"], ["p", "q", "p"])
 
 
 def write_files(folder: Path, *files: dict[str, Any]) -> Path:

@@ -5,10 +5,16 @@ usage or a backend that is not available.
 """
 
 
+import gc
+
+
 def main() -> None:
     """Run the command line and exit with its code."""
     try:
         from xpnet.cli.app import app
     except KeyboardInterrupt:  # from here on click answers Ctrl-C
         raise SystemExit(1) from None
-    app(prog_name="xpnet")
+    try:
+        app(prog_name="xpnet")
+    finally:
+        gc.freeze()  # the system takes everything back, without a search for garbage that would keep the user waiting

@@ -73,7 +73,8 @@ def run(settings: Settings) -> None:
     facts = _facts(table, y, task)
     given, table = [table.X], replace(table, X=None)
     load = _divided if isinstance(given[0], Source | Frames) else _in_memory
-    steps, samples, notes = load(given, y, table.name, settings)
+    with working(f"preparing {settings.data}"):
+        steps, samples, notes = load(given, y, table.name, settings)
     table.notes.extend(notes)
     scaler = _target_scaler(samples.training.y, settings) if task == "regress" else None
     model = build(settings, task)
@@ -83,6 +84,8 @@ def run(settings: Settings) -> None:
     if current_ranks().rank:  # rank 0 writes and shows what all have found
         return
     end = model if scaler is None else scaled_target(model, scaler)
+    with working(f"measuring on {settings.data}"):
+        scores = _scores(end, samples, task)
     report = {
         "xpnet": __version__,
         "settings": settings.to_dict(),
@@ -90,7 +93,7 @@ def run(settings: Settings) -> None:
         "task": {"name": task, "why": why},
         "model": _describe(model),
         "seconds": seconds,
-        "scores": _scores(end, samples, task),
+        "scores": scores,
         "history": history,
     }
     pipeline = _assembled(steps, end, model, table.features)

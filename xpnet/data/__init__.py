@@ -1,6 +1,7 @@
 """Data files as tables of features and labels: text, Parquet, NumPy's files, HDF5, Zarr, scikit-learn's data sets.
 
 ``read_table``  any of them, by name or by suffix, as a ``Request`` asks
+``large``       those that are read block by block, since as tables they would take much memory
 ``Table``       what comes out
 ``Dialect``     how a text file is written, where the file does not show it
 ``labels``      labels: class indices, or quantities
