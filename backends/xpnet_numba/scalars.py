@@ -12,10 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 
-from xpnet_numba.llvm import INNER, bits
+from xpnet_numba.kinds import Scalar
+from xpnet_numba.llvm import INNER, bits, njit
 
 EXACT: Any = {"fastmath": {"contract", "nsz", "arcp"}, "error_model": "numpy"}
 """How code is compiled whose rounding must not be reordered.
@@ -37,7 +38,7 @@ f4, i4, i8 = numpy.float32, numpy.int32, numpy.int64
 LOG_2 = 6.93147180559945309417e-01
 
 
-def exp(x: Any) -> Any:
+def exp(x: Scalar) -> Scalar:
     """e^x in compiled code, float32 or float64; in Python it is NumPy's.
 
     Relative error below 1.2e-7 (float32) and 2.3e-16 (float64). NaN stays NaN, exp(inf) = inf, exp(-inf) = 0, and what
@@ -47,11 +48,11 @@ def exp(x: Any) -> Any:
 
 
 @overload(exp, jit_options=EXACT)
-def _exp(x: Any) -> Callable[[Any], Any]:
+def _exp(x: Any) -> Callable[[Any], Scalar | float]:
     return _exp32 if x == types.float32 else _exp64
 
 
-def expm1_negative(x: Any) -> Any:
+def expm1_negative(x: Scalar) -> Scalar:
     """e^x - 1 for x <= 0 in compiled code, float32 or float64, exact to a few roundings near 0; in Python it is
     NumPy's.
 
@@ -61,12 +62,12 @@ def expm1_negative(x: Any) -> Any:
 
 
 @overload(expm1_negative, jit_options=EXACT)
-def _expm1_negative(x: Any) -> Callable[[Any], Any]:
+def _expm1_negative(x: Any) -> Callable[[Any], Scalar | float]:
     return _expm1_negative32 if x == types.float32 else _expm1_negative64
 
 
 @njit(**INNER, **EXACT, forceinline=True)
-def log_normal(x: Any) -> Any:
+def log_normal(x: float) -> float:
     """Natural logarithm of a float64 that is positive and not denormal. NaN stays NaN, log(inf) = inf.
 
     x = 2^e (1 + f) with 1 + f between sqrt(1/2) and sqrt(2).
@@ -79,7 +80,7 @@ def log_normal(x: Any) -> Any:
 
 
 @njit(**INNER, **EXACT, forceinline=True)
-def log(x: Any) -> Any:
+def log(x: float) -> float:
     """Natural logarithm of a float64 that is not negative. NaN stays NaN, log(inf) = inf, log(0) = -inf."""
     denormal = x < 2.2250738585072014e-308
     y = log_normal(x * 18014398509481984.0 if denormal else x) - (54.0 * LOG_2 if denormal else 0.0)
@@ -87,7 +88,7 @@ def log(x: Any) -> Any:
 
 
 @njit(**INNER, **EXACT, forceinline=True)
-def log1p_unit(x: Any) -> Any:
+def log1p_unit(x: Scalar) -> Scalar:
     """log(1 + x) for 0 <= x <= 1, float32 or float64, exact to a few roundings near 0. NaN stays NaN."""
     number = type(x)
     large = x > number(0.41421356237309503)  # where 1 + x exceeds sqrt(2), half of it is near 1
@@ -96,7 +97,7 @@ def log1p_unit(x: Any) -> Any:
 
 
 @njit(**INNER, **EXACT, forceinline=True)
-def _log_near_one(f: Any) -> Any:
+def _log_near_one(f: Scalar) -> Scalar:
     """log(1 + f) for 1 + f between sqrt(1/2) and sqrt(2): 2 artanh(s), s = f / (2 + f).
 
     The polynomial is that of FreeBSD's e_log.c (relative error below 2^-58).
@@ -114,15 +115,15 @@ def _log_near_one(f: Any) -> Any:
 
 
 @njit(**INNER, **EXACT, forceinline=True)
-def tanh(x: Any) -> Any:
+def tanh(x: Scalar) -> Scalar:
     """sign(x) (1 - e) / (1 + e) with e = exp(-2 |x|), which never overflows, and 1 - e without cancellation."""
     two = type(x)(2)
     minus_one = expm1_negative(-two * abs(x))
-    return math.copysign(minus_one / (two + minus_one), x)
+    return math.copysign(minus_one / (two + minus_one), x)  # type: ignore[return-value]  # compiled, it keeps the dtype
 
 
 @njit(**INNER, **EXACT, forceinline=True)
-def logistic(x: Any) -> Any:
+def logistic(x: Scalar) -> Scalar:
     """1 / (1 + e) or e / (1 + e) with e = exp(-|x|), by the sign of x."""
     number = type(x)
     e = exp(-abs(x))
@@ -130,7 +131,7 @@ def logistic(x: Any) -> Any:
 
 
 @njit(**INNER, **EXACT, forceinline=True)
-def softplus(x: Any) -> Any:
+def softplus(x: Scalar) -> Scalar:
     """log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)), in which nothing overflows."""
     zero = type(x)(0)
     return (zero if x < zero else x) + log1p_unit(exp(-abs(x)))
@@ -142,7 +143,7 @@ def softplus(x: Any) -> Any:
 
 
 @njit(**INNER, **EXACT, forceinline=True)
-def _reduce32(x: Any) -> Any:
+def _reduce32(x: numpy.float32) -> tuple[numpy.float32, numpy.float32]:
     """exp(r) - 1, and the number in whose lowest bits k lies."""
     shifted = x * f4(1.4426950408889634) + f4(12582912.0)
     k = shifted - f4(12582912.0)
@@ -157,7 +158,7 @@ def _reduce32(x: Any) -> Any:
 
 
 @njit(**INNER, **EXACT, forceinline=True)
-def _reduce64(x: Any) -> Any:
+def _reduce64(x: float) -> tuple[float, float]:
     """exp(r) - 1, and the number in whose lowest bits k lies."""
     shifted = x * 1.4426950408889634 + 6755399441055744.0
     k = shifted - 6755399441055744.0
@@ -175,7 +176,7 @@ def _reduce64(x: Any) -> Any:
     return p * (r * r) + r, shifted
 
 
-def _exp32(x: Any) -> Any:
+def _exp32(x: Any) -> numpy.float32:
     minus_one, shifted = _reduce32(x)
     y = bits(i4(bits(minus_one + f4(1.0)) + (bits(shifted) << i4(23))))
     if x < f4(-87.3365):
@@ -183,7 +184,7 @@ def _exp32(x: Any) -> Any:
     return y if x <= f4(88.7228) else x * f4(numpy.inf)
 
 
-def _exp64(x: Any) -> Any:
+def _exp64(x: Any) -> float:
     minus_one, shifted = _reduce64(x)
     y = bits(bits(minus_one + 1.0) + (bits(shifted) << i8(52)))
     if x < -708.3964:
@@ -191,13 +192,13 @@ def _exp64(x: Any) -> Any:
     return y if x <= 709.7827 else x * numpy.inf
 
 
-def _expm1_negative32(x: Any) -> Any:
+def _expm1_negative32(x: Any) -> numpy.float32:
     minus_one, shifted = _reduce32(x)
     power = bits(i4(bits(f4(1.0)) + (bits(shifted) << i4(23))))
     return f4(-1.0) if x < f4(-87.0) else minus_one * power + (power - f4(1.0))
 
 
-def _expm1_negative64(x: Any) -> Any:
+def _expm1_negative64(x: Any) -> float:
     minus_one, shifted = _reduce64(x)
     power = bits(bits(1.0) + (bits(shifted) << i8(52)))
     return -1.0 if x < -708.0 else minus_one * power + (power - 1.0)

@@ -16,7 +16,7 @@
 from xpnet_numba.llvm.atomics import exchange_if, fetch_add, item, load, pause, sched_yield, store
 from xpnet_numba.llvm.blas import gemm, gemm_address
 from xpnet_numba.llvm.float_mode import flush_denormals, restore_denormals
-from xpnet_numba.llvm.functions import INNER, call, stay_apart, widest_vectors
+from xpnet_numba.llvm.functions import INNER, call, njit, stay_apart, widest_vectors
 from xpnet_numba.llvm.integers import high_product
 from xpnet_numba.llvm.memory import address, pointer, prefetch, shift, stack
 from xpnet_numba.llvm.values import kept, taken
@@ -38,6 +38,7 @@ __all__ = [
     "kept",
     "load",
     "maximum",
+    "njit",
     "normalise",
     "pause",
     "pointer",

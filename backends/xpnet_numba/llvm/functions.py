@@ -1,11 +1,17 @@
 """How functions are compiled and called: without wrappers, apart from their callers, for the widest vectors."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
+import numba
 from numba import types
 
 from xpnet_numba.llvm.emit import Emit, Signature, call_address, intrinsic
+
+AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
+
+njit: Callable[..., Callable[[AnyFunction], AnyFunction]] = numba.njit
+"""Numba's own. To a type checker, a function that it compiles keeps its signature."""
 
 INNER: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 """How a function is compiled that nothing but compiled code calls. The wrappers for Python and C, which it goes without,

@@ -5,62 +5,70 @@ The gradient is read from the output, as in ``xpnet.ops.activations``.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from xpnet_numba import scalars
+from xpnet_numba.kinds import Matrix, Scalar, Vector
 from xpnet_numba.llvm import widest_vectors
 from xpnet_numba.loops.compiled import inlined, pasted
 
 
 @inlined
-def identity(x: Any) -> Any:
+def identity(x: Scalar) -> Scalar:
     """x."""
     return x
 
 
 @inlined
-def identity_backward(d_out: Any, out: Any) -> Any:
+def identity_backward(d_out: Scalar, out: Scalar) -> Scalar:
     """dL/dx = dL/df."""
     return d_out
 
 
 @inlined
-def relu(x: Any) -> Any:
+def relu(x: Scalar) -> Scalar:
     """max(0, x); NaN stays NaN."""
     zero = type(x)(0)
     return zero if x < zero else x
 
 
 @inlined
-def relu_backward(d_out: Any, out: Any) -> Any:
+def relu_backward(d_out: Scalar, out: Scalar) -> Scalar:
     """dL/dx = dL/df where f > 0, else 0; where f is NaN, dL/df passes."""
     zero = type(out)(0)
     return zero if out <= zero else d_out
 
 
 @inlined
-def tanh_backward(d_out: Any, out: Any) -> Any:
+def tanh_backward(d_out: Scalar, out: Scalar) -> Scalar:
     """dL/dx = dL/df (1 - f^2)."""
     return d_out * (type(out)(1) - out * out)
 
 
 @inlined
-def logistic_backward(d_out: Any, out: Any) -> Any:
+def logistic_backward(d_out: Scalar, out: Scalar) -> Scalar:
     """dL/dx = dL/df f (1 - f)."""
     return d_out * out * (type(out)(1) - out)
 
 
 @inlined
-def softplus_backward(d_out: Any, out: Any) -> Any:
+def softplus_backward(d_out: Scalar, out: Scalar) -> Scalar:
     """dL/dx = dL/df (1 - exp(-f))."""
     return d_out * -scalars.expm1_negative(-out)
 
 
-class Activation(NamedTuple):
-    """f(x), and dL/dx from dL/df and f."""
+Formula: TypeAlias = Callable[[Scalar], Scalar]
+"""f(x)."""
 
-    forward: Callable[[Any], Any]
-    backward: Callable[[Any, Any], Any]
+GradientFormula: TypeAlias = Callable[[Scalar, Scalar], Scalar]
+"""dL/dx from dL/df and f."""
+
+
+class Activation(NamedTuple):
+    """The two formulas of an activation."""
+
+    forward: Formula
+    backward: GradientFormula
 
 
 ACTIVATIONS = {
@@ -73,7 +81,7 @@ ACTIVATIONS = {
 
 
 @pasted
-def forward(activation: Any, x: Any, bias: Any, out: Any) -> None:
+def forward(activation: Formula, x: Matrix, bias: Vector | None, out: Matrix) -> None:
     """out = f(x + b); x, out : (rows, columns), which may be the same; bias : (columns,) or None."""
     widest_vectors()
     for i in range(x.shape[0]):
@@ -85,7 +93,7 @@ def forward(activation: Any, x: Any, bias: Any, out: Any) -> None:
 
 
 @pasted
-def backward(gradient: Any, d_out: Any, out: Any, d_x: Any, d_bias: Any) -> None:
+def backward(gradient: GradientFormula, d_out: Matrix, out: Matrix, d_x: Matrix, d_bias: Vector | None) -> None:
     """d_x = dL/dx from d_out = dL/df and out = f; its sums over the rows are added to d_bias (columns,) unless that is
     None.
 

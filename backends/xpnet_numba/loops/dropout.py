@@ -1,13 +1,15 @@
 """Dropout: which units stay is drawn from a counter, as in ``xpnet.steps.masks``, by whoever needs to know it."""
 
-from typing import Any
+from typing import TypeAlias
 
 import numpy
 
+from xpnet_numba.kinds import Indices, Vector
 from xpnet_numba.llvm import high_product
 from xpnet_numba.loops.compiled import inlined, inner
 
 u8 = numpy.uint64
+FourWords: TypeAlias = tuple[u8, u8, u8, u8]
 
 ROUNDS = 10
 MULTIPLIERS = u8(0xD2E7470EE14C6C93), u8(0xCA5A826395121157)
@@ -16,7 +18,7 @@ WEYL = u8(0x9E3779B97F4A7C15), u8(0xBB67AE8584CAA73B)
 
 
 @inlined
-def philox(counter: Any, key: Any) -> Any:
+def philox(counter: FourWords, key: tuple[u8, u8]) -> FourWords:
     """Four random words, uint64, for a counter of four words and a key of two."""
     (a, b, c, d), (k0, k1) = counter, key
     for _ in range(ROUNDS):
@@ -27,7 +29,7 @@ def philox(counter: Any, key: Any) -> Any:
 
 
 @inner
-def drop(x: Any, out: Any, first: Any, rate: Any, seed: Any, layer: Any, t: Any) -> None:
+def drop(x: Vector, out: Vector, first: int, rate: float, seed: Indices, layer: int, t: int) -> None:
     """out = x keep / (1 - rate) for a run of items, of which the first is item ``first`` of the whole batch.
 
     x, out : (n,), which may be the same; seed : (2,) int64, its lower and upper 64 bits

@@ -8,11 +8,10 @@ d_bias : (out,), the sums of d_z over the rows are added; or None
 loss : (1,) float64, to which the sum over rows of scale_i l_i is added
 """
 
-from typing import Any
-
 import numpy
 from numba import carray
 
+from xpnet_numba.kinds import Indices, Matrix, Numbers, Pointer, Scalar, Vector
 from xpnet_numba.llvm import LANES, pointer, shift, stack, widest_vectors
 from xpnet_numba.loops.compiled import inlined, inner, pasted
 from xpnet_numba.loops.softmax import (
@@ -31,7 +30,9 @@ from xpnet_numba.scalars import exp, log, log_normal, logistic, softplus
 
 
 @pasted
-def softmax_cross_entropy_indices(z: Any, labels: Any, scale: Any, d_z: Any, d_bias: Any, loss: Any) -> None:
+def softmax_cross_entropy_indices(
+    z: Matrix, labels: Indices, scale: Vector, d_z: Matrix, d_bias: Vector | None, loss: Numbers
+) -> None:
     """l_i = log sum_k exp(z_ik) - z_iy for class indices y; dL/dz = (softmax(z_i) - onehot(y)) scale_i.
 
     A label that is no class adds nothing to loss and gradient, as an empty one-hot row.
@@ -66,7 +67,9 @@ def softmax_cross_entropy_indices(z: Any, labels: Any, scale: Any, d_z: Any, d_b
 
 
 @pasted
-def softmax_cross_entropy_rows(z: Any, labels: Any, scale: Any, d_z: Any, d_bias: Any, loss: Any) -> None:
+def softmax_cross_entropy_rows(
+    z: Matrix, labels: Matrix, scale: Vector, d_z: Matrix, d_bias: Vector | None, loss: Numbers
+) -> None:
     """l_i = sum_k y_ik (log sum_j exp(z_ij) - z_ik) for one-hot or soft labels y; where y is 0 nothing is added."""
     at = pointer(z.ctypes.data, z.dtype)
     scratch, shifts, weights, sums = stack(at, ROOM), stack(at, MOST_ROWS), stack(at, MOST_ROWS), stack(at, MOST_ROWS)
@@ -97,8 +100,10 @@ def softmax_cross_entropy_rows(z: Any, labels: Any, scale: Any, d_z: Any, d_bias
 
 
 @inner
-def normalise_long_rows(e: Any, d_z: Any, k: Any, scale: Any, labels: Any, sums: Any, d_bias: Any) -> None:
-    """The gradients of the rows whose label is a class; e, d_z : pointers to k numbers for each."""
+def normalise_long_rows(
+    e: Pointer, d_z: Pointer, k: int, scale: Vector, labels: Indices, sums: Vector, d_bias: Vector | None
+) -> None:
+    """The gradients of the rows whose label is a class; e, d_z : k numbers for each."""
     for i in range(labels.size):
         if 0 <= labels[i] < k:
             d_row = shift(d_z, i * k)
@@ -108,14 +113,14 @@ def normalise_long_rows(e: Any, d_z: Any, k: Any, scale: Any, labels: Any, sums:
 
 
 @inlined
-def add_row(row: Any, sums: Any) -> None:
-    """Add a row to sums."""
+def add_row(row: Vector, sums: Vector) -> None:
+    """sums += row."""
     for j in range(row.size):
         sums[j] += row[j]
 
 
 @inner
-def weighted_losses(sums: Any, rests: Any, weights: Any) -> Any:
+def weighted_losses(sums: Vector, rests: Vector, weights: Vector) -> float:
     """sum_i w_i (log s_i + rest_i), in float64: log s and the rest may be large and nearly cancel."""
     added = 0.0
     for i in range(sums.size):
@@ -124,7 +129,7 @@ def weighted_losses(sums: Any, rests: Any, weights: Any) -> Any:
 
 
 @inner
-def weighted_logs(sums: Any, weights: Any) -> Any:
+def weighted_logs(sums: Vector, weights: Vector) -> float:
     """sum_i w_i log s_i, to which a row without weight adds nothing."""
     added = 0.0
     for i in range(sums.size):
@@ -134,7 +139,7 @@ def weighted_logs(sums: Any, weights: Any) -> Any:
 
 
 @inner
-def weigh(z: Any, y: Any, h: Any) -> Any:
+def weigh(z: Vector, y: Vector, h: Scalar) -> tuple[float, Scalar]:
     """sum_k y_k (h - z_k) of a row with shift h, to which a logit of -inf adds nothing where y is 0; and sum_k y_k."""
     zero = z.dtype.type(0)
     distance, total = zero, zero
@@ -145,14 +150,16 @@ def weigh(z: Any, y: Any, h: Any) -> Any:
 
 
 @inner
-def subtract_labels(d_z: Any, y: Any, c: Any) -> None:
-    """d_z - c y."""
+def subtract_labels(d_z: Vector, y: Vector, c: Scalar) -> None:
+    """d_z -= c y."""
     for j in range(d_z.size):
         d_z[j] -= c * y[j]
 
 
 @pasted
-def logistic_cross_entropy(z: Any, labels: Any, scale: Any, d_z: Any, d_bias: Any, loss: Any) -> None:
+def logistic_cross_entropy(
+    z: Matrix, labels: Matrix, scale: Vector, d_z: Matrix, d_bias: Vector | None, loss: Numbers
+) -> None:
     """l_i = sum_k log(1 + exp(z)) - z y; dL/dz = (logistic(z) - y) scale_i."""
     widest_vectors()
     for i in range(z.shape[0]):
@@ -168,7 +175,7 @@ def logistic_cross_entropy(z: Any, labels: Any, scale: Any, d_z: Any, d_bias: An
 
 
 @pasted
-def squared_error(z: Any, labels: Any, scale: Any, d_z: Any, d_bias: Any, loss: Any) -> None:
+def squared_error(z: Matrix, labels: Matrix, scale: Vector, d_z: Matrix, d_bias: Vector | None, loss: Numbers) -> None:
     """l_i = 1/2 sum_k (z - y)^2; dL/dz = (z - y) scale_i."""
     for i in range(z.shape[0]):
         row_loss = z.dtype.type(0)
@@ -183,7 +190,7 @@ def squared_error(z: Any, labels: Any, scale: Any, d_z: Any, d_bias: Any, loss: 
 
 
 @pasted
-def poisson(z: Any, labels: Any, scale: Any, d_z: Any, d_bias: Any, loss: Any) -> None:
+def poisson(z: Matrix, labels: Matrix, scale: Vector, d_z: Matrix, d_bias: Vector | None, loss: Numbers) -> None:
     """l_i = sum_k exp(z) - y + y (log y - z); dL/dz = (exp(z) - y) scale_i."""
     widest_vectors()
     for i in range(z.shape[0]):

@@ -14,11 +14,12 @@ scratch : (SCRATCH,), room for copies; what is in it does not matter
 gemm_at : where BLAS is
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from llvmlite import binding
 from numba import carray
 
+from xpnet_numba.kinds import Address, Matrix, Pointer, Vector
 from xpnet_numba.llvm import address, gemm, pointer, shift, stay_apart
 from xpnet_numba.llvm.tiles import (
     BYTES_PER_VECTOR,
@@ -65,24 +66,29 @@ THIN = 48
 class Operand(NamedTuple):
     """A matrix at a pointer: how many items it is from one row to the next, and from one column to the next."""
 
-    at: Any
-    row: Any
-    column: Any
+    at: Pointer
+    row: int
+    column: int
 
 
 class Panel(NamedTuple):
-    """The part of a product in one panel: its columns, its terms, whether C is fresh, how many terms of the rows of A
-    to ask for ahead, and how many vectors are a row."""
+    """The part of a product in one panel.
 
-    columns: Any
-    terms: Any
-    fresh: Any
-    ahead: Any
-    vectors: Any
+    columns, terms : how many columns of C it has, and how many terms are added up
+    fresh : whether they are the first terms, so that C is not read
+    ahead : how many terms of the rows of A are asked for ahead
+    vectors : how many vectors a row of the panel takes
+    """
+
+    columns: int
+    terms: int
+    fresh: bool
+    ahead: int
+    vectors: int
 
 
 @pasted
-def multiply(a: Any, b: Any, c: Any, flags: Any, scratch: Any, gemm_at: Any) -> None:
+def multiply(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_at: Address) -> None:
     """op(A) op(B) by tiles."""
     b_transposed, far = flags & TRANSPOSE_B, flags & FAR
     (m, n), k = c.shape, b.shape[1] if b_transposed else b.shape[0]
@@ -115,7 +121,7 @@ def multiply(a: Any, b: Any, c: Any, flags: Any, scratch: Any, gemm_at: Any) -> 
 
 
 @inner
-def pack(b: Any, b_term: Any, panel: Any, columns: Any, terms: Any, vectors: Any) -> None:
+def pack(b: Pointer, b_term: int, panel: Pointer, columns: int, terms: int, vectors: int) -> None:
     """Copy a panel of B."""
     if vectors == 1:
         copy_panel(b, b_term, panel, columns, terms, 1)
@@ -128,7 +134,7 @@ def pack(b: Any, b_term: Any, panel: Any, columns: Any, terms: Any, vectors: Any
 
 
 @inner
-def turn_panel(b: Any, panel: Any, width: Any, lanes: Any, columns: Any, terms: Any) -> None:
+def turn_panel(b: Operand, panel: Pointer, width: int, lanes: int, columns: int, terms: int) -> None:
     """Copy a panel of B^T, by tiles that are turned in registers; b : (columns, at least terms)."""
     for j in range(0, columns, lanes):
         for i in range(0, terms, lanes):
@@ -137,8 +143,8 @@ def turn_panel(b: Any, panel: Any, width: Any, lanes: Any, columns: Any, terms: 
 
 
 @inner
-def sweep(a: Any, b: Any, c: Any, m: Any, panel: Any, room: Any) -> None:
-    """All m rows of C in a panel; ``room`` points to room for the rows of a tile.
+def sweep(a: Operand, b: Operand, c: Operand, m: int, panel: Panel, room: Pointer) -> None:
+    """All m rows of C in a panel; ``room`` is for the rows of a tile.
 
     Tiles are whole. Where rows at the end fill none, a tile begins among the rows before them, or has copies of the
     rows if there are too few; of what it gives those at the end are used.
@@ -161,7 +167,7 @@ def sweep(a: Any, b: Any, c: Any, m: Any, panel: Any, room: Any) -> None:
 
 
 @inner
-def copied_rows(a: Any, rows: Any, terms: Any, room: Any) -> Any:
+def copied_rows(a: Operand, rows: int, terms: int, room: Pointer) -> Operand:
     """A copy of rows of A that lies where a whole tile may be read."""
     if a.row == 1:
         copy_panel(a.at, a.column, room, rows, terms, VECTORS_OF_A)
@@ -172,7 +178,7 @@ def copied_rows(a: Any, rows: Any, terms: Any, room: Any) -> Any:
 
 
 @inner
-def copy(source: Any, target: Any, rows: Any, columns: Any) -> None:
+def copy(source: Operand, target: Operand, rows: int, columns: int) -> None:
     """Copy a matrix."""
     for i in range(rows):
         row = carray(shift(source.at, i * source.row), columns)
@@ -182,7 +188,7 @@ def copy(source: Any, target: Any, rows: Any, columns: Any) -> None:
 
 
 @inner
-def multiply_tiles(a: Any, b: Any, c: Any, m: Any, panel: Any) -> None:
+def multiply_tiles(a: Operand, b: Operand, c: Operand, m: int, panel: Panel) -> None:
     """As many tiles as m rows fill, one below the other."""
     stay_apart()
     columns, terms, fresh, ahead, vectors = panel
@@ -199,7 +205,7 @@ def multiply_tiles(a: Any, b: Any, c: Any, m: Any, panel: Any) -> None:
 
 
 @pasted
-def multiply_few(a: Any, b: Any, c: Any, flags: Any, scratch: Any, gemm_at: Any) -> None:
+def multiply_few(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_at: Address) -> None:
     """A B for so few rows that no copy of B pays: each row passes over B as it lies. There must be no flags but FAR."""
     (m, n), k, lanes = c.shape, b.shape[0], BYTES_PER_VECTOR // c.itemsize
     from_a, from_b = pointer(a.ctypes.data, c.dtype), pointer(b.ctypes.data, c.dtype)
@@ -215,7 +221,7 @@ def multiply_few(a: Any, b: Any, c: Any, flags: Any, scratch: Any, gemm_at: Any)
 
 
 @pasted
-def multiply_by_blas(a: Any, b: Any, c: Any, flags: Any, scratch: Any, gemm_at: Any) -> None:
+def multiply_by_blas(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_at: Address) -> None:
     """op(A) op(B) by BLAS."""
     one = c.dtype.type(1)
     beta = one if flags & ACCUMULATE else c.dtype.type(0)
@@ -231,7 +237,7 @@ def multiply_by_blas(a: Any, b: Any, c: Any, flags: Any, scratch: Any, gemm_at: 
 
 
 @inner
-def rows_at_once(m: Any, n: Any, k: Any) -> Any:
+def rows_at_once(m: int, n: int, k: int) -> int:
     """Into how many rows to cut a product (m, k) (k, n), so that a thin one stays small."""
     if m * n * k <= SMALL or min(n, k) > THIN:
         return max(m, 1)

@@ -1,9 +1,8 @@
 """Rows: gathered in a given order, added up, read ahead, looked through."""
 
-from typing import Any
-
 import numpy
 
+from xpnet_numba.kinds import Indices, Matrix, Numbers, Vector
 from xpnet_numba.llvm import bits, prefetch
 from xpnet_numba.loops.compiled import flat, inner, pasted
 from xpnet_numba.loops.softmax import largest_magnitude
@@ -17,9 +16,9 @@ LINE = 64
 
 
 @pasted
-def gather(order: Any, out: Any, x: Any, unknown: Any) -> None:
-    """out[i] = x[order[i]], as far as out is wide; a row that x has not is counted in ``unknown`` (1,), and left
-    out.
+def gather(order: Indices, out: Matrix, x: Matrix, unknown: Numbers) -> None:
+    """out[i] = x[order[i]], as many columns as out has. Where x has no such row, it is counted in ``unknown`` (1,) and
+    out[i] stays as it was.
     """
     step = LINE // x.itemsize
     for i in range(order.size):
@@ -35,7 +34,7 @@ def gather(order: Any, out: Any, x: Any, unknown: Any) -> None:
 
 
 @pasted
-def add_rows(x: Any, first: Any, out: Any) -> None:
+def add_rows(x: Matrix, first: int, out: Vector) -> None:
     """out = the sum over rows, in their order, of the columns of x from ``first`` on."""
     out[:] = 0
     for i in range(x.shape[0]):
@@ -44,7 +43,7 @@ def add_rows(x: Any, first: Any, out: Any) -> None:
 
 
 @inner
-def has_nonfinite(x: Any, columns: Any) -> Any:
+def has_nonfinite(x: Matrix, columns: int) -> bool:
     """Whether any of the first columns of x holds NaN or infinity."""
     infinity = bits(x.dtype.type(numpy.inf))
     largest = infinity - infinity
@@ -54,7 +53,7 @@ def has_nonfinite(x: Any, columns: Any) -> Any:
 
 
 @pasted
-def read_ahead(x: Any, sink: Any) -> None:
+def read_ahead(x: Matrix, sink: Vector) -> None:
     """Read one item of every cache line of x, so that what comes next finds it near; ``sink`` keeps the reads alive."""
     numbers = flat(x)
     total = x.dtype.type(0)

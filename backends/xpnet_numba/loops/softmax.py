@@ -5,11 +5,10 @@ maximum is needed, and the rounding of the shift is saved. Exponentials are take
 flat loop, whatever the width of a row: a loop over ten classes would leave vectors half empty.
 """
 
-from typing import Any
-
 import numpy
 from numba import carray
 
+from xpnet_numba.kinds import Matrix, Pointer, Scalar, Vector
 from xpnet_numba.llvm import LANES, address, bits, maximum, normalise, pointer, shift, stack, widest_vectors
 from xpnet_numba.loops.compiled import flat, inlined, inner
 from xpnet_numba.scalars import exp, log_normal
@@ -31,7 +30,7 @@ NEAR = 64.0
 
 
 @inner
-def softmax(x: Any, out: Any) -> None:
+def softmax(x: Matrix, out: Matrix) -> None:
     """softmax of each row; x, out : (rows, columns), which may be the same."""
     scratch, shifts = stack(pointer(x.ctypes.data, x.dtype), ROOM), stack(pointer(x.ctypes.data, x.dtype), MOST_ROWS)
     k, one = x.shape[1], x.dtype.type(1)
@@ -45,7 +44,7 @@ def softmax(x: Any, out: Any) -> None:
 
 
 @inner
-def log_softmax(x: Any, out: Any) -> None:
+def log_softmax(x: Matrix, out: Matrix) -> None:
     """log softmax of each row; x, out : (rows, columns)."""
     widest_vectors()
     for i in range(x.shape[0]):
@@ -60,16 +59,16 @@ def log_softmax(x: Any, out: Any) -> None:
 
 
 @inlined
-def rows_at_once(k: Any) -> Any:
+def rows_at_once(k: int) -> int:
     """How many rows of k numbers are worked on at a time."""
     return max(1, min(BLOCK // k, MOST_ROWS))
 
 
 @inner
-def exponentials(x: Any, e: Any, shifts: Any) -> None:
-    """exp of rows, less what is then in ``shifts``: 0 where all are near, else the row's maximum.
+def exponentials(x: Matrix, e: Pointer, shifts: Vector) -> None:
+    """e = exp(x - shift), row by row, and the shifts: 0 where all logits are near, else each row's maximum.
 
-    e : pointer, to which they go one row behind the other; it may be where x is
+    e : the rows go there, one behind the other; it may be where x is
     """
     widest_vectors()
     if address(e) == x.ctypes.data:
@@ -87,22 +86,22 @@ def exponentials(x: Any, e: Any, shifts: Any) -> None:
 
 
 @inner
-def find_shifts(x: Any, shifts: Any) -> None:
-    """What to subtract from each row before exp."""
+def find_shifts(x: Matrix, shifts: Vector) -> None:
+    """The shifts: what to subtract from each row before exp."""
     set_shifts(x, shifts, largest_magnitude(x))
 
 
 @inner
-def set_shifts(x: Any, shifts: Any, largest: Any) -> None:
-    """The same where the largest magnitude is known."""
+def set_shifts(x: Matrix, shifts: Vector, largest: int) -> None:
+    """The shifts where the largest magnitude of x is known."""
     near = largest <= bits(x.dtype.type(NEAR))
     for i in range(x.shape[0]):
         shifts[i] = x.dtype.type(0) if near else row_maximum(x[i])
 
 
 @inner
-def shifted_exponentials(x: Any, shifts: Any, e: Any) -> None:
-    """exp of rows, less their shifts."""
+def shifted_exponentials(x: Matrix, shifts: Vector, e: Pointer) -> None:
+    """e = exp(x - shift), row by row."""
     widest_vectors()
     for i in range(x.shape[0]):
         row, out, m = x[i], carray(shift(e, i * x.shape[1]), x.shape[1]), shifts[i]
@@ -111,7 +110,7 @@ def shifted_exponentials(x: Any, shifts: Any, e: Any) -> None:
 
 
 @inner
-def largest_magnitude(x: Any) -> Any:
+def largest_magnitude(x: Vector | Matrix) -> int:
     """max |x| of an array, as the integer with the same bits: those are in the same order, and any NaN comes last."""
     widest_vectors()
     numbers = flat(x)
@@ -122,7 +121,7 @@ def largest_magnitude(x: Any) -> Any:
 
 
 @inner
-def row_maximum(x: Any) -> Any:
+def row_maximum(x: Vector) -> Scalar:
     """max x, NaN if any is."""
     m = x[0]
     for i in range(1, x.size):
@@ -131,7 +130,7 @@ def row_maximum(x: Any) -> Any:
 
 
 @inlined
-def sum_by_blocks(e: Any, k: Any) -> Any:
+def sum_by_blocks(e: Pointer, k: int) -> Scalar:
     """The sum of k numbers at a pointer. Rounding errors grow with the numbers of a block, and not with all."""
     total = sum_of(carray(e, min(k, SUM_BLOCK)))
     for begin in range(SUM_BLOCK, k, SUM_BLOCK):
@@ -140,7 +139,7 @@ def sum_by_blocks(e: Any, k: Any) -> Any:
 
 
 @inner
-def sum_of(terms: Any) -> Any:
+def sum_of(terms: Vector) -> Scalar:
     """The sum of a vector, in as many lanes as the compiler likes."""
     total = terms.dtype.type(0)
     for j in range(terms.size):
@@ -149,11 +148,11 @@ def sum_of(terms: Any) -> Any:
 
 
 @inlined
-def normalise_row(e: Any, out: Any, k: Any, scale: Any, marked: Any, sums: Any) -> Any:
+def normalise_row(e: Pointer, out: Pointer, k: int, scale: Scalar, marked: int, sums: Pointer | None) -> Scalar:
     """out = e scale / sum e, k numbers each, less scale at ``marked`` (unless that is no place in the row).
 
-    e, out : pointers, at which ``LANES`` numbers must be readable
-    sums : pointer to ``LANES`` numbers to which the result is added where the row has no more; or None
+    e, out : ``LANES`` numbers must be readable there
+    sums : ``LANES`` numbers, to which the result is added where the row has no more; or None
     returns sum e
     """
     if k <= LANES:
@@ -162,8 +161,8 @@ def normalise_row(e: Any, out: Any, k: Any, scale: Any, marked: Any, sums: Any) 
 
 
 @inlined
-def normalise_short_row(e: Any, out: Any, k: Any, scale: Any, marked: Any, sums: Any) -> Any:
-    """The same for a row of at most one vector."""
+def normalise_short_row(e: Pointer, out: Pointer, k: int, scale: Scalar, marked: int, sums: Pointer | None) -> Scalar:
+    """:func:`normalise_row` for a row of at most one vector."""
     if sums is None:
         if k <= 4:
             return normalise(e, out, k, scale, marked, None, 4)
@@ -173,13 +172,13 @@ def normalise_short_row(e: Any, out: Any, k: Any, scale: Any, marked: Any, sums:
 
 
 @inlined
-def normalise_long_row(e: Any, out: Any, k: Any, scale: Any, marked: Any) -> Any:
-    """The same for a longer row."""
-    terms, out = carray(e, k), carray(out, k)
+def normalise_long_row(e: Pointer, out: Pointer, k: int, scale: Scalar, marked: int) -> Scalar:
+    """:func:`normalise_row` for a longer row, without ``sums``."""
+    terms, shares = carray(e, k), carray(out, k)
     s = sum_by_blocks(e, k)
     factor = scale / s
     for j in range(k):
-        out[j] = terms[j] * factor
+        shares[j] = terms[j] * factor
     if 0 <= marked < k:
-        out[marked] -= scale
+        shares[marked] -= scale
     return s

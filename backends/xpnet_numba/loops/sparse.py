@@ -5,17 +5,18 @@ numbers : (filled,), the numbers of all rows, one row behind the other
 columns : (filled,), the column of each
 starts : (all rows + 1,), where each row begins among them
 
-What lies outside of these arrays, in a matrix that was put together by hand, is left out.
+Where a matrix was put together by hand, an index may point outside of these arrays: what it stands for is left out.
 """
 
-from typing import Any
-
+from xpnet_numba.kinds import Indices, Matrix, Scalar, SparseIndices, Vector
 from xpnet_numba.llvm import widest_vectors
 from xpnet_numba.loops.compiled import inlined, pasted
 
 
 @pasted
-def times(order: Any, numbers: Any, columns: Any, starts: Any, weight: Any, out: Any) -> None:
+def times(
+    order: Indices, numbers: Vector, columns: SparseIndices, starts: SparseIndices, weight: Matrix, out: Matrix
+) -> None:
     """out = X[order] W. weight : (in, out); out : (rows, out)."""
     widest_vectors()
     for i in range(order.size):
@@ -29,7 +30,13 @@ def times(order: Any, numbers: Any, columns: Any, starts: Any, weight: Any, out:
 
 @pasted
 def transposed_times(
-    order: Any, numbers: Any, columns: Any, starts: Any, first: Any, deltas: Any, grad: Any
+    order: Indices,
+    numbers: Vector,
+    columns: SparseIndices,
+    starts: SparseIndices,
+    first: int,
+    deltas: Matrix,
+    grad: Matrix,
 ) -> None:
     """grad += X[order]^T deltas, of the features from ``first`` on. deltas : (rows, out); grad : (features, out)."""
     widest_vectors()
@@ -41,7 +48,7 @@ def transposed_times(
 
 
 @inlined
-def run_of(row: Any, starts: Any, filled: Any) -> Any:
+def run_of(row: int, starts: SparseIndices, filled: int) -> tuple[int, int]:
     """Where the numbers of a row begin and end."""
     if 0 <= row < starts.size - 1:
         return max(0, starts[row]), min(starts[row + 1], filled)
@@ -49,7 +56,7 @@ def run_of(row: Any, starts: Any, filled: Any) -> Any:
 
 
 @inlined
-def add_scaled(scale: Any, x: Any, sums: Any) -> None:
+def add_scaled(scale: Scalar, x: Vector, sums: Vector) -> None:
     """sums += scale x."""
     for j in range(sums.size):
         sums[j] += scale * x[j]

@@ -7,12 +7,10 @@ t : which update this is, from 1 on
 """
 
 import math
-from typing import Any
-
-from numba import njit
 
 from xpnet.ops.updates import adam_scales
-from xpnet_numba.llvm import INNER
+from xpnet_numba.kinds import Numbers, Vector
+from xpnet_numba.llvm import INNER, njit
 from xpnet_numba.loops.compiled import inner
 
 RULE = LEARNING_RATE, MOMENTUM, NESTEROV, BETA1, BETA2, EPSILON, WEIGHT_DECAY, EPSILON_HAT = range(8)
@@ -22,7 +20,7 @@ scales_of = njit(**INNER)(adam_scales)
 
 
 @inner
-def sgd(param: Any, grad: Any, first: Any, second: Any, rule: Any, t: Any) -> None:
+def sgd(param: Vector, grad: Vector, first: Vector, second: Vector, rule: Numbers, t: int) -> None:
     """p <- p - lr g."""
     learning_rate = param.dtype.type(rule[LEARNING_RATE])
     for i in range(param.size):
@@ -30,7 +28,7 @@ def sgd(param: Any, grad: Any, first: Any, second: Any, rule: Any, t: Any) -> No
 
 
 @inner
-def momentum(param: Any, grad: Any, first: Any, second: Any, rule: Any, t: Any) -> None:
+def momentum(param: Vector, grad: Vector, first: Vector, second: Vector, rule: Numbers, t: int) -> None:
     """v <- mu v - lr g; p <- p + v, or with Nesterov's rule p <- p + mu v - lr g."""
     number = param.dtype.type
     learning_rate, mu, nesterov = number(rule[LEARNING_RATE]), number(rule[MOMENTUM]), rule[NESTEROV] != 0.0
@@ -42,7 +40,7 @@ def momentum(param: Any, grad: Any, first: Any, second: Any, rule: Any, t: Any) 
 
 
 @inner
-def adam(param: Any, grad: Any, first: Any, second: Any, rule: Any, t: Any) -> None:
+def adam(param: Vector, grad: Vector, first: Vector, second: Vector, rule: Numbers, t: int) -> None:
     """m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2; p <- (1 - lr decay) p - scale m / (root sqrt(v) + eps)."""
     number = param.dtype.type
     b1, b2, epsilon = number(rule[BETA1]), number(rule[BETA2]), number(rule[EPSILON])
@@ -63,11 +61,11 @@ UPDATES = {"sgd": sgd, "momentum": momentum, "adam": adam}
 
 
 @inner
-def penalize(weight: Any, grad: Any, l2: Any) -> Any:
+def penalize(weight: Vector, grad: Vector, l2: float) -> float:
     """Returns the penalty l2 / 2 ||w||^2 of a run of a weight (n,); its gradient l2 w is added to ``grad``."""
     strength = weight.dtype.type(l2)
     squares = weight.dtype.type(0)
     for i in range(weight.size):
         squares += weight[i] * weight[i]
         grad[i] += strength * weight[i]
-    return 0.5 * l2 * squares
+    return 0.5 * l2 * squares  # type: ignore[return-value]  # a float64, as l2 is

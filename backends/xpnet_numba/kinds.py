@@ -1,0 +1,37 @@
+"""What compiled code receives, in Python's types: the kinds of its arguments, told to readers and to the type checker.
+
+Numba uses none of them: it compiles each function for the types that it is called with. Of Python's own types an
+``int`` is an int64, a ``float`` a float64. Arrays lie row by row, without gaps.
+
+An overload must have the annotations of the functions that it returns, or Numba refuses it: there both say ``Any``.
+"""
+
+from typing import NewType, TypeAlias
+
+import numpy
+
+Scalar: TypeAlias = numpy.floating
+"""A number of the network's dtype: float32 or float64."""
+
+Vector: TypeAlias = numpy.ndarray[tuple[int], numpy.dtype[Scalar]]
+"""(n,), of the network's dtype."""
+
+Matrix: TypeAlias = numpy.ndarray[tuple[int, int], numpy.dtype[Scalar]]
+"""(rows, columns), of the network's dtype."""
+
+Numbers: TypeAlias = numpy.ndarray[tuple[int], numpy.dtype[numpy.float64]]
+"""(n,) float64, whatever the network's dtype is."""
+
+Indices: TypeAlias = numpy.ndarray[tuple[int], numpy.dtype[numpy.int64]]
+"""(n,) int64: numbers of rows, or class indices."""
+
+SparseIndices: TypeAlias = numpy.ndarray[tuple[int], numpy.dtype[numpy.signedinteger]]
+"""(n,) int32 or int64: columns of a sparse X, or where its rows begin."""
+
+Address: TypeAlias = int
+"""Where a buffer, a table or a C function lies in memory."""
+
+Pointer = NewType("Pointer", object)
+"""An address that knows the type of what lies there: of scalars, unless something else is said. Python has no such
+value; ``numba.carray`` makes an array of one.
+"""
