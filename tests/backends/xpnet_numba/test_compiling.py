@@ -1,6 +1,7 @@
 """When compilation happens, where it is kept, and what is said about it."""
 
 import ctypes
+import gc
 import io
 import os
 import signal
@@ -46,6 +47,28 @@ def test_everything_after_warmup_is_compiled(capfd: pytest.CaptureFixture[str]) 
 
 def call(function: compiling.CFunction, x: float) -> float:
     return ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)(function.address)(x)
+
+
+@pytest.mark.parametrize("collected", [True, False])
+def test_garbage_is_collected_afterwards_as_before(collected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While something compiles it is not; a compilation that fails changes nothing, either."""
+    seen = []
+
+    def body(x: Any) -> Any:
+        return x + 1
+
+    def fails(x: Any) -> Any:
+        return x.nothing
+
+    monkeypatch.setattr(compiling, "_keep", lambda name, code: seen.append(gc.isenabled()))
+    try:
+        gc.enable() if collected else gc.disable()
+        compiling.c_function(body, types.float64(types.float64))
+        with pytest.raises(numba.core.errors.TypingError):
+            compiling.c_function(fails, types.float64(types.float64))
+        assert seen == [collected] and gc.isenabled() == collected
+    finally:
+        gc.enable()
 
 
 def test_functions_of_others_are_compiled_and_not_kept() -> None:
