@@ -74,15 +74,16 @@ class Ranks:
         return value if self.group is None or not self.several else self.group.share(value)
 
     def share_arrays(self, arrays: dict[str, Any]) -> dict[str, Any]:
-        """NumPy's arrays of floating-point numbers that rank 0 has, by name; the others have some of the same names,
-        shapes and dtypes. They may be overwritten.
+        """NumPy's arrays of floating-point numbers that rank 0 has, by name; the others have some of the same names and
+        shapes, all in one dtype.
         """
-        if self.group is None or not self.several:
+        if self.group is None or not self.several or not arrays:
             return arrays
-        # A sum, which is quicker than to pickle: -0.0 added to any number is that number.
-        for array in arrays.values() if self.rank else ():
-            array.fill(-0.0)
-        return {name: self.group.sum(array) for name, array in arrays.items()}
+        flat = numpy.concatenate([array.reshape(-1) for array in arrays.values()])
+        if self.rank:
+            flat.fill(-0.0)  # added to any number it is that number: a sum, which is quicker than to pickle
+        parts = numpy.split(self.group.sum(flat), numpy.cumsum([array.size for array in arrays.values()])[:-1])
+        return {name: part.reshape(arrays[name].shape) for name, part in zip(arrays, parts, strict=True)}
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on some rank."""
