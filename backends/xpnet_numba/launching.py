@@ -17,6 +17,7 @@ from numba.np.numpy_support import from_dtype
 
 from xpnet.backend import get_threads
 from xpnet.ops import Array
+from xpnet_numba.kinds import Address, Matrix, Pointer, Vector
 from xpnet_numba.llvm import INNER, kept, pointer, shift, taken
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.compiling import c_function
@@ -69,7 +70,7 @@ def _prepare(kind: tuple[Loop, numpy.dtype], arguments: tuple[Any, ...]) -> tupl
     return _prepared[kind]
 
 
-def _type_of(value: Any) -> Any:
+def _type_of(value: Any) -> types.Type:
     """The type that compiled code gives to an argument; arrays may be read-only, which loops respect unasked."""
     if isinstance(value, tuple):
         return types.Tuple([_type_of(v) for v in value])
@@ -81,7 +82,13 @@ def _type_of(value: Any) -> Any:
 
 
 def _lead(
-    board: int, number: int, threads_wanted: int, function: int, rows: int, chunk_rows: int, arguments: Any
+    board: Address,
+    number: int,
+    threads_wanted: int,
+    function: Address,
+    rows: int,
+    chunk_rows: int,
+    arguments: tuple[Any, ...],
 ) -> None:
     """Make a job of a launch, and share it."""
     claims = numpy.zeros(-(-rows // chunk_rows) if threads_wanted > 1 else 1, numpy.int64)
@@ -94,7 +101,7 @@ def loop(*arguments: Any) -> None:
     """Stands in :func:`_run_chunks` for the loop that is launched."""
 
 
-def _run_chunks(job: Any, me: int) -> None:
+def _run_chunks(job: Pointer, me: int) -> None:
     """The C function of a launch: claim chunks until none is free, from a part of one's own on.
 
     From call to call a thread meets the same addresses, which its cache still holds.
@@ -110,7 +117,7 @@ def _run_chunks(job: Any, me: int) -> None:
             loop(*(parts_of(cut, first, end) + everything + parts_of(results, chunk, chunk + 1)))
 
 
-def parts_of(arguments: Any, first: int, end: int) -> Any:
+def parts_of(arguments: tuple[Any, ...], first: int, end: int) -> tuple[Any, ...]:
     """array[first:end] of each array of a tuple, and what is no array as it is.
 
     In compiled code these arrays do not count who uses them, which would take longer than the work on a short row.
@@ -122,10 +129,10 @@ def parts_of(arguments: Any, first: int, end: int) -> Any:
 def _parts_of(arguments: Any, first: Any, end: Any) -> Callable[..., Any]:
     """In compiled code a tuple's items have types of their own: take one after the other."""
 
-    def one_and_others(arguments: Any, first: Any, end: Any) -> Any:
+    def one_and_others(arguments: Any, first: Any, end: Any) -> tuple[Any, ...]:
         return (part_of(arguments[0], first, end),) + parts_of(arguments[1:], first, end)  # noqa: RUF005
 
-    def none(arguments: Any, first: Any, end: Any) -> Any:
+    def none(arguments: Any, first: Any, end: Any) -> tuple[()]:
         return ()
 
     return one_and_others if len(arguments) else none
@@ -137,11 +144,11 @@ def part_of(argument: Any, first: int, end: int) -> Any:
 
 @overload(part_of, jit_options=INNER)
 def _part_of(argument: Any, first: Any, end: Any) -> Callable[..., Any]:
-    def of_run(argument: Any, first: Any, end: Any) -> Any:
+    def of_run(argument: Any, first: Any, end: Any) -> Vector:
         begin, stop = max(first, 0), min(end, argument.size)
         return carray(shift(pointer(argument.ctypes.data, argument.dtype), begin), stop - begin)
 
-    def of_matrix(argument: Any, first: Any, end: Any) -> Any:
+    def of_matrix(argument: Any, first: Any, end: Any) -> Matrix:
         (rows, columns), begin = argument.shape, max(first, 0)
         start = shift(pointer(argument.ctypes.data, argument.dtype), begin * columns)
         return carray(start, (min(end, rows) - begin, columns))

@@ -8,17 +8,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 
+from xpnet_numba.kinds import Address
 from xpnet_numba.llvm.emit import INT32, INT64, Emit, Signature, declared, intrinsic
-from xpnet_numba.llvm.functions import INNER
+from xpnet_numba.llvm.functions import INNER, njit
 from xpnet_numba.llvm.target import ARM, X86
 
 WHOLE_SYSTEM = 15  # the reach of an instruction barrier, the only one there is
 
 
 @njit(**INNER)
-def item(address: Any, number: Any) -> Any:
+def item(address: Address, number: int) -> Address:
     """The address of int64 ``number``, counted from the one at ``address``."""
     return address + 8 * number
 

@@ -22,9 +22,10 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any, NamedTuple
 
-from numba import njit, types
+from numba import types
 
-from xpnet_numba.llvm import INNER, call, exchange_if, fetch_add, item, load, pause, sched_yield, store
+from xpnet_numba.kinds import Address
+from xpnet_numba.llvm import INNER, call, exchange_if, fetch_add, item, load, njit, pause, sched_yield, store
 from xpnet_numba.runtime.blas import hold_this_thread
 from xpnet_numba.runtime.compiling import c_function, python_function
 from xpnet_numba.runtime.products import BLAS, products_that_may_run
@@ -50,7 +51,7 @@ address; and for each worker whether it sleeps."""
 
 
 @njit(**INNER)
-def share(board: int, number: int, threads: int, function: int, job: int) -> None:
+def share(board: Address, number: int, threads: int, function: Address, job: Address) -> None:
     """Work on a job as thread 0, and let workers join; returns when all have left. With one thread the board is not
     read.
     """
@@ -67,7 +68,7 @@ def share(board: int, number: int, threads: int, function: int, job: int) -> Non
 
 
 @njit(**INNER)
-def claim(claims: int, piece: int, turn: int) -> Any:
+def claim(claims: Address, piece: int, turn: int) -> bool:
     """Whether a piece of the work was still free in this turn, and is now the caller's.
 
     claims : address of an int64 for each piece, 0 at first; turn : how many turns went before, in a job of several
@@ -77,7 +78,7 @@ def claim(claims: int, piece: int, turn: int) -> Any:
 
 
 @njit(**INNER)
-def wait_until(place: int, goal: int) -> None:
+def wait_until(place: Address, goal: int) -> None:
     """Wait until the counter at an address has reached ``goal``."""
     looks = 0
     while load(place) < goal:
@@ -87,7 +88,7 @@ def wait_until(place: int, goal: int) -> None:
             sched_yield()
 
 
-def attend(board: int, me: int) -> int:
+def attend(board: Address, me: int) -> int:
     """Join one job after the other; return, marked as asleep, when none has come for a while."""
     seen = 0
     while True:
@@ -111,7 +112,7 @@ def attend(board: int, me: int) -> int:
             return 0
 
 
-def rouse(board: int, worker: int) -> int:
+def rouse(board: Address, worker: int) -> int:
     """Mark a worker as awake; returns 1 if it was asleep, so that somebody has to wake it."""
     return 1 if exchange_if(item(board, ASLEEP + LINE * worker), 1, 0) else 0
 
@@ -141,7 +142,7 @@ entry = cache(python_function)
 """A compiled function as Python calls it, made once."""
 
 
-def _share(board: int, number: int, threads: int, function: int, job: int) -> None:
+def _share(board: Address, number: int, threads: int, function: Address, job: Address) -> None:
     """:func:`share` as Python calls it."""
     share(board, number, threads, function, job)
 
@@ -232,7 +233,7 @@ class Team:
                 worker.join()
 
 
-def _attend(board: int, me: int, signal: "SimpleQueue[bool]", memory: Any) -> None:
+def _attend(board: Address, me: int, signal: "SimpleQueue[bool]", memory: Any) -> None:
     """What a worker does; ``memory`` keeps the board alive."""
     if BLAS in products_that_may_run():
         hold_this_thread()

@@ -2,21 +2,21 @@
 them.
 """
 
-from typing import Any
+from numba import carray
 
-from numba import carray, njit
-
-from xpnet_numba.llvm import INNER, call, fetch_add, flush_denormals, restore_denormals
+from xpnet_numba.kinds import Pointer
+from xpnet_numba.llvm import INNER, call, fetch_add, flush_denormals, njit, restore_denormals
 from xpnet_numba.runtime.threads import claim
 from xpnet_numba.step.forward import forward, loss_of
+from xpnet_numba.step.job import Job
 from xpnet_numba.step.places import Masks, Rows, gather_x, layers_of, matrix, numbers, result_of, vector
 
 
-def predict(job: Any, me: int) -> None:
+def predict(job_at: Pointer, me: int) -> None:
     """The C function of a prediction. Where it is asked for, blocks of X with NaN or infinity are counted while they
     are in the cache.
     """
-    job, mode = carray(job, 1)[0], flush_denormals()
+    job, mode = carray(job_at, 1)[0], flush_denormals()
     layers = layers_of(job)
     for i in range(job.blocks):
         block = (me * job.blocks // job.threads + i) % job.blocks
@@ -34,11 +34,11 @@ def predict(job: Any, me: int) -> None:
     restore_denormals(mode)
 
 
-def measure(job: Any, me: int) -> None:
+def measure(job_at: Pointer, me: int) -> None:
     """The C function of a validation: to ``totals`` (blocks,) goes the sum of each block's losses times sample
     weights.
     """
-    job, mode = carray(job, 1)[0], flush_denormals()
+    job, mode = carray(job_at, 1)[0], flush_denormals()
     layers = layers_of(job)
     for i in range(job.blocks):
         block = (me * job.blocks // job.threads + i) % job.blocks
@@ -55,7 +55,7 @@ def measure(job: Any, me: int) -> None:
 
 
 @njit(**INNER)
-def rows_of(job: Any, block: int, me: int) -> Any:
+def rows_of(job: Job, block: int, me: int) -> Rows:
     """A block's rows; their place in the buffers is the thread's own."""
     first = block * job.block_rows
     return Rows(first, min(job.block_rows, job.rows - first), me * job.block_rows)

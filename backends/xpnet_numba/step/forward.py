@@ -1,12 +1,12 @@
 """From rows of X to the outputs of the last layer and their loss: shared by training, validation and prediction."""
 
-from typing import Any
-
-from numba import njit
-
-from xpnet_numba.llvm import INNER, call
+from xpnet_numba.kinds import Matrix, Table, Vector
+from xpnet_numba.llvm import INNER, call, njit
 from xpnet_numba.scalars import EXACT
+from xpnet_numba.step.job import Job, Layer
 from xpnet_numba.step.places import (
+    Masks,
+    Rows,
     drop,
     gather_indices,
     gather_y,
@@ -26,7 +26,7 @@ FEW = 3
 
 
 @njit(**INNER)
-def forward(job: Any, layers: Any, x: Any, rows: Any, out: Any, masks: Any, me: int) -> None:
+def forward(job: Job, layers: Table[Layer], x: Matrix, rows: Rows, out: Matrix, masks: Masks, me: int) -> None:
     """``out`` (rows, outputs) = what the last layer gives for x (rows, at least inputs), before its output activation.
 
     What hidden layers give is kept at the rows' place, and what is left of it after dropout.
@@ -52,14 +52,14 @@ def forward(job: Any, layers: Any, x: Any, rows: Any, out: Any, masks: Any, me: 
 
 
 @njit(**INNER)
-def add_parts(job: Any, rows: Any, z: Any) -> None:
+def add_parts(job: Job, rows: Rows, z: Matrix) -> None:
     """z (rows, fan_out) = the first layer's products, which were made in parts."""
     parts = matrix(job, job.parts_at, 0, job.parts, job.batch_rows * z.shape[1])
     call(job.add_rows_at, (parts, rows.place * z.shape[1], z.reshape(z.size)))
 
 
 @njit(**INNER, **EXACT)
-def loss_of(job: Any, out: Any, rows: Any, weight: float, d_bias: Any, me: int) -> Any:
+def loss_of(job: Job, out: Matrix, rows: Rows, weight: float, d_bias: Vector, me: int) -> float:
     """The sum over rows of their losses, each times w_i / ``weight`` (1 / ``weight`` without sample weights).
 
     ``out`` becomes dL/dz, whose sums over the rows are added to ``d_bias``.

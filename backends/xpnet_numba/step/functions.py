@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from numba import carray, types
 
+from xpnet_numba.kinds import Address, Indices, Matrix, Numbers, Vector
 from xpnet_numba.llvm import pointer
 from xpnet_numba.loops import activations, dropout, losses, products, rows, softmax, sparse, updates
 from xpnet_numba.runtime.compiling import c_function
@@ -19,35 +20,35 @@ from xpnet_numba.scalars import exp, logistic
 
 ITEMS = {"float32": types.float32, "float64": types.float64, "int64": types.int64}
 
-Kind = Callable[[Any], Any]
+Kind = Callable[[types.Type], types.Type]
 
 
-def MATRIX(item: Any) -> Any:
+def MATRIX(item: types.Type) -> types.Type:
     """A two-dimensional array of the network's dtype, row by row."""
     return types.Array(item, 2, "C")
 
 
-def VECTOR(item: Any) -> Any:
+def VECTOR(item: types.Type) -> types.Type:
     """A one-dimensional array of the network's dtype."""
     return types.Array(item, 1, "C")
 
 
-def INDICES(item: Any) -> Any:
+def INDICES(item: types.Type) -> types.Type:
     """A one-dimensional array of int64."""
     return types.Array(types.int64, 1, "C")
 
 
-def NUMBERS(item: Any) -> Any:
+def NUMBERS(item: types.Type) -> types.Type:
     """A one-dimensional array of float64, into which results may go: a C function called by address returns nothing."""
     return types.Array(types.float64, 1, "C")
 
 
-def NUMBER(item: Any) -> Any:
+def NUMBER(item: types.Type) -> types.Type:
     """A float64."""
     return types.float64
 
 
-def COUNT(item: Any) -> Any:
+def COUNT(item: types.Type) -> types.Type:
     """An int64."""
     return types.int64
 
@@ -60,69 +61,78 @@ loop: Any = None
 index: Any = None
 
 
-def _forward(z: Any, bias: Any) -> None:
+def _forward(z: Matrix, bias: Vector) -> None:
     activations.forward(activation, z, bias, z)
 
 
-def _backward(d: Any, out: Any, d_bias: Any) -> None:
+def _backward(d: Matrix, out: Matrix, d_bias: Vector) -> None:
     activations.backward(gradient, d, out, d, d_bias)
 
 
-def _loss(z: Any, labels: Any, scale: Any, d_bias: Any, loss: Any) -> None:
+def _loss(z: Matrix, labels: Matrix | Indices, scale: Vector, d_bias: Vector, loss: Numbers) -> None:
     loss_of(z, labels, scale, z, d_bias, loss)
 
 
-def _multiply(a: Any, b: Any, c: Any, flags: Any, scratch: Any, gemm_at: Any) -> None:
+def _multiply(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_at: Address) -> None:
     loop(a, b, c, flags, scratch, gemm_at)
 
 
-def _update(param: Any, grad: Any, first: Any, second: Any, rule: Any, t: Any) -> None:
+def _update(param: Vector, grad: Vector, first: Vector, second: Vector, rule: Numbers, t: int) -> None:
     loop(param, grad, first, second, rule, t)
 
 
-def _each(z: Any) -> None:
+def _each(z: Matrix) -> None:
     activations.forward(activation, z, None, z)
 
 
-def _softmax(z: Any) -> None:
+def _softmax(z: Matrix) -> None:
     softmax.softmax(z, z)
 
 
-def _nothing(z: Any) -> None:
+def _nothing(z: Matrix) -> None:
     pass
 
 
-def _drop(x: Any, out: Any, first: Any, rate: Any, seed: Any, layer: Any, t: Any) -> None:
+def _drop(x: Vector, out: Vector, first: int, rate: float, seed: Indices, layer: int, t: int) -> None:
     dropout.drop(x, out, first, rate, seed, layer, t)
 
 
-def _penalize(weight: Any, grad: Any, l2: Any, penalty: Any) -> None:
+def _penalize(weight: Vector, grad: Vector, l2: float, penalty: Numbers) -> None:
     penalty[0] = updates.penalize(weight, grad, l2)
 
 
-def _gather(order: Any, out: Any, x: Any, unknown: Any) -> None:
+def _gather(order: Indices, out: Matrix, x: Matrix, unknown: Numbers) -> None:
     rows.gather(order, out, x, unknown)
 
 
-def _add_rows(x: Any, first: Any, out: Any) -> None:
+def _add_rows(x: Matrix, first: int, out: Vector) -> None:
     rows.add_rows(x, first, out)
 
 
-def _find_nonfinite(x: Any, columns: Any, found: Any) -> None:
+def _find_nonfinite(x: Matrix, columns: int, found: Numbers) -> None:
     found[0] = 1.0 if rows.has_nonfinite(x, columns) else 0.0
 
 
-def _read_ahead(x: Any, sink: Any) -> None:
+def _read_ahead(x: Matrix, sink: Vector) -> None:
     rows.read_ahead(x, sink)
 
 
-def _sparse_times(order: Any, x: Any, columns_at: Any, starts_at: Any, all_rows: Any, weight: Any, out: Any) -> None:
+def _sparse_times(
+    order: Indices, x: Vector, columns_at: Address, starts_at: Address, all_rows: int, weight: Matrix, out: Matrix
+) -> None:
     columns, starts = carray(pointer(columns_at, index), x.size), carray(pointer(starts_at, index), all_rows + 1)
     sparse.times(order, x, columns, starts, weight, out)
 
 
 def _sparse_gradient(
-    order: Any, x: Any, columns_at: Any, starts_at: Any, all_rows: Any, first: Any, deltas: Any, grad: Any
+    order: Indices,
+    x: Vector,
+    columns_at: Address,
+    starts_at: Address,
+    all_rows: int,
+    first: int,
+    deltas: Matrix,
+    grad: Matrix,
 ) -> None:
     columns, starts = carray(pointer(columns_at, index), x.size), carray(pointer(starts_at, index), all_rows + 1)
     sparse.transposed_times(order, x, columns, starts, first, deltas, grad)

@@ -5,6 +5,7 @@ from typing import Any
 
 from numba import carray, types
 
+from xpnet_numba.kinds import Address, Indices, Matrix
 from xpnet_numba.llvm import pointer
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.compiling import c_function
@@ -29,7 +30,14 @@ def job_function(name: str, dtype: str) -> Any:
 
 
 def _lead_prediction(
-    board: int, number: int, count: int, function: int, job_at: int, x: Any, result: Any, claims: Any
+    board: Address,
+    number: int,
+    count: int,
+    function: Address,
+    job_at: Address,
+    x: Matrix,
+    result: Matrix,
+    claims: Indices,
 ) -> None:
     """Tell a prediction's job of X and of where the outputs go, and share it."""
     job = carray(pointer(job_at, JOB), 1)[0]

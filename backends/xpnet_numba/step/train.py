@@ -22,14 +22,16 @@ How the work is cut depends on the batch and not on the threads, and sums over b
 result has the same bits whoever does the work.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from numba import carray, njit
+from numba import carray
 
-from xpnet_numba.llvm import INNER, call, fetch_add, flush_denormals, load, restore_denormals
+from xpnet_numba.kinds import Matrix, Pointer, Table, Vector
+from xpnet_numba.llvm import INNER, call, fetch_add, flush_denormals, load, njit, restore_denormals
 from xpnet_numba.runtime.threads import claim, wait_until
 from xpnet_numba.scalars import EXACT
 from xpnet_numba.step.forward import forward, loss_of
+from xpnet_numba.step.job import Job, Layer, Slice
 from xpnet_numba.step.places import (
     Masks,
     Rows,
@@ -67,9 +69,9 @@ class Batch(NamedTuple):
     t: int
 
 
-def train(job: Any, me: int) -> None:
+def train(job_at: Pointer, me: int) -> None:
     """The C function of a training job: some batches of an epoch; without ``updating``, one batch and its gradient."""
-    job, mode = carray(job, 1)[0], flush_denormals()
+    job, mode = carray(job_at, 1)[0], flush_denormals()
     layers, slices = layers_of(job), slices_of(job)
     first_block, first_slice = me * job.blocks // job.threads, integers(job.homes_at, 0, job.threads)[me]
     pieces = job.parts + job.blocks + job.slices
@@ -100,9 +102,9 @@ def train(job: Any, me: int) -> None:
     restore_denormals(mode)
 
 
-def train_phase(job: Any, me: int) -> None:
+def train_phase(job_at: Pointer, me: int) -> None:
     """The C function of one phase of one batch, of whose pieces this rank has some: see ``ranks``."""
-    job, mode = carray(job, 1)[0], flush_denormals()
+    job, mode = carray(job_at, 1)[0], flush_denormals()
     layers, slices, batch = layers_of(job), slices_of(job), batch_of(job, 0)
     count, turn = job.end_piece - job.first_piece, job.first_step
     for i in range(count):
@@ -119,7 +121,7 @@ def train_phase(job: Any, me: int) -> None:
 
 
 @njit(**INNER)
-def batch_of(job: Any, step: int) -> Any:
+def batch_of(job: Job, step: int) -> Batch:
     """The batch of a step, counted from the job's first."""
     number = job.first_step + step
     first = number * job.batch_rows
@@ -131,7 +133,7 @@ def batch_of(job: Any, step: int) -> Any:
 
 
 @njit(**INNER)
-def work_part(job: Any, layer: Any, piece: Any, batch: Any, me: int) -> None:
+def work_part(job: Job, layer: Layer, piece: Slice, batch: Batch, me: int) -> None:
     """A slice of the first weight, multiplied by its features of the whole batch: one part of x W."""
     x = features_of(job, piece, batch)
     if job.ordered:
@@ -143,7 +145,7 @@ def work_part(job: Any, layer: Any, piece: Any, batch: Any, me: int) -> None:
 
 
 @njit(**INNER)
-def features_of(job: Any, piece: Any, batch: Any) -> Any:
+def features_of(job: Job, piece: Slice, batch: Batch) -> Matrix:
     """The features of a batch (rows, at least as many) that meet a slice of the first weight."""
     if job.ordered:
         return matrix(job, job.batch_x_at, job.batch_rows * piece.first, batch.rows, piece.rows)
@@ -154,7 +156,7 @@ def features_of(job: Any, piece: Any, batch: Any) -> Any:
 
 
 @njit(**INNER, **EXACT)
-def work_block(job: Any, layers: Any, batch: Any, block: int, me: int) -> None:
+def work_block(job: Job, layers: Table[Layer], batch: Batch, block: int, me: int) -> None:
     """From rows of X to deltas, for one block of a batch."""
     first = block * job.block_rows
     end = min(first + job.block_rows, batch.rows)
@@ -172,7 +174,9 @@ def work_block(job: Any, layers: Any, batch: Any, block: int, me: int) -> None:
 
 
 @njit(**INNER)
-def backward(job: Any, layers: Any, x: Any, rows: Any, masks: Any, part: Any, me: int) -> None:
+def backward(
+    job: Job, layers: Table[Layer], x: Matrix, rows: Rows, masks: Masks, part: tuple[int, bool], me: int
+) -> None:
     """Deltas of the hidden layers from those of the last; the block's part of the gradient of biases and, where all
     parameters are few, of weights.
 
@@ -186,11 +190,11 @@ def backward(job: Any, layers: Any, x: Any, rows: Any, masks: Any, part: Any, me
             inputs = inputs_of(job, layer, rows)
         if job.narrow:
             offset = block * job.partial_size + layer.weight
-            part = matrix(job, job.partials_at, offset, layer.fan_in, layer.fan_out)
+            partial = matrix(job, job.partials_at, offset, layer.fan_in, layer.fan_out)
             if i == 0 and job.starts_at:
-                sparse_gradient(job, rows, 0, d_out, part, more)
+                sparse_gradient(job, rows, 0, d_out, partial, more)
             else:
-                transposed_times(job, inputs, d_out, part, more, me)
+                transposed_times(job, inputs, d_out, partial, more, me)
         if i > 0:
             before = layers[i - 1]
             d_hidden = deltas_of(job, before, rows)
@@ -201,7 +205,7 @@ def backward(job: Any, layers: Any, x: Any, rows: Any, masks: Any, part: Any, me
 
 
 @njit(**INNER)
-def bias_sums_of(job: Any, layer: Any, block: int, more: bool) -> Any:
+def bias_sums_of(job: Job, layer: Layer, block: int, more: bool) -> Vector:
     """Where a block adds up its part of the gradient of a layer's bias: from zero, unless ``more`` rows are added."""
     offset = block * job.partial_size + (layer.bias if job.narrow else layer.column)
     sums = vector(job, job.partials_at, offset, layer.fan_out)
@@ -214,7 +218,7 @@ def bias_sums_of(job: Any, layer: Any, block: int, more: bool) -> Any:
 
 
 @njit(**INNER, **EXACT)
-def work_slice(job: Any, layer: Any, piece: Any, batch: Any, index: int, me: int) -> None:
+def work_slice(job: Job, layer: Layer, piece: Slice, batch: Batch, index: int, me: int) -> None:
     """The gradient of one slice of the parameters from the whole batch and, when updating, its update."""
     if job.narrow:
         add_partials(job, batch.rows, piece.start, piece.start, piece.size)
@@ -230,16 +234,17 @@ def work_slice(job: Any, layer: Any, piece: Any, batch: Any, index: int, me: int
             add_partials(job, batch.rows, layer.column, layer.bias, layer.fan_out)
     if job.penalized:
         size = piece.rows * layer.fan_out
-        param, grad = vector(job, job.params_at, piece.start, size), vector(job, job.gradients_at, piece.start, size)
+        weight = vector(job, job.params_at, piece.start, size)
+        d_weight = vector(job, job.gradients_at, piece.start, size)
         penalty = result_of(job, me)
-        call(job.penalize_at, (param, grad, job.l2 / batch.weight if job.l2_over_batch else job.l2, penalty))
+        call(job.penalize_at, (weight, d_weight, job.l2 / batch.weight if job.l2_over_batch else job.l2, penalty))
         add_to_total(job, job.blocks + index, batch.share * penalty[0])
     if job.updating:
         update_slice(job, piece, batch.t)
 
 
 @njit(**INNER)
-def add_partials(job: Any, rows: int, first: int, start: int, size: int) -> None:
+def add_partials(job: Job, rows: int, first: int, start: int, size: int) -> None:
     """``size`` items of the gradient, from ``start`` on: the sum of what the blocks hold for them from ``first`` on."""
     used = (rows + job.block_rows - 1) // job.block_rows
     partials = matrix(job, job.partials_at, 0, used, job.partial_size)
@@ -247,8 +252,8 @@ def add_partials(job: Any, rows: int, first: int, start: int, size: int) -> None
 
 
 @njit(**INNER)
-def features_given(job: Any, layer: Any, piece: Any, batch: Any) -> Any:
-    """What a layer was given for the whole batch (rows, at least as many), from the first feature of a slice on."""
+def features_given(job: Job, layer: Layer, piece: Slice, batch: Batch) -> Matrix:
+    """A layer's inputs for the whole batch, from a slice's first feature on (rows, at least its features)."""
     if layer.input_column >= 0:
         offset = job.room_rows * layer.input_column + piece.first
         return matrix(job, job.dropped_at if layer.input_rate else job.hidden_at, offset, batch.rows, layer.fan_in)
@@ -260,7 +265,7 @@ def features_given(job: Any, layer: Any, piece: Any, batch: Any) -> Any:
 
 
 @njit(**INNER)
-def update_slice(job: Any, piece: Any, t: int) -> None:
+def update_slice(job: Job, piece: Slice, t: int) -> None:
     """Update number ``t`` of a slice, its bias included: weight and bias lie one behind the other."""
     start, size = piece.start, piece.size
     param, grad = vector(job, job.params_at, start, size), vector(job, job.gradients_at, start, size)
@@ -268,9 +273,9 @@ def update_slice(job: Any, piece: Any, t: int) -> None:
     call(job.update_at, (param, grad, first, second, numbers(job.rule_at, 0, 8), t))
 
 
-def update(job: Any, me: int) -> None:
+def update(job_at: Pointer, me: int) -> None:
     """The C function of one update of all parameters from the gradient as it lies there."""
-    job, mode = carray(job, 1)[0], flush_denormals()
+    job, mode = carray(job_at, 1)[0], flush_denormals()
     slices = slices_of(job)
     for i in range(job.slices):
         index = (integers(job.homes_at, 0, job.threads)[me] + i) % job.slices
