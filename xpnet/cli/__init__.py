@@ -4,7 +4,6 @@ Tables and JSON go to stdout, progress to stderr and only to a terminal. Exit co
 usage or a backend that is not available.
 """
 
-
 import gc
 
 
