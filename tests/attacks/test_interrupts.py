@@ -68,8 +68,8 @@ from xpnet.data import Request, read_table
 
 request = Request(target="y")
 total = read_table(sys.argv[1], request).X.sum()
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     while True:
         read_table(sys.argv[1], request)
 except KeyboardInterrupt:

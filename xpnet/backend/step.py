@@ -56,11 +56,11 @@ class BatchPart:
         gradient are sums over the part divided by it, so that those of all parts add up to the mean over the batch.
     first_row : int, default 0
         How many rows of the whole batch come before these. Dropout masks depend on it.
+    penalized : bool, default True
+        Whether the penalty is added to this part; exactly one part of a batch adds it.
     places : numpy.ndarray, shape (rows,), int64, optional
         Where each of these rows stands in the whole batch, if they do not lie one after the other. Masks then depend
         on it; a step that does not draw them by single rows goes by `first_row` all the same.
-    penalized : bool, default True
-        Whether the penalty is added to this part; exactly one part of a batch adds it.
 
     Examples
     --------
