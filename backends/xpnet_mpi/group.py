@@ -97,7 +97,7 @@ class MpiGroup:
         """See :class:`xpnet.backend.group.NearGroup`."""
         if self._memory is not None and self._memory.nbytes >= size:
             return self._memory
-        with self._watch.waiting("wait for common memory"):
+        with self._watch.waiting("request for common memory"):
             if not self._comm.bcast(self._together and fits(size)):
                 return None
             self._release()

@@ -2,8 +2,8 @@
 
 Parameters, optimizer, and all that is written while a batch trains lie in that memory while an epoch lasts. The plan is
 that of one process with the cores of all ranks. Each rank has some of its blocks, and some of its slices, which its own
-threads share; between phases the ranks meet. No gradient is sent or added up that threads would not add up, and the bits
-are those of one process.
+threads share; between phases the ranks meet. No gradient is sent from rank to rank, and the bits are those of one
+process.
 
 Within a process threads wait for each other in compiled code. Ranks meet through their group, between calls of compiled
 code: a rank may be stopped, or end, and it is the group that notices.
