@@ -103,6 +103,7 @@ def peer(frame: Frame, target: str, numbers: list[str], text: list[str]) -> floa
     shared: dict[str, Any] = {"hidden_layer_sizes": (32,), "max_iter": 40, "random_state": 0, "batch_size": 32}
     regressor = TransformedTargetRegressor(MLPRegressor(**shared), transformer=StandardScaler())
     model = make_pipeline(columns, regressor if target == "price" else MLPClassifier(**shared))
+    frame = frame.where(frame.notna(), np.nan)  # older pandas keeps None, which is no gap to scikit-learn
     train, test = train_test_split(frame, test_size=0.25, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
