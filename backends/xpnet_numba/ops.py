@@ -12,6 +12,7 @@ import numpy
 from xpnet import ops
 from xpnet.backend import Kernel
 from xpnet.ops import Array, Labels
+from xpnet_numba.kinds import Indices, Matrix, Numbers, Vector
 from xpnet_numba.launching import Loop, chunk_count, contiguous, launch, writable
 from xpnet_numba.loops import activations, losses, rows, updates
 from xpnet_numba.loops import softmax as softmax_loops
@@ -103,21 +104,21 @@ activation: Any = None  # stands in _forward for an activation
 gradient: Any = None  # stands in _backward for an activation's gradient
 
 
-def _forward(x: Array, out: Array) -> None:
+def _forward(x: Vector, out: Vector) -> None:
     activations.forward(activation, one_row(x), None, one_row(out))
 
 
-def _backward(d_out: Array, out: Array, d_x: Array) -> None:
+def _backward(d_out: Vector, out: Vector, d_x: Vector) -> None:
     activations.backward(gradient, one_row(d_out), one_row(out), one_row(d_x), None)
 
 
 @inner
-def _bias_relu(x: Array, out: Array, bias: Array) -> None:
+def _bias_relu(x: Matrix, out: Matrix, bias: Vector) -> None:
     activations.forward(activations.relu, x, bias, out)
 
 
 @inner
-def _relu_backward_bias(d_out: Array, x: Array, d_x: Array, d_bias: Array) -> None:
+def _relu_backward_bias(d_out: Matrix, x: Matrix, d_x: Matrix, d_bias: Matrix) -> None:
     activations.backward(activations.relu_backward, d_out, x, d_x, d_bias[0])
 
 
@@ -163,6 +164,7 @@ def softmax_cross_entropy(
     chunk_rows = _rows_per_chunk(CHUNK_OF_EXPONENTIALS, columns)
     d_logits, loss = numpy.empty(logits.shape, logits.dtype), numpy.zeros(chunk_count(count, chunk_rows))
     scale = _uniform_scale(count, logits.dtype) if sample_weight is None else _weights(sample_weight, logits.dtype)
+    loop: Loop
     if labels.ndim == 1:
         loop, labels = _cross_entropy_of_indices, contiguous(labels).astype(numpy.int64, copy=False)
     else:
@@ -184,12 +186,12 @@ def _weights(sample_weight: Array, dtype: numpy.dtype) -> Array:
 
 
 @inner
-def _cross_entropy_of_indices(z: Array, labels: Array, scale: Array, d_z: Array, loss: Array) -> None:
+def _cross_entropy_of_indices(z: Matrix, labels: Indices, scale: Vector, d_z: Matrix, loss: Numbers) -> None:
     losses.softmax_cross_entropy_indices(z, labels, scale, d_z, None, loss)
 
 
 @inner
-def _cross_entropy_of_rows(z: Array, labels: Array, scale: Array, d_z: Array, loss: Array) -> None:
+def _cross_entropy_of_rows(z: Matrix, labels: Matrix, scale: Vector, d_z: Matrix, loss: Numbers) -> None:
     losses.softmax_cross_entropy_rows(z, labels, scale, d_z, None, loss)
 
 
@@ -212,7 +214,7 @@ def gather(x: Array, order: Any) -> Array:
 
 
 @inner
-def _gather(out: Array, order: Array, x: Array, unknown: Array) -> None:
+def _gather(out: Matrix, order: Indices, x: Matrix, unknown: Numbers) -> None:
     rows.gather(order, out, x, unknown)
 
 

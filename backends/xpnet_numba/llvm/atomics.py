@@ -5,13 +5,12 @@ All of these are sequentially consistent.
 
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from llvmlite import ir
 from numba import types
 
 from xpnet_numba.kinds import Address
-from xpnet_numba.llvm.emit import INT32, INT64, Emit, Signature, declared, intrinsic
+from xpnet_numba.llvm.emit import INT32, INT64, Context, Emit, Signature, Target, Type, declared, intrinsic
 from xpnet_numba.llvm.functions import INNER, njit
 from xpnet_numba.llvm.target import ARM, X86
 
@@ -25,10 +24,10 @@ def item(address: Address, number: int) -> Address:
 
 
 @intrinsic
-def fetch_add(context: Any, address: Any, value: Any) -> tuple[Signature, Emit]:
+def fetch_add(context: Context, address: Type, value: Type) -> tuple[Signature, Emit]:
     """Add to the int64 at an address, as one indivisible act; returns what was there before."""
 
-    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         address, value = values
         return builder.atomic_rmw("add", builder.inttoptr(address, INT64.as_pointer()), value, "seq_cst")
 
@@ -36,20 +35,20 @@ def fetch_add(context: Any, address: Any, value: Any) -> tuple[Signature, Emit]:
 
 
 @intrinsic
-def load(context: Any, address: Any) -> tuple[Signature, Emit]:
+def load(context: Context, address: Type) -> tuple[Signature, Emit]:
     """The int64 at an address, as other threads left it."""
 
-    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         return builder.load_atomic(builder.inttoptr(values[0], INT64.as_pointer()), "seq_cst", 8)
 
     return types.int64(types.int64), emit
 
 
 @intrinsic
-def store(context: Any, address: Any, value: Any) -> tuple[Signature, Emit]:
+def store(context: Context, address: Type, value: Type) -> tuple[Signature, Emit]:
     """Set the int64 at an address, for other threads to see."""
 
-    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         address, value = values
         builder.store_atomic(value, builder.inttoptr(address, INT64.as_pointer()), "seq_cst", 8)
         return target.get_dummy_value()
@@ -58,10 +57,10 @@ def store(context: Any, address: Any, value: Any) -> tuple[Signature, Emit]:
 
 
 @intrinsic
-def exchange_if(context: Any, address: Any, expected: Any, value: Any) -> tuple[Signature, Emit]:
+def exchange_if(context: Context, address: Type, expected: Type, value: Type) -> tuple[Signature, Emit]:
     """Set the int64 at an address if it is what was expected, as one indivisible act; returns whether it was."""
 
-    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         address, expected, value = values
         place = builder.inttoptr(address, INT64.as_pointer())
         result = builder.cmpxchg(place, expected, value, "seq_cst", "seq_cst")
@@ -71,10 +70,10 @@ def exchange_if(context: Any, address: Any, expected: Any, value: Any) -> tuple[
 
 
 @intrinsic
-def pause(context: Any) -> tuple[Signature, Emit]:
+def pause(context: Context) -> tuple[Signature, Emit]:
     """Tell the core that this is a waiting loop, so that it spares power and its sibling; nothing where it cannot be told."""
 
-    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         if X86:
             builder.call(declared(builder, "llvm.x86.sse2.pause", ir.VoidType(), []), [])
         elif ARM:  # its yield does nothing on most cores; a barrier takes as long as x86's pause

@@ -2,13 +2,25 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Any
 
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import get_cython_function_address
 
-from xpnet_numba.llvm.emit import BYTE, BYTES, INT32, INT64, Emit, Signature, call_address, intrinsic
+from xpnet_numba.llvm.emit import (
+    BYTE,
+    BYTES,
+    INT32,
+    INT64,
+    Context,
+    Emit,
+    Signature,
+    Target,
+    Type,
+    call_address,
+    intrinsic,
+)
 
 INTEGER = INT64 if sys.byteorder == "little" else INT32
 """What is written where BLAS reads an integer, which has 32 bits in most builds of SciPy and 64 in some: where the lower
@@ -24,21 +36,21 @@ def gemm_address(dtype: str) -> int:
 
 @intrinsic
 def gemm(
-    context: Any,
-    function: Any,
-    transpose_a: Any,
-    transpose_b: Any,
-    m: Any,
-    n: Any,
-    k: Any,
-    alpha: Any,
-    a: Any,
-    lda: Any,
-    b: Any,
-    ldb: Any,
-    beta: Any,
-    c: Any,
-    ldc: Any,
+    context: Context,
+    function: Type,
+    transpose_a: Type,
+    transpose_b: Type,
+    m: Type,
+    n: Type,
+    k: Type,
+    alpha: Type,
+    a: Type,
+    lda: Type,
+    b: Type,
+    ldb: Type,
+    beta: Type,
+    c: Type,
+    ldc: Type,
 ) -> tuple[Signature, Emit]:
     """C = alpha op(A) op(B) + beta C, all row by row; lda, ldb, ldc are the items from one row to the next.
 
@@ -48,10 +60,10 @@ def gemm(
     BLAS counts along columns, and a matrix by rows is the transpose of one by columns: hence C^T = op(B)^T op(A)^T.
     """
 
-    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         """BLAS takes everything by reference."""
 
-        def by_reference(value: Any, kind: Any) -> Any:
+        def by_reference(value: ir.Value, kind: ir.Type) -> ir.Value:
             slot = cgutils.alloca_once(builder, kind)
             builder.store(value if value.type == kind else builder.trunc(value, kind), slot)
             return builder.bitcast(slot, BYTES)

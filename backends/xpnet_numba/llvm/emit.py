@@ -5,34 +5,45 @@ kept on disk.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from llvmlite import ir
-from numba import extending
-from numba.core import cgutils
+from numba import extending, types
+from numba.core import base, cgutils, typing
 
 BYTE, INT32, INT64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 BYTES = BYTE.as_pointer()
 
 intrinsic: Any = extending.intrinsic  # Any: a type checker cannot know that compiled code leaves out the context
 
-Signature = Any
-Emit = Callable[[Any, Any, Any, Sequence[Any]], Any]
+Context: TypeAlias = typing.Context
+"""What Numba knows while it finds types; no intrinsic here needs it."""
+
+Type: TypeAlias = types.Type
+"""What an intrinsic's definition receives for an argument: its type. The value comes to ``emit``."""
+
+Signature: TypeAlias = typing.Signature
+"""The types of an intrinsic's result and arguments."""
+
+Target: TypeAlias = base.BaseContext
+"""What Numba knows of the machine, such as how values of a type lie in memory."""
+
+Emit: TypeAlias = Callable[[Target, ir.IRBuilder, Signature, Sequence[ir.Value]], ir.Value]
 """Emits the instructions: (target, builder, signature, values of the arguments) -> value of the result."""
 
 
-def declared(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+def declared(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: list[ir.Type]) -> ir.Function:
     """A function of that name from elsewhere, declared once in the module."""
     return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)
 
 
-def call_address(builder: Any, function: Any, arguments: list[Any]) -> None:
+def call_address(builder: ir.IRBuilder, function: ir.Value, arguments: list[ir.Value]) -> None:
     """Call the C function at an address, one that returns nothing."""
     kind = ir.FunctionType(ir.VoidType(), [a.type for a in arguments])
     builder.call(builder.inttoptr(function, kind.as_pointer()), arguments)
 
 
-def in_all_lanes(builder: Any, number: Any, width: int) -> Any:
+def in_all_lanes(builder: ir.IRBuilder, number: ir.Value, width: int) -> ir.Value:
     """A vector with the same number in all its lanes."""
     nothing = ir.Constant(ir.VectorType(number.type, width), ir.Undefined)
     first = builder.insert_element(nothing, number, INT32(0))

@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numba
+from llvmlite import ir
 from numba import types
 
-from xpnet_numba.llvm.emit import Emit, Signature, call_address, intrinsic
+from xpnet_numba.llvm.emit import Context, Emit, Signature, Target, Type, call_address, intrinsic
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
@@ -20,13 +21,13 @@ take a quarter of the time that all compilation takes.
 
 
 @intrinsic
-def call(context: Any, function: Any, arguments: Any) -> tuple[Signature, Emit]:
+def call(context: Context, function: Type, arguments: Type) -> tuple[Signature, Emit]:
     """Call the C function at an address, one that returns nothing, with a tuple of numbers, pointers and arrays.
 
     The function has been compiled by ``numba.cfunc`` for exactly these types: nothing checks it.
     """
 
-    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         function, packed = values
         unpacked = [builder.extract_value(packed, i) for i in range(len(signature.args[1]))]
         call_address(builder, function, unpacked)
@@ -36,14 +37,14 @@ def call(context: Any, function: Any, arguments: Any) -> tuple[Signature, Emit]:
 
 
 @intrinsic
-def widest_vectors(context: Any) -> tuple[Signature, Emit]:
+def widest_vectors(context: Context) -> tuple[Signature, Emit]:
     """Let the loops of the calling function use the processor's widest vectors.
 
     LLVM keeps to half of them on Intel's processors, whose early AVX-512 cores lowered their clock for the others. A
     loop over exp is bound by arithmetic and gains 25 to 40 %. llvmlite knows no name for this attribute of a function.
     """
 
-    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         set.add(builder.function.attributes, '"prefer-vector-width"="512"')
         return target.get_dummy_value()
 
@@ -51,10 +52,10 @@ def widest_vectors(context: Any) -> tuple[Signature, Emit]:
 
 
 @intrinsic
-def stay_apart(context: Any) -> tuple[Signature, Emit]:
+def stay_apart(context: Context) -> tuple[Signature, Emit]:
     """Keep the calling function a function: it is large, and called from several places."""
 
-    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         builder.function.attributes.add("noinline")
         return target.get_dummy_value()
 

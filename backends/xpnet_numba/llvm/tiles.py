@@ -6,13 +6,25 @@ A. So there is a family of tiles, one for each kind of processor.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from xpnet_numba.llvm.emit import BYTES, INT32, INT64, Emit, Signature, declared, in_all_lanes, intrinsic
+from xpnet_numba.llvm.emit import (
+    BYTES,
+    INT32,
+    INT64,
+    Context,
+    Emit,
+    Signature,
+    Target,
+    Type,
+    declared,
+    in_all_lanes,
+    intrinsic,
+)
 from xpnet_numba.llvm.target import ARM, X86, vector_bytes
 
 
@@ -56,19 +68,19 @@ VECTORS_OF_A = -(-max(HEIGHTS) * 8 // BYTES_PER_VECTOR)
 
 @intrinsic(prefer_literal=True)
 def multiply_tile(
-    context: Any,
-    a: Any,
-    a_row: Any,
-    a_term: Any,
-    b: Any,
-    b_term: Any,
-    c: Any,
-    c_row: Any,
-    columns: Any,
-    terms: Any,
-    fresh: Any,
-    ahead: Any,
-    vectors: Any,
+    context: Context,
+    a: Type,
+    a_row: Type,
+    a_term: Type,
+    b: Type,
+    b_term: Type,
+    c: Type,
+    c_row: Type,
+    columns: Type,
+    terms: Type,
+    fresh: Type,
+    ahead: Type,
+    vectors: Type,
 ) -> tuple[Signature, Emit]:
     """C = A B, or C += A B unless ``fresh``, for one tile.
 
@@ -80,7 +92,7 @@ def multiply_tile(
     """
     width, lanes = vectors.literal_value, BYTES_PER_VECTOR * 8 // a.dtype.bitwidth
 
-    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         """Columns beyond C are left alone."""
         a, a_row, a_term, b, b_term, c, c_row, columns, terms, fresh, ahead, _ = values
         memory = _Vectors(builder, target.get_value_type(signature.args[0].dtype), lanes)
@@ -125,7 +137,7 @@ ROW = 8
 
 @intrinsic(prefer_literal=True)
 def multiply_row(
-    context: Any, a: Any, b: Any, b_term: Any, c: Any, columns: Any, terms: Any, vectors: Any
+    context: Context, a: Type, b: Type, b_term: Type, c: Type, columns: Type, terms: Type, vectors: Type
 ) -> tuple[Signature, Emit]:
     """C = A B for one row of C, where B lies: nothing outside of it is read.
 
@@ -135,7 +147,7 @@ def multiply_row(
     """
     width, lanes = vectors.literal_value, BYTES_PER_VECTOR * 8 // a.dtype.bitwidth
 
-    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         """First as many terms as there are chains of sums, time after time, then the rest."""
         a, b, b_term, c, columns, terms, _ = values
         memory, chains = _Vectors(builder, target.get_value_type(signature.args[0].dtype), lanes), ROW // width
@@ -143,7 +155,7 @@ def multiply_row(
         def multiply(inside: Masks) -> None:
             sums = [[memory.kept(memory.zeros) for _ in range(width)] for _ in range(chains)]
 
-            def add(term: Any, kept: list[Any]) -> None:
+            def add(term: ir.Value, kept: list[ir.Value]) -> None:
                 number = in_all_lanes(builder, builder.load(builder.gep(a, [term])), lanes)
                 row = builder.gep(b, [builder.mul(term, b_term)])
                 for v, place in enumerate(kept):
@@ -169,7 +181,7 @@ def multiply_row(
 
 @intrinsic(prefer_literal=True)
 def copy_panel(
-    context: Any, b: Any, b_term: Any, panel: Any, columns: Any, terms: Any, vectors: Any
+    context: Context, b: Type, b_term: Type, panel: Type, columns: Type, terms: Type, vectors: Type
 ) -> tuple[Signature, Emit]:
     """Rows of B one behind the other, each as wide as a tile; what B has not is 0.
 
@@ -178,7 +190,7 @@ def copy_panel(
     """
     width, lanes = vectors.literal_value, BYTES_PER_VECTOR * 8 // b.dtype.bitwidth
 
-    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         """In part where they are read, whole where they are written."""
         b, b_term, panel, columns, terms, _ = values
         memory = _Vectors(builder, target.get_value_type(signature.args[0].dtype), lanes)
@@ -198,7 +210,7 @@ def copy_panel(
 
 @intrinsic
 def turn_tile(
-    context: Any, b: Any, b_row: Any, panel: Any, panel_row: Any, rows: Any, columns: Any
+    context: Context, b: Type, b_row: Type, panel: Type, panel_row: Type, rows: Type, columns: Type
 ) -> tuple[Signature, Emit]:
     """As many rows of B as a vector has lanes, as far as one vector goes, written as columns of a panel.
 
@@ -207,7 +219,7 @@ def turn_tile(
     """
     lanes = BYTES_PER_VECTOR * 8 // b.dtype.bitwidth
 
-    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         """In each round pairs of vectors exchange blocks of their lanes, twice as long as in the round before."""
         b, b_row, panel, panel_row, rows, columns = values
         memory = _Vectors(builder, target.get_value_type(signature.args[0].dtype), lanes)
@@ -232,26 +244,26 @@ def turn_tile(
     return types.void(b, types.int64, b, *[types.int64] * 3), emit
 
 
-def _row(builder: Any, first: Any, step: Any, number: Any) -> Any:
+def _row(builder: ir.IRBuilder, first: ir.Value, step: ir.Value, number: ir.Value | int) -> ir.Value:
     """A pointer to a row, whose number is a Python int or a value."""
     number = INT64(number) if isinstance(number, int) else number
     return builder.gep(first, [builder.mul(number, step)])
 
 
-Masks = list[Any]
+Masks = list[ir.Value | None]
 """For each vector a mask of the lanes that exist, or None where all do."""
 
 
 class _Vectors:
     """Emits what is done with vectors of one kind of number; a vector's place is counted in vectors from a pointer."""
 
-    def __init__(self, builder: Any, number: Any, lanes: int) -> None:
+    def __init__(self, builder: ir.IRBuilder, number: ir.Type, lanes: int) -> None:
         self.builder, self.lanes = builder, lanes
         bits = 8 * BYTES_PER_VECTOR // lanes
         self.kind, self.suffix, self.item_bytes = ir.VectorType(number, lanes), f"v{lanes}f{bits}", INT32(bits // 8)
         self.zeros, self.mask = ir.Constant(self.kind, [0.0] * lanes), ir.VectorType(ir.IntType(1), lanes)
 
-    def for_columns(self, columns: Any, vectors: int, emit: Callable[[Masks], None]) -> None:
+    def for_columns(self, columns: ir.Value, vectors: int, emit: Callable[[Masks], None]) -> None:
         """Emit what is done with vectors of which ``columns`` lanes exist; where masks cost, also without any."""
         if MASKED:
             emit(self.masks(columns, vectors))
@@ -263,14 +275,14 @@ class _Vectors:
             with some_do:
                 emit(self.masks(columns, vectors))
 
-    def masks(self, columns: Any, vectors: int) -> Masks:
+    def masks(self, columns: ir.Value, vectors: int) -> Masks:
         """Which lanes of each vector lie before ``columns``."""
         wanted = in_all_lanes(self.builder, self.builder.trunc(columns, INT32), self.lanes)
         kind = ir.VectorType(INT32, self.lanes)
         starts = (range(v * self.lanes, (v + 1) * self.lanes) for v in range(vectors))
         return [self.builder.icmp_signed("<", ir.Constant(kind, list(start)), wanted) for start in starts]
 
-    def load(self, pointer: Any, place: int, inside: Any) -> Any:
+    def load(self, pointer: ir.Value, place: int, inside: ir.Value | None) -> ir.Value:
         """The vector; lanes outside are not read, and 0."""
         if inside is None:
             return self.load_whole(pointer, place)
@@ -278,11 +290,11 @@ class _Vectors:
         load = declared(self.builder, f"llvm.masked.load.{self.suffix}.p0", self.kind, kinds)
         return self.builder.call(load, [self._at(pointer, place), self.item_bytes, inside, self.zeros])
 
-    def load_whole(self, pointer: Any, place: int) -> Any:
+    def load_whole(self, pointer: ir.Value, place: int) -> ir.Value:
         """The vector, all of it: a masked load takes a turn of the units that multiply."""
         return self.builder.load(self._at(pointer, place), align=int(self.item_bytes.constant))
 
-    def store(self, vector: Any, pointer: Any, place: int, inside: Any) -> None:
+    def store(self, vector: ir.Value, pointer: ir.Value, place: int, inside: ir.Value | None) -> None:
         """Write the lanes inside."""
         if inside is None:
             self.builder.store(vector, self._at(pointer, place), align=int(self.item_bytes.constant))
@@ -291,12 +303,12 @@ class _Vectors:
         store = declared(self.builder, f"llvm.masked.store.{self.suffix}.p0", ir.VoidType(), kinds)
         self.builder.call(store, [vector, self._at(pointer, place), self.item_bytes, inside])
 
-    def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
+    def multiply_add(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         """a b + c, rounded once where the processor can."""
         kinds = [self.kind] * 3
         return self.builder.call(declared(self.builder, f"llvm.fmuladd.{self.suffix}", self.kind, kinds), [a, b, c])
 
-    def exchange(self, a: Any, b: Any, block: int) -> tuple[Any, Any]:
+    def exchange(self, a: ir.Value, b: ir.Value, block: int) -> tuple[ir.Value, ir.Value]:
         """Swap every second block of lanes of a with the block before it of b."""
         places = range(self.lanes)
         first = [i + self.lanes - block if i & block else i for i in places]
@@ -304,19 +316,19 @@ class _Vectors:
         kind = ir.VectorType(INT32, self.lanes)
         return tuple(self.builder.shuffle_vector(a, b, ir.Constant(kind, order)) for order in (first, second))  # type: ignore[return-value]
 
-    def prefetch(self, pointer: Any, place: int) -> None:
+    def prefetch(self, pointer: ir.Value, place: int) -> None:
         """Ask for the vector, to be read and written soon; there may be none."""
         ask = declared(self.builder, "llvm.prefetch.p0", ir.VoidType(), [BYTES, INT32, INT32, INT32])
         for_writing, much_reuse, data = INT32(0), INT32(3), INT32(1)
         at = self.builder.bitcast(self._at(pointer, place), BYTES)
         self.builder.call(ask, [at, for_writing, much_reuse, data])
 
-    def kept(self, vector: Any) -> Any:
+    def kept(self, vector: ir.Value) -> ir.Value:
         """A variable with this value, which LLVM keeps in a register."""
         slot = cgutils.alloca_once(self.builder, self.kind)
         self.builder.store(vector, slot)
         return slot
 
-    def _at(self, pointer: Any, place: int) -> Any:
+    def _at(self, pointer: ir.Value, place: int) -> ir.Value:
         item = self.builder.gep(pointer, [INT64(place * self.lanes)])
         return self.builder.bitcast(item, self.kind.as_pointer())

@@ -3,21 +3,21 @@ pointer.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from xpnet_numba.llvm.emit import INT64, Emit, Signature, intrinsic
+from xpnet_numba.llvm.emit import INT64, Context, Emit, Signature, Target, Type, intrinsic
 
 
 @intrinsic
-def kept(context: Any, value: Any) -> tuple[Signature, Emit]:
+def kept(context: Context, value: Type) -> tuple[Signature, Emit]:
     """The address of a copy of a value, on the stack of the calling function: as long as that runs, the copy is
     there.
     """
 
-    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         slot = cgutils.alloca_once(builder, values[0].type)
         builder.store(values[0], slot)
         return builder.ptrtoint(slot, INT64)
@@ -26,10 +26,10 @@ def kept(context: Any, value: Any) -> tuple[Signature, Emit]:
 
 
 @intrinsic
-def taken(context: Any, pointer: Any) -> tuple[Signature, Emit]:
+def taken(context: Context, pointer: Type) -> tuple[Signature, Emit]:
     """The value at a pointer, whose address came from :func:`kept`. The pointer's type says what is there."""
 
-    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         kind = target.get_value_type(signature.return_type)
         value = builder.load(builder.bitcast(values[0], kind.as_pointer()))
         target.nrt.incref(builder, signature.return_type, value)  # released where the caller's variable ends

@@ -6,32 +6,32 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from xpnet_numba.llvm.emit import INT32, Emit, Signature, declared, in_all_lanes, intrinsic
+from xpnet_numba.llvm.emit import INT32, Context, Emit, Signature, Target, Type, declared, in_all_lanes, intrinsic
 
 LANES = 16
 """Up to this width a row is one vector for :func:`normalise`."""
 
 
 @intrinsic
-def bits(context: Any, x: Any) -> tuple[Signature, Emit]:
+def bits(context: Context, x: Type) -> tuple[Signature, Emit]:
     """The same bits under another type: float32 <-> int32, float64 <-> int64."""
     pairs = {types.float32: types.int32, types.float64: types.int64}
     result: Any = (pairs | {i: f for f, i in pairs.items()})[x]
 
-    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         return builder.bitcast(values[0], target.get_value_type(result))
 
     return result(x), emit
 
 
 @intrinsic
-def maximum(context: Any, a: Any, b: Any) -> tuple[Signature, Emit]:
+def maximum(context: Context, a: Type, b: Type) -> tuple[Signature, Emit]:
     """The larger of two floats of one type, NaN if either is.
 
     A comparison would have to give up its NaN semantics before it vectorises as a reduction; this keeps both.
     """
 
-    def emit(target: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         kind = values[0].type
         name = "llvm.maximum.f32" if kind == ir.FloatType() else "llvm.maximum.f64"
         return builder.call(declared(builder, name, kind, [kind, kind]), values)
@@ -41,7 +41,7 @@ def maximum(context: Any, a: Any, b: Any) -> tuple[Signature, Emit]:
 
 @intrinsic(prefer_literal=True)
 def normalise(
-    context: Any, source: Any, target: Any, k: Any, scale: Any, marked: Any, columns: Any, lanes: Any
+    context: Context, source: Type, target: Type, k: Type, scale: Type, marked: Type, columns: Type, lanes: Type
 ) -> tuple[Signature, Emit]:
     """Multiply k numbers by scale / their sum, and take scale off the one that is ``marked``; returns the sum.
 
@@ -53,7 +53,7 @@ def normalise(
     """
     width = lanes.literal_value
 
-    def emit(machine: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+    def emit(machine: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         """One vector of a row: its sum, its share, and the store of what lies inside the row."""
         source, target, k, scale, marked, sums, _ = values
         number = scale.type
