@@ -14,7 +14,7 @@ from numba import carray, types
 from xpnet_numba.kinds import Address, Indices, Matrix, Numbers, Vector
 from xpnet_numba.llvm import pointer
 from xpnet_numba.loops import activations, dropout, losses, products, rows, softmax, sparse, updates
-from xpnet_numba.runtime.compiling import c_function
+from xpnet_numba.runtime.compiling import CFunction, c_function
 from xpnet_numba.runtime.templates import filled_in
 from xpnet_numba.scalars import exp, logistic
 
@@ -182,7 +182,7 @@ FUNCTIONS = _table()
 
 
 @cache
-def compiled(name: str, dtype: str) -> Any:
+def compiled(name: str, dtype: str) -> CFunction:
     """A function for one dtype, which the cache keeps alive."""
     template, values, kinds = FUNCTIONS[name]
     signature = types.void(*(kind(ITEMS[dtype]) for kind in kinds))
@@ -190,6 +190,6 @@ def compiled(name: str, dtype: str) -> Any:
 
 
 @cache
-def address(name: str, dtype: str) -> int:
+def address(name: str, dtype: str) -> Address:
     """Where the compiled function begins."""
     return compiled(name, dtype).address

@@ -1,5 +1,6 @@
 """The step's jobs: what the team runs for it, and how Python starts that."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -8,7 +9,7 @@ from numba import carray, types
 from xpnet_numba.kinds import Address, Indices, Matrix
 from xpnet_numba.llvm import pointer
 from xpnet_numba.runtime import threads
-from xpnet_numba.runtime.compiling import c_function
+from xpnet_numba.runtime.compiling import CFunction, c_function
 from xpnet_numba.runtime.templates import filled_in
 from xpnet_numba.step import evaluate, functions, train
 from xpnet_numba.step.job import job_type
@@ -24,7 +25,7 @@ JOBS = {
 
 
 @cache
-def job_function(name: str, dtype: str) -> Any:
+def job_function(name: str, dtype: str) -> CFunction:
     """The C function of a job, which the cache keeps alive."""
     return c_function(JOBS[name], types.void(types.CPointer(job_type(dtype)), types.int64))
 
@@ -51,7 +52,7 @@ JOB: Any = None  # stands above for the type of the job
 
 
 @cache
-def prediction_entry(dtype: str) -> Any:
+def prediction_entry(dtype: str) -> Callable[..., None]:
     """:func:`_lead_prediction` as Python calls it: told by arrays, it takes a third of the time of setting each
     field.
     """

@@ -1,12 +1,14 @@
 """A network as compiled code is told of it: where parameters lie, the table of its layers, the numbers of its rule."""
 
+import ctypes
 from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy
 from xpnet_numpy import backend as numpy_backend
 
 from xpnet.backend import NetworkSpec, Parameters
+from xpnet_numba.kinds import Indices, Numbers, Vector
 from xpnet_numba.step import functions
 from xpnet_numba.step.job import LINE, Layer
 from xpnet_numba.step.plan import NEAR_BYTES
@@ -22,11 +24,11 @@ class Blueprint(NamedTuple):
     """
 
     size: int
-    layers: Any
+    layers: ctypes.Array[Layer]
     largest_weight: int
     functions: dict[str, int]
-    rule: Any
-    seed: Any
+    rule: Numbers
+    seed: Indices
 
 
 @lru_cache(maxsize=64)
@@ -47,7 +49,7 @@ def functions_by_role(spec: NetworkSpec) -> dict[str, str]:
     return roles | ({"penalize": "penalize"} if spec.l2 > 0 else {}) | ({"drop": "drop"} if any(spec.dropout) else {})
 
 
-def rule_numbers(spec: NetworkSpec) -> Any:
+def rule_numbers(spec: NetworkSpec) -> Numbers:
     """The numbers of the update rule, in the order of ``loops.updates.RULE``; the learning rate comes with each
     call.
     """
@@ -56,7 +58,7 @@ def rule_numbers(spec: NetworkSpec) -> Any:
     return numpy.array([*numbers, rule.weight_decay, rule.epsilon_hat], "float64")
 
 
-def parameters(spec: NetworkSpec, flat: Any) -> Parameters:
+def parameters(spec: NetworkSpec, flat: Vector) -> Parameters:
     """A flat buffer, in which every parameter begins at a cache line, as parameters."""
     return Parameters.over(flat, spec, numpy_backend, align=_alignment(spec.dtype))
 
@@ -67,7 +69,7 @@ def _alignment(dtype: str) -> int:
     return LINE // numpy.dtype(dtype).itemsize
 
 
-def layer_table(spec: NetworkSpec) -> Any:
+def layer_table(spec: NetworkSpec) -> ctypes.Array[Layer]:
     """The affine layers, each with the functions of the activation behind it."""
     slots, dtype = spec.slots(_alignment(spec.dtype)), spec.dtype
     rates, rows = (*(spec.dropout or [0.0] * len(spec.activations)), 0.0), []
