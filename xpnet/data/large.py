@@ -11,7 +11,7 @@ import numpy
 from xpnet.data import sources
 from xpnet.data.content import STDIN, Content
 from xpnet.data.read import holds_parquet
-from xpnet.data.sources import ArraySource, Source, as_source
+from xpnet.data.sources import ArraySource, as_source
 from xpnet.data.table import Columns, Dialect, Kind, Request, Table, pick_columns
 from xpnet.errors import DataFileError
 
@@ -133,14 +133,14 @@ def _read_array(path: Path, request: Request) -> Table | None:
     """A .npy file whose numbers would take much memory in the dtype asked for."""
     from xpnet.data.arrays import load_array
 
-    source = as_source(load_array(Content(path)), dtype=request.dtype)
+    array = load_array(Content(path))
     apart = not request.labelled or (request.target or "").endswith(".npy")
-    if source is None or not (apart or path.stat().st_size > sources.LARGE):
+    if as_source(array, dtype=request.dtype) is None or not (apart or path.stat().st_size > sources.LARGE):
         return None
     if not apart:
         raise DataFileError(f"{path.name}: labels of an array this large lie in a file of their own: --target y.npy.")
     y = load_array(Content(str(request.target))) if request.labelled else None
-    return _of_source(path.name, source, y, request)
+    return _of_array(path.name, array, y, request)
 
 
 def _read_store(path: Path, request: Request) -> Table | None:
@@ -155,22 +155,19 @@ def _read_store(path: Path, request: Request) -> Table | None:
     if rows * columns * numpy.dtype(request.dtype or "float64").itemsize <= sources.LARGE_COPY:
         return None
     y = decoded(array_of(path.name, store, request.target or "y")) if request.labelled else None
-    return _of_source(path.name, ArraySource(X), y, replace(request, target=request.target or "y"))
+    return _of_array(path.name, X, y, replace(request, target=request.target or "y"))
 
 
-def _of_source(name: str, source: Source, y: numpy.ndarray | None, request: Request) -> Table:
-    """A source and its labels as a table.
+def _of_array(name: str, array: Any, y: numpy.ndarray | None, request: Request) -> Table:
+    """An array that is not loaded, and its labels, as a table.
 
-    Raises DataFileError for columns that are left out, and for another number of labels than of rows.
+    Raises DataFileError for another number of labels than of rows.
     """
     from xpnet.data.arrays import chosen_columns
     from xpnet.data.labels import as_labels
 
-    features, places = chosen_columns(name, source, request)
-    if places != list(range(source.shape[1])):
-        raise DataFileError(
-            f"{name}: of an array this large all columns are read. Write those that are wanted to another file."
-        )
+    features, places = chosen_columns(name, array, request)
+    source = ArraySource(array, None if places == list(range(array.shape[1])) else places)
     if y is None:
         return Table(name, source, features)
     target = str(request.target)

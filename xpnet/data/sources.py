@@ -1,7 +1,7 @@
 """Rows that need not fit into memory: read block by block, in any order, by whoever trains or predicts on them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,21 +79,25 @@ class ArraySource(Source):
     ----------
     array : array-like, shape (rows, features)
         Slices of consecutive rows are read as they are needed.
+    columns : sequence of int, optional
+        The columns that make the matrix, in this order; the default is all.
     """
 
-    def __init__(self, array: Any) -> None:
+    def __init__(self, array: Any, columns: Sequence[int] | None = None) -> None:
         if len(array.shape) != 2 or numpy.dtype(array.dtype).kind not in "biuf":
             raise InputError(
                 f"A source is a matrix of numbers, (rows, features); received {array.dtype}, {tuple(array.shape)}."
             )
-        self.array, self.dtype = array, numpy.dtype(array.dtype)
-        self.shape = (int(array.shape[0]), int(array.shape[1]))
+        self.array, self.columns, self.dtype = array, columns, numpy.dtype(array.dtype)
+        rows, width = int(array.shape[0]), int(array.shape[1])
+        self.shape = (rows, width if columns is None else len(columns))
         chunks = getattr(array, "chunks", None)
-        self.starts = _even(*self.shape, self.dtype, int(chunks[0]) if chunks else 1)
+        self.starts = _even(rows, width, self.dtype, int(chunks[0]) if chunks else 1)
 
     def read(self, block: int) -> numpy.ndarray:
         """The rows of a block."""
-        return numpy.asarray(self.array[int(self.starts[block]) : int(self.starts[block + 1])])
+        rows = numpy.asarray(self.array[int(self.starts[block]) : int(self.starts[block + 1])])
+        return rows if self.columns is None else rows[:, self.columns]
 
 
 class ParquetSource(Source):
