@@ -153,6 +153,7 @@ def multiply_row(
         memory, chains = _Vectors(builder, target.get_value_type(signature.args[0].dtype), lanes), ROW // width
 
         def multiply(inside: Masks) -> None:
+            """Multiply the columns that these masks let through."""
             sums = [[memory.kept(memory.zeros) for _ in range(width)] for _ in range(chains)]
 
             def add(term: ir.Value, kept: list[ir.Value]) -> None:
