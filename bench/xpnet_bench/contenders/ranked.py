@@ -26,7 +26,8 @@ def facts(variant: str) -> dict[str, str]:
     """The launcher. Raises BackendError where there is none."""
     global _variant
     _variant = variant
-    return {"launcher": " ".join(_launcher(2)[:3])}
+    program, *options = _launcher(2)[:3]
+    return {"launcher": " ".join([Path(program).name, *options])}
 
 
 def stopwatch(variant: str) -> Callable[[Callable[[], Any], int], float]:
