@@ -173,6 +173,27 @@ def test_another_number_of_ranks_goes_on(sizes: tuple[int, int], tmp_path: Path)
         close(losses, work(4))
 
 
+@pytest.mark.parametrize("near", [True, False])
+@pytest.mark.parametrize("trained", [0, 1])
+def test_ranks_that_have_trained_and_that_have_not_begin_as_rank_0(trained: int, near: bool) -> None:
+    """Whichever of them has made updates before, alone: only one has moments, and all must go on with rank 0's."""
+    X, y, _ = data()
+
+    def make(*, before: bool) -> xpnet.FeedforwardNeuralNet:
+        model = xpnet.FeedforwardNeuralNet(5, 7, 3, rng=np.random.default_rng(0), optimizer="adam", learning_rate=0.05)
+        if before:
+            model.fit(X, y, epochs=1, batch_size=8, rng=np.random.default_rng(2))
+        return model
+
+    def losses(model: xpnet.FeedforwardNeuralNet) -> list[float]:
+        return model.fit(X, y, epochs=2, batch_size=8, rng=np.random.default_rng(1)).loss[-2:]
+
+    models = [make(before=rank == trained) for rank in range(2)]
+    expected = losses(make(before=trained == 0))
+    for found in on_ranks(2, lambda group: losses(models[group.rank]), near=near):
+        close(found, expected)
+
+
 def test_a_single_update_and_gradient() -> None:
     X, y, _ = data()
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy
+
 from xpnet.backend import Step, StepState
 from xpnet.dispatch import Ranks, current_ranks
 from xpnet.training.state import set_stream_state, stream_state
@@ -39,9 +41,10 @@ def share_stream(rng: Any) -> Any:
 def share_state(step: Step, ranks: Ranks) -> None:
     """Begin with rank 0's parameters and optimizer."""
     state = step.state()
-    params = ranks.share_arrays(state.params)
-    buffers = {name: ranks.share_arrays(arrays) for name, arrays in state.buffers.items()}
-    t = ranks.share(state.t)
+    t, params, buffers = ranks.share(state.t), ranks.share_arrays(state.params), {}
+    if t:  # else rank 0 has no buffers yet; where it has some, another rank may have none
+        zeros = {name: numpy.zeros_like(array) for name, array in params.items()}
+        buffers = {name: ranks.share_arrays(state.buffers.get(name, zeros)) for name in step.spec.rule.buffers}
     if ranks.rank:
         step.load_state(StepState(params, buffers, t))
 

@@ -1,6 +1,7 @@
 """Predictions and losses: Python's side of ``evaluate``, which holds what the threads do."""
 
 import ctypes
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any
@@ -78,9 +79,7 @@ class Evaluation:
             if not few:
                 check_memory(result.nbytes, f"A prediction for {rows} rows")
                 if rows > (most := self._predicted_at_once(rows, x.nbytes)):
-                    for first in range(0, rows, most):
-                        result[first : first + most] = self._predict(x[first : first + most])
-                    return result
+                    return _by_pieces(self._predict, x, result, most)
             count, claims = self._begin(rows, 0, sparse=False)
             self._job.multiply_at = self._few_at if few else self._multiply_at
             threads.team.lead(lead, count, function, job_at, x, result, claims)
@@ -100,15 +99,12 @@ class Evaluation:
         _, function, job_at = self._prediction
         with self._hold:
             x, _, compressed = by_rows(X, spec.dtype)
-            data = Data(x, 0, _NO_LABELS, 1, as_they_lie(rows), None, rows, compressed)
             result = numpy.empty((rows, spec.widths[-1]), spec.dtype)
             check_memory(result.nbytes, f"A prediction for {rows} rows")
             if rows > (most := self._predicted_at_once(rows, x.nbytes)):
-                for first in range(0, rows, most):
-                    result[first : first + most] = self._predict_sparse(X[first : first + most])
-                return result
+                return _by_pieces(self._predict_sparse, X, result, most)
             count, claims = self._begin(rows, 0, sparse=True)
-            enter(job, data, spec)
+            enter(job, Data(x, 0, _NO_LABELS, 1, as_they_lie(rows), None, rows, compressed), spec)
             tell(job, {"claims_at": claims, "result_at": result})
             job.blocks, job.threads, job.multiply_at = claims.size, count, self._multiply_at
             threads.team.lead(share_entry(), count, function, job_at)
@@ -134,3 +130,10 @@ class Evaluation:
             self._workspace = EvaluationWorkspace(self.spec, count, label_width, sparse=sparse)
             self._workspace.enter(self._job)
         return count, numpy.zeros(blocks, numpy.int64)
+
+
+def _by_pieces(predict: Callable[[Any], Array], X: Any, result: Array, most: int) -> Array:
+    """Fill ``result`` with what is predicted for at most so many rows at a time."""
+    for first in range(0, X.shape[0], most):
+        result[first : first + most] = predict(X[first : first + most])
+    return result

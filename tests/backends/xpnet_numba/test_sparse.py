@@ -5,6 +5,7 @@ from typing import Any
 import numpy
 import pytest
 from scipy import sparse
+from xpnet_numba.step import evaluation
 from xpnet_numba.step.step import compile_step
 
 from xpnet.backend import BatchPart, NetworkSpec, UpdateRule
@@ -96,6 +97,16 @@ def test_room_does_not_grow_with_the_features() -> None:
     S = sparse.csr_array((numpy.ones(1000), (numpy.arange(1000), numpy.arange(0, 10**6, 1000))), shape=(1000, 10**6))
     step.epoch(S, numpy.zeros(1000, int), learning_rate=0.01, batch_size=1000)
     assert step._workspace.nbytes < 10**7
+
+
+def test_many_rows_are_predicted_some_at_a_time(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C is heard between calls of compiled code; the outputs are those of one call."""
+    S, step, called = sparse.csr_matrix(data[0]), make_step(), []
+    whole, begin = step.forward(S), step._evaluation._begin
+    monkeypatch.setattr(step._evaluation, "_begin", lambda rows, *a, **k: called.append(rows) or begin(rows, *a, **k))
+    monkeypatch.setattr(evaluation, "PRODUCTS_PER_CALL", 1)
+    numpy.testing.assert_array_equal(step.forward(S), whole)
+    assert len(called) > 1 and sum(called) == ROWS
 
 
 def test_nonfinite_numbers_are_found(data: Any) -> None:
