@@ -104,7 +104,8 @@ class Evaluation:
             if rows > (most := self._predicted_at_once(rows, x.nbytes)):
                 return _by_pieces(self._predict_sparse, X, result, most)
             count, claims = self._begin(rows, 0, sparse=True)
-            enter(job, Data(x, 0, _NO_LABELS, 1, as_they_lie(rows), None, rows, compressed), spec)
+            data = Data(x, 0, _NO_LABELS, 1, as_they_lie(rows), None, rows, compressed)
+            enter(job, data, spec)
             tell(job, {"claims_at": claims, "result_at": result})
             job.blocks, job.threads, job.multiply_at = claims.size, count, self._multiply_at
             threads.team.lead(share_entry(), count, function, job_at)
