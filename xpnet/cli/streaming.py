@@ -79,7 +79,7 @@ class SomeBlocks(Source):
         return numpy.concatenate([numpy.arange(starts[b], starts[b + 1]) for b in self.chosen] or [numpy.arange(0)])
 
     def every(self, step: int) -> Any:
-        """Each so-manieth row, not prepared: a matrix, or a table."""
+        """One row in so many, not prepared: a matrix, or a table. step : how many"""
         parts, skip = [], 0
         for block in range(self.blocks):
             for part in self._as_given(block):
