@@ -125,6 +125,8 @@ class Step(Protocol):
     def running(self) -> AbstractContextManager[None]:
         """Set up once, for many calls, what would be costly to set up for each: the limits on threads, say.
 
+        Nobody may write to an array that calls inside received, but for the parameters.
+
         Returns
         -------
         context manager

@@ -18,12 +18,14 @@ from xpnet.errors import InputError
 from xpnet.estimators.base import MLP, is_stochastic
 from xpnet.estimators.holding import like_input
 from xpnet.estimators.inputs import Given, Rows
+from xpnet.estimators.parameters import with_kept_signature
 from xpnet.estimators.private import StrOptions, check_partial_fit_first_call, fit_context
 from xpnet.estimators.ranks import balanced_weights
 from xpnet.models.placement import on_host, to_host
 from xpnet.ops import Array
 
 
+@with_kept_signature
 @dataclass(eq=False, repr=False)
 class MLPClassifier(ClassifierMixin, MLP):
     """A multi-layer perceptron that classifies: scikit-learn's MLPClassifier, faster, and with more to set.
@@ -333,7 +335,10 @@ class MLPClassifier(ClassifierMixin, MLP):
         float
             The share of rows whose labels are all right, at most 1.
         """
-        return accuracy_score(to_host(y), to_host(self.predict(X)), sample_weight=to_host(sample_weight))
+        true, found = to_host(y), to_host(self.predict(X))
+        if sample_weight is None and _are_whole_numbers(true, found):
+            return float((true == found).mean())  # what follows takes as long as some epochs of a small network
+        return accuracy_score(true, found, sample_weight=to_host(sample_weight))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -346,7 +351,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         elif (y.ndim == 2) != self._several_labels():
             raise ValueError("The object was not fitted with multilabel input.")
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
-            self.classes_ = LabelBinarizer().fit(y).classes_
+            self.classes_ = _classes_of(y)
             return
         labels = unique_labels(y)
         if self.warm_start and set(labels) != set(self.classes_):
@@ -411,3 +416,22 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     def _strata(self, rows: Rows) -> Any:
         return to_host(rows.Y) > 0.5 if self.n_outputs_ == 1 else None
+
+
+def _classes_of(y: Any) -> Any:
+    """The distinct labels, sorted. Raises ValueError for what are no labels of a classifier.
+
+    Whole numbers always are. Where there are many, scikit-learn may warn, so that it is asked; where they repeat, that
+    would take as long as some epochs of a small network.
+    """
+    if y.ndim == 1 and y.dtype.kind in "iub":
+        found = numpy.unique(y)
+        if 2 * len(found) < len(y):
+            return found
+    return LabelBinarizer().fit(y).classes_
+
+
+def _are_whole_numbers(true: Any, found: Any) -> bool:
+    """Whether these are labels of as many rows that can be compared at once."""
+    alike = type(true) is type(found) is numpy.ndarray and true.shape == found.shape and true.ndim == 1
+    return alike and true.size > 0 and true.dtype.kind in "iu" and found.dtype.kind in "iu"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -14,6 +15,7 @@ from xpnet.estimators.epochs import reported_loss
 from xpnet.estimators.inputs import Rows
 from xpnet.estimators.streaming import SourceRows, summed_gradient
 from xpnet.models import Network
+from xpnet.models.placement import is_host
 
 
 class Objective:
@@ -21,44 +23,56 @@ class Objective:
 
     def __init__(self, network: Network, step: Step, rows: Rows) -> None:
         self.network, self.step, self.rows = network, step, rows
-        self._at = self._gradient = numpy.zeros(0)
-        slots, start = {slot.name: slot for slot in step.spec.slots()}, 0
-        names = step.spec.parameter_names
-        self.places: list[tuple[str, int, int, tuple[int, ...]]] = []
-        for name in (*names[::2], *names[1::2]):
+        slots, names, start = {slot.name: slot for slot in step.spec.slots()}, step.spec.parameter_names, 0
+        self.names = (*names[::2], *names[1::2])
+        self._written = numpy.zeros(sum(prod(slot.shape) for slot in slots.values()))
+        self._values: dict[str, Any] = {}  # as the network takes them: views of what is written
+        for name in self.names:
             end = start + prod(slots[name].shape)
-            self.places.append((name, start, end, slots[name].shape))
+            self._values[name] = self._written[start:end].reshape(slots[name].shape)
             start = end
+        self._at, self._gradient = self._written[:0], self._written[:0]
 
     def vector(self) -> Any:
         """The parameters: (size,) float64."""
-        return self._pack(self.step.params)
+        return self._pack(self._runs(self.step.params))
 
     def write(self, vector: Any) -> None:
         """Make these the network's parameters. vector : (size,)"""
-        self.network.load_values({name: vector[a:b].reshape(shape) for name, a, b, shape in self.places})
+        self._written[...] = vector
+        self.network.load_values(self._values)
 
     def loss(self, vector: Any) -> float:
         """The loss as scikit-learn reports it. The gradient comes with it, and is kept for who asks for it next."""
         self.write(current_ranks().share(vector))
         if isinstance(self.rows, SourceRows):
             loss, gradients = summed_gradient(self.step, self.rows, self.network.backend)
-            self._at, self._gradient = vector, self._pack(gradients)
+            self._at, self._gradient = vector, self._pack(self._runs(gradients))
             return loss
         loss = self.step.gradient(self.rows.X, self.rows.Y, sample_weight=self.rows.weight)
-        self._at, self._gradient = vector, self._pack(self.step.gradients)
+        self._at, self._gradient = vector, self._pack(self._lasting or self._runs(self.step.gradients))
         return reported_loss(loss, self.step.penalty, self.step.spec)
 
     def gradient(self, vector: Any) -> Any:
         """The gradient (size,) float64."""
-        if not numpy.array_equal(vector, self._at):
+        if vector.size != self._at.size or (vector != self._at).any():
             self.loss(vector)
         return self._gradient
 
-    def _pack(self, arrays: Any) -> Any:
+    @cached_property
+    def _lasting(self) -> list[Any]:
+        """The step's gradient as runs, found once, where each gradient lies where the last one did; else empty."""
+        gradients: Any = self.step.gradients
+        stays = gradients.flat is not None and is_host(self.network.backend)
+        return self._runs(gradients) if stays else []
+
+    def _runs(self, arrays: Any) -> list[Any]:
+        """Each of these arrays as a run of numbers on the host, in the vector's order."""
         host = self.network.backend.to_numpy
-        parts = [host(arrays[name]).ravel() for name, *_ in self.places]
-        return numpy.concatenate(parts, dtype=numpy.float64)
+        return [host(arrays[name]).ravel() for name in self.names]
+
+    def _pack(self, runs: list[Any]) -> Any:
+        return numpy.concatenate(runs, dtype=numpy.float64)
 
 
 def minimise(

@@ -3,9 +3,10 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
+from inspect import signature
 from numbers import Integral, Real
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
 
 import numpy
 from sklearn.base import BaseEstimator
@@ -15,13 +16,29 @@ from xpnet.backend.spec import Activation, Loss
 from xpnet.estimators.private import CallbackSupportMixin, Interval, Options, StrOptions
 from xpnet.models.checks import one_each
 
+Estimator = TypeVar("Estimator")
+
 STOCHASTIC = ("sgd", "adam", "adamw")
+
+MOST_REMEMBERED = 1000
+_LASTING = {bool, int, float, str, tuple, type(None), numpy.float64, numpy.int64}
+"""Types of values that stay what they are."""
+
+_found_right: set[tuple[Any, ...]] = set()
+"""Parameters that have been checked: the class, the types of the values, and the values."""
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 _NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 _COUNT = Interval(Integral, 1, None, closed="left")
 _FRACTION = Interval(Real, 0, 1, closed="left")
 _ACTIVATIONS = StrOptions(set(get_args(Activation)))
+
+
+def with_kept_signature(estimator: type[Estimator]) -> type[Estimator]:
+    """Class decorator: keep the constructor's signature, which scikit-learn asks for each time it clones."""
+    constructor: Any = estimator.__init__
+    constructor.__signature__ = signature(constructor)
+    return estimator
 
 
 @dataclass(eq=False, repr=False)
@@ -96,6 +113,22 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
         "checkpoint": [str, PathLike, None],
     }
 
+    def _validate_params(self) -> None:
+        """Check every parameter, as scikit-learn does. What was found right is not checked again: a search fits many
+        estimators that differ in little, and the check takes as long as some epochs of a small network.
+        """
+        values = tuple(getattr(self, name) for name in self._parameter_constraints)
+        kinds = tuple(map(type, values))
+        key = type(self), kinds, values
+        lasting = _LASTING.issuperset(kinds) and _hashable(values)
+        if lasting and key in _found_right:
+            return
+        super()._validate_params()
+        if lasting:
+            if len(_found_right) >= MOST_REMEMBERED:
+                _found_right.clear()
+            _found_right.add(key)
+
     def _hidden_sizes(self) -> tuple[int, ...]:
         """Widths of the hidden layers. Raises ValueError unless all are positive."""
         sizes = self.hidden_layer_sizes
@@ -149,3 +182,12 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
             weight_decay=float(self.weight_decay) if decoupled else 0.0,
             epsilon_hat=not decoupled,
         )
+
+
+def _hashable(values: tuple[Any, ...]) -> bool:
+    """Whether there is no list, say, within a tuple."""
+    try:
+        hash(values)
+    except TypeError:
+        return False
+    return True

@@ -12,10 +12,12 @@ from sklearn.utils.metaestimators import available_if
 from xpnet.estimators.base import MLP, is_stochastic
 from xpnet.estimators.holding import like_input
 from xpnet.estimators.inputs import Given, Rows
+from xpnet.estimators.parameters import with_kept_signature
 from xpnet.estimators.private import StrOptions, fit_context
 from xpnet.models.placement import to_host
 
 
+@with_kept_signature
 @dataclass(eq=False, repr=False)
 class MLPRegressor(RegressorMixin, MLP):
     """A multi-layer perceptron that predicts numbers: scikit-learn's MLPRegressor, faster, and with more to set.

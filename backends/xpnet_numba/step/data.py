@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import is_
 from typing import Any, NamedTuple
 
 import numpy
@@ -23,7 +24,7 @@ class Compressed(NamedTuple):
     shape: tuple[int, int]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Data:
     """X, Y, and what goes with them; all are kept alive while compiled code runs.
 
@@ -33,6 +34,7 @@ class Data:
     order : the rows that are used, in their order; None for all, as they lie; rows : how many these are
     weights : in the order of the rows; sums : of each batch's weights
     shares : by how much each batch's mean loss counts
+    places : where each row stands in a larger batch, if not one after the other
     """
 
     x: Any
@@ -45,6 +47,7 @@ class Data:
     sparse: Compressed | None = None
     sums: Any = None
     shares: Any = None
+    places: Any = None
 
 
 @dataclass
@@ -55,9 +58,10 @@ class Reader:
     _keeping: int = 0
     _labels: tuple[Any, Any] = (None, None)
     _labels_before: tuple[Any, Any] = (None, None)
+    _last: tuple[tuple[Any, ...], Data | None] = ((), None)
 
     @contextmanager
-    def keeping_labels(self, beside: AbstractContextManager[None]) -> Iterator[None]:
+    def keeping(self, beside: AbstractContextManager[None]) -> Iterator[None]:
         """Inside, labels are read and converted once for all calls; ``beside`` is entered, too."""
         self._keeping += 1
         try:
@@ -67,6 +71,17 @@ class Reader:
             self._keeping -= 1
             if not self._keeping:
                 self._labels = self._labels_before = None, None
+                self._last = (), None
+
+    def read_again(self, X: Array, Y: Labels, order: Any, sample_weight: Array | None) -> Data:
+        """The arrays of a call that may be repeated: for those of the call before, the same object."""
+        given = X, Y, order, sample_weight
+        before, data = self._last
+        if data is None or not all(map(is_, given, before)):
+            data = self.read(*given)
+            if self._keeping:
+                self._last = given, data
+        return data
 
     def read(self, X: Array, Y: Labels, order: Any, sample_weight: Array | None) -> Data:
         """The arrays of a call."""

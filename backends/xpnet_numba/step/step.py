@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, lru_cache
 from typing import Any
+from weakref import ref
 
 import numpy
 
@@ -99,6 +100,7 @@ class CompiledStep:
         self.report: Callable[[int], None] | None = None
         self._steps_per_call = 0  # not known yet
         self._reader = Reader(spec.dtype)
+        self._entered: Callable[[], Data | None] = _nothing
 
     @property
     def why(self) -> str:
@@ -133,10 +135,10 @@ class CompiledStep:
         return Evaluation(self.spec, self._new_job(), self._hold)
 
     def running(self) -> AbstractContextManager[None]:
-        """Inside, labels are read and converted once for all calls, and where BLAS is needed it is held to one
-        thread.
+        """Inside, labels are read and converted once for all calls, arrays of which one gradient after the other is
+        asked are read once, and where BLAS is needed it is held to one thread.
         """
-        return self._reader.keeping_labels(self._hold)
+        return self._reader.keeping(self._hold)
 
     def epoch(
         self,
@@ -213,7 +215,10 @@ class CompiledStep:
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
         with self._hold:
-            data = self._reader.read(X, Y, rows, sample_weight)
+            if part is None:
+                data = self._reader.read_again(X, Y, rows, sample_weight)
+            else:
+                data = self._reader.read(X, Y, rows, sample_weight)
             if data.rows:
                 return self._train(data, data.rows, updating=False, part=part)
             return self._gradient_of_nothing(part or BatchPart(0.0))
@@ -259,10 +264,23 @@ class CompiledStep:
 
     def _train(self, data: Data, batch_size: int, *, updating: bool, part: BatchPart | None = None) -> float:
         """Batches over all rows; returns the mean loss, and sets how much of it is the penalty."""
-        job, rows = self._training, data.rows
-        steps, self.penalty = -(-rows // batch_size), 0.0
-        if not rows:
+        job, self.penalty = self._training, 0.0
+        if not data.rows:
             return 0.0
+        workspace = self._enter(data, batch_size, part)
+        job.updating = updating
+        job.penalized = self.spec.l2 > 0 and (part is None or part.penalized)
+        self._run_steps(job, workspace, -(-data.rows // batch_size))
+        total = data.rows if data.weights is None and part is None else float(data.shares.sum())
+        self.penalty = job.penalty / total if total else 0.0
+        return job.loss / total + self.penalty if total else 0.0
+
+    def _enter(self, data: Data, batch_size: int, part: BatchPart | None) -> TrainingWorkspace:
+        """Tell the training job of its data, unless they are those of the last gradient; returns where it works."""
+        job, rows, last = self._training, data.rows, self._workspace
+        if last is not None and data is self._entered() and part is None:
+            last.arrays["totals_at"].fill(0)
+            return last
         if part is not None:
             data.sums = numpy.array([part.total_weight], "float64")
         elif data.weights is None:
@@ -276,17 +294,13 @@ class CompiledStep:
         if data.shares is None:
             data.shares = data.sums
         enter(job, data, self.spec)
-        job.updating = updating
         job.first_row, job.places_at = 0 if part is None else part.first_row, 0
         if part is not None and part.places is not None:
-            places = numpy.ascontiguousarray(part.places, numpy.int64)
-            job.first_row, job.places_at = 0, place(places)
-        job.penalized = self.spec.l2 > 0 and (part is None or part.penalized)
-        job.x_is_far = data.order is None and steps > 1
-        self._run_steps(job, workspace, steps)
-        total = rows if data.weights is None and part is None else float(data.shares.sum())
-        self.penalty = job.penalty / total if total else 0.0
-        return job.loss / total + self.penalty if total else 0.0
+            data.places = numpy.ascontiguousarray(part.places, numpy.int64)
+            job.first_row, job.places_at = 0, place(data.places)
+        job.x_is_far = data.order is None and rows > batch_size
+        self._entered = ref(data)
+        return workspace
 
     def _room_for_part(self, rows: int) -> int:
         """For how many rows to plan where these are a part of a batch: parts vary in size, plans are not made for each."""
@@ -389,6 +403,10 @@ class CompiledStep:
 def _plan(spec: NetworkSpec, batch_rows: int, cores: int, sparse: bool) -> Plan:
     """How batches of a kind of network are cut, found once."""
     return make_plan(spec, list(blueprint(spec).layers), batch_rows, cores, sparse=sparse)
+
+
+def _nothing() -> None:
+    """In the place of a reference before there is any."""
 
 
 def _copies(parameters: Parameters) -> dict[str, Any]:

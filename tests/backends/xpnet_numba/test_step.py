@@ -5,6 +5,7 @@ import math
 import os
 import threading
 import time
+import weakref
 from queue import SimpleQueue
 
 import numpy
@@ -307,6 +308,50 @@ def test_gradient_and_update_apart_equal_an_epoch():
         plain.update(grads, 0.01)
     numpy.testing.assert_array_equal(apart.params.flat, together.params.flat)
     assert apart.state().t == 3
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_gradients_of_the_same_rows_follow_the_parameters(dtype, weighted):
+    """While a step runs, rows are read once for all gradients of them: between others, and after other work."""
+    spec = NetworkSpec((7, 9, 4), ("relu",), rule=RULES["adam"], l2=0.1, dtype=dtype)
+    step, _ = make_pair(spec)
+    fresh, _ = make_pair(spec)
+    rng = numpy.random.default_rng(3)
+    X, Y, other = rng.standard_normal((30, 7)).astype(dtype), rng.integers(0, 4, 30), rng.standard_normal((12, 7))
+    how = {"sample_weight": rng.random(30) if weighted else None}
+
+    def agree():
+        fresh.load_state(step.state())
+        assert step.gradient(X, Y, **how) == fresh.gradient(X, Y, **how)
+        numpy.testing.assert_array_equal(step.gradients.flat, fresh.gradients.flat)
+
+    with step.running():
+        agree()
+        step.params["W1"] *= 2
+        agree()
+        step.update(learning_rate=0.1)
+        agree()
+        step.gradient(other, Y[:12])
+        agree()
+        step.gradient(X[:20], Y[:20], part=BatchPart(30.0))
+        agree()
+        step.loss(other, Y[:12])
+        step.epoch(other, Y[:12], learning_rate=0.1, batch_size=5)
+        agree()
+    X *= 2
+    agree()
+
+
+def test_a_step_that_ran_holds_no_rows():
+    step, _ = make_pair(NetworkSpec((7, 9, 4), ("relu",)))
+    X, Y = numpy.ones((30, 7)), numpy.zeros(30, "int64")
+    held = weakref.ref(X)
+    with step.running():
+        step.gradient(X, Y)
+        step.gradient(X, Y)
+    del X
+    assert held() is None
 
 
 def test_penalty_is_that_before_each_update():
