@@ -20,7 +20,7 @@ from xpnet_numba.llvm.functions import INNER, call, njit, stay_apart, widest_vec
 from xpnet_numba.llvm.integers import high_product
 from xpnet_numba.llvm.memory import address, pointer, prefetch, shift, stack
 from xpnet_numba.llvm.values import kept, taken
-from xpnet_numba.llvm.vectors import LANES, bits, maximum, normalise
+from xpnet_numba.llvm.vectors import LANES, bits, chosen, maximum, normalise
 
 __all__ = [
     "INNER",
@@ -28,6 +28,7 @@ __all__ = [
     "address",
     "bits",
     "call",
+    "chosen",
     "exchange_if",
     "fetch_add",
     "flush_denormals",

@@ -39,6 +39,22 @@ def maximum(context: Context, a: Type, b: Type) -> tuple[Signature, Emit]:
     return a(a, a), emit
 
 
+@intrinsic
+def chosen(context: Context, condition: Type, a: Type, b: Type) -> tuple[Signature, Emit]:
+    """``a if condition else b``, both computed, and never by a jump.
+
+    Left to itself LLVM may jump where the condition reads memory. Whether an activation is 0 follows no pattern, so that
+    the processor goes the wrong way half the time.
+    """
+
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
+        select = builder.select(*values)
+        select.set_metadata("unpredictable", builder.module.add_metadata([]))
+        return select
+
+    return a(types.boolean, a, a), emit
+
+
 @intrinsic(prefer_literal=True)
 def normalise(
     context: Context, source: Type, target: Type, k: Type, scale: Type, marked: Type, columns: Type, lanes: Type

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 
 from xpnet_numba import scalars
 from xpnet_numba.kinds import Matrix, Scalar, Vector
-from xpnet_numba.llvm import widest_vectors
+from xpnet_numba.llvm import chosen, widest_vectors
 from xpnet_numba.loops.compiled import inlined, pasted
 
 
@@ -36,7 +36,7 @@ def relu(x: Scalar) -> Scalar:
 def relu_backward(d_out: Scalar, out: Scalar) -> Scalar:
     """dL/dx = dL/df where f > 0, else 0; where f is NaN, dL/df passes."""
     zero = type(out)(0)
-    return zero if out <= zero else d_out
+    return chosen(out <= zero, zero, d_out)
 
 
 @inlined

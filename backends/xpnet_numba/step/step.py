@@ -235,7 +235,7 @@ class CompiledStep:
         """See :class:`xpnet.backend.Step`."""
         job, workspace = self._training, self._workspace or self._workspace_for(1, 0)
         self._rule[0] = learning_rate
-        workspace.begin(job, count := min(get_threads(), workspace.plan.workers))
+        workspace.begin(job, count := _threads_for(workspace.plan))
         threads.team.lead(share_entry(), count, job_function("update", self.spec.dtype).address, ctypes.addressof(job))
         job.updates_made += 1
 
@@ -317,7 +317,7 @@ class CompiledStep:
             self._steps_per_call = max(1, int(SECONDS_PER_CALL / work))
         while job.first_step < steps:
             job.steps = min(self._steps_per_call, steps - job.first_step)
-            workspace.begin(job, count := min(get_threads(), workspace.plan.workers))
+            workspace.begin(job, count := _threads_for(workspace.plan))
             started = time.perf_counter()
             threads.team.lead(share_entry(), count, function, ctypes.addressof(job))
             if job.steps == self._steps_per_call:
@@ -403,6 +403,11 @@ class CompiledStep:
 def _plan(spec: NetworkSpec, batch_rows: int, cores: int, sparse: bool) -> Plan:
     """How batches of a kind of network are cut, found once."""
     return make_plan(spec, list(blueprint(spec).layers), batch_rows, cores, sparse=sparse)
+
+
+def _threads_for(plan: Plan) -> int:
+    """How many threads work. To ask the system costs some microseconds, which is long for a small batch."""
+    return 1 if plan.workers == 1 else min(get_threads(), plan.workers)
 
 
 def _nothing() -> None:
