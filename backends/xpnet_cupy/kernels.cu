@@ -199,13 +199,14 @@ KERNEL column_sum(const stored *x, real *sums, int rows, int cols, int chunk) {
 //               of the whole batch that stand before these
 //   rates (5,)  learning rate; Adam's scale and root (`xpnet.ops.updates.adam_scales`); 1 - learning rate x decay;
 //               broken, 1 once a parameter has become NaN
-//   data (5,)   where the epoch's data lie, so that a graph trains on other arrays without being captured again; where
-//               several ranks share a batch, PARTS are for each batch its whole weight and FIRST_ROW, (batches, 2)
+//   data (6,)   where the epoch's data lie, so that a graph trains on other arrays without being captured again; where
+//               several ranks share a batch, PARTS are for each batch its whole weight and FIRST_ROW, (batches, 2), and
+//               PLACES, or null, where each row of the order stands in its whole batch
 // The first kernel of a batch reads what is next and writes what is now; the last, the update, reads now and writes next:
 // no kernel reads what another of its blocks writes.
 enum Clock { UPDATES, CURSOR, NEXT_UPDATES, NEXT_CURSOR, FIRST_ROW };
 enum Rates { LEARNING_RATE, SCALE, ROOT, KEEP, BROKEN };
-enum Data { X, LABELS, WEIGHT, ORDER, PARTS };
+enum Data { X, LABELS, WEIGHT, ORDER, PARTS, PLACES };
 
 // --------------------------------------------------------------------------------------------------------- dropout
 
@@ -227,18 +228,22 @@ __device__ inline Words philox(Words c, unsigned long long key0, unsigned long l
 
 // out = x keep / (1 - rate), keep drawn as `xpnet.steps.masks` draws it: item i of the whole batch stays where word i of
 // the stream that starts at the counter (0, 0, layer, updates made), as a number in [0, 1), is not below the rate. NumPy
-// counts before it draws, hence the + 1. The rows here begin at row clock[FIRST_ROW] of the whole batch. out may be x.
-KERNEL dropout(const stored *x, stored *out, const int *clock, long long key0, long long key1, int layer, double rate,
-               int cols, long long size) {
+// counts before it draws, hence the + 1. The rows here begin at row clock[FIRST_ROW] of the whole batch, or stand at their
+// PLACES in it. A thread takes the items of a row that share four words. out may be x.
+KERNEL dropout(const stored *x, stored *out, const long long *data, const int *clock, long long key0, long long key1,
+               int layer, double rate, int rows, int cols) {
   const real scale = 1 / (1 - rate);
   const unsigned long long updates = clock[UPDATES];
-  const long long first = (long long)clock[FIRST_ROW] * cols, before = first / 4;
-  FOR_EACH(four, (first + size + 3) / 4 - before) {
-    const Words words = philox({{before + four + 1ull, 0, (unsigned long long)layer, updates}}, key0, key1);
+  const int *places = data[PLACES] ? (const int *)data[PLACES] + clock[CURSOR] : nullptr;
+  const int fours = cols % 4 ? (cols + 6) / 4 : cols / 4;  // that a row may have a part of
+  FOR_EACH(at, (long long)rows * fours) {
+    const long long row = at / fours, first = (places ? places[row] : clock[FIRST_ROW] + row) * cols;
+    const long long four = first / 4 + at % fours;
+    const Words words = philox({{four + 1ull, 0, (unsigned long long)layer, updates}}, key0, key1);
     for (int k = 0; k < 4; k++) {
-      const long long i = 4 * (before + four) + k - first;
+      const long long col = 4 * four + k - first, i = row * cols + col;
       const bool keep = (words.v[k] >> 11) * (1.0 / 9007199254740992.0) >= rate;
-      if (0 <= i && i < size) out[i] = real(x[i]) * (keep ? scale : real(0));
+      if (0 <= col && col < cols) out[i] = real(x[i]) * (keep ? scale : real(0));
     }
   }
 }
@@ -596,7 +601,7 @@ KERNEL gather(const real *__restrict__ x, const int *order, real *__restrict__ o
 // Before the first batch: where the data lie, the cursor turned back, the learning rate set, no losses yet.
 KERNEL begin(int *clock, double *rates, double learning_rate, int first_row, long long *data, const real *x,
              const long long *indices, const real *targets, const real *weight, const int *order,
-             const double *parts, double *row_loss, int rows, double *squares, int blocks) {
+             const double *parts, const int *places, double *row_loss, int rows, double *squares, int blocks) {
   FOR_EACH(i, rows) row_loss[i] = 0;
   FOR_EACH(i, blocks) squares[i] = 0;
   if (!first_thread()) return;
@@ -609,6 +614,7 @@ KERNEL begin(int *clock, double *rates, double learning_rate, int first_row, lon
   data[WEIGHT] = (long long)weight;
   data[ORDER] = (long long)order;
   data[PARTS] = (long long)parts;
+  data[PLACES] = (long long)places;
 }
 
 // The clock goes on to the next batch, and what depends on the number of its update follows. One thread.

@@ -51,7 +51,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
         "logistic_backward_bias": _BACKWARD_BIAS,
         "softplus_backward_bias": _BACKWARD_BIAS,
         "column_sum": "stored* real* int int int",
-        "dropout": "stored* stored* int* long long int double int long",
+        "dropout": "stored* stored* long* int* long long int double int int",
         "softmax_warp": _ROWS,
         "softmax_block": _ROWS,
         "log_softmax_warp": _ROWS,
@@ -64,7 +64,9 @@ KERNELS: dict[str, tuple[str, ...]] = {
         "logistic_cross_entropy": _LOSS,
         "poisson": _LOSS,
         "gather": "real* int*? real*! int int",
-        "begin": "int* double* double int long* real* long*? real*? real*? int*? double*? double* int double* int",
+        "begin": (
+            "int* double* double int long* real* long*? real*? real*? int*? double*? int*? double* int double* int"
+        ),
         "next_batch": "long* int* double* double double double int real*? stored*? int int",
         "batch_weight": "long* int* real* int",
         "finish": "double* int double* int real*? int double* double*",

@@ -97,14 +97,15 @@ def backward_bias(
     return [first, launcher.full.prepare("column_sum", (place[0], 1), block, *second)]
 
 
-def dropout(launcher: Launcher, x: Array, out: Array, clock: Array, *, seed: int, layer: int, rate: float) -> Launch:
-    """out = x keep / (1 - rate), with the mask of ``xpnet.steps.masks`` for this seed, layer, update and first row.
+def dropout(
+    launcher: Launcher, x: Array, out: Array, data: Array, clock: Array, *, seed: int, layer: int, rate: float
+) -> Launch:
+    """out = x keep / (1 - rate), with the mask of ``xpnet.steps.masks`` for this seed, layer, update and places.
 
-    x, out : (rows, cols), may be one array; clock : (5,) int32
+    x, out : (rows, cols), may be one array; data, clock : of :class:`~xpnet_cupy.memory.EpochMemory`
     """
     keys = [_signed(seed % 2**64), _signed(seed >> 64)]
-    grid = _flat(_ceil(x.size, 4) + 1)  # a first row in the middle of four items makes one group more
-    return launcher.prepare("dropout", *grid, x, out, clock, *keys, layer, rate, x.shape[1], x.size)
+    return launcher.prepare("dropout", *_flat(_ceil(x.size, 4)), x, out, data, clock, *keys, layer, rate, *x.shape)
 
 
 def softmax(launcher: Launcher, x: Array, out: Array, *, logarithm: bool = False) -> Launch:

@@ -25,6 +25,7 @@ class Data(NamedTuple):
     order : -1 for a row that is not there, which fills up a batch
     parts : (batches, 2) float64, the weight of each whole batch and how many of its rows stand before these; None where
         these rows are the whole batch
+    places : as the order, where each row stands in its whole batch; None where they follow one another
     """
 
     x: Array
@@ -33,6 +34,7 @@ class Data(NamedTuple):
     weight: Array | None
     order: Array | None
     parts: Array | None = None
+    places: Array | None = None
 
     def block(self, rows: slice) -> "Data":
         """Some of the rows, in their order."""
@@ -50,7 +52,7 @@ class EpochMemory:
 
     clock : (5,) int32: updates made and first row of the batch, now and for the next batch; first row of a part
     rates : (5,) float64: learning rate, what follows from it and the number of the update, whether a parameter is NaN
-    data : (5,) int64: addresses of the epoch's inputs, labels, weights, order and parts
+    data : (6,) int64: addresses of the epoch's inputs, labels, weights, order, parts and places
     results : (4,) float64: what is read at the end of an epoch
     squares : (blocks,) float64: parts of the sum of squared weights
     """
@@ -59,7 +61,7 @@ class EpochMemory:
         xp = launcher.xp
         self.clock = xp.zeros(5, dtype=xp.int32)
         self.rates = xp.zeros(5, dtype=xp.float64)
-        self.data = xp.zeros(5, dtype=xp.int64)
+        self.data = xp.zeros(6, dtype=xp.int64)
         self.results = xp.zeros(4, dtype=xp.float64)
         self.squares = xp.zeros(UPDATE_BLOCKS, dtype=xp.float64)
 

@@ -145,8 +145,9 @@ class BatchPlan:
         """Dropout of hidden layer k, forward and back; nothing where it has none."""
         if self._dropped(k) is None or out is None:
             return []
-        spec, clock = self.spec, self.network.clock
-        return [launches.dropout(self.launcher, x, out, clock, seed=spec.seed, layer=k, rate=spec.dropout[k])]
+        spec, network = self.spec, self.network
+        how: dict[str, Any] = {"seed": spec.seed, "layer": k, "rate": spec.dropout[k]}
+        return [launches.dropout(self.launcher, x, out, network.data, network.clock, **how)]
 
     def _dropped(self, k: int) -> Array | None:
         return self.dropped[k] if k < len(self.dropped) else None

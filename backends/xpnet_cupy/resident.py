@@ -54,11 +54,11 @@ class Resident:
     def launch(self, data: Data, *, batch_rows: int, learning_rate: float) -> Launch:
         """An epoch as one launch, which fills ``results`` of the network's memory.
 
-        data : with an order and without parts
+        data : with an order, of whole batches
         """
         spec, network, rule = self.spec, self.network, self.spec.rule
         order = data.order
-        assert order is not None and data.parts is None
+        assert order is not None and data.parts is None and data.places is None
         rows, layout = order.size, self._layout(min(batch_rows, order.size))
         assert layout is not None
         loss = CLASS_INDICES if data.indices is not None else LOSSES[spec.loss]
@@ -69,7 +69,7 @@ class Resident:
             "train_epoch",
             (1,),
             (32, 16 if spec.dtype == "float32" else 8),
-            *data[:-1],
+            *data[:5],
             *(self._layers, spec.layers, loss, rows, batch_rows, layout.tile_rows),
             *(network.clock, network.rates, learning_rate, *_numbers(rule)),
             *(network.params.flat, *buffers, self.size, layout.kept, *penalty, network.results),

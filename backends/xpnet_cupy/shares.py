@@ -5,7 +5,7 @@ a small batch it may have none. So all its parts are filled up to one size, with
 order.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 
@@ -14,8 +14,21 @@ from xpnet.backend import BatchPart
 FILLED = 16  # where parts differ from epoch to epoch, their rows are filled up to a multiple of this
 
 
-def batches_of_ranks(shares: list[tuple[Any, BatchPart]]) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """The order of the rows (batches, rows) int32, and of each batch its whole weight and the rows before (batches, 2).
+class Batches(NamedTuple):
+    """All parts of one rank, filled up to one size.
+
+    order : (batches, rows) int32
+    parts : (batches, 2) float64, the weight of each whole batch and how many of its rows stand before these
+    places : (batches, rows) int32, where each row stands in its whole batch; None where they follow one another
+    """
+
+    order: numpy.ndarray
+    parts: numpy.ndarray
+    places: numpy.ndarray | None
+
+
+def batches_of_ranks(shares: list[tuple[Any, BatchPart]]) -> Batches:
+    """What a recording reads of a rank's parts.
 
     shares : for each batch the rows of the rank's part, as indices or as a slice, and what they are of the batch
     """
@@ -24,7 +37,15 @@ def batches_of_ranks(shares: list[tuple[Any, BatchPart]]) -> tuple[numpy.ndarray
     most = max(1, *sizes)
     if len(set(sizes[:-1])) > 1:  # the last batch may be smaller in any case
         most = -(-most // FILLED) * FILLED
-    order = numpy.full((len(own), most), -1, dtype=numpy.int32)
-    for batch, rows in zip(order, own, strict=True):
-        batch[: len(rows)] = rows
-    return order, numpy.array([(part.total_weight, part.first_row) for _, part in shares], dtype=numpy.float64)
+    parts = numpy.array([(part.total_weight, part.first_row) for _, part in shares], dtype=numpy.float64)
+    placed = all(part.places is not None for _, part in shares)
+    places = _filled([part.places for _, part in shares], most, 0) if placed else None
+    return Batches(_filled(own, most, -1), parts, places)
+
+
+def _filled(rows: list[Any], size: int, value: int) -> numpy.ndarray:
+    """One row of so many items for each array, filled up with a value: int32."""
+    filled = numpy.full((len(rows), size), value, dtype=numpy.int32)
+    for row, items in zip(filled, rows, strict=True):
+        row[: len(items)] = items
+    return filled

@@ -134,14 +134,14 @@ class CompiledStep:
         """
         if not (shares and self.options.sums and self.launcher.records and hasattr(group, "begin_sum")):
             return None
-        order, parts = batches_of_ranks(shares)
-        rows, weight = order.shape[1], float(parts[:, 0].sum())
+        batches = batches_of_ranks(shares)
+        rows, weight = batches.order.shape[1], float(batches.parts[:, 0].sum())
         with self._memory(f"Training on batches of {rows} rows", batch_bytes(self.spec, rows)), self.launcher.stream():
             self._meet(group)
 
             def prepare() -> tuple[Data, list[tuple[Repeated, int]]]:
-                data = self._take(X, Y, sample_weight, order.reshape(-1), rows)
-                data = data._replace(parts=self.launcher.xp.asarray(parts))
+                data = self._take(X, Y, sample_weight, batches.order.reshape(-1), rows)
+                data = self._placed(data, batches.places)._replace(parts=self.launcher.xp.asarray(batches.parts))
                 shape = replace(self._shape(data, rows, shares[0][1]), penalized=True, group=group)
                 return data, self._prepared(data, [(shape, len(shares))], learning_rate)
 
@@ -150,7 +150,7 @@ class CompiledStep:
             repeated.run(times, lambda: marks.append(self.launcher.mark()))
             for mark in marks:  # one after the other: the time-out is that of a few sums, not of an epoch
                 group.wait(mark)
-            loss, squares, _, broken = self._results(order.size)
+            loss, squares, _, broken = self._results(batches.order.size)
             penalty = float(self.spec.l2 / 2 * squares / weight) if weight else 0.0
             return float("nan") if broken else float(loss), penalty
 
@@ -190,7 +190,7 @@ class CompiledStep:
                 return self._no_gradient(part)
 
             def prepare() -> tuple[Data, list[tuple[Repeated, int]]]:
-                data = self._take(X, Y, sample_weight, rows, count)
+                data = self._placed(self._take(X, Y, sample_weight, rows, count), part and part.places)
                 return data, self._prepared(data, [(self._shape(data, count, part), 1)], None, part)
 
             data, ((repeated, _),) = self._with_room(prepare)
@@ -274,6 +274,12 @@ class CompiledStep:
             None if sample_weight is None else as_read(launcher, sample_weight, dtype),
             None if order is None else self._orders.on_device(order),
         )
+
+    def _placed(self, data: Data, places: Any) -> Data:
+        """The data with the places of their rows, where dropout looks for them; places : on the host, or None"""
+        if places is None or not any(self.spec.dropout):
+            return data
+        return data._replace(places=self.launcher.xp.asarray(places.reshape(-1).astype("int32")))
 
     @property
     def _memory_of_batch(self) -> BatchMemory:

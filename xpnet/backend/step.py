@@ -59,8 +59,8 @@ class BatchPart:
     penalized : bool, default True
         Whether the penalty is added to this part; exactly one part of a batch adds it.
     places : numpy.ndarray, shape (rows,), int64, optional
-        Where each of these rows stands in the whole batch, if they do not lie one after the other. Masks then depend
-        on it; a step that does not draw them by single rows goes by `first_row` all the same.
+        Where each of these rows stands in the whole batch, if they do not lie one after the other. Dropout masks then
+        depend on it in place of `first_row`.
 
     Examples
     --------

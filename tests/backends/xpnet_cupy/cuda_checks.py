@@ -1,6 +1,7 @@
 """What the tests of kernels and steps share: drawing, running on the host, comparing with the reference."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -146,13 +147,26 @@ class Alone:
 
 
 def assert_parts_agree(
-    spec: NetworkSpec, launcher: HostLauncher, X: Any, Y: Any, weight: Any = None, *, rtol: float = 0.0
+    spec: NetworkSpec,
+    launcher: HostLauncher,
+    X: Any,
+    Y: Any,
+    weight: Any = None,
+    *,
+    placed: bool = False,
+    rtol: float = 0.0,
 ) -> CompiledStep:
-    """An epoch of a rank that has more of one batch and less of another, recorded: as gradients and updates apart."""
+    """An epoch of a rank that has more of one batch and less of another, recorded: as gradients and updates apart.
+
+    placed : whether the rows of a part stand anywhere in their batch, in place of one after the other
+    """
     step, reference, group = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), ""), Alone()
     rows = np.split(np.random.default_rng(5).permutation(len(X)), [9, 9, 14, 16, 17])
     of_batches = ((12.0, 0), (3.0, 5), (9.5, 3), (2.0, 1), (7.0, 0), (6.0, 8))
     parts = [BatchPart(total, first_row) for total, first_row in of_batches]
+    if placed:
+        places = [np.random.default_rng(k).permutation(20)[: len(own)] for k, own in enumerate(rows)]
+        parts = [replace(part, places=at) for part, at in zip(parts, places, strict=True)]
     for one in (step, reference):
         one.params.update(weights(spec))
     for epoch in range(2):

@@ -170,7 +170,10 @@ MUTATIONS = {
     "an epoch's buffers are not put back": ("if (first && kept) put_back(first", "if (false) put_back(first", 1),
     "a product leaves its last rows out": ("i < rows && j < cols", "i < rows - 1 && j < cols", 1),
     "a row in registers is summed over its first items": ("k < Group::KEPT; k++", "k < 1; k++", 1),
-    "dropout counts from the first row of the part": ("clock[FIRST_ROW] * cols", "0 * cols", 1),
+    "dropout counts from the first row of the part": ("clock[FIRST_ROW] + row", "row", 1),
+    "dropout takes places for those of the first batch": ("(const int *)data[PLACES] + clock[CURSOR]", "(const int *)data[PLACES]", 1),
+    "dropout knows no places": ("data[PLACES] = (long long)places;", "data[PLACES] = 0;", 1),
+    "dropout leaves out what is left of a row": ("cols % 4 ? (cols + 6) / 4 : cols / 4", "cols / 4", 1),
     "a batch of several ranks has the first one's weight": ("2 * (clock[CURSOR] / rows)", "0", 1),
     "a row that is not there keeps what was there": ("= {};\n      if (source >= 0)", ";\n      if (source < 0) continue;", 1),
     "a row that is not there has a gradient": ("d_outputs[row * cols + col] = 0;", "d_outputs[0] = 1;", 1),
@@ -199,7 +202,8 @@ def battery(library: Any, *, reversed: bool) -> None:
     assert_agrees(spec, launcher, *data(spec, "indices", rows=210), batch=140, using=RESIDENT)  # in tiles
     spec = NetworkSpec((7, 6, 4), ("relu",), l2=0.1, dropout=(0.5,), seed=3)
     assert_same_gradient(spec, launcher, *data(spec, "indices"), part=BatchPart(40.0, first_row=5))
-    assert_parts_agree(replace(spec, dropout=(0.5,)), launcher, *data(spec, "indices"), weight)
+    for placed in (False, True):
+        assert_parts_agree(replace(spec, dropout=(0.5,)), launcher, *data(spec, "indices"), weight, placed=placed)
     arrays = [draw((3, 7), "float64") ** 2] * 4
     found, wanted = run(launcher, "adam_update", *arrays, t=2, learning_rate=1)
     assert_close(found[0], wanted[0], "float64")

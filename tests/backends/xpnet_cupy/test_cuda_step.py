@@ -200,6 +200,19 @@ def test_gradients_of_parts_add_up(
         np.testing.assert_allclose(step.gradients[name], reference.gradients[name], atol=atol)
 
 
+@pytest.mark.parametrize("products", ["plain", "fused"])
+def test_dropout_of_rows_that_stand_apart_in_their_batch(
+    libraries: dict[str, Any], lt: Any, products: str, dtype: str
+) -> None:
+    """Each row has the mask of its place, for widths that divide into four words and for those that do not."""
+    launcher = HostLauncher(libraries[dtype], dtype, lt if products == "fused" else None)
+    spec = NetworkSpec((7, 6, 8, 1, 4), ("relu", "tanh", "relu"), dtype=dtype, dropout=(0.3, 0.5, 0.2), seed=5)
+    X, Y = data(spec, "indices")
+    order = np.random.default_rng(4).permutation(40)
+    assert_same_gradient(spec, launcher, X, Y, part=BatchPart(40.0, first_row=5, places=order[:ROWS]))
+    assert_parts_agree(spec, launcher, X, Y, placed=True)
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("loss", ["indices", "soft", "logistic_cross_entropy", "squared_error", "poisson"])
 @pytest.mark.parametrize("products", ["plain", "fused"])
