@@ -9,6 +9,7 @@ class Options:
 
     resident : whether epochs of small networks on small batches are one launch
     steps_per_graph : how many batches one recorded graph holds; 1 for a graph a batch
+    epilogues : whether products may carry bias, ReLU and the gradients of biases along; else kernels of their own do that
     timed : whether algorithms of products, which epilogues they carry, and what runs side by side are chosen by timing,
         once for each shape
     side_by_side : whether the gradients of weights may run beside the way back through the layers
@@ -22,6 +23,7 @@ class Options:
 
     resident: bool = True
     steps_per_graph: int = 8
+    epilogues: bool = True
     timed: bool = True
     side_by_side: bool = True
     activations: bool = True

@@ -94,7 +94,8 @@ class BatchPlan:
 
     def _fastest(self) -> list[Launch]:
         """The launches of a batch in the way that is the fastest: timed as a whole, since they hang together."""
-        plain = {f"epilogues {fusion}": self._launches(fusion) for fusion in FUSIONS}
+        fusions = FUSIONS if self._options.epilogues else ("none",)
+        plain = {f"epilogues {fusion}": self._launches(fusion) for fusion in fusions}
         most = len(plain["epilogues none"])
         ways = {name: calls for name, calls in plain.items() if len(calls) < most or name == "epilogues none"}
         if self._options.side_by_side and self.launcher.records and self.spec.layers > 1:

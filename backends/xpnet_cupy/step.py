@@ -408,7 +408,8 @@ class CompiledStep:
     def _about(self) -> str:
         """What runs here, as clauses."""
         steps, most = self.options.steps_per_graph, self._resident.batch_rows
-        graphs = f"{steps} batches a CUDA graph, {self._about_sides()}{self.launcher.of_batches.about}"
+        alone = "" if self.options.epilogues else ", no epilogues, as asked for"
+        graphs = f"{steps} batches a CUDA graph, {self._about_sides()}{self.launcher.of_batches.about}{alone}"
         if not self.options.resident:
             return f"{graphs}; no epoch in one launch, as asked for"
         if not most:

@@ -108,6 +108,12 @@ def test_it_can_be_switched_off(cuda: Any) -> None:
     assert set(cuda.library.used) == {0}
 
 
+def test_epilogues_can_be_switched_off(cuda: Any) -> None:
+    found = epoch(backend := CupyBackend(options=Options(resident=False, epilogues=False)))
+    assert {"bias_relu", "bias_identity", "relu_backward_bias", "column_sum"} <= set(found)
+    assert "through cuBLASLt, no epilogues, as asked for" in backend.compile_step(SPEC).why
+
+
 @pytest.mark.parametrize("epilogue", [0.0, 5.0])
 def test_epilogues_are_carried_where_that_is_faster(
     cuda: Any, epilogue: float, monkeypatch: pytest.MonkeyPatch
