@@ -1,12 +1,13 @@
 """A card's first hour: ``make gpu-first``, or ``python tests/gpu/first_hour.py -o out/gpu-first``.
 
-Part after part, each in a process of its own and under ten minutes: what the machine is, NVIDIA's checkers over the
-smallest cases, the tests, what a step consists of, what each choice of the compiled step is worth, and the benchmarks
+Part after part, each in a process of its own and under ten minutes: what the machine is, what a step consists of,
+NVIDIA's checkers over the smallest cases, what each choice of the compiled step is worth, the tests, and the benchmarks
 beside PyTorch and JAX. What a part says is on disk when it ends, and ``report.md`` tells what there is so far.
 ``--rehearse`` runs the parts over a stand-in for CuPy where there is no card; its times mean nothing.
 """
 
 import argparse
+import importlib.util
 import os
 import shutil
 import signal
@@ -26,52 +27,82 @@ CANNOT_REHEARSE = (
     "and not 8192 and not notebook and not reproduce"
 )
 DOCTOR = "import sys; from xpnet.cli import main; sys.argv[:] = ['xpnet', 'doctor']; main()"
-TAIL = 25  # lines of a part that the report shows
+CUPY = """import sys, xpnet
+try:
+    print(*map(': '.join, xpnet.get_backend('cupy').describe().items()), sep='\\n')
+except xpnet.BackendError as error:
+    sys.exit(str(error))"""
+COMMAND_LINE, BENCH = ("click", "rich"), ("psutil", "matplotlib", "jinja2", "threadpoolctl", "pytest_benchmark")
+TAIL = 25  # lines of a part that the report shows; all of those that are looked at line by line
+READING = """Whether all is right: `smallest`, the checkers and the tests are done, and say so. How fast it is: `times` for
+what each choice is worth, `bench/report.html` for xpnet beside PyTorch and JAX and above what the card needs at the least.
+A part that is left out says why, and can be run later by `--only NAME`; each has all that it said in `NAME.txt`."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One part. command : after the interpreter's own options, or a program where ``program`` says so"""
+    """One part.
+
+    command : what the interpreter is given, or, where one is named, a program
+    needs : packages; required : whether nothing after it makes sense without it
+    whole : whether the report shows all that it says, and not the end alone
+    """
 
     name: str
     says: str
     command: list[str]
     program: str = ""
+    needs: tuple[str, ...] = ()
+    required: bool = False
+    whole: bool = False
     rehearsed: bool = True
 
 
 def parts(output: Path, rehearse: bool) -> list[Part]:
     """In the order in which they say most soonest."""
-    step, smallest = str(HERE / "first_step.py"), ["smallest"]
+    step = str(HERE / "first_step.py")
     pytest = ["-m", "pytest", "-v", "--tb=short", "-m", "gpu", "-p", "no:cacheprovider"]
     selected = ["-k", CANNOT_REHEARSE] if rehearse else []
     tests = [
-        Part(f"tests-{what}", f"The tests of {what}.", [*pytest, str(HERE / f"test_gpu_{what}.py"), *selected])
+        Part(
+            f"tests-{what}",
+            f"The tests of {what}, against float64 on the host.",
+            [*pytest, str(HERE / f"test_gpu_{what}.py"), *selected],
+            needs=("pytest", "hypothesis"),
+        )
         for what in ("operations", "step", "arrays")
     ]
     small = ["--small"] if rehearse else []
-    check = "compute-sanitizer"
     return [
         Part("card", "The card and its driver.", [], program="nvidia-smi"),
-        Part("doctor", "What xpnet sees.", ["-c", DOCTOR]),
-        Part("step", "Launches, graphs and nodes of a step, counted.", [step, "counts", *small]),
-        Part("memcheck", "Reads and writes out of bounds: none.", [step, *smallest], program=check, rehearsed=False),
+        Part("cupy", "Whether xpnet can use the card, through CuPy.", ["-c", CUPY], required=True),
+        Part("doctor", "What xpnet sees.", ["-c", DOCTOR], needs=COMMAND_LINE, whole=True),
         Part(
-            "racecheck",
-            "Threads that use shared memory without a barrier between: none.",
-            ["--tool", "racecheck", sys.executable, step, *smallest],
-            program=check,
-            rehearsed=False,
+            "step",
+            "What a step consists of. Expected are 8 and 11 nodes a batch; a product that splits its sum has one more.",
+            [step, "counts", *small],
+            whole=True,
         ),
-        Part("times", "Microseconds a step, each choice switched off in turn.", [step, "times", *small]),
+        Part("smallest", "Every way to train, over few rows: each must give the same losses.", [step, "smallest"]),
+        _check("memcheck", "Reads and writes out of bounds, and misaligned ones"),
+        _check("racecheck", "Threads that use shared memory with no barrier between"),
+        _check("synccheck", "Barriers that not all threads come to"),
+        Part("times", "What each choice of the step is worth, in microseconds.", [step, "times", *small], whole=True),
         *tests,
         Part(
             "bench",
             "Beside PyTorch and JAX; the report is bench/report.html.",
             ["-m", "xpnet_bench", "--suite", "gpu", "-o", str(output / "bench")],
+            needs=(*COMMAND_LINE, *BENCH),
             rehearsed=False,
         ),
     ]
+
+
+def _check(tool: str, finds: str) -> Part:
+    """One of NVIDIA's checkers over the smallest cases; it fails by itself only where it is told to."""
+    command = ["--tool", tool, "--error-exitcode", "1", sys.executable, str(HERE / "first_step.py"), "smallest"]
+    return Part(tool, f"{finds}: there must be none.", command, program="compute-sanitizer", rehearsed=False)
 
 
 def main() -> int:
@@ -92,6 +123,9 @@ def main() -> int:
         results.append((part, *run(part, output, options.rehearse)))
         write_report(output, results, options.rehearse)
         sys.stdout.write(f"  {results[-1][1]}\n")
+        if part.required and results[-1][1].startswith("failed"):
+            sys.stdout.write(f"{results[-1][2]}Nothing further can be run.\n")
+            break
     sys.stdout.write(f"The report is {output / 'report.md'}.\n")
     return int(any(status.startswith("failed") for _, status, _ in results))
 
@@ -100,8 +134,10 @@ def run(part: Part, output: Path, rehearse: bool) -> tuple[str, str]:
     """How it ended and what it said, which is in NAME.txt from its first line on."""
     if rehearse and not part.rehearsed:
         return "left out: it needs a card", ""
-    if part.program and shutil.which(part.program) is None:
+    if part.program and _program(part.program) is None:
         return f"left out: {part.program} is not installed", ""
+    if missing := [name for name in part.needs if importlib.util.find_spec(name) is None]:
+        return f"left out: {', '.join(missing)} not installed", ""
     command, environment = _command(part, rehearse)
     path, started = output / f"{part.name}.txt", time.monotonic()
     with path.open("w", encoding="utf-8") as file:
@@ -114,8 +150,17 @@ def run(part: Part, output: Path, rehearse: bool) -> tuple[str, str]:
             code = None
             _end(process)
     took = f"after {time.monotonic() - started:.0f} s"
-    ended = f"ended by the clock {took}" if code is None else "done" if code == 0 else f"failed with exit code {code}"
-    return f"{ended}{'' if code is None else ' ' + took}", path.read_text(encoding="utf-8")
+    said = path.read_text(encoding="utf-8")
+    ended = "ended by the clock" if code is None else "done" if code == 0 else f"failed with exit code {code}"
+    counts = said.rstrip().rpartition("\n")[2].strip("= ") if "pytest" in part.command else ""
+    return f"{ended} {took}{counts and ': '}{counts}", said
+
+
+def _program(name: str) -> str | None:
+    """Where a program is: on the path, or in the folder of CUDA's own."""
+    folders = [os.environ.get(variable) for variable in ("CUDA_PATH", "CUDA_HOME")]
+    places = [f"{folder}/bin" for folder in (*folders, "/usr/local/cuda") if folder]
+    return shutil.which(name) or shutil.which(name, path=os.pathsep.join(places))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -131,8 +176,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _command(part: Part, rehearse: bool) -> tuple[list[str], dict[str, str]]:
     environment = dict(os.environ)
     if part.program:
-        own = [] if not part.command or sys.executable in part.command else [sys.executable]
-        return [part.program, *own, *part.command], environment
+        return [_program(part.program) or part.program, *part.command], environment
     if not rehearse:
         return [sys.executable, *part.command], environment
     paths = [str(STAND_IN), environment.get("PYTHONPATH", "")]
@@ -146,11 +190,13 @@ def write_report(output: Path, results: list[tuple[Part, str, str]], rehearse: b
     """report.md: how each part ended, then what each said last."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     lines = ["# A card's first hour", "", f"{now}{'; a rehearsal over a stand-in, no card' if rehearse else ''}", ""]
+    lines += [READING, ""]
     lines += ["| part | what it shows | how it ended |", "| --- | --- | --- |"]
     lines += [f"| [{p.name}]({p.name}.txt) | {p.says} | {status} |" for p, status, _ in results]
     for part, _, said in results:
         if said:
-            lines += ["", f"## {part.name}", "", part.says, "", "```", *said.splitlines()[-TAIL:], "```"]
+            shown = said.splitlines()[0 if part.whole else -TAIL :]
+            lines += ["", f"## {part.name}", "", part.says, "", "```", *shown, "```"]
     (output / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

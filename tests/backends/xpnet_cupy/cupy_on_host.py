@@ -452,6 +452,7 @@ cupy.cuda = SimpleNamespace(
     get_elapsed_time=lambda start, end: end.at - start.at,
     get_current_stream=current,
     alloc_pinned_memory=alloc_pinned_memory,
+    set_allocator=lambda allocator: None,
     memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
     driver=SimpleNamespace(CUDADriverError=CudaError),
     runtime=SimpleNamespace(

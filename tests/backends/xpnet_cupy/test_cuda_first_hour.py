@@ -59,12 +59,48 @@ def ends(stat: Path) -> bool:
     return False
 
 
+def test_all_is_on_disk_when_a_part_ends(first_hour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = f"print('first' in open({str(tmp_path / 'report.md')!r}).read())"
+    parts = [first_hour.Part("first", "", ["-c", "print('seen')"]), first_hour.Part("second", "", ["-c", look])]
+    monkeypatch.setattr(first_hour, "parts", lambda output, rehearse: parts)
+    monkeypatch.setattr(sys, "argv", ["first_hour.py", "-o", str(tmp_path)])
+    assert first_hour.main() == 0 and (tmp_path / "second.txt").read_text(encoding="utf-8") == "True\n"
+    assert first_hour.SECONDS + first_hour.GRACE < 600
+
+
+def test_without_a_card_it_says_why_and_ends(first_hour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = first_hour.CUPY.replace("'cupy'", "'cupi'")
+    parts = [first_hour.Part("cupy", "", ["-c", code], required=True), first_hour.Part("next", "", ["-c", ""])]
+    monkeypatch.setattr(first_hour, "parts", lambda output, rehearse: parts)
+    monkeypatch.setattr(sys, "argv", ["first_hour.py", "-o", str(tmp_path)])
+    assert first_hour.main() == 1 and not (tmp_path / "next.txt").exists()
+    report = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "received 'cupi'" in report and "Traceback" not in report
+
+
+def test_what_a_checker_finds_is_a_failure(first_hour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NVIDIA's checkers end as the program does, unless they are told which code to end with."""
+    program = tmp_path / "compute-sanitizer"
+    program.write_text('#!/bin/sh\nwhile [ $# -gt 0 ]; do [ "$1" = --error-exitcode ] && exit $2; shift; done\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    checks = [part for part in first_hour.parts(tmp_path, False) if part.program == "compute-sanitizer"]
+    assert [part.name for part in checks] == ["memcheck", "racecheck", "synccheck"]
+    assert {first_hour.run(part, tmp_path, False)[0].split(" after")[0] for part in checks} == {"failed with exit code 1"}
+
+
+def test_a_part_that_lacks_a_package_is_left_out(first_hour: Any, tmp_path: Path) -> None:
+    part = first_hour.Part("a", "", ["-c", ""], needs=("numpy", "no_such_package"))
+    assert first_hour.run(part, tmp_path, False) == ("left out: no_such_package not installed", "")
+
+
 @needs_compiler
 def test_the_rehearsal_counts_launches_and_sees_the_card(tmp_path: Path) -> None:
     pytest.importorskip("click", reason="the command line needs click, which is not installed")
     command = [sys.executable, str(GPU / "first_hour.py"), "--rehearse", "-o", str(tmp_path), "--only"]
-    subprocess.run([*command, "doctor", "step", "memcheck"], check=True, capture_output=True, timeout=300)
+    parts = ["cupy", "doctor", "step", "smallest", "memcheck"]
+    subprocess.run([*command, *parts], check=True, capture_output=True, timeout=300)
     report = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "a host, cuda:0 of 1" in report and "left out: it needs a card" in report
     assert "a graph of 1 batches: 11 nodes\n  a graph of 8 batches: 88 nodes" in report
-    assert "an epoch in one launch for batches of up to" in report
+    assert "an epoch in one launch for batches of up to" in report and "graphs in bf16 " in report
