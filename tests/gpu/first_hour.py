@@ -8,6 +8,7 @@ beside PyTorch and JAX. What a part says is on disk when it ends, and ``report.m
 
 import argparse
 import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -106,7 +107,7 @@ def _check(tool: str, finds: str) -> Part:
 
 
 def main() -> int:
-    """Run all parts, or those that are named; 1 where one of them failed."""
+    """Run all parts, or those that are named, whose results take the place of earlier ones; 1 where one failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, default=Path("out/gpu-first"))
     parser.add_argument("--only", nargs="*", default=[], help="names of parts")
@@ -114,20 +115,24 @@ def main() -> int:
     options = parser.parse_args()
     output = options.output.resolve()
     output.mkdir(parents=True, exist_ok=True)
-    results = []
-    for part in parts(output, options.rehearse):
+    every, path = parts(output, options.rehearse), output / "parts.json"
+    ended: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if options.only and path.exists() else {}
+    failed = False
+    for part in every:
         if options.only and part.name not in options.only:
             continue
         sys.stdout.write(f"{part.name}: {part.says}\n")
         sys.stdout.flush()
-        results.append((part, *run(part, output, options.rehearse)))
-        write_report(output, results, options.rehearse)
-        sys.stdout.write(f"  {results[-1][1]}\n")
-        if part.required and results[-1][1].startswith("failed"):
-            sys.stdout.write(f"{results[-1][2]}Nothing further can be run.\n")
+        ended[part.name], said = run(part, output, options.rehearse)
+        path.write_text(json.dumps(ended, indent=1), encoding="utf-8")
+        write_report(output, [(p, ended[p.name]) for p in every if p.name in ended], options.rehearse)
+        sys.stdout.write(f"  {ended[part.name]}\n")
+        failed |= ended[part.name].startswith("failed")
+        if failed and part.required:
+            sys.stdout.write(f"{said}Nothing further can be run.\n")
             break
     sys.stdout.write(f"The report is {output / 'report.md'}.\n")
-    return int(any(status.startswith("failed") for _, status, _ in results))
+    return int(failed)
 
 
 def run(part: Part, output: Path, rehearse: bool) -> tuple[str, str]:
@@ -186,15 +191,16 @@ def _command(part: Part, rehearse: bool) -> tuple[list[str], dict[str, str]]:
     return [sys.executable, str(HERE / "stand_in.py"), *part.command], environment
 
 
-def write_report(output: Path, results: list[tuple[Part, str, str]], rehearse: bool) -> None:
+def write_report(output: Path, results: list[tuple[Part, str]], rehearse: bool) -> None:
     """report.md: how each part ended, then what each said last."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     lines = ["# A card's first hour", "", f"{now}{'; a rehearsal over a stand-in, no card' if rehearse else ''}", ""]
     lines += [READING, ""]
     lines += ["| part | what it shows | how it ended |", "| --- | --- | --- |"]
-    lines += [f"| [{p.name}]({p.name}.txt) | {p.says} | {status} |" for p, status, _ in results]
-    for part, _, said in results:
-        if said:
+    lines += [f"| [{part.name}]({part.name}.txt) | {part.says} | {status} |" for part, status in results]
+    for part, status in results:
+        if not status.startswith("left out"):
+            said = (output / f"{part.name}.txt").read_text(encoding="utf-8")
             shown = said.splitlines()[0 if part.whole else -TAIL :]
             lines += ["", f"## {part.name}", "", part.says, "", "```", *shown, "```"]
     (output / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -35,11 +35,11 @@ def test_each_part_is_reported_as_it_ended(first_hour: Any, tmp_path: Path, monk
     codes = {"good": "print('fine')", "bad": "print('oh', flush=True); 1 / 0", "long": LONG}
     parts = [first_hour.Part(name, f"It is {name}.", ["-c", code]) for name, code in codes.items()]
     parts.append(first_hour.Part("none", "A tool.", [], program="no-such-tool"))
-    results = [(part, *first_hour.run(part, tmp_path, False)) for part in parts]
+    results = [(part, first_hour.run(part, tmp_path, False)[0]) for part in parts]
     first_hour.write_report(tmp_path, results, False)
     started = Path("/proc") / (tmp_path / "long.txt").read_text(encoding="utf-8").split()[0] / "stat"
     assert ends(started)  # what a part has started ends with it
-    ended = [status.split(" after")[0] for _, status, _ in results]
+    ended = [status.split(" after")[0] for _, status in results]
     assert ended == ["done", "failed with exit code 1", "ended by the clock", "left out: no-such-tool is not installed"]
     report = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "## good\n\nIt is good.\n\n```\nfine\n```" in report and "ZeroDivisionError" in report
@@ -65,6 +65,11 @@ def test_all_is_on_disk_when_a_part_ends(first_hour: Any, tmp_path: Path, monkey
     monkeypatch.setattr(first_hour, "parts", lambda output, rehearse: parts)
     monkeypatch.setattr(sys, "argv", ["first_hour.py", "-o", str(tmp_path)])
     assert first_hour.main() == 0 and (tmp_path / "second.txt").read_text(encoding="utf-8") == "True\n"
+    parts[1] = first_hour.Part("second", "", ["-c", "print('again')"])
+    monkeypatch.setattr(sys, "argv", ["first_hour.py", "-o", str(tmp_path), "--only", "second"])
+    assert first_hour.main() == 0
+    report = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "## first\n" in report and "again" in report and "True" not in report  # one part's place is taken
     assert first_hour.SECONDS + first_hour.GRACE < 600
 
 
