@@ -1,5 +1,6 @@
 """``torch.distributed`` as a group: gloo adds up, and has a time-out of its own. PyTorch is imported when asked for."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,18 +31,18 @@ def open_group(timeout: float) -> Iterator["TorchGroup"]:
     Raises
     ------
     BackendError
-        Where PyTorch is missing, or no launcher has started this process.
+        Where PyTorch is missing, no launcher has started this process, or another rank does not come in time.
+
+    Notes
+    -----
+    What is set up once stays until the program ends: in a second time ranks would read each other's first addresses.
     """
     torch = _torch()
-    limit, begun = timedelta(seconds=timeout), torch.distributed.is_initialized()
-    if begun:
-        group = torch.distributed.new_group(backend="gloo", timeout=limit)
-    else:
-        _set_up(torch, limit)
-        group = torch.distributed.group.WORLD
+    group = _connected(torch, timeout)
     yield TorchGroup(torch, group)
     # Not where an exception passes: the other ranks may be elsewhere.
-    torch.distributed.destroy_process_group(group if begun else None)
+    if group is not torch.distributed.group.WORLD:
+        torch.distributed.destroy_process_group(group)
 
 
 class TorchGroup:
@@ -101,11 +102,23 @@ def _torch() -> Any:
     return torch
 
 
-def _set_up(torch: Any, limit: timedelta) -> None:
+def _connected(torch: Any, timeout: float) -> Any:
+    """A process group of all ranks: the first is what is set up, the next ones lie beside it."""
+    distributed, limit = torch.distributed, timedelta(seconds=timeout)
     try:
-        torch.distributed.init_process_group("gloo", timeout=limit)
+        if distributed.is_initialized():
+            return distributed.new_group(backend="gloo", timeout=limit)
+        distributed.init_process_group("gloo", timeout=limit)
+        return distributed.group.WORLD
     except ValueError as error:  # what it raises where the launcher's variables are missing
         raise BackendError(
             f"The group 'torch' needs processes that a launcher of PyTorch has started: {error} "
             "Start the program with: torchrun --nproc-per-node 2 program.py."
+        ) from error
+    except RuntimeError as error:  # of the store, of the network or of gloo itself
+        reason = str(error).partition("\n")[0]
+        raise BackendError(
+            f"The group 'torch' begins when all ranks have come; rank {os.environ.get('RANK', '?')} of "
+            f"{os.environ.get('WORLD_SIZE', '?')} waited {timeout:g} s for the others to come ({reason}). Look why one did "
+            "not, or pass use_group a longer timeout."
         ) from error

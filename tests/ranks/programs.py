@@ -6,7 +6,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -50,12 +49,30 @@ def training(name: str, data: str) -> None:
             print(json.dumps({**found, "equal": equal, "why": group.why, "threads": xpnet.get_threads()}))
 
 
+def again(name: str) -> None:
+    """Groups one after another, for which one rank and then the other comes late."""
+    for late in (0, 1, 0):
+        with xpnet.use_group(name, timeout=120) as group:
+            found = group.sum(np.ones(3)).tolist()
+        if group.rank == late:
+            time.sleep(1.0)
+    if group.rank == 0:
+        print(found)
+
+
+def alone(name: str) -> None:
+    """Rank 1 never comes."""
+    if os.environ["RANK"] == "1":
+        time.sleep(1000)
+    with xpnet.use_group(name, timeout=2):
+        print("opened")
+
+
 def failing(name: str, what: str) -> None:
     """One rank does something that would leave the others waiting."""
     X, y = rows(60)
-    # Has compiled what the ranks would otherwise wait for; those of MPI run code of their own.
-    with xpnet.use_group(name) if name == "mpi" else nullcontext():
-        fit(X, y)
+    with xpnet.use_group(name):  # compiles, and has the ranks come together, before they are waited for a short time only
+        _train(X, y)
     timeout = WAITED if what in ("miss", "other call") or what.startswith("SIGSTOP") else 120.0
     with xpnet.use_group(name, data="own" if what == "nan" else "same", timeout=timeout) as group:
         if what == "nan" and group.rank == 1:
@@ -65,9 +82,13 @@ def failing(name: str, what: str) -> None:
             if group.rank == 1 and training.done == 2:
                 ACTIONS[what](group)
 
-        model = xpnet.FeedforwardNeuralNet(6, 9, 3, rng=np.random.default_rng(0))
-        model.fit(X, y, epochs=4, batch_size=13, rng=np.random.default_rng(1), callbacks=[act])
+        _train(X, y, callbacks=[act])
     print("done")
+
+
+def _train(X: Any, y: Any, **how: Any) -> None:
+    model = xpnet.FeedforwardNeuralNet(6, 9, 3, rng=np.random.default_rng(0))
+    model.fit(X, y, epochs=4, batch_size=13, rng=np.random.default_rng(1), **how)
 
 
 def _raise(group: Any) -> None:

@@ -23,12 +23,24 @@ def test_the_answer_is_that_of_one_process() -> None:
         np.testing.assert_allclose(found["params"][name], values, rtol=1e-10, atol=1e-13)
 
 
+def test_a_program_may_open_groups_one_after_another() -> None:
+    ended = torchrun(2, PROGRAMS, "again", "torch")
+    assert (ended.code, ended.left) == (0, []), ended.stderr
+    assert json.loads(ended.stdout) == [2.0] * 3
+
+
+def test_a_rank_that_does_not_come_to_the_opening() -> None:
+    ended = torchrun(2, PROGRAMS, "alone", "torch")
+    assert ended.code not in (0, None) and ended.left == [] and ended.stdout == ""
+    assert "rank 0 of 2 waited 2 s for the others to come" in ended.stderr, ended.stderr
+
+
 @pytest.mark.parametrize("what", ["exit in silence", "miss"])
 def test_all_ranks_end(what: str) -> None:
     ended = torchrun(2, PROGRAMS, "failing", "torch", what)
     assert ended.code not in (0, None)
     assert ended.left == [] and "done" not in ended.stdout
-    assert "rank 0 of 2 failed" in ended.stderr if what == "miss" else "rank 1 of 2 failed" in ended.stderr
+    assert f"rank {0 if what == 'miss' else 1} of 2 failed" in ended.stderr, ended.stderr
 
 
 def test_without_a_launcher(monkeypatch: Any) -> None:
