@@ -755,8 +755,11 @@ __device__ double update_items(real *__restrict__ param, const real *__restrict_
       broken |= item != item;
     }
     store((Items *)(param + at), p);
-    if (copy)
-      for (int k = 0; k < width; k++) copy[at + k] = ((const real *)&p)[k];
+    if (copy) {
+      Several<stored, width> rounded;
+      for (int k = 0; k < width; k++) rounded.v[k] = ((const real *)&p)[k];
+      store((Several<stored, width> *)(copy + at), rounded);
+    }
     if (Rule::BUFFERS > 0) store((Items *)(first + at), a);
     if (Rule::BUFFERS > 1) store((Items *)(second + at), b);
   }
@@ -769,7 +772,7 @@ template <class Rule>
 __device__ double update_all(real *__restrict__ param, const real *__restrict__ grad, real *__restrict__ first,
                              real *__restrict__ second, const Rule &rule, const Penalty &penalty, double *rates,
                              stored *copy, long long size) {
-  const bool packs = aligned(param) && aligned(grad) && aligned(first) && aligned(second);
+  const bool packs = aligned(param) && aligned(grad) && aligned(first) && aligned(second) && aligned(copy);
   const long long whole = packs ? size / PACK * PACK : 0;
   return update_items<Pack>(param, grad, first, second, rule, penalty, rates, copy, 0, whole) +
          update_items<real>(param, grad, first, second, rule, penalty, rates, copy, whole, size);

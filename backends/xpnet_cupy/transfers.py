@@ -1,5 +1,6 @@
 """Copies between host and device that nobody waits for: in pinned memory, beside the device's work. Imports CuPy."""
 
+import sys
 from collections.abc import Callable
 from math import prod
 from typing import Any
@@ -17,10 +18,10 @@ class Uploads:
     """
 
     def __init__(self, stream: Any, shape: tuple[int, ...], dtype: str) -> None:
+        self._sent = self._read = None  # events: the last copy, and the work that was asked for before it
         self.stream = stream
         self._host = pinned(shape, dtype)
         self._places = [cupy.empty(shape, dtype=dtype) for _ in range(2)]
-        self._sent = self._read = None  # events: the last copy, and the work that was asked for before it
 
     def send(self, array: numpy.ndarray) -> Array:
         """Where the array will be on the device. All work that reads the one sent before has been asked for."""
@@ -34,6 +35,11 @@ class Uploads:
         self._places[0].set(self._host, stream=self.stream)
         self._sent = self.stream.record()
         return self._places[0]
+
+    def __del__(self) -> None:
+        """Its memory may be given to others now: not before the last copy is done."""
+        if self._sent is not None and not sys.is_finalizing():
+            self._sent.synchronize()
 
     def arrived(self) -> None:
         """The current stream waits for what was sent last."""

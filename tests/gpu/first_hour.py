@@ -35,9 +35,10 @@ except xpnet.BackendError as error:
     sys.exit(str(error))"""
 COMMAND_LINE, BENCH = ("click", "rich"), ("psutil", "matplotlib", "jinja2", "threadpoolctl", "pytest_benchmark")
 TAIL = 25  # lines of a part that the report shows; all of those that are looked at line by line
-READING = """Whether all is right: `smallest`, the checkers and the tests are done, and say so. How fast it is: `times` for
-what each choice is worth, `bench/report.html` for xpnet beside PyTorch and JAX and above what the card needs at the least.
-A part that is left out says why, and can be run later by `--only NAME`; each has all that it said in `NAME.txt`."""
+READING = """Whether all is right: `smallest`, the checkers and the tests are done, and say so. How fast it is: `times`
+for what each choice is worth, `bench/report.html` for xpnet beside PyTorch and JAX and above what the card needs at the
+least. A part that is left out says why, and can be run later by `--only NAME`; each has all that it said in `NAME.txt`.
+"""
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ def write_report(output: Path, results: list[tuple[Part, str]], rehearse: bool) 
     """report.md: how each part ended, then what each said last."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     lines = ["# A card's first hour", "", f"{now}{'; a rehearsal over a stand-in, no card' if rehearse else ''}", ""]
-    lines += [READING, ""]
+    lines += [READING]
     lines += ["| part | what it shows | how it ended |", "| --- | --- | --- |"]
     lines += [f"| [{part.name}]({part.name}.txt) | {part.says} | {status} |" for part, status in results]
     for part, status in results:

@@ -22,7 +22,7 @@ ADAM = UpdateRule("adam")
 EPOCHS = 5  # of a fit
 TIMES = """Microseconds of a step of training, of a prediction and of a loss over one batch, and of a step within a fit:
 the median of 11 rounds [with its quartiles]. "all choices" is what a user gets; each line with "and" is the line
-"no epoch in one launch" with one more choice changed. Networks too wide for an epoch in one launch have the same in both.
+"no epoch in one launch" with one more choice changed. For networks too wide for that the two lines are the same.
 """
 CHOICES = {
     "all choices": Options(),
@@ -138,7 +138,7 @@ def times(small: bool) -> None:
                 step, X, Y = made(widths, rows, options, precision)
                 tell(name, microseconds(partial(run, step, X, Y)), units)
     widths, batch, steps, precision = jobs[-1]
-    sys.stdout.write(f"\nThe last once more with 16 outputs in place of {widths[-1]}: what filling them up would be worth\n")
+    sys.stdout.write(f"\nThe last with 16 outputs in place of {widths[-1]}: what filling them up would be worth\n")
     step, X, Y = made((*widths[:-1], 16), batch * steps, Options(), precision)
     tell("all choices", microseconds(partial(epoch, step, X, Y, batch)), steps)
 

@@ -6,6 +6,7 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,18 +49,21 @@ def find_nvrtc() -> str | None:
 
 def nvrtc(arch: str, real: str, path: str) -> str:
     """What NVRTC says of registers and spills."""
-    return _compiled(arch, real, path)[0]
+    return _compiled(arch, _kinds(real), path)[0]
 
 
-def ptx(arch: str, real: str, path: str) -> str:
-    """The kernels as NVRTC's PTX."""
-    return _compiled(arch.replace("sm", "compute"), real, path)[1]
+@cache
+def ptx(real: str, path: str) -> dict[str, str]:
+    """Each kernel as NVRTC's PTX."""
+    options = {"bf16": ["-DREAL=float", "-DBF16"]}.get(real, [f"-DREAL={real}"])
+    _, *kernels = _compiled("compute_90", (source_of("adam"), options), path)[1].split(".entry ")
+    return {kernel.partition("(")[0]: kernel for kernel in kernels}
 
 
-def _compiled(arch: str, real: str, path: str) -> list[str]:
+def _compiled(arch: str, kind: tuple[str, list[str]], path: str) -> list[str]:
     """NVRTC's log, and its PTX."""
     library, program = ctypes.CDLL(path), ctypes.c_void_p()
-    text, defined = _kinds(real)
+    text, defined = kind
     assert library.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None) == 0
     options = [f"-arch={arch}", *defined, "--std=c++17", "--ptxas-options=-v"]
     given: Any = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))

@@ -152,8 +152,8 @@ def test_what_a_user_writes_to_parameters_is_read(halved: HostLauncher) -> None:
 
 
 MUTATIONS = {
-    "the update leaves the copy as it was": ("if (copy)\n", "if (false)\n"),
-    "only the first item of a pack is copied": ("k < width; k++) copy", "k < 1; k++) copy"),
+    "the update leaves the copy as it was": ("if (copy) {", "if (false) {"),
+    "only the first item of a pack is copied": ("k < width; k++) rounded", "k < 1; k++) rounded"),
     "what is stored is cut off": ("+ (rest + (half & 1) > 0x8000u)", ""),
 }
 

@@ -132,6 +132,17 @@ class TestMistakes:
         uploads.send(np.array([4, 5, 6]))
         assert first.tolist() == [1, 2, 3]  # though nobody has waited for it
 
+    def test_memory_is_not_let_go_while_it_is_copied_to(self) -> None:
+        """The pool would give it to another stream's arrays."""
+        from xpnet_cupy.transfers import Uploads
+
+        copies = Stream(non_blocking=True)
+        uploads = Uploads(copies, (3,), "int32")
+        uploads.send(np.array([1, 2, 3]))
+        assert copies.copying
+        del uploads
+        assert not copies.copying
+
     def test_a_place_that_may_still_be_read_is_not_written(self) -> None:
         """The copy waits for what had been asked for when the array before was sent."""
         from xpnet_cupy.transfers import Uploads

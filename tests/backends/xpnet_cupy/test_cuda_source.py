@@ -61,14 +61,39 @@ def test_the_compiler_that_cupy_uses_takes_the_source_as_it_is() -> None:
     assert_no_spills(nvrtc("sm_80", "float", NVRTC or ""))
 
 
-@pytest.mark.parametrize(("real", "vector"), [("float", "v4.f32"), ("double", "v2.f64")])
-def test_adam_loads_all_it_needs_before_it_stores(real: str, vector: str) -> None:
-    """In the PTX of one turn: parameter, gradient and moments are under way together, 16 bytes each."""
+def accesses(real: str, kernel: str, kind: str = r"[.\w]+") -> str:
+    """A kernel's loads and stores of a kind, in the order of its PTX: ``ld ld st ``."""
     if NVRTC is None:
         pytest.skip("NVRTC (pip install nvidia-cuda-nvrtc) is not installed")
-    _, _, body = ptx("sm_90", real, NVRTC).partition(".entry adam(")
-    accesses = re.findall(rf"\b(ld|st)\.global(?:\.\w+)?\.{vector}", body.partition(".entry ")[0])
-    assert accesses[:7] == ["ld"] * 4 + ["st"] * 3
+    found = re.findall(rf"\b(ld|st)\.global(?:\.nc)?\.{kind}\b", ptx(real, NVRTC)[kernel])
+    return "".join(f"{access} " for access in found)
+
+
+SIXTEEN_BYTES = {"float": r"v4\.\w32", "double": r"v2\.\w64"}
+
+
+@pytest.mark.parametrize("real", SIXTEEN_BYTES)
+def test_adam_loads_all_it_needs_before_it_stores(real: str) -> None:
+    """In one turn: parameter, gradient and moments are under way together, 16 bytes each."""
+    assert accesses(real, "adam", SIXTEEN_BYTES[real]).startswith(4 * "ld " + 3 * "st ")
+
+
+@pytest.mark.parametrize("real", SIXTEEN_BYTES)
+@pytest.mark.parametrize("kernel", ["bias_relu", "bias_tanh", "gather"])
+def test_rows_are_taken_sixteen_bytes_at_a_time(kernel: str, real: str) -> None:
+    assert "ld st " in accesses(real, kernel, SIXTEEN_BYTES[real])
+
+
+@pytest.mark.parametrize("real", SIXTEEN_BYTES)
+@pytest.mark.parametrize("kernel", ["softmax_warp", "cross_entropy_indices_warp", "cross_entropy_indices_block"])
+def test_a_row_is_loaded_before_any_of_it_is_stored(kernel: str, real: str) -> None:
+    """As much of it as its threads keep in registers."""
+    kept = 16 if real == "float" and kernel.endswith("block") else 8
+    assert kept * "ld " + kept * "st " in accesses(real, kernel)
+
+
+def test_four_numbers_of_a_copy_in_bfloat16_are_stored_as_one() -> None:
+    assert accesses("bf16", "adam", r"v4\.\w16").startswith("st ")
 
 
 def signatures(text: str) -> dict[str, list[str]]:
@@ -178,7 +203,7 @@ MUTATIONS = {
     "a product leaves its last rows out": ("i < rows && j < cols", "i < rows - 1 && j < cols", 1),
     "a row in registers is summed over its first items": ("k < Group::KEPT; k++", "k < 1; k++", 1),
     "dropout counts from the first row of the part": ("clock[FIRST_ROW] + row", "row", 1),
-    "dropout takes places for those of the first batch": ("(const int *)data[PLACES] + clock[CURSOR]", "(const int *)data[PLACES]", 1),
+    "dropout takes places for those of the first batch": ("data[PLACES] + clock[CURSOR]", "data[PLACES]", 1),
     "dropout knows no places": ("data[PLACES] = (long long)places;", "data[PLACES] = 0;", 1),
     "dropout leaves out what is left of a row": ("cols % 4 ? (cols + 6) / 4 : cols / 4", "cols / 4", 1),
     "a batch of several ranks has the first one's weight": ("2 * (clock[CURSOR] / rows)", "0", 1),
