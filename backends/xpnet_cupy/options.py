@@ -9,7 +9,7 @@ class Options:
 
     resident : whether epochs of small networks on small batches are one launch
     steps_per_graph : how many batches one recorded graph holds; 1 for a graph a batch
-    epilogues : whether products may carry bias, ReLU and the gradients of biases along; else kernels of their own do that
+    epilogues : whether products may carry bias, ReLU and the gradients of biases along, in place of kernels that do it
     timed : whether algorithms of products, which epilogues they carry, and what runs side by side are chosen by timing,
         once for each shape
     side_by_side : whether the gradients of weights may run beside the way back through the layers
