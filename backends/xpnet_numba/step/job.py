@@ -6,13 +6,23 @@ C functions; an offset counts items from the start of a buffer.
 
 import ctypes
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy
 from numba.np.numpy_support import from_dtype
 
+from xpnet_numba.runtime.pages import zeros
+
 LINE = 64
 """Bytes that caches exchange: what different threads write lies on different lines."""
+
+PAGE = 4096
+"""Bytes within which processors read ahead."""
+
+GAP = PAGE + 9 * LINE
+"""Bytes behind a buffer of some size. Who reads its end does not read ahead into what another core writes. And buffers of
+a round size do not have their items at the same places of a page, where processors take one for the other.
+"""
 
 
 def _fields(kind: Any, names: str) -> list[tuple[str, Any]]:
@@ -127,26 +137,49 @@ LAYER_TYPE, SLICE_TYPE = (from_dtype(numpy.dtype(s)) for s in (Layer, Slice))
 
 def aligned(dtype: str, sizes: dict[str, int]) -> dict[str, Any]:
     """For each name an array of so many zeros, which begins at a cache line."""
-    item, arrays = numpy.dtype(dtype).itemsize, {}
-    for name, size in sizes.items():
-        memory = numpy.zeros(size * item + LINE, numpy.uint8)
-        skip = -memory.ctypes.data % LINE
-        arrays[name] = memory[skip : skip + size * item].view(dtype)
-    return arrays
+    wanted = {name: (size, dtype) for name, size in sizes.items()}
+    return _carved(zeros(_room_for(wanted)), [wanted])[0]
 
 
 def carved(memory: Any, *many: dict[str, Any]) -> list[dict[str, Any]]:
     """Arrays like these, which lie one behind the other in memory (bytes), each at the beginning of a cache line.
 
-    memory : (LINE and as many as each array takes, for all of them,) uint8
+    memory : (:func:`room_for` all of them,) uint8
     """
+    return _carved(memory, [_kinds(arrays) for arrays in many])
+
+
+def room_for(*many: dict[str, Any]) -> int:
+    """How many bytes arrays like these take when they are carved."""
+    return sum(_room_for(_kinds(arrays)) for arrays in many)
+
+
+Kinds: TypeAlias = dict[str, tuple[int, Any]]
+"""How many items of which dtype an array has, by name."""
+
+
+def _kinds(arrays: dict[str, Any]) -> Kinds:
+    return {name: (array.size, array.dtype) for name, array in arrays.items()}
+
+
+def _room_for(kinds: Kinds) -> int:
+    return LINE + sum(_step(*kind) for kind in kinds.values())
+
+
+def _step(size: int, dtype: Any) -> int:
+    """Bytes from the beginning of one array to that of the next."""
+    lines = -(-size * numpy.dtype(dtype).itemsize // LINE) * LINE
+    return lines + GAP if lines >= PAGE else lines
+
+
+def _carved(memory: Any, many: list[Kinds]) -> list[dict[str, Any]]:
     at = -memory.ctypes.data % LINE
     found: list[dict[str, Any]] = []
-    for arrays in many:
+    for kinds in many:
         found.append({})
-        for name, array in arrays.items():
-            found[-1][name] = memory[at : at + array.nbytes].view(array.dtype)
-            at += -(-array.nbytes // LINE) * LINE
+        for name, (size, dtype) in kinds.items():
+            found[-1][name] = memory[at : at + size * numpy.dtype(dtype).itemsize].view(dtype)
+            at += _step(size, dtype)
     return found
 
 

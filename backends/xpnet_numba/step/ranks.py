@@ -16,7 +16,7 @@ from xpnet.backend import NetworkSpec, get_threads
 from xpnet.backend.group import NearGroup
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.threads import share_entry
-from xpnet_numba.step.job import LINE, Job, aligned, carved, tell
+from xpnet_numba.step.job import LINE, Job, aligned, carved, room_for, tell
 from xpnet_numba.step.jobs import job_function
 from xpnet_numba.step.plan import Plan
 from xpnet_numba.step.workspace import TrainingWorkspace
@@ -48,8 +48,7 @@ class CommonTraining:
 
     def enter(self) -> bool:
         """Have all buffers lie in memory of the ranks; False where they have none, or not as much."""
-        sizes = [array.nbytes + LINE for arrays in (self.flat, self.workspace.arrays) for array in arrays.values()]
-        memory = self.group.memory(sum(sizes))
+        memory = self.group.memory(room_for(self.flat, self.workspace.arrays))
         if memory is None or memory is self._memory:
             return memory is not None
         self.flat, self.workspace.arrays = carved(memory, self.flat, self.workspace.arrays)

@@ -35,7 +35,7 @@ def data(rows: int, spec: NetworkSpec = SPEC) -> tuple[Any, Any]:
     return rng.standard_normal((rows, spec.widths[0])).astype(spec.dtype), rng.integers(0, spec.widths[-1], rows)
 
 
-@pytest.mark.parametrize("failing", range(11))
+@pytest.mark.parametrize("failing", range(4))
 def test_memory_that_runs_out_leaves_the_step_as_it_was(failing: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever allocation for a larger batch fails, smaller batches go on as if nothing had happened."""
     step, same = made(), made()
