@@ -151,11 +151,11 @@ def test_a_table_with_text_is_predicted_some_rows_at_a_time(run: Run, monkeypatc
     run("train", "d.parquet", "--target", "y", "--epochs", "2", "-o", "m")
     whole = run("predict", "m", "d.parquet", "--proba").stdout
     monkeypatch.setattr(model, "ROWS", 40)
-    monkeypatch.setattr("xpnet.cli.predict.LINES", 70)
+    monkeypatch.setattr("xpnet.cli.predict.HELD", 1000)
     assert run("predict", "m", "d.parquet", "--proba").stdout == whole
     told: list[str] = []
     opened = model.open_model(Path("m"), None)
-    opened.outputs(pyarrow.parquet.read_table("d.parquet", columns=["a", "b", "colour"]), told.append)
+    list(opened.outputs(pyarrow.parquet.read_table("d.parquet", columns=["a", "b", "colour"]), told.append))
     assert told[:2] == ["40 of 1,200 rows", "80 of 1,200 rows"]
 
 

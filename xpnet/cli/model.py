@@ -56,17 +56,16 @@ class Model(ABC):
     def _outputs(self, X: Any) -> numpy.ndarray:
         """The outputs of some rows."""
 
-    def outputs(self, X: Any, tell: Callable[[str], None]) -> numpy.ndarray:
-        """Probabilities (rows, classes), or numbers (rows, outputs), on the host; Ctrl-C is heard between some rows.
+    def outputs(self, X: Any, tell: Callable[[str], None]) -> Iterator[numpy.ndarray]:
+        """Probabilities (rows, classes), or numbers (rows, outputs), on the host, of some rows at a time.
 
         X : of a table; tell : called with how far it is
         """
-        found, done = [], 0
-        for part in _parts(X, rows_at_a_time(self.widths)):
-            found.append(self._outputs(part))
+        done = 0
+        for part in some_rows(X, rows_at_a_time(self.widths)):
+            yield self._outputs(part)
             done += len(part)
             tell(f"{done:,} of {X.shape[0]:,} rows")
-        return numpy.concatenate(found)
 
     def read(self, data: str, request: Request) -> Table:
         """The columns of a file that the model takes.
@@ -89,12 +88,12 @@ def rows_at_a_time(widths: Sequence[int]) -> int:
     return max(1, min(ROWS, VALUES // max(widths), PRODUCTS // products))
 
 
-def _parts(X: Any, most: int) -> Iterator[Any]:
-    """X of a table, at most so many rows at a time."""
+def some_rows(X: Any, most: int) -> Iterator[Any]:
+    """X of a table, or a source, at most so many rows at a time."""
     if isinstance(X, Source | Frames):
         for block in range(X.blocks):
             for part in X.parts(block):
-                yield from _parts(part, most)
+                yield from some_rows(part, most)
     else:
         rows = X.shape[0]
         yield from (X[start : min(start + most, rows)] for start in range(0, rows, most))

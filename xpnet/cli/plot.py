@@ -28,13 +28,10 @@ def draw_losses(path: Path, history: dict[str, list[float]], title: str, loss: s
     _save(figure, path)
 
 
-def draw_confusion(
-    path: Path, labels: numpy.ndarray, predicted: numpy.ndarray, classes: Sequence[Any], title: str
-) -> None:
-    """Draw how many rows of each class were predicted to be of which. labels, predicted : (rows,) class indices"""
-    from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
+def draw_confusion(path: Path, counts: numpy.ndarray, classes: Sequence[Any], title: str) -> None:
+    """Draw how many rows of each class were predicted to be of which. counts : (classes, classes)"""
+    from sklearn.metrics import ConfusionMatrixDisplay
 
-    counts = confusion_matrix(labels, predicted, labels=range(len(classes)))
     size = min(4 + 0.45 * len(classes), 14)
     figure = Figure(figsize=(size + 1, size), layout="constrained")
     axes = figure.add_subplot()

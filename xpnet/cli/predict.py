@@ -2,10 +2,12 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import SpooledTemporaryFile
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
 
 MODEL = click.argument("model", type=click.Path(path_type=Path))
 DATA = click.argument("data")
-LINES = 2**15
-"""How many lines are made at a time."""
+HELD = 2**27
+"""Bytes of predictions that are kept in memory until all rows are predicted; more lie in a temporary file."""
 
 
 @click.command()
@@ -46,15 +48,21 @@ def predict(model: Path, data: str, output: Path | None, proba: bool, backend: s
     request = replace(_request(opened, how, labelled=False), known_ids=opened.ids)
     if proba and opened.classes is None:
         raise click.UsageError("--proba is for models that classify; this one predicts numbers.")
-    with working(f"predicting {data}") as tell:
+    with working(f"predicting {data}") as tell, _held() as held:
         table = opened.read(data, request)
-        outputs = opened.outputs(table.X, tell)
-    lines = _lines(opened, table, outputs, proba)
-    if output is None:
-        for some in lines:
+        lines = _lines(opened, table, opened.outputs(table.X, tell), proba)
+        if output is not None:
+            write_whole(output, (some.encode() for some in lines))
+            return
+        held.writelines(lines)  # until all is well
+        held.seek(0)
+        while some := held.read(HELD // 128):
             click.echo(visible(some, keep="\n\t"), nl=False)
-    else:
-        write_whole(output, b"".join(some.encode() for some in lines))
+
+
+def _held() -> IO[str]:
+    """A file for text, in memory while it is short."""
+    return SpooledTemporaryFile(HELD, "w+", encoding="utf-8", errors="surrogatepass", newline="")
 
 
 def _request(opened: "Model", how: dict[str, Any], *, labelled: bool, target: str | None = None) -> "Request":
@@ -76,20 +84,20 @@ def _request(opened: "Model", how: dict[str, Any], *, labelled: bool, target: st
     )
 
 
-def _lines(opened: "Model", table: "Table", outputs: "numpy.ndarray", proba: bool) -> Iterator[str]:
-    """The table to write: its header, then some thousand rows at a time."""
-    yield _as_csv([[*table.ids, *_header(opened, outputs, proba)]])
-    for start in range(0, len(outputs), LINES):
-        end = start + LINES
-        ids = [cells[start:end] for cells in table.ids.values()]
-        yield _as_csv(zip(*ids, *_columns(opened, outputs[start:end], proba), strict=True))
+def _lines(opened: "Model", table: "Table", outputs: Iterable["numpy.ndarray"], proba: bool) -> Iterator[str]:
+    """The table to write: its header, then some rows at a time, as they are predicted."""
+    yield _as_csv([[*table.ids, *_header(opened, proba)]])
+    cells = [iter(column) for column in table.ids.values()]
+    for some in outputs:
+        ids = [list(islice(column, len(some))) for column in cells]
+        yield _as_csv(zip(*ids, *_columns(opened, some, proba), strict=True))
 
 
-def _header(opened: "Model", outputs: "numpy.ndarray", proba: bool) -> list[str]:
+def _header(opened: "Model", proba: bool) -> list[str]:
     """Names of the columns with predictions."""
     classes = opened.classes
     if classes is None:
-        count = outputs[:1].size
+        count = opened.widths[-1]
         return ["prediction"] if count == 1 else [f"prediction_{k}" for k in range(count)]
     header = [str(label) for label in classes] if opened.several else ["prediction"]
     return header + [f"p_{label}" for label in classes] if proba else header
@@ -131,8 +139,7 @@ def evaluate(
         raise click.UsageError("Models with several labels or numbers a row are measured in Python: model.score(X, y).")
     with working(f"evaluating {data}") as tell:
         table = opened.read(data, _request(opened, how, labelled=True, target=target or opened.target))
-        outputs = opened.outputs(table.X, tell)
-    found = _evaluated(opened, table, outputs, plot, data)
+        found = _evaluated(opened, table, tell, plot, data)
     by_class = found.pop("classes", None)
     if as_json:
         show_json(found if by_class is None else {**found, "classes": by_class})
@@ -145,25 +152,40 @@ def evaluate(
 
 
 def _evaluated(
-    opened: "Model", table: "Table", outputs: "numpy.ndarray", plot: Path | None, title: str
+    opened: "Model", table: "Table", tell: Callable[[str], None], plot: Path | None, title: str
 ) -> dict[str, Any]:
     """Scores, by class where there are classes; and the plot, where one is asked for."""
-    from xpnet.cli.scores import score_by_class, score_classes, score_numbers
-    from xpnet.data import class_indices, quantities
+    from xpnet.cli.scores import ClassScores, measure
+    from xpnet.data import class_indices
 
     if opened.classes is None:
-        targets, numbers = quantities(table), outputs.reshape(len(outputs))
-        if plot is not None:
-            from xpnet.cli.plot import draw_against
-
-            draw_against(plot, targets, numbers, title)
-        return score_numbers(targets, numbers)
+        return _against(opened, table, tell, plot, title)
     labels = class_indices(table, opened.classes)
+    scores = measure(ClassScores(len(opened.classes)), labels, opened.outputs(table.X, tell))
     if plot is not None:
         from xpnet.cli.plot import draw_confusion
 
-        draw_confusion(plot, labels, outputs.argmax(axis=1), opened.classes, title)
-    return {**score_classes(labels, outputs), "classes": score_by_class(labels, outputs, opened.classes)}
+        draw_confusion(plot, scores.counts.toarray(), opened.classes, title)
+    return {**scores.found(), "classes": scores.by_class(opened.classes)}
+
+
+def _against(
+    opened: "Model", table: "Table", tell: Callable[[str], None], plot: Path | None, title: str
+) -> dict[str, Any]:
+    """Scores of predicted numbers; and the plot, which needs them all."""
+    import numpy
+
+    from xpnet.cli.scores import NumberScores, measure
+    from xpnet.data import quantities
+
+    targets, outputs = quantities(table), opened.outputs(table.X, tell)
+    if plot is None:
+        return measure(NumberScores(), targets, outputs).found()
+    from xpnet.cli.plot import draw_against
+
+    every = list(outputs)
+    draw_against(plot, targets, numpy.concatenate(every).reshape(len(targets)), title)
+    return measure(NumberScores(), targets, every).found()
 
 
 def _as_csv(rows: Iterable[Iterable[Any]]) -> str:

@@ -1,9 +1,12 @@
-"""How well predictions match labels, measured by scikit-learn."""
+"""How well predictions match labels, some rows at a time, measured by scikit-learn."""
 
-from collections.abc import Sequence
-from typing import Any
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from tempfile import SpooledTemporaryFile
+from typing import Any, Self, TypeVar
 
 import numpy
+from scipy.sparse import coo_matrix, csr_matrix
 
 from xpnet.cli.output import show_table
 
@@ -18,75 +21,177 @@ _TITLES = {
     "rmse": "RMSE",
     "r2": "R2",
 }
+_HELD = 2**27
+"""Bytes of probabilities that are kept in memory; more lie in a temporary file."""
+
+_AT_ONCE = 2**18  # scores that are compared in one go
 
 
-def score_classes(labels: numpy.ndarray, probabilities: numpy.ndarray) -> dict[str, Any]:
-    """Rows, accuracy, balanced accuracy, F1 (of the second of two classes, else the mean over classes), log loss and
-    ROC AUC (one class against the rest, None where a class has no rows).
+class ClassScores:
+    """How well probabilities match class indices, of rows that come some at a time.
 
-    labels : (rows,) class indices; probabilities : (rows, classes)
+    classes : how many there are
+    counts : (classes, classes) sparse, how many rows of each class were predicted to be of which
     """
-    from sklearn import metrics
 
-    count, predicted = probabilities.shape[1], probabilities.argmax(axis=1)
-    # scikit-learn wants rows that sum to 1 in float64, which rows rounded to float32 do not.
-    exact = probabilities / probabilities.sum(axis=1, keepdims=True, dtype=numpy.float64)
-    present = numpy.unique(labels)
-    recalls = metrics.recall_score(labels, predicted, labels=present, average=None, zero_division=0)
-    return {
-        "rows": len(labels),
-        "accuracy": float(metrics.accuracy_score(labels, predicted)),
-        "balanced_accuracy": float(numpy.mean(recalls)),
-        "f1": float(_f1(labels, predicted, count)),
-        "log_loss": float(metrics.log_loss(labels, exact, labels=range(count))),
-        "roc_auc": None if len(present) < count else float(_roc_auc(labels, exact)),
-    }
+    def __init__(self, classes: int) -> None:
+        self.classes, self._log_loss = classes, 0.0
+        self.counts: Any = csr_matrix((classes, classes), dtype=numpy.int64)
+        self._kept = _Kept(classes)
+
+    def add(self, labels: numpy.ndarray, probabilities: numpy.ndarray) -> None:
+        """Add rows. labels : (rows,) class indices; probabilities : (rows, classes)"""
+        from sklearn.metrics import log_loss
+
+        pairs = numpy.ones(len(labels), numpy.int64), (labels, probabilities.argmax(axis=1))
+        self.counts = self.counts + coo_matrix(pairs, shape=self.counts.shape).tocsr()
+        self._log_loss += log_loss(labels, _exact(probabilities), labels=range(self.classes), normalize=False)
+        self._kept.add(labels, probabilities)
+
+    def found(self) -> dict[str, Any]:
+        """Rows, accuracy, balanced accuracy, F1 (of the second of two classes, else the mean over classes), log loss and
+        ROC AUC (one class against the rest, None where a class has no rows). No more rows can be added.
+        """
+        from sklearn import metrics
+
+        labels, predicted, counts = self._pairs()
+        rows, present, two = int(counts.sum()), numpy.unique(labels), self.classes == 2
+        weighted = {"sample_weight": counts, "zero_division": 0}
+        recalls = metrics.recall_score(labels, predicted, labels=present, average=None, **weighted)
+        among, average = (None, "binary") if two else (range(self.classes), "macro")
+        with self._kept as kept:
+            # The last of two classes is against the rest what the first is.
+            areas = kept.areas([1] if two else range(self.classes)) if len(present) == self.classes else None
+        return {
+            "rows": rows,
+            "accuracy": float(metrics.accuracy_score(labels, predicted, sample_weight=counts)),
+            "balanced_accuracy": float(numpy.mean(recalls)),
+            "f1": float(metrics.f1_score(labels, predicted, labels=among, average=average, **weighted)),
+            "log_loss": self._log_loss / rows,
+            "roc_auc": None if areas is None else float(numpy.mean(areas)),
+        }
+
+    def by_class(self, names: Sequence[Any]) -> list[dict[str, Any]]:
+        """Precision, recall, F1 and number of rows of each class. names : of the classes"""
+        from sklearn.metrics import precision_recall_fscore_support
+
+        labels, predicted, counts = self._pairs()
+        *shares, rows = precision_recall_fscore_support(
+            labels, predicted, labels=range(self.classes), sample_weight=counts, zero_division=0
+        )
+        columns = zip(names, *(share.tolist() for share in shares), map(int, rows), strict=True)
+        return [dict(zip(("class", "precision", "recall", "f1", "rows"), column, strict=True)) for column in columns]
+
+    def _pairs(self) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
+        """Classes and predicted classes that came together, and in how many rows."""
+        pairs = self.counts.tocoo()
+        return pairs.row, pairs.col, pairs.data
 
 
-def _f1(labels: numpy.ndarray, predicted: numpy.ndarray, classes: int) -> float:
-    from sklearn.metrics import f1_score
+class _Kept:
+    """Probabilities of all rows, which areas under curves need; and the rows' class indices."""
 
-    average = "binary" if classes == 2 else "macro"
-    return f1_score(
-        labels, predicted, labels=None if classes == 2 else range(classes), average=average, zero_division=0
-    )
+    def __init__(self, classes: int) -> None:
+        self.classes, self.dtype = classes, numpy.dtype(float)
+        self.labels, self.counts = array(numpy.min_scalar_type(classes - 1).char), array("q")
+        self.file = SpooledTemporaryFile(_HELD)  # noqa: SIM115  closed by __exit__
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.file.close()
+
+    def add(self, labels: numpy.ndarray, probabilities: numpy.ndarray) -> None:
+        """Keep rows: (rows,) and (rows, classes)."""
+        self.dtype = probabilities.dtype
+        self.file.write(numpy.ascontiguousarray(probabilities).data)
+        self.labels.frombytes(labels.astype(self.labels.typecode).tobytes())
+        self.counts.append(len(labels))
+
+    def areas(self, classes: Sequence[int]) -> list[float]:
+        """The area under the ROC curve of each of these classes against all others."""
+        at_once = max(1, _HELD // (8 * max(1, len(self.labels))))
+        groups = [classes[start : start + at_once] for start in range(0, len(classes), at_once)]
+        return [area for group in groups for area in self._areas(group)]
+
+    def _areas(self, classes: Sequence[int]) -> list[float]:
+        own, others = ([array("d") for _ in classes] for _ in range(2))
+        for labels, probabilities in self._blocks():
+            exact = _exact(probabilities)
+            for place, k in enumerate(classes):
+                own[place].frombytes(exact[labels == k, k].tobytes())
+                others[place].frombytes(exact[labels != k, k].tobytes())
+        return [_area(numpy.frombuffer(a), numpy.frombuffer(b)) for a, b in zip(own, others, strict=True)]
+
+    def _blocks(self) -> Iterator[tuple[numpy.ndarray, numpy.ndarray]]:
+        """The rows as they came."""
+        labels, start = numpy.frombuffer(self.labels, self.labels.typecode), 0
+        self.file.seek(0)
+        for count in self.counts:
+            stored = self.file.read(count * self.classes * self.dtype.itemsize)
+            yield labels[start : start + count], numpy.frombuffer(stored, self.dtype).reshape(count, self.classes)
+            start += count
 
 
-def _roc_auc(labels: numpy.ndarray, probabilities: numpy.ndarray) -> float:
-    from sklearn.metrics import roc_auc_score
-
-    if probabilities.shape[1] == 2:
-        return roc_auc_score(labels, probabilities[:, 1])
-    return roc_auc_score(labels, probabilities, multi_class="ovr", labels=range(probabilities.shape[1]))
+def _exact(probabilities: numpy.ndarray) -> numpy.ndarray:
+    """Rows that sum to 1 in float64, as scikit-learn wants them; rows rounded to float32 do not."""
+    return probabilities / probabilities.sum(axis=1, keepdims=True, dtype=numpy.float64)
 
 
-def score_numbers(targets: numpy.ndarray, predictions: numpy.ndarray) -> dict[str, Any]:
-    """Rows, mean absolute error, root of the mean squared error, and R2 (None for fewer than two rows).
+def _area(own: numpy.ndarray, others: numpy.ndarray) -> float:
+    """The share of pairs in which a row's own score is above another's, where ties count half (Hanley, McNeil, 1982).
 
-    targets, predictions : (rows,)
+    scikit-learn would need several arrays of all rows for it. own : is sorted in place
     """
-    from sklearn import metrics
-
-    return {
-        "rows": len(targets),
-        "mae": float(metrics.mean_absolute_error(targets, predictions)),
-        "rmse": float(metrics.root_mean_squared_error(targets, predictions)),
-        "r2": float(metrics.r2_score(targets, predictions)) if len(targets) > 1 else None,
-    }
+    own.sort()
+    wins = 0
+    for start in range(0, len(others), _AT_ONCE):
+        scores = numpy.sort(others[start : start + _AT_ONCE])  # neighbours are found near each other
+        wins += sum(int((len(own) - numpy.searchsorted(own, scores, side)).sum()) for side in ("left", "right"))
+    return wins / (2 * len(own) * len(others))
 
 
-def score_by_class(labels: numpy.ndarray, probabilities: numpy.ndarray, classes: Sequence[Any]) -> list[dict[str, Any]]:
-    """Precision, recall, F1 and number of rows of each class.
+class NumberScores:
+    """How well predicted numbers match those that are true, of rows that come some at a time."""
 
-    labels : (rows,) class indices; probabilities : (rows, classes); classes : their names
-    """
-    from sklearn.metrics import precision_recall_fscore_support
+    def __init__(self) -> None:
+        from sklearn.preprocessing import StandardScaler
 
-    predicted, places = probabilities.argmax(axis=1), range(len(classes))
-    columns = precision_recall_fscore_support(labels, predicted, labels=places, zero_division=0)
-    names = ("precision", "recall", "f1", "rows")
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    return [{"class": name, **dict(zip(names, row, strict=True))} for name, row in zip(classes, rows, strict=True)]
+        self._errors, self._squares, self._targets = 0.0, 0.0, StandardScaler()
+
+    def add(self, targets: numpy.ndarray, predictions: numpy.ndarray) -> None:
+        """Add rows. targets : (rows,); predictions : (rows,) or (rows, 1)"""
+        from sklearn import metrics
+
+        predictions = predictions.reshape(len(targets))
+        self._errors += len(targets) * metrics.mean_absolute_error(targets, predictions)
+        self._squares += len(targets) * metrics.mean_squared_error(targets, predictions)
+        self._targets.partial_fit(targets.astype(numpy.float64)[:, None])
+
+    def found(self) -> dict[str, Any]:
+        """Rows, mean absolute error, root of the mean squared error, and R2 (None for fewer than two rows)."""
+        rows = int(self._targets.n_samples_seen_)
+        mean_square, variance = self._squares / rows, float(self._targets.var_[0])
+        r2 = 1 - mean_square / variance if variance else float(mean_square == 0)  # scikit-learn's answer for equal targets
+        return {
+            "rows": rows,
+            "mae": float(self._errors / rows),
+            "rmse": float(numpy.sqrt(mean_square)),
+            "r2": float(r2) if rows > 1 else None,
+        }
+
+
+Scores = TypeVar("Scores", ClassScores, NumberScores)
+
+
+def measure(scores: Scores, targets: numpy.ndarray, outputs: Iterable[numpy.ndarray]) -> Scores:
+    """The scores, with all rows added. targets : (rows,); outputs : of some rows after the other"""
+    start = 0
+    for some in outputs:
+        scores.add(targets[start : start + len(some)], some)
+        start += len(some)
+    return scores
 
 
 def show_scores(scores: dict[str, dict[str, Any]]) -> None:

@@ -72,11 +72,10 @@ class SomeBlocks(Source):
                 "another. Leave the row out, or fill gaps with --missing impute."
             )
 
-    @property
-    def rows(self) -> numpy.ndarray:
-        """The numbers of its rows in the source."""
+    def take(self, y: numpy.ndarray) -> numpy.ndarray:
+        """What belongs to its rows, of what belongs to each row of the source."""
         starts = self.given.starts
-        return numpy.concatenate([numpy.arange(starts[b], starts[b + 1]) for b in self.chosen] or [numpy.arange(0)])
+        return numpy.concatenate([y[:0], *(y[starts[b] : starts[b + 1]] for b in self.chosen)])
 
     def every(self, step: int) -> Any:
         """One row in so many, not prepared: a matrix, or a table. step : how many"""

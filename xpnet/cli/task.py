@@ -5,6 +5,7 @@ from typing import Literal
 import numpy
 
 from xpnet.data import Table
+from xpnet.data.labels import distinct_labels
 from xpnet.errors import DataFileError
 
 Task = Literal["classify", "regress"]
@@ -25,7 +26,7 @@ def choose_task(table: Table, asked: str | None) -> tuple[Task, str]:
     labels, target = table.labels, table.target
     if labels.dtype.kind == "f":
         return "regress", f"{target} holds numbers that are not whole"
-    distinct, counts = numpy.unique(labels, return_counts=True)
+    distinct = distinct_labels(labels)
     if labels.dtype.kind not in "iu":
         if len(distinct) > MOST or (len(distinct) > FEW and 2 * len(distinct) > table.rows):
             raise DataFileError(

@@ -3,6 +3,8 @@
 import math
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,12 +20,14 @@ from sklearn.preprocessing import StandardScaler
 from xpnet import Checkpoint, MLPClassifier, MLPRegressor, __version__
 from xpnet.cli.config import to_toml
 from xpnet.cli.output import show_facts, to_json, working
+from xpnet.cli.model import rows_at_a_time, some_rows
 from xpnet.cli.preparation import Steps, apply, prepare
-from xpnet.cli.scores import score_classes, score_numbers, show_scores
+from xpnet.cli.scores import ClassScores, NumberScores, measure, show_scores
 from xpnet.cli.settings import Settings
 from xpnet.cli.streaming import divide
 from xpnet.cli.task import choose_task
-from xpnet.data import Dialect, Request, Table, class_labels, quantities, read_table
+from xpnet.data import Dialect, Request, Table, quantities, read_table
+from xpnet.data.labels import coded_classes
 from xpnet.data.large import Frames, read_large
 from xpnet.data.sources import Source
 from xpnet.dispatch import current_ranks
@@ -35,7 +39,7 @@ from xpnet.training import Callback, EarlyStopping, Progress, Training, Training
 
 
 class Part(NamedTuple):
-    """Some rows: inputs X (rows, in) and labels y (rows,), which may be none."""
+    """Some rows: inputs X (rows, in), and class indices or numbers y (rows,), which may be none."""
 
     X: Any
     y: numpy.ndarray
@@ -69,23 +73,27 @@ def run(settings: Settings) -> None:
         without_ids = replace(asked, ids=(), drop=(*settings.drop, *settings.ids))
         table = read_large(settings.data, without_ids) or read_table(settings.data, asked)
     task, why = choose_task(table, settings.task)
-    y = quantities(table) if task == "regress" else _known(table)
-    facts = _facts(table, y, task)
-    given, table = [table.X], replace(table, X=None)
+    y, classes = _targets(table, task)
+    facts = _facts(table, classes)
+    given, table = [table.X, y], replace(table, X=None, labels=None)
+    del y
     load = _divided if isinstance(given[0], Source | Frames) else _in_memory
     with working(f"preparing {settings.data}"):
-        steps, samples, notes = load(given, y, table.name, settings)
+        steps, samples, notes = load(given, table.name, settings)
     table.notes.extend(notes)
+    if classes is not None:
+        _check_classes(table.name, classes, samples)
     scaler = _target_scaler(samples.training.y, settings) if task == "regress" else None
     model = build(settings, task)
     started = time.perf_counter()
-    history = fit(model, samples, scaler, settings)
+    with _on_indices(model, classes):
+        history = fit(model, samples, scaler, settings)
     seconds = time.perf_counter() - started
     if current_ranks().rank:  # rank 0 writes and shows what all have found
         return
     end = model if scaler is None else scaled_target(model, scaler)
     with working(f"measuring on {settings.data}"):
-        scores = _scores(end, samples, task)
+        scores = _scores(end, samples, task, rows_at_a_time(_describe(model)["widths"]))
     report = {
         "xpnet": __version__,
         "settings": settings.to_dict(),
@@ -109,15 +117,19 @@ class Loaded(NamedTuple):
     notes: list[str]
 
 
-def _in_memory(given: list[Any], y: numpy.ndarray, name: str, settings: Settings) -> Loaded:
-    """All rows. given : X alone, which is let go of once it is split"""
-    return Loaded(*_prepared(split(name, given.pop(), y, settings), settings), [])
+def _in_memory(given: list[Any], name: str, settings: Settings) -> Loaded:
+    """All rows. given : X and y, which are let go of once they are split"""
+    y, X = given.pop(), given.pop()
+    samples = split(name, X, y, settings)
+    del X, y
+    return Loaded(*_prepared(samples, settings), [])
 
 
-def _divided(given: list[Any], y: numpy.ndarray, name: str, settings: Settings) -> Loaded:
-    """Rows that are prepared when they are read; those to watch are loaded."""
-    steps, parts, notes = divide(given.pop(), name, settings)
-    training, watched, test = (Part(part, y[part.rows]) for part in parts)
+def _divided(given: list[Any], name: str, settings: Settings) -> Loaded:
+    """Rows that are prepared when they are read; those to watch are loaded. given : X and y"""
+    y, X = given.pop(), given.pop()
+    steps, parts, notes = divide(X, name, settings)
+    training, watched, test = (Part(part, part.take(y)) for part in parts)
     return Loaded(steps, Samples(training, Part(watched.X.whole(), watched.y), test), notes)
 
 
@@ -135,17 +147,29 @@ def request_of(settings: Settings) -> Request:
     )
 
 
-def _known(table: Table) -> numpy.ndarray:
-    """The labels, if there are two classes at least."""
-    class_labels(table)
-    return table.labels
+def _targets(table: Table, task: str) -> tuple[numpy.ndarray, numpy.ndarray | None]:
+    """What is trained on: numbers, or the place of each row's label among the classes, and these."""
+    if task == "regress":
+        return quantities(table), None
+    found = coded_classes(table)
+    return found.places, found.distinct
 
 
-def _facts(table: Table, y: numpy.ndarray, task: str) -> dict[str, Any]:
+def _check_classes(name: str, classes: numpy.ndarray, samples: Samples) -> None:
+    """Raise DataFileError for a class without a row to train on."""
+    counts = numpy.bincount(samples.training.y, minlength=len(classes))
+    if not counts.all():
+        raise DataFileError(
+            f"{name}: every class needs a row to train on; {classes.tolist()[int(counts.argmin())]!r} is only among "
+            "those held out. Leave its rows out, or give --test-size and --validation-size less."
+        )
+
+
+def _facts(table: Table, classes: numpy.ndarray | None) -> dict[str, Any]:
     rows, features = table.X.shape
     facts: dict[str, Any] = {"name": table.name, "rows": rows, "features": features}
-    if task == "classify":
-        facts["classes"] = numpy.unique(y).tolist()
+    if classes is not None:
+        facts["classes"] = classes.tolist()
     return {**facts, "left_out": table.left_out, "notes": table.notes}
 
 
@@ -234,7 +258,6 @@ def fit(model: Any, samples: Samples, scaler: StandardScaler | None, settings: S
         if watched is not None:
             options = {"X_val": watched.X, "y_val": _scaled(watched.y, scaler)}
         model.watch(_callbacks(settings), resume_from=_checkpoint(settings))
-    _use_labels_as_they_are(model, training.y)
     model.set_params(batch_size=min(settings.batch_size, len(training.y)))
     with numpy.errstate(all="ignore"), warnings.catch_warnings():  # a loss that overflows is told once, above
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -249,18 +272,31 @@ def fit(model: Any, samples: Samples, scaler: StandardScaler | None, settings: S
     }
 
 
-def _use_labels_as_they_are(model: Any, y: numpy.ndarray) -> None:
-    """Weights by label, as the file's labels are: a label that is typed is text."""
-    weights = getattr(model, "class_weight", None)
-    if not isinstance(weights, dict):
+@contextmanager
+def _on_indices(model: Any, classes: numpy.ndarray | None) -> Iterator[None]:
+    """While a classifier is trained it is given indices of classes, which take few bytes; then it knows the labels."""
+    if classes is None:
+        yield
         return
-    known = {str(label): label for label in numpy.unique(y).tolist()}
+    weights = _weights_by_label(model.class_weight, classes)
+    if isinstance(weights, dict):
+        model.set_params(class_weight={k: weights[c] for k, c in enumerate(classes.tolist()) if c in weights})
+    yield
+    model.classes_ = classes
+    model.set_params(class_weight=weights)
+
+
+def _weights_by_label(weights: Any, classes: numpy.ndarray) -> Any:
+    """Weights by label, as the file's labels are: a label that is typed is text."""
+    if not isinstance(weights, dict):
+        return weights
+    known = {str(label): label for label in classes.tolist()}
     unknown = sorted(set(map(str, weights)) - set(known))
     if unknown:
         raise DataFileError(
             f"--class-weight names classes that are there, {', '.join(known)}; received {unknown[0]!r}."
         )
-    model.set_params(class_weight={known[str(label)]: weight for label, weight in weights.items()})
+    return {known[str(label)]: weight for label, weight in weights.items()}
 
 
 def _watched(samples: Samples, settings: Settings) -> Part | None:
@@ -306,16 +342,17 @@ def _describe(model: Any) -> dict[str, Any]:
     return {"widths": widths, "parameters": parameters, "why": model.why_}
 
 
-def _scores(model: Any, samples: Samples, task: str) -> dict[str, dict[str, Any]]:
+def _scores(model: Any, samples: Samples, task: str, at_once: int) -> dict[str, dict[str, Any]]:
     """Scores on each part that has rows; their features are prepared already."""
     scores = {}
     for name, (X, y) in zip(("training", "validation", "test"), samples, strict=True):
         if not len(y):
             continue
+        parts = some_rows(X, at_once)
         if task == "regress":
-            scores[name] = score_numbers(y, numpy.asarray(model.predict(X)).reshape(len(y)))
+            scores[name] = measure(NumberScores(), y, map(model.predict, parts)).found()
         else:
-            scores[name] = score_classes(numpy.searchsorted(model.classes_, y), numpy.asarray(model.predict_proba(X)))
+            scores[name] = measure(ClassScores(len(model.classes_)), y, map(model.predict_proba, parts)).found()
     return scores
 
 

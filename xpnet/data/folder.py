@@ -62,10 +62,10 @@ class Folder:
         """How many."""
         return int(self.starts[-1])
 
-    def column(self, name: str) -> Any:
-        """One column of all rows."""
-        chunks = [batch.column(0) for block in range(len(self.groups)) for batch in self.batches(block, [name])]
-        return pyarrow.chunked_array(chunks, type=self.schema.field(name).type)
+    def cells(self, name: str) -> Iterator[Any]:
+        """One column of all rows, a few thousand at a time."""
+        for block in range(len(self.groups)):
+            yield from (batch.column(0) for batch in self.batches(block, [name]))
 
     def batches(self, block: int, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
         """Some columns of a group, in that order, a few thousand rows at a time.

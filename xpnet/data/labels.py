@@ -1,16 +1,18 @@
 """Labels: what a file's target column may hold, and how class labels become class indices."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy
 
-from xpnet.data.table import Table, listed
+from xpnet.data.table import Coded, Table, listed
 from xpnet.errors import DataFileError
 
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _LEADING_ZERO = re.compile(r"\s*[+-]?0[0-9]")
+_FEW = 2**16
+"""Numbers of which at most so many differ are kept as codes where there are very many rows."""
 
 
 def as_labels(name: str, column: str, values: Any) -> numpy.ndarray:
@@ -84,35 +86,132 @@ def _from_texts(name: str, column: str, distinct: list[str | None], places: nump
     return numpy.asarray(stripped)[places]
 
 
+def read_labels(name: str, column: str, chunks: Iterable[Any], rows: int) -> numpy.ndarray | Coded:
+    """The labels of very many rows, from arrays of Arrow's that follow each other; otherwise as :func:`as_labels`.
+
+    returns numbers where many of them differ, codes otherwise
+    """
+    codes, parts = _Codes(rows), _parts(name, column, chunks)
+    for start, numbers, texts in parts:
+        codes.add(start, *(numpy.unique(numbers, return_inverse=True) if texts is None else texts))
+        if texts is None and len(codes.place) > _FEW:
+            filled = _filled(codes, start + len(numbers), numbers.dtype, parts)
+            return filled if filled.dtype.kind in "iu" else _from_numbers(name, column, filled)
+    _check_texts(name, column, codes)
+    return _sorted(as_labels(name, column, list(codes.place)), codes.places)
+
+
+def _parts(name: str, column: str, chunks: Iterable[Any]) -> Iterator[tuple[int, numpy.ndarray, Texts | None]]:
+    """The number of the first row of each chunk, and its numbers or texts.
+
+    Raises DataFileError for a number that is missing.
+    """
+    import pyarrow
+
+    start = 0
+    for chunk in chunks:
+        numbers, texts = _from_arrow(pyarrow.chunked_array([chunk]))
+        if texts is None and not numpy.isfinite(numbers).all():
+            raise _missing(name, column, start + int(numpy.isfinite(numbers).argmin()))
+        yield start, numbers, texts
+        start += len(chunk)
+
+
+class _Codes:
+    """Codes of labels in the order in which these first come.
+
+    place : of each label; places : (rows,) that of each row's
+    """
+
+    def __init__(self, rows: int) -> None:
+        self.place: dict[Any, int] = {}
+        self.places = numpy.empty(rows, numpy.uint16)
+
+    def add(self, start: int, found: Any, inside: numpy.ndarray) -> None:
+        """Add rows. found : the labels among them, each once; inside : the place of each row's label in ``found``"""
+        found = found.tolist() if isinstance(found, numpy.ndarray) else found
+        places = numpy.asarray([self.place.setdefault(label, len(self.place)) for label in found], numpy.uint32)
+        if len(self.place) > _FEW:
+            self.places = self.places.astype(numpy.uint32, copy=False)
+        self.places[start : start + len(inside)] = places[inside]
+
+
+def _filled(codes: _Codes, done: int, dtype: Any, parts: Iterator[Any]) -> numpy.ndarray:
+    """The number of each row: of so many rows from their codes, of the others from the parts that are left."""
+    filled = numpy.empty(len(codes.places), numpy.int64 if dtype.kind in "iu" else numpy.float64)
+    filled[:done] = numpy.asarray(list(codes.place))[codes.places[:done]]
+    for start, numbers, _ in parts:
+        filled[start : start + len(numbers)] = numbers
+    return filled
+
+
+def _check_texts(name: str, column: str, codes: _Codes) -> None:
+    empty = [place for label, place in codes.place.items() if label is None or not str(label).strip()]
+    if empty:
+        raise _missing(name, column, min(int((codes.places == place).argmax()) for place in empty))
+
+
+def distinct_labels(labels: numpy.ndarray | Coded) -> numpy.ndarray:
+    """Those that differ, sorted."""
+    return labels.distinct if isinstance(labels, Coded) else numpy.unique(labels)
+
+
+def coded(labels: numpy.ndarray | Coded) -> Coded:
+    """Labels, as codes of those that differ."""
+    if isinstance(labels, Coded):
+        return labels
+    distinct, places = numpy.unique(labels, return_inverse=True)
+    return Coded(distinct, _narrow(places, len(distinct)))
+
+
+def _sorted(labels: numpy.ndarray, places: numpy.ndarray) -> Coded:
+    """Codes of labels that may come twice, and in any order."""
+    distinct, place = numpy.unique(labels, return_inverse=True)
+    return Coded(distinct, _narrow(place, len(distinct))[places])
+
+
+def _narrow(places: numpy.ndarray, count: int) -> numpy.ndarray:
+    """Places among so many, in as few bytes as these need."""
+    return places.astype(numpy.min_scalar_type(max(count - 1, 0)))
+
+
 def class_labels(table: Table) -> list[Any]:
     """The distinct labels of a table, sorted.
 
     Raises DataFileError for fewer than two, and for numbers that are not whole.
     """
-    _check_whole(table)
-    classes = numpy.unique(table.labels).tolist()
-    if len(classes) < 2:
-        raise DataFileError(f"{table.name}: a classifier needs at least two classes; every label is {classes[0]!r}.")
-    return classes
+    return coded_classes(table).distinct.tolist()
+
+
+def coded_classes(table: Table) -> Coded:
+    """The labels of a table as classes and codes; raises as :func:`class_labels` does."""
+    found = coded(table.labels)
+    _check_whole(table, found)
+    if len(found.distinct) < 2:
+        raise DataFileError(
+            f"{table.name}: a classifier needs at least two classes; every label is {found.distinct.tolist()[0]!r}."
+        )
+    return found
 
 
 def class_indices(table: Table, classes: Sequence[Any]) -> numpy.ndarray:
     """The place of each label of a table in ``classes``; compared as text, so that 1 from one file is "1" from another.
 
-    returns (rows,) int64
+    returns (rows,) unsigned integers
 
     Raises DataFileError for a label that is no class.
     """
     place = {str(label): index for index, label in enumerate(classes)}
-    distinct, inverse = numpy.unique(table.labels, return_inverse=True)
-    unknown = [label for label in distinct.tolist() if str(label) not in place]
+    labels = coded(table.labels)
+    distinct = labels.distinct.tolist()
+    unknown = [code for code, label in enumerate(distinct) if str(label) not in place]
     if unknown:
-        row = int(numpy.argmax(table.labels == unknown[0]))
+        row = int((labels.places == unknown[0]).argmax())
         raise DataFileError(
             f"{table.name}: labels must be classes the model knows, {listed(list(classes))}; "
-            f"row {row + 1} holds {unknown[0]!r}."
+            f"row {row + 1} holds {distinct[unknown[0]]!r}."
         )
-    return numpy.asarray([place[str(label)] for label in distinct.tolist()], dtype=numpy.int64)[inverse]
+    return _narrow(numpy.asarray([place[str(label)] for label in distinct]), len(classes))[labels.places]
 
 
 def quantities(table: Table) -> numpy.ndarray:
@@ -120,12 +219,16 @@ def quantities(table: Table) -> numpy.ndarray:
 
     Raises DataFileError for text.
     """
-    if table.labels.dtype.kind not in "iuf":
+    labels = table.labels
+    if labels.dtype.kind not in "iuf":
+        first = labels.distinct[labels.places[0]] if isinstance(labels, Coded) else labels[0]
         raise DataFileError(
-            f"{table.name}: column {table.target!r} must hold numbers to predict; row 1 holds {table.labels[0]!r}. "
+            f"{table.name}: column {table.target!r} must hold numbers to predict; row 1 holds {first!r}. "
             "--task classify takes text."
         )
-    return table.labels.astype(numpy.float64)
+    if isinstance(labels, Coded):
+        return labels.distinct.astype(numpy.float64)[labels.places]
+    return labels.astype(numpy.float64)
 
 
 def _as_numbers(texts: Sequence[str]) -> numpy.ndarray | None:
@@ -135,13 +238,13 @@ def _as_numbers(texts: Sequence[str]) -> numpy.ndarray | None:
         return None
 
 
-def _check_whole(table: Table) -> None:
-    if table.labels.dtype.kind != "f":
+def _check_whole(table: Table, labels: Coded) -> None:
+    if labels.dtype.kind != "f":
         return
-    row = int((table.labels != numpy.floor(table.labels)).argmax())
+    row = int((labels.distinct != numpy.floor(labels.distinct))[labels.places].argmax())
     raise DataFileError(
         f"{table.name}: column {table.target!r} must hold classes: text or whole numbers; row {row + 1} holds "
-        f"{table.labels[row]}. --task regress predicts such numbers."
+        f"{labels.distinct[labels.places[row]]}. --task regress predicts such numbers."
     )
 
 

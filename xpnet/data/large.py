@@ -65,6 +65,17 @@ class Frames:
             first = rows.stop
 
 
+class Cells:
+    """A column of a folder of Parquet files as text, read anew whenever someone iterates over it."""
+
+    def __init__(self, folder: Any, column: str) -> None:
+        self.folder, self.column = folder, column
+
+    def __iter__(self) -> Iterator[str | None]:
+        for cells in self.folder.cells(self.column):
+            yield from cells.cast("string").to_pylist()
+
+
 def read_large(data: str | Path, request: Request) -> Table | None:
     """The table of a file or folder that is read block by block, its X a source or :class:`Frames`; None for others.
 
@@ -82,7 +93,7 @@ def read_large(data: str | Path, request: Request) -> Table | None:
 
 def _read_folder(path: Path, request: Request) -> Table | None:
     from xpnet.data.folder import Folder
-    from xpnet.data.labels import as_labels
+    from xpnet.data.labels import read_labels
 
     folder = Folder(path)
     columns = pick_columns(folder.name, folder.schema.names, request)
@@ -96,10 +107,10 @@ def _read_folder(path: Path, request: Request) -> Table | None:
         table = _look(folder, columns, request)
         request = replace(request, kinds=_kinds(table), text=())
     X = Frames(folder, replace(request, features=table.features))
-    ids = {column: folder.column(column).cast("string").to_pylist() for column in columns.ids}
+    ids = {column: Cells(folder, column) for column in columns.ids}
     if columns.target is None:
         return replace(table, X=X, ids=ids)
-    labels = as_labels(folder.name, columns.target, folder.column(columns.target))
+    labels = read_labels(folder.name, columns.target, folder.cells(columns.target), folder.rows)
     return replace(table, X=X, ids=ids, labels=labels, target=columns.target)
 
 

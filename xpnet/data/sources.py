@@ -135,15 +135,16 @@ class ParquetSource(Source):
         dtype: str = "float32",
     ) -> None:
         from xpnet.data.folder import Folder
-        from xpnet.data.labels import as_labels
-        from xpnet.data.table import Request, pick_columns
+        from xpnet.data.labels import read_labels
+        from xpnet.data.table import Coded, Request, pick_columns
 
         self.name, self.dtype, self.folder = str(path), numpy.dtype(dtype), Folder(path)
         chosen = None if features is None else list(features)
         asked = Request(target=target, features=chosen, drop=tuple(drop))
         self.features = pick_columns(self.name, self.folder.schema.names, asked).features
         self._check_numbers()
-        self.labels = as_labels(self.name, target, self.folder.column(target))
+        labels = read_labels(self.name, target, self.folder.cells(target), self.folder.rows)
+        self.labels = labels.distinct[labels.places] if isinstance(labels, Coded) else labels
         self.starts = self.folder.starts
         self.shape = (self.folder.rows, len(self.features))
 

@@ -1,6 +1,6 @@
 """A table of features and labels, and what is asked of a file that shall become one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from reprlib import repr as short
 from typing import Any, Literal
@@ -69,6 +69,25 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Coded:
+    """Labels of which few differ, in a few bytes a row.
+
+    distinct : (few,) those that differ, sorted; places : (rows,) the place of each row's among them, unsigned integers
+    """
+
+    distinct: numpy.ndarray
+    places: numpy.ndarray
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def dtype(self) -> numpy.dtype:
+        """Of the labels."""
+        return self.distinct.dtype
+
+
+@dataclass(frozen=True)
 class Table:
     """What a data file holds.
 
@@ -81,11 +100,11 @@ class Table:
     features : list of str
         A name for each column of X.
     labels : array, shape (rows,), int64, float64 or str
-        Empty where none were asked for.
+        Empty where none were asked for. ``Coded`` where the rows are read block by block.
     target : str or None
         The name of the labels' column.
-    ids : dict of str to list of str
-        The columns that are carried along.
+    ids : dict of str to iterable of str
+        The columns that are carried along, cell by cell.
     left_out : dict of str to str
         Columns that make no feature, each with the reason.
     notes : list of str
@@ -95,9 +114,9 @@ class Table:
     name: str
     X: Any
     features: list[str]
-    labels: numpy.ndarray = field(default_factory=lambda: numpy.empty(0, dtype=numpy.int64))
+    labels: Any = field(default_factory=lambda: numpy.empty(0, dtype=numpy.int64))
     target: str | None = None
-    ids: dict[str, list[str]] = field(default_factory=dict)
+    ids: dict[str, Iterable[str | None]] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 

@@ -4,6 +4,7 @@ import os
 import secrets
 import stat
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -16,9 +17,10 @@ RENAME_PAUSES = (0.01, 0.03, 0.1, 0.3, 1.0)  # seconds
 DESCRIPTORS = "/proc/self/fd"  # where Linux lists the files that this process has open
 
 
-def write_whole(path: str | Path, content: bytes) -> None:
+def write_whole(path: str | Path, content: bytes | Iterable[bytes]) -> None:
     """Write a file so that a reader, or a crash at any moment, finds the old file or the new one, never a part.
 
+    content : all of it, or piece by piece
     A file that is replaced keeps its permissions. Raises ModelFileError where it cannot be written or is read-only; the
     old file is then untouched.
     """
@@ -54,11 +56,11 @@ def _permissions(path: Path) -> int | None:
     return mode
 
 
-def _write_part(part: Path, content: bytes, mode: int | None) -> None:
+def _write_part(part: Path, content: bytes | Iterable[bytes], mode: int | None) -> None:
     """Write a file which gets its name last, where the system can: a process that is killed then leaves nothing."""
     nameless = _open_nameless(part.parent)
     with part.open("xb") if nameless is None else os.fdopen(nameless, "wb") as file:
-        file.write(content)
+        file.writelines([content] if isinstance(content, bytes) else content)
         file.flush()
         if mode is not None and hasattr(os, "fchmod"):
             os.fchmod(file.fileno(), mode)
