@@ -118,6 +118,23 @@ def test_every_row_once_an_epoch() -> None:
 
 
 @pytest.mark.usefixtures("small_buffers")
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_validation_rows_are_measured_block_by_block(
+    data: Any, early_stopping: bool, weighted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y = data
+    given = {"y_val": y[:900], "sample_weight_val": np.arange(900.0) % 3 if weighted else None}
+    made = [classifier(early_stopping=early_stopping, alpha=1.0) for _ in range(2)]
+    made[0].fit(X, y, X_val=X[:900], **given)
+    monkeypatch.setattr(sources.Source, "whole", None)  # never asked for
+    made[1].fit(X, y, X_val=ArraySource(X[:900]), **given)
+    same_weights(*made)
+    np.testing.assert_allclose(*(model.validation_loss_curve_ for model in made), rtol=1e-9)
+    assert made[0].validation_scores_ == made[1].validation_scores_
+
+
+@pytest.mark.usefixtures("small_buffers")
 def test_partial_fit_and_predict(data: Any) -> None:
     X, y = data
     model = classifier().partial_fit(ArraySource(X), y, classes=[0, 1]).partial_fit(ArraySource(X), y)

@@ -30,14 +30,45 @@ def prepare(X: Any, *, scaled: bool, impute: bool, dtype: str) -> tuple[Steps, n
     """
     if isinstance(X, numpy.ndarray):
         return _prepare_numbers(X, scaled=scaled, impute=impute)
+    columns = _columns(X, scaled, impute, dtype)
+    with numpy.errstate(over="ignore", invalid="ignore"):  # told below
+        inputs = numpy.asarray(columns.fit_transform(X)).astype(dtype, copy=False)
+    return [("columns", columns)], check_range(inputs)
+
+
+def learn(X: Any, *, scaled: bool, impute: bool, dtype: str) -> tuple[Steps, int]:
+    """Fit what prepares X, as :func:`prepare` does; returns the steps, and how many inputs the network has.
+
+    There may not be room for the inputs of X: an input for each category makes many of few columns.
+    """
+    if isinstance(X, numpy.ndarray):
+        steps, inputs = _prepare_numbers(X, scaled=scaled, impute=impute)
+        return steps, inputs.shape[1]
+    columns = _columns(X, scaled, impute, dtype)
+    usual = columns.sparse_threshold
+    _encode_sparsely(columns, True)
+    with numpy.errstate(over="ignore", invalid="ignore"):  # rows tell, when they are prepared
+        columns.set_params(sparse_threshold=1.0).fit(X)
+    _encode_sparsely(columns, False)
+    columns.set_params(sparse_threshold=usual).sparse_output_ = False
+    return [("columns", columns)], columns.transform(X.slice(0, 1)).shape[1]
+
+
+def _encode_sparsely(columns: ColumnTransformer, sparsely: bool) -> None:
+    """Whether categories become sparse matrices, before columns are fitted and after."""
+    for _, part, _ in getattr(columns, "transformers_", columns.transformers):
+        for step in [step for _, step in part.steps] if isinstance(part, Pipeline) else [part]:
+            if isinstance(step, OneHotEncoder):
+                step.set_params(sparse_output=sparsely)
+
+
+def _columns(X: Any, scaled: bool, impute: bool, dtype: str) -> ColumnTransformer:
+    """What prepares the columns of a table, not fitted yet."""
     names = X.schema.names
     text = [name for name in names if str(X.schema.field(name).type) not in ("float", "double")]
     numbers = [name for name in names if name not in text]
     entries = [("numbers", _number_steps(scaled, impute), numbers), ("text", _text_steps(impute, dtype), text)]
-    columns = ColumnTransformer([entry for entry in entries if entry[2]], verbose_feature_names_out=False)
-    with numpy.errstate(over="ignore", invalid="ignore"):  # told below
-        inputs = numpy.asarray(columns.fit_transform(X)).astype(dtype, copy=False)
-    return [("columns", columns)], check_range(inputs)
+    return ColumnTransformer([entry for entry in entries if entry[2]], verbose_feature_names_out=False)
 
 
 def _number_steps(scaled: bool, impute: bool) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy
 from sklearn.preprocessing import StandardScaler
 
-from xpnet.cli.preparation import Steps, check_range, prepare
+from xpnet.cli.preparation import Steps, check_range, learn
 from xpnet.cli.settings import Settings
 from xpnet.data.large import Frames
 from xpnet.data.sources import Source
@@ -138,9 +138,9 @@ def _from_sample(rows: SomeBlocks, settings: Settings) -> tuple[Steps, int, list
     most = max(1, min(SAMPLE_ROWS, SAMPLE_VALUES // rows.width))
     sample = rows.every(-(-len(rows) // most))
     count = len(sample)
-    steps, inputs = prepare(sample, scaled=settings.scale, impute=rows.gaps, dtype=settings.dtype)
+    steps, width = learn(sample, scaled=settings.scale, impute=rows.gaps, dtype=settings.dtype)
     note = f"categories, medians and scales are those of {count:,} of {len(rows):,} rows, at even distances"
-    return steps, inputs.shape[1], [note] if count < len(rows) else []
+    return steps, width, [note] if count < len(rows) else []
 
 
 def _halves(name: str, blocks: Any, share: float, option: str) -> tuple[Any, Any]:

@@ -126,11 +126,10 @@ def _in_memory(given: list[Any], name: str, settings: Settings) -> Loaded:
 
 
 def _divided(given: list[Any], name: str, settings: Settings) -> Loaded:
-    """Rows that are prepared when they are read; those to watch are loaded. given : X and y"""
+    """Rows that are prepared when they are read. given : X and y"""
     y, X = given.pop(), given.pop()
     steps, parts, notes = divide(X, name, settings)
-    training, watched, test = (Part(part, part.take(y)) for part in parts)
-    return Loaded(steps, Samples(training, Part(watched.X.whole(), watched.y), test), notes)
+    return Loaded(steps, Samples(*(Part(part, part.take(y)) for part in parts)), notes)
 
 
 def request_of(settings: Settings) -> Request:

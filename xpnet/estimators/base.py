@@ -91,7 +91,7 @@ class MLP(Convertible, Solvers):
             the host.
         sample_weight : array, shape (rows,), optional
             Weights of the rows, not negative.
-        X_val : array or scipy sparse matrix, shape (rows, features), optional
+        X_val : array, scipy sparse matrix or source, shape (rows, features), optional
             Rows to measure ``validation_loss_curve_`` on after each epoch; with ``early_stopping`` they take the place
             of a part of X.
         y_val : array, optional
@@ -127,6 +127,8 @@ class MLP(Convertible, Solvers):
         """Check everything, and have a network."""
         if type(given.X) is not numpy.ndarray:
             given.X = self._in_memory_or_source(given.X)
+        if given.X_val is not None:
+            given.X_val = self._in_memory_or_source(given.X_val)
         hidden = self._hidden_sizes()
         first = not ("coefs_" in vars(self) or self._network) or not (self.warm_start or incremental)
         if not first and self._network is not None:

@@ -148,10 +148,12 @@ def _check_finite(estimator: Any, X: numpy.ndarray) -> None:
 
 
 def check_X(estimator: Any, X: Any, *, finite: bool = True) -> Any:
-    """X for prediction. Raises ValueError for another number of features, or values that are not finite.
+    """X for prediction or validation. Raises ValueError for another number of features, or values that are not finite.
 
     finite : whether to look at the values; on the host only
     """
+    if isinstance(X, Source):
+        return validate_data(estimator, X, skip_check_array=True, reset=False)
     if _is_plain(estimator, X, reset=False):
         if finite:
             _check_finite(estimator, X)

@@ -1,6 +1,7 @@
 """What is noted after each epoch, and when training ends: scikit-learn's rules, with the user's validation data."""
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from xpnet.dispatch import current_ranks
 from xpnet.estimators.epochs import reported_loss
 from xpnet.estimators.inputs import Rows
 from xpnet.estimators.reports import Reports
+from xpnet.estimators.streaming import SourceRows, in_parts, mean_loss
 from xpnet.steps import GuardedStep
 from xpnet.training import Callback, Training
 from xpnet.training.progress import a_line
@@ -29,6 +31,8 @@ class Validation:
 
     def loss(self) -> float:
         """The mean loss, without the penalty."""
+        if isinstance(self.rows, SourceRows):
+            return reported_loss(mean_loss(self.step, self.rows), 0.0, self.step.spec)
         loss = self.step.data_loss(self.rows.X, self.rows.Y, sample_weight=self.rows.weight)
         ranks = current_ranks()
         if ranks.own_data:
@@ -39,12 +43,20 @@ class Validation:
     def current_score(self) -> float:
         """The score of the predictions now; NaN where they are not finite."""
         host, weight = self.step.backend.to_numpy, self.rows.weight
-        found = [host(self.rows.Y), host(self.step.forward(self.rows.X)), None if weight is None else host(weight)]
+        found = [host(self.rows.Y), self._outputs(), None if weight is None else host(weight)]
         ranks = current_ranks()
         if ranks.own_data:
             every = zip(*ranks.each(found), strict=True)
             found = [None if parts[0] is None else numpy.concatenate(parts) for parts in every]
         return self.score(*found)
+
+    def _outputs(self) -> Any:
+        """Of the network, NumPy's."""
+        host, forward = self.step.backend.to_numpy, self.step.forward
+        if not isinstance(self.rows, SourceRows):
+            return host(forward(self.rows.X))
+        with closing(in_parts(self.rows, self.step)) as parts:
+            return numpy.concatenate([host(forward(part.X)) for part in parts])
 
 
 COUNTERS = ("n_iter_", "loss_", "t_", "best_loss_", "validation_scores_", "best_validation_score_")

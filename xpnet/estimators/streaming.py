@@ -1,6 +1,6 @@
 """Training on a source: its blocks in random order, and the rows of a buffer shuffled."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -14,6 +14,7 @@ from xpnet.estimators.epochs import reported_loss
 from xpnet.estimators.inputs import Rows
 from xpnet.models.placement import is_host
 from xpnet.ops import Array
+from xpnet.steps import GuardedStep
 
 GRADIENT_BYTES = 2**24
 """Of the rows whose gradient is computed at a time, so many that adding the gradients up takes little beside it."""
@@ -129,6 +130,25 @@ class BufferedEpoch:
                 if self.report is not None:
                     self.report(done)
         return total / done
+
+
+def in_parts(rows: SourceRows, step: GuardedStep) -> Generator[Rows, None, None]:
+    """The rows of a source as they lie, some at a time, where the network lives."""
+    backend, weight = step.backend, rows.weight
+    for X, places in rows_of(rows.X, rows.blocks, step.spec.dtype, batch_size=1, piece_bytes=GRADIENT_BYTES):
+        some = slice(int(places[0]), int(places[-1]) + 1)
+        yield Rows(backend.asarray(X), rows.Y[some], None if weight is None else weight[some])
+
+
+def mean_loss(step: GuardedStep, rows: SourceRows) -> float:
+    """The mean loss over all rows of a source, without the penalty."""
+    total = weights = 0.0
+    with closing(in_parts(rows, step)) as parts:
+        for part in parts:
+            weight = float(part.count if part.weight is None else step.backend.to_numpy(part.weight).sum())
+            total += weight * step.data_loss(part.X, part.Y, sample_weight=part.weight)
+            weights += weight
+    return total / weights if weights else 0.0
 
 
 def summed_gradient(step: Step, rows: SourceRows, backend: Backend) -> tuple[float, dict[str, Any]]:
