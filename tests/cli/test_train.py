@@ -205,3 +205,11 @@ def test_a_run_is_repeated_from_its_config(run: Run) -> None:
 def test_python_dash_m(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "xpnet", "--version"], capture_output=True, text=True, cwd=tmp_path)
     assert done.stdout.startswith("xpnet, version")
+
+
+def test_a_class_without_a_row_to_train_on_is_told(run: Run) -> None:
+    rows = [f"{k / 7},{k % 5},{'rare' if k == 90 else 'pq'[k % 2]}" for k in range(100)]
+    Path("d.csv").write_text("\n".join(["a,b,y", *rows]))
+    said = "every class needs a row to train on; 'rare' is only among those held out"
+    check_one_line(run("train", "d.csv", "--target", "y", "--epochs", "1", "--seed", "10", code=1), said)
+    run("train", "d.csv", "--target", "y", "--epochs", "1", "--seed", "10", "--test-size", "0")

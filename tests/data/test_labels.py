@@ -1,12 +1,15 @@
 """Labels to classes and indices."""
 
+import decimal
 from typing import Any
 
 import numpy as np
+import pyarrow
 import pytest
 
-from xpnet.data import Table, class_indices, class_labels, quantities
-from xpnet.data.labels import as_labels
+from xpnet.data import Table, class_indices, class_labels, labels, quantities
+from xpnet.data.labels import as_labels, read_labels
+from xpnet.data.table import Coded
 from xpnet.errors import DataFileError
 
 
@@ -56,3 +59,46 @@ def test_indices_compare_labels_as_text() -> None:
 def test_an_unknown_label_is_named_with_its_row() -> None:
     with pytest.raises(DataFileError, match="row 3 holds 'c'"):
         class_indices(labelled("a", "b", "c"), ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pyarrow.array(["b", "a", "b", " a"] * 9),
+        pyarrow.array(["1", "02", "7", "1"] * 9),
+        pyarrow.array(["1.5", "2", "7", "-1"] * 9),
+        pyarrow.array([True, False, True, True] * 9),
+        pyarrow.array([3, 1, 3, 2] * 9, "int8"),
+        pyarrow.array([3.0, 1, 3, 2] * 9, "float32"),
+        pyarrow.array([3.5, 1, 3, 2] * 9, "float32"),
+        pyarrow.array([decimal.Decimal("1.50"), decimal.Decimal("2.25")] * 18),
+        pyarrow.array(range(36)),
+    ],
+    ids=lambda column: f"{column.type}-{column[0]}",
+)
+@pytest.mark.parametrize("few", [2, 100])
+def test_labels_of_very_many_rows_are_those_of_the_column(
+    column: Any, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labels, "_FEW", few)
+    expected = as_labels("d", "y", pyarrow.chunked_array([column]))
+    found = read_labels("d", "y", [column[:1], column[1:1], column[1:20], column[20:]], len(column))
+    if isinstance(found, Coded):
+        assert found.distinct.tolist() == np.unique(expected).tolist()
+        assert found.places.dtype == np.uint8
+        found = found.distinct[found.places]
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
+    table = Table("d", None, [], read_labels("d", "y", [column], len(column)), "y")
+    if found.dtype.kind in "if":
+        np.testing.assert_array_equal(quantities(table), expected)
+    if found.dtype.kind != "f":
+        assert class_labels(table) == np.unique(expected).tolist()
+        np.testing.assert_array_equal(np.array(class_labels(table))[class_indices(table, class_labels(table))], expected)
+
+
+@pytest.mark.parametrize("column", [["a", "b", "a", " "], ["a", "b", "a", None], [1, 2, 3, None], [1.0, 2.0, 1.0, None]])
+def test_a_missing_label_of_very_many_is_named_with_its_row(column: list[Any]) -> None:
+    cells = pyarrow.array(column)
+    with pytest.raises(DataFileError, match="row 4, column 'y' has none"):
+        read_labels("d", "y", [cells[:2], cells[2:]], 4)

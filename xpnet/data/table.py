@@ -116,7 +116,7 @@ class Table:
     features: list[str]
     labels: Any = field(default_factory=lambda: numpy.empty(0, dtype=numpy.int64))
     target: str | None = None
-    ids: dict[str, Iterable[str | None]] = field(default_factory=dict)
+    ids: Mapping[str, Iterable[str | None]] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
