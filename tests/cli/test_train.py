@@ -213,3 +213,19 @@ def test_a_class_without_a_row_to_train_on_is_told(run: Run) -> None:
     said = "every class needs a row to train on; 'rare' is only among those held out"
     check_one_line(run("train", "d.csv", "--target", "y", "--epochs", "1", "--seed", "10", code=1), said)
     run("train", "d.csv", "--target", "y", "--epochs", "1", "--seed", "10", "--test-size", "0")
+
+
+def test_another_thread_may_reset_the_filters_of_warnings(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As compilation in the background does: filters are the process's. A warning raised is no Ctrl-C."""
+    monkeypatch.setattr("xpnet.cli.training.warnings.simplefilter", lambda *filters: None)
+    run("train", "iris", "--epochs", "2")
+
+
+def test_ctrl_c_ends_the_command(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: Any, training: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("xpnet.cli.training.StopWhenDiverged.epoch_end", interrupted)
+    result = run("train", "iris", "--epochs", "2", "-o", "m", code=1)
+    assert (result.stdout, result.stderr.split()) == ("", ["Aborted!"])
+    assert not Path("m").exists()

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import click
 import numpy
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import ConvergenceWarning
@@ -259,12 +258,8 @@ def fit(model: Any, samples: Samples, scaler: StandardScaler | None, settings: S
         model.watch(_callbacks(settings), resume_from=_checkpoint(settings))
     model.set_params(batch_size=min(settings.batch_size, len(training.y)))
     with numpy.errstate(all="ignore"), warnings.catch_warnings():  # a loss that overflows is told once, above
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.filterwarnings("error", message="Training interrupted by user")
-        try:
-            model.fit(training.X, _scaled(training.y, scaler), **options)
-        except UserWarning as interrupted:  # of Ctrl-C; what was trained so far is in the checkpoints, if any
-            raise click.Abort from interrupted
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of L-BFGS; no callback sees its iterations
+        model.fit(training.X, _scaled(training.y, scaler), **options)
     return {
         "loss": list(getattr(model, "loss_curve_", [model.loss_])),
         "validation_loss": list(getattr(model, "validation_loss_curve_", [])),

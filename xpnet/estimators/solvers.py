@@ -91,11 +91,11 @@ class Solvers(Watched, HoldsNetwork, Parameters):
             try:
                 self._run(training, Prepared(rows, held_out, resuming), reports)
             except KeyboardInterrupt:
-                if ranks.several:
+                if ranks.several or self._watchers:
                     raise
                 warnings.warn("Training interrupted by user.", stacklevel=2)
             else:
-                if not (training.stop or incremental or ranks.rank):
+                if not (training.stop or incremental or ranks.rank or self._watchers):
                     self._warn_of_max_iter()
             finally:
                 if "_watchers" in vars(self):

@@ -15,6 +15,8 @@ class Watched:
     def watch(self, callbacks: Sequence[Callback], *, resume_from: TrainingState | None = None) -> Self:
         """Let callbacks of :mod:`xpnet.training` see the epochs of the next ``fit``.
 
+        They see when it ends, and why: it warns of nothing then, and Ctrl-C is raised behind a whole update.
+
         Parameters
         ----------
         callbacks : sequence of Callback
