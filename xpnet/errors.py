@@ -78,7 +78,7 @@ class ModelFileError(XpnetError, ValueError):
     >>> xpnet.load("missing.safetensors")
     Traceback (most recent call last):
         ...
-    xpnet.errors.ModelFileError: missing.safetensors cannot be opened ...: No such file or directory. Check the path.
+    xpnet.errors.ModelFileError: missing.safetensors cannot be opened as a model file: ... Check the path.
     """
 
 

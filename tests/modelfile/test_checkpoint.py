@@ -1,6 +1,7 @@
 """A training that was cut off goes on as if it had not been."""
 
 import contextlib
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -133,6 +134,21 @@ def test_only_the_newest_stay(tmp_path: Path) -> None:
     fit(tmp_path, 5)
     names = [path.name for path in sorted(tmp_path.iterdir())]
     assert names == ["checkpoint-00000004.safetensors", "checkpoint-00000005.safetensors"]
+
+
+def test_windows_keeps_files_that_another_process_has_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be removed does not end the training, and goes another time."""
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "The process cannot access the file")
+
+    (tmp_path / ".checkpoint-00000001.safetensors.1234.tmp").touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        assert fit(tmp_path, 5).history.epochs == 5
+    assert len(list(tmp_path.iterdir())) == 6
+    fit(tmp_path, 6)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def test_a_file_that_has_grown_is_refused_before_its_tensors_are_read(tmp_path: 
 def test_paths_that_are_no_files(tmp_path: Path) -> None:
     with pytest.raises(xpnet.ModelFileError, match="is a folder"):
         xpnet.load(tmp_path)
-    with pytest.raises(xpnet.ModelFileError, match="No such file"):
+    with pytest.raises(xpnet.ModelFileError, match="missing cannot be opened as a model file: .+ Check the path"):
         xpnet.load(tmp_path / "missing")
     with pytest.raises(xpnet.ModelFileError, match="null"):
         xpnet.load("a\0b")
@@ -243,7 +243,10 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(
 
 def test_a_link_is_followed(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "folder" / "model")
+    try:
+        (tmp_path / "link").symlink_to(tmp_path / "folder" / "model")
+    except OSError as error:
+        pytest.skip(f"this user may make no links: {error}")
     xpnet.LogisticRegression(2, 2, backend="numpy").save(tmp_path / "link")
     assert (tmp_path / "link").is_symlink()
     assert xpnet.load(tmp_path / "folder" / "model").spec == xpnet.load(tmp_path / "link").spec

@@ -12,7 +12,7 @@ from xpnet.dispatch import current_ranks
 from xpnet.errors import InputError, ModelFileError
 from xpnet.modelfile.container import read, write
 from xpnet.modelfile.description import Description
-from xpnet.modelfile.disk import remove_parts
+from xpnet.modelfile.disk import remove, remove_parts
 from xpnet.modelfile.tree import Tree, put_together, take_apart
 from xpnet.modelfile.values import from_json, to_json
 from xpnet.training import Callback, History, Training, TrainingState
@@ -144,7 +144,7 @@ class Checkpoint(Callback):
         before = [other for other in others if other < path]
         # Later ones are damaged: the training would have gone on from a whole one.
         for old in before[: max(len(before) + 1 - self.keep, 0)] + others[len(before) :]:
-            old.unlink(missing_ok=True)
+            remove(old)
 
 
 def _checkpoints(directory: Path) -> list[Path]:

@@ -31,13 +31,13 @@ def write_whole(path: str | Path, content: bytes | Iterable[bytes]) -> None:
         _rename(part, path)
         _flush_folder(path.parent)
     except OSError as error:
-        _remove(part)
+        remove(part)
         raise ModelFileError(
             f"A file is written to a folder that exists and may be written to; {path} could not be: "
             f"{error.strerror or error}. What was there before is untouched."
         ) from error
     except BaseException:  # Ctrl-C among them
-        _remove(part)
+        remove(part)
         raise
 
 
@@ -80,9 +80,10 @@ def _open_nameless(folder: Path) -> int | None:
         return None
 
 
-def _remove(part: Path) -> None:
-    with suppress(OSError):  # the error that led here is the one to report
-        part.unlink()
+def remove(path: Path) -> None:
+    """Remove a file, if it can be: Windows keeps one that another process has open."""
+    with suppress(OSError):
+        path.unlink()
 
 
 def _rename(part: Path, path: Path) -> None:
@@ -112,7 +113,7 @@ def _flush_folder(folder: Path) -> None:
 def remove_parts(folder: Path, pattern: str) -> None:
     """Remove the unfinished files of that pattern, which a killed process has left behind."""
     for part in folder.glob(f".{pattern}.*{TEMPORARY}"):
-        part.unlink(missing_ok=True)
+        remove(part)
 
 
 def open_plain(path: str | Path) -> BinaryIO:
