@@ -46,18 +46,24 @@ class Array(np.ndarray):
 
 
 Array.__module__ = "cupy"
-PINNED: list[Any] = []  # memory, which lives as long as the process
+PINNED: list[weakref.ref[Any]] = []
 
 
 def alloc_pinned_memory(size: int) -> Any:
     """cupy.cuda.alloc_pinned_memory."""
-    PINNED.append(np.full(size, 255, np.uint8))
-    return PINNED[-1]
+    memory = np.full(size, 255, np.uint8)
+    PINNED.append(weakref.ref(memory))
+    return memory
+
+
+def pinned_memory() -> list[Any]:
+    """All of it that lives."""
+    return [memory for reference in PINNED if (memory := reference()) is not None]
 
 
 def is_pinned(array: Any) -> bool:
     """Whether a copy from or to it need not be waited for."""
-    return any(np.may_share_memory(array, memory) for memory in PINNED)
+    return any(np.may_share_memory(array, memory) for memory in pinned_memory())
 
 
 class CudaError(RuntimeError):
@@ -290,6 +296,7 @@ class Event:
         """What was asked for before is done."""
         while any(copy in self._stream.copying for copy in self._copies):
             self._stream.copying.pop(0)()
+        self._copies = []  # which hold their memory
 
 
 class RawModule:

@@ -378,6 +378,24 @@ class TestResources:
         # Two threads: both streams of the lane, and both of the caller's where predictions run on those.
         assert len(cuda.library.workspaces) == (4 if recorded else 8)
 
+    @pytest.mark.parametrize("what", ["epoch", "gradient", "loss", "forward"])
+    def test_work_follows_the_callers_stream_which_follows_it(
+        self, backend: CupyBackend, what: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        spec, X, Y = spec_and_data("float32")
+        step, X, Y = backend.compile_step(spec), backend.asarray(X), backend.asarray(Y)
+        wait, caller, seen = Stream.wait_event, Stream(non_blocking=True), []
+        own = step.launcher.lane.stream
+        monkeypatch.setattr(
+            Stream, "wait_event", lambda stream, event: (seen.append((stream, event._stream)), wait(stream, event))
+        )
+        with caller:
+            if what == "epoch":
+                step.epoch(X, Y, learning_rate=0.1, batch_size=5)
+            else:
+                getattr(step, what)(X, *(() if what == "forward" else (Y,)))
+        assert seen[0] == (own, caller) and seen[-1] == (caller, own)
+
     def test_new_arrays_need_no_new_plans_and_are_not_kept(self, backend: CupyBackend) -> None:
         spec, X, Y = spec_and_data("float32")
         step = backend.compile_step(spec)
@@ -476,6 +494,21 @@ class TestOutOfMemory:
         monkeypatch.setattr(cupy.pool, "total", True)
         try:
             assert step.forward(X).shape == (2300, 4)
+        finally:
+            cupy.pool.set_limit(0)
+
+    def test_what_predictions_keep_is_let_go(
+        self, step: Any, backend: CupyBackend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Their rows and outputs make room for those of a training."""
+        _, X, Y = spec_and_data("float32")
+        X, Y = backend.asarray(np.tile(X, (100, 1))), backend.asarray(np.tile(Y, 100))
+        step.epoch(X[:5], Y[:5], learning_rate=0.1, batch_size=5)
+        step.forward(X)
+        cupy.pool.set_limit(cupy.pool.used + 200_000)
+        monkeypatch.setattr(cupy.pool, "total", True)
+        try:
+            assert np.isfinite(step.epoch(X, Y, learning_rate=0.1, batch_size=2300))
         finally:
             cupy.pool.set_limit(0)
 

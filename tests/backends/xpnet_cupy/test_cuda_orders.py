@@ -1,5 +1,6 @@
 """The host's work beside the device's: the next order is drawn and sent while an epoch runs, losses are read late."""
 
+import gc
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
@@ -86,13 +87,20 @@ def test_an_order_that_was_not_drawn_ahead_is_uploaded_as_ever() -> None:
 
 def test_memory_for_orders_is_taken_once_and_one_more_stream(cuda: Any) -> None:
     fit(GRAPHS)
-    streams, used = Stream.made, cupy.pool.used
+    gc.collect()
+    streams, used, pinned = Stream.made, cupy.pool.used, pinned_bytes()
     step, _ = fit(GRAPHS)
-    assert Stream.made == streams
+    assert Stream.made == streams and pinned_bytes() - pinned == 4 * ROWS
     places = step._orders._uploads._places
     assert [place.nbytes for place in places] == [4 * ROWS] * 2 and not np.shares_memory(*places)
     del step, places
-    assert cupy.pool.used - used < 1 << 16
+    gc.collect()
+    assert cupy.pool.used - used < 1 << 16 and pinned_bytes() == pinned
+
+
+def pinned_bytes() -> int:
+    """What the host cannot swap out."""
+    return sum(memory.nbytes for memory in cupy_on_host.pinned_memory())
 
 
 class TestMistakes:
