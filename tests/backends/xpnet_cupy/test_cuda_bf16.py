@@ -182,7 +182,8 @@ class TestOnACard:
     def test_it_is_told_recorded_and_can_be_switched_off(self) -> None:
         spec = NetworkSpec((20, 140, 140, 10), ("relu", "relu"), rule=RULES["adam"], dtype="float32")
         X, Y = cupy.asarray(np.ones((20, 20), "float32")), cupy.asarray(np.arange(20) % 10)
-        steps: Any = [CupyBackend("bf16", options=Options(activations=on)).compile_step(spec) for on in (True, False)]
+        every = (Options(), Options(activations=False))
+        steps: Any = [CupyBackend("bf16", options=options).compile_step(spec) for options in every]
         sizes = []
         for step in steps:
             step.params.update(weights(spec))
