@@ -5,7 +5,7 @@ signature.
 from collections.abc import Callable
 from functools import cache, lru_cache
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 
@@ -19,16 +19,29 @@ from xpnet_numba.loops import softmax as softmax_loops
 from xpnet_numba.loops.compiled import inner, one_row
 from xpnet_numba.runtime.templates import filled_in
 
-CHUNK = 32768
-"""Numbers that a thread claims at a time where little is done with each: the work takes longer than sharing it
-costs.
-"""
+class Cut(NamedTuple):
+    """How numbers are shared among threads.
 
-CHUNK_OF_MOVES = 16384
-"""The same where each number comes from memory and goes there."""
+    alone : up to so many numbers one thread does all, since to share them would take longer
+    chunk : how many a thread claims at a time
+    """
 
-CHUNK_OF_EXPONENTIALS = 8192
-"""The same where the exponential of each is taken."""
+    alone: int
+    chunk: int
+
+    def rows(self, rows: int, columns: int = 1) -> int:
+        """How many rows of an array a thread claims at a time."""
+        return max(1, rows if rows * columns <= self.alone else self.chunk // max(1, columns))
+
+
+MOVES = Cut(1 << 16, 1 << 14)
+"""Where little is done with each number."""
+
+EXPONENTIALS = Cut(1 << 14, 1 << 13)
+"""Where the exponential of each is taken."""
+
+UPDATES = Cut(1 << 14, 1 << 14)
+"""Where many arrays are read and written."""
 
 SMALL = 4096
 """Up to so many numbers NumPy's own maximum costs less than to launch a loop."""
@@ -39,17 +52,17 @@ SMALL = 4096
 
 def relu(x: Array) -> Array:
     """Kernel of :func:`xpnet.ops.relu`."""
-    return numpy.maximum(x, x.dtype.type(0)) if x.size <= SMALL else _each("relu", x)
+    return numpy.maximum(x, x.dtype.type(0)) if x.size <= SMALL else _each("relu", x, MOVES)
 
 
 def tanh(x: Array) -> Array:
     """Kernel of :func:`xpnet.ops.tanh`."""
-    return _each("tanh", x)
+    return _each("tanh", x, EXPONENTIALS)
 
 
 def logistic(x: Array) -> Array:
     """Kernel of :func:`xpnet.ops.logistic`."""
-    return _each("logistic", x)
+    return _each("logistic", x, EXPONENTIALS)
 
 
 def relu_backward(d_out: Array, x: Array) -> Array:
@@ -58,7 +71,7 @@ def relu_backward(d_out: Array, x: Array) -> Array:
         return ops.relu_backward(d_out, x)
     d_out, x = contiguous(d_out), contiguous(x)
     d_x = numpy.empty(d_out.shape, d_out.dtype)
-    launch(_backward_loop("relu"), (d_out.reshape(-1), x.reshape(-1), d_x.reshape(-1)), chunk_rows=CHUNK)
+    launch(_backward_loop("relu"), (d_out.reshape(-1), x.reshape(-1), d_x.reshape(-1)), chunk_rows=MOVES.rows(x.size))
     return d_x
 
 
@@ -66,25 +79,25 @@ def bias_relu(x: Array, bias: Array) -> Array:
     """Kernel of :func:`xpnet.ops.bias_relu`."""
     x, bias = contiguous(x), contiguous(bias)
     out = numpy.empty_like(x)
-    launch(_bias_relu, (x, out), (bias,), chunk_rows=_rows_per_chunk(CHUNK, x.shape[1]))
+    launch(_bias_relu, (x, out), (bias,), chunk_rows=MOVES.rows(*x.shape))
     return out
 
 
 def relu_backward_bias(d_out: Array, x: Array) -> tuple[Array, Array]:
     """Kernel of :func:`xpnet.ops.relu_backward_bias`."""
     d_out, x = contiguous(d_out), contiguous(x)
-    d_x, chunk_rows = numpy.empty_like(x), _rows_per_chunk(CHUNK, x.shape[1])
+    d_x, chunk_rows = numpy.empty_like(x), MOVES.rows(*x.shape)
     d_bias = numpy.zeros((chunk_count(x.shape[0], chunk_rows), x.shape[1]), x.dtype)
     launch(_relu_backward_bias, (d_out, x, d_x), (), (d_bias,), chunk_rows=chunk_rows)
     return d_x, d_bias[0] if d_bias.shape[0] == 1 else d_bias.sum(axis=0)
 
 
-def _each(name: str, x: Array) -> Array:
+def _each(name: str, x: Array, cut: Cut) -> Array:
     """An activation of every number of an array of any shape."""
     x = contiguous(x)
     out = numpy.empty(x.shape, x.dtype)
     runs = (x, out) if x.ndim == 1 else (x.reshape(-1), out.reshape(-1))
-    launch(_forward_loop(name), runs, chunk_rows=CHUNK)
+    launch(_forward_loop(name), runs, chunk_rows=cut.rows(x.size))
     return out
 
 
@@ -122,10 +135,6 @@ def _relu_backward_bias(d_out: Matrix, x: Matrix, d_x: Matrix, d_bias: Matrix) -
     activations.backward(activations.relu_backward, d_out, x, d_x, d_bias[0])
 
 
-def _rows_per_chunk(numbers: int, columns: int) -> int:
-    return max(1, numbers // max(1, columns))
-
-
 # Softmax and its loss.
 
 
@@ -149,7 +158,7 @@ def _along(axis: int, x: Array, loop: Loop, reference: Callable[..., Array]) -> 
     out = numpy.empty(x.shape, x.dtype)
     columns = x.shape[-1]
     matrices = (x, out) if x.ndim == 2 else (x.reshape(-1, columns), out.reshape(-1, columns))
-    launch(loop, matrices, chunk_rows=_rows_per_chunk(CHUNK_OF_EXPONENTIALS, columns))
+    launch(loop, matrices, chunk_rows=EXPONENTIALS.rows(*matrices[0].shape))
     return out
 
 
@@ -161,7 +170,7 @@ def softmax_cross_entropy(
         return ops.softmax_cross_entropy(logits, labels, sample_weight)
     logits = contiguous(logits)
     count, columns = logits.shape
-    chunk_rows = _rows_per_chunk(CHUNK_OF_EXPONENTIALS, columns)
+    chunk_rows = EXPONENTIALS.rows(count, columns)
     d_logits, loss = numpy.empty(logits.shape, logits.dtype), numpy.zeros(chunk_count(count, chunk_rows))
     scale = _uniform_scale(count, logits.dtype) if sample_weight is None else _weights(sample_weight, logits.dtype)
     loop: Loop
@@ -206,7 +215,7 @@ def gather(x: Array, order: Any) -> Array:
         return ops.gather(x, order)
     x, index = contiguous(x), index.astype(numpy.int64, copy=False)
     out = numpy.empty((index.size, *x.shape[1:]), x.dtype)
-    chunk_rows = _rows_per_chunk(CHUNK_OF_MOVES, columns)
+    chunk_rows = MOVES.rows(index.size, columns)
     unknown = numpy.zeros(chunk_count(index.size, chunk_rows))
     matrices = out.reshape(-1, columns), x.reshape(-1, columns)
     launch(_gather, (matrices[0], index), (matrices[1],), (unknown,), chunk_rows=chunk_rows)
@@ -262,7 +271,7 @@ def adam_update(
 
 def _update(name: str, arrays: tuple[Array, ...], rule: Array, t: int) -> None:
     flat = tuple(array.reshape(-1) for array in arrays)
-    launch(updates.UPDATES[name], flat, (rule, t), chunk_rows=CHUNK_OF_MOVES)
+    launch(updates.UPDATES[name], flat, (rule, t), chunk_rows=UPDATES.rows(flat[0].size))
 
 
 KERNELS = {
