@@ -37,7 +37,8 @@ COMMAND_LINE, BENCH = ("click", "rich"), ("psutil", "matplotlib", "jinja2", "thr
 TAIL = 25  # lines of a part that the report shows; all of those that are looked at line by line
 READING = """Whether all is right: `smallest`, the checkers and the tests are done, and say so. How fast it is: `times`
 for what each choice is worth, `bench/report.html` for xpnet beside PyTorch and JAX and above what the card needs at the
-least. A part that is left out says why, and can be run later by `--only NAME`; each has all that it said in `NAME.txt`.
+least. A part that is left out says why, one that was ended by the clock took too long and says how far it came; both
+can be run later by `--only NAME`. All that a part said is in `NAME.txt`.
 """
 
 
