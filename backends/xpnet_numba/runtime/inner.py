@@ -13,9 +13,9 @@ from numba.core.registry import cpu_target
 
 USED = (
     "_optimize_functions",
-    "_optimize_final_module",
-    "_finalize_final_module",
     "_finalize_dynamic_globals",
+    "_get_module_for_linking",
+    "finalize",
     "get_pointer_to_function",
 )
 """Methods of Numba's libraries, none of them public, that are replaced or called here."""
@@ -40,19 +40,46 @@ class Library(codegen.JITCodeLibrary):
         self._wanted = True
         return super().get_pointer_to_function(name)
 
-    def _optimize_functions(self, module: Any) -> None:
-        """Nothing yet: the whole is optimized."""
-
-    def _optimize_final_module(self) -> None:
-        if self._wanted:
-            super()._optimize_final_module()
-
-    def _finalize_final_module(self) -> None:
-        if self._wanted:
-            super()._finalize_final_module()
-        else:
+    def finalize(self) -> None:
+        """Nothing yet, unless an address is asked for: then all that it needs is put together, once, and compiled."""
+        if not self._wanted:
             self._finalize_dynamic_globals()
             self._finalized = True
+            return
+        self._link_into(self._final_module)
+        self._linking_libraries: list[Any] = []
+        super().finalize()
+
+    def _get_module_for_linking(self) -> Any:
+        """What a library of Numba's own kind is linked with: the function, and all that it needs."""
+        module = super()._get_module_for_linking()
+        if not self._wanted:
+            module = module.clone()
+            self._link_into(module)
+        return module
+
+    def _link_into(self, module: Any) -> None:
+        """Add what is called, directly or not, each function once. Callers come first: LLVM adds what is already needed."""
+        needed: dict[Any, Any] = {}
+        self._note_needed(needed)
+        for part in reversed(needed.values()):
+            module.link_in(part, preserve=True)
+
+    def _note_needed(self, needed: dict[Any, Any]) -> None:
+        """Note the modules of what is called, by their libraries, each behind those that it calls itself."""
+        for library in self._linking_libraries:
+            if library not in needed:
+                waits = isinstance(library, Library) and not library._wanted
+                if waits:
+                    library._note_needed(needed)
+                needed[library] = library._function() if waits else library._get_module_for_linking()
+
+    def _function(self) -> Any:
+        """The one function alone, as it is linked with others."""
+        return super()._get_module_for_linking()
+
+    def _optimize_functions(self, module: Any) -> None:
+        """Nothing yet: the whole is optimized."""
 
 
 class _WithoutEnvironment:
