@@ -33,7 +33,7 @@ Address: TypeAlias = int
 
 Pointer = NewType("Pointer", object)
 """An address that knows the type of what lies there: of scalars, unless something else is said. Python has no such
-value; ``numba.carray`` makes an array of one.
+value; ``llvm.array`` makes an array of one.
 """
 
 Record = TypeVar("Record", covariant=True)

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy
-from numba import carray, types
+from numba import types
 from numba.extending import overload
 from numba.np.numpy_support import from_dtype
 
 from xpnet.backend import get_threads
 from xpnet.ops import Array
 from xpnet_numba.kinds import Address, Matrix, Pointer, Vector
-from xpnet_numba.llvm import INNER, kept, pointer, shift, taken
+from xpnet_numba.llvm import INNER, array, kept, pointer_to, shift, taken
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.compiling import c_function
 from xpnet_numba.runtime.templates import filled_in
@@ -146,12 +146,12 @@ def part_of(argument: Any, first: int, end: int) -> Any:
 def _part_of(argument: Any, first: Any, end: Any) -> Callable[..., Any]:
     def of_run(argument: Any, first: Any, end: Any) -> Vector:
         begin, stop = max(first, 0), min(end, argument.size)
-        return carray(shift(pointer(argument.ctypes.data, argument.dtype), begin), stop - begin)
+        return array(shift(pointer_to(argument), begin), stop - begin)
 
     def of_matrix(argument: Any, first: Any, end: Any) -> Matrix:
         (rows, columns), begin = argument.shape, max(first, 0)
-        start = shift(pointer(argument.ctypes.data, argument.dtype), begin * columns)
-        return carray(start, (min(end, rows) - begin, columns))
+        start = shift(pointer_to(argument), begin * columns)
+        return array(start, (min(end, rows) - begin, columns))
 
     def itself(argument: Any, first: Any, end: Any) -> Any:
         return argument

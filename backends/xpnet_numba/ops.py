@@ -14,6 +14,7 @@ from xpnet.backend import Kernel
 from xpnet.ops import Array, Labels
 from xpnet_numba.kinds import Indices, Matrix, Numbers, Vector
 from xpnet_numba.launching import Loop, chunk_count, contiguous, launch, writable
+from xpnet_numba.llvm import widest_vectors
 from xpnet_numba.loops import activations, losses, rows, updates
 from xpnet_numba.loops import softmax as softmax_loops
 from xpnet_numba.loops.compiled import inner, one_row
@@ -118,6 +119,7 @@ gradient: Any = None  # stands in _backward for an activation's gradient
 
 
 def _forward(x: Vector, out: Vector) -> None:
+    widest_vectors()
     activations.forward(activation, one_row(x), None, one_row(out))
 
 
@@ -127,6 +129,7 @@ def _backward(d_out: Vector, out: Vector, d_x: Vector) -> None:
 
 @inner
 def _bias_relu(x: Matrix, out: Matrix, bias: Vector) -> None:
+    widest_vectors()
     activations.forward(activations.relu, x, bias, out)
 
 

@@ -5,6 +5,7 @@
 ``float_mode``  denormals that count as 0
 ``vectors``     arithmetic that fills vectors
 ``functions``   how functions are compiled and called
+``passes``      what the compiler does to a function
 ``integers``    integers wider than Numba's
 ``blas``        SciPy's matrix product
 ``tiles``       the innermost loop of a matrix product of our own
@@ -18,7 +19,7 @@ from xpnet_numba.llvm.blas import gemm, gemm_address
 from xpnet_numba.llvm.float_mode import flush_denormals, restore_denormals
 from xpnet_numba.llvm.functions import INNER, call, njit, stay_apart, widest_vectors
 from xpnet_numba.llvm.integers import high_product
-from xpnet_numba.llvm.memory import address, pointer, prefetch, shift, stack
+from xpnet_numba.llvm.memory import address, array, pointer, pointer_to, prefetch, shift, stack
 from xpnet_numba.llvm.values import kept, taken
 from xpnet_numba.llvm.vectors import LANES, bits, chosen, maximum, normalise
 
@@ -26,6 +27,7 @@ __all__ = [
     "INNER",
     "LANES",
     "address",
+    "array",
     "bits",
     "call",
     "chosen",
@@ -43,11 +45,13 @@ __all__ = [
     "normalise",
     "pause",
     "pointer",
+    "pointer_to",
     "prefetch",
     "restore_denormals",
     "sched_yield",
     "shift",
     "stack",
+
     "stay_apart",
     "store",
     "taken",

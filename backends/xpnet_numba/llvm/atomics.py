@@ -9,18 +9,21 @@ from collections.abc import Sequence
 from llvmlite import ir
 from numba import types
 
-from xpnet_numba.kinds import Address
 from xpnet_numba.llvm.emit import INT32, INT64, Context, Emit, Signature, Target, Type, declared, intrinsic
-from xpnet_numba.llvm.functions import INNER, njit
 from xpnet_numba.llvm.target import ARM, X86
 
 WHOLE_SYSTEM = 15  # the reach of an instruction barrier, the only one there is
 
 
-@njit(**INNER)
-def item(address: Address, number: int) -> Address:
+@intrinsic
+def item(context: Context, address: Type, number: Type) -> tuple[Signature, Emit]:
     """The address of int64 ``number``, counted from the one at ``address``."""
-    return address + 8 * number
+
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
+        address, number = values
+        return builder.add(address, builder.mul(number, INT64(8)))
+
+    return types.int64(types.int64, types.int64), emit
 
 
 @intrinsic

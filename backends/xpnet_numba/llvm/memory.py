@@ -1,9 +1,14 @@
-"""Addresses and pointers: a pointer is what a C function receives for an array (``numba.carray`` makes an array of one)."""
+"""Addresses, pointers and arrays: a pointer is what a C function receives for an array.
+
+Numba has such functions, too, but compiles one for each combination of types: an intrinsic is only emitted.
+"""
 
 from collections.abc import Sequence
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
+from numba.np.arrayobj import populate_array
 
 from xpnet_numba.llvm.emit import BYTES, INT32, INT64, Context, Emit, Signature, Target, Type, declared, intrinsic
 
@@ -34,6 +39,57 @@ def pointer(context: Context, address: Type, like: Type) -> tuple[Signature, Emi
         return builder.inttoptr(values[0], target.get_value_type(result))
 
     return result(types.int64, like), emit
+
+
+@intrinsic
+def pointer_to(context: Context, array: Type) -> tuple[Signature, Emit]:
+    """A pointer to the first item of an array."""
+
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
+        return cgutils.create_struct_proxy(signature.args[0])(target, builder, value=values[0]).data
+
+    return types.CPointer(array.dtype)(array), emit
+
+
+@intrinsic
+def array(context: Context, pointer: Type, shape: Type) -> tuple[Signature, Emit]:
+    """The items from a pointer on as an array, (size,) or, row by row, (rows, columns)."""
+    dimensions = len(shape) if isinstance(shape, types.BaseTuple) else 1
+
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
+        data, shape = values
+        sizes = [shape] if dimensions == 1 else cgutils.unpack_tuple(builder, shape)
+        return emit_array(target, builder, signature.return_type, data, sizes)
+
+    sizes = types.int64 if dimensions == 1 else types.UniTuple(types.int64, dimensions)
+    return types.Array(pointer.dtype, dimensions, "C")(pointer, sizes), emit
+
+
+def part_of_buffer(kind: types.Array, *unread: Type) -> tuple[Signature, Emit]:
+    """Defines an intrinsic that is called with (what it does not read, a buffer's address, an offset, sizes): the array of
+    so many items from the offset on.
+    """
+
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
+        buffer_at, offset, *sizes = values[len(unread) :]
+        buffer = builder.inttoptr(buffer_at, target.get_value_type(types.CPointer(kind.dtype)))
+        return emit_array(target, builder, kind, builder.gep(buffer, [offset]), sizes)
+
+    return kind(*unread, *[types.int64] * (2 + kind.ndim)), emit
+
+
+def emit_array(
+    target: Target, builder: ir.IRBuilder, kind: types.Array, data: ir.Value, sizes: Sequence[ir.Value]
+) -> ir.Value:
+    """An array over memory, which nobody owns who counts its users."""
+    dtype = kind.dtype
+    item = INT64(dtype.size if isinstance(dtype, types.Record) else dtype.bitwidth // 8)
+    strides = [item]
+    for size in reversed(sizes[1:]):
+        strides.insert(0, builder.mul(strides[0], size))
+    made = cgutils.create_struct_proxy(kind)(target, builder)
+    populate_array(made, data=data, shape=sizes, strides=strides, itemsize=item, meminfo=None)
+    return made._getvalue()
 
 
 @intrinsic

@@ -9,8 +9,8 @@ from typing import NamedTuple, TypeAlias
 
 from xpnet_numba import scalars
 from xpnet_numba.kinds import Matrix, Scalar, Vector
-from xpnet_numba.llvm import chosen, widest_vectors
-from xpnet_numba.loops.compiled import inlined, pasted
+from xpnet_numba.llvm import chosen
+from xpnet_numba.loops.compiled import inlined
 
 
 @inlined
@@ -80,10 +80,9 @@ ACTIVATIONS = {
 }
 
 
-@pasted
+@inlined
 def forward(activation: Formula, x: Matrix, bias: Vector | None, out: Matrix) -> None:
     """out = f(x + b); x, out : (rows, columns), which may be the same; bias : (columns,) or None."""
-    widest_vectors()
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             if bias is None:
@@ -92,7 +91,7 @@ def forward(activation: Formula, x: Matrix, bias: Vector | None, out: Matrix) ->
                 out[i, j] = activation(x[i, j] + bias[j])
 
 
-@pasted
+@inlined
 def backward(gradient: GradientFormula, d_out: Matrix, out: Matrix, d_x: Matrix, d_bias: Vector | None) -> None:
     """d_x = dL/dx from d_out = dL/df and out = f; its sums over the rows are added to d_bias (columns,) unless that is
     None.

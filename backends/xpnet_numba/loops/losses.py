@@ -9,11 +9,10 @@ loss : (1,) float64, to which the sum over rows of scale_i l_i is added
 """
 
 import numpy
-from numba import carray
 
 from xpnet_numba.kinds import Indices, Matrix, Numbers, Pointer, Scalar, Vector
-from xpnet_numba.llvm import LANES, pointer, shift, stack, widest_vectors
-from xpnet_numba.loops.compiled import inlined, inner, pasted
+from xpnet_numba.llvm import LANES, array, pointer_to, shift, stack
+from xpnet_numba.loops.compiled import inlined, inner
 from xpnet_numba.loops.softmax import (
     BLOCK,
     MOST_ROWS,
@@ -29,7 +28,7 @@ from xpnet_numba.loops.softmax import (
 from xpnet_numba.scalars import exp, log, log_normal, logistic, softplus
 
 
-@pasted
+@inlined
 def softmax_cross_entropy_indices(
     z: Matrix, labels: Indices, scale: Vector, d_z: Matrix, d_bias: Vector | None, loss: Numbers
 ) -> None:
@@ -37,11 +36,11 @@ def softmax_cross_entropy_indices(
 
     A label that is no class adds nothing to loss and gradient, as an empty one-hot row.
     """
-    at, gradient = pointer(z.ctypes.data, z.dtype), pointer(d_z.ctypes.data, z.dtype)
+    at, gradient = pointer_to(z), pointer_to(d_z)
     scratch, shifts, rests, sums = stack(at, ROOM), stack(at, MOST_ROWS), stack(at, MOST_ROWS), stack(at, MOST_ROWS)
-    h, rest, s, columns = carray(shifts, MOST_ROWS), carray(rests, MOST_ROWS), carray(sums, MOST_ROWS), stack(at, LANES)
+    h, rest, s, columns = array(shifts, MOST_ROWS), array(rests, MOST_ROWS), array(sums, MOST_ROWS), stack(at, LANES)
     k, step, zero = z.shape[1], rows_at_once(z.shape[1]), z.dtype.type(0)
-    carray(columns, LANES)[:] = zero
+    array(columns, LANES)[:] = zero
     for begin in range(0, z.shape[0], step):
         rows = min(step, z.shape[0] - begin)
         block, d_block, label = z[begin : begin + rows], shift(gradient, begin * k), labels[begin]
@@ -58,28 +57,28 @@ def softmax_cross_entropy_indices(
                     s[i] = normalise_short_row(shift(e, i * k), d_row, k, weight, label, columns)
             else:
                 s[i], rest[i] = z.dtype.type(1), zero
-                carray(d_row, k)[:] = zero
+                array(d_row, k)[:] = zero
         if k > LANES:
             normalise_long_rows(e, d_block, k, scale[begin : begin + rows], labels[begin : begin + rows], s, d_bias)
         loss[0] += weighted_losses(s[:rows], rest[:rows], scale[begin : begin + rows])
     if d_bias is not None and k <= LANES:
-        add_row(carray(columns, k), d_bias)
+        add_row(array(columns, k), d_bias)
 
 
-@pasted
+@inlined
 def softmax_cross_entropy_rows(
     z: Matrix, labels: Matrix, scale: Vector, d_z: Matrix, d_bias: Vector | None, loss: Numbers
 ) -> None:
     """l_i = sum_k y_ik (log sum_j exp(z_ij) - z_ik) for one-hot or soft labels y; where y is 0 nothing is added."""
-    at = pointer(z.ctypes.data, z.dtype)
+    at = pointer_to(z)
     scratch, shifts, weights, sums = stack(at, ROOM), stack(at, MOST_ROWS), stack(at, MOST_ROWS), stack(at, MOST_ROWS)
-    h, weight, s = carray(shifts, MOST_ROWS), carray(weights, MOST_ROWS), carray(sums, MOST_ROWS)
+    h, weight, s = array(shifts, MOST_ROWS), array(weights, MOST_ROWS), array(sums, MOST_ROWS)
     k, step = z.shape[1], rows_at_once(z.shape[1])
     for begin in range(0, z.shape[0], step):
         rows = min(step, z.shape[0] - begin)
         end = begin + rows
         block, d_block, y, c = z[begin:end], d_z[begin:end], labels[begin:end], scale[begin:end]
-        e = scratch if k <= BLOCK else pointer(d_block.ctypes.data, z.dtype)
+        e = scratch if k <= BLOCK else pointer_to(d_block)
         if k <= BLOCK:
             exponentials(block, e, h)
         else:  # the exponentials may take the place of z, which is read once more
@@ -91,11 +90,11 @@ def softmax_cross_entropy_rows(
         if k > BLOCK:
             shifted_exponentials(block, h, e)
         for i in range(rows):
-            d_row = pointer(d_block[i].ctypes.data, z.dtype)
+            d_row = shift(pointer_to(d_block), i * k)
             s[i] = normalise_row(shift(e, i * k), d_row, k, weight[i], -1, None)
-            subtract_labels(carray(d_row, k), y[i], c[i])
+            subtract_labels(array(d_row, k), y[i], c[i])
             if d_bias is not None:
-                add_row(carray(d_row, k), d_bias)
+                add_row(array(d_row, k), d_bias)
         loss[0] += weighted_logs(s[:rows], weight[:rows])
 
 
@@ -109,7 +108,7 @@ def normalise_long_rows(
             d_row = shift(d_z, i * k)
             sums[i] = normalise_long_row(shift(e, i * k), d_row, k, scale[i], labels[i])
             if d_bias is not None:
-                add_row(carray(d_row, k), d_bias)
+                add_row(array(d_row, k), d_bias)
 
 
 @inlined
@@ -156,12 +155,11 @@ def subtract_labels(d_z: Vector, y: Vector, c: Scalar) -> None:
         d_z[j] -= c * y[j]
 
 
-@pasted
+@inlined
 def logistic_cross_entropy(
     z: Matrix, labels: Matrix, scale: Vector, d_z: Matrix, d_bias: Vector | None, loss: Numbers
 ) -> None:
     """l_i = sum_k log(1 + exp(z)) - z y; dL/dz = (logistic(z) - y) scale_i."""
-    widest_vectors()
     for i in range(z.shape[0]):
         row_loss = z.dtype.type(0)
         for j in range(z.shape[1]):
@@ -174,7 +172,7 @@ def logistic_cross_entropy(
         loss[0] += scale[i] * row_loss
 
 
-@pasted
+@inlined
 def squared_error(z: Matrix, labels: Matrix, scale: Vector, d_z: Matrix, d_bias: Vector | None, loss: Numbers) -> None:
     """l_i = 1/2 sum_k (z - y)^2; dL/dz = (z - y) scale_i."""
     for i in range(z.shape[0]):
@@ -189,10 +187,9 @@ def squared_error(z: Matrix, labels: Matrix, scale: Vector, d_z: Matrix, d_bias:
         loss[0] += 0.5 * scale[i] * row_loss
 
 
-@pasted
+@inlined
 def poisson(z: Matrix, labels: Matrix, scale: Vector, d_z: Matrix, d_bias: Vector | None, loss: Numbers) -> None:
     """l_i = sum_k exp(z) - y + y (log y - z); dL/dz = (exp(z) - y) scale_i."""
-    widest_vectors()
     for i in range(z.shape[0]):
         row_loss = 0.0
         for j in range(z.shape[1]):
@@ -213,3 +210,6 @@ LOSSES = {
     "squared_error": squared_error,
     "poisson": poisson,
 }
+
+WIDEST = {"logistic_cross_entropy", "poisson"}
+"""Those whose caller is to use ``widest_vectors``: they take exponentials."""

@@ -17,10 +17,9 @@ gemm_at : where BLAS is
 from typing import NamedTuple
 
 from llvmlite import binding
-from numba import carray
 
 from xpnet_numba.kinds import Address, Matrix, Pointer, Vector
-from xpnet_numba.llvm import address, gemm, pointer, shift, stay_apart
+from xpnet_numba.llvm import address, array, gemm, pointer_to, shift, stay_apart
 from xpnet_numba.llvm.tiles import (
     BYTES_PER_VECTOR,
     HEIGHTS,
@@ -33,7 +32,7 @@ from xpnet_numba.llvm.tiles import (
     multiply_tile,
     turn_tile,
 )
-from xpnet_numba.loops.compiled import inner, pasted
+from xpnet_numba.loops.compiled import inner
 
 TRANSPOSE_A, TRANSPOSE_B, FAR, ACCUMULATE = 1, 2, 4, 8
 
@@ -87,14 +86,13 @@ class Panel(NamedTuple):
     vectors: int
 
 
-@pasted
 def multiply(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_at: Address) -> None:
     """op(A) op(B) by tiles."""
     b_transposed, far = flags & TRANSPOSE_B, flags & FAR
     (m, n), k = c.shape, b.shape[1] if b_transposed else b.shape[0]
     a_row, a_term = (1, a.shape[1]) if flags & TRANSPOSE_A else (a.shape[1], 1)
-    from_a, to_c = pointer(a.ctypes.data, a.dtype), pointer(c.ctypes.data, c.dtype)
-    from_b, room = pointer(b.ctypes.data, b.dtype), pointer(scratch.ctypes.data, b.dtype)
+    from_a, to_c = pointer_to(a), pointer_to(c)
+    from_b, room = pointer_to(b), pointer_to(scratch)
     lanes = BYTES_PER_VECTOR // c.itemsize
     step = -(-k // -(-k // TERMS))
     for start in range(0, k, step):
@@ -171,7 +169,7 @@ def copied_rows(a: Operand, rows: int, terms: int, room: Pointer) -> Operand:
     """A copy of rows of A that lies where a whole tile may be read."""
     if a.row == 1:
         copy_panel(a.at, a.column, room, rows, terms, VECTORS_OF_A)
-        return Operand(room, 1, VECTORS_OF_A * BYTES_PER_VECTOR // carray(a.at, 1).itemsize)
+        return Operand(room, 1, VECTORS_OF_A * BYTES_PER_VECTOR // array(a.at, 1).itemsize)
     copied = Operand(room, terms, 1)
     copy(a, copied, rows, terms)
     return copied
@@ -181,8 +179,8 @@ def copied_rows(a: Operand, rows: int, terms: int, room: Pointer) -> Operand:
 def copy(source: Operand, target: Operand, rows: int, columns: int) -> None:
     """Copy a matrix."""
     for i in range(rows):
-        row = carray(shift(source.at, i * source.row), columns)
-        copied = carray(shift(target.at, i * target.row), columns)
+        row = array(shift(source.at, i * source.row), columns)
+        copied = array(shift(target.at, i * target.row), columns)
         for j in range(columns):
             copied[j] = row[j]
 
@@ -204,12 +202,11 @@ def multiply_tiles(a: Operand, b: Operand, c: Operand, m: int, panel: Panel) -> 
             multiply_tile(x, a.row, a.column, b.at, b.row, z, c.row, columns, terms, fresh, ahead, 4)
 
 
-@pasted
 def multiply_few(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_at: Address) -> None:
     """A B for so few rows that no copy of B pays: each row passes over B as it lies. There must be no flags but FAR."""
     (m, n), k, lanes = c.shape, b.shape[0], BYTES_PER_VECTOR // c.itemsize
-    from_a, from_b = pointer(a.ctypes.data, c.dtype), pointer(b.ctypes.data, c.dtype)
-    to_c = pointer(c.ctypes.data, c.dtype)
+    from_a, from_b = pointer_to(a), pointer_to(b)
+    to_c = pointer_to(c)
     narrow = n <= NARROW * lanes
     for i in range(m):
         for j in range(0, n, ROW * lanes):
@@ -220,14 +217,13 @@ def multiply_few(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, g
                 multiply_row(x, y, n, z, n - j, k, ROW)
 
 
-@pasted
 def multiply_by_blas(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_at: Address) -> None:
     """op(A) op(B) by BLAS."""
     one = c.dtype.type(1)
     beta = one if flags & ACCUMULATE else c.dtype.type(0)
     (m, n), k = c.shape, b.shape[1] if flags & TRANSPOSE_B else b.shape[0]
     plain, transposed = ord("N"), ord("T")
-    from_a, to_c = pointer(a.ctypes.data, a.dtype), pointer(c.ctypes.data, c.dtype)
+    from_a, to_c = pointer_to(a), pointer_to(c)
     op_a, op_b = transposed if flags & TRANSPOSE_A else plain, transposed if flags & TRANSPOSE_B else plain
     step = rows_at_once(m, n, k)
     for i in range(0, m, step):

@@ -4,7 +4,7 @@ import numpy
 
 from xpnet_numba.kinds import Indices, Matrix, Numbers, Vector
 from xpnet_numba.llvm import bits, prefetch
-from xpnet_numba.loops.compiled import flat, inner, pasted
+from xpnet_numba.loops.compiled import flat, inlined, inner
 from xpnet_numba.loops.softmax import largest_magnitude
 
 AHEAD = 4
@@ -15,7 +15,7 @@ LINE = 64
 """Bytes that travel together."""
 
 
-@pasted
+@inlined
 def gather(order: Indices, out: Matrix, x: Matrix, unknown: Numbers) -> None:
     """out[i] = x[order[i]], as many columns as out has. Where x has no such row, it is counted in ``unknown`` (1,) and
     out[i] stays as it was.
@@ -33,7 +33,6 @@ def gather(order: Indices, out: Matrix, x: Matrix, unknown: Numbers) -> None:
             unknown[0] += 1
 
 
-@pasted
 def add_rows(x: Matrix, first: int, out: Vector) -> None:
     """out = the sum over rows, in their order, of the columns of x from ``first`` on."""
     out[:] = 0
@@ -52,7 +51,6 @@ def has_nonfinite(x: Matrix, columns: int) -> bool:
     return largest >= infinity
 
 
-@pasted
 def read_ahead(x: Matrix, sink: Vector) -> None:
     """Read one item of every cache line of x, so that what comes next finds it near; ``sink`` keeps the reads alive."""
     numbers = flat(x)

@@ -6,10 +6,9 @@ flat loop, whatever the width of a row: a loop over ten classes would leave vect
 """
 
 import numpy
-from numba import carray
 
 from xpnet_numba.kinds import Matrix, Pointer, Scalar, Vector
-from xpnet_numba.llvm import LANES, address, bits, maximum, normalise, pointer, shift, stack, widest_vectors
+from xpnet_numba.llvm import LANES, address, array, bits, maximum, normalise, pointer_to, shift, stack, widest_vectors
 from xpnet_numba.loops.compiled import flat, inlined, inner
 from xpnet_numba.scalars import exp, log_normal
 
@@ -32,15 +31,15 @@ NEAR = 64.0
 @inner
 def softmax(x: Matrix, out: Matrix) -> None:
     """softmax of each row; x, out : (rows, columns), which may be the same."""
-    scratch, shifts = stack(pointer(x.ctypes.data, x.dtype), ROOM), stack(pointer(x.ctypes.data, x.dtype), MOST_ROWS)
+    scratch, shifts = stack(pointer_to(x), ROOM), stack(pointer_to(x), MOST_ROWS)
     k, one = x.shape[1], x.dtype.type(1)
     step = rows_at_once(k)
     for begin in range(0, x.shape[0], step):
         end = min(begin + step, x.shape[0])
-        e = scratch if k <= BLOCK else pointer(out[begin:].ctypes.data, out.dtype)
-        exponentials(x[begin:end], e, carray(shifts, end - begin))
+        e = scratch if k <= BLOCK else shift(pointer_to(out), begin * k)
+        exponentials(x[begin:end], e, array(shifts, end - begin))
         for i in range(end - begin):
-            normalise_row(shift(e, i * k), pointer(out[begin + i].ctypes.data, out.dtype), k, one, -1, None)
+            normalise_row(shift(e, i * k), shift(pointer_to(out), (begin + i) * k), k, one, -1, None)
 
 
 @inner
@@ -75,7 +74,7 @@ def exponentials(x: Matrix, e: Pointer, shifts: Vector) -> None:
         find_shifts(x, shifts)
         shifted_exponentials(x, shifts, e)
         return
-    numbers, out = flat(x), carray(e, x.size)
+    numbers, out = flat(x), array(e, x.size)
     largest = bits(x.dtype.type(0))
     for i in range(numbers.size):
         largest = max(largest, bits(abs(numbers[i])))
@@ -104,7 +103,7 @@ def shifted_exponentials(x: Matrix, shifts: Vector, e: Pointer) -> None:
     """e = exp(x - shift), row by row."""
     widest_vectors()
     for i in range(x.shape[0]):
-        row, out, m = x[i], carray(shift(e, i * x.shape[1]), x.shape[1]), shifts[i]
+        row, out, m = x[i], array(shift(e, i * x.shape[1]), x.shape[1]), shifts[i]
         for j in range(row.size):
             out[j] = exp(row[j] - m)
 
@@ -132,13 +131,13 @@ def row_maximum(x: Vector) -> Scalar:
 @inlined
 def sum_by_blocks(e: Pointer, k: int) -> Scalar:
     """The sum of k numbers at a pointer. Rounding errors grow with the numbers of a block, and not with all."""
-    total = sum_of(carray(e, min(k, SUM_BLOCK)))
+    total = sum_of(array(e, min(k, SUM_BLOCK)))
     for begin in range(SUM_BLOCK, k, SUM_BLOCK):
-        total += sum_of(carray(shift(e, begin), min(k - begin, SUM_BLOCK)))
+        total += sum_of(array(shift(e, begin), min(k - begin, SUM_BLOCK)))
     return total
 
 
-@inner
+@inlined
 def sum_of(terms: Vector) -> Scalar:
     """The sum of a vector, in as many lanes as the compiler likes."""
     total = terms.dtype.type(0)
@@ -174,7 +173,7 @@ def normalise_short_row(e: Pointer, out: Pointer, k: int, scale: Scalar, marked:
 @inlined
 def normalise_long_row(e: Pointer, out: Pointer, k: int, scale: Scalar, marked: int) -> Scalar:
     """:func:`normalise_row` for a longer row, without ``sums``."""
-    terms, shares = carray(e, k), carray(out, k)
+    terms, shares = array(e, k), array(out, k)
     s = sum_by_blocks(e, k)
     factor = scale / s
     for j in range(k):

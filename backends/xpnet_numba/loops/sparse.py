@@ -9,16 +9,14 @@ Where a matrix was put together by hand, an index may point outside of these arr
 """
 
 from xpnet_numba.kinds import Indices, Matrix, Scalar, SparseIndices, Vector
-from xpnet_numba.llvm import widest_vectors
-from xpnet_numba.loops.compiled import inlined, pasted
+from xpnet_numba.loops.compiled import inlined
 
 
-@pasted
+@inlined
 def times(
     order: Indices, numbers: Vector, columns: SparseIndices, starts: SparseIndices, weight: Matrix, out: Matrix
 ) -> None:
     """out = X[order] W. weight : (in, out); out : (rows, out)."""
-    widest_vectors()
     for i in range(order.size):
         sums = out[i]
         sums[:] = 0
@@ -28,7 +26,7 @@ def times(
                 add_scaled(numbers[place], weight[columns[place]], sums)
 
 
-@pasted
+@inlined
 def transposed_times(
     order: Indices,
     numbers: Vector,
@@ -39,7 +37,6 @@ def transposed_times(
     grad: Matrix,
 ) -> None:
     """grad += X[order]^T deltas, of the features from ``first`` on. deltas : (rows, out); grad : (features, out)."""
-    widest_vectors()
     for i in range(order.size):
         begin, end = run_of(order[i], starts, numbers.size)
         for place in range(begin, end):

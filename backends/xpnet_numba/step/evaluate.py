@@ -2,10 +2,8 @@
 them.
 """
 
-from numba import carray
-
 from xpnet_numba.kinds import Pointer
-from xpnet_numba.llvm import INNER, call, fetch_add, flush_denormals, njit, restore_denormals
+from xpnet_numba.llvm import INNER, array, call, fetch_add, flush_denormals, njit, restore_denormals
 from xpnet_numba.runtime.threads import claim
 from xpnet_numba.step.forward import forward, loss_of
 from xpnet_numba.step.job import Job
@@ -16,7 +14,7 @@ def predict(job_at: Pointer, me: int) -> None:
     """The C function of a prediction. Where it is asked for, blocks of X with NaN or infinity are counted while they
     are in the cache.
     """
-    job, mode = carray(job_at, 1)[0], flush_denormals()
+    job, mode = array(job_at, 1)[0], flush_denormals()
     layers = layers_of(job)
     for i in range(job.blocks):
         block = (me * job.blocks // job.threads + i) % job.blocks
@@ -38,7 +36,7 @@ def measure(job_at: Pointer, me: int) -> None:
     """The C function of a validation: to ``totals`` (blocks,) goes the sum of each block's losses times sample
     weights.
     """
-    job, mode = carray(job_at, 1)[0], flush_denormals()
+    job, mode = array(job_at, 1)[0], flush_denormals()
     layers = layers_of(job)
     for i in range(job.blocks):
         block = (me * job.blocks // job.threads + i) % job.blocks

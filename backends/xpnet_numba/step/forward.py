@@ -2,6 +2,7 @@
 
 from xpnet_numba.kinds import Matrix, Table, Vector
 from xpnet_numba.llvm import INNER, call, njit
+from xpnet_numba.loops.compiled import flat
 from xpnet_numba.scalars import EXACT
 from xpnet_numba.step.job import Job, Layer
 from xpnet_numba.step.places import (
@@ -55,7 +56,7 @@ def forward(job: Job, layers: Table[Layer], x: Matrix, rows: Rows, out: Matrix, 
 def add_parts(job: Job, rows: Rows, z: Matrix) -> None:
     """z (rows, fan_out) = the first layer's products, which were made in parts."""
     parts = matrix(job, job.parts_at, 0, job.parts, job.batch_rows * z.shape[1])
-    call(job.add_rows_at, (parts, rows.place * z.shape[1], z.reshape(z.size)))
+    call(job.add_rows_at, (parts, rows.place * z.shape[1], flat(z)))
 
 
 @njit(**INNER, **EXACT)

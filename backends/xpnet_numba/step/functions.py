@@ -7,12 +7,13 @@ overlap.
 
 from collections.abc import Callable
 from functools import cache
+from inspect import unwrap
 from typing import Any, NamedTuple
 
-from numba import carray, types
+from numba import types
 
 from xpnet_numba.kinds import Address, Indices, Matrix, Numbers, Vector
-from xpnet_numba.llvm import pointer
+from xpnet_numba.llvm import array, pointer, widest_vectors
 from xpnet_numba.loops import activations, dropout, losses, products, rows, softmax, sparse, updates
 from xpnet_numba.runtime.compiling import CFunction, c_function
 from xpnet_numba.runtime.templates import filled_in
@@ -57,11 +58,11 @@ def COUNT(item: types.Type) -> types.Type:
 activation: Any = None
 gradient: Any = None
 loss_of: Any = None
-loop: Any = None
 index: Any = None
 
 
 def _forward(z: Matrix, bias: Vector) -> None:
+    widest_vectors()
     activations.forward(activation, z, bias, z)
 
 
@@ -73,15 +74,13 @@ def _loss(z: Matrix, labels: Matrix | Indices, scale: Vector, d_bias: Vector, lo
     loss_of(z, labels, scale, z, d_bias, loss)
 
 
-def _multiply(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_at: Address) -> None:
-    loop(a, b, c, flags, scratch, gemm_at)
-
-
-def _update(param: Vector, grad: Vector, first: Vector, second: Vector, rule: Numbers, t: int) -> None:
-    loop(param, grad, first, second, rule, t)
+def _wide_loss(z: Matrix, labels: Matrix, scale: Vector, d_bias: Vector, loss: Numbers) -> None:
+    widest_vectors()
+    loss_of(z, labels, scale, z, d_bias, loss)
 
 
 def _each(z: Matrix) -> None:
+    widest_vectors()
     activations.forward(activation, z, None, z)
 
 
@@ -93,34 +92,19 @@ def _nothing(z: Matrix) -> None:
     pass
 
 
-def _drop(x: Vector, out: Vector, first: int, rate: float, seed: Indices, layer: int, t: int) -> None:
-    dropout.drop(x, out, first, rate, seed, layer, t)
-
-
 def _penalize(weight: Vector, grad: Vector, l2: float, penalty: Numbers) -> None:
     penalty[0] = updates.penalize(weight, grad, l2)
-
-
-def _gather(order: Indices, out: Matrix, x: Matrix, unknown: Numbers) -> None:
-    rows.gather(order, out, x, unknown)
-
-
-def _add_rows(x: Matrix, first: int, out: Vector) -> None:
-    rows.add_rows(x, first, out)
 
 
 def _find_nonfinite(x: Matrix, columns: int, found: Numbers) -> None:
     found[0] = 1.0 if rows.has_nonfinite(x, columns) else 0.0
 
 
-def _read_ahead(x: Matrix, sink: Vector) -> None:
-    rows.read_ahead(x, sink)
-
-
 def _sparse_times(
     order: Indices, x: Vector, columns_at: Address, starts_at: Address, all_rows: int, weight: Matrix, out: Matrix
 ) -> None:
-    columns, starts = carray(pointer(columns_at, index), x.size), carray(pointer(starts_at, index), all_rows + 1)
+    widest_vectors()
+    columns, starts = array(pointer(columns_at, index), x.size), array(pointer(starts_at, index), all_rows + 1)
     sparse.times(order, x, columns, starts, weight, out)
 
 
@@ -134,12 +118,13 @@ def _sparse_gradient(
     deltas: Matrix,
     grad: Matrix,
 ) -> None:
-    columns, starts = carray(pointer(columns_at, index), x.size), carray(pointer(starts_at, index), all_rows + 1)
+    widest_vectors()
+    columns, starts = array(pointer(columns_at, index), x.size), array(pointer(starts_at, index), all_rows + 1)
     sparse.transposed_times(order, x, columns, starts, first, deltas, grad)
 
 
 class Function(NamedTuple):
-    """A C function to be: its template, what is filled in, and the kinds of its arguments."""
+    """A C function to be: a loop or a template, what is filled in, and the kinds of its arguments."""
 
     template: Callable[..., None]
     values: dict[str, Any]
@@ -153,12 +138,12 @@ def _table() -> dict[str, Function]:
         "identity_output": Function(_nothing, {}, (MATRIX,)),
         "logistic_output": Function(_each, {"activation": logistic}, (MATRIX,)),
         "exp_output": Function(_each, {"activation": exp}, (MATRIX,)),
-        "drop": Function(_drop, {}, (VECTOR, VECTOR, COUNT, NUMBER, INDICES, COUNT, COUNT)),
+        "drop": Function(dropout.drop, {}, (VECTOR, VECTOR, COUNT, NUMBER, INDICES, COUNT, COUNT)),
         "penalize": Function(_penalize, {}, (VECTOR, VECTOR, NUMBER, NUMBERS)),
-        "gather": Function(_gather, {}, (INDICES, MATRIX, MATRIX, NUMBERS)),
-        "add_rows": Function(_add_rows, {}, (MATRIX, COUNT, VECTOR)),
+        "gather": Function(rows.gather, {}, (INDICES, MATRIX, MATRIX, NUMBERS)),
+        "add_rows": Function(rows.add_rows, {}, (MATRIX, COUNT, VECTOR)),
         "find_nonfinite": Function(_find_nonfinite, {}, (MATRIX, COUNT, NUMBERS)),
-        "read_ahead": Function(_read_ahead, {}, (MATRIX, VECTOR)),
+        "read_ahead": Function(rows.read_ahead, {}, (MATRIX, VECTOR)),
     }
     places = INDICES, VECTOR, COUNT, COUNT, COUNT
     for width in (types.int32, types.int64):
@@ -170,11 +155,12 @@ def _table() -> dict[str, Function]:
         table[f"{name}_backward"] = Function(_backward, {"gradient": formulas.backward}, (MATRIX, MATRIX, VECTOR))
     for name, loss in losses.LOSSES.items():
         labels = INDICES if name.endswith("_indices") else MATRIX
-        table[name] = Function(_loss, {"loss_of": loss}, (MATRIX, labels, VECTOR, VECTOR, NUMBERS))
+        template = _wide_loss if name in losses.WIDEST else _loss
+        table[name] = Function(template, {"loss_of": loss}, (MATRIX, labels, VECTOR, VECTOR, NUMBERS))
     for name, product in products.PRODUCTS.items():
-        table[name] = Function(_multiply, {"loop": product}, (MATRIX, MATRIX, MATRIX, COUNT, VECTOR, COUNT))
+        table[name] = Function(product, {}, (MATRIX, MATRIX, MATRIX, COUNT, VECTOR, COUNT))
     for name, rule in updates.UPDATES.items():
-        table[name] = Function(_update, {"loop": rule}, (VECTOR, VECTOR, VECTOR, VECTOR, NUMBERS, COUNT))
+        table[name] = Function(rule, {}, (VECTOR, VECTOR, VECTOR, VECTOR, NUMBERS, COUNT))
     return table
 
 
@@ -186,7 +172,7 @@ def compiled(name: str, dtype: str) -> CFunction:
     """A function for one dtype, which the cache keeps alive."""
     template, values, kinds = FUNCTIONS[name]
     signature = types.void(*(kind(ITEMS[dtype]) for kind in kinds))
-    return c_function(filled_in(template, name, **values), signature)
+    return c_function(filled_in(unwrap(template), name, **values), signature)
 
 
 @cache

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from numba import carray, types
+from numba import types
 
 from xpnet_numba.kinds import Address, Indices, Matrix
-from xpnet_numba.llvm import pointer
+from xpnet_numba.llvm import array, pointer
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.compiling import CFunction, c_function
 from xpnet_numba.runtime.templates import filled_in
@@ -41,7 +41,7 @@ def _lead_prediction(
     claims: Indices,
 ) -> None:
     """Tell a prediction's job of X and of where the outputs go, and share it."""
-    job = carray(pointer(job_at, JOB), 1)[0]
+    job = array(pointer(job_at, JOB), 1)[0]
     job.x_at, job.x_row, job.result_at = x.ctypes.data, x.strides[0] // x.itemsize, result.ctypes.data
     job.starts_at = 0
     job.rows, job.blocks, job.threads, job.claims_at = x.shape[0], claims.size, count, claims.ctypes.data

@@ -1,11 +1,15 @@
 """Where things lie, for compiled code: parts of the job's buffers as arrays, and the products of such arrays."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from numba import carray, types
+import numpy
+from numba import types
 
 from xpnet_numba.kinds import Address, Indices, Matrix, Numbers, Table, Vector
-from xpnet_numba.llvm import INNER, call, njit, pointer, shift
+from xpnet_numba.llvm import INNER, array, call, njit, pointer
+from xpnet_numba.llvm.emit import Context, Emit, Signature, Type, intrinsic
+from xpnet_numba.llvm.memory import part_of_buffer
+from xpnet_numba.loops.compiled import flat, one_column
 from xpnet_numba.loops.products import ACCUMULATE, FAR, SCRATCH, TRANSPOSE_A, TRANSPOSE_B
 from xpnet_numba.step.job import LAYER_TYPE, LINE, SLICE_TYPE, Job, Layer, Slice
 
@@ -30,40 +34,49 @@ class Masks(NamedTuple):
     t: int
 
 
-@njit(**INNER)
-def matrix(job: Job, buffer_at: Address, offset: int, rows: int, columns: int) -> Matrix:
+FIRST: Any = numpy.int64(0)
+FRESH: Any = numpy.bool_(False)
+"""The first feature, and no ``more``, where these are known: for Python's 0 and False, whose types are their values, Numba
+would compile a function once more.
+"""
+
+
+@intrinsic
+def matrix(
+    context: Context, job: Type, buffer_at: Type, offset: Type, rows: Type, columns: Type
+) -> tuple[Signature, Emit]:
     """The part of a buffer from item ``offset`` on as a matrix (rows, columns)."""
-    return carray(shift(pointer(buffer_at, job.one), offset), (rows, columns))
+    return part_of_buffer(types.Array(job.typeof("one"), 2, "C"), job)
 
 
-@njit(**INNER)
-def vector(job: Job, buffer_at: Address, offset: int, size: int) -> Vector:
+@intrinsic
+def vector(context: Context, job: Type, buffer_at: Type, offset: Type, size: Type) -> tuple[Signature, Emit]:
     """The part of a buffer from item ``offset`` on as a vector (size,)."""
-    return carray(shift(pointer(buffer_at, job.one), offset), size)
+    return part_of_buffer(types.Array(job.typeof("one"), 1, "C"), job)
 
 
-@njit(**INNER)
-def numbers(buffer_at: Address, offset: int, size: int) -> Numbers:
+@intrinsic
+def numbers(context: Context, buffer_at: Type, offset: Type, size: Type) -> tuple[Signature, Emit]:
     """The part of a buffer from item ``offset`` on as float64s (size,)."""
-    return carray(shift(pointer(buffer_at, types.float64), offset), size)
+    return part_of_buffer(types.float64[::1])
 
 
-@njit(**INNER)
-def integers(buffer_at: Address, offset: int, size: int) -> Indices:
+@intrinsic
+def integers(context: Context, buffer_at: Type, offset: Type, size: Type) -> tuple[Signature, Emit]:
     """The part of a buffer from item ``offset`` on as int64s (size,)."""
-    return carray(shift(pointer(buffer_at, types.int64), offset), size)
+    return part_of_buffer(types.int64[::1])
 
 
 @njit(**INNER)
 def layers_of(job: Job) -> Table[Layer]:
     """The table of layers."""
-    return carray(pointer(job.layers_at, LAYER_TYPE), job.layers)
+    return array(pointer(job.layers_at, LAYER_TYPE), job.layers)
 
 
 @njit(**INNER)
 def slices_of(job: Job) -> Table[Slice]:
     """The table of slices."""
-    return carray(pointer(job.slices_at, SLICE_TYPE), job.slices)
+    return array(pointer(job.slices_at, SLICE_TYPE), job.slices)
 
 
 @njit(**INNER)
@@ -96,8 +109,8 @@ def drop(job: Job, layer: Layer, x: Matrix, out: Matrix, masks: Masks) -> None:
             first = places[row] * layer.fan_out
             call(job.drop_at, (x[row], out[row], first, layer.rate, seed, layer.number, masks.t))
     else:
-        run, first = x.reshape(x.size), masks.first_row * layer.fan_out
-        call(job.drop_at, (run, out.reshape(out.size), first, layer.rate, seed, layer.number, masks.t))
+        run, first = flat(x), masks.first_row * layer.fan_out
+        call(job.drop_at, (run, flat(out), first, layer.rate, seed, layer.number, masks.t))
 
 
 @njit(**INNER)
@@ -154,7 +167,7 @@ def gather_indices(job: Job, rows: Rows, me: int) -> Indices:
         return integers(job.y_at, rows.first, rows.number)
     y, out = integers(job.y_at, 0, job.x_rows), integers(job.batch_y_at, rows.place, rows.number)
     order = integers(job.order_at, rows.first, rows.number)
-    call(job.gather_labels_at, (order, out.reshape(rows.number, 1), y.reshape(job.x_rows, 1), result_of(job, me)))
+    call(job.gather_labels_at, (order, one_column(out), one_column(y), result_of(job, me)))
     return out
 
 
@@ -196,9 +209,12 @@ def add_to_total(job: Job, piece: int, value: float) -> None:
 
 
 @njit(**INNER)
-def sum_totals(job: Job, first: int, end: int) -> float:
-    """The sum of what pieces have contributed, in their order."""
-    totals, total = numbers(job.totals_at, 0, end * (LINE // 8)), 0.0
-    for piece in range(first, end):
-        total += totals[piece * (LINE // 8)]
-    return total
+def sums_of_totals(job: Job) -> tuple[float, float]:
+    """The sums of what blocks and of what slices have contributed, in their order: loss and penalty."""
+    pieces = job.blocks + job.slices
+    totals, loss, penalty = numbers(job.totals_at, 0, pieces * (LINE // 8)), 0.0, 0.0
+    for block in range(job.blocks):
+        loss += totals[block * (LINE // 8)]
+    for piece in range(job.blocks, pieces):
+        penalty += totals[piece * (LINE // 8)]
+    return loss, penalty

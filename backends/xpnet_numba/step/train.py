@@ -24,15 +24,15 @@ result has the same bits whoever does the work.
 
 from typing import NamedTuple
 
-from numba import carray
-
 from xpnet_numba.kinds import Matrix, Pointer, Table, Vector
-from xpnet_numba.llvm import INNER, call, fetch_add, flush_denormals, load, njit, restore_denormals
+from xpnet_numba.llvm import INNER, array, call, fetch_add, flush_denormals, load, njit, restore_denormals
 from xpnet_numba.runtime.threads import claim, wait_until
 from xpnet_numba.scalars import EXACT
 from xpnet_numba.step.forward import forward, loss_of
 from xpnet_numba.step.job import Job, Layer, Slice
 from xpnet_numba.step.places import (
+    FIRST,
+    FRESH,
     Masks,
     Rows,
     add_to_total,
@@ -48,7 +48,7 @@ from xpnet_numba.step.places import (
     result_of,
     slices_of,
     sparse_gradient,
-    sum_totals,
+    sums_of_totals,
     times,
     times_transposed,
     transposed_times,
@@ -71,7 +71,7 @@ class Batch(NamedTuple):
 
 def train(job_at: Pointer, me: int) -> None:
     """The C function of a training job: some batches of an epoch; without ``updating``, one batch and its gradient."""
-    job, mode = carray(job_at, 1)[0], flush_denormals()
+    job, mode = array(job_at, 1)[0], flush_denormals()
     layers, slices = layers_of(job), slices_of(job)
     first_block, first_slice = me * job.blocks // job.threads, integers(job.homes_at, 0, job.threads)[me]
     pieces = job.parts + job.blocks + job.slices
@@ -96,15 +96,14 @@ def train(job_at: Pointer, me: int) -> None:
                 fetch_add(job.done_at, 1)
         wait_until(job.done_at, (step + 1) * pieces)
     if me == 0:
-        job.loss = sum_totals(job, 0, job.blocks)
-        job.penalty = sum_totals(job, job.blocks, job.blocks + job.slices)
+        job.loss, job.penalty = sums_of_totals(job)
         job.updates_made += job.steps if job.updating else 0
     restore_denormals(mode)
 
 
 def train_phase(job_at: Pointer, me: int) -> None:
     """The C function of one phase of one batch, of whose pieces this rank has some: see ``ranks``."""
-    job, mode = carray(job_at, 1)[0], flush_denormals()
+    job, mode = array(job_at, 1)[0], flush_denormals()
     layers, slices, batch = layers_of(job), slices_of(job), batch_of(job, 0)
     count, turn = job.end_piece - job.first_piece, job.first_step
     for i in range(count):
@@ -192,7 +191,7 @@ def backward(
             offset = block * job.partial_size + layer.weight
             partial = matrix(job, job.partials_at, offset, layer.fan_in, layer.fan_out)
             if i == 0 and job.starts_at:
-                sparse_gradient(job, rows, 0, d_out, partial, more)
+                sparse_gradient(job, rows, FIRST, d_out, partial, more)
             else:
                 transposed_times(job, inputs, d_out, partial, more, me)
         if i > 0:
@@ -227,9 +226,9 @@ def work_slice(job: Job, layer: Layer, piece: Slice, batch: Batch, index: int, m
         rows = Rows(batch.first, batch.rows, 0)
         deltas = deltas_of(job, layer, rows)
         if layer.input_column < 0 and job.starts_at:
-            sparse_gradient(job, rows, piece.first, deltas, grad, False)
+            sparse_gradient(job, rows, piece.first, deltas, grad, FRESH)
         else:
-            transposed_times(job, features_given(job, layer, piece, batch), deltas, grad, False, me)
+            transposed_times(job, features_given(job, layer, piece, batch), deltas, grad, FRESH, me)
         if piece.takes_bias:
             add_partials(job, batch.rows, layer.column, layer.bias, layer.fan_out)
     if job.penalized:
@@ -275,7 +274,7 @@ def update_slice(job: Job, piece: Slice, t: int) -> None:
 
 def update(job_at: Pointer, me: int) -> None:
     """The C function of one update of all parameters from the gradient as it lies there."""
-    job, mode = carray(job_at, 1)[0], flush_denormals()
+    job, mode = array(job_at, 1)[0], flush_denormals()
     slices = slices_of(job)
     for i in range(job.slices):
         index = (integers(job.homes_at, 0, job.threads)[me] + i) % job.slices

@@ -231,7 +231,7 @@ def test_compiled_code_is_kept_and_announced_only_when_it_is_compiled(
 def test_what_cannot_be_loaded_is_compiled_again(own_cache: CodeCache, content: bytes) -> None:
     assert gives_zero()
     name = entry(own_cache).read_bytes()[len(codecache.MARK) + codecache.DIGEST :].split(b"\n", 1)[0].decode()
-    assert name.startswith("xpnet_numba.step.functions.add_rows")
+    assert name.startswith("xpnet_numba.loops.rows.add_rows")
     own_cache.store(name, content)
     assert gives_zero() and own_cache.load(name) not in (None, content)
 
