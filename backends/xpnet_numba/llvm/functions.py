@@ -8,13 +8,14 @@ from llvmlite import ir
 from numba import types
 
 from xpnet_numba.llvm.emit import Context, Emit, Signature, Target, Type, call_address, intrinsic
+from xpnet_numba.llvm.passes import Passes
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
 njit: Callable[..., Callable[[AnyFunction], AnyFunction]] = numba.njit
 """Numba's own. To a type checker, a function that it compiles keeps its signature."""
 
-INNER: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+INNER: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class": Passes}
 """How a function is compiled that nothing but compiled code calls. The wrappers for Python and C, which it goes without,
 take a quarter of the time that all compilation takes.
 """
@@ -38,7 +39,7 @@ def call(context: Context, function: Type, arguments: Type) -> tuple[Signature, 
 
 @intrinsic
 def widest_vectors(context: Context) -> tuple[Signature, Emit]:
-    """Let the loops of the calling function use the processor's widest vectors.
+    """Let the loops of the calling function use the processor's widest vectors, those inlined into it among them.
 
     LLVM keeps to half of them on Intel's processors, whose early AVX-512 cores lowered their clock for the others. A
     loop over exp is bound by arithmetic and gains 25 to 40 %. llvmlite knows no name for this attribute of a function.
