@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy
@@ -17,15 +18,20 @@ from xpnet.errors import DataFileError
 SAMPLE_ROWS, SAMPLE_VALUES = 2**18, 2**24
 """The most rows, and values in them, that categories and medians are learned from."""
 
+ENOUGH, PIECES, PIECE_ROWS = 20, 200, 2**14
+"""Fewer blocks than the first are cut in about so many pieces, of so many rows at most, before they are divided."""
+
 
 @dataclass
 class SomeBlocks(Source):
-    """Some blocks of a source or of frames, prepared as they are read.
+    """Some pieces of the blocks of a source or of frames, prepared as they are read.
 
+    bounds : where the pieces begin, and the number of rows; chosen : numbers of pieces, sorted
     width : of the prepared rows; gaps : whether the steps fill them in
     """
 
     given: Source | Frames
+    bounds: numpy.ndarray
     chosen: numpy.ndarray
     steps: Steps
     width: int
@@ -33,7 +39,13 @@ class SomeBlocks(Source):
     gaps: bool = False
 
     def __post_init__(self) -> None:
-        sizes = numpy.diff(self.given.starts)[self.chosen]
+        firsts, ends = self.bounds[self.chosen], self.bounds[self.chosen + 1]
+        blocks = numpy.searchsorted(self.given.starts, firsts, "right") - 1
+        self.ranges: dict[int, list[tuple[int, int]]] = {}  # of rows, by the block that they are read from
+        for block, first, end in zip(blocks.tolist(), firsts.tolist(), ends.tolist(), strict=True):
+            self.ranges.setdefault(block, []).append((first, end))
+        self.read_from = list(self.ranges)
+        sizes = [sum(end - first for first, end in ranges) for ranges in self.ranges.values()]
         self.starts = numpy.append(0, numpy.cumsum(sizes)).astype(numpy.int64)
         self.shape = (int(self.starts[-1]), self.width)
         self.dtype = numpy.dtype("float32" if self.given.dtype.itemsize <= 4 else "float64")
@@ -53,13 +65,17 @@ class SomeBlocks(Source):
             yield check_range(numpy.asarray(X).astype(self.dtype, copy=False))
 
     def _as_given(self, block: int) -> Iterator[Any]:
-        number = int(self.chosen[block])
-        first = int(self.given.starts[number])
+        number = self.read_from[block]
+        first, ranges = int(self.given.starts[number]), self.ranges[number]
         for part in self.given.parts(number):
+            if first >= ranges[-1][1]:
+                return
             X = numpy.asarray(part, dtype=self.dtype) if isinstance(part, numpy.ndarray) else part
             if isinstance(self.given, Source):  # frames have looked at their cells
                 self._check_finite(X, first)
-            yield X
+            for start, end in ranges:
+                if start < first + len(part) and end > first:
+                    yield X[max(start - first, 0) : min(end - first, len(part))]
             first += len(part)
 
     def _check_finite(self, X: numpy.ndarray, first: int) -> None:
@@ -74,8 +90,7 @@ class SomeBlocks(Source):
 
     def take(self, y: numpy.ndarray) -> numpy.ndarray:
         """What belongs to its rows, of what belongs to each row of the source."""
-        starts = self.given.starts
-        return numpy.concatenate([y[:0], *(y[starts[b] : starts[b + 1]] for b in self.chosen)])
+        return numpy.concatenate([y[:0], *(y[a:b] for ranges in self.ranges.values() for a, b in ranges)])
 
     def every(self, step: int) -> Any:
         """One row in so many, not prepared: a matrix, or a table. step : how many"""
@@ -104,21 +119,34 @@ class Divided(NamedTuple):
 
 
 def divide(given: Source | Frames, name: str, settings: Settings) -> Divided:
-    """Blocks to train on, to watch and to measure on, prepared by what those to train on decide.
+    """Blocks to train on, to watch and to measure on, or pieces of few blocks; prepared by what those to train on decide.
 
-    Raises DataFileError where there are too few blocks for that.
+    Raises DataFileError where no row would be left to train on.
     """
-    blocks = numpy.random.RandomState(settings.seed).permutation(given.blocks)
-    training, test = _halves(name, blocks, settings.test_size, "--test-size")
+    bounds = _pieces(given.starts)
+    pieces = numpy.random.RandomState(settings.seed).permutation(len(bounds) - 1)
+    training, test = _halves(name, pieces, settings.test_size, "--test-size")
     training, watched = _halves(name, training, settings.validation_share, "--validation-size")
     gaps, width = settings.missing == "impute", given.shape[1]
-    plain = SomeBlocks(given, numpy.sort(training), [], width, name, gaps)
+    plain = SomeBlocks(given, bounds, numpy.sort(training), [], width, name, gaps)
     if gaps or (isinstance(given, Frames) and not given.only_numbers):
         steps, width, notes = _from_sample(plain, settings)
     else:
         steps, notes = _scaled(plain) if settings.scale else [], []
-    parts = [SomeBlocks(given, numpy.sort(part), steps, width, name, gaps) for part in (training, watched, test)]
-    return Divided(steps, parts, notes)
+    chosen = map(numpy.sort, (training, watched, test))
+    return Divided(steps, [SomeBlocks(given, bounds, part, steps, width, name, gaps) for part in chosen], notes)
+
+
+def _pieces(starts: numpy.ndarray) -> numpy.ndarray:
+    """Where the pieces begin that are divided, and the number of rows: the blocks themselves where there are enough.
+
+    A block is read for each part that has a piece of it, so that pieces cost time, but no memory.
+    """
+    if len(starts) > ENOUGH:
+        return starts
+    size = max(1, min(PIECE_ROWS, int(starts[-1]) // PIECES))
+    cut = [numpy.arange(first, end, size) for first, end in pairwise(starts.tolist())]
+    return numpy.concatenate([*cut, starts[-1:]])
 
 
 def _scaled(rows: SomeBlocks) -> Steps:
@@ -149,7 +177,7 @@ def _halves(name: str, blocks: Any, share: float, option: str) -> tuple[Any, Any
     count = max(1, math.floor(share * len(blocks)))
     if count >= len(blocks):
         raise DataFileError(
-            f"{name}: it is split by groups of rows, of which there are {len(blocks)}: too few for {option} "
-            f"{share}. Write smaller groups, or give {option} 0."
+            f"{name}: some rows must be left to train on; {option} {share} leaves none of {len(blocks)} pieces. "
+            "Give it less."
         )
     return blocks[count:], blocks[:count]

@@ -98,7 +98,7 @@ def _read_folder(path: Path, request: Request) -> Table | None:
     folder = Folder(path)
     columns = pick_columns(folder.name, folder.schema.names, request)
     size = folder.rows * len(columns.all) * numpy.dtype(request.dtype or "float64").itemsize
-    if size <= (sources.LARGE_COPY if path.is_dir() else sources.LARGE):  # the groups of a file may be few
+    if size <= sources.LARGE_COPY:
         return None
     # Whether a comma stands before decimals is not to depend on the block.
     request = replace(request, dialect=Dialect(decimal=request.dialect.decimal or "."))
