@@ -67,12 +67,12 @@ class Model(ABC):
             done += len(part)
             tell(f"{done:,} of {X.shape[0]:,} rows")
 
-    def read(self, data: str, request: Request) -> Table:
-        """The columns of a file that the model takes.
+    def read(self, data: str, request: Request, tell: Callable[[str], None]) -> Table:
+        """The columns of a file that the model takes. tell : called with how far it is
 
         Raises DataFileError where they are not there, and where cells hold something else.
         """
-        table = read_large(data, request) or read_table(data, request)
+        table = read_large(data, request, tell) or read_table(data, request)
         width = table.X.shape[1]
         if width != self.width:
             raise DataFileError(

@@ -49,7 +49,7 @@ def predict(model: Path, data: str, output: Path | None, proba: bool, backend: s
     if proba and opened.classes is None:
         raise click.UsageError("--proba is for models that classify; this one predicts numbers.")
     with working(f"predicting {data}") as tell, _held() as held:
-        table = opened.read(data, request)
+        table = opened.read(data, request, tell)
         lines = _lines(opened, table, opened.outputs(table.X, tell), proba)
         if output is not None:
             write_whole(output, (some.encode() for some in lines))
@@ -138,7 +138,7 @@ def evaluate(
     if opened.several:
         raise click.UsageError("Models with several labels or numbers a row are measured in Python: model.score(X, y).")
     with working(f"evaluating {data}") as tell:
-        table = opened.read(data, _request(opened, how, labelled=True, target=target or opened.target))
+        table = opened.read(data, _request(opened, how, labelled=True, target=target or opened.target), tell)
         found = _evaluated(opened, table, tell, plot, data)
     by_class = found.pop("classes", None)
     if as_json:

@@ -67,10 +67,10 @@ class StopWhenDiverged(Callback):
 
 def run(settings: Settings) -> None:
     """Train, then write and show what came of it."""
-    with working(f"reading {settings.data}"):
+    with working(f"reading {settings.data}") as tell:
         asked = request_of(settings)
         without_ids = replace(asked, ids=(), drop=(*settings.drop, *settings.ids))
-        table = read_large(settings.data, without_ids) or read_table(settings.data, asked)
+        table = read_large(settings.data, without_ids, tell) or read_table(settings.data, asked)
     task, why = choose_task(table, settings.task)
     y, classes = _targets(table, task)
     facts = _facts(table, classes)

@@ -85,11 +85,11 @@ def _target(column: Any, name: str, request: Request) -> tuple[Any, str]:
     """The labels' column, as numbers where its texts are numbers of a form of their own; and a note on that form."""
     if name in request.text or not _is_text_like(column.type):
         return column, ""
-    encoded, texts = _distinct(column)
-    if _all_match(texts, f"{NUMBER}|{_TRUTH}"):
+    encoded, texts = distinct(column)
+    if all_match(texts, f"{NUMBER}|{_TRUTH}"):
         return column, ""
     numbers, note = _numbers_from(texts, request.dialect.decimal)
-    return (column, "") if numbers is None else (_looked_up(encoded, texts, numbers), note)
+    return (column, "") if numbers is None else (looked_up(encoded, texts, numbers), note)
 
 
 def _features(content: pyarrow.Table, columns: Columns, request: Request) -> Features:
@@ -158,76 +158,139 @@ def _is_text(kind: Any) -> bool:
 
 def _from_text(name: str, column: Any, dtype: str, decimal: str | None) -> _Column:
     """A column of text; numbers where all of it, or most, can be read as numbers."""
-    encoded, texts = _distinct(column)
+    encoded, texts = distinct(column)
     numbers, note = _numbers_from(texts, decimal)
     if numbers is not None:
-        return _Column(name, _looked_up(encoded, texts, numbers.cast(dtype)), note)
-    if _all_match(texts, DATE):
+        return _Column(name, looked_up(encoded, texts, numbers.cast(dtype)), note)
+    if all_match(texts, DATE):
         return _Column(name, column, dates=True)
-    readable = _matches(texts, NUMBER)
+    readable = matches(texts, NUMBER)
     if 2 * _count(encoded, texts.filter(readable)) < len(column) - column.null_count:
         return _Column(name, column)
-    bad = _first_bad(name, column, lambda values: _matches(values, NUMBER))
+    bad = _first_bad(name, column, lambda values: matches(values, NUMBER))
     numbers = _plain(texts.filter(readable)).cast(dtype)
-    return _Column(name, _looked_up(encoded, texts.filter(readable), numbers), bad=bad)
+    return _Column(name, looked_up(encoded, texts.filter(readable), numbers), bad=bad)
 
 
-def _distinct(column: Any) -> tuple[Any, Any]:
+def distinct(column: Any) -> tuple[Any, Any]:
     """The column with each text once in a dictionary, and these texts."""
     encoded = column if types.is_dictionary(column.type) else column.dictionary_encode()
     return encoded, pyarrow.compute.drop_null(pyarrow.compute.unique(_values(encoded)))
 
 
+@dataclass(frozen=True)
+class Form:
+    """A form in which text is a number.
+
+    pattern : that all cells match; decimal : the mark before their fraction, None where there is none
+    marks : what is taken out; note : on that
+    """
+
+    name: str
+    pattern: str
+    decimal: str | None
+    marks: str = ""
+    note: str = ""
+
+    def numbers(self, texts: Any) -> Any:
+        """Texts of that form as float64."""
+        if self.name == "truth":
+            lowered = pyarrow.compute.utf8_lower(pyarrow.compute.utf8_trim_whitespace(texts))
+            return pyarrow.compute.equal(lowered, "true").cast("float64")
+        bare = pyarrow.compute.replace_substring_regex(texts, self.marks, "") if self.marks else texts
+        return _plain(pyarrow.compute.replace_substring(bare, ",", ".") if self.decimal == "," else bare)
+
+
+PLAIN = Form("plain", NUMBER, ".")
+TRUTH = Form("truth", _TRUTH, None)
+_THOUSANDS = Form(
+    "thousands", f"{NUMBER}|{_GROUPED}", ".", r"[,'’ \x{a0}\x{202f}]", "marks between thousands are taken out"
+)
+_COMMAS = Form(
+    "comma", f"{_WHOLE}|{_COMMA}|{_GROUPED_COMMA}", ",", r"[.'’ \x{a0}\x{202f}]", "a comma stands before the decimals"
+)
+
+
+def forms(decimal: str | None) -> list[Form]:
+    """The forms that numbers may have, the first choice first. decimal : where the user said so"""
+    told = [replace(_COMMAS, note="")] if decimal == "," else [_COMMAS]
+    return [TRUTH, *([PLAIN, _THOUSANDS] if decimal in (None, ".") else []), *(told if decimal in (None, ",") else [])]
+
+
+@dataclass
+class Seen:
+    """What the texts of a column have in common, learned from some of them after the other.
+
+    form : in which all are numbers, as they are; bare : without units; units : that were there
+    dates : whether all are dates; some : whether there were any
+    """
+
+    form: list[Form]
+    bare: list[Form]
+    units: set[str] = field(default_factory=set)
+    dates: bool = True
+    some: bool = False
+
+    @classmethod
+    def nothing(cls, decimal: str | None) -> "Seen":
+        """Before the first."""
+        return cls(forms(decimal), forms(decimal))
+
+    def add(self, texts: Any) -> None:
+        """See more texts, none of them missing."""
+        if not len(texts):
+            return
+        self.some = True
+        self.form = [form for form in self.form if all_match(texts, form.pattern)]
+        self.dates = self.dates and all_match(texts, DATE)
+        if self.bare and len(self.units) < 2:
+            found = pyarrow.compute.extract_regex(texts, rf"(?P<unit>{_UNIT})").drop_null().field(0)
+            self.units |= set(found.unique().to_pylist())
+            self.bare = [form for form in self.bare if all_match(without_unit(texts), form.pattern)]
+
+    @property
+    def numbers(self) -> tuple[Callable[[Any], Any] | None, str]:
+        """What makes numbers of such texts, None where they are none; and a note on their form."""
+        if not self.some:
+            return None, ""
+        if self.form:
+            return self.form[0].numbers, self.form[0].note
+        if not self.bare or len(self.units) != 1:
+            return None, ""
+        bare, taken = self.bare[0], f"{next(iter(self.units))} is taken out"
+        return lambda texts: bare.numbers(without_unit(texts)), f"{taken}, {bare.note}" if bare.note else taken
+
+
+def without_unit(texts: Any) -> Any:
+    """Texts without the sign of a unit before or behind a number."""
+    return pyarrow.compute.replace_substring_regex(texts, rf"^\s*([+-]?)\s*({_UNIT})|({_UNIT})\s*$", r"\1")
+
+
 def _numbers_from(texts: Any, decimal: str | None) -> tuple[Any, str]:
     """Texts as float64, if each is a number in one and the same form, or has the same unit; and a note on that form."""
-    numbers, note = _in_one_form(texts, decimal)
-    if numbers is not None or not len(texts):
-        return numbers, note
-    units = pyarrow.compute.extract_regex(texts, rf"(?P<unit>{_UNIT})").drop_null().field(0).unique().to_pylist()
-    if len(units) != 1:
-        return None, ""
-    bare = pyarrow.compute.replace_substring_regex(texts, rf"^\s*([+-]?)\s*({_UNIT})|({_UNIT})\s*$", r"\1")
-    numbers, note = _in_one_form(bare, decimal)
-    taken = f"{units[0]} is taken out"
-    return (None, "") if numbers is None else (numbers, f"{taken}, {note}" if note else taken)
-
-
-def _in_one_form(texts: Any, decimal: str | None) -> tuple[Any, str]:
-    """Texts as float64, if each is a number in one and the same form; and a note on that form."""
-    if not len(texts):
-        return None, ""
-    if _all_match(texts, _TRUTH):
-        lowered = pyarrow.compute.utf8_lower(pyarrow.compute.utf8_trim_whitespace(texts))
-        return pyarrow.compute.equal(lowered, "true").cast("float64"), ""
-    if decimal in (None, ".") and _all_match(texts, NUMBER):
-        return _plain(texts), ""
-    if decimal in (None, ".") and _all_match(texts, f"{NUMBER}|{_GROUPED}"):
-        bare = pyarrow.compute.replace_substring_regex(texts, r"[,'’ \x{a0}\x{202f}]", "")
-        return _plain(bare), "marks between thousands are taken out"
-    if decimal in (None, ",") and _all_match(texts, f"{_WHOLE}|{_COMMA}|{_GROUPED_COMMA}"):
-        bare = pyarrow.compute.replace_substring_regex(texts, r"[.'’ \x{a0}\x{202f}]", "")
-        note = "" if decimal else "a comma stands before the decimals"
-        return _plain(pyarrow.compute.replace_substring(bare, ",", ".")), note
-    return None, ""
+    seen = Seen.nothing(decimal)
+    seen.add(texts)
+    read, note = seen.numbers
+    return (None, "") if read is None else (read(texts), note)
 
 
 def _plain(texts: Any) -> Any:
     return pyarrow.compute.utf8_trim_whitespace(texts).cast("float64")
 
 
-def _matches(texts: Any, pattern: str) -> Any:
+def matches(texts: Any, pattern: str) -> Any:
     return pyarrow.compute.fill_null(pyarrow.compute.match_substring_regex(texts, pattern), True)
 
 
-def _all_match(texts: Any, pattern: str) -> bool:
-    return bool(len(texts)) and bool(pyarrow.compute.all(_matches(texts, pattern)).as_py())
+def all_match(texts: Any, pattern: str) -> bool:
+    return bool(len(texts)) and bool(pyarrow.compute.all(matches(texts, pattern)).as_py())
 
 
 def _values(encoded: Any) -> Any:
     return _as_text(encoded)
 
 
-def _looked_up(encoded: Any, texts: Any, numbers: Any) -> Any:
+def looked_up(encoded: Any, texts: Any, numbers: Any) -> Any:
     """The number that belongs to each cell's text; NaN for others and for empty cells."""
     places = pyarrow.compute.index_in(_values(encoded), value_set=texts)
     return pyarrow.compute.take(numbers, places)
@@ -308,7 +371,7 @@ def _unusable(column: _Column, due: str | None, missing: str) -> list[BadCells]:
         return [column.bad]
     values = column.values
     if due == "number" and not types.is_floating(values.type):
-        bad = _first_bad(column.name, values, lambda texts: _matches(texts, NUMBER))
+        bad = _first_bad(column.name, values, lambda texts: matches(texts, NUMBER))
         return [] if bad is None else [bad]
     if values.null_count and missing == "error":
         empty = pyarrow.compute.index(values.is_null(), True).as_py()

@@ -52,6 +52,15 @@ class Content:
         with self.open() as stream:
             return bytes(stream.read())
 
+    def look(self, size: int) -> tuple[bytes, int]:
+        """The first bytes, decompressed, and how many of the file's they were."""
+        import pyarrow
+
+        with pyarrow.OSFile(str(self.path)) as raw:
+            stream = pyarrow.CompressedInputStream(raw, self.compression) if self.compression else raw
+            beginning = bytes(stream.read(size))
+            return beginning, max(1, raw.tell())
+
     def beginning(self, size: int = 64) -> bytes:
         """The first bytes, decompressed; all, where there are fewer."""
         with self.open() as stream:

@@ -35,16 +35,16 @@ class Folder:
 
     Names of folders such as ``year=2024`` are columns. A file without a column that others have has gaps there.
 
-    schema : of all columns, dictionaries decoded; groups : of rows, in order
+    name : for messages; schema : of all columns, dictionaries decoded; groups : of rows, in order
     starts : (groups + 1,) the first row of each group, and the number of rows
 
     Raises DataFileError where a file is no whole Parquet file, or columns of one name hold different things.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.name = str(path)
+    def __init__(self, path: str | Path, name: str | None = None) -> None:
+        self.name = name or str(path)
         try:
-            found = dataset.dataset(self.name, format="parquet", partitioning="hive")
+            found = dataset.dataset(str(path), format="parquet", partitioning="hive")
             files = list(found.get_fragments())
             self.groups = [group for file in files for group in _groups(file)]
             schemas = [_plain(file.physical_schema) for file in files]

@@ -10,7 +10,7 @@ from xpnet.data.table import Coded, Table, listed
 from xpnet.errors import DataFileError
 
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
-_LEADING_ZERO = re.compile(r"\s*[+-]?0[0-9]")
+LEADING_ZERO = re.compile(r"\s*[+-]?0[0-9]")
 _FEW = 2**16
 """Numbers of which at most so many differ are kept as codes where there are very many rows."""
 
@@ -80,7 +80,7 @@ def _from_texts(name: str, column: str, distinct: list[str | None], places: nump
         raise _missing(name, column, int(empty.argmax()))
     if all(_WHOLE.fullmatch(text) for text in stripped):
         return numpy.asarray(stripped, dtype=numpy.int64)[places]
-    numbers = None if any(map(_LEADING_ZERO.match, stripped)) else _as_numbers(stripped)
+    numbers = None if any(map(LEADING_ZERO.match, stripped)) else _as_numbers(stripped)
     if numbers is not None:
         return _from_numbers(name, column, numbers[places])
     return numpy.asarray(stripped)[places]

@@ -1,6 +1,8 @@
 """Files that are read block by block, since as tables they would take much memory."""
 
-from collections.abc import Iterator
+import shutil
+import weakref
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -10,7 +12,7 @@ import numpy
 
 from xpnet.data import sources
 from xpnet.data.content import STDIN, Content
-from xpnet.data.read import holds_parquet
+from xpnet.data.read import TEXTS, holds_parquet
 from xpnet.data.sources import ArraySource, as_source
 from xpnet.data.table import Columns, Dialect, Kind, Request, Table, pick_columns
 from xpnet.errors import DataFileError
@@ -76,8 +78,10 @@ class Cells:
             yield from cells.cast("string").to_pylist()
 
 
-def read_large(data: str | Path, request: Request) -> Table | None:
+def read_large(data: str | Path, request: Request, tell: Callable[[str], None] = lambda far: None) -> Table | None:
     """The table of a file or folder that is read block by block, its X a source or :class:`Frames`; None for others.
+
+    tell : called with how far it is
 
     Raises DataFileError for a folder with damaged Parquet files, and for what only an array in memory allows.
     """
@@ -88,18 +92,48 @@ def read_large(data: str | Path, request: Request) -> Table | None:
         return _read_folder(path, request)
     if path.suffix.lower() in (".h5", ".hdf5", ".zarr"):
         return _read_store(path, request)
+    if path.is_file() and Content(path).suffix in TEXTS:
+        return _read_text(path, request, tell)
     return _read_array(path, request) if path.suffix.lower() == ".npy" and path.is_file() else None
 
 
 def _read_folder(path: Path, request: Request) -> Table | None:
     from xpnet.data.folder import Folder
-    from xpnet.data.labels import read_labels
 
     folder = Folder(path)
     columns = pick_columns(folder.name, folder.schema.names, request)
     size = folder.rows * len(columns.all) * numpy.dtype(request.dtype or "float64").itemsize
+    return None if size <= sources.LARGE_COPY else _table_of(folder, columns, request)
+
+
+def _read_text(path: Path, request: Request, tell: Callable[[str], None]) -> Table | None:
+    """A text file that would take much memory, by way of a Parquet file that is removed when nobody reads it any more."""
+    from xpnet.data.converted import convert, table_bytes
+    from xpnet.data.folder import Folder
+
+    content = Content(path)
+    size = table_bytes(content, request)
     if size <= sources.LARGE_COPY:
         return None
+    converted = convert(content, request, size, tell)
+    kept = converted.path.stat().st_size
+    try:
+        folder = Folder(converted.path, content.name)
+    except BaseException:
+        shutil.rmtree(converted.folder, ignore_errors=True)
+        raise
+    weakref.finalize(folder, shutil.rmtree, converted.folder, ignore_errors=True)  # Python's end counts, too
+    asked = converted.request
+    table = _table_of(folder, pick_columns(folder.name, folder.schema.names, asked), asked)
+    note = f"read by way of a Parquet file of {kept / 1e9:.2f} GB in {converted.folder.parent}, which is removed at the end"
+    left_out = {**converted.left_out, **table.left_out}
+    return replace(table, left_out=left_out, notes=[note, *converted.notes, *table.notes])
+
+
+def _table_of(folder: Any, columns: Columns, request: Request) -> Table:
+    """The table of a folder, whose cells are not read yet."""
+    from xpnet.data.labels import read_labels
+
     # Whether a comma stands before decimals is not to depend on the block.
     request = replace(request, dialect=Dialect(decimal=request.dialect.decimal or "."))
     table = Table(folder.name, None, columns.features)

@@ -21,6 +21,7 @@ _READERS = {
 }
 """The module of this room, and its function, that reads files of that ending."""
 
+TEXTS = tuple(ending for ending, (module, _) in _READERS.items() if module == "text")
 _FOLDERS = (".zarr",)
 
 _REMEDIES = {

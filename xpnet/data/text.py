@@ -49,6 +49,16 @@ class TextReader:
 
         Raises DataFileError for what is no separated text.
         """
+        numbers = self._guessed()
+        try:
+            return self._checked(self._read(numbers))
+        except pyarrow.ArrowInvalid as error:
+            if "conversion error" not in str(error):
+                raise self._told(error) from error
+        return self._checked(self._again(numbers))
+
+    def _guessed(self) -> set[str]:
+        """The columns that are numbers as far as the beginning shows."""
         numbers = {name for name, is_number in zip(self.written.header, self.written.numbers, strict=True) if is_number}
         kinds = self.request.kinds or {}
         as_text = {
@@ -57,13 +67,7 @@ class TextReader:
             *self.request.text,
             *(c for c in kinds if kinds[c] == "text"),
         }
-        numbers &= set(self.columns.features) - as_text  # type: ignore[arg-type]
-        try:
-            return self._checked(self._read(numbers))
-        except pyarrow.ArrowInvalid as error:
-            if "conversion error" not in str(error):
-                raise self._told(error) from error
-        return self._checked(self._again(numbers))
+        return numbers & (set(self.columns.features) - as_text)  # type: ignore[arg-type]
 
     def _read(self, numbers: set[str]) -> pyarrow.Table:
         stream = self._stream()
