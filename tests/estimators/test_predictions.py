@@ -1,6 +1,7 @@
 """Predictions from several threads, of many rows, and of rows that are refused."""
 
 import pickle
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -51,3 +52,20 @@ def test_many_rows_with_one_bad_value_are_refused_as_scikit_learn_does(special: 
     np.testing.assert_array_equal(model.predict_proba(rows), expected)
     with pytest.raises(ValueError, match="features"):
         model.predict_proba(rows[:, 1:])
+
+
+def test_the_reference_step_looks_at_some_rows_at_a_time(rng: np.random.Generator) -> None:
+    """Rows that lie in a file are neither converted nor examined as a whole; the outputs are those of their parts."""
+    X = rng.integers(0, 9, (60_000, 40)).astype(np.uint8)
+    model = xpnet.MLPClassifier(**{**SETTINGS, "backend": "numpy", "dtype": "float32"})
+    model.fit(X[:100].astype(np.float32), X[:100, 0] > 4)
+    tracemalloc.start()
+    found = model.predict_proba(X)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < X.size * 2  # as float32 it has four bytes a number
+    np.testing.assert_array_equal(found, model.predict_proba(X.astype(np.float32)))
+    last = X.astype(np.float32)
+    last[-1, -1] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        model.predict_proba(last)

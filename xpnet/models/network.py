@@ -155,7 +155,7 @@ class Network(Placed):
             if not self._placement.settled:
                 self._adopt([X])
             step = self._step or self._ready()
-        return step.forward_finite(numpy.asarray(X, dtype=step.spec.dtype))
+        return step.forward_finite(X)
 
     def step(self, X: Array, Y: Labels) -> float:
         """Make one update from all rows as one batch.

@@ -8,6 +8,7 @@ import numpy
 
 from xpnet.backend import Backend, BatchPart, NetworkSpec, Parameters, Step, StepState
 from xpnet.ops import Array, Labels
+from xpnet.steps.reference import PREDICTION_ROWS
 from xpnet.steps.turns import Turn
 
 
@@ -111,12 +112,20 @@ class GuardedStep:
             return self.step.forward(X)
 
     def forward_finite(self, X: Array) -> Array | None:
-        """As ``forward``; None where X holds NaN or infinity."""
+        """As ``forward``, for rows on the host of any dtype; None where X holds NaN or infinity."""
         look = getattr(self.step, "forward_finite", None)
-        if look is None:
-            return self.forward(X) if numpy.isfinite(X).all() else None
         with self.turn.taken():
-            return look(X)
+            return self._looked_at(X) if look is None else look(numpy.asarray(X, dtype=self.spec.dtype))
+
+    def _looked_at(self, X: Array) -> Array | None:
+        """The outputs of finite rows, which are looked at and converted a few at a time, since X may be a large file."""
+        found = []
+        for start in range(0, max(X.shape[0], 1), PREDICTION_ROWS):
+            part = numpy.asarray(X[start : start + PREDICTION_ROWS], dtype=self.spec.dtype)
+            if not numpy.isfinite(part).all():
+                return None
+            found.append(self.step.forward(part))
+        return found[0] if len(found) == 1 else numpy.concatenate(found)
 
     def loss(self, X: Array, Y: Labels, *, sample_weight: Array | None = None, rows: Any = None) -> float:
         """See :class:`xpnet.backend.Step`."""
