@@ -98,12 +98,13 @@ def test_pieces_are_all_rows_once() -> None:
     bounds = streaming._pieces(source.starts)
     assert np.diff(bounds).max() == 5
     order = np.random.default_rng(0).permutation(len(bounds) - 1)
-    parts = [streaming.SomeBlocks(source, bounds, np.sort(some), [], 3) for some in (order[:40], order[40:41], order[41:])]
+    divided = order[:40], order[40:41], order[41:]
+    parts = [streaming.SomeBlocks(source, bounds, np.sort(some), [], 3) for some in divided]
     assert sorted(len(part) for part in parts) == [5, 200, 795]
     for part in parts:
         assert (part.whole() == X[part.take(np.arange(1000))]).all()
-        assert (np.concatenate([part.read(b) for b in reversed(range(part.blocks))]) == np.concatenate(
-            [part.whole()[part.starts[b] : part.starts[b + 1]] for b in reversed(range(part.blocks))])).all()
+        for block in reversed(range(part.blocks)):
+            assert (part.read(block) == part.whole()[part.starts[block] : part.starts[block + 1]]).all()
     assert sorted(row for part in parts for row in part.take(np.arange(1000))) == list(range(1000))
 
 

@@ -49,8 +49,8 @@ class ClassScores:
         self._kept.add(labels, probabilities)
 
     def found(self) -> dict[str, Any]:
-        """Rows, accuracy, balanced accuracy, F1 (of the second of two classes, else the mean over classes), log loss and
-        ROC AUC (one class against the rest, None where a class has no rows). No more rows can be added.
+        """Rows, accuracy, balanced accuracy, F1 (of the second of two classes, else the mean over classes), log loss
+        and ROC AUC (one class against the rest, None where a class has no rows). No more rows can be added.
         """
         from sklearn import metrics
 
@@ -173,7 +173,8 @@ class NumberScores:
         """Rows, mean absolute error, root of the mean squared error, and R2 (None for fewer than two rows)."""
         rows = int(self._targets.n_samples_seen_)
         mean_square, variance = self._squares / rows, float(self._targets.var_[0])
-        r2 = 1 - mean_square / variance if variance else float(mean_square == 0)  # scikit-learn's answer for equal targets
+        # For equal targets scikit-learn says 1 where all are met, else 0.
+        r2 = 1 - mean_square / variance if variance else float(mean_square == 0)
         return {
             "rows": rows,
             "mae": float(self._errors / rows),

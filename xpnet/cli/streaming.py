@@ -119,7 +119,7 @@ class Divided(NamedTuple):
 
 
 def divide(given: Source | Frames, name: str, settings: Settings) -> Divided:
-    """Blocks to train on, to watch and to measure on, or pieces of few blocks; prepared by what those to train on decide.
+    """Blocks, or pieces of few blocks, to train on, to watch and to measure on; those to train on decide how to prepare.
 
     Raises DataFileError where no row would be left to train on.
     """

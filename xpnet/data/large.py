@@ -107,7 +107,7 @@ def _read_folder(path: Path, request: Request) -> Table | None:
 
 
 def _read_text(path: Path, request: Request, tell: Callable[[str], None]) -> Table | None:
-    """A text file that would take much memory, by way of a Parquet file that is removed when nobody reads it any more."""
+    """A text file that would take much memory, by way of a Parquet file that is removed with its last reader."""
     from xpnet.data.converted import convert, table_bytes
     from xpnet.data.folder import Folder
 
@@ -125,7 +125,8 @@ def _read_text(path: Path, request: Request, tell: Callable[[str], None]) -> Tab
     weakref.finalize(folder, shutil.rmtree, converted.folder, ignore_errors=True)  # Python's end counts, too
     asked = converted.request
     table = _table_of(folder, pick_columns(folder.name, folder.schema.names, asked), asked)
-    note = f"read by way of a Parquet file of {kept / 1e9:.2f} GB in {converted.folder.parent}, which is removed at the end"
+    place = converted.folder.parent
+    note = f"read by way of a Parquet file of {kept / 1e9:.2f} GB in {place}, which is removed at the end"
     left_out = {**converted.left_out, **table.left_out}
     return replace(table, left_out=left_out, notes=[note, *converted.notes, *table.notes])
 

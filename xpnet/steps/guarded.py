@@ -118,7 +118,7 @@ class GuardedStep:
             return self._looked_at(X) if look is None else look(numpy.asarray(X, dtype=self.spec.dtype))
 
     def _looked_at(self, X: Array) -> Array | None:
-        """The outputs of finite rows, which are looked at and converted a few at a time, since X may be a large file."""
+        """The outputs of finite rows, looked at and converted a few at a time, since X may be a large file."""
         found = []
         for start in range(0, max(X.shape[0], 1), PREDICTION_ROWS):
             part = numpy.asarray(X[start : start + PREDICTION_ROWS], dtype=self.spec.dtype)
