@@ -18,8 +18,8 @@ from sklearn.preprocessing import StandardScaler
 
 from xpnet import Checkpoint, MLPClassifier, MLPRegressor, __version__
 from xpnet.cli.config import to_toml
-from xpnet.cli.output import show_facts, to_json, working
 from xpnet.cli.model import rows_at_a_time, some_rows
+from xpnet.cli.output import show_facts, to_json, working
 from xpnet.cli.preparation import Steps, apply, prepare
 from xpnet.cli.scores import ClassScores, NumberScores, measure, show_scores
 from xpnet.cli.settings import Settings
