@@ -32,7 +32,9 @@ class Cut(NamedTuple):
 
     def rows(self, rows: int, columns: int = 1) -> int:
         """How many rows of an array a thread claims at a time."""
-        return max(1, rows if rows * columns <= self.alone else self.chunk // max(1, columns))
+        if rows * columns <= self.alone:
+            return rows or 1
+        return max(1, self.chunk // columns)
 
 
 MOVES = Cut(1 << 16, 1 << 14)

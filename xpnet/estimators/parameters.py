@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from inspect import signature
 from numbers import Integral, Real
+from operator import attrgetter
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
 
@@ -117,7 +118,7 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
         """Check every parameter, as scikit-learn does. What was found right is not checked again: a search fits many
         estimators that differ in little, and the check takes as long as some epochs of a small network.
         """
-        values = tuple(getattr(self, name) for name in self._parameter_constraints)
+        values = attrgetter(*self._parameter_constraints)(self)
         kinds = tuple(map(type, values))
         key = type(self), kinds, values
         lasting = _LASTING.issuperset(kinds) and _hashable(values)
