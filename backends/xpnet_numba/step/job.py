@@ -6,7 +6,7 @@ C functions; an offset counts items from the start of a buffer.
 
 import ctypes
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy
 from numba.np.numpy_support import from_dtype
@@ -137,8 +137,12 @@ LAYER_TYPE, SLICE_TYPE = (from_dtype(numpy.dtype(s)) for s in (Layer, Slice))
 
 def aligned(dtype: str, sizes: dict[str, int]) -> dict[str, Any]:
     """For each name an array of so many zeros, which begins at a cache line."""
-    wanted = {name: (size, dtype) for name, size in sizes.items()}
-    return _carved(zeros(_room_for(wanted)), [wanted])[0]
+    counts = list(map(numpy.dtype(dtype).itemsize.__mul__, sizes.values()))
+    places, room = _places(counts)
+    found: dict[str, Any] = {}
+    for name, part in zip(sizes, _parts(zeros(room), places, counts), strict=True):
+        found[name] = part.view(dtype)
+    return found
 
 
 def carved(memory: Any, *many: dict[str, Any]) -> list[dict[str, Any]]:
@@ -146,41 +150,31 @@ def carved(memory: Any, *many: dict[str, Any]) -> list[dict[str, Any]]:
 
     memory : (:func:`room_for` all of them,) uint8
     """
-    return _carved(memory, [_kinds(arrays) for arrays in many])
+    counts = [array.nbytes for arrays in many for array in arrays.values()]
+    parts = iter(_parts(memory, _places(counts)[0], counts))
+    return [{name: next(parts).view(array.dtype) for name, array in arrays.items()} for arrays in many]
 
 
 def room_for(*many: dict[str, Any]) -> int:
     """How many bytes arrays like these take when they are carved."""
-    return sum(_room_for(_kinds(arrays)) for arrays in many)
+    return _places([array.nbytes for arrays in many for array in arrays.values()])[1]
 
 
-Kinds: TypeAlias = dict[str, tuple[int, Any]]
-"""How many items of which dtype an array has, by name."""
+def _places(counts: list[int]) -> tuple[list[int], int]:
+    """Where arrays of so many bytes begin, and how many bytes all of them take."""
+    places, at = [], 0
+    for count in counts:
+        places.append(at)
+        lines = -(-count // LINE) * LINE
+        at += lines + GAP if lines >= PAGE else lines
+    return places, at + LINE
 
 
-def _kinds(arrays: dict[str, Any]) -> Kinds:
-    return {name: (array.size, array.dtype) for name, array in arrays.items()}
-
-
-def _room_for(kinds: Kinds) -> int:
-    return LINE + sum(_step(*kind) for kind in kinds.values())
-
-
-def _step(size: int, dtype: Any) -> int:
-    """Bytes from the beginning of one array to that of the next."""
-    lines = -(-size * numpy.dtype(dtype).itemsize // LINE) * LINE
-    return lines + GAP if lines >= PAGE else lines
-
-
-def _carved(memory: Any, many: list[Kinds]) -> list[dict[str, Any]]:
-    at = -memory.ctypes.data % LINE
-    found: list[dict[str, Any]] = []
-    for kinds in many:
-        found.append({})
-        for name, (size, dtype) in kinds.items():
-            found[-1][name] = memory[at : at + size * numpy.dtype(dtype).itemsize].view(dtype)
-            at += _step(size, dtype)
-    return found
+def _parts(memory: Any, places: list[int], counts: list[int]) -> list[Any]:
+    first, parts = -memory.ctypes.data % LINE, []
+    for at, count in zip(places, counts, strict=True):
+        parts.append(memory[first + at : first + at + count])
+    return parts
 
 
 def place(array: Any) -> int:
