@@ -20,6 +20,7 @@ from xpnet_numba.loops import softmax as softmax_loops
 from xpnet_numba.loops.compiled import inner, one_row
 from xpnet_numba.runtime.templates import filled_in
 
+
 class Cut(NamedTuple):
     """How numbers are shared among threads.
 
@@ -43,7 +44,7 @@ MOVES = Cut(1 << 16, 1 << 14)
 EXPONENTIALS = Cut(1 << 14, 1 << 13)
 """Where the exponential of each is taken."""
 
-UPDATES = Cut(1 << 14, 1 << 14)
+STREAMS = Cut(1 << 14, 1 << 14)
 """Where many arrays are read and written."""
 
 SMALL = 4096
@@ -276,7 +277,7 @@ def adam_update(
 
 def _update(name: str, arrays: tuple[Array, ...], rule: Array, t: int) -> None:
     flat = tuple(array.reshape(-1) for array in arrays)
-    launch(updates.UPDATES[name], flat, (rule, t), chunk_rows=UPDATES.rows(flat[0].size))
+    launch(updates.UPDATES[name], flat, (rule, t), chunk_rows=STREAMS.rows(flat[0].size))
 
 
 KERNELS = {

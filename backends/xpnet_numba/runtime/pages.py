@@ -1,9 +1,9 @@
 """Zeros to write to: much of it at once on large pages.
 
 Linux maps a page when it is first written to, which takes microseconds, and longer where several threads come upon new
-pages at once. A network of a megabyte has thousands of pages in parameters, gradients and optimizer, which would take as
-long as some updates. Large pages are 512 times as few; and a product that reads down the columns of a matrix does not
-look up a page for each number.
+pages at once. Parameters, gradients and optimizer of a network of some megabytes have thousands of pages, which would
+take as long as some updates. Large pages are 512 times as few; and a product that reads down the columns of a matrix
+does not look up a page for each number.
 """
 
 import mmap

@@ -281,6 +281,7 @@ class CompiledStep:
         if last is not None and data is self._entered() and part is None:
             last.arrays["totals_at"].fill(0)
             return last
+        self._entered = _nothing  # from here on the job changes, and Ctrl-C may come
         if part is not None:
             data.sums = numpy.array([part.total_weight], "float64")
         elif data.weights is None:

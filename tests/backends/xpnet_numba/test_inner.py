@@ -34,7 +34,7 @@ def test_inner_functions_are_part_of_their_callers() -> None:
         assert caller(np.arange(6.0)) == 2 * (0 + 1 + 2 + 3 + 3 + 3)
     (inner,), (outer,) = twice.overloads.values(), caller.overloads.values()
     assert isinstance(inner.library, Library) and not inner.library._wanted and outer.library._wanted
-    assert len(list(inner.library.get_defined_functions())) == 1  # what it calls is added where all is put together
+    assert len(list(inner.library.get_defined_functions())) == 1  # what it calls is linked when its caller is compiled
     # What has waited serves callers that Numba compiles as it does for everybody, and Python.
     other = njit(lambda x: twice(x) + 1)
     assert other(2.0) == 5.0 and not isinstance(next(iter(other.overloads.values())).library, Library)

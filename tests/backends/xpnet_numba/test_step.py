@@ -16,6 +16,8 @@ from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.blas import libraries, one_thread
 from xpnet_numba.step import plan
 from xpnet_numba.step import evaluation
+from xpnet_numba.step import step as step_module
+from xpnet_numba.step.data import enter
 from xpnet_numba.step.step import compile_step
 from xpnet_numpy import backend as numpy_backend
 
@@ -341,6 +343,26 @@ def test_gradients_of_the_same_rows_follow_the_parameters(dtype, weighted):
         agree()
     X *= 2
     agree()
+
+
+def test_a_gradient_that_was_interrupted_is_read_anew(monkeypatch):
+    step, _ = make_pair(NetworkSpec((7, 9, 4), ("relu",)))
+    rng = numpy.random.default_rng(3)
+    X, other, Y = rng.standard_normal((30, 7)), rng.standard_normal((30, 7)), rng.integers(0, 4, 30)
+
+    def interrupted(*_):
+        enter(*_)
+        raise KeyboardInterrupt
+
+    with step.running():
+        expected = step.gradient(X, Y)
+        data = step._reader.read_again(X, Y, None, None)  # still known, as it would be to who has it
+        monkeypatch.setattr(step_module, "enter", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            step.epoch(other, Y, learning_rate=1.0, batch_size=30)
+        monkeypatch.undo()
+        assert step._reader.read_again(X, Y, None, None) is data
+        assert step.gradient(X, Y) == expected
 
 
 def test_a_step_that_ran_holds_no_rows():
