@@ -108,7 +108,8 @@ def _each(name: str, x: Array, cut: Cut) -> Array:
 @cache
 def _forward_loop(name: str) -> Loop:
     """The loop of an activation over a run of numbers."""
-    return inner(filled_in(_forward, name, activation=activations.ACTIVATIONS[name].forward))
+    template = _forward if name == "relu" else _wide_forward
+    return inner(filled_in(template, name, activation=activations.ACTIVATIONS[name].forward))
 
 
 @cache
@@ -117,11 +118,15 @@ def _backward_loop(name: str) -> Loop:
     return inner(filled_in(_backward, f"{name}_backward", gradient=activations.ACTIVATIONS[name].backward))
 
 
-activation: Any = None  # stands in _forward for an activation
+activation: Any = None  # stands in the two functions below for an activation
 gradient: Any = None  # stands in _backward for an activation's gradient
 
 
 def _forward(x: Vector, out: Vector) -> None:
+    activations.forward(activation, one_row(x), None, one_row(out))
+
+
+def _wide_forward(x: Vector, out: Vector) -> None:
     widest_vectors()
     activations.forward(activation, one_row(x), None, one_row(out))
 

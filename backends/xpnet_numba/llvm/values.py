@@ -31,8 +31,6 @@ def taken(context: Context, pointer: Type) -> tuple[Signature, Emit]:
 
     def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         kind = target.get_value_type(signature.return_type)
-        value = builder.load(builder.bitcast(values[0], kind.as_pointer()))
-        target.nrt.incref(builder, signature.return_type, value)  # released where the caller's variable ends
-        return value
+        return builder.load(builder.bitcast(values[0], kind.as_pointer()))
 
     return pointer.dtype(pointer), emit

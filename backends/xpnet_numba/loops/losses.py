@@ -11,7 +11,7 @@ loss : (1,) float64, to which the sum over rows of scale_i l_i is added
 import numpy
 
 from xpnet_numba.kinds import Indices, Matrix, Numbers, Pointer, Scalar, Vector
-from xpnet_numba.llvm import LANES, array, pointer_to, shift, stack
+from xpnet_numba.llvm import LANES, array, pointer_to, shift, stack, stay_apart
 from xpnet_numba.loops.compiled import inlined, inner
 from xpnet_numba.loops.softmax import (
     BLOCK,
@@ -103,6 +103,7 @@ def normalise_long_rows(
     e: Pointer, d_z: Pointer, k: int, scale: Vector, labels: Indices, sums: Vector, d_bias: Vector | None
 ) -> None:
     """The gradients of the rows whose label is a class; e, d_z : k numbers for each."""
+    stay_apart()
     for i in range(labels.size):
         if 0 <= labels[i] < k:
             d_row = shift(d_z, i * k)
@@ -121,6 +122,7 @@ def add_row(row: Vector, sums: Vector) -> None:
 @inner
 def weighted_losses(sums: Vector, rests: Vector, weights: Vector) -> float:
     """sum_i w_i (log s_i + rest_i), in float64: log s and the rest may be large and nearly cancel."""
+    stay_apart()
     added = 0.0
     for i in range(sums.size):
         added += numpy.float64(weights[i]) * (log_normal(numpy.float64(sums[i])) + numpy.float64(rests[i]))

@@ -178,6 +178,7 @@ def copied_rows(a: Operand, rows: int, terms: int, room: Pointer) -> Operand:
 @inner
 def copy(source: Operand, target: Operand, rows: int, columns: int) -> None:
     """Copy a matrix."""
+    stay_apart()
     for i in range(rows):
         row = array(shift(source.at, i * source.row), columns)
         copied = array(shift(target.at, i * target.row), columns)

@@ -8,7 +8,19 @@ flat loop, whatever the width of a row: a loop over ten classes would leave vect
 import numpy
 
 from xpnet_numba.kinds import Matrix, Pointer, Scalar, Vector
-from xpnet_numba.llvm import LANES, address, array, bits, maximum, normalise, pointer_to, shift, stack, widest_vectors
+from xpnet_numba.llvm import (
+    LANES,
+    address,
+    array,
+    bits,
+    maximum,
+    normalise,
+    pointer_to,
+    shift,
+    stack,
+    stay_apart,
+    widest_vectors,
+)
 from xpnet_numba.loops.compiled import flat, inlined, inner
 from xpnet_numba.scalars import exp, log_normal
 
@@ -93,6 +105,7 @@ def find_shifts(x: Matrix, shifts: Vector) -> None:
 @inner
 def set_shifts(x: Matrix, shifts: Vector, largest: int) -> None:
     """The shifts where the largest magnitude of x is known."""
+    stay_apart()
     near = largest <= bits(x.dtype.type(NEAR))
     for i in range(x.shape[0]):
         shifts[i] = x.dtype.type(0) if near else row_maximum(x[i])
@@ -111,7 +124,6 @@ def shifted_exponentials(x: Matrix, shifts: Vector, e: Pointer) -> None:
 @inner
 def largest_magnitude(x: Vector | Matrix) -> int:
     """max |x| of an array, as the integer with the same bits: those are in the same order, and any NaN comes last."""
-    widest_vectors()
     numbers = flat(x)
     largest = bits(x.dtype.type(0))
     for i in range(numbers.size):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numba
 
-from xpnet_numba.llvm.passes import Passes
+from xpnet_numba.llvm.passes import CountingPasses, Passes
 from xpnet_numba.runtime.aside import aside
 from xpnet_numba.runtime.codecache import code_cache
 from xpnet_numba.runtime.inner import inner_functions_wait
@@ -66,7 +66,7 @@ def python_function(function: Callable[..., Any], signature: Any) -> Callable[..
 
 def _compile_python(name: str, function: Callable[..., Any], signature: Any) -> Callable[..., Any]:
     with _announced(), _uncollected(), inner_functions_wait():
-        dispatcher = numba.njit([signature], nogil=True, pipeline_class=Passes, **FAST)(function)
+        dispatcher = numba.njit([signature], nogil=True, pipeline_class=CountingPasses, **FAST)(function)
     (overload,) = dispatcher.overloads.values()
     _keep(name, python_code(overload))
     _dispatchers.append(dispatcher)
