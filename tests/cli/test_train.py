@@ -217,7 +217,7 @@ def test_a_class_without_a_row_to_train_on_is_told(run: Run) -> None:
 
 def test_another_thread_may_reset_the_filters_of_warnings(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """As compilation in the background does: filters are the process's. A warning raised is no Ctrl-C."""
-    monkeypatch.setattr("xpnet.cli.training.warnings.simplefilter", lambda *filters: None)
+    monkeypatch.setattr("xpnet.cli.fitting.warnings.simplefilter", lambda *filters: None)
     run("train", "iris", "--epochs", "2", "-o", "m")
     assert Path("m").exists()
 
@@ -226,7 +226,7 @@ def test_ctrl_c_ends_the_command(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
     def interrupted(self: Any, training: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("xpnet.cli.training.StopWhenDiverged.epoch_end", interrupted)
+    monkeypatch.setattr("xpnet.cli.fitting.StopWhenDiverged.epoch_end", interrupted)
     result = run("train", "iris", "--epochs", "2", "-o", "m", code=1)
     assert (result.stdout, result.stderr.split()) == ("", ["Aborted!"])
     assert not Path("m").exists()

@@ -175,5 +175,7 @@ def test_a_small_file_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(sources, "LARGE_COPY", 10**6)
     path = write(tmp_path / "d.csv")
     assert read_large(path, Request(target="y")) is None
+    assert converted.table_bytes(converted.Content(path), Request(target="y")) == 0
+    monkeypatch.setattr(sources, "LARGE_COPY", 10**5)
     size = converted.table_bytes(converted.Content(path), Request(target="y"))
     assert 0.9 * ROWS * 9 * 8 < size < 1.1 * ROWS * 9 * 8

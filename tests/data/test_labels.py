@@ -103,3 +103,15 @@ def test_a_missing_label_of_very_many_is_named_with_its_row(column: list[Any]) -
     cells = pyarrow.array(column)
     with pytest.raises(DataFileError, match="row 4, column 'y' has none"):
         read_labels("d", "y", [cells[:2], cells[2:]], 4)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int64"])
+@pytest.mark.parametrize(("least", "most"), [(-100, 100), (5, 5), (-3, 2**17)])
+def test_codes_of_whole_numbers(dtype: str, least: int, most: int) -> None:
+    """Those that lie near each other are not sorted; the codes are those that sorting finds."""
+    given = np.random.default_rng(0).integers(least, min(most, np.iinfo(dtype).max), 50, endpoint=True).astype(dtype)
+    found = labels.coded(given)
+    distinct, places = np.unique(given, return_inverse=True)
+    assert (found.distinct.dtype, found.places.dtype) == (given.dtype, np.uint8)
+    np.testing.assert_array_equal(found.distinct, distinct)
+    np.testing.assert_array_equal(found.places, places)

@@ -1,6 +1,6 @@
 """Arrow columns as features: numbers, or text that stands for categories; and which columns can serve at all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import pyarrow.compute
 from pyarrow import types
 
 from xpnet.data.labels import as_labels
-from xpnet.data.table import BadCells, Columns, Request, Table, check_rows, raise_for
+from xpnet.data.table import BadCells, Columns, Request, Table, check_numbers, check_rows, raise_for
 from xpnet.errors import DataFileError
 
 NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$|^\s*[+-]?(?i:inf|infinity|nan)\s*$"
@@ -55,22 +55,51 @@ def as_table(
     """
     check_rows(name, content.num_rows)
     content = _without_views(content)
-    labels, told = None, ""
-    if columns.target is not None:
-        target, told = _target(content.column(columns.target), columns.target, request)
-        labels = as_labels(name, columns.target, target)
-    ids = {column: _as_text(content.column(column)).to_pylist() for column in columns.ids}
+    table = _beside(name, content, columns, request)
     found = _features(content, columns, request)
     del content
     raise_for(name, [replace(cells, row=cells.row if rows is None else int(rows[cells.row])) for cells in found.bad])
-    features = [column for column in columns.features if column in found.columns]
-    if not features:
-        why = "; ".join(f"{column} {reason}" for column, reason in found.left_out.items())
-        raise DataFileError(f"{name}: at least one column must serve as a feature; left out: {why}. Name some.")
+    features = _left(name, columns, found.left_out)
     X = _frame(found.columns, features, request)
-    notes = [*([f"{columns.target}: {told}"] if told else []), *found.notes]
-    table = Table(name, X, features, ids=ids, left_out=found.left_out, notes=notes)
-    return table if labels is None else replace(table, labels=labels, target=columns.target)
+    return replace(table, X=X, features=features, left_out=found.left_out, notes=[*table.notes, *found.notes])
+
+
+def as_numbers(name: str, X: numpy.ndarray, rest: pyarrow.Table, columns: Columns, request: Request) -> Table:
+    """A table from features that are all numbers: X (rows, features), NaN where a cell is empty.
+
+    rest : the labels' column, and those that are carried along
+
+    Raises DataFileError as :func:`as_table` does.
+    """
+    check_rows(name, len(X))
+    table = _beside(name, _without_views(rest), columns, request)
+    left_out = {} if columns.chosen else _numbers_left_out(X, columns.features)
+    features = _left(name, columns, left_out)
+    if left_out:
+        X = X[:, [column not in left_out for column in columns.features]]
+    check_numbers(name, X, features, missing=request.missing)
+    return replace(table, X=X, features=features, left_out=left_out)
+
+
+def _beside(name: str, content: pyarrow.Table, columns: Columns, request: Request) -> Table:
+    """A table that has no features yet: the labels, the columns that are carried along, and a note."""
+    ids = {column: _as_text(content.column(column)).to_pylist() for column in columns.ids}
+    table = Table(name, None, [], ids=ids)
+    if columns.target is None:
+        return table
+    target, told = _target(content.column(columns.target), columns.target, request)
+    labels = as_labels(name, columns.target, target)
+    notes = [f"{columns.target}: {told}"] if told else []
+    return replace(table, labels=labels, target=columns.target, notes=notes)
+
+
+def _left(name: str, columns: Columns, left_out: Mapping[str, str]) -> list[str]:
+    """The features that are left; raises DataFileError where there is none."""
+    features = [column for column in columns.features if column not in left_out]
+    if not features:
+        why = "; ".join(f"{column} {reason}" for column, reason in left_out.items())
+        raise DataFileError(f"{name}: at least one column must serve as a feature; left out: {why}. Name some.")
+    return features
 
 
 def _without_views(content: pyarrow.Table) -> pyarrow.Table:
@@ -323,17 +352,35 @@ def _left_out(column: _Column) -> str:
     values = column.values
     if column.nested:
         return f"holds {values.type}"
-    empty = values.null_count
+    if types.is_floating(values.type):
+        return _number_left_out(values.to_numpy())
     if len(values) < 3:
         return ""
-    if empty == len(values):
-        return "is empty"
-    if not types.is_floating(values.type):
-        return _text_left_out(values)
-    ends = pyarrow.compute.min_max(values).as_py()
-    if ends["min"] == ends["max"] and not empty:
-        return f"always holds {ends['min']:g}"
-    return "counts the rows" if _counts_rows(values) else ""
+    return "is empty" if values.null_count == len(values) else _text_left_out(values)
+
+
+def _numbers_left_out(X: numpy.ndarray, features: Sequence[str]) -> dict[str, str]:
+    """Why columns make no features. Few may be such, by their ends, and are looked at."""
+    if len(X) < 3:
+        return {}
+    first, last = X[0], X[-1]
+    with numpy.errstate(invalid="ignore"):
+        some = (first == last) | (last - first == len(X) - 1) | numpy.isnan(first)
+    reasons = {features[place]: _number_left_out(X[:, place]) for place in numpy.flatnonzero(some).tolist()}
+    return {feature: reason for feature, reason in reasons.items() if reason}
+
+
+def _number_left_out(values: numpy.ndarray) -> str:
+    """Why a column of numbers makes no feature; nothing where it does. values : (rows,), NaN where a cell is empty"""
+    if len(values) < 3:
+        return ""
+    first, steps = values[0], len(values) - 1
+    if numpy.isnan(first):
+        return "is empty" if numpy.isnan(values).all() else ""
+    if first == values[-1]:
+        return f"always holds {first:g}" if (values == first).all() else ""
+    counts = values[1] - first == 1 and values[-1] - first == steps and (numpy.diff(values) == 1).all()
+    return "counts the rows" if counts else ""
 
 
 def _text_left_out(values: Any) -> str:
@@ -345,16 +392,6 @@ def _text_left_out(values: Any) -> str:
     if different > MANY and 2 * different > len(values) - values.null_count:
         return f"holds {different} different texts in {len(values)} rows"
     return ""
-
-
-def _counts_rows(values: Any) -> bool:
-    """Whether each row holds one more than the row before."""
-    if len(values) < 3 or values.null_count:
-        return False
-    first = values[0].as_py()
-    if values[1].as_py() - first != 1 or values[-1].as_py() - first != len(values) - 1:
-        return False
-    return bool((numpy.diff(values.to_numpy()) == 1).all())
 
 
 def _unusable(column: _Column, due: str | None, missing: str) -> list[BadCells]:

@@ -1,6 +1,7 @@
 """Text files that are too large for memory, as Parquet files beside them, which are read block by block."""
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -27,16 +28,22 @@ _SAMPLE = 2**20
 _PACKED = 20  # bytes of text in a compressed byte, at most, for a first look
 
 
+_MARKS = re.compile(rb"[^\w. \"']")  # of which one parts columns
+
+
 def table_bytes(content: Content, request: Request) -> int:
-    """About how many bytes a text file takes as a table, from its size and its first lines."""
+    """About how many bytes a text file takes as a table, from its size and its first lines; 0 where that is little."""
     packed = content.path.stat().st_size
     if packed * (_PACKED if content.compression else 1) < sources.LARGE_COPY // 8:  # a cell has a byte and a comma
         return 0
-    written = learn(content, request.dialect)
-    columns = len(pick_columns(content.name, written.header, request).all)
     beginning, taken = content.look(_SAMPLE)
-    lines = max(1, beginning.count(b"\n"))
-    return int(packed / taken * lines) * columns * numpy.dtype(request.dtype or "float64").itemsize
+    lines = int(packed / taken * max(1, beginning.count(b"\n")))
+    itemsize = numpy.dtype(request.dtype or "float64").itemsize
+    columns = len(_MARKS.split(beginning.partition(b"\n")[0])) if request.dialect.separator is None else 0
+    if columns and lines * columns * itemsize <= sources.LARGE_COPY:  # to learn how it is written takes longer
+        return 0
+    written = learn(content, request.dialect)
+    return lines * len(pick_columns(content.name, written.header, request).all) * itemsize
 
 
 @dataclass
@@ -143,7 +150,7 @@ class Converter(TextReader):
     def convert(self, folder: Path) -> Converted:
         """Write it; again where columns turn out to be something else than their beginning suggests."""
         found = Converted(folder, self.request)
-        numbers = self._guessed()
+        numbers = self.guessed()
         try:
             seen = self._write(found.path, numbers, {})
         except pyarrow.ArrowInvalid as error:
@@ -219,9 +226,9 @@ class Converter(TextReader):
     def _groups(self, numbers: set[str]) -> Iterator[pyarrow.Table]:
         """The rows, as many at a time as make a group."""
         rows = max(1024, sources.BLOCK_BYTES // (len(self.columns.all) * numpy.dtype(self.dtype).itemsize))
-        options = self._options(numbers, threads=len(self.written.header) < 2000)
+        options = self.options(numbers, threads=len(self.written.header) < 2000)
         batches, count = [], 0
-        with closing(csv.open_csv(self._stream(), **options)) as reader:
+        with closing(csv.open_csv(self.stream(), **options)) as reader:
             for batch in reader:
                 batches.append(batch)
                 count += len(batch)

@@ -160,8 +160,19 @@ def coded(labels: numpy.ndarray | Coded) -> Coded:
     """Labels, as codes of those that differ."""
     if isinstance(labels, Coded):
         return labels
+    if labels.dtype.kind == "i" and len(labels) and int(labels.max()) - int(labels.min()) < _FEW:
+        return _coded_near(labels, labels.min())
     distinct, places = numpy.unique(labels, return_inverse=True)
     return Coded(distinct, _narrow(places, len(distinct)))
+
+
+def _coded_near(labels: numpy.ndarray, least: Any) -> Coded:
+    """Codes of whole numbers that lie near each other, found without sorting."""
+    above = numpy.subtract(labels, least, dtype=numpy.intp)
+    there = numpy.bincount(above) > 0
+    distinct = numpy.flatnonzero(there)
+    places = _narrow(numpy.cumsum(there) - there, len(distinct))
+    return Coded((distinct + least).astype(labels.dtype), places[above])
 
 
 def _sorted(labels: numpy.ndarray, places: numpy.ndarray) -> Coded:

@@ -109,12 +109,13 @@ def _read_folder(path: Path, request: Request) -> Table | None:
 def _read_text(path: Path, request: Request, tell: Callable[[str], None]) -> Table | None:
     """A text file that would take much memory, by way of a Parquet file that is removed with its last reader."""
     from xpnet.data.converted import convert, table_bytes
-    from xpnet.data.folder import Folder
 
     content = Content(path)
     size = table_bytes(content, request)
     if size <= sources.LARGE_COPY:
         return None
+    from xpnet.data.folder import Folder
+
     converted = convert(content, request, size, tell)
     kept = converted.path.stat().st_size
     try:

@@ -13,6 +13,7 @@ from pyarrow import csv
 from xpnet.data.columns import NUMBER, as_table
 from xpnet.data.content import Content
 from xpnet.data.dialect import MISSING, Written, learn, wrong_encoding
+from xpnet.data.numeric import read_numbers
 from xpnet.data.table import Columns, Request, Table, pick_columns
 from xpnet.errors import DataFileError
 
@@ -30,7 +31,8 @@ def read_text(content: Content, request: Request) -> Table:
     written = learn(content, request.dialect)
     columns = pick_columns(content.name, written.header, request)
     learned = replace(request, dialect=replace(request.dialect, decimal=written.decimal))
-    table = as_table(content.name, TextReader(content, written, columns, learned).read(), columns, learned)
+    reader = TextReader(content, written, columns, learned)
+    table = read_numbers(reader) or as_table(content.name, reader.read(), columns, learned)
     if written.decimal == request.dialect.decimal:
         return table
     return replace(table, notes=["a comma stands before decimals; --decimal . if it parts thousands", *table.notes])
@@ -49,7 +51,7 @@ class TextReader:
 
         Raises DataFileError for what is no separated text.
         """
-        numbers = self._guessed()
+        numbers = self.guessed()
         try:
             return self._checked(self._read(numbers))
         except pyarrow.ArrowInvalid as error:
@@ -57,7 +59,7 @@ class TextReader:
                 raise self._told(error) from error
         return self._checked(self._again(numbers))
 
-    def _guessed(self) -> set[str]:
+    def guessed(self) -> set[str]:
         """The columns that are numbers as far as the beginning shows."""
         numbers = {name for name, is_number in zip(self.written.header, self.written.numbers, strict=True) if is_number}
         kinds = self.request.kinds or {}
@@ -70,8 +72,8 @@ class TextReader:
         return numbers & (set(self.columns.features) - as_text)  # type: ignore[arg-type]
 
     def _read(self, numbers: set[str]) -> pyarrow.Table:
-        stream = self._stream()
-        return csv.read_csv(stream, **self._options(numbers, threads=len(self.written.header) < _WIDE))
+        stream = self.stream()
+        return csv.read_csv(stream, **self.options(numbers, threads=len(self.written.header) < _WIDE))
 
     def _again(self, numbers: set[str]) -> pyarrow.Table:
         """A second reading, with those columns as text in which some cell is no number."""
@@ -85,21 +87,21 @@ class TextReader:
         """The columns that hold something else further below; the file is read block by block, as text."""
         found: set[str] = set()
         pattern = NUMBER.replace(r"\.", re.escape(self.request.dialect.decimal or "."))
-        for batch in csv.open_csv(self._stream(), **self._options(set(), threads=False)):
+        for batch in csv.open_csv(self.stream(), **self.options(set(), threads=False)):
             for name in numbers - found:
                 matches = pyarrow.compute.match_substring_regex(batch.column(name).cast("string"), pattern)
                 if not pyarrow.compute.all(pyarrow.compute.fill_null(matches, True)).as_py():
                     found.add(name)
         return found
 
-    def _stream(self) -> Any:
+    def stream(self) -> Any:
         encoding = self.written.encoding
         stream = self.content.open()
         if codecs.lookup(encoding).name == "utf-8":
             return stream
         return pyarrow.transcoding_input_stream(stream, encoding, "utf-8")
 
-    def _options(self, numbers: set[str], *, threads: bool) -> dict[str, Any]:
+    def options(self, numbers: set[str], *, threads: bool) -> dict[str, Any]:
         """pyarrow's options, with those columns as numbers and the others as text."""
         written, dialect = self.written, self.request.dialect
         wanted = self.columns.all
@@ -146,7 +148,7 @@ class TextReader:
         return sum(block.count(b'"') for block in self._blocks())
 
     def _blocks(self) -> Iterator[bytes]:
-        with self._stream() as stream:
+        with self.stream() as stream:
             while block := stream.read(2**22):
                 yield bytes(block)
 
@@ -164,7 +166,7 @@ class TextReader:
         """Only a reading without threads knows the number of a line."""
         self.ragged.clear()
         try:
-            for _ in csv.open_csv(self._stream(), **self._options(set(), threads=False)):
+            for _ in csv.open_csv(self.stream(), **self.options(set(), threads=False)):
                 pass
         except pyarrow.ArrowInvalid:
             pass
