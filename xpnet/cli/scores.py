@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from functools import reduce
 from tempfile import SpooledTemporaryFile
 from typing import Any, Self, TypeVar
 
@@ -139,7 +140,8 @@ def _exact(probabilities: numpy.ndarray) -> numpy.ndarray:
     """Rows that sum to 1 in float64, as scikit-learn wants them; rows rounded to float32 do not."""
     exact = probabilities.astype(numpy.float64)
     # To sum many short rows takes NumPy much longer than to add their columns. Equal rows must stay equal.
-    exact /= (exact.sum(axis=1) if exact.shape[1] > _SHORT else sum(exact.T))[:, None]
+    sums = exact.sum(axis=1) if exact.shape[1] > _SHORT else reduce(numpy.add, exact.T)
+    exact /= sums[:, None]
     return exact
 
 

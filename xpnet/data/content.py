@@ -5,8 +5,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from xpnet.errors import DataFileError
-
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 """Endings that a file may have beside that of its format, and pyarrow's name of what they stand for."""
 
@@ -71,13 +69,3 @@ def _format_of(beginning: bytes) -> str:
     """The format of content that has no name."""
     marks = {b"PAR1": ".parquet", b"PK": ".npz", b"\x93NUMPY": ".npy", b"\x89HDF": ".h5"}
     return next((suffix for mark, suffix in marks.items() if beginning.startswith(mark)), ".csv")
-
-
-def need_pyarrow(name: str) -> None:
-    """Raise DataFileError where pyarrow cannot be imported."""
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError as error:
-        raise DataFileError(
-            f"{name}: it is read by pyarrow, which cannot be imported: {error}. pip install pyarrow."
-        ) from error
