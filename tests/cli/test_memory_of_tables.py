@@ -1,0 +1,79 @@
+"""How much anonymous memory commands take beside what they take for a small file."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pytest
+from pyarrow import csv, parquet
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="anonymous memory is read from /proc")
+
+COMMAND = """
+import sys, threading
+from xpnet.data import sources
+sources.LARGE_COPY = int(sys.argv.pop(1))
+peak, ended = [0], threading.Event()
+def watch():
+    while not ended.wait(0.01):
+        lines = open("/proc/self/status").read().splitlines()
+        peak[0] = max(peak[0], *(int(line.split()[1]) for line in lines if line.startswith("RssAnon")))
+thread = threading.Thread(target=watch)
+thread.start()
+from xpnet.cli import main
+try:
+    main()
+finally:
+    ended.set()
+    thread.join()
+    print(f"peak {peak[0] * 1024}", file=sys.stderr)
+"""
+ROWS, COLUMNS = 500_000, 30
+SIZE = 4 * ROWS * COLUMNS
+"""Bytes of the table."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CSV file and a folder of Parquet with the same rows, and a small file like them."""
+    path = tmp_path_factory.mktemp("tables")
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(ROWS, COLUMNS)).astype(np.float32)
+    columns: dict[str, Any] = {f"x{k}": X[:, k] for k in range(COLUMNS)}
+    table = pyarrow.table({**columns, "y": np.array(["no", "yes"])[(X[:, 0] > 0).astype(int)]})
+    csv.write_csv(table, path / "large.csv")
+    csv.write_csv(table.slice(0, 1000), path / "small.csv")
+    (path / "parts").mkdir()
+    for k in range(4):
+        part = table.slice(k * ROWS // 4, ROWS // 4)
+        parquet.write_table(part, path / f"parts/{k}.parquet", row_group_size=20_000)
+    return path
+
+
+def peak(folder: Path, *arguments: str, large: int = 2**40) -> int:
+    """Most bytes of anonymous memory in a command. large : bytes of tables from which on they are read block by block"""
+    command = [sys.executable, "-c", COMMAND, str(large), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return int(done.stderr.rpartition("peak ")[2])
+
+
+def train(folder: Path, data: str, large: int = 2**40) -> int:
+    """As much in a training of one epoch."""
+    options = ("--hidden", "16", "--epochs", "1", "--batch-size", "2000", "-o", "m")
+    return peak(folder, "train", data, "--target", "y", *options, large=large)
+
+
+def test_tables(folder: Path) -> None:
+    """A CSV file is held twice at most: all rows, and those that are split; beside them are pieces of some megabytes.
+
+    A large folder is never whole, and its buffers are less than half of what it takes in memory.
+    """
+    small = train(folder, "small.csv")
+    in_memory = train(folder, "large.csv") - small
+    assert SIZE < in_memory < 3 * SIZE
+    assert train(folder, "parts", large=2**24) - small < 0.6 * in_memory
+    assert peak(folder, "evaluate", "m", "parts", large=2**24) - small < 0.6 * in_memory
