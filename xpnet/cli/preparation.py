@@ -64,10 +64,14 @@ def _encode_sparsely(columns: ColumnTransformer, sparsely: bool) -> None:
 
 def _columns(X: Any, scaled: bool, impute: bool, dtype: str) -> ColumnTransformer:
     """What prepares the columns of a table, not fitted yet."""
+    import pyarrow.compute
+
     names = X.schema.names
     text = [name for name in names if str(X.schema.field(name).type) not in ("float", "double")]
     numbers = [name for name in names if name not in text]
-    entries = [("numbers", _number_steps(scaled, impute), numbers), ("text", _text_steps(impute, dtype), text)]
+    most = max((pyarrow.compute.count_distinct(X.column(name), mode="all").as_py() for name in text), default=0)
+    steps = _text_steps(impute, dtype, CATEGORIES if most > CATEGORIES else None)
+    entries = [("numbers", _number_steps(scaled, impute), numbers), ("text", steps, text)]
     return ColumnTransformer([entry for entry in entries if entry[2]], verbose_feature_names_out=False)
 
 
@@ -78,11 +82,14 @@ def _number_steps(scaled: bool, impute: bool) -> Any:
     return Pipeline([("impute", imputer), ("scale", scaler)]) if impute else scaler
 
 
-def _text_steps(impute: bool, dtype: str) -> Any:
-    """What text goes through. A gap is NaN or None, depending on the library that a frame comes from."""
+def _text_steps(impute: bool, dtype: str, most: int | None) -> Any:
+    """What text goes through. A gap is NaN or None, depending on the library that a frame comes from.
+
+    most : categories of a column; None where there are not more, since scikit-learn would count each of them
+    """
     encoder = OneHotEncoder(
         handle_unknown="infrequent_if_exist",
-        max_categories=CATEGORIES,
+        max_categories=most,
         sparse_output=False,
         dtype=numpy.dtype(dtype).type,
     )
