@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from xpnet.dispatch import choose
+from xpnet.dispatch import enter, enter_both
 from xpnet.layers.cross_entropy import check_labels
 from xpnet.ops import Array, Labels
 
@@ -27,7 +27,7 @@ def relu(x: Array) -> Array:
     >>> xpnet.relu(numpy.array([-1.0, 0.0, 2.0]))
     array([0., 0., 2.])
     """
-    ops, x = _enter(x)
+    ops, x = enter(x)
     return ops.relu(x)
 
 
@@ -53,7 +53,7 @@ def softmax(x: Array, axis: int = -1) -> Array:
     >>> xpnet.softmax(numpy.array([[0.0, 0.0, 1000.0]]))
     array([[0., 0., 1.]])
     """
-    ops, x = _enter(x)
+    ops, x = enter(x)
     return ops.softmax(x, axis)
 
 
@@ -79,7 +79,7 @@ def log_softmax(x: Array, axis: int = -1) -> Array:
     >>> xpnet.log_softmax(numpy.array([[0.0, 1000.0]]))
     array([[-1000.,     0.]])
     """
-    ops, x = _enter(x)
+    ops, x = enter(x)
     return ops.log_softmax(x, axis)
 
 
@@ -119,12 +119,6 @@ def softmax_cross_entropy(logits: Array, labels: Labels) -> tuple[Any, Array]:
     >>> round(float(loss), 4), d_logits
     (0.6931, array([[-0.5,  0.5]]))
     """
-    choice = choose(logits, labels)
-    logits, labels = choice.backend.asarray(logits), choice.backend.asarray(labels)
+    ops, logits, labels = enter_both(logits, labels)
     check_labels(logits, labels)
-    return choice.ops.softmax_cross_entropy(logits, labels)
-
-
-def _enter(x: Any) -> tuple[Any, Array]:
-    choice = choose(x)
-    return choice.ops, choice.backend.asarray(x)
+    return ops.softmax_cross_entropy(logits, labels)

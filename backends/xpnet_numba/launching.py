@@ -8,9 +8,11 @@ results : arrays with one row for each chunk, which receives that; the rows are 
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy
+from numpy import ndarray
 from numba import types
 from numba.extending import overload
 from numba.np.numpy_support import from_dtype
@@ -18,7 +20,7 @@ from numba.np.numpy_support import from_dtype
 from xpnet.backend import get_threads
 from xpnet.ops import Array
 from xpnet_numba.kinds import Address, Matrix, Pointer, Vector
-from xpnet_numba.llvm import INNER, array, kept, pointer_to, shift, taken
+from xpnet_numba.llvm import INNER, array, call, kept, pointer_to, shift, taken
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.compiling import c_function
 from xpnet_numba.runtime.templates import filled_in
@@ -37,15 +39,39 @@ def launch(
         other arguments must have the same types
     chunk_rows : rows of a chunk; follows from the shape alone, never from the threads, so that the bits do not either
     """
-    arguments = cut, whole, results
-    rows = cut[0].shape[0]
-    kind = loop, cut[0].dtype
-    lead, function = _prepared.get(kind) or _prepare(kind, arguments)
-    chunks = -(-rows // chunk_rows)
-    if chunks <= 1:
-        lead(0, 0, 1, function, rows, chunk_rows, arguments)
-    else:
-        threads.team.lead(lead, min(get_threads(), chunks), function, rows, chunk_rows, arguments)
+    first = cut[0]
+    if len(first) <= chunk_rows:
+        entry, function = alone(loop)[first.dtype]
+        entry(function, cut, whole, results)
+        return
+    entry, function = _shared.get((loop, first.dtype)) or _prepare_shared(loop, first.dtype, (cut, whole, results))
+    wanted = min(get_threads(), chunk_count(len(first), chunk_rows))
+    threads.team.lead(entry, wanted, function, chunk_rows, cut, whole, results)
+
+
+class Alone(dict[numpy.dtype, tuple[Callable[..., None], Any]]):
+    """A loop over all rows at once, in this thread, by the dtype: a function, and what it takes before ``cut``, ``whole``
+    and ``results``.
+
+    This is what :func:`launch` does with a single chunk. A kernel for a few numbers looks here itself: to launch takes as
+    long as its work.
+    """
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+
+    def __missing__(self, dtype: numpy.dtype) -> tuple[Callable[..., None], Any]:
+        return self._compile_and_run, dtype
+
+    def _compile_and_run(self, dtype: numpy.dtype, *arguments: tuple[Any, ...]) -> None:
+        groups = _type_of(arguments)
+        entry = threads.entry(_run_alone, types.void(types.int64, *groups))
+        self[dtype] = entry, _job_function(self.loop, groups)
+        entry(self[dtype][1], *arguments)
+
+
+alone = cache(Alone)
+"""One for each loop."""
 
 
 def chunk_count(rows: int, chunk_rows: int) -> int:
@@ -53,21 +79,29 @@ def chunk_count(rows: int, chunk_rows: int) -> int:
     return -(-rows // chunk_rows)
 
 
-_prepared: dict[tuple[Loop, numpy.dtype], tuple[Any, int]] = {}
-_functions: list[Any] = []  # keeps compiled code alive
+_shared: dict[tuple[Loop, numpy.dtype], tuple[Callable[..., None], Address]] = {}
 
 
-def _prepare(kind: tuple[Loop, numpy.dtype], arguments: tuple[Any, ...]) -> tuple[Any, int]:
-    """Compile what launches a loop: the function that leads, and the address of the job's C function."""
-    loop, number = kind[0], types.int64
-    signature = _type_of(arguments)
-    job = types.Tuple((number, number, number, number, signature))
+def _prepare_shared(loop: Loop, dtype: numpy.dtype, arguments: tuple[Any, ...]) -> tuple[Callable[..., None], Address]:
+    """Compile what shares the rows among threads."""
+    groups = _type_of(arguments)
+    entry = threads.entry(_lead, types.void(*[types.int64] * 5, *groups))
+    _shared[loop, dtype] = prepared = entry, _job_function(loop, groups)
+    return prepared
+
+
+@cache
+def _job_function(loop: Loop, groups: types.Tuple) -> Address:
+    """The address of :func:`_run_chunks` over a loop."""
+    number = types.int64
+    job = types.Tuple((number, number, number, number, groups))
     run = filled_in(_run_chunks, f"run_{loop.__name__}", loop=loop)
     function = c_function(run, types.void(types.CPointer(job), number))
     _functions.append(function)
-    lead = threads.entry(_lead, types.void(*[number] * 6, signature))
-    _prepared[kind] = lead, function.address
-    return _prepared[kind]
+    return function.address
+
+
+_functions: list[Any] = []  # keeps compiled code alive
 
 
 def _type_of(value: Any) -> types.Type:
@@ -81,18 +115,26 @@ def _type_of(value: Any) -> types.Type:
     return types.int64 if isinstance(value, int) else types.float64
 
 
+def _run_alone(function: Address, cut: tuple[Any, ...], whole: tuple[Any, ...], results: tuple[Any, ...]) -> None:
+    """All rows as one chunk, which nobody else can claim."""
+    job = kept((EVERYTHING, EVERYTHING, 1, 0, (cut, whole, results)))
+    call(function, (job, 0))
+
+
 def _lead(
     board: Address,
     number: int,
     threads_wanted: int,
     function: Address,
-    rows: int,
     chunk_rows: int,
-    arguments: tuple[Any, ...],
+    cut: tuple[Any, ...],
+    whole: tuple[Any, ...],
+    results: tuple[Any, ...],
 ) -> None:
     """Make a job of a launch, and share it."""
-    claims = numpy.zeros(-(-rows // chunk_rows) if threads_wanted > 1 else 1, numpy.int64)
-    job = kept((rows, chunk_rows, threads_wanted, claims.ctypes.data, arguments))
+    rows = len(cut[0])
+    claims = numpy.zeros(-(-rows // chunk_rows), numpy.int64)
+    job = kept((rows, chunk_rows, threads_wanted, claims.ctypes.data, (cut, whole, results)))
     threads.share(board, number, threads_wanted, function, job)
     claims[0] = 0  # Numba frees an array after its last use, which must come after the last use of its address.
 
@@ -108,13 +150,14 @@ def _run_chunks(job: Pointer, me: int) -> None:
     """
     rows, chunk_rows, workers, claims, (cut, whole, results) = taken(job)
     everything = parts_of(whole, 0, EVERYTHING)
-    chunks = -(-rows // chunk_rows)
-    for i in range(chunks):
-        chunk = (me * chunks // workers + i) % chunks
+    chunks = 1 if rows <= chunk_rows else -(-rows // chunk_rows)
+    chunk = 0 if workers == 1 else me * chunks // workers
+    for _ in range(chunks):
         if workers == 1 or threads.claim(claims, chunk, 0):
             first = chunk * chunk_rows
             end = min(first + chunk_rows, rows)
             loop(*(parts_of(cut, first, end) + everything + parts_of(results, chunk, chunk + 1)))
+        chunk = chunk + 1 if chunk + 1 < chunks else 0
 
 
 def parts_of(arguments: tuple[Any, ...], first: int, end: int) -> tuple[Any, ...]:
@@ -163,6 +206,8 @@ def _part_of(argument: Any, first: Any, end: Any) -> Callable[..., Any]:
 
 def contiguous(array: Array) -> Array:
     """The array itself where compiled code can read it, else a copy: of any strides, byte order or alignment."""
+    if type(array) is ndarray and array.flags.carray and array.dtype.isnative:
+        return array
     array = numpy.asarray(array)
     flags = array.flags
     if flags.c_contiguous and flags.aligned and array.dtype.isnative:

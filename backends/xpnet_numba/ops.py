@@ -3,22 +3,23 @@ signature.
 """
 
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy
+from numpy import empty, zeros
 
 from xpnet import ops
 from xpnet.backend import Kernel
 from xpnet.ops import Array, Labels
+from xpnet_numba import scalars
 from xpnet_numba.kinds import Indices, Matrix, Numbers, Vector
-from xpnet_numba.launching import Loop, chunk_count, contiguous, launch, writable
+from xpnet_numba.launching import Loop, alone, chunk_count, contiguous, launch, writable
 from xpnet_numba.llvm import widest_vectors
 from xpnet_numba.loops import activations, losses, rows, updates
 from xpnet_numba.loops import softmax as softmax_loops
-from xpnet_numba.loops.compiled import inner, one_row
-from xpnet_numba.runtime.templates import filled_in
+from xpnet_numba.loops.compiled import inner, numbers_to_a_line, one_row
 
 
 class Cut(NamedTuple):
@@ -47,26 +48,65 @@ EXPONENTIALS = Cut(1 << 14, 1 << 13)
 STREAMS = Cut(1 << 14, 1 << 14)
 """Where many arrays are read and written."""
 
-SMALL = 4096
-"""Up to so many numbers NumPy's own maximum costs less than to launch a loop."""
+INDEX = numpy.dtype(numpy.int64)
 
 
 # Activations.
 
 
-def relu(x: Array) -> Array:
-    """Kernel of :func:`xpnet.ops.relu`."""
-    return numpy.maximum(x, x.dtype.type(0)) if x.size <= SMALL else _each("relu", x, MOVES)
+def _of_each(name: str, loop: Loop, cut: Cut) -> Callable[[Array], Array]:
+    """The kernel of an activation: its loop over every number of an array of any shape.
+
+    What it does in Python takes as long as the loop over a few thousand numbers, so that it is one function.
+    """
+    run_alone, most_alone = alone(loop), cut.alone
+
+    def kernel(x: Array) -> Array:
+        """See what is set below."""
+        dtype = x.dtype
+        if not (x.flags.carray and dtype.isnative):
+            x = contiguous(x)
+            dtype = x.dtype
+        size = x.size
+        if x.ndim == 1:
+            out = result = empty(size, dtype)  # which NumPy makes in less time than one of a shape
+        else:
+            result = empty(x.shape, dtype)
+            x, out = x.reshape(-1), result.reshape(-1)
+        if size <= most_alone:
+            run, function = run_alone[dtype]
+            run(function, (x, out), (), ())
+        else:
+            launch(loop, (x, out), chunk_rows=cut.rows(size))
+        return result if result.ndim else result[()]
+
+    kernel.__name__, kernel.__doc__ = name, f"Kernel of :func:`xpnet.ops.{name}`."
+    return kernel
 
 
-def tanh(x: Array) -> Array:
-    """Kernel of :func:`xpnet.ops.tanh`."""
-    return _each("tanh", x, EXPONENTIALS)
+@inner
+def _relu(x: Vector, out: Vector) -> None:
+    """Numbers up to a cache line's beginning, then the others: each store that lies on two lines takes two."""
+    head = numbers_to_a_line(out)
+    for first, end in ((0, head), (head, x.size)):
+        activations.forward(activations.relu, one_row(x[first:end]), None, one_row(out[first:end]))
 
 
-def logistic(x: Array) -> Array:
-    """Kernel of :func:`xpnet.ops.logistic`."""
-    return _each("logistic", x, EXPONENTIALS)
+@inner
+def _tanh(x: Vector, out: Vector) -> None:
+    widest_vectors()
+    activations.forward(scalars.tanh, one_row(x), None, one_row(out))
+
+
+@inner
+def _logistic(x: Vector, out: Vector) -> None:
+    widest_vectors()
+    activations.forward(scalars.logistic, one_row(x), None, one_row(out))
+
+
+relu = _of_each("relu", _relu, MOVES)
+tanh = _of_each("tanh", _tanh, EXPONENTIALS)
+logistic = _of_each("logistic", _logistic, EXPONENTIALS)
 
 
 def relu_backward(d_out: Array, x: Array) -> Array:
@@ -75,7 +115,7 @@ def relu_backward(d_out: Array, x: Array) -> Array:
         return ops.relu_backward(d_out, x)
     d_out, x = contiguous(d_out), contiguous(x)
     d_x = numpy.empty(d_out.shape, d_out.dtype)
-    launch(_backward_loop("relu"), (d_out.reshape(-1), x.reshape(-1), d_x.reshape(-1)), chunk_rows=MOVES.rows(x.size))
+    launch(_relu_backward, (d_out.reshape(-1), x.reshape(-1), d_x.reshape(-1)), chunk_rows=MOVES.rows(x.size))
     return d_x
 
 
@@ -96,43 +136,9 @@ def relu_backward_bias(d_out: Array, x: Array) -> tuple[Array, Array]:
     return d_x, d_bias[0] if d_bias.shape[0] == 1 else d_bias.sum(axis=0)
 
 
-def _each(name: str, x: Array, cut: Cut) -> Array:
-    """An activation of every number of an array of any shape."""
-    x = contiguous(x)
-    out = numpy.empty(x.shape, x.dtype)
-    runs = (x, out) if x.ndim == 1 else (x.reshape(-1), out.reshape(-1))
-    launch(_forward_loop(name), runs, chunk_rows=cut.rows(x.size))
-    return out
-
-
-@cache
-def _forward_loop(name: str) -> Loop:
-    """The loop of an activation over a run of numbers."""
-    template = _forward if name == "relu" else _wide_forward
-    return inner(filled_in(template, name, activation=activations.ACTIVATIONS[name].forward))
-
-
-@cache
-def _backward_loop(name: str) -> Loop:
-    """The loop of an activation's gradient over a run of numbers."""
-    return inner(filled_in(_backward, f"{name}_backward", gradient=activations.ACTIVATIONS[name].backward))
-
-
-activation: Any = None  # stands in the two functions below for an activation
-gradient: Any = None  # stands in _backward for an activation's gradient
-
-
-def _forward(x: Vector, out: Vector) -> None:
-    activations.forward(activation, one_row(x), None, one_row(out))
-
-
-def _wide_forward(x: Vector, out: Vector) -> None:
-    widest_vectors()
-    activations.forward(activation, one_row(x), None, one_row(out))
-
-
-def _backward(d_out: Vector, out: Vector, d_x: Vector) -> None:
-    activations.backward(gradient, one_row(d_out), one_row(out), one_row(d_x), None)
+@inner
+def _relu_backward(d_out: Vector, out: Vector, d_x: Vector) -> None:
+    activations.backward(activations.relu_backward, one_row(d_out), one_row(out), one_row(d_x), None)
 
 
 @inner
@@ -166,10 +172,10 @@ def _along(axis: int, x: Array, loop: Loop, reference: Callable[..., Array]) -> 
     if axis not in (-1, x.ndim - 1):
         return numpy.moveaxis(_along(-1, numpy.moveaxis(x, axis, -1), loop, reference), -1, axis)
     x = contiguous(x)
-    out = numpy.empty(x.shape, x.dtype)
-    columns = x.shape[-1]
-    matrices = (x, out) if x.ndim == 2 else (x.reshape(-1, columns), out.reshape(-1, columns))
-    launch(loop, matrices, chunk_rows=EXPONENTIALS.rows(*matrices[0].shape))
+    shape = x.shape
+    columns, out = shape[-1], empty(shape, x.dtype)
+    matrices = (x, out) if len(shape) == 2 else (x.reshape(-1, columns), out.reshape(-1, columns))
+    launch(loop, matrices, chunk_rows=EXPONENTIALS.rows(x.size // columns, columns))
     return out
 
 
@@ -179,18 +185,16 @@ def softmax_cross_entropy(
     """Kernel of :func:`xpnet.ops.softmax_cross_entropy`; the loss is added up in float64."""
     if logits.size == 0:
         return ops.softmax_cross_entropy(logits, labels, sample_weight)
-    logits = contiguous(logits)
-    count, columns = logits.shape
-    chunk_rows = EXPONENTIALS.rows(count, columns)
-    d_logits, loss = numpy.empty(logits.shape, logits.dtype), numpy.zeros(chunk_count(count, chunk_rows))
-    scale = _uniform_scale(count, logits.dtype) if sample_weight is None else _weights(sample_weight, logits.dtype)
-    loop: Loop
-    if labels.ndim == 1:
-        loop, labels = _cross_entropy_of_indices, contiguous(labels).astype(numpy.int64, copy=False)
-    else:
-        loop, labels = _cross_entropy_of_rows, contiguous(labels).astype(logits.dtype, copy=False)
+    logits, labels = contiguous(logits), contiguous(labels)
+    shape, dtype = logits.shape, logits.dtype
+    chunk_rows = EXPONENTIALS.rows(*shape)
+    d_logits, loss = empty(shape, dtype), zeros(chunk_count(shape[0], chunk_rows))
+    scale = _uniform_scale(shape[0], dtype) if sample_weight is None else _weights(sample_weight, dtype)
+    loop, kind = (_cross_entropy_of_indices, INDEX) if labels.ndim == 1 else (_cross_entropy_of_rows, dtype)
+    if labels.dtype != kind:
+        labels = labels.astype(kind)
     launch(loop, (logits, labels, scale, d_logits), (), (loss,), chunk_rows=chunk_rows)
-    return logits.dtype.type(loss[0] if loss.size == 1 else sum(loss.tolist())), d_logits
+    return loss.astype(dtype)[0] if len(loss) == 1 else dtype.type(sum(loss.tolist())), d_logits
 
 
 @lru_cache(maxsize=4)
@@ -305,18 +309,18 @@ KERNELS = {
 
 
 def warmup() -> None:
-    """Run every kernel once for both dtypes, so that each is compiled and in the cache."""
+    """Run every kernel for both dtypes, alone and shared among threads, so that each is compiled and in the cache."""
     for dtype in ("float32", "float64"):
-        x, vector, index = numpy.ones((2, 3), dtype), numpy.ones(3, dtype), numpy.zeros(2, numpy.int64)
-        for kernel in (tanh, logistic, softmax, log_softmax):
-            kernel(x)
-        relu(numpy.ones(SMALL + 1, dtype))
-        relu_backward(x, x)
-        relu_backward_bias(x, x)
-        bias_relu(x, vector)
-        gather(x, index)
-        softmax_cross_entropy(x, index)
-        softmax_cross_entropy(x, x)
-        sgd_update(x.copy(), x, learning_rate=0.0)
-        sgd_update(x.copy(), x, x.copy(), learning_rate=0.0)
-        adam_update(x.copy(), x, x.copy(), x.copy(), t=1, learning_rate=0.0)
+        for rows in (2, MOVES.alone):
+            x, vector, index = numpy.ones((rows, 3), dtype), numpy.ones(3, dtype), numpy.zeros(rows, numpy.int64)
+            for kernel in (relu, tanh, logistic, softmax, log_softmax):
+                kernel(x)
+            relu_backward(x, x)
+            relu_backward_bias(x, x)
+            bias_relu(x, vector)
+            gather(x, index)
+            softmax_cross_entropy(x, index)
+            softmax_cross_entropy(x, x)
+            sgd_update(x.copy(), x, learning_rate=0.0)
+            sgd_update(x.copy(), x, x.copy(), learning_rate=0.0)
+            adam_update(x.copy(), x, x.copy(), x.copy(), t=1, learning_rate=0.0)

@@ -5,6 +5,7 @@ from typing import Any
 
 import array_api_compat.numpy
 import numpy
+from numpy import ndarray
 
 from xpnet.backend import Kernel
 from xpnet.ops import Array
@@ -20,6 +21,8 @@ class NumpyBackend:
 
     def asarray(self, data: Any, *, dtype: str | None = None) -> Array:
         """``data`` as a NumPy array; of ``dtype`` where one is given. No copy where none is needed."""
+        if dtype is None and type(data) is ndarray:
+            return data
         return numpy.asarray(data, dtype=dtype)
 
     def to_numpy(self, array: Array) -> numpy.ndarray:

@@ -6,7 +6,6 @@ arguments the reference annotates as ``Array``.
 
 import inspect
 from collections.abc import Callable
-from functools import cache, partial
 from typing import Any
 
 from xpnet import ops
@@ -48,24 +47,50 @@ def _overlay(name: str, kernel: Kernel | Callable[..., Any] | None) -> Callable[
     reference = getattr(ops, name)
     if kernel is None:
         return reference
-    launch, takes = _declared(kernel).launch, cache(partial(_takes, _declared(kernel).dtypes))
-    arrays = _array_arguments(name)
+    chosen = _ByDtype(_declared(kernel), reference)
+    arrays, parameters = _array_arguments(name), len(_parameters(name))
+    made: Any = _over_arrays(chosen, reference, arrays)
+    if arrays == 1:  # Python calls with fewer kinds of arguments in less time, which an operation on few numbers notices.
+        made = _over_one_argument(chosen) if parameters == 1 else _over_one_array(chosen)
+    made.__name__, made.__doc__ = name, reference.__doc__
+    return made
 
-    def run(*args: Any, **kwargs: Any) -> Any:
-        """Launch the kernel where it is eligible, else the reference; see the docstring that is set below."""
-        dtype = args[0].dtype
-        eligible = takes(dtype)
-        for array in args[1:arrays]:
-            if array is not None and array.dtype != dtype:
-                eligible = False
-        return (launch if eligible else reference)(*args, **kwargs)
 
-    run.__name__, run.__doc__ = name, reference.__doc__
+def _over_one_argument(chosen: "_ByDtype") -> Callable[..., Any]:
+    return lambda x: chosen[x.dtype](x)
+
+
+def _over_one_array(chosen: "_ByDtype") -> Callable[..., Any]:
+    def run(x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Only the first argument decides."""
+        return chosen[x.dtype](x, *args, **kwargs) if kwargs else chosen[x.dtype](x, *args)
+
     return run
 
 
-def _takes(dtypes: frozenset[str], dtype: Any) -> bool:
-    return dtype_name(dtype) in dtypes
+def _over_arrays(chosen: "_ByDtype", reference: Callable[..., Any], arrays: int) -> Callable[..., Any]:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        """The reference runs, too, where the arrays have several dtypes."""
+        dtype = args[0].dtype
+        function = chosen[dtype]
+        for array in args[1:arrays]:
+            if array is not None and array.dtype != dtype:
+                function = reference
+        return function(*args, **kwargs)
+
+    return run
+
+
+class _ByDtype(dict[Any, Callable[..., Any]]):
+    """The kernel for the dtypes that it takes, the reference for others; found out once for each dtype."""
+
+    def __init__(self, kernel: Kernel, reference: Callable[..., Any]) -> None:
+        self._kernel, self._reference = kernel, reference
+
+    def __missing__(self, dtype: Any) -> Callable[..., Any]:
+        takes = dtype_name(dtype) in self._kernel.dtypes
+        self[dtype] = function = self._kernel.launch if takes else self._reference
+        return function
 
 
 def _declared(kernel: Kernel | Callable[..., Any]) -> Kernel:
@@ -75,6 +100,10 @@ def _declared(kernel: Kernel | Callable[..., Any]) -> Kernel:
 
 def _array_arguments(name: str) -> int:
     """How many leading arguments of an operation are arrays, or may be None instead."""
-    annotations = [p.annotation for p in inspect.signature(getattr(ops, name)).parameters.values()]
+    annotations = [parameter.annotation for parameter in _parameters(name)]
     arrays = ops.Array, ops.Array | None
     return next((i for i, found in enumerate(annotations) if found not in arrays), len(annotations))
+
+
+def _parameters(name: str) -> list[inspect.Parameter]:
+    return list(inspect.signature(getattr(ops, name)).parameters.values())

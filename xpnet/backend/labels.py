@@ -31,13 +31,17 @@ def all_within(labels: Labels, classes: int) -> bool:
     >>> all_within(numpy.array([0, 3, -1]), 3)
     False
     """
-    if isinstance(labels, numpy.ndarray) and classes <= 2 ** (8 * labels.itemsize - 1):
-        # As an unsigned integer a negative number is at least 2 ** (bits - 1), so the maximum alone decides.
-        return bool(numpy.maximum.reduce(labels.view(_unsigned(labels.dtype))) < classes)
+    if isinstance(labels, numpy.ndarray):
+        unsigned, most = _unsigned(labels.dtype)
+        if classes <= most:  # As an unsigned integer a negative number is larger than any class.
+            numbers = labels.view(unsigned)
+            largest: int = numbers.item(numbers.argmax())  # where it is takes less time than the maximum itself
+            return largest < classes
     xp = namespace(labels)
     return int(xp.min(labels)) >= 0 and int(xp.max(labels)) < classes
 
 
 @cache
-def _unsigned(dtype: numpy.dtype) -> numpy.dtype:
-    return numpy.dtype(dtype.str.replace("i", "u"))
+def _unsigned(dtype: numpy.dtype) -> tuple[numpy.dtype, int]:
+    """The unsigned integers of that width, and 2 ** (bits - 1): negative ones become at least as large."""
+    return numpy.dtype(dtype.str.replace("i", "u")), 2 ** (8 * dtype.itemsize - 1)

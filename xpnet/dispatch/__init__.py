@@ -4,7 +4,7 @@
 ``generic`` wraps any other array-API library. ``groups`` knows the processes that train together.
 """
 
-from xpnet.dispatch.choice import Choice, choose, use_backend
+from xpnet.dispatch.choice import Choice, choose, enter, enter_both, use_backend
 from xpnet.dispatch.generic import GenericBackend
 from xpnet.dispatch.groups import Ranks, current_ranks, use_group
 from xpnet.dispatch.registry import available_backends, get_backend
@@ -16,6 +16,7 @@ __all__ = [
     "available_backends",
     "choose",
     "current_ranks",
+    "enter",
     "get_backend",
     "use_backend",
     "use_group",

@@ -27,9 +27,9 @@ def identity_backward(d_out: Scalar, out: Scalar) -> Scalar:
 
 @inlined
 def relu(x: Scalar) -> Scalar:
-    """max(0, x); NaN stays NaN."""
+    """max(0, x); NaN stays NaN, and -0 becomes 0."""
     zero = type(x)(0)
-    return zero if x < zero else x
+    return chosen(x <= zero, zero, x)
 
 
 @inlined

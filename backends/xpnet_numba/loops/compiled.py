@@ -1,8 +1,11 @@
 """How loops are compiled: into the code that calls them."""
 
 from xpnet_numba.kinds import Matrix, Vector
-from xpnet_numba.llvm import INNER, array, njit, pointer_to
+from xpnet_numba.llvm import INNER, address, array, njit, pointer_to
 from xpnet_numba.scalars import FAST
+
+CACHE_LINE = 64
+"""Bytes of a cache line."""
 
 inner = njit(**INNER, **FAST, forceinline=False)
 """For a loop, and for what it calls. LLVM decides what is inlined: Numba would hand the option down from a caller that is."""
@@ -30,3 +33,9 @@ def one_row(x: Vector | Matrix) -> Matrix:
 def one_column(x: Vector) -> Matrix:
     """A vector as a matrix of one column."""
     return array(pointer_to(x), (x.size, 1))
+
+
+@inlined
+def numbers_to_a_line(x: Vector) -> int:
+    """How many numbers of a vector lie before the first cache line that begins in it."""
+    return min(-address(pointer_to(x)) % CACHE_LINE // x.itemsize, x.size)

@@ -40,8 +40,9 @@ def test_everything_after_warmup_is_compiled(capfd: pytest.CaptureFixture[str]) 
     backend.warmup()
     compiled = compiling._compiling
     for dtype in ("float32", "float64"):
-        backend.kernels["softmax"].launch(np.ones((3, 4), dtype))
-        backend.kernels["gather"].launch(np.ones((3, 4), dtype), np.array([0, 2]))
+        for rows in (3, 30_000):  # alone, and shared among threads
+            backend.kernels["softmax"].launch(np.ones((rows, 4), dtype))
+            backend.kernels["gather"].launch(np.ones((3, 4), dtype), np.zeros(rows, int))
     assert compiling._compiling == compiled
 
 
