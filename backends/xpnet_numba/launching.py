@@ -20,7 +20,7 @@ from numba.np.numpy_support import from_dtype
 from xpnet.backend import get_threads
 from xpnet.ops import Array
 from xpnet_numba.kinds import Address, Matrix, Pointer, Vector
-from xpnet_numba.llvm import INNER, array, call, kept, pointer_to, shift, taken
+from xpnet_numba.llvm import INNER, array, call, kept, larger, pointer_to, shift, smaller, taken
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.compiling import c_function
 from xpnet_numba.runtime.templates import filled_in
@@ -155,7 +155,7 @@ def _run_chunks(job: Pointer, me: int) -> None:
     for _ in range(chunks):
         if workers == 1 or threads.claim(claims, chunk, 0):
             first = chunk * chunk_rows
-            end = min(first + chunk_rows, rows)
+            end = smaller(first + chunk_rows, rows)
             loop(*(parts_of(cut, first, end) + everything + parts_of(results, chunk, chunk + 1)))
         chunk = chunk + 1 if chunk + 1 < chunks else 0
 
@@ -188,13 +188,13 @@ def part_of(argument: Any, first: int, end: int) -> Any:
 @overload(part_of, jit_options=INNER)
 def _part_of(argument: Any, first: Any, end: Any) -> Callable[..., Any]:
     def of_run(argument: Any, first: Any, end: Any) -> Vector:
-        begin, stop = max(first, 0), min(end, argument.size)
+        begin, stop = larger(first, 0), smaller(end, argument.size)
         return array(shift(pointer_to(argument), begin), stop - begin)
 
     def of_matrix(argument: Any, first: Any, end: Any) -> Matrix:
-        (rows, columns), begin = argument.shape, max(first, 0)
+        (rows, columns), begin = argument.shape, larger(first, 0)
         start = shift(pointer_to(argument), begin * columns)
-        return array(start, (min(end, rows) - begin, columns))
+        return array(start, (smaller(end, rows) - begin, columns))
 
     def itself(argument: Any, first: Any, end: Any) -> Any:
         return argument

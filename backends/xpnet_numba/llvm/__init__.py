@@ -6,11 +6,11 @@
 ``vectors``     arithmetic that fills vectors
 ``functions``   how functions are compiled and called
 ``passes``      what the compiler does to a function
-``integers``    integers wider than Numba's
+``integers``    the smaller of two, and wide products
 ``blas``        SciPy's matrix product
 ``tiles``       the innermost loop of a matrix product of our own
 ``target``      the processor that Numba compiles for
-``values``      values on one thread's stack that others read
+``values``      values that others read, or that may be missing
 ``emit``        how an intrinsic is written
 """
 
@@ -18,9 +18,9 @@ from xpnet_numba.llvm.atomics import exchange_if, fetch_add, item, load, pause, 
 from xpnet_numba.llvm.blas import gemm, gemm_address
 from xpnet_numba.llvm.float_mode import flush_denormals, restore_denormals
 from xpnet_numba.llvm.functions import INNER, call, njit, stay_apart, widest_vectors
-from xpnet_numba.llvm.integers import high_product
-from xpnet_numba.llvm.memory import address, array, pointer, pointer_to, prefetch, shift, stack
-from xpnet_numba.llvm.values import kept, taken
+from xpnet_numba.llvm.integers import high_product, larger, smaller
+from xpnet_numba.llvm.memory import address, array, pointer, pointer_to, prefetch, read_ahead, section, shift, stack
+from xpnet_numba.llvm.values import kept, taken, with_given
 from xpnet_numba.llvm.vectors import LANES, bits, chosen, maximum, normalise
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "high_product",
     "item",
     "kept",
+    "larger",
     "load",
     "maximum",
     "njit",
@@ -47,13 +48,17 @@ __all__ = [
     "pointer",
     "pointer_to",
     "prefetch",
+    "read_ahead",
     "restore_denormals",
     "sched_yield",
+    "section",
     "shift",
+    "smaller",
     "stack",
 
     "stay_apart",
     "store",
     "taken",
     "widest_vectors",
+    "with_given",
 ]

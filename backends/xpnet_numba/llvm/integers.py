@@ -1,4 +1,7 @@
-"""Arithmetic on integers that are wider than Numba's."""
+"""Integers: the smaller and the larger of two, and products that are wider than Numba's.
+
+``min`` and ``max`` are functions that Numba compiles anew for each caller.
+"""
 
 from collections.abc import Sequence
 
@@ -6,6 +9,27 @@ from llvmlite import ir
 from numba import types
 
 from xpnet_numba.llvm.emit import INT64, Context, Emit, Signature, Target, Type, intrinsic
+
+
+@intrinsic
+def smaller(context: Context, a: Type, b: Type) -> tuple[Signature, Emit]:
+    """The smaller of two integers."""
+    return _one_of_two(a, b, "<")
+
+
+@intrinsic
+def larger(context: Context, a: Type, b: Type) -> tuple[Signature, Emit]:
+    """The larger of two integers."""
+    return _one_of_two(a, b, ">")
+
+
+def _one_of_two(a: Type, b: Type, order: str) -> tuple[Signature, Emit]:
+    kind = a if a == b else types.int64
+
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
+        return builder.select(builder.icmp_signed(order, *values), *values)
+
+    return kind(kind, kind), emit
 
 
 @intrinsic

@@ -13,6 +13,10 @@ from numba.np.arrayobj import populate_array
 from xpnet_numba.llvm.emit import BYTES, INT32, INT64, Context, Emit, Signature, Target, Type, declared, intrinsic
 
 
+LINE = 64
+"""Bytes that travel together."""
+
+
 @intrinsic
 def prefetch(context: Context, address: Type) -> tuple[Signature, Emit]:
     """Ask for the cache line at an address, to be read soon."""
@@ -24,6 +28,21 @@ def prefetch(context: Context, address: Type) -> tuple[Signature, Emit]:
         return target.get_dummy_value()
 
     return types.void(types.int64), emit
+
+
+@intrinsic
+def read_ahead(context: Context, array: Type) -> tuple[Signature, Emit]:
+    """Read one item of every cache line of an array of any kind, so that what comes next finds it near."""
+
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
+        whole = cgutils.create_struct_proxy(signature.args[0])(target, builder, value=values[0])
+        first, size = builder.bitcast(whole.data, BYTES), builder.mul(whole.nitems, whole.itemsize)
+        with cgutils.for_range_slice(builder, INT64(0), size, INT64(LINE), INT64) as (place, _):
+            item = builder.bitcast(builder.gep(first, [place]), INT32.as_pointer())
+            builder.load_atomic(item, "monotonic", 4)  # or LLVM would leave out what nobody asks for
+        return target.get_dummy_value()
+
+    return types.void(array), emit
 
 
 @intrinsic
@@ -63,6 +82,23 @@ def array(context: Context, pointer: Type, shape: Type) -> tuple[Signature, Emit
 
     sizes = types.int64 if dimensions == 1 else types.UniTuple(types.int64, dimensions)
     return types.Array(pointer.dtype, dimensions, "C")(pointer, sizes), emit
+
+
+@intrinsic
+def section(context: Context, array: Type, first: Type, count: Type) -> tuple[Signature, Emit]:
+    """``array[first : first + count]``, some items of a vector or rows of a matrix, all of which must be there: unlike
+    Numba's own, it does not look at the bounds.
+    """
+
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
+        array, first, count = values
+        whole = cgutils.create_struct_proxy(signature.return_type)(target, builder, value=array)
+        sizes = [count, *cgutils.unpack_tuple(builder, whole.shape)[1:]]
+        for size in sizes[1:]:
+            first = builder.mul(first, size)
+        return emit_array(target, builder, signature.return_type, builder.gep(whole.data, [first]), sizes)
+
+    return array(array, types.int64, types.int64), emit
 
 
 def part_of_buffer(kind: types.Array, *unread: Type) -> tuple[Signature, Emit]:

@@ -20,6 +20,8 @@ UNUSED = {
     "LiteralPropagationSubPipelinePass": "isinstance and hasattr",
     "RewriteDynamicRaises": "errors whose message is put together",
     "NopythonRewrites": "arithmetic on whole arrays",
+    "InlineOverloads": 'overloads with inline="always"',
+    "DumpParforDiagnostics": "parallel=True",
 }
 """Passes by name, each with what it is for."""
 

@@ -1,5 +1,5 @@
-"""Compiled values that several threads read: a value kept on one thread's stack is read by the others through a
-pointer.
+"""Values of compiled code: one that is there if another is, and those that several threads read. A value kept on one
+thread's stack is read by the others through a pointer.
 """
 
 from collections.abc import Sequence
@@ -34,3 +34,16 @@ def taken(context: Context, pointer: Type) -> tuple[Signature, Emit]:
         return builder.load(builder.bitcast(values[0], kind.as_pointer()))
 
     return pointer.dtype(pointer), emit
+
+
+@intrinsic
+def with_given(context: Context, given: Type, value: Type) -> tuple[Signature, Emit]:
+    """The value, or None where what may be ``given`` is None. Numba knows which by the type, and compiles one of two; both
+    branches of an ``if`` would be compiled.
+    """
+    kind = types.none if given == types.none else value
+
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
+        return target.get_dummy_value() if kind == types.none else values[1]
+
+    return kind(given, value), emit

@@ -11,7 +11,7 @@ loss : (1,) float64, to which the sum over rows of scale_i l_i is added
 import numpy
 
 from xpnet_numba.kinds import Indices, Matrix, Numbers, Pointer, Scalar, Vector
-from xpnet_numba.llvm import LANES, array, pointer_to, shift, stack, stay_apart
+from xpnet_numba.llvm import LANES, array, pointer_to, section, shift, smaller, stack, stay_apart, with_given
 from xpnet_numba.loops.compiled import inlined, inner
 from xpnet_numba.loops.softmax import (
     BLOCK,
@@ -42,25 +42,24 @@ def softmax_cross_entropy_indices(
     k, step, zero = z.shape[1], rows_at_once(z.shape[1]), z.dtype.type(0)
     array(columns, LANES)[:] = zero
     for begin in range(0, z.shape[0], step):
-        rows = min(step, z.shape[0] - begin)
-        block, d_block, label = z[begin : begin + rows], shift(gradient, begin * k), labels[begin]
+        rows = smaller(step, z.shape[0] - begin)
+        block, d_block = section(z, begin, rows), shift(gradient, begin * k)
+        y, c, label = section(labels, begin, rows), section(scale, begin, rows), labels[begin]
         wide = block[0, label] if k > BLOCK and 0 <= label < k else zero  # read before the exponentials take its place
         e = scratch if k <= BLOCK else d_block
         exponentials(block, e, h)
         for i in range(rows):
-            label, weight, d_row = labels[begin + i], scale[begin + i], shift(d_block, i * k)
+            label, d_row = y[i], shift(d_block, i * k)
             if 0 <= label < k:
                 rest[i] = h[i] - (wide if k > BLOCK else block[i, label])
-                if k <= LANES and d_bias is None:
-                    s[i] = normalise_short_row(shift(e, i * k), d_row, k, weight, label, None)
-                elif k <= LANES:
-                    s[i] = normalise_short_row(shift(e, i * k), d_row, k, weight, label, columns)
+                if k <= LANES:
+                    s[i] = normalise_short_row(shift(e, i * k), d_row, k, c[i], label, with_given(d_bias, columns))
             else:
                 s[i], rest[i] = z.dtype.type(1), zero
                 array(d_row, k)[:] = zero
         if k > LANES:
-            normalise_long_rows(e, d_block, k, scale[begin : begin + rows], labels[begin : begin + rows], s, d_bias)
-        loss[0] += weighted_losses(s[:rows], rest[:rows], scale[begin : begin + rows])
+            normalise_long_rows(e, d_block, k, c, y, s, d_bias)
+        loss[0] += weighted_losses(array(sums, rows), array(rests, rows), c)
     if d_bias is not None and k <= LANES:
         add_row(array(columns, k), d_bias)
 
@@ -75,9 +74,9 @@ def softmax_cross_entropy_rows(
     h, weight, s = array(shifts, MOST_ROWS), array(weights, MOST_ROWS), array(sums, MOST_ROWS)
     k, step = z.shape[1], rows_at_once(z.shape[1])
     for begin in range(0, z.shape[0], step):
-        rows = min(step, z.shape[0] - begin)
-        end = begin + rows
-        block, d_block, y, c = z[begin:end], d_z[begin:end], labels[begin:end], scale[begin:end]
+        rows = smaller(step, z.shape[0] - begin)
+        block, d_block = section(z, begin, rows), section(d_z, begin, rows)
+        y, c = section(labels, begin, rows), section(scale, begin, rows)
         e = scratch if k <= BLOCK else pointer_to(d_block)
         if k <= BLOCK:
             exponentials(block, e, h)
@@ -95,7 +94,7 @@ def softmax_cross_entropy_rows(
             subtract_labels(array(d_row, k), y[i], c[i])
             if d_bias is not None:
                 add_row(array(d_row, k), d_bias)
-        loss[0] += weighted_logs(s[:rows], weight[:rows])
+        loss[0] += weighted_logs(array(sums, rows), array(weights, rows))
 
 
 @inner

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from llvmlite import binding
 
 from xpnet_numba.kinds import Address, Matrix, Pointer, Vector
-from xpnet_numba.llvm import address, array, gemm, pointer_to, shift, stay_apart
+from xpnet_numba.llvm import address, array, gemm, larger, pointer_to, shift, smaller, stay_apart
 from xpnet_numba.llvm.tiles import (
     BYTES_PER_VECTOR,
     HEIGHTS,
@@ -96,10 +96,10 @@ def multiply(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_
     lanes = BYTES_PER_VECTOR // c.itemsize
     step = -(-k // -(-k // TERMS))
     for start in range(0, k, step):
-        terms = min(step, k - start)
+        terms = smaller(step, k - start)
         fresh = start == 0 and not flags & ACCUMULATE
         for j in range(0, n, PANEL * lanes):
-            columns = min(PANEL * lanes, n - j)
+            columns = smaller(PANEL * lanes, n - j)
             vectors = -(-columns // lanes)
             panel, b_term = room, vectors * lanes
             if b_transposed:
@@ -229,16 +229,16 @@ def multiply_by_blas(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vecto
     step = rows_at_once(m, n, k)
     for i in range(0, m, step):
         part = address(shift(from_a, i if flags & TRANSPOSE_A else i * a.shape[1]))
-        out, rows = address(shift(to_c, i * n)), min(step, m - i)
+        out, rows = address(shift(to_c, i * n)), smaller(step, m - i)
         gemm(gemm_at, op_a, op_b, rows, n, k, one, part, a.shape[1], b.ctypes.data, b.shape[1], beta, out, n)
 
 
 @inner
 def rows_at_once(m: int, n: int, k: int) -> int:
     """Into how many rows to cut a product (m, k) (k, n), so that a thin one stays small."""
-    if m * n * k <= SMALL or min(n, k) > THIN:
-        return max(m, 1)
-    return max(16, SMALL // (n * k) // 16 * 16)
+    if m * n * k <= SMALL or smaller(n, k) > THIN:
+        return larger(m, 1)
+    return larger(16, SMALL // (n * k) // 16 * 16)
 
 
 PRODUCTS = {"multiply": multiply, "multiply_few": multiply_few, "multiply_by_blas": multiply_by_blas}

@@ -1,18 +1,16 @@
-"""Rows: gathered in a given order, added up, read ahead, looked through."""
+"""Rows: gathered in a given order, added up, looked through."""
 
 import numpy
 
 from xpnet_numba.kinds import Indices, Matrix, Numbers, Vector
-from xpnet_numba.llvm import bits, prefetch
-from xpnet_numba.loops.compiled import flat, inlined, inner
+from xpnet_numba.llvm import bits, larger, prefetch
+from xpnet_numba.llvm.memory import LINE
+from xpnet_numba.loops.compiled import inlined, inner
 from xpnet_numba.loops.softmax import largest_magnitude
 
 AHEAD = 4
 """Rows are asked for so many rows before they are read, since the processor cannot guess where the next one lies: fewer
 would come too late, more would be dropped from the cache before they are read."""
-
-LINE = 64
-"""Bytes that travel together."""
 
 
 @inlined
@@ -47,14 +45,5 @@ def has_nonfinite(x: Matrix, columns: int) -> bool:
     infinity = bits(x.dtype.type(numpy.inf))
     largest = infinity - infinity
     for i in range(x.shape[0]):
-        largest = max(largest, largest_magnitude(x[i, :columns]))
+        largest = larger(largest, largest_magnitude(x[i, :columns]))
     return largest >= infinity
-
-
-def read_ahead(x: Matrix, sink: Vector) -> None:
-    """Read one item of every cache line of x, so that what comes next finds it near; ``sink`` keeps the reads alive."""
-    numbers = flat(x)
-    total = x.dtype.type(0)
-    for i in range(0, numbers.size, LINE // x.itemsize):
-        total += numbers[i]
-    sink[0] = total

@@ -13,10 +13,13 @@ from xpnet_numba.llvm import (
     address,
     array,
     bits,
+    larger,
     maximum,
     normalise,
     pointer_to,
+    section,
     shift,
+    smaller,
     stack,
     stay_apart,
     widest_vectors,
@@ -47,10 +50,10 @@ def softmax(x: Matrix, out: Matrix) -> None:
     k, one = x.shape[1], x.dtype.type(1)
     step = rows_at_once(k)
     for begin in range(0, x.shape[0], step):
-        end = min(begin + step, x.shape[0])
+        rows = smaller(step, x.shape[0] - begin)
         e = scratch if k <= BLOCK else shift(pointer_to(out), begin * k)
-        exponentials(x[begin:end], e, array(shifts, end - begin))
-        for i in range(end - begin):
+        exponentials(section(x, begin, rows), e, array(shifts, rows))
+        for i in range(rows):
             normalise_row(shift(e, i * k), shift(pointer_to(out), (begin + i) * k), k, one, -1, None)
 
 
@@ -72,7 +75,7 @@ def log_softmax(x: Matrix, out: Matrix) -> None:
 @inlined
 def rows_at_once(k: int) -> int:
     """How many rows of k numbers are worked on at a time."""
-    return max(1, min(BLOCK // k, MOST_ROWS))
+    return larger(1, smaller(BLOCK // k, MOST_ROWS))
 
 
 @inner
@@ -82,17 +85,17 @@ def exponentials(x: Matrix, e: Pointer, shifts: Vector) -> None:
     e : the rows go there, one behind the other; it may be where x is
     """
     widest_vectors()
-    if address(e) == x.ctypes.data:
-        find_shifts(x, shifts)
-        shifted_exponentials(x, shifts, e)
-        return
-    numbers, out = flat(x), array(e, x.size)
-    largest = bits(x.dtype.type(0))
-    for i in range(numbers.size):
-        largest = max(largest, bits(abs(numbers[i])))
-        out[i] = exp(numbers[i])
+    in_place = address(e) == address(pointer_to(x))
+    if in_place:
+        largest = largest_magnitude(x)
+    else:
+        numbers, out = flat(x), array(e, x.size)
+        largest = bits(x.dtype.type(0))
+        for i in range(numbers.size):
+            largest = larger(largest, bits(abs(numbers[i])))
+            out[i] = exp(numbers[i])
     set_shifts(x, shifts, largest)
-    if largest > bits(x.dtype.type(NEAR)):
+    if in_place or largest > bits(x.dtype.type(NEAR)):
         shifted_exponentials(x, shifts, e)
 
 
@@ -127,7 +130,7 @@ def largest_magnitude(x: Vector | Matrix) -> int:
     numbers = flat(x)
     largest = bits(x.dtype.type(0))
     for i in range(numbers.size):
-        largest = max(largest, bits(abs(numbers[i])))
+        largest = larger(largest, bits(abs(numbers[i])))
     return largest
 
 
@@ -143,9 +146,9 @@ def row_maximum(x: Vector) -> Scalar:
 @inlined
 def sum_by_blocks(e: Pointer, k: int) -> Scalar:
     """The sum of k numbers at a pointer. Rounding errors grow with the numbers of a block, and not with all."""
-    total = sum_of(array(e, min(k, SUM_BLOCK)))
+    total = sum_of(array(e, smaller(k, SUM_BLOCK)))
     for begin in range(SUM_BLOCK, k, SUM_BLOCK):
-        total += sum_of(array(shift(e, begin), min(k - begin, SUM_BLOCK)))
+        total += sum_of(array(shift(e, begin), smaller(k - begin, SUM_BLOCK)))
     return total
 
 

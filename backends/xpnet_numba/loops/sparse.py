@@ -9,6 +9,7 @@ Where a matrix was put together by hand, an index may point outside of these arr
 """
 
 from xpnet_numba.kinds import Indices, Matrix, Scalar, SparseIndices, Vector
+from xpnet_numba.llvm import larger, smaller
 from xpnet_numba.loops.compiled import inlined
 
 
@@ -48,7 +49,7 @@ def transposed_times(
 def run_of(row: int, starts: SparseIndices, filled: int) -> tuple[int, int]:
     """Where the numbers of a row begin and end."""
     if 0 <= row < starts.size - 1:
-        return max(0, starts[row]), min(starts[row + 1], filled)
+        return larger(0, starts[row]), smaller(starts[row + 1], filled)
     return 0, 0
 
 

@@ -3,7 +3,7 @@ them.
 """
 
 from xpnet_numba.kinds import Pointer
-from xpnet_numba.llvm import INNER, array, call, fetch_add, flush_denormals, njit, restore_denormals
+from xpnet_numba.llvm import INNER, array, call, fetch_add, flush_denormals, njit, restore_denormals, smaller
 from xpnet_numba.runtime.threads import claim
 from xpnet_numba.step.forward import forward, loss_of
 from xpnet_numba.step.job import Job
@@ -56,4 +56,4 @@ def measure(job_at: Pointer, me: int) -> None:
 def rows_of(job: Job, block: int, me: int) -> Rows:
     """A block's rows; their place in the buffers is the thread's own."""
     first = block * job.block_rows
-    return Rows(first, min(job.block_rows, job.rows - first), me * job.block_rows)
+    return Rows(first, smaller(job.block_rows, job.rows - first), me * job.block_rows)

@@ -1,7 +1,7 @@
 """From rows of X to the outputs of the last layer and their loss: shared by training, validation and prediction."""
 
 from xpnet_numba.kinds import Matrix, Table, Vector
-from xpnet_numba.llvm import INNER, call, njit
+from xpnet_numba.llvm import INNER, call, njit, read_ahead
 from xpnet_numba.loops.compiled import flat
 from xpnet_numba.scalars import EXACT
 from xpnet_numba.step.job import Job, Layer
@@ -15,7 +15,6 @@ from xpnet_numba.step.places import (
     matrix,
     outputs_of,
     result_of,
-    scratch_of,
     sparse_times,
     times,
     vector,
@@ -43,8 +42,9 @@ def forward(job: Job, layers: Table[Layer], x: Matrix, rows: Rows, out: Matrix, 
             sparse_times(job, rows, weight, z)
         else:
             if layer.read_ahead and rows.number >= FEW:
-                call(job.read_ahead_at, (weight, scratch_of(job, me)))
-            times(job, x, weight, z, job.x_is_far if i == 0 else 0, me)
+                read_ahead(weight)
+            far = job.x_is_far if i == 0 else 0
+            times(job, x, weight, z, far, me)
         call(layer.forward, (z, vector(job, job.params_at, layer.bias, layer.fan_out)))
         x = z
         if layer.rate > 0.0 and masks.first_row >= 0:

@@ -143,7 +143,6 @@ def _table() -> dict[str, Function]:
         "gather": Function(rows.gather, {}, (INDICES, MATRIX, MATRIX, NUMBERS)),
         "add_rows": Function(rows.add_rows, {}, (MATRIX, COUNT, VECTOR)),
         "find_nonfinite": Function(_find_nonfinite, {}, (MATRIX, COUNT, NUMBERS)),
-        "read_ahead": Function(rows.read_ahead, {}, (MATRIX, VECTOR)),
     }
     places = INDICES, VECTOR, COUNT, COUNT, COUNT
     for width in (types.int32, types.int64):

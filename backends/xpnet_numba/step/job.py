@@ -108,7 +108,7 @@ class Job(ctypes.Structure):
         *_integers("penalized l2_over_batch updates_made rule_at batch_rows block_rows round_rows room_rows layers"),
         *_integers("slices blocks parts threads layers_at slices_at narrow partial_size homes_at claims_at done_at"),
         *_integers("totals_at gemm_at multiply_at loss_at update_at output_at penalize_at gather_at"),
-        *_integers("gather_labels_at add_rows_at read_ahead_at nonfinite_function_at params_at gradients_at"),
+        *_integers("gather_labels_at add_rows_at nonfinite_function_at params_at gradients_at"),
         *_integers("first_at second_at seed_at first_row drop_at dropped_at hidden_at deltas_at parts_at"),
         *_integers("starts_at columns_at filled sparse_times_at sparse_gradient_at"),
         *_integers("partials_at scales_at batch_x_at batch_y_at scratch_at results_at"),

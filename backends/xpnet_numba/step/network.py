@@ -45,7 +45,7 @@ def blueprint(spec: NetworkSpec) -> Blueprint:
 def functions_by_role(spec: NetworkSpec) -> dict[str, str]:
     """The functions that every call needs, by their role in the job; those of activations stand with their layers."""
     update = "adam" if spec.rule.name == "adam" else "momentum" if spec.rule.momentum else "sgd"
-    roles = {"update": update, "add_rows": "add_rows", "read_ahead": "read_ahead"}
+    roles = {"update": update, "add_rows": "add_rows"}
     return roles | ({"penalize": "penalize"} if spec.l2 > 0 else {}) | ({"drop": "drop"} if any(spec.dropout) else {})
 
 

@@ -96,7 +96,8 @@ def outputs_of(job: Job, layer: Layer, rows: Rows) -> Matrix:
 def inputs_of(job: Job, layer: Layer, rows: Rows) -> Matrix:
     """The inputs of a layer after the first, for some rows (rows, fan_in): outputs of the one before, after dropout."""
     offset = job.room_rows * layer.input_column + rows.place * layer.fan_in
-    return matrix(job, job.dropped_at if layer.input_rate else job.hidden_at, offset, rows.number, layer.fan_in)
+    buffer_at = job.dropped_at if layer.input_rate else job.hidden_at
+    return matrix(job, buffer_at, offset, rows.number, layer.fan_in)
 
 
 @njit(**INNER)
@@ -186,7 +187,8 @@ def scratch_of(job: Job, me: int) -> Vector:
 @njit(**INNER)
 def times(job: Job, a: Matrix, b: Matrix, c: Matrix, far: int, me: int) -> None:
     """C = A B. a : (m, at least k); b : (k, n); c : (m, n); far : whether A is still in main memory."""
-    call(job.multiply_at, (a, b, c, FAR if far else 0, scratch_of(job, me), job.gemm_at))
+    flags = FAR if far else 0
+    call(job.multiply_at, (a, b, c, flags, scratch_of(job, me), job.gemm_at))
 
 
 @njit(**INNER)

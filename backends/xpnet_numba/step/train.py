@@ -25,7 +25,7 @@ result has the same bits whoever does the work.
 from typing import NamedTuple
 
 from xpnet_numba.kinds import Matrix, Pointer, Table, Vector
-from xpnet_numba.llvm import INNER, array, call, fetch_add, flush_denormals, load, njit, restore_denormals
+from xpnet_numba.llvm import INNER, array, call, fetch_add, flush_denormals, load, njit, restore_denormals, smaller
 from xpnet_numba.runtime.threads import claim, wait_until
 from xpnet_numba.scalars import EXACT
 from xpnet_numba.step.forward import forward, loss_of
@@ -125,7 +125,7 @@ def batch_of(job: Job, step: int) -> Batch:
     number = job.first_step + step
     first = number * job.batch_rows
     weight, share = numbers(job.batch_weights_at, number, 1)[0], numbers(job.shares_at, number, 1)[0]
-    return Batch(first, min(job.batch_rows, job.rows - first), weight, share, job.updates_made + step + 1)
+    return Batch(first, smaller(job.batch_rows, job.rows - first), weight, share, job.updates_made + step + 1)
 
 
 # Before phase 1: the first layer's product in parts.
@@ -158,9 +158,9 @@ def features_of(job: Job, piece: Slice, batch: Batch) -> Matrix:
 def work_block(job: Job, layers: Table[Layer], batch: Batch, block: int, me: int) -> None:
     """From rows of X to deltas, for one block of a batch."""
     first = block * job.block_rows
-    end = min(first + job.block_rows, batch.rows)
+    end = smaller(first + job.block_rows, batch.rows)
     for begin in range(first, end, job.round_rows):
-        count = min(job.round_rows, end - begin)
+        count = smaller(job.round_rows, end - begin)
         rows = Rows(batch.first + begin, count, me * job.round_rows if job.narrow else begin)
         out = x = deltas_of(job, layers[layers.size - 1], rows)
         if not (job.parts or job.starts_at):  # else X has been multiplied or is sparse, and x is not read
@@ -236,7 +236,8 @@ def work_slice(job: Job, layer: Layer, piece: Slice, batch: Batch, index: int, m
         weight = vector(job, job.params_at, piece.start, size)
         d_weight = vector(job, job.gradients_at, piece.start, size)
         penalty = result_of(job, me)
-        call(job.penalize_at, (weight, d_weight, job.l2 / batch.weight if job.l2_over_batch else job.l2, penalty))
+        l2 = job.l2 / batch.weight if job.l2_over_batch else job.l2
+        call(job.penalize_at, (weight, d_weight, l2, penalty))
         add_to_total(job, job.blocks + index, batch.share * penalty[0])
     if job.updating:
         update_slice(job, piece, batch.t)
@@ -255,7 +256,8 @@ def features_given(job: Job, layer: Layer, piece: Slice, batch: Batch) -> Matrix
     """A layer's inputs for the whole batch, from a slice's first feature on (rows, at least its features)."""
     if layer.input_column >= 0:
         offset = job.room_rows * layer.input_column + piece.first
-        return matrix(job, job.dropped_at if layer.input_rate else job.hidden_at, offset, batch.rows, layer.fan_in)
+        buffer_at = job.dropped_at if layer.input_rate else job.hidden_at
+        return matrix(job, buffer_at, offset, batch.rows, layer.fan_in)
     if job.parts:
         return features_of(job, piece, batch)
     if job.ordered:
