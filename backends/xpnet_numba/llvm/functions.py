@@ -6,8 +6,10 @@ from typing import Any, TypeVar
 import numba
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 
 from xpnet_numba.llvm.emit import Context, Emit, Signature, Target, Type, call_address, intrinsic
+from xpnet_numba.llvm.memory import unblocked
 from xpnet_numba.llvm.passes import Passes
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
@@ -23,15 +25,16 @@ take a quarter of the time that all compilation takes.
 
 @intrinsic
 def call(context: Context, function: Type, arguments: Type) -> tuple[Signature, Emit]:
-    """Call the C function at an address, one that returns nothing, with a tuple of numbers, pointers and arrays.
+    """Call the C function at an address, one that returns nothing, with a tuple of numbers, pointers and arrays, or blocks
+    for arrays.
 
     The function has been compiled by ``numba.cfunc`` for exactly these types: nothing checks it.
     """
 
     def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         function, packed = values
-        unpacked = [builder.extract_value(packed, i) for i in range(len(signature.args[1]))]
-        call_address(builder, function, unpacked)
+        unpacked = zip(signature.args[1], cgutils.unpack_tuple(builder, packed), strict=True)
+        call_address(builder, function, [unblocked(target, builder, kind, value) for kind, value in unpacked])
         return target.get_dummy_value()
 
     return types.void(types.int64, arguments), emit

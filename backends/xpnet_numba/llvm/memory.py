@@ -4,17 +4,27 @@ Numba has such functions, too, but compiles one for each combination of types: a
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.np.arrayobj import populate_array
 
+from xpnet_numba.kinds import Pointer
 from xpnet_numba.llvm.emit import BYTES, INT32, INT64, Context, Emit, Signature, Target, Type, declared, intrinsic
 
 
 LINE = 64
 """Bytes that travel together."""
+
+
+class Block(NamedTuple):
+    """A matrix as it is handed on: three values, where an array has nine. ``call`` makes an array of it."""
+
+    at: Pointer
+    rows: int
+    columns: int
 
 
 @intrinsic
@@ -31,18 +41,19 @@ def prefetch(context: Context, address: Type) -> tuple[Signature, Emit]:
 
 
 @intrinsic
-def read_ahead(context: Context, array: Type) -> tuple[Signature, Emit]:
-    """Read one item of every cache line of an array of any kind, so that what comes next finds it near."""
+def read_ahead(context: Context, pointer: Type, items: Type) -> tuple[Signature, Emit]:
+    """Read every cache line of some items from a pointer on, so that what comes next finds them near."""
 
     def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        whole = cgutils.create_struct_proxy(signature.args[0])(target, builder, value=values[0])
-        first, size = builder.bitcast(whole.data, BYTES), builder.mul(whole.nitems, whole.itemsize)
+        """A loop of reads that LLVM must not leave out, although nobody asks for what they give."""
+        first, items = builder.bitcast(values[0], BYTES), values[1]
+        size = builder.mul(items, INT64(pointer.dtype.bitwidth // 8))
         with cgutils.for_range_slice(builder, INT64(0), size, INT64(LINE), INT64) as (place, _):
             item = builder.bitcast(builder.gep(first, [place]), INT32.as_pointer())
-            builder.load_atomic(item, "monotonic", 4)  # or LLVM would leave out what nobody asks for
+            builder.load_atomic(item, "monotonic", 4)
         return target.get_dummy_value()
 
-    return types.void(array), emit
+    return types.void(pointer, types.int64), emit
 
 
 @intrinsic
@@ -91,6 +102,7 @@ def section(context: Context, array: Type, first: Type, count: Type) -> tuple[Si
     """
 
     def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
+        """The same columns, from another row on."""
         array, first, count = values
         whole = cgutils.create_struct_proxy(signature.return_type)(target, builder, value=array)
         sizes = [count, *cgutils.unpack_tuple(builder, whole.shape)[1:]]
@@ -112,6 +124,26 @@ def part_of_buffer(kind: types.Array, *unread: Type) -> tuple[Signature, Emit]:
         return emit_array(target, builder, kind, builder.gep(buffer, [offset]), sizes)
 
     return kind(*unread, *[types.int64] * (2 + kind.ndim)), emit
+
+
+def block_of_buffer(item: Type, *unread: Type) -> tuple[Signature, Emit]:
+    """The same for a block, of which nothing is read on the way."""
+    at = types.CPointer(item)
+
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
+        buffer_at, offset, *sizes = values[len(unread) :]
+        first = builder.gep(builder.inttoptr(buffer_at, target.get_value_type(at)), [offset])
+        return target.make_tuple(builder, signature.return_type, [first, *sizes])
+
+    return types.NamedTuple([at, types.int64, types.int64], Block)(*unread, *[types.int64] * 4), emit
+
+
+def unblocked(target: Target, builder: ir.IRBuilder, kind: Type, value: ir.Value) -> ir.Value:
+    """A block as an array, and what is no block as it is."""
+    if getattr(kind, "instance_class", None) is not Block:
+        return value
+    at, *sizes = cgutils.unpack_tuple(builder, value)
+    return emit_array(target, builder, types.Array(kind[0].dtype, 2, "C"), at, sizes)
 
 
 def emit_array(

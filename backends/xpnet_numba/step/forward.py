@@ -1,8 +1,8 @@
 """From rows of X to the outputs of the last layer and their loss: shared by training, validation and prediction."""
 
-from xpnet_numba.kinds import Matrix, Table, Vector
-from xpnet_numba.llvm import INNER, call, njit, read_ahead
-from xpnet_numba.loops.compiled import flat
+from xpnet_numba.kinds import Table, Vector
+from xpnet_numba.llvm import INNER, array, call, njit, read_ahead
+from xpnet_numba.llvm.memory import Block
 from xpnet_numba.scalars import EXACT
 from xpnet_numba.step.job import Job, Layer
 from xpnet_numba.step.places import (
@@ -26,7 +26,7 @@ FEW = 3
 
 
 @njit(**INNER)
-def forward(job: Job, layers: Table[Layer], x: Matrix, rows: Rows, out: Matrix, masks: Masks, me: int) -> None:
+def forward(job: Job, layers: Table[Layer], x: Block, rows: Rows, out: Block, masks: Masks, me: int) -> None:
     """``out`` (rows, outputs) = what the last layer gives for x (rows, at least inputs), before its output activation.
 
     What hidden layers give is kept at the rows' place, and what is left of it after dropout.
@@ -42,7 +42,7 @@ def forward(job: Job, layers: Table[Layer], x: Matrix, rows: Rows, out: Matrix, 
             sparse_times(job, rows, weight, z)
         else:
             if layer.read_ahead and rows.number >= FEW:
-                read_ahead(weight)
+                read_ahead(weight.at, weight.rows * weight.columns)
             far = job.x_is_far if i == 0 else 0
             times(job, x, weight, z, far, me)
         call(layer.forward, (z, vector(job, job.params_at, layer.bias, layer.fan_out)))
@@ -53,14 +53,14 @@ def forward(job: Job, layers: Table[Layer], x: Matrix, rows: Rows, out: Matrix, 
 
 
 @njit(**INNER)
-def add_parts(job: Job, rows: Rows, z: Matrix) -> None:
+def add_parts(job: Job, rows: Rows, z: Block) -> None:
     """z (rows, fan_out) = the first layer's products, which were made in parts."""
-    parts = matrix(job, job.parts_at, 0, job.parts, job.batch_rows * z.shape[1])
-    call(job.add_rows_at, (parts, rows.place * z.shape[1], flat(z)))
+    parts = matrix(job, job.parts_at, 0, job.parts, job.batch_rows * z.columns)
+    call(job.add_rows_at, (parts, rows.place * z.columns, array(z.at, z.rows * z.columns)))
 
 
 @njit(**INNER, **EXACT)
-def loss_of(job: Job, out: Matrix, rows: Rows, weight: float, d_bias: Vector, me: int) -> float:
+def loss_of(job: Job, out: Block, rows: Rows, weight: float, d_bias: Vector, me: int) -> float:
     """The sum over rows of their losses, each times w_i / ``weight`` (1 / ``weight`` without sample weights).
 
     ``out`` becomes dL/dz, whose sums over the rows are added to ``d_bias``.

@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 import numpy
 from numba import types
 
-from xpnet_numba.kinds import Address, Indices, Matrix, Numbers, Table, Vector
-from xpnet_numba.llvm import INNER, array, call, njit, pointer
+from xpnet_numba.kinds import Address, Indices, Numbers, Table, Vector
+from xpnet_numba.llvm import INNER, array, call, njit, pointer, shift
 from xpnet_numba.llvm.emit import Context, Emit, Signature, Type, intrinsic
-from xpnet_numba.llvm.memory import part_of_buffer
-from xpnet_numba.loops.compiled import flat, one_column
+from xpnet_numba.llvm.memory import Block, block_of_buffer, part_of_buffer
+from xpnet_numba.loops.compiled import one_column
 from xpnet_numba.loops.products import ACCUMULATE, FAR, SCRATCH, TRANSPOSE_A, TRANSPOSE_B
 from xpnet_numba.step.job import LAYER_TYPE, LINE, SLICE_TYPE, Job, Layer, Slice
 
@@ -45,8 +45,8 @@ would compile a function once more.
 def matrix(
     context: Context, job: Type, buffer_at: Type, offset: Type, rows: Type, columns: Type
 ) -> tuple[Signature, Emit]:
-    """The part of a buffer from item ``offset`` on as a matrix (rows, columns)."""
-    return part_of_buffer(types.Array(job.typeof("one"), 2, "C"), job)
+    """The part of a buffer from item ``offset`` on as a block (rows, columns)."""
+    return block_of_buffer(job.typeof("one"), job)
 
 
 @intrinsic
@@ -80,20 +80,20 @@ def slices_of(job: Job) -> Table[Slice]:
 
 
 @njit(**INNER)
-def weight_of(job: Job, layer: Layer) -> Matrix:
+def weight_of(job: Job, layer: Layer) -> Block:
     """A layer's weight (fan_in, fan_out)."""
     return matrix(job, job.params_at, layer.weight, layer.fan_in, layer.fan_out)
 
 
 @njit(**INNER)
-def outputs_of(job: Job, layer: Layer, rows: Rows) -> Matrix:
+def outputs_of(job: Job, layer: Layer, rows: Rows) -> Block:
     """The outputs of a hidden layer's activation for some rows (rows, fan_out)."""
     offset = job.room_rows * layer.column + rows.place * layer.fan_out
     return matrix(job, job.hidden_at, offset, rows.number, layer.fan_out)
 
 
 @njit(**INNER)
-def inputs_of(job: Job, layer: Layer, rows: Rows) -> Matrix:
+def inputs_of(job: Job, layer: Layer, rows: Rows) -> Block:
     """The inputs of a layer after the first, for some rows (rows, fan_in): outputs of the one before, after dropout."""
     offset = job.room_rows * layer.input_column + rows.place * layer.fan_in
     buffer_at = job.dropped_at if layer.input_rate else job.hidden_at
@@ -101,28 +101,28 @@ def inputs_of(job: Job, layer: Layer, rows: Rows) -> Matrix:
 
 
 @njit(**INNER)
-def drop(job: Job, layer: Layer, x: Matrix, out: Matrix, masks: Masks) -> None:
+def drop(job: Job, layer: Layer, x: Block, out: Block, masks: Masks) -> None:
     """Dropout of a layer's outputs, or of the gradients by them. x, out : (rows, fan_out), which may be the same."""
     seed = integers(job.seed_at, 0, 2)
     if job.places_at:
-        places = integers(job.places_at, masks.first_row, x.shape[0])
-        for row in range(x.shape[0]):
-            first = places[row] * layer.fan_out
-            call(job.drop_at, (x[row], out[row], first, layer.rate, seed, layer.number, masks.t))
+        places, size = integers(job.places_at, masks.first_row, x.rows), x.columns
+        for row in range(x.rows):
+            units, kept = array(shift(x.at, row * size), size), array(shift(out.at, row * size), size)
+            call(job.drop_at, (units, kept, places[row] * size, layer.rate, seed, layer.number, masks.t))
     else:
-        run, first = flat(x), masks.first_row * layer.fan_out
-        call(job.drop_at, (run, flat(out), first, layer.rate, seed, layer.number, masks.t))
+        size, first = x.rows * x.columns, masks.first_row * x.columns
+        call(job.drop_at, (array(x.at, size), array(out.at, size), first, layer.rate, seed, layer.number, masks.t))
 
 
 @njit(**INNER)
-def deltas_of(job: Job, layer: Layer, rows: Rows) -> Matrix:
+def deltas_of(job: Job, layer: Layer, rows: Rows) -> Block:
     """dL/dz of a layer for some rows (rows, fan_out)."""
     offset = job.room_rows * layer.column + rows.place * layer.fan_out
     return matrix(job, job.deltas_at, offset, rows.number, layer.fan_out)
 
 
 @njit(**INNER)
-def gather_x(job: Job, rows: Rows, me: int) -> Matrix:
+def gather_x(job: Job, rows: Rows, me: int) -> Block:
     """Rows of X: gathered by the order, or as they lie; what comes back is at least as wide as X."""
     if not job.ordered:
         return matrix(job, job.x_at, rows.first * job.x_row, rows.number, job.x_row)
@@ -133,25 +133,25 @@ def gather_x(job: Job, rows: Rows, me: int) -> Matrix:
 
 
 @njit(**INNER)
-def sparse_times(job: Job, rows: Rows, weight: Matrix, z: Matrix) -> None:
+def sparse_times(job: Job, rows: Rows, weight: Block, z: Block) -> None:
     """z = X W for some rows of a sparse X. weight : (inputs, out); z : (rows, out)."""
     order, x = integers(job.order_at, rows.first, rows.number), vector(job, job.x_at, 0, job.filled)
     call(job.sparse_times_at, (order, x, job.columns_at, job.starts_at, job.x_rows, weight, z))
 
 
 @njit(**INNER)
-def sparse_gradient(job: Job, rows: Rows, first: int, deltas: Matrix, grad: Matrix, more: bool) -> None:
+def sparse_gradient(job: Job, rows: Rows, first: int, deltas: Block, grad: Block, more: bool) -> None:
     """grad = X^T deltas for some rows of a sparse X and the features from ``first`` on, added to it where there is
     ``more``. deltas : (rows, out); grad : (features, out).
     """
     order, x = integers(job.order_at, rows.first, rows.number), vector(job, job.x_at, 0, job.filled)
     if not more:
-        grad[:] = 0
+        array(grad.at, grad.rows * grad.columns)[:] = 0
     call(job.sparse_gradient_at, (order, x, job.columns_at, job.starts_at, job.x_rows, first, deltas, grad))
 
 
 @njit(**INNER)
-def gather_y(job: Job, rows: Rows, me: int) -> Matrix:
+def gather_y(job: Job, rows: Rows, me: int) -> Block:
     """Rows of Y, which are not class indices."""
     if not job.ordered:
         return matrix(job, job.y_at, rows.first * job.label_width, rows.number, job.label_width)
@@ -185,20 +185,20 @@ def scratch_of(job: Job, me: int) -> Vector:
 
 
 @njit(**INNER)
-def times(job: Job, a: Matrix, b: Matrix, c: Matrix, far: int, me: int) -> None:
+def times(job: Job, a: Block, b: Block, c: Block, far: int, me: int) -> None:
     """C = A B. a : (m, at least k); b : (k, n); c : (m, n); far : whether A is still in main memory."""
     flags = FAR if far else 0
     call(job.multiply_at, (a, b, c, flags, scratch_of(job, me), job.gemm_at))
 
 
 @njit(**INNER)
-def times_transposed(job: Job, a: Matrix, b: Matrix, c: Matrix, me: int) -> None:
+def times_transposed(job: Job, a: Block, b: Block, c: Block, me: int) -> None:
     """C = A B^T. a : (m, k); b : (n, k); c : (m, n)."""
     call(job.multiply_at, (a, b, c, TRANSPOSE_B, scratch_of(job, me), job.gemm_at))
 
 
 @njit(**INNER)
-def transposed_times(job: Job, a: Matrix, b: Matrix, c: Matrix, more: bool, me: int) -> None:
+def transposed_times(job: Job, a: Block, b: Block, c: Block, more: bool, me: int) -> None:
     """C = A[:, :m]^T B, added to C where there is ``more``. a : (k, at least m); b : (k, n); c : (m, n)."""
     flags = TRANSPOSE_A | ACCUMULATE if more else TRANSPOSE_A
     call(job.multiply_at, (a, b, c, flags, scratch_of(job, me), job.gemm_at))

@@ -24,8 +24,9 @@ result has the same bits whoever does the work.
 
 from typing import NamedTuple
 
-from xpnet_numba.kinds import Matrix, Pointer, Table, Vector
+from xpnet_numba.kinds import Pointer, Table, Vector
 from xpnet_numba.llvm import INNER, array, call, fetch_add, flush_denormals, load, njit, restore_denormals, smaller
+from xpnet_numba.llvm.memory import Block
 from xpnet_numba.runtime.threads import claim, wait_until
 from xpnet_numba.scalars import EXACT
 from xpnet_numba.step.forward import forward, loss_of
@@ -144,7 +145,7 @@ def work_part(job: Job, layer: Layer, piece: Slice, batch: Batch, me: int) -> No
 
 
 @njit(**INNER)
-def features_of(job: Job, piece: Slice, batch: Batch) -> Matrix:
+def features_of(job: Job, piece: Slice, batch: Batch) -> Block:
     """The features of a batch (rows, at least as many) that meet a slice of the first weight."""
     if job.ordered:
         return matrix(job, job.batch_x_at, job.batch_rows * piece.first, batch.rows, piece.rows)
@@ -174,7 +175,7 @@ def work_block(job: Job, layers: Table[Layer], batch: Batch, block: int, me: int
 
 @njit(**INNER)
 def backward(
-    job: Job, layers: Table[Layer], x: Matrix, rows: Rows, masks: Masks, part: tuple[int, bool], me: int
+    job: Job, layers: Table[Layer], x: Block, rows: Rows, masks: Masks, part: tuple[int, bool], me: int
 ) -> None:
     """Deltas of the hidden layers from those of the last; the block's part of the gradient of biases and, where all
     parameters are few, of weights.
@@ -252,7 +253,7 @@ def add_partials(job: Job, rows: int, first: int, start: int, size: int) -> None
 
 
 @njit(**INNER)
-def features_given(job: Job, layer: Layer, piece: Slice, batch: Batch) -> Matrix:
+def features_given(job: Job, layer: Layer, piece: Slice, batch: Batch) -> Block:
     """A layer's inputs for the whole batch, from a slice's first feature on (rows, at least its features)."""
     if layer.input_column >= 0:
         offset = job.room_rows * layer.input_column + piece.first
