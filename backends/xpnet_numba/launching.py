@@ -19,7 +19,7 @@ from numba.np.numpy_support import from_dtype
 
 from xpnet.backend import get_threads
 from xpnet.ops import Array
-from xpnet_numba.kinds import Address, Matrix, Pointer, Vector
+from xpnet_numba.kinds import Address, Indices, Matrix, Pointer, Vector
 from xpnet_numba.llvm import INNER, array, call, kept, larger, pointer_to, shift, smaller, taken
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.compiling import c_function
@@ -45,8 +45,9 @@ def launch(
         entry(function, cut, whole, results)
         return
     entry, function = _shared.get((loop, first.dtype)) or _prepare_shared(loop, first.dtype, (cut, whole, results))
-    wanted = min(get_threads(), chunk_count(len(first), chunk_rows))
-    threads.team.lead(entry, wanted, function, chunk_rows, cut, whole, results)
+    chunks = chunk_count(len(first), chunk_rows)
+    claims, wanted = numpy.zeros(chunks, numpy.int64), min(get_threads(), chunks)
+    threads.team.lead(entry, wanted, function, chunk_rows, claims, cut, whole, results)
 
 
 class Alone(dict[numpy.dtype, tuple[Callable[..., None], Any]]):
@@ -85,7 +86,8 @@ _shared: dict[tuple[Loop, numpy.dtype], tuple[Callable[..., None], Address]] = {
 def _prepare_shared(loop: Loop, dtype: numpy.dtype, arguments: tuple[Any, ...]) -> tuple[Callable[..., None], Address]:
     """Compile what shares the rows among threads."""
     groups = _type_of(arguments)
-    entry = threads.entry(_lead, types.void(*[types.int64] * 5, *groups))
+    number = types.int64
+    entry = threads.entry(_lead, types.void(*[number] * 5, types.Array(number, 1, "C"), *groups))
     _shared[loop, dtype] = prepared = entry, _job_function(loop, groups)
     return prepared
 
@@ -127,16 +129,14 @@ def _lead(
     threads_wanted: int,
     function: Address,
     chunk_rows: int,
+    claims: Indices,
     cut: tuple[Any, ...],
     whole: tuple[Any, ...],
     results: tuple[Any, ...],
 ) -> None:
     """Make a job of a launch, and share it."""
-    rows = len(cut[0])
-    claims = numpy.zeros(-(-rows // chunk_rows), numpy.int64)
-    job = kept((rows, chunk_rows, threads_wanted, claims.ctypes.data, (cut, whole, results)))
+    job = kept((len(cut[0]), chunk_rows, threads_wanted, claims.ctypes.data, (cut, whole, results)))
     threads.share(board, number, threads_wanted, function, job)
-    claims[0] = 0  # Numba frees an array after its last use, which must come after the last use of its address.
 
 
 def loop(*arguments: Any) -> None:

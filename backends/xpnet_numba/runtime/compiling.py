@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numba
 
-from xpnet_numba.llvm.passes import CountingPasses, Passes
+from xpnet_numba.llvm.passes import Passes
 from xpnet_numba.runtime.aside import aside
 from xpnet_numba.runtime.codecache import code_cache
 from xpnet_numba.runtime.inner import inner_functions_wait
@@ -56,7 +56,8 @@ def python_function(function: Callable[..., Any], signature: Any) -> Callable[..
     """Compile to a function that Python calls, and that runs without the interpreter's lock.
 
     It takes arguments of exactly the signature's types and does not look at them: Numba's own dispatch does, which takes
-    longer than a short job. Raises what Numba raises for code it cannot compile.
+    longer than a short job. Nor does it count who uses an array: it makes none, and its caller keeps those it is given.
+    Raises what Numba raises for code it cannot compile.
     """
     name, module = _name(function, signature), sys.modules[function.__module__]
     if loaded := _from_cache(name, lambda code: load_python_function(code, module)):
@@ -66,7 +67,7 @@ def python_function(function: Callable[..., Any], signature: Any) -> Callable[..
 
 def _compile_python(name: str, function: Callable[..., Any], signature: Any) -> Callable[..., Any]:
     with _announced(), _uncollected(), inner_functions_wait():
-        dispatcher = numba.njit([signature], nogil=True, pipeline_class=CountingPasses, **FAST)(function)
+        dispatcher = numba.njit([signature], nogil=True, pipeline_class=Passes, **FAST)(function)
     (overload,) = dispatcher.overloads.values()
     _keep(name, python_code(overload))
     _dispatchers.append(dispatcher)
