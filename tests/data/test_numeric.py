@@ -42,6 +42,7 @@ FILES: dict[str, str] = {
     "a text": changed(30, "1,two,3,a"),
     "a short line": changed(30, "1,2,a"),
     "a label that is missing": changed(30, "1,2,3,"),
+    "a word for a missing label": changed(30, "1,2,3,NA"),
     "an open quote": changed(30, '1,2,3,"a'),
     "a cell of two lines": changed(30, '1,2,3,"a\nb"'),
     "a cell of two lines among numbers": changed(30, '1,"2\n",3,a'),
@@ -85,6 +86,7 @@ def test_pieces_of_any_size(
     [
         (Request(target="y", dialect=Dialect(decimal=",")), "\n".join(lines(";", ",")).encode()),
         (Request(target="y", ids=("p",)), FILES["plain"].encode()),
+        (Request(target="p", ids=("y",)), FILES["a word for a missing label"].encode()),
         (Request(labelled=False, features=("r", "p")), FILES["plain"].encode()),
         (Request(target="x3", dialect=Dialect(header=False)), "\n".join(lines()[1:]).encode()),
         (Request(target="y", dialect=Dialect(encoding="utf-16")), FILES["plain"].encode("utf-16")),

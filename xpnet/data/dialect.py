@@ -147,7 +147,7 @@ def _separator(lines: Sequence[str]) -> str:
             widths = [len(row) for row in csv.reader(whole, delimiter=mark) if row]
         return len(set(widths)) == 1, widths[0] if widths else 0
 
-    found = {mark: quality(mark) for mark in ",;\t|"}
+    found = {mark: quality(mark) for mark in ",;\t|" if mark in whole[0]}
     several = {mark: how for mark, how in found.items() if how[1] > 1}
     return max(several, key=lambda mark: several[mark]) if several else ","
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy
 import pyarrow
+import pyarrow.compute
 from pyarrow import csv
 
 from xpnet.data.columns import as_numbers
@@ -91,9 +92,8 @@ class _Parser:
 
     def __init__(self, reader: "TextReader", features: list[str]) -> None:
         options = reader.options(set(features), threads=False)
-        self.words, self.parse = options["convert_options"], options["parse_options"]
-        self.quick = reader.options(set(features), threads=False)["convert_options"]
-        self.quick.null_values = [""]
+        self.convert, self.parse = options["convert_options"], options["parse_options"]
+        self.words, self.convert.null_values = self.convert.null_values, [""]
         self.header, self.above = reader.written.header, reader.written.above
         self.features, self.dtype = features, reader.dtype
         inside = set(features)
@@ -106,17 +106,27 @@ class _Parser:
         """
         if text.count(b'"') % 2:
             raise pyarrow.ArrowInvalid("a cell goes on in the next piece")
-        try:
-            content = self._read(text, number, self.quick)
-        except pyarrow.ArrowInvalid:
-            self.quick = self.words
-            content = self._read(text, number, self.words)
+        content = self._without_words(text, number)
+        if content is None:
+            self.convert.null_values = self.words  # which are looked for in each cell, from here on
+            content = self._read(text, number)
         batches = content.select(self.features).combine_chunks().to_batches()
         parts = [batch.to_tensor(null_to_nan=True).to_numpy() for batch in batches]
         none = numpy.empty((0, len(self.features)), self.dtype)
         return Piece(numpy.concatenate([none, *parts]), content.select(self.others))
 
-    def _read(self, text: bytes, number: int, convert: csv.ConvertOptions) -> pyarrow.Table:
+    def _without_words(self, text: bytes, number: int) -> pyarrow.Table | None:
+        """The rows of a piece in which no word stands for an empty cell; None where one does."""
+        try:
+            content = self._read(text, number)
+        except pyarrow.ArrowInvalid:
+            return None
+        words = pyarrow.array(self.words[1:], pyarrow.string())
+        texts = [chunk.dictionary for name in self.others for chunk in content.column(name).chunks]
+        found = any(pyarrow.compute.any(pyarrow.compute.is_in(text, value_set=words)).as_py() for text in texts)
+        return None if found else content
+
+    def _read(self, text: bytes, number: int) -> pyarrow.Table:
         how = csv.ReadOptions(
             use_threads=False,
             block_size=len(text) + 1,
@@ -124,7 +134,7 @@ class _Parser:
             skip_rows=0 if number else self.above,
         )
         return csv.read_csv(
-            pyarrow.BufferReader(text), read_options=how, parse_options=self.parse, convert_options=convert
+            pyarrow.BufferReader(text), read_options=how, parse_options=self.parse, convert_options=self.convert
         )
 
 
