@@ -1,5 +1,6 @@
 """Wrong usage and bad data, told in one line."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -94,3 +95,16 @@ def test_a_diverging_training_fails_and_writes_nothing(run: Run) -> None:
     result = run("train", "wine", *options, code=1)
     check_one_line(result, "The loss must stay finite")
     assert not Path("m").exists()
+
+
+@pytest.mark.parametrize("code", [errno.EPIPE, errno.EINVAL])
+def test_a_reader_that_has_gone_is_no_error_to_tell(run: Run, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """Windows has another number for it."""
+
+    def refuse(*facts: object) -> None:
+        raise OSError(code, "refused")
+
+    monkeypatch.setattr("xpnet.cli.app.GONE", {errno.EPIPE, errno.EINVAL})
+    monkeypatch.setattr("xpnet.cli.training.show_facts", refuse)
+    result = run("train", "iris", "--epochs", "1", code=1)
+    assert (result.stdout, result.stderr) == ("", "")

@@ -1,6 +1,7 @@
 """The commands in one group, and what becomes of errors."""
 
 import errno
+import sys
 from typing import Any
 
 import click
@@ -20,6 +21,10 @@ from xpnet.errors import BackendError, XpnetError
 EPILOG = "Exit codes: 0 done, 1 the work failed, 2 wrong usage or a backend that is not available."
 
 
+GONE = {errno.EPIPE, *([errno.EINVAL] if sys.platform == "win32" else [])}
+"""What systems say of a pipe whose reader has gone, as in ``xpnet ... | head``."""
+
+
 class Commands(click.Group):
     """A group that turns the errors a user can cause into one line and an exit code."""
 
@@ -31,8 +36,8 @@ class Commands(click.Group):
             path = (error.ctx or ctx).command_path
             raise click.UsageError(visible(f"{error.format_message()} See {path} --help.")) from error
         except (XpnetError, OSError, MemoryError) as error:
-            if getattr(error, "errno", None) == errno.EPIPE:  # the reader has gone, as in ``xpnet ... | head``
-                raise
+            if getattr(error, "errno", None) in GONE and getattr(error, "filename", None) is None:
+                raise BrokenPipeError(errno.EPIPE, "the reader has gone") from error  # which click answers
             raise _in_one_line(error) from error
 
 
