@@ -1,6 +1,9 @@
 """Fixtures that several rooms' tests share."""
 
 import signal
+import sys
+from collections.abc import Iterator
+from concurrent.futures import wait
 from typing import Any
 
 import libraries
@@ -28,6 +31,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees a backend that the environment names."""
     monkeypatch.delenv("XPNET_BACKEND", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def compiled_to_the_end() -> Iterator[None]:
+    """What a test began to compile and interrupted is done before the next: Numba changes the process's warnings."""
+    yield
+    if aside := sys.modules.get("xpnet_numba.runtime.aside"):
+        wait(list(aside._begun.values()))
 
 
 @pytest.fixture(params=libraries.params())
