@@ -48,31 +48,24 @@ class Uncounted(AnalysisPass):
         return False
 
 
-class CountingPasses(CompilerBase):
-    """What Numba does to a function, from bytecode to LLVM's instructions: its own passes, less what is not used."""
+class Passes(CompilerBase):
+    """What Numba does to a function, from bytecode to LLVM's instructions, for one that makes no arrays."""
 
     def define_pipelines(self) -> list[PassManager]:
-        """One pipeline."""
+        """One pipeline: Numba's own, less what is not used."""
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
-        passes.passes = self.chosen([step for step in passes.passes if step[0].__name__ not in UNUSED])
+        passes.passes = _uncounted([step for step in passes.passes if step[0].__name__ not in UNUSED])
         passes.finalize()
         return [passes]
 
-    def chosen(self, steps: list[Any]) -> list[Any]:
-        """The passes, from all that may be used."""
-        return steps
 
-
-class Passes(CountingPasses):
-    """The same for a function that makes no arrays, without counting who uses them.
+def _uncounted(steps: list[Any]) -> list[Any]:
+    """The passes, without those that count who uses an array.
 
     Where Numba has changed and lacks what is used here, it counts as it always does.
     """
-
-    def chosen(self, steps: list[Any]) -> list[Any]:
-        """The passes, without those that counting is for."""
-        names = [step[0].__name__ for step in steps]
-        if not {LIFETIMES, LOWERING} <= set(names) or not hasattr(BaseContext, "enable_nrt"):
-            return steps
-        steps.insert(names.index(LOWERING), (Uncounted, "no users of arrays are counted"))
-        return [step for step in steps if step[0].__name__ != LIFETIMES]
+    names = [step[0].__name__ for step in steps]
+    if not {LIFETIMES, LOWERING} <= set(names) or not hasattr(BaseContext, "enable_nrt"):
+        return steps
+    steps.insert(names.index(LOWERING), (Uncounted, "no users of arrays are counted"))
+    return [step for step in steps if step[0].__name__ != LIFETIMES]
