@@ -44,10 +44,11 @@ def launch(
         entry, function = alone(loop)[first.dtype]
         entry(function, cut, whole, results)
         return
-    entry, function = _shared.get((loop, first.dtype)) or _prepare_shared(loop, first.dtype, (cut, whole, results))
+    arguments = cut, whole, results
+    entry, function = _shared.get((loop, first.dtype)) or _prepare_shared(loop, first.dtype, arguments)
     chunks = chunk_count(len(first), chunk_rows)
     claims, wanted = numpy.zeros(chunks, numpy.int64), min(get_threads(), chunks)
-    threads.team.lead(entry, wanted, function, chunk_rows, claims, cut, whole, results)
+    threads.team.lead(entry, wanted, function, chunk_rows, claims, arguments)
 
 
 class Alone(dict[numpy.dtype, tuple[Callable[..., None], Any]]):
@@ -87,7 +88,7 @@ def _prepare_shared(loop: Loop, dtype: numpy.dtype, arguments: tuple[Any, ...]) 
     """Compile what shares the rows among threads."""
     groups = _type_of(arguments)
     number = types.int64
-    entry = threads.entry(_lead, types.void(*[number] * 5, types.Array(number, 1, "C"), *groups))
+    entry = threads.entry(_lead, types.void(*[number] * 5, types.Array(number, 1, "C"), groups))
     _shared[loop, dtype] = prepared = entry, _job_function(loop, groups)
     return prepared
 
@@ -130,12 +131,10 @@ def _lead(
     function: Address,
     chunk_rows: int,
     claims: Indices,
-    cut: tuple[Any, ...],
-    whole: tuple[Any, ...],
-    results: tuple[Any, ...],
+    arguments: tuple[Any, ...],
 ) -> None:
     """Make a job of a launch, and share it."""
-    job = kept((len(cut[0]), chunk_rows, threads_wanted, claims.ctypes.data, (cut, whole, results)))
+    job = kept((len(arguments[0][0]), chunk_rows, threads_wanted, claims.ctypes.data, arguments))
     threads.share(board, number, threads_wanted, function, job)
 
 

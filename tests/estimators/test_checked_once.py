@@ -1,6 +1,7 @@
 """What small fits save: parameters and plain arrays are checked quickly, and no differently."""
 
 import inspect
+import pickle
 import warnings
 from typing import Any
 
@@ -9,10 +10,12 @@ import pytest
 from sklearn.base import clone
 from sklearn.metrics import accuracy_score
 from sklearn.neural_network import MLPClassifier as SklearnClassifier
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 
 import xpnet
 from xpnet.estimators import parameters
+from xpnet.estimators.initial import random_state_of
 
 ROWS = np.arange(60.0).reshape(20, 3) / 60
 LABELS = np.arange(20) % 3
@@ -115,3 +118,23 @@ def test_the_score_is_the_accuracy(labels: Any) -> None:
     weight = np.arange(20.0)
     expected = accuracy_score(labels, model.predict(ROWS), sample_weight=weight)
     assert model.score(ROWS, labels, sample_weight=weight) == expected
+
+
+class TestRandomState:
+    @pytest.mark.parametrize("seed", [0, 1, np.int64(7), np.uint8(255), True, 2**32 - 1])
+    def test_a_number_seeds_numpys_own_stream(self, seed: Any) -> None:
+        ours, theirs = random_state_of(seed), np.random.RandomState(seed)
+        for stream in (ours, pickle.loads(pickle.dumps(ours))):
+            assert repr(stream.get_state(legacy=False)) == repr(theirs.get_state(legacy=False))
+            np.testing.assert_array_equal(stream.get_state()[1], theirs.get_state()[1])
+        np.testing.assert_array_equal(ours.standard_normal(3), theirs.standard_normal(3))
+
+    def test_a_stream_and_none_are_what_they_are_to_scikit_learn(self) -> None:
+        stream = np.random.RandomState(3)
+        assert random_state_of(stream) is stream
+        assert random_state_of(None) is check_random_state(None)
+
+    @pytest.mark.parametrize("seed", [-1, 2**32])
+    def test_numbers_out_of_range_are_refused(self, seed: int) -> None:
+        with pytest.raises(ValueError, match="between 0 and"):
+            random_state_of(seed)

@@ -146,7 +146,7 @@ class Parameters(MutableMapping[str, Array]):
         **more : array
             Further ones, by name.
         """
-        for name, value in dict(other, **more).items():
+        for name, value in (other if type(other) is dict and not more else dict(other, **more)).items():
             current: Any = self._arrays.get(name)
             if self.flat is None or type(value) is not type(current) or value.shape != current.shape:
                 self[name] = value

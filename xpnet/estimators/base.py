@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Self
 
 import numpy
 from scipy.sparse import issparse
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_consistent_length
 
 from xpnet.backend import NetworkSpec, floating_dtype
@@ -15,7 +14,7 @@ from xpnet.data.sources import LARGE, Source, as_source
 from xpnet.dispatch import current_ranks
 from xpnet.errors import InputError
 from xpnet.estimators.conversion import Convertible
-from xpnet.estimators.initial import initial_values
+from xpnet.estimators.initial import initial_values, random_state_of
 from xpnet.estimators.inputs import Given, Rows, check_X, check_X_y
 from xpnet.estimators.parameters import STOCHASTIC
 from xpnet.estimators.private import check_sample_weight, fit_context
@@ -142,7 +141,7 @@ class MLP(Convertible, Solvers):
         targets = self._encode(given.y)
         weight = self._row_weights(given, targets)
         self.n_outputs_ = self._count_outputs(targets)
-        self._random_state = check_random_state(self.random_state)
+        self._random_state = random_state_of(self.random_state)
         if first:
             self.out_activation_ = self._output_activation(targets)
         held_out = None if given.X_val is None else self._given_validation(given)

@@ -1,14 +1,41 @@
 """The initial weights, drawn in scikit-learn's order so that the same random state gives the same network."""
 
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy
+from numpy.random import MT19937, RandomState, SeedSequence
+from sklearn.utils import check_random_state
 
 from xpnet.backend import NetworkSpec
 from xpnet.errors import InputError
 
 
-def initial_values(spec: NetworkSpec, random_state: numpy.random.RandomState) -> dict[str, Any]:
+class NoSeed(SeedSequence):
+    """The seed of a generator that is seeded anew at once."""
+
+    def generate_state(self, n_words: int, dtype: Any = numpy.uint32) -> Any:
+        """As many zeros as are asked for."""
+        return numpy.zeros(n_words, dtype)
+
+
+_NO_SEED = NoSeed(0)
+
+
+def random_state_of(seed: Any) -> RandomState:
+    """The stream of random numbers that scikit-learn draws from: ``check_random_state``.
+
+    For a number that seeds the generator with entropy first, only to seed it again, which takes as long as some
+    gradients of a small network.
+    """
+    if not isinstance(seed, Integral):
+        return check_random_state(seed)
+    random_state = RandomState(MT19937(_NO_SEED))
+    random_state.seed(seed)  # type: ignore[arg-type]
+    return random_state
+
+
+def initial_values(spec: NetworkSpec, random_state: RandomState) -> dict[str, Any]:
     """U(-a, a) for weights and biases, layer by layer, a = sqrt(6 / (fan_in + fan_out)).
 
     Layers with the logistic function have sqrt(2 / (fan_in + fan_out)). (Glorot, Bengio, 2010, eq. 16.)
@@ -30,7 +57,7 @@ class Orders:
     A checkpoint holds it as it holds a RandomState.
     """
 
-    def __init__(self, random_state: numpy.random.RandomState, rows: int) -> None:
+    def __init__(self, random_state: RandomState, rows: int) -> None:
         self.random_state, self.rows = random_state, rows
         self.last: Any = None
 

@@ -31,7 +31,7 @@ class Objective:
             end = start + prod(slots[name].shape)
             self._values[name] = self._written[start:end].reshape(slots[name].shape)
             start = end
-        self._at, self._gradient = self._written[:0], self._written[:0]
+        self._at, self._gradient = b"", self._written[:0]
 
     def vector(self) -> Any:
         """The parameters: (size,) float64."""
@@ -47,15 +47,15 @@ class Objective:
         self.write(current_ranks().share(vector))
         if isinstance(self.rows, SourceRows):
             loss, gradients = summed_gradient(self.step, self.rows, self.network.backend)
-            self._at, self._gradient = vector, self._pack(self._runs(gradients))
+            self._at, self._gradient = vector.tobytes(), self._pack(self._runs(gradients))
             return loss
         loss = self.step.gradient(self.rows.X, self.rows.Y, sample_weight=self.rows.weight)
-        self._at, self._gradient = vector, self._pack(self._lasting or self._runs(self.step.gradients))
+        self._at, self._gradient = vector.tobytes(), self._pack(self._lasting or self._runs(self.step.gradients))
         return reported_loss(loss, self.step.penalty, self.step.spec)
 
     def gradient(self, vector: Any) -> Any:
         """The gradient (size,) float64."""
-        if vector.size != self._at.size or (vector != self._at).any():
+        if vector.tobytes() != self._at:
             self.loss(vector)
         return self._gradient
 

@@ -1,13 +1,12 @@
 """What must hold before a network computes: each rule once, with the sentence the user reads."""
 
 from numbers import Real
-from typing import Any, get_args
+from typing import Any
 
 from xpnet.backend import NetworkSpec
-from xpnet.backend.spec import Activation
 from xpnet.errors import InputError
 from xpnet.layers.cross_entropy import check_index_labels
-from xpnet.ops import Array, Labels
+from xpnet.ops import ACTIVATIONS, Array, Labels
 from xpnet.training.finite import is_finite
 
 
@@ -20,8 +19,8 @@ def check_spec(spec: NetworkSpec) -> NetworkSpec:
         if not (isinstance(width, int) or hasattr(width, "__index__")) or isinstance(width, bool) or int(width) < 1:
             raise InputError(f"Layer sizes are positive integers; received {', '.join(map(str, spec.widths))}.")
     for activation in spec.activations:
-        if activation not in get_args(Activation):
-            raise InputError(f"An activation is one of {', '.join(get_args(Activation))}; received {activation!r}.")
+        if activation not in ACTIVATIONS:
+            raise InputError(f"An activation is one of {', '.join(ACTIVATIONS)}; received {activation!r}.")
     if spec.dtype not in ("float32", "float64"):
         raise InputError(f"dtype is 'float32' or 'float64'; received {spec.dtype!r}.")
     if not all(0 <= rate < 1 for rate in spec.dropout):

@@ -93,7 +93,8 @@ class Network(Placed):
         compiled: bool = True,
         rng: Any = None,
     ) -> None:
-        self.spec = check_spec(replace(spec, dtype=dtype or "float64"))
+        dtype_wanted = dtype or "float64"
+        self.spec = check_spec(spec if spec.dtype == dtype_wanted else replace(spec, dtype=dtype_wanted))
         self.rng = None if rng is None else host_stream(rng)
         self.learning_rate, self._schedule = learning_rate, as_schedule(learning_rate)
         self.history = History()
