@@ -25,8 +25,8 @@ NARROW = 8
 shorter.
 """
 
-FEATURES = 2
-"""How much less there must be to move: products in parts are written, read and added up."""
+FEATURES = 1
+"""How much less there must be to move: products in parts are written, read and added up, which is counted."""
 
 BLOCKS_PER_CORE = 4
 """The most blocks that keep a gradient of their own: more would share the work more evenly, and take more memory."""
@@ -104,7 +104,7 @@ def _is_narrow(spec: NetworkSpec, batch_rows: int, blocks: int, *, sparse: bool)
 
 
 def _parts(spec: NetworkSpec, batch_rows: int, slices: list[Slice]) -> int:
-    """Into how many parts to cut the first layer's product; 0 where that would not move less between cores.
+    """Into how many parts to cut the first layer's product; 0 where that would move more between cores.
 
     By rows, a core reads what others wrote of the weight and of the batch's inputs; in parts, of products and deltas.
     """
