@@ -115,3 +115,11 @@ def test_codes_of_whole_numbers(dtype: str, least: int, most: int) -> None:
     assert (found.distinct.dtype, found.places.dtype) == (given.dtype, np.uint8)
     np.testing.assert_array_equal(found.distinct, distinct)
     np.testing.assert_array_equal(found.places, places)
+
+
+def test_codes_of_texts() -> None:
+    given = np.random.default_rng(0).choice(["b", "", "ä", "a", "aa", "\U0001f600"], 50)
+    found = labels.coded(given)
+    distinct, places = np.unique(given, return_inverse=True)
+    np.testing.assert_array_equal(found.distinct, distinct)
+    np.testing.assert_array_equal(found.places, places)

@@ -162,6 +162,9 @@ def coded(labels: numpy.ndarray | Coded) -> Coded:
         return labels
     if labels.dtype.kind == "i" and len(labels) and int(labels.max()) - int(labels.min()) < _FEW:
         return _coded_near(labels, labels.min())
+    if labels.dtype.kind == "U":  # texts are found sooner among few than sorted with their places
+        distinct = numpy.unique(labels)
+        return Coded(distinct, _narrow(numpy.searchsorted(distinct, labels), len(distinct)))
     distinct, places = numpy.unique(labels, return_inverse=True)
     return Coded(distinct, _narrow(places, len(distinct)))
 
