@@ -17,7 +17,6 @@ from xpnet_numba.llvm import (
     maximum,
     normalise,
     pointer_to,
-    section,
     shift,
     smaller,
     stack,
@@ -52,7 +51,8 @@ def softmax(x: Matrix, out: Matrix) -> None:
     for begin in range(0, x.shape[0], step):
         rows = smaller(step, x.shape[0] - begin)
         e = scratch if k <= BLOCK else shift(pointer_to(out), begin * k)
-        exponentials(section(x, begin, rows), e, array(shifts, rows))
+        # A slice of Numba's own: with ``section`` narrow rows take a fifth more time.
+        exponentials(x[begin : begin + rows], e, array(shifts, rows))
         for i in range(rows):
             normalise_row(shift(e, i * k), shift(pointer_to(out), (begin + i) * k), k, one, -1, None)
 
