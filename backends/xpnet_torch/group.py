@@ -1,5 +1,6 @@
 """``torch.distributed`` as a group: gloo adds up, and has a time-out of its own. PyTorch is imported when asked for."""
 
+import atexit
 import os
 import sys
 from collections.abc import Iterator
@@ -91,6 +92,12 @@ class TorchGroup:
         sys.stderr.flush()
 
 
+def _leave(distributed: Any) -> None:
+    """Take down what was set up, unless the program has."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
 def _torch() -> Any:
     try:
         import torch
@@ -109,6 +116,8 @@ def _connected(torch: Any, timeout: float) -> Any:
         if distributed.is_initialized():
             return distributed.new_group(backend="gloo", timeout=limit)
         distributed.init_process_group("gloo", timeout=limit)
+        # Its threads must have ended before the program does, or the system ends it with an error.
+        atexit.register(_leave, distributed)
         return distributed.group.WORLD
     except ValueError as error:  # what it raises where the launcher's variables are missing
         raise BackendError(
