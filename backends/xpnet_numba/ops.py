@@ -8,7 +8,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 import numpy
-from numpy import empty, zeros
+from numpy import empty, zeros  # by their names: calls of a few numbers notice each lookup
 
 from xpnet import ops
 from xpnet.backend import Kernel

@@ -1,35 +1,19 @@
 """How much anonymous memory commands take beside what they take for a small file."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow
 import pytest
+from anonymous_memory import linux, peak_of
 from pyarrow import csv, parquet
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="anonymous memory is read from /proc")
-
 COMMAND = """
-import sys, threading
 from xpnet.data import sources
 sources.LARGE_COPY = int(sys.argv.pop(1))
-peak, ended = [0], threading.Event()
-def watch():
-    while not ended.wait(0.01):
-        lines = open("/proc/self/status").read().splitlines()
-        peak[0] = max(peak[0], *(int(line.split()[1]) for line in lines if line.startswith("RssAnon")))
-thread = threading.Thread(target=watch)
-thread.start()
 from xpnet.cli import main
-try:
-    main()
-finally:
-    ended.set()
-    thread.join()
-    print(f"peak {peak[0] * 1024}", file=sys.stderr)
+main()
 """
 ROWS, COLUMNS = 500_000, 30
 SIZE = 4 * ROWS * COLUMNS
@@ -57,13 +41,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def peak(folder: Path, *arguments: str, large: int = 2**40) -> int:
     """Most bytes of anonymous memory in a command. large : bytes of tables from which on they are read block by block"""
-    command = [sys.executable, "-c", COMMAND, str(large), *arguments]
-    peaks = []
-    for _ in range(2):  # the first may compile, which takes memory, too
-        done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
-        assert done.returncode == 0, done.stderr
-        peaks.append(int(done.stderr.rpartition("peak ")[2]))
-    return min(peaks)
+    # The first may compile, which takes memory, too.
+    return min(peak_of(COMMAND, large, *arguments, folder=folder) for _ in range(2))
 
 
 def train(folder: Path, data: str, large: int = 2**40) -> int:
@@ -72,6 +51,7 @@ def train(folder: Path, data: str, large: int = 2**40) -> int:
     return peak(folder, "train", data, "--target", "y", *options, large=large)
 
 
+@linux
 def test_tables(folder: Path) -> None:
     """A CSV file is held twice at most: all rows, and those that are split; beside them are pieces of some megabytes.
 

@@ -121,7 +121,7 @@ def _count_in(variable: str) -> int:
 
 @cache
 def _quota() -> int:
-    """Cores that a cgroup's quota grants, read once; joblib would tell, but its import takes a tenth of a first fit."""
+    """Cores that a cgroup's quota grants, read once; joblib would tell, but a first fit would wait for its import."""
     cores = os.cpu_count() or 1
     return min(cores, _count_in(MOST_CORES) or cores, *_granted())
 

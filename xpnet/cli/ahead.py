@@ -28,7 +28,7 @@ def imported(module: str, backend: str | None) -> Iterator[None]:
 
 
 def _load(module: str, backend: str | None) -> None:
-    gc.disable()  # modules stay, and to look for garbage among them takes a tenth of the time
+    gc.disable()  # modules stay: to look for garbage among them is in vain
     try:
         with suppress(Exception, SystemExit):
             import_module(module)

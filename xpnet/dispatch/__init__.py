@@ -17,6 +17,7 @@ __all__ = [
     "choose",
     "current_ranks",
     "enter",
+    "enter_both",
     "get_backend",
     "use_backend",
     "use_group",

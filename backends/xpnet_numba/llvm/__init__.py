@@ -55,7 +55,6 @@ __all__ = [
     "shift",
     "smaller",
     "stack",
-
     "stay_apart",
     "store",
     "taken",

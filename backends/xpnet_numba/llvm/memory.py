@@ -14,9 +14,8 @@ from numba.np.arrayobj import populate_array
 from xpnet_numba.kinds import Pointer
 from xpnet_numba.llvm.emit import BYTES, INT32, INT64, Context, Emit, Signature, Target, Type, declared, intrinsic
 
-
 LINE = 64
-"""Bytes that travel together."""
+"""Bytes that caches exchange: what different threads write lies on different lines."""
 
 
 class Block(NamedTuple):

@@ -1,7 +1,7 @@
 """The passes of Numba's compiler, without those for what no function here does: to look for it in vain takes time.
 
-No function here counts who uses an array: what compiled code works on is kept by whoever calls it. To count in vain takes
-a tenth of the time of a compilation.
+No function here counts who uses an array: what compiled code works on is kept by whoever calls it. To compile the
+counting takes time, too.
 """
 
 from typing import Any

@@ -1,11 +1,9 @@
 """How loops are compiled: into the code that calls them."""
 
 from xpnet_numba.kinds import Matrix, Vector
-from xpnet_numba.llvm import INNER, address, array, njit, pointer_to
+from xpnet_numba.llvm import INNER, address, array, njit, pointer_to, smaller
+from xpnet_numba.llvm.memory import LINE
 from xpnet_numba.scalars import FAST
-
-CACHE_LINE = 64
-"""Bytes of a cache line."""
 
 inner = njit(**INNER, **FAST, forceinline=False)
 """For a loop, and for what it calls. LLVM decides what is inlined: Numba would hand the option down from a caller that is."""
@@ -38,4 +36,4 @@ def one_column(x: Vector) -> Matrix:
 @inlined
 def numbers_to_a_line(x: Vector) -> int:
     """How many numbers of a vector lie before the first cache line that begins in it."""
-    return min(-address(pointer_to(x)) % CACHE_LINE // x.itemsize, x.size)
+    return smaller(-address(pointer_to(x)) % LINE // x.itemsize, x.size)

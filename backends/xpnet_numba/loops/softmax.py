@@ -51,7 +51,7 @@ def softmax(x: Matrix, out: Matrix) -> None:
     for begin in range(0, x.shape[0], step):
         rows = smaller(step, x.shape[0] - begin)
         e = scratch if k <= BLOCK else shift(pointer_to(out), begin * k)
-        # A slice of Numba's own: with ``section`` narrow rows take a fifth more time.
+        # A slice of Numba's own: with ``section`` narrow rows take more time.
         exponentials(x[begin : begin + rows], e, array(shifts, rows))
         for i in range(rows):
             normalise_row(shift(e, i * k), shift(pointer_to(out), (begin + i) * k), k, one, -1, None)

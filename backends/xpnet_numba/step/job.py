@@ -11,10 +11,8 @@ from typing import Any
 import numpy
 from numba.np.numpy_support import from_dtype
 
+from xpnet_numba.llvm.memory import LINE
 from xpnet_numba.runtime.pages import zeros
-
-LINE = 64
-"""Bytes that caches exchange: what different threads write lies on different lines."""
 
 PAGE = 4096
 """Bytes within which processors read ahead."""

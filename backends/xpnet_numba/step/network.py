@@ -9,8 +9,9 @@ from xpnet_numpy import backend as numpy_backend
 
 from xpnet.backend import NetworkSpec, Parameters
 from xpnet_numba.kinds import Indices, Numbers, Vector
+from xpnet_numba.llvm.memory import LINE
 from xpnet_numba.step import functions
-from xpnet_numba.step.job import LINE, Layer
+from xpnet_numba.step.job import Layer
 from xpnet_numba.step.plan import NEAR_BYTES
 
 

@@ -8,10 +8,10 @@ from numba import types
 from xpnet_numba.kinds import Address, Indices, Numbers, Table, Vector
 from xpnet_numba.llvm import INNER, array, call, njit, pointer, shift
 from xpnet_numba.llvm.emit import Context, Emit, Signature, Type, intrinsic
-from xpnet_numba.llvm.memory import Block, block_of_buffer, part_of_buffer
+from xpnet_numba.llvm.memory import LINE, Block, block_of_buffer, part_of_buffer
 from xpnet_numba.loops.compiled import one_column
 from xpnet_numba.loops.products import ACCUMULATE, FAR, SCRATCH, TRANSPOSE_A, TRANSPOSE_B
-from xpnet_numba.step.job import LAYER_TYPE, LINE, SLICE_TYPE, Job, Layer, Slice
+from xpnet_numba.step.job import LAYER_TYPE, SLICE_TYPE, Job, Layer, Slice
 
 
 class Rows(NamedTuple):

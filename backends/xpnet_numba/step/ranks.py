@@ -16,7 +16,8 @@ from xpnet.backend import NetworkSpec, get_threads
 from xpnet.backend.group import NearGroup
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.threads import share_entry
-from xpnet_numba.step.job import LINE, Job, aligned, carved, room_for, tell
+from xpnet_numba.llvm.memory import LINE
+from xpnet_numba.step.job import Job, aligned, carved, room_for, tell
 from xpnet_numba.step.jobs import job_function
 from xpnet_numba.step.plan import Plan
 from xpnet_numba.step.workspace import TrainingWorkspace

@@ -12,8 +12,9 @@ from typing import Any
 import numpy
 
 from xpnet.backend import NetworkSpec
+from xpnet_numba.llvm.memory import LINE
 from xpnet_numba.loops.products import SCRATCH
-from xpnet_numba.step.job import LINE, Job, Slice, aligned, place, tell
+from xpnet_numba.step.job import Job, Slice, aligned, place, tell
 from xpnet_numba.step.plan import Plan
 
 EVALUATED_ROWS = 256
