@@ -13,6 +13,8 @@ from xpnet.backend import Step
 from xpnet.dispatch import current_ranks
 from xpnet.estimators.epochs import reported_loss
 from xpnet.estimators.inputs import Rows
+from xpnet.estimators.lbfgsb import minimise_directly
+from xpnet.estimators.private import setulb
 from xpnet.estimators.streaming import SourceRows, summed_gradient
 from xpnet.models import Network
 from xpnet.models.placement import is_host
@@ -31,7 +33,6 @@ class Objective:
             end = start + prod(slots[name].shape)
             self._values[name] = self._written[start:end].reshape(slots[name].shape)
             start = end
-        self._at, self._gradient = b"", self._written[:0]
 
     def vector(self) -> Any:
         """The parameters: (size,) float64."""
@@ -42,22 +43,15 @@ class Objective:
         self._written[...] = vector
         self.network.load_values(self._values)
 
-    def loss(self, vector: Any) -> float:
-        """The loss as scikit-learn reports it. The gradient comes with it, and is kept for who asks for it next."""
+    def __call__(self, vector: Any) -> tuple[float, Any]:
+        """The loss as scikit-learn reports it, and its gradient: (size,) float64."""
         self.write(current_ranks().share(vector))
         if isinstance(self.rows, SourceRows):
             loss, gradients = summed_gradient(self.step, self.rows, self.network.backend)
-            self._at, self._gradient = vector.tobytes(), self._pack(self._runs(gradients))
-            return loss
+            return loss, self._pack(self._runs(gradients))
         loss = self.step.gradient(self.rows.X, self.rows.Y, sample_weight=self.rows.weight)
-        self._at, self._gradient = vector.tobytes(), self._pack(self._lasting or self._runs(self.step.gradients))
-        return reported_loss(loss, self.step.penalty, self.step.spec)
-
-    def gradient(self, vector: Any) -> Any:
-        """The gradient (size,) float64."""
-        if vector.tobytes() != self._at:
-            self.loss(vector)
-        return self._gradient
+        gradient = self._pack(self._lasting or self._runs(self.step.gradients))
+        return reported_loss(loss, self.step.penalty, self.step.spec), gradient
 
     @cached_property
     def _lasting(self) -> list[Any]:
@@ -85,13 +79,18 @@ def minimise(
     # SciPy's vectors are short: BLAS's threads would only wait for each other.
     one_thread = getattr(objective.network.backend, "one_blas_thread", nullcontext)
     with objective.step.running(), one_thread():
-        found = minimize(
-            objective.loss,
-            objective.vector(),
-            method="L-BFGS-B",
-            jac=objective.gradient,
-            callback=callback,
-            options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
-        )
+        start = objective.vector()
+        if setulb is not None:
+            limits = {"max_iter": max_iter, "max_fun": max_fun, "tol": tol}
+            found = minimise_directly(objective, start, callback=callback, **limits)
+        else:
+            found = minimize(
+                objective,
+                start,
+                method="L-BFGS-B",
+                jac=True,
+                callback=callback,
+                options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
+            )
     objective.write(found.x)
     return found
