@@ -81,8 +81,7 @@ def minimise(
     with objective.step.running(), one_thread():
         start = objective.vector()
         if setulb is not None:
-            limits = {"max_iter": max_iter, "max_fun": max_fun, "tol": tol}
-            found = minimise_directly(objective, start, callback=callback, **limits)
+            found = minimise_directly(objective, start, max_iter=max_iter, max_fun=max_fun, tol=tol, callback=callback)
         else:
             found = minimize(
                 objective,

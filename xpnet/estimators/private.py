@@ -44,9 +44,10 @@ task_messages: dict[int, str] = {}
 """SciPy's words for the two numbers of a task."""
 
 if scipy.__version__.startswith(tuple(f"{version}." for version in KNOWN_LBFGSB)):
-    from scipy.optimize._lbfgsb_py import _lbfgsb, status_messages, task_messages
+    from scipy.optimize import _lbfgsb_py
 
-    setulb = _lbfgsb.setulb
+    setulb = _lbfgsb_py._lbfgsb.setulb
+    status_messages, task_messages = _lbfgsb_py.status_messages, _lbfgsb_py.task_messages
 
 __all__ = [
     "CallbackSupportMixin",

@@ -9,8 +9,19 @@ from typing import NamedTuple, TypeAlias
 
 from xpnet_numba import scalars
 from xpnet_numba.kinds import Matrix, Scalar, Vector
-from xpnet_numba.llvm import chosen
-from xpnet_numba.loops.compiled import inlined
+from xpnet_numba.llvm import array, chosen, pointer_to, shift, smaller, stack
+from xpnet_numba.loops.compiled import inlined, inner
+
+SHORT = 32
+"""Rows of fewer columns would leave vectors half empty."""
+
+JOINED = 16
+"""So many short rows are taken as one: a multiple of the numbers in a vector."""
+
+WORTH_JOINING = 128
+"""With fewer rows there is no gain: the bias has to be repeated first, and the sums to be added up."""
+
+ROOM = JOINED * SHORT
 
 
 @inlined
@@ -104,3 +115,59 @@ def backward(gradient: GradientFormula, d_out: Matrix, out: Matrix, d_x: Matrix,
             d_x[i, j] = d
             if d_bias is not None:
                 d_bias[j] += d
+
+
+@inlined
+def forward_rows(activation: Formula, z: Matrix, bias: Vector) -> None:
+    """z = f(z + b), in place; short rows several at a time."""
+    rows, columns = z.shape
+    joined, begin = rows_joined(rows, columns), 0
+    repeated = bias if joined == 1 else array(stack(pointer_to(z), ROOM), joined * columns)
+    if joined > 1:
+        repeat(bias, repeated)
+    while begin < rows:
+        joined = smaller(joined, rows - begin)
+        some = (rows - begin) // joined
+        part = array(shift(pointer_to(z), begin * columns), (some, joined * columns))
+        forward(activation, part, repeated, part)
+        begin += some * joined
+
+
+@inlined
+def backward_rows(gradient: GradientFormula, d: Matrix, out: Matrix, d_bias: Vector) -> None:
+    """:func:`backward` where d becomes dL/dx; short rows several at a time."""
+    rows, columns = d.shape
+    joined, begin = rows_joined(rows, columns), 0
+    sums = d_bias if joined == 1 else array(stack(pointer_to(d), ROOM), joined * columns)
+    if joined > 1:
+        sums[:] = 0
+    while begin < rows:
+        joined = smaller(joined, rows - begin)
+        some, first = (rows - begin) // joined, begin * columns
+        part = array(shift(pointer_to(d), first), (some, joined * columns))
+        backward(gradient, part, array(shift(pointer_to(out), first), (some, joined * columns)), part, sums)
+        begin += some * joined
+    if sums.size > columns:
+        add_up(sums, d_bias)
+
+
+@inlined
+def rows_joined(rows: int, columns: int) -> int:
+    """How many rows are taken as one."""
+    return JOINED if columns < SHORT and rows >= WORTH_JOINING else 1
+
+
+@inner
+def repeat(row: Vector, repeated: Vector) -> None:
+    """The row as often as there is room for it."""
+    for i in range(0, repeated.size, row.size):
+        for j in range(row.size):
+            repeated[i + j] = row[j]
+
+
+@inner
+def add_up(rows: Vector, total: Vector) -> None:
+    """total += all rows, which lie one behind the other."""
+    for i in range(0, rows.size, total.size):
+        for j in range(total.size):
+            total[j] += rows[i + j]

@@ -77,6 +77,7 @@ class Panel(NamedTuple):
     fresh : whether they are the first terms, so that C is not read
     ahead : how many terms of the rows of A are asked for ahead
     vectors : how many vectors a row of the panel takes
+    after : how many terms follow
     """
 
     columns: int
@@ -84,6 +85,7 @@ class Panel(NamedTuple):
     fresh: bool
     ahead: int
     vectors: int
+    after: int
 
 
 def multiply(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_at: Address) -> None:
@@ -97,14 +99,14 @@ def multiply(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_
     step = -(-k // -(-k // TERMS))
     for start in range(0, k, step):
         terms = smaller(step, k - start)
-        fresh = start == 0 and not flags & ACCUMULATE
+        fresh, after = start == 0 and not flags & ACCUMULATE, k - start - terms
         for j in range(0, n, PANEL * lanes):
             columns = smaller(PANEL * lanes, n - j)
             vectors = -(-columns // lanes)
             panel, b_term = room, vectors * lanes
             if b_transposed:
                 turn_panel(Operand(shift(from_b, j * k + start), k, 1), room, b_term, lanes, columns, terms)
-            elif columns == vectors * lanes and (n == columns or m < WORTH_A_COPY):
+            elif readable(b_term, columns, n, m, after):
                 panel, b_term = shift(from_b, start * n + j), n
             else:
                 pack(shift(from_b, start * n + j), n, room, columns, terms, vectors)
@@ -113,9 +115,20 @@ def multiply(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_
                 Operand(panel, b_term, 1),
                 Operand(shift(to_c, j), n, 1),
                 m,
-                Panel(columns, terms, fresh, terms if far and j == 0 else 0, vectors),
+                Panel(columns, terms, fresh, terms if far and j == 0 else 0, vectors, after),
                 shift(room, ROOM),
             )
+
+
+@inner
+def readable(width: int, columns: int, n: int, m: int, after: int) -> bool:
+    """Whether a panel may and should be read where it lies, ``width`` numbers of each row.
+
+    What it has not is read from rows that follow, and goes where no column of C is.
+    """
+    if columns == width:
+        return n == columns or m < WORTH_A_COPY
+    return n == columns and width - columns <= n * after
 
 
 @inner
@@ -156,7 +169,9 @@ def sweep(a: Operand, b: Operand, c: Operand, m: int, panel: Panel, room: Pointe
     columns, sums = panel.columns, shift(room, ROOM_OF_A)
     rows, result = Operand(shift(a.at, (m - height) * a.row), a.row, a.column), shift(sums, (height - rest) * columns)
     if whole == 0:
-        rows, result = copied_rows(a, rest, panel.terms, room), sums
+        rows, result = a, sums
+        if a.row > 1 or height - rest > a.column * panel.after:  # else rows beyond are what follows, and are not used
+            rows = copied_rows(a, rest, panel.terms, room)
     rows_of_c, last = Operand(shift(c.at, whole * c.row), c.row, 1), Operand(result, columns, 1)
     if not panel.fresh:
         copy(rows_of_c, last, rest, columns)
@@ -190,7 +205,7 @@ def copy(source: Operand, target: Operand, rows: int, columns: int) -> None:
 def multiply_tiles(a: Operand, b: Operand, c: Operand, m: int, panel: Panel) -> None:
     """As many tiles as m rows fill, one below the other."""
     stay_apart()
-    columns, terms, fresh, ahead, vectors = panel
+    columns, terms, fresh, ahead, vectors, _ = panel
     for i in range(0, m, HEIGHTS[vectors]):
         x, z = shift(a.at, i * a.row), shift(c.at, i * c.row)
         if vectors == 1:

@@ -63,11 +63,11 @@ index: Any = None
 
 def _forward(z: Matrix, bias: Vector) -> None:
     widest_vectors()
-    activations.forward(activation, z, bias, z)
+    activations.forward_rows(activation, z, bias)
 
 
 def _backward(d: Matrix, out: Matrix, d_bias: Vector) -> None:
-    activations.backward(gradient, d, out, d, d_bias)
+    activations.backward_rows(gradient, d, out, d_bias)
 
 
 def _loss(z: Matrix, labels: Matrix | Indices, scale: Vector, d_bias: Vector, loss: Numbers) -> None:

@@ -8,6 +8,7 @@ import pytest
 from numba import njit
 from xpnet_numba.llvm import call
 from xpnet_numba.loops import updates
+from xpnet_numba.loops.activations import SHORT, WORTH_JOINING
 from xpnet_numba.step import functions
 
 from xpnet import ops
@@ -90,6 +91,21 @@ def labels_for(name: str, z: Any, rng: np.random.Generator) -> Any:
     if name.startswith("softmax"):
         return rng.dirichlet(np.ones(z.shape[1]), z.shape[0]).astype(z.dtype)
     return rng.integers(0, 2, z.shape).astype(z.dtype)
+
+
+@pytest.mark.parametrize("columns", [1, 3, 10, SHORT - 1, SHORT])
+@pytest.mark.parametrize("rows", [WORTH_JOINING - 1, WORTH_JOINING, WORTH_JOINING + 5, 300])
+def test_short_rows_are_exact_however_many_are_taken_at_once(
+    rows: int, columns: int, dtype: str, rng: np.random.Generator
+) -> None:
+    z, d = (rng.integers(-9, 9, (rows, columns)).astype(dtype) for _ in range(2))
+    bias, sums = (rng.integers(-9, 9, columns).astype(dtype) for _ in range(2))
+    out, d_z, d_bias = z.copy(), d.copy(), sums.copy()
+    run("relu_forward", out, bias)
+    run("relu_backward", d_z, out, d_bias)
+    np.testing.assert_array_equal(out, np.maximum(z + bias, 0))
+    np.testing.assert_array_equal(d_z, d * (out > 0))
+    np.testing.assert_array_equal(d_bias, sums + (d * (out > 0)).sum(0))
 
 
 @pytest.mark.parametrize("columns", [1, 2, 10, 17, 300, 3000])
