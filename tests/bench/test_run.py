@@ -130,3 +130,16 @@ print(target.magic_tuple()[1:], torch.backends.cpu.get_cpu_capability(), found)
     assert done.returncode == 0, done.stderr
     assert "haswell" in done.stdout and "AVX2" in done.stdout
     assert "avx512" not in done.stdout.lower().replace("-avx512", "") and "X86_V4" not in done.stdout
+
+
+def test_jax_held_to_avx2_leaves_its_products_to_no_library_that_asks_the_processor() -> None:
+    script = """
+import jax
+a = jax.numpy.ones((300, 300))
+print(jax.jit(lambda a, b: a @ b).lower(a, a).compile().as_text())
+"""
+    pytest.importorskip("jax", reason="JAX is not installed")
+    environment = pinned_environment(1, Settings.of(held_to="avx2").held)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "dot(" in done.stdout and "ynn" not in done.stdout and "xnn" not in done.stdout

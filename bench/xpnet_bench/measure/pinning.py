@@ -1,10 +1,13 @@
 """Threads of a contender: the variables that its libraries read at import, and the cores it may run on."""
 
 import ctypes
+import mmap
 import os
 import signal
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy
 
@@ -35,6 +38,13 @@ HOLDING = (
 )
 """What holds a library to other instructions than the processor's best."""
 
+YNNPACK = "xla_cpu_experimental_ynn_fusion_type"
+"""XLA's flag for what it has YNNPACK compute. That library asks the processor and heeds no variable, so that to hold it
+means to leave it out, for XLA's own products.
+"""
+
+LIBRARIES = {".so", ".pyd", ".dll", ".dylib"}
+
 AVX2_FEATURES = "+avx2,+fma,+f16c,+bmi,+bmi2,+lzcnt,+popcnt,+movbe"
 
 
@@ -53,11 +63,23 @@ def variables_that_hold_to(instructions: str) -> dict[str, str]:
         "MKL_ENABLE_INSTRUCTIONS": "AVX2",
         "ATEN_CPU_CAPABILITY": "avx2",
         "ONEDNN_MAX_CPU_ISA": "AVX2",
-        "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
+        "XLA_FLAGS": "--xla_cpu_max_isa=AVX2" + (f" --{YNNPACK}=" if _xla_knows(YNNPACK) else ""),
         "NUMBA_CPU_NAME": "haswell",
         "NUMBA_CPU_FEATURES": AVX2_FEATURES,
         "NPY_DISABLE_CPU_FEATURES": " ".join(beyond),
     }
+
+
+def _xla_knows(flag: str) -> bool:
+    """Whether the JAX that is installed has a flag: at one that it does not know it ends the process."""
+    found = find_spec("jaxlib")
+    files = Path(found.origin).parent.iterdir() if found and found.origin else ()
+    return any(_contains(file, flag.encode()) for file in files if file.suffix in LIBRARIES)
+
+
+def _contains(file: Path, text: bytes) -> bool:
+    with open(file, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(text) >= 0
 
 
 def _numpy_features() -> list[str]:
