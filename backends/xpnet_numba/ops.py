@@ -19,7 +19,7 @@ from xpnet_numba.launching import Loop, alone, chunk_count, contiguous, launch, 
 from xpnet_numba.llvm import widest_vectors
 from xpnet_numba.loops import activations, losses, rows, updates
 from xpnet_numba.loops import softmax as softmax_loops
-from xpnet_numba.loops.compiled import inner, numbers_to_a_line, one_row
+from xpnet_numba.loops.compiled import flat, inner, numbers_to_a_line
 
 
 class Cut(NamedTuple):
@@ -89,19 +89,19 @@ def _relu(x: Vector, out: Vector) -> None:
     """Numbers up to a cache line's beginning, then the others: each store that lies on two lines takes two."""
     head = numbers_to_a_line(out)
     for first, end in ((0, head), (head, x.size)):
-        activations.forward(activations.relu, one_row(x[first:end]), None, one_row(out[first:end]))
+        activations.forward(activations.relu, x[first:end], None, out[first:end])
 
 
 @inner
 def _tanh(x: Vector, out: Vector) -> None:
     widest_vectors()
-    activations.forward(scalars.tanh, one_row(x), None, one_row(out))
+    activations.forward(scalars.tanh, x, None, out)
 
 
 @inner
 def _logistic(x: Vector, out: Vector) -> None:
     widest_vectors()
-    activations.forward(scalars.logistic, one_row(x), None, one_row(out))
+    activations.forward(scalars.logistic, x, None, out)
 
 
 relu = _of_each("relu", _relu, MOVES)
@@ -138,18 +138,18 @@ def relu_backward_bias(d_out: Array, x: Array) -> tuple[Array, Array]:
 
 @inner
 def _relu_backward(d_out: Vector, out: Vector, d_x: Vector) -> None:
-    activations.backward(activations.relu_backward, one_row(d_out), one_row(out), one_row(d_x), None)
+    activations.backward(activations.relu_backward, d_out, out, d_x, None)
 
 
 @inner
 def _bias_relu(x: Matrix, out: Matrix, bias: Vector) -> None:
     widest_vectors()
-    activations.forward(activations.relu, x, bias, out)
+    activations.forward(activations.relu, flat(x), bias, flat(out))
 
 
 @inner
 def _relu_backward_bias(d_out: Matrix, x: Matrix, d_x: Matrix, d_bias: Matrix) -> None:
-    activations.backward(activations.relu_backward, d_out, x, d_x, d_bias[0])
+    activations.backward(activations.relu_backward, flat(d_out), flat(x), flat(d_x), d_bias[0])
 
 
 # Softmax and its loss.

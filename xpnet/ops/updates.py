@@ -149,7 +149,8 @@ def adam_scales(
     t: int, learning_rate: float, beta1: float, beta2: float, epsilon_hat: bool
 ) -> tuple[float, float]:
     """``scale`` and ``root`` of a step of Adam, in either form: p <- p - scale m / (root sqrt(v) + epsilon)."""
-    correction1, correction2 = 1 - beta1**t, (1 - beta2**t) ** 0.5
+    power = float(t)  # of two floats: compiled code, too, raises them as Python does
+    correction1, correction2 = 1 - beta1**power, (1 - beta2**power) ** 0.5
     if epsilon_hat:
         return learning_rate * correction2 / correction1, 1.0
     return learning_rate / correction1, 1 / correction2

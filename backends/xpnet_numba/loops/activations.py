@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 from xpnet_numba import scalars
-from xpnet_numba.kinds import Matrix, Scalar, Vector
-from xpnet_numba.llvm import array, chosen, pointer_to, shift, smaller, stack
+from xpnet_numba.kinds import Pointer, Scalar, Vector
+from xpnet_numba.llvm import array, chosen, larger, section, smaller
 from xpnet_numba.loops.compiled import inlined, inner
 
-SHORT = 32
+SHORT = 64
 """Rows of fewer columns would leave vectors half empty."""
 
 JOINED = 16
@@ -92,82 +92,72 @@ ACTIVATIONS = {
 
 
 @inlined
-def forward(activation: Formula, x: Matrix, bias: Vector | None, out: Matrix) -> None:
-    """out = f(x + b); x, out : (rows, columns), which may be the same; bias : (columns,) or None."""
-    for i in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            if bias is None:
-                out[i, j] = activation(x[i, j])
-            else:
-                out[i, j] = activation(x[i, j] + bias[j])
+def forward(activation: Formula, x: Vector, bias: Vector | None, out: Vector) -> None:
+    """out = f(x + b), the bias once more for every ``bias.size`` numbers; x, out : (numbers,), which may be the same."""
+    if bias is None:
+        for i in range(x.size):
+            out[i] = activation(x[i])
+    else:
+        for begin in range(0, x.size, larger(bias.size, 1)):
+            count = smaller(bias.size, x.size - begin)
+            some, results = section(x, begin, count), section(out, begin, count)
+            for j in range(count):
+                results[j] = activation(some[j] + bias[j])
 
 
 @inlined
-def backward(gradient: GradientFormula, d_out: Matrix, out: Matrix, d_x: Matrix, d_bias: Vector | None) -> None:
-    """d_x = dL/dx from d_out = dL/df and out = f; its sums over the rows are added to d_bias (columns,) unless that is
-    None.
+def backward(gradient: GradientFormula, d_out: Vector, out: Vector, d_x: Vector, sums: Vector | None) -> None:
+    """d_x = dL/dx from d_out = dL/df and out = f; added to the sums, number ``sums.size`` to the first once more.
 
-    All are (rows, columns); d_x may be d_out.
+    d_out, out, d_x : (numbers,); d_x may be d_out
     """
-    for i in range(d_out.shape[0]):
-        for j in range(d_out.shape[1]):
-            d = gradient(d_out[i, j], out[i, j])
-            d_x[i, j] = d
-            if d_bias is not None:
-                d_bias[j] += d
+    if sums is None:
+        for i in range(d_out.size):
+            d_x[i] = gradient(d_out[i], out[i])
+    else:
+        for begin in range(0, d_out.size, larger(sums.size, 1)):
+            count = smaller(sums.size, d_out.size - begin)
+            given, some, results = section(d_out, begin, count), section(out, begin, count), section(d_x, begin, count)
+            for j in range(count):
+                d = gradient(given[j], some[j])
+                results[j] = d
+                sums[j] += d
 
 
-@inlined
-def forward_rows(activation: Formula, z: Matrix, bias: Vector) -> None:
-    """z = f(z + b), in place; short rows several at a time."""
-    rows, columns = z.shape
-    joined, begin = rows_joined(rows, columns), 0
-    repeated = bias if joined == 1 else array(stack(pointer_to(z), ROOM), joined * columns)
-    if joined > 1:
-        repeat(bias, repeated)
-    while begin < rows:
-        joined = smaller(joined, rows - begin)
-        some = (rows - begin) // joined
-        part = array(shift(pointer_to(z), begin * columns), (some, joined * columns))
-        forward(activation, part, repeated, part)
-        begin += some * joined
+@inner
+def repeated(row: Vector, rows: int, room: Pointer) -> Vector:
+    """The row as often as so many rows are joined, in the room; itself where they are not."""
+    size, total = row.size, row.size * rows_joined(rows, row.size)
+    if total == size:
+        return row
+    copies = array(room, total)
+    for i in range(0, total, size):
+        for j in range(size):
+            copies[i + j] = row[j]
+    return copies
 
 
-@inlined
-def backward_rows(gradient: GradientFormula, d: Matrix, out: Matrix, d_bias: Vector) -> None:
-    """:func:`backward` where d becomes dL/dx; short rows several at a time."""
-    rows, columns = d.shape
-    joined, begin = rows_joined(rows, columns), 0
-    sums = d_bias if joined == 1 else array(stack(pointer_to(d), ROOM), joined * columns)
-    if joined > 1:
-        sums[:] = 0
-    while begin < rows:
-        joined = smaller(joined, rows - begin)
-        some, first = (rows - begin) // joined, begin * columns
-        part = array(shift(pointer_to(d), first), (some, joined * columns))
-        backward(gradient, part, array(shift(pointer_to(out), first), (some, joined * columns)), part, sums)
-        begin += some * joined
-    if sums.size > columns:
-        add_up(sums, d_bias)
+@inner
+def sums_of(row: Vector, rows: int, room: Pointer) -> Vector:
+    """Where to add up when so many rows are joined: zeros in the room, or the row itself where they are not."""
+    total = row.size * rows_joined(rows, row.size)
+    if total == row.size:
+        return row
+    sums = array(room, total)
+    for i in range(total):
+        sums[i] = 0
+    return sums
+
+
+@inner
+def add_up(sums: Vector, row: Vector) -> None:
+    """Add to the row what rows that were joined have."""
+    for i in range(0, sums.size if sums.size > row.size else 0, row.size):
+        for j in range(row.size):
+            row[j] += sums[i + j]
 
 
 @inlined
 def rows_joined(rows: int, columns: int) -> int:
     """How many rows are taken as one."""
     return JOINED if columns < SHORT and rows >= WORTH_JOINING else 1
-
-
-@inner
-def repeat(row: Vector, repeated: Vector) -> None:
-    """The row as often as there is room for it."""
-    for i in range(0, repeated.size, row.size):
-        for j in range(row.size):
-            repeated[i + j] = row[j]
-
-
-@inner
-def add_up(rows: Vector, total: Vector) -> None:
-    """total += all rows, which lie one behind the other."""
-    for i in range(0, rows.size, total.size):
-        for j in range(total.size):
-            total[j] += rows[i + j]

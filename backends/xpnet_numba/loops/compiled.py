@@ -22,18 +22,6 @@ def flat(x: Vector | Matrix) -> Vector:
 
 
 @inlined
-def one_row(x: Vector | Matrix) -> Matrix:
-    """All numbers of an array as a matrix of one row."""
-    return array(pointer_to(x), (1, x.size))
-
-
-@inlined
-def one_column(x: Vector) -> Matrix:
-    """A vector as a matrix of one column."""
-    return array(pointer_to(x), (x.size, 1))
-
-
-@inlined
 def numbers_to_a_line(x: Vector) -> int:
     """How many numbers of a vector lie before the first cache line that begins in it."""
     return smaller(-address(pointer_to(x)) % LINE // x.itemsize, x.size)

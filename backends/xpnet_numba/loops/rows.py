@@ -31,6 +31,15 @@ def gather(order: Indices, out: Matrix, x: Matrix, unknown: Numbers) -> None:
             unknown[0] += 1
 
 
+def gather_labels(order: Indices, out: Indices, labels: Indices, unknown: Numbers) -> None:
+    """:func:`gather` for class indices: out[i] = labels[order[i]]."""
+    for i in range(order.size):
+        if 0 <= order[i] < labels.size:
+            out[i] = labels[order[i]]
+        else:
+            unknown[0] += 1
+
+
 def add_rows(x: Matrix, first: int, out: Vector) -> None:
     """out = the sum over rows, in their order, of the columns of x from ``first`` on."""
     out[:] = 0

@@ -81,6 +81,11 @@ class Library(codegen.JITCodeLibrary):
     def _optimize_functions(self, module: Any) -> None:
         """Nothing yet: the whole is optimized."""
 
+    def _optimize_final_module(self) -> None:
+        """Once: Numba does so twice, so as to find what is counted in vain, and nothing is counted here."""
+        passes, builder = self._codegen._module_pass_manager()
+        passes.run(self._final_module, builder)
+
 
 class _WithoutEnvironment:
     """A code generator that notes no environments."""

@@ -126,7 +126,7 @@ def enter(job: Job, data: Data, spec: NetworkSpec) -> None:
     if data.order is not None:
         arrays["order_at"] = data.order
         job.gather_at = functions.address("gather", dtype)
-        job.gather_labels_at = functions.address("gather", "int64")
+        job.gather_labels_at = functions.address("gather_labels", dtype)
     if (sparse := data.sparse) is not None:
         job.x_rows, job.filled = sparse.shape[0], data.x.size
         arrays |= {"starts_at": sparse.indptr, "columns_at": sparse.indices}

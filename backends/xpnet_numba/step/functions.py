@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 from numba import types
 
 from xpnet_numba.kinds import Address, Indices, Matrix, Numbers, Vector
-from xpnet_numba.llvm import array, pointer, widest_vectors
+from xpnet_numba.llvm import array, pointer, pointer_to, stack, widest_vectors
 from xpnet_numba.loops import activations, dropout, losses, products, rows, softmax, sparse, updates
+from xpnet_numba.loops.activations import ROOM
+from xpnet_numba.loops.compiled import flat
 from xpnet_numba.runtime.compiling import CFunction, c_function
 from xpnet_numba.runtime.templates import filled_in
 from xpnet_numba.scalars import exp, logistic
@@ -63,11 +65,14 @@ index: Any = None
 
 def _forward(z: Matrix, bias: Vector) -> None:
     widest_vectors()
-    activations.forward_rows(activation, z, bias)
+    repeated = activations.repeated(bias, z.shape[0], stack(pointer_to(z), ROOM))
+    activations.forward(activation, flat(z), repeated, flat(z))
 
 
 def _backward(d: Matrix, out: Matrix, d_bias: Vector) -> None:
-    activations.backward_rows(gradient, d, out, d_bias)
+    sums = activations.sums_of(d_bias, d.shape[0], stack(pointer_to(d), ROOM))
+    activations.backward(gradient, flat(d), flat(out), flat(d), sums)
+    activations.add_up(sums, d_bias)
 
 
 def _loss(z: Matrix, labels: Matrix | Indices, scale: Vector, d_bias: Vector, loss: Numbers) -> None:
@@ -81,7 +86,7 @@ def _wide_loss(z: Matrix, labels: Matrix, scale: Vector, d_bias: Vector, loss: N
 
 def _each(z: Matrix) -> None:
     widest_vectors()
-    activations.forward(activation, z, None, z)
+    activations.forward(activation, flat(z), None, flat(z))
 
 
 def _softmax(z: Matrix) -> None:
@@ -141,6 +146,7 @@ def _table() -> dict[str, Function]:
         "drop": Function(dropout.drop, {}, (VECTOR, VECTOR, COUNT, NUMBER, INDICES, COUNT, COUNT)),
         "penalize": Function(_penalize, {}, (VECTOR, VECTOR, NUMBER, NUMBERS)),
         "gather": Function(rows.gather, {}, (INDICES, MATRIX, MATRIX, NUMBERS)),
+        "gather_labels": Function(rows.gather_labels, {}, (INDICES, INDICES, INDICES, NUMBERS)),
         "add_rows": Function(rows.add_rows, {}, (MATRIX, COUNT, VECTOR)),
         "find_nonfinite": Function(_find_nonfinite, {}, (MATRIX, COUNT, NUMBERS)),
     }

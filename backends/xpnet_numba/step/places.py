@@ -9,7 +9,6 @@ from xpnet_numba.kinds import Address, Indices, Numbers, Table, Vector
 from xpnet_numba.llvm import INNER, array, call, njit, pointer, shift
 from xpnet_numba.llvm.emit import Context, Emit, Signature, Type, intrinsic
 from xpnet_numba.llvm.memory import LINE, Block, block_of_buffer, part_of_buffer
-from xpnet_numba.loops.compiled import one_column
 from xpnet_numba.loops.products import ACCUMULATE, FAR, SCRATCH, TRANSPOSE_A, TRANSPOSE_B
 from xpnet_numba.step.job import LAYER_TYPE, SLICE_TYPE, Job, Layer, Slice
 
@@ -168,7 +167,7 @@ def gather_indices(job: Job, rows: Rows, me: int) -> Indices:
         return integers(job.y_at, rows.first, rows.number)
     y, out = integers(job.y_at, 0, job.x_rows), integers(job.batch_y_at, rows.place, rows.number)
     order = integers(job.order_at, rows.first, rows.number)
-    call(job.gather_labels_at, (order, one_column(out), one_column(y), result_of(job, me)))
+    call(job.gather_labels_at, (order, out, y, result_of(job, me)))
     return out
 
 

@@ -61,7 +61,6 @@ def warmup() -> None:
     unused = {"multiply", "multiply_by_blas"} - products_that_may_run()
     threads.calls()
     share_entry()
-    functions.compiled("gather", "int64")
     for dtype in ("float32", "float64"):
         prediction_entry(dtype)
         for name in JOBS:

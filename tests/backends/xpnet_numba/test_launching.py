@@ -78,3 +78,12 @@ def test_how_labels_lie_makes_no_difference(rng: np.random.Generator, layout: st
         wanted, d_wanted = xpnet.softmax_cross_entropy(logits, labels)
         assert loss == wanted and type(loss) is np.float64
         np.testing.assert_array_equal(d_logits, d_wanted)
+
+
+@pytest.mark.parametrize("shape", [(3, 0), (0, 3), (0, 0)])
+def test_no_numbers_and_no_columns(shape: tuple[int, int]) -> None:
+    x, bias = np.zeros(shape, np.float32), np.zeros(shape[1], np.float32)
+    assert backend.kernels["bias_relu"].launch(x, bias).shape == shape
+    d_x, d_bias = backend.kernels["relu_backward_bias"].launch(x, x)
+    assert d_x.shape == shape
+    np.testing.assert_array_equal(d_bias, bias)
