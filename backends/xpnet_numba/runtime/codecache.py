@@ -156,6 +156,7 @@ def fingerprint() -> str:
         cpu_target.target_context.codegen().magic_tuple(),
         settings,
         *sources(resources.files("xpnet_numba")),
+        *sources(resources.files("xpnet.ops")),  # a formula of which is compiled
     ]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 

@@ -39,7 +39,7 @@ def c_function(function: Callable[..., Any], signature: Any) -> CFunction:
 
     Raises what Numba raises for code it cannot compile.
     """
-    name = _name(function, signature)
+    name = name_of(function, signature)
     if address := _from_cache(name, load_c_function):
         return CFunction(address)
     return aside(name, lambda: _compile_c(name, function, signature))
@@ -59,7 +59,7 @@ def python_function(function: Callable[..., Any], signature: Any) -> Callable[..
     longer than a short job. Nor does it count who uses an array: it makes none, and its caller keeps those it is given.
     Raises what Numba raises for code it cannot compile.
     """
-    name, module = _name(function, signature), sys.modules[function.__module__]
+    name, module = name_of(function, signature), sys.modules[function.__module__]
     if loaded := _from_cache(name, lambda code: load_python_function(code, module)):
         return loaded
     return aside(name, lambda: _compile_python(name, function, signature))
@@ -81,7 +81,7 @@ _dispatchers: list[Any] = []
 _named: dict[str, Callable[..., Any]] = {}
 
 
-def _name(function: Callable[..., Any], signature: Any) -> str:
+def name_of(function: Callable[..., Any], signature: Any) -> str:
     """What an entry of the cache is called. The folder stands for the sources, so the place in them is enough.
 
     Raises RuntimeError where another function has that name: one would be given the code of the other.
