@@ -59,25 +59,23 @@ def _of_each(name: str, loop: Loop, cut: Cut) -> Callable[[Array], Array]:
 
     What it does in Python takes as long as the loop over a few thousand numbers, so that it is one function.
     """
-    run_alone, most_alone = alone(loop), cut.alone
+    known, most_alone = alone(loop).get, cut.alone
 
     def kernel(x: Array) -> Array:
         """See what is set below."""
-        dtype = x.dtype
-        if not (x.flags.carray and dtype.isnative):
-            x = contiguous(x)
-            dtype = x.dtype
         size = x.size
-        if x.ndim == 1:
-            out = result = empty(size, dtype)  # which NumPy makes in less time than one of a shape
-        else:
-            result = empty(x.shape, dtype)
-            x, out = x.reshape(-1), result.reshape(-1)
-        if size <= most_alone:
-            run, function = run_alone[dtype]
-            run(function, (x, out), (), ())
-        else:
-            launch(loop, (x, out), chunk_rows=cut.rows(size))
+        if size <= most_alone and x.flags.carray and (compiled := known(x.dtype)) is not None:
+            run, function = compiled
+            if x.ndim == 1:
+                out = empty(size, x.dtype)  # which NumPy makes in less time than one of a shape
+                run(function, (x, out), (), ())
+                return out
+            result = empty(x.shape, x.dtype)
+            run(function, (x.reshape(-1), result.reshape(-1)), (), ())
+            return result if result.ndim else result[()]
+        x = contiguous(x)
+        result = empty(x.shape, x.dtype)
+        launch(loop, (x.reshape(-1), result.reshape(-1)), chunk_rows=cut.rows(size))
         return result if result.ndim else result[()]
 
     kernel.__name__, kernel.__doc__ = name, f"Kernel of :func:`xpnet.ops.{name}`."
