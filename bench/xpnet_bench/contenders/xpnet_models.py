@@ -25,7 +25,7 @@ def facts(variant: str) -> dict[str, str]:
     """
     global _backend
     _backend = xpnet.get_backend(variant)
-    if choose(numpy.zeros(1)).backend is not _backend:  # else users need not name it, either
+    if variant != "numba" or choose(numpy.zeros(1)).backend is not _backend:  # else users need not name it, either
         _held_open.enter_context(xpnet.use_backend(_backend))
     return {"xpnet": xpnet.__version__, **_backend.describe()}
 
