@@ -29,7 +29,8 @@ def begin(name: str, module: str, *arguments: str) -> None:
     """Have a second Python run a module that compiles what is kept under this name, unless it is kept."""
     if name in _working or not _possible() or code_cache().load(name) is not None:
         return
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    folders = [folder for folder in sys.path if folder and isinstance(folder, str)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
     with suppress(OSError, MemoryError):  # no more processes are allowed
         _working[name] = subprocess.Popen(
             [sys.executable, "-P", "-m", module, *arguments],  # -P: nothing is imported from the current folder

@@ -13,12 +13,16 @@ from numba.core.registry import cpu_target
 
 USED = (
     "_optimize_functions",
+    "_optimize_final_module",
     "_finalize_dynamic_globals",
     "_get_module_for_linking",
     "finalize",
     "get_pointer_to_function",
 )
 """Methods of Numba's libraries, none of them public, that are replaced or called here."""
+
+PASSES = "_module_pass_manager"
+"""A method of Numba's code generator, not public, that is called here."""
 
 
 class Library(codegen.JITCodeLibrary):
@@ -83,7 +87,7 @@ class Library(codegen.JITCodeLibrary):
 
     def _optimize_final_module(self) -> None:
         """Once: Numba does so twice, so as to find what is counted in vain, and nothing is counted here."""
-        passes, builder = self._codegen._module_pass_manager()
+        passes, builder = getattr(self._codegen, PASSES)()
         passes.run(self._final_module, builder)
 
 
@@ -108,7 +112,8 @@ def inner_functions_wait() -> Iterator[None]:
     """
     generator = cpu_target.target_context.codegen()
     before = getattr(generator, "_library_class", None)
-    if before is not codegen.JITCodeLibrary or not all(hasattr(before, name) for name in USED):
+    has_all = hasattr(generator, PASSES) and all(hasattr(before, name) for name in USED)
+    if before is not codegen.JITCodeLibrary or not has_all:
         yield
         return
     generator._library_class = Library
