@@ -7,6 +7,7 @@ machine's load.
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -83,16 +84,23 @@ def interrupted(program: str, *arguments: str, after: float, cache: Path | None 
     """Press Ctrl-C so many seconds after a program is ready; the seconds until it was heard. The program must go on."""
     environment = os.environ | ({} if cache is None else {"NUMBA_CACHE_DIR": str(cache)})
     command = [sys.executable, "-c", program, *arguments]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None and process.stderr is not None
-    assert process.stdout.readline() == "ready\n", process.stderr.read()
-    time.sleep(after)
-    begin = time.perf_counter()
-    process.send_signal(2)
-    assert process.stdout.readline() == "heard\n", process.stderr.read()
-    seconds = time.perf_counter() - begin
-    rest, errors = process.communicate(timeout=300)
-    assert rest == "usable\n" and process.returncode == 0, errors
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        hangs = threading.Timer(300, process.kill)
+        hangs.start()
+        try:
+            assert process.stdout.readline() == "ready\n", process.stderr.read()
+            time.sleep(after)
+            begin = time.perf_counter()
+            process.send_signal(2)
+            assert process.stdout.readline() == "heard\n", process.stderr.read()
+            seconds = time.perf_counter() - begin
+            # Not ``communicate``, which leaves out what came with the line that has been read.
+            rest, errors = process.stdout.read(), process.stderr.read()
+            assert (rest, process.wait()) == ("usable\n", 0), errors
+        finally:
+            hangs.cancel()
+            process.kill()
     return seconds
 
 
