@@ -25,7 +25,7 @@ test-oldest: .venv/ready  ## the test suite with the oldest versions that pyproj
 	$(BIN)/python -m uv pip install --quiet --python build/oldest --resolution lowest-direct --editable '.[test,bench]'
 	build/oldest/$(notdir $(BIN))/python -m pytest -n 2
 
-test-aarch64: .venv/ready  ## xpnet, the Numba backend, the estimators on an emulated ARM processor: about an hour
+test-aarch64: .venv/ready  ## xpnet, the Numba backend, the estimators on an emulated ARM processor: 15 minutes to an hour
 	tests/aarch64/prepare.sh build/aarch64 $(BIN)/python
 	build/aarch64/python -m pytest -n 2 -p no:cacheprovider tests/ops tests/layers tests/models tests/training \
 		tests/steps tests/backends/test_kernels.py tests/backends/xpnet_numba tests/estimators

@@ -13,7 +13,7 @@ from xpnet_numba.llvm import array, chosen, larger, section, smaller
 from xpnet_numba.loops.compiled import inlined, inner
 
 SHORT = 64
-"""Rows of fewer columns would leave vectors half empty."""
+"""Rows of fewer columns are joined: alone they fill their vectors badly, and each costs a beginning and an end."""
 
 JOINED = 16
 """So many short rows are taken as one: a multiple of the numbers in a vector."""
@@ -22,6 +22,7 @@ WORTH_JOINING = 128
 """With fewer rows there is no gain: the bias has to be repeated first, and the sums to be added up."""
 
 ROOM = JOINED * SHORT
+"""Numbers, more than rows that are joined have."""
 
 
 @inlined

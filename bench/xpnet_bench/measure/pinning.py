@@ -44,6 +44,7 @@ means to leave it out, for XLA's own products.
 """
 
 LIBRARIES = {".so", ".pyd", ".dll", ".dylib"}
+"""How the names of compiled libraries end."""
 
 AVX2_FEATURES = "+avx2,+fma,+f16c,+bmi,+bmi2,+lzcnt,+popcnt,+movbe"
 

@@ -24,9 +24,10 @@ print([name.split(".")[-2] for name in own], [process.returncode for process in 
 """
 
 
-def run(code: str, cache: Path) -> subprocess.CompletedProcess[str]:
+def run(code: str, cache: Path, *flags: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"NUMBA_CACHE_DIR": str(cache), "PYTHONWARNINGS": "ignore", "XPNET_BACKEND": "numba"}
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=600)
+    command = [sys.executable, *flags, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
 
 
 @pytest.fixture
@@ -56,6 +57,7 @@ def test_a_first_fit_does_not_compile_what_the_second_process_does(tmp_path: Pat
         "import sys; sys.executable = ''",
         "import sys; sys.frozen = True",
         "beside.allowed_threads = lambda: 1",
+        "beside.code_cache().folder = None",
     ],
 )
 def test_without_a_second_process_all_is_compiled_here(before: str, tmp_path: Path) -> None:
@@ -64,10 +66,19 @@ def test_without_a_second_process_all_is_compiled_here(before: str, tmp_path: Pa
     assert "'train'" in done.stdout and done.stdout.endswith(" []\n")
 
 
-def test_a_second_process_that_fails_costs_a_compilation(tmp_path: Path) -> None:
-    done = run(FIT.format(before="beside.os.environ['NUMBA_CPU_NAME'] = 'no processor'"), tmp_path)
+def test_where_the_environment_is_ignored_all_is_compiled_here(tmp_path: Path) -> None:
+    places = f"import sys; sys.path[:] = {sys.path!r}"
+    done = run(f"{places}\n" + FIT.format(before=""), tmp_path, "-E", "-W", "ignore")
     assert done.returncode == 0, done.stderr
-    assert "'train'" in done.stdout
+    assert "'train'" in done.stdout and done.stdout.endswith(" []\n")
+
+
+@pytest.mark.skipif(beside.allowed_threads() < 2, reason="one core")
+def test_a_second_process_that_fails_costs_a_compilation(tmp_path: Path) -> None:
+    fails = "begin = beside.begin; beside.begin = lambda name, module, *more: begin(name, 'no_such_module')"
+    done = run(FIT.format(before=fails), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "'train'" in done.stdout and done.stdout.endswith(" [1]\n")
 
 
 def test_nothing_is_begun_for_what_is_kept(begun: list[Any]) -> None:
@@ -100,6 +111,6 @@ print(beside._working["asleep"].pid)
     done = run(code, tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    if hasattr(os, "waitid"):
+    if sys.platform != "win32":  # where to ask for a process is to end it
         with pytest.raises(ProcessLookupError):
             os.kill(int(done.stdout), 0)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -256,3 +257,19 @@ def test_no_folder_costs_one_line(
     for _ in range(2):
         assert gives_zero()
     assert capfd.readouterr().err.count("NUMBA_CACHE_DIR") == 1
+
+
+def test_another_formula_that_is_compiled_is_another_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of ``xpnet.ops`` is: code of the formula before must not be found."""
+    before, sources = codecache.fingerprint(), codecache.sources
+
+    def changed(folder: Any) -> Any:
+        """The sources after a change of that formula alone."""
+        for name, content in sources(folder):
+            is_that = folder.name == "ops" and name == "updates.py"
+            yield name, content.replace(b"correction1", b"correction") if is_that else content
+
+    monkeypatch.setattr(codecache, "sources", changed)
+    assert codecache.fingerprint() != before
+    monkeypatch.setattr(codecache, "sources", sources)
+    assert codecache.fingerprint() == before
