@@ -1,8 +1,9 @@
 """The cache of compiled code: files of machine code, each sealed with a checksum, that outlive the process.
 
 All files of one environment lie in one folder, whose name follows from everything that decides what the compiler makes:
-the sources of this package, the versions of Python, NumPy, Numba and llvmlite, Numba's settings and the processor. So
-code from another version is never found. A file that is damaged, cut short or another function's counts as absent.
+the sources of this package as they were imported, the versions of Python, NumPy, Numba and llvmlite, Numba's settings
+and the processor. So code from another version is never found, and a program under which the package is upgraded stores
+nothing. A file that is damaged, cut short or another function's counts as absent.
 Folders of other environments are removed once there are more than ``KEPT``, the one that rested longest first.
 
 The folders of a user belong to that user alone: what could have been written by somebody else is not run.
@@ -13,6 +14,7 @@ import os
 import shutil
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
@@ -23,11 +25,19 @@ from typing import Any
 
 import numpy
 
+from xpnet.ops.updates import adam_scales
+
 KEPT = 8
 """Folders of environments that are kept: several versions of Python, several processors of a shared disk."""
 
+WRITTEN = 3600.0
+"""Seconds after which nobody is still writing a file."""
+
 MARK = b"xpnet code 1\n"
 DIGEST = 32  # bytes of a SHA-256
+
+FORMULAS = (adam_scales,)
+"""The functions of ``xpnet.ops`` that are compiled, which may have been imported long before this package."""
 
 NO_FOLDER = "there is no folder that is yours alone and can be written"
 
@@ -102,6 +112,7 @@ def _open_folder(base: Path, environment: str) -> Path | None:
         if not folder.is_dir():
             folder.mkdir(exist_ok=True)
             _remove_oldest(own)
+        _remove_abandoned(folder)
         NamedTemporaryFile(dir=folder).close()
         os.utime(folder)
     except OSError:
@@ -119,6 +130,14 @@ def _is_private(folder: Path) -> bool:
         return True
     status = folder.lstat()
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what programs have left that were killed while they wrote."""
+    for file in folder.glob("*.tmp"):
+        with suppress(FileNotFoundError):
+            if time.time() - file.stat().st_mtime > WRITTEN:
+                file.unlink()
 
 
 def _remove_oldest(own: Path) -> None:
@@ -155,13 +174,18 @@ def fingerprint() -> str:
         *(module.__version__ for module in (numpy, numba, llvmlite)),
         cpu_target.target_context.codegen().magic_tuple(),
         settings,
-        *sources(resources.files("xpnet_numba")),
-        *sources(resources.files("xpnet.ops")),  # a formula of which is compiled
+        _IMPORTED,
+        *((f.__code__.co_code, f.__code__.co_names, f.__code__.co_consts) for f in FORMULAS),
     ]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
 
 _NO_MATTER = ("NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS")
+
+
+def digest_of_sources() -> str:
+    """A checksum of this package's sources as they lie on disk now."""
+    return hashlib.sha256(repr([*sources(resources.files("xpnet_numba"))]).encode()).hexdigest()
 
 
 def sources(folder: Any) -> Iterator[tuple[str, bytes]]:
@@ -172,3 +196,12 @@ def sources(folder: Any) -> Iterator[tuple[str, bytes]]:
         elif item.is_dir() and item.name != "__pycache__":
             yield item.name, b""
             yield from sources(item)
+
+
+_IMPORTED = digest_of_sources()
+"""The sources with which this program began: ``xpnet_numba`` imports this module before any that is compiled."""
+
+
+def sources_are_as_imported() -> bool:
+    """Whether no source has changed since. If one has, functions in memory may be old ones, new ones or both."""
+    return digest_of_sources() == _IMPORTED

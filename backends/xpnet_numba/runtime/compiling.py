@@ -17,7 +17,7 @@ import numba
 
 from xpnet_numba.llvm.passes import Passes
 from xpnet_numba.runtime.aside import aside
-from xpnet_numba.runtime.codecache import code_cache
+from xpnet_numba.runtime.codecache import code_cache, sources_are_as_imported
 from xpnet_numba.runtime.inner import inner_functions_wait
 from xpnet_numba.runtime.objects import MachineCode, c_code, load_c_function, load_python_function, python_code
 from xpnet_numba.scalars import FAST
@@ -113,8 +113,11 @@ def _from_cache(name: str, load: Callable[[MachineCode], Any]) -> Any:
 
 
 def _keep(name: str, code: MachineCode | None) -> None:
-    """Write an entry; where that fails, say so once, and keep nothing from then on."""
-    if code is None or not name.startswith("xpnet_numba."):
+    """Write an entry; where that fails, say so once, and keep nothing from then on.
+
+    After an upgrade under a running program nothing is written: the name would say less than what has been compiled.
+    """
+    if code is None or not name.startswith("xpnet_numba.") or not sources_are_as_imported():
         return
     try:
         code_cache().store(name, code.pack())

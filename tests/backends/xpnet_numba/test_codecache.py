@@ -1,12 +1,12 @@
 """The cache of compiled code: what is damaged, foreign or old is never run, and no trouble with files stops anybody."""
 
+import ast
 import os
 import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -125,6 +125,15 @@ def test_a_write_that_fails_leaves_nothing(cache: CodeCache, monkeypatch: pytest
     assert cache.folder is not None and list(cache.folder.iterdir()) == []
 
 
+def test_what_a_killed_program_was_writing_is_removed_when_it_is_old(cache: CodeCache, tmp_path: Path) -> None:
+    assert cache.folder is not None
+    old, new = cache.folder / "old.tmp", cache.folder / "new.tmp"
+    old.touch(), new.touch()
+    os.utime(old, (0, 0))
+    CodeCache([tmp_path], "here")
+    assert list(cache.folder.iterdir()) == [new]
+
+
 def test_every_source_file_decides(tmp_path: Path) -> None:
     package = tmp_path / "package"
     shutil.copytree(BACKENDS / "xpnet_numba", package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -170,6 +179,34 @@ def test_after_an_upgrade_new_code_runs(tmp_path: Path) -> None:
     text = (package / "scalars.py").read_text()
     (package / "scalars.py").write_text(text.replace("if x < -708.3964:", "if x < 1000.0:"))
     assert run() == 0.0
+
+
+IMPORTS_AND_WAITS = """
+import sys, xpnet_numba
+{more}
+print("imported", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("more", ["", "import xpnet_numba.scalars", "import xpnet_numba.step.step"])
+def test_an_upgrade_under_a_running_program_leaves_no_old_code_to_the_new_version(tmp_path: Path, more: str) -> None:
+    """The program has imported the old version, all of it or some, and compiles only after the upgrade."""
+    package = tmp_path / "xpnet_numba"
+    shutil.copytree(BACKENDS / "xpnet_numba", package, ignore=shutil.ignore_patterns("__pycache__"))
+    path = os.pathsep.join([str(tmp_path), str(BACKENDS), str(BACKENDS.parent)])
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": path}
+    command, text = [sys.executable, "-c"], (package / "scalars.py").read_text()
+    changed = text.replace("if x < -708.3964:", "if x < 1000.0:")
+    program = [*command, IMPORTS_AND_WAITS.format(more=more) + EXP_OF_ZERO]
+    with subprocess.Popen(program, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as old:
+        assert old.stdout is not None and old.stdout.readline() == "imported\n"
+        (package / "scalars.py").write_text(changed)
+        assert float(old.communicate("\n", timeout=600)[0]) == (1.0 if more else 0.0)
+    for content, expected in [(changed, 0.0), (text, 1.0)]:
+        (package / "scalars.py").write_text(content)
+        ended = subprocess.run([*command, EXP_OF_ZERO], env=environment, capture_output=True, text=True, timeout=600)
+        assert float(ended.stdout) == expected, ended.stderr
 
 
 SOFTMAX = """
@@ -260,16 +297,24 @@ def test_no_folder_costs_one_line(
 
 
 def test_another_formula_that_is_compiled_is_another_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One of ``xpnet.ops`` is: code of the formula before must not be found."""
-    before, sources = codecache.fingerprint(), codecache.sources
+    """Some of ``xpnet.ops`` are: code of the formula before must not be found."""
+    before = codecache.fingerprint()
 
-    def changed(folder: Any) -> Any:
-        """The sources after a change of that formula alone."""
-        for name, content in sources(folder):
-            is_that = folder.name == "ops" and name == "updates.py"
-            yield name, content.replace(b"correction1", b"correction") if is_that else content
+    def adam_scales(t: int, learning_rate: float) -> tuple[float, float]:
+        return learning_rate, float(t)
 
-    monkeypatch.setattr(codecache, "sources", changed)
+    monkeypatch.setattr(codecache, "FORMULAS", (adam_scales,))
     assert codecache.fingerprint() != before
-    monkeypatch.setattr(codecache, "sources", sources)
+    monkeypatch.undo()
     assert codecache.fingerprint() == before
+
+
+def test_every_compiled_formula_of_the_operations_is_known() -> None:
+    imported = {
+        (node.module, name.name)
+        for path in (BACKENDS / "xpnet_numba").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("xpnet.ops.")
+        for name in node.names
+    }
+    assert imported == {(formula.__module__, formula.__name__) for formula in codecache.FORMULAS}
