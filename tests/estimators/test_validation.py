@@ -1,11 +1,13 @@
-"""The user's own validation rows, and early stopping over calls of ``partial_fit``."""
+"""The user's own validation rows, and what early stopping does with them."""
 
+import copy
 from typing import Any
 
 import numpy as np
 import pytest
+import sklearn.neural_network
 from sklearn.metrics import log_loss, mean_squared_error, r2_score
-from trainings import SETTINGS, assert_close
+from trainings import SETTINGS
 
 import xpnet
 
@@ -41,22 +43,21 @@ def test_validation_labels_are_known(data: Any) -> None:
         xpnet.MLPClassifier(**SETTINGS).fit(data.X, data.counts, X_val=data.X[:2], y_val=[0, 9])
 
 
-def test_partial_fit_with_early_stopping(data: Any) -> None:
-    """Each call notes a score; when none improves for long enough, the best parameters are put back."""
-    model = xpnet.MLPClassifier(**{**SETTINGS, "early_stopping": True, "n_iter_no_change": 2})
-    given = {"classes": np.unique(data.labels), "X_val": data.X[:50], "y_val": data.labels[:50]}
-    model.partial_fit(data.X[50:], data.labels[50:], **given)
-    best = [array.copy() for array in model.coefs_]
-    shuffled = np.roll(data.labels[50:], 1)
-    model.best_validation_score_ = 1.0
-    apart = [np.abs(best[0] - model.partial_fit(data.X[50:], shuffled, **given).coefs_[0]).max() for _ in range(3)]
-    assert [distance > 0 for distance in apart] == [True, True, False]
-    assert len(model.validation_scores_) == 4
-    assert_close(model, best)
-
-
-def test_partial_fit_after_fit_with_early_stopping(data: Any) -> None:
-    """A part of the rows is held out at each call."""
-    model = xpnet.MLPRegressor(**{**SETTINGS, "early_stopping": True}).fit(data.X, data.numbers)
-    model.partial_fit(data.X, data.numbers)
-    assert len(model.validation_scores_) == len(model.loss_curve_) == 6
+@pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
+@pytest.mark.parametrize("fitted", [True, False])
+def test_partial_fit_refuses_early_stopping_as_scikit_learn_does(data: Any, kind: str, fitted: bool) -> None:
+    """A refused call leaves the estimator as it was."""
+    given = {"classes": [0, 1]} if kind == "MLPClassifier" and not fitted else {}
+    said = []
+    for module in (xpnet, sklearn.neural_network):
+        model = getattr(module, kind)(hidden_layer_sizes=(4,), max_iter=2, random_state=0, early_stopping=True)
+        if fitted:
+            model.fit(data.X, data.binary)
+        before = copy.deepcopy(getattr(model, "loss_curve_", None))
+        with pytest.raises(ValueError) as caught:
+            model.partial_fit(data.X, data.binary, **given)
+        said.append(str(caught.value))
+        if module is xpnet:
+            assert getattr(model, "loss_curve_", None) == before
+            assert hasattr(model, "n_layers_") == fitted
+    assert said[0] == said[1]

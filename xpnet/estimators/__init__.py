@@ -6,7 +6,7 @@ With the same settings they find the same numbers, with these exceptions, all on
 - L-BFGS computes in float64 also for float32 data, where scikit-learn rounds at each evaluation;
 - a warm-started fit with early stopping that scores no better keeps the best parameters of the fit before;
 - a batch whose weights are all zero is passed over, where scikit-learn divides by zero;
-- ``partial_fit`` takes ``early_stopping``, and does not exist for a regressor with L-BFGS.
+- ``partial_fit`` takes validation rows, and does not exist for a regressor with L-BFGS.
 
 ``parameters``  the constructor's parameters and what each may be
 ``holding``     the network that computes, and its parameters as scikit-learn names them

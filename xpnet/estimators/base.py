@@ -111,6 +111,11 @@ class MLP(Convertible, Solvers):
         self._train(Given(X, y, sample_weight, X_val, y_val, sample_weight_val), incremental=False)
         return self
 
+    def _refuse_early_stopping(self) -> None:
+        """Raise ValueError where ``partial_fit`` is called with ``early_stopping``, as scikit-learn does."""
+        if self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+
     def _train(self, given: Given, *, incremental: bool) -> None:
         self._warn_of_settings_without_effect()
         given.check_validation(self.solver, STOCHASTIC)

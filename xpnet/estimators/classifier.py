@@ -201,8 +201,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         classes : array, shape (classes,), optional
             Every label there will ever be; needed at the first call.
         X_val : array or scipy sparse matrix, shape (rows, features), optional
-            Rows to measure ``validation_loss_curve_`` on after each epoch; with ``early_stopping`` they take the place
-            of a part of X.
+            Rows to measure ``validation_loss_curve_`` on after each epoch.
         y_val : array, optional
             Their targets.
         sample_weight_val : array, shape (rows,), optional
@@ -216,13 +215,9 @@ class MLPClassifier(ClassifierMixin, MLP):
         Raises
         ------
         ValueError
-            For data that does not fit, and for labels that are not among the classes.
-
-        Notes
-        -----
-        With ``early_stopping`` each call notes a validation score; when it has not improved for ``n_iter_no_change``
-        calls, the best parameters so far are put back.
+            For data that does not fit, for labels that are not among the classes, and with ``early_stopping``.
         """
+        self._refuse_early_stopping()
         if self.class_weight == "balanced":
             raise ValueError(
                 "class_weight 'balanced' is not supported for partial_fit, which never sees all rows. Compute weights "

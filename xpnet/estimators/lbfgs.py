@@ -7,14 +7,12 @@ from math import prod
 from typing import Any
 
 import numpy
-from scipy.optimize import OptimizeResult, minimize
+import scipy.optimize
 
 from xpnet.backend import Step
 from xpnet.dispatch import current_ranks
 from xpnet.estimators.epochs import reported_loss
 from xpnet.estimators.inputs import Rows
-from xpnet.estimators.lbfgsb import minimise_directly
-from xpnet.estimators.private import setulb
 from xpnet.estimators.streaming import SourceRows, summed_gradient
 from xpnet.models import Network
 from xpnet.models.placement import is_host
@@ -71,7 +69,7 @@ class Objective:
 
 def minimise(
     objective: Objective, *, max_iter: int, max_fun: int, tol: float, callback: Callable[[Any], None] | None
-) -> OptimizeResult:
+) -> scipy.optimize.OptimizeResult:
     """Minimise by L-BFGS-B without bounds (Liu, Nocedal, 1989); the parameters found are in the step afterwards.
 
     tol : on the largest component of the gradient; callback : called with the parameters after each iteration
@@ -79,17 +77,13 @@ def minimise(
     # SciPy's vectors are short: BLAS's threads would only wait for each other.
     one_thread = getattr(objective.network.backend, "one_blas_thread", nullcontext)
     with objective.step.running(), one_thread():
-        start = objective.vector()
-        if setulb is not None:
-            found = minimise_directly(objective, start, max_iter=max_iter, max_fun=max_fun, tol=tol, callback=callback)
-        else:
-            found = minimize(
-                objective,
-                start,
-                method="L-BFGS-B",
-                jac=True,
-                callback=callback,
-                options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
-            )
+        found = scipy.optimize.minimize(
+            objective,
+            objective.vector(),
+            method="L-BFGS-B",
+            jac=True,
+            callback=callback,
+            options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
+        )
     objective.write(found.x)
     return found

@@ -1,9 +1,7 @@
-"""What scikit-learn and SciPy keep private, or have only in some versions, and the estimators need: imported here alone."""
+"""What scikit-learn keeps private, or has only in some versions, and the estimators need: imported here alone."""
 
-from collections.abc import Callable
 from typing import Any
 
-import scipy
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import Interval, Options, StrOptions
@@ -33,22 +31,6 @@ class NoCallbacks:
         return False
 
 
-KNOWN_LBFGSB = "1.15", "1.16", "1.17"
-"""Versions of SciPy whose ``setulb`` was looked at: all call it in one way. In others it is None here."""
-
-setulb: Callable[..., None] | None = None
-"""SciPy's L-BFGS-B up to the next evaluation: see `xpnet.estimators.lbfgsb`."""
-
-status_messages: dict[int, str] = {}
-task_messages: dict[int, str] = {}
-"""SciPy's words for the two numbers of a task."""
-
-if scipy.__version__.startswith(tuple(f"{version}." for version in KNOWN_LBFGSB)):
-    from scipy.optimize import _lbfgsb_py
-
-    setulb = _lbfgsb_py._lbfgsb.setulb
-    status_messages, task_messages = _lbfgsb_py.status_messages, _lbfgsb_py.task_messages
-
 __all__ = [
     "CallbackSupportMixin",
     "Interval",
@@ -59,7 +41,4 @@ __all__ = [
     "check_partial_fit_first_call",
     "check_sample_weight",
     "fit_context",
-    "setulb",
-    "status_messages",
-    "task_messages",
 ]

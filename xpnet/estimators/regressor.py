@@ -185,8 +185,7 @@ class MLPRegressor(RegressorMixin, MLP):
         sample_weight : array, shape (rows,), optional
             Weights of the rows, not negative.
         X_val : array or scipy sparse matrix, shape (rows, features), optional
-            Rows to measure ``validation_loss_curve_`` on after each epoch; with ``early_stopping`` they take the place
-            of a part of X.
+            Rows to measure ``validation_loss_curve_`` on after each epoch.
         y_val : array, optional
             Their targets.
         sample_weight_val : array, shape (rows,), optional
@@ -200,13 +199,9 @@ class MLPRegressor(RegressorMixin, MLP):
         Raises
         ------
         ValueError
-            For data that does not fit.
-
-        Notes
-        -----
-        With ``early_stopping`` each call notes a validation score; when it has not improved for ``n_iter_no_change``
-        calls, the best parameters so far are put back.
+            For data that does not fit, and with ``early_stopping``.
         """
+        self._refuse_early_stopping()
         self._train(Given(X, y, sample_weight, X_val, y_val, sample_weight_val), incremental=True)
         return self
 

@@ -100,7 +100,7 @@ class Solvers(Watched, HoldsNetwork, Parameters):
             finally:
                 if "_watchers" in vars(self):
                     self._unwatch()
-        if self.early_stopping and (training.stop or not incremental):
+        if self.early_stopping:
             network.load_values(self._best)
         if not is_host(network.backend):  # else what is shown are the network's own arrays
             self._export()
