@@ -8,7 +8,7 @@ from libraries import Library
 
 from xpnet import Affine, CategoricalCrossEntropy, FeedforwardNeuralNet, LogisticRegression, ReLU, gradcheck
 from xpnet.errors import InputError
-from xpnet.layers import ACTIVATIONS, LogisticCrossEntropy, Poisson, SquaredError, Tanh
+from xpnet.layers import ACTIVATIONS, Dropout, LogisticCrossEntropy, Poisson, SquaredError, Tanh
 
 CHECKS = [
     (gradcheck.check_affine, Affine),
@@ -140,6 +140,7 @@ def test_check_layer_takes_any_shape(layer: Any, rng: np.random.Generator) -> No
 @pytest.mark.parametrize("layer", [LogisticCrossEntropy, SquaredError, Poisson])
 def test_check_layer_takes_losses(layer: Any, rng: np.random.Generator) -> None:
     gradcheck.check_layer(layer(), rng.normal(size=(5, 3)), rng.uniform(size=(5, 3)), rng=rng)
+    gradcheck.check_layer(layer(), rng.normal(size=(5, 3)), rng.uniform(size=(5, 3)), rng.uniform(size=5), rng=rng)
 
 
 def test_check_layer_takes_class_indices_and_every_library(library: Library, rng: np.random.Generator) -> None:
@@ -196,3 +197,150 @@ def test_check_model_names_the_worst_entry(blobs: tuple[Any, Any], rng: np.rando
 def test_check_model_wants_double_precision(blobs: tuple[Any, Any]) -> None:
     with pytest.raises(InputError, match="compare in float64; W is float32"):
         gradcheck.check_model(LogisticRegression(7, 4, dtype="float32"), *blobs)
+
+
+class Product:
+    """A learner's layer x w + b, on plain NumPy; ``returned`` picks what backward returns of its three gradients."""
+
+    def __init__(self, returned: Any = lambda d_x, d_w, d_b: (d_x, d_w, d_b)) -> None:
+        self.returned = returned
+
+    def forward(self, x: Any, w: Any, b: Any) -> Any:
+        """X w + b."""
+        self.cache = x, w
+        return x @ w + b
+
+    def backward(self, d_out: Any) -> Any:
+        """Compute the gradients, and return those that were picked."""
+        x, w = self.cache
+        return self.returned(d_out @ w.T, x.T @ d_out, d_out.sum(axis=0))
+
+
+MISSING = [
+    (lambda d_x, d_w, d_b: None, "backward returned None; is a return statement missing\\?"),
+    (lambda d_x, d_w, d_b: (None, None, None), "backward returned no gradient; is a return statement missing\\?"),
+    (lambda d_x, d_w, d_b: d_x, r"backward returned 1 gradient for 3 inputs \("),
+    (lambda d_x, d_w, d_b: (d_x, d_w), r"backward returned 2 gradients for 3 inputs \("),
+    (lambda d_x, d_w, d_b: (d_x, d_w, d_b, d_b), r"backward returned 4 gradients for 3 inputs \("),
+    (lambda d_x, d_w, d_b: (d_x, d_w, None), "backward returned None for the floating-point input b;"),
+    (lambda d_x, d_w, d_b: (None, d_w, d_b), "backward returned None for the floating-point input x;"),
+    (lambda d_x, d_w, d_b: (d_x, d_w, "d_b"), "d_b must be an array; backward returned a str"),
+]
+
+
+@pytest.mark.parametrize(("returned", "said"), MISSING)
+def test_a_gradient_that_is_missing_is_named(returned: Any, said: str, rng: np.random.Generator) -> None:
+    with pytest.raises(AssertionError, match=said):
+        gradcheck.check_affine(Product(returned), rng=rng, sink=len)
+    with pytest.raises(AssertionError, match=said):
+        gradcheck.check_layer(Product(returned), np.ones((2, 3)), np.ones((3, 2)), np.zeros(2), rng=rng)
+
+
+@pytest.mark.parametrize(("returned", "said"), MISSING[:5])
+def test_whole_numbers_excuse_no_missing_gradient(returned: Any, said: str, rng: np.random.Generator) -> None:
+    inputs = np.arange(6).reshape(2, 3), np.arange(6).reshape(3, 2), np.arange(2)
+    with pytest.raises(AssertionError, match=said):
+        gradcheck.check_layer(Product(returned), *inputs, rng=rng)
+
+
+@pytest.mark.parametrize("layer", [Product, Affine])
+def test_whole_numbers_are_checked_as_floating_point(layer: Any, rng: np.random.Generator) -> None:
+    class Wrong(layer):  # type: ignore[misc]
+        def backward(self, d_out: Any) -> Any:
+            d_x, d_w, d_b = super().backward(d_out)
+            return d_x, d_w, d_b * 2
+
+    inputs = np.arange(6).reshape(2, 3), np.array([[1, 2], [3, 4], [5, 6]]), np.arange(2)
+    gradcheck.check_layer(layer(), *inputs, rng=rng)
+    with pytest.raises(AssertionError, match="d_b(ias)? is off"):
+        gradcheck.check_layer(Wrong(), *inputs, rng=rng)
+
+
+def test_whole_numbers_mix_with_others_and_activations(rng: np.random.Generator) -> None:
+    gradcheck.check_layer(Affine(), np.arange(6).reshape(2, 3), rng.normal(size=(3, 2)), np.zeros(2), rng=rng)
+    gradcheck.check_layer(Tanh(), np.arange(6), rng=rng)
+
+
+def test_one_gradient_is_enough_beside_class_indices(rng: np.random.Generator) -> None:
+    class Alone(CategoricalCrossEntropy):
+        def backward(self, d_out: float = 1.0) -> Any:
+            return super().backward(d_out)[0]
+
+    gradcheck.check_layer(Alone(), rng.normal(size=(6, 4)), rng.integers(0, 4, 6), rng=rng)
+    gradcheck.check_cross_entropy(Alone(), rng=rng, sink=len)
+    gradcheck.check_layer(CategoricalCrossEntropy(), np.arange(8).reshape(2, 4), np.array([1, 3]), rng=rng)
+
+
+def test_a_layer_names_the_inputs_without_gradient(rng: np.random.Generator) -> None:
+    class Loss:
+        def forward(self, outputs: Any, targets: Any) -> float:
+            self.cache = outputs - targets
+            return float((self.cache**2).sum())
+
+        def backward(self, d_out: float) -> Any:
+            return 2 * d_out * self.cache, None
+
+    arrays = rng.normal(size=(2, 3)), rng.normal(size=(2, 3))
+    with pytest.raises(AssertionError, match="None for the floating-point input targets; .* attribute no_gradient"):
+        gradcheck.check_layer(Loss(), *arrays, rng=rng)
+    Loss.no_gradient = ("targets",)  # type: ignore[attr-defined]
+    gradcheck.check_layer(Loss(), *arrays, rng=rng)
+    gradcheck.check_layer(Dropout(), arrays[0], np.ones((2, 3)), 0.5, rng=rng)
+
+
+def test_a_pass_that_changes_its_arrays_is_named(rng: np.random.Generator) -> None:
+    class Forward(ReLU):
+        def forward(self, inputs: Any) -> Any:
+            inputs[inputs < 0] = 0
+            return super().forward(inputs)
+
+    class Backward(Tanh):
+        def backward(self, d_out: Any) -> Any:
+            d_out *= 1 - self.cache**2
+            return d_out
+
+    given = rng.normal(size=(3, 2))
+    before = given.copy()
+    with pytest.raises(AssertionError, match="forward changed its input inputs; compute on a copy"):
+        gradcheck.check_relu(Forward(), rng=rng, sink=len)
+    with pytest.raises(AssertionError, match="forward changed its input inputs; compute on a copy"):
+        gradcheck.check_layer(Forward(), given, rng=rng)
+    np.testing.assert_array_equal(given, before)
+    with pytest.raises(AssertionError, match="backward changed d_out; compute on a copy"):
+        gradcheck.check_layer(Backward(), given, rng=rng)
+
+
+def test_a_forward_pass_that_returns_nothing_is_named(rng: np.random.Generator) -> None:
+    class Forgot(ReLU):
+        def forward(self, inputs: Any) -> Any:
+            super().forward(inputs)
+
+    for check in (gradcheck.check_relu, lambda layer, **_: gradcheck.check_layer(layer, rng.normal(size=3))):
+        with pytest.raises(AssertionError, match="forward must return an array or a number; it returned None"):
+            check(Forgot(), rng=rng)
+
+
+def test_what_is_no_layer_gets_one_sentence(rng: np.random.Generator) -> None:
+    for check in (gradcheck.check_affine, gradcheck.check_relu, gradcheck.check_cross_entropy, gradcheck.check_layer):
+        with pytest.raises(InputError, match=r"received the class Affine\. Pass Affine\(\.\.\.\)"):
+            check(Affine)
+        with pytest.raises(InputError, match=r"the methods forward and backward; received a list"):
+            check([Affine()])
+    with pytest.raises(InputError, match=r"check_layer takes arrays; input 0 is a list\. Pass numpy\.asarray"):
+        gradcheck.check_layer(ReLU(), [[1.0, 2.0]])
+    with pytest.raises(InputError, match="received the class LogisticRegression"):
+        gradcheck.check_model(LogisticRegression, rng.normal(size=(3, 2)), np.zeros(3, dtype=int))
+    with pytest.raises(InputError, match="an input is complex128"):
+        gradcheck.check_layer(Tanh(), np.ones(3, dtype=complex))
+
+
+def test_inputs_of_any_number_are_numbered(rng: np.random.Generator) -> None:
+    class Sum:
+        def forward(self, *arrays: Any) -> Any:
+            return arrays[0] + arrays[1]
+
+        def backward(self, d_out: Any) -> Any:
+            return d_out, 2 * d_out
+
+    with pytest.raises(AssertionError, match="d_input1 is off"):
+        gradcheck.check_layer(Sum(), rng.normal(size=3), rng.normal(size=3), rng=rng)

@@ -7,7 +7,7 @@ gradient is off, and where.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy
@@ -48,9 +48,10 @@ def check_affine(layer: Any, *, rng: Any = None, like: Array = None, sink: Calla
     Raises
     ------
     AssertionError
-        For a shape, a result or a gradient that is off; it names the worst entry.
+        For a shape, a result or a gradient that is off, which it names with the worst entry; and for a gradient that is
+        missing, or a pass that changes the arrays it receives.
     InputError
-        When the library has no float64.
+        For a class or another object in place of a layer, and when the library has no float64.
 
     Examples
     --------
@@ -85,9 +86,10 @@ def check_relu(layer: Any, *, rng: Any = None, like: Array = None, sink: Callabl
     Raises
     ------
     AssertionError
-        For a shape, a result or a gradient that is off; it names the worst entry.
+        For a shape, a result or a gradient that is off, which it names with the worst entry; and for a gradient that is
+        missing, or a pass that changes the arrays it receives.
     InputError
-        When the library has no float64.
+        For a class or another object in place of a layer, and when the library has no float64.
 
     Examples
     --------
@@ -129,9 +131,10 @@ def check_cross_entropy(layer: Any, *, rng: Any = None, like: Array = None, sink
     Raises
     ------
     AssertionError
-        For a shape, a result or a gradient that is off; it names the worst entry.
+        For a shape, a result or a gradient that is off, which it names with the worst entry; and for a gradient that is
+        missing, or a pass that changes the arrays it receives.
     InputError
-        When the library has no float64.
+        For a class or another object in place of a layer, and when the library has no float64.
 
     Examples
     --------
@@ -146,7 +149,7 @@ def check_cross_entropy(layer: Any, *, rng: Any = None, like: Array = None, sink
     _require(isinstance(loss, float), f"loss must be a float; forward returned {type(loss).__name__}")
     check.example(check.forward(_OUTPUTS, _LABELS), _LOSS)
     logits, labels = _logits_and_labels(stream)
-    check.gradients((logits, labels), stream.normal())
+    check.gradients((logits, labels), stream.normal(), constant={1})
     sink(PASSED)
 
 
@@ -156,19 +159,24 @@ def check_layer(layer: Any, *inputs: Array, rng: Any = None) -> None:
     Parameters
     ----------
     layer : object
-        ``layer.forward(*inputs)`` returns an array or a number. ``layer.backward(d_out)`` returns the gradients by the
-        inputs as a tuple in their order, or one gradient alone; None stands for an input without a gradient.
+        ``layer.forward(*inputs)`` returns an array or a number. ``layer.backward(d_out)`` returns a tuple with the
+        gradient by each input, in their order, or the gradient alone where one input has one. The attribute
+        ``no_gradient``, if the layer has it, names the arguments of ``forward`` by which it computes no gradient, such
+        as the targets of a loss.
     *inputs : array, any shape, float64 or integer
-        The inputs, of any library. Integers (class indices, say) have no gradient.
+        The inputs, of any library. An integer input whose gradient is None or left out holds class indices or the like
+        and stays as it is; one that has a gradient is checked as float64, with the same values.
     rng : numpy.random.Generator or RandomState, optional
         The source of ``d_out``; None for NumPy's global stream.
 
     Raises
     ------
     AssertionError
-        For a gradient that is off; it names the worst entry.
+        For a gradient that is off, which it names with the worst entry; and for a gradient that is missing, or a pass
+        that changes the arrays it receives.
     InputError
-        For inputs of other dtypes, or another number of inputs than ``forward`` takes.
+        For a class in place of a layer, for inputs that are no arrays or have other dtypes, and for another number of
+        inputs than ``forward`` takes.
 
     Examples
     --------
@@ -176,12 +184,15 @@ def check_layer(layer: Any, *inputs: Array, rng: Any = None) -> None:
     >>> import xpnet
     >>> xpnet.gradcheck.check_layer(xpnet.layers.Tanh(), numpy.array([[-1.0, 0.5]]))
     """
+    _check_instance(layer, "layer", ("forward", "backward"))
     _check_arguments(layer, inputs)
     like = next((array for array in inputs if hasattr(array, "dtype")), None)
     check = _Check(layer, like)
     host = tuple(check.to_host(array) for array in inputs)
     out = check.to_host(check.forward(*host))
-    check.gradients(host, host_stream(rng).normal(size=out.shape))
+    names, without = check.names(len(inputs)), getattr(layer, "no_gradient", ())
+    constant = {place for place, name in enumerate(names) if name in without}
+    check.gradients(host, host_stream(rng).normal(size=out.shape), constant)
 
 
 def check_model(model: Any, X: Array, Y: Array) -> None:
@@ -202,7 +213,7 @@ def check_model(model: Any, X: Array, Y: Array) -> None:
     AssertionError
         For a gradient that is off; it names the worst entry.
     InputError
-        For a model of another dtype.
+        For a class in place of a model, and for a model of another dtype.
 
     Examples
     --------
@@ -211,6 +222,7 @@ def check_model(model: Any, X: Array, Y: Array) -> None:
     >>> net = xpnet.FeedforwardNeuralNet(2, 3, 2, activation="tanh", rng=numpy.random.default_rng(0))
     >>> xpnet.gradcheck.check_model(net, numpy.array([[1.0, -1.0], [0.5, 2.0]]), numpy.array([0, 1]))
     """
+    _check_instance(model, "model", ("loss", "gradient"))
     backend = model.backend
     model.gradient(X, Y)
     gradients = {name: numpy.array(backend.to_numpy(array)) for name, array in model.gradients.items()}
@@ -228,8 +240,23 @@ def check_model(model: Any, X: Array, Y: Array) -> None:
             model.params[name] = value
 
 
+def _check_instance(received: Any, kind: str, methods: tuple[str, ...]) -> None:
+    """Raise InputError for a class, and for an object without the methods of its kind."""
+    if inspect.isclass(received):
+        raise InputError(
+            f"A gradient check takes a {kind} that was made; received the class {received.__name__}. "
+            f"Pass {received.__name__}(...)."
+        )
+    missing = [name for name in methods if not callable(getattr(received, name, None))]
+    if missing:
+        raise InputError(
+            f"A gradient check takes a {kind} with the methods {' and '.join(methods)}; received "
+            f"{_described(received)} without {' and '.join(missing)}. Pass the {kind}."
+        )
+
+
 def _check_arguments(layer: Any, inputs: tuple[Array, ...]) -> None:
-    """Raise InputError unless ``forward`` can be called with so many inputs."""
+    """Raise InputError unless ``forward`` can be called with these inputs, which are arrays or numbers."""
     signature = inspect.signature(layer.forward)
     try:
         signature.bind(*inputs)
@@ -238,23 +265,40 @@ def _check_arguments(layer: Any, inputs: tuple[Array, ...]) -> None:
             f"check_layer passes its inputs on to {type(layer).__name__}.forward({', '.join(signature.parameters)}); "
             f"received {len(inputs)}. Pass an array for each."
         ) from error
+    for place, array in enumerate(inputs):
+        if not _is_numeric(array):
+            raise InputError(
+                f"check_layer takes arrays; input {place} is {_described(array)}. Pass numpy.asarray(...) of it."
+            )
 
 
 class _Check:
     """A layer, and the way between host arrays and the arrays it runs on."""
 
     def __init__(self, layer: Any, like: Array) -> None:
+        _check_instance(layer, "layer", ("forward", "backward"))
         self.layer = layer
         given = [] if like is None else [like]
         self.backend = choose(*given, backend=getattr(layer, "backend", None)).backend
 
-    def forward(self, *inputs: Any) -> Any:
-        """The layer's forward pass from host arrays."""
-        arrays = [self.backend.asarray(array) for array in inputs]
+    def names(self, count: int) -> list[str]:
+        """The names of the arguments of ``forward``, by position; those of ``*inputs`` are numbered."""
+        parameters = inspect.signature(self.layer.forward).parameters.values()
+        names = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_POSITIONAL]
+        return [names[place] if place < len(names) else f"input{place}" for place in range(count)]
+
+    def forward(self, *inputs: numpy.ndarray) -> Any:
+        """The layer's forward pass from host arrays, which must leave its inputs alone and return numbers."""
+        arrays = [self.backend.asarray(array.copy()) for array in inputs]
+        names = self.names(len(inputs))
         for array, given in zip(arrays, inputs, strict=True):
-            if given.dtype.kind == "f":
+            if given.dtype.kind not in "iub":
                 _check_float64("an input", self.to_host(array))
-        return self.layer.forward(*arrays)
+        out = self.layer.forward(*arrays)
+        for name, array, given in zip(names, arrays, inputs, strict=True):
+            _require(_same(self.to_host(array), given), f"forward changed its input {name}; compute on a copy")
+        _require(_is_numeric(out), f"forward must return an array or a number; it returned {_described(out)}")
+        return out
 
     def to_host(self, array: Any) -> numpy.ndarray:
         """An array or a number as a NumPy array."""
@@ -262,24 +306,38 @@ class _Check:
 
     def shape(self, what: str, array: Any, expected: tuple[int, ...]) -> None:
         """Require a shape."""
-        _require(tuple(array.shape) == expected, f"{what} must have shape {expected}; received {tuple(array.shape)}")
+        shape = tuple(getattr(array, "shape", ()))
+        _require(shape == expected, f"{what} must have shape {expected}; received {shape}")
 
     def example(self, out: Any, expected: Any) -> None:
         """Require the result that is known for one example."""
         _compare("forward pass", self.to_host(out), numpy.asarray(expected))
 
-    def gradients(self, inputs: tuple[numpy.ndarray, ...], d_out: Any) -> None:
-        """Compare each gradient with central differences of sum(out d_out)."""
-        self.forward(*inputs)
-        found = self.layer.backward(self.backend.asarray(d_out) if numpy.ndim(d_out) else float(d_out))
-        found = found if isinstance(found, tuple) else (found,)
-        names = list(inspect.signature(self.layer.forward).parameters)
+    def gradients(self, inputs: tuple[numpy.ndarray, ...], d_out: Any, constant: Collection[int] = ()) -> None:
+        """Compare each gradient with central differences of sum(out d_out); ``constant`` inputs may have none."""
+        found = self.backward(inputs, d_out)
+        integer = {place for place, array in enumerate(inputs) if array.dtype.kind in "iub"}
+        varied = {place for place in integer if place < len(found) and found[place] is not None}
+        if varied:
+            inputs = tuple(a.astype(float) if place in varied else a for place, a in enumerate(inputs))
+            found = self.backward(inputs, d_out)
+        names = self.names(len(inputs))
+        _require_all(found, names, set(constant), integer)
         for place, gradient in enumerate(found):
             if gradient is None:
                 continue
             what = f"d_{names[place]}"
+            _require(_is_numeric(gradient), f"{what} must be an array; backward returned {_described(gradient)}")
             self.shape(what, gradient, inputs[place].shape)
             _check_gradient(what, self.to_host(gradient), self._varied(inputs, place), inputs[place], d_out)
+
+    def backward(self, inputs: tuple[numpy.ndarray, ...], d_out: Any) -> tuple[Any, ...]:
+        """A forward pass, and what backward returns after it, which must leave ``d_out`` alone."""
+        self.forward(*inputs)
+        given = self.backend.asarray(numpy.array(d_out)) if numpy.ndim(d_out) else float(d_out)
+        found = self.layer.backward(given)
+        _require(_same(self.to_host(given), numpy.asarray(d_out)), "backward changed d_out; compute on a copy")
+        return tuple(found) if isinstance(found, tuple | list) else (found,)
 
     def _varied(self, inputs: tuple[numpy.ndarray, ...], place: int) -> Callable[[numpy.ndarray], numpy.ndarray]:
         """The output as a function of one of the inputs."""
@@ -288,6 +346,30 @@ class _Check:
             return self.to_host(self.forward(*inputs[:place], changed, *inputs[place + 1 :]))
 
         return out_at
+
+
+def _require_all(found: tuple[Any, ...], names: list[str], constant: set[int], integer: set[int]) -> None:
+    """Require a gradient by each input, except that ``constant`` inputs need none, and integers need none either.
+
+    A gradient by the first input may stand alone where no other input needs one.
+    """
+    if all(gradient is None for gradient in found):
+        raise AssertionError(
+            f"backward returned {'None' if len(found) == 1 else 'no gradient'}; is a return statement missing?"
+        )
+    needed = [place for place in range(len(names)) if place not in constant | integer]
+    left_out = set(range(len(found), len(names)))
+    if len(found) > len(names) or not (left_out <= constant or len(found) == 1 and needed == [0]):
+        raise AssertionError(
+            f"backward returned {len(found)} gradient{'s' * (len(found) != 1)} for {len(names)} input"
+            f"{'s' * (len(names) != 1)} ({', '.join(names)}); return one for each, and None for class indices."
+        )
+    for place in needed:
+        _require(
+            found[place] is not None,
+            f"backward returned None for the floating-point input {names[place]}; return its gradient, or name the "
+            "input in the layer's attribute no_gradient",
+        )
 
 
 def _check_gradient(
@@ -329,6 +411,24 @@ def _compare(what: str, found: numpy.ndarray, expected: numpy.ndarray) -> None:
     worst = tuple(int(i) for i in numpy.unravel_index(int(error.argmax()), error.shape))
     place = str(list(worst)) if worst else "its value"
     raise AssertionError(f"{what} is off, most at {place}: {found[worst]}, expected {expected[worst]}.")
+
+
+def _is_numeric(value: Any) -> bool:
+    """Whether a value is an array or a number."""
+    return hasattr(value, "dtype") or isinstance(value, int | float)
+
+
+def _described(value: Any) -> str:
+    """What a value is, with an article."""
+    if value is None:
+        return "None"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+
+
+def _same(found: numpy.ndarray, expected: numpy.ndarray) -> bool:
+    """Whether two arrays hold the same values; NaN equals NaN."""
+    return bool(numpy.array_equal(found, expected, equal_nan=found.dtype.kind in "fc"))
 
 
 def _require(holds: bool, otherwise: str) -> None:

@@ -37,6 +37,8 @@ class CategoricalCrossEntropy(Layer):
     array([[-0.5,  0.5]])
     """
 
+    no_gradient = ("labels", "sample_weight")
+
     def forward(self, logits: Array, labels: Labels, sample_weight: Array | None = None) -> float:
         """Compute the mean cross-entropy of a batch.
 

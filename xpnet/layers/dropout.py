@@ -27,6 +27,8 @@ class Dropout(Layer):
     array([[2., 0., 2.]])
     """
 
+    no_gradient = ("keep", "rate")
+
     def forward(self, inputs: Array, keep: Array, rate: float) -> Array:
         """Leave out the units where ``keep`` is 0 and scale the others.
 

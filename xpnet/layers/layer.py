@@ -16,7 +16,14 @@ class Layer:
     ----------
     backend : str or Backend, optional
         The backend that computes. None chooses it at each forward pass, by the arrays.
+
+    Attributes
+    ----------
+    no_gradient : tuple of str
+        The arguments of ``forward`` by which ``backward`` computes no gradient, such as the targets of a loss.
     """
+
+    no_gradient: tuple[str, ...] = ()
 
     def __init__(self, *, backend: str | Backend | None = None) -> None:
         self.backend = backend

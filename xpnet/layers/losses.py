@@ -16,6 +16,7 @@ class ElementwiseLoss(Layer):
     """
 
     operation: str
+    no_gradient = ("targets", "sample_weight")
 
     def forward(self, outputs: Array, targets: Array, sample_weight: Array | None = None) -> float:
         """Compute the loss: summed over the outputs of a row, then averaged over the rows.
