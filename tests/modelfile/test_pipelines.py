@@ -1,6 +1,7 @@
 """Whole pipelines in one file, and in ONNX: what comes back predicts the same; what cannot be kept is told."""
 
 import random
+import tracemalloc
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -209,6 +210,65 @@ def _change(envelope: dict[str, Any], chance: random.Random) -> None:
         others = [None, 5, -1, "x", [], {}, 1e300, [[["a"]]], {"float": "nan"}, {"kind": "estimator"}, True, 10**6]
         place[key] = chance.choice(others)
         return
+
+
+def gaps_and_objects() -> Iterator[tuple[Any, pandas.DataFrame]]:
+    """Pipelines whose transformers learn more than a file tells."""
+    y = np.arange(40) % 2
+    numbers = pandas.DataFrame({"a": np.where(np.arange(40) % 7 == 0, np.nan, np.arange(40.0)), "b": np.arange(40.0)})
+    objects = pandas.DataFrame({"i": pandas.Series([1, 2, 3, 4] * 10, dtype=object)})
+    zeros = SimpleImputer(strategy="constant")
+    yield make_pipeline(zeros, network()).fit(numbers, y), numbers
+    yield make_pipeline(zeros, StandardScaler(), network()).fit(numbers, y), numbers
+    encoder = ColumnTransformer([("t", OneHotEncoder(handle_unknown="ignore"), ["i"])])
+    yield make_pipeline(encoder, network()).fit(objects, y), objects
+
+
+@pytest.mark.parametrize("case", range(3))
+def test_what_would_not_come_back_is_not_written(tmp_path: Path, case: int) -> None:
+    model, X = list(gaps_and_objects())[case]
+    try:
+        xpnet.save(model, tmp_path / "m")
+    except InputError as error:
+        assert "come back the same" in str(error) and not (tmp_path / "m").exists()
+        return
+    found = xpnet.load(tmp_path / "m", backend="numpy")
+    np.testing.assert_array_equal(found.predict_proba(X), model.predict_proba(X))
+
+
+def starts_processes(tree: Any) -> None:
+    tree["params"]["dict"].append(["n_jobs", 40])
+
+
+def takes_many_columns(tree: Any) -> None:
+    tree["inputs"] = 3_000_000
+
+
+def encodes_many_columns(tree: Any) -> None:
+    """One column of many categories makes as many rows, and each other column as many cells of its own."""
+    leaf, columns = tree["transformers"][0][1], 1500
+    many = [{"array": [f"{k}" for k in range(3000)], "dtype": "str"}]
+    leaf["inputs"], leaf["names"] = columns, None
+    categories = many + [{"array": ["a"], "dtype": "str"}] * (columns - 1)
+    leaf["learned"] = {"dict": [["categories_", categories], ["infrequent_categories_", [None] * columns]]}
+
+
+@pytest.mark.parametrize("harm", [starts_processes, takes_many_columns, encodes_many_columns])
+def test_a_small_file_takes_little(tmp_path: Path, harm: Any) -> None:
+    X = np.array([["a", "b"]] * 20, dtype=object)
+    model = make_pipeline(ColumnTransformer([("t", OneHotEncoder(sparse_output=False), [0, 1])]), network())
+    xpnet.save(model.fit(X, np.arange(20) % 2), tmp_path / "m")
+
+    def change(entries: Any, envelope: Any) -> None:
+        harm(envelope["description"]["settings"]["tree"]["steps"][0][1])
+
+    content = damage.sealed((tmp_path / "m").read_bytes(), change)
+    (tmp_path / "x").write_bytes(content)
+    tracemalloc.start()
+    with pytest.raises(ModelFileError, match="cannot be put together"):
+        xpnet.load(tmp_path / "x")
+    assert tracemalloc.get_traced_memory()[1] < 20 * len(content) + 2**22
+    tracemalloc.stop()
 
 
 def test_files_from_before_pipelines_answer_with_their_scaling(tmp_path: Path) -> None:

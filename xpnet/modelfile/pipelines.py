@@ -1,9 +1,12 @@
 """Pipelines as files: transformers as numbers and strings, around the estimator's own description and tensors."""
 
+import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
@@ -15,7 +18,10 @@ from xpnet.modelfile import estimators
 from xpnet.modelfile.container import Header, write
 from xpnet.modelfile.description import check_extra
 from xpnet.modelfile.onnx_graph import Graph
-from xpnet.modelfile.transformers import from_tree, to_tree
+from xpnet.modelfile.transformers import example_rows, from_tree, to_tree
+
+_NOT_THE_SAME = "A model file holds pipelines that come back the same; this one would not"
+_ADVICE = "Save it with skops.io, or its estimator alone."
 
 KINDS = ("Pipeline", "TransformedTargetRegressor")
 
@@ -28,10 +34,33 @@ def save(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> N
     check_is_fitted(model)
     estimator = estimator_of(model)
     tree = to_tree(model, is_estimator)
+    _check_return(model, tree, estimator)
     extra = check_extra(estimator.extra if extra is None else extra)
     description, tensors = estimators.parts(estimator, extra)
     settings = {**description.settings, "estimator": description.kind, "tree": tree}
     write(path, replace(description, kind=type(model).__name__, settings=settings).to_json(), tensors)
+
+
+def _check_return(model: Any, tree: Any, estimator: Any) -> None:
+    """Raise InputError unless the pipeline that a file's tree leads to answers as this one does."""
+    try:
+        found = from_tree(json.loads(json.dumps(tree)), estimator)
+    except ValueError as error:
+        raise InputError(f"{_NOT_THE_SAME}: {error}. {_ADVICE}") from error
+    for rows in example_rows(tree, model):
+        if _answer(model, rows) != _answer(found, rows):
+            raise InputError(f"{_NOT_THE_SAME}: it answers otherwise. {_ADVICE}")
+
+
+def _answer(model: Any, rows: Any) -> Any:
+    """What a model predicts; None where it refuses these rows."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            answers = [getattr(model, name)(rows) for name in ("predict", "predict_proba") if hasattr(model, name)]
+            return [numpy.asarray(answer).tolist() for answer in answers]
+    except Exception:  # a refusal is an answer, too, and scikit-learn's transformers raise many kinds
+        return None
 
 
 def is_estimator(model: Any) -> bool:

@@ -5,6 +5,7 @@ A tree has a node for each transformer, with its parameters and what ``fit`` lea
 made anew by fitting on a few rows that lead to the same attributes, so that a file outlives a release of scikit-learn.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle, islice
 from typing import Any
@@ -34,6 +35,11 @@ _LEARNED: dict[type, tuple[str, ...]] = {
 _KINDS: dict[str, type] = {kind.__name__: kind for kind in _LEARNED}
 KNOWN = (*_KINDS, "ColumnTransformer", "Pipeline", "TransformedTargetRegressor")
 _DEEPEST = 16  # transformers within transformers
+_COLUMN_PARAMS = ("sparse_threshold", "transformer_weights", "verbose_feature_names_out")
+_SPARE_COLUMNS = 4096  # columns beyond those that a ColumnTransformer names; each takes memory when a file is opened
+_MOST_NAMES = 2**15  # of a ColumnTransformer: scikit-learn finds each name by looking through all of them
+_SPARE_CELLS = 2**20  # cells of the rows that an encoder is fitted anew on, beyond so many for each of its categories
+_CELLS_PER_CATEGORY = 64
 _WORDS = ("drop", "passthrough")  # that stand for a transformer
 _DTYPES = ("float32", "float64", "int32", "int64")  # that encoders may give
 
@@ -112,8 +118,7 @@ def _plain(value: Any) -> Any:
 
 
 def _columns_to_tree(model: ColumnTransformer, is_estimator: Callable[[Any], bool]) -> Node:
-    params = {name: getattr(model, name) for name in ("sparse_threshold", "transformer_weights")}
-    params["verbose_feature_names_out"] = model.verbose_feature_names_out
+    params = {name: getattr(model, name) for name in _COLUMN_PARAMS}
     rest = [entry for entry in model.transformers_ if entry[0] == "remainder"]
     given = [entry for entry in model.transformers_ if entry[0] != "remainder"]
     return {
@@ -264,6 +269,8 @@ def _fit_encoder(model: Any, categories_: list[Any], infrequent_categories_: lis
     groups = [set() if group is None else set(group.tolist()) for group in infrequent_categories_]
     grouped = any(groups)
     rows = max(len(c) + (len(c) - len(g)) * grouped for c, g in zip(categories_, groups, strict=True))
+    if rows * len(categories_) > _SPARE_CELLS + _CELLS_PER_CATEGORY * sum(map(len, categories_)):
+        raise ValueError("an encoder has too many categories for its many columns")
     X = numpy.empty((rows, len(categories_)), dtype=object)
     for place, (categories, group) in enumerate(zip(categories_, groups, strict=True)):
         values = categories.tolist()
@@ -281,12 +288,15 @@ def _fit_encoder(model: Any, categories_: list[Any], infrequent_categories_: lis
 
 def _columns_from_tree(node: Node, estimator: Any, depth: int) -> ColumnTransformer:
     """A ColumnTransformer around transformers that are fitted already."""
+    _check_inputs(node)
+    params = from_json(node["params"])
+    if set(params) != set(_COLUMN_PARAMS):
+        raise ValueError("the parameters of a ColumnTransformer are others")
     parts = [
         (_name(name), _column_part(part, _names(node, columns), estimator, depth), columns)
         for name, part, columns in node["transformers"]
     ]
     rest = _column_part(node["remainder"], _left(node), estimator, depth)
-    params = from_json(node["params"])
     model = ColumnTransformer(
         [(name, _frozen(part), columns) for name, part, columns in parts], remainder=_frozen(rest), **params
     )
@@ -299,6 +309,16 @@ def _columns_from_tree(node: Node, estimator: Any, depth: int) -> ColumnTransfor
     ]
     model.sparse_output_ = bool(node["sparse"])
     return model
+
+
+def _check_inputs(node: Node) -> None:
+    """Raise ValueError where a ColumnTransformer has so many columns that opening it would take long."""
+    named = sum(1 if isinstance(columns, str | int) else len(columns) for _, _, columns in node["transformers"])
+    names = node["names"]
+    if node["inputs"] > _SPARE_COLUMNS + (named if names is None else len(names)):
+        raise ValueError(f"a ColumnTransformer takes {node['inputs']} columns and uses {named} of them")
+    if names is not None and len(names) > _MOST_NAMES:
+        raise ValueError(f"a ColumnTransformer names more than {_MOST_NAMES} columns")
 
 
 def _column_part(part: Any, columns: list[Any], estimator: Any, depth: int) -> Any:
@@ -326,8 +346,42 @@ def _names(node: Node, columns: Any) -> list[Any]:
 def _left(node: Node) -> list[Any]:
     """The columns that no transformer takes."""
     every = list(range(node["inputs"])) if node["names"] is None else node["names"]
-    used = [column for _, _, columns in node["transformers"] for column in _names(node, columns)]
+    used = {column for _, _, columns in node["transformers"] for column in _names(node, columns)}
     return [column for column in every if column not in used]
+
+
+def example_rows(tree: Node, model: Any) -> list[Any]:
+    """Tables that a fitted pipeline may take: one with a row of values, one with a row of gaps, and both as objects."""
+    first, node = model, tree
+    while isinstance(first, Pipeline):
+        first, node = first.steps[0][1], node["steps"][0][1]
+    if isinstance(first, ColumnTransformer):
+        every = node["names"] or list(range(node["inputs"]))
+        row: dict[Any, Any] = dict.fromkeys(every, 0.0)
+        for part, at in column_entries(first):
+            row |= dict(zip([every[k] for k in at], example_values(part, len(at)), strict=True))
+    else:
+        width = model.n_features_in_
+        row = dict(zip(getattr(model, "feature_names_in_", range(width)), example_values(first, width), strict=True))
+    gaps = {name: None if isinstance(value, str) or value is None else float("nan") for name, value in row.items()}
+    if not hasattr(model, "feature_names_in_"):
+        return [_table(row, False), _table(gaps, False)]
+    if "pandas" not in sys.modules:  # then these columns were a pyarrow table's
+        return [_table(row, True), _table(gaps, True)]
+    import pandas
+
+    frames = [pandas.DataFrame({name: [value] for name, value in each.items()}) for each in (row, gaps)]
+    return frames + [frame.astype(object) for frame in frames]
+
+
+def _table(row: dict[Any, Any], named: bool) -> Any:
+    """A table of one row; a matrix where its columns have no names."""
+    if not named:
+        text = any(isinstance(value, str) or value is None for value in row.values())
+        return numpy.asarray([list(row.values())], dtype=object if text else None)
+    import pyarrow
+
+    return pyarrow.table({name: [value] for name, value in row.items()})
 
 
 def _example(node: Node, parts: Sequence[tuple[str, Any, Any]], rest: Any) -> Any:
@@ -338,12 +392,7 @@ def _example(node: Node, parts: Sequence[tuple[str, Any, Any]], rest: Any) -> An
     left = _left(node)
     for part, chosen in [*((part, _names(node, columns)) for _, part, columns in parts), (rest, left)]:
         row |= dict(zip(chosen, example_values(part, len(chosen)), strict=True))
-    if names is None:
-        text = any(isinstance(value, str) or value is None for value in row.values())
-        return numpy.asarray([list(row.values())], dtype=object if text else None)
-    import pyarrow
-
-    return pyarrow.table({name: [value] for name, value in row.items()})
+    return _table(row, names is not None)
 
 
 def example_values(part: Any, width: int) -> list[Any]:
