@@ -174,6 +174,55 @@ def test_a_folder_is_not_taken_from_another_run(tmp_path: Path) -> None:
     assert xpnet.Checkpoint.latest(tmp_path).done == 5
 
 
+class Rival(Callback):
+    """Lets another training write to the same folder after an epoch of this one."""
+
+    def __init__(self, directory: Path, after: int, epochs: int) -> None:
+        self.directory, self.after, self.epochs = directory, after, epochs
+
+    def between_epochs(self, training: Training) -> None:
+        if training.done == self.after:
+            model = xpnet.LogisticRegression(2, 2, backend="numpy")
+            for path in self.directory.iterdir():
+                path.rename(self.directory.parent / path.name)
+            model.fit(np.ones((2, 2)), [0, 1], epochs=self.epochs, callbacks=[xpnet.Checkpoint(self.directory)])
+            for path in self.directory.parent.glob("checkpoint-*"):
+                path.rename(self.directory / path.name)
+
+
+@pytest.mark.parametrize("epochs", [2, 3, 9])
+def test_two_runs_in_one_folder_remove_nothing_of_each_other(tmp_path: Path, epochs: int) -> None:
+    """Both began while the folder was empty: one of them is refused, and what the other wrote stays."""
+    X, Y = np.random.default_rng(0).normal(size=(20, 2)), np.arange(20) % 2
+    model = xpnet.LogisticRegression(2, 2, backend="numpy")
+    callbacks = [Rival(tmp_path / "runs", 2, epochs), xpnet.Checkpoint(tmp_path / "runs", keep=1)]
+    with pytest.raises(xpnet.InputError, match="another run"):
+        model.fit(X, Y, epochs=6, callbacks=callbacks)
+    state = read_checkpoint(tmp_path / "runs" / f"checkpoint-{epochs:08d}.safetensors")
+    assert state.rows == 2
+
+
+def test_a_run_that_goes_on_twice_at_the_same_time(tmp_path: Path) -> None:
+    """The second is refused once the first is ahead of it, and takes nothing away."""
+    fit(tmp_path, 3)
+    early = xpnet.Checkpoint.latest(tmp_path)
+    model = xpnet.FeedforwardNeuralNet(
+        5, 6, 2, optimizer="adam", dropout=0.3, backend="numpy", learning_rate=Cosine(1e-2, 12)
+    )
+
+    class Twin(Callback):
+        def between_epochs(self, training: Training) -> None:
+            if training.done == 4:
+                fit(tmp_path, 7)
+
+    X = np.random.default_rng(0).normal(size=(50, 5))
+    how: dict[str, Any] = {"epochs": 12, "batch_size": 8, "rng": np.random.default_rng(1), "resume_from": early}
+    callbacks = [xpnet.Checkpoint(tmp_path), EarlyStopping(patience=3, tol=0.02), Twin()]
+    with pytest.raises(xpnet.InputError, match="another run"):
+        model.fit(X, (X[:, 0] > 0).astype(int), callbacks=callbacks, **how)
+    assert xpnet.Checkpoint.latest(tmp_path).done == 7
+
+
 def test_a_run_goes_on_only_with_what_it_began_with(tmp_path: Path) -> None:
     fit(tmp_path, 5)
     with pytest.raises(xpnet.InputError, match="the network and the data it began with"):

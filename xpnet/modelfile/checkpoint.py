@@ -1,5 +1,6 @@
 """Checkpoints: a training under way as a file. A run that was killed goes on from it with the same numbers."""
 
+import secrets
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy
 from xpnet.backend import NetworkSpec, StepState
 from xpnet.dispatch import current_ranks
 from xpnet.errors import InputError, ModelFileError
-from xpnet.modelfile.container import read, write
+from xpnet.modelfile.container import read, read_header, write
 from xpnet.modelfile.description import Description
 from xpnet.modelfile.disk import remove, remove_parts
 from xpnet.modelfile.tree import Tree, put_together, take_apart
@@ -38,7 +39,7 @@ class Checkpoint(Callback):
     ------
     InputError
         When ``every`` or ``keep`` is less than 1. ``fit`` raises it when the folder holds checkpoints of another run,
-        or of a run that ``resume_from`` does not continue.
+        or of a run that ``resume_from`` does not continue, and when another run writes to the folder at the same time.
     ModelFileError
         Raised by ``fit`` when a checkpoint cannot be written.
 
@@ -126,6 +127,8 @@ class Checkpoint(Callback):
                 f"epochs, and this run has made {training.done}. Pass resume_from=Checkpoint.latest(...) of that "
                 "folder, or choose another."
             )
+        self._run = secrets.token_hex(8)
+        self._found_at_begin = _runs(self.directory)
 
     def between_epochs(self, training: Training) -> None:
         """Write a checkpoint if one is due, and remove those that are no longer needed.
@@ -139,12 +142,27 @@ class Checkpoint(Callback):
         if current_ranks().rank or (training.done % self.every and not last):
             return
         path = self.directory / PATTERN.replace("*", f"{training.history.epochs:08d}")
-        write_checkpoint(path, training.state())
-        others = [other for other in _checkpoints(self.directory) if other != path]
-        before = [other for other in others if other < path]
-        # Later ones are damaged: the training would have gone on from a whole one.
-        for old in before[: max(len(before) + 1 - self.keep, 0)] + others[len(before) :]:
+        found = self._own_checkpoints()
+        write_checkpoint(path, training.state(), self._run)
+        before = [other for other in found if other < path]
+        # Later ones were damaged when this run began: it would have gone on from a whole one.
+        later = [other for other in found if other > path]
+        for old in before[: max(len(before) + 1 - self.keep, 0)] + later:
             remove(old)
+
+    def _own_checkpoints(self) -> list[Path]:
+        """The checkpoints that this run has found or written, oldest first.
+
+        Raises InputError where there is a whole one of another run.
+        """
+        found = _runs(self.directory)
+        for path, run in found.items():
+            if run not in (None, self._run) and self._found_at_begin.get(path) != run:
+                raise InputError(
+                    f"A folder holds the checkpoints of one run; another run has written {path} since this one began, "
+                    "and nothing of it was removed. Choose a folder for each run."
+                )
+        return list(found)
 
 
 def _checkpoints(directory: Path) -> list[Path]:
@@ -152,8 +170,20 @@ def _checkpoints(directory: Path) -> list[Path]:
     return sorted(directory.glob(PATTERN))
 
 
-def write_checkpoint(path: str | Path, state: TrainingState) -> None:
-    """Write a training's state to a file.
+def _runs(directory: Path) -> dict[Path, str | None]:
+    """The run that wrote each checkpoint of a folder, oldest first; None for a damaged one."""
+    return {path: _run_of(path) for path in _checkpoints(directory)}
+
+
+def _run_of(path: Path) -> str | None:
+    try:
+        return str(Description.of(read_header(path)).settings.get("run"))
+    except ValueError:
+        return None
+
+
+def write_checkpoint(path: str | Path, state: TrainingState, run: str = "") -> None:
+    """Write a training's state to a file, with the mark of the run that writes it.
 
     Raises ModelFileError where the file cannot be written, InputError for a callback's state that it cannot hold.
     """
@@ -162,7 +192,7 @@ def write_checkpoint(path: str | Path, state: TrainingState) -> None:
     del tree["spec"]
     try:
         rest, arrays = take_apart(tree)
-        write(path, Description(KIND, state.spec, {"state": to_json(rest)}, {}).to_json(), arrays)
+        write(path, Description(KIND, state.spec, {"state": to_json(rest), "run": run}, {}).to_json(), arrays)
     except ModelFileError:
         raise
     except (TypeError, ValueError) as error:
