@@ -1,11 +1,13 @@
 """Files appear whole, keep their permissions, and leave nothing behind, whatever happens while they are written."""
 
+import errno
 import os
 import signal
 import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,6 +47,50 @@ def test_permissions_stay(tmp_path: Path, mode: int) -> None:
     path.chmod(mode)
     write_whole(path, b"new")
     assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+@pytest.mark.skipif(not hasattr(os, "setxattr"), reason="extended attributes are Linux's here")
+def test_extended_attributes_stay(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.touch()
+    try:
+        os.setxattr(path, "user.note", b"kept")
+    except OSError as error:
+        assert error.errno == errno.ENOTSUP  # a file system without them has none to keep
+        return
+    write_whole(path, b"new")
+    assert (path.read_bytes(), os.getxattr(path, "user.note")) == (b"new", b"kept")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="files are given away by root only")
+@pytest.mark.parametrize("mode", [0o600, 0o4640])
+def test_root_leaves_a_file_to_its_owner(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "model"
+    path.touch()
+    os.chown(path, 12345, 23456)
+    path.chmod(mode)
+    write_whole(path, b"new")
+    facts = path.stat()
+    assert (facts.st_uid, facts.st_gid, stat.S_IMODE(facts.st_mode)) == (12345, 23456, mode)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other permissions")
+def test_an_owner_that_cannot_stay_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where one of a group saves over the file of another."""
+    path = tmp_path / "model"
+    path.touch()
+
+    def refuse(*args: Any) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    new = os.fstat
+    monkeypatch.setattr(
+        os, "fstat", lambda descriptor: os.stat_result([*new(descriptor)[:4], 12345, *new(descriptor)[5:]])
+    )
+    monkeypatch.setattr(os, "fchown", refuse)
+    with pytest.warns(UserWarning, match="could not keep its owner"):
+        write_whole(path, b"new")
+    assert path.read_bytes() == b"new"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other permissions")

@@ -4,6 +4,7 @@ import os
 import secrets
 import stat
 import time
+import warnings
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -21,15 +22,19 @@ def write_whole(path: str | Path, content: bytes | Iterable[bytes]) -> None:
     """Write a file so that a reader, or a crash at any moment, finds the old file or the new one, never a part.
 
     content : all of it, or piece by piece
-    A file that is replaced keeps its permissions. Raises ModelFileError where it cannot be written or is read-only; the
+    A file that is replaced keeps its owner, permissions and extended attributes; a warning tells which of them could
+    not be kept. Other hard links to it keep the old content. Raises ModelFileError where it cannot be written or is read-only; the
     old file is then untouched.
     """
     path = Path(os.path.realpath(path))  # a link stays, and the file that it leads to is replaced
     part = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
-        _write_part(part, content, _permissions(path))
+        old = _replaceable(path)
+        lost = _write_part(part, content, path, old)
         _rename(part, path)
         _flush_folder(path.parent)
+        if lost:
+            warnings.warn(f"{path} was replaced and could not keep its {' and '.join(lost)}.", stacklevel=2)
     except OSError as error:
         remove(part)
         raise ModelFileError(
@@ -41,8 +46,8 @@ def write_whole(path: str | Path, content: bytes | Iterable[bytes]) -> None:
         raise
 
 
-def _permissions(path: Path) -> int | None:
-    """The permissions of the file that is to be replaced; None where there is none.
+def _replaceable(path: Path) -> os.stat_result | None:
+    """The owner and permissions of the file that is to be replaced; None where there is none.
 
     Raises OSError for what must not be replaced.
     """
@@ -50,24 +55,58 @@ def _permissions(path: Path) -> int | None:
         return None
     if not path.is_file():
         raise OSError("it is a folder or a device")
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if not mode & 0o222 or not os.access(path, os.W_OK):  # to a superuser the system grants every access
+    old = path.stat()
+    if not old.st_mode & 0o222 or not os.access(path, os.W_OK):  # to a superuser the system grants every access
         raise OSError("it is read-only")
-    return mode
+    return old
 
 
-def _write_part(part: Path, content: bytes | Iterable[bytes], mode: int | None) -> None:
-    """Write a file which gets its name last, where the system can: a process that is killed then leaves nothing."""
+def _write_part(part: Path, content: bytes | Iterable[bytes], path: Path, old: os.stat_result | None) -> list[str]:
+    """Write a file which gets its name last, where the system can: a process that is killed then leaves nothing.
+
+    Returns what of the old file at ``path`` could not be kept.
+    """
     nameless = _open_nameless(part.parent)
     with part.open("xb") if nameless is None else os.fdopen(nameless, "wb") as file:
         file.writelines([content] if isinstance(content, bytes) else content)
         file.flush()
-        if mode is not None and hasattr(os, "fchmod"):
-            os.fchmod(file.fileno(), mode)
+        lost = [] if old is None or not hasattr(os, "fchown") else _keep(file.fileno(), path, old)
         os.fsync(file.fileno())
         if nameless is not None:
             # An absolute path needs no src_dir_fd, but without one os.link does not follow the link.
             os.link(f"{DESCRIPTORS}/{nameless}", part, src_dir_fd=nameless, follow_symlinks=True)
+    return lost
+
+
+def _keep(descriptor: int, path: Path, old: os.stat_result) -> list[str]:
+    """Give a new file the owner, the permissions and the extended attributes of an old one; returns what was refused."""
+    new, lost = os.fstat(descriptor), []
+    for what, differs, owner in (
+        ("owner", new.st_uid != old.st_uid, (old.st_uid, -1)),
+        ("group", new.st_gid != old.st_gid, (-1, old.st_gid)),
+    ):
+        try:
+            if differs:
+                os.fchown(descriptor, *owner)
+        except OSError:
+            lost.append(what)
+    os.fchmod(descriptor, stat.S_IMODE(old.st_mode))  # last: a change of owner takes some permissions away
+    new_attributes = _attributes(descriptor)
+    for name, value in _attributes(path).items():
+        try:
+            if new_attributes.get(name) != value:
+                os.setxattr(descriptor, name, value)
+        except OSError:
+            lost.append(f"attribute {name}")
+    return lost
+
+
+def _attributes(file: int | Path) -> dict[str, bytes]:
+    """The extended attributes of a file; none where the system or the file system has no such thing."""
+    try:
+        return {name: os.getxattr(file, name) for name in os.listxattr(file)}
+    except (AttributeError, OSError):
+        return {}
 
 
 def _open_nameless(folder: Path) -> int | None:
