@@ -1,12 +1,16 @@
 """Files of arrays, and scikit-learn's data sets."""
 
+import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from mutants import mutants
 
 from xpnet.data import DATASETS, Request, read_table
+from xpnet.data.large import read_large
 from xpnet.errors import DataFileError
 
 X = np.arange(6.0).reshape(3, 2)
@@ -124,3 +128,86 @@ def test_zarr(tmp_path: Path) -> None:
     (tmp_path / "empty.zarr").mkdir()
     with pytest.raises(DataFileError, match="empty.zarr"):
         read_table(tmp_path / "empty.zarr")
+
+REFUSED = [
+    (2, {"compressor": {"id": "pickle"}, "filters": [{"id": "vlen-utf8"}]}),
+    (2, {"compressor": None, "filters": [{"id": "pickle"}]}),
+    (2, {"compressor": None, "filters": [{"id": "vlen-utf8"}, {"id": "pickle"}]}),
+    (2, {"compressor": None, "filters": [{"id": "json2"}]}),
+    (3, {"codecs": [{"name": "vlen-bytes"}]}),
+    (3, {"codecs": [{"name": "vlen-utf8"}, {"name": "numcodecs.pcodec", "configuration": {}}]}),
+]
+
+
+@pytest.mark.parametrize(("version", "codecs"), REFUSED)
+@pytest.mark.parametrize("name", ["y", "X"])
+def test_objects_in_zarr_are_never_decoded(
+    tmp_path: Path, version: int, codecs: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zarr = pytest.importorskip("zarr", reason="Zarr groups are read by zarr, the extra 'data'")
+    group = zarr.open_group(str(tmp_path / "d.zarr"), mode="w", zarr_format=version)
+    group.create_array("X", data=X)
+    group.create_array("y", shape=(3,), dtype="string")
+    group["y"][:] = Y.astype(object)
+    described = tmp_path / "d.zarr" / name / (".zarray" if version == 2 else "zarr.json")
+    content = json.loads(described.read_text())
+    described.write_text(json.dumps({**content, **codecs}))
+    for by_blocks in (False, True):
+        monkeypatch.setattr("xpnet.data.sources.LARGE_COPY", 0 if by_blocks else 2**29)
+        with pytest.raises(DataFileError, match=r"d\.zarr.*(codec|cannot be read)"):
+            read_large(tmp_path / "d.zarr", Request()) or read_table(tmp_path / "d.zarr")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_chunk_that_is_a_pickle_runs_no_code(tmp_path: Path, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The codec is called where it is reached, as versions of numcodecs before 0.16.6 did."""
+    zarr = pytest.importorskip("zarr", reason="Zarr groups are read by zarr, the extra 'data'")
+    pickles = pytest.importorskip("numcodecs.pickles")
+    ran: list[bytes] = []
+    monkeypatch.setattr(pickles.Pickle, "decode", lambda self, content, out=None: ran.append(content))
+    group = zarr.open_group(str(tmp_path / "d.zarr"), mode="w", zarr_format=2)
+    group.create_array("X", data=X)
+    (tmp_path / "d.zarr" / "y").mkdir()
+    described = {"zarr_format": 2, "shape": [3], "chunks": [3], "dtype": "|O", "fill_value": "", "order": "C"}
+    codecs = {"compressor": {"id": "pickle"}, "filters": [{"id": "vlen-utf8"}]}
+    (tmp_path / "d.zarr" / "y" / ".zarray").write_text(json.dumps({**described, **codecs}))
+    (tmp_path / "d.zarr" / "y" / "0").write_bytes(b"\x80\x04N.")
+    with pytest.raises(DataFileError, match="the codec 'pickle'"):
+        read_table(tmp_path / "d.zarr")
+    assert ran == []
+
+
+def test_text_in_zarr_is_read_whatever_packs_it(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr", reason="Zarr groups are read by zarr, the extra 'data'")
+    for version in (2, 3):
+        path = tmp_path / f"{version}.zarr"
+        group = zarr.open_group(str(path), mode="w", zarr_format=version)
+        group.create_array("X", data=X, **({} if version == 2 else {"chunks": (1, 2), "shards": (2, 2)}))
+        group.create_array("y", shape=(3,), dtype="string")
+        group["y"][:] = Y.astype(object)
+        assert read_table(path).labels.tolist() == ["p", "q", "p"]
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_damaged_zarr_groups_are_told(tmp_path: Path, version: int) -> None:
+    zarr = pytest.importorskip("zarr", reason="Zarr groups are read by zarr, the extra 'data'")
+    path, told = tmp_path / "d.zarr", 0
+    group = zarr.open_group(str(path), mode="w", zarr_format=version)
+    group.create_array("X", data=np.arange(120.0).reshape(40, 3))
+    group.create_array("y", data=np.arange(40) % 2)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    for file in files:
+        whole = file.read_bytes()
+        for damaged in [b"", b"[]", b"null", b"{}", b"\xff\xfe{", *mutants(whole, 20)]:
+            file.write_bytes(damaged)
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    table = read_large(path, Request(missing="keep")) or read_table(path, Request(missing="keep"))
+                assert table.rows == len(table.labels)
+            except DataFileError as error:
+                told += 1
+                assert "d.zarr" in str(error)
+                assert len(str(error)) < 1000
+        file.write_bytes(whole)
+    assert told > 40

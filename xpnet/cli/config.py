@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from xpnet.cli.files import reads
+
 _ELSEWHERE = ("config", "save_config", "resume", "threads")
 
 
@@ -19,6 +21,7 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
     """
     if path is None:
         return
+    reads(ctx, param, path)
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -40,6 +43,15 @@ def _as_typed(option: click.Parameter, value: Any) -> Any:
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow(value)
     return line.getvalue()
+
+
+def check_toml(options: dict[str, Any]) -> None:
+    """Raise click.UsageError for options that no TOML file can hold."""
+    text = to_toml(options)
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise click.UsageError(
+            "a TOML file holds Unicode alone, and a file's name is not UTF-8. Rename the file, or leave --save-config out."
+        )
 
 
 def to_toml(options: dict[str, Any]) -> str:

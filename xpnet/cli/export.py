@@ -4,11 +4,12 @@ from pathlib import Path
 
 import click
 
+from xpnet.cli.files import reads
 from xpnet.cli.options import output_path
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=click.Path(path_type=Path), callback=reads)
 @click.argument("output", type=click.Path(path_type=Path), callback=output_path)
 def export(model: Path, output: Path) -> None:
     """Write MODEL as the ONNX file OUTPUT, with what prepares its features and with its labels.

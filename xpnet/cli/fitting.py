@@ -5,9 +5,11 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import joblib
 import numpy
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import ConvergenceWarning
@@ -28,6 +30,10 @@ from xpnet.dispatch import current_ranks
 from xpnet.errors import DataFileError, XpnetError
 from xpnet.modelfile.transformers import scaled_target
 from xpnet.training import Callback, EarlyStopping, Progress, Training, TrainingState
+
+
+LOOKED_AT = 64
+"""The most blocks of a source, and parts of a block, that tell whether a run goes on with the same rows."""
 
 
 class Part(NamedTuple):
@@ -56,6 +62,34 @@ class StopWhenDiverged(Callback):
                 f"The loss must stay finite; in epoch {training.history.epochs} it became {loss}. "
                 "Use a smaller --lr, or leave --no-scale out."
             )
+
+
+class SameRows(Callback):
+    """Keeps a fingerprint of the rows that are trained on in the checkpoints, and goes on with no others."""
+
+    def __init__(self, training: Part) -> None:
+        self.fingerprint = _fingerprint(training)
+
+    def state(self) -> dict[str, Any]:
+        """Return the fingerprint."""
+        return {"fingerprint": self.fingerprint}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Raise XpnetError for the fingerprint of other rows."""
+        if state["fingerprint"] != self.fingerprint:
+            raise XpnetError(
+                "The checkpoints belong to a run on other rows, or on these with another --seed, --test-size or other "
+                "preparation. Give the data and options as before, or choose another --checkpoint-dir."
+            )
+
+
+def _fingerprint(rows: Part) -> str:
+    """A hash of the rows; of those that are read block by block, of all labels and the beginning of some blocks."""
+    if not isinstance(rows.X, Source):
+        return joblib.hash((rows.X, rows.y))
+    some = numpy.unique(numpy.linspace(0, rows.X.blocks - 1, min(rows.X.blocks, LOOKED_AT)).astype(int))
+    parts = [list(islice(rows.X.parts(int(block)), LOOKED_AT)) for block in some]
+    return joblib.hash((parts, rows.X.shape, rows.y))
 
 
 class Fitted(NamedTuple):
@@ -218,7 +252,7 @@ def fit(model: Any, samples: Samples, scaler: StandardScaler | None, settings: S
     if settings.optimizer != "lbfgs":
         if watched is not None:
             options = {"X_val": watched.X, "y_val": _scaled(watched.y, scaler)}
-        model.watch(_callbacks(settings), resume_from=_checkpoint(settings))
+        model.watch(_callbacks(settings, training), resume_from=_checkpoint(settings))
     model.set_params(batch_size=min(settings.batch_size, len(training.y)))
     with numpy.errstate(all="ignore"), warnings.catch_warnings():  # a loss that overflows is told once, above
         warnings.simplefilter("ignore", ConvergenceWarning)  # of L-BFGS; no callback sees its iterations
@@ -269,12 +303,12 @@ def _scaled(y: numpy.ndarray, scaler: StandardScaler | None) -> numpy.ndarray:
     return y if scaler is None else scaler.transform(y[:, None])[:, 0]
 
 
-def _callbacks(settings: Settings) -> list[Callback]:
+def _callbacks(settings: Settings, training: Part) -> list[Callback]:
     callbacks: list[Callback] = [StopWhenDiverged(), Progress()]
     if settings.patience is not None:
         callbacks.append(EarlyStopping(settings.patience, tol=0.0))
     if settings.checkpoint_dir is not None:
-        callbacks.append(Checkpoint(settings.checkpoint_dir))
+        callbacks += [SameRows(training), Checkpoint(settings.checkpoint_dir)]
     return callbacks
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from xpnet.backend.threads import get_threads, set_threads
+from xpnet.cli.files import writes
 from xpnet.dispatch import Choice, available_backends, choose, get_backend
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -117,12 +118,12 @@ def output_option(*names: str, help: str, check: Check | None = None) -> Callabl
 
 
 def output_path(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-    """The path, if a file can be written there."""
+    """The path, if a file can be written there that is no other file of this command."""
     if path is not None:
         check_folder(path.parent, f"to write {path.name} there")
         if path.exists() and not path.is_file():
             raise click.BadParameter(f"{path} is a folder or a device; name a file.", ctx, param)
-    return path
+    return writes(ctx, param, path)
 
 
 def check_folder(folder: Path, purpose: str) -> None:

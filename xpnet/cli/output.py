@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""Characters that a terminal obeys instead of showing them: escape sequences, and changes of the writing direction."""
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that a terminal obeys instead of showing them (escape sequences, changes of the writing direction), and
+bytes of file names that are not UTF-8, which Python keeps as surrogates and which no text can hold."""
 
 
 def visible(text: str, *, keep: str = "") -> str:

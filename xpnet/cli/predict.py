@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from xpnet.cli.files import reads, reads_labels
 from xpnet.cli.options import computing, output_option, reading
 from xpnet.cli.output import show_json, visible, working
 from xpnet.cli.train import check_plot
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from xpnet.cli.model import Model
     from xpnet.data import Request, Table
 
-MODEL = click.argument("model", type=click.Path(path_type=Path))
-DATA = click.argument("data")
+MODEL = click.argument("model", type=click.Path(path_type=Path), callback=reads)
+DATA = click.argument("data", callback=reads)
 HELD = 2**27
 """Bytes of predictions that are kept in memory until all rows are predicted; more lie in a temporary file."""
 
@@ -119,7 +120,7 @@ def _columns(opened: "Model", outputs: "numpy.ndarray", proba: bool) -> list[lis
 @click.command()
 @MODEL
 @DATA
-@click.option("--target", help="Column of the labels; default: the column the model was trained on.")
+@click.option("--target", callback=reads_labels, help="Column of the labels; default: the column the model was trained on.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @output_option("--plot", help="Draw a confusion matrix, or predicted against true numbers, here.", check=check_plot)
 @reading

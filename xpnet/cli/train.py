@@ -5,8 +5,9 @@ from typing import Any
 
 import click
 
-from xpnet.cli.config import read_config
+from xpnet.cli.config import check_toml, read_config
 from xpnet.cli.distributed import distributed
+from xpnet.cli.files import keeps_checkpoints, reads, reads_labels
 from xpnet.cli.options import check_folder, computing, output_option, reading
 from xpnet.cli.settings import DEFAULT_RATE, SCHEDULES, ClassWeight, Number, Settings, Sizes
 from xpnet.ops import ACTIVATIONS
@@ -59,8 +60,12 @@ _SHARE = Number(0, 1, max_open=True)
 
 
 @click.command()
-@click.argument("data", required=False)
-@click.option("--target", help="Column of the labels; built-in data sets and .npz (there: y) need none.")
+@click.argument("data", required=False, callback=reads)
+@click.option(
+    "--target",
+    callback=reads_labels,
+    help="Column of the labels; built-in data sets and .npz (there: y) need none.",
+)
 @click.option("--task", type=click.Choice(["classify", "regress"]), help="[default: what the labels look like]")
 @reading
 @click.option(
@@ -110,7 +115,10 @@ _SHARE = Number(0, 1, max_open=True)
     help="Take options from this TOML file; those given beside it count.",
 )
 @click.option(
-    "--checkpoint-dir", type=click.Path(path_type=Path), help="Keep here what --resume needs, epoch by epoch."
+    "--checkpoint-dir",
+    type=click.Path(path_type=Path),
+    callback=keeps_checkpoints,
+    help="Keep here what --resume needs, epoch by epoch.",
 )
 @click.option(
     "--resume", is_flag=True, help="Go on from the last checkpoint, if there is one; give the other options as before."
@@ -133,6 +141,8 @@ def train(**options: Any) -> None:
     settings = Settings(**options)
     _check_checkpoints(settings.checkpoint_dir, settings.resume)
     _check_together(settings)
+    if settings.save_config is not None:
+        check_toml(settings.to_dict())
     from xpnet.cli.training import run
 
     run(settings)

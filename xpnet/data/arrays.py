@@ -4,8 +4,8 @@ An archive holds X (rows, features) and labels (rows,), called ``y`` unless the 
 holds X alone; its labels are one of its columns (``x4``), or another .npy file that the target names.
 """
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,12 @@ from xpnet.data.content import Content
 from xpnet.data.labels import as_labels
 from xpnet.data.table import Columns, Request, Table, check_numbers, listed, numbered, pick_columns
 from xpnet.errors import DataFileError
+
+_PLAIN_CODECS = frozenset(
+    "adler32 astype bitround blosc bytes bz2 crc32 crc32c delta endian fixedscaleoffset fletcher32 gzip lz4 lzma packbits "
+    "quantize sharding_indexed shuffle transpose vlen-utf8 zlib zstd".split()
+)
+"""The codecs of Zarr that give numbers or text whatever bytes they are given; others, as pickle, may give anything."""
 
 
 def read_archive(content: Content, request: Request) -> Table:
@@ -98,21 +104,26 @@ def read_zarr(content: Content, request: Request) -> Table:
 
 
 def _read_store(content: Content, request: Request, open_store: Any) -> Table:
-    try:
+    with reading(content.name):
         opened: AbstractContextManager[Any] = open_store()
         with opened as store:
             X, y = _pair(content.name, store, request)
-    except DataFileError:
-        raise
-    except Exception as error:  # the library's own kinds, which it does not list
-        raise DataFileError(
-            f"{content.name}: this file cannot be read: {_first_line(error)}. Write it again."
-        ) from error
     return _table(content.name, X, y, request)
 
 
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Raise DataFileError in place of whatever h5py and zarr raise for a damaged file: they do not list it."""
+    try:
+        yield
+    except (DataFileError, MemoryError):
+        raise
+    except Exception as error:
+        raise DataFileError(f"{name}: this file cannot be read: {_first_line(error)}. Write it again.") from error
+
+
 def open_large_store(path: Path) -> Mapping[str, Any] | None:
-    """The arrays of an HDF5 or Zarr file, unread; None where that fails, since a reader then says why.
+    """The arrays of an HDF5 or Zarr file, unread; None where that fails or X is no matrix: a reader then says why.
 
     It is open as long as one of its arrays is used.
     """
@@ -120,10 +131,12 @@ def open_large_store(path: Path) -> Mapping[str, Any] | None:
         if path.suffix.lower() == ".zarr":
             import zarr
 
-            return zarr.open_group(str(path), mode="r")  # type: ignore[return-value]
-        import h5py
+            store: Any = zarr.open_group(str(path), mode="r")
+        else:
+            import h5py
 
-        return h5py.File(path, "r")
+            store = h5py.File(path, "r")
+        return store if len(store["X"].shape) == 2 else None
     except Exception:  # the libraries' own kinds, which they do not list
         return None
 
@@ -152,7 +165,33 @@ def array_of(name: str, arrays: Mapping[str, Any], wanted: str) -> numpy.ndarray
         raise DataFileError(
             f"{name}: no array {wanted!r}; the archive holds {listed(sorted(arrays))}. Check the spelling."
         )
-    return numpy.asarray(arrays[wanted][...] if hasattr(arrays[wanted], "shape") else arrays[wanted])
+    array = arrays[wanted]
+    check_codecs(name, array)
+    return numpy.asarray(array[...] if hasattr(array, "shape") else array)
+
+
+def check_codecs(name: str, array: Any) -> None:
+    """Raise DataFileError for an array of Zarr whose chunks may hold anything but numbers and text.
+
+    It is looked at before a chunk is decoded, since codecs of objects may run code. Other arrays have no codecs.
+    """
+    if type(array).__module__.partition(".")[0] != "zarr" or not hasattr(array, "metadata"):
+        return
+    for codec in _codecs(array.metadata.to_dict()):
+        if codec.removeprefix("numcodecs.") not in _PLAIN_CODECS:
+            raise DataFileError(
+                f"{name}: an array holds numbers or text that plain codecs pack, such as blosc, zstd or vlen-utf8; "
+                f"received the codec {codec[:60]!r}. Write the array again with one of these."
+            )
+
+
+def _codecs(described: Mapping[str, Any]) -> Iterator[str]:
+    """The names of all codecs in the description of an array, or of a codec that holds others."""
+    for key in ("filters", "compressor", "codecs", "index_codecs"):
+        found = described.get(key) or ()
+        for codec in (found,) if isinstance(found, Mapping) else found:
+            yield str(codec.get("id", codec.get("name")))
+            yield from _codecs(codec.get("configuration") or {})
 
 
 def _check_matrix(name: str, X: numpy.ndarray) -> None:

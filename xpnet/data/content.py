@@ -36,7 +36,7 @@ class Content:
         """A pyarrow stream over the content, decompressed."""
         import pyarrow
 
-        raw = pyarrow.OSFile(str(self.path)) if self._bytes is None else pyarrow.BufferReader(self._bytes)
+        raw = _opened(self.path) if self._bytes is None else pyarrow.BufferReader(self._bytes)
         return pyarrow.CompressedInputStream(raw, self.compression) if self.compression else raw
 
     def seekable(self) -> Any:
@@ -54,7 +54,7 @@ class Content:
         """The first bytes, decompressed, and how many of the file's they were."""
         import pyarrow
 
-        with pyarrow.OSFile(str(self.path)) as raw:
+        with _opened(self.path) as raw:
             stream = pyarrow.CompressedInputStream(raw, self.compression) if self.compression else raw
             beginning = bytes(stream.read(size))
             return beginning, max(1, raw.tell())
@@ -63,6 +63,16 @@ class Content:
         """The first bytes, decompressed; all, where there are fewer."""
         with self.open() as stream:
             return bytes(stream.read(size))
+
+
+def _opened(path: Path) -> Any:
+    """A file as a pyarrow stream."""
+    import pyarrow
+
+    try:
+        return pyarrow.OSFile(str(path))
+    except UnicodeEncodeError:  # pyarrow opens no file whose name is not UTF-8
+        return pyarrow.PythonFile(path.open("rb"), "r")
 
 
 def _format_of(beginning: bytes) -> str:

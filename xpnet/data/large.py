@@ -192,17 +192,19 @@ def _read_array(path: Path, request: Request) -> Table | None:
 
 def _read_store(path: Path, request: Request) -> Table | None:
     """An HDF5 or Zarr file whose X would take much memory."""
-    from xpnet.data.arrays import array_of, decoded, open_large_store
+    from xpnet.data.arrays import array_of, check_codecs, decoded, open_large_store, reading
 
     store = open_large_store(path)
-    X = None if store is None or "X" not in store else store["X"]
-    if store is None or len(getattr(X, "shape", ())) != 2:
+    if store is None:
         return None
-    rows, columns = X.shape  # type: ignore[union-attr]
-    if rows * columns * numpy.dtype(request.dtype or "float64").itemsize <= sources.LARGE_COPY:
-        return None
-    y = decoded(array_of(path.name, store, request.target or "y")) if request.labelled else None
-    return _of_array(path.name, X, y, replace(request, target=request.target or "y"))
+    with reading(path.name):
+        X = store["X"]
+        check_codecs(path.name, X)
+        rows, columns = X.shape
+        if rows * columns * numpy.dtype(request.dtype or "float64").itemsize <= sources.LARGE_COPY:
+            return None
+        y = decoded(array_of(path.name, store, request.target or "y")) if request.labelled else None
+        return _of_array(path.name, X, y, replace(request, target=request.target or "y"))
 
 
 def _of_array(name: str, array: Any, y: numpy.ndarray | None, request: Request) -> Table:

@@ -84,10 +84,13 @@ class ArraySource(Source):
     """
 
     def __init__(self, array: Any, columns: Sequence[int] | None = None) -> None:
+        from xpnet.data.arrays import check_codecs
+
         if len(array.shape) != 2 or numpy.dtype(array.dtype).kind not in "biuf":
             raise InputError(
                 f"A source is a matrix of numbers, (rows, features); received {array.dtype}, {tuple(array.shape)}."
             )
+        check_codecs("X", array)
         self.array, self.columns, self.dtype = array, columns, numpy.dtype(array.dtype)
         rows, width = int(array.shape[0]), int(array.shape[1])
         self.shape = (rows, width if columns is None else len(columns))

@@ -1,0 +1,120 @@
+"""No output takes the place of an input or of another output, whatever name it is given."""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from said import Run, check_one_line
+
+import xpnet
+
+ROWS = "a,b,y\n" + "".join(f"{k % 7},{k % 5},{'pq'[k % 2]}\n" for k in range(40))
+TRAIN = ("train", "d.csv", "--target", "y", "--epochs", "1")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, bytes]:
+    """The files of a folder: a table, also as a link, a model, a configuration, a folder of Parquet, labels."""
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    (tmp_path / "d.csv").write_text(ROWS)
+    os.link(tmp_path / "d.csv", tmp_path / "hard.csv")
+    if sys.platform != "win32":
+        (tmp_path / "soft.csv").symlink_to("d.csv")
+    X, y = np.arange(80.0).reshape(40, 2), np.arange(40) % 2
+    xpnet.MLPClassifier((2,), tol=9.0, backend="numpy").fit(X, y).save(tmp_path / "m")
+    (tmp_path / "run.toml").write_text('target = "y"\nepochs = 1\n')
+    (tmp_path / "parts.d").mkdir()
+    pyarrow.parquet.write_table(pyarrow.csv.read_csv(tmp_path / "d.csv"), tmp_path / "parts.d" / "0.parquet")
+    np.save(tmp_path / "y.npy", y)
+    np.save(tmp_path / "X.npy", X)
+    return {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+CLASHES: list[tuple[str, ...]] = [
+    (*TRAIN, "-o", "d.csv"),
+    (*TRAIN, "-o", "./d.csv"),
+    (*TRAIN, "-o", "hard.csv"),
+    (*TRAIN, "--metrics-json", "d.csv"),
+    (*TRAIN, "--plot", "one.svg", "-o", "one.svg"),
+    (*TRAIN, "-o", "one", "--metrics-json", "one"),
+    (*TRAIN, "--metrics-json", "parts.d/../one", "--save-config", "one"),
+    (*TRAIN, "-o", "c", "--checkpoint-dir", "c"),
+    (*TRAIN, "-o", "c/checkpoint-00000001.safetensors", "--checkpoint-dir", "c"),
+    ("train", "d.csv", "--config", "run.toml", "--metrics-json", "run.toml"),
+    ("train", "d.csv", "--config", "run.toml", "--save-config", "run.toml"),
+    ("train", "parts.d", "--target", "y", "-o", "parts.d/0.parquet"),
+    ("train", "parts.d", "--target", "y", "-o", "parts.d/1.parquet"),
+    ("train", "X.npy", "--target", "y.npy", "-o", "y.npy"),
+    ("predict", "m", "d.csv", "-o", "d.csv"),
+    ("predict", "m", "d.csv", "-o", "hard.csv"),
+    ("predict", "m", "d.csv", "-o", "m"),
+    ("predict", "-o", "m", "m", "d.csv"),
+    ("evaluate", "m", "d.csv", "--plot", "d.csv"),
+    ("export", "m", "m"),
+    ("export", "m", "parts.d/../m"),
+]
+if sys.platform != "win32":
+    CLASHES += [(*TRAIN, "-o", "soft.csv"), ("predict", "m", "soft.csv", "-o", "d.csv")]
+
+
+@pytest.mark.parametrize("arguments", CLASHES, ids=" ".join)
+def test_an_output_that_is_another_file_of_the_command_is_refused_before_any_work(
+    run: Run, files: dict[str, bytes], arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "c/checkpoint-00000001.safetensors" in arguments:
+        Path("c").mkdir()
+    monkeypatch.setattr("xpnet.cli.train.check_plot", lambda ctx, param, path: path)
+    check_one_line(run(*arguments, code=2), "must not replace" if "--plot" not in arguments else "")
+    for name, content in files.items():
+        assert Path(name).read_bytes() == content
+    assert not Path("one").exists()
+
+
+def test_outputs_of_different_names_are_written(run: Run, files: dict[str, bytes]) -> None:
+    outputs = ("-o", "n", "--metrics-json", "n.json", "--save-config", "n.toml", "--checkpoint-dir", "c")
+    run(*TRAIN, *outputs)
+    run(*TRAIN, *outputs, "--resume")  # as a run that is started again: its outputs are replaced
+    run("train", "iris", "--epochs", "1", "-o", "iris")
+    run("train", "iris", "--epochs", "1", "-o", "iris")  # the data set, not the file
+    run("train", "parts.d", "--target", "y", "--epochs", "1", "-o", "parts.d/model")
+    assert Path("n").stat().st_size > 0 < Path("parts.d/model").stat().st_size
+
+
+def test_a_run_does_not_go_on_with_other_rows(run: Run, files: dict[str, bytes]) -> None:
+    options = ("--target", "y", "--hidden", "3", "--checkpoint-dir", "c", "--resume")
+    run("train", "d.csv", *options, "--epochs", "2")
+    Path("e.csv").write_text(ROWS.replace(",3,", ",4,"))
+    said = "The checkpoints belong to a run on other rows"
+    check_one_line(run("train", "e.csv", *options, "--epochs", "3", code=1), said)
+    check_one_line(run("train", "d.csv", *options, "--epochs", "3", "--seed", "9", code=1), said)
+    run("train", "hard.csv", *options, "--epochs", "3")
+
+
+def test_a_run_does_not_go_on_with_other_rows_that_are_read_by_blocks(
+    run: Run, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xpnet.data.sources.LARGE_COPY", 0)
+    options = ("--target", "y", "--hidden", "3", "--checkpoint-dir", "c", "--resume")
+    run("train", "d.csv", *options, "--epochs", "2")
+    Path("e.csv").write_text(ROWS.replace(",3,", ",4,"))
+    said = "The checkpoints belong to a run on other rows"
+    check_one_line(run("train", "e.csv", *options, "--epochs", "3", code=1), said)
+    run("train", "d.csv", *options, "--epochs", "3")
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are Unicode there")
+def test_names_that_are_not_utf8(run: Run) -> None:
+    name, model = os.fsdecode(b"d\xff.csv"), os.fsdecode(b"m\xfe")
+    Path(name).write_text(ROWS)
+    shown = run("train", name, "--target", "y", "--epochs", "1", "-o", model, "--metrics-json", "n.json").stdout
+    assert "d\\udcff.csv" in shown
+    assert run("predict", model, name).stdout.startswith("prediction\n")
+    assert '"d\\udcff.csv"' in Path("n.json").read_text(encoding="utf-8")
+    said = run("train", name, "--target", "y", "--epochs", "1", "--save-config", "n.toml", code=2)
+    check_one_line(said, "a TOML file holds Unicode alone")
+
+
