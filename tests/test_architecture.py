@@ -17,6 +17,7 @@ ROOMS = [
     {"training"},
     {"models", "data", "gradcheck", "functional"},
     {"estimators"},
+    {"tabular"},
     {"modelfile"},
     {"cli", "dask"},
 ]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from xpnet import gradcheck, modelfile
     from xpnet.estimators import LossCurveDisplay, MLPClassifier, MLPRegressor, fit_scaler
     from xpnet.modelfile import Checkpoint, load, save
+    from xpnet.tabular import TableEncoder
 
 __version__ = "0.1.0"
 
@@ -37,6 +38,7 @@ _LAZY = {
     "LossCurveDisplay": "xpnet.estimators",
     "MLPClassifier": "xpnet.estimators",
     "MLPRegressor": "xpnet.estimators",
+    "TableEncoder": "xpnet.tabular",
     "fit_scaler": "xpnet.estimators",
     "gradcheck": "xpnet.gradcheck",
     "load": "xpnet.modelfile",
@@ -65,6 +67,7 @@ __all__ = [
     "ModelFileError",
     "ModelInUseError",
     "ReLU",
+    "TableEncoder",
     "XpnetError",
     "available_backends",
     "backend",

@@ -1,0 +1,266 @@
+"""The encoder of tables against what each encoding says of itself, on frames of several libraries."""
+
+import datetime
+import json
+import pickle
+from typing import Any
+
+import numpy
+import pandas
+import polars
+import pyarrow
+import pyarrow.parquet
+import pytest
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import check_estimator
+
+import xpnet
+from xpnet import TableEncoder
+
+ROWS = 400
+
+
+@pytest.fixture
+def frame() -> pandas.DataFrame:
+    """A table with a column of each kind."""
+    rng = numpy.random.default_rng(0)
+    return pandas.DataFrame(
+        {
+            "id": numpy.arange(ROWS) + 17,
+            "x": rng.normal(size=ROWS),
+            "gappy": numpy.where(rng.random(ROWS) < 0.1, numpy.nan, rng.exponential(size=ROWS)),
+            "truth": rng.random(ROWS) < 0.3,
+            "letter": rng.choice(["a", "b", "c", None], ROWS, p=[0.5, 0.3, 0.1, 0.1]),
+            "kind": pandas.Categorical(rng.choice(["u", "v"], ROWS)),
+            "town": rng.integers(0, 60, ROWS).astype(str),
+            "count": pandas.array(rng.choice([1, 2, 5, None], ROWS), dtype="Int64"),
+            "when": pandas.date_range("2020-01-01", periods=ROWS, freq="31h"),
+            "constant": 1,
+            "remark": [f"remark {index} of many" for index in range(ROWS)],
+        }
+    )
+
+
+@pytest.fixture
+def y(frame: pandas.DataFrame) -> numpy.ndarray:
+    return (frame["x"] + (frame["letter"] == "a") > 0.5).to_numpy()
+
+
+def column_of(encoder: TableEncoder, encoded: numpy.ndarray, name: str) -> numpy.ndarray:
+    return encoded[:, encoder.get_feature_names_out().tolist().index(name)]
+
+
+def test_scikit_learn_finds_no_fault() -> None:
+    check_estimator(TableEncoder(), on_skip=None)
+    check_estimator(TableEncoder(scaling="standard", bins=None, task=None), on_skip=None)
+
+
+def test_every_library_and_the_file_give_the_same_numbers(
+    frame: pandas.DataFrame, y: numpy.ndarray, tmp_path: Any
+) -> None:
+    pyarrow.parquet.write_table(pyarrow.Table.from_pandas(frame), tmp_path / "table.parquet")
+    read = pyarrow.parquet.read_table(tmp_path / "table.parquet")
+    tables = [frame, read, polars.from_arrow(read), dict(frame.items()), frame.convert_dtypes(dtype_backend="pyarrow")]
+    encoded = [TableEncoder(random_state=0).fit(table, y).transform(other) for table in tables for other in tables]
+    for other in encoded[1:]:
+        numpy.testing.assert_array_equal(other, encoded[0])
+
+
+def test_what_cannot_help_is_left_out_and_told(frame: pandas.DataFrame) -> None:
+    encoder = TableEncoder().fit(frame)
+    assert encoder.left_out_ == {
+        "id": "numbers the rows",
+        "constant": "holds one value only",
+        "remark": "holds text that differs from row to row",
+    }
+    numpy.testing.assert_array_equal(
+        encoder.transform(frame.drop(columns=list(encoder.left_out_))), encoder.transform(frame)
+    )
+
+
+def test_columns_are_found_by_name_and_others_ignored(frame: pandas.DataFrame) -> None:
+    encoder = TableEncoder().fit(frame)
+    shuffled = frame.assign(more=3.0)[["more", *frame.columns[::-1]]]
+    numpy.testing.assert_array_equal(encoder.transform(shuffled), encoder.transform(frame))
+
+
+def test_robust_scaling_is_a_smooth_clip_of_the_interquartile_range() -> None:
+    x = numpy.random.default_rng(1).standard_cauchy(1001)
+    encoded = TableEncoder(bins=None).fit_transform(x[:, None])[:, 0]
+    z = (x - numpy.median(x)) / (numpy.quantile(x, 0.75) - numpy.quantile(x, 0.25))
+    numpy.testing.assert_allclose(encoded, z / numpy.sqrt(1 + (z / 3) ** 2), rtol=1e-6, atol=1e-7)
+
+
+def test_standard_scaling_has_mean_0_and_deviation_1() -> None:
+    x = numpy.random.default_rng(1).normal(50, 7, (1001, 1))
+    encoded = TableEncoder(scaling="standard", bins=None).fit_transform(x)
+    numpy.testing.assert_allclose(encoded, (x - x.mean()) / x.std(), atol=1e-5)  # float32
+
+
+def test_bins_say_how_far_through_each_a_number_is() -> None:
+    x = numpy.random.default_rng(1).exponential(size=801)
+    encoder = TableEncoder(bins=8).fit(x[:, None])
+    bins = encoder.transform(numpy.append(x, [-5.0, 99.0])[:, None])[:, 1:]
+    edges = numpy.quantile(x, numpy.linspace(0, 1, 9))
+    wanted = [numpy.interp(numpy.append(x, [-5.0, 99.0]), edges[b : b + 2], [0, 1]) for b in range(8)]
+    numpy.testing.assert_allclose(bins, numpy.transpose(wanted), atol=1e-6)
+
+
+def test_few_values_are_the_edges() -> None:
+    encoder = TableEncoder(bins=10).fit(numpy.repeat([1.0, 2.0, 5.0], 40)[:, None])
+    numpy.testing.assert_array_equal(
+        encoder.transform([[1.0], [2.0], [5.0], [3.5]])[:, 1:], [[0, 0], [1, 0], [1, 1], [1, 0.5]]
+    )
+
+
+def test_bins_of_a_tree_lie_where_the_target_jumps() -> None:
+    x = numpy.random.default_rng(1).uniform(size=1000)
+    encoder = TableEncoder(bins=4, binning="tree").fit(x[:, None], x > 0.31)
+    below, above = encoder.transform([[0.305], [0.315]])[:, 1:]
+    assert numpy.abs(above - below).max() < 0.1 and len(below) == 2  # two bins: below and above the jump
+    with pytest.raises(xpnet.InputError, match="pass y"):
+        TableEncoder(binning="tree").fit(x[:, None])
+
+
+def test_two_values_become_minus_one_and_one() -> None:
+    encoded = TableEncoder().fit_transform({"truth": numpy.arange(100) % 3 == 0, "two": numpy.arange(100) % 5 // 4 + 7})
+    assert {tuple(column) for column in numpy.unique(encoded, axis=0)} == {(-1, -1), (-1, 1), (1, -1), (1, 1)}
+
+
+def test_a_gap_has_a_column_of_its_own_where_training_had_gaps(frame: pandas.DataFrame) -> None:
+    encoder = TableEncoder().fit(frame)
+    names = encoder.get_feature_names_out()
+    assert [name for name in names if "missing" in name] == ["gappy_missing", "letter_missing", "count_missing"]
+    encoded = encoder.transform(frame)
+    numpy.testing.assert_array_equal(column_of(encoder, encoded, "gappy_missing"), frame["gappy"].isna())
+    unseen = encoder.transform(frame.assign(x=None, truth=None, kind=None, town=None, when=None))
+    assert numpy.isfinite(unseen).all()
+    assert numpy.abs(column_of(encoder, unseen, "x")).max() < 0.01  # a value beside the median
+
+
+def test_infinite_numbers_count_as_the_largest_seen() -> None:
+    encoder = TableEncoder().fit(numpy.arange(100.0)[:, None])
+    numpy.testing.assert_array_equal(encoder.transform([[numpy.inf], [-numpy.inf]]), encoder.transform([[99.0], [0.0]]))
+
+
+def test_numbers_of_any_size_give_finite_ones() -> None:
+    huge = numpy.array([-1e308, 0, 1.0, 3.0, 1e308, 5e-324] * 10)[:, None]
+    for scaling in ("robust", "standard"):
+        assert numpy.isfinite(TableEncoder(scaling=scaling).fit_transform(huge)).all()
+    encoder = TableEncoder(scaling="standard").fit(numpy.arange(9.0)[:, None])
+    assert numpy.isfinite(encoder.transform(huge)).all()
+
+
+def test_rare_values_are_together_and_unknown_ones_apart() -> None:
+    values = numpy.repeat(["often", "seldom", "once", "twice"], [60, 36, 1, 2])
+    encoder = TableEncoder(min_frequency=5).fit({"word": values})
+    assert encoder.get_feature_names_out().tolist() == ["word_often", "word_seldom", "word_rare"]
+    wanted = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1], [0, 0, 0], [0, 0, 0]]
+    words = ["often", "seldom", "once", "twice", "never", None]
+    numpy.testing.assert_array_equal(encoder.transform({"word": numpy.array(words, dtype=object)}), wanted)
+
+
+def test_many_values_have_their_frequency_and_the_mean_target_of_other_rows() -> None:
+    rng = numpy.random.default_rng(2)
+    town = rng.integers(0, 200, 2000)
+    y = rng.normal(size=2000)  # nothing to learn
+    table = {"town": town.astype(str)}
+    encoder = TableEncoder(max_categories=50, random_state=0)
+    trained = encoder.fit_transform(table, y)
+    assert trained.shape == (2000, 50 + 1 + 2)
+    assert abs(numpy.corrcoef(trained[:, -1], y)[0, 1]) < 0.1, "a row's target leaks into its own encoding"
+    later = encoder.transform(table)[:, -1]
+    mean = numpy.array([(y[town == t].sum() + 10 * y.mean()) / ((town == t).sum() + 10) for t in town])
+    assert numpy.corrcoef(later, mean)[0, 1] == pytest.approx(1, abs=1e-6)
+
+
+def test_parts_of_a_moment_that_vary_are_encoded() -> None:
+    days = [datetime.datetime(2023, 11, 6, 12) + datetime.timedelta(days=7 * index) for index in range(40)]  # Mondays
+    encoder = TableEncoder(bins=None).fit({"day": pandas.Series(days)})
+    names = encoder.get_feature_names_out().tolist()
+    assert [n for n in names if not n.endswith(("sin", "cos"))] == ["day_trend", "day_year", "day_month", "day_day"]
+    encoded = encoder.transform({"day": pandas.Series([datetime.datetime(2024, 4, 1), datetime.datetime(2024, 10, 1)])})
+    numpy.testing.assert_allclose(column_of(encoder, encoded, "day_month_sin"), [1, -1], atol=1e-6)  # half a year apart
+
+
+def test_moments_count_on_the_clock_of_their_zone() -> None:
+    hours = pandas.Series(pandas.date_range("2024-01-01", periods=100, freq="h"))
+    encoder = TableEncoder().fit({"hour": hours})
+    zoned = encoder.transform({"hour": hours.dt.tz_localize("Asia/Tokyo")})
+    numpy.testing.assert_array_equal(zoned, encoder.transform({"hour": hours}))
+    dates = TableEncoder().fit({"date": pyarrow.array(hours.dt.date.tolist() * 3)})
+    assert "date_hour" not in dates.get_feature_names_out()
+
+
+def test_errors_name_the_column(frame: pandas.DataFrame) -> None:
+    encoder = TableEncoder().fit(frame)
+    for changed, words in (
+        (frame.assign(x="abc"), "'x' held numbers"),
+        (frame.assign(when="abc"), "'when' held dates"),
+        (frame.assign(when=1.5), "'when' held dates"),
+        (frame.drop(columns=["x", "town"]), "'town', 'x' is missing"),
+    ):
+        with pytest.raises(xpnet.InputError, match=words):
+            encoder.transform(changed)
+    with pytest.raises(xpnet.InputError, match="'x' stands there twice"):
+        encoder.fit(pandas.concat([frame, frame[["x"]]], axis=1))
+    with pytest.raises(xpnet.InputError, match="constant holds one value only"):
+        encoder.fit(frame[["constant"]])
+
+
+def test_whole_numbers_may_come_as_text_or_as_floats() -> None:
+    encoder = TableEncoder().fit({"code": numpy.array(["1", "2", "x"] * 20)})
+    wanted = encoder.transform({"code": numpy.array(["1", "2"])})
+    for same in (numpy.array([1, 2]), numpy.array([1.0, 2.0]), pandas.Series([1, 2], dtype="Int64")):
+        numpy.testing.assert_array_equal(encoder.transform({"code": same}), wanted)
+
+
+def test_frames_out_pipelines_and_copies(frame: pandas.DataFrame, y: numpy.ndarray) -> None:
+    encoder = TableEncoder(random_state=0).fit(frame, y)
+    encoded = encoder.transform(frame)
+    numpy.testing.assert_array_equal(pickle.loads(pickle.dumps(encoder)).transform(frame), encoded)
+    named = clone(encoder).set_output(transform="pandas").fit(frame, y).transform(frame)
+    assert named.columns.tolist() == encoder.get_feature_names_out().tolist()
+    assert named.columns.is_unique
+    numpy.testing.assert_array_equal(named.to_numpy(), encoded)
+    pipeline = make_pipeline(TableEncoder(random_state=0), LogisticRegression(max_iter=1000))
+    assert pipeline.fit(frame, y).score(frame, y) > 0.9
+
+
+def test_names_that_collide_are_told_apart() -> None:
+    encoder = TableEncoder().fit(
+        {"a": numpy.array(["b", "c_d"] * 9), "a_b": numpy.array(["", "x"] * 9), "a_": numpy.arange(18) % 2}
+    )
+    names = encoder.get_feature_names_out().tolist()
+    assert len(set(names)) == len(names)
+
+
+def test_a_state_gives_the_same_encoder(frame: pandas.DataFrame, y: numpy.ndarray) -> None:
+    encoder = TableEncoder(random_state=0).fit(frame, y)
+    description, arrays = encoder.get_state()
+    restored = TableEncoder.from_state(json.loads(json.dumps(description)), arrays)
+    numpy.testing.assert_array_equal(restored.transform(frame), encoder.transform(frame))
+    assert restored.left_out_ == encoder.left_out_
+    assert restored.get_feature_names_out().tolist() == encoder.get_feature_names_out().tolist()
+
+
+def test_a_state_that_was_tampered_with_is_refused(frame: pandas.DataFrame, y: numpy.ndarray) -> None:
+    description, arrays = TableEncoder(random_state=0).fit(frame, y).get_state()
+    text, rng, refused = json.dumps(description), numpy.random.default_rng(0), 0
+    for _ in range(300):
+        spoiled: Any = json.loads(text)
+        entry: Any = rng.choice([spoiled, spoiled["parameters"], *spoiled["encodings"]])
+        key = str(rng.choice(list(entry)))
+        entry[key] = [None, -1, 10**12, "x", [], {}, [1], 0.5][rng.integers(8)]
+        try:
+            restored = TableEncoder.from_state(spoiled, dict(arrays))
+            assert numpy.isfinite(restored.transform(frame)).all()
+        except xpnet.InputError:
+            refused += 1
+    assert refused > 200
+    for name, array in arrays.items():
+        for wrong in (array[:-1], array.ravel()[:0], array * numpy.nan, array.astype(complex), array[None]):
+            with pytest.raises(xpnet.InputError):
+                TableEncoder.from_state(description, {**arrays, name: wrong})
