@@ -76,6 +76,40 @@ def test_a_first_use_from_two_threads_makes_one_step(backend):
         np.testing.assert_array_equal(model.predict(X), expected(backend, 3).predict(X))
 
 
+@pytest.fixture
+def impatient():
+    """Threads take over from each other as often as they can, so that a gap between two locks is hit."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.parametrize("change", ["fit", "step"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_first_change_beside_first_predictions_is_not_lost(backend, change, impatient):
+    rows, labels = X[:60].astype("float32"), Y[:60]  # a dtype that a network has to adopt
+
+    def changed(model):
+        if change == "fit":
+            model.fit(rows, labels, epochs=2, batch_size=16, shuffle=False)
+        else:
+            model.step(rows, labels)
+        return model
+
+    alone = changed(network(backend)).values()
+    with ThreadPoolExecutor(3) as pool:
+        for _ in range(40):
+            model, start = network(backend), threading.Barrier(4)
+            asked = [pool.submit(lambda m, s: (s.wait(), m.predict(rows[:1])), model, start) for _ in range(3)]
+            start.wait()
+            changed(model)
+            for answer in asked:
+                answer.result()
+            for name, array in model.values().items():
+                np.testing.assert_array_equal(array, alone[name], strict=True)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_second_fit_and_a_move_wait_for_the_first_fit(backend):
     model, begun = network(backend), threading.Event()

@@ -179,7 +179,8 @@ class Network(Placed):
             For shapes or labels that do not fit.
         """
         with self._changing.taken():
-            X, Y, _ = self._check(X, Y, None)
+            with self._making.taken():
+                X, Y, _ = self._check(X, Y, None)
             batch_size = max(current_ranks().count(X.shape[0]), 1)
             return self.trainable().epoch(X, Y, learning_rate=self.next_learning_rate, batch_size=batch_size)
 
@@ -236,7 +237,8 @@ class Network(Placed):
             When a callback trains the network that calls it.
         """
         with self._changing.taken():
-            X, Y, sample_weight = self._check(X, Y, sample_weight)
+            with self._making.taken():
+                X, Y, sample_weight = self._check(X, Y, sample_weight)
             ranks = current_ranks()
             rows = ranks.count(X.shape[0])
             check_some_rows(rows)
