@@ -116,7 +116,6 @@ def test_early_stopping_leaves_the_stream_where_it_was(stream):
 @pytest.mark.parametrize("stream", STREAMS)
 @pytest.mark.parametrize("place", ["between epochs", "while the next order is drawn"])
 def test_ctrl_c(stream, place, monkeypatch):
-    monkeypatch.setattr("xpnet.training.loop.SHORT", 0.0)
     rng, wanted = STREAMS[stream](), trained(STREAMS[stream](), ahead=False, epochs=3)[1]
     if place == "between epochs":
 

@@ -1,9 +1,11 @@
 """Ctrl-C at any moment of a training: what there is then is a training of so many whole epochs, and it goes on."""
 
 import _thread
+import ctypes
 import signal
 import threading
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -51,7 +53,6 @@ def test_ctrl_c_in_a_destructor_is_not_lost(monkeypatch):
         def __del__(self):
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("xpnet.training.loop.SHORT", 0.0)
     model = network("numpy")
     model.fit(X, Y, epochs=1, batch_size=8)
     step, dying = model._ready().step, [Dying()]
@@ -69,7 +70,6 @@ def test_ctrl_c_in_a_destructor_is_not_lost(monkeypatch):
 
 @pytest.mark.parametrize("where", ["in the step", "in the order", "in validation"])
 def test_a_long_epoch_is_cut_and_taken_back(monkeypatch, where):
-    monkeypatch.setattr("xpnet.training.loop.SHORT", 0.0)
     model = network("numpy")
     model.fit(X, Y, epochs=2, batch_size=8)
     step, calls = model._ready().step, []
@@ -107,7 +107,6 @@ def test_a_long_epoch_is_cut_and_taken_back(monkeypatch, where):
 
 
 def test_an_error_in_a_long_epoch_leaves_a_model_that_trains(monkeypatch):
-    monkeypatch.setattr("xpnet.training.loop.SHORT", 0.0)
     model = network("numpy")
     step = model._ready().step
     monkeypatch.setattr(step, "update", lambda **_: (_ for _ in ()).throw(MemoryError))
@@ -115,6 +114,111 @@ def test_an_error_in_a_long_epoch_leaves_a_model_that_trains(monkeypatch):
         model.fit(X, Y, epochs=3, batch_size=8)
     monkeypatch.undo()
     assert_whole(model, "numpy", 0)
+
+
+class Cut(Exception):
+    """What a handler or another thread raises in the middle of a training."""
+
+
+@pytest.fixture
+def alarm():
+    """Has a signal handler raise Cut after some seconds, as the time-outs of test runners and task queues do."""
+
+    def cut(*_):
+        raise Cut
+
+    before = signal.signal(signal.SIGALRM, cut)
+    yield lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+DELAYS = np.random.default_rng(2).uniform(0.002, 0.06, 8).round(4)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers that signal")
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_signal_handler_that_raises_leaves_whole_epochs(backend, alarm):
+    network(backend).fit(X, Y, epochs=2, batch_size=8)  # compiled, and known to be short
+    for delay in DELAYS:
+        model = network(backend)
+        alarm(delay)
+        with pytest.raises(Cut):
+            model.fit(X, Y, epochs=10**6, batch_size=8)
+        assert_whole(model, backend, model.history.epochs)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_an_exception_set_in_a_training_thread_leaves_whole_epochs(backend):
+    network(backend).fit(X, Y, epochs=2, batch_size=8)
+
+    def fit(model):
+        try:
+            model.fit(X, Y, epochs=10**6, batch_size=8)
+        except Cut:
+            pass
+
+    for delay in DELAYS:
+        model = network(backend)
+        thread = threading.Thread(target=fit, args=[model])
+        thread.start()
+        time.sleep(delay)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(Cut))
+        thread.join()
+        assert_whole(model, backend, model.history.epochs)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_validation_loss_that_finds_no_memory_leaves_whole_epochs(backend, monkeypatch):
+    model = network(backend)
+    model.fit(X, Y, epochs=2, batch_size=8)
+    model.predict(X)
+    step, calls = model._ready().step, []
+    loss = step.loss
+
+    def scarce(*data, **how):
+        calls.append(1)
+        if len(calls) == 3:
+            raise MemoryError
+        return loss(*data, **how)
+
+    monkeypatch.setattr(step, "loss", scarce)
+    with pytest.raises(MemoryError):
+        model.fit(X, Y, epochs=10, batch_size=8, validation=(X, Y))
+    monkeypatch.undo()
+    assert model.history.epochs == 4 and len(model.history.validation_loss) == 2
+    assert_whole(model, backend, 4)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers that signal")
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_an_estimator_that_is_cut_has_the_weights_of_its_iterations(backend, early_stopping, alarm):
+    def classifier(epochs):
+        return xpnet.MLPClassifier(
+            6, max_iter=epochs, n_iter_no_change=10**6, random_state=0, early_stopping=early_stopping, backend=backend
+        )
+
+    cut = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        classifier(2).fit(X, Y)
+        for delay in DELAYS + 0.02:
+            model = classifier(10**6)
+            alarm(delay)
+            with pytest.raises(Cut):
+                model.fit(X, Y)
+            if not getattr(model, "n_iter_", 0):
+                continue
+            cut += 1
+            alone = classifier(model.n_iter_).fit(X, Y)
+            assert model.loss_curve_ == alone.loss_curve_ and model.t_ == alone.t_
+            assert model.validation_scores_ == alone.validation_scores_
+            weights = model._network.values()
+            if not early_stopping:  # at its end, a fit with it goes back to the best weights
+                for name, array in alone._network.values().items():
+                    np.testing.assert_array_equal(weights[name], array, strict=True)
+    assert cut
 
 
 def test_a_brief_callback_is_whole():

@@ -128,8 +128,11 @@ class EpochEnd(Callback):
     def state(self) -> dict[str, Any]:
         """Counters and scores so far, the best parameters, and the learning rate."""
         estimator = self.estimator
+        counters = {name: getattr(estimator, name, None) for name in COUNTERS}  # before the first epoch there is no loss_
+        if estimator.early_stopping:
+            counters["validation_scores_"] = list(estimator.validation_scores_)
         return {
-            "counters": {name: getattr(estimator, name) for name in COUNTERS},
+            "counters": counters,
             "no_improvement": estimator._no_improvement_count,
             "learning_rate": estimator._optimizer.learning_rate,
             "best": estimator._best if estimator.early_stopping else {},

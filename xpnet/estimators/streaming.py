@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy
 
@@ -96,7 +96,6 @@ class BufferedEpoch:
     backend: Backend
     dtype: str
     report: Callable[[int], None] | None = None
-    waits: ClassVar[bool] = True
 
     def __call__(
         self,

@@ -16,7 +16,8 @@ class Callback:
     Attributes
     ----------
     brief : bool, default False
-        Whether Ctrl-C waits for the end of ``epoch_end``. It is meant for methods that are short and must not be cut.
+        Whether ``epoch_end`` belongs to the epoch: Ctrl-C waits for its end, and an exception in it undoes the epoch, for
+        which ``load_state`` gets back what ``state`` returned before.
     watches_rows : bool, default False
         Whether ``within_epoch`` is called; it is looked at when ``train_begin`` has been called.
 

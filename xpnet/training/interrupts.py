@@ -1,11 +1,9 @@
 """Ctrl-C while a training runs: it is raised at a moment when parameters, history and random stream agree."""
 
-import _signal  # signal without its enumerations, which cost a short training more than its epochs
+import signal
 from threading import get_ident, main_thread
 from types import FrameType
 from typing import Any, Self
-
-SIGINT = int(_signal.SIGINT)
 
 
 class Interrupts:
@@ -47,14 +45,14 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         if get_ident() == main_thread().ident:
-            before = _signal.getsignal(SIGINT)
-            if before is _signal.default_int_handler or isinstance(getattr(before, "__self__", None), Interrupts):
-                self._before = _signal.signal(SIGINT, self._heard)
+            before = signal.getsignal(signal.SIGINT)
+            if before is signal.default_int_handler or isinstance(getattr(before, "__self__", None), Interrupts):
+                self._before = signal.signal(signal.SIGINT, self._heard)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._before is not None:
-            _signal.signal(SIGINT, self._before)
+            signal.signal(signal.SIGINT, self._before)
 
     def release(self) -> None:
         """Let Ctrl-C through from now on.

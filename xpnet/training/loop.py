@@ -4,11 +4,9 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
-from operator import mul
 from typing import Any
 
 from xpnet.backend import Step
-from xpnet.backend.step import SECONDS_PER_PRODUCT
 from xpnet.dispatch import current_ranks
 from xpnet.errors import InputError
 from xpnet.ops import Array
@@ -21,10 +19,7 @@ from xpnet.training.interrupts import Interrupts
 from xpnet.training.ranks import share_parameters, share_state
 from xpnet.training.state import TrainingState, set_stream_state, stream_state
 
-SHORT = 0.2  # seconds; an epoch that takes longer is cut by Ctrl-C, at the price of a copy of the state before it
-SECONDS_PER_BATCH = 1e-4  # of a slow machine: to overestimate costs a copy, no more
 BETWEEN_REPORTS = 0.1  # seconds at least between two words on how far an epoch is
-_run_before: set[tuple[Any, ...]] = set()  # kinds of steps that have been trained in this process
 
 
 @dataclass
@@ -237,8 +232,7 @@ def run(
     resume_from : TrainingState, optional
         The state of a run that was cut off and now goes on. Its epochs count among ``training.epochs``.
     epoch : callable, optional
-        Called in place of ``training.step.epoch``, with its signature. One with an attribute ``waits`` that is true
-        waits for data, and is not short however little there is to compute.
+        Called in place of ``training.step.epoch``, with its signature.
     check : callable, optional
         Called when the first epoch has left a loss or a parameter that is not finite; it raises if the data are to
         blame.
@@ -279,7 +273,6 @@ def run(
     make_epoch = training.step.epoch if epoch is None else epoch
     ranks, history = current_ranks(), training.history
     several = ranks.several
-    short = not getattr(epoch, "waits", False) and _is_short(training, batch_size)
     ahead = shuffled and getattr(training.step, "draws_ahead", False)
     orders = drawn_ahead(training, epoch) if ahead else training.rng
     with Interrupts() as interrupts, training.step.running(), closing(training):
@@ -289,10 +282,9 @@ def run(
         for callback in training.callbacks:
             if callback.watches_rows:
                 training.listen_to(epoch if hasattr(epoch, "report") else training.step)
+        brief = _until_last_brief(training.callbacks)
         while training.done < training.epochs and not training.stop:
-            # A short epoch is not cut; from a long one, and from one whose data may be refused, there is a way back.
-            saved = None if short and check is None else _Saved(training)
-            interrupts.held, interrupts.raised = short, False
+            saved, interrupts.raised = _Saved(training), False
             try:
                 started = time.perf_counter()
                 learning_rate = schedule(len(history.loss), history.loss)
@@ -305,20 +297,22 @@ def run(
                     share_parameters(training.step, ranks)
                 history.add(loss, learning_rate, time.perf_counter() - started, validate and validate())
                 training.done += 1
-                short, check = history.seconds[-1] < SHORT, None
+                for callback in training.callbacks[:brief]:
+                    interrupts.held = callback.brief
+                    callback.epoch_end(training)
+                check, saved = None, None
             except BaseException:
                 interrupts.held = True
                 if saved is not None:
                     saved.restore(training)
                 raise
+            interrupts.held = False
             if interrupts.raised:  # and lost on its way
                 interrupts.pending = True
-            for callback in training.callbacks:
-                interrupts.held = callback.brief
+            for callback in training.callbacks[brief:]:
                 callback.epoch_end(training)
             if several:
                 training.stop = ranks.any(training.stop)
-            interrupts.held = False
             if interrupts.pending:
                 interrupts.release()
             for callback in training.callbacks:
@@ -329,37 +323,34 @@ def run(
 
 
 class _Saved:
-    """The state of a training before an epoch, without its callbacks."""
+    """The state of a training before an epoch, with that of the callbacks whose ``epoch_end`` belongs to the epoch."""
 
     def __init__(self, training: Training) -> None:
-        self.step, self.rng, self.done = training.step.state(), _saved_stream(training.rng), training.done
+        self.step, self.rng = training.step.state(), _saved_stream(training.rng)
+        self.done, self.stop = training.done, training.stop
         self.lengths = {name: len(values) for name, values in vars(training.history).items()}
+        self.brief = [(callback, callback.state()) for callback in training.callbacks if callback.brief]
 
     def restore(self, training: Training) -> None:
         """Put the training back into that state."""
         training.step.load_state(self.step)
         if self.rng is not None:
             set_stream_state(training.rng, self.rng)
-        training.done = self.done
+        training.done, training.stop = self.done, self.stop
         for name, length in self.lengths.items():
             del getattr(training.history, name)[length:]
+        for callback, state in self.brief:
+            callback.load_state(state)
+
+
+def _until_last_brief(callbacks: list[Callback]) -> int:
+    """How many callbacks there are up to the last one that is brief."""
+    return max((number for number, callback in enumerate(callbacks, 1) if callback.brief), default=0)
 
 
 def _saved_stream(rng: Any) -> Any:
     """The state of a stream; None for one that can only be drawn from."""
     return stream_state(rng) if hasattr(rng, "get_state") or hasattr(rng, "bit_generator") else None
-
-
-def _is_short(training: Training, batch_size: int) -> bool:
-    """Whether the first epoch is sure to be short: little work, in code that has been compiled before."""
-    step, spec = training.step, training.step.spec
-    kind = type(step), spec.dtype, spec.loss, spec.activations, spec.rule.name
-    work = training.rows * sum(map(mul, spec.widths, spec.widths[1:]))
-    seconds = work * SECONDS_PER_PRODUCT + training.rows / batch_size * SECONDS_PER_BATCH
-    if kind in _run_before:
-        return seconds < SHORT
-    _run_before.add(kind)
-    return False
 
 
 def _begin(training: Training, resume_from: TrainingState | None) -> None:
