@@ -13,7 +13,7 @@ from xpnet.dispatch import current_ranks
 from xpnet.errors import InputError
 from xpnet.models.checks import check_finite, check_inputs, check_rows, check_some_rows, check_spec
 from xpnet.models.placed import Placed
-from xpnet.models.placement import Placement
+from xpnet.models.placement import Placement, check_dense_off_host, is_sparse
 from xpnet.models.xavier import host_stream
 from xpnet.ops import Array, Labels
 from xpnet.optimizers import Schedule, as_schedule
@@ -163,8 +163,8 @@ class Network(Placed):
 
         Parameters
         ----------
-        X : array, shape (rows, in)
-            The rows.
+        X : array or scipy sparse matrix, shape (rows, in)
+            The rows; sparse ones where arrays are NumPy's.
         Y : array, shape (rows,) or (rows, classes)
             Class indices, or one-hot or soft labels.
 
@@ -181,8 +181,9 @@ class Network(Placed):
         with self._changing.taken():
             with self._making.taken():
                 X, Y, _ = self._check(X, Y, None)
+            check_dense_off_host(X, self.backend)
             batch_size = max(current_ranks().count(X.shape[0]), 1)
-            return self.trainable().epoch(X, Y, learning_rate=self.next_learning_rate, batch_size=batch_size)
+            return self.trainable(sparse=is_sparse(X)).epoch(X, Y, learning_rate=self.next_learning_rate, batch_size=batch_size)
 
     def fit(
         self,
@@ -202,8 +203,8 @@ class Network(Placed):
 
         Parameters
         ----------
-        X : array, shape (rows, in)
-            The rows: at least one, and finite.
+        X : array or scipy sparse matrix, shape (rows, in)
+            The rows: at least one, and finite; sparse ones where arrays are NumPy's.
         Y : array, shape (rows,) or (rows, classes)
             Class indices, or one-hot or soft labels. The training copies them.
         epochs : int
@@ -239,6 +240,7 @@ class Network(Placed):
         with self._changing.taken():
             with self._making.taken():
                 X, Y, sample_weight = self._check(X, Y, sample_weight)
+            check_dense_off_host(X, self.backend)
             ranks = current_ranks()
             rows = ranks.count(X.shape[0])
             check_some_rows(rows)
@@ -252,7 +254,7 @@ class Network(Placed):
             validate = None if validation is None else self._measure(*validation)
             stream = share_stream(host_stream(self.rng if rng is None else rng))
             return run(
-                Training(self.trainable(), rows, epochs, self.history, stream),
+                Training(self.trainable(sparse=is_sparse(X)), rows, epochs, self.history, stream),
                 by_rows(X),
                 self.own(Y),
                 batch_size=min(batch_size or rows, rows),
@@ -275,8 +277,8 @@ class Network(Placed):
 
         Parameters
         ----------
-        X : array, shape (rows, in)
-            The rows.
+        X : array or scipy sparse matrix, shape (rows, in)
+            The rows; sparse ones where arrays are NumPy's.
         Y : array, shape (rows,) or (rows, classes)
             Class indices, or one-hot or soft labels.
 
@@ -297,8 +299,8 @@ class Network(Placed):
 
         Parameters
         ----------
-        X : array, shape (rows, in)
-            The rows.
+        X : array or scipy sparse matrix, shape (rows, in)
+            The rows; sparse ones where arrays are NumPy's.
         Y : array, shape (rows,) or (rows, classes)
             Class indices, or one-hot or soft labels.
 
@@ -314,6 +316,7 @@ class Network(Placed):
         """
         with self._making.taken():
             X, Y, _ = self._check(X, Y, None)
+            check_dense_off_host(X, self.backend)
             step = grouped(self.step_for(X), self.backend)
         return step.gradient(X, Y)
 

@@ -303,7 +303,7 @@ class Placed(Saved):
             return self._step
         if self._beside is None:
             beside = SparseStep(self.spec, self.backend)
-            beside.params = self._step.params
+            beside.params, beside.gradients = self._step.params, self._step.gradients
             self._beside = GuardedStep(beside, self.backend, self._step.turn)
         return self._beside
 

@@ -11,7 +11,9 @@ from xpnet.ops import Array, namespace
 
 
 def is_finite(array: Array) -> bool:
-    """Whether an array holds neither NaN nor infinity. Whole numbers are finite."""
+    """Whether an array, or what stands in a SciPy sparse matrix, holds neither NaN nor infinity."""
+    if hasattr(array, "tocsr"):
+        array = array.data
     if type(array) is numpy.ndarray:
         if array.dtype.kind != "f":
             return True
