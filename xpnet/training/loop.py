@@ -284,7 +284,8 @@ def run(
                 training.listen_to(epoch if hasattr(epoch, "report") else training.step)
         brief = _until_last_brief(training.callbacks)
         while training.done < training.epochs and not training.stop:
-            saved, interrupts.raised = _Saved(training), False
+            saved: _Saved | None = _Saved(training)
+            interrupts.raised = False
             try:
                 started = time.perf_counter()
                 learning_rate = schedule(len(history.loss), history.loss)
