@@ -3,7 +3,6 @@
 import json
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas
@@ -36,17 +35,6 @@ def test_a_model_from_python_takes_and_gives_plain_numbers(run: Run) -> None:
     model = xpnet.LogisticRegression(4, 3)
     model.save("m.safetensors")
     assert run("predict", "m.safetensors", "iris").stdout.split()[:2] == ["prediction", "0"]
-
-
-@pytest.mark.parametrize(
-    "kept",
-    [5, {}, {"classes": ["a"]}, {"features": None, "classes": 3, "target": None, "mean": None, "scale": None}],
-    ids=["number", "empty", "half", "other types"],
-)
-def test_what_is_kept_with_a_model_is_checked(run: Run, kept: Any) -> None:
-    xpnet.LogisticRegression(4, 3).save("m.safetensors", extra={"preparation": kept})
-    for command in (("predict", "m.safetensors", "iris"), ("inspect", "m.safetensors")):
-        check_one_line(run(*command, code=1), "A model file")
 
 
 def test_files_of_estimators(run: Run) -> None:

@@ -77,8 +77,8 @@ def test_a_state_of_another_callback_is_named(tmp_path: Path) -> None:
 def test_another_process_may_remove_what_this_one_has_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = checkpoint.write_checkpoint
 
-    def write_and_lose(path: Path, state: Any) -> None:
-        write(path, state)
+    def write_and_lose(path: Path, *rest: Any) -> None:
+        write(path, *rest)
         path.unlink()
 
     monkeypatch.setattr(checkpoint, "write_checkpoint", write_and_lose)

@@ -10,7 +10,7 @@ import pytest
 from fuzz import originals
 
 import xpnet
-from xpnet.modelfile.text import NESTING_LIMIT, VALUES_LIMIT
+from xpnet.modelfile.values import NESTING_LIMIT, VALUES_LIMIT
 
 
 def nested(levels: int) -> Any:

@@ -13,7 +13,6 @@ import onnxruntime
 import pandas
 import pytest
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor, make_column_selector
-from sklearn.datasets import load_wine
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -24,7 +23,6 @@ from xpnet.errors import InputError, ModelFileError
 from xpnet.modelfile import export_model
 
 ROWS = 120
-FILES = Path(__file__).parent / "files"
 
 
 @pytest.fixture(autouse=True)
@@ -269,18 +267,3 @@ def test_a_small_file_takes_little(tmp_path: Path, harm: Any) -> None:
         xpnet.load(tmp_path / "x")
     assert tracemalloc.get_traced_memory()[1] < 20 * len(content) + 2**22
     tracemalloc.stop()
-
-
-def test_files_from_before_pipelines_answer_with_their_scaling(tmp_path: Path) -> None:
-    """Written by ``xpnet train wine --hidden 6``, with what ``xpnet predict --proba`` said of it."""
-    expected = np.genfromtxt(FILES / "format1-wine.csv", delimiter=",", skip_header=1)[:, 1:]
-    X, y = load_wine(return_X_y=True)
-    model = xpnet.load(FILES / "format1-wine.safetensors", backend="numpy")
-    assert isinstance(model, xpnet.FeedforwardNeuralNet)
-    np.testing.assert_allclose(model.predict(X), expected, atol=1e-6)
-    model.save(tmp_path / "m")
-    np.testing.assert_array_equal(xpnet.load(tmp_path / "m", backend="numpy").predict(X), model.predict(X))
-    model.export_onnx(tmp_path / "m.onnx")
-    (found,) = onnxruntime.InferenceSession(tmp_path / "m.onnx").run(["probabilities"], {"X": X})
-    np.testing.assert_allclose(found, expected, atol=1e-6)
-    assert (model.predict(X).argmax(axis=1) == y).mean() > 0.8

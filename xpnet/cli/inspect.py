@@ -39,12 +39,11 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _trained_on(found: dict[str, Any]) -> list[tuple[str, Any]]:
     """What is known of the data: labels, features and how they are prepared."""
-    from xpnet.modelfile.preparation import Preparation
     from xpnet.modelfile.transformers import named_steps
 
     settings = found["settings"]
     if "fitted" not in settings:
-        return _of_network(Preparation.from_extra(found["extra"], found["widths"][0], found["widths"][-1]))
+        return []
     classes, features, steps = named_steps(settings)
     target = found["extra"].get("target")
     facts = [
@@ -54,17 +53,6 @@ def _trained_on(found: dict[str, Any]) -> list[tuple[str, Any]]:
         ("prepared by", ", ".join(steps) or None),
     ]
     return [(name, value) for name, value in facts if value is not None]
-
-
-def _of_network(kept: Any) -> list[tuple[str, Any]]:
-    if kept.features is None:
-        return []
-    return [
-        ("classes", _shown(kept.classes)),
-        ("features", _shown(kept.features)),
-        ("target", kept.target),
-        ("scaling", "to mean 0 and deviation 1 before the first layer" if kept.mean else "none"),
-    ]
 
 
 def _shown(names: list[Any], most: int = 8) -> str:

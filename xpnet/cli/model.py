@@ -19,7 +19,6 @@ from xpnet.data.sources import Source
 from xpnet.data.table import Kind
 from xpnet.errors import DataFileError, InputError
 from xpnet.modelfile.pipelines import estimator_of
-from xpnet.modelfile.preparation import Preparation
 from xpnet.modelfile.transformers import text_columns
 from xpnet.models import Network
 
@@ -100,13 +99,11 @@ def some_rows(X: Any, most: int) -> Iterator[Any]:
 
 
 class NetworkModel(Model):
-    """A model of ``xpnet.models``, with what was kept beside it."""
+    """A model of ``xpnet.models``, which takes numbers and gives the numbers of its classes."""
 
     def __init__(self, network: Network) -> None:
         self.network, self.width, self.dtype = network, network.spec.widths[0], network.spec.dtype
-        kept = Preparation.from_extra(network.extra, self.width, network.spec.widths[-1])
-        self.classes, self.features, self.target = kept.classes, kept.features, kept.target
-        self.kinds = dict.fromkeys(kept.features or [], "number")
+        self.classes = list(range(network.spec.widths[-1]))
 
     @property
     def widths(self) -> list[int]:

@@ -2,16 +2,12 @@
 
 ``container``    tensors and a JSON description in one file, with checksums: read strictly, written reproducibly
 ``disk``         files that appear whole or not at all
-``text``         JSON, read strictly and written in one form only
-``description``  the network and the settings of a model, as a file describes them
-``networks``     the models of ``xpnet.models`` to files and back
+``values``       JSON, read strictly and written in one form only; Python values to JSON and back
+``networks``     the description that every file has; the models of ``xpnet.models`` to files and back
 ``estimators``   fitted estimators to files and back
 ``pipelines``    pipelines of scikit-learn's around an estimator; ``transformers`` takes them apart
-``preparation``  what the command line kept beside a network before it wrote pipelines
 ``opening``      ``load``, ``describe``, ``save_model`` and ``export_model``, for models and files of every kind
 ``onnx_graph``   models as ONNX files, for other runtimes; ``onnx_preparation`` what stands before them
-``tree``         nested dicts with arrays, taken apart into tensors and the rest
-``values``       Python values to JSON and back, each checked against its type
 ``checkpoint``   a training under way as a file, and the callback that writes it
 
 A model file holds the parameters and the settings of a model. A checkpoint also holds what a training needs to go on:

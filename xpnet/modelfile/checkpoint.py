@@ -12,14 +12,14 @@ from xpnet.backend import NetworkSpec, StepState
 from xpnet.dispatch import current_ranks
 from xpnet.errors import InputError, ModelFileError
 from xpnet.modelfile.container import read, read_header, write
-from xpnet.modelfile.description import Description
 from xpnet.modelfile.disk import remove, remove_parts
-from xpnet.modelfile.tree import Tree, put_together, take_apart
+from xpnet.modelfile.networks import Description
 from xpnet.modelfile.values import from_json, to_json
-from xpnet.training import Callback, History, Training, TrainingState
+from xpnet.training import Callback, History, Training, TrainingState, set_stream_state
 
 KIND = "Checkpoint"
 PATTERN = "checkpoint-*.safetensors"
+Tree = dict[str, Any]
 _BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 
 
@@ -244,16 +244,46 @@ def _check_arrays(spec: NetworkSpec, arrays: dict[str, Any]) -> None:
 
 
 def _check_stream(state: Any) -> None:
-    """Raise ValueError, or what NumPy raises, unless a stream of NumPy's can be put into this state.
-
-    NumPy itself does not check positions: it would read outside its buffers.
-    """
+    """Raise ValueError, or what NumPy raises, unless a stream of NumPy's can be put into this state."""
     if state is None:
         return
-    position = state["state"].get("pos", 0) if isinstance(state["state"], dict) else 0
-    if not (type(position) is int and 0 <= position <= 624 and 0 <= state.get("buffer_pos", 0) <= 4):
-        raise ValueError("the position in its random stream lies outside of its buffer")
     if "has_gauss" in state:
-        numpy.random.RandomState().set_state(state)
+        set_stream_state(numpy.random.RandomState(), state)
     elif (kind := state["bit_generator"]) in _BIT_GENERATORS:
-        getattr(numpy.random, kind)().state = state
+        set_stream_state(numpy.random.Generator(getattr(numpy.random, kind)()), state)
+
+
+def take_apart(tree: Tree) -> tuple[Tree, dict[str, numpy.ndarray]]:
+    """The tree without its arrays, and the arrays by path (``step/params/W1``).
+
+    Raises ValueError for a key with a slash in it.
+    """
+    rest: Tree = {}
+    arrays: dict[str, numpy.ndarray] = {}
+    for key, value in tree.items():
+        if not isinstance(key, str) or "/" in key:
+            raise ValueError(f"names in a checkpoint are strings without a slash; received {key!r}")
+        if isinstance(value, numpy.ndarray):
+            arrays[key] = value
+        elif isinstance(value, dict):
+            rest[key], below = take_apart(value)
+            arrays |= {f"{key}/{name}": array for name, array in below.items()}
+        else:
+            rest[key] = value
+    return rest, arrays
+
+
+def put_together(rest: Any, arrays: dict[str, numpy.ndarray]) -> Tree:
+    """The tree again; ``rest`` is filled in place.
+
+    Raises ValueError for a path that is not in the tree.
+    """
+    for path, array in arrays.items():
+        *folders, name = path.split("/")
+        place: Any = rest
+        for folder in folders:
+            place = place.get(folder) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or name in place:
+            raise ValueError(f"tensor {path!r} has no place in its description")
+        place[name] = array
+    return rest

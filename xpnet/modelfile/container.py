@@ -29,7 +29,7 @@ from safetensors.numpy import save
 
 from xpnet.errors import ModelFileError
 from xpnet.modelfile.disk import open_plain, write_whole
-from xpnet.modelfile.text import canonical, check_nesting, check_values, parse
+from xpnet.modelfile.values import canonical, check_nesting, check_values, parse
 
 FORMAT = 1
 HEADER_LIMIT = 16 * 2**20  # bytes; the tensors are not part of the header

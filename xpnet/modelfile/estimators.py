@@ -13,7 +13,7 @@ from xpnet.backend import Backend, NetworkSpec
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.errors import InputError
 from xpnet.modelfile.container import Header, write
-from xpnet.modelfile.description import Description, check_extra, check_kind, check_tensors
+from xpnet.modelfile.networks import Description, check_extra, check_kind, check_tensors
 from xpnet.modelfile.onnx_graph import Prepare, write_onnx
 from xpnet.modelfile.values import from_json, to_json
 from xpnet.models import Network

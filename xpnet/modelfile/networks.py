@@ -1,25 +1,148 @@
-"""The models of ``xpnet.models`` as files."""
+"""The description that a file of any kind has, and the models of ``xpnet.models`` as files."""
 
-from dataclasses import replace
+from collections.abc import Collection
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
-from xpnet.backend import Backend
+from xpnet.backend import Backend, NetworkSpec, UpdateRule
+from xpnet.errors import InputError
 from xpnet.modelfile.container import Header, write
-from xpnet.modelfile.description import (
-    Description,
-    check_extra,
-    check_kind,
-    check_tensors,
-    rate_from_json,
-    rate_to_json,
-)
-from xpnet.modelfile.onnx_graph import write_onnx
-from xpnet.modelfile.preparation import fold_scaling
-from xpnet.models import FeedforwardNeuralNet, LogisticRegression
-from xpnet.models.network import Network
+from xpnet.modelfile.values import canonical, from_json, to_json
+from xpnet.models import FeedforwardNeuralNet, LogisticRegression, Network
+from xpnet.models.checks import check_spec
+from xpnet.optimizers import Constant, Cosine, Exponential, Plateau, Schedule, StepDecay
 
+SCHEDULES: dict[str, Any] = {kind.__name__: kind for kind in (Constant, StepDecay, Exponential, Cosine, Plateau)}
 KINDS: dict[str, type[Network]] = {kind.__name__: kind for kind in (FeedforwardNeuralNet, LogisticRegression)}
+_CODES = {"float32": "F32", "float64": "F64"}
+
+
+def spec_from_json(values: Any) -> NetworkSpec:
+    """The spec with these fields, if it describes a network.
+
+    Raises ValueError otherwise.
+    """
+    spec = from_json(values, NetworkSpec)
+    hidden = len(spec.widths) - 2
+    if hidden < 0 or len(spec.activations) != hidden or len(spec.dropout) not in (0, hidden):
+        raise ValueError("the widths, activations and dropout rates of its network do not belong together")
+    if spec.names and (len(spec.names) != 2 * spec.layers or len(set(spec.names)) != len(spec.names)):
+        raise ValueError("the names of its parameters do not belong to its layers")
+    if not 0 <= spec.seed < 2**63:
+        raise ValueError("the seed of its network is no count")
+    _check_rule(spec.rule)
+    return check_spec(spec)
+
+
+def _check_rule(rule: UpdateRule) -> None:
+    fractions = 0 <= rule.momentum <= 1 and 0 <= rule.beta1 < 1 and 0 <= rule.beta2 < 1
+    if not (fractions and rule.epsilon > 0 and rule.weight_decay >= 0):
+        raise ValueError("the numbers of its update rule lie outside their range")
+
+
+@dataclass(frozen=True)
+class Description:
+    """The description of a file of any kind.
+
+    kind : name of the class; network : the network whose parameters it holds
+    settings : further values that its kind needs; extra : the values that the user added
+    """
+
+    kind: str
+    network: NetworkSpec
+    settings: dict[str, Any]
+    extra: dict[str, Any]
+
+    @classmethod
+    def of(cls, header: Header) -> "Description":
+        """The description in a header.
+
+        Raises ValueError for one that describes no possible file.
+        """
+        values = header.description
+        if set(values) != {"kind", "network", "settings", "extra"} or not isinstance(values["kind"], str):
+            raise ValueError("its description lacks kind, network, settings or extra, or has more")
+        if not (isinstance(values["settings"], dict) and isinstance(values["extra"], dict)):
+            raise ValueError("its settings and extra are not JSON objects")
+        return cls(values["kind"], spec_from_json(values["network"]), values["settings"], values["extra"])
+
+    def to_json(self) -> dict[str, Any]:
+        """The description as JSON values."""
+        return {"kind": self.kind, "network": to_json(self.network), "settings": self.settings, "extra": self.extra}
+
+
+def check_tensors(spec: NetworkSpec, header: Header, *sets: str) -> None:
+    """Raise ValueError unless the file's tensors are the parameters of the spec, no more and no less.
+
+    sets : the prefix of the names in each set of parameters; "" by default, for one set
+    """
+    due = {before + s.name: (_CODES[spec.dtype], s.shape) for before in sets or ("",) for s in spec.slots()}
+    found = {name: (tensor.dtype, tensor.shape) for name, tensor in header.tensors.items()}
+    if due != found:
+        raise ValueError("its tensors are not those of the network it describes")
+
+
+def parameter_count(spec: NetworkSpec) -> int:
+    """Number of weights and biases."""
+    return sum(prod(slot.shape) for slot in spec.slots())
+
+
+def rate_to_json(learning_rate: float | Schedule, now: float) -> Any:
+    """A learning rate as JSON: a number, or a schedule's name and numbers.
+
+    now : the learning rate of the next epoch. It is kept in place of a schedule that xpnet.optimizers does not have, or
+        the default of 0.01 if it is 0
+    """
+    if type(learning_rate) in SCHEDULES.values():
+        return {"schedule": type(learning_rate).__name__, **to_json(learning_rate)}
+    if callable(learning_rate):
+        return float(now) if 0 < now < float("inf") else 1e-2
+    return float(learning_rate)
+
+
+def rate_from_json(value: Any) -> float | Schedule:
+    """A number, or a schedule by its name.
+
+    Raises ValueError for a name that is not known and for numbers of another type.
+    """
+    if not isinstance(value, dict):
+        return from_json(value, float)
+    numbers = {name: number for name, number in value.items() if name != "schedule"}
+    kind = value.get("schedule")
+    if not isinstance(kind, str) or kind not in SCHEDULES:
+        raise ValueError(f"a schedule is one of {', '.join(SCHEDULES)}")
+    return from_json(numbers, SCHEDULES[kind])
+
+
+def check_kind(model: Any, kinds: Collection[str]) -> str:
+    """The name of a model's class, if files may hold it.
+
+    Raises InputError otherwise: the class of a user would not be known when the file is opened.
+    """
+    kind = type(model).__name__
+    if kind not in kinds:
+        raise InputError(
+            f"Model files hold {', '.join(kinds)}; received {kind}. Save one of these, with its parameters."
+        )
+    return kind
+
+
+def check_extra(extra: Any) -> dict[str, Any]:
+    """``extra``, if a JSON object can hold it.
+
+    Raises InputError otherwise.
+    """
+    try:
+        if not isinstance(extra, dict):
+            raise TypeError(f"it is a {type(extra).__name__}")
+        canonical(extra)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"extra is a dict of JSON values: strings, finite numbers, lists, dicts with strings as keys; {error}."
+        ) from error
+    return extra
 
 
 def save(network: Network, path: str | Path, extra: dict[str, Any] | None) -> None:
@@ -35,6 +158,8 @@ def save(network: Network, path: str | Path, extra: dict[str, Any] | None) -> No
 
 def export(network: Network, path: str | Path) -> None:
     """Write a network as an ONNX file; see :meth:`xpnet.models.saving.Saved.export_onnx`."""
+    from xpnet.modelfile.onnx_graph import write_onnx
+
     write_onnx(path, network.spec, network.values())
 
 
@@ -52,10 +177,8 @@ def open_file(header: Header, tensors: dict[str, Any], backend: str | Backend | 
     if set(settings) != {"compiled", "learning_rate"} or not isinstance(settings["compiled"], bool):
         raise ValueError("its settings are not compiled and learning_rate")
     rate = rate_from_json(settings["learning_rate"])
-    extra = fold_scaling(description.extra, spec, tensors)
-    spec = replace(spec, dtype=tensors[spec.parameter_names[0]].dtype.name)
     network = kind.__new__(kind)
     # Past the constructor of its class, which draws weights from the user's random stream.
     Network.__init__(network, spec, tensors, rate, backend=backend, dtype=spec.dtype, compiled=settings["compiled"])
-    network.extra = extra
+    network.extra = description.extra
     return network

@@ -11,8 +11,8 @@ import numpy
 from xpnet.backend import NetworkSpec
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.errors import ModelFileError
-from xpnet.modelfile.description import parameter_count
 from xpnet.modelfile.disk import write_whole
+from xpnet.modelfile.networks import parameter_count
 from xpnet.ops import ACTIVATIONS
 
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8  # of 2022, which every runtime in use reads

@@ -7,7 +7,7 @@ from typing import Any
 from xpnet.backend import Backend
 from xpnet.errors import ModelFileError
 from xpnet.modelfile.container import read, read_header
-from xpnet.modelfile.description import Description, check_kind, parameter_count
+from xpnet.modelfile.networks import Description, check_kind, parameter_count
 from xpnet.models import Network
 
 _OPENERS = {

@@ -16,7 +16,7 @@ from xpnet.errors import InputError
 from xpnet.estimators import MLPClassifier, MLPRegressor
 from xpnet.modelfile import estimators
 from xpnet.modelfile.container import Header, write
-from xpnet.modelfile.description import check_extra
+from xpnet.modelfile.networks import check_extra
 from xpnet.modelfile.onnx_graph import Graph
 from xpnet.modelfile.transformers import example_rows, from_tree, to_tree
 

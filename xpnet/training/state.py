@@ -124,8 +124,9 @@ def set_stream_state(rng: Any, state: dict[str, Any] | None) -> None:
         )
     if rng is None or state is None:
         return
-    if not 0 <= _position(state) <= 624:
-        raise InputError(f"A random stream has a position between 0 and 624; received {_position(state)}.")
+    for position, last in ((_position(state), 624), (int(state.get("buffer_pos", 0)), 4)):
+        if not 0 <= position <= last:
+            raise InputError(f"A random stream has a position between 0 and {last}; received {position}.")
     if _is_legacy(rng):
         rng.set_state(state)
     else:
