@@ -162,6 +162,26 @@ def test_columns_must_be_the_same() -> None:
         on_ranks(2, lambda group: xpnet.MLPClassifier().fit(X[:, group.rank :], y), data="own")
 
 
+@pytest.mark.parametrize(
+    "name, value, said",
+    [
+        ("alpha", 1.0, "rank 1 has l2 = 1.0, rank 0 has 0.5"),
+        ("max_iter", 5, "rank 1 has (epochs|max_iter) = 5, rank 0 has 4"),
+        ("activation", "tanh", r"rank 1 has activations = \('tanh',\), rank 0 has \('relu',\)"),
+    ],
+)
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_ranks_that_differ_are_named(solver: str, name: str, value: Any, said: str) -> None:
+    X, y, _ = rows()
+
+    def work(group: ThreadsGroup) -> None:
+        settings = ITERATIONS | {"solver": solver} | ({name: value} if group.rank else {})
+        xpnet.MLPClassifier(**settings).fit(X, y)
+
+    with pytest.raises(InputError, match=said):
+        on_ranks(2, work)
+
+
 def test_no_rows_anywhere() -> None:
     with pytest.raises(InputError, match="no rank has any"):
         on_ranks(2, lambda group: xpnet.MLPClassifier().fit(np.zeros((0, 3)), np.zeros(0)), data="own")

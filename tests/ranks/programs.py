@@ -74,9 +74,11 @@ def failing(name: str, what: str) -> None:
     with xpnet.use_group(name):  # compiles, and has the ranks come together, before they are waited for a short time only
         _train(X, y)
     timeout = WAITED if what in ("miss", "other call") or what.startswith("SIGSTOP") else 120.0
-    with xpnet.use_group(name, data="own" if what == "nan" else "same", timeout=timeout) as group:
+    with xpnet.use_group(name, data="own" if what in ("nan", "dtype") else "same", timeout=timeout) as group:
         if what == "nan" and group.rank == 1:
             X[3, 2] = np.nan
+        if what == "dtype" and group.rank == 1:
+            X = X.astype("float32")
 
         def act(training: Training) -> None:
             if group.rank == 1 and training.done == 2:
@@ -102,6 +104,7 @@ def _end_within_an_epoch(group: Any, number: int) -> None:
 
 ACTIONS: dict[str, Callable[[Any], Any]] = {
     "nan": lambda group: None,
+    "dtype": lambda group: None,
     "raise": _raise,
     "exit": lambda group: sys.exit(3),
     "exit in silence": lambda group: sys.exit(),

@@ -141,6 +141,74 @@ def test_data_that_are_not_finite_are_refused_on_every_rank(near: bool) -> None:
     assert on_ranks(3, work, near=near) == [[True] * 4] * 3
 
 
+@pytest.mark.parametrize("near", [True, False])
+def test_nan_on_one_rank_alone_is_refused_whichever_rank_computes_its_row(near: bool) -> None:
+    """Rank 0 computes the row in the first epoch, so that only a later loss would not be finite."""
+    X, y, _ = data()
+    order = np.random.default_rng(1).permutation(60)
+
+    def work(group: ThreadsGroup) -> None:
+        mine = X.copy()
+        if group.rank == 1:
+            mine[order[0], 3] = np.nan
+        model = xpnet.LogisticRegression(5, 3)
+        model.fit(mine, y, epochs=3, batch_size=10, rng=np.random.default_rng(1))
+
+    with pytest.raises(xpnet.InputError, match="finite"):
+        on_ranks(2, work, near=near)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "what, said",
+    [
+        ("dtype", "rank 1 has dtype = 'float64', rank 0 has 'float32'"),
+        ("hidden_size", r"rank 1 has widths = \(5, 8, 3\), rank 0 has \(5, 7, 3\)"),
+        ("l2", "rank 1 has l2 = 0.5, rank 0 has 0.0"),
+        ("batch_size", "rank 1 has batch_size = 9, rank 0 has 8"),
+        ("epochs", "rank 1 has epochs = 4, rank 0 has 3"),
+        ("sample_weight", "rank 1 has weighted = True, rank 0 has False"),
+    ],
+)
+def test_ranks_that_differ_are_named_on_every_rank(what: str, said: str, way: str) -> None:
+    X, y, _ = data()
+    network: dict[str, Any] = {"hidden_size": 7, "dtype": "float32", "l2": 0.0}
+    fit: dict[str, Any] = {"batch_size": 8, "epochs": 3, "sample_weight": None}
+    other = {"dtype": "float64", "hidden_size": 8, "l2": 0.5, "batch_size": 9, "epochs": 4, "sample_weight": np.ones(60)}
+
+    def work(group: ThreadsGroup) -> bool:
+        changed = {what: other[what]} if group.rank == 1 else {}
+        settings = network | {name: value for name, value in changed.items() if name in network}
+        model = xpnet.FeedforwardNeuralNet(5, output_size=3, rng=np.random.default_rng(0), **settings)
+        with pytest.raises(xpnet.InputError, match=said):
+            model.fit(X, y, **fit | {name: value for name, value in changed.items() if name in fit})
+        return True
+
+    assert on_ranks(3, work, data="own" if way == "own" else "same", near=way == "near") == [True] * 3
+
+
+def test_ranks_that_share_rows_have_as_many() -> None:
+    X, y, _ = data()
+
+    def work(group: ThreadsGroup) -> None:
+        xpnet.LogisticRegression(5, 3).fit(X[group.rank :], y[group.rank :], epochs=1, batch_size=10)
+
+    with pytest.raises(xpnet.InputError, match="rank 1 has rows = 59, rank 0 has 60"):
+        on_ranks(2, work)
+
+
+def test_ranks_that_adopt_other_dtypes_are_refused() -> None:
+    """A network takes on the dtype of its rows, and the file of one rank may be of another."""
+    X, y, _ = data()
+
+    def work(group: ThreadsGroup) -> None:
+        model = xpnet.FeedforwardNeuralNet(5, 7, 3, rng=np.random.default_rng(0))
+        model.fit(X.astype("float32") if group.rank else X, y, epochs=1, batch_size=10)
+
+    with pytest.raises(xpnet.InputError, match="rank 1 has dtype = 'float32', rank 0 has 'float64'"):
+        on_ranks(2, work, data="own")
+
+
 def test_early_stopping_puts_the_best_back_on_every_rank() -> None:
     def stopped(X: Any, y: Any, w: Any) -> Any:
         return train(X, y, w, settings={"learning_rate": 0.7}, callbacks=[EarlyStopping(1, tol=0.3)])

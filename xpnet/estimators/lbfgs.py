@@ -16,6 +16,7 @@ from xpnet.estimators.inputs import Rows
 from xpnet.estimators.streaming import SourceRows, summed_gradient
 from xpnet.models import Network
 from xpnet.models.placement import is_host
+from xpnet.training.ranks import check_alike
 
 
 class Objective:
@@ -75,6 +76,10 @@ def minimise(
     tol : on the largest component of the gradient; callback : called with the parameters after each iteration
     """
     # SciPy's vectors are short: BLAS's threads would only wait for each other.
+    ranks, rows = current_ranks(), objective.rows
+    if ranks.several:
+        settings = {"max_iter": max_iter, "max_fun": max_fun, "tol": tol, "weighted": rows.weight is not None}
+        check_alike(ranks, objective.step.spec, rows=ranks.count(rows.count), **settings)
     one_thread = getattr(objective.network.backend, "one_blas_thread", nullcontext)
     with objective.step.running(), one_thread():
         found = scipy.optimize.minimize(

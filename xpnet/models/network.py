@@ -244,8 +244,8 @@ class Network(Placed):
             ranks = current_ranks()
             rows = ranks.count(X.shape[0])
             check_some_rows(rows)
-            # Where X is one rank's alone, others would go on while this one looks what has spoiled its numbers.
-            checks_first = ranks.own_data or prod(X.shape) <= CHECKED_FIRST * self._parameter_count
+            # Of several ranks only one may have NaN, which the others would learn from without a word.
+            checks_first = ranks.several or prod(X.shape) <= CHECKED_FIRST * self._parameter_count
             check_finite(Y=Y, sample_weight=sample_weight, **({"X": X} if checks_first else {}))
             if epochs < 0 or (batch_size is not None and batch_size < 1):
                 raise InputError(

@@ -16,7 +16,7 @@ from xpnet.training.callbacks import Callback
 from xpnet.training.finite import checked
 from xpnet.training.history import History
 from xpnet.training.interrupts import Interrupts
-from xpnet.training.ranks import share_parameters, share_state
+from xpnet.training.ranks import check_alike, share_parameters, share_state
 from xpnet.training.state import TrainingState, set_stream_state, stream_state
 
 BETWEEN_REPORTS = 0.1  # seconds at least between two words on how far an epoch is
@@ -273,6 +273,17 @@ def run(
     make_epoch = training.step.epoch if epoch is None else epoch
     ranks, history = current_ranks(), training.history
     several = ranks.several
+    if several:
+        check_alike(
+            ranks,
+            training.step.spec,
+            rows=training.rows,
+            batch_size=batch_size,
+            epochs=training.epochs,
+            shuffle=shuffle,
+            weighted=sample_weight is not None,
+            validated=validate is not None,
+        )
     ahead = shuffled and getattr(training.step, "draws_ahead", False)
     orders = drawn_ahead(training, epoch) if ahead else training.rng
     with Interrupts() as interrupts, training.step.running(), closing(training):

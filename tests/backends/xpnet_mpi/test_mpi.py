@@ -40,6 +40,7 @@ def test_the_answer_is_that_of_one_process(data: str, ranks: int, count: int) ->
             f"rank 0 of 2 waited {WAITED:g} s in a step of training for rank 1, which did not come",
         ),
         ("nan", 1, "rank 1 of 2 on * failed, which ends all ranks: InputError: Training needs finite numbers; X"),
+        ("dtype", 1, "InputError: All ranks train one network*rank 1 has dtype = 'float32', rank 0 has 'float64'"),
     ],
 )
 def test_all_ranks_end(what: str, code: int | None, said: str) -> None:
