@@ -126,7 +126,7 @@ class CudaLauncher(Launcher):
 
         def run() -> None:
             side.wait_event(cupy.cuda.get_current_stream().record())
-            with side:
+            with entered(side):
                 launch()
 
         return run
@@ -146,7 +146,7 @@ class CudaLauncher(Launcher):
         own, caller = self.lane.stream, cupy.cuda.get_current_stream()
         own.wait_event(caller.record())
         try:
-            with own:
+            with entered(own):
                 yield
         finally:
             caller.wait_event(own.record())
@@ -226,7 +226,7 @@ class Lane:
         """The stream of what runs beside the first."""
         stream = cupy.cuda.Stream(non_blocking=True)
         self._own.add(stream.ptr)
-        with stream:
+        with entered(stream):
             self._workspace(stream.ptr)
         return stream
 
@@ -246,7 +246,7 @@ class Lane:
         library = find_cublaslt(cupy.cuda.runtime.runtimeGetVersion() // 1000)
         if library is None:
             return None
-        with self.stream:
+        with entered(self.stream):
             self._workspace(self.stream.ptr)  # before a capture, in which nothing can be allocated
         return CublasLt(library, lambda: cupy.cuda.get_current_stream().ptr, self._workspace)
 
@@ -265,6 +265,22 @@ class Lane:
                 self._workspaces.pop(next(k for k in self._workspaces if k not in self._own))
             self._workspaces[stream] = cupy.empty(WORKSPACE_BYTES, dtype=cupy.uint8)
         return self._workspaces[stream].data.ptr
+
+
+@contextmanager
+def entered(stream: Any) -> Iterator[None]:
+    """Make a stream current, and afterwards the one that was current before.
+
+    CuPy's own ``with stream`` (up to 14.2) goes back to the stream that was entered before, and forgets one that the
+    caller has chosen by ``Stream.use()``.
+    """
+    caller = cupy.cuda.get_current_stream()
+    try:
+        with stream:
+            yield
+    finally:
+        if cupy.cuda.get_current_stream() != caller:
+            caller.use()
 
 
 def cache_folder() -> Path:

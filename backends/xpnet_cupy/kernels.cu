@@ -630,14 +630,15 @@ __device__ inline void tick(int *clock, double *rates, double beta1, double beta
 }
 
 // The next batch begins: the clock goes on, and the rows of the batch are gathered into out (rows, cols), or stay where
-// they are where out is null. Where ranks share it, what these rows are of the whole batch goes to where others look.
+// they are where out is null. Where ranks share it, total_weight receives the weight of the whole batch; it is null for
+// an update by itself, whose batch is not in the table of parts.
 KERNEL next_batch(const long long *data, int *clock, double *rates, double beta1, double beta2, double weight_decay,
                   int epsilon_hat, real *total_weight, stored *out, int rows, int cols) {
   const int *order = (const int *)data[ORDER];
   if (out) gather_rows((const real *)data[X], order ? order + clock[NEXT_CURSOR] : nullptr, out, rows, cols);
   if (!first_thread()) return;
   tick(clock, rates, beta1, beta2, weight_decay, epsilon_hat);
-  if (!data[PARTS]) return;
+  if (!total_weight || !data[PARTS]) return;
   const double *part = (const double *)data[PARTS] + 2 * (clock[CURSOR] / rows);
   total_weight[0] = part[0];
   clock[FIRST_ROW] = part[1];
@@ -653,7 +654,7 @@ KERNEL batch_weight(const long long *data, const int *clock, real *total, int ro
 }
 
 // After the last batch: the sums of losses, of squared weights and of row weights (null: their count), and whether a
-// parameter broke. One block.
+// parameter is not finite. One block.
 KERNEL finish(const double *row_loss, int rows, const double *squares, int parts, const real *weight, int count,
               const double *rates, double *results) {
   double loss = 0, square = 0, total = 0;
@@ -726,12 +727,13 @@ struct Adam {
 };
 
 __device__ inline Adam adam_of(const double *rates, double beta1, double beta2, double epsilon) {
-  const real b1 = beta1, b2 = beta2;
-  return {b1, 1 - b1, b2, 1 - b2, real(epsilon), real(rates[SCALE]), real(rates[ROOT]), real(rates[KEEP])};
+  return {real(beta1),   real(1 - beta1),    real(beta2),      real(1 - beta2),
+          real(epsilon), real(rates[SCALE]), real(rates[ROOT]), real(rates[KEEP])};
 }
 
 // Items begin to end of the flat buffers, by all threads of the grid. A product with ReLU in it may turn NaN into 0, and
-// a loss into a number, while parameters are lost: so updates look at what they write. Returns the sum of the squared
+// a loss into a number, while parameters are lost: so updates look for parameters that are not finite (0 times an
+// infinite weight is NaN). Returns the sum of the squared
 // weights that this thread has seen.
 template <class Items, class Rule>
 __device__ double update_items(real *__restrict__ param, const real *__restrict__ grad, real *__restrict__ first,
@@ -752,7 +754,7 @@ __device__ double update_items(real *__restrict__ param, const real *__restrict_
       if (penalized) squares += double(item) * item;
       const real gradient = ((const real *)&g)[k] + (penalized ? slope * item : real(0));
       rule.step(item, gradient, ((real *)&a)[k], ((real *)&b)[k]);
-      broken |= item != item;
+      broken |= !(item - item == 0);
     }
     store((Items *)(param + at), p);
     if (copy) {

@@ -152,7 +152,7 @@ def next_batch(
     """The clock goes on to the next batch, whose rows are gathered into out (rows, cols) where it is given.
 
     data, clock, rates : of :class:`~xpnet_cupy.memory.EpochMemory`
-    total_weight : (1,), receives the weight of the whole batch where the data have parts
+    total_weight : (1,), receives the weight of the whole batch where the data have parts; None for an update alone
     """
     rows, cols = (1, 1) if out is None else out.shape
     numbers = (rule.beta1, rule.beta2, rule.weight_decay, rule.epsilon_hat)
@@ -198,7 +198,7 @@ def begin(
 def finish(
     launcher: Launcher, totals: Totals, weight: Array | None, count: int, rates: Array, results: Array
 ) -> Launch:
-    """results (4,) float64: the sums of losses, squares and row weights, and whether a parameter has become NaN.
+    """results (4,) float64: the sums of losses, squares and row weights, and whether a parameter is not finite.
 
     weight : (count,), or None for 1 each
     """

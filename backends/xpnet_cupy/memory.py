@@ -51,7 +51,8 @@ class EpochMemory:
     """Where an epoch is, and what it adds up.
 
     clock : (5,) int32: updates made and first row of the batch, now and for the next batch; first row of a part
-    rates : (5,) float64: learning rate, what follows from it and the number of the update, whether a parameter is NaN
+    rates : (5,) float64: learning rate, what follows from it and the number of the update, whether a parameter is
+        not finite
     data : (6,) int64: addresses of the epoch's inputs, labels, weights, order, parts and places
     results : (4,) float64: what is read at the end of an epoch
     squares : (blocks,) float64: parts of the sum of squared weights

@@ -7,7 +7,6 @@ on the device, so that a recorded graph serves both. All memory is taken and all
 changes a parameter.
 """
 
-import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -195,10 +194,11 @@ class CompiledStep:
 
             data, ((repeated, _),) = self._with_room(prepare)
             repeated.run(1)
-            loss, total = self._mean_loss(data, count, part), self.launcher.xp.sum
-            # A product with ReLU in it may have turned NaN into 0; gradients and parameters keep it.
-            kept = float(total(self.gradients.flat) + total(self.params.flat))
-            return float("nan") if math.isnan(kept) else loss
+            loss, xp = self._mean_loss(data, count, part), self.launcher.xp
+            # A product with ReLU in it turns NaN into 0. NaN in rows shows in the gradients; what an infinite weight
+            # makes of a 0 shows in the weight alone.
+            lost = xp.any(xp.isnan(self.gradients.flat)) | ~xp.all(xp.isfinite(self.params.flat))
+            return float("nan") if bool(lost) else loss
 
     def update(self, *, learning_rate: float) -> None:
         """See :class:`xpnet.backend.Step`."""
@@ -356,7 +356,7 @@ class CompiledStep:
 
     def _mean_loss(self, data: Data, rows: int, part: BatchPart | None = None) -> float:
         """The mean loss of the batches since they began, penalty included. Waits for the device."""
-        results = self._results(rows, data.weight if part is None else None)
+        results = self._results(rows, data.weight_in_order() if part is None else None)
         return self._mean(results, None if part is None else part.total_weight)
 
     def _results(self, rows: int, weight: Array | None = None) -> numpy.ndarray:

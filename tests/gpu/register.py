@@ -29,8 +29,10 @@ def register(folder: Path) -> None:
 
 def borrow(folder: Path) -> None:
     """Puts scikit-learn's copy of array-api-compat into ``folder``, if there is no other."""
+    if find_spec("array_api_compat") is not None or find_spec("sklearn") is None:
+        return
     found = find_spec("sklearn.externals")
-    if find_spec("array_api_compat") is None and found is not None and found.origin is not None:
+    if found is not None and found.origin is not None:
         source = Path(found.origin).parent / "array_api_compat"
         shutil.copytree(source, folder / "array_api_compat", dirs_exist_ok=True)
 

@@ -191,10 +191,18 @@ class Stream:
 
     def __enter__(self) -> Self:
         entered().append(self)
+        _thread.current = self
         return self
 
     def __exit__(self, *exception: object) -> None:
+        """As CuPy does up to 14.2, what the thread chose by ``use`` is forgotten: the stream entered before is current."""
         entered().pop()
+        _thread.current = entered()[-1]
+
+    def use(self) -> Self:
+        """Make it current without entering it."""
+        _thread.current = self
+        return self
 
     def record(self) -> Any:
         event = Event()
@@ -267,7 +275,7 @@ def entered() -> list[Stream]:
 
 def current() -> Stream:
     """cupy.cuda.get_current_stream."""
-    return entered()[-1]
+    return vars(_thread).setdefault("current", DEFAULT)
 
 
 launched: list[str] = []  # kernels, as they were asked for
@@ -441,8 +449,8 @@ class Cupy(ModuleType):
     def asnumpy(self, array: Any) -> Any:
         return np.array(array).view(np.ndarray)
 
-    def asarray(self, data: Any, dtype: Any = None) -> Any:
-        own = isinstance(data, Array)
+    def asarray(self, data: Any, dtype: Any = None, copy: bool | None = None) -> Any:
+        own = isinstance(data, Array) and not copy
         array = np.asarray(data, dtype) if own else np.array(data, dtype, order="C")
         return self.pool.adopt(array.view(Array))
 
@@ -486,13 +494,22 @@ def pytest_unconfigure() -> None:
 
 @contextmanager
 def installed() -> Iterator[Any]:
-    """``import cupy`` finds this module, and cuBLASLt is found where it is; gives ``xpnet_cupy.cuda`` over both."""
+    """``import cupy`` finds this module, and cuBLASLt is found where it is; gives ``xpnet_cupy.cuda`` over both.
+
+    What was imported of CuPy and over CuPy before is put away, and put back afterwards: a CuPy that is installed does
+    not reach these tests, and the stand-in does not reach those of a card.
+    """
     import array_api_compat
     import xpnet_cupy
+    from xpnet_cupy.backend import _on_device
 
-    names = ("cupy", "array_api_compat.cupy", "xpnet_cupy.cuda")
-    before = {name: sys.modules.pop(name, None) for name in names}
+    from xpnet.dispatch import registry
+
+    before = {name: sys.modules.pop(name) for name in list(sys.modules) if _is_over_cupy(name)}
+    parents = [(array_api_compat, "cupy"), *((xpnet_cupy, name) for name in OVER_CUPY)]
+    attributes = [(parent, name, vars(parent).get(name)) for parent, name in parents]
     sys.modules["cupy"] = sys.modules["array_api_compat.cupy"] = array_api_compat.cupy = cupy
+    _on_device.cache_clear()
     try:
         cuda: Any = import_module("xpnet_cupy.cuda")
         cuda.library = CublasLtLibrary()
@@ -500,9 +517,24 @@ def installed() -> Iterator[Any]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CUPY_CACHE_DIR", str(FOLDER))
             patch.setattr("xpnet_cupy.libraries.find_cublaslt", cuda.find_cublaslt)
+            patch.delitem(registry._loaded, "cupy", raising=False)
             yield cuda
     finally:
-        for name in names:
-            sys.modules.pop(name, None)
-        sys.modules.update({name: module for name, module in before.items() if module is not None})
-        array_api_compat.cupy, xpnet_cupy.cuda = before["array_api_compat.cupy"], before["xpnet_cupy.cuda"]
+        for name in [name for name in sys.modules if _is_over_cupy(name)]:
+            del sys.modules[name]
+        sys.modules.update(before)
+        _on_device.cache_clear()
+        for parent, name, module in attributes:
+            if module is not None:
+                setattr(parent, name, module)
+            else:
+                vars(parent).pop(name, None)
+
+
+OVER_CUPY = ("cuda", "transfers")  # modules of xpnet_cupy that import CuPy when they are imported
+
+
+def _is_over_cupy(module: str) -> bool:
+    """Whether a module is CuPy's, or holds on to it."""
+    roots = ("cupy", "cupyx", "cupy_backends", "array_api_compat.cupy", *(f"xpnet_cupy.{name}" for name in OVER_CUPY))
+    return any(module == root or module.startswith(f"{root}.") for root in roots)

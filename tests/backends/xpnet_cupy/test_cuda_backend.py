@@ -1,5 +1,6 @@
 """The backend where there is no GPU: what it says, what it imports, and, over a stand-in for CuPy, what it adopts."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -228,3 +229,24 @@ def test_cublaslt_of_cupys_own_major_version_is_taken(monkeypatch: pytest.Monkey
     assert [libraries.find_cublaslt(major).path[-2:] for major in (12, 13)] == ["12", "13"]
     assert libraries.find_cublaslt(11) is None
     libraries.find_cublaslt.cache_clear()
+
+
+def test_the_stand_in_and_a_cupy_that_is_installed_do_not_meet() -> None:
+    """Whatever was imported over CuPy before is put away while the stand-in is installed, and put back after it."""
+    code = """
+import sys
+from types import ModuleType
+real, transfers = ModuleType("cupy"), ModuleType("xpnet_cupy.transfers")
+transfers.cupy = real
+sys.modules.update({"cupy": real, "xpnet_cupy.transfers": transfers})
+import xpnet_cupy
+xpnet_cupy.transfers = transfers
+import cupy_on_host
+with cupy_on_host.installed() as cuda:
+    assert cuda.cupy is cupy_on_host.cupy and sys.modules["xpnet_cupy.transfers"].cupy is cupy_on_host.cupy
+assert sys.modules["cupy"] is real
+assert sys.modules["xpnet_cupy.transfers"] is transfers is xpnet_cupy.transfers
+assert "xpnet_cupy.cuda" not in sys.modules and not hasattr(xpnet_cupy, "cuda")
+"""
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": path})

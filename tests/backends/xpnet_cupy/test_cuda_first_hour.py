@@ -110,3 +110,13 @@ def test_the_rehearsal_counts_launches_and_sees_the_card(tmp_path: Path) -> None
     assert "a host, cuda:0 of 1" in report and "left out: it needs a card" in report
     assert "a graph of 1 batches: 11 nodes\n  a graph of 8 batches: 88 nodes" in report
     assert "an epoch in one launch for batches of up to" in report and "graphs in bf16 " in report
+
+
+def test_a_clone_is_registered_where_scikit_learn_is_missing(tmp_path: Path) -> None:
+    """As on a machine that has CuPy and pytest alone; array-api-compat is then asked for where it is needed."""
+    hide = "import sys; sys.modules['sklearn'] = sys.modules['array_api_compat'] = None; "
+    run = f"import runpy; runpy.run_path({str(GPU / 'register.py')!r}, run_name='__main__')"
+    code = f"{hide}sys.argv[1:] = [{str(tmp_path)!r}]; {run}"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert list(tmp_path.glob("xpnet-*.dist-info/entry_points.txt"))

@@ -353,6 +353,54 @@ def test_zero_rows(launcher: HostLauncher, dtype: str) -> None:
     assert step.forward(X[:0]).shape == (0, 4)
 
 
+@pytest.mark.parametrize("rows", [[20, 21, 22, 3, 4], np.random.default_rng(1).permutation(ROWS)], ids=["some", "all"])
+def test_a_loss_is_over_the_weights_of_the_rows_that_are_asked_for(launcher: HostLauncher, rows: Any, dtype: str) -> None:
+    spec = NetworkSpec((7, 6, 4), ("relu",), dtype=dtype, l2=0.1)
+    weight = np.random.default_rng(3).random(ROWS).astype(dtype)
+    assert_same_gradient(spec, launcher, *data(spec, "indices"), sample_weight=weight, rows=np.asarray(rows))
+
+
+def test_an_update_follows_a_batch_of_which_this_rank_has_no_rows(launcher: HostLauncher, dtype: str) -> None:
+    """Even where sums over ranks were recorded before: the parts of that epoch are no longer read."""
+    spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype)
+    X, Y = data(spec, "indices")
+    step = make(spec, launcher)
+    shares = [(rows, BatchPart(float(len(rows)))) for rows in np.split(np.arange(ROWS), [9])]
+    step.epoch_of_ranks(X, Y, shares=shares, group=Alone(), learning_rate=0.1)
+    reference = ReferenceStep(spec, NumpyBackend(), "")
+    reference.load_state(step.state())
+    for one in (step, reference):
+        one.gradient(X[:0], Y[:0], part=BatchPart(5.0))
+        one.update(learning_rate=0.1)
+    for name, array in reference.params.items():
+        np.testing.assert_allclose(step.params[name], array, rtol=300 * np.finfo(dtype).eps, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("fused", [False, True])  # ReLU in a product turns NaN into 0
+def test_nan_that_an_infinite_weight_makes_is_not_hidden(
+    libraries: dict[str, Any], lt: Any, fused: bool, dtype: str
+) -> None:
+    spec = NetworkSpec((3, 4, 2), ("relu",), dtype=dtype)
+    X, Y = np.array([[0, 1, 1], [0, 2, 1]], dtype), np.array([0, 1])
+    step = make(spec, HostLauncher(libraries[dtype], dtype, lt if fused else None))
+    lost = weights(spec)
+    lost["W1"][0, 0] = -np.inf
+    step.params.update(lost)
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(step.gradient(X, Y))
+        assert all(np.isnan(step.epoch(X, Y, learning_rate=0.1, batch_size=2)) for _ in range(2))
+
+
+def test_infinite_gradients_of_both_signs_are_no_nan(launcher: HostLauncher, dtype: str) -> None:
+    spec = NetworkSpec((2, 2), (), loss="squared_error", dtype=dtype)
+    X, Y = np.full((1, 2), np.finfo(dtype).max, dtype), np.array([[-1e30, 1e30]], dtype)
+    step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
+    with np.errstate(over="ignore"):
+        found, wanted = step.gradient(X, Y), reference.gradient(X, Y)
+    assert np.isposinf(step.gradients["W1"]).any() and np.isneginf(step.gradients["W1"]).any()
+    np.testing.assert_array_equal(found, wanted)
+
+
 @pytest.mark.parametrize("rule", ["sgd", "momentum", "adam"])
 @pytest.mark.parametrize("fused", [False, True])  # ReLU in a product turns NaN into 0
 def test_nan_is_not_hidden(libraries: dict[str, Any], lt: Any, fused: bool, rule: str, dtype: str) -> None:

@@ -1,0 +1,88 @@
+"""Whole estimators over the stand-in for CuPy give what they give on NumPy's backend."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import cupy_on_host
+import numpy as np
+import pytest
+from cuda_host import needs_compiler
+from cupy_on_host import Stream, cupy, current
+
+import xpnet
+
+pytestmark = [needs_compiler, pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")]
+ROWS = 60
+RNG = np.random.default_rng(0)
+X, Y, WEIGHT = RNG.standard_normal((ROWS, 7)), RNG.integers(0, 3, ROWS), RNG.random(ROWS)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def installed() -> Iterator[None]:
+    with cupy_on_host.installed():
+        yield
+
+
+def both(fit: Any) -> tuple[Any, Any]:
+    """What ``fit(backend, bring)`` gives on NumPy's backend and on CuPy's, ``bring`` moving arrays there."""
+    return fit("numpy", np.asarray), fit("cupy", cupy.asarray)
+
+
+def assert_same(plain: Any, found: Any) -> None:
+    """Equal training curves, coefficients and predictions, up to the rounding of sums in another order."""
+    np.testing.assert_allclose(found.loss_, plain.loss_, rtol=1e-9)
+    if plain.solver != "lbfgs":
+        np.testing.assert_allclose(found.loss_curve_, plain.loss_curve_, rtol=1e-9)
+    for mine, theirs in zip(found.coefs_, plain.coefs_, strict=True):
+        np.testing.assert_allclose(np.asarray(mine), theirs, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(
+        np.asarray(found.predict_proba(cupy.asarray(X))), plain.predict_proba(X), rtol=1e-7, atol=1e-9
+    )
+
+
+WAYS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "clipping": {"max_grad_norm": 0.1},
+    "dropout": {"dropout": 0.3},
+    "early stopping": {"early_stopping": True, "validation_fraction": 0.2, "n_iter_no_change": 2},
+    "lbfgs": {"solver": "lbfgs"},
+    "sgd": {"solver": "sgd", "learning_rate": "adaptive", "learning_rate_init": 0.05},
+}
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_fit(way: str, weighted: bool) -> None:
+    def fit(backend: str, bring: Any) -> Any:
+        model = xpnet.MLPClassifier((6,), max_iter=6, batch_size=16, random_state=0, backend=backend, **WAYS[way])
+        return model.fit(bring(X), bring(Y), sample_weight=bring(WEIGHT) if weighted else None)
+
+    assert_same(*both(fit))
+
+
+def test_partial_fits() -> None:
+    def fit(backend: str, bring: Any) -> Any:
+        model = xpnet.MLPClassifier((6,), batch_size=16, random_state=0, backend=backend)
+        for part in (slice(0, 30), slice(30, ROWS)):
+            model.partial_fit(bring(X[part]), bring(Y[part]), classes=[0, 1, 2])
+        return model
+
+    assert_same(*both(fit))
+
+
+def test_a_stream_that_the_user_chose_stays_current() -> None:
+    """``Stream.use()`` is not undone by training, prediction or making a step, which run on streams of their own."""
+    chosen = Stream(non_blocking=True)
+    before = current()
+    chosen.use()
+    try:
+        network = xpnet.FeedforwardNeuralNet(7, 6, 3, backend="cupy", rng=0)
+        for call in (
+            lambda: network.fit(cupy.asarray(X), cupy.asarray(Y), epochs=2, batch_size=16),
+            lambda: network.predict(cupy.asarray(X)),
+            lambda: network.step(cupy.asarray(X), cupy.asarray(Y)),
+        ):
+            call()
+            assert current() is chosen
+    finally:
+        before.use()
