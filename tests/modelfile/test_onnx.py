@@ -51,7 +51,7 @@ def labelled(path: Path, rng: np.random.Generator, out: int, loss: Any, classes:
     """A network without hidden layers with labels in its graph: its logits, and what onnxruntime makes of the rows."""
     spec = NetworkSpec(widths=(3, out), activations=(), loss=loss)
     W, b, X = rng.normal(size=(3, out)), rng.normal(size=out), rng.normal(size=(20, 3))
-    write_onnx(path, spec, {"W1": W, "b1": b}, classes)
+    write_onnx(path, spec, [{"W1": W, "b1": b}], classes)
     return X @ W + b, run(path, X)
 
 
@@ -99,7 +99,7 @@ def test_without_onnx_it_says_what_to_install(tmp_path: Path, monkeypatch: pytes
 def test_what_onnx_cannot_hold_is_refused_at_once(tmp_path: Path) -> None:
     spec = NetworkSpec(widths=(2**15, 2**15), activations=())
     with pytest.raises(xpnet.ModelFileError, match="at most 2 GiB"):
-        write_onnx(tmp_path / "model.onnx", spec, {})
+        write_onnx(tmp_path / "model.onnx", spec, [{}])
     model = xpnet.LogisticRegression(3, 2, backend="numpy")
     with pytest.raises(xpnet.ModelFileError, match="No such file"):
         model.export_onnx(tmp_path / "missing" / "model.onnx")

@@ -1,5 +1,6 @@
 """Estimators as files: what ``fit`` found as tensors, what it was told as JSON."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.errors import InputError
 from xpnet.modelfile.container import Header, write
 from xpnet.modelfile.networks import Description, check_extra, check_kind, check_tensors
-from xpnet.modelfile.onnx_graph import Prepare, write_onnx
+from xpnet.modelfile.onnx_graph import Encode, Value, write_onnx
 from xpnet.modelfile.values import from_json, to_json
 from xpnet.models import Network
 from xpnet.models.checks import check_spec
@@ -81,16 +82,18 @@ def parts(estimator: Any, extra: dict[str, Any]) -> tuple[Description, dict[str,
     return Description(kind, described(estimator), settings, extra), _tensors(estimator)
 
 
-def export(estimator: Any, path: str | Path, prepare: Prepare | None = None) -> None:
+def export(
+    estimator: Any, path: str | Path, encode: Encode | None = None, finish: Callable[[Value], Value] | None = None
+) -> None:
     """Write a fitted estimator as an ONNX file; see :meth:`xpnet.models.saving.Saved.export_onnx`.
 
-    prepare : puts before and behind the network what belongs there
+    encode, finish : see :func:`xpnet.modelfile.onnx_graph.write_onnx`
     """
     check_is_fitted(estimator)
     classes = getattr(estimator, "classes_", None)
     if classes is not None and not _are_labels(classes):
         raise InputError(f"ONNX knows labels that are integers or strings; received {classes!r}. Encode them first.")
-    write_onnx(path, described(estimator), estimator._current().values(), classes, prepare)
+    write_onnx(path, described(estimator), [estimator._current().values()], classes, encode, finish)
 
 
 def open_file(header: Header, tensors: dict[str, Any], backend: str | Backend | None) -> Any:

@@ -160,7 +160,7 @@ def export(network: Network, path: str | Path) -> None:
     """Write a network as an ONNX file; see :meth:`xpnet.models.saving.Saved.export_onnx`."""
     from xpnet.modelfile.onnx_graph import write_onnx
 
-    write_onnx(path, network.spec, network.values())
+    write_onnx(path, network.spec, [network.values()])
 
 
 def open_file(header: Header, tensors: dict[str, Any], backend: str | Backend | None) -> Network:

@@ -1,8 +1,8 @@
-"""Models as ONNX graphs, which other runtimes open (https://onnx.ai/onnx/operators): Gemm, activation, Gemm, ..., and
-what the loss makes of the last. Needs the package ``onnx`` (the extra ``onnx``)."""
+"""Models as ONNX graphs, which other runtimes open (https://onnx.ai/onnx/operators): what encodes a table, Gemm,
+activation, Gemm, ..., and what the loss makes of the last. Needs the package ``onnx`` (the extra ``onnx``)."""
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ from xpnet.modelfile.networks import parameter_count
 from xpnet.ops import ACTIVATIONS
 
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8  # of 2022, which every runtime in use reads
+ML = "ai.onnx.ml"
 LIMIT = 2**31 - 2**20  # bytes; the format that ONNX files are written in holds 2 GiB
-_OWN = re.compile(r"(affine|hidden)\d+|chosen|likely|positive|negative|transformed|prepared/.*|x_.*")
-"""Names of tensors within a graph, and of inputs that made way for one."""
+_INNER = "xpnet/"  # what the names of inner tensors begin with
 
 _OUTPUTS = {
     "softmax": ("Softmax", "probabilities"),
@@ -28,29 +28,129 @@ _OUTPUTS = {
 }
 
 
-Prepare = Callable[["Graph"], None]
-"""Puts nodes before a network, and says what becomes of its predictions."""
+@dataclass(frozen=True)
+class Value:
+    """A tensor of a graph under construction; arithmetic with it adds nodes to the graph."""
+
+    graph: "Graph"
+    name: str
+
+    def __add__(self, other: Any) -> "Value":
+        return self.graph.add("Add", self, other)
+
+    def __sub__(self, other: Any) -> "Value":
+        return self.graph.add("Sub", self, other)
+
+    def __mul__(self, other: Any) -> "Value":
+        return self.graph.add("Mul", self, other)
+
+    def __truediv__(self, other: Any) -> "Value":
+        return self.graph.add("Div", self, other)
+
+    def __floordiv__(self, other: Any) -> "Value":
+        return self.graph.add("Floor", self / other)
+
+    def to(self, dtype: str) -> "Value":
+        """The tensor in another dtype."""
+        return self.graph.add("Cast", self, to=self.graph.kind(dtype))
+
+    def columns(self, at: Any) -> "Value":
+        """Some of its columns, in this order."""
+        return self.graph.add("Gather", self, numpy.asarray(at, dtype=numpy.int64), axis=1)
+
+
+class Graph:
+    """An ONNX graph under construction: nodes in the order they run, and the constants they take."""
+
+    def __init__(self, onnx: Any) -> None:
+        self.onnx = onnx
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+        self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
+
+    def kind(self, dtype: str) -> Any:
+        """ONNX's number for a dtype: float32, float64, int64 or str."""
+        onnx = self.onnx
+        return onnx.TensorProto.STRING if dtype == "str" else onnx.helper.np_dtype_to_tensor_dtype(numpy.dtype(dtype))
+
+    def input(self, name: str, columns: int, dtype: str, says: str = "") -> Value:
+        """An input (rows, columns). Where the graph has use for its name, it is called ``x_`` and that name."""
+        taken = name in ("", "label", "probabilities", "predictions") or name.startswith((_INNER, "x_"))
+        value = Value(self, f"x_{name}" if taken else name)
+        shape = ["rows", columns]
+        info = self.onnx.helper.make_tensor_value_info(value.name, self.kind(dtype), shape, doc_string=says)
+        self._inputs.append(info)
+        return value
+
+    def output(self, value: Value, name: str, dtype: str, *columns: int) -> None:
+        """Make a tensor (rows,) or (rows, columns) an output of the model."""
+        self.nodes.append(self.onnx.helper.make_node("Identity", [value.name], [name]))
+        self._outputs.append(self.onnx.helper.make_tensor_value_info(name, self.kind(dtype), ["rows", *columns]))
+
+    def add(self, operator: str, *operands: Any, domain: str = "", **attributes: Any) -> Value:
+        """Add a node with one output; numbers and arrays among its operands become constants."""
+        names = [value.name if isinstance(value, Value) else self.constant(value).name for value in operands]
+        result = Value(self, f"{_INNER}{operator}{len(self.nodes)}")
+        self.nodes.append(self.onnx.helper.make_node(operator, names, [result.name], domain=domain, **attributes))
+        return result
+
+    def constant(self, value: Any) -> Value:
+        """A constant; a number of Python's is a float64."""
+        name = f"{_INNER}constant{len(self.constants)}"
+        self.constants.append(self.onnx.numpy_helper.from_array(numpy.asarray(value), name))
+        return Value(self, name)
+
+    def model(self) -> Any:
+        """The whole model."""
+        helper = self.onnx.helper
+        graph = helper.make_graph(self.nodes, "xpnet", self._inputs, self._outputs, self.constants)
+        domains = sorted({node.domain for node in self.nodes})
+        opset = [helper.make_opsetid(domain, ML_OPSET if domain else OPSET) for domain in domains]
+        return helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="xpnet")
+
+
+Encode = Callable[[Graph], Value]
+"""Adds inputs to a graph, and what makes the inputs (rows, in) of a network of them."""
 
 
 def write_onnx(
-    path: str | Path, spec: NetworkSpec, params: dict[str, Any], classes: Any = None, prepare: Prepare | None = None
+    path: str | Path,
+    spec: NetworkSpec,
+    members: Sequence[dict[str, Any]],
+    classes: Any = None,
+    encode: Encode | None = None,
+    finish: Callable[[Value], Value] | None = None,
 ) -> None:
-    """Write a network as an ONNX file.
+    """Write a network, or several whose outputs are averaged, as an ONNX file.
 
-    params : NumPy arrays by the spec's names
+    members : for each network NumPy arrays by the spec's names
     classes : (classes,) labels, integers or strings, for a second output ``label`` with the most probable; for logistic
         cross-entropy with one output the two classes; with several, ``label`` is (rows, out) of 0 and 1
+    encode : makes the network's inputs; None for one input ``X`` (rows, in) of the spec's dtype
+    finish : makes predictions of the network's outputs, in float64
 
-    The input is ``X`` (rows, in), the output ``probabilities`` (rows, classes) or ``predictions`` (rows, out), of the
-    spec's dtype. Raises ModelFileError where onnx is missing, the file cannot be written or would be too large.
+    The output is ``probabilities`` (rows, classes) or ``predictions`` (rows, out), of the spec's dtype. Raises
+    ModelFileError where onnx is missing, the file cannot be written or would be too large.
     """
     onnx = _onnx()
-    if parameter_count(spec) * numpy.dtype(spec.dtype).itemsize > LIMIT:
+    if len(members) * parameter_count(spec) * numpy.dtype(spec.dtype).itemsize > LIMIT:
         raise ModelFileError(f"An ONNX file holds at most 2 GiB; {path} would be larger. Use save.")
-    graph = Graph(onnx, spec, params)
-    if prepare is not None:
-        prepare(graph)
-    model = graph.model(classes)
+    graph = Graph(onnx)
+    x = graph.input("X", spec.widths[0], spec.dtype) if encode is None else encode(graph).to(spec.dtype)
+    operator, name = _OUTPUTS[OUTPUT_ACTIVATIONS[spec.loss]]
+    found, *others = (_network(graph, x, spec, params, operator) for params in members)
+    for other in others:
+        found += other
+    if others:
+        found /= numpy.asarray(len(members), spec.dtype)
+    if finish is not None:
+        found = finish(found.to("float64")).to(spec.dtype)
+    if classes is None:
+        graph.output(found, name, spec.dtype, spec.widths[-1])
+    else:
+        _add_labels(graph, found, spec, numpy.asarray(classes))
+    model = graph.model()
     onnx.checker.check_model(model, full_check=True)
     write_whole(path, model.SerializeToString(deterministic=True))
 
@@ -66,104 +166,37 @@ def _onnx() -> Any:
     return onnx
 
 
-class Graph:
-    """An ONNX graph under construction: nodes in the order they run, and the constants they take.
+def _network(graph: Graph, x: Value, spec: NetworkSpec, params: dict[str, Any], operator: str) -> Value:
+    """The outputs of a network. operator : makes outputs of its last layer"""
+    names = spec.parameter_names
+    for k, (weight, bias) in enumerate(zip(names[::2], names[1::2], strict=True)):
+        x = graph.add("Gemm", x, params[weight], params[bias])
+        if k < len(spec.activations):
+            x = _express(graph, ACTIVATIONS[spec.activations[k]].onnx, x)
+    return graph.add(operator, x, axis=1) if operator == "Softmax" else graph.add(operator, x)
 
-    inputs : name, dtype and columns of each input; source : what the first layer reads
-    undo : what makes predictions of the network's outputs, from the name of one tensor to that of another
-    """
 
-    def __init__(self, onnx: Any, spec: NetworkSpec, params: dict[str, Any]) -> None:
-        self.onnx, self.spec = onnx, spec
-        self.dtype = onnx.helper.np_dtype_to_tensor_dtype(numpy.dtype(spec.dtype))
-        self.double = onnx.TensorProto.DOUBLE
-        self.nodes: list[Any] = []
-        self.inputs: list[tuple[str, Any, int]] = [("X", self.dtype, spec.widths[0])]
-        self.source = "X"
-        self.undo: Callable[[str], str] | None = None
-        self._used: dict[str, int] = {}
-        self.constants = [onnx.numpy_helper.from_array(params[name], name) for name in spec.parameter_names]
+def _express(graph: Graph, expression: Any, x: Value) -> Value:
+    """An expression of operators, such as an activation has."""
+    if expression == "x":
+        return x
+    operator, *operands = expression
+    return graph.add(operator, *(_express(graph, operand, x) for operand in operands))
 
-    def model(self, classes: Any) -> Any:
-        """The whole model, with labels where there are classes."""
-        operator, name = _OUTPUTS[OUTPUT_ACTIVATIONS[self.spec.loss]]
-        outputs = [(self._network(operator, name), self.dtype, self.spec.widths[-1])]
-        if classes is not None:
-            outputs = self._labelled(name, numpy.asarray(classes))
-        helper = self.onnx.helper
-        infos = [helper.make_tensor_value_info(n, kind, ["rows", *([k] if k else [])]) for n, kind, k in outputs]
-        given = [helper.make_tensor_value_info(name, kind, ["rows", width]) for name, kind, width in self.inputs]
-        graph = helper.make_graph(self.nodes, "xpnet", given, infos, self.constants)
-        domains = sorted({node.domain for node in self.nodes})
-        opset = [helper.make_opsetid(domain, ML_OPSET if domain else OPSET) for domain in domains]
-        return helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="xpnet")
 
-    def _network(self, operator: str, name: str) -> str:
-        x, names = self.source, self.spec.parameter_names
-        for k, (weight, bias) in enumerate(zip(names[::2], names[1::2], strict=True)):
-            x = self._add("Gemm", [x, weight, bias], f"affine{k + 1}")
-            if k < len(self.spec.activations):
-                x = self._express(ACTIVATIONS[self.spec.activations[k]].onnx, x, f"hidden{k + 1}")
-        if self.undo is None:
-            return self._add(operator, [x], name, **({"axis": 1} if operator == "Softmax" else {}))
-        undone = self.undo(self.cast(self._add(operator, [x], "transformed"), self.double))
-        return self._add("Cast", [undone], name, to=self.dtype)
-
-    def _labelled(self, name: str, classes: Any) -> list[tuple[str, Any, int]]:
-        """Outputs with labels: name, dtype, columns (0 for none)."""
-        integer = self.onnx.TensorProto.INT64
-        if self.spec.loss == "logistic_cross_entropy" and self.spec.widths[-1] > 1:
-            self._add("Greater", [name, self._constant("half", numpy.asarray(0.5, self.spec.dtype))], "likely")
-            self._add("Cast", ["likely"], "label", to=integer)
-            return [("label", integer, self.spec.widths[-1]), (name, self.dtype, self.spec.widths[-1])]
-        if self.spec.widths[-1] == 1:
-            self.nodes[-1].output[0] = "positive"
-            self._add("Sub", [self._constant("one", numpy.asarray(1, self.spec.dtype)), "positive"], "negative")
-            self._add("Concat", ["negative", "positive"], name, axis=1)
-        self._add("ArgMax", [name], "chosen", axis=1, keepdims=0)
-        labels = classes.astype(object if classes.dtype.kind in "OU" else numpy.int64)
-        if len(labels) == 1:  # all rows of the training had one label, and so has whatever is chosen
-            labels = labels.repeat(2)
-        self._add("Gather", [self._constant("classes", labels), "chosen"], "label")
-        kind = self.onnx.TensorProto.STRING if labels.dtype == object else integer
-        return [("label", kind, 0), (name, self.dtype, len(labels))]
-
-    def _express(self, expression: Any, x: str, name: str) -> str:
-        """Add an expression of operators, such as an activation has; returns the name of its output."""
-        if expression == "x":
-            return x
-        operator, *operands = expression
-        return self._add(operator, [self._express(o, x, f"{name}_{i}") for i, o in enumerate(operands)], name)
-
-    def _add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        self.nodes.append(self.onnx.helper.make_node(operator, inputs, [output], **attributes))
-        return output
-
-    def _constant(self, name: str, value: Any) -> str:
-        self.constants.append(self.onnx.numpy_helper.from_array(value, name))
-        return name
-
-    def add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        """A node with one output, whose name begins as told; returns the name."""
-        return self._add(operator, inputs, self._unused(output), **attributes)
-
-    def constant(self, name: str, value: Any) -> str:
-        """A constant, whose name begins as told; returns the name."""
-        return self._constant(self._unused(name), value)
-
-    def cast(self, name: str, kind: Any) -> str:
-        """A tensor in another dtype of ONNX's."""
-        return self.add("Cast", [name], "cast", to=kind)
-
-    def input_name(self, name: str) -> str:
-        """A name for an input; ``x_label`` for a column called ``label``, which is the name of an output."""
-        taken = {*self.spec.parameter_names, "label", "probabilities", "predictions", "X", "", "classes", "half", "one"}
-        return f"x_{name}" if name in taken or _OWN.fullmatch(name) else name
-
-    def axis(self) -> str:
-        """The axis of columns, as a constant."""
-        return self.constant("axis", numpy.asarray([1], dtype=numpy.int64))
-
-    def _unused(self, name: str) -> str:
-        self._used[name] = self._used.get(name, 0) + 1
-        return f"prepared/{name}{self._used[name]}"
+def _add_labels(graph: Graph, found: Value, spec: NetworkSpec, classes: numpy.ndarray) -> None:
+    """Outputs with labels: the most probable ones, and the probabilities."""
+    out = spec.widths[-1]
+    one, half = numpy.asarray(1, spec.dtype), numpy.asarray(0.5, spec.dtype)
+    if spec.loss == "logistic_cross_entropy" and out > 1:
+        graph.output(graph.add("Greater", found, half).to("int64"), "label", "int64", out)
+        graph.output(found, "probabilities", spec.dtype, out)
+        return
+    if out == 1:
+        found = graph.add("Concat", graph.add("Sub", one, found), found, axis=1)
+    labels = classes.astype(object if classes.dtype.kind in "OU" else numpy.int64)
+    if len(labels) == 1:  # all rows of the training had one label, and so has whatever is chosen
+        labels = labels.repeat(2)
+    chosen = graph.add("ArgMax", found, axis=1, keepdims=0)
+    graph.output(graph.add("Gather", labels, chosen), "label", "str" if labels.dtype == object else "int64")
+    graph.output(found, "probabilities", spec.dtype, len(labels))

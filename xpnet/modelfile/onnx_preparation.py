@@ -5,7 +5,7 @@ other in ONNX. A category that an encoder does not know gets what it gives for o
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,10 +16,27 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from xpnet.errors import InputError
-from xpnet.modelfile.onnx_graph import Graph
+from xpnet.modelfile.onnx_graph import ML, Graph, Value
 from xpnet.modelfile.transformers import column_entries, text_columns
 
-ML = "ai.onnx.ml"
+
+class Names:
+    """A graph whose tensors are told by their names. dtype : of the network"""
+
+    def __init__(self, graph: Graph, dtype: str) -> None:
+        self.graph, self.dtype, self.double = graph, dtype, "float64"
+
+    def add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        """Add a node with one output; returns its name."""
+        return self.graph.add(operator, *(Value(self.graph, name) for name in inputs), **attributes).name
+
+    def constant(self, name: str, value: Any) -> str:
+        """Add a constant; returns its name."""
+        return self.graph.constant(value).name
+
+    def cast(self, name: str, dtype: str) -> str:
+        """A tensor in another dtype."""
+        return Value(self.graph, name).to(dtype).name
 
 
 @dataclass(frozen=True)
@@ -35,38 +52,36 @@ class Block:
     filled: tuple[Any, ...] = ()
 
 
-def add_preparation(graph: Graph, steps: Sequence[Any], width: int) -> None:
+def add_preparation(onnx_graph: Graph, steps: Sequence[Any], width: int, dtype: str) -> Value:
     """Put fitted transformers before a network.
 
     A table of numbers is one input ``X`` (rows, features). Where some columns hold text, or have names and are not
     used, each column that is used is an input (rows, 1) by its name. Raises InputError for what cannot be told in ONNX.
     """
-    blocks = [_inputs(graph, steps[0], width)] if steps else []
-    parts: list[Block] = blocks[0] if blocks else []
+    graph = Names(onnx_graph, dtype)
+    parts = _inputs(graph, steps[0], width)
     for step in steps:
         parts = _transformed(graph, step, parts)
-    if steps:
-        graph.source = graph.cast(_joined(graph, parts).name, graph.dtype)
+    return Value(onnx_graph, _joined(graph, parts).name)
 
 
-def _inputs(graph: Graph, first: Any, width: int) -> list[Block]:
+def _inputs(graph: Names, first: Any, width: int) -> list[Block]:
     """The model's inputs, as blocks; one for each column where a column holds text."""
     names = getattr(first, "feature_names_in_", None)
     text = text_columns(first)
     width = getattr(first, "n_features_in_", width)
     used = _used_columns(first)
     if not text and (names is None or len(used) == width):
-        graph.inputs = [("X", graph.dtype, width)]
-        return [Block(graph.cast("X", graph.double), width)]
-    kinds = graph.onnx.TensorProto
-    graph.inputs, parts = [], []
+        X = graph.graph.input("X", width, graph.dtype).name
+        return [Block(graph.cast(X, graph.double), width)]
+    parts = []
     for place in range(width):
-        name = graph.input_name(f"x{place}" if names is None else str(names[place]))
         if place not in used:
             parts.append(Block("", 1))
             continue
-        graph.inputs.append((name, kinds.STRING if place in text else graph.dtype, 1))
         is_text = place in text
+        name = f"x{place}" if names is None else str(names[place])
+        name = graph.graph.input(name, 1, "str" if is_text else graph.dtype).name
         parts.append(Block(name, 1, True, (None,)) if is_text else Block(graph.cast(name, graph.double), 1))
     return parts
 
@@ -77,7 +92,7 @@ def _used_columns(model: Any) -> set[int]:
     return set(range(model.n_features_in_))
 
 
-def _transformed(graph: Graph, step: Any, parts: list[Block]) -> list[Block]:
+def _transformed(graph: Names, step: Any, parts: list[Block]) -> list[Block]:
     """What a transformer makes of blocks."""
     if step is None or step == "passthrough" or (isinstance(step, FunctionTransformer) and step.func is None):
         return parts
@@ -96,7 +111,7 @@ def _transformed(graph: Graph, step: Any, parts: list[Block]) -> list[Block]:
     raise InputError(f"A {type(step).__name__} has no form in ONNX here. Export the estimator alone.")
 
 
-def _by_columns(graph: Graph, model: ColumnTransformer, parts: list[Block]) -> list[Block]:
+def _by_columns(graph: Names, model: ColumnTransformer, parts: list[Block]) -> list[Block]:
     found = []
     weights = model.transformer_weights or {}
     for (name, _, _), (part, at) in zip(model.transformers_, column_entries(model), strict=True):
@@ -111,19 +126,19 @@ def _by_columns(graph: Graph, model: ColumnTransformer, parts: list[Block]) -> l
     return found
 
 
-def _selected(graph: Graph, parts: list[Block], at: list[int]) -> list[Block]:
+def _selected(graph: Names, parts: list[Block], at: list[int]) -> list[Block]:
     """These columns; from a table of numbers in one piece."""
     if len(parts) == 1:
         return [Block(_columns(graph, parts[0].name, at), len(at))]
     return [parts[place] for place in at]
 
 
-def _columns(graph: Graph, name: str, at: Sequence[int]) -> str:
+def _columns(graph: Names, name: str, at: Sequence[int]) -> str:
     places = graph.constant("columns", numpy.asarray(at, dtype=numpy.int64))
     return graph.add("Gather", [name, places], "selected", axis=1)
 
 
-def _joined(graph: Graph, parts: list[Block]) -> Block:
+def _joined(graph: Names, parts: list[Block]) -> Block:
     """One block of numbers."""
     if any(part.text for part in parts):
         raise InputError("Text reaches a step that takes numbers. Encode it before.")
@@ -132,7 +147,7 @@ def _joined(graph: Graph, parts: list[Block]) -> Block:
     return Block(graph.add("Concat", [part.name for part in parts], "joined", axis=1), sum(p.width for p in parts))
 
 
-def _scaled(graph: Graph, model: Any, block: Block) -> Block:
+def _scaled(graph: Names, model: Any, block: Block) -> Block:
     name = block.name
     if isinstance(model, MinMaxScaler):
         name = _with(graph, "Add", _with(graph, "Mul", name, model.scale_), model.min_)
@@ -144,13 +159,13 @@ def _scaled(graph: Graph, model: Any, block: Block) -> Block:
     return Block(_with(graph, "Div", name, model.scale_) if model.with_std else name, block.width)
 
 
-def _with(graph: Graph, operator: str, name: str, numbers: Any) -> str:
+def _with(graph: Names, operator: str, name: str, numbers: Any) -> str:
     """A block and numbers, one a column, through an operator."""
     constant = graph.constant("numbers", numpy.asarray(numbers, dtype=numpy.float64))
     return graph.add(operator, [name, constant], operator.lower())
 
 
-def _imputed(graph: Graph, model: SimpleImputer, parts: list[Block]) -> list[Block]:
+def _imputed(graph: Names, model: SimpleImputer, parts: list[Block]) -> list[Block]:
     if any(part.text for part in parts):
         if model.add_indicator:
             raise InputError("Flags of missing text have no form in ONNX here. Let an encoder make a category of it.")
@@ -176,20 +191,20 @@ def _filled(part: Block, value: Any) -> Block:
     return part if part.filled != (None,) else replace(part, filled=(value,))
 
 
-def _is_missing(graph: Graph, name: str, value: Any) -> str:
+def _is_missing(graph: Names, name: str, value: Any) -> str:
     if value is None or value != value:
         return graph.add("IsNaN", [name], "missing")
     return _with(graph, "Equal", name, numpy.asarray(float(value)))
 
 
-def _encoded(graph: Graph, model: Any, parts: list[Block]) -> list[Block]:
+def _encoded(graph: Names, model: Any, parts: list[Block]) -> list[Block]:
     """Each column by itself: which category it holds, then what the encoder gives for that category."""
     columns = [_column(graph, part, place) for part in parts for place in range(part.width)]
     codes = _codes(model)
     return [_coded(graph, column, *code) for column, code in zip(columns, codes, strict=True)]
 
 
-def _column(graph: Graph, part: Block, place: int) -> Block:
+def _column(graph: Names, part: Block, place: int) -> Block:
     return part if part.width == 1 else Block(_columns(graph, part.name, [place]), 1)
 
 
@@ -233,7 +248,7 @@ def _unknown(model: Any, place: int, given: numpy.ndarray) -> numpy.ndarray:
     return numpy.zeros(given.shape[1])
 
 
-def _coded(graph: Graph, column: Block, categories: list[Any], given: numpy.ndarray, unknown: numpy.ndarray) -> Block:
+def _coded(graph: Names, column: Block, categories: list[Any], given: numpy.ndarray, unknown: numpy.ndarray) -> Block:
     """The row that belongs to a column's category, taken from a table of them."""
     if column.text:
         categories, given = _with_empty_text(column, categories, given, unknown)
@@ -243,7 +258,7 @@ def _coded(graph: Graph, column: Block, categories: list[Any], given: numpy.ndar
     # The place of the category; behind all of them where there was none.
     places = graph.constant("places", numpy.arange(len(categories), dtype=numpy.float64)[:, None] - len(categories))
     place = _with(graph, "Add", graph.add("MatMul", [hits, places], "place"), numpy.asarray(float(len(categories))))
-    flat = graph.add("Squeeze", [graph.cast(place, graph.onnx.TensorProto.INT64), graph.axis()], "flat")
+    flat = graph.add("Squeeze", [graph.cast(place, "int64"), graph.constant("axis", numpy.asarray([1]))], "flat")
     table = graph.constant("codes", numpy.vstack([given, unknown]))
     return Block(graph.add("Gather", [table, flat], "coded", axis=0), given.shape[1])
 
@@ -262,14 +277,14 @@ def _with_empty_text(
     return [c for c, _ in named] + [""], numpy.vstack([*(row for _, row in named), empty])
 
 
-def _text_hits(graph: Graph, name: str, categories: list[str]) -> str:
+def _text_hits(graph: Names, name: str, categories: list[str]) -> str:
     """(rows, categories): 1 where the text is the category."""
     hits = graph.add("OneHotEncoder", [name], "hits", domain=ML, cats_strings=categories, zeros=1)
     flat = graph.constant("flat_shape", numpy.asarray([-1, len(categories)], dtype=numpy.int64))
     return graph.cast(graph.add("Reshape", [hits, flat], "flat_hits"), graph.double)
 
 
-def _number_hits(graph: Graph, name: str, categories: list[Any]) -> str:
+def _number_hits(graph: Names, name: str, categories: list[Any]) -> str:
     missing = [c is None or c != c for c in categories]
     numbers = [0.0 if gone else float(c) for c, gone in zip(categories, missing, strict=True)]
     hits = graph.cast(_with(graph, "Equal", name, numbers), graph.double)
@@ -280,8 +295,8 @@ def _number_hits(graph: Graph, name: str, categories: list[Any]) -> str:
     return hits
 
 
-def add_target(graph: Graph, model: TransformedTargetRegressor) -> None:
-    """Turn the network's predictions into what the transformed targets were.
+def finish_target(model: TransformedTargetRegressor) -> Callable[[Value], Value]:
+    """What turns the network's predictions into what the transformed targets were.
 
     Raises InputError for a transformer other than a scaler.
     """
@@ -293,4 +308,4 @@ def add_target(graph: Graph, model: TransformedTargetRegressor) -> None:
         scale, shift = 1 / scaler.scale_, -scaler.min_ / scaler.scale_
     else:
         raise InputError(f"A target transformed by {type(scaler).__name__} has no form in ONNX here.")
-    graph.undo = lambda name: _with(graph, "Add", _with(graph, "Mul", name, scale), shift)
+    return lambda value: value * numpy.asarray(scale, numpy.float64) + numpy.asarray(shift, numpy.float64)

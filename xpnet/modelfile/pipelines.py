@@ -17,7 +17,7 @@ from xpnet.estimators import MLPClassifier, MLPRegressor
 from xpnet.modelfile import estimators
 from xpnet.modelfile.container import Header, write
 from xpnet.modelfile.networks import check_extra
-from xpnet.modelfile.onnx_graph import Graph
+from xpnet.modelfile.onnx_graph import Graph, Value
 from xpnet.modelfile.transformers import example_rows, from_tree, to_tree
 
 _NOT_THE_SAME = "A model file holds pipelines that come back the same; this one would not"
@@ -108,16 +108,15 @@ def export(model: Any, path: str | Path) -> None:
 
     Raises InputError for what has no form in ONNX, ModelFileError where onnx is missing or the file cannot be written.
     """
-    from xpnet.modelfile.onnx_preparation import add_preparation, add_target
+    from xpnet.modelfile.onnx_preparation import add_preparation, finish_target
 
     check_is_fitted(model)
     estimator = estimator_of(model)
     steps = [step for _, step in model.steps[:-1]] if isinstance(model, Pipeline) else []
     end = model.steps[-1][1] if isinstance(model, Pipeline) else model
+    finish = finish_target(end) if isinstance(end, TransformedTargetRegressor) else None
 
-    def prepare(graph: Graph) -> None:
-        add_preparation(graph, steps, estimator.n_features_in_)
-        if isinstance(end, TransformedTargetRegressor):
-            add_target(graph, end)
+    def encode(graph: Graph) -> Value:
+        return add_preparation(graph, steps, estimator.n_features_in_, estimator.dtype_)
 
-    estimators.export(estimator, path, prepare)
+    estimators.export(estimator, path, encode if steps else None, finish)
