@@ -1,0 +1,10 @@
+"""Tables: an encoder for frames of any library, and estimators that need no other preparation.
+
+``columns``    tables of any library as numbers, categories and moments
+``encodings``  how one column becomes float32 columns
+``encoder``    ``TableEncoder``, which chooses an encoding for each column
+"""
+
+from xpnet.tabular.encoder import TableEncoder
+
+__all__ = ["TableEncoder"]

@@ -1,0 +1,262 @@
+"""Tables of any library as columns of three kinds: numbers, categories and moments.
+
+NumPy's numbers are taken as they are. All else passes through Arrow, so that a frame and the file that it was written
+to give the same numbers.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan
+from typing import Any, Literal, NamedTuple
+
+import numpy
+from scipy.sparse import issparse
+from sklearn.utils.validation import check_array
+
+from xpnet.errors import InputError
+
+Kind = Literal["number", "category", "moment", "other"]
+_IN_A_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+_NUMERIC = "fiub"
+
+
+class Categories(NamedTuple):
+    """The values of a category column. codes : (rows,) indices into names, -1 for gaps; names : the values as text"""
+
+    codes: numpy.ndarray
+    names: list[str]
+
+
+@dataclass
+class Table:
+    """A table whose columns are converted when they are asked for.
+
+    names : None where columns have no names; columns : NumPy arrays of numbers, or functions that return Arrow's arrays
+    """
+
+    names: list[str] | None
+    rows: int
+    columns: Sequence[numpy.ndarray | Callable[[], Any]]
+
+    def name(self, index: int) -> str:
+        """The column as errors call it."""
+        return f"Column {self.names[index]!r}" if self.names else f"Column {index}"
+
+    def select(self, names: Sequence[str], needed: set[str]) -> "Table":
+        """The same table with columns in this order; columns that are not needed may be missing.
+
+        Raises InputError where one that is needed is missing.
+        """
+        if self.names is None:
+            return self
+        places = {name: index for index, name in enumerate(self.names)}
+        missing = sorted(needed - places.keys())
+        if missing:
+            raise InputError(
+                f"The table holds the columns that were there in training; {', '.join(map(repr, missing))} is missing. "
+                f"Received {', '.join(map(repr, self.names))}."
+            )
+        nothing = numpy.full(self.rows, numpy.nan)
+        return Table(
+            list(names), self.rows, [self.columns[places[name]] if name in places else nothing for name in names]
+        )
+
+    def kind(self, index: int) -> tuple[Kind, str]:
+        """The kind of a column, and its type as errors call it."""
+        column = self.columns[index]
+        return ("number", str(column.dtype)) if isinstance(column, numpy.ndarray) else _kind_of(column().type)
+
+    def is_whole(self, index: int) -> bool:
+        """Whether the type of a column holds whole numbers."""
+        column = self.columns[index]
+        if isinstance(column, numpy.ndarray):
+            return column.dtype.kind in "iu"
+        import pyarrow
+
+        return bool(pyarrow.types.is_integer(column().type))
+
+    def numbers(self, index: int, kind: Kind) -> numpy.ndarray:
+        """Numbers, or moments as seconds since 1970: (rows,) float64, NaN for gaps. Raises InputError for others."""
+        column = self.columns[index]
+        if isinstance(column, numpy.ndarray):
+            if kind == "moment" and not numpy.isnan(column).all():
+                raise InputError(f"{self.name(index)} held dates in training and holds {column.dtype} now. Parse it.")
+            return column.astype(numpy.float64)
+        array = column()
+        found, type_ = _kind_of(array.type)
+        if found != kind and array.null_count < len(array) and (kind, found) != ("number", "category"):
+            held = {"number": "numbers", "moment": "dates"}[kind]
+            raise InputError(f"{self.name(index)} held {held} in training and holds {type_} now. Convert it.")
+        try:
+            return _seconds(array) if found == "moment" else _floats(array)
+        except ValueError as error:
+            raise InputError(f"{self.name(index)} held numbers in training: {error}. Convert it.") from error
+
+    def categories(self, index: int) -> Categories:
+        """The values of a column as text."""
+        import pyarrow
+
+        column = self.columns[index]
+        array = pyarrow.array(column, from_pandas=True) if isinstance(column, numpy.ndarray) else column()
+        if isinstance(array, pyarrow.ChunkedArray):
+            array = array.unify_dictionaries() if pyarrow.types.is_dictionary(array.type) else array
+            array = array.combine_chunks()
+        if not pyarrow.types.is_dictionary(array.type):
+            array = array.dictionary_encode()
+        names = [None if value is None else _text(value) for value in array.dictionary.to_pylist()]
+        codes = array.indices.cast(pyarrow.int64()).fill_null(-1).to_numpy(zero_copy_only=False).copy()
+        if None in names:
+            codes[codes == names.index(None)] = -1
+        return Categories(codes, ["" if name is None else name for name in names])
+
+
+def table_of(X: Any) -> Table:
+    """A table of what a user passes: a frame, an Arrow table, a dict of columns, or a matrix.
+
+    Raises ValueError for other shapes, for no rows or columns, and for complex numbers, as scikit-learn does.
+    """
+    if isinstance(X, Mapping) and not issparse(X):
+        X, names = list(X.values()), [*map(str, X)]
+        return _checked(names, [_from_array(_one_column(x)) for x in X], [len(x) for x in X])
+    if hasattr(X, "iloc") and hasattr(X, "columns"):
+        parts = [X.iloc[:, index] for index in range(X.shape[1])]
+        return _checked(_names(X.columns), [_from_array(part) for part in parts], [len(X)])
+    if hasattr(X, "__arrow_c_stream__") or hasattr(X, "to_arrow"):
+        import pyarrow
+
+        table = X if isinstance(X, pyarrow.Table) else pyarrow.table(X)
+        return _checked(table.column_names, [_held(column) for column in table.columns], [table.num_rows])
+    X = check_array(X, dtype=None, ensure_all_finite=False, estimator="TableEncoder")
+    return _checked(None, [_from_array(X[:, index]) for index in range(X.shape[1])], [X.shape[0]])
+
+
+def _names(columns: Any) -> list[str] | None:
+    """Names where all are text, as scikit-learn has it."""
+    return [str(name) for name in columns] if all(isinstance(name, str) for name in columns) else None
+
+
+def _checked(names: list[str] | None, columns: list[Any], lengths: list[int]) -> Table:
+    if not columns or not lengths[0]:
+        what = f"{lengths[0] if lengths else 0} sample(s)" if columns else "0 feature(s)"
+        raise InputError(f"Found array with {what} while a minimum of 1 is required.")
+    if len(set(lengths)) > 1:
+        raise InputError(f"Columns are of one length; received {sorted(set(lengths))} rows.")
+    if names and len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"Every column has a name of its own; {twice!r} stands there twice. Rename one.")
+    return Table(names, lengths[0], columns)
+
+
+def _one_column(values: Any) -> Any:
+    values = values if hasattr(values, "dtype") or hasattr(values, "__arrow_array__") else numpy.asarray(values)
+    if getattr(values, "ndim", 1) != 1:
+        raise InputError(f"A column has one dimension; received shape {values.shape}.")
+    return values
+
+
+def _held(column: Any) -> Callable[[], Any]:
+    return lambda: column
+
+
+def _from_array(values: Any) -> numpy.ndarray | Callable[[], Any]:
+    """NumPy's numbers as they are, and a function that converts all else to Arrow when it is asked for."""
+    dtype = getattr(values, "dtype", None)
+    if isinstance(dtype, numpy.dtype) and dtype.kind == "c":
+        raise InputError("Complex data not supported: pass real and imaginary part as columns.")
+    if isinstance(dtype, numpy.dtype) and dtype.kind in _NUMERIC:
+        return numpy.asarray(values)
+    kept: list[Any] = []
+
+    def converted() -> Any:
+        if not kept:
+            kept.append(_to_arrow(values))
+        return kept[0]
+
+    return converted
+
+
+def _to_arrow(values: Any) -> Any:
+    """An Arrow array, with text for values that are of several types."""
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise InputError("Tables with other columns than numbers need pyarrow: pip install 'xpnet[tables]'.") from error
+    if hasattr(values, "__arrow_c_stream__") and not hasattr(values, "iloc"):
+        return pyarrow.chunked_array(values)
+    if hasattr(values, "dt") and hasattr(values.dt, "to_timestamp"):  # pandas' periods
+        values = values.dt.to_timestamp()
+    if getattr(values, "dtype", None) == "float16" or str(getattr(values, "dtype", "")).startswith("Sparse"):
+        values = numpy.asarray(values)
+    try:
+        array = pyarrow.array(values, from_pandas=True)
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, pyarrow.ArrowNotImplementedError):
+        array = None
+    if array is None or isinstance(array.type, pyarrow.BaseExtensionType):
+        values = [None if _is_gap(value) else _text(value) for value in values]
+        array = pyarrow.array(values, pyarrow.large_string())
+    return array
+
+
+def _is_gap(value: Any) -> bool:
+    """Whether a value says that there is none, in Python, NumPy or pandas."""
+    return value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and isnan(value))
+
+
+def _text(value: Any) -> str:
+    """A value as text: a whole number without decimals, however it was stored."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _kind_of(type_: Any) -> tuple[Kind, str]:
+    """What a column of an Arrow type holds, and the type's name."""
+    from pyarrow import types
+
+    value_type = type_.value_type if types.is_dictionary(type_) else type_
+    if (
+        types.is_dictionary(type_)
+        or types.is_large_string(type_)
+        or types.is_string(type_)
+        or types.is_string_view(type_)
+    ):
+        scalar = not types.is_nested(value_type) and not types.is_binary(value_type)
+        return ("category", "text") if scalar else ("other", str(type_))
+    if types.is_temporal(type_) and not types.is_duration(type_) and not types.is_interval(type_):
+        return "moment", "dates"
+    plain = types.is_integer(type_) or types.is_floating(type_) or types.is_boolean(type_) or types.is_decimal(type_)
+    if plain or types.is_duration(type_) or types.is_null(type_):
+        return "number", str(type_)
+    return "other", str(type_)
+
+
+def _floats(array: Any) -> numpy.ndarray:
+    import pyarrow
+
+    unit = _IN_A_SECOND[array.type.unit] if pyarrow.types.is_duration(array.type) else 1.0
+    if unit != 1.0 or pyarrow.types.is_duration(array.type):
+        array = array.cast(pyarrow.int64())
+    if pyarrow.types.is_dictionary(array.type):
+        array = array.cast(array.type.value_type)
+    return _as_numpy(array.cast(pyarrow.float64(), safe=False)) / unit
+
+
+def _seconds(array: Any) -> numpy.ndarray:
+    """Moments as seconds since 1970, on the clock of their time zone."""
+    import pyarrow
+    from pyarrow import compute
+
+    if pyarrow.types.is_timestamp(array.type) and array.type.tz is not None:
+        array = compute.local_timestamp(array)
+    if pyarrow.types.is_time(array.type):
+        unit = _IN_A_SECOND[array.type.unit]
+        whole = pyarrow.int32() if pyarrow.types.is_time32(array.type) else pyarrow.int64()
+        return _as_numpy(array.cast(whole).cast(pyarrow.float64(), safe=False)) / unit
+    if pyarrow.types.is_date(array.type):
+        array = array.cast(pyarrow.timestamp("s"))
+    return _as_numpy(array.cast(pyarrow.int64()).cast(pyarrow.float64(), safe=False)) / _IN_A_SECOND[array.type.unit]
+
+
+def _as_numpy(array: Any) -> numpy.ndarray:
+    import pyarrow
+
+    chunked = isinstance(array, pyarrow.ChunkedArray)
+    return numpy.asarray(array.to_numpy() if chunked else array.to_numpy(zero_copy_only=False), numpy.float64)

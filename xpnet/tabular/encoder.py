@@ -1,0 +1,428 @@
+"""The encoder of tables: frames in, float32 out."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
+
+from xpnet.errors import InputError
+from xpnet.estimators.private import Interval, StrOptions, fit_context
+from xpnet.tabular.columns import Kind, Table, table_of
+from xpnet.tabular.encodings import (
+    PARTS,
+    Category,
+    Encoding,
+    Scaling,
+    Task,
+    encodings_of_state,
+    encodings_to_state,
+    fit_category,
+    fit_number,
+    parts_of_moments,
+    with_details,
+)
+
+ROWS_IN_A_BIN, LEAST_BINS, MOST_BINS = 20, 4, 48
+MOST_NUMBERS = 1 << 26
+"""Numbers of the encoded training table: bins are fewer, or none, where it would hold more."""
+MANY_VALUES = 20
+"""Categories of more values have details: frequency and mean target."""
+ROWS_TO_TELL = 20
+"""In tables of fewer rows nothing is taken for an identifier."""
+DIFFERENT, DENSE = 0.5, 0.5
+"""Text of which this share is different is free; whole numbers that fill this share of their range count rows."""
+
+_COUNT = Interval(Integral, 1, None, closed="left")
+
+
+class TableEncoder(TransformerMixin, BaseEstimator):
+    """Encode a table as numbers for a network: numbers, categories, booleans, dates and times, with gaps.
+
+    Numbers are scaled, and their place among bins says how far through each bin they are (piecewise-linear encoding),
+    so that a network bends where the data bends. Categories have a column for each frequent value. Gaps have a column
+    of their own where training rows have gaps. Dates and times become a trend, year, month, day, weekday and hour,
+    as far as these vary. Constant columns, identifiers and free text are left out, and `left_out_` tells why.
+
+    Parameters
+    ----------
+    scaling : {"robust", "standard"}, default "robust"
+        ``"robust"`` subtracts the median, divides by the interquartile range, and clips smoothly to (-3, 3):
+        z / sqrt(1 + (z / 3)^2). ``"standard"`` subtracts the mean and divides by the standard deviation.
+    bins : int, "auto" or None, default "auto"
+        Bins of a number at most; ``"auto"`` is one for 20 rows, 48 at most, fewer where the encoded table would hold
+        more than 2^26 numbers; None for no bins.
+    binning : {"quantile", "tree"}, default "quantile"
+        Edges of the bins: quantiles, or the thresholds of a decision tree of the column on the target.
+    min_frequency : int or float, default 0.001
+        Rows that a value needs for a column of its own, or their share, at least 2; all rarer values have one.
+    max_categories : int, default 100
+        Values of a category with a column of their own at most.
+    task : {"auto", "classification", "regression"} or None, default "auto"
+        What the target is, which trees and the mean target of many values need; ``"auto"`` asks
+        `sklearn.utils.multiclass.type_of_target`, None does not use it.
+    random_state : int, numpy.random.RandomState or None, default None
+        How rows are divided for means of the target over other rows (cross-fitting, in `fit_transform`).
+
+    Attributes
+    ----------
+    left_out_ : dict of str to str
+        Columns that are not encoded, and why.
+    n_features_in_ : int
+        Columns of the table.
+    feature_names_in_ : numpy.ndarray of str, shape (n_features_in_,)
+        Their names, where all are text.
+
+    See Also
+    --------
+    xpnet.TabularClassifier : Uses it.
+
+    Notes
+    -----
+    Values that were not there in training are 0 in all columns of a category. A gap where training rows had none is
+    filled with the median. Infinite numbers count as the largest and smallest that were seen. Columns are found by
+    name where tables have names; further columns are ignored. NumPy's numbers need no other library; frames need
+    pyarrow.
+
+    References
+    ----------
+    Gorishniy, Rubachev, Babenko, On Embeddings for Numerical Features in Tabular Deep Learning, 2022.
+    Holzmüller, Grinsztajn, Steinwart, Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on Tabular Data, 2024.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> table = {"age": [22.0, float("nan"), 38.0], "class": ["third", "first", "first"]}
+    >>> encoder = xpnet.TableEncoder(min_frequency=1).fit(table)
+    >>> encoder.get_feature_names_out().tolist()
+    ['age', 'age_missing', 'class_first', 'class_third']
+    >>> encoder.transform(table)
+    array([[-1.,  0.,  0.,  1.],
+           [-1.,  1.,  1.,  0.],
+           [ 1.,  0.,  1.,  0.]], dtype=float32)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "scaling": [StrOptions({"robust", "standard"})],
+        "bins": [_COUNT, StrOptions({"auto"}), None],
+        "binning": [StrOptions({"quantile", "tree"})],
+        "min_frequency": [_COUNT, Interval(Real, 0, 1, closed="neither")],
+        "max_categories": [_COUNT],
+        "task": [StrOptions({"auto", "classification", "regression"}), None],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        *,
+        scaling: str = "robust",
+        bins: int | str | None = "auto",
+        binning: str = "quantile",
+        min_frequency: float = 0.001,
+        max_categories: int = 100,
+        task: str | None = "auto",
+        random_state: Any = None,
+    ) -> None:
+        self.scaling = scaling
+        self.bins = bins
+        self.binning = binning
+        self.min_frequency = min_frequency
+        self.max_categories = max_categories
+        self.task = task
+        self.random_state = random_state
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.string = tags.input_tags.categorical = True
+        tags.target_tags.required = self.binning == "tree"
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn how to encode a table.
+
+        Parameters
+        ----------
+        X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
+            The table.
+        y : array, shape (rows,), optional
+            The target: labels, or numbers.
+
+        Returns
+        -------
+        TableEncoder
+            Itself.
+
+        Raises
+        ------
+        InputError
+            For no rows, two columns of one name, nothing to learn from, and trees without a target.
+        """
+        self._fit(X, y)
+        return self
+
+    def fit_transform(self, X: Any, y: Any = None) -> Any:
+        """Learn how to encode a table, and encode it.
+
+        The mean target of categories of many values is that of other rows here, lest a network read a row's target
+        from it; `transform` gives the mean of all rows.
+
+        Parameters
+        ----------
+        X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
+            The table.
+        y : array, shape (rows,), optional
+            The target: labels, or numbers.
+
+        Returns
+        -------
+        numpy.ndarray, shape (rows, outputs), float32
+            The encoded table, or what `set_output` asks for.
+
+        Raises
+        ------
+        InputError
+            For no rows, two columns of one name, nothing to learn from, and trees without a target.
+        """
+        return self._encoded_training_rows(X, y)
+
+    def _encoded_training_rows(self, X: Any, y: Any) -> numpy.ndarray:
+        table, details = self._fit(X, y)
+        return self._encode(table, details)
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def _fit(self, X: Any, y: Any) -> tuple[Table, dict[int, numpy.ndarray]]:
+        """Fit; the details of the training rows by category."""
+        table = table_of(X)
+        self._see_columns(table)
+        y, task = self._target(y, table.rows)
+        if self.binning == "tree" and task is None:
+            raise InputError("Bins of a tree need a target: pass y, or leave binning='quantile'.")
+        self.left_out_: dict[str, str] = {}
+        self._encodings: list[Encoding] = []
+        details: dict[int, numpy.ndarray] = {}
+        kinds = [table.kind(index) for index in range(len(table.columns))]
+        how = Scaling(self.scaling == "robust", self._most_bins(table, kinds), self.binning == "tree", task)
+        random_state = check_random_state(self.random_state)
+        for index, (kind, type_) in enumerate(kinds):
+            found: list[Encoding] | str = f"holds {type_}"
+            if kind == "category":
+                found = self._fit_category(table, index, y, task, random_state, details)
+            elif kind != "other":
+                found = self._fit_numbers(table, index, kind, y, how)
+            if isinstance(found, str):
+                self.left_out_[table.names[index] if table.names else f"x{index}"] = found
+            else:
+                self._encodings += found
+        if not self._encodings:
+            reasons = "; ".join(f"{name} {reason}" for name, reason in self.left_out_.items())
+            raise InputError(f"A column varies from row to row (n_samples={table.rows}); none does: {reasons}.")
+        return table, details
+
+    def _see_columns(self, table: Table) -> None:
+        self.n_features_in_ = len(table.columns)
+        if table.names:
+            self.feature_names_in_ = numpy.array(table.names, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+
+    def _target(self, y: Any, rows: int) -> tuple[Any, Task | None]:
+        if y is None or self.task is None:
+            return None, None
+        y = column_or_1d(y)
+        check_consistent_length(numpy.empty(rows), y)
+        task: Any = self.task
+        if task == "auto":
+            task = "regression" if type_of_target(y).startswith("continuous") else "classification"
+        return (y, task) if task == "regression" else (numpy.unique(y, return_inverse=True)[1], task)
+
+    def _most_bins(self, table: Table, kinds: list[tuple[Kind, str]]) -> int:
+        if self.bins != "auto":
+            return int(self.bins or 0)
+        wide = sum({"number": 1, "moment": 4}.get(kind, 0) for kind, _ in kinds)
+        bins = min(table.rows // ROWS_IN_A_BIN, MOST_BINS, MOST_NUMBERS // (table.rows * max(wide, 1)))
+        return bins if bins >= LEAST_BINS else 0
+
+    def _fit_numbers(self, table: Table, index: int, kind: Kind, y: Any, how: Scaling) -> list[Encoding] | str:
+        """The numbers of a column, or why it is left out."""
+        x = table.numbers(index, kind)
+        if table.names and table.is_whole(index) and _counts_rows(x):
+            return "numbers the rows"
+        if kind == "number":
+            found = [fit_number(x, y, how, column=index)]
+        else:
+            parts = parts_of_moments(x)
+            found = [fit_number(parts[part](), y, how, column=index, part=part) for part in PARTS]
+            gaps = [number for number in found if number is not None]
+            found = [number and replace(number, gaps=number.gaps and number is gaps[0]) for number in found]
+        varying: list[Encoding] = [number for number in found if number is not None and number.labels]
+        return varying or "holds one value only"
+
+    def _fit_category(
+        self, table: Table, index: int, y: Any, task: Task | None, random_state: Any, details: dict[int, numpy.ndarray]
+    ) -> list[Encoding] | str:
+        """The category of a column, or why it is left out."""
+        found, rows = table.categories(index), table.rows
+        whole = self.min_frequency >= 1
+        least = int(self.min_frequency) if whole else max(2, int(self.min_frequency * rows))
+        category = fit_category(found, column=index, least=least, most=self.max_categories)
+        if category is None:
+            return "holds one value only"
+        known = int((found.codes >= 0).sum())
+        if known >= ROWS_TO_TELL and len(category.values) > DIFFERENT * known:
+            return "holds text that differs from row to row"
+        if len(category.values) > MANY_VALUES:
+            category, details[index] = with_details(category, category.codes(found), y, task, random_state)
+        return [category]
+
+    def transform(self, X: Any) -> Any:
+        """Encode a table.
+
+        Parameters
+        ----------
+        X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
+            The table; its columns have the names they had in training, in any order.
+
+        Returns
+        -------
+        numpy.ndarray, shape (rows, outputs), float32
+            The encoded table, or what `set_output` asks for.
+
+        Raises
+        ------
+        InputError
+            For a column that is missing, or that held numbers or dates in training and does not now.
+        """
+        check_is_fitted(self)
+        table = table_of(X)
+        names = getattr(self, "feature_names_in_", None)
+        if names is not None and table.names:
+            needed = {names[encoding.column] for encoding in self._encodings}
+            table = table.select(list(names), needed)
+        else:
+            matrix = numpy.empty((table.rows, len(table.columns)), numpy.bool_)
+            validate_data(self, matrix, reset=False, skip_check_array=True)
+        return self._encode(table, {})
+
+    def _encode(self, table: Table, details: dict[int, numpy.ndarray]) -> numpy.ndarray:
+        out = numpy.empty((table.rows, sum(len(encoding.labels) for encoding in self._encodings)), numpy.float32)
+        at, last, parts = 0, -1, {}
+        for encoding in self._encodings:
+            part = out[:, at : at + len(encoding.labels)]
+            at += part.shape[1]
+            if isinstance(encoding, Category):
+                encoding.write(encoding.codes(table.categories(encoding.column)), part, details.get(encoding.column))
+            elif not encoding.part:
+                encoding.write(table.numbers(encoding.column, "number"), part)
+            else:
+                if encoding.column != last:
+                    parts, last = parts_of_moments(table.numbers(encoding.column, "moment")), encoding.column
+                encoding.write(parts[encoding.part](), part)
+        return out
+
+    def get_feature_names_out(self, input_features: Any = None) -> numpy.ndarray:
+        """Name the outputs: the column's name, then what the output says of it.
+
+        Parameters
+        ----------
+        input_features : sequence of str, optional
+            Names of the columns, where training had none.
+
+        Returns
+        -------
+        numpy.ndarray of str, shape (outputs,)
+            The names, each once.
+
+        Raises
+        ------
+        ValueError
+            For names other than those of the training.
+        """
+        check_is_fitted(self)
+        names = OneToOneFeatureMixin.get_feature_names_out(self, input_features)
+        return numpy.array(
+            list(_once(f"{names[e.column]}{label}" for e in self._encodings for label in e.labels)), object
+        )
+
+    def get_state(self) -> tuple[dict[str, Any], dict[str, numpy.ndarray]]:
+        """Describe the fitted encoder in plain values, for files.
+
+        Returns
+        -------
+        description : dict
+            JSON values.
+        arrays : dict of str to numpy.ndarray
+            Numbers, edges of bins and details of categories.
+        """
+        check_is_fitted(self)
+        described, arrays = encodings_to_state(self._encodings)
+        parameters = {name: value for name, value in self.get_params().items() if name != "random_state"}
+        names = self.feature_names_in_.tolist() if hasattr(self, "feature_names_in_") else None
+        columns = {"columns": self.n_features_in_, "names": names, "left_out": dict(self.left_out_)}
+        return {"parameters": parameters, **columns, "encodings": described}, arrays
+
+    @classmethod
+    def from_state(cls, description: dict[str, Any], arrays: dict[str, numpy.ndarray]) -> "TableEncoder":
+        """Make a fitted encoder of what `get_state` returned.
+
+        Parameters
+        ----------
+        description : dict
+            JSON values.
+        arrays : dict of str to numpy.ndarray
+            Their arrays.
+
+        Returns
+        -------
+        TableEncoder
+            An encoder that encodes as the one described.
+
+        Raises
+        ------
+        InputError
+            For what `get_state` cannot have returned.
+        """
+        try:
+            encoder = cls(**description["parameters"])
+            encoder._validate_params()
+            encoder._take(description, arrays)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise InputError(
+                f"An encoder is made of what get_state returned; received something else: {error}."
+            ) from error
+        return encoder
+
+    def _take(self, description: dict[str, Any], arrays: dict[str, numpy.ndarray]) -> None:
+        columns, names, left_out = description["columns"], description["names"], description["left_out"]
+        if type(columns) is not int or columns < 1 or (names is not None and len(set(names)) != columns):
+            raise ValueError("columns are counted, and each has one name")
+        texts = [*(names or []), *left_out, *left_out.values()]
+        if not all(type(text) is str for text in texts):
+            raise ValueError("names and reasons are text")
+        self._encodings = encodings_of_state(description["encodings"], arrays, columns)
+        self.n_features_in_, self.left_out_ = columns, dict(left_out)
+        if names is not None:
+            self.feature_names_in_ = numpy.array(names, dtype=object)
+
+
+def _counts_rows(x: numpy.ndarray) -> bool:
+    """Whether whole numbers are all different and lie close together, as numbers of rows do. x : (rows,)"""
+    if len(x) < ROWS_TO_TELL or len(x) < DENSE * (x.max() - x.min() + 1):
+        return False
+    return len(numpy.unique(x)) == len(x)
+
+
+def _once(names: Iterable[str]) -> Iterator[str]:
+    """Names, each once: one that was there before gets a number."""
+    seen: set[str] = set()
+    for name in names:
+        number, free = 2, name
+        while free in seen:
+            free, number = f"{name}_{number}", number + 1
+        seen.add(free)
+        yield free

@@ -1,0 +1,397 @@
+"""How one column becomes float32 columns: numbers scaled and cut into bins, categories looked up.
+
+Each encoding is a frozen record of numbers: it is fitted by a function, written to files as plain arrays, and so simple
+(affine, clip, look up) that another runtime can repeat it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+from xpnet.tabular.columns import Categories
+
+Task = Literal["classification", "regression"]
+
+SAMPLE = 200_000
+"""Rows of a column that quantiles are taken of; more rows move them by less than a bin."""
+FARTHEST = 1e5
+"""Scaled numbers lie within these bounds, so that none overflows in float32."""
+LARGEST = 1e300
+"""Larger numbers count as infinite: the difference of two others is finite."""
+AT_ONCE = 1 << 20
+"""Numbers of a block of rows: what is computed on the way to the result stays in the cache."""
+FOLDS = 5
+"""Parts of the training rows; the mean target of a value is taken over the rows of the other parts."""
+SHRINKING = 10.0
+"""As many rows of the mean target of all count with the rows of a value."""
+DAY = 86400.0
+
+PERIODS = {"month": (1.0, 12.0), "day": (1.0, 31.0), "weekday": (0.0, 7.0), "hour": (0.0, 24.0)}
+"""First value and length of the cycles of a moment."""
+PARTS = ("trend", "year", *PERIODS)
+
+
+@dataclass(frozen=True)
+class Number:
+    """One number of a row: scaled, an indicator of gaps, its place in a cycle, its place among bins.
+
+    column : index of the table's column; part : "" or the part of a moment; fill : what stands for a gap
+    low, high : the range seen, which infinite values are set to; scale : 0 where only gaps vary
+    edges : (bins + 1,) float64, increasing, or none
+    """
+
+    column: int
+    part: str
+    fill: float
+    low: float
+    high: float
+    centre: float
+    scale: float
+    clip: bool
+    gaps: bool
+    cycle: bool
+    edges: numpy.ndarray
+
+    @property
+    def labels(self) -> list[str]:
+        """What is added to the column's name to name each output."""
+        ending = f"_{self.part}" if self.part else ""
+        ways = [ending] * (self.scale != 0) + [f"{ending}_missing"] * self.gaps
+        ways += [f"{ending}_sin", f"{ending}_cos"] * self.cycle
+        return ways + [f"{ending}_bin{index}" for index in range(max(0, len(self.edges) - 1))]
+
+    def write(self, x: numpy.ndarray, out: numpy.ndarray) -> None:
+        """Encode. x : (rows,) float64; out : (rows, outputs) float32, which is overwritten"""
+        step = max(1, AT_ONCE // out.shape[1])
+        for start in range(0, len(x), step):
+            self._write(x[start : start + step], out[start : start + step])
+
+    def _write(self, x: numpy.ndarray, out: numpy.ndarray) -> None:
+        missing, at = numpy.isnan(x), 0
+        if missing.any():
+            x = numpy.where(missing, self.fill, x)
+        beyond = numpy.abs(x) > LARGEST
+        if beyond.any():
+            x = numpy.where(beyond, numpy.clip(x, self.low, self.high), x)
+        if self.scale:
+            out[:, 0] = self._scaled(x)
+            at = 1
+        if self.gaps:
+            out[:, at] = missing
+            at += 1
+        if self.cycle:
+            first, length = PERIODS[self.part]
+            angle = (x - first) * (2 * numpy.pi / length)
+            out[:, at], out[:, at + 1] = numpy.sin(angle), numpy.cos(angle)
+            at += 2
+        if len(self.edges):
+            place_among(self.edges, x, out[:, at:])
+
+    def _scaled(self, x: numpy.ndarray) -> numpy.ndarray:
+        with numpy.errstate(over="ignore"):
+            z = (x - self.centre) * self.scale
+        numpy.clip(z, -FARTHEST, FARTHEST, out=z)
+        return z / numpy.sqrt(1 + z * z / 9) if self.clip else z
+
+
+def place_among(edges: numpy.ndarray, x: numpy.ndarray, out: numpy.ndarray) -> None:
+    """Piecewise-linear encoding: bins below x are 1, bins above it 0, its own bin says how far through x is.
+
+    (Gorishniy, Rubachev, Babenko, On Embeddings for Numerical Features in Tabular Deep Learning, 2022, eq. 1; outside
+    of the bins it stays 0 and 1.)
+    """
+    bins = len(edges) - 1
+    own = numpy.clip(numpy.searchsorted(edges, x, side="right") - 1, 0, bins - 1)
+    numpy.less(numpy.arange(bins), own[:, None], out=out)
+    left = edges[own]
+    out[numpy.arange(len(x)), own] = numpy.clip((x - left) / (edges[own + 1] - left), 0.0, 1.0)
+
+
+def parts_of_moments(seconds: numpy.ndarray) -> dict[str, Callable[[], numpy.ndarray]]:
+    """The parts of moments, each computed when it is asked for. seconds : (rows,) since 1970, NaN for gaps"""
+    missing = ~numpy.isfinite(seconds)
+    whole = numpy.where(missing, 0.0, seconds)
+    days = numpy.floor(whole / DAY).astype("datetime64[D]")
+
+    def part(values: Any) -> numpy.ndarray:
+        return numpy.where(missing, numpy.nan, values.astype(numpy.float64))
+
+    months = days.astype("datetime64[M]")
+    return {
+        "trend": lambda: seconds,
+        "year": lambda: part(days.astype("datetime64[Y]").astype(numpy.int64) + 1970),
+        "month": lambda: part(months.astype(numpy.int64) % 12 + 1),
+        "day": lambda: part((days - months).astype(numpy.int64) + 1),
+        "weekday": lambda: part((days.astype(numpy.int64) + 3) % 7),
+        "hour": lambda: part((whole % DAY) / 3600.0),
+    }
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What numbers are fitted with. bins : at most so many; by_tree : bins of a tree on the target"""
+
+    robust: bool
+    bins: int
+    by_tree: bool = False
+    task: Task | None = None
+
+
+def fit_number(x: numpy.ndarray, y: Any, how: Scaling, *, column: int, part: str = "") -> Number | None:
+    """Fit a number; None where there is nothing to tell rows apart by. x : (rows,) float64; y : (rows,)"""
+    finite = numpy.abs(x) <= LARGEST
+    gaps = bool(numpy.isnan(x).any())
+    if not finite.any():
+        return None
+    known = numpy.sort(_sampled(x[finite]))
+    low, high = float(x[finite].min()), float(x[finite].max())
+    centre, scale, two = _centre_and_scale(known, low, high, robust=how.robust)
+    nothing = numpy.empty(0)
+    fill = float(numpy.quantile(known, 0.5, method="lower"))
+    number = Number(column, part, fill, low, high, centre, scale, how.robust and not two, gaps, False, nothing)
+    if not scale:
+        return number if gaps else None
+    edges = nothing if two or how.bins < 2 else _edges(x[finite], known, None if y is None else y[finite], how)
+    return replace(number, cycle=part in PERIODS and not two, edges=edges if len(edges) > 2 else nothing)
+
+
+def _sampled(x: numpy.ndarray) -> numpy.ndarray:
+    return x[:: -(-len(x) // SAMPLE)]
+
+
+def _centre_and_scale(known: numpy.ndarray, low: float, high: float, *, robust: bool) -> tuple[float, float, bool]:
+    """Centre and factor, and whether there are two values only, which become -1 and 1. known : sorted
+
+    The robust one is (x - median) / interquartile range, or half the range where that is 0. (Holzmüller, Grinsztajn,
+    Steinwart, Better by Default, 2024, section 3.)
+    """
+    two = bool(((known == low) | (known == high)).all())
+    with numpy.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        if two:
+            centre, spread = low / 2 + high / 2, high / 2 - low / 2
+        elif robust:
+            first, centre, third = numpy.quantile(known, [0.25, 0.5, 0.75])
+            spread = third - first or high / 2 - low / 2
+        else:
+            centre, spread = known.mean(), known.std()
+        scale = numpy.float64(1.0) / spread
+    return (float(centre), float(scale), two) if numpy.isfinite([centre, scale]).all() else (0.0, 0.0, two)
+
+
+def _edges(x: numpy.ndarray, known: numpy.ndarray, y: Any, how: Scaling) -> numpy.ndarray:
+    """Edges of bins: all values where they are few, else quantiles, or a tree's thresholds and the range."""
+    if how.by_tree:
+        leaf = int(min(64, max(8, len(x) // 40)))
+        least = 1e-4 * (1.0 if how.task == "classification" else float(numpy.var(y)))
+        tree = DecisionTreeClassifier if how.task == "classification" else DecisionTreeRegressor
+        fitted = tree(max_leaf_nodes=how.bins, min_samples_leaf=leaf, min_impurity_decrease=least, random_state=0)
+        nodes = fitted.fit(_sampled(x)[:, None], _sampled(y)).tree_
+        cuts = nodes.threshold[nodes.children_left != nodes.children_right]
+        return numpy.unique([known[0], *cuts, known[-1]])
+    values = numpy.unique(known)
+    return (
+        values
+        if len(values) <= how.bins + 1
+        else numpy.unique(numpy.quantile(known, numpy.linspace(0, 1, how.bins + 1)))
+    )
+
+
+@dataclass(frozen=True)
+class Category:
+    """A category: one column for each frequent value, one for all rare ones, one for gaps, and details of many values.
+
+    Unknown values are 0 in all of them. values : the known ones, the most frequent first; frequent : how many have a
+    column of their own; details : (values, columns) float32, or (values, 0)
+    """
+
+    column: int
+    values: tuple[str, ...]
+    frequent: int
+    gaps: bool
+    details: numpy.ndarray
+    detail_labels: tuple[str, ...]
+
+    @property
+    def hot(self) -> int:
+        """Columns of values: the frequent ones and, where there are rare ones, theirs."""
+        return self.frequent + (self.frequent < len(self.values))
+
+    @property
+    def labels(self) -> list[str]:
+        """What is added to the column's name to name each output."""
+        ways = [f"_{value}" for value in self.values[: self.frequent]] + ["_rare"] * (self.hot - self.frequent)
+        return ways + ["_missing"] * self.gaps + [f"_{label}" for label in self.detail_labels]
+
+    def codes(self, found: Categories) -> numpy.ndarray:
+        """Indices of the known values: (rows,) int64; -1 for unknown ones, -2 for gaps."""
+        places = {value: index for index, value in enumerate(self.values)}
+        known = numpy.array([*(places.get(name, -1) for name in found.names), -2], numpy.int64)
+        return known[found.codes]
+
+    def write(self, codes: numpy.ndarray, out: numpy.ndarray, details: numpy.ndarray | None = None) -> None:
+        """Encode. codes : (rows,); out : (rows, outputs) float32, overwritten; details : those of the rows themselves"""
+        out[...] = 0.0
+        (known,) = numpy.nonzero(codes >= 0)
+        out[known, numpy.minimum(codes[known], self.hot - 1)] = 1.0
+        if self.gaps:
+            out[:, self.hot] = codes == -2
+        if self.detail_labels:
+            at = self.hot + self.gaps
+            out[known, at:] = self.details[codes[known]] if details is None else details[known]
+
+
+def fit_category(found: Categories, *, column: int, least: int, most: int) -> Category | None:
+    """Fit a category without details; None where there is one value only. least : rows of a frequent value"""
+    counts = numpy.bincount(found.codes[found.codes >= 0], minlength=len(found.names))
+    order = sorted(numpy.flatnonzero(counts), key=lambda index: (-counts[index], found.names[index]))
+    values = tuple(found.names[index] for index in order)
+    gaps = bool((found.codes == -1).any())
+    if len(values) + gaps < 2:
+        return None
+    frequent = min(int((counts >= least).sum()), most)
+    if len(values) - frequent == 1 and len(values) <= most:
+        frequent = len(values)  # a single rare value needs no column for all rare ones
+    return Category(column, values, frequent, gaps, numpy.empty((len(values), 0), numpy.float32), ())
+
+
+def with_details(
+    category: Category, codes: numpy.ndarray, y: Any, task: Task | None, random_state: Any
+) -> tuple[Category, numpy.ndarray]:
+    """Add how frequent each value is and, for a target, its mean over the value's rows, shrunk to the mean of all.
+
+    The rows themselves get means of other rows (cross-fitting), lest a network read their targets from them.
+
+    returns the category, and the details of these rows: (rows, columns) float32
+    """
+    counts = numpy.bincount(codes[codes >= 0], minlength=len(category.values)).astype(numpy.float64)
+    table, rows, labels = [numpy.log1p(counts)[:, None]], [numpy.log1p(counts)[codes, None]], ["frequency"]
+    if task is not None:
+        targets = (
+            numpy.eye(int(y.max()) + 1)[y][:, 1:] if task == "classification" else y[:, None].astype(numpy.float64)
+        )
+        means, means_of_others = _mean_targets(codes, targets, len(counts), random_state)
+        table.append(means)
+        rows.append(means_of_others)
+        labels += ["target"] if means.shape[1] == 1 else [f"target_{index + 1}" for index in range(means.shape[1])]
+    details, of_rows = numpy.hstack(table), numpy.hstack(rows)
+    mean, spread = numpy.average(details, axis=0, weights=counts), of_rows[codes >= 0].std(axis=0)
+    spread[spread == 0] = 1.0
+    scaled = [((values - mean) / spread).astype(numpy.float32) for values in (details, of_rows)]
+    return replace(category, details=scaled[0], detail_labels=tuple(labels)), scaled[1]
+
+
+def _mean_targets(
+    codes: numpy.ndarray, targets: numpy.ndarray, values: int, random_state: Any
+) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """The mean target of each value, and for each row the one over the rows of other folds.
+
+    codes : (rows,), negative for gaps; targets : (rows, columns); returns (values, columns) and (rows, columns)
+    """
+    folds, mean = random_state.permutation(len(codes)) % FOLDS, targets.mean(axis=0)
+    places = numpy.where(codes < 0, values, codes) * FOLDS + folds
+    size = (values + 1) * FOLDS
+    counts = numpy.bincount(places, minlength=size).reshape(-1, FOLDS, 1)
+    sums = numpy.stack([numpy.bincount(places, target, size) for target in targets.T], axis=1).reshape(
+        values + 1, FOLDS, -1
+    )
+
+    def shrunk(of: numpy.ndarray, count: numpy.ndarray) -> numpy.ndarray:
+        return (of + SHRINKING * mean) / (count + SHRINKING)
+
+    others = shrunk(sums.sum(axis=1, keepdims=True) - sums, counts.sum(axis=1, keepdims=True) - counts)
+    return shrunk(sums.sum(axis=1), counts.sum(axis=1))[:values], others.reshape(size, -1)[places]
+
+
+Encoding = Number | Category
+
+
+def encodings_to_state(encodings: Sequence[Encoding]) -> tuple[list[dict[str, Any]], dict[str, numpy.ndarray]]:
+    """Encodings as JSON values and a few arrays, whatever their number."""
+    described: list[dict[str, Any]] = []
+    numbers, edges, details = [], [], []
+    for encoding in encodings:
+        if isinstance(encoding, Number):
+            fields = {name: getattr(encoding, name) for name in ("column", "part", "clip", "gaps", "cycle")}
+            described.append({"kind": "number", **fields, "edges": len(encoding.edges)})
+            numbers.append([encoding.fill, encoding.low, encoding.high, encoding.centre, encoding.scale])
+            edges.append(encoding.edges)
+        else:
+            fields = {name: getattr(encoding, name) for name in ("column", "frequent", "gaps")}
+            listed = {"values": list(encoding.values), "details": list(encoding.detail_labels)}
+            described.append({"kind": "category", **fields, **listed})
+            details.append(encoding.details.ravel())
+    return described, {
+        "numbers": numpy.array(numbers, numpy.float64).reshape(-1, 5),
+        "edges": numpy.concatenate([*edges, numpy.empty(0)]),
+        "details": numpy.concatenate([*details, numpy.empty(0, numpy.float32)]),
+    }
+
+
+def encodings_of_state(described: Any, arrays: dict[str, numpy.ndarray], columns: int) -> list[Encoding]:
+    """Encodings from what `encodings_to_state` made, in time linear in it.
+
+    Raises ValueError, KeyError or TypeError for what it cannot have made.
+    """
+    numbers, edges, details = arrays["numbers"], arrays["edges"], arrays["details"]
+    if [(array.ndim, array.dtype) for array in (numbers, edges, details)] != [(2, "f8"), (1, "f8"), (1, "f4")]:
+        raise ValueError("numbers are float64 of two dimensions, edges float64 and details float32 of one")
+    if not numpy.isfinite(numbers).all() or not (numpy.abs(edges) <= LARGEST).all():
+        raise ValueError("numbers and edges are finite")
+    encodings: list[Encoding] = []
+    at = {"number": 0, "edges": 0, "details": 0}
+    for entry in described:
+        column = entry["column"]
+        if type(column) is not int or not 0 <= column < columns:
+            raise ValueError(f"a column is one of {columns}, not {column!r}")
+        if entry["kind"] == "number":
+            own = edges[at["edges"] : at["edges"] + _count(entry["edges"])]
+            encodings.append(_number_of(entry, numbers[at["number"]], own))
+            at = {**at, "number": at["number"] + 1, "edges": at["edges"] + len(own)}
+        else:
+            values, labels = entry["values"], entry["details"]
+            own = details[at["details"] : at["details"] + len(values) * len(labels)]
+            encodings.append(_category_of(entry, values, labels, own))
+            at["details"] += len(own)
+    if (at["number"], at["edges"], at["details"]) != (len(numbers), len(edges), len(details)):
+        raise ValueError("arrays hold more than the description tells")
+    return encodings
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"a count is a whole number, not {value!r}")
+    return value
+
+
+def _truth(value: Any) -> bool:
+    if type(value) is not bool:
+        raise ValueError(f"true or false, not {value!r}")
+    return value
+
+
+def _number_of(entry: dict[str, Any], numbers: numpy.ndarray, edges: numpy.ndarray) -> Number:
+    clip, gaps, cycle = (_truth(entry[name]) for name in ("clip", "gaps", "cycle"))
+    part = entry["part"]
+    if part not in ("", *PARTS) or (cycle and part not in PERIODS):
+        raise ValueError(f"{part!r} is no part of a moment")
+    if len(edges) != entry["edges"] or len(edges) in (1, 2):
+        raise ValueError("edges are three or more or none")
+    if (numpy.diff(edges) <= 0).any():
+        raise ValueError("edges increase")
+    fill, low, high, centre, scale = map(float, numbers)
+    return Number(entry["column"], part, fill, low, high, centre, scale, clip, gaps, cycle, edges)
+
+
+def _category_of(entry: dict[str, Any], values: Any, labels: Any, details: numpy.ndarray) -> Category:
+    for texts in (values, labels):
+        if type(texts) is not list or not all(type(text) is str for text in texts):
+            raise ValueError("values and details are lists of text")
+    if len(set(values)) < len(values) or _count(entry["frequent"]) > len(values):
+        raise ValueError("each value is listed once, and no more are frequent")
+    if len(details) != len(values) * len(labels) or not numpy.isfinite(details).all():
+        raise ValueError("details are finite, one row for each value")
+    table = details.reshape(len(values), len(labels))
+    return Category(entry["column"], tuple(values), entry["frequent"], _truth(entry["gaps"]), table, tuple(labels))
