@@ -49,3 +49,22 @@ class Network:
             square = self.squares[k] / (1 - 0.999**self.t)
             self.weights[k] = self.weights[k] - learning_rate * mean / (np.sqrt(square) + 1e-8)
         return loss
+
+
+def pytorchs_activations() -> dict[str, Any]:
+    """PyTorch's function for each activation, by xpnet's name."""
+    import torch
+
+    functional = torch.nn.functional
+    return {
+        "identity": lambda x: x.clone(),
+        "relu": torch.relu,
+        "tanh": torch.tanh,
+        "logistic": torch.sigmoid,
+        "softplus": functional.softplus,
+        "leaky_relu": functional.leaky_relu,
+        "elu": functional.elu,
+        "silu": functional.silu,
+        "gelu": functional.gelu,
+        "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
+    }

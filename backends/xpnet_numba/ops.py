@@ -2,6 +2,7 @@
 signature.
 """
 
+import inspect
 from collections.abc import Callable
 from functools import lru_cache
 from math import prod
@@ -13,13 +14,13 @@ from numpy import empty, zeros  # by their names: calls of a few numbers notice 
 from xpnet import ops
 from xpnet.backend import Kernel
 from xpnet.ops import Array, Labels
-from xpnet_numba import scalars
 from xpnet_numba.kinds import Indices, Matrix, Numbers, Vector
 from xpnet_numba.launching import Loop, alone, chunk_count, contiguous, launch, writable
 from xpnet_numba.llvm import widest_vectors
 from xpnet_numba.loops import activations, losses, rows, updates
 from xpnet_numba.loops import softmax as softmax_loops
 from xpnet_numba.loops.compiled import flat, inner, numbers_to_a_line
+from xpnet_numba.runtime.templates import filled_in
 
 
 class Cut(NamedTuple):
@@ -78,8 +79,7 @@ def _of_each(name: str, loop: Loop, cut: Cut) -> Callable[[Array], Array]:
         launch(loop, (x.reshape(-1), result.reshape(-1)), chunk_rows=cut.rows(size))
         return result if result.ndim else result[()]
 
-    kernel.__name__, kernel.__doc__ = name, f"Kernel of :func:`xpnet.ops.{name}`."
-    return kernel
+    return _named(kernel, getattr(ops, name))
 
 
 @inner
@@ -90,31 +90,64 @@ def _relu(x: Vector, out: Vector) -> None:
         activations.forward(activations.relu, x[first:end], None, out[first:end])
 
 
-@inner
-def _tanh(x: Vector, out: Vector) -> None:
+formula: Any = None  # stands below for a formula that is filled in
+
+
+def _forward(x: Vector, out: Vector) -> None:
     widest_vectors()
-    activations.forward(scalars.tanh, x, None, out)
+    activations.forward(formula, x, None, out)
 
 
-@inner
-def _logistic(x: Vector, out: Vector) -> None:
+def _backward(d_out: Vector, kept: Vector, d_x: Vector) -> None:
     widest_vectors()
-    activations.forward(scalars.logistic, x, None, out)
+    activations.backward(formula, d_out, kept, d_x, None)
 
 
-relu = _of_each("relu", _relu, MOVES)
-tanh = _of_each("tanh", _tanh, EXPONENTIALS)
-logistic = _of_each("logistic", _logistic, EXPONENTIALS)
+def _loop(template: Loop, name: str, formula: Callable[..., Any]) -> Loop:
+    return inner(filled_in(template, name, formula=formula))
 
 
-def relu_backward(d_out: Array, x: Array) -> Array:
-    """Kernel of :func:`xpnet.ops.relu_backward`."""
-    if d_out.shape != x.shape:
-        return ops.relu_backward(d_out, x)
-    d_out, x = contiguous(d_out), contiguous(x)
-    d_x = numpy.empty(d_out.shape, d_out.dtype)
-    launch(_relu_backward, (d_out.reshape(-1), x.reshape(-1), d_x.reshape(-1)), chunk_rows=MOVES.rows(x.size))
-    return d_x
+def _through(name: str, cut: Cut) -> Callable[[Array, Array], Array]:
+    """The kernel of an activation's gradient, under the signature of its reference."""
+    reference = getattr(ops, f"{name}_backward")
+    loop = _loop(_backward, reference.__name__, activations.ACTIVATIONS[name].backward)
+
+    def kernel(d_out: Array, kept: Array) -> Array:
+        """See what is set below."""
+        if d_out.shape != kept.shape:
+            return reference(d_out, kept)
+        d_out, kept = contiguous(d_out), contiguous(kept)
+        d_x = numpy.empty(d_out.shape, d_out.dtype)
+        launch(loop, (d_out.reshape(-1), kept.reshape(-1), d_x.reshape(-1)), chunk_rows=cut.rows(kept.size))
+        return d_x if d_x.ndim else d_x[()]
+
+    return _named(kernel, reference)
+
+
+def _named(kernel: Any, reference: Any) -> Any:
+    """A kernel under the name and the signature of its reference."""
+    kernel.__name__, kernel.__doc__ = reference.__name__, f"Kernel of :func:`xpnet.ops.{reference.__name__}`."
+    kernel.__signature__ = inspect.signature(reference)
+    return kernel
+
+
+LIGHT = ("relu", "leaky_relu")
+"""The activations without exponentials."""
+
+
+def _activation_kernels() -> dict[str, Callable[..., Array]]:
+    """The kernels of all activations, forward and back, by name; identity does nothing."""
+    found: dict[str, Callable[..., Array]] = {}
+    for name, formulas in activations.ACTIVATIONS.items():
+        if name != "identity":
+            cut = MOVES if name in LIGHT else EXPONENTIALS
+            loop = _relu if name == "relu" else _loop(_forward, name, formulas.forward)
+            found[name], found[f"{name}_backward"] = _of_each(name, loop, cut), _through(name, cut)
+    return found
+
+
+ACTIVATIONS = _activation_kernels()
+relu = ACTIVATIONS["relu"]
 
 
 def bias_relu(x: Array, bias: Array) -> Array:
@@ -132,11 +165,6 @@ def relu_backward_bias(d_out: Array, x: Array) -> tuple[Array, Array]:
     d_bias = numpy.zeros((chunk_count(x.shape[0], chunk_rows), x.shape[1]), x.dtype)
     launch(_relu_backward_bias, (d_out, x, d_x), (), (d_bias,), chunk_rows=chunk_rows)
     return d_x, d_bias[0] if d_bias.shape[0] == 1 else d_bias.sum(axis=0)
-
-
-@inner
-def _relu_backward(d_out: Vector, out: Vector, d_x: Vector) -> None:
-    activations.backward(activations.relu_backward, d_out, out, d_x, None)
 
 
 @inner
@@ -287,21 +315,17 @@ def _update(name: str, arrays: tuple[Array, ...], rule: Array, t: int) -> None:
     launch(updates.UPDATES[name], flat, (rule, t), chunk_rows=STREAMS.rows(flat[0].size))
 
 
-KERNELS = {
+KERNELS = {name: Kernel(kernel) for name, kernel in ACTIVATIONS.items()} | {
     kernel.__name__: Kernel(kernel)
     for kernel in (
         adam_update,
         bias_relu,
         gather,
         log_softmax,
-        logistic,
-        relu,
-        relu_backward,
         relu_backward_bias,
         sgd_update,
         softmax,
         softmax_cross_entropy,
-        tanh,
     )
 }
 
@@ -311,9 +335,10 @@ def warmup() -> None:
     for dtype in ("float32", "float64"):
         for rows in (2, MOVES.alone):
             x, vector, index = numpy.ones((rows, 3), dtype), numpy.ones(3, dtype), numpy.zeros(rows, numpy.int64)
-            for kernel in (relu, tanh, logistic, softmax, log_softmax):
+            for name, kernel in ACTIVATIONS.items():
+                kernel(x, x) if name.endswith("_backward") else kernel(x)
+            for kernel in (softmax, log_softmax):
                 kernel(x)
-            relu_backward(x, x)
             relu_backward_bias(x, x)
             bias_relu(x, vector)
             gather(x, index)

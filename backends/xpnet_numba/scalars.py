@@ -1,4 +1,4 @@
-"""The formulas of compiled code, each once: exp, expm1, log, log1p, tanh, the logistic function and softplus.
+"""The formulas of compiled code, each once: exp, expm1, log, log1p, tanh, the logistic function, softplus, tails.
 
 All are arithmetic alone, so that a loop over them fills the machine's vectors.
 
@@ -15,6 +15,7 @@ import numpy
 from numba import types
 from numba.extending import overload
 
+from xpnet.ops.activations import FAR, NORMAL_TAIL, ROOT_2_PI
 from xpnet_numba.kinds import Scalar
 from xpnet_numba.llvm import INNER, bits, njit
 
@@ -135,6 +136,80 @@ def softplus(x: Scalar) -> Scalar:
     """log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)), in which nothing overflows."""
     zero = type(x)(0)
     return (zero if x < zero else x) + log1p_unit(exp(-abs(x)))
+
+
+@njit(**INNER, **EXACT, forceinline=True)
+def magnitude(x: Scalar) -> Scalar:
+    """|x|, or ``FAR`` where that is more; NaN stays NaN."""
+    far = type(x)(FAR)
+    a = abs(x)
+    return far if a > far else a
+
+
+@njit(**INNER, **EXACT, forceinline=True)
+def logistic_tail(a: Scalar) -> Scalar:
+    """1 / (1 + exp(a)) for a >= 0, but not for infinity."""
+    e = exp(-a)
+    return e / (type(a)(1) + e)
+
+
+@njit(**INNER, **EXACT, forceinline=True)
+def normal_tail(a: Scalar) -> tuple[Scalar, Scalar]:
+    """Phi(-a) and the density at a of the standard normal distribution, for 0 <= a <= FAR."""
+    number, c = type(a), NORMAL_TAIL
+    e, b = _exp_half_square(a), a + number(4)
+    v = number(1) - number(8) / b
+    p = number(c[22]) * v + number(c[21])
+    p = p * v + number(c[20])
+    p = p * v + number(c[19])
+    p = p * v + number(c[18])
+    p = p * v + number(c[17])
+    p = p * v + number(c[16])
+    p = p * v + number(c[15])
+    p = p * v + number(c[14])
+    p = p * v + number(c[13])
+    p = p * v + number(c[12])
+    p = p * v + number(c[11])
+    p = p * v + number(c[10])
+    p = p * v + number(c[9])
+    p = p * v + number(c[8])
+    p = p * v + number(c[7])
+    p = p * v + number(c[6])
+    p = p * v + number(c[5])
+    p = p * v + number(c[4])
+    p = p * v + number(c[3])
+    p = p * v + number(c[2])
+    p = p * v + number(c[1])
+    p = p * v + number(c[0])
+    return e * p / b, e / number(ROOT_2_PI)
+
+
+@njit(**INNER, **EXACT, forceinline=True)
+def _exp_half_square(a: Scalar) -> Scalar:
+    """exp(-a^2 / 2), computed as in ``xpnet.ops.activations``."""
+    number = type(a)
+    half, q = number(0.5), sixteenths(a)
+    square, rest = half * q * q, half * (a - q) * (a + q)
+    total = square + rest
+    return exp(-total) * (number(1) - (rest - (total - square)))
+
+
+def sixteenths(a: Scalar) -> Scalar:
+    """A number of at most some thousand, rounded to sixteenths."""
+    return numpy.round(a * 16) / 16
+
+
+@overload(sixteenths, jit_options=EXACT)
+def _sixteenths(a: Any) -> Callable[[Any], Scalar | float]:
+    return _sixteenths32 if a == types.float32 else _sixteenths64
+
+
+def _sixteenths32(a: Any) -> numpy.float32:
+    return (a + f4(786432.0)) - f4(786432.0)
+
+
+def _sixteenths64(a: Any) -> float:
+    return (a + 422212465065984.0) - 422212465065984.0
 
 
 # Adding 1.5 * 2^23 (float32, 2^52 for float64) rounds to a whole number k and leaves it in the lowest bits, from where

@@ -68,9 +68,9 @@ class Example:
 
     def calls(self, name: str) -> list[Call]:
         """Calls of operation ``name`` that together reach what it offers."""
-        if name in ("relu", "tanh", "logistic", "identity"):
+        if name in ops.ACTIVATIONS:
             return [([self.matrix()], {})]
-        if name in ("relu_backward", "relu_backward_bias", "tanh_backward", "logistic_backward"):
+        if name.removesuffix("_bias").removesuffix("_backward") in ops.ACTIVATIONS:
             return [([self.matrix(), self.matrix()], {})]
         return getattr(self, name)()
 
@@ -229,20 +229,20 @@ def kernels_named(*names: str) -> Any:
     return pytest.mark.parametrize(("backend", "name"), chosen)
 
 
-@kernels_named("relu", "tanh", "logistic", "softplus")
+@kernels_named(*ops.ACTIVATIONS)
 def test_arrays_of_no_axis(backend: Backend, name: str) -> None:
     found = backend.to_numpy(backend.kernels[name].launch(backend.asarray(np.array(-1.5))))
     np.testing.assert_allclose(found, getattr(ops, name)(np.array(-1.5)), rtol=1e-14, strict=True)
 
 
-@kernels_named("relu", "tanh", "logistic", "softplus", "softmax", "log_softmax")
+@kernels_named(*ops.ACTIVATIONS, "softmax", "log_softmax")
 def test_arrays_of_one_axis(backend: Backend, name: str) -> None:
     x = np.array([-1.5, 0.0, 2.0])
     found = backend.to_numpy(backend.kernels[name].launch(backend.asarray(x)))
     np.testing.assert_allclose(found, getattr(ops, name)(x), rtol=1e-14, strict=True)
 
 
-@kernels_named("relu", "tanh", "logistic", "softplus")
+@kernels_named(*ops.ACTIVATIONS)
 @pytest.mark.parametrize(("dtype", "wide", "largest"), [("float32", "float64", 38), ("float64", "longdouble", 307)])
 def test_relative_errors_over_all_magnitudes(
     backend: Backend, name: str, dtype: str, wide: str, largest: int, rng: np.random.Generator
@@ -253,6 +253,9 @@ def test_relative_errors_over_all_magnitudes(
     found = backend.to_numpy(backend.kernels[name].launch(backend.asarray(x)))
     (wanted,) = expected(name, ([x], {}), wide)
     finite = np.finfo(dtype)
-    normal = np.abs(wanted) >= finite.tiny
-    assert float(np.max(np.abs(found[normal] / wanted[normal] - 1))) <= 4 * finite.eps
-    assert float(np.max(np.abs(found - wanted)[~normal], initial=0)) <= finite.tiny
+    # GELU and SiLU are x times a tail, which may be 0 where it is no normal number. The exponent of gelu_tanh's tail is
+    # a polynomial of some roundings, which count as often as the exponent has units.
+    least = finite.tiny * (np.maximum(1, np.abs(x)) if ops.ACTIVATIONS[name].keeps == "x" else 1)  # type: ignore[index]
+    normal, roundings = np.abs(wanted) >= least, {"gelu": 8, "gelu_tanh": -2 * np.log(finite.tiny)}.get(name, 4)
+    assert float(np.max(np.abs(found[normal] / wanted[normal] - 1))) <= roundings * finite.eps
+    assert float(np.max((np.abs(found - wanted) / least)[~normal], initial=0)) <= 1

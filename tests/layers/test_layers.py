@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference import pytorchs_activations
 
 import xpnet
+from xpnet import ops
 from xpnet.layers import ACTIVATIONS, LOSSES, Affine, CategoricalCrossEntropy, Dropout, ReLU
 
 
@@ -34,8 +36,7 @@ def test_affine(library, dtype, rng):
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations_and_their_gradients_are_pytorchs(name, library, dtype, rng):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    theirs = {"relu": torch.relu, "tanh": torch.tanh, "logistic": torch.sigmoid, "identity": lambda x: x}
-    theirs = (theirs | {"softplus": torch.nn.functional.softplus})[name]
+    theirs = pytorchs_activations()[name]
     x, d_out = (5 * rng.normal(size=(4, 3, 2)).astype(dtype) for _ in range(2))
     leaf = torch.tensor(x, requires_grad=True)
     expected = theirs(leaf)
@@ -47,6 +48,24 @@ def test_activations_and_their_gradients_are_pytorchs(name, library, dtype, rng)
     np.testing.assert_allclose(library.numpy(out), expected.detach().numpy(), rtol=tolerance, atol=tolerance)
     np.testing.assert_allclose(library.numpy(d_x), leaf.grad.numpy(), rtol=tolerance, atol=tolerance)
     assert same_kind(d_x, library.make(x), library)
+
+
+def test_every_activation_has_a_layer():
+    assert ACTIVATIONS.keys() == ops.ACTIVATIONS.keys()
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_a_layers_output_belongs_to_the_caller(name, library, rng):
+    x, d_out = rng.normal(size=(3, 4)), rng.normal(size=(3, 4))
+    layer = ACTIVATIONS[name](backend=library.backend)
+    layer.forward(library.make(x))
+    expected = library.numpy(layer.backward(library.make(d_out))).copy()
+    out = layer.forward(library.make(x))
+    try:
+        out[...] = 0.5
+    except TypeError:
+        return  # arrays of this library cannot be written
+    np.testing.assert_array_equal(library.numpy(layer.backward(library.make(d_out))), expected)
 
 
 @settings(max_examples=16)

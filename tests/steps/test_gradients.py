@@ -4,15 +4,15 @@ import itertools
 
 import numpy as np
 import pytest
+from reference import pytorchs_activations
 
 from xpnet.backend import NetworkSpec
 from xpnet.dispatch import get_backend
 from xpnet.steps import make_step
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "logistic": torch.sigmoid, "identity": lambda x: x}
+ACTIVATIONS = pytorchs_activations()
 functional = torch.nn.functional
-ACTIVATIONS["softplus"] = functional.softplus
 LOSSES = {
     "softmax_cross_entropy": lambda z, y: functional.cross_entropy(z, y, reduction="none"),
     "logistic_cross_entropy": lambda z, y: functional.binary_cross_entropy_with_logits(z, y, reduction="none").sum(1),

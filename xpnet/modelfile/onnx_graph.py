@@ -172,16 +172,23 @@ def _network(graph: Graph, x: Value, spec: NetworkSpec, params: dict[str, Any], 
     for k, (weight, bias) in enumerate(zip(names[::2], names[1::2], strict=True)):
         x = graph.add("Gemm", x, params[weight], params[bias])
         if k < len(spec.activations):
-            x = _express(graph, ACTIVATIONS[spec.activations[k]].onnx, x)
+            x = _express(graph, ACTIVATIONS[spec.activations[k]].onnx, x, spec.dtype)
     return graph.add(operator, x, axis=1) if operator == "Softmax" else graph.add(operator, x)
 
 
-def _express(graph: Graph, expression: Any, x: Value) -> Value:
-    """An expression of operators, such as an activation has."""
-    if expression == "x":
-        return x
-    operator, *operands = expression
-    return graph.add(operator, *(_express(graph, operand, x) for operand in operands))
+def _express(graph: Graph, expression: Any, x: Value, dtype: str) -> Value:
+    """Add an expression of operators and numbers, such as an activation has; equal parts of it are computed once."""
+    found: dict[Any, Any] = {"x": x}
+
+    def add(part: Any) -> Any:
+        if isinstance(part, float):
+            return numpy.asarray(part, dtype)
+        if part not in found:
+            operator, *operands = part
+            found[part] = graph.add(operator, *map(add, operands))
+        return found[part]
+
+    return add(expression)
 
 
 def _add_labels(graph: Graph, found: Value, spec: NetworkSpec, classes: numpy.ndarray) -> None:

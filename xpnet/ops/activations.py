@@ -1,35 +1,87 @@
 """Activations, element by element, and their gradients.
 
-Each gradient is computed from the output, which the forward pass kept: the derivatives of tanh and the logistic
-function are polynomials in it, that of softplus has its exponential; for ReLU the input serves as well, since both have
-the same sign. ``ACTIVATIONS`` at the end is the one table of them, from which the rest of the library knows what there
-is.
+A gradient is computed from what the forward pass kept. For most activations that is the output: the derivatives of tanh
+and the logistic function are polynomials in it, those of softplus and ELU have its exponential and itself, and (leaky)
+ReLU's output has the sign of its input. GELU and SiLU are not monotonic, so that their gradients need the input.
+``ACTIVATIONS`` at the end is the one table of them, from which the rest of the library knows what there is.
 """
 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-from xpnet.ops.namespace import Array, namespace, zero
+from xpnet.ops.namespace import Array, namespace, number, zero
 
 __all__ = [
     "ACTIVATIONS",
     "Activation",
     "ActivationName",
     "bias_relu",
+    "elu",
+    "elu_backward",
+    "gelu",
+    "gelu_backward",
+    "gelu_tanh",
+    "gelu_tanh_backward",
     "identity",
     "identity_backward",
+    "leaky_relu",
+    "leaky_relu_backward",
     "logistic",
     "logistic_backward",
     "relu",
     "relu_backward",
     "relu_backward_bias",
+    "silu",
+    "silu_backward",
     "softplus",
     "softplus_backward",
     "tanh",
     "tanh_backward",
 ]
 
-ActivationName = Literal["identity", "relu", "tanh", "logistic", "softplus"]
+ActivationName = Literal[
+    "identity", "relu", "tanh", "logistic", "softplus", "leaky_relu", "elu", "silu", "gelu", "gelu_tanh"
+]
+
+LEAK = 0.01
+"""The slope of leaky ReLU below 0."""
+
+FAR = 800.0
+"""For numbers that are larger, ``exp(-x)`` is 0 in every dtype."""
+
+TANH_SCALE, TANH_CUBE = 1.5957691216057308, 0.044715
+"""Twice the root of 2 / pi, and the factor of the cube in GELU's tanh form."""
+
+ROOT_2_PI = 2.5066282746310002
+"""The root of 2 pi."""
+
+NORMAL_TAIL = (
+    0.7552851304157515,
+    -0.6078966419718917,
+    0.38713740074221936,
+    -0.1865218579596934,
+    0.06039657489067665,
+    -0.007540188965625017,
+    -0.0034796923618040597,
+    0.0016308184424805887,
+    0.00013334424978358428,
+    -0.00023109482414997105,
+    -1.9078434059248706e-06,
+    3.51442149682578e-05,
+    7.149308325478401e-07,
+    -5.919013186154044e-06,
+    -6.249906995369785e-07,
+    1.0200713392568465e-06,
+    2.6354310560684456e-07,
+    -1.546196819122192e-07,
+    -7.634712843441086e-08,
+    1.4842390072751344e-08,
+    1.3976528155950821e-08,
+    -1.015295717649618e-11,
+    -9.990624160023276e-10,
+)
+"""The polynomial p in ``Phi(-a) = exp(-a**2 / 2) p(1 - 8 / (a + 4)) / (a + 4)``, from the constant term on. It
+interpolates in Chebyshev's points for a from 0 to 40, with a relative error below 4e-17."""
 
 
 def relu(x: Array) -> Array:
@@ -347,36 +399,430 @@ def softplus_backward(d_out: Array, out: Array) -> Array:
     return d_out * -namespace(out).expm1(-out)
 
 
-class Activation(NamedTuple):
-    """An activation: the function, its gradient, and how ONNX says it.
+def leaky_relu(x: Array) -> Array:
+    """Take each positive item as it is and 0.01 of each other, ``max(x, 0.01 x)``; NaN stays NaN.
 
     Parameters
     ----------
-    forward : callable
-        ``forward(x)`` gives the output.
-    backward : callable
-        ``backward(d_out, out)`` gives the gradient by x.
-    onnx : tuple
-        The function in ONNX's operators, each with its operands: operations, or ``"x"`` for the input.
+    x : array, any shape
+        The inputs.
+
+    Returns
+    -------
+    array, shape of x
+        The outputs.
+
+    References
+    ----------
+    A. L. Maas, A. Y. Hannun, A. Y. Ng, Rectifier Nonlinearities Improve Neural Network Acoustic Models, 2013.
 
     Examples
     --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> ops.leaky_relu(numpy.array([-1.0, 0.0, 2.0]))
+    array([-0.01,  0.  ,  2.  ])
+    """
+    return namespace(x).where(x <= 0, LEAK * x, x)
+
+
+def leaky_relu_backward(d_out: Array, out: Array) -> Array:
+    """Compute the gradient of `leaky_relu`: ``d_out`` where ``out > 0``, else ``0.01 d_out``.
+
+    Parameters
+    ----------
+    d_out : array, any shape
+        The gradient of the loss by the output.
+    out : array, shape of d_out
+        The output of `leaky_relu`, or its input.
+
+    Returns
+    -------
+    array, shape of d_out
+        The gradient of the loss by the input.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> ops.leaky_relu_backward(numpy.array([5.0, 5.0]), numpy.array([-1.0, 2.0]))
+    array([0.05, 5.  ])
+    """
+    return namespace(out).where(out <= 0, LEAK * d_out, d_out)
+
+
+def elu(x: Array) -> Array:
+    """Compute the exponential linear unit of each item, ``x`` where ``x > 0``, else ``exp(x) - 1``.
+
+    Parameters
+    ----------
+    x : array, any shape
+        The inputs.
+
+    Returns
+    -------
+    array, shape of x
+        The outputs, not below -1.
+
+    References
+    ----------
+    D.-A. Clevert, T. Unterthiner, S. Hochreiter, Fast and Accurate Deep Network Learning by Exponential Linear Units
+    (ELUs), 2016, with alpha = 1.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> ops.elu(numpy.array([-1.0, 0.0, 2.0])).round(4)
+    array([-0.6321,  0.    ,  2.    ])
+    """
+    xp = namespace(x)
+    return xp.where(x > 0, x, xp.expm1(xp.minimum(x, zero(x))))
+
+
+def elu_backward(d_out: Array, out: Array) -> Array:
+    """Compute the gradient of `elu`: ``d_out`` where ``out > 0``, else ``d_out * (out + 1)``.
+
+    Parameters
+    ----------
+    d_out : array, any shape
+        The gradient of the loss by the output.
+    out : array, shape of d_out
+        The output of `elu`.
+
+    Returns
+    -------
+    array, shape of d_out
+        The gradient of the loss by the input.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> ops.elu_backward(numpy.array([2.0, 2.0]), numpy.array([-0.5, 3.0]))
+    array([1., 2.])
+    """
+    return d_out * (1 + namespace(out).minimum(out, zero(out)))
+
+
+def silu(x: Array) -> Array:
+    """Compute the sigmoid linear unit of each item, ``x / (1 + exp(-x))``, also called swish.
+
+    Parameters
+    ----------
+    x : array, any shape
+        The inputs.
+
+    Returns
+    -------
+    array, shape of x
+        The outputs, not below -0.2785.
+
+    Notes
+    -----
+    It is computed as ``max(x, 0) - |x| / (1 + exp(|x|))``, so that an infinity gives the limit and never NaN.
+
+    References
+    ----------
+    S. Elfwing, E. Uchibe, K. Doya, Sigmoid-Weighted Linear Units for Neural Network Function Approximation in
+    Reinforcement Learning, 2018.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> ops.silu(numpy.array([-1.0, 0.0, 2.0])).round(4)
+    array([-0.2689,  0.    ,  1.7616])
+    """
+    a = _magnitude(x)
+    return relu(x) - a * _logistic_tail(a)
+
+
+def silu_backward(d_out: Array, x: Array) -> Array:
+    """Compute the gradient of `silu`, ``d_out * s * (1 + x * (1 - s))`` with ``s = 1 / (1 + exp(-x))``.
+
+    Parameters
+    ----------
+    d_out : array, any shape
+        The gradient of the loss by the output.
+    x : array, shape of d_out
+        The input of `silu`.
+
+    Returns
+    -------
+    array, shape of d_out
+        The gradient of the loss by the input.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> ops.silu_backward(numpy.array([1.0, 1.0]), numpy.array([0.0, 2.0])).round(4)
+    array([0.5   , 1.0908])
+    """
+    a = _magnitude(x)
+    tail = _logistic_tail(a)
+    return d_out * _slope(x, tail * (1 - a * (1 - tail)))
+
+
+def gelu(x: Array) -> Array:
+    """Compute the Gaussian error linear unit of each item, ``x Phi(x) = x (1 + erf(x / sqrt(2))) / 2``.
+
+    Parameters
+    ----------
+    x : array, any shape
+        The inputs.
+
+    Returns
+    -------
+    array, shape of x
+        The outputs, not below -0.17.
+
+    See Also
+    --------
+    gelu_tanh : Its approximation by tanh.
+
+    Notes
+    -----
+    Phi is the distribution function of the standard normal distribution. The output is computed as
+    ``max(x, 0) - |x| Phi(-|x|)``, in which nothing is lost where Phi is small, and an infinity gives the limit.
+
+    References
+    ----------
+    D. Hendrycks, K. Gimpel, Gaussian Error Linear Units (GELUs), 2016.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> ops.gelu(numpy.array([-1.0, 0.0, 2.0])).round(4)
+    array([-0.1587,  0.    ,  1.9545])
+    """
+    a = _magnitude(x)
+    return relu(x) - a * _normal_tail(a)[0]
+
+
+def gelu_backward(d_out: Array, x: Array) -> Array:
+    """Compute the gradient of `gelu`, ``d_out * (Phi(x) + x exp(-x**2 / 2) / sqrt(2 pi))``.
+
+    Parameters
+    ----------
+    d_out : array, any shape
+        The gradient of the loss by the output.
+    x : array, shape of d_out
+        The input of `gelu`.
+
+    Returns
+    -------
+    array, shape of d_out
+        The gradient of the loss by the input.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> ops.gelu_backward(numpy.array([1.0, 1.0]), numpy.array([0.0, 2.0])).round(4)
+    array([0.5   , 1.0852])
+    """
+    a = _magnitude(x)
+    tail, density = _normal_tail(a)
+    return d_out * _slope(x, tail - a * density)
+
+
+def gelu_tanh(x: Array) -> Array:
+    """Compute the tanh form of GELU, ``x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x**3))) / 2``.
+
+    Parameters
+    ----------
+    x : array, any shape
+        The inputs.
+
+    Returns
+    -------
+    array, shape of x
+        The outputs, which differ from `gelu` by less than 0.0005.
+
+    See Also
+    --------
+    gelu : The exact function.
+
+    References
+    ----------
+    D. Hendrycks, K. Gimpel, Gaussian Error Linear Units (GELUs), 2016.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> ops.gelu_tanh(numpy.array([-1.0, 0.0, 2.0])).round(4)
+    array([-0.1588,  0.    ,  1.9546])
+    """
+    a = _magnitude(x)
+    return relu(x) - a * _logistic_tail(TANH_SCALE * a * (1 + TANH_CUBE * a * a))
+
+
+def gelu_tanh_backward(d_out: Array, x: Array) -> Array:
+    """Compute the gradient of `gelu_tanh`, ``d_out * s * (1 + x * (1 - s) * w'(x))``.
+
+    Here ``s = 1 / (1 + exp(-w(x)))`` and ``w(x) = 2 sqrt(2 / pi) (x + 0.044715 x**3)``.
+
+    Parameters
+    ----------
+    d_out : array, any shape
+        The gradient of the loss by the output.
+    x : array, shape of d_out
+        The input of `gelu_tanh`.
+
+    Returns
+    -------
+    array, shape of d_out
+        The gradient of the loss by the input.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> ops.gelu_tanh_backward(numpy.array([1.0, 1.0]), numpy.array([0.0, 2.0])).round(4)
+    array([0.5   , 1.0861])
+    """
+    a = _magnitude(x)
+    cube = TANH_CUBE * a * a
+    tail = _logistic_tail(TANH_SCALE * a * (1 + cube))
+    return d_out * _slope(x, tail * (1 - a * (1 - tail) * TANH_SCALE * (1 + 3 * cube)))
+
+
+def _magnitude(x: Array) -> Array:
+    """|x|, or a number for which every tail is 0 where |x| is larger, so that an infinity meets no 0."""
+    xp = namespace(x)
+    return xp.minimum(xp.abs(x), number(FAR, x))
+
+
+def _slope(x: Array, below: Array) -> Array:
+    """The derivative by x, from that by -|x|: the two add up to 1 for x F(x) where F(x) + F(-x) = 1."""
+    return namespace(x).where(x < 0, below, 1 - below)
+
+
+def _logistic_tail(a: Array) -> Array:
+    """1 / (1 + exp(a)) for a >= 0."""
+    e = namespace(a).exp(-a)
+    return e / (1 + e)
+
+
+def _normal_tail(a: Array) -> tuple[Array, Array]:
+    """Phi(-a) and the density at a of the standard normal distribution, for a >= 0."""
+    e = _exp_half_square(a)
+    b = a + 4
+    v, p = 1 - 8 / b, NORMAL_TAIL[-1]
+    for coefficient in NORMAL_TAIL[-2::-1]:
+        p = p * v + coefficient
+    return e * p / b, e / ROOT_2_PI
+
+
+def _exp_half_square(a: Array) -> Array:
+    """exp(-a^2 / 2) for a >= 0, to a rounding or two however small it is.
+
+    The square of q, which is a to sixteenths, is exact; the rest of the square is small. What their sum is rounded by
+    is multiplied to the exponential (W. J. Cody, Rational Chebyshev Approximations for the Error Function, 1969).
+    """
+    xp = namespace(a)
+    shift = 1.5 / 16 / float(xp.finfo(a.dtype).eps)
+    q = (a + shift) - shift
+    square, rest = 0.5 * q * q, 0.5 * (a - q) * (a + q)
+    total = square + rest
+    return xp.exp(-total) * (1 - (rest - (total - square)))
+
+
+class Activation(NamedTuple):
+    """An activation: the function, its gradient, what the gradient reads, and how ONNX says it.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(x)`` gives the output.
+    backward : callable
+        ``backward(d_out, kept)`` gives the gradient by x.
+    onnx : tuple
+        The function in ONNX's operators, each with its operands: operations, numbers, or ``"x"`` for the input.
+    keeps : str, default "out"
+        What ``backward`` reads: the output, or ``"x"``, the input. A forward pass that writes its output over its
+        input may do so only for the first.
+
+    Examples
+    --------
+    >>> import numpy
     >>> from xpnet import ops
     >>> ops.ACTIVATIONS["logistic"].onnx
     ('Sigmoid', 'x')
+    >>> out, kept = ops.ACTIVATIONS["silu"].forward(numpy.array([2.0]))
+    >>> ops.ACTIVATIONS["silu"].backward(numpy.array([1.0]), kept).round(4)
+    array([1.0908])
     """
 
-    forward: Callable[[Array], Array]
+    function: Callable[[Array], Array]
     backward: Callable[[Array, Array], Array]
     onnx: tuple[Any, ...]
+    keeps: Literal["out", "x"] = "out"
 
+    def forward(self, x: Array) -> tuple[Array, Array]:
+        """Compute the output, and what the gradient will read.
+
+        Parameters
+        ----------
+        x : array, any shape
+            The inputs.
+
+        Returns
+        -------
+        out : array, shape of x
+            The outputs.
+        kept : array, shape of x
+            The outputs, or the inputs, for ``backward``.
+        """
+        out = self.function(x)
+        return out, x if self.keeps == "x" else out
+
+    def over(self, operations: Any) -> "Activation":
+        """Take the two functions from a backend.
+
+        Parameters
+        ----------
+        operations : xpnet.backend.Operations
+            The operations of ``xpnet.ops`` as a backend runs them.
+
+        Returns
+        -------
+        Activation
+            The same activation, computed by the backend's kernels where it has them.
+        """
+        names = self.function.__name__, self.backward.__name__
+        return self._replace(function=getattr(operations, names[0]), backward=getattr(operations, names[1]))
+
+
+def _normal_tail_onnx() -> tuple[Any, ...]:
+    """|x| Phi(-|x|) in ONNX's operators, as above: onnxruntime computes Erf in float32 alone."""
+    a = ("Min", ("Abs", "x"), FAR)
+    b = ("Add", a, 4.0)
+    v = ("Sub", 1.0, ("Div", 8.0, b))
+    p: Any = NORMAL_TAIL[-1]
+    for coefficient in NORMAL_TAIL[-2::-1]:
+        p = ("Add", ("Mul", p, v), coefficient)
+    return ("Mul", a, ("Div", ("Mul", ("Exp", ("Mul", -0.5, ("Mul", a, a))), p), b))
+
+
+_NOT_NEGATIVE = ("Relu", "x")
+_TANH_ARGUMENT = ("Mul", ("Mul", TANH_SCALE, "x"), ("Add", 1.0, ("Mul", TANH_CUBE, ("Mul", "x", "x"))))
 
 ACTIVATIONS: dict[ActivationName, Activation] = {
     "identity": Activation(identity, identity_backward, ("Identity", "x")),
     "relu": Activation(relu, relu_backward, ("Relu", "x")),
     "tanh": Activation(tanh, tanh_backward, ("Tanh", "x")),
     "logistic": Activation(logistic, logistic_backward, ("Sigmoid", "x")),
-    "softplus": Activation(softplus, softplus_backward, ("Sub", ("Relu", "x"), ("Log", ("Sigmoid", ("Abs", "x"))))),
+    "softplus": Activation(softplus, softplus_backward, ("Sub", _NOT_NEGATIVE, ("Log", ("Sigmoid", ("Abs", "x"))))),
+    "leaky_relu": Activation(leaky_relu, leaky_relu_backward, ("Max", "x", ("Mul", LEAK, "x"))),
+    "elu": Activation(elu, elu_backward, ("Sub", _NOT_NEGATIVE, ("Relu", ("Sub", 1.0, ("Exp", "x"))))),
+    "silu": Activation(silu, silu_backward, ("Mul", "x", ("Sigmoid", "x")), "x"),
+    "gelu": Activation(gelu, gelu_backward, ("Sub", _NOT_NEGATIVE, _normal_tail_onnx()), "x"),
+    "gelu_tanh": Activation(gelu_tanh, gelu_tanh_backward, ("Mul", "x", ("Sigmoid", _TANH_ARGUMENT)), "x"),
 }
 """Every activation by its name. A backend's kernels for one are called by the names of its two functions. (ONNX has a
-Softplus of its own, which onnxruntime computes in float32 alone.)"""
+Softplus, an Elu and a LeakyRelu of its own, which onnxruntime computes in float32 alone.)"""

@@ -42,6 +42,11 @@ def namespace(array: Array) -> Namespace:
     return array_api_compat.array_namespace(array)
 
 
-def zero(array: Array) -> Array:
-    """The number 0 as a 0-d array of the dtype and device of ``array``."""
-    return namespace(array).zeros((), dtype=array.dtype, device=array_api_compat.device(array))
+def number(value: float, like: Array) -> Array:
+    """A number as a 0-d array of the dtype and device of ``like``, which functions of two arrays take."""
+    return namespace(like).asarray(value, dtype=like.dtype, device=array_api_compat.device(like))
+
+
+def zero(like: Array) -> Array:
+    """The number 0 as a 0-d array of the dtype and device of ``like``."""
+    return namespace(like).zeros((), dtype=like.dtype, device=array_api_compat.device(like))

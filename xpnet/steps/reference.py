@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from xpnet.backend import Backend, BatchPart, NetworkSpec, Operations, Parameters, StepState
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
-from xpnet.layers import ACTIVATIONS, Affine, Dropout
-from xpnet.ops import Array
+from xpnet.layers import Affine, Dropout
+from xpnet.ops import ACTIVATIONS, Array
 from xpnet.steps.masks import keep_mask
 
 PREDICTION_ROWS = 8192  # rows forwarded at a time, so that prediction needs no memory beyond its output
@@ -37,7 +37,8 @@ class ReferenceStep:
         self.penalty, self.t = 0.0, 0
         self.report: Callable[[int], None] | None = None
         self.affine = [Affine(backend=backend) for _ in range(spec.layers)]
-        self.activations = [ACTIVATIONS[name](backend=backend) for name in spec.activations]
+        self.activations = [ACTIVATIONS[name].over(self.ops) for name in spec.activations]
+        self.kept: dict[int, Array] = {}
         self.dropout = [Dropout(backend=backend) for _ in spec.activations]
         self.measure = getattr(self.ops, spec.loss)
         names = spec.parameter_names
@@ -138,7 +139,7 @@ class ReferenceStep:
             weight, bias = self.names[k]
             self.gradients[weight], self.gradients[bias] = d_weight, d_bias
             if k:
-                d_out = self.activations[k - 1].backward(self._dropout_backward(k - 1, d_hidden))
+                d_out = self.activations[k - 1].backward(self._dropout_backward(k - 1, d_hidden), self.kept[k - 1])
         return loss
 
     def _no_gradient(self) -> float:
@@ -206,7 +207,7 @@ class ReferenceStep:
         for k, (weight, bias) in enumerate(self.names):
             x = self.affine[k].forward(x, self.params[weight], self.params[bias])
             if k < len(self.activations):
-                x = self.activations[k].forward(x)
+                x, self.kept[k] = self.activations[k].forward(x)
                 x = x if part is None else self._dropout_forward(k, x, part)
         return x
 

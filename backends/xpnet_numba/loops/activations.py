@@ -1,12 +1,13 @@
 """Activations and their gradients. An activation is two formulas for one number; the loops over them are the same for
 all.
 
-The gradient is read from the output, as in ``xpnet.ops.activations``.
+The gradient is read from what ``xpnet.ops.ACTIVATIONS`` says: the output, or the input.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
+from xpnet.ops.activations import LEAK, TANH_CUBE, TANH_SCALE
 from xpnet_numba import scalars
 from xpnet_numba.kinds import Pointer, Scalar, Vector
 from xpnet_numba.llvm import array, chosen, larger, section, smaller
@@ -69,11 +70,91 @@ def softplus_backward(d_out: Scalar, out: Scalar) -> Scalar:
     return d_out * -scalars.expm1_negative(-out)
 
 
+@inlined
+def leaky_relu(x: Scalar) -> Scalar:
+    """x where x > 0, else 0.01 x; NaN stays NaN."""
+    return chosen(x <= type(x)(0), type(x)(LEAK) * x, x)
+
+
+@inlined
+def leaky_relu_backward(d_out: Scalar, out: Scalar) -> Scalar:
+    """dL/dx = dL/df where f > 0, else 0.01 dL/df; where f is NaN, dL/df passes."""
+    return chosen(out <= type(out)(0), type(out)(LEAK) * d_out, d_out)
+
+
+@inlined
+def elu(x: Scalar) -> Scalar:
+    """x where x > 0, else exp(x) - 1."""
+    zero = type(x)(0)
+    return chosen(x > zero, x, scalars.expm1_negative(chosen(x > zero, zero, x)))
+
+
+@inlined
+def elu_backward(d_out: Scalar, out: Scalar) -> Scalar:
+    """dL/dx = dL/df where f > 0, else dL/df (f + 1)."""
+    zero = type(out)(0)
+    return d_out * (type(out)(1) + chosen(out > zero, zero, out))
+
+
+@inlined
+def silu(x: Scalar) -> Scalar:
+    """max(x, 0) - |x| / (1 + exp(|x|)), which is x / (1 + exp(-x))."""
+    a = scalars.magnitude(x)
+    return relu(x) - a * scalars.logistic_tail(a)
+
+
+@inlined
+def silu_backward(d_out: Scalar, x: Scalar) -> Scalar:
+    """dL/dx = dL/df s (1 + x (1 - s)) with s = 1 / (1 + exp(-x))."""
+    one, a = type(x)(1), scalars.magnitude(x)
+    tail = scalars.logistic_tail(a)
+    return d_out * slope(x, tail * (one - a * (one - tail)))
+
+
+@inlined
+def gelu(x: Scalar) -> Scalar:
+    """max(x, 0) - |x| Phi(-|x|), which is x Phi(x)."""
+    a = scalars.magnitude(x)
+    tail, _ = scalars.normal_tail(a)
+    return relu(x) - a * tail
+
+
+@inlined
+def gelu_backward(d_out: Scalar, x: Scalar) -> Scalar:
+    """dL/dx = dL/df (Phi(x) + x exp(-x^2 / 2) / sqrt(2 pi))."""
+    a = scalars.magnitude(x)
+    tail, density = scalars.normal_tail(a)
+    return d_out * slope(x, tail - a * density)
+
+
+@inlined
+def gelu_tanh(x: Scalar) -> Scalar:
+    """max(x, 0) - |x| / (1 + exp(w)) with w = 2 sqrt(2 / pi) (|x| + 0.044715 |x|^3)."""
+    number, a = type(x), scalars.magnitude(x)
+    w = number(TANH_SCALE) * a * (number(1) + number(TANH_CUBE) * a * a)
+    return relu(x) - a * scalars.logistic_tail(w)
+
+
+@inlined
+def gelu_tanh_backward(d_out: Scalar, x: Scalar) -> Scalar:
+    """dL/dx = dL/df s (1 + x (1 - s) w'(x)) with s = 1 / (1 + exp(-w(x)))."""
+    number, a = type(x), scalars.magnitude(x)
+    scale, cube = number(TANH_SCALE), number(TANH_CUBE) * a * a
+    tail = scalars.logistic_tail(scale * a * (number(1) + cube))
+    return d_out * slope(x, tail * (number(1) - a * (number(1) - tail) * scale * (number(1) + number(3) * cube)))
+
+
+@inlined
+def slope(x: Scalar, below: Scalar) -> Scalar:
+    """The derivative by x of x F(x), from that by -|x|, where F(x) + F(-x) = 1: the two add up to 1."""
+    return chosen(x < type(x)(0), below, type(x)(1) - below)
+
+
 Formula: TypeAlias = Callable[[Scalar], Scalar]
 """f(x)."""
 
 GradientFormula: TypeAlias = Callable[[Scalar, Scalar], Scalar]
-"""dL/dx from dL/df and f."""
+"""dL/dx from dL/df and what was kept: f or x."""
 
 
 class Activation(NamedTuple):
@@ -89,6 +170,11 @@ ACTIVATIONS = {
     "tanh": Activation(scalars.tanh, tanh_backward),
     "logistic": Activation(scalars.logistic, logistic_backward),
     "softplus": Activation(scalars.softplus, softplus_backward),
+    "leaky_relu": Activation(leaky_relu, leaky_relu_backward),
+    "elu": Activation(elu, elu_backward),
+    "silu": Activation(silu, silu_backward),
+    "gelu": Activation(gelu, gelu_backward),
+    "gelu_tanh": Activation(gelu_tanh, gelu_tanh_backward),
 }
 
 
@@ -107,18 +193,18 @@ def forward(activation: Formula, x: Vector, bias: Vector | None, out: Vector) ->
 
 
 @inlined
-def backward(gradient: GradientFormula, d_out: Vector, out: Vector, d_x: Vector, sums: Vector | None) -> None:
-    """d_x = dL/dx from d_out = dL/df and out = f; added to the sums, number ``sums.size`` to the first once more.
+def backward(gradient: GradientFormula, d_out: Vector, kept: Vector, d_x: Vector, sums: Vector | None) -> None:
+    """d_x = dL/dx from d_out = dL/df and what was kept; added to the sums, number ``sums.size`` to the first once more.
 
-    d_out, out, d_x : (numbers,); d_x may be d_out
+    d_out, kept, d_x : (numbers,); d_x may be d_out
     """
     if sums is None:
         for i in range(d_out.size):
-            d_x[i] = gradient(d_out[i], out[i])
+            d_x[i] = gradient(d_out[i], kept[i])
     else:
         for begin in range(0, d_out.size, larger(sums.size, 1)):
             count = smaller(sums.size, d_out.size - begin)
-            given, some, results = section(d_out, begin, count), section(out, begin, count), section(d_x, begin, count)
+            given, some, results = section(d_out, begin, count), section(kept, begin, count), section(d_x, begin, count)
             for j in range(count):
                 d = gradient(given[j], some[j])
                 results[j] = d

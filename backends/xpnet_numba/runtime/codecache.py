@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy
 
+from xpnet.ops import activations
 from xpnet.ops.updates import adam_scales
 
 KEPT = 8
@@ -38,6 +39,11 @@ DIGEST = 32  # bytes of a SHA-256
 
 FORMULAS = (adam_scales,)
 """The functions of ``xpnet.ops`` that are compiled, which may have been imported long before this package."""
+
+NUMBERS = {
+    name: getattr(activations, name) for name in ("FAR", "LEAK", "NORMAL_TAIL", "ROOT_2_PI", "TANH_CUBE", "TANH_SCALE")
+}
+"""The numbers of ``xpnet.ops.activations`` that compiled formulas hold."""
 
 NO_FOLDER = "there is no folder that is yours alone and can be written"
 
@@ -175,6 +181,7 @@ def fingerprint() -> str:
         cpu_target.target_context.codegen().magic_tuple(),
         settings,
         _IMPORTED,
+        NUMBERS,
         *((f.__code__.co_code, f.__code__.co_names, f.__code__.co_consts) for f in FORMULAS),
     ]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]

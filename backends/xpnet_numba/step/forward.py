@@ -12,6 +12,7 @@ from xpnet_numba.step.places import (
     gather_indices,
     gather_y,
     inputs_of,
+    kept_of,
     matrix,
     outputs_of,
     result_of,
@@ -29,7 +30,8 @@ FEW = 3
 def forward(job: Job, layers: Table[Layer], x: Block, rows: Rows, out: Block, masks: Masks, me: int) -> None:
     """``out`` (rows, outputs) = what the last layer gives for x (rows, at least inputs), before its output activation.
 
-    What hidden layers give is kept at the rows' place, and what is left of it after dropout.
+    What hidden layers give is kept at the rows' place, and what is left of it after dropout; in training, what their
+    activations were given as well, where the gradient is read from that.
     """
     for i in range(layers.size):
         layer, z = layers[i], out
@@ -45,7 +47,10 @@ def forward(job: Job, layers: Table[Layer], x: Block, rows: Rows, out: Block, ma
                 read_ahead(weight.at, weight.rows * weight.columns)
             far = job.x_is_far if i == 0 else 0
             times(job, x, weight, z, far, me)
-        call(layer.forward, (z, vector(job, job.params_at, layer.bias, layer.fan_out)))
+        bias = vector(job, job.params_at, layer.bias, layer.fan_out)
+        if layer.keeps and masks.first_row >= 0:
+            call(job.keep_at, (z, bias, kept_of(job, layer, rows)))
+        call(layer.forward, (z, bias))
         x = z
         if layer.rate > 0.0 and masks.first_row >= 0:
             x = inputs_of(job, layers[i + 1], rows)

@@ -69,10 +69,15 @@ def _forward(z: Matrix, bias: Vector) -> None:
     activations.forward(activation, flat(z), repeated, flat(z))
 
 
-def _backward(d: Matrix, out: Matrix, d_bias: Vector) -> None:
+def _backward(d: Matrix, kept: Matrix, d_bias: Vector) -> None:
     sums = activations.sums_of(d_bias, d.shape[0], stack(pointer_to(d), ROOM))
-    activations.backward(gradient, flat(d), flat(out), flat(d), sums)
+    activations.backward(gradient, flat(d), flat(kept), flat(d), sums)
     activations.add_up(sums, d_bias)
+
+
+def _keep(z: Matrix, bias: Vector, kept: Matrix) -> None:
+    repeated = activations.repeated(bias, z.shape[0], stack(pointer_to(z), ROOM))
+    activations.forward(activations.identity, flat(z), repeated, flat(kept))
 
 
 def _loss(z: Matrix, labels: Matrix | Indices, scale: Vector, d_bias: Vector, loss: Numbers) -> None:
@@ -143,6 +148,7 @@ def _table() -> dict[str, Function]:
         "identity_output": Function(_nothing, {}, (MATRIX,)),
         "logistic_output": Function(_each, {"activation": logistic}, (MATRIX,)),
         "exp_output": Function(_each, {"activation": exp}, (MATRIX,)),
+        "keep": Function(_keep, {}, (MATRIX, VECTOR, MATRIX)),
         "drop": Function(dropout.drop, {}, (VECTOR, VECTOR, COUNT, NUMBER, INDICES, COUNT, COUNT)),
         "penalize": Function(_penalize, {}, (VECTOR, VECTOR, NUMBER, NUMBERS)),
         "gather": Function(rows.gather, {}, (INDICES, MATRIX, MATRIX, NUMBERS)),

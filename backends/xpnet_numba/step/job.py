@@ -38,13 +38,14 @@ class Layer(ctypes.Structure):
     column : sum of the widths of the layers before: its outputs lie at ``room_rows * column`` of a buffer of outputs
     input_column : the same for what it is given, or -1 where that is X
     number : which layer this is, from 0 on
+    keeps : whether the gradient of its activation is read from what the activation was given
     read_ahead : whether to read the weight once, in order, before the product
     forward, backward : C functions
     rate : of the dropout of its outputs; input_rate : of the dropout of what it is given
     """
 
     _fields_ = [
-        *_integers("fan_in fan_out weight bias column input_column number read_ahead forward backward"),
+        *_integers("fan_in fan_out weight bias column input_column number keeps read_ahead forward backward"),
         *_fields(ctypes.c_double, "rate input_rate"),
     ]
 
@@ -94,6 +95,7 @@ class Job(ctypes.Structure):
 
     Buffers, for ``room_rows`` rows:
     hidden_at, dropped_at : (sum of widths, room_rows), outputs of hidden layers, before and after dropout
+    kept_at : the same of what their activations were given, where one of them keeps that
     deltas_at : (sum of widths, room_rows), dL/dz of all layers, layer by layer
     parts_at : (parts, batch_rows, first layer's fan_out), the products of the parts
     batch_x_at, batch_y_at, scales_at : gathered rows of X and Y, and what each row's loss is multiplied by
@@ -107,8 +109,8 @@ class Job(ctypes.Structure):
         *_integers("slices blocks parts threads layers_at slices_at narrow partial_size homes_at claims_at done_at"),
         *_integers("totals_at gemm_at multiply_at loss_at update_at output_at penalize_at gather_at"),
         *_integers("gather_labels_at add_rows_at nonfinite_function_at params_at gradients_at"),
-        *_integers("first_at second_at seed_at first_row drop_at dropped_at hidden_at deltas_at parts_at"),
-        *_integers("starts_at columns_at filled sparse_times_at sparse_gradient_at"),
+        *_integers("first_at second_at seed_at first_row drop_at keep_at dropped_at hidden_at kept_at"),
+        *_integers("deltas_at parts_at starts_at columns_at filled sparse_times_at sparse_gradient_at"),
         *_integers("partials_at scales_at batch_x_at batch_y_at scratch_at results_at"),
         *_integers("phase first_piece end_piece first_thread places_at"),
         *_fields(ctypes.c_double, "l2 loss penalty"),

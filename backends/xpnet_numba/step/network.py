@@ -8,6 +8,7 @@ import numpy
 from xpnet_numpy import backend as numpy_backend
 
 from xpnet.backend import NetworkSpec, Parameters
+from xpnet.ops import ACTIVATIONS
 from xpnet_numba.kinds import Indices, Numbers, Vector
 from xpnet_numba.llvm.memory import LINE
 from xpnet_numba.step import functions
@@ -47,7 +48,13 @@ def functions_by_role(spec: NetworkSpec) -> dict[str, str]:
     """The functions that every call needs, by their role in the job; those of activations stand with their layers."""
     update = "adam" if spec.rule.name == "adam" else "momentum" if spec.rule.momentum else "sgd"
     roles = {"update": update, "add_rows": "add_rows"}
-    return roles | ({"penalize": "penalize"} if spec.l2 > 0 else {}) | ({"drop": "drop"} if any(spec.dropout) else {})
+    sometimes = {"penalize": spec.l2 > 0, "drop": any(spec.dropout), "keep": keeps_inputs(spec)}
+    return roles | {role: role for role, needed in sometimes.items() if needed}
+
+
+def keeps_inputs(spec: NetworkSpec) -> bool:
+    """Whether the gradient of an activation is read from what it was given, which then is kept."""
+    return any(ACTIVATIONS[name].keeps == "x" for name in spec.activations)
 
 
 def rule_numbers(spec: NetworkSpec) -> Numbers:
@@ -85,6 +92,7 @@ def layer_table(spec: NetworkSpec) -> ctypes.Array[Layer]:
                 column=sum(spec.widths[1 : i + 1]),
                 input_column=sum(spec.widths[1:i]) if i else -1,
                 number=i,
+                keeps=ACTIVATIONS[activation].keeps == "x",
                 rate=rates[i],
                 input_rate=rates[i - 1] if i else 0.0,
                 read_ahead=fan_in * fan_out * LINE <= NEAR_BYTES * _alignment(spec.dtype),

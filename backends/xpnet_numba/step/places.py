@@ -92,6 +92,14 @@ def outputs_of(job: Job, layer: Layer, rows: Rows) -> Block:
 
 
 @njit(**INNER)
+def kept_of(job: Job, layer: Layer, rows: Rows) -> Block:
+    """What the gradient of a hidden layer's activation is read from, for some rows (rows, fan_out)."""
+    offset = job.room_rows * layer.column + rows.place * layer.fan_out
+    buffer_at = job.kept_at if layer.keeps else job.hidden_at
+    return matrix(job, buffer_at, offset, rows.number, layer.fan_out)
+
+
+@njit(**INNER)
 def inputs_of(job: Job, layer: Layer, rows: Rows) -> Block:
     """The inputs of a layer after the first, for some rows (rows, fan_in): outputs of the one before, after dropout."""
     offset = job.room_rows * layer.input_column + rows.place * layer.fan_in

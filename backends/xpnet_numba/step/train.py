@@ -42,10 +42,10 @@ from xpnet_numba.step.places import (
     gather_x,
     inputs_of,
     integers,
+    kept_of,
     layers_of,
     matrix,
     numbers,
-    outputs_of,
     result_of,
     slices_of,
     sparse_gradient,
@@ -201,7 +201,7 @@ def backward(
             times_transposed(job, d_out, weight_of(job, layer), d_hidden, me)
             if before.rate > 0.0:
                 drop(job, before, d_hidden, d_hidden, masks)
-            call(before.backward, (d_hidden, outputs_of(job, before, rows), bias_sums_of(job, before, block, more)))
+            call(before.backward, (d_hidden, kept_of(job, before, rows), bias_sums_of(job, before, block, more)))
 
 
 @njit(**INNER)

@@ -15,6 +15,7 @@ from xpnet.backend import NetworkSpec
 from xpnet_numba.llvm.memory import LINE
 from xpnet_numba.loops.products import SCRATCH
 from xpnet_numba.step.job import Job, Slice, aligned, place, tell
+from xpnet_numba.step.network import keeps_inputs
 from xpnet_numba.step.plan import Plan
 
 EVALUATED_ROWS = 256
@@ -36,6 +37,7 @@ class TrainingWorkspace:
         sizes = {
             "hidden_at": rows * hidden,
             "dropped_at": rows * hidden if any(spec.dropout) else 0,
+            "kept_at": rows * hidden if keeps_inputs(spec) else 0,
             "deltas_at": rows * outputs,
             "partials_at": plan.blocks * self._partial_size,
             "parts_at": plan.parts * plan.batch_rows * widths[1],

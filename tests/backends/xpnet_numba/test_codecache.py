@@ -307,6 +307,8 @@ def test_another_formula_that_is_compiled_is_another_environment(monkeypatch: py
     assert codecache.fingerprint() != before
     monkeypatch.undo()
     assert codecache.fingerprint() == before
+    monkeypatch.setitem(codecache.NUMBERS, "LEAK", 0.2)
+    assert codecache.fingerprint() != before
 
 
 def test_every_compiled_formula_of_the_operations_is_known() -> None:
@@ -317,4 +319,5 @@ def test_every_compiled_formula_of_the_operations_is_known() -> None:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("xpnet.ops.")
         for name in node.names
     }
-    assert imported == {(formula.__module__, formula.__name__) for formula in codecache.FORMULAS}
+    formulas = {(formula.__module__, formula.__name__) for formula in codecache.FORMULAS}
+    assert imported == formulas | {("xpnet.ops.activations", name) for name in codecache.NUMBERS}

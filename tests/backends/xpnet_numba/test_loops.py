@@ -59,11 +59,15 @@ def test_activations(name: Any, dtype: str, rng: np.random.Generator) -> None:
     out = z.copy()
     run(f"{name}_forward", out, no_bias)
     with np.errstate(over="ignore", under="ignore"):
-        assert_close(out, activation.forward(z.astype(wide)), 4)
+        wanted, _ = activation.forward(z.astype(wide))
+    # The relative error of a tail grows with its exponent: where x times a tail is small, it is compared with x.
+    scale = None if activation.keeps == "out" else np.abs(wanted) + np.abs(z) / 1e3
+    assert_close(out, wanted, 8 if name.startswith("gelu") else 4, scale=scale)
     d, d_bias = rng.uniform(0.5, 2, out.shape).astype(dtype), np.zeros(25, dtype)
     d_z = d.copy()
-    run(f"{name}_backward", d_z, out, d_bias)
-    wanted = activation.backward(d.astype(wide), out.astype(wide))
+    kept = out if activation.keeps == "out" else z
+    run(f"{name}_backward", d_z, kept, d_bias)
+    wanted = activation.backward(d.astype(wide), kept.astype(wide))
     assert_close(d_z, wanted, 4, scale=d)  # 1 - f^2 has no more digits where f is near 1
     assert_close(d_bias, wanted.sum(axis=0), 40, scale=np.abs(wanted).sum(axis=0))
 
@@ -71,7 +75,7 @@ def test_activations(name: Any, dtype: str, rng: np.random.Generator) -> None:
 @pytest.mark.parametrize("name", ops.ACTIVATIONS)
 def test_a_bias_is_added_before_the_activation(name: Any, dtype: str, rng: np.random.Generator) -> None:
     z, bias = rng.normal(size=(7, 5)).astype(dtype), rng.normal(size=5).astype(dtype)
-    wanted, out = ops.ACTIVATIONS[name].forward(z + bias), z.copy()
+    (wanted, _), out = ops.ACTIVATIONS[name].forward(z + bias), z.copy()
     run(f"{name}_forward", out, bias)
     np.testing.assert_allclose(out, wanted, rtol=20 * np.finfo(dtype).eps)
 

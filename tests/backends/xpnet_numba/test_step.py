@@ -9,6 +9,7 @@ import weakref
 from queue import SimpleQueue
 
 import numpy
+import scipy.special
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -83,6 +84,21 @@ def plain_activation(name, z):
         return f, f * (1 - f)
     if name == "softplus":
         return numpy.logaddexp(0, z), 1 / (1 + numpy.exp(-z))
+    if name == "leaky_relu":
+        return numpy.where(z > 0, z, 0.01 * z), numpy.where(z > 0, 1, 0.01)
+    if name == "elu":
+        return numpy.where(z > 0, z, numpy.expm1(z)), numpy.where(z > 0, 1, numpy.exp(z))
+    if name == "silu":
+        f = 1 / (1 + numpy.exp(-z))
+        return z * f, f + z * f * (1 - f)
+    if name == "gelu":
+        f = scipy.special.ndtr(z)
+        return z * f, f + z * numpy.exp(-z * z / 2) / numpy.sqrt(2 * numpy.pi)
+    if name == "gelu_tanh":
+        scale = numpy.sqrt(2 / numpy.pi)
+        f = numpy.tanh(scale * (z + 0.044715 * z**3))
+        return z * (1 + f) / 2, (1 + f) / 2 + z / 2 * (1 - f * f) * scale * (1 + 0.134145 * z * z)
+    assert name == "identity"
     return z, numpy.ones_like(z)
 
 
