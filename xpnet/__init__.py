@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from xpnet import gradcheck, modelfile
     from xpnet.estimators import LossCurveDisplay, MLPClassifier, MLPRegressor, fit_scaler
     from xpnet.modelfile import Checkpoint, load, save
-    from xpnet.tabular import TableEncoder
+    from xpnet.tabular import TableEncoder, TabularClassifier, TabularRegressor
 
 __version__ = "0.1.0"
 
@@ -39,6 +39,8 @@ _LAZY = {
     "MLPClassifier": "xpnet.estimators",
     "MLPRegressor": "xpnet.estimators",
     "TableEncoder": "xpnet.tabular",
+    "TabularClassifier": "xpnet.tabular",
+    "TabularRegressor": "xpnet.tabular",
     "fit_scaler": "xpnet.estimators",
     "gradcheck": "xpnet.gradcheck",
     "load": "xpnet.modelfile",
@@ -68,6 +70,8 @@ __all__ = [
     "ModelInUseError",
     "ReLU",
     "TableEncoder",
+    "TabularClassifier",
+    "TabularRegressor",
     "XpnetError",
     "available_backends",
     "backend",

@@ -232,7 +232,7 @@ class Category:
         return known[found.codes]
 
     def write(self, codes: numpy.ndarray, out: numpy.ndarray, details: numpy.ndarray | None = None) -> None:
-        """Encode. codes : (rows,); out : (rows, outputs) float32, overwritten; details : those of the rows themselves"""
+        """Encode. codes : (rows,); out : (rows, outputs) float32, overwritten; details : those of these rows"""
         out[...] = 0.0
         (known,) = numpy.nonzero(codes >= 0)
         out[known, numpy.minimum(codes[known], self.hot - 1)] = 1.0

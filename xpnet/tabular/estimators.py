@@ -1,0 +1,686 @@
+"""Estimators of tables: an encoder, a few networks, and a recipe that needs no setting."""
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Sequence
+from math import inf
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy
+from joblib import effective_n_jobs
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
+from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.utils import check_random_state
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, column_or_1d
+
+from xpnet.backend import Backend, NetworkSpec
+from xpnet.backend.spec import Loss
+from xpnet.errors import InputError
+from xpnet.estimators.private import Interval, StrOptions, check_sample_weight, fit_context
+from xpnet.models import Network
+from xpnet.models.checks import one_each
+from xpnet.models.saving import Saved
+from xpnet.optimizers import SGD, Adam, AdamW
+from xpnet.optimizers.rules import Optimizer, update_rule
+from xpnet.tabular.encoder import TableEncoder
+from xpnet.tabular.recipe import Recipe, Rows, train_members
+
+WIDTHS = (128, 128)
+MEMBERS = 8
+ROWS_OF_A_BATCH = ((8000, 256), (3000, 128), (1000, 64), (0, 32))
+"""From so many rows on, a batch has so many."""
+_COUNT = Interval(Integral, 1, None, closed="left")
+_POSITIVE = Interval(Real, 0, None, closed="neither")
+_NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
+_FRACTION = Interval(Real, 0, 1, closed="left")
+
+
+class Tabular(Saved, BaseEstimator):
+    """What both estimators share: fitting members on encoded rows, and their outputs."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "hidden_layer_sizes": ["array-like", _COUNT, StrOptions({"auto"})],
+        "members": [_COUNT, StrOptions({"auto"})],
+        "encoder": "no_validation",
+        "activation": [str, "array-like"],
+        "solver": [StrOptions({"adamw", "adam", "sgd"})],
+        "learning_rate_init": [_POSITIVE],
+        "weight_decay": [_NOT_NEGATIVE],
+        "dropout": [_FRACTION],
+        "batch_size": [_COUNT, StrOptions({"auto"})],
+        "max_iter": [_COUNT],
+        "n_iter_no_change": [_COUNT],
+        "validation_fraction": [Interval(Real, 0, 0.5, closed="both")],
+        "time_limit": [_POSITIVE, None],
+        "random_state": ["random_state"],
+        "n_jobs": [Integral, None],
+        "backend": "no_validation",
+        "dtype": [StrOptions({"float32", "float64"})],
+    }
+
+    hidden_layer_sizes: Any
+    members: Any
+    encoder: Any
+    activation: Any
+    solver: str
+    learning_rate_init: float
+    weight_decay: float
+    dropout: float
+    batch_size: Any
+    max_iter: int
+    n_iter_no_change: int
+    validation_fraction: float
+    time_limit: float | None
+    random_state: Any
+    n_jobs: int | None
+    backend: str | Backend | None
+    dtype: str
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.non_deterministic = False
+        tags.input_tags.allow_nan = tags.input_tags.string = tags.input_tags.categorical = True
+        return tags
+
+    @abstractmethod
+    def _learn_targets(self, y: Any) -> numpy.ndarray:
+        """See what targets are, and return them as the loss takes them."""
+
+    @abstractmethod
+    def _targets(self, y: Any) -> numpy.ndarray:
+        """Targets as the loss takes them."""
+
+    @abstractmethod
+    def _loss(self) -> tuple[Loss, int]:
+        """The loss, and how many outputs it takes."""
+
+    @abstractmethod
+    def _weights(self, y: Any, sample_weight: Any) -> numpy.ndarray | None:
+        """Weights of rows, those of their classes included; None for equal ones."""
+
+    _task: ClassVar[str]
+    _smoothing: float = 0.0
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Encode a table, and train on it.
+
+        Parameters
+        ----------
+        X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
+            The table.
+        y : array, shape (rows,)
+            The targets.
+        sample_weight : array, shape (rows,), optional
+            Weights of the rows, not negative.
+        X_val : frame, Arrow table, dict of columns, or array, optional
+            Rows that end the training, in place of a part of X.
+        y_val : array, shape (validation rows,), optional
+            Their targets.
+        sample_weight_val : array, shape (validation rows,), optional
+            Their weights.
+
+        Returns
+        -------
+        Tabular
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            For targets or weights that do not fit the rows, and for tables that `TableEncoder.fit` refuses.
+        """
+        if (X_val is None) != (y_val is None):
+            missing = "X_val" if X_val is None else "y_val"
+            raise InputError(f"Validation takes X_val and y_val together; {missing} is missing. Pass both, or neither.")
+        if y is None:
+            raise InputError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+        targets = self._learn_targets(y)
+        random_state = check_random_state(self.random_state)
+        rows = Rows(self._fit_encoder(X, targets, random_state), targets)
+        check_consistent_length(rows.X, targets)
+        rows = Rows(rows.X, targets, self._weights(y, self._checked_weight(sample_weight, rows.X)))
+        recipe = self._recipe(rows)
+        apart: Any
+        if X_val is not None:
+            encoded = self._encoded(X_val)
+            weight = self._weights(y_val, self._checked_weight(sample_weight_val, encoded))
+            apart = Rows(encoded, self._targets(y_val), weight)
+            check_consistent_length(encoded, apart.Y)
+        else:
+            apart = self._folds(rows, random_state)
+        members = MEMBERS if self.members == "auto" else int(self.members)
+        seeds = random_state.randint(2**31 - 1, size=members)
+        jobs = min(effective_n_jobs(self.n_jobs), members)
+        self.networks_: list[Network]
+        self.networks_, self.best_epochs_ = train_members(recipe, rows, apart, seeds.tolist(), jobs)
+        self.n_iter_ = max(network.history.epochs for network in self.networks_)
+        return self
+
+    def _fit_encoder(self, X: Any, targets: numpy.ndarray, random_state: Any) -> numpy.ndarray:
+        """Fit the encoder, and encode the rows."""
+        if self.encoder is None:
+            encoder = TableEncoder(task=self._task, random_state=random_state.randint(2**31 - 1))
+        else:
+            encoder = clone(self.encoder)
+        encoded = encoder.fit_transform(X, targets if targets.ndim == 1 else targets[:, 0])
+        self.encoder_ = encoder
+        self.n_features_in_ = encoder.n_features_in_
+        if hasattr(encoder, "feature_names_in_"):
+            self.feature_names_in_ = encoder.feature_names_in_
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        return numpy.ascontiguousarray(encoded, self.dtype)
+
+    def _encoded(self, X: Any) -> numpy.ndarray:
+        return numpy.ascontiguousarray(self.encoder_.transform(X), self.dtype)
+
+    def _checked_weight(self, sample_weight: Any, X: numpy.ndarray) -> numpy.ndarray | None:
+        if sample_weight is None:
+            return None
+        weight = check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+        if not weight.any():
+            raise InputError("Some sample weight is positive; all are zero. Leave sample_weight out, or mend it.")
+        return weight
+
+    def _recipe(self, rows: Rows) -> Recipe:
+        loss, outputs = self._loss()
+        sizes = WIDTHS if isinstance(self.hidden_layer_sizes, str) else self.hidden_layer_sizes
+        hidden = (int(sizes),) if isinstance(sizes, Integral) else tuple(map(int, sizes))
+        names = one_each("activation", self.activation, len(hidden))
+        size = next(size for least, size in ROWS_OF_A_BATCH if len(rows.X) >= least)
+        solvers: dict[str, Optimizer] = {
+            "adamw": AdamW(weight_decay=self.weight_decay),
+            "adam": Adam(),
+            "sgd": SGD(momentum=0.9),
+        }
+        spec = NetworkSpec(
+            widths=(rows.X.shape[1], *hidden, outputs),
+            activations=names,
+            loss=loss,
+            rule=update_rule(solvers[self.solver]),
+            dtype=self.dtype,
+            dropout=(self.dropout,) * len(hidden) if self.dropout else (),
+        )
+        return Recipe(
+            spec=spec,
+            learning_rate=self.learning_rate_init,
+            batch_size=size if self.batch_size == "auto" else int(self.batch_size),
+            epochs=self.max_iter,
+            patience=self.n_iter_no_change,
+            smoothing=self._smoothing,
+            seconds=inf if self.time_limit is None else self.time_limit,
+            backend=self.backend,
+        )
+
+    def _folds(self, rows: Rows, random_state: Any) -> Sequence[tuple[numpy.ndarray, numpy.ndarray]] | None:
+        """Rows to train on and rows set apart: so many divisions that each row is set apart once."""
+        count = min(round(1 / self.validation_fraction), len(rows.X)) if self.validation_fraction else 0
+        if count < 2:
+            return None
+        labels = rows.Y if self._task == "classification" else None
+        stratified = labels is not None and numpy.bincount(labels).max() >= count
+        division = StratifiedKFold if stratified else KFold
+        return _parts(division(count, shuffle=True, random_state=random_state), rows.X, labels)
+
+    def predict_members(self, X: Any) -> numpy.ndarray:
+        """Predict with each member on its own, to see how far they agree.
+
+        Parameters
+        ----------
+        X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
+            The table.
+
+        Returns
+        -------
+        numpy.ndarray, shape (members, rows, outputs)
+            Probabilities of classes, or predicted numbers.
+
+        Raises
+        ------
+        InputError
+            For columns that are not those of the training.
+        """
+        check_is_fitted(self)
+        encoded = self._encoded(X)
+        return self._units(
+            numpy.stack([network.backend.to_numpy(network.predict(encoded)) for network in self.networks_])
+        )
+
+    def _units(self, outputs: numpy.ndarray) -> numpy.ndarray:
+        return outputs
+
+    @property
+    def why_(self) -> str:
+        """What was trained, with which backend, and why."""
+        check_is_fitted(self)
+        widths = "-".join(map(str, self.networks_[0].spec.widths))
+        return f"{len(self.networks_)} networks {widths}; {self.networks_[0].why_}"
+
+
+def _parts(division: Any, X: numpy.ndarray, labels: Any) -> Any:
+    """The folds, without a warning for classes of fewer rows than folds: the members see them all."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")
+        return list(division.split(X, labels))
+
+
+class TabularClassifier(ClassifierMixin, Tabular):
+    """Classify the rows of a table: encoder, networks and recipe together, with nothing that has to be set.
+
+    A `TableEncoder` makes numbers of the table. Several networks are trained on them, each with another part of the
+    rows set apart to end its training, and the mean of their probabilities is predicted.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int, sequence of int, or "auto", default "auto"
+        Units of each hidden layer; ``()`` for a linear model.
+    members : int or "auto", default "auto"
+        How many networks; ``"auto"`` is 8.
+    encoder : transformer or None, default None
+        What makes numbers of the table; None for a `TableEncoder`.
+    activation : str or sequence of str, default "relu"
+        A name in ``xpnet.ops.ACTIVATIONS``: one for all hidden layers, or one for each.
+    solver : {"adamw", "adam", "sgd"}, default "adamw"
+        How the loss is minimised; ``"sgd"`` has a momentum of 0.9.
+    learning_rate_init : float, default 0.002
+        The learning rate.
+    weight_decay : float, default 0.0003
+        With ``"adamw"`` every update shrinks all parameters by learning rate times this.
+    dropout : float, default 0.1
+        Probability with which a hidden unit is left out in training.
+    batch_size : int or "auto", default "auto"
+        Rows of a minibatch; ``"auto"`` is 32 to 256, by the number of rows.
+    max_iter : int, default 200
+        Epochs at most.
+    n_iter_no_change : int, default 16
+        Epochs without a fall of the loss on the rows set apart before training ends; the best epoch is kept.
+    validation_fraction : float, default 0.125
+        The share of the rows that is set apart, another for each member, with all classes in proportion; 0 for none:
+        training makes ``max_iter`` epochs.
+    label_smoothing : float, default 0.0
+        The share of a label that is spread over all classes in training, in [0, 1).
+    class_weight : dict, "balanced" or None, default None
+        Weights by label, or rows / (classes * rows of the class); they multiply ``sample_weight``.
+    time_limit : float or None, default None
+        Seconds after which training ends with the best epoch so far; each member makes one epoch at least.
+    random_state : int, numpy.random.RandomState or None, default None
+        Where weights, divisions of the rows, orders and dropout are drawn from. An int gives the same fit each time.
+    n_jobs : int or None, default None
+        How many members are trained side by side, in threads; None for 1, -1 for as many as there are cores.
+    backend : str, Backend or None, default None
+        What computes; None for the best one for NumPy's arrays.
+    dtype : {"float32", "float64"}, default "float32"
+        In which precision to compute.
+
+    Attributes
+    ----------
+    classes_ : numpy.ndarray, shape (classes,)
+        The labels, in the order of the columns of ``predict_proba``.
+    encoder_ : transformer
+        The fitted encoder; its ``left_out_`` tells which columns are not used, and why.
+    networks_ : list of Network
+        The members.
+    best_epochs_ : list of int
+        The epoch that each member kept.
+    n_iter_ : int
+        The most epochs that a member made.
+    why_ : str
+        What was trained, with which backend, and why.
+    n_features_in_ : int
+        Columns of the table.
+    feature_names_in_ : numpy.ndarray of str, shape (n_features_in_,)
+        Their names, where all are text.
+
+    See Also
+    --------
+    xpnet.TabularRegressor : The same for numbers.
+    xpnet.MLPClassifier : One network on numbers, with scikit-learn's parameters and results.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> rng = numpy.random.default_rng(0)
+    >>> table = {"size": rng.normal(size=300), "colour": rng.choice(["red", "blue"], 300)}
+    >>> label = numpy.where((table["size"] > 0) == (table["colour"] == "red"), "yes", "no")
+    >>> classifier = xpnet.TabularClassifier(random_state=0).fit(table, label)
+    >>> classifier.score(table, label) > 0.9
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **Tabular._parameter_constraints,
+        "label_smoothing": [_FRACTION],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+    _task = "classification"
+
+    def __init__(
+        self,
+        *,
+        hidden_layer_sizes: Any = "auto",
+        members: int | str = "auto",
+        encoder: Any = None,
+        activation: Any = "relu",
+        solver: str = "adamw",
+        learning_rate_init: float = 0.002,
+        weight_decay: float = 0.0003,
+        dropout: float = 0.1,
+        batch_size: int | str = "auto",
+        max_iter: int = 200,
+        n_iter_no_change: int = 16,
+        validation_fraction: float = 0.125,
+        label_smoothing: float = 0.0,
+        class_weight: Any = None,
+        time_limit: float | None = None,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        backend: str | Backend | None = None,
+        dtype: str = "float32",
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.members = members
+        self.encoder = encoder
+        self.activation = activation
+        self.solver = solver
+        self.learning_rate_init = learning_rate_init
+        self.weight_decay = weight_decay
+        self.dropout = dropout
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.n_iter_no_change = n_iter_no_change
+        self.validation_fraction = validation_fraction
+        self.label_smoothing = label_smoothing
+        self.class_weight = class_weight
+        self.time_limit = time_limit
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.backend = backend
+        self.dtype = dtype
+
+    @property
+    def _smoothing(self) -> float:  # type: ignore[override]
+        return self.label_smoothing
+
+    def _learn_targets(self, y: Any) -> numpy.ndarray:
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        self.classes_, indices = numpy.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise InputError(
+                f"A classifier needs rows of two classes; received 1 class or 0 sample(s): {self.classes_.tolist()}."
+            )
+        return indices
+
+    def _targets(self, y: Any) -> numpy.ndarray:
+        y = column_or_1d(y, warn=True)
+        indices = numpy.searchsorted(self.classes_, y).clip(0, len(self.classes_) - 1)
+        unknown = self.classes_[indices] != y
+        if unknown.any():
+            raise InputError(f"Labels of y_val are among those of y; {y[unknown].tolist()[0]!r} is not. Leave such rows out.")
+        return indices
+
+    def _loss(self) -> tuple[Loss, int]:
+        return "softmax_cross_entropy", len(self.classes_)
+
+    def _weights(self, y: Any, sample_weight: Any) -> numpy.ndarray | None:
+        if self.class_weight is None:
+            return sample_weight
+        weight = compute_sample_weight(self.class_weight, y).astype(self.dtype)
+        return weight if sample_weight is None else weight * sample_weight
+
+    def predict_proba(self, X: Any) -> numpy.ndarray:
+        """Predict the probabilities of the classes: the mean over the members.
+
+        Parameters
+        ----------
+        X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
+            The table.
+
+        Returns
+        -------
+        numpy.ndarray, shape (rows, classes)
+            Probabilities, in the order of ``classes_``.
+
+        Raises
+        ------
+        InputError
+            For columns that are not those of the training.
+        """
+        return self.predict_members(X).mean(axis=0)
+
+    def predict(self, X: Any) -> numpy.ndarray:
+        """Predict the label of each row: the most probable one.
+
+        Parameters
+        ----------
+        X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
+            The table.
+
+        Returns
+        -------
+        numpy.ndarray, shape (rows,)
+            Labels.
+
+        Raises
+        ------
+        InputError
+            For columns that are not those of the training.
+        """
+        places = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[places]
+
+
+class TabularRegressor(RegressorMixin, Tabular):
+    """Predict numbers for the rows of a table: encoder, networks and recipe together, with nothing that has to be set.
+
+    A `TableEncoder` makes numbers of the table. Several networks are trained on them and on the standardised target,
+    each with another part of the rows set apart to end its training. The mean of their predictions is kept to the range
+    of the targets seen.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int, sequence of int, or "auto", default "auto"
+        Units of each hidden layer; ``()`` for a linear model.
+    members : int or "auto", default "auto"
+        How many networks; ``"auto"`` is 8.
+    encoder : transformer or None, default None
+        What makes numbers of the table; None for a `TableEncoder`.
+    loss : {"squared_error", "poisson"}, default "squared_error"
+        What is minimised; ``"poisson"`` is for counts, and predicts positive numbers.
+    activation : str or sequence of str, default "relu"
+        A name in ``xpnet.ops.ACTIVATIONS``: one for all hidden layers, or one for each.
+    solver : {"adamw", "adam", "sgd"}, default "adamw"
+        How the loss is minimised; ``"sgd"`` has a momentum of 0.9.
+    learning_rate_init : float, default 0.002
+        The learning rate.
+    weight_decay : float, default 0.0003
+        With ``"adamw"`` every update shrinks all parameters by learning rate times this.
+    dropout : float, default 0.1
+        Probability with which a hidden unit is left out in training.
+    batch_size : int or "auto", default "auto"
+        Rows of a minibatch; ``"auto"`` is 32 to 256, by the number of rows.
+    max_iter : int, default 200
+        Epochs at most.
+    n_iter_no_change : int, default 16
+        Epochs without a fall of the loss on the rows set apart before training ends; the best epoch is kept.
+    validation_fraction : float, default 0.125
+        The share of the rows that is set apart, another for each member; 0 for none: training makes ``max_iter``
+        epochs.
+    time_limit : float or None, default None
+        Seconds after which training ends with the best epoch so far; each member makes one epoch at least.
+    random_state : int, numpy.random.RandomState or None, default None
+        Where weights, divisions of the rows, orders and dropout are drawn from. An int gives the same fit each time.
+    n_jobs : int or None, default None
+        How many members are trained side by side, in threads; None for 1, -1 for as many as there are cores.
+    backend : str, Backend or None, default None
+        What computes; None for the best one for NumPy's arrays.
+    dtype : {"float32", "float64"}, default "float32"
+        In which precision to compute.
+
+    Attributes
+    ----------
+    encoder_ : transformer
+        The fitted encoder; its ``left_out_`` tells which columns are not used, and why.
+    networks_ : list of Network
+        The members.
+    target_ : numpy.ndarray, shape (4, outputs), float64
+        What outputs are moved by and multiplied with to give predictions, and the smallest and largest target.
+    best_epochs_ : list of int
+        The epoch that each member kept.
+    n_iter_ : int
+        The most epochs that a member made.
+    why_ : str
+        What was trained, with which backend, and why.
+    n_features_in_ : int
+        Columns of the table.
+    feature_names_in_ : numpy.ndarray of str, shape (n_features_in_,)
+        Their names, where all are text.
+
+    See Also
+    --------
+    xpnet.TabularClassifier : The same for classes.
+    xpnet.MLPRegressor : One network on numbers, with scikit-learn's parameters and results.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> rng = numpy.random.default_rng(0)
+    >>> table = {"size": rng.normal(size=300), "colour": rng.choice(["red", "blue"], 300)}
+    >>> price = 1000 * table["size"] * (table["colour"] == "red")
+    >>> regressor = xpnet.TabularRegressor(random_state=0).fit(table, price)
+    >>> regressor.score(table, price) > 0.9
+    True
+    >>> mean, spread = regressor.predict(table, return_std=True)
+    >>> mean.shape, spread.shape
+    ((300,), (300,))
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **Tabular._parameter_constraints,
+        "loss": [StrOptions({"squared_error", "poisson"})],
+    }
+    _task = "regression"
+
+    def __init__(
+        self,
+        *,
+        hidden_layer_sizes: Any = "auto",
+        members: int | str = "auto",
+        encoder: Any = None,
+        loss: Loss = "squared_error",
+        activation: Any = "relu",
+        solver: str = "adamw",
+        learning_rate_init: float = 0.002,
+        weight_decay: float = 0.0003,
+        dropout: float = 0.1,
+        batch_size: int | str = "auto",
+        max_iter: int = 200,
+        n_iter_no_change: int = 16,
+        validation_fraction: float = 0.125,
+        time_limit: float | None = None,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        backend: str | Backend | None = None,
+        dtype: str = "float32",
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.members = members
+        self.encoder = encoder
+        self.loss = loss
+        self.activation = activation
+        self.solver = solver
+        self.learning_rate_init = learning_rate_init
+        self.weight_decay = weight_decay
+        self.dropout = dropout
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.n_iter_no_change = n_iter_no_change
+        self.validation_fraction = validation_fraction
+        self.time_limit = time_limit
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.backend = backend
+        self.dtype = dtype
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _learn_targets(self, y: Any) -> numpy.ndarray:
+        y = self._checked(y)
+        self._flat = y.ndim == 1
+        y = y.reshape(len(y), -1)
+        low, high = y.min(axis=0), y.max(axis=0)
+        if self.loss == "poisson":
+            if low.min() < 0 or not high.all():
+                raise InputError(f"loss='poisson' takes targets that are not negative, and not all 0; received {low}.")
+            self.target_ = numpy.stack([numpy.zeros_like(low), y.mean(axis=0), low, high])
+        else:
+            spread = y.std(axis=0)
+            self.target_ = numpy.stack([y.mean(axis=0), numpy.where(spread > 0, spread, 1.0), low, high])
+        return self._scaled(y)
+
+    def _checked(self, y: Any) -> numpy.ndarray:
+        y = check_array(y, ensure_2d=False, dtype=numpy.float64, input_name="y")
+        return column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
+    def _targets(self, y: Any) -> numpy.ndarray:
+        y = self._checked(y)
+        return self._scaled(y.reshape(len(y), -1))
+
+    def _scaled(self, y: numpy.ndarray) -> numpy.ndarray:
+        """Targets as the networks see them. y : (rows, outputs)"""
+        moved, spread = self.target_[:2]
+        return ((y - moved) / spread).astype(self.dtype)
+
+    def _loss(self) -> tuple[Loss, int]:
+        return self.loss, self.target_.shape[1]
+
+    def _weights(self, y: Any, sample_weight: Any) -> numpy.ndarray | None:
+        return sample_weight
+
+    def _units(self, outputs: numpy.ndarray) -> numpy.ndarray:
+        moved, spread = self.target_[:2]
+        return outputs * spread + moved
+
+    def predict(self, X: Any, *, return_std: bool = False) -> Any:
+        """Predict the number of each row: the mean over the members, kept to the range of the targets seen.
+
+        Parameters
+        ----------
+        X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
+            The table.
+        return_std : bool, default False
+            Whether to return how far the members disagree as well.
+
+        Returns
+        -------
+        numpy.ndarray, shape (rows,) or (rows, outputs), float64
+            Predictions; with ``return_std`` a tuple of them and of the standard deviations over the members.
+
+        Raises
+        ------
+        InputError
+            For columns that are not those of the training.
+        """
+        each = self.predict_members(X)
+        each = each[:, :, 0] if self._flat else each
+        low, high = self.target_[2:, 0] if self._flat else self.target_[2:]
+        mean = numpy.clip(each.mean(axis=0), low, high)
+        return (mean, each.std(axis=0)) if return_std else mean

@@ -1,0 +1,150 @@
+"""How the networks of a table are trained: each on other rows, until the loss on the rows set apart no longer falls."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Any
+
+import numpy
+from joblib import Parallel, delayed
+
+from xpnet.backend import Backend, NetworkSpec, get_threads
+from xpnet.backend.step import StepState
+from xpnet.backend.threads import sharing_the_machine
+from xpnet.models import Network, xavier_init
+from xpnet.training import Callback, Training
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows as a network takes them.
+
+    X : (rows, in) float; Y : (rows,) class indices, (rows, classes) or (rows, out); weight : (rows,) or None
+    """
+
+    X: numpy.ndarray
+    Y: numpy.ndarray
+    weight: numpy.ndarray | None = None
+
+    def take(self, indices: numpy.ndarray) -> "Rows":
+        """Some of the rows."""
+        return Rows(self.X[indices], self.Y[indices], None if self.weight is None else self.weight[indices])
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What does not differ between members.
+
+    spec : the network, without a seed; patience : epochs without a fall of the validation loss
+    smoothing : the share of a label that is spread over all classes; seconds : for all members together
+    """
+
+    spec: NetworkSpec
+    learning_rate: float
+    batch_size: int
+    epochs: int
+    patience: int
+    smoothing: float = 0.0
+    seconds: float = inf
+    backend: str | Backend | None = None
+
+
+class BestEpoch(Callback):
+    """Ends the training when the validation loss no longer falls or time is over; the best epoch's parameters stay."""
+
+    def __init__(self, network: Network, rows: Rows | None, patience: int, seconds: float) -> None:
+        self.network, self.rows, self.patience, self.seconds = network, rows, patience, seconds
+
+    def train_begin(self, training: Training) -> None:
+        """Start counting and the clock; rows go where the network lives."""
+        if self.rows is not None:
+            there, weight = self.network.backend.asarray, self.rows.weight
+            self.rows = Rows(there(self.rows.X), there(self.rows.Y), None if weight is None else there(weight))
+        self.best, self.epoch = inf, 0
+        self.kept: StepState | None = None
+        self.end = time.monotonic() + self.seconds
+
+    def epoch_end(self, training: Training) -> None:
+        """Compare the epoch with the best one so far."""
+        if self.rows is None:
+            self.epoch = training.done
+        else:
+            loss = training.step.loss(self.rows.X, self.rows.Y, sample_weight=self.rows.weight)
+            training.history.validation_loss.append(loss)
+            if loss < self.best or not self.epoch:
+                self.best, self.epoch, self.kept = loss, training.done, training.step.state()
+        late = training.done - self.epoch >= self.patience
+        training.stop = training.stop or late or time.monotonic() > self.end
+
+    def train_end(self, training: Training) -> None:
+        """Put the best parameters back."""
+        if self.kept is not None:
+            training.step.load_state(self.kept)
+
+
+def train_members(
+    recipe: Recipe,
+    rows: Rows,
+    folds: Sequence[tuple[numpy.ndarray, numpy.ndarray]] | Rows | None,
+    seeds: Sequence[int],
+    jobs: int,
+) -> tuple[list[Network], list[int]]:
+    """Train independent networks, one for each seed.
+
+    folds : for each member indices of the rows to train on and of those set apart; or the user's rows for all; or none
+    returns the networks, and the best epoch of each
+    """
+    rounds, began = -(-len(seeds) // jobs), time.monotonic()
+
+    def train(member: int) -> tuple[Network, int]:
+        left = recipe.seconds - (time.monotonic() - began)
+        if isinstance(folds, Rows) or folds is None:
+            return train_one(recipe, rows, folds, seeds[member], left / (rounds - member // jobs))
+        inner, outer = folds[member % len(folds)]
+        parts = rows.take(inner), rows.take(outer)
+        return train_one(recipe, *parts, seeds[member], left / (rounds - member // jobs))
+
+    if jobs == 1:
+        found = [train(member) for member in range(len(seeds))]
+    else:
+        with sharing_the_machine(max(1, get_threads() // jobs)):
+            found = Parallel(jobs, backend="threading")(delayed(train)(member) for member in range(len(seeds)))
+    return [network for network, _ in found], [epoch for _, epoch in found]
+
+
+def train_one(recipe: Recipe, rows: Rows, apart: Rows | None, seed: int, seconds: float) -> tuple[Network, int]:
+    """Train one network; return it with its best epoch."""
+    rng = numpy.random.default_rng(seed)
+    network = Network(
+        replace(recipe.spec, seed=seed),
+        {slot.name: _initial(slot.shape, rng) for slot in recipe.spec.slots()},
+        recipe.learning_rate,
+        backend=recipe.backend,
+        dtype=recipe.spec.dtype,
+        rng=rng,
+    )
+    watch = BestEpoch(network, apart, recipe.patience, seconds)
+    network.fit(
+        rows.X,
+        smoothed(rows.Y, recipe.spec.widths[-1], recipe.smoothing) if recipe.smoothing else rows.Y,
+        epochs=recipe.epochs,
+        batch_size=min(recipe.batch_size, len(rows.X)),
+        callbacks=[watch],
+        sample_weight=rows.weight,
+    )
+    return network, watch.epoch
+
+
+def _initial(shape: tuple[int, ...], rng: numpy.random.Generator) -> Any:
+    return xavier_init(shape, rng) if len(shape) == 2 else numpy.zeros(shape)
+
+
+def smoothed(labels: numpy.ndarray, classes: int, share: float) -> numpy.ndarray:
+    """Labels as probabilities, of which a share is spread over all classes: (rows, classes) float32.
+
+    (Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, Rethinking the Inception Architecture, 2016, section 7.)
+    """
+    spread = numpy.full((len(labels), classes), share / classes, numpy.float32)
+    spread[numpy.arange(len(labels)), labels] += 1 - share
+    return spread
