@@ -4,6 +4,7 @@ Whatever a file holds, opening it ends soon, with a ModelFileError or with the m
 no more memory than a small multiple of the file. Files damaged by accident always end in a ModelFileError.
 """
 
+import contextlib
 import random
 import sys
 import tempfile
@@ -39,7 +40,12 @@ def originals(folder: Path) -> list[tuple[bytes, Callable[[Path], Any]]]:
     labels = np.where(Y > 0, "a", "b")
     estimator = xpnet.MLPClassifier((5,), max_iter=12, early_stopping=True, random_state=0, backend="numpy", tol=1.0)
     estimator.fit(X, labels).save(folder / "estimator")
+    table = {"a": X[:, 0], "b": X[:, 1], "c": labels}
+    xpnet.TabularClassifier(hidden_layer_sizes=(5,), members=2, max_iter=2, random_state=0, backend="numpy").fit(
+        table, Y
+    ).save(folder / "table")
     models = [(path.read_bytes(), open_model) for path in (folder / "deep", folder / "flat", folder / "estimator")]
+    models.append(((folder / "table").read_bytes(), open_table))
     return models + [(path.read_bytes(), read_checkpoint) for path in folder.glob("*/*.safetensors")]
 
 
@@ -48,6 +54,14 @@ def open_model(path: Path) -> Any:
     model = xpnet.load(path, backend="numpy")
     columns = model.n_features_in_ if hasattr(model, "n_features_in_") else model.spec.widths[0]
     model.predict(np.ones((2, columns)))
+    return model
+
+
+def open_table(path: Path) -> Any:
+    """An estimator of tables on NumPy, and what it predicts where its columns are those of the original."""
+    model = xpnet.load(path, backend="numpy")
+    with contextlib.suppress(xpnet.InputError):  # its file names other columns
+        model.predict({"a": np.ones(2), "b": np.ones(2), "c": np.array(["a", "b"])})
     return model
 
 
@@ -88,6 +102,9 @@ def _faithful(found: Any, path: Path) -> str:
 
 def _parameters(found: Any) -> dict[str, Any]:
     """The parameters of a model, an estimator or a checkpoint, by the names of their tensors."""
+    if hasattr(found, "networks_"):
+        nets = enumerate(found.networks_)
+        return {f"{k}/{name}": array for k, network in nets for name, array in network.params.items()}
     if hasattr(found, "coefs_"):
         kinds = [("W", found.coefs_), ("b", found.intercepts_)]
         return {f"{kind}{k}": array for kind, arrays in kinds for k, array in enumerate(arrays, start=1)}

@@ -267,3 +267,15 @@ def test_a_small_file_takes_little(tmp_path: Path, harm: Any) -> None:
         xpnet.load(tmp_path / "x")
     assert tracemalloc.get_traced_memory()[1] < 20 * len(content) + 2**22
     tracemalloc.stop()
+
+
+def test_skops_keeps_a_pipeline_around_what_is_xpnets(tmp_path: Path, frame: pandas.DataFrame) -> None:
+    skops = pytest.importorskip("skops.io")
+    y = np.where(frame["b"] > 25, "yes", "no")
+    ends = (make_pipeline(COLUMNS["everything"], network()), make_pipeline(xpnet.TableEncoder(), network()))
+    for model in ends:
+        skops.dump(model.fit(frame, y), tmp_path / "m")
+        untrusted = skops.get_untrusted_types(file=tmp_path / "m")
+        assert {name.split(".")[0] for name in untrusted} <= {"xpnet", "numpy"}
+        found = skops.load(tmp_path / "m", trusted=untrusted)
+        np.testing.assert_array_equal(found.predict_proba(frame), model.predict_proba(frame))

@@ -5,9 +5,11 @@
 ``values``       JSON, read strictly and written in one form only; Python values to JSON and back
 ``networks``     the description that every file has; the models of ``xpnet.models`` to files and back
 ``estimators``   fitted estimators to files and back
+``tabular``      estimators of tables, with their encoders, to files and back
 ``pipelines``    pipelines of scikit-learn's around an estimator; ``transformers`` takes them apart
 ``opening``      ``load``, ``describe``, ``save_model`` and ``export_model``, for models and files of every kind
-``onnx_graph``   models as ONNX files, for other runtimes; ``onnx_preparation`` what stands before them
+``onnx_graph``   models as ONNX files, for other runtimes; ``onnx_encoder`` what encodes a table before them,
+                 ``onnx_preparation`` scikit-learn's transformers
 ``checkpoint``   a training under way as a file, and the callback that writes it
 
 A model file holds the parameters and the settings of a model. A checkpoint also holds what a training needs to go on:

@@ -90,9 +90,7 @@ def export(
     encode, finish : see :func:`xpnet.modelfile.onnx_graph.write_onnx`
     """
     check_is_fitted(estimator)
-    classes = getattr(estimator, "classes_", None)
-    if classes is not None and not _are_labels(classes):
-        raise InputError(f"ONNX knows labels that are integers or strings; received {classes!r}. Encode them first.")
+    classes = check_labels(getattr(estimator, "classes_", None))
     write_onnx(path, described(estimator), [estimator._current().values()], classes, encode, finish)
 
 
@@ -135,7 +133,7 @@ def _params(estimator: Any) -> dict[str, Any]:
     params = {name: value for name, value in estimator.get_params(deep=False).items() if name not in _NOT_KEPT}
     if isinstance(params["random_state"], numpy.random.RandomState):
         params["random_state"] = None
-    return _as_json("constructor's parameters", params)
+    return as_json("constructor's parameters", params)
 
 
 def _fitted(estimator: Any) -> dict[str, Any]:
@@ -144,10 +142,14 @@ def _fitted(estimator: Any) -> dict[str, Any]:
     found |= {name: getattr(estimator, name) for name in _PLACE}
     if "_sparse_labels" in found:
         found["_sparse_labels"] = found["_sparse_labels"] is not None
-    return _as_json("fitted attributes", found)
+    return as_json("fitted attributes", found)
 
 
-def _as_json(what: str, values: dict[str, Any]) -> Any:
+def as_json(what: str, values: dict[str, Any]) -> Any:
+    """The values as JSON.
+
+    Raises InputError for what a file cannot hold. what : that they are, in the words of an error
+    """
     try:
         return to_json(values)
     except TypeError as error:
@@ -216,5 +218,11 @@ def _sparse_labels(out: int) -> LabelBinarizer:
     return LabelBinarizer().fit(scipy.sparse.eye_array(out, dtype=int, format="csr"))
 
 
-def _are_labels(classes: numpy.ndarray) -> bool:
-    return classes.dtype.kind in "iubU" or (classes.dtype.kind == "O" and all(isinstance(c, str) for c in classes))
+def check_labels(classes: numpy.ndarray | None) -> numpy.ndarray | None:
+    """The classes, if labels in ONNX can stand for them; None for none.
+
+    Raises InputError otherwise.
+    """
+    if classes is None or classes.dtype.kind in "iubU" or all(isinstance(label, str) for label in classes):
+        return classes
+    raise InputError(f"ONNX knows labels that are integers or strings; received {classes!r}. Encode them first.")

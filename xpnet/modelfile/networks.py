@@ -73,14 +73,18 @@ class Description:
         return {"kind": self.kind, "network": to_json(self.network), "settings": self.settings, "extra": self.extra}
 
 
-def check_tensors(spec: NetworkSpec, header: Header, *sets: str) -> None:
+def check_tensors(spec: NetworkSpec, header: Header, *sets: str, besides: Collection[str] = ()) -> None:
     """Raise ValueError unless the file's tensors are the parameters of the spec, no more and no less.
 
     sets : the prefix of the names in each set of parameters; "" by default, for one set
+    besides : names of tensors that are no parameters
     """
-    due = {before + s.name: (_CODES[spec.dtype], s.shape) for before in sets or ("",) for s in spec.slots()}
-    found = {name: (tensor.dtype, tensor.shape) for name, tensor in header.tensors.items()}
-    if due != found:
+    sets = sets or ("",)
+    found = {n: (tensor.dtype, tensor.shape) for n, tensor in header.tensors.items() if n not in besides}
+    # Counted first: a few bytes could describe any number of parameters.
+    if len(found) != 2 * spec.layers * len(sets) or found != {
+        before + slot.name: (_CODES[spec.dtype], slot.shape) for before in sets for slot in spec.slots()
+    }:
         raise ValueError("its tensors are not those of the network it describes")
 
 

@@ -130,7 +130,8 @@ def write_onnx(
     encode : makes the network's inputs; None for one input ``X`` (rows, in) of the spec's dtype
     finish : makes predictions of the network's outputs, in float64
 
-    The output is ``probabilities`` (rows, classes) or ``predictions`` (rows, out), of the spec's dtype. Raises
+    The output is ``probabilities`` (rows, classes) or ``predictions`` (rows, out), of the spec's dtype; predictions
+    that are finished are float64. Raises
     ModelFileError where onnx is missing, the file cannot be written or would be too large.
     """
     onnx = _onnx()
@@ -144,10 +145,9 @@ def write_onnx(
         found += other
     if others:
         found /= numpy.asarray(len(members), spec.dtype)
-    if finish is not None:
-        found = finish(found.to("float64")).to(spec.dtype)
     if classes is None:
-        graph.output(found, name, spec.dtype, spec.widths[-1])
+        dtype = spec.dtype if finish is None else "float64"
+        graph.output(found if finish is None else finish(found.to(dtype)), name, dtype, spec.widths[-1])
     else:
         _add_labels(graph, found, spec, numpy.asarray(classes))
     model = graph.model()

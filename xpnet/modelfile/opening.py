@@ -15,6 +15,8 @@ _OPENERS = {
     "LogisticRegression": "xpnet.modelfile.networks",
     "MLPClassifier": "xpnet.modelfile.estimators",
     "MLPRegressor": "xpnet.modelfile.estimators",
+    "TabularClassifier": "xpnet.modelfile.tabular",
+    "TabularRegressor": "xpnet.modelfile.tabular",
     "Pipeline": "xpnet.modelfile.pipelines",
     "TransformedTargetRegressor": "xpnet.modelfile.pipelines",
 }
@@ -26,8 +28,8 @@ def save_model(model: Any, path: str | Path, extra: dict[str, Any] | None = None
 
     Parameters
     ----------
-    model : Network, MLPClassifier, MLPRegressor, Pipeline or TransformedTargetRegressor
-        The model. An estimator must be fitted. A pipeline is made of StandardScaler, MinMaxScaler, OneHotEncoder,
+    model : Network, estimator of xpnet's, Pipeline or TransformedTargetRegressor
+        The model. An estimator must be fitted; one of tables has a `TableEncoder`. A pipeline is made of StandardScaler, MinMaxScaler, OneHotEncoder,
         OrdinalEncoder, SimpleImputer and ColumnTransformer, and ends in an estimator of xpnet's.
     path : str or Path
         The file; an existing one is replaced at once and whole.
@@ -65,7 +67,7 @@ def export_model(model: Any, path: str | Path) -> None:
 
     Parameters
     ----------
-    model : Network, MLPClassifier, MLPRegressor, Pipeline or TransformedTargetRegressor
+    model : Network, estimator of xpnet's, Pipeline or TransformedTargetRegressor
         The model; estimators and pipelines must be fitted.
     path : str or Path
         The file; an existing one is replaced at once and whole.
@@ -79,8 +81,9 @@ def export_model(model: Any, path: str | Path) -> None:
 
     Notes
     -----
-    A table of numbers is one input ``X`` (rows, features). Where a pipeline takes text, each column that it uses is an
-    input (rows, 1) by its name, and empty text is a missing value.
+    A table of numbers is one input ``X`` (rows, features). Where it holds text, dates or times, each column that is used
+    is an input (rows, 1) by its name (``x_`` and the name, where it is that of an output): text, numbers, or seconds
+    since 1970. Empty text and NaN are gaps. Estimators of tables take float64, and predict float64.
 
     Examples
     --------
@@ -105,7 +108,7 @@ def load(path: str | Path, backend: str | Backend | None = None) -> Any:
 
     Returns
     -------
-    FeedforwardNeuralNet, LogisticRegression, MLPClassifier, MLPRegressor, Pipeline or TransformedTargetRegressor
+    Network, estimator of xpnet's, Pipeline or TransformedTargetRegressor
         A model of the class that was saved, in the dtype it was saved in, with its ``extra``.
 
     Raises

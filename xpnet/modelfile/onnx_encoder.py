@@ -1,0 +1,149 @@
+"""What encodes a table, as a part of an ONNX graph: float64 and text in, float32 out, as ``TableEncoder`` encodes it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy
+
+from xpnet.modelfile.onnx_graph import ML, Graph, Value
+from xpnet.tabular.encodings import DAY, FARTHEST, LARGEST, PERIODS, Category, Encoding, Number, encodings_of_state
+
+_GAP = "NaN is a gap"
+_SAYS = {"str": "empty text is a gap", "float64": _GAP, "moment": f"seconds since 1970; {_GAP}"}
+"""What a graph says of its inputs."""
+
+
+def encode_table(graph: Graph, encoder: Any) -> Value:
+    """The outputs (rows, outputs) of a fitted ``TableEncoder``, from inputs that are added to the graph.
+
+    A table of numbers is one input ``X`` (rows, columns), in float64. Where columns hold text, dates or times, each
+    column that is used is an input (rows, 1) by its name: text, numbers, or seconds since 1970.
+    """
+    description, arrays = encoder.get_state()
+    encodings = encodings_of_state(description["encodings"], arrays, description["columns"])
+    starts = numpy.cumsum([0, *(len(encoding.labels) for encoding in encodings)]).tolist()
+    sources = _sources(graph, description, encodings)
+    parts: list[Value] = []
+    places: list[int] = []  # of the parts' columns among the outputs
+    numbers = [k for k, encoding in enumerate(encodings) if isinstance(encoding, Number)]
+    if numbers:
+        x = graph.add("Concat", *(sources[k] for k in numbers), axis=1)
+        for part, at in _numbers(x, [encodings[k] for k in numbers], [starts[k] for k in numbers]):
+            parts.append(part)
+            places += at
+    for encoding, start, source in zip(encodings, starts, sources, strict=False):
+        if isinstance(encoding, Category):
+            parts.append(_category(source, encoding))
+            places += range(start, start + len(encoding.labels))
+    return graph.add("Concat", *parts, axis=1).columns(numpy.argsort(places))
+
+
+def _sources(graph: Graph, description: dict[str, Any], encodings: Sequence[Encoding]) -> list[Value]:
+    """What each encoding encodes: (rows, 1) of the table, or a part of its moments."""
+    names = description["names"] or [f"x{column}" for column in range(description["columns"])]
+    if not any(isinstance(encoding, Category) or encoding.part for encoding in encodings):
+        table = graph.input("X", description["columns"], "float64", _GAP)
+        return [table.columns([encoding.column]) for encoding in encodings]
+    inputs: dict[int, Value] = {}
+    parts: dict[int, dict[str, Value]] = {}
+    sources = []
+    for encoding in encodings:
+        dtype, part = ("str", "") if isinstance(encoding, Category) else ("float64", encoding.part)
+        column = encoding.column
+        if column not in inputs:
+            inputs[column] = graph.input(names[column], 1, dtype, _SAYS["moment" if part else dtype])
+        if part and column not in parts:
+            parts[column] = _parts_of_moments(inputs[column])
+        sources.append(parts[column][part] if part else inputs[column])
+    return sources
+
+
+def _parts_of_moments(seconds: Value) -> dict[str, Value]:
+    """The parts of moments, as ``xpnet.tabular.encodings.parts_of_moments`` has them; NaN and infinity give NaN.
+
+    (The calendar from days: Hinnant, chrono-Compatible Low-Level Date Algorithms, 2013, ``civil_from_days``.)
+    """
+    days = seconds // DAY
+    from_march = days + 719468.0  # days since 1 March of the year 0, the first of an era of 400 years
+    era = from_march // 146097.0
+    day_of_era = from_march - era * 146097.0
+    years = (day_of_era - day_of_era // 1460.0 + day_of_era // 36524.0 - day_of_era // 146096.0) // 365.0
+    day_of_year = day_of_era - (years * 365.0 + years // 4.0 - years // 100.0)
+    month_from_march = (day_of_year * 5.0 + 2.0) // 153.0
+    after_december = month_from_march // 10.0  # 1 in January and February, whose year began in March
+    return {
+        "trend": seconds,
+        "year": years + era * 400.0 + after_december,
+        "month": month_from_march + 3.0 - after_december * 12.0,
+        "day": day_of_year - (month_from_march * 153.0 + 2.0) // 5.0 + 1.0,
+        "weekday": days + 3.0 - (days + 3.0) // 7.0 * 7.0,
+        "hour": (seconds - days * DAY) / 3600.0,
+    }
+
+
+def _numbers(x: Value, numbers: Sequence[Any], starts: Sequence[int]) -> list[tuple[Value, list[int]]]:
+    """What becomes of numbers, in float32, and the places of its columns among the outputs.
+
+    x : (rows, numbers) float64; starts : the place of the first output of each number
+    """
+    graph = x.graph
+
+    def row(name: str) -> numpy.ndarray:
+        return numpy.array([getattr(number, name) for number in numbers])
+
+    missing = graph.add("IsNaN", x)
+    x = graph.add("Where", missing, row("fill"), x)
+    within = graph.add("Min", graph.add("Max", x, row("low")), row("high"))
+    x = graph.add("Where", graph.add("Greater", graph.add("Abs", x), LARGEST), within, x)
+    z = graph.add("Clip", (x - row("centre")) * row("scale"), -FARTHEST, FARTHEST)
+    z = graph.add("Where", row("clip"), z / graph.add("Sqrt", z * z / 9.0 + 1.0), z)
+    scaled, gaps, cycles, bins = _places(numbers, starts)
+    found = [(z, scaled, 0), (missing, gaps, 0)]
+    if cycles:
+        first, length = numpy.array([PERIODS[numbers[index].part] for index, _ in cycles]).T
+        angle = (x.columns([index for index, _ in cycles]) - first) * (2 * numpy.pi / length)
+        within_cycles = [(number, place) for number, (_, place) in enumerate(cycles)]
+        found += [(graph.add("Sin", angle), within_cycles, 0), (graph.add("Cos", angle), within_cycles, 1)]
+    parts = [
+        (value.columns([index for index, _ in entries]).to("float32"), [place + shift for _, place in entries])
+        for value, entries, shift in found
+        if entries
+    ]
+    if bins:
+        left = numpy.concatenate([number.edges[:-1] for number in numbers])
+        right = numpy.concatenate([number.edges[1:] for number in numbers])
+        through = (x.columns([index for index, _ in bins]) - left) / (right - left)
+        parts.append((graph.add("Clip", through, 0.0, 1.0).to("float32"), [place for _, place in bins]))
+    return parts
+
+
+def _places(numbers: Sequence[Any], starts: Sequence[int]) -> tuple[list[tuple[int, int]], ...]:
+    """Indices of numbers with places among the outputs: where scaled, gaps, cycles (the sine), and bins stand."""
+    scaled, gaps, cycles, bins = [], [], [], []
+    for index, (number, at) in enumerate(zip(numbers, starts, strict=True)):
+        after_scaled = at + (number.scale != 0)
+        after_gaps = after_scaled + number.gaps
+        after_cycles = after_gaps + 2 * number.cycle
+        scaled += [(index, at)] * (number.scale != 0)
+        gaps += [(index, after_scaled)] * number.gaps
+        cycles += [(index, after_gaps)] * number.cycle
+        bins += [(index, after_cycles + k) for k in range(max(0, len(number.edges) - 1))]
+    return scaled, gaps, cycles, bins
+
+
+def _category(text: Value, category: Category) -> Value:
+    """The outputs of a category: the row of a table with one row for each value, for unknown ones and for gaps."""
+    values = list(category.values)
+    unknown, gap = len(values), len(values) + 1
+    rows = numpy.empty((len(values) + 2, len(category.labels)), numpy.float32)
+    category.write(numpy.array([*range(len(values)), -1, -2]), rows)
+    keys = {"": gap} | {value: index for index, value in enumerate(values)}
+    code = text.graph.add(
+        "LabelEncoder",
+        text,
+        domain=ML,
+        keys_strings=list(keys),
+        values_int64s=list(keys.values()),
+        default_int64=unknown,
+    )
+    return text.graph.add("Gather", rows, text.graph.add("Squeeze", code, numpy.array([1])), axis=0)
