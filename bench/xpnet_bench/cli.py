@@ -10,6 +10,9 @@ from xpnet import available_backends
 from xpnet_bench.contenders import ENTRIES
 from xpnet_bench.settings import CHOICES, Settings
 
+ACCURACY = "tables"
+"""The suite of how right predictions are on open tables; all others measure time and memory."""
+
 PEERS = [entry.name for entry in ENTRIES if entry.role == "peer"]
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -18,7 +21,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--backend", "backends", multiple=True, help="Measure only this backend of xpnet; may be repeated.")
 @click.option("--peer", "peers", multiple=True, help="Measure only this peer beside it, or `none`; may be repeated.")
-@click.option("--suite", type=click.Choice(CHOICES), default="all", show_default=True)
+@click.option("--suite", type=click.Choice([*CHOICES, ACCURACY]), default="all", show_default=True)
 @click.option("--quick", is_flag=True, help="A short run, for a first impression: under three minutes.")
 @click.option(
     "--data", type=FILE, help="MNIST as an .npz file with X, uint8 (70000, 784), and y; made-up data without."
@@ -42,6 +45,12 @@ def bench(ctx: click.Context, output: Path | None, data: Path | None, **chosen: 
         return
     if output is None:
         raise click.UsageError("A run needs -o DIR, the folder for its results.")
+    if chosen["suite"] == ACCURACY:
+        from xpnet_bench.accuracy import run_accuracy, write_accuracy_report
+
+        page = write_accuracy_report(run_accuracy(output, quick=chosen["quick"], only=chosen["peers"]), output)
+        click.echo(str(page))
+        return
     _check_names(chosen["backends"], chosen["peers"])
     from xpnet_bench.report import write_report
     from xpnet_bench.run import INTERRUPTED, run

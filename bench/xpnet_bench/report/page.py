@@ -25,7 +25,11 @@ def write_report(results: Path, folder: Path) -> None:
 
 def write_chart(results: Path, path: Path) -> None:
     """Write the first chart as a file of its own, colours for both schemes inside."""
-    svg = speed_chart(read_results(results)).svg
+    write_figure(speed_chart(read_results(results)).svg, path)
+
+
+def write_figure(svg: str, path: Path) -> None:
+    """Write a chart as a file of its own, colours for both schemes inside."""
     style = (
         f"<style>svg {{ --font: system-ui, sans-serif; {variables(dark=False)} }} "
         f"@media (prefers-color-scheme: dark) {{ svg {{ {variables(dark=True)} }} }}</style>"

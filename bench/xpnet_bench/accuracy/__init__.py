@@ -1,0 +1,12 @@
+"""How right the predictions are: estimators of tables beside linear models, boosting and other networks.
+
+``tables``      open tables, which packages bring, and their splits
+``contenders``  what is trained on them, each with its defaults
+``run``         trains and judges, split after split, into ``tables.json``
+``report``      tables of errors, geometric means and a picture
+"""
+
+from xpnet_bench.accuracy.report import write_accuracy_report
+from xpnet_bench.accuracy.run import run_accuracy
+
+__all__ = ["run_accuracy", "write_accuracy_report"]
