@@ -46,6 +46,7 @@ def forward_launches(
     out: Array,
     *,
     mask: Array | None = None,
+    kept: Array | None = None,
     fused: bool = True,
     repeated: bool = False,
 ) -> list[Launch]:
@@ -53,9 +54,14 @@ def forward_launches(
 
     mask : receives ReLU's bits for the way back, where the launch is one; None in a prediction, where ReLU is a launch
         of its own, since in a product it may turn NaN into 0, which a prediction has to show
+    kept : receives x W + b where the way back reads that and not ``out``
     fused : False for launches of their own in any case; repeated : as for :meth:`xpnet_cupy.launcher.Launcher.product`
     """
     shape, wide = (*x.shape, out.shape[1]), out.dtype == launcher.dtype
+    kernels = launcher.full if wide else launcher
+    if kept is not None:
+        linear = forward_launches(launcher, layer._replace(activation="identity"), x, kept, fused=fused, repeated=repeated)
+        return [*linear, launches.bias_activation(kernels, layer.activation, kept, None, out)]
     if fused and (layer.activation == "identity" or mask is not None):
         epilogue: Epilogue = "bias" if mask is None else "relu_aux_bias"
         product = products.forward(*shape, epilogue=epilogue, wide=wide)
@@ -63,9 +69,8 @@ def forward_launches(
         launch = launcher.fused_product(product, *arrays, vector=layer.bias, mask=mask, repeated=repeated)
         if launch is not None:
             return [launch]
-    plain = launcher.product(products.forward(*shape, wide=wide), layer.weight, x, out, repeated=repeated)
-    kernels = launcher.full if wide else launcher
-    return [plain, launches.bias_activation(kernels, layer.activation, out, layer.bias, out)]
+    multiply = launcher.product(products.forward(*shape, wide=wide), layer.weight, x, out, repeated=repeated)
+    return [multiply, launches.bias_activation(kernels, layer.activation, out, layer.bias, out)]
 
 
 def block_rows(spec: NetworkSpec, rows: int) -> int:

@@ -96,6 +96,56 @@ struct Softplus {
   static __device__ real of(real x) { return log1p(exp(-fabs(x))) + (x > 0 ? x : real(0)); }
   static __device__ real backward(real d_out, real out) { return d_out * -expm1(-out); }
 };
+struct LeakyRelu {
+  static __device__ real of(real x) { return x <= 0 ? real(0.01) * x : x; }  // false for NaN, which stays
+  static __device__ real backward(real d_out, real out) { return out <= 0 ? real(0.01) * d_out : d_out; }
+};
+struct Elu {
+  static __device__ real of(real x) { return x > 0 ? x : expm1(x); }
+  static __device__ real backward(real d_out, real out) { return d_out * (1 + (out > 0 ? real(0) : out)); }
+};
+
+// Functions x F(x) with F(x) + F(-x) = 1 are max(x, 0) - |x| F(-|x|), and their derivatives by x and by -x add up to 1.
+// Their `backward` reads x. |x| ends where F(-|x|) is 0, so that an infinity meets no 0; NaN stays.
+__device__ inline real magnitude(real x) { return fabs(x) > real(800) ? real(800) : real(fabs(x)); }
+__device__ inline real slope(real x, real below) { return x < 0 ? below : 1 - below; }
+__device__ inline real logistic_tail(real a) {
+  const real e = exp(-a);
+  return e / (1 + e);
+}
+
+struct Silu {
+  static __device__ real of(real x) {
+    const real a = magnitude(x);
+    return Relu::of(x) - a * logistic_tail(a);
+  }
+  static __device__ real backward(real d_out, real x) {
+    const real a = magnitude(x), tail = logistic_tail(a);
+    return d_out * slope(x, tail * (1 - a * (1 - tail)));
+  }
+};
+struct Gelu {
+  static __device__ real tail(real a) { return real(0.5) * erfc(a * real(0.70710678118654752)); }
+  static __device__ real of(real x) {
+    const real a = magnitude(x);
+    return Relu::of(x) - a * tail(a);
+  }
+  static __device__ real backward(real d_out, real x) {
+    const real a = magnitude(x), density = exp(real(-0.5) * a * a) * real(0.39894228040143268);
+    return d_out * slope(x, tail(a) - a * density);
+  }
+};
+struct GeluTanh {
+  static __device__ real scale() { return real(1.5957691216057308); }  // 2 sqrt(2 / pi)
+  static __device__ real of(real x) {
+    const real a = magnitude(x);
+    return Relu::of(x) - a * logistic_tail(scale() * a * (1 + real(0.044715) * a * a));
+  }
+  static __device__ real backward(real d_out, real x) {
+    const real a = magnitude(x), cube = real(0.044715) * a * a, tail = logistic_tail(scale() * a * (1 + cube));
+    return d_out * slope(x, tail * (1 - a * (1 - tail) * scale() * (1 + 3 * cube)));
+  }
+};
 struct Exponential {
   static __device__ real of(real x) { return exp(x); }
 };
@@ -136,28 +186,38 @@ BIAS_ACTIVATION(bias_relu, Relu)
 BIAS_ACTIVATION(bias_tanh, Tanh)
 BIAS_ACTIVATION(bias_logistic, Logistic)
 BIAS_ACTIVATION(bias_softplus, Softplus)
+BIAS_ACTIVATION(bias_leaky_relu, LeakyRelu)
+BIAS_ACTIVATION(bias_elu, Elu)
+BIAS_ACTIVATION(bias_silu, Silu)
+BIAS_ACTIVATION(bias_gelu, Gelu)
+BIAS_ACTIVATION(bias_gelu_tanh, GeluTanh)
 BIAS_ACTIVATION(bias_exponential, Exponential)
 
-// d_x = d_out activation'(x), from out = activation(x), item by item.
+// d_x = d_out activation'(x), item by item, from what the activation keeps: its output, or x.
 template <class Activation>
-__device__ void backward(const real *d_out, const real *out, real *d_x, long long size) {
-  FOR_EACH(i, size) d_x[i] = Activation::backward(d_out[i], out[i]);
+__device__ void backward(const real *d_out, const real *kept, real *d_x, long long size) {
+  FOR_EACH(i, size) d_x[i] = Activation::backward(d_out[i], kept[i]);
 }
 
-#define BACKWARD(name, Activation)                                                     \
-  KERNEL name(const real *d_out, const real *out, real *d_x, long long size) { \
-    backward<Activation>(d_out, out, d_x, size);                                       \
+#define BACKWARD(name, Activation)                                              \
+  KERNEL name(const real *d_out, const real *kept, real *d_x, long long size) { \
+    backward<Activation>(d_out, kept, d_x, size);                               \
   }
 BACKWARD(relu_backward, Relu)
 BACKWARD(tanh_backward, Tanh)
 BACKWARD(logistic_backward, Logistic)
 BACKWARD(softplus_backward, Softplus)
+BACKWARD(leaky_relu_backward, LeakyRelu)
+BACKWARD(elu_backward, Elu)
+BACKWARD(silu_backward, Silu)
+BACKWARD(gelu_backward, Gelu)
+BACKWARD(gelu_tanh_backward, GeluTanh)
 
 // d_x as above (may be d_out), and the sums of its columns over each chunk of rows: sums (chunks, cols). One chunk
 // gives the bias gradient; several, for batches that one block a column would walk too slowly, `column_sum` adds up.
 // Blocks of (32, 8) threads: 32 columns, so that a warp reads 32 neighbours, and every eighth row of the chunk.
 template <class Activation>
-__device__ void backward_bias(const stored *d_out, const stored *out, stored *d_x, real *sums, int rows, int cols,
+__device__ void backward_bias(const stored *d_out, const stored *kept, stored *d_x, real *sums, int rows, int cols,
                               int chunk) {
   __shared__ real parts[8][32];
   const int col = blockIdx.x * 32 + threadIdx.x;
@@ -166,7 +226,7 @@ __device__ void backward_bias(const stored *d_out, const stored *out, stored *d_
   if (col < cols)
     for (int row = first + threadIdx.y; row < last; row += 8) {
       const long long at = (long long)row * cols + col;
-      const real d = Activation::backward(d_out[at], out[at]);
+      const real d = Activation::backward(d_out[at], kept[at]);
       if (d_x) d_x[at] = d;
       sum += d;
     }
@@ -178,14 +238,19 @@ __device__ void backward_bias(const stored *d_out, const stored *out, stored *d_
   }
 }
 
-#define BACKWARD_BIAS(name, Activation)                                                                    \
-  KERNEL name(const stored *d_out, const stored *out, stored *d_x, real *sums, int rows, int cols, int chunk) { \
-    backward_bias<Activation>(d_out, out, d_x, sums, rows, cols, chunk);                                   \
+#define BACKWARD_BIAS(name, Activation)                                                                          \
+  KERNEL name(const stored *d_out, const stored *kept, stored *d_x, real *sums, int rows, int cols, int chunk) { \
+    backward_bias<Activation>(d_out, kept, d_x, sums, rows, cols, chunk);                                        \
   }
 BACKWARD_BIAS(relu_backward_bias, Relu)
 BACKWARD_BIAS(tanh_backward_bias, Tanh)
 BACKWARD_BIAS(logistic_backward_bias, Logistic)
 BACKWARD_BIAS(softplus_backward_bias, Softplus)
+BACKWARD_BIAS(leaky_relu_backward_bias, LeakyRelu)
+BACKWARD_BIAS(elu_backward_bias, Elu)
+BACKWARD_BIAS(silu_backward_bias, Silu)
+BACKWARD_BIAS(gelu_backward_bias, Gelu)
+BACKWARD_BIAS(gelu_tanh_backward_bias, GeluTanh)
 
 // Sums of columns alone: the bias gradient of a layer without activation.
 KERNEL column_sum(const stored *x, real *sums, int rows, int cols, int chunk) {

@@ -33,23 +33,19 @@ _INDICES = "real* long*? real*? long*? int*? real*? stored*?! double* int int"
 _LOSS = "real* real*? real*? long*? int*? real*? stored*?! double* int int"
 _UPDATE = "long*? int double int real*? double*? double* int*? int stored*? long"
 
+_BENT = "relu", "tanh", "logistic", "softplus", "leaky_relu", "elu", "silu", "gelu", "gelu_tanh"
+
+ACTIVATIONS = frozenset({"identity", *_BENT})
+"""Activations that hidden layers may have: each but identity has three kernels."""
+
 KERNELS: dict[str, tuple[str, ...]] = {
     name: tuple(parameters.split())
     for name, parameters in {
         "bias_identity": _ACTIVATION,
-        "bias_relu": _ACTIVATION,
-        "bias_tanh": _ACTIVATION,
-        "bias_logistic": _ACTIVATION,
-        "bias_softplus": _ACTIVATION,
         "bias_exponential": _ACTIVATION,
-        "relu_backward": _BACKWARD,
-        "tanh_backward": _BACKWARD,
-        "logistic_backward": _BACKWARD,
-        "softplus_backward": _BACKWARD,
-        "relu_backward_bias": _BACKWARD_BIAS,
-        "tanh_backward_bias": _BACKWARD_BIAS,
-        "logistic_backward_bias": _BACKWARD_BIAS,
-        "softplus_backward_bias": _BACKWARD_BIAS,
+        **{f"bias_{name}": _ACTIVATION for name in _BENT},
+        **{f"{name}_backward": _BACKWARD for name in _BENT},
+        **{f"{name}_backward_bias": _BACKWARD_BIAS for name in _BENT},
         "column_sum": "stored* real* int int int",
         "dropout": "stored* stored* long* int* long long int double int int",
         "softmax_warp": _ROWS,
@@ -81,9 +77,6 @@ KERNELS: dict[str, tuple[str, ...]] = {
         "l2_penalty": "real* real*?! long* int double int real*? int double*",
     }.items()
 }
-
-ACTIVATIONS = {name.removeprefix("bias_") for name in KERNELS if name.startswith("bias_")} - {"exponential"}
-"""Activations that hidden layers may have."""
 
 RESIDENT = {"train_epoch"}  # what the second source file has; it is compiled where it is asked for
 _SCALARS = {"int": numpy.int32, "long": numpy.int64, "double": numpy.float64}

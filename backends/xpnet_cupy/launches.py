@@ -73,14 +73,14 @@ def bias_activation(launcher: Launcher, activation: str, x: Array, bias: Array |
     return launcher.prepare(f"bias_{activation}", *_packed_tiles(launcher, rows, cols), x, bias, out, rows, cols)
 
 
-def backward(launcher: Launcher, activation: str, d_out: Array, out: Array, d_x: Array) -> Launch:
-    """d_x from d_out and out = activation(x); any shape, the same."""
+def backward(launcher: Launcher, activation: str, d_out: Array, kept: Array, d_x: Array) -> Launch:
+    """d_x from d_out and what the activation keeps, its output or x; any shape, the same."""
     size = d_out.size
-    return launcher.prepare(f"{activation}_backward", *_flat(size), d_out, out, d_x, size)
+    return launcher.prepare(f"{activation}_backward", *_flat(size), d_out, kept, d_x, size)
 
 
 def backward_bias(
-    launcher: Launcher, activation: str, d_out: Array, out: Array, d_x: Array | None, d_bias: Array
+    launcher: Launcher, activation: str, d_out: Array, kept: Array, d_x: Array | None, d_bias: Array
 ) -> list[Launch]:
     """d_x (rows, cols), may be d_out, and d_bias (cols,), the sums of its columns."""
     rows, cols = d_out.shape
@@ -90,7 +90,7 @@ def backward_bias(
     if activation == "identity":
         first = launcher.prepare("column_sum", place, block, d_out, sums, rows, cols, chunk)
     else:
-        first = launcher.prepare(f"{activation}_backward_bias", place, block, d_out, out, d_x, sums, rows, cols, chunk)
+        first = launcher.prepare(f"{activation}_backward_bias", place, block, d_out, kept, d_x, sums, rows, cols, chunk)
     if chunks == 1:
         return [first]
     second = (sums, d_bias, chunks, cols, chunks)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from xpnet.backend import Backend, NetworkSpec, Parameters
 from xpnet.errors import DeviceMemoryError
-from xpnet.ops import Array
+from xpnet.ops import ACTIVATIONS, Array
 from xpnet_cupy.launcher import Launcher
 from xpnet_cupy.launches import UPDATE_BLOCKS
 from xpnet_cupy.products import mask_stride
@@ -115,6 +115,7 @@ class BatchMemory:
     x : (rows, in), gathered inputs
     outputs, d_outputs : one (rows, width) for each layer
     dropped : outputs after dropout, one (rows, width) for each hidden layer that has it, else None
+    kept : what activations were given, one (rows, width) for each hidden layer whose activation keeps that, else None
     masks : one (rows, bits / 8) uint8 for each hidden ReLU without dropout, else None
     row_loss : (rows,) float64, each row's losses so far; total_weight : (1,), the sum of a batch's weights
     """
@@ -130,6 +131,10 @@ class BatchMemory:
         self.dropped = [
             xp.empty((rows, width), dtype=stored) if rate else None
             for width, rate in zip(widths[:-1], rates, strict=True)
+        ]
+        self.kept = [
+            xp.empty((rows, width), dtype=stored) if ACTIVATIONS[activation].keeps == "x" else None
+            for width, activation in zip(widths[:-1], spec.activations, strict=True)
         ]
         self.masks = [
             xp.empty((rows, mask_stride(width) // 8), dtype=xp.uint8) if activation == "relu" and not rate else None

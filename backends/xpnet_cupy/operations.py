@@ -1,14 +1,17 @@
 """The kernels under the names and signatures of ``xpnet.ops``: they allocate, take any strides, validate nothing."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from math import prod
 
+from xpnet import ops
 from xpnet.backend import Kernel, UpdateRule
 from xpnet.ops import Array, Labels
 from xpnet.ops.updates import adam_scales
 from xpnet_cupy import launches
-from xpnet_cupy.launcher import Launcher
+from xpnet_cupy.launcher import ACTIVATIONS, Launcher
 from xpnet_cupy.launches import Batch
 
 
@@ -21,41 +24,9 @@ class Operations:
     def __init__(self, launching: Callable[[Array], AbstractContextManager[Launcher]]) -> None:
         self._launching = launching
 
-    def relu(self, x: Array) -> Array:
-        """max(0, x)."""
-        return self._activation("relu", x)
-
-    def tanh(self, x: Array) -> Array:
-        """The hyperbolic tangent."""
-        return self._activation("tanh", x)
-
-    def logistic(self, x: Array) -> Array:
-        """1 / (1 + exp(-x))."""
-        return self._activation("logistic", x)
-
-    def softplus(self, x: Array) -> Array:
-        """log(1 + exp(x))."""
-        return self._activation("softplus", x)
-
     def bias_relu(self, x: Array, bias: Array) -> Array:
         """max(0, x + b)."""
         return self._activation("relu", x, bias)
-
-    def relu_backward(self, d_out: Array, x: Array) -> Array:
-        """The gradient through ReLU."""
-        return self._backward("relu", d_out, x)
-
-    def tanh_backward(self, d_out: Array, out: Array) -> Array:
-        """The gradient through tanh."""
-        return self._backward("tanh", d_out, out)
-
-    def logistic_backward(self, d_out: Array, out: Array) -> Array:
-        """The gradient through the logistic function."""
-        return self._backward("logistic", d_out, out)
-
-    def softplus_backward(self, d_out: Array, out: Array) -> Array:
-        """The gradient through softplus."""
-        return self._backward("softplus", d_out, out)
 
     def relu_backward_bias(self, d_out: Array, x: Array) -> tuple[Array, Array]:
         """The gradient through ReLU and by the bias before it."""
@@ -142,18 +113,29 @@ class Operations:
             return out.reshape((places.shape[0], *x.shape[1:]))
 
     def _activation(self, name: str, x: Array, bias: Array | None = None) -> Array:
+        """activation(x), or activation(x + bias)."""
         with self._launching(x) as launcher:
             rows, out = _rows(launcher, x), _empty(launcher, x.shape)
             bias = bias if bias is None else launcher.xp.ascontiguousarray(bias)
             launches.bias_activation(launcher, name, rows, bias, out.reshape(rows.shape))()
             return out
 
-    def _backward(self, name: str, d_out: Array, out: Array) -> Array:
-        with self._launching(out) as launcher:
-            d_out, out = _contiguous(launcher, d_out, out)
-            d_x = _empty(launcher, out.shape)
-            launches.backward(launcher, name, d_out, out, d_x)()
+    def _backward(self, name: str, d_out: Array, kept: Array) -> Array:
+        """The gradient through an activation, from what it keeps."""
+        with self._launching(kept) as launcher:
+            d_out, kept = _contiguous(launcher, d_out, kept)
+            d_x = _empty(launcher, kept.shape)
+            launches.backward(launcher, name, d_out, kept, d_x)()
             return d_x
+
+    def of_activations(self) -> dict[str, Callable[..., Array]]:
+        """The kernels of activations, forward and back, by name; identity does nothing."""
+        found: dict[str, Callable[..., Array]] = {}
+        for name in sorted(ACTIVATIONS - {"identity"}):
+            for way, reference in ((self._activation, name), (self._backward, f"{name}_backward")):
+                found[reference] = kernel = partial(way, name)
+                kernel.__signature__ = inspect.signature(getattr(ops, reference))  # type: ignore[attr-defined]
+        return found
 
     def _softmax(self, x: Array, axis: int, *, logarithm: bool) -> Array:
         with self._launching(x) as launcher:
@@ -189,7 +171,10 @@ class Operations:
 def table(launching: Callable[[Array], AbstractContextManager[Launcher]]) -> Mapping[str, Kernel]:
     """The backend's kernels by name; ``launching`` as for :class:`Operations`."""
     operations = Operations(launching)
-    return {name: Kernel(getattr(operations, name)) for name in vars(Operations) if not name.startswith("_")}
+    names = set(dir(operations)) & set(ops.__all__)
+    return {name: Kernel(kernel) for name, kernel in operations.of_activations().items()} | {
+        name: Kernel(getattr(operations, name)) for name in names
+    }
 
 
 def _contiguous(launcher: Launcher, *arrays: Array) -> list[Array]:

@@ -70,6 +70,7 @@ class BatchPlan:
         self.outputs: list[Any] = [out[:rows] for out in memory.outputs]
         self.d_outputs: list[Any] = [d_out[:rows] for d_out in memory.d_outputs]
         self._all_masks = memory.masks
+        self.kept = [_first(kept, rows) for kept in memory.kept]
         self.dropped = [_first(dropped, rows) for dropped in memory.dropped]
         self.row_loss = memory.row_loss[:rows]
         self.total_weight = None if shape.weight == "rows" else memory.total_weight
@@ -133,9 +134,10 @@ class BatchPlan:
     def _forward(self, *, fused: bool) -> list[Launch]:
         found = []
         for k, layer in enumerate(self.layers):
-            mask = self.masks[k] if k < len(self.masks) else None
+            mask, kept = (self.masks[k], self.kept[k]) if k < len(self.masks) else (None, None)
+            arrays: dict[str, Any] = {"mask": mask, "kept": kept}
             calls = forward_launches(
-                self.launcher, layer, self._inputs(k), self.outputs[k], mask=mask, fused=fused, repeated=True
+                self.launcher, layer, self._inputs(k), self.outputs[k], **arrays, fused=fused, repeated=True
             )
             if mask is not None and len(calls) > 1:
                 self.masks[k] = None  # no fused product, so nobody has written the mask
@@ -205,8 +207,8 @@ class BatchPlan:
             if launch is not None:
                 return [launch], has_bias
         plain = self.launcher.product(products.input_gradient(self.rows, *above.shape), *arrays, repeated=True)
-        activation, out = self.layers[k].activation, self.outputs[k]
-        sums = launches.backward_bias(self.launcher, activation, d_out, out, d_out, bias)
+        kept = self.outputs[k] if self.kept[k] is None else self.kept[k]
+        sums = launches.backward_bias(self.launcher, self.layers[k].activation, d_out, kept, d_out, bias)
         return [plain, *self._dropout(k, d_out, d_out), *sums], True
 
     def _sum(self) -> list[Launch]:

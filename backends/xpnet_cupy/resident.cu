@@ -11,7 +11,7 @@
 const int EPOCH_THREADS = sizeof(real) == 4 ? 512 : 256;  // as many as have registers enough
 const int HEADER = 128;  // bytes before the arrays: rates, clock, the weight of the batch
 
-enum Activations { IDENTITY, RELU, TANH, LOGISTIC, SOFTPLUS };
+enum Activations { IDENTITY, RELU, TANH, LOGISTIC, SOFTPLUS, LEAKY_RELU, ELU };  // those whose gradient reads out
 enum Losses { INDICES, SHARES, SQUARED_ERROR, LOGISTIC_CROSS_ENTROPY, POISSON };
 enum Rules { DESCENT, MOMENTUM, ADAM };
 
@@ -26,6 +26,8 @@ __device__ inline real activate(int activation, real x) {
     case TANH: return Tanh::of(x);
     case LOGISTIC: return Logistic::of(x);
     case SOFTPLUS: return Softplus::of(x);
+    case LEAKY_RELU: return LeakyRelu::of(x);
+    case ELU: return Elu::of(x);
   }
   return x;
 }
@@ -36,6 +38,8 @@ __device__ inline real activate_backward(int activation, real d_out, real out) {
     case TANH: return Tanh::backward(d_out, out);
     case LOGISTIC: return Logistic::backward(d_out, out);
     case SOFTPLUS: return Softplus::backward(d_out, out);
+    case LEAKY_RELU: return LeakyRelu::backward(d_out, out);
+    case ELU: return Elu::backward(d_out, out);
   }
   return d_out;
 }

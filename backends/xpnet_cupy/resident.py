@@ -15,7 +15,7 @@ WIDEST = 128  # of the layers
 BATCH_FLOP = 4e6  # of a batch at most: about what a multiprocessor does in the time that a graph's launches take
 HEADER_BYTES = 128  # as in resident.cu
 TILE_ROWS = 128  # at most
-ACTIVATIONS = {"identity": 0, "relu": 1, "tanh": 2, "logistic": 3, "softplus": 4}
+ACTIVATIONS = {"identity": 0, "relu": 1, "tanh": 2, "logistic": 3, "softplus": 4, "leaky_relu": 5, "elu": 6}
 LOSSES = {"softmax_cross_entropy": 1, "squared_error": 2, "logistic_cross_entropy": 3, "poisson": 4}
 CLASS_INDICES = 0  # softmax cross-entropy against them
 
@@ -80,6 +80,8 @@ class Resident:
         spec = self.spec
         if max(spec.widths) > WIDEST:
             return f"layers are wider than {WIDEST}"
+        if missing := set(spec.activations) - set(ACTIVATIONS):
+            return f"the gradient of {', '.join(sorted(missing))} reads more than outputs"
         if any(spec.dropout):
             return "there is dropout"
         if _row_flop(spec) > BATCH_FLOP or self._layout(1) is None:

@@ -2,15 +2,18 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from xpnet_cupy import launcher, operations, resident
+from xpnet_numba.loops import activations as loops
+from xpnet_numba.ops import KERNELS
 
 import xpnet
-from xpnet import ops
+from xpnet import layers, ops
 from xpnet.backend import Backend
 from xpnet.errors import BackendError
 
@@ -140,6 +143,16 @@ def as_list(result: Any) -> list[Any]:
 
 def copied(call: Call) -> Call:
     return [a.copy(order="K") if isinstance(a, np.ndarray) else a for a in call[0]], call[1]
+
+
+def test_every_backend_has_every_activation() -> None:
+    """Where a backend has none, networks train by the reference step, which is slow."""
+    names = set(ops.ACTIVATIONS)
+    kernels = {f"{name}{way}" for name in names - {"identity"} for way in ("", "_backward")}
+    assert set(get_args(ops.ActivationName)) == set(layers.ACTIVATIONS) == names
+    assert set(loops.ACTIVATIONS) == names and kernels <= set(KERNELS)
+    assert set(launcher.ACTIVATIONS) == names and kernels <= set(operations.table(lambda array: None))  # type: ignore[arg-type, return-value]
+    assert set(resident.ACTIVATIONS) == {name for name, found in ops.ACTIVATIONS.items() if found.keeps == "out"}
 
 
 @every_kernel

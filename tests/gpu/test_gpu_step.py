@@ -103,6 +103,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "dropout": {"dropout": (0.5, 0.3), "seed": 5},
     "tanh": {"activations": ("tanh", "logistic")},
     "softplus": {"activations": ("softplus", "relu")},
+    "gelu": {"activations": ("gelu", "silu")},
+    "elu": {"activations": ("elu", "leaky_relu")},
     "squared error": {"loss": "squared_error"},
     "one output": {"loss": "squared_error", "widths": (20, 16, 12, 1)},
     "several labels": {"loss": "logistic_cross_entropy"},

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from cuda_checks import BATCH, GRAPHS, RESIDENT, ROWS, RULES, assert_agrees, data, make, train, weights
 from cuda_host import HostLauncher, needs_compiler
+from xpnet_cupy.resident import ACTIVATIONS
 
 from xpnet.backend import NetworkSpec, UpdateRule
 
@@ -27,10 +28,18 @@ def test_every_rule_and_label_form(launcher: HostLauncher, rule: UpdateRule, for
 
 
 @pytest.mark.parametrize("loss", ["logistic_cross_entropy", "squared_error", "poisson"])
-@pytest.mark.parametrize("activation", ["identity", "relu", "tanh", "logistic", "softplus"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_loss_and_activation(launcher: HostLauncher, loss: Any, activation: Any, dtype: str) -> None:
     spec = NetworkSpec((7, 6, 3), (activation,), loss=loss, dtype=dtype)
     assert_one_launch(spec, launcher, *data(spec, "values"), batch=BATCH)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "silu"])
+def test_what_keeps_its_input_takes_several_launches(launcher: HostLauncher, activation: Any, dtype: str) -> None:
+    spec = NetworkSpec((7, 6, 3), (activation,), dtype=dtype)
+    step = assert_agrees(spec, launcher, *data(spec, "indices"), using=RESIDENT, batch=BATCH)
+    assert "train_epoch" not in launcher.launched
+    assert step._resident.reason == f"the gradient of {activation} reads more than outputs"
 
 
 @pytest.mark.parametrize("over_batch", [False, True])

@@ -21,6 +21,7 @@ from cuda_checks import (
     weights,
 )
 from cuda_host import HostLauncher, needs_compiler
+from xpnet_cupy.launcher import ACTIVATIONS
 from xpnet_cupy.options import Options
 from xpnet_numpy import NumpyBackend
 
@@ -65,7 +66,7 @@ def test_a_missing_epilogue_falls_back(libraries: dict[str, Any], lt: Any, dtype
 
 
 @pytest.mark.parametrize("loss", ["logistic_cross_entropy", "squared_error", "poisson"])
-@pytest.mark.parametrize("activation", ["identity", "relu", "tanh", "logistic", "softplus"])
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 def test_every_loss_and_activation(launcher: HostLauncher, loss: Any, activation: Any, dtype: str) -> None:
     spec = NetworkSpec((7, 6, 3), (activation,), loss=loss, dtype=dtype)
     assert_agrees(spec, launcher, *data(spec, "values"), batch=BATCH)
