@@ -5,6 +5,7 @@ a small batch it may have none. So all its parts are filled up to one size, with
 order.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy
@@ -27,7 +28,7 @@ class Batches(NamedTuple):
     places: numpy.ndarray | None
 
 
-def batches_of_ranks(shares: list[tuple[Any, BatchPart]]) -> Batches:
+def batches_of_ranks(shares: Sequence[tuple[Any, BatchPart]]) -> Batches:
     """What a recording reads of a rank's parts.
 
     shares : for each batch the rows of the rank's part, as indices or as a slice, and what they are of the batch

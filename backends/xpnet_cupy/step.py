@@ -9,14 +9,14 @@ changes a parameter.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
 import numpy
 
-from xpnet.backend import Backend, BatchPart, NetworkSpec, Parameters, StepState
+from xpnet.backend import Backend, BatchPart, NetworkSpec, Parameters, Step, StepState
 from xpnet.errors import MixedArraysError
 from xpnet.ops import Array
 from xpnet_cupy import forward, launches
@@ -40,7 +40,7 @@ NEXT_UPDATES, FIRST_ROW = 2, 4  # where the clock has the number of updates made
 T = TypeVar("T")
 
 
-class CompiledStep:
+class CompiledStep(Step):
     """A training step over preallocated buffers; see :class:`xpnet.backend.Step`.
 
     launcher : runs the launches, on a GPU or, in the tests, on the host
@@ -55,15 +55,13 @@ class CompiledStep:
         on_device: Callable[[], AbstractContextManager[Any]],
         options: Options = Options(),
     ) -> None:
-        self.spec, self.backend, self.launcher, self.options = spec, backend, launcher, options
-        self._on_device, self.penalty = on_device, 0.0
-        self.draws_ahead, self._orders = options.ahead, Orders(launcher)
-        self.draw_next: Callable[[], Any] | None = None
+        self.spec, self.launcher, self.options, self._on_device = spec, launcher, options, on_device
+        self.prefetches_orders, self._orders = options.ahead, Orders(launcher)
         with self._memory(f"A network of widths {spec.widths}", network_bytes(spec)):
             self._network = NetworkMemory(spec, backend, launcher)
             self._resident = Resident(spec, launcher, self._network)
-            self.why = f"the compiled CuPy step: {self._about()}; {self._about_recordings()}"
         self.params = self._network.params
+        self._why = f"the compiled CuPy step: {self._about()}; {self._about_recordings()}"
         self._batch: BatchMemory | None = None
         self._plans: OrderedDict[Shape, BatchPlan] = OrderedDict()
         self._met: Any = None  # the group that sums have been made with
@@ -74,10 +72,10 @@ class CompiledStep:
         """What ``gradient`` filled in."""
         return self._network.gradients
 
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Nothing to set up: plans and graphs are kept with the step, and refer to no data."""
-        yield
+    @property
+    def why(self) -> str:
+        """See :class:`xpnet.backend.Step`."""
+        return self._why
 
     def epoch(
         self,
@@ -91,7 +89,7 @@ class CompiledStep:
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
         self.penalty, rows = 0.0, X.shape[0]
-        draw_next, self.draw_next = self.draw_next, None
+        draw_next, self.prefetch_order = self.prefetch_order, None
         if not rows:
             return 0.0
         size = min(batch_size, rows)
@@ -113,24 +111,17 @@ class CompiledStep:
                 repeated.run(times)
             return self._mean_loss(data, rows)
 
-    def epoch_of_ranks(
+    def data_parallel_epoch(
         self,
         X: Array,
         Y: Array,
         *,
         learning_rate: float,
-        shares: list[tuple[Any, BatchPart]],
+        shares: Sequence[tuple[Any, BatchPart]],
         group: Any,
         sample_weight: Array | None = None,
     ) -> tuple[float, float] | None:
-        """An epoch in which other ranks have the other parts of each batch, the sums of gradients in the recordings.
-
-        shares : for each batch the rows of this rank's part, perhaps none, and what they are of the batch
-        group : of all ranks; they call this with shares of as many batches
-
-        Returns the sum of these rows' losses, each times its weight, and the penalty; None where the group's sums
-        cannot be recorded.
-        """
+        """See :class:`xpnet.backend.Step`. The sums of gradients are in the recordings, where the group can be recorded."""
         if not (shares and self.options.sums and self.launcher.records and hasattr(group, "begin_sum")):
             return None
         batches = batches_of_ranks(shares)
@@ -230,6 +221,24 @@ class CompiledStep:
                 return
             for name, arrays in network.buffers.items():
                 arrays.update(state.buffers.get(name) or {n: numpy.zeros(a.shape) for n, a in arrays.items()})
+
+    def snapshot(self) -> Callable[[], None]:
+        """See :class:`xpnet.backend.Step`. The copies lie on the device, which makes them beside the host's work."""
+        network = self._network
+        kept: list[Any] = [network.params.flat, *(p.flat for p in (network.buffers.values() if network.trains else ()))]
+        with self._memory("The state before an epoch", network_bytes(self.spec)), self.launcher.stream():
+            copies, clock = self._with_room(lambda: ([array.copy() for array in kept], network.clock.copy()))
+
+        def restore() -> None:
+            with self._on_device(), self.launcher.stream():
+                network.clock[...] = clock
+                for array, copy in zip(kept, copies, strict=True):
+                    array[...] = copy
+                if network.trains and len(kept) == 1:  # it has begun to train since, from zeros
+                    for name in self.spec.rule.buffers:
+                        network.buffers[name].groups[0][...] = 0
+
+        return restore
 
     def _recorded_prediction(self, X: Array) -> Array:
         """On this thread's lane; the outputs belong to the caller's stream."""

@@ -49,4 +49,4 @@ def test_epochs_are_made_in_few_calls(fit: Callable[[int], Any]) -> None:
     fit(2)
     first, third = calls(lambda: fit(1)), calls(lambda: fit(3))
     assert first <= 340
-    assert (third - first) / 2 <= 50
+    assert (third - first) / 2 <= 34

@@ -7,20 +7,20 @@ import numpy as np
 import pytest
 
 import xpnet
-from xpnet.models import placed
+from xpnet.models import network as models
 
 
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The steps that are made."""
     made: list[Any] = []
-    make = placed.make_step
+    make = models.make_step
 
     def noted(*args: Any, **how: Any) -> Any:
         made.append(make(*args, **how))
         return made[-1]
 
-    monkeypatch.setattr(placed, "make_step", noted)
+    monkeypatch.setattr(models, "make_step", noted)
     return made
 
 

@@ -183,7 +183,7 @@ def test_a_signal_handler_that_predicts_has_an_answer_or_an_error(backend):
 def test_a_forked_process_uses_the_model_of_another_thread(within, monkeypatch):
     model, inside, leave = network("numpy"), threading.Event(), threading.Event()
     model.predict(X[:1])
-    step = model._ready().step
+    step = model._ready()
     update = step.update
 
     def waits(**how):

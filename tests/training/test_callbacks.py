@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import xpnet
 from xpnet.cli.output import show_facts
-from xpnet.training import Callback, Progress, loop, progress
+from xpnet.training import Callback, Progress, callbacks, loop
 
 
 def fit(callback, epochs=4):
@@ -150,7 +150,7 @@ def test_a_notebook_gets_a_line_that_is_written_over(monkeypatch, pause, said):
     kernel = Kernel()
     monkeypatch.setitem(sys.modules, "IPython", kernel)
     monkeypatch.setitem(sys.modules, "IPython.display", kernel)
-    monkeypatch.setattr(progress, "BETWEEN_LINES", pause)
+    monkeypatch.setattr(callbacks, "BETWEEN_LINES", pause)
     model = xpnet.LogisticRegression(2, 2, backend="numpy")
     model.fit(np.ones((4, 2)), np.array([0, 1, 1, 0]), epochs=3, batch_size=1, callbacks=[Progress()])
     assert kernel.shown[0] == "epoch 1 of 3: 2 of 4 rows"

@@ -55,7 +55,7 @@ def test_ctrl_c_in_a_destructor_is_not_lost(monkeypatch):
 
     model = network("numpy")
     model.fit(X, Y, epochs=1, batch_size=8)
-    step, dying = model._ready().step, [Dying()]
+    step, dying = model._ready(), [Dying()]
     update = step.update
 
     def interrupted(**how):
@@ -72,7 +72,7 @@ def test_ctrl_c_in_a_destructor_is_not_lost(monkeypatch):
 def test_a_long_epoch_is_cut_and_taken_back(monkeypatch, where):
     model = network("numpy")
     model.fit(X, Y, epochs=2, batch_size=8)
-    step, calls = model._ready().step, []
+    step, calls = model._ready(), []
     whole = {"in the step": step.update, "in validation": step.loss}.get(where)
 
     def interrupted(*args, **how):
@@ -108,7 +108,7 @@ def test_a_long_epoch_is_cut_and_taken_back(monkeypatch, where):
 
 def test_an_error_in_a_long_epoch_leaves_a_model_that_trains(monkeypatch):
     model = network("numpy")
-    step = model._ready().step
+    step = model._ready()
     monkeypatch.setattr(step, "update", lambda **_: (_ for _ in ()).throw(MemoryError))
     with pytest.raises(MemoryError):
         model.fit(X, Y, epochs=3, batch_size=8)
@@ -173,7 +173,7 @@ def test_a_validation_loss_that_finds_no_memory_leaves_whole_epochs(backend, mon
     model = network(backend)
     model.fit(X, Y, epochs=2, batch_size=8)
     model.predict(X)
-    step, calls = model._ready().step, []
+    step, calls = model._ready(), []
     loss = step.loss
 
     def scarce(*data, **how):

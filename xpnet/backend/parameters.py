@@ -47,7 +47,7 @@ class Parameters(MutableMapping[str, Array]):
     """
 
     def __init__(self, arrays: dict[str, Array], flat: Array | None, backend: Backend) -> None:
-        self._arrays, self.flat, self._backend = arrays, flat, backend
+        self._arrays, self.flat, self.backend = arrays, flat, backend
 
     @classmethod
     def zeros(cls, spec: NetworkSpec, backend: Backend, *, align: int = 1) -> "Parameters":
@@ -125,7 +125,7 @@ class Parameters(MutableMapping[str, Array]):
         if name not in self._arrays:
             raise InputError(f"Parameters have fixed names: {', '.join(self._arrays)}; received {name!r}.")
         current = self._arrays[name]
-        value = self._backend.asarray(value, dtype=dtype_name(current.dtype))
+        value = self.backend.asarray(value, dtype=dtype_name(current.dtype))
         if tuple(value.shape) != tuple(current.shape):
             raise InputError(
                 f"Parameter {name} has shape {tuple(current.shape)}; received {tuple(value.shape)}. "

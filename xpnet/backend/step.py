@@ -1,17 +1,26 @@
-"""What a training step offers. The training loop drives every step through this contract alone."""
+"""The base class of every training step. The training loop drives every step through this contract alone.
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+A backend's step is a subclass of :class:`Step`. What is abstract it must write. Everything else has a default here that is
+right for every step, and a step overrides what it can do better: predictions that look for NaN in the same pass, weighted
+epochs, a snapshot of its state, orders that are drawn beside a device's work, epochs together with other processes.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
+import numpy
+
+from xpnet.backend.contract import Backend
 from xpnet.backend.group import NearGroup
 from xpnet.backend.parameters import Parameters
 from xpnet.backend.spec import NetworkSpec
 from xpnet.ops import Array
 
-SECONDS_PER_PRODUCT = 6e-9
-"""Of training a row, for each weight, on a slow machine: what is guessed before anything has been measured."""
+PREDICTION_ROWS = 8192
+"""The reference step and the default methods forward so many rows at a time, to need no memory beyond the outputs."""
 
 
 @dataclass
@@ -77,15 +86,27 @@ class BatchPart:
     places: Any = field(default=None, compare=False)
 
 
-class Step(Protocol):
+class Step(ABC):
     """A network's parameters, gradients and optimizer state, and what can be done with them.
 
     Attributes
     ----------
     spec : NetworkSpec
-        The description that the step was made from.
+        The description that the step was made from; set by the subclass.
     params : Parameters
-        Parameters by name.
+        Parameters by name; set by the subclass.
+    penalty : float
+        The part of the last returned loss that is the L2 penalty.
+    takes_sparse : bool, default False
+        Whether X may be a SciPy sparse matrix of compressed rows.
+    report : callable or None
+        A step that says how far a long epoch is calls this between batches, a few times a second, with the number of rows
+        that have been trained on in this epoch. None, as at first, where there is no listener.
+    prefetches_orders : bool, default False
+        Whether the step calls `prefetch_order`, since its device works by itself.
+    prefetch_order : callable or None
+        Called once within the next `epoch`, while the device is at work. It returns the order of the epoch after it, which
+        the step may copy to the device before it is given this very array. None, as at first, where there is none.
 
     Notes
     -----
@@ -109,30 +130,40 @@ class Step(Protocol):
 
     spec: NetworkSpec
     params: Parameters
+    penalty: float = 0.0
+    takes_sparse: bool = False
+    report: Callable[[int], None] | None = None
+    prefetches_orders: bool = False
+    prefetch_order: Callable[[], Any] | None = None
 
     @property
-    def penalty(self) -> float:
-        """The part of the last returned loss that is the L2 penalty."""
+    def backend(self) -> Backend:
+        """The backend that the arrays belong to."""
+        return self.params.backend
 
     @property
+    @abstractmethod
     def gradients(self) -> Parameters:
         """The gradient by each parameter, by name, as the last `gradient` computed it."""
 
     @property
+    @abstractmethod
     def why(self) -> str:
         """One sentence for a person: what runs here, and why."""
 
     def running(self) -> AbstractContextManager[None]:
         """Set up once, for many calls, what would be costly to set up for each: the limits on threads, say.
 
-        Nobody may write to an array that calls inside received, but for the parameters.
+        No array that a call inside has received may be written to before the context is left, the parameters excepted.
 
         Returns
         -------
         context manager
-            The setup lasts until the context is left.
+            The setup lasts until the context is left. By default there is nothing to set up.
         """
+        return nullcontext()
 
+    @abstractmethod
     def epoch(
         self,
         X: Array,
@@ -167,6 +198,7 @@ class Step(Protocol):
             before its update; 0.0 for no rows.
         """
 
+    @abstractmethod
     def forward(self, X: Array) -> Array:
         """Compute the outputs of the network.
 
@@ -182,6 +214,7 @@ class Step(Protocol):
             logistic cross-entropy, the identity for squared error, exp for poisson.
         """
 
+    @abstractmethod
     def loss(self, X: Array, Y: Array, *, sample_weight: Array | None = None, rows: Any = None) -> float:
         """Measure the mean loss, without gradient, dropout or update.
 
@@ -206,6 +239,7 @@ class Step(Protocol):
         The memory it needs does not grow with the number of rows.
         """
 
+    @abstractmethod
     def gradient(
         self,
         X: Array,
@@ -237,6 +271,7 @@ class Step(Protocol):
             The loss, penalty included.
         """
 
+    @abstractmethod
     def update(self, *, learning_rate: float) -> None:
         """Update the parameters once from `gradients`, by the rule of the spec.
 
@@ -246,6 +281,7 @@ class Step(Protocol):
             The learning rate of this update.
         """
 
+    @abstractmethod
     def state(self) -> StepState:
         """Copy all that changes while the network trains.
 
@@ -255,6 +291,7 @@ class Step(Protocol):
             The copy, on the host.
         """
 
+    @abstractmethod
     def load_state(self, state: StepState) -> None:
         """Take over a state.
 
@@ -264,47 +301,167 @@ class Step(Protocol):
             Parameters and number of updates; and the optimizer's buffers, which start from zero where it has none.
         """
 
+    def snapshot(self) -> Callable[[], None]:
+        """Keep all that changes while the network trains, for a way back.
 
-class ReportingStep(Step, Protocol):
-    """A step that says within a long epoch how far it has come.
+        Returns
+        -------
+        callable
+            A function that puts the step back into the state that it has now. It holds until the next snapshot is taken.
+        """
+        state = self.state()
+        return lambda: self.load_state(state)
 
-    Attributes
-    ----------
-    report : callable or None
-        Called between batches, a few times a second, with the number of rows that have been trained on in this epoch;
-        None, as at first, for nobody.
-    """
+    def data_loss(self, X: Array, Y: Array, *, sample_weight: Array | None = None) -> float:
+        """Measure the mean loss as `loss` does, without the penalty.
 
-    report: Callable[[int], None] | None
+        Parameters
+        ----------
+        X : array, shape (rows, in)
+            The inputs.
+        Y : array, shape (rows,) or (rows, out)
+            The labels or targets.
+        sample_weight : array, shape (rows,), optional
+            Weights of the rows; None for equal weights.
 
+        Returns
+        -------
+        float
+            The (weighted) mean loss over the rows.
+        """
+        return self.loss(X, Y, sample_weight=sample_weight) - self.penalty
 
-class DrawingStep(Step, Protocol):
-    """A step whose device works by itself, so that the order of the next epoch can be drawn beside it.
+    def forward_finite(self, X: Any) -> Array | None:
+        """Compute the outputs of the network as `forward` does, and look for NaN and infinity in X.
 
-    Attributes
-    ----------
-    draws_ahead : bool
-        Whether `draw_next` is called.
-    draw_next : callable or None
-        Called once within the next `epoch`, while the device is at work; returns the order of the epoch after it, which
-        the step may copy to the device before it is given this very array. None, as at first, for nobody.
-    """
+        Parameters
+        ----------
+        X : numpy.ndarray or scipy sparse matrix, shape (rows, in)
+            The inputs, on the host, of any dtype. They may be a large file, which is looked at and converted a few rows at
+            a time.
 
-    draws_ahead: bool
-    draw_next: Callable[[], Any] | None
+        Returns
+        -------
+        array, shape (rows, out), or None
+            None where X holds NaN or infinity.
+        """
+        found = []
+        for start in range(0, max(X.shape[0], 1), PREDICTION_ROWS):
+            part = numpy.asarray(X[start : start + PREDICTION_ROWS], dtype=self.spec.dtype)
+            if not numpy.isfinite(part).all():
+                return None
+            found.append(self.forward(part))
+        return found[0] if len(found) == 1 else numpy.concatenate(found)
 
+    def weighted_epoch(
+        self,
+        X: Array,
+        Y: Array,
+        *,
+        learning_rate: float,
+        batch_size: int,
+        order: Any = None,
+        sample_weight: Array | None = None,
+        max_grad_norm: float | None = None,
+    ) -> float:
+        """Train as `epoch` does, with the loss and the clipping that scikit-learn's users expect.
 
-class CheckingStep(Step, Protocol):
-    """A step that looks for NaN and infinity in the same pass over X that computes the outputs."""
+        A batch whose weights are all zero changes nothing. The gradient of a batch whose norm, over all parameters, is
+        greater than ``max_grad_norm`` is scaled to that norm (Pascanu, Mikolov, Bengio, 2013).
 
-    def forward_finite(self, X: Array) -> Array | None:
-        """Compute the outputs of the network as `forward` does, or return None where X holds NaN or infinity."""
+        Parameters
+        ----------
+        X : array, shape (rows, in)
+            The inputs.
+        Y : array, shape (rows,) or (rows, out)
+            The labels or targets.
+        learning_rate : float
+            The learning rate of every update.
+        batch_size : int
+            Rows of a batch; the last batch may have fewer.
+        order : numpy.ndarray, shape (rows,), int64, optional
+            A permutation of the rows. None takes them in their own order.
+        sample_weight : array, shape (rows,), optional
+            Weights of the rows; None for equal weights.
+        max_grad_norm : float, optional
+            The greatest norm of a gradient; None for no limit.
 
+        Returns
+        -------
+        float
+            The mean of the losses of the batches, each counted by its rows, not by its weights.
+        """
+        self.prefetch_order = None
+        count, total, penalty = self.count_rows(X), 0.0, 0.0
+        order = numpy.arange(count) if order is None else order
+        weights = self.batch_weights(X, batch_size, order, sample_weight)
+        for k, start in enumerate(range(0, count, batch_size)):
+            rows = order[start : start + batch_size]
+            if weights is not None and not weights[k]:
+                continue
+            total += len(rows) * self.gradient(X, Y, sample_weight=sample_weight, rows=rows)
+            penalty += len(rows) * self.penalty
+            if max_grad_norm is not None:
+                self.clip_gradients(max_grad_norm)
+            self.update(learning_rate=learning_rate)
+            if self.report is not None:
+                self.report(start + len(rows))
+        self.penalty = penalty / count if count else 0.0
+        return total / count if count else 0.0
 
-class CommonStep(Step, Protocol):
-    """A step that can share batches with the ranks of a group as it shares them among threads."""
+    def count_rows(self, X: Array) -> int:
+        """How many rows there are to train on, in all processes that train together.
 
-    def epoch_in_common(
+        Parameters
+        ----------
+        X : array, shape (rows, in)
+            The rows of this process.
+
+        Returns
+        -------
+        int
+            The number of rows.
+        """
+        return int(X.shape[0])
+
+    def batch_weights(self, X: Array, batch_size: int, order: Any, sample_weight: Array | None) -> Any:
+        """Sum the sample weights of each batch, in all processes that train together.
+
+        Parameters
+        ----------
+        X : array, shape (rows, in)
+            The rows of this process.
+        batch_size : int
+            Rows of a batch.
+        order : numpy.ndarray, shape (rows,), int64
+            The order of the rows.
+        sample_weight : array, shape (rows,), or None
+            Weights of the rows.
+
+        Returns
+        -------
+        sequence of float, or None
+            One sum for each batch; None where rows have no weights.
+        """
+        if sample_weight is None:
+            return None
+        weights = self.backend.to_numpy(sample_weight)[order]
+        return numpy.add.reduceat(weights, range(0, len(weights), batch_size))
+
+    def clip_gradients(self, max_norm: float) -> None:
+        """Scale all gradients by min(1, max_norm / ||g||), where ||g|| is the norm over all of them.
+
+        Parameters
+        ----------
+        max_norm : float
+            The greatest norm.
+        """
+        groups = self.gradients.groups
+        norm = sum(float(self.backend.xp.sum(g * g)) for g in groups) ** 0.5
+        if norm > max_norm:
+            self.gradients.replace_groups([g * (max_norm / norm) for g in groups])
+
+    def shared_memory_epoch(
         self,
         X: Array,
         Y: Array,
@@ -315,27 +472,67 @@ class CommonStep(Step, Protocol):
         sample_weight: Array | None,
         group: NearGroup,
     ) -> float | None:
-        """Train as `epoch` does, together with all ranks of a group. They pass the same arguments, begin with the
-        parameters and the optimizer of rank 0, and end with the same ones.
+        """Train as `epoch` does, together with all ranks of a group, in memory that they have in common.
 
-        Nothing is done, and None returned, where the ranks have no memory in common.
+        The ranks pass the same arguments, begin with the parameters and the optimizer of rank 0, and end with the same
+        ones.
+
+        Parameters
+        ----------
+        X : array, shape (rows, in)
+            The inputs.
+        Y : array, shape (rows,) or (rows, out)
+            The labels or targets.
+        learning_rate : float
+            The learning rate of every update.
+        batch_size : int
+            Rows of a batch; the last batch may have fewer.
+        order : numpy.ndarray, shape (rows,), int64, or None
+            A permutation of the rows. None takes them in their own order.
+        sample_weight : array, shape (rows,), or None
+            Weights of the rows.
+        group : NearGroup
+            The ranks.
+
+        Returns
+        -------
+        float or None
+            The loss as `epoch` returns it. None, and nothing is done, where the ranks have no memory in common; so by
+            default.
         """
+        return None
 
-
-class WeightingStep(Step, Protocol):
-    """A step that can report the loss of an epoch with sample weights as scikit-learn does."""
-
-    def epoch_by_batch_rows(
+    def data_parallel_epoch(
         self,
         X: Array,
         Y: Array,
         *,
         learning_rate: float,
-        batch_size: int,
-        order: Any = None,
+        shares: Sequence[tuple[Any, BatchPart]],
+        group: Any,
         sample_weight: Array | None = None,
-    ) -> float | None:
-        """Train as `epoch` does. The loss is the mean over the batches, each counted by its rows, not by its weights.
+    ) -> tuple[float, float] | None:
+        """Train for an epoch in which other ranks have the other parts of each batch, and add the gradients up here.
 
-        Nothing is done, and None returned, where the weights of a batch are all zero.
+        Parameters
+        ----------
+        X : array, shape (rows, in)
+            The inputs.
+        Y : array, shape (rows,) or (rows, out)
+            The labels or targets.
+        learning_rate : float
+            The learning rate of every update.
+        shares : sequence of pairs of indices and BatchPart
+            For each batch the rows of this rank's part, perhaps none, and what they are of the batch.
+        group : Group
+            All ranks; they call this with shares of as many batches.
+        sample_weight : array, shape (rows,), optional
+            Weights of the rows; None for equal weights.
+
+        Returns
+        -------
+        tuple of float, or None
+            The sum of these rows' losses, each times its weight, and the penalty. None, and nothing is done, where the
+            step cannot add up by itself; so by default.
         """
+        return None

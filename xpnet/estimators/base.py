@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_array, check_consistent_length
 from xpnet.backend import NetworkSpec, floating_dtype
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS, Loss
 from xpnet.data.sources import LARGE, Source, as_source
-from xpnet.dispatch import current_ranks
+from xpnet.dispatch import Choice, current_ranks
 from xpnet.errors import InputError
 from xpnet.estimators.conversion import Convertible
 from xpnet.estimators.initial import initial_values, random_state_of
@@ -26,7 +26,7 @@ from xpnet.estimators.solvers import Prepared, Solvers
 from xpnet.estimators.streaming import SourceRows
 from xpnet.models import Network
 from xpnet.models.network import by_rows
-from xpnet.models.placement import Placement, is_host
+from xpnet.models.placement import is_host
 from xpnet.training import share_stream
 
 LOSSES: dict[str, Loss] = {activation: loss for loss, activation in OUTPUT_ACTIVATIONS.items()}
@@ -187,10 +187,10 @@ class MLP(Convertible, Solvers):
 
     def _new_network(self, X: Any, hidden: tuple[int, ...]) -> Network:
         """A network with weights that are drawn for it; what was fitted before is forgotten."""
-        placement = self._placement_for(X)
-        spec = self._network_spec(X, hidden, self._computing_dtype(X, placement))
+        choice = self._choice_for(X)
+        spec = self._network_spec(X, hidden, self._computing_dtype(X, choice))
         values = initial_values(spec, self._random_state)
-        network = self._network_of(spec, values, placement)
+        network = self._network_of(spec, values, choice)
         self.n_layers_ = len(spec.widths)
         self.n_iter_ = self.t_ = 0
         if self.solver != "lbfgs":
@@ -202,7 +202,7 @@ class MLP(Convertible, Solvers):
         if self._network is None:  # the user has set coefs_ and intercepts_
             spec = self._network_spec(X, hidden, str(self.coefs_[0].dtype))
             arrays = [array for pair in zip(self.coefs_, self.intercepts_, strict=True) for array in pair]
-            return self._network_of(spec, dict(zip(spec.parameter_names, arrays, strict=True)), self._placement_for(X))
+            return self._network_of(spec, dict(zip(spec.parameter_names, arrays, strict=True)), self._choice_for(X))
         network = self._current()
         if issparse(X) and not is_host(network.backend):
             network.to("numpy")
@@ -215,12 +215,13 @@ class MLP(Convertible, Solvers):
         network.renew(spec, keep=keep)
         return network
 
-    def _network_of(self, spec: NetworkSpec, values: dict[str, Any], placement: Placement) -> Network:
+    def _network_of(self, spec: NetworkSpec, values: dict[str, Any], choice: Choice) -> Network:
         """A network with these parameters and an optimizer at its beginning."""
         self._optimizer = self._new_rate()
         if spec.dropout:
             spec = self._with_seed(spec)
-        return Network(spec, values, self._optimizer, backend=placement, dtype=spec.dtype)
+        named = self.backend is not None
+        return Network(spec, values, self._optimizer, backend=choice, named=named, dtype=spec.dtype)
 
     def _network_spec(self, X: Any, hidden: tuple[int, ...], dtype: str) -> NetworkSpec:
         return self._spec((X.shape[1], *hidden, self.n_outputs_), LOSSES[self.out_activation_], dtype)
@@ -252,11 +253,11 @@ class MLP(Convertible, Solvers):
             return numpy.zeros(0)
         return check_sample_weight(given.sample_weight, targets, dtype=numpy.float64)
 
-    def _computing_dtype(self, X: Any, placement: Placement) -> str:
+    def _computing_dtype(self, X: Any, choice: Choice) -> str:
         """float32 or float64. On the host L-BFGS computes in float64, as SciPy does, whatever the data."""
         if self.dtype is not None:
             return self.dtype
-        backend = placement.choice.backend
+        backend = choice.backend
         return "float64" if self.solver == "lbfgs" and is_host(backend) else floating_dtype(X, backend)
 
     def _rows(self, network: Network, X: Any, targets: Any, weight: Any) -> Rows:

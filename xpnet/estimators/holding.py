@@ -16,7 +16,7 @@ from xpnet.estimators.inputs import check_X
 from xpnet.estimators.plain import network_of, plain_network, plain_rate, rate_of
 from xpnet.estimators.rates import LearningRate
 from xpnet.models import Network
-from xpnet.models.placement import Placement, check_in_memory, is_host, on_host
+from xpnet.models.placement import check_in_memory, is_host, on_host
 from xpnet.models.saving import Saved
 from xpnet.ops import Array
 
@@ -124,24 +124,24 @@ class HoldsNetwork(Saved):
         for name in ("coefs_", "intercepts_", "_shown"):
             vars(self).pop(name, None)
 
-    def _placement_for(self, X: Any) -> Placement:
+    def _choice_for(self, X: Any) -> Choice:
         """Where a new network for these rows lives."""
         choice = choose(X, backend=self.backend)
         if issparse(X) and not is_host(choice.backend):
             choice = Choice(get_backend("numpy"), "X is sparse, which NumPy and SciPy multiply")
-        return Placement(choice, named=self.backend is not None, settled=True)
+        return choice
 
     def _check_home(self, X: Any) -> None:
         """Raise MixedArraysError for rows of another library, unless the network converts what it is given."""
-        placement = self._fitted._placement
-        if placement.named or not placement.settled or issparse(X):
+        network = self._fitted
+        if network.named or not network.settled or issparse(X):
             return
-        if type(X) is numpy.ndarray and is_host(placement.choice.backend):
+        if type(X) is numpy.ndarray and is_host(network.backend):
             return
         choice = choose(X, backend=self.backend)
-        if choice.backend.xp is not placement.choice.backend.xp:
+        if choice.backend.xp is not network.backend.xp:
             raise MixedArraysError(
-                f"This estimator lives on {placement.choice.backend.name}; received arrays for {choice.backend.name}. "
+                f"This estimator lives on {network.backend_}; received arrays for {choice.backend.name}. "
                 "Move it with .to(X), or the arrays."
             )
 

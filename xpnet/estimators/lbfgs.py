@@ -46,9 +46,11 @@ class Objective:
         """The loss as scikit-learn reports it, and its gradient: (size,) float64."""
         self.write(current_ranks().share(vector))
         if isinstance(self.rows, SourceRows):
-            loss, gradients = summed_gradient(self.step, self.rows, self.network.backend)
+            backend = self.network.backend
+            loss, gradients = self.network.exclusively(summed_gradient, self.step, self.rows, backend)
             return loss, self._pack(self._runs(gradients))
-        loss = self.step.gradient(self.rows.X, self.rows.Y, sample_weight=self.rows.weight)
+        rows, compute = self.rows, self.step.gradient
+        loss = self.network.exclusively(compute, rows.X, rows.Y, sample_weight=rows.weight)
         gradient = self._pack(self._lasting or self._runs(self.step.gradients))
         return reported_loss(loss, self.step.penalty, self.step.spec), gradient
 

@@ -86,7 +86,7 @@ class Solvers(Watched, HoldsNetwork, Parameters):
         count = ranks.count(rows.count)
         with owning(owners) if owners else nullcontext(), network.changing():
             epochs, orders = 1 if incremental else self.max_iter, self._orders(rows, count)
-            training = Training(network.trainable(sparse=issparse(rows.X)), count, epochs, network.history, orders)
+            training = Training(network.trainable(sparse=issparse(rows.X)), count, epochs, network.history, orders, lock=network.lock)
             self._export()
             try:
                 self._run(training, Prepared(rows, held_out, resuming), reports)
@@ -118,7 +118,7 @@ class Solvers(Watched, HoldsNetwork, Parameters):
         if resuming:
             callbacks.append(resuming.callback())
         weighted = rows.weight is not None
-        epoch = epoch_of(training.step, network.backend, max_grad_norm=self.max_grad_norm, weighted=weighted)
+        epoch = epoch_of(training.step, max_grad_norm=self.max_grad_norm, weighted=weighted)
         if isinstance(rows, SourceRows):
             epoch = BufferedEpoch(rows, epoch, network.backend, network.spec.dtype)
         run(

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy
 
+from xpnet.backend import Step
 from xpnet.dispatch import current_ranks
 from xpnet.estimators.epochs import reported_loss
 from xpnet.estimators.inputs import Rows
 from xpnet.estimators.reports import Reports
 from xpnet.estimators.streaming import SourceRows, in_parts, mean_loss
-from xpnet.steps import GuardedStep
 from xpnet.training import Callback, Training
-from xpnet.training.progress import a_line
+from xpnet.training.callbacks import a_line
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Validation:
     """
 
     rows: Rows
-    step: GuardedStep
+    step: Step
     score: Callable[[Any, Any, Any], float]
 
     def loss(self) -> float:

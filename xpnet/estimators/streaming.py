@@ -14,7 +14,6 @@ from xpnet.estimators.epochs import reported_loss
 from xpnet.estimators.inputs import Rows
 from xpnet.models.placement import is_host
 from xpnet.ops import Array
-from xpnet.steps import GuardedStep
 
 GRADIENT_BYTES = 2**24
 """Of the rows whose gradient is computed at a time, so many that adding the gradients up takes little beside it."""
@@ -88,7 +87,7 @@ class BufferedEpoch:
     """An epoch over a source, in place of one over an array.
 
     epoch : the epoch over rows in memory; dtype : of the network
-    report : see :class:`xpnet.backend.step.ReportingStep`
+    report : see :class:`xpnet.backend.Step`
     """
 
     rows: SourceRows
@@ -131,7 +130,7 @@ class BufferedEpoch:
         return total / done
 
 
-def in_parts(rows: SourceRows, step: GuardedStep) -> Generator[Rows, None, None]:
+def in_parts(rows: SourceRows, step: Step) -> Generator[Rows, None, None]:
     """The rows of a source as they lie, some at a time, where the network lives."""
     backend, weight = step.backend, rows.weight
     for X, places in rows_of(rows.X, rows.blocks, step.spec.dtype, batch_size=1, piece_bytes=GRADIENT_BYTES):
@@ -139,7 +138,7 @@ def in_parts(rows: SourceRows, step: GuardedStep) -> Generator[Rows, None, None]
         yield Rows(backend.asarray(X), rows.Y[some], None if weight is None else weight[some])
 
 
-def mean_loss(step: GuardedStep, rows: SourceRows) -> float:
+def mean_loss(step: Step, rows: SourceRows) -> float:
     """The mean loss over all rows of a source, without the penalty."""
     total = weights = 0.0
     with closing(in_parts(rows, step)) as parts:

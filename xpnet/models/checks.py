@@ -7,7 +7,7 @@ from xpnet.backend import NetworkSpec
 from xpnet.errors import InputError
 from xpnet.layers.cross_entropy import check_index_labels
 from xpnet.ops import ACTIVATIONS, Array, Labels
-from xpnet.training.finite import is_finite
+from xpnet.training.loop import is_finite
 
 
 def check_spec(spec: NetworkSpec) -> NetworkSpec:

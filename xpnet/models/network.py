@@ -1,23 +1,25 @@
-"""What all models share: where they live, how they predict, step and fit."""
+"""The network that all models and estimators are made of: where it lives, how it predicts, steps and fits."""
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import pairwise
 from math import prod
-from typing import Any
+from typing import Any, Self
 
 import numpy
 
-from xpnet.backend import Backend, NetworkSpec
-from xpnet.dispatch import current_ranks
-from xpnet.errors import InputError
+from xpnet.backend import Backend, NetworkSpec, Parameters, Step, StepState, floating_dtype
+from xpnet.dispatch import Choice, choose, current_ranks, get_backend
+from xpnet.dispatch.choice import all_numpy, library_of
+from xpnet.errors import InputError, MixedArraysError
 from xpnet.models.checks import check_finite, check_inputs, check_rows, check_some_rows, check_spec
-from xpnet.models.placed import Placed
-from xpnet.models.placement import Placement, check_dense_off_host, is_sparse
+from xpnet.models.placement import bring, check_dense_off_host, check_in_memory, is_host, is_sparse
+from xpnet.models.saving import Saved
 from xpnet.models.xavier import host_stream
 from xpnet.ops import Array, Labels
 from xpnet.optimizers import Schedule, as_schedule
-from xpnet.steps import grouped
+from xpnet.steps import NetworkLock, SparseStep, alone, grouped, make_step, serves
 from xpnet.training import Callback, History, Training, TrainingState, run, share_stream
 
 CHECKED_FIRST = 8
@@ -26,7 +28,7 @@ the parameters and the optimizer's state for a way back.
 """
 
 
-class Network(Placed):
+class Network(Saved):
     """A dense network with its parameters, on one backend.
 
     Until arrays arrive, the parameters lie on the host; the first arrays decide library, device and dtype, unless the
@@ -40,10 +42,14 @@ class Network(Placed):
         The parameters to begin with, by name, on the host.
     learning_rate : float or Schedule
         The learning rate, or a function of the epoch and of the losses so far.
-    backend : str, Backend, Placement or None
-        A name or a backend; None adopts the library and device of the first arrays.
+    backend : str, Backend, Choice or None
+        A name or a backend; None adopts the library and device of the first arrays. A Choice is where it lives from the
+        start.
     dtype : {"float32", "float64"} or None
         None adopts that of the first arrays.
+    named : bool, optional
+        Whether the user named the backend, so that arrays of any library are brought there. None, as by default, for what
+        the argument `backend` says.
     compiled : bool, default True
         False trains with the reference step even where a compiled one exists.
     rng : int, numpy.random.Generator or numpy.random.RandomState, optional
@@ -55,6 +61,12 @@ class Network(Placed):
         The network as it is now.
     history : History
         Losses and learning rates of every epoch so far.
+    choice : Choice
+        The backend the network lives on, and why.
+    named, settled : bool
+        Whether the user named the backend, and whether the network stays where it is; otherwise the first arrays decide.
+    lock : NetworkLock
+        What lets threads share the network.
     extra : dict of str to JSON values
         What files keep with the model.
 
@@ -82,14 +94,21 @@ class Network(Placed):
     array([0, 1, 1, 0])
     """
 
+    _values: dict[str, Any]  # the parameters before there is a step or an array of them
+    _params: Parameters | None  # the parameters before there is a step
+    _optimizer: StepState | None  # what of the optimizer no step has taken over yet
+    _step: Step | None
+    _sparse_step: Step | None  # computes with sparse rows and the parameters of the step, which takes none
+
     def __init__(
         self,
         spec: NetworkSpec,
         initial: dict[str, Any] | Callable[[], dict[str, Any]],
         learning_rate: float | Schedule,
         *,
-        backend: str | Backend | Placement | None,
+        backend: str | Backend | Choice | None,
         dtype: str | None,
+        named: bool | None = None,
         compiled: bool = True,
         rng: Any = None,
     ) -> None:
@@ -99,21 +118,67 @@ class Network(Placed):
         self.learning_rate, self._schedule = learning_rate, as_schedule(learning_rate)
         self.history = History()
         self.compiled, self._fixed_dtype = compiled, dtype is not None
-        self._placement = backend if isinstance(backend, Placement) else Placement.of(backend)
-        self._begin(initial() if callable(initial) else initial)
+        self.settled = isinstance(backend, Choice)
+        self.choice = backend if isinstance(backend, Choice) else choose(backend=backend)
+        self.named = backend is not None if named is None else named
+        self.lock = NetworkLock()
+        self._hold(initial() if callable(initial) else initial, None)
 
     def __repr__(self) -> str:
         widths, names = "-".join(map(str, self.spec.widths)), dict.fromkeys(self.spec.activations)
-        settled = self._placement.settled or self._placement.named
-        place = f"{self.dtype_} on {self.backend_}" if settled else self.dtype_
+        place = f"{self.dtype_} on {self.backend_}" if self.settled or self.named else self.dtype_
         facts = [widths, *names, self.spec.rule.name, place, f"{self.history.epochs} epochs"]
         return f"{type(self).__name__}({', '.join(facts)})"
+
+    @property
+    def params(self) -> Parameters:
+        """Parameters by name; assigning to a name writes the values into the network."""
+        if self._step is not None:
+            return self._step.params
+        with self.lock.calls:
+            return self._find_params()
+
+    @property
+    def gradients(self) -> Parameters:
+        """Gradients of the loss by parameter name, as the last ``gradient`` or ``step`` left them; zeros before."""
+        return self._ready().gradients
+
+    @property
+    def backend(self) -> Backend:
+        """The backend the network lives on."""
+        return self.choice.backend
+
+    @property
+    def reason_(self) -> str:
+        """Why the network lives on its backend."""
+        return self.choice.reason
+
+    @property
+    def backend_(self) -> str:
+        """Name of the backend the network lives on."""
+        return self.backend.name
+
+    @property
+    def device_(self) -> str:
+        """The device the parameters live on."""
+        return self.backend.device(next(iter(self.params.values())))
+
+    @property
+    def dtype_(self) -> str:
+        """``float32`` or ``float64``."""
+        return self.spec.dtype
+
+    @property
+    def why_(self) -> str:
+        """Which backend and which training step run, and why."""
+        return f"backend {self.backend_} ({self.reason_}); {self._ready().why}"
 
     @property
     def next_learning_rate(self) -> float:
         """The learning rate of the next epoch or step."""
         return self._schedule(self.history.epochs, self.history.loss)
 
+    @alone
     def predict(self, X: Array) -> Array:
         """Predict class probabilities.
 
@@ -134,11 +199,14 @@ class Network(Placed):
         MixedArraysError
             For arrays of another library.
         """
-        with self._making.taken():
-            X = self._enter_rows(X)
-            step = self.step_for(X)
-        return step.forward(check_inputs(X, self.spec.widths[0]))
+        host_rows = type(X) is numpy.ndarray and self.settled and is_host(self.choice.backend)
+        X = numpy.asarray(X, dtype=self.spec.dtype) if host_rows else self._enter(X)[0]
+        if X.ndim != 2 or X.shape[1] != self.spec.widths[0]:
+            check_inputs(X, self.spec.widths[0])
+        step = self._step if host_rows and self._step is not None else self._step_for(X)
+        return step.forward(X)
 
+    @alone
     def predict_finite(self, X: Array) -> Array | None:
         """Predict as ``predict`` does, unless X holds NaN or infinity; looking costs no pass over X.
 
@@ -152,11 +220,9 @@ class Network(Placed):
         numpy.ndarray, shape (rows, out), or None
             None where a value is not finite.
         """
-        with self._making.taken():
-            if not self._placement.settled:
-                self._adopt([X])
-            step = self._step or self._ready()
-        return step.forward_finite(X)
+        if not self.settled:
+            self._adopt([X])
+        return (self._step or self._make(sparse=False)).forward_finite(X)
 
     def step(self, X: Array, Y: Labels) -> float:
         """Make one update from all rows as one batch.
@@ -178,12 +244,12 @@ class Network(Placed):
         InputError
             For shapes or labels that do not fit.
         """
-        with self._changing.taken():
-            with self._making.taken():
-                X, Y, _ = self._check(X, Y, None)
+        with self.lock.training():
+            X, Y, _ = self._checked(X, Y, None)
             check_dense_off_host(X, self.backend)
-            batch_size = max(current_ranks().count(X.shape[0]), 1)
-            return self.trainable(sparse=is_sparse(X)).epoch(X, Y, learning_rate=self.next_learning_rate, batch_size=batch_size)
+            batch_size, learning_rate = max(current_ranks().count(X.shape[0]), 1), self.next_learning_rate
+            step = self.trainable(sparse=is_sparse(X))
+            return self.exclusively(step.epoch, X, Y, learning_rate=learning_rate, batch_size=batch_size)
 
     def fit(
         self,
@@ -237,9 +303,8 @@ class Network(Placed):
         ModelInUseError
             When a callback trains the network that calls it.
         """
-        with self._changing.taken():
-            with self._making.taken():
-                X, Y, sample_weight = self._check(X, Y, sample_weight)
+        with self.lock.training():
+            X, Y, sample_weight = self._checked(X, Y, sample_weight)
             check_dense_off_host(X, self.backend)
             ranks = current_ranks()
             rows = ranks.count(X.shape[0])
@@ -253,8 +318,9 @@ class Network(Placed):
                 )
             validate = None if validation is None else self._measure(*validation)
             stream = share_stream(host_stream(self.rng if rng is None else rng))
+            step = self.trainable(sparse=is_sparse(X))
             return run(
-                Training(self.trainable(sparse=is_sparse(X)), rows, epochs, self.history, stream),
+                Training(step, rows, epochs, self.history, stream, lock=self.lock),
                 by_rows(X),
                 self.own(Y),
                 batch_size=min(batch_size or rows, rows),
@@ -267,10 +333,6 @@ class Network(Placed):
                 # What X spoils is undone, and only then is there a reason to read it all.
                 check=None if checks_first else lambda: check_finite(X=X),
             )
-
-    @property
-    def _parameter_count(self) -> int:
-        return sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(self.spec.widths))
 
     def loss(self, X: Array, Y: Labels) -> float:
         """Measure the loss on rows; changes nothing.
@@ -292,8 +354,9 @@ class Network(Placed):
         InputError
             For shapes or labels that do not fit.
         """
-        return self._measure(X, Y)()
+        return self.exclusively(self._measure(X, Y))
 
+    @alone
     def gradient(self, X: Array, Y: Labels) -> float:
         """Fill ``gradients`` with those of the loss on rows, as one batch; the parameters stay.
 
@@ -314,23 +377,320 @@ class Network(Placed):
         InputError
             For shapes or labels that do not fit.
         """
-        with self._making.taken():
-            X, Y, _ = self._check(X, Y, None)
-            check_dense_off_host(X, self.backend)
-            step = grouped(self.step_for(X), self.backend)
-        return step.gradient(X, Y)
+        X, Y, _ = self._enter_batch(X, Y, None)
+        check_dense_off_host(X, self.backend)
+        return grouped(self._step_for(X), self.backend).gradient(X, Y)
+
+    def to(self, backend: str | Backend | Array, *, dtype: str | None = None) -> Self:
+        """Move the network, optimizer state included; from there on it converts what it is given.
+
+        Parameters
+        ----------
+        backend : str, Backend or array
+            A name, a backend, or an array, whose library and device are adopted.
+        dtype : {"float32", "float64"}, optional
+            The new dtype; None keeps that of the network.
+
+        Returns
+        -------
+        Network
+            The network itself.
+
+        Raises
+        ------
+        BackendError
+            For a backend that is not usable.
+        ModelInUseError
+            In a callback of the network's own training.
+        """
+        with self.lock.training():
+            choice = choose(backend) if library_of(backend) else choose(backend=backend)
+            self.exclusively(self._move, choice, dtype or self.spec.dtype)
+            self.settled = self.named = True
+        return self
+
+    def changing(self) -> AbstractContextManager[Any]:
+        """What is held while the network is trained or moved, by one thread at a time.
+
+        Returns
+        -------
+        context manager
+            For a ``with`` statement.
+
+        Raises
+        ------
+        ModelInUseError
+            Where this thread trains the network already.
+        """
+        return self.lock.training()
+
+    @alone
+    def trainable(self, *, sparse: bool = False) -> Step:
+        """The step to train, with the optimizer's state, on all ranks of a group; called while ``changing`` is held.
+
+        Parameters
+        ----------
+        sparse : bool, default False
+            Whether the step shall take sparse rows.
+
+        Returns
+        -------
+        Step
+            The step.
+        """
+        if self._step is not None and not serves(self._step, sparse=sparse):
+            self._hold(*self._taken_down())
+        step = self._step or self._make(sparse=sparse)
+        if self._optimizer is not None:
+            params = {name: self.backend.to_numpy(array) for name, array in step.params.items()}
+            step.load_state(StepState(params, self._optimizer.buffers, self._optimizer.t))
+            self._optimizer = None
+        return grouped(step, self.backend)
+
+    def renew(self, spec: NetworkSpec, *, keep: bool) -> None:
+        """Go on with another penalty, update rule or dropout.
+
+        Parameters
+        ----------
+        spec : NetworkSpec
+            The new description, of the same widths and dtype.
+        keep : bool
+            Whether the optimizer's state stays, too.
+        """
+        check_spec(spec)
+        with self.lock.training():
+            if spec != self.spec or not keep:
+                self.exclusively(self._renew, spec, keep)
+
+    @alone
+    def values(self) -> dict[str, Any]:
+        """Copies of the parameters as NumPy arrays; while the network is trained, those between two epochs.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray
+            The parameters by name.
+        """
+        return self._copies()
+
+    @alone
+    def load_values(self, values: dict[str, Any]) -> None:
+        """Put these parameters in the place of those there are; the optimizer's state stays.
+
+        Parameters
+        ----------
+        values : dict of str to array
+            The parameters by name.
+        """
+        self._find_params().update(values)
+
+    @alone
+    def __getstate__(self) -> dict[str, Any]:
+        # Backends, steps and locks stay in this process; numbers go along, copied.
+        state = vars(self).copy()
+        state["_values"], state["_optimizer"] = self._taken_down()
+        state["history"] = History(**self.history.to_dict())
+        state["choice"] = self.backend_ if self.named else None
+        for name in ("lock", "settled", "_step", "_sparse_step", "_params"):
+            del state[name]
+        return {**state, "_fixed_dtype": True}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.choice, self.settled, self.lock = choose(backend=state["choice"]), False, NetworkLock()
+        self._hold(state["_values"], state["_optimizer"])
+
+    @alone
+    def exclusively(self, work: Callable[..., Any], /, *given: Any, **how: Any) -> Any:
+        """Call a function that computes with the network's step, while no other thread does.
+
+        Parameters
+        ----------
+        work : callable
+            The function.
+        *given : object
+            Its arguments.
+        **how : object
+            Its keyword arguments.
+
+        Returns
+        -------
+        object
+            What the function returns.
+        """
+        return work(*given, **how)
+
+    def bring(self, array: Any, dtype: str | None = None) -> Any:
+        """Bring an array of any library to where the network lives.
+
+        Parameters
+        ----------
+        array : array or scipy sparse matrix
+            What to bring; a sparse matrix becomes CSR, whose rows can be taken.
+        dtype : {"float32", "float64"}, optional
+            The dtype it shall have; None keeps its own.
+
+        Returns
+        -------
+        array or scipy sparse matrix
+            No copy where none is needed.
+        """
+        return bring(array, self.choice.backend, dtype)
+
+    @alone
+    def step_for(self, X: Any) -> Step:
+        """A step that takes these rows: the one there is, or for sparse rows one beside it with the same parameters.
+
+        Parameters
+        ----------
+        X : array or scipy sparse matrix, shape (rows, in)
+            The rows.
+
+        Returns
+        -------
+        Step
+            The step, for calls by ``exclusively`` or in a training of this network.
+        """
+        return self._step_for(X)
+
+    def own(self, array: Array) -> Array:
+        """Copy an array, so that no callback can write into it; class indices as the integers that index arrays.
+
+        Parameters
+        ----------
+        array : array
+            An array of the network's library.
+
+        Returns
+        -------
+        array
+            The copy.
+        """
+        if type(array) is numpy.ndarray:
+            return numpy.array(array, dtype=numpy.int64 if array.dtype.kind in "iu" else None)
+        xp = self.backend.xp
+        if xp.isdtype(array.dtype, "integral"):
+            return xp.astype(array, xp.__array_namespace_info__().default_dtypes()["indexing"])
+        return xp.asarray(array, copy=True)
+
+    @property
+    def _parameter_count(self) -> int:
+        return sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(self.spec.widths))
 
     def _measure(self, X: Array, Y: Labels) -> Callable[[], float]:
-        with self._making.taken():
-            X, Y, _ = self._check(X, Y, None)
-        return lambda: grouped(self.step_for(X), self.backend).loss(X, Y)
+        """A function that measures the loss on rows, for calls while no other thread computes."""
+        X, Y, _ = self._checked(X, Y, None)
+        return lambda: grouped(self._step_for(X), self.backend).loss(X, Y)
 
-    def _check(self, X: Array, Y: Labels, sample_weight: Array | None) -> tuple[Array, Labels, Array | None]:
+    @alone
+    def _checked(self, X: Array, Y: Labels, sample_weight: Array | None) -> tuple[Array, Labels, Array | None]:
+        return self._enter_batch(X, Y, sample_weight)
+
+    # What follows is called by whoever holds the lock.
+
+    def _enter_batch(self, X: Array, Y: Labels, sample_weight: Array | None) -> tuple[Array, Labels, Array | None]:
         """Bring a batch to the network's backend and validate it."""
-        given = [X, Y] if sample_weight is None else [X, Y, sample_weight]
-        X, Y, *weights = self._enter(*given)
+        X, Y, *weights = self._enter(X, Y, sample_weight)
         check_rows(check_inputs(X, self.spec.widths[0]), Y, self.spec.widths[-1], *weights)
         return X, Y, weights[0] if weights else None
+
+    def _enter(self, X: Any, Y: Any = None, sample_weight: Any = None) -> list[Array]:
+        """Adopt the library of the first arrays, then convert what host data or dtype still needs it."""
+        arrays = [a for a in (X, Y, sample_weight) if a is not None]
+        if not self.settled:
+            self._adopt(arrays)
+        self._check_library(arrays)
+        dtype = self.spec.dtype
+        entered = [self.bring(X, dtype)]
+        if Y is not None:
+            Y = self.bring(Y)
+            entered.append(Y if Y.ndim == 1 else self.bring(Y, dtype))
+        if sample_weight is not None:
+            entered.append(self.bring(sample_weight, dtype))
+        return entered
+
+    def _adopt(self, arrays: list[Any]) -> None:
+        check_in_memory(arrays)
+        choice = self.choice if self.named else choose(*arrays)
+        self._move(choice, self.spec.dtype if self._fixed_dtype else floating_dtype(arrays[0], choice.backend))
+        self.settled = True
+
+    def _check_library(self, arrays: list[Any]) -> None:
+        """Raise MixedArraysError for arrays of a library other than the one that was adopted, NumPy's excepted."""
+        if all_numpy(arrays):
+            return
+        check_in_memory(arrays)
+        if self.named:
+            return
+        home = library_of(self.backend.asarray(0.0))
+        for library in {library_of(array) for array in arrays} - {"", "numpy", home}:
+            raise MixedArraysError(
+                f"This network lives on {self.backend_}; received {library} arrays. Move it with .to(...), or the arrays."
+            )
+
+    def _move(self, choice: Choice, dtype: str) -> None:
+        if choice.backend is not self.backend or dtype != self.spec.dtype:
+            taken_down = self._taken_down()
+            self.spec, self.choice = replace(self.spec, dtype=dtype), choice
+            self._hold(*taken_down)
+        self.choice = choice
+
+    def _renew(self, spec: NetworkSpec, keep: bool) -> None:
+        values, optimizer = self._taken_down()
+        self.spec = spec
+        self._hold(values, optimizer if keep else None)
+
+    def _hold(self, values: dict[str, Any], optimizer: StepState | None) -> None:
+        """Hold parameters by name, on the host, and the optimizer's state until the next step takes them over."""
+        self._values, self._optimizer = values, optimizer
+        self._params = self._step = self._sparse_step = None
+
+    def _taken_down(self) -> tuple[dict[str, Any], StepState | None]:
+        """Copies of the parameters, by name, and of the optimizer's state, both on the host."""
+        if self._step is None:
+            return self._copies(), self._optimizer
+        state = self._step.state()
+        return state.params, self._optimizer or StepState({}, state.buffers, state.t)
+
+    def _copies(self) -> dict[str, Any]:
+        return {name: self.backend.to_numpy(array).copy() for name, array in self._find_params().items()}
+
+    def _find_params(self) -> Parameters:
+        if self._step is not None:
+            return self._step.params
+        if self._params is None:
+            self._params = Parameters.zeros(self.spec, self.backend)
+            self._params.update(self._values)
+            self._values = {}
+        return self._params
+
+    def _ready(self) -> Step:
+        """The step, made at first use. It has no optimizer state before it is trained."""
+        if self._step is not None:
+            return self._step
+        with self.lock.calls:
+            return self._step or self._make(sparse=False)
+
+    def _make(self, *, sparse: bool) -> Step:
+        step = make_step(self.spec, self.backend, compiled=self.compiled, sparse=sparse)
+        step.params.update(self._values if self._params is None else self._params)
+        self._step, self._params, self._values = step, None, {}
+        return step
+
+    def _step_for(self, X: Any) -> Step:
+        if not is_sparse(X):
+            return self._step or self._make(sparse=False)
+        if not is_host(self.backend):
+            elsewhere = SparseStep(self.spec, get_backend("numpy"))
+            elsewhere.params.update(self._copies())
+            return elsewhere
+        step = self._step or self._make(sparse=True)
+        if step.takes_sparse:
+            return step
+        if self._sparse_step is None:
+            beside = self._sparse_step = SparseStep(self.spec, self.backend)
+            beside.params, beside.gradients = step.params, step.gradients
+        return self._sparse_step
 
 
 def by_rows(X: Array) -> Array:

@@ -1,62 +1,25 @@
-"""Where a network lives, and how arrays get there and back."""
+"""Where arrays live, and how they get to a backend and back."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy
 
 from xpnet.backend import Backend
-from xpnet.dispatch import Choice, choose
-from xpnet.dispatch.choice import all_numpy, by_arrays, library_of
-from xpnet.errors import InputError, MixedArraysError
-from xpnet.ops import Array
+from xpnet.dispatch.choice import by_arrays, library_of
+from xpnet.errors import InputError
 
 
-@dataclass
-class Placement:
-    """The backend a network lives on: the one that was named, or that of the first arrays.
-
-    choice : the backend, and why it is that one
-    named : the user named it: arrays of any library are brought there
-    settled : it stays; otherwise the first arrays decide
-    """
-
-    choice: Choice
-    named: bool
-    settled: bool
-
-    @classmethod
-    def of(cls, backend: str | Backend | None) -> "Placement":
-        """A named backend, or for None one that the first arrays will decide."""
-        return cls(choose(backend=backend), named=backend is not None, settled=False)
-
-    def adopted(self, arrays: list[Any]) -> Choice:
-        """The backend that these arrays, the first, call for."""
-        check_in_memory(arrays)
-        return self.choice if self.named else choose(*arrays)
-
-    def check_library(self, arrays: Sequence[Any]) -> None:
-        """Raise MixedArraysError for arrays of a library other than the one that was adopted, NumPy's apart."""
-        if all_numpy(arrays):
-            return
-        check_in_memory(arrays)
-        if self.named:
-            return
-        home = library_of(self.choice.backend.asarray(0.0))
-        for library in {library_of(array) for array in arrays} - {"", "numpy", home}:
-            raise MixedArraysError(
-                f"This network lives on {self.choice.backend.name}; received {library} arrays. Move it with .to(...), "
-                "or the arrays."
-            )
-
-    def bring(self, array: Any, dtype: str | None = None) -> Array:
-        """An array of any library, or lists, on the backend; no copy where none is needed."""
-        backend = self.choice.backend
-        if type(array) is not numpy.ndarray and not on_host(array) and by_arrays(array).backend.xp is not backend.xp:
-            array = to_host(array)
-        return backend.asarray(array, dtype=dtype)
+def bring(array: Any, backend: Backend, dtype: str | None = None) -> Any:
+    """An array of any library, lists, or a sparse matrix as CSR, on a backend; no copy where none is needed."""
+    if type(array) is numpy.ndarray and is_host(backend):
+        return numpy.asarray(array, dtype=dtype)
+    if is_sparse(array):
+        return array.tocsr().astype(dtype, copy=False)
+    if type(array) is not numpy.ndarray and not on_host(array) and by_arrays(array).backend.xp is not backend.xp:
+        array = to_host(array)
+    return backend.asarray(array, dtype=dtype)
 
 
 def check_in_memory(arrays: Sequence[Any]) -> None:

@@ -4,7 +4,7 @@ Passed in are the rows that this rank has. ``order`` and ``rows`` count the rows
 same rows that makes no difference; where each has its own, they lie one after the other in the order of the ranks.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any
@@ -38,7 +38,7 @@ def grouped(step: Step, backend: Backend) -> Step:
     return GroupedStep(step, backend, ranks) if ranks.several else step
 
 
-class GroupedStep:
+class GroupedStep(Step):
     """A step around a step: see :class:`xpnet.backend.Step`, and the module's text for what rows are.
 
     Parameters
@@ -58,8 +58,8 @@ class GroupedStep:
 
     def __init__(self, step: Step, backend: Backend, ranks: Ranks) -> None:
         assert ranks.group is not None
-        self.step, self.backend, self.ranks, self.group = step, backend, ranks, ranks.group
-        self.spec, self.params, self.penalty = step.spec, step.params, 0.0
+        self.step, self.ranks, self.group = step, ranks, ranks.group
+        self.spec, self.params = step.spec, step.params
         self.in_common = False
 
     @cached_property
@@ -93,7 +93,7 @@ class GroupedStep:
         if common is not None:
             return common
         shares: Iterable[Share] = self._shares(X, batch_size, order, sample_weight)
-        if getattr(self.step, "epoch_of_ranks", None) is not None:
+        if type(self.step).data_parallel_epoch is not Step.data_parallel_epoch:
             shares = list(shares)
             recorded = self._recorded_epoch(X, Y, sample_weight, shares, learning_rate)
             if recorded is not None:
@@ -156,8 +156,18 @@ class GroupedStep:
         """See :class:`xpnet.backend.Step`."""
         self.step.load_state(state)
 
-    def batch_weights(self, X: Array, batch_size: int, order: Any, sample_weight: Array | None) -> list[float]:
-        """The weight of each batch over all ranks."""
+    def snapshot(self) -> Callable[[], None]:
+        """See :class:`xpnet.backend.Step`."""
+        return self.step.snapshot()
+
+    def count_rows(self, X: Array) -> int:
+        """See :class:`xpnet.backend.Step`."""
+        return self.ranks.count(X.shape[0])
+
+    def batch_weights(self, X: Array, batch_size: int, order: Any, sample_weight: Array | None) -> list[float] | None:
+        """See :class:`xpnet.backend.Step`."""
+        if sample_weight is None:
+            return None
         return [part.total_weight for _, part in self._shares(X, batch_size, order, sample_weight)]
 
     def _common_epoch(
@@ -166,10 +176,9 @@ class GroupedStep:
         """The loss of an epoch that the step computes in memory of all ranks; None for a step that does not, where
         there is no such memory, and where not every rank has all rows.
         """
-        epoch = getattr(self.step, "epoch_in_common", None)
-        if epoch is None or self.ranks.own_data or not X.shape[0] or not isinstance(self.group, NearGroup):
+        if self.ranks.own_data or not X.shape[0] or not isinstance(self.group, NearGroup):
             return None
-        loss = epoch(
+        loss = self.step.shared_memory_epoch(
             X,
             Y,
             learning_rate=learning_rate,
@@ -178,7 +187,7 @@ class GroupedStep:
             sample_weight=sample_weight,
             group=self.group,
         )
-        self.penalty = self.step.penalty
+        self.penalty = self.step.penalty if loss is not None else self.penalty
         return loss
 
     def _recorded_epoch(
@@ -186,9 +195,9 @@ class GroupedStep:
     ) -> tuple[float, float] | None:
         """The loss of an epoch and its penalty, where the step adds up by itself what all ranks have computed.
 
-        The step of ``xpnet_cupy`` does; its ``epoch_of_ranks`` says what it is given. None where it cannot.
+        The step of ``xpnet_cupy`` does. None where it cannot.
         """
-        found = self.step.epoch_of_ranks(  # type: ignore[attr-defined]
+        found = self.step.data_parallel_epoch(
             X, Y, sample_weight=sample_weight, shares=shares, learning_rate=learning_rate, group=self.group
         )
         if found is None:

@@ -1,17 +1,18 @@
-"""The reference step: backpropagation written out over the layers. Every compiled step must give its answers."""
+"""The reference step: backpropagation written out over the layers. Every compiled step must give its answers.
+
+``make_step`` chooses between the backend's compiled step and this one.
+"""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from xpnet.backend import Backend, BatchPart, NetworkSpec, Operations, Parameters, StepState
+from xpnet.backend import Backend, BatchPart, NetworkSpec, Operations, Parameters, Step, StepState
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
+from xpnet.backend.step import PREDICTION_ROWS
 from xpnet.layers import Affine, Dropout
 from xpnet.ops import ACTIVATIONS, Array
 from xpnet.steps.masks import keep_mask
-
-PREDICTION_ROWS = 8192  # rows forwarded at a time, so that prediction needs no memory beyond its output
 
 
 class _Measured(NamedTuple):
@@ -24,18 +25,17 @@ class _Measured(NamedTuple):
     squares: Any
 
 
-class ReferenceStep:
+class ReferenceStep(Step):
     """A training step on any backend that walks the layers forward and back.
 
     why : what the user is told about the choice
     """
 
     def __init__(self, spec: NetworkSpec, backend: Backend, why: str) -> None:
-        self.spec, self.backend, self.why = spec, backend, why
+        self.spec, self._why = spec, why
         self.ops = Operations(backend)
         self.params = Parameters.zeros(spec, backend)
-        self.penalty, self.t = 0.0, 0
-        self.report: Callable[[int], None] | None = None
+        self.t = 0
         self.affine = [Affine(backend=backend) for _ in range(spec.layers)]
         self.activations = [ACTIVATIONS[name].over(self.ops) for name in spec.activations]
         self.kept: dict[int, Array] = {}
@@ -54,10 +54,10 @@ class ReferenceStep:
         """The optimizer's state, by the names of the rule."""
         return {name: Parameters.zeros(self.spec, self.backend) for name in self.spec.rule.buffers}
 
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Nothing to set up."""
-        yield
+    @property
+    def why(self) -> str:
+        """See :class:`xpnet.backend.Step`."""
+        return self._why
 
     def epoch(
         self,
@@ -190,6 +190,21 @@ class ReferenceStep:
         for name, arrays in self.buffers.items():
             arrays.update(state.buffers.get(name) or {n: 0 * a for n, a in state.params.items()})
 
+    def snapshot(self) -> Callable[[], None]:
+        """See :class:`xpnet.backend.Step`. The copies lie where the arrays do."""
+        copied, t = self.backend.xp.asarray, self.t
+        kept = [self.params, *(self.buffers.values() if t else ())]
+        copies = [[copied(array, copy=True) for array in parameters.groups] for parameters in kept]
+
+        def restore() -> None:
+            self.t = t
+            for parameters, arrays in zip(kept, copies, strict=True):
+                parameters.replace_groups(arrays)
+            if not t:
+                vars(self).pop("buffers", None)  # before the first update they are zero
+
+        return restore
+
     def _batches(self, rows: int, batch_size: int, order: Any) -> Iterator[tuple[int, Any]]:
         """Where each batch begins, and its rows: a slice of the rows as they lie, or of an order of them."""
         indices = None if order is None else self.backend.asarray(order)
@@ -259,3 +274,52 @@ class ReferenceStep:
 
     def _copies(self, parameters: Parameters) -> dict[str, Any]:
         return {name: self.backend.to_numpy(array).copy() for name, array in parameters.items()}
+
+
+class SparseAffine(Affine):
+    """out = inputs W + b for a SciPy sparse matrix of inputs, and no gradient by them: they are data."""
+
+    def forward(self, inputs: Any, weight: Array, bias: Array) -> Array:
+        """inputs : sparse or dense (batch, in); weight : (in, out); bias : (out,); returns (batch, out)"""
+        self.cache = inputs
+        return inputs @ weight + bias
+
+    def backward(self, d_out: Array) -> tuple[Any, Array, Array]:
+        """d_out : (batch, out); returns None, d_weight (in, out), d_bias (out,)"""
+        return None, self.cache.T @ d_out, d_out.sum(axis=0)
+
+
+class SparseStep(ReferenceStep):
+    """A step on NumPy's arrays whose rows may be those of a SciPy sparse matrix, which is never made dense.
+
+    It takes dense rows, too, and is slow on them.
+    """
+
+    takes_sparse = True
+
+    def __init__(self, spec: NetworkSpec, backend: Backend) -> None:
+        super().__init__(spec, backend, "the reference step with a sparse first layer, since X is sparse")
+        self.affine[0] = SparseAffine(backend=backend)
+
+    def _take(self, array: Any, rows: Any) -> Any:
+        return array[rows] if hasattr(array, "tocsr") else super()._take(array, rows)
+
+
+def make_step(spec: NetworkSpec, backend: Backend, *, compiled: bool = True, sparse: bool = False) -> Step:
+    """The training step for ``spec`` on ``backend``; its ``why`` says which one it is and for what reason.
+
+    compiled : False to have the reference step in any case
+    sparse : whether it shall take SciPy's sparse matrices; only where arrays are NumPy's
+    """
+    step: Step | str = "as asked for"
+    if compiled:
+        none = f"backend {backend.name} compiles none"
+        step = backend.compile_step(spec) if hasattr(backend, "compile_step") else none
+    if sparse and (isinstance(step, str) or not step.takes_sparse):
+        return SparseStep(spec, backend)
+    return ReferenceStep(spec, backend, f"the reference step: {step}") if isinstance(step, str) else step
+
+
+def serves(step: Step, *, sparse: bool) -> bool:
+    """Whether a step is made for rows of this kind: a :class:`SparseStep` is not for dense ones."""
+    return step.takes_sparse if sparse else not isinstance(step, SparseStep)

@@ -1,12 +1,9 @@
 """Epochs over any training step: history, callbacks, early stopping. Nothing here knows a model."""
 
-from xpnet.training.callbacks import Callback, EarlyStopping
-from xpnet.training.history import History
-from xpnet.training.interrupts import Interrupts
-from xpnet.training.loop import Training, run
-from xpnet.training.progress import Progress
+from xpnet.training.callbacks import Callback, EarlyStopping, Progress
+from xpnet.training.loop import Interrupts, Training, run
 from xpnet.training.ranks import share_stream
-from xpnet.training.state import TrainingState, set_stream_state, stream_state
+from xpnet.training.state import History, TrainingState, set_stream_state, stream_state
 
 __all__ = [
     "Callback",

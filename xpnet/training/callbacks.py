@@ -1,11 +1,18 @@
-"""Callbacks: told when training begins, after each epoch, and at its end."""
+"""Callbacks are told when training begins, after each epoch, and at its end: early stopping, and a bar of progress."""
 
-from typing import TYPE_CHECKING, Any
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from xpnet.backend import StepState
+from xpnet.dispatch import current_ranks
 
 if TYPE_CHECKING:
     from xpnet.training.loop import Training
+
+BETWEEN_LINES = 0.1
+"""Seconds at least between two texts that a notebook is sent: each takes as long as some short epochs."""
 
 
 class Callback:
@@ -209,4 +216,190 @@ class EarlyStopping(Callback):
             The training under way.
         """
         if self.best_state is not None:
-            training.step.load_state(self.best_state)
+            with training.lock.calls:
+                training.step.load_state(self.best_state)
+
+
+class Line(Protocol):
+    """A line that is written over, until it is closed."""
+
+    def show(self, text: str) -> None:
+        """Write it anew."""
+
+    def close(self) -> None:
+        """Take it away."""
+
+
+class TerminalLine:
+    """The line of stderr that the cursor is on."""
+
+    text = ""
+
+    def show(self, text: str) -> None:
+        """See :class:`Line`."""
+        self.text = text
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()
+
+    def close(self) -> None:
+        """See :class:`Line`."""
+        if self.text:
+            self.show("")
+
+
+class NotebookLine:
+    """An output of the notebook's cell, which stays at its place. A text that comes too soon waits for the next."""
+
+    handle: Any = None
+    waiting: str | None = None
+    shown_at = -float("inf")
+
+    def show(self, text: str) -> None:
+        """See :class:`Line`."""
+        self.waiting = text
+        if time.perf_counter() - self.shown_at >= BETWEEN_LINES:
+            self.settle()
+
+    def settle(self) -> None:
+        """Show what waits."""
+        from IPython.display import display
+
+        text, self.waiting, self.shown_at = self.waiting, None, time.perf_counter()
+        if text is None:
+            return
+        shown = {"text/plain": text}
+        if self.handle is None:
+            self.handle = display(shown, raw=True, display_id=True)
+        else:
+            self.handle.update(shown, raw=True)
+
+    def close(self) -> None:
+        """See :class:`Line`."""
+        if self.handle is not None:
+            self.waiting = ""
+            self.settle()
+
+
+def a_line() -> Line | None:
+    """Where someone watches; None where stderr goes to a file, a pipe or nowhere."""
+    if in_notebook():
+        return NotebookLine()
+    return TerminalLine() if on_terminal() else None
+
+
+def on_terminal() -> bool:
+    """Whether stderr is a terminal; pythonw has none."""
+    return bool(sys.stderr and sys.stderr.isatty())
+
+
+def in_notebook() -> bool:
+    """Whether a notebook's kernel runs this process."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and type(ipython.get_ipython()).__name__ == "ZMQInteractiveShell"
+
+
+class Progress(Callback):
+    """A callback that reports epoch, loss and rows per second. On several ranks, rank 0 reports.
+
+    Parameters
+    ----------
+    sink : callable, optional
+        Called with each line. None shows a bar on stderr if that is a terminal, a line in a notebook, and nothing
+        otherwise; both move within a long epoch.
+    every : int, default 1
+        Report after this many epochs.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> from xpnet.training import Progress
+    >>> net = xpnet.LogisticRegression(2, 2, backend="numpy")
+    >>> history = net.fit(numpy.eye(2), numpy.array([0, 1]), epochs=1, callbacks=[Progress(print)])
+    epoch 1: loss 0.6..., ... rows/s
+    """
+
+    def __init__(self, sink: Callable[[str], Any] | None = None, *, every: int = 1) -> None:
+        self.sink, self.every = sink, every
+        self.bar: Any = None
+        self.line: NotebookLine | None = None
+
+    def train_begin(self, training: "Training") -> None:
+        """Open the bar or the line, if there is a place to show it.
+
+        Parameters
+        ----------
+        training : Training
+            The training under way.
+        """
+        self.first, self.silent = training.history.epochs - training.done, current_ranks().rank > 0
+        if self.sink is not None or self.silent:
+            return
+        if in_notebook():
+            self.line = NotebookLine()
+        elif on_terminal():
+            self.bar = _bar()
+            self.task = self.bar.add_task("training", total=training.epochs, completed=training.done, loss="", speed="")
+            self.bar.start()
+        self.watches_rows = self.line is not None or self.bar is not None
+
+    def within_epoch(self, training: "Training") -> None:
+        """Move the bar or the line.
+
+        Parameters
+        ----------
+        training : Training
+            The training under way.
+        """
+        rows = f"{training.rows_done:,} of {training.rows:,} rows"
+        if self.bar is not None:
+            self.bar.update(self.task, completed=training.done + training.rows_done / training.rows, speed=rows)
+        elif self.line is not None:
+            self.line.show(f"epoch {training.done + 1} of {training.epochs}: {rows}")
+
+    def epoch_end(self, training: "Training") -> None:
+        """Report the epoch.
+
+        Parameters
+        ----------
+        training : Training
+            The training under way.
+        """
+        if self.silent:
+            return
+        history = training.history
+        speed = f"{training.rows / max(history.seconds[-1], 1e-9):,.0f} rows/s"
+        if self.bar is not None:
+            self.bar.update(self.task, completed=training.done, loss=f"loss {history.loss[-1]:.4f}", speed=speed)
+        elif (say := self.line.show if self.line else self.sink) and (history.epochs - self.first) % self.every == 0:
+            epoch = f"{training.done} of {training.epochs}" if self.line else history.epochs
+            say(f"epoch {epoch}: loss {history.loss[-1]:.4f}, {speed}")
+
+    def close(self, training: "Training") -> None:
+        """Close the bar and give the terminal its cursor back; a notebook keeps the last line.
+
+        Parameters
+        ----------
+        training : Training
+            The training under way.
+        """
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+        if self.line is not None:
+            self.line.settle()
+
+
+def _bar() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[loss]}"),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=Console(stderr=True))

@@ -1,23 +1,27 @@
-"""The training loop: epochs of minibatches, over any step."""
+"""The training loop: epochs of minibatches, over any step, each of which is made as a whole or not at all."""
 
+import signal
 import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
+from math import isfinite
+from threading import get_ident, main_thread
+from types import FrameType
+from typing import Any, Self
 
-from xpnet.backend import Step
-from xpnet.dispatch import current_ranks
+import numpy
+
+from xpnet.backend import Parameters, Step
+from xpnet.dispatch import Ranks, current_ranks
 from xpnet.errors import InputError
-from xpnet.ops import Array
+from xpnet.ops import Array, namespace
 from xpnet.optimizers import Schedule
-from xpnet.training.ahead import drawn_ahead
+from xpnet.steps import NetworkLock
 from xpnet.training.callbacks import Callback
-from xpnet.training.finite import checked
-from xpnet.training.history import History
-from xpnet.training.interrupts import Interrupts
+from xpnet.training.prefetch import prefetched
 from xpnet.training.ranks import check_alike, share_parameters, share_state
-from xpnet.training.state import TrainingState, set_stream_state, stream_state
+from xpnet.training.state import History, TrainingState, set_stream_state, stream_state
 
 BETWEEN_REPORTS = 0.1  # seconds at least between two words on how far an epoch is
 
@@ -44,6 +48,8 @@ class Training:
         Number of epochs that were made in this run, those before an interruption included.
     callbacks : list of Callback
         The callbacks, in the order in which they are called; none by default.
+    lock : NetworkLock
+        What each epoch holds while it is made; by default one of its own.
 
     Attributes
     ----------
@@ -71,6 +77,7 @@ class Training:
     stop: bool = False
     done: int = 0
     callbacks: list[Callback] = field(default_factory=list)
+    lock: NetworkLock = field(default_factory=NetworkLock, repr=False, compare=False)
     rows_done: int = field(default=0, init=False)
     _told: float = field(default=0.0, init=False)
     _reporter: Any = field(default=None, init=False)
@@ -83,9 +90,11 @@ class Training:
         TrainingState
             The copy. It is consistent between two epochs.
         """
+        with self.lock.calls:
+            step = self.step.state()
         return TrainingState(
             spec=self.step.spec,
-            step=self.step.state(),
+            step=step,
             history=self.history.to_dict(),
             rows=self.rows,
             done=self.done,
@@ -113,7 +122,8 @@ class Training:
                 f"{state.rows} rows, and the same settings; received widths {self.step.spec.widths}, {self.rows} rows."
             )
         set_stream_state(self.rng, state.rng)
-        self.step.load_state(state.step)
+        with self.lock.calls:
+            self.step.load_state(state.step)
         self.history.load(state.history)
         self.done, self.stop = state.done, state.stop
 
@@ -149,8 +159,8 @@ class Training:
 
         Parameters
         ----------
-        reporter : xpnet.backend.step.ReportingStep
-            The step, or what walks over the rows in its place.
+        reporter : Step or callable
+            The step, or what walks over the rows in its place; it has an attribute `report`, as a step has.
         """
         self._reporter, self.rows_done = reporter, self.rows  # as after an epoch
         reporter.report = self.report
@@ -190,6 +200,74 @@ class Training:
         for callback in self.callbacks:
             if getattr(type(callback), event) is not getattr(Callback, event):
                 getattr(callback, event)(self)
+
+
+class Interrupts:
+    """A context in which Ctrl-C waits while ``held`` is true.
+
+    Attributes
+    ----------
+    held : bool
+        Whether Ctrl-C waits; False at first.
+    pending : bool
+        Whether it was pressed while it was held.
+    raised : bool
+        Whether it was raised. Python drops an exception that is raised in a destructor or in a callback of the garbage
+        collector, so work that ends although this is true must raise it again.
+
+    Notes
+    -----
+    Python delivers Ctrl-C to the main thread, between any two instructions. If another thread trains, or if the user
+    has a handler for SIGINT, nothing is changed.
+
+    Examples
+    --------
+    >>> import signal
+    >>> from xpnet.training import Interrupts
+    >>> try:
+    ...     with Interrupts() as interrupts:
+    ...         interrupts.held = True
+    ...         signal.raise_signal(signal.SIGINT)
+    ...         print("this work is not cut")
+    ...         interrupts.release()
+    ... except KeyboardInterrupt:
+    ...     print("Ctrl-C")
+    this work is not cut
+    Ctrl-C
+    """
+
+    held = pending = raised = False
+    _before: Any = None
+
+    def __enter__(self) -> Self:
+        if get_ident() == main_thread().ident:
+            before = signal.getsignal(signal.SIGINT)
+            if before is signal.default_int_handler or isinstance(getattr(before, "__self__", None), Interrupts):
+                self._before = signal.signal(signal.SIGINT, self._heard)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def release(self) -> None:
+        """Let Ctrl-C through from now on.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If Ctrl-C was pressed while it was held.
+        """
+        self.held = False
+        if self.pending:
+            self.pending = False
+            raise KeyboardInterrupt
+
+    def _heard(self, number: int, frame: FrameType | None) -> None:
+        if not self.held:
+            self.raised = True
+            raise KeyboardInterrupt
+        self.pending = True
 
 
 def run(
@@ -269,95 +347,97 @@ def run(
     [0.693, 0.668, 0.645]
     """
     training.callbacks = [c if isinstance(c, Callback) else _Function(c) for c in callbacks]
+    step, history, ranks = training.step, training.history, current_ranks()
     shuffled = shuffle and batch_size < training.rows
-    make_epoch = training.step.epoch if epoch is None else epoch
-    ranks, history = current_ranks(), training.history
-    several = ranks.several
-    if several:
-        check_alike(
-            ranks,
-            training.step.spec,
-            rows=training.rows,
-            batch_size=batch_size,
-            epochs=training.epochs,
-            shuffle=shuffle,
-            weighted=sample_weight is not None,
-            validated=validate is not None,
+    orders = prefetched(training, epoch) if shuffled and step.prefetches_orders else training.rng
+    compute = step.epoch if epoch is None else epoch
+    compute = compute if check is None else _checked_once(compute, step.params, check)
+    if ranks.several:
+        settings = {"batch_size": batch_size, "epochs": training.epochs, "shuffle": shuffle}
+        given = {"weighted": sample_weight is not None, "validated": validate is not None}
+        check_alike(ranks, step.spec, rows=training.rows, **settings, **given)
+
+    def make_epoch() -> None:
+        started, learning_rate = time.perf_counter(), schedule(len(history.loss), history.loss)
+        order = orders.permutation(training.rows) if shuffled else None
+        loss = compute(
+            X, Y, learning_rate=learning_rate, batch_size=batch_size, order=order, sample_weight=sample_weight
         )
-    ahead = shuffled and getattr(training.step, "draws_ahead", False)
-    orders = drawn_ahead(training, epoch) if ahead else training.rng
-    with Interrupts() as interrupts, training.step.running(), closing(training):
-        _begin(training, ranks.share(resume_from) if several else resume_from)
-        if several:
-            share_state(training.step, ranks)
+        if ranks.several:
+            share_parameters(step, ranks)
+        history.add(loss, learning_rate, time.perf_counter() - started, validate and validate())
+        training.done += 1
+
+    with Interrupts() as interrupts, step.running(), closing(training):
+        _begin(training, ranks, resume_from)
         for callback in training.callbacks:
             if callback.watches_rows:
-                training.listen_to(epoch if hasattr(epoch, "report") else training.step)
-        brief = _until_last_brief(training.callbacks)
+                training.listen_to(epoch if hasattr(epoch, "report") else step)
+        brief = max((k for k, callback in enumerate(training.callbacks, 1) if callback.brief), default=0)
         while training.done < training.epochs and not training.stop:
-            saved: _Saved | None = _Saved(training)
             interrupts.raised = False
-            try:
-                started = time.perf_counter()
-                learning_rate = schedule(len(history.loss), history.loss)
-                order = None  # lets go of the last one: a later epoch takes no more memory than the first
-                order = orders.permutation(training.rows) if shuffled else None
-                loss = (checked(make_epoch, training.step.params, check) if check else make_epoch)(
-                    X, Y, learning_rate=learning_rate, batch_size=batch_size, order=order, sample_weight=sample_weight
-                )
-                if several:
-                    share_parameters(training.step, ranks)
-                history.add(loss, learning_rate, time.perf_counter() - started, validate and validate())
-                training.done += 1
-                for callback in training.callbacks[:brief]:
-                    interrupts.held = callback.brief
-                    callback.epoch_end(training)
-                check, saved = None, None
-            except BaseException:
-                interrupts.held = True
-                if saved is not None:
-                    saved.restore(training)
-                raise
+            _whole(training, make_epoch, training.callbacks[:brief], interrupts)
             interrupts.held = False
             if interrupts.raised:  # and lost on its way
                 interrupts.pending = True
             for callback in training.callbacks[brief:]:
                 callback.epoch_end(training)
-            if several:
+            if ranks.several:
                 training.stop = ranks.any(training.stop)
             if interrupts.pending:
                 interrupts.release()
-            for callback in training.callbacks:
-                if type(callback).between_epochs is not Callback.between_epochs:
-                    callback.between_epochs(training)
+            training.tell("between_epochs")
         training.tell("train_end")
     return history
+
+
+def _whole(training: Training, make_epoch: Callable[[], None], brief: list[Callback], interrupts: Interrupts) -> None:
+    """Make an epoch with the callbacks that belong to it, or leave everything as it was.
+
+    Other threads wait. Callbacks may use the network, whose parameters are whole by then.
+    """
+    lock = training.lock
+    with lock.calls:
+        lock.check_idle()
+        saved: _Saved | None = _Saved(training)
+        try:
+            lock.busy = True
+            make_epoch()
+            lock.busy = False
+            for callback in brief:
+                interrupts.held = callback.brief
+                callback.epoch_end(training)
+            saved = None
+        except BaseException:
+            interrupts.held = True
+            if saved is not None:
+                saved.restore()
+            raise
+        finally:
+            lock.busy = False
 
 
 class _Saved:
     """The state of a training before an epoch, with that of the callbacks whose ``epoch_end`` belongs to the epoch."""
 
     def __init__(self, training: Training) -> None:
-        self.step, self.rng = training.step.state(), _saved_stream(training.rng)
+        self.training, self.rng = training, _saved_stream(training.rng)
         self.done, self.stop = training.done, training.stop
-        self.lengths = {name: len(values) for name, values in vars(training.history).items()}
+        self.lengths = [(values, len(values)) for values in vars(training.history).values()]
         self.brief = [(callback, callback.state()) for callback in training.callbacks if callback.brief]
+        self.restore_step = training.step.snapshot()
 
-    def restore(self, training: Training) -> None:
+    def restore(self) -> None:
         """Put the training back into that state."""
-        training.step.load_state(self.step)
+        training = self.training
+        self.restore_step()
         if self.rng is not None:
             set_stream_state(training.rng, self.rng)
         training.done, training.stop = self.done, self.stop
-        for name, length in self.lengths.items():
-            del getattr(training.history, name)[length:]
+        for values, length in self.lengths:
+            del values[length:]
         for callback, state in self.brief:
             callback.load_state(state)
-
-
-def _until_last_brief(callbacks: list[Callback]) -> int:
-    """How many callbacks there are up to the last one that is brief."""
-    return max((number for number, callback in enumerate(callbacks, 1) if callback.brief), default=0)
 
 
 def _saved_stream(rng: Any) -> Any:
@@ -365,13 +445,18 @@ def _saved_stream(rng: Any) -> Any:
     return stream_state(rng) if hasattr(rng, "get_state") or hasattr(rng, "bit_generator") else None
 
 
-def _begin(training: Training, resume_from: TrainingState | None) -> None:
+def _begin(training: Training, ranks: Ranks, resume_from: TrainingState | None) -> None:
+    """Tell the callbacks that the training begins, and on several ranks have all of them begin with the same."""
+    resume_from = ranks.share(resume_from)
     if resume_from is None:
         training.tell("train_begin")
-        return
-    training.load_state(resume_from)
-    training.tell("train_begin")
-    training.load_callbacks(resume_from)
+    else:
+        training.load_state(resume_from)
+        training.tell("train_begin")
+        training.load_callbacks(resume_from)
+    if ranks.several:
+        with training.lock.calls:
+            share_state(training.step, ranks)
 
 
 class _Function(Callback):
@@ -383,3 +468,41 @@ class _Function(Callback):
     def epoch_end(self, training: Training) -> None:
         """Call the function."""
         self.function(training)
+
+
+def is_finite(array: Array) -> bool:
+    """Whether an array, or what stands in a SciPy sparse matrix, holds neither NaN nor infinity."""
+    if hasattr(array, "tocsr"):
+        array = array.data
+    if type(array) is numpy.ndarray:
+        if array.dtype.kind != "f":
+            return True
+        with numpy.errstate(all="ignore"):
+            total = numpy.add.reduce(array, axis=None)  # one pass and no temporary; large finite numbers overflow
+        return isfinite(total) or bool(numpy.isfinite(array).all())
+    xp = namespace(array)
+    return not xp.isdtype(array.dtype, "real floating") or bool(xp.all(xp.isfinite(array)))
+
+
+def _checked_once(
+    epoch: Callable[..., float], params: Parameters, check: Callable[[], None]
+) -> Callable[..., float]:
+    """An epoch that, the first time, calls ``check`` where it has left a loss or a parameter that is not finite.
+
+    NaN or infinity in X always does that, as the gradient of the first weight has products with every number of X. So
+    X is not read through before, which takes as long as some of the batches.
+    """
+    checked = False
+
+    def checked_epoch(*data: Any, **how: Any) -> float:
+        nonlocal checked
+        if checked:
+            return epoch(*data, **how)
+        with numpy.errstate(invalid="ignore"):  # what there is to say of it, check says
+            loss = epoch(*data, **how)
+        if not (isfinite(loss) and all(map(is_finite, params.groups))):
+            check()
+        checked = True
+        return loss
+
+    return checked_epoch

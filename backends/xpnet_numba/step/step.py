@@ -15,9 +15,8 @@ from weakref import ref
 
 import numpy
 
-from xpnet.backend import BatchPart, NetworkSpec, Parameters, StepState, get_threads
+from xpnet.backend import BatchPart, NetworkSpec, Parameters, Step, StepState, get_threads
 from xpnet.backend.group import NearGroup
-from xpnet.backend.step import SECONDS_PER_PRODUCT
 from xpnet.backend.threads import allowed_threads
 from xpnet.ops import Array, Labels
 from xpnet_numba.llvm import gemm_address
@@ -39,6 +38,9 @@ from xpnet_numba.step.workspace import TrainingWorkspace, bytes_of
 
 PARTS_LIKE = 8
 """Parts of a batch down to an eighth of the rows that a plan was made for are computed by it."""
+
+SECONDS_PER_PRODUCT = 6e-9
+"""Seconds for each row and weight that training is assumed to take before the first call has been timed."""
 
 SECONDS_PER_CALL = 0.2
 """How much work one call of compiled code does: Ctrl-C is heard between calls, each of which costs some
@@ -70,7 +72,7 @@ def warmup() -> None:
                 functions.compiled(name, dtype)
 
 
-class CompiledStep:
+class CompiledStep(Step):
     """A training step in compiled code, on all threads: see :class:`xpnet.backend.Step`.
 
     X may be a SciPy matrix of compressed rows: its first layer is then multiplied by loops over what stands in it.
@@ -84,7 +86,7 @@ class CompiledStep:
     takes_sparse = True
 
     def __init__(self, spec: NetworkSpec) -> None:
-        self.spec, self.penalty = spec, 0.0
+        self.spec = spec
         compile_beside("train", spec.dtype)
         self._blueprint = blueprint(spec)
         self._flat: dict[str, Any] = {}
@@ -97,7 +99,7 @@ class CompiledStep:
         self._training = self._new_job()
         self._workspace: TrainingWorkspace | None = None
         self._common: CommonTraining | None = None
-        self.report: Callable[[int], None] | None = None
+        self._kept: dict[str, Any] = {}
         self._steps_per_call = 0  # not known yet
         self._reader = Reader(spec.dtype)
         self._entered: Callable[[], Data | None] = _nothing
@@ -156,7 +158,7 @@ class CompiledStep:
             self._rule[0] = learning_rate
             return self._train(data, batch_size, updating=True)
 
-    def epoch_by_batch_rows(
+    def weighted_epoch(
         self,
         X: Array,
         Y: Labels,
@@ -165,18 +167,22 @@ class CompiledStep:
         batch_size: int,
         order: Any = None,
         sample_weight: Array | None = None,
-    ) -> float | None:
-        """See :class:`xpnet.backend.step.WeightingStep`."""
+        max_grad_norm: float | None = None,
+    ) -> float:
+        """See :class:`xpnet.backend.Step`."""
+        how: Any = {"learning_rate": learning_rate, "batch_size": batch_size, "order": order}
+        if max_grad_norm is not None:
+            return super().weighted_epoch(X, Y, sample_weight=sample_weight, max_grad_norm=max_grad_norm, **how)
         with self._hold:
             data = self._reader.read(X, Y, order, sample_weight)
             data.shares = batch_sizes(data.rows, batch_size)
             data.sums = data.shares if data.weights is None else weight_sums(data.weights, batch_size)
-            if not data.sums.all():
-                return None
-            self._rule[0] = learning_rate
-            return self._train(data, batch_size, updating=True)
+            if data.sums.all():
+                self._rule[0] = learning_rate
+                return self._train(data, batch_size, updating=True)
+        return super().weighted_epoch(X, Y, sample_weight=sample_weight, **how)
 
-    def epoch_in_common(
+    def shared_memory_epoch(
         self,
         X: Array,
         Y: Labels,
@@ -187,7 +193,7 @@ class CompiledStep:
         sample_weight: Array | None,
         group: NearGroup,
     ) -> float | None:
-        """See :class:`xpnet.backend.step.CommonStep`."""
+        """See :class:`xpnet.backend.Step`."""
         with self._hold:
             data = self._reader.read(X, Y, order, sample_weight)
             common = self._common_for(group, data, min(batch_size, data.rows))
@@ -244,8 +250,8 @@ class CompiledStep:
         return self._evaluation.forward(X)
 
     def forward_finite(self, X: Array) -> Array | None:
-        """See :class:`xpnet.backend.step.CheckingStep`."""
-        return self._evaluation.forward_finite(X)
+        """See :class:`xpnet.backend.Step`. Looking costs no pass over X."""
+        return self._evaluation.forward_finite(numpy.asarray(X, self.spec.dtype) if isinstance(X, numpy.ndarray) else X)
 
     def state(self) -> StepState:
         """See :class:`xpnet.backend.Step`."""
@@ -259,6 +265,23 @@ class CompiledStep:
         self.params.update(state.params)
         for name, arrays in self.buffers.items():
             arrays.update(state.buffers.get(name) or {n: numpy.zeros_like(a) for n, a in arrays.items()})
+
+    def snapshot(self) -> Callable[[], None]:
+        """See :class:`xpnet.backend.Step`. The copies lie in the same memory each time."""
+        t, buffers, kept = self._training.updates_made, self.spec.rule.buffers, self._kept
+        for name in ("params", *(buffers if t else ())):  # before the first update they are zero
+            if name not in kept:
+                kept[name] = numpy.empty_like(self._flat[name])
+            kept[name][:] = self._flat[name]
+
+        def restore() -> None:
+            self._training.updates_made = t
+            self._flat["params"][:] = kept["params"]
+            for name in buffers:
+                if name in self._flat:
+                    self._flat[name][:] = kept[name] if t else 0
+
+        return restore
 
     # Training.
 

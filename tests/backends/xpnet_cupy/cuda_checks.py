@@ -172,7 +172,7 @@ def assert_parts_agree(
     for epoch in range(2):
         shares = list(zip(rows, parts, strict=True))[:: 1 - 2 * epoch]
         how = {"learning_rate": 0.05, "sample_weight": weight}
-        loss, penalty = step.epoch_of_ranks(X, Y, shares=shares, group=group, **how)
+        loss, penalty = step.data_parallel_epoch(X, Y, shares=shares, group=group, **how)
         wanted = squares = 0.0
         for indices, part in shares:
             total = reference.gradient(X, Y, sample_weight=weight, rows=indices, part=part)

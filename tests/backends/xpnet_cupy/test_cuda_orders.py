@@ -32,7 +32,7 @@ def cuda() -> Iterator[Any]:
 
 @pytest.fixture(autouse=True)
 def however_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xpnet.training.ahead.FEWEST_ROWS", 0)
+    monkeypatch.setattr("xpnet.training.prefetch.FEWEST_ROWS", 0)
 
 
 def fit(options: Options, **how: Any) -> tuple[Any, list[float]]:
@@ -68,7 +68,7 @@ def test_it_is_drawn_when_the_device_has_all_that_it_is_to_do(monkeypatch: pytes
     # A copy of the order before may have to be waited for, which left its memory long ago.
     epoch = ["launch", "wait", "send", "wait"]
     assert [what for what, _ in groupby(seen)][-10:] == [*epoch, *epoch, "launch", "wait"]
-    assert step.draw_next is None
+    assert step.prefetch_order is None
 
 
 def test_an_order_that_was_not_drawn_ahead_is_uploaded_as_ever() -> None:
@@ -77,7 +77,7 @@ def test_an_order_that_was_not_drawn_ahead_is_uploaded_as_ever() -> None:
     X, Y = (backend.asarray(array) for array in data(SPEC, "indices", rows=ROWS))
     orders = [np.random.default_rng(k).permutation(ROWS) for k in range(3)]
     how: dict[str, Any] = {"learning_rate": 0.1, "batch_size": 8}
-    step.draw_next = lambda: orders[1]
+    step.prefetch_order = lambda: orders[1]
     step.epoch(X, Y, order=orders[0], **how)
     used = step._orders._sent[1]
     assert step._orders.on_device(orders[1]) is used

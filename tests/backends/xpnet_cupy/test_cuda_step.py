@@ -240,7 +240,7 @@ def test_outputs_of_rows_that_are_not_there_may_be_anything(launcher: HostLaunch
     step.params["b1"], step.params["W1"] = np.full(1, 800.0, dtype), np.full((2, 1), -800.0, dtype)
     X, Y = np.ones((3, 2), dtype) / 2, np.ones((3, 1), dtype)
     shares = [(np.arange(3), BatchPart(3.0)), (np.arange(0), BatchPart(3.0))]
-    loss, _ = step.epoch_of_ranks(X, Y, shares=shares, group=Alone(), learning_rate=0.0)  # type: ignore[misc]
+    loss, _ = step.data_parallel_epoch(X, Y, shares=shares, group=Alone(), learning_rate=0.0)  # type: ignore[misc]
     assert np.isfinite(loss) and np.isfinite(step.gradients.flat).all()
 
 
@@ -367,7 +367,7 @@ def test_an_update_follows_a_batch_of_which_this_rank_has_no_rows(launcher: Host
     X, Y = data(spec, "indices")
     step = make(spec, launcher)
     shares = [(rows, BatchPart(float(len(rows)))) for rows in np.split(np.arange(ROWS), [9])]
-    step.epoch_of_ranks(X, Y, shares=shares, group=Alone(), learning_rate=0.1)
+    step.data_parallel_epoch(X, Y, shares=shares, group=Alone(), learning_rate=0.1)
     reference = ReferenceStep(spec, NumpyBackend(), "")
     reference.load_state(step.state())
     for one in (step, reference):

@@ -1,7 +1,7 @@
-"""Orders that are drawn ahead: that of the next epoch, while a device is at work on this one.
+"""Prefetched orders: that of the next epoch is drawn while a device is at work on this one.
 
-Nobody can tell by the random stream. The next order is drawn from a copy of it, and the stream itself goes on when the
-next epoch begins. If it has been drawn from in the meantime, or put into another state, the order is drawn anew.
+The random stream does not show it. The next order is drawn from a copy of the stream, which itself goes on when the next
+epoch begins. If it has been drawn from in the meantime, or put into another state, the order is drawn anew.
 """
 
 from copy import deepcopy
@@ -27,18 +27,18 @@ FEWEST_ROWS = 1_000  # fewer are drawn in the time that the state of a Generator
 FEWEST_OF_LEGACY = 20_000  # of a stream whose state is a table of 624 words
 
 
-def drawn_ahead(training: "Training", epoch: Any) -> Any:
-    """Where the orders of a training come from, whose step is a :class:`xpnet.backend.step.DrawingStep`.
+def prefetched(training: "Training", epoch: Any) -> Any:
+    """Where the orders of a training come from, whose step prefetches them.
 
     epoch : what makes the epochs in place of the step; one that walks over the rows itself gives the step no orders
     """
     rng = training.rng
     fewest = FEWEST_ROWS if isinstance(rng, numpy.random.Generator) else FEWEST_OF_LEGACY
-    ahead = training.rows >= fewest and _can_be_copied(rng) and not hasattr(epoch, "report")
-    return Ahead(training) if ahead else rng
+    worthwhile = training.rows >= fewest and _can_be_copied(rng) and not hasattr(epoch, "report")
+    return Prefetched(training) if worthwhile else rng
 
 
-class Ahead:
+class Prefetched:
     """The stream of a training, with the next order drawn when the step says so."""
 
     def __init__(self, training: "Training") -> None:
@@ -54,7 +54,7 @@ class Ahead:
         else:
             order = rng.permutation(rows)
         if self.training.done + 1 < self.training.epochs:
-            self.step.draw_next = lambda: self._draw(rows)  # type: ignore[attr-defined]
+            self.step.prefetch_order = lambda: self._draw(rows)
         return order
 
     def _draw(self, rows: int) -> Any:

@@ -10,7 +10,7 @@ import xpnet
 from xpnet.backend import NetworkSpec
 from xpnet.estimators.initial import Orders
 from xpnet.optimizers import Constant
-from xpnet.steps import GuardedStep, ReferenceStep
+from xpnet.steps import ReferenceStep
 from xpnet.training import Callback, Training, run, stream_state
 
 SPEC = NetworkSpec((5, 4, 3), ("relu",), seed=3)
@@ -26,21 +26,21 @@ STREAMS = {
 @pytest.fixture(autouse=True)
 def however_few_rows(monkeypatch):
     for name in ("FEWEST_ROWS", "FEWEST_OF_LEGACY"):
-        monkeypatch.setattr(f"xpnet.training.ahead.{name}", 0)
+        monkeypatch.setattr(f"xpnet.training.prefetch.{name}", 0)
 
 
 class DrawingStep(ReferenceStep):
     """Draws ahead, as a step does whose device works by itself."""
 
-    draws_ahead = True
+    prefetches_orders = True
 
     def __init__(self, *, ahead: bool) -> None:
         super().__init__(SPEC, NumpyBackend(), "")
-        self.draws_ahead, self.draw_next, self.drawn, self.kept = ahead, None, [], 0
+        self.prefetches_orders, self.prefetch_order, self.drawn, self.kept = ahead, None, [], 0
 
     def epoch(self, X, Y, *, order=None, **how):
         self.kept += any(order is one for one in self.drawn)
-        draw, self.draw_next = self.draw_next, None
+        draw, self.prefetch_order = self.prefetch_order, None
         loss = super().epoch(X, Y, order=order, **how)
         if draw is not None:
             self.drawn.append(draw())
@@ -50,7 +50,7 @@ class DrawingStep(ReferenceStep):
 def trained(rng, *, ahead, callbacks=(), epochs=6, **how):
     """The step of a training, the training and what it ended with, if it did not end by itself."""
     step = DrawingStep(ahead=ahead)
-    training = Training(GuardedStep(step, NumpyBackend()), ROWS, epochs, rng=rng)
+    training = Training(step, ROWS, epochs, rng=rng)
     try:
         run(training, X, Y, batch_size=8, shuffle=True, schedule=Constant(0.3), callbacks=callbacks, **how)
     except KeyboardInterrupt as error:
@@ -126,12 +126,12 @@ def test_ctrl_c(stream, place, monkeypatch):
         _, found, error = trained(rng, ahead=True, callbacks=[interrupt])
     else:
         step = DrawingStep(ahead=True)
-        found = Training(GuardedStep(step, NumpyBackend()), ROWS, 6, rng=rng)
+        found = Training(step, ROWS, 6, rng=rng)
         draw_from = step.epoch
 
         def epoch(*data, **how):
             if found.done == 3:
-                found.step.draw_next = lambda: (_ for _ in ()).throw(KeyboardInterrupt)
+                found.step.prefetch_order = lambda: (_ for _ in ()).throw(KeyboardInterrupt)
             return draw_from(*data, **how)
 
         step.epoch = epoch
@@ -159,14 +159,14 @@ def test_a_stream_that_cannot_be_copied_is_drawn_from_in_turn():
             return np.arange(rows)[::-1]
 
     step = DrawingStep(ahead=True)
-    training = Training(GuardedStep(step, NumpyBackend()), ROWS, 3, rng=Bare())
+    training = Training(step, ROWS, 3, rng=Bare())
     run(training, X, Y, batch_size=8, shuffle=True, schedule=Constant(0.3))
     assert training.done == 3 and not step.drawn
 
 
 @pytest.mark.parametrize("stream", STREAMS)
 def test_few_rows_are_drawn_in_turn(stream, monkeypatch):
-    monkeypatch.setattr(f"xpnet.training.ahead.FEWEST_{'ROWS' if stream == 'generator' else 'OF_LEGACY'}", ROWS + 1)
+    monkeypatch.setattr(f"xpnet.training.prefetch.FEWEST_{'ROWS' if stream == 'generator' else 'OF_LEGACY'}", ROWS + 1)
     step, _, _ = trained(STREAMS[stream](), ahead=True)
     assert not step.drawn
 
@@ -174,4 +174,4 @@ def test_few_rows_are_drawn_in_turn(stream, monkeypatch):
 def test_a_network_on_the_host_draws_in_turn():
     net = xpnet.FeedforwardNeuralNet(5, 4, 3, backend="numpy", rng=0)
     net.fit(X, Y, epochs=2, batch_size=8)
-    assert not net.trainable().draws_ahead and net.trainable().draw_next is None
+    assert not net.trainable().prefetches_orders and net.trainable().prefetch_order is None

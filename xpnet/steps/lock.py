@@ -1,0 +1,112 @@
+"""Threads share a network: one call at a time computes with it, and one thread at a time trains it."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from threading import Lock, RLock, get_ident
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from weakref import WeakSet
+
+from xpnet.errors import ModelInUseError
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+_locks: "WeakSet[NetworkLock]" = WeakSet()
+
+
+class NetworkLock:
+    """The lock of one network.
+
+    A call that computes holds ``calls``, a training for each of its epochs, so that other threads have their calls between
+    two epochs. A thread that trains, moves or changes the network holds ``trainings`` from beginning to end.
+
+    Where waiting would never end there is a ModelInUseError: where a signal handler calls the network that it has
+    interrupted, where a callback trains the network that calls it, and in a forked process, if a thread that does not exist
+    there held the lock.
+
+    calls : the lock itself; ``with lock.calls:`` cannot be left held by an exception that comes at any moment
+    busy : whether its holder is in the middle of a call; between two epochs the thread that trains may call, too
+    """
+
+    def __init__(self) -> None:
+        self.calls: Any = RLock()
+        self.trainings: Any = Lock()
+        self.busy = False
+        self._trainer: int | None = None
+        _locks.add(self)
+
+    def check_idle(self) -> None:
+        """Raise ModelInUseError where the holder of ``calls``, this thread, is in the middle of a call."""
+        if self.busy:
+            raise ModelInUseError(_IN_USE)
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Inside, no other thread trains or changes the network. Raises ModelInUseError where this thread does already."""
+        if self._trainer == get_ident():
+            raise ModelInUseError(_IN_USE)
+        with self.trainings:
+            self._trainer = get_ident()
+            try:
+                yield
+            finally:
+                self._trainer = None
+
+    def _after_fork(self) -> None:
+        """In a forked process: refuse what waits for a thread that does not exist here."""
+        if self.calls.acquire(blocking=False):
+            self.calls.release()
+        else:
+            self.calls = _Lost()
+        if self._trainer not in (None, get_ident()):
+            self.trainings, self._trainer = _Lost(), None
+
+
+_IN_USE = (
+    "A model serves one call at a time, and this thread is within one: a signal handler or a callback has called the model "
+    "again. Call it once the first call has returned, or use a copy."
+)
+
+
+class _Lost:
+    """In the place of a lock whose holder was left behind by a fork."""
+
+    def __enter__(self) -> None:
+        raise ModelInUseError(
+            "A process was forked while another thread of it used this model, whose numbers are not whole here. "
+            "Fork while no thread uses it, or start processes by spawn."
+        )
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing was entered."""
+
+
+def alone(method: Callable[Concatenate[Any, Given], Result]) -> Callable[Concatenate[Any, Given], Result]:
+    """A method of an object with a ``lock``, which only one thread at a time is within.
+
+    The flag is cleared by a plain assignment, as a ``with`` statement over code in Python could be cut at its end.
+    """
+
+    @wraps(method)
+    def call(self: Any, *args: Given.args, **kwargs: Given.kwargs) -> Result:
+        lock = self.lock
+        with lock.calls:
+            if lock.busy:
+                lock.check_idle()
+            lock.busy = True
+            try:
+                return method(self, *args, **kwargs)
+            finally:
+                lock.busy = False
+
+    return call
+
+
+def _after_fork() -> None:
+    for lock in list(_locks):
+        lock._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
