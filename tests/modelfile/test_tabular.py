@@ -1,4 +1,4 @@
-"""Estimators of tables in files and in ONNX: encoder and networks come back as they were, from raw columns to labels."""
+"""Estimators of tables in files and in ONNX: encoder and networks come back, from raw columns to labels."""
 
 import random
 from pathlib import Path

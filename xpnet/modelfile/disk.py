@@ -23,8 +23,8 @@ def write_whole(path: str | Path, content: bytes | Iterable[bytes]) -> None:
 
     content : all of it, or piece by piece
     A file that is replaced keeps its owner, permissions and extended attributes; a warning tells which of them could
-    not be kept. Other hard links to it keep the old content. Raises ModelFileError where it cannot be written or is read-only; the
-    old file is then untouched.
+    not be kept. Other hard links to it keep the old content. Raises ModelFileError where it cannot be written or is
+    read-only; the old file is then untouched.
     """
     path = Path(os.path.realpath(path))  # a link stays, and the file that it leads to is replaced
     part = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}{TEMPORARY}")
@@ -79,7 +79,7 @@ def _write_part(part: Path, content: bytes | Iterable[bytes], path: Path, old: o
 
 
 def _keep(descriptor: int, path: Path, old: os.stat_result) -> list[str]:
-    """Give a new file the owner, the permissions and the extended attributes of an old one; returns what was refused."""
+    """Give a new file the owner, permissions and extended attributes of an old one; returns which were refused."""
     new, lost = os.fstat(descriptor), []
     for what, differs, owner in (
         ("owner", new.st_uid != old.st_uid, (old.st_uid, -1)),

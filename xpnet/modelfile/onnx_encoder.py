@@ -1,4 +1,4 @@
-"""What encodes a table, as a part of an ONNX graph: float64 and text in, float32 out, as ``TableEncoder`` encodes it."""
+"""A fitted ``TableEncoder`` as a part of an ONNX graph: float64 and text in, float32 out."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,10 +1,10 @@
 """JSON as model files hold it, and Python values as JSON.
 
-JSON is read strictly, and written in one form only, so that equal values give equal bytes. JSON has no form for some values that constructors are given and fits find. They are marked: a tuple is
-``{"tuple": [...]}``, a dict ``{"dict": [[key, value], ...]}`` (keys may be numbers), an infinity or NaN
-``{"float": "inf"}``, an array of one axis ``{"array": [...], "dtype": "int64"}``. A dataclass needs no marks, since its
-fields have types: it is an object with these fields, and its class is named when it is read. Every other value stands
-for itself.
+JSON is read strictly, and written in one form only, so that equal values give equal bytes. JSON has no form for some
+values that constructors are given and fits find. They are marked: a tuple is ``{"tuple": [...]}``, a dict ``{"dict":
+[[key, value], ...]}`` (keys may be numbers), an infinity or NaN ``{"float": "inf"}``, an array of one axis
+``{"array": [...], "dtype": "int64"}``. A dataclass needs no marks, since its fields have types: it is an object with
+these fields, and its class is named when it is read. Every other value stands for itself.
 """
 
 import json

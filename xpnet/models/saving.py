@@ -63,7 +63,7 @@ class Saved:
         >>> xpnet.load("iris.safetensors").extra
         {'unit': 'cm'}
         """
-        file_room().save_model(self, path, extra)
+        file_room().save(self, path, extra)
 
     def export_onnx(self, path: str | Path) -> None:
         """Write the model as an ONNX file for other runtimes.
