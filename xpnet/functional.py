@@ -1,86 +1,93 @@
-"""The operations as functions that dispatch: NumPy in, NumPy out; CuPy in, CuPy out; and so on."""
+"""The operations as functions that dispatch: NumPy in, NumPy out; CuPy in, CuPy out; and so on.
 
-from typing import Any
+What a function computes is documented at the operation of ``xpnet.ops`` whose name it has.
+"""
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from xpnet import ops
 from xpnet.dispatch import enter, enter_both
 from xpnet.layers.cross_entropy import check_labels
 from xpnet.ops import Array, Labels
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 
+
+def _documented_as(operation: Callable[..., Any]) -> Callable[[Function], Function]:
+    """Give a function the docstring of its operation."""
+
+    def documented(function: Function) -> Function:
+        function.__doc__ = operation.__doc__
+        return function
+
+    return documented
+
+
+@_documented_as(ops.relu)
 def relu(x: Array) -> Array:
-    """Take the larger of 0 and each item, ``max(0, x)``; NaN stays NaN.
-
-    Parameters
-    ----------
-    x : array, any shape
-        The inputs.
-
-    Returns
-    -------
-    array, shape of x
-        The outputs, of the library, device and dtype of x.
-
-    Examples
-    --------
-    >>> import numpy
-    >>> import xpnet
-    >>> xpnet.relu(numpy.array([-1.0, 0.0, 2.0]))
-    array([0., 0., 2.])
-    """
-    ops, x = enter(x)
-    return ops.relu(x)
+    operations, x = enter(x)
+    return operations.relu(x)
 
 
+@_documented_as(ops.leaky_relu)
+def leaky_relu(x: Array) -> Array:
+    operations, x = enter(x)
+    return operations.leaky_relu(x)
+
+
+@_documented_as(ops.elu)
+def elu(x: Array) -> Array:
+    operations, x = enter(x)
+    return operations.elu(x)
+
+
+@_documented_as(ops.silu)
+def silu(x: Array) -> Array:
+    operations, x = enter(x)
+    return operations.silu(x)
+
+
+@_documented_as(ops.gelu)
+def gelu(x: Array) -> Array:
+    operations, x = enter(x)
+    return operations.gelu(x)
+
+
+@_documented_as(ops.gelu_tanh)
+def gelu_tanh(x: Array) -> Array:
+    operations, x = enter(x)
+    return operations.gelu_tanh(x)
+
+
+@_documented_as(ops.tanh)
+def tanh(x: Array) -> Array:
+    operations, x = enter(x)
+    return operations.tanh(x)
+
+
+@_documented_as(ops.logistic)
+def logistic(x: Array) -> Array:
+    operations, x = enter(x)
+    return operations.logistic(x)
+
+
+@_documented_as(ops.softplus)
+def softplus(x: Array) -> Array:
+    operations, x = enter(x)
+    return operations.softplus(x)
+
+
+@_documented_as(ops.softmax)
 def softmax(x: Array, axis: int = -1) -> Array:
-    """Compute the softmax along an axis, ``exp(x - max x) / sum exp(x - max x)``.
-
-    Parameters
-    ----------
-    x : array, any shape with at least one axis
-        The logits.
-    axis : int, default -1
-        The axis along which the sum is taken.
-
-    Returns
-    -------
-    array, shape of x
-        Probabilities, of the library, device and dtype of x, which sum to 1 along the axis.
-
-    Examples
-    --------
-    >>> import numpy
-    >>> import xpnet
-    >>> xpnet.softmax(numpy.array([[0.0, 0.0, 1000.0]]))
-    array([[0., 0., 1.]])
-    """
-    ops, x = enter(x)
-    return ops.softmax(x, axis)
+    operations, x = enter(x)
+    return operations.softmax(x, axis)
 
 
+@_documented_as(ops.log_softmax)
 def log_softmax(x: Array, axis: int = -1) -> Array:
-    """Compute the logarithm of the softmax along an axis, ``(x - max x) - log sum exp(x - max x)``.
-
-    Parameters
-    ----------
-    x : array, any shape with at least one axis
-        The logits.
-    axis : int, default -1
-        The axis along which the sum is taken.
-
-    Returns
-    -------
-    array, shape of x
-        Logarithms of the probabilities, of the library, device and dtype of x.
-
-    Examples
-    --------
-    >>> import numpy
-    >>> import xpnet
-    >>> xpnet.log_softmax(numpy.array([[0.0, 1000.0]]))
-    array([[-1000.,     0.]])
-    """
-    ops, x = enter(x)
-    return ops.log_softmax(x, axis)
+    operations, x = enter(x)
+    return operations.log_softmax(x, axis)
 
 
 def softmax_cross_entropy(logits: Array, labels: Labels) -> tuple[Any, Array]:
@@ -119,6 +126,6 @@ def softmax_cross_entropy(logits: Array, labels: Labels) -> tuple[Any, Array]:
     >>> round(float(loss), 4), d_logits
     (0.6931, array([[-0.5,  0.5]]))
     """
-    ops, logits, labels = enter_both(logits, labels)
+    operations, logits, labels = enter_both(logits, labels)
     check_labels(logits, labels)
-    return ops.softmax_cross_entropy(logits, labels)
+    return operations.softmax_cross_entropy(logits, labels)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from reference import pytorchs_activations
 from sklearn.base import clone
 from trainings import SETTINGS, assert_close
 
@@ -39,11 +40,13 @@ def torch_training(
     return [w.detach().numpy() for w in weights]
 
 
-def test_activations_per_layer(torch: Any, data: Any, backend: str) -> None:
+@pytest.mark.parametrize("pair", [("tanh", "logistic"), ("gelu", "silu"), ("elu", "gelu_tanh"), ("leaky_relu", "elu")])
+def test_activations_per_layer(torch: Any, data: Any, backend: str, pair: tuple[str, str]) -> None:
     """One for each hidden layer, against PyTorch."""
     model = xpnet.MLPClassifier(**{**SETTINGS, "batch_size": 130, "backend": backend})
-    model.set_params(activation=["tanh", "logistic"], solver="sgd", momentum=0, alpha=0.1, learning_rate_init=0.5)
-    weights = torch_training(torch, data, model, lambda p: torch.optim.SGD(p, lr=0.5), [torch.tanh, torch.sigmoid])
+    model.set_params(activation=list(pair), solver="sgd", momentum=0, alpha=0.1, learning_rate_init=0.5)
+    functions = [pytorchs_activations()[name] for name in pair]
+    weights = torch_training(torch, data, model, lambda p: torch.optim.SGD(p, lr=0.5), functions)
     assert_close(model.fit(data.X, data.counts), weights)
 
 

@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 import xpnet
 from xpnet.modelfile import container
+from xpnet.ops import ACTIVATIONS
 
 pytestmark = pytest.mark.filterwarnings(
     f"ignore::{ConvergenceWarning.__module__}.{ConvergenceWarning.__name__}", "ignore:max_grad_norm has an effect"
@@ -85,7 +86,7 @@ SEQUENCES = st.lists(st.integers(1, 5), min_size=1, max_size=3)
         {
             "loss": st.sampled_from(["squared_error", "poisson"]),
             "solver": st.sampled_from(["adam", "sgd", "adamw", "lbfgs"]),
-            "activation": st.sampled_from(["relu", "tanh", "logistic", "identity"]),
+            "activation": st.sampled_from(sorted(ACTIVATIONS)),
             "alpha": st.floats(0, 1),
             "learning_rate": st.sampled_from(["constant", "invscaling", "adaptive"]),
             "momentum": st.floats(0, 1),

@@ -1,5 +1,7 @@
 """Layers on every library: values, gradients, what they return and what they refuse."""
 
+from contextlib import nullcontext
+
 import libraries
 import numpy as np
 import pytest
@@ -52,6 +54,16 @@ def test_activations_and_their_gradients_are_pytorchs(name, library, dtype, rng)
 
 def test_every_activation_has_a_layer():
     assert ACTIVATIONS.keys() == ops.ACTIVATIONS.keys()
+
+
+@pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name != "identity"])
+def test_functions_are_the_operations(name, library, dtype, rng):
+    x = rng.normal(size=(3, 4)).astype(dtype)
+    with xpnet.use_backend(library.backend) if library.backend else nullcontext():
+        found = getattr(xpnet, name)(library.make(x))
+    tolerance = 8 * np.finfo(dtype).eps
+    np.testing.assert_allclose(library.numpy(found), getattr(ops, name)(x), rtol=tolerance, atol=tolerance)
+    assert same_kind(found, library.make(x), library)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
