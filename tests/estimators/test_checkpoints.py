@@ -139,7 +139,7 @@ def test_it_is_watched_and_saved_as_any_other(sklearn_callback: Any, data: Any, 
 
 def test_a_checkpoint_that_is_none_is_told(data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = xpnet.MLPClassifier(5, max_iter=2, random_state=5, backend="numpy", checkpoint=tmp_path)
-    monkeypatch.setattr("xpnet.estimators.stopping.EpochEnd.state", Callback.state)
+    monkeypatch.setattr("xpnet.estimators.epochs.EpochEnd.state", Callback.state)
     model.fit(data.X, data.labels)
     monkeypatch.undo()
     with pytest.raises(xpnet.InputError, match="its own checkpoints"):

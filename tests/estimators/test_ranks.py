@@ -11,7 +11,7 @@ from scipy import sparse
 
 import xpnet
 from xpnet.errors import InputError
-from xpnet.estimators.stopping import EpochEnd
+from xpnet.estimators.epochs import EpochEnd
 
 SHARDS = {2: (113, 7), 3: (100, 20, 0), 4: (0, 60, 59, 1)}
 ITERATIONS = {"max_iter": 4, "batch_size": 13, "random_state": 3, "alpha": 0.5}

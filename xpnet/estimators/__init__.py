@@ -8,26 +8,23 @@ With the same settings they find the same numbers, with these exceptions, all on
 - a batch whose weights are all zero is passed over, where scikit-learn divides by zero;
 - ``partial_fit`` takes validation rows, and does not exist for a regressor with L-BFGS.
 
+``mlp``         a fit from top to bottom: read it first
 ``parameters``  the constructor's parameters and what each may be
-``holding``     the network that computes, and its parameters as scikit-learn names them
-``plain``       what is pickled: dicts, numbers and arrays
+``classifier``, ``regressor``  what targets and outputs mean
 ``inputs``      data as a step takes it, validated as scikit-learn validates it
-``base``        fitting, from checked data to a network that is ready
-``initial``     the initial weights and the orders of the rows, drawn as scikit-learn draws them
-``solvers``     training by epochs, and by L-BFGS; ``streaming`` on rows that are read block by block
-``rates``       the schedules of the learning rate
-``epochs``      one epoch where the step's own does not do: weights, clipped gradients
-``stopping``    what is noted after each epoch, and when training ends
-``lbfgs``       the loss as a function of one vector
-``ranks``       what ranks with rows of their own agree on; ``scaling`` the numbers that they scale by
-``reports``     scikit-learn's callbacks; ``watching`` xpnet's own
-``conversion``  what skl2onnx asks for
+``epochs``      training by epochs: initial weights, orders, learning rates, weighted batches, when training ends
+``lbfgs``       training by L-BFGS: the loss as a function of one vector
+``streaming``   rows that are read block by block
+``fitted``      the network that computes, and its parameters as scikit-learn names them
+``ranks``       what ranks with rows of their own agree on
+``resuming``    the checkpoints of a fit that was killed
+``libraries``   where scikit-learn's callbacks and warnings, and skl2onnx, meet the estimators
 ``display``     the loss curve as a picture
 """
 
 from xpnet.estimators.classifier import MLPClassifier
 from xpnet.estimators.display import LossCurveDisplay
 from xpnet.estimators.regressor import MLPRegressor
-from xpnet.estimators.scaling import fit_scaler
+from xpnet.estimators.ranks import fit_scaler
 
 __all__ = ["LossCurveDisplay", "MLPClassifier", "MLPRegressor", "fit_scaler"]

@@ -5,6 +5,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, Self
 
 import numpy
+from scipy import sparse
 from scipy.sparse import issparse
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
@@ -15,17 +16,16 @@ from sklearn.utils.multiclass import unique_labels
 
 from xpnet.dispatch import current_ranks
 from xpnet.errors import InputError
-from xpnet.estimators.base import MLP, is_stochastic
-from xpnet.estimators.holding import like_input
-from xpnet.estimators.inputs import Given, Rows
-from xpnet.estimators.parameters import with_kept_signature
-from xpnet.estimators.private import StrOptions, check_partial_fit_first_call, fit_context
+from xpnet.estimators.fitted import like_input
+from xpnet.estimators.inputs import FitInputs, Rows, check_labels
+from xpnet.estimators.libraries import with_callbacks
+from xpnet.estimators.mlp import MLP, is_stochastic, with_shared_documentation
 from xpnet.estimators.ranks import balanced_weights
 from xpnet.models.placement import on_host, to_host
 from xpnet.ops import Array
 
 
-@with_kept_signature
+@with_shared_documentation
 @dataclass(eq=False, repr=False)
 class MLPClassifier(ClassifierMixin, MLP):
     """A multi-layer perceptron that classifies: scikit-learn's MLPClassifier, faster, and with more to set.
@@ -35,68 +35,7 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     Parameters
     ----------
-    hidden_layer_sizes : int or sequence of int, default (100,)
-        Units of each hidden layer, or of the only one.
-    activation : str or sequence of str, default "relu"
-        A name in ``xpnet.ops.ACTIVATIONS`` (``"relu"``, ``"tanh"``, ...): one for all hidden layers, or one for each.
-    solver : {"adam", "sgd", "adamw", "lbfgs"}, default "adam"
-        How the loss is minimised: ``"adam"`` (Kingma, Ba, 2015), ``"sgd"``, gradient descent with momentum,
-        ``"adamw"``, Adam with decoupled weight decay (Loshchilov, Hutter, 2019), or ``"lbfgs"``, which takes all rows
-        at once.
-    alpha : float, default 1e-4
-        Strength of the L2 penalty, alpha / 2 sum ||W||^2 / (rows of a batch).
-    batch_size : int or "auto", default "auto"
-        Rows of a minibatch; ``"auto"`` is min(200, rows). Not for ``"lbfgs"``.
-    learning_rate : {"constant", "invscaling", "adaptive"}, default "constant"
-        Schedule of ``"sgd"``: ``"invscaling"`` is learning_rate_init / t ** power_t, t the rows seen; ``"adaptive"``
-        divides by 5 whenever ``n_iter_no_change`` epochs bring no improvement.
-    learning_rate_init : float, default 1e-3
-        The learning rate of the first epoch. Not for ``"lbfgs"``.
-    power_t : float, default 0.5
-        Exponent of ``"invscaling"``.
-    max_iter : int, default 200
-        Epochs at most; iterations for ``"lbfgs"``.
-    shuffle : bool, default True
-        Whether each epoch has a new order of the rows.
-    random_state : int, numpy.random.RandomState or None, default None
-        Where weights, validation split, orders and dropout are drawn from. An int gives the same fit each time.
-    tol : float, default 1e-4
-        Training ends once ``n_iter_no_change`` epochs in a row improve by less than this.
-    verbose : bool, default False
-        Print the loss of each epoch.
-    warm_start : bool, default False
-        Begin ``fit`` with the parameters of the last one.
-    momentum : float, default 0.9
-        Momentum of ``"sgd"``, in [0, 1].
-    nesterovs_momentum : bool, default True
-        Look ahead along the velocity (Nesterov), with ``"sgd"``.
-    early_stopping : bool, default False
-        Hold out rows and end training by the score on them; the best parameters are kept.
-    validation_fraction : float, default 0.1
-        The share of the rows that ``early_stopping`` holds out, in (0, 1), unless ``fit`` is given ``X_val``.
-    beta_1 : float, default 0.9
-        Decay of the mean of the gradients in Adam, in [0, 1).
-    beta_2 : float, default 0.999
-        Decay of the mean of their squares, in [0, 1).
-    epsilon : float, default 1e-8
-        Keeps Adam's division from zero.
-    n_iter_no_change : int, default 10
-        Epochs without improvement before training ends, or the adaptive learning rate falls.
-    max_fun : int, default 15000
-        Evaluations of the loss at most, for ``"lbfgs"``.
-    dropout : float or sequence of float, default 0.0
-        Probability with which a hidden unit is left out in training; one for all hidden layers, or one for each.
-    weight_decay : float, default 0.01
-        With ``"adamw"`` every update shrinks all parameters by learning rate times this; ``alpha`` stays.
-    max_grad_norm : float or None, default None
-        Gradients with a larger Euclidean norm are scaled down to it (Pascanu, Mikolov, Bengio, 2013).
-    backend : str, Backend or None, default None
-        What computes; None computes where the arrays of ``fit`` live.
-    dtype : {"float32", "float64"} or None, default None
-        In which precision to compute; None takes that of the data.
-    checkpoint : str, Path or None, default None
-        A folder. A fit that was killed goes on when ``fit`` is called again with the same data and parameters, to the
-        bits it would have had. Fits with other data or parameters may share the folder.
+    <parameters of both estimators>
     class_weight : dict, "balanced" or None, default None
         Weights by label, or rows / (classes * rows of the class); they multiply ``sample_weight``.
 
@@ -104,40 +43,7 @@ class MLPClassifier(ClassifierMixin, MLP):
     ----------
     classes_ : numpy.ndarray, shape (classes,)
         The labels, in the order of the columns of ``predict_proba``.
-    coefs_ : list of numpy.ndarray, shapes (fan_in, fan_out)
-        Weights, layer by layer. Assigning others changes the predictions.
-    intercepts_ : list of numpy.ndarray, shapes (fan_out,)
-        Biases, layer by layer.
-    loss_ : float
-        The loss of the last epoch.
-    best_loss_ : float or None
-        The lowest one; None with ``early_stopping``.
-    loss_curve_ : list of float
-        The loss of each epoch.
-    validation_scores_ : list of float or None
-        Accuracy on the rows held out, after each epoch; None without ``early_stopping``.
-    best_validation_score_ : float or None
-        The highest one.
-    validation_loss_curve_ : list of float
-        The loss on validation rows after each epoch, without the penalty.
-    n_iter_ : int
-        Epochs or iterations made.
-    t_ : int
-        Rows seen in training.
-    n_layers_ : int
-        Layers, input and output counted.
-    n_outputs_ : int
-        Outputs.
-    out_activation_ : str
-        Name of the output activation.
-    n_features_in_ : int
-        Columns of X.
-    feature_names_in_ : numpy.ndarray of str
-        Their names, where X was a data frame.
-    backend_, device_, dtype_ : str
-        Where the network lives, and its precision.
-    why_ : str
-        Which backend and which training step run, and why.
+    <attributes of both estimators>
 
     See Also
     --------
@@ -169,14 +75,11 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     loss: ClassVar[str] = "log_loss"
     _numeric_targets: ClassVar[bool] = False
-    _sparse_labels = None
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **MLP._parameter_constraints,
-        "class_weight": [StrOptions({"balanced"}), Mapping, None],
-    }
+    _sparse_labels = False
+    _allowed: ClassVar[dict[str, list[Any]]] = {**MLP._allowed, "class_weight": [{"balanced"}, Mapping, None]}
 
     @available_if(is_stochastic)
-    @fit_context(prefer_skip_nested_validation=True)
+    @with_callbacks
     def partial_fit(
         self,
         X: Any,
@@ -217,15 +120,12 @@ class MLPClassifier(ClassifierMixin, MLP):
         ValueError
             For data that does not fit, for labels that are not among the classes, and with ``early_stopping``.
         """
-        self._refuse_early_stopping()
         if self.class_weight == "balanced":
             raise ValueError(
                 "class_weight 'balanced' is not supported for partial_fit, which never sees all rows. Compute weights "
                 "with sklearn.utils.class_weight.compute_class_weight and pass them as a dictionary."
             )
-        given = Given(X, y, sample_weight, X_val, y_val, sample_weight_val)
-        check_partial_fit_first_call(self, classes)
-        self._train(given, incremental=True)
+        self._train(FitInputs(X, y, sample_weight, X_val, y_val, sample_weight_val, classes), incremental=True)
         return self
 
     def predict(self, X: Any) -> Any:
@@ -330,23 +230,22 @@ class MLPClassifier(ClassifierMixin, MLP):
         float
             The share of rows whose labels are all right, at most 1.
         """
-        true, found = to_host(y), to_host(self.predict(X))
-        if sample_weight is None and _are_whole_numbers(true, found):
-            return float((true == found).mean())  # what follows takes as long as some epochs of a small network
-        return accuracy_score(true, found, sample_weight=to_host(sample_weight))
+        return accuracy_score(to_host(y), to_host(self.predict(X)), sample_weight=to_host(sample_weight))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = tags.input_tags.sparse = True
         return tags
 
-    def _learn_targets(self, y: Any, *, first: bool, incremental: bool) -> None:
+    def _learn_targets(self, y: Any, classes: Any, *, first: bool, incremental: bool) -> None:
+        if incremental:
+            self._learn_classes(classes)
         if first:
-            self._sparse_labels = LabelBinarizer().fit(y) if issparse(y) else None
+            self._sparse_labels = issparse(y)
         elif (y.ndim == 2) != self._several_labels():
             raise ValueError("The object was not fitted with multilabel input.")
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
-            self.classes_ = _classes_of(y)
+            self.classes_ = LabelBinarizer().fit(y).classes_
             return
         labels = unique_labels(y)
         if self.warm_start and set(labels) != set(self.classes_):
@@ -355,6 +254,19 @@ class MLPClassifier(ClassifierMixin, MLP):
                 f"Previously got {self.classes_}, `y` has {labels}"
             )
         self._check_known(labels)
+
+    def _learn_classes(self, classes: Any) -> None:
+        """Note all labels there will be, at the first call of ``partial_fit``. Raises ValueError for others later on."""
+        known = getattr(self, "classes_", None)
+        if classes is None:
+            if known is None:
+                raise ValueError("classes must be passed on the first call to partial_fit.")
+            return
+        check_labels(classes, "classes")
+        found = unique_labels(classes)
+        if known is not None and not numpy.array_equal(known, found):
+            raise ValueError(f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {known!r}")
+        self.classes_ = found
 
     def _check_known(self, y: Any) -> None:
         labels = unique_labels(y)
@@ -370,7 +282,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         indices = numpy.searchsorted(self.classes_, y)
         return indices if len(self.classes_) > 2 else indices[:, None]
 
-    def _row_weights(self, given: Given, targets: Any) -> Any:
+    def _row_weights(self, given: FitInputs, targets: Any) -> Any:
         weight = None if given.sample_weight is None else super()._row_weights(given, targets)
         if self.class_weight is None:
             return weight
@@ -400,7 +312,10 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     def _indicators(self, labels: Array) -> Any:
         """An indicator matrix, sparse where the one of ``fit`` was."""
-        return labels if self._sparse_labels is None else self._sparse_labels.inverse_transform(labels)
+        if not self._sparse_labels:
+            return labels
+        known = sparse.eye_array(self.n_outputs_, dtype=int, format="csr")
+        return LabelBinarizer().fit(known).inverse_transform(labels)
 
     def _score_encoded(self, targets: Any, outputs: Any, sample_weight: Any) -> float:
         if self.out_activation_ == "softmax":
@@ -411,22 +326,3 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     def _strata(self, rows: Rows) -> Any:
         return to_host(rows.Y) > 0.5 if self.n_outputs_ == 1 else None
-
-
-def _classes_of(y: Any) -> Any:
-    """The distinct labels, sorted. Raises ValueError for what are no labels of a classifier.
-
-    Whole numbers always are. Where there are many, scikit-learn may warn, so that it is asked; where they repeat, that
-    would take as long as some epochs of a small network.
-    """
-    if y.ndim == 1 and y.dtype.kind in "iub":
-        found = numpy.unique(y)
-        if 2 * len(found) < len(y):
-            return found
-    return LabelBinarizer().fit(y).classes_
-
-
-def _are_whole_numbers(true: Any, found: Any) -> bool:
-    """Whether these are labels of as many rows that can be compared at once."""
-    alike = type(true) is type(found) is numpy.ndarray and true.shape == found.shape and true.ndim == 1
-    return alike and true.size > 0 and true.dtype.kind in "iu" and found.dtype.kind in "iu"

@@ -5,8 +5,6 @@ from typing import Any, Self
 
 from sklearn.utils.validation import check_is_fitted
 
-from xpnet.estimators.private import check_matplotlib_support
-
 
 class LossCurveDisplay:
     """The loss curve as a picture: training loss, and validation loss where there is one, epoch by epoch.
@@ -73,7 +71,6 @@ class LossCurveDisplay:
         ImportError
             Without matplotlib.
         """
-        check_matplotlib_support(f"{cls.__name__}.from_estimator")
         check_is_fitted(estimator)
         display = cls(
             loss_curve=estimator.loss_curve_,
@@ -104,10 +101,11 @@ class LossCurveDisplay:
         ImportError
             Without matplotlib.
         """
-        check_matplotlib_support(f"{type(self).__name__}.plot")
         if ax is None:
-            from matplotlib import pyplot
-
+            try:
+                from matplotlib import pyplot
+            except ImportError as error:
+                raise ImportError("A loss curve is drawn by matplotlib. Install it: pip install matplotlib") from error
             ax = pyplot.subplots()[1]
         self.ax_ = ax
         self.figure_ = self.ax_.figure

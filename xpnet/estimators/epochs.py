@@ -1,10 +1,114 @@
-"""One epoch, with the loss that scikit-learn reports."""
+"""Training by epochs: initial weights, orders of the rows, learning rates, weighted batches, and when training ends."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+import numpy
+from numpy.random import RandomState
 
 from xpnet.backend import NetworkSpec, Step
+from xpnet.dispatch import current_ranks
+from xpnet.errors import InputError
+from xpnet.estimators.inputs import Rows
+from xpnet.models import Network
 from xpnet.ops import Array
+from xpnet.training import Callback, Training
+from xpnet.training.callbacks import a_line
+
+SMALLEST_RATE = 1e-6
+"""Below this an adaptive learning rate ends the training, as in scikit-learn."""
+
+
+def initial_values(spec: NetworkSpec, random_state: RandomState) -> dict[str, Any]:
+    """Draw U(-a, a) for weights and biases in scikit-learn's order, a = sqrt(6 / (fan_in + fan_out)).
+
+    Layers with the logistic function have sqrt(2 / (fan_in + fan_out)). (Glorot, Bengio, 2010, eq. 16.)
+
+    returns arrays by the spec's names, of its dtype
+    """
+    values, names = {}, spec.parameter_names
+    for k, (fan_in, fan_out) in enumerate(zip(spec.widths, spec.widths[1:], strict=False)):
+        activation = spec.activations[min(k, len(spec.activations) - 1)] if spec.activations else "identity"
+        bound = numpy.sqrt((2.0 if activation == "logistic" else 6.0) / (fan_in + fan_out))
+        for name, shape in ((names[2 * k], (fan_in, fan_out)), (names[2 * k + 1], (fan_out,))):
+            values[name] = random_state.uniform(-bound, bound, shape).astype(spec.dtype, copy=False)
+    return values
+
+
+class Orders:
+    """Orders of the rows, epoch after epoch: each shuffles the one before it, as scikit-learn does.
+
+    A checkpoint holds it as it holds a RandomState.
+    """
+
+    def __init__(self, random_state: RandomState, rows: int) -> None:
+        self.random_state, self.rows = random_state, rows
+        self.last: Any = None
+
+    def permutation(self, rows: int) -> Any:
+        """Draw the next order: (rows,) int64."""
+        drawn = self.random_state.permutation(rows)
+        self.last = drawn if self.last is None else self.last[drawn]
+        return self.last
+
+    def catch_up(self, copy: "Orders") -> None:
+        """Go on from where a copy of these orders is: as ``set_state``, without a look through an order of its own."""
+        self.random_state.set_state(copy.random_state.get_state(legacy=False))
+        self.last = copy.last
+
+    def get_state(self, *, legacy: Literal[False] = False) -> dict[str, Any]:
+        """The stream's state, with the last order."""
+        return {**self.random_state.get_state(legacy=legacy), "last": self.last}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state. Raises InputError for an order of other rows, ValueError for what is no state."""
+        last = state["last"]
+        if last is not None and not numpy.array_equal(numpy.sort(last), numpy.arange(self.rows)):
+            raise InputError(f"An order holds each of {self.rows} rows once; the one in the checkpoint does not.")
+        self.random_state.set_state({name: value for name, value in state.items() if name != "last"})
+        self.last = last
+
+
+@dataclass
+class LearningRate:
+    """The learning rate of the next epoch; estimators keep it as ``_optimizer``, under scikit-learn's name.
+
+    solver : for which it was begun
+    learning_rate_init : of the first epoch; power_t : how fast it falls
+    schedule : ``"constant"``, ``"invscaling"`` or ``"adaptive"``
+    """
+
+    solver: str
+    learning_rate_init: float
+    schedule: str
+    power_t: float
+    learning_rate: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.learning_rate = self.learning_rate_init
+
+    @classmethod
+    def of(cls, estimator: Any) -> Self:
+        """The learning rate with which an estimator's training begins."""
+        schedule = estimator.learning_rate if estimator.solver == "sgd" else "constant"
+        return cls(estimator.solver, float(estimator.learning_rate_init), schedule, estimator.power_t)
+
+    def __call__(self, epoch: int, losses: Sequence[float]) -> float:
+        return self.learning_rate
+
+    def epoch_ends(self, t: int) -> None:
+        """Lower a learning rate that falls with the number of rows seen."""
+        if self.schedule == "invscaling":
+            self.learning_rate = self.learning_rate_init / (t + 1) ** self.power_t
+
+    def lower(self) -> bool:
+        """Lower an adaptive learning rate when training no longer improves; returns whether there was a lower one."""
+        if self.schedule != "adaptive" or self.learning_rate <= SMALLEST_RATE:
+            return False
+        self.learning_rate /= 5.0
+        return True
 
 
 def epoch_of(step: Step, *, max_grad_norm: float | None, weighted: bool) -> Callable[..., float]:
@@ -28,3 +132,154 @@ def epoch_of(step: Step, *, max_grad_norm: float | None, weighted: bool) -> Call
 def reported_loss(loss: float, penalty: float, spec: NetworkSpec) -> float:
     """scikit-learn's loss: it divides the squared error, though not its gradient, by the number of outputs."""
     return (loss - penalty) / spec.widths[-1] + penalty if spec.loss == "squared_error" else loss
+
+
+@dataclass
+class Validation:
+    """Loss and score on rows that are not trained on.
+
+    step : with the parameters of the one that trains
+    score : (targets, outputs, weights), all NumPy's -> the estimator's score
+    """
+
+    rows: Rows
+    step: Step
+    score: Callable[[Any, Any, Any], float]
+
+    def loss(self) -> float:
+        """The mean loss, without the penalty, over the rows of all ranks."""
+        total = weights = 0.0
+        with closing(self.rows.parts(self.step.backend, self.step.spec.dtype)) as parts:
+            for part in parts:
+                weight = float(part.count if part.weight is None else self.step.backend.to_numpy(part.weight).sum())
+                if weight:
+                    total += weight * self.step.data_loss(part.X, part.Y, sample_weight=part.weight)
+                    weights += weight
+        loss = current_ranks().mean(total / weights if weights else 0.0, weights)
+        return reported_loss(loss, 0.0, self.step.spec)
+
+    def current_score(self) -> float:
+        """The score of the predictions now; NaN where they are not finite."""
+        host, weight = self.step.backend.to_numpy, self.rows.weight
+        with closing(self.rows.parts(self.step.backend, self.step.spec.dtype)) as parts:
+            outputs = numpy.concatenate([host(self.step.forward(part.X)) for part in parts])
+        found = [host(self.rows.Y), outputs, None if weight is None else host(weight)]
+        ranks = current_ranks()
+        if ranks.own_data:
+            every = zip(*ranks.each(found), strict=True)
+            found = [None if parts[0] is None else numpy.concatenate(parts) for parts in every]
+        return self.score(*found)
+
+
+COUNTERS = ("n_iter_", "loss_", "t_", "best_loss_", "validation_scores_", "best_validation_score_")
+"""What of an estimator goes on with a training that goes on."""
+
+
+class EpochEnd(Callback):
+    """Keeps an estimator's scores, counters and learning rate by scikit-learn's rules, and stops the training.
+
+    no_improvement : epochs in a row that have improved nothing so far; best : the parameters of the best epoch
+    began_with : the state of the random stream when the fit began, for checkpoints
+    sink : where lines for the user go, with ``verbose``
+    """
+
+    brief = True
+
+    def __init__(
+        self,
+        estimator: Any,
+        network: Network,
+        validation: Validation | None,
+        *,
+        rate: LearningRate,
+        no_improvement: int,
+        best: dict[str, Any],
+        began_with: dict[str, Any] | None = None,
+        sink: Callable[[str], Any] = print,
+    ) -> None:
+        self.estimator, self.network, self.validation, self.rate = estimator, network, validation, rate
+        self.no_improvement, self.best, self.began_with, self.sink = no_improvement, best, began_with, sink
+        self.verbose = estimator.verbose and not current_ranks().rank
+        self.line = a_line() if self.verbose else None
+        self.watches_rows = self.line is not None
+
+    def within_epoch(self, training: Training) -> None:
+        """Say how far a long iteration is, where someone watches."""
+        if self.line is not None:
+            rows = f"{training.rows_done:,} of {training.rows:,} rows"
+            self.line.show(f"Iteration {self.estimator.n_iter_ + 1}, {rows}")
+
+    def epoch_end(self, training: Training) -> None:
+        """Note the epoch, count those without improvement, and act when they are too many."""
+        estimator = self.estimator
+        estimator.n_iter_ += 1
+        estimator.loss_ = training.history.loss[-1]
+        estimator.t_ += training.rows
+        if self.line is not None:
+            self.line.close()
+        if self.verbose:
+            self.sink(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
+        improved = self._score_improved() if estimator.early_stopping else self._loss_improved()
+        self.no_improvement = 0 if improved else self.no_improvement + 1
+        self.rate.epoch_ends(estimator.t_)
+        if self.no_improvement > estimator.n_iter_no_change:
+            self._stalls(training)
+
+    def close(self, training: Training) -> None:
+        """Leave an empty line, where something was shown."""
+        if self.line is not None:
+            self.line.close()
+
+    def state(self) -> dict[str, Any]:
+        """Counters and scores so far, the best parameters, and the learning rate."""
+        # Before the first epoch there is no loss_.
+        counters = {name: getattr(self.estimator, name, None) for name in COUNTERS}
+        if counters["validation_scores_"] is not None:
+            counters["validation_scores_"] = list(counters["validation_scores_"])
+        return {
+            "counters": counters,
+            "no_improvement": self.no_improvement,
+            "learning_rate": self.rate.learning_rate,
+            "best": self.best,
+            "began_with": self.began_with,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        vars(self.estimator).update({name: state["counters"][name] for name in COUNTERS})
+        self.no_improvement, self.best = state["no_improvement"], state["best"]
+        self.rate.learning_rate = state["learning_rate"]
+
+    def _loss_improved(self) -> bool:
+        estimator = self.estimator
+        improved = not estimator.loss_ > estimator.best_loss_ - estimator.tol
+        estimator.best_loss_ = min(estimator.best_loss_, estimator.loss_)
+        return improved
+
+    def _score_improved(self) -> bool:
+        estimator = self.estimator
+        assert self.validation is not None
+        score = self.validation.current_score()
+        estimator.validation_scores_.append(score)
+        if self.verbose:
+            self.sink(f"Validation score: {score:f}")
+        improved = not score < estimator.best_validation_score_ + estimator.tol
+        if score > estimator.best_validation_score_:
+            estimator.best_validation_score_ = score
+            self.best = self.network.values()
+        return improved
+
+    def _stalls(self, training: Training) -> None:
+        """Too many epochs without improvement: stop, or lower the learning rate and count anew."""
+        estimator = self.estimator
+        what = "Validation score" if estimator.early_stopping else "Training loss"
+        if self.rate.lower():
+            self.no_improvement, action = 0, f"Setting learning rate to {self.rate.learning_rate:f}"
+        else:
+            training.stop = True
+            action = "Learning rate too small. Stopping." if self.rate.schedule == "adaptive" else "Stopping."
+        if self.verbose:
+            self.sink(
+                f"{what} did not improve more than tol={estimator.tol:f} for {estimator.n_iter_no_change} consecutive "
+                f"epochs. {action}"
+            )

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy
 import scipy.optimize
+from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.backend import Step
 from xpnet.dispatch import current_ranks
 from xpnet.estimators.epochs import reported_loss
 from xpnet.estimators.inputs import Rows
+from xpnet.estimators.libraries import warn_caller
 from xpnet.estimators.streaming import SourceRows, summed_gradient
 from xpnet.models import Network
 from xpnet.models.placement import is_host
@@ -47,8 +49,8 @@ class Objective:
         self.write(current_ranks().share(vector))
         if isinstance(self.rows, SourceRows):
             backend = self.network.backend
-            loss, gradients = self.network.exclusively(summed_gradient, self.step, self.rows, backend)
-            return loss, self._pack(self._runs(gradients))
+            loss, penalty, gradients = self.network.exclusively(summed_gradient, self.step, self.rows, backend)
+            return reported_loss(loss, penalty, self.step.spec), self._pack(self._runs(gradients))
         rows, compute = self.rows, self.step.gradient
         loss = self.network.exclusively(compute, rows.X, rows.Y, sample_weight=rows.weight)
         gradient = self._pack(self._lasting or self._runs(self.step.gradients))
@@ -77,11 +79,11 @@ def minimise(
 
     tol : on the largest component of the gradient; callback : called with the parameters after each iteration
     """
-    # SciPy's vectors are short: BLAS's threads would only wait for each other.
     ranks, rows = current_ranks(), objective.rows
     if ranks.several:
         settings = {"max_iter": max_iter, "max_fun": max_fun, "tol": tol, "weighted": rows.weight is not None}
         check_alike(ranks, objective.step.spec, rows=ranks.count(rows.count), **settings)
+    # SciPy's vectors are short: BLAS's threads would only wait for each other.
     one_thread = getattr(objective.network.backend, "one_blas_thread", nullcontext)
     with objective.step.running(), one_thread():
         found = scipy.optimize.minimize(
@@ -94,3 +96,13 @@ def minimise(
         )
     objective.write(found.x)
     return found
+
+
+def iterations_made(found: scipy.optimize.OptimizeResult, max_iter: int) -> int:
+    """How many iterations there were; warns where they have not converged."""
+    made = min(found.nit, max_iter)
+    if found.status:
+        more = f" Increase the number of iterations (max_iter={max_iter})." if made == max_iter else ""
+        said = f"lbfgs failed to converge after {made} iteration(s) (status={found.status}):\n{found.message}\n"
+        warn_caller(f"{said}{more} You might also want to scale the data.".strip(), ConvergenceWarning)
+    return made

@@ -1,52 +1,163 @@
-"""The constructor's parameters: their names and defaults are scikit-learn's, those at the end are ours."""
+"""The constructor's parameters, what each may be, and the network that they describe."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
-from inspect import signature
+from math import inf
 from numbers import Integral, Real
-from operator import attrgetter
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy
+from sklearn import get_config
 from sklearn.base import BaseEstimator
 
 from xpnet.backend import Backend, NetworkSpec, UpdateRule
-from xpnet.backend.spec import Activation, Loss
-from xpnet.estimators.private import CallbackSupportMixin, Interval, Options, StrOptions
+from xpnet.backend.spec import Loss
+from xpnet.errors import InputError
+from xpnet.estimators.libraries import CallbackSupportMixin, warn_caller
 from xpnet.models.checks import one_each
-
-Estimator = TypeVar("Estimator")
+from xpnet.ops import ACTIVATIONS
 
 STOCHASTIC = ("sgd", "adam", "adamw")
-
-MOST_REMEMBERED = 1000
-_LASTING = {bool, int, float, str, tuple, type(None), numpy.float64, numpy.int64}
-"""Types of values that stay what they are."""
-
-_found_right: set[tuple[Any, ...]] = set()
-"""Parameters that have been checked: the class, the types of the values, and the values."""
-
-_POSITIVE = Interval(Real, 0, None, closed="neither")
-_NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
-_COUNT = Interval(Integral, 1, None, closed="left")
-_FRACTION = Interval(Real, 0, 1, closed="left")
-_ACTIVATIONS = StrOptions(set(get_args(Activation)))
+"""Solvers that train by epochs of minibatches."""
 
 
-def with_kept_signature(estimator: type[Estimator]) -> type[Estimator]:
-    """Class decorator: keep the constructor's signature, which scikit-learn asks for each time it clones."""
-    constructor: Any = estimator.__init__
-    constructor.__signature__ = signature(constructor)
-    return estimator
+
+@dataclass(frozen=True)
+class Interval:
+    """Numbers of a kind, ``Integral`` or ``Real``, between two bounds, which belong to it where it is closed."""
+
+    kind: type
+    low: float
+    high: float = inf
+    closed: str = "left"
+
+    def __contains__(self, value: Any) -> bool:
+        if not isinstance(value, self.kind):
+            return False
+        number: Any = value
+        above = self.low <= number if self.closed in ("left", "both") else self.low < number
+        return bool(above and (number <= self.high if self.closed in ("right", "both") else number < self.high))
+
+    def __str__(self) -> str:
+        ends = "[" if self.closed in ("left", "both") else "(", "]" if self.closed in ("right", "both") else ")"
+        return f"{'an int' if self.kind is Integral else 'a float'} in the range {ends[0]}{self.low}, {self.high}{ends[1]}"
+
+
+ARRAY_LIKE = "an array-like"
+"""Stands for what has elements; what these may be is checked where they are used."""
+
+FLAG = [bool, numpy.bool_]
+COUNT = Interval(Integral, 1)
+FRACTION = Interval(Real, 0, 1)
+POSITIVE = Interval(Real, 0, closed="neither")
+NOT_NEGATIVE = Interval(Real, 0)
+RANDOM_STATE = [Interval(Integral, 0, 2**32), numpy.random.RandomState, None]
+
+
+def check_parameters(estimator: Any) -> None:
+    """Raise InputError for the first parameter that is nothing of what ``estimator._allowed`` lists for it.
+
+    That is an interval, a set of values, a type, ``ARRAY_LIKE`` or None. Parameters that it does not name are checked
+    where they are used.
+    """
+    if get_config()["skip_parameter_validation"]:
+        return
+    for name, allowed in estimator._allowed.items():
+        value = getattr(estimator, name)
+        if not any(_is_allowed(value, one) for one in allowed):
+            raise InputError(
+                f"The {name!r} parameter of {type(estimator).__name__} must be {' or '.join(map(_words, allowed))}. "
+                f"Got {value!r} instead."
+            )
+
+
+def _is_allowed(value: Any, allowed: Any) -> bool:
+    if isinstance(allowed, Interval):
+        return value in allowed
+    if isinstance(allowed, set):
+        return isinstance(value, str | Real) and value in allowed
+    if allowed == ARRAY_LIKE:
+        return hasattr(value, "__len__") and not isinstance(value, str)
+    return value is None if allowed is None else isinstance(value, allowed)
+
+
+def _words(allowed: Any) -> str:
+    if isinstance(allowed, set):
+        return f"one of {', '.join(map(repr, sorted(allowed)))}"
+    return f"an instance of {allowed.__name__!r}" if isinstance(allowed, type) else str(allowed)
 
 
 @dataclass(eq=False, repr=False)
 class Parameters(CallbackSupportMixin, BaseEstimator):
-    """What both estimators can be told. The constructor only stores; ``fit`` checks.
+    """What both estimators can be told, with scikit-learn's names and defaults; those at the end are xpnet's own.
 
-    Each parameter is documented where ``help`` and editors look, in :class:`~xpnet.estimators.MLPClassifier`.
+    The constructor only stores; ``fit`` checks.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int, default (100,)
+        Units of each hidden layer, or of the only one.
+    activation : str or sequence of str, default "relu"
+        A name in ``xpnet.ops.ACTIVATIONS`` (``"relu"``, ``"tanh"``, ...): one for all hidden layers, or one for each.
+    solver : {"adam", "sgd", "adamw", "lbfgs"}, default "adam"
+        How the loss is minimised: ``"adam"`` (Kingma, Ba, 2015), ``"sgd"``, gradient descent with momentum,
+        ``"adamw"``, Adam with decoupled weight decay (Loshchilov, Hutter, 2019), or ``"lbfgs"``, which takes all rows
+        at once.
+    alpha : float, default 1e-4
+        Strength of the L2 penalty, alpha / 2 sum ||W||^2 / (rows of a batch).
+    batch_size : int or "auto", default "auto"
+        Rows of a minibatch; ``"auto"`` is min(200, rows). Not for ``"lbfgs"``.
+    learning_rate : {"constant", "invscaling", "adaptive"}, default "constant"
+        Schedule of ``"sgd"``: ``"invscaling"`` is learning_rate_init / t ** power_t, t the rows seen; ``"adaptive"``
+        divides by 5 whenever ``n_iter_no_change`` epochs bring no improvement.
+    learning_rate_init : float, default 1e-3
+        The learning rate of the first epoch. Not for ``"lbfgs"``.
+    power_t : float, default 0.5
+        Exponent of ``"invscaling"``.
+    max_iter : int, default 200
+        Epochs at most; iterations for ``"lbfgs"``.
+    shuffle : bool, default True
+        Whether each epoch has a new order of the rows.
+    random_state : int, numpy.random.RandomState or None, default None
+        Where weights, validation split, orders and dropout are drawn from. An int gives the same fit each time.
+    tol : float, default 1e-4
+        Training ends once ``n_iter_no_change`` epochs in a row improve by less than this.
+    verbose : bool, default False
+        Print the loss of each epoch.
+    warm_start : bool, default False
+        Begin ``fit`` with the parameters of the last one.
+    momentum : float, default 0.9
+        Momentum of ``"sgd"``, in [0, 1].
+    nesterovs_momentum : bool, default True
+        Look ahead along the velocity (Nesterov), with ``"sgd"``.
+    early_stopping : bool, default False
+        Hold out rows and end training by the score on them; the best parameters are kept.
+    validation_fraction : float, default 0.1
+        The share of the rows that ``early_stopping`` holds out, in (0, 1), unless ``fit`` is given ``X_val``.
+    beta_1 : float, default 0.9
+        Decay of the mean of the gradients in Adam, in [0, 1).
+    beta_2 : float, default 0.999
+        Decay of the mean of their squares, in [0, 1).
+    epsilon : float, default 1e-8
+        Keeps Adam's division from zero.
+    n_iter_no_change : int, default 10
+        Epochs without improvement before training ends, or the adaptive learning rate falls.
+    max_fun : int, default 15000
+        Evaluations of the loss at most, for ``"lbfgs"``.
+    dropout : float or sequence of float, default 0.0
+        Probability with which a hidden unit is left out in training; one for all hidden layers, or one for each.
+    weight_decay : float, default 0.01
+        With ``"adamw"`` every update shrinks all parameters by learning rate times this; ``alpha`` stays.
+    max_grad_norm : float or None, default None
+        Gradients with a larger Euclidean norm are scaled down to it (Pascanu, Mikolov, Bengio, 2013).
+    backend : str, Backend or None, default None
+        What computes; None computes where the arrays of ``fit`` live.
+    dtype : {"float32", "float64"} or None, default None
+        In which precision to compute; None takes that of the data.
+    checkpoint : str, Path or None, default None
+        A folder. A fit that was killed goes on when ``fit`` is called again with the same data and parameters, to the
+        bits it would have had. Fits with other data or parameters may share the folder.
     """
 
     _: KW_ONLY
@@ -82,64 +193,39 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
         hidden_layer_sizes: Any = (100,)
         activation: Any = "relu"
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "hidden_layer_sizes": ["array-like", _COUNT],
-        "activation": [_ACTIVATIONS, "array-like"],
-        "solver": [StrOptions({"lbfgs", *STOCHASTIC})],
-        "alpha": [_NOT_NEGATIVE],
-        "batch_size": [StrOptions({"auto"}), _COUNT],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
-        "learning_rate_init": [_POSITIVE],
-        "power_t": [_NOT_NEGATIVE],
-        "max_iter": [_COUNT],
-        "shuffle": ["boolean"],
-        "random_state": ["random_state"],
-        "tol": [_NOT_NEGATIVE],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean"],
+    _allowed: ClassVar[dict[str, list[Any]]] = {
+        "hidden_layer_sizes": [ARRAY_LIKE, COUNT],
+        "activation": [set(ACTIVATIONS), ARRAY_LIKE],
+        "solver": [{"lbfgs", *STOCHASTIC}],
+        "alpha": [NOT_NEGATIVE],
+        "batch_size": [{"auto"}, COUNT],
+        "learning_rate": [{"constant", "invscaling", "adaptive"}],
+        "learning_rate_init": [POSITIVE],
+        "power_t": [NOT_NEGATIVE],
+        "max_iter": [COUNT],
+        "shuffle": FLAG,
+        "random_state": RANDOM_STATE,
+        "tol": [NOT_NEGATIVE],
+        "verbose": [Interval(Integral, 0), *FLAG],
+        "warm_start": FLAG,
         "momentum": [Interval(Real, 0, 1, closed="both")],
-        "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [_FRACTION],
-        "beta_1": [_FRACTION],
-        "beta_2": [_FRACTION],
-        "epsilon": [_POSITIVE],
-        "n_iter_no_change": [_COUNT, Options(Real, {numpy.inf})],
-        "max_fun": [_COUNT],
-        "dropout": [_FRACTION, "array-like"],
-        "weight_decay": [_NOT_NEGATIVE],
-        "max_grad_norm": [_POSITIVE, None],
-        "backend": "no_validation",
-        "dtype": [StrOptions({"float32", "float64"}), None],
+        "nesterovs_momentum": FLAG,
+        "early_stopping": FLAG,
+        "validation_fraction": [FRACTION],
+        "beta_1": [FRACTION],
+        "beta_2": [FRACTION],
+        "epsilon": [POSITIVE],
+        "n_iter_no_change": [COUNT, {inf}],
+        "max_fun": [COUNT],
+        "dropout": [FRACTION, ARRAY_LIKE],
+        "weight_decay": [NOT_NEGATIVE],
+        "max_grad_norm": [POSITIVE, None],
+        "dtype": [{"float32", "float64"}, None],
         "checkpoint": [str, PathLike, None],
     }
 
-    def _validate_params(self) -> None:
-        """Check every parameter, as scikit-learn does. What was found right is not checked again: a search fits many
-        estimators that differ in little, and the check takes as long as some epochs of a small network.
-        """
-        values = attrgetter(*self._parameter_constraints)(self)
-        kinds = tuple(map(type, values))
-        key = type(self), kinds, values
-        lasting = _LASTING.issuperset(kinds) and _hashable(values)
-        if lasting and key in _found_right:
-            return
-        super()._validate_params()
-        if lasting:
-            if len(_found_right) >= MOST_REMEMBERED:
-                _found_right.clear()
-            _found_right.add(key)
-
-    def _hidden_sizes(self) -> tuple[int, ...]:
-        """Widths of the hidden layers. Raises ValueError unless all are positive."""
-        sizes = self.hidden_layer_sizes
-        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-        if sizes and min(sizes) <= 0:
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return tuple(map(int, sizes))
-
-    def _spec(self, widths: tuple[int, ...], loss: Loss, dtype: str) -> NetworkSpec:
-        """The network these parameters describe."""
+    def _network_spec(self, widths: tuple[int, ...], loss: Loss, dtype: str) -> NetworkSpec:
+        """Describe the network that these parameters make of inputs, hidden layers and outputs."""
         hidden = len(widths) - 2
         none = isinstance(self.dropout, Real) and not self.dropout
         rates = () if none else one_each("dropout", self.dropout, hidden)
@@ -147,28 +233,14 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
             widths=widths,
             activations=one_each("activation", self.activation, hidden),
             loss=loss,
-            rule=self._rule(),
+            rule=self._update_rule(),
             dtype=dtype,
             l2=float(self.alpha),
             l2_over_batch=True,
             dropout=rates if any(rates) else (),
         )
 
-    def _warn_of_settings_without_effect(self) -> None:
-        """A UserWarning for each number that was set and that the solver does not read."""
-        stochastic = "'sgd', 'adam' or 'adamw'"
-        epochs = self.solver in STOCHASTIC
-        ignored = {
-            "weight_decay": (self.weight_decay != Parameters.weight_decay and self.solver != "adamw", "'adamw'"),
-            "checkpoint": (self.checkpoint is not None and not epochs, stochastic),
-            "max_grad_norm": (self.max_grad_norm is not None and not epochs, stochastic),
-        }
-        for name, (told, solvers) in ignored.items():
-            if told:
-                reads = f"{name} has an effect with solver={solvers} alone; solver={self.solver!r} ignores it."
-                warnings.warn(reads, stacklevel=4)
-
-    def _rule(self) -> UpdateRule:
+    def _update_rule(self) -> UpdateRule:
         if self.solver == "sgd":
             momentum = float(self.momentum)
             return UpdateRule("sgd", momentum=momentum, nesterov=bool(self.nesterovs_momentum and momentum))
@@ -184,11 +256,22 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
             epsilon_hat=not decoupled,
         )
 
+    def _hidden_sizes(self) -> tuple[int, ...]:
+        """Widths of the hidden layers. Raises ValueError unless all are positive."""
+        sizes = self.hidden_layer_sizes
+        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        if sizes and min(sizes) <= 0:
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        return tuple(map(int, sizes))
 
-def _hashable(values: tuple[Any, ...]) -> bool:
-    """Whether there is no list, say, within a tuple."""
-    try:
-        hash(values)
-    except TypeError:
-        return False
-    return True
+    def _warn_of_settings_without_effect(self) -> None:
+        """Warn of each parameter that was set and that the solver does not read."""
+        epochs, readers = self.solver in STOCHASTIC, "'sgd', 'adam' or 'adamw'"
+        ignored = {
+            "weight_decay": (self.weight_decay != Parameters.weight_decay and self.solver != "adamw", "'adamw'"),
+            "checkpoint": (self.checkpoint is not None and not epochs, readers),
+            "max_grad_norm": (self.max_grad_norm is not None and not epochs, readers),
+        }
+        for name, (is_ignored, solvers) in ignored.items():
+            if is_ignored:
+                warn_caller(f"{name} has an effect with solver={solvers} alone; solver={self.solver!r} ignores it.")

@@ -10,13 +10,12 @@ import numpy
 from xpnet.backend import Backend, BatchPart, Operations, Step
 from xpnet.data.buffers import PIECE_BYTES, read_rows, rows_of
 from xpnet.data.sources import BUFFER_BYTES, Source
-from xpnet.estimators.epochs import reported_loss
 from xpnet.estimators.inputs import Rows
 from xpnet.models.placement import is_host
 from xpnet.ops import Array
 
-GRADIENT_BYTES = 2**24
-"""Of the rows whose gradient is computed at a time, so many that adding the gradients up takes little beside it."""
+PART_BYTES = 2**24
+"""The size of a part whose gradient is computed at once, so large that adding gradients up takes little beside it."""
 
 
 class BlockOrder(NamedTuple):
@@ -57,7 +56,7 @@ class SourceRows(Rows):
 
     @property
     def count(self) -> int:
-        """How many."""
+        """How many rows there are."""
         return int(numpy.diff(self.X.starts)[self.blocks].sum())
 
     def hold_out(
@@ -80,6 +79,12 @@ class SourceRows(Rows):
         X, rows = read_rows(source, out, dtype)
         held_out = Rows(backend.asarray(X), self.Y[rows], None if self.weight is None else self.weight[rows])
         return SourceRows(source, self.Y, self.weight, numpy.sort(order[chosen:])), held_out
+
+    def parts(self, backend: Backend, dtype: str) -> Generator[Rows, None, None]:
+        """The rows as they lie, some at a time, on a backend in a dtype."""
+        for X, places in rows_of(self.X, self.blocks, dtype, batch_size=1, piece_bytes=PART_BYTES):
+            part = slice(int(places[0]), int(places[-1]) + 1)
+            yield Rows(backend.asarray(X), self.Y[part], None if self.weight is None else self.weight[part])
 
 
 @dataclass
@@ -130,42 +135,18 @@ class BufferedEpoch:
         return total / done
 
 
-def in_parts(rows: SourceRows, step: Step) -> Generator[Rows, None, None]:
-    """The rows of a source as they lie, some at a time, where the network lives."""
-    backend, weight = step.backend, rows.weight
-    for X, places in rows_of(rows.X, rows.blocks, step.spec.dtype, batch_size=1, piece_bytes=GRADIENT_BYTES):
-        some = slice(int(places[0]), int(places[-1]) + 1)
-        yield Rows(backend.asarray(X), rows.Y[some], None if weight is None else weight[some])
-
-
-def mean_loss(step: Step, rows: SourceRows) -> float:
-    """The mean loss over all rows of a source, without the penalty."""
-    total = weights = 0.0
-    with closing(in_parts(rows, step)) as parts:
-        for part in parts:
-            weight = float(part.count if part.weight is None else step.backend.to_numpy(part.weight).sum())
-            total += weight * step.data_loss(part.X, part.Y, sample_weight=part.weight)
-            weights += weight
-    return total / weights if weights else 0.0
-
-
-def summed_gradient(step: Step, rows: SourceRows, backend: Backend) -> tuple[float, dict[str, Any]]:
-    """Loss and gradient over all rows of a source, block by block.
-
-    returns the loss as scikit-learn reports it, and the gradients by name, NumPy's
-    """
-    weight, loss, penalty = rows.weight, 0.0, 0.0
-    total = float(rows.count if weight is None else backend.to_numpy(weight).sum())
+def summed_gradient(step: Step, rows: SourceRows, backend: Backend) -> tuple[float, float, dict[str, Any]]:
+    """Loss, penalty and gradient over all rows of a source, block by block; gradients by name, NumPy's."""
+    loss, penalty, first = 0.0, 0.0, 0
+    total = float(rows.count if rows.weight is None else backend.to_numpy(rows.weight).sum())
     gradients: dict[str, Any] = {}
-    found = rows_of(rows.X, rows.blocks, step.spec.dtype, batch_size=1, piece_bytes=GRADIENT_BYTES)
-    with closing(found):
-        for X, places in found:
-            first, last = int(places[0]), int(places[-1]) + 1
-            part = BatchPart(total, first, penalized=first == 0)
-            weights = None if weight is None else weight[first:last]
-            loss += step.gradient(backend.asarray(X), rows.Y[first:last], sample_weight=weights, part=part)
-            penalty += step.penalty if part.penalized else 0.0
+    with closing(rows.parts(backend, step.spec.dtype)) as parts:
+        for part in parts:
+            place = BatchPart(total, first, penalized=first == 0)
+            loss += step.gradient(part.X, part.Y, sample_weight=part.weight, part=place)
+            penalty += step.penalty if place.penalized else 0.0
+            first += part.count
             for name in step.spec.parameter_names:
                 gradient = backend.to_numpy(step.gradients[name])
                 gradients[name] = gradients[name] + gradient if name in gradients else gradient.copy()
-    return reported_loss(loss, penalty, step.spec), gradients
+    return loss, penalty, gradients

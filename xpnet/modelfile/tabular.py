@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 import xpnet.tabular
 from xpnet.backend import Backend, NetworkSpec
 from xpnet.errors import InputError
+from xpnet.estimators.parameters import check_parameters
 from xpnet.modelfile.container import Header, write
 from xpnet.modelfile.estimators import as_json, check_labels
 from xpnet.modelfile.networks import Description, check_extra, check_kind, check_tensors
@@ -143,8 +144,8 @@ def _constructed(kind: str, params: Any, spec: NetworkSpec) -> Any:
     try:
         if params["encoder"] is not None:
             params["encoder"] = xpnet.tabular.TableEncoder().set_params(**params["encoder"])
-            params["encoder"]._validate_params()
-        estimator.set_params(**params)._validate_params()
+            check_parameters(params["encoder"])
+        check_parameters(estimator.set_params(**params))
     except (TypeError, OverflowError) as error:  # of values within lists, which are checked where they are used
         raise ValueError(f"a parameter has no such value: {error}") from error
     if spec.loss not in KINDS[kind] or spec.loss != getattr(estimator, "loss", spec.loss):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy
@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
 from xpnet.errors import InputError
-from xpnet.estimators.private import Interval, StrOptions, fit_context
+from xpnet.estimators.parameters import COUNT, RANDOM_STATE, Interval, check_parameters
 from xpnet.tabular.columns import Kind, Table, table_of
 from xpnet.tabular.encodings import (
     PARTS,
@@ -37,8 +37,6 @@ ROWS_TO_TELL = 20
 """In tables of fewer rows nothing is taken for an identifier."""
 DIFFERENT, DENSE = 0.5, 0.5
 """Text of which this share is different is free; whole numbers that fill this share of their range count rows."""
-
-_COUNT = Interval(Integral, 1, None, closed="left")
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):
@@ -107,14 +105,14 @@ class TableEncoder(TransformerMixin, BaseEstimator):
            [ 1.,  0.,  1.,  0.]], dtype=float32)
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "scaling": [StrOptions({"robust", "standard"})],
-        "bins": [_COUNT, StrOptions({"auto"}), None],
-        "binning": [StrOptions({"quantile", "tree"})],
-        "min_frequency": [_COUNT, Interval(Real, 0, 1, closed="neither")],
-        "max_categories": [_COUNT],
-        "task": [StrOptions({"auto", "classification", "regression"}), None],
-        "random_state": ["random_state"],
+    _allowed: ClassVar[dict[str, list[Any]]] = {
+        "scaling": [{"robust", "standard"}],
+        "bins": [COUNT, {"auto"}, None],
+        "binning": [{"quantile", "tree"}],
+        "min_frequency": [COUNT, Interval(Real, 0, 1, closed="neither")],
+        "max_categories": [COUNT],
+        "task": [{"auto", "classification", "regression"}, None],
+        "random_state": RANDOM_STATE,
     }
 
     def __init__(
@@ -195,9 +193,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         table, details = self._fit(X, y)
         return self._encode(table, details)
 
-    @fit_context(prefer_skip_nested_validation=True)
     def _fit(self, X: Any, y: Any) -> tuple[Table, dict[int, numpy.ndarray]]:
         """Fit; the details of the training rows by category."""
+        check_parameters(self)
         table = table_of(X)
         self._see_columns(table)
         y, task = self._target(y, table.rows)
@@ -389,7 +387,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """
         try:
             encoder = cls(**description["parameters"])
-            encoder._validate_params()
+            check_parameters(encoder)
             encoder._take(description, arrays)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise InputError(

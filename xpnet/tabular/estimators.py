@@ -19,7 +19,17 @@ from sklearn.utils.validation import check_array, check_consistent_length, check
 from xpnet.backend import Backend, NetworkSpec
 from xpnet.backend.spec import Loss
 from xpnet.errors import InputError
-from xpnet.estimators.private import Interval, StrOptions, check_sample_weight, fit_context
+from xpnet.estimators.inputs import check_weights
+from xpnet.estimators.parameters import (
+    ARRAY_LIKE,
+    COUNT,
+    FRACTION,
+    NOT_NEGATIVE,
+    POSITIVE,
+    RANDOM_STATE,
+    Interval,
+    check_parameters,
+)
 from xpnet.models import Network
 from xpnet.models.checks import one_each
 from xpnet.models.saving import Saved
@@ -32,33 +42,27 @@ WIDTHS = (128, 128)
 MEMBERS = 8
 ROWS_OF_A_BATCH = ((8000, 256), (3000, 128), (1000, 64), (0, 32))
 """From so many rows on, a batch has so many."""
-_COUNT = Interval(Integral, 1, None, closed="left")
-_POSITIVE = Interval(Real, 0, None, closed="neither")
-_NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
-_FRACTION = Interval(Real, 0, 1, closed="left")
 
 
 class Tabular(Saved, BaseEstimator):
     """What both estimators share: fitting members on encoded rows, and their outputs."""
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "hidden_layer_sizes": ["array-like", _COUNT, StrOptions({"auto"})],
-        "members": [_COUNT, StrOptions({"auto"})],
-        "encoder": "no_validation",
-        "activation": [str, "array-like"],
-        "solver": [StrOptions({"adamw", "adam", "sgd"})],
-        "learning_rate_init": [_POSITIVE],
-        "weight_decay": [_NOT_NEGATIVE],
-        "dropout": [_FRACTION],
-        "batch_size": [_COUNT, StrOptions({"auto"})],
-        "max_iter": [_COUNT],
-        "n_iter_no_change": [_COUNT],
+    _allowed: ClassVar[dict[str, list[Any]]] = {
+        "hidden_layer_sizes": [ARRAY_LIKE, COUNT, {"auto"}],
+        "members": [COUNT, {"auto"}],
+        "activation": [str, ARRAY_LIKE],
+        "solver": [{"adamw", "adam", "sgd"}],
+        "learning_rate_init": [POSITIVE],
+        "weight_decay": [NOT_NEGATIVE],
+        "dropout": [FRACTION],
+        "batch_size": [COUNT, {"auto"}],
+        "max_iter": [COUNT],
+        "n_iter_no_change": [COUNT],
         "validation_fraction": [Interval(Real, 0, 0.5, closed="both")],
-        "time_limit": [_POSITIVE, None],
-        "random_state": ["random_state"],
+        "time_limit": [POSITIVE, None],
+        "random_state": RANDOM_STATE,
         "n_jobs": [Integral, None],
-        "backend": "no_validation",
-        "dtype": [StrOptions({"float32", "float64"})],
+        "dtype": [{"float32", "float64"}],
     }
 
     hidden_layer_sizes: Any
@@ -104,7 +108,6 @@ class Tabular(Saved, BaseEstimator):
     _task: ClassVar[str]
     _smoothing: float = 0.0
 
-    @fit_context(prefer_skip_nested_validation=False)
     def fit(
         self,
         X: Any,
@@ -142,6 +145,7 @@ class Tabular(Saved, BaseEstimator):
         ValueError
             For targets or weights that do not fit the rows, and for tables that `TableEncoder.fit` refuses.
         """
+        check_parameters(self)
         if (X_val is None) != (y_val is None):
             missing = "X_val" if X_val is None else "y_val"
             raise InputError(f"Validation takes X_val and y_val together; {missing} is missing. Pass both, or neither.")
@@ -190,9 +194,9 @@ class Tabular(Saved, BaseEstimator):
     def _checked_weight(self, sample_weight: Any, X: numpy.ndarray) -> numpy.ndarray | None:
         if sample_weight is None:
             return None
-        weight = check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
-        if not weight.any():
-            raise InputError("Some sample weight is positive; all are zero. Leave sample_weight out, or mend it.")
+        weight = check_weights(sample_weight, len(X)).astype(X.dtype)
+        if (weight < 0).any():
+            raise InputError("No sample weight is negative; some are. Leave sample_weight out, or mend it.")
         return weight
 
     def _recipe(self, rows: Rows) -> Recipe:
@@ -361,10 +365,10 @@ class TabularClassifier(ClassifierMixin, Tabular):
     True
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **Tabular._parameter_constraints,
-        "label_smoothing": [_FRACTION],
-        "class_weight": [dict, StrOptions({"balanced"}), None],
+    _allowed: ClassVar[dict[str, list[Any]]] = {
+        **Tabular._allowed,
+        "label_smoothing": [FRACTION],
+        "class_weight": [dict, {"balanced"}, None],
     }
     _task = "classification"
 
@@ -570,9 +574,9 @@ class TabularRegressor(RegressorMixin, Tabular):
     ((300,), (300,))
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **Tabular._parameter_constraints,
-        "loss": [StrOptions({"squared_error", "poisson"})],
+    _allowed: ClassVar[dict[str, list[Any]]] = {
+        **Tabular._allowed,
+        "loss": [{"squared_error", "poisson"}],
     }
     _task = "regression"
 

@@ -1,7 +1,6 @@
-"""What small fits save: parameters and plain arrays are checked quickly, and no differently."""
+"""Parameters and arrays are checked as scikit-learn checks them, at every fit."""
 
 import inspect
-import pickle
 import warnings
 from typing import Any
 
@@ -10,12 +9,9 @@ import pytest
 from sklearn.base import clone
 from sklearn.metrics import accuracy_score
 from sklearn.neural_network import MLPClassifier as SklearnClassifier
-from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import InvalidParameterError
 
 import xpnet
-from xpnet.estimators import parameters
-from xpnet.estimators.initial import random_state_of
+from xpnet.errors import InputError
 
 ROWS = np.arange(60.0).reshape(20, 3) / 60
 LABELS = np.arange(20) % 3
@@ -29,26 +25,20 @@ def classifier(**settings: Any) -> xpnet.MLPClassifier:
 class TestParameters:
     @pytest.mark.parametrize("wrong", [{"shuffle": 1}, {"alpha": -1.0}, {"max_iter": 2.0}, {"solver": "newton"}])
     def test_what_is_wrong_stays_wrong(self, wrong: dict[str, Any]) -> None:
-        """Also where an equal value of another type was right."""
+        """A fit that was right changes nothing about it, also where an equal value of another type was right."""
         classifier(shuffle=True).fit(ROWS, LABELS)
         for _ in range(2):
-            with pytest.raises(InvalidParameterError, match=next(iter(wrong))):
+            with pytest.raises(InputError, match=next(iter(wrong))):
                 classifier(**wrong).fit(ROWS, LABELS)
 
     def test_a_parameter_that_is_changed_is_checked(self) -> None:
         model = classifier().fit(ROWS, LABELS)
-        with pytest.raises(InvalidParameterError, match="momentum"):
+        with pytest.raises(InputError, match="momentum"):
             model.set_params(momentum=2.0).fit(ROWS, LABELS)
 
     @pytest.mark.parametrize("sizes", [[4], np.array([4]), (np.int64(4),)])
     def test_lists_and_arrays_serve(self, sizes: Any) -> None:
         assert classifier(hidden_layer_sizes=sizes).fit(ROWS, LABELS).n_layers_ == 3
-
-    def test_what_can_be_remembered_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(parameters, "MOST_REMEMBERED", 3)
-        for k in range(8):
-            classifier(alpha=k / 10)._validate_params()
-        assert len(parameters._found_right) <= 3
 
 
 def test_the_signature_is_the_constructors() -> None:
@@ -120,21 +110,70 @@ def test_the_score_is_the_accuracy(labels: Any) -> None:
     assert model.score(ROWS, labels, sample_weight=weight) == expected
 
 
-class TestRandomState:
-    @pytest.mark.parametrize("seed", [0, 1, np.int64(7), np.uint8(255), True, 2**32 - 1])
-    def test_a_number_seeds_numpys_own_stream(self, seed: Any) -> None:
-        ours, theirs = random_state_of(seed), np.random.RandomState(seed)
-        for stream in (ours, pickle.loads(pickle.dumps(ours))):
-            assert repr(stream.get_state(legacy=False)) == repr(theirs.get_state(legacy=False))
-            np.testing.assert_array_equal(stream.get_state()[1], theirs.get_state()[1])
-        np.testing.assert_array_equal(ours.standard_normal(3), theirs.standard_normal(3))
+def with_a_gap(name: str) -> Any:
+    """A frame of pandas' nullable numbers with a gap."""
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    frame = pandas.DataFrame(ROWS.round(), columns=["a", "b", "c"]).astype(name)
+    frame.iloc[3, 1] = pandas.NA
+    return frame
 
-    def test_a_stream_and_none_are_what_they_are_to_scikit_learn(self) -> None:
-        stream = np.random.RandomState(3)
-        assert random_state_of(stream) is stream
-        assert random_state_of(None) is check_random_state(None)
 
-    @pytest.mark.parametrize("seed", [-1, 2**32])
-    def test_numbers_out_of_range_are_refused(self, seed: int) -> None:
-        with pytest.raises(ValueError, match="between 0 and"):
-            random_state_of(seed)
+class TestLabels:
+    @pytest.mark.parametrize(
+        "labels",
+        [
+            np.array([1, "a"] * 10, dtype=object),
+            np.array(["a", 1] * 10, dtype=object),
+            ["a", None] * 10,
+            ["a", 1] * 10,
+            np.array(["a", np.nan] * 10, dtype=object),
+        ],
+        ids=str,
+    )
+    def test_strings_among_others_are_refused_in_a_sentence(self, labels: Any) -> None:
+        with pytest.raises(InputError, match=r"Labels are all strings or all numbers; y holds \w+ and \w+\."):
+            classifier().fit(ROWS, labels)
+        with pytest.raises(InputError, match="y_val holds"):
+            classifier().fit(ROWS, LABELS, X_val=ROWS, y_val=labels)
+
+    def test_gaps_among_strings_are_refused_in_a_sentence(self) -> None:
+        pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+        labels = pandas.Series(["a", "b"] * 10, dtype="string").where(LABELS > 0)
+        with pytest.raises(InputError, match="all strings or all numbers"):
+            classifier().fit(ROWS, labels)
+
+    @pytest.mark.parametrize("kind", [list, tuple, lambda labels: np.array(labels, dtype=object)])
+    def test_labels_that_numpy_makes_one_are_refused(self, kind: Any) -> None:
+        labels = kind(["a", "a\0"] * 10)
+        with pytest.raises(InputError, match="does not end in a NUL character"):
+            classifier().fit(ROWS, labels)
+        with pytest.raises(InputError, match="classes has such a label"):
+            classifier().partial_fit(ROWS, ["a"] * 20, classes=kind(["a", "a\0"]))
+
+    @pytest.mark.parametrize("labels", [list("ab") * 10, np.array(list("ab") * 10, dtype=object), ["a\0b", "c"] * 10])
+    def test_other_strings_are_labels(self, labels: Any) -> None:
+        assert classifier().fit(ROWS, labels).classes_.tolist() == sorted(set(labels))
+
+
+class TestNumbers:
+    @pytest.mark.parametrize("name", ["Float64", "Int64"])
+    def test_gaps_in_nullable_frames_are_refused(self, name: str) -> None:
+        frame = with_a_gap(name)
+        fitted = classifier().fit(frame.fillna(0), LABELS)
+        for call in (fitted.predict, fitted.predict_proba, lambda X: classifier().fit(X, LABELS)):
+            with pytest.raises(ValueError, match="contains NaN"):
+                call(frame)
+        with pytest.raises(ValueError, match="contains NaN"):
+            xpnet.MLPRegressor().fit(ROWS, frame["b"])
+
+    def test_structured_arrays_are_refused_in_a_sentence(self) -> None:
+        records = np.zeros(20, dtype=[("length", float), ("width", float)])
+        fitted = classifier().fit(ROWS[:, :2], LABELS)
+        for call in (
+            lambda: classifier().fit(records, LABELS),
+            lambda: fitted.predict(records),
+            lambda: classifier().fit(ROWS, records),
+            lambda: xpnet.MLPRegressor().fit(ROWS, records),
+        ):
+            with pytest.raises(InputError, match="a structured array with the fields length, width"):
+                call()

@@ -1,0 +1,333 @@
+"""The network that an estimator holds, and the attributes by which scikit-learn knows its parameters."""
+
+import operator
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any, NamedTuple, Self
+
+import numpy
+from scipy.sparse import issparse
+from sklearn.utils.validation import check_is_fitted
+
+from xpnet.backend import Backend, NetworkSpec, StepState, UpdateRule
+from xpnet.backend.spec import OUTPUT_ACTIVATIONS
+from xpnet.data.sources import as_source
+from xpnet.dispatch import Choice, choose, get_backend
+from xpnet.errors import InputError, MixedArraysError
+from xpnet.estimators.epochs import LearningRate
+from xpnet.estimators.inputs import check_X
+from xpnet.estimators.parameters import Parameters, check_parameters
+from xpnet.models import Network
+from xpnet.models.checks import check_spec
+from xpnet.models.placement import check_in_memory, is_host, on_host
+from xpnet.models.saving import Saved
+from xpnet.ops import Array
+from xpnet.training import History
+
+_OPTIONAL_FLOAT = (float, type(None))
+
+FACTS: dict[str, Any] = {
+    "n_iter_": int,
+    "t_": int,
+    "loss_": float,
+    "loss_curve_": list,
+    "best_loss_": _OPTIONAL_FLOAT,
+    "validation_loss_curve_": list,
+    "validation_scores_": (list, type(None)),
+    "best_validation_score_": _OPTIONAL_FLOAT,
+    "feature_names_in_": numpy.ndarray,
+    "_no_improvement_count": int,
+    "backend_": str,
+    "device_": str,
+}
+"""What ``fit`` finds beside the parameters, and of which type; the rest follows from the network."""
+
+LABEL_FACTS: dict[str, Any] = {"classes_": numpy.ndarray, "_sparse_labels": bool}
+"""What a classifier's ``fit`` finds as well."""
+
+
+class FittedState(NamedTuple):
+    """What ``fit`` has found, as data.
+
+    spec : the network that the parameters of the constructor describe
+    values : the network's parameters by name, NumPy's; best : those of the best epoch, with early stopping
+    facts : FACTS, and of a classifier LABEL_FACTS, by name
+    """
+
+    spec: NetworkSpec
+    values: dict[str, Any]
+    best: dict[str, Any] | None
+    facts: dict[str, Any]
+
+
+class FittedNetwork(Saved, Parameters):
+    """An estimator that computes with a network of ``xpnet.models``, and shows its parameters as NumPy arrays.
+
+    ``coefs_`` and ``intercepts_`` are the network's own parameters where those lie on the host, read-only copies
+    elsewhere. Other arrays put in their place become the network's.
+    """
+
+    out_activation_: str
+    _network: Network | None = None
+    _optimizer: LearningRate
+    _best: dict[str, Any]
+    _shown: tuple[Network | None, tuple[Any, ...]] = (None, ())
+
+    @cached_property
+    def coefs_(self) -> list[Any]:
+        """Weights, layer by layer: (fan_in, fan_out), NumPy's."""
+        self._show()
+        return self.__dict__["coefs_"]
+
+    @cached_property
+    def intercepts_(self) -> list[Any]:
+        """Biases, layer by layer: (fan_out,), NumPy's."""
+        self._show()
+        return self.__dict__["intercepts_"]
+
+    @property
+    def backend_(self) -> str:
+        """Name of the backend that computes."""
+        return self._fitted.backend_
+
+    @property
+    def device_(self) -> str:
+        """The device that the parameters lie on."""
+        return self._fitted.device_
+
+    @property
+    def dtype_(self) -> str:
+        """``float32`` or ``float64``."""
+        return self._fitted.dtype_
+
+    @property
+    def why_(self) -> str:
+        """Which backend and which training step run, and why."""
+        return self._fitted.why_
+
+    def to(self, backend: str | Backend | Array) -> Self:
+        """Move a fitted estimator, optimizer state included; from there on it converts what it is given.
+
+        Parameters
+        ----------
+        backend : str, Backend or array
+            A name, a backend, or an array, whose library and device are adopted.
+
+        Returns
+        -------
+        MLPClassifier or MLPRegressor
+            The estimator itself.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before ``fit``.
+        BackendError
+            For a backend that is not usable.
+        """
+        check_is_fitted(self)
+        self._current().to(backend)
+        self._show()
+        return self
+
+    def get_fitted_state(self) -> FittedState:
+        """Take out what ``fit`` has found, as data.
+
+        Returns
+        -------
+        FittedState
+            Copies, from which ``set_fitted_state`` makes an estimator that predicts the same.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before ``fit``.
+        """
+        check_is_fitted(self)
+        network = self._current()
+        spec = self._network_spec(network.spec.widths, network.spec.loss, network.spec.dtype)
+        facts = {name: getattr(self, name) for name in FACTS | LABEL_FACTS if hasattr(self, name)}
+        best = self._best if facts.get("validation_scores_") is not None else None
+        return FittedState(spec, network.values(), best, facts)
+
+    def set_fitted_state(self, state: FittedState, *, backend: str | Backend | None = None) -> Self:
+        """Put in what a ``fit`` with the same parameters of the constructor has found.
+
+        Parameters
+        ----------
+        state : FittedState
+            What it has found.
+        backend : str or Backend, optional
+            Where to compute; None for where the first arrays lie.
+
+        Returns
+        -------
+        MLPClassifier or MLPRegressor
+            The estimator itself.
+
+        Raises
+        ------
+        InputError
+            For parameters of the constructor that are not allowed, or that describe another network.
+        """
+        spec = state.spec
+        check_parameters(self)
+        if check_spec(self._network_spec(spec.widths, spec.loss, spec.dtype)) != spec:
+            raise InputError(f"The parameters of this {type(self).__name__} do not describe its network: {spec}.")
+        self.__dict__.update({name: value for name, value in state.facts.items() if name not in ("backend_", "device_")})
+        if state.best is not None:
+            self._best = state.best
+        self.n_features_in_, self.n_outputs_, self.n_layers_ = spec.widths[0], spec.widths[-1], len(spec.widths)
+        self.out_activation_ = OUTPUT_ACTIVATIONS[spec.loss]
+        self._optimizer = LearningRate.of(self)
+        self._network = Network(spec, state.values, self._optimizer, backend=backend, dtype=spec.dtype)
+        self._share_history()
+        return self
+
+    @property
+    def _fitted(self) -> Network:
+        """The network. Raises AttributeError before there is one, so that ``hasattr`` works."""
+        if self._network is None:
+            raise AttributeError(f"This {type(self).__name__} has no network before it is fitted.")
+        return self._network
+
+    def _current(self) -> Network:
+        """The network, with what the user has put in the place of its parameters."""
+        network, shown, own = self._fitted, self._shown, self.__dict__
+        if "coefs_" in own:
+            arrays = [*own["coefs_"], *own["intercepts_"]]
+            same = len(arrays) == len(shown[1]) and all(map(operator.is_, arrays, shown[1]))
+            # Another thread may have fitted anew just now: then the arrays are not the user's, but the next network's.
+            if not same and shown[0] is network and self._shown is shown:
+                names = network.spec.parameter_names
+                network.load_values(dict(zip((*names[::2], *names[1::2]), arrays, strict=True)))
+                self._show()
+        return network
+
+    def _show(self) -> None:
+        """Let ``coefs_`` and ``intercepts_`` show what the network holds now."""
+        network = self._fitted
+        arrays, backend = list(network.params.values()), network.backend
+        if not is_host(backend):
+            arrays = [_read_only(array, backend) for array in arrays]
+        coefs, intercepts = arrays[::2], arrays[1::2]
+        self.__dict__.update(coefs_=coefs, intercepts_=intercepts, _shown=(network, (*coefs, *intercepts)))
+
+    def _hide(self) -> None:
+        """Forget what was shown; ``coefs_`` shows the network of now when it is read."""
+        for name in ("coefs_", "intercepts_", "_shown"):
+            self.__dict__.pop(name, None)
+
+    def _choice_for(self, X: Any) -> Choice:
+        """Where a new network for these rows lives."""
+        choice = choose(X, backend=self.backend)
+        if issparse(X) and not is_host(choice.backend):
+            choice = Choice(get_backend("numpy"), "X is sparse, which NumPy and SciPy multiply")
+        return choice
+
+    def _check_home(self, X: Any) -> None:
+        """Raise MixedArraysError for rows of another library, unless the network converts what it is given."""
+        network = self._fitted
+        if network.named or not network.settled or issparse(X):
+            return
+        if type(X) is numpy.ndarray and is_host(network.backend):
+            return
+        choice = choose(X, backend=self.backend)
+        if choice.backend.xp is not network.backend.xp:
+            raise MixedArraysError(
+                f"This estimator lives on {network.backend_}; received arrays for {choice.backend.name}. "
+                "Move it with .to(X), or the arrays."
+            )
+
+    def _outputs(self, X: Any) -> tuple[Array, Backend]:
+        """Network outputs (rows, out), in the wider dtype of network and rows, and the backend that they belong to.
+
+        Raises NotFittedError before ``fit``, ValueError for other features or values that are not finite.
+        """
+        check_is_fitted(self)
+        network = self._current()
+        backend = network.backend
+        if type(X) is not numpy.ndarray:
+            if (source := as_source(X, dtype=network.spec.dtype)) is not None:
+                parts = (part for block in range(source.blocks) for part in source.parts(block))
+                return backend.xp.concat([self._outputs(part)[0] for part in parts]), backend
+            check_in_memory((X,))
+        self._check_home(X)
+        if issparse(X) or not (on_host(X) and is_host(backend)):
+            return network.predict(check_X(self, X)), network.backend
+        checked = check_X(self, X, finite=False)
+        outputs = network.predict_finite(checked)
+        if outputs is None:
+            check_X(self, X)  # raises, and says which value it is
+            raise InputError(
+                f"Values of X must be within the range of {network.dtype_}, in which this estimator computes. Scale X."
+            )
+        return outputs.astype(numpy.result_type(checked.dtype, outputs.dtype), copy=False), backend
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[assignment]
+        if self._network is None:
+            return state
+        network, rate = self._current(), dict(vars(self._optimizer))
+        state = {name: value for name, value in self.__dict__.items() if name not in ("coefs_", "intercepts_", "_shown")}
+        return {**state, "_network": _as_data(network), "_optimizer": rate}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if isinstance(state.get("_network"), dict):
+            rate = LearningRate.__new__(LearningRate)
+            vars(rate).update(state["_optimizer"])
+            state = {**state, "_network": _from_data(state["_network"], rate), "_optimizer": rate}
+        super().__setstate__(state)  # type: ignore[misc]
+        self._share_history()
+
+    def _share_history(self) -> None:
+        """Make the loss curves and the network's history one list each."""
+        own = self.__dict__
+        if self._network is not None and "loss_curve_" in own:
+            history = self._network.history
+            history.loss, history.validation_loss = own["loss_curve_"], own["validation_loss_curve_"]
+
+
+def like_input(result: Array, X: Any, backend: Backend) -> Array:
+    """A result as the caller expects it: NumPy's for host data, the network's own otherwise."""
+    return numpy.asarray(backend.to_numpy(result)) if on_host(X) else result
+
+
+def _read_only(array: Array, backend: Backend) -> Any:
+    """A copy as a NumPy array that may not be written to, since that would change nothing where the network lives."""
+    copied = backend.to_numpy(array).copy()
+    copied.flags.writeable = False
+    return copied
+
+
+def _as_data(network: Network) -> dict[str, Any]:
+    """A copy of a network as dicts, numbers and arrays, so that who opens a pickle trusts the estimator's class alone.
+
+    The learning rate is left out, which the estimator keeps.
+    """
+    state = network.__getstate__()
+    optimizer = state["_optimizer"]
+    del state["learning_rate"], state["_schedule"]
+    return {
+        **state,
+        "spec": asdict(state["spec"]),
+        "history": state["history"].to_dict(),
+        "_optimizer": None if optimizer is None else dict(vars(optimizer)),
+    }
+
+
+def _from_data(state: dict[str, Any], rate: LearningRate) -> Network:
+    """The network again."""
+    spec, optimizer = dict(state["spec"]), state["_optimizer"]
+    network = Network.__new__(Network)
+    network.__setstate__(
+        {
+            **state,
+            "spec": NetworkSpec(**{**spec, "rule": UpdateRule(**spec["rule"])}),
+            "history": History(**state["history"]),
+            "learning_rate": rate,
+            "_schedule": rate,
+            "_optimizer": None if optimizer is None else StepState(**optimizer),
+        }
+    )
+    return network

@@ -1,0 +1,185 @@
+"""Where other libraries meet the estimators: scikit-learn's callbacks and warnings, and skl2onnx.
+
+What scikit-learn keeps private, or has in its newest versions only, is used here alone, and may be missing.
+"""
+
+import inspect
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+
+from xpnet.errors import InputError
+from xpnet.training import Callback, Training
+
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # before scikit-learn 1.9
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """An estimator without callbacks."""
+
+    def with_callbacks(method: Any) -> Any:
+        """The method as it is."""
+        return method
+
+
+class Reports(Callback):
+    """Tells scikit-learn's callbacks (``set_callbacks``) of a fit and its iterations; they may stop the training.
+
+    The fit is a task. Each epoch, or each iteration of L-BFGS, is a task within it.
+
+    given : X, y and sample_weight as the user passed them, so that a monitor can score on them
+    """
+
+    def __init__(self, estimator: Any, network: Any, given: tuple[Any, Any, Any], iterations: int) -> None:
+        X, y, sample_weight = given
+        self.estimator, self.network = estimator, network
+        self.given = {"X": X, "y": y, "metadata": {} if sample_weight is None else {"sample_weight": sample_weight}}
+        # One more than there are iterations: L-BFGS only knows afterwards that one was the last.
+        self.fit = estimator._init_callback_context(max_subtasks=iterations + 1)
+        self.fit.call_on_fit_task_begin(estimator=estimator, **self.given)
+        self.iteration: Any = None
+        self._begin_iteration()
+
+    def epoch_end(self, training: Training) -> None:
+        """End an iteration, and begin the next unless this was the last."""
+        last = training.stop or self.estimator.n_iter_ == training.epochs
+        training.stop = self.iteration_ends(last=last) or training.stop
+
+    def iteration_ends(self, *, last: bool = False) -> bool:
+        """End an iteration, and begin the next unless this was the last; returns whether a callback says stop."""
+        stop = self.iteration.call_on_fit_task_end(
+            estimator=self.estimator, **self.given, reconstruction_attributes=self._parameters
+        )
+        self.iteration = None
+        if not (stop or last):
+            self._begin_iteration()
+        return bool(stop)
+
+    def fit_ends(self) -> None:
+        """End the fit; an iteration that was begun and not made ends as an empty task."""
+        if self.iteration is not None:
+            self.iteration.call_on_fit_task_end(estimator=self.estimator)
+        self.fit.call_on_fit_task_end(estimator=self.estimator, **self.given, reconstruction_attributes={})
+
+    def _parameters(self) -> dict[str, Any]:
+        """Attributes that make a copy of the estimator predict as if training ended here."""
+        arrays = list(self.network.values().values())
+        return {"coefs_": arrays[::2], "intercepts_": arrays[1::2]}
+
+    def _begin_iteration(self) -> None:
+        self.iteration = self.fit.subcontext(task_name="iteration")
+        self.iteration.call_on_fit_task_begin(estimator=self.estimator, **self.given)
+
+
+def reports_for(estimator: Any, network: Any, given: tuple[Any, Any, Any], iterations: int) -> Reports | None:
+    """Reports for the callbacks that an estimator has; None where it has none."""
+    watched = getattr(estimator, "_skl_callbacks", None) and hasattr(estimator, "_init_callback_context")
+    return Reports(estimator, network, given, iterations) if watched else None
+
+
+def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn with the line that called xpnet, in the name of scikit-learn's module.
+
+    Filters that silence scikit-learn's own networks (``module="sklearn"``) silence this, too.
+    """
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_back is not None and _is_within(frame.f_globals):
+        frame = frame.f_back
+    if frame is None:
+        warnings.warn(message, category, stacklevel=2)
+        return
+    registry = frame.f_globals.setdefault("__warningregistry__", {})
+    warnings.warn_explicit(
+        message, category, frame.f_code.co_filename, frame.f_lineno, "sklearn.neural_network", registry
+    )
+
+
+def _is_within(names: dict[str, Any]) -> bool:
+    """Whether the globals of a frame are those of a module that calls estimators for its caller."""
+    return str(names.get("__name__")).partition(".")[0] in ("xpnet", "sklearn", "joblib")
+
+
+class Convertible:
+    """An estimator that skl2onnx converts, alone or at the end of a pipeline, without being told of it."""
+
+    def onnx_parser(self) -> Callable[..., Any]:
+        """Let skl2onnx name the outputs, as for its own kinds; from here on it knows the estimator's options.
+
+        Returns
+        -------
+        callable
+            A parser that leaves the names to skl2onnx.
+        """
+        from skl2onnx import update_registered_converter
+
+        kind = type(self)
+        labels = {"zipmap": [True, False, "columns"], "output_class_labels": [False, True], "nocl": [True, False]}
+        options = labels if kind.__name__ == "MLPClassifier" else {}
+        shapes, convert = self.onnx_shape_calculator(), self.onnx_converter()
+        update_registered_converter(kind, f"Xpnet{kind.__name__}", shapes, convert, options=options)
+        return lambda scope=None, inputs=None: None
+
+    def onnx_shape_calculator(self) -> Callable[..., Any]:
+        """Name the function that finds the shapes of the outputs.
+
+        Returns
+        -------
+        callable
+            Skl2onnx's function for scikit-learn's estimator of that name.
+        """
+        from skl2onnx.common import shape_calculator
+
+        kind = type(self).__name__.removeprefix("MLP").lower()
+        return getattr(shape_calculator, f"calculate_linear_{kind}_output_shapes")
+
+    def onnx_converter(self) -> Callable[..., Any]:
+        """Name the function that makes operators of the estimator.
+
+        Returns
+        -------
+        callable
+            Skl2onnx's converter for scikit-learn's estimator of that name.
+
+        Raises
+        ------
+        InputError
+            For activations and losses that it does not know.
+        """
+        from skl2onnx.operator_converters import multilayer_perceptron
+
+        model: Any = self
+        known = ("relu", "tanh", "logistic", "identity")
+        if model.activation not in known or getattr(model, "out_activation_", None) == "exp":
+            raise InputError(
+                f"skl2onnx converts networks with one of {', '.join(known)} in all layers and scikit-learn's losses; "
+                "export_onnx writes any network."
+            )
+        kind = type(self).__name__.removeprefix("MLP").lower()
+        own = getattr(multilayer_perceptron, f"convert_sklearn_mlp_{kind}")
+
+        def convert(scope: Any, operator: Any, container: Any) -> None:
+            operator.raw_operator, model = _twin(operator.raw_operator), operator.raw_operator
+            own(scope, operator, container)
+            operator.raw_operator = model
+
+        return convert
+
+
+def _twin(model: Any) -> Any:
+    """scikit-learn's estimator with the parameters of this one, fitted to each kind of target once."""
+    import sklearn.neural_network
+
+    labels = numpy.arange(2) if not hasattr(model, "classes_") else model.classes_
+    several = model.n_outputs_ > 1 and model.out_activation_ in ("logistic", "identity")
+    targets = numpy.eye(model.n_outputs_, dtype=int) if several else labels
+    widths = tuple(len(biases) for biases in model.intercepts_[:-1])
+    settings = {"hidden_layer_sizes": widths, "activation": model.activation, "max_iter": 1}
+    twin = getattr(sklearn.neural_network, type(model).__name__)(**settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        twin.fit(numpy.zeros((len(targets), model.n_features_in_)), targets)
+    twin.coefs_, twin.intercepts_ = model.coefs_, model.intercepts_
+    return twin

@@ -1,0 +1,502 @@
+"""What both estimators share: a fit from top to bottom."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from inspect import cleandoc
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
+
+import numpy
+from scipy.sparse import issparse
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_consistent_length
+
+from xpnet.backend import NetworkSpec, floating_dtype
+from xpnet.backend.spec import OUTPUT_ACTIVATIONS, Loss
+from xpnet.data.sources import Source
+from xpnet.dispatch import Choice, current_ranks
+from xpnet.dispatch.groups import Owners, owning
+from xpnet.estimators.epochs import EpochEnd, LearningRate, Orders, Validation, epoch_of, initial_values
+from xpnet.estimators.fitted import FittedNetwork
+from xpnet.estimators.inputs import (
+    FitInputs,
+    Rows,
+    check_targets,
+    check_weights,
+    check_X,
+    check_X_y,
+    in_memory_or_source,
+)
+from xpnet.estimators.lbfgs import Objective, iterations_made, minimise
+from xpnet.estimators.libraries import Convertible, Reports, reports_for, warn_caller, with_callbacks
+from xpnet.estimators.parameters import STOCHASTIC, Parameters, check_parameters
+from xpnet.estimators.ranks import agreed_rows, agreed_targets, owned, strata_of_all
+from xpnet.estimators.resuming import Resuming, contents
+from xpnet.estimators.streaming import BlockOrders, BufferedEpoch, SourceRows
+from xpnet.models import Network
+from xpnet.models.network import by_rows
+from xpnet.models.placement import is_host
+from xpnet.training import Callback, Training, TrainingState, run, share_stream
+
+LOSSES: dict[str, Loss] = {activation: loss for loss, activation in OUTPUT_ACTIVATIONS.items()}
+"""The loss that belongs to an output activation, which estimators name as scikit-learn does."""
+
+Estimator = TypeVar("Estimator")
+
+
+class Prepared(NamedTuple):
+    """All that a training needs beside its network.
+
+    rows : to train on; held_out : the user's own, to validate on; resuming : the checkpoints, if there are to be any
+    """
+
+    rows: Rows
+    held_out: Rows | None
+    resuming: Resuming | None
+
+
+@dataclass(eq=False, repr=False)
+class MLP(Convertible, FittedNetwork):
+    """A multi-layer perceptron that scikit-learn can drive. Subclasses say what its targets and outputs mean.
+
+    Attributes
+    ----------
+    coefs_ : list of numpy.ndarray, shapes (fan_in, fan_out)
+        Weights, layer by layer. Assigning others changes the predictions.
+    intercepts_ : list of numpy.ndarray, shapes (fan_out,)
+        Biases, layer by layer.
+    loss_ : float
+        The loss of the last epoch.
+    best_loss_ : float or None
+        The lowest one; None with ``early_stopping``.
+    loss_curve_ : list of float
+        The loss of each epoch.
+    validation_scores_ : list of float or None
+        The score on the rows held out, after each epoch; None without ``early_stopping``.
+    best_validation_score_ : float or None
+        The highest one.
+    validation_loss_curve_ : list of float
+        The loss on validation rows after each epoch, without the penalty.
+    n_iter_ : int
+        Epochs or iterations made.
+    t_ : int
+        Rows seen in training.
+    n_layers_ : int
+        Layers, input and output counted.
+    n_outputs_ : int
+        Outputs.
+    out_activation_ : str
+        Name of the output activation.
+    n_features_in_ : int
+        Columns of X.
+    feature_names_in_ : numpy.ndarray of str
+        Their names, where X was a data frame.
+    backend_, device_, dtype_ : str
+        Where the network lives, and its precision.
+    why_ : str
+        Which backend and which training step run, and why.
+    """
+
+    _numeric_targets: ClassVar[bool]
+    _watchers: ClassVar[Sequence[Callback]] = ()
+    _resume_from: ClassVar[TrainingState | None] = None
+
+    @abstractmethod
+    def _learn_targets(self, y: Any, classes: Any, *, first: bool, incremental: bool) -> None:
+        """See what the targets are. Raises ValueError where they do not fit those seen before, or the classes."""
+
+    @abstractmethod
+    def _check_known(self, y: Any) -> None:
+        """Raise ValueError for labels that were not learned."""
+
+    @abstractmethod
+    def _encode(self, y: Any) -> Any:
+        """Targets as the loss takes them: class indices (rows,) or numbers (rows, out), NumPy's."""
+
+    @abstractmethod
+    def _count_outputs(self, targets: Any) -> int:
+        """How many outputs encoded targets are for."""
+
+    @abstractmethod
+    def _output_activation(self, targets: Any) -> str:
+        """scikit-learn's name of it, for encoded targets."""
+
+    @abstractmethod
+    def _score_encoded(self, targets: Any, outputs: Any, sample_weight: Any) -> float:
+        """The estimator's score from encoded targets and network outputs, NumPy's."""
+
+    @abstractmethod
+    def _strata(self, rows: Rows) -> Any:
+        """What the validation split keeps in proportion: (rows, ...), NumPy's, or None."""
+
+    @with_callbacks
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Train on rows.
+
+        Parameters
+        ----------
+        X : array or scipy sparse matrix, shape (rows, features)
+            The rows, of any array library; a data frame or lists, too.
+        y : array, shape (rows,) or (rows, outputs)
+            Labels or numbers; for several labels a row an indicator matrix, sparse or dense, of the same library or on
+            the host.
+        sample_weight : array, shape (rows,), optional
+            Weights of the rows, not negative.
+        X_val : array, scipy sparse matrix or source, shape (rows, features), optional
+            Rows to measure ``validation_loss_curve_`` on after each epoch; with ``early_stopping`` they take the place
+            of a part of X.
+        y_val : array, optional
+            Their targets.
+        sample_weight_val : array, shape (rows,), optional
+            Their weights.
+
+        Returns
+        -------
+        MLPClassifier or MLPRegressor
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            For data or parameters that do not fit. The estimator is then what it was before.
+        """
+        self._train(FitInputs(X, y, sample_weight, X_val, y_val, sample_weight_val), incremental=False)
+        return self
+
+    def watch(self, callbacks: Sequence[Callback], *, resume_from: TrainingState | None = None) -> Self:
+        """Let callbacks of :mod:`xpnet.training` see the epochs of the next ``fit``.
+
+        They see when it ends, and why: it warns of nothing then, and Ctrl-C is raised behind a whole update.
+
+        Parameters
+        ----------
+        callbacks : sequence of Callback
+            Told of each epoch; one that sets ``training.stop`` ends the training.
+        resume_from : TrainingState, optional
+            The state of a fit that was cut off, with the same data and settings but for ``max_iter``.
+
+        Returns
+        -------
+        Self
+            The estimator itself.
+        """
+        self.__dict__.update(_watchers=list(callbacks), _resume_from=resume_from)
+        return self
+
+    def _train(self, given: FitInputs, *, incremental: bool) -> None:
+        """Check everything and have a network, then find its parameters."""
+        check_parameters(self)
+        if incremental and self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        self._warn_of_settings_without_effect()
+        given.check_validation(self.solver)
+        before = self.__dict__.copy()
+        try:
+            prepared = self._prepare(given, incremental=incremental)
+        except BaseException:
+            self.__dict__ = before
+            raise
+        iterations = 1 if incremental else self.max_iter
+        reports = reports_for(self, self._fitted, (given.X, given.y, given.sample_weight), iterations)
+        if self.solver == "lbfgs":
+            self._fit_lbfgs(prepared.rows, reports)
+        else:
+            self._fit_stochastic(prepared, reports, incremental=incremental)
+        if not all(numpy.isfinite(array).all() for array in (*self.coefs_, *self.intercepts_)):
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large values and need to "
+                "be preprocessed."
+            )
+        if reports is not None:
+            reports.fit_ends()
+
+    def _prepare(self, given: FitInputs, *, incremental: bool) -> Prepared:
+        """Check data and targets, make or renew the network, and bring everything to where it lives."""
+        given.X = in_memory_or_source(self, given.X)
+        hidden = self._hidden_sizes()
+        first = not ("coefs_" in self.__dict__ or self._network) or not (self.warm_start or incremental)
+        if not first and self._network is not None:
+            self._check_home(given.X)
+        X, given.y = check_X_y(self, given.X, given.y, reset=first, numeric=self._numeric_targets)
+        X = agreed_rows(X)
+        given.y, known = agreed_targets(given.y, numeric=self._numeric_targets)
+        self._learn_targets(known, given.classes, first=first, incremental=incremental)
+        targets = self._encode(given.y)
+        weight = self._row_weights(given, targets)
+        self.n_outputs_ = self._count_outputs(targets)
+        if first:
+            self.out_activation_ = self._output_activation(targets)
+        held_out = None if given.X_val is None else self._given_validation(given)
+        self._random_state = check_random_state(self.random_state)
+        resuming = None
+        if self.checkpoint is not None and not incremental and self.solver in STOCHASTIC:
+            start = () if first else (*self.coefs_, *self.intercepts_)
+            arrays = (X, targets, weight, *(held_out or ()), *start)
+            resuming = Resuming(self.checkpoint, contents(self, arrays), self._random_state)
+        share_stream(self._random_state)
+        network = self._new_network(X, hidden) if first else self._renewed(X, hidden, keep=incremental)
+        rows = _rows(network, X, targets, weight)
+        validation = None if held_out is None else _rows(network, *held_out)
+        self._network = network
+        self._hide()
+        return Prepared(rows, validation, resuming)
+
+    def _row_weights(self, given: FitInputs, targets: Any) -> Any:
+        """The weight of each training row, (rows,) float64 or None."""
+        if given.sample_weight is None:
+            return None
+        return check_weights(given.sample_weight, len(targets)) if len(targets) else numpy.zeros(0)
+
+    def _given_validation(self, given: FitInputs) -> tuple[Any, Any, Any]:
+        """The user's own validation rows: X, encoded targets and weights."""
+        X = check_X(self, in_memory_or_source(self, given.X_val))
+        y = check_targets(given.y_val, numeric=self._numeric_targets, name="y_val")
+        self._check_known(y)
+        targets = self._encode(y)
+        check_consistent_length(X, targets)
+        weight = given.sample_weight_val
+        return X, targets, None if weight is None else check_weights(weight, len(targets), "sample_weight_val")
+
+    def _new_network(self, X: Any, hidden: tuple[int, ...]) -> Network:
+        """A network with weights that are drawn for it; what was fitted before is forgotten."""
+        choice = self._choice_for(X)
+        spec = self._spec_for(X, hidden, self._computing_dtype(X, choice))
+        network = self._network_of(spec, initial_values(spec, self._random_state), choice)
+        self.n_layers_ = len(spec.widths)
+        self.n_iter_ = self.t_ = 0
+        if self.solver != "lbfgs":
+            self._count_anew(network)
+        return network
+
+    def _renewed(self, X: Any, hidden: tuple[int, ...], *, keep: bool) -> Network:
+        """The network there is, with the settings of now. keep : go on with the optimizer there is"""
+        if self._network is None:  # the user has set coefs_ and intercepts_
+            spec = self._spec_for(X, hidden, str(self.coefs_[0].dtype))
+            arrays = [array for pair in zip(self.coefs_, self.intercepts_, strict=True) for array in pair]
+            return self._network_of(spec, dict(zip(spec.parameter_names, arrays, strict=True)), self._choice_for(X))
+        network = self._current()
+        if issparse(X) and not is_host(network.backend):
+            network.to("numpy")
+        spec = self._spec_for(X, hidden, network.spec.dtype)
+        keep = keep and self._optimizer.solver == self.solver
+        if keep:
+            spec = replace(spec, rule=network.spec.rule, seed=network.spec.seed)
+        else:
+            self._optimizer, spec = LearningRate.of(self), self._with_seed(spec)
+        network.renew(spec, keep=keep)
+        return network
+
+    def _network_of(self, spec: NetworkSpec, values: dict[str, Any], choice: Choice) -> Network:
+        """A network with these parameters and an optimizer at its beginning."""
+        self._optimizer = LearningRate.of(self)
+        named = self.backend is not None
+        return Network(self._with_seed(spec), values, self._optimizer, backend=choice, named=named, dtype=spec.dtype)
+
+    def _spec_for(self, X: Any, hidden: tuple[int, ...], dtype: str) -> NetworkSpec:
+        return self._network_spec((X.shape[1], *hidden, self.n_outputs_), LOSSES[self.out_activation_], dtype)
+
+    def _with_seed(self, spec: NetworkSpec) -> NetworkSpec:
+        """A network with the seed of its dropout masks, which is a draw that scikit-learn does not make."""
+        return replace(spec, seed=int(self._random_state.randint(2**31))) if spec.dropout else spec
+
+    def _computing_dtype(self, X: Any, choice: Choice) -> str:
+        """float32 or float64. On the host L-BFGS computes in float64, as SciPy does, whatever the data."""
+        if self.dtype is not None:
+            return self.dtype
+        backend = choice.backend
+        return "float64" if self.solver == "lbfgs" and is_host(backend) else floating_dtype(X, backend)
+
+    def _count_anew(self, network: Network) -> None:
+        """No epochs have been made."""
+        self.loss_curve_ = network.history.loss
+        self.validation_loss_curve_ = network.history.validation_loss
+        self._no_improvement_count = 0
+        self.validation_scores_: list[float] | None = None
+        self.best_loss_: float | None = None
+        self.best_validation_score_: float | None = None
+
+    def _expect_scores_or_losses(self, network: Network) -> None:
+        """Be ready to note scores, or losses, whichever decides when training ends."""
+        if not hasattr(self, "loss_curve_"):
+            self._count_anew(network)
+        if self.early_stopping and getattr(self, "validation_scores_", None) is None:
+            self.validation_scores_, self.best_validation_score_, self.best_loss_ = [], -numpy.inf, None
+            self._best = network.values()
+        elif not self.early_stopping and self.best_loss_ is None:
+            self.best_loss_, self.validation_scores_, self.best_validation_score_ = numpy.inf, None, None
+
+    def _fit_stochastic(self, prepared: Prepared, reports: Reports | None, *, incremental: bool) -> None:
+        """Train by epochs of minibatches, until the rules of early stopping or ``max_iter`` end it."""
+        network, (rows, held_out, resuming) = self._fitted, prepared
+        owners, ranks = None, current_ranks()
+        if held_out is None and self.early_stopping:
+            rows, held_out, owners = self._split(rows)
+        self._expect_scores_or_losses(network)
+        self.n_iter_ = 0
+        count = ranks.count(rows.count)
+        with owning(owners) if owners else nullcontext(), network.changing():
+            epochs, orders = 1 if incremental else self.max_iter, self._orders(rows, count)
+            step = network.trainable(sparse=issparse(rows.X))
+            training = Training(step, count, epochs, network.history, orders, lock=network.lock)
+            self._show()
+            try:
+                self._run(training, Prepared(rows, held_out, resuming), reports)
+            except KeyboardInterrupt:
+                if ranks.several or self._watchers:
+                    raise
+                warn_caller("Training interrupted by user.")
+            else:
+                if not (training.stop or incremental or ranks.rank or self._watchers):
+                    warn_caller(
+                        f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization "
+                        "hasn't converged yet.",
+                        ConvergenceWarning,
+                    )
+            finally:
+                for name in ("_watchers", "_resume_from"):
+                    self.__dict__.pop(name, None)
+        if self.early_stopping:
+            network.load_values(self._best)
+        if not is_host(network.backend):  # else what is shown are the network's own arrays
+            self._show()
+
+    def _run(self, training: Training, prepared: Prepared, reports: Reports | None) -> None:
+        """Make the epochs, with all that is noted after each."""
+        network, (rows, held_out, resuming) = self._fitted, prepared
+        validation = None
+        if held_out is not None:
+            validation = Validation(held_out, network.step_for(held_out.X), self._score_encoded)
+        end = EpochEnd(
+            self,
+            network,
+            validation,
+            rate=self._optimizer,
+            no_improvement=self._no_improvement_count,
+            best=self._best if self.early_stopping else {},
+            began_with=None if resuming is None else resuming.began_with,
+        )
+        callbacks: list[Callback] = [end, *([] if reports is None else [reports]), *self._watchers]
+        if resuming is not None:
+            callbacks.append(resuming.callback())
+        weighted, backend = rows.weight is not None, network.backend
+        epoch = epoch_of(training.step, max_grad_norm=self.max_grad_norm, weighted=weighted)
+        if isinstance(rows, SourceRows):
+            epoch = BufferedEpoch(rows, epoch, backend, network.spec.dtype)
+        try:
+            run(
+                training,
+                rows.X,
+                rows.Y,
+                batch_size=self._batch_rows(training.rows),
+                shuffle=self.shuffle,
+                schedule=self._optimizer,
+                sample_weight=rows.weight,
+                validate=None if validation is None else validation.loss,
+                callbacks=callbacks,
+                resume_from=self._resume_from if resuming is None else resuming.state or self._resume_from,
+                epoch=epoch,
+            )
+        finally:
+            self._no_improvement_count = end.no_improvement
+            if self.early_stopping:
+                self._best = end.best
+
+    def _split(self, rows: Rows) -> tuple[Rows, Rows, Owners | None]:
+        """Rows to train on and rows held out, as scikit-learn splits them, and who has the first if not all do."""
+        backend, owners, ranks = self._fitted.backend, None, current_ranks()
+        if isinstance(rows, SourceRows):
+            share, dtype = self.validation_fraction, self._fitted.spec.dtype
+            return *rows.hold_out(share, self._random_state, backend, dtype), None
+        trained, held_out = train_test_split(
+            numpy.arange(ranks.count(rows.count)),
+            random_state=self._random_state,
+            test_size=self.validation_fraction,
+            stratify=strata_of_all(self._strata(rows)),
+        )
+        if len(held_out) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+        if ranks.own_data:
+            trained, owners = owned(trained, rows.count)
+            held_out, _ = owned(held_out, rows.count)
+        return rows.take(trained, backend), rows.take(held_out, backend), owners
+
+    def _orders(self, rows: Rows, count: int) -> Orders | BlockOrders:
+        """Where the order of each epoch is drawn from."""
+        if isinstance(rows, SourceRows):
+            return BlockOrders(self._random_state, rows.X, rows.blocks)
+        return Orders(self._random_state, count)
+
+    def _batch_rows(self, rows: int) -> int:
+        """Rows of a batch, at most all there are."""
+        if self.batch_size == "auto":
+            return min(200, rows)
+        size = int(self.batch_size)
+        if size > rows:
+            warn_caller("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
+        return min(size, rows)
+
+    def _fit_lbfgs(self, rows: Rows, reports: Reports | None) -> None:
+        """Train by L-BFGS, all rows at once."""
+        network = self._fitted
+        with network.changing():
+            objective = Objective(network, network.trainable(sparse=issparse(rows.X)), rows)
+
+            def iteration_ends(vector: Any) -> None:
+                objective.write(vector)
+                if reports is not None and reports.iteration_ends():
+                    raise StopIteration
+
+            found = minimise(
+                objective,
+                max_iter=self.max_iter,
+                max_fun=self.max_fun,
+                tol=self.tol,
+                callback=None if reports is None else iteration_ends,
+            )
+        self.n_iter_ = iterations_made(found, self.max_iter)
+        self.loss_ = found.fun
+        self._show()
+
+
+def _rows(network: Network, X: Any, targets: Any, weight: Any) -> Rows:
+    """Everything where the network lives, in its dtype; targets and weights are copies."""
+    dtype, bring, own = network.spec.dtype, network.bring, network.own
+    Y = own(bring(targets, None if targets.ndim == 1 else dtype))
+    weights = None if weight is None else own(bring(weight, dtype))
+    if isinstance(X, Source):
+        return SourceRows(X, Y, weights, numpy.arange(X.blocks))
+    return Rows(by_rows(bring(X, dtype)), Y, weights)
+
+
+def is_stochastic(estimator: Any) -> bool:
+    """Whether ``partial_fit`` exists. Raises AttributeError, which says why it does not."""
+    if estimator.solver not in STOCHASTIC:
+        raise AttributeError(
+            f"partial_fit is only available for stochastic optimizers. {estimator.solver} is not stochastic."
+        )
+    return True
+
+
+def with_shared_documentation(estimator: type[Estimator]) -> type[Estimator]:
+    """Class decorator: put the parameters and attributes that both estimators have into the docstring of each."""
+    if estimator.__doc__ and Parameters.__doc__ and MLP.__doc__:  # python -OO leaves docstrings out
+        text = cleandoc(estimator.__doc__) + "\n"
+        for name, owner in (("Parameters", Parameters.__doc__), ("Attributes", MLP.__doc__)):
+            shared = cleandoc(owner).split(f"{name}\n{'-' * len(name)}\n")[1]
+            text = text.replace(f"<{name.lower()} of both estimators>", shared)
+        estimator.__doc__ = text
+    return estimator
