@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from math import prod
 from typing import Literal, NamedTuple
 
 from xpnet.ops import ActivationName
@@ -103,7 +104,14 @@ class NetworkSpec:
     seed : int, default 0
         The seed that dropout masks are drawn from.
     names : tuple of str, default ()
-        Names of weight and bias, layer by layer; empty for W1, b1, W2, b2, ...
+        Names of weight and bias, layer by layer; empty for W1, b1, W2, b2, ... One member alone may have other names.
+    members : int, default 1
+        How many networks share the hidden layers' weights. With more than one, each has a last layer of its own, and
+        scales what goes into hidden layers and what comes out of them by factors of its own; the mean of their losses
+        is trained, the mean of their predictions is predicted.
+    member_scales : {"all", "first"}, default "all"
+        Which hidden layers have factors: all, each with a bias for each member, too (TabM, BatchEnsemble), or the inputs
+        of the first alone (TabM-mini).
 
     Examples
     --------
@@ -123,6 +131,8 @@ class NetworkSpec:
     dropout: tuple[float, ...] = ()
     seed: int = 0
     names: tuple[str, ...] = ()
+    members: int = 1
+    member_scales: Literal["all", "first"] = "all"
 
     @property
     def layers(self) -> int:
@@ -131,13 +141,21 @@ class NetworkSpec:
 
     @cached_property
     def parameter_names(self) -> tuple[str, ...]:
-        """Names of weight and bias, layer by layer."""
-        if self.names:
-            return self.names
-        names: list[str] = []
-        for layer in range(1, len(self.widths)):
-            names += (f"W{layer}", f"b{layer}")
-        return tuple(names)
+        """Names of all parameters, layer by layer: weight and bias, between them the factors of members."""
+        return tuple(slot.name for slot in self.slots())
+
+    @cached_property
+    def layer_names(self) -> tuple[dict[str, str], ...]:
+        """For each affine layer the names of its parameters by their roles.
+
+        The roles are ``weight`` and ``bias`` and, where members have factors, ``scale_in`` and ``scale_out``.
+        """
+        return tuple({role: name for role, name, _ in parameters} for parameters in _shapes(self))
+
+    @cached_property
+    def weight_names(self) -> tuple[str, ...]:
+        """Names of the weights, layer by layer: what the penalty counts."""
+        return tuple(names["weight"] for names in self.layer_names)
 
     def slots(self, align: int = 1) -> list[Slot]:
         """Lay the parameters out in one flat buffer.
@@ -152,17 +170,36 @@ class NetworkSpec:
         list of Slot
             Name, offset (in items) and shape of each parameter, in the order of `parameter_names`.
         """
-        return list(_slots(self.widths, self.parameter_names, align))
+        return list(_slots(self, align))
 
 
 @lru_cache(maxsize=64)
-def _slots(widths: tuple[int, ...], names: tuple[str, ...], align: int) -> tuple[Slot, ...]:
-    shapes: list[tuple[int, ...]] = []
-    for fan_in, fan_out in zip(widths, widths[1:], strict=False):
-        shapes += [(fan_in, fan_out), (fan_out,)]
+def _slots(spec: NetworkSpec, align: int) -> tuple[Slot, ...]:
     slots, end = [], 0
-    for name, shape in zip(names, shapes, strict=True):
-        slots.append(Slot(name, end, shape))
-        size = shape[0] * (shape[1] if len(shape) == 2 else 1)
-        end += -(-size // align) * align
+    for parameters in _shapes(spec):
+        for _, name, shape in sorted(parameters, key=lambda parameter: _PLACES.index(parameter[0])):
+            slots.append(Slot(name, end, shape))
+            end += -(-prod(shape) // align) * align
     return tuple(slots)
+
+
+_PLACES = "weight", "scale_in", "scale_out", "bias"
+"""The order in which the parameters of a layer lie in the buffer."""
+
+
+def _shapes(spec: NetworkSpec) -> list[list[tuple[str, str, tuple[int, ...]]]]:
+    """For each affine layer the role, name and shape of its parameters, in the order of a layer's arguments."""
+    layers, own = [], (spec.members,) if spec.members > 1 else ()
+    for layer, (fan_in, fan_out) in enumerate(zip(spec.widths, spec.widths[1:], strict=False), 1):
+        weight, bias = spec.names[2 * layer - 2 : 2 * layer] or (f"W{layer}", f"b{layer}")
+        last, scaled = layer == spec.layers, spec.member_scales == "all"
+        parameters: list[tuple[str, str, tuple[int, ...]]] = [
+            ("weight", weight, (*own, fan_in, fan_out) if last else (fan_in, fan_out)),
+            ("bias", bias, (*own, fan_out) if last or scaled else (fan_out,)),
+        ]
+        if own and not last and (scaled or layer == 1):
+            parameters.append(("scale_in", f"scale_in{layer}", (*own, fan_in)))
+        if own and not last and scaled:
+            parameters.append(("scale_out", f"scale_out{layer}", (*own, fan_out)))
+        layers.append(parameters)
+    return layers

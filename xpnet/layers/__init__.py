@@ -11,6 +11,7 @@ from xpnet.layers.affine import Affine
 from xpnet.layers.cross_entropy import CategoricalCrossEntropy
 from xpnet.layers.dropout import Dropout
 from xpnet.layers.losses import LOSSES, LogisticCrossEntropy, Poisson, SquaredError
+from xpnet.layers.members import MemberAffine
 
 __all__ = [
     "LOSSES",
@@ -18,6 +19,7 @@ __all__ = [
     "CategoricalCrossEntropy",
     "Dropout",
     "LogisticCrossEntropy",
+    "MemberAffine",
     "Poisson",
     "SquaredError",
 ]

@@ -13,6 +13,7 @@ from xpnet.ops import activations
 from xpnet.ops.activations import *  # noqa: F403: what an activation is called stands in one file
 from xpnet.ops.affine import affine, affine_backward
 from xpnet.ops.losses import logistic_cross_entropy, poisson, softmax_cross_entropy, squared_error
+from xpnet.ops.members import member_product, member_product_backward, member_scale, member_scale_backward
 from xpnet.ops.namespace import Array, Labels, namespace
 from xpnet.ops.rows import gather
 from xpnet.ops.softmax import log_softmax, softmax
@@ -27,6 +28,10 @@ __all__ = [
     "gather",
     "log_softmax",
     "logistic_cross_entropy",
+    "member_product",
+    "member_product_backward",
+    "member_scale",
+    "member_scale_backward",
     "namespace",
     "poisson",
     "sgd_update",

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from xpnet.backend import Backend, BatchPart, NetworkSpec, Operations, Parameters, Step, StepState
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.backend.step import PREDICTION_ROWS
-from xpnet.layers import Affine, Dropout
+from xpnet.layers import Affine, Dropout, MemberAffine
 from xpnet.ops import ACTIVATIONS, Array
 from xpnet.steps.masks import keep_mask
 
@@ -36,13 +36,12 @@ class ReferenceStep(Step):
         self.ops = Operations(backend)
         self.params = Parameters.zeros(spec, backend)
         self.t = 0
-        self.affine = [Affine(backend=backend) for _ in range(spec.layers)]
+        affine = Affine if spec.members == 1 else MemberAffine
+        self.affine: list[Any] = [affine(backend=backend) for _ in range(spec.layers)]
         self.activations = [ACTIVATIONS[name].over(self.ops) for name in spec.activations]
         self.kept: dict[int, Array] = {}
         self.dropout = [Dropout(backend=backend) for _ in spec.activations]
-        self.measure = getattr(self.ops, spec.loss)
-        names = spec.parameter_names
-        self.names = list(zip(names[::2], names[1::2], strict=True))
+        self._row_loss = getattr(self.ops, spec.loss)
 
     @cached_property
     def gradients(self) -> Parameters:
@@ -126,7 +125,7 @@ class ReferenceStep(Step):
         l2, squares = self._l2_for(part.total_weight), 0.0
         if self.spec.l2 and part.penalized:
             squares = self._squares()
-            for name, _ in self.names:
+            for name in self.spec.weight_names:
                 self.gradients[name] = self.gradients[name] + l2 * self.params[name]
         return _Measured(weight, share, loss, l2, squares)
 
@@ -135,9 +134,8 @@ class ReferenceStep(Step):
         loss, d_out = self.measure(self._logits(X, part), Y, sample_weight)
         d_out = d_out if share == 1 else share * d_out
         for k in reversed(range(self.spec.layers)):
-            d_hidden, d_weight, d_bias = self.affine[k].backward(d_out)
-            weight, bias = self.names[k]
-            self.gradients[weight], self.gradients[bias] = d_weight, d_bias
+            d_hidden, *d_parameters = self.affine[k].backward(d_out)
+            self.gradients.update(zip(self.spec.layer_names[k].values(), d_parameters, strict=True))
             if k:
                 d_out = self.activations[k - 1].backward(self._dropout_backward(k - 1, d_hidden), self.kept[k - 1])
         return loss
@@ -219,14 +217,29 @@ class ReferenceStep(Step):
 
     def _logits(self, x: Array, part: BatchPart | None = None) -> Array:
         """Before the output activation; of a part of a batch that is trained on, with dropout."""
-        for k, (weight, bias) in enumerate(self.names):
-            x = self.affine[k].forward(x, self.params[weight], self.params[bias])
+        for k, names in enumerate(self.spec.layer_names):
+            x = self.affine[k].forward(x, *(self.params[name] for name in names.values()))
             if k < len(self.activations):
                 x, self.kept[k] = self.activations[k].forward(x)
                 x = x if part is None else self._dropout_forward(k, x, part)
         return x
 
+    def measure(self, logits: Array, Y: Array, sample_weight: Array | None) -> tuple[Array, Array]:
+        """The mean loss of rows, a 0-d array, and its gradient; of members the mean of theirs."""
+        if self.spec.members == 1:
+            return self._row_loss(logits, Y, sample_weight)
+        xp, shape = self.backend.xp, logits.shape
+        rows = xp.reshape(logits, (shape[0] * shape[1], shape[2]))
+        repeated = [None if array is None else xp.concat([array] * self.spec.members) for array in (Y, sample_weight)]
+        loss, d_rows = self._row_loss(rows, *repeated)
+        return loss, xp.reshape(d_rows, shape)
+
     def _output(self, logits: Array) -> Array:
+        """What is predicted from logits; of members the mean of what they predict."""
+        outputs = self._output_of_each(logits)
+        return outputs if self.spec.members == 1 else self.backend.xp.mean(outputs, axis=0)
+
+    def _output_of_each(self, logits: Array) -> Array:
         activation = OUTPUT_ACTIVATIONS[self.spec.loss]
         return self.backend.xp.exp(logits) if activation == "exp" else getattr(self.ops, activation)(logits)
 
@@ -234,8 +247,11 @@ class ReferenceStep(Step):
         if not self.spec.dropout or not self.spec.dropout[k]:
             return x
         rate, seed = self.spec.dropout[k], self.spec.seed
-        mask = keep_mask(x.shape, rate, seed=seed, t=self.t, layer=k, first_row=part.first_row, places=part.places)
-        return self.dropout[k].forward(x, self.backend.asarray(mask, dtype=self.spec.dtype), rate)
+        layers = range(k, k + self.spec.members * len(self.activations), len(self.activations))  # each member's own
+        where: dict[str, Any] = {"first_row": part.first_row, "places": part.places}
+        masks = [keep_mask(x.shape[-2:], rate, seed=seed, t=self.t, layer=layer, **where) for layer in layers]
+        keep = [self.backend.asarray(mask, dtype=self.spec.dtype) for mask in masks]
+        return self.dropout[k].forward(x, keep[0] if x.ndim == 2 else self.backend.xp.stack(keep), rate)
 
     def _dropout_backward(self, k: int, d_out: Array) -> Array:
         return self.dropout[k].backward(d_out) if self.spec.dropout and self.spec.dropout[k] else d_out
@@ -244,7 +260,7 @@ class ReferenceStep(Step):
         """sum ||W||^2, a 0-d array, or 0.0 where there is no penalty."""
         if not self.spec.l2:
             return 0.0
-        return sum(self.backend.xp.sum(self.params[name] * self.params[name]) for name, _ in self.names)
+        return sum(self.backend.xp.sum(self.params[name] * self.params[name]) for name in self.spec.weight_names)
 
     def _l2_for(self, weight: float) -> float:
         """lambda, for a batch of a total weight."""
