@@ -46,6 +46,18 @@ def transposed_times(
 
 
 @inlined
+def densify(order: Indices, numbers: Vector, columns: SparseIndices, starts: SparseIndices, out: Matrix) -> None:
+    """out = X[order], (rows, in), its zeros written out."""
+    for i in range(order.size):
+        row = out[i]
+        row[:] = 0
+        begin, end = run_of(order[i], starts, numbers.size)
+        for place in range(begin, end):
+            if 0 <= columns[place] < row.size:
+                row[columns[place]] += numbers[place]
+
+
+@inlined
 def run_of(row: int, starts: SparseIndices, filled: int) -> tuple[int, int]:
     """Where the numbers of a row begin and end."""
     if 0 <= row < starts.size - 1:

@@ -130,7 +130,7 @@ def enter(job: Job, data: Data, spec: NetworkSpec) -> None:
     if (sparse := data.sparse) is not None:
         job.x_rows, job.filled = sparse.shape[0], data.x.size
         arrays |= {"starts_at": sparse.indptr, "columns_at": sparse.indices}
-        for role in ("sparse_times", "sparse_gradient"):
+        for role in ("sparse_times", "sparse_gradient") if spec.members == 1 else ("densify",):
             setattr(job, f"{role}_at", functions.address(f"{role}_{sparse.indices.dtype}", dtype))
     if data.weights is not None:
         arrays["weights_at"] = data.weights

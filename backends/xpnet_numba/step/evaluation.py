@@ -40,6 +40,8 @@ class Evaluation:
         self.spec, self._job, self._hold, self._blueprint = spec, job, hold, blueprint(spec)
         self._multiply_at, job.x_is_far = job.multiply_at, 1
         self._workspace: EvaluationWorkspace | None = None
+        of_members = "_members" if spec.members > 1 else ""
+        self._predict_name, self._measure = f"predict{of_members}", f"measure{of_members}"
 
     def forward(self, X: Array) -> Array:
         """See :class:`xpnet.backend.Step`."""
@@ -67,7 +69,7 @@ class Evaluation:
         enter(job, data, self.spec)
         tell(job, {"claims_at": claims, "totals_at": totals})
         job.blocks, job.threads, job.multiply_at = claims.size, count, self._multiply_at
-        threads.team.lead(share_entry(), count, job_function("measure", self.spec.dtype).address, ctypes.addressof(job))
+        threads.team.lead(share_entry(), count, job_function(self._measure, self.spec.dtype).address, ctypes.addressof(job))
         return float(totals.sum())
 
     def _predict(self, X: Array) -> Array:
@@ -121,7 +123,7 @@ class Evaluation:
         """What leads a prediction, its job's function, and the address of its job, found for the first one."""
         dtype, job = self.spec.dtype, self._job
         job.output_at = functions.address(f"{OUTPUT_ACTIVATIONS[self.spec.loss]}_output", dtype)
-        return prediction_entry(dtype), job_function("predict", dtype).address, ctypes.addressof(job)
+        return prediction_entry(dtype), job_function(self._predict_name, dtype).address, ctypes.addressof(job)
 
     def _begin(self, rows: int, label_width: int, *, sparse: bool) -> tuple[int, Any]:
         """Cut rows into blocks; returns for how many threads, and room for the claim of each block."""

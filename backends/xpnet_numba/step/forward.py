@@ -54,7 +54,7 @@ def forward(job: Job, layers: Table[Layer], x: Block, rows: Rows, out: Block, ma
         x = z
         if layer.rate > 0.0 and masks.first_row >= 0:
             x = inputs_of(job, layers[i + 1], rows)
-            drop(job, layer, z, x, masks)
+            drop(job, layer, layer.number, z, x, masks)
 
 
 @njit(**INNER)

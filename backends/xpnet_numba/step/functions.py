@@ -14,7 +14,7 @@ from numba import types
 
 from xpnet_numba.kinds import Address, Indices, Matrix, Numbers, Vector
 from xpnet_numba.llvm import array, pointer, pointer_to, stack, widest_vectors
-from xpnet_numba.loops import activations, dropout, losses, products, rows, softmax, sparse, updates
+from xpnet_numba.loops import activations, dropout, losses, members, products, rows, softmax, sparse, updates
 from xpnet_numba.loops.activations import ROOM
 from xpnet_numba.loops.compiled import flat
 from xpnet_numba.runtime.compiling import CFunction, c_function
@@ -118,6 +118,13 @@ def _sparse_times(
     sparse.times(order, x, columns, starts, weight, out)
 
 
+def _densify(
+    order: Indices, x: Vector, columns_at: Address, starts_at: Address, all_rows: int, out: Matrix
+) -> None:
+    columns, starts = array(pointer(columns_at, index), x.size), array(pointer(starts_at, index), all_rows + 1)
+    sparse.densify(order, x, columns, starts, out)
+
+
 def _sparse_gradient(
     order: Indices,
     x: Vector,
@@ -154,11 +161,18 @@ def _table() -> dict[str, Function]:
         "gather": Function(rows.gather, {}, (INDICES, MATRIX, MATRIX, NUMBERS)),
         "gather_labels": Function(rows.gather_labels, {}, (INDICES, INDICES, INDICES, NUMBERS)),
         "add_rows": Function(rows.add_rows, {}, (MATRIX, COUNT, VECTOR)),
+        "scale": Function(members.scale, {}, (MATRIX, VECTOR, MATRIX)),
+        "scale_backward": Function(members.scale_backward, {}, (MATRIX, MATRIX, VECTOR, VECTOR)),
+        "scale_weight_backward": Function(
+            members.scale_weight_backward, {}, (MATRIX, MATRIX, VECTOR, MATRIX, VECTOR, COUNT)
+        ),
+        "add_share": Function(members.add_share, {}, (MATRIX, COUNT, COUNT, MATRIX)),
         "find_nonfinite": Function(_find_nonfinite, {}, (MATRIX, COUNT, NUMBERS)),
     }
     places = INDICES, VECTOR, COUNT, COUNT, COUNT
     for width in (types.int32, types.int64):
         table[f"sparse_times_{width}"] = Function(_sparse_times, {"index": width}, (*places, MATRIX, MATRIX))
+        table[f"densify_{width}"] = Function(_densify, {"index": width}, (*places, MATRIX))
         kinds = (*places, COUNT, MATRIX, MATRIX)
         table[f"sparse_gradient_{width}"] = Function(_sparse_gradient, {"index": width}, kinds)
     for name, formulas in activations.ACTIVATIONS.items():

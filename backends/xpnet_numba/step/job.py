@@ -42,10 +42,15 @@ class Layer(ctypes.Structure):
     read_ahead : whether to read the weight once, in order, before the product
     forward, backward : C functions
     rate : of the dropout of its outputs; input_rate : of the dropout of what it is given
+
+    Of members: scale_in, scale_out : offsets of their factors, or -1 where there are none
+    weight_step, bias_step : items from one member's weight or bias to the next one's, 0 where it is shared
+    scaled_column : sum of the widths of scaled inputs of the layers before
     """
 
     _fields_ = [
         *_integers("fan_in fan_out weight bias column input_column number keeps read_ahead forward backward"),
+        *_integers("scale_in scale_out weight_step bias_step scaled_column"),
         *_fields(ctypes.c_double, "rate input_rate"),
     ]
 
@@ -57,9 +62,11 @@ class Slice(ctypes.Structure):
     start, size : the run of parameters this is
     takes_bias : whether the bias, which lies behind the weight, belongs to it
     number : which of its layer's slices it is
+    own : whether it belongs to single members, whose gradients are not added up
+    weights : how many of its first items the penalty counts, where there are members
     """
 
-    _fields_ = _integers("layer first rows start size takes_bias number")
+    _fields_ = _integers("layer first rows start size takes_bias number own weights")
 
 
 class Job(ctypes.Structure):
@@ -100,6 +107,11 @@ class Job(ctypes.Structure):
     parts_at : (parts, batch_rows, first layer's fan_out), the products of the parts
     batch_x_at, batch_y_at, scales_at : gathered rows of X and Y, and what each row's loss is multiplied by
     scratch_at, results_at : (threads, SCRATCH), (threads, LINE), each thread's room for products and for a result
+
+    Of members, how many there are, and buffers for ``room_rows`` rows of one of them:
+    scaled_at : (sum of widths, room_rows), inputs of layers times the member's factors
+    products_at : (sum of widths, room_rows), what weights of hidden layers give, before the member's factors
+    first_gradient_at : (threads, first layer's weight), x^T delta of the member's first layer
     """
 
     _fields_ = [
@@ -113,6 +125,8 @@ class Job(ctypes.Structure):
         *_integers("deltas_at parts_at starts_at columns_at filled sparse_times_at sparse_gradient_at"),
         *_integers("partials_at scales_at batch_x_at batch_y_at scratch_at results_at"),
         *_integers("phase first_piece end_piece first_thread places_at"),
+        *_integers("members scaled_at products_at first_gradient_at densify_at"),
+        *_integers("scale_at scale_backward_at scale_weight_backward_at add_share_at"),
         *_fields(ctypes.c_double, "l2 loss penalty"),
     ]
 

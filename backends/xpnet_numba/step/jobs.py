@@ -15,7 +15,7 @@ from xpnet_numba.llvm import array, pointer
 from xpnet_numba.runtime import beside, threads
 from xpnet_numba.runtime.compiling import CFunction, c_function, name_of
 from xpnet_numba.runtime.templates import filled_in
-from xpnet_numba.step import evaluate, functions, train
+from xpnet_numba.step import evaluate, functions, members, train
 from xpnet_numba.step.job import job_type
 
 JOBS = {
@@ -24,6 +24,9 @@ JOBS = {
     "update": train.update,
     "predict": evaluate.predict,
     "measure": evaluate.measure,
+    "train_members": members.train_members,
+    "predict_members": members.predict_members,
+    "measure_members": members.measure_members,
 }
 """The C functions of the step's jobs."""
 

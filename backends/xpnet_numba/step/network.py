@@ -2,6 +2,7 @@
 
 import ctypes
 from functools import cache, lru_cache
+from math import prod
 from typing import NamedTuple
 
 import numpy
@@ -37,7 +38,7 @@ class Blueprint(NamedTuple):
 def blueprint(spec: NetworkSpec) -> Blueprint:
     """What there is to tell, found once; its arrays are only read."""
     last, alignment = spec.slots(_alignment(spec.dtype))[-1], _alignment(spec.dtype)
-    size, layers = last.offset + -(-last.shape[0] // alignment) * alignment, layer_table(spec)
+    size, layers = last.offset + -(-prod(last.shape) // alignment) * alignment, layer_table(spec)
     largest = max(layer.fan_in * layer.fan_out for layer in layers)
     addresses = {f"{role}_at": functions.address(name, spec.dtype) for role, name in functions_by_role(spec).items()}
     seed = numpy.array([spec.seed % 2**64, spec.seed >> 64], "uint64").view("int64")
@@ -49,6 +50,7 @@ def functions_by_role(spec: NetworkSpec) -> dict[str, str]:
     update = "adam" if spec.rule.name == "adam" else "momentum" if spec.rule.momentum else "sgd"
     roles = {"update": update, "add_rows": "add_rows"}
     sometimes = {"penalize": spec.l2 > 0, "drop": any(spec.dropout), "keep": keeps_inputs(spec)}
+    sometimes |= dict.fromkeys(("scale", "scale_backward", "scale_weight_backward", "add_share"), spec.members > 1)
     return roles | {role: role for role, needed in sometimes.items() if needed}
 
 
@@ -79,16 +81,22 @@ def _alignment(dtype: str) -> int:
 
 def layer_table(spec: NetworkSpec) -> ctypes.Array[Layer]:
     """The affine layers, each with the functions of the activation behind it."""
-    slots, dtype = spec.slots(_alignment(spec.dtype)), spec.dtype
-    rates, rows = (*(spec.dropout or [0.0] * len(spec.activations)), 0.0), []
+    slots, dtype = {slot.name: slot for slot in spec.slots(_alignment(spec.dtype))}, spec.dtype
+    rates, rows, scaled_column = (*(spec.dropout or [0.0] * len(spec.activations)), 0.0), [], 0
     for i, activation in enumerate((*spec.activations, "identity")):
-        fan_in, fan_out = slots[2 * i].shape
+        fan_in, fan_out = spec.widths[i : i + 2]
+        found = {role: slots[name] for role, name in spec.layer_names[i].items()}
         rows.append(
             Layer(
                 fan_in=fan_in,
                 fan_out=fan_out,
-                weight=slots[2 * i].offset,
-                bias=slots[2 * i + 1].offset,
+                weight=found["weight"].offset,
+                bias=found["bias"].offset,
+                scale_in=found["scale_in"].offset if "scale_in" in found else -1,
+                scale_out=found["scale_out"].offset if "scale_out" in found else -1,
+                weight_step=fan_in * fan_out if len(found["weight"].shape) == 3 else 0,
+                bias_step=fan_out if len(found["bias"].shape) == 2 else 0,
+                scaled_column=scaled_column,
                 column=sum(spec.widths[1 : i + 1]),
                 input_column=sum(spec.widths[1:i]) if i else -1,
                 number=i,
@@ -100,4 +108,5 @@ def layer_table(spec: NetworkSpec) -> ctypes.Array[Layer]:
                 backward=functions.address(f"{activation}_backward", dtype) if i < len(spec.activations) else 0,
             )
         )
+        scaled_column += fan_in if "scale_in" in found else 0
     return (Layer * spec.layers)(*rows)

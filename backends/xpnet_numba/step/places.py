@@ -108,17 +108,20 @@ def inputs_of(job: Job, layer: Layer, rows: Rows) -> Block:
 
 
 @njit(**INNER)
-def drop(job: Job, layer: Layer, x: Block, out: Block, masks: Masks) -> None:
-    """Dropout of a layer's outputs, or of the gradients by them. x, out : (rows, fan_out), which may be the same."""
+def drop(job: Job, layer: Layer, number: int, x: Block, out: Block, masks: Masks) -> None:
+    """Dropout of a layer's outputs, or of the gradients by them. x, out : (rows, fan_out), which may be the same.
+
+    number : of the layer, by which its masks are drawn
+    """
     seed = integers(job.seed_at, 0, 2)
     if job.places_at:
         places, size = integers(job.places_at, masks.first_row, x.rows), x.columns
         for row in range(x.rows):
             units, kept = array(shift(x.at, row * size), size), array(shift(out.at, row * size), size)
-            call(job.drop_at, (units, kept, places[row] * size, layer.rate, seed, layer.number, masks.t))
+            call(job.drop_at, (units, kept, places[row] * size, layer.rate, seed, number, masks.t))
     else:
         size, first = x.rows * x.columns, masks.first_row * x.columns
-        call(job.drop_at, (array(x.at, size), array(out.at, size), first, layer.rate, seed, layer.number, masks.t))
+        call(job.drop_at, (array(x.at, size), array(out.at, size), first, layer.rate, seed, number, masks.t))
 
 
 @njit(**INNER)

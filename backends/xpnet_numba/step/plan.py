@@ -31,6 +31,12 @@ FEATURES = 1
 BLOCKS_PER_CORE = 4
 """The most blocks that keep a gradient of their own: more would share the work more evenly, and take more memory."""
 
+MEMBER_ROWS = 128
+"""Rows of one member that are worked on at a time, as ``MOST_ROWS``: of each layer three arrays are kept for them."""
+
+MEMBER_BLOCKS_PER_CORE = 2
+"""Blocks of members for each core, each of which keeps a gradient of the shared weights."""
+
 NEAR_BYTES = 1 << 20
 """A weight up to this size is read ahead: about half of a core's second-level cache."""
 
@@ -93,6 +99,45 @@ def make_plan(spec: NetworkSpec, layers: list[Layer], batch_rows: int, cores: in
     starts = [sum(len(share) for share in shares[:core]) for core in range(cores + 1)]
     ordered = [piece for share in shares for piece in share]
     return Plan(cores, batch_rows, block_rows, round_rows, blocks, sparse, narrow, parts, ordered, starts)
+
+
+def make_member_plan(
+    spec: NetworkSpec, layers: list[Layer], batch_rows: int, cores: int, *, sparse: bool = False
+) -> Plan:
+    """Cut the work for members: phase 1 into blocks of members, each of which keeps a gradient of what is shared."""
+    item = 4 if spec.dtype == "float32" else 8
+    weights = sum(layer.fan_in * layer.fan_out for layer in layers)
+    workers = _workers(spec.members * batch_rows * weights * item, cores)
+    blocks = min(spec.members, MEMBER_BLOCKS_PER_CORE * workers) if workers > 1 else 1
+    round_rows = -(-batch_rows // -(-batch_rows // MEMBER_ROWS))
+    row_bytes = item * blocks
+    slices = [piece for index, layer in enumerate(layers) for piece in _member_slices(spec, index, layer, row_bytes, cores)]
+    shares = _share_out(slices, cores)
+    starts = [sum(len(share) for share in shares[:core]) for core in range(cores + 1)]
+    ordered = [piece for share in shares for piece in share]
+    return Plan(cores, batch_rows, batch_rows, round_rows, blocks, sparse, True, 0, ordered, starts)
+
+
+def _member_slices(spec: NetworkSpec, index: int, layer: Layer, row_bytes: int, cores: int) -> list[Slice]:
+    """A layer's parameters: the shared weight cut by rows, with a shared bias, and what members have for themselves."""
+    weight, members = layer.fan_in * layer.fan_out, spec.members
+    if layer.weight_step:
+        found = [Slice(index, 0, 0, layer.weight, members * weight, 0, 0, 1, members * weight)]
+    else:
+        found = _slices(index, layer, row_bytes, cores)
+        for piece in found:
+            piece.weights = piece.rows * layer.fan_out
+        if layer.bias_step or layer.scale_in >= 0:  # what lies between weight and bias, or the bias itself, is not shared
+            last = found[-1]
+            last.takes_bias, last.size = 0, last.weights
+    own = [(layer.scale_in, layer.fan_in), (layer.scale_out, layer.fan_out)]
+    runs = [(offset, members * size) for offset, size in own if offset >= 0]
+    if layer.bias_step:
+        runs.append((layer.bias, members * layer.fan_out))
+    found += [Slice(index, 0, 0, start, size, 0, 0, 1, 0) for start, size in runs]
+    if not layer.bias_step and layer.scale_in >= 0:
+        found.append(Slice(index, 0, 0, layer.bias, layer.fan_out, 1, 0, 0, 0))
+    return found
 
 
 def _is_narrow(spec: NetworkSpec, batch_rows: int, blocks: int, *, sparse: bool) -> bool:

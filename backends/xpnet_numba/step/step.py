@@ -32,7 +32,7 @@ from xpnet_numba.step.evaluation import Evaluation
 from xpnet_numba.step.job import Job, aligned, job_class, place, tell
 from xpnet_numba.step.jobs import JOBS, compile_beside, job_function, prediction_entry
 from xpnet_numba.step.network import blueprint, parameters
-from xpnet_numba.step.plan import Plan, make_plan
+from xpnet_numba.step.plan import Plan, make_member_plan, make_plan
 from xpnet_numba.step.ranks import CommonTraining
 from xpnet_numba.step.workspace import TrainingWorkspace, bytes_of
 
@@ -194,6 +194,8 @@ class CompiledStep(Step):
         group: NearGroup,
     ) -> float | None:
         """See :class:`xpnet.backend.Step`."""
+        if self.spec.members > 1:
+            return None
         with self._hold:
             data = self._reader.read(X, Y, order, sample_weight)
             common = self._common_for(group, data, min(batch_size, data.rows))
@@ -335,9 +337,10 @@ class CompiledStep(Step):
 
     def _run_steps(self, job: Job, workspace: TrainingWorkspace, steps: int) -> None:
         """Call compiled code for as many steps at a time as take ``SECONDS_PER_CALL``."""
-        function, job.first_step = job_function("train", self.spec.dtype).address, 0
+        name, job.first_step = "train" if self.spec.members == 1 else "train_members", 0
+        function = job_function(name, self.spec.dtype).address
         if not self._steps_per_call:
-            work = job.batch_rows * self._blueprint.size * SECONDS_PER_PRODUCT
+            work = job.batch_rows * self.spec.members * self._blueprint.size * SECONDS_PER_PRODUCT
             self._steps_per_call = max(1, int(SECONDS_PER_CALL / work))
         while job.first_step < steps:
             job.steps = min(self._steps_per_call, steps - job.first_step)
@@ -357,7 +360,7 @@ class CompiledStep(Step):
         self.penalty = 0.0
         if self.spec.l2 and part.penalized:
             l2, self.penalty = self._l2_for(part.total_weight), self._penalty(part.total_weight)
-            for name in self.spec.parameter_names[::2]:
+            for name in self.spec.weight_names:
                 self.gradients[name] = l2 * self.params[name]
         return self.penalty
 
@@ -365,7 +368,7 @@ class CompiledStep(Step):
         """l2 / 2 sum ||W||^2, for a batch of a total weight."""
         if not self.spec.l2:
             return 0.0
-        weights = (self.params[name] for name in self.spec.parameter_names[::2])
+        weights = (self.params[name] for name in self.spec.weight_names)
         return self._l2_for(weight) / 2 * sum(float(numpy.vdot(W, W)) for W in weights)
 
     def _l2_for(self, weight: float) -> float:
@@ -412,6 +415,7 @@ class CompiledStep(Step):
             inputs=spec.widths[0],
             outputs=spec.widths[-1],
             layers=len(table.layers),
+            members=spec.members,
             layers_at=ctypes.addressof(table.layers),
             l2=spec.l2,
             l2_over_batch=spec.l2_over_batch,
@@ -426,7 +430,8 @@ class CompiledStep(Step):
 @lru_cache(maxsize=64)
 def _plan(spec: NetworkSpec, batch_rows: int, cores: int, sparse: bool) -> Plan:
     """How batches of a kind of network are cut, found once."""
-    return make_plan(spec, list(blueprint(spec).layers), batch_rows, cores, sparse=sparse)
+    make = make_plan if spec.members == 1 else make_member_plan
+    return make(spec, list(blueprint(spec).layers), batch_rows, cores, sparse=sparse)
 
 
 def _threads_for(plan: Plan) -> int:

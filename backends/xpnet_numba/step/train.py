@@ -200,7 +200,7 @@ def backward(
             d_hidden = deltas_of(job, before, rows)
             times_transposed(job, d_out, weight_of(job, layer), d_hidden, me)
             if before.rate > 0.0:
-                drop(job, before, d_hidden, d_hidden, masks)
+                drop(job, before, before.number, d_hidden, d_hidden, masks)
             call(before.backward, (d_hidden, kept_of(job, before, rows), bias_sums_of(job, before, block, more)))
 
 

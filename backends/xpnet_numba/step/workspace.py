@@ -42,10 +42,11 @@ class TrainingWorkspace:
             "partials_at": plan.blocks * self._partial_size,
             "parts_at": plan.parts * plan.batch_rows * widths[1],
             "scales_at": rows,
+            **_of_members(spec, rows, plan.cores),
             "scratch_at": plan.cores * SCRATCH,  # on the heap: a thread's stack may be small
         }
         totals = {"totals_at": (plan.blocks + len(plan.slices)) * LINE // 8, "results_at": plan.cores * LINE // 8}
-        self.arrays = aligned(spec.dtype, sizes | _gathered(spec, rows, label_width, sparse=plan.sparse))
+        self.arrays = aligned(spec.dtype, sizes | _gathered(spec, rows, label_width, sparse=plan.sparse and spec.members == 1))
         self.arrays |= aligned("float64", totals)
         self.arrays |= aligned("int64", {"claims_at": pieces + 1})  # the last one counts pieces that are done
         self.nbytes = bytes_of(self.arrays)
@@ -85,10 +86,14 @@ class EvaluationWorkspace:
             "hidden_at": self.rows * sum(spec.widths[1:-1]),
             "deltas_at": self.rows * spec.widths[-1],
             "scales_at": self.rows,
+            **_of_members(spec, self.rows, 0),
             "partials_at": threads * spec.widths[-1],
             "scratch_at": threads * SCRATCH,
         }
-        self._arrays = aligned(spec.dtype, sizes | _gathered(spec, self.rows, label_width, sparse=sparse))
+        sizes |= _gathered(spec, self.rows, label_width, sparse=sparse)
+        if spec.members > 1 and sparse:  # rows are written out, for all members
+            sizes["batch_x_at"] = self.rows * spec.widths[0]
+        self._arrays = aligned(spec.dtype, sizes)
         self._arrays |= aligned("float64", {"results_at": threads * LINE // 8})
 
     def serves(self, threads: int, label_width: int, *, sparse: bool) -> bool:
@@ -100,6 +105,19 @@ class EvaluationWorkspace:
         """Tell a job of the buffers."""
         job.block_rows, job.room_rows = EVALUATED_ROWS, self.rows
         tell(job, self._arrays)
+
+
+def _of_members(spec: NetworkSpec, rows: int, threads: int) -> dict[str, int]:
+    """Items of what is written for one member at a time, for so many rows, and for gradients by so many threads."""
+    if spec.members == 1:
+        return {}
+    names = spec.layer_names
+    scaled = sum(width for width, layer in zip(spec.widths, names, strict=False) if "scale_in" in layer)
+    return {
+        "scaled_at": rows * scaled,
+        "products_at": rows * sum(spec.widths[1:-1]) if spec.member_scales == "all" else 0,
+        "first_gradient_at": threads * spec.widths[0] * spec.widths[1],
+    }
 
 
 def bytes_of(arrays: dict[str, Any]) -> int:

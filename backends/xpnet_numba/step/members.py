@@ -1,0 +1,312 @@
+"""Training, prediction and validation of members: k networks that share the weights of their hidden layers.
+
+One update has the two phases of ``train``, cut otherwise:
+
+  phase 1   split by members. Who takes a block of members takes one after the other, and of each some rows at a time from
+            X to the deltas and back, while they are in that core's cache. What the members share gets a gradient of its
+            own in each block; what a member has for itself gets its gradient at once.
+  phase 2   split by parameters, as in ``train``: the blocks' gradients are added up, in their order, and each slice is
+            updated.
+
+The first layer's inputs are scaled by each member, so that x^T delta gives the gradients of the weight and of the factors
+at once: x (r W) = (x r) W.
+"""
+
+from xpnet_numba.kinds import Pointer, Table, Vector
+from xpnet_numba.llvm import INNER, array, call, fetch_add, flush_denormals, load, njit, restore_denormals, smaller
+from xpnet_numba.llvm.memory import Block
+from xpnet_numba.runtime.threads import claim, wait_until
+from xpnet_numba.scalars import EXACT
+from xpnet_numba.step.evaluate import rows_of
+from xpnet_numba.step.forward import loss_of
+from xpnet_numba.step.job import Job, Layer, Slice
+from xpnet_numba.step.places import (
+    Masks,
+    Rows,
+    add_to_total,
+    deltas_of,
+    drop,
+    gather_x,
+    inputs_of,
+    integers,
+    layers_of,
+    matrix,
+    numbers,
+    outputs_of,
+    result_of,
+    slices_of,
+    sums_of_totals,
+    times,
+    times_transposed,
+    transposed_times,
+    vector,
+)
+from xpnet_numba.step.train import Batch, batch_of, update_slice
+
+
+def train_members(job_at: Pointer, me: int) -> None:
+    """The C function of a training job of members: see ``train``."""
+    job, mode = array(job_at, 1)[0], flush_denormals()
+    layers, slices = layers_of(job), slices_of(job)
+    first_block, first_slice = me * job.blocks // job.threads, integers(job.homes_at, 0, job.threads)[me]
+    pieces = job.blocks + job.slices
+    for step in range(load(job.done_at) // pieces, job.steps):
+        batch = batch_of(job, step)
+        for i in range(job.blocks):
+            block = (first_block + i) % job.blocks
+            if claim(job.claims_at, block, step):
+                work_members(job, layers, batch, block, me)
+                fetch_add(job.done_at, 1)
+        wait_until(job.done_at, step * pieces + job.blocks)
+        for i in range(job.slices):
+            index = (first_slice + i) % job.slices
+            if claim(job.claims_at, job.blocks + index, step):
+                work_member_slice(job, slices[index], batch, index, me)
+                fetch_add(job.done_at, 1)
+        wait_until(job.done_at, (step + 1) * pieces)
+    if me == 0:
+        job.loss, job.penalty = sums_of_totals(job)
+        job.updates_made += job.steps if job.updating else 0
+    restore_denormals(mode)
+
+
+def predict_members(job_at: Pointer, me: int) -> None:
+    """The C function of a prediction of members, the mean of what they predict: see ``evaluate.predict``."""
+    job, mode = array(job_at, 1)[0], flush_denormals()
+    layers = layers_of(job)
+    for i in range(job.blocks):
+        block = (me * job.blocks // job.threads + i) % job.blocks
+        if job.threads > 1 and not claim(job.claims_at, block, 0):
+            continue
+        rows = rows_of(job, block, me)
+        if job.starts_at:
+            x = gather_dense(job, rows, me)
+        else:
+            x = matrix(job, job.x_at, rows.first * job.x_row, rows.number, job.x_row)
+        result = matrix(job, job.result_at, rows.first * job.outputs, rows.number, job.outputs)
+        out = matrix(job, job.deltas_at, rows.place * job.outputs, rows.number, job.outputs)
+        for member in range(job.members):
+            forward_member(job, layers, x, rows, out, Masks(-1, 0), member, me)
+            call(job.output_at, (out,))
+            call(job.add_share_at, (out, job.members, int(member == 0), result))
+        if job.nonfinite_at:
+            found = result_of(job, me)
+            call(job.nonfinite_function_at, (x, job.inputs, found))
+            fetch_add(job.nonfinite_at, int(found[0]))
+    restore_denormals(mode)
+
+
+def measure_members(job_at: Pointer, me: int) -> None:
+    """The C function of a validation of members, the mean of their losses: see ``evaluate.measure``."""
+    job, mode = array(job_at, 1)[0], flush_denormals()
+    layers = layers_of(job)
+    for i in range(job.blocks):
+        block = (me * job.blocks // job.threads + i) % job.blocks
+        if job.threads > 1 and not claim(job.claims_at, block, 0):
+            continue
+        rows = rows_of(job, block, me)
+        x = gather_dense(job, rows, me)
+        out = matrix(job, job.deltas_at, rows.place * job.outputs, rows.number, job.outputs)
+        d_bias = vector(job, job.partials_at, me * job.outputs, job.outputs)
+        total = 0.0
+        for member in range(job.members):
+            forward_member(job, layers, x, rows, out, Masks(-1, 0), member, me)
+            total += loss_of(job, out, rows, float(job.members), d_bias, me)
+        numbers(job.totals_at, block, 1)[0] = total
+    restore_denormals(mode)
+
+
+# Phase 1.
+
+
+@njit(**INNER, **EXACT)
+def work_members(job: Job, layers: Table[Layer], batch: Batch, block: int, me: int) -> None:
+    """From rows of X to gradients, for the members of one block."""
+    first, end = block * job.members // job.blocks, (block + 1) * job.members // job.blocks
+    clear_biases(job, layers, block, -1)
+    for member in range(first, end):
+        clear_member(job, layers, member)
+        for begin in range(0, batch.rows, job.round_rows):
+            rows = Rows(batch.first + begin, smaller(job.round_rows, batch.rows - begin), me * job.round_rows)
+            x, out = gather_dense(job, rows, me), deltas_of(job, layers[layers.size - 1], rows)
+            masks = Masks(job.first_row + begin, batch.t - 1)
+            forward_member(job, layers, x, rows, out, masks, member, me)
+            d_bias = bias_gradient(job, layers[layers.size - 1], block, member)
+            loss = loss_of(job, out, rows, batch.weight * job.members, d_bias, me)
+            add_to_total(job, block, batch.share * loss)
+            backward_member(job, layers, x, rows, masks, (block, member, member > first or begin > 0, begin > 0), me)
+        if layers[0].scale_in >= 0:
+            first_layer_gradient(job, layers[0], block, member, member > first, me)
+
+
+@njit(**INNER)
+def gather_dense(job: Job, rows: Rows, me: int) -> Block:
+    """Rows of X as numbers one beside the other, also where X is sparse."""
+    if not job.starts_at:
+        return gather_x(job, rows, me)
+    out = matrix(job, job.batch_x_at, rows.place * job.inputs, rows.number, job.inputs)
+    order, x = integers(job.order_at, rows.first, rows.number), vector(job, job.x_at, 0, job.filled)
+    call(job.densify_at, (order, x, job.columns_at, job.starts_at, job.x_rows, out))
+    return out
+
+
+@njit(**INNER)
+def forward_member(
+    job: Job, layers: Table[Layer], x: Block, rows: Rows, out: Block, masks: Masks, member: int, me: int
+) -> None:
+    """``out`` (rows, outputs) = what a member's last layer gives for x, before its output activation."""
+    for i in range(layers.size):
+        layer, z = layers[i], out
+        if i < layers.size - 1:
+            z = outputs_of(job, layer, rows)
+        product = z
+        if layer.scale_in >= 0:
+            scaled = scaled_of(job, layer, rows)
+            call(job.scale_at, (x, factors(job, job.params_at, layer.scale_in, layer.fan_in, member), scaled))
+            x = scaled
+        if layer.scale_out >= 0:
+            product = products_of(job, layer, rows)
+        times(job, x, member_weight(job, job.params_at, layer, member), product, 0, me)
+        if layer.scale_out >= 0:
+            call(job.scale_at, (product, factors(job, job.params_at, layer.scale_out, layer.fan_out, member), z))
+        call(layer.forward, (z, vector(job, job.params_at, layer.bias + member * layer.bias_step, layer.fan_out)))
+        x = z
+        if layer.rate > 0.0 and masks.first_row >= 0:
+            x = inputs_of(job, layers[i + 1], rows)
+            drop(job, layer, layer.number + member * (layers.size - 1), z, x, masks)
+
+
+@njit(**INNER)
+def backward_member(
+    job: Job, layers: Table[Layer], x: Block, rows: Rows, masks: Masks, part: tuple[int, int, bool, bool], me: int
+) -> None:
+    """Deltas of the hidden layers from those of the last, and the gradients of all parameters.
+
+    part : which block, which member, whether gradients that are shared are added to what the block has of them, and
+        whether the member's own are added to those of earlier rows
+    """
+    block, member, more, more_rows = part
+    for i in range(layers.size - 1, -1, -1):
+        layer, inputs, d_out = layers[i], x, deltas_of(job, layers[i], rows)
+        if i > 0:
+            inputs = inputs_of(job, layer, rows)
+        if layer.scale_out >= 0:
+            scales = factors(job, job.params_at, layer.scale_out, layer.fan_out, member)
+            d_scales = factors(job, job.gradients_at, layer.scale_out, layer.fan_out, member)
+            call(job.scale_backward_at, (d_out, products_of(job, layer, rows), scales, d_scales))
+        if layer.weight_step:
+            own = member_weight(job, job.gradients_at, layer, member)
+            transposed_times(job, inputs, d_out, own, more_rows, me)
+        elif i == 0:
+            transposed_times(job, inputs, d_out, first_gradient(job, layer, me), more_rows, me)
+        else:
+            scaled = inputs
+            if layer.scale_in >= 0:
+                scaled = scaled_of(job, layer, rows)
+            shared = matrix(job, job.partials_at, block * job.partial_size + layer.weight, layer.fan_in, layer.fan_out)
+            transposed_times(job, scaled, d_out, shared, more, me)
+        if i > 0:
+            before = layers[i - 1]
+            d_inputs = deltas_of(job, before, rows)
+            times_transposed(job, d_out, member_weight(job, job.params_at, layer, member), d_inputs, me)
+            if layer.scale_in >= 0:
+                scales = factors(job, job.params_at, layer.scale_in, layer.fan_in, member)
+                d_scales = factors(job, job.gradients_at, layer.scale_in, layer.fan_in, member)
+                call(job.scale_backward_at, (d_inputs, inputs, scales, d_scales))
+            if before.rate > 0.0:
+                drop(job, before, before.number + member * (layers.size - 1), d_inputs, d_inputs, masks)
+            call(before.backward, (d_inputs, outputs_of(job, before, rows), bias_gradient(job, before, block, member)))
+
+
+@njit(**INNER)
+def first_layer_gradient(job: Job, layer: Layer, block: int, member: int, more: bool, me: int) -> None:
+    """The gradients of the first weight and of a member's factors of its inputs, from x^T delta over all rows."""
+    weight = matrix(job, job.params_at, layer.weight, layer.fan_in, layer.fan_out)
+    shared = matrix(job, job.partials_at, block * job.partial_size + layer.weight, layer.fan_in, layer.fan_out)
+    scales = factors(job, job.params_at, layer.scale_in, layer.fan_in, member)
+    d_scales = factors(job, job.gradients_at, layer.scale_in, layer.fan_in, member)
+    call(job.scale_weight_backward_at, (first_gradient(job, layer, me), weight, scales, shared, d_scales, int(more)))
+
+
+@njit(**INNER)
+def clear_member(job: Job, layers: Table[Layer], member: int) -> None:
+    """The gradients that are added to, of what a member has for itself, begin at zero."""
+    for i in range(layers.size):
+        layer = layers[i]
+        if layer.scale_in >= 0:
+            factors(job, job.gradients_at, layer.scale_in, layer.fan_in, member)[:] = 0
+        if layer.scale_out >= 0:
+            factors(job, job.gradients_at, layer.scale_out, layer.fan_out, member)[:] = 0
+    clear_biases(job, layers, 0, member)
+
+
+@njit(**INNER)
+def clear_biases(job: Job, layers: Table[Layer], block: int, member: int) -> None:
+    """The gradients of a member's own biases begin at zero; for member -1, a block's of those that are shared."""
+    for i in range(layers.size):
+        if (layers[i].bias_step > 0) == (member >= 0):
+            bias_gradient(job, layers[i], block, member)[:] = 0
+
+
+# Where a member's parameters and the numbers of its layers lie.
+
+
+@njit(**INNER)
+def factors(job: Job, buffer_at: int, offset: int, size: int, member: int) -> Vector:
+    """A member's factors (size,) or their gradient, of those that lie from an offset of a buffer on."""
+    return vector(job, buffer_at, offset + member * size, size)
+
+
+@njit(**INNER)
+def member_weight(job: Job, buffer_at: int, layer: Layer, member: int) -> Block:
+    """A layer's weight (fan_in, fan_out) for a member, or its gradient."""
+    return matrix(job, buffer_at, layer.weight + member * layer.weight_step, layer.fan_in, layer.fan_out)
+
+
+@njit(**INNER)
+def bias_gradient(job: Job, layer: Layer, block: int, member: int) -> Vector:
+    """The gradient of a bias (fan_out,): the member's own, or what a block has of the shared one."""
+    if layer.bias_step:
+        return vector(job, job.gradients_at, layer.bias + member * layer.bias_step, layer.fan_out)
+    return vector(job, job.partials_at, block * job.partial_size + layer.bias, layer.fan_out)
+
+
+@njit(**INNER)
+def scaled_of(job: Job, layer: Layer, rows: Rows) -> Block:
+    """The inputs of a layer times a member's factors, for some rows (rows, fan_in)."""
+    offset = job.room_rows * layer.scaled_column + rows.place * layer.fan_in
+    return matrix(job, job.scaled_at, offset, rows.number, layer.fan_in)
+
+
+@njit(**INNER)
+def products_of(job: Job, layer: Layer, rows: Rows) -> Block:
+    """What a layer's weight gives, before a member's factors, for some rows (rows, fan_out)."""
+    offset = job.room_rows * layer.column + rows.place * layer.fan_out
+    return matrix(job, job.products_at, offset, rows.number, layer.fan_out)
+
+
+@njit(**INNER)
+def first_gradient(job: Job, layer: Layer, me: int) -> Block:
+    """Where a thread adds up x^T delta of a member's first layer (fan_in, fan_out)."""
+    size = layer.fan_in * layer.fan_out
+    return matrix(job, job.first_gradient_at, me * size, layer.fan_in, layer.fan_out)
+
+
+# Phase 2.
+
+
+@njit(**INNER, **EXACT)
+def work_member_slice(job: Job, piece: Slice, batch: Batch, index: int, me: int) -> None:
+    """The gradient of one slice of the parameters, summed over blocks where it is shared, and its update."""
+    if not piece.own:
+        partials = matrix(job, job.partials_at, 0, job.blocks, job.partial_size)
+        call(job.add_rows_at, (partials, piece.start, vector(job, job.gradients_at, piece.start, piece.size)))
+    if job.penalized and piece.weights:
+        weight = vector(job, job.params_at, piece.start, piece.weights)
+        d_weight = vector(job, job.gradients_at, piece.start, piece.weights)
+        penalty = result_of(job, me)
+        l2 = job.l2 / batch.weight if job.l2_over_batch else job.l2
+        call(job.penalize_at, (weight, d_weight, l2, penalty))
+        add_to_total(job, job.blocks + index, batch.share * penalty[0])
+    if job.updating:
+        update_slice(job, piece, batch.t)
