@@ -107,13 +107,15 @@ class CupyBackend:
         }
 
     def compile_step(self, spec: NetworkSpec) -> CompiledStep | str:
-        """The compiled step, or the reason why there is none: an activation without a CUDA kernel."""
+        """The compiled step, or the reason why there is none: an activation without a CUDA kernel, or members."""
         from xpnet_cupy.launcher import ACTIVATIONS
         from xpnet_cupy.step import CompiledStep
 
         if missing := set(spec.activations) - ACTIVATIONS:
             return f"the CUDA backend has no kernel for the activation {', '.join(sorted(missing))}"
 
+        if spec.members > 1:
+            return "the CUDA backend has no compiled step for members"
         with self._current() as device:
             launcher, on_device = self._launcher(spec.dtype), lambda: self._cupy.cuda.Device(device.id)
             return CompiledStep(spec, self, launcher, on_device, self.options)

@@ -40,7 +40,7 @@ def test_shapes_that_do_not_fit_are_named() -> None:
 def spec_of(
     scales: Any, loss: Any = "softmax_cross_entropy", hidden: tuple[int, ...] = (6, 5), **how: Any
 ) -> NetworkSpec:
-    activations: Any = ("relu", "tanh")[: len(hidden)]
+    activations: Any = how.pop("activations", ("relu", "tanh"))[: len(hidden)]
     return NetworkSpec((7, *hidden, 3), activations, loss=loss, members=K, member_scales=scales, **how)
 
 
@@ -103,6 +103,7 @@ COMPILED: dict[str, dict[str, Any]] = {
     "plain": {},
     "penalty": {"l2": 0.1, "l2_over_batch": True},
     "dropout": {"dropout": (0.2, 0.5), "seed": 3},
+    "kept inputs": {"activations": ("gelu", "silu")},
     "one hidden layer": {"hidden": (9,)},
     "no hidden layer": {"hidden": ()},
     "squared error": {"loss": "squared_error"},

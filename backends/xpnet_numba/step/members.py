@@ -29,6 +29,7 @@ from xpnet_numba.step.places import (
     gather_x,
     inputs_of,
     integers,
+    kept_of,
     layers_of,
     matrix,
     numbers,
@@ -169,7 +170,10 @@ def forward_member(
         times(job, x, member_weight(job, job.params_at, layer, member), product, 0, me)
         if layer.scale_out >= 0:
             call(job.scale_at, (product, factors(job, job.params_at, layer.scale_out, layer.fan_out, member), z))
-        call(layer.forward, (z, vector(job, job.params_at, layer.bias + member * layer.bias_step, layer.fan_out)))
+        bias = vector(job, job.params_at, layer.bias + member * layer.bias_step, layer.fan_out)
+        if layer.keeps and masks.first_row >= 0:
+            call(job.keep_at, (z, bias, kept_of(job, layer, rows)))
+        call(layer.forward, (z, bias))
         x = z
         if layer.rate > 0.0 and masks.first_row >= 0:
             x = inputs_of(job, layers[i + 1], rows)
@@ -215,7 +219,7 @@ def backward_member(
                 call(job.scale_backward_at, (d_inputs, inputs, scales, d_scales))
             if before.rate > 0.0:
                 drop(job, before, before.number + member * (layers.size - 1), d_inputs, d_inputs, masks)
-            call(before.backward, (d_inputs, outputs_of(job, before, rows), bias_gradient(job, before, block, member)))
+            call(before.backward, (d_inputs, kept_of(job, before, rows), bias_gradient(job, before, block, member)))
 
 
 @njit(**INNER)
