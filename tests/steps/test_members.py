@@ -13,7 +13,7 @@ import xpnet
 from xpnet import gradcheck
 from xpnet.backend import BatchPart, NetworkSpec, UpdateRule
 from xpnet.layers import MemberAffine
-from xpnet.steps import ReferenceStep
+from xpnet.steps import ReferenceStep, make_step
 
 K, ROWS = 5, 300
 RNG = np.random.default_rng(0)
@@ -146,14 +146,15 @@ def test_the_compiled_step_gives_the_references_answers(way: str, scales: str, d
         np.testing.assert_allclose(found_gradients[name], gradients[name], rtol=rtol, atol=10 * rtol, err_msg=name)
 
 
+@pytest.mark.parametrize("backend", [numba_backend, NumpyBackend()], ids=["numba", "numpy"])
 @pytest.mark.parametrize("scales", ["all", "first"])
-def test_sparse_rows_give_what_dense_ones_give(scales: str) -> None:
+def test_sparse_rows_give_what_dense_ones_give(scales: str, backend: Any) -> None:
     spec = spec_of(scales)
     params, X, Y, _ = arrays_for(spec)
     X[np.random.default_rng(3).random(X.shape) < 0.7] = 0
     results = []
     for rows in (X, scipy.sparse.csr_array(X)):
-        step: Any = numba_backend.compile_step(spec)
+        step: Any = make_step(spec, backend, sparse=rows is not X)
         step.params.update(params)
         loss = step.epoch(rows, Y, learning_rate=0.1, batch_size=64)
         results.append([loss, step.forward(rows), step.loss(rows, Y), *step.params.values()])

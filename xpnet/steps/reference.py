@@ -306,16 +306,21 @@ class SparseAffine(Affine):
 
 
 class SparseStep(ReferenceStep):
-    """A step on NumPy's arrays whose rows may be those of a SciPy sparse matrix, which is never made dense.
+    """A step on NumPy's arrays whose rows may be those of a SciPy sparse matrix, which is never made dense as a whole.
 
-    It takes dense rows, too, and is slow on them.
+    It takes dense rows, too, and is slow on them. Members scale their inputs: for them the rows of a batch are made dense.
     """
 
     takes_sparse = True
 
     def __init__(self, spec: NetworkSpec, backend: Backend) -> None:
         super().__init__(spec, backend, "the reference step with a sparse first layer, since X is sparse")
-        self.affine[0] = SparseAffine(backend=backend)
+        if spec.members == 1:
+            self.affine[0] = SparseAffine(backend=backend)
+
+    def _logits(self, x: Any, part: BatchPart | None = None) -> Array:
+        dense = self.spec.members > 1 and hasattr(x, "toarray")
+        return super()._logits(x.toarray() if dense else x, part)
 
     def _take(self, array: Any, rows: Any) -> Any:
         return array[rows] if hasattr(array, "tocsr") else super()._take(array, rows)
