@@ -113,6 +113,19 @@ def test_what_a_file_cannot_hold_is_told(tmp_path: Path, rng: np.random.Generato
     assert not (tmp_path / "m").exists()
 
 
+@pytest.mark.parametrize("harm", ["targets without end", "half characters"])
+def test_what_would_not_open_again_is_not_written(tmp_path: Path, rng: np.random.Generator, harm: str) -> None:
+    X = rng.normal(size=(40, 3))
+    with np.errstate(all="ignore"):
+        if harm == "half characters":
+            model = classifier().fit(X, np.array(["a", "\ud800"] * 20, dtype=object))
+        else:
+            model = regressor().fit(X, np.where(X[:, 0] > 0, 1e300, 1))
+    with pytest.raises(InputError, match="this one would not"):
+        model.save(tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+
+
 def fed(session: Any, table: pandas.DataFrame) -> dict[str, Any]:
     """The table as a model's inputs, by their types."""
     feed = {}

@@ -86,11 +86,11 @@ def _facts(table: Table, classes: numpy.ndarray | None) -> dict[str, Any]:
 
 def _write(settings: Settings, pipeline: "Pipeline", table: Table, report: dict[str, Any]) -> list[Path]:
     """Write the files that were asked for; returns their names."""
-    from xpnet.modelfile import pipelines
+    from xpnet.modelfile import save
     from xpnet.modelfile.disk import write_whole
 
     if settings.output is not None:
-        pipelines.save(pipeline, settings.output, {"target": table.target, "ids": list(settings.ids)})
+        save(pipeline, settings.output, {"target": table.target, "ids": list(settings.ids)})
     if settings.metrics_json is not None:
         write_whole(settings.metrics_json, f"{to_json(report)}\n".encode())
     if settings.save_config is not None:

@@ -24,7 +24,7 @@ from typing import Any
 from xpnet.backend import Backend
 from xpnet.errors import ModelFileError
 from xpnet.modelfile.checkpoint import Checkpoint
-from xpnet.modelfile.container import read, read_header
+from xpnet.modelfile.container import read, read_header, write
 from xpnet.modelfile.networks import Description, check_kind, parameter_count
 from xpnet.models import Network
 
@@ -40,7 +40,7 @@ _OPENERS = {
     "Pipeline": "xpnet.modelfile.pipelines",
     "TransformedTargetRegressor": "xpnet.modelfile.pipelines",
 }
-"""The module for each kind of model, with ``save``, ``export`` and ``open_file``. It is imported when it is needed."""
+"""The module for each kind of model, with ``parts``, ``export`` and ``open_file``. It is imported when it is needed."""
 
 
 def save(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> None:
@@ -60,7 +60,7 @@ def save(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> N
     Raises
     ------
     InputError
-        For a model of another class, a pipeline with other steps, and what JSON cannot hold.
+        For a model of another class, a pipeline with other steps, what JSON cannot hold, and what would not open again.
     ModelFileError
         When the file cannot be written.
 
@@ -80,7 +80,9 @@ def save(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> N
     >>> bool((xpnet.load("iris.safetensors").predict(X) == model.predict(X)).all())
     True
     """
-    import_module(_OPENERS[check_kind(model, _OPENERS)]).save(model, path, extra)
+    part = import_module(_OPENERS[check_kind(model, _OPENERS)])
+    description, tensors = part.parts(model, extra)
+    write(path, description.to_json(), tensors, lambda header: part.open_file(header, tensors, "numpy"))
 
 
 def export_model(model: Any, path: str | Path) -> None:

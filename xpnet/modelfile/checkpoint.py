@@ -197,7 +197,7 @@ def write_checkpoint(path: str | Path, state: TrainingState, run: str = "") -> N
         raise
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"A callback's state is numbers, strings, lists and NumPy arrays, in dicts; {error}."
+            f"A callback's state is numbers, strings, lists and NumPy arrays, in dicts; {error.__cause__ or error}."
         ) from error
 
 

@@ -17,9 +17,11 @@ process cuts short ends this one.
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
+from io import BytesIO
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -27,9 +29,9 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy
 from safetensors.numpy import save
 
-from xpnet.errors import ModelFileError
+from xpnet.errors import InputError, ModelFileError
 from xpnet.modelfile.disk import open_plain, write_whole
-from xpnet.modelfile.values import canonical, check_nesting, check_values, parse
+from xpnet.modelfile.values import canonical, parse
 
 FORMAT = 1
 HEADER_LIMIT = 16 * 2**20  # bytes; the tensors are not part of the header
@@ -62,14 +64,33 @@ class Header:
     writer: str
 
 
-def write(path: str | Path, description: dict[str, Any], tensors: dict[str, Any]) -> None:
+def write(
+    path: str | Path,
+    description: dict[str, Any],
+    tensors: dict[str, Any],
+    check: Callable[[Header], object] | None = None,
+) -> None:
     """Write a file; equal descriptions and tensors give equal bytes.
 
     tensors : NumPy arrays of the dtypes of ``DTYPES``, any strides
+    check : called with the header as it will be read; a ValueError from it means that the file would not open
 
-    Raises ValueError or TypeError where JSON cannot hold the description, ModelFileError where the file cannot be
-    written or its header would be too long.
+    Raises InputError for what a file cannot hold or would not give back, ModelFileError where it cannot be written.
     """
+    try:
+        content = _content(description, tensors)
+        header = _header(BytesIO(content), len(content))
+        if check is not None:
+            check(header)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InputError(
+            f"A model file holds what it gives back the same; this one would not: {error}. Keep other data in a file "
+            "of its own, or use skops.io.dump."
+        ) from error
+    write_whole(path, content)
+
+
+def _content(description: dict[str, Any], tensors: dict[str, Any]) -> bytes:
     arrays = {name: numpy.asarray(array, order="C") for name, array in sorted(tensors.items())}
     shapes = {name: [_code(array.dtype), *array.shape] for name, array in arrays.items()}
     data = sha256()
@@ -77,22 +98,7 @@ def write(path: str | Path, description: dict[str, Any], tensors: dict[str, Any]
         data.update(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
     envelope = {"description": description, "format": FORMAT, "writer": version("xpnet")}
     sums = {"data": data.hexdigest(), "description": _seal(envelope, data.hexdigest(), shapes)}
-    content = save(arrays, {"xpnet": canonical({**envelope, "sha256": sums})})
-    _check_limits(content, envelope)
-    write_whole(path, content)
-
-
-def _check_limits(content: bytes, envelope: dict[str, Any]) -> None:
-    """Raise ModelFileError where the header of a file that is to be written is one that would not be read."""
-    length = int.from_bytes(content[:8], "little")
-    try:
-        _require(length <= HEADER_LIMIT, f"it takes {length} bytes, at most {HEADER_LIMIT} are read")
-        check_values(content[8 : 8 + length].decode())
-        check_nesting(envelope)
-    except ValueError as error:
-        raise ModelFileError(
-            f"The description of a model cannot be written to a file: {error}. Keep large data in a file of its own."
-        ) from error
+    return save(arrays, {"xpnet": canonical({**envelope, "sha256": sums})})
 
 
 def read_header(path: str | Path) -> Header:
@@ -101,7 +107,7 @@ def read_header(path: str | Path) -> Header:
     Raises ModelFileError for a file that is not a whole and undamaged model file of this or an earlier format.
     """
     with open_plain(path) as file:
-        return _named(path, _header, file)
+        return _named(path, _header, file, _size(file))
 
 
 def read(path: str | Path) -> tuple[Header, dict[str, numpy.ndarray]]:
@@ -110,7 +116,7 @@ def read(path: str | Path) -> tuple[Header, dict[str, numpy.ndarray]]:
     Raises ModelFileError for a file that is not a whole and undamaged model file of this or an earlier format.
     """
     with open_plain(path) as file:
-        header = _named(path, _header, file)
+        header = _named(path, _header, file, _size(file))
         return header, _named(path, _tensors, file, header)
 
 
@@ -122,11 +128,15 @@ def _named(path: str | Path, read_part: Any, *args: Any) -> Any:
         raise ModelFileError(f"{path} is not a whole and undamaged model file: {error or 'too large'}.") from error
 
 
-def _header(file: BinaryIO) -> Header:
-    size = os.fstat(file.fileno()).st_size
+def _size(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size
+
+
+def _header(file: BinaryIO, size: int) -> Header:
     length = int.from_bytes(file.read(8), "little")
     _require(size >= 8, "it has no header")
-    _require(length <= min(size - 8, HEADER_LIMIT), f"its header would be {length} bytes, past its end or the limit")
+    _require(length <= size - 8, f"its header would be {length} bytes, past its end")
+    _require(length <= HEADER_LIMIT, f"its header would be {length} bytes, at most {HEADER_LIMIT} are read")
     entries = parse(file.read(length))
     _require(isinstance(entries, dict), "its header is not a JSON object")
     metadata = entries.pop("__metadata__", None)

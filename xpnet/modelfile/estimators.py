@@ -11,7 +11,7 @@ import xpnet.estimators
 from xpnet.backend import Backend, NetworkSpec
 from xpnet.errors import InputError
 from xpnet.estimators.fitted import FACTS, LABEL_FACTS, FittedState
-from xpnet.modelfile.container import Header, write
+from xpnet.modelfile.container import Header
 from xpnet.modelfile.networks import Description, check_extra, check_kind, check_tensors
 from xpnet.modelfile.onnx_graph import Encode, Value, write_onnx
 from xpnet.modelfile.values import from_json, to_json
@@ -39,19 +39,13 @@ _COUNTED = {
 """What goes together: a training by epochs counts all of these, L-BFGS none."""
 
 
-def save(estimator: Any, path: str | Path, extra: dict[str, Any] | None) -> None:
-    """Write a fitted estimator to a file; see :meth:`xpnet.models.saving.Saved.save`."""
-    description, tensors = parts(estimator, estimator.extra if extra is None else extra)
-    write(path, description.to_json(), tensors)
-
-
-def parts(estimator: Any, extra: dict[str, Any]) -> tuple[Description, dict[str, Any]]:
+def parts(estimator: Any, extra: dict[str, Any] | None) -> tuple[Description, dict[str, Any]]:
     """What a file holds of a fitted estimator: its description, and tensors by name.
 
     Raises NotFittedError before ``fit``, InputError for parameters, labels or an ``extra`` that it cannot hold.
     """
     check_is_fitted(estimator)
-    kind, extra = check_kind(estimator, KINDS), check_extra(extra)
+    kind, extra = check_kind(estimator, KINDS), check_extra(estimator, extra)
     state = estimator.get_fitted_state()
     settings = {"params": _params(estimator), "fitted": as_json("fitted attributes", state.facts)}
     best = {f"{BEST}{name}": array for name, array in (state.best or {}).items()}

@@ -8,7 +8,7 @@ from typing import Any
 
 from xpnet.backend import Backend, NetworkSpec, UpdateRule
 from xpnet.errors import InputError
-from xpnet.modelfile.container import Header, write
+from xpnet.modelfile.container import Header
 from xpnet.modelfile.values import canonical, from_json, to_json
 from xpnet.models import FeedforwardNeuralNet, LogisticRegression, Network
 from xpnet.models.checks import check_spec
@@ -133,11 +133,12 @@ def check_kind(model: Any, kinds: Collection[str]) -> str:
     return kind
 
 
-def check_extra(extra: Any) -> dict[str, Any]:
-    """``extra``, if a JSON object can hold it.
+def check_extra(model: Any, extra: Any) -> dict[str, Any]:
+    """``extra``, or the model's own where it is None, if a JSON object can hold it.
 
     Raises InputError otherwise.
     """
+    extra = model.extra if extra is None else extra
     try:
         if not isinstance(extra, dict):
             raise TypeError(f"it is a {type(extra).__name__}")
@@ -149,15 +150,17 @@ def check_extra(extra: Any) -> dict[str, Any]:
     return extra
 
 
-def save(network: Network, path: str | Path, extra: dict[str, Any] | None) -> None:
-    """Write a network to a file; see :meth:`xpnet.models.saving.Saved.save`."""
+def parts(network: Network, extra: dict[str, Any] | None) -> tuple[Description, dict[str, Any]]:
+    """What a file holds of a network: its description, and tensors by name.
+
+    Raises InputError for an ``extra`` that it cannot hold.
+    """
     settings = {
         "compiled": network.compiled,
         "learning_rate": rate_to_json(network.learning_rate, network.next_learning_rate),
     }
-    kind = check_kind(network, KINDS)
-    extra = check_extra(network.extra if extra is None else extra)
-    write(path, Description(kind, network.spec, settings, extra).to_json(), network.values())
+    kind, extra = check_kind(network, KINDS), check_extra(network, extra)
+    return Description(kind, network.spec, settings, extra), network.values()
 
 
 def export(network: Network, path: str | Path) -> None:

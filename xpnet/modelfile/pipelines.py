@@ -15,8 +15,8 @@ from xpnet.backend import Backend
 from xpnet.errors import InputError
 from xpnet.estimators import MLPClassifier, MLPRegressor
 from xpnet.modelfile import estimators
-from xpnet.modelfile.container import Header, write
-from xpnet.modelfile.networks import check_extra
+from xpnet.modelfile.container import Header
+from xpnet.modelfile.networks import Description
 from xpnet.modelfile.onnx_graph import Graph, Value
 from xpnet.modelfile.transformers import example_rows, from_tree, to_tree
 
@@ -26,8 +26,8 @@ _ADVICE = "Save it with skops.io, or its estimator alone."
 KINDS = ("Pipeline", "TransformedTargetRegressor")
 
 
-def save(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> None:
-    """Write a fitted pipeline to a file, which ``xpnet.load`` opens.
+def parts(model: Any, extra: dict[str, Any] | None) -> tuple[Description, dict[str, Any]]:
+    """What a file holds of a fitted pipeline: its description, and tensors by name.
 
     Raises InputError for a pipeline without an estimator of xpnet's at its end, or with what a file cannot hold.
     """
@@ -35,10 +35,9 @@ def save(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> N
     estimator = estimator_of(model)
     tree = to_tree(model, is_estimator)
     _check_return(model, tree, estimator)
-    extra = check_extra(estimator.extra if extra is None else extra)
     description, tensors = estimators.parts(estimator, extra)
     settings = {**description.settings, "estimator": description.kind, "tree": tree}
-    write(path, replace(description, kind=type(model).__name__, settings=settings).to_json(), tensors)
+    return replace(description, kind=type(model).__name__, settings=settings), tensors
 
 
 def _check_return(model: Any, tree: Any, estimator: Any) -> None:

@@ -11,7 +11,7 @@ import xpnet.tabular
 from xpnet.backend import Backend, NetworkSpec
 from xpnet.errors import InputError
 from xpnet.estimators.parameters import check_parameters
-from xpnet.modelfile.container import Header, write
+from xpnet.modelfile.container import Header
 from xpnet.modelfile.estimators import as_json, check_labels
 from xpnet.modelfile.networks import Description, check_extra, check_kind, check_tensors
 from xpnet.modelfile.onnx_encoder import encode_table
@@ -32,10 +32,13 @@ _ENCODER = "encoder/"
 _TARGET = "target"
 
 
-def save(estimator: Any, path: str | Path, extra: dict[str, Any] | None) -> None:
-    """Write a fitted estimator to a file; see :meth:`xpnet.models.saving.Saved.save`."""
+def parts(estimator: Any, extra: dict[str, Any] | None) -> tuple[Description, dict[str, Any]]:
+    """What a file holds of a fitted estimator: its description, and tensors by name.
+
+    Raises NotFittedError before ``fit``, InputError for parameters, labels or an ``extra`` that it cannot hold.
+    """
     check_is_fitted(estimator)
-    kind, extra = check_kind(estimator, KINDS), check_extra(estimator.extra if extra is None else extra)
+    kind, extra = check_kind(estimator, KINDS), check_extra(estimator, extra)
     described, arrays = _own_encoder(estimator).get_state()
     params = {name: value for name, value in estimator.get_params(deep=False).items() if name != "backend"}
     if params["encoder"] is not None:
@@ -51,7 +54,7 @@ def save(estimator: Any, path: str | Path, extra: dict[str, Any] | None) -> None
     }
     if kind == "TabularRegressor":
         tensors[_TARGET] = estimator.target_
-    write(path, Description(kind, _spec(estimator), settings, extra).to_json(), tensors)
+    return Description(kind, _spec(estimator), settings, extra), tensors
 
 
 def _own_encoder(estimator: Any) -> Any:
