@@ -9,9 +9,10 @@ t : which update this is, from 1 on
 import math
 
 from xpnet.ops.updates import adam_scales
-from xpnet_numba.kinds import Numbers, Vector
+from xpnet_numba.kinds import Numbers, Scalar, Vector
 from xpnet_numba.llvm import INNER, njit
 from xpnet_numba.loops.compiled import inner
+from xpnet_numba.scalars import EXACT
 
 RULE = LEARNING_RATE, MOMENTUM, NESTEROV, BETA1, BETA2, EPSILON, WEIGHT_DECAY, EPSILON_HAT = range(8)
 """Places of the numbers of a rule."""
@@ -39,6 +40,12 @@ def momentum(param: Vector, grad: Vector, first: Vector, second: Vector, rule: N
         param[i] += mu * v - down if nesterov else v
 
 
+@njit(**INNER, **EXACT, forceinline=True)
+def decayed_square(v: Scalar, g: Scalar, decay: Scalar, rest: Scalar) -> Scalar:
+    """b2 v + (1 - b2) g^2. Reordered, g^2 would overflow before the result does, and g^2 - b2 g^2 be NaN."""
+    return decay * v + rest * g * g  # type: ignore[return-value]
+
+
 @inner
 def adam(param: Vector, grad: Vector, first: Vector, second: Vector, rule: Numbers, t: int) -> None:
     """m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2; p <- (1 - lr decay) p - scale m / (root sqrt(v) + eps)."""
@@ -51,7 +58,7 @@ def adam(param: Vector, grad: Vector, first: Vector, second: Vector, rule: Numbe
     for i in range(param.size):
         g = grad[i]
         m = b1 * first[i] + rest1 * g
-        v = b2 * second[i] + rest2 * g * g
+        v = decayed_square(second[i], g, b2, rest2)
         first[i] = m
         second[i] = v
         param[i] = keep * param[i] - step * m / (math.sqrt(v) * stretch + epsilon)

@@ -155,6 +155,18 @@ def test_updates(name: str, nesterov: bool, dtype: str, rng: np.random.Generator
     assert len(updates.RULE) == rule.size
 
 
+@pytest.mark.parametrize("power", [0.45, 0.5, 0.505, 0.51, 0.6, 0.99])
+def test_adam_of_gradients_whose_squares_overflow(power: float, dtype: str) -> None:
+    grad = np.full(17, float(np.finfo(dtype).max) ** power, dtype)
+    found = [np.full(17, 0.5, dtype), grad, *(np.zeros(17, dtype) for _ in range(2))]
+    with np.errstate(over="ignore"):
+        wanted = ops.adam_update(*(array.copy() for array in found), t=1, learning_rate=0.1)
+    run("adam", *found, np.array([0.1, 0.0, 0, 0.9, 0.999, 1e-8, 0.0, 0.0]), 1)
+    assert np.isfinite(found[0]).all()
+    for array, reference in zip((found[0], *found[2:]), wanted, strict=True):
+        np.testing.assert_allclose(array, reference, rtol=8 * np.finfo(dtype).eps)
+
+
 def test_outputs(dtype: str, rng: np.random.Generator) -> None:
     z = rng.uniform(-60, 60, (300, 7)).astype(dtype)
     wide = z.astype(WIDER[dtype])
