@@ -36,10 +36,10 @@ class DrawingStep(ReferenceStep):
 
     def __init__(self, *, ahead: bool) -> None:
         super().__init__(SPEC, NumpyBackend(), "")
-        self.prefetches_orders, self.prefetch_order, self.drawn, self.kept = ahead, None, [], 0
+        self.prefetches_orders, self.prefetch_order, self.drawn, self.reused = ahead, None, [], 0
 
     def epoch(self, X, Y, *, order=None, **how):
-        self.kept += any(order is one for one in self.drawn)
+        self.reused += any(order is one for one in self.drawn)
         draw, self.prefetch_order = self.prefetch_order, None
         loss = super().epoch(X, Y, order=order, **how)
         if draw is not None:
@@ -70,7 +70,7 @@ def assert_equal(found, wanted):
 def test_the_numbers_are_the_same_and_all_further_orders_were_drawn_ahead(stream):
     (step, found, _), (_, wanted, _) = (trained(STREAMS[stream](), ahead=ahead) for ahead in (True, False))
     assert_equal(found, wanted)
-    assert len(step.drawn) == step.kept == 5  # all but the first, and none after the last
+    assert len(step.drawn) == step.reused == 5  # all but the first, and none after the last
 
 
 def test_numpys_global_stream():
@@ -79,7 +79,7 @@ def test_numpys_global_stream():
         np.random.seed(4)
         step, _, _ = trained(np.random, ahead=ahead)
         states.append(np.random.get_state(legacy=False)["state"]["key"])
-        assert step.kept == (5 if ahead else 0)
+        assert step.reused == (5 if ahead else 0)
     np.testing.assert_array_equal(*states)
 
 
@@ -99,7 +99,7 @@ def test_callbacks_see_the_stream_as_it_was_and_may_draw_from_it(stream):
         callback = Drawing()
         step, training, _ = trained(STREAMS[stream](), ahead=ahead, callbacks=[callback])
         seen.append((callback.seen, training))
-    assert seen[0][0] == seen[1][0] and step.kept == 0
+    assert seen[0][0] == seen[1][0] and step.reused == 0
     assert_equal(seen[0][1], seen[1][1])
 
 
