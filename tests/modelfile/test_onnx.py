@@ -39,6 +39,17 @@ def test_a_network(tmp_path: Path, rng: np.random.Generator, dtype: str, activat
         np.testing.assert_allclose(found, model.predict(X), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype], strict=True)
 
 
+@pytest.mark.parametrize("scales", ["all", "first"])
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "squared_error"])
+def test_members(tmp_path: Path, rng: np.random.Generator, dtype: str, loss: Any, scales: Any) -> None:
+    spec = NetworkSpec((5, 7, 6, 3), ("relu", "tanh"), loss, dtype=dtype, members=4, member_scales=scales)
+    values = {slot.name: rng.normal(size=slot.shape).astype(dtype) for slot in spec.slots()}
+    model, X = Network(spec, values, 0.1, backend="numpy", dtype=dtype), rng.normal(size=(20, 5)).astype(dtype)
+    write_onnx(tmp_path / "model", spec, [values])
+    (found,) = run(tmp_path / "model", X).values()
+    np.testing.assert_allclose(found, model.predict(X), rtol=TOLERANCE[dtype], atol=10 * TOLERANCE[dtype], strict=True)
+
+
 def test_logistic_regression(tmp_path: Path, rng: np.random.Generator) -> None:
     model = xpnet.LogisticRegression(3, 2, backend="numpy")
     model.params["W"] = rng.normal(size=(3, 2))

@@ -154,7 +154,7 @@ def _tensor(name: str, entry: Any) -> Tensor:
     known = isinstance(dtype, str) and dtype in DTYPES
     _require(known, f"the dtype of tensor {name!r} is not one of {', '.join(DTYPES)}")
     _require(_sizes(shape) and _sizes(place) and len(place) == 2, f"the sizes of tensor {name!r} are not counts")
-    _require(len(shape) <= 2, f"tensor {name!r} has more than two axes")
+    _require(len(shape) <= 3, f"tensor {name!r} has more than three axes")
     begin, end = place
     size = prod(shape) * numpy.dtype(DTYPES[dtype]).itemsize
     _require(end - begin == size, f"tensor {name!r} has another size than its shape")

@@ -30,6 +30,8 @@ def spec_from_json(values: Any) -> NetworkSpec:
         raise ValueError("the widths, activations and dropout rates of its network do not belong together")
     if spec.names and (len(spec.names) != 2 * spec.layers or len(set(spec.names)) != len(spec.names)):
         raise ValueError("the names of its parameters do not belong to its layers")
+    if spec.members < 1 or (spec.names and spec.members > 1):
+        raise ValueError("its members are no count, or have names of their own")
     if not 0 <= spec.seed < 2**63:
         raise ValueError("the seed of its network is no count")
     _check_rule(spec.rule)
@@ -82,7 +84,7 @@ def check_tensors(spec: NetworkSpec, header: Header, *sets: str, besides: Collec
     sets = sets or ("",)
     found = {n: (tensor.dtype, tensor.shape) for n, tensor in header.tensors.items() if n not in besides}
     # Counted first: a few bytes could describe any number of parameters.
-    if len(found) != 2 * spec.layers * len(sets) or found != {
+    if len(found) != len(spec.parameter_names) * len(sets) or found != {
         before + slot.name: (_CODES[spec.dtype], slot.shape) for before in sets for slot in spec.slots()
     }:
         raise ValueError("its tensors are not those of the network it describes")

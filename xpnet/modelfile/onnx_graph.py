@@ -167,13 +167,27 @@ def _onnx() -> Any:
 
 
 def _network(graph: Graph, x: Value, spec: NetworkSpec, params: dict[str, Any], operator: str) -> Value:
-    """The outputs of a network. operator : makes outputs of its last layer"""
-    names = spec.parameter_names
-    for k, (weight, bias) in enumerate(zip(names[::2], names[1::2], strict=True)):
-        x = graph.add("Gemm", x, params[weight], params[bias])
+    """The outputs of a network; of members their mean. operator : makes outputs of the last layer"""
+    for k, names in enumerate(spec.layer_names):
+        roles = {role: params[name] for role, name in names.items()}
+        if spec.members == 1:
+            x = graph.add("Gemm", x, roles["weight"], roles["bias"])
+        else:
+            x = _of_members(graph, x, **roles)
         if k < len(spec.activations):
             x = _express(graph, ACTIVATIONS[spec.activations[k]].onnx, x, spec.dtype)
-    return graph.add(operator, x, axis=1) if operator == "Softmax" else graph.add(operator, x)
+    x = graph.add(operator, x, axis=-1) if operator == "Softmax" else graph.add(operator, x)
+    return x if spec.members == 1 else graph.add("ReduceMean", x, axes=[0], keepdims=0)
+
+
+def _of_members(graph: Graph, x: Value, weight: Any, bias: Any, scale_in: Any = None, scale_out: Any = None) -> Value:
+    """The affine layer of members, as ``xpnet.layers.MemberAffine`` has it."""
+    if scale_in is not None:
+        x = x * scale_in[:, None, :]
+    x = graph.add("MatMul", x, weight)
+    if scale_out is not None:
+        x = x * scale_out[:, None, :]
+    return x + (bias[:, None, :] if bias.ndim == 2 else bias)
 
 
 def _express(graph: Graph, expression: Any, x: Value, dtype: str) -> Value:
