@@ -25,6 +25,10 @@ def check_spec(spec: NetworkSpec) -> NetworkSpec:
         raise InputError(f"dtype is 'float32' or 'float64'; received {spec.dtype!r}.")
     if not all(0 <= rate < 1 for rate in spec.dropout):
         raise InputError(f"Dropout rates lie in [0, 1); received {', '.join(map(str, spec.dropout))}.")
+    if not isinstance(spec.members, int) or isinstance(spec.members, bool) or spec.members < 1:
+        raise InputError(f"members is a whole number of at least 1; received {spec.members!r}.")
+    if spec.member_scales not in ("all", "first"):
+        raise InputError(f"member_scales is 'all' or 'first'; received {spec.member_scales!r}.")
     if not 0 <= spec.l2 < float("inf"):
         raise InputError(f"l2 is finite and not negative; received {spec.l2}.")
     return spec

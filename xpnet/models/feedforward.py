@@ -1,7 +1,7 @@
 """The feed-forward network: input -> (affine -> activation) for each hidden layer -> affine -> softmax."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy
 
@@ -9,7 +9,7 @@ from xpnet.backend import Backend, NetworkSpec
 from xpnet.backend.spec import Activation
 from xpnet.models.checks import one_each
 from xpnet.models.network import Network
-from xpnet.models.xavier import host_stream, xavier_init
+from xpnet.models.xavier import host_stream, initial_values
 from xpnet.optimizers import Optimizer, Schedule, update_rule
 
 
@@ -42,13 +42,21 @@ class FeedforwardNeuralNet(Network):
         Strength of the penalty l2 / 2 sum ||W||^2.
     dropout : float or sequence of float, default 0.0
         Probability with which a hidden unit is left out in training; one for all hidden layers, or one for each.
+    members : int, default 1
+        How many networks are trained as one: they share the weights of the hidden layers, and each has factors of its own
+        for what goes into these layers and what comes out, and a last layer of its own. The mean of their losses is
+        trained, and the mean of their probabilities predicted (BatchEnsemble, TabM).
+    member_scales : {"all", "first"}, default "all"
+        Which hidden layers have factors: all, or the inputs of the first alone (TabM-mini).
     compiled : bool, default True
         False trains with the reference step even where a compiled one exists.
 
     Attributes
     ----------
     params : Parameters
-        ``W1`` (in, hidden), ``b1`` (hidden,), ``W2``, ``b2``, ...: Xavier weights and zero biases at first.
+        ``W1`` (in, hidden), ``b1`` (hidden,), ``W2``, ``b2``, ...: Xavier weights and zero biases at first. Of k members
+        ``scale_in1`` (k, in), ``scale_out1`` (k, hidden), ... as well; biases are (k, hidden), or (hidden,) where
+        ``member_scales`` is ``"first"``, and the last weight is (k, hidden, out).
 
     Raises
     ------
@@ -85,6 +93,8 @@ class FeedforwardNeuralNet(Network):
         activation: Activation | Sequence[Activation] = "relu",
         l2: float = 0.0,
         dropout: float | Sequence[float] = 0.0,
+        members: int = 1,
+        member_scales: Literal["all", "first"] = "all",
         compiled: bool = True,
     ) -> None:
         hidden = (hidden_size,) if isinstance(hidden_size, int | numpy.integer) else tuple(hidden_size)
@@ -95,20 +105,15 @@ class FeedforwardNeuralNet(Network):
             rule=update_rule(optimizer),
             l2=l2,
             dropout=rates if any(rates) else (),
+            members=members,
+            member_scales=member_scales,
         )
         super().__init__(
             spec,
-            lambda: _xavier(spec, self.rng),
+            lambda: initial_values(spec, self.rng),
             learning_rate,
             backend=backend,
             dtype=dtype,
             compiled=compiled,
             rng=host_stream(rng),
         )
-
-
-def _xavier(spec: NetworkSpec, stream: Any) -> dict[str, Any]:
-    return {
-        slot.name: xavier_init(slot.shape, stream) if len(slot.shape) == 2 else numpy.zeros(slot.shape)
-        for slot in spec.slots()
-    }

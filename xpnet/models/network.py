@@ -14,6 +14,7 @@ from xpnet.dispatch import Choice, choose, current_ranks, get_backend
 from xpnet.dispatch.choice import all_numpy, library_of
 from xpnet.errors import InputError, MixedArraysError
 from xpnet.models.checks import check_finite, check_inputs, check_rows, check_some_rows, check_spec
+from xpnet.models.members import spec_of_one, values_of_one
 from xpnet.models.placement import bring, check_dense_off_host, check_in_memory, is_host, is_sparse
 from xpnet.models.saving import Saved
 from xpnet.models.xavier import host_stream
@@ -205,6 +206,44 @@ class Network(Saved):
             check_inputs(X, self.spec.widths[0])
         step = self._step if host_rows and self._step is not None else self._step_for(X)
         return step.forward(X)
+
+    @alone
+    def predict_members(self, X: Array) -> Array:
+        """Predict class probabilities by each member; ``predict`` gives their mean.
+
+        Parameters
+        ----------
+        X : array, shape (rows, in)
+            The rows, as for ``predict``.
+
+        Returns
+        -------
+        array, shape (members, rows, out)
+            The probabilities of each member.
+
+        Raises
+        ------
+        InputError
+            For another number of columns.
+        MixedArraysError
+            For arrays of another library.
+
+        Examples
+        --------
+        >>> import numpy
+        >>> import xpnet
+        >>> net = xpnet.FeedforwardNeuralNet(2, 8, 3, members=4, rng=0)
+        >>> net.predict_members(numpy.ones((5, 2))).shape
+        (4, 5, 3)
+        """
+        X = check_inputs(self._enter(X)[0], self.spec.widths[0])
+        params, xp, outputs = self._step_for(X).params, self.backend.xp, []
+        alone_spec = spec_of_one(self.spec)
+        for member in range(self.spec.members):
+            step = make_step(alone_spec, self.backend, compiled=self.compiled, sparse=is_sparse(X))
+            step.params.update(values_of_one(self.spec, params, member) if self.spec.members > 1 else params)
+            outputs.append(step.forward(X))
+        return xp.stack(outputs)
 
     @alone
     def predict_finite(self, X: Array) -> Array | None:

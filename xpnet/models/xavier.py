@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy
 
+from xpnet.backend import NetworkSpec
+from xpnet.backend.spec import Slot
 from xpnet.errors import InputError
 
 
@@ -52,3 +54,27 @@ def host_stream(rng: Any = None) -> Any:
             f"rng is a seed (a whole number), a numpy.random.Generator or RandomState, or None; received {rng!r}."
         )
     return rng
+
+
+def initial_values(spec: NetworkSpec, rng: Any = None) -> dict[str, Any]:
+    """The parameters that a network begins with, as float64 arrays on the host.
+
+    Weights are drawn by :func:`xavier_init`, those of members' last layers one after the other. Biases are 0, and factors
+    of members 1, but for those of the first layer's inputs, which are 1 or -1: these make the members differ (Gorishniy,
+    Kotelnikov, Babenko, TabM, ICLR 2025, section 3).
+    """
+    stream, values = host_stream(rng), {}
+    for slot in spec.slots():
+        values[slot.name] = _initial(spec, slot, stream)
+    return values
+
+
+def _initial(spec: NetworkSpec, slot: Slot, stream: Any) -> Any:
+    if slot.name in spec.weight_names:
+        if len(slot.shape) == 2:
+            return xavier_init(slot.shape, stream)
+        return numpy.stack([xavier_init(slot.shape[1:], stream) for _ in range(spec.members)])
+    if slot.name == spec.layer_names[0].get("scale_in"):
+        return numpy.where(stream.uniform(size=slot.shape) < 0.5, -1.0, 1.0)
+    biases = [names["bias"] for names in spec.layer_names]
+    return numpy.zeros(slot.shape) if slot.name in biases else numpy.ones(slot.shape)

@@ -12,7 +12,8 @@ from joblib import Parallel, delayed
 from xpnet.backend import Backend, NetworkSpec, get_threads
 from xpnet.backend.step import StepState
 from xpnet.backend.threads import sharing_the_machine
-from xpnet.models import Network, xavier_init
+from xpnet.models import Network
+from xpnet.models.xavier import initial_values
 from xpnet.training import Callback, Training
 
 
@@ -118,7 +119,7 @@ def train_one(recipe: Recipe, rows: Rows, apart: Rows | None, seed: int, seconds
     rng = numpy.random.default_rng(seed)
     network = Network(
         replace(recipe.spec, seed=seed),
-        {slot.name: _initial(slot.shape, rng) for slot in recipe.spec.slots()},
+        initial_values(recipe.spec, rng),
         recipe.learning_rate,
         backend=recipe.backend,
         dtype=recipe.spec.dtype,
@@ -134,10 +135,6 @@ def train_one(recipe: Recipe, rows: Rows, apart: Rows | None, seed: int, seconds
         sample_weight=rows.weight,
     )
     return network, watch.epoch
-
-
-def _initial(shape: tuple[int, ...], rng: numpy.random.Generator) -> Any:
-    return xavier_init(shape, rng) if len(shape) == 2 else numpy.zeros(shape)
 
 
 def smoothed(labels: numpy.ndarray, classes: int, share: float) -> numpy.ndarray:

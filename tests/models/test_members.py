@@ -1,0 +1,75 @@
+"""Networks of several members, as a user trains and keeps them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer
+
+import xpnet
+from xpnet.models.members import values_of_one
+
+X, Y = load_breast_cancer(return_X_y=True)
+X = ((X - X.mean(0)) / X.std(0)).astype("float32")
+
+
+def trained(**how: object) -> xpnet.FeedforwardNeuralNet:
+    network = xpnet.FeedforwardNeuralNet(30, (16, 8), 2, 1e-2, optimizer="adam", rng=0, dtype="float32", **how)  # type: ignore[arg-type]
+    network.fit(X[:400], Y[:400], epochs=5, batch_size=64)
+    return network
+
+
+@pytest.mark.parametrize("scales", ["all", "first"])
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_they_learn_and_differ(scales: str, backend: str) -> None:
+    network = trained(members=6, member_scales=scales, backend=backend)
+    each, mean = network.predict_members(X), network.predict(X)
+    assert each.shape == (6, len(X), 2)
+    np.testing.assert_allclose(each.mean(axis=0), mean, atol=1e-6)
+    assert (mean.argmax(1) == Y)[400:].mean() > 0.9
+    assert each.std(axis=0).max() > 0.05
+
+
+def test_one_member_is_the_network_as_ever_to_the_bit() -> None:
+    plain, one = trained(), trained(members=1)
+    for name, array in plain.params.items():
+        np.testing.assert_array_equal(one.params[name], array)
+    np.testing.assert_array_equal(plain.predict_members(X)[0], plain.predict(X))
+
+
+def test_both_backends_give_the_same_network() -> None:
+    by_numba, by_numpy = (trained(members=3, dropout=0.1, backend=name) for name in ("numba", "numpy"))
+    for name, array in by_numpy.params.items():  # float32 through 35 updates of Adam
+        np.testing.assert_allclose(by_numba.params[name], array, rtol=1e-2, atol=1e-3, err_msg=name)
+
+
+def test_a_member_is_a_plain_network() -> None:
+    network = trained(members=3)
+    plain = xpnet.FeedforwardNeuralNet(30, (16, 8), 2, dtype="float32", rng=0)
+    plain.params.update(values_of_one(network.spec, network.params, 2))
+    np.testing.assert_allclose(plain.predict(X), network.predict_members(X)[2], rtol=1e-6)
+
+
+def test_they_are_saved_and_go_on(tmp_path: Path) -> None:
+    network = trained(members=4)
+    network.save(tmp_path / "model")
+    loaded = xpnet.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict(X), network.predict(X))
+    for one in (network, loaded):
+        one.fit(X, Y, epochs=1, batch_size=64, rng=1)
+    np.testing.assert_array_equal(loaded.predict(X), network.predict(X))
+
+
+@pytest.mark.parametrize("members", [0, 2.5, True])
+def test_a_number_of_members_that_is_none_is_refused(members: object) -> None:
+    with pytest.raises(xpnet.InputError, match="members is a whole number"):
+        xpnet.FeedforwardNeuralNet(3, 4, 2, members=members)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("scales", ["all", "first"])
+def test_onnx_gives_the_mean_of_the_members(scales: str, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    network = trained(members=4, member_scales=scales)
+    network.export_onnx(tmp_path / "model.onnx")
+    (found,) = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(None, {"X": X})
+    np.testing.assert_allclose(found, network.predict(X), atol=1e-5)
