@@ -1,14 +1,18 @@
 """Estimators that train on the workers of a Dask cluster."""
 
+import asyncio
+import ctypes
 import os
 import threading
 import time
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
@@ -21,9 +25,11 @@ import dask.dataframe  # noqa: E402
 import joblib  # noqa: E402
 import pandas as pd  # noqa: E402
 import psutil  # noqa: E402
-from distributed import Client, LocalCluster  # noqa: E402
+from distributed import Client, LocalCluster, wait  # noqa: E402
 
 import xpnet.dask  # noqa: E402
+from xpnet.dask.group import DaskGroup, Exchange  # noqa: E402
+from xpnet.dask.partitions import owners_of, place  # noqa: E402
 
 SETTINGS: dict[str, Any] = {"hidden_layer_sizes": 9, "max_iter": 4, "batch_size": 16, "random_state": 0, "timeout": 60}
 
@@ -133,30 +139,253 @@ def test_a_search_over_parameters_on_joblibs_backend(client: Any) -> None:
     assert search.cv_results_["mean_test_score"].shape == (2,)
 
 
-def test_a_worker_that_is_lost_ends_the_fit() -> None:
+@pytest.mark.parametrize("kind", [xpnet.dask.MLPClassifier, xpnet.dask.MLPRegressor])
+@pytest.mark.parametrize("named", [False, True], ids=["", "with client="])
+def test_files_hold_the_estimator_without_dask(client: Any, kind: Any, named: bool, tmp_path: Path) -> None:
     X, y = rows()
+    model = kind(**SETTINGS, client=client if named else None).fit(*in_blocks(X, y))
+    assert type(model.to_local()).__module__.startswith("xpnet.estimators")
+    assert np.array_equal(model.to_local().predict(X), model.predict(X))
+    for save in (model.save, lambda path: xpnet.save(model, path)):
+        save(tmp_path / "model.safetensors")
+        assert np.array_equal(xpnet.load(tmp_path / "model.safetensors").predict(X), model.predict(X))
+
+
+def test_blocks_are_computed_before_ranks_begin(client: Any) -> None:
+    """A task that the second rank's rows need becomes ready on the first worker, whose only thread a rank would hold."""
+
+    def later() -> float:
+        time.sleep(2)
+        return 1.0
+
+    def random_rows(seed: int, factor: float) -> Any:
+        return np.random.default_rng(seed).normal(size=(75, 5)) * factor
+
+    first, second = sorted(client.nthreads())
+    slow = client.submit(later, workers=[second], pure=False)
+    needed = client.submit(lambda value: value, slow, workers=[first], pure=False)
+    parts = [dask.delayed(random_rows)(k, factor) for k, factor in enumerate((1.0, needed))]
+    X = dask.array.concatenate([dask.array.from_delayed(part, (75, 5), "f8") for part in parts])
+    y = dask.array.from_array(np.arange(150) % 2, chunks=75)
+    model = xpnet.dask.MLPClassifier(client=client, **{**SETTINGS, "timeout": 20}).fit(X, y)
+    assert model.n_iter_ == 4
+
+
+@pytest.mark.parametrize("settings", [{}, {"early_stopping": True}, {"solver": "lbfgs"}, {"shuffle": False}])
+def test_blocks_stay_where_they_lie_and_the_answer_is_that_of_their_order(
+    client: Any, settings: dict[str, Any]
+) -> None:
+    X, y = rows()
+
+    def received(dask_worker: Any) -> list[str]:
+        return [str(key) for transfer in dask_worker.transfer_incoming_log for key in transfer["keys"]]
+
+    workers = sorted(client.nthreads())
+    blocks = [dask.array.from_array(a, chunks=(25, *a.shape[1:])) for a in (X, y)]
+    places = [client.persist(b.blocks[k], workers=[workers[k % 2]]) for b in blocks for k in range(6)]
+    wait(places)
+    before = client.run(received)
+    X_blocks, y_blocks = (dask.array.concatenate(places[6 * k : 6 * k + 6]) for k in range(2))
+    found = xpnet.dask.MLPClassifier(client=client, **SETTINGS, **settings).fit(X_blocks, y_blocks)
+    expected = plain(xpnet.MLPClassifier, **settings).fit(X, y)
+    for a, b in zip((*found.coefs_, *found.intercepts_), (*expected.coefs_, *expected.intercepts_), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+    new = {name for at, names in client.run(received).items() for name in names[len(before[at]) :]}
+    assert not [name for name in new if "concatenate" in name or "array" in name], new
+
+
+def test_blocks_are_moved_where_one_worker_has_them_all() -> None:
+    assert place([10, 10, 10, 10], [["a"]] * 4, ["a", "b"]) == {"a": [0, 1], "b": [2, 3]}
+    assert place([10, 10, 10], [["a"], ["b"], ["a"]], ["a", "b"]) == {"a": [0, 2], "b": [1]}
+    assert place([10, 10], [["a", "b"], ["a"]], ["a", "b"]) == {"a": [0], "b": [1]}
+    assert place([10, 0, 10], [["gone"], [], ["b"]], ["a", "b"]) == {"a": [0], "b": [1, 2]}
+    assert owners_of([[0, 1], [2]], [10, 0, 10]) is None
+    owners = owners_of([[0, 2], [1]], [2, 1, 2])
+    assert owners is not None
+    assert (owners.rank.tolist(), owners.index.tolist()) == ([0, 0, 1, 0, 0], [0, 1, 0, 2, 3])
+
+
+def test_weights_and_targets_that_are_cut_differently(client: Any) -> None:
+    X, y = rows()
+    weight = np.linspace(1, 2, 150)
+    X_blocks, y_blocks = in_blocks(X, y)
+    cut_anew = [dask.array.from_array(y, chunks=33), dask.array.from_array(weight, chunks=70)]
+    found = xpnet.dask.MLPClassifier(client=client, **SETTINGS).fit(X_blocks, *cut_anew)
+    np.testing.assert_allclose(found.loss_curve_, plain(xpnet.MLPClassifier).fit(X, y, weight).loss_curve_, rtol=1e-10)
+    frame = dask.dataframe.from_pandas(pd.DataFrame(X), npartitions=3)
+    with pytest.raises(InputError, match="Block 0 of X has 50 rows, that of y or sample_weight 40. Repartition"):
+        xpnet.dask.MLPClassifier(client=client, **SETTINGS).fit(frame, dask.array.from_array(y, chunks=((40, 60, 50),)))
+
+
+def test_sparse_blocks(client: Any) -> None:
+    X, y = rows()
+    X[X < 0.5] = 0
+    X_blocks, y_blocks = in_blocks(X, y)
+    X_blocks = X_blocks.map_blocks(sparse.csr_matrix)
+    found = xpnet.dask.MLPClassifier(client=client, **SETTINGS).fit(X_blocks, y_blocks)
+    expected = plain(xpnet.MLPClassifier).fit(sparse.csr_matrix(X), y)
+    np.testing.assert_allclose(found.loss_curve_, expected.loss_curve_, rtol=1e-10)
+    assert np.array_equal(found.predict(X_blocks).compute(), expected.predict(X))
+
+
+@pytest.mark.parametrize("collections", [False, True])
+@pytest.mark.parametrize("settings", [{}, {"early_stopping": True}])
+def test_rows_to_validate_on(client: Any, settings: dict[str, Any], collections: bool) -> None:
+    X, y = rows()
+    validation = {"X_val": X[:30], "y_val": y[:30], "sample_weight_val": np.linspace(1, 2, 30)}
+    expected = plain(xpnet.MLPClassifier, **settings).fit(X, y, **validation)
+    if collections:  # in one block, so that one worker has none
+        validation = {name: dask.array.from_array(a, chunks=-1) for name, a in validation.items()}
+    found = xpnet.dask.MLPClassifier(client=client, **SETTINGS, **settings).fit(*in_blocks(X, y), **validation)
+    np.testing.assert_allclose(found.validation_loss_curve_, expected.validation_loss_curve_, rtol=1e-10)
+    if settings:
+        np.testing.assert_allclose(found.validation_scores_, expected.validation_scores_, rtol=1e-10)
+
+
+def test_a_fit_goes_on_with_warm_start_and_partial_fit(client: Any) -> None:
+    X, y = rows()
+    found = xpnet.dask.MLPClassifier(client=client, warm_start=True, **SETTINGS)
+    expected = plain(xpnet.MLPClassifier, warm_start=True)
+    for _ in range(2):
+        found.fit(*in_blocks(X, y))
+        expected.fit(X, y)
+        np.testing.assert_allclose(found.coefs_[0], expected.coefs_[0], rtol=1e-10)
+    assert len(found.loss_curve_) == 8
+    found, expected = xpnet.dask.MLPClassifier(client=client, **SETTINGS), plain(xpnet.MLPClassifier)
+    for _ in range(2):
+        found.partial_fit(*in_blocks(X, y), classes=[0, 1, 2])
+        expected.partial_fit(X, y, classes=[0, 1, 2])
+    np.testing.assert_allclose(found.coefs_[0], expected.coefs_[0], rtol=1e-10)
+
+
+def test_a_second_fit_shows_its_own_parameters(client: Any) -> None:
+    X, y = rows()
+    model = xpnet.dask.MLPClassifier(client=client, **SETTINGS).fit(*in_blocks(X, y))
+    shown = model.coefs_[0].copy()
+    model.set_params(random_state=1).fit(*in_blocks(X, y))
+    assert not np.allclose(model.coefs_[0], shown)
+    assert np.array_equal(model.coefs_[0], model.to_local().coefs_[0])
+
+
+def test_an_asynchronous_client_is_refused() -> None:
+    async def fit() -> None:
+        async with Client(processes=False, n_workers=1, asynchronous=True, dashboard_address=None) as client:
+            xpnet.dask.MLPClassifier(client=client).fit(*in_blocks(*rows()))
+
+    with pytest.raises(InputError, match="synchronous"):
+        asyncio.run(fit())
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7, 8])
+def test_collective_calls_give_every_rank_the_same_bits(size: int) -> None:
+    arrays = [np.random.default_rng(rank).normal(size=9) for rank in range(size)]
+
+    def work(group: DaskGroup) -> Any:
+        sums = [group.sum(arrays[group.rank].copy()) for _ in range(2)]
+        return [*map(np.ndarray.tobytes, sums), [group.share(f"of {group.rank}", rank=root) for root in range(size)]]
+
+    found = in_threads(size, work)
+    assert all(one == found[0] for one in found)
+    np.testing.assert_allclose(np.frombuffer(found[0][0]), sum(arrays), rtol=1e-14)
+    assert found[0][2] == [f"of {root}" for root in range(size)]
+
+
+def in_threads(size: int, work: Any) -> list[Any]:
+    """What ``work`` returns for each rank of a group on workers that are threads of this process."""
+    with (
+        LocalCluster(n_workers=size, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        workers = list(client.nthreads())
+        exchanges = [client.submit(Exchange, actor=True, workers=[at], pure=False) for at in workers]
+        actors = client.gather(exchanges)
+
+        def rank(number: int) -> Any:
+            return work(DaskGroup(number, actors, 60.0))
+
+        tasks = [client.submit(rank, k, workers=[at], pure=False) for k, at in enumerate(workers)]
+        return client.gather(tasks)
+
+
+def endless_fit(client: Any, cluster_size: int) -> tuple[threading.Thread, list[BaseException]]:
+    """A fit in a thread, all of whose ranks have begun, and the error that ends it."""
+    endless = {**SETTINGS, "max_iter": 100_000, "n_iter_no_change": 100_000, "timeout": 300}
+    model = xpnet.dask.MLPClassifier(client=client, **endless)
+    raised: list[BaseException] = []
+
+    def fit() -> None:
+        try:
+            model.fit(*in_blocks(*rows()))
+        except BaseException as error:  # noqa: BLE001  looked at by the test
+            raised.append(error)
+
+    thread = threading.Thread(target=fit)
+    thread.start()
+    while len(executing(client)) < cluster_size:
+        time.sleep(0.1)
+    time.sleep(1)
+    return thread, raised
+
+
+def executing(client: Any) -> list[str]:
+    """Ranks that some worker is executing."""
+    found = client.run(lambda dask_worker: [str(state.key) for state in dask_worker.state.executing])
+    return [key for keys in found.values() for key in keys if "_rank" in key]
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_worker_that_is_lost_ends_the_fit(lost: int) -> None:
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):
-        X_blocks, y_blocks = in_blocks(X, y)
-        endless = {**SETTINGS, "max_iter": 100_000, "n_iter_no_change": 100_000}
-        model = xpnet.dask.MLPClassifier(client=client, **endless)
-        raised: list[BaseException] = []
 
-        def fit() -> None:
-            try:
-                model.fit(X_blocks, y_blocks)
-            except BaseException as error:  # noqa: BLE001  looked at below
-                raised.append(error)
+        def has_rank_0(dask_worker: Any) -> bool:
+            return any("_rank" in str(state.key) and state.run_spec.args[0] == 0 for state in dask_worker.state.executing)
 
-        thread = threading.Thread(target=fit)
-        thread.start()
-        while len([key for keys in client.processing().values() for key in keys if "_rank" in key]) < 2:
-            time.sleep(0.1)
-        time.sleep(1)
-        psutil.Process(client.run(os.getpid)[sorted(client.nthreads())[1]]).kill()
+        thread, raised = endless_fit(client, 2)
+        rank_0 = client.run(has_rank_0)
+        of_rank = sorted(rank_0, key=lambda at: not rank_0[at])
+        began = time.monotonic()
+        psutil.Process(client.run(os.getpid)[of_rank[lost]]).kill()
         thread.join(60)
-        assert not thread.is_alive()
-    assert isinstance(raised[0], BackendError), raised
-    assert "rank 1 of 2, was lost" in str(raised[0])
+        assert not thread.is_alive() and time.monotonic() - began < 30
+        assert isinstance(raised[0], BackendError), raised
+        assert f"rank {lost} of 2, was lost while it trained. Look into its log" in str(raised[0])
+        while executing(client):
+            assert time.monotonic() - began < 30
+            time.sleep(0.1)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupted_client_frees_all_workers(workers: int) -> None:
+    with (
+        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        thread, raised = endless_fit(client, workers)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(KeyboardInterrupt))
+        thread.join(30)
+        assert isinstance(raised[0], KeyboardInterrupt)
+        began = time.monotonic()
+        while executing(client):
+            assert time.monotonic() - began < 10, executing(client)
+            time.sleep(0.1)
+        xpnet.dask.MLPClassifier(client=client, **SETTINGS).fit(*in_blocks(*rows()))
+
+
+def test_two_fits_at_a_time_end_both(client: Any) -> None:
+    errors: list[BaseException] = []
+
+    def fit() -> None:
+        try:
+            xpnet.dask.MLPClassifier(client=client, **SETTINGS).fit(*in_blocks(*rows()))
+        except BaseException as error:  # noqa: BLE001  looked at below
+            errors.append(error)
+
+    threads = [threading.Thread(target=fit) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors

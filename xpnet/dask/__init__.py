@@ -1,7 +1,7 @@
 """Estimators that train on the workers of a Dask cluster: Dask arrays and data frames in, Dask predictions out.
 
 ``estimators``  scikit-learn's contract over Dask collections
-``pieces``      how a collection's partitions are divided among workers
+``partitions``  the blocks of a collection: which worker takes which, and predictions for each
 ``training``    a rank on each worker, watched by the client
 ``group``       what connects the ranks: messages between Dask's workers
 """

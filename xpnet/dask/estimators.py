@@ -1,5 +1,6 @@
 """scikit-learn's contract over Dask collections: ``fit`` on the cluster's workers, predictions block by block."""
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from inspect import cleandoc
 from typing import Any, ClassVar, Self
@@ -7,24 +8,31 @@ from typing import Any, ClassVar, Self
 from sklearn.metrics import accuracy_score, r2_score
 
 import xpnet
-from xpnet.dask.pieces import is_collection, partitions, predict_blocks
+from xpnet.dask.partitions import is_collection, partitions, predict_blocks
 from xpnet.dask.training import train
 from xpnet.dispatch.groups import TIMEOUT
 from xpnet.errors import BackendError
+from xpnet.training import Callback
 
 OWN = ("client", "timeout")
 """Parameters that the estimators without Dask do not have."""
 
+VALIDATION = ("X_val", "y_val", "sample_weight_val")
+"""Arguments of ``fit`` that hold rows to validate on."""
+
 
 @dataclass(frozen=True)
 class _Fit:
-    """What each worker does with its rows."""
+    """What each worker does with its rows. in_memory : arguments that are the same on every worker"""
 
     estimator: Any
-    validation: dict[str, Any]
+    method: str
+    in_memory: dict[str, Any]
 
-    def __call__(self, X: Any, y: Any, sample_weight: Any) -> Any:
-        return self.estimator.fit(X, y, sample_weight, **self.validation)
+    def __call__(self, X: Any, y: Any, sample_weight: Any, *validation: Any, callbacks: Sequence[Callback] = ()) -> Any:
+        estimator = self.estimator.watch(callbacks) if callbacks else self.estimator
+        arguments = self.in_memory | dict(zip(VALIDATION, validation, strict=False))
+        return getattr(estimator, self.method)(X, y, sample_weight, **arguments)
 
 
 class OnCluster:
@@ -32,6 +40,7 @@ class OnCluster:
 
     client: Any
     timeout: float
+    warm_start: bool
     _plain: ClassVar[Any]
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, **validation: Any) -> Self:
@@ -40,13 +49,15 @@ class OnCluster:
         Parameters
         ----------
         X : dask.array.Array or dask.dataframe.DataFrame, shape (rows, features)
-            The rows, in blocks. Each worker computes some of the blocks and keeps them in its memory.
+            The rows, in blocks: arrays, SciPy's sparse matrices or data frames. A worker that holds a block trains on
+            it, unless it has its share of the rows without this one.
         y : dask.array.Array, Series or DataFrame, shape (rows,) or (rows, outputs)
             The targets, in blocks like those of ``X``.
         sample_weight : dask.array.Array or Series, shape (rows,), optional
             Weights of the rows.
-        **validation : array
-            ``X_val``, ``y_val`` and ``sample_weight_val``: rows in memory, which every worker is sent.
+        **validation : array or Dask collection
+            ``X_val``, ``y_val`` and ``sample_weight_val``: all of them collections like ``X``, or all rows in memory,
+            which every worker is sent.
 
         Returns
         -------
@@ -60,11 +71,34 @@ class OnCluster:
         InputError
             For what is no Dask collection, or is cut into other blocks than ``X``.
         """
-        parameters = self._parameters()
-        fit = _Fit(self._plain(**parameters), validation)
-        fitted = train(_client(self.client), partitions(X, y, sample_weight), fit, timeout=self.timeout)
-        vars(self).update({name: value for name, value in vars(fitted).items() if name not in parameters})
+        return self._train_on_cluster("fit", X, y, sample_weight, validation, goes_on=self.warm_start)
+
+    def _train_on_cluster(
+        self, method: str, X: Any, y: Any, sample_weight: Any, in_memory: dict[str, Any], *, goes_on: bool
+    ) -> Self:
+        held_out: list[Any] = []
+        if any(map(is_collection, in_memory.values())):
+            held_out = partitions(in_memory.pop("X_val", None), *map(in_memory.pop, VALIDATION[1:], (None, None)))
+        # Unfitted where nothing is to go on: what was fitted would be sent to every worker.
+        local = self.to_local() if goes_on else self._plain(**self._parameters())
+        blocks, client = partitions(X, y, sample_weight), _client(self.client)
+        fitted = train(client, blocks, held_out, _Fit(local, method, in_memory), timeout=self.timeout)
+        found = {name: value for name, value in vars(fitted).items() if name not in self._parameters()}
+        vars(self).update(found)
+        self._hide()  # type: ignore[attr-defined]
         return self
+
+    def to_local(self) -> Any:
+        """Make the estimator without Dask.
+
+        Returns
+        -------
+        xpnet.MLPClassifier or xpnet.MLPRegressor
+            An estimator with the same parameters and, once this one is fitted, with what it has found. Files hold it.
+        """
+        local = self._plain(**self._parameters())
+        local.__setstate__({name: value for name, value in self.__getstate__().items() if name not in OWN})
+        return local
 
     def predict(self, X: Any) -> Any:
         """Labels, or numbers, for rows: see the estimator without Dask.
@@ -85,18 +119,12 @@ class OnCluster:
         """What a method finds for rows."""
         if not is_collection(X):
             return getattr(self._plain, method)(self, X)
-        return predict_blocks(self._without_cluster(), method, X)
+        return predict_blocks(self.to_local(), method, X)
 
     def _parameters(self) -> dict[str, Any]:
         """The parameters of the estimator without Dask."""
         params: dict[str, Any] = self.get_params(deep=False)  # type: ignore[attr-defined]
         return {name: value for name, value in params.items() if name not in OWN}
-
-    def _without_cluster(self) -> Any:
-        """The fitted estimator without Dask."""
-        plain = self._plain(**self._parameters())
-        plain.__setstate__({name: value for name, value in self.__getstate__().items() if name not in OWN})
-        return plain
 
     def __sklearn_clone__(self) -> Self:
         # A client cannot be copied, and the copy is to train on the same cluster.
@@ -167,6 +195,25 @@ class MLPClassifier(OnCluster, xpnet.MLPClassifier):
     timeout: float = TIMEOUT
 
     _plain: ClassVar[Any] = xpnet.MLPClassifier
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, **validation: Any) -> Self:
+        """Train for one epoch on the workers of the cluster.
+
+        Parameters
+        ----------
+        X, y, sample_weight : Dask collections
+            See ``fit``.
+        classes : array, shape (classes,), optional
+            Every label there will ever be; needed at the first call.
+        **validation : array or Dask collection
+            See ``fit``.
+
+        Returns
+        -------
+        MLPClassifier
+            The estimator itself.
+        """
+        return self._train_on_cluster("partial_fit", X, y, sample_weight, {"classes": classes, **validation}, goes_on=True)
 
     def predict_proba(self, X: Any) -> Any:
         """Tell the probability of each class.
@@ -250,6 +297,23 @@ class MLPRegressor(OnCluster, xpnet.MLPRegressor):
     timeout: float = TIMEOUT
 
     _plain: ClassVar[Any] = xpnet.MLPRegressor
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, **validation: Any) -> Self:
+        """Train for one epoch on the workers of the cluster.
+
+        Parameters
+        ----------
+        X, y, sample_weight : Dask collections
+            See ``fit``.
+        **validation : array or Dask collection
+            See ``fit``.
+
+        Returns
+        -------
+        MLPRegressor
+            The estimator itself.
+        """
+        return self._train_on_cluster("partial_fit", X, y, sample_weight, validation, goes_on=True)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Tell how much of the variance the predictions explain.

@@ -1,121 +1,136 @@
-"""Ranks on the workers of a Dask cluster, which meet at an actor on one of them.
+"""Ranks on the workers of a Dask cluster, which exchange arrays in pairs.
 
 Dask's workers talk to each other already, through firewalls, over TLS, and tell when one is lost; another transport
-(MPI, gloo) would have to be set up beside that on every worker. The actor adds up in the order of the ranks, so a sum
-takes two messages a rank: for networks whose step takes milliseconds, not microseconds.
+(MPI, gloo) would have to be set up beside that on every worker. Each rank has an actor on its worker, at which the
+ranks after it bring their arrays. A sum takes log2 of the number of ranks in exchanges, each of some milliseconds.
 """
 
 import asyncio
+import time
 from typing import Any
+
+import numpy
 
 from xpnet.backend.group import Value
 from xpnet.errors import BackendError
 from xpnet.ops import Array
 
+POLL = 0.2
+"""Seconds after which a rank that waits looks whether the client still wants its result."""
+
+RUNNING = ("executing", "long-running")
+"""States of a task whose result someone waits for; Dask calls it cancelled otherwise."""
+
 
 class Ended(BackendError):
-    """Another rank has failed, or was lost."""
+    """The fit has ended for another rank, which has failed or was lost, or because the client gave up."""
 
 
 class Meeting:
-    """One collective call: what the ranks bring, and an event when all have come."""
+    """What two ranks bring to one exchange, and an event when both have come."""
 
     def __init__(self) -> None:
-        self.values: dict[int, Any] = {}
+        self.values: dict[bool, Any] = {}
         self.complete = asyncio.Event()
-        self.total: Any = None
-        self.left = 0
 
 
 class Exchange:
-    """Where the ranks meet: an actor, whose methods run on the event loop of one worker.
+    """Where one rank meets each of those after it: an actor, whose methods run on the event loop of its worker."""
 
-    Parameters
-    ----------
-    size : int
-        How many ranks there are.
-    """
+    def __init__(self) -> None:
+        self._meetings: dict[Any, Meeting] = {}
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.meetings: dict[int, Meeting] = {}
-        self.failure: str | None = None
-
-    async def add(self, turn: int, rank: int, array: Array) -> Array:
-        """The sum of what all ranks bring to their ``turn``-th call."""
-        meeting = await self._meet(turn, rank, array)
-        if meeting.total is None:
-            # In the order of the ranks, so that the same run has the same bits.
-            meeting.total = sum(meeting.values[other] for other in range(1, self.size)) + meeting.values[0]
-        return meeting.total
-
-    async def share(self, turn: int, rank: int, root: int, value: Any) -> Any:
-        """What rank ``root`` brings to its ``turn``-th call."""
-        meeting = await self._meet(turn, rank, value)
-        return meeting.values[root]
-
-    async def fail(self, reason: str) -> None:
-        """Let every rank that waits, or will wait, raise an error with this reason."""
-        self.failure = self.failure or reason
-        for meeting in self.meetings.values():
+    async def swap(self, key: Any, first: bool, value: Any) -> Any:
+        """What the other rank brings under the same key. first : whether the caller is the first of the two."""
+        meeting = self._meetings.setdefault(key, Meeting())
+        meeting.values[first] = value
+        if len(meeting.values) == 2:
+            del self._meetings[key]
             meeting.complete.set()
-
-    async def _meet(self, turn: int, rank: int, value: Any) -> Meeting:
-        meeting = self.meetings.setdefault(turn, Meeting())
-        meeting.values[rank] = value
-        if len(meeting.values) == self.size:
-            meeting.complete.set()
-        if self.failure is None:
-            await meeting.complete.wait()
-        if self.failure is not None:
-            raise Ended(self.failure)
-        meeting.left += 1
-        if meeting.left == self.size:
-            del self.meetings[turn]
-        return meeting
+        await meeting.complete.wait()
+        return meeting.values[not first]
 
 
 class DaskGroup:
-    """The ranks that meet at an exchange: see :class:`xpnet.backend.Group`.
+    """The ranks of one fit: see :class:`xpnet.backend.Group`. Made within the task that is the rank.
 
     Parameters
     ----------
-    rank, size : int
-        Which rank this is, of how many.
-    exchange : distributed.Actor
-        An :class:`Exchange` on one of the workers.
+    rank : int
+        Which rank this is.
+    exchanges : list of distributed.Actor
+        The :class:`Exchange` of each rank.
     timeout : float
         Seconds that a rank waits for another.
     """
 
     library = "numpy"
-    why = "an actor on one of Dask's workers"
+    why = "Dask's workers"
 
-    def __init__(self, rank: int, size: int, exchange: Any, timeout: float) -> None:
-        self.rank, self.size, self._exchange, self._timeout, self._turn = rank, size, exchange, timeout, 0
+    def __init__(self, rank: int, exchanges: list[Any], timeout: float) -> None:
+        from distributed import get_worker
+
+        self.rank, self.size, self._exchanges, self._timeout, self._turn = rank, len(exchanges), exchanges, timeout, 0
+        self._worker = get_worker()
+        self._task = self._worker.get_current_task()
 
     def sum(self, array: Array) -> Array:
-        """See :class:`xpnet.backend.Group`."""
-        return self._call("add", array)
+        """See :class:`xpnet.backend.Group`: pairs add up, then pairs of pairs (recursive doubling).
+
+        In each pair both compute the same sum, so that all ranks have the same bits.
+        """
+        self._turn += 1
+        paired = 1 << (self.size.bit_length() - 1)  # ranks beyond a power of two hand theirs to one that is paired
+        total = numpy.array(array)  # a copy, which nobody writes to: a worker in this process is given it as it is
+        if self.rank >= paired:
+            self._swap(self.rank - paired, "in", total)
+            return self._swap(self.rank - paired, "out", None)
+        if self.rank + paired < self.size:
+            total = total + self._swap(self.rank + paired, "in", None)
+        distance = 1
+        while distance < paired:
+            total = total + self._swap(self.rank ^ distance, distance, total)
+            distance *= 2
+        if self.rank + paired < self.size:
+            self._swap(self.rank + paired, "out", total)
+        return total
 
     def share(self, value: Value, *, rank: int = 0) -> Value:
-        """See :class:`xpnet.backend.Group`."""
-        return self._call("share", rank, value if rank == self.rank else None)
+        """See :class:`xpnet.backend.Group`: those who have the value hand it to as many others (a binomial tree)."""
+        self._turn += 1
+        place, having = (self.rank - rank) % self.size, 1
+        while having < self.size:
+            if place < having and place + having < self.size:
+                self._swap((self.rank + having) % self.size, having, value)
+            elif having <= place < 2 * having:
+                value = self._swap((self.rank - having) % self.size, having, None)
+            having *= 2
+        return value
 
     def fail(self, error: BaseException) -> None:
-        """See :class:`xpnet.backend.Group`: the others raise an error, and so does the client's ``fit``."""
-        if not isinstance(error, Ended):
-            self._exchange.fail(f"Rank {self.rank} of {self.size} failed: {type(error).__name__}: {error}")
+        """See :class:`xpnet.backend.Group`: the task fails, and the client, which sees it, cancels the others."""
 
-    def _call(self, name: str, *arguments: Any) -> Any:
-        self._turn += 1
-        call = getattr(self._exchange, name)(self._turn, self.rank, *arguments)
+    def check_wanted(self) -> None:
+        """Raise Ended where the client has cancelled this rank, or is no longer there."""
+        task = self._worker.state.tasks.get(self._task)
+        if task is None or task.state not in RUNNING:
+            raise Ended("The client no longer waits for this fit.")
+
+    def _swap(self, other: int, stage: Any, value: Any) -> Any:
+        """Give a value to another rank, and take its own."""
+        until, first = time.monotonic() + self._timeout, self.rank < other
+        key = self._turn, stage, max(self.rank, other)
         try:
-            return call.result(timeout=self._timeout)
-        except TimeoutError as error:
-            raise BackendError(
-                f"Rank {self.rank} of {self.size} waited {self._timeout:g} s for the others; one is stuck, or has "
-                "no free thread to begin on."
-            ) from error
-        except OSError as error:
-            raise Ended(f"The worker where the ranks meet was lost: {error}") from error
+            call = self._exchanges[min(self.rank, other)].swap(key, first, value)
+            while True:
+                try:
+                    return call.result(timeout=POLL)
+                except TimeoutError:
+                    self.check_wanted()
+                    if time.monotonic() > until:
+                        raise BackendError(
+                            f"Rank {self.rank} of {self.size} waited {self._timeout:g} s for rank {other}; it is "
+                            "stuck, or has no free thread to begin on."
+                        ) from None
+        except (OSError, RuntimeError) as error:
+            raise Ended(f"The worker of rank {min(self.rank, other)} was lost: {error}") from error

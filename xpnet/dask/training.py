@@ -2,89 +2,200 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from typing import Any
 
-from xpnet.dask.group import DaskGroup, Ended, Exchange
-from xpnet.dask.pieces import divide, together
+import dask
+
+from xpnet.dask.group import POLL, DaskGroup, Ended, Exchange
+from xpnet.dask.partitions import owners_of, place, rows_of, together
 from xpnet.dispatch import use_group
+from xpnet.dispatch.groups import Owners, owning
 from xpnet.errors import BackendError, InputError
+from xpnet.training import Callback, Training
 
-POLL = 0.2
-"""Seconds between two looks at the ranks."""
+NOTICED = 10.0
+"""Seconds in which the cluster notices that a worker is lost to which another could not talk."""
 
 
-def train(client: Any, blocks: Sequence[tuple[Any, ...]], fit: Callable[..., Any], *, timeout: float) -> Any:
-    """Run ``fit(X, y, sample_weight, ...)`` on every worker that gets rows, in one group; returns what rank 0 returns.
+@dataclass
+class Placed:
+    """Collections cut alike, computed, and divided among workers.
 
-    blocks : for each block of rows, delayed values in the order of ``fit``'s arguments
+    columns : for each collection a future of every block, None for one that was not passed
+    rows : of each block
+    shares : for each worker its blocks, by number
+    """
+
+    columns: list[list[Any] | None]
+    rows: list[int]
+    shares: dict[str, list[int]]
+
+
+def train(
+    client: Any,
+    training: Sequence[Sequence[Any] | None],
+    validation: Sequence[Sequence[Any] | None],
+    fit: Callable[..., Any],
+    *,
+    timeout: float,
+) -> Any:
+    """Run ``fit`` on every worker that gets rows, in one group; returns what rank 0 returns.
+
+    training, validation : for each collection its blocks of rows, delayed; the arguments of ``fit`` in their order
     timeout : seconds that a rank waits for another
 
     Raises what ``fit`` raises on some rank, BackendError where a worker is lost.
     """
+    if client.asynchronous:
+        raise InputError("A fit waits for the cluster, which an asynchronous client cannot. Pass a synchronous Client.")
     workers = sorted(client.nthreads())
     if not workers:
         raise BackendError("Training needs a cluster with workers; this one has none. Add some: cluster.scale(2).")
-    if not blocks:
+    # No rank begins before all blocks are there: on a worker's only thread it would keep them from being computed.
+    rows = _placed(client, training, workers)
+    if not sum(rows.rows):
         raise InputError("Training needs at least one row; X has none.")
-    shares = divide(blocks, workers)
-    with _exchange(client, len(shares), next(iter(shares))) as exchange:
-        ranks = {
-            at: client.submit(
-                _rank, fit, rank, len(shares), exchange, timeout, _parts(client, share, at), workers=[at], pure=False
-            )
-            for rank, (at, share) in enumerate(shares.items())
-        }
-        try:
-            _watch(client, ranks, exchange)
-            return next(iter(ranks.values())).result()
-        finally:
-            client.cancel(list(ranks.values()))
+    ranks = list(rows.shares)
+    held_out = _placed(client, validation, ranks) if validation else None
+    parts = {at: [*_joined(client, rows, at), *_joined(client, held_out, at)] for at in ranks}
+    owners = owners_of(list(rows.shares.values()), rows.rows)
+    del rows, held_out  # the workers keep what was put together, and blocks that someone else holds
+    joining = {part: at for at, columns in parts.items() for part in columns if part is not None}
+    with _cancelled_after(client, list(joining)):
+        _watch(client, joining, ranks)
+        with _cancelled_after(client, _exchanges(client, ranks)) as exchanges:
+            arguments = fit, client.gather(exchanges), owners, timeout
+            with _cancelled_after(client, _begun(client, parts, *arguments)) as futures:
+                _watch(client, dict(zip(futures, ranks, strict=True)), ranks)
+                return futures[0].result()
+
+
+def _exchanges(client: Any, ranks: Sequence[str]) -> list[Any]:
+    """A future of each rank's exchange, on its worker."""
+    return [client.submit(Exchange, actor=True, workers=[at], pure=False) for at in ranks]
+
+
+def _begun(client: Any, parts: dict[str, list[Any]], *arguments: Any) -> list[Any]:
+    """A future of each rank. All are sent in one message: of two fits at a time, one is the first on every worker."""
+    tasks = []
+    for rank, (at, columns) in enumerate(parts.items()):
+        with dask.annotate(workers=[at], allow_other_workers=False):
+            tasks.append(dask.delayed(_rank, pure=False)(rank, *arguments, columns))
+    return list(client.compute(tasks, optimize_graph=False))
 
 
 @contextmanager
-def _exchange(client: Any, size: int, worker: str) -> Iterator[Any]:
-    """The actor at which the ranks meet, on one worker."""
-    future = client.submit(Exchange, size, actor=True, workers=[worker], pure=False)
+def _cancelled_after(client: Any, futures: list[Any]) -> Iterator[list[Any]]:
+    """Cancel futures in the end: ranks that still run notice it when they next meet."""
     try:
-        yield future.result()
+        yield futures
     finally:
-        client.cancel([future])
+        client.cancel(futures)
 
 
-def _parts(client: Any, share: Sequence[tuple[Any, ...]], worker: str) -> list[list[Any]]:
-    """Futures of a rank's blocks, computed on its worker: for each argument of ``fit`` one list."""
-    columns = zip(*share, strict=True)
+def _placed(client: Any, columns: Sequence[Sequence[Any] | None], workers: Sequence[str]) -> Placed:
+    """Compute blocks, count their rows, and choose a worker for each."""
+    from distributed import futures_of
+
+    blocks = [block for column in columns if column is not None for block in column]
+    found = iter([futures_of(block)[0] for block in client.persist(blocks)])
+    computed = [None if column is None else [next(found) for _ in column] for column in columns]
+    counts = [None if column is None else client.map(rows_of, column, pure=False) for column in computed]
+    rows, *others = [column for column in client.gather(counts) if column is not None]
+    for other in others:
+        for block, (a, b) in enumerate(zip(rows, other, strict=True)):
+            if a != b:
+                raise InputError(
+                    f"Block {block} of X has {a} rows, that of y or sample_weight {b}. Repartition them alike."
+                )
+    assert computed[0] is not None
+    where = client.who_has(computed[0])
+    holders = [where.get(future.key, ()) for future in computed[0]]
+    return Placed(computed, rows, place(rows, holders, workers))
+
+
+def _joined(client: Any, placed: Placed | None, at: str) -> list[Any]:
+    """A future of each collection's rows that one worker takes, put together there; None for what was not passed.
+
+    A worker without a block is given the first one, cut to no rows.
+    """
+    if placed is None:
+        return []
+    share = placed.shares.get(at)
     return [
-        [None] * len(share) if column[0] is None else client.compute(list(column), workers=[worker])
-        for column in columns
+        None
+        if column is None
+        else client.submit(together, [column[k] for k in share], workers=[at], pure=False)
+        if share
+        else client.submit(_no_rows, column[0], pure=False)
+        for column in placed.columns
     ]
 
 
-def _rank(fit: Callable[..., Any], rank: int, size: int, exchange: Any, timeout: float, parts: list[list[Any]]) -> Any:
-    """What runs on one worker; rank 0 returns what was fitted."""
-    arguments = [together(column) for column in parts]
-    if size == 1:
-        return fit(*arguments)
-    with use_group(DaskGroup(rank, size, exchange, timeout), data="own"):
-        fitted = fit(*arguments)
+def _no_rows(block: Any) -> Any:
+    return block[:0]
+
+
+def _rank(
+    rank: int, fit: Callable[..., Any], exchanges: list[Any], owners: Owners | None, timeout: float, parts: list[Any]
+) -> Any:
+    """Train on one worker; rank 0 returns what was fitted."""
+    group = DaskGroup(rank, exchanges, timeout)
+    if group.size == 1:
+        return fit(*parts, callbacks=[_WhileWanted(group)])
+    with use_group(group, data="own"), nullcontext() if owners is None else owning(owners):
+        fitted = fit(*parts)
     return fitted if rank == 0 else None
 
 
-def _watch(client: Any, ranks: dict[str, Any], exchange: Any) -> None:
-    """Wait for all ranks. Raises the error of the one that failed, or tells the others that a worker was lost."""
-    looked = time.monotonic()
-    while not all(future.done() for future in ranks.values()):
-        time.sleep(POLL)
-        if time.monotonic() - looked > 5 * POLL:
+class _WhileWanted(Callback):
+    """Ends the training of a rank that meets no other, once the client does not wait for it any more."""
+
+    def __init__(self, group: DaskGroup) -> None:
+        self.group = group
+
+    def epoch_end(self, training: Training) -> None:
+        """Look."""
+        self.group.check_wanted()
+
+
+def _watch(client: Any, tasks: dict[Any, str], ranks: Sequence[str]) -> None:
+    """Wait for tasks on the workers of ranks. Raises the error of the first that fails, BackendError for a lost worker.
+
+    tasks : the worker of each future; ranks : the worker of each rank
+    """
+    from distributed import wait
+
+    pending, looked, ended, until = set(tasks), 0.0, None, 0.0
+    while pending or ended:
+        done: set[Any] = set()
+        with suppress(TimeoutError):
+            done, pending = wait(pending, timeout=POLL, return_when="FIRST_COMPLETED")
+        for future in done:
+            if future.status == "finished":
+                continue
+            error = future.exception()
+            _check_there(client, ranks)  # what is lost with a worker has errors of its own
+            if not isinstance(error, Ended):
+                error.add_note(f"This is the error of rank {ranks.index(tasks[future])} of {len(ranks)}.")
+                raise error
+            if ended is None:  # a rank could not talk to another, whose worker is lost, as the cluster is about to notice
+                ended, until = error, time.monotonic() + NOTICED
+        if ended or time.monotonic() - looked > 5 * POLL:
             looked = time.monotonic()
-            for rank, worker in enumerate(ranks):
-                if worker not in client.nthreads():
-                    reason = f"Worker {worker}, rank {rank} of {len(ranks)}, was lost while it trained"
-                    exchange.fail(reason)
-                    raise BackendError(f"{reason}. Look into its log, for memory above all, and fit again.")
-    errors = [error for future in ranks.values() if (error := future.exception()) is not None]
-    # Of a rank that failed and those that were told so, the first has the reason.
-    errors.sort(key=lambda error: isinstance(error, Ended))
-    if errors:
-        raise errors[0]
+            _check_there(client, ranks)
+        if ended and looked > until:
+            raise ended
+
+
+def _check_there(client: Any, ranks: Sequence[str]) -> None:
+    """Raise BackendError for a worker that is no longer there."""
+    there = client.nthreads()
+    for rank, worker in enumerate(ranks):
+        if worker not in there:
+            raise BackendError(
+                f"Worker {worker}, rank {rank} of {len(ranks)}, was lost while it trained. Look into its log, for "
+                "memory above all, and fit again."
+            )

@@ -8,7 +8,7 @@ from inspect import cleandoc
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import numpy
-from scipy.sparse import issparse
+from scipy.sparse import csr_matrix, issparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
@@ -261,6 +261,9 @@ class MLP(Convertible, FittedNetwork):
 
     def _given_validation(self, given: FitInputs) -> tuple[Any, Any, Any]:
         """The user's own validation rows: X, encoded targets and weights."""
+        if current_ranks().own_data and not given.X_val.shape[0]:  # other ranks may have some
+            X = csr_matrix((0, self.n_features_in_)) if issparse(given.X_val) else numpy.zeros((0, self.n_features_in_))
+            return X, self._encode(given.y[:0]), None if given.sample_weight_val is None else numpy.zeros(0)
         X = check_X(self, in_memory_or_source(self, given.X_val))
         y = check_targets(given.y_val, numeric=self._numeric_targets, name="y_val")
         self._check_known(y)

@@ -59,8 +59,16 @@ def balanced_weights(indices: Any, classes: Any) -> dict[Any, float]:
 
 
 def strata_of_all(strata: Any) -> Any:
-    """What a split keeps in proportion, of the rows of all ranks; None where it keeps nothing."""
-    return None if strata is None else numpy.concatenate(current_ranks().each(strata))
+    """What a split keeps in proportion, of the rows of all ranks, in their order; None where it keeps nothing."""
+    if strata is None:
+        return None
+    ranks = current_ranks()
+    every = ranks.each(strata)
+    joined = numpy.concatenate(every)
+    if ranks.owners is None:
+        return joined
+    before = numpy.cumsum([0, *map(len, every)])
+    return joined[before[ranks.owners.rank] + ranks.owners.index]
 
 
 def owned(chosen: Any, count: int) -> tuple[Any, Owners]:
@@ -71,11 +79,13 @@ def owned(chosen: Any, count: int) -> tuple[Any, Owners]:
     """
     ranks = current_ranks()
     counts = ranks.each(count)
-    rank = numpy.repeat(numpy.arange(len(counts)), counts)[chosen]
-    index = numpy.empty(len(chosen), "int64")
+    owners = ranks.owners
+    if owners is None:
+        owners = Owners(numpy.repeat(numpy.arange(len(counts)), counts), numpy.concatenate([*map(numpy.arange, counts)]))
+    rank, index = owners.rank[chosen], numpy.empty(len(chosen), "int64")
     for one, rows in enumerate(numpy.bincount(rank, minlength=len(counts))):
         index[rank == one] = numpy.arange(rows)
-    return chosen[rank == ranks.rank] - sum(counts[: ranks.rank]), Owners(rank, index)
+    return owners.index[chosen][rank == ranks.rank], Owners(rank, index)
 
 
 def fit_scaler(scaler: Any, X: Any) -> Any:

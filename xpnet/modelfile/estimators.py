@@ -45,6 +45,8 @@ def parts(estimator: Any, extra: dict[str, Any] | None) -> tuple[Description, di
     Raises NotFittedError before ``fit``, InputError for parameters, labels or an ``extra`` that it cannot hold.
     """
     check_is_fitted(estimator)
+    if hasattr(estimator, "to_local"):  # one that trains on a cluster, which a file cannot hold
+        estimator = estimator.to_local()
     kind, extra = check_kind(estimator, KINDS), check_extra(estimator, extra)
     state = estimator.get_fitted_state()
     settings = {"params": _params(estimator), "fitted": as_json("fitted attributes", state.facts)}

@@ -1,11 +1,13 @@
-"""How the partitions of Dask collections are divided among workers, and put together there."""
+"""The partitions of Dask collections: which worker takes which, how they are put together, and predictions for each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy
+from scipy.sparse import issparse, vstack
 
+from xpnet.dispatch.groups import Owners
 from xpnet.errors import InputError
 
 
@@ -16,8 +18,8 @@ def is_collection(value: Any) -> bool:
     return bool(dask.is_dask_collection(value))
 
 
-def partitions(X: Any, *beside: Any) -> list[tuple[Any, ...]]:
-    """For each block of rows its X and what lies beside it, as delayed values.
+def partitions(X: Any, *beside: Any) -> list[list[Any] | None]:
+    """The blocks of X, and of each collection that lies beside it, as delayed values.
 
     X : a Dask array (rows, features) or data frame; beside : Dask arrays, series or frames with its rows, or None
 
@@ -30,8 +32,7 @@ def partitions(X: Any, *beside: Any) -> list[tuple[Any, ...]]:
             f"X, y and sample_weight are cut into the same blocks of rows; received {sorted(counts)} blocks. "
             "Repartition them alike."
         )
-    (count,) = counts
-    return [tuple(None if column is None else column[k] for column in columns) for k in range(count)]
+    return columns
 
 
 def _blocks(collection: Any, like: Any) -> list[Any]:
@@ -48,19 +49,55 @@ def _blocks(collection: Any, like: Any) -> list[Any]:
     return list(collection.to_delayed().ravel())
 
 
-def divide(blocks: Sequence[Any], workers: Sequence[str]) -> dict[str, list[Any]]:
-    """Blocks for each worker, in their order, about as many for each; a worker without a block is left out."""
-    count = min(len(workers), len(blocks))
-    edges = [len(blocks) * k // count for k in range(count + 1)]
-    return {worker: list(blocks[edges[k] : edges[k + 1]]) for k, worker in enumerate(workers[:count])}
+def place(rows: Sequence[int], holders: Sequence[Sequence[str]], workers: Sequence[str]) -> dict[str, list[int]]:
+    """The blocks that each worker takes, by number, in their order; a worker without a block is left out.
+
+    A block stays on a worker that holds it, unless that has its share of the rows without it: then the block goes to
+    the worker that has the fewest.
+
+    rows : of each block; holders : the workers that hold it; workers : all that take part
+    """
+    fair, taken = sum(rows) / len(workers), dict.fromkeys(workers, 0)
+    shares: dict[str, list[int]] = {}
+    for block, (count, held_by) in enumerate(zip(rows, holders, strict=True)):
+        with_room = [at for at in held_by if at in taken and taken[at] + count / 2 <= fair]
+        at = min(with_room or workers, key=lambda worker: taken[worker])
+        taken[at] += count
+        shares.setdefault(at, []).append(block)
+    return shares
+
+
+def owners_of(shares: Sequence[Sequence[int]], rows: Sequence[int]) -> Owners | None:
+    """Which rank has which row; None where the rows of one rank follow those of the rank before it.
+
+    shares : for each rank the blocks that it takes, by number; rows : of each block
+    """
+    if [block for share in shares for block in share] == list(range(len(rows))):
+        return None
+    rank, index = numpy.empty(sum(rows), "int32"), numpy.empty(sum(rows), "int64")
+    starts = numpy.cumsum([0, *rows])
+    for number, share in enumerate(shares):
+        before = 0
+        for block in share:
+            part = slice(starts[block], starts[block + 1])
+            rank[part], index[part] = number, numpy.arange(before, before + rows[block])
+            before += rows[block]
+    return Owners(rank, index)
+
+
+def rows_of(block: Any) -> int:
+    """How many rows a block has: an array, a sparse matrix or a frame."""
+    return int(block.shape[0])
 
 
 def together(parts: Sequence[Any]) -> Any:
-    """The rows of all parts, one after the other: an array or a frame; None for parts that are None."""
-    if parts[0] is None or len(parts) == 1:
+    """The rows of all parts, one after the other: an array, a sparse matrix or a frame."""
+    if len(parts) == 1:
         return parts[0]
     if isinstance(parts[0], numpy.ndarray):
         return numpy.concatenate(parts)
+    if issparse(parts[0]):
+        return vstack(parts, format="csr")
     import pandas
 
     return pandas.concat(parts)
@@ -75,12 +112,12 @@ class Blockwise:
 
     def __call__(self, block: Any) -> Any:
         """What the method finds: an array for an array, a series or frame for a frame."""
-        is_frame = hasattr(block, "columns")
+        is_frame, count = hasattr(block, "columns"), rows_of(block)
         # Estimators refuse no rows; what they find for one row has the dtype and the columns.
-        rows = block if len(block) else numpy.zeros((1, block.shape[1]))
-        if is_frame and not len(block):
+        rows = block if count else numpy.zeros((1, block.shape[1]))
+        if is_frame and not count:
             rows = type(block)(rows, columns=block.columns)
-        found = getattr(self.estimator, self.method)(rows)[: len(block)]
+        found = getattr(self.estimator, self.method)(rows)[:count]
         return self._framed(found, block.index) if is_frame else found
 
     def _framed(self, found: Any, index: Any) -> Any:
