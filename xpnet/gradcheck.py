@@ -1,4 +1,4 @@
-"""Gradient checks: what ``backward`` returns, compared with central differences.
+"""Gradient checks compare what ``backward`` returns with central differences.
 
 ``check_affine``, ``check_relu`` and ``check_cross_entropy`` each check a layer of that kind, xpnet's or a learner's
 own. ``check_layer`` and ``check_model`` check any layer and any model. All compare in float64 with step
@@ -414,12 +414,12 @@ def _compare(what: str, found: numpy.ndarray, expected: numpy.ndarray) -> None:
 
 
 def _is_numeric(value: Any) -> bool:
-    """Whether a value is an array or a number."""
+    """Return whether a value is an array or a number."""
     return hasattr(value, "dtype") or isinstance(value, int | float)
 
 
 def _described(value: Any) -> str:
-    """What a value is, with an article."""
+    """Name the type of a value, with an article."""
     if value is None:
         return "None"
     name = type(value).__name__
@@ -427,7 +427,7 @@ def _described(value: Any) -> str:
 
 
 def _same(found: numpy.ndarray, expected: numpy.ndarray) -> bool:
-    """Whether two arrays hold the same values; NaN equals NaN."""
+    """Return whether two arrays hold the same values; NaN equals NaN."""
     return bool(numpy.array_equal(found, expected, equal_nan=found.dtype.kind in "fc"))
 
 

@@ -21,7 +21,7 @@ CLASS_INDICES = 0  # softmax cross-entropy against them
 
 
 class Layout(NamedTuple):
-    """How shared memory is divided.
+    """The parts of shared memory.
 
     tile_rows : rows that go through the network together; kept : whether the optimizer's buffers are held, too
     size : bytes
@@ -104,7 +104,7 @@ class Resident:
 
 
 def _row_flop(spec: NetworkSpec) -> float:
-    """Of training on one row: forward, weight gradient and, but for the first layer, input gradient."""
+    """The operations of training on one row: forward, weight gradient and, but for the first layer, input gradient."""
     products = [a * b for a, b in zip(spec.widths, spec.widths[1:], strict=False)]
     return 2.0 * (3 * sum(products) - products[0])
 

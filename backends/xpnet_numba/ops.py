@@ -24,7 +24,7 @@ from xpnet_numba.runtime.templates import filled_in
 
 
 class Cut(NamedTuple):
-    """How numbers are shared among threads.
+    """A rule by which numbers are shared among threads.
 
     alone : up to so many numbers one thread does all, since to share them would take longer
     chunk : how many a thread claims at a time
@@ -34,20 +34,20 @@ class Cut(NamedTuple):
     chunk: int
 
     def rows(self, rows: int, columns: int = 1) -> int:
-        """How many rows of an array a thread claims at a time."""
+        """The number of rows of an array that a thread claims at a time."""
         if rows * columns <= self.alone:
             return rows or 1
         return max(1, self.chunk // columns)
 
 
 MOVES = Cut(1 << 16, 1 << 14)
-"""Where little is done with each number."""
+"""The cut where little is done with each number."""
 
 EXPONENTIALS = Cut(1 << 14, 1 << 13)
-"""Where the exponential of each is taken."""
+"""The cut where the exponential of each is taken."""
 
 STREAMS = Cut(1 << 14, 1 << 14)
-"""Where many arrays are read and written."""
+"""The cut where many arrays are read and written."""
 
 INDEX = numpy.dtype(numpy.int64)
 

@@ -15,12 +15,12 @@ import numpy
 from numba import types
 from numba.extending import overload
 
-from xpnet.ops.activations import FAR, NORMAL_TAIL, ROOT_2_PI
+from xpnet.ops.gated import FAR, NORMAL_TAIL, ROOT_2_PI
 from xpnet_numba.kinds import Scalar
 from xpnet_numba.llvm import INNER, bits, njit
 
 EXACT: Any = {"fastmath": {"contract", "nsz", "arcp"}, "error_model": "numpy"}
-"""How code is compiled whose rounding must not be reordered.
+"""The options for code whose rounding must not be reordered.
 
 ``contract`` fuses a * b + c, ``nsz`` ignores the sign of zero, ``arcp`` multiplies by a reciprocal: each changes a
 result by a rounding at most. ``reassoc`` would undo the reduction to r (errors of 1e-2), ``nnan`` and ``ninf`` would
@@ -29,7 +29,7 @@ a branch, and no loop with a division would vectorise.
 """
 
 FAST: Any = {"fastmath": {"reassoc", "contract", "nsz", "arcp"}, "error_model": "numpy"}
-"""How all other code is compiled: ``EXACT`` and ``reassoc``, which lets a sum be taken in several lanes at once.
+"""The options for all other code: ``EXACT`` and ``reassoc``, which lets a sum be taken in several lanes at once.
 
 NaN and infinities keep their meaning: a sum that holds one still ends as the reference's does, in any order.
 """
@@ -186,7 +186,7 @@ def normal_tail(a: Scalar) -> tuple[Scalar, Scalar]:
 
 @njit(**INNER, **EXACT, forceinline=True)
 def _exp_half_square(a: Scalar) -> Scalar:
-    """exp(-a^2 / 2), computed as in ``xpnet.ops.activations``."""
+    """exp(-a^2 / 2), computed as in ``xpnet.ops.gated``."""
     number = type(a)
     half, q = number(0.5), sixteenths(a)
     square, rest = half * q * q, half * (a - q) * (a + q)

@@ -145,7 +145,7 @@ SEALED = {
     "an unknown field": (network(hook="os.system"), "NetworkSpec takes"),
     "rates for other layers": (network(dropout=[0.1]), "do not belong together"),
     "names twice": (network(names=["W"] * 6), "names of its parameters"),
-    "a rule out of range": (network(rule={"beta1": 2.0}), "outside their range"),
+    "a rule out of range": (network(rule={"beta1": 2.0}), r"beta1 lies in \[0, 1\)"),
     "an unknown kind": (description(kind="posix.system"), "posix.system"),
     "settings that are none": (description(settings=[]), "not JSON objects"),
     "a schedule that is none": (

@@ -5,6 +5,7 @@ from functools import cached_property, lru_cache
 from math import prod
 from typing import Literal, NamedTuple
 
+from xpnet.errors import InputError
 from xpnet.ops import ActivationName
 
 Activation = ActivationName
@@ -42,6 +43,11 @@ class UpdateRule:
     epsilon_hat : bool, default False
         Whether epsilon is added before the bias correction, as scikit-learn does. Used by ``adam``.
 
+    Raises
+    ------
+    InputError
+        For numbers outside their ranges.
+
     See Also
     --------
     xpnet.optimizers : The optimizers that a user names; each has a rule.
@@ -62,12 +68,24 @@ class UpdateRule:
     weight_decay: float = 0.0
     epsilon_hat: bool = False
 
+    def __post_init__(self) -> None:
+        _require("momentum lies in [0, 1]", self.momentum, 0 <= self.momentum <= 1)
+        _require("beta1 lies in [0, 1)", self.beta1, 0 <= self.beta1 < 1)
+        _require("beta2 lies in [0, 1)", self.beta2, 0 <= self.beta2 < 1)
+        _require("epsilon, which keeps a division from zero, is greater than 0", self.epsilon, self.epsilon > 0)
+        _require("weight_decay is not negative", self.weight_decay, self.weight_decay >= 0)
+
     @property
     def buffers(self) -> tuple[str, ...]:
         """Names of the arrays that an update keeps for each parameter: none, a velocity, or Adam's two moments."""
         if self.name == "adam":
             return ("m", "v")
         return ("velocity",) if self.momentum else ()
+
+
+def _require(rule: str, received: float, holds: bool) -> None:
+    if not holds:
+        raise InputError(f"The update's {rule}; received {received}. The default is a good choice.")
 
 
 class Slot(NamedTuple):

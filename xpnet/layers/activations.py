@@ -1,7 +1,5 @@
 """The activations, element by element: a layer for each in ``xpnet.ops.ACTIVATIONS``, where formulas are documented."""
 
-from typing import Any
-
 from xpnet import ops
 from xpnet.layers.layer import Layer, check_same_shape
 from xpnet.ops import ActivationName, Array, namespace
@@ -42,12 +40,6 @@ class Activation(Layer):
     """
 
     activation: ActivationName
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        """Give the subclass the parameters and the example of this docstring, behind its own first sentence."""
-        super().__init_subclass__(**options)
-        rest = (Activation.__doc__ or "").partition("\n")[2]
-        cls.__doc__ = f"{cls.__doc__}\n{rest}" if cls.__doc__ and "Parameters" not in cls.__doc__ else cls.__doc__
 
     def forward(self, inputs: Array) -> Array:
         """Compute the activation of each input.

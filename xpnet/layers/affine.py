@@ -13,9 +13,9 @@ class Affine(Layer):
     backend : str or Backend, optional
         The backend that computes. None chooses it at each forward pass, by the arrays.
 
-    References
-    ----------
-    I. Goodfellow, Y. Bengio, A. Courville, Deep Learning, 2016, section 6.5.6 (the gradient).
+    See Also
+    --------
+    xpnet.ops.affine_backward : The gradient, and its source.
 
     Examples
     --------
@@ -31,7 +31,7 @@ class Affine(Layer):
     """
 
     def forward(self, inputs: Array, weight: Array, bias: Array) -> Array:
-        """Map each row of the inputs.
+        """Map each row of the inputs, ``out = inputs @ weight + bias``.
 
         Parameters
         ----------

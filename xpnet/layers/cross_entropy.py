@@ -16,14 +16,9 @@ class CategoricalCrossEntropy(Layer):
     backend : str or Backend, optional
         The backend that computes. None chooses it at each forward pass, by the arrays.
 
-    Notes
-    -----
-    Softmax and logarithm are one operation, ``log p = (z - max z) - log sum exp(z - max z)``, so that no logit
-    overflows and no probability is rounded to zero before its logarithm is taken.
-
-    References
-    ----------
-    C. M. Bishop, Pattern Recognition and Machine Learning, 2006, eq. 4.109 (the gradient).
+    See Also
+    --------
+    xpnet.ops.softmax_cross_entropy : The formulas, and their source.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What all layers share: the choice of a backend, and the error for a backward pass without a forward pass."""
+"""The base of all layers chooses a backend, and refuses a backward pass without a forward pass."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,6 +24,13 @@ class Layer:
     """
 
     no_gradient: tuple[str, ...] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Give a subclass that is documented by one line the other sections of its base's docstring."""
+        super().__init_subclass__(**options)
+        base = cls.__mro__[1].__doc__
+        if cls.__doc__ and base and "\n" not in cls.__doc__:
+            cls.__doc__ = f"{cls.__doc__}\n{base.partition(chr(10))[2]}"
 
     def __init__(self, *, backend: str | Backend | None = None) -> None:
         self.backend = backend

@@ -7,12 +7,22 @@ from xpnet.ops import Array
 
 
 class ElementwiseLoss(Layer):
-    """A loss that compares outputs and targets item by item; subclasses name their operation.
+    """A loss that compares outputs and targets item by item, by an operation of ``xpnet.ops`` that subclasses name.
 
     Parameters
     ----------
     backend : str or Backend, optional
         The backend that computes. None chooses it at each forward pass, by the arrays.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.layers import LOSSES
+    >>> layer = LOSSES["squared_error"]()
+    >>> round(layer.forward(numpy.array([[0.0, 1.0]]), numpy.array([[1.0, 1.0]])), 4)
+    0.5
+    >>> layer.backward()[0].round(4)
+    array([[-1.,  0.]])
     """
 
     operation: str
@@ -75,77 +85,19 @@ class ElementwiseLoss(Layer):
 
 
 class LogisticCrossEntropy(ElementwiseLoss):
-    """Binary cross-entropy of independent outputs, ``loss = 1/N sum_ik log(1 + exp(z_ik)) - z_ik y_ik``.
-
-    The outputs z are logits; their probabilities are ``logistic(z)``.
-
-    Parameters
-    ----------
-    backend : str or Backend, optional
-        The backend that computes. None chooses it at each forward pass, by the arrays.
-
-    References
-    ----------
-    C. M. Bishop, Pattern Recognition and Machine Learning, 2006, eq. 4.90.
-
-    Examples
-    --------
-    >>> import numpy
-    >>> from xpnet.layers import LogisticCrossEntropy
-    >>> layer = LogisticCrossEntropy()
-    >>> round(layer.forward(numpy.array([[0.0, 1.0]]), numpy.array([[1.0, 1.0]])), 4)
-    1.0064
-    >>> layer.backward()[0].round(4)
-    array([[-0.5   , -0.2689]])
-    """
+    """Binary cross-entropy of independent logits z; see `xpnet.ops.logistic_cross_entropy`."""
 
     operation = "logistic_cross_entropy"
 
 
 class SquaredError(ElementwiseLoss):
-    """Half the mean squared error, ``loss = 1/(2N) sum_ik (o_ik - y_ik)**2``.
-
-    Parameters
-    ----------
-    backend : str or Backend, optional
-        The backend that computes. None chooses it at each forward pass, by the arrays.
-
-    Examples
-    --------
-    >>> import numpy
-    >>> from xpnet.layers import SquaredError
-    >>> layer = SquaredError()
-    >>> round(layer.forward(numpy.array([[0.0, 1.0]]), numpy.array([[1.0, 1.0]])), 4)
-    0.5
-    >>> layer.backward()[0].round(4)
-    array([[-1.,  0.]])
-    """
+    """Half the mean squared error; see `xpnet.ops.squared_error`."""
 
     operation = "squared_error"
 
 
 class Poisson(ElementwiseLoss):
-    """Half the Poisson deviance of the prediction exp(o), ``loss = 1/N sum_ik exp(o) - y + y * (log(y) - o)``.
-
-    Parameters
-    ----------
-    backend : str or Backend, optional
-        The backend that computes. None chooses it at each forward pass, by the arrays.
-
-    References
-    ----------
-    P. McCullagh, J. A. Nelder, Generalized Linear Models, 1989, section 2.3.
-
-    Examples
-    --------
-    >>> import numpy
-    >>> from xpnet.layers import Poisson
-    >>> layer = Poisson()
-    >>> round(layer.forward(numpy.array([[0.0, 1.0]]), numpy.array([[1.0, 1.0]])), 4)
-    0.7183
-    >>> layer.backward()[0].round(4)
-    array([[0.    , 1.7183]])
-    """
+    """Half the Poisson deviance of the prediction exp(o); see `xpnet.ops.poisson`."""
 
     operation = "poisson"
 

@@ -6,7 +6,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from xpnet.backend import Backend, NetworkSpec, UpdateRule
+from xpnet.backend import Backend, NetworkSpec
 from xpnet.errors import InputError
 from xpnet.modelfile.container import Header
 from xpnet.modelfile.values import canonical, from_json, to_json
@@ -34,14 +34,7 @@ def spec_from_json(values: Any) -> NetworkSpec:
         raise ValueError("its members are no count, or have names of their own")
     if not 0 <= spec.seed < 2**63:
         raise ValueError("the seed of its network is no count")
-    _check_rule(spec.rule)
     return check_spec(spec)
-
-
-def _check_rule(rule: UpdateRule) -> None:
-    fractions = 0 <= rule.momentum <= 1 and 0 <= rule.beta1 < 1 and 0 <= rule.beta2 < 1
-    if not (fractions and rule.epsilon > 0 and rule.weight_decay >= 0):
-        raise ValueError("the numbers of its update rule lie outside their range")
 
 
 @dataclass(frozen=True)

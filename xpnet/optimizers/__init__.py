@@ -1,4 +1,4 @@
-"""How parameters follow their gradients: update rules, and schedules for the learning rate."""
+"""Optimizers, and schedules for the learning rate."""
 
 from xpnet.optimizers.rules import SGD, Adam, AdamW, Optimizer, update_rule
 from xpnet.optimizers.schedules import Constant, Cosine, Exponential, Plateau, Schedule, StepDecay, as_schedule

@@ -40,7 +40,8 @@ class SGD:
     nesterov: bool = False
 
     def __post_init__(self) -> None:
-        _check_fraction("momentum", self.momentum)
+        if not 0 <= self.momentum < 1:
+            raise InputError(f"momentum lies in [0, 1); received {self.momentum}. Try 0.9.")
         if self.nesterov and not self.momentum:
             raise InputError("Nesterov's method needs a momentum greater than 0; received momentum 0. Try 0.9.")
 
@@ -83,10 +84,7 @@ class Adam:
     epsilon: float = 1e-8
 
     def __post_init__(self) -> None:
-        _check_fraction("beta1", self.beta1)
-        _check_fraction("beta2", self.beta2)
-        if not self.epsilon > 0:
-            raise InputError(f"epsilon keeps a division from zero and is > 0; received {self.epsilon}. Try 1e-8.")
+        _ = self.rule  # which checks its numbers
 
     @property
     def rule(self) -> UpdateRule:
@@ -125,11 +123,6 @@ class AdamW(Adam):
     """
 
     weight_decay: float = 1e-2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.weight_decay >= 0:
-            raise InputError(f"weight_decay is not negative; received {self.weight_decay}. Try 1e-2.")
 
     @property
     def rule(self) -> UpdateRule:
@@ -176,8 +169,3 @@ def update_rule(optimizer: str | Optimizer | None) -> UpdateRule:
             raise InputError(f"optimizer is one of {', '.join(_BY_NAME)}, or an instance; received {optimizer!r}.")
         return _BY_NAME[optimizer]().rule
     return optimizer.rule
-
-
-def _check_fraction(name: str, value: float) -> None:
-    if not 0 <= value < 1:
-        raise InputError(f"{name} lies in [0, 1); received {value}. Try 0.9.")

@@ -7,7 +7,8 @@ The gradient is read from what ``xpnet.ops.ACTIVATIONS`` says: the output, or th
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-from xpnet.ops.activations import LEAK, TANH_CUBE, TANH_SCALE
+from xpnet.ops.activations import LEAK
+from xpnet.ops.gated import TANH_CUBE, TANH_SCALE
 from xpnet_numba import scalars
 from xpnet_numba.kinds import Pointer, Scalar, Vector
 from xpnet_numba.llvm import array, chosen, larger, section, smaller
@@ -226,7 +227,7 @@ def repeated(row: Vector, rows: int, room: Pointer) -> Vector:
 
 @inner
 def sums_of(row: Vector, rows: int, room: Pointer) -> Vector:
-    """Where to add up when so many rows are joined: zeros in the room, or the row itself where they are not."""
+    """Zeros in the room, into which rows that are joined add up; the row itself where they are not joined."""
     total = row.size * rows_joined(rows, row.size)
     if total == row.size:
         return row
@@ -246,5 +247,5 @@ def add_up(sums: Vector, row: Vector) -> None:
 
 @inlined
 def rows_joined(rows: int, columns: int) -> int:
-    """How many rows are taken as one."""
+    """The number of rows that are taken as one."""
     return JOINED if columns < SHORT and rows >= WORTH_JOINING else 1

@@ -1,4 +1,4 @@
-"""How loops are compiled: into the code that calls them."""
+"""Loops are compiled into the code that calls them."""
 
 from xpnet_numba.kinds import Matrix, Vector
 from xpnet_numba.llvm import INNER, address, array, njit, pointer_to, smaller
@@ -6,11 +6,11 @@ from xpnet_numba.llvm.memory import LINE
 from xpnet_numba.scalars import FAST
 
 inner = njit(**INNER, **FAST, forceinline=False)
-"""For a loop, and for what it calls. LLVM decides what is inlined: Numba would hand the option down from a caller that is."""
+"""Compiles a loop, and what it calls. LLVM decides what is inlined: Numba would hand the option down from a caller that is."""
 
 inlined = njit(**INNER, **FAST, forceinline=True)
-"""For what is called once a row or once a number: a call would cost as much as the work, or keep a loop from
-vectorising. For a loop that may run in place, too: apart, it would ask whether its arguments overlap, and take one number
+"""Compiles what is called once a row or once a number: a call would cost as much as the work, or keep a loop from
+vectorising. It serves a loop that may run in place, too: apart, it would ask whether its arguments overlap, and take one number
 at a time where they do.
 """
 
@@ -23,5 +23,5 @@ def flat(x: Vector | Matrix) -> Vector:
 
 @inlined
 def numbers_to_a_line(x: Vector) -> int:
-    """How many numbers of a vector lie before the first cache line that begins in it."""
+    """The number of items of a vector that lie before the first cache line that begins in it."""
     return smaller(-address(pointer_to(x)) % LINE // x.itemsize, x.size)

@@ -122,7 +122,7 @@ def multiply(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_
 
 @inner
 def readable(width: int, columns: int, n: int, m: int, after: int) -> bool:
-    """Whether a panel may and should be read where it lies, ``width`` numbers of each row.
+    """Return whether a panel may and should be read where it lies, ``width`` numbers of each row.
 
     What it has not is read from rows that follow, and goes where no column of C is.
     """
@@ -203,7 +203,7 @@ def copy(source: Operand, target: Operand, rows: int, columns: int) -> None:
 
 @inner
 def multiply_tiles(a: Operand, b: Operand, c: Operand, m: int, panel: Panel) -> None:
-    """As many tiles as m rows fill, one below the other."""
+    """Compute as many tiles as m rows fill, one below the other."""
     stay_apart()
     columns, terms, fresh, ahead, vectors, _ = panel
     for i in range(0, m, HEIGHTS[vectors]):

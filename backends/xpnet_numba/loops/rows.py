@@ -50,7 +50,7 @@ def add_rows(x: Matrix, first: int, out: Vector) -> None:
 
 @inner
 def has_nonfinite(x: Matrix, columns: int) -> bool:
-    """Whether any of the first columns of x holds NaN or infinity."""
+    """Return whether any of the first columns of x holds NaN or infinity."""
     infinity = bits(x.dtype.type(numpy.inf))
     largest = infinity - infinity
     for i in range(x.shape[0]):

@@ -74,7 +74,7 @@ def log_softmax(x: Matrix, out: Matrix) -> None:
 
 @inlined
 def rows_at_once(k: int) -> int:
-    """How many rows of k numbers are worked on at a time."""
+    """The number of rows of k items that are worked on at a time."""
     return larger(1, smaller(BLOCK // k, MOST_ROWS))
 
 

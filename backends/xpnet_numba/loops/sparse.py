@@ -59,7 +59,7 @@ def densify(order: Indices, numbers: Vector, columns: SparseIndices, starts: Spa
 
 @inlined
 def run_of(row: int, starts: SparseIndices, filled: int) -> tuple[int, int]:
-    """Where the numbers of a row begin and end."""
+    """The place where the numbers of a row begin, and where they end."""
     if 0 <= row < starts.size - 1:
         return larger(0, starts[row]), smaller(starts[row + 1], filled)
     return 0, 0

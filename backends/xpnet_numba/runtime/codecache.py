@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy
 
-from xpnet.ops import activations
+from xpnet.ops import activations, gated
 from xpnet.ops.updates import adam_scales
 
 KEPT = 8
@@ -41,9 +41,14 @@ FORMULAS = (adam_scales,)
 """The functions of ``xpnet.ops`` that are compiled, which may have been imported long before this package."""
 
 NUMBERS = {
-    name: getattr(activations, name) for name in ("FAR", "LEAK", "NORMAL_TAIL", "ROOT_2_PI", "TANH_CUBE", "TANH_SCALE")
+    (module.__name__, name): getattr(module, name)
+    for module, names in (
+        (activations, ("LEAK",)),
+        (gated, ("FAR", "NORMAL_TAIL", "ROOT_2_PI", "TANH_CUBE", "TANH_SCALE")),
+    )
+    for name in names
 }
-"""The numbers of ``xpnet.ops.activations`` that compiled formulas hold."""
+"""The numbers of ``xpnet.ops`` that compiled formulas hold."""
 
 NO_FOLDER = "there is no folder that is yours alone and can be written"
 

@@ -202,5 +202,5 @@ def compiled(name: str, dtype: str) -> CFunction:
 
 @cache
 def address(name: str, dtype: str) -> Address:
-    """Where the compiled function begins."""
+    """The address at which the compiled function begins."""
     return compiled(name, dtype).address
