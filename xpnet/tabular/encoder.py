@@ -1,7 +1,7 @@
 """The encoder of tables: frames in, float32 out."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -39,6 +39,7 @@ DIFFERENT, DENSE = 0.5, 0.5
 """Text of which this share is different is free; whole numbers that fill this share of their range count rows."""
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class TableEncoder(TransformerMixin, BaseEstimator):
     """Encode a table as numbers for a network: numbers, categories, booleans, dates and times, with gaps.
 
@@ -105,6 +106,14 @@ class TableEncoder(TransformerMixin, BaseEstimator):
            [ 1.,  0.,  1.,  0.]], dtype=float32)
     """
 
+    scaling: str = "robust"
+    bins: int | str | None = "auto"
+    binning: str = "quantile"
+    min_frequency: float = 0.001
+    max_categories: int = 100
+    task: str | None = "auto"
+    random_state: Any = None
+
     _allowed: ClassVar[dict[str, list[Any]]] = {
         "scaling": [{"robust", "standard"}],
         "bins": [COUNT, {"auto"}, None],
@@ -114,25 +123,6 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         "task": [{"auto", "classification", "regression"}, None],
         "random_state": RANDOM_STATE,
     }
-
-    def __init__(
-        self,
-        *,
-        scaling: str = "robust",
-        bins: int | str | None = "auto",
-        binning: str = "quantile",
-        min_frequency: float = 0.001,
-        max_categories: int = 100,
-        task: str | None = "auto",
-        random_state: Any = None,
-    ) -> None:
-        self.scaling = scaling
-        self.bins = bins
-        self.binning = binning
-        self.min_frequency = min_frequency
-        self.max_categories = max_categories
-        self.task = task
-        self.random_state = random_state
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -187,9 +177,6 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         InputError
             For no rows, two columns of one name, nothing to learn from, and trees without a target.
         """
-        return self._encoded_training_rows(X, y)
-
-    def _encoded_training_rows(self, X: Any, y: Any) -> numpy.ndarray:
         table, details = self._fit(X, y)
         return self._encode(table, details)
 

@@ -3,6 +3,7 @@
 import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import inf
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -44,8 +45,27 @@ ROWS_OF_A_BATCH = ((8000, 256), (3000, 128), (1000, 64), (0, 32))
 """From so many rows on, a batch has so many."""
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class Tabular(Saved, BaseEstimator):
     """What both estimators share: fitting members on encoded rows, and their outputs."""
+
+    hidden_layer_sizes: Any = "auto"
+    members: int | str = "auto"
+    encoder: Any = None
+    activation: Any = "relu"
+    solver: str = "adamw"
+    learning_rate_init: float = 0.002
+    weight_decay: float = 0.0003
+    dropout: float = 0.1
+    batch_size: int | str = "auto"
+    max_iter: int = 200
+    n_iter_no_change: int = 16
+    validation_fraction: float = 0.125
+    time_limit: float | None = None
+    random_state: Any = None
+    n_jobs: int | None = None
+    backend: str | Backend | None = None
+    dtype: str = "float32"
 
     _allowed: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": [ARRAY_LIKE, COUNT, {"auto"}],
@@ -64,24 +84,6 @@ class Tabular(Saved, BaseEstimator):
         "n_jobs": [Integral, None],
         "dtype": [{"float32", "float64"}],
     }
-
-    hidden_layer_sizes: Any
-    members: Any
-    encoder: Any
-    activation: Any
-    solver: str
-    learning_rate_init: float
-    weight_decay: float
-    dropout: float
-    batch_size: Any
-    max_iter: int
-    n_iter_no_change: int
-    validation_fraction: float
-    time_limit: float | None
-    random_state: Any
-    n_jobs: int | None
-    backend: str | Backend | None
-    dtype: str
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -106,7 +108,6 @@ class Tabular(Saved, BaseEstimator):
         """Weights of rows, those of their classes included; None for equal ones."""
 
     _task: ClassVar[str]
-    _smoothing: float = 0.0
 
     def fit(
         self,
@@ -224,7 +225,7 @@ class Tabular(Saved, BaseEstimator):
             batch_size=size if self.batch_size == "auto" else int(self.batch_size),
             epochs=self.max_iter,
             patience=self.n_iter_no_change,
-            smoothing=self._smoothing,
+            smoothing=getattr(self, "label_smoothing", 0.0),
             seconds=inf if self.time_limit is None else self.time_limit,
             backend=self.backend,
         )
@@ -281,6 +282,7 @@ def _parts(division: Any, X: numpy.ndarray, labels: Any) -> Any:
         return list(division.split(X, labels))
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class TabularClassifier(ClassifierMixin, Tabular):
     """Classify the rows of a table: encoder, networks and recipe together, with nothing that has to be set.
 
@@ -365,59 +367,15 @@ class TabularClassifier(ClassifierMixin, Tabular):
     True
     """
 
+    label_smoothing: float = 0.0
+    class_weight: Any = None
+
     _allowed: ClassVar[dict[str, list[Any]]] = {
         **Tabular._allowed,
         "label_smoothing": [FRACTION],
         "class_weight": [dict, {"balanced"}, None],
     }
-    _task = "classification"
-
-    def __init__(
-        self,
-        *,
-        hidden_layer_sizes: Any = "auto",
-        members: int | str = "auto",
-        encoder: Any = None,
-        activation: Any = "relu",
-        solver: str = "adamw",
-        learning_rate_init: float = 0.002,
-        weight_decay: float = 0.0003,
-        dropout: float = 0.1,
-        batch_size: int | str = "auto",
-        max_iter: int = 200,
-        n_iter_no_change: int = 16,
-        validation_fraction: float = 0.125,
-        label_smoothing: float = 0.0,
-        class_weight: Any = None,
-        time_limit: float | None = None,
-        random_state: Any = None,
-        n_jobs: int | None = None,
-        backend: str | Backend | None = None,
-        dtype: str = "float32",
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.members = members
-        self.encoder = encoder
-        self.activation = activation
-        self.solver = solver
-        self.learning_rate_init = learning_rate_init
-        self.weight_decay = weight_decay
-        self.dropout = dropout
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.n_iter_no_change = n_iter_no_change
-        self.validation_fraction = validation_fraction
-        self.label_smoothing = label_smoothing
-        self.class_weight = class_weight
-        self.time_limit = time_limit
-        self.random_state = random_state
-        self.n_jobs = n_jobs
-        self.backend = backend
-        self.dtype = dtype
-
-    @property
-    def _smoothing(self) -> float:  # type: ignore[override]
-        return self.label_smoothing
+    _task: ClassVar[str] = "classification"
 
     def _learn_targets(self, y: Any) -> numpy.ndarray:
         y = column_or_1d(y, warn=True)
@@ -488,6 +446,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         return self.classes_[places]
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class TabularRegressor(RegressorMixin, Tabular):
     """Predict numbers for the rows of a table: encoder, networks and recipe together, with nothing that has to be set.
 
@@ -574,52 +533,13 @@ class TabularRegressor(RegressorMixin, Tabular):
     ((300,), (300,))
     """
 
+    loss: Loss = "squared_error"
+
     _allowed: ClassVar[dict[str, list[Any]]] = {
         **Tabular._allowed,
         "loss": [{"squared_error", "poisson"}],
     }
-    _task = "regression"
-
-    def __init__(
-        self,
-        *,
-        hidden_layer_sizes: Any = "auto",
-        members: int | str = "auto",
-        encoder: Any = None,
-        loss: Loss = "squared_error",
-        activation: Any = "relu",
-        solver: str = "adamw",
-        learning_rate_init: float = 0.002,
-        weight_decay: float = 0.0003,
-        dropout: float = 0.1,
-        batch_size: int | str = "auto",
-        max_iter: int = 200,
-        n_iter_no_change: int = 16,
-        validation_fraction: float = 0.125,
-        time_limit: float | None = None,
-        random_state: Any = None,
-        n_jobs: int | None = None,
-        backend: str | Backend | None = None,
-        dtype: str = "float32",
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.members = members
-        self.encoder = encoder
-        self.loss = loss
-        self.activation = activation
-        self.solver = solver
-        self.learning_rate_init = learning_rate_init
-        self.weight_decay = weight_decay
-        self.dropout = dropout
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.n_iter_no_change = n_iter_no_change
-        self.validation_fraction = validation_fraction
-        self.time_limit = time_limit
-        self.random_state = random_state
-        self.n_jobs = n_jobs
-        self.backend = backend
-        self.dtype = dtype
+    _task: ClassVar[str] = "regression"
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
