@@ -316,10 +316,6 @@ class TabularClassifier(ClassifierMixin, Tabular):
     validation_fraction : float, default 0.125
         The share of the rows that is set apart, another for each member, with all classes in proportion; 0 for none:
         training makes ``max_iter`` epochs.
-    label_smoothing : float, default 0.0
-        The share of a label that is spread over all classes in training, in [0, 1).
-    class_weight : dict, "balanced" or None, default None
-        Weights by label, or rows / (classes * rows of the class); they multiply ``sample_weight``.
     time_limit : float or None, default None
         Seconds after which training ends with the best epoch so far; each member makes one epoch at least.
     random_state : int, numpy.random.RandomState or None, default None
@@ -330,6 +326,10 @@ class TabularClassifier(ClassifierMixin, Tabular):
         What computes; None for the best one for NumPy's arrays.
     dtype : {"float32", "float64"}, default "float32"
         In which precision to compute.
+    label_smoothing : float, default 0.0
+        The share of a label that is spread over all classes in training, in [0, 1).
+    class_weight : dict, "balanced" or None, default None
+        Weights by label, or rows / (classes * rows of the class); they multiply ``sample_weight``.
 
     Attributes
     ----------
@@ -392,7 +392,9 @@ class TabularClassifier(ClassifierMixin, Tabular):
         indices = numpy.searchsorted(self.classes_, y).clip(0, len(self.classes_) - 1)
         unknown = self.classes_[indices] != y
         if unknown.any():
-            raise InputError(f"Labels of y_val are among those of y; {y[unknown].tolist()[0]!r} is not. Leave such rows out.")
+            raise InputError(
+                f"Labels of y_val are among those of y; {y[unknown].tolist()[0]!r} is not. Leave such rows out."
+            )
         return indices
 
     def _loss(self) -> tuple[Loss, int]:
@@ -462,8 +464,6 @@ class TabularRegressor(RegressorMixin, Tabular):
         How many networks; ``"auto"`` is 8.
     encoder : transformer or None, default None
         What makes numbers of the table; None for a `TableEncoder`.
-    loss : {"squared_error", "poisson"}, default "squared_error"
-        What is minimised; ``"poisson"`` is for counts, and predicts positive numbers.
     activation : str or sequence of str, default "relu"
         A name in ``xpnet.ops.ACTIVATIONS``: one for all hidden layers, or one for each.
     solver : {"adamw", "adam", "sgd"}, default "adamw"
@@ -493,6 +493,8 @@ class TabularRegressor(RegressorMixin, Tabular):
         What computes; None for the best one for NumPy's arrays.
     dtype : {"float32", "float64"}, default "float32"
         In which precision to compute.
+    loss : {"squared_error", "poisson"}, default "squared_error"
+        What is minimised; ``"poisson"`` is for counts, and predicts positive numbers.
 
     Attributes
     ----------
