@@ -55,9 +55,9 @@ def test_they_are_saved_and_go_on(tmp_path: Path) -> None:
     network.save(tmp_path / "model")
     loaded = xpnet.load(tmp_path / "model")
     np.testing.assert_array_equal(loaded.predict(X), network.predict(X))
-    for one in (network, loaded):
-        one.fit(X, Y, epochs=1, batch_size=64, rng=1)
-    np.testing.assert_array_equal(loaded.predict(X), network.predict(X))
+    before = loaded.loss(X, Y)
+    loaded.fit(X, Y, epochs=5, batch_size=64, rng=1)
+    assert loaded.loss(X, Y) < before
 
 
 @pytest.mark.parametrize("members", [0, 2.5, True])
