@@ -6,8 +6,7 @@
 ``disk``         files that appear whole or not at all
 ``values``       JSON, read strictly and written in one form only; Python values to JSON and back
 ``networks``     the description that every file has; the models of ``xpnet.models`` to files and back
-``estimators``   fitted estimators to files and back
-``tabular``      estimators of tables, with their encoders, to files and back
+``estimators``   fitted estimators to files and back, those of tables with their encoders
 ``pipelines``    pipelines of scikit-learn's around an estimator; ``transformers`` takes them apart
 ``onnx_graph``   models as ONNX files, for other runtimes; ``onnx_encoder`` what encodes a table before them,
                  ``onnx_preparation`` scikit-learn's transformers
@@ -35,8 +34,8 @@ _OPENERS = {
     "LogisticRegression": "xpnet.modelfile.networks",
     "MLPClassifier": "xpnet.modelfile.estimators",
     "MLPRegressor": "xpnet.modelfile.estimators",
-    "TabularClassifier": "xpnet.modelfile.tabular",
-    "TabularRegressor": "xpnet.modelfile.tabular",
+    "TabularClassifier": "xpnet.modelfile.estimators",
+    "TabularRegressor": "xpnet.modelfile.estimators",
     "Pipeline": "xpnet.modelfile.pipelines",
     "TransformedTargetRegressor": "xpnet.modelfile.pipelines",
 }

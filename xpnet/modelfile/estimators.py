@@ -1,27 +1,28 @@
-"""Estimators as files: what ``fit`` found as tensors, what it was told as JSON."""
+"""Estimators as files: what ``fit`` found as tensors, what it was told as JSON; of tables their encoder, too."""
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy
 from sklearn.utils.validation import check_is_fitted
 
-import xpnet.estimators
+import xpnet
 from xpnet.backend import Backend, NetworkSpec
 from xpnet.errors import InputError
 from xpnet.estimators.fitted import FACTS, LABEL_FACTS, FittedState
+from xpnet.estimators.parameters import check_parameters
 from xpnet.modelfile.container import Header
 from xpnet.modelfile.networks import Description, check_extra, check_kind, check_tensors
-from xpnet.modelfile.onnx_graph import Encode, Value, write_onnx
+from xpnet.modelfile.onnx_graph import Encode, Finish, Graph, Value, write_onnx
 from xpnet.modelfile.values import from_json, to_json
-
-BEST = "best/"
-"""What stands before the names of the best epoch's parameters."""
+from xpnet.models import Network
 
 KINDS = {
     "MLPClassifier": ("softmax_cross_entropy", "logistic_cross_entropy"),
     "MLPRegressor": ("squared_error", "poisson"),
+    "TabularClassifier": ("softmax_cross_entropy",),
+    "TabularRegressor": ("squared_error", "poisson"),
 }
 """Kinds of estimators, and what their networks may be trained on."""
 
@@ -38,6 +39,15 @@ _COUNTED = {
 }
 """What goes together: a training by epochs counts all of these, L-BFGS none."""
 
+_TABLE_FACTS: dict[str, dict[str, type]] = {
+    "TabularClassifier": {"best_epochs_": list, "n_iter_": int, "classes_": numpy.ndarray},
+    "TabularRegressor": {"best_epochs_": list, "n_iter_": int, "_flat": bool},
+}
+"""What ``fit`` finds of a table beside encoder and tensors, and of which type."""
+
+_BEST, _ENCODER, _TARGET = "best/", "encoder/", "target"
+"""What the names of tensors begin with: those of the best epoch, the encoder's; and that of a table's targets."""
+
 
 def parts(estimator: Any, extra: dict[str, Any] | None) -> tuple[Description, dict[str, Any]]:
     """What a file holds of a fitted estimator: its description, and tensors by name.
@@ -48,64 +58,33 @@ def parts(estimator: Any, extra: dict[str, Any] | None) -> tuple[Description, di
     if hasattr(estimator, "to_local"):  # one that trains on a cluster, which a file cannot hold
         estimator = estimator.to_local()
     kind, extra = check_kind(estimator, KINDS), check_extra(estimator, extra)
-    state = estimator.get_fitted_state()
-    settings = {"params": _params(estimator), "fitted": as_json("fitted attributes", state.facts)}
-    best = {f"{BEST}{name}": array for name, array in (state.best or {}).items()}
-    return Description(kind, state.spec, settings, extra), state.values | best
-
-
-def export(
-    estimator: Any, path: str | Path, encode: Encode | None = None, finish: Callable[[Value], Value] | None = None
-) -> None:
-    """Write a fitted estimator as an ONNX file; see :meth:`xpnet.models.saving.Saved.export_onnx`.
-
-    encode, finish : see :func:`xpnet.modelfile.onnx_graph.write_onnx`
-    """
-    check_is_fitted(estimator)
-    classes = check_labels(getattr(estimator, "classes_", None))
-    state = estimator.get_fitted_state()
-    write_onnx(path, state.spec, [state.values], classes, encode, finish)
-
-
-def open_file(header: Header, tensors: dict[str, Any], backend: str | Backend | None) -> Any:
-    """The estimator of a file, from its header and tensors.
-
-    Raises ValueError where they do not make an estimator, BackendError for a backend that is not usable.
-    """
-    description = Description.of(header)
-    spec, settings = description.network, description.settings
-    if set(settings) != {"params", "fitted"}:
-        raise ValueError("its settings are not params and fitted")
-    params, fitted = from_json(settings["params"]), from_json(settings["fitted"])
-    estimator = _constructed(description.kind, params)
-    _check_fitted(description.kind, fitted, spec)
-    check_tensors(spec, header, *(["", BEST] if fitted.get("validation_scores_") is not None else [""]))
-    values = {name: tensors[name] for name in spec.parameter_names}
-    scored = fitted.get("validation_scores_") is not None
-    best = {name: tensors[BEST + name] for name in spec.parameter_names} if scored else None
-    try:
-        estimator.set_fitted_state(FittedState(spec, values, best, fitted), backend=backend)
-    except (TypeError, OverflowError) as error:  # of values within lists, which are checked where they are used
-        raise ValueError(f"a parameter has no such value: {error}") from error
-    estimator.extra = description.extra
-    if backend is None:
-        return estimator
-    return estimator.set_params(backend=backend).to(backend)
+    settings: dict[str, Any] = {"params": _as_json("constructor's parameters", _params(estimator))}
+    if kind in _TABLE_FACTS:
+        facts = {name: getattr(estimator, name) for name in _TABLE_FACTS[kind]}
+        settings["encoder"], arrays = _own_encoder(estimator).get_state()
+        spec, tensors = _common_spec(estimator), {_ENCODER + name: array for name, array in arrays.items()}
+        for k, network in enumerate(estimator.networks_):
+            tensors |= {f"{k}/{name}": array for name, array in network.values().items()}
+        if kind == "TabularRegressor":
+            tensors[_TARGET] = estimator.target_
+    else:
+        spec, values, best, facts = estimator.get_fitted_state()
+        tensors = values | {f"{_BEST}{name}": array for name, array in (best or {}).items()}
+    settings["fitted"] = _as_json("fitted attributes", facts)
+    return Description(kind, spec, settings, extra), tensors
 
 
 def _params(estimator: Any) -> dict[str, Any]:
-    """The constructor's parameters as JSON, but for those that say where it computes and keeps its checkpoints."""
+    """The constructor's parameters that files keep; an encoder as its parameters, None for a RandomState."""
     params = {name: value for name, value in estimator.get_params(deep=False).items() if name not in _NOT_KEPT}
-    if isinstance(params["random_state"], numpy.random.RandomState):
+    if isinstance(params.get("random_state"), numpy.random.RandomState):
         params["random_state"] = None
-    return as_json("constructor's parameters", params)
+    if params.get("encoder") is not None:
+        params["encoder"] = _params(params["encoder"])
+    return params
 
 
-def as_json(what: str, values: dict[str, Any]) -> Any:
-    """The values as JSON.
-
-    Raises InputError for what a file cannot hold. what : that they are, in the words of an error
-    """
+def _as_json(what: str, values: dict[str, Any]) -> Any:
     try:
         return to_json(values)
     except TypeError as error:
@@ -114,15 +93,90 @@ def as_json(what: str, values: dict[str, Any]) -> Any:
         ) from error
 
 
+def _own_encoder(estimator: Any) -> Any:
+    """The estimator's encoder, if a file can hold it.
+
+    Raises InputError otherwise.
+    """
+    if type(estimator.encoder_) is not xpnet.TableEncoder:
+        raise InputError(
+            f"A model file holds xpnet's TableEncoder; received a {type(estimator.encoder_).__name__}. Save the "
+            "estimator with skops.io.dump."
+        )
+    return estimator.encoder_
+
+
+def _common_spec(estimator: Any) -> NetworkSpec:
+    """What all networks of an estimator of tables have in common."""
+    return replace(estimator.networks_[0].spec, seed=0)
+
+
+def export(estimator: Any, path: str | Path, encode: Encode | None = None, finish: Finish | None = None) -> None:
+    """Write a fitted estimator as an ONNX file; see :meth:`xpnet.models.saving.Saved.export_onnx`.
+
+    encode, finish : see :func:`xpnet.modelfile.onnx_graph.write_onnx`; an estimator of tables has its own
+    """
+    check_is_fitted(estimator)
+    classes = getattr(estimator, "classes_", None)
+    if not (classes is None or classes.dtype.kind in "iubU" or all(isinstance(label, str) for label in classes)):
+        raise InputError(f"ONNX knows labels that are integers or strings; received {classes!r}. Encode them first.")
+    if check_kind(estimator, KINDS) not in _TABLE_FACTS:
+        state = estimator.get_fitted_state()
+        write_onnx(path, state.spec, [state.values], classes, encode, finish)
+        return
+    from xpnet.modelfile.onnx_encoder import encode_table
+
+    encoder, members = _own_encoder(estimator), [network.values() for network in estimator.networks_]
+
+    def table(graph: Graph) -> Value:
+        return encode_table(graph, encoder)
+
+    def in_range(value: Value) -> Value:
+        moved, spread, low, high = estimator.target_
+        value = value * spread + moved
+        return value.graph.add("Min", value.graph.add("Max", value, low), high)
+
+    write_onnx(path, _common_spec(estimator), members, classes, table, in_range if classes is None else None)
+
+
+def open_file(header: Header, tensors: dict[str, Any], backend: str | Backend | None) -> Any:
+    """The estimator of a file, from its header and tensors.
+
+    Raises ValueError where they do not make an estimator, BackendError for a backend that is not usable.
+    """
+    description = Description.of(header)
+    kind, spec, settings = description.kind, description.network, description.settings
+    if set(settings) != {"params", "fitted"} | ({"encoder"} if kind in _TABLE_FACTS else set()):
+        raise ValueError("its settings are not params and fitted, and of tables an encoder")
+    if spec.loss not in KINDS[kind]:
+        raise ValueError(f"it describes a network that a {kind} cannot have")
+    params, fitted = from_json(settings["params"]), from_json(settings["fitted"])
+    try:
+        estimator = _constructed(kind, params)
+        if kind in _TABLE_FACTS:
+            _check_table_facts(kind, fitted, spec)
+            _restore_table(estimator, spec, fitted, settings["encoder"], header, tensors, backend)
+        else:
+            _check_facts(kind, fitted, spec)
+            _restore(estimator, spec, fitted, header, tensors, backend)
+    except (TypeError, OverflowError) as error:  # of values within lists, which are checked where they are used
+        raise ValueError(f"a parameter has no such value: {error}") from error
+    estimator.extra = description.extra
+    return estimator
+
+
 def _constructed(kind: str, params: Any) -> Any:
     """An estimator with these parameters, which have the right names."""
-    estimator = getattr(xpnet.estimators, kind)()
+    estimator = getattr(xpnet, kind)()
     if not isinstance(params, dict) or set(params) != set(estimator.get_params(deep=False)) - _NOT_KEPT:
         raise ValueError(f"its parameters are not those of {kind}")
+    if params.get("encoder") is not None:
+        params["encoder"] = _constructed("TableEncoder", params["encoder"])
+        check_parameters(params["encoder"])
     return estimator.set_params(**params)
 
 
-def _check_fitted(kind: str, fitted: Any, spec: NetworkSpec) -> None:
+def _check_facts(kind: str, fitted: Any, spec: NetworkSpec) -> None:
     """Raise ValueError unless these are attributes that ``fit`` could have found for this network."""
     known = FACTS | (LABEL_FACTS if kind == "MLPClassifier" else {})
     if not isinstance(fitted, dict) or not all(n in known and isinstance(v, known[n]) for n, v in fitted.items()):
@@ -132,22 +186,89 @@ def _check_fitted(kind: str, fitted: Any, spec: NetworkSpec) -> None:
     names = fitted.get("feature_names_in_")
     if names is not None and (len(names) != spec.widths[0] or not all(isinstance(name, str) for name in names)):
         raise ValueError("its features have other names than its network has inputs")
-    if spec.loss not in KINDS[kind]:
-        raise ValueError(f"it describes a network that a {kind} cannot have")
     if kind == "MLPClassifier":
-        _check_labels(fitted, spec.widths[-1])
+        out = spec.widths[-1]
+        if not set(LABEL_FACTS) <= set(fitted) or len(fitted["classes_"]) not in ((1, 2) if out == 1 else (out,)):
+            raise ValueError("its classes are not those of its network")
 
 
-def _check_labels(fitted: dict[str, Any], out: int) -> None:
-    if not set(LABEL_FACTS) <= set(fitted) or len(fitted["classes_"]) not in ((1, 2) if out == 1 else (out,)):
-        raise ValueError("its classes are not those of its network")
+def _restore(
+    estimator: Any,
+    spec: NetworkSpec,
+    fitted: dict[str, Any],
+    header: Header,
+    tensors: dict[str, Any],
+    backend: str | Backend | None,
+) -> None:
+    """Give an estimator what ``fit`` found."""
+    scored = fitted.get("validation_scores_") is not None
+    check_tensors(spec, header, *(["", _BEST] if scored else [""]))
+    values = {name: tensors[name] for name in spec.parameter_names}
+    best = {name: tensors[_BEST + name] for name in spec.parameter_names} if scored else None
+    estimator.set_fitted_state(FittedState(spec, values, best, fitted), backend=backend)
+    if backend is not None:
+        estimator.set_params(backend=backend).to(backend)
 
 
-def check_labels(classes: numpy.ndarray | None) -> numpy.ndarray | None:
-    """The classes, if labels in ONNX can stand for them; None for none.
+def _check_table_facts(kind: str, fitted: Any, spec: NetworkSpec) -> None:
+    """Raise ValueError unless these are attributes that ``fit`` could have found for these networks."""
+    due, out = _TABLE_FACTS[kind], spec.widths[-1]
+    if not isinstance(fitted, dict) or {name: type(value) for name, value in fitted.items()} != due:
+        raise ValueError("its fitted attributes are not those that fit finds")
+    if not fitted["best_epochs_"] or not all(type(epoch) is int for epoch in fitted["best_epochs_"]):
+        raise ValueError("it has no epoch for each of its networks")
+    if len(fitted.get("classes_", range(out))) != out or (fitted.get("_flat") and out > 1):
+        raise ValueError("its classes or targets are not those of its networks")
 
-    Raises InputError otherwise.
-    """
-    if classes is None or classes.dtype.kind in "iubU" or all(isinstance(label, str) for label in classes):
-        return classes
-    raise InputError(f"ONNX knows labels that are integers or strings; received {classes!r}. Encode them first.")
+
+def _restore_table(
+    estimator: Any,
+    spec: NetworkSpec,
+    fitted: dict[str, Any],
+    encoder: Any,
+    header: Header,
+    tensors: dict[str, Any],
+    backend: str | Backend | None,
+) -> None:
+    """Give an estimator of tables what ``fit`` found."""
+    check_parameters(estimator.set_params(backend=backend))
+    if spec.loss != getattr(estimator, "loss", spec.loss):
+        raise ValueError("its networks were trained on another loss than its parameters say")
+    members = [f"{k}/" for k in range(len(fitted["best_epochs_"]))]
+    arrays = {name.removeprefix(_ENCODER): array for name, array in tensors.items() if name.startswith(_ENCODER)}
+    besides = {_ENCODER + name for name in arrays} | ({_TARGET} if "_flat" in fitted else set())
+    check_tensors(spec, header, *members, besides=besides)
+    if "_flat" in fitted:
+        estimator.target_ = _target(tensors.get(_TARGET), spec)
+    _check_columns(encoder)
+    estimator.encoder_ = xpnet.TableEncoder.from_state(encoder, arrays)
+    if len(estimator.encoder_.get_feature_names_out()) != spec.widths[0]:
+        raise ValueError("its encoder has other outputs than its networks have inputs")
+    for name in ("n_features_in_", "feature_names_in_"):
+        if hasattr(estimator.encoder_, name):
+            setattr(estimator, name, getattr(estimator.encoder_, name))
+    vars(estimator).update(fitted)
+    rate = estimator.learning_rate_init
+    every = [{name: tensors[member + name] for name in spec.parameter_names} for member in members]
+    estimator.networks_ = [Network(spec, values, rate, backend=backend, dtype=spec.dtype) for values in every]
+
+
+def _target(target: Any, spec: NetworkSpec) -> numpy.ndarray:
+    """What predictions are made with, if there are four finite numbers for each output."""
+    if target is None or target.shape != (4, spec.widths[-1]) or target.dtype != "float64":
+        raise ValueError("its targets are not those of its networks")
+    if not numpy.isfinite(target).all():
+        raise ValueError("its targets are not finite")
+    return target
+
+
+def _check_columns(encoder: Any) -> None:
+    """Raise ValueError unless each column of a table is encoded or left out: a few bytes could name any number."""
+    try:
+        used, names = {entry["column"] for entry in encoder["encodings"]}, encoder["names"]
+        columns = len(used) + len(encoder["left_out"])
+        named = names is None or (isinstance(names, list) and len(names) == columns)
+        if encoder["columns"] != columns or not named or not isinstance(encoder["left_out"], dict):
+            raise ValueError("its encoder does not say what it does with each column")
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"its encoder is described by halves: {error}") from error

@@ -113,6 +113,9 @@ class Graph:
 Encode = Callable[[Graph], Value]
 """Adds inputs to a graph, and what makes the inputs (rows, in) of a network of them."""
 
+Finish = Callable[[Value], Value]
+"""Makes predictions (rows, out), in float64, of the outputs of networks."""
+
 
 def write_onnx(
     path: str | Path,
@@ -120,7 +123,7 @@ def write_onnx(
     members: Sequence[dict[str, Any]],
     classes: Any = None,
     encode: Encode | None = None,
-    finish: Callable[[Value], Value] | None = None,
+    finish: Finish | None = None,
 ) -> None:
     """Write a network, or several whose outputs are averaged, as an ONNX file.
 
@@ -128,7 +131,7 @@ def write_onnx(
     classes : (classes,) labels, integers or strings, for a second output ``label`` with the most probable; for logistic
         cross-entropy with one output the two classes; with several, ``label`` is (rows, out) of 0 and 1
     encode : makes the network's inputs; None for one input ``X`` (rows, in) of the spec's dtype
-    finish : makes predictions of the network's outputs, in float64
+    finish : makes predictions of the network's outputs
 
     The output is ``probabilities`` (rows, classes) or ``predictions`` (rows, out), of the spec's dtype; predictions
     that are finished are float64. Raises
