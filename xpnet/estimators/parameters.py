@@ -65,7 +65,10 @@ def check_parameters(estimator: Any) -> None:
         return
     for name, allowed in estimator._allowed.items():
         value = getattr(estimator, name)
-        if not any(_is_allowed(value, one) for one in allowed):
+        for one in allowed:
+            if _is_allowed(value, one):
+                break
+        else:
             raise InputError(
                 f"The {name!r} parameter of {type(estimator).__name__} must be {' or '.join(map(_words, allowed))}. "
                 f"Got {value!r} instead."

@@ -421,7 +421,7 @@ class _Saved:
     """The state of a training before an epoch, with that of the callbacks whose ``epoch_end`` belongs to the epoch."""
 
     def __init__(self, training: Training) -> None:
-        self.training, self.rng = training, _saved_stream(training.rng)
+        self.training, self.restore_stream = training, _way_back(training.rng)
         self.done, self.stop = training.done, training.stop
         self.lengths = [(values, len(values)) for values in vars(training.history).values()]
         self.brief = [(callback, callback.state()) for callback in training.callbacks if callback.brief]
@@ -431,8 +431,7 @@ class _Saved:
         """Put the training back into that state."""
         training = self.training
         self.restore_step()
-        if self.rng is not None:
-            set_stream_state(training.rng, self.rng)
+        self.restore_stream()
         training.done, training.stop = self.done, self.stop
         for values, length in self.lengths:
             del values[length:]
@@ -440,9 +439,14 @@ class _Saved:
             callback.load_state(state)
 
 
-def _saved_stream(rng: Any) -> Any:
-    """The state of a stream; None for one that can only be drawn from."""
-    return stream_state(rng) if hasattr(rng, "get_state") or hasattr(rng, "bit_generator") else None
+def _way_back(rng: Any) -> Callable[[], Any]:
+    """A function that puts a stream where it is now; one that can only be drawn from it leaves alone."""
+    if hasattr(rng, "snapshot"):
+        return rng.snapshot()
+    if not (hasattr(rng, "get_state") or hasattr(rng, "bit_generator")):
+        return lambda: None
+    state = stream_state(rng)
+    return lambda: set_stream_state(rng, state)
 
 
 def _begin(training: Training, ranks: Ranks, resume_from: TrainingState | None) -> None:
