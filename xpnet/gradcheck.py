@@ -14,7 +14,7 @@ import numpy
 
 from xpnet.dispatch import choose
 from xpnet.errors import InputError
-from xpnet.models.xavier import host_stream
+from xpnet.training.state import host_stream
 from xpnet.ops import Array
 
 __all__ = ["check_affine", "check_cross_entropy", "check_layer", "check_model", "check_relu"]

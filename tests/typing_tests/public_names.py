@@ -14,8 +14,8 @@ from xpnet.estimators.display import LossCurveDisplay
 from xpnet.estimators.regressor import MLPRegressor
 from xpnet.layers.affine import Affine
 from xpnet.modelfile.checkpoint import Checkpoint
-from xpnet.models.feedforward import FeedforwardNeuralNet
-from xpnet.models.logistic import LogisticRegression
+from xpnet.models.presets import FeedforwardNeuralNet
+from xpnet.models.presets import LogisticRegression
 from xpnet.training import History, TrainingState
 
 X, Y = numpy.zeros((4, 3)), numpy.zeros(4, dtype="int64")

@@ -21,7 +21,7 @@ from xpnet.estimators.inputs import FitInputs, Rows, check_labels
 from xpnet.estimators.libraries import with_callbacks
 from xpnet.estimators.mlp import MLP, is_stochastic, with_shared_documentation
 from xpnet.estimators.ranks import balanced_weights
-from xpnet.models.placement import on_host, to_host
+from xpnet.models.inputs import on_host, to_host
 from xpnet.ops import Array
 
 

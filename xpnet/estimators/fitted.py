@@ -18,8 +18,7 @@ from xpnet.estimators.epochs import LearningRate
 from xpnet.estimators.inputs import check_X
 from xpnet.estimators.parameters import Parameters, check_parameters
 from xpnet.models import Network
-from xpnet.models.checks import check_spec
-from xpnet.models.placement import check_in_memory, is_host, on_host
+from xpnet.models.inputs import check_in_memory, check_spec, is_host, on_host
 from xpnet.models.saving import Saved
 from xpnet.ops import Array
 from xpnet.training import History

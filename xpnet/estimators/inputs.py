@@ -20,7 +20,7 @@ from xpnet.data.sources import LARGE, Source, as_source
 from xpnet.dispatch import current_ranks
 from xpnet.errors import InputError
 from xpnet.estimators.parameters import STOCHASTIC
-from xpnet.models.placement import check_in_memory, on_host, to_host
+from xpnet.models.inputs import check_in_memory, on_host, to_host
 from xpnet.ops import Array, namespace
 
 FLOATING = ("float64", "float32")

@@ -17,7 +17,7 @@ from xpnet.estimators.inputs import Rows
 from xpnet.estimators.libraries import warn_caller
 from xpnet.estimators.streaming import SourceRows, summed_gradient
 from xpnet.models import Network
-from xpnet.models.placement import is_host
+from xpnet.models.inputs import is_host
 from xpnet.training.ranks import check_alike
 
 

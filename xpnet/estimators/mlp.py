@@ -38,7 +38,7 @@ from xpnet.estimators.resuming import Resuming, contents
 from xpnet.estimators.streaming import BlockOrders, BufferedEpoch, SourceRows
 from xpnet.models import Network
 from xpnet.models.network import by_rows
-from xpnet.models.placement import is_host
+from xpnet.models.inputs import is_host
 from xpnet.training import Callback, Training, TrainingState, run, share_stream
 
 LOSSES: dict[str, Loss] = {activation: loss for loss, activation in OUTPUT_ACTIVATIONS.items()}

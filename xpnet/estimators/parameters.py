@@ -15,7 +15,7 @@ from xpnet.backend import Backend, NetworkSpec, UpdateRule
 from xpnet.backend.spec import Loss
 from xpnet.errors import InputError
 from xpnet.estimators.libraries import CallbackSupportMixin, warn_caller
-from xpnet.models.checks import one_each
+from xpnet.models.inputs import one_each
 from xpnet.ops import ACTIVATIONS
 
 STOCHASTIC = ("sgd", "adam", "adamw")

@@ -13,7 +13,7 @@ from xpnet.estimators.fitted import like_input
 from xpnet.estimators.inputs import FitInputs, Rows
 from xpnet.estimators.libraries import with_callbacks
 from xpnet.estimators.mlp import MLP, is_stochastic, with_shared_documentation
-from xpnet.models.placement import to_host
+from xpnet.models.inputs import to_host
 
 
 @with_shared_documentation

@@ -9,7 +9,7 @@ import numpy
 from scipy.sparse import issparse
 
 from xpnet.errors import InputError
-from xpnet.models.placement import to_host
+from xpnet.models.inputs import to_host
 from xpnet.models.saving import file_room
 from xpnet.training import Callback, TrainingState, set_stream_state, stream_state
 

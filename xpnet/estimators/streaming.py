@@ -11,7 +11,7 @@ from xpnet.backend import Backend, BatchPart, Operations, Step
 from xpnet.data.buffers import PIECE_BYTES, read_rows, rows_of
 from xpnet.data.sources import BUFFER_BYTES, Source
 from xpnet.estimators.inputs import Rows
-from xpnet.models.placement import is_host
+from xpnet.models.inputs import is_host
 from xpnet.ops import Array
 
 PART_BYTES = 2**24

@@ -11,7 +11,7 @@ from xpnet.errors import InputError
 from xpnet.modelfile.container import Header
 from xpnet.modelfile.values import canonical, from_json, to_json
 from xpnet.models import FeedforwardNeuralNet, LogisticRegression, Network
-from xpnet.models.checks import check_spec
+from xpnet.models.inputs import check_spec
 from xpnet.optimizers import Constant, Cosine, Exponential, Plateau, Schedule, StepDecay
 
 SCHEDULES: dict[str, Any] = {kind.__name__: kind for kind in (Constant, StepDecay, Exponential, Cosine, Plateau)}

@@ -1,8 +1,6 @@
 """The two models: logistic regression and the feed-forward network."""
 
-from xpnet.models.feedforward import FeedforwardNeuralNet
-from xpnet.models.logistic import LogisticRegression
 from xpnet.models.network import Network
-from xpnet.models.xavier import xavier_init
+from xpnet.models.presets import FeedforwardNeuralNet, LogisticRegression, xavier_init
 
 __all__ = ["FeedforwardNeuralNet", "LogisticRegression", "Network", "xavier_init"]

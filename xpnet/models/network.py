@@ -13,15 +13,25 @@ from xpnet.backend import Backend, NetworkSpec, Parameters, Step, StepState, flo
 from xpnet.dispatch import Choice, choose, current_ranks, get_backend
 from xpnet.dispatch.choice import all_numpy, library_of
 from xpnet.errors import InputError, MixedArraysError
-from xpnet.models.checks import check_finite, check_inputs, check_rows, check_some_rows, check_spec
+from xpnet.models.inputs import (
+    bring,
+    check_dense_off_host,
+    check_finite,
+    check_in_memory,
+    check_inputs,
+    check_rows,
+    check_some_rows,
+    check_spec,
+    is_host,
+    is_sparse,
+)
 from xpnet.models.members import spec_of_one, values_of_one
-from xpnet.models.placement import bring, check_dense_off_host, check_in_memory, is_host, is_sparse
 from xpnet.models.saving import Saved
-from xpnet.models.xavier import host_stream
 from xpnet.ops import Array, Labels
 from xpnet.optimizers import Schedule, as_schedule
 from xpnet.steps import NetworkLock, SparseStep, alone, grouped, make_step, serves
 from xpnet.training import Callback, History, Training, TrainingState, run, share_stream
+from xpnet.training.state import host_stream
 
 CHECKED_FIRST = 8
 """With so many numbers of X for each parameter, it takes as long to look for NaN in X before the first epoch as to keep

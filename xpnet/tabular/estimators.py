@@ -32,7 +32,7 @@ from xpnet.estimators.parameters import (
     check_parameters,
 )
 from xpnet.models import Network
-from xpnet.models.checks import one_each
+from xpnet.models.inputs import one_each
 from xpnet.models.saving import Saved
 from xpnet.optimizers import SGD, Adam, AdamW
 from xpnet.optimizers.rules import Optimizer, update_rule

@@ -13,7 +13,7 @@ from xpnet.backend import Backend, NetworkSpec, get_threads
 from xpnet.backend.step import StepState
 from xpnet.backend.threads import sharing_the_machine
 from xpnet.models import Network
-from xpnet.models.xavier import initial_values
+from xpnet.models.presets import initial_values
 from xpnet.training import Callback, Training
 
 

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy
+
 from xpnet.backend import NetworkSpec, StepState
 from xpnet.errors import InputError
 
@@ -231,3 +233,19 @@ def _kind(state: dict[str, Any] | None) -> str:
     if state is None:
         return "none"
     return f"{'RandomState' if 'has_gauss' in state else 'Generator'} over {state.get('bit_generator')}"
+
+
+def host_stream(rng: Any = None) -> Any:
+    """A stream of random numbers: ``rng`` itself, for a seed a new Generator, for None NumPy's global stream.
+
+    Raises InputError for what is neither.
+    """
+    if rng is None:
+        return numpy.random
+    if isinstance(rng, int | numpy.integer):
+        return numpy.random.default_rng(rng)
+    if not hasattr(rng, "permutation"):
+        raise InputError(
+            f"rng is a seed (a whole number), a numpy.random.Generator or RandomState, or None; received {rng!r}."
+        )
+    return rng

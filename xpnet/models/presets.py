@@ -1,4 +1,4 @@
-"""The feed-forward network: input -> (affine -> activation) for each hidden layer -> affine -> softmax."""
+"""The two networks that users make by name, and the weights that one of them begins with."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -6,11 +6,77 @@ from typing import Any, Literal
 import numpy
 
 from xpnet.backend import Backend, NetworkSpec
-from xpnet.backend.spec import Activation
-from xpnet.models.checks import one_each
+from xpnet.backend.spec import Activation, Slot
+from xpnet.models.inputs import one_each
 from xpnet.models.network import Network
-from xpnet.models.xavier import host_stream, initial_values
 from xpnet.optimizers import Optimizer, Schedule, update_rule
+from xpnet.training.state import host_stream
+
+
+class LogisticRegression(Network):
+    """Logistic regression with several classes, p(class | x) = softmax(x W + b), trained on cross-entropy from zeros.
+
+    Parameters
+    ----------
+    num_features : int
+        Columns of X.
+    num_classes : int
+        Number of classes.
+    learning_rate : float or Schedule, default 1e-2
+        A number, or a schedule of `xpnet.optimizers`.
+    backend : str or Backend, optional
+        What computes; None adopts the library and device of the first arrays.
+    dtype : {"float32", "float64"}, optional
+        None adopts that of the first arrays (for whole numbers, their library's default).
+    optimizer : {"sgd", "adam", "adamw"} or Optimizer, optional
+        None for plain gradient descent.
+    l2 : float, default 0.0
+        Strength of the penalty l2 / 2 ||W||^2.
+    compiled : bool, default True
+        False trains with the reference step even where a compiled one exists.
+
+    Attributes
+    ----------
+    params : Parameters
+        ``W`` (num_features, num_classes), ``b`` (num_classes,).
+
+    Raises
+    ------
+    InputError
+        For sizes that are not positive integers and numbers outside their range.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> net = xpnet.LogisticRegression(2, 2, learning_rate=1.0)
+    >>> net.fit(numpy.eye(2), [0, 1], epochs=10)
+    History(epochs=10, loss=...)
+    >>> net.predict(numpy.eye(2)).argmax(axis=1)
+    array([0, 1])
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        num_classes: int,
+        learning_rate: float | Schedule = 1e-2,
+        *,
+        backend: str | Backend | None = None,
+        dtype: str | None = None,
+        optimizer: str | Optimizer | None = None,
+        l2: float = 0.0,
+        compiled: bool = True,
+    ) -> None:
+        spec = NetworkSpec(
+            widths=(num_features, num_classes),
+            activations=(),
+            rule=update_rule(optimizer),
+            l2=l2,
+            names=("W", "b"),
+        )
+        initial: dict[str, Any] = {"W": numpy.zeros((num_features, num_classes)), "b": numpy.zeros(num_classes)}
+        super().__init__(spec, initial, learning_rate, backend=backend, dtype=dtype, compiled=compiled)
 
 
 class FeedforwardNeuralNet(Network):
@@ -117,3 +183,57 @@ class FeedforwardNeuralNet(Network):
             compiled=compiled,
             rng=host_stream(rng),
         )
+
+
+def xavier_init(shape: Sequence[int], rng: Any = None) -> numpy.ndarray:
+    """Draw initial weights from U(-a, a), a = sqrt(6 / (fan_in + fan_out)).
+
+    Parameters
+    ----------
+    shape : sequence of int
+        (fan_in, fan_out).
+    rng : int, numpy.random.Generator or numpy.random.RandomState, optional
+        Where they are drawn from; None for NumPy's global stream, as in the notebook.
+
+    Returns
+    -------
+    numpy.ndarray, shape (fan_in, fan_out), float64
+        The weights, on the host, so that every backend starts from the same numbers.
+
+    References
+    ----------
+    X. Glorot, Y. Bengio, Understanding the difficulty of training deep feedforward neural networks, 2010, eq. 16.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> weights = xpnet.xavier_init((2, 4), rng=0)
+    >>> weights.shape, bool((abs(weights) <= 1).all())
+    ((2, 4), True)
+    """
+    a = (6.0 / float(sum(shape))) ** 0.5
+    return host_stream(rng).uniform(low=-a, high=a, size=tuple(shape))
+
+
+def initial_values(spec: NetworkSpec, rng: Any = None) -> dict[str, Any]:
+    """The parameters that a network begins with, as float64 arrays on the host.
+
+    Weights are drawn by :func:`xavier_init`, those of members' last layers one after the other. Biases are 0, and factors
+    of members 1, but for those of the first layer's inputs, which are 1 or -1: these make the members differ (Gorishniy,
+    Kotelnikov, Babenko, TabM, ICLR 2025, section 3).
+    """
+    stream, values = host_stream(rng), {}
+    for slot in spec.slots():
+        values[slot.name] = _initial(spec, slot, stream)
+    return values
+
+
+def _initial(spec: NetworkSpec, slot: Slot, stream: Any) -> Any:
+    if slot.name in spec.weight_names:
+        if len(slot.shape) == 2:
+            return xavier_init(slot.shape, stream)
+        return numpy.stack([xavier_init(slot.shape[1:], stream) for _ in range(spec.members)])
+    if slot.name == spec.layer_names[0].get("scale_in"):
+        return numpy.where(stream.uniform(size=slot.shape) < 0.5, -1.0, 1.0)
+    biases = [names["bias"] for names in spec.layer_names]
+    return numpy.zeros(slot.shape) if slot.name in biases else numpy.ones(slot.shape)
