@@ -16,7 +16,7 @@ from ranks.launch import MPIRUN_COMMAND, Ended, mpirun, needs_mpi, run
 import xpnet
 
 XPNET = [sys.executable, "-c", "from xpnet.cli import main; main()"]
-TRAIN = ["train", "digits", "--epochs", "4", "--hidden=12", "--dtype", "float64", "--batch-size", "300", "--threads=1"]
+TRAIN = ["train", "digits", "--model=mlp", "--epochs", "4", "--hidden=12", "--dtype", "float64", "--batch-size", "300", "--threads=1"]
 DISTRIBUTED = ["--distributed", "mpi", "--timeout", "120"]
 
 
@@ -54,7 +54,7 @@ def test_a_run_that_was_killed_goes_on_with_another_number_of_ranks(tmp_path: Pa
     killed = subprocess.Popen(
         [*MPIRUN_COMMAND, "-n", "2", *XPNET, *TRAIN, *options, *DISTRIBUTED], cwd=tmp_path, stderr=subprocess.DEVNULL
     )
-    while not list(tmp_path.glob("kept/checkpoint-*")) and killed.poll() is None:
+    while not list(tmp_path.glob("kept/*/checkpoint-*")) and killed.poll() is None:
         time.sleep(0.01)
     killed.send_signal(signal.SIGKILL)
     killed.wait()

@@ -11,7 +11,7 @@ from pyarrow import csv, parquet
 
 COMMAND = """
 from xpnet.data import sources
-sources.LARGE_COPY = int(sys.argv.pop(1))
+sources.LARGE_TABLE = int(sys.argv.pop(1))
 from xpnet.cli import main
 main()
 """
@@ -47,7 +47,7 @@ def peak(folder: Path, *arguments: str, large: int = 2**40) -> int:
 
 def train(folder: Path, data: str, large: int = 2**40) -> int:
     """As much in a training of one epoch."""
-    options = ("--hidden", "16", "--epochs", "1", "--batch-size", "2000", "-o", "m")
+    options = ("--model", "mlp", "--hidden", "16", "--epochs", "1", "--batch-size", "2000", "-o", "m")
     return peak(folder, "train", data, "--target", "y", *options, large=large)
 
 

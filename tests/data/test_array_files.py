@@ -2,15 +2,17 @@
 
 import json
 import warnings
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from mutants import mutants
+from opened import look
 
-from xpnet.data import DATASETS, Request, read_table
-from xpnet.data.large import read_large
+from xpnet.data import DATASETS, open_data, sources
+from xpnet.data.sources import ArraySource
 from xpnet.errors import DataFileError
 
 X = np.arange(6.0).reshape(3, 2)
@@ -24,36 +26,29 @@ def saved(folder: Path, **content: Any) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    ("dtype", "expected"),
-    [("uint8", "float32"), ("bool", "float32"), ("float32", "float32"), ("int64", "float64"), ("float64", "float64")],
-)
-def test_archive_keeps_values_exact(tmp_path: Path, dtype: str, expected: str) -> None:
-    table = read_table(saved(tmp_path, X=X.astype(dtype), y=Y))
-    assert table.X.dtype == expected
-    np.testing.assert_array_equal(table.X, X.astype(dtype))
-    assert (table.features, table.target, list(table.labels)) == (["x0", "x1"], "y", ["p", "q", "p"])
+@pytest.mark.parametrize("dtype", ["uint8", "bool", "float32", "int64", "float64", "float16", ">f4", ">i2"])
+def test_archive_keeps_values_exact(tmp_path: Path, dtype: str) -> None:
+    found = look(saved(tmp_path, X=X.astype(dtype), y=Y))
+    np.testing.assert_array_equal(found.X, X.astype(dtype).astype(float))
+    assert (list(found.cells), found.labels.tolist()) == (["x0", "x1"], ["p", "q", "p"])
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"X": X}, "no array 'y'; the archive holds 'X'"),
         ({"y": Y}, "no array 'X'"),
-        ({"X": X, "y": Y[:2]}, "holds one label for each row of X, shape (3,); received shape (2,)"),
-        ({"X": X, "y": np.eye(3)}, "received shape (3, 3)"),
+        ({"X": X, "y": Y[:2]}, "holds one label for each row of X, shape (3,); received (2,)"),
+        ({"X": X, "y": np.eye(3)}, "received (3, 3)"),
         ({"X": X[0], "y": Y}, "X is a matrix of numbers"),
         ({"X": X.astype(str), "y": Y}, "X is a matrix of numbers"),
-        ({"X": X[:, :0], "y": Y}, "at least one column"),
-        ({"X": X[:0], "y": Y[:0]}, "at least one row"),
-        ({"X": np.where(X == 3, np.nan, X), "y": Y}, "row 2, column 'x1' is empty"),
-        ({"X": X, "y": np.array([0, np.nan, 1])}, "row 2, column 'y' has none"),
-        ({"X": X, "y": np.array([None, 1, "a"], dtype=object)}, "not an archive of plain arrays"),
+        ({"X": X[:, :0], "y": Y}, "at least one row and column"),
+        ({"X": X[:0], "y": Y[:0]}, "at least one row and column"),
+        ({"X": X, "y": np.array([None, 1, "a"], dtype=object)}, "not a file of plain arrays"),
     ],
 )
 def test_bad_archives_are_told(tmp_path: Path, content: dict[str, Any], said: str) -> None:
     with pytest.raises(DataFileError, match="d.npz") as caught:
-        read_table(saved(tmp_path, **content))
+        look(saved(tmp_path, **content))
     assert said in str(caught.value)
 
 
@@ -69,52 +64,49 @@ def test_damaged_archives_are_told(tmp_path: Path) -> None:
         whole[:40] + b"\xff" * 60 + whole[100:],
     ):
         path.write_bytes(damaged)
-        with pytest.raises(DataFileError, match="not an archive of plain arrays"):
-            read_table(path)
+        with pytest.raises(DataFileError, match="not a file of plain arrays"):
+            look(path)
 
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_bundled_data_sets(name: str) -> None:
-    table = read_table(name)
-    assert table.X.shape == (len(table.labels), len(table.features))
+    found = look(name, target="target")
+    assert len(found.labels) == found.frame.rows
     assert (
-        len(set(table.labels.tolist()))
+        len(set(found.labels.tolist()))
         == {"digits": 10, "iris": 3, "wine": 3, "breast_cancer": 2, "diabetes": 214}[name]
     )
-
-
-def test_bundled_data_sets_have_one_target() -> None:
-    with pytest.raises(DataFileError, match="are called 'target'; received 'species'"):
-        read_table("iris", Request(target="species"))
 
 
 def test_an_array_alone(tmp_path: Path) -> None:
     np.save(tmp_path / "X.npy", np.array([[1, 2, 0], [3, 4, 1]], dtype=np.uint8))
     np.save(tmp_path / "y.npy", Y[:2])
-    table = read_table(tmp_path / "X.npy", Request(target="x2"))
-    np.testing.assert_array_equal(table.X, [[1, 2], [3, 4]])
-    assert (table.features, table.labels.tolist(), table.X.dtype) == (["x0", "x1"], [0, 1], np.float32)
-    table = read_table(tmp_path / "X.npy", Request(target=str(tmp_path / "y.npy"), drop=["x1"]))
-    assert (table.features, table.labels.tolist()) == (["x0", "x2"], ["p", "q"])
-    with pytest.raises(DataFileError, match="no column 'x9'"):
-        read_table(tmp_path / "X.npy", Request(target="x9"))
+    found = look(tmp_path / "X.npy", target="x2")
+    assert (found.cells, found.labels.tolist()) == ({"x0": [1, 3], "x1": [2, 4]}, [0, 1])
+    opened = open_data(tmp_path / "X.npy", target=str(tmp_path / "y.npy"))
+    assert opened.default_target == str(tmp_path / "y.npy")
     (tmp_path / "X.npy").write_bytes((tmp_path / "X.npy").read_bytes()[:100])
-    with pytest.raises(DataFileError, match="not a plain array"):
-        read_table(tmp_path / "X.npy", Request(labelled=False))
+    with pytest.raises(DataFileError, match="not a file of plain arrays"):
+        look(tmp_path / "X.npy")
 
 
 def test_hdf5(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py", reason="HDF5 files are read by h5py, the extra 'data'")
     with h5py.File(tmp_path / "d.h5", "w") as file:
         file["X"], file["kind"] = X, ["p", "q", "p"]
-    table = read_table(tmp_path / "d.h5", Request(target="kind", dtype="float32"))
-    np.testing.assert_array_equal(table.X, X)
-    assert (table.labels.tolist(), table.X.dtype) == (["p", "q", "p"], np.float32)
+    opened = open_data(tmp_path / "d.h5", target="kind")
+    frame = opened.read(opened.names, ["x1"], "kind", None)
+    assert frame.table(opened.names).to_pydict() == {
+        "x0": X[:, 0].tolist(),
+        "x1": [str(number).removesuffix(".0") for number in X[:, 1]],
+        "kind": ["p", "q", "p"],
+    }
     with pytest.raises(DataFileError, match="no array 'y'"):
-        read_table(tmp_path / "d.h5")
+        open_data(tmp_path / "d.h5", target="y")
+    del opened, frame  # which hold the file open
     (tmp_path / "d.h5").write_bytes((tmp_path / "d.h5").read_bytes()[:300])
     with pytest.raises(DataFileError, match="cannot be read"):
-        read_table(tmp_path / "d.h5")
+        open_data(tmp_path / "d.h5")
 
 
 def test_zarr(tmp_path: Path) -> None:
@@ -122,12 +114,30 @@ def test_zarr(tmp_path: Path) -> None:
     group = zarr.open_group(str(tmp_path / "d.zarr"), mode="w")
     group.create_array("X", shape=X.shape, dtype=X.dtype)[:] = X
     group.create_array("y", shape=3, dtype="int64")[:] = [1, 0, 1]
-    table = read_table(tmp_path / "d.zarr")
-    np.testing.assert_array_equal(table.X, X)
-    assert table.labels.tolist() == [1, 0, 1]
+    found = look(tmp_path / "d.zarr")
+    np.testing.assert_array_equal(found.X, X)
+    assert found.labels.tolist() == [1, 0, 1]
     (tmp_path / "empty.zarr").mkdir()
     with pytest.raises(DataFileError, match="empty.zarr"):
-        read_table(tmp_path / "empty.zarr")
+        look(tmp_path / "empty.zarr")
+
+
+@pytest.mark.parametrize("name", ["d.h5", "d.zarr"])
+def test_chunks_of_single_columns_are_read_within_a_bound(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = pytest.importorskip("h5py" if name == "d.h5" else "zarr", reason="an extra of its own, 'data'")
+    monkeypatch.setattr(sources, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(sources, "MOST_BYTES", 4000)
+    wide = np.random.default_rng(0).normal(size=(2000, 5))
+    path = str(tmp_path / name)
+    with closing(package.File(path, "w")) if name == "d.h5" else nullcontext(package.open_group(path)) as made:
+        make = made.create_dataset if name == "d.h5" else made.create_array
+        make("X", shape=wide.shape, dtype=wide.dtype, chunks=(2000, 1))[:] = wide
+        source = ArraySource(made["X"])
+        assert max(source.read(block).nbytes for block in range(source.blocks)) <= 4000
+        np.testing.assert_array_equal(source.whole(), wide)
+
 
 REFUSED = [
     (2, {"compressor": {"id": "pickle"}, "filters": [{"id": "vlen-utf8"}]}),
@@ -142,7 +152,7 @@ REFUSED = [
 @pytest.mark.parametrize(("version", "codecs"), REFUSED)
 @pytest.mark.parametrize("name", ["y", "X"])
 def test_objects_in_zarr_are_never_decoded(
-    tmp_path: Path, version: int, codecs: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, version: int, codecs: dict[str, Any], name: str
 ) -> None:
     zarr = pytest.importorskip("zarr", reason="Zarr groups are read by zarr, the extra 'data'")
     group = zarr.open_group(str(tmp_path / "d.zarr"), mode="w", zarr_format=version)
@@ -152,10 +162,8 @@ def test_objects_in_zarr_are_never_decoded(
     described = tmp_path / "d.zarr" / name / (".zarray" if version == 2 else "zarr.json")
     content = json.loads(described.read_text())
     described.write_text(json.dumps({**content, **codecs}))
-    for by_blocks in (False, True):
-        monkeypatch.setattr("xpnet.data.sources.LARGE_COPY", 0 if by_blocks else 2**29)
-        with pytest.raises(DataFileError, match=r"d\.zarr.*(codec|cannot be read)"):
-            read_large(tmp_path / "d.zarr", Request()) or read_table(tmp_path / "d.zarr")
+    with pytest.raises(DataFileError, match=r"d\.zarr.*(codec|cannot be read)"):
+        look(tmp_path / "d.zarr")
 
 
 @pytest.mark.parametrize("version", [2, 3])
@@ -173,7 +181,7 @@ def test_a_chunk_that_is_a_pickle_runs_no_code(tmp_path: Path, version: int, mon
     (tmp_path / "d.zarr" / "y" / ".zarray").write_text(json.dumps({**described, **codecs}))
     (tmp_path / "d.zarr" / "y" / "0").write_bytes(b"\x80\x04N.")
     with pytest.raises(DataFileError, match="the codec 'pickle'"):
-        read_table(tmp_path / "d.zarr")
+        look(tmp_path / "d.zarr")
     assert ran == []
 
 
@@ -185,7 +193,7 @@ def test_text_in_zarr_is_read_whatever_packs_it(tmp_path: Path) -> None:
         group.create_array("X", data=X, **({} if version == 2 else {"chunks": (1, 2), "shards": (2, 2)}))
         group.create_array("y", shape=(3,), dtype="string")
         group["y"][:] = Y.astype(object)
-        assert read_table(path).labels.tolist() == ["p", "q", "p"]
+        assert look(path).labels.tolist() == ["p", "q", "p"]
 
 
 @pytest.mark.parametrize("version", [2, 3])
@@ -203,8 +211,8 @@ def test_damaged_zarr_groups_are_told(tmp_path: Path, version: int) -> None:
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    table = read_large(path, Request(missing="keep")) or read_table(path, Request(missing="keep"))
-                assert table.rows == len(table.labels)
+                    found = look(path)
+                assert found.frame.rows == len(found.there)
             except DataFileError as error:
                 told += 1
                 assert "d.zarr" in str(error)

@@ -12,9 +12,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from mutants import mutants
+from opened import look
 
-from xpnet.data import Request, read_table, sources
-from xpnet.data.large import read_large
 from xpnet.errors import DataFileError
 
 ROWS = 40
@@ -84,20 +83,14 @@ def test_a_name_as_long_as_an_archive_allows_is_cut_short(tmp_path: Path) -> Non
     assert count_told(tmp_path / "d.npz", [bytes(header)]) == 1
 
 
-@pytest.mark.parametrize("by_blocks", [False, True])
-def test_a_folder_with_a_damaged_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_blocks: bool) -> None:
-    monkeypatch.setattr(sources, "LARGE_COPY", 0 if by_blocks else 2**29)
-    folder, request, told = tmp_path / "rows", Request(target="y", missing="keep"), 0
+def test_a_folder_with_a_damaged_file(tmp_path: Path) -> None:
+    folder, told = tmp_path / "rows", 0
     folder.mkdir()
     (folder / "0.parquet").write_bytes(parquet())
     for damaged in mutants(parquet(), 200):
         (folder / "1.parquet").write_bytes(damaged)
         try:
-            table = read_large(folder, request)
-            if table is None:
-                assert read_table(folder, request).rows >= ROWS
-            else:
-                assert sum(len(part) for block in range(table.X.blocks) for part in table.X.parts(block)) == table.rows
+            assert look(folder).frame.rows >= ROWS
         except DataFileError as error:
             told += 1
             assert "rows" in str(error)
@@ -113,11 +106,11 @@ def count_told(path: Path, files: Iterable[bytes]) -> int:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                table = read_table(path, Request(target=target, missing="keep"))
+                found = look(path, target=target)
         except DataFileError as error:
             told += 1
             assert path.name in str(error)
             assert len(str(error)) < 1000
         else:
-            assert table.rows == len(table.labels)
+            assert found.frame.rows == len(found.there)
     return told

@@ -1,17 +1,18 @@
 """Parquet files."""
 
+import gzip
+import io
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas
 import pyarrow
 import pyarrow.parquet
 import pytest
+from opened import look
 
-from xpnet.data import Request, read_table
 from xpnet.errors import DataFileError
 
 
@@ -23,86 +24,56 @@ def parquet(folder: Path, **columns: Any) -> Path:
 
 
 def test_parquet(tmp_path: Path) -> None:
-    table = read_table(parquet(tmp_path, a=[1, 2], b=[True, False], c=[0.5, 1.5], y=["p", "q"]), Request(target="y"))
-    np.testing.assert_array_equal(table.X, [[1, 1, 0.5], [2, 0, 1.5]])
-    assert (table.features, list(table.labels)) == (["a", "b", "c"], ["p", "q"])
+    found = look(parquet(tmp_path, a=[1, 2], b=[True, False], c=[0.5, 1.5], y=["p", "q"]))
+    assert found.cells == {"a": [1, 2], "b": [True, False], "c": [0.5, 1.5]}
+    assert found.labels.tolist() == ["p", "q"]
 
 
 def test_parquet_from_pandas(tmp_path: Path) -> None:
     frame = pandas.DataFrame({"a": [1.0, 2.0], "y": pandas.Categorical(["p", "q"])}, index=["r", "s"])
     frame.to_parquet(tmp_path / "d.parquet")
-    table = read_table(tmp_path / "d.parquet", Request(target="y"))
-    assert (table.features, list(table.labels)) == (["a"], ["p", "q"])
+    found = look(tmp_path / "d.parquet")
+    assert (list(found.cells), list(found.labels)) == (["a"], ["p", "q"])
 
 
-@pytest.mark.parametrize(
-    ("columns", "said"),
-    [
-        ({"a": [1, 2]}, "no column 'y'"),
-        ({"a": ["1", "m", "3"], "y": [0, 1, 0]}, "row 2, column 'a' holds 'm'"),
-        ({"a": [[1], [2]], "y": [0, 1]}, "left out: a holds list<element: int64>"),
-        ({"a": [1, None], "y": [0, 1]}, "row 2, column 'a' is empty"),
-        ({"a": [1.0, float("inf")], "y": [0, 1]}, "row 2, column 'a' holds inf"),
-        ({"a": [1, 2], "y": ["p", None]}, "row 2, column 'y' has none"),
-        ({"a": [1, 2], "y": [0, None]}, "row 2, column 'y' has none"),
-        ({"y": [0, 1]}, "at least one column beside the target"),
-    ],
-)
-def test_bad_parquet_is_told(tmp_path: Path, columns: dict[str, Any], said: str) -> None:
-    with pytest.raises(DataFileError, match="d.parquet") as caught:
-        read_table(parquet(tmp_path, **columns), Request(target="y"))
-    assert said in str(caught.value)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gz"])
+def test_parquet_from_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: Any) -> None:
+    content = pack(parquet(tmp_path, a=[1, 2], y=["p", "q"]).read_bytes())
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert look("-").cells == {"a": [1, 2]}
+    (tmp_path / "d.parquet.gz").write_bytes(gzip.compress((tmp_path / "d.parquet").read_bytes()))
+    assert look(tmp_path / "d.parquet.gz").cells == {"a": [1, 2]}
 
 
 def test_damaged_parquet_is_told(tmp_path: Path) -> None:
     path = parquet(tmp_path, a=[1], y=[0])
     path.write_bytes(path.read_bytes()[:30])
     with pytest.raises(DataFileError, match="not a whole Parquet file"):
-        read_table(path, Request(target="y"))
+        look(path)
 
 
-def test_columns_of_every_kind(tmp_path: Path) -> None:
-    columns = {
-        "small": pyarrow.array([1, None, 3], "int8"),
-        "money": pyarrow.array([Decimal("1.5"), Decimal("2.5"), None]),
-        "art": pyarrow.array(["p", "q", "p"]).dictionary_encode(),
-        "code": pyarrow.array([7, 8, 7]).dictionary_encode(),
-        "when": pyarrow.array([datetime(2024, 1, k) for k in (1, 2, 3)]),
-        "long": pyarrow.array(["x", None, "y"], "large_string"),
-        "flag": pyarrow.array([True, False, None]),
+def test_labels_of_every_kind(tmp_path: Path) -> None:
+    kinds: dict[str, tuple[Any, list[Any]]] = {
+        "whole": ([2, None, 3], [2, 3]),
+        "number": ([0.5, None, float("nan")], [0.5]),
+        "money": ([Decimal("1.5"), Decimal("2.5"), None], [1.5, 2.5]),
+        "art": (pyarrow.array(["p", "q", "p"]).dictionary_encode(), ["p", "q", "p"]),
+        "long": (pyarrow.array(["x", None, "y"], "large_string"), ["x", "y"]),
+        "flag": ([True, False, None], ["True", "False"]),
     }
-    request = Request(labelled=False, missing="keep", dtype="float32")
-    table = read_table(parquet(tmp_path, **columns), request)
-    assert table.X.to_pydict() == {
-        "small": [1, None, 3],
-        "money": [1.5, 2.5, None],
-        "art": ["p", "q", "p"],
-        "code": [7, 8, 7],
-        "long": ["x", None, "y"],
-        "flag": [1, 0, None],
+    for cells, labels in kinds.values():
+        assert look(parquet(tmp_path, a=[1, 2, 3], y=cells)).labels.tolist() == labels
+    with pytest.raises(DataFileError, match="column 'y' holds list"):
+        look(parquet(tmp_path, a=[1, 2], y=[[1], [2]]))
+
+
+def test_columns_that_are_taken_as_text(tmp_path: Path) -> None:
+    path = parquet(tmp_path, a=[1, None], b=[1.5, 2.0], when=[datetime(2024, 1, 1), None], y=[0, 1])
+    assert look(path, text=["a", "when"]).cells == {
+        "a": ["1", None],
+        "b": [1.5, 2.0],
+        "when": ["2024-01-01 00:00:00.000000", None],
     }
-    assert table.left_out == {"when": "holds dates or times"}
-
-
-def test_groups_of_rows_come_in_the_dtype_that_is_asked_for(tmp_path: Path) -> None:
-    numbers = np.random.default_rng(0).normal(size=1000)
-    pyarrow.parquet.write_table(
-        pyarrow.table({"a": numbers, "y": ["p", "q"] * 500}), tmp_path / "d.parquet", row_group_size=64
-    )
-    table = read_table(tmp_path / "d.parquet", Request(target="y", dtype="float32"))
-    np.testing.assert_array_equal(table.X[:, 0], numbers.astype(np.float32))
-    assert table.labels.tolist() == ["p", "q"] * 500
-
-
-@pytest.mark.parametrize(
-    "cells", [[[1], [2], [3]], [{"p": 1}] * 3, [b"p", b"q", b"r"]], ids=["list", "struct", "bytes"]
-)
-def test_cells_of_several_values_are_left_out(tmp_path: Path, cells: list[Any]) -> None:
-    path = parquet(tmp_path, a=cells, b=[1.0, 2.5, 3.0], y=[0, 1, 0])
-    table = read_table(path, Request(target="y"))
-    assert (table.features, list(table.left_out)) == (["b"], ["a"])
-    with pytest.raises(DataFileError, match="Column 'a' holds"):
-        read_table(path, Request(target="y", features=["a"]))
 
 
 @pytest.mark.parametrize(
@@ -116,8 +87,8 @@ def test_every_kind_of_text(tmp_path: Path, kind: Any) -> None:
         path = parquet(tmp_path, a=text, b=[1.0, 2.5, 3.0], y=text)
     except pyarrow.ArrowNotImplementedError:
         pytest.skip("this version of pyarrow writes no views")
-    table = read_table(path, Request(target="y"))
-    assert (table.X.column("a").to_pylist(), table.labels.tolist()) == (["p", "q", "p"], ["p", "q", "p"])
+    found = look(path)
+    assert (found.cells["a"], found.labels.tolist()) == (["p", "q", "p"], ["p", "q", "p"])
 
 
 def write_files(folder: Path, *files: dict[str, Any]) -> Path:
@@ -135,28 +106,27 @@ def test_a_folder_is_one_table(tmp_path: Path) -> None:
         {"at": "year=2023/land=de", "a": [1, 2], "y": ["p", "q"]},
         {"at": "year=2024/land=fr", "y": ["q"], "a": [2.5]},
     )
-    table = read_table(path, Request(target="y"))
-    assert table.X.to_pydict() == {"a": [1, 2, 2.5], "year": [2023, 2023, 2024], "land": ["de", "de", "fr"]}
-    assert table.labels.tolist() == ["p", "q", "q"]
+    found = look(path)
+    assert found.cells == {"a": [1, 2, 2.5], "year": [2023, 2023, 2024], "land": ["de", "de", "fr"]}
+    assert found.labels.tolist() == ["p", "q", "q"]
+    assert found.frame.blocks == 2
 
 
 def test_files_of_a_folder_may_differ(tmp_path: Path) -> None:
     path = write_files(tmp_path, {"a": [4, 2], "b": [1, 5], "y": [0, 1]}, {"y": [1.0], "a": [3]})
-    np.testing.assert_array_equal(
-        read_table(path, Request(target="y", missing="keep")).X, [[4, 1], [2, 5], [3, np.nan]]
-    )
-    with pytest.raises(DataFileError, match="row 3, column 'b' is empty"):
-        read_table(path, Request(target="y"))
+    found = look(path)
+    assert found.cells == {"a": [4, 2, 3], "b": [1, 5, None]}
+    assert found.labels.tolist() == [0, 1, 1]
 
 
 @pytest.mark.parametrize(
     ("second", "said"),
-    [({"a": ["x"], "y": [0]}, "Field a has incompatible types"), ({"b": [1]}, "row 3, column 'y' has none")],
+    [({"a": ["x"], "y": [0]}, "Field a has incompatible types"), ({"a": [[1]], "y": [0]}, "incompatible types")],
 )
 def test_files_that_do_not_go_together_are_told(tmp_path: Path, second: dict[str, Any], said: str) -> None:
     path = write_files(tmp_path, {"a": [1, 2], "y": [0, 1]}, second)
     with pytest.raises(DataFileError, match=said):
-        read_table(path, Request(target="y", missing="keep"))
+        look(path)
 
 
 def test_dictionaries_of_several_files_are_text(tmp_path: Path) -> None:
@@ -166,4 +136,4 @@ def test_dictionaries_of_several_files_are_text(tmp_path: Path) -> None:
         )
         (tmp_path / "rows").mkdir(exist_ok=True)
         frame.to_parquet(tmp_path / "rows" / f"{name}.parquet")
-    assert read_table(tmp_path / "rows", Request(target="y")).X.column("c").to_pylist() == ["p", "both", "q", "both"]
+    assert look(tmp_path / "rows").cells["c"] == ["p", "both", "q", "both"]

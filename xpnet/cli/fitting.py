@@ -1,54 +1,27 @@
-"""A pipeline fitted to a table's rows, as ``xpnet train`` does it. Importing this takes a second: it needs scikit-learn."""
+"""Training the estimator that the options describe, on rows at once or on rows that are read block by block."""
 
 import math
-import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import islice
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import joblib
 import numpy
-from sklearn.compose import ColumnTransformer
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.base import clone
 
-from xpnet import Checkpoint, MLPClassifier, MLPRegressor
-from xpnet.cli.model import rows_at_a_time, some_rows
-from xpnet.cli.output import working
-from xpnet.cli.preparation import Steps, apply, prepare
-from xpnet.cli.scores import ClassScores, NumberScores, measure
+from xpnet import Checkpoint, MLPClassifier, MLPRegressor, TableEncoder, TabularClassifier, TabularRegressor
+from xpnet.backend import NetworkSpec
+from xpnet.cli.rows import EncodedRows, Rows, split
 from xpnet.cli.settings import Settings
-from xpnet.cli.streaming import divide
-from xpnet.data.large import Frames
-from xpnet.data.sources import Source
-from xpnet.dispatch import current_ranks
 from xpnet.errors import DataFileError, XpnetError
-from xpnet.modelfile.transformers import scaled_target
-from xpnet.training import Callback, EarlyStopping, Progress, Training, TrainingState
+from xpnet.models import Network
+from xpnet.tabular.estimators import WIDTHS
+from xpnet.training import Callback, EarlyStopping, History, Progress, Training
 
+SAMPLE_ROWS = 2**17
+"""The most rows that the encoder of a table beyond memory learns from."""
 
 LOOKED_AT = 64
-"""The most blocks of a source, and parts of a block, that tell whether a run goes on with the same rows."""
-
-
-class Part(NamedTuple):
-    """Some rows: inputs X (rows, in), and class indices or numbers y (rows,), which may be none."""
-
-    X: Any
-    y: numpy.ndarray
-
-
-class Samples(NamedTuple):
-    """Rows to train on, to watch while training, and to measure on at the end."""
-
-    training: Part
-    validation: Part
-    test: Part
+"""The most blocks of a table beyond memory that tell whether a run goes on with the same rows."""
 
 
 class StopWhenDiverged(Callback):
@@ -59,16 +32,15 @@ class StopWhenDiverged(Callback):
         loss = training.history.loss[-1]
         if not math.isfinite(loss):
             raise XpnetError(
-                f"The loss must stay finite; in epoch {training.history.epochs} it became {loss}. "
-                "Use a smaller --lr, or leave --no-scale out."
+                f"The loss must stay finite; in epoch {training.history.epochs} it became {loss}. Use a smaller --lr."
             )
 
 
 class SameRows(Callback):
     """Keeps a fingerprint of the rows that are trained on in the checkpoints, and goes on with no others."""
 
-    def __init__(self, training: Part) -> None:
-        self.fingerprint = _fingerprint(training)
+    def __init__(self, fingerprint: str) -> None:
+        self.fingerprint = fingerprint
 
     def state(self) -> dict[str, Any]:
         """Return the fingerprint."""
@@ -79,202 +51,72 @@ class SameRows(Callback):
         if state["fingerprint"] != self.fingerprint:
             raise XpnetError(
                 "The checkpoints belong to a run on other rows, or on these with another --seed, --test-size or other "
-                "preparation. Give the data and options as before, or choose another --checkpoint-dir."
+                "columns. Give the data and options as before, or choose another --checkpoint-dir."
             )
 
 
-def _fingerprint(rows: Part) -> str:
-    """A hash of the rows; of those that are read block by block, of all labels and the beginning of some blocks."""
-    if not isinstance(rows.X, Source):
-        return joblib.hash((rows.X, rows.y))
-    some = numpy.unique(numpy.linspace(0, rows.X.blocks - 1, min(rows.X.blocks, LOOKED_AT)).astype(int))
-    parts = [list(islice(rows.X.parts(int(block)), LOOKED_AT)) for block in some]
-    return joblib.hash((parts, rows.X.shape, rows.y))
+def _fingerprint(rows: Rows) -> str:
+    """A hash of the rows; beyond memory, of all labels and of some blocks."""
+    blocks = range(rows.frame.blocks)
+    if rows.frame.is_large:
+        blocks = numpy.unique(numpy.linspace(0, len(blocks) - 1, min(len(blocks), LOOKED_AT)).astype(int))  # type: ignore[assignment]
+    seen = [joblib.hash(column.to_pylist()) for k in blocks for batch in rows.batches(int(k)) for column in batch]
+    return joblib.hash([rows.features, rows.places, rows.y, *seen])
 
 
-class Fitted(NamedTuple):
-    """What came of a training.
-
-    pipeline : all that a row goes through; model : facts about the network; seconds : of training alone
-    history : losses by epoch; scores : of each part that has rows; notes : on how the rows were prepared
-    """
-
-    pipeline: Pipeline
-    model: dict[str, Any]
-    seconds: float
-    history: dict[str, list[float]]
-    scores: dict[str, dict[str, Any]]
-    notes: list[str]
-
-
-def fitted(
-    given: list[Any], name: str, features: list[str], classes: numpy.ndarray | None, settings: Settings
-) -> Fitted | None:
-    """Prepare the rows, train on most of them and measure on all; None on ranks that leave the rest to rank 0.
-
-    given : X of a table, and class indices or numbers y, which are let go of once they are split
-    name : of the table; features : of its columns; classes : the labels; None for numbers
-    """
-    load = _divided if isinstance(given[0], Source | Frames) else _in_memory
-    with working(f"preparing {settings.data}"):
-        steps, samples, notes = load(given, name, settings)
-    if classes is not None:
-        _check_classes(name, classes, samples)
-    scaler = _target_scaler(samples.training.y, settings) if classes is None else None
-    model = build(settings, classify=classes is not None)
-    started = time.perf_counter()
-    with _on_indices(model, classes):
-        history = fit(model, samples, scaler, settings)
-    seconds = time.perf_counter() - started
-    if current_ranks().rank:
-        return None
-    end = model if scaler is None else scaled_target(model, scaler)
-    facts = _describe(model)
-    with working(f"measuring on {settings.data}"):
-        scores = _scores(end, samples, rows_at_a_time(facts["widths"]))
-    return Fitted(_assembled(steps, end, model, features), facts, seconds, history, scores, notes)
-
-
-class Loaded(NamedTuple):
-    """Rows as inputs of a network, the steps that made them so, and what to say of how these were learned."""
-
-    steps: Steps
-    samples: Samples
-    notes: list[str]
-
-
-def _in_memory(given: list[Any], name: str, settings: Settings) -> Loaded:
-    """All rows. given : X and y, which are let go of once they are split"""
-    y, X = given.pop(), given.pop()
-    samples = split(name, X, y, settings)
-    del X, y
-    return Loaded(*_prepared(samples, settings), [])
-
-
-def _divided(given: list[Any], name: str, settings: Settings) -> Loaded:
-    """Rows that are prepared when they are read. given : X and y"""
-    y, X = given.pop(), given.pop()
-    steps, parts, notes = divide(X, name, settings)
-    return Loaded(steps, Samples(*(Part(part, part.take(y)) for part in parts)), notes)
-
-
-def _check_classes(name: str, classes: numpy.ndarray, samples: Samples) -> None:
-    """Raise DataFileError for a class without a row to train on."""
-    counts = numpy.bincount(samples.training.y, minlength=len(classes))
-    if not counts.all():
-        raise DataFileError(
-            f"{name}: every class needs a row to train on; {classes.tolist()[int(counts.argmin())]!r} is only among "
-            "those held out. Leave its rows out, or give --test-size and --validation-size less."
-        )
-
-
-def split(name: str, X: Any, y: numpy.ndarray, settings: Settings) -> Samples:
-    """Rows to train on, to watch, and to measure on.
-
-    Raises DataFileError where no row would be left to train on.
-    """
-    training, test = _halves(name, numpy.arange(len(y)), settings.test_size, "--test-size", settings.seed)
-    training, watched = _halves(name, training, settings.validation_share, "--validation-size", settings.seed)
-    if len(training) == len(y):
-        return Samples(Part(_own(X), y), Part(X[:0], y[:0]), Part(X[:0], y[:0]))
-    return Samples(*(Part(_take(X, rows), y[rows]) for rows in (training, watched, test)))
-
-
-def _halves(
-    name: str, rows: numpy.ndarray, share: float, option: str, seed: int
-) -> tuple[numpy.ndarray, numpy.ndarray]:
-    if not share:
-        return rows, rows[:0]
-    if math.ceil(share * len(rows)) >= len(rows):
-        raise DataFileError(
-            f"{name}: some row must be left to train on; {len(rows)} rows are too few for {option} {share}."
-        )
-    first, second = train_test_split(rows, test_size=share, random_state=seed)
-    return first, second
-
-
-def _take(X: Any, rows: numpy.ndarray) -> Any:
-    return X.take(rows, axis=0) if isinstance(X, numpy.ndarray) else X.take(rows)
-
-
-def _own(X: Any) -> Any:
-    """X, if it may be written to; else a copy."""
-    return X.copy() if isinstance(X, numpy.ndarray) and not X.flags.writeable else X
-
-
-def _prepared(samples: Samples, settings: Settings) -> tuple[Steps, Samples]:
-    """The rows as inputs of a network. Only rows that are trained on decide how."""
-    steps, X = prepare(
-        samples.training.X,
-        scaled=settings.scale,
-        impute=settings.missing == "impute",
-        dtype=settings.dtype,
-    )
-    others = [
-        Part(apply(steps, part.X, settings.dtype) if len(part.y) else X[:0], part.y)
-        for part in (samples.validation, samples.test)
-    ]
-    return steps, Samples(Part(X, samples.training.y), *others)
-
-
-def _target_scaler(y: numpy.ndarray, settings: Settings) -> StandardScaler | None:
-    """What brings targets to mean 0 and deviation 1, so that learning rates fit whatever their unit."""
-    return StandardScaler().fit(y[:, None]) if settings.scale else None
-
-
-def build(settings: Settings, *, classify: bool) -> MLPClassifier | MLPRegressor:
+def build(settings: Settings, *, classify: bool) -> Any:
     """The estimator that the options describe."""
+    plain = settings.model != "tabular"
+    hidden: Any = () if settings.model == "linear" else (100,) if plain else "auto"
+    hidden = hidden if settings.hidden is None else settings.hidden
     shared: dict[str, Any] = {
-        "hidden_layer_sizes": settings.hidden,
+        "hidden_layer_sizes": hidden,
+        "members": settings.members or (1 if plain else "auto"),
+        "encoder": TableEncoder(scaling="standard", bins=None) if plain else None,
         "activation": settings.activation,
         "solver": settings.optimizer,
-        "alpha": settings.alpha,
-        "batch_size": settings.batch_size,
-        "learning_rate": settings.schedule,
-        "learning_rate_init": settings.learning_rate,
-        "momentum": settings.momentum,
-        "dropout": settings.dropout,
+        "learning_rate_init": settings.lr or (0.02 if hidden == () else 0.002),
+        "weight_decay": settings.weight_decay,
+        "dropout": (0.0 if plain else 0.1) if settings.dropout is None else settings.dropout,
+        "batch_size": settings.batch_size or "auto",
         "max_iter": settings.epochs,
-        "n_iter_no_change": 10 if settings.schedule == "adaptive" else numpy.inf,
+        "n_iter_no_change": settings.patience,
+        "validation_fraction": settings.validation_size,
+        "time_limit": settings.time_limit,
         "random_state": settings.seed,
-        "dtype": settings.dtype,
+        "n_jobs": settings.jobs,
         "backend": settings.backend,
+        "dtype": settings.dtype,
     }
     if classify:
-        return MLPClassifier(**shared, class_weight=settings.class_weight)
-    return MLPRegressor(**shared)
+        return TabularClassifier(**shared, class_weight=settings.class_weight)
+    return TabularRegressor(**shared, loss=settings.loss or "squared_error")
 
 
-def fit(model: Any, samples: Samples, scaler: StandardScaler | None, settings: Settings) -> dict[str, list[float]]:
-    """Train the estimator; returns its losses by epoch."""
-    training, watched = samples.training, _watched(samples, settings)
-    options: dict[str, Any] = {}
-    if settings.optimizer != "lbfgs":
-        if watched is not None:
-            options = {"X_val": watched.X, "y_val": _scaled(watched.y, scaler)}
-        model.watch(_callbacks(settings, training), resume_from=_checkpoint(settings))
-    model.set_params(batch_size=min(settings.batch_size, len(training.y)))
+def fit(rows: Rows, classes: numpy.ndarray | None, settings: Settings) -> tuple[Any, list[str]]:
+    """The estimator fitted on rows, and notes on how. classes : the labels; None for numbers"""
+    model = build(settings, classify=classes is not None)
+    if classes is not None:
+        model.set_params(class_weight=_weights_by_label(settings.class_weight, classes))
     with numpy.errstate(all="ignore"), warnings.catch_warnings():  # a loss that overflows is told once, above
-        warnings.simplefilter("ignore", ConvergenceWarning)  # of L-BFGS; no callback sees its iterations
-        model.fit(training.X, _scaled(training.y, scaler), **options)
-    return {
-        "loss": list(getattr(model, "loss_curve_", [model.loss_])),
-        "validation_loss": list(getattr(model, "validation_loss_curve_", [])),
-    }
+        warnings.filterwarnings("ignore", message="The number of unique classes")  # which the task was asked for
+        if rows.frame.is_large:
+            return _fit_by_blocks(model, rows, classes, settings)
+        mark = _fingerprint(rows) if settings.checkpoint_dir is not None else ""
+        model.watch(lambda member: _watchers(settings, mark, member))
+        model.fit(rows.table(), rows.y if classes is None else classes[rows.y])
+        return model, []
 
 
-@contextmanager
-def _on_indices(model: Any, classes: numpy.ndarray | None) -> Iterator[None]:
-    """While a classifier is trained it is given indices of classes, which take few bytes; then it knows the labels."""
-    if classes is None:
-        yield
-        return
-    weights = _weights_by_label(model.class_weight, classes)
-    if isinstance(weights, dict):
-        model.set_params(class_weight={k: weights[c] for k, c in enumerate(classes.tolist()) if c in weights})
-    yield
-    model.classes_ = classes
-    model.set_params(class_weight=weights)
+def _watchers(settings: Settings, mark: str, member: int) -> tuple[list[Callback], Any]:
+    """What watches the training of a member, and the checkpoint from which it goes on."""
+    watchers: list[Callback] = [StopWhenDiverged(), Progress()]
+    if settings.checkpoint_dir is None:
+        return watchers, None
+    folder = settings.checkpoint_dir / f"member-{member}"
+    folder.parent.mkdir(exist_ok=True)
+    state = Checkpoint.latest(folder) if settings.resume and folder.exists() else None
+    return [*watchers, SameRows(mark), Checkpoint(folder)], state
 
 
 def _weights_by_label(weights: Any, classes: numpy.ndarray) -> Any:
@@ -287,61 +129,77 @@ def _weights_by_label(weights: Any, classes: numpy.ndarray) -> Any:
         raise DataFileError(
             f"--class-weight names classes that are there, {', '.join(known)}; received {unknown[0]!r}."
         )
-    return {known[str(label)]: weight for label, weight in weights.items()}
+    return dict.fromkeys(known.values(), 1.0) | {known[str(label)]: weight for label, weight in weights.items()}
 
 
-def _watched(samples: Samples, settings: Settings) -> Part | None:
-    """Rows to measure the loss on after each epoch: those held out for it, or where a curve is shown, the test rows."""
-    if len(samples.validation.y):
-        return samples.validation
-    # The curve costs a pass over the rows each epoch; only plot and metrics show it.
-    shown = (settings.plot or settings.metrics_json) and len(samples.test.y) and not isinstance(samples.test.X, Source)
-    return samples.test if shown else None
+def _fit_by_blocks(
+    model: Any, rows: Rows, classes: numpy.ndarray | None, settings: Settings
+) -> tuple[Any, list[str]]:
+    """Fit one network on rows that are encoded as they are read. The encoder learns from rows at even distances."""
+    training, watched = split(
+        rows, settings.validation_size, settings.seed, stratified=classes is not None, option="--validation-size"
+    )
+    step = -(-len(training) // SAMPLE_ROWS)
+    sample, task = training.table(step=step), "regression" if classes is None else "classification"
+    encoder = clone(model.encoder) if model.encoder is not None else TableEncoder(task=task, random_state=settings.seed)
+    encoder.fit(sample, training.y[::step])
+    inputs, apart = (EncodedRows(part, encoder, settings.dtype) for part in (training, watched))
+
+    def train(targets: numpy.ndarray, apart_targets: numpy.ndarray) -> list[Network]:
+        network = _one_network(model, len(training), classes is not None, settings)
+        watchers, state = _watchers(settings, _fingerprint(rows) if settings.checkpoint_dir is not None else "", 0)
+        stopping = [EarlyStopping(settings.patience, tol=0.0)] if len(watched) else []
+        validation = {"X_val": apart, "y_val": apart_targets.reshape(len(watched))} if len(watched) else {}
+        network.watch([*stopping, *watchers], resume_from=state)
+        network.fit(inputs, targets.reshape(len(targets)), **validation)
+        return [_as_member(network, settings)]
+
+    labels = [part.y if classes is None else classes[part.y] for part in (training, watched)]
+    notes = ["the table is read by blocks, so that one network is trained in place of several"] * (model.members != 1)
+    if step > 1:
+        notes.append(f"encodings are those of {len(sample):,} of {len(training):,} rows, at even distances")
+    return model.fit_encoded(encoder, *labels, train), notes
 
 
-def _scaled(y: numpy.ndarray, scaler: StandardScaler | None) -> numpy.ndarray:
-    return y if scaler is None else scaler.transform(y[:, None])[:, 0]
+def _one_network(model: Any, rows: int, classify: bool, settings: Settings) -> Any:
+    """The estimator that trains on sources of so many rows, with the parameters of the one for tables."""
+    auto = isinstance(model.hidden_layer_sizes, str)
+    shared: dict[str, Any] = {
+        "hidden_layer_sizes": WIDTHS if auto else model.hidden_layer_sizes,
+        "activation": model.activation,
+        "solver": model.solver,
+        "alpha": 0.0,
+        "weight_decay": model.weight_decay,
+        "batch_size": min(settings.batch_size or 256, rows),
+        "learning_rate_init": model.learning_rate_init,
+        "dropout": model.dropout,
+        "max_iter": model.max_iter,
+        "n_iter_no_change": numpy.inf,
+        "random_state": model.random_state,
+        "dtype": model.dtype,
+        "backend": model.backend,
+    }
+    if classify:
+        return MLPClassifier(**shared, class_weight=settings.class_weight and "balanced")
+    return MLPRegressor(**shared, loss=model.loss)
 
 
-def _callbacks(settings: Settings, training: Part) -> list[Callback]:
-    callbacks: list[Callback] = [StopWhenDiverged(), Progress()]
-    if settings.patience is not None:
-        callbacks.append(EarlyStopping(settings.patience, tol=0.0))
-    if settings.checkpoint_dir is not None:
-        callbacks += [SameRows(training), Checkpoint(settings.checkpoint_dir)]
-    return callbacks
-
-
-def _checkpoint(settings: Settings) -> TrainingState | None:
-    """Where the run goes on that was cut off; None to begin."""
-    if not settings.resume or settings.checkpoint_dir is None:
-        return None
-    return Checkpoint.latest(settings.checkpoint_dir)
-
-
-def _assembled(steps: Steps, end: Any, estimator: Any, features: list[str]) -> Pipeline:
-    """One pipeline of what was fitted one after the other."""
-    first = steps[0][1] if steps else estimator
-    if not isinstance(first, ColumnTransformer):  # it took a matrix, which has no names to learn
-        first.feature_names_in_ = numpy.asarray(features, dtype=object)
-    return Pipeline([*steps, ("model", end)])
-
-
-def _describe(model: Any) -> dict[str, Any]:
-    widths = [model.n_features_in_, *(len(bias) for bias in model.intercepts_)]
-    parameters = sum(array.size for array in (*model.coefs_, *model.intercepts_))
-    return {"widths": widths, "parameters": parameters, "why": model.why_}
-
-
-def _scores(model: Any, samples: Samples, at_once: int) -> dict[str, dict[str, Any]]:
-    """Scores on each part that has rows; their features are prepared already."""
-    scores = {}
-    for name, (X, y) in zip(("training", "validation", "test"), samples, strict=True):
-        if not len(y):
-            continue
-        parts = some_rows(X, at_once)
-        if hasattr(model, "classes_"):
-            scores[name] = measure(ClassScores(len(model.classes_)), y, map(model.predict_proba, parts)).found()
-        else:
-            scores[name] = measure(NumberScores(), y, map(model.predict, parts)).found()
-    return scores
+def _as_member(network: Any, settings: Settings) -> Network:
+    """The trained network as a member of an estimator for tables, which has an output for each class."""
+    weights, biases = list(network.coefs_), list(network.intercepts_)
+    if network.out_activation_ == "logistic":
+        # The second class's probability is that of a softmax over 0 and this output.
+        weights[-1] = numpy.hstack([numpy.zeros_like(weights[-1]), weights[-1]])
+        biases[-1] = numpy.append(numpy.zeros_like(biases[-1]), biases[-1])
+    spec = NetworkSpec(
+        widths=(network.n_features_in_, *map(len, biases)),
+        activations=(network.activation,) * (len(weights) - 1),
+        loss="softmax_cross_entropy" if hasattr(network, "classes_") else network.loss,
+        dtype=settings.dtype,
+    )
+    params = {f"W{k}": W for k, W in enumerate(weights, 1)} | {f"b{k}": b for k, b in enumerate(biases, 1)}
+    member = Network(spec, params, network.learning_rate_init, backend=settings.backend, dtype=settings.dtype)
+    member.history = History(
+        loss=list(network.loss_curve_), validation_loss=list(network.validation_loss_curve_ or [])
+    )
+    return member

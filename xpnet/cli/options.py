@@ -2,7 +2,7 @@
 
 import csv
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,13 +32,15 @@ class BackendName(click.ParamType):
 
 def computing(command: Command) -> Command:
     """Give a command ``--backend`` and ``--threads``; the first arrives as an argument, the second is set at once."""
-    backend = click.option("--backend", type=BackendName(), help="What computes; default: what the arrays call for.")
-    threads = click.option(
+    group = "The machine"
+    backend = option("--backend", group=group, type=BackendName(), help="Compute with this backend. [default: numba]")
+    threads = option(
         "--threads",
+        group=group,
         type=click.IntRange(min=1),
         expose_value=False,
         callback=_use_threads,
-        help="At most so many threads; default: as many as this process may use.",
+        help="Use at most so many threads. [default: as many as this process may use]",
     )
     return backend(threads(command))
 
@@ -55,36 +57,94 @@ def _use_threads(ctx: click.Context, param: click.Parameter, value: int | None) 
     ctx.with_resource(threadpool_limits(get_threads(), user_api="blas"))
 
 
+class Grouped(click.Command):
+    """A command whose help page shows its options in groups. Each option knows its group; those without come last."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a section for each group, in the order in which the groups first come."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                groups.setdefault(getattr(param, "group", "Other options"), []).append(record)
+        groups["Other options"] = groups.pop("Other options", [])
+        for name, records in groups.items():
+            if records:
+                with formatter.section(name):
+                    formatter.write_dl(records)
+
+
+class GroupedOption(click.Option):
+    """An option in a group of the help page."""
+
+    def __init__(self, *args: Any, group: str = "Other options", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.group = group
+
+
+def option(*names: str, group: str, **settings: Any) -> Callable[[Command], Command]:
+    """An option in a group of the help page."""
+    return click.option(*names, cls=GroupedOption, group=group, **settings)
+
+
 def reading(command: Command) -> Command:
     """Give a command the options that say which columns are read, and how a text file is written."""
-    for option in (
-        click.option(
+    group = "Reading the data"
+    options = (
+        option("--features", group=group, callback=_by_commas, help="Use these columns alone, with commas between."),
+        option("--drop", group=group, multiple=True, metavar="COLUMN", help="Leave this column out."),
+        option("--text", group=group, multiple=True, metavar="COLUMN", help="Read this column as text, numbers too."),
+        option(
+            "--id",
+            "ids",
+            group=group,
+            multiple=True,
+            metavar="COLUMN",
+            help="Keep this column out of the features; predict writes it beside the predictions.",
+        ),
+        option(
             "--no-header",
             "header",
+            group=group,
             is_flag=True,
             flag_value=False,
             default=True,
-            help="The first line holds values; columns are x0, x1, ...",
+            help="Read the first line as values; columns are called x0, x1, ...",
         ),
-        click.option("--encoding", help="Of a text file. [default: utf-8, or its byte order mark]"),
-        click.option(
+        option(
+            "--separator",
+            group=group,
+            callback=_one_mark,
+            help="Part values at this mark. [default: comma, semicolon, tab or bar, as in the first line]",
+        ),
+        option(
             "--decimal",
+            group=group,
             type=click.Choice([".", ","]),
             metavar="MARK",
-            help="Before decimals, a point or a comma. [default: what cells look like]",
+            help="Expect this mark before decimals, a point or a comma. [default: recognised where it is certain]",
         ),
-        click.option(
-            "--separator",
+        option(
+            "--thousands",
+            group=group,
             callback=_one_mark,
-            help="Between values. [default: comma, semicolon, tab or bar, as in the first line]",
+            metavar="MARK",
+            help="Expect this mark between thousands. [default: recognised where it is certain]",
         ),
-        click.option("--text", multiple=True, metavar="COLUMN", help="Take this column as text."),
-        click.option("--id", "ids", multiple=True, metavar="COLUMN", help="No feature; predict passes it through."),
-        click.option("--drop", multiple=True, metavar="COLUMN", help="Leave this column out."),
-        click.option("--features", callback=_by_commas, help="The only columns to use, with commas between."),
-    ):
-        command = option(command)
+        option(
+            "--encoding", group=group, help="Decode text by this encoding. [default: utf-8, or its byte order mark]"
+        ),
+    )
+    for one in reversed(options):
+        command = one(command)
     return command
+
+
+def dialect_of(options: Mapping[str, Any]) -> Any:
+    """How a text file is written, as the options say."""
+    from xpnet.data.text import Dialect
+
+    return Dialect(*(options[name] for name in ("separator", "decimal", "thousands", "encoding", "header")))
 
 
 def _by_commas(ctx: click.Context, param: click.Parameter, value: Any) -> tuple[str, ...]:
@@ -97,14 +157,16 @@ def _by_commas(ctx: click.Context, param: click.Parameter, value: Any) -> tuple[
 def _one_mark(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     mark = {"tab": "\t", "\\t": "\t"}.get(value or "", value)
     if mark is not None and (len(mark.encode()) != 1 or mark in '\r\n"'):
-        raise click.BadParameter(f"a separator is one character of ASCII, or tab; received {value!r}.", ctx, param)
+        raise click.BadParameter(f"a mark is one character of ASCII, or tab; received {value!r}.", ctx, param)
     return mark
 
 
 Check = Callable[[click.Context, click.Parameter, Path | None], Path | None]
 
 
-def output_option(*names: str, help: str, check: Check | None = None) -> Callable[[Command], Command]:
+def output_option(
+    *names: str, help: str, check: Check | None = None, group: str = "Writing"
+) -> Callable[[Command], Command]:
     """An option that names a file to write. Its folder is looked at before any work is done.
 
     check : what else must hold for the path
@@ -114,7 +176,7 @@ def output_option(*names: str, help: str, check: Check | None = None) -> Callabl
         path = output_path(ctx, param, path)
         return path if check is None else check(ctx, param, path)
 
-    return click.option(*names, type=click.Path(path_type=Path), callback=callback, help=help)
+    return option(*names, group=group, type=click.Path(path_type=Path), callback=callback, help=help)
 
 
 def output_path(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:

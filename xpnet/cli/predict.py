@@ -3,8 +3,6 @@
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any
@@ -12,15 +10,15 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from xpnet.cli.files import reads, reads_labels
-from xpnet.cli.options import computing, output_option, reading
+from xpnet.cli.options import Grouped, computing, dialect_of, option, output_option, reading
 from xpnet.cli.output import show_json, visible, working
 from xpnet.cli.train import check_plot
 
 if TYPE_CHECKING:
     import numpy
 
-    from xpnet.cli.model import Model
-    from xpnet.data import Request, Table
+    from xpnet.cli.model import TableModel
+    from xpnet.data import DataFile
 
 MODEL = click.argument("model", type=click.Path(path_type=Path), callback=reads)
 DATA = click.argument("data", callback=reads)
@@ -28,32 +26,47 @@ HELD = 2**27
 """Bytes of predictions that are kept in memory until all rows are predicted; more lie in a temporary file."""
 
 
-@click.command()
+@click.command(cls=Grouped, short_help="Predict a label or a number for each row of a data file.")
 @MODEL
 @DATA
-@output_option("-o", "--output", help="Write the table here; default: to stdout.")
-@click.option("--proba", is_flag=True, help="Add a column with the probability of each class.")
+@output_option("-o", "--output", help="Write the table to this file. [default: to stdout]")
+@option("--proba", group="Writing", is_flag=True, help="Add a column with the probability of each class.")
+@option("--keep-columns", group="Writing", is_flag=True, help="Write all columns of DATA before the predictions.")
 @reading
 @computing
-def predict(model: Path, data: str, output: Path | None, proba: bool, backend: str | None, **how: Any) -> None:
+def predict(
+    model: Path, data: str, output: Path | None, proba: bool, keep_columns: bool, backend: str | None, **how: Any
+) -> None:
     """Predict a label or a number for each row of DATA with MODEL, as comma-separated text.
 
     Of a file with named columns those are taken that the model was trained on; other columns may be there too. Columns
-    that --id names, here or in training, come first in each row. DATA may be - for standard input. On stdout
-    control characters in labels are spelled out; a file that -o names has the labels as they are.
+    that --id names, here or in training, come first in each row. DATA may be - for standard input. On stdout control
+    characters in labels are spelled out; a file that -o names has the labels as they are.
+
+    \b
+    Examples:
+      xpnet predict model.safetensors new.csv --proba -o predicted.csv
+      xpnet predict model.safetensors new.csv --keep-columns > joined.csv
     """
     from xpnet.cli.model import open_model
+    from xpnet.data import open_data
+    from xpnet.data.content import Content
     from xpnet.modelfile.disk import write_whole
 
     opened = open_model(model, backend)
-    request = replace(_request(opened, how, labelled=False), known_ids=opened.ids)
     if proba and opened.classes is None:
         raise click.UsageError("--proba is for models that classify; this one predicts numbers.")
     with working(f"predicting {data}") as tell, _held() as held:
-        table = opened.read(data, request, tell)
-        lines = _lines(opened, table, opened.outputs(table.X, tell), proba)
+        source: Any = Content(data) if data == "-" else data  # which can be read once
+        found = open_data(source, dialect_of(how))
+        ids = list(found.names) if keep_columns else [*how["ids"], *(i for i in opened.ids if i in found.names)]
+        frame, features = _features(opened, found, how, None, tell)
+        carried = _carried(open_data(source, dialect_of(how)), list(dict.fromkeys(ids)), tell)
+        lines = _lines(opened, frame.all_batches(features), carried, proba, tell)
+        for note in frame.notes:
+            click.echo(visible(f"Note: {note}"), err=True)
         if output is not None:
-            write_whole(output, (some.encode() for some in lines))
+            write_whole(output, (some.encode(errors="surrogatepass") for some in lines))
             return
         held.writelines(lines)  # until all is well
         held.seek(0)
@@ -66,45 +79,71 @@ def _held() -> IO[str]:
     return SpooledTemporaryFile(HELD, "w+", encoding="utf-8", errors="surrogatepass", newline="")
 
 
-def _request(opened: "Model", how: dict[str, Any], *, labelled: bool, target: str | None = None) -> "Request":
-    """What a model needs of a file."""
-    from xpnet.data import Dialect, Request
+def _features(
+    opened: "TableModel", found: "DataFile", how: dict[str, Any], target: str | None, tell: Callable[[str], None]
+) -> tuple[Any, list[str]]:
+    """The frame with the columns that a model takes, and their names. target : of labels to read as well
 
-    dialect = Dialect(how["separator"], how["decimal"], how["encoding"], how["header"])
-    return Request(
-        target=target,
-        labelled=labelled,
-        features=how["features"] or opened.features,
-        drop=how["drop"],
-        ids=how["ids"],
-        text=how["text"],
-        kinds=opened.kinds,
-        missing="keep" if opened.gaps else "error",
-        dtype=opened.dtype,
-        dialect=dialect,
+    Raises DataFileError where the columns are not there.
+    """
+    from xpnet.cli.columns import pick_columns
+    from xpnet.errors import DataFileError
+
+    named = how["features"] or opened.features or ()
+    if found.default_target is not None and not set(named) <= set(found.names):
+        named = ()  # columns of arrays have no names but those that they were given
+    ids = [] if named else [*how["ids"], *(name for name in opened.ids if name in found.names)]
+    columns = pick_columns(
+        found, target=target, labelled=target is not None, features=named, drop=how["drop"], ids=ids
     )
+    if not named and len(columns.features) != opened.width:
+        raise DataFileError(
+            f"{found.name}: this model takes {opened.width} columns; received {len(columns.features)}. Give it the "
+            "columns it was trained on."
+        )
+    features = columns.features
+    text = [name for name in features if name in {*opened.text, *how["text"]}]
+    frame = found.read([*features, *([columns.target] if columns.target else [])], text, columns.target, tell)
+    return frame, features
 
 
-def _lines(opened: "Model", table: "Table", outputs: Iterable["numpy.ndarray"], proba: bool) -> Iterator[str]:
+def _carried(
+    found: "DataFile", ids: list[str], tell: Callable[[str], None]
+) -> tuple[list[str], Iterator[list[str | None]]]:
+    """Names of the columns that are carried along, and their cells row by row, as they stand in the file."""
+    if not ids:
+        return [], iter(())
+    batches = found.read(ids, ids, None, tell).all_batches(ids)
+    cells = (list(row) for batch in batches for row in zip(*(c.to_pylist() for c in batch.columns), strict=True))
+    return ids, cells
+
+
+def _lines(
+    opened: "TableModel", batches: Iterable[Any], carried: Any, proba: bool, tell: Callable[[str], None]
+) -> Iterator[str]:
     """The table to write: its header, then some rows at a time, as they are predicted."""
-    yield _as_csv([[*table.ids, *_header(opened, proba)]])
-    cells = [iter(column) for column in table.ids.values()]
-    for some in outputs:
-        ids = [list(islice(column, len(some))) for column in cells]
-        yield _as_csv(zip(*ids, *_columns(opened, some, proba), strict=True))
+    import pyarrow
+
+    from xpnet.cli.model import predictions
+
+    names, cells = carried
+    yield _as_csv([[*names, *_header(opened, proba)]])
+    for some in predictions(opened, (pyarrow.Table.from_batches([batch]) for batch in batches), tell):
+        rows = zip(*_columns(opened, some, proba), strict=True)
+        yield _as_csv([*next(cells), *row] if names else row for row in rows)
 
 
-def _header(opened: "Model", proba: bool) -> list[str]:
+def _header(opened: "TableModel", proba: bool) -> list[str]:
     """Names of the columns with predictions."""
     classes = opened.classes
     if classes is None:
-        count = opened.widths[-1]
+        count = opened.outputs_count
         return ["prediction"] if count == 1 else [f"prediction_{k}" for k in range(count)]
     header = [str(label) for label in classes] if opened.several else ["prediction"]
     return header + [f"p_{label}" for label in classes] if proba else header
 
 
-def _columns(opened: "Model", outputs: "numpy.ndarray", proba: bool) -> list[list[Any]]:
+def _columns(opened: "TableModel", outputs: "numpy.ndarray", proba: bool) -> list[list[Any]]:
     """What the columns hold for some rows."""
     classes = opened.classes
     if classes is None:
@@ -117,12 +156,19 @@ def _columns(opened: "Model", outputs: "numpy.ndarray", proba: bool) -> list[lis
     return columns + outputs.astype(str).T.tolist() if proba else columns
 
 
-@click.command()
+@click.command(cls=Grouped, short_help="Measure a model on the labelled rows of a data file.")
 @MODEL
 @DATA
-@click.option("--target", callback=reads_labels, help="Column of the labels; default: the column the model was trained on.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@output_option("--plot", help="Draw a confusion matrix, or predicted against true numbers, here.", check=check_plot)
+@option(
+    "--target",
+    group="Reading the data",
+    callback=reads_labels,
+    help="Compare with this column. [default: the column that the model was trained on]",
+)
+@option("--json", "as_json", group="Writing", is_flag=True, help="Print one JSON document.")
+@output_option(
+    "--plot", help="Draw a confusion matrix, or predicted against true numbers, into this file.", check=check_plot
+)
 @reading
 @computing
 def evaluate(
@@ -132,61 +178,68 @@ def evaluate(
 
     A model that classifies: accuracy, balanced accuracy, F1, log loss, ROC AUC, and a table by class. One that predicts
     numbers: mean absolute error, root mean squared error, R2.
+
+    \b
+    Example:
+      xpnet evaluate model.safetensors later.csv --plot confusion.png
     """
     from xpnet.cli.model import open_model
+    from xpnet.cli.scores import show_classes, show_scores
 
     opened = open_model(model, backend)
     if opened.several:
         raise click.UsageError("Models with several labels or numbers a row are measured in Python: model.score(X, y).")
     with working(f"evaluating {data}") as tell:
-        table = opened.read(data, _request(opened, how, labelled=True, target=target or opened.target), tell)
-        found = _evaluated(opened, table, tell, plot, data)
-    by_class = found.pop("classes", None)
+        found, by_class = _evaluated(opened, data, target, how, plot, tell)
     if as_json:
         show_json(found if by_class is None else {**found, "classes": by_class})
         return
-    from xpnet.cli.scores import show_classes, show_scores
-
     show_scores({data: found})
     if by_class is not None:
         show_classes(by_class)
 
 
 def _evaluated(
-    opened: "Model", table: "Table", tell: Callable[[str], None], plot: Path | None, title: str
-) -> dict[str, Any]:
-    """Scores, by class where there are classes; and the plot, where one is asked for."""
-    from xpnet.cli.scores import ClassScores, measure
-    from xpnet.data import class_indices
-
-    if opened.classes is None:
-        return _against(opened, table, tell, plot, title)
-    labels = class_indices(table, opened.classes)
-    scores = measure(ClassScores(len(opened.classes)), labels, opened.outputs(table.X, tell))
-    if plot is not None:
-        from xpnet.cli.plot import draw_confusion
-
-        draw_confusion(plot, scores.counts.toarray(), opened.classes, title)
-    return {**scores.found(), "classes": scores.by_class(opened.classes)}
-
-
-def _against(
-    opened: "Model", table: "Table", tell: Callable[[str], None], plot: Path | None, title: str
-) -> dict[str, Any]:
-    """Scores of predicted numbers; and the plot, which needs them all."""
+    opened: "TableModel",
+    data: str,
+    target: str | None,
+    how: dict[str, Any],
+    plot: Path | None,
+    tell: Callable[[str], None],
+) -> tuple[dict[str, Any], list[dict[str, Any]] | None]:
+    """Scores, and scores by class where there are classes; draws the plot that is asked for."""
     import numpy
 
-    from xpnet.cli.scores import NumberScores, measure
-    from xpnet.data import quantities
+    from xpnet.cli.model import measured
+    from xpnet.cli.rows import Rows
+    from xpnet.cli.scores import scores_by_class
+    from xpnet.data import open_data
+    from xpnet.data.labels import class_indices, read_labels
+    from xpnet.errors import DataFileError
 
-    targets, outputs = quantities(table), opened.outputs(table.X, tell)
-    if plot is None:
-        return measure(NumberScores(), targets, outputs).found()
-    from xpnet.cli.plot import draw_against
+    found = open_data(data, dialect_of(how), target)
+    target = found.default_target or target or opened.target
+    frame, features = _features(opened, found, how, target or "y", tell)
+    labels, there = read_labels(frame, str(target), how["decimal"])
+    if opened.classes is None and labels.dtype.kind not in "iuf":
+        raise DataFileError(f"{frame.name}: column {target!r} must hold numbers to compare with; it holds text.")
+    y = labels.astype(float) if opened.classes is None else class_indices(frame.name, labels, opened.classes)
+    rows = Rows(frame, features, numpy.flatnonzero(there), y)
+    scores, predicted = measured(opened, rows.tables(), y, opened.classes, tell)
+    if plot is not None:
+        _draw(plot, y, predicted, opened.classes, data)
+    return scores, None if opened.classes is None else scores_by_class(y, predicted, opened.classes)
 
-    every = list(outputs)
-    draw_against(plot, targets, numpy.concatenate(every).reshape(len(targets)), title)
-    return measure(NumberScores(), targets, every).found()
+
+def _draw(plot: Path, y: "numpy.ndarray", predicted: "numpy.ndarray", classes: list[Any] | None, title: str) -> None:
+    from xpnet.cli.plot import draw_against, draw_confusion
+
+    if classes is None:
+        draw_against(plot, y, predicted, title)
+        return
+    from sklearn.metrics import confusion_matrix
+
+    draw_confusion(plot, confusion_matrix(y, predicted, labels=range(len(classes))), classes, title)
 
 
 def _as_csv(rows: Iterable[Iterable[Any]]) -> str:

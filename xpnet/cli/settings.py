@@ -1,15 +1,12 @@
-"""The options of a training, as one value."""
+"""The options of a training, as one value, and the types that they have."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
-DEFAULT_RATE = {"adam": 1e-3, "adamw": 1e-3, "sgd": 1e-2, "lbfgs": 1e-3}
-SCHEDULES = ("constant", "invscaling", "adaptive")
-FEW = 0.1
-"""Share of the training rows that patience looks at where no other was asked for."""
+MODELS = ("tabular", "mlp", "linear")
 
 
 class Sizes(click.ParamType):
@@ -74,28 +71,30 @@ class Settings:
     drop: tuple[str, ...]
     ids: tuple[str, ...]
     text: tuple[str, ...]
-    missing: str
     separator: str | None
     decimal: str | None
+    thousands: str | None
     encoding: str | None
     header: bool
-    hidden: tuple[int, ...]
+    model: str
+    hidden: tuple[int, ...] | None
+    members: int | None
     activation: str
-    dropout: float
-    alpha: float
+    dropout: float | None
+    loss: Literal["squared_error", "poisson"] | None
     class_weight: Any
     epochs: int
-    batch_size: int
+    batch_size: int | None
     optimizer: str
     lr: float | None
-    schedule: str
-    momentum: float
-    test_size: float
+    weight_decay: float
+    patience: int
     validation_size: float
-    patience: int | None
+    time_limit: float | None
+    jobs: int
     seed: int
     dtype: str
-    scale: bool
+    test_size: float
     output: Path | None
     metrics_json: Path | None
     plot: Path | None
@@ -104,21 +103,9 @@ class Settings:
     resume: bool
     backend: str | None
 
-    @property
-    def learning_rate(self) -> float:
-        """The rate asked for, or the optimizer's usual one, with which a single layer would take ten times as long."""
-        usual = DEFAULT_RATE[self.optimizer] * (1 if self.hidden else 10)
-        return usual if self.lr is None else self.lr
-
-    @property
-    def validation_share(self) -> float:
-        """The share of the training rows that is held out to see when to stop."""
-        return self.validation_size or (FEW if self.patience is not None else 0.0)
-
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON values."""
-        fields = {**asdict(self), "lr": self.learning_rate}
-        return {name: _plain(value) for name, value in fields.items()}
+        return {name: _plain(value) for name, value in asdict(self).items()}
 
 
 def _plain(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """``xpnet train``: a model from a data file, with its scores, its model file, its metrics and its plot."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,8 @@ import click
 from xpnet.cli.config import check_toml, read_config
 from xpnet.cli.distributed import distributed
 from xpnet.cli.files import keeps_checkpoints, reads, reads_labels
-from xpnet.cli.options import check_folder, computing, output_option, reading
-from xpnet.cli.settings import DEFAULT_RATE, SCHEDULES, ClassWeight, Number, Settings, Sizes
+from xpnet.cli.options import Grouped, check_folder, computing, option, output_option, reading
+from xpnet.cli.settings import MODELS, ClassWeight, Number, Settings, Sizes
 from xpnet.ops import ACTIVATIONS
 
 
@@ -35,10 +36,8 @@ def _check_checkpoints(folder: Path | None, resume: bool) -> None:
         if resume:
             raise click.UsageError("--resume goes on from the last checkpoint; name its folder with --checkpoint-dir.")
         return
-    from xpnet import Checkpoint
-
     check_folder(folder if folder.exists() else folder.parent, "to keep checkpoints there")
-    if not resume and folder.exists() and Checkpoint.latest(folder) is not None:
+    if not resume and folder.exists() and any(folder.rglob("checkpoint-*")):
         raise click.UsageError(
             f"{folder} holds the checkpoints of another run. Add --resume, or choose another folder."
         )
@@ -46,82 +45,129 @@ def _check_checkpoints(folder: Path | None, resume: bool) -> None:
 
 def _check_together(settings: Settings) -> None:
     """Raise click.UsageError for options that would have no effect together."""
-    if settings.optimizer != "sgd" and settings.schedule != "constant":
-        raise click.UsageError(f"--schedule {settings.schedule} is for --optimizer sgd; received {settings.optimizer}.")
-    if settings.optimizer == "lbfgs" and (settings.patience is not None or settings.checkpoint_dir or settings.dropout):
-        raise click.UsageError(
-            "--optimizer lbfgs makes no epochs over minibatches: leave --patience, --dropout and --checkpoint-dir out."
-        )
+    if settings.model == "linear" and settings.hidden:
+        raise click.UsageError("--model linear has no hidden layer; leave --hidden out, or choose --model mlp.")
     if settings.task == "regress" and settings.class_weight is not None:
         raise click.UsageError("--class-weight is for classes; leave it out with --task regress.")
+    if settings.task == "classify" and settings.loss is not None:
+        raise click.UsageError("--loss is for numbers; leave it out with --task classify.")
 
 
 _SHARE = Number(0, 1, max_open=True)
+_COUNT = click.IntRange(min=1)
+_data = partial(option, group="What to predict")
+_model = partial(option, group="The model")
+_training = partial(option, group="The training")
 
 
-@click.command()
+@click.command(cls=Grouped, short_help="Train a model on a data file, and measure it.")
 @click.argument("data", required=False, callback=reads)
-@click.option(
+@_data(
     "--target",
     callback=reads_labels,
-    help="Column of the labels; built-in data sets and .npz (there: y) need none.",
+    help="Predict this column; built-in data sets and .npz (there: y) need none.",
 )
-@click.option("--task", type=click.Choice(["classify", "regress"]), help="[default: what the labels look like]")
+@_data("--task", type=click.Choice(["classify", "regress"]), help="Predict classes or numbers. [default: by the labels]")
+@_data("--class-weight", type=ClassWeight(), help="Weight classes: balanced, or label=weight with commas between.")
+@_data(
+    "--test-size",
+    type=_SHARE,
+    default=0.25,
+    show_default=True,
+    help="Set this share of the rows apart to measure on.",
+)
 @reading
-@click.option(
-    "--missing", type=click.Choice(["error", "impute"]), default="error", show_default=True, help="Empty cells."
+@_model(
+    "--model",
+    type=click.Choice(MODELS),
+    default="tabular",
+    show_default=True,
+    help="Train several networks on numbers in bins (tabular), one network on scaled numbers (mlp), or one without "
+    "hidden layers (linear).",
 )
-@click.option("--hidden", type=Sizes(), default="", help="Sizes of hidden layers, such as 100,50. [default: none]")
-@click.option("--activation", type=click.Choice(list(ACTIVATIONS)), default="relu", show_default=True)
-@click.option(
-    "--dropout", type=_SHARE, default=0.0, show_default=True, help="Share of hidden units left out in training."
+@_model("--hidden", type=Sizes(), help="Give hidden layers these sizes, such as 100,50. [default: by the model]")
+@_model("--members", type=_COUNT, help="Train so many networks, and predict their mean. [default: 8, else 1]")
+@_model("--activation", type=click.Choice(list(ACTIVATIONS)), default="relu", show_default=True, help="Bend by this.")
+@_model("--dropout", type=_SHARE, help="Leave this share of hidden units out in training. [default: 0.1, else 0]")
+@_model(
+    "--loss",
+    type=click.Choice(["squared_error", "poisson"]),
+    help="Minimise this for numbers; poisson is for counts. [default: squared_error]",
 )
-@click.option("--alpha", type=Number(0), default=1e-4, show_default=True, help="Strength of the L2 penalty.")
-@click.option("--class-weight", type=ClassWeight(), help="balanced, or label=weight with commas between.")
-@click.option("--epochs", type=click.IntRange(min=1), default=100, show_default=True, help="Passes over the rows.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Rows a minibatch.")
-@click.option("--optimizer", "--solver", type=click.Choice(list(DEFAULT_RATE)), default="adam", show_default=True)
-@click.option(
+@_training("--epochs", type=_COUNT, default=200, show_default=True, help="Pass at most so often over the rows.")
+@_training(
+    "--patience",
+    type=_COUNT,
+    default=16,
+    show_default=True,
+    help="Stop after so many epochs without a better validation loss; the best one is kept.",
+)
+@_training(
+    "--validation-size",
+    type=Number(0, 0.5),
+    default=0.125,
+    show_default=True,
+    help="Watch the loss on this share of the training rows; 0 makes all epochs.",
+)
+@_training(
+    "--time-limit", type=Number(0, min_open=True), metavar="SECONDS", help="End the training after so many seconds."
+)
+@_training("--batch-size", type=_COUNT, help="Update after so many rows. [default: 32 to 256, by the rows]")
+@_training(
+    "--optimizer",
+    type=click.Choice(["adamw", "adam", "sgd"]),
+    default="adamw",
+    show_default=True,
+    help="Minimise the loss by this rule.",
+)
+@_training(
     "--lr",
     type=Number(0, min_open=True),
-    help="Learning rate. [default: 0.001, for sgd 0.01; ten times that without hidden layers]",
+    help="Learn at this rate. [default: 0.002; ten times that without hidden layers]",
 )
-@click.option("--schedule", type=click.Choice(SCHEDULES), default="constant", show_default=True, help="Of sgd's rate.")
-@click.option("--momentum", type=Number(0, 1), default=0.9, show_default=True, help="Of sgd.")
-@click.option(
-    "--test-size", type=_SHARE, default=0.25, show_default=True, help="Share of the rows to measure on at the end."
+@_training(
+    "--weight-decay", type=Number(0), default=3e-4, show_default=True, help="Shrink parameters by this (adamw)."
 )
-@click.option("--validation-size", type=_SHARE, default=0.0, show_default=True, help="Share of the others to watch.")
-@click.option(
-    "--patience",
-    type=click.IntRange(min=1),
-    help="Stop after so many epochs without a better validation loss, and keep the best one.",
+@_training("--jobs", type=int, default=1, show_default=True, help="Train so many members at a time; -1: one a core.")
+@_training(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Draw the split, the weights and the orders from this seed.",
 )
-@click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of split, weights, order."
+@_training(
+    "--dtype",
+    type=click.Choice(["float32", "float64"]),
+    default="float32",
+    show_default=True,
+    help="Compute in this precision.",
 )
-@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
-@click.option("--scale/--no-scale", default=True, show_default=True, help="Bring features to mean 0 and deviation 1.")
-@output_option("-o", "--output", help="Write the model here (safetensors).")
-@output_option("--metrics-json", help="Write settings, losses and scores here.")
-@output_option("--plot", help="Draw the losses by epoch here (.png, .svg, .pdf).", check=check_plot)
-@output_option("--save-config", help="Write the options here, for --config.")
-@click.option(
+@output_option("-o", "--output", help="Write the model to this file (safetensors).")
+@output_option("--metrics-json", help="Write settings, losses and scores to this file.")
+@output_option("--plot", help="Draw the losses by epoch into this file (.png, .svg, .pdf).", check=check_plot)
+@output_option("--save-config", help="Write the options to this file, for --config.")
+@option(
     "--config",
+    group="Writing",
     type=click.Path(path_type=Path),
     callback=read_config,
     is_eager=True,
     expose_value=False,
     help="Take options from this TOML file; those given beside it count.",
 )
-@click.option(
+@option(
     "--checkpoint-dir",
+    group="Writing",
     type=click.Path(path_type=Path),
     callback=keeps_checkpoints,
-    help="Keep here what --resume needs, epoch by epoch.",
+    help="Keep in this folder, epoch by epoch, what --resume needs.",
 )
-@click.option(
-    "--resume", is_flag=True, help="Go on from the last checkpoint, if there is one; give the other options as before."
+@option(
+    "--resume",
+    group="Writing",
+    is_flag=True,
+    help="Go on from the last checkpoint, if there is one; give data and other options as before.",
 )
 @computing
 @distributed
@@ -130,11 +176,16 @@ def train(**options: Any) -> None:
 
     Files end in .csv, .tsv, .txt, .parquet (also .gz, .bz2, .zst behind it), .npz, .npy, .h5 or .zarr; a folder of
     .parquet files is one table. Text labels and few whole numbers are classes, other numbers are predicted as numbers;
-    --task says otherwise. Columns of text are categories. Dates, identifiers and constant columns are left out and
-    told. How features are prepared and what the classes are called is kept in the model file, so that predict and
-    evaluate need nothing else.
+    --task says otherwise. Text becomes categories, dates become numbers, gaps are states of their own. What is left
+    out is told. The model file keeps all that predict, evaluate and export need.
 
-    mpirun -n 4 xpnet train DATA --distributed mpi trains on four processes, each of which reads DATA.
+    \b
+    Examples:
+      xpnet train passengers.csv --target survived -o model.safetensors
+      xpnet train houses.parquet --target price --id number --plot loss.png
+      xpnet train visits.csv --target visits --loss poisson --time-limit 60
+      xpnet train digits --model mlp --hidden 100,50
+      mpirun -n 4 xpnet train DATA --distributed mpi
     """
     if options["data"] is None:
         raise click.UsageError("Missing argument 'DATA'.")

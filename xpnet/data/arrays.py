@@ -1,20 +1,20 @@
-"""Files of arrays: NumPy's .npy and .npz, HDF5 and Zarr. Nothing in them is ever unpickled.
+"""Files of arrays (NumPy's .npy and .npz, HDF5, Zarr) and scikit-learn's data sets. Nothing in them is ever unpickled.
 
 An archive holds X (rows, features) and labels (rows,), called ``y`` unless the target names another array. A .npy file
 holds X alone; its labels are one of its columns (``x4``), or another .npy file that the target names.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy
 
 from xpnet.data.content import Content
-from xpnet.data.labels import as_labels
-from xpnet.data.table import Columns, Request, Table, check_numbers, listed, numbered, pick_columns
 from xpnet.errors import DataFileError
+
+DATASETS = ("digits", "iris", "wine", "breast_cancer", "diabetes")
 
 _PLAIN_CODECS = frozenset(
     "adler32 astype bitround blosc bytes bz2 crc32 crc32c delta endian fixedscaleoffset fletcher32 gzip lz4 lzma packbits "
@@ -23,151 +23,128 @@ _PLAIN_CODECS = frozenset(
 """The codecs of Zarr that give numbers or text whatever bytes they are given; others, as pickle, may give anything."""
 
 
-def read_archive(content: Content, request: Request) -> Table:
-    """A .npz file.
+class ArrayFile:
+    """A matrix with names for its columns, and labels beside it.
 
-    Raises DataFileError for damaged archives, arrays that are missing or hold objects, and shapes that disagree.
+    names : of the columns; default_target : the labels' name, where there are any
+
+    Raises DataFileError unless X is a matrix of numbers.
     """
-    try:
-        with content.seekable() as file, _opened(file) as arrays:
-            X, y = _pair(content.name, arrays, request)
-    except DataFileError:
-        raise
-    except Exception as error:  # NumPy reads a header as Python's literals: a damaged one raises anything
-        raise DataFileError(
-            f"{content.name}: this is not an archive of plain arrays: {_first_line(error)}. Write it with "
-            "numpy.savez(path, X=X, y=y)."
-        ) from error
-    return _table(content.name, X, y, request)
+
+    def __init__(
+        self, name: str, X: Any, labels: Any = None, names: list[str] | None = None, target: str = "y"
+    ) -> None:
+        if getattr(X, "ndim", 0) != 2 or numpy.dtype(X.dtype).kind not in "biuf":
+            shape, dtype = getattr(X, "shape", ()), getattr(X, "dtype", type(X).__name__)
+            raise DataFileError(
+                f"{name}: X is a matrix of numbers (rows, features); received {dtype} of shape {tuple(shape)}. "
+                "Reshape it."
+            )
+        if not X.shape[1] or not X.shape[0]:
+            raise DataFileError(f"{name}: X needs at least one row and column; received shape {tuple(X.shape)}.")
+        if labels is not None and labels.shape != X.shape[:1]:
+            raise DataFileError(
+                f"{name}: {target} holds one label for each row of X, shape {X.shape[:1]}; received {labels.shape}."
+            )
+        self.name, self.X, self.labels, self.notes = name, X, labels, list[str]()
+        self.features = [f"x{place}" for place in range(X.shape[1])] if names is None else names
+        self.default_target = None if labels is None else target
+        self.names = self.features + ([] if labels is None else [target])
+
+    def read(self, columns: Any, text: Any = (), whole: str | None = None, tell: Any = None) -> Any:
+        """The frame of all columns: a reading costs nothing until rows are asked for."""
+        from xpnet.data.frames import ArrayFrame
+
+        others = {} if self.default_target is None else {self.default_target: self.labels}
+        frame = ArrayFrame(self.name, self.X, self.features, others)
+        frame.take_as_text(text)
+        return frame
 
 
-def read_array(content: Content, request: Request) -> Table:
-    """A .npy file; a path is mapped into memory, not loaded.
+def open_bundled(name: str) -> ArrayFile:
+    """One of ``DATASETS``, with its labels as text where scikit-learn names them."""
+    from sklearn import datasets
 
-    Raises DataFileError for a damaged file, and for arrays that are no matrix of numbers.
-    """
-    X = load_array(content)
-    target = request.target
-    if not request.labelled or (target or "").endswith(".npy"):
-        y = load_array(Content(str(target))) if request.labelled else None
-        return _table(content.name, X, y, request)
-    _check_matrix(content.name, X)
-    header = numbered(X.shape[1])
-    columns = pick_columns(content.name, header, request)
-    y = X[:, header.index(str(target))]
-    return _table(content.name, X, y, request, columns)
+    found: Any = getattr(datasets, f"load_{name}")()
+    named = getattr(found, "target_names", None)
+    labels = found.target if named is None else numpy.asarray(named)[found.target]
+    return ArrayFile(name, found.data, labels, [str(feature) for feature in found.feature_names], "target")
 
 
-def load_array(content: Content) -> numpy.ndarray:
-    """The array of a .npy file, mapped where it lies in a plain file.
+def open_archive(content: Content, target: str | None) -> ArrayFile:
+    """A .npz file; raises DataFileError for a damaged one, and for arrays that are missing or hold objects."""
+    with content.seekable() as file, reading(content.name, "write it with numpy.savez(path, X=X, y=y)"):
+        arrays = numpy.load(file, allow_pickle=False)
+        if not isinstance(arrays, numpy.lib.npyio.NpzFile):
+            raise ValueError("it holds one array without a name")
+        return _of_arrays(content.name, arrays, target, whole=True)
 
-    Raises DataFileError for a damaged file.
-    """
-    try:
+
+def open_array(content: Content, target: str | None) -> ArrayFile:
+    """A .npy file, mapped where it lies; raises DataFileError for a damaged one, and where it holds no numbers."""
+    X = _load(content)
+    if target is None or not target.endswith(".npy"):
+        return ArrayFile(content.name, X)
+    return ArrayFile(content.name, X, _load(Content(target)), target=target)
+
+
+def _load(content: Content) -> numpy.ndarray:
+    with reading(content.name, "write it with numpy.save(path, X)"):
         if content.path.is_file() and not content.compression:
             return numpy.load(content.path, mmap_mode="r", allow_pickle=False)
         with content.seekable() as stored:
             return numpy.load(stored, allow_pickle=False)
-    except Exception as error:  # as above
-        raise DataFileError(
-            f"{content.name}: this is not a plain array: {_first_line(error)}. Write it with numpy.save(path, X)."
-        ) from error
 
 
-def read_hdf5(content: Content, request: Request) -> Table:
-    """An HDF5 file (.h5, .hdf5); needs h5py.
+def open_store(content: Content, target: str | None) -> ArrayFile:
+    """An HDF5 file or a Zarr group, whose X is read when rows are asked for.
 
-    Raises DataFileError where h5py is missing, for a damaged file, and for arrays that are missing.
+    Raises DataFileError where h5py or zarr is missing, for damaged files, and for arrays that are missing.
     """
+    package = "zarr" if content.suffix == ".zarr" else "h5py"
     try:
-        import h5py
+        module: Any = __import__(package)
     except ImportError:
         raise DataFileError(
-            f"{content.name}: HDF5 files are read by h5py, which is not installed. pip install h5py."
+            f"{content.name}: this file is read by {package}, which is not installed. pip install 'xpnet[data]'."
         ) from None
-    with content.seekable() as stored:
-        return _read_store(content, request, lambda: h5py.File(stored, "r"))
+    with reading(content.name, "write it again"):
+        if package == "zarr":
+            store: Any = module.open_group(str(content.path), mode="r")
+        else:
+            store = module.File(content.seekable() if content.compression else content.path, "r")
+        return _of_arrays(content.name, store, target, whole=False)
 
 
-def read_zarr(content: Content, request: Request) -> Table:
-    """A Zarr group (.zarr, a folder or .zip); needs zarr.
-
-    Raises DataFileError where zarr is missing, for a damaged group, and for arrays that are missing.
-    """
-    try:
-        import zarr
-    except ImportError:
-        raise DataFileError(
-            f"{content.name}: Zarr is read by the package zarr, which is not installed. pip install zarr."
-        ) from None
-    return _read_store(content, request, lambda: nullcontext(zarr.open_group(str(content.path), mode="r")))
+def _of_arrays(name: str, arrays: Mapping[str, Any], target: str | None, *, whole: bool) -> ArrayFile:
+    """The file of X and the labels. whole : whether X is read at once"""
+    X, labelled = _array(name, arrays, "X"), target if target is not None else "y" if "y" in arrays else None
+    labels = None if labelled is None else _decoded(numpy.asarray(_array(name, arrays, labelled)[...]))
+    return ArrayFile(name, numpy.asarray(X) if whole else X, labels, target=labelled or "y")
 
 
-def _read_store(content: Content, request: Request, open_store: Any) -> Table:
-    with reading(content.name):
-        opened: AbstractContextManager[Any] = open_store()
-        with opened as store:
-            X, y = _pair(content.name, store, request)
-    return _table(content.name, X, y, request)
+def _array(name: str, arrays: Mapping[str, Any], wanted: str) -> Any:
+    """An array that is not read yet; raises DataFileError where there is none of that name."""
+    if wanted not in arrays:
+        held = ", ".join(map(repr, sorted(arrays)))[:300]
+        raise DataFileError(f"{name}: no array {wanted!r}; the archive holds {held}. Check the spelling.")
+    array = arrays[wanted]
+    check_codecs(name, array)
+    return array
 
 
 @contextmanager
-def reading(name: str) -> Iterator[None]:
-    """Raise DataFileError in place of whatever h5py and zarr raise for a damaged file: they do not list it."""
+def reading(name: str, remedy: str) -> Iterator[None]:
+    """Raise DataFileError in place of whatever NumPy, h5py and zarr raise for a damaged file: they do not list it."""
     try:
         yield
     except (DataFileError, MemoryError):
         raise
     except Exception as error:
-        raise DataFileError(f"{name}: this file cannot be read: {_first_line(error)}. Write it again.") from error
-
-
-def open_large_store(path: Path) -> Mapping[str, Any] | None:
-    """The arrays of an HDF5 or Zarr file, unread; None where that fails or X is no matrix: a reader then says why.
-
-    It is open as long as one of its arrays is used.
-    """
-    try:
-        if path.suffix.lower() == ".zarr":
-            import zarr
-
-            store: Any = zarr.open_group(str(path), mode="r")
-        else:
-            import h5py
-
-            store = h5py.File(path, "r")
-        return store if len(store["X"].shape) == 2 else None
-    except Exception:  # the libraries' own kinds, which they do not list
-        return None
-
-
-def _first_line(error: BaseException) -> str:
-    """What an error says, cut short: a damaged archive may have it say a whole file name of 65,535 bytes."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]
-
-
-def _opened(file: Any) -> numpy.lib.npyio.NpzFile:
-    arrays = numpy.load(file, allow_pickle=False)
-    if not isinstance(arrays, numpy.lib.npyio.NpzFile):
-        raise ValueError("it holds one array without a name")
-    return arrays
-
-
-def _pair(name: str, arrays: Mapping[str, Any], request: Request) -> tuple[numpy.ndarray, numpy.ndarray | None]:
-    """X, and the labels where they are asked for."""
-    X = array_of(name, arrays, "X")
-    return X, array_of(name, arrays, request.target or "y") if request.labelled else None
-
-
-def array_of(name: str, arrays: Mapping[str, Any], wanted: str) -> numpy.ndarray:
-    """One of some arrays, read; raises DataFileError where it is not among them."""
-    if wanted not in arrays:
+        said = (str(error).splitlines() or [type(error).__name__])[0][:300]  # it may quote the damaged file
         raise DataFileError(
-            f"{name}: no array {wanted!r}; the archive holds {listed(sorted(arrays))}. Check the spelling."
-        )
-    array = arrays[wanted]
-    check_codecs(name, array)
-    return numpy.asarray(array[...] if hasattr(array, "shape") else array)
+            f"{name}: this file cannot be read, it is not a file of plain arrays: {said}. Damaged? Else {remedy}."
+        ) from error
 
 
 def check_codecs(name: str, array: Any) -> None:
@@ -194,50 +171,10 @@ def _codecs(described: Mapping[str, Any]) -> Iterator[str]:
             yield from _codecs(codec.get("configuration") or {})
 
 
-def _check_matrix(name: str, X: numpy.ndarray) -> None:
-    if X.ndim != 2 or X.dtype.kind not in "biuf":
-        raise DataFileError(
-            f"{name}: X is a matrix of numbers (rows, features); received {X.dtype} of shape {X.shape}. Reshape it."
-        )
-    if not X.shape[1]:
-        raise DataFileError(f"{name}: X needs at least one column; received shape {X.shape}.")
-
-
-def _table(
-    name: str, X: numpy.ndarray, y: numpy.ndarray | None, request: Request, columns: Columns | None = None
-) -> Table:
-    _check_matrix(name, X)
-    target = (request.target or "y") if y is not None else None
-    if y is not None and y.shape != X.shape[:1]:
-        raise DataFileError(
-            f"{name}: {target} holds one label for each row of X, shape {X.shape[:1]}; received shape {y.shape}."
-        )
-    names, places = chosen_columns(name, X, request, columns)
-    numbers = X if places == list(range(X.shape[1])) else X[:, places]
-    numbers = numpy.asarray(numbers).astype(request.dtype or numpy.result_type(X.dtype, numpy.float32), copy=False)
-    check_numbers(name, numbers, names, missing=request.missing)
-    if y is None or target is None:
-        return Table(name, numbers, names)
-    return Table(name, numbers, names, as_labels(name, target, decoded(y)), target)
-
-
-def chosen_columns(name: str, X: Any, request: Request, columns: Columns | None = None) -> tuple[list[str], list[int]]:
-    """Names of the features and their places in X."""
-    width = X.shape[1]
-    if columns is None and request.features is not None and len(request.features) == width and not request.drop:
-        return list(request.features), list(range(width))  # a model's names, for columns that have none
-    header = numbered(width)
-    asked = request if columns is not None else Request(labelled=False, features=request.features, drop=request.drop)
-    if columns is None and request.features is not None and not set(request.features) <= set(header):
-        return header, list(range(width))
-    features = (columns or pick_columns(name, header, asked)).features
-    return features, [header.index(feature) for feature in features]
-
-
-def decoded(y: numpy.ndarray) -> numpy.ndarray:
-    """Text that HDF5 stores as bytes, as text."""
+def _decoded(y: numpy.ndarray) -> numpy.ndarray:
+    """Labels with text as text, which HDF5 stores as bytes and Zarr as objects."""
     if y.dtype.kind == "S":
         return numpy.char.decode(y, "utf-8")
-    if y.dtype.kind == "O":
+    if y.dtype.kind in "OT":
         return numpy.asarray([v.decode() if isinstance(v, bytes) else v for v in y.tolist()], dtype=object)
     return y

@@ -50,14 +50,26 @@ class Content:
         with self.open() as stream:
             return bytes(stream.read())
 
-    def look(self, size: int) -> tuple[bytes, int]:
-        """The first bytes, decompressed, and how many of the file's they were."""
+    @property
+    def in_memory(self) -> bool:
+        """Whether the content came from standard input."""
+        return self._bytes is not None
+
+    def text_bytes(self, sample: int) -> int:
+        """About how many bytes the file has when it is decompressed, by its beginning; 0 for what is in memory.
+
+        sample : bytes to decompress
+        """
+        if self._bytes is not None:
+            return 0
+        packed = self.path.stat().st_size
+        if not self.compression or packed <= sample // 1024:  # a byte holds a thousand at most
+            return packed
         import pyarrow
 
         with _opened(self.path) as raw:
-            stream = pyarrow.CompressedInputStream(raw, self.compression) if self.compression else raw
-            beginning = bytes(stream.read(size))
-            return beginning, max(1, raw.tell())
+            found = len(pyarrow.CompressedInputStream(raw, self.compression).read(sample))
+            return packed * found // max(1, raw.tell())
 
     def beginning(self, size: int = 64) -> bytes:
         """The first bytes, decompressed; all, where there are fewer."""

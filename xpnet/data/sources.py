@@ -18,6 +18,12 @@ BUFFER_ROWS, BUFFER_BYTES = 2**18, 2**27
 LARGE, LARGE_COPY = 2**32, 2**29
 """Bytes from which on a memory-mapped array is read as a source: as it lies, or of the copy where one would be made."""
 
+LARGE_TABLE = 2**28
+"""Bytes of a table, as numbers or as text, from which on the command line reads it block by block."""
+
+MOST_BYTES = 2**27
+"""Bytes of a block at most, whatever the chunks in which an array is stored."""
+
 _TRAINED_IN = ("float32", "float64")
 
 
@@ -67,8 +73,10 @@ class Source(ABC):
 
 def _even(rows: int, features: int, dtype: Any, multiple: int = 1) -> numpy.ndarray:
     """Where blocks of about ``BLOCK_BYTES`` begin, each a multiple of so many rows."""
-    size = max(1, BLOCK_BYTES // max(1, features * numpy.dtype(dtype).itemsize))
-    size = -(-size // multiple) * multiple
+    row_bytes = max(1, features * numpy.dtype(dtype).itemsize)
+    size = -(-max(1, BLOCK_BYTES // row_bytes) // multiple) * multiple
+    # Chunks that are taller, as those of single columns, are read in parts, each several times.
+    size = min(size, max(1, MOST_BYTES // row_bytes))
     return numpy.append(numpy.arange(0, rows, size), rows)
 
 
@@ -124,7 +132,7 @@ class ParquetSource(Source):
     Attributes
     ----------
     labels : array, shape (rows,)
-        Integers, floats or text, as :func:`xpnet.data.read_table` reads them.
+        Integers, floats or text.
     features : list of str
         Names of the matrix's columns.
     """
@@ -137,28 +145,34 @@ class ParquetSource(Source):
         drop: Iterable[str] = (),
         dtype: str = "float32",
     ) -> None:
-        from xpnet.data.folder import Folder
+        from xpnet.data.frames import ParquetFrame
         from xpnet.data.labels import read_labels
-        from xpnet.data.table import Coded, Request, pick_columns
 
-        self.name, self.dtype, self.folder = str(path), numpy.dtype(dtype), Folder(path)
-        chosen = None if features is None else list(features)
-        asked = Request(target=target, features=chosen, drop=tuple(drop))
-        self.features = pick_columns(self.name, self.folder.schema.names, asked).features
+        self.frame, self.dtype = ParquetFrame(path), numpy.dtype(dtype)
+        names, apart = self.frame.schema.names, {target, *drop}
+        self.features = [name for name in names if name not in apart] if features is None else list(features)
+        missing = [name for name in [target, *self.features, *drop] if name not in names]
+        if missing or not self.features:
+            what = f"no column {', '.join(map(repr, missing))}" if missing else "no column is left for X"
+            raise DataFileError(f"{path}: {what}; it holds {', '.join(map(repr, names))}. Check the spelling.")
         self._check_numbers()
-        labels = read_labels(self.name, target, self.folder.cells(target), self.folder.rows)
-        self.labels = labels.distinct[labels.places] if isinstance(labels, Coded) else labels
-        self.starts = self.folder.starts
-        self.shape = (self.folder.rows, len(self.features))
+        self.labels, there = read_labels(self.frame, target)
+        if not there.all():
+            row = int(there.argmin()) + 1
+            raise DataFileError(f"{path}: every row needs a label; row {row}, column {target!r} has none.")
+        self.starts = self.frame.starts
+        self.shape = (self.frame.rows, len(self.features))
 
     def _check_numbers(self) -> None:
-        from xpnet.data.parquet import is_number
+        from pyarrow import types
 
-        text = [name for name in self.features if not is_number(self.folder.schema.field(name).type)]
+        numeric = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal)
+        kinds = {name: self.frame.schema.field(name).type for name in self.features}
+        text = [name for name, kind in kinds.items() if not any(is_kind(kind) for is_kind in numeric)]
         if text:
             raise DataFileError(
-                f"{self.name}: a matrix holds numbers; the columns {', '.join(map(repr, text))} do not. Leave them "
-                "out, encode them first, or have xpnet train do it."
+                f"{self.frame.name}: a matrix holds numbers; the columns {', '.join(map(repr, text))} do not. Leave "
+                "them out, encode them first, or have xpnet train do it."
             )
 
     def read(self, block: int) -> numpy.ndarray:
@@ -166,11 +180,11 @@ class ParquetSource(Source):
         return numpy.concatenate([numpy.empty((0, self.shape[1]), self.dtype), *self.parts(block)])
 
     def parts(self, block: int) -> Iterator[numpy.ndarray]:
-        """The rows of a group, a few thousand at a time.
+        """The rows of a group, some thousand at a time.
 
         Raises DataFileError for a file that cannot be read any more.
         """
-        for batch in self.folder.batches(block, self.features):
+        for batch in self.frame.batches(block, self.features):
             X = numpy.empty((batch.num_rows, len(self.features)), self.dtype)
             for place, column in enumerate(batch.columns):
                 X[:, place] = column.cast(self.dtype.name, safe=False).to_numpy(zero_copy_only=False)

@@ -1,133 +1,267 @@
-"""Comma- and tab-separated text, plain or compressed, read by pyarrow straight into the dtype that is asked for."""
+"""Comma- and tab-separated text, plain or compressed, read by pyarrow: how it is written, its types, its rows."""
 
 import codecs
+import csv as lines
+import io
+import os
 import re
-from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
 
 import pyarrow
-import pyarrow.compute
-from pyarrow import csv
+from pyarrow import csv, parquet
 
-from xpnet.data.columns import NUMBER, as_table
+from xpnet.data import sources
 from xpnet.data.content import Content
-from xpnet.data.dialect import MISSING, Written, learn, wrong_encoding
-from xpnet.data.numeric import read_numbers
-from xpnet.data.table import Columns, Request, Table, pick_columns
+from xpnet.data.forms import form_of
+from xpnet.data.frames import Frame, MemoryFrame, ParquetFrame
 from xpnet.errors import DataFileError
 
-_WIDE = 2000  # columns from which on a block is converted by one thread: threads would each take a few of its rows
-_ROWS = 1024  # of a block at least, so that a column's part of it is worth the call
-_LARGEST = 2**28  # bytes of a block at most
+SAMPLE = 2**20
+"""Bytes that are looked at first; more where a line is longer."""
+
 TEXT = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
+MISSING = [
+    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA"),
+    *("NULL", "NaN", "None", "n/a", "nan", "null"),
+]
+"""What stands in an empty cell: pandas' list, so that a frame read by pandas gets the same predictions."""
+
+_BOMS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_WIDE = 2000  # columns from which on one thread converts a block: threads would each take a few of its rows
+_LARGEST_BLOCK, _ROWS_IN_BLOCK = 2**28, 1024
+_GROUP_ROWS = 2**17
+_RETRIES = 8  # readings with other types, until all columns that may change are read as text
+_CONVERSION = re.compile(r"CSV column #(\d+): CSV conversion error")
+
+Result = TypeVar("Result")
 
 
-def read_text(content: Content, request: Request) -> Table:
-    """A .csv or .tsv file as a table.
+@dataclass(frozen=True)
+class Dialect:
+    """How a text file is written; None for what the file itself shows.
 
-    Raises DataFileError for ragged lines, cells that are neither numbers nor text, and bytes of another encoding.
+    separator : between two values; decimal : before the fraction of a number; thousands : between thousands
+    encoding : a name that Python knows; header : whether the first line names the columns
     """
-    written = learn(content, request.dialect)
-    columns = pick_columns(content.name, written.header, request)
-    learned = replace(request, dialect=replace(request.dialect, decimal=written.decimal))
-    reader = TextReader(content, written, columns, learned)
-    table = read_numbers(reader) or as_table(content.name, reader.read(), columns, learned)
-    if written.decimal == request.dialect.decimal:
-        return table
-    return replace(table, notes=["a comma stands before decimals; --decimal . if it parts thousands", *table.notes])
+
+    separator: str | None = None
+    decimal: str | None = None
+    thousands: str | None = None
+    encoding: str | None = None
+    header: bool = True
 
 
-class TextReader:
-    """Reads the columns of a text file: first as its beginning suggests, then as it really is."""
+class TextFile:
+    """A text file, whose beginning was looked at.
 
-    def __init__(self, content: Content, written: Written, columns: Columns, request: Request) -> None:
-        self.content, self.written, self.columns, self.request = content, written, columns, request
-        self.dtype = request.dtype or "float64"
+    names : of the columns
+
+    Raises DataFileError for an empty file, and for bytes of another encoding.
+    """
+
+    default_target: str | None = None
+
+    def __init__(self, content: Content, dialect: Dialect) -> None:
+        self.content, self.name, self.dialect = content, content.name, dialect
+        text, self.encoding = _beginning(content, dialect.encoding)
+        told = re.fullmatch(r"\"?sep=(.)\"?", text.partition("\n")[0].rstrip("\r"))  # what Excel writes above the names
+        text = text.partition("\n")[2] if told else text
+        first = text.splitlines()[:200]
+        if not first or not first[0].strip():
+            raise DataFileError(
+                f"{self.name}: the first line must name the columns; the file is empty or begins with a blank line."
+            )
+        usual = told[1] if told else "\t" if content.suffix == ".tsv" else None
+        self.separator = dialect.separator or usual or _separator(first[:20])
+        rows = _rows(self.name, text, self.separator)
+        self.longest, self.quoted = max(map(len, first)), '"' in text
+        self.names, self.notes = _names(rows[0], dialect)
+        self.skipped = int(told is not None) + int(dialect.header)
+        self.decimal = dialect.decimal or _decimal(rows[1:], self.separator)
+        if self.decimal == "," and not dialect.decimal:
+            self.notes.append("a comma stands before decimals; --decimal . if it parts thousands")
         self.ragged: list[Any] = []
 
-    def read(self) -> pyarrow.Table:
-        """Every column that is wanted: numbers in the dtype, or text.
+    def read(self, columns: Sequence[str], text: Sequence[str], whole: str | None, tell: Callable[[str], None]) -> Frame:
+        """Some columns of all rows: numbers, truth values, moments, or text.
 
-        Raises DataFileError for what is no separated text.
+        text : columns that are read as text; whole : the column of labels, which is read as text unless it holds fractions
+        tell : called with how far it is
+
+        Raises DataFileError for what is no separated text, and where a disk has no room for a large file.
         """
-        numbers = self.guessed()
+        types = self._first_types(columns, text, whole)
+        large = self._size() > sources.LARGE_TABLE
+        frame = self._kept_as_parquet(columns, types, tell) if large else self._in_memory(columns, types)
+        frame.notes += self.notes
+        self._apply_forms(frame, [c for c in columns if types[c] == TEXT and c not in text and c != whole])
+        return frame
+
+    def _apply_forms(self, frame: Frame, columns: Sequence[str]) -> None:
+        """Make numbers of the texts that are numbers in a form of their own."""
+        for name in columns:
+            found = form_of(
+                (batch.column(0) for batch in frame.all_batches([name])), self.decimal, self.dialect.thousands
+            )
+            if found is None:
+                continue
+            frame.notes += [f"{name}: {found.note}"] if found.note else []
+            place = frame.schema.get_field_index(name)
+            frame.schema = frame.schema.set(place, pyarrow.field(name, pyarrow.float64()))
+            if isinstance(frame, ParquetFrame):
+                frame.forms[name] = found
+            elif isinstance(frame, MemoryFrame):
+                numbers = found.numbers(frame.content.column(name))
+                frame.content = frame.content.set_column(place, name, numbers)
+
+    def _first_types(self, columns: Sequence[str], text: Sequence[str], whole: str | None) -> dict[str, Any]:
+        """The types of columns as far as the beginning shows."""
+        types: dict[str, Any] = dict.fromkeys(text, TEXT)
+
+        def begin() -> Any:
+            with self._stream() as stream, csv.open_csv(stream, **self._options(columns, types)) as reader:
+                return reader.schema
+
+        for column in self._with_types(types, begin):
+            kind = pyarrow.float64() if pyarrow.types.is_null(column.type) else column.type
+            types[column.name] = TEXT if pyarrow.types.is_string(kind) else kind
+        if whole is not None and (pyarrow.types.is_integer(types[whole]) or pyarrow.types.is_boolean(types[whole])):
+            types[whole] = TEXT  # labels such as 007 and FALSE stay as they are
+        return types
+
+    def _with_types(self, types: dict[str, Any], read: Callable[[], Result]) -> Result:
+        """The result of a reading, which is begun again with another type where a cell does not fit a column's."""
+        for retry in range(_RETRIES + len(types) + 1):
+            try:
+                return read()
+            except pyarrow.ArrowInvalid as error:
+                misfit = _CONVERSION.search(str(error))
+                if misfit is None:
+                    raise self._told(error) from error
+                column = self.names[int(misfit[1])]
+                widened = pyarrow.float64() if types.get(column) == pyarrow.int64() else TEXT
+                types[column] = widened
+                if retry >= _RETRIES:
+                    types.update({name: TEXT for name, kind in types.items() if kind != pyarrow.float64()})
+        raise DataFileError(f"{self.name}: its columns cannot be read.")
+
+    def _in_memory(self, columns: Sequence[str], types: dict[str, Any]) -> Frame:
+        return MemoryFrame(self.name, self._with_types(types, lambda: self._table(columns, types)))
+
+    def _table(self, columns: Sequence[str], types: dict[str, Any]) -> pyarrow.Table:
+        with self._stream() as stream:
+            content = csv.read_csv(stream, **self._options(columns, types))
+        if not content.num_rows:
+            raise DataFileError(f"{self.name}: at least one row is needed; received none below the header.")
+        if self.quoted:
+            last = [content.column(name)[-1].as_py() for name in columns if types[name] == TEXT]
+            if any(isinstance(cell, str) and "\n" in cell for cell in last) and self._quotes() % 2:
+                raise self._told(ValueError("a quote is opened and never closed"))
+        return content
+
+    def _kept_as_parquet(
+        self, columns: Sequence[str], types: dict[str, Any], tell: Callable[[str], None]
+    ) -> ParquetFrame:
+        """The rows in a temporary Parquet file, which is removed with its last reader or at the end of the program."""
+        usual = tempfile.gettempdir()  # which lies in memory on many systems, where it was not chosen
+        place = "/var/tmp" if usual == "/tmp" and os.access("/var/tmp", os.W_OK | os.X_OK) else usual
+        size, free = self._size(), shutil.disk_usage(place).free
+        if free < size:
+            raise self._no_room(place)
+        folder = Path(tempfile.mkdtemp(prefix="xpnet-", dir=place))
+        path = folder / "rows.parquet"
         try:
-            return self._checked(self._read(numbers))
-        except pyarrow.ArrowInvalid as error:
-            if "conversion error" not in str(error):
-                raise self._told(error) from error
-        return self._checked(self._again(numbers))
+            self._with_types(types, lambda: self._write(path, columns, types, tell))
+            frame = ParquetFrame(path, self.name)
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, pyarrow.ArrowException) or error.errno is None:
+                raise
+            raise self._no_room(place) from error
+        except BaseException:  # Ctrl-C among them
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        weakref.finalize(frame, shutil.rmtree, folder, ignore_errors=True)
+        kept = path.stat().st_size / 1e9
+        frame.notes.append(f"read by way of a Parquet file of {kept:.2f} GB in {place}, which is removed at the end")
+        return frame
 
-    def guessed(self) -> set[str]:
-        """The columns that are numbers as far as the beginning shows."""
-        numbers = {name for name, is_number in zip(self.written.header, self.written.numbers, strict=True) if is_number}
-        kinds = self.request.kinds or {}
-        as_text = {
-            self.columns.target,
-            *self.columns.ids,
-            *self.request.text,
-            *(c for c in kinds if kinds[c] == "text"),
-        }
-        return numbers & (set(self.columns.features) - as_text)  # type: ignore[arg-type]
+    def _write(
+        self, path: Path, columns: Sequence[str], types: dict[str, Any], tell: Callable[[str], None]
+    ) -> None:
+        schema = pyarrow.schema(
+            [(name, pyarrow.string() if types[name] == TEXT else types[name]) for name in columns]
+        )
+        rows = max(_ROWS_IN_BLOCK, min(_GROUP_ROWS, sources.BLOCK_BYTES // (8 * len(columns))))
+        done, waiting = 0, []
+        with (
+            parquet.ParquetWriter(path, schema, compression="lz4", store_schema=False) as writer,
+            self._stream() as stream,
+            closing(csv.open_csv(stream, **self._options(columns, types))) as reader,
+        ):
+            for batch in reader:
+                waiting.append(batch)
+                done += len(batch)
+                if sum(map(len, waiting)) >= rows:
+                    writer.write_table(pyarrow.Table.from_batches(waiting).cast(schema), row_group_size=rows)
+                    waiting = []
+                    tell(f"{done:,} rows kept as Parquet in {path.parent}")
+            if waiting:
+                writer.write_table(pyarrow.Table.from_batches(waiting).cast(schema), row_group_size=rows)
 
-    def _read(self, numbers: set[str]) -> pyarrow.Table:
-        stream = self.stream()
-        return csv.read_csv(stream, **self.options(numbers, threads=len(self.written.header) < _WIDE))
+    def _no_room(self, place: str) -> DataFileError:
+        size, free = self._size() / 1e9, shutil.disk_usage(place).free / 1e9
+        return DataFileError(
+            f"{self.name}: a text file this large is kept as Parquet while it is used, which may take {size:.1f} GB; "
+            f"{place} has {free:.1f} GB left. Let TMPDIR name a folder with more."
+        )
 
-    def _again(self, numbers: set[str]) -> pyarrow.Table:
-        """A second reading, with those columns as text in which some cell is no number."""
-        try:
-            numbers -= self._no_numbers(numbers)
-            return self._read(numbers)
-        except pyarrow.ArrowInvalid as error:
-            raise self._told(error) from error
+    def _size(self) -> int:
+        """The bytes of the text, about; 0 for standard input, which is in memory anyway."""
+        return self.content.text_bytes(SAMPLE)
 
-    def _no_numbers(self, numbers: set[str]) -> set[str]:
-        """The columns that hold something else further below; the file is read block by block, as text."""
-        found: set[str] = set()
-        pattern = NUMBER.replace(r"\.", re.escape(self.request.dialect.decimal or "."))
-        for batch in csv.open_csv(self.stream(), **self.options(set(), threads=False)):
-            for name in numbers - found:
-                matches = pyarrow.compute.match_substring_regex(batch.column(name).cast("string"), pattern)
-                if not pyarrow.compute.all(pyarrow.compute.fill_null(matches, True)).as_py():
-                    found.add(name)
-        return found
-
-    def stream(self) -> Any:
-        encoding = self.written.encoding
+    def _stream(self) -> Any:
         stream = self.content.open()
-        if codecs.lookup(encoding).name == "utf-8":
+        if codecs.lookup(self.encoding).name == "utf-8":
             return stream
-        return pyarrow.transcoding_input_stream(stream, encoding, "utf-8")
+        return pyarrow.transcoding_input_stream(stream, self.encoding, "utf-8")
 
-    def options(self, numbers: set[str], *, threads: bool) -> dict[str, Any]:
-        """pyarrow's options, with those columns as numbers and the others as text."""
-        written, dialect = self.written, self.request.dialect
-        wanted = self.columns.all
-        types = {name: self.dtype if name in numbers else TEXT for name in wanted}
-        wide = len(written.header) >= _WIDE
+    def _options(self, columns: Sequence[str], types: dict[str, Any], *, threads: bool = True) -> dict[str, Any]:
+        """pyarrow's options. types : of columns; those of the others are inferred"""
+        wide = len(self.names) >= _WIDE
         return {
             "read_options": csv.ReadOptions(
-                use_threads=threads,
-                block_size=min(max(2**20, _ROWS * written.line if wide else 4 * written.line), _LARGEST),
-                column_names=written.header,
-                skip_rows=written.above,
+                use_threads=threads and not wide,
+                block_size=min(max(2**20, (_ROWS_IN_BLOCK if wide else 4) * self.longest), _LARGEST_BLOCK),
+                column_names=self.names,
+                skip_rows=self.skipped,
             ),
             "parse_options": csv.ParseOptions(
-                delimiter=written.separator,
-                newlines_in_values=written.quoted,
-                invalid_row_handler=self._note_ragged,
+                delimiter=self.separator, newlines_in_values=self.quoted, invalid_row_handler=self._note_ragged
             ),
             "convert_options": csv.ConvertOptions(
-                column_types=types,
-                include_columns=wanted,
+                column_types=dict(types),
+                include_columns=list(columns),
                 # Each column of numbers builds a table of these words: for many columns the empty cell must do.
                 null_values=MISSING[:1] if wide else MISSING,
-                true_values=[],
-                false_values=[],
                 strings_can_be_null=True,
-                decimal_point=dialect.decimal or ".",
+                true_values=["true", "True", "TRUE"],
+                false_values=["false", "False", "FALSE"],
+                decimal_point=self.decimal or ".",
+                timestamp_parsers=[csv.ISO8601, "%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S"],
             ),
         }
 
@@ -135,56 +269,134 @@ class TextReader:
         self.ragged.append(row)
         return "error"
 
-    def _checked(self, content: pyarrow.Table) -> pyarrow.Table:
-        """The table, if no quote was left open, which takes the rest of the file for one cell."""
-        if not self.written.quoted or not content.num_rows:
-            return content
-        last = [content.column(name)[-1].as_py() for name in content.column_names if content.column(name).type == TEXT]
-        if any(isinstance(cell, str) and "\n" in cell for cell in last) and self._quotes() % 2:
-            raise self._told(ValueError("a quote is opened and never closed"))
-        return content
-
     def _quotes(self) -> int:
-        return sum(block.count(b'"') for block in self._blocks())
+        return sum(block.count(b'"') for block in self._bytes())
 
-    def _blocks(self) -> Iterator[bytes]:
-        with self.stream() as stream:
+    def _bytes(self) -> Iterator[bytes]:
+        with self._stream() as stream:
             while block := stream.read(2**22):
                 yield bytes(block)
 
     def _told(self, error: Exception) -> DataFileError:
         """What is wrong, in the words of someone who wrote the file."""
         if self.ragged:
-            return self._ragged()
+            return self._told_ragged()
         if "UTF8" in str(error) or "UTF-8" in str(error):
-            return wrong_encoding(self.content.name, "utf-8", self._first_wrong_byte())
-        return DataFileError(
-            f"{self.content.name}: this is not separated text: {error}. Check its quotes and line ends."
-        )
+            return _wrong_encoding(self.name, "utf-8", self._first_wrong_byte())
+        return DataFileError(f"{self.name}: this is not separated text: {error}. Check its quotes and line ends.")
 
-    def _ragged(self) -> DataFileError:
+    def _told_ragged(self) -> DataFileError:
         """Only a reading without threads knows the number of a line."""
         self.ragged.clear()
         try:
-            for _ in csv.open_csv(self.stream(), **self.options(set(), threads=False)):
-                pass
+            options = self._options(self.names, dict.fromkeys(self.names, TEXT), threads=False)
+            with self._stream() as stream, closing(csv.open_csv(stream, **options)) as reader:
+                for _ in reader:
+                    pass
         except pyarrow.ArrowInvalid:
             pass
         if not self.ragged:
-            return DataFileError(f"{self.content.name}: its lines hold different numbers of values.")
+            return DataFileError(f"{self.name}: its lines hold different numbers of values.")
         row = self.ragged[0]
         line = "a line" if row.number is None else f"line {row.number}"
         return DataFileError(
-            f"{self.content.name}: every line holds {row.expected_columns} values, one for each column; {line} holds "
+            f"{self.name}: every line holds {row.expected_columns} values, one for each column; {line} holds "
             f"{row.actual_columns}. Quote values that contain the separator."
         )
 
     def _first_wrong_byte(self) -> int:
         decoder, start = codecs.getincrementaldecoder("utf-8")(), 0
-        for block in self._blocks():
+        for block in self._bytes():
             try:
                 decoder.decode(block)
             except UnicodeDecodeError as error:
                 return start + error.start
             start += len(block)
         return start
+
+
+def _names(cells: Sequence[str], dialect: Dialect) -> tuple[list[str], list[str]]:
+    """The names of the columns, each once, and a note where some had to be changed."""
+    if not dialect.header:
+        return [f"x{place}" for place in range(len(cells))], []
+    names: list[str] = []
+    for place, cell in enumerate(cells):
+        name = plain = cell.strip() or f"Unnamed: {place}"
+        count = 0
+        while name in names:
+            count += 1
+            name = f"{plain}.{count}"
+        names.append(name)
+    renamed = [name for name, cell in zip(names, cells, strict=True) if cell.strip() and name != cell.strip()]
+    return names, [f"columns of one name are told apart: {', '.join(renamed[:6])}"] if renamed else []
+
+
+def _decimal(rows: Sequence[Sequence[str]], separator: str) -> str | None:
+    """A comma where that is certain: numbers have one before their decimals, and none has a point there."""
+    cells = [cell.strip() for row in rows for cell in row]
+    three = "" if separator == ";" else r"(?!\d{3}$)"
+    commas = re.compile(rf"[+-]?\d*,{three}\d+([eE][+-]?\d+)?")
+    points = re.compile(r"[+-]?\d*\.(?!\d{3}(,|$))\d+([eE][+-]?\d+)?")
+    if any(points.fullmatch(cell) for cell in cells):
+        return None
+    return "," if any(commas.fullmatch(cell) for cell in cells) else None
+
+
+def _beginning(content: Content, encoding: str | None) -> tuple[str, str]:
+    """The first lines as text, whole ones where possible, and the encoding."""
+    size = SAMPLE
+    raw = content.beginning(size)
+    while len(raw) == size and raw.count(b"\n") + raw.count(b"\r") < 3 and size < _LARGEST_BLOCK:
+        size *= 8
+        raw = content.beginning(size)
+    marked = next((name for mark, name in _BOMS.items() if raw.startswith(mark)), None)
+    chosen = encoding or marked or "utf-8"
+    try:
+        text = codecs.getincrementaldecoder(chosen)().decode(raw, final=len(raw) < size)
+    except UnicodeDecodeError as error:
+        raise _wrong_encoding(content.name, chosen, error.start) from error
+    except (LookupError, TypeError, UnicodeError) as error:
+        raise DataFileError(
+            f"{content.name}: the encoding must be one that Python knows; received {chosen!r}."
+        ) from error
+    if "\0" in text:  # every second byte of UTF-16
+        raise _wrong_encoding(content.name, chosen, raw.index(b"\0"))
+    return text.removeprefix("\ufeff"), chosen
+
+
+def _wrong_encoding(name: str, encoding: str, byte: int) -> DataFileError:
+    """The error for a byte that an encoding does not have; ``byte`` counts from 0."""
+    return DataFileError(
+        f"{name}: text must be {encoding.upper()}; byte {byte} is not. Save it as CSV UTF-8, or name its encoding: "
+        "--encoding cp1252 (Windows), latin-1, utf-16."
+    )
+
+
+def _separator(first: Sequence[str]) -> str:
+    """The mark that parts the first line into most columns; one that parts all lines alike goes before others."""
+    whole = first[:-1] if len(first) > 2 else first
+    best = ",", (False, 1)
+    for mark in ",;\t|":
+        try:
+            widths = [len(row) for row in lines.reader(whole, delimiter=mark) if row]
+        except lines.Error:  # a cell longer than Python's reader takes
+            continue
+        if widths and widths[0] > 1 and (len(set(widths)) == 1, widths[0]) > best[1]:
+            best = mark, (len(set(widths)) == 1, widths[0])
+    return best[0]
+
+
+def _rows(name: str, text: str, separator: str) -> list[list[str]]:
+    """The first lines as cells, the last of which may be cut."""
+    rows: list[list[str]] = []
+    limit = lines.field_size_limit(2**31 - 1)
+    try:
+        for row in lines.reader(io.StringIO(text, newline=""), delimiter=separator):
+            rows += [row] if row else []
+            if len(rows) > 200:
+                break
+    except lines.Error as error:
+        raise DataFileError(f"{name}: this is not separated text: {error}. Check its quotes and line ends.") from error
+    finally:
+        lines.field_size_limit(limit)
+    return rows[:-1] if len(rows) > 2 else rows

@@ -2,7 +2,7 @@
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 from numbers import Integral, Real
@@ -37,7 +37,7 @@ from xpnet.models.saving import Saved
 from xpnet.optimizers import SGD, Adam, AdamW
 from xpnet.optimizers.rules import Optimizer, update_rule
 from xpnet.tabular.encoder import TableEncoder
-from xpnet.tabular.recipe import Recipe, Rows, train_members
+from xpnet.tabular.recipe import Recipe, Rows, Watchers, train_members
 
 WIDTHS = (128, 128)
 MEMBERS = 8
@@ -181,13 +181,62 @@ class Tabular(Saved, BaseEstimator):
         else:
             encoder = clone(self.encoder)
         encoded = encoder.fit_transform(X, targets if targets.ndim == 1 else targets[:, 0])
+        self._take_encoder(encoder)
+        return numpy.ascontiguousarray(encoded, self.dtype)
+
+    def _take_encoder(self, encoder: Any) -> None:
+        """Have a fitted encoder."""
         self.encoder_ = encoder
         self.n_features_in_ = encoder.n_features_in_
         if hasattr(encoder, "feature_names_in_"):
             self.feature_names_in_ = encoder.feature_names_in_
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
-        return numpy.ascontiguousarray(encoded, self.dtype)
+
+    def watch(self, make: Callable[[int], Watchers]) -> Self:
+        """Let callbacks of :mod:`xpnet.training` see the trainings of the next ``fit``.
+
+        Parameters
+        ----------
+        make : callable
+            Called with the number of a member; returns its callbacks, and the state of a training that was cut off
+            from which it goes on, or None.
+
+        Returns
+        -------
+        Tabular
+            Itself.
+        """
+        self._watch: Callable[[int], Watchers] | None = make
+        return self
+
+    def fit_encoded(
+        self, encoder: Any, y: Any, y_val: Any, train: Callable[[numpy.ndarray, numpy.ndarray], list[Network]]
+    ) -> Self:
+        """Take an encoder that is fitted, and networks that are trained elsewhere, as on rows beyond memory.
+
+        Parameters
+        ----------
+        encoder : transformer
+            Fitted on some of the rows.
+        y : array, shape (rows,)
+            The targets.
+        y_val : array, shape (validation rows,)
+            Those of the rows that end the training.
+        train : callable
+            Called with both as the loss takes them; returns the networks.
+
+        Returns
+        -------
+        Tabular
+            Itself.
+        """
+        targets = self._learn_targets(y)
+        self._take_encoder(encoder)
+        self.networks_ = train(targets, self._targets(y_val) if len(y_val) else targets[:0])
+        self.n_iter_ = max(network.history.epochs for network in self.networks_)
+        self.best_epochs_ = [_best_epoch(network) for network in self.networks_]
+        return self
 
     def _encoded(self, X: Any) -> numpy.ndarray:
         return numpy.ascontiguousarray(self.encoder_.transform(X), self.dtype)
@@ -228,6 +277,7 @@ class Tabular(Saved, BaseEstimator):
             smoothing=getattr(self, "label_smoothing", 0.0),
             seconds=inf if self.time_limit is None else self.time_limit,
             backend=self.backend,
+            watch=self.__dict__.pop("_watch", None),
         )
 
     def _folds(self, rows: Rows, random_state: Any) -> Sequence[tuple[numpy.ndarray, numpy.ndarray]] | None:
@@ -273,6 +323,12 @@ class Tabular(Saved, BaseEstimator):
         check_is_fitted(self)
         widths = "-".join(map(str, self.networks_[0].spec.widths))
         return f"{len(self.networks_)} networks {widths}; {self.networks_[0].why_}"
+
+
+def _best_epoch(network: Network) -> int:
+    """The epoch of the least validation loss, else the last."""
+    losses = network.history.validation_loss
+    return int(numpy.argmin(losses)) + 1 if losses else network.history.epochs
 
 
 def _parts(division: Any, X: numpy.ndarray, labels: Any) -> Any:

@@ -1,7 +1,7 @@
 """How the networks of a table are trained: each on other rows, until the loss on the rows set apart no longer falls."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
@@ -14,7 +14,10 @@ from xpnet.backend.step import StepState
 from xpnet.backend.threads import sharing_the_machine
 from xpnet.models import Network
 from xpnet.models.presets import initial_values
-from xpnet.training import Callback, Training
+from xpnet.training import Callback, Training, TrainingState
+
+Watchers = tuple[Sequence[Callback], TrainingState | None]
+"""Callbacks that see a training, and the state from which it goes on."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Recipe:
 
     spec : the network, without a seed; patience : epochs without a fall of the validation loss
     smoothing : the share of a label that is spread over all classes; seconds : for all members together
+    watch : called with the number of a member, returns what watches its training
     """
 
     spec: NetworkSpec
@@ -49,6 +53,7 @@ class Recipe:
     smoothing: float = 0.0
     seconds: float = inf
     backend: str | Backend | None = None
+    watch: Callable[[int], Watchers] | None = None
 
 
 class BestEpoch(Callback):
@@ -78,6 +83,16 @@ class BestEpoch(Callback):
         late = training.done - self.epoch >= self.patience
         training.stop = training.stop or late or time.monotonic() > self.end
 
+    def state(self) -> dict[str, Any]:
+        """Return the best loss so far, its epoch and its parameters."""
+        kept = None if self.kept is None else vars(self.kept)
+        return {"best": self.best, "epoch": self.epoch, "kept": kept}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on comparing."""
+        self.best, self.epoch = float(state["best"]), int(state["epoch"])
+        self.kept = None if state["kept"] is None else StepState(**state["kept"])
+
     def train_end(self, training: Training) -> None:
         """Put the best parameters back."""
         if self.kept is not None:
@@ -101,10 +116,10 @@ def train_members(
     def train(member: int) -> tuple[Network, int]:
         left = recipe.seconds - (time.monotonic() - began)
         if isinstance(folds, Rows) or folds is None:
-            return train_one(recipe, rows, folds, seeds[member], left / (rounds - member // jobs))
+            return train_one(recipe, rows, folds, member, seeds[member], left / (rounds - member // jobs))
         inner, outer = folds[member % len(folds)]
         parts = rows.take(inner), rows.take(outer)
-        return train_one(recipe, *parts, seeds[member], left / (rounds - member // jobs))
+        return train_one(recipe, *parts, member, seeds[member], left / (rounds - member // jobs))
 
     if jobs == 1:
         found = [train(member) for member in range(len(seeds))]
@@ -114,7 +129,9 @@ def train_members(
     return [network for network, _ in found], [epoch for _, epoch in found]
 
 
-def train_one(recipe: Recipe, rows: Rows, apart: Rows | None, seed: int, seconds: float) -> tuple[Network, int]:
+def train_one(
+    recipe: Recipe, rows: Rows, apart: Rows | None, member: int, seed: int, seconds: float
+) -> tuple[Network, int]:
     """Train one network; return it with its best epoch."""
     rng = numpy.random.default_rng(seed)
     network = Network(
@@ -126,12 +143,14 @@ def train_one(recipe: Recipe, rows: Rows, apart: Rows | None, seed: int, seconds
         rng=rng,
     )
     watch = BestEpoch(network, apart, recipe.patience, seconds)
+    watchers, state = ((), None) if recipe.watch is None else recipe.watch(member)
     network.fit(
         rows.X,
         smoothed(rows.Y, recipe.spec.widths[-1], recipe.smoothing) if recipe.smoothing else rows.Y,
         epochs=recipe.epochs,
         batch_size=min(recipe.batch_size, len(rows.X)),
-        callbacks=[watch],
+        callbacks=[watch, *watchers],
+        resume_from=state,
         sample_weight=rows.weight,
     )
     return network, watch.epoch

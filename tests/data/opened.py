@@ -1,0 +1,50 @@
+"""Files read whole, as a person would look at them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet.data import open_data
+from xpnet.data.frames import Frame
+from xpnet.data.labels import read_labels
+from xpnet.data.text import Dialect
+
+
+class Opened(NamedTuple):
+    """A frame, its cells by column, and its labels."""
+
+    frame: Frame
+    cells: dict[str, list[Any]]
+    labels: np.ndarray
+    there: np.ndarray
+
+    @property
+    def X(self) -> np.ndarray:
+        """The columns as a matrix."""
+        return np.column_stack(list(self.cells.values())).astype(float)
+
+
+def read(
+    folder: Path,
+    content: str | bytes,
+    name: str = "data.csv",
+    *,
+    target: str = "y",
+    text: Sequence[str] = (),
+    **dialect: Any,
+) -> Opened:
+    """What is in a file with that content."""
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return look(path, target=target, text=text, **dialect)
+
+
+def look(path: Any, *, target: str = "y", text: Sequence[str] = (), **dialect: Any) -> Opened:
+    """What is in a file."""
+    opened = open_data(path, Dialect(**dialect))
+    frame = opened.read(opened.names, text, target, lambda far: None)
+    labels, there = read_labels(frame, target, dialect.get("decimal"))
+    features = [name for name in opened.names if name != target]
+    return Opened(frame, frame.table(features).to_pydict(), labels, there)
