@@ -1,5 +1,7 @@
 """Parameters of the constructor that scikit-learn lacks: dtype, backend, dropout, one value for each layer."""
 
+import pickle
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -57,3 +59,28 @@ def test_sequences_fit_the_layers(data: Any) -> None:
     for settings in ({"activation": ["relu"]}, {"dropout": [0.1, 0.1, 0.1]}, {"activation": ["relu", "sine"]}):
         with pytest.raises(ValueError, match="activation|dropout"):
             xpnet.MLPClassifier(**{**SETTINGS, **settings}).fit(data.X, data.labels)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+def test_members(data: Any, backend: str, solver: str, tmp_path: Any) -> None:
+    """They train with every solver, are kept in files, copies and pickles, and show their parameters."""
+    settings = {**SETTINGS, "backend": backend, "solver": solver, "hidden_layer_sizes": (9,), "max_iter": 30}
+    model = xpnet.MLPClassifier(**settings, members=4).fit(data.X, data.labels)
+    plain = xpnet.MLPClassifier(**settings).fit(data.X, data.labels)
+    assert [array.shape for array in model.coefs_] == [plain.coefs_[0].shape, (4, *plain.coefs_[1].shape)]
+    assert [len(array) for array in model.intercepts_] == [4, 4]
+    model.save(tmp_path / "model")
+    for other in (xpnet.load(tmp_path / "model"), pickle.loads(pickle.dumps(model)), deepcopy(model)):
+        # NumPy adds up in another order where a copy is aligned in another way.
+        np.testing.assert_allclose(other.predict_proba(data.X), model.predict_proba(data.X), rtol=1e-12)
+    before = model.loss_
+    model.set_params(warm_start=True).fit(data.X, data.labels)
+    assert model.loss_ < before
+
+
+def test_members_do_not_begin_with_the_coefficients_of_one_network(data: Any) -> None:
+    model = xpnet.MLPRegressor(**SETTINGS).fit(data.X, data.numbers)
+    begun = xpnet.MLPRegressor(**SETTINGS, members=2, warm_start=True)
+    begun.coefs_, begun.intercepts_, begun.n_outputs_ = model.coefs_, model.intercepts_, 1
+    with pytest.raises(xpnet.InputError, match="members must be 1"):
+        begun.fit(data.X, data.numbers)

@@ -175,6 +175,11 @@ class NetworkSpec:
         """Names of the weights, layer by layer: what the penalty counts."""
         return tuple(names["weight"] for names in self.layer_names)
 
+    @cached_property
+    def bias_names(self) -> tuple[str, ...]:
+        """Names of the biases, layer by layer."""
+        return tuple(names["bias"] for names in self.layer_names)
+
     def slots(self, align: int = 1) -> list[Slot]:
         """Lay the parameters out in one flat buffer.
 

@@ -13,6 +13,7 @@ from xpnet.dispatch import current_ranks
 from xpnet.errors import InputError
 from xpnet.estimators.inputs import Rows
 from xpnet.models import Network
+from xpnet.models.xavier import initial_values as initial_values_of_members
 from xpnet.ops import Array
 from xpnet.training import Callback, Training
 from xpnet.training.callbacks import a_line
@@ -29,8 +30,13 @@ def initial_values(spec: NetworkSpec, random_state: RandomState) -> dict[str, An
 
     Layers with the logistic function have sqrt(2 / (fan_in + fan_out)). (Glorot, Bengio, 2010, eq. 16.)
 
+    Members, which scikit-learn does not have, begin as ``xpnet.models`` lets them begin.
+
     returns arrays by the spec's names, of its dtype
     """
+    if spec.members > 1:
+        drawn = initial_values_of_members(spec, random_state)
+        return {name: array.astype(spec.dtype, copy=False) for name, array in drawn.items()}
     values, names = {}, spec.parameter_names
     for k, (fan_in, fan_out) in enumerate(zip(spec.widths, spec.widths[1:], strict=False)):
         activation = spec.activations[min(k, len(spec.activations) - 1)] if spec.activations else "identity"

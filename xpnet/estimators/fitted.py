@@ -63,7 +63,8 @@ class FittedNetwork(Saved, Parameters):
     """An estimator that computes with a network of ``xpnet.models``, and shows its parameters as NumPy arrays.
 
     ``coefs_`` and ``intercepts_`` are the network's own parameters where those lie on the host, read-only copies
-    elsewhere. Other arrays put in their place become the network's.
+    elsewhere. Other arrays put in their place become the network's. Of several members they are the weights that these
+    share, without their factors, and the last layers and biases of all.
     """
 
     out_activation_: str
@@ -198,18 +199,18 @@ class FittedNetwork(Saved, Parameters):
             same = len(arrays) == len(shown[1]) and all(map(operator.is_, arrays, shown[1]))
             # Another thread may have fitted anew just now: then the arrays are not the user's, but the next network's.
             if not same and shown[0] is network and self._shown is shown:
-                names = network.spec.parameter_names
-                network.load_values(dict(zip((*names[::2], *names[1::2]), arrays, strict=True)))
+                spec = network.spec
+                network.load_values(dict(zip((*spec.weight_names, *spec.bias_names), arrays, strict=True)))
                 self._show()
         return network
 
     def _show(self) -> None:
         """Let ``coefs_`` and ``intercepts_`` show what the network holds now."""
         network = self._fitted
-        arrays, backend = list(network.params.values()), network.backend
+        params, backend, spec = network.params, network.backend, network.spec
+        coefs, intercepts = ([params[name] for name in names] for names in (spec.weight_names, spec.bias_names))
         if not is_host(backend):
-            arrays = [_read_only(array, backend) for array in arrays]
-        coefs, intercepts = arrays[::2], arrays[1::2]
+            coefs, intercepts = ([_read_only(array, backend) for array in arrays] for arrays in (coefs, intercepts))
         self.__dict__.update(coefs_=coefs, intercepts_=intercepts, _shown=(network, (*coefs, *intercepts)))
 
     def _hide(self) -> None:

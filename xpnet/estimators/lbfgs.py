@@ -22,12 +22,12 @@ from xpnet.training.ranks import check_alike
 
 
 class Objective:
-    """The loss and its gradient as a function of one vector: all weights, then all biases."""
+    """The loss and its gradient as a function of one vector: all weights, all biases, then the factors of members."""
 
     def __init__(self, network: Network, step: Step, rows: Rows) -> None:
         self.network, self.step, self.rows = network, step, rows
-        slots, names, start = {slot.name: slot for slot in step.spec.slots()}, step.spec.parameter_names, 0
-        self.names = (*names[::2], *names[1::2])
+        spec, slots, start = step.spec, {slot.name: slot for slot in step.spec.slots()}, 0
+        self.names = tuple(dict.fromkeys((*spec.weight_names, *spec.bias_names, *spec.parameter_names)))
         self._written = numpy.zeros(sum(prod(slot.shape) for slot in slots.values()))
         self._values: dict[str, Any] = {}  # as the network takes them: views of what is written
         for name in self.names:

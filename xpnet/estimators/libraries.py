@@ -66,8 +66,11 @@ class Reports(Callback):
 
     def _parameters(self) -> dict[str, Any]:
         """Attributes that make a copy of the estimator predict as if training ended here."""
-        arrays = list(self.network.values().values())
-        return {"coefs_": arrays[::2], "intercepts_": arrays[1::2]}
+        values, spec = self.network.values(), self.network.spec
+        return {
+            "coefs_": [values[name] for name in spec.weight_names],
+            "intercepts_": [values[name] for name in spec.bias_names],
+        }
 
     def _begin_iteration(self) -> None:
         self.iteration = self.fit.subcontext(task_name="iteration")
@@ -152,10 +155,10 @@ class Convertible:
 
         model: Any = self
         known = ("relu", "tanh", "logistic", "identity")
-        if model.activation not in known or getattr(model, "out_activation_", None) == "exp":
+        if model.activation not in known or getattr(model, "out_activation_", None) == "exp" or model.members > 1:
             raise InputError(
-                f"skl2onnx converts networks with one of {', '.join(known)} in all layers and scikit-learn's losses; "
-                "export_onnx writes any network."
+                f"skl2onnx converts networks with one of {', '.join(known)} in all layers, scikit-learn's losses and "
+                "one member; export_onnx writes any network."
             )
         kind = type(self).__name__.removeprefix("MLP").lower()
         own = getattr(multilayer_perceptron, f"convert_sklearn_mlp_{kind}")

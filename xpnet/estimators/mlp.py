@@ -19,6 +19,7 @@ from xpnet.backend.spec import OUTPUT_ACTIVATIONS, Loss
 from xpnet.data.sources import Source
 from xpnet.dispatch import Choice, current_ranks
 from xpnet.dispatch.groups import Owners, owning
+from xpnet.errors import InputError
 from xpnet.estimators.epochs import EpochEnd, LearningRate, Orders, Validation, epoch_of, initial_values
 from xpnet.estimators.fitted import FittedNetwork
 from xpnet.estimators.inputs import (
@@ -65,9 +66,10 @@ class MLP(Convertible, FittedNetwork):
     Attributes
     ----------
     coefs_ : list of numpy.ndarray, shapes (fan_in, fan_out)
-        Weights, layer by layer. Assigning others changes the predictions.
+        Weights, layer by layer. Assigning others changes the predictions. Of several members the hidden layers' are those
+        that they share, before the factors of each, and the last is (members, fan_in, fan_out).
     intercepts_ : list of numpy.ndarray, shapes (fan_out,)
-        Biases, layer by layer.
+        Biases, layer by layer; (members, fan_out) of several members.
     loss_ : float
         The loss of the last epoch.
     best_loss_ : float or None
@@ -287,8 +289,10 @@ class MLP(Convertible, FittedNetwork):
         """The network there is, with the settings of now. keep : go on with the optimizer there is"""
         if self._network is None:  # the user has set coefs_ and intercepts_
             spec = self._spec_for(X, hidden, str(self.coefs_[0].dtype))
-            arrays = [array for pair in zip(self.coefs_, self.intercepts_, strict=True) for array in pair]
-            return self._network_of(spec, dict(zip(spec.parameter_names, arrays, strict=True)), self._choice_for(X))
+            if spec.members > 1:
+                raise InputError("coefs_ and intercepts_ make one network; members must be 1 to begin with them.")
+            names, arrays = (*spec.weight_names, *spec.bias_names), (*self.coefs_, *self.intercepts_)
+            return self._network_of(spec, dict(zip(names, arrays, strict=True)), self._choice_for(X))
         network = self._current()
         if issparse(X) and not is_host(network.backend):
             network.to("numpy")

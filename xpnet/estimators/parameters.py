@@ -154,6 +154,10 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
         With ``"adamw"`` every update shrinks all parameters by learning rate times this; ``alpha`` stays.
     max_grad_norm : float or None, default None
         Gradients with a larger Euclidean norm are scaled down to it (Pascanu, Mikolov, Bengio, 2013).
+    members : int, default 1
+        How many networks are trained as one: they share the weights of the hidden layers, and each has factors of its own
+        for what goes into these layers and what comes out, and a last layer of its own. The mean of their losses is
+        trained, and the mean of their outputs predicted (Gorishniy, Kotelnikov, Babenko, TabM, ICLR 2025).
     backend : str, Backend or None, default None
         What computes; None computes where the arrays of ``fit`` live.
     dtype : {"float32", "float64"} or None, default None
@@ -188,6 +192,7 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
     dropout: float | Sequence[float] = 0.0
     weight_decay: float = 0.01
     max_grad_norm: float | None = None
+    members: int = 1
     backend: str | Backend | None = None
     dtype: str | None = None
     checkpoint: str | PathLike[str] | None = None
@@ -223,6 +228,7 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
         "dropout": [FRACTION, ARRAY_LIKE],
         "weight_decay": [NOT_NEGATIVE],
         "max_grad_norm": [POSITIVE, None],
+        "members": [COUNT],
         "dtype": [{"float32", "float64"}, None],
         "checkpoint": [str, PathLike, None],
     }
@@ -241,6 +247,7 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
             l2=float(self.alpha),
             l2_over_batch=True,
             dropout=rates if any(rates) else (),
+            members=int(self.members),
         )
 
     def _update_rule(self) -> UpdateRule:
