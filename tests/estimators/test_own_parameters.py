@@ -81,6 +81,6 @@ def test_members(data: Any, backend: str, solver: str, tmp_path: Any) -> None:
 def test_members_do_not_begin_with_the_coefficients_of_one_network(data: Any) -> None:
     model = xpnet.MLPRegressor(**SETTINGS).fit(data.X, data.numbers)
     begun = xpnet.MLPRegressor(**SETTINGS, members=2, warm_start=True)
-    begun.coefs_, begun.intercepts_, begun.n_outputs_ = model.coefs_, model.intercepts_, 1
+    begun.coefs_, begun.intercepts_, begun.out_activation_ = model.coefs_, model.intercepts_, "identity"
     with pytest.raises(xpnet.InputError, match="members must be 1"):
         begun.fit(data.X, data.numbers)
