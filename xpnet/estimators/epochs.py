@@ -13,7 +13,7 @@ from xpnet.dispatch import current_ranks
 from xpnet.errors import InputError
 from xpnet.estimators.inputs import Rows
 from xpnet.models import Network
-from xpnet.models.xavier import initial_values as initial_values_of_members
+from xpnet.models.presets import initial_values as initial_values_of_members
 from xpnet.ops import Array
 from xpnet.training import Callback, Training
 from xpnet.training.callbacks import a_line
