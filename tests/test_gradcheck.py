@@ -344,3 +344,23 @@ def test_inputs_of_any_number_are_numbered(rng: np.random.Generator) -> None:
 
     with pytest.raises(AssertionError, match="d_input1 is off"):
         gradcheck.check_layer(Sum(), rng.normal(size=3), rng.normal(size=3), rng=rng)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda found: found.pop("b2"), "gradients has no gradient of b2; received W1, b1, W2"),
+        (lambda found: found.update(b1=found["b1"][None]), r"gradient of b1 must have shape \(5,\); received \(1, 5\)"),
+        (lambda found: found.update(W1=None), "gradients has no gradient of W1"),
+    ],
+)
+def test_check_model_misses_no_parameter(change: Any, said: str, blobs: tuple[Any, Any], rng: np.random.Generator) -> None:
+    class Wrong(FeedforwardNeuralNet):
+        @property
+        def gradients(self) -> Any:
+            found = {name: np.array(value) for name, value in super().gradients.items()}
+            change(found)
+            return found
+
+    with pytest.raises(AssertionError, match=said):
+        gradcheck.check_model(Wrong(7, 5, 4, rng=rng), *blobs)

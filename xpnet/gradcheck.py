@@ -62,7 +62,7 @@ def check_affine(layer: Any, *, rng: Any = None, like: Array = None, sink: Calla
     check = _Check(layer, like)
     stream = host_stream(rng)
     inputs, weight, bias = (stream.normal(size=shape) for shape in ((33, 11), (11, 17), (17,)))
-    check.shape("out", check.forward(inputs, weight, bias), (33, 17))
+    _require_shape("out", check.forward(inputs, weight, bias), (33, 17))
     check.example(check.forward(_INPUTS, _WEIGHT, _BIAS), _OUTPUTS)
     inputs, weight, bias = (stream.normal(size=shape) for shape in ((33, 11), (11, 17), (17,)))
     check.gradients((inputs, weight, bias), stream.normal(size=(33, 17)))
@@ -107,7 +107,7 @@ def check_relu(layer: Any, *, rng: Any = None, like: Array = None, sink: Callabl
     """
     check = _Check(layer, like)
     stream = host_stream(rng)
-    check.shape("out", check.forward(stream.normal(size=(17, 13))), (17, 13))
+    _require_shape("out", check.forward(stream.normal(size=(17, 13))), (17, 13))
     check.example(check.forward(numpy.array([[1, 2, -3], [-0.5, 0.2, 14]])), numpy.array([[1, 2, 0], [0, 0.2, 14]]))
     check.gradients((stream.normal(size=(17, 13)),), stream.normal(size=(17, 13)))
     sink(PASSED)
@@ -211,7 +211,7 @@ def check_model(model: Any, X: Array, Y: Array) -> None:
     Raises
     ------
     AssertionError
-        For a gradient that is off; it names the worst entry.
+        For a gradient that is off, which it names with the worst entry, and for one that is missing.
     InputError
         For a class in place of a model, and for a model of another dtype.
 
@@ -225,10 +225,14 @@ def check_model(model: Any, X: Array, Y: Array) -> None:
     _check_instance(model, "model", ("loss", "gradient"))
     backend = model.backend
     model.gradient(X, Y)
-    gradients = {name: numpy.array(backend.to_numpy(array)) for name, array in model.gradients.items()}
+    found = {name: array for name, array in model.gradients.items() if array is not None}
+    missing = [name for name in model.params if name not in found]
+    _require(not missing, f"gradients has no gradient of {', '.join(missing)}; received {', '.join(found)}")
+    gradients = {name: numpy.array(backend.to_numpy(array)) for name, array in found.items()}
     for name, gradient in gradients.items():
         value = numpy.array(backend.to_numpy(model.params[name]))
         _check_float64(name, value)
+        _require_shape(f"gradient of {name}", gradient, value.shape)
 
         def loss_at(changed: numpy.ndarray, name: str = name) -> float:
             model.params[name] = changed
@@ -304,11 +308,6 @@ class _Check:
         """An array or a number as a NumPy array."""
         return numpy.asarray(self.backend.to_numpy(array)) if hasattr(array, "dtype") else numpy.asarray(array)
 
-    def shape(self, what: str, array: Any, expected: tuple[int, ...]) -> None:
-        """Require a shape."""
-        shape = tuple(getattr(array, "shape", ()))
-        _require(shape == expected, f"{what} must have shape {expected}; received {shape}")
-
     def example(self, out: Any, expected: Any) -> None:
         """Require the result that is known for one example."""
         _compare("forward pass", self.to_host(out), numpy.asarray(expected))
@@ -328,7 +327,7 @@ class _Check:
                 continue
             what = f"d_{names[place]}"
             _require(_is_numeric(gradient), f"{what} must be an array; backward returned {_described(gradient)}")
-            self.shape(what, gradient, inputs[place].shape)
+            _require_shape(what, gradient, inputs[place].shape)
             _check_gradient(what, self.to_host(gradient), self._varied(inputs, place), inputs[place], d_out)
 
     def backward(self, inputs: tuple[numpy.ndarray, ...], d_out: Any) -> tuple[Any, ...]:
@@ -434,6 +433,11 @@ def _same(found: numpy.ndarray, expected: numpy.ndarray) -> bool:
 def _require(holds: bool, otherwise: str) -> None:
     if not holds:
         raise AssertionError(f"{otherwise}.")
+
+
+def _require_shape(what: str, array: Any, expected: tuple[int, ...]) -> None:
+    shape = tuple(getattr(array, "shape", ()))
+    _require(shape == expected, f"{what} must have shape {expected}; received {shape}")
 
 
 def _check_float64(what: str, array: numpy.ndarray) -> None:
