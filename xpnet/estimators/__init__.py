@@ -18,13 +18,12 @@ With the same settings they find the same numbers, with these exceptions, all on
 ``fitted``      the network that computes, and its parameters as scikit-learn names them
 ``ranks``       what ranks with rows of their own agree on
 ``resuming``    the checkpoints of a fit that was killed
-``libraries``   where scikit-learn's callbacks and warnings, and skl2onnx, meet the estimators
-``display``     the loss curve as a picture
+``libraries``   where scikit-learn's callbacks and warnings, skl2onnx and matplotlib meet the estimators
 """
 
 from xpnet.estimators.classifier import MLPClassifier
-from xpnet.estimators.display import LossCurveDisplay
-from xpnet.estimators.regressor import MLPRegressor
+from xpnet.estimators.libraries import LossCurveDisplay
 from xpnet.estimators.ranks import fit_scaler
+from xpnet.estimators.regressor import MLPRegressor
 
 __all__ = ["LossCurveDisplay", "MLPClassifier", "MLPRegressor", "fit_scaler"]
