@@ -205,7 +205,7 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
         **dict.fromkeys(("alpha", "power_t", "tol", "weight_decay"), [NOT_NEGATIVE]),
         **dict.fromkeys(("learning_rate_init", "epsilon"), [POSITIVE]),
         **dict.fromkeys(("validation_fraction", "beta_1", "beta_2"), [FRACTION]),
-        **dict.fromkeys(("max_iter", "max_fun"), [COUNT]),
+        **dict.fromkeys(("max_iter", "max_fun", "members"), [COUNT]),
         **dict.fromkeys(("shuffle", "warm_start", "nesterovs_momentum", "early_stopping"), FLAG),
         "hidden_layer_sizes": [ARRAY_LIKE, COUNT],
         "activation": [set(ACTIVATIONS), ARRAY_LIKE],
@@ -218,7 +218,6 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
         "n_iter_no_change": [COUNT, {inf}],
         "dropout": [FRACTION, ARRAY_LIKE],
         "max_grad_norm": [POSITIVE, None],
-        "members": [COUNT],
         "dtype": [{"float32", "float64"}, None],
         "checkpoint": [str, PathLike, None],
     }
