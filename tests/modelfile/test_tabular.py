@@ -83,6 +83,8 @@ def test_it_comes_back_bit_for_bit(tmp_path: Path, table: pandas.DataFrame, kind
     found.save(tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == (tmp_path / "m").read_bytes()
     facts = xpnet.modelfile.describe(tmp_path / "m")
+    assert facts["features"] == list(table.columns)
+    assert facts["classes"] == (None if not hasattr(model, "classes_") else model.classes_.tolist())
     assert facts["kind"] == type(model).__name__ and facts["widths"][0] == facts["tensors"]["0/W1"]["shape"][0]
 
 

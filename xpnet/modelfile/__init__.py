@@ -7,9 +7,7 @@
 ``values``       JSON, read strictly and written in one form only; Python values to JSON and back
 ``networks``     the description that every file has; the models of ``xpnet.models`` to files and back
 ``estimators``   fitted estimators to files and back, those of tables with their encoders
-``pipelines``    pipelines of scikit-learn's around an estimator; ``transformers`` takes them apart
-``onnx_graph``   models as ONNX files, for other runtimes; ``onnx_encoder`` what encodes a table before them,
-                 ``onnx_preparation`` scikit-learn's transformers
+``onnx_graph``   models as ONNX files, for other runtimes; ``onnx_encoder`` what encodes a table before them
 ``checkpoint``   a training under way as a file, and the callback that writes it
 
 A model file holds the parameters and the settings of a model. A checkpoint also holds what a training needs to go on:
@@ -20,11 +18,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy
+
 from xpnet.backend import Backend
 from xpnet.errors import ModelFileError
 from xpnet.modelfile.checkpoint import Checkpoint
-from xpnet.modelfile.container import read, read_header, write
+from xpnet.modelfile.container import DTYPES, read, read_header, write
 from xpnet.modelfile.networks import Description, check_kind, parameter_count
+from xpnet.modelfile.values import from_json
 from xpnet.models import Network
 
 __all__ = ["Checkpoint", "describe", "export_model", "load", "save"]
@@ -36,21 +37,17 @@ _OPENERS = {
     "MLPRegressor": "xpnet.modelfile.estimators",
     "TabularClassifier": "xpnet.modelfile.estimators",
     "TabularRegressor": "xpnet.modelfile.estimators",
-    "Pipeline": "xpnet.modelfile.pipelines",
-    "TransformedTargetRegressor": "xpnet.modelfile.pipelines",
 }
 """The module for each kind of model, with ``parts``, ``export`` and ``open_file``. It is imported when it is needed."""
 
 
 def save(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> None:
-    """Write a model, an estimator or a pipeline to a file.
+    """Write a model to a file.
 
     Parameters
     ----------
-    model : Network, estimator of xpnet's, Pipeline or TransformedTargetRegressor
-        The model. An estimator must be fitted; one of tables has a `TableEncoder`. A pipeline is made of
-        StandardScaler, MinMaxScaler, OneHotEncoder, OrdinalEncoder, SimpleImputer and ColumnTransformer, and ends in an
-        estimator of xpnet's.
+    model : Network, or estimator of xpnet's
+        The model. An estimator must be fitted; one of tables has a `TableEncoder`.
     path : str or Path
         The file; an existing one is replaced at once and whole.
     extra : dict of str to JSON values, optional
@@ -59,7 +56,7 @@ def save(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> N
     Raises
     ------
     InputError
-        For a model of another class, a pipeline with other steps, what JSON cannot hold, and what would not open again.
+        For a model of another class, what JSON cannot hold, and what would not open again.
     ModelFileError
         When the file cannot be written.
 
@@ -67,14 +64,17 @@ def save(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> N
     --------
     xpnet.load : Open the file.
 
+    Notes
+    -----
+    A pipeline with scikit-learn's transformers is written by ``skops.io.dump``, which knows them, and opened by
+    ``skops.io.load``, which runs no code of the file's and asks for xpnet's types to be trusted.
+
     Examples
     --------
     >>> import xpnet
     >>> from sklearn.datasets import load_iris
-    >>> from sklearn.pipeline import make_pipeline
-    >>> from sklearn.preprocessing import StandardScaler
     >>> X, y = load_iris(return_X_y=True)
-    >>> model = make_pipeline(StandardScaler(), xpnet.MLPClassifier(solver="lbfgs", random_state=0)).fit(X, y)
+    >>> model = xpnet.MLPClassifier(solver="lbfgs", random_state=0).fit(X, y)
     >>> xpnet.save(model, "iris.safetensors")
     >>> bool((xpnet.load("iris.safetensors").predict(X) == model.predict(X)).all())
     True
@@ -85,19 +85,20 @@ def save(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> N
 
 
 def export_model(model: Any, path: str | Path) -> None:
-    """Write a model, an estimator or a pipeline as an ONNX file for other runtimes.
+    """Write a model as an ONNX file for other runtimes.
 
     Parameters
     ----------
-    model : Network, estimator of xpnet's, Pipeline or TransformedTargetRegressor
-        The model; estimators and pipelines must be fitted.
+    model : Network, or estimator of xpnet's
+        The model; an estimator must be fitted.
     path : str or Path
         The file; an existing one is replaced at once and whole.
 
     Raises
     ------
     InputError
-        For labels that are neither integers nor strings, and for steps that have no form in ONNX.
+        For a model of another class (skl2onnx converts pipelines that end in an estimator of xpnet's), and for labels
+        that are neither integers nor strings.
     ModelFileError
         Where the package onnx is missing, or the file cannot be written.
 
@@ -130,7 +131,7 @@ def load(path: str | Path, backend: str | Backend | None = None) -> Any:
 
     Returns
     -------
-    Network, estimator of xpnet's, Pipeline or TransformedTargetRegressor
+    Network, or estimator of xpnet's
         A model of the class that was saved, in the dtype it was saved in, with its ``extra``.
 
     Raises
@@ -184,9 +185,10 @@ def describe(path: str | Path) -> dict[str, Any]:
     Returns
     -------
     dict of str to JSON values
-        ``kind``, ``widths``, ``activations``, ``loss``, ``dtype``; ``parameters``, their number; ``tensors``, dtype and
-        shape by name; ``network``, every field of its `NetworkSpec`; ``settings`` and ``extra``; ``format``, its
-        version; ``writer``, the version of xpnet that wrote it; ``bytes``, the size of the file.
+        ``kind``, ``widths``, ``activations``, ``loss``, ``dtype``; ``parameters``, their number; ``classes`` and
+        ``features``, an estimator's labels and names of columns, None where it has none; ``tensors``, dtype and shape
+        by name; ``network``, every field of its `NetworkSpec`; ``settings`` and ``extra``; ``format``, its version;
+        ``writer``, the version of xpnet that wrote it; ``bytes``, the size of the file.
 
     Raises
     ------
@@ -204,6 +206,7 @@ def describe(path: str | Path) -> dict[str, Any]:
     header = read_header(path)
     try:
         description = Description.of(header)
+        classes, features = _names(description.settings)
     except ValueError as error:
         raise ModelFileError(f"{path} describes no model: {error}.") from error
     spec = description.network
@@ -214,7 +217,12 @@ def describe(path: str | Path) -> dict[str, Any]:
         "loss": spec.loss,
         "dtype": spec.dtype,
         "parameters": parameter_count(spec),
-        "tensors": {n: {"dtype": _name(t.dtype), "shape": list(t.shape)} for n, t in header.tensors.items()},
+        "classes": classes,
+        "features": features,
+        "tensors": {
+            name: {"dtype": numpy.dtype(DTYPES[tensor.dtype]).name, "shape": list(tensor.shape)}
+            for name, tensor in header.tensors.items()
+        },
         "network": header.description["network"],
         "settings": description.settings,
         "extra": description.extra,
@@ -224,7 +232,15 @@ def describe(path: str | Path) -> dict[str, Any]:
     }
 
 
-def _name(code: str) -> str:
-    """``float64`` for F64."""
-    letters = {"F": "float", "I": "int", "U": "uint"}
-    return letters[code[0]] + code[1:]
+def _names(settings: dict[str, Any]) -> tuple[list[Any] | None, list[str] | None]:
+    """Labels and names of columns in an estimator's settings; None for what is not there.
+
+    Raises ValueError for settings of another form.
+    """
+    try:
+        fitted = from_json(settings.get("fitted", {"dict": []}))
+        classes, features = fitted.get("classes_"), fitted.get("feature_names_in_")
+        names = settings["encoder"]["names"] if "encoder" in settings else None
+        return None if classes is None else classes.tolist(), names if features is None else features.tolist()
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError("its settings are not those of an estimator") from error

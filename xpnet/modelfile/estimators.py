@@ -14,7 +14,7 @@ from xpnet.estimators.fitted import FACTS, LABEL_FACTS, FittedState
 from xpnet.estimators.parameters import check_parameters
 from xpnet.modelfile.container import Header
 from xpnet.modelfile.networks import Description, check_extra, check_kind, check_tensors
-from xpnet.modelfile.onnx_graph import Encode, Finish, Graph, Value, write_onnx
+from xpnet.modelfile.onnx_graph import Graph, Value, write_onnx
 from xpnet.modelfile.values import from_json, to_json
 from xpnet.models import Network
 
@@ -111,18 +111,15 @@ def _common_spec(estimator: Any) -> NetworkSpec:
     return replace(estimator.networks_[0].spec, seed=0)
 
 
-def export(estimator: Any, path: str | Path, encode: Encode | None = None, finish: Finish | None = None) -> None:
-    """Write a fitted estimator as an ONNX file; see :meth:`xpnet.models.saving.Saved.export_onnx`.
-
-    encode, finish : see :func:`xpnet.modelfile.onnx_graph.write_onnx`; an estimator of tables has its own
-    """
+def export(estimator: Any, path: str | Path) -> None:
+    """Write a fitted estimator as an ONNX file; see :meth:`xpnet.models.saving.Saved.export_onnx`."""
     check_is_fitted(estimator)
     classes = getattr(estimator, "classes_", None)
     if not (classes is None or classes.dtype.kind in "iubU" or all(isinstance(label, str) for label in classes)):
         raise InputError(f"ONNX knows labels that are integers or strings; received {classes!r}. Encode them first.")
     if check_kind(estimator, KINDS) not in _TABLE_FACTS:
         state = estimator.get_fitted_state()
-        write_onnx(path, state.spec, [state.values], classes, encode, finish)
+        write_onnx(path, state.spec, [state.values], classes)
         return
     from xpnet.modelfile.onnx_encoder import encode_table
 

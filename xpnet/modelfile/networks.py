@@ -123,7 +123,8 @@ def check_kind(model: Any, kinds: Collection[str]) -> str:
     kind = type(model).__name__
     if kind not in kinds:
         raise InputError(
-            f"Model files hold {', '.join(kinds)}; received {kind}. Save one of these, with its parameters."
+            f"Model files hold {', '.join(kinds)}; received {kind}. Save pipelines with skops.io.dump, and export them "
+            "with skl2onnx.to_onnx."
         )
     return kind
 
