@@ -1,18 +1,11 @@
 """Model files of every kind meet data files."""
 
 import json
-import warnings
 from pathlib import Path
 
 import numpy as np
-import pandas
 import pytest
 from said import Run, check_one_line
-from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.impute import SimpleImputer
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
 
 import xpnet
 
@@ -83,42 +76,6 @@ def test_several_labels_or_numbers_a_row(run: Run) -> None:
     assert [line.split(",")[:2] for line in lines[1:]] == model.predict(X).astype(str).tolist()
     assert run("predict", "r.safetensors", "d.npz").stdout.splitlines()[0] == "prediction_0,prediction_1"
     check_one_line(run("evaluate", "c.safetensors", "d.npz", code=2), "measured in Python")
-
-
-def test_a_pipeline_from_python(run: Run) -> None:
-    frame = pandas.DataFrame({"a": [1.0, 2.0, None, 4.0] * 9, "b": ["x", "y", "y", None] * 9, "c": range(36)})
-    columns = ColumnTransformer(
-        [("a", SimpleImputer(), ["a"]), ("b", OneHotEncoder(handle_unknown="ignore"), ["b"])], remainder="passthrough"
-    )
-    model = make_pipeline(
-        columns, StandardScaler(with_mean=False), xpnet.MLPClassifier((4,), random_state=0, max_iter=9)
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(frame, ["p", "q", "q", "p"] * 9)
-    xpnet.save(model, "m.safetensors")
-    frame.to_csv("d.csv", index=False)
-    predicted = run("predict", "m.safetensors", "d.csv", "--proba").stdout.splitlines()[1:]
-    numbers = np.array([line.split(",")[1:] for line in predicted], dtype=float)
-    np.testing.assert_allclose(numbers, model.predict_proba(frame), atol=1e-6)
-    frame.assign(b=[1.0] * 36).to_csv("numbers.csv", index=False)
-    assert len(run("predict", "m.safetensors", "numbers.csv").stdout.splitlines()) == 37
-    assert "OneHotEncoder" in run("inspect", "m.safetensors").stdout
-
-
-def test_a_pipeline_on_arrays(run: Run) -> None:
-    X = np.random.default_rng(0).normal(size=(40, 3))
-    np.savez("d.npz", X=X, y=X[:, 0] * 100)
-    model = make_pipeline(
-        MinMaxScaler(),
-        TransformedTargetRegressor(
-            xpnet.MLPRegressor(hidden_layer_sizes=(), solver="lbfgs"), transformer=StandardScaler()
-        ),
-    ).fit(X, X[:, 0] * 100)
-    xpnet.save(model, "m.safetensors")
-    found = json.loads(run("evaluate", "m.safetensors", "d.npz", "--json").stdout)
-    assert found["r2"] == pytest.approx(model.score(X, X[:, 0] * 100))
-    assert found["r2"] > 0.99
 
 
 def test_many_rows_are_predicted_some_at_a_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,10 @@ from xpnet.cli.options import output_path
 @click.argument("model", type=click.Path(path_type=Path), callback=reads)
 @click.argument("output", type=click.Path(path_type=Path), callback=output_path)
 def export(model: Path, output: Path) -> None:
-    """Write MODEL as the ONNX file OUTPUT, with what prepares its features and with its labels.
+    """Write MODEL as the ONNX file OUTPUT, from the columns of a table to labels or numbers.
 
-    A table of numbers is one input, X (rows, features); with text, each column is an input (rows, 1) by its name, and
-    empty text is a missing value.
+    A table of numbers is one input, X (rows, features); with text or dates, each column that is used is an input
+    (rows, 1) by its name: text, numbers, or seconds since 1970. Empty text and NaN are gaps.
     """
     import xpnet
     from xpnet.modelfile import export_model

@@ -38,19 +38,14 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _trained_on(found: dict[str, Any]) -> list[tuple[str, Any]]:
-    """What is known of the data: labels, features and how they are prepared."""
-    from xpnet.modelfile.transformers import named_steps
-
-    settings = found["settings"]
-    if "fitted" not in settings:
-        return []
-    classes, features, steps = named_steps(settings)
+    """What is known of the data: labels, columns, and which columns are left out."""
     target = found["extra"].get("target")
+    classes, features, encoder = found["classes"], found["features"], found["settings"].get("encoder", {})
     facts = [
         ("classes", None if classes is None else _shown(classes)),
         ("features", None if features is None else _shown(features)),
         ("target", target if isinstance(target, str) else None),
-        ("prepared by", ", ".join(steps) or None),
+        ("left out", _shown(list(encoder["left_out"])) if encoder.get("left_out") else None),
     ]
     return [(name, value) for name, value in facts if value is not None]
 

@@ -30,9 +30,9 @@ class TableModel:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        classes = getattr(self._end, "classes_", None)
+        classes = getattr(self.model, "classes_", None)
         self.classes: list[Any] | None = None if classes is None else list(classes.tolist())
-        extra = self._end.extra
+        extra = self.model.extra
         self.target = extra.get("target") if isinstance(extra.get("target"), str) else None
         ids = extra.get("ids")
         self.ids = tuple(i for i in ids if isinstance(i, str)) if isinstance(ids, list) else ()
@@ -42,11 +42,6 @@ class TableModel:
     def outputs_count(self) -> int:
         """The number of outputs of a row."""
         return len(self.model.target_[0])
-
-    @property
-    def _end(self) -> Any:
-        """The estimator, which has labels and what was kept with it."""
-        return self.model
 
     def _learn_columns(self) -> None:
         encoder = self.model.encoder_
@@ -79,41 +74,21 @@ class TableModel:
 
 
 class EstimatorModel(TableModel):
-    """An estimator on numbers, or a pipeline that ends in one."""
-
-    @property
-    def _end(self) -> Any:
-        from xpnet.modelfile.pipelines import estimator_of
-
-        return estimator_of(self.model)
+    """An estimator on numbers."""
 
     def _learn_columns(self) -> None:
-        end = self._end
-        self.first = self.model.steps[0][1] if hasattr(self.model, "steps") else self.model
-        names = getattr(self.first, "feature_names_in_", None)
-        softmax = getattr(end, "out_activation_", "softmax") == "softmax"
-        self.several = end.n_outputs_ > 1 and (self.classes is None or not softmax)
-        self.features, self.width = (None if names is None else names.tolist()), int(self.first.n_features_in_)
-        self.by_name = hasattr(self.first, "transformers_") and names is not None
-        if names is not None:
-            from xpnet.modelfile.transformers import text_columns
-
-            self.text = tuple(names[place] for place in text_columns(self.first))
+        names = getattr(self.model, "feature_names_in_", None)
+        softmax = self.model.out_activation_ == "softmax"
+        self.several = self.model.n_outputs_ > 1 and (self.classes is None or not softmax)
+        self.features, self.width = (None if names is None else names.tolist()), int(self.model.n_features_in_)
 
     @property
     def outputs_count(self) -> int:
         """See :class:`TableModel`."""
-        return int(self._end.n_outputs_)
+        return int(self.model.n_outputs_)
 
     def _given(self, table: pyarrow.Table) -> Any:
-        if not self.by_name:
-            return _matrix(table)
-        if not any(column.null_count for column in table.columns):
-            return table
-        try:
-            return table.to_pandas()  # as most pipelines have learned what a gap is
-        except ImportError:
-            return table
+        return _matrix(table)
 
 
 class NetworkModel(TableModel):
