@@ -364,3 +364,17 @@ def test_check_model_misses_no_parameter(change: Any, said: str, blobs: tuple[An
 
     with pytest.raises(AssertionError, match=said):
         gradcheck.check_model(Wrong(7, 5, 4, rng=rng), *blobs)
+
+
+@pytest.mark.parametrize("layer", [ReLU, ACTIVATIONS["leaky_relu"]])
+def test_at_a_bend_either_slope_is_right(layer: Any, rng: np.random.Generator) -> None:
+    class Wrong(layer):  # type: ignore[misc]
+        def backward(self, d_out: Any) -> Any:
+            return 1.5 * d_out
+
+    for inputs in (np.arange(6), np.array([[-1.0, 0.0], [0.0, 2.0]]), np.array([True, False])):
+        gradcheck.check_layer(layer(), inputs, rng=rng)
+        with pytest.raises(AssertionError, match="d_inputs is off"):
+            gradcheck.check_layer(Wrong(), inputs, rng=rng)
+    with pytest.raises(AssertionError, match=r"d_inputs is off, most at \[0\]"):
+        gradcheck.check_layer(Wrong(), np.zeros(1), rng=rng)
