@@ -29,7 +29,8 @@ EVERYWHERE = {"errors"}
 BACKENDS_MAY = {"backend", "ops", "errors"}
 ENVIRONMENT = ("os.environ", "os.getenv", "environ", "getenv")
 FILES = {"data", "modelfile", "cli"}
-PRINTING = {"cli"}
+OPENERS = {"open", "read_text", "read_bytes", "write_text", "write_bytes", "fdopen", "memmap", "savetxt", "loadtxt"}
+PRINTING, PRINTERS = {"cli"}, {"print", "echo", "secho"}
 NO_NUMPY = ("xpnet/ops/", "xpnet/layers/", "xpnet/optimizers/", "xpnet/steps/reference.py")
 
 
@@ -39,7 +40,10 @@ def sources(folder: str) -> list[Path]:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Full names of what a file imports, names under ``if TYPE_CHECKING`` left out: they are never imported."""
+    """Full names of what a file imports, by a statement or by ``import_module`` with a name that is written there.
+
+    Names under ``if TYPE_CHECKING`` are left out: they are never imported.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
     typing_only = {
         id(inner)
@@ -55,6 +59,8 @@ def imports(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path} imports relative to itself"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            yield from (a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str))
 
 
 def room(module: str) -> str:
@@ -104,7 +110,8 @@ def test_no_two_rooms_import_each_other() -> None:
 
 
 def test_core_names_no_backend() -> None:
-    backends = {path.parent.name for path in sources("backends")}
+    backends = {path.relative_to(ROOT / "backends").parts[0] for path in sources("backends")}
+    assert "xpnet_numba" in backends
     found = [(path.name, m) for path in sources("xpnet") for m in imports(path) if m.split(".")[0] in backends]
     assert found == []
 
@@ -122,14 +129,19 @@ def test_the_environment_is_read_in_dispatch_and_for_threads_only() -> None:
 
 
 def test_printing_happens_in_the_command_line_only() -> None:
-    printers = {room_of(path) for path in sources("xpnet") for name in calls(path) if name == "print"}
-    assert printers <= PRINTING
+    """Elsewhere ``print`` is only what a parameter called ``sink`` is by default, and never called."""
+    found = [(path, name) for path in sources("xpnet") for name in calls(path) if name.split(".")[-1] in PRINTERS]
+    assert {room_of(path) for path, _ in found} == PRINTING
+    for path in sources("xpnet"):
+        if room_of(path) not in PRINTING:
+            mentioned = sum(name == "print" for name in names(path))
+            assert mentioned == sum(default == ("sink", "print") for default in defaults(path)), path
 
 
 def test_files_are_opened_in_their_rooms_only() -> None:
-    called = [(room_of(path), name) for path in sources("xpnet") for name in calls(path)]
-    openers = {room for room, name in called if name == "open" or name.endswith(".open")}
-    assert openers <= FILES
+    found = [path for path in sources("xpnet") if any(name.split(".")[-1] in OPENERS for name in calls(path))]
+    assert {room_of(path) for path in found} - FILES <= {"backend"}
+    assert [path.name for path in found if room_of(path) == "backend"] == ["threads.py"]  # what limits a container's CPUs
 
 
 def test_the_page_on_architecture_names_the_rooms_from_the_top_down() -> None:
@@ -157,3 +169,14 @@ def calls(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):
             yield ast.unparse(node.func)
+
+
+def defaults(path: Path) -> Iterator[tuple[str, str]]:
+    """Every parameter with a default in a file, and the default, as it is written there."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef):
+            given = node.args
+            plain = [*given.posonlyargs, *given.args]
+            last = plain[len(plain) - len(given.defaults) :]
+            pairs = [*zip(last, given.defaults, strict=True), *zip(given.kwonlyargs, given.kw_defaults, strict=True)]
+            yield from ((name.arg, ast.unparse(default)) for name, default in pairs if default is not None)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy
 from scipy.sparse import issparse
 
+import xpnet
 from xpnet.errors import InputError
 from xpnet.models.inputs import to_host
-from xpnet.models.saving import file_room
 from xpnet.training import Callback, TrainingState, set_stream_state, stream_state
 
 IRRELEVANT = {"checkpoint", "verbose", "backend"}
@@ -33,14 +33,14 @@ class Resuming:
         for part in contents:
             digest.update(part)
         self.folder = Path(checkpoint) / digest.hexdigest()
-        self.state: TrainingState | None = file_room().Checkpoint.latest(self.folder)
+        self.state: TrainingState | None = xpnet.Checkpoint.latest(self.folder)
         if self.state is not None:
             _go_back(random_state, self.state)
         self.began_with = stream_state(random_state)
 
     def callback(self) -> Callback:
         """What writes the checkpoints."""
-        return file_room().Checkpoint(self.folder, keep=1)
+        return xpnet.Checkpoint(self.folder, keep=1)
 
 
 def _go_back(random_state: numpy.random.RandomState, state: TrainingState) -> None:

@@ -1,13 +1,9 @@
-"""Saving, for every kind of model: what knows files lies above the models, and is looked up when it is called."""
+"""Saving, for every kind of model: rooms above the models know files, and are reached by xpnet's public names."""
 
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-
-def file_room() -> Any:
-    """The module that knows model files. No room imports one above it, so it is found by its name."""
-    return import_module("xpnet.modelfile")
+import xpnet
 
 
 class Saved:
@@ -63,7 +59,7 @@ class Saved:
         >>> xpnet.load("iris.safetensors").extra
         {'unit': 'cm'}
         """
-        file_room().save(self, path, extra)
+        xpnet.save(self, path, extra)
 
     def export_onnx(self, path: str | Path) -> None:
         """Write the model as an ONNX file for other runtimes.
@@ -91,4 +87,4 @@ class Saved:
         >>> import xpnet
         >>> xpnet.LogisticRegression(4, 3).export_onnx("iris.onnx")
         """
-        file_room().export_model(self, path)
+        xpnet.modelfile.export_model(self, path)
