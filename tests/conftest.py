@@ -1,9 +1,8 @@
 """Fixtures that several rooms' tests share."""
 
 import signal
-import sys
+import threading
 from collections.abc import Iterator
-from concurrent.futures import wait
 from typing import Any
 
 import libraries
@@ -37,8 +36,9 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def compiled_to_the_end() -> Iterator[None]:
     """What a test began to compile and interrupted is done before the next: Numba changes the process's warnings."""
     yield
-    if aside := sys.modules.get("xpnet_numba.runtime.aside"):
-        wait(list(aside._begun.values()))
+    for thread in threading.enumerate():
+        if thread.name == "xpnet-compiling":
+            thread.join()
 
 
 @pytest.fixture(params=libraries.params())

@@ -20,10 +20,9 @@ from numba.np.numpy_support import from_dtype
 from xpnet.backend import get_threads
 from xpnet.ops import Array
 from xpnet_numba.kinds import Address, Indices, Matrix, Pointer, Vector
-from xpnet_numba.llvm import INNER, array, call, kept, larger, pointer_to, shift, smaller, taken
+from xpnet_numba.llvm import GIVES_ARRAY, INNER, array, call, kept, larger, pointer_to, shift, smaller, taken
 from xpnet_numba.runtime import threads
-from xpnet_numba.runtime.compiling import c_function
-from xpnet_numba.runtime.templates import filled_in
+from xpnet_numba.runtime.compiling import c_function, filled_in
 
 Loop = Callable[..., None]
 
@@ -184,7 +183,7 @@ def part_of(argument: Any, first: int, end: int) -> Any:
     """array[first:end], or what is no array as it is; in compiled code."""
 
 
-@overload(part_of, jit_options=INNER)
+@overload(part_of, jit_options=GIVES_ARRAY)
 def _part_of(argument: Any, first: Any, end: Any) -> Callable[..., Any]:
     def of_run(argument: Any, first: Any, end: Any) -> Vector:
         begin, stop = larger(first, 0), smaller(end, argument.size)

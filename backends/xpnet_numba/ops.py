@@ -20,7 +20,7 @@ from xpnet_numba.llvm import widest_vectors
 from xpnet_numba.loops import activations, losses, rows, updates
 from xpnet_numba.loops import softmax as softmax_loops
 from xpnet_numba.loops.compiled import flat, inner, numbers_to_a_line
-from xpnet_numba.runtime.templates import filled_in
+from xpnet_numba.runtime.compiling import filled_in
 
 
 class Cut(NamedTuple):

@@ -111,3 +111,53 @@ def test_functions_return_what_they_were_given(library, dtype):
     loss, d_logits = xpnet.softmax_cross_entropy(x, library.make(np.array([0])))
     # log sum exp is rounded as a number of the size of 1, however small the loss.
     assert float(loss) == pytest.approx(np.log1p(np.exp(-3)), abs=3e-7) and type(d_logits) is type(x)
+
+
+def test_a_python_whose_environment_has_no_inside_is_asked_in_public(monkeypatch):
+    from xpnet.dispatch import choice
+
+    class Plain(dict):
+        pass
+
+    monkeypatch.setattr(choice.os, "environ", Plain(XPNET_BACKEND="numpy"))
+    held, name = choice._environment()
+    assert name in held
+    monkeypatch.setattr(choice, "_ENVIRONMENT", held)
+    monkeypatch.setattr(choice, "_ENCODED", name)
+    assert choose(np.ones(1)).backend.name == "numpy"
+
+
+def test_what_a_backend_does_not_find_is_told_with_its_name(monkeypatch):
+    class Lacking:
+        @property
+        def kernels(self):
+            raise AttributeError("no such name in a library")
+
+    class Entry:
+        name, value = "lacking", "some.package:backend"
+
+        def load(self):
+            return Lacking()
+
+    monkeypatch.setattr("xpnet.dispatch.registry.REQUIRED", ("kernels",))
+    monkeypatch.setattr("xpnet.dispatch.registry._registered", lambda: {"lacking": Entry()})
+    with pytest.raises(xpnet.BackendError, match="some.package:backend.*no such name in a library"):
+        xpnet.get_backend("lacking")
+
+
+def test_numpy_computes_where_numba_cannot_and_one_warning_says_why(monkeypatch):
+    from xpnet.dispatch import choice
+
+    def unusable(name):
+        if name == "numba":
+            raise xpnet.BackendError("Numba lacks something.")
+        return xpnet.get_backend(name)
+
+    monkeypatch.setattr(choice, "get_backend", unusable)
+    choice._host_choice.cache_clear()
+    try:
+        with pytest.warns(RuntimeWarning, match="slower, since Numba cannot be used: Numba lacks something") as caught:
+            assert {choose(np.ones(1)).backend.name for _ in range(3)} == {"numpy"}
+        assert len(caught) == 1
+    finally:
+        choice._host_choice.cache_clear()

@@ -1,6 +1,7 @@
 """The choice of the backend that computes, and its reason."""
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,12 +20,20 @@ from xpnet.ops import Array
 
 VARIABLE = "XPNET_BACKEND"
 
-_ENVIRONMENT = getattr(os.environ, "_data", os.environ)
-"""What ``os.environ`` holds, by encoded names. Each call asks whether the variable is set; asked itself, ``os.environ``
-raises and catches a KeyError where it is not, which takes as long as a small operation.
-"""
 
-_ENCODED = VARIABLE if _ENVIRONMENT is os.environ else os.environ.encodekey(VARIABLE)
+def _environment() -> tuple[Any, Any]:
+    """What ``os.environ`` holds and the variable's name there, which is not public; without it, ``os.environ`` itself.
+
+    Each call asks whether the variable is set. Asked itself, ``os.environ`` raises and catches a KeyError where it is
+    not, which takes as long as a small operation.
+    """
+    try:
+        return os.environ._data, os.environ.encodekey(VARIABLE)  # type: ignore[attr-defined]
+    except AttributeError:
+        return os.environ, VARIABLE
+
+
+_ENVIRONMENT, _ENCODED = _environment()
 _context: ContextVar[Any] = ContextVar("xpnet_backend", default=None)
 _library_of_type: dict[type, str] = {}
 
@@ -235,6 +244,8 @@ def _host_choice() -> Choice:
     try:
         return _chosen("numba", "NumPy arrays and host data run on Numba by default")
     except BackendError as error:
+        message = f"NumPy computes, which is slower, since Numba cannot be used: {error}"
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
         return _chosen("numpy", f"NumPy arrays run on NumPy, since Numba cannot be used: {error}")
 
 

@@ -80,11 +80,22 @@ def _unknown(name: str, registered: list[str]) -> str:
     return f"A backend must be one of {', '.join(registered)}; received {name!r}. Install the package that brings it."
 
 
+def _has(backend: Any, name: str) -> bool:
+    """Whether a backend has an attribute. What a property of it needs and does not find is an AttributeError, too."""
+    try:
+        getattr(backend, name)
+    except AttributeError:
+        if hasattr(type(backend), name):
+            raise
+        return False
+    return True
+
+
 def _load(entry: Any) -> Backend:
     try:
         found = entry.load()
         backend = found() if callable(found) else found
-        missing = [attribute for attribute in REQUIRED if not hasattr(backend, attribute)]
+        missing = [name for name in REQUIRED if not _has(backend, name)]
     except (ImportError, AttributeError) as error:
         raise BackendError(
             f"Backend {entry.name!r} must be importable from {entry.value!r}; that failed: {error}. "

@@ -5,7 +5,6 @@
 ``float_mode``  denormals that count as 0
 ``vectors``     arithmetic that fills vectors
 ``functions``   how functions are compiled and called
-``passes``      what the compiler does to a function
 ``integers``    the smaller of two, and wide products
 ``blas``        SciPy's matrix product
 ``tiles``       the innermost loop of a matrix product of our own
@@ -17,13 +16,14 @@
 from xpnet_numba.llvm.atomics import exchange_if, fetch_add, item, load, pause, sched_yield, store
 from xpnet_numba.llvm.blas import gemm, gemm_address
 from xpnet_numba.llvm.float_mode import flush_denormals, restore_denormals
-from xpnet_numba.llvm.functions import INNER, call, njit, stay_apart, widest_vectors
+from xpnet_numba.llvm.functions import GIVES_ARRAY, INNER, call, njit, stay_apart, widest_vectors
 from xpnet_numba.llvm.integers import high_product, larger, smaller
 from xpnet_numba.llvm.memory import address, array, pointer, pointer_to, prefetch, read_ahead, section, shift, stack
 from xpnet_numba.llvm.values import kept, taken, with_given
 from xpnet_numba.llvm.vectors import LANES, bits, chosen, maximum, normalise
 
 __all__ = [
+    "GIVES_ARRAY",
     "INNER",
     "LANES",
     "address",

@@ -8,19 +8,22 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from xpnet_numba.internals import COUNTED, UNCOUNTED
 from xpnet_numba.llvm.emit import Context, Emit, Signature, Target, Type, call_address, intrinsic
 from xpnet_numba.llvm.memory import unblocked
-from xpnet_numba.llvm.passes import Passes
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
 njit: Callable[..., Callable[[AnyFunction], AnyFunction]] = numba.njit
 """Numba's own. To a type checker, a function that it compiles keeps its signature."""
 
-INNER: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class": Passes}
+INNER: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, **UNCOUNTED}
 """How a function is compiled that nothing but compiled code calls. The wrappers for Python and C, which it goes without,
 take a quarter of the time that all compilation takes.
 """
+
+GIVES_ARRAY: Any = {**INNER, **COUNTED}
+"""The same for a function that returns an array, which Numba allows only where users are counted."""
 
 
 @intrinsic

@@ -11,6 +11,7 @@ from numba import types
 from numba.core import cgutils
 from numba.np.arrayobj import populate_array
 
+from xpnet_numba.internals import value_of
 from xpnet_numba.kinds import Pointer
 from xpnet_numba.llvm.emit import BYTES, INT32, INT64, Context, Emit, Signature, Target, Type, declared, intrinsic
 
@@ -156,7 +157,7 @@ def emit_array(
         strides.insert(0, builder.mul(strides[0], size))
     made = cgutils.create_struct_proxy(kind)(target, builder)
     populate_array(made, data=data, shape=sizes, strides=strides, itemsize=item, meminfo=None)
-    return made._getvalue()
+    return value_of(made)
 
 
 @intrinsic

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.imputils import impl_ret_borrowed
 
 from xpnet_numba.llvm.emit import INT64, Context, Emit, Signature, Target, Type, intrinsic
 
@@ -31,7 +32,8 @@ def taken(context: Context, pointer: Type) -> tuple[Signature, Emit]:
 
     def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         kind = target.get_value_type(signature.return_type)
-        return builder.load(builder.bitcast(values[0], kind.as_pointer()))
+        value = builder.load(builder.bitcast(values[0], kind.as_pointer()))
+        return impl_ret_borrowed(target, builder, signature.return_type, value)
 
     return pointer.dtype(pointer), emit
 
@@ -44,6 +46,8 @@ def with_given(context: Context, given: Type, value: Type) -> tuple[Signature, E
     kind = types.none if given == types.none else value
 
     def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        return target.get_dummy_value() if kind == types.none else values[1]
+        if kind == types.none:
+            return target.get_dummy_value()
+        return impl_ret_borrowed(target, builder, kind, values[1])
 
     return kind(given, value), emit

@@ -12,7 +12,7 @@ from xpnet.ops.gated import TANH_CUBE, TANH_SCALE
 from xpnet_numba import scalars
 from xpnet_numba.kinds import Pointer, Scalar, Vector
 from xpnet_numba.llvm import array, chosen, larger, section, smaller
-from xpnet_numba.loops.compiled import inlined, inner
+from xpnet_numba.loops.compiled import inlined, inner, inner_array
 
 SHORT = 64
 """Rows of fewer columns are joined: alone they fill their vectors badly, and each costs a beginning and an end."""
@@ -212,7 +212,7 @@ def backward(gradient: GradientFormula, d_out: Vector, kept: Vector, d_x: Vector
                 sums[j] += d
 
 
-@inner
+@inner_array
 def repeated(row: Vector, rows: int, room: Pointer) -> Vector:
     """The row as often as so many rows are joined, in the room; itself where they are not."""
     size, total = row.size, row.size * rows_joined(rows, row.size)
@@ -225,7 +225,7 @@ def repeated(row: Vector, rows: int, room: Pointer) -> Vector:
     return copies
 
 
-@inner
+@inner_array
 def sums_of(row: Vector, rows: int, room: Pointer) -> Vector:
     """Zeros in the room, into which rows that are joined add up; the row itself where they are not joined."""
     total = row.size * rows_joined(rows, row.size)

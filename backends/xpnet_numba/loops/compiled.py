@@ -1,7 +1,7 @@
 """Loops are compiled into the code that calls them."""
 
 from xpnet_numba.kinds import Matrix, Vector
-from xpnet_numba.llvm import INNER, address, array, njit, pointer_to, smaller
+from xpnet_numba.llvm import GIVES_ARRAY, INNER, address, array, njit, pointer_to, smaller
 from xpnet_numba.llvm.memory import LINE
 from xpnet_numba.scalars import FAST
 
@@ -14,8 +14,12 @@ vectorising. It serves a loop that may run in place, too: apart, it would ask wh
 at a time where they do.
 """
 
+inner_array = njit(**GIVES_ARRAY, **FAST, forceinline=False)
+inlined_array = njit(**GIVES_ARRAY, **FAST, forceinline=True)
+"""The same for a function that returns an array."""
 
-@inlined
+
+@inlined_array
 def flat(x: Vector | Matrix) -> Vector:
     """All numbers of an array as one run. ``x.reshape`` would count who uses the memory, which slows the loop over it."""
     return array(pointer_to(x), x.size)

@@ -5,27 +5,42 @@ compilation, never a result.
 """
 
 import gc
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import Future, wait
+from contextlib import contextmanager, nullcontext, suppress
 from hashlib import sha256
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import numba
+from numba.core.compiler_lock import global_compiler_lock
 
-from xpnet_numba.llvm.passes import Passes
-from xpnet_numba.runtime.aside import aside
+from xpnet_numba import internals
+from xpnet_numba.internals import MachineCode
 from xpnet_numba.runtime.codecache import code_cache, sources_are_as_imported
-from xpnet_numba.runtime.inner import inner_functions_wait
-from xpnet_numba.runtime.objects import MachineCode, c_code, load_c_function, load_python_function, python_code
 from xpnet_numba.scalars import FAST
 
 PATIENCE = 1.0
 """Seconds of compilation, in all, after which a person is told what they are waiting for."""
 
+STACK = 16 * 2**20
+"""Bytes of stack for the compiler, which calls itself as deep as a program is nested."""
+
 _compiling = 0.0
+
+
+def filled_in(template: Callable[..., Any], name: str, **values: Any) -> Callable[..., Any]:
+    """A copy of a module's function under another name, in which some of the global names have the values given.
+
+    So one loop serves many formulas and dtypes. A closure would do as well, but could not be found in the cache again.
+    """
+    made = FunctionType(template.__code__, {**template.__globals__, **values}, name)  # type: ignore[attr-defined]
+    made.__qualname__, made.__doc__ = name, template.__doc__
+    return made
 
 
 class CFunction(NamedTuple):
@@ -40,16 +55,15 @@ def c_function(function: Callable[..., Any], signature: Any) -> CFunction:
     Raises what Numba raises for code it cannot compile.
     """
     name = name_of(function, signature)
-    if address := _from_cache(name, load_c_function):
-        return CFunction(address)
-    return aside(name, lambda: _compile_c(name, function, signature))
 
+    def compiled() -> int:
+        with _compiler():
+            overload = _overload(function, signature, no_cpython_wrapper=True)
+            address = internals.c_address(overload)
+        _keep(name, lambda: internals.machine_code(overload, for_python=False))
+        return address
 
-def _compile_c(name: str, function: Callable[..., Any], signature: Any) -> CFunction:
-    with _announced(), _uncollected(), inner_functions_wait():
-        compiled = numba.cfunc(signature, pipeline_class=Passes, **FAST)(function)
-    _keep(name, c_code(compiled))
-    return CFunction(compiled.address)
+    return CFunction(_loaded_or_compiled(name, internals.load_c_function, compiled))
 
 
 def python_function(function: Callable[..., Any], signature: Any) -> Callable[..., Any]:
@@ -60,22 +74,77 @@ def python_function(function: Callable[..., Any], signature: Any) -> Callable[..
     Raises what Numba raises for code it cannot compile.
     """
     name, module = name_of(function, signature), sys.modules[function.__module__]
-    if loaded := _from_cache(name, lambda code: load_python_function(code, module)):
-        return loaded
-    return aside(name, lambda: _compile_python(name, function, signature))
+
+    def compiled() -> Callable[..., Any]:
+        with _compiler():
+            overload = _overload(function, signature, no_cfunc_wrapper=True)
+        _keep(name, lambda: internals.machine_code(overload, for_python=True))
+        return overload.entry_point
+
+    return _loaded_or_compiled(name, lambda code: internals.load_python_function(code, module), compiled)
 
 
-def _compile_python(name: str, function: Callable[..., Any], signature: Any) -> Callable[..., Any]:
-    with _announced(), _uncollected(), inner_functions_wait():
-        dispatcher = numba.njit([signature], nogil=True, pipeline_class=Passes, **FAST)(function)
-    (overload,) = dispatcher.overloads.values()
-    _keep(name, python_code(overload))
+def _overload(function: Callable[..., Any], signature: Any, **wrappers: bool) -> Any:
+    """What Numba makes of a function for one signature."""
+    dispatcher = numba.njit([signature], nogil=True, **FAST, **internals.UNCOUNTED, **wrappers)(function)
     _dispatchers.append(dispatcher)
-    return overload.entry_point
+    (overload,) = dispatcher.overloads.values()
+    return overload
 
 
 _dispatchers: list[Any] = []
 """What keeps the code alive of functions that were compiled in this process."""
+
+
+@contextmanager
+def _compiler() -> Iterator[None]:
+    """Numba's compiler as it is used here."""
+    if reason := internals.why_no_function_can_wait():
+        _say_once("waiting", f"xpnet: compiling takes longer with Numba {numba.__version__} ({reason}).")
+    with _announced(), _uncollected(), nullcontext() if reason else internals.functions_wait():
+        yield
+
+
+def _loaded_or_compiled(name: str, load: Callable[[MachineCode], Any], compiled: Callable[[], Any]) -> Any:
+    """A function from the cache or, where it is not there, from the compiler.
+
+    The main thread lets another compile: a KeyboardInterrupt could come up anywhere in the compiler, where LLVM's calls
+    back into Python would swallow it, or half of a function would be left. Ctrl-C is heard at once; the work goes on,
+    and who asks again finds its result in the cache.
+    """
+
+    @global_compiler_lock
+    def work() -> Any:
+        return _from_cache(name, load) or compiled()
+
+    if found := _from_cache(name, load):
+        return found
+    if threading.current_thread() is not threading.main_thread():
+        return work()
+    result: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:
+            result.set_exception(error)
+
+    before = threading.stack_size(STACK)
+    try:
+        threading.Thread(target=run, name="xpnet-compiling").start()
+    except RuntimeError:  # no thread can be started
+        return work()
+    finally:
+        threading.stack_size(before)
+    while not result.done():
+        wait((result,), 0.1)  # Windows hears Ctrl-C between waits, others at once
+    return result.result()
+
+
+if hasattr(os, "register_at_fork"):
+    # A child has no thread that would give the compiler's lock back: nothing compiles while a process forks.
+    lock = global_compiler_lock
+    os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
 
 
 _named: dict[str, Callable[..., Any]] = {}
@@ -108,25 +177,28 @@ def _from_cache(name: str, load: Callable[[MachineCode], Any]) -> Any:
         return None
     try:
         return load(MachineCode.unpack(entry))
-    except Exception:  # whatever it is, compiling again is right
+    except Exception as error:  # whatever it is, compiling again is right
+        reason = f"{type(error).__name__}: {error}"
+        _say_once("not loaded", f"xpnet: compiled code that was kept cannot be loaded and is compiled again ({reason}).")
         return None
 
 
-def _keep(name: str, code: MachineCode | None) -> None:
+def _keep(name: str, code: Callable[[], MachineCode | None]) -> None:
     """Write an entry; where that fails, say so once, and keep nothing from then on.
 
     After an upgrade under a running program nothing is written: the name would say less than what has been compiled.
     """
-    if code is None or not name.startswith("xpnet_numba.") or not sources_are_as_imported():
+    if not name.startswith("xpnet_numba.") or not sources_are_as_imported():
         return
     try:
-        code_cache().store(name, code.pack())
-    except OSError as error:
-        folder = code_cache().folder
+        if made := code():
+            code_cache().store(name, made.pack())
+    except Exception as error:  # the disk is full, say, or Numba has changed
+        folder, reason = code_cache().folder, getattr(error, "strerror", None) or error
         code_cache().folder = None
         _say_once(
             "no cache",
-            f"xpnet: compiled code cannot be kept{f' in {folder}' if folder else ''} ({error.strerror or error}), so "
+            f"xpnet: compiled code cannot be kept{f' in {folder}' if folder else ''} ({reason}), so "
             "each run compiles again; let NUMBA_CACHE_DIR name a folder that can be written.",
         )
 

@@ -17,8 +17,7 @@ from xpnet_numba.llvm import array, pointer, pointer_to, stack, widest_vectors
 from xpnet_numba.loops import activations, dropout, losses, members, products, rows, softmax, sparse, updates
 from xpnet_numba.loops.activations import ROOM
 from xpnet_numba.loops.compiled import flat
-from xpnet_numba.runtime.compiling import CFunction, c_function
-from xpnet_numba.runtime.templates import filled_in
+from xpnet_numba.runtime.compiling import CFunction, c_function, filled_in
 from xpnet_numba.scalars import exp, logistic
 
 ITEMS = {"float32": types.float32, "float64": types.float64, "int64": types.int64}

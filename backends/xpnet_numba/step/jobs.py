@@ -1,9 +1,5 @@
-"""The step's jobs: what the team runs for it, and how Python starts that.
+"""The step's jobs: what the team runs for it, and how Python starts that."""
 
-``python -m xpnet_numba.step.jobs NAME DTYPE`` compiles a job and keeps it.
-"""
-
-import sys
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -12,9 +8,8 @@ from numba import types
 
 from xpnet_numba.kinds import Address, Indices, Matrix
 from xpnet_numba.llvm import array, pointer
-from xpnet_numba.runtime import beside, threads
-from xpnet_numba.runtime.compiling import CFunction, c_function, name_of
-from xpnet_numba.runtime.templates import filled_in
+from xpnet_numba.runtime import threads
+from xpnet_numba.runtime.compiling import CFunction, c_function, filled_in
 from xpnet_numba.step import evaluate, functions, members, train
 from xpnet_numba.step.job import job_type
 
@@ -34,14 +29,7 @@ JOBS = {
 @cache
 def job_function(name: str, dtype: str) -> CFunction:
     """The C function of a job, which the cache keeps alive."""
-    beside.end(name_of(JOBS[name], signature_of(dtype)))
     return c_function(JOBS[name], signature_of(dtype))
-
-
-@cache
-def compile_beside(name: str, dtype: str) -> None:
-    """Begin to compile a job that will be needed, in a second process."""
-    beside.begin(name_of(JOBS[name], signature_of(dtype)), __name__, name, dtype)
 
 
 def signature_of(dtype: str) -> Any:
@@ -79,9 +67,3 @@ def prediction_entry(dtype: str) -> Callable[..., None]:
     arrays = types.Array(item, 2, "A"), types.Array(item, 2, "C"), types.Array(types.int64, 1, "C")
     lead = filled_in(_lead_prediction, f"lead_prediction_{dtype}", JOB=job_type(dtype))
     return threads.entry(lead, types.void(*[number] * 5, *arrays))
-
-
-if __name__ == "__main__":
-    from xpnet_numba.step import jobs  # under its own name, by which it is kept
-
-    jobs.job_function(*sys.argv[1:])

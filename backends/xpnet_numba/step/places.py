@@ -6,7 +6,7 @@ import numpy
 from numba import types
 
 from xpnet_numba.kinds import Address, Indices, Numbers, Table, Vector
-from xpnet_numba.llvm import INNER, array, call, njit, pointer, shift
+from xpnet_numba.llvm import GIVES_ARRAY, INNER, array, call, njit, pointer, shift
 from xpnet_numba.llvm.emit import Context, Emit, Signature, Type, intrinsic
 from xpnet_numba.llvm.memory import LINE, Block, block_of_buffer, part_of_buffer
 from xpnet_numba.loops.products import ACCUMULATE, FAR, SCRATCH, TRANSPOSE_A, TRANSPOSE_B
@@ -66,13 +66,13 @@ def integers(context: Context, buffer_at: Type, offset: Type, size: Type) -> tup
     return part_of_buffer(types.int64[::1])
 
 
-@njit(**INNER)
+@njit(**GIVES_ARRAY)
 def layers_of(job: Job) -> Table[Layer]:
     """The table of layers."""
     return array(pointer(job.layers_at, LAYER_TYPE), job.layers)
 
 
-@njit(**INNER)
+@njit(**GIVES_ARRAY)
 def slices_of(job: Job) -> Table[Slice]:
     """The table of slices."""
     return array(pointer(job.slices_at, SLICE_TYPE), job.slices)
@@ -171,7 +171,7 @@ def gather_y(job: Job, rows: Rows, me: int) -> Block:
     return out
 
 
-@njit(**INNER)
+@njit(**GIVES_ARRAY)
 def gather_indices(job: Job, rows: Rows, me: int) -> Indices:
     """Class indices of rows."""
     if not job.ordered:
@@ -182,13 +182,13 @@ def gather_indices(job: Job, rows: Rows, me: int) -> Indices:
     return out
 
 
-@njit(**INNER)
+@njit(**GIVES_ARRAY)
 def result_of(job: Job, me: int) -> Numbers:
     """Where functions that a thread calls leave a number (1,)."""
     return numbers(job.results_at, me * (LINE // 8), 1)
 
 
-@njit(**INNER)
+@njit(**GIVES_ARRAY)
 def scratch_of(job: Job, me: int) -> Vector:
     """A thread's room for products."""
     return vector(job, job.scratch_at, me * SCRATCH, SCRATCH)

@@ -30,7 +30,7 @@ from xpnet_numba.step import functions
 from xpnet_numba.step.data import Data, Reader, batch_sizes, enter, weight_sums
 from xpnet_numba.step.evaluation import Evaluation
 from xpnet_numba.step.job import Job, aligned, job_class, place, tell
-from xpnet_numba.step.jobs import JOBS, compile_beside, job_function, prediction_entry
+from xpnet_numba.step.jobs import JOBS, job_function, prediction_entry
 from xpnet_numba.step.network import blueprint, parameters
 from xpnet_numba.step.plan import Plan, make_member_plan, make_plan
 from xpnet_numba.step.ranks import CommonTraining
@@ -87,7 +87,6 @@ class CompiledStep(Step):
 
     def __init__(self, spec: NetworkSpec) -> None:
         self.spec = spec
-        compile_beside("train", spec.dtype)
         self._blueprint = blueprint(spec)
         self._flat: dict[str, Any] = {}
         self._allocate("params")

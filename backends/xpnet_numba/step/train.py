@@ -25,7 +25,7 @@ result has the same bits whoever does the work.
 from typing import NamedTuple
 
 from xpnet_numba.kinds import Pointer, Table, Vector
-from xpnet_numba.llvm import INNER, array, call, fetch_add, flush_denormals, load, njit, restore_denormals, smaller
+from xpnet_numba.llvm import GIVES_ARRAY, INNER, array, call, fetch_add, flush_denormals, load, njit, restore_denormals, smaller
 from xpnet_numba.llvm.memory import Block
 from xpnet_numba.runtime.threads import claim, wait_until
 from xpnet_numba.scalars import EXACT
@@ -204,7 +204,7 @@ def backward(
             call(before.backward, (d_hidden, kept_of(job, before, rows), bias_sums_of(job, before, block, more)))
 
 
-@njit(**INNER)
+@njit(**GIVES_ARRAY)
 def bias_sums_of(job: Job, layer: Layer, block: int, more: bool) -> Vector:
     """Where a block adds up its part of the gradient of a layer's bias: from zero, unless ``more`` rows are added."""
     offset = block * job.partial_size + (layer.bias if job.narrow else layer.column)

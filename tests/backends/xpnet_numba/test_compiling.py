@@ -8,16 +8,17 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
 import pytest
 from numba import types
-from xpnet_numba import backend
+from xpnet_numba import backend, internals
 from xpnet_numba.runtime import codecache, compiling
-from xpnet_numba.runtime.aside import aside
-from xpnet_numba.runtime.templates import filled_in
+from xpnet_numba.runtime.compiling import filled_in
+from xpnet_numba.step import functions
 
 
 @pytest.fixture(autouse=True)
@@ -108,8 +109,13 @@ def test_where_no_thread_can_be_started_it_compiles_and_says_so(
     assert capfd.readouterr().err.count("compiling") == 1
 
 
-def test_ctrl_c_is_heard_while_a_function_compiles_and_the_work_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    compile_now, may_end, calls = numba.cfunc, threading.Event(), []
+def test_ctrl_c_is_heard_while_a_function_compiles_and_the_work_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = codecache.CodeCache([tmp_path], "here")
+    monkeypatch.setattr(compiling, "code_cache", lambda: cache)
+    assert internals.why_no_function_can_wait() == ""
+    compile_now, may_end, calls = numba.njit, threading.Event(), []
 
     def interrupted(*arguments: Any, **options: Any) -> Any:
         calls.append(threading.current_thread())
@@ -117,38 +123,16 @@ def test_ctrl_c_is_heard_while_a_function_compiles_and_the_work_is_kept(monkeypa
         assert may_end.wait(600)
         return compile_now(*arguments, **options)
 
-    monkeypatch.setattr(numba, "cfunc", interrupted)
+    monkeypatch.setattr(numba, "njit", interrupted)
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        compiling.c_function(_twice, types.float64(types.float64))
+        functions.compiled.__wrapped__("add_rows", "float64")
     may_end.set()
-    assert call(compiling.c_function(_twice, types.float64(types.float64)), 2.0) == 4.0
-    assert len(calls) == 1 and calls[0] is not threading.main_thread()
-    assert signal.getsignal(signal.SIGINT) is handler
-
-
-@pytest.mark.parametrize("started", [False, True])
-def test_ctrl_c_while_the_thread_starts(started: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for work that has not begun, and what has begun is not begun anew."""
-    begin, begun = threading.Thread.start, threading.Event()
-
-    def interrupted(thread: threading.Thread) -> None:
-        if started:
-            begin(thread)
-            assert begun.wait(600)
-        raise KeyboardInterrupt
-
-    def work() -> int:
-        calls.append(1)
-        begun.set()
-        return 7
-
-    calls: list[int] = []
-    monkeypatch.setattr(threading.Thread, "start", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        aside("some work", work)
-    monkeypatch.undo()
-    assert aside("some work", work) == 7 and calls == [1]
+    (compiler,) = calls
+    assert compiler is not threading.main_thread()
+    compiler.join()
+    assert functions.compiled.__wrapped__("add_rows", "float64").address
+    assert len(calls) == 1 and signal.getsignal(signal.SIGINT) is handler
 
 
 FORKED = """
@@ -156,7 +140,6 @@ import os, threading
 import numba
 from numba import types
 from xpnet_numba.runtime import compiling
-from xpnet_numba.runtime.aside import aside
 
 def twice(x):
     return x + x
@@ -191,7 +174,7 @@ def test_other_errors_are_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("something else")
 
-    monkeypatch.setattr(numba, "cfunc", broken)
+    monkeypatch.setattr(numba, "njit", broken)
     with pytest.raises(RuntimeError, match="something else"):
         compiling.c_function(_twice, types.float64(types.float64))
 

@@ -1,0 +1,161 @@
+"""What is used of Numba beyond its documentation: each name is taken away, and the answers are as before."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import pytest
+from numba import types
+from numba.core.compiler_lock import global_compiler_lock
+from xpnet_numba.internals import WaitingLibrary, functions_wait, why_no_function_can_wait
+from xpnet_numba.llvm import INNER, njit, with_given
+
+import xpnet
+
+FIT = """
+import warnings
+import numpy, numba
+numba.njit(lambda x: x)(1)  # Numba itself has found what it needs
+{before}
+import xpnet
+X = numpy.random.default_rng(0).normal(size=(60, 4))
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    model = xpnet.FeedforwardNeuralNet(4, 3, 2, rng=0)
+    model.fit(X, numpy.arange(60) % 2, epochs=3, batch_size=20)
+print(model.backend.name, xpnet.softmax(numpy.zeros((2, 4)))[1, 1], *model.params['W1'][0])
+print([str(w.message) for w in caught])
+"""
+
+
+
+def fitted(before: str, cache: Path) -> tuple[str, list[float], str, str]:
+    """The backend, some numbers, the warnings and stderr of a fit in a process in which something has been taken away."""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(cache)}
+    command = [sys.executable, "-c", FIT.format(before=before)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+    assert done.returncode == 0, done.stderr
+    answer, caught = done.stdout.splitlines()
+    backend, *numbers = answer.split()
+    return backend, list(map(float, numbers)), caught, done.stderr
+
+
+@pytest.fixture(scope="module")
+def expected() -> list[float]:
+    """The numbers of NumPy's backend."""
+    X = np.random.default_rng(0).normal(size=(60, 4))
+    model = xpnet.FeedforwardNeuralNet(4, 3, 2, rng=0, backend="numpy")
+    model.fit(X, np.arange(60) % 2, epochs=3, batch_size=20)
+    return [0.25, *model.params["W1"][0]]
+
+
+NOTHING_WAITS = """
+from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
+JITCPUCodegen.create_library = property(lambda self: lambda name: JITCodeLibrary(self, name))
+"""
+COUNTED = "from xpnet_numba import internals; internals.UNCOUNTED.clear(); internals.COUNTED.clear()"
+NOT_KEPT = """
+from numba.core.codegen import CPUCodeLibrary
+del CPUCodeLibrary.serialize_using_object_code
+"""
+EACH_IS_OPTIMIZED = "from xpnet_numba.internals import WaitingLibrary; del WaitingLibrary._optimize_functions"
+NOT_LOADED = "from numba.core import environment; numba._dynfunc = None"
+
+
+def test_what_only_saves_time_may_be_missing(expected: list[float], tmp_path: Path) -> None:
+    backend, numbers, caught, stderr = fitted(NOTHING_WAITS + COUNTED + NOT_KEPT, tmp_path)
+    assert backend == "numba" and caught == "[]"
+    assert stderr.count("compiling takes longer") == 1 and stderr.count("cannot be kept") == 1
+    np.testing.assert_allclose(numbers, expected, rtol=1e-12)
+
+
+def test_what_loads_kept_code_may_be_missing(expected: list[float], tmp_path: Path) -> None:
+    assert fitted(EACH_IS_OPTIMIZED, tmp_path)[0] == "numba"
+    backend, numbers, caught, stderr = fitted(NOT_LOADED, tmp_path)
+    assert backend == "numba" and caught == "[]" and stderr.count("cannot be loaded and is compiled again") == 1
+    np.testing.assert_allclose(numbers, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "before, named",
+    [
+        ("import numba.core.codegen as c; c.Gone = c.JITCodeLibrary; del c.JITCodeLibrary", "JITCodeLibrary"),
+        ("import numba.np.arrayobj as a; del a.populate_array", "populate_array"),
+        ("import numba.core.cgutils as c; del c._StructProxy._getvalue", "_getvalue"),
+        ("import sys; sys.modules['numba'] = None", "numba"),
+    ],
+)
+def test_without_what_nothing_compiles_numpy_computes_and_says_why(
+    before: str, named: str, expected: list[float], tmp_path: Path
+) -> None:
+    backend, numbers, caught, _ = fitted(before, tmp_path)
+    assert backend == "numpy" and caught.count("Numba cannot be used") == 1 and named in caught
+    np.testing.assert_allclose(numbers, expected, rtol=1e-12)
+
+
+def test_functions_wait_for_their_callers() -> None:
+    assert why_no_function_can_wait() == ""
+
+    @njit(**INNER)
+    def same(x: Any) -> Any:
+        return x
+
+    @njit(**INNER)
+    def twice(x: Any) -> Any:
+        return 2 * same(x)
+
+    @numba.njit
+    def caller(x: Any) -> Any:
+        total = 0.0
+        for i in range(x.size):
+            total += twice(min(x[i], 3.0))
+        return total
+
+    with global_compiler_lock, functions_wait():
+        assert caller(np.arange(6.0)) == 2 * (0 + 1 + 2 + 3 + 3 + 3)
+    (inner,), (outer,) = twice.overloads.values(), caller.overloads.values()
+    assert isinstance(inner.library, WaitingLibrary) and inner.library.waits and not outer.library.waits
+    # What has waited serves callers that Numba compiles as it does for everybody.
+    other = numba.njit(lambda x: twice(x) + 1)
+    assert other(2.0) == 5.0 and not isinstance(next(iter(other.overloads.values())).library, WaitingLibrary)
+
+
+def test_nothing_counts_who_uses_an_array() -> None:
+    @njit(**INNER)
+    def half(x: Any) -> Any:
+        return (x[: x.size // 2],)
+
+    def first_half(x: Any, out: Any) -> None:
+        for i in range(2):
+            out[i] = half(x)[0][:1][0] + x[i:][0]
+
+    kind = types.Array(types.float64, 1, "C")
+    compiled = njit([types.void(kind, kind)], _nrt=False)(first_half)
+    (text,) = compiled.inspect_llvm().values()
+    assert "NRT_incref" not in text.replace("declare", "") and "NRT_decref" not in text
+
+
+@pytest.mark.parametrize("rows", [3, 100_000])
+def test_arrays_have_as_many_users_after_a_launch_as_before(rows: int) -> None:
+    logits, labels = np.ones((rows, 3)), np.zeros(rows, np.int64)
+    xpnet.softmax_cross_entropy(logits, labels)
+    users = sys.getrefcount(logits), sys.getrefcount(labels)
+    for _ in range(10):
+        result = xpnet.softmax_cross_entropy(logits, labels)[1]
+    assert (sys.getrefcount(logits), sys.getrefcount(labels)) == users
+    assert sys.getrefcount(result) == 2
+
+
+def test_where_users_are_counted_a_value_that_is_handed_on_is_counted() -> None:
+    @numba.njit
+    def given(x: Any) -> Any:
+        return with_given(x, x)[0]
+
+    x = np.ones(3)
+    for _ in range(5):
+        given(x)
+    assert sys.getrefcount(x) == 2
