@@ -13,7 +13,18 @@ at once: x (r W) = (x r) W.
 """
 
 from xpnet_numba.kinds import Pointer, Table, Vector
-from xpnet_numba.llvm import INNER, array, call, fetch_add, flush_denormals, load, njit, restore_denormals, smaller
+from xpnet_numba.llvm import (
+    GIVES_ARRAY,
+    INNER,
+    array,
+    call,
+    fetch_add,
+    flush_denormals,
+    load,
+    njit,
+    restore_denormals,
+    smaller,
+)
 from xpnet_numba.llvm.memory import Block
 from xpnet_numba.runtime.threads import claim, wait_until
 from xpnet_numba.scalars import EXACT
@@ -255,7 +266,7 @@ def clear_biases(job: Job, layers: Table[Layer], block: int, member: int) -> Non
 # Where a member's parameters and the numbers of its layers lie.
 
 
-@njit(**INNER)
+@njit(**GIVES_ARRAY)
 def factors(job: Job, buffer_at: int, offset: int, size: int, member: int) -> Vector:
     """A member's factors (size,) or their gradient, of those that lie from an offset of a buffer on."""
     return vector(job, buffer_at, offset + member * size, size)
@@ -267,7 +278,7 @@ def member_weight(job: Job, buffer_at: int, layer: Layer, member: int) -> Block:
     return matrix(job, buffer_at, layer.weight + member * layer.weight_step, layer.fan_in, layer.fan_out)
 
 
-@njit(**INNER)
+@njit(**GIVES_ARRAY)
 def bias_gradient(job: Job, layer: Layer, block: int, member: int) -> Vector:
     """The gradient of a bias (fan_out,): the member's own, or what a block has of the shared one."""
     if layer.bias_step:
