@@ -110,6 +110,32 @@ def test_a_first_change_beside_first_predictions_is_not_lost(backend, change, im
                 np.testing.assert_array_equal(array, alone[name], strict=True)
 
 
+def test_a_thread_that_waits_has_its_turn_between_two_epochs(monkeypatch):
+    model, begun, answered = network("numpy"), threading.Semaphore(0), []
+    model.predict(X[:1])
+    step = model._ready()
+    epoch = step.epoch
+
+    def awaited(*data, **how):
+        begun.release()
+        while not model.lock.wanted and len(answered) < model.history.epochs:
+            time.sleep(0.0001)
+        return epoch(*data, **how)
+
+    def ask():
+        for _ in range(40):
+            begun.acquire()
+            model.predict(X[:1])
+            answered.append(model.history.epochs)
+
+    monkeypatch.setattr(step, "epoch", awaited)
+    thread = threading.Thread(target=ask)
+    thread.start()
+    model.fit(X[:20], Y[:20], epochs=40)
+    thread.join()
+    assert len(set(answered)) > 10  # answered after so many different epochs, not at the end alone
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_second_fit_and_a_move_wait_for_the_first_fit(backend):
     model, begun = network(backend), threading.Event()

@@ -1,6 +1,7 @@
 """Threads share a network: one call at a time computes with it, and one thread at a time trains it."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -9,6 +10,9 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakSet
 
 from xpnet.errors import ModelInUseError
+
+WAKING = 1e-4
+"""Seconds in which a thread that waits for a lock notices that it is free."""
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -27,12 +31,13 @@ class NetworkLock:
 
     calls : the lock itself; ``with lock.calls:`` cannot be left held by an exception that comes at any moment
     busy : whether its holder is in the middle of a call; between two epochs the thread that trains may call, too
+    wanted : whether a thread is about to take ``calls``, or waits for it
     """
 
     def __init__(self) -> None:
         self.calls: Any = RLock()
         self.trainings: Any = Lock()
-        self.busy = False
+        self.busy = self.wanted = False
         self._trainer: int | None = None
         _locks.add(self)
 
@@ -40,6 +45,12 @@ class NetworkLock:
         """Raise ModelInUseError where the holder of ``calls``, this thread, is in the middle of a call."""
         if self.busy:
             raise ModelInUseError(_IN_USE)
+
+    def give_way(self) -> None:
+        """Let a thread that waits for ``calls`` have it first: who has just released it would be quicker to take it again."""
+        if self.wanted:
+            self.wanted = False
+            time.sleep(WAKING)
 
     @contextmanager
     def training(self) -> Iterator[None]:
@@ -91,7 +102,9 @@ def alone(method: Callable[Concatenate[Any, Given], Result]) -> Callable[Concate
     @wraps(method)
     def call(self: Any, *args: Given.args, **kwargs: Given.kwargs) -> Result:
         lock = self.lock
+        lock.wanted = True
         with lock.calls:
+            lock.wanted = False
             if lock.busy:
                 lock.check_idle()
             lock.busy = True

@@ -397,6 +397,7 @@ def _whole(training: Training, make_epoch: Callable[[], None], brief: list[Callb
     Other threads wait. Callbacks may use the network, whose parameters are whole by then.
     """
     lock = training.lock
+    lock.give_way()
     with lock.calls:
         lock.check_idle()
         saved: _Saved | None = _Saved(training)
