@@ -21,11 +21,11 @@ from typing import Any
 import numpy
 
 from xpnet.backend import Backend
-from xpnet.errors import ModelFileError
+from xpnet.errors import InputError, ModelFileError
 from xpnet.modelfile.checkpoint import Checkpoint
-from xpnet.modelfile.container import DTYPES, read, read_header, write
-from xpnet.modelfile.networks import Description, check_kind, parameter_count
-from xpnet.modelfile.values import from_json
+from xpnet.modelfile.container import DTYPES, Header, read, read_header, write
+from xpnet.modelfile.networks import Description, parameter_count
+from xpnet.modelfile.values import canonical, from_json
 from xpnet.models import Network
 
 __all__ = ["Checkpoint", "describe", "export_model", "load", "save"]
@@ -79,9 +79,41 @@ def save(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> N
     >>> bool((xpnet.load("iris.safetensors").predict(X) == model.predict(X)).all())
     True
     """
-    part = import_module(_OPENERS[check_kind(model, _OPENERS)])
-    description, tensors = part.parts(model, extra)
-    write(path, description.to_json(), tensors, lambda header: part.open_file(header, tensors, "numpy"))
+    kind = _kind(model)
+    extra = _json_object(model.extra if extra is None else extra)
+    spec, settings, tensors = import_module(_OPENERS[kind]).parts(model)
+    description = Description(kind, spec, settings, extra)
+    write(path, description.to_json(), tensors, lambda header: _opened(header, tensors, "numpy"))
+
+
+def _kind(model: Any) -> str:
+    """The name of a model's class, if files may hold it.
+
+    Raises InputError otherwise: the class of a user would not be known when the file is opened.
+    """
+    kind = type(model).__name__
+    if kind not in _OPENERS:
+        raise InputError(
+            f"Model files hold {', '.join(_OPENERS)}; received {kind}. Save pipelines with skops.io.dump, and export "
+            "them with skl2onnx.to_onnx."
+        )
+    return kind
+
+
+def _json_object(extra: Any) -> dict[str, Any]:
+    """``extra``, if a JSON object can hold it.
+
+    Raises InputError otherwise.
+    """
+    try:
+        if not isinstance(extra, dict):
+            raise TypeError(f"it is a {type(extra).__name__}")
+        canonical(extra)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"extra is a dict of JSON values: strings, finite numbers, lists, dicts with strings as keys; {error}."
+        ) from error
+    return extra
 
 
 def export_model(model: Any, path: str | Path) -> None:
@@ -114,7 +146,7 @@ def export_model(model: Any, path: str | Path) -> None:
     >>> from xpnet.modelfile import export_model
     >>> export_model(xpnet.LogisticRegression(4, 3), "iris.onnx")
     """
-    kind = "FeedforwardNeuralNet" if isinstance(model, Network) else check_kind(model, _OPENERS)
+    kind = "FeedforwardNeuralNet" if isinstance(model, Network) else _kind(model)
     import_module(_OPENERS[kind]).export(model, path)
 
 
@@ -167,9 +199,20 @@ def load(path: str | Path, backend: str | Backend | None = None) -> Any:
     if not isinstance(kind, str) or kind not in _OPENERS:
         raise ModelFileError(f"xpnet.load opens files of {', '.join(_OPENERS)}; {path} holds {kind!r}.")
     try:
-        return import_module(_OPENERS[kind]).open_file(header, tensors, backend)
+        return _opened(header, tensors, backend)
     except ValueError as error:
         raise ModelFileError(f"{path} describes no model: {error}.") from error
+
+
+def _opened(header: Header, tensors: dict[str, Any], backend: str | Backend | None) -> Any:
+    """The model of a file of a known kind, from its header and tensors.
+
+    Raises ValueError where they do not make a model, BackendError for a backend that is not usable.
+    """
+    description = Description.of(header)
+    model = import_module(_OPENERS[description.kind]).open_file(description, header, tensors, backend)
+    model.extra = description.extra
+    return model
 
 
 def describe(path: str | Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from xpnet.errors import InputError
 from xpnet.estimators.fitted import FACTS, LABEL_FACTS, FittedState
 from xpnet.estimators.parameters import check_parameters
 from xpnet.modelfile.container import Header
-from xpnet.modelfile.networks import Description, check_extra, check_kind, check_tensors
+from xpnet.modelfile.networks import Description, check_tensors
 from xpnet.modelfile.onnx_graph import Graph, Value, write_onnx
 from xpnet.modelfile.values import from_json, to_json
 from xpnet.models import Network
@@ -49,15 +49,15 @@ _BEST, _ENCODER, _TARGET = "best/", "encoder/", "target"
 """What the names of tensors begin with: those of the best epoch, the encoder's; and that of a table's targets."""
 
 
-def parts(estimator: Any, extra: dict[str, Any] | None) -> tuple[Description, dict[str, Any]]:
-    """What a file holds of a fitted estimator: its description, and tensors by name.
+def parts(estimator: Any) -> tuple[NetworkSpec, dict[str, Any], dict[str, Any]]:
+    """What a file holds of a fitted estimator: the spec of its networks, settings, and tensors by name.
 
-    Raises NotFittedError before ``fit``, InputError for parameters, labels or an ``extra`` that it cannot hold.
+    Raises NotFittedError before ``fit``, InputError for parameters or labels that it cannot hold.
     """
     check_is_fitted(estimator)
     if hasattr(estimator, "to_local"):  # one that trains on a cluster, which a file cannot hold
         estimator = estimator.to_local()
-    kind, extra = check_kind(estimator, KINDS), check_extra(estimator, extra)
+    kind = type(estimator).__name__
     settings: dict[str, Any] = {"params": _as_json("constructor's parameters", _params(estimator))}
     if kind in _TABLE_FACTS:
         facts = {name: getattr(estimator, name) for name in _TABLE_FACTS[kind]}
@@ -71,7 +71,7 @@ def parts(estimator: Any, extra: dict[str, Any] | None) -> tuple[Description, di
         spec, values, best, facts = estimator.get_fitted_state()
         tensors = values | {f"{_BEST}{name}": array for name, array in (best or {}).items()}
     settings["fitted"] = _as_json("fitted attributes", facts)
-    return Description(kind, spec, settings, extra), tensors
+    return spec, settings, tensors
 
 
 def _params(estimator: Any) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def export(estimator: Any, path: str | Path) -> None:
     classes = getattr(estimator, "classes_", None)
     if not (classes is None or classes.dtype.kind in "iubU" or all(isinstance(label, str) for label in classes)):
         raise InputError(f"ONNX knows labels that are integers or strings; received {classes!r}. Encode them first.")
-    if check_kind(estimator, KINDS) not in _TABLE_FACTS:
+    if type(estimator).__name__ not in _TABLE_FACTS:
         state = estimator.get_fitted_state()
         write_onnx(path, state.spec, [state.values], classes)
         return
@@ -136,12 +136,11 @@ def export(estimator: Any, path: str | Path) -> None:
     write_onnx(path, _common_spec(estimator), members, classes, table, in_range if classes is None else None)
 
 
-def open_file(header: Header, tensors: dict[str, Any], backend: str | Backend | None) -> Any:
-    """The estimator of a file, from its header and tensors.
+def open_file(description: Description, header: Header, tensors: dict[str, Any], backend: str | Backend | None) -> Any:
+    """The estimator of a file.
 
     Raises ValueError where they do not make an estimator, BackendError for a backend that is not usable.
     """
-    description = Description.of(header)
     kind, spec, settings = description.kind, description.network, description.settings
     if set(settings) != {"params", "fitted"} | ({"encoder"} if kind in _TABLE_FACTS else set()):
         raise ValueError("its settings are not params and fitted, and of tables an encoder")
@@ -158,7 +157,6 @@ def open_file(header: Header, tensors: dict[str, Any], backend: str | Backend | 
             _restore(estimator, spec, fitted, header, tensors, backend)
     except (TypeError, OverflowError) as error:  # of values within lists, which are checked where they are used
         raise ValueError(f"a parameter has no such value: {error}") from error
-    estimator.extra = description.extra
     return estimator
 
 

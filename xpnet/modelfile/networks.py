@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from xpnet.backend import Backend, NetworkSpec
-from xpnet.errors import InputError
 from xpnet.modelfile.container import Header
-from xpnet.modelfile.values import canonical, from_json, to_json
+from xpnet.modelfile.values import from_json, to_json
 from xpnet.models import FeedforwardNeuralNet, LogisticRegression, Network
 from xpnet.models.inputs import check_spec
 from xpnet.optimizers import Constant, Cosine, Exponential, Plateau, Schedule, StepDecay
@@ -30,8 +29,8 @@ def spec_from_json(values: Any) -> NetworkSpec:
         raise ValueError("the widths, activations and dropout rates of its network do not belong together")
     if spec.names and (len(spec.names) != 2 * spec.layers or len(set(spec.names)) != len(spec.names)):
         raise ValueError("the names of its parameters do not belong to its layers")
-    if spec.members < 1 or (spec.names and spec.members > 1):
-        raise ValueError("its members are no count, or have names of their own")
+    if spec.names and spec.members > 1:
+        raise ValueError("the parameters of members have names of their own")
     if not 0 <= spec.seed < 2**63:
         raise ValueError("the seed of its network is no count")
     return check_spec(spec)
@@ -115,48 +114,13 @@ def rate_from_json(value: Any) -> float | Schedule:
     return from_json(numbers, SCHEDULES[kind])
 
 
-def check_kind(model: Any, kinds: Collection[str]) -> str:
-    """The name of a model's class, if files may hold it.
-
-    Raises InputError otherwise: the class of a user would not be known when the file is opened.
-    """
-    kind = type(model).__name__
-    if kind not in kinds:
-        raise InputError(
-            f"Model files hold {', '.join(kinds)}; received {kind}. Save pipelines with skops.io.dump, and export them "
-            "with skl2onnx.to_onnx."
-        )
-    return kind
-
-
-def check_extra(model: Any, extra: Any) -> dict[str, Any]:
-    """``extra``, or the model's own where it is None, if a JSON object can hold it.
-
-    Raises InputError otherwise.
-    """
-    extra = model.extra if extra is None else extra
-    try:
-        if not isinstance(extra, dict):
-            raise TypeError(f"it is a {type(extra).__name__}")
-        canonical(extra)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"extra is a dict of JSON values: strings, finite numbers, lists, dicts with strings as keys; {error}."
-        ) from error
-    return extra
-
-
-def parts(network: Network, extra: dict[str, Any] | None) -> tuple[Description, dict[str, Any]]:
-    """What a file holds of a network: its description, and tensors by name.
-
-    Raises InputError for an ``extra`` that it cannot hold.
-    """
+def parts(network: Network) -> tuple[NetworkSpec, dict[str, Any], dict[str, Any]]:
+    """What a file holds of a network: its spec, settings, and tensors by name."""
     settings = {
         "compiled": network.compiled,
         "learning_rate": rate_to_json(network.learning_rate, network.next_learning_rate),
     }
-    kind, extra = check_kind(network, KINDS), check_extra(network, extra)
-    return Description(kind, network.spec, settings, extra), network.values()
+    return network.spec, settings, network.values()
 
 
 def export(network: Network, path: str | Path) -> None:
@@ -166,12 +130,13 @@ def export(network: Network, path: str | Path) -> None:
     write_onnx(path, network.spec, [network.values()])
 
 
-def open_file(header: Header, tensors: dict[str, Any], backend: str | Backend | None) -> Network:
-    """The model of a file, from its header and tensors. No random numbers are drawn.
+def open_file(
+    description: Description, header: Header, tensors: dict[str, Any], backend: str | Backend | None
+) -> Network:
+    """The model of a file. No random numbers are drawn.
 
     Raises ValueError where they do not make a model, BackendError for a backend that is not usable.
     """
-    description = Description.of(header)
     spec, settings = description.network, description.settings
     check_tensors(spec, header)
     kind = KINDS[description.kind]
@@ -183,5 +148,4 @@ def open_file(header: Header, tensors: dict[str, Any], backend: str | Backend | 
     network = kind.__new__(kind)
     # Past the constructor of its class, which draws weights from the user's random stream.
     Network.__init__(network, spec, tensors, rate, backend=backend, dtype=spec.dtype, compiled=settings["compiled"])
-    network.extra = description.extra
     return network

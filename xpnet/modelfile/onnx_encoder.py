@@ -82,7 +82,7 @@ def _parts_of_moments(seconds: Value) -> dict[str, Value]:
 
 
 def _numbers(x: Value, numbers: Sequence[Any], starts: Sequence[int]) -> list[tuple[Value, list[int]]]:
-    """What becomes of numbers, in float32, and the places of its columns among the outputs.
+    """What ``Number.write`` writes, in float32: parts with the places of their columns among the outputs.
 
     x : (rows, numbers) float64; starts : the place of the first output of each number
     """
@@ -97,38 +97,25 @@ def _numbers(x: Value, numbers: Sequence[Any], starts: Sequence[int]) -> list[tu
     x = graph.add("Where", graph.add("Greater", graph.add("Abs", x), LARGEST), within, x)
     z = graph.add("Clip", (x - row("centre")) * row("scale"), -FARTHEST, FARTHEST)
     z = graph.add("Where", row("clip"), z / graph.add("Sqrt", z * z / 9.0 + 1.0), z)
-    scaled, gaps, cycles, bins = _places(numbers, starts)
-    found = [(z, scaled, 0), (missing, gaps, 0)]
-    if cycles:
-        first, length = numpy.array([PERIODS[numbers[index].part] for index, _ in cycles]).T
-        angle = (x.columns([index for index, _ in cycles]) - first) * (2 * numpy.pi / length)
-        within_cycles = [(number, place) for number, (_, place) in enumerate(cycles)]
-        found += [(graph.add("Sin", angle), within_cycles, 0), (graph.add("Cos", angle), within_cycles, 1)]
-    parts = [
-        (value.columns([index for index, _ in entries]).to("float32"), [place + shift for _, place in entries])
-        for value, entries, shift in found
-        if entries
-    ]
-    if bins:
-        left = numpy.concatenate([number.edges[:-1] for number in numbers])
-        right = numpy.concatenate([number.edges[1:] for number in numbers])
-        through = (x.columns([index for index, _ in bins]) - left) / (right - left)
-        parts.append((graph.add("Clip", through, 0.0, 1.0).to("float32"), [place for _, place in bins]))
-    return parts
-
-
-def _places(numbers: Sequence[Any], starts: Sequence[int]) -> tuple[list[tuple[int, int]], ...]:
-    """Indices of numbers with places among the outputs: where scaled, gaps, cycles (the sine), and bins stand."""
-    scaled, gaps, cycles, bins = [], [], [], []
-    for index, (number, at) in enumerate(zip(numbers, starts, strict=True)):
-        after_scaled = at + (number.scale != 0)
-        after_gaps = after_scaled + number.gaps
-        after_cycles = after_gaps + 2 * number.cycle
-        scaled += [(index, at)] * (number.scale != 0)
-        gaps += [(index, after_scaled)] * number.gaps
-        cycles += [(index, after_gaps)] * number.cycle
-        bins += [(index, after_cycles + k) for k in range(max(0, len(number.edges) - 1))]
-    return scaled, gaps, cycles, bins
+    places: dict[str, list[tuple[int, int]]] = {}
+    for index, (number, start) in enumerate(zip(numbers, starts, strict=True)):
+        ways = ["scaled"] * (number.scale != 0) + ["gap"] * number.gaps + ["Sin", "Cos"] * number.cycle
+        for place, way in enumerate(ways + ["bin"] * max(0, len(number.edges) - 1), start):
+            places.setdefault(way, []).append((index, place))
+    found = []
+    for way, entries in places.items():
+        at = [index for index, _ in entries]
+        if way == "bin":
+            left = numpy.concatenate([number.edges[:-1] for number in numbers])
+            right = numpy.concatenate([number.edges[1:] for number in numbers])
+            value = graph.add("Clip", (x.columns(at) - left) / (right - left), 0.0, 1.0)
+        elif way in ("Sin", "Cos"):
+            first, length = numpy.array([PERIODS[numbers[index].part] for index in at]).T
+            value = graph.add(way, (x.columns(at) - first) * (2 * numpy.pi / length))
+        else:
+            value = (z if way == "scaled" else missing).columns(at)
+        found.append((value.to("float32"), [place for _, place in entries]))
+    return found
 
 
 def _category(text: Value, category: Category) -> Value:

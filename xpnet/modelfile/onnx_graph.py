@@ -134,8 +134,8 @@ def write_onnx(
     finish : makes predictions of the network's outputs
 
     The output is ``probabilities`` (rows, classes) or ``predictions`` (rows, out), of the spec's dtype; predictions
-    that are finished are float64. Raises
-    ModelFileError where onnx is missing, the file cannot be written or would be too large.
+    that are finished are float64. Raises ModelFileError where onnx is missing, the file cannot be written or would be
+    too large.
     """
     onnx = _onnx()
     if len(members) * parameter_count(spec) * numpy.dtype(spec.dtype).itemsize > LIMIT:
