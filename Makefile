@@ -5,7 +5,9 @@ BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 OUT ?= out
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: digits test test-oldest test-aarch64 attack types bench wheel docs docs-serve test-gpu bench-gpu gpu-first clean
+QUICK := not attack and not nvrtc
+
+.PHONY: digits test test-oldest test-aarch64 attack types lint bench wheel docs docs-serve test-gpu bench-gpu gpu-first clean
 
 digits: .venv/ready  ## the notebook's two tables, then a short training with a plot
 	$(BIN)/xpnet reproduce
@@ -13,17 +15,17 @@ digits: .venv/ready  ## the notebook's two tables, then a short training with a 
 	$(BIN)/xpnet train digits --hidden 64 --epochs 30 -o $(OUT)/digits.safetensors --plot $(OUT)/digits.png
 	@echo "The model is $(OUT)/digits.safetensors, the loss by epoch $(OUT)/digits.png."
 
-test: types  ## the whole test suite, on two cores
-	$(BIN)/python -m pytest -n 2
+test: types  ## the type checker, and all tests but attacks and builds by NVIDIA's compiler, on two cores
+	$(BIN)/python -m pytest -n 2 -m "$(QUICK)"
 
-attack: .venv/ready  ## everything that SECURITY.md counts: about an hour
-	$(BIN)/python -m pytest --attack tests/attacks
+attack: .venv/ready  ## everything that SECURITY.md counts, and CUDA kernels through NVIDIA's compiler: about an hour
+	$(BIN)/python -m pytest --attack -m "attack or nvrtc"
 
 test-oldest: .venv/ready  ## the test suite with the oldest versions that pyproject.toml allows
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/python -m uv venv --quiet --clear --seed --python $(PYTHON) build/oldest
 	$(BIN)/python -m uv pip install --quiet --python build/oldest --resolution lowest-direct --editable '.[test,bench]'
-	build/oldest/$(notdir $(BIN))/python -m pytest -n 2
+	build/oldest/$(notdir $(BIN))/python -m pytest -n 2 -m "$(QUICK)"
 
 test-aarch64: .venv/ready  ## xpnet, the Numba backend, the estimators on an emulated ARM processor: 15 minutes to an hour
 	tests/aarch64/prepare.sh build/aarch64 $(BIN)/python
@@ -32,6 +34,9 @@ test-aarch64: .venv/ready  ## xpnet, the Numba backend, the estimators on an emu
 
 types: .venv/ready  ## the type checker, on xpnet and backends
 	$(BIN)/python -m mypy
+
+lint: .venv/ready  ## the linter: what pyproject.toml asks of every file
+	$(BIN)/python -m ruff check
 
 bench: .venv/ready  ## a short run of every benchmark
 	$(BIN)/xpnet bench --quick -o $(OUT)/bench

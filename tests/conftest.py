@@ -3,6 +3,7 @@
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import libraries
@@ -24,6 +25,14 @@ settings.load_profile("xpnet")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--attack``: make the attacks of tests/attacks as often as SECURITY.md says."""
     parser.addoption("--attack", action="store_true", help="make the attacks of tests/attacks in full: about an hour")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What lies in tests/attacks has the marker ``attack``."""
+    attacks = Path(__file__).parent / "attacks"
+    for item in items:
+        if attacks in item.path.parents:
+            item.add_marker(pytest.mark.attack)
 
 
 @pytest.fixture(autouse=True)

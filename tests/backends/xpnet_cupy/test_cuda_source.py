@@ -47,6 +47,7 @@ def assert_no_spills(log: str) -> None:
         ("sm_120", "bf16"),
     ],
 )
+@pytest.mark.nvrtc
 def test_every_kernel_compiles_without_spills(arch: str, real: str, tmp_path: Path) -> None:
     if has_nvcc():
         assert_no_spills(nvcc(arch, real, tmp_path))
@@ -57,6 +58,7 @@ def test_every_kernel_compiles_without_spills(arch: str, real: str, tmp_path: Pa
 
 
 @pytest.mark.skipif(NVRTC is None, reason="NVRTC (pip install nvidia-cuda-nvrtc) is not installed")
+@pytest.mark.nvrtc
 def test_the_compiler_that_cupy_uses_takes_the_source_as_it_is() -> None:
     assert_no_spills(nvrtc("sm_80", "float", NVRTC or ""))
 
@@ -73,6 +75,7 @@ SIXTEEN_BYTES = {"float": r"v4\.\w32", "double": r"v2\.\w64"}
 
 
 @pytest.mark.parametrize("real", SIXTEEN_BYTES)
+@pytest.mark.nvrtc
 def test_adam_loads_all_it_needs_before_it_stores(real: str) -> None:
     """In one turn: parameter, gradient and moments are under way together, 16 bytes each."""
     assert accesses(real, "adam", SIXTEEN_BYTES[real]).startswith(4 * "ld " + 3 * "st ")
@@ -80,18 +83,21 @@ def test_adam_loads_all_it_needs_before_it_stores(real: str) -> None:
 
 @pytest.mark.parametrize("real", SIXTEEN_BYTES)
 @pytest.mark.parametrize("kernel", ["bias_relu", "bias_tanh", "gather"])
+@pytest.mark.nvrtc
 def test_rows_are_taken_sixteen_bytes_at_a_time(kernel: str, real: str) -> None:
     assert "ld st " in accesses(real, kernel, SIXTEEN_BYTES[real])
 
 
 @pytest.mark.parametrize("real", SIXTEEN_BYTES)
 @pytest.mark.parametrize("kernel", ["softmax_warp", "cross_entropy_indices_warp", "cross_entropy_indices_block"])
+@pytest.mark.nvrtc
 def test_a_row_is_loaded_before_any_of_it_is_stored(kernel: str, real: str) -> None:
     """As much of it as its threads keep in registers."""
     kept = 16 if real == "float" and kernel.endswith("block") else 8
     assert kept * "ld " + kept * "st " in accesses(real, kernel)
 
 
+@pytest.mark.nvrtc
 def test_four_numbers_of_a_copy_in_bfloat16_are_stored_as_one() -> None:
     assert accesses("bf16", "adam", r"v4\.\w16").startswith("st ")
 
