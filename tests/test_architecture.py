@@ -31,7 +31,7 @@ ENVIRONMENT = ("os.environ", "os.getenv", "environ", "getenv")
 FILES = {"data", "modelfile", "cli"}
 OPENERS = {"open", "read_text", "read_bytes", "write_text", "write_bytes", "fdopen", "memmap", "savetxt", "loadtxt"}
 PRINTING, PRINTERS = {"cli"}, {"print", "echo", "secho"}
-NO_NUMPY = ("xpnet/ops/", "xpnet/layers/", "xpnet/optimizers/", "xpnet/steps/reference.py")
+NO_NUMPY = ("xpnet/ops/", "xpnet/layers/", "xpnet/optimizers.py", "xpnet/steps/reference.py")
 
 
 def sources(folder: str) -> list[Path]:

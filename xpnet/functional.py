@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from xpnet import ops
 from xpnet.dispatch import enter, enter_both
-from xpnet.layers.cross_entropy import check_labels
+from xpnet.layers.losses import check_labels
 from xpnet.ops import Array, Labels
 
 Function = TypeVar("Function", bound=Callable[..., Any])

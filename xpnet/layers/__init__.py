@@ -8,9 +8,8 @@ order (the chain rule, from the output to the input). Layers run on whatever bac
 from xpnet.layers import activations
 from xpnet.layers.activations import *  # noqa: F403: what an activation's layer is called stands in one file
 from xpnet.layers.affine import Affine
-from xpnet.layers.cross_entropy import CategoricalCrossEntropy
 from xpnet.layers.dropout import Dropout
-from xpnet.layers.losses import LOSSES, LogisticCrossEntropy, Poisson, SquaredError
+from xpnet.layers.losses import LOSSES, CategoricalCrossEntropy, LogisticCrossEntropy, Poisson, SquaredError
 from xpnet.layers.members import MemberAffine
 
 __all__ = [

@@ -1,9 +1,90 @@
-"""The losses of independent binary outputs, of regression and of counts."""
+"""The losses: cross-entropy of classes and of independent binary outputs, of regression and of counts."""
 
+from xpnet.backend import all_within, dtype_name
 from xpnet.errors import InputError
-from xpnet.layers.cross_entropy import CategoricalCrossEntropy
 from xpnet.layers.layer import Layer
-from xpnet.ops import Array
+from xpnet.ops import Array, Labels, namespace
+
+INTEGERS = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
+
+
+class CategoricalCrossEntropy(Layer):
+    """Softmax and cross-entropy, ``loss = -1/N sum_ik labels_ik log softmax(logits)_ik``.
+
+    Parameters
+    ----------
+    backend : str or Backend, optional
+        The backend that computes. None chooses it at each forward pass, by the arrays.
+
+    See Also
+    --------
+    xpnet.ops.softmax_cross_entropy : The formulas, and their source.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.layers import CategoricalCrossEntropy
+    >>> layer = CategoricalCrossEntropy()
+    >>> round(layer.forward(numpy.zeros((1, 2)), numpy.array([0])), 4)
+    0.6931
+    >>> d_logits, _ = layer.backward()
+    >>> d_logits
+    array([[-0.5,  0.5]])
+    """
+
+    no_gradient = ("labels", "sample_weight")
+
+    def forward(self, logits: Array, labels: Labels, sample_weight: Array | None = None) -> float:
+        """Compute the mean cross-entropy of a batch.
+
+        Parameters
+        ----------
+        logits : array, shape (batch, classes)
+            The outputs of the last affine layer.
+        labels : array, shape (batch, classes) or (batch,)
+            One-hot or soft labels, or class indices: integers from 0 to ``classes - 1``.
+        sample_weight : array, shape (batch,), optional
+            Weights of the rows in the mean; None for equal weights.
+
+        Returns
+        -------
+        float
+            The loss.
+
+        Raises
+        ------
+        InputError
+            For shapes that do not fit, and for class indices outside the classes.
+        """
+        weights = [] if sample_weight is None else [sample_weight]
+        ops, logits, labels, *weights = self._enter(logits, labels, *weights)
+        check_labels(logits, labels)
+        loss, self.cache = ops.softmax_cross_entropy(logits, labels, *weights)
+        return float(loss)
+
+    def backward(self, d_out: float = 1.0) -> tuple[Array, None]:
+        """Compute the gradient by the logits.
+
+        Parameters
+        ----------
+        d_out : float, default 1.0
+            The gradient by the loss; 1 where nothing is computed from the loss.
+
+        Returns
+        -------
+        d_logits : array, shape (batch, classes)
+            The gradient by the logits, ``d_out * (s * softmax(logits) - labels) / batch``. The factor ``s`` is the sum
+            of the labels of a row: 1 for class indices, one-hot labels and probabilities.
+        d_labels : None
+            Labels are not trained.
+
+        Raises
+        ------
+        InputError
+            Before a forward pass.
+        """
+        _, d_logits = self._recall()
+        return d_out * d_logits, None
 
 
 class ElementwiseLoss(Layer):
@@ -108,3 +189,33 @@ LOSSES: dict[str, type[CategoricalCrossEntropy | ElementwiseLoss]] = {
     "squared_error": SquaredError,
     "poisson": Poisson,
 }
+
+
+def check_labels(logits: Array, labels: Labels) -> None:
+    """Raise InputError unless ``labels`` can be labels of ``logits`` (batch, classes)."""
+    if logits.ndim != 2:
+        raise InputError(f"Logits are a matrix (batch, classes); received shape {tuple(logits.shape)}. Reshape them.")
+    if labels.ndim == 1:
+        check_index_labels(labels, tuple(logits.shape))
+    elif tuple(labels.shape) != tuple(logits.shape):
+        raise InputError(
+            f"Labels are class indices (batch,) or one row for each row of logits, {tuple(logits.shape)}; "
+            f"received shape {tuple(labels.shape)}. Give each row of logits its label."
+        )
+
+
+def check_index_labels(labels: Labels, shape: tuple[int, ...]) -> None:
+    """Raise InputError unless ``labels`` (batch,) are integers from 0 to classes - 1, for shape (batch, classes)."""
+    batch, classes = shape
+    if labels.shape[0] != batch or dtype_name(labels.dtype) not in INTEGERS:
+        raise InputError(
+            f"Class indices are integers, one for each of {batch} rows; received {labels.dtype} of shape "
+            f"{tuple(labels.shape)}. Encode labels as integers from 0 to {classes - 1}, or one-hot."
+        )
+    if batch and not all_within(labels, classes):
+        xp = namespace(labels)
+        least, most = int(xp.min(labels)), int(xp.max(labels))
+        raise InputError(
+            f"Class indices lie between 0 and {classes - 1}; received values from {least} to {most}. "
+            "Encode labels without gaps, or widen the last layer."
+        )

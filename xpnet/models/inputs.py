@@ -10,7 +10,7 @@ import numpy
 from xpnet.backend import Backend, NetworkSpec
 from xpnet.dispatch.choice import by_arrays, library_of
 from xpnet.errors import InputError
-from xpnet.layers.cross_entropy import check_index_labels
+from xpnet.layers.losses import check_index_labels
 from xpnet.ops import ACTIVATIONS, Array, Labels
 from xpnet.training.loop import is_finite
 

@@ -11,12 +11,10 @@ arrays), every other operation leaves its inputs alone; NaN and infinities propa
 
 from xpnet.ops import activations
 from xpnet.ops.activations import *  # noqa: F403: what an activation is called stands in one file
-from xpnet.ops.affine import affine, affine_backward
 from xpnet.ops.losses import logistic_cross_entropy, poisson, softmax_cross_entropy, squared_error
 from xpnet.ops.members import member_product, member_product_backward, member_scale, member_scale_backward
 from xpnet.ops.namespace import Array, Labels, namespace
-from xpnet.ops.rows import gather
-from xpnet.ops.softmax import log_softmax, softmax
+from xpnet.ops.rows import affine, affine_backward, gather, log_softmax, softmax
 from xpnet.ops.updates import adam_update, sgd_update
 
 __all__ = [

@@ -7,7 +7,7 @@ from array_api_compat import device
 
 from xpnet.ops.activations import logistic, softplus
 from xpnet.ops.namespace import Array, Labels, namespace, zero
-from xpnet.ops.softmax import log_softmax
+from xpnet.ops.rows import log_softmax
 
 
 def softmax_cross_entropy(

@@ -35,7 +35,7 @@ from xpnet.models import Network
 from xpnet.models.inputs import one_each
 from xpnet.models.saving import Saved
 from xpnet.optimizers import SGD, Adam, AdamW
-from xpnet.optimizers.rules import Optimizer, update_rule
+from xpnet.optimizers import Optimizer, update_rule
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.recipe import Recipe, Rows, Watchers, train_members
 
