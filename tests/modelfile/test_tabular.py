@@ -177,6 +177,17 @@ def test_a_table_of_numbers_is_one_input(tmp_path: Path, rng: np.random.Generato
     assert label.tolist() == model.predict(X).tolist()
 
 
+def test_text_that_is_left_out_is_no_input(tmp_path: Path, table: pandas.DataFrame) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    numbers = table[["a", "always", "number", "flag"]]
+    model = classifier().fit(numbers, labels(table))
+    model.export_onnx(tmp_path / "m.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+    assert [given.name for given in session.get_inputs()] == ["a", "flag"]
+    _, probabilities = session.run(None, fed(session, numbers))
+    np.testing.assert_allclose(probabilities, model.predict_proba(numbers), atol=1e-6)
+
+
 # A small file takes little, whatever it says.
 
 HARMS: dict[str, Any] = {

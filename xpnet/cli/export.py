@@ -14,8 +14,8 @@ from xpnet.cli.options import output_path
 def export(model: Path, output: Path) -> None:
     """Write MODEL as the ONNX file OUTPUT, from the columns of a table to labels or numbers.
 
-    A table of numbers is one input, X (rows, features); with text or dates, each column that is used is an input
-    (rows, 1) by its name: text, numbers, or seconds since 1970. Empty text and NaN are gaps.
+    A table of numbers is one input, X (rows, features); with text, dates or columns that are left out, each column that
+    is used is an input (rows, 1) by its name: text, numbers, or seconds since 1970. Empty text and NaN are gaps.
     """
     import xpnet
     from xpnet.modelfile import export_model

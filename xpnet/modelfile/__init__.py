@@ -136,9 +136,10 @@ def export_model(model: Any, path: str | Path) -> None:
 
     Notes
     -----
-    A table of numbers is one input ``X`` (rows, features). Where it holds text, dates or times, each column that is
-    used is an input (rows, 1) by its name (``x_`` and the name, where it is that of an output): text, numbers, or
-    seconds since 1970. Empty text and NaN are gaps. Estimators of tables take float64, and predict float64.
+    Rows of numbers are one input ``X`` (rows, features). Where a table holds text, dates or times, or columns that are
+    left out, each column that is used is an input (rows, 1) by its name (``x_`` and the name, where it is that of an
+    output): text, numbers, or seconds since 1970. Empty text and NaN are gaps. Estimators of tables take float64, and
+    predict float64.
 
     Examples
     --------

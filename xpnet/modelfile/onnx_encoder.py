@@ -16,8 +16,9 @@ _SAYS = {"str": "empty text is a gap", "float64": _GAP, "moment": f"seconds sinc
 def encode_table(graph: Graph, encoder: Any) -> Value:
     """The outputs (rows, outputs) of a fitted ``TableEncoder``, from inputs that are added to the graph.
 
-    A table of numbers is one input ``X`` (rows, columns), in float64. Where columns hold text, dates or times, each
-    column that is used is an input (rows, 1) by its name: text, numbers, or seconds since 1970.
+    A table of numbers is one input ``X`` (rows, columns), in float64. Where columns hold text, dates or times, or have
+    names and are left out, each column that is used is an input (rows, 1) by its name: text, numbers, or seconds since
+    1970.
     """
     description, arrays = encoder.get_state()
     encodings = encodings_of_state(description["encodings"], arrays, description["columns"])
@@ -41,7 +42,8 @@ def encode_table(graph: Graph, encoder: Any) -> Value:
 def _sources(graph: Graph, description: dict[str, Any], encodings: Sequence[Encoding]) -> list[Value]:
     """What each encoding encodes: (rows, 1) of the table, or a part of its moments."""
     names = description["names"] or [f"x{column}" for column in range(description["columns"])]
-    if not any(isinstance(encoding, Category) or encoding.part for encoding in encodings):
+    apart = description["names"] is not None and description["left_out"]
+    if not apart and not any(isinstance(encoding, Category) or encoding.part for encoding in encodings):
         table = graph.input("X", description["columns"], "float64", _GAP)
         return [table.columns([encoding.column]) for encoding in encodings]
     inputs: dict[int, Value] = {}
