@@ -12,6 +12,7 @@ ROOMS = [
     {"ops"},
     {"backend"},
     {"dispatch"},
+    {"distributed"},
     {"layers", "optimizers"},
     {"steps"},
     {"training"},
@@ -122,9 +123,9 @@ def test_the_mathematics_receives_its_namespace() -> None:
     assert [(p.name, m) for p in pure for m in imports(p) if m.split(".")[0] == "numpy"] == []
 
 
-def test_the_environment_is_read_in_dispatch_and_for_threads_only() -> None:
+def test_the_environment_is_read_where_backends_and_ranks_are_chosen_and_for_threads_only() -> None:
     paths = [path for path in sources("xpnet") if any(name in ENVIRONMENT for name in names(path))]
-    assert {room_of(path) for path in paths} == {"dispatch", "backend"}
+    assert {room_of(path) for path in paths} == {"dispatch", "distributed", "backend"}
     assert [path.name for path in paths if room_of(path) == "backend"] == ["threads.py"]
 
 

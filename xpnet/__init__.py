@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from xpnet import backend, layers, ops, optimizers, training
 from xpnet.backend.threads import get_threads, set_threads
-from xpnet.dispatch import available_backends, get_backend, use_backend, use_group
+from xpnet.dispatch import available_backends, get_backend, use_backend
+from xpnet.distributed import use_group
 from xpnet.errors import (
     BackendError,
     DataFileError,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy
 
 from xpnet.backend import Group
-from xpnet.backend.group import Value, gather
+from xpnet.backend.group import Value, allgather
 from xpnet.errors import BackendError
 from xpnet.ops import Array
 
@@ -63,20 +63,20 @@ class NcclGroup:
         self._types = {"float32": nccl.NCCL_FLOAT32, "float64": nccl.NCCL_FLOAT64, "int64": nccl.NCCL_INT64}
         self._add = nccl.NCCL_SUM
         self._recorded: list[weakref.WeakMethod[Callable[[], None]]] = []
-        identity = host.share(nccl.get_unique_id() if not host.rank else None)
+        identity = host.broadcast(nccl.get_unique_id() if not host.rank else None)
         self._comm = nccl.NcclCommunicator(host.size, identity, host.rank)
         self.why = f"NCCL {_version(nccl.get_version())} and {host.why}"
 
-    def sum(self, array: Array) -> Array:
+    def allreduce(self, array: Array) -> Array:
         """See :class:`xpnet.backend.Group`. Arrays on the device are added up on the current stream."""
         if isinstance(array, numpy.ndarray) and not isinstance(array, self._cupy.ndarray):
-            return self._host.sum(array)
+            return self._host.allreduce(array)
         array = self._cupy.ascontiguousarray(array)
-        self.begin_sum(array)
+        self.begin_allreduce(array)
         self.wait(self._cupy.cuda.get_current_stream().record())
         return array
 
-    def begin_sum(self, array: Array) -> None:
+    def begin_allreduce(self, array: Array) -> None:
         """Ask the current stream for the sum of a C-contiguous array, in its place; it can be captured in a graph."""
         place, kind = array.data.ptr, self._types[array.dtype.name]
         stream = self._cupy.cuda.get_current_stream().ptr
@@ -89,15 +89,15 @@ class NcclGroup:
         """
         self._recorded.append(weakref.WeakMethod(forget))
 
-    def share(self, value: Value, *, rank: int = 0) -> Value:
+    def broadcast(self, value: Value, *, rank: int = 0) -> Value:
         """See :class:`xpnet.backend.Group`."""
-        return self._host.share(value, rank=rank)
+        return self._host.broadcast(value, rank=rank)
 
-    def fail(self, error: BaseException) -> None:
+    def abort(self, error: BaseException) -> None:
         """See :class:`xpnet.backend.Group`."""
         self._forget()
         self._comm.abort()
-        self._host.fail(error)
+        self._host.abort(error)
 
     def close(self) -> None:
         """Leave the others."""
@@ -144,7 +144,7 @@ def _mpi() -> Callable[[float], AbstractContextManager[Group]]:
 @contextmanager
 def _own_device(cupy: Any, host: Group) -> Iterator[None]:
     """The GPU of this rank: as many ranks of this machine come before, as GPUs do. NCCL refuses two ranks on one."""
-    number = gather(host, platform.node())[: host.rank].count(platform.node())
+    number = allgather(host, platform.node())[: host.rank].count(platform.node())
     count = cupy.cuda.runtime.getDeviceCount()
     if number >= count:
         raise BackendError(

@@ -215,7 +215,7 @@ class BatchPlan:
         """The gradients of all ranks added up, where there are several."""
         if self.shape.group is None:
             return []
-        return [partial(self.shape.group.begin_sum, self.network.gradients.flat)]
+        return [partial(self.shape.group.begin_allreduce, self.network.gradients.flat)]
 
     def forget(self) -> None:
         """Let go of all recordings."""

@@ -122,7 +122,7 @@ class CompiledStep(Step):
         sample_weight: Array | None = None,
     ) -> tuple[float, float] | None:
         """See :class:`xpnet.backend.Step`. The sums of gradients are in the recordings, where the group can be recorded."""
-        if not (shares and self.options.sums and self.launcher.records and hasattr(group, "begin_sum")):
+        if not (shares and self.options.sums and self.launcher.records and hasattr(group, "begin_allreduce")):
             return None
         batches = batches_of_ranks(shares)
         rows, weight = batches.order.shape[1], float(batches.parts[:, 0].sum())
@@ -354,7 +354,7 @@ class CompiledStep(Step):
             return
         self._met = group
         group.before_it_ends(self._forget_sums)
-        group.begin_sum(self._network.gradients.flat)
+        group.begin_allreduce(self._network.gradients.flat)
         group.wait(self.launcher.mark())
 
     def _forget_sums(self) -> None:

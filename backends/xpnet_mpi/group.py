@@ -75,7 +75,7 @@ class MpiGroup:
             self._together = beside.Get_size() == self.size
             beside.Free()
 
-    def sum(self, array: Array) -> Array:
+    def allreduce(self, array: Array) -> Array:
         """See :class:`xpnet.backend.Group`."""
         array = numpy.require(array, requirements=("C", "W"))
         with self._watch.waiting("sum"):
@@ -85,7 +85,7 @@ class MpiGroup:
                 raise _strayed(error) from error
         return array
 
-    def share(self, value: Value, *, rank: int = 0) -> Value:
+    def broadcast(self, value: Value, *, rank: int = 0) -> Value:
         """See :class:`xpnet.backend.Group`."""
         with self._watch.waiting("shared value"):
             try:
@@ -93,8 +93,8 @@ class MpiGroup:
             except self._MPI.Exception as error:
                 raise _strayed(error) from error
 
-    def memory(self, size: int) -> Any:
-        """See :class:`xpnet.backend.group.NearGroup`."""
+    def shared_memory(self, size: int) -> Any:
+        """See :class:`xpnet.backend.group.SharedMemoryGroup`."""
         if self._memory is not None and self._memory.nbytes >= size:
             return self._memory
         with self._watch.waiting("request for common memory"):
@@ -107,8 +107,8 @@ class MpiGroup:
         self._memory = numpy.frombuffer(buffer, "uint8")
         return self._memory
 
-    def meet(self) -> None:
-        """See :class:`xpnet.backend.group.NearGroup`."""
+    def barrier(self) -> None:
+        """See :class:`xpnet.backend.group.SharedMemoryGroup`."""
         with self._watch.waiting("step of training"):
             self._window.Sync()
             self._comm.Barrier()
@@ -125,7 +125,7 @@ class MpiGroup:
             self._window.Free()
             self._window = self._memory = None
 
-    def fail(self, error: BaseException) -> None:
+    def abort(self, error: BaseException) -> None:
         """See :class:`xpnet.backend.Group`: MPI ends the ranks when this process ends."""
         if self.size == 1:
             return

@@ -64,7 +64,7 @@ class TorchGroup:
         self.rank, self.size = self._distributed.get_rank(group), self._distributed.get_world_size(group)
         self.why = f"gloo of PyTorch {torch.__version__}"
 
-    def sum(self, array: Array) -> Array:
+    def allreduce(self, array: Array) -> Array:
         """See :class:`xpnet.backend.Group`."""
         if isinstance(array, numpy.ndarray):
             array = numpy.require(array, requirements=("C", "W"))
@@ -74,14 +74,14 @@ class TorchGroup:
         self._distributed.all_reduce(array, group=self._group)
         return array
 
-    def share(self, value: Value, *, rank: int = 0) -> Value:
+    def broadcast(self, value: Value, *, rank: int = 0) -> Value:
         """See :class:`xpnet.backend.Group`."""
         values = [value]
         source = self._distributed.get_global_rank(self._group, rank)
         self._distributed.broadcast_object_list(values, src=source, group=self._group)
         return values[0]
 
-    def fail(self, error: BaseException) -> None:
+    def abort(self, error: BaseException) -> None:
         """See :class:`xpnet.backend.Group`: the launcher ends the ranks when it sees this process fail."""
         if self.size == 1:
             return

@@ -281,8 +281,8 @@ def test_collective_calls_give_every_rank_the_same_bits(size: int) -> None:
     arrays = [np.random.default_rng(rank).normal(size=9) for rank in range(size)]
 
     def work(group: DaskGroup) -> Any:
-        sums = [group.sum(arrays[group.rank].copy()) for _ in range(2)]
-        return [*map(np.ndarray.tobytes, sums), [group.share(f"of {group.rank}", rank=root) for root in range(size)]]
+        sums = [group.allreduce(arrays[group.rank].copy()) for _ in range(2)]
+        return [*map(np.ndarray.tobytes, sums), [group.broadcast(f"of {group.rank}", rank=root) for root in range(size)]]
 
     found = in_threads(size, work)
     assert all(one == found[0] for one in found)

@@ -44,7 +44,7 @@ def training(name: str, data: str) -> None:
             begin = sum(SHARDS[: group.rank])
             X, y = X[begin : begin + SHARDS[group.rank]], y[begin : begin + SHARDS[group.rank]]
         found = facts(fit(X, y))
-        equal = all(group.share(found, rank=rank) == found for rank in range(group.size))
+        equal = all(group.broadcast(found, rank=rank) == found for rank in range(group.size))
         if group.rank == 0:
             print(json.dumps({**found, "equal": equal, "why": group.why, "threads": xpnet.get_threads()}))
 
@@ -53,7 +53,7 @@ def again(name: str) -> None:
     """Groups one after another, for which one rank and then the other comes late."""
     for late in (0, 1, 0):
         with xpnet.use_group(name, timeout=120) as group:
-            found = group.sum(np.ones(3)).tolist()
+            found = group.allreduce(np.ones(3)).tolist()
         if group.rank == late:
             time.sleep(1.0)
     if group.rank == 0:
@@ -99,7 +99,7 @@ def _raise(group: Any) -> None:
 
 def _end_within_an_epoch(group: Any, number: int) -> None:
     """Have this rank send itself a signal when it next meets the others."""
-    group.meet = lambda: os.kill(os.getpid(), number)
+    group.barrier = lambda: os.kill(os.getpid(), number)
 
 
 ACTIONS: dict[str, Callable[[Any], Any]] = {
@@ -109,7 +109,7 @@ ACTIONS: dict[str, Callable[[Any], Any]] = {
     "exit": lambda group: sys.exit(3),
     "exit in silence": lambda group: sys.exit(),
     "miss": lambda group: time.sleep(1000),
-    "other call": lambda group: group.share("a value"),
+    "other call": lambda group: group.broadcast("a value"),
     "SIGKILL": lambda group: os.kill(os.getpid(), signal.SIGKILL),
     "SIGSTOP": lambda group: os.kill(os.getpid(), signal.SIGSTOP),
     "SIGKILL within an epoch": lambda group: _end_within_an_epoch(group, signal.SIGKILL),

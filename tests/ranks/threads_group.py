@@ -2,6 +2,7 @@
 
 import pickle
 import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -25,10 +26,11 @@ class ThreadsGroup:
     why = "threads of one process"
 
     def __init__(self, rank: int, meeting: Meeting) -> None:
-        self.rank, self.size, self.meeting, self.calls = rank, len(meeting.values), meeting, 0
+        self.rank, self.size, self.meeting, self.calls = rank, len(meeting.values), meeting, Counter[str]()
 
-    def sum(self, array: Any) -> Any:
+    def allreduce(self, array: Any) -> Any:
         """The sum, in the order of the ranks."""
+        self.calls["allreduce"] += 1
         values = self._exchange(np.array(array))
         assert {(v.shape, v.dtype) for v in values} == {(array.shape, array.dtype)}
         total = values[0].copy()
@@ -36,17 +38,17 @@ class ThreadsGroup:
             total += value
         return total
 
-    def share(self, value: Any, *, rank: int = 0) -> Any:
+    def broadcast(self, value: Any, *, rank: int = 0) -> Any:
         """A copy of that rank's value."""
+        self.calls["broadcast"] += 1
         # Each rank has a copy of its own, as processes do.
         return pickle.loads(self._exchange(pickle.dumps(value) if self.rank == rank else None)[rank])
 
-    def fail(self, error: BaseException) -> None:
+    def abort(self, error: BaseException) -> None:
         """The others are told by the barrier."""
         self.meeting.barrier.abort()
 
     def _exchange(self, value: Any) -> list[Any]:
-        self.calls += 1
         self.meeting.values[self.rank] = value
         self.meeting.barrier.wait()
         values = list(self.meeting.values)
@@ -54,19 +56,20 @@ class ThreadsGroup:
         return values
 
 
-class NearThreadsGroup(ThreadsGroup):
-    """See :class:`xpnet.backend.group.NearGroup`."""
+class SharedMemoryThreadsGroup(ThreadsGroup):
+    """See :class:`xpnet.backend.group.SharedMemoryGroup`."""
 
     _memory: Any = None
 
-    def memory(self, size: int) -> Any:
+    def shared_memory(self, size: int) -> Any:
         """An array of rank 0's."""
         if self._memory is None or self._memory.nbytes < size:
             self._memory = self._exchange(np.zeros(size, "uint8") if self.rank == 0 else None)[0]
         return self._memory
 
-    def meet(self) -> None:
+    def barrier(self) -> None:
         """At the barrier."""
+        self.calls["barrier"] += 1
         self.meeting.barrier.wait()
 
 
@@ -75,7 +78,7 @@ def on_ranks(size: int, work: Callable[[ThreadsGroup], Any], *, data: Any = "sam
 
     near : whether the ranks have memory in common
     """
-    kind = NearThreadsGroup if near else ThreadsGroup
+    kind = SharedMemoryThreadsGroup if near else ThreadsGroup
     meeting, results = Meeting(size), [None] * size
     errors: list[BaseException] = []
 

@@ -40,11 +40,11 @@ class Group(Protocol):
     >>> from xpnet.backend import Group
     >>> class Alone:
     ...     rank, size, library, why = 0, 1, "numpy", "one process"
-    ...     def sum(self, array):
+    ...     def allreduce(self, array):
     ...         return array
-    ...     def share(self, value, *, rank=0):
+    ...     def broadcast(self, value, *, rank=0):
     ...         return value
-    ...     def fail(self, error):
+    ...     def abort(self, error):
     ...         pass
     >>> isinstance(Alone(), Group)
     True
@@ -55,7 +55,7 @@ class Group(Protocol):
     library: str
     why: str
 
-    def sum(self, array: Array) -> Array:
+    def allreduce(self, array: Array) -> Array:
         """The sum of the ranks' arrays, the same bits on every rank.
 
         Parameters
@@ -70,7 +70,7 @@ class Group(Protocol):
             ``array`` itself where it could be written to.
         """
 
-    def share(self, value: Value, *, rank: int = 0) -> Value:
+    def broadcast(self, value: Value, *, rank: int = 0) -> Value:
         """The value of one rank, on all of them.
 
         Parameters
@@ -86,7 +86,7 @@ class Group(Protocol):
             That rank's value, or a copy of it.
         """
 
-    def fail(self, error: BaseException) -> None:
+    def abort(self, error: BaseException) -> None:
         """Write this rank and its error to stderr, and end all ranks with an exit code other than 0.
 
         It may return; the caller then raises the error, and the ranks end when it ends this process.
@@ -99,10 +99,10 @@ class Group(Protocol):
 
 
 @runtime_checkable
-class NearGroup(Group, Protocol):
+class SharedMemoryGroup(Group, Protocol):
     """A group whose ranks may run on one machine, where they can have memory in common."""
 
-    def memory(self, size: int) -> Any:
+    def shared_memory(self, size: int) -> Any:
         """Memory that every rank reads and writes. Collective.
 
         Parameters
@@ -117,10 +117,10 @@ class NearGroup(Group, Protocol):
             on every rank, where the ranks have no memory in common, or not as much.
         """
 
-    def meet(self) -> None:
+    def barrier(self) -> None:
         """Wait until every rank is here: what each has written to the common memory is then read by all."""
 
 
-def gather(group: Group, value: Any) -> list[Any]:
+def allgather(group: Group, value: Any) -> list[Any]:
     """The values of all ranks, in their order; each can be pickled."""
-    return [group.share(value, rank=rank) for rank in range(group.size)]
+    return [group.broadcast(value, rank=rank) for rank in range(group.size)]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy
 
 from xpnet.backend.contract import Backend
-from xpnet.backend.group import NearGroup
+from xpnet.backend.group import SharedMemoryGroup
 from xpnet.backend.parameters import Parameters
 from xpnet.backend.spec import NetworkSpec
 from xpnet.ops import Array
@@ -409,6 +409,9 @@ class Step(ABC):
         self.penalty = penalty / count if count else 0.0
         return total / count if count else 0.0
 
+    def broadcast_state(self) -> None:
+        """Begin with the parameters and the optimizer of rank 0, where several processes train together."""
+
     def count_rows(self, X: Array) -> int:
         """How many rows there are to train on, in all processes that train together.
 
@@ -470,7 +473,8 @@ class Step(ABC):
         batch_size: int,
         order: Any,
         sample_weight: Array | None,
-        group: NearGroup,
+        by_rows: bool,
+        group: SharedMemoryGroup,
     ) -> float | None:
         """Train as `epoch` does, together with all ranks of a group, in memory that they have in common.
 
@@ -491,14 +495,16 @@ class Step(ABC):
             A permutation of the rows. None takes them in their own order.
         sample_weight : array, shape (rows,), or None
             Weights of the rows.
-        group : NearGroup
+        by_rows : bool
+            Whether the loss is that of `weighted_epoch`, which counts each batch by its rows.
+        group : SharedMemoryGroup
             The ranks.
 
         Returns
         -------
         float or None
-            The loss as `epoch` returns it. None, and nothing is done, where the ranks have no memory in common; so by
-            default.
+            The loss. None, and nothing is done, where the ranks have no memory in common, or where it is counted by rows
+            and the weights of a batch are all zero; so by default.
         """
         return None
 

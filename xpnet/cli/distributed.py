@@ -7,10 +7,9 @@ from typing import Any, TypeVar
 import click
 
 from xpnet.backend import Group
-from xpnet.backend.group import gather
-from xpnet.dispatch import use_group
-from xpnet.dispatch.groups import TIMEOUT, available_groups, launched
-from xpnet.dispatch.places import machine
+from xpnet.backend.group import allgather
+from xpnet.distributed import use_group
+from xpnet.distributed.ranks import TIMEOUT, available_groups, launched, machine
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -73,7 +72,7 @@ def _refuse(timeout: float | None) -> None:
 def describe_ranks(name: str, timeout: float) -> list[dict[str, Any]] | None:
     """Where each rank of a group runs, for rank 0; None for the others."""
     with use_group(name, timeout=timeout) as group:
-        found = gather(group, _describe(group))
+        found = allgather(group, _describe(group))
         return found if group.rank == 0 else None
 
 

@@ -46,7 +46,7 @@ def run(settings: Settings) -> None:
     stratified = data.classes is not None
     training, test = split(data.rows, settings.test_size, settings.seed, stratified=stratified, option="--test-size")
     from xpnet.cli.fitting import fit
-    from xpnet.dispatch import current_ranks
+    from xpnet.distributed import current_ranks
 
     started = time.perf_counter()
     model, notes = fit(training, data.classes, settings)

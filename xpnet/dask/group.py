@@ -74,7 +74,7 @@ class DaskGroup:
         self._worker = get_worker()
         self._task = self._worker.get_current_task()
 
-    def sum(self, array: Array) -> Array:
+    def allreduce(self, array: Array) -> Array:
         """See :class:`xpnet.backend.Group`: pairs add up, then pairs of pairs (recursive doubling).
 
         In each pair both compute the same sum, so that all ranks have the same bits.
@@ -95,7 +95,7 @@ class DaskGroup:
             self._swap(self.rank + paired, "out", total)
         return total
 
-    def share(self, value: Value, *, rank: int = 0) -> Value:
+    def broadcast(self, value: Value, *, rank: int = 0) -> Value:
         """See :class:`xpnet.backend.Group`: those who have the value hand it to as many others (a binomial tree)."""
         self._turn += 1
         place, having = (self.rank - rank) % self.size, 1
@@ -107,7 +107,7 @@ class DaskGroup:
             having *= 2
         return value
 
-    def fail(self, error: BaseException) -> None:
+    def abort(self, error: BaseException) -> None:
         """See :class:`xpnet.backend.Group`: the task fails, and the client, which sees it, cancels the others."""
 
     def check_wanted(self) -> None:

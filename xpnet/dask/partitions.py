@@ -7,7 +7,7 @@ from typing import Any
 import numpy
 from scipy.sparse import issparse, vstack
 
-from xpnet.dispatch.groups import Owners
+from xpnet.distributed.ranks import Owners
 from xpnet.errors import InputError
 
 

@@ -10,8 +10,8 @@ import dask
 
 from xpnet.dask.group import POLL, DaskGroup, Ended, Exchange
 from xpnet.dask.partitions import owners_of, place, rows_of, together
-from xpnet.dispatch import use_group
-from xpnet.dispatch.groups import Owners, owning
+from xpnet.distributed import use_group
+from xpnet.distributed.ranks import Owners, owning
 from xpnet.errors import BackendError, InputError
 from xpnet.training import Callback, Training
 

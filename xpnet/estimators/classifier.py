@@ -14,7 +14,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import unique_labels
 
-from xpnet.dispatch import current_ranks
+from xpnet.distributed import Ranks
 from xpnet.errors import InputError
 from xpnet.estimators.fitted import like_input
 from xpnet.estimators.inputs import FitInputs, Rows, check_labels
@@ -289,19 +289,19 @@ class MLPClassifier(ClassifierMixin, MLP):
         weight = None if given.sample_weight is None else super()._row_weights(given, targets)
         if self.class_weight is None:
             return weight
-        weights = self._weights_by_class(targets)
+        weights = self._weights_by_class(targets, given.ranks)
         by_class = compute_sample_weight(weights, given.y) if len(targets) else numpy.zeros(0)
         return by_class if weight is None else weight * by_class
 
-    def _weights_by_class(self, targets: Any) -> Any:
+    def _weights_by_class(self, targets: Any, ranks: Ranks) -> Any:
         """``class_weight``, as numbers where ranks with rows of their own must agree on what is balanced."""
-        if self.class_weight != "balanced" or not current_ranks().own_data:
+        if self.class_weight != "balanced" or not ranks.own_data:
             return self.class_weight
         if targets.ndim == 2 and targets.shape[1] > 1:
             raise InputError(
                 "Ranks with rows of their own do not balance several labels a row. Pass class_weight as a dictionary."
             )
-        return balanced_weights(targets.ravel(), self.classes_)
+        return balanced_weights(targets.ravel(), self.classes_, ranks)
 
     def _count_outputs(self, targets: Any) -> int:
         return len(self.classes_) if targets.ndim == 1 else targets.shape[1]

@@ -9,7 +9,7 @@ import numpy
 from numpy.random import RandomState
 
 from xpnet.backend import NetworkSpec, Step
-from xpnet.dispatch import current_ranks
+from xpnet.distributed import Ranks
 from xpnet.errors import InputError
 from xpnet.estimators.inputs import Rows
 from xpnet.models import Network
@@ -169,11 +169,13 @@ class Validation:
 
     step : with the parameters of the one that trains
     score : (targets, outputs, weights), all NumPy's -> the estimator's score
+    ranks : whose rows these are
     """
 
     rows: Rows
     step: Step
     score: Callable[[Any, Any, Any], float]
+    ranks: Ranks
 
     def loss(self) -> float:
         """The mean loss, without the penalty, over the rows of all ranks."""
@@ -184,7 +186,7 @@ class Validation:
                 if weight:
                     total += weight * self.step.data_loss(part.X, part.Y, sample_weight=part.weight)
                     weights += weight
-        loss = current_ranks().mean(total / weights if weights else 0.0, weights)
+        loss = self.ranks.mean(total / weights if weights else 0.0, weights)
         return reported_loss(loss, 0.0, self.step.spec)
 
     def current_score(self) -> float:
@@ -193,9 +195,8 @@ class Validation:
         with closing(self.rows.parts(self.step.backend, self.step.spec.dtype)) as parts:
             outputs = numpy.concatenate([host(self.step.forward(part.X)) for part in parts])
         found = [host(self.rows.Y), outputs, None if weight is None else host(weight)]
-        ranks = current_ranks()
-        if ranks.own_data:
-            every = zip(*ranks.each(found), strict=True)
+        if self.ranks.own_data:
+            every = zip(*self.ranks.allgather(found), strict=True)
             found = [None if parts[0] is None else numpy.concatenate(parts) for parts in every]
         return self.score(*found)
 
@@ -209,7 +210,7 @@ class EpochEnd(Callback):
 
     no_improvement : epochs in a row that have improved nothing so far; best : the parameters of the best epoch
     began_with : the state of the random stream when the fit began, for checkpoints
-    sink : where lines for the user go, with ``verbose``
+    verbose : whether there are lines for the user, and sink : where they go
     """
 
     brief = True
@@ -223,12 +224,13 @@ class EpochEnd(Callback):
         rate: LearningRate,
         no_improvement: int,
         best: dict[str, Any],
+        verbose: bool = False,
         began_with: dict[str, Any] | None = None,
         sink: Callable[[str], Any] = print,
     ) -> None:
         self.estimator, self.network, self.validation, self.rate = estimator, network, validation, rate
         self.no_improvement, self.best, self.began_with, self.sink = no_improvement, best, began_with, sink
-        self.verbose = estimator.verbose and not current_ranks().rank
+        self.verbose = verbose
         self.line = a_line() if self.verbose else None
         self.watches_rows = self.line is not None
 

@@ -1,7 +1,7 @@
 """Data as a training step takes it, validated as scikit-learn validates it."""
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
@@ -17,7 +17,7 @@ from sklearn.utils.validation import (
 
 from xpnet.backend import Backend, Operations
 from xpnet.data.sources import LARGE, Source, as_source
-from xpnet.dispatch import current_ranks
+from xpnet.distributed import Ranks, current_ranks
 from xpnet.errors import InputError
 from xpnet.estimators.parameters import STOCHASTIC
 from xpnet.models.inputs import check_in_memory, on_host, to_host
@@ -39,6 +39,7 @@ class FitInputs:
     y_val: Any = None
     sample_weight_val: Any = None
     classes: Any = None
+    ranks: Ranks = field(default_factory=current_ranks)
 
     def __post_init__(self) -> None:
         check_in_memory((self.X, self.y))
@@ -91,12 +92,12 @@ class Rows:
         yield self
 
 
-def in_memory_or_source(estimator: Any, X: Any) -> Any:
+def in_memory_or_source(estimator: Any, X: Any, ranks: Ranks) -> Any:
     """X as it is, or where its blocks must be read, the source; one that fits a buffer is loaded.
 
     Raises InputError for what a source cannot be trained with.
     """
-    several, checkpoint = current_ranks().several, estimator.checkpoint is not None
+    several, checkpoint = ranks.several, estimator.checkpoint is not None
     if (several or checkpoint) and isinstance(X, numpy.memmap) and X.nbytes <= LARGE:
         return X
     copied = estimator.early_stopping or estimator.solver == "lbfgs"
@@ -114,7 +115,7 @@ def in_memory_or_source(estimator: Any, X: Any) -> Any:
     return source
 
 
-def check_X_y(estimator: Any, X: Any, y: Any, *, reset: bool, numeric: bool) -> tuple[Any, Any]:
+def check_X_y(estimator: Any, X: Any, y: Any, ranks: Ranks, *, reset: bool, numeric: bool) -> tuple[Any, Any]:
     """X and y for training, checked as scikit-learn's ``validate_data`` does. X of another library stays there.
 
     X : (rows, in), any library; y : (rows,) or (rows, out), on the host; numeric : whether targets are numbers
@@ -122,7 +123,7 @@ def check_X_y(estimator: Any, X: Any, y: Any, *, reset: bool, numeric: bool) -> 
 
     Raises ValueError or TypeError, as ``validate_data`` does.
     """
-    if y is None or (current_ranks().own_data and not X.shape[0]):
+    if y is None or (ranks.own_data and not X.shape[0]):
         validate_data(estimator, X, y, skip_check_array=True, reset=reset)  # raises where there is no y
         X, y = X if issparse(X) else numpy.asarray(X, estimator.dtype), numpy.asarray(y)
     else:

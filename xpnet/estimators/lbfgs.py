@@ -11,21 +11,20 @@ import scipy.optimize
 from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.backend import Step
-from xpnet.dispatch import current_ranks
+from xpnet.distributed import Ranks
 from xpnet.estimators.epochs import reported_loss
 from xpnet.estimators.inputs import Rows
 from xpnet.estimators.libraries import warn_caller
 from xpnet.estimators.streaming import SourceRows, summed_gradient
 from xpnet.models import Network
 from xpnet.models.inputs import is_host
-from xpnet.training.ranks import check_alike
 
 
 class Objective:
     """The loss and its gradient as a function of one vector: all weights, all biases, then the factors of members."""
 
-    def __init__(self, network: Network, step: Step, rows: Rows) -> None:
-        self.network, self.step, self.rows = network, step, rows
+    def __init__(self, network: Network, step: Step, rows: Rows, ranks: Ranks) -> None:
+        self.network, self.step, self.rows, self.ranks = network, step, rows, ranks
         spec, slots, start = step.spec, {slot.name: slot for slot in step.spec.slots()}, 0
         self.names = tuple(dict.fromkeys((*spec.weight_names, *spec.bias_names, *spec.parameter_names)))
         self._written = numpy.zeros(sum(prod(slot.shape) for slot in slots.values()))
@@ -46,7 +45,7 @@ class Objective:
 
     def __call__(self, vector: Any) -> tuple[float, Any]:
         """The loss as scikit-learn reports it, and its gradient: (size,) float64."""
-        self.write(current_ranks().share(vector))
+        self.write(self.ranks.broadcast(vector))
         if isinstance(self.rows, SourceRows):
             backend = self.network.backend
             loss, penalty, gradients = self.network.exclusively(summed_gradient, self.step, self.rows, backend)
@@ -79,10 +78,10 @@ def minimise(
 
     tol : on the largest component of the gradient; callback : called with the parameters after each iteration
     """
-    ranks, rows = current_ranks(), objective.rows
+    ranks, rows = objective.ranks, objective.rows
     if ranks.several:
         settings = {"max_iter": max_iter, "max_fun": max_fun, "tol": tol, "weighted": rows.weight is not None}
-        check_alike(ranks, objective.step.spec, rows=ranks.count(rows.count), **settings)
+        ranks.check_alike(objective.step.spec, rows=ranks.count(rows.count), **settings)
     # SciPy's vectors are short: BLAS's threads would only wait for each other.
     one_thread = getattr(objective.network.backend, "one_blas_thread", nullcontext)
     with objective.step.running(), one_thread():

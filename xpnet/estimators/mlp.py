@@ -17,8 +17,9 @@ from sklearn.utils.validation import check_consistent_length
 from xpnet.backend import NetworkSpec, floating_dtype
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS, Loss
 from xpnet.data.sources import Source
-from xpnet.dispatch import Choice, current_ranks
-from xpnet.dispatch.groups import Owners, owning
+from xpnet.dispatch import Choice
+from xpnet.distributed import Ranks
+from xpnet.distributed.ranks import Owners, owning
 from xpnet.errors import InputError
 from xpnet.estimators.epochs import EpochEnd, LearningRate, Orders, Validation, epoch_of, initial_values
 from xpnet.estimators.fitted import FittedNetwork
@@ -40,7 +41,8 @@ from xpnet.estimators.streaming import BlockOrders, BufferedEpoch, SourceRows
 from xpnet.models import Network
 from xpnet.models.network import by_rows
 from xpnet.models.inputs import is_host
-from xpnet.training import Callback, Training, TrainingState, run, share_stream
+from xpnet.training import Callback, Training, TrainingState, run
+from xpnet.training.state import broadcast_stream
 
 LOSSES: dict[str, Loss] = {activation: loss for loss, activation in OUTPUT_ACTIVATIONS.items()}
 """The loss that belongs to an output activation, which estimators name as scikit-learn does."""
@@ -52,11 +54,13 @@ class Prepared(NamedTuple):
     """All that a training needs beside its network.
 
     rows : to train on; held_out : the user's own, to validate on; resuming : the checkpoints, if there are to be any
+    ranks : the processes that train together
     """
 
     rows: Rows
     held_out: Rows | None
     resuming: Resuming | None
+    ranks: Ranks
 
 
 @dataclass(eq=False, repr=False)
@@ -213,7 +217,7 @@ class MLP(Convertible, FittedNetwork):
         iterations = 1 if incremental else self.max_iter
         reports = reports_for(self, self._fitted, (given.X, given.y, given.sample_weight), iterations)
         if self.solver == "lbfgs":
-            self._fit_lbfgs(prepared.rows, reports)
+            self._fit_lbfgs(prepared.rows, prepared.ranks, reports)
         else:
             self._fit_stochastic(prepared, reports, incremental=incremental)
         if not all(numpy.isfinite(array).all() for array in (*self.coefs_, *self.intercepts_)):
@@ -226,14 +230,14 @@ class MLP(Convertible, FittedNetwork):
 
     def _prepare(self, given: FitInputs, *, incremental: bool) -> Prepared:
         """Check data and targets, make or renew the network, and bring everything to where it lives."""
-        given.X = in_memory_or_source(self, given.X)
+        given.X = in_memory_or_source(self, given.X, given.ranks)
         hidden = self._hidden_sizes()
         first = not ("coefs_" in self.__dict__ or self._network) or not (self.warm_start or incremental)
         if not first and self._network is not None:
             self._check_home(given.X)
-        X, given.y = check_X_y(self, given.X, given.y, reset=first, numeric=self._numeric_targets)
-        X = agreed_rows(X)
-        given.y, known = agreed_targets(given.y, numeric=self._numeric_targets)
+        X, given.y = check_X_y(self, given.X, given.y, given.ranks, reset=first, numeric=self._numeric_targets)
+        X = agreed_rows(X, given.ranks)
+        given.y, known = agreed_targets(given.y, given.ranks, numeric=self._numeric_targets)
         self._learn_targets(known, given.classes, first=first, incremental=incremental)
         targets = self._encode(given.y)
         weight = self._row_weights(given, targets)
@@ -247,13 +251,13 @@ class MLP(Convertible, FittedNetwork):
             start = () if first else (*self.coefs_, *self.intercepts_)
             arrays = (X, targets, weight, *(held_out or ()), *start)
             resuming = Resuming(self.checkpoint, contents(self, arrays), self._random_state)
-        share_stream(self._random_state)
+        broadcast_stream(self._random_state, given.ranks)
         network = self._new_network(X, hidden) if first else self._renewed(X, hidden, keep=incremental)
         rows = _rows(network, X, targets, weight)
         validation = None if held_out is None else _rows(network, *held_out)
         self._network = network
         self._hide()
-        return Prepared(rows, validation, resuming)
+        return Prepared(rows, validation, resuming, given.ranks)
 
     def _row_weights(self, given: FitInputs, targets: Any) -> Any:
         """The weight of each training row, (rows,) float64 or None."""
@@ -263,10 +267,10 @@ class MLP(Convertible, FittedNetwork):
 
     def _given_validation(self, given: FitInputs) -> tuple[Any, Any, Any]:
         """The user's own validation rows: X, encoded targets and weights."""
-        if current_ranks().own_data and not given.X_val.shape[0]:  # other ranks may have some
+        if given.ranks.own_data and not given.X_val.shape[0]:  # other ranks may have some
             X = csr_matrix((0, self.n_features_in_)) if issparse(given.X_val) else numpy.zeros((0, self.n_features_in_))
             return X, self._encode(given.y[:0]), None if given.sample_weight_val is None else numpy.zeros(0)
-        X = check_X(self, in_memory_or_source(self, given.X_val))
+        X = check_X(self, in_memory_or_source(self, given.X_val, given.ranks))
         y = check_targets(given.y_val, numeric=self._numeric_targets, name="y_val")
         self._check_known(y)
         targets = self._encode(y)
@@ -346,10 +350,9 @@ class MLP(Convertible, FittedNetwork):
 
     def _fit_stochastic(self, prepared: Prepared, reports: Reports | None, *, incremental: bool) -> None:
         """Train by epochs of minibatches, until the rules of early stopping or ``max_iter`` end it."""
-        network, (rows, held_out, resuming) = self._fitted, prepared
-        owners, ranks = None, current_ranks()
+        network, owners, (rows, held_out, resuming, ranks) = self._fitted, None, prepared
         if held_out is None and self.early_stopping:
-            rows, held_out, owners = self._split(rows)
+            rows, held_out, owners = self._split(rows, ranks)
         self._expect_scores_or_losses(network)
         self.n_iter_ = 0
         count = ranks.count(rows.count)
@@ -359,7 +362,7 @@ class MLP(Convertible, FittedNetwork):
             training = Training(step, count, epochs, network.history, orders, lock=network.lock)
             self._show()
             try:
-                self._run(training, Prepared(rows, held_out, resuming), reports)
+                self._run(training, Prepared(rows, held_out, resuming, ranks), reports)
             except KeyboardInterrupt:
                 if ranks.several or self._watchers:
                     raise
@@ -381,10 +384,10 @@ class MLP(Convertible, FittedNetwork):
 
     def _run(self, training: Training, prepared: Prepared, reports: Reports | None) -> None:
         """Make the epochs, with all that is noted after each."""
-        network, (rows, held_out, resuming) = self._fitted, prepared
+        network, (rows, held_out, resuming, ranks) = self._fitted, prepared
         validation = None
         if held_out is not None:
-            validation = Validation(held_out, network.step_for(held_out.X), self._score_encoded)
+            validation = Validation(held_out, network.step_for(held_out.X), self._score_encoded, ranks)
         end = EpochEnd(
             self,
             network,
@@ -392,6 +395,7 @@ class MLP(Convertible, FittedNetwork):
             rate=self._optimizer,
             no_improvement=self._no_improvement_count,
             best=self._best if self.early_stopping else {},
+            verbose=bool(self.verbose) and not ranks.rank,
             began_with=None if resuming is None else resuming.began_with,
         )
         callbacks: list[Callback] = [end, *([] if reports is None else [reports]), *self._watchers]
@@ -420,9 +424,9 @@ class MLP(Convertible, FittedNetwork):
             if self.early_stopping:
                 self._best = end.best
 
-    def _split(self, rows: Rows) -> tuple[Rows, Rows, Owners | None]:
+    def _split(self, rows: Rows, ranks: Ranks) -> tuple[Rows, Rows, Owners | None]:
         """Rows to train on and rows held out, as scikit-learn splits them, and who has the first if not all do."""
-        backend, owners, ranks = self._fitted.backend, None, current_ranks()
+        backend, owners = self._fitted.backend, None
         if isinstance(rows, SourceRows):
             share, dtype = self.validation_fraction, self._fitted.spec.dtype
             return *rows.hold_out(share, self._random_state, backend, dtype), None
@@ -430,15 +434,15 @@ class MLP(Convertible, FittedNetwork):
             numpy.arange(ranks.count(rows.count)),
             random_state=self._random_state,
             test_size=self.validation_fraction,
-            stratify=strata_of_all(self._strata(rows)),
+            stratify=strata_of_all(self._strata(rows), ranks),
         )
         if len(held_out) < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
         if ranks.own_data:
-            trained, owners = owned(trained, rows.count)
-            held_out, _ = owned(held_out, rows.count)
+            trained, owners = owned(trained, rows.count, ranks)
+            held_out, _ = owned(held_out, rows.count, ranks)
         return rows.take(trained, backend), rows.take(held_out, backend), owners
 
     def _orders(self, rows: Rows, count: int) -> Orders | BlockOrders:
@@ -456,11 +460,11 @@ class MLP(Convertible, FittedNetwork):
             warn_caller("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
         return min(size, rows)
 
-    def _fit_lbfgs(self, rows: Rows, reports: Reports | None) -> None:
+    def _fit_lbfgs(self, rows: Rows, ranks: Ranks, reports: Reports | None) -> None:
         """Train by L-BFGS, all rows at once."""
         network = self._fitted
         with network.changing():
-            objective = Objective(network, network.trainable(sparse=issparse(rows.X)), rows)
+            objective = Objective(network, network.trainable(sparse=issparse(rows.X)), rows, ranks)
 
             def iteration_ends(vector: Any) -> None:
                 objective.write(vector)

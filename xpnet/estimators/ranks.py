@@ -8,20 +8,19 @@ from sklearn.base import clone
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
 
 from xpnet.backend import dtype_name
-from xpnet.dispatch import current_ranks
-from xpnet.dispatch.groups import Owners
+from xpnet.distributed import Ranks, current_ranks
+from xpnet.distributed.ranks import Owners
 from xpnet.errors import InputError
 
 
-def agreed_rows(X: Any) -> Any:
+def agreed_rows(X: Any, ranks: Ranks) -> Any:
     """X, if all ranks with rows have the same columns; a rank without rows has none of those.
 
     X : (rows, features), floating-point. Raises InputError for other columns, and where no rank has rows.
     """
-    ranks = current_ranks()
     if not ranks.own_data:
         return X
-    facts = ranks.each((X.shape[0], X.shape[1], dtype_name(X.dtype)))
+    facts = ranks.allgather((X.shape[0], X.shape[1], dtype_name(X.dtype)))
     kinds = {(features, dtype) for rows, features, dtype in facts if rows}
     if not kinds:
         raise InputError("Training needs at least one row; no rank has any.")
@@ -34,36 +33,34 @@ def agreed_rows(X: Any) -> Any:
     return csr_matrix((0, features), dtype=dtype) if issparse(X) else numpy.zeros((0, features), dtype)
 
 
-def agreed_targets(y: Any, *, numeric: bool) -> tuple[Any, Any]:
+def agreed_targets(y: Any, ranks: Ranks, *, numeric: bool) -> tuple[Any, Any]:
     """y, and rows of it that show every kind of target on all ranks: y itself where no rank has others.
 
     y : (rows,) or (rows, outputs), on the host; numeric : whether targets are numbers, not labels
     """
-    ranks = current_ranks()
     if not ranks.own_data:
         return y, y
     if issparse(y):
         raise InputError("Ranks with rows of their own take dense labels; received a sparse y. Pass y.toarray().")
-    shown = ranks.each(y[:1] if numeric or y.ndim == 2 else numpy.unique(y))
+    shown = ranks.allgather(y[:1] if numeric or y.ndim == 2 else numpy.unique(y))
     known = numpy.concatenate([some for some in shown if len(some)])
     return y if len(y) else known[:0], known
 
 
-def balanced_weights(indices: Any, classes: Any) -> dict[Any, float]:
+def balanced_weights(indices: Any, classes: Any, ranks: Ranks) -> dict[Any, float]:
     """Rows / (classes * rows of the class), over all ranks, by class.
 
     indices : (rows,), of this rank's labels among the classes
     """
-    counts = sum(current_ranks().each(numpy.bincount(indices, minlength=len(classes))))
+    counts = sum(ranks.allgather(numpy.bincount(indices, minlength=len(classes))))
     return dict(zip(classes, counts.sum() / (len(classes) * counts), strict=True))
 
 
-def strata_of_all(strata: Any) -> Any:
+def strata_of_all(strata: Any, ranks: Ranks) -> Any:
     """What a split keeps in proportion, of the rows of all ranks, in their order; None where it keeps nothing."""
     if strata is None:
         return None
-    ranks = current_ranks()
-    every = ranks.each(strata)
+    every = ranks.allgather(strata)
     joined = numpy.concatenate(every)
     if ranks.owners is None:
         return joined
@@ -71,14 +68,13 @@ def strata_of_all(strata: Any) -> Any:
     return joined[before[ranks.owners.rank] + ranks.owners.index]
 
 
-def owned(chosen: Any, count: int) -> tuple[Any, Owners]:
+def owned(chosen: Any, count: int, ranks: Ranks) -> tuple[Any, Owners]:
     """Which of the chosen rows this rank has, in their order, and who has the others.
 
     chosen : (n,) int64, indices into the rows of all ranks; count : how many rows this rank has
     returns indices into the rows of this rank, and the owners of the chosen rows, numbered from 0 in their order
     """
-    ranks = current_ranks()
-    counts = ranks.each(count)
+    counts = ranks.allgather(count)
     owners = ranks.owners
     if owners is None:
         owners = Owners(numpy.repeat(numpy.arange(len(counts)), counts), numpy.concatenate([*map(numpy.arange, counts)]))
@@ -132,7 +128,7 @@ def fit_scaler(scaler: Any, X: Any) -> Any:
             "Over ranks with rows of their own StandardScaler, MinMaxScaler and MaxAbsScaler can be fitted; received "
             f"{type(scaler).__name__}. Fit it before, to rows that all ranks have."
         )
-    every = [some for some in ranks.each(_like(clone(scaler).fit(X)) if X.shape[0] else None) if some is not None]
+    every = [some for some in ranks.allgather(_like(clone(scaler).fit(X)) if X.shape[0] else None) if some is not None]
     if len({rows.shape[1] for rows, _, _ in every}) != 1:
         raise InputError("A scaler needs rows on some rank, and the same columns on all of them. See what each reads.")
     rows, weights = (numpy.concatenate(arrays) for arrays in zip(*((r, w) for r, w, _ in every), strict=True))

@@ -9,7 +9,6 @@ from typing import Any
 import numpy
 
 from xpnet.backend import NetworkSpec, StepState
-from xpnet.dispatch import current_ranks
 from xpnet.errors import InputError, ModelFileError
 from xpnet.modelfile.container import read, read_header, write
 from xpnet.modelfile.disk import remove, remove_parts
@@ -112,7 +111,7 @@ class Checkpoint(Callback):
         ModelFileError
             When the folder cannot be made.
         """
-        if current_ranks().rank:
+        if training.ranks.rank:
             return
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -139,7 +138,7 @@ class Checkpoint(Callback):
             The training under way.
         """
         last = training.stop or training.done >= training.epochs
-        if current_ranks().rank or (training.done % self.every and not last):
+        if training.ranks.rank or (training.done % self.every and not last):
             return
         path = self.directory / PATTERN.replace("*", f"{training.history.epochs:08d}")
         found = self._own_checkpoints()

@@ -10,8 +10,9 @@ from typing import Any, Self
 import numpy
 
 from xpnet.backend import Backend, NetworkSpec, Parameters, Step, StepState, floating_dtype
-from xpnet.dispatch import Choice, choose, current_ranks, get_backend
+from xpnet.dispatch import Choice, choose, get_backend
 from xpnet.dispatch.choice import all_numpy, library_of
+from xpnet.distributed import current_ranks, on_all_ranks
 from xpnet.errors import InputError, MixedArraysError
 from xpnet.models.inputs import (
     bring,
@@ -29,9 +30,9 @@ from xpnet.models.members import spec_of_one, values_of_one
 from xpnet.models.saving import Saved
 from xpnet.ops import Array, Labels
 from xpnet.optimizers import Schedule, as_schedule
-from xpnet.steps import NetworkLock, SparseStep, alone, grouped, make_step, serves
-from xpnet.training import Callback, History, Training, TrainingState, run, share_stream
-from xpnet.training.state import host_stream
+from xpnet.steps import NetworkLock, SparseStep, alone, make_step, serves
+from xpnet.training import Callback, History, Training, TrainingState, run
+from xpnet.training.state import broadcast_stream, host_stream
 
 CHECKED_FIRST = 8
 """With so many numbers of X for each parameter, it takes as long to look for NaN in X before the first epoch as to keep
@@ -132,6 +133,7 @@ class Network(Saved):
         self.settled = isinstance(backend, Choice)
         self.choice = backend if isinstance(backend, Choice) else choose(backend=backend)
         self.named = backend is not None if named is None else named
+        self._joined = ""  # of the processes that have trained it, for a person
         self.lock = NetworkLock()
         self._hold(initial() if callable(initial) else initial, None)
 
@@ -181,8 +183,8 @@ class Network(Saved):
 
     @property
     def why_(self) -> str:
-        """Which backend and which training step run, and why."""
-        return f"backend {self.backend_} ({self.reason_}); {self._ready().why}"
+        """Which backend and which training step run, and why; on how many ranks it was trained, if on several."""
+        return "; ".join(filter(None, (f"backend {self.backend_} ({self.reason_})", self._ready().why, self._joined)))
 
     @property
     def next_learning_rate(self) -> float:
@@ -366,7 +368,7 @@ class Network(Saved):
                     f"epochs is not negative and batch_size at least 1; received {epochs} and {batch_size}."
                 )
             validate = None if validation is None else self._measure(*validation)
-            stream = share_stream(host_stream(self.rng if rng is None else rng))
+            stream = broadcast_stream(host_stream(self.rng if rng is None else rng), ranks)
             step = self.trainable(sparse=is_sparse(X))
             return run(
                 Training(step, rows, epochs, self.history, stream, lock=self.lock),
@@ -428,7 +430,7 @@ class Network(Saved):
         """
         X, Y, _ = self._enter_batch(X, Y, None)
         check_dense_off_host(X, self.backend)
-        return grouped(self._step_for(X), self.backend).gradient(X, Y)
+        return on_all_ranks(self._step_for(X)).gradient(X, Y)
 
     def to(self, backend: str | Backend | Array, *, dtype: str | None = None) -> Self:
         """Move the network, optimizer state included; from there on it converts what it is given.
@@ -494,7 +496,8 @@ class Network(Saved):
             params = {name: self.backend.to_numpy(array) for name, array in step.params.items()}
             step.load_state(StepState(params, self._optimizer.buffers, self._optimizer.t))
             self._optimizer = None
-        return grouped(step, self.backend)
+        self._joined = current_ranks().why
+        return on_all_ranks(step)
 
     def renew(self, spec: NetworkSpec, *, keep: bool) -> None:
         """Go on with another penalty, update rule or dropout.
@@ -629,7 +632,7 @@ class Network(Saved):
     def _measure(self, X: Array, Y: Labels) -> Callable[[], float]:
         """A function that measures the loss on rows, for calls while no other thread computes."""
         X, Y, _ = self._checked(X, Y, None)
-        return lambda: grouped(self._step_for(X), self.backend).loss(X, Y)
+        return lambda: on_all_ranks(self._step_for(X)).loss(X, Y)
 
     @alone
     def _checked(self, X: Array, Y: Labels, sample_weight: Array | None) -> tuple[Array, Labels, Array | None]:

@@ -2,7 +2,6 @@
 
 from xpnet.training.callbacks import Callback, EarlyStopping, Progress
 from xpnet.training.loop import Interrupts, Training, run
-from xpnet.training.ranks import share_stream
 from xpnet.training.state import History, TrainingState, set_stream_state, stream_state
 
 __all__ = [
@@ -15,6 +14,5 @@ __all__ = [
     "TrainingState",
     "run",
     "set_stream_state",
-    "share_stream",
     "stream_state",
 ]

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from xpnet.backend import StepState
-from xpnet.dispatch import current_ranks
 
 if TYPE_CHECKING:
     from xpnet.training.loop import Training
@@ -332,7 +331,7 @@ class Progress(Callback):
         training : Training
             The training under way.
         """
-        self.first, self.silent = training.history.epochs - training.done, current_ranks().rank > 0
+        self.first, self.silent = training.history.epochs - training.done, training.ranks.rank > 0
         if self.sink is not None or self.silent:
             return
         if in_notebook():

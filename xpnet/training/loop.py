@@ -13,14 +13,13 @@ from typing import Any, Self
 import numpy
 
 from xpnet.backend import Parameters, Step
-from xpnet.dispatch import Ranks, current_ranks
+from xpnet.distributed import Ranks, current_ranks
 from xpnet.errors import InputError
 from xpnet.ops import Array, namespace
 from xpnet.optimizers import Schedule
 from xpnet.steps import NetworkLock
 from xpnet.training.callbacks import Callback
 from xpnet.training.prefetch import prefetched
-from xpnet.training.ranks import check_alike, share_parameters, share_state
 from xpnet.training.state import History, TrainingState, set_stream_state, stream_state
 
 BETWEEN_REPORTS = 0.1  # seconds at least between two words on how far an epoch is
@@ -53,6 +52,8 @@ class Training:
 
     Attributes
     ----------
+    ranks : Ranks
+        The processes that train together, of which this is one; alone outside of `xpnet.use_group`.
     rows_done : int
         How many rows of a long epoch have been trained on, as `Callback.within_epoch` is told.
 
@@ -78,6 +79,7 @@ class Training:
     done: int = 0
     callbacks: list[Callback] = field(default_factory=list)
     lock: NetworkLock = field(default_factory=NetworkLock, repr=False, compare=False)
+    ranks: Ranks = field(default_factory=current_ranks, init=False, repr=False, compare=False)
     rows_done: int = field(default=0, init=False)
     _told: float = field(default=0.0, init=False)
     _reporter: Any = field(default=None, init=False)
@@ -347,7 +349,7 @@ def run(
     [0.693, 0.668, 0.645]
     """
     training.callbacks = [c if isinstance(c, Callback) else _Function(c) for c in callbacks]
-    step, history, ranks = training.step, training.history, current_ranks()
+    step, history, ranks = training.step, training.history, training.ranks
     shuffled = shuffle and batch_size < training.rows
     orders = prefetched(training, epoch) if shuffled and step.prefetches_orders else training.rng
     compute = step.epoch if epoch is None else epoch
@@ -355,7 +357,7 @@ def run(
     if ranks.several:
         settings = {"batch_size": batch_size, "epochs": training.epochs, "shuffle": shuffle}
         given = {"weighted": sample_weight is not None, "validated": validate is not None}
-        check_alike(ranks, step.spec, rows=training.rows, **settings, **given)
+        ranks.check_alike(step.spec, rows=training.rows, **settings, **given)
 
     def make_epoch() -> None:
         started, learning_rate = time.perf_counter(), schedule(len(history.loss), history.loss)
@@ -363,13 +365,11 @@ def run(
         loss = compute(
             X, Y, learning_rate=learning_rate, batch_size=batch_size, order=order, sample_weight=sample_weight
         )
-        if ranks.several:
-            share_parameters(step, ranks)
         history.add(loss, learning_rate, time.perf_counter() - started, validate and validate())
         training.done += 1
 
     with Interrupts() as interrupts, step.running(), closing(training):
-        _begin(training, ranks, resume_from)
+        _begin(training, resume_from)
         for callback in training.callbacks:
             if callback.watches_rows:
                 training.listen_to(epoch if hasattr(epoch, "report") else step)
@@ -382,8 +382,7 @@ def run(
                 interrupts.pending = True
             for callback in training.callbacks[brief:]:
                 callback.epoch_end(training)
-            if ranks.several:
-                training.stop = ranks.any(training.stop)
+            training.stop = ranks.any(training.stop)
             if interrupts.pending:
                 interrupts.release()
             training.tell("between_epochs")
@@ -450,18 +449,17 @@ def _way_back(rng: Any) -> Callable[[], Any]:
     return lambda: set_stream_state(rng, state)
 
 
-def _begin(training: Training, ranks: Ranks, resume_from: TrainingState | None) -> None:
+def _begin(training: Training, resume_from: TrainingState | None) -> None:
     """Tell the callbacks that the training begins, and on several ranks have all of them begin with the same."""
-    resume_from = ranks.share(resume_from)
+    resume_from = training.ranks.broadcast(resume_from)
     if resume_from is None:
         training.tell("train_begin")
     else:
         training.load_state(resume_from)
         training.tell("train_begin")
         training.load_callbacks(resume_from)
-    if ranks.several:
-        with training.lock.calls:
-            share_state(training.step, ranks)
+    with training.lock.calls:
+        training.step.broadcast_state()
 
 
 class _Function(Callback):

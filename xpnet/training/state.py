@@ -6,6 +6,7 @@ from typing import Any
 import numpy
 
 from xpnet.backend import NetworkSpec, StepState
+from xpnet.distributed import Ranks
 from xpnet.errors import InputError
 
 
@@ -215,6 +216,13 @@ def set_stream_state(rng: Any, state: dict[str, Any] | None) -> None:
         rng.set_state(state)
     else:
         rng.bit_generator.state = state
+
+
+def broadcast_stream(rng: Any, ranks: Ranks) -> Any:
+    """Put a random stream into the state that it has on rank 0, and return it."""
+    if ranks.several:
+        set_stream_state(rng, ranks.broadcast(stream_state(rng)))
+    return rng
 
 
 def _position(state: dict[str, Any]) -> int:

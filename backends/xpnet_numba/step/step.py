@@ -16,7 +16,7 @@ from weakref import ref
 import numpy
 
 from xpnet.backend import BatchPart, NetworkSpec, Parameters, Step, StepState, get_threads
-from xpnet.backend.group import NearGroup
+from xpnet.backend.group import SharedMemoryGroup
 from xpnet.backend.threads import allowed_threads
 from xpnet.ops import Array, Labels
 from xpnet_numba.llvm import gemm_address
@@ -33,7 +33,7 @@ from xpnet_numba.step.job import Job, aligned, job_class, place, tell
 from xpnet_numba.step.jobs import JOBS, job_function, prediction_entry
 from xpnet_numba.step.network import blueprint, parameters
 from xpnet_numba.step.plan import Plan, make_member_plan, make_plan
-from xpnet_numba.step.ranks import CommonTraining
+from xpnet_numba.step.shared_memory import SharedMemoryTraining
 from xpnet_numba.step.workspace import TrainingWorkspace, bytes_of
 
 PARTS_LIKE = 8
@@ -97,7 +97,7 @@ class CompiledStep(Step):
         self._hold: AbstractContextManager[Any] = one_thread if self._by_blas else nullcontext()
         self._training = self._new_job()
         self._workspace: TrainingWorkspace | None = None
-        self._common: CommonTraining | None = None
+        self._common: SharedMemoryTraining | None = None
         self._kept: dict[str, Any] = {}
         self._steps_per_call = 0  # not known yet
         self._reader = Reader(spec.dtype)
@@ -190,24 +190,28 @@ class CompiledStep(Step):
         batch_size: int,
         order: Any,
         sample_weight: Array | None,
-        group: NearGroup,
+        by_rows: bool,
+        group: SharedMemoryGroup,
     ) -> float | None:
         """See :class:`xpnet.backend.Step`."""
         if self.spec.members > 1:
             return None
         with self._hold:
             data = self._reader.read(X, Y, order, sample_weight)
-            common = self._common_for(group, data, min(batch_size, data.rows))
+            sizes = batch_sizes(data.rows, batch_size)
+            data.sums = sizes if data.weights is None else weight_sums(data.weights, batch_size)
+            data.shares = sizes if by_rows else data.sums
+            if by_rows and not data.sums.all():
+                return None
+            common = self._shared_training_for(group, data, min(batch_size, data.rows))
             if not common.enter():
                 return None
-            sums = batch_sizes(data.rows, batch_size) if data.weights is None else weight_sums(data.weights, batch_size)
-            data.sums = data.shares = sums
             enter(common.job, data, self.spec)
-            common.job.x_is_far = data.order is None and sums.size > 1
+            common.job.x_is_far = data.order is None and sizes.size > 1
             self._rule[0] = learning_rate
             self._allocate(*self.spec.rule.buffers)
             common.job.updates_made = self._training.updates_made
-            loss, self.penalty = common.train(sums, self._flat)
+            loss, self.penalty = common.train(data.shares, self._flat)
             self._training.updates_made = common.job.updates_made
             return loss
 
@@ -399,12 +403,12 @@ class CompiledStep(Step):
         self._workspace = workspace
         return workspace
 
-    def _common_for(self, group: NearGroup, data: Data, batch_rows: int) -> CommonTraining:
+    def _shared_training_for(self, group: SharedMemoryGroup, data: Data, batch_rows: int) -> SharedMemoryTraining:
         """A training of batches of so many rows together with the other ranks; the last one, if it serves."""
-        plan = _plan(self.spec, batch_rows, group.size * group.share(allowed_threads()), data.sparse is not None)
+        plan = _plan(self.spec, batch_rows, group.size * group.broadcast(allowed_threads()), data.sparse is not None)
         label_width = 0 if data.order is None else data.label_width
         if self._common is None or not self._common.serves(group, plan, label_width):
-            self._common = CommonTraining(self.spec, group, plan, self._new_job(), self._blueprint.size, label_width)
+            self._common = SharedMemoryTraining(self.spec, group, plan, self._new_job(), self._blueprint.size, label_width)
         return self._common
 
     def _new_job(self) -> Job:

@@ -27,7 +27,7 @@ class XpnetRank:
         from xpnet_bench.contenders import xpnet_models
 
         xpnet_models.facts("numba")
-        self.rank, self.barrier = group.rank, lambda: group.sum(numpy.zeros(1))
+        self.rank, self.barrier = group.rank, lambda: group.allreduce(numpy.zeros(1))
         self._task = xpnet_models.train(job)
 
     def reset(self) -> None:

@@ -136,7 +136,7 @@ def assert_same_gradient(spec: NetworkSpec, launcher: HostLauncher, X: Any, Y: A
 class Alone:
     """A group of one rank, whose sums change nothing."""
 
-    def begin_sum(self, array: Any) -> None:
+    def begin_allreduce(self, array: Any) -> None:
         pass
 
     def wait(self, mark: Any) -> None:

@@ -23,10 +23,10 @@ from xpnet_cupy.options import Options
 from xpnet_numpy import NumpyBackend
 
 from xpnet.backend import Group, NetworkSpec
-from xpnet.dispatch.groups import Ranks
+from xpnet.distributed.ranks import Ranks
 from xpnet.errors import BackendError
 from xpnet.steps import ReferenceStep
-from xpnet.steps.grouped import GroupedStep
+from xpnet.distributed.step import DistributedStep
 
 pytestmark = needs_compiler
 TYPES = {7: ctypes.c_float, 8: ctypes.c_double, 4: ctypes.c_int64}
@@ -92,13 +92,13 @@ class Host:
     def __init__(self, rank: int) -> None:
         self.rank, self.failed = rank, False
 
-    def sum(self, array: Any) -> Any:
+    def allreduce(self, array: Any) -> Any:
         return array * self.size
 
-    def share(self, value: Any, *, rank: int = 0) -> Any:
+    def broadcast(self, value: Any, *, rank: int = 0) -> Any:
         return b"identity" if value is None or isinstance(value, bytes) else value
 
-    def fail(self, error: BaseException) -> None:
+    def abort(self, error: BaseException) -> None:
         self.failed = True
 
 
@@ -117,7 +117,7 @@ def test_arrays_of_the_device_are_added_up_where_they_lie(dtype: str) -> None:
     made = groups(Nccl())
     arrays = [cupy.asarray(np.arange(6, dtype=dtype).reshape(2, 3) * 10**rank) for rank in range(RANKS)]
     with ThreadPoolExecutor(RANKS) as pool:
-        sums = list(pool.map(lambda group, array: group.sum(array), made, arrays))
+        sums = list(pool.map(lambda group, array: group.allreduce(array), made, arrays))
     for array, total in zip(arrays, sums, strict=True):
         assert total is array or np.shares_memory(total, array)
         np.testing.assert_array_equal(total, np.arange(6).reshape(2, 3) * 111)
@@ -125,7 +125,7 @@ def test_arrays_of_the_device_are_added_up_where_they_lie(dtype: str) -> None:
 
 def test_what_lies_on_the_host_goes_over_the_host() -> None:
     group = groups(Nccl())[1]
-    assert isinstance(group, Group) and group.sum(np.ones(2)).tolist() == [3, 3] and group.share("a") == "a"
+    assert isinstance(group, Group) and group.allreduce(np.ones(2)).tolist() == [3, 3] and group.broadcast("a") == "a"
     assert (group.rank, group.size, group.library, group.why) == (1, RANKS, "cupy", "NCCL 2.23.4 and threads")
 
 
@@ -135,8 +135,8 @@ def test_a_rank_that_does_not_come_is_waited_for_no_longer_than_allowed(monkeypa
     monkeypatch.setattr("cupy_on_host.Stream.record", lambda stream: SimpleNamespace(done=False))
     group = groups(nccl, timeout=0.01)[2]
     with pytest.raises(BackendError, match=r"Rank 2 of 3 waited 0.01 s for the sum") as caught:
-        group.sum(cupy.asarray(np.ones(3)))
-    group.fail(caught.value)
+        group.allreduce(cupy.asarray(np.ones(3)))
+    group.abort(caught.value)
     assert nccl.aborted == 1 and group._host.failed  # type: ignore[attr-defined]
 
 
@@ -181,14 +181,14 @@ def trained(
     backend = CupyBackend(options=Options(resident=False, timed=False, sums=sums))
     step: Any = backend.compile_step(spec)
     step.params.update(weights(spec))
-    grouped = GroupedStep(step, backend, Ranks(group, "own" if cuts else "same"))
+    grouped = DistributedStep(step, Ranks(group, "own" if cuts else "same"))
     X, Y = data(spec, "indices", rows=rows)
     own = slice(*cuts[rank : rank + 2]) if cuts else slice(None)
     arrays = [None if array is None else backend.asarray(array[own]) for array in (X, Y, weight)]
     try:
         losses = train(grouped, *arrays[:2], weight=arrays[2], rows=rows, **how)
     except BackendError as error:
-        group.fail(error)
+        group.abort(error)
         raise
     graphs = [n for plan in step._plans.values() for n in plan.training.recorded]
     penalty = grouped.penalty
@@ -268,10 +268,10 @@ def test_where_some_parts_have_no_rows_and_where_sums_are_not_recorded(rows: int
 def test_a_sum_beside_the_capture_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def elsewhere(group: NcclGroup, array: Any) -> None:
         with Stream(non_blocking=True):
-            begin_sum(group, array)
+            begin_allreduce(group, array)
 
-    begin_sum = NcclGroup.begin_sum
-    monkeypatch.setattr(NcclGroup, "begin_sum", elsewhere)
+    begin_allreduce = NcclGroup.begin_allreduce
+    monkeypatch.setattr(NcclGroup, "begin_allreduce", elsewhere)
     spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"])
     with pytest.raises(AssertionError, match="a collective beside the capture"):
         on_ranks(spec, Nccl(), rows=97, batch=10)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ranks.threads_group import NearThreadsGroup, ThreadsGroup, on_ranks
+from ranks.threads_group import SharedMemoryThreadsGroup, ThreadsGroup, on_ranks
 from scipy import sparse
 from xpnet_numba.step import plan, step
 
@@ -90,7 +90,7 @@ def test_the_bits_are_those_of_one_process_with_as_many_cores(cut: str, monkeypa
 
 def test_without_memory_gradients_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
     X, y, _ = rows()
-    monkeypatch.setattr(NearThreadsGroup, "memory", lambda self, size: None)
+    monkeypatch.setattr(SharedMemoryThreadsGroup, "shared_memory", lambda self, size: None)
     for found in on_ranks(2, lambda group: trained(X, y)):
         close(found, trained(X, y))
 

@@ -1,5 +1,6 @@
 """Training on several ranks gives the answer of one process."""
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,63 @@ def test_ranks_that_adopt_other_dtypes_are_refused() -> None:
 
     with pytest.raises(xpnet.InputError, match="rank 1 has dtype = 'float32', rank 0 has 'float64'"):
         on_ranks(2, work, data="own")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("size", [2, 4])
+@pytest.mark.parametrize(
+    "way, settings, weighted, sums",
+    [
+        ("own", {}, False, 8 + 1),
+        ("own", {}, True, 8 + 2),
+        ("own", {"max_grad_norm": 0.1}, False, 8 + 1),
+        ("own", {"max_grad_norm": 0.1}, True, 8 + 2),
+        ("same", {}, False, 8 + 1),
+        ("same", {"max_grad_norm": 0.1}, True, 8 + 1),
+        ("near", {}, False, 0),
+        ("near", {}, True, 0),
+        ("near", {"max_grad_norm": 0.1}, True, 8 + 1),
+    ],
+)
+def test_a_step_of_training_takes_one_sum(
+    way: str, settings: dict[str, Any], weighted: bool, sums: int, size: int
+) -> None:
+    """An epoch of eight batches: one sum each and one for the loss; rank 0's parameters and who stops are two more.
+
+    Weights of rows that each rank has alone take another one, and batches in common memory none.
+    """
+    X, y, w = data(weighted)
+
+    def work(group: ThreadsGroup) -> Any:
+        counts = []
+        for epochs in (2, 3):
+            group.calls.clear()
+            model = xpnet.MLPClassifier((7,), batch_size=8, max_iter=epochs, random_state=0, **settings)
+            model.fit(*cut(size, group.rank, way == "own", X, y, w))
+            counts.append(group.calls.copy())
+        return counts[1]["allreduce"] - counts[0]["allreduce"], counts[1]["broadcast"] - counts[0]["broadcast"]
+
+    found = on_ranks(size, work, data="own" if way == "own" else "same", near=way == "near")
+    in_memory = way == "near" and not settings  # where rank 0 says how many threads it uses
+    assert found == [(sums + 1, 1) if in_memory else (sums + 2, 0)] * size
+
+
+@pytest.mark.parametrize("kind", [xpnet.FeedforwardNeuralNet, xpnet.MLPClassifier])
+def test_why_names_the_ranks_and_how_they_are_joined(kind: Any) -> None:
+    X, y, _ = data()
+
+    def work(group: ThreadsGroup) -> Any:
+        if kind is xpnet.MLPClassifier:
+            return xpnet.MLPClassifier((4,), max_iter=1000, tol=1.0).fit(X, y)
+        model = xpnet.FeedforwardNeuralNet(5, 4, 3, rng=0)
+        model.fit(X, y, epochs=1)
+        return model
+
+    for model in on_ranks(3, work):
+        assert model.why_.endswith("; trained on 3 ranks, joined by threads of one process")
+        assert pickle.loads(pickle.dumps(model)).why_.endswith("joined by threads of one process")
+    model.fit(X, y, **({} if kind is xpnet.MLPClassifier else {"epochs": 1}))
+    assert "ranks" not in model.why_
 
 
 def test_early_stopping_puts_the_best_back_on_every_rank() -> None:

@@ -13,7 +13,7 @@ import ctypes
 from typing import Any
 
 from xpnet.backend import NetworkSpec, get_threads
-from xpnet.backend.group import NearGroup
+from xpnet.backend.group import SharedMemoryGroup
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.threads import share_entry
 from xpnet_numba.llvm.memory import LINE
@@ -23,7 +23,7 @@ from xpnet_numba.step.plan import Plan
 from xpnet_numba.step.workspace import TrainingWorkspace
 
 
-class CommonTraining:
+class SharedMemoryTraining:
     """A training of which each rank of a group computes a part of every batch.
 
     group : the ranks
@@ -33,7 +33,7 @@ class CommonTraining:
     """
 
     def __init__(
-        self, spec: NetworkSpec, group: NearGroup, plan: Plan, job: Job, parameters: int, label_width: int
+        self, spec: NetworkSpec, group: SharedMemoryGroup, plan: Plan, job: Job, parameters: int, label_width: int
     ) -> None:
         self.spec, self.group, self.plan, self.job, self.label_width = spec, group, plan, job, label_width
         self.workspace = TrainingWorkspace(spec, plan, parameters, label_width)
@@ -43,13 +43,13 @@ class CommonTraining:
         self._memory: Any = None
         job.updating, job.penalized = True, spec.l2 > 0
 
-    def serves(self, group: NearGroup, plan: Plan, label_width: int) -> bool:
+    def serves(self, group: SharedMemoryGroup, plan: Plan, label_width: int) -> bool:
         """Whether it is for these ranks and batches cut like that, and has room for such labels."""
         return self.group is group and self.plan is plan and self.label_width >= label_width
 
     def enter(self) -> bool:
         """Have all buffers lie in memory of the ranks; False where they have none, or not as much."""
-        memory = self.group.memory(room_for(self.flat, self.workspace.arrays))
+        memory = self.group.shared_memory(room_for(self.flat, self.workspace.arrays))
         if memory is None or memory is self._memory:
             return memory is not None
         self.flat, self.workspace.arrays = carved(memory, self.flat, self.workspace.arrays)
@@ -63,24 +63,24 @@ class CommonTraining:
     def train(self, weights: Any, flat: dict[str, Any]) -> tuple[float, float]:
         """The batches of the data that the job has been told of; returns the mean loss, and its penalty.
 
-        weights : (batches,), the sum of the sample weights of each
+        weights : (batches,), by how much the mean loss of each counts
         flat : parameters and optimizer, by name: those of rank 0 are read, and those of all ranks written afterwards
         """
         job, function = self.job, job_function("train_phase", self.spec.dtype).address
         kept = "params", *self.spec.rule.buffers
-        self.group.meet()  # the memory may still be read, for the epoch before
+        self.group.barrier()  # the memory may still be read, for the epoch before
         for name in kept if self.group.rank == 0 else ():
             self.flat[name][:] = flat[name]
         self.workspace.arrays["totals_at"].fill(0)
         self.workspace.begin(job, count := min(get_threads(), self.plan.cores // self.group.size))
-        self.group.meet()
+        self.group.barrier()
         for step in range(weights.size):
             job.first_step = step
             for phase, first, end in self._phases:
                 job.phase, job.first_piece, job.end_piece = phase, first, end
                 if first < end:
                     threads.team.lead(share_entry(), count, function, ctypes.addressof(job))
-                self.group.meet()
+                self.group.barrier()
             job.updates_made += 1
         for name in kept:
             flat[name][:] = self.flat[name]

@@ -7,8 +7,8 @@ import pytest
 from ranks.threads_group import on_ranks
 
 import xpnet
-from xpnet.dispatch import current_ranks, groups
-from xpnet.dispatch.places import Place, threads_of
+from xpnet.distributed import current_ranks, ranks
+from xpnet.distributed.ranks import Place, threads_of
 
 
 def test_the_group_holds_inside_the_block_alone() -> None:
@@ -24,7 +24,7 @@ def test_arrays_are_shared_to_the_bit(dtype: str) -> None:
     own = {"a": np.array([[-0.0, 0.0], [np.nan, 1 / 3]], dtype), "b": np.array([np.inf, -1e-40], dtype)}
 
     def work(group: Any) -> Any:
-        return current_ranks().share_arrays(own if group.rank == 0 else {k: np.ones_like(v) for k, v in own.items()})
+        return current_ranks().broadcast_arrays(own if group.rank == 0 else {k: np.ones_like(v) for k, v in own.items()})
 
     for found in on_ranks(3, work):
         assert {name: (a.shape, a.tobytes()) for name, a in found.items()} == {
@@ -47,7 +47,7 @@ def test_an_error_on_one_rank_reaches_the_group() -> None:
     def work(group: Any) -> None:
         if group.rank == 1:
             raise ValueError("alone")
-        group.sum(0)
+        group.allreduce(0)
 
     with pytest.raises(ValueError, match="alone"):
         on_ranks(2, work)
@@ -63,11 +63,11 @@ def test_an_error_on_one_rank_reaches_the_group() -> None:
     ],
 )
 def test_the_launcher_is_known(name: str, value: str, launcher: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    for names in groups.LAUNCHERS.values():
+    for names in ranks.LAUNCHERS.values():
         for known in names:
             monkeypatch.delenv(known, raising=False)
     monkeypatch.setenv(name, value)
-    assert groups.launched() == launcher
+    assert ranks.launched() == launcher
 
 
 @pytest.mark.parametrize(

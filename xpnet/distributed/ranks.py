@@ -1,18 +1,24 @@
-"""Which processes train together: asked for by ``use_group``, found through the entry-point group ``xpnet.groups``."""
+"""Which processes train together, what they tell each other, and how they divide the cores of a machine.
+
+``use_group`` asks for a group, which is found through the entry-point group ``xpnet.groups``. ``Ranks`` is what the rest of
+xpnet talks to: for one process it has nothing to do.
+"""
 
 import os
-from collections.abc import Callable, Iterator
+import platform
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
+from zlib import crc32
 
 import numpy
 
-from xpnet.backend import Group
-from xpnet.backend.group import Value, gather
-from xpnet.dispatch.places import divided_threads
+from xpnet.backend import Group, NetworkSpec
+from xpnet.backend.group import Value, allgather
+from xpnet.backend.threads import allowed_threads, cores, get_threads, sharing_the_machine
 from xpnet.errors import BackendError, InputError
 
 GROUP = "xpnet.groups"
@@ -69,11 +75,16 @@ class Ranks:
         """Whether there are rows that this process has not seen."""
         return self.several and self.data == "own"
 
-    def share(self, value: Value) -> Value:
-        """The value that rank 0 has."""
-        return value if self.group is None or not self.several else self.group.share(value)
+    @cached_property
+    def why(self) -> str:
+        """How many ranks there are and how they are joined, for a person; empty for one."""
+        return f"trained on {self.group.size} ranks, joined by {self.group.why}" if self.group and self.several else ""
 
-    def share_arrays(self, arrays: dict[str, Any]) -> dict[str, Any]:
+    def broadcast(self, value: Value) -> Value:
+        """The value that rank 0 has."""
+        return value if self.group is None or not self.several else self.group.broadcast(value)
+
+    def broadcast_arrays(self, arrays: dict[str, Any]) -> dict[str, Any]:
         """NumPy's arrays of floating-point numbers that rank 0 has, by name; the others have some of the same names and
         shapes, all in one dtype.
         """
@@ -82,30 +93,60 @@ class Ranks:
         flat = numpy.concatenate([array.reshape(-1) for array in arrays.values()])
         if self.rank:
             flat.fill(-0.0)  # added to any number it is that number: a sum, which is quicker than to pickle
-        parts = numpy.split(self.group.sum(flat), numpy.cumsum([array.size for array in arrays.values()])[:-1])
+        parts = numpy.split(self.group.allreduce(flat), numpy.cumsum([array.size for array in arrays.values()])[:-1])
         return {name: part.reshape(arrays[name].shape) for name, part in zip(arrays, parts, strict=True)}
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on some rank."""
         if self.group is None or not self.several:
             return flag
-        return bool(self.group.sum(numpy.array([flag], "int64"))[0])
+        return bool(self.group.allreduce(numpy.array([flag], "int64"))[0])
 
-    def each(self, value: Any) -> list[Any]:
-        """The values of all ranks that have rows of their own; this one's where all have the same."""
-        return gather(self.group, value) if self.group is not None and self.own_data else [value]
+    def allgather(self, value: Any) -> list[Any]:
+        """The values of all ranks, in their order, where each has rows of its own; this one's where all have the same."""
+        return allgather(self.group, value) if self.group is not None and self.own_data else [value]
 
     def mean(self, value: float, weight: float) -> float:
         """The mean of a value over ranks that have rows of their own, each by its weight."""
         if not self.own_data:
             return value
-        values = self.each((value, weight))
+        values = self.allgather((value, weight))
         total = sum(w for _, w in values)
         return sum(v * w for v, w in values if w) / total if total else 0.0
 
     def count(self, rows: int) -> int:
         """How many rows all ranks have, of which this one has ``rows``."""
-        return sum(self.each(rows)) if self.own_data else rows
+        return sum(self.allgather(rows)) if self.own_data else rows
+
+
+    def check_alike(self, spec: NetworkSpec, **settings: Any) -> None:
+        """Compare what every rank is about to train, in one sum of a number a rank.
+
+        spec : the network of this rank; settings : what else must be equal, by the name that the user knows it by
+
+        Raises InputError, on every rank, where one rank differs from rank 0. Arrays of unlike sizes would otherwise meet in
+        one sum, which MPI does not survive, or one rank would wait for batches that another does not make.
+        """
+        if self.group is None or not self.several:
+            return
+        network = {field.name: getattr(spec, field.name) for field in fields(spec)}
+        facts = {name: repr(value) for name, value in (network | settings).items()}
+        sums = numpy.zeros(self.group.size, "int64")
+        sums[self.rank] = crc32(repr(facts).encode())
+        sums = self.group.allreduce(sums)
+        if (sums == sums[0]).all():
+            return
+        first, *others = allgather(self.group, facts)
+        differences = [
+            f"rank {rank} has {name} = {other.get(name)}, rank 0 has {value}"
+            for rank, other in enumerate(others, 1)
+            for name, value in first.items()
+            if other.get(name) != value
+        ]
+        raise InputError(
+            "All ranks train one network, on the same number of rows in batches of one size: "
+            f"{'; '.join(differences)}. Pass the same on every rank."
+        )
 
 
 ALONE = Ranks()
@@ -172,7 +213,7 @@ def use_group(
             with divided_threads(joined):
                 yield joined
         except BaseException as error:
-            joined.fail(error)
+            joined.abort(error)
             raise
         finally:
             _context.reset(token)
@@ -213,3 +254,55 @@ def _opener(name: str) -> Callable[[float], AbstractContextManager[Group]]:
         known = ", ".join(sorted(registered)) or "none is installed; install xpnet first: pip install xpnet"
         raise BackendError(f"A group is one of those that are installed: {known}; received {name!r}.")
     return registered[name].load()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one rank runs.
+
+    host : the machine's name
+    process : its number there
+    cores : which cores it may run on
+    allowed : how many threads it may use, by its affinity and its cgroup's quota
+    """
+
+    host: str
+    process: int
+    cores: frozenset[int]
+    allowed: int
+
+
+def machine() -> tuple[str, list[int], int, int]:
+    """The machine's name, the cores that this process may run on, how many the machine has, and the threads it uses."""
+    return platform.node(), sorted(cores()), os.cpu_count() or 1, get_threads()
+
+
+def places(group: Group) -> list[Place]:
+    """Where each rank runs."""
+    return allgather(group, Place(platform.node(), os.getpid(), cores(), allowed_threads()))
+
+
+@contextmanager
+def divided_threads(group: Group) -> Iterator[None]:
+    """Inside, this rank uses its part of the cores that several ranks may run on; BLAS libraries, too."""
+    if group.size == 1:
+        yield
+        return
+    every = places(group)
+    if len({(place.host, place.process) for place in every}) < 2:  # ranks that are threads of one process
+        yield
+        return
+    from threadpoolctl import threadpool_limits
+
+    count = threads_of(every[group.rank], every)
+    with sharing_the_machine(count), threadpool_limits(count, user_api="blas"):
+        yield
+
+
+def threads_of(own: Place, every: Sequence[Place]) -> int:
+    """How many threads a rank may use: each core counts by how many ranks may run on it, and a quota is divided."""
+    beside = [place for place in every if place.host == own.host]
+    count = int(sum(1 / sum(core in place.cores for place in beside) for core in own.cores) + 1e-9)
+    if own.allowed < len(own.cores):
+        count = min(count, own.allowed // len(beside))
+    return max(count, 1)
