@@ -69,7 +69,7 @@ class CompiledStep(Step):
 
     @property
     def gradients(self) -> Parameters:
-        """What ``gradient`` filled in."""
+        """See :class:`xpnet.backend.Step`."""
         return self._network.gradients
 
     @property

@@ -1,4 +1,4 @@
-"""What a backend supplies. Nothing has to be inherited: any object with these attributes is a backend."""
+"""The contract of a backend. Nothing has to be inherited: any object with these attributes is a backend."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Kernel:
 
 @runtime_checkable
 class Backend(Protocol):
-    """What an object must offer to be a backend.
+    """The attributes and methods that make an object a backend.
 
     Attributes
     ----------

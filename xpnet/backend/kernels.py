@@ -1,4 +1,4 @@
-"""How a backend's kernels lie over the reference: ``Operations`` has every name of ``xpnet.ops``.
+"""A backend's kernels lie over the reference: ``Operations`` has every name of ``xpnet.ops``.
 
 Whether a kernel may be used is decided here and nowhere else: from the dtypes its table declares and from which
 arguments the reference annotates as ``Array``.
@@ -99,7 +99,7 @@ def _declared(kernel: Kernel | Callable[..., Any]) -> Kernel:
 
 
 def _array_arguments(name: str) -> int:
-    """How many leading arguments of an operation are arrays, or may be None instead."""
+    """Count the leading arguments of an operation that are arrays, or may be None instead."""
     annotations = [parameter.annotation for parameter in _parameters(name)]
     arrays = ops.Array, ops.Array | None
     return next((i for i, found in enumerate(annotations) if found not in arrays), len(annotations))

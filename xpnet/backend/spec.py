@@ -17,12 +17,12 @@ OUTPUT_ACTIVATIONS: dict[Loss, Literal["softmax", "logistic", "identity", "exp"]
     "squared_error": "identity",
     "poisson": "exp",
 }
-"""What turns the values of the last layer into predictions follows from the loss."""
+"""The function that turns the values of the last layer into predictions, by the loss."""
 
 
 @dataclass(frozen=True)
 class UpdateRule:
-    """How parameters follow their gradient: ``ops.sgd_update`` or ``ops.adam_update`` with these numbers.
+    """The rule of an update: ``ops.sgd_update`` or ``ops.adam_update`` with these numbers.
 
     The learning rate is not part of the rule, since it may change from step to step.
 

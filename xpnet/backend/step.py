@@ -1,8 +1,9 @@
 """The base class of every training step. The training loop drives every step through this contract alone.
 
-A backend's step is a subclass of :class:`Step`. What is abstract it must write. Everything else has a default here that is
-right for every step, and a step overrides what it can do better: predictions that look for NaN in the same pass, weighted
-epochs, a snapshot of its state, orders that are drawn beside a device's work, epochs together with other processes.
+A backend's step is a subclass of :class:`Step`. What is abstract it must write. Everything else has a default here that
+is right for every step, and a step overrides what it can do better: predictions that look for NaN in the same pass,
+weighted epochs, a snapshot of its state, orders that are drawn beside a device's work, epochs together with other
+processes.
 """
 
 from abc import ABC, abstractmethod
@@ -100,13 +101,14 @@ class Step(ABC):
     takes_sparse : bool, default False
         Whether X may be a SciPy sparse matrix of compressed rows.
     report : callable or None
-        A step that says how far a long epoch is calls this between batches, a few times a second, with the number of rows
-        that have been trained on in this epoch. None, as at first, where there is no listener.
+        A step that says how far a long epoch is calls this between batches, a few times a second, with the number of
+        rows that have been trained on in this epoch. None, as at first, where there is no listener.
     prefetches_orders : bool, default False
         Whether the step calls `prefetch_order`, since its device works by itself.
     prefetch_order : callable or None
-        Called once within the next `epoch`, while the device is at work. It returns the order of the epoch after it, which
-        the step may copy to the device before it is given this very array. None, as at first, where there is none.
+        Called once within the next `epoch`, while the device is at work. It returns the order of the epoch after it,
+        which the step may copy to the device before it is given this very array. None, as at first, where there is
+        none.
 
     Notes
     -----
@@ -307,7 +309,7 @@ class Step(ABC):
         Returns
         -------
         callable
-            A function that puts the step back into the state that it has now. It holds until the next snapshot is taken.
+            A function that puts the step back into the state that it has now. It holds until the next snapshot.
         """
         state = self.state()
         return lambda: self.load_state(state)
@@ -337,8 +339,8 @@ class Step(ABC):
         Parameters
         ----------
         X : numpy.ndarray or scipy sparse matrix, shape (rows, in)
-            The inputs, on the host, of any dtype. They may be a large file, which is looked at and converted a few rows at
-            a time.
+            The inputs, on the host, of any dtype. They may be a large file, which is looked at and converted a few rows
+            at a time.
 
         Returns
         -------
@@ -413,7 +415,7 @@ class Step(ABC):
         """Begin with the parameters and the optimizer of rank 0, where several processes train together."""
 
     def count_rows(self, X: Array) -> int:
-        """How many rows there are to train on, in all processes that train together.
+        """Count the rows to train on, in all processes that train together.
 
         Parameters
         ----------

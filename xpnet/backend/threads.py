@@ -1,4 +1,4 @@
-"""How many threads this process may use."""
+"""The number of threads that this process may use."""
 
 import os
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ MOST_CORES = "LOKY_MAX_CPU_COUNT"
 """The environment variable that tells joblib of how many cores it may know."""
 
 GROUP = Path("/sys/fs/cgroup")
-"""Where Linux tells of the control group of a process."""
+"""The file in which Linux names the control group of a process."""
 
 _wanted: int | None = None
 _share: int | None = None
@@ -83,7 +83,7 @@ def get_threads() -> int:
 
 
 def allowed_threads() -> int:
-    """How many threads the process is allowed by its affinity, its cgroup's quota and its share of the machine;
+    """The number of threads that affinity, the cgroup's quota and the share of the machine allow this process;
     `set_threads` does not count."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     allowed = min(affinity, _quota())

@@ -1,4 +1,4 @@
-"""What comes into a network: where arrays live, how they get to its backend, and each rule that must hold, once."""
+"""Arrays that come into a network: where they live, how they get to its backend, and each rule that must hold, once."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -115,13 +115,13 @@ def check_dense_off_host(X: Any, backend: Backend) -> None:
     """Raise InputError for a sparse matrix to train on where arrays are not NumPy's."""
     if is_sparse(X) and not is_host(backend):
         raise InputError(
-            f"A network on {backend.name} trains on dense rows; received a SciPy sparse matrix. Pass X.toarray(), or move "
-            'the network with .to("numba").'
+            f"A network on {backend.name} trains on dense rows; received a SciPy sparse matrix. Pass X.toarray(), or "
+            'move the network with .to("numba").'
         )
 
 
 def on_host(array: Any) -> bool:
-    """Whether this is NumPy's, or no array of any library (a list, a frame, a sparse matrix)."""
+    """Tell whether this is NumPy's, or no array of any library (a list, a frame, a sparse matrix)."""
     return library_of(array) in ("", "numpy")
 
 
@@ -131,7 +131,7 @@ def to_host(array: Any) -> Any:
 
 
 def is_sparse(array: Any) -> bool:
-    """Whether this is a SciPy sparse matrix, asked without importing SciPy."""
+    """Tell whether this is a SciPy sparse matrix, without importing SciPy."""
     return hasattr(array, "tocsr")
 
 
@@ -140,4 +140,4 @@ def _is_host(backend: Any) -> bool:
 
 
 is_host: Callable[[Any], bool] = cache(_is_host)
-"""Whether what a backend computes are NumPy arrays."""
+"""Tell whether a backend computes NumPy arrays."""

@@ -60,8 +60,8 @@ class Network(Saved):
     dtype : {"float32", "float64"} or None
         None adopts that of the first arrays.
     named : bool, optional
-        Whether the user named the backend, so that arrays of any library are brought there. None, as by default, for what
-        the argument `backend` says.
+        Whether the user named the backend, so that arrays of any library are brought there. None, as by default, for
+        what the argument `backend` says.
     compiled : bool, default True
         False trains with the reference step even where a compiled one exists.
     rng : int, numpy.random.Generator or numpy.random.RandomState, optional
@@ -76,7 +76,7 @@ class Network(Saved):
     choice : Choice
         The backend the network lives on, and why.
     named, settled : bool
-        Whether the user named the backend, and whether the network stays where it is; otherwise the first arrays decide.
+        Whether the user named the backend, and whether the network stays where it is; else the first arrays decide.
     lock : NetworkLock
         What lets threads share the network.
     extra : dict of str to JSON values
@@ -183,7 +183,7 @@ class Network(Saved):
 
     @property
     def why_(self) -> str:
-        """Which backend and which training step run, and why; on how many ranks it was trained, if on several."""
+        """A sentence that says which backend and which training step run, and why; on how many ranks it was trained, if on several."""
         return "; ".join(filter(None, (f"backend {self.backend_} ({self.reason_})", self._ready().why, self._joined)))
 
     @property
@@ -461,7 +461,7 @@ class Network(Saved):
         return self
 
     def changing(self) -> AbstractContextManager[Any]:
-        """What is held while the network is trained or moved, by one thread at a time.
+        """Hold the network for a training or a move, which one thread makes at a time.
 
         Returns
         -------
@@ -677,7 +677,8 @@ class Network(Saved):
         home = library_of(self.backend.asarray(0.0))
         for library in {library_of(array) for array in arrays} - {"", "numpy", home}:
             raise MixedArraysError(
-                f"This network lives on {self.backend_}; received {library} arrays. Move it with .to(...), or the arrays."
+                f"This network lives on {self.backend_}; received {library} arrays. Move it with .to(...), or the "
+                "arrays."
             )
 
     def _move(self, choice: Choice, dtype: str) -> None:

@@ -13,7 +13,7 @@ class Saved:
 
     @property
     def extra(self) -> dict[str, Any]:
-        """What is saved with the model: a dict of JSON values, empty at first."""
+        """A dict of JSON values that is saved with the model, empty at first."""
         if self._extra is None:
             self._extra = {}
         return self._extra

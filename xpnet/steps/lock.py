@@ -22,12 +22,12 @@ _locks: "WeakSet[NetworkLock]" = WeakSet()
 class NetworkLock:
     """The lock of one network.
 
-    A call that computes holds ``calls``, a training for each of its epochs, so that other threads have their calls between
-    two epochs. A thread that trains, moves or changes the network holds ``trainings`` from beginning to end.
+    A call that computes holds ``calls``, a training for each of its epochs, so that other threads have their calls
+    between two epochs. A thread that trains, moves or changes the network holds ``trainings`` from beginning to end.
 
     Where waiting would never end there is a ModelInUseError: where a signal handler calls the network that it has
-    interrupted, where a callback trains the network that calls it, and in a forked process, if a thread that does not exist
-    there held the lock.
+    interrupted, where a callback trains the network that calls it, and in a forked process, if a thread that does not
+    exist there held the lock.
 
     calls : the lock itself; ``with lock.calls:`` cannot be left held by an exception that comes at any moment
     busy : whether its holder is in the middle of a call; between two epochs the thread that trains may call, too
@@ -47,14 +47,17 @@ class NetworkLock:
             raise ModelInUseError(_IN_USE)
 
     def give_way(self) -> None:
-        """Let a thread that waits for ``calls`` have it first: who has just released it would be quicker to take it again."""
+        """Let a thread that waits for ``calls`` have it first.
+
+        The thread that has just released it would otherwise be quicker to take it again.
+        """
         if self.wanted:
             self.wanted = False
             time.sleep(WAKING)
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Inside, no other thread trains or changes the network. Raises ModelInUseError where this thread does already."""
+        """Keep other threads from training or changing the network. Raises ModelInUseError where this thread does already."""
         if self._trainer == get_ident():
             raise ModelInUseError(_IN_USE)
         with self.trainings:
@@ -75,8 +78,8 @@ class NetworkLock:
 
 
 _IN_USE = (
-    "A model serves one call at a time, and this thread is within one: a signal handler or a callback has called the model "
-    "again. Call it once the first call has returned, or use a copy."
+    "A model serves one call at a time, and this thread is within one: a signal handler or a callback has called the "
+    "model again. Call it once the first call has returned, or use a copy."
 )
 
 
@@ -90,11 +93,11 @@ class _Lost:
         )
 
     def __exit__(self, *_: object) -> None:
-        """Nothing was entered."""
+        """Do nothing, as nothing was entered."""
 
 
 def alone(method: Callable[Concatenate[Any, Given], Result]) -> Callable[Concatenate[Any, Given], Result]:
-    """A method of an object with a ``lock``, which only one thread at a time is within.
+    """Let only one thread at a time into a method of an object with a ``lock``.
 
     The flag is cleared by a plain assignment, as a ``with`` statement over code in Python could be cut at its end.
     """

@@ -13,7 +13,7 @@ from typing import Any
 def keep_mask(
     shape: tuple[int, ...], rate: float, *, seed: int, t: int, layer: int, first_row: int = 0, places: Any = None
 ) -> Any:
-    """Which units stay: Bernoulli(1 - rate), the same numbers for the same seed, update ``t`` and ``layer``.
+    """Draw which units stay: Bernoulli(1 - rate), the same numbers for the same seed, update ``t`` and ``layer``.
 
     shape : (rows, units); first_row : how many rows of the batch stand before these
     places : (rows,) int64, where each row stands in the batch, if not one after the other

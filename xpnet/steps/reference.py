@@ -16,7 +16,7 @@ from xpnet.steps.masks import keep_mask
 
 
 class _Measured(NamedTuple):
-    """What a batch gave, as it lies on the device: its loss is share * loss + l2 / 2 * squares."""
+    """The numbers of a batch, as they lie on the device: its loss is share * loss + l2 / 2 * squares."""
 
     weight: float
     share: float
@@ -179,7 +179,8 @@ class ReferenceStep(Step):
     def state(self) -> StepState:
         """See :class:`xpnet.backend.Step`."""
         used = self.buffers if self.t else {}  # before the first update they are zero
-        return StepState(self._copies(self.params), {name: self._copies(arrays) for name, arrays in used.items()}, self.t)
+        buffers = {name: self._copies(arrays) for name, arrays in used.items()}
+        return StepState(self._copies(self.params), buffers, self.t)
 
     def load_state(self, state: StepState) -> None:
         """See :class:`xpnet.backend.Step`."""
@@ -204,7 +205,7 @@ class ReferenceStep(Step):
         return restore
 
     def _batches(self, rows: int, batch_size: int, order: Any) -> Iterator[tuple[int, Any]]:
-        """Where each batch begins, and its rows: a slice of the rows as they lie, or of an order of them."""
+        """Yield where each batch begins, and its rows: a slice of the rows as they lie, or of an order of them."""
         indices = None if order is None else self.backend.asarray(order)
         for start in range(0, rows, batch_size):
             batch = slice(start, min(start + batch_size, rows))
@@ -235,7 +236,7 @@ class ReferenceStep(Step):
         return loss, xp.reshape(d_rows, shape)
 
     def _output(self, logits: Array) -> Array:
-        """What is predicted from logits; of members the mean of what they predict."""
+        """Predict from logits; of several members the mean is taken."""
         outputs = self._output_of_each(logits)
         return outputs if self.spec.members == 1 else self.backend.xp.mean(outputs, axis=0)
 
@@ -342,5 +343,5 @@ def make_step(spec: NetworkSpec, backend: Backend, *, compiled: bool = True, spa
 
 
 def serves(step: Step, *, sparse: bool) -> bool:
-    """Whether a step is made for rows of this kind: a :class:`SparseStep` is not for dense ones."""
+    """Tell whether a step is made for rows of this kind: a :class:`SparseStep` is not for dense ones."""
     return step.takes_sparse if sparse else not isinstance(step, SparseStep)

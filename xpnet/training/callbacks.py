@@ -22,8 +22,8 @@ class Callback:
     Attributes
     ----------
     brief : bool, default False
-        Whether ``epoch_end`` belongs to the epoch: Ctrl-C waits for its end, and an exception in it undoes the epoch, for
-        which ``load_state`` gets back what ``state`` returned before.
+        Whether ``epoch_end`` belongs to the epoch: Ctrl-C waits for its end, and an exception in it undoes the epoch;
+        ``load_state`` then gets back what ``state`` returned before.
     watches_rows : bool, default False
         Whether ``within_epoch`` is called; it is looked at when ``train_begin`` has been called.
 
@@ -280,19 +280,19 @@ class NotebookLine:
 
 
 def a_line() -> Line | None:
-    """Where someone watches; None where stderr goes to a file, a pipe or nowhere."""
+    """Open a line where a person reads stderr; return None where it goes to a file, a pipe or nowhere."""
     if in_notebook():
         return NotebookLine()
     return TerminalLine() if on_terminal() else None
 
 
 def on_terminal() -> bool:
-    """Whether stderr is a terminal; pythonw has none."""
+    """Tell whether stderr is a terminal; pythonw has none."""
     return bool(sys.stderr and sys.stderr.isatty())
 
 
 def in_notebook() -> bool:
-    """Whether a notebook's kernel runs this process."""
+    """Tell whether a notebook's kernel runs this process."""
     ipython = sys.modules.get("IPython")
     return ipython is not None and type(ipython.get_ipython()).__name__ == "ZMQInteractiveShell"
 

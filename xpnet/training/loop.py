@@ -474,7 +474,7 @@ class _Function(Callback):
 
 
 def is_finite(array: Array) -> bool:
-    """Whether an array, or what stands in a SciPy sparse matrix, holds neither NaN nor infinity."""
+    """Tell whether an array, or a SciPy sparse matrix, holds neither NaN nor infinity."""
     if hasattr(array, "tocsr"):
         array = array.data
     if type(array) is numpy.ndarray:

@@ -1,7 +1,7 @@
 """Prefetched orders: that of the next epoch is drawn while a device is at work on this one.
 
-The random stream does not show it. The next order is drawn from a copy of the stream, which itself goes on when the next
-epoch begins. If it has been drawn from in the meantime, or put into another state, the order is drawn anew.
+The random stream does not show it. The next order is drawn from a copy of the stream, which itself goes on when the
+next epoch begins. If it has been drawn from in the meantime, or put into another state, the order is drawn anew.
 """
 
 from copy import deepcopy
@@ -28,7 +28,7 @@ FEWEST_OF_LEGACY = 20_000  # of a stream whose state is a table of 624 words
 
 
 def prefetched(training: "Training", epoch: Any) -> Any:
-    """Where the orders of a training come from, whose step prefetches them.
+    """Find the source of the orders of a training whose step prefetches them.
 
     epoch : what makes the epochs in place of the step; one that walks over the rows itself gives the step no orders
     """
@@ -64,7 +64,7 @@ class Prefetched:
 
 
 def _can_be_copied(rng: Any) -> bool:
-    """Whether it is NumPy's, or says with a method ``catch_up`` that a copy can be caught up with."""
+    """Tell whether it is NumPy's, or has a method ``catch_up`` that takes over the state of a copy."""
     known = numpy.random.Generator | numpy.random.RandomState
     return rng is numpy.random or isinstance(rng, known) or hasattr(rng, "catch_up")
 
@@ -86,7 +86,7 @@ def _catch_up(rng: Any, copy: Any) -> None:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two states are equal; arrays that are one object are not looked through."""
+    """Tell whether two states are equal; arrays that are one object are not looked through."""
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
     if isinstance(one, numpy.ndarray):

@@ -232,7 +232,7 @@ def _position(state: dict[str, Any]) -> int:
 
 
 def _is_legacy(rng: Any) -> bool:
-    """Whether it is a RandomState or NumPy's global stream."""
+    """Tell whether it is a RandomState or NumPy's global stream."""
     return hasattr(rng, "get_state")
 
 

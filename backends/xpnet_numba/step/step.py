@@ -43,7 +43,7 @@ SECONDS_PER_PRODUCT = 6e-9
 """Seconds for each row and weight that training is assumed to take before the first call has been timed."""
 
 SECONDS_PER_CALL = 0.2
-"""How much work one call of compiled code does: Ctrl-C is heard between calls, each of which costs some
+"""Seconds of work that one call of compiled code does: Ctrl-C is heard between calls, each of which costs some
 microseconds.
 """
 
@@ -105,7 +105,7 @@ class CompiledStep(Step):
 
     @property
     def why(self) -> str:
-        """What runs here, and why."""
+        """See :class:`xpnet.backend.Step`."""
         count = get_threads()
         on_threads = f"on {count} thread{'s' * (count > 1)}"
         return f"the Numba backend's compiled step, {on_threads}, products by {self._product.reason}"
@@ -132,7 +132,7 @@ class CompiledStep(Step):
 
     @cached_property
     def _evaluation(self) -> Evaluation:
-        """What predicts and measures, made when it is first asked for."""
+        """The object that predicts and measures, made when it is first asked for."""
         return Evaluation(self.spec, self._new_job(), self._hold)
 
     def running(self) -> AbstractContextManager[None]:
@@ -432,13 +432,13 @@ class CompiledStep(Step):
 
 @lru_cache(maxsize=64)
 def _plan(spec: NetworkSpec, batch_rows: int, cores: int, sparse: bool) -> Plan:
-    """How batches of a kind of network are cut, found once."""
+    """The plan by which batches of a kind of network are cut, found once."""
     make = make_plan if spec.members == 1 else make_member_plan
     return make(spec, list(blueprint(spec).layers), batch_rows, cores, sparse=sparse)
 
 
 def _threads_for(plan: Plan) -> int:
-    """How many threads work. To ask the system costs some microseconds, which is long for a small batch."""
+    """The number of threads that work. To ask the system costs some microseconds, which is long for a small batch."""
     return 1 if plan.workers == 1 else min(get_threads(), plan.workers)
 
 
