@@ -265,12 +265,13 @@ class FittedNetwork(Saved, Parameters):
         return outputs.astype(numpy.result_type(checked.dtype, outputs.dtype), copy=False), backend
 
     def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = super().__getstate__()  # type: ignore[assignment]
-        if self._network is None:
-            return state
-        network, rate = self._current(), dict(vars(self._optimizer))
-        state = {name: value for name, value in self.__dict__.items() if name not in ("coefs_", "intercepts_", "_shown")}
-        return {**state, "_network": _as_data(network), "_optimizer": rate}
+        network = self._network and self._current()
+        state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[call-overload]
+        if network is not None:
+            for name in ("coefs_", "intercepts_", "_shown"):
+                state.pop(name, None)
+            state |= {"_network": _as_data(network), "_optimizer": dict(vars(self._optimizer))}
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if isinstance(state.get("_network"), dict):
