@@ -187,3 +187,13 @@ def test_labels_of_validation_rows_are_known(table: pandas.DataFrame) -> None:
     labels = table["letter"].to_numpy()
     with pytest.raises(xpnet.InputError, match="'z' is not"):
         TabularClassifier(**QUICK).fit(table, labels, X_val=table[:2], y_val=numpy.array(["a", "z"]))
+
+
+@pytest.mark.parametrize(
+    ("labels", "sentence"), [(["a", "a\0"], "end in a NUL"), (["a", None], "all strings or all"), (["a", 1], "all strings")]
+)
+@pytest.mark.parametrize("kind", [list, lambda labels: numpy.array(labels, dtype=object)])
+def test_labels_that_numpy_cannot_tell_apart_or_sort_are_refused(kind: Any, labels: Any, sentence: str) -> None:
+    X = numpy.linspace(0, 1, 40).reshape(20, 2)
+    with pytest.raises(xpnet.InputError, match=sentence):
+        TabularClassifier(max_iter=2, members=2).fit(X, kind(labels * 10))

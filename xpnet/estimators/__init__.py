@@ -11,19 +11,17 @@ With the same settings they find the same numbers, with these exceptions, all on
 ``mlp``         a fit from top to bottom: read it first
 ``parameters``  the constructor's parameters and what each may be
 ``classifier``, ``regressor``  what targets and outputs mean
-``inputs``      data as a step takes it, validated as scikit-learn validates it
-``epochs``      training by epochs: initial weights, orders, learning rates, weighted batches, when training ends
+``inputs``      data as a step takes it: validated as scikit-learn does, agreed on among ranks
+``epochs``      training by epochs: first weights, orders, learning rates, validation, when training ends, checkpoints
 ``lbfgs``       training by L-BFGS: the loss as a function of one vector
 ``streaming``   rows that are read block by block
 ``fitted``      the network that computes, and its parameters as scikit-learn names them
-``ranks``       what ranks with rows of their own agree on
-``resuming``    the checkpoints of a fit that was killed
 ``libraries``   where scikit-learn's callbacks and warnings, skl2onnx and matplotlib meet the estimators
 """
 
 from xpnet.estimators.classifier import MLPClassifier
+from xpnet.estimators.inputs import fit_scaler
 from xpnet.estimators.libraries import LossCurveDisplay
-from xpnet.estimators.ranks import fit_scaler
 from xpnet.estimators.regressor import MLPRegressor
 
 __all__ = ["LossCurveDisplay", "MLPClassifier", "MLPRegressor", "fit_scaler"]

@@ -17,10 +17,9 @@ from sklearn.utils.multiclass import unique_labels
 from xpnet.distributed import Ranks
 from xpnet.errors import InputError
 from xpnet.estimators.fitted import like_input
-from xpnet.estimators.inputs import FitInputs, Rows, check_labels
+from xpnet.estimators.inputs import FitInputs, Rows, balanced_weights, check_labels
 from xpnet.estimators.libraries import with_callbacks
 from xpnet.estimators.mlp import MLP, is_stochastic, with_shared_documentation
-from xpnet.estimators.ranks import balanced_weights
 from xpnet.models.inputs import on_host, to_host
 from xpnet.ops import Array
 
@@ -294,7 +293,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         return by_class if weight is None else weight * by_class
 
     def _weights_by_class(self, targets: Any, ranks: Ranks) -> Any:
-        """``class_weight``, as numbers where ranks with rows of their own must agree on what is balanced."""
+        """Return ``class_weight``, as numbers where ranks with rows of their own must agree on what is balanced."""
         if self.class_weight != "balanced" or not ranks.own_data:
             return self.class_weight
         if targets.ndim == 2 and targets.shape[1] > 1:
@@ -310,11 +309,11 @@ class MLPClassifier(ClassifierMixin, MLP):
         return "softmax" if targets.ndim == 1 else "logistic"
 
     def _several_labels(self) -> bool:
-        """Whether a row may have several labels, or none."""
+        """Say whether a row may have several labels, or none."""
         return self.out_activation_ == "logistic" and self.n_outputs_ > 1
 
     def _indicators(self, labels: Array) -> Any:
-        """An indicator matrix, sparse where the one of ``fit`` was."""
+        """Make an indicator matrix, sparse where the one of ``fit`` was."""
         if not self._sparse_labels:
             return labels
         known = sparse.eye_array(self.n_outputs_, dtype=int, format="csr")
@@ -332,7 +331,7 @@ class MLPClassifier(ClassifierMixin, MLP):
 
 
 def _classes_of(y: Any) -> Any:
-    """The distinct labels, sorted. Raises ValueError for what are no labels of a classifier.
+    """Find the distinct labels, sorted. Raises ValueError for what are no labels of a classifier.
 
     Whole numbers that repeat always are, without scikit-learn's look at them, which takes as long as many epochs of a
     small network.
@@ -343,5 +342,5 @@ def _classes_of(y: Any) -> Any:
 
 
 def _are_whole_numbers(labels: Any) -> bool:
-    """Whether labels are a NumPy array of whole numbers, one for each of some rows."""
+    """Say whether labels are a NumPy array of whole numbers, one for each of some rows."""
     return type(labels) is numpy.ndarray and labels.ndim == 1 and labels.size > 0 and labels.dtype.kind in "iu"

@@ -1,25 +1,33 @@
-"""Training by epochs: initial weights, orders of the rows, learning rates, weighted batches, and when training ends."""
+"""Training by epochs: first weights, orders of the rows, learning rates, validation, when training ends, checkpoints."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy
 from numpy.random import RandomState
+from scipy.sparse import issparse
 
+import xpnet
 from xpnet.backend import NetworkSpec, Step
 from xpnet.distributed import Ranks
+from xpnet.distributed.ranks import Owners
 from xpnet.errors import InputError
 from xpnet.estimators.inputs import Rows
 from xpnet.models import Network
+from xpnet.models.inputs import to_host
 from xpnet.models.presets import initial_values as initial_values_of_members
 from xpnet.ops import Array
-from xpnet.training import Callback, Training
+from xpnet.training import Callback, Training, TrainingState, set_stream_state, stream_state
 from xpnet.training.callbacks import a_line
 
 ROWS_DRAWN_AGAIN = 2**15
 """Rows that are shuffled again, at most, on the way back to the beginning of an epoch."""
+
+IRRELEVANT = {"checkpoint", "verbose", "backend"}
+"""Parameters that do not decide what a fit finds."""
 
 SMALLEST_RATE = 1e-6
 """Below this an adaptive learning rate ends the training, as in scikit-learn."""
@@ -47,7 +55,7 @@ def initial_values(spec: NetworkSpec, random_state: RandomState) -> dict[str, An
 
 
 class Orders:
-    """Orders of the rows, epoch after epoch: each shuffles the one before it, as scikit-learn does.
+    """Draws the orders of the rows, epoch after epoch: each shuffles the one before it, as scikit-learn does.
 
     A checkpoint holds it as it holds a RandomState.
     """
@@ -88,7 +96,7 @@ class Orders:
         self.last, self._before = copy.last, None
 
     def get_state(self, *, legacy: Literal[False] = False) -> dict[str, Any]:
-        """The stream's state, with the last order."""
+        """Return the stream's state, with the last order."""
         return {**self.random_state.get_state(legacy=legacy), "last": self.last}
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -120,7 +128,7 @@ class LearningRate:
 
     @classmethod
     def of(cls, estimator: Any) -> Self:
-        """The learning rate with which an estimator's training begins."""
+        """Make the learning rate with which an estimator's training begins."""
         schedule = estimator.learning_rate if estimator.solver == "sgd" else "constant"
         return cls(estimator.solver, float(estimator.learning_rate_init), schedule, estimator.power_t)
 
@@ -141,7 +149,7 @@ class LearningRate:
 
 
 def epoch_of(step: Step, *, max_grad_norm: float | None, weighted: bool) -> Callable[..., float]:
-    """A function with the signature of ``Step.epoch`` that returns the loss as scikit-learn reports it.
+    """Make a function with the signature of ``Step.epoch`` that returns the loss as scikit-learn reports it.
 
     weighted : scikit-learn averages the losses of batches by their rows, a step's ``epoch`` by their weights
     """
@@ -159,13 +167,13 @@ def epoch_of(step: Step, *, max_grad_norm: float | None, weighted: bool) -> Call
 
 
 def reported_loss(loss: float, penalty: float, spec: NetworkSpec) -> float:
-    """scikit-learn's loss: it divides the squared error, though not its gradient, by the number of outputs."""
+    """Convert a loss into scikit-learn's, which divides the squared error, though not its gradient, by the number of outputs."""
     return (loss - penalty) / spec.widths[-1] + penalty if spec.loss == "squared_error" else loss
 
 
 @dataclass
 class Validation:
-    """Loss and score on rows that are not trained on.
+    """Measures loss and score on rows that are not trained on.
 
     step : with the parameters of the one that trains
     score : (targets, outputs, weights), all NumPy's -> the estimator's score
@@ -178,7 +186,7 @@ class Validation:
     ranks: Ranks
 
     def loss(self) -> float:
-        """The mean loss, without the penalty, over the rows of all ranks."""
+        """Measure the mean loss, without the penalty, over the rows of all ranks."""
         total = weights = 0.0
         with closing(self.rows.parts(self.step.backend, self.step.spec.dtype)) as parts:
             for part in parts:
@@ -190,7 +198,7 @@ class Validation:
         return reported_loss(loss, 0.0, self.step.spec)
 
     def current_score(self) -> float:
-        """The score of the predictions now; NaN where they are not finite."""
+        """Measure the score of the predictions now; NaN where they are not finite."""
         host, weight = self.step.backend.to_numpy, self.rows.weight
         with closing(self.rows.parts(self.step.backend, self.step.spec.dtype)) as parts:
             outputs = numpy.concatenate([host(self.step.forward(part.X)) for part in parts])
@@ -262,7 +270,7 @@ class EpochEnd(Callback):
             self.line.close()
 
     def state(self) -> dict[str, Any]:
-        """Counters and scores so far, the best parameters, and the learning rate."""
+        """Return counters and scores so far, the best parameters, and the learning rate."""
         # Before the first epoch there is no loss_.
         counters = {name: getattr(self.estimator, name, None) for name in COUNTERS}
         if counters["validation_scores_"] is not None:
@@ -301,7 +309,7 @@ class EpochEnd(Callback):
         return improved
 
     def _stalls(self, training: Training) -> None:
-        """Too many epochs without improvement: stop, or lower the learning rate and count anew."""
+        """Act on too many epochs without improvement: stop, or lower the learning rate and count anew."""
         estimator = self.estimator
         what = "Validation score" if estimator.early_stopping else "Training loss"
         if self.rate.lower():
@@ -314,3 +322,70 @@ class EpochEnd(Callback):
                 f"{what} did not improve more than tol={estimator.tol:f} for {estimator.n_iter_no_change} consecutive "
                 f"epochs. {action}"
             )
+
+
+def strata_of_all(strata: Any, ranks: Ranks) -> Any:
+    """Collect what a split keeps in proportion, of the rows of all ranks, in their order; None where it keeps nothing."""
+    if strata is None:
+        return None
+    every = ranks.allgather(strata)
+    joined = numpy.concatenate(every)
+    if ranks.owners is None:
+        return joined
+    before = numpy.cumsum([0, *map(len, every)])
+    return joined[before[ranks.owners.rank] + ranks.owners.index]
+
+
+def owned(chosen: Any, count: int, ranks: Ranks) -> tuple[Any, Owners]:
+    """Find which of the chosen rows this rank has, in their order, and who has the others.
+
+    chosen : (n,) int64, indices into the rows of all ranks; count : how many rows this rank has
+    returns indices into the rows of this rank, and the owners of the chosen rows, numbered from 0 in their order
+    """
+    counts = ranks.allgather(count)
+    owners = ranks.owners
+    if owners is None:
+        owners = Owners(numpy.repeat(numpy.arange(len(counts)), counts), numpy.concatenate([*map(numpy.arange, counts)]))
+    rank, index = owners.rank[chosen], numpy.empty(len(chosen), "int64")
+    for one, rows in enumerate(numpy.bincount(rank, minlength=len(counts))):
+        index[rank == one] = numpy.arange(rows)
+    return owners.index[chosen][rank == ranks.rank], Owners(rank, index)
+
+
+class Resuming:
+    """The checkpoints of one fit, in a folder that is named after all that the fit is made from.
+
+    Fits with other data or parameters have other folders: a search over parameters can keep its checkpoints in one
+    place, and goes on as a whole.
+
+    arrays : all data that decides what the fit finds, as it was validated; None for what is not there
+    random_state : the stream that the fit draws from; put where it was when the fit first began
+    """
+
+    def __init__(self, estimator: Any, arrays: Iterable[Any], random_state: RandomState) -> None:
+        import joblib
+
+        params = {name: value for name, value in estimator.get_params().items() if name not in IRRELEVANT}
+        contents = type(estimator).__name__, params, [_contiguous(array) for array in arrays]
+        self.folder = Path(estimator.checkpoint) / joblib.hash(contents)
+        self.state: TrainingState | None = xpnet.Checkpoint.latest(self.folder)
+        if self.state is not None:
+            try:
+                set_stream_state(random_state, self.state.callbacks["0"]["began_with"])
+            except (KeyError, TypeError, ValueError) as error:
+                raise InputError(f"A fit goes on from its own checkpoints; the one found is none: {error!r}.") from error
+        self.began_with = stream_state(random_state)
+
+    def callback(self) -> Callback:
+        """Return the callback that writes the checkpoints."""
+        return xpnet.Checkpoint(self.folder, keep=1)
+
+
+def _contiguous(array: Any) -> Any:
+    """Return an array, or the arrays of a sparse matrix, as they lie in memory after a copy."""
+    if array is None:
+        return None
+    if issparse(array):
+        rows = array.tocsr()
+        return rows.data, rows.indices, rows.indptr
+    return numpy.ascontiguousarray(to_host(array))

@@ -46,7 +46,7 @@ LABEL_FACTS: dict[str, Any] = {"classes_": numpy.ndarray, "_sparse_labels": bool
 
 
 class FittedState(NamedTuple):
-    """What ``fit`` has found, as data.
+    """Holds what ``fit`` has found, as data.
 
     spec : the network that the parameters of the constructor describe
     values : the network's parameters by name, NumPy's; best : those of the best epoch, with early stopping
@@ -186,13 +186,13 @@ class FittedNetwork(Saved, Parameters):
 
     @property
     def _fitted(self) -> Network:
-        """The network. Raises AttributeError before there is one, so that ``hasattr`` works."""
+        """Return the network. Raises AttributeError before there is one, so that ``hasattr`` works."""
         if self._network is None:
             raise AttributeError(f"This {type(self).__name__} has no network before it is fitted.")
         return self._network
 
     def _current(self) -> Network:
-        """The network, with what the user has put in the place of its parameters."""
+        """Return the network, with what the user has put in the place of its parameters."""
         network, shown, own = self._fitted, self._shown, self.__dict__
         if "coefs_" in own:
             arrays = [*own["coefs_"], *own["intercepts_"]]
@@ -219,7 +219,7 @@ class FittedNetwork(Saved, Parameters):
             self.__dict__.pop(name, None)
 
     def _choice_for(self, X: Any) -> Choice:
-        """Where a new network for these rows lives."""
+        """Choose where a new network for these rows lives."""
         choice = choose(X, backend=self.backend)
         if issparse(X) and not is_host(choice.backend):
             choice = Choice(get_backend("numpy"), "X is sparse, which NumPy and SciPy multiply")
@@ -240,7 +240,7 @@ class FittedNetwork(Saved, Parameters):
             )
 
     def _outputs(self, X: Any) -> tuple[Array, Backend]:
-        """Network outputs (rows, out), in the wider dtype of network and rows, and the backend that they belong to.
+        """Compute outputs (rows, out), in the wider dtype of network and rows; return them and their backend.
 
         Raises NotFittedError before ``fit``, ValueError for other features or values that are not finite.
         """
@@ -290,19 +290,19 @@ class FittedNetwork(Saved, Parameters):
 
 
 def like_input(result: Array, X: Any, backend: Backend) -> Array:
-    """A result as the caller expects it: NumPy's for host data, the network's own otherwise."""
+    """Return a result as the caller expects it: NumPy's for host data, the network's own otherwise."""
     return numpy.asarray(backend.to_numpy(result)) if on_host(X) else result
 
 
 def _read_only(array: Array, backend: Backend) -> Any:
-    """A copy as a NumPy array that may not be written to, since that would change nothing where the network lives."""
+    """Copy an array as a NumPy array that may not be written to, since that would change nothing where the network lives."""
     copied = backend.to_numpy(array).copy()
     copied.flags.writeable = False
     return copied
 
 
 def _as_data(network: Network) -> dict[str, Any]:
-    """A copy of a network as dicts, numbers and arrays, so that who opens a pickle trusts the estimator's class alone.
+    """Copy a network as dicts, numbers and arrays, so that a pickle needs trust in the estimator's class alone.
 
     The learning rate is left out, which the estimator keeps.
     """
@@ -318,7 +318,7 @@ def _as_data(network: Network) -> dict[str, Any]:
 
 
 def _from_data(state: dict[str, Any], rate: LearningRate) -> Network:
-    """The network again."""
+    """Make the network again from what ``_as_data`` returned."""
     spec, optimizer = dict(state["spec"]), state["_optimizer"]
     network = Network.__new__(Network)
     network.__setstate__(

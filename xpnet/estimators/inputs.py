@@ -1,4 +1,4 @@
-"""Data as a training step takes it, validated as scikit-learn validates it."""
+"""Data as a training step takes it: validated as scikit-learn validates it, and agreed on among ranks."""
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
@@ -6,7 +6,9 @@ from numbers import Real
 from typing import Any
 
 import numpy
-from scipy.sparse import issparse
+from scipy.sparse import csr_matrix, issparse
+from sklearn.base import clone
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
 from sklearn.utils.validation import (
     assert_all_finite,
     check_array,
@@ -15,7 +17,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from xpnet.backend import Backend, Operations
+from xpnet.backend import Backend, Operations, dtype_name
 from xpnet.data.sources import LARGE, Source, as_source
 from xpnet.distributed import Ranks, current_ranks
 from xpnet.errors import InputError
@@ -30,7 +32,7 @@ AT_ONCE = 2**24
 
 @dataclass
 class FitInputs:
-    """What the user passed to ``fit`` or ``partial_fit``; labels and weights are on the host."""
+    """Holds what the user passed to ``fit`` or ``partial_fit``; labels and weights are on the host."""
 
     X: Any
     y: Any
@@ -66,7 +68,7 @@ def _host_or_none(array: Any) -> Any:
 
 @dataclass
 class Rows:
-    """Rows ready for a step.
+    """Holds rows that are ready for a step.
 
     X : (rows, in), dense where the network lives or sparse (CSR); Y : (rows,) class indices or (rows, out)
     weight : (rows,) or None
@@ -82,18 +84,18 @@ class Rows:
         return self.X.shape[0]
 
     def take(self, indices: Any, backend: Backend) -> "Rows":
-        """Some of the rows. indices : (some,) int64, NumPy's"""
+        """Take some of the rows. indices : (some,) int64, NumPy's"""
         gather, there = Operations(backend).gather, backend.asarray(indices)
         X = self.X[indices] if issparse(self.X) else gather(self.X, there)
         return Rows(X, gather(self.Y, there), None if self.weight is None else gather(self.weight, there))
 
     def parts(self, backend: Backend, dtype: str) -> Generator["Rows", None, None]:
-        """The rows on a backend in a dtype, some at a time where they are read block by block."""
+        """Yield the rows on a backend in a dtype, some at a time where they are read block by block."""
         yield self
 
 
 def in_memory_or_source(estimator: Any, X: Any, ranks: Ranks) -> Any:
-    """X as it is, or where its blocks must be read, the source; one that fits a buffer is loaded.
+    """Return X as it is, or where its blocks must be read, the source; one that fits a buffer is loaded.
 
     Raises InputError for what a source cannot be trained with.
     """
@@ -116,7 +118,7 @@ def in_memory_or_source(estimator: Any, X: Any, ranks: Ranks) -> Any:
 
 
 def check_X_y(estimator: Any, X: Any, y: Any, ranks: Ranks, *, reset: bool, numeric: bool) -> tuple[Any, Any]:
-    """X and y for training, checked as scikit-learn's ``validate_data`` does. X of another library stays there.
+    """Check X and y for training as scikit-learn's ``validate_data`` does. X of another library stays there.
 
     X : (rows, in), any library; y : (rows,) or (rows, out), on the host; numeric : whether targets are numbers
     returns X floating-point, y on the host
@@ -134,7 +136,7 @@ def check_X_y(estimator: Any, X: Any, y: Any, ranks: Ranks, *, reset: bool, nume
 
 
 def check_X(estimator: Any, X: Any, *, reset: bool | None = None, finite: bool = True) -> Any:
-    """X as a floating-point matrix for training, or as a matrix of numbers for prediction.
+    """Check X, and make it a floating-point matrix for training, or a matrix of numbers for prediction.
 
     reset : whether the columns of X are those that the estimator knows from now on; None for prediction
     finite : whether to look at the values; on the host only
@@ -158,7 +160,7 @@ def check_X(estimator: Any, X: Any, *, reset: bool | None = None, finite: bool =
 
 
 def _is_plain(estimator: Any, X: Any, *, reset: bool | None) -> bool:
-    """Whether ``validate_data`` would give X back as it is, if its values are finite.
+    """Say whether ``validate_data`` would give X back as it is, if its values are finite.
 
     It takes longer than to predict a few rows.
     """
@@ -177,7 +179,7 @@ def _check_finite(estimator: Any, X: Any) -> None:
 
 
 def _check_matrix(X: Array) -> Array:
-    """What ``check_array`` asks of X, for an array that stays where it is."""
+    """Check what ``check_array`` asks of X, for an array that stays where it is."""
     xp = namespace(X)
     if X.ndim != 2 or 0 in X.shape:
         raise InputError(f"X is a matrix (rows, features) and not empty; received shape {tuple(X.shape)}. Reshape it.")
@@ -199,7 +201,7 @@ def _check_unstructured(array: Any, name: str) -> None:
 
 
 def check_targets(y: Any, *, numeric: bool, name: str = "y") -> Any:
-    """Numbers or labels as an array on the host, (rows,) or (rows, out), dense or sparse (CSR).
+    """Check numbers or labels, and make them an array on the host, (rows,) or (rows, out), dense or sparse (CSR).
 
     Raises InputError for labels that NumPy cannot tell apart or put in order, ValueError for what is not finite.
     """
@@ -229,7 +231,7 @@ def check_labels(y: Any, name: str = "y") -> None:
 
 
 def check_weights(weights: Any, rows: int, name: str = "sample_weight") -> Any:
-    """Weights of rows, (rows,) float64, checked as scikit-learn does. Raises ValueError for others."""
+    """Check weights of rows as scikit-learn does, and make them (rows,) float64. Raises ValueError for others."""
     if isinstance(weights, Real):
         return numpy.full(rows, float(weights))
     weights = check_array(weights, ensure_2d=False, dtype=numpy.float64, order="C", input_name=name)
@@ -238,3 +240,115 @@ def check_weights(weights: Any, rows: int, name: str = "sample_weight") -> Any:
     if not weights.any():
         raise InputError(f"Some weight in {name} is positive; all are zero. Leave {name} out, or mend it.")
     return weights
+
+
+def agreed_rows(X: Any, ranks: Ranks) -> Any:
+    """Return X, if all ranks with rows have the same columns; a rank without rows has none of those.
+
+    X : (rows, features), floating-point. Raises InputError for other columns, and where no rank has rows.
+    """
+    if not ranks.own_data:
+        return X
+    facts = ranks.allgather((X.shape[0], X.shape[1], dtype_name(X.dtype)))
+    kinds = {(features, dtype) for rows, features, dtype in facts if rows}
+    if not kinds:
+        raise InputError("Training needs at least one row; no rank has any.")
+    if len(kinds) > 1:
+        received = " and ".join(f"{features} features of {dtype}" for features, dtype in sorted(kinds))
+        raise InputError(f"All ranks have the same columns, in one dtype; received {received}. See what each reads.")
+    features, dtype = kinds.pop()
+    if X.shape[0]:
+        return X
+    return csr_matrix((0, features), dtype=dtype) if issparse(X) else numpy.zeros((0, features), dtype)
+
+
+def agreed_targets(y: Any, ranks: Ranks, *, numeric: bool) -> tuple[Any, Any]:
+    """Return y, and rows of it that show every kind of target on all ranks: y itself where no rank has others.
+
+    y : (rows,) or (rows, outputs), on the host; numeric : whether targets are numbers, not labels
+    """
+    if not ranks.own_data:
+        return y, y
+    if issparse(y):
+        raise InputError("Ranks with rows of their own take dense labels; received a sparse y. Pass y.toarray().")
+    shown = ranks.allgather(y[:1] if numeric or y.ndim == 2 else numpy.unique(y))
+    known = numpy.concatenate([some for some in shown if len(some)])
+    return y if len(y) else known[:0], known
+
+
+def balanced_weights(indices: Any, classes: Any, ranks: Ranks) -> dict[Any, float]:
+    """Compute rows / (classes * rows of the class), over all ranks, by class.
+
+    indices : (rows,), of this rank's labels among the classes
+    """
+    counts = sum(ranks.allgather(numpy.bincount(indices, minlength=len(classes))))
+    return dict(zip(classes, counts.sum() / (len(classes) * counts), strict=True))
+
+
+def fit_scaler(scaler: Any, X: Any) -> Any:
+    """Fit a scaler to the rows of all ranks of the group, so that all scale by the same numbers.
+
+    Parameters
+    ----------
+    scaler : sklearn.preprocessing.StandardScaler, MinMaxScaler or MaxAbsScaler
+        The scaler, which is fitted.
+    X : array, data frame or sparse matrix, shape (rows, features)
+        The rows of this rank, none included. Where all ranks have the same rows, and outside of a group, these are all.
+
+    Returns
+    -------
+    scaler
+        The scaler itself, with the same numbers on every rank.
+
+    Raises
+    ------
+    InputError
+        For other scalers, for NaN, for ranks with other columns, and where no rank has any rows.
+
+    Notes
+    -----
+    Each rank fits its own rows. It hands on a few rows with the same mean and variance, or the same extremes, to
+    which every rank then fits the scaler.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> X = numpy.array([[1.0], [3.0]])
+    >>> with xpnet.use_group("mpi", data="own"):  # doctest: +SKIP
+    ...     scaler = xpnet.fit_scaler(StandardScaler(), X)
+    >>> xpnet.fit_scaler(StandardScaler(), X).mean_
+    array([2.])
+    """
+    ranks = current_ranks()
+    if not ranks.own_data:
+        return scaler.fit(X)
+    if not isinstance(scaler, StandardScaler | MinMaxScaler | MaxAbsScaler):
+        raise InputError(
+            "Over ranks with rows of their own StandardScaler, MinMaxScaler and MaxAbsScaler can be fitted; received "
+            f"{type(scaler).__name__}. Fit it before, to rows that all ranks have."
+        )
+    every = [some for some in ranks.allgather(_like(clone(scaler).fit(X)) if X.shape[0] else None) if some is not None]
+    if len({rows.shape[1] for rows, _, _ in every}) != 1:
+        raise InputError("A scaler needs rows on some rank, and the same columns on all of them. See what each reads.")
+    rows, weights = (numpy.concatenate(arrays) for arrays in zip(*((r, w) for r, w, _ in every), strict=True))
+    scaler.fit(rows, **({"sample_weight": weights} if isinstance(scaler, StandardScaler) else {}))
+    if every[0][2] is not None:
+        scaler.feature_names_in_ = every[0][2]
+    return scaler
+
+
+def _like(scaler: Any) -> tuple[Any, Any, Any]:
+    """Make rows (n, features) to which a fitted scaler would be fitted alike, their weights (n,), and its columns' names."""
+    names = getattr(scaler, "feature_names_in_", None)
+    if numpy.ndim(scaler.n_samples_seen_):
+        raise InputError("Training needs finite numbers; X has NaN. Impute it, or leave these rows out.")
+    if isinstance(scaler, StandardScaler):
+        mean, variance = (
+            numpy.zeros(scaler.n_features_in_) if found is None else found for found in (scaler.mean_, scaler.var_)
+        )
+        spread = numpy.sqrt(variance)
+        return numpy.stack([mean - spread, mean + spread]), numpy.full(2, scaler.n_samples_seen_ / 2), names
+    extremes = [scaler.data_min_, scaler.data_max_] if isinstance(scaler, MinMaxScaler) else [scaler.max_abs_]
+    return numpy.stack(extremes), numpy.ones(len(extremes)), names

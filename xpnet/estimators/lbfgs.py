@@ -21,7 +21,7 @@ from xpnet.models.inputs import is_host
 
 
 class Objective:
-    """The loss and its gradient as a function of one vector: all weights, all biases, then the factors of members."""
+    """Computes the loss and its gradient as a function of one vector: all weights, all biases, then the factors of members."""
 
     def __init__(self, network: Network, step: Step, rows: Rows, ranks: Ranks) -> None:
         self.network, self.step, self.rows, self.ranks = network, step, rows, ranks
@@ -35,7 +35,7 @@ class Objective:
             start = end
 
     def vector(self) -> Any:
-        """The parameters: (size,) float64."""
+        """Return the parameters: (size,) float64."""
         return self._pack(self._runs(self.step.params))
 
     def write(self, vector: Any) -> None:
@@ -44,7 +44,7 @@ class Objective:
         self.network.load_values(self._values)
 
     def __call__(self, vector: Any) -> tuple[float, Any]:
-        """The loss as scikit-learn reports it, and its gradient: (size,) float64."""
+        """Compute the loss as scikit-learn reports it, and its gradient: (size,) float64."""
         self.write(self.ranks.broadcast(vector))
         if isinstance(self.rows, SourceRows):
             backend = self.network.backend
@@ -57,13 +57,13 @@ class Objective:
 
     @cached_property
     def _lasting(self) -> list[Any]:
-        """The step's gradient as runs, found once, where each gradient lies where the last one did; else empty."""
+        """Return the step's gradient as runs, found once, where each gradient lies where the last one did; else empty."""
         gradients: Any = self.step.gradients
         stays = gradients.flat is not None and is_host(self.network.backend)
         return self._runs(gradients) if stays else []
 
     def _runs(self, arrays: Any) -> list[Any]:
-        """Each of these arrays as a run of numbers on the host, in the vector's order."""
+        """Return each of these arrays as a run of numbers on the host, in the vector's order."""
         host = self.network.backend.to_numpy
         return [host(arrays[name]).ravel() for name in self.names]
 
@@ -98,7 +98,7 @@ def minimise(
 
 
 def iterations_made(found: scipy.optimize.OptimizeResult, max_iter: int) -> int:
-    """How many iterations there were; warns where they have not converged."""
+    """Count the iterations that were made; warn where they have not converged."""
     made = min(found.nit, max_iter)
     if found.status:
         more = f" Increase the number of iterations (max_iter={max_iter})." if made == max_iter else ""

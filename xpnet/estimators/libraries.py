@@ -22,7 +22,7 @@ except ImportError:  # before scikit-learn 1.9
         """An estimator without callbacks."""
 
     def with_callbacks(method: Any) -> Any:
-        """The method as it is."""
+        """Return the method as it is."""
         return method
 
 
@@ -66,7 +66,7 @@ class Reports(Callback):
         self.fit.call_on_fit_task_end(estimator=self.estimator, **self.given, reconstruction_attributes={})
 
     def _parameters(self) -> dict[str, Any]:
-        """Attributes that make a copy of the estimator predict as if training ended here."""
+        """Return attributes that make a copy of the estimator predict as if training ended here."""
         values, spec = self.network.values(), self.network.spec
         return {
             "coefs_": [values[name] for name in spec.weight_names],
@@ -79,7 +79,7 @@ class Reports(Callback):
 
 
 def reports_for(estimator: Any, network: Any, given: tuple[Any, Any, Any], iterations: int) -> Reports | None:
-    """Reports for the callbacks that an estimator has; None where it has none."""
+    """Make reports for the callbacks that an estimator has; None where it has none."""
     watched = getattr(estimator, "_skl_callbacks", None) and hasattr(estimator, "_init_callback_context")
     return Reports(estimator, network, given, iterations) if watched else None
 
@@ -102,7 +102,7 @@ def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
 
 
 def _is_within(names: dict[str, Any]) -> bool:
-    """Whether the globals of a frame are those of a module that calls estimators for its caller."""
+    """Say whether the globals of a frame are those of a module that calls estimators for its caller."""
     return str(names.get("__name__")).partition(".")[0] in ("xpnet", "sklearn", "joblib")
 
 
@@ -173,7 +173,7 @@ class Convertible:
 
 
 def _twin(model: Any) -> Any:
-    """scikit-learn's estimator with the parameters of this one, fitted to each kind of target once."""
+    """Make scikit-learn's estimator with the parameters of this one, fitted to each kind of target once."""
     import sklearn.neural_network
 
     labels = numpy.arange(2) if not hasattr(model, "classes_") else model.classes_

@@ -21,11 +21,23 @@ from xpnet.dispatch import Choice
 from xpnet.distributed import Ranks
 from xpnet.distributed.ranks import Owners, owning
 from xpnet.errors import InputError
-from xpnet.estimators.epochs import EpochEnd, LearningRate, Orders, Validation, epoch_of, initial_values
+from xpnet.estimators.epochs import (
+    EpochEnd,
+    LearningRate,
+    Orders,
+    Resuming,
+    Validation,
+    epoch_of,
+    initial_values,
+    owned,
+    strata_of_all,
+)
 from xpnet.estimators.fitted import FittedNetwork
 from xpnet.estimators.inputs import (
     FitInputs,
     Rows,
+    agreed_rows,
+    agreed_targets,
     check_targets,
     check_weights,
     check_X,
@@ -35,8 +47,6 @@ from xpnet.estimators.inputs import (
 from xpnet.estimators.lbfgs import Objective, iterations_made, minimise
 from xpnet.estimators.libraries import Convertible, Reports, reports_for, warn_caller, with_callbacks
 from xpnet.estimators.parameters import STOCHASTIC, Parameters, check_parameters
-from xpnet.estimators.ranks import agreed_rows, agreed_targets, owned, strata_of_all
-from xpnet.estimators.resuming import Resuming, contents
 from xpnet.estimators.streaming import BlockOrders, BufferedEpoch, SourceRows
 from xpnet.models import Network
 from xpnet.models.network import by_rows
@@ -51,7 +61,7 @@ Estimator = TypeVar("Estimator")
 
 
 class Prepared(NamedTuple):
-    """All that a training needs beside its network.
+    """Holds all that a training needs beside its network.
 
     rows : to train on; held_out : the user's own, to validate on; resuming : the checkpoints, if there are to be any
     ranks : the processes that train together
@@ -120,23 +130,23 @@ class MLP(Convertible, FittedNetwork):
 
     @abstractmethod
     def _encode(self, y: Any) -> Any:
-        """Targets as the loss takes them: class indices (rows,) or numbers (rows, out), NumPy's."""
+        """Return targets as the loss takes them: class indices (rows,) or numbers (rows, out), NumPy's."""
 
     @abstractmethod
     def _count_outputs(self, targets: Any) -> int:
-        """How many outputs encoded targets are for."""
+        """Count the outputs that encoded targets are for."""
 
     @abstractmethod
     def _output_activation(self, targets: Any) -> str:
-        """scikit-learn's name of it, for encoded targets."""
+        """Return scikit-learn's name of the output activation for encoded targets."""
 
     @abstractmethod
     def _score_encoded(self, targets: Any, outputs: Any, sample_weight: Any) -> float:
-        """The estimator's score from encoded targets and network outputs, NumPy's."""
+        """Measure the estimator's score from encoded targets and network outputs, NumPy's."""
 
     @abstractmethod
     def _strata(self, rows: Rows) -> Any:
-        """What the validation split keeps in proportion: (rows, ...), NumPy's, or None."""
+        """Return what the validation split keeps in proportion: (rows, ...), NumPy's, or None."""
 
     @with_callbacks
     def fit(
@@ -250,7 +260,7 @@ class MLP(Convertible, FittedNetwork):
         if self.checkpoint is not None and not incremental and self.solver in STOCHASTIC:
             start = () if first else (*self.coefs_, *self.intercepts_)
             arrays = (X, targets, weight, *(held_out or ()), *start)
-            resuming = Resuming(self.checkpoint, contents(self, arrays), self._random_state)
+            resuming = Resuming(self, arrays, self._random_state)
         broadcast_stream(self._random_state, given.ranks)
         network = self._new_network(X, hidden) if first else self._renewed(X, hidden, keep=incremental)
         rows = _rows(network, X, targets, weight)
@@ -260,13 +270,13 @@ class MLP(Convertible, FittedNetwork):
         return Prepared(rows, validation, resuming, given.ranks)
 
     def _row_weights(self, given: FitInputs, targets: Any) -> Any:
-        """The weight of each training row, (rows,) float64 or None."""
+        """Return the weight of each training row, (rows,) float64 or None."""
         if given.sample_weight is None:
             return None
         return check_weights(given.sample_weight, len(targets)) if len(targets) else numpy.zeros(0)
 
     def _given_validation(self, given: FitInputs) -> tuple[Any, Any, Any]:
-        """The user's own validation rows: X, encoded targets and weights."""
+        """Check the user's own validation rows; return X, encoded targets and weights."""
         if given.ranks.own_data and not given.X_val.shape[0]:  # other ranks may have some
             X = csr_matrix((0, self.n_features_in_)) if issparse(given.X_val) else numpy.zeros((0, self.n_features_in_))
             return X, self._encode(given.y[:0]), None if given.sample_weight_val is None else numpy.zeros(0)
@@ -279,7 +289,7 @@ class MLP(Convertible, FittedNetwork):
         return X, targets, None if weight is None else check_weights(weight, len(targets), "sample_weight_val")
 
     def _new_network(self, X: Any, hidden: tuple[int, ...]) -> Network:
-        """A network with weights that are drawn for it; what was fitted before is forgotten."""
+        """Make a network with weights that are drawn for it; what was fitted before is forgotten."""
         choice = self._choice_for(X)
         spec = self._spec_for(X, hidden, self._computing_dtype(X, choice))
         network = self._network_of(spec, initial_values(spec, self._random_state), choice)
@@ -290,7 +300,7 @@ class MLP(Convertible, FittedNetwork):
         return network
 
     def _renewed(self, X: Any, hidden: tuple[int, ...], *, keep: bool) -> Network:
-        """The network there is, with the settings of now. keep : go on with the optimizer there is"""
+        """Return the network there is, with the settings of now. keep : go on with the optimizer there is"""
         if self._network is None:  # the user has set coefs_ and intercepts_
             spec = self._spec_for(X, hidden, str(self.coefs_[0].dtype))
             if spec.members > 1:
@@ -310,7 +320,7 @@ class MLP(Convertible, FittedNetwork):
         return network
 
     def _network_of(self, spec: NetworkSpec, values: dict[str, Any], choice: Choice) -> Network:
-        """A network with these parameters and an optimizer at its beginning."""
+        """Make a network with these parameters and an optimizer at its beginning."""
         self._optimizer = LearningRate.of(self)
         named = self.backend is not None
         return Network(self._with_seed(spec), values, self._optimizer, backend=choice, named=named, dtype=spec.dtype)
@@ -319,18 +329,18 @@ class MLP(Convertible, FittedNetwork):
         return self._network_spec((X.shape[1], *hidden, self.n_outputs_), LOSSES[self.out_activation_], dtype)
 
     def _with_seed(self, spec: NetworkSpec) -> NetworkSpec:
-        """A network with the seed of its dropout masks, which is a draw that scikit-learn does not make."""
+        """Draw the seed of a network's dropout masks, which is a draw that scikit-learn does not make."""
         return replace(spec, seed=int(self._random_state.randint(2**31))) if spec.dropout else spec
 
     def _computing_dtype(self, X: Any, choice: Choice) -> str:
-        """float32 or float64. On the host L-BFGS computes in float64, as SciPy does, whatever the data."""
+        """Choose float32 or float64. On the host L-BFGS computes in float64, as SciPy does, whatever the data."""
         if self.dtype is not None:
             return self.dtype
         backend = choice.backend
         return "float64" if self.solver == "lbfgs" and is_host(backend) else floating_dtype(X, backend)
 
     def _count_anew(self, network: Network) -> None:
-        """No epochs have been made."""
+        """Note that no epochs have been made."""
         self.loss_curve_ = network.history.loss
         self.validation_loss_curve_ = network.history.validation_loss
         self._no_improvement_count = 0
@@ -425,7 +435,7 @@ class MLP(Convertible, FittedNetwork):
                 self._best = end.best
 
     def _split(self, rows: Rows, ranks: Ranks) -> tuple[Rows, Rows, Owners | None]:
-        """Rows to train on and rows held out, as scikit-learn splits them, and who has the first if not all do."""
+        """Split rows into those to train on and those held out, as scikit-learn does; say who has the first if not all do."""
         backend, owners = self._fitted.backend, None
         if isinstance(rows, SourceRows):
             share, dtype = self.validation_fraction, self._fitted.spec.dtype
@@ -446,13 +456,13 @@ class MLP(Convertible, FittedNetwork):
         return rows.take(trained, backend), rows.take(held_out, backend), owners
 
     def _orders(self, rows: Rows, count: int) -> Orders | BlockOrders:
-        """Where the order of each epoch is drawn from."""
+        """Return what draws the order of each epoch."""
         if isinstance(rows, SourceRows):
             return BlockOrders(self._random_state, rows.X, rows.blocks)
         return Orders(self._random_state, count)
 
     def _batch_rows(self, rows: int) -> int:
-        """Rows of a batch, at most all there are."""
+        """Return how many rows a batch has, at most all there are."""
         if self.batch_size == "auto":
             return min(200, rows)
         size = int(self.batch_size)
@@ -484,7 +494,7 @@ class MLP(Convertible, FittedNetwork):
 
 
 def _rows(network: Network, X: Any, targets: Any, weight: Any) -> Rows:
-    """Everything where the network lives, in its dtype; targets and weights are copies."""
+    """Bring everything to where the network lives, in its dtype; targets and weights are copies."""
     dtype, bring, own = network.spec.dtype, network.bring, network.own
     Y = own(bring(targets, None if targets.ndim == 1 else dtype))
     weights = None if weight is None else own(bring(weight, dtype))
@@ -494,7 +504,7 @@ def _rows(network: Network, X: Any, targets: Any, weight: Any) -> Rows:
 
 
 def is_stochastic(estimator: Any) -> bool:
-    """Whether ``partial_fit`` exists. Raises AttributeError, which says why it does not."""
+    """Say whether ``partial_fit`` exists. Raises AttributeError, which says why it does not."""
     if estimator.solver not in STOCHASTIC:
         raise AttributeError(
             f"partial_fit is only available for stochastic optimizers. {estimator.solver} is not stochastic."

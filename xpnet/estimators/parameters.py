@@ -25,7 +25,7 @@ STOCHASTIC = ("sgd", "adam", "adamw")
 
 @dataclass(frozen=True)
 class Interval:
-    """Numbers of a kind, ``Integral`` or ``Real``, between two bounds, which belong to it where it is closed."""
+    """An interval of numbers of a kind, ``Integral`` or ``Real``, between two bounds, which belong to it where it is closed."""
 
     kind: type
     low: float
@@ -93,7 +93,7 @@ def _words(allowed: Any) -> str:
 
 @dataclass(eq=False, repr=False)
 class Parameters(CallbackSupportMixin, BaseEstimator):
-    """What both estimators can be told, with scikit-learn's names and defaults; those at the end are xpnet's own.
+    """The parameters of both estimators, with scikit-learn's names and defaults; those at the end are xpnet's own.
 
     The constructor only stores; ``fit`` checks.
 
@@ -256,7 +256,7 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
         )
 
     def _hidden_sizes(self) -> tuple[int, ...]:
-        """Widths of the hidden layers. Raises ValueError unless all are positive."""
+        """Return the widths of the hidden layers. Raises ValueError unless all are positive."""
         sizes = self.hidden_layer_sizes
         sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
         if sizes and min(sizes) <= 0:

@@ -156,10 +156,10 @@ class MLPRegressor(RegressorMixin, MLP):
         return tags
 
     def _learn_targets(self, y: Any, classes: Any, *, first: bool, incremental: bool) -> None:
-        """Numbers stand for themselves."""
+        """Learn nothing: numbers stand for themselves."""
 
     def _check_known(self, y: Any) -> None:
-        """Every number is known."""
+        """Accept every number."""
 
     def _encode(self, y: Any) -> Any:
         y = numpy.asarray(y)

@@ -19,25 +19,25 @@ PART_BYTES = 2**24
 
 
 class BlockOrder(NamedTuple):
-    """In which order an epoch reads blocks, and the seed of the orders within buffers."""
+    """The order in which an epoch reads blocks, and the seed of the orders within buffers."""
 
     blocks: numpy.ndarray
     seed: int
 
 
 class BlockOrders:
-    """Orders of a source's blocks, epoch after epoch. A source that is read from its beginning keeps its order."""
+    """Draws the orders of a source's blocks, epoch after epoch. A source that is read from its beginning keeps its order."""
 
     def __init__(self, random_state: numpy.random.RandomState, source: Source, blocks: numpy.ndarray) -> None:
         self.random_state, self.source, self.blocks = random_state, source, blocks
 
     def permutation(self, rows: int) -> BlockOrder:
-        """The next order."""
+        """Draw the next order."""
         blocks = self.blocks if self.source.in_order else self.random_state.permutation(self.blocks)
         return BlockOrder(blocks, int(self.random_state.randint(2**31)))
 
     def get_state(self, *, legacy: Literal[False] = False) -> dict[str, Any]:
-        """The stream's state."""
+        """Return the stream's state."""
         return self.random_state.get_state(legacy=legacy)
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -62,7 +62,7 @@ class SourceRows(Rows):
     def hold_out(
         self, share: float, random_state: numpy.random.RandomState, backend: Backend, dtype: str
     ) -> tuple["SourceRows", Rows]:
-        """Rows to train on, and rows of whole blocks that are held out: a share of all, at most a buffer.
+        """Split rows into those to train on, and whole blocks that are held out: a share of all, at most a buffer.
 
         Raises ValueError where there is no block for both.
         """
@@ -81,7 +81,7 @@ class SourceRows(Rows):
         return SourceRows(source, self.Y, self.weight, numpy.sort(order[chosen:])), held_out
 
     def parts(self, backend: Backend, dtype: str) -> Generator[Rows, None, None]:
-        """The rows as they lie, some at a time, on a backend in a dtype."""
+        """Yield the rows as they lie, some at a time, on a backend in a dtype."""
         for X, places in rows_of(self.X, self.blocks, dtype, batch_size=1, piece_bytes=PART_BYTES):
             part = slice(int(places[0]), int(places[-1]) + 1)
             yield Rows(backend.asarray(X), self.Y[part], None if self.weight is None else self.weight[part])
@@ -136,7 +136,7 @@ class BufferedEpoch:
 
 
 def summed_gradient(step: Step, rows: SourceRows, backend: Backend) -> tuple[float, float, dict[str, Any]]:
-    """Loss, penalty and gradient over all rows of a source, block by block; gradients by name, NumPy's."""
+    """Compute loss, penalty and gradient over all rows of a source, block by block; gradients by name, NumPy's."""
     loss, penalty, first = 0.0, 0.0, 0
     total = float(rows.count if rows.weight is None else backend.to_numpy(rows.weight).sum())
     gradients: dict[str, Any] = {}
