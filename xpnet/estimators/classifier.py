@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Self
 
 import numpy
 from scipy import sparse
-from scipy.sparse import issparse
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer, label_binarize
@@ -75,7 +74,7 @@ class MLPClassifier(ClassifierMixin, MLP):
     loss: ClassVar[str] = "log_loss"
     _numeric_targets: ClassVar[bool] = False
     _sparse_labels = False
-    _allowed: ClassVar[dict[str, list[Any]]] = {**MLP._allowed, "class_weight": [{"balanced"}, Mapping, None]}
+    _allowed: ClassVar[dict[str, Sequence[Any]]] = {**MLP._allowed, "class_weight": [{"balanced"}, Mapping, None]}
 
     @available_if(is_stochastic)
     @with_callbacks
@@ -230,7 +229,8 @@ class MLPClassifier(ClassifierMixin, MLP):
             The share of rows whose labels are all right, at most 1.
         """
         true, found = to_host(y), to_host(self.predict(X))
-        if sample_weight is None and _are_whole_numbers(true) and _are_whole_numbers(found) and true.shape == found.shape:
+        plain = _are_whole_numbers(true) and _are_whole_numbers(found) and true.shape == found.shape
+        if plain and sample_weight is None:
             return float((true == found).mean())  # accuracy_score takes as long as many epochs of a small network
         return accuracy_score(true, found, sample_weight=to_host(sample_weight))
 
@@ -243,7 +243,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         if incremental:
             self._learn_classes(classes)
         if first:
-            self._sparse_labels = issparse(y)
+            self._sparse_labels = sparse.issparse(y)
         elif (y.ndim == 2) != self._several_labels():
             raise ValueError("The object was not fitted with multilabel input.")
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
@@ -258,7 +258,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         self._check_known(labels)
 
     def _learn_classes(self, classes: Any) -> None:
-        """Note all labels there will be, at the first call of ``partial_fit``. Raises ValueError for others later on."""
+        """Note all labels there will be at the first ``partial_fit``. Raises ValueError for others later on."""
         known = getattr(self, "classes_", None)
         if classes is None:
             if known is None:

@@ -1,4 +1,4 @@
-"""Training by epochs: first weights, orders of the rows, learning rates, validation, when training ends, checkpoints."""
+"""Training by epochs: first weights, orders of rows, learning rates, validation, when training ends, checkpoints."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
@@ -167,7 +167,7 @@ def epoch_of(step: Step, *, max_grad_norm: float | None, weighted: bool) -> Call
 
 
 def reported_loss(loss: float, penalty: float, spec: NetworkSpec) -> float:
-    """Convert a loss into scikit-learn's, which divides the squared error, though not its gradient, by the number of outputs."""
+    """Convert a loss into scikit-learn's, which divides the squared error, not its gradient, by the outputs' number."""
     return (loss - penalty) / spec.widths[-1] + penalty if spec.loss == "squared_error" else loss
 
 
@@ -272,7 +272,8 @@ class EpochEnd(Callback):
     def state(self) -> dict[str, Any]:
         """Return counters and scores so far, the best parameters, and the learning rate."""
         # Before the first epoch there is no loss_.
-        counters = {name: getattr(self.estimator, name, None) for name in COUNTERS}
+        found = vars(self.estimator)
+        counters = {name: found.get(name) for name in COUNTERS}
         if counters["validation_scores_"] is not None:
             counters["validation_scores_"] = list(counters["validation_scores_"])
         return {
@@ -325,7 +326,7 @@ class EpochEnd(Callback):
 
 
 def strata_of_all(strata: Any, ranks: Ranks) -> Any:
-    """Collect what a split keeps in proportion, of the rows of all ranks, in their order; None where it keeps nothing."""
+    """Collect what a split keeps in proportion, of all ranks' rows in their order; None where it keeps nothing."""
     if strata is None:
         return None
     every = ranks.allgather(strata)
@@ -345,7 +346,8 @@ def owned(chosen: Any, count: int, ranks: Ranks) -> tuple[Any, Owners]:
     counts = ranks.allgather(count)
     owners = ranks.owners
     if owners is None:
-        owners = Owners(numpy.repeat(numpy.arange(len(counts)), counts), numpy.concatenate([*map(numpy.arange, counts)]))
+        index = numpy.concatenate([numpy.arange(rows) for rows in counts])
+        owners = Owners(numpy.repeat(numpy.arange(len(counts)), counts), index)
     rank, index = owners.rank[chosen], numpy.empty(len(chosen), "int64")
     for one, rows in enumerate(numpy.bincount(rank, minlength=len(counts))):
         index[rank == one] = numpy.arange(rows)
@@ -373,7 +375,7 @@ class Resuming:
             try:
                 set_stream_state(random_state, self.state.callbacks["0"]["began_with"])
             except (KeyError, TypeError, ValueError) as error:
-                raise InputError(f"A fit goes on from its own checkpoints; the one found is none: {error!r}.") from error
+                raise InputError(f"A fit goes on from its own checkpoints; this one is none: {error!r}.") from error
         self.began_with = stream_state(random_state)
 
     def callback(self) -> Callback:

@@ -174,7 +174,8 @@ class FittedNetwork(Saved, Parameters):
         check_parameters(self)
         if check_spec(self._network_spec(spec.widths, spec.loss, spec.dtype)) != spec:
             raise InputError(f"The parameters of this {type(self).__name__} do not describe its network: {spec}.")
-        self.__dict__.update({name: value for name, value in state.facts.items() if name not in ("backend_", "device_")})
+        places = ("backend_", "device_")
+        self.__dict__.update({name: value for name, value in state.facts.items() if name not in places})
         if state.best is not None:
             self._best = state.best
         self.n_features_in_, self.n_outputs_, self.n_layers_ = spec.widths[0], spec.widths[-1], len(spec.widths)
@@ -295,7 +296,7 @@ def like_input(result: Array, X: Any, backend: Backend) -> Array:
 
 
 def _read_only(array: Array, backend: Backend) -> Any:
-    """Copy an array as a NumPy array that may not be written to, since that would change nothing where the network lives."""
+    """Copy an array as NumPy's that may not be written to, which would change nothing where the network lives."""
     copied = backend.to_numpy(array).copy()
     copied.flags.writeable = False
     return copied

@@ -224,7 +224,7 @@ def check_labels(y: Any, name: str = "y") -> None:
     if len({issubclass(kind, str) for kind in kinds}) > 1:
         received = " and ".join(sorted(kind.__name__ for kind in kinds))
         raise InputError(
-            f"Labels are all strings or all numbers; {name} holds {received}. Convert them, or drop rows without a label."
+            f"Labels are all strings or all numbers; {name} holds {received}. Convert them, or drop such rows."
         )
     if any(isinstance(label, str) and label.endswith("\0") for label in labels):
         raise InputError(f"A label does not end in a NUL character, which NumPy drops; {name} has such a label.")
@@ -340,7 +340,7 @@ def fit_scaler(scaler: Any, X: Any) -> Any:
 
 
 def _like(scaler: Any) -> tuple[Any, Any, Any]:
-    """Make rows (n, features) to which a fitted scaler would be fitted alike, their weights (n,), and its columns' names."""
+    """Make rows (n, features) to which a scaler would be fitted alike, their weights (n,), and its columns' names."""
     names = getattr(scaler, "feature_names_in_", None)
     if numpy.ndim(scaler.n_samples_seen_):
         raise InputError("Training needs finite numbers; X has NaN. Impute it, or leave these rows out.")

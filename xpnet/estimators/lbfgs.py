@@ -21,7 +21,7 @@ from xpnet.models.inputs import is_host
 
 
 class Objective:
-    """Computes the loss and its gradient as a function of one vector: all weights, all biases, then the factors of members."""
+    """Computes loss and gradient as a function of one vector: all weights, all biases, then the factors of members."""
 
     def __init__(self, network: Network, step: Step, rows: Rows, ranks: Ranks) -> None:
         self.network, self.step, self.rows, self.ranks = network, step, rows, ranks
@@ -57,7 +57,7 @@ class Objective:
 
     @cached_property
     def _lasting(self) -> list[Any]:
-        """Return the step's gradient as runs, found once, where each gradient lies where the last one did; else empty."""
+        """Return the step's gradient as runs, found once, if each gradient lies where the last one did; else empty."""
         gradients: Any = self.step.gradients
         stays = gradients.flat is not None and is_host(self.network.backend)
         return self._runs(gradients) if stays else []

@@ -49,8 +49,8 @@ from xpnet.estimators.libraries import Convertible, Reports, reports_for, warn_c
 from xpnet.estimators.parameters import STOCHASTIC, Parameters, check_parameters
 from xpnet.estimators.streaming import BlockOrders, BufferedEpoch, SourceRows
 from xpnet.models import Network
-from xpnet.models.network import by_rows
 from xpnet.models.inputs import is_host
+from xpnet.models.network import by_rows
 from xpnet.training import Callback, Training, TrainingState, run
 from xpnet.training.state import broadcast_stream
 
@@ -80,8 +80,8 @@ class MLP(Convertible, FittedNetwork):
     Attributes
     ----------
     coefs_ : list of numpy.ndarray, shapes (fan_in, fan_out)
-        Weights, layer by layer. Assigning others changes the predictions. Of several members the hidden layers' are those
-        that they share, before the factors of each, and the last is (members, fan_in, fan_out).
+        Weights, layer by layer. Assigning others changes the predictions. Of several members the hidden layers' are
+        those that they share, before the factors of each, and the last is (members, fan_in, fan_out).
     intercepts_ : list of numpy.ndarray, shapes (fan_out,)
         Biases, layer by layer; (members, fan_out) of several members.
     loss_ : float
@@ -435,7 +435,7 @@ class MLP(Convertible, FittedNetwork):
                 self._best = end.best
 
     def _split(self, rows: Rows, ranks: Ranks) -> tuple[Rows, Rows, Owners | None]:
-        """Split rows into those to train on and those held out, as scikit-learn does; say who has the first if not all do."""
+        """Split rows as scikit-learn does, into those to train on and those held out; say who has the first, if not all."""
         backend, owners = self._fitted.backend, None
         if isinstance(rows, SourceRows):
             share, dtype = self.validation_fraction, self._fitted.spec.dtype

@@ -25,7 +25,7 @@ STOCHASTIC = ("sgd", "adam", "adamw")
 
 @dataclass(frozen=True)
 class Interval:
-    """An interval of numbers of a kind, ``Integral`` or ``Real``, between two bounds, which belong to it where it is closed."""
+    """An interval of numbers of a kind, ``Integral`` or ``Real``, with the bounds where it is closed."""
 
     kind: type
     low: float
@@ -40,14 +40,15 @@ class Interval:
         return bool(above and (number <= self.high if self.closed in ("right", "both") else number < self.high))
 
     def __str__(self) -> str:
-        ends = "[" if self.closed in ("left", "both") else "(", "]" if self.closed in ("right", "both") else ")"
-        return f"{'an int' if self.kind is Integral else 'a float'} in the range {ends[0]}{self.low}, {self.high}{ends[1]}"
+        left, right = "[" if self.closed in ("left", "both") else "(", "]" if self.closed in ("right", "both") else ")"
+        kind = "an int" if self.kind is Integral else "a float"
+        return f"{kind} in the range {left}{self.low}, {self.high}{right}"
 
 
 ARRAY_LIKE = "an array-like"
 """Stands for what has elements; what these may be is checked where they are used."""
 
-FLAG = [bool, numpy.bool_]
+FLAG = bool, numpy.bool_
 COUNT = Interval(Integral, 1)
 FRACTION = Interval(Real, 0, 1)
 POSITIVE = Interval(Real, 0, closed="neither")
@@ -155,8 +156,8 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
     max_grad_norm : float or None, default None
         Gradients with a larger Euclidean norm are scaled down to it (Pascanu, Mikolov, Bengio, 2013).
     members : int, default 1
-        How many networks are trained as one: they share the weights of the hidden layers, and each has factors of its own
-        for what goes into these layers and what comes out, and a last layer of its own. The mean of their losses is
+        How many networks are trained as one: they share the weights of the hidden layers, and each has factors of its
+        own for what goes into these layers and what comes out, and a last layer of its own. The mean of their losses is
         trained, and the mean of their outputs predicted (Gorishniy, Kotelnikov, Babenko, TabM, ICLR 2025).
     backend : str, Backend or None, default None
         What computes; None computes where the arrays of ``fit`` live.
@@ -201,11 +202,11 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
         hidden_layer_sizes: Any = (100,)
         activation: Any = "relu"
 
-    _allowed: ClassVar[dict[str, list[Any]]] = {
-        **dict.fromkeys(("alpha", "power_t", "tol", "weight_decay"), [NOT_NEGATIVE]),
-        **dict.fromkeys(("learning_rate_init", "epsilon"), [POSITIVE]),
-        **dict.fromkeys(("validation_fraction", "beta_1", "beta_2"), [FRACTION]),
-        **dict.fromkeys(("max_iter", "max_fun", "members"), [COUNT]),
+    _allowed: ClassVar[dict[str, Sequence[Any]]] = {
+        **dict.fromkeys(("alpha", "power_t", "tol", "weight_decay"), (NOT_NEGATIVE,)),
+        **dict.fromkeys(("learning_rate_init", "epsilon"), (POSITIVE,)),
+        **dict.fromkeys(("validation_fraction", "beta_1", "beta_2"), (FRACTION,)),
+        **dict.fromkeys(("max_iter", "max_fun", "members"), (COUNT,)),
         **dict.fromkeys(("shuffle", "warm_start", "nesterovs_momentum", "early_stopping"), FLAG),
         "hidden_layer_sizes": [ARRAY_LIKE, COUNT],
         "activation": [set(ACTIVATIONS), ARRAY_LIKE],

@@ -62,7 +62,7 @@ class MLPRegressor(RegressorMixin, MLP):
     activation: str | Sequence[str] = "relu"
 
     _numeric_targets: ClassVar[bool] = True
-    _allowed: ClassVar[dict[str, list[Any]]] = {**MLP._allowed, "loss": [{"squared_error", "poisson"}]}
+    _allowed: ClassVar[dict[str, Sequence[Any]]] = {**MLP._allowed, "loss": [{"squared_error", "poisson"}]}
 
     @available_if(is_stochastic)
     @with_callbacks

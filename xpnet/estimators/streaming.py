@@ -26,7 +26,7 @@ class BlockOrder(NamedTuple):
 
 
 class BlockOrders:
-    """Draws the orders of a source's blocks, epoch after epoch. A source that is read from its beginning keeps its order."""
+    """Draws the orders of a source's blocks, epoch after epoch. One that is read from its beginning keeps its order."""
 
     def __init__(self, random_state: numpy.random.RandomState, source: Source, blocks: numpy.ndarray) -> None:
         self.random_state, self.source, self.blocks = random_state, source, blocks
