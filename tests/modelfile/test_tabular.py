@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 import xpnet
 from xpnet.errors import InputError, ModelFileError
+from xpnet.modelfile import values
 
 ROWS = 300
 
@@ -96,6 +97,18 @@ def test_a_matrix_comes_back(tmp_path: Path, rng: np.random.Generator) -> None:
     found = xpnet.load(tmp_path / "m", backend="numpy")
     np.testing.assert_array_equal(found.predict_proba(X), model.predict_proba(X))
     assert found.n_features_in_ == 5 and not hasattr(found, "feature_names_in_")
+
+
+def test_any_number_of_values_can_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The description of a file is short; what a table taught is in its tensors."""
+    monkeypatch.setattr(values, "VALUES_LIMIT", 2000)
+    words = np.array([f"é{k}" * (k % 3) for k in range(3000)] * 3, dtype=object)
+    X = {"word": words, "other": np.array(["", "a", "\U0001f600"] * 3000, dtype=object)}
+    model = classifier(members=1, max_iter=1).fit(X, np.arange(9000) % 2)
+    model.save(tmp_path / "m")
+    found = xpnet.load(tmp_path / "m", backend="numpy")
+    np.testing.assert_array_equal(found.predict_proba(X), model.predict_proba(X))
+    assert found.encoder_.get_state()[0] == model.encoder_.get_state()[0]
 
 
 def test_it_can_be_fitted_again(tmp_path: Path, table: pandas.DataFrame) -> None:
@@ -191,6 +204,8 @@ def test_text_that_is_left_out_is_no_input(tmp_path: Path, table: pandas.DataFra
 # A small file takes little, whatever it says.
 
 HARMS: dict[str, Any] = {
+    "text": lambda settings: settings["encoder"]["encodings"][-1].update(values=10**9),
+    "less text": lambda settings: settings["encoder"]["encodings"][-1].update(values=1),
     "columns": lambda settings: settings["encoder"].update(columns=10**9, names=None),
     "members": lambda settings: settings["fitted"]["dict"].__setitem__(0, ["best_epochs_", [1] * 100_000]),
     "names": lambda settings: settings["encoder"]["names"].append("one more"),

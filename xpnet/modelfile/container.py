@@ -35,7 +35,7 @@ from xpnet.modelfile.values import canonical, parse
 
 FORMAT = 1
 HEADER_LIMIT = 16 * 2**20  # bytes; the tensors are not part of the header
-DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "U32": "<u4", "U64": "<u8"}
+DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "U8": "u1", "U32": "<u4", "U64": "<u8"}
 
 
 class Tensor(NamedTuple):
