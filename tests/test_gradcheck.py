@@ -354,7 +354,9 @@ def test_inputs_of_any_number_are_numbered(rng: np.random.Generator) -> None:
         (lambda found: found.update(W1=None), "gradients has no gradient of W1"),
     ],
 )
-def test_check_model_misses_no_parameter(change: Any, said: str, blobs: tuple[Any, Any], rng: np.random.Generator) -> None:
+def test_check_model_misses_no_parameter(
+    change: Any, said: str, blobs: tuple[Any, Any], rng: np.random.Generator
+) -> None:
     class Wrong(FeedforwardNeuralNet):
         @property
         def gradients(self) -> Any:

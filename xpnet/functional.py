@@ -26,66 +26,77 @@ def _documented_as(operation: Callable[..., Any]) -> Callable[[Function], Functi
 
 @_documented_as(ops.relu)
 def relu(x: Array) -> Array:
+    """Run `xpnet.ops.relu` on the backend that x calls for."""
     operations, x = enter(x)
     return operations.relu(x)
 
 
 @_documented_as(ops.leaky_relu)
 def leaky_relu(x: Array) -> Array:
+    """Run `xpnet.ops.leaky_relu` on the backend that x calls for."""
     operations, x = enter(x)
     return operations.leaky_relu(x)
 
 
 @_documented_as(ops.elu)
 def elu(x: Array) -> Array:
+    """Run `xpnet.ops.elu` on the backend that x calls for."""
     operations, x = enter(x)
     return operations.elu(x)
 
 
 @_documented_as(ops.silu)
 def silu(x: Array) -> Array:
+    """Run `xpnet.ops.silu` on the backend that x calls for."""
     operations, x = enter(x)
     return operations.silu(x)
 
 
 @_documented_as(ops.gelu)
 def gelu(x: Array) -> Array:
+    """Run `xpnet.ops.gelu` on the backend that x calls for."""
     operations, x = enter(x)
     return operations.gelu(x)
 
 
 @_documented_as(ops.gelu_tanh)
 def gelu_tanh(x: Array) -> Array:
+    """Run `xpnet.ops.gelu_tanh` on the backend that x calls for."""
     operations, x = enter(x)
     return operations.gelu_tanh(x)
 
 
 @_documented_as(ops.tanh)
 def tanh(x: Array) -> Array:
+    """Run `xpnet.ops.tanh` on the backend that x calls for."""
     operations, x = enter(x)
     return operations.tanh(x)
 
 
 @_documented_as(ops.logistic)
 def logistic(x: Array) -> Array:
+    """Run `xpnet.ops.logistic` on the backend that x calls for."""
     operations, x = enter(x)
     return operations.logistic(x)
 
 
 @_documented_as(ops.softplus)
 def softplus(x: Array) -> Array:
+    """Run `xpnet.ops.softplus` on the backend that x calls for."""
     operations, x = enter(x)
     return operations.softplus(x)
 
 
 @_documented_as(ops.softmax)
 def softmax(x: Array, axis: int = -1) -> Array:
+    """Run `xpnet.ops.softmax` on the backend that x calls for."""
     operations, x = enter(x)
     return operations.softmax(x, axis)
 
 
 @_documented_as(ops.log_softmax)
 def log_softmax(x: Array, axis: int = -1) -> Array:
+    """Run `xpnet.ops.log_softmax` on the backend that x calls for."""
     operations, x = enter(x)
     return operations.log_softmax(x, axis)
 

@@ -3,8 +3,8 @@
 ``check_affine``, ``check_relu`` and ``check_cross_entropy`` each check a layer of that kind, xpnet's or a learner's
 own. ``check_layer`` and ``check_model`` check any layer and any model. All compare in float64 with step
 ``finfo(float32).eps`` and the default tolerances of ``numpy.allclose``; where a function bends, as ReLU does at 0, any
-gradient between the slopes of the two sides is right. A failure is an AssertionError that says which gradient is off, and
-where.
+gradient between the slopes of the two sides is right. A failure is an AssertionError that says which gradient is off,
+and where.
 """
 
 import inspect
@@ -15,8 +15,8 @@ import numpy
 
 from xpnet.dispatch import choose
 from xpnet.errors import InputError
-from xpnet.training.state import host_stream
 from xpnet.ops import Array
+from xpnet.training.state import host_stream
 
 __all__ = ["check_affine", "check_cross_entropy", "check_layer", "check_model", "check_relu"]
 

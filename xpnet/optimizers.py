@@ -1,7 +1,7 @@
 """Optimizers as a user names them, and learning rates that change from epoch to epoch.
 
-An optimizer holds its numbers only. The formulas are ``xpnet.ops.sgd_update`` and ``xpnet.ops.adam_update``; the learning
-rate comes from the model, since it may change from epoch to epoch.
+An optimizer holds its numbers only. The formulas are ``xpnet.ops.sgd_update`` and ``xpnet.ops.adam_update``; the
+learning rate comes from the model, since it may change from epoch to epoch.
 
 A schedule is a function of the epoch (from 0) and of the losses of the epochs before it. It has no state of its own, so
 a training that continues from a file goes on with the same learning rates.
@@ -222,6 +222,7 @@ class Constant:
         _check_positive(learning_rate=self.learning_rate)
 
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
+        """Compute the learning rate of an epoch."""
         return self.learning_rate
 
 
@@ -261,6 +262,7 @@ class StepDecay:
         _check_positive(learning_rate=self.learning_rate, every=self.every, factor=self.factor)
 
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
+        """Compute the learning rate of an epoch."""
         return self.learning_rate * self.factor ** (epoch // self.every)
 
 
@@ -297,6 +299,7 @@ class Exponential:
         _check_positive(learning_rate=self.learning_rate, factor=self.factor)
 
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
+        """Compute the learning rate of an epoch."""
         return self.learning_rate * self.factor**epoch
 
 
@@ -338,6 +341,7 @@ class Cosine:
         _check_positive(learning_rate=self.learning_rate, epochs=self.epochs)
 
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
+        """Compute the learning rate of an epoch."""
         progress = min(epoch / self.epochs, 1.0)
         return self.end + (self.learning_rate - self.end) * (1 + cos(pi * progress)) / 2
 
@@ -381,6 +385,7 @@ class Plateau:
         _check_positive(learning_rate=self.learning_rate, patience=self.patience, factor=self.factor)
 
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
+        """Compute the learning rate of an epoch."""
         rate, best, waited = self.learning_rate, float("inf"), 0
         for loss in losses:
             if loss < best - self.tol:

@@ -60,8 +60,9 @@ def forward_launches(
     shape, wide = (*x.shape, out.shape[1]), out.dtype == launcher.dtype
     kernels = launcher.full if wide else launcher
     if kept is not None:
-        linear = forward_launches(launcher, layer._replace(activation="identity"), x, kept, fused=fused, repeated=repeated)
-        return [*linear, launches.bias_activation(kernels, layer.activation, kept, None, out)]
+        linear = layer._replace(activation="identity")
+        multiply = forward_launches(launcher, linear, x, kept, fused=fused, repeated=repeated)
+        return [*multiply, launches.bias_activation(kernels, layer.activation, kept, None, out)]
     if fused and (layer.activation == "identity" or mask is not None):
         epilogue: Epilogue = "bias" if mask is None else "relu_aux_bias"
         product = products.forward(*shape, epilogue=epilogue, wide=wide)
@@ -69,8 +70,8 @@ def forward_launches(
         launch = launcher.fused_product(product, *arrays, vector=layer.bias, mask=mask, repeated=repeated)
         if launch is not None:
             return [launch]
-    multiply = launcher.product(products.forward(*shape, wide=wide), layer.weight, x, out, repeated=repeated)
-    return [multiply, launches.bias_activation(kernels, layer.activation, out, layer.bias, out)]
+    plain = launcher.product(products.forward(*shape, wide=wide), layer.weight, x, out, repeated=repeated)
+    return [plain, launches.bias_activation(kernels, layer.activation, out, layer.bias, out)]
 
 
 def block_rows(spec: NetworkSpec, rows: int) -> int:

@@ -90,9 +90,13 @@ def source_of(name: str) -> str:
 class Uploads(Protocol):
     """Copies of arrays of one shape to the device; see :class:`xpnet_cupy.transfers.Uploads`."""
 
-    def send(self, array: numpy.ndarray) -> Array: ...
+    def send(self, array: numpy.ndarray) -> Array:
+        """Begin to copy an array; returns where it will be on the device."""
+        ...
 
-    def arrived(self) -> None: ...
+    def arrived(self) -> None:
+        """Have the current stream wait for what was sent last."""
+        ...
 
 
 class Launcher(ABC):
@@ -117,7 +121,7 @@ class Launcher(ABC):
 
     @property
     def of_batches(self) -> "Launcher":
-        """The launcher of a training's batches, which may store what layers hand to each other in less than ``dtype``."""
+        """The launcher of a training's batches, which may store what layers hand on in less than ``dtype``."""
         return self
 
     @property

@@ -333,8 +333,8 @@ KERNELS = {name: Kernel(kernel) for name, kernel in ACTIVATIONS.items()} | {
 def warmup() -> None:
     """Run every kernel for both dtypes, alone and shared among threads, so that each is compiled and in the cache."""
     for dtype in ("float32", "float64"):
-        for rows in (2, MOVES.alone):
-            x, vector, index = numpy.ones((rows, 3), dtype), numpy.ones(3, dtype), numpy.zeros(rows, numpy.int64)
+        for count in (2, MOVES.alone):
+            x, vector, index = numpy.ones((count, 3), dtype), numpy.ones(3, dtype), numpy.zeros(count, numpy.int64)
             for name, kernel in ACTIVATIONS.items():
                 kernel(x, x) if name.endswith("_backward") else kernel(x)
             for kernel in (softmax, log_softmax):

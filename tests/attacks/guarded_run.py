@@ -14,6 +14,7 @@ from scipy.sparse import csr_matrix
 
 from xpnet import get_backend, set_threads
 from xpnet.backend import NetworkSpec, Operations, UpdateRule
+from xpnet.ops import ACTIVATIONS
 from xpnet.steps import make_step
 
 REFERENCE = Operations(get_backend("numpy"))
@@ -37,13 +38,14 @@ def attack_kernels(picks: random.Random, stream: np.random.Generator) -> str:
     soft = REFERENCE.softmax(matrix(stream, rows, columns, dtype, False))
     bias, order = stream.normal(size=columns).astype(dtype), stream.integers(0, rows, 2 * rows + 1)
     calls: dict[str, tuple[Any, ...]] = {
-        "relu": (x,), "tanh": (x,), "logistic": (x,), "softmax": (x,), "log_softmax": (x,), "bias_relu": (x, bias),
+        **{name: (x,) for name in (*ACTIVATIONS, "softmax", "log_softmax")},
+        "bias_relu": (x, bias),
         "gather": (x, order),
-    }  # fmt: skip
+    }
     for name, arguments in calls.items():
         if not close(getattr(ops, name)(*arguments), getattr(REFERENCE, name)(*arguments), dtype):
             return name
-    for name in ("relu_backward",):
+    for name in (f"{activation}_backward" for activation in ACTIVATIONS):
         if not close(getattr(ops, name)(d, x), getattr(REFERENCE, name)(d, x), dtype):
             return name
     for targets in (labels, soft):
@@ -60,7 +62,7 @@ def attack_steps(picks: random.Random, stream: np.random.Generator) -> str:
     loss = picks.choice(["softmax_cross_entropy", "logistic_cross_entropy", "squared_error"])
     spec = NetworkSpec(
         widths,
-        tuple(picks.choice(["relu", "tanh", "logistic", "identity"]) for _ in widths[1:-1]),  # type: ignore[misc]
+        tuple(picks.choice([*ACTIVATIONS]) for _ in widths[1:-1]),  # type: ignore[misc]
         loss=loss,  # type: ignore[arg-type]
         rule=picks.choice([UpdateRule(), UpdateRule("sgd", momentum=0.9), UpdateRule("adam", epsilon=1e-3)]),
         dtype=picks.choice(["float32", "float64"]),

@@ -6,7 +6,7 @@ order (the chain rule, from the output to the input). Layers run on whatever bac
 """
 
 from xpnet.layers import activations
-from xpnet.layers.activations import *  # noqa: F403: what an activation's layer is called stands in one file
+from xpnet.layers.activations import *  # noqa: F403
 from xpnet.layers.affine import Affine
 from xpnet.layers.dropout import Dropout
 from xpnet.layers.losses import LOSSES, CategoricalCrossEntropy, LogisticCrossEntropy, Poisson, SquaredError
@@ -22,4 +22,4 @@ __all__ = [
     "Poisson",
     "SquaredError",
 ]
-__all__ += activations.__all__
+__all__ += activations.__all__  # what an activation is called stands in one file

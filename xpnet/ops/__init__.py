@@ -10,7 +10,7 @@ arrays), every other operation leaves its inputs alone; NaN and infinities propa
 """
 
 from xpnet.ops import activations
-from xpnet.ops.activations import *  # noqa: F403: what an activation is called stands in one file
+from xpnet.ops.activations import *  # noqa: F403
 from xpnet.ops.losses import logistic_cross_entropy, poisson, softmax_cross_entropy, squared_error
 from xpnet.ops.members import member_product, member_product_backward, member_scale, member_scale_backward
 from xpnet.ops.namespace import Array, Labels, namespace
@@ -37,4 +37,4 @@ __all__ = [
     "softmax_cross_entropy",
     "squared_error",
 ]
-__all__ += activations.__all__
+__all__ += activations.__all__  # what an activation is called stands in one file

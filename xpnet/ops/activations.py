@@ -2,8 +2,9 @@
 
 A gradient is computed from what the forward pass kept. For most activations that is the output: the derivatives of tanh
 and the logistic function are polynomials in it, those of softplus and ELU have its exponential and itself, and (leaky)
-ReLU's output has the sign of its input. GELU and SiLU, which stand in ``gated``, are not monotonic, so that their gradients
-need the input. ``ACTIVATIONS`` at the end is the one table of them, from which the rest of the library knows what there is.
+ReLU's output has the sign of its input. GELU and SiLU, which stand in ``gated``, are not monotonic, so that their
+gradients need the input. ``ACTIVATIONS`` at the end is the one table of them, from which the rest of the library knows
+what there is.
 """
 
 from collections.abc import Callable

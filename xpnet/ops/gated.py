@@ -1,7 +1,7 @@
 """Activations x F(x) that gate their input, where F is a symmetric distribution function: SiLU and GELU.
 
-As F(x) + F(-x) = 1, the function is ``max(x, 0) - |x| F(-|x|)``, in which nothing is lost where F is small and no infinity
-meets a 0, and its derivatives by x and by -x add up to 1.
+As F(x) + F(-x) = 1, the function is ``max(x, 0) - |x| F(-|x|)``, in which nothing is lost where F is small and no
+infinity meets a 0, and its derivatives by x and by -x add up to 1.
 """
 
 from xpnet.ops.namespace import Array, namespace, number, zero

@@ -1,4 +1,4 @@
-"""Operations on the rows of a matrix: their affine map and its gradient, some of them in a given order, their softmax."""
+"""Operations on the rows of a matrix: their affine map, some of them in a given order, their softmax."""
 
 from xpnet.ops.namespace import Array, namespace
 

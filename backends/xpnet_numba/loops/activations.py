@@ -181,7 +181,10 @@ ACTIVATIONS = {
 
 @inlined
 def forward(activation: Formula, x: Vector, bias: Vector | None, out: Vector) -> None:
-    """out = f(x + b), the bias once more for every ``bias.size`` numbers; x, out : (numbers,), which may be the same."""
+    """out = f(x + b), the bias once more for every ``bias.size`` numbers.
+
+    x, out : (numbers,), which may be the same
+    """
     if bias is None:
         for i in range(x.size):
             out[i] = activation(x[i])

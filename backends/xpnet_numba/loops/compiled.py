@@ -6,12 +6,13 @@ from xpnet_numba.llvm.memory import LINE
 from xpnet_numba.scalars import FAST
 
 inner = njit(**INNER, **FAST, forceinline=False)
-"""Compiles a loop, and what it calls. LLVM decides what is inlined: Numba would hand the option down from a caller that is."""
+"""Compiles a loop, and what it calls. LLVM decides what is inlined: Numba would hand the option down from a caller
+that is."""
 
 inlined = njit(**INNER, **FAST, forceinline=True)
 """Compiles what is called once a row or once a number: a call would cost as much as the work, or keep a loop from
-vectorising. It serves a loop that may run in place, too: apart, it would ask whether its arguments overlap, and take one number
-at a time where they do.
+vectorising. It serves a loop that may run in place, too: apart, it would ask whether its arguments overlap, and take
+one number at a time where they do.
 """
 
 inner_array = njit(**GIVES_ARRAY, **FAST, forceinline=False)
@@ -21,7 +22,7 @@ inlined_array = njit(**GIVES_ARRAY, **FAST, forceinline=True)
 
 @inlined_array
 def flat(x: Vector | Matrix) -> Vector:
-    """All numbers of an array as one run. ``x.reshape`` would count who uses the memory, which slows the loop over it."""
+    """All numbers of an array as one run. ``x.reshape`` would count who uses the memory, which slows the loop."""
     return array(pointer_to(x), x.size)
 
 

@@ -77,7 +77,10 @@ def assert_near(step: Any, spec: NetworkSpec, X: Any, Y: Any, **options: Any) ->
 
 
 @pytest.mark.parametrize("form", ["indices", "soft", "squared_error", "logistic_cross_entropy", "poisson"])
-@pytest.mark.parametrize("activations", [("relu", "relu"), ("tanh", "relu"), ("logistic", "softplus"), ("gelu", "silu"), ("elu", "leaky_relu")])
+@pytest.mark.parametrize(
+    "activations",
+    [("relu", "relu"), ("tanh", "relu"), ("logistic", "softplus"), ("gelu", "silu"), ("elu", "leaky_relu")],
+)
 def test_a_gradient_is_that_of_float64_within_8_bits(halved: HostLauncher, activations: Any, form: Any) -> None:
     loss = {} if form in ("indices", "soft") else {"loss": form}
     spec = NetworkSpec((7, 12, 10, 4), activations, dtype="float32", l2=0.1, **loss)  # type: ignore[arg-type]
