@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,8 @@ class CudaLauncher(Launcher):
         """A RawKernel, compiled when first asked for and cached on disk by CuPy."""
         with _memory_errors():
             kernel = _kernel(self.dtype, self.stored, name, cupy.cuda.Device().id)
-            if shared > SHARED_BYTES:
-                kernel.max_dynamic_shared_size_bytes = shared
+            if shared > SHARED_BYTES:  # all that the card allows: networks of all threads share the kernel
+                kernel.max_dynamic_shared_size_bytes = self.shared_bytes
         if shared:
             return lambda grid, block, arguments: kernel(grid, block, arguments, shared_mem=shared)
         return kernel
@@ -285,7 +285,7 @@ def entered(stream: Any) -> Iterator[None]:
 
 def cache_folder() -> Path:
     """Where CuPy keeps what it has compiled."""
-    return Path(os.environ.get("CUPY_CACHE_DIR") or Path.home() / ".cupy" / "kernel_cache")
+    return Path(os.environ.get("CUPY_CACHE_DIR") or os.path.expanduser("~/.cupy/kernel_cache"))
 
 
 def _microseconds(launch: Launch) -> float:
@@ -308,14 +308,18 @@ def _microseconds(launch: Launch) -> float:
 
 
 def _captured(run: Callable[[], Any]) -> Launch:
-    """What ``run`` asks of the current stream, as a CUDA graph."""
+    """What ``run`` asks of the current stream, as a CUDA graph, which takes its memory on the card here."""
     stream = cupy.cuda.get_current_stream()
     with _memory_errors():
         stream.begin_capture()
         try:
             run()
-        finally:
-            graph = stream.end_capture()
+        except BaseException:
+            with suppress(cupy.cuda.runtime.CUDARuntimeError):  # a capture that went wrong ends with an error of its own
+                stream.end_capture()
+            raise
+        graph = stream.end_capture()
+        graph.upload(stream)
     return graph.launch
 
 

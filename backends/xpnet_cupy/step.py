@@ -273,7 +273,7 @@ class CompiledStep(Step):
 
     def _read(self, X: Array, Y: Array, sample_weight: Array | None, order: Any) -> Data:
         launcher, dtype = self.launcher, self.spec.dtype
-        self._belongs(X)
+        self._belongs(X, Y, sample_weight)
         indices = Y.ndim == 1
         labels = as_read(launcher, Y, "int64" if indices else dtype)
         return Data(
@@ -442,13 +442,14 @@ class CompiledStep(Step):
         in_turn = "orders drawn in turn, as asked for"
         return f"{', '.join(recorded) or 'nothing else'} recorded; {beside if options.ahead else in_turn}"
 
-    def _belongs(self, X: Array) -> None:
-        found, own = self.backend.device(X), self.backend.device(self.params.flat)
-        if found != own:
-            raise MixedArraysError(
-                f"All arrays of one call must live on one device; the parameters are on {own}, received rows on "
-                f"{found}. Move the rows, or build the model from arrays of that device."
-            )
+    def _belongs(self, *arrays: Array | None) -> None:
+        own = self.backend.device(self.params.flat)
+        for array in arrays:
+            if array is not None and (found := self.backend.device(array)) != own:
+                raise MixedArraysError(
+                    f"All arrays of one call must live on one device; the parameters are on {own}, received an array "
+                    f"on {found}. Move it, or build the model from arrays of that device."
+                )
 
     @contextmanager
     def _memory(self, what: str, needed: int) -> Iterator[None]:

@@ -25,7 +25,7 @@ PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 DIGITS = 5
 """Significant digits that are kept: the scatter of rounds begins at the third."""
 STATISTICS = tuple(name for name in Stats.fields if name not in ("total", "ld15iqr", "hd15iqr"))
-SAME_MACHINE = ("processor", "cores", "logical_cores", "system")
+SAME_MACHINE = ("processor", "cores", "logical_cores", "system", "card")
 
 Entry = dict[str, Any]
 
@@ -100,7 +100,7 @@ class Record:
 
 
 def _conditions(run: Entry) -> Entry:
-    machine = {key: run["machine"][key] for key in SAME_MACHINE}
+    machine = {key: run["machine"].get(key, "") for key in SAME_MACHINE}
     return {**machine, "threads": run["threads"], "held": run["held"]}
 
 

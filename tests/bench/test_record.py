@@ -60,7 +60,12 @@ def test_a_partial_run_replaces_its_own_jobs_only(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"threads": 1}, {"held": {"OPENBLAS_CORETYPE": "Haswell"}}, {"machine": {**run()["machine"], "cores": 9}}],
+    [
+        {"threads": 1},
+        {"held": {"OPENBLAS_CORETYPE": "Haswell"}},
+        {"machine": {**run()["machine"], "cores": 9}},
+        {"machine": {**run()["machine"], "card": "another card"}},
+    ],
 )
 def test_runs_under_other_conditions_are_not_mixed(tmp_path: Path, change: dict[str, Any]) -> None:
     Record(tmp_path / "r.json", named()).add(FIRST, lanes(1.0))

@@ -6,13 +6,14 @@ from typing import Any
 
 import psutil
 
+from xpnet import BackendError, get_backend
 from xpnet_bench.measure.pinning import allowed_threads
 
 PACKAGES = ("xpnet", "numpy", "scipy", "scikit-learn", "numba", "torch", "jax", "jaxlib", "pytest-benchmark")
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, cores, memory, system, Python, and the versions of what is installed."""
+    """Processor, cores, memory, system, GPU, Python, and the versions of what is installed."""
     return {
         "processor": _processor(),
         "cores": psutil.cpu_count(logical=False) or 0,
@@ -20,6 +21,7 @@ def describe_machine() -> dict[str, Any]:
         "threads": allowed_threads(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
+        "card": _card(),
         "python": platform.python_version(),
         "versions": {name: version for name in PACKAGES if (version := _version(name))},
     }
@@ -31,6 +33,14 @@ def _processor() -> str:
             return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or "unknown"
+
+
+def _card() -> str:
+    """The GPU that CuPy would compute on; "" where there is none."""
+    try:
+        return get_backend("cupy").describe()["card"].partition(",")[0]
+    except BackendError:
+        return ""
 
 
 def _version(package: str) -> str:

@@ -47,9 +47,14 @@ def find_nvrtc() -> str | None:
     return found[-1] if found else None
 
 
-def nvrtc(arch: str, real: str, path: str) -> str:
-    """What NVRTC says of registers and spills."""
-    return _compiled(arch, _kinds(real), path)[0]
+CUPY_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")
+"""What CuPy adds to the options of every kernel: among them, that denormals are 0."""
+
+
+def nvrtc(arch: str, real: str, path: str, *options: str) -> str:
+    """What NVRTC says of registers and spills. options : beside those that the backend gives"""
+    text, defined = _kinds(real)
+    return _compiled(arch, (text, [*defined, *options]), path)[0]
 
 
 @cache

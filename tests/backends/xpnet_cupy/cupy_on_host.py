@@ -75,9 +75,9 @@ class CudaError(RuntimeError):
 
 
 class Failing:
-    """What a test lets fail: statuses that loading a kernel and making a graph end with; 0 for success."""
+    """What a test lets fail: statuses that loading a kernel, making a graph and its upload end with; 0 for success."""
 
-    load = instantiate = 0
+    load = instantiate = upload = 0
 
 
 class Device:
@@ -156,6 +156,10 @@ class Graph:
     def __init__(self, nodes: list[Node]) -> None:
         Graph.made += 1
         self.calls = nodes
+
+    def upload(self, stream: Any = None) -> None:
+        if Failing.upload:
+            raise CudaError(Failing.upload)
 
     def launch(self, stream: Any = None) -> None:
         Graph.launched += 1

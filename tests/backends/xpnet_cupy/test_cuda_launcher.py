@@ -441,20 +441,20 @@ class TestOutOfMemory:
         monkeypatch.setattr(cuda, "_threads", threading.local())
         cuda._kernel.cache_clear()
         yield lambda **failing: [setattr(Failing, name, status) for name, status in failing.items()]
-        Failing.load = Failing.instantiate = 0
+        Failing.load = Failing.instantiate = Failing.upload = 0
         cuda.library.fake_answer(0, 0)
 
     def epoch(self, step: Any, backend: CupyBackend) -> float:
         _, X, Y = spec_and_data("float32")
         return step.epoch(backend.asarray(X), backend.asarray(Y), learning_rate=0.1, batch_size=5)
 
-    @pytest.mark.parametrize("place", ["load", "instantiate", "heuristic", "matmul"])
+    @pytest.mark.parametrize("place", ["load", "instantiate", "upload", "heuristic", "matmul"])
     def test_it_is_told_and_leaves_the_step_usable(
         self, step: Any, backend: CupyBackend, cuda: Any, told: Any, place: str
     ) -> None:
         step.params.update(weights(step.spec))
         before = step.state()
-        if place in ("load", "instantiate"):
+        if place in ("load", "instantiate", "upload"):
             told(**{place: 2})
         else:
             cuda.library.fake_answer(*((3, 0) if place == "heuristic" else (0, 3)))
@@ -462,13 +462,27 @@ class TestOutOfMemory:
         with pytest.raises(DeviceMemoryError, match="Training on batches of 5 rows needs"):
             self.epoch(step, backend)
         assert cupy.pool.emptied == emptied + 1  # it was tried once more
-        Failing.load = Failing.instantiate = 0
+        Failing.load = Failing.instantiate = Failing.upload = 0
         cuda.library.fake_answer(0, 0)
         after = step.state()
         assert after.t == 0
         for name, array in before.params.items():
             np.testing.assert_array_equal(after.params[name], array)
         assert np.isfinite(self.epoch(step, backend))
+
+    def test_what_a_capture_ends_with_does_not_hide_its_cause(self, cuda: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """CUDA ends a capture that went wrong with an error of its own."""
+
+        def end(stream: Stream) -> Graph:
+            stream.capture = None
+            raise cupy_on_host.CudaError(901)
+
+        def run() -> None:
+            raise BackendError("the cause")
+
+        monkeypatch.setattr(Stream, "end_capture", end)
+        with cuda.CudaLauncher("float32").stream(), pytest.raises(BackendError, match="the cause"):
+            cuda._captured(run)
 
     def test_other_failures_are_not_taken_for_it(self, step: Any, backend: CupyBackend, told: Any) -> None:
         told(load=999)

@@ -20,7 +20,7 @@ from cuda_checks import (
     draw,
     run,
 )
-from cuda_compilers import find_nvrtc, has_nvcc, nvcc, nvrtc, ptx
+from cuda_compilers import CUPY_OPTIONS, find_nvrtc, has_nvcc, nvcc, nvrtc, ptx
 from cuda_host import HostLauncher, build, needs_compiler
 from xpnet_cupy.launcher import KERNELS, source_of
 from xpnet_cupy.launcher import RESIDENT as RESIDENT_KERNELS
@@ -59,8 +59,9 @@ def test_every_kernel_compiles_without_spills(arch: str, real: str, tmp_path: Pa
 
 @pytest.mark.skipif(NVRTC is None, reason="NVRTC (pip install nvidia-cuda-nvrtc) is not installed")
 @pytest.mark.nvrtc
-def test_the_compiler_that_cupy_uses_takes_the_source_as_it_is() -> None:
-    assert_no_spills(nvrtc("sm_80", "float", NVRTC or ""))
+@pytest.mark.parametrize("options", [(), CUPY_OPTIONS], ids=["as it is", "with CuPy's options"])
+def test_the_compiler_that_cupy_uses_takes_the_source(options: tuple[str, ...]) -> None:
+    assert_no_spills(nvrtc("sm_80", "float", NVRTC or "", *options))
 
 
 def accesses(real: str, kernel: str, kind: str = r"[.\w]+") -> str:

@@ -26,7 +26,7 @@ from xpnet_cupy.options import Options
 from xpnet_numpy import NumpyBackend
 
 from xpnet.backend import BatchPart, NetworkSpec, UpdateRule
-from xpnet.errors import BackendError, DeviceMemoryError
+from xpnet.errors import BackendError, DeviceMemoryError, MixedArraysError
 from xpnet.steps import ReferenceStep
 
 pytestmark = needs_compiler
@@ -442,3 +442,13 @@ def test_out_of_memory_names_the_sizes_and_leaves_the_step_usable(launcher: Host
     for name in before.params:
         np.testing.assert_array_equal(after.params[name], before.params[name])
     assert np.isfinite(step.epoch(X, Y, learning_rate=0.1, batch_size=4))
+
+
+@pytest.mark.parametrize("elsewhere", ["X", "Y", "sample_weight"])
+def test_arrays_of_another_device_are_refused(launcher: HostLauncher, elsewhere: str, dtype: str) -> None:
+    spec = NetworkSpec((7, 4), (), dtype=dtype)
+    step, (X, Y) = make(spec, launcher), data(spec, "indices")
+    given = {"X": X, "Y": Y, "sample_weight": np.ones(ROWS, dtype)}
+    step.backend.device = lambda array: "cuda:1" if array is given[elsewhere] else "cuda:0"  # type: ignore[method-assign]
+    with pytest.raises(MixedArraysError, match="parameters are on cuda:0, received an array on cuda:1"):
+        step.epoch(given["X"], given["Y"], sample_weight=given["sample_weight"], learning_rate=0.1, batch_size=4)
