@@ -69,14 +69,16 @@ def build(settings: Settings, *, classify: bool) -> Any:
     plain = settings.model != "tabular"
     hidden: Any = () if settings.model == "linear" else (100,) if plain else "auto"
     hidden = hidden if settings.hidden is None else settings.hidden
+    decay = 0.0003 if plain else (TabularClassifier if classify else TabularRegressor)().weight_decay
     shared: dict[str, Any] = {
         "hidden_layer_sizes": hidden,
         "members": settings.members or (1 if plain else "auto"),
+        "networks": 1 if plain else "auto",
         "encoder": TableEncoder(scaling="standard", bins=None) if plain else None,
         "activation": settings.activation,
         "solver": settings.optimizer,
         "learning_rate_init": settings.lr or (0.02 if hidden == () else 0.002),
-        "weight_decay": settings.weight_decay,
+        "weight_decay": decay if settings.weight_decay is None else settings.weight_decay,
         "dropout": (0.0 if plain else 0.1) if settings.dropout is None else settings.dropout,
         "batch_size": settings.batch_size or "auto",
         "max_iter": settings.epochs,
@@ -132,9 +134,7 @@ def _weights_by_label(weights: Any, classes: numpy.ndarray) -> Any:
     return dict.fromkeys(known.values(), 1.0) | {known[str(label)]: weight for label, weight in weights.items()}
 
 
-def _fit_by_blocks(
-    model: Any, rows: Rows, classes: numpy.ndarray | None, settings: Settings
-) -> tuple[Any, list[str]]:
+def _fit_by_blocks(model: Any, rows: Rows, classes: numpy.ndarray | None, settings: Settings) -> tuple[Any, list[str]]:
     """Fit one network on rows that are encoded as they are read. The encoder learns from rows at even distances."""
     training, watched = split(
         rows, settings.validation_size, settings.seed, stratified=classes is not None, option="--validation-size"
@@ -199,7 +199,5 @@ def _as_member(network: Any, settings: Settings) -> Network:
     )
     params = {f"W{k}": W for k, W in enumerate(weights, 1)} | {f"b{k}": b for k, b in enumerate(biases, 1)}
     member = Network(spec, params, network.learning_rate_init, backend=settings.backend, dtype=settings.dtype)
-    member.history = History(
-        loss=list(network.loss_curve_), validation_loss=list(network.validation_loss_curve_ or [])
-    )
+    member.history = History(loss=list(network.loss_curve_), validation_loss=list(network.validation_loss_curve_ or []))
     return member

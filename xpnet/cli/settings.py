@@ -87,7 +87,7 @@ class Settings:
     batch_size: int | None
     optimizer: str
     lr: float | None
-    weight_decay: float
+    weight_decay: float | None
     patience: int
     validation_size: float
     time_limit: float | None

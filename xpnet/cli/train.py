@@ -67,7 +67,9 @@ _training = partial(option, group="The training")
     callback=reads_labels,
     help="Predict this column; built-in data sets and .npz (there: y) need none.",
 )
-@_data("--task", type=click.Choice(["classify", "regress"]), help="Predict classes or numbers. [default: by the labels]")
+@_data(
+    "--task", type=click.Choice(["classify", "regress"]), help="Predict classes or numbers. [default: by the labels]"
+)
 @_data("--class-weight", type=ClassWeight(), help="Weight classes: balanced, or label=weight with commas between.")
 @_data(
     "--test-size",
@@ -86,7 +88,7 @@ _training = partial(option, group="The training")
     "hidden layers (linear).",
 )
 @_model("--hidden", type=Sizes(), help="Give hidden layers these sizes, such as 100,50. [default: by the model]")
-@_model("--members", type=_COUNT, help="Train so many networks, and predict their mean. [default: 8, else 1]")
+@_model("--members", type=_COUNT, help="Give a network so many members, which share weights. [default: 8, else 1]")
 @_model("--activation", type=click.Choice(list(ACTIVATIONS)), default="relu", show_default=True, help="Bend by this.")
 @_model("--dropout", type=_SHARE, help="Leave this share of hidden units out in training. [default: 0.1, else 0]")
 @_model(
@@ -98,7 +100,7 @@ _training = partial(option, group="The training")
 @_training(
     "--patience",
     type=_COUNT,
-    default=16,
+    default=10,
     show_default=True,
     help="Stop after so many epochs without a better validation loss; the best one is kept.",
 )
@@ -126,9 +128,11 @@ _training = partial(option, group="The training")
     help="Learn at this rate. [default: 0.002; ten times that without hidden layers]",
 )
 @_training(
-    "--weight-decay", type=Number(0), default=3e-4, show_default=True, help="Shrink parameters by this (adamw)."
+    "--weight-decay",
+    type=Number(0),
+    help="Shrink parameters by this (adamw). [default: 0.2 for classes, 0.01 for numbers, else 0.0003]",
 )
-@_training("--jobs", type=int, default=1, show_default=True, help="Train so many members at a time; -1: one a core.")
+@_training("--jobs", type=int, default=1, show_default=True, help="Train so many networks at a time; -1: one a core.")
 @_training(
     "--seed",
     type=click.IntRange(0, 2**32 - 1),

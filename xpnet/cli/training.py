@@ -115,6 +115,7 @@ def _report(
         "model": {
             "name": settings.model,
             "networks": len(networks),
+            "members": networks[0].spec.members,
             "widths": list(networks[0].spec.widths),
             "parameters": sum(array.size for network in networks for array in network.params.values()),
             "epochs": [network.history.epochs for network in networks],
@@ -168,6 +169,7 @@ def _show(settings: Settings, report: dict[str, Any], written: list[Path]) -> No
     more = len(data["left_out"]) - 8
     count, widths = model["networks"], "-".join(map(str, model["widths"]))
     networks = f"{count} networks {widths}" if count > 1 else f"a network {widths}"
+    networks += f" of {model['members']} members" if model["members"] > 1 else ""
     epochs = model["epochs"]
     made = f"{min(epochs)} to {max(epochs)}" if min(epochs) < max(epochs) else f"{epochs[0]}"
     facts = [

@@ -28,7 +28,7 @@ from xpnet.tabular.encodings import (
     with_details,
 )
 
-ROWS_IN_A_BIN, LEAST_BINS, MOST_BINS = 20, 4, 48
+ROWS_IN_A_BIN, LEAST_BINS, MOST_BINS, MOST_BINS_OF_A_TREE = 20, 4, 48, 16
 MOST_NUMBERS = 1 << 26
 """Numbers of the encoded training table: bins are fewer, or none, where it would hold more."""
 MANY_VALUES = 20
@@ -54,8 +54,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         ``"robust"`` subtracts the median, divides by the interquartile range, and clips smoothly to (-3, 3):
         z / sqrt(1 + (z / 3)^2). ``"standard"`` subtracts the mean and divides by the standard deviation.
     bins : int, "auto" or None, default "auto"
-        Bins of a number at most; ``"auto"`` is one for 20 rows, 48 at most, fewer where the encoded table would hold
-        more than 2^26 numbers; None for no bins.
+        Bins of a number at most; ``"auto"`` is one for 20 rows, 48 at most (16 of a tree), fewer where the encoded
+        table would hold more than 2^26 numbers; None for no bins.
     binning : {"quantile", "tree"}, default "quantile"
         Edges of the bins: quantiles, or the thresholds of a decision tree of the column on the target.
     min_frequency : int or float, default 0.001
@@ -230,7 +230,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         if self.bins != "auto":
             return int(self.bins or 0)
         wide = sum({"number": 1, "moment": 4}.get(kind, 0) for kind, _ in kinds)
-        bins = min(table.rows // ROWS_IN_A_BIN, MOST_BINS, MOST_NUMBERS // (table.rows * max(wide, 1)))
+        most = MOST_BINS_OF_A_TREE if self.binning == "tree" else MOST_BINS
+        bins = min(table.rows // ROWS_IN_A_BIN, most, MOST_NUMBERS // (table.rows * max(wide, 1)))
         return bins if bins >= LEAST_BINS else 0
 
     def _fit_numbers(self, table: Table, index: int, kind: Kind, y: Any, how: Scaling) -> list[Encoding] | str:

@@ -34,32 +34,34 @@ from xpnet.estimators.parameters import (
 from xpnet.models import Network
 from xpnet.models.inputs import one_each
 from xpnet.models.saving import Saved
-from xpnet.optimizers import SGD, Adam, AdamW
-from xpnet.optimizers import Optimizer, update_rule
+from xpnet.optimizers import SGD, Adam, AdamW, Optimizer, update_rule
 from xpnet.tabular.encoder import TableEncoder
-from xpnet.tabular.recipe import Recipe, Rows, Watchers, train_members
+from xpnet.tabular.recipe import Recipe, Rows, Watchers, train_networks
 
 WIDTHS = (128, 128)
 MEMBERS = 8
-ROWS_OF_A_BATCH = ((8000, 256), (3000, 128), (1000, 64), (0, 32))
+NETWORKS = ((4000, 1), (1500, 2), (0, 3))
+"""From so many rows on, so many networks are trained."""
+ROWS_OF_A_BATCH = ((8000, 256), (3000, 128), (0, 64))
 """From so many rows on, a batch has so many."""
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class Tabular(Saved, BaseEstimator):
-    """What both estimators share: fitting members on encoded rows, and their outputs."""
+    """What both estimators share: fitting networks on encoded rows, and their outputs."""
 
     hidden_layer_sizes: Any = "auto"
     members: int | str = "auto"
+    networks: int | str = "auto"
     encoder: Any = None
     activation: Any = "relu"
     solver: str = "adamw"
     learning_rate_init: float = 0.002
-    weight_decay: float = 0.0003
+    weight_decay: float = 0.2
     dropout: float = 0.1
     batch_size: int | str = "auto"
     max_iter: int = 200
-    n_iter_no_change: int = 16
+    n_iter_no_change: int = 10
     validation_fraction: float = 0.125
     time_limit: float | None = None
     random_state: Any = None
@@ -70,6 +72,7 @@ class Tabular(Saved, BaseEstimator):
     _allowed: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": [ARRAY_LIKE, COUNT, {"auto"}],
         "members": [COUNT, {"auto"}],
+        "networks": [COUNT, {"auto"}],
         "activation": [str, ARRAY_LIKE],
         "solver": [{"adamw", "adam", "sgd"}],
         "learning_rate_init": [POSITIVE],
@@ -166,18 +169,18 @@ class Tabular(Saved, BaseEstimator):
             check_consistent_length(encoded, apart.Y)
         else:
             apart = self._folds(rows, random_state)
-        members = MEMBERS if self.members == "auto" else int(self.members)
-        seeds = random_state.randint(2**31 - 1, size=members)
-        jobs = min(effective_n_jobs(self.n_jobs), members)
+        networks = _networks_for(len(rows.X)) if isinstance(self.networks, str) else self.networks
+        seeds = random_state.randint(2**31 - 1, size=networks)
+        jobs = min(effective_n_jobs(self.n_jobs), networks)
         self.networks_: list[Network]
-        self.networks_, self.best_epochs_ = train_members(recipe, rows, apart, seeds.tolist(), jobs)
+        self.networks_, self.best_epochs_ = train_networks(recipe, rows, apart, seeds.tolist(), jobs)
         self.n_iter_ = max(network.history.epochs for network in self.networks_)
         return self
 
     def _fit_encoder(self, X: Any, targets: numpy.ndarray, random_state: Any) -> numpy.ndarray:
         """Fit the encoder, and encode the rows."""
         if self.encoder is None:
-            encoder = TableEncoder(task=self._task, random_state=random_state.randint(2**31 - 1))
+            encoder = TableEncoder(binning="tree", task=self._task, random_state=random_state.randint(2**31 - 1))
         else:
             encoder = clone(self.encoder)
         encoded = encoder.fit_transform(X, targets if targets.ndim == 1 else targets[:, 0])
@@ -199,7 +202,7 @@ class Tabular(Saved, BaseEstimator):
         Parameters
         ----------
         make : callable
-            Called with the number of a member; returns its callbacks, and the state of a training that was cut off
+            Called with the number of a network; returns its callbacks, and the state of a training that was cut off
             from which it goes on, or None.
 
         Returns
@@ -260,8 +263,10 @@ class Tabular(Saved, BaseEstimator):
             "adam": Adam(),
             "sgd": SGD(momentum=0.9),
         }
+        members = MEMBERS if isinstance(self.members, str) else self.members
         spec = NetworkSpec(
             widths=(rows.X.shape[1], *hidden, outputs),
+            members=members if hidden else 1,  # without weights to share they would be one network
             activations=names,
             loss=loss,
             rule=update_rule(solvers[self.solver]),
@@ -300,7 +305,7 @@ class Tabular(Saved, BaseEstimator):
 
         Returns
         -------
-        numpy.ndarray, shape (members, rows, outputs)
+        numpy.ndarray, shape (networks * members, rows, outputs)
             Probabilities of classes, or predicted numbers.
 
         Raises
@@ -310,9 +315,15 @@ class Tabular(Saved, BaseEstimator):
         """
         check_is_fitted(self)
         encoded = self._encoded(X)
-        return self._units(
-            numpy.stack([network.backend.to_numpy(network.predict(encoded)) for network in self.networks_])
-        )
+        outputs = [network.backend.to_numpy(network.predict_members(encoded)) for network in self.networks_]
+        return self._units(numpy.concatenate(outputs))
+
+    def _mean(self, X: Any) -> numpy.ndarray:
+        """The mean prediction of all members: (rows, outputs)."""
+        check_is_fitted(self)
+        encoded = self._encoded(X)
+        outputs = [network.backend.to_numpy(network.predict(encoded)) for network in self.networks_]
+        return self._units(numpy.mean(outputs, axis=0))
 
     def _units(self, outputs: numpy.ndarray) -> numpy.ndarray:
         return outputs
@@ -321,8 +332,9 @@ class Tabular(Saved, BaseEstimator):
     def why_(self) -> str:
         """What was trained, with which backend, and why."""
         check_is_fitted(self)
-        widths = "-".join(map(str, self.networks_[0].spec.widths))
-        return f"{len(self.networks_)} networks {widths}; {self.networks_[0].why_}"
+        spec, count = self.networks_[0].spec, len(self.networks_)
+        network = f"{count} network{'s' * (count > 1)} {'-'.join(map(str, spec.widths))}"
+        return f"{network} of {spec.members} members; {self.networks_[0].why_}"
 
 
 def _best_epoch(network: Network) -> int:
@@ -331,8 +343,12 @@ def _best_epoch(network: Network) -> int:
     return int(numpy.argmin(losses)) + 1 if losses else network.history.epochs
 
 
+def _networks_for(rows: int) -> int:
+    return next(count for least, count in NETWORKS if rows >= least)
+
+
 def _parts(division: Any, X: numpy.ndarray, labels: Any) -> Any:
-    """The folds, without a warning for classes of fewer rows than folds: the members see them all."""
+    """The folds, without a warning for classes of fewer rows than folds."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")
         return list(division.split(X, labels))
@@ -342,15 +358,17 @@ def _parts(division: Any, X: numpy.ndarray, labels: Any) -> Any:
 class TabularClassifier(ClassifierMixin, Tabular):
     """Classify the rows of a table: encoder, networks and recipe together, with nothing that has to be set.
 
-    A `TableEncoder` makes numbers of the table. Several networks are trained on them, each with another part of the
-    rows set apart to end its training, and the mean of their probabilities is predicted.
+    A `TableEncoder` makes numbers of the table. A few networks are trained on them, each with another part of the rows
+    set apart to end its training. Each has several members, and the mean of their probabilities is predicted.
 
     Parameters
     ----------
     hidden_layer_sizes : int, sequence of int, or "auto", default "auto"
         Units of each hidden layer; ``()`` for a linear model.
     members : int or "auto", default "auto"
-        How many networks; ``"auto"`` is 8.
+        How many members a network has. They share weights, and have scales and outputs of their own; ``"auto"`` is 8.
+    networks : int or "auto", default "auto"
+        How many networks are trained, each with other rows set apart; ``"auto"`` is 1 to 3, more for fewer rows.
     encoder : transformer or None, default None
         What makes numbers of the table; None for a `TableEncoder`.
     activation : str or sequence of str, default "relu"
@@ -359,25 +377,25 @@ class TabularClassifier(ClassifierMixin, Tabular):
         How the loss is minimised; ``"sgd"`` has a momentum of 0.9.
     learning_rate_init : float, default 0.002
         The learning rate.
-    weight_decay : float, default 0.0003
+    weight_decay : float, default 0.2
         With ``"adamw"`` every update shrinks all parameters by learning rate times this.
     dropout : float, default 0.1
         Probability with which a hidden unit is left out in training.
     batch_size : int or "auto", default "auto"
-        Rows of a minibatch; ``"auto"`` is 32 to 256, by the number of rows.
+        Rows of a minibatch; ``"auto"`` is 64 to 256, by the number of rows.
     max_iter : int, default 200
         Epochs at most.
-    n_iter_no_change : int, default 16
+    n_iter_no_change : int, default 10
         Epochs without a fall of the loss on the rows set apart before training ends; the best epoch is kept.
     validation_fraction : float, default 0.125
-        The share of the rows that is set apart, another for each member, with all classes in proportion; 0 for none:
+        The share of the rows that is set apart, another for each network, with all classes in proportion; 0 for none:
         training makes ``max_iter`` epochs.
     time_limit : float or None, default None
-        Seconds after which training ends with the best epoch so far; each member makes one epoch at least.
+        Seconds after which training ends with the best epoch so far; each network makes one epoch at least.
     random_state : int, numpy.random.RandomState or None, default None
         Where weights, divisions of the rows, orders and dropout are drawn from. An int gives the same fit each time.
     n_jobs : int or None, default None
-        How many members are trained side by side, in threads; None for 1, -1 for as many as there are cores.
+        How many networks are trained side by side, in threads; None for 1, -1 for as many as there are cores.
     backend : str, Backend or None, default None
         What computes; None for the best one for NumPy's arrays.
     dtype : {"float32", "float64"}, default "float32"
@@ -394,11 +412,11 @@ class TabularClassifier(ClassifierMixin, Tabular):
     encoder_ : transformer
         The fitted encoder; its ``left_out_`` tells which columns are not used, and why.
     networks_ : list of Network
-        The members.
+        The networks.
     best_epochs_ : list of int
-        The epoch that each member kept.
+        The epoch that each network kept.
     n_iter_ : int
-        The most epochs that a member made.
+        The most epochs that a network made.
     why_ : str
         What was trained, with which backend, and why.
     n_features_in_ : int
@@ -482,7 +500,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         InputError
             For columns that are not those of the training.
         """
-        return self.predict_members(X).mean(axis=0)
+        return self._mean(X)
 
     def predict(self, X: Any) -> numpy.ndarray:
         """Predict the label of each row: the most probable one.
@@ -510,16 +528,18 @@ class TabularClassifier(ClassifierMixin, Tabular):
 class TabularRegressor(RegressorMixin, Tabular):
     """Predict numbers for the rows of a table: encoder, networks and recipe together, with nothing that has to be set.
 
-    A `TableEncoder` makes numbers of the table. Several networks are trained on them and on the standardised target,
-    each with another part of the rows set apart to end its training. The mean of their predictions is kept to the range
-    of the targets seen.
+    A `TableEncoder` makes numbers of the table. A few networks are trained on them and on the standardised target, each
+    with another part of the rows set apart to end its training. Each has several members, and the mean of their
+    predictions is kept to the range of the targets seen.
 
     Parameters
     ----------
     hidden_layer_sizes : int, sequence of int, or "auto", default "auto"
         Units of each hidden layer; ``()`` for a linear model.
     members : int or "auto", default "auto"
-        How many networks; ``"auto"`` is 8.
+        How many members a network has. They share weights, and have scales and outputs of their own; ``"auto"`` is 8.
+    networks : int or "auto", default "auto"
+        How many networks are trained, each with other rows set apart; ``"auto"`` is 1 to 3, more for fewer rows.
     encoder : transformer or None, default None
         What makes numbers of the table; None for a `TableEncoder`.
     activation : str or sequence of str, default "relu"
@@ -528,25 +548,25 @@ class TabularRegressor(RegressorMixin, Tabular):
         How the loss is minimised; ``"sgd"`` has a momentum of 0.9.
     learning_rate_init : float, default 0.002
         The learning rate.
-    weight_decay : float, default 0.0003
+    weight_decay : float, default 0.01
         With ``"adamw"`` every update shrinks all parameters by learning rate times this.
     dropout : float, default 0.1
         Probability with which a hidden unit is left out in training.
     batch_size : int or "auto", default "auto"
-        Rows of a minibatch; ``"auto"`` is 32 to 256, by the number of rows.
+        Rows of a minibatch; ``"auto"`` is 64 to 256, by the number of rows.
     max_iter : int, default 200
         Epochs at most.
-    n_iter_no_change : int, default 16
+    n_iter_no_change : int, default 10
         Epochs without a fall of the loss on the rows set apart before training ends; the best epoch is kept.
     validation_fraction : float, default 0.125
-        The share of the rows that is set apart, another for each member; 0 for none: training makes ``max_iter``
+        The share of the rows that is set apart, another for each network; 0 for none: training makes ``max_iter``
         epochs.
     time_limit : float or None, default None
-        Seconds after which training ends with the best epoch so far; each member makes one epoch at least.
+        Seconds after which training ends with the best epoch so far; each network makes one epoch at least.
     random_state : int, numpy.random.RandomState or None, default None
         Where weights, divisions of the rows, orders and dropout are drawn from. An int gives the same fit each time.
     n_jobs : int or None, default None
-        How many members are trained side by side, in threads; None for 1, -1 for as many as there are cores.
+        How many networks are trained side by side, in threads; None for 1, -1 for as many as there are cores.
     backend : str, Backend or None, default None
         What computes; None for the best one for NumPy's arrays.
     dtype : {"float32", "float64"}, default "float32"
@@ -559,13 +579,13 @@ class TabularRegressor(RegressorMixin, Tabular):
     encoder_ : transformer
         The fitted encoder; its ``left_out_`` tells which columns are not used, and why.
     networks_ : list of Network
-        The members.
+        The networks.
     target_ : numpy.ndarray, shape (4, outputs), float64
         What outputs are moved by and multiplied with to give predictions, and the smallest and largest target.
     best_epochs_ : list of int
-        The epoch that each member kept.
+        The epoch that each network kept.
     n_iter_ : int
-        The most epochs that a member made.
+        The most epochs that a network made.
     why_ : str
         What was trained, with which backend, and why.
     n_features_in_ : int
@@ -593,6 +613,7 @@ class TabularRegressor(RegressorMixin, Tabular):
     ((300,), (300,))
     """
 
+    weight_decay: float = 0.01
     loss: Loss = "squared_error"
 
     _allowed: ClassVar[dict[str, list[Any]]] = {
@@ -663,8 +684,7 @@ class TabularRegressor(RegressorMixin, Tabular):
         InputError
             For columns that are not those of the training.
         """
-        each = self.predict_members(X)
-        each = each[:, :, 0] if self._flat else each
-        low, high = self.target_[2:, 0] if self._flat else self.target_[2:]
-        mean = numpy.clip(each.mean(axis=0), low, high)
-        return (mean, each.std(axis=0)) if return_std else mean
+        each = self.predict_members(X) if return_std else None
+        mean = numpy.clip(self._mean(X) if each is None else each.mean(axis=0), *self.target_[2:])
+        mean = mean[:, 0] if self._flat else mean
+        return mean if each is None else (mean, each.std(axis=0).reshape(mean.shape))

@@ -38,11 +38,11 @@ class Rows:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What does not differ between members.
+    """What does not differ between networks.
 
     spec : the network, without a seed; patience : epochs without a fall of the validation loss
-    smoothing : the share of a label that is spread over all classes; seconds : for all members together
-    watch : called with the number of a member, returns what watches its training
+    smoothing : the share of a label that is spread over all classes; seconds : for all networks together
+    watch : called with the number of a network, returns what watches its training
     """
 
     spec: NetworkSpec
@@ -99,7 +99,7 @@ class BestEpoch(Callback):
             training.step.load_state(self.kept)
 
 
-def train_members(
+def train_networks(
     recipe: Recipe,
     rows: Rows,
     folds: Sequence[tuple[numpy.ndarray, numpy.ndarray]] | Rows | None,
@@ -108,29 +108,29 @@ def train_members(
 ) -> tuple[list[Network], list[int]]:
     """Train independent networks, one for each seed.
 
-    folds : for each member indices of the rows to train on and of those set apart; or the user's rows for all; or none
+    folds : for each network indices of the rows to train on and of those set apart; or the user's rows for all; or none
     returns the networks, and the best epoch of each
     """
     rounds, began = -(-len(seeds) // jobs), time.monotonic()
 
-    def train(member: int) -> tuple[Network, int]:
+    def train(number: int) -> tuple[Network, int]:
         left = recipe.seconds - (time.monotonic() - began)
         if isinstance(folds, Rows) or folds is None:
-            return train_one(recipe, rows, folds, member, seeds[member], left / (rounds - member // jobs))
-        inner, outer = folds[member % len(folds)]
+            return train_one(recipe, rows, folds, number, seeds[number], left / (rounds - number // jobs))
+        inner, outer = folds[number % len(folds)]
         parts = rows.take(inner), rows.take(outer)
-        return train_one(recipe, *parts, member, seeds[member], left / (rounds - member // jobs))
+        return train_one(recipe, *parts, number, seeds[number], left / (rounds - number // jobs))
 
     if jobs == 1:
-        found = [train(member) for member in range(len(seeds))]
+        found = [train(number) for number in range(len(seeds))]
     else:
         with sharing_the_machine(max(1, get_threads() // jobs)):
-            found = Parallel(jobs, backend="threading")(delayed(train)(member) for member in range(len(seeds)))
+            found = Parallel(jobs, backend="threading")(delayed(train)(number) for number in range(len(seeds)))
     return [network for network, _ in found], [epoch for _, epoch in found]
 
 
 def train_one(
-    recipe: Recipe, rows: Rows, apart: Rows | None, member: int, seed: int, seconds: float
+    recipe: Recipe, rows: Rows, apart: Rows | None, number: int, seed: int, seconds: float
 ) -> tuple[Network, int]:
     """Train one network; return it with its best epoch."""
     rng = numpy.random.default_rng(seed)
@@ -143,7 +143,7 @@ def train_one(
         rng=rng,
     )
     watch = BestEpoch(network, apart, recipe.patience, seconds)
-    watchers, state = ((), None) if recipe.watch is None else recipe.watch(member)
+    watchers, state = ((), None) if recipe.watch is None else recipe.watch(number)
     network.fit(
         rows.X,
         smoothed(rows.Y, recipe.spec.widths[-1], recipe.smoothing) if recipe.smoothing else rows.Y,
