@@ -65,7 +65,7 @@ def test_the_models_differ_in_what_they_are_told_to(run: Run) -> None:
         made[name] = json.loads(Path("m.json").read_text())["model"]
         assert made[name]["name"] == name
     assert [len(made[name]["widths"]) for name in made] == [4, 3, 2]
-    assert [made[name]["networks"] for name in made] == [8, 1, 1]
+    assert [made[name]["networks"] for name in made] == [3, 1, 1]
     assert made["mlp"]["widths"] == [4, 100, 3]
     assert made["tabular"]["widths"][0] > 4
 
@@ -112,7 +112,7 @@ def test_nothing_goes_to_stderr_where_there_is_no_terminal(run: Run) -> None:
 
 
 def test_the_best_epoch_is_kept(run: Run) -> None:
-    options = ("--hidden", "64", "--lr", "0.02", "--members", "1", "--validation-size", "0.3", "--metrics-json", "m.json")
+    options = ("--model", "mlp", "--hidden", "64", "--lr", "0.02", "--validation-size", "0.3", "--metrics-json", "m.json")
     run("train", "breast_cancer", *options, "--patience", "4")
     found = json.loads(Path("m.json").read_text())
     curve = found["history"]["validation_loss"]
