@@ -183,7 +183,7 @@ class Network(Saved):
 
     @property
     def why_(self) -> str:
-        """A sentence that says which backend and which training step run, and why; on how many ranks it was trained, if on several."""
+        """A sentence: which backend and step run, and why, and on how many ranks it was trained, if on several."""
         return "; ".join(filter(None, (f"backend {self.backend_} ({self.reason_})", self._ready().why, self._joined)))
 
     @property
