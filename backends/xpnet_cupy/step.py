@@ -89,7 +89,7 @@ class CompiledStep(Step):
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
         self.penalty, rows = 0.0, X.shape[0]
-        draw_next, self.prefetch_order = self.prefetch_order, None
+        prefetch, self.prefetch_order = self.prefetch_order, None
         if not rows:
             return 0.0
         size = min(batch_size, rows)
@@ -97,7 +97,7 @@ class CompiledStep(Step):
         if order is None and (size < rows or resident):
             order = numpy.arange(rows)
         with self._memory(f"Training on batches of {size} rows", batch_bytes(self.spec, size)), self.launcher.stream():
-            self._with_room(lambda: self._orders.expect(draw_next, rows))
+            self._with_room(lambda: self._orders.expect(prefetch, rows))
             if resident:
                 return self._resident_epoch(X, Y, sample_weight, order, size, learning_rate)
 

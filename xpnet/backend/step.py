@@ -16,8 +16,7 @@ import numpy
 
 from xpnet.backend.contract import Backend
 from xpnet.backend.group import SharedMemoryGroup
-from xpnet.backend.parameters import Parameters
-from xpnet.backend.spec import NetworkSpec
+from xpnet.backend.spec import NetworkSpec, Parameters
 from xpnet.ops import Array
 
 PREDICTION_ROWS = 8192

@@ -49,7 +49,7 @@ class Evaluation:
         return self._predict_sparse(X) if is_sparse(X) else self._predict(X)
 
     def forward_finite(self, X: Array) -> Array | None:
-        """See :class:`xpnet.backend.step.CheckingStep`."""
+        """See :class:`xpnet.backend.Step`."""
         if is_sparse(X):
             return self.forward(X) if numpy.isfinite(X.data).all() else None
         found = ctypes.c_int64()
