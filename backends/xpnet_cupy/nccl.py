@@ -1,6 +1,7 @@
 """Ranks with a GPU each: MPI starts them and shares what lies on the host, NCCL adds up what lies on the devices."""
 
 import platform
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -13,6 +14,10 @@ from xpnet.backend import Group
 from xpnet.backend.group import Value, allgather
 from xpnet.errors import BackendError
 from xpnet.ops import Array
+
+NOT_READY = 600  # cudaErrorNotReady
+ABORT_SECONDS = 5.0
+"""How long a rank waits for NCCL to give up a communicator: other ranks may never do their part."""
 
 
 @contextmanager
@@ -96,8 +101,10 @@ class NcclGroup:
     def abort(self, error: BaseException) -> None:
         """See :class:`xpnet.backend.Group`."""
         self._forget()
-        self._comm.abort()
-        self._host.abort(error)
+        self._host.abort(error)  # first: giving up a communicator may wait for the other ranks
+        giving_up = threading.Thread(target=self._comm.abort, daemon=True)
+        giving_up.start()
+        giving_up.join(ABORT_SECONDS)
 
     def close(self) -> None:
         """Leave the others."""
@@ -111,8 +118,13 @@ class NcclGroup:
 
     def wait(self, event: Any) -> None:
         """Wait until an event is done. NCCL waits for ever for a rank that does not come; here the clock is read."""
-        end = time.monotonic() + self._timeout
-        while not event.done:
+        end, query = time.monotonic() + self._timeout, self._cupy.cuda.runtime.eventQuery
+        while status := query(event.ptr):
+            if status != NOT_READY:
+                raise BackendError(
+                    f"The GPU of rank {self.rank} must finish its work; CUDA ended it with status {status}. Start the "
+                    "training anew; under compute-sanitizer, the first error is told where it happens."
+                )
             if time.monotonic() > end:
                 raise BackendError(
                     f"Rank {self.rank} of {self.size} waited {self._timeout:g} s for the sum of an array over all "

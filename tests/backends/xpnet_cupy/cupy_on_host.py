@@ -292,7 +292,11 @@ class Event:
     algorithms: ClassVar[dict[int, float]] = {0: 3.0, 2: 1.0, 3: 2.0}  # by their number
     epilogue, kernel = 0.0, 1.0
     crossing = 0.0  # what it costs a node to wait for a second one
-    done = True
+    done, status = True, 0
+
+    @property
+    def ptr(self) -> "Event":
+        return self
 
     def record(self, stream: Any = None) -> None:
         stream = stream or current()
@@ -476,6 +480,7 @@ cupy.cuda = SimpleNamespace(
     driver=SimpleNamespace(CUDADriverError=CudaError),
     runtime=SimpleNamespace(
         CUDARuntimeError=CudaError,
+        eventQuery=lambda event: event.status,
         getDeviceCount=lambda: 1,
         getDeviceProperties=lambda device: {"name": b"a host", "major": 8, "minor": 0},
         memGetInfo=lambda: (1 << 30, 2 << 30),

@@ -132,12 +132,28 @@ def test_what_lies_on_the_host_goes_over_the_host() -> None:
 def test_a_rank_that_does_not_come_is_waited_for_no_longer_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     nccl = Nccl()
     monkeypatch.setattr(nccl, "add", lambda *given: None)
-    monkeypatch.setattr("cupy_on_host.Stream.record", lambda stream: SimpleNamespace(done=False))
+    monkeypatch.setattr("cupy_on_host.Stream.record", lambda stream: SimpleNamespace(ptr=SimpleNamespace(status=600)))
     group = groups(nccl, timeout=0.01)[2]
     with pytest.raises(BackendError, match=r"Rank 2 of 3 waited 0.01 s for the sum") as caught:
         group.allreduce(cupy.asarray(np.ones(3)))
     group.abort(caught.value)
     assert nccl.aborted == 1 and group._host.failed  # type: ignore[attr-defined]
+
+
+def test_a_device_that_failed_is_no_rank_that_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cupy_on_host.Stream.record", lambda stream: SimpleNamespace(ptr=SimpleNamespace(status=700)))
+    with pytest.raises(BackendError, match="GPU of rank 0 must finish its work; CUDA ended it with status 700"):
+        groups(Nccl())[0].wait(cupy.cuda.get_current_stream().record())
+
+
+def test_the_other_ranks_are_told_before_a_communicator_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NCCL may wait for ever for their part in it."""
+    group, ended = groups(Nccl())[1], threading.Event()
+    monkeypatch.setattr(own, "ABORT_SECONDS", 0.01)
+    monkeypatch.setattr(group, "_comm", SimpleNamespace(abort=lambda: ended.wait(30)))
+    group.abort(BackendError("lost"))
+    assert group._host.failed  # type: ignore[attr-defined]
+    ended.set()
 
 
 def test_more_ranks_than_gpus_are_refused() -> None:
