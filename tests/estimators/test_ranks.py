@@ -10,6 +10,8 @@ from ranks.threads_group import ThreadsGroup, on_ranks
 from scipy import sparse
 
 import xpnet
+from xpnet.distributed import Ranks
+from xpnet.distributed.digest import digest_of_rows
 from xpnet.errors import InputError
 from xpnet.estimators.epochs import EpochEnd
 
@@ -200,10 +202,23 @@ class CutOffError(Exception):
 
 
 @pytest.mark.parametrize("sizes", [(2, 3), (4, 1)])
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("kind", ["dense", "sparse", "weighted", "validated"])
 def test_a_fit_that_was_cut_off_goes_on_with_another_number_of_ranks(
-    sizes: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, own: bool, sizes: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    X, y, _ = rows()
+    X, y, weight = rows()
+    X = sparse.csr_matrix(X) if kind == "sparse" else X
+
+    def fit(group: Any = None, **how: Any) -> Any:
+        size, rank = (1, 0) if group is None else (group.size, group.rank)
+        given = [X, y, weight if kind == "weighted" else None]
+        given = given if size == 1 else cut(size, rank, own, given)
+        if kind == "validated":  # ranks that have rows of their own have some to validate on, or none
+            mine = slice(20) if not (own and rank) else slice(0)
+            how |= {"X_val": X[mine], "y_val": y[mine]}
+        return xpnet.MLPClassifier(**settings).fit(*given, **how)
+
     settings = {**ITERATIONS, "early_stopping": True, "checkpoint": tmp_path}
     epoch_end = EpochEnd.epoch_end
 
@@ -214,10 +229,28 @@ def test_a_fit_that_was_cut_off_goes_on_with_another_number_of_ranks(
 
     monkeypatch.setattr(EpochEnd, "epoch_end", cut_off)
     with pytest.raises(CutOffError):
-        on_ranks(sizes[0], lambda group: xpnet.MLPClassifier(**settings).fit(X, y))
+        on_ranks(sizes[0], fit, data="own" if own else "same")
     monkeypatch.setattr(EpochEnd, "epoch_end", epoch_end)
     assert len(list(tmp_path.rglob("checkpoint-*"))) == 1
-    for found in on_ranks(sizes[1], lambda group: facts(xpnet.MLPClassifier(**settings).fit(X, y))):
-        expected = facts(xpnet.MLPClassifier(**{**settings, "checkpoint": None}).fit(X, y))
+    resumed = on_ranks(sizes[1], lambda group: facts(fit(group)), data="own" if own else "same")
+    assert len(list(tmp_path.iterdir())) == 1
+    settings["checkpoint"] = None
+    expected = facts(fit())
+    for found in resumed:
         for name, value in expected.items():
             np.testing.assert_allclose(found[name], value, rtol=1e-10, atol=1e-11, err_msg=name)
+
+
+@pytest.mark.parametrize("sparse_rows", [False, True])
+def test_checkpoints_are_named_after_every_number_and_its_place(sparse_rows: bool) -> None:
+    X, y, _ = rows()
+
+    def named(X: Any, y: Any = y) -> str:
+        return digest_of_rows((sparse.csr_matrix(X) if sparse_rows else X, y, None), Ranks())
+
+    swapped, negated, other = X[::-1], X.copy(), X.copy()
+    negated[4, :2] *= -1
+    other[7, 3] = np.nextafter(other[7, 3], 9)
+    given = [named(X), named(swapped), named(negated), named(other), named(X, y[::-1]), named(X[:, ::-1])]
+    assert len(set(given)) == len(given)
+    assert named(X.copy()) == given[0]

@@ -23,15 +23,20 @@ VALIDATION = ("X_val", "y_val", "sample_weight_val")
 
 @dataclass(frozen=True)
 class _Fit:
-    """What each worker does with its rows. in_memory : arguments that are the same on every worker"""
+    """What each worker does with its rows. in_memory : the client's arguments; rank 0 has rows to validate on"""
 
     estimator: Any
     method: str
     in_memory: dict[str, Any]
 
-    def __call__(self, X: Any, y: Any, sample_weight: Any, *validation: Any, callbacks: Sequence[Callback] = ()) -> Any:
+    def __call__(
+        self, rank: int, X: Any, y: Any, sample_weight: Any, *validation: Any, callbacks: Sequence[Callback] = ()
+    ) -> Any:
         estimator = self.estimator.watch(callbacks) if callbacks else self.estimator
         arguments = self.in_memory | dict(zip(VALIDATION, validation, strict=False))
+        if rank and not validation:
+            none = {name: arguments[name][:0] for name in VALIDATION if arguments.get(name) is not None}
+            arguments |= none
         return getattr(estimator, self.method)(X, y, sample_weight, **arguments)
 
 
@@ -56,8 +61,7 @@ class OnCluster:
         sample_weight : dask.array.Array or Series, shape (rows,), optional
             Weights of the rows.
         **validation : array or Dask collection
-            ``X_val``, ``y_val`` and ``sample_weight_val``: all of them collections like ``X``, or all rows in memory,
-            which every worker is sent.
+            ``X_val``, ``y_val`` and ``sample_weight_val``: all of them collections like ``X``, or all rows in memory.
 
         Returns
         -------

@@ -144,9 +144,9 @@ def _rank(
     """Train on one worker; rank 0 returns what was fitted."""
     group = DaskGroup(rank, exchanges, timeout)
     if group.size == 1:
-        return fit(*parts, callbacks=[_WhileWanted(group)])
+        return fit(rank, *parts, callbacks=[_WhileWanted(group)])
     with use_group(group, data="own"), nullcontext() if owners is None else owning(owners):
-        fitted = fit(*parts)
+        fitted = fit(rank, *parts)
     return fitted if rank == 0 else None
 
 

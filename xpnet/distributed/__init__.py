@@ -1,6 +1,7 @@
 """Training on several processes: ``use_group`` asks for them, and everything else works on one process or many alike.
 
 ``ranks``  groups, what their processes tell each other, and the cores that each uses
+``digest`` names the rows of all ranks, whichever rank has them
 ``step``   a training step that gives each process its part of a batch, and adds the gradients up
 """
 

@@ -119,6 +119,15 @@ class Ranks:
         return sum(self.allgather(rows)) if self.own_data else rows
 
 
+    def places(self, rows: int) -> Any:
+        """Where this rank's rows, of which there are so many, stand among those of all ranks: (rows,) int64."""
+        if self.owners is None:
+            counts = self.allgather(rows)
+            return numpy.arange(rows) + (sum(counts[: self.rank]) if self.own_data else 0)
+        own, places = numpy.flatnonzero(self.owners.rank == self.rank), numpy.empty(rows, "int64")
+        places[self.owners.index[own]] = own
+        return places
+
     def check_alike(self, spec: NetworkSpec, **settings: Any) -> None:
         """Compare what every rank is about to train, in one sum of a number a rank.
 

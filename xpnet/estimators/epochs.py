@@ -1,6 +1,6 @@
 """Training by epochs: first weights, orders of rows, learning rates, validation, when training ends, checkpoints."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from scipy.sparse import issparse
 import xpnet
 from xpnet.backend import NetworkSpec, Step
 from xpnet.distributed import Ranks
+from xpnet.distributed.digest import digest_of_rows
 from xpnet.distributed.ranks import Owners
 from xpnet.errors import InputError
 from xpnet.estimators.inputs import Rows
@@ -360,15 +361,27 @@ class Resuming:
     Fits with other data or parameters have other folders: a search over parameters can keep its checkpoints in one
     place, and goes on as a whole.
 
-    arrays : all data that decides what the fit finds, as it was validated; None for what is not there
+    rows, held_out : data, targets and weights, as they were validated; None for what is not there
+    start : parameters that the fit goes on from; ranks : whose rows these are
     random_state : the stream that the fit draws from; put where it was when the fit first began
     """
 
-    def __init__(self, estimator: Any, arrays: Iterable[Any], random_state: RandomState) -> None:
+    def __init__(
+        self,
+        estimator: Any,
+        rows: Sequence[Any],
+        held_out: Sequence[Any] | None,
+        start: Sequence[Any],
+        *,
+        ranks: Ranks,
+        random_state: RandomState,
+    ) -> None:
         import joblib
 
         params = {name: value for name, value in estimator.get_params().items() if name not in IRRELEVANT}
-        contents = type(estimator).__name__, params, [_contiguous(array) for array in arrays]
+        training = digest_of_rows([*map(_on_host, rows)], ranks)
+        validation = held_out and digest_of_rows([*map(_on_host, held_out)], ranks, ordered=False)
+        contents = type(estimator).__name__, params, training, validation, [*map(_on_host, start)]
         self.folder = Path(estimator.checkpoint) / joblib.hash(contents)
         self.state: TrainingState | None = xpnet.Checkpoint.latest(self.folder)
         if self.state is not None:
@@ -383,11 +396,8 @@ class Resuming:
         return xpnet.Checkpoint(self.folder, keep=1)
 
 
-def _contiguous(array: Any) -> Any:
-    """Return an array, or the arrays of a sparse matrix, as they lie in memory after a copy."""
+def _on_host(array: Any) -> Any:
+    """Return an array as NumPy's, and a sparse matrix as CSR; None stays None."""
     if array is None:
         return None
-    if issparse(array):
-        rows = array.tocsr()
-        return rows.data, rows.indices, rows.indptr
-    return numpy.ascontiguousarray(to_host(array))
+    return array.tocsr() if issparse(array) else numpy.ascontiguousarray(to_host(array))

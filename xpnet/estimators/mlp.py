@@ -259,8 +259,8 @@ class MLP(Convertible, FittedNetwork):
         resuming = None
         if self.checkpoint is not None and not incremental and self.solver in STOCHASTIC:
             start = () if first else (*self.coefs_, *self.intercepts_)
-            arrays = (X, targets, weight, *(held_out or ()), *start)
-            resuming = Resuming(self, arrays, self._random_state)
+            rows_given, stream = (X, targets, weight), self._random_state
+            resuming = Resuming(self, rows_given, held_out, start, ranks=given.ranks, random_state=stream)
         broadcast_stream(self._random_state, given.ranks)
         network = self._new_network(X, hidden) if first else self._renewed(X, hidden, keep=incremental)
         rows = _rows(network, X, targets, weight)

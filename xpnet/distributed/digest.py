@@ -1,0 +1,64 @@
+"""A name for the rows of all ranks that does not depend on which rank has which."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy
+
+from xpnet.distributed.ranks import Ranks
+
+ODD = numpy.uint64(0x9E3779B97F4A7C15)
+"""2**64 divided by the golden ratio, which spreads sums over all bits."""
+
+AT_ONCE = 2**24
+"""Bytes of a column that are hashed in one call."""
+
+
+def digest_of_rows(columns: Sequence[Any], ranks: Ranks, *, ordered: bool = True) -> str:
+    """Tell the rows of all ranks from others, however they are divided among ranks.
+
+    The text names the kinds of numbers, how many rows there are, and the sum of a hash of each with its place.
+
+    columns : NumPy arrays (rows, ...) of this rank, SciPy's CSR matrices, or None
+    ordered : whether the order of the rows counts
+    """
+    count, kinds = columns[0].shape[0], []
+    places = ranks.places(count) if ordered else numpy.zeros(count, "int64")
+    hashes = numpy.zeros(count, "uint64")
+    for column in columns:
+        if column is None:
+            kinds.append("none")
+            continue
+        kinds.append(f"{column.dtype.str} {column.shape[1:]}")
+        sparse = hasattr(column, "indptr")
+        step = max(1, AT_ONCE // max(1, 8 * column.shape[1] if sparse else column[:1].nbytes))
+        for start in range(0, count, step):
+            part = slice(start, start + step)
+            of_rows = _hashes_of_sparse(column[part]) if sparse else _hashes(column[part])
+            hashes[part] = _mixed(hashes[part] * ODD + of_rows)
+    total = _mixed(hashes + _mixed(places.astype("uint64") + ODD)).sum(dtype="uint64")
+    every = ranks.allgather((count, int(total)))
+    return f"{kinds} {sum(rows for rows, _ in every)} {sum(part for _, part in every) % 2**64}"
+
+
+def _hashes(rows: Any) -> Any:
+    """Return a hash of each row: (rows,) uint64."""
+    flat = numpy.ascontiguousarray(rows).reshape(len(rows), -1).view("uint8")
+    words = numpy.zeros((len(rows), -(-flat.shape[1] // 8)), "uint64")
+    words.view("uint8")[:, : flat.shape[1]] = flat
+    return _mixed(words + _mixed(numpy.arange(words.shape[1], dtype="uint64"))).sum(axis=1, dtype="uint64")
+
+
+def _hashes_of_sparse(rows: Any) -> Any:
+    """Return a hash of each row of a CSR matrix, of what is stored and where: (rows,) uint64."""
+    ends = numpy.zeros(rows.nnz + 1, "uint64")
+    values = _mixed(_hashes(rows.data) + _mixed(rows.indices.astype("uint64")))
+    numpy.cumsum(values, out=ends[1:])
+    return ends[rows.indptr[1:]] - ends[rows.indptr[:-1]]
+
+
+def _mixed(words: Any) -> Any:
+    """Return the words with their bits mixed (the finalizer of MurmurHash3, A. Appleby): uint64."""
+    words = (words ^ (words >> numpy.uint64(33))) * numpy.uint64(0xFF51AFD7ED558CCD)
+    words = (words ^ (words >> numpy.uint64(33))) * numpy.uint64(0xC4CEB9FE1A85EC53)
+    return words ^ (words >> numpy.uint64(33))
