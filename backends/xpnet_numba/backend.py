@@ -49,7 +49,7 @@ class NumbaBackend(NumpyBackend):
 
     def describe(self) -> dict[str, str]:
         """Versions, how many threads there are, and what multiplies matrices."""
-        from xpnet_numba.runtime.products import choose_product
+        from xpnet_numba.runtime.blas import choose_product
 
         versions = {name: version(name) for name in ("numpy", "numba", "llvmlite")}
         facts = {"threads": str(get_threads()), "threading layer": "own workers; no OpenMP, no TBB"}

@@ -12,15 +12,15 @@ from functools import cache
 from typing import Any
 
 import numpy
-from numpy import ndarray
 from numba import types
 from numba.extending import overload
 from numba.np.numpy_support import from_dtype
+from numpy import ndarray
 
 from xpnet.backend import get_threads
 from xpnet.ops import Array
 from xpnet_numba.kinds import Address, Indices, Matrix, Pointer, Vector
-from xpnet_numba.llvm import GIVES_ARRAY, INNER, array, call, kept, larger, pointer_to, shift, smaller, taken
+from xpnet_numba.llvm import GIVES_ARRAY, INNER, array, call, larger, pointer_to, reload, shift, smaller, spill
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.compiling import c_function, filled_in
 
@@ -119,7 +119,7 @@ def _type_of(value: Any) -> types.Type:
 
 def _run_alone(function: Address, cut: tuple[Any, ...], whole: tuple[Any, ...], results: tuple[Any, ...]) -> None:
     """All rows as one chunk, which nobody else can claim."""
-    job = kept((EVERYTHING, EVERYTHING, 1, 0, (cut, whole, results)))
+    job = spill((EVERYTHING, EVERYTHING, 1, 0, (cut, whole, results)))
     call(function, (job, 0))
 
 
@@ -133,7 +133,7 @@ def _lead(
     arguments: tuple[Any, ...],
 ) -> None:
     """Make a job of a launch, and share it."""
-    job = kept((len(arguments[0][0]), chunk_rows, threads_wanted, claims.ctypes.data, arguments))
+    job = spill((len(arguments[0][0]), chunk_rows, threads_wanted, claims.ctypes.data, arguments))
     threads.share(board, number, threads_wanted, function, job)
 
 
@@ -146,7 +146,7 @@ def _run_chunks(job: Pointer, me: int) -> None:
 
     From call to call a thread meets the same addresses, which its cache still holds.
     """
-    rows, chunk_rows, workers, claims, (cut, whole, results) = taken(job)
+    rows, chunk_rows, workers, claims, (cut, whole, results) = reload(job)
     everything = parts_of(whole, 0, EVERYTHING)
     chunks = 1 if rows <= chunk_rows else -(-rows // chunk_rows)
     chunk = 0 if workers == 1 else me * chunks // workers

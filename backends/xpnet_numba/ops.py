@@ -17,9 +17,8 @@ from xpnet.ops import Array, Labels
 from xpnet_numba.kinds import Indices, Matrix, Numbers, Vector
 from xpnet_numba.launching import Loop, alone, chunk_count, contiguous, launch, writable
 from xpnet_numba.llvm import widest_vectors
-from xpnet_numba.loops import activations, losses, rows, updates
+from xpnet_numba.loops import activations, flat, inner, losses, numbers_to_a_line, rows, updates
 from xpnet_numba.loops import softmax as softmax_loops
-from xpnet_numba.loops.compiled import flat, inner, numbers_to_a_line
 from xpnet_numba.runtime.compiling import filled_in
 
 

@@ -1,26 +1,46 @@
 """What Numba does not offer, written in LLVM's instructions.
 
-``atomics``     numbers that several threads write
-``memory``      addresses and pointers
-``float_mode``  denormals that count as 0
-``vectors``     arithmetic that fills vectors
-``functions``   how functions are compiled and called
-``integers``    the smaller of two, and wide products
-``blas``        SciPy's matrix product
+``emit``        names by which an intrinsic is written; the processor that Numba compiles for
+``memory``      addresses, pointers and arrays; values that others read; numbers that several threads write
+``arithmetic``  vectors, integers, denormals that count as 0
+``calls``       names by which functions are compiled and called; the matrix product of SciPy
 ``tiles``       the innermost loop of a matrix product of our own
-``target``      the processor that Numba compiles for
-``values``      values that others read, or that may be missing
-``emit``        how an intrinsic is written
 """
 
-from xpnet_numba.llvm.atomics import exchange_if, fetch_add, item, load, pause, sched_yield, store
-from xpnet_numba.llvm.blas import gemm, gemm_address
-from xpnet_numba.llvm.float_mode import flush_denormals, restore_denormals
-from xpnet_numba.llvm.functions import GIVES_ARRAY, INNER, call, njit, stay_apart, widest_vectors
-from xpnet_numba.llvm.integers import high_product, larger, smaller
-from xpnet_numba.llvm.memory import address, array, pointer, pointer_to, prefetch, read_ahead, section, shift, stack
-from xpnet_numba.llvm.values import kept, taken, with_given
-from xpnet_numba.llvm.vectors import LANES, bits, chosen, maximum, normalise
+from xpnet_numba.llvm.arithmetic import (
+    LANES,
+    bits,
+    flush_denormals,
+    high_product,
+    larger,
+    maximum,
+    normalise,
+    restore_denormals,
+    select,
+    smaller,
+)
+from xpnet_numba.llvm.calls import GIVES_ARRAY, INNER, call, gemm, gemm_address, njit, stay_apart, widest_vectors
+from xpnet_numba.llvm.memory import (
+    address,
+    array,
+    exchange_if,
+    fetch_add,
+    item,
+    load,
+    pause,
+    pointer,
+    pointer_to,
+    prefetch,
+    read_ahead,
+    reload,
+    sched_yield,
+    section,
+    shift,
+    spill,
+    stack,
+    store,
+    with_given,
+)
 
 __all__ = [
     "GIVES_ARRAY",
@@ -30,7 +50,6 @@ __all__ = [
     "array",
     "bits",
     "call",
-    "chosen",
     "exchange_if",
     "fetch_add",
     "flush_denormals",
@@ -38,7 +57,6 @@ __all__ = [
     "gemm_address",
     "high_product",
     "item",
-    "kept",
     "larger",
     "load",
     "maximum",
@@ -49,15 +67,17 @@ __all__ = [
     "pointer_to",
     "prefetch",
     "read_ahead",
+    "reload",
     "restore_denormals",
     "sched_yield",
     "section",
+    "select",
     "shift",
     "smaller",
+    "spill",
     "stack",
     "stay_apart",
     "store",
-    "taken",
     "widest_vectors",
     "with_given",
 ]

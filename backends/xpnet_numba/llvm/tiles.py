@@ -13,9 +13,11 @@ from numba import types
 from numba.core import cgutils
 
 from xpnet_numba.llvm.emit import (
+    ARM,
     BYTES,
     INT32,
     INT64,
+    X86,
     Context,
     Emit,
     Signature,
@@ -24,8 +26,8 @@ from xpnet_numba.llvm.emit import (
     declared,
     in_all_lanes,
     intrinsic,
+    vector_bytes,
 )
-from xpnet_numba.llvm.target import ARM, X86, vector_bytes
 
 
 class Family(NamedTuple):
@@ -210,7 +212,7 @@ def copy_panel(
 
 
 @intrinsic
-def turn_tile(
+def transpose_tile(
     context: Context, b: Type, b_row: Type, panel: Type, panel_row: Type, rows: Type, columns: Type
 ) -> tuple[Signature, Emit]:
     """As many rows of B as a vector has lanes, as far as one vector goes, written as columns of a panel.

@@ -11,3 +11,34 @@
 A loop writes only what its arguments name, knows nothing of threads, and can be called with any number of rows.
 ``xpnet_numba.ops`` launches loops over chunks of rows, ``xpnet_numba.step.functions`` makes of them what a step calls.
 """
+
+from xpnet_numba.kinds import Matrix, Vector
+from xpnet_numba.llvm import GIVES_ARRAY, INNER, address, array, njit, pointer_to, smaller
+from xpnet_numba.llvm.memory import LINE
+from xpnet_numba.scalars import FAST
+
+inner = njit(**INNER, **FAST, forceinline=False)
+"""Compiles a loop, and what it calls. LLVM decides what is inlined: Numba would hand the option down from a caller
+that is."""
+
+inlined = njit(**INNER, **FAST, forceinline=True)
+"""Compiles what is called once a row or once a number: a call would cost as much as the work, or keep a loop from
+vectorising. It serves a loop that may run in place, too: apart, it would ask whether its arguments overlap, and take
+one number at a time where they do.
+"""
+
+inner_array = njit(**GIVES_ARRAY, **FAST, forceinline=False)
+inlined_array = njit(**GIVES_ARRAY, **FAST, forceinline=True)
+"""The same for a function that returns an array."""
+
+
+@inlined_array
+def flat(x: Vector | Matrix) -> Vector:
+    """All numbers of an array as one run. ``x.reshape`` would count who uses the memory, which slows the loop."""
+    return array(pointer_to(x), x.size)
+
+
+@inlined
+def numbers_to_a_line(x: Vector) -> int:
+    """The number of items of a vector that lie before the first cache line that begins in it."""
+    return smaller(-address(pointer_to(x)) % LINE // x.itemsize, x.size)

@@ -11,8 +11,8 @@ from xpnet.ops.activations import LEAK
 from xpnet.ops.gated import TANH_CUBE, TANH_SCALE
 from xpnet_numba import scalars
 from xpnet_numba.kinds import Pointer, Scalar, Vector
-from xpnet_numba.llvm import array, chosen, larger, section, smaller
-from xpnet_numba.loops.compiled import inlined, inner, inner_array
+from xpnet_numba.llvm import array, larger, section, select, smaller
+from xpnet_numba.loops import inlined, inner, inner_array
 
 SHORT = 64
 """Rows of fewer columns are joined: alone they fill their vectors badly, and each costs a beginning and an end."""
@@ -23,7 +23,7 @@ JOINED = 16
 WORTH_JOINING = 128
 """With fewer rows there is no gain: the bias has to be repeated first, and the sums to be added up."""
 
-ROOM = JOINED * SHORT
+JOINED_SIZE = JOINED * SHORT
 """Numbers, more than rows that are joined have."""
 
 
@@ -43,14 +43,14 @@ def identity_backward(d_out: Scalar, out: Scalar) -> Scalar:
 def relu(x: Scalar) -> Scalar:
     """max(0, x); NaN stays NaN, and -0 becomes 0."""
     zero = type(x)(0)
-    return chosen(x <= zero, zero, x)
+    return select(x <= zero, zero, x)
 
 
 @inlined
 def relu_backward(d_out: Scalar, out: Scalar) -> Scalar:
     """dL/dx = dL/df where f > 0, else 0; where f is NaN, dL/df passes."""
     zero = type(out)(0)
-    return chosen(out <= zero, zero, d_out)
+    return select(out <= zero, zero, d_out)
 
 
 @inlined
@@ -74,27 +74,27 @@ def softplus_backward(d_out: Scalar, out: Scalar) -> Scalar:
 @inlined
 def leaky_relu(x: Scalar) -> Scalar:
     """x where x > 0, else 0.01 x; NaN stays NaN."""
-    return chosen(x <= type(x)(0), type(x)(LEAK) * x, x)
+    return select(x <= type(x)(0), type(x)(LEAK) * x, x)
 
 
 @inlined
 def leaky_relu_backward(d_out: Scalar, out: Scalar) -> Scalar:
     """dL/dx = dL/df where f > 0, else 0.01 dL/df; where f is NaN, dL/df passes."""
-    return chosen(out <= type(out)(0), type(out)(LEAK) * d_out, d_out)
+    return select(out <= type(out)(0), type(out)(LEAK) * d_out, d_out)
 
 
 @inlined
 def elu(x: Scalar) -> Scalar:
     """x where x > 0, else exp(x) - 1."""
     zero = type(x)(0)
-    return chosen(x > zero, x, scalars.expm1_negative(chosen(x > zero, zero, x)))
+    return select(x > zero, x, scalars.expm1_negative(select(x > zero, zero, x)))
 
 
 @inlined
 def elu_backward(d_out: Scalar, out: Scalar) -> Scalar:
     """dL/dx = dL/df where f > 0, else dL/df (f + 1)."""
     zero = type(out)(0)
-    return d_out * (type(out)(1) + chosen(out > zero, zero, out))
+    return d_out * (type(out)(1) + select(out > zero, zero, out))
 
 
 @inlined
@@ -148,7 +148,7 @@ def gelu_tanh_backward(d_out: Scalar, x: Scalar) -> Scalar:
 @inlined
 def slope(x: Scalar, below: Scalar) -> Scalar:
     """The derivative by x of x F(x), from that by -|x|, where F(x) + F(-x) = 1: the two add up to 1."""
-    return chosen(x < type(x)(0), below, type(x)(1) - below)
+    return select(x < type(x)(0), below, type(x)(1) - below)
 
 
 Formula: TypeAlias = Callable[[Scalar], Scalar]
@@ -216,12 +216,12 @@ def backward(gradient: GradientFormula, d_out: Vector, kept: Vector, d_x: Vector
 
 
 @inner_array
-def repeated(row: Vector, rows: int, room: Pointer) -> Vector:
-    """The row as often as so many rows are joined, in the room; itself where they are not."""
+def tiled(row: Vector, rows: int, scratch: Pointer) -> Vector:
+    """The row as often as so many rows are joined, in scratch memory; itself where they are not."""
     size, total = row.size, row.size * rows_joined(rows, row.size)
     if total == size:
         return row
-    copies = array(room, total)
+    copies = array(scratch, total)
     for i in range(0, total, size):
         for j in range(size):
             copies[i + j] = row[j]
@@ -229,12 +229,12 @@ def repeated(row: Vector, rows: int, room: Pointer) -> Vector:
 
 
 @inner_array
-def sums_of(row: Vector, rows: int, room: Pointer) -> Vector:
-    """Zeros in the room, into which rows that are joined add up; the row itself where they are not joined."""
+def sums_of(row: Vector, rows: int, scratch: Pointer) -> Vector:
+    """Zeros in the scratch, into which rows that are joined add up; the row itself where they are not joined."""
     total = row.size * rows_joined(rows, row.size)
     if total == row.size:
         return row
-    sums = array(room, total)
+    sums = array(scratch, total)
     for i in range(total):
         sums[i] = 0
     return sums

@@ -6,7 +6,7 @@ import numpy
 
 from xpnet_numba.kinds import Indices, Vector
 from xpnet_numba.llvm import high_product
-from xpnet_numba.loops.compiled import inlined, inner
+from xpnet_numba.loops import inlined, inner
 
 u8 = numpy.uint64
 FourWords: TypeAlias = tuple[u8, u8, u8, u8]

@@ -12,11 +12,11 @@ import numpy
 
 from xpnet_numba.kinds import Indices, Matrix, Numbers, Pointer, Scalar, Vector
 from xpnet_numba.llvm import LANES, array, pointer_to, section, shift, smaller, stack, stay_apart, with_given
-from xpnet_numba.loops.compiled import inlined, inner
+from xpnet_numba.loops import inlined, inner
 from xpnet_numba.loops.softmax import (
     BLOCK,
     MOST_ROWS,
-    ROOM,
+    SCRATCH,
     exponentials,
     find_shifts,
     normalise_long_row,
@@ -37,7 +37,7 @@ def softmax_cross_entropy_indices(
     A label that is no class adds nothing to loss and gradient, as an empty one-hot row.
     """
     at, gradient = pointer_to(z), pointer_to(d_z)
-    scratch, shifts, rests, sums = stack(at, ROOM), stack(at, MOST_ROWS), stack(at, MOST_ROWS), stack(at, MOST_ROWS)
+    scratch, shifts, rests, sums = stack(at, SCRATCH), stack(at, MOST_ROWS), stack(at, MOST_ROWS), stack(at, MOST_ROWS)
     h, rest, s, columns = array(shifts, MOST_ROWS), array(rests, MOST_ROWS), array(sums, MOST_ROWS), stack(at, LANES)
     k, step, zero = z.shape[1], rows_at_once(z.shape[1]), z.dtype.type(0)
     array(columns, LANES)[:] = zero
@@ -70,7 +70,7 @@ def softmax_cross_entropy_rows(
 ) -> None:
     """l_i = sum_k y_ik (log sum_j exp(z_ij) - z_ik) for one-hot or soft labels y; where y is 0 nothing is added."""
     at = pointer_to(z)
-    scratch, shifts, weights, sums = stack(at, ROOM), stack(at, MOST_ROWS), stack(at, MOST_ROWS), stack(at, MOST_ROWS)
+    scratch, shifts, weights, sums = stack(at, SCRATCH), stack(at, MOST_ROWS), stack(at, MOST_ROWS), stack(at, MOST_ROWS)
     h, weight, s = array(shifts, MOST_ROWS), array(weights, MOST_ROWS), array(sums, MOST_ROWS)
     k, step = z.shape[1], rows_at_once(z.shape[1])
     for begin in range(0, z.shape[0], step):

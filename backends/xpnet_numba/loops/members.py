@@ -1,7 +1,7 @@
 """Loops over the numbers that each member of a network scales, and their gradients: ``xpnet.ops.members``."""
 
 from xpnet_numba.kinds import Matrix, Vector
-from xpnet_numba.loops.compiled import inner
+from xpnet_numba.loops import inner
 
 
 @inner

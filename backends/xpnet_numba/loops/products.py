@@ -30,9 +30,9 @@ from xpnet_numba.llvm.tiles import (
     copy_panel,
     multiply_row,
     multiply_tile,
-    turn_tile,
+    transpose_tile,
 )
-from xpnet_numba.loops.compiled import inner
+from xpnet_numba.loops import inner
 
 TRANSPOSE_A, TRANSPOSE_B, FAR, ACCUMULATE = 1, 2, 4, 8
 
@@ -43,10 +43,10 @@ fourth Zen takes two cycles for a vector of 64 bytes, in which its second-level 
 
 PANEL_BYTES = PANEL * BYTES_PER_VECTOR
 
-ROOM = TERMS * PANEL_BYTES // 4
-ROOM_OF_A = TERMS * VECTORS_OF_A * BYTES_PER_VECTOR // 4
-ROOM_OF_C = PANEL_BYTES // 4 * max(HEIGHTS)
-SCRATCH = ROOM + ROOM_OF_A + ROOM_OF_C
+SIZE_OF_B = TERMS * PANEL_BYTES // 4
+SIZE_OF_A = TERMS * VECTORS_OF_A * BYTES_PER_VECTOR // 4
+SIZE_OF_C = PANEL_BYTES // 4 * max(HEIGHTS)
+SCRATCH = SIZE_OF_B + SIZE_OF_A + SIZE_OF_C
 """Numbers, of the smaller kind, of a panel, and of the rows of a tile of A and of C."""
 
 WORTH_A_COPY = 8
@@ -94,7 +94,7 @@ def multiply(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_
     (m, n), k = c.shape, b.shape[1] if b_transposed else b.shape[0]
     a_row, a_term = (1, a.shape[1]) if flags & TRANSPOSE_A else (a.shape[1], 1)
     from_a, to_c = pointer_to(a), pointer_to(c)
-    from_b, room = pointer_to(b), pointer_to(scratch)
+    from_b, workspace = pointer_to(b), pointer_to(scratch)
     lanes = BYTES_PER_VECTOR // c.itemsize
     step = -(-k // -(-k // TERMS))
     for start in range(0, k, step):
@@ -103,20 +103,20 @@ def multiply(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_
         for j in range(0, n, PANEL * lanes):
             columns = smaller(PANEL * lanes, n - j)
             vectors = -(-columns // lanes)
-            panel, b_term = room, vectors * lanes
+            panel, b_term = workspace, vectors * lanes
             if b_transposed:
-                turn_panel(Operand(shift(from_b, j * k + start), k, 1), room, b_term, lanes, columns, terms)
+                transpose_panel(Operand(shift(from_b, j * k + start), k, 1), workspace, b_term, lanes, columns, terms)
             elif readable(b_term, columns, n, m, after):
                 panel, b_term = shift(from_b, start * n + j), n
             else:
-                pack(shift(from_b, start * n + j), n, room, columns, terms, vectors)
+                pack(shift(from_b, start * n + j), n, workspace, columns, terms, vectors)
             sweep(
                 Operand(shift(from_a, start * a_term), a_row, a_term),
                 Operand(panel, b_term, 1),
                 Operand(shift(to_c, j), n, 1),
                 m,
                 Panel(columns, terms, fresh, terms if far and j == 0 else 0, vectors, after),
-                shift(room, ROOM),
+                shift(workspace, SIZE_OF_B),
             )
 
 
@@ -145,17 +145,17 @@ def pack(b: Pointer, b_term: int, panel: Pointer, columns: int, terms: int, vect
 
 
 @inner
-def turn_panel(b: Operand, panel: Pointer, width: int, lanes: int, columns: int, terms: int) -> None:
+def transpose_panel(b: Operand, panel: Pointer, width: int, lanes: int, columns: int, terms: int) -> None:
     """Copy a panel of B^T, by tiles that are turned in registers; b : (columns, at least terms)."""
     for j in range(0, columns, lanes):
         for i in range(0, terms, lanes):
             source, target = shift(b.at, j * b.row + i), shift(panel, i * width + j)
-            turn_tile(source, b.row, target, width, columns - j, terms - i)
+            transpose_tile(source, b.row, target, width, columns - j, terms - i)
 
 
 @inner
-def sweep(a: Operand, b: Operand, c: Operand, m: int, panel: Panel, room: Pointer) -> None:
-    """All m rows of C in a panel; ``room`` is for the rows of a tile.
+def sweep(a: Operand, b: Operand, c: Operand, m: int, panel: Panel, workspace: Pointer) -> None:
+    """All m rows of C in a panel; ``workspace`` is for the rows of a tile.
 
     Tiles are whole. Where rows at the end fill none, a tile begins among the rows before them, or has copies of the
     rows if there are too few; of what it gives those at the end are used.
@@ -166,12 +166,12 @@ def sweep(a: Operand, b: Operand, c: Operand, m: int, panel: Panel, room: Pointe
     rest = m - whole
     if rest == 0:
         return
-    columns, sums = panel.columns, shift(room, ROOM_OF_A)
+    columns, sums = panel.columns, shift(workspace, SIZE_OF_A)
     rows, result = Operand(shift(a.at, (m - height) * a.row), a.row, a.column), shift(sums, (height - rest) * columns)
     if whole == 0:
         rows, result = a, sums
         if a.row > 1 or height - rest > a.column * panel.after:  # else rows beyond are what follows, and are not used
-            rows = copied_rows(a, rest, panel.terms, room)
+            rows = copied_rows(a, rest, panel.terms, workspace)
     rows_of_c, last = Operand(shift(c.at, whole * c.row), c.row, 1), Operand(result, columns, 1)
     if not panel.fresh:
         copy(rows_of_c, last, rest, columns)
@@ -180,12 +180,12 @@ def sweep(a: Operand, b: Operand, c: Operand, m: int, panel: Panel, room: Pointe
 
 
 @inner
-def copied_rows(a: Operand, rows: int, terms: int, room: Pointer) -> Operand:
+def copied_rows(a: Operand, rows: int, terms: int, workspace: Pointer) -> Operand:
     """A copy of rows of A that lies where a whole tile may be read."""
     if a.row == 1:
-        copy_panel(a.at, a.column, room, rows, terms, VECTORS_OF_A)
-        return Operand(room, 1, VECTORS_OF_A * BYTES_PER_VECTOR // array(a.at, 1).itemsize)
-    copied = Operand(room, terms, 1)
+        copy_panel(a.at, a.column, workspace, rows, terms, VECTORS_OF_A)
+        return Operand(workspace, 1, VECTORS_OF_A * BYTES_PER_VECTOR // array(a.at, 1).itemsize)
+    copied = Operand(workspace, terms, 1)
     copy(a, copied, rows, terms)
     return copied
 

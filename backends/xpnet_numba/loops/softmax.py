@@ -23,7 +23,7 @@ from xpnet_numba.llvm import (
     stay_apart,
     widest_vectors,
 )
-from xpnet_numba.loops.compiled import flat, inlined, inner
+from xpnet_numba.loops import flat, inlined, inner
 from xpnet_numba.scalars import exp, log_normal
 
 BLOCK = 2048
@@ -32,7 +32,7 @@ BLOCK = 2048
 MOST_ROWS = 256
 """Rows worked on at a time: what is kept of each lies on the stack."""
 
-ROOM = BLOCK + LANES
+SCRATCH = BLOCK + LANES
 """More than a block holds may be read."""
 
 SUM_BLOCK = 4096
@@ -45,7 +45,7 @@ NEAR = 64.0
 @inner
 def softmax(x: Matrix, out: Matrix) -> None:
     """softmax of each row; x, out : (rows, columns), which may be the same."""
-    scratch, shifts = stack(pointer_to(x), ROOM), stack(pointer_to(x), MOST_ROWS)
+    scratch, shifts = stack(pointer_to(x), SCRATCH), stack(pointer_to(x), MOST_ROWS)
     k, one = x.shape[1], x.dtype.type(1)
     step = rows_at_once(k)
     for begin in range(0, x.shape[0], step):

@@ -11,7 +11,7 @@ import math
 from xpnet.ops.updates import adam_scales
 from xpnet_numba.kinds import Numbers, Scalar, Vector
 from xpnet_numba.llvm import INNER, njit
-from xpnet_numba.loops.compiled import inner
+from xpnet_numba.loops import inner
 from xpnet_numba.scalars import EXACT
 
 RULE = LEARNING_RATE, MOMENTUM, NESTEROV, BETA1, BETA2, EPSILON, WEIGHT_DECAY, EPSILON_HAT = range(8)

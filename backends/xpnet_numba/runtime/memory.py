@@ -1,14 +1,17 @@
-"""How much memory there is, asked before a step takes much of it.
+"""Memory: how much there is, asked before a step takes much of it, and zeros on large pages.
 
 Linux hands out more memory than it has, and ends a process that then writes to it. So a large request is held against
 what the system has free and what control groups, a container's for instance, allow. On other systems the allocation
 itself decides.
 """
 
+import mmap
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy
 
 from xpnet.errors import DeviceMemoryError
 
@@ -84,3 +87,27 @@ def _numbers(file: Path) -> dict[str, int]:
 
 def _gibibytes(count: float) -> str:
     return f"{max(count, 0) / 2**30:,.2f} GiB"
+
+
+# Zeros to write to. Linux maps a page when it is first written to, which takes microseconds, and longer where several
+# threads come upon new pages at once. Parameters, gradients and optimizer of a network of some megabytes have thousands of
+# pages, which would take as long as some updates. Large pages are 512 times as few; and a product that reads down the
+# columns of a matrix does not look up a page for each number.
+
+
+LARGE_PAGE = 1 << 21
+"""Bytes of a large page: on x86, and on ARM with the usual small ones."""
+
+
+def zeros(nbytes: int) -> Any:
+    """So many zero bytes, (nbytes,) uint8."""
+    if nbytes < LARGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return numpy.zeros(nbytes, numpy.uint8)
+    try:
+        memory = mmap.mmap(-1, nbytes + LARGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    except OSError:  # no such pages here, or no room for one more
+        return numpy.zeros(nbytes, numpy.uint8)
+    found = numpy.frombuffer(memory, numpy.uint8)
+    begin = -found.ctypes.data % LARGE_PAGE
+    return found[begin : begin + nbytes]

@@ -26,9 +26,8 @@ from numba import types
 
 from xpnet_numba.kinds import Address
 from xpnet_numba.llvm import INNER, call, exchange_if, fetch_add, item, load, njit, pause, sched_yield, store
-from xpnet_numba.runtime.blas import hold_this_thread
+from xpnet_numba.runtime.blas import BLAS, hold_this_thread, products_that_may_run
 from xpnet_numba.runtime.compiling import c_function, python_function
-from xpnet_numba.runtime.products import BLAS, products_that_may_run
 
 LOOKS = 20_000
 """How often a worker looks for a job before it sleeps. More finds it awake after longer pauses, and burns its core

@@ -12,7 +12,7 @@ import numpy
 from xpnet.backend import NetworkSpec
 from xpnet.ops import Array, Labels
 from xpnet_numba.step import functions
-from xpnet_numba.step.job import Job, tell
+from xpnet_numba.step.job import Job, set_pointers
 
 
 class Compressed(NamedTuple):
@@ -61,11 +61,13 @@ class Reader:
     _last: tuple[tuple[Any, ...], Data | None] = ((), None)
 
     @contextmanager
-    def keeping(self, beside: AbstractContextManager[None]) -> Iterator[None]:
-        """Inside, labels are read and converted once for all calls; ``beside`` is entered, too."""
+    def keeping(self, blas: AbstractContextManager[None]) -> Iterator[None]:
+        """Inside, labels are read and converted once for all calls, and ``blas`` is entered, which may hold BLAS to one
+        thread.
+        """
         self._keeping += 1
         try:
-            with beside:
+            with blas:
                 yield
         finally:
             self._keeping -= 1
@@ -88,7 +90,7 @@ class Reader:
         dtype = self.dtype
         x, x_row, sparse = by_rows(X, dtype)
         if sparse is not None and order is None:
-            order = as_they_lie(X.shape[0])
+            order = natural_order(X.shape[0])
         if order is not None:
             order = numpy.ascontiguousarray(order, numpy.int64)
         if sample_weight is not None:
@@ -114,8 +116,8 @@ class Reader:
         return self._labels[1]
 
 
-def enter(job: Job, data: Data, spec: NetworkSpec) -> None:
-    """Tell a job of its data."""
+def set_data(job: Job, data: Data, spec: NetworkSpec) -> None:
+    """Set the fields of a job that follow from its data."""
     dtype, loss, indexed = spec.dtype, str(spec.loss), data.y.ndim == 1
     if loss == "softmax_cross_entropy":
         loss += "_indices" if indexed else "_rows"
@@ -136,7 +138,7 @@ def enter(job: Job, data: Data, spec: NetworkSpec) -> None:
         arrays["weights_at"] = data.weights
     if data.sums is not None:
         arrays["batch_weights_at"], arrays["shares_at"] = data.sums, data.shares
-    tell(job, arrays)
+    set_pointers(job, arrays)
 
 
 def is_sparse(X: Any) -> bool:
@@ -169,7 +171,7 @@ def _compressed(X: Any, dtype: str) -> Compressed:
 
 
 @lru_cache(maxsize=2)
-def as_they_lie(rows: int) -> Any:
+def natural_order(rows: int) -> Any:
     """The order of rows that are not shuffled, (rows,) int64."""
     return numpy.arange(rows)
 

@@ -16,12 +16,11 @@ from xpnet_numba.runtime.blas import UNTHREADED
 from xpnet_numba.runtime.memory import check_memory
 from xpnet_numba.runtime.threads import share_entry
 from xpnet_numba.step import functions
-from xpnet_numba.step.data import Data, as_they_lie, by_rows, enter, is_sparse
+from xpnet_numba.step.data import Data, by_rows, is_sparse, natural_order, set_data
 from xpnet_numba.step.forward import FEW
-from xpnet_numba.step.job import Job, tell
-from xpnet_numba.step.jobs import job_function, prediction_entry
-from xpnet_numba.step.network import blueprint
-from xpnet_numba.step.workspace import EVALUATED_ROWS, EvaluationWorkspace
+from xpnet_numba.step.functions import job_function, prediction_entry
+from xpnet_numba.step.job import Job, set_pointers
+from xpnet_numba.step.plan import EVALUATED_ROWS, EvaluationWorkspace, blueprint
 
 PRODUCTS_PER_CALL, BYTES_PER_CALL = 2**31, 2**25
 """How much one call of compiled code predicts: a tenth of a second, unless X lies on a slow disk."""
@@ -64,10 +63,10 @@ class Evaluation:
         if not rows:
             return 0.0
         label_width = 0 if data.order is None else data.label_width
-        count, claims = self._begin(rows, label_width, sparse=data.sparse is not None)
+        count, claims = self._cut(rows, label_width, sparse=data.sparse is not None)
         totals = numpy.zeros(claims.size)
-        enter(job, data, self.spec)
-        tell(job, {"claims_at": claims, "totals_at": totals})
+        set_data(job, data, self.spec)
+        set_pointers(job, {"claims_at": claims, "totals_at": totals})
         job.blocks, job.threads, job.multiply_at = claims.size, count, self._multiply_at
         threads.team.lead(share_entry(), count, job_function(self._measure, self.spec.dtype).address, ctypes.addressof(job))
         return float(totals.sum())
@@ -82,7 +81,7 @@ class Evaluation:
                 check_memory(result.nbytes, f"A prediction for {rows} rows")
                 if rows > (most := self._predicted_at_once(rows, x.nbytes)):
                     return _by_pieces(self._predict, x, result, most)
-            count, claims = self._begin(rows, 0, sparse=False)
+            count, claims = self._cut(rows, 0, sparse=False)
             self._job.multiply_at = self._few_at if few else self._multiply_at
             threads.team.lead(lead, count, function, job_at, x, result, claims)
             return result
@@ -105,10 +104,10 @@ class Evaluation:
             check_memory(result.nbytes, f"A prediction for {rows} rows")
             if rows > (most := self._predicted_at_once(rows, x.nbytes)):
                 return _by_pieces(self._predict_sparse, X, result, most)
-            count, claims = self._begin(rows, 0, sparse=True)
-            data = Data(x, 0, _NO_LABELS, 1, as_they_lie(rows), None, rows, compressed)
-            enter(job, data, spec)
-            tell(job, {"claims_at": claims, "result_at": result})
+            count, claims = self._cut(rows, 0, sparse=True)
+            data = Data(x, 0, _NO_LABELS, 1, natural_order(rows), None, rows, compressed)
+            set_data(job, data, spec)
+            set_pointers(job, {"claims_at": claims, "result_at": result})
             job.blocks, job.threads, job.multiply_at = claims.size, count, self._multiply_at
             threads.team.lead(share_entry(), count, function, job_at)
             return result
@@ -125,13 +124,13 @@ class Evaluation:
         job.output_at = functions.address(f"{OUTPUT_ACTIVATIONS[self.spec.loss]}_output", dtype)
         return prediction_entry(dtype), job_function(self._predict_name, dtype).address, ctypes.addressof(job)
 
-    def _begin(self, rows: int, label_width: int, *, sparse: bool) -> tuple[int, Any]:
+    def _cut(self, rows: int, label_width: int, *, sparse: bool) -> tuple[int, Any]:
         """Cut rows into blocks; returns for how many threads, and room for the claim of each block."""
         blocks = -(-rows // EVALUATED_ROWS)
         count = min(get_threads(), blocks) if blocks > 1 else 1
         if self._workspace is None or not self._workspace.serves(count, label_width, sparse=sparse):
             self._workspace = EvaluationWorkspace(self.spec, count, label_width, sparse=sparse)
-            self._workspace.enter(self._job)
+            self._workspace.bind(self._job)
         return count, numpy.zeros(blocks, numpy.int64)
 
 

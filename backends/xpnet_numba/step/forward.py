@@ -1,19 +1,34 @@
-"""From rows of X to the outputs of the last layer and their loss: shared by training, validation and prediction."""
+"""Rows of X lead to the outputs of the last layer and their loss, in training, in prediction and in validation."""
 
-from xpnet_numba.kinds import Table, Vector
-from xpnet_numba.llvm import INNER, array, call, njit, read_ahead
+from xpnet_numba.kinds import Pointer, Table, Vector
+from xpnet_numba.llvm import (
+    INNER,
+    array,
+    call,
+    fetch_add,
+    flush_denormals,
+    njit,
+    read_ahead,
+    restore_denormals,
+    smaller,
+)
 from xpnet_numba.llvm.memory import Block
+from xpnet_numba.runtime.threads import claim
 from xpnet_numba.scalars import EXACT
-from xpnet_numba.step.job import Job, Layer
-from xpnet_numba.step.places import (
+from xpnet_numba.step.job import (
+    Job,
+    Layer,
     Masks,
     Rows,
     drop,
     gather_indices,
+    gather_x,
     gather_y,
     inputs_of,
     kept_of,
+    layers_of,
     matrix,
+    numbers,
     outputs_of,
     result_of,
     sparse_times,
@@ -30,7 +45,7 @@ FEW = 3
 def forward(job: Job, layers: Table[Layer], x: Block, rows: Rows, out: Block, masks: Masks, me: int) -> None:
     """``out`` (rows, outputs) = what the last layer gives for x (rows, at least inputs), before its output activation.
 
-    What hidden layers give is kept at the rows' place, and what is left of it after dropout; in training, what their
+    What hidden layers give is kept at the rows' offset, and what is left of it after dropout; in training, what their
     activations were given as well, where the gradient is read from that.
     """
     for i in range(layers.size):
@@ -61,7 +76,7 @@ def forward(job: Job, layers: Table[Layer], x: Block, rows: Rows, out: Block, ma
 def add_parts(job: Job, rows: Rows, z: Block) -> None:
     """z (rows, fan_out) = the first layer's products, which were made in parts."""
     parts = matrix(job, job.parts_at, 0, job.parts, job.batch_rows * z.columns)
-    call(job.add_rows_at, (parts, rows.place * z.columns, array(z.at, z.rows * z.columns)))
+    call(job.add_rows_at, (parts, rows.offset * z.columns, array(z.at, z.rows * z.columns)))
 
 
 @njit(**INNER, **EXACT)
@@ -70,7 +85,7 @@ def loss_of(job: Job, out: Block, rows: Rows, weight: float, d_bias: Vector, me:
 
     ``out`` becomes dL/dz, whose sums over the rows are added to ``d_bias``.
     """
-    scale = vector(job, job.scales_at, rows.place, rows.number)
+    scale = vector(job, job.scales_at, rows.offset, rows.number)
     scale[:] = 1 / weight
     if job.weighted:
         weights = vector(job, job.weights_at, rows.first, rows.number)
@@ -86,3 +101,56 @@ def loss_of(job: Job, out: Block, rows: Rows, weight: float, d_bias: Vector, me:
         loss[0] = 0.0
         call(job.loss_at, (out, y, scale, d_bias, loss))
     return loss[0]
+
+
+# Prediction and validation: outputs or losses of any number of rows, block by block, so that memory does not grow with
+# them.
+
+
+def predict(job_at: Pointer, me: int) -> None:
+    """The C function of a prediction. Where it is asked for, blocks of X with NaN or infinity are counted while they
+    are in the cache.
+    """
+    job, mode = array(job_at, 1)[0], flush_denormals()
+    layers = layers_of(job)
+    for i in range(job.blocks):
+        block = (me * job.blocks // job.threads + i) % job.blocks
+        if job.threads > 1 and not claim(job.claims_at, block, 0):
+            continue
+        rows = rows_of(job, block, me)
+        x = matrix(job, job.x_at, rows.first * job.x_row, rows.number, job.x_row)
+        out = matrix(job, job.result_at, rows.first * job.outputs, rows.number, job.outputs)
+        forward(job, layers, x, rows, out, Masks(-1, 0), me)
+        call(job.output_at, (out,))
+        if job.nonfinite_at:
+            found = result_of(job, me)
+            call(job.nonfinite_function_at, (x, job.inputs, found))
+            fetch_add(job.nonfinite_at, int(found[0]))
+    restore_denormals(mode)
+
+
+def measure(job_at: Pointer, me: int) -> None:
+    """The C function of a validation: to ``totals`` (blocks,) goes the sum of each block's losses times sample
+    weights.
+    """
+    job, mode = array(job_at, 1)[0], flush_denormals()
+    layers = layers_of(job)
+    for i in range(job.blocks):
+        block = (me * job.blocks // job.threads + i) % job.blocks
+        if job.threads > 1 and not claim(job.claims_at, block, 0):
+            continue
+        rows = rows_of(job, block, me)
+        out = matrix(job, job.deltas_at, rows.offset * job.outputs, rows.number, job.outputs)
+        x = out if job.starts_at else gather_x(job, rows, me)  # of a sparse X, x is not read
+        forward(job, layers, x, rows, out, Masks(-1, 0), me)
+        # The loss comes with its gradient, for which nobody asks.
+        d_bias = vector(job, job.partials_at, me * job.outputs, job.outputs)
+        numbers(job.totals_at, block, 1)[0] = loss_of(job, out, rows, 1.0, d_bias, me)
+    restore_denormals(mode)
+
+
+@njit(**INNER)
+def rows_of(job: Job, block: int, me: int) -> Rows:
+    """A block's rows; their part of the buffers is the thread's own."""
+    first = block * job.block_rows
+    return Rows(first, smaller(job.block_rows, job.rows - first), me * job.block_rows)

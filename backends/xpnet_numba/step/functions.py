@@ -1,4 +1,4 @@
-"""The loops as the step calls them: C functions for one dtype, called by their addresses, which stand in the job.
+"""The C functions of a step, called by their addresses: loops for one dtype, and the jobs that call them.
 
 So a step is put together at run time: each loop is compiled apart, for itself, when it is first needed, and serves
 every network. Activations and losses write over what they read; compiled so, their loops need not ask whether the two
@@ -14,11 +14,14 @@ from numba import types
 
 from xpnet_numba.kinds import Address, Indices, Matrix, Numbers, Vector
 from xpnet_numba.llvm import array, pointer, pointer_to, stack, widest_vectors
-from xpnet_numba.loops import activations, dropout, losses, members, products, rows, softmax, sparse, updates
-from xpnet_numba.loops.activations import ROOM
-from xpnet_numba.loops.compiled import flat
+from xpnet_numba.loops import activations, dropout, flat, losses, members, products, rows, softmax, updates
+from xpnet_numba.loops.activations import JOINED_SIZE
+from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.compiling import CFunction, c_function, filled_in
 from xpnet_numba.scalars import exp, logistic
+from xpnet_numba.step import forward, train
+from xpnet_numba.step import members as member_jobs
+from xpnet_numba.step.job import job_type
 
 ITEMS = {"float32": types.float32, "float64": types.float64, "int64": types.int64}
 
@@ -64,19 +67,19 @@ index: Any = None
 
 def _forward(z: Matrix, bias: Vector) -> None:
     widest_vectors()
-    repeated = activations.repeated(bias, z.shape[0], stack(pointer_to(z), ROOM))
-    activations.forward(activation, flat(z), repeated, flat(z))
+    tiled = activations.tiled(bias, z.shape[0], stack(pointer_to(z), JOINED_SIZE))
+    activations.forward(activation, flat(z), tiled, flat(z))
 
 
 def _backward(d: Matrix, kept: Matrix, d_bias: Vector) -> None:
-    sums = activations.sums_of(d_bias, d.shape[0], stack(pointer_to(d), ROOM))
+    sums = activations.sums_of(d_bias, d.shape[0], stack(pointer_to(d), JOINED_SIZE))
     activations.backward(gradient, flat(d), flat(kept), flat(d), sums)
     activations.add_up(sums, d_bias)
 
 
 def _keep(z: Matrix, bias: Vector, kept: Matrix) -> None:
-    repeated = activations.repeated(bias, z.shape[0], stack(pointer_to(z), ROOM))
-    activations.forward(activations.identity, flat(z), repeated, flat(kept))
+    tiled = activations.tiled(bias, z.shape[0], stack(pointer_to(z), JOINED_SIZE))
+    activations.forward(activations.identity, flat(z), tiled, flat(kept))
 
 
 def _loss(z: Matrix, labels: Matrix | Indices, scale: Vector, d_bias: Vector, loss: Numbers) -> None:
@@ -114,14 +117,14 @@ def _sparse_times(
 ) -> None:
     widest_vectors()
     columns, starts = array(pointer(columns_at, index), x.size), array(pointer(starts_at, index), all_rows + 1)
-    sparse.times(order, x, columns, starts, weight, out)
+    rows.sparse_times(order, x, columns, starts, weight, out)
 
 
 def _densify(
     order: Indices, x: Vector, columns_at: Address, starts_at: Address, all_rows: int, out: Matrix
 ) -> None:
     columns, starts = array(pointer(columns_at, index), x.size), array(pointer(starts_at, index), all_rows + 1)
-    sparse.densify(order, x, columns, starts, out)
+    rows.densify(order, x, columns, starts, out)
 
 
 def _sparse_gradient(
@@ -136,7 +139,7 @@ def _sparse_gradient(
 ) -> None:
     widest_vectors()
     columns, starts = array(pointer(columns_at, index), x.size), array(pointer(starts_at, index), all_rows + 1)
-    sparse.transposed_times(order, x, columns, starts, first, deltas, grad)
+    rows.sparse_transposed_times(order, x, columns, starts, first, deltas, grad)
 
 
 class Function(NamedTuple):
@@ -203,3 +206,62 @@ def compiled(name: str, dtype: str) -> CFunction:
 def address(name: str, dtype: str) -> Address:
     """The address at which the compiled function begins."""
     return compiled(name, dtype).address
+
+
+# The step's jobs: what the team runs for it, and how Python starts that.
+
+
+JOBS = {
+    "train": train.train,
+    "train_phase": train.train_phase,
+    "update": train.update,
+    "predict": forward.predict,
+    "measure": forward.measure,
+    "train_members": member_jobs.train_members,
+    "predict_members": member_jobs.predict_members,
+    "measure_members": member_jobs.measure_members,
+}
+"""The C functions of the step's jobs."""
+
+
+@cache
+def job_function(name: str, dtype: str) -> CFunction:
+    """The C function of a job, which the cache keeps alive."""
+    return c_function(JOBS[name], signature_of(dtype))
+
+
+def signature_of(dtype: str) -> Any:
+    """The signature of every job."""
+    return types.void(types.CPointer(job_type(dtype)), types.int64)
+
+
+def _lead_prediction(
+    board: Address,
+    number: int,
+    count: int,
+    function: Address,
+    job_at: Address,
+    x: Matrix,
+    result: Matrix,
+    claims: Indices,
+) -> None:
+    """Tell a prediction's job of X and of where the outputs go, and share it."""
+    job = array(pointer(job_at, JOB), 1)[0]
+    job.x_at, job.x_row, job.result_at = x.ctypes.data, x.strides[0] // x.itemsize, result.ctypes.data
+    job.starts_at = 0
+    job.rows, job.blocks, job.threads, job.claims_at = x.shape[0], claims.size, count, claims.ctypes.data
+    threads.share(board, number, count, function, job_at)
+
+
+JOB: Any = None  # stands above for the type of the job
+
+
+@cache
+def prediction_entry(dtype: str) -> Callable[..., None]:
+    """:func:`_lead_prediction` as Python calls it: told by arrays, it takes a third of the time of setting each
+    field.
+    """
+    number, item = types.int64, ITEMS[dtype]
+    arrays = types.Array(item, 2, "A"), types.Array(item, 2, "C"), types.Array(types.int64, 1, "C")
+    lead = filled_in(_lead_prediction, f"lead_prediction_{dtype}", JOB=job_type(dtype))
+    return threads.entry(lead, types.void(*[number] * 5, *arrays))

@@ -28,12 +28,13 @@ from xpnet_numba.llvm import (
 from xpnet_numba.llvm.memory import Block
 from xpnet_numba.runtime.threads import claim, wait_until
 from xpnet_numba.scalars import EXACT
-from xpnet_numba.step.evaluate import rows_of
-from xpnet_numba.step.forward import loss_of
-from xpnet_numba.step.job import Job, Layer, Slice
-from xpnet_numba.step.places import (
+from xpnet_numba.step.forward import loss_of, rows_of
+from xpnet_numba.step.job import (
+    Job,
+    Layer,
     Masks,
     Rows,
+    Slice,
     add_to_total,
     deltas_of,
     drop,
@@ -60,7 +61,7 @@ def train_members(job_at: Pointer, me: int) -> None:
     """The C function of a training job of members: see ``train``."""
     job, mode = array(job_at, 1)[0], flush_denormals()
     layers, slices = layers_of(job), slices_of(job)
-    first_block, first_slice = me * job.blocks // job.threads, integers(job.homes_at, 0, job.threads)[me]
+    first_block, first_slice = me * job.blocks // job.threads, integers(job.first_slices_at, 0, job.threads)[me]
     pieces = job.blocks + job.slices
     for step in range(load(job.done_at) // pieces, job.steps):
         batch = batch_of(job, step)
@@ -96,7 +97,7 @@ def predict_members(job_at: Pointer, me: int) -> None:
         else:
             x = matrix(job, job.x_at, rows.first * job.x_row, rows.number, job.x_row)
         result = matrix(job, job.result_at, rows.first * job.outputs, rows.number, job.outputs)
-        out = matrix(job, job.deltas_at, rows.place * job.outputs, rows.number, job.outputs)
+        out = matrix(job, job.deltas_at, rows.offset * job.outputs, rows.number, job.outputs)
         for member in range(job.members):
             forward_member(job, layers, x, rows, out, Masks(-1, 0), member, me)
             call(job.output_at, (out,))
@@ -118,7 +119,7 @@ def measure_members(job_at: Pointer, me: int) -> None:
             continue
         rows = rows_of(job, block, me)
         x = gather_dense(job, rows, me)
-        out = matrix(job, job.deltas_at, rows.place * job.outputs, rows.number, job.outputs)
+        out = matrix(job, job.deltas_at, rows.offset * job.outputs, rows.number, job.outputs)
         d_bias = vector(job, job.partials_at, me * job.outputs, job.outputs)
         total = 0.0
         for member in range(job.members):
@@ -156,7 +157,7 @@ def gather_dense(job: Job, rows: Rows, me: int) -> Block:
     """Rows of X as numbers one beside the other, also where X is sparse."""
     if not job.starts_at:
         return gather_x(job, rows, me)
-    out = matrix(job, job.batch_x_at, rows.place * job.inputs, rows.number, job.inputs)
+    out = matrix(job, job.batch_x_at, rows.offset * job.inputs, rows.number, job.inputs)
     order, x = integers(job.order_at, rows.first, rows.number), vector(job, job.x_at, 0, job.filled)
     call(job.densify_at, (order, x, job.columns_at, job.starts_at, job.x_rows, out))
     return out
@@ -289,14 +290,14 @@ def bias_gradient(job: Job, layer: Layer, block: int, member: int) -> Vector:
 @njit(**INNER)
 def scaled_of(job: Job, layer: Layer, rows: Rows) -> Block:
     """The inputs of a layer times a member's factors, for some rows (rows, fan_in)."""
-    offset = job.room_rows * layer.scaled_column + rows.place * layer.fan_in
+    offset = job.capacity_rows * layer.scaled_column + rows.offset * layer.fan_in
     return matrix(job, job.scaled_at, offset, rows.number, layer.fan_in)
 
 
 @njit(**INNER)
 def products_of(job: Job, layer: Layer, rows: Rows) -> Block:
     """What a layer's weight gives, before a member's factors, for some rows (rows, fan_out)."""
-    offset = job.room_rows * layer.column + rows.place * layer.fan_out
+    offset = job.capacity_rows * layer.column + rows.offset * layer.fan_out
     return matrix(job, job.products_at, offset, rows.number, layer.fan_out)
 
 

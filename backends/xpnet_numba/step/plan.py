@@ -1,16 +1,28 @@
-"""How a batch is cut into pieces of work: blocks of rows for phase 1, slices of parameters for phase 2.
+"""What is prepared before compiled code runs: the pieces of a batch, the table of a network, and buffers.
 
-The cut depends on the network, the batch and the number of cores this process may use, never on how many threads work,
-so that the same sums are taken in the same order whoever takes them. BLAS's own threads are never used, however large a
-layer.
+A batch is cut into blocks of rows for phase 1, and slices of parameters for phase 2. The cut depends on the network, the
+batch and the number of cores this process may use, never on how many threads work, so that the same sums are taken in the
+same order whoever takes them. BLAS's own threads are never used, however large a layer.
 """
 
+import ctypes
 from collections import Counter
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, lru_cache
+from math import prod
+from operator import attrgetter
+from typing import Any, NamedTuple
 
-from xpnet.backend import NetworkSpec
-from xpnet_numba.step.job import Layer, Slice
+import numpy
+from xpnet_numpy import backend as numpy_backend
+
+from xpnet.backend import NetworkSpec, Parameters
+from xpnet.ops import ACTIVATIONS
+from xpnet_numba.kinds import Indices, Numbers, Vector
+from xpnet_numba.llvm.memory import LINE
+from xpnet_numba.loops.products import SCRATCH
+from xpnet_numba.step import functions
+from xpnet_numba.step.job import Job, Layer, Slice, address_of, aligned, set_pointers
 
 GRAIN = 1_200_000
 """Bytes of numbers to multiply that are worth a thread: fewer take less time than to share them, with what several
@@ -20,7 +32,7 @@ threads then write for each other.
 MOST_ROWS = 512
 """Rows forwarded at a time: with more their activations leave the core's cache, with fewer products are too short."""
 
-NARROW = 8
+BLOCK_GRADIENTS = 8
 """How much less there must be to move: a gradient in parts is written, read and added up, and its products are
 shorter.
 """
@@ -48,7 +60,7 @@ class Plan:
     cores : for how many it is made; no more threads may work
     block_rows, blocks : rows of a piece of phase 1, and how many there are; round_rows : rows it forwards at a time
     sparse : whether X is
-    narrow : whether each block keeps the gradient of all parameters from its own rows
+    block_gradients : whether each block keeps the gradient of all parameters from its own rows
     parts : slices of the first weight that are multiplied by their features of the whole batch; 0 for none
     starts : for each core the slice with which it begins, and behind the last how many there are
     """
@@ -59,15 +71,15 @@ class Plan:
     round_rows: int
     blocks: int
     sparse: bool
-    narrow: bool
+    block_gradients: bool
     parts: int
     slices: list[Slice]
     starts: list[int]
 
     @cached_property
-    def room_rows(self) -> int:
-        """Rows for which there must be room: a narrow block needs it for a round, by whichever core."""
-        return self.cores * self.round_rows if self.narrow else self.batch_rows
+    def capacity_rows(self) -> int:
+        """Rows for which there must be room: a block that keeps gradients needs it for a round, by whichever core."""
+        return self.cores * self.round_rows if self.block_gradients else self.batch_rows
 
     @cached_property
     def workers(self) -> int:
@@ -75,7 +87,7 @@ class Plan:
         pieces = Counter(piece.layer for piece in self.slices)
         return min(self.cores, max(self.blocks, *pieces.values()))
 
-    def homes_of(self, threads: int) -> list[int]:
+    def first_slices_of(self, threads: int) -> list[int]:
         """For each of a number of threads, the slice with which it begins."""
         return [self.starts[me * self.cores // threads] % len(self.slices) for me in range(threads)]
 
@@ -88,17 +100,17 @@ def make_plan(spec: NetworkSpec, layers: list[Layer], batch_rows: int, cores: in
     rounds = -(-batch_rows // (workers * MOST_ROWS))
     round_rows = block_rows = -(-batch_rows // (workers * rounds))
     blocks, most = -(-batch_rows // round_rows), BLOCKS_PER_CORE * cores
-    narrow = blocks > 1 and _is_narrow(spec, batch_rows, min(blocks, most), sparse=sparse)
-    if narrow and blocks > most:
+    block_gradients = blocks > 1 and _keeps_block_gradients(spec, batch_rows, min(blocks, most), sparse=sparse)
+    if block_gradients and blocks > most:
         block_rows = -(-blocks // most) * round_rows
         blocks = -(-batch_rows // block_rows)
-    row_bytes = item * (blocks if narrow else batch_rows)
+    row_bytes = item * (blocks if block_gradients else batch_rows)
     slices = [piece for index, layer in enumerate(layers) for piece in _slices(index, layer, row_bytes, cores)]
-    parts = 0 if narrow or sparse else _parts(spec, batch_rows, slices)
+    parts = 0 if block_gradients or sparse else _parts(spec, batch_rows, slices)
     shares = _share_out(slices, cores)
     starts = [sum(len(share) for share in shares[:core]) for core in range(cores + 1)]
     ordered = [piece for share in shares for piece in share]
-    return Plan(cores, batch_rows, block_rows, round_rows, blocks, sparse, narrow, parts, ordered, starts)
+    return Plan(cores, batch_rows, block_rows, round_rows, blocks, sparse, block_gradients, parts, ordered, starts)
 
 
 def make_member_plan(
@@ -140,12 +152,12 @@ def _member_slices(spec: NetworkSpec, index: int, layer: Layer, row_bytes: int, 
     return found
 
 
-def _is_narrow(spec: NetworkSpec, batch_rows: int, blocks: int, *, sparse: bool) -> bool:
+def _keeps_block_gradients(spec: NetworkSpec, batch_rows: int, blocks: int, *, sparse: bool) -> bool:
     """Whether adding up the blocks' gradients moves less between cores than the inputs and deltas of a whole batch;
     sparse inputs count for nothing.
     """
     parameters = sum((fan_in + 1) * fan_out for fan_in, fan_out in zip(spec.widths, spec.widths[1:], strict=False))
-    return NARROW * blocks * parameters <= batch_rows * (sum(spec.widths[sparse:-1]) + sum(spec.widths[1:]))
+    return BLOCK_GRADIENTS * blocks * parameters <= batch_rows * (sum(spec.widths[sparse:-1]) + sum(spec.widths[1:]))
 
 
 def _parts(spec: NetworkSpec, batch_rows: int, slices: list[Slice]) -> int:
@@ -187,3 +199,222 @@ def _share_out(slices: list[Slice], cores: int) -> list[list[Slice]]:
         shares[core].append(piece)
         loads[core] += piece.size
     return shares
+
+
+# A network as compiled code is told of it: where parameters lie, the table of its layers, the numbers of its rule.
+
+
+class Blueprint(NamedTuple):
+    """What compiled code is told of all networks of one kind.
+
+    size : items in the flat buffer of all parameters
+    layers : the table of layers; largest_weight : items of the largest weight
+    functions : addresses by the fields of a job, of the functions that every call needs
+    rule : the numbers of the update rule, (8,) float64; seed : the lower and the upper 64 bits of the seed, (2,) int64
+    """
+
+    size: int
+    layers: ctypes.Array[Layer]
+    largest_weight: int
+    functions: dict[str, int]
+    rule: Numbers
+    seed: Indices
+
+
+@lru_cache(maxsize=64)
+def blueprint(spec: NetworkSpec) -> Blueprint:
+    """The blueprint of a kind of network, found once; its arrays are only read."""
+    last, alignment = spec.slots(_alignment(spec.dtype))[-1], _alignment(spec.dtype)
+    size, layers = last.offset + -(-prod(last.shape) // alignment) * alignment, layer_table(spec)
+    largest = max(layer.fan_in * layer.fan_out for layer in layers)
+    addresses = {f"{role}_at": functions.address(name, spec.dtype) for role, name in functions_by_role(spec).items()}
+    seed = numpy.array([spec.seed % 2**64, spec.seed >> 64], "uint64").view("int64")
+    return Blueprint(size, layers, largest, addresses, rule_numbers(spec), seed)
+
+
+def functions_by_role(spec: NetworkSpec) -> dict[str, str]:
+    """The functions that every call needs, by their role in the job; those of activations stand with their layers."""
+    update = "adam" if spec.rule.name == "adam" else "momentum" if spec.rule.momentum else "sgd"
+    roles = {"update": update, "add_rows": "add_rows"}
+    sometimes = {"penalize": spec.l2 > 0, "drop": any(spec.dropout), "keep": keeps_inputs(spec)}
+    sometimes |= dict.fromkeys(("scale", "scale_backward", "scale_weight_backward", "add_share"), spec.members > 1)
+    return roles | {role: role for role, needed in sometimes.items() if needed}
+
+
+def keeps_inputs(spec: NetworkSpec) -> bool:
+    """Whether the gradient of an activation is read from what it was given, which then is kept."""
+    return any(ACTIVATIONS[name].keeps == "x" for name in spec.activations)
+
+
+def rule_numbers(spec: NetworkSpec) -> Numbers:
+    """The numbers of the update rule, in the order of ``loops.updates.RULE``; the learning rate comes with each
+    call.
+    """
+    rule = spec.rule
+    numbers = 0.0, rule.momentum, rule.nesterov, rule.beta1, rule.beta2, rule.epsilon
+    return numpy.array([*numbers, rule.weight_decay, rule.epsilon_hat], "float64")
+
+
+def parameters(spec: NetworkSpec, flat: Vector) -> Parameters:
+    """A flat buffer, in which every parameter begins at a cache line, as parameters."""
+    return Parameters.over(flat, spec, numpy_backend, align=_alignment(spec.dtype))
+
+
+@cache
+def _alignment(dtype: str) -> int:
+    """Items in a cache line."""
+    return LINE // numpy.dtype(dtype).itemsize
+
+
+def layer_table(spec: NetworkSpec) -> ctypes.Array[Layer]:
+    """The affine layers, each with the functions of the activation behind it."""
+    slots, dtype = {slot.name: slot for slot in spec.slots(_alignment(spec.dtype))}, spec.dtype
+    rates, rows, scaled_column = (*(spec.dropout or [0.0] * len(spec.activations)), 0.0), [], 0
+    for i, activation in enumerate((*spec.activations, "identity")):
+        fan_in, fan_out = spec.widths[i : i + 2]
+        found = {role: slots[name] for role, name in spec.layer_names[i].items()}
+        rows.append(
+            Layer(
+                fan_in=fan_in,
+                fan_out=fan_out,
+                weight=found["weight"].offset,
+                bias=found["bias"].offset,
+                scale_in=found["scale_in"].offset if "scale_in" in found else -1,
+                scale_out=found["scale_out"].offset if "scale_out" in found else -1,
+                weight_step=fan_in * fan_out if len(found["weight"].shape) == 3 else 0,
+                bias_step=fan_out if len(found["bias"].shape) == 2 else 0,
+                scaled_column=scaled_column,
+                column=sum(spec.widths[1 : i + 1]),
+                input_column=sum(spec.widths[1:i]) if i else -1,
+                number=i,
+                keeps=ACTIVATIONS[activation].keeps == "x",
+                rate=rates[i],
+                input_rate=rates[i - 1] if i else 0.0,
+                read_ahead=fan_in * fan_out * LINE <= NEAR_BYTES * _alignment(spec.dtype),
+                forward=functions.address(f"{activation}_forward", dtype),
+                backward=functions.address(f"{activation}_backward", dtype) if i < len(spec.activations) else 0,
+            )
+        )
+        scaled_column += fan_in if "scale_in" in found else 0
+    return (Layer * spec.layers)(*rows)
+
+
+# Buffers: allocated once for a kind of work, then only written. Whatever a workspace needs is allocated before the first
+# address of it is told to a job: where memory does not suffice, the job goes on with the workspace that it had.
+
+
+EVALUATED_ROWS = 256
+"""Rows predicted or measured at a time: with more what the layers give for them leaves a core's cache."""
+
+
+class TrainingWorkspace:
+    """What is written while batches of ``plan.batch_rows`` rows train.
+
+    parameters : items in the flat buffer of parameters
+    label_width : numbers of a row of Y where rows have an order, and so are gathered; else 0
+    """
+
+    def __init__(self, spec: NetworkSpec, plan: Plan, parameters: int, label_width: int) -> None:
+        self.plan, self.label_width = plan, label_width
+        rows, widths, pieces = plan.capacity_rows, spec.widths, plan.blocks + 2 * len(plan.slices)
+        hidden, outputs = sum(widths[1:-1]), sum(widths[1:])
+        self._partial_size = parameters if plan.block_gradients else outputs
+        sizes = {
+            "hidden_at": rows * hidden,
+            "dropped_at": rows * hidden if any(spec.dropout) else 0,
+            "kept_at": rows * hidden if keeps_inputs(spec) else 0,
+            "deltas_at": rows * outputs,
+            "partials_at": plan.blocks * self._partial_size,
+            "parts_at": plan.parts * plan.batch_rows * widths[1],
+            "scales_at": rows,
+            **_of_members(spec, rows, plan.cores),
+            "scratch_at": plan.cores * SCRATCH,  # on the heap: a thread's stack may be small
+        }
+        totals = {"totals_at": (plan.blocks + len(plan.slices)) * LINE // 8, "results_at": plan.cores * LINE // 8}
+        self.arrays = aligned(spec.dtype, sizes | _gathered(spec, rows, label_width, sparse=plan.sparse and spec.members == 1))
+        self.arrays |= aligned("float64", totals)
+        self.arrays |= aligned("int64", {"claims_at": pieces + 1})  # the last one counts pieces that are done
+        self.nbytes = bytes_of(self.arrays)
+        self._slices = (Slice * len(plan.slices))(*plan.slices)
+        self._first_slices = cache(self._make_first_slices)
+
+    def bind(self, job: Job) -> None:
+        """Set a job's fields of the plan and the buffers."""
+        plan = self.plan
+        job.batch_rows, job.block_rows, job.round_rows = plan.batch_rows, plan.block_rows, plan.round_rows
+        job.capacity_rows, job.blocks = plan.capacity_rows, plan.blocks
+        job.slices, job.parts = len(plan.slices), plan.parts
+        job.block_gradients, job.partial_size = plan.block_gradients, self._partial_size
+        job.slices_at = ctypes.addressof(self._slices)
+        set_pointers(job, self.arrays)
+        job.done_at = job.claims_at + 8 * (self.arrays["claims_at"].size - 1)
+
+    def reset(self, job: Job, threads: int) -> None:
+        """Nothing is claimed and done."""
+        self.arrays["claims_at"].fill(0)
+        job.threads, job.first_slices_at = threads, self._first_slices(threads)[1]
+
+    def _make_first_slices(self, threads: int) -> tuple[Any, int]:
+        first_slices = numpy.array(self.plan.first_slices_of(threads), numpy.int64)
+        return first_slices, address_of(first_slices)
+
+
+class EvaluationWorkspace:
+    """What is written while rows are predicted or measured: each thread has room for a block of them.
+
+    label_width : numbers of a row of Y, where losses are measured of rows in an order, and so gathered; else 0
+    sparse : whether the rows are those of a sparse X, which is not gathered
+    """
+
+    def __init__(self, spec: NetworkSpec, threads: int, label_width: int, *, sparse: bool) -> None:
+        self.threads, self.label_width, self.rows = threads, label_width, threads * EVALUATED_ROWS
+        self.gathers_x = label_width > 0 and not sparse
+        sizes = {
+            "hidden_at": self.rows * sum(spec.widths[1:-1]),
+            "deltas_at": self.rows * spec.widths[-1],
+            "scales_at": self.rows,
+            **_of_members(spec, self.rows, 0),
+            "partials_at": threads * spec.widths[-1],
+            "scratch_at": threads * SCRATCH,
+        }
+        sizes |= _gathered(spec, self.rows, label_width, sparse=sparse)
+        if spec.members > 1 and sparse:  # rows are written out, for all members
+            sizes["batch_x_at"] = self.rows * spec.widths[0]
+        self._arrays = aligned(spec.dtype, sizes)
+        self._arrays |= aligned("float64", {"results_at": threads * LINE // 8})
+
+    def serves(self, threads: int, label_width: int, *, sparse: bool) -> bool:
+        """Whether it has room for so many threads, such labels and, where it is to be gathered, X."""
+        x_fits = self.gathers_x or sparse or not label_width
+        return self.threads >= threads and self.label_width >= label_width and x_fits
+
+    def bind(self, job: Job) -> None:
+        """Set a job's fields of the buffers."""
+        job.block_rows, job.capacity_rows = EVALUATED_ROWS, self.rows
+        set_pointers(job, self._arrays)
+
+
+def _of_members(spec: NetworkSpec, rows: int, threads: int) -> dict[str, int]:
+    """Items of what is written for one member at a time, for so many rows, and for gradients by so many threads."""
+    if spec.members == 1:
+        return {}
+    names = spec.layer_names
+    scaled = sum(width for width, layer in zip(spec.widths, names, strict=False) if "scale_in" in layer)
+    return {
+        "scaled_at": rows * scaled,
+        "products_at": rows * sum(spec.widths[1:-1]) if spec.member_scales == "all" else 0,
+        "first_gradient_at": threads * spec.widths[0] * spec.widths[1],
+    }
+
+
+def bytes_of(arrays: dict[str, Any]) -> int:
+    """How much memory arrays take."""
+    return sum(map(attrgetter("nbytes"), arrays.values()))
+
+
+def _gathered(spec: NetworkSpec, rows: int, label_width: int, *, sparse: bool) -> dict[str, int]:
+    """Items of so many gathered rows of X, unless that is sparse, and of Y; none where no labels are gathered. An index
+    is as wide as two float32.
+    """
+    wide = max(label_width, 2) if label_width else 0
+    return {"batch_x_at": rows * spec.widths[0] if label_width and not sparse else 0, "batch_y_at": rows * wide}

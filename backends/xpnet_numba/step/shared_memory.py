@@ -14,13 +14,12 @@ from typing import Any
 
 from xpnet.backend import NetworkSpec, get_threads
 from xpnet.backend.group import SharedMemoryGroup
+from xpnet_numba.llvm.memory import LINE
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.threads import share_entry
-from xpnet_numba.llvm.memory import LINE
-from xpnet_numba.step.job import Job, aligned, carved, room_for, tell
-from xpnet_numba.step.jobs import job_function
-from xpnet_numba.step.plan import Plan
-from xpnet_numba.step.workspace import TrainingWorkspace
+from xpnet_numba.step.functions import job_function
+from xpnet_numba.step.job import Job, aligned, bytes_for, carve, set_pointers
+from xpnet_numba.step.plan import Plan, TrainingWorkspace
 
 
 class SharedMemoryTraining:
@@ -47,17 +46,17 @@ class SharedMemoryTraining:
         """Whether it is for these ranks and batches cut like that, and has room for such labels."""
         return self.group is group and self.plan is plan and self.label_width >= label_width
 
-    def enter(self) -> bool:
+    def bind(self) -> bool:
         """Have all buffers lie in memory of the ranks; False where they have none, or not as much."""
-        memory = self.group.shared_memory(room_for(self.flat, self.workspace.arrays))
+        memory = self.group.shared_memory(bytes_for(self.flat, self.workspace.arrays))
         if memory is None or memory is self._memory:
             return memory is not None
-        self.flat, self.workspace.arrays = carved(memory, self.flat, self.workspace.arrays)
+        self.flat, self.workspace.arrays = carve(memory, self.flat, self.workspace.arrays)
         self._memory, flat = memory, self.flat
         first, second, *_ = (*self.spec.rule.buffers, "params", "params")  # some rules have no buffers
-        tell(self.job, {"params_at": flat["params"], "gradients_at": flat["gradients"]})
-        tell(self.job, {"first_at": flat[first], "second_at": flat[second]})
-        self.workspace.enter(self.job)
+        set_pointers(self.job, {"params_at": flat["params"], "gradients_at": flat["gradients"]})
+        set_pointers(self.job, {"first_at": flat[first], "second_at": flat[second]})
+        self.workspace.bind(self.job)
         return True
 
     def train(self, weights: Any, flat: dict[str, Any]) -> tuple[float, float]:
@@ -72,7 +71,7 @@ class SharedMemoryTraining:
         for name in kept if self.group.rank == 0 else ():
             self.flat[name][:] = flat[name]
         self.workspace.arrays["totals_at"].fill(0)
-        self.workspace.begin(job, count := min(get_threads(), self.plan.cores // self.group.size))
+        self.workspace.reset(job, count := min(get_threads(), self.plan.cores // self.group.size))
         self.group.barrier()
         for step in range(weights.size):
             job.first_step = step

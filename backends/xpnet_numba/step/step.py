@@ -22,19 +22,16 @@ from xpnet.ops import Array, Labels
 from xpnet_numba.llvm import gemm_address
 from xpnet_numba.loops.activations import ACTIVATIONS
 from xpnet_numba.runtime import threads
-from xpnet_numba.runtime.blas import one_thread
+from xpnet_numba.runtime.blas import choose_product, one_thread, products_that_may_run
 from xpnet_numba.runtime.memory import check_memory
-from xpnet_numba.runtime.products import choose_product, products_that_may_run
 from xpnet_numba.runtime.threads import share_entry
 from xpnet_numba.step import functions
-from xpnet_numba.step.data import Data, Reader, batch_sizes, enter, weight_sums
+from xpnet_numba.step.data import Data, Reader, batch_sizes, set_data, weight_sums
 from xpnet_numba.step.evaluation import Evaluation
-from xpnet_numba.step.job import Job, aligned, job_class, place, tell
-from xpnet_numba.step.jobs import JOBS, job_function, prediction_entry
-from xpnet_numba.step.network import blueprint, parameters
-from xpnet_numba.step.plan import Plan, make_member_plan, make_plan
+from xpnet_numba.step.functions import JOBS, job_function, prediction_entry
+from xpnet_numba.step.job import Job, address_of, aligned, job_class, set_pointers
+from xpnet_numba.step.plan import Plan, TrainingWorkspace, blueprint, bytes_of, make_member_plan, make_plan, parameters
 from xpnet_numba.step.shared_memory import SharedMemoryTraining
-from xpnet_numba.step.workspace import TrainingWorkspace, bytes_of
 
 PARTS_LIKE = 8
 """Parts of a batch down to an eighth of the rows that a plan was made for are computed by it."""
@@ -101,7 +98,7 @@ class CompiledStep(Step):
         self._kept: dict[str, Any] = {}
         self._steps_per_call = 0  # not known yet
         self._reader = Reader(spec.dtype)
-        self._entered: Callable[[], Data | None] = _nothing
+        self._data_of_job: Callable[[], Data | None] = _nothing
 
     @property
     def why(self) -> str:
@@ -204,9 +201,9 @@ class CompiledStep(Step):
             if by_rows and not data.sums.all():
                 return None
             common = self._shared_training_for(group, data, min(batch_size, data.rows))
-            if not common.enter():
+            if not common.bind():
                 return None
-            enter(common.job, data, self.spec)
+            set_data(common.job, data, self.spec)
             common.job.x_is_far = data.order is None and sizes.size > 1
             self._rule[0] = learning_rate
             self._allocate(*self.spec.rule.buffers)
@@ -246,7 +243,7 @@ class CompiledStep(Step):
         """See :class:`xpnet.backend.Step`."""
         job, workspace = self._training, self._workspace or self._workspace_for(1, 0)
         self._rule[0] = learning_rate
-        workspace.begin(job, count := _threads_for(workspace.plan))
+        workspace.reset(job, count := _threads_for(workspace.plan))
         threads.team.lead(share_entry(), count, job_function("update", self.spec.dtype).address, ctypes.addressof(job))
         job.updates_made += 1
 
@@ -295,7 +292,7 @@ class CompiledStep(Step):
         job, self.penalty = self._training, 0.0
         if not data.rows:
             return 0.0
-        workspace = self._enter(data, batch_size, part)
+        workspace = self._set_batches(data, batch_size, part)
         job.updating = updating
         job.penalized = self.spec.l2 > 0 and (part is None or part.penalized)
         self._run_steps(job, workspace, -(-data.rows // batch_size))
@@ -303,13 +300,13 @@ class CompiledStep(Step):
         self.penalty = job.penalty / total if total else 0.0
         return job.loss / total + self.penalty if total else 0.0
 
-    def _enter(self, data: Data, batch_size: int, part: BatchPart | None) -> TrainingWorkspace:
-        """Tell the training job of its data, unless they are those of the last gradient; returns where it works."""
+    def _set_batches(self, data: Data, batch_size: int, part: BatchPart | None) -> TrainingWorkspace:
+        """Set the training job's data, unless they are those of the last gradient; returns where it works."""
         job, rows, last = self._training, data.rows, self._workspace
-        if last is not None and data is self._entered() and part is None:
+        if last is not None and data is self._data_of_job() and part is None:
             last.arrays["totals_at"].fill(0)
             return last
-        self._entered = _nothing  # from here on the job changes, and Ctrl-C may come
+        self._data_of_job = _nothing  # from here on the job changes, and Ctrl-C may come
         if part is not None:
             data.sums = numpy.array([part.total_weight], "float64")
         elif data.weights is None:
@@ -322,13 +319,13 @@ class CompiledStep(Step):
         workspace.arrays["totals_at"].fill(0)
         if data.shares is None:
             data.shares = data.sums
-        enter(job, data, self.spec)
+        set_data(job, data, self.spec)
         job.first_row, job.places_at = 0 if part is None else part.first_row, 0
         if part is not None and part.places is not None:
             data.places = numpy.ascontiguousarray(part.places, numpy.int64)
-            job.first_row, job.places_at = 0, place(data.places)
+            job.first_row, job.places_at = 0, address_of(data.places)
         job.x_is_far = data.order is None and rows > batch_size
-        self._entered = ref(data)
+        self._data_of_job = ref(data)
         return workspace
 
     def _room_for_part(self, rows: int) -> int:
@@ -347,7 +344,7 @@ class CompiledStep(Step):
             self._steps_per_call = max(1, int(SECONDS_PER_CALL / work))
         while job.first_step < steps:
             job.steps = min(self._steps_per_call, steps - job.first_step)
-            workspace.begin(job, count := _threads_for(workspace.plan))
+            workspace.reset(job, count := _threads_for(workspace.plan))
             started = time.perf_counter()
             threads.team.lead(share_entry(), count, function, ctypes.addressof(job))
             if job.steps == self._steps_per_call:
@@ -398,8 +395,9 @@ class CompiledStep(Step):
         # All memory has been found: from here on nothing fails.
         first, second, *_ = (*buffers, "params", "params")  # some rules have no buffers
         flat = self._flat
-        tell(self._training, {"gradients_at": flat["gradients"], "first_at": flat[first], "second_at": flat[second]})
-        workspace.enter(self._training)
+        pointers = {"gradients_at": flat["gradients"], "first_at": flat[first], "second_at": flat[second]}
+        set_pointers(self._training, pointers)
+        workspace.bind(self._training)
         self._workspace = workspace
         return workspace
 
@@ -426,7 +424,7 @@ class CompiledStep(Step):
             gemm_at=gemm_address(spec.dtype) if self._by_blas else 0,
             **table.functions,
         )
-        tell(job, {"rule_at": self._rule, "seed_at": table.seed, "params_at": self._flat["params"]})
+        set_pointers(job, {"rule_at": self._rule, "seed_at": table.seed, "params_at": self._flat["params"]})
         return job
 
 

@@ -25,17 +25,30 @@ result has the same bits whoever does the work.
 from typing import NamedTuple
 
 from xpnet_numba.kinds import Pointer, Table, Vector
-from xpnet_numba.llvm import GIVES_ARRAY, INNER, array, call, fetch_add, flush_denormals, load, njit, restore_denormals, smaller
+from xpnet_numba.llvm import (
+    GIVES_ARRAY,
+    INNER,
+    array,
+    call,
+    fetch_add,
+    flush_denormals,
+    load,
+    njit,
+    restore_denormals,
+    smaller,
+)
 from xpnet_numba.llvm.memory import Block
 from xpnet_numba.runtime.threads import claim, wait_until
 from xpnet_numba.scalars import EXACT
 from xpnet_numba.step.forward import forward, loss_of
-from xpnet_numba.step.job import Job, Layer, Slice
-from xpnet_numba.step.places import (
+from xpnet_numba.step.job import (
     FIRST,
     FRESH,
+    Job,
+    Layer,
     Masks,
     Rows,
+    Slice,
     add_to_total,
     deltas_of,
     drop,
@@ -74,7 +87,7 @@ def train(job_at: Pointer, me: int) -> None:
     """The C function of a training job: some batches of an epoch; without ``updating``, one batch and its gradient."""
     job, mode = array(job_at, 1)[0], flush_denormals()
     layers, slices = layers_of(job), slices_of(job)
-    first_block, first_slice = me * job.blocks // job.threads, integers(job.homes_at, 0, job.threads)[me]
+    first_block, first_slice = me * job.blocks // job.threads, integers(job.first_slices_at, 0, job.threads)[me]
     pieces = job.parts + job.blocks + job.slices
     for step in range(load(job.done_at) // pieces, job.steps):
         batch = batch_of(job, step)
@@ -162,7 +175,7 @@ def work_block(job: Job, layers: Table[Layer], batch: Batch, block: int, me: int
     end = smaller(first + job.block_rows, batch.rows)
     for begin in range(first, end, job.round_rows):
         count = smaller(job.round_rows, end - begin)
-        rows = Rows(batch.first + begin, count, me * job.round_rows if job.narrow else begin)
+        rows = Rows(batch.first + begin, count, me * job.round_rows if job.block_gradients else begin)
         out = x = deltas_of(job, layers[layers.size - 1], rows)
         if not (job.parts or job.starts_at):  # else X has been multiplied or is sparse, and x is not read
             x = gather_x(job, rows, me)
@@ -188,7 +201,7 @@ def backward(
         d_out = deltas_of(job, layer, rows)
         if i > 0:
             inputs = inputs_of(job, layer, rows)
-        if job.narrow:
+        if job.block_gradients:
             offset = block * job.partial_size + layer.weight
             partial = matrix(job, job.partials_at, offset, layer.fan_in, layer.fan_out)
             if i == 0 and job.starts_at:
@@ -207,7 +220,7 @@ def backward(
 @njit(**GIVES_ARRAY)
 def bias_sums_of(job: Job, layer: Layer, block: int, more: bool) -> Vector:
     """Where a block adds up its part of the gradient of a layer's bias: from zero, unless ``more`` rows are added."""
-    offset = block * job.partial_size + (layer.bias if job.narrow else layer.column)
+    offset = block * job.partial_size + (layer.bias if job.block_gradients else layer.column)
     sums = vector(job, job.partials_at, offset, layer.fan_out)
     if not more:
         sums[:] = 0
@@ -220,7 +233,7 @@ def bias_sums_of(job: Job, layer: Layer, block: int, more: bool) -> Vector:
 @njit(**INNER, **EXACT)
 def work_slice(job: Job, layer: Layer, piece: Slice, batch: Batch, index: int, me: int) -> None:
     """The gradient of one slice of the parameters from the whole batch and, when updating, its update."""
-    if job.narrow:
+    if job.block_gradients:
         add_partials(job, batch.rows, piece.start, piece.start, piece.size)
     else:
         grad = matrix(job, job.gradients_at, piece.start, piece.rows, layer.fan_out)
@@ -256,7 +269,7 @@ def add_partials(job: Job, rows: int, first: int, start: int, size: int) -> None
 def features_given(job: Job, layer: Layer, piece: Slice, batch: Batch) -> Block:
     """A layer's inputs for the whole batch, from a slice's first feature on (rows, at least its features)."""
     if layer.input_column >= 0:
-        offset = job.room_rows * layer.input_column + piece.first
+        offset = job.capacity_rows * layer.input_column + piece.first
         buffer_at = job.dropped_at if layer.input_rate else job.hidden_at
         return matrix(job, buffer_at, offset, batch.rows, layer.fan_in)
     if job.parts:
@@ -280,7 +293,7 @@ def update(job_at: Pointer, me: int) -> None:
     job, mode = array(job_at, 1)[0], flush_denormals()
     slices = slices_of(job)
     for i in range(job.slices):
-        index = (integers(job.homes_at, 0, job.threads)[me] + i) % job.slices
+        index = (integers(job.first_slices_at, 0, job.threads)[me] + i) % job.slices
         if claim(job.claims_at, job.blocks + index, 0):
             update_slice(job, slices[index], job.updates_made + 1)
     restore_denormals(mode)

@@ -38,7 +38,7 @@ def test_blocks_are_the_rows(widths: Any, rows: int, cores: int) -> None:
     found = made(widths, rows, cores)
     assert (found.blocks - 1) * found.block_rows < rows <= found.blocks * found.block_rows
     assert found.round_rows <= min(plan.MOST_ROWS, found.block_rows)
-    assert found.narrow or found.block_rows == found.round_rows
+    assert found.block_gradients or found.block_rows == found.round_rows
 
 
 @cuts
@@ -59,8 +59,8 @@ def test_slices_are_the_parameters(widths: Any, rows: int, cores: int) -> None:
 def test_every_thread_has_a_slice_to_begin_with(widths: Any, rows: int, cores: int) -> None:
     found = made(widths, rows, cores)
     for threads in range(1, cores + 1):
-        assert len(homes := found.homes_of(threads)) == threads
-        assert all(0 <= home < len(found.slices) for home in homes)
+        assert len(first_slices := found.first_slices_of(threads)) == threads
+        assert all(0 <= first < len(found.slices) for first in first_slices)
 
 
 @pytest.mark.parametrize("cores", [1, 2, 64])
@@ -69,6 +69,6 @@ def test_room_for_a_batch_is_bounded_by_the_parameters(widths: tuple[int, ...], 
     """However many rows there are, room for them is no more than some gradients take."""
     parameters = sum((a + 1) * b for a, b in zip(widths, widths[1:], strict=False))
     for rows in (10**3, 10**5, 10**7, 10**9):
-        room = made(widths, rows, cores).room_rows * (sum(widths[:-1]) + sum(widths[1:]))
-        most = plan.NARROW * plan.BLOCKS_PER_CORE * cores * parameters
+        room = made(widths, rows, cores).capacity_rows * (sum(widths[:-1]) + sum(widths[1:]))
+        most = plan.BLOCK_GRADIENTS * plan.BLOCKS_PER_CORE * cores * parameters
         assert room <= max(most, 2 * cores * plan.MOST_ROWS * (sum(widths[:-1]) + sum(widths[1:])))

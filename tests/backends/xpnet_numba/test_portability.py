@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numba import njit
 from xpnet_numba.llvm import flush_denormals, gemm, pause, restore_denormals
-from xpnet_numba.llvm.target import ARM, X86
+from xpnet_numba.llvm.emit import ARM, X86
 from xpnet_numba.runtime import blas
 
 

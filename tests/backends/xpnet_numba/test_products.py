@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 from xpnet_numba.llvm import call
-from xpnet_numba.llvm.target import X86
+from xpnet_numba.llvm.emit import X86
 from xpnet_numba.llvm.tiles import AVX2, AVX512, WIDE
 from xpnet_numba.loops.products import ACCUMULATE, FAR, SCRATCH, TERMS, TRANSPOSE_A, TRANSPOSE_B
-from xpnet_numba.runtime import products
+from xpnet_numba.runtime import blas
 from xpnet_numba.step import functions
 from xpnet_numba.step.step import compile_step
 
@@ -129,7 +129,7 @@ def test_few_rows_are_exact_and_nothing_beyond_is_touched(
 def test_vectors_are_those_of_the_processor_that_numba_compiles_for(
     settings_of_numba: dict[str, str], vector_bytes: int
 ) -> None:
-    code = "from xpnet_numba.llvm.target import vector_bytes; print(vector_bytes())"
+    code = "from xpnet_numba.llvm.emit import vector_bytes; print(vector_bytes())"
     environment = os.environ | settings_of_numba
     ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert int(ended.stdout) == vector_bytes
@@ -141,23 +141,23 @@ def test_vectors_are_those_of_the_processor_that_numba_compiles_for(
 def test_blas_multiplies_where_it_is_faster(
     tiles: Any, weight_bytes: int, by_blas: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(products.VARIABLE, raising=False)
-    monkeypatch.setattr(products, "TILES", tiles)
-    chosen = products.choose_product(weight_bytes)
+    monkeypatch.delenv(blas.VARIABLE, raising=False)
+    monkeypatch.setattr(blas, "TILES", tiles)
+    chosen = blas.choose_product(weight_bytes)
     assert chosen.by_blas == by_blas and ("BLAS" if by_blas else "tiles") in chosen.reason
 
 
 def test_the_product_can_be_named_and_a_step_says_which_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("tiles", "blas"):
-        monkeypatch.setenv(products.VARIABLE, name)
-        assert f"products by {name}, named by {products.VARIABLE}" in compile_step(NetworkSpec((3, 2), ())).why
-        assert products.products_that_may_run() == {products.FUNCTIONS[name]}
-    monkeypatch.setenv(products.VARIABLE, "mkl")
+        monkeypatch.setenv(blas.VARIABLE, name)
+        assert f"products by {name}, named by {blas.VARIABLE}" in compile_step(NetworkSpec((3, 2), ())).why
+        assert blas.products_that_may_run() == {blas.FUNCTIONS[name]}
+    monkeypatch.setenv(blas.VARIABLE, "mkl")
     with pytest.raises(BackendError, match="tiles or blas; received 'mkl'"):
         compile_step(NetworkSpec((3, 2), ()))
 
 
 def test_without_tiles_blas_multiplies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(products.VARIABLE, raising=False)
-    monkeypatch.setattr(products, "WIDE", False)
-    assert products.choose_product(0).by_blas and products.products_that_may_run() == {products.BLAS}
+    monkeypatch.delenv(blas.VARIABLE, raising=False)
+    monkeypatch.setattr(blas, "WIDE", False)
+    assert blas.choose_product(0).by_blas and blas.products_that_may_run() == {blas.BLAS}

@@ -12,7 +12,7 @@ import xpnet
 from xpnet.training import Training
 
 CUTS = {"wide": (0, 0, 200_000), "by rows": (0, 0, 1), "narrow": (100, 0, 1), "in parts": (0, 100, 1)}
-"""How a batch is cut: NARROW, FEATURES and GRAIN of the plan."""
+"""How a batch is cut: BLOCK_GRADIENTS, FEATURES and GRAIN of the plan."""
 
 
 def rows(count: int = 57) -> tuple[Any, Any, Any]:
@@ -39,7 +39,7 @@ def close(found: list[Any], expected: list[Any]) -> None:
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 @pytest.mark.parametrize("cut", CUTS)
 def test_every_way_to_cut_a_batch(cut: str, weighted: bool, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in zip(("NARROW", "FEATURES", "GRAIN"), CUTS[cut], strict=True):
+    for name, value in zip(("BLOCK_GRADIENTS", "FEATURES", "GRAIN"), CUTS[cut], strict=True):
         monkeypatch.setattr(plan, name, value)
     step._plan.cache_clear()
     X, y, w = rows()
@@ -76,7 +76,7 @@ def test_sparse_rows() -> None:
 
 @pytest.mark.parametrize("cut", CUTS)
 def test_the_bits_are_those_of_one_process_with_as_many_cores(cut: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in zip(("NARROW", "FEATURES", "GRAIN"), CUTS[cut], strict=True):
+    for name, value in zip(("BLOCK_GRADIENTS", "FEATURES", "GRAIN"), CUTS[cut], strict=True):
         monkeypatch.setattr(plan, name, value)
     step._plan.cache_clear()
     X, y, _ = rows()

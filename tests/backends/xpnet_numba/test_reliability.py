@@ -10,9 +10,9 @@ import pytest
 from numba import njit
 from xpnet_numba.llvm import call
 from xpnet_numba.runtime import threads
-from xpnet_numba.step import functions, plan, workspace
+from xpnet_numba.step import functions, plan
 from xpnet_numba.step import step as numba_step
-from xpnet_numba.step.network import layer_table
+from xpnet_numba.step.plan import layer_table
 from xpnet_numba.step.step import CompiledStep, compile_step
 from xpnet_numpy import backend as numpy_backend
 
@@ -64,10 +64,10 @@ def test_memory_that_runs_out_leaves_the_step_as_it_was(failing: int, monkeypatc
 def test_a_batch_of_all_rows_takes_room_for_some(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = NetworkSpec((1, 1000, 10), ("relu",), dtype="float32")
     layers = list(layer_table(spec))
-    assert plan.make_plan(spec, layers, 12_000_000, 2).room_rows <= 2 * plan.MOST_ROWS
+    assert plan.make_plan(spec, layers, 12_000_000, 2).capacity_rows <= 2 * plan.MOST_ROWS
     monkeypatch.setattr(plan, "MOST_ROWS", 16)
     monkeypatch.setattr(plan, "BLOCKS_PER_CORE", 1)
-    monkeypatch.setattr(plan, "NARROW", 0)
+    monkeypatch.setattr(plan, "BLOCK_GRADIENTS", 0)
     step, reference = made(), ReferenceStep(SPEC, numpy_backend, "")
     reference.load_state(step.state())
     X, Y = data(333)
@@ -194,7 +194,7 @@ def test_validation_between_epochs_lets_the_workspaces_be(monkeypatch: pytest.Mo
     X, Y = data(300)
     step.epoch(X, Y, learning_rate=0.01, batch_size=100)
     step.loss(X, Y)
-    monkeypatch.setattr(workspace, "aligned", lambda *_: pytest.fail("memory was taken again"))
+    monkeypatch.setattr(plan, "aligned", lambda *_: pytest.fail("memory was taken again"))
     step.epoch(X, Y, learning_rate=0.01, batch_size=100)
     step.loss(X, Y)
     step.forward(X)

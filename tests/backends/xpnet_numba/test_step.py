@@ -9,16 +9,15 @@ import weakref
 from queue import SimpleQueue
 
 import numpy
-import scipy.special
 import pytest
+import scipy.special
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.blas import libraries, one_thread
-from xpnet_numba.step import plan
-from xpnet_numba.step import evaluation
+from xpnet_numba.step import evaluation, plan
 from xpnet_numba.step import step as step_module
-from xpnet_numba.step.data import enter
+from xpnet_numba.step.data import set_data
 from xpnet_numba.step.step import compile_step
 from xpnet_numpy import backend as numpy_backend
 
@@ -65,8 +64,8 @@ def every_way(request, monkeypatch):
     well, whatever the rules would choose; with the products that this processor has, and with BLAS.
     """
     way, products = request.param
-    narrow, features = WAYS[way]
-    monkeypatch.setattr(plan, "NARROW", narrow)
+    block_gradients, features = WAYS[way]
+    monkeypatch.setattr(plan, "BLOCK_GRADIENTS", block_gradients)
     monkeypatch.setattr(plan, "FEATURES", features)
     if way == "in parts":  # however little there is to do
         monkeypatch.setattr(plan, "GRAIN", 1)
@@ -367,13 +366,13 @@ def test_a_gradient_that_was_interrupted_is_read_anew(monkeypatch):
     X, other, Y = rng.standard_normal((30, 7)), rng.standard_normal((30, 7)), rng.integers(0, 4, 30)
 
     def interrupted(*_):
-        enter(*_)
+        set_data(*_)
         raise KeyboardInterrupt
 
     with step.running():
         expected = step.gradient(X, Y)
         data = step._reader.read_again(X, Y, None, None)  # still known, as it would be to who has it
-        monkeypatch.setattr(step_module, "enter", interrupted)
+        monkeypatch.setattr(step_module, "set_data", interrupted)
         with pytest.raises(KeyboardInterrupt):
             step.epoch(other, Y, learning_rate=1.0, batch_size=30)
         monkeypatch.undo()
@@ -495,13 +494,13 @@ def test_values_that_are_not_finite_are_seen_wherever_they_are(special, dtype):
 def test_many_rows_are_predicted_some_at_a_time(monkeypatch):
     step, rng = compile_step(NetworkSpec((5, 3, 2), ("relu",))), numpy.random.default_rng(11)
     X = rng.standard_normal((700, 5))
-    whole, cut, sizes = step.forward(X), step._evaluation._begin, []
+    whole, cut, sizes = step.forward(X), step._evaluation._cut, []
 
     def noted(rows, *how, **more):
         sizes.append(rows)
         return cut(rows, *how, **more)
 
-    monkeypatch.setattr(step._evaluation, "_begin", noted)
+    monkeypatch.setattr(step._evaluation, "_cut", noted)
     monkeypatch.setattr(evaluation, "PRODUCTS_PER_CALL", 1)
     set_threads(1)
     numpy.testing.assert_array_equal(step.forward(X), whole)

@@ -1,12 +1,30 @@
-"""Arithmetic that fills vectors where Python's own does not."""
+"""Arithmetic that Numba does not offer: vectors, integers, and denormals that count as 0."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 
-from xpnet_numba.llvm.emit import INT32, Context, Emit, Signature, Target, Type, declared, in_all_lanes, intrinsic
+from xpnet_numba.llvm.emit import (
+    ARM,
+    BYTES,
+    INT32,
+    INT64,
+    X86,
+    Context,
+    Emit,
+    Signature,
+    Target,
+    Type,
+    declared,
+    in_all_lanes,
+    intrinsic,
+)
+
+# Vectors, where Python's own arithmetic does not fill them.
+
 
 LANES = 16
 """Up to this width a row is one vector for :func:`normalise`."""
@@ -40,7 +58,7 @@ def maximum(context: Context, a: Type, b: Type) -> tuple[Signature, Emit]:
 
 
 @intrinsic
-def chosen(context: Context, condition: Type, a: Type, b: Type) -> tuple[Signature, Emit]:
+def select(context: Context, condition: Type, a: Type, b: Type) -> tuple[Signature, Emit]:
     """``a if condition else b``, both computed, and never by a jump.
 
     Left to itself LLVM may jump where the condition reads memory. Whether an activation is 0 follows no pattern, so that
@@ -96,3 +114,94 @@ def normalise(
 
     number = source.dtype
     return number(source, target, types.int64, number, types.int64, columns, lanes), emit
+
+
+# Integers: the smaller and the larger of two, and products that are wider than Numba's. ``min`` and ``max`` are functions
+# that Numba compiles anew for each caller.
+
+
+@intrinsic
+def smaller(context: Context, a: Type, b: Type) -> tuple[Signature, Emit]:
+    """The smaller of two integers."""
+    return _one_of_two(a, b, "<")
+
+
+@intrinsic
+def larger(context: Context, a: Type, b: Type) -> tuple[Signature, Emit]:
+    """The larger of two integers."""
+    return _one_of_two(a, b, ">")
+
+
+def _one_of_two(a: Type, b: Type, order: str) -> tuple[Signature, Emit]:
+    kind = a if a == b else types.int64
+
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
+        return builder.select(builder.icmp_signed(order, *values), *values)
+
+    return kind(kind, kind), emit
+
+
+@intrinsic
+def high_product(context: Context, a: Type, b: Type) -> tuple[Signature, Emit]:
+    """The upper 64 bits of the product of two uint64s."""
+
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
+        wide = ir.IntType(128)
+        product = builder.mul(*(builder.zext(v, wide) for v in values))
+        return builder.trunc(builder.lshr(product, wide(64)), INT64)
+
+    return types.uint64(types.uint64, types.uint64), emit
+
+
+# Denormals, numbers so small that they have lost digits: arithmetic on them is very slow on many cores.
+
+
+X86_FLUSH = 1 << 15 | 1 << 6
+"""Bits of the register MXCSR: denormal results, and denormal operands, count as 0."""
+
+ARM_FLUSH = 1 << 24
+"""The bit of the register FPCR that says both."""
+
+
+@intrinsic
+def flush_denormals(context: Context) -> tuple[Signature, Emit]:
+    """From here on denormals count as 0 in this thread (x86 and ARM; elsewhere nothing); returns what to restore."""
+
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
+        before = _float_mode(builder)
+        if X86 or ARM:
+            _set_float_mode(builder, builder.or_(before, INT32(X86_FLUSH if X86 else ARM_FLUSH)))
+        return before
+
+    return types.int32(), emit
+
+
+@intrinsic
+def restore_denormals(context: Context, before: Type) -> tuple[Signature, Emit]:
+    """Undo :func:`flush_denormals` with what it returned."""
+
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
+        _set_float_mode(builder, values[0])
+        return target.get_dummy_value()
+
+    return types.void(types.int32), emit
+
+
+def _float_mode(builder: ir.IRBuilder) -> ir.Value:
+    """The register that holds the mode; 0 where it is not known. On x86 it goes through memory both ways."""
+    if X86:
+        slot = cgutils.alloca_once(builder, INT32)
+        builder.call(declared(builder, "llvm.x86.sse.stmxcsr", ir.VoidType(), [BYTES]), [builder.bitcast(slot, BYTES)])
+        return builder.load(slot)
+    if ARM:
+        return builder.trunc(builder.call(declared(builder, "llvm.aarch64.get.fpcr", INT64, []), []), INT32)
+    return INT32(0)
+
+
+def _set_float_mode(builder: ir.IRBuilder, mode: ir.Value) -> None:
+    if X86:
+        slot = cgutils.alloca_once_value(builder, mode)
+        builder.call(declared(builder, "llvm.x86.sse.ldmxcsr", ir.VoidType(), [BYTES]), [builder.bitcast(slot, BYTES)])
+    if ARM:
+        set_mode = declared(builder, "llvm.aarch64.set.fpcr", ir.VoidType(), [INT64])
+        builder.call(set_mode, [builder.zext(mode, INT64)])
