@@ -116,7 +116,7 @@ def train(job_at: Pointer, me: int) -> None:
 
 
 def train_phase(job_at: Pointer, me: int) -> None:
-    """The C function of one phase of one batch, of whose pieces this rank has some: see ``ranks``."""
+    """The C function of one phase of one batch, of whose pieces this rank has some: see ``shared_memory``."""
     job, mode = array(job_at, 1)[0], flush_denormals()
     layers, slices, batch = layers_of(job), slices_of(job), batch_of(job, 0)
     count, turn = job.end_piece - job.first_piece, job.first_step
