@@ -61,7 +61,7 @@ def parts(estimator: Any) -> tuple[NetworkSpec, dict[str, Any], dict[str, Any]]:
     settings: dict[str, Any] = {"params": _as_json("constructor's parameters", _params(estimator))}
     if kind in _TABLE_FACTS:
         facts = {name: getattr(estimator, name) for name in _TABLE_FACTS[kind]}
-        settings["encoder"], arrays = _texts_apart(*_own_encoder(estimator).get_state())
+        settings["encoder"], arrays = _own_encoder(estimator).get_state()
         spec, tensors = _common_spec(estimator), {_ENCODER + name: array for name, array in arrays.items()}
         for k, network in enumerate(estimator.networks_):
             tensors |= {f"{k}/{name}": array for name, array in network.values().items()}
@@ -235,8 +235,7 @@ def _restore_table(
     check_tensors(spec, header, *members, besides=besides)
     if "_flat" in fitted:
         estimator.target_ = _target(tensors.get(_TARGET), spec)
-    _check_columns(encoder)
-    estimator.encoder_ = xpnet.TableEncoder.from_state(*_texts_back(encoder, arrays))
+    estimator.encoder_ = xpnet.TableEncoder.from_state(encoder, arrays)
     if len(estimator.encoder_.get_feature_names_out()) != spec.widths[0]:
         raise ValueError("its encoder has other outputs than its networks have inputs")
     for name in ("n_features_in_", "feature_names_in_"):
@@ -248,44 +247,6 @@ def _restore_table(
     estimator.networks_ = [Network(spec, values, rate, backend=backend, dtype=spec.dtype) for values in every]
 
 
-def _texts_apart(description: dict[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The state of an encoder with the values of its categories as arrays: there may be millions."""
-    encodings: list[dict[str, Any]] = []
-    texts: list[str] = []
-    for encoding in description["encodings"]:
-        values = encoding.get("values")
-        texts += values or []
-        encodings.append(encoding if values is None else encoding | {"values": len(values)})
-    text = numpy.frombuffer("".join(texts).encode(), numpy.uint8)
-    lengths = numpy.array([len(value) for value in texts], numpy.uint32)
-    return description | {"encodings": encodings}, arrays | {"text": text, "lengths": lengths}
-
-
-def _texts_back(description: dict[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The state of an encoder again.
-
-    Raises ValueError where lengths and text do not belong together, TypeError or KeyError for other arrays.
-    """
-    arrays = dict(arrays)
-    letters, lengths = arrays.pop("text"), arrays.pop("lengths")
-    if (letters.dtype, lengths.dtype) != (numpy.uint8, numpy.uint32):
-        raise ValueError("its text is not bytes with lengths")
-    text, ends = letters.tobytes().decode(), numpy.cumsum(lengths, dtype=numpy.int64).tolist()
-    texts = [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-    encodings, used = [], 0
-    for encoding in description["encodings"]:
-        if "values" in encoding:
-            count = encoding["values"]
-            if type(count) is not int or not 0 <= count <= len(texts) - used:
-                raise ValueError("its categories have another number of values than its text")
-            encoding = encoding | {"values": texts[used : used + count]}
-            used += count
-        encodings.append(encoding)
-    if used != len(texts) or len(text) != (ends[-1] if ends else 0):
-        raise ValueError("its categories have less text than its tensors hold")
-    return description | {"encodings": encodings}, arrays
-
-
 def _target(target: Any, spec: NetworkSpec) -> numpy.ndarray:
     """What predictions are made with, if there are four finite numbers for each output."""
     if target is None or target.shape != (4, spec.widths[-1]) or target.dtype != "float64":
@@ -293,15 +254,3 @@ def _target(target: Any, spec: NetworkSpec) -> numpy.ndarray:
     if not numpy.isfinite(target).all():
         raise ValueError("its targets are not finite")
     return target
-
-
-def _check_columns(encoder: Any) -> None:
-    """Raise ValueError unless each column of a table is encoded or left out: a few bytes could name any number."""
-    try:
-        used, names = {entry["column"] for entry in encoder["encodings"]}, encoder["names"]
-        columns = len(used) + len(encoder["left_out"])
-        named = names is None or (isinstance(names, list) and len(names) == columns)
-        if encoder["columns"] != columns or not named or not isinstance(encoder["left_out"], dict):
-            raise ValueError("its encoder does not say what it does with each column")
-    except (KeyError, TypeError, IndexError) as error:
-        raise ValueError(f"its encoder is described by halves: {error}") from error

@@ -385,12 +385,16 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     def _take(self, description: dict[str, Any], arrays: dict[str, numpy.ndarray]) -> None:
         columns, names, left_out = description["columns"], description["names"], description["left_out"]
-        if type(columns) is not int or columns < 1 or (names is not None and len(set(names)) != columns):
-            raise ValueError("columns are counted, and each has one name")
+        if type(columns) is not int or columns < 1:
+            raise ValueError(f"columns are counted, not {columns!r}")
+        if names is not None and (type(names) is not list or not len(set(names)) == len(names) == columns):
+            raise ValueError("each column has one name")
         texts = [*(names or []), *left_out, *left_out.values()]
         if not all(type(text) is str for text in texts):
             raise ValueError("names and reasons are text")
         self._encodings = encodings_of_state(description["encodings"], arrays, columns)
+        if columns != len({encoding.column for encoding in self._encodings}) + len(left_out):
+            raise ValueError("each column is encoded or left out")
         self.n_features_in_, self.left_out_ = columns, dict(left_out)
         if names is not None:
             self.feature_names_in_ = numpy.array(names, dtype=object)

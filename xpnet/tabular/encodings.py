@@ -309,8 +309,9 @@ Encoding = Number | Category
 
 
 def encodings_to_state(encodings: Sequence[Encoding]) -> tuple[list[dict[str, Any]], dict[str, numpy.ndarray]]:
-    """Encodings as JSON values and a few arrays, whatever their number."""
+    """Encodings as JSON values and a few arrays, whatever their number; the values of categories may be millions."""
     described: list[dict[str, Any]] = []
+    texts: list[str] = []
     numbers, edges, details = [], [], []
     for encoding in encodings:
         if isinstance(encoding, Number):
@@ -320,13 +321,16 @@ def encodings_to_state(encodings: Sequence[Encoding]) -> tuple[list[dict[str, An
             edges.append(encoding.edges)
         else:
             fields = {name: getattr(encoding, name) for name in ("column", "frequent", "gaps")}
-            listed = {"values": list(encoding.values), "details": list(encoding.detail_labels)}
-            described.append({"kind": "category", **fields, **listed})
+            own = {"values": len(encoding.values), "details": list(encoding.detail_labels)}
+            described.append({"kind": "category", **fields, **own})
+            texts += encoding.values
             details.append(encoding.details.ravel())
     return described, {
         "numbers": numpy.array(numbers, numpy.float64).reshape(-1, 5),
         "edges": numpy.concatenate([*edges, numpy.empty(0)]),
         "details": numpy.concatenate([*details, numpy.empty(0, numpy.float32)]),
+        "text": numpy.frombuffer("".join(texts).encode(), numpy.uint8),
+        "lengths": numpy.array([len(text) for text in texts], numpy.uint32),
     }
 
 
@@ -340,8 +344,9 @@ def encodings_of_state(described: Any, arrays: dict[str, numpy.ndarray], columns
         raise ValueError("numbers are float64 of two dimensions, edges float64 and details float32 of one")
     if not numpy.isfinite(numbers).all() or not (numpy.abs(edges) <= LARGEST).all():
         raise ValueError("numbers and edges are finite")
+    texts = _texts_of(arrays["text"], arrays["lengths"])
     encodings: list[Encoding] = []
-    at = {"number": 0, "edges": 0, "details": 0}
+    at = {"number": 0, "edges": 0, "details": 0, "texts": 0}
     for entry in described:
         column = entry["column"]
         if type(column) is not int or not 0 <= column < columns:
@@ -351,13 +356,26 @@ def encodings_of_state(described: Any, arrays: dict[str, numpy.ndarray], columns
             encodings.append(_number_of(entry, numbers[at["number"]], own))
             at = {**at, "number": at["number"] + 1, "edges": at["edges"] + len(own)}
         else:
-            values, labels = entry["values"], entry["details"]
-            own = details[at["details"] : at["details"] + len(values) * len(labels)]
-            encodings.append(_category_of(entry, values, labels, own))
-            at["details"] += len(own)
-    if (at["number"], at["edges"], at["details"]) != (len(numbers), len(edges), len(details)):
+            values = texts[at["texts"] : at["texts"] + _count(entry["values"])]
+            own = details[at["details"] : at["details"] + len(values) * len(entry["details"])]
+            encodings.append(_category_of(entry, values, entry["details"], own))
+            at = {**at, "details": at["details"] + len(own), "texts": at["texts"] + len(values)}
+    if list(at.values()) != [len(numbers), len(edges), len(details), len(texts)]:
         raise ValueError("arrays hold more than the description tells")
     return encodings
+
+
+def _texts_of(text: numpy.ndarray, lengths: numpy.ndarray) -> list[str]:
+    """Texts that lie one behind the other. text : UTF-8, uint8; lengths : of each in characters, uint32
+
+    Raises ValueError for arrays that do not belong together.
+    """
+    if [(array.ndim, array.dtype) for array in (text, lengths)] != [(1, "u1"), (1, "u4")]:
+        raise ValueError("text is of uint8, its lengths of uint32")
+    letters, ends = text.tobytes().decode(), numpy.cumsum(lengths, dtype=numpy.int64).tolist()
+    if len(letters) != (ends[-1] if ends else 0):
+        raise ValueError("text is as long as its lengths together")
+    return [letters[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _count(value: Any) -> int:
@@ -385,11 +403,10 @@ def _number_of(entry: dict[str, Any], numbers: numpy.ndarray, edges: numpy.ndarr
     return Number(entry["column"], part, fill, low, high, centre, scale, clip, gaps, cycle, edges)
 
 
-def _category_of(entry: dict[str, Any], values: Any, labels: Any, details: numpy.ndarray) -> Category:
-    for texts in (values, labels):
-        if type(texts) is not list or not all(type(text) is str for text in texts):
-            raise ValueError("values and details are lists of text")
-    if len(set(values)) < len(values) or _count(entry["frequent"]) > len(values):
+def _category_of(entry: dict[str, Any], values: list[str], labels: Any, details: numpy.ndarray) -> Category:
+    if type(labels) is not list or not all(type(label) is str for label in labels):
+        raise ValueError("details are a list of text")
+    if len(values) != entry["values"] or len(set(values)) < len(values) or _count(entry["frequent"]) > len(values):
         raise ValueError("each value is listed once, and no more are frequent")
     if len(details) != len(values) * len(labels) or not numpy.isfinite(details).all():
         raise ValueError("details are finite, one row for each value")
