@@ -16,7 +16,19 @@ from ranks.launch import MPIRUN_COMMAND, Ended, mpirun, needs_mpi, run
 import xpnet
 
 XPNET = [sys.executable, "-c", "from xpnet.cli import main; main()"]
-TRAIN = ["train", "digits", "--model=mlp", "--epochs", "4", "--hidden=12", "--dtype", "float64", "--batch-size", "300", "--threads=1"]
+TRAIN = [
+    "train",
+    "digits",
+    "--model=mlp",
+    "--epochs",
+    "4",
+    "--hidden=12",
+    "--dtype",
+    "float64",
+    "--batch-size",
+    "300",
+    "--threads=1",
+]
 DISTRIBUTED = ["--distributed", "mpi", "--timeout", "120"]
 
 

@@ -13,7 +13,7 @@ import pytest
 from said import Run, check_one_line
 
 import xpnet
-from xpnet.cli import fitting
+from xpnet.cli import training
 from xpnet.cli.rows import EncodedRows, Rows
 from xpnet.data import open_data, sources
 
@@ -25,6 +25,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything is larger than memory."""
     monkeypatch.setattr(sources, "LARGE_TABLE", 1000)
     monkeypatch.setattr(sources, "BUFFER_ROWS", 200)
+    monkeypatch.setattr(training, "MOST_ENCODED", 1000)
 
 
 def columns(**others: Any) -> dict[str, Any]:
@@ -91,6 +92,22 @@ def test_the_answers_do_not_depend_on_blocks(run: Run, monkeypatch: pytest.Monke
     assert json.loads(run("evaluate", "m", "rows", "--json").stdout) == scores
 
 
+def test_a_table_that_fits_into_memory_once_it_is_encoded_has_all_members(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(columns())
+    monkeypatch.setattr(training, "MOST_ENCODED", 2**26)
+    monkeypatch.setattr(training, "SAMPLE_ROWS", 2000)
+    trained(run, "--model", "tabular", "--members", "2", "--epochs", "3")
+    monkeypatch.setattr(sources, "LARGE_TABLE", 10**9)
+    by_blocks = xpnet.load("m")
+    trained(run, "--model", "tabular", "--members", "2", "--epochs", "3")
+    frame = pandas.read_parquet("rows")
+    assert len(by_blocks.networks_) == 2
+    found, expected = by_blocks.encoder_, xpnet.load("m").encoder_
+    np.testing.assert_array_equal(found.transform(frame), expected.transform(frame))
+
+
 def test_encoded_rows_are_all_rows_once(run: Run) -> None:
     write(columns())
     opened = open_data("rows")
@@ -107,7 +124,7 @@ def test_encoded_rows_are_all_rows_once(run: Run) -> None:
 
 def test_learned_of_some_rows(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     write(columns())
-    monkeypatch.setattr(fitting, "SAMPLE_ROWS", 100)
+    monkeypatch.setattr(training, "SAMPLE_ROWS", 100)
     found = trained(run)
     assert found["data"]["notes"][-1] == "encodings are those of 99 of 787 rows, at even distances"
     assert found["scores"]["test"]["accuracy"] > 0.9

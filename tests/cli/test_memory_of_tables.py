@@ -19,6 +19,9 @@ ROWS, COLUMNS = 500_000, 30
 SIZE = 4 * ROWS * COLUMNS
 """Bytes of the table."""
 
+BUFFERS = 4 * 10**7
+"""Bytes, at most, of the blocks and batches through which rows come, whatever the size of the table."""
+
 TIMES = 4
 """How often the folder holds it."""
 
@@ -39,13 +42,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def peak(folder: Path, *arguments: str, large: int = 2**40) -> int:
+def peak(folder: Path, *arguments: str, large: int = 2**26) -> int:
     """Most bytes of anonymous memory in a command. large : bytes of tables from which on they are read block by block"""
     # The first may compile, which takes memory, too.
     return min(peak_of(COMMAND, large, *arguments, folder=folder) for _ in range(2))
 
 
-def train(folder: Path, data: str, large: int = 2**40) -> int:
+def train(folder: Path, data: str, large: int = 2**26) -> int:
     """As much in a training of one epoch."""
     options = ("--model", "mlp", "--hidden", "16", "--epochs", "1", "--batch-size", "2000", "-o", "m")
     return peak(folder, "train", data, "--target", "y", *options, large=large)
@@ -53,11 +56,8 @@ def train(folder: Path, data: str, large: int = 2**40) -> int:
 
 @linux
 def test_tables(folder: Path) -> None:
-    """A CSV file is held twice at most: all rows, and those that are split; beside them are pieces of some megabytes.
-
-    A large folder is never whole.
-    """
+    """A CSV file is held three times at most, as numbers in the dtype that is trained in; a large folder is never whole."""
     small = train(folder, "small.csv")
-    assert SIZE < train(folder, "large.csv") - small < 3 * SIZE
-    assert train(folder, "parts", large=2**24) - small < 0.7 * TIMES * SIZE
-    assert peak(folder, "evaluate", "m", "parts", large=2**24) - small < 0.7 * TIMES * SIZE
+    assert SIZE < train(folder, "large.csv") - small < 3 * SIZE + BUFFERS
+    assert train(folder, "parts", large=2**24) - small < 0.7 * TIMES * SIZE + BUFFERS
+    assert peak(folder, "evaluate", "m", "parts", large=2**24) - small < 0.7 * TIMES * SIZE + BUFFERS

@@ -111,14 +111,14 @@ def test_a_run_does_not_go_on_with_other_rows_that_are_read_by_blocks(
 def test_names_that_are_not_utf8(run: Run) -> None:
     name, model = os.fsdecode(b"d\xff.csv"), os.fsdecode(b"m\xfe")
     Path(name).write_text(ROWS)
-    shown = run("train", name, "--target", "y", "--epochs", "1", "--members", "1", "-o", model, "--metrics-json", "n.json").stdout
+    shown = run(
+        "train", name, "--target", "y", "--epochs", "1", "--members", "1", "-o", model, "--metrics-json", "n.json"
+    ).stdout
     assert "d\\udcff.csv" in shown
     assert run("predict", model, name).stdout.startswith("prediction\n")
     assert '"d\\udcff.csv"' in Path("n.json").read_text(encoding="utf-8")
     said = run("train", name, "--target", "y", "--epochs", "1", "--save-config", "n.toml", code=2)
     check_one_line(said, "a TOML file holds Unicode alone")
-
-
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a folder in use cannot be removed there")

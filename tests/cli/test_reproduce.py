@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from said import Run
 
-from xpnet.cli.notebook import LOGISTIC, NETWORK
+from xpnet.cli.reproduce import LOGISTIC, NETWORK
 
 NOTEBOOK = """\
 Epoch    0, loss = 2.3026

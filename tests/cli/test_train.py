@@ -15,10 +15,9 @@ from sklearn.model_selection import train_test_split
 
 import xpnet
 from xpnet.cli.app import app
-from xpnet.cli.fitting import build
-from xpnet.cli.settings import Settings
-from xpnet.cli.task import choose_task
-
+from xpnet.cli.options import Settings
+from xpnet.cli.rows import choose_task
+from xpnet.cli.training import build
 
 QUICK = ("--members", "1", "--epochs")
 
@@ -112,7 +111,18 @@ def test_nothing_goes_to_stderr_where_there_is_no_terminal(run: Run) -> None:
 
 
 def test_the_best_epoch_is_kept(run: Run) -> None:
-    options = ("--model", "mlp", "--hidden", "64", "--lr", "0.02", "--validation-size", "0.3", "--metrics-json", "m.json")
+    options = (
+        "--model",
+        "mlp",
+        "--hidden",
+        "64",
+        "--lr",
+        "0.02",
+        "--validation-size",
+        "0.3",
+        "--metrics-json",
+        "m.json",
+    )
     run("train", "breast_cancer", *options, "--patience", "4")
     found = json.loads(Path("m.json").read_text())
     curve = found["history"]["validation_loss"]
@@ -160,7 +170,9 @@ def read_settings(*options: str) -> Settings:
 
 
 def test_a_time_limit_ends_the_training(run: Run) -> None:
-    run("train", "digits", "--epochs", "100000", "--patience", "100000", "--time-limit", "1", "--metrics-json", "m.json")
+    run(
+        "train", "digits", "--epochs", "100000", "--patience", "100000", "--time-limit", "1", "--metrics-json", "m.json"
+    )
     assert json.loads(Path("m.json").read_text())["seconds"] < 60
 
 
@@ -248,7 +260,7 @@ def test_ctrl_c_ends_the_command(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
     def interrupted(self: Any, training: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("xpnet.cli.fitting.StopWhenDiverged.epoch_end", interrupted)
+    monkeypatch.setattr("xpnet.cli.training.StopWhenDiverged.epoch_end", interrupted)
     result = run("train", "iris", *QUICK, "2", "-o", "m", code=1)
     assert (result.stdout, result.stderr.split()) == ("", ["Aborted!"])
     assert not Path("m").exists()

@@ -151,9 +151,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("version", "codecs"), REFUSED)
 @pytest.mark.parametrize("name", ["y", "X"])
-def test_objects_in_zarr_are_never_decoded(
-    tmp_path: Path, version: int, codecs: dict[str, Any], name: str
-) -> None:
+def test_objects_in_zarr_are_never_decoded(tmp_path: Path, version: int, codecs: dict[str, Any], name: str) -> None:
     zarr = pytest.importorskip("zarr", reason="Zarr groups are read by zarr, the extra 'data'")
     group = zarr.open_group(str(tmp_path / "d.zarr"), mode="w", zarr_format=version)
     group.create_array("X", data=X)

@@ -108,7 +108,9 @@ def test_what_is_no_table_is_told(tmp_path: Path, content: str | bytes, said: st
 def test_what_is_no_file_is_told(tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / "sub.csv").mkdir()
     (tmp_path / "d.xlsx").touch()
-    with pytest.raises(DataFileError, match="Data is one of digits, iris, wine, breast_cancer, diabetes, or a") as caught:
+    with pytest.raises(
+        DataFileError, match="Data is one of digits, iris, wine, breast_cancer, diabetes, or a"
+    ) as caught:
         open_data(tmp_path / name)
     assert said in str(caught.value)
 
@@ -174,9 +176,7 @@ def test_words_of_few_kinds_among_numbers_are_gaps_and_told(tmp_path: Path) -> N
     lines = ["a,b,c,y"] + [f"{k},{k if k % 20 else 'unknown'},{k if k % 3 else 'x'},p" for k in range(60)]
     found = read(tmp_path, "\n".join(lines))
     assert found.cells["b"][:3] == [None, 1, 2]
-    assert found.frame.notes == [
-        "b: 3 cells hold 'unknown' among numbers, and are gaps; --text takes all as text"
-    ]
+    assert found.frame.notes == ["b: 3 cells hold 'unknown' among numbers, and are gaps; --text takes all as text"]
     assert found.cells["c"][:2] == ["x", "1"]
     assert read(tmp_path, "\n".join(lines), text=["b"]).cells["b"][:2] == ["unknown", "1"]
 
@@ -206,7 +206,9 @@ def test_rows_without_a_label_are_known(tmp_path: Path) -> None:
 
 
 def test_dates_are_moments(tmp_path: Path) -> None:
-    found = read(tmp_path, "a,b,c,y\n2024-02-01,01.02.2024,2024-02-01 10:30,p\n2024-02-03,03.02.2024,2024-02-03 11:00,q\n")
+    found = read(
+        tmp_path, "a,b,c,y\n2024-02-01,01.02.2024,2024-02-01 10:30,p\n2024-02-03,03.02.2024,2024-02-03 11:00,q\n"
+    )
     assert all(pyarrow.types.is_temporal(found.frame.schema.field(name).type) for name in "abc")
     assert found.cells["b"][1] == pandas.Timestamp("2024-02-03")
 
@@ -287,7 +289,6 @@ def test_a_large_file_is_kept_as_parquet_and_removed(tmp_path: Path, monkeypatch
     whole = read(tmp_path, "\n".join(lines), text=["code"])
     assert whole.cells == large.cells
     np.testing.assert_array_equal(whole.labels, large.labels)
-    assert large.frame.some(["a"], 100).column("a").to_pylist() == whole.cells["a"][::100]
     assert list((tmp_path / "kept").iterdir())
     del large
     gc.collect()

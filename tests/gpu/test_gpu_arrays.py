@@ -95,7 +95,7 @@ def command_line(*arguments: str) -> str:
 
 
 def test_the_notebooks_tables() -> None:
-    from xpnet.cli.notebook import equals_notebook, run_notebook
+    from xpnet.cli.reproduce import equals_notebook, run_notebook
 
     lines: list[str] = []
     found = run_notebook("cupy", lines.append)

@@ -7,16 +7,34 @@ from typing import Any
 import click
 
 from xpnet import __version__
-from xpnet.cli.backends import backends, warmup
-from xpnet.cli.bench import bench
-from xpnet.cli.doctor import doctor
-from xpnet.cli.export import export
-from xpnet.cli.inspect import inspect
+from xpnet.cli.doctor import backends, doctor, warmup
+from xpnet.cli.inspect import export, inspect
 from xpnet.cli.output import visible
 from xpnet.cli.predict import evaluate, predict
 from xpnet.cli.reproduce import reproduce
 from xpnet.cli.train import train
 from xpnet.errors import BackendError, XpnetError
+
+
+@click.command(
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    short_help="Measure the backends and their peers on this machine.",
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def bench(ctx: click.Context, arguments: tuple[str, ...]) -> None:
+    """Measure the backends and their peers on this machine."""
+    try:
+        from xpnet_bench.cli import bench as measure
+    except ImportError as error:
+        raise click.ClickException(
+            f"The benchmarks need more packages: {error}. pip install 'xpnet[bench]'."
+        ) from error
+    measure.main(
+        list(arguments), prog_name=f"{ctx.parent.info_name if ctx.parent else 'xpnet'} bench", standalone_mode=False
+    )
+
 
 EPILOG = "Exit codes: 0 done, 1 the work failed, 2 wrong usage or a backend that is not available."
 

@@ -1,10 +1,11 @@
-"""``xpnet inspect``: what a model file holds, read from its header alone."""
+"""``xpnet inspect``: what a model file holds. ``xpnet export``: the same model for other runtimes."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
+from xpnet.cli.options import output_path, reads
 from xpnet.cli.output import show_facts, show_json, show_table
 
 
@@ -53,3 +54,19 @@ def _trained_on(found: dict[str, Any]) -> list[tuple[str, Any]]:
 def _shown(names: list[Any], most: int = 8) -> str:
     rest = f", ... ({len(names)})" if len(names) > most else ""
     return ", ".join(map(str, names[:most])) + rest
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path), callback=reads)
+@click.argument("output", type=click.Path(path_type=Path), callback=output_path)
+def export(model: Path, output: Path) -> None:
+    """Write MODEL as the ONNX file OUTPUT, from the columns of a table to labels or numbers.
+
+    A table of numbers is one input, X (rows, features); with text, dates or columns that are left out, each column that
+    is used is an input (rows, 1) by its name: text, numbers, or seconds since 1970. Empty text and NaN are gaps.
+    """
+    import xpnet
+    from xpnet.modelfile import export_model
+
+    export_model(xpnet.load(model, backend="numpy"), output)
+    click.echo(f"Written: {output}")

@@ -1,16 +1,285 @@
-"""Options that several commands share."""
+"""What commands take: options that several share, their types, configuration files, and files that may be written."""
 
 import csv
+import io
+import json
 import os
+import tomllib
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import click
 
 from xpnet.backend.threads import get_threads, set_threads
-from xpnet.cli.files import writes
 from xpnet.dispatch import Choice, available_backends, choose, get_backend
+
+_CLAIMS = "xpnet.files"
+CHECKPOINTS = "checkpoint-*"
+
+
+class Claim(NamedTuple):
+    """A file that an argument names, or a folder of which the files that match the pattern are meant."""
+
+    argument: str
+    path: Path
+    written: bool
+    pattern: str
+
+    def takes_in(self, path: Path) -> bool:
+        """Whether writing to the path would replace, or add to, what this argument names."""
+        if _is_same(self.path, path):
+            return True
+        if not self.path.is_dir():
+            return False
+        place = Path(os.path.realpath(path))
+        added = place.is_relative_to(os.path.realpath(self.path)) and place.match(self.pattern)
+        return added or (path.exists() and any(_is_same(file, path) for file in self.path.rglob(self.pattern)))
+
+
+def reads(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """Note that a command reads the file, or the folder of Parquet files or Zarr arrays, that an argument names.
+
+    Raises click.UsageError where an output would replace it.
+    """
+    if value is not None and str(value) != "-":
+        path = Path(value)
+        pattern = "*" if path.suffix.lower() == ".zarr" else "*.parquet"
+        _claim(ctx, Claim(_name_of(param), path, written=False, pattern=pattern))
+    return value
+
+
+def reads_labels(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Note the file of labels, where the target is one and not the name of a column."""
+    return reads(ctx, param, value) if value is not None and value.endswith(".npy") else value
+
+
+def keeps_checkpoints(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    """Note that a command reads and writes the checkpoints of a folder."""
+    if value is not None:
+        _claim(ctx, Claim(_name_of(param), value, written=True, pattern=CHECKPOINTS))
+    return value
+
+
+def writes(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    """Note that a command writes the file that an argument names.
+
+    Raises click.UsageError where that file is an input or another output.
+    """
+    if value is not None:
+        _claim(ctx, Claim(_name_of(param), value, written=True, pattern=""))
+    return value
+
+
+def _claim(ctx: click.Context, claim: Claim) -> None:
+    claims: list[Claim] = ctx.meta.setdefault(_CLAIMS, [])
+    for other in claims:
+        if _collide(claim, other):
+            raise click.UsageError(
+                f"{other.argument} and {claim.argument} both name {claim.path}; an output must not replace an input or "
+                "another output. Name another file.",
+                ctx,
+            )
+    claims.append(claim)
+
+
+def _collide(first: Claim, second: Claim) -> bool:
+    pairs = ((first, second), (second, first))
+    return any(one.written and not _is_data_set(other) and other.takes_in(one.path) for one, other in pairs)
+
+
+def _is_data_set(claim: Claim) -> bool:
+    """Whether the argument names a data set of scikit-learn's, whatever file of that name may lie there."""
+    from xpnet.data import DATASETS
+
+    return claim.argument == "DATA" and str(claim.path) in DATASETS
+
+
+def _is_same(first: Path, second: Path) -> bool:
+    """Whether two paths lead to one file, by links or otherwise."""
+    try:
+        return os.path.samefile(first, second)
+    except OSError:  # one of them is not there yet
+        return os.path.normcase(os.path.realpath(first)) == os.path.normcase(os.path.realpath(second))
+
+
+def _name_of(param: click.Parameter) -> str:
+    """``-o`` or ``DATA``, as the help page has it."""
+    return param.opts[0] if isinstance(param, click.Option) else param.human_readable_name
+
+
+_ELSEWHERE = ("config", "save_config", "resume", "threads")
+
+
+def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
+    """Make the options in a file the defaults of those that are not given.
+
+    Raises click.UsageError for a file that cannot be read, and for options that the command does not have.
+    """
+    if path is None:
+        return
+    reads(ctx, param, path)
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise click.UsageError(f"{path} must be a TOML file with options: {reason}.", ctx) from error
+    known = {str(p.name): p for p in ctx.command.params if p.name not in _ELSEWHERE}
+    options = {name.replace("-", "_"): value for name, value in found.items()}
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise click.UsageError(f"{path}: no option {', '.join(unknown)}. The options are those of --help.", ctx)
+    given = {name: _as_typed(known[name], value) for name, value in options.items()}
+    ctx.default_map = {**(ctx.default_map or {}), **given}
+
+
+def _as_typed(option: click.Parameter, value: Any) -> Any:
+    """A list for an option that is given once, as it would be typed: with commas between."""
+    if not isinstance(value, list) or getattr(option, "multiple", False):
+        return value
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(value)
+    return line.getvalue()
+
+
+def check_toml(options: dict[str, Any]) -> None:
+    """Raise click.UsageError for options that no TOML file can hold."""
+    text = to_toml(options)
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise click.UsageError(
+            "a TOML file holds Unicode alone, and a file's name is not UTF-8. Rename the file, or leave --save-config out."
+        )
+
+
+def to_toml(options: dict[str, Any]) -> str:
+    """Options as TOML, those without a value left out."""
+    kept = {name: value for name, value in options.items() if value not in (None, (), []) and name not in _ELSEWHERE}
+    return "".join(f"{name.replace('_', '-')} = {_value(value)}\n" for name, value in kept.items())
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_text(str(key))} = {_value(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    if isinstance(value, str | Path):
+        return _text(str(value))
+    return json.dumps(value)
+
+
+def _text(text: str) -> str:
+    """A basic string, which TOML escapes as JSON does, and one character more."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+MODELS = ("tabular", "mlp", "linear")
+
+
+class Sizes(click.ParamType):
+    """Sizes of the hidden layers: integers with commas between them, or nothing for no hidden layer."""
+
+    name = "sizes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """The sizes; fails for anything but positive integers."""
+        if isinstance(value, tuple):
+            return value
+        parts = [str(part) for part in value] if isinstance(value, list) else str(value).split(",")
+        try:
+            sizes = tuple(int(part) for part in parts) if any(part.strip() for part in parts) else ()
+        except ValueError:
+            sizes = (0,)
+        if min(sizes, default=1) < 1:
+            self.fail(f"layer sizes are positive integers such as 100,50; received {value!r}.", param, ctx)
+        return sizes
+
+
+class Number(click.FloatRange):
+    """A number in a range; NaN, which compares with nothing, is in none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number; fails outside the range."""
+        number = super().convert(value, param, ctx)
+        if number != number:
+            self.fail(f"{value} is not a number.", param, ctx)
+        return number
+
+
+class ClassWeight(click.ParamType):
+    """``balanced``, or weights by label: ``yes=3,no=1``."""
+
+    name = "weights"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """``"balanced"`` or a dict from label to weight; fails for anything else."""
+        if value == "balanced" or isinstance(value, dict):
+            return value
+        try:
+            pairs = [part.rsplit("=", 1) for part in str(value).split(",")]
+            weights = {label.strip(): float(weight) for label, weight in pairs}
+        except ValueError:
+            weights = {}
+        if not weights or not all(weight >= 0 for weight in weights.values()):
+            self.fail(
+                f"class weights are balanced, or label=weight with commas between; received {value!r}.", param, ctx
+            )
+        return weights
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one training was asked for; the fields are the options of ``xpnet train``."""
+
+    data: str
+    target: str | None
+    task: str | None
+    features: tuple[str, ...]
+    drop: tuple[str, ...]
+    ids: tuple[str, ...]
+    text: tuple[str, ...]
+    separator: str | None
+    decimal: str | None
+    thousands: str | None
+    encoding: str | None
+    header: bool
+    model: str
+    hidden: tuple[int, ...] | None
+    members: int | None
+    activation: str
+    dropout: float | None
+    loss: Literal["squared_error", "poisson"] | None
+    class_weight: Any
+    epochs: int
+    batch_size: int | None
+    optimizer: str
+    lr: float | None
+    weight_decay: float | None
+    patience: int
+    validation_size: float
+    time_limit: float | None
+    jobs: int
+    seed: int
+    dtype: str
+    test_size: float
+    output: Path | None
+    metrics_json: Path | None
+    plot: Path | None
+    save_config: Path | None
+    checkpoint_dir: Path | None
+    resume: bool
+    backend: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON values."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
+
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -9,8 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from xpnet.cli.files import reads, reads_labels
-from xpnet.cli.options import Grouped, computing, dialect_of, option, output_option, reading
+from xpnet.cli.options import Grouped, computing, dialect_of, option, output_option, reading, reads, reads_labels
 from xpnet.cli.output import show_json, visible, working
 from xpnet.cli.train import check_plot
 
@@ -86,16 +85,14 @@ def _features(
 
     Raises DataFileError where the columns are not there.
     """
-    from xpnet.cli.columns import pick_columns
+    from xpnet.cli.rows import pick_columns
     from xpnet.errors import DataFileError
 
     named = how["features"] or opened.features or ()
     if found.default_target is not None and not set(named) <= set(found.names):
         named = ()  # columns of arrays have no names but those that they were given
     ids = [] if named else [*how["ids"], *(name for name in opened.ids if name in found.names)]
-    columns = pick_columns(
-        found, target=target, labelled=target is not None, features=named, drop=how["drop"], ids=ids
-    )
+    columns = pick_columns(found, target=target, labelled=target is not None, features=named, drop=how["drop"], ids=ids)
     if not named and len(columns.features) != opened.width:
         raise DataFileError(
             f"{found.name}: this model takes {opened.width} columns; received {len(columns.features)}. Give it the "

@@ -6,11 +6,25 @@ from typing import Any
 
 import click
 
-from xpnet.cli.config import check_toml, read_config
 from xpnet.cli.distributed import distributed
-from xpnet.cli.files import keeps_checkpoints, reads, reads_labels
-from xpnet.cli.options import Grouped, check_folder, computing, option, output_option, reading
-from xpnet.cli.settings import MODELS, ClassWeight, Number, Settings, Sizes
+from xpnet.cli.options import (
+    MODELS,
+    ClassWeight,
+    Grouped,
+    Number,
+    Settings,
+    Sizes,
+    check_folder,
+    check_toml,
+    computing,
+    keeps_checkpoints,
+    option,
+    output_option,
+    read_config,
+    reading,
+    reads,
+    reads_labels,
+)
 from xpnet.ops import ACTIVATIONS
 
 

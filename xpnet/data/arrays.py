@@ -6,7 +6,6 @@ holds X alone; its labels are one of its columns (``x4``), or another .npy file 
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy

@@ -89,7 +89,9 @@ def form_of(parts: Iterable[Any], decimal: str | None, thousands: str | None, *,
     strictly : whether every cell must be a number
     """
     marks = {decimal} if decimal else {".", ","}
-    forms = [Form(mark, thousands if thousands is not None else _THOUSANDS[mark]) for mark in sorted(marks, reverse=True)]
+    forms = [
+        Form(mark, thousands if thousands is not None else _THOUSANDS[mark]) for mark in sorted(marks, reverse=True)
+    ]
     forms.sort(key=lambda form: form.decimal != ".")
     for part in parts:
         counted = compute.value_counts(part.drop_null())

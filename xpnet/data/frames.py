@@ -94,14 +94,6 @@ class Frame(ABC):
         """One column of all rows."""
         return self.table([name]).column(0)
 
-    def some(self, columns: Sequence[str], step: int) -> pyarrow.Table:
-        """Some columns of one row in so many."""
-        parts, first = [], 0
-        for batch in self.all_batches(columns):
-            parts.append(batch.take(pyarrow.array(numpy.arange(-first % step, len(batch), step))))
-            first += len(batch)
-        return pyarrow.Table.from_batches(parts).unify_dictionaries()
-
 
 class MemoryFrame(Frame):
     """A frame of an Arrow table."""

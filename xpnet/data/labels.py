@@ -35,6 +35,8 @@ def read_labels(frame: Frame, target: str, decimal: str | None = None) -> tuple[
         labels, there = _from_texts(column, decimal)
     else:
         raise DataFileError(f"{frame.name}: labels are numbers or text; column {target!r} holds {kind}. Convert it.")
+    del column
+    pyarrow.default_memory_pool().release_unused()
     if not len(labels):
         raise DataFileError(f"{frame.name}: rows need labels; none of {frame.rows} has one in column {target!r}.")
     return labels, there
@@ -59,7 +61,7 @@ def _from_texts(column: Any, decimal: str | None) -> tuple[numpy.ndarray, numpy.
     encoded = column if types.is_dictionary(column.type) else column.dictionary_encode()
     encoded = encoded.unify_dictionaries().combine_chunks()
     texts = ["" if text is None else str(text).strip() for text in encoded.dictionary.to_pylist()]
-    codes = encoded.indices.cast("int64").fill_null(len(texts)).to_numpy(zero_copy_only=False)
+    codes = encoded.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)
     there = numpy.asarray([bool(text) for text in texts] + [False])[codes]
     codes, known = codes[there], [text for text in texts if text]
     values = _values(known, decimal)

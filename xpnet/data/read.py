@@ -64,7 +64,9 @@ def open_data(source: str | Path | Content, dialect: Any = None, target: str | N
     try:
         import pyarrow  # noqa: F401
     except ImportError:
-        raise DataFileError("Data files are read by pyarrow, which is not installed. pip install 'xpnet[tables]'.") from None
+        raise DataFileError(
+            "Data files are read by pyarrow, which is not installed. pip install 'xpnet[tables]'."
+        ) from None
     try:
         return _opened(source, dialect, target)
     except OSError as error:
@@ -105,7 +107,9 @@ class ParquetFiles:
                     content_read = parquet.read_table(stored)
                 self.frame = MemoryFrame(self.name, content_read.select(plain_schema(content_read.schema).names))
             except (ArrowException, ValueError) as error:  # ValueError: damaged text or JSON inside the file
-                raise DataFileError(f"{self.name}: this is not a whole Parquet file: {error}. Write it again.") from error
+                raise DataFileError(
+                    f"{self.name}: this is not a whole Parquet file: {error}. Write it again."
+                ) from error
         self.names = list(self.frame.schema.names)
 
     def read(self, columns: Any, text: Any = (), whole: str | None = None, tell: Any = None) -> Any:

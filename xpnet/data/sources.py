@@ -18,7 +18,7 @@ BUFFER_ROWS, BUFFER_BYTES = 2**18, 2**27
 LARGE, LARGE_COPY = 2**32, 2**29
 """Bytes from which on a memory-mapped array is read as a source: as it lies, or of the copy where one would be made."""
 
-LARGE_TABLE = 2**28
+LARGE_TABLE = 2**26
 """Bytes of a table, as numbers or as text, from which on the command line reads it block by block."""
 
 MOST_BYTES = 2**27

@@ -95,7 +95,9 @@ class TextFile:
             self.notes.append("a comma stands before decimals; --decimal . if it parts thousands")
         self.ragged: list[Any] = []
 
-    def read(self, columns: Sequence[str], text: Sequence[str], whole: str | None, tell: Callable[[str], None]) -> Frame:
+    def read(
+        self, columns: Sequence[str], text: Sequence[str], whole: str | None, tell: Callable[[str], None]
+    ) -> Frame:
         """Some columns of all rows: numbers, truth values, moments, or text.
 
         text : columns that are read as text; whole : the column of labels, which is read as text unless it holds fractions
@@ -194,17 +196,14 @@ class TextFile:
         except BaseException:  # Ctrl-C among them
             shutil.rmtree(folder, ignore_errors=True)
             raise
+        pyarrow.default_memory_pool().release_unused()
         weakref.finalize(frame, shutil.rmtree, folder, ignore_errors=True)
         kept = path.stat().st_size / 1e9
         frame.notes.append(f"read by way of a Parquet file of {kept:.2f} GB in {place}, which is removed at the end")
         return frame
 
-    def _write(
-        self, path: Path, columns: Sequence[str], types: dict[str, Any], tell: Callable[[str], None]
-    ) -> None:
-        schema = pyarrow.schema(
-            [(name, pyarrow.string() if types[name] == TEXT else types[name]) for name in columns]
-        )
+    def _write(self, path: Path, columns: Sequence[str], types: dict[str, Any], tell: Callable[[str], None]) -> None:
+        schema = pyarrow.schema([(name, pyarrow.string() if types[name] == TEXT else types[name]) for name in columns])
         rows = max(_ROWS_IN_BLOCK, min(_GROUP_ROWS, sources.BLOCK_BYTES // (8 * len(columns))))
         done, waiting = 0, []
         with (

@@ -160,7 +160,6 @@ class Tabular(Saved, BaseEstimator):
         rows = Rows(self._fit_encoder(X, targets, random_state), targets)
         check_consistent_length(rows.X, targets)
         rows = Rows(rows.X, targets, self._weights(y, self._checked_weight(sample_weight, rows.X)))
-        recipe = self._recipe(rows)
         apart: Any
         if X_val is not None:
             encoded = self._encoded(X_val)
@@ -169,6 +168,11 @@ class Tabular(Saved, BaseEstimator):
             check_consistent_length(encoded, apart.Y)
         else:
             apart = self._folds(rows, random_state)
+        return self._train(rows, apart, random_state)
+
+    def _train(self, rows: Rows, apart: Any, random_state: Any) -> Self:
+        """Train the networks. apart : rows that end the training, or folds, or None"""
+        recipe = self._recipe(rows)
         networks = _networks_for(len(rows.X)) if isinstance(self.networks, str) else self.networks
         seeds = random_state.randint(2**31 - 1, size=networks)
         jobs = min(effective_n_jobs(self.n_jobs), networks)
@@ -213,10 +217,33 @@ class Tabular(Saved, BaseEstimator):
         self._watch: Callable[[int], Watchers] | None = make
         return self
 
-    def fit_encoded(
+    def fit_encoded(self, encoder: Any, X: numpy.ndarray, y: Any) -> Self:
+        """Train on rows that a fitted encoder has encoded, a part at a time where the table does not fit into memory.
+
+        Parameters
+        ----------
+        encoder : transformer
+            Fitted on some of the rows.
+        X : array, shape (rows, inputs)
+            What it made of all rows, in ``dtype``.
+        y : array, shape (rows,)
+            The targets.
+
+        Returns
+        -------
+        Tabular
+            Itself.
+        """
+        random_state = check_random_state(self.random_state)
+        targets = self._learn_targets(y)
+        self._take_encoder(encoder)
+        rows = Rows(X, targets, self._weights(y, None))
+        return self._train(rows, self._folds(rows, random_state), random_state)
+
+    def take_networks(
         self, encoder: Any, y: Any, y_val: Any, train: Callable[[numpy.ndarray, numpy.ndarray], list[Network]]
     ) -> Self:
-        """Take an encoder that is fitted, and networks that are trained elsewhere, as on rows beyond memory.
+        """Take networks that are trained elsewhere, as on rows that are read block by block.
 
         Parameters
         ----------
