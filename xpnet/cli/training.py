@@ -359,7 +359,7 @@ def _fit_by_blocks(
         network.fit(inputs, targets.reshape(len(targets)), **validation)
         return [_as_member(network, settings)]
 
-    if model.members != 1:
+    if model.members != 1 or model.networks != 1:
         notes.append("the table is read by blocks, so that one network is trained in place of several")
     labels = [classes[part.y] if classes is not None else part.y for part in (training, watched)]
     return model.take_networks(encoder, *labels, train), notes
