@@ -40,7 +40,9 @@ class NumbaBackend(NumpyBackend):
         return one_thread
 
     def warmup(self) -> None:
-        """Compile every kernel and all of the training step for both dtypes, so that nothing has to be compiled later."""
+        """Compile every kernel and all of the training step for both dtypes, so that nothing has to be compiled
+        later.
+        """
         from xpnet_numba import ops
         from xpnet_numba.step import step
 
@@ -57,7 +59,9 @@ class NumbaBackend(NumpyBackend):
 
 
 def check_usable() -> None:
-    """Raise BackendError where Numba compiles nothing: what is written here in LLVM's instructions has no other form."""
+    """Raise BackendError where Numba compiles nothing: what is written here in LLVM's instructions has no other
+    form.
+    """
     from numba import config
 
     if config.DISABLE_JIT:

@@ -20,8 +20,8 @@ from numba.core.registry import cpu_target
 _HAS_OPTION = hasattr(cpu_target.options, "_nrt")
 UNCOUNTED: Any = {"_nrt": False} if _HAS_OPTION else {}
 COUNTED: Any = {"_nrt": True} if _HAS_OPTION else {}
-"""The option by which compiled code does not count who uses an array, or does: what calls such code keeps the arrays. To
-compile the counting takes time, and so does the counting itself."""
+"""The option by which compiled code does not count who uses an array, or does: what calls such code keeps the arrays.
+To compile the counting takes time, and so does the counting itself."""
 
 if not hasattr(cgutils.create_struct_proxy(types.int64[::1]), "_getvalue"):
     raise ImportError(f"Numba {numba.__version__} has no StructProxy._getvalue, by which arrays are made.")
@@ -38,8 +38,8 @@ def value_of(proxy: Any) -> Any:
 class WaitingLibrary(codegen.JITCodeLibrary):
     """The code of one function, optimized together with all that it calls, and only once its address is asked for.
 
-    Numba optimizes every function that compiled code calls and makes machine code of it, and then does so again with the
-    code of its caller, into which it has been copied. The first time is in vain.
+    Numba optimizes every function that compiled code calls and makes machine code of it, and then does so again with
+    the code of its caller, into which it has been copied. The first time is in vain.
     """
 
     def __init__(self, generator: Any, name: str) -> None:
@@ -143,7 +143,9 @@ def functions_wait() -> Iterator[None]:
 
 @cache
 def why_no_function_can_wait() -> str:
-    """An empty text where Numba is as :class:`WaitingLibrary` expects it, tried with two small functions; else why not."""
+    """An empty text where Numba is as :class:`WaitingLibrary` expects it, tried with two small functions; else why
+    not.
+    """
     try:
         inner = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)(_plus_one)
         outer = numba.njit(lambda x: inner(x) + inner(x))

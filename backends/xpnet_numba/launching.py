@@ -51,11 +51,11 @@ def launch(
 
 
 class Alone(dict[numpy.dtype, tuple[Callable[..., None], Any]]):
-    """A loop over all rows at once, in this thread, by the dtype: a function, and what it takes before ``cut``, ``whole``
-    and ``results``.
+    """A loop over all rows at once, in this thread, by the dtype: a function, and what it takes before ``cut``,
+    ``whole`` and ``results``.
 
-    This is what :func:`launch` does with a single chunk. A kernel for a few numbers looks here itself: to launch takes as
-    long as its work.
+    This is what :func:`launch` does with a single chunk. A kernel for a few numbers looks here itself: to launch takes
+    as long as its work.
     """
 
     def __init__(self, loop: Loop) -> None:

@@ -254,7 +254,8 @@ def _one_device(arrays: list[Any]) -> Any:
     devices = {str(d): d for a in arrays if (d := _device(a)) is not None}
     if len(devices) > 1:
         raise MixedArraysError(
-            f"All arrays of one call must live on one device; received {' and '.join(sorted(devices))}. Move them first."
+            f"All arrays of one call must live on one device; received {' and '.join(sorted(devices))}. "
+            "Move them first."
         )
     return next(iter(devices.values()), None)
 

@@ -61,8 +61,8 @@ def maximum(context: Context, a: Type, b: Type) -> tuple[Signature, Emit]:
 def select(context: Context, condition: Type, a: Type, b: Type) -> tuple[Signature, Emit]:
     """``a if condition else b``, both computed, and never by a jump.
 
-    Left to itself LLVM may jump where the condition reads memory. Whether an activation is 0 follows no pattern, so that
-    the processor goes the wrong way half the time.
+    Left to itself LLVM may jump where the condition reads memory. Whether an activation is 0 follows no pattern, so
+    that the processor goes the wrong way half the time.
     """
 
     def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
@@ -116,8 +116,8 @@ def normalise(
     return number(source, target, types.int64, number, types.int64, columns, lanes), emit
 
 
-# Integers: the smaller and the larger of two, and products that are wider than Numba's. ``min`` and ``max`` are functions
-# that Numba compiles anew for each caller.
+# Integers: the smaller and the larger of two, and products that are wider than Numba's. ``min`` and ``max`` are
+# functions that Numba compiles anew for each caller.
 
 
 @intrinsic

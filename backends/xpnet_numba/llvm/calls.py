@@ -32,8 +32,8 @@ njit: Callable[..., Callable[[AnyFunction], AnyFunction]] = numba.njit
 """Numba's own. To a type checker, a function that it compiles keeps its signature."""
 
 INNER: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, **UNCOUNTED}
-"""How a function is compiled that nothing but compiled code calls. The wrappers for Python and C, which it goes without,
-take a quarter of the time that all compilation takes.
+"""How a function is compiled that nothing but compiled code calls. The wrappers for Python and C, which it goes
+without, take a quarter of the time that all compilation takes.
 """
 
 GIVES_ARRAY: Any = {**INNER, **COUNTED}
@@ -42,8 +42,8 @@ GIVES_ARRAY: Any = {**INNER, **COUNTED}
 
 @intrinsic
 def call(context: Context, function: Type, arguments: Type) -> tuple[Signature, Emit]:
-    """Call the C function at an address, one that returns nothing, with a tuple of numbers, pointers and arrays, or blocks
-    for arrays.
+    """Call the C function at an address, one that returns nothing, with a tuple of numbers, pointers and arrays, or
+    blocks for arrays.
 
     The function has been compiled by ``numba.cfunc`` for exactly these types: nothing checks it.
     """
@@ -62,8 +62,8 @@ def widest_vectors(context: Context) -> tuple[Signature, Emit]:
     """Let the loops of the calling function use the processor's widest vectors, those inlined into it among them.
 
     LLVM keeps to half of them on Intel's processors, whose early AVX-512 cores lowered their clock for the others. A
-    loop over exp is bound by arithmetic and gains 25 to 40 %. The function stays a function: copied into a caller, its loops
-    would follow what holds for that. llvmlite knows no name for this attribute of a function.
+    loop over exp is bound by arithmetic and gains 25 to 40 %. The function stays a function: copied into a caller, its
+    loops would follow what holds for that. llvmlite knows no name for this attribute of a function.
     """
 
     def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
@@ -76,8 +76,8 @@ def widest_vectors(context: Context) -> tuple[Signature, Emit]:
 
 @intrinsic
 def stay_apart(context: Context) -> tuple[Signature, Emit]:
-    """Keep the calling function a function: it is large and called from several places, or its sums are to be added up in
-    the same order whoever calls it.
+    """Keep the calling function a function: it is large and called from several places, or its sums are to be added up
+    in the same order whoever calls it.
     """
 
     def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
@@ -91,8 +91,8 @@ def stay_apart(context: Context) -> tuple[Signature, Emit]:
 
 
 INTEGER = INT64 if sys.byteorder == "little" else INT32
-"""What is written where BLAS reads an integer, which has 32 bits in most builds of SciPy and 64 in some: where the lower
-half comes first, 64 bits serve both.
+"""What is written where BLAS reads an integer, which has 32 bits in most builds of SciPy and 64 in some: where the
+lower half comes first, 64 bits serve both.
 """
 
 

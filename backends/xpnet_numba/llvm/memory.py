@@ -130,8 +130,8 @@ def section(context: Context, array: Type, first: Type, count: Type) -> tuple[Si
 
 
 def part_of_buffer(kind: types.Array, *unread: Type) -> tuple[Signature, Emit]:
-    """Defines an intrinsic that is called with (what it does not read, a buffer's address, an offset, sizes): the array of
-    so many items from the offset on.
+    """Defines an intrinsic that is called with (what it does not read, a buffer's address, an offset, sizes): the
+    array of so many items from the offset on.
     """
 
     def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
@@ -198,7 +198,9 @@ def address(context: Context, pointer: Type) -> tuple[Signature, Emit]:
 
 @intrinsic(prefer_literal=True)
 def stack(context: Context, pointer: Type, items: Type) -> tuple[Signature, Emit]:
-    """A pointer to room on the stack, 64-byte aligned, for a literal number of items of the kind ``pointer`` points to."""
+    """A pointer to room on the stack, 64-byte aligned, for a literal number of items of the kind ``pointer`` points
+    to.
+    """
 
     def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         kind = target.get_value_type(pointer.dtype)
@@ -242,8 +244,8 @@ def reload(context: Context, pointer: Type) -> tuple[Signature, Emit]:
 
 @intrinsic
 def with_given(context: Context, given: Type, value: Type) -> tuple[Signature, Emit]:
-    """The value, or None where what may be ``given`` is None. Numba knows which by the type, and compiles one of two; both
-    branches of an ``if`` would be compiled.
+    """The value, or None where what may be ``given`` is None. Numba knows which by the type, and compiles one of two;
+    both branches of an ``if`` would be compiled.
     """
     kind = types.none if given == types.none else value
 
@@ -255,8 +257,8 @@ def with_given(context: Context, given: Type, value: Type) -> tuple[Signature, E
     return kind(given, value), emit
 
 
-# Numbers that several threads write: what one thread wrote before a store, another sees after the load. All of these are
-# sequentially consistent.
+# Numbers that several threads write: what one thread wrote before a store, another sees after the load. All of these
+# are sequentially consistent.
 
 
 WHOLE_SYSTEM = 15  # the reach of an instruction barrier, the only one there is
@@ -321,7 +323,9 @@ def exchange_if(context: Context, address: Type, expected: Type, value: Type) ->
 
 @intrinsic
 def pause(context: Context) -> tuple[Signature, Emit]:
-    """Tell the core that this is a waiting loop, so that it spares power and its sibling; nothing where it cannot be told."""
+    """Tell the core that this is a waiting loop, so that it spares power and its sibling; nothing where it cannot be
+    told.
+    """
 
     def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         if X86:

@@ -1,8 +1,8 @@
 """The innermost loop of a matrix product, in LLVM's vectors: a tile of C that stays in registers for all its terms.
 
-A tile is some rows of C by some vectors of columns: as many sums at once as a core needs to always have a multiplication
-ready, and as few as its registers hold beside what a term reads, the vectors of one row of B and a number of each row of
-A. So there is a family of tiles, one for each kind of processor.
+A tile is some rows of C by some vectors of columns: as many sums at once as a core needs to always have a
+multiplication ready, and as few as its registers hold beside what a term reads, the vectors of one row of B and a
+number of each row of A. So there is a family of tiles, one for each kind of processor.
 """
 
 from collections.abc import Callable, Sequence
@@ -162,7 +162,8 @@ def multiply_row(
                 number = in_all_lanes(builder, builder.load(builder.gep(a, [term])), lanes)
                 row = builder.gep(b, [builder.mul(term, b_term)])
                 for v, place in enumerate(kept):
-                    builder.store(memory.multiply_add(number, memory.load(row, v, inside[v]), builder.load(place)), place)
+                    total = memory.multiply_add(number, memory.load(row, v, inside[v]), builder.load(place))
+                    builder.store(total, place)
 
             rounds = builder.sdiv(terms, INT64(chains))
             with cgutils.for_range(builder, rounds) as loop:

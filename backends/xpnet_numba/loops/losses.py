@@ -70,7 +70,8 @@ def softmax_cross_entropy_rows(
 ) -> None:
     """l_i = sum_k y_ik (log sum_j exp(z_ij) - z_ik) for one-hot or soft labels y; where y is 0 nothing is added."""
     at = pointer_to(z)
-    scratch, shifts, weights, sums = stack(at, SCRATCH), stack(at, MOST_ROWS), stack(at, MOST_ROWS), stack(at, MOST_ROWS)
+    scratch, shifts = stack(at, SCRATCH), stack(at, MOST_ROWS)
+    weights, sums = stack(at, MOST_ROWS), stack(at, MOST_ROWS)
     h, weight, s = array(shifts, MOST_ROWS), array(weights, MOST_ROWS), array(sums, MOST_ROWS)
     k, step = z.shape[1], rows_at_once(z.shape[1])
     for begin in range(0, z.shape[0], step):

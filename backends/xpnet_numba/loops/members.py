@@ -28,8 +28,8 @@ def scale_weight_backward(
 ) -> None:
     """The gradient by weight and factors from that by ``factors[:, None] * weight``: x (factors * W) = (x * factors) W.
 
-    d_weight receives factors * d_scaled, added to what it has where there is ``more``; d_factors += the sum over columns
-    of weight * d_scaled.
+    d_weight receives factors * d_scaled, added to what it has where there is ``more``; d_factors += the sum over
+    columns of weight * d_scaled.
     """
     for i in range(weight.shape[0]):
         factor = factors[i]

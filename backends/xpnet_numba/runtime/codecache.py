@@ -81,7 +81,9 @@ class CodeCache:
         return content[len(label) :] if whole else None
 
     def store(self, name: str, content: bytes) -> None:
-        """Write an entry, in place of one of the same name; raises OSError where that fails, and leaves nothing behind."""
+        """Write an entry, in place of one of the same name; raises OSError where that fails, and leaves nothing
+        behind.
+        """
         if self.folder is None:
             raise OSError(NO_FOLDER)
         content = name.encode() + b"\n" + content

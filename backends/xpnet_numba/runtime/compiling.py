@@ -69,8 +69,9 @@ def c_function(function: Callable[..., Any], signature: Any) -> CFunction:
 def python_function(function: Callable[..., Any], signature: Any) -> Callable[..., Any]:
     """Compile to a function that Python calls, and that runs without the interpreter's lock.
 
-    It takes arguments of exactly the signature's types and does not look at them: Numba's own dispatch does, which takes
-    longer than a short job. Nor does it count who uses an array: it makes none, and its caller keeps those it is given.
+    It takes arguments of exactly the signature's types and does not look at them: Numba's own dispatch does, which
+    takes longer than a short job. Nor does it count who uses an array: it makes none, and its caller keeps those it is
+    given.
     Raises what Numba raises for code it cannot compile.
     """
     name, module = name_of(function, signature), sys.modules[function.__module__]
@@ -179,7 +180,8 @@ def _from_cache(name: str, load: Callable[[MachineCode], Any]) -> Any:
         return load(MachineCode.unpack(entry))
     except Exception as error:  # whatever it is, compiling again is right
         reason = f"{type(error).__name__}: {error}"
-        _say_once("not loaded", f"xpnet: compiled code that was kept cannot be loaded and is compiled again ({reason}).")
+        message = f"xpnet: compiled code that was kept cannot be loaded and is compiled again ({reason})."
+        _say_once("not loaded", message)
         return None
 
 
@@ -205,8 +207,8 @@ def _keep(name: str, code: Callable[[], MachineCode | None]) -> None:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Look for no garbage in this block: a compilation makes many objects, most of which live until its end, and to look
-    through them takes a seventh of its time.
+    """Look for no garbage in this block: a compilation makes many objects, most of which live until its end, and to
+    look through them takes time, too.
     """
     collected = gc.isenabled()
     gc.disable()

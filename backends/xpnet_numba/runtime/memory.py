@@ -22,7 +22,9 @@ ROOT = Path("/")
 
 
 class Hierarchy(NamedTuple):
-    """Where a version of control groups tells of memory: a folder, the files of limit and use, a name in memory.stat."""
+    """Where a version of control groups tells of memory: a folder, the files of limit and use, a name in
+    memory.stat.
+    """
 
     folder: str
     limit: str
@@ -90,9 +92,9 @@ def _gibibytes(count: float) -> str:
 
 
 # Zeros to write to. Linux maps a page when it is first written to, which takes microseconds, and longer where several
-# threads come upon new pages at once. Parameters, gradients and optimizer of a network of some megabytes have thousands of
-# pages, which would take as long as some updates. Large pages are 512 times as few; and a product that reads down the
-# columns of a matrix does not look up a page for each number.
+# threads come upon new pages at once. Parameters, gradients and optimizer of a network of some megabytes have
+# thousands of pages, which would take as long as some updates. Large pages are 512 times as few; and a product that
+# reads down the columns of a matrix does not look up a page for each number.
 
 
 LARGE_PAGE = 1 << 21

@@ -7,8 +7,8 @@ never, is not waited for.
 
 The leader, a Python thread that calls compiled code, opens the job, works on it like the others, closes it, and waits
 until those that joined have left. Its workers look out for the next job for about a millisecond, so that calls in a row
-find them awake, and then sleep until they are woken, which takes far longer. There is one team in a process. Where it is
-busy, a second leader works alone: training in several Python threads at once does not crowd the cores.
+find them awake, and then sleep until they are woken, which takes far longer. There is one team in a process. Where it
+is busy, a second leader works alone: training in several Python threads at once does not crowd the cores.
 """
 
 import atexit
@@ -212,8 +212,8 @@ class Team:
         return True
 
     def _keep_workers_off(self, core: int) -> None:
-        """Keep them off the leader's core. Linux likes to wake a thread beside the one that wakes it, and is slow to part
-        the two while both look busy: they would take turns on one core.
+        """Keep them off the leader's core. Linux likes to wake a thread beside the one that wakes it, and is slow to
+        part the two while both look busy: they would take turns on one core.
         """
         self._leaders_core = core
         if sys.platform == "linux" and (others := os.sched_getaffinity(0) - {core}):

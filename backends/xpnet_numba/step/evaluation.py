@@ -68,7 +68,8 @@ class Evaluation:
         set_data(job, data, self.spec)
         set_pointers(job, {"claims_at": claims, "totals_at": totals})
         job.blocks, job.threads, job.multiply_at = claims.size, count, self._multiply_at
-        threads.team.lead(share_entry(), count, job_function(self._measure, self.spec.dtype).address, ctypes.addressof(job))
+        function = job_function(self._measure, self.spec.dtype).address
+        threads.team.lead(share_entry(), count, function, ctypes.addressof(job))
         return float(totals.sum())
 
     def _predict(self, X: Array) -> Array:

@@ -1,8 +1,8 @@
 """The job: what Python tells compiled code, and how compiled code finds its way in it.
 
 A job is a table of numbers, in a layout that both sides read by name: a ``ctypes`` structure on Python's side, a record
-on Numba's. Fields called ``*_at`` are addresses, of buffers, tables or C functions; an offset counts items from the start
-of a buffer.
+on Numba's. Fields called ``*_at`` are addresses, of buffers, tables or C functions; an offset counts items from the
+start of a buffer.
 """
 
 import ctypes
@@ -24,8 +24,8 @@ PAGE = 4096
 """Bytes within which processors read ahead."""
 
 GAP = PAGE + 9 * LINE
-"""Bytes behind a buffer of some size. Who reads its end does not read ahead into what another core writes. And buffers of
-a round size do not have their items at the same places of a page, where processors take one for the other.
+"""Bytes behind a buffer of some size. Who reads its end does not read ahead into what another core writes. And buffers
+of a round size do not have their items at the same places of a page, where processors take one for the other.
 """
 
 
@@ -41,7 +41,8 @@ class Layer(ctypes.Structure):
     """One affine layer and its activation.
 
     weight, bias : offsets in the buffer of parameters, and in that of gradients
-    column : sum of the widths of the layers before: its outputs lie at ``capacity_rows * column`` of a buffer of outputs
+    column : sum of the widths of the layers before: its outputs lie at ``capacity_rows * column`` of a buffer of
+    outputs
     input_column : the same for what it is given, or -1 where that is X
     number : which layer this is, from 0 on
     keeps : whether the gradient of its activation is read from what the activation was given
@@ -79,7 +80,8 @@ class Job(ctypes.Structure):
     """Everything that one call of the step's compiled code needs; :func:`job_class` adds the dtype.
 
     The data of a call:
-    x_at, x_rows, x_row : X (x_rows, x_row); y_at, label_width : Y (x_rows, label_width), or int64 class indices (x_rows,)
+    x_at, x_rows, x_row : X (x_rows, x_row)
+    y_at, label_width : Y (x_rows, label_width), or int64 class indices (x_rows,)
     rows, inputs, outputs : rows that are used, and the network's first and last width
     starts_at, columns_at, filled : of a sparse X, of which x_at are the numbers, where each row begins among them, the
     column of each and how many there are; starts_at is 0 where X is dense
@@ -93,15 +95,16 @@ class Job(ctypes.Structure):
     first_step, steps : which batches; batch_weights_at, shares_at : (all steps,), for each batch the sum of its
     sample weights, and by how much its mean loss counts
     updating, penalized, l2, l2_over_batch : whether, and the penalty
-    phase, first_piece, end_piece, first_thread : where ranks share a batch, which pieces of which phase are this rank's,
-    and how many threads the ranks before it may have
+    phase, first_piece, end_piece, first_thread : where ranks share a batch, which pieces of which phase are this
+    rank's, and how many threads the ranks before it may have
     updates_made : counted when all steps of a call are done; rule_at : the rule's numbers
     loss, penalty : results, the sums over batches of sample weights times loss and penalty
 
     How the work is cut (see ``plan``):
     batch_rows, block_rows, round_rows : rows of a batch, of a piece of phase 1, and of those forwarded at a time
     layers, slices, blocks, parts, threads : how many there are; layers_at, slices_at : their tables
-    block_gradients : whether blocks keep the gradient of weights too; partial_size : how much each keeps, at partials_at
+    block_gradients : whether blocks keep the gradient of weights too; partial_size : how much each keeps, at
+    partials_at
     first_slices_at : (threads,), the slice with which each thread begins
     claims_at : (blocks + slices + parts,), in which turn each piece is free; done_at : pieces done
     totals_at : (blocks + slices, LINE), contributions to the sum of losses
@@ -123,7 +126,8 @@ class Job(ctypes.Structure):
     _fields_ = [
         *_integers("x_at x_rows x_row y_at label_width rows inputs outputs order_at ordered indexed weights_at"),
         *_integers("weighted x_is_far result_at nonfinite_at first_step steps batch_weights_at shares_at updating"),
-        *_integers("penalized l2_over_batch updates_made rule_at batch_rows block_rows round_rows capacity_rows layers"),
+        *_integers("penalized l2_over_batch updates_made rule_at batch_rows block_rows round_rows"),
+        *_integers("capacity_rows layers"),
         *_integers("slices blocks parts threads layers_at slices_at block_gradients partial_size first_slices_at"),
         *_integers("claims_at done_at"),
         *_integers("totals_at gemm_at multiply_at loss_at update_at output_at penalize_at gather_at"),
@@ -205,8 +209,8 @@ def address_of(array: Any) -> int:
 
 def set_pointers(job: Any, arrays: dict[str, Any]) -> None:
     """Set fields of a job to the addresses of arrays, which must be kept alive."""
-    for field, array in arrays.items():
-        setattr(job, field, array.__array_interface__["data"][0])
+    for field, memory in arrays.items():
+        setattr(job, field, memory.__array_interface__["data"][0])
 
 
 # In compiled code: parts of the job's buffers as arrays, and the products of such arrays.
@@ -234,8 +238,8 @@ class Masks(NamedTuple):
 
 FIRST: Any = numpy.int64(0)
 FRESH: Any = numpy.bool_(False)
-"""The first feature, and no ``more``, where these are known: for Python's 0 and False, whose types are their values, Numba
-would compile a function once more.
+"""The first feature, and no ``more``, where these are known: for Python's 0 and False, whose types are their values,
+Numba would compile a function once more.
 """
 
 

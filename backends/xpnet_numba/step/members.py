@@ -2,14 +2,14 @@
 
 One update has the two phases of ``train``, cut otherwise:
 
-  phase 1   split by members. Who takes a block of members takes one after the other, and of each some rows at a time from
-            X to the deltas and back, while they are in that core's cache. What the members share gets a gradient of its
-            own in each block; what a member has for itself gets its gradient at once.
+  phase 1   split by members. Who takes a block of members takes one after the other, and of each some rows at a time
+            from X to the deltas and back, while they are in that core's cache. What the members share gets a gradient
+            of its own in each block; what a member has for itself gets its gradient at once.
   phase 2   split by parameters, as in ``train``: the blocks' gradients are added up, in their order, and each slice is
             updated.
 
-The first layer's inputs are scaled by each member, so that x^T delta gives the gradients of the weight and of the factors
-at once: x (r W) = (x r) W.
+The first layer's inputs are scaled by each member, so that x^T delta gives the gradients of the weight and of the
+factors at once: x (r W) = (x r) W.
 """
 
 from xpnet_numba.kinds import Pointer, Table, Vector

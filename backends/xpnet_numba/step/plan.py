@@ -1,8 +1,8 @@
 """What is prepared before compiled code runs: the pieces of a batch, the table of a network, and buffers.
 
-A batch is cut into blocks of rows for phase 1, and slices of parameters for phase 2. The cut depends on the network, the
-batch and the number of cores this process may use, never on how many threads work, so that the same sums are taken in the
-same order whoever takes them. BLAS's own threads are never used, however large a layer.
+A batch is cut into blocks of rows for phase 1, and slices of parameters for phase 2. The cut depends on the network,
+the batch and the number of cores this process may use, never on how many threads work, so that the same sums are taken
+in the same order whoever takes them. BLAS's own threads are never used, however large a layer.
 """
 
 import ctypes
@@ -123,7 +123,8 @@ def make_member_plan(
     blocks = min(spec.members, MEMBER_BLOCKS_PER_CORE * workers) if workers > 1 else 1
     round_rows = -(-batch_rows // -(-batch_rows // MEMBER_ROWS))
     row_bytes = item * blocks
-    slices = [piece for index, layer in enumerate(layers) for piece in _member_slices(spec, index, layer, row_bytes, cores)]
+    cut = (_member_slices(spec, index, layer, row_bytes, cores) for index, layer in enumerate(layers))
+    slices = [piece for of_layer in cut for piece in of_layer]
     shares = _share_out(slices, cores)
     starts = [sum(len(share) for share in shares[:core]) for core in range(cores + 1)]
     ordered = [piece for share in shares for piece in share]
@@ -139,7 +140,8 @@ def _member_slices(spec: NetworkSpec, index: int, layer: Layer, row_bytes: int, 
         found = _slices(index, layer, row_bytes, cores)
         for piece in found:
             piece.weights = piece.rows * layer.fan_out
-        if layer.bias_step or layer.scale_in >= 0:  # what lies between weight and bias, or the bias itself, is not shared
+        # What lies between weight and bias, or the bias itself, is not shared.
+        if layer.bias_step or layer.scale_in >= 0:
             last = found[-1]
             last.takes_bias, last.size = 0, last.weights
     own = [(layer.scale_in, layer.fan_in), (layer.scale_out, layer.fan_out)]
@@ -299,8 +301,8 @@ def layer_table(spec: NetworkSpec) -> ctypes.Array[Layer]:
     return (Layer * spec.layers)(*rows)
 
 
-# Buffers: allocated once for a kind of work, then only written. Whatever a workspace needs is allocated before the first
-# address of it is told to a job: where memory does not suffice, the job goes on with the workspace that it had.
+# Buffers: allocated once for a kind of work, then only written. Whatever a workspace needs is allocated before the
+# first address of it is told to a job: where memory does not suffice, the job goes on with the workspace that it had.
 
 
 EVALUATED_ROWS = 256
@@ -331,7 +333,8 @@ class TrainingWorkspace:
             "scratch_at": plan.cores * SCRATCH,  # on the heap: a thread's stack may be small
         }
         totals = {"totals_at": (plan.blocks + len(plan.slices)) * LINE // 8, "results_at": plan.cores * LINE // 8}
-        self.arrays = aligned(spec.dtype, sizes | _gathered(spec, rows, label_width, sparse=plan.sparse and spec.members == 1))
+        stays_sparse = plan.sparse and spec.members == 1
+        self.arrays = aligned(spec.dtype, sizes | _gathered(spec, rows, label_width, sparse=stays_sparse))
         self.arrays |= aligned("float64", totals)
         self.arrays |= aligned("int64", {"claims_at": pieces + 1})  # the last one counts pieces that are done
         self.nbytes = bytes_of(self.arrays)

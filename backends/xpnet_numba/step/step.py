@@ -1,8 +1,8 @@
 """The compiled training step of the Numba backend: some calls of compiled code run a whole epoch.
 
 Here is Python's side of training: parameters, buffers, results; ``evaluation`` is that of predictions and losses, and
-``data`` reads the arrays of a call. ``train`` and ``evaluate`` hold what the threads do and explain it, ``plan`` cuts the
-work, ``job`` is the table by which both sides understand each other.
+``data`` reads the arrays of a call. ``train`` and ``forward`` hold what the threads do and explain it, ``plan`` cuts
+the work, ``job`` is the table by which both sides understand each other.
 """
 
 import ctypes
@@ -329,7 +329,9 @@ class CompiledStep(Step):
         return workspace
 
     def _room_for_part(self, rows: int) -> int:
-        """For how many rows to plan where these are a part of a batch: parts vary in size, plans are not made for each."""
+        """For how many rows to plan where these are a part of a batch: parts vary in size, plans are not made for
+        each.
+        """
         last = 0 if self._workspace is None else self._workspace.plan.batch_rows
         if last // PARTS_LIKE <= rows <= last:
             return last
@@ -406,7 +408,8 @@ class CompiledStep(Step):
         plan = _plan(self.spec, batch_rows, group.size * group.broadcast(allowed_threads()), data.sparse is not None)
         label_width = 0 if data.order is None else data.label_width
         if self._common is None or not self._common.serves(group, plan, label_width):
-            self._common = SharedMemoryTraining(self.spec, group, plan, self._new_job(), self._blueprint.size, label_width)
+            job, size = self._new_job(), self._blueprint.size
+            self._common = SharedMemoryTraining(self.spec, group, plan, job, size, label_width)
         return self._common
 
     def _new_job(self) -> Job:
