@@ -75,6 +75,12 @@ def test_a_target_of_any_size_is_learned_and_its_range_kept(table: pandas.DataFr
     assert target[:400].min() <= far.min() and far.max() <= target[:400].max()
 
 
+def test_a_row_is_predicted_alike_alone_and_among_others(table: pandas.DataFrame, target: numpy.ndarray) -> None:
+    regressor = TabularRegressor(**QUICK).fit(table, target)
+    alone = numpy.concatenate([regressor.predict(table[start : start + 1]) for start in range(40)])
+    numpy.testing.assert_array_equal(regressor.predict(table)[:40], alone)
+
+
 def test_the_spread_of_the_members_is_that_of_their_predictions(table: pandas.DataFrame, target: numpy.ndarray) -> None:
     regressor = TabularRegressor(members=3, networks=2, max_iter=20, random_state=0).fit(table, target)
     mean, spread = regressor.predict(table, return_std=True)
@@ -191,7 +197,8 @@ def test_labels_of_validation_rows_are_known(table: pandas.DataFrame) -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "sentence"), [(["a", "a\0"], "end in a NUL"), (["a", None], "all strings or all"), (["a", 1], "all strings")]
+    ("labels", "sentence"),
+    [(["a", "a\0"], "end in a NUL"), (["a", None], "all strings or all"), (["a", 1], "all strings")],
 )
 @pytest.mark.parametrize("kind", [list, lambda labels: numpy.array(labels, dtype=object)])
 def test_labels_that_numpy_cannot_tell_apart_or_sort_are_refused(kind: Any, labels: Any, sentence: str) -> None:

@@ -40,6 +40,10 @@ from xpnet.tabular.recipe import Recipe, Rows, Watchers, train_networks
 
 WIDTHS = (128, 128)
 MEMBERS = 8
+ROWS_AT_ONCE = 32
+"""Rows are predicted in multiples of so many: products of fewer round otherwise, and a row's prediction would depend on
+how many stand beside it.
+"""
 NETWORKS = ((4000, 1), (1500, 2), (0, 3))
 """From so many rows on, so many networks are trained."""
 ROWS_OF_A_BATCH = ((8000, 256), (3000, 128), (0, 64))
@@ -349,8 +353,9 @@ class Tabular(Saved, BaseEstimator):
         """The mean prediction of all members: (rows, outputs)."""
         check_is_fitted(self)
         encoded = self._encoded(X)
-        outputs = [network.backend.to_numpy(network.predict(encoded)) for network in self.networks_]
-        return self._units(numpy.mean(outputs, axis=0))
+        whole = numpy.pad(encoded, ((0, -len(encoded) % ROWS_AT_ONCE), (0, 0)))
+        outputs = [network.backend.to_numpy(network.predict(whole)) for network in self.networks_]
+        return self._units(numpy.mean(outputs, axis=0)[: len(encoded)])
 
     def _units(self, outputs: numpy.ndarray) -> numpy.ndarray:
         return outputs
