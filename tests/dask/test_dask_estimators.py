@@ -152,7 +152,7 @@ def test_files_hold_the_estimator_without_dask(client: Any, kind: Any, named: bo
 
 
 def test_blocks_are_computed_before_ranks_begin(client: Any) -> None:
-    """A task that the second rank's rows need becomes ready on the first worker, whose only thread a rank would hold."""
+    """A task that the second rank's rows need becomes ready on the first worker, whose thread a rank would hold."""
 
     def later() -> float:
         time.sleep(2)
@@ -282,7 +282,8 @@ def test_collective_calls_give_every_rank_the_same_bits(size: int) -> None:
 
     def work(group: DaskGroup) -> Any:
         sums = [group.allreduce(arrays[group.rank].copy()) for _ in range(2)]
-        return [*map(np.ndarray.tobytes, sums), [group.broadcast(f"of {group.rank}", rank=root) for root in range(size)]]
+        values = [group.broadcast(f"of {group.rank}", rank=root) for root in range(size)]
+        return [*map(np.ndarray.tobytes, sums), values]
 
     found = in_threads(size, work)
     assert all(one == found[0] for one in found)
@@ -341,7 +342,8 @@ def test_a_worker_that_is_lost_ends_the_fit(lost: int) -> None:
     ):
 
         def has_rank_0(dask_worker: Any) -> bool:
-            return any("_rank" in str(state.key) and state.run_spec.args[0] == 0 for state in dask_worker.state.executing)
+            tasks = [task for task in dask_worker.state.executing if "_rank" in str(task.key)]
+            return any(task.run_spec.args[0] == 0 for task in tasks)
 
         thread, raised = endless_fit(client, 2)
         rank_0 = client.run(has_rank_0)
@@ -364,7 +366,8 @@ def test_an_interrupted_client_frees_all_workers(workers: int) -> None:
         Client(cluster) as client,
     ):
         thread, raised = endless_fit(client, workers)
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(KeyboardInterrupt))
+        number, interrupt = ctypes.c_ulong(thread.ident or 0), ctypes.py_object(KeyboardInterrupt)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(number, interrupt)
         thread.join(30)
         assert isinstance(raised[0], KeyboardInterrupt)
         began = time.monotonic()

@@ -24,7 +24,8 @@ def test_arrays_are_shared_to_the_bit(dtype: str) -> None:
     own = {"a": np.array([[-0.0, 0.0], [np.nan, 1 / 3]], dtype), "b": np.array([np.inf, -1e-40], dtype)}
 
     def work(group: Any) -> Any:
-        return current_ranks().broadcast_arrays(own if group.rank == 0 else {k: np.ones_like(v) for k, v in own.items()})
+        others = {name: np.ones_like(array) for name, array in own.items()}
+        return current_ranks().broadcast_arrays(own if group.rank == 0 else others)
 
     for found in on_ranks(3, work):
         assert {name: (a.shape, a.tobytes()) for name, a in found.items()} == {

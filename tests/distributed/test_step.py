@@ -175,7 +175,8 @@ def test_ranks_that_differ_are_named_on_every_rank(what: str, said: str, way: st
     X, y, _ = data()
     network: dict[str, Any] = {"hidden_size": 7, "dtype": "float32", "l2": 0.0}
     fit: dict[str, Any] = {"batch_size": 8, "epochs": 3, "sample_weight": None}
-    other = {"dtype": "float64", "hidden_size": 8, "l2": 0.5, "batch_size": 9, "epochs": 4, "sample_weight": np.ones(60)}
+    other: dict[str, Any] = {"dtype": "float64", "hidden_size": 8, "l2": 0.5, "batch_size": 9, "epochs": 4}
+    other["sample_weight"] = np.ones(60)
 
     def work(group: ThreadsGroup) -> bool:
         changed = {what: other[what]} if group.rank == 1 else {}

@@ -71,7 +71,7 @@ def alone(name: str) -> None:
 def failing(name: str, what: str) -> None:
     """One rank does something that would leave the others waiting."""
     X, y = rows(60)
-    with xpnet.use_group(name):  # compiles, and has the ranks come together, before they are waited for a short time only
+    with xpnet.use_group(name):  # compiles, and has the ranks come together, before a short time-out counts
         _train(X, y)
     timeout = WAITED if what in ("miss", "other call") or what.startswith("SIGSTOP") else 120.0
     with xpnet.use_group(name, data="own" if what in ("nan", "dtype") else "same", timeout=timeout) as group:

@@ -217,7 +217,8 @@ class MLPClassifier(OnCluster, xpnet.MLPClassifier):
         MLPClassifier
             The estimator itself.
         """
-        return self._train_on_cluster("partial_fit", X, y, sample_weight, {"classes": classes, **validation}, goes_on=True)
+        in_memory = {"classes": classes, **validation}
+        return self._train_on_cluster("partial_fit", X, y, sample_weight, in_memory, goes_on=True)
 
     def predict_proba(self, X: Any) -> Any:
         """Tell the probability of each class.

@@ -181,7 +181,7 @@ def _watch(client: Any, tasks: dict[Any, str], ranks: Sequence[str]) -> None:
             if not isinstance(error, Ended):
                 error.add_note(f"This is the error of rank {ranks.index(tasks[future])} of {len(ranks)}.")
                 raise error
-            if ended is None:  # a rank could not talk to another, whose worker is lost, as the cluster is about to notice
+            if ended is None:  # a rank could not talk to another, whose worker the cluster will soon find lost
                 ended, until = error, time.monotonic() + NOTICED
         if ended or time.monotonic() - looked > 5 * POLL:
             looked = time.monotonic()

@@ -1,7 +1,7 @@
 """Which processes train together, what they tell each other, and how they divide the cores of a machine.
 
-``use_group`` asks for a group, which is found through the entry-point group ``xpnet.groups``. ``Ranks`` is what the rest of
-xpnet talks to: for one process it has nothing to do.
+``use_group`` asks for a group, which is found through the entry-point group ``xpnet.groups``. ``Ranks`` is what the
+rest of xpnet talks to: for one process it has nothing to do.
 """
 
 import os
@@ -103,7 +103,7 @@ class Ranks:
         return bool(self.group.allreduce(numpy.array([flag], "int64"))[0])
 
     def allgather(self, value: Any) -> list[Any]:
-        """The values of all ranks, in their order, where each has rows of its own; this one's where all have the same."""
+        """The values of all ranks, in their order, if each has rows of its own; this one's if all have the same."""
         return allgather(self.group, value) if self.group is not None and self.own_data else [value]
 
     def mean(self, value: float, weight: float) -> float:
@@ -133,8 +133,8 @@ class Ranks:
 
         spec : the network of this rank; settings : what else must be equal, by the name that the user knows it by
 
-        Raises InputError, on every rank, where one rank differs from rank 0. Arrays of unlike sizes would otherwise meet in
-        one sum, which MPI does not survive, or one rank would wait for batches that another does not make.
+        Raises InputError, on every rank, where one rank differs from rank 0. Arrays of unlike sizes would otherwise
+        meet in one sum, which MPI does not survive, or one rank would wait for batches that another does not make.
         """
         if self.group is None or not self.several:
             return

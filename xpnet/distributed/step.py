@@ -278,7 +278,7 @@ class DistributedStep(Step):
         return divide(self.ranks, self._rows(X), batch_size, order, weights)
 
     def _whole(self, X: Array, order: Any, sample_weight: Array | None) -> Share:
-        """This rank's share where all rows, or those of ``order``, are one batch. Its weight is found once for all rows."""
+        """This rank's share where all rows, or those of ``order``, are one batch; found once for all rows."""
         if order is None and self._last_batch[0] is X and self._last_batch[1] is sample_weight:
             return self._last_batch[2]
         count = self.count_rows(X) if order is None else len(order)
