@@ -1,4 +1,4 @@
-"""An independent float64 network in plain NumPy, which shares no line with the library: what results are held against."""
+"""An independent float64 network in plain NumPy, which shares no line with the library, to compare results with."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -105,7 +105,10 @@ def test_backends_know_the_contract_only(path: Path) -> None:
 
 def test_no_two_rooms_import_each_other() -> None:
     arrows = {
-        (room_of(path), room(module)) for path in sources("xpnet") for module in imports(path) if room(module) in ROOM_NAMES
+        (room_of(path), room(module))
+        for path in sources("xpnet")
+        for module in imports(path)
+        if room(module) in ROOM_NAMES
     }
     assert [(a, b) for a, b in arrows if a < b and (b, a) in arrows] == []
 
@@ -142,7 +145,8 @@ def test_printing_happens_in_the_command_line_only() -> None:
 def test_files_are_opened_in_their_rooms_only() -> None:
     found = [path for path in sources("xpnet") if any(name.split(".")[-1] in OPENERS for name in calls(path))]
     assert {room_of(path) for path in found} - FILES <= {"backend"}
-    assert [path.name for path in found if room_of(path) == "backend"] == ["threads.py"]  # what limits a container's CPUs
+    # threads.py reads what limits a container's CPUs.
+    assert [path.name for path in found if room_of(path) == "backend"] == ["threads.py"]
 
 
 def test_the_page_on_architecture_names_the_rooms_from_the_top_down() -> None:

@@ -1,4 +1,4 @@
-"""The code that the pages show without running it when they are built: every other example is a cell that each build runs."""
+"""The code that pages show without running it when they are built; each build runs every other example."""
 
 import importlib
 import re
@@ -44,13 +44,24 @@ def test_a_block_runs(page: str, number: int) -> None:
 
 def test_every_page_with_such_code_is_run_here_or_elsewhere() -> None:
     """The page on several processes is run by the tests of the ranks."""
-    shown = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md") if blocks(page.relative_to(DOCS).as_posix())}
+    shown = {
+        page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md") if blocks(page.relative_to(DOCS).as_posix())
+    }
     generated = {page for page in shown if page.startswith(("_build", "auto_gallery", "api/generated"))}
     assert shown - generated - set(RUN) <= {"user_guide/distributed.md"}
 
 
 @pytest.mark.parametrize(
-    "room", ["xpnet", "xpnet.layers", "xpnet.optimizers", "xpnet.training", "xpnet.backend", "xpnet.gradcheck", "xpnet.modelfile"]
+    "room",
+    [
+        "xpnet",
+        "xpnet.layers",
+        "xpnet.optimizers",
+        "xpnet.training",
+        "xpnet.backend",
+        "xpnet.gradcheck",
+        "xpnet.modelfile",
+    ],
 )
 def test_the_reference_lists_every_public_name(room: str) -> None:
     pages = "\n".join(page.read_text(encoding="utf-8") for page in (DOCS / "api").glob("*.md"))

@@ -47,7 +47,9 @@ def modules_after(statement: str) -> set[str]:
 
 
 def test_a_first_fit_imports_nothing_but_its_compiler() -> None:
-    fit = "import xpnet; xpnet.FeedforwardNeuralNet(2, 2, 2, backend='numba').fit([[0.0, 1.0]] * 4, [0, 1] * 2, epochs=1)"
+    fit = (
+        "import xpnet; xpnet.FeedforwardNeuralNet(2, 2, 2, backend='numba').fit([[0.0, 1.0]] * 4, [0, 1] * 2, epochs=1)"
+    )
     assert modules_after(fit) & (SLOW - {"numba", "llvmlite", "scipy"}) == set()  # Numba imports SciPy to compile
 
 

@@ -315,7 +315,8 @@ def _captured(run: Callable[[], Any]) -> Launch:
         try:
             run()
         except BaseException:
-            with suppress(cupy.cuda.runtime.CUDARuntimeError):  # a capture that went wrong ends with an error of its own
+            # A capture that went wrong ends with an error of its own.
+            with suppress(cupy.cuda.runtime.CUDARuntimeError):
                 stream.end_capture()
             raise
         graph = stream.end_capture()

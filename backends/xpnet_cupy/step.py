@@ -1,10 +1,10 @@
 """The compiled training step: a plan for each batch size, recorded once and replayed for an epoch.
 
 An epoch uploads the order of the rows and the learning rate, then asks for batch after batch without waiting for the
-device. While that works, the next order is drawn and sent there; then the epoch waits once, for the losses. What changes
-from batch to batch (first row, number of the update, losses so far) and from epoch to epoch (where the data lie) is kept
-on the device, so that a recorded graph serves both. All memory is taken and all is recorded before the first batch
-changes a parameter.
+device. While that works, the next order is drawn and sent there; then the epoch waits once, for the losses. What
+changes from batch to batch (first row, number of the update, losses so far) and from epoch to epoch (where the data
+lie) is kept on the device, so that a recorded graph serves both. All memory is taken and all is recorded before the
+first batch changes a parameter.
 """
 
 import threading
@@ -121,7 +121,7 @@ class CompiledStep(Step):
         group: Any,
         sample_weight: Array | None = None,
     ) -> tuple[float, float] | None:
-        """See :class:`xpnet.backend.Step`. The sums of gradients are in the recordings, where the group can be recorded."""
+        """See :class:`xpnet.backend.Step`. The recordings hold the sums of gradients, if the group allows it."""
         if not (shares and self.options.sums and self.launcher.records and hasattr(group, "begin_allreduce")):
             return None
         batches = batches_of_ranks(shares)

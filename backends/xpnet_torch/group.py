@@ -128,6 +128,6 @@ def _connected(torch: Any, timeout: float) -> Any:
         reason = str(error).partition("\n")[0]
         raise BackendError(
             f"The group 'torch' begins when all ranks have come; rank {os.environ.get('RANK', '?')} of "
-            f"{os.environ.get('WORLD_SIZE', '?')} waited {timeout:g} s for the others to come ({reason}). Look why one did "
-            "not, or pass use_group a longer timeout."
+            f"{os.environ.get('WORLD_SIZE', '?')} waited {timeout:g} s for the others to come ({reason}). Look why one "
+            "did not, or pass use_group a longer timeout."
         ) from error

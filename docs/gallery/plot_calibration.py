@@ -2,9 +2,9 @@
 Are the probabilities right?
 ============================
 
-Of all rows to which a classifier gives 80 %, eight in ten should belong to the class. A network that is trained for long
-grows too sure of itself; the penalty ``alpha`` and early stopping hold it back. The curves compare what was predicted with
-what was found.
+Of all rows to which a classifier gives 80 %, eight in ten should belong to the class. A network that is trained for
+long grows too sure of itself; the penalty ``alpha`` and early stopping hold it back. The curves compare what was
+predicted with what was found.
 """
 
 import warnings

@@ -16,7 +16,7 @@ X, y = make_moons(400, noise=0.22, random_state=0)
 grid = np.stack(np.meshgrid(np.linspace(-2, 3, 200), np.linspace(-1.5, 2, 200)), axis=-1)
 
 fig, axes = plt.subplots(1, 4, figsize=(11, 3), sharey=True)
-for ax, hidden in zip(axes, [(), (4,), (32,), (32, 32)]):
+for ax, hidden in zip(axes, [(), (4,), (32,), (32, 32)], strict=True):
     if hidden:
         model = xpnet.FeedforwardNeuralNet(2, hidden, 2, learning_rate=1e-2, optimizer="adam", rng=0)
     else:

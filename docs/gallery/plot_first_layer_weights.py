@@ -35,8 +35,10 @@ classifier.fit(X, y)
 fig, axes = plt.subplots(4, 8, figsize=(8, 4.4))
 weights = classifier.coefs_[0]
 limit = np.quantile(np.abs(weights), 0.995)
-for ax, unit in zip(axes.flat, weights.T):
+for ax, unit in zip(axes.flat, weights.T, strict=True):
     ax.imshow(unit.reshape(side, side), cmap="RdBu_r", vmin=-limit, vmax=limit)
     ax.axis("off")
-fig.suptitle(f"{X.shape[0]} pictures of {side} by {side} pixels, accuracy {classifier.score(X, y):.1%} on them", fontsize=10)
+fig.suptitle(
+    f"{X.shape[0]} pictures of {side} by {side} pixels, accuracy {classifier.score(X, y):.1%} on them", fontsize=10
+)
 plt.show()

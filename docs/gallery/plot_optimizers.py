@@ -2,8 +2,8 @@
 Loss curves by optimizer
 ========================
 
-The same network from the same weights, on the same batches, with five ways to follow the gradient. Each learning rate is
-the best of a few tried: optimizers want rates of different magnitudes.
+The same network from the same weights, on the same batches, with five ways to follow the gradient. Each learning rate
+is the best of a few tried: optimizers want rates of different magnitudes.
 """
 
 import matplotlib.pyplot as plt

@@ -1,4 +1,4 @@
-"""Kernels and training steps on arrays that lie against protected pages: ``guarded_run.py LIBRARY WHAT SIDE SEED COUNT``.
+"""Run kernels and steps on arrays against protected pages: ``guarded_run.py LIBRARY WHAT SIDE SEED COUNT``.
 
 Each case is printed before it runs, so that the last line names the one that ended the process.
 """

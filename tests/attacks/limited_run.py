@@ -1,8 +1,8 @@
 """Fits and predictions under limits of memory: ``limited_run.py WHAT COUNT``.
 
-The limits lie between too little and enough. At each a fresh model does its work: with the numbers that it gives without
-a limit, or with a MemoryError that leaves it as it was, ready to do its work without a limit. Printed is how often the one
-and the other happened.
+The limits lie between too little and enough. At each a fresh model does its work: with the numbers that it gives
+without a limit, or with a MemoryError that leaves it as it was, ready to do its work without a limit. Printed is how
+often the one and the other happened.
 """
 
 import gc

@@ -42,7 +42,14 @@ def test_files_survive(
 
 @pytest.mark.parametrize(
     ("name", "many"),
-    [("d.csv", 35_000), ("d.parquet", 32_000), ("d.npz", 10_000), ("packed.npz", 5_000), ("d.npy", 5_000), ("d.h5", 5_000)],
+    [
+        ("d.csv", 35_000),
+        ("d.parquet", 32_000),
+        ("d.npz", 10_000),
+        ("packed.npz", 5_000),
+        ("d.npy", 5_000),
+        ("d.h5", 5_000),
+    ],
 )
 def test_data_files_are_read_or_told(
     name: str, many: int, tmp_path: Path, times: Callable[[int, int], int], tally: Callable[[str, int], None]

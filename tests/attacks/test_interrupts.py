@@ -89,7 +89,9 @@ def interrupted(program: str, *arguments: str, after: float, cache: Path | None 
     """Press Ctrl-C so many seconds after a program is ready; the seconds until it was heard. The program must go on."""
     environment = os.environ | ({} if cache is None else {"NUMBA_CACHE_DIR": str(cache)})
     command = [sys.executable, "-c", program, *arguments]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None and process.stderr is not None
         hangs = threading.Timer(300, process.kill)
         hangs.start()

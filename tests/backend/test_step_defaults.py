@@ -25,7 +25,11 @@ def values() -> dict[str, Any]:
 
 def made(kind: str, spec: NetworkSpec | None = None) -> Step:
     spec, backend = spec or network(), xpnet.get_backend("numba" if kind == "compiled" else "numpy")
-    steps = {"plain": Plain, "reference": lambda s: ReferenceStep(s, backend, ""), "sparse": lambda s: SparseStep(s, backend)}
+    steps = {
+        "plain": Plain,
+        "reference": lambda s: ReferenceStep(s, backend, ""),
+        "sparse": lambda s: SparseStep(s, backend),
+    }
     step: Step = make_step(spec, backend) if kind == "compiled" else steps[kind](spec)
     step.params.update(values())
     return step
@@ -94,12 +98,19 @@ def test_a_snapshot_puts_everything_back(kind: str, trained: int) -> None:
 
 
 @pytest.mark.parametrize("max_grad_norm", [None, 0.01], ids=["unclipped", "clipped"])
-@pytest.mark.parametrize("weights", [WEIGHTS, np.repeat([0.0, 1.0], [8, 22]), None], ids=["weights", "a batch of zeros", "none"])
+@pytest.mark.parametrize(
+    "weights", [WEIGHTS, np.repeat([0.0, 1.0], [8, 22]), None], ids=["weights", "a batch of zeros", "none"]
+)
 @pytest.mark.parametrize("loss", ["softmax_cross_entropy", "squared_error"])
 def test_weighted_epochs_are_those_of_the_compiled_step(loss: Loss, weights: Any, max_grad_norm: float | None) -> None:
     targets = LABELS if loss == "softmax_cross_entropy" else RNG.normal(size=(30, 3))
     steps = [made(kind, network(loss)) for kind in ("plain", "reference", "compiled")]
-    how: dict[str, Any] = {"learning_rate": 0.1, "batch_size": 8, "sample_weight": weights, "max_grad_norm": max_grad_norm}
+    how: dict[str, Any] = {
+        "learning_rate": 0.1,
+        "batch_size": 8,
+        "sample_weight": weights,
+        "max_grad_norm": max_grad_norm,
+    }
     found = [(step.weighted_epoch(X, targets, order=np.arange(30), **how), step.penalty) for step in steps]
     np.testing.assert_allclose(found, [found[0]] * 3, rtol=1e-12)
     for step in steps:

@@ -7,7 +7,6 @@ import numpy
 import pytest
 from click.testing import CliRunner
 from sklearn.metrics import log_loss
-
 from xpnet_bench.accuracy import write_accuracy_report
 from xpnet_bench.accuracy.contenders import installed
 from xpnet_bench.accuracy.run import errors, judged

@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def peak(folder: Path, *arguments: str, large: int = 2**26) -> int:
-    """Most bytes of anonymous memory in a command. large : bytes of tables from which on they are read block by block"""
+    """Return a command's peak of anonymous memory. large : bytes from which on tables are read block by block"""
     # The first may compile, which takes memory, too.
     return min(peak_of(COMMAND, large, *arguments, folder=folder) for _ in range(2))
 
@@ -56,7 +56,7 @@ def train(folder: Path, data: str, large: int = 2**26) -> int:
 
 @linux
 def test_tables(folder: Path) -> None:
-    """A CSV file is held three times at most, as numbers in the dtype that is trained in; a large folder is never whole."""
+    """A CSV file is held three times at most, as numbers of the trained dtype; a large folder is never whole."""
     small = train(folder, "small.csv")
     assert SIZE < train(folder, "large.csv") - small < 3 * SIZE + BUFFERS
     assert train(folder, "parts", large=2**24) - small < 0.7 * TIMES * SIZE + BUFFERS

@@ -12,7 +12,7 @@ KINDS = [xpnet.MLPClassifier, xpnet.MLPRegressor]
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_attribute_can_be_asked_for_before_fit(kind: Any) -> None:
-    """Tab completion, notebooks and getmembers read them all: what is missing raises AttributeError and nothing else."""
+    """Tab completion, notebooks and getmembers read them all: a missing one raises AttributeError, nothing else."""
     estimator = kind(solver="lbfgs")
     missing = {name for name in dir(estimator) if not hasattr(estimator, name)}
     fitted = {name for name in dir(kind) if name.endswith("_")}  # scikit-learn leaves them out of dir from 1.9 on

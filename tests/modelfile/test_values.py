@@ -52,7 +52,9 @@ def test_labels_of_any_kind_come_back() -> None:
     assert from_json(to_json(labels)).tolist() == labels.tolist()
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, UpdateRule(), np.zeros((2, 2)), np.array(["2026"], dtype="datetime64[Y]"), 1j])
+@pytest.mark.parametrize(
+    "value", [object(), {1, 2}, UpdateRule(), np.zeros((2, 2)), np.array(["2026"], dtype="datetime64[Y]"), 1j]
+)
 def test_what_has_no_form_is_refused(value: Any) -> None:
     with pytest.raises(TypeError, match="has no place in a model file"):
         to_json({"a": [value]})

@@ -136,7 +136,8 @@ def test_arrays_of_another_library_are_refused_with_the_remedy(blobs):
 
 def test_a_model_moves_with_its_optimizer(blobs):
     stays, moves = (
-        xpnet.FeedforwardNeuralNet(7, 5, 4, backend="numpy", optimizer="adam", rng=np.random.RandomState(0)) for _ in "ab"
+        xpnet.FeedforwardNeuralNet(7, 5, 4, backend="numpy", optimizer="adam", rng=np.random.RandomState(0))
+        for _ in "ab"
     )
     for model in (stays, moves):
         model.fit(*blobs, epochs=2, shuffle=False)
@@ -206,7 +207,10 @@ def test_schedules_set_the_learning_rate(name, blobs):
         (lambda: xpnet.FeedforwardNeuralNet(4, 3, 2, l2=-1), "l2"),
         (lambda: xpnet.LogisticRegression(2, 2, backend="numpy").predict(np.ones((3, 4))), r"\(rows, 2\)"),
         (lambda: xpnet.LogisticRegression(2, 2, backend="numpy").step(np.ones((3, 2)), np.ones(2, int)), "3 rows"),
-        (lambda: xpnet.LogisticRegression(2, 2, backend="numpy").step(np.ones((1, 2)), np.array([2])), "between 0 and 1"),
+        (
+            lambda: xpnet.LogisticRegression(2, 2, backend="numpy").step(np.ones((1, 2)), np.array([2])),
+            "between 0 and 1",
+        ),
         (lambda: xpnet.LogisticRegression(2, 2, backend="numpy").fit(np.ones((1, 2)), [0], epochs=-1), "not negative"),
         (lambda: xpnet.LogisticRegression(2, 2).params.__setitem__("V", 1), "fixed names"),
         (lambda: xpnet.LogisticRegression(2, 2).params.__setitem__("W", np.ones(3)), "Build a new model"),

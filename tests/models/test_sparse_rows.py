@@ -1,4 +1,4 @@
-"""SciPy's sparse rows in ``Network``: the numbers of the same rows written out, whatever their number and the backend."""
+"""SciPy's sparse rows in ``Network`` give the numbers of the same dense rows, on every backend."""
 
 import numpy as np
 import pytest

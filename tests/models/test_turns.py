@@ -58,7 +58,13 @@ def test_whatever_is_asked_during_a_fit_has_an_answer_of_whole_epochs(backend, t
         works = [pool.submit(ask, k) for k in range(8) for ask in asked.values()]
         model.fit(X, Y, epochs=10**6, batch_size=8, callbacks=[Meanwhile(works)])
     whole = [alone.values()["W1"].tobytes()]
-    alone.fit(X, Y, epochs=model.history.epochs, batch_size=8, callbacks=[lambda training: whole.append(alone.values()["W1"].tobytes())])
+    alone.fit(
+        X,
+        Y,
+        epochs=model.history.epochs,
+        batch_size=8,
+        callbacks=[lambda training: whole.append(alone.values()["W1"].tobytes())],
+    )
     assert alone.history.loss == model.history.loss
     answers = [work.result() for work in works]
     assert {answer.tobytes() for answer in answers if getattr(answer, "shape", None) == (5, 16)} <= set(whole)
@@ -140,7 +146,9 @@ def test_a_thread_that_waits_has_its_turn_between_two_epochs(monkeypatch):
 def test_a_second_fit_and_a_move_wait_for_the_first_fit(backend):
     model, begun = network(backend), threading.Event()
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(model.fit, X, Y, epochs=4, batch_size=8, callbacks=[lambda _: (begun.set(), time.sleep(0.01))])
+        first = pool.submit(
+            model.fit, X, Y, epochs=4, batch_size=8, callbacks=[lambda _: (begun.set(), time.sleep(0.01))]
+        )
         begun.wait()
         second = pool.submit(model.fit, X, Y, epochs=4, batch_size=8)
         model.to("numpy")
@@ -149,7 +157,9 @@ def test_a_second_fit_and_a_move_wait_for_the_first_fit(backend):
 
 
 @pytest.mark.parametrize(
-    "call", [lambda m: m.fit(X, Y, epochs=1), lambda m: m.step(X, Y), lambda m: m.to("numpy")], ids=["fit", "step", "to"]
+    "call",
+    [lambda m: m.fit(X, Y, epochs=1), lambda m: m.step(X, Y), lambda m: m.to("numpy")],
+    ids=["fit", "step", "to"],
 )
 def test_a_callback_cannot_change_the_model_that_trains(call):
     model = network("numpy")
@@ -194,7 +204,9 @@ def test_a_signal_handler_that_predicts_has_an_answer_or_an_error(backend):
     before = signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)
     try:
-        model.fit(X, Y, epochs=10**6, batch_size=8, callbacks=[lambda training: setattr(training, "stop", len(heard) >= 20)])
+        model.fit(
+            X, Y, epochs=10**6, batch_size=8, callbacks=[lambda training: setattr(training, "stop", len(heard) >= 20)]
+        )
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -34,7 +34,10 @@ def test_label_forms_agree(library, rng, dtype):
     logits, indices = rng.normal(size=(6, 5)).astype(dtype), rng.integers(0, 5, 6)
     one_hot = np.eye(5, dtype=dtype)[indices]
     run = choose(library.make(logits), backend=library.backend).ops.softmax_cross_entropy
-    by_index, by_row = run(library.make(logits), library.make(indices)), run(library.make(logits), library.make(one_hot))
+    by_index, by_row = (
+        run(library.make(logits), library.make(indices)),
+        run(library.make(logits), library.make(one_hot)),
+    )
     assert float(by_index[0]) == pytest.approx(float(by_row[0]), rel=1e-6)
     np.testing.assert_allclose(library.numpy(by_index[1]), library.numpy(by_row[1]), rtol=1e-5, atol=1e-7)
     assert by_index[1].dtype == library.make(logits).dtype
@@ -47,7 +50,9 @@ def test_gradients_are_pytorchs(name, weighted, rng):
     functional = torch.nn.functional
     theirs = {
         "softmax_cross_entropy": lambda z, y: functional.cross_entropy(z, y, reduction="none"),
-        "logistic_cross_entropy": lambda z, y: functional.binary_cross_entropy_with_logits(z, y, reduction="none").sum(1),
+        "logistic_cross_entropy": lambda z, y: (
+            functional.binary_cross_entropy_with_logits(z, y, reduction="none").sum(1)
+        ),
         "squared_error": lambda z, y: 0.5 * ((z - y) ** 2).sum(1),
         "poisson": lambda z, y: (torch.exp(z) - y + torch.xlogy(y, y) - y * z).sum(1),
     }[name]

@@ -56,7 +56,7 @@ def arrays_for(spec: NetworkSpec) -> tuple[dict[str, Any], Any, Any, Any]:
 @pytest.mark.parametrize("loss", ["softmax_cross_entropy", "logistic_cross_entropy"])
 @pytest.mark.parametrize("scales", ["all", "first"])
 def test_gradients_are_those_of_pytorchs_autograd(scales: str, loss: str) -> None:
-    """The mean of the members' losses, written out in PyTorch; float64, so that a few roundings are all they differ by."""
+    """PyTorch computes the mean of the members' losses in float64, so that they differ by a few roundings alone."""
     torch: Any = pytest.importorskip("torch")
     spec = spec_of(scales, loss, l2=0.1)
     params, X, Y, weight = arrays_for(spec)
@@ -88,7 +88,10 @@ def test_gradients_are_those_of_pytorchs_autograd(scales: str, loss: str) -> Non
 
 def test_members_that_are_equal_give_what_one_gives() -> None:
     one = NetworkSpec((7, 6, 3), ("relu",))
-    plain, several = ReferenceStep(one, NumpyBackend(), ""), ReferenceStep(spec_of("all", hidden=(6,)), NumpyBackend(), "")
+    plain, several = (
+        ReferenceStep(one, NumpyBackend(), ""),
+        ReferenceStep(spec_of("all", hidden=(6,)), NumpyBackend(), ""),
+    )
     params, X, Y, _ = arrays_for(one)
     plain.params.update(params)
     for name, array in several.params.items():

@@ -1,4 +1,4 @@
-"""Orders drawn ahead: the same numbers as without, whatever callbacks do with the stream, and however a training ends."""
+"""Prefetched orders give the same numbers as others, whatever callbacks do and however a training ends."""
 
 from copy import deepcopy
 

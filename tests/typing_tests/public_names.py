@@ -1,5 +1,5 @@
 # mypy: warn-unused-ignores
-"""What a type checker knows of xpnet's public names. mypy reads this file (tests/test_public_names.py); nothing runs it."""
+"""A type checker knows xpnet's public names. mypy reads this file (tests/test_public_names.py); nothing runs it."""
 
 from pathlib import Path
 from typing import Any, assert_type
@@ -14,8 +14,7 @@ from xpnet.estimators.libraries import LossCurveDisplay
 from xpnet.estimators.regressor import MLPRegressor
 from xpnet.layers.affine import Affine
 from xpnet.modelfile.checkpoint import Checkpoint
-from xpnet.models.presets import FeedforwardNeuralNet
-from xpnet.models.presets import LogisticRegression
+from xpnet.models.presets import FeedforwardNeuralNet, LogisticRegression
 from xpnet.training import History, TrainingState
 
 X, Y = numpy.zeros((4, 3)), numpy.zeros(4, dtype="int64")

@@ -50,7 +50,8 @@ def _overlay(name: str, kernel: Kernel | Callable[..., Any] | None) -> Callable[
     chosen = _ByDtype(_declared(kernel), reference)
     arrays, parameters = _array_arguments(name), len(_parameters(name))
     made: Any = _over_arrays(chosen, reference, arrays)
-    if arrays == 1:  # Python calls with fewer kinds of arguments in less time, which an operation on few numbers notices.
+    # Python calls with fewer kinds of arguments in less time, which an operation on few numbers notices.
+    if arrays == 1:
         made = _over_one_argument(chosen) if parameters == 1 else _over_one_array(chosen)
     made.__name__, made.__doc__ = name, reference.__doc__
     return made

@@ -135,8 +135,8 @@ class NetworkSpec:
         scales what goes into hidden layers and what comes out of them by factors of its own; the mean of their losses
         is trained, the mean of their predictions is predicted.
     member_scales : {"all", "first"}, default "all"
-        Which hidden layers have factors: all, each with a bias for each member, too (TabM, BatchEnsemble), or the inputs
-        of the first alone (TabM-mini).
+        Which hidden layers have factors: all, each with a bias for each member, too (TabM, BatchEnsemble), or the
+        inputs of the first alone (TabM-mini).
 
     Examples
     --------

@@ -412,6 +412,7 @@ class Step(ABC):
 
     def broadcast_state(self) -> None:
         """Begin with the parameters and the optimizer of rank 0, where several processes train together."""
+        return
 
     def count_rows(self, X: Array) -> int:
         """Count the rows to train on, in all processes that train together.
@@ -504,8 +505,8 @@ class Step(ABC):
         Returns
         -------
         float or None
-            The loss. None, and nothing is done, where the ranks have no memory in common, or where it is counted by rows
-            and the weights of a batch are all zero; so by default.
+            The loss. None, and nothing is done, where the ranks have no memory in common, or where it is counted by
+            rows and the weights of a batch are all zero; so by default.
         """
         return None
 

@@ -84,7 +84,8 @@ def get_threads() -> int:
 
 def allowed_threads() -> int:
     """The number of threads that affinity, the cgroup's quota and the share of the machine allow this process;
-    `set_threads` does not count."""
+    `set_threads` does not count.
+    """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     allowed = min(affinity, _quota())
     return allowed if _share is None else min(_share, allowed)

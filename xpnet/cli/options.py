@@ -148,7 +148,8 @@ def check_toml(options: dict[str, Any]) -> None:
     text = to_toml(options)
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         raise click.UsageError(
-            "a TOML file holds Unicode alone, and a file's name is not UTF-8. Rename the file, or leave --save-config out."
+            "a TOML file holds Unicode alone, and a file's name is not UTF-8. Rename the file, or leave "
+            "--save-config out."
         )
 
 

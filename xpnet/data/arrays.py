@@ -16,8 +16,8 @@ from xpnet.errors import DataFileError
 DATASETS = ("digits", "iris", "wine", "breast_cancer", "diabetes")
 
 _PLAIN_CODECS = frozenset(
-    "adler32 astype bitround blosc bytes bz2 crc32 crc32c delta endian fixedscaleoffset fletcher32 gzip lz4 lzma packbits "
-    "quantize sharding_indexed shuffle transpose vlen-utf8 zlib zstd".split()
+    "adler32 astype bitround blosc bytes bz2 crc32 crc32c delta endian fixedscaleoffset fletcher32 gzip lz4 lzma "
+    "packbits quantize sharding_indexed shuffle transpose vlen-utf8 zlib zstd".split()
 )
 """The codecs of Zarr that give numbers or text whatever bytes they are given; others, as pickle, may give anything."""
 

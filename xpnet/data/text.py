@@ -100,8 +100,8 @@ class TextFile:
     ) -> Frame:
         """Some columns of all rows: numbers, truth values, moments, or text.
 
-        text : columns that are read as text; whole : the column of labels, which is read as text unless it holds fractions
-        tell : called with how far it is
+        text : columns that are read as text; whole : the column of labels, which is read as text unless it
+        holds fractions; tell : called with how far it is
 
         Raises DataFileError for what is no separated text, and where a disk has no room for a large file.
         """

@@ -134,6 +134,7 @@ class LearningRate:
         return cls(estimator.solver, float(estimator.learning_rate_init), schedule, estimator.power_t)
 
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
+        """Return the learning rate of the next epoch."""
         return self.learning_rate
 
     def epoch_ends(self, t: int) -> None:

@@ -213,9 +213,9 @@ def check_targets(y: Any, *, numeric: bool, name: str = "y") -> Any:
 
 
 def check_labels(y: Any, name: str = "y") -> None:
-    """Raise InputError for strings among labels of another type, and for strings that end in NUL.
+    r"""Raise InputError for strings among labels of another type, and for strings that end in NUL.
 
-    NumPy cannot sort the former, and drops the NUL from its arrays of text, so that "a" and "a\\0" become one label.
+    NumPy cannot sort the former, and drops the NUL from its arrays of text, so that "a" and "a\0" become one label.
     """
     if issparse(y) or (type(y) is numpy.ndarray and y.dtype.kind != "O") or numpy.asarray(y).dtype.kind not in "OU":
         return

@@ -435,7 +435,7 @@ class MLP(Convertible, FittedNetwork):
                 self._best = end.best
 
     def _split(self, rows: Rows, ranks: Ranks) -> tuple[Rows, Rows, Owners | None]:
-        """Split rows as scikit-learn does, into those to train on and those held out; say who has the first, if not all."""
+        """Split rows as scikit-learn does, into rows to train on and rows held out, and the owners of the first."""
         backend, owners = self._fitted.backend, None
         if isinstance(rows, SourceRows):
             share, dtype = self.validation_fraction, self._fitted.spec.dtype

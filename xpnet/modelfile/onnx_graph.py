@@ -1,5 +1,6 @@
 """Models as ONNX graphs, which other runtimes open (https://onnx.ai/onnx/operators): what encodes a table, Gemm,
-activation, Gemm, ..., and what the loss makes of the last. Needs the package ``onnx`` (the extra ``onnx``)."""
+activation, Gemm, ..., and what the loss makes of the last. Needs the package ``onnx`` (the extra ``onnx``).
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -109,8 +109,8 @@ class FeedforwardNeuralNet(Network):
     dropout : float or sequence of float, default 0.0
         Probability with which a hidden unit is left out in training; one for all hidden layers, or one for each.
     members : int, default 1
-        How many networks are trained as one: they share the weights of the hidden layers, and each has factors of its own
-        for what goes into these layers and what comes out, and a last layer of its own. The mean of their losses is
+        How many networks are trained as one: they share the weights of the hidden layers, and each has factors of its
+        own for what goes into these layers and what comes out, and a last layer of its own. The mean of their losses is
         trained, and the mean of their probabilities predicted (BatchEnsemble, TabM).
     member_scales : {"all", "first"}, default "all"
         Which hidden layers have factors: all, or the inputs of the first alone (TabM-mini).
@@ -120,9 +120,9 @@ class FeedforwardNeuralNet(Network):
     Attributes
     ----------
     params : Parameters
-        ``W1`` (in, hidden), ``b1`` (hidden,), ``W2``, ``b2``, ...: Xavier weights and zero biases at first. Of k members
-        ``scale_in1`` (k, in), ``scale_out1`` (k, hidden), ... as well; biases are (k, hidden), or (hidden,) where
-        ``member_scales`` is ``"first"``, and the last weight is (k, hidden, out).
+        ``W1`` (in, hidden), ``b1`` (hidden,), ``W2``, ``b2``, ...: Xavier weights and zero biases at first. Of k
+        members ``scale_in1`` (k, in), ``scale_out1`` (k, hidden), ... as well; biases are (k, hidden), or (hidden,)
+        where ``member_scales`` is ``"first"``, and the last weight is (k, hidden, out).
 
     Raises
     ------
@@ -218,9 +218,9 @@ def xavier_init(shape: Sequence[int], rng: Any = None) -> numpy.ndarray:
 def initial_values(spec: NetworkSpec, rng: Any = None) -> dict[str, Any]:
     """The parameters that a network begins with, as float64 arrays on the host.
 
-    Weights are drawn by :func:`xavier_init`, those of members' last layers one after the other. Biases are 0, and factors
-    of members 1, but for those of the first layer's inputs, which are 1 or -1: these make the members differ (Gorishniy,
-    Kotelnikov, Babenko, TabM, ICLR 2025, section 3).
+    Weights are drawn by :func:`xavier_init`, those of members' last layers one after the other. Biases are 0, and
+    factors of members 1, but for those of the first layer's inputs, which are 1 or -1: these make the members differ
+    (Gorishniy, Kotelnikov, Babenko, TabM, ICLR 2025, section 3).
     """
     stream, values = host_stream(rng), {}
     for slot in spec.slots():

@@ -57,7 +57,7 @@ class NetworkLock:
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Keep other threads from training or changing the network. Raises ModelInUseError where this thread does already."""
+        """Keep other threads from training or changing the network; raise ModelInUseError if this thread does."""
         if self._trainer == get_ident():
             raise ModelInUseError(_IN_USE)
         with self.trainings:

@@ -309,7 +309,8 @@ class SparseAffine(Affine):
 class SparseStep(ReferenceStep):
     """A step on NumPy's arrays whose rows may be those of a SciPy sparse matrix, which is never made dense as a whole.
 
-    It takes dense rows, too, and is slow on them. Members scale their inputs: for them the rows of a batch are made dense.
+    It takes dense rows, too, and is slow on them. Members scale their inputs: for them the rows of a batch are made
+    dense.
     """
 
     takes_sparse = True

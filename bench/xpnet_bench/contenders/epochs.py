@@ -42,12 +42,11 @@ def accuracy_task(job: Job, start: Callable[[int], EpochByEpoch], y: numpy.ndarr
 
 
 def _reach(job: Job, network: EpochByEpoch, y: numpy.ndarray) -> Reached:
-    seconds, wanted, accuracy = 0.0, job.sizes["per_mille"] / 1000, 0.0
-    for epoch in range(1, job.sizes["epochs_at_most"] + 1):
+    seconds, wanted, accuracy, epoch = 0.0, job.sizes["per_mille"] / 1000, 0.0, 0
+    while epoch < job.sizes["epochs_at_most"] and accuracy < wanted:
+        epoch += 1
         before = time.perf_counter()
         network.epoch()
         seconds += time.perf_counter() - before
         accuracy = float((network.predict().argmax(axis=1) == y).mean())
-        if accuracy >= wanted:
-            break
     return Reached(seconds, epoch, accuracy)

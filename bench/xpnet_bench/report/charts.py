@@ -46,7 +46,7 @@ def speed_chart(results: Results) -> Chart:
     """A row for each job: speed of every contender relative to the best peer, with quartiles."""
     jobs = headline_jobs(results)
     with drawing("Speed relative to the best peer", 1.3 + 0.36 * max(len(jobs), 1)) as drawn:
-        for row, (job, measurements) in enumerate(jobs.items()):
+        for row, measurements in enumerate(jobs.values()):
             _speed_row(drawn, -row, measurements, ours(results))
         drawn.axes.set_yticks([-row for row in range(len(jobs))], [_two_lines(job) for job in jobs])
         _plain_log(drawn.axes.set_xscale, drawn.axes.xaxis)

@@ -188,8 +188,8 @@ def distributed(results: Results) -> Section:
     if not jobs:
         return _not_measured("Several processes", "distributed")
     text = [
-        "Time for one update of a batch that ranks share. xpnet-mpi and torch-ddp (over gloo) divide it among ranks of so "
-        "many threads each; the others are one process with all threads. Ranks of xpnet-mpi on one machine share "
+        "Time for one update of a batch that ranks share. xpnet-mpi and torch-ddp (over gloo) divide it among ranks of "
+        "so many threads each; the others are one process with all threads. Ranks of xpnet-mpi on one machine share "
         "memory as threads do; they are for several machines, and no quicker than threads on one."
     ]
     return Section("Several processes", text, [], [time_table("Ranks and threads", results, jobs)], "distributed")

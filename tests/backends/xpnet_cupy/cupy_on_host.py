@@ -199,7 +199,7 @@ class Stream:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """As CuPy does up to 14.2, what the thread chose by ``use`` is forgotten: the stream entered before is current."""
+        """Forget what the thread chose by ``use``, as CuPy up to 14.2 does: the stream entered before is current."""
         entered().pop()
         _thread.current = entered()[-1]
 

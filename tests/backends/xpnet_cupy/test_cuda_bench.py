@@ -10,7 +10,7 @@ import pytest
 from cuda_host import needs_compiler
 
 gpu = pytest.importorskip("xpnet_bench.jobs.gpu", reason="the benchmarks are not installed")
-from xpnet_bench.contenders import Task
+from xpnet_bench.contenders import Task  # noqa: E402
 
 JOB = gpu.training(12, 8, 5, layers=1, batch=16, steps=3)
 HALVED = gpu.training(12, 8, 5, layers=1, batch=16, steps=3, bits=7)

@@ -5,7 +5,6 @@ import threading
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,9 +23,9 @@ from xpnet_numpy import NumpyBackend
 
 from xpnet.backend import Group, NetworkSpec
 from xpnet.distributed.ranks import Ranks
+from xpnet.distributed.step import DistributedStep
 from xpnet.errors import BackendError
 from xpnet.steps import ReferenceStep
-from xpnet.distributed.step import DistributedStep
 
 pytestmark = needs_compiler
 TYPES = {7: ctypes.c_float, 8: ctypes.c_double, 4: ctypes.c_int64}

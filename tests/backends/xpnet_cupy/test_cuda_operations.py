@@ -184,7 +184,9 @@ def test_adams_first_moments_are_right_to_a_few_roundings(launcher: HostLauncher
     """1 - beta2 is 0.001 to the last digit: taken in float32, it would be off by a hundred roundings."""
     param, grad = (draw((n, 33), dtype) for n in (30, 31))
     zero = np.zeros((30, 33), dtype)
-    (_, m, v), (_, exact_m, exact_v) = run(launcher, "adam_update", param, grad[1:], zero, zero, t=1, learning_rate=0.01)
+    (_, m, v), (_, exact_m, exact_v) = run(
+        launcher, "adam_update", param, grad[1:], zero, zero, t=1, learning_rate=0.01
+    )
     for moment, exact in ((m, exact_m), (v, exact_v)):  # two products, and the constant's own rounding
         np.testing.assert_allclose(moment, exact, rtol=4 * np.finfo(dtype).eps)
 

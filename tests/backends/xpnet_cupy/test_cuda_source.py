@@ -214,7 +214,11 @@ MUTATIONS = {
     "dropout knows no places": ("data[PLACES] = (long long)places;", "data[PLACES] = 0;", 1),
     "dropout leaves out what is left of a row": ("cols % 4 ? (cols + 6) / 4 : cols / 4", "cols / 4", 1),
     "a batch of several ranks has the first one's weight": ("2 * (clock[CURSOR] / rows)", "0", 1),
-    "a row that is not there keeps what was there": ("= {};\n      if (source >= 0)", ";\n      if (source < 0) continue;", 1),
+    "a row that is not there keeps what was there": (
+        "= {};\n      if (source >= 0)",
+        ";\n      if (source < 0) continue;",
+        1,
+    ),
     "a row that is not there has a gradient": ("d_outputs[row * cols + col] = 0;", "d_outputs[0] = 1;", 1),
     "dropout counts from the first row of another batch": ("clock[FIRST_ROW] = part[1];", "", 1),
     "a part of the sum of columns is missing": ("k < 8", "k < 7", 1),

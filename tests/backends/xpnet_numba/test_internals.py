@@ -34,7 +34,7 @@ print([str(w.message) for w in caught])
 
 
 def fitted(before: str, cache: Path) -> tuple[str, list[float], str, str]:
-    """The backend, some numbers, the warnings and stderr of a fit in a process in which something has been taken away."""
+    """Return backend, some numbers, warnings and stderr of a fit in a process from which something was removed."""
     environment = os.environ | {"NUMBA_CACHE_DIR": str(cache)}
     command = [sys.executable, "-c", FIT.format(before=before)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)

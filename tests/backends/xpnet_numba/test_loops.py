@@ -131,7 +131,9 @@ def test_losses(name: str, largest: int, columns: int, dtype: str, rng: np.rando
     assert (np.abs(d_bias - d_z.sum(axis=0)) <= (scale[:, None] * bound).sum(axis=0) * 2).all()
     squares = np.square(z.astype(wide)).max() * columns if name == "squared_error" else 0
     power = np.exp(z.astype(wide)).max() * columns if name == "poisson" else 0
-    assert abs(total[0] - loss) <= 60 * np.finfo(dtype).eps * float(columns + np.abs(z).max() * columns + squares + power)
+    assert abs(total[0] - loss) <= 60 * np.finfo(dtype).eps * float(
+        columns + np.abs(z).max() * columns + squares + power
+    )
 
 
 @pytest.mark.parametrize("nesterov", [False, True])

@@ -60,7 +60,9 @@ def test_every_shape_is_exact_and_nothing_beyond_is_touched(
     room = np.full(m * n + 32, np.nan, dtype)
     c = room[16:-16].reshape(m, n)
     c[:] = before = operand(rng, m, n, dtype) if more else np.nan
-    flags = a_transposed * TRANSPOSE_A + b_transposed * TRANSPOSE_B + (far and not a_transposed) * FAR + more * ACCUMULATE
+    flags = (
+        a_transposed * TRANSPOSE_A + b_transposed * TRANSPOSE_B + (far and not a_transposed) * FAR + more * ACCUMULATE
+    )
     multiply(a, b, c, flags)
     product = (a[:, :m].T if a_transposed else a[:, :k]) @ (b.T if b_transposed else b)
     np.testing.assert_array_equal(c, before + product if more else product)

@@ -284,8 +284,8 @@ def train_large(threads, rows=1100, batch_size=1000):
 
 def test_the_same_bits_from_run_to_run_and_for_any_number_of_threads(every_way):
     first = train_large(1)
-    for threads in (1, 2, 2, 2):
-        for a, b in zip(first, train_large(threads), strict=True):
+    for count in (1, 2, 2, 2):
+        for a, b in zip(first, train_large(count), strict=True):
             numpy.testing.assert_array_equal(a, b)
 
 
