@@ -156,7 +156,7 @@ class CupyBackend:
 
 
 def backend() -> CupyBackend:
-    """What is registered: makes the backend, or raises BackendError with the reason why it cannot be used here."""
+    """Make the registered backend, or raise BackendError with the reason why it cannot be used here."""
     return CupyBackend()
 
 

@@ -50,7 +50,7 @@ class CudaLauncher(Launcher):
 
     @property
     def about(self) -> str:
-        """How products are computed."""
+        """Say how products are computed."""
         if self._lt is not None:
             return f"products in {self.precision} through cuBLASLt"
         return "products through cupy.matmul and no CUDA graph, since cuBLASLt was not found"
@@ -67,7 +67,7 @@ class CudaLauncher(Launcher):
 
     @property
     def shared_bytes(self) -> int:
-        """What the card allows where it is asked, less what kernels declare themselves."""
+        """Return the bytes that the card allows on request, less what kernels declare themselves."""
         return cupy.cuda.Device().attributes["MaxSharedMemoryPerBlockOptin"] - DECLARED_BYTES
 
     def product(self, product: Product, a: Array, b: Array, out: Array, *, repeated: bool = False) -> Launch:
@@ -117,7 +117,7 @@ class CudaLauncher(Launcher):
 
     @property
     def records(self) -> bool:
-        """Where there is cuBLASLt: CuPy's own products cannot be captured."""
+        """Return whether there is cuBLASLt: CuPy's own products cannot be captured."""
         return self._lt is not None
 
     def beside(self, launch: Launch) -> Launch:
@@ -174,7 +174,7 @@ class CudaLauncher(Launcher):
         return begin_read(array, self.lane.numbers[: array.size])
 
     def free_memory(self) -> tuple[int, int]:
-        """What the driver says, and what CuPy's pool has at hand, within its limit."""
+        """Add the driver's free memory and that of CuPy's pool, within the pool's limit."""
         free, total = cupy.cuda.runtime.memGetInfo()
         pool = cupy.get_default_memory_pool()
         free += pool.free_bytes()
@@ -182,7 +182,7 @@ class CudaLauncher(Launcher):
         return (min(free, limit - pool.used_bytes()), min(total, limit)) if limit else (free, total)
 
     def release_memory(self) -> None:
-        """What CuPy's pool has at hand goes back to the driver, which cuBLASLt and graphs take theirs from."""
+        """Give the free memory of CuPy's pool back to the driver, from which cuBLASLt and graphs take theirs."""
         cupy.get_default_memory_pool().free_all_blocks()
 
     @property
@@ -211,7 +211,7 @@ class HalvedLauncher(CudaLauncher):
 
 
 class Lane:
-    """What all steps of one thread on one device share: streams, and a handle of cuBLASLt with its workspaces.
+    """Holds what all steps of one thread on one device share: streams, and a handle of cuBLASLt with its workspaces.
 
     What one stream is asked for follows each other, so that no two products write to one workspace at the same time.
     """
@@ -237,7 +237,7 @@ class Lane:
 
     @cached_property
     def numbers(self) -> numpy.ndarray:
-        """Where float64 numbers arrive that are read without waiting."""
+        """Make the array at which float64 numbers arrive that are read without waiting."""
         return pinned((READ_NUMBERS,), "float64")
 
     @cached_property
@@ -252,7 +252,7 @@ class Lane:
 
     @cached_property
     def timings(self) -> Timings:
-        """What was fastest on this card with this version of cuBLASLt, kept beside CuPy's own cache of kernels."""
+        """Return the choices timed on this card with this version of cuBLASLt, kept next to CuPy's cache of kernels."""
         device = cupy.cuda.Device()
         card = cupy.cuda.runtime.getDeviceProperties(device.id)["name"].decode().replace(" ", "-")
         version = "none" if self.lt is None else self.lt.library.cublasLtGetVersion()
@@ -284,7 +284,7 @@ def entered(stream: Any) -> Iterator[None]:
 
 
 def cache_folder() -> Path:
-    """Where CuPy keeps what it has compiled."""
+    """Return the folder in which CuPy keeps what it has compiled."""
     return Path(os.environ.get("CUPY_CACHE_DIR") or os.path.expanduser("~/.cupy/kernel_cache"))
 
 
@@ -308,7 +308,7 @@ def _microseconds(launch: Launch) -> float:
 
 
 def _captured(run: Callable[[], Any]) -> Launch:
-    """What ``run`` asks of the current stream, as a CUDA graph, which takes its memory on the card here."""
+    """Record what ``run`` launches on the current stream as a CUDA graph, and take the graph's memory on the card."""
     stream = cupy.cuda.get_current_stream()
     with _memory_errors():
         stream.begin_capture()

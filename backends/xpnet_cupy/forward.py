@@ -75,7 +75,7 @@ def forward_launches(
 
 
 def block_rows(spec: NetworkSpec, rows: int) -> int:
-    """How many of ``rows`` rows go forward at a time."""
+    """Return how many of ``rows`` rows go forward at a time."""
     return min(rows, max(BLOCK_ROWS, BLOCK_BYTES // (sum(spec.widths) * itemsize(spec))))
 
 

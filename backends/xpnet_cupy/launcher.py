@@ -116,7 +116,7 @@ class Launcher(ABC):
 
     @property
     def halved(self) -> bool:
-        """Whether that is less than ``dtype``."""
+        """Return whether that is less than ``dtype``."""
         return self.stored != self.dtype
 
     @property
@@ -137,7 +137,7 @@ class Launcher(ABC):
     @property
     @abstractmethod
     def lane(self) -> Any:
-        """What launches share, stream and workspace, as a key: a recording made on one lane runs on that lane."""
+        """Return stream and workspace of launches as a key: a recording made on one lane runs on that lane."""
 
     @abstractmethod
     def kernel(self, name: str, shared: int) -> Callable[[Grid, Grid, tuple[Any, ...]], None]:
@@ -149,7 +149,7 @@ class Launcher(ABC):
     @property
     @abstractmethod
     def shared_bytes(self) -> int:
-        """How much that may be."""
+        """Return how many bytes that may be."""
 
     @abstractmethod
     def product(self, product: Product, a: Array, b: Array, out: Array, *, repeated: bool = False) -> Launch:
@@ -190,7 +190,7 @@ class Launcher(ABC):
     @property
     @abstractmethod
     def records(self) -> bool:
-        """Whether a recording is cheaper to repeat than its launches, and may run some of them side by side."""
+        """Return whether a recording is cheaper than its launches, and may run some of them side by side."""
 
     @abstractmethod
     def beside(self, launch: Launch) -> Launch:
@@ -198,11 +198,11 @@ class Launcher(ABC):
 
     @abstractmethod
     def joined(self) -> Launch:
-        """What follows waits for all that runs beside."""
+        """Let all later work wait for what runs in parallel."""
 
     @abstractmethod
     def mark(self) -> Any:
-        """What has been asked for so far, as an object whose ``done`` says whether it is."""
+        """Mark the work requested so far; the mark's ``done`` says whether it is finished."""
 
     @abstractmethod
     def stream(self) -> AbstractContextManager[None]:
@@ -210,7 +210,7 @@ class Launcher(ABC):
 
     @abstractmethod
     def address(self, array: Array) -> int:
-        """Where the first item of an array lies."""
+        """Return the address of an array's first item."""
 
     @abstractmethod
     def to_numpy(self, array: Array) -> numpy.ndarray:

@@ -19,7 +19,7 @@ PACK_BYTES = 16  # what a thread loads at once
 
 
 class Batch(NamedTuple):
-    """Where a loss finds labels and weights of its rows.
+    """Holds the labels and weights of a loss's rows.
 
     indices : whether labels are class indices
     labels : (rows,) int64 class indices, or (rows, cols); weight : (rows,) or None: of the rows as they lie
@@ -52,12 +52,12 @@ class Penalty(NamedTuple):
 
     @property
     def numbers(self) -> tuple[Array, int, float, bool, Array | None]:
-        """As kernels take them."""
+        """Return the numbers as kernels take them."""
         return self.bounds, self.bounds.shape[0], self.l2, self.over_batch, self.total_weight
 
 
 class Totals(NamedTuple):
-    """What an epoch adds up.
+    """Holds the sums of an epoch.
 
     row_loss : (rows,) float64, the weighted losses of each row of a batch
     squares : (UPDATE_BLOCKS,) float64, as in :class:`Penalty`
@@ -241,7 +241,7 @@ def update(
 
 
 def _sized(totals: Totals) -> tuple[Array, int, Array, int]:
-    """As kernels take them: each with its size."""
+    """Return the arrays as kernels take them, each with its size."""
     return totals.row_loss, totals.row_loss.size, totals.squares, totals.squares.size
 
 
@@ -271,7 +271,7 @@ def _packed_tiles(launcher: Launcher, rows: int, cols: int) -> tuple[Grid, Grid]
 
 
 def _pack(launcher: Launcher) -> int:
-    """How many items a thread loads at once."""
+    """Return how many items a thread loads at once."""
     return PACK_BYTES // (8 if launcher.dtype == "float64" else 4)
 
 
@@ -280,7 +280,7 @@ def _warps(rows: int) -> tuple[Grid, Grid]:
 
 
 def _row_groups(rows: int, cols: int) -> tuple[str, Grid, Grid]:
-    """Who shares a row, with grid and block."""
+    """Return how many threads share a row, with grid and block."""
     if cols < BLOCK_COLUMNS:
         return ("warp", *_warps(rows))
     threads = min(32 * _ceil(cols, 4 * 32), ROW_THREADS)  # four items each, or more

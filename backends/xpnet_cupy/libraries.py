@@ -1,4 +1,4 @@
-"""Which shared library of NVIDIA's is loaded: the one of CuPy's own major version of CUDA."""
+"""This module finds NVIDIA's shared libraries: those of CuPy's own major version of CUDA."""
 
 import ctypes
 import sys

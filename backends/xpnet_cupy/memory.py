@@ -20,7 +20,7 @@ ALIGNMENT = 256  # bytes: what cuBLASLt's fastest kernels ask of a matrix
 
 
 class Data(NamedTuple):
-    """What an epoch reads: X (rows, in), class indices (rows,) or other labels (rows, out), weights, order (n,).
+    """Holds what an epoch reads: X (rows, in), class indices (rows,) or other labels (rows, out), weights, order (n,).
 
     order : -1 for a row that is not there, which fills up a batch
     parts : (batches, 2) float64, the weight of each whole batch and how many of its rows stand before these; None where
@@ -48,7 +48,7 @@ class Data(NamedTuple):
 
 
 class EpochMemory:
-    """Where an epoch is, and what it adds up.
+    """Holds how far an epoch is, and its sums.
 
     clock : (5,) int32: updates made and first row of the batch, now and for the next batch; first row of a part
     rates : (5,) float64: learning rate, what follows from it and the number of the update, whether a parameter is
@@ -68,7 +68,7 @@ class EpochMemory:
 
 
 class NetworkMemory(EpochMemory):
-    """What lives as long as the step. Gradients and the optimizer's buffers are taken when they are first needed.
+    """Holds what lives as long as the step. Gradients and the optimizer's buffers are taken when they are first needed.
 
     params, gradients, buffers : one flat buffer each, every parameter aligned to 256 bytes, ``align`` items
     bounds : (layers, 2) int64: where weights lie
@@ -84,7 +84,7 @@ class NetworkMemory(EpochMemory):
 
     @cached_property
     def gradients(self) -> Parameters:
-        """What a backward pass fills in."""
+        """Return the arrays that a backward pass fills in."""
         return self._zeros()
 
     @cached_property
@@ -100,7 +100,7 @@ class NetworkMemory(EpochMemory):
 
     @property
     def trains(self) -> bool:
-        """Whether the optimizer's arrays have been taken."""
+        """Return whether the optimizer's arrays have been taken."""
         return "buffers" in vars(self)
 
     def _zeros(self) -> Parameters:
@@ -108,7 +108,7 @@ class NetworkMemory(EpochMemory):
 
 
 class BatchMemory:
-    """What training on a batch of up to ``rows`` rows needs; a smaller batch takes the first rows of each.
+    """Holds the buffers to train on up to ``rows`` rows; a smaller batch takes the first rows of each.
 
     Of what layers hand to each other the type is what the launcher stores; the last outputs are always of its dtype.
 
@@ -150,13 +150,13 @@ def as_read(launcher: Launcher, array: Array, dtype: str) -> Array:
 
 
 def network_bytes(spec: NetworkSpec) -> int:
-    """What a network needs: parameters, their gradients, and the optimizer's buffers."""
+    """Return the bytes of a network: parameters, their gradients, and the optimizer's buffers."""
     size = sum(prod(slot.shape) for slot in spec.slots())
     return size * (2 + len(spec.rule.buffers)) * itemsize(spec)
 
 
 def batch_bytes(spec: NetworkSpec, rows: int) -> int:
-    """What a batch of ``rows`` rows needs, in round numbers: its inputs, and outputs and gradients of every layer."""
+    """Estimate the bytes of a batch of ``rows`` rows: its inputs, and every layer's outputs and gradients."""
     return rows * (spec.widths[0] + 2 * sum(spec.widths[1:])) * itemsize(spec)
 
 

@@ -1,4 +1,4 @@
-"""What a compiled step may use; each can be switched off, so that a benchmark shows what it is worth."""
+"""Each option of a compiled step can be switched off, so that a benchmark shows what it is worth."""
 
 from dataclasses import dataclass
 

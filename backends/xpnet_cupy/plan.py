@@ -26,7 +26,7 @@ FUSIONS = ("both", "forward", "none")  # on which ways products carry epilogues 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a plan depends on.
+    """Holds everything that a plan depends on.
 
     rows : of a batch; indices : whether labels are class indices
     weight : ``rows``, ``summed`` over the sample weights of the batch, or ``given``: the weight of the whole batch
@@ -162,7 +162,7 @@ class BatchPlan:
         return [launches.loss(self.launcher, self.spec.loss, *arguments)]
 
     def _backward(self, *, fused: bool, beside: bool) -> list[Launch]:
-        """From the last layer down: the gradient of its parameters, then through its weight and the activation below.
+        """Go from the last layer down: its parameters' gradient, then through its weight and the activation below.
 
         Nothing on the way down reads a gradient of a weight, or writes what one is made from, so that these may run
         beside it. At the lowest layer there is no way further, and its gradient is the last launch of all.
@@ -230,7 +230,7 @@ class BatchPlan:
         return [launches.l2_penalty(self.launcher, *flats, self._penalty)]
 
     def _inputs(self, k: int) -> Array:
-        """What layer k reads: the batch, or the layer below, after its dropout."""
+        """Return what layer k reads: the batch, or the layer below, after its dropout."""
         if not k:
             return self.x
         dropped = self._dropped(k - 1)

@@ -45,8 +45,10 @@ class Product:
 
     @property
     def has_epilogue(self) -> bool:
-        """Whether cuBLASLt has the epilogue for this k. With k = 1 DRELU reads memory that is not its own (so
-        says nvmath-python, and refuses it), and before 12.3.4 BGRADA is not supported.
+        """Return whether cuBLASLt has the epilogue for this k.
+
+        With k = 1 DRELU reads memory that is not its own (nvmath-python refuses it for that reason), and before 12.3.4
+        BGRADA is not supported.
         """
         return self.k > 1 or self.epilogue not in ("drelu", "drelu_bgrad", "bgrada")
 

@@ -51,7 +51,7 @@ class Repeated:
         self.recorded.clear()
 
     def _share(self, times: int, n: int) -> int:
-        """How often a recording of n runs is replayed."""
+        """Return how often a recording of n runs is replayed."""
         if n == 1:
             return times % self._at_once if self._at_once > 1 else times
         return times // n
@@ -63,7 +63,7 @@ class Repeated:
 
 
 class ByRows(ABC):
-    """What one lane repeats for several numbers of rows, over memory that serves all of them and that nobody else uses.
+    """Holds a lane's recordings by their number of rows, over memory of their own that serves all of them.
 
     recorded : whether it is recorded when it comes again
     """
@@ -84,7 +84,7 @@ class ByRows(ABC):
             self.room = rows
 
     def of_rows(self, rows: int, indices: bool = False) -> Repeated:
-        """What is run for so many rows; indices : whether their labels are class indices"""
+        """Return the recording for so many rows; indices : whether their labels are class indices"""
         key = rows, indices
         if key not in self.kept:
             if len(self.kept) == self.KEPT:
@@ -102,4 +102,4 @@ class ByRows(ABC):
 
     @abstractmethod
     def launches(self, rows: int, indices: bool) -> list[Launch]:
-        """What is to be done for the first so many rows of it."""
+        """List the launches for the first so many rows of it."""

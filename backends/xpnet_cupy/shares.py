@@ -29,7 +29,7 @@ class Batches(NamedTuple):
 
 
 def batches_of_ranks(shares: Sequence[tuple[Any, BatchPart]]) -> Batches:
-    """What a recording reads of a rank's parts.
+    """Return what a recording reads of a rank's parts.
 
     shares : for each batch the rows of the rank's part, as indices or as a slice, and what they are of the batch
     """

@@ -292,7 +292,7 @@ class CompiledStep(Step):
 
     @property
     def _memory_of_batch(self) -> BatchMemory:
-        """As ``_take`` has made it."""
+        """Return the memory that ``_take`` has made."""
         assert self._batch is not None
         return self._batch
 
@@ -327,7 +327,7 @@ class CompiledStep(Step):
         learning_rate: float | None,
         part: BatchPart | None = None,
     ) -> list[tuple[Repeated, int]]:
-        """What is to be run for batches of these shapes, each so many times, with the clock at the first row.
+        """Prepare the runs for batches of these shapes, each so many times, with the clock at the first row.
 
         learning_rate : None for gradients without updates
         """
@@ -369,7 +369,7 @@ class CompiledStep(Step):
         return self._mean(results, None if part is None else part.total_weight)
 
     def _results(self, rows: int, weight: Array | None = None) -> numpy.ndarray:
-        """What ``finish`` adds up."""
+        """Return the losses that ``finish`` adds up."""
         network, memory = self._network, self._memory_of_batch
         totals = Totals(memory.row_loss, network.squares)
         launches.finish(self.launcher, totals, weight, rows, network.rates, network.results)()
@@ -404,7 +404,7 @@ class CompiledStep(Step):
         return self.penalty
 
     def _with_room(self, action: Callable[[], T]) -> T:
-        """What an action gives; where memory runs out, what is kept for later is let go, and it is tried once more."""
+        """Run an action; where memory runs out, free what is kept for later and try once more."""
         try:
             return action()
         except MemoryError:
@@ -415,7 +415,7 @@ class CompiledStep(Step):
         return action()
 
     def _about(self) -> str:
-        """What runs here, as clauses."""
+        """List what runs here, as clauses."""
         steps, most = self.options.steps_per_graph, self._resident.batch_rows
         alone = "" if self.options.epilogues else ", no epilogues, as asked for"
         graphs = f"{steps} batches a CUDA graph, {self._about_sides()}{self.launcher.of_batches.about}{alone}"
@@ -434,7 +434,7 @@ class CompiledStep(Step):
         return f"gradients of weights beside the way back{chosen}, "
 
     def _about_recordings(self) -> str:
-        """What else is recorded, of predictions, losses and sums over ranks, and what the host does meanwhile."""
+        """List what else is recorded (predictions, losses, sums over ranks), and what the host does meanwhile."""
         options = self.options
         every = {"predictions": options.predictions, "losses": options.losses, "sums over ranks": options.sums}
         recorded = [name for name, on in every.items() if on and self.launcher.records]

@@ -1,4 +1,4 @@
-"""Which of several ways to do the same is the fastest on this card: timed once, and remembered on disk."""
+"""This module times several ways to do the same on this card once, and remembers the fastest on disk."""
 
 import json
 import os
@@ -36,7 +36,7 @@ class Timings:
 
     @cached_property
     def _choices(self) -> dict[str, str]:
-        """What the file has: nothing where it is missing or no longer whole."""
+        """Read the file's choices; there are none where it is missing or damaged."""
         try:
             return {str(what): str(name) for what, name in json.loads(self.path.read_text(encoding="utf-8")).items()}
         except (OSError, ValueError, AttributeError):

@@ -24,7 +24,7 @@ class Uploads:
         self._places = [cupy.empty(shape, dtype=dtype) for _ in range(2)]
 
     def send(self, array: numpy.ndarray) -> Array:
-        """Where the array will be on the device. All work that reads the one sent before has been asked for."""
+        """Send an array, and return its copy on the device, once all work on the one before has been launched."""
         if self._sent is not None:
             self._sent.synchronize()  # until then the pinned memory is read
         self._host[...] = array

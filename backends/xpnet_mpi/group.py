@@ -150,7 +150,7 @@ def _strayed(error: Exception) -> BackendError:
 
 
 def fits(size: int) -> bool:
-    """Whether so many bytes fit into memory that processes have in common: too many end a process by SIGBUS."""
+    """Return whether so many bytes fit into shared memory: too many end a process by SIGBUS."""
     return not os.path.isdir(COMMON) or shutil.disk_usage(COMMON).free > 2 * size
 
 

@@ -53,11 +53,11 @@ class Watch:
                 self._end()
 
     def _told(self) -> bool:
-        """Whether another rank has waited too long."""
+        """Return whether another rank has waited too long."""
         return self._may_talk() and self._world.Iprobe(tag=TAG)
 
     def _may_talk(self) -> bool:
-        """Whether this thread may call MPI while the main thread is inside a call."""
+        """Return whether this thread may call MPI while the main thread is inside a call."""
         return self._MPI.Query_thread() == self._MPI.THREAD_MULTIPLE
 
     def _end(self) -> None:

@@ -123,7 +123,7 @@ class _WithoutEnvironment:
 
 
 class _Waiting:
-    """Whether functions wait now; the compiler's lock is held where this is changed."""
+    """Says whether functions wait now; the compiler's lock is held where this is changed."""
 
     now = False
 
@@ -182,7 +182,7 @@ class MachineCode(NamedTuple):
 
     @classmethod
     def unpack(cls, packed: bytes) -> "MachineCode":
-        """What :meth:`pack` has packed."""
+        """Restore what :meth:`pack` has packed."""
         head, _, object_file = packed.partition(b"\n")
         symbol, environment, needs = json.loads(head)
         return cls(symbol, environment, tuple(needs), object_file)

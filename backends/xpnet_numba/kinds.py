@@ -1,4 +1,4 @@
-"""What compiled code receives, in Python's types: the kinds of its arguments, told to readers and to the type checker.
+"""Kinds name the types of compiled code's arguments, for readers and for the type checker.
 
 Numba uses none of them: it compiles each function for the types that it is called with. Of Python's own types an
 ``int`` is an int64, a ``float`` a float64. Arrays lie row by row, without gaps.

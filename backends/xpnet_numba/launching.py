@@ -1,4 +1,4 @@
-"""How a loop is launched alone: over chunks of rows, each a piece of work that some thread of the team claims.
+"""A loop is launched alone over chunks of rows, each a piece of work that some thread of the team claims.
 
 A launch names the loop's arguments in three groups, in which the loop receives them one after the other:
 
@@ -76,7 +76,7 @@ alone = cache(Alone)
 
 
 def chunk_count(rows: int, chunk_rows: int) -> int:
-    """How many chunks there will be: the rows of ``results``."""
+    """Return how many chunks there will be: the rows of ``results``."""
     return -(-rows // chunk_rows)
 
 

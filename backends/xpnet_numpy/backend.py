@@ -30,7 +30,7 @@ class NumpyBackend:
         return numpy.asarray(array)
 
     def synchronize(self) -> None:
-        """Nothing to wait for: NumPy returns when it is done."""
+        """Return at once: NumPy returns when it is done."""
 
     def device(self, array: Array) -> str:
         """Always ``cpu``."""

@@ -1,4 +1,4 @@
-"""What a group of processes offers that train one network together. Nothing has to be inherited."""
+"""A group joins processes that train one network together; its protocols need no inheritance."""
 
 from typing import Any, Protocol, TypeVar, runtime_checkable
 

@@ -171,7 +171,7 @@ class NetworkSpec:
 
     @cached_property
     def layer_names(self) -> tuple[dict[str, str], ...]:
-        """For each affine layer the names of its parameters by their roles.
+        """Return for each affine layer the names of its parameters by their roles.
 
         The roles are ``weight`` and ``bias`` and, where members have factors, ``scale_in`` and ``scale_out``.
         """
@@ -218,7 +218,7 @@ _PLACES = "weight", "scale_in", "scale_out", "bias"
 
 
 def _shapes(spec: NetworkSpec) -> list[list[tuple[str, str, tuple[int, ...]]]]:
-    """For each affine layer the role, name and shape of its parameters, in the order of a layer's arguments."""
+    """Return for each affine layer the role, name and shape of its parameters, in the order of a layer's arguments."""
     layers, own = [], (spec.members,) if spec.members > 1 else ()
     for layer, (fan_in, fan_out) in enumerate(zip(spec.widths, spec.widths[1:], strict=False), 1):
         weight, bias = spec.names[2 * layer - 2 : 2 * layer] or (f"W{layer}", f"b{layer}")

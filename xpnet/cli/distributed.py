@@ -70,7 +70,7 @@ def _refuse(timeout: float | None) -> None:
 
 
 def describe_ranks(name: str, timeout: float) -> list[dict[str, Any]] | None:
-    """Where each rank of a group runs, for rank 0; None for the others."""
+    """Describe on rank 0 where each rank of a group runs; return None on the others."""
     with use_group(name, timeout=timeout) as group:
         found = allgather(group, _describe(group))
         return found if group.rank == 0 else None

@@ -31,7 +31,7 @@ def backends(as_json: bool) -> None:
 
 
 def examine(name: str) -> dict[str, Any]:
-    """What is known of an installed backend: its facts where it is usable here, else the reason."""
+    """Return the facts of an installed backend where it is usable here, else the reason why it is not."""
     try:
         return {"name": name, "usable": True, "facts": get_backend(name).describe(), "reason": None}
     except BackendError as error:
@@ -115,7 +115,7 @@ def _backend_rows(backends: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
 
 
 def _arrays() -> list[dict[str, str]]:
-    """For each kind of array: which backend would compute, and why."""
+    """Say for each kind of array which backend would compute, and why."""
     import numpy
 
     host = _decision("NumPy, lists, frames", numpy.zeros(1))
@@ -141,7 +141,7 @@ def _decision(arrays: str, example: Any) -> dict[str, str]:
 
 
 def _training() -> str:
-    """What would train a small network on host data."""
+    """Say which step would train a small network on host data."""
     from xpnet import FeedforwardNeuralNet
 
     try:

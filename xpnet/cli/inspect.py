@@ -39,7 +39,7 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _trained_on(found: dict[str, Any]) -> list[tuple[str, Any]]:
-    """What is known of the data: labels, columns, and which columns are left out."""
+    """Return what is known of the data: labels, columns, and the columns that are left out."""
     target = found["extra"].get("target")
     classes, features, encoder = found["classes"], found["features"], found["settings"].get("encoder", {})
     facts = [

@@ -1,4 +1,4 @@
-"""What commands take: options that several share, their types, configuration files, and files that may be written."""
+"""Commands share these options, their types, configuration files, and checks of files that they write."""
 
 import csv
 import io
@@ -28,7 +28,7 @@ class Claim(NamedTuple):
     pattern: str
 
     def takes_in(self, path: Path) -> bool:
-        """Whether writing to the path would replace, or add to, what this argument names."""
+        """Return whether writing to the path would replace, or add to, what this argument names."""
         if _is_same(self.path, path):
             return True
         if not self.path.is_dir():
@@ -90,14 +90,14 @@ def _collide(first: Claim, second: Claim) -> bool:
 
 
 def _is_data_set(claim: Claim) -> bool:
-    """Whether the argument names a data set of scikit-learn's, whatever file of that name may lie there."""
+    """Return whether the argument names a data set of scikit-learn's, even if there is a file of that name."""
     from xpnet.data import DATASETS
 
     return claim.argument == "DATA" and str(claim.path) in DATASETS
 
 
 def _is_same(first: Path, second: Path) -> bool:
-    """Whether two paths lead to one file, by links or otherwise."""
+    """Return whether two paths lead to one file, by links or otherwise."""
     try:
         return os.path.samefile(first, second)
     except OSError:  # one of them is not there yet
@@ -230,7 +230,7 @@ class ClassWeight(click.ParamType):
 
 @dataclass(frozen=True)
 class Settings:
-    """What one training was asked for; the fields are the options of ``xpnet train``."""
+    """Holds the options of ``xpnet train`` for one training."""
 
     data: str
     target: str | None
@@ -411,7 +411,7 @@ def reading(command: Command) -> Command:
 
 
 def dialect_of(options: Mapping[str, Any]) -> Any:
-    """How a text file is written, as the options say."""
+    """Return the dialect of a text file that the options ask for."""
     from xpnet.data.text import Dialect
 
     return Dialect(*(options[name] for name in ("separator", "decimal", "thousands", "encoding", "header")))

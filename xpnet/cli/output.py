@@ -1,4 +1,4 @@
-"""What commands show: tables, facts and JSON, on stdout."""
+"""Commands show tables, facts and JSON on stdout by these functions."""
 
 import json
 import re

@@ -141,7 +141,7 @@ def _header(opened: "TableModel", proba: bool) -> list[str]:
 
 
 def _columns(opened: "TableModel", outputs: "numpy.ndarray", proba: bool) -> list[list[Any]]:
-    """What the columns hold for some rows."""
+    """Return the content of the columns for some rows."""
     classes = opened.classes
     if classes is None:
         return outputs.reshape(len(outputs), -1).astype(str).T.tolist()

@@ -73,7 +73,7 @@ def _train(model: Any, data: Split, say: Callable[[str], Any]) -> dict[str, Any]
 
 
 def equals_notebook(found: dict[str, Any]) -> bool:
-    """Whether every number, as printed, is the notebook's."""
+    """Return whether every number, as printed, is the notebook's."""
     models = (found["logistic_regression"], found["feedforward"])
     losses = [[f"{loss:.4f}" for loss in model["loss"].values()] for model in models]
     accuracies = [f"{model['accuracy']:.3f}" for model in models]

@@ -1,4 +1,4 @@
-"""From a data file to rows with targets: columns, the task, splits, and rows that are encoded as they are read."""
+"""A data file becomes rows with targets here: columns, the task, splits, rows encoded as they are read."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ def pick_columns(
 
 
 def _told(opened: DataFile, missing: Sequence[str]) -> str:
-    """What is missing, and what may have been meant."""
+    """Say which columns are missing, and which may have been meant."""
     columns = f"column{'s' if len(missing) > 1 else ''} {listed(missing)}"
     told = f"{opened.name}: there is no {columns}; the columns are {listed(opened.names)}."
     numbers = sum(_is_number(column) for column in opened.names)

@@ -1,4 +1,4 @@
-"""How well predictions match labels, measured by scikit-learn."""
+"""These scores measure by scikit-learn how well predictions match labels."""
 
 from collections.abc import Sequence
 from typing import Any

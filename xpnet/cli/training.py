@@ -1,4 +1,4 @@
-"""What ``xpnet train`` does once its options are checked: read, split, fit, measure, write, show."""
+"""``xpnet train`` reads, splits, fits, measures, writes and shows, once its options are checked."""
 
 import math
 import tempfile
@@ -303,7 +303,7 @@ def fit(rows: Rows, classes: numpy.ndarray | None, settings: Settings) -> tuple[
 
 
 def _watchers(settings: Settings, mark: str, member: int) -> tuple[list[Callback], Any]:
-    """What watches the training of a member, and the checkpoint from which it goes on."""
+    """Make the callbacks of a member's training, and open the checkpoint from which it goes on."""
     watchers: list[Callback] = [StopWhenDiverged(), Progress()]
     if settings.checkpoint_dir is None:
         return watchers, None

@@ -23,7 +23,7 @@ VALIDATION = ("X_val", "y_val", "sample_weight_val")
 
 @dataclass(frozen=True)
 class _Fit:
-    """What each worker does with its rows. in_memory : the client's arguments; rank 0 has rows to validate on"""
+    """Fits a worker's estimator to its rows. in_memory : the client's arguments; rank 0 has rows to validate on"""
 
     estimator: Any
     method: str
@@ -41,7 +41,7 @@ class _Fit:
 
 
 class OnCluster:
-    """What both estimators add to those of ``xpnet``."""
+    """Adds training and prediction on a cluster to the estimators of ``xpnet``."""
 
     client: Any
     timeout: float
@@ -120,7 +120,7 @@ class OnCluster:
         return self._each_block("predict", X)
 
     def _each_block(self, method: str, X: Any) -> Any:
-        """What a method finds for rows."""
+        """Apply a method to each block of rows."""
         if not is_collection(X):
             return getattr(self._plain, method)(self, X)
         return predict_blocks(self.to_local(), method, X)

@@ -27,7 +27,7 @@ class Ended(BackendError):
 
 
 class Meeting:
-    """What two ranks bring to one exchange, and an event when both have come."""
+    """Holds what two ranks bring to one exchange, and an event for when both have come."""
 
     def __init__(self) -> None:
         self.values: dict[bool, Any] = {}
@@ -35,13 +35,13 @@ class Meeting:
 
 
 class Exchange:
-    """Where one rank meets each of those after it: an actor, whose methods run on the event loop of its worker."""
+    """An actor by which one rank meets those after it; its methods run on the event loop of its worker."""
 
     def __init__(self) -> None:
         self._meetings: dict[Any, Meeting] = {}
 
     async def swap(self, key: Any, first: bool, value: Any) -> Any:
-        """What the other rank brings under the same key. first : whether the caller is the first of the two."""
+        """Return what the other rank brings under the same key. first : whether the caller is the first of the two."""
         meeting = self._meetings.setdefault(key, Meeting())
         meeting.values[first] = value
         if len(meeting.values) == 2:

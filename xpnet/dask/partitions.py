@@ -12,7 +12,7 @@ from xpnet.errors import InputError
 
 
 def is_collection(value: Any) -> bool:
-    """Whether this is an array or a data frame of Dask."""
+    """Return whether this is an array or a data frame of Dask."""
     import dask
 
     return bool(dask.is_dask_collection(value))
@@ -68,7 +68,7 @@ def place(rows: Sequence[int], holders: Sequence[Sequence[str]], workers: Sequen
 
 
 def owners_of(shares: Sequence[Sequence[int]], rows: Sequence[int]) -> Owners | None:
-    """Which rank has which row; None where the rows of one rank follow those of the rank before it.
+    """Return each row's rank; None where the rows of one rank follow those of the rank before it.
 
     shares : for each rank the blocks that it takes, by number; rows : of each block
     """
@@ -86,7 +86,7 @@ def owners_of(shares: Sequence[Sequence[int]], rows: Sequence[int]) -> Owners | 
 
 
 def rows_of(block: Any) -> int:
-    """How many rows a block has: an array, a sparse matrix or a frame."""
+    """Return the number of rows of a block: an array, a sparse matrix or a frame."""
     return int(block.shape[0])
 
 
@@ -111,7 +111,7 @@ class Blockwise:
     method: str
 
     def __call__(self, block: Any) -> Any:
-        """What the method finds: an array for an array, a series or frame for a frame."""
+        """Return the method's result: an array for an array, a series or frame for a frame."""
         is_frame, count = hasattr(block, "columns"), rows_of(block)
         # Estimators refuse no rows; what they find for one row has the dtype and the columns.
         rows = block if count else numpy.zeros((1, block.shape[1]))

@@ -60,7 +60,7 @@ class Reader:
         return filled
 
     def _has_rows(self) -> bool:
-        """Whether a row is left, of the part at hand or of the next one with rows."""
+        """Return whether a row is left, of the part at hand or of the next one with rows."""
         while not len(self._left) and not self.stopped:
             found = next(self._parts, None)
             if found is None:
@@ -109,12 +109,12 @@ def _check_finite(X: numpy.ndarray, first: int) -> None:
 
 
 def piece_rows(X: numpy.ndarray) -> int:
-    """How many rows make a piece."""
+    """Return how many rows make a piece."""
     return max(1, PIECE_BYTES // max(1, X.shape[1] * X.itemsize))
 
 
 def kept_dtype(source: Source, dtype: Any) -> numpy.dtype:
-    """What a buffer holds: whole numbers as they are where they are narrower than the dtype they are used in."""
+    """Return a buffer's dtype: whole numbers keep theirs where it is narrower than the dtype they are used in."""
     narrow = source.dtype.kind in "biu" and source.dtype.itemsize < numpy.dtype(dtype).itemsize
     return source.dtype if narrow else numpy.dtype(dtype)
 

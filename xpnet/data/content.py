@@ -52,7 +52,7 @@ class Content:
 
     @property
     def in_memory(self) -> bool:
-        """Whether the content came from standard input."""
+        """Return whether the content came from standard input."""
         return self._bytes is not None
 
     def text_bytes(self, sample: int) -> int:

@@ -51,7 +51,7 @@ class Form:
         self.marked |= bool(compute.any(compute.match_substring_regex(texts.filter(good), marks)).as_py())
 
     def fits(self, *, strictly: bool) -> bool:
-        """Whether the column holds numbers in this form. strictly : whether all cells must have it"""
+        """Return whether the column holds numbers in this form. strictly : whether all cells must have it"""
         if not self.rows or len(self.units) > 1:
             return False
         mostly = self.rows >= MOSTLY * (self.rows + self.others) and len(self.strays) <= STRAYS
@@ -72,7 +72,7 @@ class Form:
 
     @property
     def note(self) -> str:
-        """What its owner should know of how the column was read; nothing where all is plain."""
+        """Tell the user how the column was read; the note is empty where the numbers are plain."""
         told = [f"{unit} is taken out" for unit in sorted(self.units)]
         told += ["a comma stands before the decimals"] if self.decimal == "," else []
         told += ["marks between thousands are taken out"] if self.marked else []

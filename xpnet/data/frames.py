@@ -77,7 +77,7 @@ class Frame(ABC):
 
     @property
     def is_large(self) -> bool:
-        """Whether all columns at once would take much memory."""
+        """Return whether all columns at once would take much memory."""
         return self.rows * len(self.schema) * 8 > sources.LARGE_TABLE
 
     def all_batches(self, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:

@@ -51,7 +51,7 @@ class Source(ABC):
 
     @property
     def blocks(self) -> int:
-        """How many."""
+        """Return the number of blocks."""
         return len(self.starts) - 1
 
     def __len__(self) -> int:
@@ -67,12 +67,12 @@ class Source(ABC):
         return X
 
     def buffer_rows(self, dtype: Any) -> int:
-        """How many rows of numbers in ``dtype`` are shuffled at a time."""
+        """Return how many rows of numbers in ``dtype`` are shuffled at a time."""
         return max(1, min(BUFFER_ROWS, BUFFER_BYTES // (self.shape[1] * numpy.dtype(dtype).itemsize)))
 
 
 def _even(rows: int, features: int, dtype: Any, multiple: int = 1) -> numpy.ndarray:
-    """Where blocks of about ``BLOCK_BYTES`` begin, each a multiple of so many rows."""
+    """Return where blocks of about ``BLOCK_BYTES`` begin, each a multiple of so many rows."""
     row_bytes = max(1, features * numpy.dtype(dtype).itemsize)
     size = -(-max(1, BLOCK_BYTES // row_bytes) // multiple) * multiple
     # Chunks that are taller, as those of single columns, are read in parts, each several times.

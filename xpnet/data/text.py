@@ -51,7 +51,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a text file is written; None for what the file itself shows.
+    """Says how a text file is written; None means that the file itself shows it.
 
     separator : between two values; decimal : before the fraction of a number; thousands : between thousands
     encoding : a name that Python knows; header : whether the first line names the columns
@@ -277,7 +277,7 @@ class TextFile:
                 yield bytes(block)
 
     def _told(self, error: Exception) -> DataFileError:
-        """What is wrong, in the words of someone who wrote the file."""
+        """Say what is wrong in the words of someone who wrote the file."""
         if self.ragged:
             return self._told_ragged()
         if "UTF8" in str(error) or "UTF-8" in str(error):

@@ -22,7 +22,7 @@ VARIABLE = "XPNET_BACKEND"
 
 
 def _environment() -> tuple[Any, Any]:
-    """What ``os.environ`` holds and the variable's name there, which is not public; without it, ``os.environ`` itself.
+    """Return the private mapping in ``os.environ`` and the variable's key there, or ``os.environ`` itself.
 
     Each call asks whether the variable is set. Asked itself, ``os.environ`` raises and catches a KeyError where it is
     not, which takes as long as a small operation.
@@ -216,7 +216,7 @@ def by_arrays(*arrays: Any) -> Choice:
 
 
 def all_numpy(arrays: Sequence[Any]) -> bool:
-    """Whether all are NumPy's own arrays. This quick check suffices for most calls."""
+    """Return whether all are NumPy's own arrays. This quick check suffices for most calls."""
     for array in arrays:
         if type(array) is not numpy.ndarray:
             return False

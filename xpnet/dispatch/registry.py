@@ -81,7 +81,7 @@ def _unknown(name: str, registered: list[str]) -> str:
 
 
 def _has(backend: Any, name: str) -> bool:
-    """Whether a backend has an attribute. What a property of it needs and does not find is an AttributeError, too."""
+    """Return whether a backend has an attribute; an AttributeError inside a property of it is raised."""
     try:
         getattr(backend, name)
     except AttributeError:

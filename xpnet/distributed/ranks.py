@@ -1,4 +1,4 @@
-"""Which processes train together, what they tell each other, and how they divide the cores of a machine.
+"""Ranks are processes that train together: they exchange values and divide the cores of a machine.
 
 ``use_group`` asks for a group, which is found through the entry-point group ``xpnet.groups``. ``Ranks`` is what the
 rest of xpnet talks to: for one process it has nothing to do.
@@ -32,7 +32,7 @@ LAUNCHERS = {
 
 
 class Owners(NamedTuple):
-    """Which rank has each of the rows of all ranks, where these do not lie one after the other.
+    """Says which rank has each row, where the ranks' rows do not lie one after the other.
 
     rank : (rows,) int64; index : (rows,) int64, the row's place among those that its rank has
     """
@@ -67,17 +67,17 @@ class Ranks:
 
     @cached_property
     def several(self) -> bool:
-        """Whether there is another process."""
+        """Return whether there is another process."""
         return self.group is not None and self.group.size > 1
 
     @cached_property
     def own_data(self) -> bool:
-        """Whether there are rows that this process has not seen."""
+        """Return whether there are rows that this process has not seen."""
         return self.several and self.data == "own"
 
     @cached_property
     def why(self) -> str:
-        """How many ranks there are and how they are joined, for a person; empty for one."""
+        """Say how many ranks there are and how they are joined; the text is empty for one."""
         return f"trained on {self.group.size} ranks, joined by {self.group.why}" if self.group and self.several else ""
 
     def broadcast(self, value: Value) -> Value:
@@ -97,7 +97,7 @@ class Ranks:
         return {name: part.reshape(arrays[name].shape) for name, part in zip(arrays, parts, strict=True)}
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is set on some rank."""
+        """Return whether the flag is set on some rank."""
         if self.group is None or not self.several:
             return flag
         return bool(self.group.allreduce(numpy.array([flag], "int64"))[0])
@@ -115,12 +115,12 @@ class Ranks:
         return sum(v * w for v, w in values if w) / total if total else 0.0
 
     def count(self, rows: int) -> int:
-        """How many rows all ranks have, of which this one has ``rows``."""
+        """Return how many rows all ranks have, of which this one has ``rows``."""
         return sum(self.allgather(rows)) if self.own_data else rows
 
 
     def places(self, rows: int) -> Any:
-        """Where this rank's rows, of which there are so many, stand among those of all ranks: (rows,) int64."""
+        """Return the places of this rank's rows among those of all ranks: (rows,) int64."""
         if self.owners is None:
             counts = self.allgather(rows)
             return numpy.arange(rows) + (sum(counts[: self.rank]) if self.own_data else 0)
@@ -267,7 +267,7 @@ def _opener(name: str) -> Callable[[float], AbstractContextManager[Group]]:
 
 @dataclass(frozen=True)
 class Place:
-    """Where one rank runs.
+    """Says where one rank runs.
 
     host : the machine's name
     process : its number there
@@ -287,7 +287,7 @@ def machine() -> tuple[str, list[int], int, int]:
 
 
 def places(group: Group) -> list[Place]:
-    """Where each rank runs."""
+    """Return where each rank runs."""
     return allgather(group, Place(platform.node(), os.getpid(), cores(), allowed_threads()))
 
 
@@ -309,7 +309,7 @@ def divided_threads(group: Group) -> Iterator[None]:
 
 
 def threads_of(own: Place, every: Sequence[Place]) -> int:
-    """How many threads a rank may use: each core counts by how many ranks may run on it, and a quota is divided."""
+    """Return a rank's number of threads: ranks divide the cores that they share, and a quota."""
     beside = [place for place in every if place.host == own.host]
     count = int(sum(1 / sum(core in place.cores for place in beside) for core in own.cores) + 1e-9)
     if own.allowed < len(own.cores):

@@ -20,7 +20,7 @@ from xpnet.ops import Array
 
 
 class Share(NamedTuple):
-    """What one rank computes of a batch.
+    """Holds the rows and the weight of one rank in a batch.
 
     rows : (n,) int64, indices into the rows that this rank has, or a slice of them
     part : what these are of the batch
@@ -267,7 +267,7 @@ class DistributedStep(Step):
         return (loss / weight + penalty, penalty) if weight else (0.0, 0.0)
 
     def _rows(self, X: Array) -> Rows:
-        """Where the rows of this rank lie among those of all. Ranks are asked once for the same X."""
+        """Find the places of this rank's rows among those of all. Ranks are asked once for the same X."""
         if self._counted[0] is not X:
             self._counted = X, rows_of(self.ranks, X.shape[0])
         return self._counted[1]
@@ -320,7 +320,7 @@ def _taken(X: Array, Y: Array, sample_weight: Array | None, rows: Any) -> tuple[
 
 
 def rows_of(ranks: Ranks, count: int) -> Rows:
-    """Where ``count`` rows of this rank lie. Where all ranks have the same rows, each has all of them."""
+    """Return the places of this rank's ``count`` rows; if all ranks have the same rows, each has all of them."""
     counts = ranks.allgather(count)
     return Rows(sum(counts[: ranks.rank]), count, sum(counts)) if ranks.own_data else Rows(0, count, count)
 

@@ -102,7 +102,7 @@ class FittedNetwork(Saved, Parameters):
 
     @property
     def why_(self) -> str:
-        """Which backend and which training step run, and why."""
+        """Say which backend and which training step run, and why."""
         return self._fitted.why_
 
     def to(self, backend: str | Backend | Array) -> Self:

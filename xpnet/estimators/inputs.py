@@ -80,7 +80,7 @@ class Rows:
 
     @property
     def count(self) -> int:
-        """How many rows there are."""
+        """Return the number of rows."""
         return self.X.shape[0]
 
     def take(self, indices: Any, backend: Backend) -> "Rows":

@@ -1,4 +1,4 @@
-"""Where other libraries meet the estimators: scikit-learn's callbacks and warnings, skl2onnx, matplotlib.
+"""Other libraries meet the estimators here: scikit-learn's callbacks and warnings, skl2onnx, matplotlib.
 
 What scikit-learn keeps private, or has in its newest versions only, is used here alone, and may be missing.
 """

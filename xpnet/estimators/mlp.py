@@ -1,4 +1,4 @@
-"""What both estimators share: a fit from top to bottom."""
+"""Both estimators share this: a fit from top to bottom."""
 
 from abc import abstractmethod
 from collections.abc import Sequence

@@ -56,7 +56,7 @@ class SourceRows(Rows):
 
     @property
     def count(self) -> int:
-        """How many rows there are."""
+        """Return the number of rows."""
         return int(numpy.diff(self.X.starts)[self.blocks].sum())
 
     def hold_out(

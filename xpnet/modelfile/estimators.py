@@ -50,7 +50,7 @@ _BEST, _ENCODER, _TARGET = "best/", "encoder/", "target"
 
 
 def parts(estimator: Any) -> tuple[NetworkSpec, dict[str, Any], dict[str, Any]]:
-    """What a file holds of a fitted estimator: the spec of its networks, settings, and tensors by name.
+    """Return what a file holds of a fitted estimator: the spec of its networks, settings, and tensors by name.
 
     Raises NotFittedError before ``fit``, InputError for parameters or labels that it cannot hold.
     """
@@ -107,7 +107,7 @@ def _own_encoder(estimator: Any) -> Any:
 
 
 def _common_spec(estimator: Any) -> NetworkSpec:
-    """What all networks of an estimator of tables have in common."""
+    """Return what the specs of a tabular estimator's networks have in common."""
     return replace(estimator.networks_[0].spec, seed=0)
 
 
@@ -248,7 +248,7 @@ def _restore_table(
 
 
 def _target(target: Any, spec: NetworkSpec) -> numpy.ndarray:
-    """What predictions are made with, if there are four finite numbers for each output."""
+    """Read the scaling of the target, which must have four finite numbers for each output."""
     if target is None or target.shape != (4, spec.widths[-1]) or target.dtype != "float64":
         raise ValueError("its targets are not those of its networks")
     if not numpy.isfinite(target).all():

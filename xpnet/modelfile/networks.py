@@ -115,7 +115,7 @@ def rate_from_json(value: Any) -> float | Schedule:
 
 
 def parts(network: Network) -> tuple[NetworkSpec, dict[str, Any], dict[str, Any]]:
-    """What a file holds of a network: its spec, settings, and tensors by name."""
+    """Return what a file holds of a network: its spec, settings, and tensors by name."""
     settings = {
         "compiled": network.compiled,
         "learning_rate": rate_to_json(network.learning_rate, network.next_learning_rate),

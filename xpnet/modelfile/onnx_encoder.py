@@ -40,7 +40,7 @@ def encode_table(graph: Graph, encoder: Any) -> Value:
 
 
 def _sources(graph: Graph, description: dict[str, Any], encodings: Sequence[Encoding]) -> list[Value]:
-    """What each encoding encodes: (rows, 1) of the table, or a part of its moments."""
+    """Return what each encoding encodes: (rows, 1) of the table, or a part of its moments."""
     names = description["names"] or [f"x{column}" for column in range(description["columns"])]
     apart = description["names"] is not None and description["left_out"]
     if not apart and not any(isinstance(encoding, Category) or encoding.part for encoding in encodings):
@@ -84,7 +84,7 @@ def _parts_of_moments(seconds: Value) -> dict[str, Value]:
 
 
 def _numbers(x: Value, numbers: Sequence[Any], starts: Sequence[int]) -> list[tuple[Value, list[int]]]:
-    """What ``Number.write`` writes, in float32: parts with the places of their columns among the outputs.
+    """Return what ``Number.write`` writes, in float32: parts with the places of their columns among the outputs.
 
     x : (rows, numbers) float64; starts : the place of the first output of each number
     """

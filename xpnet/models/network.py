@@ -163,7 +163,7 @@ class Network(Saved):
 
     @property
     def reason_(self) -> str:
-        """Why the network lives on its backend."""
+        """Say why the network lives on its backend."""
         return self.choice.reason
 
     @property

@@ -67,7 +67,7 @@ class Table:
         return ("number", str(column.dtype)) if isinstance(column, numpy.ndarray) else _kind_of(column().type)
 
     def is_whole(self, index: int) -> bool:
-        """Whether the type of a column holds whole numbers."""
+        """Return whether the type of a column holds whole numbers."""
         column = self.columns[index]
         if isinstance(column, numpy.ndarray):
             return column.dtype.kind in "iu"
@@ -198,7 +198,7 @@ def _to_arrow(values: Any) -> Any:
 
 
 def _is_gap(value: Any) -> bool:
-    """Whether a value says that there is none, in Python, NumPy or pandas."""
+    """Return whether a value says that there is none, in Python, NumPy or pandas."""
     return value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and isnan(value))
 
 
@@ -208,7 +208,7 @@ def _text(value: Any) -> str:
 
 
 def _kind_of(type_: Any) -> tuple[Kind, str]:
-    """What a column of an Arrow type holds, and the type's name."""
+    """Return the kind of content of an Arrow type, and the type's name."""
     from pyarrow import types
 
     value_type = type_.value_type if types.is_dictionary(type_) else type_

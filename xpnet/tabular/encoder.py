@@ -401,7 +401,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
 
 def _counts_rows(x: numpy.ndarray) -> bool:
-    """Whether whole numbers are all different and lie close together, as numbers of rows do. x : (rows,)"""
+    """Return whether whole numbers are all different and close together, as row numbers are. x : (rows,)"""
     if len(x) < ROWS_TO_TELL or len(x) < DENSE * (x.max() - x.min() + 1):
         return False
     return len(numpy.unique(x)) == len(x)

@@ -1,4 +1,4 @@
-"""How one column becomes float32 columns: numbers scaled and cut into bins, categories looked up.
+"""An encoding turns one column into float32 columns: it scales and bins numbers, or looks categories up.
 
 Each encoding is a frozen record of numbers: it is fitted by a function, written to files as plain arrays, and so simple
 (affine, clip, look up) that another runtime can repeat it.
@@ -57,7 +57,7 @@ class Number:
 
     @property
     def labels(self) -> list[str]:
-        """What is added to the column's name to name each output."""
+        """Return what is added to the column's name to name each output."""
         ending = f"_{self.part}" if self.part else ""
         ways = [ending] * (self.scale != 0) + [f"{ending}_missing"] * self.gaps
         ways += [f"{ending}_sin", f"{ending}_cos"] * self.cycle
@@ -132,7 +132,7 @@ def parts_of_moments(seconds: numpy.ndarray) -> dict[str, Callable[[], numpy.nda
 
 @dataclass(frozen=True)
 class Scaling:
-    """What numbers are fitted with. bins : at most so many; by_tree : bins of a tree on the target"""
+    """Says how numbers are scaled. bins : at most so many; by_tree : bins of a tree on the target"""
 
     robust: bool
     bins: int
@@ -221,7 +221,7 @@ class Category:
 
     @property
     def labels(self) -> list[str]:
-        """What is added to the column's name to name each output."""
+        """Return what is added to the column's name to name each output."""
         ways = [f"_{value}" for value in self.values[: self.frequent]] + ["_rare"] * (self.hot - self.frequent)
         return ways + ["_missing"] * self.gaps + [f"_{label}" for label in self.detail_labels]
 

@@ -52,7 +52,7 @@ ROWS_OF_A_BATCH = ((8000, 256), (3000, 128), (0, 64))
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class Tabular(Saved, BaseEstimator):
-    """What both estimators share: fitting networks on encoded rows, and their outputs."""
+    """Fits networks on encoded rows and computes their outputs, for both estimators."""
 
     hidden_layer_sizes: Any = "auto"
     members: int | str = "auto"
@@ -362,7 +362,7 @@ class Tabular(Saved, BaseEstimator):
 
     @property
     def why_(self) -> str:
-        """What was trained, with which backend, and why."""
+        """Say what was trained, with which backend, and why."""
         check_is_fitted(self)
         spec, count = self.networks_[0].spec, len(self.networks_)
         network = f"{count} network{'s' * (count > 1)} {'-'.join(map(str, spec.widths))}"

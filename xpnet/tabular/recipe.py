@@ -1,4 +1,4 @@
-"""How the networks of a table are trained: each on other rows, until the loss on the rows set apart no longer falls."""
+"""The networks of a table each train on other rows, until the loss on the rows set apart no longer falls."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What does not differ between networks.
+    """Holds what does not differ between networks.
 
     spec : the network, without a seed; patience : epochs without a fall of the validation loss
     smoothing : the share of a label that is spread over all classes; seconds : for all networks together

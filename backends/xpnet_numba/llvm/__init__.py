@@ -1,4 +1,4 @@
-"""What Numba does not offer, written in LLVM's instructions.
+"""Intrinsics in LLVM's instructions supply what Numba does not offer.
 
 ``emit``        names by which an intrinsic is written; the processor that Numba compiles for
 ``memory``      addresses, pointers and arrays; values that others read; numbers that several threads write

@@ -165,7 +165,7 @@ ARM_FLUSH = 1 << 24
 
 @intrinsic
 def flush_denormals(context: Context) -> tuple[Signature, Emit]:
-    """From here on denormals count as 0 in this thread (x86 and ARM; elsewhere nothing); returns what to restore."""
+    """Let denormals count as 0 in this thread, on x86 and ARM, and return what to restore."""
 
     def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         before = _float_mode(builder)

@@ -97,7 +97,7 @@ lower half comes first, 64 bits serve both.
 
 
 def gemm_address(dtype: str) -> int:
-    """Where SciPy's BLAS keeps ``sgemm`` (float32) or ``dgemm`` (float64), for :func:`gemm`."""
+    """Return the address at which SciPy's BLAS keeps ``sgemm`` (float32) or ``dgemm`` (float64), for :func:`gemm`."""
     name = {"float32": "sgemm", "float64": "dgemm"}[dtype]
     return get_cython_function_address("scipy.linalg.cython_blas", name)
 

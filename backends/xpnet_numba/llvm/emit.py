@@ -1,4 +1,4 @@
-"""How an intrinsic is written, and which processor it is compiled for.
+"""This module says how an intrinsic is written, and finds the processor that code is compiled for.
 
 An intrinsic is a function that returns the types of its result and arguments, and emits LLVM's instructions. An address
 is an int64. No address is ever compiled into code, all come as run-time values, so that compiled code can be kept on

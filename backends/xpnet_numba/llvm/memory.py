@@ -188,7 +188,7 @@ def shift(context: Context, pointer: Type, items: Type) -> tuple[Signature, Emit
 
 @intrinsic
 def address(context: Context, pointer: Type) -> tuple[Signature, Emit]:
-    """Where a pointer points, as an int64."""
+    """Return the address of a pointer, as an int64."""
 
     def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         return builder.ptrtoint(values[0], INT64)

@@ -216,7 +216,7 @@ def copy_panel(
 def transpose_tile(
     context: Context, b: Type, b_row: Type, panel: Type, panel_row: Type, rows: Type, columns: Type
 ) -> tuple[Signature, Emit]:
-    """As many rows of B as a vector has lanes, as far as one vector goes, written as columns of a panel.
+    """Transpose a square tile of B, as wide as a vector has lanes, into columns of a panel.
 
     b, panel : pointers, with b_row and panel_row items from one row to the next
     rows, columns : that B has from its pointer on; a row beyond is the last one once more, a column beyond is left out
@@ -280,7 +280,7 @@ class _Vectors:
                 emit(self.masks(columns, vectors))
 
     def masks(self, columns: ir.Value, vectors: int) -> Masks:
-        """Which lanes of each vector lie before ``columns``."""
+        """Return for each vector the mask of lanes that lie before ``columns``."""
         wanted = in_all_lanes(self.builder, self.builder.trunc(columns, INT32), self.lanes)
         kind = ir.VectorType(INT32, self.lanes)
         starts = (range(v * self.lanes, (v + 1) * self.lanes) for v in range(vectors))

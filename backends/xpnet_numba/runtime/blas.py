@@ -1,4 +1,4 @@
-"""What multiplies matrices, tiles of our own or SciPy's BLAS, and how many threads BLAS uses.
+"""A step multiplies matrices by tiles of its own or by SciPy's BLAS, whose threads are limited here.
 
 Tiles are faster for the sizes of small networks, and need no library to be held to one thread. With vectors of 32 bytes
 BLAS is faster for large weights, since it has a copy of both operands (``xpnet bench --held-to avx2``).
@@ -56,7 +56,7 @@ class OneThread:
 
 
 def hold_this_thread() -> None:
-    """For a thread that will only ever help: where BLAS counts threads by caller (OpenMP), one here too."""
+    """Hold BLAS to one thread in a worker, where it counts threads by caller (OpenMP)."""
     for library in libraries():
         if getattr(library, "threading_layer", "") in ("openmp", "by caller"):
             library.set_num_threads(1)
@@ -132,14 +132,14 @@ NAMES = {AVX512: "AVX-512", AVX2: "AVX2", NEON: "NEON", SSE: "SSE"}
 
 
 class Product(NamedTuple):
-    """What multiplies matrices in a step: its function, and one clause that says why."""
+    """Holds the function that multiplies matrices in a step, and one clause that says why."""
 
     function: str
     reason: str
 
     @property
     def by_blas(self) -> bool:
-        """Whether BLAS multiplies, and is to be held to one thread."""
+        """Return whether BLAS multiplies, and is to be held to one thread."""
         return self.function == BLAS
 
 

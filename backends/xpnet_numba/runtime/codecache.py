@@ -134,7 +134,7 @@ def _open_folder(base: Path, environment: str) -> Path | None:
 
 
 def user() -> str:
-    """What tells this user's folder from another's; nothing on Windows, where homes are apart."""
+    """Return what tells this user's folder from another's; it is empty on Windows, where homes are apart."""
     return f"-{os.geteuid()}" if hasattr(os, "geteuid") else ""
 
 
@@ -165,7 +165,7 @@ def code_cache() -> CodeCache:
 
 
 def _bases() -> list[Path]:
-    """Where Numba's setting says; else beside this package, or in the user's cache folder."""
+    """Return the folder that Numba's setting names; else one next to this package and the user's cache folder."""
     from numba import config
     from numba.misc.appdirs import user_cache_dir
 
@@ -217,5 +217,5 @@ _IMPORTED = digest_of_sources()
 
 
 def sources_are_as_imported() -> bool:
-    """Whether no source has changed since. If one has, functions in memory may be old ones, new ones or both."""
+    """Return whether no source has changed since import; if one has, functions in memory may be old or new."""
     return digest_of_sources() == _IMPORTED

@@ -86,7 +86,7 @@ def python_function(function: Callable[..., Any], signature: Any) -> Callable[..
 
 
 def _overload(function: Callable[..., Any], signature: Any, **wrappers: bool) -> Any:
-    """What Numba makes of a function for one signature."""
+    """Return what Numba compiles from a function for one signature."""
     dispatcher = numba.njit([signature], nogil=True, **FAST, **internals.UNCOUNTED, **wrappers)(function)
     _dispatchers.append(dispatcher)
     (overload,) = dispatcher.overloads.values()
@@ -152,7 +152,7 @@ _named: dict[str, Callable[..., Any]] = {}
 
 
 def name_of(function: Callable[..., Any], signature: Any) -> str:
-    """What an entry of the cache is called. The folder stands for the sources, so the place in them is enough.
+    """Return the name of an entry of the cache; the folder stands for the sources, so the place in them is enough.
 
     Raises RuntimeError where another function has that name: one would be given the code of the other.
     """
@@ -164,13 +164,13 @@ def name_of(function: Callable[..., Any], signature: Any) -> str:
 
 
 def _is_same(a: Any, b: Any) -> bool:
-    """Whether two functions have the same code, and their global names the same values."""
+    """Return whether two functions have the same code, and their global names the same values."""
     values = (tuple(f.__globals__.get(name) for name in f.__code__.co_names) for f in (a, b))
     return a is b or (a.__code__ == b.__code__ and all(x is y for x, y in zip(*values, strict=True)))
 
 
 def _from_cache(name: str, load: Callable[[MachineCode], Any]) -> Any:
-    """What an entry of the cache is loaded as; None where there is none, or none of any use.
+    """Load an entry of the cache; return None where there is no usable one.
 
     Nothing is kept of functions that are not this package's.
     """

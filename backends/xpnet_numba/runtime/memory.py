@@ -22,9 +22,7 @@ ROOT = Path("/")
 
 
 class Hierarchy(NamedTuple):
-    """Where a version of control groups tells of memory: a folder, the files of limit and use, a name in
-    memory.stat.
-    """
+    """Names the folder of a version of control groups, its files of limit and use, and a key of memory.stat."""
 
     folder: str
     limit: str
@@ -59,14 +57,14 @@ def available_memory() -> float:
 
 
 def _of_system() -> Iterator[float]:
-    """What is free, what could be freed, and what fits on swap."""
+    """Return the bytes that are free, could be freed, or fit on swap."""
     with suppress(OSError, KeyError):
         kibibytes = _numbers(ROOT / "proc/meminfo")
         yield 1024.0 * (kibibytes["MemAvailable:"] + kibibytes["SwapFree:"])
 
 
 def _of_groups() -> Iterator[float]:
-    """What each control group around this process leaves: its limit less its use, of which file cache can be freed."""
+    """Yield the bytes that each control group leaves: its limit less its use, without file cache."""
     with suppress(OSError):
         for line in (ROOT / "proc/self/cgroup").read_text().splitlines():
             _, kind, path = line.split(":", 2)

@@ -68,7 +68,7 @@ def share(board: Address, number: int, threads: int, function: Address, job: Add
 
 @njit(**INNER)
 def claim(claims: Address, piece: int, turn: int) -> bool:
-    """Whether a piece of the work was still free in this turn, and is now the caller's.
+    """Claim a piece of the work; return whether it was still free in this turn.
 
     claims : address of an int64 for each piece, 0 at first; turn : how many turns went before, in a job of several
     """
@@ -117,7 +117,7 @@ def rouse(board: Address, worker: int) -> int:
 
 
 class Calls(NamedTuple):
-    """What Python calls of the above."""
+    """Holds the compiled functions above that Python calls."""
 
     attend: Any
     rouse: Any
@@ -148,7 +148,7 @@ def _share(board: Address, number: int, threads: int, function: Address, job: Ad
 
 @cache
 def share_entry() -> Any:
-    """What :meth:`Team.lead` runs for a job that lies ready: ``team.lead(share_entry(), threads, function, job)``."""
+    """Return the function for :meth:`Team.lead`: ``team.lead(share_entry(), threads, function, job)``."""
     return entry(_share, types.void(*[types.int64] * 5))
 
 
@@ -233,7 +233,7 @@ class Team:
 
 
 def _attend(board: Address, me: int, signal: "SimpleQueue[bool]", memory: Any) -> None:
-    """What a worker does; ``memory`` keeps the board alive."""
+    """Work for the team until it ends; ``memory`` keeps the board alive."""
     if BLAS in products_that_may_run():
         hold_this_thread()
     attend = calls().attend

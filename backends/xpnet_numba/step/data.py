@@ -142,7 +142,7 @@ def set_data(job: Job, data: Data, spec: NetworkSpec) -> None:
 
 
 def is_sparse(X: Any) -> bool:
-    """Whether X is a SciPy matrix of compressed rows; other kinds never come here."""
+    """Return whether X is a SciPy matrix of compressed rows; other kinds never come here."""
     return hasattr(X, "indptr")
 
 

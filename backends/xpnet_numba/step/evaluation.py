@@ -29,7 +29,7 @@ _NOTHING, _NO_LABELS = nullcontext(), numpy.zeros(0, numpy.int64)
 
 
 class Evaluation:
-    """What predicts rows by a step's network, and measures their losses.
+    """Predicts rows by a step's network, and measures their losses.
 
     job : a job of the network, for evaluations alone
     hold : a context in which BLAS, where it multiplies, is held to one thread
@@ -88,7 +88,7 @@ class Evaluation:
             return result
 
     def _predicted_at_once(self, rows: int, nbytes: int) -> int:
-        """How many of X's rows one call of compiled code predicts: all, unless that would keep Ctrl-C waiting."""
+        """Return how many rows one call of compiled code predicts: all, unless Ctrl-C would have to wait."""
         if rows * self._blueprint.size <= PRODUCTS_PER_CALL and nbytes <= BYTES_PER_CALL:
             return rows
         most = min(PRODUCTS_PER_CALL // self._blueprint.size, BYTES_PER_CALL * rows // max(nbytes, 1))
@@ -96,7 +96,7 @@ class Evaluation:
         return EVALUATED_ROWS * blocks
 
     def _predict_sparse(self, X: Any) -> Array:
-        """As ``_predict``, of a SciPy matrix."""
+        """Predict the rows of a SciPy matrix."""
         job, rows, spec = self._job, X.shape[0], self.spec
         _, function, job_at = self._prediction
         with self._hold:
@@ -120,7 +120,7 @@ class Evaluation:
 
     @cached_property
     def _prediction(self) -> tuple[Any, int, int]:
-        """What leads a prediction, its job's function, and the address of its job, found for the first one."""
+        """Find, once, the function that leads a prediction, its job's function, and the address of its job."""
         dtype, job = self.spec.dtype, self._job
         job.output_at = functions.address(f"{OUTPUT_ACTIVATIONS[self.spec.loss]}_output", dtype)
         return prediction_entry(dtype), job_function(self._predict_name, dtype).address, ctypes.addressof(job)

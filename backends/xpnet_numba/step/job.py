@@ -161,7 +161,7 @@ LAYER_TYPE, SLICE_TYPE = (from_dtype(numpy.dtype(s)) for s in (Layer, Slice))
 
 
 def aligned(dtype: str, sizes: dict[str, int]) -> dict[str, Any]:
-    """For each name an array of so many zeros, which begins at a cache line."""
+    """Make for each name an array of so many zeros, which begins at a cache line."""
     counts = list(map(numpy.dtype(dtype).itemsize.__mul__, sizes.values()))
     places, size = _places(counts)
     found: dict[str, Any] = {}
@@ -181,12 +181,12 @@ def carve(memory: Any, *many: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def bytes_for(*many: dict[str, Any]) -> int:
-    """How many bytes arrays like these take when they are carved."""
+    """Return how many bytes arrays like these take when they are carved."""
     return _places([array.nbytes for arrays in many for array in arrays.values()])[1]
 
 
 def _places(counts: list[int]) -> tuple[list[int], int]:
-    """Where arrays of so many bytes begin, and how many bytes all of them take."""
+    """Return where arrays of so many bytes begin, and how many bytes all of them take."""
     places, at = [], 0
     for count in counts:
         places.append(at)
@@ -227,7 +227,7 @@ class Rows(NamedTuple):
 
 
 class Masks(NamedTuple):
-    """For which rows of the whole batch masks are drawn, from the first on, and how many updates have been made.
+    """Says for which rows of the whole batch masks are drawn, and how many updates have been made.
 
     Without dropout, as in a prediction, the first is -1.
     """
@@ -296,7 +296,7 @@ def outputs_of(job: Job, layer: Layer, rows: Rows) -> Block:
 
 @njit(**INNER)
 def kept_of(job: Job, layer: Layer, rows: Rows) -> Block:
-    """What the gradient of a hidden layer's activation is read from, for some rows (rows, fan_out)."""
+    """Return what the gradient of a hidden layer's activation reads, for some rows (rows, fan_out)."""
     offset = job.capacity_rows * layer.column + rows.offset * layer.fan_out
     buffer_at = job.kept_at if layer.keeps else job.hidden_at
     return matrix(job, buffer_at, offset, rows.number, layer.fan_out)
@@ -387,7 +387,7 @@ def gather_indices(job: Job, rows: Rows, me: int) -> Indices:
 
 @njit(**GIVES_ARRAY)
 def result_of(job: Job, me: int) -> Numbers:
-    """Where functions that a thread calls leave a number (1,)."""
+    """Return the array in which functions that a thread calls leave a number (1,)."""
     return numbers(job.results_at, me * (LINE // 8), 1)
 
 

@@ -134,7 +134,7 @@ def measure_members(job_at: Pointer, me: int) -> None:
 
 @njit(**INNER, **EXACT)
 def work_members(job: Job, layers: Table[Layer], batch: Batch, block: int, me: int) -> None:
-    """From rows of X to gradients, for the members of one block."""
+    """Compute the gradients of the members of one block from rows of X."""
     first, end = block * job.members // job.blocks, (block + 1) * job.members // job.blocks
     clear_biases(job, layers, block, -1)
     for member in range(first, end):
@@ -296,14 +296,14 @@ def scaled_of(job: Job, layer: Layer, rows: Rows) -> Block:
 
 @njit(**INNER)
 def products_of(job: Job, layer: Layer, rows: Rows) -> Block:
-    """What a layer's weight gives, before a member's factors, for some rows (rows, fan_out)."""
+    """Return a layer's products with its weight, before a member's factors, for some rows (rows, fan_out)."""
     offset = job.capacity_rows * layer.column + rows.offset * layer.fan_out
     return matrix(job, job.products_at, offset, rows.number, layer.fan_out)
 
 
 @njit(**INNER)
 def first_gradient(job: Job, layer: Layer, me: int) -> Block:
-    """Where a thread adds up x^T delta of a member's first layer (fan_in, fan_out)."""
+    """Return the array in which a thread adds up x^T delta of a member's first layer (fan_in, fan_out)."""
     size = layer.fan_in * layer.fan_out
     return matrix(job, job.first_gradient_at, me * size, layer.fan_in, layer.fan_out)
 

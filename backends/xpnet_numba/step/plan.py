@@ -1,4 +1,4 @@
-"""What is prepared before compiled code runs: the pieces of a batch, the table of a network, and buffers.
+"""A plan prepares compiled code's run: the pieces of a batch, the table of a network, and buffers.
 
 A batch is cut into blocks of rows for phase 1, and slices of parameters for phase 2. The cut depends on the network,
 the batch and the number of cores this process may use, never on how many threads work, so that the same sums are taken
@@ -83,12 +83,12 @@ class Plan:
 
     @cached_property
     def workers(self) -> int:
-        """How many threads find work: some phase has as many pieces of one kind."""
+        """Return how many threads find work: some phase has as many pieces of one kind."""
         pieces = Counter(piece.layer for piece in self.slices)
         return min(self.cores, max(self.blocks, *pieces.values()))
 
     def first_slices_of(self, threads: int) -> list[int]:
-        """For each of a number of threads, the slice with which it begins."""
+        """Return for each thread the slice with which it begins."""
         return [self.starts[me * self.cores // threads] % len(self.slices) for me in range(threads)]
 
 
@@ -155,8 +155,9 @@ def _member_slices(spec: NetworkSpec, index: int, layer: Layer, row_bytes: int, 
 
 
 def _keeps_block_gradients(spec: NetworkSpec, batch_rows: int, blocks: int, *, sparse: bool) -> bool:
-    """Whether adding up the blocks' gradients moves less between cores than the inputs and deltas of a whole batch;
-    sparse inputs count for nothing.
+    """Return whether the blocks' gradients move less between cores than the inputs and deltas of a whole batch.
+
+    Sparse inputs count for nothing.
     """
     parameters = sum((fan_in + 1) * fan_out for fan_in, fan_out in zip(spec.widths, spec.widths[1:], strict=False))
     return BLOCK_GRADIENTS * blocks * parameters <= batch_rows * (sum(spec.widths[sparse:-1]) + sum(spec.widths[1:]))
@@ -174,7 +175,7 @@ def _parts(spec: NetworkSpec, batch_rows: int, slices: list[Slice]) -> int:
 
 
 def _workers(work: int, cores: int) -> int:
-    """How many cores so many bytes are worth."""
+    """Return how many cores so many bytes are worth."""
     return max(1, min(cores, work // GRAIN))
 
 
@@ -207,7 +208,7 @@ def _share_out(slices: list[Slice], cores: int) -> list[list[Slice]]:
 
 
 class Blueprint(NamedTuple):
-    """What compiled code is told of all networks of one kind.
+    """Holds what compiled code knows of all networks of one kind.
 
     size : items in the flat buffer of all parameters
     layers : the table of layers; largest_weight : items of the largest weight
@@ -244,7 +245,7 @@ def functions_by_role(spec: NetworkSpec) -> dict[str, str]:
 
 
 def keeps_inputs(spec: NetworkSpec) -> bool:
-    """Whether the gradient of an activation is read from what it was given, which then is kept."""
+    """Return whether the gradient of an activation is read from its input, which then is kept."""
     return any(ACTIVATIONS[name].keeps == "x" for name in spec.activations)
 
 
@@ -310,7 +311,7 @@ EVALUATED_ROWS = 256
 
 
 class TrainingWorkspace:
-    """What is written while batches of ``plan.batch_rows`` rows train.
+    """Holds what is written while batches of ``plan.batch_rows`` rows train.
 
     parameters : items in the flat buffer of parameters
     label_width : numbers of a row of Y where rows have an order, and so are gathered; else 0
@@ -353,7 +354,7 @@ class TrainingWorkspace:
         job.done_at = job.claims_at + 8 * (self.arrays["claims_at"].size - 1)
 
     def reset(self, job: Job, threads: int) -> None:
-        """Nothing is claimed and done."""
+        """Mark every piece as neither claimed nor done."""
         self.arrays["claims_at"].fill(0)
         job.threads, job.first_slices_at = threads, self._first_slices(threads)[1]
 
@@ -363,7 +364,7 @@ class TrainingWorkspace:
 
 
 class EvaluationWorkspace:
-    """What is written while rows are predicted or measured: each thread has room for a block of them.
+    """Holds what is written while rows are predicted or measured: each thread has room for a block of them.
 
     label_width : numbers of a row of Y, where losses are measured of rows in an order, and so gathered; else 0
     sparse : whether the rows are those of a sparse X, which is not gathered
@@ -387,7 +388,7 @@ class EvaluationWorkspace:
         self._arrays |= aligned("float64", {"results_at": threads * LINE // 8})
 
     def serves(self, threads: int, label_width: int, *, sparse: bool) -> bool:
-        """Whether it has room for so many threads, such labels and, where it is to be gathered, X."""
+        """Return whether it has room for so many threads, such labels and, if gathered, X."""
         x_fits = self.gathers_x or sparse or not label_width
         return self.threads >= threads and self.label_width >= label_width and x_fits
 
@@ -411,7 +412,7 @@ def _of_members(spec: NetworkSpec, rows: int, threads: int) -> dict[str, int]:
 
 
 def bytes_of(arrays: dict[str, Any]) -> int:
-    """How much memory arrays take."""
+    """Return how many bytes arrays take."""
     return sum(map(attrgetter("nbytes"), arrays.values()))
 
 

@@ -43,7 +43,7 @@ class SharedMemoryTraining:
         job.updating, job.penalized = True, spec.l2 > 0
 
     def serves(self, group: SharedMemoryGroup, plan: Plan, label_width: int) -> bool:
-        """Whether it is for these ranks and batches cut like that, and has room for such labels."""
+        """Return whether it is for these ranks and batches of this plan, and has room for such labels."""
         return self.group is group and self.plan is plan and self.label_width >= label_width
 
     def bind(self) -> bool:

@@ -329,9 +329,7 @@ class CompiledStep(Step):
         return workspace
 
     def _room_for_part(self, rows: int) -> int:
-        """For how many rows to plan where these are a part of a batch: parts vary in size, plans are not made for
-        each.
-        """
+        """Return the rows to plan for where these are part of a batch: parts of similar sizes share one plan."""
         last = 0 if self._workspace is None else self._workspace.plan.batch_rows
         if last // PARTS_LIKE <= rows <= last:
             return last

@@ -170,7 +170,7 @@ def features_of(job: Job, piece: Slice, batch: Batch) -> Block:
 
 @njit(**INNER, **EXACT)
 def work_block(job: Job, layers: Table[Layer], batch: Batch, block: int, me: int) -> None:
-    """From rows of X to deltas, for one block of a batch."""
+    """Compute the deltas of one block of a batch from rows of X."""
     first = block * job.block_rows
     end = smaller(first + job.block_rows, batch.rows)
     for begin in range(first, end, job.round_rows):
@@ -219,7 +219,7 @@ def backward(
 
 @njit(**GIVES_ARRAY)
 def bias_sums_of(job: Job, layer: Layer, block: int, more: bool) -> Vector:
-    """Where a block adds up its part of the gradient of a layer's bias: from zero, unless ``more`` rows are added."""
+    """Return where a block adds up its part of a bias gradient: from zero, unless ``more`` rows are added."""
     offset = block * job.partial_size + (layer.bias if job.block_gradients else layer.column)
     sums = vector(job, job.partials_at, offset, layer.fan_out)
     if not more:
