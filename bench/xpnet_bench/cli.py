@@ -103,7 +103,7 @@ def chart(results: Path, output: Path) -> None:
 )
 @click.option("--all", "show_all", is_flag=True, help="Show what did not change, too.")
 def compare(old: Path, new: Path, fail_at: float, show_all: bool) -> None:
-    """What became faster or slower beyond the noise; exit code 1 where xpnet became slower than allowed."""
+    """Show what became faster or slower beyond the noise; exit with 1 where xpnet became slower than allowed."""
     from xpnet_bench.compare import compare_files, comparison_text
 
     comparison = compare_files(old, new, fail_at)

@@ -114,7 +114,7 @@ def _lines(entries: Sequence[Entry]) -> str:
 
 
 def _row(job: Job, lane: Lane, run: int) -> Entry:
-    """As pytest-benchmark writes it, with the rounds that a comparison needs; ``run`` numbers the runs of the file."""
+    """Make a row in pytest-benchmark's form, with rounds for a comparison; ``run`` numbers the file's runs."""
     stats = Stats()
     stats.data = lane.seconds
     extra = {

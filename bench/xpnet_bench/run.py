@@ -80,7 +80,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def _facts(settings: Settings, jobs: list[Job]) -> dict[str, Any]:
-    """What the results file tells of a run before anything is measured."""
+    """Collect what the results file tells of a run before anything is measured."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
@@ -118,7 +118,7 @@ class Measuring:
         self._teams: dict[int, Team] = {}
 
     def lanes(self, job: Job) -> dict[str, Lane]:
-        """What every contender that takes part in the job did."""
+        """Return what every contender that takes part in the job did."""
         settings, threads = self._settings, job.threads or self._settings.threads
         names = [entry.name for entry in ENTRIES if entry.name in settings.contenders and _takes_part(entry, job)]
         if job.suite in PER_PROCESS:
@@ -128,7 +128,7 @@ class Measuring:
         return race(team, names, job, self._effort, self._end)
 
     def facts(self) -> dict[str, dict[str, str]]:
-        """What each contender of the full number of threads runs with."""
+        """Collect what each contender of the full number of threads runs with."""
         team = self._teams.get(self._settings.threads)
         return {name: process.facts for name, process in team.running.items()} if team else {}
 

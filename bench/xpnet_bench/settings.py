@@ -1,4 +1,4 @@
-"""What a run was asked to do."""
+"""Settings say what a run was asked to do."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Settings:
         threads: int | None = None,
         held_to: str = "native",
     ) -> "Settings":
-        """From the command line: no backends or peers named means all of them, ``none`` means no peers."""
+        """Make settings from the command line: no backends or peers named means all, ``none`` means no peers."""
         suites = USUAL if suite == "all" else (suite,)
         allowed = allowed_threads()
         chosen = _contenders(backends, peers, quick)

@@ -1,4 +1,4 @@
-"""How right the predictions are: estimators of tables beside linear models, boosting and other networks.
+"""This benchmark compares predictions of estimators of tables: xpnet, linear models, boosting, other networks.
 
 ``tables``      open tables, which packages bring, and their splits
 ``contenders``  what is trained on them, each with its defaults

@@ -1,4 +1,4 @@
-"""What is trained on the tables: each with its defaults, and the preparation that its users know."""
+"""Each contender trains on the tables with its defaults, and the preparation that its users know."""
 
 from collections.abc import Callable
 from importlib.util import find_spec

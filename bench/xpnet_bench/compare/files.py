@@ -26,7 +26,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What changed.
+    """Holds what changed between two runs.
 
     regressions : slower than ``fail_at``, beyond the noise; slower, faster : beyond the noise and worth telling
     unchanged : the others; noise : the least ratio beyond the noise; remarks : what a reader should know
@@ -78,13 +78,13 @@ def _change(pair: Pair, controls: list[Pair]) -> Change:
 
 
 def _is_control(pair: Pair) -> bool:
-    """Whether a contender is not ours, and ran by the same versions both times."""
+    """Return whether a contender is not ours, and ran by the same versions both times."""
     old, new = pair
     return new.role != "xpnet" and bool(old.version) and old.version == new.version
 
 
 def _in_both(old: Results, new: Results) -> list[dict[str, Pair]]:
-    """For each job of both files, the contenders that were measured both times."""
+    """Return for each job of both files the contenders that were measured both times."""
     before = {(m.job.name, m.contender): m for m in old.measurements}
     return [
         {m.contender: (before[job.name, m.contender], m) for m in measurements if (job.name, m.contender) in before}
@@ -125,7 +125,7 @@ def _conditions(results: Results) -> tuple[Any, ...]:
 
 
 def comparison_text(comparison: Comparison, show_all: bool) -> str:
-    """For a terminal or a log."""
+    """Write a comparison for a terminal or a log."""
     lines = [*comparison.remarks, f"Beyond the noise are changes by more than {comparison.noise:.3f}."]
     told: list[Row] = []
     for title, rows in (("Slower", comparison.slower), ("Faster", comparison.faster)):

@@ -1,4 +1,4 @@
-"""When a time has changed: the statistics of a comparison, apart from files and names.
+"""These statistics decide when a time has changed; they know no files or names.
 
 A machine is slower in one minute than in the next, and for everybody. So a contender is not compared with its own past
 but, round by round, with the *controls* that ran beside it and did not change: peers and floor. What is left after that
@@ -24,7 +24,7 @@ Times = numpy.ndarray
 
 
 class Change(NamedTuple):
-    """How many times as long the new run takes, controls taken into account: median, interval, quickest tenth."""
+    """Holds the new run's time relative to the old, corrected by controls: median, interval, quickest tenth."""
 
     ratio: float
     lower: float
@@ -81,7 +81,7 @@ def noise_of_controls(changes: Sequence[Change]) -> float:
 
 
 def is_slower(found: Change, threshold: float, noise: float) -> bool:
-    """Whether a change passes all three tests."""
+    """Return whether a change passes all three tests."""
     return found.lower > threshold and min(found.ratio, found.quickest) > max(threshold, noise)
 
 

@@ -1,4 +1,4 @@
-"""How each library does the jobs: a module for each, imported only in the process that measures it.
+"""Each library does the jobs in a module of its own, imported only in the process that measures it.
 
 A module offers ``OPERATIONS`` (operation -> function that prepares a job), ``facts(variant)``, which also raises where
 the variant cannot be used, and, where calls return before the work is done, ``stopwatch(variant)``.

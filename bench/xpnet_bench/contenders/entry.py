@@ -1,4 +1,4 @@
-"""Who takes part. Nothing here imports a contender's library."""
+"""This module lists the contenders, without importing their libraries."""
 
 import importlib
 import importlib.util
@@ -53,7 +53,7 @@ class Entry:
         return _import(self.module)
 
     def operation(self, name: str) -> Callable[[Job], Task] | None:
-        """How the contender does an operation; None where it does not.
+        """Return the contender's way to do an operation; None where it has none.
 
         Looked up in its modules, then among those on its estimators, which are imported where they are needed:
         scikit-learn's data sets and searches are no part of a library's first use.
@@ -111,5 +111,5 @@ def find_entry(name: str) -> Entry:
 
 
 def missing(entry: Entry) -> str:
-    """Why a contender cannot take part as far as this shows without importing it; "" where it can."""
+    """Say why a contender cannot take part, without importing it; the text is empty where it can."""
     return "" if importlib.util.find_spec(entry.library) else f"{entry.library} is not installed"

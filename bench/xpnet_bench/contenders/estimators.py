@@ -25,7 +25,7 @@ warnings.filterwarnings("ignore", category=ConvergenceWarning)
 
 @dataclass(frozen=True)
 class Library:
-    """Where estimators come from: their classes, and arguments for every constructor."""
+    """Holds a library's classes of estimators, and arguments for every constructor."""
 
     classifier: Any
     regressor: Any
@@ -62,7 +62,7 @@ def _fit(model: Any, *arrays: Any, **keywords: Any) -> Task:
 
 
 def _norms(fitted: Any) -> list[float]:
-    """Of the weights. scikit-learn's loss in float32 is no measure: it clips probabilities."""
+    """Return the norms of the weights. scikit-learn's loss in float32 is no measure: it clips probabilities."""
     return [float(numpy.linalg.norm(weight)) for weight in fitted.coefs_]
 
 

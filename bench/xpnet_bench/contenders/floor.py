@@ -1,4 +1,4 @@
-"""What bounds everybody: for networks the matrix products alone through BLAS, for elementwise kernels a plain copy.
+"""A floor bounds every contender: for networks BLAS's matrix products alone, for elementwise kernels a plain copy.
 
 All outputs are allocated beforehand.
 """
@@ -15,7 +15,7 @@ def facts(variant: str) -> dict[str, str]:
 
 
 def copy(job: Job) -> Task:
-    """As many bytes read and written as the kernel's own traffic."""
+    """Copy as many bytes as the kernel itself reads and writes."""
     source = numpy.zeros(job.traffic // 2, dtype=numpy.uint8)
     source += 1  # touched, so that every page exists
     target = source.copy()

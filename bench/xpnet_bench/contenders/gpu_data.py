@@ -1,4 +1,4 @@
-"""What the contenders on a GPU begin with, the same for all, as NumPy arrays."""
+"""All contenders on a GPU begin with these NumPy arrays."""
 
 import numpy
 

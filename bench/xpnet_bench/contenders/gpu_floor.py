@@ -1,4 +1,4 @@
-"""What the card needs at the least: the larger of moving the bytes and of doing the products, at its measured rates."""
+"""The card needs at least the larger of the times to move the bytes and to do the products, at its measured rates."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +32,7 @@ def facts(variant: str) -> dict[str, str]:
 
 
 def _least_seconds(call: Callable[[], Any]) -> float:
-    """Of a few calls, by the device's own clock."""
+    """Return the least time of a few calls, by the device's own clock."""
     times = []
     for _ in range(REPEATS):
         start, end = cupy.cuda.Event(), cupy.cuda.Event()
@@ -50,7 +50,7 @@ def stopwatch(variant: str) -> Callable[[Callable[[], Any], int], float]:
 
 
 def floor(job: Job) -> Task:
-    """Of all units of a job."""
+    """Return the least time of all units of a job."""
     seconds = job.units * floor_seconds(job, _rates)
     return Task(lambda: seconds, lambda result: [])
 

@@ -33,7 +33,7 @@ class Trainer:
         self.optimizer = torch.optim.Adam(self.params, lr=rate, fused=True, capturable=capturable)
 
     def loss(self) -> torch.Tensor:
-        """Of the step's rows. No copies of weights are kept, as PyTorch asks for where a graph is captured."""
+        """Return the loss of the step's rows; no copies of weights are kept, as a captured graph demands."""
         rows, params = self.order.index_select(0, self.cursor).reshape(-1), self.params
         hidden = self.X[rows]
         with torch.autocast(pytorch.device().type, torch.bfloat16, enabled=self.halved, cache_enabled=False):

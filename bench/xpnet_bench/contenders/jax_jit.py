@@ -126,7 +126,7 @@ def _probabilities(params: Params, X: jax.Array) -> jax.Array:
 
 
 class State(NamedTuple):
-    """What a step replaces: parameters, Adam's moments and its count of steps."""
+    """Holds what a step replaces: parameters, Adam's moments and its count of steps."""
 
     params: Params
     m: Params

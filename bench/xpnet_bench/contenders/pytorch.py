@@ -21,7 +21,7 @@ _variant = "eager"
 
 
 def device() -> torch.device:
-    """Where this process computes."""
+    """Return the device on which this process computes."""
     return _device
 
 
@@ -46,7 +46,7 @@ def facts(variant: str) -> dict[str, str]:
 
 
 def stopwatch(variant: str) -> Callable[[Callable[[], Any], int], float] | None:
-    """For CUDA, seconds between two events on the device; None where calls return when they are done."""
+    """Return for CUDA the seconds between two events on the device; None where calls return when done."""
     return _between_events if variant.startswith("cuda") else None
 
 

@@ -21,7 +21,7 @@ def facts(variant: str) -> dict[str, str]:
 
 
 def estimators() -> dict[str, Any]:
-    """For operations on estimators: the classes."""
+    """Return the classes for operations on estimators."""
     return {"classifier": MLPClassifier, "regressor": MLPRegressor}
 
 

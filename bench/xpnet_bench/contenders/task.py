@@ -1,4 +1,4 @@
-"""What a contender makes of a job."""
+"""A task is a contender's form of a job."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -31,13 +31,13 @@ def facts(variant: str) -> dict[str, str]:
 
 
 def estimators() -> dict[str, Any]:
-    """For operations on estimators: the classes, and the backend that they run on."""
+    """Return the classes for operations on estimators, and the backend that they run on."""
     settings = {"backend": _backend.name}
     return {"classifier": xpnet.MLPClassifier, "regressor": xpnet.MLPRegressor, "settings": settings}
 
 
 def stopwatch(variant: str) -> Callable[[Callable[[], Any], int], float] | None:
-    """For CuPy, seconds between two events on the device; None where calls return when they are done."""
+    """Return for CuPy the seconds between two events on the device; None where calls return when done."""
     if variant != "cupy":
         return None
     import cupy

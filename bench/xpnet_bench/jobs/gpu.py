@@ -68,7 +68,7 @@ def widths_of(job: Job) -> tuple[int, ...]:
 
 
 def floor_seconds(job: Job, rates: Mapping[str, float]) -> float:
-    """Of one unit: the larger of moving the bytes and of doing the products.
+    """Return the floor of one unit: the larger of moving the bytes and of doing the products.
 
     rates : ``bytes`` a second, and operations a second in each of ``PRECISIONS``
     """

@@ -60,7 +60,7 @@ def mini_batch(rows: int, hidden: int, batch: int) -> Job:
 
 
 def product_flops(rows: int, features: int, hidden: int, classes: int) -> int:
-    """Of the five products of one update: two forward, two for weight gradients, one for the hidden gradient."""
+    """Count operations of an update's five products: two forward, two weight gradients, one hidden gradient."""
     return 2 * rows * (2 * features * hidden + 3 * hidden * classes)
 
 

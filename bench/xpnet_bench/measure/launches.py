@@ -21,7 +21,7 @@ CACHES = ("NUMBA_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "JAX_COMPILATION_CACHE_D
 
 @dataclass(frozen=True)
 class Start:
-    """How processes are started: the job, threads for each, variables that hold it to fewer instructions."""
+    """Says how processes are started: the job, threads for each, variables that hold it to fewer instructions."""
 
     job: Job
     threads: int

@@ -1,4 +1,4 @@
-"""What the numbers were measured on."""
+"""This module describes the machine that the numbers were measured on."""
 
 import importlib.metadata
 import platform

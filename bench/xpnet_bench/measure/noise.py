@@ -1,4 +1,4 @@
-"""How noisy the machine is before anything is measured."""
+"""The machine's noise is measured before anything else."""
 
 import time
 from typing import Any
@@ -10,7 +10,7 @@ NOISY_SPREAD, NOISY_LOAD = 0.06, 0.10
 
 
 def measure_noise(seconds: float = 1.0) -> dict[str, Any]:
-    """What others use of the processors, and how the time of a fixed computation spreads.
+    """Measure what others use of the processors, and how the time of a fixed computation spreads.
 
     returns ``others`` (share of all cores used before we start), ``spread`` (quartile distance over median of a fixed
     computation), ``worst`` (95th percentile over median), ``noisy``, and ``verdict``, a sentence

@@ -72,7 +72,7 @@ def variables_that_hold_to(instructions: str) -> dict[str, str]:
 
 
 def _xla_knows(flag: str) -> bool:
-    """Whether the JAX that is installed has a flag: at one that it does not know it ends the process."""
+    """Return whether the installed JAX has a flag: at one that it does not know it ends the process."""
     found = find_spec("jaxlib")
     files = Path(found.origin).parent.iterdir() if found and found.origin else ()
     return any(_contains(file, flag.encode()) for file in files if file.suffix in LIBRARIES)

@@ -21,7 +21,7 @@ OUT_OF_TIME = "the time of a quick run was over"
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured.
+    """Says how much is measured.
 
     turns : how often each contender has its turn
     rounds : timed rounds a turn
@@ -46,7 +46,7 @@ class Effort:
 
 @dataclass
 class Lane:
-    """What one contender did on one job.
+    """Holds what one contender did on one job.
 
     seconds : one entry a round, for one unit of the job
     calls : calls a round; turns : turns that the rounds were taken in
@@ -187,7 +187,7 @@ def _hold_to_answer(lanes: dict[str, Lane], job: Job) -> None:
 
 
 def agree(answer: list[float], reference: list[float], job: Job) -> bool:
-    """Whether two answers are the same within rounding; for shuffled training, within what the order changes."""
+    """Return whether two answers agree within rounding; for shuffled training, within what the order changes."""
     if job.operation == "accuracy":
         return True  # the accuracy reached is reported itself
     if job.operation.startswith(("fit", "gpu_train")):  # many steps magnify rounding

@@ -1,4 +1,4 @@
-"""From a results file to pages that a person reads."""
+"""A report makes pages that a person reads from a results file."""
 
 from xpnet_bench.report.page import facts, write_chart, write_page, write_report
 from xpnet_bench.report.results import Measurement, Results, read_results

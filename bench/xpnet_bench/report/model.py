@@ -1,4 +1,4 @@
-"""What a report consists of, before it becomes HTML or Markdown."""
+"""A report consists of these parts, before it becomes HTML or Markdown."""
 
 from dataclasses import dataclass, field
 

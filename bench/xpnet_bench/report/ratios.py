@@ -1,4 +1,4 @@
-"""How contenders of one job compare."""
+"""Ratios compare the contenders of one job."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -20,7 +20,7 @@ class Ratio(NamedTuple):
 
 
 def ratio(slower: Measurement, faster: Measurement) -> Ratio:
-    """How many times as long the first takes, round by round where rounds lie side by side."""
+    """Return how many times as long the first takes, round by round where rounds lie side by side."""
     count = min(len(slower.seconds), len(faster.seconds))
     quotients = slower.seconds[:count] / faster.seconds[:count]
     lower, upper = numpy.percentile(quotients, [25, 75])
@@ -45,12 +45,12 @@ def named(measurements: list[Measurement], contender: str) -> Measurement | None
 
 
 def floor_of(measurements: list[Measurement]) -> Measurement | None:
-    """What bounds everybody, where that was measured."""
+    """Return the floor of a job, where it was measured."""
     return next((m for m in measurements if m.role == "floor"), None)
 
 
 def against_best_peer(jobs: Mapping[Job, list[Measurement]], contender: str) -> list[tuple[Job, Ratio]]:
-    """For each job that the contender and a peer did: how many times as fast it is as the best peer."""
+    """Return for each job that the contender and a peer did how many times as fast as the best peer it is."""
     found = []
     for job, measurements in jobs.items():
         mine, peer = named(measurements, contender), best_peer(measurements)

@@ -58,12 +58,12 @@ class Measurement:
 
     @property
     def disturbed(self) -> bool:
-        """Whether others used so much that the times say little."""
+        """Return whether others used so much that the times say little."""
         return self.others > DISTURBED
 
     @property
     def version(self) -> dict[str, str]:
-        """What the contender said of itself and its libraries when it was measured."""
+        """Return what the contender said of itself and its libraries when it was measured."""
         return self.run["contenders"].get(self.contender, {})
 
 
@@ -94,7 +94,7 @@ class Results:
 
     @property
     def machine(self) -> dict[str, Any]:
-        """What ``describe_machine`` found."""
+        """Return what ``describe_machine`` found."""
         return self.last["machine"]
 
     @cached_property

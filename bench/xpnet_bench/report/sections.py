@@ -48,7 +48,7 @@ def _not_measured(title: str, anchor: str) -> Section:
 
 
 def answer(results: Results) -> Section:
-    """What is compared and under which conditions, in sentences, and one chart."""
+    """Say what is compared and under which conditions, in sentences, and one chart."""
     drawn = [charts.speed_chart(results)] if charts.headline_jobs(results) else []
     text = [answer_sentence(results), *behind_sentence(results), *_conditions(results)]
     if disturbed := sum(m.disturbed for m in results.measurements):
@@ -59,7 +59,7 @@ def answer(results: Results) -> Section:
 
 
 def _conditions(results: Results) -> list[str]:
-    """How noisy the machine was, and what holds contenders to fewer instructions than they could use."""
+    """Say how noisy the machine was, and what holds contenders to fewer instructions than they could use."""
     text = [run["noise"]["verdict"] for run in results.used_runs if run["noise"]["noisy"]]
     text = text or [results.last["noise"]["verdict"]]
     if held := results.last["held"]:
@@ -77,7 +77,7 @@ def _limits(instructions: str, variables: str) -> str:
 
 
 def answer_sentence(results: Results) -> str:
-    """How our backend stands to the best peer, by kind of job, in numbers that the chart shows."""
+    """Say how our backend compares with the best peer, by kind of job, in numbers that the chart shows."""
     speeds = defaultdict(list)
     for job, found in against_best_peer(charts.headline_jobs(results), ours(results)):
         speeds[job.suite].append(found.median)
@@ -234,7 +234,7 @@ def memory(results: Results) -> Section:
 
 
 def left_out(results: Results) -> Section:
-    """Who was not measured, and why."""
+    """List the contenders that were not measured, and why."""
     reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
     for run in results.runs:
         for entry in run["skipped"]:
