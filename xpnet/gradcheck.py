@@ -306,7 +306,7 @@ class _Check:
         return out
 
     def to_host(self, array: Any) -> numpy.ndarray:
-        """An array or a number as a NumPy array."""
+        """Return an array or a number as a NumPy array."""
         return numpy.asarray(self.backend.to_numpy(array)) if hasattr(array, "dtype") else numpy.asarray(array)
 
     def example(self, out: Any, expected: Any) -> None:
@@ -340,7 +340,7 @@ class _Check:
         return tuple(found) if isinstance(found, tuple | list) else (found,)
 
     def _varied(self, inputs: tuple[numpy.ndarray, ...], place: int) -> Callable[[numpy.ndarray], numpy.ndarray]:
-        """The output as a function of one of the inputs."""
+        """Return the output as a function of one of the inputs."""
 
         def out_at(changed: numpy.ndarray) -> numpy.ndarray:
             return self.to_host(self.forward(*inputs[:place], changed, *inputs[place + 1 :]))

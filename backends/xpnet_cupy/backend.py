@@ -77,7 +77,7 @@ class CupyBackend:
                 ) from error
 
     def to_numpy(self, array: Array) -> numpy.ndarray:
-        """A copy on the host."""
+        """Return a copy on the host."""
         return self._cupy.asnumpy(array)
 
     def synchronize(self) -> None:

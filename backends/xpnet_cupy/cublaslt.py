@@ -117,7 +117,7 @@ class CublasLt:
         return created
 
     def described(self, kind: str, *arguments: Any) -> ctypes.c_void_p:
-        """A new cuBLASLt object of a kind: MatmulDesc, MatrixLayout, MatmulPreference."""
+        """Return a new cuBLASLt object of a kind: MatmulDesc, MatrixLayout, MatmulPreference."""
         return self._create(f"cublasLt{kind}Create", *arguments)
 
     def assign(self, kind: str, target: ctypes.c_void_p, attribute: int, value: Any) -> None:
@@ -169,7 +169,7 @@ class _Described:
         return [type(algorithm)(*algorithm) for algorithm in usable]
 
     def at(self, a: int, b: int, out: int) -> dict[str, Launch]:
-        """The launches of this product on matrices at these addresses, by the bytes of their algorithms."""
+        """Return the launches of this product on matrices at these addresses, by the bytes of their algorithms."""
         one, zero = self.scale(1), self.scale(0)
         left = (ctypes.byref(one), ctypes.c_void_p(a), self.a, ctypes.c_void_p(b), self.b)
         result = (ctypes.byref(zero), *(ctypes.c_void_p(out), self.d) * 2)
@@ -192,5 +192,5 @@ class _Described:
 
 
 def _alignment(address: int) -> int:
-    """The largest power of two, up to 256, that divides an address."""
+    """Return the largest power of two, up to 256, that divides an address."""
     return min(address & -address, 256) or 256

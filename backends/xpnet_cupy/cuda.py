@@ -56,7 +56,7 @@ class CudaLauncher(Launcher):
         return "products through cupy.matmul and no CUDA graph, since cuBLASLt was not found"
 
     def kernel(self, name: str, shared: int) -> Callable[[Grid, Grid, tuple[Any, ...]], None]:
-        """A RawKernel, compiled when first asked for and cached on disk by CuPy."""
+        """Return a RawKernel, compiled when first asked for and cached on disk by CuPy."""
         with _memory_errors():
             kernel = _kernel(self.dtype, self.stored, name, cupy.cuda.Device().id)
             if shared > SHARED_BYTES:  # all that the card allows: networks of all threads share the kernel
@@ -132,17 +132,17 @@ class CudaLauncher(Launcher):
         return run
 
     def joined(self) -> Launch:
-        """An event of the second stream."""
+        """Return an event of the second stream."""
         side = self.lane.side
         return lambda: cupy.cuda.get_current_stream().wait_event(side.record())
 
     def mark(self) -> Any:
-        """An event of the current stream."""
+        """Return an event of the current stream."""
         return cupy.cuda.get_current_stream().record()
 
     @contextmanager
     def stream(self) -> Iterator[None]:
-        """The lane's stream, since the default stream cannot be captured."""
+        """Enter the lane's stream, since the default stream cannot be captured."""
         own, caller = self.lane.stream, cupy.cuda.get_current_stream()
         own.wait_event(caller.record())
         try:
@@ -157,11 +157,11 @@ class CudaLauncher(Launcher):
         return _lane()
 
     def address(self, array: Array) -> int:
-        """The address on the device."""
+        """Return the address on the device."""
         return array.data.ptr
 
     def to_numpy(self, array: Array) -> numpy.ndarray:
-        """A copy on the host."""
+        """Return a copy on the host."""
         return cupy.asnumpy(array)
 
     def uploads(self, shape: tuple[int, ...], dtype: str) -> Uploads:
@@ -206,7 +206,7 @@ class HalvedLauncher(CudaLauncher):
 
     @property
     def full(self) -> Launcher:
-        """The one of float32."""
+        """Return the launcher of float32."""
         return self._full
 
 

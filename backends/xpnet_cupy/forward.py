@@ -108,7 +108,7 @@ def prediction_launches(
 
 
 def through_layers(launcher: Launcher, layers: list[Layer], x: Array, outputs: list[Array]) -> list[Launch]:
-    """Each layer's output from the one before."""
+    """Compute each layer's output from the one before."""
     pairs = zip(layers, [x, *outputs], outputs, strict=False)
     return [launch for layer, below, out in pairs for launch in forward_launches(launcher, layer, below, out)]
 

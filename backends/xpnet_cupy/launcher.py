@@ -141,7 +141,7 @@ class Launcher(ABC):
 
     @abstractmethod
     def kernel(self, name: str, shared: int) -> Callable[[Grid, Grid, tuple[Any, ...]], None]:
-        """The compiled kernel, called with grid, block and checked arguments.
+        """Return the compiled kernel, called with grid, block and checked arguments.
 
         shared : bytes of shared memory that each block is given beside what the kernel declares
         """
@@ -153,7 +153,7 @@ class Launcher(ABC):
 
     @abstractmethod
     def product(self, product: Product, a: Array, b: Array, out: Array, *, repeated: bool = False) -> Launch:
-        """The prepared product of two C-contiguous matrices, without its epilogue.
+        """Return the prepared product of two C-contiguous matrices, without its epilogue.
 
         repeated : whether it will run so often that it is worth to time the library's algorithms
         """
@@ -283,4 +283,4 @@ class Launcher(ABC):
 
 
 def nothing() -> None:
-    """The launch of an empty grid."""
+    """Launch an empty grid."""

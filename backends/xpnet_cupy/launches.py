@@ -109,7 +109,7 @@ def dropout(
 
 
 def softmax(launcher: Launcher, x: Array, out: Array, *, logarithm: bool = False) -> Launch:
-    """The softmax of each row, or its logarithm; x, out (rows, cols), not the same."""
+    """Compute the softmax of each row, or its logarithm; x, out (rows, cols), not the same."""
     rows, cols = x.shape
     sharing, grid, block = _row_groups(rows, cols)
     name = f"log_softmax_{sharing}" if logarithm else f"softmax_{sharing}"
@@ -221,7 +221,7 @@ def update(
     rows: int = 0,
     copy: Array | None = None,
 ) -> Launch:
-    """One update in place by ``rule``.
+    """Make one update in place by ``rule``.
 
     arrays : the parameter, its gradient and the rule's buffers, all of one shape
     penalty : whose gradient is added to grad on the way; None for none

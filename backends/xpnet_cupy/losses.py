@@ -38,7 +38,7 @@ class Losses(ByRows):
         return self._sums(data, sums, count) if count else (0.0, 0.0)
 
     def _begin(self, block: Data, cleared: Totals) -> None:
-        """The clock at the first row of a block."""
+        """Set the clock to the first row of a block."""
         epoch = self.epoch
         arrays = (epoch.clock, epoch.rates, epoch.data, tuple(block), cleared)
         launches.begin(self.launcher, *arrays, learning_rate=0.0, first_row=0)()
@@ -62,7 +62,7 @@ class Losses(ByRows):
         self.row_loss: Any = xp.empty(rows, dtype=xp.float64)
 
     def launches(self, rows: int, indices: bool) -> list[Launch]:
-        """Rows gathered, forward, and their losses added."""
+        """List the launches that gather rows, take them forward, and add their losses."""
         spec, launcher, epoch = self.spec, self.launcher, self.epoch
         x, outputs = self.x[:rows], [out[:rows] for out in self.outputs]
         batch = Batch(indices, data=epoch.data, clock=epoch.clock)

@@ -37,7 +37,7 @@ class Data(NamedTuple):
     places: Array | None = None
 
     def block(self, rows: slice) -> "Data":
-        """Some of the rows, in their order."""
+        """Return some of the rows, in their order."""
         if self.order is not None:
             return self._replace(order=self.order[rows])
         return Data(*(None if array is None else array[rows, ...] for array in self))  # type: ignore[arg-type]
@@ -161,7 +161,7 @@ def batch_bytes(spec: NetworkSpec, rows: int) -> int:
 
 
 def itemsize(spec: NetworkSpec) -> int:
-    """Bytes of one number."""
+    """Return the bytes of one number."""
     return 8 if spec.dtype == "float64" else 4
 
 

@@ -29,7 +29,7 @@ class Operations:
         return self._activation("relu", x, bias)
 
     def relu_backward_bias(self, d_out: Array, x: Array) -> tuple[Array, Array]:
-        """The gradient through ReLU and by the bias before it."""
+        """Return the gradient through ReLU and by the bias before it."""
         with self._launching(x) as launcher:
             d_out, x = _contiguous(launcher, d_out, x)
             d_x, d_bias = _empty(launcher, x.shape), _empty(launcher, x.shape[1:])
@@ -42,27 +42,27 @@ class Operations:
         return self._softmax(x, axis, logarithm=False)
 
     def log_softmax(self, x: Array, axis: int = -1) -> Array:
-        """The logarithm of softmax."""
+        """Return the logarithm of softmax."""
         return self._softmax(x, axis, logarithm=True)
 
     def softmax_cross_entropy(
         self, logits: Array, labels: Labels, sample_weight: Array | None = None
     ) -> tuple[Array, Array]:
-        """The loss and its gradient."""
+        """Return the loss and its gradient."""
         return self._loss("softmax_cross_entropy", logits, labels, sample_weight)
 
     def logistic_cross_entropy(
         self, logits: Array, labels: Labels, sample_weight: Array | None = None
     ) -> tuple[Array, Array]:
-        """The loss and its gradient."""
+        """Return the loss and its gradient."""
         return self._loss("logistic_cross_entropy", logits, labels, sample_weight)
 
     def squared_error(self, outputs: Array, targets: Labels, sample_weight: Array | None = None) -> tuple[Array, Array]:
-        """The loss and its gradient."""
+        """Return the loss and its gradient."""
         return self._loss("squared_error", outputs, targets, sample_weight)
 
     def poisson(self, outputs: Array, targets: Labels, sample_weight: Array | None = None) -> tuple[Array, Array]:
-        """The loss and its gradient."""
+        """Return the loss and its gradient."""
         return self._loss("poisson", outputs, targets, sample_weight)
 
     def sgd_update(
@@ -75,7 +75,7 @@ class Operations:
         momentum: float = 0.0,
         nesterov: bool = False,
     ) -> tuple[Array, Array | None]:
-        """One step of gradient descent, in place."""
+        """Take one step of gradient descent, in place."""
         rule = UpdateRule("sgd", momentum=momentum, nesterov=nesterov)
         buffers = [] if velocity is None else [velocity]
         param, *updated = self._update(rule, [param, grad, *buffers], [learning_rate, 0, 0, 0, 0])
@@ -96,7 +96,7 @@ class Operations:
         weight_decay: float = 0.0,
         epsilon_hat: bool = False,
     ) -> tuple[Array, Array, Array]:
-        """One step of Adam or AdamW, in place."""
+        """Take one step of Adam or AdamW, in place."""
         rule = UpdateRule("adam", beta1=beta1, beta2=beta2, epsilon=epsilon)
         scales = adam_scales(t, learning_rate, beta1, beta2, epsilon_hat)
         rates = [learning_rate, *scales, 1 - learning_rate * weight_decay, 0]
@@ -104,7 +104,7 @@ class Operations:
         return param, m, v
 
     def gather(self, x: Array, order: object) -> Array:
-        """The rows of x named by ``order``."""
+        """Return the rows of x named by ``order``."""
         with self._launching(x) as launcher:
             rows = _rows(launcher, x, cols=prod(x.shape[1:]))
             (places,) = _contiguous(launcher, launcher.xp.asarray(order, dtype=launcher.xp.int32))

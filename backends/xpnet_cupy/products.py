@@ -54,12 +54,12 @@ class Product:
 
     @property
     def shape_a(self) -> tuple[int, int]:
-        """Rows and columns of A as stored."""
+        """Return the rows and columns of A as stored."""
         return (self.k, self.m) if self.transpose_a else (self.m, self.k)
 
     @property
     def shape_b(self) -> tuple[int, int]:
-        """Rows and columns of B as stored."""
+        """Return the rows and columns of B as stored."""
         return (self.n, self.k) if self.transpose_b else (self.k, self.n)
 
     def by_matmul(self, xp: Any, a: Array, b: Array, out: Array) -> Callable[[], None]:

@@ -104,7 +104,7 @@ class Resident:
 
 
 def _row_flop(spec: NetworkSpec) -> float:
-    """The operations of training on one row: forward, weight gradient and, but for the first layer, input gradient."""
+    """Count the operations of training on one row: forward, weight gradients, and all input gradients but the first."""
     products = [a * b for a, b in zip(spec.widths, spec.widths[1:], strict=False)]
     return 2.0 * (3 * sum(products) - products[0])
 

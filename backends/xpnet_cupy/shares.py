@@ -45,7 +45,7 @@ def batches_of_ranks(shares: Sequence[tuple[Any, BatchPart]]) -> Batches:
 
 
 def _filled(rows: list[Any], size: int, value: int) -> numpy.ndarray:
-    """One row of so many items for each array, filled up with a value: int32."""
+    """Return one row of so many items for each array, filled up with a value: int32."""
     filled = numpy.full((len(rows), size), value, dtype=numpy.int32)
     for row, items in zip(filled, rows, strict=True):
         row[: len(items)] = items

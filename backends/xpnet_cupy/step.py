@@ -285,7 +285,7 @@ class CompiledStep(Step):
         )
 
     def _placed(self, data: Data, places: Any) -> Data:
-        """The data with the places of their rows, where dropout looks for them; places : on the host, or None"""
+        """Return the data with the places of their rows, where dropout looks for them; places : on the host, or None"""
         if places is None or not any(self.spec.dropout):
             return data
         return data._replace(places=self.launcher.xp.asarray(places.reshape(-1).astype("int32")))
@@ -310,7 +310,7 @@ class CompiledStep(Step):
         )
 
     def _plan(self, shape: Shape, data: Data) -> BatchPlan:
-        """The plan for batches of this shape, made once."""
+        """Return the plan for batches of this shape, made once."""
         if shape not in self._plans:
             if len(self._plans) == KEPT_PLANS:
                 self._plans.popitem(last=False)
@@ -453,7 +453,7 @@ class CompiledStep(Step):
 
     @contextmanager
     def _memory(self, what: str, needed: int) -> Iterator[None]:
-        """The step's device, with running out of its memory explained."""
+        """Enter the step's device, and explain where its memory runs out."""
         with self._on_device(), enough_memory(self.launcher, what, needed):
             yield
 

@@ -177,7 +177,7 @@ class MachineCode(NamedTuple):
     object_file: bytes
 
     def pack(self) -> bytes:
-        """All of it as bytes."""
+        """Return all of it as bytes."""
         return json.dumps([self.symbol, self.environment, self.needs]).encode() + b"\n" + self.object_file
 
     @classmethod

@@ -45,5 +45,5 @@ class Table(Protocol[Record]):
     size: int
 
     def __getitem__(self, index: int) -> Record:
-        """One of them."""
+        """Return one record."""
         ...

@@ -94,7 +94,7 @@ def _prepare_shared(loop: Loop, dtype: numpy.dtype, arguments: tuple[Any, ...]) 
 
 @cache
 def _job_function(loop: Loop, groups: types.Tuple) -> Address:
-    """The address of :func:`_run_chunks` over a loop."""
+    """Return the address of :func:`_run_chunks` over a loop."""
     number = types.int64
     job = types.Tuple((number, number, number, number, groups))
     run = filled_in(_run_chunks, f"run_{loop.__name__}", loop=loop)

@@ -33,7 +33,7 @@ class Cut(NamedTuple):
     chunk: int
 
     def rows(self, rows: int, columns: int = 1) -> int:
-        """The number of rows of an array that a thread claims at a time."""
+        """Return the number of rows of an array that a thread claims at a time."""
         if rows * columns <= self.alone:
             return rows or 1
         return max(1, self.chunk // columns)
@@ -55,7 +55,7 @@ INDEX = numpy.dtype(numpy.int64)
 
 
 def _of_each(name: str, loop: Loop, cut: Cut) -> Callable[[Array], Array]:
-    """The kernel of an activation: its loop over every number of an array of any shape.
+    """Return the kernel of an activation: its loop over every number of an array of any shape.
 
     What it does in Python takes as long as the loop over a few thousand numbers, so that it is one function.
     """
@@ -107,7 +107,7 @@ def _loop(template: Loop, name: str, formula: Callable[..., Any]) -> Loop:
 
 
 def _through(name: str, cut: Cut) -> Callable[[Array, Array], Array]:
-    """The kernel of an activation's gradient, under the signature of its reference."""
+    """Return the kernel of an activation's gradient, under the signature of its reference."""
     reference = getattr(ops, f"{name}_backward")
     loop = _loop(_backward, reference.__name__, activations.ACTIVATIONS[name].backward)
 

@@ -195,7 +195,7 @@ def _exp_half_square(a: Scalar) -> Scalar:
 
 
 def sixteenths(a: Scalar) -> Scalar:
-    """A number of at most some thousand, rounded to sixteenths."""
+    """Return a number of at most some thousand, rounded to sixteenths."""
     return numpy.round(a * 16) / 16
 
 

@@ -26,7 +26,7 @@ class NumpyBackend:
         return numpy.asarray(data, dtype=dtype)
 
     def to_numpy(self, array: Array) -> numpy.ndarray:
-        """The array itself."""
+        """Return the array itself."""
         return numpy.asarray(array)
 
     def synchronize(self) -> None:

@@ -116,7 +116,7 @@ def compare(old: Path, new: Path, fail_at: float, show_all: bool) -> None:
 @click.argument("files", type=FILE, nargs=-1, required=True)
 @click.option("-o", "--output", type=FOLDER, required=True)
 def history(files: tuple[Path, ...], output: Path) -> None:
-    """A page with the course of every job over many result files, oldest first by their date."""
+    """Write a page with the course of every job over many result files, oldest first by their date."""
     from xpnet_bench.compare import write_history
 
     write_history(files, output)

@@ -109,7 +109,7 @@ def _object(parts: Mapping[str, str]) -> str:
 
 
 def _lines(entries: Sequence[Entry]) -> str:
-    """A JSON array with one entry on each line."""
+    """Return a JSON array with one entry on each line."""
     return "[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]"
 
 
@@ -141,7 +141,7 @@ def _row(job: Job, lane: Lane, run: int) -> Entry:
 
 
 def _percentiles(seconds: Sequence[float]) -> list[list[float]]:
-    """Each of ``PERCENTILES`` with its value and the distribution-free 95 % interval, from the ranks next to it."""
+    """Return each of ``PERCENTILES`` with its value and distribution-free 95 % interval, from ranks next to it."""
     ordered, count = numpy.sort(seconds), len(seconds)
     found = []
     for percent in PERCENTILES:

@@ -71,7 +71,7 @@ class Group(Protocol):
         """
 
     def broadcast(self, value: Value, *, rank: int = 0) -> Value:
-        """The value of one rank, on all of them.
+        """Return the value of one rank on all ranks.
 
         Parameters
         ----------

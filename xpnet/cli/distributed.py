@@ -77,7 +77,7 @@ def describe_ranks(name: str, timeout: float) -> list[dict[str, Any]] | None:
 
 
 def _describe(group: Group) -> dict[str, Any]:
-    """This rank, for a person."""
+    """Describe this rank for a person."""
     host, bound, cores, threads = machine()
     return {
         "rank": group.rank,

@@ -39,7 +39,7 @@ def examine(name: str) -> dict[str, Any]:
 
 
 def describe(backend: dict[str, Any]) -> str:
-    """The facts in one line, or the reason."""
+    """Return the facts in one line, or the reason."""
     return backend["reason"] or ", ".join(f"{name} {value}" for name, value in backend["facts"].items())
 
 

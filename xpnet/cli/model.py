@@ -40,7 +40,7 @@ class TableModel:
 
     @property
     def outputs_count(self) -> int:
-        """The number of outputs of a row."""
+        """Return the number of outputs of a row."""
         return len(self.model.target_[0])
 
     def _learn_columns(self) -> None:
@@ -120,7 +120,7 @@ def _matrix(table: pyarrow.Table) -> numpy.ndarray:
 
 
 def open_model(path: Path, backend: str | None) -> TableModel:
-    """The model in a file.
+    """Return the model in a file.
 
     Raises ModelFileError for a file that holds none.
     """

@@ -183,7 +183,7 @@ class Sizes(click.ParamType):
     name = "sizes"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """The sizes; fails for anything but positive integers."""
+        """Return the sizes; fail for anything but positive integers."""
         if isinstance(value, tuple):
             return value
         parts = [str(part) for part in value] if isinstance(value, list) else str(value).split(",")
@@ -200,7 +200,7 @@ class Number(click.FloatRange):
     """A number in a range; NaN, which compares with nothing, is in none."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The number; fails outside the range."""
+        """Return the number; fail outside the range."""
         number = super().convert(value, param, ctx)
         if number != number:
             self.fail(f"{value} is not a number.", param, ctx)
@@ -272,7 +272,7 @@ class Settings:
     backend: str | None
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as JSON values."""
+        """Return the settings as JSON values."""
         return {name: _plain(value) for name, value in asdict(self).items()}
 
 
@@ -345,7 +345,7 @@ class Grouped(click.Command):
 
 
 class GroupedOption(click.Option):
-    """An option in a group of the help page."""
+    """Make an option in a group of the help page."""
 
     def __init__(self, *args: Any, group: str = "Other options", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -353,7 +353,7 @@ class GroupedOption(click.Option):
 
 
 def option(*names: str, group: str, **settings: Any) -> Callable[[Command], Command]:
-    """An option in a group of the help page."""
+    """Make an option in a group of the help page."""
     return click.option(*names, cls=GroupedOption, group=group, **settings)
 
 

@@ -44,7 +44,7 @@ def show_json(value: Any) -> None:
 
 
 def to_json(value: Any) -> str:
-    """The document as text."""
+    """Return the document as text."""
     text = json.dumps(_plain(value), indent=2, allow_nan=False, ensure_ascii=False)
     return _CONTROLS.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text)
 

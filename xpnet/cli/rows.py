@@ -102,7 +102,7 @@ MOST = 1000
 
 
 def choose_task(name: str, target: str, labels: numpy.ndarray, asked: str | None) -> tuple[Task, str]:
-    """The task, and in a few words why.
+    """Return the task, and in a few words why.
 
     Raises DataFileError for labels that do not serve the task, and for text of which thousands differ, unless it was
     asked to take them as classes.
@@ -166,17 +166,17 @@ class Rows:
         return len(self.places)
 
     def take(self, chosen: numpy.ndarray) -> "Rows":
-        """Some of the rows. chosen : indices, ascending"""
+        """Return some of the rows. chosen : indices, ascending"""
         return Rows(self.frame, self.features, self.places[chosen], self.y[chosen])
 
     def table(self, *, step: int = 1) -> pyarrow.Table:
-        """One row in so many, as one table."""
+        """Return one row in so many, as one table."""
         schema = pyarrow.schema([self.frame.schema.field(name) for name in self.features])
         parts = [batch for block in range(self.frame.blocks) for batch in self.batches(block, self.places[::step])]
         return pyarrow.Table.from_batches(parts, schema).unify_dictionaries()
 
     def batches(self, block: int, places: numpy.ndarray | None = None) -> Iterator[pyarrow.RecordBatch]:
-        """The rows of a block of the frame, some thousand at a time."""
+        """Yield the rows of a block of the frame, some thousand at a time."""
         places = self.places if places is None else places
         first, end = map(int, self.frame.starts[block : block + 2])
         if numpy.searchsorted(places, first) == numpy.searchsorted(places, end):
@@ -190,7 +190,7 @@ class Rows:
             first += len(batch)
 
     def tables(self) -> Iterator[pyarrow.Table]:
-        """All rows, some thousand at a time."""
+        """Yield all rows, some thousand at a time."""
         for block in range(self.frame.blocks):
             for batch in self.batches(block):
                 yield pyarrow.Table.from_batches([batch])
@@ -207,11 +207,11 @@ class EncodedRows(Source):
         self.shape = (len(rows), len(encoder.get_feature_names_out()))
 
     def read(self, block: int) -> numpy.ndarray:
-        """The rows of a block."""
+        """Return the rows of a block."""
         return numpy.concatenate(list(self.parts(block)))
 
     def parts(self, block: int) -> Iterator[numpy.ndarray]:
-        """The rows of a block, some thousand at a time."""
+        """Yield the rows of a block, some thousand at a time."""
         for batch in self.rows.batches(int(self._read_from[block])):
             table = pyarrow.Table.from_batches([batch])
             yield numpy.asarray(self.encoder.transform(table)).astype(self.dtype, copy=False)

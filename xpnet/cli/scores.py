@@ -77,7 +77,7 @@ def baseline_scores(training: numpy.ndarray, measured: numpy.ndarray, classes: i
 
 
 def show_scores(scores: dict[str, dict[str, Any]]) -> None:
-    """A table with a line for each set of rows."""
+    """Show a table with a line for each set of rows."""
     measured = next(iter(scores.values()), {})
     names = [name for name in _TITLES if name in measured]
     rows = [(part, found["rows"], *(_shown(found[name]) for name in names)) for part, found in scores.items()]
@@ -91,7 +91,7 @@ def _shown(value: float | None) -> str:
 
 
 def show_classes(by_class: list[dict[str, Any]]) -> None:
-    """A table with a line for each class."""
+    """Show a table with a line for each class."""
     names = ("precision", "recall", "f1")
     rows = [(c["class"], *(f"{c[name]:.4f}" for name in names), c["rows"]) for c in by_class]
     show_table(("class", *names, "rows"), rows)

@@ -245,7 +245,7 @@ class SameRows(Callback):
 
 
 def _fingerprint(rows: Rows) -> str:
-    """A hash of the rows; beyond memory, of all labels and of some blocks."""
+    """Return a hash of the rows; beyond memory, of all labels and of some blocks."""
     blocks = range(rows.frame.blocks)
     if rows.frame.is_large:
         blocks = numpy.unique(numpy.linspace(0, len(blocks) - 1, min(len(blocks), LOOKED_AT)).astype(int))  # type: ignore[assignment]
@@ -254,7 +254,7 @@ def _fingerprint(rows: Rows) -> str:
 
 
 def build(settings: Settings, *, classify: bool) -> Any:
-    """The estimator that the options describe."""
+    """Return the estimator that the options describe."""
     plain = settings.model != "tabular"
     hidden: Any = () if settings.model == "linear" else (100,) if plain else "auto"
     hidden = hidden if settings.hidden is None else settings.hidden
@@ -285,7 +285,7 @@ def build(settings: Settings, *, classify: bool) -> Any:
 
 
 def fit(rows: Rows, classes: numpy.ndarray | None, settings: Settings) -> tuple[Any, list[str]]:
-    """The estimator fitted on rows, and notes on how. classes : the labels; None for numbers"""
+    """Return the estimator fitted on rows, and notes on how. classes : the labels; None for numbers"""
     model = build(settings, classify=classes is not None)
     if classes is not None:
         model.set_params(class_weight=_weights_by_label(settings.class_weight, classes))

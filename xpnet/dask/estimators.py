@@ -126,7 +126,7 @@ class OnCluster:
         return predict_blocks(self.to_local(), method, X)
 
     def _parameters(self) -> dict[str, Any]:
-        """The parameters of the estimator without Dask."""
+        """Return the parameters of the estimator without Dask."""
         params: dict[str, Any] = self.get_params(deep=False)  # type: ignore[attr-defined]
         return {name: value for name, value in params.items() if name not in OWN}
 

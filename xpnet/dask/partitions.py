@@ -91,7 +91,7 @@ def rows_of(block: Any) -> int:
 
 
 def together(parts: Sequence[Any]) -> Any:
-    """The rows of all parts, one after the other: an array, a sparse matrix or a frame."""
+    """Return the rows of all parts, one after the other: an array, a sparse matrix or a frame."""
     if len(parts) == 1:
         return parts[0]
     if isinstance(parts[0], numpy.ndarray):

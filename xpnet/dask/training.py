@@ -73,7 +73,7 @@ def train(
 
 
 def _exchanges(client: Any, ranks: Sequence[str]) -> list[Any]:
-    """A future of each rank's exchange, on its worker."""
+    """Return a future of each rank's exchange, on its worker."""
     return [client.submit(Exchange, actor=True, workers=[at], pure=False) for at in ranks]
 
 

@@ -29,7 +29,7 @@ class Buffer(NamedTuple):
         return cls(numpy.empty((rows, source.shape[1]), dtype), numpy.empty(rows, numpy.int64))
 
     def take(self, places: Any) -> "Buffer":
-        """Some of the rows."""
+        """Return some of the rows."""
         return Buffer(self.X[places], self.rows[places])
 
 
@@ -69,7 +69,7 @@ class Reader:
         return not self.stopped
 
     def _read(self, blocks: Any) -> Iterator[tuple[numpy.ndarray, int]]:
-        """All parts of the blocks, and the number of the first row of each."""
+        """Yield all parts of the blocks, and the number of the first row of each."""
         for block in blocks:
             first = int(self.source.starts[block])
             for part in self.source.parts(int(block)):
@@ -78,7 +78,7 @@ class Reader:
 
 
 def read_rows(source: Source, blocks: Any, dtype: Any) -> Buffer:
-    """All rows of some blocks."""
+    """Return all rows of some blocks."""
     buffer = Buffer.empty(int(numpy.diff(source.starts)[blocks].sum()), source, dtype)
     Reader(source, blocks).fill(buffer)
     return buffer
@@ -133,7 +133,7 @@ def rows_of(
 
 
 def _pieces(buffer: Buffer, places: numpy.ndarray, count: int, dtype: Any, *, ordered: bool) -> Iterator[Buffer]:
-    """The rows at these places of a buffer, so many at a time."""
+    """Yield the rows at these places of a buffer, so many at a time."""
     count = min(count, len(places))
     kept = numpy.empty((count, buffer.X.shape[1]), buffer.X.dtype)
     converted = kept if kept.dtype == dtype else numpy.empty(kept.shape, dtype)

@@ -33,7 +33,7 @@ class Content:
         self.suffix = named.suffix.lower()
 
     def open(self) -> Any:
-        """A pyarrow stream over the content, decompressed."""
+        """Return a pyarrow stream over the content, decompressed."""
         import pyarrow
 
         raw = _opened(self.path) if self._bytes is None else pyarrow.BufferReader(self._bytes)
@@ -46,7 +46,7 @@ class Content:
         return io.BytesIO(self.whole())
 
     def whole(self) -> bytes:
-        """All of it, decompressed."""
+        """Return all of it, decompressed."""
         with self.open() as stream:
             return bytes(stream.read())
 
@@ -78,7 +78,7 @@ class Content:
 
 
 def _opened(path: Path) -> Any:
-    """A file as a pyarrow stream."""
+    """Return a file as a pyarrow stream."""
     import pyarrow
 
     try:

@@ -33,7 +33,7 @@ class Form:
 
     @property
     def pattern(self) -> str:
-        """A number in this form, and nothing else."""
+        """Return a regular expression that matches a number in this form alone."""
         whole = rf"\d{{1,3}}(?:[{self.thousands}]\d{{3}})+" if self.thousands else r"\d+"
         digits = rf"(?:(?:{whole}|\d+)(?:[{self.decimal}]\d*)?|[{self.decimal}]\d+)(?:[eE][+-]?\d+)?"
         return rf"^\s*[+-]?\s*(?:{_UNIT})?\s*[+-]?{digits}\s*(?:{_UNIT})?\s*$"

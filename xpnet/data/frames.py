@@ -54,7 +54,7 @@ class Frame(ABC):
                 self.schema = self.schema.set(place, pyarrow.field(name, pyarrow.string()))
 
     def batches(self, block: int, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
-        """Some columns of a block, in that order, some thousand rows at a time.
+        """Yield some columns of a block, in that order, some thousand rows at a time.
 
         Raises DataFileError for a file that cannot be read any more.
         """
@@ -67,12 +67,12 @@ class Frame(ABC):
 
     @property
     def rows(self) -> int:
-        """The number of rows."""
+        """Return the number of rows."""
         return int(self.starts[-1])
 
     @property
     def blocks(self) -> int:
-        """The number of blocks."""
+        """Return the number of blocks."""
         return len(self.starts) - 1
 
     @property
@@ -81,17 +81,17 @@ class Frame(ABC):
         return self.rows * len(self.schema) * 8 > sources.LARGE_TABLE
 
     def all_batches(self, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
-        """Some columns of all rows, some thousand rows at a time."""
+        """Yield some columns of all rows, some thousand rows at a time."""
         for block in range(self.blocks):
             yield from self.batches(block, columns)
 
     def table(self, columns: Sequence[str]) -> pyarrow.Table:
-        """Some columns of all rows."""
+        """Return some columns of all rows."""
         schema = pyarrow.schema([self.schema.field(name) for name in columns])
         return pyarrow.Table.from_batches(list(self.all_batches(columns)), schema).unify_dictionaries()
 
     def column(self, name: str) -> pyarrow.ChunkedArray:
-        """One column of all rows."""
+        """Return one column of all rows."""
         return self.table([name]).column(0)
 
 

@@ -28,7 +28,7 @@ class DataFile(Protocol):
     default_target: str | None
 
     def read(self, columns: Any, text: Any, whole: str | None, tell: Any) -> Any:
-        """The :class:`~xpnet.data.frames.Frame` of some columns."""
+        """Return the :class:`~xpnet.data.frames.Frame` of some columns."""
 
 
 def open_data(source: str | Path | Content, dialect: Any = None, target: str | None = None) -> DataFile:

@@ -43,7 +43,7 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, block: int) -> numpy.ndarray:
-        """The rows of a block: (rows, features), NumPy's. Called from one thread at a time."""
+        """Return the rows of a block: (rows, features), NumPy's. Called from one thread at a time."""
 
     def parts(self, block: int) -> Iterator[numpy.ndarray]:
         """The rows of a block, some at a time where reading it whole would take much memory."""
@@ -58,7 +58,7 @@ class Source(ABC):
         return self.shape[0]
 
     def whole(self) -> numpy.ndarray:
-        """All rows, in their dtype."""
+        """Return all rows, in their dtype."""
         X, filled = numpy.empty(self.shape, self.dtype), 0
         for block in range(self.blocks):
             for part in self.parts(block):
@@ -106,7 +106,7 @@ class ArraySource(Source):
         self.starts = _even(rows, width, self.dtype, int(chunks[0]) if chunks else 1)
 
     def read(self, block: int) -> numpy.ndarray:
-        """The rows of a block."""
+        """Return the rows of a block."""
         rows = numpy.asarray(self.array[int(self.starts[block]) : int(self.starts[block + 1])])
         return rows if self.columns is None else rows[:, self.columns]
 
@@ -180,7 +180,7 @@ class ParquetSource(Source):
         return numpy.concatenate([numpy.empty((0, self.shape[1]), self.dtype), *self.parts(block)])
 
     def parts(self, block: int) -> Iterator[numpy.ndarray]:
-        """The rows of a group, some thousand at a time.
+        """Yield the rows of a group, some thousand at a time.
 
         Raises DataFileError for a file that cannot be read any more.
         """

@@ -98,7 +98,7 @@ class TextFile:
     def read(
         self, columns: Sequence[str], text: Sequence[str], whole: str | None, tell: Callable[[str], None]
     ) -> Frame:
-        """Some columns of all rows: numbers, truth values, moments, or text.
+        """Return some columns of all rows: numbers, truth values, moments, or text.
 
         text : columns that are read as text; whole : the column of labels, which is read as text unless it
         holds fractions; tell : called with how far it is
@@ -342,7 +342,7 @@ def _decimal(rows: Sequence[Sequence[str]], separator: str) -> str | None:
 
 
 def _beginning(content: Content, encoding: str | None) -> tuple[str, str]:
-    """The first lines as text, whole ones where possible, and the encoding."""
+    """Return the first lines as text, whole ones where possible, and the encoding."""
     size = SAMPLE
     raw = content.beginning(size)
     while len(raw) == size and raw.count(b"\n") + raw.count(b"\r") < 3 and size < _LARGEST_BLOCK:

@@ -61,7 +61,7 @@ class Choice(NamedTuple):
 
     @property
     def ops(self) -> Operations:
-        """The backend's operations, made once for each backend."""
+        """Return the backend's operations, made once for each backend."""
         backend: Any = self.backend
         return _operations(backend)
 

@@ -62,7 +62,7 @@ class Ranks:
 
     @cached_property
     def rank(self) -> int:
-        """The number of this process."""
+        """Return the number of this process."""
         return 0 if self.group is None else self.group.rank
 
     @cached_property

@@ -67,7 +67,7 @@ class DistributedStep(Step):
 
     @cached_property
     def gradients(self) -> Parameters:
-        """The gradients of all ranks' rows."""
+        """Return the gradients of all ranks' rows."""
         return self.step.gradients
 
     @property

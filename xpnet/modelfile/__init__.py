@@ -206,7 +206,7 @@ def load(path: str | Path, backend: str | Backend | None = None) -> Any:
 
 
 def _opened(header: Header, tensors: dict[str, Any], backend: str | Backend | None) -> Any:
-    """The model of a file of a known kind, from its header and tensors.
+    """Return the model of a file of a known kind, from its header and tensors.
 
     Raises ValueError where they do not make a model, BackendError for a backend that is not usable.
     """

@@ -165,7 +165,7 @@ class Checkpoint(Callback):
 
 
 def _checkpoints(directory: Path) -> list[Path]:
-    """The checkpoints of a folder, oldest first."""
+    """Return the checkpoints of a folder, oldest first."""
     return sorted(directory.glob(PATTERN))
 
 
@@ -201,7 +201,7 @@ def write_checkpoint(path: str | Path, state: TrainingState, run: str = "") -> N
 
 
 def read_checkpoint(path: str | Path) -> TrainingState:
-    """The state in a file.
+    """Return the state in a file.
 
     Raises ModelFileError for a file that is missing, damaged, hostile, of a newer format, or no checkpoint.
     """
@@ -253,7 +253,7 @@ def _check_stream(state: Any) -> None:
 
 
 def take_apart(tree: Tree) -> tuple[Tree, dict[str, numpy.ndarray]]:
-    """The tree without its arrays, and the arrays by path (``step/params/W1``).
+    """Return the tree without its arrays, and the arrays by path (``step/params/W1``).
 
     Raises ValueError for a key with a slash in it.
     """

@@ -194,7 +194,7 @@ def _unseal(text: str, tensors: dict[str, Tensor], data_offset: int, size: int) 
 
 
 def _seal(envelope: dict[str, Any], data_sha256: str, shapes: dict[str, list[Any]]) -> str:
-    """The checksum of the description, the entries of the tensors, and the checksum of their bytes."""
+    """Return the checksum of the description, the entries of the tensors, and the checksum of their bytes."""
     return sha256(canonical({**envelope, "data": data_sha256, "tensors": shapes}).encode()).hexdigest()
 
 
@@ -211,7 +211,7 @@ def _tensors(file: BinaryIO, header: Header) -> dict[str, numpy.ndarray]:
 
 
 def _array(part: numpy.ndarray, tensor: Tensor) -> numpy.ndarray:
-    """The tensor as an array of its own, in this machine's byte order."""
+    """Return the tensor as an array of its own, in this machine's byte order."""
     stored = part.view(DTYPES[tensor.dtype]).reshape(tensor.shape)
     return stored.astype(stored.dtype.newbyteorder("="))
 

@@ -137,7 +137,7 @@ def export(estimator: Any, path: str | Path) -> None:
 
 
 def open_file(description: Description, header: Header, tensors: dict[str, Any], backend: str | Backend | None) -> Any:
-    """The estimator of a file.
+    """Return the estimator of a file.
 
     Raises ValueError where they do not make an estimator, BackendError for a backend that is not usable.
     """

@@ -19,7 +19,7 @@ _CODES = {"float32": "F32", "float64": "F64"}
 
 
 def spec_from_json(values: Any) -> NetworkSpec:
-    """The spec with these fields, if it describes a network.
+    """Return the spec with these fields, if it describes a network.
 
     Raises ValueError otherwise.
     """
@@ -51,7 +51,7 @@ class Description:
 
     @classmethod
     def of(cls, header: Header) -> "Description":
-        """The description in a header.
+        """Return the description in a header.
 
         Raises ValueError for one that describes no possible file.
         """
@@ -63,7 +63,7 @@ class Description:
         return cls(values["kind"], spec_from_json(values["network"]), values["settings"], values["extra"])
 
     def to_json(self) -> dict[str, Any]:
-        """The description as JSON values."""
+        """Return the description as JSON values."""
         return {"kind": self.kind, "network": to_json(self.network), "settings": self.settings, "extra": self.extra}
 
 

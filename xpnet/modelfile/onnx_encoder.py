@@ -121,7 +121,7 @@ def _numbers(x: Value, numbers: Sequence[Any], starts: Sequence[int]) -> list[tu
 
 
 def _category(text: Value, category: Category) -> Value:
-    """The outputs of a category: the row of a table with one row for each value, for unknown ones and for gaps."""
+    """Look up a category's outputs in a table with a row for each value, for unknown ones and for gaps."""
     values = list(category.values)
     unknown, gap = len(values), len(values) + 1
     rows = numpy.empty((len(values) + 2, len(category.labels)), numpy.float32)

@@ -52,11 +52,11 @@ class Value:
         return self.graph.add("Floor", self / other)
 
     def to(self, dtype: str) -> "Value":
-        """The tensor in another dtype."""
+        """Return the tensor in another dtype."""
         return self.graph.add("Cast", self, to=self.graph.kind(dtype))
 
     def columns(self, at: Any) -> "Value":
-        """Some of its columns, in this order."""
+        """Return some of its columns, in this order."""
         return self.graph.add("Gather", self, numpy.asarray(at, dtype=numpy.int64), axis=1)
 
 
@@ -103,7 +103,7 @@ class Graph:
         return Value(self, name)
 
     def model(self) -> Any:
-        """The whole model."""
+        """Return the whole model."""
         helper = self.onnx.helper
         graph = helper.make_graph(self.nodes, "xpnet", self._inputs, self._outputs, self.constants)
         domains = sorted({node.domain for node in self.nodes})

@@ -26,7 +26,7 @@ _TOO_DEEP = f"it is nested too deeply, at most {NESTING_LIMIT} levels are read"
 
 
 def canonical(value: Any) -> str:
-    """The one JSON text of a value: sorted keys, no spaces, shortest floats.
+    """Return the one JSON text of a value: sorted keys, no spaces, shortest floats.
 
     Raises ValueError or TypeError for what JSON cannot hold: NaN, infinities, half characters, objects.
     """
@@ -45,7 +45,7 @@ def _scalar(value: Any) -> Any:
 
 
 def parse(text: str | bytes) -> Any:
-    """The value of a JSON text.
+    """Return the value of a JSON text.
 
     Raises ValueError for anything but plain JSON in UTF-8: a key that comes twice, NaN, numbers too large for a float;
     and for what is beyond the limits.
@@ -99,7 +99,7 @@ def _finite(digits: str) -> float:
 
 
 def to_json(value: Any) -> Any:
-    """The value as JSON values.
+    """Return the value as JSON values.
 
     Raises TypeError for what has no form: objects, dataclasses among other values, arrays of dates or of several axes.
     """

@@ -40,7 +40,7 @@ def check_spec(spec: NetworkSpec) -> NetworkSpec:
 
 
 def one_each(name: str, value: Any, layers: int) -> tuple[Any, ...]:
-    """One value for each hidden layer, from one value for all or a sequence.
+    """Return one value for each hidden layer, from one value for all or a sequence.
 
     Raises InputError for another number of them.
     """

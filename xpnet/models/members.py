@@ -8,12 +8,12 @@ from xpnet.backend import NetworkSpec
 
 
 def spec_of_one(spec: NetworkSpec) -> NetworkSpec:
-    """The spec of each member as a network of its own."""
+    """Return the spec of each member as a network of its own."""
     return replace(spec, members=1)
 
 
 def values_of_one(spec: NetworkSpec, values: Mapping[str, Any], member: int) -> dict[str, Any]:
-    """The parameters of one member as a network of its own: ``(x r) W s + b = x (r W s) + b``.
+    """Return the parameters of one member as a network of its own: ``(x r) W s + b = x (r W s) + b``.
 
     values : the parameters of all members; returns arrays of their library
     """

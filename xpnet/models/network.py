@@ -158,7 +158,7 @@ class Network(Saved):
 
     @property
     def backend(self) -> Backend:
-        """The backend the network lives on."""
+        """Return the backend the network lives on."""
         return self.choice.backend
 
     @property
@@ -173,7 +173,7 @@ class Network(Saved):
 
     @property
     def device_(self) -> str:
-        """The device the parameters live on."""
+        """Return the device the parameters live on."""
         return self.backend.device(next(iter(self.params.values())))
 
     @property
@@ -188,7 +188,7 @@ class Network(Saved):
 
     @property
     def next_learning_rate(self) -> float:
-        """The learning rate of the next epoch or step."""
+        """Return the learning rate of the next epoch or step."""
         return self._schedule(self.history.epochs, self.history.loss)
 
     @alone

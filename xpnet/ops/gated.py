@@ -237,7 +237,7 @@ def _magnitude(x: Array) -> Array:
 
 
 def _slope(x: Array, below: Array) -> Array:
-    """The derivative by x, from that by -|x|."""
+    """Return the derivative by x, from that by -|x|."""
     return namespace(x).where(x < 0, below, 1 - below)
 
 

@@ -135,7 +135,7 @@ def member_product_backward(d_out: Array, x: Array, weight: Array) -> tuple[Arra
 
 
 def _rows(x: Array) -> Array:
-    """The rows of all members, one member behind the other."""
+    """Return the rows of all members, one member behind the other."""
     return namespace(x).reshape(x, (x.shape[0] * x.shape[1], x.shape[2]))
 
 

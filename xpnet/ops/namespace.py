@@ -48,5 +48,5 @@ def number(value: float, like: Array) -> Array:
 
 
 def zero(like: Array) -> Array:
-    """The number 0 as a 0-d array of the dtype and device of ``like``."""
+    """Return the number 0 as a 0-d array of the dtype and device of ``like``."""
     return namespace(like).zeros((), dtype=like.dtype, device=array_api_compat.device(like))

@@ -141,7 +141,7 @@ class ReferenceStep(Step):
         return loss
 
     def _no_gradient(self) -> float:
-        """The gradient and the loss of no rows."""
+        """Return the gradient and the loss of no rows."""
         self.gradients.update({name: 0 * array for name, array in self.gradients.items()})
         return 0.0
 

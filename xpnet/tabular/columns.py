@@ -93,7 +93,7 @@ class Table:
             raise InputError(f"{self.name(index)} held numbers in training: {error}. Convert it.") from error
 
     def categories(self, index: int) -> Categories:
-        """The values of a column as text."""
+        """Return the values of a column as text."""
         import pyarrow
 
         column = self.columns[index]
@@ -111,7 +111,7 @@ class Table:
 
 
 def table_of(X: Any) -> Table:
-    """A table of what a user passes: a frame, an Arrow table, a dict of columns, or a matrix.
+    """Return a table of what a user passes: a frame, an Arrow table, a dict of columns, or a matrix.
 
     Raises ValueError for other shapes, for no rows or columns, and for complex numbers, as scikit-learn does.
     """

@@ -380,7 +380,7 @@ def _networks_for(rows: int) -> int:
 
 
 def _parts(division: Any, X: numpy.ndarray, labels: Any) -> Any:
-    """The folds, without a warning for classes of fewer rows than folds."""
+    """Return the folds, without a warning for classes of fewer rows than folds."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")
         return list(division.split(X, labels))

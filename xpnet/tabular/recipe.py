@@ -32,7 +32,7 @@ class Rows:
     weight: numpy.ndarray | None = None
 
     def take(self, indices: numpy.ndarray) -> "Rows":
-        """Some of the rows."""
+        """Return some of the rows."""
         return Rows(self.X[indices], self.Y[indices], None if self.weight is None else self.weight[indices])
 
 

@@ -244,7 +244,7 @@ def _kind(state: dict[str, Any] | None) -> str:
 
 
 def host_stream(rng: Any = None) -> Any:
-    """A stream of random numbers: ``rng`` itself, for a seed a new Generator, for None NumPy's global stream.
+    """Return a stream of random numbers: ``rng`` itself, for a seed a new Generator, for None NumPy's global stream.
 
     Raises InputError for what is neither.
     """

@@ -32,7 +32,7 @@ LANES = 16
 
 @intrinsic
 def bits(context: Context, x: Type) -> tuple[Signature, Emit]:
-    """The same bits under another type: float32 <-> int32, float64 <-> int64."""
+    """Return the same bits under another type: float32 <-> int32, float64 <-> int64."""
     pairs = {types.float32: types.int32, types.float64: types.int64}
     result: Any = (pairs | {i: f for f, i in pairs.items()})[x]
 
@@ -122,13 +122,13 @@ def normalise(
 
 @intrinsic
 def smaller(context: Context, a: Type, b: Type) -> tuple[Signature, Emit]:
-    """The smaller of two integers."""
+    """Return the smaller of two integers."""
     return _one_of_two(a, b, "<")
 
 
 @intrinsic
 def larger(context: Context, a: Type, b: Type) -> tuple[Signature, Emit]:
-    """The larger of two integers."""
+    """Return the larger of two integers."""
     return _one_of_two(a, b, ">")
 
 
@@ -143,7 +143,7 @@ def _one_of_two(a: Type, b: Type, order: str) -> tuple[Signature, Emit]:
 
 @intrinsic
 def high_product(context: Context, a: Type, b: Type) -> tuple[Signature, Emit]:
-    """The upper 64 bits of the product of two uint64s."""
+    """Return the upper 64 bits of the product of two uint64s."""
 
     def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         wide = ir.IntType(128)

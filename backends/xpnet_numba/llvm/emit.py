@@ -47,7 +47,7 @@ def call_address(builder: ir.IRBuilder, function: ir.Value, arguments: list[ir.V
 
 
 def in_all_lanes(builder: ir.IRBuilder, number: ir.Value, width: int) -> ir.Value:
-    """A vector with the same number in all its lanes."""
+    """Return a vector with the same number in all its lanes."""
     nothing = ir.Constant(ir.VectorType(number.type, width), ir.Undefined)
     first = builder.insert_element(nothing, number, INT32(0))
     return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(INT32, width), [0] * width))

@@ -74,7 +74,7 @@ def read_ahead(context: Context, pointer: Type, items: Type) -> tuple[Signature,
 
 @intrinsic
 def pointer(context: Context, address: Type, like: Type) -> tuple[Signature, Emit]:
-    """An address as a pointer.
+    """Return an address as a pointer.
 
     like : tells of what: a pointer to such items, an item, or their type (``types.int64``)
     """
@@ -89,7 +89,7 @@ def pointer(context: Context, address: Type, like: Type) -> tuple[Signature, Emi
 
 @intrinsic
 def pointer_to(context: Context, array: Type) -> tuple[Signature, Emit]:
-    """A pointer to the first item of an array."""
+    """Return a pointer to the first item of an array."""
 
     def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         return cgutils.create_struct_proxy(signature.args[0])(target, builder, value=values[0]).data
@@ -99,7 +99,7 @@ def pointer_to(context: Context, array: Type) -> tuple[Signature, Emit]:
 
 @intrinsic
 def array(context: Context, pointer: Type, shape: Type) -> tuple[Signature, Emit]:
-    """The items from a pointer on as an array, (size,) or, row by row, (rows, columns)."""
+    """Return the items from a pointer on as an array, (size,) or, row by row, (rows, columns)."""
     dimensions = len(shape) if isinstance(shape, types.BaseTuple) else 1
 
     def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
@@ -118,7 +118,7 @@ def section(context: Context, array: Type, first: Type, count: Type) -> tuple[Si
     """
 
     def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        """The same columns, from another row on."""
+        """Return the same columns, from another row on."""
         array, first, count = values
         whole = cgutils.create_struct_proxy(signature.return_type)(target, builder, value=array)
         sizes = [count, *cgutils.unpack_tuple(builder, whole.shape)[1:]]
@@ -178,7 +178,7 @@ def emit_array(
 
 @intrinsic
 def shift(context: Context, pointer: Type, items: Type) -> tuple[Signature, Emit]:
-    """The pointer moved on by a number of items."""
+    """Return the pointer moved on by a number of items."""
 
     def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         return builder.gep(values[0], [values[1]])
@@ -198,9 +198,7 @@ def address(context: Context, pointer: Type) -> tuple[Signature, Emit]:
 
 @intrinsic(prefer_literal=True)
 def stack(context: Context, pointer: Type, items: Type) -> tuple[Signature, Emit]:
-    """A pointer to room on the stack, 64-byte aligned, for a literal number of items of the kind ``pointer`` points
-    to.
-    """
+    """Return a 64-byte aligned pointer to stack memory for a literal number of items of the type of ``pointer``."""
 
     def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         kind = target.get_value_type(pointer.dtype)
@@ -266,7 +264,7 @@ WHOLE_SYSTEM = 15  # the reach of an instruction barrier, the only one there is
 
 @intrinsic
 def item(context: Context, address: Type, number: Type) -> tuple[Signature, Emit]:
-    """The address of int64 ``number``, counted from the one at ``address``."""
+    """Return the address of int64 ``number``, counted from the one at ``address``."""
 
     def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         address, number = values
@@ -288,7 +286,7 @@ def fetch_add(context: Context, address: Type, value: Type) -> tuple[Signature, 
 
 @intrinsic
 def load(context: Context, address: Type) -> tuple[Signature, Emit]:
-    """The int64 at an address, as other threads left it."""
+    """Return the int64 at an address, as other threads left it."""
 
     def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         return builder.load_atomic(builder.inttoptr(values[0], INT64.as_pointer()), "seq_cst", 8)

@@ -52,7 +52,7 @@ SSE = Family(16, (0, 8, 6), 512)  # 16 registers
 
 
 def family() -> Family:
-    """The tiles of the processor that Numba compiles for."""
+    """Return the tiles of the processor that Numba compiles for."""
     return {64: AVX512, 32: AVX2}.get(vector_bytes(), NEON if ARM else SSE)
 
 

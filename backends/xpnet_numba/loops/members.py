@@ -26,7 +26,7 @@ def scale_backward(d: Matrix, x: Matrix, factors: Vector, d_factors: Vector) -> 
 def scale_weight_backward(
     d_scaled: Matrix, weight: Matrix, factors: Vector, d_weight: Matrix, d_factors: Vector, more: int
 ) -> None:
-    """The gradient by weight and factors from that by ``factors[:, None] * weight``: x (factors * W) = (x * factors) W.
+    """Compute d_weight and d_factors from d_scaled of ``factors[:, None] * weight``: x (factors * W) = (x * factors) W.
 
     d_weight receives factors * d_scaled, added to what it has where there is ``more``; d_factors += the sum over
     columns of weight * d_scaled.

@@ -162,5 +162,5 @@ def choose_product(weight_bytes: int) -> Product:
 
 
 def products_that_may_run() -> set[str]:
-    """The functions that steps of this process choose among."""
+    """Return the functions that steps of this process choose among."""
     return {choose_product(size).function for size in (0, LARGE + 1)}

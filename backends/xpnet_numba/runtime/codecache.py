@@ -160,7 +160,7 @@ def _remove_oldest(own: Path) -> None:
 
 @cache
 def code_cache() -> CodeCache:
-    """The cache of this process."""
+    """Return the cache of this process."""
     return CodeCache(_bases(), fingerprint())
 
 

@@ -178,7 +178,7 @@ def natural_order(rows: int) -> Any:
 
 @lru_cache(maxsize=8)
 def batch_sizes(rows: int, batch_size: int) -> Any:
-    """The rows of each batch, as float64 (batches,)."""
+    """Return the rows of each batch, as float64 (batches,)."""
     sizes = numpy.full(-(-rows // batch_size), batch_size, "float64")
     sizes[-1] = rows - batch_size * (sizes.size - 1)
     return sizes

@@ -29,17 +29,17 @@ Kind = Callable[[types.Type], types.Type]
 
 
 def MATRIX(item: types.Type) -> types.Type:
-    """A two-dimensional array of the network's dtype, row by row."""
+    """Return a two-dimensional array of the network's dtype, row by row."""
     return types.Array(item, 2, "C")
 
 
 def VECTOR(item: types.Type) -> types.Type:
-    """A one-dimensional array of the network's dtype."""
+    """Return a one-dimensional array of the network's dtype."""
     return types.Array(item, 1, "C")
 
 
 def INDICES(item: types.Type) -> types.Type:
-    """A one-dimensional array of int64."""
+    """Return a one-dimensional array of int64."""
     return types.Array(types.int64, 1, "C")
 
 
@@ -49,12 +49,12 @@ def NUMBERS(item: types.Type) -> types.Type:
 
 
 def NUMBER(item: types.Type) -> types.Type:
-    """A float64."""
+    """Return a float64."""
     return types.float64
 
 
 def COUNT(item: types.Type) -> types.Type:
-    """An int64."""
+    """Return an int64."""
     return types.int64
 
 
@@ -231,7 +231,7 @@ def job_function(name: str, dtype: str) -> CFunction:
 
 
 def signature_of(dtype: str) -> Any:
-    """The signature of every job."""
+    """Return the signature of every job."""
     return types.void(types.CPointer(job_type(dtype)), types.int64)
 
 

@@ -153,7 +153,7 @@ def job_class(dtype: str) -> Any:
 
 @cache
 def job_type(dtype: str) -> Any:
-    """The same for compiled code."""
+    """Return the type of a job for compiled code."""
     return from_dtype(numpy.dtype(job_class(dtype)))
 
 
@@ -203,7 +203,7 @@ def _parts(memory: Any, places: list[int], counts: list[int]) -> list[Any]:
 
 
 def address_of(array: Any) -> int:
-    """The address of an array's first item."""
+    """Return the address of an array's first item."""
     return array.__array_interface__["data"][0]
 
 
@@ -247,49 +247,49 @@ Numba would compile a function once more.
 def matrix(
     context: Context, job: Type, buffer_at: Type, offset: Type, rows: Type, columns: Type
 ) -> tuple[Signature, Emit]:
-    """The part of a buffer from item ``offset`` on as a block (rows, columns)."""
+    """Return the part of a buffer from item ``offset`` on as a block (rows, columns)."""
     return block_of_buffer(job.typeof("one"), job)
 
 
 @intrinsic
 def vector(context: Context, job: Type, buffer_at: Type, offset: Type, size: Type) -> tuple[Signature, Emit]:
-    """The part of a buffer from item ``offset`` on as a vector (size,)."""
+    """Return the part of a buffer from item ``offset`` on as a vector (size,)."""
     return part_of_buffer(types.Array(job.typeof("one"), 1, "C"), job)
 
 
 @intrinsic
 def numbers(context: Context, buffer_at: Type, offset: Type, size: Type) -> tuple[Signature, Emit]:
-    """The part of a buffer from item ``offset`` on as float64s (size,)."""
+    """Return the part of a buffer from item ``offset`` on as float64s (size,)."""
     return part_of_buffer(types.float64[::1])
 
 
 @intrinsic
 def integers(context: Context, buffer_at: Type, offset: Type, size: Type) -> tuple[Signature, Emit]:
-    """The part of a buffer from item ``offset`` on as int64s (size,)."""
+    """Return the part of a buffer from item ``offset`` on as int64s (size,)."""
     return part_of_buffer(types.int64[::1])
 
 
 @njit(**GIVES_ARRAY)
 def layers_of(job: Job) -> Table[Layer]:
-    """The table of layers."""
+    """Return the table of layers."""
     return array(pointer(job.layers_at, LAYER_TYPE), job.layers)
 
 
 @njit(**GIVES_ARRAY)
 def slices_of(job: Job) -> Table[Slice]:
-    """The table of slices."""
+    """Return the table of slices."""
     return array(pointer(job.slices_at, SLICE_TYPE), job.slices)
 
 
 @njit(**INNER)
 def weight_of(job: Job, layer: Layer) -> Block:
-    """A layer's weight (fan_in, fan_out)."""
+    """Return a layer's weight (fan_in, fan_out)."""
     return matrix(job, job.params_at, layer.weight, layer.fan_in, layer.fan_out)
 
 
 @njit(**INNER)
 def outputs_of(job: Job, layer: Layer, rows: Rows) -> Block:
-    """The outputs of a hidden layer's activation for some rows (rows, fan_out)."""
+    """Return the outputs of a hidden layer's activation for some rows (rows, fan_out)."""
     offset = job.capacity_rows * layer.column + rows.offset * layer.fan_out
     return matrix(job, job.hidden_at, offset, rows.number, layer.fan_out)
 
@@ -304,7 +304,7 @@ def kept_of(job: Job, layer: Layer, rows: Rows) -> Block:
 
 @njit(**INNER)
 def inputs_of(job: Job, layer: Layer, rows: Rows) -> Block:
-    """The inputs of a layer after the first, for some rows (rows, fan_in): outputs of the one before, after dropout."""
+    """Return the inputs of a layer after the first for some rows (rows, fan_in), after dropout."""
     offset = job.capacity_rows * layer.input_column + rows.offset * layer.fan_in
     buffer_at = job.dropped_at if layer.input_rate else job.hidden_at
     return matrix(job, buffer_at, offset, rows.number, layer.fan_in)
@@ -393,7 +393,7 @@ def result_of(job: Job, me: int) -> Numbers:
 
 @njit(**GIVES_ARRAY)
 def scratch_of(job: Job, me: int) -> Vector:
-    """A thread's room for products."""
+    """Return a thread's room for products."""
     return vector(job, job.scratch_at, me * SCRATCH, SCRATCH)
 
 

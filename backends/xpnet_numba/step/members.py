@@ -236,7 +236,7 @@ def backward_member(
 
 @njit(**INNER)
 def first_layer_gradient(job: Job, layer: Layer, block: int, member: int, more: bool, me: int) -> None:
-    """The gradients of the first weight and of a member's factors of its inputs, from x^T delta over all rows."""
+    """Compute the gradients of the first weight and of a member's input factors from x^T delta over all rows."""
     weight = matrix(job, job.params_at, layer.weight, layer.fan_in, layer.fan_out)
     shared = matrix(job, job.partials_at, block * job.partial_size + layer.weight, layer.fan_in, layer.fan_out)
     scales = factors(job, job.params_at, layer.scale_in, layer.fan_in, member)
@@ -275,7 +275,7 @@ def factors(job: Job, buffer_at: int, offset: int, size: int, member: int) -> Ve
 
 @njit(**INNER)
 def member_weight(job: Job, buffer_at: int, layer: Layer, member: int) -> Block:
-    """A layer's weight (fan_in, fan_out) for a member, or its gradient."""
+    """Return a layer's weight (fan_in, fan_out) for a member, or its gradient."""
     return matrix(job, buffer_at, layer.weight + member * layer.weight_step, layer.fan_in, layer.fan_out)
 
 
@@ -289,7 +289,7 @@ def bias_gradient(job: Job, layer: Layer, block: int, member: int) -> Vector:
 
 @njit(**INNER)
 def scaled_of(job: Job, layer: Layer, rows: Rows) -> Block:
-    """The inputs of a layer times a member's factors, for some rows (rows, fan_in)."""
+    """Return the inputs of a layer times a member's factors, for some rows (rows, fan_in)."""
     offset = job.capacity_rows * layer.scaled_column + rows.offset * layer.fan_in
     return matrix(job, job.scaled_at, offset, rows.number, layer.fan_in)
 

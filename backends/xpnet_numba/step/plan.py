@@ -270,7 +270,7 @@ def _alignment(dtype: str) -> int:
 
 
 def layer_table(spec: NetworkSpec) -> ctypes.Array[Layer]:
-    """The affine layers, each with the functions of the activation behind it."""
+    """Return the affine layers, each with the functions of the activation behind it."""
     slots, dtype = {slot.name: slot for slot in spec.slots(_alignment(spec.dtype))}, spec.dtype
     rates, rows, scaled_column = (*(spec.dropout or [0.0] * len(spec.activations)), 0.0), [], 0
     for i, activation in enumerate((*spec.activations, "identity")):

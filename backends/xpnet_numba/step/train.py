@@ -84,7 +84,7 @@ class Batch(NamedTuple):
 
 
 def train(job_at: Pointer, me: int) -> None:
-    """The C function of a training job: some batches of an epoch; without ``updating``, one batch and its gradient."""
+    """Run a training job: some batches of an epoch; without ``updating``, one batch and its gradient."""
     job, mode = array(job_at, 1)[0], flush_denormals()
     layers, slices = layers_of(job), slices_of(job)
     first_block, first_slice = me * job.blocks // job.threads, integers(job.first_slices_at, 0, job.threads)[me]
@@ -135,7 +135,7 @@ def train_phase(job_at: Pointer, me: int) -> None:
 
 @njit(**INNER)
 def batch_of(job: Job, step: int) -> Batch:
-    """The batch of a step, counted from the job's first."""
+    """Return the batch of a step, counted from the job's first."""
     number = job.first_step + step
     first = number * job.batch_rows
     weight, share = numbers(job.batch_weights_at, number, 1)[0], numbers(job.shares_at, number, 1)[0]
@@ -147,7 +147,7 @@ def batch_of(job: Job, step: int) -> Batch:
 
 @njit(**INNER)
 def work_part(job: Job, layer: Layer, piece: Slice, batch: Batch, me: int) -> None:
-    """A slice of the first weight, multiplied by its features of the whole batch: one part of x W."""
+    """Multiply a slice of the first weight by its features of the whole batch: one part of x W."""
     x = features_of(job, piece, batch)
     if job.ordered:
         features = matrix(job, job.x_at, piece.first, job.x_rows, job.x_row)
@@ -159,7 +159,7 @@ def work_part(job: Job, layer: Layer, piece: Slice, batch: Batch, me: int) -> No
 
 @njit(**INNER)
 def features_of(job: Job, piece: Slice, batch: Batch) -> Block:
-    """The features of a batch (rows, at least as many) that meet a slice of the first weight."""
+    """Return the features of a batch (rows, at least as many) that meet a slice of the first weight."""
     if job.ordered:
         return matrix(job, job.batch_x_at, job.batch_rows * piece.first, batch.rows, piece.rows)
     return matrix(job, job.x_at, batch.first * job.x_row + piece.first, batch.rows, job.x_row)
@@ -232,7 +232,7 @@ def bias_sums_of(job: Job, layer: Layer, block: int, more: bool) -> Vector:
 
 @njit(**INNER, **EXACT)
 def work_slice(job: Job, layer: Layer, piece: Slice, batch: Batch, index: int, me: int) -> None:
-    """The gradient of one slice of the parameters from the whole batch and, when updating, its update."""
+    """Compute the gradient of one slice of the parameters from the whole batch and, when updating, its update."""
     if job.block_gradients:
         add_partials(job, batch.rows, piece.start, piece.start, piece.size)
     else:
@@ -267,7 +267,7 @@ def add_partials(job: Job, rows: int, first: int, start: int, size: int) -> None
 
 @njit(**INNER)
 def features_given(job: Job, layer: Layer, piece: Slice, batch: Batch) -> Block:
-    """A layer's inputs for the whole batch, from a slice's first feature on (rows, at least its features)."""
+    """Return a layer's inputs for the whole batch, from a slice's first feature on (rows, at least its features)."""
     if layer.input_column >= 0:
         offset = job.capacity_rows * layer.input_column + piece.first
         buffer_at = job.dropped_at if layer.input_rate else job.hidden_at

@@ -59,7 +59,7 @@ def compare_files(old: Path, new: Path, fail_at: float) -> Comparison:
 
 
 def compare_results(old: Results, new: Results, fail_at: float) -> Comparison:
-    """Every measurement of xpnet against the controls of its job."""
+    """Compare every measurement of xpnet with the controls of its job."""
     rows, among_controls = [], []
     for pairs in _undisturbed(_in_both(old, new)):
         controls = {name: pair for name, pair in pairs.items() if _is_control(pair)}
@@ -93,7 +93,7 @@ def _in_both(old: Results, new: Results) -> list[dict[str, Pair]]:
 
 
 def _undisturbed(jobs: list[dict[str, Pair]]) -> Iterator[dict[str, Pair]]:
-    """The same without what other processes disturbed, and without jobs of too few rounds."""
+    """Return the results without what other processes disturbed, and without jobs of too few rounds."""
     for found in jobs:
         pairs = {name: pair for name, pair in found.items() if not any(m.disturbed for m in pair)}
         if pairs and min(len(m.seconds) for pair in pairs.values() for m in pair) >= LEAST_ROUNDS:

@@ -33,7 +33,7 @@ class Change(NamedTuple):
 
 
 def change(old: Times, new: Times, old_controls: Sequence[Times], new_controls: Sequence[Times]) -> Change:
-    """The change of one contender beside its controls.
+    """Return the change of one contender beside its controls.
 
     old, new : (rounds,) seconds; the controls' rounds lie beside them in time
     """
@@ -86,5 +86,5 @@ def is_slower(found: Change, threshold: float, noise: float) -> bool:
 
 
 def is_faster(found: Change, threshold: float, noise: float) -> bool:
-    """The same in the other direction."""
+    """Return whether a change passes all three tests in the other direction."""
     return found.upper < 1 / threshold and max(found.ratio, found.quickest) < 1 / max(threshold, noise)

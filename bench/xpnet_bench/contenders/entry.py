@@ -49,7 +49,7 @@ class Entry:
         return XPNET if self.role == "xpnet" else (self.library,)
 
     def load(self) -> Any:
-        """The module with its library."""
+        """Return the module with its library."""
         return _import(self.module)
 
     def operation(self, name: str) -> Callable[[Job], Task] | None:

@@ -80,7 +80,7 @@ def fit_plain(library: Library, job: Job) -> Task:
 
 
 def fit_weighted(library: Library, job: Job) -> Task:
-    """The same with a weight for each row."""
+    """Fit as ``fit`` does, with a weight for each row."""
     X, y = data.rows(job)
     return _fit(_classifier(library, job), X, y, sample_weight=data.row_weights(job))
 
@@ -95,7 +95,7 @@ def fit_dropout(library: Library, job: Job) -> Task:
 
 
 def fit_sparse(library: Library, job: Job) -> Task:
-    """The same on rows of mostly zeros, in compressed form."""
+    """Fit on rows of mostly zeros, in compressed form."""
     X, y = data.rows(job)
     kept = numpy.random.default_rng(data.SEED).random(X.shape) < job.sizes["filled_per_cent"] / 100
     return _fit(_classifier(library, job), sparse.csr_matrix(X * kept), y)

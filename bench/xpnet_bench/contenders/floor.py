@@ -23,7 +23,7 @@ def copy(job: Job) -> Task:
 
 
 def train(job: Job) -> Task:
-    """The five products of every update, on arrays of a batch's shape."""
+    """Compute the five products of every update, on arrays of a batch's shape."""
     W1, _, W2, _ = data.weights(job)
     X = data.rows(job).X[: job.sizes["batch"]].copy()
     hidden, logits = X @ W1, X @ W1 @ W2
@@ -41,7 +41,7 @@ def train(job: Job) -> Task:
 
 
 def predict(job: Job) -> Task:
-    """The two products forward."""
+    """Compute the two products forward."""
     W1, _, W2, _ = data.weights(job)
     X = data.rows(job).X
     hidden = X @ W1

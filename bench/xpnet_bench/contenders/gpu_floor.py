@@ -18,7 +18,7 @@ _rates: dict[str, float] = {}
 
 
 def facts(variant: str) -> dict[str, str]:
-    """The rates: a copy of 1 GiB, square products of 8192 through cuBLASLt."""
+    """Return the rates: a copy of 1 GiB, square products of 8192 through cuBLASLt."""
     source, n = cupy.zeros(1 << 28, dtype=cupy.float32), 8192
     target = cupy.empty_like(source)
     _rates["bytes"] = 2 * source.nbytes / _least_seconds(lambda: cupy.copyto(target, source))

@@ -95,7 +95,7 @@ def _adam(param: jax.Array, grad: jax.Array, m: jax.Array, v: jax.Array, t: Any)
 
 
 def adam(job: Job) -> Task:
-    """The update as one jitted function."""
+    """Make the update as one jitted function."""
     first = data.flat(job, 4)
     grad, function = _enter(first[1]), jax.jit(partial(_adam, t=10), donate_argnums=(0, 2, 3))
     held: list[Any] = []
@@ -190,7 +190,7 @@ class ScannedNetwork(Network):
 
 @partial(jax.jit, static_argnums=3, donate_argnums=0)
 def _step(state: State, X: jax.Array, y: jax.Array, adam: bool) -> State:
-    """One step."""
+    """Take one step."""
     return _adam_step(state, X, y) if adam else _descend(state, X, y)
 
 
@@ -250,7 +250,7 @@ def accuracy(job: Job) -> Task:
 
 
 def predict(job: Job) -> Task:
-    """The forward pass as one jitted function."""
+    """Run the forward pass as one jitted function."""
     network, X = Network(job), _enter(data.rows(job).X)
     return Task(lambda: network.predict(X), sample)
 

@@ -39,7 +39,7 @@ def softmax(job: Job) -> Task:
 
 
 def cross_entropy(job: Job) -> Task:
-    """The loss and its gradient."""
+    """Return the loss and its gradient."""
     logits, y = data.logits(job), data.labels(job)
     return Task(lambda: _cross_entropy(logits, y), lambda result: [float(result[0]), *sample(result[1])])
 
@@ -51,7 +51,7 @@ def relu(job: Job) -> Task:
 
 
 def adam(job: Job) -> Task:
-    """The update in place, with the temporaries of the expressions."""
+    """Update in place, with the temporaries of the expressions."""
     param, grad, m, v = data.flat(job, 4)
     fresh = [a.copy() for a in (param, m, v)]
 
@@ -90,7 +90,7 @@ class Network:
         return _softmax(numpy.maximum(X @ W1 + b1, 0) @ W2 + b2)
 
     def step(self, X: numpy.ndarray, y: numpy.ndarray) -> None:
-        """One update."""
+        """Make one update."""
         W1, b1, W2, b2 = self.params
         hidden = numpy.maximum(X @ W1 + b1, 0)
         _, d_logits = _cross_entropy(hidden @ W2 + b2, y)

@@ -180,12 +180,12 @@ def train(job: Job) -> Task:
 
 
 def fit_weighted(job: Job) -> Task:
-    """The same with a weight for each row."""
+    """Fit as ``fit`` does, with a weight for each row."""
     return _training(job, Network(job), *map(_enter, (*data.rows(job), data.row_weights(job))))
 
 
 def fit_dropout(job: Job) -> Task:
-    """The same with dropout."""
+    """Fit with dropout."""
     network = Network(job, job.sizes["dropped_per_cent"] / 100)
     return _training(job, network, *map(_enter, data.rows(job)))
 
@@ -222,7 +222,7 @@ def _probabilities(network: Network, X: numpy.ndarray) -> numpy.ndarray:
 
 
 def predict(job: Job) -> Task:
-    """The model and a softmax, without autograd."""
+    """Run the model and a softmax, without autograd."""
     network, X = Network(job), _enter(data.rows(job).X)
     return Task(lambda: network.predict(X), _sample)
 

@@ -72,7 +72,7 @@ def _digits(job: Job) -> Rows:
 
 
 def row_weights(job: Job) -> numpy.ndarray:
-    """A weight for each training row, between one half and three halves, in the job's dtype."""
+    """Return a weight for each training row, between one half and three halves, in the job's dtype."""
     return numpy.random.default_rng(SEED + 2).uniform(0.5, 1.5, job.sizes["rows"]).astype(job.dtype)
 
 

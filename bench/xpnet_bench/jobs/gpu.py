@@ -20,7 +20,7 @@ def gpu_jobs() -> list[Job]:
 
 
 def training(features: int, hidden: int, classes: int, *, layers: int, batch: int, steps: int, bits: int = 23) -> Job:
-    """One step of Adam, the average over an epoch of so many.
+    """Describe one step of Adam, the average over an epoch of so many.
 
     bits : of the fraction of what products take; of bfloat16, 7, parameters and their gradients stay float32
     flops : of the products: forward, weight gradient, input gradient (not for the first layer)

@@ -29,7 +29,7 @@ def kernel_jobs(quick: bool) -> list[Job]:
 
 
 def over_rows(operation: str, rows: int, classes: int, dtype: str) -> Job:
-    """An operation on logits (rows, classes)."""
+    """Return an operation on logits (rows, classes)."""
     return Job(
         name=f"{operation.replace('_', '-')} {rows}x{classes} {dtype}",
         suite="kernels",

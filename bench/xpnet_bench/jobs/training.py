@@ -9,7 +9,7 @@ SCALING_BATCHES = (32, 128, 512, 2048)
 
 
 def training_jobs(quick: bool, threads: int) -> list[Job]:
-    """The four jobs, then one of them over batch sizes, then two over numbers of threads."""
+    """Return the four jobs, then one of them over batch sizes, then two over numbers of threads."""
     rows = 4_096 if quick else 20_000
     small, middle, large = (
         mini_batch(rows, 100, 200),

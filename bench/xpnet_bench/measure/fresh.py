@@ -21,14 +21,14 @@ def peak_mib() -> float:
 
 
 def measure_import(statement: str) -> dict[str, Any]:
-    """Seconds and memory of an import into a bare interpreter."""
+    """Return the seconds and memory of an import into a bare interpreter."""
     start = time.perf_counter()
     exec(statement, {})
     return {"seconds": time.perf_counter() - start, "peak_mib": peak_mib()}
 
 
 def measure_first_use(name: str, threads: int, description: dict[str, Any]) -> dict[str, Any]:
-    """Seconds from importing a contender to its first result, data not counted; memory after import, and at most."""
+    """Measure the seconds from a contender's import to its first result, without data, and its memory."""
     from xpnet_bench.contenders import find_entry
     from xpnet_bench.jobs import Job, data
     from xpnet_bench.measure.pinning import pin_cores

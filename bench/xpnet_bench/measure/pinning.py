@@ -90,7 +90,7 @@ def _numpy_features() -> list[str]:
 
 
 def pinned_environment(threads: int, held: Mapping[str, str], extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a contender's process.
+    """Return the environment of a contender's process.
 
     The compilers of ``torch.compile`` run in that process, too, since helper processes would work beside the others.
     """

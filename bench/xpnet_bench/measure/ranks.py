@@ -31,7 +31,7 @@ class XpnetRank:
         self._task = xpnet_models.train(job)
 
     def reset(self) -> None:
-        """The first weights again."""
+        """Set the first weights again."""
         self._task.reset()
 
     def train(self) -> Trained:
@@ -57,7 +57,7 @@ class DdpRank:
         self._X, self._y = map(torch.from_numpy, data.rows(job))
 
     def reset(self) -> None:
-        """The first weights again."""
+        """Set the first weights again."""
         self._network.restart(self._job)
 
     def train(self) -> Trained:

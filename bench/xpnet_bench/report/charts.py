@@ -43,7 +43,7 @@ def _is_headline(job: Job) -> bool:
 
 
 def speed_chart(results: Results) -> Chart:
-    """A row for each job: speed of every contender relative to the best peer, with quartiles."""
+    """Return a row for each job: speed of every contender relative to the best peer, with quartiles."""
     jobs = headline_jobs(results)
     with drawing("Speed relative to the best peer", 1.3 + 0.36 * max(len(jobs), 1)) as drawn:
         for row, measurements in enumerate(jobs.values()):
@@ -131,7 +131,7 @@ def threads_chart(results: Results, hidden: int) -> Chart:
 
 
 def _curves(drawn: Drawing, jobs: dict[Job, list[Measurement]], point: Curve) -> None:
-    """A line for each contender through its points, from left to right."""
+    """Draw a line for each contender through its points, from left to right."""
     for entry in ENTRIES:
         points = sorted(
             point(job, m) for job, measurements in jobs.items() for m in measurements if m.contender == entry.name

@@ -48,13 +48,13 @@ class Drawing:
         self.chart = Chart(title, "")
 
     def line(self, contender: str, x: Any, y: Any, **keywords: Any) -> None:
-        """A contender's values, joined, in its colour and with its mark."""
+        """Draw a contender's values, joined, in its colour and with its mark."""
         dashed = {"linestyle": "--", "marker": ""} if contender == "floor" else {}
         look = {"color": STAND_INS[contender], "marker": LOOKS[contender].marker, "label": contender, **dashed}
         self.axes.plot(x, y, **(look | keywords))
 
     def label(self, text: str, x: float, y: float) -> None:
-        """A short text above a point."""
+        """Write a short text above a point."""
         self.axes.annotate(text, (x, y), xytext=(0, 6), textcoords="offset points", ha="center", fontweight="bold")
 
     def legend(self, columns: int = 3) -> None:
@@ -76,7 +76,7 @@ def drawing(title: str, height: float = 2.9) -> Iterator[Drawing]:
 
 
 def _inline(document: str, title: str) -> str:
-    """The ``svg`` element alone, scaling with its container, with the page's font, named for screen readers."""
+    """Return the ``svg`` element alone, scaling with its container, with the page's font, named for screen readers."""
     svg = document[document.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", svg)

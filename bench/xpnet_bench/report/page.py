@@ -76,7 +76,7 @@ def facts(results: Results) -> dict[str, str]:
 
 
 def _cards(results: Results) -> dict[str, str]:
-    """The graphics card, where a contender ran on one."""
+    """Return the graphics card, where a contender ran on one."""
     found = {facts["card"] for run in results.used_runs for facts in run["contenders"].values() if "card" in facts}
     return {"Card": ", ".join(sorted(found))} if found else {}
 

@@ -40,7 +40,7 @@ def ours(results: Results) -> str:
 
 
 def named(measurements: list[Measurement], contender: str) -> Measurement | None:
-    """The measurement of one contender."""
+    """Return the measurement of one contender."""
     return next((m for m in measurements if m.contender == contender), None)
 
 

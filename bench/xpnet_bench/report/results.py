@@ -53,7 +53,7 @@ class Measurement:
 
     @property
     def median(self) -> float:
-        """Seconds."""
+        """Return the median in seconds."""
         return self.summary.median
 
     @property

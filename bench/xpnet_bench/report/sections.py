@@ -105,7 +105,7 @@ def behind_sentence(results: Results) -> list[str]:
 
 
 def training(results: Results) -> Section:
-    """The four jobs, and time to accuracy."""
+    """Show the four jobs, and time to accuracy."""
     jobs, accuracy = results.by_job(group="training"), results.by_job(group="accuracy")
     if not jobs:
         return _not_measured("Training", "training")
@@ -120,7 +120,7 @@ def training(results: Results) -> Section:
 
 
 def kernels(results: Results) -> Section:
-    """A roofline and a table for each operation."""
+    """Show a roofline and a table for each operation."""
     found = {name: results.by_job(group=name) for name in OPERATIONS}
     if not any(found.values()):
         return _not_measured("Kernels against size", "kernels")

@@ -39,12 +39,12 @@ STAND_INS = {name: f"#04{number:02x}04" for number, name in enumerate(entry.name
 
 
 def css_name(contender: str) -> str:
-    """The CSS variable of a contender's colour."""
+    """Return the CSS variable of a contender's colour."""
     return "--" + contender.replace(".", "-")
 
 
 def variables(dark: bool) -> str:
-    """All colours as CSS declarations, for one scheme."""
+    """Return all colours as CSS declarations, for one scheme."""
     ground = [f"--{name}: {pair[dark]};" for name, pair in GROUND.items()]
     return " ".join(ground + [f"{css_name(name)}: {look[dark]};" for name, look in LOOKS.items()])
 

@@ -16,7 +16,7 @@ def spread(lower: float, upper: float, like: float) -> str:
 
 
 def significant(value: float) -> str:
-    """Three significant digits, never an exponent."""
+    """Return three significant digits, never an exponent."""
     if value == 0:
         return "0"
     digits = max(0, 2 - _exponent(value))
