@@ -17,7 +17,7 @@ from xpnet.ops import Array
 
 NOT_READY = 600  # cudaErrorNotReady
 ABORT_SECONDS = 5.0
-"""How long a rank waits for NCCL to give up a communicator: other ranks may never do their part."""
+"""Seconds for which a rank waits for NCCL to give up a communicator: other ranks may never do their part."""
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from xpnet.ops import Array
 from xpnet_mpi.watch import Watch
 
 COMMON = "/dev/shm"
-"""Where Linux keeps memory that processes have in common; in a container often 64 MiB."""
+"""Linux keeps shared memory in this folder; in a container often 64 MiB."""
 
 
 @contextmanager

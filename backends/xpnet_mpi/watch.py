@@ -12,7 +12,7 @@ from math import inf
 from typing import Any, Self
 
 TAG = 26_465
-"""Of the messages by which ranks that wait tell each other so."""
+"""The tag of the messages by which ranks tell each other that they wait."""
 
 
 class Watch:

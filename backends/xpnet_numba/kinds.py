@@ -29,7 +29,7 @@ SparseIndices: TypeAlias = numpy.ndarray[tuple[int], numpy.dtype[numpy.signedint
 """(n,) int32 or int64: columns of a sparse X, or where its rows begin."""
 
 Address: TypeAlias = int
-"""Where a buffer, a table or a C function lies in memory."""
+"""The address of a buffer, a table or a C function in memory."""
 
 Pointer = NewType("Pointer", object)
 """An address that knows the type of what lies there: of scalars, unless something else is said. Python has no such

@@ -40,7 +40,7 @@ EPILOG = "Exit codes: 0 done, 1 the work failed, 2 wrong usage or a backend that
 
 
 GONE = {errno.EPIPE, *([errno.EINVAL] if sys.platform == "win32" else [])}
-"""What systems say of a pipe whose reader has gone, as in ``xpnet ... | head``."""
+"""Systems raise these errors for a pipe whose reader has gone, as in ``xpnet ... | head``."""
 
 
 class Commands(click.Group):

@@ -12,7 +12,7 @@ EPOCHS, EVERY = 501, 50
 LOGISTIC = (2.3026, 0.2275, 0.1599, 0.1306, 0.1130, 0.1009, 0.0918, 0.0846, 0.0788, 0.0738, 0.0696)
 NETWORK = (8.5876, 0.6002, 0.3517, 0.2510, 0.1975, 0.1631, 0.1401, 0.1231, 0.1098, 0.0989, 0.0897)
 ACCURACIES = (0.953, 0.938)
-"""What the notebook printed."""
+"""The notebook printed these accuracies."""
 
 
 class Split(NamedTuple):

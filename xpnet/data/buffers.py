@@ -14,7 +14,7 @@ import numpy
 from xpnet.data.sources import Source
 
 PIECE_BYTES = 2**21
-"""Of the rows that are converted at a time: they stay in the cache of a core until they have been used."""
+"""Bytes of rows that are converted at a time: they stay in a core's cache until they have been used."""
 
 
 class Buffer(NamedTuple):

@@ -10,7 +10,7 @@ COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 
 STDIN = "-"
 _MARKS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
-"""What compressed content begins with."""
+"""Compressed content begins with these bytes."""
 
 
 class Content:

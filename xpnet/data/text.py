@@ -31,7 +31,7 @@ MISSING = [
     *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA"),
     *("NULL", "NaN", "None", "n/a", "nan", "null"),
 ]
-"""What stands in an empty cell: pandas' list, so that a frame read by pandas gets the same predictions."""
+"""An empty cell holds one of these: pandas' list, so that a frame read by pandas gets the same predictions."""
 
 _BOMS = {
     codecs.BOM_UTF8: "utf-8",

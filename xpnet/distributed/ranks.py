@@ -163,7 +163,7 @@ _context: ContextVar[Ranks] = ContextVar("xpnet_ranks", default=ALONE)
 
 
 current_ranks: Callable[[], Ranks] = _context.get
-"""What the innermost ``use_group`` asked for; this process alone outside of any."""
+"""Return the ranks of the innermost ``use_group``; outside of any, this process alone."""
 
 
 @contextmanager

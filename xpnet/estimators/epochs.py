@@ -212,7 +212,7 @@ class Validation:
 
 
 COUNTERS = ("n_iter_", "loss_", "t_", "best_loss_", "validation_scores_", "best_validation_score_")
-"""What of an estimator goes on with a training that goes on."""
+"""A training that goes on takes these attributes of an estimator over."""
 
 
 class EpochEnd(Callback):

@@ -39,10 +39,10 @@ FACTS: dict[str, Any] = {
     "backend_": str,
     "device_": str,
 }
-"""What ``fit`` finds beside the parameters, and of which type; the rest follows from the network."""
+"""``fit`` sets these attributes of these types, besides the parameters; the rest follows from the network."""
 
 LABEL_FACTS: dict[str, Any] = {"classes_": numpy.ndarray, "_sparse_labels": bool}
-"""What a classifier's ``fit`` finds as well."""
+"""A classifier's ``fit`` sets these as well."""
 
 
 class FittedState(NamedTuple):

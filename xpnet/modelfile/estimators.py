@@ -37,16 +37,16 @@ _COUNTED = {
     "best_validation_score_",
     "_no_improvement_count",
 }
-"""What goes together: a training by epochs counts all of these, L-BFGS none."""
+"""These counters go together: a training by epochs has all of them, L-BFGS none."""
 
 _TABLE_FACTS: dict[str, dict[str, type]] = {
     "TabularClassifier": {"best_epochs_": list, "n_iter_": int, "classes_": numpy.ndarray},
     "TabularRegressor": {"best_epochs_": list, "n_iter_": int, "_flat": bool},
 }
-"""What ``fit`` finds of a table beside encoder and tensors, and of which type."""
+"""``fit`` sets these attributes of these types, besides encoder and tensors."""
 
 _BEST, _ENCODER, _TARGET = "best/", "encoder/", "target"
-"""What the names of tensors begin with: those of the best epoch, the encoder's; and that of a table's targets."""
+"""The names of tensors begin with these: those of the best epoch, the encoder's; and that of a table's targets."""
 
 
 def parts(estimator: Any) -> tuple[NetworkSpec, dict[str, Any], dict[str, Any]]:

@@ -10,7 +10,7 @@ from xpnet.tabular.encodings import DAY, FARTHEST, LARGEST, PERIODS, Category, E
 
 _GAP = "NaN is a gap"
 _SAYS = {"str": "empty text is a gap", "float64": _GAP, "moment": f"seconds since 1970; {_GAP}"}
-"""What a graph says of its inputs."""
+"""A graph says this of its inputs, by their kind."""
 
 
 def encode_table(graph: Graph, encoder: Any) -> Value:

@@ -26,7 +26,7 @@ AT_ONCE = 1 << 20
 FOLDS = 5
 """Parts of the training rows; the mean target of a value is taken over the rows of the other parts."""
 SHRINKING = 10.0
-"""As many rows of the mean target of all count with the rows of a value."""
+"""This many rows of the mean target of all count with the rows of a value."""
 DAY = 86400.0
 
 PERIODS = {"month": (1.0, 12.0), "day": (1.0, 31.0), "weekday": (0.0, 7.0), "hour": (0.0, 24.0)}

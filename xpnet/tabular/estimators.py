@@ -45,9 +45,9 @@ ROWS_AT_ONCE = 32
 how many stand beside it.
 """
 NETWORKS = ((4000, 1), (1500, 2), (0, 3))
-"""From so many rows on, so many networks are trained."""
+"""Pairs say from how many rows on how many networks are trained."""
 ROWS_OF_A_BATCH = ((8000, 256), (3000, 128), (0, 64))
-"""From so many rows on, a batch has so many."""
+"""Pairs say from how many rows on a batch has how many."""
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -20,16 +20,16 @@ BYTES = BYTE.as_pointer()
 intrinsic: Any = extending.intrinsic  # Any: a type checker cannot know that compiled code leaves out the context
 
 Context: TypeAlias = typing.Context
-"""What Numba knows while it finds types; no intrinsic here needs it."""
+"""Numba passes this context while it finds types; no intrinsic here needs it."""
 
 Type: TypeAlias = types.Type
-"""What an intrinsic's definition receives for an argument: its type. The value comes to ``emit``."""
+"""An intrinsic's definition receives the type of an argument. The value comes to ``emit``."""
 
 Signature: TypeAlias = typing.Signature
 """The types of an intrinsic's result and arguments."""
 
 Target: TypeAlias = base.BaseContext
-"""What Numba knows of the machine, such as how values of a type lie in memory."""
+"""The context holds what Numba knows of the machine, such as how values of a type lie in memory."""
 
 Emit: TypeAlias = Callable[[Target, ir.IRBuilder, Signature, Sequence[ir.Value]], ir.Value]
 """Emits the instructions: (target, builder, signature, values of the arguments) -> value of the result."""

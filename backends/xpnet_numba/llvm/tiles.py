@@ -58,7 +58,7 @@ def family() -> Family:
 
 TILES = family()
 WIDE = X86 or ARM
-"""Whether there are tiles for this processor."""
+"""True where there are tiles for this processor."""
 
 BYTES_PER_VECTOR, HEIGHTS, MASKED = TILES.bytes_per_vector, TILES.heights, TILES.masked
 PANEL = len(HEIGHTS) - 1
@@ -255,7 +255,7 @@ def _row(builder: ir.IRBuilder, first: ir.Value, step: ir.Value, number: ir.Valu
 
 
 Masks = list[ir.Value | None]
-"""For each vector a mask of the lanes that exist, or None where all do."""
+"""Each vector has a mask of the lanes that exist, or None where all do."""
 
 
 class _Vectors:

@@ -94,7 +94,7 @@ def _overload(function: Callable[..., Any], signature: Any, **wrappers: bool) ->
 
 
 _dispatchers: list[Any] = []
-"""What keeps the code alive of functions that were compiled in this process."""
+"""These objects keep the code of functions alive that were compiled in this process."""
 
 
 @contextmanager
