@@ -142,7 +142,8 @@ def test_no_hidden_layer_is_a_linear_model() -> None:
     rng = numpy.random.default_rng(0)
     X = rng.normal(size=(500, 3))
     y = X @ [1.0, -2.0, 0.5] + 0.1 * rng.normal(size=500)
-    linear = {"encoder": StandardScaler(), "hidden_layer_sizes": (), "learning_rate_init": 0.02, "random_state": 0}
+    linear: dict[str, Any] = {"encoder": StandardScaler(), "hidden_layer_sizes": (), "weight_decay": 0.0003}
+    linear |= {"learning_rate_init": 0.02, "random_state": 0}
     regressor = TabularRegressor(networks=2, **linear).fit(X, y)
     numpy.testing.assert_allclose(regressor.predict(X), Ridge().fit(X, y).predict(X), atol=0.1)
     classifier = TabularClassifier(networks=2, **linear).fit(X, y > 0)
