@@ -42,6 +42,12 @@ def test_a_forked_worker_trains_after_its_parent(backend, blobs):
 def test_joblib_workers_train_after_their_parent(backend, blobs):
     joblib = pytest.importorskip("joblib", reason="joblib is not installed")
     before = trained(backend, 0, blobs)
-    # Processes of their own: a worker's thread limit must not change the numbers.
-    results = joblib.Parallel(n_jobs=2)(joblib.delayed(trained)(backend, 0, blobs) for _ in range(2))
+    # Workers may not find this file by its name: an installed package, too, may be called "tests".
+    cloudpickle, own = joblib.externals.cloudpickle, sys.modules[__name__]
+    cloudpickle.register_pickle_by_value(own)
+    try:
+        # Processes of their own: a worker's thread limit must not change the numbers.
+        results = joblib.Parallel(n_jobs=2)(joblib.delayed(trained)(backend, 0, blobs) for _ in range(2))
+    finally:
+        cloudpickle.unregister_pickle_by_value(own)
     assert results == [before] * 2
