@@ -4,8 +4,10 @@ import multiprocessing
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import joblib
 import numpy as np
 import pytest
+from joblib.externals import cloudpickle
 
 import xpnet
 
@@ -40,10 +42,9 @@ def test_a_forked_worker_trains_after_its_parent(backend, blobs):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_joblib_workers_train_after_their_parent(backend, blobs):
-    joblib = pytest.importorskip("joblib", reason="joblib is not installed")
     before = trained(backend, 0, blobs)
     # Workers may not find this file by its name: an installed package, too, may be called "tests".
-    cloudpickle, own = joblib.externals.cloudpickle, sys.modules[__name__]
+    own = sys.modules[__name__]
     cloudpickle.register_pickle_by_value(own)
     try:
         # Processes of their own: a worker's thread limit must not change the numbers.
