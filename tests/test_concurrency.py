@@ -5,19 +5,10 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import joblib
-import numpy as np
 import pytest
-from joblib.externals import cloudpickle
-
-import xpnet
+from short_training import trained
 
 BACKENDS = ["numpy", "numba"]
-
-
-def trained(backend, seed, blobs):
-    """Loss curve of a short training."""
-    model = xpnet.FeedforwardNeuralNet(7, 30, 4, backend=backend, optimizer="adam", rng=np.random.RandomState(seed))
-    return model.fit(*blobs, epochs=20, batch_size=16, rng=np.random.default_rng(seed)).loss
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -43,12 +34,6 @@ def test_a_forked_worker_trains_after_its_parent(backend, blobs):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_joblib_workers_train_after_their_parent(backend, blobs):
     before = trained(backend, 0, blobs)
-    # Workers may not find this file by its name: an installed package, too, may be called "tests".
-    own = sys.modules[__name__]
-    cloudpickle.register_pickle_by_value(own)
-    try:
-        # Processes of their own: a worker's thread limit must not change the numbers.
-        results = joblib.Parallel(n_jobs=2)(joblib.delayed(trained)(backend, 0, blobs) for _ in range(2))
-    finally:
-        cloudpickle.unregister_pickle_by_value(own)
+    # Processes of their own: a worker's thread limit must not change the numbers.
+    results = joblib.Parallel(n_jobs=2)(joblib.delayed(trained)(backend, 0, blobs) for _ in range(2))
     assert results == [before] * 2
