@@ -329,8 +329,8 @@ def endless_fit(client: Any, cluster_size: int) -> tuple[threading.Thread, list[
 
 
 def executing(client: Any) -> list[str]:
-    """Ranks that some worker is executing."""
-    found = client.run(lambda dask_worker: [str(state.key) for state in dask_worker.state.executing])
+    """Ranks that some worker is executing, in a thread of its pool or in one of their own."""
+    found = client.run(lambda dask_worker: [str(state.key) for state in dask_worker.state.all_running_tasks])
     return [key for keys in found.values() for key in keys if "_rank" in key]
 
 
@@ -342,7 +342,7 @@ def test_a_worker_that_is_lost_ends_the_fit(lost: int) -> None:
     ):
 
         def has_rank_0(dask_worker: Any) -> bool:
-            tasks = [task for task in dask_worker.state.executing if "_rank" in str(task.key)]
+            tasks = [task for task in dask_worker.state.all_running_tasks if "_rank" in str(task.key)]
             return any(task.run_spec.args[0] == 0 for task in tasks)
 
         thread, raised = endless_fit(client, 2)
@@ -355,7 +355,7 @@ def test_a_worker_that_is_lost_ends_the_fit(lost: int) -> None:
         assert isinstance(raised[0], BackendError), raised
         assert f"rank {lost} of 2, was lost while it trained. Look into its log" in str(raised[0])
         while executing(client):
-            assert time.monotonic() - began < 30
+            assert time.monotonic() - began < 10, "a rank goes on without the one that was lost"
             time.sleep(0.1)
 
 

@@ -111,7 +111,12 @@ class DaskGroup:
         """See :class:`xpnet.backend.Group`: the task fails, and the client, which sees it, cancels the others."""
 
     def check_wanted(self) -> None:
-        """Raise Ended where the client has cancelled this rank, or is no longer there."""
+        """Raise Ended where a worker was lost, or the client has cancelled this rank or is no longer there."""
+        for rank, exchange in enumerate(self._exchanges):
+            try:
+                exchange.swap  # noqa: B018  Dask refuses methods of an actor that it knows to be lost
+            except ValueError as error:
+                raise Ended(f"The worker of rank {rank} was lost: {error}") from error
         task = self._worker.state.tasks.get(self._task)
         if task is None or task.state not in RUNNING:
             raise Ended("The client no longer waits for this fit.")
@@ -130,7 +135,7 @@ class DaskGroup:
                     if time.monotonic() > until:
                         raise BackendError(
                             f"Rank {self.rank} of {self.size} waited {self._timeout:g} s for rank {other}; it is "
-                            "stuck, or has no free thread to begin on."
+                            "stuck, or other tasks have kept all threads of its worker."
                         ) from None
         except (OSError, RuntimeError) as error:
             raise Ended(f"The worker of rank {min(self.rank, other)} was lost: {error}") from error

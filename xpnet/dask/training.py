@@ -78,7 +78,7 @@ def _exchanges(client: Any, ranks: Sequence[str]) -> list[Any]:
 
 
 def _begun(client: Any, parts: dict[str, list[Any]], *arguments: Any) -> list[Any]:
-    """A future of each rank. All are sent in one message: of two fits at a time, one is the first on every worker."""
+    """Return a future of each rank."""
     tasks = []
     for rank, (at, columns) in enumerate(parts.items()):
         with dask.annotate(workers=[at], allow_other_workers=False):
@@ -142,6 +142,10 @@ def _rank(
     rank: int, fit: Callable[..., Any], exchanges: list[Any], owners: Owners | None, timeout: float, parts: list[Any]
 ) -> Any:
     """Train on one worker; rank 0 returns what was fitted."""
+    from distributed import secede
+
+    # Ranks of two fits that begin in another order on each worker would otherwise keep the threads that both wait for.
+    secede()
     group = DaskGroup(rank, exchanges, timeout)
     if group.size == 1:
         return fit(rank, *parts, callbacks=[_WhileWanted(group)])
