@@ -16,6 +16,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import xpnet
 from xpnet import TabularClassifier, TabularRegressor
+from xpnet.tabular import estimators
 from xpnet.tabular.recipe import smoothed
 
 QUICK: dict[str, Any] = {"members": 2, "networks": 2, "max_iter": 40, "random_state": 0}
@@ -79,6 +80,20 @@ def test_a_row_is_predicted_alike_alone_and_among_others(table: pandas.DataFrame
     regressor = TabularRegressor(**QUICK).fit(table, target)
     alone = numpy.concatenate([regressor.predict(table[start : start + 1]) for start in range(40)])
     numpy.testing.assert_array_equal(regressor.predict(table)[:40], alone)
+
+
+@pytest.mark.parametrize("numbers", [1, 2000], ids=["of 32 rows", "of more"])
+def test_predictions_do_not_depend_on_the_blocks_in_which_rows_are_encoded(
+    table: pandas.DataFrame, target: numpy.ndarray, numbers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed = table.assign(mixed=numpy.resize(numpy.array(["a", 1, 2.0, None, 2.5], dtype=object), len(table)))
+    regressor = TabularRegressor(**QUICK).fit(mixed, target)
+    whole = [regressor.predict(mixed[:rows]) for rows in (600, 577)]
+    members = regressor.predict_members(mixed)
+    monkeypatch.setattr(estimators, "NUMBERS_AT_ONCE", numbers)
+    for expected in whole:
+        numpy.testing.assert_array_equal(regressor.predict(mixed[: len(expected)]), expected)
+    numpy.testing.assert_array_equal(regressor.predict_members(mixed), members)
 
 
 def test_the_spread_of_the_members_is_that_of_their_predictions(table: pandas.DataFrame, target: numpy.ndarray) -> None:

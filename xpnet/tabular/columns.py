@@ -61,6 +61,16 @@ class Table:
             list(names), self.rows, [self.columns[places[name]] if name in places else nothing for name in names]
         )
 
+    def part(self, start: int, end: int) -> "Table":
+        """Some rows of the table. Whole columns are converted first, since the type of a part may be another."""
+
+        def part_of(column: numpy.ndarray | Callable[[], Any]) -> numpy.ndarray | Callable[[], Any]:
+            if isinstance(column, numpy.ndarray):
+                return column[start:end]
+            return lambda: column().slice(start, end - start)
+
+        return Table(self.names, end - start, [part_of(column) for column in self.columns])
+
     def kind(self, index: int) -> tuple[Kind, str]:
         """The kind of a column, and its type as errors call it."""
         column = self.columns[index]

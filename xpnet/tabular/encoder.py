@@ -284,16 +284,45 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         InputError
             For a column that is missing, or that held numbers or dates in training and does not now.
         """
+        return self._encode(self._taken(X), {})
+
+    def transform_by_blocks(self, X: Any, rows: int) -> Iterator[numpy.ndarray]:
+        """Encode a table some rows at a time, so that all encoded rows need not fit into memory.
+
+        Parameters
+        ----------
+        X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
+            The table, as for `transform`.
+        rows : int
+            How many rows are encoded at a time. The last block has half as many to half as many more, since a short
+            rest joins it; a table of fewer rows is one block.
+
+        Yields
+        ------
+        numpy.ndarray, shape (rows, outputs), float32
+            The next rows as `transform` encodes them.
+
+        Raises
+        ------
+        InputError
+            As `transform` does.
+        """
+        table = self._taken(X)
+        last = max(1, round(table.rows / rows)) - 1
+        for block in range(last + 1):
+            yield self._encode(table.part(block * rows, table.rows if block == last else (block + 1) * rows), {})
+
+    def _taken(self, X: Any) -> Table:
+        """The columns of a table in the order of the training."""
         check_is_fitted(self)
         table = table_of(X)
         names = getattr(self, "feature_names_in_", None)
         if names is not None and table.names:
             needed = {names[encoding.column] for encoding in self._encodings}
-            table = table.select(list(names), needed)
-        else:
-            matrix = numpy.empty((table.rows, len(table.columns)), numpy.bool_)
-            validate_data(self, matrix, reset=False, skip_check_array=True)
-        return self._encode(table, {})
+            return table.select(list(names), needed)
+        matrix = numpy.empty((table.rows, len(table.columns)), numpy.bool_)
+        validate_data(self, matrix, reset=False, skip_check_array=True)
+        return table
 
     def _encode(self, table: Table, details: dict[int, numpy.ndarray]) -> numpy.ndarray:
         out = numpy.empty((table.rows, sum(len(encoding.labels) for encoding in self._encodings)), numpy.float32)

@@ -2,7 +2,7 @@
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from numbers import Integral, Real
@@ -44,6 +44,8 @@ ROWS_AT_ONCE = 32
 """Rows are predicted in multiples of so many: products of fewer round otherwise, and a row's prediction would depend on
 how many stand beside it.
 """
+NUMBERS_AT_ONCE = 2**23
+"""Encoded numbers of a table that are in memory at once while its rows are predicted."""
 NETWORKS = ((4000, 1), (1500, 2), (0, 3))
 """Pairs say from how many rows on how many networks are trained."""
 ROWS_OF_A_BATCH = ((8000, 256), (3000, 128), (0, 64))
@@ -187,13 +189,30 @@ class Tabular(Saved, BaseEstimator):
 
     def _fit_encoder(self, X: Any, targets: numpy.ndarray, random_state: Any) -> numpy.ndarray:
         """Fit the encoder, and encode the rows."""
-        if self.encoder is None:
-            encoder = TableEncoder(binning="tree", task=self._task, random_state=random_state.randint(2**31 - 1))
-        else:
-            encoder = clone(self.encoder)
+        encoder = self.new_encoder(random_state)
         encoded = encoder.fit_transform(X, targets if targets.ndim == 1 else targets[:, 0])
         self._take_encoder(encoder)
         return numpy.ascontiguousarray(encoded, self.dtype)
+
+    def new_encoder(self, random_state: Any, bins: int | str | None = "auto") -> Any:
+        """Make the encoder that ``fit`` would fit.
+
+        Parameters
+        ----------
+        random_state : int, numpy.random.RandomState or None
+            Where the seed of the default encoder is drawn from.
+        bins : int, "auto" or None, default "auto"
+            Bins of the default encoder.
+
+        Returns
+        -------
+        transformer
+            Not fitted: a copy of ``encoder``, or a `TableEncoder` with the bins of a tree.
+        """
+        if self.encoder is not None:
+            return clone(self.encoder)
+        seed = check_random_state(random_state).randint(2**31 - 1)
+        return TableEncoder(binning="tree", bins=bins, task=self._task, random_state=seed)
 
     def _take_encoder(self, encoder: Any) -> None:
         """Have a fitted encoder."""
@@ -345,17 +364,30 @@ class Tabular(Saved, BaseEstimator):
             For columns that are not those of the training.
         """
         check_is_fitted(self)
-        encoded = self._encoded(X)
-        outputs = [network.backend.to_numpy(network.predict_members(encoded)) for network in self.networks_]
-        return self._units(numpy.concatenate(outputs))
+        blocks = []
+        for encoded in self._encoded_blocks(X):
+            outputs = [network.backend.to_numpy(network.predict_members(encoded)) for network in self.networks_]
+            blocks.append(numpy.concatenate(outputs))
+        return self._units(numpy.concatenate(blocks, axis=1))
 
     def _mean(self, X: Any) -> numpy.ndarray:
         """The mean prediction of all members: (rows, outputs)."""
         check_is_fitted(self)
-        encoded = self._encoded(X)
-        whole = numpy.pad(encoded, ((0, -len(encoded) % ROWS_AT_ONCE), (0, 0)))
-        outputs = [network.backend.to_numpy(network.predict(whole)) for network in self.networks_]
-        return self._units(numpy.mean(outputs, axis=0)[: len(encoded)])
+        blocks = []
+        for encoded in self._encoded_blocks(X):
+            whole = numpy.pad(encoded, ((0, -len(encoded) % ROWS_AT_ONCE), (0, 0)))
+            outputs = [network.backend.to_numpy(network.predict(whole)) for network in self.networks_]
+            blocks.append(numpy.mean(outputs, axis=0)[: len(encoded)])
+        return self._units(numpy.concatenate(blocks))
+
+    def _encoded_blocks(self, X: Any) -> Iterator[numpy.ndarray]:
+        """Yield the encoded rows, some at a time, in multiples of ROWS_AT_ONCE but for the last."""
+        if not isinstance(self.encoder_, TableEncoder):  # which may look at all rows together
+            yield self._encoded(X)
+            return
+        rows = max(1, NUMBERS_AT_ONCE // (self.networks_[0].spec.widths[0] * ROWS_AT_ONCE)) * ROWS_AT_ONCE
+        for encoded in self.encoder_.transform_by_blocks(X, rows):
+            yield numpy.ascontiguousarray(encoded, self.dtype)
 
     def _units(self, outputs: numpy.ndarray) -> numpy.ndarray:
         return outputs
