@@ -12,7 +12,6 @@ from typing import Any
 import joblib
 import numpy
 import pyarrow
-from sklearn.base import clone
 
 from xpnet import (
     Checkpoint,
@@ -34,7 +33,7 @@ from xpnet.data.labels import read_labels
 from xpnet.distributed import current_ranks
 from xpnet.errors import DataFileError, ModelFileError, XpnetError
 from xpnet.models import Network
-from xpnet.tabular.encoder import LEAST_BINS, MOST_BINS
+from xpnet.tabular.encoder import LEAST_BINS, MOST_BINS_OF_A_TREE
 from xpnet.tabular.estimators import WIDTHS
 from xpnet.training import Callback, EarlyStopping, History, Progress, Training
 
@@ -298,7 +297,7 @@ def fit(rows: Rows, classes: numpy.ndarray | None, settings: Settings) -> tuple[
             return model.fit(rows.table(), labels), []
         if len(rows) * len(rows.features) > MOST_ENCODED:
             return _fit_by_blocks(model, rows, classes, mark, settings)
-        encoder, notes = _encoder(model, rows, classes, settings)
+        encoder, notes = _encoder(model, rows, settings)
         return model.fit_encoded(encoder, EncodedRows(rows, encoder, settings.dtype).whole(), labels), notes
 
 
@@ -326,14 +325,13 @@ def _weights_by_label(weights: Any, classes: numpy.ndarray) -> Any:
     return dict.fromkeys(known.values(), 1.0) | {known[str(label)]: weight for label, weight in weights.items()}
 
 
-def _encoder(model: Any, rows: Rows, classes: numpy.ndarray | None, settings: Settings) -> tuple[Any, list[str]]:
+def _encoder(model: Any, rows: Rows, settings: Settings) -> tuple[Any, list[str]]:
     """An encoder that has learned from rows at even distances, and a note on how many these were."""
     step = -(-len(rows) // SAMPLE_ROWS)
-    sample, task = rows.table(step=step), "regression" if classes is None else "classification"
+    sample = rows.table(step=step)
     most = MOST_ENCODED // (len(rows) * len(rows.features))
-    bins: Any = "auto" if step == 1 else min(most, MOST_BINS) if most >= LEAST_BINS else None
-    encoder = TableEncoder(task=task, random_state=settings.seed, bins=bins)
-    encoder = (encoder if model.encoder is None else clone(model.encoder)).fit(sample, rows.y[::step])
+    bins: Any = "auto" if step == 1 else min(most, MOST_BINS_OF_A_TREE) if most >= LEAST_BINS else None
+    encoder = model.new_encoder(settings.seed, bins).fit(sample, rows.y[::step])
     pyarrow.default_memory_pool().release_unused()  # what the sample took is needed for the rows
     told = f"encodings are those of {len(sample):,} of {len(rows):,} rows, at even distances"
     return encoder, [told] if step > 1 else []
@@ -347,7 +345,7 @@ def _fit_by_blocks(
     training, watched = split(
         rows, settings.validation_size, settings.seed, stratified=classify, option="--validation-size"
     )
-    encoder, notes = _encoder(model, training, classes, settings)
+    encoder, notes = _encoder(model, training, settings)
     inputs, apart = (EncodedRows(part, encoder, settings.dtype) for part in (training, watched))
 
     def train(targets: numpy.ndarray, apart_targets: numpy.ndarray) -> list[Network]:
