@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,12 @@ def measured(
     tell: Callable[[str], None],
 ) -> tuple[dict[str, Any], numpy.ndarray]:
     """Scores, and the predictions: indices of classes or numbers. y : (rows,) class indices, or numbers"""
-    outputs = numpy.concatenate(list(predictions(model, tables, tell)))
+    blocks, done = predictions(model, tables, tell), 0
+    first = next(blocks)
+    outputs = numpy.empty((len(y), *first.shape[1:]), first.dtype)
+    for block in chain([first], blocks):
+        outputs[done : done + len(block)] = block
+        done += len(block)
     if classes is None:
         numbers = outputs.reshape(len(y))
         return number_scores(y, numbers), numbers

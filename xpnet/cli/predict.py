@@ -221,7 +221,8 @@ def _evaluated(
     if opened.classes is None and labels.dtype.kind not in "iuf":
         raise DataFileError(f"{frame.name}: column {target!r} must hold numbers to compare with; it holds text.")
     y = labels.astype(float) if opened.classes is None else class_indices(frame.name, labels, opened.classes)
-    rows = Rows(frame, features, numpy.flatnonzero(there), y)
+    del labels  # of a large file they take as much memory as the predictions
+    rows = Rows(frame, features, numpy.flatnonzero(there).astype(numpy.min_scalar_type(-frame.rows)), y)
     scores, predicted = measured(opened, rows.tables(), y, opened.classes, tell)
     if plot is not None:
         _draw(plot, y, predicted, opened.classes, data)

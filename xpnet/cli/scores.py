@@ -18,6 +18,9 @@ _TITLES = {
     "r2": "R2",
 }
 
+SCORED_ROWS = 2**18
+"""The most rows of which the log loss is computed at a time."""
+
 
 def class_scores(labels: numpy.ndarray, probabilities: numpy.ndarray) -> dict[str, Any]:
     """Rows, accuracy, balanced accuracy, F1 (of the second of two classes, else the mean), log loss and ROC AUC.
@@ -30,20 +33,33 @@ def class_scores(labels: numpy.ndarray, probabilities: numpy.ndarray) -> dict[st
     rows, classes = probabilities.shape
     exact = probabilities.astype(numpy.float64)
     exact /= exact.sum(axis=1, keepdims=True)  # those rounded to float32 sum to 1 only nearly
+    area = None
+    if len(numpy.unique(labels)) == classes:  # first, since it takes the most memory
+        area = metrics.roc_auc_score(labels, exact if classes > 2 else exact[:, 1], multi_class="ovr")
     predicted = exact.argmax(axis=1)
     recalls = metrics.recall_score(labels, predicted, labels=numpy.unique(labels), average=None, zero_division=0)
     among = {"labels": range(classes), "average": "macro"} if classes > 2 else {"average": "binary"}
-    area = None
-    if len(numpy.unique(labels)) == classes:
-        area = metrics.roc_auc_score(labels, exact if classes > 2 else exact[:, 1], multi_class="ovr")
     return {
         "rows": rows,
         "accuracy": float(metrics.accuracy_score(labels, predicted)),
         "balanced_accuracy": float(numpy.mean(recalls)),
         "f1": float(metrics.f1_score(labels, predicted, zero_division=0, **among)),
-        "log_loss": float(metrics.log_loss(labels, exact, labels=range(classes))),
+        "log_loss": _log_loss(labels, exact),
         "roc_auc": None if area is None else float(area),
     }
+
+
+def _log_loss(labels: numpy.ndarray, probabilities: numpy.ndarray) -> float:
+    """The mean log loss, summed over blocks of rows, since scikit-learn holds all rows several times."""
+    from sklearn import metrics
+
+    rows, classes = probabilities.shape
+    blocks = (slice(first, first + SCORED_ROWS) for first in range(0, rows, SCORED_ROWS))
+    sums = [
+        metrics.log_loss(labels[block], probabilities[block], labels=range(classes), normalize=False)
+        for block in blocks
+    ]
+    return float(sum(sums) / rows)
 
 
 def scores_by_class(labels: numpy.ndarray, predicted: numpy.ndarray, names: Sequence[Any]) -> list[dict[str, Any]]:

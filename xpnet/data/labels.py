@@ -94,7 +94,7 @@ def _looked_up(values: numpy.ndarray, texts: list[str]) -> numpy.ndarray:
 def class_indices(name: str, labels: numpy.ndarray, classes: Sequence[Any]) -> numpy.ndarray:
     """The place of each label among classes; compared as text, so that 1 from one file is "1" from another.
 
-    name : of the file; labels : (rows,); returns (rows,) int64
+    name : of the file; labels : (rows,); returns (rows,) of the smallest unsigned integers that hold them
 
     Raises DataFileError for a label that is no class.
     """
@@ -108,4 +108,4 @@ def class_indices(name: str, labels: numpy.ndarray, classes: Sequence[Any]) -> n
             f"{name}: labels must be classes the model knows, {known}; "
             f"received {labels[int(unknown.argmax())].item()!r} in {int(unknown.sum())} rows. Leave these out."
         )
-    return places[codes]
+    return places.astype(numpy.min_scalar_type(len(classes)))[codes]
