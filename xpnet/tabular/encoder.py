@@ -74,7 +74,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Columns that are not encoded, and why.
     n_features_in_ : int
         Columns of the table.
-    feature_names_in_ : numpy.ndarray of str, shape (n_features_in_,)
+    feature_names_in_ : numpy.ndarray of str, shape (columns,)
         Their names, where all are text.
 
     See Also

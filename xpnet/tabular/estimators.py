@@ -485,7 +485,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         What was trained, with which backend, and why.
     n_features_in_ : int
         Columns of the table.
-    feature_names_in_ : numpy.ndarray of str, shape (n_features_in_,)
+    feature_names_in_ : numpy.ndarray of str, shape (columns,)
         Their names, where all are text.
 
     See Also
@@ -587,6 +587,25 @@ class TabularClassifier(ClassifierMixin, Tabular):
         places = self.predict_proba(X).argmax(axis=1)
         return self.classes_[places]
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Measure the accuracy of the predicted labels.
+
+        Parameters
+        ----------
+        X : frame, table or array, shape (rows, columns)
+            The rows.
+        y : array, shape (rows,)
+            The true labels.
+        sample_weight : array, shape (rows,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            The share of rows whose label is right, at most 1.
+        """
+        return float(super().score(X, y, sample_weight))
+
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class TabularRegressor(RegressorMixin, Tabular):
@@ -654,7 +673,7 @@ class TabularRegressor(RegressorMixin, Tabular):
         What was trained, with which backend, and why.
     n_features_in_ : int
         Columns of the table.
-    feature_names_in_ : numpy.ndarray of str, shape (n_features_in_,)
+    feature_names_in_ : numpy.ndarray of str, shape (columns,)
         Their names, where all are text.
 
     See Also
@@ -752,3 +771,22 @@ class TabularRegressor(RegressorMixin, Tabular):
         mean = numpy.clip(self._mean(X) if each is None else each.mean(axis=0), *self.target_[2:])
         mean = mean[:, 0] if self._flat else mean
         return mean if each is None else (mean, each.std(axis=0).reshape(mean.shape))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Measure the coefficient of determination of the predictions.
+
+        Parameters
+        ----------
+        X : frame, table or array, shape (rows, columns)
+            The rows.
+        y : array, shape (rows,) or (rows, targets)
+            The true numbers.
+        sample_weight : array, shape (rows,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            R^2: 1 for predictions that are all right, 0 for the mean of y, negative for worse.
+        """
+        return float(super().score(X, y, sample_weight))
