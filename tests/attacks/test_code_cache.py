@@ -33,7 +33,7 @@ for name, x in [("relu", 1.0), ("logistic", 0.0)]:
 """
 
 FORMULAS = {
-    "loops/activations.py": ("chosen(x <= zero, zero, x)\n", "chosen(x <= zero, zero, type(x)({factor}) * x)\n"),
+    "loops/activations.py": ("select(x <= zero, zero, x)\n", "select(x <= zero, zero, type(x)({factor}) * x)\n"),
     "scalars.py": ("else number(1)) / (number(1) + e)", "else number({factor})) / (number(1) + e)"),
 }
 """By file of the Numba backend: a formula, and one that gives so many times as much."""
