@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,3 +109,13 @@ def test_a_reader_that_has_gone_is_no_error_to_tell(run: Run, monkeypatch: pytes
     monkeypatch.setattr("xpnet.cli.training.show_facts", refuse)
     result = run("train", "iris", "--epochs", "1", "--members", "1", code=1)
     assert (result.stdout, result.stderr) == ("", "")
+
+
+def test_without_pyarrow_one_line_says_what_to_install(tmp_path: Path) -> None:
+    hidden = "import sys; sys.modules['pyarrow'] = None; sys.argv[:] = ['xpnet', 'train', 'iris']"
+    code = f"{hidden}; from xpnet.cli import main; main()"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert ended.stderr.strip() == (
+        "Error: Tables are read by pyarrow, which is not installed. pip install 'xpnet[tables]'."
+    )

@@ -53,6 +53,12 @@ class Commands(click.Group):
         except click.UsageError as error:
             path = (error.ctx or ctx).command_path
             raise click.UsageError(visible(f"{error.format_message()} See {path} --help.")) from error
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "pyarrow":
+                raise
+            raise click.ClickException(
+                "Tables are read by pyarrow, which is not installed. pip install 'xpnet[tables]'."
+            ) from error
         except (XpnetError, OSError, MemoryError) as error:
             if getattr(error, "errno", None) in GONE and getattr(error, "filename", None) is None:
                 raise BrokenPipeError(errno.EPIPE, "the reader has gone") from error  # which click answers
