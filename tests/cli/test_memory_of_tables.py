@@ -19,7 +19,7 @@ ROWS, COLUMNS = 500_000, 30
 SIZE = 4 * ROWS * COLUMNS
 """Bytes of the table."""
 
-BUFFERS = 6 * 10**7
+BUFFERS = 4 * 10**7
 """Bytes, at most, of the blocks and batches through which rows come, whatever the size of the table."""
 
 TIMES = 4
