@@ -52,7 +52,7 @@ def open_data(source: str | Path | Content, dialect: Any = None, target: str | N
     Raises
     ------
     DataFileError
-        For a file that is missing or cannot be read as a table, and where pyarrow is missing.
+        For a file that is missing or cannot be read as a table.
 
     Examples
     --------
@@ -61,12 +61,6 @@ def open_data(source: str | Path | Content, dialect: Any = None, target: str | N
     >>> opened.default_target, len(opened.names)
     ('target', 5)
     """
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError:
-        raise DataFileError(
-            "Data files are read by pyarrow, which is not installed. pip install 'xpnet[tables]'."
-        ) from None
     try:
         return _opened(source, dialect, target)
     except OSError as error:
