@@ -18,12 +18,13 @@ from xpnet.errors import InputError
 from xpnet.estimators.fitted import like_input
 from xpnet.estimators.inputs import FitInputs, Rows, balanced_weights, check_labels
 from xpnet.estimators.libraries import with_callbacks
-from xpnet.estimators.mlp import MLP, is_stochastic, with_shared_documentation
+from xpnet.estimators.mlp import MLP, is_stochastic
+from xpnet.estimators.parameters import Parameters, with_documentation_of
 from xpnet.models.inputs import on_host, to_host
 from xpnet.ops import Array
 
 
-@with_shared_documentation
+@with_documentation_of(Parameters=Parameters, Attributes=MLP)
 @dataclass(eq=False, repr=False)
 class MLPClassifier(ClassifierMixin, MLP):
     """A multi-layer perceptron that classifies: scikit-learn's MLPClassifier, faster, and with more to set.

@@ -4,8 +4,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from inspect import cleandoc
-from typing import Any, ClassVar, NamedTuple, Self, TypeVar
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy
 from scipy.sparse import csr_matrix, issparse
@@ -46,7 +45,7 @@ from xpnet.estimators.inputs import (
 )
 from xpnet.estimators.lbfgs import Objective, iterations_made, minimise
 from xpnet.estimators.libraries import Convertible, Reports, reports_for, warn_caller, with_callbacks
-from xpnet.estimators.parameters import STOCHASTIC, Parameters, check_parameters
+from xpnet.estimators.parameters import STOCHASTIC, check_parameters
 from xpnet.estimators.streaming import BlockOrders, BufferedEpoch, SourceRows
 from xpnet.models import Network
 from xpnet.models.inputs import is_host
@@ -56,8 +55,6 @@ from xpnet.training.state import broadcast_stream
 
 LOSSES: dict[str, Loss] = {activation: loss for loss, activation in OUTPUT_ACTIVATIONS.items()}
 """The loss that belongs to an output activation, which estimators name as scikit-learn does."""
-
-Estimator = TypeVar("Estimator")
 
 
 class Prepared(NamedTuple):
@@ -510,14 +507,3 @@ def is_stochastic(estimator: Any) -> bool:
             f"partial_fit is only available for stochastic optimizers. {estimator.solver} is not stochastic."
         )
     return True
-
-
-def with_shared_documentation(estimator: type[Estimator]) -> type[Estimator]:
-    """Class decorator: put the parameters and attributes that both estimators have into the docstring of each."""
-    if estimator.__doc__ and Parameters.__doc__ and MLP.__doc__:  # python -OO leaves docstrings out
-        text = cleandoc(estimator.__doc__) + "\n"
-        for name, owner in (("Parameters", Parameters.__doc__), ("Attributes", MLP.__doc__)):
-            shared = cleandoc(owner).split(f"{name}\n{'-' * len(name)}\n")[1]
-            text = text.replace(f"<{name.lower()} of both estimators>", shared)
-        estimator.__doc__ = text
-    return estimator

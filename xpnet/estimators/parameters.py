@@ -1,11 +1,13 @@
 """The constructor's parameters, what each may be, and the network that they describe."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
+from inspect import cleandoc
 from math import inf
 from numbers import Integral, Real
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy
 from sklearn import get_config
@@ -275,3 +277,26 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
         for name, (is_ignored, solvers) in ignored.items():
             if is_ignored:
                 warn_caller(f"{name} has an effect with solver={solvers} alone; solver={self.solver!r} ignores it.")
+
+
+Estimator = TypeVar("Estimator")
+
+
+def with_documentation_of(**owners: type) -> Callable[[type[Estimator]], type[Estimator]]:
+    """Class decorator: put sections that two estimators share into the docstring of each.
+
+    owners : by the name of a section, ``Parameters`` or ``Attributes``, the class in whose docstring it stands; it
+        takes the place of ``<parameters of both estimators>`` or ``<attributes of both estimators>``
+    """
+
+    def document(estimator: type[Estimator]) -> type[Estimator]:
+        text = cleandoc(estimator.__doc__ or "") + "\n"
+        for name, owner in owners.items():
+            _, _, shared = cleandoc(owner.__doc__ or "").partition(f"{name}\n{'-' * len(name)}\n")
+            shared, *_ = re.split(r"\n\n\w+\n-+\n", shared)
+            text = text.replace(f"<{name.lower()} of both estimators>", shared)
+        if estimator.__doc__:  # python -OO leaves docstrings out
+            estimator.__doc__ = text
+        return estimator
+
+    return document

@@ -12,11 +12,12 @@ from sklearn.utils.metaestimators import available_if
 from xpnet.estimators.fitted import like_input
 from xpnet.estimators.inputs import FitInputs, Rows
 from xpnet.estimators.libraries import with_callbacks
-from xpnet.estimators.mlp import MLP, is_stochastic, with_shared_documentation
+from xpnet.estimators.mlp import MLP, is_stochastic
+from xpnet.estimators.parameters import Parameters, with_documentation_of
 from xpnet.models.inputs import to_host
 
 
-@with_shared_documentation
+@with_documentation_of(Parameters=Parameters, Attributes=MLP)
 @dataclass(eq=False, repr=False)
 class MLPRegressor(RegressorMixin, MLP):
     """A multi-layer perceptron that predicts numbers: scikit-learn's MLPRegressor, faster, and with more to set.

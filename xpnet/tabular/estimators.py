@@ -30,6 +30,7 @@ from xpnet.estimators.parameters import (
     RANDOM_STATE,
     Interval,
     check_parameters,
+    with_documentation_of,
 )
 from xpnet.models import Network
 from xpnet.models.inputs import one_each
@@ -54,7 +55,65 @@ ROWS_OF_A_BATCH = ((8000, 256), (3000, 128), (0, 64))
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class Tabular(Saved, BaseEstimator):
-    """Fits networks on encoded rows and computes their outputs, for both estimators."""
+    """Fits networks on encoded rows and computes their outputs, for both estimators.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int, sequence of int, or "auto", default "auto"
+        Units of each hidden layer; ``()`` for a linear model.
+    members : int or "auto", default "auto"
+        How many members a network has. They share weights, and have scales and outputs of their own; ``"auto"`` is 8.
+    networks : int or "auto", default "auto"
+        How many networks are trained, each with other rows set apart; ``"auto"`` is 1 to 3, more for fewer rows.
+    encoder : transformer or None, default None
+        What makes numbers of the table; None for a `TableEncoder`.
+    activation : str or sequence of str, default "relu"
+        A name in ``xpnet.ops.ACTIVATIONS``: one for all hidden layers, or one for each.
+    solver : {"adamw", "adam", "sgd"}, default "adamw"
+        How the loss is minimised; ``"sgd"`` has a momentum of 0.9.
+    learning_rate_init : float, default 0.002
+        The learning rate.
+    weight_decay : float, default 0.2 for labels, 0.01 for numbers
+        With ``"adamw"`` every update shrinks all parameters by learning rate times this.
+    dropout : float, default 0.1
+        Probability with which a hidden unit is left out in training.
+    batch_size : int or "auto", default "auto"
+        Rows of a minibatch; ``"auto"`` is 64 to 256, by the number of rows.
+    max_iter : int, default 200
+        Epochs at most.
+    n_iter_no_change : int, default 10
+        Epochs without a fall of the loss on the rows set apart before training ends; the best epoch is kept.
+    validation_fraction : float, default 0.125
+        The share of the rows that is set apart, another for each network, with labels in proportion; 0 for none:
+        training makes ``max_iter`` epochs.
+    time_limit : float or None, default None
+        Seconds after which training ends with the best epoch so far; each network makes one epoch at least.
+    random_state : int, numpy.random.RandomState or None, default None
+        Where weights, divisions of the rows, orders and dropout are drawn from. An int gives the same fit each time.
+    n_jobs : int or None, default None
+        How many networks are trained side by side, in threads; None for 1, -1 for as many as there are cores.
+    backend : str, Backend or None, default None
+        What computes; None for the best one for NumPy's arrays.
+    dtype : {"float32", "float64"}, default "float32"
+        In which precision to compute.
+
+    Attributes
+    ----------
+    encoder_ : transformer
+        The fitted encoder; its ``left_out_`` tells which columns are not used, and why.
+    networks_ : list of Network
+        The networks.
+    best_epochs_ : list of int
+        The epoch that each network kept.
+    n_iter_ : int
+        The most epochs that a network made.
+    why_ : str
+        What was trained, with which backend, and why.
+    n_features_in_ : int
+        Columns of the table.
+    feature_names_in_ : numpy.ndarray of str, shape (columns,)
+        Their names, where all are text.
+    """
 
     hidden_layer_sizes: Any = "auto"
     members: int | str = "auto"
@@ -418,6 +477,7 @@ def _parts(division: Any, X: numpy.ndarray, labels: Any) -> Any:
         return list(division.split(X, labels))
 
 
+@with_documentation_of(Parameters=Tabular, Attributes=Tabular)
 @dataclass(eq=False, repr=False, kw_only=True)
 class TabularClassifier(ClassifierMixin, Tabular):
     """Classify the rows of a table: encoder, networks and recipe together, with nothing that has to be set.
@@ -427,43 +487,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
     Parameters
     ----------
-    hidden_layer_sizes : int, sequence of int, or "auto", default "auto"
-        Units of each hidden layer; ``()`` for a linear model.
-    members : int or "auto", default "auto"
-        How many members a network has. They share weights, and have scales and outputs of their own; ``"auto"`` is 8.
-    networks : int or "auto", default "auto"
-        How many networks are trained, each with other rows set apart; ``"auto"`` is 1 to 3, more for fewer rows.
-    encoder : transformer or None, default None
-        What makes numbers of the table; None for a `TableEncoder`.
-    activation : str or sequence of str, default "relu"
-        A name in ``xpnet.ops.ACTIVATIONS``: one for all hidden layers, or one for each.
-    solver : {"adamw", "adam", "sgd"}, default "adamw"
-        How the loss is minimised; ``"sgd"`` has a momentum of 0.9.
-    learning_rate_init : float, default 0.002
-        The learning rate.
-    weight_decay : float, default 0.2
-        With ``"adamw"`` every update shrinks all parameters by learning rate times this.
-    dropout : float, default 0.1
-        Probability with which a hidden unit is left out in training.
-    batch_size : int or "auto", default "auto"
-        Rows of a minibatch; ``"auto"`` is 64 to 256, by the number of rows.
-    max_iter : int, default 200
-        Epochs at most.
-    n_iter_no_change : int, default 10
-        Epochs without a fall of the loss on the rows set apart before training ends; the best epoch is kept.
-    validation_fraction : float, default 0.125
-        The share of the rows that is set apart, another for each network, with all classes in proportion; 0 for none:
-        training makes ``max_iter`` epochs.
-    time_limit : float or None, default None
-        Seconds after which training ends with the best epoch so far; each network makes one epoch at least.
-    random_state : int, numpy.random.RandomState or None, default None
-        Where weights, divisions of the rows, orders and dropout are drawn from. An int gives the same fit each time.
-    n_jobs : int or None, default None
-        How many networks are trained side by side, in threads; None for 1, -1 for as many as there are cores.
-    backend : str, Backend or None, default None
-        What computes; None for the best one for NumPy's arrays.
-    dtype : {"float32", "float64"}, default "float32"
-        In which precision to compute.
+    <parameters of both estimators>
     label_smoothing : float, default 0.0
         The share of a label that is spread over all classes in training, in [0, 1).
     class_weight : dict, "balanced" or None, default None
@@ -473,20 +497,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
     ----------
     classes_ : numpy.ndarray, shape (classes,)
         The labels, in the order of the columns of ``predict_proba``.
-    encoder_ : transformer
-        The fitted encoder; its ``left_out_`` tells which columns are not used, and why.
-    networks_ : list of Network
-        The networks.
-    best_epochs_ : list of int
-        The epoch that each network kept.
-    n_iter_ : int
-        The most epochs that a network made.
-    why_ : str
-        What was trained, with which backend, and why.
-    n_features_in_ : int
-        Columns of the table.
-    feature_names_in_ : numpy.ndarray of str, shape (columns,)
-        Their names, where all are text.
+    <attributes of both estimators>
 
     See Also
     --------
@@ -607,6 +618,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         return float(super().score(X, y, sample_weight))
 
 
+@with_documentation_of(Parameters=Tabular, Attributes=Tabular)
 @dataclass(eq=False, repr=False, kw_only=True)
 class TabularRegressor(RegressorMixin, Tabular):
     """Predict numbers for the rows of a table: encoder, networks and recipe together, with nothing that has to be set.
@@ -617,64 +629,15 @@ class TabularRegressor(RegressorMixin, Tabular):
 
     Parameters
     ----------
-    hidden_layer_sizes : int, sequence of int, or "auto", default "auto"
-        Units of each hidden layer; ``()`` for a linear model.
-    members : int or "auto", default "auto"
-        How many members a network has. They share weights, and have scales and outputs of their own; ``"auto"`` is 8.
-    networks : int or "auto", default "auto"
-        How many networks are trained, each with other rows set apart; ``"auto"`` is 1 to 3, more for fewer rows.
-    encoder : transformer or None, default None
-        What makes numbers of the table; None for a `TableEncoder`.
-    activation : str or sequence of str, default "relu"
-        A name in ``xpnet.ops.ACTIVATIONS``: one for all hidden layers, or one for each.
-    solver : {"adamw", "adam", "sgd"}, default "adamw"
-        How the loss is minimised; ``"sgd"`` has a momentum of 0.9.
-    learning_rate_init : float, default 0.002
-        The learning rate.
-    weight_decay : float, default 0.01
-        With ``"adamw"`` every update shrinks all parameters by learning rate times this.
-    dropout : float, default 0.1
-        Probability with which a hidden unit is left out in training.
-    batch_size : int or "auto", default "auto"
-        Rows of a minibatch; ``"auto"`` is 64 to 256, by the number of rows.
-    max_iter : int, default 200
-        Epochs at most.
-    n_iter_no_change : int, default 10
-        Epochs without a fall of the loss on the rows set apart before training ends; the best epoch is kept.
-    validation_fraction : float, default 0.125
-        The share of the rows that is set apart, another for each network; 0 for none: training makes ``max_iter``
-        epochs.
-    time_limit : float or None, default None
-        Seconds after which training ends with the best epoch so far; each network makes one epoch at least.
-    random_state : int, numpy.random.RandomState or None, default None
-        Where weights, divisions of the rows, orders and dropout are drawn from. An int gives the same fit each time.
-    n_jobs : int or None, default None
-        How many networks are trained side by side, in threads; None for 1, -1 for as many as there are cores.
-    backend : str, Backend or None, default None
-        What computes; None for the best one for NumPy's arrays.
-    dtype : {"float32", "float64"}, default "float32"
-        In which precision to compute.
+    <parameters of both estimators>
     loss : {"squared_error", "poisson"}, default "squared_error"
         What is minimised; ``"poisson"`` is for counts, and predicts positive numbers.
 
     Attributes
     ----------
-    encoder_ : transformer
-        The fitted encoder; its ``left_out_`` tells which columns are not used, and why.
-    networks_ : list of Network
-        The networks.
     target_ : numpy.ndarray, shape (4, outputs), float64
         What outputs are moved by and multiplied with to give predictions, and the smallest and largest target.
-    best_epochs_ : list of int
-        The epoch that each network kept.
-    n_iter_ : int
-        The most epochs that a network made.
-    why_ : str
-        What was trained, with which backend, and why.
-    n_features_in_ : int
-        Columns of the table.
-    feature_names_in_ : numpy.ndarray of str, shape (columns,)
-        Their names, where all are text.
+    <attributes of both estimators>
 
     See Also
     --------
