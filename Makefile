@@ -19,7 +19,7 @@ test: types lint  ## the type checker, the linter, and all tests but attacks and
 	$(BIN)/python -m pytest -n 2 -m "$(QUICK)"
 
 attack: .venv/ready  ## everything that SECURITY.md counts, and CUDA kernels through NVIDIA's compiler: about an hour
-	$(BIN)/python -m pytest --attack -m "attack or nvrtc"
+	$(BIN)/python -m pytest --attack -o faulthandler_timeout=7200 -m "attack or nvrtc"
 
 test-oldest: .venv/ready  ## the test suite with the oldest versions that pyproject.toml allows
 	$(BIN)/python -m pip install --quiet uv

@@ -29,6 +29,6 @@ finally:
 def peak_of(program: str, *arguments: object, folder: Path) -> int:
     """Bytes at the peak of a Python program with these arguments, which must end well."""
     command = [sys.executable, "-c", WATCHED, program, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=600)
     assert done.returncode == 0, done.stderr
     return int(done.stderr.rpartition("peak ")[2])

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ranks.launch import MPIRUN_COMMAND, Ended, mpirun, needs_mpi, run
+from ranks.launch import LIMIT, MPIRUN_COMMAND, Ended, mpirun, needs_mpi, run
 
 import xpnet
 
@@ -66,10 +66,11 @@ def test_a_run_that_was_killed_goes_on_with_another_number_of_ranks(tmp_path: Pa
     killed = subprocess.Popen(
         [*MPIRUN_COMMAND, "-n", "2", *XPNET, *TRAIN, *options, *DISTRIBUTED], cwd=tmp_path, stderr=subprocess.DEVNULL
     )
-    while not list(tmp_path.glob("kept/*/checkpoint-*")) and killed.poll() is None:
+    limit = time.monotonic() + LIMIT
+    while not list(tmp_path.glob("kept/*/checkpoint-*")) and killed.poll() is None and time.monotonic() < limit:
         time.sleep(0.01)
     killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    killed.wait(LIMIT)
     assert not (tmp_path / "losses.json").exists()
     train(3, *options, "--resume", cwd=tmp_path)
     train(0, "--epochs", "20", "--metrics-json", "alone.json", cwd=tmp_path)

@@ -236,7 +236,9 @@ def test_a_run_is_repeated_from_its_config(run: Run) -> None:
 
 
 def test_python_dash_m(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-m", "xpnet", "--version"], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "xpnet", "--version"], capture_output=True, text=True, cwd=tmp_path, timeout=600
+    )
     assert done.stdout.startswith("xpnet, version")
 
 

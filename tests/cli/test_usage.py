@@ -114,7 +114,7 @@ def test_a_reader_that_has_gone_is_no_error_to_tell(run: Run, monkeypatch: pytes
 def test_without_pyarrow_one_line_says_what_to_install(tmp_path: Path) -> None:
     hidden = "import sys; sys.modules['pyarrow'] = None; sys.argv[:] = ['xpnet', 'train', 'iris']"
     code = f"{hidden}; from xpnet.cli import main; main()"
-    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert ended.returncode == 1
     assert ended.stderr.strip() == (
         "Error: Tables are read by pyarrow, which is not installed. pip install 'xpnet[tables]'."

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -320,12 +320,20 @@ def endless_fit(client: Any, cluster_size: int) -> tuple[threading.Thread, list[
         except BaseException as error:  # noqa: BLE001  looked at by the test
             raised.append(error)
 
-    thread = threading.Thread(target=fit)
+    thread = threading.Thread(target=fit, daemon=True)
     thread.start()
-    while len(executing(client)) < cluster_size:
-        time.sleep(0.1)
+    until(lambda: len(executing(client)) == cluster_size or bool(raised), "ranks have not begun")
+    assert not raised, raised
     time.sleep(1)
     return thread, raised
+
+
+def until(fact: Callable[[], bool], otherwise: str, seconds: float = 60) -> None:
+    """Wait for a fact; fail where it does not come true."""
+    limit = time.monotonic() + seconds
+    while not fact():
+        assert time.monotonic() < limit, otherwise
+        time.sleep(0.1)
 
 
 def executing(client: Any) -> list[str]:
@@ -354,9 +362,7 @@ def test_a_worker_that_is_lost_ends_the_fit(lost: int) -> None:
         assert not thread.is_alive() and time.monotonic() - began < 30
         assert isinstance(raised[0], BackendError), raised
         assert f"rank {lost} of 2, was lost while it trained. Look into its log" in str(raised[0])
-        while executing(client):
-            assert time.monotonic() - began < 10, "a rank goes on without the one that was lost"
-            time.sleep(0.1)
+        until(lambda: not executing(client), "a rank goes on without the one that was lost", 10)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -370,10 +376,7 @@ def test_an_interrupted_client_frees_all_workers(workers: int) -> None:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(number, interrupt)
         thread.join(30)
         assert isinstance(raised[0], KeyboardInterrupt)
-        began = time.monotonic()
-        while executing(client):
-            assert time.monotonic() - began < 10, executing(client)
-            time.sleep(0.1)
+        until(lambda: not executing(client), "a rank goes on without its client", 10)
         xpnet.dask.MLPClassifier(client=client, **SETTINGS).fit(*in_blocks(*rows()))
 
 
@@ -386,9 +389,10 @@ def test_two_fits_at_a_time_end_both(client: Any) -> None:
         except BaseException as error:  # noqa: BLE001  looked at below
             errors.append(error)
 
-    threads = [threading.Thread(target=fit) for _ in range(3)]
+    threads = [threading.Thread(target=fit, daemon=True) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(240)
+        assert not thread.is_alive(), errors
     assert not errors

@@ -91,7 +91,9 @@ model = xpnet.MLPClassifier(5, max_iter=8, random_state=0, backend="numpy", chec
 numpy.save(sys.argv[1] + ".npy", numpy.concatenate([array.ravel() for array in model.coefs_]))
 """
     codes = [
-        subprocess.run([sys.executable, "-c", program, str(tmp_path / folder), after], check=False).returncode
+        subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path / folder), after], check=False, timeout=600
+        ).returncode
         for folder, after in (("cut", "3"), ("cut", "6"), ("cut", "0"), ("whole", "0"))
     ]
     assert codes == [9, 9, 0, 0]

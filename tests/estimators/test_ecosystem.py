@@ -189,7 +189,7 @@ def test_sklearn_is_imported_when_needed() -> None:
     code = (
         "import xpnet, sys; assert 'sklearn' not in sys.modules; xpnet.MLPClassifier; assert 'sklearn' in sys.modules"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=600).returncode == 0
 
 
 class Interrupts(StopsAtTwo):

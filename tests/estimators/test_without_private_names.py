@@ -28,15 +28,15 @@ X = numpy.linspace(0, 1, 60).reshape(20, 3)
 model = xpnet.MLPClassifier((4,), max_iter=5, random_state=0, backend="numpy").fit(X, numpy.arange(20) % 2)
 print(hasattr(model, "set_callbacks"), repr(model.loss_))
 """
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=600
+    ).stdout
     X = np.linspace(0, 1, 60).reshape(20, 3)
     assert told.split() == ["False", repr(xpnet.MLPClassifier(**SETTINGS).fit(X, np.arange(20) % 2).loss_)]
 
 
 @pytest.mark.parametrize("name", ["_init_callback_context", "_skl_callbacks"])
-def test_callbacks_by_other_names(
-    data: Any, sklearn_callback: Any, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_callbacks_by_other_names(data: Any, sklearn_callback: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The callbacks are not told, the fit is the same."""
     expected = xpnet.MLPClassifier(**SETTINGS).fit(data.X, data.labels)
     model = xpnet.MLPClassifier(**SETTINGS).set_callbacks(sklearn_callback.ProgressBar())

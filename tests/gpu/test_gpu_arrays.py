@@ -25,7 +25,7 @@ STAND_IN = "import cupy_on_host; cupy_on_host.pytest_configure(); " if "cupy_on_
 
 
 def test_importing_and_asking_for_the_backend_touches_no_device() -> None:
-    assert subprocess.run([sys.executable, "-c", CONTEXT], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", CONTEXT], check=False, timeout=600).returncode == 0
 
 
 def test_torch_tensors_are_taken_without_a_copy(backend: Any) -> None:
@@ -91,7 +91,9 @@ def command_line(*arguments: str) -> str:
     for package in ("click", "rich"):
         pytest.importorskip(package, reason=f"the command line needs {package}, which is not installed")
     code = f"{STAND_IN}from xpnet.cli import main; main()"
-    return subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True, timeout=600
+    ).stdout
 
 
 def test_the_notebooks_tables() -> None:

@@ -24,6 +24,8 @@ from xpnet.optimizers import Cosine, Plateau
 from xpnet.training import Callback, EarlyStopping, Training
 
 EPOCHS = 25
+LIMIT = 240.0
+"""Seconds after which a training hangs."""
 PROGRAMS: dict[str, dict[str, Any]] = {
     "numpy": {"backend": "numpy", "optimizer": "adam", "dropout": 0.2, "learning_rate": Cosine(1e-2, EPOCHS)},
     "numba": {"backend": "numba", "optimizer": "adam", "learning_rate": Plateau(1e-2, patience=3)},
@@ -79,11 +81,17 @@ def once(program: str, directory: Path, result: Path, after: float | None) -> tu
     child = context.Process(target=train, args=(program, directory, result, theirs.send))
     child.start()
     theirs.close()
-    reported = _receive(ours)  # waits until training begins
-    started = time.perf_counter()
-    child.join(after)
-    child.kill()
-    child.join()
+    try:
+        if not ours.poll(LIMIT):
+            raise TimeoutError(f"{program}: did not begin to train within {LIMIT:g} s")
+        reported = _receive(ours)
+        started = time.perf_counter()
+        child.join(LIMIT if after is None else after)
+        if after is None and child.is_alive():
+            raise TimeoutError(f"{program}: did not end within {LIMIT:g} s")
+    finally:
+        child.kill()
+        child.join(LIMIT)
     seconds = time.perf_counter() - started
     while ours.poll() and (epoch := _receive(ours)) is not None:
         reported = epoch

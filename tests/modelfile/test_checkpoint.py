@@ -270,6 +270,6 @@ def test_counts_are_at_least_one(tmp_path: Path, counts: dict[str, int]) -> None
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork on Windows")
 def test_killed_at_random_moments() -> None:
     # In a process of its own, since it forks, which is not for a process that has run other libraries' threads.
-    found = subprocess.run([sys.executable, KILLS, "9"], check=False, capture_output=True, text=True)
+    found = subprocess.run([sys.executable, KILLS, "9"], check=False, capture_output=True, text=True, timeout=600)
     assert found.returncode == 0, found.stdout + found.stderr
     assert found.stdout.startswith("9 kills") and found.stdout.endswith("wrong: []\n")

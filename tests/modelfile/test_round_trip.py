@@ -165,7 +165,7 @@ sys.modules |= {"numba": None, "cupy": None}
 import numpy, xpnet
 numpy.save("found.npy", xpnet.load("model").predict(numpy.load("rows.npy")))
 """
-    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, timeout=600)
     np.testing.assert_array_equal(np.load(tmp_path / "found.npy"), network.predict(X))
 
 
@@ -177,11 +177,11 @@ xpnet.FeedforwardNeuralNet(2, 3, 4, backend="numpy", rng=rng).save(sys.argv[1], 
 """
     for seed in "12":
         environment = {**os.environ, "PYTHONHASHSEED": seed}
-        subprocess.run([sys.executable, "-c", program, tmp_path / seed], check=True, env=environment)
+        subprocess.run([sys.executable, "-c", program, tmp_path / seed], check=True, env=environment, timeout=600)
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
 
 
 def test_modelfile_is_not_imported_with_xpnet() -> None:
     program = "import sys, xpnet; print([m for m in sys.modules if m.startswith(('xpnet.modelfile', 'safetensors'))])"
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=600)
     assert found.stdout.strip() == "[]"

@@ -7,8 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -62,26 +65,35 @@ def torchrun(ranks: int, *command: str | Path) -> Ended:
 def run(command: list[str], *, cwd: Path | None = None) -> Ended:
     """Run a command to its end; fails where it hangs."""
     token = secrets.token_hex(8)
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        cwd=cwd,
-        start_new_session=True,
-        env={**os.environ, TOKEN: token},
-    )
-    try:
-        out, err = process.communicate(timeout=LIMIT)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        out, err = process.communicate()
-        pytest.fail(f"{' '.join(command)} hangs:\n{out}\n{err}")
-    return Ended(process.returncode, out, err, _alive(token))
+    # Into files: a process that is left over would hold a pipe open, and whoever reads it would wait for that process.
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            cwd=cwd,
+            start_new_session=True,
+            env={**os.environ, TOKEN: token},
+        )
+        try:
+            code = process.wait(LIMIT)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"{' '.join(command)} hangs:\n{_content(out)}\n{_content(err)}")
+        finally:
+            left = alive(token)
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        return Ended(code, _content(out), _content(err), left)
 
 
-def _alive(token: str) -> list[int]:
+def _content(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
+
+
+def alive(token: str) -> list[int]:
     """Processes of a run that still run."""
     import psutil
 

@@ -16,7 +16,7 @@ class Meeting:
 
     def __init__(self, size: int) -> None:
         self.values: list[Any] = [None] * size
-        self.barrier = threading.Barrier(size, timeout=600)
+        self.barrier = threading.Barrier(size, timeout=120)
 
 
 class ThreadsGroup:

@@ -6,10 +6,12 @@ sleeps: waiting for a message of MPI would take a core from the other contenders
 
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,12 @@ from xpnet import BackendError
 from xpnet_bench.contenders.task import Task
 from xpnet_bench.jobs import Job
 from xpnet_bench.measure.pinning import allowed_threads
+
+LIMIT = 240.0
+"""Seconds that ranks may take for an answer: the contender, which waits for it, is given up after 300."""
+
+ENDING = 60.0
+"""Seconds that ranks may take to end once they are told nothing more."""
 
 _variant = ""
 
@@ -63,20 +71,34 @@ class Ranks:
             stdout=subprocess.DEVNULL,
             env={**os.environ, "OMP_NUM_THREADS": str(threads)},
         )
-        self._commands = [pipe.open("w", encoding="utf-8") for pipe in pipes]
-        self._answers = (folder / "answer").open(encoding="utf-8")
+        # For reading and writing, since whoever opens one end alone waits for a rank, which may never come.
+        self._commands = [open(os.open(pipe, os.O_RDWR), "w", encoding="utf-8") for pipe in pipes]
+        self._answers = open(os.open(folder / "answer", os.O_RDWR), encoding="utf-8")
 
     def ask(self, command: str) -> dict[str, Any]:
-        """Have every rank do something; returns what rank 0 answers."""
+        """Have every rank do something; returns what rank 0 answers.
+
+        Raises BackendError where the ranks end, or take too long.
+        """
         for pipe in self._commands:
             pipe.write(f"{command}\n")
             pipe.flush()
+        limit = time.monotonic() + LIMIT
+        while not select.select([self._answers], [], [], 1.0)[0]:
+            if self._process.poll() is not None:
+                raise BackendError(f"the ranks ended with exit code {self._process.returncode}")
+            if time.monotonic() > limit:
+                raise BackendError(f"the ranks gave no answer within {LIMIT:g} s")
         return json.loads(self._answers.readline())
 
     def __del__(self) -> None:
         for pipe in (*self._commands, self._answers):
             pipe.close()
-        self._process.wait()
+        try:
+            self._process.wait(ENDING)
+        except subprocess.TimeoutExpired:
+            self._process.terminate()  # the launcher ends its ranks
+            self._process.wait(ENDING)
         self._folder.cleanup()
 
 

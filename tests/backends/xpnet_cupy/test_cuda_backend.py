@@ -134,7 +134,7 @@ def test_without_a_gpu_it_says_what_cuda_says(use_cupy: Any) -> None:
 
 def test_importing_it_imports_neither_cupy_nor_a_gpu() -> None:
     code = "import sys, xpnet, xpnet_cupy; sys.exit('cupy' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=600).returncode == 0
 
 
 def test_an_unknown_precision_is_refused() -> None:
@@ -206,6 +206,7 @@ def test_the_device_of_the_arrays_is_used(made: Any) -> None:
     with pytest.raises(MixedArraysError, match="one device"):
         choose(here, there)
 
+
 def test_cublaslt_of_cupys_own_major_version_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """cuda-pathfinder gives the newest, whatever CuPy was built for."""
 
@@ -249,4 +250,4 @@ assert sys.modules["xpnet_cupy.transfers"] is transfers is xpnet_cupy.transfers
 assert "xpnet_cupy.cuda" not in sys.modules and not hasattr(xpnet_cupy, "cuda")
 """
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
-    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": path})
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": path}, timeout=600)

@@ -117,6 +117,6 @@ def test_a_clone_is_registered_where_scikit_learn_is_missing(tmp_path: Path) -> 
     hide = "import sys; sys.modules['sklearn'] = sys.modules['array_api_compat'] = None; "
     run = f"import runpy; runpy.run_path({str(GPU / 'register.py')!r}, run_name='__main__')"
     code = f"{hide}sys.argv[1:] = [{str(tmp_path)!r}]; {run}"
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
     assert ended.returncode == 0, ended.stderr
     assert list(tmp_path.glob("xpnet-*.dist-info/entry_points.txt"))

@@ -106,7 +106,7 @@ def test_four_numbers_of_a_copy_in_bfloat16_are_stored_as_one() -> None:
 def signatures(text: str) -> dict[str, list[str]]:
     """The parameters of every kernel as a source declares them, macros written out by the preprocessor."""
     command = ["g++", "-E", "-P", "-x", "c++", "-"]
-    done = subprocess.run(command, input=text, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, input=text, check=True, capture_output=True, text=True, timeout=600)
     found = re.findall(r"__global__ void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\(([^)]*)\) \{", done.stdout)
     return {name: [" ".join(one.split()) for one in parameters.split(",")] for name, parameters in found}
 

@@ -133,7 +133,9 @@ def test_vectors_are_those_of_the_processor_that_numba_compiles_for(
 ) -> None:
     code = "from xpnet_numba.llvm.emit import vector_bytes; print(vector_bytes())"
     environment = os.environ | settings_of_numba
-    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=600
+    )
     assert int(ended.stdout) == vector_bytes
 
 

@@ -59,7 +59,7 @@ def test_workers_sleep_and_wake(threads: int) -> None:
     wanted = KERNELS["softmax"](x)
     for _ in range(5):
         np.testing.assert_array_equal(KERNELS["softmax"](x), wanted)
-        subprocess.run([sys.executable, "-c", ""], check=True)  # long enough for workers to fall asleep
+        subprocess.run([sys.executable, "-c", ""], check=True, timeout=600)  # long enough for workers to fall asleep
 
 
 FORK = """
@@ -108,7 +108,7 @@ def test_a_process_is_limited_by_its_environment(value: str, threads_of: int) ->
     """Without a number in the variable it has as many threads as it may; ``set_threads`` overrules it."""
     program = "import xpnet; print(xpnet.get_threads()); xpnet.set_threads(2); print(xpnet.get_threads())"
     environment = {**os.environ, "NUMBA_NUM_THREADS": value}
-    output = subprocess.check_output([sys.executable, "-c", program], env=environment, text=True)
+    output = subprocess.check_output([sys.executable, "-c", program], env=environment, text=True, timeout=600)
     assert list(map(int, output.split())) == [threads_of or allowed_threads(), min(2, allowed_threads())]
 
 
