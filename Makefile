@@ -6,6 +6,8 @@ OUT ?= out
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 QUICK := not attack and not nvrtc
+# A test that takes ten minutes hangs: its process says where each thread is, and ends; the others go on in a new one.
+BOUNDED := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 
 .PHONY: digits test test-oldest test-aarch64 attack types lint bench wheel docs docs-serve test-gpu bench-gpu gpu-first clean
 
@@ -16,16 +18,16 @@ digits: .venv/ready  ## the notebook's two tables, then a short training with a 
 	@echo "The model is $(OUT)/digits.safetensors, the loss by epoch $(OUT)/digits.png."
 
 test: types lint  ## the type checker, the linter, and all tests but attacks and builds by NVIDIA's compiler, on two cores
-	$(BIN)/python -m pytest -n 2 -m "$(QUICK)"
+	$(BIN)/python -m pytest -n 2 $(BOUNDED) -m "$(QUICK)"
 
 attack: .venv/ready  ## everything that SECURITY.md counts, and CUDA kernels through NVIDIA's compiler: about an hour
-	$(BIN)/python -m pytest --attack -o faulthandler_timeout=7200 -m "attack or nvrtc"
+	$(BIN)/python -m pytest --attack -m "attack or nvrtc"
 
 test-oldest: .venv/ready  ## the test suite with the oldest versions that pyproject.toml allows
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/python -m uv venv --quiet --clear --seed --python $(PYTHON) build/oldest
 	$(BIN)/python -m uv pip install --quiet --python build/oldest --resolution lowest-direct --editable '.[test,bench]'
-	build/oldest/$(notdir $(BIN))/python -m pytest -n 2 -m "$(QUICK)"
+	build/oldest/$(notdir $(BIN))/python -m pytest -n 2 $(BOUNDED) -m "$(QUICK)"
 
 test-aarch64: .venv/ready  ## xpnet, the Numba backend, the estimators on an emulated ARM processor: 15 minutes to an hour
 	tests/aarch64/prepare.sh build/aarch64 $(BIN)/python
