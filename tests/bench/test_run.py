@@ -53,6 +53,7 @@ def test_the_run_passes_against_itself(folder: Path) -> None:
     assert "Controls: floor, numpy." in compared.output
 
 
+@pytest.mark.attack
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM that a process can catch")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_its_report(tmp_path: Path, number: signal.Signals) -> None:

@@ -342,6 +342,7 @@ def executing(client: Any) -> list[str]:
     return [key for keys in found.values() for key in keys if "_rank" in key]
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize("lost", [0, 1])
 def test_a_worker_that_is_lost_ends_the_fit(lost: int) -> None:
     with (
@@ -365,6 +366,7 @@ def test_a_worker_that_is_lost_ends_the_fit(lost: int) -> None:
         until(lambda: not executing(client), "a rank goes on without the one that was lost", 10)
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_interrupted_client_frees_all_workers(workers: int) -> None:
     with (

@@ -77,6 +77,7 @@ def test_weights_validation_rows_and_sparse_ones(data: Any, kind: Any, tmp_path:
     np.testing.assert_equal(found(fit("cut")), found(fit("whole")))
 
 
+@pytest.mark.attack
 def test_a_process_that_is_killed(tmp_path: Path) -> None:
     program = """
 import os, sys, warnings, numpy, xpnet

@@ -267,6 +267,7 @@ def test_counts_are_at_least_one(tmp_path: Path, counts: dict[str, int]) -> None
         xpnet.Checkpoint(tmp_path, **counts)
 
 
+@pytest.mark.attack
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork on Windows")
 def test_killed_at_random_moments() -> None:
     # In a process of its own, since it forks, which is not for a process that has run other libraries' threads.

@@ -34,6 +34,7 @@ def assert_refused(content: bytes, folder: Path, match: str) -> None:
         assert str(path) in str(caught.value)
 
 
+@pytest.mark.attack
 def test_damaged_files_by_the_thousand(tmp_path: Path) -> None:
     tally = fuzz(600, tmp_path)
     assert set(tally) == {"error", "opened"}

@@ -23,6 +23,7 @@ def test_the_answer_is_that_of_one_process(data: str, ranks: int, count: int) ->
         np.testing.assert_allclose(found["params"][name], values, rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize(
     "what, code, said",
     [

@@ -189,6 +189,7 @@ sys.stdin.readline()
 """
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize("more", ["", "import xpnet_numba.scalars", "import xpnet_numba.step.step"])
 def test_an_upgrade_under_a_running_program_leaves_no_old_code_to_the_new_version(tmp_path: Path, more: str) -> None:
     """The program has imported the old version, all of it or some, and compiles only after the upgrade."""
