@@ -7,8 +7,8 @@ import pytest
 from ranks.threads_group import on_ranks
 
 import xpnet
-from xpnet.distributed import current_ranks, ranks
-from xpnet.distributed.ranks import Place, threads_of
+from xpnet.distributed import current_ranks
+from xpnet.distributed.group import LAUNCHERS, Place, launched, threads_of
 
 
 def test_the_group_holds_inside_the_block_alone() -> None:
@@ -64,11 +64,11 @@ def test_an_error_on_one_rank_reaches_the_group() -> None:
     ],
 )
 def test_the_launcher_is_known(name: str, value: str, launcher: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    for names in ranks.LAUNCHERS.values():
+    for names in LAUNCHERS.values():
         for known in names:
             monkeypatch.delenv(known, raising=False)
     monkeypatch.setenv(name, value)
-    assert ranks.launched() == launcher
+    assert launched() == launcher
 
 
 @pytest.mark.parametrize(

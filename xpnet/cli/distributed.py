@@ -9,7 +9,7 @@ import click
 from xpnet.backend import Group
 from xpnet.backend.group import allgather
 from xpnet.distributed import use_group
-from xpnet.distributed.ranks import TIMEOUT, available_groups, launched, machine
+from xpnet.distributed.group import TIMEOUT, available_groups, launched, machine
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, r2_score
 import xpnet
 from xpnet.dask.partitions import is_collection, partitions, predict_blocks
 from xpnet.dask.training import train
-from xpnet.distributed.ranks import TIMEOUT
+from xpnet.distributed.group import TIMEOUT
 from xpnet.errors import BackendError
 from xpnet.training import Callback
 

@@ -1,12 +1,12 @@
-"""Ranks are processes that train together: they exchange values and divide the cores of a machine.
+"""Ranks are processes that train together: each computes its part of every batch, and the gradients are added up.
 
-``use_group`` asks for a group, which is found through the entry-point group ``xpnet.groups``. ``Ranks`` is what the
-rest of xpnet talks to: for one process it has nothing to do.
+``Ranks`` is what the rest of xpnet talks to: for one process it has nothing to do. ``on_all_ranks`` puts a step around
+the step that computes on this rank. Passed to it are the rows that this rank has. ``order`` and ``rows`` count the rows
+of all ranks: where all have the same rows that makes no difference; where each has its own, they lie one after the other
+in the order of the ranks, or as ``Ranks.owners`` says.
 """
 
-import os
-import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
@@ -16,19 +16,11 @@ from zlib import crc32
 
 import numpy
 
-from xpnet.backend import Group, NetworkSpec
-from xpnet.backend.group import Value, allgather
-from xpnet.backend.threads import allowed_threads, cores, get_threads, sharing_the_machine
-from xpnet.errors import BackendError, InputError
-
-GROUP = "xpnet.groups"
-TIMEOUT = 300.0
-LAUNCHERS = {
-    "mpirun": ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"),
-    "srun": ("SLURM_STEP_NUM_TASKS",),
-    "torchrun": ("LOCAL_WORLD_SIZE", "WORLD_SIZE"),
-}
-"""Environment variables in which a launcher says how many processes it has started."""
+from xpnet.backend import BatchPart, Group, NetworkSpec, Parameters, Step, StepState
+from xpnet.backend.group import SharedMemoryGroup, Value, allgather
+from xpnet.dispatch.choice import library_of
+from xpnet.errors import InputError
+from xpnet.ops import Array
 
 
 class Owners(NamedTuple):
@@ -118,7 +110,6 @@ class Ranks:
         """Return how many rows all ranks have, of which this one has ``rows``."""
         return sum(self.allgather(rows)) if self.own_data else rows
 
-
     def places(self, rows: int) -> Any:
         """Return the places of this rank's rows among those of all ranks: (rows,) int64."""
         if self.owners is None:
@@ -167,151 +158,403 @@ current_ranks: Callable[[], Ranks] = _context.get
 
 
 @contextmanager
-def use_group(
-    group: str | Group, *, data: Literal["same", "own"] = "same", timeout: float = TIMEOUT
-) -> Iterator[Group]:
-    """Train on several processes: each ``fit`` inside adds up the gradients of all ranks of the group.
-
-    The program is started several times by the group's own launcher (``mpirun -n 4 python train.py``), and every rank
-    runs the same lines. The answer is that of one process, to rounding: batch sizes count the rows of all ranks, and
-    all ranks draw the same order of the rows.
-
-    Parameters
-    ----------
-    group : {"mpi", "torch", ...} or Group
-        The name of an installed group, or an object that is one.
-    data : {"same", "own"}, default "same"
-        ``"same"``: every rank passes all rows, and computes its part of each batch. ``"own"``: every rank passes rows
-        of its own, any number of them, none included; together they are the rows, in the order of the ranks.
-    timeout : float, default 300
-        Seconds that a rank waits for another before the group is ended.
-
-    Yields
-    ------
-    Group
-        With ``rank`` and ``size``.
-
-    Raises
-    ------
-    BackendError
-        For a group that is not known, or not usable here.
-    InputError
-        For other values of ``data`` and ``timeout``.
-
-    Notes
-    -----
-    An exception that leaves the block, ``SystemExit`` included, ends all ranks: its rank and its text stand on stderr,
-    and the exit code is not 0.
-
-    Examples
-    --------
-    >>> import xpnet
-    >>> from sklearn.datasets import load_iris
-    >>> X, y = load_iris(return_X_y=True)
-    >>> with xpnet.use_group("mpi") as group:  # doctest: +SKIP
-    ...     model = xpnet.MLPClassifier(random_state=0).fit(X, y)
-    """
-    if data not in ("same", "own"):
-        raise InputError(f'data is "same" (each rank passes all rows) or "own" (each its own); received {data!r}.')
-    if not timeout > 0:
-        raise InputError(f"timeout is a positive number of seconds; received {timeout!r}.")
-    opened = _opener(group)(timeout) if isinstance(group, str) else nullcontext(group)
-    with opened as joined:
-        token = _context.set(Ranks(joined, data))
-        try:
-            with divided_threads(joined):
-                yield joined
-        except BaseException as error:
-            joined.abort(error)
-            raise
-        finally:
-            _context.reset(token)
-
-
-@contextmanager
-def owning(owners: Owners) -> Iterator[None]:
-    """Inside, the rows of all ranks are numbered by these owners."""
-    token = _context.set(replace(_context.get(), owners=owners))
+def using(ranks: Ranks) -> Iterator[None]:
+    """Make these the current ranks inside a ``with`` block."""
+    token = _context.set(ranks)
     try:
         yield
     finally:
         _context.reset(token)
 
 
-def available_groups() -> list[str]:
-    """Names of the groups that are installed, sorted. None is imported, so one may still be unusable here."""
-    return sorted(_registered())
+def owning(owners: Owners | None) -> AbstractContextManager[None]:
+    """Number the rows of all ranks by these owners inside a ``with`` block; by none, as they lie."""
+    return using(replace(_context.get(), owners=owners)) if owners else nullcontext()
 
 
-def launched() -> str | None:
-    """The launcher that has started this process as one of several; None for a process that was started alone."""
-    for launcher, names in LAUNCHERS.items():
-        if any(os.environ.get(name, "1") not in ("", "1") for name in names):
-            return launcher
-    return None
+class Share(NamedTuple):
+    """Holds the rows and the weight of one rank in a batch.
 
-
-def _registered() -> dict[str, Any]:
-    from importlib.metadata import entry_points
-
-    return {entry.name: entry for entry in entry_points(group=GROUP)}
-
-
-def _opener(name: str) -> Callable[[float], AbstractContextManager[Group]]:
-    registered = _registered()
-    if name not in registered:
-        known = ", ".join(sorted(registered)) or "none is installed; install xpnet first: pip install xpnet"
-        raise BackendError(f"A group is one of those that are installed: {known}; received {name!r}.")
-    return registered[name].load()
-
-
-@dataclass(frozen=True)
-class Place:
-    """Says where one rank runs.
-
-    host : the machine's name
-    process : its number there
-    cores : which cores it may run on
-    allowed : how many threads it may use, by its affinity and its cgroup's quota
+    rows : (n,) int64, indices into the rows that this rank has, or a slice of them
+    part : what these are of the batch
     """
 
-    host: str
-    process: int
-    cores: frozenset[int]
-    allowed: int
+    rows: Any
+    part: BatchPart
 
 
-def machine() -> tuple[str, list[int], int, int]:
-    """The machine's name, the cores that this process may run on, how many the machine has, and the threads it uses."""
-    return platform.node(), sorted(cores()), os.cpu_count() or 1, get_threads()
+class Rows(NamedTuple):
+    """The rows that a rank has, among those of all ranks.
+
+    first : how many there are before them; own : how many they are; total : how many all ranks have
+    """
+
+    first: int
+    own: int
+    total: int
 
 
-def places(group: Group) -> list[Place]:
-    """Return where each rank runs."""
-    return allgather(group, Place(platform.node(), os.getpid(), cores(), allowed_threads()))
+def on_all_ranks(step: Step) -> Step:
+    """The step on the ranks that ``use_group`` asked for; the step itself where this process is alone.
+
+    step : what computes on this rank
+    returns one whose ``epoch``, ``loss`` and ``gradient`` are those of the rows of all ranks
+    """
+    ranks = current_ranks()
+    return DistributedStep(step, ranks) if ranks.several else step
 
 
-@contextmanager
-def divided_threads(group: Group) -> Iterator[None]:
-    """Inside, this rank uses its part of the cores that several ranks may run on; BLAS libraries, too."""
-    if group.size == 1:
-        yield
-        return
-    every = places(group)
-    if len({(place.host, place.process) for place in every}) < 2:  # ranks that are threads of one process
-        yield
-        return
-    from threadpoolctl import threadpool_limits
-
-    count = threads_of(every[group.rank], every)
-    with sharing_the_machine(count), threadpool_limits(count, user_api="blas"):
-        yield
+def ranks_of(step: Step) -> Ranks:
+    """Return the ranks that a step computes on: this process alone unless ``on_all_ranks`` has made it."""
+    return step.ranks if isinstance(step, DistributedStep) else ALONE
 
 
-def threads_of(own: Place, every: Sequence[Place]) -> int:
-    """Return a rank's number of threads: ranks divide the cores that they share, and a quota."""
-    beside = [place for place in every if place.host == own.host]
-    count = int(sum(1 / sum(core in place.cores for place in beside) for core in own.cores) + 1e-9)
-    if own.allowed < len(own.cores):
-        count = min(count, own.allowed // len(beside))
-    return max(count, 1)
+class DistributedStep(Step):
+    """A step around a step: see :class:`xpnet.backend.Step`, and the module's text for what rows are.
+
+    step : what computes on this rank
+    ranks : all that take part, two at least
+    """
+
+    def __init__(self, step: Step, ranks: Ranks) -> None:
+        assert ranks.group is not None
+        self.step, self.ranks, self.group = step, ranks, ranks.group
+        self.spec, self.params = step.spec, step.params
+        self._counted: tuple[Any, Rows] = (None, Rows(0, 0, 0))
+        self._last_batch: tuple[Any, Any, Share] = (None, None, Share(slice(0, 0), BatchPart(0.0)))
+
+    @cached_property
+    def gradients(self) -> Parameters:
+        """Return the gradients of all ranks' rows."""
+        return self.step.gradients
+
+    @property
+    def why(self) -> str:
+        """See :class:`xpnet.backend.Step`."""
+        return f"{self.step.why}; {self.ranks.why}"
+
+    def running(self) -> AbstractContextManager[None]:
+        """See :class:`xpnet.backend.Step`."""
+        return self.step.running()
+
+    def broadcast_state(self) -> None:
+        """See :class:`xpnet.backend.Step`."""
+        state, ranks = self.step.state(), self.ranks
+        t, params, buffers = ranks.broadcast(state.t), ranks.broadcast_arrays(state.params), {}
+        if t:  # else rank 0 has no buffers yet; where it has some, another rank may have none
+            zeros = {name: numpy.zeros_like(array) for name, array in params.items()}
+            names = self.spec.rule.buffers
+            buffers = {name: ranks.broadcast_arrays(state.buffers.get(name, zeros)) for name in names}
+        if ranks.rank:
+            self.step.load_state(StepState(params, buffers, t))
+
+    def epoch(
+        self,
+        X: Array,
+        Y: Array,
+        *,
+        learning_rate: float,
+        batch_size: int,
+        order: Any = None,
+        sample_weight: Array | None = None,
+    ) -> float:
+        """See :class:`xpnet.backend.Step`."""
+        together = self._shared_memory_epoch(X, Y, learning_rate, batch_size, order, sample_weight, by_rows=False)
+        if together is not None:
+            return together
+        shares: Iterable[Share] = self._shares(X, batch_size, order, sample_weight)
+        if type(self.step).data_parallel_epoch is not Step.data_parallel_epoch:
+            shares = list(shares)
+            recorded = self._recorded_epoch(X, Y, sample_weight, shares, learning_rate)
+            if recorded is not None:
+                loss, self.penalty = recorded
+                self._broadcast_parameters()
+                return loss
+        loss = penalty = weights = 0.0
+        for rows, part in shares:
+            loss += part.total_weight * self._add_up(X, Y, sample_weight, rows, part)
+            penalty += part.total_weight * self.step.penalty
+            weights += part.total_weight
+            self.step.update(learning_rate=learning_rate)
+        loss, self.penalty = (float(total) / weights if weights else 0.0 for total in self._sums(loss, penalty))
+        self._broadcast_parameters()
+        return loss
+
+    def weighted_epoch(
+        self,
+        X: Array,
+        Y: Array,
+        *,
+        learning_rate: float,
+        batch_size: int,
+        order: Any = None,
+        sample_weight: Array | None = None,
+        max_grad_norm: float | None = None,
+    ) -> float:
+        """See :class:`xpnet.backend.Step`."""
+        if max_grad_norm is None:
+            together = self._shared_memory_epoch(X, Y, learning_rate, batch_size, order, sample_weight, by_rows=True)
+            if together is not None:
+                return together
+        count, loss, penalty, done = self.count_rows(X), 0.0, 0.0, 0
+        for rows, part in self._shares(X, batch_size, order, sample_weight):
+            size = min(batch_size, count - done)
+            done += size
+            if not part.total_weight:
+                continue
+            loss += size * self._add_up(X, Y, sample_weight, rows, part)
+            penalty += size * self.step.penalty
+            if max_grad_norm is not None:
+                self.clip_gradients(max_grad_norm)
+            self.step.update(learning_rate=learning_rate)
+            if self.report is not None:
+                self.report(done)
+        loss, self.penalty = (float(total) / count if count else 0.0 for total in self._sums(loss, penalty))
+        self._broadcast_parameters()
+        return loss
+
+    def forward(self, X: Array) -> Array:
+        """See :class:`xpnet.backend.Step`: outputs for these rows, on this rank alone."""
+        return self.step.forward(X)
+
+    def loss(self, X: Array, Y: Array, *, sample_weight: Array | None = None, rows: Any = None) -> float:
+        """See :class:`xpnet.backend.Step`."""
+        share = self._whole(X, rows, sample_weight)
+        own, (x, y, w, indices) = self._weight_of(share.rows, sample_weight), _taken(X, Y, sample_weight, share.rows)
+        mean = self.step.loss(x, y, sample_weight=w, rows=indices) if own else 0.0
+        penalty = self.step.penalty if own else 0.0
+        # A penalty over the rows is for those of this rank; every rank with rows knows the same one.
+        per_row = own if self.spec.l2_over_batch else 1.0
+        total, penalties, knowing = self._sums(own * (mean - penalty), per_row * penalty, float(own > 0))
+        weight = share.part.total_weight
+        if not weight:
+            self.penalty = 0.0
+            return 0.0
+        self.penalty = penalties / knowing / (weight if self.spec.l2_over_batch else 1.0)
+        return total / weight + self.penalty
+
+    def gradient(
+        self,
+        X: Array,
+        Y: Array,
+        *,
+        sample_weight: Array | None = None,
+        rows: Any = None,
+        part: BatchPart | None = None,
+    ) -> float:
+        """See :class:`xpnet.backend.Step`. The rows of all ranks are always a whole batch."""
+        assert part is None
+        share = self._whole(X, rows, sample_weight)
+        loss = self._add_up(X, Y, sample_weight, share.rows, share.part)
+        loss, self.penalty = self._sums(loss, self.step.penalty)
+        return loss
+
+    def update(self, *, learning_rate: float) -> None:
+        """See :class:`xpnet.backend.Step`: every rank makes the same."""
+        self.step.update(learning_rate=learning_rate)
+
+    def state(self) -> StepState:
+        """See :class:`xpnet.backend.Step`."""
+        return self.step.state()
+
+    def load_state(self, state: StepState) -> None:
+        """See :class:`xpnet.backend.Step`."""
+        self.step.load_state(state)
+
+    def snapshot(self) -> Callable[[], None]:
+        """See :class:`xpnet.backend.Step`."""
+        return self.step.snapshot()
+
+    def count_rows(self, X: Array) -> int:
+        """See :class:`xpnet.backend.Step`."""
+        return self._rows(X).total
+
+    def batch_weights(self, X: Array, batch_size: int, order: Any, sample_weight: Array | None) -> list[float] | None:
+        """See :class:`xpnet.backend.Step`."""
+        if sample_weight is None:
+            return None
+        return [part.total_weight for _, part in self._shares(X, batch_size, order, sample_weight)]
+
+    def _shared_memory_epoch(
+        self,
+        X: Array,
+        Y: Array,
+        learning_rate: float,
+        batch_size: int,
+        order: Any,
+        sample_weight: Array | None,
+        *,
+        by_rows: bool,
+    ) -> float | None:
+        """The loss of an epoch that the step computes in memory of all ranks; None for a step that does not, where
+        there is no such memory, and where not every rank has all rows.
+        """
+        if self.ranks.own_data or not X.shape[0] or not isinstance(self.group, SharedMemoryGroup):
+            return None
+        loss = self.step.shared_memory_epoch(
+            X,
+            Y,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            order=order,
+            sample_weight=sample_weight,
+            by_rows=by_rows,
+            group=self.group,
+        )
+        self.penalty = self.step.penalty if loss is not None else self.penalty
+        return loss
+
+    def _broadcast_parameters(self) -> None:
+        """Go on with rank 0's parameters: on unlike processors, those of others differ in their last bits by now."""
+        self.params.update(self.ranks.broadcast_arrays(self.step.state().params))
+
+    def _recorded_epoch(
+        self, X: Array, Y: Array, sample_weight: Array | None, shares: list[Share], learning_rate: float
+    ) -> tuple[float, float] | None:
+        """The loss of an epoch and its penalty, where the step adds up by itself what all ranks have computed.
+
+        The step of ``xpnet_cupy`` does. None where it cannot.
+        """
+        found = self.step.data_parallel_epoch(
+            X, Y, sample_weight=sample_weight, shares=shares, learning_rate=learning_rate, group=self.group
+        )
+        if found is None:
+            return None
+        (loss,), penalty = self._sums(found[0]), found[1]
+        weight = sum(part.total_weight for _, part in shares)
+        return (loss / weight + penalty, penalty) if weight else (0.0, 0.0)
+
+    def _rows(self, X: Array) -> Rows:
+        """Find the places of this rank's rows among those of all. Ranks are asked once for the same X."""
+        if self._counted[0] is not X:
+            self._counted = X, rows_of(self.ranks, X.shape[0])
+        return self._counted[1]
+
+    def _shares(self, X: Array, batch_size: int, order: Any, sample_weight: Array | None) -> Iterator[Share]:
+        """This rank's share of one batch after the other."""
+        weights = None if sample_weight is None else self.backend.to_numpy(sample_weight)
+        return divide(self.ranks, self._rows(X), batch_size, order, weights)
+
+    def _whole(self, X: Array, order: Any, sample_weight: Array | None) -> Share:
+        """This rank's share where all rows, or those of ``order``, are one batch; found once for all rows."""
+        if order is None and self._last_batch[0] is X and self._last_batch[1] is sample_weight:
+            return self._last_batch[2]
+        count = self.count_rows(X) if order is None else len(order)
+        share = next(self._shares(X, count, order, sample_weight)) if count else Share(slice(0, 0), BatchPart(0.0))
+        if order is None:
+            self._last_batch = X, sample_weight, share
+        return share
+
+    def _add_up(self, X: Array, Y: Array, sample_weight: Array | None, rows: Any, part: BatchPart) -> float:
+        """Make the gradients those of a batch, of which these rows are the share; returns their part of the loss."""
+        x, y, w, indices = _taken(X, Y, sample_weight, rows)
+        loss = self.step.gradient(x, y, sample_weight=w, rows=indices, part=part)
+        gradients = self.step.gradients
+        gradients.replace_groups([self._sum(array) for array in gradients.groups])
+        return loss
+
+    def _sum(self, array: Array) -> Array:
+        """The sum of an array over the ranks, where it lives."""
+        if library_of(array) in ("numpy", self.group.library):
+            return self.group.allreduce(array)
+        return self.backend.asarray(self.group.allreduce(self.backend.to_numpy(array)))
+
+    def _sums(self, *numbers: float) -> list[float]:
+        """The sum of each number over the ranks."""
+        return self.group.allreduce(numpy.array(numbers, "float64")).tolist()
+
+    def _weight_of(self, rows: Any, sample_weight: Array | None) -> float:
+        """The weight of some rows that this rank has."""
+        if sample_weight is not None:
+            return float(self.backend.to_numpy(sample_weight)[rows].sum())
+        return float(rows.stop - rows.start if isinstance(rows, slice) else len(rows))
+
+
+def _taken(X: Array, Y: Array, sample_weight: Array | None, rows: Any) -> tuple[Array, Array, Array | None, Any]:
+    """X, Y, sample_weight and rows as a step takes them: a slice is cut off here, indices are left to the step."""
+    if not isinstance(rows, slice):
+        return X, Y, sample_weight, rows
+    return X[rows, ...], Y[rows, ...], None if sample_weight is None else sample_weight[rows], None
+
+
+def rows_of(ranks: Ranks, count: int) -> Rows:
+    """Return the places of this rank's ``count`` rows; if all ranks have the same rows, each has all of them."""
+    counts = ranks.allgather(count)
+    return Rows(sum(counts[: ranks.rank]), count, sum(counts)) if ranks.own_data else Rows(0, count, count)
+
+
+def divide(ranks: Ranks, rows: Rows, batch_size: int, order: Any, weights: Any) -> Iterator[Share]:
+    """This rank's share of one batch after the other.
+
+    order : (n,) int64, indices into the rows of all ranks; None for all, as they lie
+    weights : (rows.own,) NumPy's, the sample weights of this rank's rows, or None
+    """
+    if not ranks.own_data:
+        return _divide_evenly(ranks, rows.own if order is None else len(order), batch_size, order, weights)
+    if order is None and ranks.owners is None:
+        return _divide_in_place(ranks, rows, batch_size, weights)
+    return _divide_by_owner(ranks, rows, batch_size, numpy.arange(rows.total) if order is None else order, weights)
+
+
+def _divide_evenly(ranks: Ranks, count: int, batch_size: int, order: Any, weights: Any) -> Iterator[Share]:
+    """Every rank has all rows: each batch is cut into as many pieces as there are ranks."""
+    assert ranks.group is not None
+    rank, size = ranks.rank, ranks.group.size
+    sums = None
+    if weights is not None:
+        sums = _sums(numpy.arange(count) // batch_size, weights if order is None else weights[order])
+    for k, start in enumerate(range(0, count, batch_size)):
+        n = min(batch_size, count - start)
+        begin, end = start + n * rank // size, start + n * (rank + 1) // size
+        total = n if sums is None else float(sums[k])
+        yield Share(
+            slice(begin, end) if order is None else order[begin:end],
+            BatchPart(total, first_row=begin - start, penalized=rank == 0),
+        )
+
+
+def _divide_in_place(ranks: Ranks, rows: Rows, batch_size: int, weights: Any) -> Iterator[Share]:
+    """Every rank has its own rows, and batches run through them as they lie, from the first rank to the last."""
+    sums = _common_sums(ranks, rows.total, batch_size, (rows.first + numpy.arange(rows.own)) // batch_size, weights)
+    for k, start in enumerate(range(0, rows.total, batch_size)):
+        stop = min(start + batch_size, rows.total)
+        begin, end = (min(max(edge, start), stop) for edge in (rows.first, rows.first + rows.own))
+        yield Share(
+            slice(begin - rows.first, end - rows.first),
+            BatchPart(float(sums[k]), first_row=begin - start, penalized=ranks.rank == 0),
+        )
+
+
+def _divide_by_owner(ranks: Ranks, rows: Rows, batch_size: int, order: Any, weights: Any) -> Iterator[Share]:
+    """Every rank has its own rows, and takes those of each batch that it has."""
+    if ranks.owners is None:
+        lower, mine = order < rows.first, (order >= rows.first) & (order < rows.first + rows.own)
+        places = numpy.flatnonzero(mine)
+        own = order[places] - rows.first
+    else:
+        owner = ranks.owners.rank[order]
+        lower, places = owner < ranks.rank, numpy.flatnonzero(owner == ranks.rank)
+        own = ranks.owners.index[order[places]]
+    sums = _common_sums(ranks, len(order), batch_size, places // batch_size, None if weights is None else weights[own])
+    edges = numpy.searchsorted(places, numpy.arange(0, len(order) + batch_size, batch_size))
+    before = _sums(numpy.arange(len(order)) // batch_size, lower.astype("float64"))
+    for k, total in enumerate(sums):
+        mine = slice(edges[k], edges[k + 1])
+        in_batch = places[mine] - k * batch_size
+        part = BatchPart(float(total), first_row=int(before[k]), penalized=ranks.rank == 0, places=in_batch)
+        yield Share(own[mine], part)
+
+
+def _common_sums(ranks: Ranks, count: int, batch_size: int, batch: Any, weights: Any) -> Any:
+    """The weight of each batch over all ranks: (batches,) float64. batch : which one each row of this rank is in"""
+    batches = -(-count // batch_size)
+    if weights is None:
+        return numpy.minimum(batch_size, count - batch_size * numpy.arange(batches)).astype("float64")
+    assert ranks.group is not None
+    return ranks.group.allreduce(_sums(batch, weights, batches))
+
+
+def _sums(batch: Any, weights: Any, batches: int = 0) -> Any:
+    """The sum of the weights of the rows of each batch."""
+    # No rows at all are counted as whole numbers, weights or not.
+    return numpy.bincount(batch, weights=weights, minlength=batches).astype("float64", copy=False)

@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -46,7 +45,7 @@ from xpnet.estimators.inputs import (
 from xpnet.estimators.lbfgs import Objective, iterations_made, minimise
 from xpnet.estimators.libraries import Convertible, Reports, reports_for, warn_caller, with_callbacks
 from xpnet.estimators.parameters import STOCHASTIC, check_parameters
-from xpnet.estimators.streaming import BlockOrders, BufferedEpoch, SourceRows
+from xpnet.estimators.streaming import BlockOrders, SourceRows, epoch_over_source
 from xpnet.models import Network
 from xpnet.models.inputs import is_host
 from xpnet.models.network import by_rows
@@ -363,7 +362,7 @@ class MLP(Convertible, FittedNetwork):
         self._expect_scores_or_losses(network)
         self.n_iter_ = 0
         count = ranks.count(rows.count)
-        with owning(owners) if owners else nullcontext(), network.changing():
+        with owning(owners), network.changing():
             epochs, orders = 1 if incremental else self.max_iter, self._orders(rows, count)
             step = network.trainable(sparse=issparse(rows.X))
             training = Training(step, count, epochs, network.history, orders, lock=network.lock)
@@ -408,10 +407,9 @@ class MLP(Convertible, FittedNetwork):
         callbacks: list[Callback] = [end, *([] if reports is None else [reports]), *self._watchers]
         if resuming is not None:
             callbacks.append(resuming.callback())
-        weighted, backend = rows.weight is not None, network.backend
-        epoch = epoch_of(training.step, max_grad_norm=self.max_grad_norm, weighted=weighted)
+        epoch = epoch_of(training.step, max_grad_norm=self.max_grad_norm, weighted=rows.weight is not None)
         if isinstance(rows, SourceRows):
-            epoch = BufferedEpoch(rows, epoch, backend, network.spec.dtype)
+            epoch = epoch_over_source(training.step, rows, epoch)
         try:
             run(
                 training,

@@ -87,52 +87,39 @@ class SourceRows(Rows):
             yield Rows(backend.asarray(X), self.Y[part], None if self.weight is None else self.weight[part])
 
 
-@dataclass
-class BufferedEpoch:
-    """An epoch over a source, in place of one over an array.
+def epoch_over_source(step: Step, rows: SourceRows, epoch: Callable[..., float]) -> Callable[..., float]:
+    """Make an epoch over a source, in place of one over an array.
 
-    epoch : the epoch over rows in memory; dtype : of the network
-    report : see :class:`xpnet.backend.Step`
+    epoch : the epoch of the step over rows in memory
+    returns a function with the signature of ``Step.epoch`` that takes a source and a :class:`BlockOrder`; between two
+    buffers of rows an interrupt finds every update whole
     """
+    backend, dtype, on_host = step.backend, step.spec.dtype, is_host(step.backend)
+    gather, piece_bytes = Operations(backend).gather, PIECE_BYTES if on_host else BUFFER_BYTES
 
-    rows: SourceRows
-    epoch: Callable[..., float]
-    backend: Backend
-    dtype: str
-    report: Callable[[int], None] | None = None
-
-    def __call__(
-        self,
-        X: Source,
-        Y: Array,
-        *,
-        learning_rate: float,
-        batch_size: int,
-        order: BlockOrder | None = None,
-        sample_weight: Array | None = None,
+    def buffered(
+        X: Source, Y: Array, *, batch_size: int, order: BlockOrder | None, sample_weight: Array | None, **how: Any
     ) -> float:
-        """See :meth:`xpnet.backend.Step.epoch`. Between two calls an interrupt finds every update whole."""
-        total, done, gather = 0.0, 0, Operations(self.backend).gather
-        blocks, seed = (self.rows.blocks, None) if order is None else order
-        on_host = is_host(self.backend)
-        piece_bytes = PIECE_BYTES if on_host else BUFFER_BYTES
-        found = rows_of(X, blocks, self.dtype, batch_size=batch_size, seed=seed, piece_bytes=piece_bytes)
-        with closing(found):
-            for part in found:
-                there = self.backend.asarray(part.rows)
-                loss = self.epoch(
+        total, done, report = 0.0, 0, step.report
+        blocks, seed = (rows.blocks, None) if order is None else order
+        found = rows_of(X, blocks, dtype, batch_size=batch_size, seed=seed, piece_bytes=piece_bytes)
+        step.report = None  # which counts the rows of a buffer
+        try:
+            with closing(found):
+                for part in found:
+                    there = backend.asarray(part.rows)
                     # Other libraries may still read it when the call has returned, and it is used again.
-                    part.X if on_host else self.backend.asarray(part.X.copy()),
-                    gather(Y, there),
-                    learning_rate=learning_rate,
-                    batch_size=batch_size,
-                    order=None,
-                    sample_weight=None if sample_weight is None else gather(sample_weight, there),
-                )
-                total, done = total + loss * len(part.rows), done + len(part.rows)
-                if self.report is not None:
-                    self.report(done)
+                    X_there = part.X if on_host else backend.asarray(part.X.copy())
+                    weight = None if sample_weight is None else gather(sample_weight, there)
+                    loss = epoch(X_there, gather(Y, there), batch_size=batch_size, sample_weight=weight, **how)
+                    total, done = total + loss * len(part.rows), done + len(part.rows)
+                    if report is not None:
+                        report(done)
+        finally:
+            step.report = report
         return total / done
+
+    return buffered
 
 
 def summed_gradient(step: Step, rows: SourceRows, backend: Backend) -> tuple[float, float, dict[str, Any]]:

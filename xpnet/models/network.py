@@ -12,7 +12,7 @@ import numpy
 from xpnet.backend import Backend, NetworkSpec, Parameters, Step, StepState, floating_dtype
 from xpnet.dispatch import Choice, choose, get_backend
 from xpnet.dispatch.choice import all_numpy, library_of
-from xpnet.distributed import current_ranks, on_all_ranks
+from xpnet.distributed import on_all_ranks, ranks_of
 from xpnet.errors import InputError, MixedArraysError
 from xpnet.models.inputs import (
     bring,
@@ -298,8 +298,8 @@ class Network(Saved):
         with self.lock.training():
             X, Y, _ = self._checked(X, Y, None)
             check_dense_off_host(X, self.backend)
-            batch_size, learning_rate = max(current_ranks().count(X.shape[0]), 1), self.next_learning_rate
             step = self.trainable(sparse=is_sparse(X))
+            batch_size, learning_rate = max(step.count_rows(X), 1), self.next_learning_rate
             return self.exclusively(step.epoch, X, Y, learning_rate=learning_rate, batch_size=batch_size)
 
     def fit(
@@ -357,7 +357,8 @@ class Network(Saved):
         with self.lock.training():
             X, Y, sample_weight = self._checked(X, Y, sample_weight)
             check_dense_off_host(X, self.backend)
-            ranks = current_ranks()
+            step = self.trainable(sparse=is_sparse(X))
+            ranks = ranks_of(step)
             rows = ranks.count(X.shape[0])
             check_some_rows(rows)
             # Of several ranks only one may have NaN, which the others would learn from without a word.
@@ -369,7 +370,6 @@ class Network(Saved):
                 )
             validate = None if validation is None else self._measure(*validation)
             stream = broadcast_stream(host_stream(self.rng if rng is None else rng), ranks)
-            step = self.trainable(sparse=is_sparse(X))
             return run(
                 Training(step, rows, epochs, self.history, stream, lock=self.lock),
                 by_rows(X),
@@ -496,8 +496,9 @@ class Network(Saved):
             params = {name: self.backend.to_numpy(array) for name, array in step.params.items()}
             step.load_state(StepState(params, self._optimizer.buffers, self._optimizer.t))
             self._optimizer = None
-        self._joined = current_ranks().why
-        return on_all_ranks(step)
+        step = on_all_ranks(step)
+        self._joined = ranks_of(step).why
+        return step
 
     def renew(self, spec: NetworkSpec, *, keep: bool) -> None:
         """Go on with another penalty, update rule or dropout.

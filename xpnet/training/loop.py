@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy
 
 from xpnet.backend import Parameters, Step
-from xpnet.distributed import Ranks, current_ranks
+from xpnet.distributed import Ranks, ranks_of
 from xpnet.errors import InputError
 from xpnet.ops import Array, namespace
 from xpnet.optimizers import Schedule
@@ -52,8 +52,6 @@ class Training:
 
     Attributes
     ----------
-    ranks : Ranks
-        The processes that train together, of which this is one; alone outside of `xpnet.use_group`.
     rows_done : int
         How many rows of a long epoch have been trained on, as `Callback.within_epoch` is told.
 
@@ -79,10 +77,13 @@ class Training:
     done: int = 0
     callbacks: list[Callback] = field(default_factory=list)
     lock: NetworkLock = field(default_factory=NetworkLock, repr=False, compare=False)
-    ranks: Ranks = field(default_factory=current_ranks, init=False, repr=False, compare=False)
     rows_done: int = field(default=0, init=False)
     _told: float = field(default=0.0, init=False)
-    _reporter: Any = field(default=None, init=False)
+
+    @property
+    def ranks(self) -> Ranks:
+        """The processes that train together, of which this is one; alone outside of `xpnet.use_group`."""
+        return ranks_of(self.step)
 
     def state(self) -> TrainingState:
         """Copy all that this training needs to go on.
@@ -156,17 +157,6 @@ class Training:
                     f"number {k + 1}, cannot go on from the state that was kept for it: {error!r}."
                 ) from error
 
-    def listen_to(self, reporter: Any) -> None:
-        """Have whoever walks over the rows report, until the training is over.
-
-        Parameters
-        ----------
-        reporter : Step or callable
-            The step, or what walks over the rows in its place; it has an attribute `report`, as a step has.
-        """
-        self._reporter, self.rows_done = reporter, self.rows  # as after an epoch
-        reporter.report = self.report
-
     def report(self, rows: int) -> None:
         """Tell the callbacks that want to know how far an epoch is, a few times a second.
 
@@ -187,8 +177,7 @@ class Training:
 
     def close(self) -> None:
         """Tell the callbacks that the training is over, however it ended."""
-        if self._reporter is not None:
-            self._reporter.report = None
+        self.step.report = None
         self.tell("close")
 
     def tell(self, event: str) -> None:
@@ -351,7 +340,7 @@ def run(
     training.callbacks = [c if isinstance(c, Callback) else _Function(c) for c in callbacks]
     step, history, ranks = training.step, training.history, training.ranks
     shuffled = shuffle and batch_size < training.rows
-    orders = prefetched(training, epoch) if shuffled and step.prefetches_orders else training.rng
+    orders = prefetched(training) if shuffled and step.prefetches_orders else training.rng
     compute = step.epoch if epoch is None else epoch
     compute = compute if check is None else _checked_once(compute, step.params, check)
     if ranks.several:
@@ -370,9 +359,8 @@ def run(
 
     with Interrupts() as interrupts, step.running(), closing(training):
         _begin(training, resume_from)
-        for callback in training.callbacks:
-            if callback.watches_rows:
-                training.listen_to(epoch if hasattr(epoch, "report") else step)
+        if any(callback.watches_rows for callback in training.callbacks):
+            training.rows_done, step.report = training.rows, training.report  # as after an epoch
         brief = max((k for k, callback in enumerate(training.callbacks, 1) if callback.brief), default=0)
         while training.done < training.epochs and not training.stop:
             interrupts.raised = False

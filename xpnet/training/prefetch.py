@@ -27,14 +27,11 @@ FEWEST_ROWS = 1_000  # fewer are drawn in the time that the state of a Generator
 FEWEST_OF_LEGACY = 20_000  # of a stream whose state is a table of 624 words
 
 
-def prefetched(training: "Training", epoch: Any) -> Any:
-    """Find the source of the orders of a training whose step prefetches them.
-
-    epoch : what makes the epochs in place of the step; one that walks over the rows itself gives the step no orders
-    """
+def prefetched(training: "Training") -> Any:
+    """Find the source of the orders of a training whose step prefetches them."""
     rng = training.rng
     fewest = FEWEST_ROWS if isinstance(rng, numpy.random.Generator) else FEWEST_OF_LEGACY
-    worthwhile = training.rows >= fewest and _can_be_copied(rng) and not hasattr(epoch, "report")
+    worthwhile = training.rows >= fewest and _can_be_copied(rng)
     return Prefetched(training) if worthwhile else rng
 
 

@@ -22,8 +22,7 @@ from xpnet_cupy.options import Options
 from xpnet_numpy import NumpyBackend
 
 from xpnet.backend import Group, NetworkSpec
-from xpnet.distributed.ranks import Ranks
-from xpnet.distributed.step import DistributedStep
+from xpnet.distributed.ranks import DistributedStep, Ranks
 from xpnet.errors import BackendError
 from xpnet.steps import ReferenceStep
 

@@ -1,0 +1,164 @@
+"""Groups of processes: how one is asked for, and how its ranks divide the cores of a machine.
+
+``use_group`` asks for a group, which is found through the entry-point group ``xpnet.groups``.
+"""
+
+import os
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from xpnet.backend import Group
+from xpnet.backend.group import allgather
+from xpnet.backend.threads import allowed_threads, cores, get_threads, sharing_the_machine
+from xpnet.distributed.ranks import Ranks, using
+from xpnet.errors import BackendError, InputError
+
+GROUP = "xpnet.groups"
+TIMEOUT = 300.0
+LAUNCHERS = {
+    "mpirun": ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"),
+    "srun": ("SLURM_STEP_NUM_TASKS",),
+    "torchrun": ("LOCAL_WORLD_SIZE", "WORLD_SIZE"),
+}
+"""Environment variables in which a launcher says how many processes it has started."""
+
+
+@contextmanager
+def use_group(
+    group: str | Group, *, data: Literal["same", "own"] = "same", timeout: float = TIMEOUT
+) -> Iterator[Group]:
+    """Train on several processes: each ``fit`` inside adds up the gradients of all ranks of the group.
+
+    The program is started several times by the group's own launcher (``mpirun -n 4 python train.py``), and every rank
+    runs the same lines. The answer is that of one process, to rounding: batch sizes count the rows of all ranks, and
+    all ranks draw the same order of the rows.
+
+    Parameters
+    ----------
+    group : {"mpi", "torch", ...} or Group
+        The name of an installed group, or an object that is one.
+    data : {"same", "own"}, default "same"
+        ``"same"``: every rank passes all rows, and computes its part of each batch. ``"own"``: every rank passes rows
+        of its own, any number of them, none included; together they are the rows, in the order of the ranks.
+    timeout : float, default 300
+        Seconds that a rank waits for another before the group is ended.
+
+    Yields
+    ------
+    Group
+        With ``rank`` and ``size``.
+
+    Raises
+    ------
+    BackendError
+        For a group that is not known, or not usable here.
+    InputError
+        For other values of ``data`` and ``timeout``.
+
+    Notes
+    -----
+    An exception that leaves the block, ``SystemExit`` included, ends all ranks: its rank and its text stand on stderr,
+    and the exit code is not 0.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> with xpnet.use_group("mpi") as group:  # doctest: +SKIP
+    ...     model = xpnet.MLPClassifier(random_state=0).fit(X, y)
+    """
+    if data not in ("same", "own"):
+        raise InputError(f'data is "same" (each rank passes all rows) or "own" (each its own); received {data!r}.')
+    if not timeout > 0:
+        raise InputError(f"timeout is a positive number of seconds; received {timeout!r}.")
+    opened = _opener(group)(timeout) if isinstance(group, str) else nullcontext(group)
+    with opened as joined:
+        try:
+            with using(Ranks(joined, data)), divided_threads(joined):
+                yield joined
+        except BaseException as error:
+            joined.abort(error)
+            raise
+
+
+def available_groups() -> list[str]:
+    """Names of the groups that are installed, sorted. None is imported, so one may still be unusable here."""
+    return sorted(_registered())
+
+
+def launched() -> str | None:
+    """The launcher that has started this process as one of several; None for a process that was started alone."""
+    for launcher, names in LAUNCHERS.items():
+        if any(os.environ.get(name, "1") not in ("", "1") for name in names):
+            return launcher
+    return None
+
+
+def _registered() -> dict[str, Any]:
+    from importlib.metadata import entry_points
+
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
+
+
+def _opener(name: str) -> Callable[[float], AbstractContextManager[Group]]:
+    registered = _registered()
+    if name not in registered:
+        known = ", ".join(sorted(registered)) or "none is installed; install xpnet first: pip install xpnet"
+        raise BackendError(f"A group is one of those that are installed: {known}; received {name!r}.")
+    return registered[name].load()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Says where one rank runs.
+
+    host : the machine's name
+    process : its number there
+    cores : which cores it may run on
+    allowed : how many threads it may use, by its affinity and its cgroup's quota
+    """
+
+    host: str
+    process: int
+    cores: frozenset[int]
+    allowed: int
+
+
+def machine() -> tuple[str, list[int], int, int]:
+    """The machine's name, the cores that this process may run on, how many the machine has, and the threads it uses."""
+    return platform.node(), sorted(cores()), os.cpu_count() or 1, get_threads()
+
+
+def places(group: Group) -> list[Place]:
+    """Return where each rank runs."""
+    return allgather(group, Place(platform.node(), os.getpid(), cores(), allowed_threads()))
+
+
+@contextmanager
+def divided_threads(group: Group) -> Iterator[None]:
+    """Inside, this rank uses its part of the cores that several ranks may run on; BLAS libraries, too."""
+    if group.size == 1:
+        yield
+        return
+    every = places(group)
+    if len({(place.host, place.process) for place in every}) < 2:  # ranks that are threads of one process
+        yield
+        return
+    from threadpoolctl import threadpool_limits
+
+    count = threads_of(every[group.rank], every)
+    with sharing_the_machine(count), threadpool_limits(count, user_api="blas"):
+        yield
+
+
+def threads_of(own: Place, every: Sequence[Place]) -> int:
+    """Return a rank's number of threads: ranks divide the cores that they share, and a quota."""
+    beside = [place for place in every if place.host == own.host]
+    count = int(sum(1 / sum(core in place.cores for place in beside) for core in own.cores) + 1e-9)
+    if own.allowed < len(own.cores):
+        count = min(count, own.allowed // len(beside))
+    return max(count, 1)
