@@ -36,7 +36,7 @@ from xpnet.functional import (
     tanh,
 )
 from xpnet.layers import Affine, CategoricalCrossEntropy, ReLU
-from xpnet.models import FeedforwardNeuralNet, LogisticRegression, xavier_init
+from xpnet.models import FeedforwardNeuralNet, LogisticRegression, fit_many, xavier_init
 from xpnet.optimizers import SGD, Adam, AdamW
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ __all__ = [
     "available_backends",
     "backend",
     "elu",
+    "fit_many",
     "fit_scaler",
     "gelu",
     "gelu_tanh",

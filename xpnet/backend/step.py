@@ -7,8 +7,8 @@ processes.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -509,6 +509,38 @@ class Step(ABC):
             rows and the weights of a batch are all zero; so by default.
         """
         return None
+
+    @contextmanager
+    def side_by_side(
+        self, steps: Sequence["Step"], X: Array, Y: Array, *, batch_size: int, rows: Sequence[Any], streams: Any
+    ) -> Iterator[Callable[[int, Sequence[float]], list[float]] | None]:
+        """Train several networks of one shape at once, each on one thread.
+
+        Parameters
+        ----------
+        steps : sequence of Step
+            The networks' steps, of this class, of which this is the first. Their specs differ at most in penalty,
+            seed and the numbers of the update rule, and their batches have as many rows.
+        X : array, shape (rows, in)
+            The inputs of all networks.
+        Y : array, shape (rows,) or (rows, out)
+            The labels or targets.
+        batch_size : int
+            Rows of a batch; the last batch may have fewer.
+        rows : sequence of numpy.ndarray, shape (n,), int64, or None
+            For each network the rows that it trains on; None for all.
+        streams : sequence of numpy.random.Generator over PCG64, or None
+            For each network a stream of its own, from which the order of an epoch is drawn as by its method
+            `permutation`; None where rows are not shuffled.
+
+        Yields
+        ------
+        callable or None
+            A function of the number of a network and of learning rates, one for each network from that number on. It
+            makes an epoch of these networks and returns their losses, as `epoch` does. None where each network is to
+            be trained by itself; so by default.
+        """
+        yield None
 
     def data_parallel_epoch(
         self,

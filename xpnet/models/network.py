@@ -296,7 +296,7 @@ class Network(Saved):
             For shapes or labels that do not fit.
         """
         with self.lock.training():
-            X, Y, _ = self._checked(X, Y, None)
+            X, Y, _ = self.checked(X, Y, None)
             check_dense_off_host(X, self.backend)
             step = self.trainable(sparse=is_sparse(X))
             batch_size, learning_rate = max(step.count_rows(X), 1), self.next_learning_rate
@@ -355,7 +355,7 @@ class Network(Saved):
             When a callback trains the network that calls it.
         """
         with self.lock.training():
-            X, Y, sample_weight = self._checked(X, Y, sample_weight)
+            X, Y, sample_weight = self.checked(X, Y, sample_weight)
             check_dense_off_host(X, self.backend)
             step = self.trainable(sparse=is_sparse(X))
             ranks = ranks_of(step)
@@ -632,11 +632,36 @@ class Network(Saved):
 
     def _measure(self, X: Array, Y: Labels) -> Callable[[], float]:
         """A function that measures the loss on rows, for calls while no other thread computes."""
-        X, Y, _ = self._checked(X, Y, None)
+        X, Y, _ = self.checked(X, Y, None)
         return lambda: on_all_ranks(self._step_for(X)).loss(X, Y)
 
     @alone
-    def _checked(self, X: Array, Y: Labels, sample_weight: Array | None) -> tuple[Array, Labels, Array | None]:
+    def checked(
+        self, X: Array, Y: Labels, sample_weight: Array | None = None
+    ) -> tuple[Array, Labels, Array | None]:
+        """Bring rows to where the network lives, which without a backend of its own is where these arrays do.
+
+        Parameters
+        ----------
+        X : array or scipy sparse matrix, shape (rows, in)
+            The rows.
+        Y : array, shape (rows,) or (rows, classes)
+            Class indices, or one-hot or soft labels.
+        sample_weight : array, shape (rows,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        tuple of X, Y and sample_weight
+            Arrays of the network's library; None for no weights.
+
+        Raises
+        ------
+        InputError
+            For shapes or labels that do not fit.
+        MixedArraysError
+            For arrays of another library.
+        """
         return self._enter_batch(X, Y, sample_weight)
 
     # What follows is called by whoever holds the lock.

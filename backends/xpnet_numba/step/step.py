@@ -7,8 +7,9 @@ the work, ``job`` is the table by which both sides understand each other.
 
 import ctypes
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any
 from weakref import ref
@@ -26,10 +27,11 @@ from xpnet_numba.runtime.blas import choose_product, one_thread, products_that_m
 from xpnet_numba.runtime.memory import check_memory
 from xpnet_numba.runtime.threads import share_entry
 from xpnet_numba.step import functions
-from xpnet_numba.step.data import Data, Reader, batch_sizes, set_data, weight_sums
+from xpnet_numba.step.data import Data, Reader, batch_sizes, natural_order, set_data, weight_sums
 from xpnet_numba.step.evaluation import Evaluation
 from xpnet_numba.step.functions import JOBS, job_function, prediction_entry
 from xpnet_numba.step.job import Job, address_of, aligned, job_class, set_pointers
+from xpnet_numba.step.many import ManyTrainings, draws_as_numpy, many_function
 from xpnet_numba.step.plan import Plan, TrainingWorkspace, blueprint, bytes_of, make_member_plan, make_plan, parameters
 from xpnet_numba.step.shared_memory import SharedMemoryTraining
 
@@ -42,6 +44,12 @@ SECONDS_PER_PRODUCT = 6e-9
 SECONDS_PER_CALL = 0.2
 """Seconds of work that one call of compiled code does: Ctrl-C is heard between calls, each of which costs some
 microseconds.
+"""
+
+
+BRIEF = 1e9
+"""Networks train side by side up to so many products of a row and a parameter in an epoch of one, some tenths of a
+second: Ctrl-C is heard between epochs then.
 """
 
 
@@ -60,8 +68,10 @@ def warmup() -> None:
     unused = {"multiply", "multiply_by_blas"} - products_that_may_run()
     threads.calls()
     share_entry()
+    draws_as_numpy()
     for dtype in ("float32", "float64"):
         prediction_entry(dtype)
+        many_function(dtype)
         for name in JOBS:
             job_function(name, dtype)
         for name in functions.FUNCTIONS:
@@ -211,6 +221,46 @@ class CompiledStep(Step):
             loss, self.penalty = common.train(data.shares, self._flat)
             self._training.updates_made = common.job.updates_made
             return loss
+
+    @contextmanager
+    def side_by_side(
+        self, steps: Sequence[Step], X: Array, Y: Labels, *, batch_size: int, rows: Sequence[Any], streams: Any
+    ) -> Iterator[Callable[[int, Sequence[float]], list[float]] | None]:
+        """See :class:`xpnet.backend.Step`."""
+        longest = max(X.shape[0] if of_one is None else len(of_one) for of_one in rows)
+        if (streams and not draws_as_numpy()) or longest * self._blueprint.size * self.spec.members > BRIEF:
+            yield None
+            return
+        with self.running():
+            orders: dict[int, Any] = {}
+            for of_one in rows:
+                if id(of_one) not in orders:
+                    order = natural_order(X.shape[0]) if of_one is None and streams else of_one
+                    orders[id(of_one)] = self._reader.read(X, Y, order, None)
+            data = [replace(orders[id(of_one)]) for of_one in rows]
+            plan = _plan(self.spec, min(batch_size, longest), allowed_threads(), data[0].sparse is not None)
+            training = ManyTrainings(steps, data, plan, streams)
+            try:
+                yield training.epoch
+            finally:
+                training.close()
+
+    def job_beside(self) -> Job:
+        """Return a job of its own that trains these parameters, with this optimizer."""
+        self._allocate("gradients", *self.spec.rule.buffers)
+        job = self._new_job()
+        self._tell_buffers(job)
+        job.updates_made = self._training.updates_made
+        return job
+
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Set the learning rate of all jobs of this step."""
+        self._rule[0] = learning_rate
+
+    def take_over(self, job: Job) -> float:
+        """Count the updates of an epoch that another job has made; return its mean loss, of rows without weights."""
+        self._training.updates_made, self.penalty = job.updates_made, job.penalty / job.rows
+        return job.loss / job.rows + self.penalty
 
     def gradient(
         self,
@@ -393,13 +443,15 @@ class CompiledStep(Step):
         flat_bytes = bytes_of(self._flat) if last is None else 0
         check_memory(workspace.nbytes + flat_bytes, f"Training on batches of {batch_rows} rows")
         # All memory has been found: from here on nothing fails.
-        first, second, *_ = (*buffers, "params", "params")  # some rules have no buffers
-        flat = self._flat
-        pointers = {"gradients_at": flat["gradients"], "first_at": flat[first], "second_at": flat[second]}
-        set_pointers(self._training, pointers)
+        self._tell_buffers(self._training)
         workspace.bind(self._training)
         self._workspace = workspace
         return workspace
+
+    def _tell_buffers(self, job: Job) -> None:
+        """Set a job's addresses of the gradients and of the optimizer's arrays."""
+        flat, (first, second, *_) = self._flat, (*self.spec.rule.buffers, "params", "params")  # some have no buffers
+        set_pointers(job, {"gradients_at": flat["gradients"], "first_at": flat[first], "second_at": flat[second]})
 
     def _shared_training_for(self, group: SharedMemoryGroup, data: Data, batch_rows: int) -> SharedMemoryTraining:
         """A training of batches of so many rows together with the other ranks; the last one, if it serves."""

@@ -1,0 +1,190 @@
+"""Many networks of one shape train side by side: a thread takes one after the other, and makes an epoch of it alone.
+
+Each thread has a workspace, in its core's cache, for whichever network it has taken. Orders of the rows are drawn here,
+as NumPy draws them, so that an epoch of all networks is one call of compiled code.
+"""
+
+import ctypes
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy
+from numba import types
+
+from xpnet.backend import get_threads
+from xpnet_numba.kinds import Indices, Pointer
+from xpnet_numba.llvm import INNER, address, array, call, high_product, njit, shift
+from xpnet_numba.llvm.memory import LINE
+from xpnet_numba.runtime import threads
+from xpnet_numba.runtime.compiling import CFunction, c_function
+from xpnet_numba.runtime.memory import check_memory
+from xpnet_numba.runtime.threads import claim, entry, share_entry
+from xpnet_numba.step import functions
+from xpnet_numba.step.data import Data, batch_sizes, set_data
+from xpnet_numba.step.job import Job, address_of, aligned, integers, job_class, numbers, set_pointers
+from xpnet_numba.step.plan import Plan, TrainingWorkspace
+
+u8 = numpy.uint64
+WORDS = 6
+"""Words of a stream: the state and the increment, the lower half of each first; whether 32 bits are left; which."""
+
+MULTIPLIER_LOW, MULTIPLIER_HIGH = u8(0x4385DF649FCCF645), u8(0x2360ED051FC65DA4)
+"""The multiplier of PCG64, XSL RR 128/64 (O'Neill, PCG: A family of simple fast space-efficient statistically good
+algorithms for random number generation, 2014)."""
+
+LOWER_HALF = u8(0xFFFFFFFF)
+
+
+def train_many(jobs_at: Pointer, me: int) -> None:
+    """The C function of an epoch of each of some networks.
+
+    jobs_at : a job for each thread, of which the first tells what all do, and behind them one for each network
+    """
+    leader, mine, lane = array(jobs_at, 1)[0], shift(jobs_at, me), array(shift(jobs_at, me), 1)[0]
+    count, taken = leader.end_piece - leader.first_piece, integers(leader.taken_at, 0, leader.taken)
+    for i in range(count):
+        index = leader.first_piece + (me * count // leader.lanes + i) % count
+        if not claim(leader.networks_at, index, 0):
+            continue
+        network_at = shift(jobs_at, leader.lanes + index)
+        fields, given = integers(address(network_at), 0, leader.fields), integers(address(mine), 0, leader.fields)
+        for field in taken:
+            fields[field] = given[field]
+        network = array(network_at, 1)[0]
+        integers(lane.claims_at, 0, (lane.done_at - lane.claims_at) // 8 + 1)[:] = 0
+        numbers(lane.totals_at, 0, (lane.blocks + lane.slices) * (LINE // 8))[:] = 0
+        if leader.streams_at:
+            order, rows = integers(network.order_at, 0, network.rows), integers(network.rows_at, 0, network.rows)
+            for k in range(rows.size):
+                order[k] = rows[k]
+            shuffle(integers(leader.streams_at, index * WORDS, WORDS), order)
+        call(leader.train_at, (network_at, 0))
+
+
+@njit(**INNER)
+def shuffle(stream: Indices, order: Indices) -> None:
+    """Shuffle in place, as ``Generator.shuffle`` does with the bits of PCG64: by numbers of 32 bits, masked."""
+    low, high, step_low, step_high = u8(stream[0]), u8(stream[1]), u8(stream[2]), u8(stream[3])
+    left, rest, mask, one = u8(stream[4]), u8(stream[5]), u8(0), u8(1)
+    while mask < u8(order.size - 1):
+        mask = mask << one | one
+    for i in range(order.size - 1, 0, -1):
+        last = u8(i)
+        if last <= mask >> one:
+            mask >>= one
+        place = last + one
+        while place > last:
+            if left:
+                place, left = rest & mask, u8(0)
+                continue
+            high = high_product(low, MULTIPLIER_LOW) + low * MULTIPLIER_HIGH + high * MULTIPLIER_LOW + step_high
+            low = low * MULTIPLIER_LOW + step_low
+            if low < step_low:
+                high += one
+            mixed, turn = high ^ low, high >> u8(58)
+            mixed = mixed >> turn | mixed << (u8(64) - turn & u8(63))
+            place, rest, left = mixed & LOWER_HALF & mask, mixed >> u8(32), one
+        order[place], order[i] = order[i], order[place]
+    stream[0], stream[1], stream[4], stream[5] = low, high, left, rest
+
+
+@cache
+def many_function(dtype: str) -> CFunction:
+    """The C function of an epoch of many networks, which the cache keeps alive."""
+    return c_function(train_many, functions.signature_of(dtype))
+
+
+def _shuffle(stream: Indices, order: Indices) -> None:
+    """:func:`shuffle` as Python calls it."""
+    shuffle(stream, order)
+
+
+SHUFFLE = types.void(types.int64[::1], types.int64[::1])
+
+
+@cache
+def draws_as_numpy() -> bool:
+    """Return whether this NumPy shuffles as it did when :func:`shuffle` was written, which it does not promise."""
+    order, stream = numpy.arange(1000), numpy.random.default_rng(0)
+    entry(_shuffle, SHUFFLE)(words_of(stream), order)
+    return numpy.array_equal(order, stream.permutation(1000))
+
+
+def words_of(stream: Any) -> Any:
+    """The state of a Generator over PCG64, (WORDS,) int64."""
+    state = stream.bit_generator.state
+    halves = [half for n in state["state"].values() for half in (n & 2**64 - 1, n >> 64)]
+    return numpy.array([*halves, state["has_uint32"], state["uinteger"]], "uint64").view("int64")
+
+
+def set_words(stream: Any, words: Any) -> None:
+    """Put a Generator over PCG64 into a state."""
+    low, high, step_low, step_high, left, rest = map(int, words.view("uint64"))
+    state = {"state": low | high << 64, "inc": step_low | step_high << 64}
+    stream.bit_generator.state = {"bit_generator": "PCG64", "state": state, "has_uint32": left, "uinteger": rest}
+
+
+class ManyTrainings:
+    """Holds the jobs of networks that train side by side, and the workspaces of the threads.
+
+    steps : compiled steps of one shape
+    streams : one Generator over PCG64 for each network, or None where rows are not shuffled
+    """
+
+    def __init__(self, steps: Sequence[Any], data: list[Data], plan: Plan, streams: Any) -> None:
+        self.steps, self.data, self.streams = steps, data, streams
+        spec, self.lanes = steps[0].spec, min(get_threads(), len(steps))
+        kind, size = job_class(spec.dtype), steps[0].gradients.flat.size
+        label_width = 0 if data[0].order is None else data[0].label_width
+        self._workspaces = [TrainingWorkspace(spec, plan, size, label_width) for _ in range(self.lanes)]
+        check_memory(sum(w.nbytes for w in self._workspaces), f"Training on {self.lanes} threads")
+        most = max(d.rows for d in data) if streams else 0
+        self._arrays = aligned("int64", {"networks_at": len(steps), **{f"{k}": most for k in range(self.lanes)}})
+        self.jobs = (kind * (self.lanes + len(steps)))()
+        for k, workspace in enumerate(self._workspaces):
+            workspace.bind(self.jobs[k])
+            workspace.reset(self.jobs[k], 1)
+            if streams:
+                self.jobs[k].order_at = address_of(self._arrays[f"{k}"])
+        self._fill_leader()
+        for k, (step, of_step) in enumerate(zip(steps, data, strict=True), start=self.lanes):
+            self.jobs[k] = self._job_of(step, of_step, plan.batch_rows)
+
+    def _fill_leader(self) -> None:
+        """Tell the first thread's job what all threads do."""
+        leader, spec = self.jobs[0], self.steps[0].spec
+        fields = numpy.frombuffer(self.jobs, "int64", ctypes.sizeof(leader) // 8)
+        self._taken = numpy.flatnonzero(fields)
+        leader.fields, leader.taken, leader.lanes = fields.size, self._taken.size, self.lanes
+        leader.train_at = functions.job_function("train" if spec.members == 1 else "train_members", spec.dtype).address
+        set_pointers(leader, {"taken_at": self._taken, "networks_at": self._arrays["networks_at"]})
+        if self.streams:
+            self._words = numpy.stack([words_of(stream) for stream in self.streams])
+            leader.streams_at = address_of(self._words)
+
+    def _job_of(self, step: Any, data: Data, batch_rows: int) -> Job:
+        """The job of one network: an epoch on its rows."""
+        job = step.job_beside()
+        data.sums = data.shares = batch_sizes(data.rows, batch_rows)
+        set_data(job, data, step.spec)
+        job.steps, job.updating, job.penalized = data.sums.size, 1, step.spec.l2 > 0
+        job.x_is_far = data.order is None and data.sums.size > 1
+        job.rows_at = 0 if data.order is None else address_of(data.order)
+        return job
+
+    def epoch(self, first: int, learning_rates: Sequence[float]) -> list[float]:
+        """Make an epoch of some networks, from number ``first`` on; returns their losses."""
+        leader, function = self.jobs[0], many_function(self.steps[0].spec.dtype).address
+        leader.first_piece, leader.end_piece = first, first + len(learning_rates)
+        self._arrays["networks_at"].fill(0)
+        steps = self.steps[first : leader.end_piece]
+        for step, learning_rate in zip(steps, learning_rates, strict=True):
+            step.set_learning_rate(learning_rate)
+        threads.team.lead(share_entry(), self.lanes, function, ctypes.addressof(self.jobs))
+        return [step.take_over(self.jobs[self.lanes + k]) for k, step in enumerate(steps, start=first)]
+
+    def close(self) -> None:
+        """Put the streams into the states in which the drawn orders leave them."""
+        for stream, words in zip(self.streams or (), self._words if self.streams else (), strict=True):
+            set_words(stream, words)

@@ -1,0 +1,206 @@
+"""Many networks trained on the same arrays, side by side where a compiled step can do that."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy
+
+from xpnet.backend import UpdateRule
+from xpnet.distributed import current_ranks
+from xpnet.errors import InputError
+from xpnet.models.inputs import check_dense_off_host, check_finite, check_some_rows, is_sparse
+from xpnet.models.network import Network, by_rows
+from xpnet.ops import Array, Labels
+from xpnet.training import History, Interrupts
+
+SECONDS_PER_CALL = 0.1
+"""Seconds that a call of compiled code takes for some epochs, about: Ctrl-C is heard between calls."""
+
+AT_FIRST = 16
+"""Networks of which the first call makes an epoch, before it is known how long that takes."""
+
+
+def fit_many(
+    networks: Iterable[Network],
+    X: Array,
+    Y: Labels,
+    *,
+    epochs: int,
+    batch_size: int | None = None,
+    shuffle: bool = True,
+    rows: Sequence[Any] | None = None,
+) -> list[History]:
+    """Train many networks on the same arrays: other seeds, learning rates, penalties or rows.
+
+    The result is that of ``[network.fit(X, Y, ...) for network in networks]``, to the bit. Small networks train side by
+    side, each core its own from the first row to the last, in compiled code that also draws the orders of the rows: on
+    the Numba backend, for networks each made with a seed of its own (``rng=0``), or where rows are not shuffled.
+    Others, and those whose epoch takes longer than some tenths of a second, train one after the other.
+
+    Parameters
+    ----------
+    networks : iterable of Network
+        The networks, each one once.
+    X : array or scipy sparse matrix, shape (rows, in)
+        The rows: at least one, and finite; sparse ones where arrays are NumPy's.
+    Y : array, shape (rows,) or (rows, classes)
+        Class indices, or one-hot or soft labels.
+    epochs : int
+        How many passes over the rows each network makes.
+    batch_size : int, optional
+        Rows of a batch; None for all rows at once.
+    shuffle : bool, default True
+        Whether each epoch has a new order of the rows.
+    rows : sequence of array, each of shape (n,), optional
+        For each network the indices of the rows that it trains on, as of a cross-validation's folds; None for all rows.
+        An entry may be None, too.
+
+    Returns
+    -------
+    list of History
+        The history of each network.
+
+    Raises
+    ------
+    InputError
+        For a network that is given twice, and as the networks' method ``fit`` raises it.
+
+    Notes
+    -----
+    Ctrl-C leaves each network as after a whole epoch. While networks train side by side, other threads that call them
+    wait until all are done.
+
+    Examples
+    --------
+    The accuracy of two learning rates on three folds:
+
+    >>> import numpy
+    >>> import xpnet
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.model_selection import StratifiedKFold
+    >>> X, y = load_iris(return_X_y=True)
+    >>> folds = list(StratifiedKFold(3).split(X, y))
+    >>> rates = [0.001, 0.01]
+    >>> nets = [xpnet.FeedforwardNeuralNet(4, 16, 3, rate, optimizer="adam", rng=0) for rate in rates for _ in folds]
+    >>> histories = xpnet.fit_many(nets, X, y, epochs=50, batch_size=32, rows=[train for train, _ in folds] * 2)
+    >>> tests = [test for _, test in folds] * 2
+    >>> right = [(net.predict(X[test]).argmax(axis=1) == y[test]).mean() for net, test in zip(nets, tests)]
+    >>> means = numpy.reshape(right, (2, 3)).mean(axis=1)
+    >>> bool(means[1] > means[0])
+    True
+    """
+    networks = list(networks)
+    if len(set(map(id, networks))) < len(networks):
+        raise InputError("Each network trains once; received one twice. Make a network for each training.")
+    if rows is not None and len(rows) != len(networks):
+        raise InputError(f"rows has one entry for each of {len(networks)} networks; received {len(rows)}.")
+    if not networks:
+        return []
+    given = [None] * len(networks) if rows is None else rows
+    entered = [network.checked(X, Y)[:2] for network in networks]
+    chosen = [_indices(of_one, entered[0][0].shape[0]) for of_one in given]
+    shared = Counter(id(getattr(network.rng, "bit_generator", None)) for network in networks)
+    groups: dict[Any, list[_Task]] = {}
+    for task in map(_Task, networks, *zip(*entered, strict=True), chosen):
+        groups.setdefault(_kind(task, batch_size, shuffle, shared), []).append(task)
+    for kind, tasks in groups.items():
+        if kind is None or epochs < 0 or not _fit_side_by_side(tasks, epochs, *kind[-2:]):
+            for task in tasks:
+                task.network.fit(*task.part(), epochs=epochs, batch_size=batch_size, shuffle=shuffle)
+    return [network.history for network in networks]
+
+
+class _Task(NamedTuple):
+    """A network, the arrays where it lives, and the rows that it trains on, None for all."""
+
+    network: Network
+    X: Array
+    Y: Labels
+    rows: Any
+
+    def part(self) -> tuple[Array, Labels]:
+        """Take the rows."""
+        if self.rows is None:
+            return self.X, self.Y
+        take = self.network.backend.asarray(self.rows)
+        return self.X[take], self.Y[take]
+
+
+def _indices(rows: Any, count: int) -> Any:
+    """Rows as indices from 0 on, (n,) int64; they may be given as a mask, too. None stays None."""
+    if rows is None:
+        return None
+    try:
+        return numpy.arange(count)[rows if len(rows) else slice(0)]
+    except IndexError as error:
+        raise InputError(f"rows holds indices of the {count} rows of X: {error}.") from error
+
+
+def _kind(task: _Task, batch_size: int | None, shuffle: bool, shared: Counter[int]) -> Any:
+    """What networks have in common that train side by side, with the rows of a batch and whether they are shuffled.
+
+    None for one that trains alone: the order of its rows can only be drawn in its turn, by NumPy, or its batches are
+    shared among processes.
+    """
+    network, count = task.network, task.X.shape[0] if task.rows is None else len(task.rows)
+    check_some_rows(count)
+    size = min(batch_size or count, count)
+    shuffled = shuffle and size < count
+    bits = getattr(network.rng, "bit_generator", None)
+    by_turns = shuffled and (type(bits).__name__ != "PCG64" or shared[id(bits)] > 1)
+    if by_turns or size < 1 or current_ranks().several:
+        return None
+    shape = replace(network.spec, l2=0.0, l2_over_batch=False, seed=0, rule=UpdateRule())
+    return network.backend_, network.compiled, shape, size, shuffled
+
+
+def _fit_side_by_side(tasks: list[_Task], epochs: int, batch_size: int, shuffled: bool) -> bool:
+    """Train networks of one kind; return whether there is a step that does it."""
+    X, Y = by_rows(tasks[0].X), tasks[0].network.own(tasks[0].Y)
+    check_finite(X=X, Y=Y)
+    check_dense_off_host(X, tasks[0].network.backend)
+    networks, rows = [task.network for task in tasks], [task.rows for task in tasks]
+    streams = [network.rng for network in networks] if shuffled else None
+    with Interrupts() as interrupts:
+        interrupts.held = True
+        with ExitStack() as held:
+            for network in sorted(networks, key=id):  # two calls with the same networks do not wait for each other
+                held.enter_context(network.changing())
+                held.enter_context(network.lock.calls)
+            steps = [network.trainable(sparse=is_sparse(X)) for network in networks]
+            train = held.enter_context(
+                steps[0].side_by_side(steps, X, Y, batch_size=batch_size, rows=rows, streams=streams)
+            )
+            if train is not None:
+                _make_epochs(networks, train, epochs, interrupts)
+        interrupts.release()
+    return train is not None
+
+
+def _make_epochs(
+    networks: list[Network],
+    train: Callable[[int, Sequence[float]], list[float]],
+    epochs: int,
+    interrupts: Interrupts,
+) -> None:
+    """Make the epochs, each of all networks before the next, until Ctrl-C is pressed."""
+    at_a_time = AT_FIRST
+    for _ in range(epochs):
+        first = 0
+        while first < len(networks):
+            part = networks[first : first + at_a_time]
+            rates, started = [network.next_learning_rate for network in part], time.perf_counter()
+            losses = train(first, rates)
+            seconds, first = time.perf_counter() - started, first + len(part)
+            for network, loss, rate in zip(part, losses, rates, strict=True):
+                network.history.add(loss, rate, seconds / len(part))
+            if interrupts.pending:
+                return
+            if seconds > SECONDS_PER_CALL:
+                at_a_time = max(1, at_a_time // 2)
+            elif len(part) == at_a_time:
+                at_a_time = min(2 * at_a_time, len(networks)) if seconds < SECONDS_PER_CALL / 2 else at_a_time
