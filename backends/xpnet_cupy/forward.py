@@ -6,6 +6,7 @@ Rows are taken in blocks, so that they need no memory that grows with their numb
 from typing import NamedTuple
 
 from xpnet.backend import NetworkSpec, Parameters
+from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.ops import Array
 from xpnet_cupy import launches, products
 from xpnet_cupy.launcher import Launch, Launcher
@@ -14,14 +15,6 @@ from xpnet_cupy.products import Epilogue
 
 BLOCK_ROWS = 8192  # of a block, at the least
 BLOCK_BYTES = 64 << 20  # of a block's rows and outputs: narrow networks take more rows, since a launch costs the same
-
-# What the last affine layer's outputs go through in a prediction; softmax is a kernel of its own.
-OUTPUT_ACTIVATIONS = {
-    "softmax_cross_entropy": "identity",
-    "logistic_cross_entropy": "logistic",
-    "squared_error": "identity",
-    "poisson": "exponential",
-}
 
 
 class Layer(NamedTuple):
@@ -101,8 +94,11 @@ def prediction_launches(
     spec: NetworkSpec, launcher: Launcher, params: Parameters, x: Array, outputs: list[Array], result: Array
 ) -> list[Launch]:
     """result (rows, out) from x (rows, in); outputs : as ``prediction_outputs`` gives them, of these rows"""
-    layers = layers_of(spec, params, OUTPUT_ACTIVATIONS[spec.loss])
-    if spec.loss != "softmax_cross_entropy":
+    # Softmax is a kernel of its own.
+    kernel = {"softmax": "identity", "exp": "exponential"}
+    output = OUTPUT_ACTIVATIONS[spec.loss]
+    layers = layers_of(spec, params, kernel.get(output, output))
+    if output != "softmax":
         return through_layers(launcher, layers, x, [*outputs, result])
     return [*through_layers(launcher, layers, x, outputs), launches.softmax(launcher, outputs[-1], result)]
 

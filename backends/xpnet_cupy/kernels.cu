@@ -521,7 +521,7 @@ __device__ void clear_row(stored *d_outputs, long long row, int cols) {
 // index outside of [0, cols) is a row of zeros, as in the reference.
 template <class Group>
 __device__ void cross_entropy_indices(const real *__restrict__ logits, const long long *labels, const Batch &batch,
-                                      stored *__restrict__ d_logits, double *row_loss, int cols) {
+                                      stored *__restrict__ d_logits, double *row_loss, int cols, const real *) {
   for (long long row = Group::first_row(); row < batch.rows; row += Group::row_step()) {
     const long long source = batch.source(row);
     if (source < 0) {
@@ -546,7 +546,8 @@ __device__ void cross_entropy_indices(const real *__restrict__ logits, const lon
 // The same against one-hot or soft labels y (data rows, cols): d_logits = w (softmax sum y - y) / sum w.
 template <class Group>
 __device__ void cross_entropy_shares(const real *__restrict__ logits, const real *__restrict__ labels,
-                                     const Batch &batch, stored *__restrict__ d_logits, double *row_loss, int cols) {
+                                     const Batch &batch, stored *__restrict__ d_logits, double *row_loss, int cols,
+                                     const real *) {
   for (long long row = Group::first_row(); row < batch.rows; row += Group::row_step()) {
     const long long source = batch.source(row);
     if (source < 0) {
@@ -574,28 +575,75 @@ __device__ void cross_entropy_shares(const real *__restrict__ logits, const real
 
 // Losses that are sums over the items of a row, a warp a row.
 struct SquaredError {
-  static __device__ real value(real out, real target) { return real(0.5) * (out - target) * (out - target); }
-  static __device__ real gradient(real out, real target) { return out - target; }
+  static __device__ real value(real out, real target, real) { return real(0.5) * (out - target) * (out - target); }
+  static __device__ real gradient(real out, real target, real) { return out - target; }
 };
 
 struct LogisticCrossEntropy {
-  static __device__ real value(real z, real label) {
+  static __device__ real value(real z, real label, real) {
     return log1p(exp(-fabs(z))) + (z > 0 ? z : real(0)) - z * label;
   }
-  static __device__ real gradient(real z, real label) { return Logistic::of(z) - label; }
+  static __device__ real gradient(real z, real label, real) { return Logistic::of(z) - label; }
 };
 
 struct Poisson {
-  static __device__ real value(real out, real target) {
+  static __device__ real value(real out, real target, real) {
     const real log_target = target > 0 ? log(target) : real(0);
     return exp(out) - target + target * (log_target - out);
   }
-  static __device__ real gradient(real out, real target) { return exp(out) - target; }
+  static __device__ real gradient(real out, real target, real) { return exp(out) - target; }
 };
 
+struct AbsoluteError {
+  static __device__ real value(real out, real target, real) { return fabs(out - target); }
+  static __device__ real gradient(real out, real target, real) {
+    const real error = out - target;
+    return error > 0 ? real(1) : error < 0 ? real(-1) : error;  // NaN stays NaN
+  }
+};
+
+struct Huber {
+  static __device__ real value(real out, real target, real delta) {
+    const real slope = gradient(out, target, delta);
+    return slope * (out - target - real(0.5) * slope);
+  }
+  static __device__ real gradient(real out, real target, real delta) {
+    const real error = out - target;
+    return error > delta ? delta : error < -delta ? -delta : error;
+  }
+};
+
+struct Quantile {
+  static __device__ real value(real out, real target, real level) {
+    return gradient(out, target, level) * (out - target);
+  }
+  static __device__ real gradient(real out, real target, real level) {
+    const real error = out - target;
+    return error < 0 ? -level : error > 0 ? 1 - level : error;
+  }
+};
+
+struct Gamma {
+  static __device__ real value(real out, real target, real) {
+    return out - (target > 0 ? log(target) : real(0)) + target * exp(-out) - 1;
+  }
+  static __device__ real gradient(real out, real target, real) { return 1 - target * exp(-out); }
+};
+
+struct Tweedie {
+  static __device__ real value(real out, real target, real power) {
+    const real below = 1 - power, above = 2 - power, least = target > 0 ? exp(above * log(target)) : real(0);
+    return least / (below * above) - target * exp(below * out) / below + exp(above * out) / above;
+  }
+  static __device__ real gradient(real out, real target, real power) {
+    return exp((2 - power) * out) - target * exp((1 - power) * out);
+  }
+};
+
+// numbers: what the loss takes for each output, or null for a loss that takes none.
 template <class Loss>
 __device__ void loss_rows(const real *__restrict__ outputs, const real *__restrict__ targets, const Batch &batch,
-                          stored *__restrict__ d_outputs, double *row_loss, int cols) {
+                          stored *__restrict__ d_outputs, double *row_loss, int cols, const real *numbers) {
   for (long long row = Warp::first_row(); row < batch.rows; row += Warp::row_step()) {
     const long long source = batch.source(row);
     if (source < 0) {
@@ -606,8 +654,9 @@ __device__ void loss_rows(const real *__restrict__ outputs, const real *__restri
     real loss = 0;
     for (int col = Warp::rank(); col < cols; col += Warp::size()) {
       const real out = outputs[row * cols + col], target = targets[source * cols + col];
-      loss += Loss::value(out, target);
-      if (d_outputs) d_outputs[row * cols + col] = Loss::gradient(out, target) * scale;
+      const real number = numbers ? numbers[col] : real(0);
+      loss += Loss::value(out, target, number);
+      if (d_outputs) d_outputs[row * cols + col] = Loss::gradient(out, target, number) * scale;
     }
     loss = Warp::reduce<Sum<real>>(loss);
     if (Warp::rank() == 0) row_loss[row] += double(batch.row_weight(source)) * loss;
@@ -618,12 +667,13 @@ __device__ void loss_rows(const real *__restrict__ outputs, const real *__restri
 #define LOSS(name, body, Label, Group)                                                                                      \
   KERNEL __launch_bounds__(Group::THREADS, 1) name(const real *__restrict__ outputs, const Label *labels, const real *weight,     \
                                       const long long *data, const int *clock, const real *total_weight,             \
-                                      stored *__restrict__ d_outputs, double *row_loss, int rows, int cols) {        \
+                                      stored *__restrict__ d_outputs, double *row_loss, int rows, int cols,          \
+                                      const real *numbers) {                                                         \
     if (data)                                                                                                        \
       body(outputs, (const Label *)data[LABELS], batch_at(data, clock[CURSOR], total_weight, rows), d_outputs,       \
-           row_loss, cols);                                                                                          \
+           row_loss, cols, numbers);                                                                                 \
     else                                                                                                             \
-      body(outputs, labels, Batch{weight, total_weight, nullptr, rows, false}, d_outputs, row_loss, cols);                  \
+      body(outputs, labels, Batch{weight, total_weight, nullptr, rows, false}, d_outputs, row_loss, cols, numbers);        \
   }
 LOSS(cross_entropy_indices_warp, cross_entropy_indices<Warp>, long long, Warp)
 LOSS(cross_entropy_indices_block, cross_entropy_indices<Block>, long long, Block)
@@ -632,6 +682,11 @@ LOSS(cross_entropy_shares_block, cross_entropy_shares<Block>, real, Block)
 LOSS(squared_error, loss_rows<SquaredError>, real, Warp)
 LOSS(logistic_cross_entropy, loss_rows<LogisticCrossEntropy>, real, Warp)
 LOSS(poisson, loss_rows<Poisson>, real, Warp)
+LOSS(absolute_error, loss_rows<AbsoluteError>, real, Warp)
+LOSS(huber, loss_rows<Huber>, real, Warp)
+LOSS(quantile, loss_rows<Quantile>, real, Warp)
+LOSS(gamma_deviance, loss_rows<Gamma>, real, Warp)  // gamma is a function of C
+LOSS(tweedie, loss_rows<Tweedie>, real, Warp)
 
 // ------------------------------------------------------------------------------------------------ rows of a batch
 

@@ -29,8 +29,8 @@ _ACTIVATION = "stored* stored*? stored* int int"
 _BACKWARD = "real* real* real* long"
 _BACKWARD_BIAS = "stored* stored* stored*? real* int int int"
 _ROWS = "real* real*! int int"
-_INDICES = "real* long*? real*? long*? int*? real*? stored*?! double* int int"
-_LOSS = "real* real*? real*? long*? int*? real*? stored*?! double* int int"
+_INDICES = "real* long*? real*? long*? int*? real*? stored*?! double* int int real*?"
+_LOSS = "real* real*? real*? long*? int*? real*? stored*?! double* int int real*?"
 _UPDATE = "long*? int double int real*? double*? double* int*? int stored*? long"
 
 _BENT = "relu", "tanh", "logistic", "softplus", "leaky_relu", "elu", "silu", "gelu", "gelu_tanh"
@@ -59,6 +59,11 @@ KERNELS: dict[str, tuple[str, ...]] = {
         "squared_error": _LOSS,
         "logistic_cross_entropy": _LOSS,
         "poisson": _LOSS,
+        "absolute_error": _LOSS,
+        "huber": _LOSS,
+        "quantile": _LOSS,
+        "gamma_deviance": _LOSS,
+        "tweedie": _LOSS,
         "gather": "real* int*? real*! int int",
         "begin": (
             "int* double* double int long* real* long*? real*? real*? int*? double*? int*? double* int double* int"

@@ -4,6 +4,7 @@ Grids are capped, since the kernels' loops step by the grid: a thread that takes
 grid dimensions have limits.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from xpnet.backend import UpdateRule
@@ -117,13 +118,20 @@ def softmax(launcher: Launcher, x: Array, out: Array, *, logarithm: bool = False
 
 
 def loss(
-    launcher: Launcher, name: str, outputs: Array, batch: Batch, d_outputs: Array | None, row_loss: Array
+    launcher: Launcher,
+    name: str,
+    outputs: Array,
+    batch: Batch,
+    d_outputs: Array | None,
+    row_loss: Array,
+    numbers: Sequence[float] = (),
 ) -> Launch:
     """The gradient of a loss, where ``d_outputs`` is given; each row's weighted loss is added to ``row_loss``.
 
     name : of the loss in ``xpnet.ops``
     outputs, d_outputs : (rows, cols)
     row_loss : (rows,) float64
+    numbers : what the loss takes for each output, if it takes any
     """
     rows, cols = outputs.shape
     sharing, grid, block = _row_groups(rows, cols)
@@ -131,7 +139,9 @@ def loss(
         name = f"cross_entropy_{'indices' if batch.indices else 'shares'}_{sharing}"
     else:
         grid, block = _warps(rows)
-    return launcher.prepare(name, grid, block, outputs, *batch[1:], d_outputs, row_loss, rows, cols)
+        name = "gamma_deviance" if name == "gamma" else name
+    given = launcher.xp.asarray(numbers, dtype=launcher.dtype) if len(numbers) else None
+    return launcher.prepare(name, grid, block, outputs, *batch[1:], d_outputs, row_loss, rows, cols, given)
 
 
 def gather(launcher: Launcher, x: Array, order: Array, out: Array) -> Launch:

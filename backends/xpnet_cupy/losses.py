@@ -69,5 +69,7 @@ class Losses(ByRows):
         return [
             launches.next_batch(launcher, spec.rule, epoch.data, epoch.clock, epoch.rates, x),
             *through_layers(launcher, layers_of(spec, self.network.params, "identity"), x, outputs),
-            launches.loss(launcher, spec.loss, outputs[-1], batch, None, self.row_loss[:rows]),
+            launches.loss(
+                launcher, spec.loss, outputs[-1], batch, None, self.row_loss[:rows], spec.output_numbers
+            ),
         ]

@@ -1,10 +1,12 @@
 """The kernels under the names and signatures of ``xpnet.ops``: they allocate, take any strides, validate nothing."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from math import prod
+
+import numpy
 
 from xpnet import ops
 from xpnet.backend import Kernel, UpdateRule
@@ -64,6 +66,49 @@ class Operations:
     def poisson(self, outputs: Array, targets: Labels, sample_weight: Array | None = None) -> tuple[Array, Array]:
         """Return the loss and its gradient."""
         return self._loss("poisson", outputs, targets, sample_weight)
+
+    def absolute_error(
+        self, outputs: Array, targets: Labels, sample_weight: Array | None = None
+    ) -> tuple[Array, Array]:
+        """Return the loss and its gradient."""
+        return self._loss("absolute_error", outputs, targets, sample_weight)
+
+    def huber(
+        self,
+        outputs: Array,
+        targets: Labels,
+        sample_weight: Array | None = None,
+        *,
+        delta: float | Sequence[float] = 1.0,
+    ) -> tuple[Array, Array]:
+        """Return the loss and its gradient."""
+        return self._loss("huber", outputs, targets, sample_weight, delta)
+
+    def quantile(
+        self,
+        outputs: Array,
+        targets: Labels,
+        sample_weight: Array | None = None,
+        *,
+        quantile: float | Sequence[float] = 0.5,
+    ) -> tuple[Array, Array]:
+        """Return the loss and its gradient."""
+        return self._loss("quantile", outputs, targets, sample_weight, quantile)
+
+    def gamma(self, outputs: Array, targets: Labels, sample_weight: Array | None = None) -> tuple[Array, Array]:
+        """Return the loss and its gradient."""
+        return self._loss("gamma", outputs, targets, sample_weight)
+
+    def tweedie(
+        self,
+        outputs: Array,
+        targets: Labels,
+        sample_weight: Array | None = None,
+        *,
+        power: float | Sequence[float] = 1.5,
+    ) -> tuple[Array, Array]:
+        """Return the loss and its gradient."""
+        return self._loss("tweedie", outputs, targets, sample_weight, power)
 
     def sgd_update(
         self,
@@ -146,7 +191,15 @@ class Operations:
             launches.softmax(launcher, rows, out.reshape(rows.shape), logarithm=logarithm)()
             return xp.moveaxis(out, -1, axis)
 
-    def _loss(self, name: str, outputs: Array, labels: Labels, sample_weight: Array | None) -> tuple[Array, Array]:
+    def _loss(
+        self,
+        name: str,
+        outputs: Array,
+        labels: Labels,
+        sample_weight: Array | None,
+        given: float | Sequence[float] | None = None,
+    ) -> tuple[Array, Array]:
+        """The loss and its gradient. given : the number that the loss takes, or one for each output"""
         with self._launching(outputs) as launcher:
             xp, rows = launcher.xp, outputs.shape[0]
             (outputs,) = _contiguous(launcher, outputs)
@@ -157,7 +210,8 @@ class Operations:
                 total = xp.sum(weight)
                 batch = batch._replace(weight=weight, total_weight=total.reshape(1))
             d_outputs, row_loss = _empty(launcher, outputs.shape), xp.zeros(rows, dtype=xp.float64)
-            launches.loss(launcher, name, outputs, batch, d_outputs, row_loss)()
+            numbers = () if given is None else numpy.broadcast_to(given, outputs.shape[1:]).tolist()
+            launches.loss(launcher, name, outputs, batch, d_outputs, row_loss, numbers)()
             return xp.sum(row_loss / total).astype(outputs.dtype), d_outputs
 
     def _update(self, rule: UpdateRule, arrays: list[Array], rates: list[float]) -> list[Array]:

@@ -159,7 +159,7 @@ class BatchPlan:
         network, shape = self.network, self.shape
         batch = Batch(shape.indices, data=network.data, clock=network.clock, total_weight=self.total_weight)
         arguments = (self.outputs[-1], batch, self.d_outputs[-1], self.row_loss)
-        return [launches.loss(self.launcher, self.spec.loss, *arguments)]
+        return [launches.loss(self.launcher, self.spec.loss, *arguments, self.spec.output_numbers)]
 
     def _backward(self, *, fused: bool, beside: bool) -> list[Launch]:
         """Go from the last layer down: its parameters' gradient, then through its weight and the activation below.

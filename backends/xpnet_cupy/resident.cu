@@ -137,13 +137,13 @@ struct Tile {
     real *d_logits = d_output(count - 1);
     const int cols = layers[count - 1].fan_out;
     switch (which) {
-      case INDICES: cross_entropy_indices<Warp>(logits, indices, batch, d_logits, row_loss, cols); break;
-      case SHARES: cross_entropy_shares<Warp>(logits, targets, batch, d_logits, row_loss, cols); break;
-      case SQUARED_ERROR: loss_rows<SquaredError>(logits, targets, batch, d_logits, row_loss, cols); break;
+      case INDICES: cross_entropy_indices<Warp>(logits, indices, batch, d_logits, row_loss, cols, nullptr); break;
+      case SHARES: cross_entropy_shares<Warp>(logits, targets, batch, d_logits, row_loss, cols, nullptr); break;
+      case SQUARED_ERROR: loss_rows<SquaredError>(logits, targets, batch, d_logits, row_loss, cols, nullptr); break;
       case LOGISTIC_CROSS_ENTROPY:
-        loss_rows<LogisticCrossEntropy>(logits, targets, batch, d_logits, row_loss, cols);
+        loss_rows<LogisticCrossEntropy>(logits, targets, batch, d_logits, row_loss, cols, nullptr);
         break;
-      case POISSON: loss_rows<Poisson>(logits, targets, batch, d_logits, row_loss, cols); break;
+      case POISSON: loss_rows<Poisson>(logits, targets, batch, d_logits, row_loss, cols, nullptr); break;
     }
     __syncthreads();
   }

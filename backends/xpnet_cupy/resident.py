@@ -82,6 +82,8 @@ class Resident:
             return f"layers are wider than {WIDEST}"
         if missing := set(spec.activations) - set(ACTIVATIONS):
             return f"the gradient of {', '.join(sorted(missing))} reads more than outputs"
+        if spec.loss not in LOSSES:
+            return f"the loss is {spec.loss}"
         if any(spec.dropout):
             return "there is dropout"
         if _row_flop(spec) > BATCH_FLOP or self._layout(1) is None:

@@ -84,7 +84,7 @@ SEQUENCES = st.lists(st.integers(1, 5), min_size=1, max_size=3)
     outputs=st.integers(1, 3),
     options=st.fixed_dictionaries(
         {
-            "loss": st.sampled_from(["squared_error", "poisson"]),
+            "loss": st.sampled_from(["squared_error", "poisson", "absolute_error", "huber", "quantile", "gamma"]),
             "solver": st.sampled_from(["adam", "sgd", "adamw", "lbfgs"]),
             "activation": st.sampled_from(sorted(ACTIVATIONS)),
             "alpha": st.floats(0, 1),

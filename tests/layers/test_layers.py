@@ -136,6 +136,17 @@ def pytorchs_loss(torch, name, outputs, targets):
         return functional.mse_loss(outputs, targets, reduction="sum") / 2 / rows
     if name == "logistic_cross_entropy":
         return functional.binary_cross_entropy_with_logits(outputs, targets, reduction="sum") / rows
+    if name == "absolute_error":
+        return functional.l1_loss(outputs, targets, reduction="sum") / rows
+    if name == "huber":
+        return functional.huber_loss(outputs, targets, reduction="sum") / rows
+    if name == "quantile":  # half of the absolute error at the median
+        return functional.l1_loss(outputs, targets, reduction="sum") / 2 / rows
+    if name == "gamma":
+        return (outputs - torch.log(targets) + targets * torch.exp(-outputs) - 1).sum() / rows
+    if name == "tweedie":
+        mean = torch.exp(outputs)
+        return (-4 * targets**0.5 + 2 * targets * mean**-0.5 + 2 * mean**0.5).sum() / rows
     assert name == "poisson"
     likelihood = functional.poisson_nll_loss(outputs, targets, log_input=True, reduction="sum")
     return (likelihood + (torch.xlogy(targets, targets) - targets).sum()) / rows

@@ -1,14 +1,18 @@
 """Losses and their gradients against PyTorch's autograd, and against SciPy where there is no PyTorch."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import scipy.special
 from hypothesis import given
 from hypothesis import strategies as st
 from libraries import ALL
+from sklearn import metrics
 
 from xpnet import ops
 from xpnet.dispatch import choose
+from xpnet.layers import LOSSES
 
 shapes = st.tuples(st.integers(1, 9), st.sampled_from([1, 2, 3, 10, 33, 1000]))
 
@@ -43,11 +47,14 @@ def test_label_forms_agree(library, rng, dtype):
     assert by_index[1].dtype == library.make(logits).dtype
 
 
-@pytest.mark.parametrize("name", ["softmax_cross_entropy", "logistic_cross_entropy", "squared_error", "poisson"])
+NUMBERS = {"huber": {"delta": 0.7}, "quantile": {"quantile": [0.1, 0.5, 0.9, 0.3]}, "tweedie": {"power": 1.3}}
+
+
+@pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_gradients_are_pytorchs(name, weighted, rng):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    functional = torch.nn.functional
+    functional, levels = torch.nn.functional, torch.tensor([0.1, 0.5, 0.9, 0.3], dtype=torch.float64)
     theirs = {
         "softmax_cross_entropy": lambda z, y: functional.cross_entropy(z, y, reduction="none"),
         "logistic_cross_entropy": lambda z, y: (
@@ -55,15 +62,53 @@ def test_gradients_are_pytorchs(name, weighted, rng):
         ),
         "squared_error": lambda z, y: 0.5 * ((z - y) ** 2).sum(1),
         "poisson": lambda z, y: (torch.exp(z) - y + torch.xlogy(y, y) - y * z).sum(1),
+        "absolute_error": lambda z, y: functional.l1_loss(z, y, reduction="none").sum(1),
+        "huber": lambda z, y: functional.huber_loss(z, y, reduction="none", delta=0.7).sum(1),
+        "quantile": lambda z, y: torch.maximum(levels * (y - z), (levels - 1) * (y - z)).sum(1),
+        "gamma": lambda z, y: (z - torch.log(y) + y * torch.exp(-z) - 1).sum(1),
+        "tweedie": lambda z, y: (
+            y**0.7 / (-0.3 * 0.7) - y * torch.exp(z) ** -0.3 / -0.3 + torch.exp(z) ** 0.7 / 0.7
+        ).sum(1),
     }[name]
     outputs, targets = rng.normal(size=(7, 4)), soft_labels(rng, (7, 4))
     weight = rng.uniform(size=7) if weighted else np.ones(7)
     z = torch.tensor(outputs, requires_grad=True)
     expected = (theirs(z, torch.tensor(targets)) * torch.tensor(weight)).sum() / weight.sum()
     expected.backward()
-    loss, gradient = getattr(ops, name)(outputs, targets, weight if weighted else None)
+    loss, gradient = getattr(ops, name)(outputs, targets, weight if weighted else None, **NUMBERS.get(name, {}))
     assert float(loss) == pytest.approx(expected.item(), rel=1e-12)
     np.testing.assert_allclose(gradient, z.grad.numpy(), rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [
+        ("absolute_error", metrics.mean_absolute_error),
+        ("quantile", partial(metrics.mean_pinball_loss, alpha=0.9)),
+        ("poisson", lambda y, mean, **how: metrics.mean_poisson_deviance(y, mean, **how) / 2),
+        ("gamma", lambda y, mean, **how: metrics.mean_gamma_deviance(y, mean, **how) / 2),
+        ("tweedie", lambda y, mean, **how: metrics.mean_tweedie_deviance(y, mean, power=1.3, **how) / 2),
+    ],
+)
+def test_losses_are_scikit_learns(name, theirs, rng):
+    """Deviances are halved, and taken of logarithms of means."""
+    outputs, targets, weight = rng.normal(size=(50, 1)), rng.gamma(2, size=(50, 1)), rng.uniform(size=50)
+    numbers = {"quantile": {"quantile": 0.9}}.get(name, NUMBERS.get(name, {}))
+    loss, _ = getattr(ops, name)(outputs, targets, weight, **numbers)
+    predicted = np.exp(outputs) if name in ("poisson", "gamma", "tweedie") else outputs
+    assert float(loss) == pytest.approx(theirs(targets, predicted, sample_weight=weight), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "softmax_cross_entropy"])
+def test_a_loss_shows_nan_in_its_row_alone(name):
+    loss, d_outputs = getattr(ops, name)(np.array([[1.0], [np.nan]]), np.ones((2, 1)))
+    assert np.isnan(loss) and np.isnan(d_outputs[1, 0]) and np.isfinite(d_outputs[0, 0])
+
+
+def test_tweedie_takes_targets_of_zero():
+    loss, d_outputs = ops.tweedie(np.array([[0.5]]), np.zeros((1, 1)), power=1.3)
+    assert float(loss) == pytest.approx(metrics.mean_tweedie_deviance([0.0], [np.exp(0.5)], power=1.3) / 2)
+    assert d_outputs[0, 0] == pytest.approx(np.exp(0.35))
 
 
 def test_logits_of_minus_infinity_count_nothing_where_the_label_is_zero():

@@ -18,14 +18,24 @@ LOSSES = {
     "logistic_cross_entropy": lambda z, y: functional.binary_cross_entropy_with_logits(z, y, reduction="none").sum(1),
     "squared_error": lambda z, y: 0.5 * ((z - y) ** 2).sum(1),
     "poisson": lambda z, y: (torch.exp(z) - y + torch.xlogy(y, y) - y * z).sum(1),
+    "absolute_error": lambda z, y: functional.l1_loss(z, y, reduction="none").sum(1),
+    "huber": lambda z, y: functional.huber_loss(z, y, reduction="none", delta=0.5).sum(1),
+    "quantile": lambda z, y: torch.maximum(LEVELS * (y - z), (LEVELS - 1) * (y - z)).sum(1),
+    "gamma": lambda z, y: (z - torch.log(y) + y * torch.exp(-z) - 1).sum(1),
+    "tweedie": lambda z, y: (y**0.6 / (-0.4 * 0.6) + y * torch.exp(-0.4 * z) / 0.4 + torch.exp(0.6 * z) / 0.6).sum(1),
 }
+NUMBERS = {"huber": (0.5,), "quantile": (0.1, 0.5, 0.9), "tweedie": (1.4,)}
+LEVELS = torch.tensor(NUMBERS["quantile"], dtype=torch.float64)
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("activation", "loss"), list(itertools.product(ACTIVATIONS, LOSSES)), ids=str)
 def test_gradient(activation, loss, weighted, backend, rng):
-    spec = NetworkSpec((5, 4, 6, 3), (activation, "tanh"), loss=loss, l2=0.1, l2_over_batch=True)
+    numbers = NUMBERS.get(loss, ())
+    spec = NetworkSpec(
+        (5, 4, 6, 3), (activation, "tanh"), loss=loss, l2=0.1, l2_over_batch=True, loss_numbers=numbers
+    )
     step = make_step(spec, get_backend(backend))
     values = {slot.name: rng.normal(size=slot.shape) for slot in spec.slots()}
     step.params.update(values)

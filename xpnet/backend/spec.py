@@ -6,7 +6,7 @@ Parameters are views of one flat buffer where arrays can be written in place, an
 from collections.abc import ItemsView, Iterator, MutableMapping, ValuesView
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from math import prod
+from math import inf, prod
 from typing import Any, Literal, NamedTuple
 
 import numpy
@@ -16,15 +16,39 @@ from xpnet.errors import InputError
 from xpnet.ops import ActivationName, Array
 
 Activation = ActivationName
-Loss = Literal["softmax_cross_entropy", "logistic_cross_entropy", "squared_error", "poisson"]
+Loss = Literal[
+    "softmax_cross_entropy",
+    "logistic_cross_entropy",
+    "squared_error",
+    "poisson",
+    "absolute_error",
+    "huber",
+    "quantile",
+    "gamma",
+    "tweedie",
+]
 
 OUTPUT_ACTIVATIONS: dict[Loss, Literal["softmax", "logistic", "identity", "exp"]] = {
     "softmax_cross_entropy": "softmax",
     "logistic_cross_entropy": "logistic",
     "squared_error": "identity",
     "poisson": "exp",
+    "absolute_error": "identity",
+    "huber": "identity",
+    "quantile": "identity",
+    "gamma": "exp",
+    "tweedie": "exp",
 }
 """The function that turns the values of the last layer into predictions, by the loss."""
+
+LOSS_NUMBERS: dict[Loss, tuple[str, float, tuple[float, float]]] = {
+    "huber": ("delta", 1.0, (0.0, inf)),
+    "quantile": ("quantile", 0.5, (0.0, 1.0)),
+    "tweedie": ("power", 1.5, (1.0, 2.0)),
+}
+"""Losses that take a number for each output: that argument's name in ``xpnet.ops``, its default, and what it lies
+between.
+"""
 
 
 @dataclass(frozen=True)
@@ -113,8 +137,10 @@ class NetworkSpec:
         Columns of the input, units of each hidden layer, columns of the output: at least two numbers.
     activations : tuple of str, names in `xpnet.ops.ACTIVATIONS`
         One for each hidden layer. The output's activation follows from the loss: softmax, logistic, identity, exp.
-    loss : {"softmax_cross_entropy", "logistic_cross_entropy", "squared_error", "poisson"}
-        The loss by its name in ``xpnet.ops``. The default is softmax cross-entropy.
+    loss : str, default "softmax_cross_entropy"
+        The loss by its name in ``xpnet.ops``: ``"softmax_cross_entropy"``, ``"logistic_cross_entropy"``,
+        ``"squared_error"``, ``"absolute_error"``, ``"huber"``, ``"quantile"``, ``"poisson"``, ``"gamma"`` or
+        ``"tweedie"``.
     rule : UpdateRule, default UpdateRule()
         The update; plain gradient descent by default.
     dtype : {"float32", "float64"}, default "float64"
@@ -137,6 +163,9 @@ class NetworkSpec:
     member_scales : {"all", "first"}, default "all"
         Which hidden layers have factors: all, each with a bias for each member, too (TabM, BatchEnsemble), or the
         inputs of the first alone (TabM-mini).
+    loss_numbers : tuple of float, default ()
+        The delta of Huber's loss, the levels of quantiles, or the power of Tweedie's deviance; one, or one for each
+        output. Empty for the default of ``xpnet.ops``, and for losses that have no such number.
 
     Examples
     --------
@@ -158,11 +187,25 @@ class NetworkSpec:
     names: tuple[str, ...] = ()
     members: int = 1
     member_scales: Literal["all", "first"] = "all"
+    loss_numbers: tuple[float, ...] = ()
 
     @property
     def layers(self) -> int:
         """Number of affine layers."""
         return len(self.widths) - 1
+
+    @cached_property
+    def output_numbers(self) -> tuple[float, ...]:
+        """The number that the loss takes for each output; empty where it takes none."""
+        if self.loss not in LOSS_NUMBERS:
+            return ()
+        numbers = self.loss_numbers or (LOSS_NUMBERS[self.loss][1],)
+        return numbers * self.widths[-1] if len(numbers) == 1 else numbers
+
+    @property
+    def loss_arguments(self) -> dict[str, tuple[float, ...]]:
+        """What the loss takes besides outputs, targets and weights, by the argument's name in ``xpnet.ops``."""
+        return {LOSS_NUMBERS[self.loss][0]: self.output_numbers} if self.output_numbers else {}
 
     @cached_property
     def parameter_names(self) -> tuple[str, ...]:

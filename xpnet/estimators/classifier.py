@@ -13,6 +13,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import unique_labels
 
+from xpnet.backend.spec import Loss
 from xpnet.distributed import Ranks
 from xpnet.errors import InputError
 from xpnet.estimators.fitted import like_input
@@ -308,6 +309,9 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     def _output_activation(self, targets: Any) -> str:
         return "softmax" if targets.ndim == 1 else "logistic"
+
+    def _loss_name(self) -> Loss:
+        return "softmax_cross_entropy" if self.out_activation_ == "softmax" else "logistic_cross_entropy"
 
     def _several_labels(self) -> bool:
         """Say whether a row may have several labels, or none."""

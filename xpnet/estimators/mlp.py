@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length
 
 from xpnet.backend import NetworkSpec, floating_dtype
-from xpnet.backend.spec import OUTPUT_ACTIVATIONS, Loss
+from xpnet.backend.spec import Loss
 from xpnet.data.sources import Source
 from xpnet.dispatch import Choice
 from xpnet.distributed import Ranks
@@ -51,9 +51,6 @@ from xpnet.models.inputs import is_host
 from xpnet.models.network import by_rows
 from xpnet.training import Callback, Training, TrainingState, run
 from xpnet.training.state import broadcast_stream
-
-LOSSES: dict[str, Loss] = {activation: loss for loss, activation in OUTPUT_ACTIVATIONS.items()}
-"""The loss that belongs to an output activation, which estimators name as scikit-learn does."""
 
 
 class Prepared(NamedTuple):
@@ -135,6 +132,10 @@ class MLP(Convertible, FittedNetwork):
     @abstractmethod
     def _output_activation(self, targets: Any) -> str:
         """Return scikit-learn's name of the output activation for encoded targets."""
+
+    @abstractmethod
+    def _loss_name(self) -> Loss:
+        """Return the name of the loss that the network is trained on."""
 
     @abstractmethod
     def _score_encoded(self, targets: Any, outputs: Any, sample_weight: Any) -> float:
@@ -248,8 +249,7 @@ class MLP(Convertible, FittedNetwork):
         targets = self._encode(given.y)
         weight = self._row_weights(given, targets)
         self.n_outputs_ = self._count_outputs(targets)
-        if first:
-            self.out_activation_ = self._output_activation(targets)
+        self.out_activation_ = self._output_activation(targets)
         held_out = None if given.X_val is None else self._given_validation(given)
         self._random_state = check_random_state(self.random_state)
         resuming = None
@@ -322,7 +322,7 @@ class MLP(Convertible, FittedNetwork):
         return Network(self._with_seed(spec), values, self._optimizer, backend=choice, named=named, dtype=spec.dtype)
 
     def _spec_for(self, X: Any, hidden: tuple[int, ...], dtype: str) -> NetworkSpec:
-        return self._network_spec((X.shape[1], *hidden, self.n_outputs_), LOSSES[self.out_activation_], dtype)
+        return self._network_spec((X.shape[1], *hidden, self.n_outputs_), self._loss_name(), dtype)
 
     def _with_seed(self, spec: NetworkSpec) -> NetworkSpec:
         """Draw the seed of a network's dropout masks, which is a draw that scikit-learn does not make."""

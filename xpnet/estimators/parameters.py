@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from inspect import cleandoc
+from itertools import pairwise
 from math import inf
 from numbers import Integral, Real
 from os import PathLike
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy
 from sklearn import get_config
 from sklearn.base import BaseEstimator
+from sklearn.metrics import d2_pinball_score, r2_score
 
 from xpnet.backend import Backend, NetworkSpec, UpdateRule
 from xpnet.backend.spec import Loss
@@ -19,6 +21,9 @@ from xpnet.errors import InputError
 from xpnet.estimators.libraries import CallbackSupportMixin, warn_caller
 from xpnet.models.inputs import one_each
 from xpnet.ops import ACTIVATIONS
+
+NUMERIC_LOSSES = {"squared_error", "absolute_error", "huber", "quantile", "poisson", "gamma", "tweedie"}
+"""Losses of regressors."""
 
 STOCHASTIC = ("sgd", "adam", "adamw")
 """Solvers that train by epochs of minibatches."""
@@ -240,7 +245,12 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
             l2_over_batch=True,
             dropout=rates if any(rates) else (),
             members=int(self.members),
+            loss_numbers=self._loss_numbers(),
         )
+
+    def _loss_numbers(self) -> tuple[float, ...]:
+        """Return the numbers that the loss takes."""
+        return ()
 
     def _update_rule(self) -> UpdateRule:
         if self.solver == "sgd":
@@ -279,6 +289,70 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
                 warn_caller(f"{name} has an effect with solver={solvers} alone; solver={self.solver!r} ignores it.")
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
+class LossParameters:
+    """The loss of a regressor, with the numbers that it takes.
+
+    Parameters
+    ----------
+    loss : str, default "squared_error"
+        What is minimised. ``"squared_error"`` leads to means; ``"absolute_error"`` to medians; ``"huber"`` to means
+        that outliers move little; ``"quantile"`` to quantiles. ``"poisson"``, for counts, ``"tweedie"``, for amounts
+        of which some are 0, and ``"gamma"``, for positive ones, are deviances of the prediction exp(o).
+    quantile : float or sequence of float, default 0.5
+        For ``"quantile"``: the level, between 0 and 1, or several that rise, each with a column of predictions.
+        Predictions of several levels do not cross: they are sorted.
+    delta : float, default 1.0
+        For ``"huber"``: the error, greater than 0, from which on the loss is a line.
+    power : float, default 1.5
+        For ``"tweedie"``: the power of the mean that the variance grows with, between 1 and 2.
+    """
+
+    loss: str = "squared_error"
+    quantile: float | Sequence[float] = 0.5
+    delta: float = 1.0
+    power: float = 1.5
+
+    _loss_allowed: ClassVar[dict[str, list[Any]]] = {
+        "loss": [NUMERIC_LOSSES],
+        "quantile": [Interval(Real, 0, 1, closed="neither"), ARRAY_LIKE],
+        "delta": [POSITIVE],
+        "power": [Interval(Real, 1, 2, closed="neither")],
+    }
+
+    def _loss_numbers(self) -> tuple[float, ...]:
+        """Return the numbers that the loss takes. Raises InputError for levels that do not rise between 0 and 1."""
+        if self.loss != "quantile":
+            return {"huber": (float(self.delta),), "tweedie": (float(self.power),)}.get(self.loss, ())
+        levels = tuple(numpy.ravel(self.quantile).tolist())
+        if not levels or not all(low < high for low, high in pairwise((0, *levels, 1))):
+            raise InputError(f"The 'quantile' parameter holds levels that rise between 0 and 1. Got {levels} instead.")
+        return levels
+
+    def _repeated(self, y: numpy.ndarray) -> numpy.ndarray:
+        """Targets (rows, out) as the loss takes them: one target in a column for each of several levels.
+
+        Raises InputError for targets that the loss is not for.
+        """
+        levels = self._loss_numbers() if self.loss == "quantile" else ()
+        if len(levels) > 1 and y.shape[1] != 1:
+            raise InputError(f"Several quantiles are predicted of one target; received {y.shape[1]} targets.")
+        low = y.min() if y.size else 1.0
+        if (self.loss == "gamma" and low <= 0) or (self.loss in ("poisson", "tweedie") and low < 0):
+            what = "greater than 0" if self.loss == "gamma" else "not negative"
+            raise InputError(f"loss={self.loss!r} takes targets that are {what}; received {low}.")
+        return y.repeat(len(levels), axis=1) if len(levels) > 1 else y
+
+    def _score_outputs(self, y: numpy.ndarray, outputs: numpy.ndarray, sample_weight: Any = None) -> float:
+        """R^2; of quantiles its like for the pinball loss, D^2, the mean over the levels. y : (rows, out)"""
+        if self.loss != "quantile":
+            return r2_score(y, outputs, sample_weight=sample_weight)
+        count = max(y.shape[1], outputs.shape[1])
+        columns = zip(self._loss_numbers() * count, numpy.broadcast_to(y, outputs.shape).T, outputs.T, strict=False)
+        scores = [d2_pinball_score(t, o, alpha=q, sample_weight=sample_weight) for q, t, o in columns]
+        return float(numpy.mean(scores))
+
+
 Estimator = TypeVar("Estimator")
 
 
@@ -286,13 +360,15 @@ def with_documentation_of(**owners: type) -> Callable[[type[Estimator]], type[Es
     """Class decorator: put sections that two estimators share into the docstring of each.
 
     owners : by the name of a section, ``Parameters`` or ``Attributes``, the class in whose docstring it stands; it
-        takes the place of ``<parameters of both estimators>`` or ``<attributes of both estimators>``
+        takes the place of ``<parameters of both estimators>`` or ``<attributes of both estimators>``; that of ``Loss``
+        is the section ``Parameters`` of the class
     """
 
     def document(estimator: type[Estimator]) -> type[Estimator]:
         text = cleandoc(estimator.__doc__ or "") + "\n"
         for name, owner in owners.items():
-            _, _, shared = cleandoc(owner.__doc__ or "").partition(f"{name}\n{'-' * len(name)}\n")
+            section = "Parameters" if name == "Loss" else name
+            _, _, shared = cleandoc(owner.__doc__ or "").partition(f"{section}\n{'-' * len(section)}\n")
             shared, *_ = re.split(r"\n\n\w+\n-+\n", shared)
             text = text.replace(f"<{name.lower()} of both estimators>", shared)
         if estimator.__doc__:  # python -OO leaves docstrings out

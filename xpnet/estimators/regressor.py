@@ -6,30 +6,29 @@ from typing import Any, ClassVar, Self
 
 import numpy
 from sklearn.base import RegressorMixin
-from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
+from xpnet.backend.spec import OUTPUT_ACTIVATIONS, Loss
 from xpnet.estimators.fitted import like_input
 from xpnet.estimators.inputs import FitInputs, Rows
 from xpnet.estimators.libraries import with_callbacks
 from xpnet.estimators.mlp import MLP, is_stochastic
-from xpnet.estimators.parameters import Parameters, with_documentation_of
+from xpnet.estimators.parameters import LossParameters, Parameters, with_documentation_of
 from xpnet.models.inputs import to_host
 
 
-@with_documentation_of(Parameters=Parameters, Attributes=MLP)
+@with_documentation_of(Parameters=Parameters, Attributes=MLP, Loss=LossParameters)
 @dataclass(eq=False, repr=False)
-class MLPRegressor(RegressorMixin, MLP):
+class MLPRegressor(LossParameters, RegressorMixin, MLP):
     """A multi-layer perceptron that predicts numbers: scikit-learn's MLPRegressor, faster, and with more to set.
 
-    It minimises half the squared error, or half the Poisson deviance, plus an L2 penalty. With the same
+    It minimises half the squared error, or another loss of numbers, plus an L2 penalty. With the same
     ``random_state`` it finds the same parameters as scikit-learn's. Arrays of any library are computed on where they
     live, and come back as arrays of that library.
 
     Parameters
     ----------
-    loss : {"squared_error", "poisson"}, default "squared_error"
-        What is minimised: half the squared error, or half the deviance of the prediction exp(o), for targets y >= 0.
+    <loss of both estimators>
     <parameters of both estimators>
 
     Attributes
@@ -63,7 +62,7 @@ class MLPRegressor(RegressorMixin, MLP):
     activation: str | Sequence[str] = "relu"
 
     _numeric_targets: ClassVar[bool] = True
-    _allowed: ClassVar[dict[str, Sequence[Any]]] = {**MLP._allowed, "loss": [{"squared_error", "poisson"}]}
+    _allowed: ClassVar[dict[str, Sequence[Any]]] = {**MLP._allowed, **LossParameters._loss_allowed}
 
     @available_if(is_stochastic)
     @with_callbacks
@@ -118,7 +117,7 @@ class MLPRegressor(RegressorMixin, MLP):
         Returns
         -------
         array, shape (rows,) or (rows, outputs)
-            The predictions, of X's library.
+            The predictions, of X's library; of several quantiles a column for each, in rising order.
 
         Raises
         ------
@@ -130,10 +129,12 @@ class MLPRegressor(RegressorMixin, MLP):
             For arrays of another library than those of ``fit``.
         """
         outputs, backend = self._outputs(X)
+        if len(self._loss_numbers()) > 1:
+            outputs = backend.xp.sort(outputs, axis=1)
         return like_input(outputs[:, 0] if outputs.shape[1] == 1 else outputs, X, backend)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Measure R^2 of the predictions, the mean over outputs.
+        """Measure R^2 of the predictions, the mean over outputs; for ``loss="quantile"`` D^2 of the pinball loss.
 
         Parameters
         ----------
@@ -149,7 +150,8 @@ class MLPRegressor(RegressorMixin, MLP):
         float
             1 for perfect predictions, 0 for those no better than the mean.
         """
-        return r2_score(to_host(y), to_host(self.predict(X)), sample_weight=to_host(sample_weight))
+        y, found = to_host(y), to_host(self.predict(X))
+        return self._score_outputs(self._encode(y), found.reshape(len(found), -1), to_host(sample_weight))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -164,18 +166,22 @@ class MLPRegressor(RegressorMixin, MLP):
 
     def _encode(self, y: Any) -> Any:
         y = numpy.asarray(y)
-        return y[:, None] if y.ndim == 1 else y
+        return self._repeated(y[:, None] if y.ndim == 1 else y)
 
     def _count_outputs(self, targets: Any) -> int:
         return targets.shape[1]
 
     def _output_activation(self, targets: Any) -> str:
-        return "exp" if self.loss == "poisson" else "identity"
+        return OUTPUT_ACTIVATIONS[self._loss_name()]
+
+    def _loss_name(self) -> Loss:
+        loss: Loss = self.loss  # type: ignore[assignment]
+        return loss
 
     def _score_encoded(self, targets: Any, outputs: Any, sample_weight: Any) -> float:
         if not numpy.isfinite(outputs).all():
             return numpy.nan
-        return r2_score(targets, outputs, sample_weight=sample_weight)
+        return self._score_outputs(targets, outputs, sample_weight)
 
     def _strata(self, rows: Rows) -> None:
         return None

@@ -9,17 +9,33 @@ from xpnet.layers import activations
 from xpnet.layers.activations import *  # noqa: F403
 from xpnet.layers.affine import Affine
 from xpnet.layers.dropout import Dropout
-from xpnet.layers.losses import LOSSES, CategoricalCrossEntropy, LogisticCrossEntropy, Poisson, SquaredError
+from xpnet.layers.losses import (
+    LOSSES,
+    AbsoluteError,
+    CategoricalCrossEntropy,
+    Gamma,
+    Huber,
+    LogisticCrossEntropy,
+    Poisson,
+    Quantile,
+    SquaredError,
+    Tweedie,
+)
 from xpnet.layers.members import MemberAffine
 
 __all__ = [
     "LOSSES",
+    "AbsoluteError",
     "Affine",
     "CategoricalCrossEntropy",
     "Dropout",
+    "Gamma",
+    "Huber",
     "LogisticCrossEntropy",
     "MemberAffine",
     "Poisson",
+    "Quantile",
     "SquaredError",
+    "Tweedie",
 ]
 __all__ += activations.__all__  # what an activation is called stands in one file

@@ -1,6 +1,10 @@
-"""The losses: cross-entropy of classes and of independent binary outputs, of regression and of counts."""
+"""The losses: cross-entropy of classes and of independent binary outputs, errors and deviances of numbers."""
 
-from xpnet.backend import all_within, dtype_name
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from xpnet.backend import Backend, all_within, dtype_name
 from xpnet.errors import InputError
 from xpnet.layers.layer import Layer
 from xpnet.ops import Array, Labels, namespace
@@ -107,6 +111,7 @@ class ElementwiseLoss(Layer):
     """
 
     operation: str
+    numbers: Mapping[str, Any] = MappingProxyType({})
     no_gradient = ("targets", "sample_weight")
 
     def forward(self, outputs: Array, targets: Array, sample_weight: Array | None = None) -> float:
@@ -138,7 +143,7 @@ class ElementwiseLoss(Layer):
                 f"Outputs and targets are matrices of one shape (batch, out); received {tuple(outputs.shape)} and "
                 f"{tuple(targets.shape)}. Reshape the targets."
             )
-        loss, self.cache = getattr(ops, self.operation)(outputs, targets, *weights)
+        loss, self.cache = getattr(ops, self.operation)(outputs, targets, *weights, **self.numbers)
         return float(loss)
 
     def backward(self, d_out: float = 1.0) -> tuple[Array, None]:
@@ -183,11 +188,103 @@ class Poisson(ElementwiseLoss):
     operation = "poisson"
 
 
+class AbsoluteError(ElementwiseLoss):
+    """The mean absolute error, which is least at the median; see `xpnet.ops.absolute_error`."""
+
+    operation = "absolute_error"
+
+
+class Gamma(ElementwiseLoss):
+    """Half the gamma deviance of the prediction exp(o); see `xpnet.ops.gamma`."""
+
+    operation = "gamma"
+
+
+class Huber(ElementwiseLoss):
+    """Huber's loss: half the squared error up to ``delta``, and from there on a line; see `xpnet.ops.huber`.
+
+    Parameters
+    ----------
+    delta : float or sequence of float, default 1.0
+        The error at which the line begins; one, or one for each output.
+    backend : str or Backend, optional
+        The backend that computes. None chooses it at each forward pass, by the arrays.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.layers import Huber
+    >>> Huber(delta=2.0).forward(numpy.array([[0.0, 1.0]]), numpy.array([[5.0, 2.0]]))
+    8.5
+    """
+
+    operation = "huber"
+
+    def __init__(self, delta: float | Sequence[float] = 1.0, *, backend: str | Backend | None = None) -> None:
+        super().__init__(backend=backend)
+        self.numbers = {"delta": delta}
+
+
+class Quantile(ElementwiseLoss):
+    """The pinball loss, which is least at quantiles of the targets; see `xpnet.ops.quantile`.
+
+    Parameters
+    ----------
+    quantile : float or sequence of float, default 0.5
+        The levels, between 0 and 1; one, or one for each output.
+    backend : str or Backend, optional
+        The backend that computes. None chooses it at each forward pass, by the arrays.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.layers import Quantile
+    >>> Quantile([0.25, 0.75]).forward(numpy.array([[0.0, 0.0]]), numpy.array([[4.0, 4.0]]))
+    4.0
+    """
+
+    operation = "quantile"
+
+    def __init__(self, quantile: float | Sequence[float] = 0.5, *, backend: str | Backend | None = None) -> None:
+        super().__init__(backend=backend)
+        self.numbers = {"quantile": quantile}
+
+
+class Tweedie(ElementwiseLoss):
+    """Half the Tweedie deviance of the prediction exp(o); see `xpnet.ops.tweedie`.
+
+    Parameters
+    ----------
+    power : float or sequence of float, default 1.5
+        The power of the mean that the variance grows with, between 1 and 2; one, or one for each output.
+    backend : str or Backend, optional
+        The backend that computes. None chooses it at each forward pass, by the arrays.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.layers import Tweedie
+    >>> Tweedie(1.5).forward(numpy.array([[0.0]]), numpy.array([[4.0]]))
+    2.0
+    """
+
+    operation = "tweedie"
+
+    def __init__(self, power: float | Sequence[float] = 1.5, *, backend: str | Backend | None = None) -> None:
+        super().__init__(backend=backend)
+        self.numbers = {"power": power}
+
+
 LOSSES: dict[str, type[CategoricalCrossEntropy | ElementwiseLoss]] = {
     "softmax_cross_entropy": CategoricalCrossEntropy,
     "logistic_cross_entropy": LogisticCrossEntropy,
     "squared_error": SquaredError,
     "poisson": Poisson,
+    "absolute_error": AbsoluteError,
+    "huber": Huber,
+    "quantile": Quantile,
+    "gamma": Gamma,
+    "tweedie": Tweedie,
 }
 
 

@@ -1,5 +1,6 @@
 """Estimators as files: what ``fit`` found as tensors, what it was told as JSON; of tables their encoder, too."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,18 @@ import xpnet
 from xpnet.backend import Backend, NetworkSpec
 from xpnet.errors import InputError
 from xpnet.estimators.fitted import FACTS, LABEL_FACTS, FittedState
-from xpnet.estimators.parameters import check_parameters
+from xpnet.estimators.parameters import NUMERIC_LOSSES, check_parameters
 from xpnet.modelfile.container import Header
 from xpnet.modelfile.networks import Description, check_tensors
 from xpnet.modelfile.onnx_graph import Graph, Value, write_onnx
 from xpnet.modelfile.values import from_json, to_json
 from xpnet.models import Network
 
-KINDS = {
+KINDS: dict[str, Collection[str]] = {
     "MLPClassifier": ("softmax_cross_entropy", "logistic_cross_entropy"),
-    "MLPRegressor": ("squared_error", "poisson"),
+    "MLPRegressor": NUMERIC_LOSSES,
     "TabularClassifier": ("softmax_cross_entropy",),
-    "TabularRegressor": ("squared_error", "poisson"),
+    "TabularRegressor": NUMERIC_LOSSES,
 }
 """Kinds of estimators, and what their networks may be trained on."""
 
@@ -149,6 +150,8 @@ def open_file(description: Description, header: Header, tensors: dict[str, Any],
     params, fitted = from_json(settings["params"]), from_json(settings["fitted"])
     try:
         estimator = _constructed(kind, params)
+        if spec.loss in NUMERIC_LOSSES and spec.loss != estimator.loss:
+            raise ValueError("its network was trained on another loss than its parameters say")
         if kind in _TABLE_FACTS:
             _check_table_facts(kind, fitted, spec)
             _restore_table(estimator, spec, fitted, settings["encoder"], header, tensors, backend)
@@ -163,7 +166,8 @@ def open_file(description: Description, header: Header, tensors: dict[str, Any],
 def _constructed(kind: str, params: Any) -> Any:
     """An estimator with these parameters, which have the right names."""
     estimator = getattr(xpnet, kind)()
-    if not isinstance(params, dict) or set(params) != set(estimator.get_params(deep=False)) - _NOT_KEPT:
+    known = set(estimator.get_params(deep=False)) - _NOT_KEPT  # a file may be older than some of them
+    if not isinstance(params, dict) or not set(params) <= known:
         raise ValueError(f"its parameters are not those of {kind}")
     if params.get("encoder") is not None:
         params["encoder"] = _constructed("TableEncoder", params["encoder"])
@@ -212,7 +216,9 @@ def _check_table_facts(kind: str, fitted: Any, spec: NetworkSpec) -> None:
         raise ValueError("its fitted attributes are not those that fit finds")
     if not fitted["best_epochs_"] or not all(type(epoch) is int for epoch in fitted["best_epochs_"]):
         raise ValueError("it has no epoch for each of its networks")
-    if len(fitted.get("classes_", range(out))) != out or (fitted.get("_flat") and out > 1):
+    if len(fitted.get("classes_", range(out))) != out or (
+        fitted.get("_flat") and out != max(1, len(spec.loss_numbers))
+    ):
         raise ValueError("its classes or targets are not those of its networks")
 
 
@@ -227,7 +233,7 @@ def _restore_table(
 ) -> None:
     """Give an estimator of tables what ``fit`` found."""
     check_parameters(estimator.set_params(backend=backend))
-    if spec.loss != getattr(estimator, "loss", spec.loss):
+    if "_flat" in fitted and spec.loss_numbers != estimator._loss_numbers():
         raise ValueError("its networks were trained on another loss than its parameters say")
     members = [f"{k}/" for k in range(len(fitted["best_epochs_"]))]
     arrays = {name.removeprefix(_ENCODER): array for name, array in tensors.items() if name.startswith(_ENCODER)}

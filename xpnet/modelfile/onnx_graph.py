@@ -55,6 +55,11 @@ class Value:
         """Return the tensor in another dtype."""
         return self.graph.add("Cast", self, to=self.graph.kind(dtype))
 
+    def sorted(self, columns: int) -> "Value":
+        """Return the numbers of each row in rising order."""
+        values, _ = self.graph.add_several("TopK", 2, self, numpy.array([columns]), axis=1, largest=0)
+        return values
+
     def columns(self, at: Any) -> "Value":
         """Return some of its columns, in this order."""
         return self.graph.add("Gather", self, numpy.asarray(at, dtype=numpy.int64), axis=1)
@@ -91,10 +96,18 @@ class Graph:
 
     def add(self, operator: str, *operands: Any, domain: str = "", **attributes: Any) -> Value:
         """Add a node with one output; numbers and arrays among its operands become constants."""
-        names = [value.name if isinstance(value, Value) else self.constant(value).name for value in operands]
-        result = Value(self, f"{_INNER}{operator}{len(self.nodes)}")
-        self.nodes.append(self.onnx.helper.make_node(operator, names, [result.name], domain=domain, **attributes))
+        (result,) = self.add_several(operator, 1, *operands, domain=domain, **attributes)
         return result
+
+    def add_several(
+        self, operator: str, outputs: int, *operands: Any, domain: str = "", **attributes: Any
+    ) -> list[Value]:
+        """Add a node with several outputs."""
+        names = [value.name if isinstance(value, Value) else self.constant(value).name for value in operands]
+        results = [Value(self, f"{_INNER}{operator}{len(self.nodes)}{'_' * place}") for place in range(outputs)]
+        made = self.onnx.helper.make_node(operator, names, [r.name for r in results], domain=domain, **attributes)
+        self.nodes.append(made)
+        return results
 
     def constant(self, value: Any) -> Value:
         """A constant; a number of Python's is a float64."""
@@ -149,6 +162,8 @@ def write_onnx(
         found += other
     if others:
         found /= numpy.asarray(len(members), spec.dtype)
+    if spec.loss == "quantile" and len(spec.loss_numbers) > 1:
+        found = found.sorted(spec.widths[-1])
     if classes is None:
         dtype = spec.dtype if finish is None else "float64"
         graph.output(found if finish is None else finish(found.to(dtype)), name, dtype, spec.widths[-1])

@@ -8,6 +8,7 @@ from typing import Any
 import numpy
 
 from xpnet.backend import Backend, NetworkSpec
+from xpnet.backend.spec import LOSS_NUMBERS
 from xpnet.dispatch.choice import by_arrays, library_of
 from xpnet.errors import InputError
 from xpnet.layers.losses import check_index_labels
@@ -36,7 +37,22 @@ def check_spec(spec: NetworkSpec) -> NetworkSpec:
         raise InputError(f"member_scales is 'all' or 'first'; received {spec.member_scales!r}.")
     if not 0 <= spec.l2 < float("inf"):
         raise InputError(f"l2 is finite and not negative; received {spec.l2}.")
+    _check_loss_numbers(spec)
     return spec
+
+
+def _check_loss_numbers(spec: NetworkSpec) -> None:
+    """Raise InputError unless these are numbers that the loss takes."""
+    numbers, known = spec.loss_numbers, spec.loss in LOSS_NUMBERS
+    if len(numbers) not in ((0, 1, spec.widths[-1]) if known else (0,)):
+        raise InputError(
+            f"loss_numbers are one for all of {spec.widths[-1]} outputs or one for each, of a loss that has any; "
+            f"received {numbers} for {spec.loss!r}."
+        )
+    if known:
+        name, _, (low, high) = LOSS_NUMBERS[spec.loss]
+        if not all(low < number < high for number in numbers):
+            raise InputError(f"The {name} of loss={spec.loss!r} lies between {low:g} and {high:g}; received {numbers}.")
 
 
 def one_each(name: str, value: Any, layers: int) -> tuple[Any, ...]:

@@ -11,7 +11,17 @@ arrays), every other operation leaves its inputs alone; NaN and infinities propa
 
 from xpnet.ops import activations
 from xpnet.ops.activations import *  # noqa: F403
-from xpnet.ops.losses import logistic_cross_entropy, poisson, softmax_cross_entropy, squared_error
+from xpnet.ops.losses import (
+    absolute_error,
+    gamma,
+    huber,
+    logistic_cross_entropy,
+    poisson,
+    quantile,
+    softmax_cross_entropy,
+    squared_error,
+    tweedie,
+)
 from xpnet.ops.members import member_product, member_product_backward, member_scale, member_scale_backward
 from xpnet.ops.namespace import Array, Labels, namespace
 from xpnet.ops.rows import affine, affine_backward, gather, log_softmax, softmax
@@ -20,10 +30,13 @@ from xpnet.ops.updates import adam_update, sgd_update
 __all__ = [
     "Array",
     "Labels",
+    "absolute_error",
     "adam_update",
     "affine",
     "affine_backward",
+    "gamma",
     "gather",
+    "huber",
     "log_softmax",
     "logistic_cross_entropy",
     "member_product",
@@ -32,9 +45,11 @@ __all__ = [
     "member_scale_backward",
     "namespace",
     "poisson",
+    "quantile",
     "sgd_update",
     "softmax",
     "softmax_cross_entropy",
     "squared_error",
+    "tweedie",
 ]
 __all__ += activations.__all__  # what an activation is called stands in one file

@@ -3,10 +3,12 @@
 All are means over the rows of a batch, ``sum_i w_i l_i / sum_i w_i``, where w is ``sample_weight`` or all ones.
 """
 
+from collections.abc import Sequence
+
 from array_api_compat import device
 
 from xpnet.ops.activations import logistic, softplus
-from xpnet.ops.namespace import Array, Labels, namespace, zero
+from xpnet.ops.namespace import Array, Labels, namespace, number, zero
 from xpnet.ops.rows import log_softmax
 
 
@@ -177,9 +179,237 @@ def poisson(outputs: Array, targets: Labels, sample_weight: Array | None = None)
     targets = xp.astype(targets, outputs.dtype)
     scale = _row_scale(outputs, sample_weight)
     mean = xp.exp(outputs)
-    log_targets = xp.log(xp.where(targets > 0, targets, xp.ones_like(targets)))
-    losses = mean - targets + targets * (log_targets - outputs)
+    losses = mean - targets + targets * (_log_positive(targets) - outputs)
     return xp.sum(losses * scale), (mean - targets) * scale
+
+
+def absolute_error(outputs: Array, targets: Labels, sample_weight: Array | None = None) -> tuple[Array, Array]:
+    """Compute the absolute error, ``l_i = sum_k |o_ik - y_ik|``, which is least at the median.
+
+    The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all ones.
+
+    Parameters
+    ----------
+    outputs : array, shape (batch, outputs)
+        The outputs o.
+    targets : array, shape (batch, outputs)
+        The targets y.
+    sample_weight : array, shape (batch,), optional
+        Weights of the rows in the mean; None for equal weights.
+
+    Returns
+    -------
+    loss : array, 0-d
+        The mean loss.
+    d_outputs : array, shape (batch, outputs)
+        The gradient of the loss by the outputs, ``w_i sign(o_i - y_i) / sum w``, which is 0 where both are equal.
+
+    References
+    ----------
+    R. Koenker, G. Bassett, Regression Quantiles, Econometrica 46, 1978.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> loss, d_outputs = ops.absolute_error(numpy.array([[3.0]]), numpy.array([[1.0]]))
+    >>> float(loss), d_outputs
+    (2.0, array([[1.]]))
+    """
+    xp = namespace(outputs)
+    error = outputs - xp.astype(targets, outputs.dtype)
+    scale = _row_scale(outputs, sample_weight)
+    return xp.sum(xp.abs(error) * scale), xp.sign(error) * scale
+
+
+def huber(
+    outputs: Array,
+    targets: Labels,
+    sample_weight: Array | None = None,
+    *,
+    delta: float | Sequence[float] = 1.0,
+) -> tuple[Array, Array]:
+    """Compute Huber's loss: half the squared error up to ``delta``, and from there on a straight line.
+
+    With e = o - y and g = min(max(e, -delta), delta) it is ``l_i = sum_k g_ik (e_ik - g_ik / 2)``. The mean over the
+    rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all ones.
+
+    Parameters
+    ----------
+    outputs : array, shape (batch, outputs)
+        The outputs o.
+    targets : array, shape (batch, outputs)
+        The targets y.
+    sample_weight : array, shape (batch,), optional
+        Weights of the rows in the mean; None for equal weights.
+    delta : float or sequence of float, default 1.0
+        The error at which the line begins, greater than 0, in the unit of the targets; one, or one for each output.
+
+    Returns
+    -------
+    loss : array, 0-d
+        The mean loss.
+    d_outputs : array, shape (batch, outputs)
+        The gradient of the loss by the outputs, ``w_i g_i / sum w``.
+
+    References
+    ----------
+    P. J. Huber, Robust Estimation of a Location Parameter, Annals of Mathematical Statistics 35, 1964.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> loss, d_outputs = ops.huber(numpy.array([[3.0]]), numpy.array([[1.0]]), delta=1.0)
+    >>> float(loss), d_outputs
+    (1.5, array([[1.]]))
+    """
+    xp = namespace(outputs)
+    error, most = outputs - xp.astype(targets, outputs.dtype), number(delta, outputs)
+    slope = xp.where(error > most, most, xp.where(error < -most, -most, error))
+    d_outputs = slope * _row_scale(outputs, sample_weight)
+    return xp.sum((error - 0.5 * slope) * d_outputs), d_outputs
+
+
+def quantile(
+    outputs: Array,
+    targets: Labels,
+    sample_weight: Array | None = None,
+    *,
+    quantile: float | Sequence[float] = 0.5,
+) -> tuple[Array, Array]:
+    """Compute the pinball loss, ``l_i = sum_k max(q_k (y_ik - o_ik), (q_k - 1) (y_ik - o_ik))``.
+
+    It is least where o_k is the quantile q_k of the targets. The mean over the rows is ``sum_i w_i l_i / sum_i w_i``,
+    where w are the sample weights or all ones.
+
+    Parameters
+    ----------
+    outputs : array, shape (batch, outputs)
+        The outputs o.
+    targets : array, shape (batch, outputs)
+        The targets y; for several quantiles of one target, that target in each column.
+    sample_weight : array, shape (batch,), optional
+        Weights of the rows in the mean; None for equal weights.
+    quantile : float or sequence of float, default 0.5
+        The levels q, between 0 and 1; one, or one for each output.
+
+    Returns
+    -------
+    loss : array, 0-d
+        The mean loss.
+    d_outputs : array, shape (batch, outputs)
+        The gradient of the loss by the outputs: ``w_i / sum w`` times -q where the target is above the output, 1 - q
+        where it is below, and 0 where both are equal.
+
+    References
+    ----------
+    R. Koenker, G. Bassett, Regression Quantiles, Econometrica 46, 1978.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> loss, d_outputs = ops.quantile(numpy.array([[3.0, 3.0]]), numpy.array([[5.0, 5.0]]), quantile=[0.1, 0.9])
+    >>> float(loss), d_outputs
+    (2.0, array([[-0.1, -0.9]]))
+    """
+    xp = namespace(outputs)
+    error, level = xp.astype(targets, outputs.dtype) - outputs, number(quantile, outputs)
+    slope = xp.where(error > 0, -level, xp.where(error < 0, 1 - level, error))
+    d_outputs = slope * _row_scale(outputs, sample_weight)
+    return -xp.sum(error * d_outputs), d_outputs
+
+
+def gamma(outputs: Array, targets: Labels, sample_weight: Array | None = None) -> tuple[Array, Array]:
+    """Compute half the gamma deviance of the prediction exp(o), ``l_i = sum_k o - log y + y exp(-o) - 1``.
+
+    The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all ones.
+
+    Parameters
+    ----------
+    outputs : array, shape (batch, outputs)
+        The outputs o, logarithms of the predicted means.
+    targets : array, shape (batch, outputs)
+        The targets y, greater than 0.
+    sample_weight : array, shape (batch,), optional
+        Weights of the rows in the mean; None for equal weights.
+
+    Returns
+    -------
+    loss : array, 0-d
+        The mean loss.
+    d_outputs : array, shape (batch, outputs)
+        The gradient of the loss by the outputs, ``w_i (1 - y_i exp(-o_i)) / sum w``.
+
+    References
+    ----------
+    P. McCullagh, J. A. Nelder, Generalized Linear Models, 1989, section 8.3.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> loss, d_outputs = ops.gamma(numpy.array([[0.0]]), numpy.array([[3.0]]))
+    >>> float(loss.round(4)), d_outputs
+    (0.9014, array([[-2.]]))
+    """
+    xp = namespace(outputs)
+    targets = xp.astype(targets, outputs.dtype)
+    scale = _row_scale(outputs, sample_weight)
+    ratio = targets * xp.exp(-outputs)
+    return xp.sum((outputs - _log_positive(targets) + ratio - 1) * scale), (1 - ratio) * scale
+
+
+def tweedie(
+    outputs: Array,
+    targets: Labels,
+    sample_weight: Array | None = None,
+    *,
+    power: float | Sequence[float] = 1.5,
+) -> tuple[Array, Array]:
+    """Compute half the Tweedie deviance of the prediction exp(o) for a power p between those of Poisson and gamma.
+
+    With mu = exp(o), ``l_i = sum_k y^(2-p) / ((1-p) (2-p)) - y mu^(1-p) / (1-p) + mu^(2-p) / (2-p)``. The mean over the
+    rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all ones.
+
+    Parameters
+    ----------
+    outputs : array, shape (batch, outputs)
+        The outputs o, logarithms of the predicted means.
+    targets : array, shape (batch, outputs)
+        The targets y, not negative.
+    sample_weight : array, shape (batch,), optional
+        Weights of the rows in the mean; None for equal weights.
+    power : float or sequence of float, default 1.5
+        The power p of the mean that the variance grows with, between 1 and 2; one, or one for each output.
+
+    Returns
+    -------
+    loss : array, 0-d
+        The mean loss.
+    d_outputs : array, shape (batch, outputs)
+        The gradient of the loss by the outputs, ``w_i (mu_i^(2-p) - y_i mu_i^(1-p)) / sum w``.
+
+    References
+    ----------
+    B. Jorgensen, Exponential Dispersion Models, Journal of the Royal Statistical Society B 49, 1987.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> loss, d_outputs = ops.tweedie(numpy.array([[0.0]]), numpy.array([[4.0]]), power=1.5)
+    >>> float(loss), d_outputs
+    (2.0, array([[-3.]]))
+    """
+    xp = namespace(outputs)
+    targets = xp.astype(targets, outputs.dtype)
+    scale = _row_scale(outputs, sample_weight)
+    below, above = 1 - number(power, outputs), 2 - number(power, outputs)
+    ratio, mean = targets * xp.exp(below * outputs), xp.exp(above * outputs)
+    least = xp.where(targets > 0, xp.exp(above * _log_positive(targets)), zero(outputs)) / (below * above)
+    return xp.sum((least - ratio / below + mean / above) * scale), (mean - ratio) * scale
 
 
 def as_distribution(labels: Labels, like: Array) -> Array:
@@ -189,6 +419,12 @@ def as_distribution(labels: Labels, like: Array) -> Array:
         classes = xp.arange(like.shape[1], dtype=labels.dtype, device=device(like))
         labels = labels[:, None] == classes[None, :]
     return xp.astype(labels, like.dtype)
+
+
+def _log_positive(targets: Array) -> Array:
+    """The logarithm of targets, 0 for those that are not positive."""
+    xp = namespace(targets)
+    return xp.log(xp.where(targets > 0, targets, xp.ones_like(targets)))
 
 
 def _row_scale(outputs: Array, sample_weight: Array | None) -> Array | float:

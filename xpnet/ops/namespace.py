@@ -1,5 +1,6 @@
 """The array-API namespace of an array, which has the functions for it."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeAlias
 
 import array_api_compat
@@ -42,8 +43,8 @@ def namespace(array: Array) -> Namespace:
     return array_api_compat.array_namespace(array)
 
 
-def number(value: float, like: Array) -> Array:
-    """A number as a 0-d array of the dtype and device of ``like``, which functions of two arrays take."""
+def number(value: float | Sequence[float], like: Array) -> Array:
+    """A number as a 0-d array of the dtype and device of ``like``, which functions of two arrays take; or several."""
     return namespace(like).asarray(value, dtype=like.dtype, device=array_api_compat.device(like))
 
 

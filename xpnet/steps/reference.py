@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 from xpnet.backend import Backend, BatchPart, NetworkSpec, Operations, Parameters, Step, StepState
@@ -41,7 +41,7 @@ class ReferenceStep(Step):
         self.activations = [ACTIVATIONS[name].over(self.ops) for name in spec.activations]
         self.kept: dict[int, Array] = {}
         self.dropout = [Dropout(backend=backend) for _ in spec.activations]
-        self._row_loss = getattr(self.ops, spec.loss)
+        self._row_loss = partial(getattr(self.ops, spec.loss), **spec.loss_arguments)
 
     @cached_property
     def gradients(self) -> Parameters:

@@ -29,6 +29,7 @@ from xpnet.estimators.parameters import (
     POSITIVE,
     RANDOM_STATE,
     Interval,
+    LossParameters,
     check_parameters,
     with_documentation_of,
 )
@@ -170,6 +171,10 @@ class Tabular(Saved, BaseEstimator):
     @abstractmethod
     def _loss(self) -> tuple[Loss, int]:
         """The loss, and how many outputs it takes."""
+
+    def _loss_numbers(self) -> tuple[float, ...]:
+        """Numbers that the loss takes."""
+        return ()
 
     @abstractmethod
     def _weights(self, y: Any, sample_weight: Any) -> numpy.ndarray | None:
@@ -378,6 +383,7 @@ class Tabular(Saved, BaseEstimator):
             members=members if hidden else 1,  # without weights to share they would be one network
             activations=names,
             loss=loss,
+            loss_numbers=self._loss_numbers(),
             rule=update_rule(solvers[self.solver]),
             dtype=self.dtype,
             dropout=(self.dropout,) * len(hidden) if self.dropout else (),
@@ -618,20 +624,20 @@ class TabularClassifier(ClassifierMixin, Tabular):
         return float(super().score(X, y, sample_weight))
 
 
-@with_documentation_of(Parameters=Tabular, Attributes=Tabular)
+@with_documentation_of(Parameters=Tabular, Attributes=Tabular, Loss=LossParameters)
 @dataclass(eq=False, repr=False, kw_only=True)
-class TabularRegressor(RegressorMixin, Tabular):
+class TabularRegressor(LossParameters, RegressorMixin, Tabular):
     """Predict numbers for the rows of a table: encoder, networks and recipe together, with nothing that has to be set.
 
     A `TableEncoder` makes numbers of the table. A few networks are trained on them and on the standardised target, each
     with another part of the rows set apart to end its training. Each has several members, and the mean of their
-    predictions is kept to the range of the targets seen.
+    predictions is kept to the range of the targets seen. The ``delta`` of Huber's loss is in standard deviations of the
+    target.
 
     Parameters
     ----------
     <parameters of both estimators>
-    loss : {"squared_error", "poisson"}, default "squared_error"
-        What is minimised; ``"poisson"`` is for counts, and predicts positive numbers.
+    <loss of both estimators>
 
     Attributes
     ----------
@@ -660,12 +666,8 @@ class TabularRegressor(RegressorMixin, Tabular):
     """
 
     weight_decay: float = 0.01
-    loss: Loss = "squared_error"
 
-    _allowed: ClassVar[dict[str, list[Any]]] = {
-        **Tabular._allowed,
-        "loss": [{"squared_error", "poisson"}],
-    }
+    _allowed: ClassVar[dict[str, list[Any]]] = {**Tabular._allowed, **LossParameters._loss_allowed}
     _task: ClassVar[str] = "regression"
 
     def __sklearn_tags__(self) -> Any:
@@ -676,11 +678,11 @@ class TabularRegressor(RegressorMixin, Tabular):
     def _learn_targets(self, y: Any) -> numpy.ndarray:
         y = self._checked(y)
         self._flat = y.ndim == 1
-        y = y.reshape(len(y), -1)
+        y = self._repeated(y.reshape(len(y), -1))
         low, high = y.min(axis=0), y.max(axis=0)
-        if self.loss == "poisson":
-            if low.min() < 0 or not high.all():
-                raise InputError(f"loss='poisson' takes targets that are not negative, and not all 0; received {low}.")
+        if self._is_deviance():
+            if not high.all():
+                raise InputError(f"loss={self.loss!r} takes targets that are not all 0. Look at how y was made.")
             self.target_ = numpy.stack([numpy.zeros_like(low), y.mean(axis=0), low, high])
         else:
             spread = y.std(axis=0)
@@ -693,7 +695,11 @@ class TabularRegressor(RegressorMixin, Tabular):
 
     def _targets(self, y: Any) -> numpy.ndarray:
         y = self._checked(y)
-        return self._scaled(y.reshape(len(y), -1))
+        return self._scaled(self._repeated(y.reshape(len(y), -1)))
+
+    def _is_deviance(self) -> bool:
+        """Say whether positive numbers are predicted, which are scaled and not moved."""
+        return self.loss in ("poisson", "gamma", "tweedie")
 
     def _scaled(self, y: numpy.ndarray) -> numpy.ndarray:
         """Targets as the networks see them. y : (rows, outputs)"""
@@ -701,7 +707,8 @@ class TabularRegressor(RegressorMixin, Tabular):
         return ((y - moved) / spread).astype(self.dtype)
 
     def _loss(self) -> tuple[Loss, int]:
-        return self.loss, self.target_.shape[1]
+        loss: Loss = self.loss  # type: ignore[assignment]
+        return loss, self.target_.shape[1]
 
     def _weights(self, y: Any, sample_weight: Any) -> numpy.ndarray | None:
         return sample_weight
@@ -723,7 +730,8 @@ class TabularRegressor(RegressorMixin, Tabular):
         Returns
         -------
         numpy.ndarray, shape (rows,) or (rows, outputs), float64
-            Predictions; with ``return_std`` a tuple of them and of the standard deviations over the members.
+            Predictions, of several quantiles a column for each, in rising order; with ``return_std`` a tuple of them
+            and of the standard deviations over the members.
 
         Raises
         ------
@@ -732,11 +740,12 @@ class TabularRegressor(RegressorMixin, Tabular):
         """
         each = self.predict_members(X) if return_std else None
         mean = numpy.clip(self._mean(X) if each is None else each.mean(axis=0), *self.target_[2:])
-        mean = mean[:, 0] if self._flat else mean
+        mean = numpy.sort(mean, axis=1) if len(self._loss_numbers()) > 1 else mean
+        mean = mean[:, 0] if self._flat and mean.shape[1] == 1 else mean
         return mean if each is None else (mean, each.std(axis=0).reshape(mean.shape))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Measure the coefficient of determination of the predictions.
+        """Measure R^2 of the predictions; for ``loss="quantile"`` D^2 of the pinball loss.
 
         Parameters
         ----------
@@ -750,6 +759,7 @@ class TabularRegressor(RegressorMixin, Tabular):
         Returns
         -------
         float
-            R^2: 1 for predictions that are all right, 0 for the mean of y, negative for worse.
+            1 for predictions that are all right, 0 for the best constant one, negative for worse.
         """
-        return float(super().score(X, y, sample_weight))
+        found, y = self.predict(X), self._checked(y)
+        return float(self._score_outputs(y.reshape(len(y), -1), found.reshape(len(found), -1), sample_weight))

@@ -8,10 +8,13 @@ d_bias : (out,), the sums of d_z over the rows are added; or None
 loss : (1,) float64, to which the sum over rows of scale_i l_i is added
 """
 
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
 import numpy
 
 from xpnet_numba.kinds import Indices, Matrix, Numbers, Pointer, Scalar, Vector
-from xpnet_numba.llvm import LANES, array, pointer_to, section, shift, smaller, stack, stay_apart, with_given
+from xpnet_numba.llvm import LANES, array, pointer_to, section, select, shift, smaller, stack, stay_apart, with_given
 from xpnet_numba.loops import inlined, inner
 from xpnet_numba.loops.softmax import (
     BLOCK,
@@ -26,6 +29,8 @@ from xpnet_numba.loops.softmax import (
     shifted_exponentials,
 )
 from xpnet_numba.scalars import exp, log, log_normal, logistic, softplus
+
+Formula: TypeAlias = Callable[[Any, Any, Any], tuple[Any, Any]]
 
 
 @inlined
@@ -140,7 +145,7 @@ def weighted_logs(sums: Vector, weights: Vector) -> float:
 
 
 @inner
-def weigh(z: Vector, y: Vector, h: Scalar) -> tuple[float, Scalar]:
+def weigh(z: Vector, y: Vector, h: Scalar) -> tuple[Any, Scalar]:
     """sum_k y_k (h - z_k) of a row with shift h, to which a logit of -inf adds nothing where y is 0; and sum_k y_k."""
     zero = z.dtype.type(0)
     distance, total = zero, zero
@@ -158,60 +163,113 @@ def subtract_labels(d_z: Vector, y: Vector, c: Scalar) -> None:
 
 
 @inlined
-def logistic_cross_entropy(
-    z: Matrix, labels: Matrix, scale: Vector, d_z: Matrix, d_bias: Vector | None, loss: Numbers
+def item_by_item(
+    formula: Formula,
+    z: Matrix,
+    labels: Matrix,
+    scale: Vector,
+    given: Vector,
+    d_z: Matrix,
+    d_bias: Vector,
+    loss: Numbers,
 ) -> None:
-    """l_i = sum_k log(1 + exp(z)) - z y; dL/dz = (logistic(z) - y) scale_i."""
+    """A loss that is a sum over the outputs of a row; dL/dz is the formula's slope times scale_i.
+
+    formula : (z, y, number) -> the loss of one output, and its slope
+    given : (out,), the number of each output that the formula takes
+    """
     for i in range(z.shape[0]):
         row_loss = z.dtype.type(0)
         for j in range(z.shape[1]):
-            x, y = z[i, j], labels[i, j]
-            row_loss += softplus(x) - x * y
-            d = (logistic(x) - y) * scale[i]
+            value, slope = formula(z[i, j], labels[i, j], given[j])
+            row_loss += value
+            d = slope * scale[i]
             d_z[i, j] = d
-            if d_bias is not None:
-                d_bias[j] += d
-        loss[0] += scale[i] * row_loss
+            d_bias[j] += d
+        loss[0] += numpy.float64(scale[i]) * row_loss
 
 
 @inlined
-def squared_error(z: Matrix, labels: Matrix, scale: Vector, d_z: Matrix, d_bias: Vector | None, loss: Numbers) -> None:
-    """l_i = 1/2 sum_k (z - y)^2; dL/dz = (z - y) scale_i."""
-    for i in range(z.shape[0]):
-        row_loss = z.dtype.type(0)
-        for j in range(z.shape[1]):
-            error = z[i, j] - labels[i, j]
-            row_loss += error * error
-            d = error * scale[i]
-            d_z[i, j] = d
-            if d_bias is not None:
-                d_bias[j] += d
-        loss[0] += 0.5 * scale[i] * row_loss
+def logistic_cross_entropy(x: Scalar, y: Scalar, _: Scalar) -> tuple[Scalar, Scalar]:
+    """log(1 + exp(x)) - x y; slope logistic(x) - y."""
+    return softplus(x) - x * y, logistic(x) - y
 
 
 @inlined
-def poisson(z: Matrix, labels: Matrix, scale: Vector, d_z: Matrix, d_bias: Vector | None, loss: Numbers) -> None:
-    """l_i = sum_k exp(z) - y + y (log y - z); dL/dz = (exp(z) - y) scale_i."""
-    for i in range(z.shape[0]):
-        row_loss = 0.0
-        for j in range(z.shape[1]):
-            x, y = z[i, j], labels[i, j]
-            mean = exp(x)
-            row_loss += mean - y + y * (log(numpy.float64(y) if y > 0 else 1.0) - x)
-            d = (mean - y) * scale[i]
-            d_z[i, j] = d
-            if d_bias is not None:
-                d_bias[j] += d
-        loss[0] += scale[i] * row_loss
+def squared_error(x: Scalar, y: Scalar, _: Scalar) -> tuple[Scalar, Scalar]:
+    """1/2 (x - y)^2; slope x - y."""
+    error = x - y
+    return type(x)(0.5) * error * error, error
 
 
-LOSSES = {
+@inlined
+def absolute_error(x: Scalar, y: Scalar, _: Scalar) -> tuple[Scalar, Scalar]:
+    """|x - y|; slope sign(x - y), NaN where the error is."""
+    error, zero, one = x - y, type(x)(0), type(x)(1)
+    return abs(error), select(error > zero, one, select(error < zero, -one, error))
+
+
+@inlined
+def huber(x: Scalar, y: Scalar, delta: Scalar) -> tuple[Scalar, Scalar]:
+    """g (e - g / 2) with e = x - y and the slope g, which is e kept within delta; NaN stays NaN."""
+    error = x - y
+    slope = select(error > delta, delta, select(error < -delta, -delta, error))
+    return slope * (error - type(x)(0.5) * slope), slope
+
+
+@inlined
+def quantile(x: Scalar, y: Scalar, level: Scalar) -> tuple[Scalar, Scalar]:
+    """max(q e, (q - 1) e) with e = y - x; slope -q or 1 - q, NaN where the error is."""
+    error, zero = y - x, type(x)(0)
+    slope = select(error > zero, -level, select(error < zero, type(x)(1) - level, error))
+    return -slope * error, slope
+
+
+@inlined
+def poisson(x: Scalar, y: Scalar, _: Scalar) -> tuple[Any, Scalar]:
+    """exp(x) - y + y (log y - x); slope exp(x) - y."""
+    mean = exp(x)
+    return mean - y + y * (log_positive(y) - x), mean - y
+
+
+@inlined
+def gamma(x: Scalar, y: Scalar, _: Scalar) -> tuple[Any, Scalar]:
+    """x - log y + y exp(-x) - 1; slope 1 - y exp(-x)."""
+    ratio, one = y * exp(-x), type(x)(1)
+    return x - log_positive(y) + ratio - one, one - ratio
+
+
+@inlined
+def tweedie(x: Scalar, y: Scalar, power: Scalar) -> tuple[Any, Scalar]:
+    """y^(2-p) / ((1-p) (2-p)) - y m^(1-p) / (1-p) + m^(2-p) / (2-p) with m = exp(x); slope m^(2-p) - y m^(1-p)."""
+    below, above = type(x)(1) - power, type(x)(2) - power
+    ratio, mean = y * exp(below * x), exp(above * x)
+    least = exp(above * log_positive(y)) if y > 0 else 0.0
+    return least / (below * above) - ratio / below + mean / above, mean - ratio
+
+
+@inlined
+def log_positive(y: Scalar) -> float:
+    """log(y) in float64, 0 for what is not positive."""
+    return log(numpy.float64(y) if y > 0 else 1.0)
+
+
+SOFTMAX_LOSSES = {
     "softmax_cross_entropy_indices": softmax_cross_entropy_indices,
     "softmax_cross_entropy_rows": softmax_cross_entropy_rows,
-    "logistic_cross_entropy": logistic_cross_entropy,
-    "squared_error": squared_error,
-    "poisson": poisson,
 }
 
-WIDEST = {"logistic_cross_entropy", "poisson"}
+FORMULAS = {
+    "logistic_cross_entropy": logistic_cross_entropy,
+    "squared_error": squared_error,
+    "absolute_error": absolute_error,
+    "huber": huber,
+    "quantile": quantile,
+    "poisson": poisson,
+    "gamma": gamma,
+    "tweedie": tweedie,
+}
+"""Losses that :func:`item_by_item` makes of one output's loss and slope."""
+
+WIDEST = {"logistic_cross_entropy", "poisson", "gamma", "tweedie"}
 """Those whose caller is to use ``widest_vectors``: they take exponentials."""

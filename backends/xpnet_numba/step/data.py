@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from operator import is_
 from typing import Any, NamedTuple
 
@@ -124,7 +124,8 @@ def set_data(job: Job, data: Data, spec: NetworkSpec) -> None:
     job.loss_at, job.indexed, job.label_width = functions.address(loss, dtype), indexed, data.label_width
     job.x_rows, job.x_row, job.rows = data.x.shape[0], data.x_row, data.rows
     job.ordered, job.weighted, job.starts_at = data.order is not None, data.weights is not None, 0
-    arrays = {"x_at": data.x, "y_at": data.y}
+    numbers = _loss_numbers(spec.output_numbers or (0.0,) * spec.widths[-1], dtype)
+    arrays = {"x_at": data.x, "y_at": data.y, "loss_numbers_at": numbers}
     if data.order is not None:
         arrays["order_at"] = data.order
         job.gather_at = functions.address("gather", dtype)
@@ -139,6 +140,12 @@ def set_data(job: Job, data: Data, spec: NetworkSpec) -> None:
     if data.sums is not None:
         arrays["batch_weights_at"], arrays["shares_at"] = data.sums, data.shares
     set_pointers(job, arrays)
+
+
+@cache
+def _loss_numbers(numbers: tuple[float, ...], dtype: str) -> Any:
+    """The number that the loss takes for each output, (out,), kept alive for the jobs that read it."""
+    return numpy.array(numbers, dtype)
 
 
 def is_sparse(X: Any) -> bool:

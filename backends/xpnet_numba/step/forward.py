@@ -91,15 +91,15 @@ def loss_of(job: Job, out: Block, rows: Rows, weight: float, d_bias: Vector, me:
         weights = vector(job, job.weights_at, rows.first, rows.number)
         for i in range(rows.number):
             scale[i] = weights[i] / weight
-    loss = result_of(job, me)
+    loss, given = result_of(job, me), vector(job, job.loss_numbers_at, 0, out.columns)
     if job.indexed:
         indices = gather_indices(job, rows, me)
         loss[0] = 0.0
-        call(job.loss_at, (out, indices, scale, d_bias, loss))
+        call(job.loss_at, (out, indices, scale, given, d_bias, loss))
     else:
         y = gather_y(job, rows, me)
         loss[0] = 0.0
-        call(job.loss_at, (out, y, scale, d_bias, loss))
+        call(job.loss_at, (out, y, scale, given, d_bias, loss))
     return loss[0]
 
 

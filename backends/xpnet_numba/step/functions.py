@@ -82,13 +82,19 @@ def _keep(z: Matrix, bias: Vector, kept: Matrix) -> None:
     activations.forward(activations.identity, flat(z), tiled, flat(kept))
 
 
-def _loss(z: Matrix, labels: Matrix | Indices, scale: Vector, d_bias: Vector, loss: Numbers) -> None:
+def _softmax_loss(
+    z: Matrix, labels: Matrix | Indices, scale: Vector, given: Vector, d_bias: Vector, loss: Numbers
+) -> None:
     loss_of(z, labels, scale, z, d_bias, loss)
 
 
-def _wide_loss(z: Matrix, labels: Matrix, scale: Vector, d_bias: Vector, loss: Numbers) -> None:
+def _loss(z: Matrix, labels: Matrix, scale: Vector, given: Vector, d_bias: Vector, loss: Numbers) -> None:
+    losses.item_by_item(loss_of, z, labels, scale, given, z, d_bias, loss)
+
+
+def _wide_loss(z: Matrix, labels: Matrix, scale: Vector, given: Vector, d_bias: Vector, loss: Numbers) -> None:
     widest_vectors()
-    loss_of(z, labels, scale, z, d_bias, loss)
+    losses.item_by_item(loss_of, z, labels, scale, given, z, d_bias, loss)
 
 
 def _each(z: Matrix) -> None:
@@ -180,10 +186,10 @@ def _table() -> dict[str, Function]:
     for name, formulas in activations.ACTIVATIONS.items():
         table[f"{name}_forward"] = Function(_forward, {"activation": formulas.forward}, (MATRIX, VECTOR))
         table[f"{name}_backward"] = Function(_backward, {"gradient": formulas.backward}, (MATRIX, MATRIX, VECTOR))
-    for name, loss in losses.LOSSES.items():
+    for name, loss in (losses.SOFTMAX_LOSSES | losses.FORMULAS).items():
         labels = INDICES if name.endswith("_indices") else MATRIX
-        template = _wide_loss if name in losses.WIDEST else _loss
-        table[name] = Function(template, {"loss_of": loss}, (MATRIX, labels, VECTOR, VECTOR, NUMBERS))
+        template = _softmax_loss if name in losses.SOFTMAX_LOSSES else _wide_loss if name in losses.WIDEST else _loss
+        table[name] = Function(template, {"loss_of": loss}, (MATRIX, labels, VECTOR, VECTOR, VECTOR, NUMBERS))
     for name, product in products.PRODUCTS.items():
         table[name] = Function(product, {}, (MATRIX, MATRIX, MATRIX, COUNT, VECTOR, COUNT))
     for name, rule in updates.UPDATES.items():

@@ -108,6 +108,7 @@ class Job(ctypes.Structure):
     first_slices_at : (threads,), the slice with which each thread begins
     claims_at : (blocks + slices + parts,), in which turn each piece is free; done_at : pieces done
     totals_at : (blocks + slices, LINE), contributions to the sum of losses
+    loss_numbers_at : (outputs,), the number that the loss takes for each
 
     Buffers, for ``capacity_rows`` rows:
     hidden_at, dropped_at : (sum of widths, capacity_rows), outputs of hidden layers, before and after dropout
@@ -137,7 +138,7 @@ class Job(ctypes.Structure):
         *_integers("capacity_rows layers"),
         *_integers("slices blocks parts threads layers_at slices_at block_gradients partial_size first_slices_at"),
         *_integers("claims_at done_at"),
-        *_integers("totals_at gemm_at multiply_at loss_at update_at output_at penalize_at gather_at"),
+        *_integers("totals_at gemm_at multiply_at loss_at loss_numbers_at update_at output_at penalize_at gather_at"),
         *_integers("gather_labels_at add_rows_at nonfinite_function_at params_at gradients_at"),
         *_integers("first_at second_at seed_at first_row drop_at keep_at dropped_at hidden_at kept_at"),
         *_integers("deltas_at parts_at starts_at columns_at filled sparse_times_at sparse_gradient_at"),

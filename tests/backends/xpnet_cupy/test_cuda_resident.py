@@ -42,6 +42,12 @@ def test_what_keeps_its_input_takes_several_launches(launcher: HostLauncher, act
     assert step._resident.reason == f"the gradient of {activation} reads more than outputs"
 
 
+@pytest.mark.parametrize("loss", ["absolute_error", "huber", "quantile", "gamma", "tweedie"])
+def test_other_losses_take_several_launches(launcher: HostLauncher, loss: Any, dtype: str) -> None:
+    step = make(NetworkSpec((7, 6, 3), ("tanh",), loss=loss, dtype=dtype), launcher, RESIDENT)
+    assert step._resident.reason == f"the loss is {loss}"
+
+
 @pytest.mark.parametrize("over_batch", [False, True])
 def test_penalty_and_weights(launcher: HostLauncher, over_batch: bool, dtype: str) -> None:
     spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype, l2=0.1, l2_over_batch=over_batch)

@@ -12,6 +12,7 @@ from xpnet_numba.loops.activations import SHORT, WORTH_JOINING
 from xpnet_numba.step import functions
 
 from xpnet import ops
+from xpnet.backend.spec import LOSS_NUMBERS
 
 WIDER = {"float32": np.float64, "float64": np.longdouble}
 LARGEST = {"float32": 38, "float64": 307}
@@ -86,6 +87,11 @@ LOSSES = {
     "logistic_cross_entropy": ops.logistic_cross_entropy,
     "squared_error": ops.squared_error,
     "poisson": ops.poisson,
+    "absolute_error": ops.absolute_error,
+    "huber": ops.huber,
+    "quantile": ops.quantile,
+    "gamma": ops.gamma,
+    "tweedie": ops.tweedie,
 }
 
 
@@ -118,19 +124,22 @@ def test_short_rows_are_exact_however_many_are_taken_at_once(
 def test_losses(name: str, largest: int, columns: int, dtype: str, rng: np.random.Generator) -> None:
     """Beside a large logit what is added to it has lost digits: errors are measured by the largest number of a row."""
     wide = WIDER[dtype]
-    z = magnitudes(rng, dtype, (9, columns), min(largest, 1.5) if name == "poisson" else largest)
+    with_exp = name in ("poisson", "gamma", "tweedie")
+    z = magnitudes(rng, dtype, (9, columns), min(largest, 1.5) if with_exp else largest)
     labels, weight = labels_for(name, z, rng), rng.uniform(0.5, 2, 9).astype(dtype)
     scale = weight / weight.sum()
     wide_labels = labels if labels.dtype.kind == "i" else labels.astype(wide)
-    loss, d_z = LOSSES[name](z.astype(wide), wide_labels, scale.astype(wide))
+    given = rng.uniform(1.1, 1.9, columns).astype(dtype) - (name == "quantile")
+    numbers = {LOSS_NUMBERS[name][0]: given.tolist()} if name in LOSS_NUMBERS else {}  # type: ignore[index]
+    loss, d_z = LOSSES[name](z.astype(wide), wide_labels, scale.astype(wide), **numbers)
     found, d_bias, total = z.copy(), np.zeros(columns, dtype), np.zeros(1)
-    run(name, found, labels, scale, d_bias, total)
+    run(name, found, labels, scale, given, d_bias, total)
     each = 30 * np.finfo(dtype).eps * (1 + np.abs(z).max(axis=1, keepdims=True))
     bound = each * np.maximum(1, np.abs(d_z / scale[:, None]))
     assert (np.abs(found - d_z) <= scale[:, None] * bound).all()
     assert (np.abs(d_bias - d_z.sum(axis=0)) <= (scale[:, None] * bound).sum(axis=0) * 2).all()
     squares = np.square(z.astype(wide)).max() * columns if name == "squared_error" else 0
-    power = np.exp(z.astype(wide)).max() * columns if name == "poisson" else 0
+    power = np.exp(np.abs(z.astype(wide))).max() * columns if with_exp else 0
     assert abs(total[0] - loss) <= 60 * np.finfo(dtype).eps * float(
         columns + np.abs(z).max() * columns + squares + power
     )

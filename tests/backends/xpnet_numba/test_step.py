@@ -46,6 +46,11 @@ LABELS = {
     "targets": "squared_error",
     "probabilities": "logistic_cross_entropy",
     "counts": "poisson",
+    "medians": "absolute_error",
+    "outliers": "huber",
+    "quantiles": "quantile",
+    "amounts": "gamma",
+    "claims": "tweedie",
 }
 
 
@@ -113,6 +118,19 @@ def plain_loss(loss, z, y):
     if loss == "logistic_cross_entropy":
         p = 1 / (1 + numpy.exp(-z))
         return -(y * numpy.log(p) + (1 - y) * numpy.log(1 - p)).sum(axis=1), p - y
+    if loss == "absolute_error":
+        return numpy.abs(z - y).sum(axis=1), numpy.sign(z - y)
+    if loss == "huber":
+        e, inside = z - y, numpy.abs(z - y) < 1
+        return numpy.where(inside, e * e / 2, numpy.abs(e) - 0.5).sum(axis=1), numpy.where(inside, e, numpy.sign(e))
+    if loss == "quantile":
+        return numpy.maximum(0.5 * (y - z), 0.5 * (z - y)).sum(axis=1), numpy.where(y > z, -0.5, 0.5)
+    if loss == "gamma":
+        return (z - numpy.log(y) + y / numpy.exp(z) - 1).sum(axis=1), 1 - y / numpy.exp(z)
+    if loss == "tweedie":
+        mean = numpy.exp(z)
+        deviance = -4 * y**0.5 + 2 * y / mean**0.5 + 2 * mean**0.5
+        return deviance.sum(axis=1), mean**0.5 - y / mean**0.5
     deviance = numpy.exp(z) - y + y * (numpy.log(numpy.where(y > 0, y, 1)) - z)
     return deviance.sum(axis=1), numpy.exp(z) - y
 
@@ -185,6 +203,8 @@ def draw_labels(kind, rows, classes, dtype, rng):
         return rng.random((rows, classes)).astype(dtype)
     if kind == "counts":
         return rng.poisson(1.0, (rows, classes)).astype(dtype)
+    if kind in ("amounts", "claims"):
+        return rng.gamma(2.0, size=(rows, classes)).astype(dtype)
     return rng.standard_normal((rows, classes)).astype(dtype)
 
 

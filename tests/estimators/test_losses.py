@@ -1,0 +1,108 @@
+"""Losses of regressors: the optimum that scikit-learn's linear models find, quantiles, files."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import GammaRegressor, QuantileRegressor, TweedieRegressor
+from sklearn.metrics import d2_pinball_score
+
+import xpnet
+from xpnet.estimators.parameters import NUMERIC_LOSSES
+
+LEVELS = [0.1, 0.5, 0.9]
+QUICK: dict[str, Any] = {"hidden_layer_sizes": (8,), "max_iter": 5, "random_state": 0}
+
+
+def amounts(rows: int = 400) -> tuple[Any, Any]:
+    """Positive numbers, whose logarithm is linear in X."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(rows, 2))
+    return X, rng.gamma(2.0, np.exp(X @ [0.5, -0.3]) / 2)
+
+
+@pytest.mark.parametrize("loss", sorted(NUMERIC_LOSSES))
+def test_compiled_training_is_the_references(loss: str) -> None:
+    X, y = amounts()
+    for settings in ({"quantile": LEVELS}, {"quantile": 0.3, "delta": 0.5, "power": 1.2, "members": 2}):
+        model = xpnet.MLPRegressor(loss=loss, **settings, **QUICK)
+        numba, plain = (model.__sklearn_clone__().set_params(backend=name).fit(X, y) for name in ("numba", "numpy"))
+        assert numba.loss_ == pytest.approx(plain.loss_, rel=1e-12)
+        np.testing.assert_allclose(numba.predict(X), plain.predict(X), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("loss", "theirs"),
+    [("gamma", GammaRegressor(alpha=0)), ("tweedie", TweedieRegressor(power=1.5, alpha=0, link="log"))],
+)
+def test_a_linear_model_of_a_deviance_is_scikit_learns(loss: str, theirs: Any) -> None:
+    X, y = amounts()
+    theirs.set_params(tol=1e-8, max_iter=1000).fit(X, y)
+    ours = xpnet.MLPRegressor(loss=loss, hidden_layer_sizes=(), solver="lbfgs", alpha=0, tol=1e-9, max_iter=1000)
+    np.testing.assert_allclose(ours.fit(X, y).predict(X), theirs.predict(X), rtol=1e-4)
+
+
+def test_a_linear_quantile_is_nearly_scikit_learns() -> None:
+    X, y = amounts()
+    theirs = QuantileRegressor(quantile=0.8, alpha=0).fit(X, y)
+    settings: dict[str, Any] = {"hidden_layer_sizes": (), "alpha": 0, "learning_rate_init": 0.01, "max_iter": 400}
+    ours = xpnet.MLPRegressor(loss="quantile", quantile=0.8, n_iter_no_change=np.inf, random_state=0, **settings)
+    with pytest.warns(UserWarning, match="Maximum iterations"):
+        ours.fit(X, y)
+    found, wanted = (d2_pinball_score(y, model.predict(X), alpha=0.8) for model in (ours, theirs))
+    assert found > wanted - 0.002
+
+
+def test_several_quantiles_do_not_cross() -> None:
+    X, y = amounts(2000)
+    levels = [0.05, 0.1, 0.45, 0.5, 0.55, 0.9]
+    model = xpnet.MLPRegressor(loss="quantile", quantile=levels, max_iter=60, tol=0, random_state=0).fit(X, y)
+    found = model.predict(X)
+    assert found.shape == (2000, 6)
+    assert (np.diff(found, axis=1) >= 0).all()
+    np.testing.assert_allclose((y[:, None] <= found).mean(axis=0), levels, atol=0.03)
+    scores = [d2_pinball_score(y, column, alpha=level) for column, level in zip(found.T, levels, strict=True)]
+    assert model.score(X, y) == pytest.approx(np.mean(scores))
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"loss": "quantile", "quantile": [0.5, 0.1]}, "levels that rise"),
+        ({"loss": "quantile", "quantile": 1.0}, "quantile"),
+        ({"loss": "tweedie", "power": 2.0}, "power"),
+        ({"loss": "huber", "delta": 0.0}, "delta"),
+        ({"loss": "gamma"}, "greater than 0; received 0.0"),
+        ({"loss": "pinball"}, "'loss' parameter"),
+    ],
+)
+def test_what_a_loss_is_not_for_is_refused(settings: dict[str, Any], sentence: str) -> None:
+    X, y = amounts()
+    with pytest.raises(xpnet.InputError, match=sentence):
+        xpnet.MLPRegressor(**QUICK, **settings).fit(X, y * (y > 0.2))
+
+
+def test_several_quantiles_are_of_one_target() -> None:
+    X, y = amounts()
+    both = np.column_stack([y, 2 * y])
+    with pytest.raises(xpnet.InputError, match="one target; received 2"):
+        xpnet.MLPRegressor(loss="quantile", quantile=LEVELS, **QUICK).fit(X, both)
+    assert xpnet.MLPRegressor(loss="quantile", **QUICK).fit(X, both).predict(X).shape == both.shape
+
+
+@pytest.mark.parametrize("kind", [xpnet.MLPRegressor, xpnet.TabularRegressor])
+@pytest.mark.parametrize("loss", sorted(NUMERIC_LOSSES))
+def test_files_of_every_kind_predict_the_same(tmp_path: Path, loss: str, kind: Any) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    X, y = amounts(100)
+    model = kind(loss=loss, quantile=LEVELS, hidden_layer_sizes=(8,), max_iter=3, random_state=0).fit(X, y)
+    model.save(tmp_path / "model")
+    found = xpnet.load(tmp_path / "model")
+    np.testing.assert_array_equal(found.predict(X), model.predict(X), strict=True)
+    assert found.get_params()["quantile"] == LEVELS
+    model.export_onnx(tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    columns = {i.name: X if i.name == "X" else X[:, [k]] for k, i in enumerate(session.get_inputs())}
+    wanted = model.predict(X)
+    np.testing.assert_allclose(session.run(None, columns)[0].reshape(wanted.shape), wanted, rtol=2e-5, atol=1e-6)
