@@ -41,13 +41,13 @@ _COUNTED = {
 """These counters go together: a training by epochs has all of them, L-BFGS none."""
 
 _TABLE_FACTS: dict[str, dict[str, type]] = {
-    "TabularClassifier": {"best_epochs_": list, "n_iter_": int, "classes_": numpy.ndarray},
+    "TabularClassifier": {"best_epochs_": list, "n_iter_": int, "classes_": numpy.ndarray, "temperature_": float},
     "TabularRegressor": {"best_epochs_": list, "n_iter_": int, "_flat": bool},
 }
 """``fit`` sets these attributes of these types, besides encoder and tensors."""
 
-_BEST, _ENCODER, _TARGET = "best/", "encoder/", "target"
-"""The names of tensors begin with these: those of the best epoch, the encoder's; and that of a table's targets."""
+_BEST, _ENCODER, _TARGET, _RESIDUALS = "best/", "encoder/", "target", "residuals"
+"""The names of tensors begin with these: those of the best epoch, the encoder's; and those of a table's targets."""
 
 
 def parts(estimator: Any) -> tuple[NetworkSpec, dict[str, Any], dict[str, Any]]:
@@ -67,7 +67,7 @@ def parts(estimator: Any) -> tuple[NetworkSpec, dict[str, Any], dict[str, Any]]:
         for k, network in enumerate(estimator.networks_):
             tensors |= {f"{k}/{name}": array for name, array in network.values().items()}
         if kind == "TabularRegressor":
-            tensors[_TARGET] = estimator.target_
+            tensors[_TARGET], tensors[_RESIDUALS] = estimator.target_, estimator.residuals_
     else:
         spec, values, best, facts = estimator.get_fitted_state()
         tensors = values | {f"{_BEST}{name}": array for name, array in (best or {}).items()}
@@ -134,7 +134,13 @@ def export(estimator: Any, path: str | Path) -> None:
         value = value * spread + moved
         return value.graph.add("Min", value.graph.add("Max", value, low), high)
 
-    write_onnx(path, _common_spec(estimator), members, classes, table, in_range if classes is None else None)
+    def calibrated(value: Value) -> Value:
+        least = numpy.asarray(numpy.finfo(estimator.dtype).tiny, estimator.dtype)
+        logarithms = value.graph.add("Log", value.graph.add("Max", value, least))
+        return value.graph.add("Softmax", logarithms / numpy.asarray(estimator.temperature_, estimator.dtype), axis=1)
+
+    finish = in_range if classes is None else calibrated if estimator.temperature_ != 1.0 else None
+    write_onnx(path, _common_spec(estimator), members, classes, table, finish)
 
 
 def open_file(description: Description, header: Header, tensors: dict[str, Any], backend: str | Backend | None) -> Any:
@@ -212,10 +218,14 @@ def _restore(
 def _check_table_facts(kind: str, fitted: Any, spec: NetworkSpec) -> None:
     """Raise ValueError unless these are attributes that ``fit`` could have found for these networks."""
     due, out = _TABLE_FACTS[kind], spec.widths[-1]
+    if isinstance(fitted, dict) and kind == "TabularClassifier":
+        fitted.setdefault("temperature_", 1.0)  # which older files do not have
     if not isinstance(fitted, dict) or {name: type(value) for name, value in fitted.items()} != due:
         raise ValueError("its fitted attributes are not those that fit finds")
     if not fitted["best_epochs_"] or not all(type(epoch) is int for epoch in fitted["best_epochs_"]):
         raise ValueError("it has no epoch for each of its networks")
+    if not 0 < fitted.get("temperature_", 1.0) < numpy.inf:
+        raise ValueError("its temperature is not positive")
     if len(fitted.get("classes_", range(out))) != out or (
         fitted.get("_flat") and out != max(1, len(spec.loss_numbers))
     ):
@@ -237,10 +247,11 @@ def _restore_table(
         raise ValueError("its networks were trained on another loss than its parameters say")
     members = [f"{k}/" for k in range(len(fitted["best_epochs_"]))]
     arrays = {name.removeprefix(_ENCODER): array for name, array in tensors.items() if name.startswith(_ENCODER)}
-    besides = {_ENCODER + name for name in arrays} | ({_TARGET} if "_flat" in fitted else set())
+    besides = {_ENCODER + name for name in arrays} | ({_TARGET, _RESIDUALS} if "_flat" in fitted else set())
     check_tensors(spec, header, *members, besides=besides)
     if "_flat" in fitted:
         estimator.target_ = _target(tensors.get(_TARGET), spec)
+        estimator.residuals_ = _residuals(tensors.get(_RESIDUALS, numpy.empty((0, spec.widths[-1]))), spec)
     estimator.encoder_ = xpnet.TableEncoder.from_state(encoder, arrays)
     if len(estimator.encoder_.get_feature_names_out()) != spec.widths[0]:
         raise ValueError("its encoder has other outputs than its networks have inputs")
@@ -260,3 +271,12 @@ def _target(target: Any, spec: NetworkSpec) -> numpy.ndarray:
     if not numpy.isfinite(target).all():
         raise ValueError("its targets are not finite")
     return target
+
+
+def _residuals(residuals: Any, spec: NetworkSpec) -> numpy.ndarray:
+    """Read the residuals of rows set apart, one of each for each output; older files have none."""
+    if residuals.ndim != 2 or residuals.shape[1] != spec.widths[-1] or residuals.dtype != "float64":
+        raise ValueError("its residuals are not those of its networks")
+    if not numpy.isfinite(residuals).all():
+        raise ValueError("its residuals are not finite")
+    return residuals

@@ -128,7 +128,7 @@ Encode = Callable[[Graph], Value]
 """Adds inputs to a graph, and what makes the inputs (rows, in) of a network of them."""
 
 Finish = Callable[[Value], Value]
-"""Makes predictions (rows, out), in float64, of the outputs of networks."""
+"""Makes predictions (rows, out) of the outputs of networks: numbers in float64, or probabilities."""
 
 
 def write_onnx(
@@ -147,7 +147,7 @@ def write_onnx(
     encode : makes the network's inputs; None for one input ``X`` (rows, in) of the spec's dtype
     finish : makes predictions of the network's outputs
 
-    The output is ``probabilities`` (rows, classes) or ``predictions`` (rows, out), of the spec's dtype; predictions
+    The output is ``probabilities`` (rows, classes) or ``predictions`` (rows, out), of the spec's dtype; numbers
     that are finished are float64. Raises ModelFileError where onnx is missing, the file cannot be written or would be
     too large.
     """
@@ -168,7 +168,7 @@ def write_onnx(
         dtype = spec.dtype if finish is None else "float64"
         graph.output(found if finish is None else finish(found.to(dtype)), name, dtype, spec.widths[-1])
     else:
-        _add_labels(graph, found, spec, numpy.asarray(classes))
+        _add_labels(graph, found if finish is None else finish(found), spec, numpy.asarray(classes))
     model = graph.model()
     onnx.checker.check_model(model, full_check=True)
     write_whole(path, model.SerializeToString(deterministic=True))

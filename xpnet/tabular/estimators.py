@@ -37,6 +37,7 @@ from xpnet.models import Network
 from xpnet.models.inputs import one_each
 from xpnet.models.saving import Saved
 from xpnet.optimizers import SGD, Adam, AdamW, Optimizer, update_rule
+from xpnet.tabular.apart import best_temperature, conformal_margin, tempered
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.recipe import Recipe, Rows, Watchers, train_networks
 
@@ -48,6 +49,8 @@ how many stand beside it.
 """
 NUMBERS_AT_ONCE = 2**23
 """Encoded numbers of a table that are in memory at once while its rows are predicted."""
+TINY = 1e-12
+"""A mean of counts or amounts is taken to be at least this where its variance is asked for."""
 NETWORKS = ((4000, 1), (1500, 2), (0, 3))
 """Pairs say from how many rows on how many networks are trained."""
 ROWS_OF_A_BATCH = ((8000, 256), (3000, 128), (0, 64))
@@ -249,7 +252,26 @@ class Tabular(Saved, BaseEstimator):
         self.networks_: list[Network]
         self.networks_, self.best_epochs_ = train_networks(recipe, rows, apart, seeds.tolist(), jobs)
         self.n_iter_ = max(network.history.epochs for network in self.networks_)
+        self._learn_apart(*self._predicted_apart(rows, apart))
         return self
+
+    def _predicted_apart(self, rows: Rows, apart: Any) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """Outputs (n, out) for rows that did not train the networks which predict them, and the targets of these rows.
+
+        apart : as for ``_train``
+        """
+        if isinstance(apart, Rows):
+            return self._mean_of_encoded(apart.X), apart.Y
+        parts = [rows.take(apart[k % len(apart)][1]) for k in range(len(self.networks_) if apart else 0)]
+        if not parts:
+            return numpy.empty((0, self.networks_[0].spec.widths[-1])), rows.Y[:0]
+        pairs = zip(self.networks_, parts, strict=True)
+        outputs = [network.backend.to_numpy(network.predict(part.X)) for network, part in pairs]
+        return numpy.concatenate(outputs), numpy.concatenate([part.Y for part in parts])
+
+    @abstractmethod
+    def _learn_apart(self, outputs: numpy.ndarray, targets: numpy.ndarray) -> None:
+        """Learn how far predictions of new rows may be trusted, from those of rows that were set apart."""
 
     def _fit_encoder(self, X: Any, targets: numpy.ndarray, random_state: Any) -> numpy.ndarray:
         """Fit the encoder, and encode the rows."""
@@ -353,6 +375,7 @@ class Tabular(Saved, BaseEstimator):
         self.networks_ = train(targets, self._targets(y_val) if len(y_val) else targets[:0])
         self.n_iter_ = max(network.history.epochs for network in self.networks_)
         self.best_epochs_ = [_best_epoch(network) for network in self.networks_]
+        self._learn_apart(numpy.empty((0, self.networks_[0].spec.widths[-1])), targets[:0])
         return self
 
     def _encoded(self, X: Any) -> numpy.ndarray:
@@ -440,10 +463,14 @@ class Tabular(Saved, BaseEstimator):
         check_is_fitted(self)
         blocks = []
         for encoded in self._encoded_blocks(X):
-            whole = numpy.pad(encoded, ((0, -len(encoded) % ROWS_AT_ONCE), (0, 0)))
-            outputs = [network.backend.to_numpy(network.predict(whole)) for network in self.networks_]
-            blocks.append(numpy.mean(outputs, axis=0)[: len(encoded)])
+            blocks.append(self._mean_of_encoded(encoded))
         return self._units(numpy.concatenate(blocks))
+
+    def _mean_of_encoded(self, encoded: numpy.ndarray) -> numpy.ndarray:
+        """The mean output of all members for encoded rows: (rows, outputs)."""
+        whole = numpy.pad(encoded, ((0, -len(encoded) % ROWS_AT_ONCE), (0, 0)))
+        outputs = [network.backend.to_numpy(network.predict(whole)) for network in self.networks_]
+        return numpy.mean(outputs, axis=0)[: len(encoded)]
 
     def _encoded_blocks(self, X: Any) -> Iterator[numpy.ndarray]:
         """Yield the encoded rows, some at a time, in multiples of ROWS_AT_ONCE but for the last."""
@@ -498,9 +525,14 @@ class TabularClassifier(ClassifierMixin, Tabular):
         The share of a label that is spread over all classes in training, in [0, 1).
     class_weight : dict, "balanced" or None, default None
         Weights by label, or rows / (classes * rows of the class); they multiply ``sample_weight``.
+    calibration : {"temperature"} or None, default None
+        ``"temperature"`` finds the power of all probabilities that makes those of the rows set apart the most likely
+        (Guo, Pleiss, Sun, Weinberger, On Calibration of Modern Neural Networks, 2017). Predicted labels stay.
 
     Attributes
     ----------
+    temperature_ : float
+        Probabilities are raised to 1 / temperature and scaled to sum to 1; 1 without ``calibration``.
     classes_ : numpy.ndarray, shape (classes,)
         The labels, in the order of the columns of ``predict_proba``.
     <attributes of both estimators>
@@ -524,11 +556,13 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
     label_smoothing: float = 0.0
     class_weight: Any = None
+    calibration: str | None = None
 
     _allowed: ClassVar[dict[str, list[Any]]] = {
         **Tabular._allowed,
         "label_smoothing": [FRACTION],
         "class_weight": [dict, {"balanced"}, None],
+        "calibration": [{"temperature"}, None],
     }
     _task: ClassVar[str] = "classification"
 
@@ -563,6 +597,11 @@ class TabularClassifier(ClassifierMixin, Tabular):
         weight = compute_sample_weight(self.class_weight, y).astype(self.dtype)
         return weight if sample_weight is None else weight * sample_weight
 
+    def _learn_apart(self, outputs: numpy.ndarray, targets: numpy.ndarray) -> None:
+        self.temperature_ = 1.0
+        if self.calibration is not None and len(outputs):
+            self.temperature_ = best_temperature(outputs, targets)
+
     def predict_proba(self, X: Any) -> numpy.ndarray:
         """Predict the probabilities of the classes: the mean over the members.
 
@@ -581,7 +620,8 @@ class TabularClassifier(ClassifierMixin, Tabular):
         InputError
             For columns that are not those of the training.
         """
-        return self._mean(X)
+        found = self._mean(X)
+        return found if self.temperature_ == 1.0 else tempered(found, self.temperature_)
 
     def predict(self, X: Any) -> numpy.ndarray:
         """Predict the label of each row: the most probable one.
@@ -643,6 +683,9 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
     ----------
     target_ : numpy.ndarray, shape (4, outputs), float64
         What outputs are moved by and multiplied with to give predictions, and the smallest and largest target.
+    residuals_ : numpy.ndarray, shape (rows set apart, outputs), float64
+        Targets minus predictions by networks that did not see these rows; for ``"poisson"``, ``"gamma"`` and
+        ``"tweedie"`` divided by the root of the variance that the loss assumes, up to a factor.
     <attributes of both estimators>
 
     See Also
@@ -663,6 +706,9 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
     >>> mean, spread = regressor.predict(table, return_std=True)
     >>> mean.shape, spread.shape
     ((300,), (300,))
+    >>> low, high = regressor.predict_interval(table, 0.9).T
+    >>> bool(((low <= price) & (price <= high)).mean() > 0.8)
+    True
     """
 
     weight_decay: float = 0.01
@@ -739,10 +785,65 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
             For columns that are not those of the training.
         """
         each = self.predict_members(X) if return_std else None
-        mean = numpy.clip(self._mean(X) if each is None else each.mean(axis=0), *self.target_[2:])
-        mean = numpy.sort(mean, axis=1) if len(self._loss_numbers()) > 1 else mean
+        mean = self._predictions(self._mean(X) if each is None else each.mean(axis=0))
         mean = mean[:, 0] if self._flat and mean.shape[1] == 1 else mean
         return mean if each is None else (mean, each.std(axis=0).reshape(mean.shape))
+
+    def _predictions(self, outputs: numpy.ndarray) -> numpy.ndarray:
+        """Outputs in the target's unit, kept to the range of the targets; of several quantiles in rising order."""
+        found = numpy.clip(outputs, *self.target_[2:])
+        return numpy.sort(found, axis=1) if len(self._loss_numbers()) > 1 else found
+
+    def _spread(self, predictions: numpy.ndarray) -> numpy.ndarray | float:
+        """The root of the variance, up to a factor, that the loss assumes where the mean is predicted."""
+        power = {"poisson": 1.0, "gamma": 2.0, "tweedie": self.power}.get(self.loss, 0.0)
+        return numpy.maximum(predictions, TINY) ** (power / 2) if power else 1.0
+
+    def _learn_apart(self, outputs: numpy.ndarray, targets: numpy.ndarray) -> None:
+        found = self._predictions(self._units(outputs))
+        self.residuals_ = numpy.asarray((self._units(targets) - found) / self._spread(found), numpy.float64)
+
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> numpy.ndarray:
+        """Predict for each row an interval that holds its target with a probability.
+
+        Its margin is a quantile of the residuals of the rows that were set apart in training (split conformal
+        prediction). With ``loss="quantile"`` and levels on both sides, such as ``quantile=[0.05, 0.5, 0.95]`` for a
+        coverage of 0.9, the interval lies between the predictions of the levels next to the coverage, and its width
+        follows the rows (Romano, Patterson, Candes, Conformalized Quantile Regression, 2019). Otherwise it has one width for
+        all rows, or, for ``"poisson"``, ``"gamma"`` and ``"tweedie"``, one that grows with the prediction.
+
+        Parameters
+        ----------
+        X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
+            The table.
+        coverage : float, default 0.9
+            The share of new targets that the intervals are to hold, in (0, 1).
+
+        Returns
+        -------
+        numpy.ndarray, shape (rows, 2) or (rows, targets, 2), float64
+            Low and high end of each interval.
+
+        Raises
+        ------
+        InputError
+            For a coverage outside (0, 1), for too few rows set apart, and for columns that are not those of the training.
+        """
+        check_is_fitted(self)
+        residuals, levels = self.residuals_, self._loss_numbers()
+        if not 0 < coverage < 1:
+            raise InputError(f"The coverage of an interval lies between 0 and 1; received {coverage}.")
+        found = self._predictions(self._mean(X))
+        if len(levels) > 1:
+            low = max(int(numpy.searchsorted(levels, (1 - coverage) / 2 + 1e-9)) - 1, 0)
+            high = min(int(numpy.searchsorted(levels, (1 + coverage) / 2 - 1e-9)), len(levels) - 1)
+            margin = conformal_margin(numpy.maximum(-residuals[:, [low]], residuals[:, [high]]), coverage)
+            ends = found[:, [low]] - margin, found[:, [high]] + margin
+        else:
+            margin = conformal_margin(numpy.abs(residuals), coverage) * self._spread(found)
+            ends = found - margin, found + margin
+        interval = numpy.stack([numpy.maximum(ends[0], 0) if self._is_deviance() else ends[0], ends[1]], axis=2)
+        return interval[:, 0] if self._flat else interval
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Measure R^2 of the predictions; for ``loss="quantile"`` D^2 of the pinball loss.

@@ -1,0 +1,122 @@
+"""What rows that were set apart tell: intervals of predictions, and the temperature of probabilities."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+from scipy.special import softmax
+from sklearn.datasets import load_diabetes
+from sklearn.metrics import log_loss
+
+import xpnet
+from xpnet import TabularClassifier, TabularRegressor
+from xpnet.tabular.apart import best_temperature, conformal_margin, tempered
+
+QUICK: dict[str, Any] = {"hidden_layer_sizes": (16,), "members": 2, "networks": 2, "random_state": 0, "max_iter": 40}
+LEVELS = [0.05, 0.5, 0.95]
+
+
+def noisy(rows: int, seed: int) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Numbers whose noise grows with the second column."""
+    rng = numpy.random.default_rng(seed)
+    X = rng.uniform(0, 1, (rows, 2))
+    return X, numpy.sin(4 * X[:, 0]) + X[:, 1] * rng.normal(size=rows)
+
+
+def share_within(interval: numpy.ndarray, y: numpy.ndarray) -> float:
+    return float(((interval[..., 0] <= y) & (y <= interval[..., 1])).mean())
+
+
+def test_the_margin_is_the_smallest_that_holds_the_coverage() -> None:
+    scores = numpy.random.default_rng(0).permutation(numpy.arange(99.0))[:, None]
+    assert conformal_margin(scores, 0.9) == [89.0]  # the 90th of 99, since (99 + 1) 0.9 = 90
+    with pytest.raises(xpnet.InputError, match="takes 9 rows that are set apart in training; there were 8"):
+        conformal_margin(scores[:8], 0.9)
+
+
+@pytest.mark.parametrize("coverage", [0.5, 0.9])
+@pytest.mark.parametrize("settings", [{}, {"loss": "absolute_error"}, {"loss": "quantile", "quantile": LEVELS}], ids=str)
+def test_intervals_hold_their_share_of_new_targets(settings: dict[str, Any], coverage: float) -> None:
+    regressor = TabularRegressor(**QUICK, **settings).fit(*noisy(2400, 0))
+    X, y = noisy(4000, 1)
+    # Of 600 rows set apart the share has a standard deviation of 0.02 and less, the network has seen none of them.
+    assert share_within(regressor.predict_interval(X, coverage), y) == pytest.approx(coverage, abs=0.05)
+
+
+def test_intervals_of_quantiles_follow_the_noise() -> None:
+    X, y = noisy(2400, 0)
+    regressor = TabularRegressor(**QUICK, loss="quantile", quantile=LEVELS).fit(X, y)
+    low, high = regressor.predict_interval([[0.5, 0.05], [0.5, 0.95]]).T
+    assert (high - low)[1] > 3 * (high - low)[0]
+
+
+@pytest.mark.parametrize("loss", ["poisson", "gamma", "tweedie"])
+def test_intervals_of_deviances_grow_with_the_prediction_and_are_not_negative(loss: str) -> None:
+    rng = numpy.random.default_rng(0)
+    X = rng.normal(size=(2000, 1))
+    mean = numpy.exp(1 + X[:, 0])
+    y = rng.poisson(mean) if loss == "poisson" else rng.gamma(2.0, mean / 2)
+    regressor = TabularRegressor(**QUICK, loss=loss).fit(X[:1000], y[:1000])
+    interval = regressor.predict_interval(X[1000:], 0.9)
+    assert share_within(interval, y[1000:]) == pytest.approx(0.9, abs=0.05)
+    assert interval.min() >= 0
+    widths = interval[:, 1] - interval[:, 0]
+    assert numpy.corrcoef(widths, mean[1000:])[0, 1] > 0.8
+
+
+def test_intervals_of_several_targets_and_with_rows_of_the_users_own() -> None:
+    X, y = load_diabetes(return_X_y=True)
+    both = numpy.column_stack([y, -2 * y])
+    regressor = TabularRegressor(**QUICK).fit(X[:300], both[:300], X_val=X[300:], y_val=both[300:])
+    assert regressor.residuals_.shape == (142, 2)
+    numpy.testing.assert_allclose(regressor.residuals_, both[300:] - regressor.predict(X[300:]), atol=1e-3)
+    interval = regressor.predict_interval(X, 0.8)
+    assert interval.shape == (442, 2, 2)
+    assert share_within(interval[300:], both[300:]) == pytest.approx(0.8, abs=0.01)
+
+
+def test_without_rows_set_apart_there_is_no_interval() -> None:
+    X, y = noisy(100, 0)
+    regressor = TabularRegressor(**QUICK, validation_fraction=0).fit(X, y)
+    with pytest.raises(xpnet.InputError, match="there were 0. Raise validation_fraction"):
+        regressor.predict_interval(X)
+    with pytest.raises(xpnet.InputError, match="between 0 and 1; received 90"):
+        regressor.predict_interval(X, 90)
+
+
+def test_the_temperature_of_probabilities_is_found() -> None:
+    rng = numpy.random.default_rng(0)
+    logits = rng.normal(size=(20_000, 3)) * 2
+    labels = numpy.array([rng.choice(3, p=p) for p in softmax(logits, axis=1)])
+    too_sure = softmax(3 * logits, axis=1)
+    assert best_temperature(too_sure, labels) == pytest.approx(3.0, rel=0.05)
+    numpy.testing.assert_allclose(tempered(too_sure, 3.0), softmax(logits, axis=1), rtol=1e-6)
+    assert best_temperature(softmax(logits, axis=1), labels) == pytest.approx(1.0, rel=0.05)
+
+
+def test_calibrated_probabilities_are_better_and_kept_in_files(tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    rng = numpy.random.default_rng(0)
+    X = rng.normal(size=(3000, 2))
+    y = numpy.where(rng.random(3000) < 1 / (1 + numpy.exp(-2 * X[:, 0])), "yes", "no")
+    # Weights far too large for so noisy labels: a network that is too sure.
+    sure = {**QUICK, "dropout": 0.0, "n_iter_no_change": 40, "label_smoothing": 0.5}
+    plain, calibrated = (TabularClassifier(**sure, calibration=c).fit(X[:2000], y[:2000]) for c in (None, "temperature"))
+    assert plain.temperature_ == 1.0 != calibrated.temperature_
+    found = calibrated.predict_proba(X[2000:])
+    assert log_loss(y[2000:], found) < log_loss(y[2000:], plain.predict_proba(X[2000:])) - 0.01
+    numpy.testing.assert_array_equal(calibrated.predict(X), plain.predict(X))
+    calibrated.save(tmp_path / "model")
+    numpy.testing.assert_array_equal(xpnet.load(tmp_path / "model").predict_proba(X[2000:]), found)
+    calibrated.export_onnx(tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    numpy.testing.assert_allclose(session.run(["probabilities"], {"X": X[2000:]})[0], found, atol=1e-5)
+
+
+def test_intervals_come_back_from_files(tmp_path: Path) -> None:
+    X, y = noisy(400, 0)
+    regressor = TabularRegressor(**QUICK).fit(X, y)
+    regressor.save(tmp_path / "model")
+    found = xpnet.load(tmp_path / "model").predict_interval(X)
+    numpy.testing.assert_array_equal(found, regressor.predict_interval(X))

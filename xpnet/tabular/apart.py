@@ -1,0 +1,46 @@
+"""Rows that were set apart in training tell how wide an interval must be, and how sure probabilities may be."""
+
+from math import ceil, exp
+
+import numpy
+from scipy.optimize import minimize_scalar
+
+from xpnet.errors import InputError
+
+
+def conformal_margin(scores: numpy.ndarray, coverage: float) -> numpy.ndarray:
+    """The least margin that a new score exceeds with a probability of at most 1 - coverage, by column.
+
+    It is the ceil((n + 1) coverage)-th of n scores. (Vovk, Gammerman, Shafer, Algorithmic Learning in a Random World,
+    2005.)
+
+    scores : (n, columns), how far each row set apart lies outside of an interval without margin
+    returns (columns,). Raises InputError for too few rows.
+    """
+    place = ceil((len(scores) + 1) * coverage - 1e-9)  # of a product that is rounded
+    if place > len(scores):
+        raise InputError(
+            f"An interval of coverage {coverage:g} takes {ceil(coverage / (1 - coverage) - 1e-9)} rows that are set apart in "
+            f"training; there were {len(scores)}. Raise validation_fraction, or pass X_val and y_val."
+        )
+    return numpy.sort(scores, axis=0)[place - 1]
+
+
+def best_temperature(probabilities: numpy.ndarray, labels: numpy.ndarray) -> float:
+    """The temperature that makes these labels the most likely, between 1/20 and 20.
+
+    probabilities : (rows, classes); labels : (rows,) class indices
+    """
+
+    def loss(logarithm: float) -> float:
+        chosen = tempered(probabilities, exp(logarithm))[numpy.arange(len(labels)), labels]
+        return -float(numpy.log(numpy.maximum(chosen, 1e-300)).mean())
+
+    return exp(minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded").x)
+
+
+def tempered(probabilities: numpy.ndarray, temperature: float) -> numpy.ndarray:
+    """Probabilities (rows, classes) to the power of 1 / temperature, scaled to sum to 1, in their dtype."""
+    logarithms = numpy.log(numpy.maximum(probabilities, numpy.finfo(probabilities.dtype).tiny)) / temperature
+    powers = numpy.exp(logarithms - logarithms.max(axis=1, keepdims=True))
+    return (powers / powers.sum(axis=1, keepdims=True)).astype(probabilities.dtype)
