@@ -224,3 +224,21 @@ def test_counts_are_predicted_by_a_loss_of_their_own(run: Run) -> None:
     predicted = pandas.read_csv(io.StringIO(run("predict", "m", "d.csv").stdout))["prediction"]
     assert predicted.min() >= 0
     assert np.corrcoef(predicted, np.exp(x))[0, 1] > 0.8
+
+
+def test_quantiles_and_intervals_of_a_table(run: Run) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=900)
+    y = 3 * x + rng.normal(size=900)
+    Frame({"x": x, "y": y}).to_csv("d.csv", index=False)
+    quick = ("--target", "y", "--epochs", "15", "--members", "1", "-o", "m")
+    printed = run("train", "d.csv", *quick, "--loss", "quantile", "--quantile", "0.1,0.5,0.9").stdout
+    assert "R2" in printed
+    found = pandas.read_csv(io.StringIO(run("predict", "m", "d.csv", "--interval", "0.8").stdout))
+    assert list(found) == ["prediction_0.1", "prediction_0.5", "prediction_0.9", "low", "high"]
+    assert ((found["low"] <= y) & (y <= found["high"])).mean() > 0.7
+    assert json.loads(run("evaluate", "m", "d.csv", "--json").stdout)["r2"] > 0.8
+    run("train", "d.csv", *quick)
+    found = pandas.read_csv(io.StringIO(run("predict", "m", "d.csv", "--interval", "0.9").stdout))
+    assert list(found) == ["prediction", "low", "high"]
+    assert ((found["low"] <= y) & (y <= found["high"])).mean() > 0.85

@@ -9,7 +9,7 @@ from sklearn.linear_model import GammaRegressor, QuantileRegressor, TweedieRegre
 from sklearn.metrics import d2_pinball_score
 
 import xpnet
-from xpnet.estimators.parameters import NUMERIC_LOSSES
+from xpnet.backend.spec import NUMERIC_LOSSES
 
 LEVELS = [0.1, 0.5, 0.9]
 QUICK: dict[str, Any] = {"hidden_layer_sizes": (8,), "max_iter": 5, "random_state": 0}

@@ -36,7 +36,9 @@ def test_the_margin_is_the_smallest_that_holds_the_coverage() -> None:
 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.9])
-@pytest.mark.parametrize("settings", [{}, {"loss": "absolute_error"}, {"loss": "quantile", "quantile": LEVELS}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{}, {"loss": "absolute_error"}, {"loss": "quantile", "quantile": LEVELS}], ids=str
+)
 def test_intervals_hold_their_share_of_new_targets(settings: dict[str, Any], coverage: float) -> None:
     regressor = TabularRegressor(**QUICK, **settings).fit(*noisy(2400, 0))
     X, y = noisy(4000, 1)
@@ -102,7 +104,8 @@ def test_calibrated_probabilities_are_better_and_kept_in_files(tmp_path: Path) -
     y = numpy.where(rng.random(3000) < 1 / (1 + numpy.exp(-2 * X[:, 0])), "yes", "no")
     # Weights far too large for so noisy labels: a network that is too sure.
     sure = {**QUICK, "dropout": 0.0, "n_iter_no_change": 40, "label_smoothing": 0.5}
-    plain, calibrated = (TabularClassifier(**sure, calibration=c).fit(X[:2000], y[:2000]) for c in (None, "temperature"))
+    plain = TabularClassifier(**sure).fit(X[:2000], y[:2000])
+    calibrated = TabularClassifier(**sure, calibration="temperature").fit(X[:2000], y[:2000])
     assert plain.temperature_ == 1.0 != calibrated.temperature_
     found = calibrated.predict_proba(X[2000:])
     assert log_loss(y[2000:], found) < log_loss(y[2000:], plain.predict_proba(X[2000:])) - 0.01

@@ -41,6 +41,9 @@ OUTPUT_ACTIVATIONS: dict[Loss, Literal["softmax", "logistic", "identity", "exp"]
 }
 """The function that turns the values of the last layer into predictions, by the loss."""
 
+NUMERIC_LOSSES = frozenset(OUTPUT_ACTIVATIONS) - {"softmax_cross_entropy", "logistic_cross_entropy"}
+"""Losses of numbers, which regressors take."""
+
 LOSS_NUMBERS: dict[Loss, tuple[str, float, tuple[float, float]]] = {
     "huber": ("delta", 1.0, (0.0, inf)),
     "quantile": ("quantile", 0.5, (0.0, 1.0)),

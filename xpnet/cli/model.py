@@ -23,11 +23,14 @@ class TableModel:
     classes : the labels, in the order of the probabilities' columns; None for a model that predicts numbers
     several : whether a row has several labels or numbers
     target : the labels' column in the file it was trained on, or None; ids : columns to carry along
+    levels : of the quantiles that it predicts, if these are several
+    coverage : of the intervals whose ends stand behind the numbers; None for no intervals
     """
 
     features: list[str] | None = None
     text: tuple[str, ...] = ()
     several = False
+    coverage: float | None = None
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -37,6 +40,7 @@ class TableModel:
         self.target = extra.get("target") if isinstance(extra.get("target"), str) else None
         ids = extra.get("ids")
         self.ids = tuple(i for i in ids if isinstance(i, str)) if isinstance(ids, list) else ()
+        self.levels = tuple(getattr(model, "quantile", ())) if _predicts_several_quantiles(model) else ()
         self._learn_columns()
 
     @property
@@ -54,7 +58,7 @@ class TableModel:
         used = {encoding["column"] for encoding in encodings}
         self.features = [name for place, name in enumerate(names.tolist()) if place in used]
         self.text = tuple({names[one["column"]] for one in encodings if one["kind"] == "category"})
-        self.several = len(getattr(self.model, "target_", [[0]])[0]) > 1
+        self.several = len(getattr(self.model, "target_", [[0]])[0]) > 1 and not self.levels
 
     def outputs(self, table: pyarrow.Table) -> numpy.ndarray:
         """Probabilities (rows, classes), or numbers (rows,) or (rows, outputs), on the host."""
@@ -63,7 +67,11 @@ class TableModel:
             # Columns have been taken by name already; scikit-learn cannot know, and would warn.
             warnings.filterwarnings("ignore", message="X (has feature names|does not have valid feature names)")
             try:
-                return numpy.asarray(predict(self._given(table)))
+                given = self._given(table)
+                if self.coverage is None:
+                    return numpy.asarray(predict(given))
+                both = predict(given), self.model.predict_interval(given, self.coverage)
+                return numpy.hstack([part.reshape(len(table), -1) for part in both])
             except InputError:
                 raise
             except ValueError as error:
@@ -80,7 +88,7 @@ class EstimatorModel(TableModel):
     def _learn_columns(self) -> None:
         names = getattr(self.model, "feature_names_in_", None)
         softmax = self.model.out_activation_ == "softmax"
-        self.several = self.model.n_outputs_ > 1 and (self.classes is None or not softmax)
+        self.several = self.model.n_outputs_ > 1 and (self.classes is None or not softmax) and not self.levels
         self.features, self.width = (None if names is None else names.tolist()), int(self.model.n_features_in_)
 
     @property
@@ -110,6 +118,11 @@ class NetworkModel(TableModel):
         """See :class:`TableModel`."""
         X = numpy.asarray(_matrix(table)).astype(self.model.spec.dtype, copy=False)
         return self.model.backend.to_numpy(self.model.predict(X))
+
+
+def _predicts_several_quantiles(model: Any) -> bool:
+    """Say whether a model predicts several numbers for one target."""
+    return getattr(model, "loss", None) == "quantile" and numpy.size(model.quantile) > 1
 
 
 def _matrix(table: pyarrow.Table) -> numpy.ndarray:
@@ -157,6 +170,7 @@ def measured(
         outputs[done : done + len(block)] = block
         done += len(block)
     if classes is None:
-        numbers = outputs.reshape(len(y))
+        columns = outputs.reshape(len(y), -1)
+        numbers = columns[:, columns.shape[1] // 2]  # of several quantiles the middle one
         return number_scores(y, numbers), numbers
     return class_scores(y, outputs), outputs.argmax(axis=1)

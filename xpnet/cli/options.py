@@ -7,8 +7,9 @@ import os
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
 
@@ -196,6 +197,23 @@ class Sizes(click.ParamType):
         return sizes
 
 
+class Levels(click.ParamType):
+    """Levels of quantiles: numbers that rise between 0 and 1, with commas between them."""
+
+    name = "levels"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        """Return the levels; fail for others."""
+        parts = value if isinstance(value, list | tuple) else str(value).split(",")
+        try:
+            levels = tuple(float(part) for part in parts)
+        except ValueError:
+            levels = ()
+        if not levels or not all(low < high for low, high in pairwise((0.0, *levels, 1.0))):
+            self.fail(f"levels rise between 0 and 1, such as 0.1,0.5,0.9; received {value!r}.", param, ctx)
+        return levels
+
+
 class Number(click.FloatRange):
     """A number in a range; NaN, which compares with nothing, is in none."""
 
@@ -249,7 +267,8 @@ class Settings:
     members: int | None
     activation: str
     dropout: float | None
-    loss: Literal["squared_error", "poisson"] | None
+    loss: str | None
+    quantile: tuple[float, ...] | None
     class_weight: Any
     epochs: int
     batch_size: int | None

@@ -9,7 +9,17 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from xpnet.cli.options import Grouped, computing, dialect_of, option, output_option, reading, reads, reads_labels
+from xpnet.cli.options import (
+    Grouped,
+    Number,
+    computing,
+    dialect_of,
+    option,
+    output_option,
+    reading,
+    reads,
+    reads_labels,
+)
 from xpnet.cli.output import show_json, visible, working
 from xpnet.cli.train import check_plot
 
@@ -30,11 +40,25 @@ HELD = 2**27
 @DATA
 @output_option("-o", "--output", help="Write the table to this file. [default: to stdout]")
 @option("--proba", group="Writing", is_flag=True, help="Add a column with the probability of each class.")
+@option(
+    "--interval",
+    group="Writing",
+    type=Number(0, 1, min_open=True, max_open=True),
+    metavar="SHARE",
+    help="Add the ends of an interval that holds this share of new targets, such as 0.9.",
+)
 @option("--keep-columns", group="Writing", is_flag=True, help="Write all columns of DATA before the predictions.")
 @reading
 @computing
 def predict(
-    model: Path, data: str, output: Path | None, proba: bool, keep_columns: bool, backend: str | None, **how: Any
+    model: Path,
+    data: str,
+    output: Path | None,
+    proba: bool,
+    interval: float | None,
+    keep_columns: bool,
+    backend: str | None,
+    **how: Any,
 ) -> None:
     """Predict a label or a number for each row of DATA with MODEL, as comma-separated text.
 
@@ -46,6 +70,7 @@ def predict(
     Examples:
       xpnet predict model.safetensors new.csv --proba -o predicted.csv
       xpnet predict model.safetensors new.csv --keep-columns > joined.csv
+      xpnet predict model.safetensors new.csv --interval 0.9
     """
     from xpnet.cli.model import open_model
     from xpnet.data import open_data
@@ -55,6 +80,9 @@ def predict(
     opened = open_model(model, backend)
     if proba and opened.classes is None:
         raise click.UsageError("--proba is for models that classify; this one predicts numbers.")
+    if interval is not None and (opened.several or not hasattr(opened.model, "predict_interval")):
+        raise click.UsageError("--interval is for models of tables that predict one number, as xpnet train makes them.")
+    opened.coverage = interval
     with working(f"predicting {data}") as tell, _held() as held:
         source: Any = Content(data) if data == "-" else data  # which can be read once
         found = open_data(source, dialect_of(how))
@@ -135,7 +163,8 @@ def _header(opened: "TableModel", proba: bool) -> list[str]:
     classes = opened.classes
     if classes is None:
         count = opened.outputs_count
-        return ["prediction"] if count == 1 else [f"prediction_{k}" for k in range(count)]
+        names = ["prediction"] if count == 1 else [f"prediction_{k}" for k in opened.levels or range(count)]
+        return names if opened.coverage is None else [*names, "low", "high"]
     header = [str(label) for label in classes] if opened.several else ["prediction"]
     return header + [f"p_{label}" for label in classes] if proba else header
 

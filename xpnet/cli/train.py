@@ -6,11 +6,13 @@ from typing import Any
 
 import click
 
+from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.cli.distributed import distributed
 from xpnet.cli.options import (
     MODELS,
     ClassWeight,
     Grouped,
+    Levels,
     Number,
     Settings,
     Sizes,
@@ -65,6 +67,8 @@ def _check_together(settings: Settings) -> None:
         raise click.UsageError("--class-weight is for classes; leave it out with --task regress.")
     if settings.task == "classify" and settings.loss is not None:
         raise click.UsageError("--loss is for numbers; leave it out with --task classify.")
+    if settings.quantile and settings.loss != "quantile":
+        raise click.UsageError("--quantile goes with --loss quantile.")
 
 
 _SHARE = Number(0, 1, max_open=True)
@@ -107,9 +111,10 @@ _training = partial(option, group="The training")
 @_model("--dropout", type=_SHARE, help="Leave this share of hidden units out in training. [default: 0.1, else 0]")
 @_model(
     "--loss",
-    type=click.Choice(["squared_error", "poisson"]),
-    help="Minimise this for numbers; poisson is for counts. [default: squared_error]",
+    type=click.Choice(sorted(NUMERIC_LOSSES)),
+    help="Minimise this for numbers; poisson is for counts, gamma for amounts. [default: squared_error]",
 )
+@_model("--quantile", type=Levels(), help="Predict these quantiles, such as 0.1,0.5,0.9, with --loss quantile.")
 @_training("--epochs", type=_COUNT, default=200, show_default=True, help="Pass at most so often over the rows.")
 @_training(
     "--patience",
@@ -202,6 +207,7 @@ def train(**options: Any) -> None:
       xpnet train passengers.csv --target survived -o model.safetensors
       xpnet train houses.parquet --target price --id number --plot loss.png
       xpnet train visits.csv --target visits --loss poisson --time-limit 60
+      xpnet train rides.csv --target minutes --loss quantile --quantile 0.05,0.5,0.95
       xpnet train digits --model mlp --hidden 100,50
       mpirun -n 4 xpnet train DATA --distributed mpi
     """

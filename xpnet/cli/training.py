@@ -280,7 +280,7 @@ def build(settings: Settings, *, classify: bool) -> Any:
     }
     if classify:
         return TabularClassifier(**shared, class_weight=settings.class_weight)
-    return TabularRegressor(**shared, loss=settings.loss or "squared_error")
+    return TabularRegressor(**shared, loss=settings.loss or "squared_error", quantile=list(settings.quantile or [0.5]))
 
 
 def fit(rows: Rows, classes: numpy.ndarray | None, settings: Settings) -> tuple[Any, list[str]]:
@@ -352,15 +352,20 @@ def _fit_by_blocks(
         network = _one_network(model, len(training), classify, settings)
         watchers, state = _watchers(settings, mark, 0)
         stopping = [EarlyStopping(settings.patience, tol=0.0)] if len(watched) else []
-        validation = {"X_val": apart, "y_val": apart_targets.reshape(len(watched))} if len(watched) else {}
+        validation = {"X_val": apart, "y_val": _once(apart_targets)} if len(watched) else {}
         network.watch([*stopping, *watchers], resume_from=state)
-        network.fit(inputs, targets.reshape(len(targets)), **validation)
+        network.fit(inputs, _once(targets), **validation)
         return [_as_member(network, settings)]
 
     if model.members != 1 or model.networks != 1:
         notes.append("the table is read by blocks, so that one network is trained in place of several")
     labels = [classes[part.y] if classes is not None else part.y for part in (training, watched)]
     return model.take_networks(encoder, *labels, train), notes
+
+
+def _once(targets: numpy.ndarray) -> numpy.ndarray:
+    """Targets (rows,), of which the tabular estimator has a column for each output."""
+    return targets if targets.ndim == 1 else targets[:, 0]
 
 
 def _one_network(model: Any, rows: int, classify: bool, settings: Settings) -> Any:
@@ -383,7 +388,7 @@ def _one_network(model: Any, rows: int, classify: bool, settings: Settings) -> A
     }
     if classify:
         return MLPClassifier(**shared, class_weight=settings.class_weight and "balanced")
-    return MLPRegressor(**shared, loss=model.loss)
+    return MLPRegressor(**shared, loss=model.loss, quantile=model.quantile)
 
 
 def _as_member(network: Any, settings: Settings) -> Network:
@@ -398,6 +403,7 @@ def _as_member(network: Any, settings: Settings) -> Network:
         activations=(network.activation,) * (len(weights) - 1),
         loss="softmax_cross_entropy" if hasattr(network, "classes_") else network.loss,
         dtype=settings.dtype,
+        loss_numbers=network._loss_numbers(),
     )
     params = {f"W{k}": W for k, W in enumerate(weights, 1)} | {f"b{k}": b for k, b in enumerate(biases, 1)}
     member = Network(spec, params, network.learning_rate_init, backend=settings.backend, dtype=settings.dtype)

@@ -16,14 +16,11 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import d2_pinball_score, r2_score
 
 from xpnet.backend import Backend, NetworkSpec, UpdateRule
-from xpnet.backend.spec import Loss
+from xpnet.backend.spec import NUMERIC_LOSSES, Loss
 from xpnet.errors import InputError
 from xpnet.estimators.libraries import CallbackSupportMixin, warn_caller
 from xpnet.models.inputs import one_each
 from xpnet.ops import ACTIVATIONS
-
-NUMERIC_LOSSES = {"squared_error", "absolute_error", "huber", "quantile", "poisson", "gamma", "tweedie"}
-"""Losses of regressors."""
 
 STOCHASTIC = ("sgd", "adam", "adamw")
 """Solvers that train by epochs of minibatches."""
@@ -291,14 +288,10 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class LossParameters:
-    """The loss of a regressor, with the numbers that it takes.
+    """The numbers that the loss of a regressor takes.
 
     Parameters
     ----------
-    loss : str, default "squared_error"
-        What is minimised. ``"squared_error"`` leads to means; ``"absolute_error"`` to medians; ``"huber"`` to means
-        that outliers move little; ``"quantile"`` to quantiles. ``"poisson"``, for counts, ``"tweedie"``, for amounts
-        of which some are 0, and ``"gamma"``, for positive ones, are deviances of the prediction exp(o).
     quantile : float or sequence of float, default 0.5
         For ``"quantile"``: the level, between 0 and 1, or several that rise, each with a column of predictions.
         Predictions of several levels do not cross: they are sorted.
@@ -308,13 +301,15 @@ class LossParameters:
         For ``"tweedie"``: the power of the mean that the variance grows with, between 1 and 2.
     """
 
-    loss: str = "squared_error"
     quantile: float | Sequence[float] = 0.5
     delta: float = 1.0
     power: float = 1.5
 
+    if TYPE_CHECKING:  # The subclasses have it, each in its order of arguments.
+        loss: str = "squared_error"
+
     _loss_allowed: ClassVar[dict[str, list[Any]]] = {
-        "loss": [NUMERIC_LOSSES],
+        "loss": [set(NUMERIC_LOSSES)],
         "quantile": [Interval(Real, 0, 1, closed="neither"), ARRAY_LIKE],
         "delta": [POSITIVE],
         "power": [Interval(Real, 1, 2, closed="neither")],
@@ -360,8 +355,8 @@ def with_documentation_of(**owners: type) -> Callable[[type[Estimator]], type[Es
     """Class decorator: put sections that two estimators share into the docstring of each.
 
     owners : by the name of a section, ``Parameters`` or ``Attributes``, the class in whose docstring it stands; it
-        takes the place of ``<parameters of both estimators>`` or ``<attributes of both estimators>``; that of ``Loss``
-        is the section ``Parameters`` of the class
+        takes the place of ``<parameters of both estimators>`` or ``<attributes of both estimators>``; with ``Loss`` the
+        section ``Parameters`` takes that of ``<loss of both estimators>``
     """
 
     def document(estimator: type[Estimator]) -> type[Estimator]:

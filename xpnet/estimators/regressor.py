@@ -28,8 +28,12 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
 
     Parameters
     ----------
-    <loss of both estimators>
+    loss : str, default "squared_error"
+        What is minimised. ``"squared_error"`` leads to means, ``"absolute_error"`` to medians, ``"huber"`` to means
+        that outliers move little, ``"quantile"`` to quantiles. ``"poisson"``, for counts, ``"tweedie"``, for amounts
+        of which some are 0, and ``"gamma"``, for positive ones, are deviances of the prediction exp(o).
     <parameters of both estimators>
+    <loss of both estimators>
 
     Attributes
     ----------

@@ -10,9 +10,10 @@ from sklearn.utils.validation import check_is_fitted
 
 import xpnet
 from xpnet.backend import Backend, NetworkSpec
+from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.errors import InputError
 from xpnet.estimators.fitted import FACTS, LABEL_FACTS, FittedState
-from xpnet.estimators.parameters import NUMERIC_LOSSES, check_parameters
+from xpnet.estimators.parameters import check_parameters
 from xpnet.modelfile.container import Header
 from xpnet.modelfile.networks import Description, check_tensors
 from xpnet.modelfile.onnx_graph import Graph, Value, write_onnx

@@ -20,8 +20,8 @@ def conformal_margin(scores: numpy.ndarray, coverage: float) -> numpy.ndarray:
     place = ceil((len(scores) + 1) * coverage - 1e-9)  # of a product that is rounded
     if place > len(scores):
         raise InputError(
-            f"An interval of coverage {coverage:g} takes {ceil(coverage / (1 - coverage) - 1e-9)} rows that are set apart in "
-            f"training; there were {len(scores)}. Raise validation_fraction, or pass X_val and y_val."
+            f"An interval of coverage {coverage:g} takes {ceil(coverage / (1 - coverage) - 1e-9)} rows that are set "
+            f"apart in training; there were {len(scores)}. Raise validation_fraction, or pass X_val and y_val."
         )
     return numpy.sort(scores, axis=0)[place - 1]
 

@@ -678,6 +678,8 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
     ----------
     <parameters of both estimators>
     <loss of both estimators>
+    loss : str, default "squared_error"
+        What is minimised; `xpnet.MLPRegressor` says what each loss is for.
 
     Attributes
     ----------
@@ -712,6 +714,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
     """
 
     weight_decay: float = 0.01
+    loss: str = "squared_error"
 
     _allowed: ClassVar[dict[str, list[Any]]] = {**Tabular._allowed, **LossParameters._loss_allowed}
     _task: ClassVar[str] = "regression"
@@ -809,8 +812,8 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         Its margin is a quantile of the residuals of the rows that were set apart in training (split conformal
         prediction). With ``loss="quantile"`` and levels on both sides, such as ``quantile=[0.05, 0.5, 0.95]`` for a
         coverage of 0.9, the interval lies between the predictions of the levels next to the coverage, and its width
-        follows the rows (Romano, Patterson, Candes, Conformalized Quantile Regression, 2019). Otherwise it has one width for
-        all rows, or, for ``"poisson"``, ``"gamma"`` and ``"tweedie"``, one that grows with the prediction.
+        follows the rows (Romano, Patterson, Candes, Conformalized Quantile Regression, 2019). Otherwise it has one
+        width for all rows, or, for ``"poisson"``, ``"gamma"`` and ``"tweedie"``, one that grows with the prediction.
 
         Parameters
         ----------
@@ -827,7 +830,8 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         Raises
         ------
         InputError
-            For a coverage outside (0, 1), for too few rows set apart, and for columns that are not those of the training.
+            For a coverage outside (0, 1), for too few rows set apart, and for columns that are not those of the
+            training.
         """
         check_is_fitted(self)
         residuals, levels = self.residuals_, self._loss_numbers()
