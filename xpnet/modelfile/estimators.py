@@ -225,8 +225,8 @@ def _check_table_facts(kind: str, fitted: Any, spec: NetworkSpec) -> None:
         raise ValueError("its fitted attributes are not those that fit finds")
     if not fitted["best_epochs_"] or not all(type(epoch) is int for epoch in fitted["best_epochs_"]):
         raise ValueError("it has no epoch for each of its networks")
-    if not 0 < fitted.get("temperature_", 1.0) < numpy.inf:
-        raise ValueError("its temperature is not positive")
+    if not 0.01 < fitted.get("temperature_", 1.0) < 100:
+        raise ValueError("its temperature is none that fit finds")
     if len(fitted.get("classes_", range(out))) != out or (
         fitted.get("_flat") and out != max(1, len(spec.loss_numbers))
     ):
