@@ -2,8 +2,8 @@
 
 ``Ranks`` is what the rest of xpnet talks to: for one process it has nothing to do. ``on_all_ranks`` puts a step around
 the step that computes on this rank. Passed to it are the rows that this rank has. ``order`` and ``rows`` count the rows
-of all ranks: where all have the same rows that makes no difference; where each has its own, they lie one after the other
-in the order of the ranks, or as ``Ranks.owners`` says.
+of all ranks: where all have the same rows that makes no difference; where each has its own, they lie one after the
+other in the order of the ranks, or as ``Ranks.owners`` says.
 """
 
 from collections.abc import Callable, Iterable, Iterator
