@@ -124,7 +124,9 @@ def test_a_thread_that_waits_has_its_turn_between_two_epochs(monkeypatch):
 
     def awaited(*data, **how):
         begun.release()
+        limit = time.monotonic() + 60
         while not model.lock.wanted and len(answered) < model.history.epochs:
+            assert time.monotonic() < limit, "the other thread neither waits nor has its answer"
             time.sleep(0.0001)
         return epoch(*data, **how)
 
@@ -135,11 +137,26 @@ def test_a_thread_that_waits_has_its_turn_between_two_epochs(monkeypatch):
             answered.append(model.history.epochs)
 
     monkeypatch.setattr(step, "epoch", awaited)
-    thread = threading.Thread(target=ask)
+    thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     model.fit(X[:20], Y[:20], epochs=40)
     thread.join()
     assert len(set(answered)) > 10  # answered after so many different epochs, not at the end alone
+
+
+def test_a_thread_that_does_not_wake_in_time_is_let_in_after_the_next_epoch():
+    model = network("numpy")
+    model.predict(X[:1])
+    other = threading.Thread(target=model.predict, args=[X[:1]], daemon=True)
+    with model.lock.calls:
+        other.start()
+        limit = time.monotonic() + 60
+        while not model.lock.wanted and time.monotonic() < limit:
+            time.sleep(0.001)
+        model.lock.give_way()  # under the lock, which the other thread therefore does not get
+        assert model.lock.wanted
+    other.join(60)
+    assert not model.lock.wanted
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -49,10 +49,11 @@ class NetworkLock:
     def give_way(self) -> None:
         """Let a thread that waits for ``calls`` have it first.
 
-        The thread that has just released it would otherwise be quicker to take it again.
+        The thread that has just released it would otherwise be quicker to take it again. On a busy machine the waiting
+        thread may not wake in time: ``wanted`` stays set until it has the lock, so that it is let in after the next
+        epoch.
         """
         if self.wanted:
-            self.wanted = False
             time.sleep(WAKING)
 
     @contextmanager
