@@ -38,7 +38,7 @@ def test_each_row_comes_once_as_a_conversion_of_all_has_it(
     source = ArraySource(two_columns(kind))
     blocks = np.arange(source.blocks) if seed is None else np.random.default_rng(0).permutation(source.blocks)
     numbers, found = [], []
-    for X, rows in rows_of(source, blocks, dtype, batch_size=batch_size, seed=seed, piece_bytes=300):
+    for X, rows, _ in rows_of(source, blocks, dtype, batch_size=batch_size, seed=seed, piece_bytes=300):
         assert X.dtype == dtype
         numbers.append(rows.copy())
         found.append(X.copy())

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+from ranks.threads_group import ThreadsGroup, on_ranks
 from sklearn.exceptions import ConvergenceWarning
 
 import xpnet
@@ -18,6 +19,7 @@ from xpnet.data import sources
 from xpnet.data.sources import ArraySource, ChunkSource, ParquetSource, as_source
 from xpnet.errors import DataFileError, InputError
 from xpnet.estimators import inputs
+from xpnet.estimators.epochs import EpochEnd
 from xpnet.training import Callback, Training, loop
 
 ROWS = 3000
@@ -108,7 +110,7 @@ def test_every_row_once_an_epoch() -> None:
     first, second = ([], [])
     for epoch in (first, second):
         blocks, seed = orders.permutation(2000)
-        for X_part, rows in rows_of(source, blocks, "float32", batch_size=64, seed=seed):
+        for X_part, rows, _ in rows_of(source, blocks, "float32", batch_size=64, seed=seed):
             epoch.append((X_part.copy(), rows))
         found = np.concatenate([rows for _, rows in epoch])
         np.testing.assert_array_equal(np.sort(found), np.arange(2000))
@@ -264,7 +266,7 @@ def test_a_function_that_yields_chunks(data: Any) -> None:
 
 
 @pytest.mark.usefixtures("small_buffers")
-def test_what_cannot_be_is_told(data: Any, tmp_path: Path) -> None:
+def test_what_cannot_be_is_told(data: Any) -> None:
     X, y = data
     bad = X.copy()
     bad[1234, 2] = np.nan
@@ -272,8 +274,6 @@ def test_what_cannot_be_is_told(data: Any, tmp_path: Path) -> None:
         classifier().fit(ArraySource(bad), y)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         classifier().fit(ArraySource(X), y[:-1])
-    with pytest.raises(InputError, match="Leave checkpoint out"):
-        classifier(checkpoint=tmp_path).fit(ArraySource(X), y)
     with pytest.raises(InputError, match="one row at least"):
         classifier().fit(ArraySource(X[:0]), y[:0])
     with pytest.raises(InputError, match="matrix of numbers"):
@@ -355,3 +355,140 @@ def test_a_dask_collection_is_refused_with_advice() -> None:
     Array.__module__ = "dask.array.core"
     with pytest.raises(InputError, match="xpnet.dask.MLPClassifier"):
         classifier().fit(Array(), [0, 1])
+
+
+class Watched(ArraySource):
+    """Notes which blocks are read."""
+
+    def __init__(self, array: Any) -> None:
+        super().__init__(array)
+        self.reads: list[int] = []
+
+    def read(self, block: int) -> np.ndarray:
+        """A block."""
+        self.reads.append(block)
+        return super().read(block)
+
+
+BLOCK = 104
+"""Rows of a block in small buffers."""
+
+SHARDS = {2: (BLOCK, ROWS - BLOCK), 3: (10 * BLOCK, 0, ROWS - 10 * BLOCK)}
+"""How many rows each rank has: whole blocks, so that the blocks of all ranks are those of one process."""
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "adam": {},
+    "in order": {"shuffle": False},
+    "clipped": {"max_grad_norm": 0.1},
+    "dropout": {"dropout": 0.2},
+    "early stopping": {"early_stopping": True, "n_iter_no_change": 2},
+    "lbfgs": {"solver": "lbfgs"},
+    "validated": {"early_stopping": True},
+}
+
+
+@pytest.mark.usefixtures("small_buffers")
+@pytest.mark.parametrize("own, size", [(False, 2), (False, 3), (True, 2), (True, 3)])
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("name", SETTINGS)
+def test_ranks_find_what_one_process_finds(data: Any, name: str, weighted: bool, own: bool, size: int) -> None:
+    X, y = data
+    weight = np.linspace(0.5, 2, ROWS) if weighted else None
+
+    def fit(group: ThreadsGroup | None = None) -> Any:
+        part = slice(0, ROWS)
+        if own and group is not None:
+            end = sum(SHARDS[size][: group.rank + 1])
+            part = slice(end - SHARDS[size][group.rank], end)
+        given: dict[str, Any] = {"sample_weight": None if weight is None else weight[part]}
+        if name == "validated":
+            rows = np.arange(-(-part.start // 3) * 3, part.stop, 3)
+            given |= {"X_val": ArraySource(X[rows]) if len(rows) else X[rows], "y_val": y[rows]}
+        settings = {"max_iter": 4, "dtype": "float64", **SETTINGS[name]}
+        source: Any = ArraySource(X[part]) if part.start < part.stop else X[part]
+        model = classifier(**settings).fit(source, y[part], **given)
+        return [*model.coefs_, *model.intercepts_, model.loss_, getattr(model, "validation_scores_", None) or 0]
+
+    expected = fit()
+    for found in on_ranks(size, fit, data="own" if own else "same"):
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.usefixtures("small_buffers")
+def test_each_block_is_read_by_one_rank(data: Any) -> None:
+    X, y = data
+
+    def reads(group: ThreadsGroup) -> list[int]:
+        source = Watched(X)
+        classifier(max_iter=2).fit(source, y)
+        return source.reads
+
+    every = on_ranks(3, reads)
+    blocks = ArraySource(X).blocks
+    assert sorted(sum(every, [])) == sorted(2 * list(range(blocks)))
+    assert max(map(len, every)) - min(map(len, every)) <= 2
+
+
+@pytest.mark.usefixtures("small_buffers")
+@pytest.mark.parametrize("own", [False, True], ids=["same", "own"])
+def test_chunks_of_a_function_on_ranks(data: Any, own: bool) -> None:
+    X, y = data
+    ends = np.cumsum([0, *SHARDS[2]])
+
+    def chunks(first: int, last: int) -> Any:
+        return lambda: (X[k : k + BLOCK] for k in range(first, last, BLOCK))
+
+    def fit(group: ThreadsGroup | None = None) -> Any:
+        first, last = (ends[group.rank], ends[group.rank + 1]) if own and group is not None else (0, ROWS)
+        return classifier(dtype="float64", max_iter=2).fit(chunks(first, last), y[first:last]).coefs_[0].copy()
+
+    expected = fit()
+    for found in on_ranks(2, fit, data="own" if own else "same"):
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-11)
+
+
+class CutOffError(Exception):
+    """What ends a fit in its middle."""
+
+
+@pytest.mark.usefixtures("small_buffers")
+@pytest.mark.parametrize("ranks", [(1, 1), (2, 3)], ids=["alone", "on ranks"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_fit_of_a_source_that_was_cut_off_goes_on(
+    data: Any, weighted: bool, ranks: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y = data
+    settings = {"dtype": "float64", "early_stopping": True, "checkpoint": tmp_path}
+    weight = np.linspace(0.5, 2, ROWS) if weighted else None
+    ended = EpochEnd.epoch_end
+
+    def fit(group: Any = None) -> Any:
+        return classifier(**settings).fit(ArraySource(X), y, sample_weight=weight).coefs_[0].copy()
+
+    def cut_off(self: EpochEnd, training: Training) -> None:
+        if training.done == 3:
+            raise CutOffError
+        ended(self, training)
+
+    monkeypatch.setattr(EpochEnd, "epoch_end", cut_off)
+    with pytest.raises(CutOffError):
+        on_ranks(ranks[0], fit)
+    monkeypatch.setattr(EpochEnd, "epoch_end", ended)
+    assert len(list(tmp_path.rglob("checkpoint-*"))) == 1
+    resumed = on_ranks(ranks[1], fit)
+    assert len(list(tmp_path.iterdir())) == 1
+    settings["checkpoint"] = None
+    expected = fit()
+    for found in resumed:
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.usefixtures("small_buffers")
+def test_a_checkpoint_is_named_after_every_row_of_a_source(data: Any, tmp_path: Path) -> None:
+    X, y = data
+    other = X.copy()
+    other[-1, 3] += 1
+    for rows in (X, other, X):
+        classifier(max_iter=1, checkpoint=tmp_path).fit(ArraySource(rows), y)
+    assert len(list(tmp_path.iterdir())) == 2

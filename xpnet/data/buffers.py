@@ -17,20 +17,76 @@ PIECE_BYTES = 2**21
 """Bytes of rows that are converted at a time: they stay in a core's cache until they have been used."""
 
 
-class Buffer(NamedTuple):
-    """Rows in memory: X (rows, in), and the number of each in the source, (rows,) int64."""
+class Division(NamedTuple):
+    """Says which of several processes reads each block of a pass. All of them know the order of all rows.
 
+    rank : of this process; owner : (blocks,) int, the rank that reads each block; rows : (blocks,) int, of each
+    """
+
+    rank: int
+    owner: numpy.ndarray
+    rows: numpy.ndarray
+
+
+class Part(NamedTuple):
+    """Some rows of a block. X : (size, in), or None where another process reads them; first : number of the first"""
+
+    owner: int
+    size: int
+    first: int = 0
+    X: numpy.ndarray | None = None
+
+    def cut(self, count: int) -> tuple["Part", "Part"]:
+        """Return the first rows, as many as asked for or all, and the others."""
+        count = min(count, self.size)
+        head, tail = (None, None) if self.X is None else (self.X[:count], self.X[count:])
+        return (
+            Part(self.owner, count, self.first, head),
+            Part(self.owner, self.size - count, self.first + count, tail),
+        )
+
+
+class Buffer(NamedTuple):
+    """Room for rows, each in a place of its own. What another process reads has a place, but is not there.
+
+    owner : (places,) int32, the rank that has the row; slot : (places,) int64, where in X it lies
+    X : (slots, in); rows : (slots,) int64, the number in the source of each row in X
+    """
+
+    owner: numpy.ndarray
+    slot: numpy.ndarray
     X: numpy.ndarray
     rows: numpy.ndarray
 
     @classmethod
     def empty(cls, rows: int, source: Source, dtype: Any) -> "Buffer":
-        """Room for so many rows."""
-        return cls(numpy.empty((rows, source.shape[1]), dtype), numpy.empty(rows, numpy.int64))
+        """Return room for so many rows."""
+        kinds = (numpy.int32, numpy.int64, numpy.int64)
+        owner, slot, numbers = (numpy.zeros(rows, kind) for kind in kinds)
+        return cls(owner, slot, numpy.empty((rows, source.shape[1]), dtype), numbers)
 
-    def take(self, places: Any) -> "Buffer":
-        """Return some of the rows."""
-        return Buffer(self.X[places], self.rows[places])
+    def slots_of(self, places: numpy.ndarray, rank: int) -> numpy.ndarray:
+        """Return where the rows of these places lie that a rank has."""
+        return self.slot[places[self.owner[places] == rank]]
+
+    def put_before(self, end: int, other: "Buffer", places: numpy.ndarray, rank: int) -> None:
+        """Take rows over from another buffer, into the places and slots in front of ``end``."""
+        found = other.slots_of(places, rank)
+        here, slots = slice(end - len(places), end), slice(end - len(found), end)
+        self.owner[here] = other.owner[places]
+        self.slot[here][self.owner[here] == rank] = numpy.arange(end - len(found), end)
+        self.X[slots], self.rows[slots] = other.X[found], other.rows[found]
+
+
+class Piece(NamedTuple):
+    """Rows to compute with. X : (own, in), those of this process; rows : (own,) int64, their numbers in the source
+
+    owner : (rows,) int32, the rank that has each row of the piece
+    """
+
+    X: numpy.ndarray
+    rows: numpy.ndarray
+    owner: numpy.ndarray
 
 
 class Reader:
@@ -39,42 +95,51 @@ class Reader:
     stopped : set by another thread, it ends the reading before the next part of a block
     """
 
-    def __init__(self, source: Source, blocks: Any) -> None:
+    def __init__(self, source: Source, blocks: Any, division: Division | None = None) -> None:
         self.source, self.stopped = source, False
-        self._parts = self._read(blocks)
-        self._left, self._first = numpy.empty((0, source.shape[1])), 0
+        self._parts = self._read(blocks, division)
+        self._left = Part(0, 0)
 
-    def fill(self, buffer: Buffer) -> int:
-        """Fill the buffer from its beginning; returns how many rows there were.
+    def fill(self, buffer: Buffer, start: int = 0) -> int:
+        """Fill the buffer from a place on; returns how many rows there were.
 
         Raises ValueError where a value is not finite.
         """
-        filled, room = 0, len(buffer.rows)
-        while filled < room and self._has_rows():
-            part = self._left[: room - filled]
-            place = slice(filled, filled + len(part))
-            copy_finite(part, buffer.X[place], self._first)
-            buffer.rows[place] = numpy.arange(self._first, self._first + len(part))
-            self._left, self._first = self._left[len(part) :], self._first + len(part)
-            filled += len(part)
-        return filled
+        place = slot = start
+        while place < len(buffer.owner) and self._has_rows():
+            part, self._left = self._left.cut(len(buffer.owner) - place)
+            places, slots = slice(place, place + part.size), slice(slot, slot + part.size)
+            buffer.owner[places] = part.owner
+            if part.X is not None:
+                copy_finite(part.X, buffer.X[slots], part.first)
+                buffer.rows[slots] = numpy.arange(part.first, part.first + part.size)
+                buffer.slot[places] = numpy.arange(slots.start, slots.stop)
+                slot += part.size
+            place += part.size
+        return place - start
 
     def _has_rows(self) -> bool:
         """Return whether a row is left, of the part at hand or of the next one with rows."""
-        while not len(self._left) and not self.stopped:
+        while not self._left.size and not self.stopped:
             found = next(self._parts, None)
             if found is None:
                 return False
-            self._left, self._first = found
+            self._left = found
         return not self.stopped
 
-    def _read(self, blocks: Any) -> Iterator[tuple[numpy.ndarray, int]]:
-        """Yield all parts of the blocks, and the number of the first row of each."""
-        for block in blocks:
+    def _read(self, blocks: Any, division: Division | None) -> Iterator[Part]:
+        """Yield all parts of the blocks."""
+        for place, block in enumerate(blocks):
+            owner = 0 if division is None else int(division.owner[place])
+            if division is not None and owner != division.rank:
+                if self.source.in_order and 0 <= block < self.source.blocks:  # the next one comes after it only
+                    self.source.read(int(block))
+                yield Part(owner, int(division.rows[place]))
+                continue
             first = int(self.source.starts[block])
-            for part in self.source.parts(int(block)):
-                yield part, first
-                first += len(part)
+            for X in self.source.parts(int(block)):
+                yield Part(owner, len(X), first, X)
+                first += len(X)
 
 
 def read_rows(source: Source, blocks: Any, dtype: Any) -> Buffer:
@@ -120,53 +185,66 @@ def kept_dtype(source: Source, dtype: Any) -> numpy.dtype:
 
 
 def rows_of(
-    source: Source, blocks: Any, dtype: Any, *, batch_size: int, seed: int | None = None, piece_bytes: int = PIECE_BYTES
-) -> Generator[Buffer, None, None]:
+    source: Source,
+    blocks: Any,
+    dtype: Any,
+    *,
+    batch_size: int,
+    seed: int | None = None,
+    piece_bytes: int = PIECE_BYTES,
+    division: Division | None = None,
+) -> Generator[Piece, None, None]:
     """All rows of the blocks in the dtype, some whole batches at a time; the last batch may have fewer rows.
 
     seed : of the orders within the buffers; None for rows as they lie
     piece_bytes : of what is handed out at a time, one batch at least; the next one overwrites it
+    division : of the blocks among processes, of which each is given its own rows of every piece
     """
     rows = piece_bytes // (source.shape[1] * numpy.dtype(dtype).itemsize)
-    for buffer, places in _buffers(source, blocks, dtype, batch_size, seed):
-        yield from _pieces(buffer, places, max(1, rows // batch_size) * batch_size, dtype, ordered=seed is None)
+    count, rank = max(1, rows // batch_size) * batch_size, 0 if division is None else division.rank
+    for buffer, places in _buffers(source, blocks, dtype, batch_size, seed, division):
+        yield from _pieces(buffer, places, count, dtype, rank, ordered=seed is None)
 
 
-def _pieces(buffer: Buffer, places: numpy.ndarray, count: int, dtype: Any, *, ordered: bool) -> Iterator[Buffer]:
+def _pieces(
+    buffer: Buffer, places: numpy.ndarray, count: int, dtype: Any, rank: int, *, ordered: bool
+) -> Iterator[Piece]:
     """Yield the rows at these places of a buffer, so many at a time."""
     count = min(count, len(places))
     kept = numpy.empty((count, buffer.X.shape[1]), buffer.X.dtype)
     converted = kept if kept.dtype == dtype else numpy.empty(kept.shape, dtype)
     for start in range(0, len(places), count):
         some = places[start : start + count]
-        X = kept[: len(some)]
-        if ordered:
-            X = buffer.X[some[0] : some[0] + len(some)]
+        slots = buffer.slots_of(some, rank)
+        X = kept[: len(slots)]
+        if ordered and len(slots):
+            X = buffer.X[slots[0] : slots[0] + len(slots)]
         else:
-            numpy.take(buffer.X, some, axis=0, out=X, mode="clip")  # the other modes copy once more
+            numpy.take(buffer.X, slots, axis=0, out=X, mode="clip")  # the other modes copy once more
         if X.dtype != dtype:
-            numpy.copyto(converted[: len(some)], X, casting="unsafe")
-            X = converted[: len(some)]
-        yield Buffer(X, buffer.rows[some])
+            numpy.copyto(converted[: len(slots)], X, casting="unsafe")
+            X = converted[: len(slots)]
+        yield Piece(X, buffer.rows[slots], buffer.owner[some])
 
 
 def _buffers(
-    source: Source, blocks: Any, dtype: Any, batch_size: int, seed: int | None
+    source: Source, blocks: Any, dtype: Any, batch_size: int, seed: int | None, division: Division | None
 ) -> Iterator[tuple[Buffer, numpy.ndarray]]:
     """Buffers, and at which places in each lie the rows of whole batches; the others go on in front of the next buffer.
 
     Two buffers take turns: one is used while the other is filled.
     """
     shuffle = None if seed is None else numpy.random.default_rng(seed)
-    reader, left = Reader(source, blocks), 0
-    rows = min(max(source.buffer_rows(dtype) // 2, batch_size), len(source))
+    reader, left, rank = Reader(source, blocks, division), 0, 0 if division is None else division.rank
+    count_all = len(source) if division is None else int(division.rows.sum())
+    rows = min(max(source.buffer_rows(dtype) // 2, batch_size), count_all)
     here, ahead = (Buffer.empty(batch_size + rows, source, kept_dtype(source, dtype)) for _ in range(2))
     with ThreadPoolExecutor(1, "xpnet-read") as thread:
         try:
-            reading = thread.submit(reader.fill, ahead.take(slice(batch_size, None)))
+            reading = thread.submit(reader.fill, ahead, batch_size)
             while count := reading.result():
                 here, ahead = ahead, here
-                reading = thread.submit(reader.fill, ahead.take(slice(batch_size, None)))
+                reading = thread.submit(reader.fill, ahead, batch_size)
                 places = numpy.arange(batch_size - left, batch_size + count)
                 if shuffle is not None:
                     shuffle.shuffle(places)
@@ -174,8 +252,7 @@ def _buffers(
                 if whole:
                     yield here, places[:whole]
                 left = len(places) - whole
-                ahead.X[batch_size - left : batch_size] = here.X[places[whole:]]
-                ahead.rows[batch_size - left : batch_size] = here.rows[places[whole:]]
+                ahead.put_before(batch_size, here, places[whole:], rank)
         finally:
             reader.stopped = True
     if left:

@@ -1,6 +1,6 @@
 """A name for the rows of all ranks that does not depend on which rank has which."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy
@@ -19,7 +19,7 @@ def digest_of_rows(columns: Sequence[Any], ranks: Ranks, *, ordered: bool = True
 
     The text names the kinds of numbers, how many rows there are, and the sum of a hash of each with its place.
 
-    columns : NumPy arrays (rows, ...) of this rank, SciPy's CSR matrices, or None
+    columns : NumPy arrays (rows, ...) of this rank, SciPy's CSR matrices, sources, or None
     ordered : whether the order of the rows counts
     """
     count, kinds = columns[0].shape[0], []
@@ -30,15 +30,26 @@ def digest_of_rows(columns: Sequence[Any], ranks: Ranks, *, ordered: bool = True
             kinds.append("none")
             continue
         kinds.append(f"{column.dtype.str} {column.shape[1:]}")
-        sparse = hasattr(column, "indptr")
-        step = max(1, AT_ONCE // max(1, 8 * column.shape[1] if sparse else column[:1].nbytes))
-        for start in range(0, count, step):
-            part = slice(start, start + step)
-            of_rows = _hashes_of_sparse(column[part]) if sparse else _hashes(column[part])
+        start = 0
+        for rows in _some_at_a_time(column):
+            part = slice(start, start + rows.shape[0])
+            of_rows = _hashes_of_sparse(rows) if hasattr(rows, "indptr") else _hashes(rows)
             hashes[part] = _mixed(hashes[part] * ODD + of_rows)
+            start = part.stop
     total = _mixed(hashes + _mixed(places.astype("uint64") + ODD)).sum(dtype="uint64")
     every = ranks.allgather((count, int(total)))
     return f"{kinds} {sum(rows for rows, _ in every)} {sum(part for _, part in every) % 2**64}"
+
+
+def _some_at_a_time(column: Any) -> Iterator[Any]:
+    """Yield the rows of an array, a sparse matrix, or a source, which are read."""
+    if hasattr(column, "parts"):
+        for block in range(column.blocks):
+            yield from column.parts(block)
+        return
+    step = max(1, AT_ONCE // max(1, 8 * column.shape[1] if hasattr(column, "indptr") else column[:1].nbytes))
+    for start in range(0, column.shape[0], step):
+        yield column[start : start + step]
 
 
 def _hashes(rows: Any) -> Any:

@@ -88,11 +88,13 @@ class Ranks:
         parts = numpy.split(self.group.allreduce(flat), numpy.cumsum([array.size for array in arrays.values()])[:-1])
         return {name: part.reshape(arrays[name].shape) for name, part in zip(arrays, parts, strict=True)}
 
+    def sum(self, array: Any) -> Any:
+        """The sum of all ranks' arrays, NumPy's, float32, float64 or int64; the array itself for one process."""
+        return array if self.group is None or not self.several else self.group.allreduce(array)
+
     def any(self, flag: bool) -> bool:
         """Return whether the flag is set on some rank."""
-        if self.group is None or not self.several:
-            return flag
-        return bool(self.group.allreduce(numpy.array([flag], "int64"))[0])
+        return bool(self.sum(numpy.array([flag], "int64"))[0])
 
     def allgather(self, value: Any) -> list[Any]:
         """The values of all ranks, in their order, if each has rows of its own; this one's if all have the same."""
@@ -236,6 +238,15 @@ class DistributedStep(Step):
     def running(self) -> AbstractContextManager[None]:
         """See :class:`xpnet.backend.Step`."""
         return self.step.running()
+
+    def among(self, owners: Owners, X: Array) -> "DistributedStep":
+        """Return this step for rows of which each rank has its own, whoever has the others.
+
+        owners : of each row of all ranks; X : (own, in), those of this rank
+        """
+        made = DistributedStep(self.step, replace(self.ranks, data="own", owners=owners))
+        made._counted = X, Rows(0, X.shape[0], len(owners.rank))
+        return made
 
     def broadcast_state(self) -> None:
         """See :class:`xpnet.backend.Step`."""

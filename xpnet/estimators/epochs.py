@@ -12,6 +12,7 @@ from scipy.sparse import issparse
 
 import xpnet
 from xpnet.backend import NetworkSpec, Step
+from xpnet.data.sources import Source
 from xpnet.distributed import Ranks
 from xpnet.distributed.digest import digest_of_rows
 from xpnet.distributed.ranks import Owners
@@ -201,14 +202,19 @@ class Validation:
 
     def current_score(self) -> float:
         """Measure the score of the predictions now; NaN where they are not finite."""
-        host, weight = self.step.backend.to_numpy, self.rows.weight
-        with closing(self.rows.parts(self.step.backend, self.step.spec.dtype)) as parts:
-            outputs = numpy.concatenate([host(self.step.forward(part.X)) for part in parts])
-        found = [host(self.rows.Y), outputs, None if weight is None else host(weight)]
-        if self.ranks.own_data:
-            every = zip(*self.ranks.allgather(found), strict=True)
-            found = [None if parts[0] is None else numpy.concatenate(parts) for parts in every]
-        return self.score(*found)
+        host, spec, weight = self.step.backend.to_numpy, self.step.spec, self.rows.weight
+        none = numpy.zeros((0, spec.widths[-1]), spec.dtype)
+        found = [(host(self.rows.Y[:0, ...]), none, None if weight is None else host(weight[:0]))]
+        with closing(self.rows.parts(self.step.backend, spec.dtype)) as parts:
+            for part in parts:
+                outputs = host(self.step.forward(part.X))
+                found.append((host(part.Y), outputs, None if part.weight is None else host(part.weight)))
+        return self.score(*_joined(self.ranks.allgather(_joined(found))))
+
+
+def _joined(parts: Sequence[Sequence[Any]]) -> list[Any]:
+    """Join the arrays that lie at one place of every part; None where there are none."""
+    return [None if arrays[0] is None else numpy.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
 
 COUNTERS = ("n_iter_", "loss_", "t_", "best_loss_", "validation_scores_", "best_validation_score_")
@@ -398,7 +404,7 @@ class Resuming:
 
 
 def _on_host(array: Any) -> Any:
-    """Return an array as NumPy's, and a sparse matrix as CSR; None stays None."""
-    if array is None:
-        return None
+    """Return an array as NumPy's, and a sparse matrix as CSR; None and a source stay what they are."""
+    if array is None or isinstance(array, Source):
+        return array
     return array.tocsr() if issparse(array) else numpy.ascontiguousarray(to_host(array))

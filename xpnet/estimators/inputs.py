@@ -18,7 +18,7 @@ from sklearn.utils.validation import (
 )
 
 from xpnet.backend import Backend, Operations, dtype_name
-from xpnet.data.sources import LARGE, Source, as_source
+from xpnet.data.sources import ArraySource, Source, as_source
 from xpnet.distributed import Ranks, current_ranks
 from xpnet.errors import InputError
 from xpnet.estimators.parameters import STOCHASTIC
@@ -97,24 +97,25 @@ class Rows:
 def in_memory_or_source(estimator: Any, X: Any, ranks: Ranks) -> Any:
     """Return X as it is, or where its blocks must be read, the source; one that fits a buffer is loaded.
 
-    Raises InputError for what a source cannot be trained with.
+    If one rank with rows of its own has a source, all have one, or all have their rows in memory.
+
+    Raises InputError for a source without rows.
     """
-    several, checkpoint = ranks.several, estimator.checkpoint is not None
-    if (several or checkpoint) and isinstance(X, numpy.memmap) and X.nbytes <= LARGE:
-        return X
     copied = estimator.early_stopping or estimator.solver == "lbfgs"
     source = as_source(X, dtype=estimator.dtype, copied=copied)
-    if source is None:
+    if source is None and not ranks.own_data:
         return X
-    if not len(source):
+    count, room = X.shape[0] if hasattr(X, "shape") else len(X) if source is None else len(source), 0
+    if source is not None:
+        room = source.buffer_rows(estimator.dtype or numpy.result_type(source.dtype, numpy.float32))
+    counts, rooms = zip(*ranks.allgather((count, room)), strict=True)
+    if not max(rooms):
+        return X
+    if not sum(counts):
         raise InputError("A source has one row at least; received none.")
-    if len(source) <= source.buffer_rows(estimator.dtype or numpy.result_type(source.dtype, numpy.float32)):
-        return source.whole()
-    if checkpoint:
-        raise InputError("A checkpoint is named after rows in memory; received a source. Leave checkpoint out.")
-    if several:
-        raise InputError("Several ranks share rows that lie in memory; received a source. Give each rank its part.")
-    return source
+    if sum(counts) <= max(rooms):
+        return X if source is None else source.whole()
+    return ArraySource(numpy.asarray(X)) if source is None else source
 
 
 def check_X_y(estimator: Any, X: Any, y: Any, ranks: Ranks, *, reset: bool, numeric: bool) -> tuple[Any, Any]:
@@ -127,7 +128,7 @@ def check_X_y(estimator: Any, X: Any, y: Any, ranks: Ranks, *, reset: bool, nume
     """
     if y is None or (ranks.own_data and not X.shape[0]):
         validate_data(estimator, X, y, skip_check_array=True, reset=reset)  # raises where there is no y
-        X, y = X if issparse(X) else numpy.asarray(X, estimator.dtype), numpy.asarray(y)
+        X, y = X if issparse(X) or isinstance(X, Source) else numpy.asarray(X, estimator.dtype), numpy.asarray(y)
     else:
         X = check_X(estimator, X, reset=reset)
         y = check_targets(y, numeric=numeric)
@@ -261,7 +262,10 @@ def agreed_rows(X: Any, ranks: Ranks) -> Any:
     features, dtype = kinds.pop()
     if X.shape[0]:
         return X
-    return csr_matrix((0, features), dtype=dtype) if issparse(X) else numpy.zeros((0, features), dtype)
+    if issparse(X):
+        return csr_matrix((0, features), dtype=dtype)
+    none = numpy.zeros((0, features), dtype)
+    return ArraySource(none) if isinstance(X, Source) else none
 
 
 def agreed_targets(y: Any, ranks: Ranks, *, numeric: bool) -> tuple[Any, Any]:

@@ -47,8 +47,7 @@ class Objective:
         """Compute the loss as scikit-learn reports it, and its gradient: (size,) float64."""
         self.write(self.ranks.broadcast(vector))
         if isinstance(self.rows, SourceRows):
-            backend = self.network.backend
-            loss, penalty, gradients = self.network.exclusively(summed_gradient, self.step, self.rows, backend)
+            loss, penalty, gradients = self.network.exclusively(summed_gradient, self.step, self.rows, self.ranks)
             return reported_loss(loss, penalty, self.step.spec), self._pack(self._runs(gradients))
         rows, compute = self.rows, self.step.gradient
         loss = self.network.exclusively(compute, rows.X, rows.Y, sample_weight=rows.weight)

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy
@@ -16,7 +17,7 @@ from xpnet.backend import NetworkSpec, floating_dtype
 from xpnet.backend.spec import Loss
 from xpnet.data.sources import Source
 from xpnet.dispatch import Choice
-from xpnet.distributed import Ranks
+from xpnet.distributed import ALONE, Ranks
 from xpnet.distributed.ranks import Owners, owning
 from xpnet.errors import InputError
 from xpnet.estimators.epochs import (
@@ -259,8 +260,10 @@ class MLP(Convertible, FittedNetwork):
             resuming = Resuming(self, rows_given, held_out, start, ranks=given.ranks, random_state=stream)
         broadcast_stream(self._random_state, given.ranks)
         network = self._new_network(X, hidden) if first else self._renewed(X, hidden, keep=incremental)
-        rows = _rows(network, X, targets, weight)
-        validation = None if held_out is None else _rows(network, *held_out)
+        rows = _rows(network, X, targets, weight, given.ranks)
+        # Rows that all ranks have are divided among them; of its own, a rank measures all.
+        shared = ALONE if given.ranks.own_data else given.ranks
+        validation = None if held_out is None else _rows(network, *held_out, shared)
         self._network = network
         self._hide()
         return Prepared(rows, validation, resuming, given.ranks)
@@ -276,7 +279,7 @@ class MLP(Convertible, FittedNetwork):
         if given.ranks.own_data and not given.X_val.shape[0]:  # other ranks may have some
             X = csr_matrix((0, self.n_features_in_)) if issparse(given.X_val) else numpy.zeros((0, self.n_features_in_))
             return X, self._encode(given.y[:0]), None if given.sample_weight_val is None else numpy.zeros(0)
-        X = check_X(self, in_memory_or_source(self, given.X_val, given.ranks))
+        X = check_X(self, in_memory_or_source(self, given.X_val, ALONE))
         y = check_targets(given.y_val, numeric=self._numeric_targets, name="y_val")
         self._check_known(y)
         targets = self._encode(y)
@@ -393,7 +396,8 @@ class MLP(Convertible, FittedNetwork):
         network, (rows, held_out, resuming, ranks) = self._fitted, prepared
         validation = None
         if held_out is not None:
-            validation = Validation(held_out, network.step_for(held_out.X), self._score_encoded, ranks)
+            of = replace(ranks, data="own") if isinstance(held_out, SourceRows) and ranks.several else ranks
+            validation = Validation(held_out, network.step_for(held_out.X), self._score_encoded, of)
         end = EpochEnd(
             self,
             network,
@@ -407,9 +411,10 @@ class MLP(Convertible, FittedNetwork):
         callbacks: list[Callback] = [end, *([] if reports is None else [reports]), *self._watchers]
         if resuming is not None:
             callbacks.append(resuming.callback())
-        epoch = epoch_of(training.step, max_grad_norm=self.max_grad_norm, weighted=rows.weight is not None)
+        of_step = partial(epoch_of, max_grad_norm=self.max_grad_norm, weighted=rows.weight is not None)
+        epoch = of_step(training.step)
         if isinstance(rows, SourceRows):
-            epoch = epoch_over_source(training.step, rows, epoch)
+            epoch = epoch_over_source(training.step, rows, of_step)
         try:
             run(
                 training,
@@ -488,13 +493,13 @@ class MLP(Convertible, FittedNetwork):
         self._show()
 
 
-def _rows(network: Network, X: Any, targets: Any, weight: Any) -> Rows:
+def _rows(network: Network, X: Any, targets: Any, weight: Any, ranks: Ranks) -> Rows:
     """Bring everything to where the network lives, in its dtype; targets and weights are copies."""
     dtype, bring, own = network.spec.dtype, network.bring, network.own
     Y = own(bring(targets, None if targets.ndim == 1 else dtype))
     weights = None if weight is None else own(bring(weight, dtype))
     if isinstance(X, Source):
-        return SourceRows(X, Y, weights, numpy.arange(X.blocks))
+        return SourceRows.whole(X, Y, weights, ranks)
     return Rows(by_rows(bring(X, dtype)), Y, weights)
 
 

@@ -26,7 +26,6 @@ STOCHASTIC = ("sgd", "adam", "adamw")
 """Solvers that train by epochs of minibatches."""
 
 
-
 @dataclass(frozen=True)
 class Interval:
     """An interval of numbers of a kind, ``Integral`` or ``Real``, with the bounds where it is closed."""

@@ -8,8 +8,10 @@ from typing import Any, Literal, NamedTuple
 import numpy
 
 from xpnet.backend import Backend, BatchPart, Operations, Step
-from xpnet.data.buffers import PIECE_BYTES, read_rows, rows_of
+from xpnet.data.buffers import PIECE_BYTES, Division, read_rows, rows_of
 from xpnet.data.sources import BUFFER_BYTES, Source
+from xpnet.distributed import ALONE, DistributedStep, Ranks
+from xpnet.distributed.ranks import Owners
 from xpnet.estimators.inputs import Rows
 from xpnet.models.inputs import is_host
 from xpnet.ops import Array
@@ -45,19 +47,75 @@ class BlockOrders:
         self.random_state.set_state(state)
 
 
+class Blocks:
+    """The blocks of a source, or of the sources of all ranks, one rank's after the other's, and who reads which.
+
+    sizes : (blocks,) rows of each; home : (blocks,) the rank that has it, None where every rank has all
+    first : the number of the first block of this rank's source
+    """
+
+    def __init__(self, source: Source, ranks: Ranks) -> None:
+        own = numpy.diff(source.starts)
+        every = ranks.allgather(own)
+        self.ranks, self.sizes, self.home, self.first = ranks, numpy.concatenate(every), None, 0
+        if ranks.own_data:
+            counts = [len(sizes) for sizes in every]
+            self.home = numpy.repeat(numpy.arange(len(every)), counts)
+            self.first = sum(counts[: ranks.rank])
+
+    def rows(self, blocks: numpy.ndarray) -> int:
+        """Return how many rows some blocks have."""
+        return int(self.sizes[blocks].sum())
+
+    def own(self, blocks: numpy.ndarray) -> numpy.ndarray:
+        """Return those of some blocks that this rank's source has."""
+        return blocks if self.home is None else blocks[self.home[blocks] == self.ranks.rank]
+
+    def part(self, blocks: numpy.ndarray) -> numpy.ndarray:
+        """Return a rank's part of some blocks, which are neighbours where they were: all of them for one process."""
+        group = self.ranks.group
+        if self.home is not None or group is None:
+            return self.own(blocks)
+        return numpy.array_split(blocks, group.size)[group.rank]
+
+    def numbers(self, blocks: numpy.ndarray) -> numpy.ndarray:
+        """Return the numbers of blocks within this rank's source."""
+        return blocks - self.first
+
+    def division(self, blocks: numpy.ndarray) -> Division | None:
+        """Divide blocks that are read in this order: each goes to the rank that has it, or has read fewest rows."""
+        group, rows = self.ranks.group, self.sizes[blocks]
+        if group is None or group.size == 1:
+            return None
+        if self.home is not None:
+            return Division(group.rank, self.home[blocks], rows)
+        owner, read = numpy.empty(len(blocks), numpy.int64), numpy.zeros(group.size)
+        for place, count in enumerate(rows):
+            owner[place] = read.argmin()
+            read[owner[place]] += count
+        return Division(group.rank, owner, rows)
+
+
 @dataclass
 class SourceRows(Rows):
     """Rows of a source that are trained on: X is the source, Y and weight are in memory.
 
-    blocks : those that are trained on
+    all_blocks : those of all ranks; blocks : the numbers of those that are trained on
     """
 
+    all_blocks: Any = None
     blocks: Any = None
+
+    @classmethod
+    def whole(cls, X: Source, Y: Array, weight: Array | None, ranks: Ranks = ALONE) -> "SourceRows":
+        """Return all rows of a source, or of the sources of all ranks."""
+        found = Blocks(X, ranks)
+        return cls(X, Y, weight, found, numpy.arange(len(found.sizes)))
 
     @property
     def count(self) -> int:
-        """Return the number of rows."""
-        return int(numpy.diff(self.X.starts)[self.blocks].sum())
+        """Return the number of rows that this rank's source has."""
+        return self.all_blocks.rows(self.all_blocks.own(self.blocks))
 
     def hold_out(
         self, share: float, random_state: numpy.random.RandomState, backend: Backend, dtype: str
@@ -66,43 +124,47 @@ class SourceRows(Rows):
 
         Raises ValueError where there is no block for both.
         """
-        source = self.X
+        source, every = self.X, self.all_blocks
         order = random_state.permutation(self.blocks)
-        wanted = min(share * self.count, source.buffer_rows(dtype))
-        sizes = numpy.diff(source.starts)[order]
-        chosen = max(1, int(numpy.searchsorted(numpy.cumsum(sizes), wanted, side="right")))
+        wanted = min(share * every.rows(order), source.buffer_rows(dtype))
+        chosen = max(1, int(numpy.searchsorted(numpy.cumsum(every.sizes[order]), wanted, side="right")))
         if chosen >= len(order):
             raise ValueError(
                 "The validation set would be all of the source: it has a single block. Pass X_val and y_val."
             )
-        out = numpy.sort(order[:chosen])
-        X, rows = read_rows(source, out, dtype)
-        held_out = Rows(backend.asarray(X), self.Y[rows], None if self.weight is None else self.weight[rows])
-        return SourceRows(source, self.Y, self.weight, numpy.sort(order[chosen:])), held_out
+        out = every.numbers(every.own(numpy.sort(order[:chosen])))
+        held = read_rows(source, out, dtype)
+        weight = None if self.weight is None else self.weight[held.rows]
+        held_out = Rows(backend.asarray(held.X), self.Y[held.rows], weight)
+        return SourceRows(source, self.Y, self.weight, every, numpy.sort(order[chosen:])), held_out
 
     def parts(self, backend: Backend, dtype: str) -> Generator[Rows, None, None]:
-        """Yield the rows as they lie, some at a time, on a backend in a dtype."""
-        for X, places in rows_of(self.X, self.blocks, dtype, batch_size=1, piece_bytes=PART_BYTES):
+        """Yield this rank's part of the rows as they lie, some at a time, on a backend in a dtype."""
+        mine = self.all_blocks.numbers(self.all_blocks.part(self.blocks))
+        for X, places, _ in rows_of(self.X, mine, dtype, batch_size=1, piece_bytes=PART_BYTES):
             part = slice(int(places[0]), int(places[-1]) + 1)
             yield Rows(backend.asarray(X), self.Y[part], None if self.weight is None else self.weight[part])
 
 
-def epoch_over_source(step: Step, rows: SourceRows, epoch: Callable[..., float]) -> Callable[..., float]:
+def epoch_over_source(
+    step: Step, rows: SourceRows, epoch_of: Callable[[Step], Callable[..., float]]
+) -> Callable[..., float]:
     """Make an epoch over a source, in place of one over an array.
 
-    epoch : the epoch of the step over rows in memory
+    epoch_of : makes from a step its epoch over rows in memory
     returns a function with the signature of ``Step.epoch`` that takes a source and a :class:`BlockOrder`; between two
     buffers of rows an interrupt finds every update whole
     """
-    backend, dtype, on_host = step.backend, step.spec.dtype, is_host(step.backend)
+    backend, dtype, on_host, every = step.backend, step.spec.dtype, is_host(step.backend), rows.all_blocks
     gather, piece_bytes = Operations(backend).gather, PIECE_BYTES if on_host else BUFFER_BYTES
 
     def buffered(
         X: Source, Y: Array, *, batch_size: int, order: BlockOrder | None, sample_weight: Array | None, **how: Any
     ) -> float:
-        total, done, report = 0.0, 0, step.report
+        total, done, report, epoch = 0.0, 0, step.report, epoch_of(step)
         blocks, seed = (rows.blocks, None) if order is None else order
-        found = rows_of(X, blocks, dtype, batch_size=batch_size, seed=seed, piece_bytes=piece_bytes)
+        reading: dict[str, Any] = {"seed": seed, "piece_bytes": piece_bytes, "division": every.division(blocks)}
+        found = rows_of(X, every.numbers(blocks), dtype, batch_size=batch_size, **reading)
         step.report = None  # which counts the rows of a buffer
         try:
             with closing(found):
@@ -111,8 +173,10 @@ def epoch_over_source(step: Step, rows: SourceRows, epoch: Callable[..., float])
                     # Other libraries may still read it when the call has returned, and it is used again.
                     X_there = part.X if on_host else backend.asarray(part.X.copy())
                     weight = None if sample_weight is None else gather(sample_weight, there)
+                    if isinstance(step, DistributedStep):
+                        epoch = epoch_of(step.among(_owners(part.owner), X_there))
                     loss = epoch(X_there, gather(Y, there), batch_size=batch_size, sample_weight=weight, **how)
-                    total, done = total + loss * len(part.rows), done + len(part.rows)
+                    total, done = total + loss * len(part.owner), done + len(part.owner)
                     if report is not None:
                         report(done)
         finally:
@@ -122,18 +186,32 @@ def epoch_over_source(step: Step, rows: SourceRows, epoch: Callable[..., float])
     return buffered
 
 
-def summed_gradient(step: Step, rows: SourceRows, backend: Backend) -> tuple[float, float, dict[str, Any]]:
+def _owners(owner: numpy.ndarray) -> Owners:
+    """Return the owners of rows of which each rank has its own, one after the other."""
+    index = numpy.empty(len(owner), numpy.int64)
+    for rank in range(int(owner.max(initial=0)) + 1):
+        mine = owner == rank
+        index[mine] = numpy.arange(numpy.count_nonzero(mine))
+    return Owners(owner, index)
+
+
+def summed_gradient(step: Step, rows: SourceRows, ranks: Ranks) -> tuple[float, float, dict[str, Any]]:
     """Compute loss, penalty and gradient over all rows of a source, block by block; gradients by name, NumPy's."""
-    loss, penalty, first = 0.0, 0.0, 0
-    total = float(rows.count if rows.weight is None else backend.to_numpy(rows.weight).sum())
-    gradients: dict[str, Any] = {}
+    if isinstance(step, DistributedStep):
+        step = step.step
+    backend, loss, penalty, first = step.backend, 0.0, 0.0, 0
+    own = float(rows.count if rows.weight is None else backend.to_numpy(rows.weight).sum())
+    total, penalized = sum(ranks.allgather(own)), not ranks.rank
+    gradients = {name: numpy.zeros_like(backend.to_numpy(array)) for name, array in step.params.items()}
     with closing(rows.parts(backend, step.spec.dtype)) as parts:
         for part in parts:
-            place = BatchPart(total, first, penalized=first == 0)
+            place = BatchPart(total, first, penalized=penalized and first == 0)
             loss += step.gradient(part.X, part.Y, sample_weight=part.weight, part=place)
             penalty += step.penalty if place.penalized else 0.0
             first += part.count
-            for name in step.spec.parameter_names:
-                gradient = backend.to_numpy(step.gradients[name])
-                gradients[name] = gradients[name] + gradient if name in gradients else gradient.copy()
+            for name, array in gradients.items():
+                array += backend.to_numpy(step.gradients[name])
+    for name in gradients:
+        gradients[name] = ranks.sum(gradients[name])
+    loss, penalty = ranks.sum(numpy.array([loss, penalty])).tolist()
     return loss, penalty, gradients
