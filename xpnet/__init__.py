@@ -42,6 +42,7 @@ from xpnet.optimizers import SGD, Adam, AdamW
 if TYPE_CHECKING:
     from xpnet import gradcheck, modelfile
     from xpnet.estimators import LossCurveDisplay, MLPClassifier, MLPRegressor, fit_scaler
+    from xpnet.estimators.inspection import ImportanceDisplay, expected_gradients
     from xpnet.modelfile import Checkpoint, load, save
     from xpnet.tabular import TableEncoder, TabularClassifier, TabularRegressor
 
@@ -49,12 +50,14 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "Checkpoint": "xpnet.modelfile",
+    "ImportanceDisplay": "xpnet.estimators.inspection",
     "LossCurveDisplay": "xpnet.estimators",
     "MLPClassifier": "xpnet.estimators",
     "MLPRegressor": "xpnet.estimators",
     "TableEncoder": "xpnet.tabular",
     "TabularClassifier": "xpnet.tabular",
     "TabularRegressor": "xpnet.tabular",
+    "expected_gradients": "xpnet.estimators.inspection",
     "fit_scaler": "xpnet.estimators",
     "gradcheck": "xpnet.gradcheck",
     "load": "xpnet.modelfile",
@@ -74,6 +77,7 @@ __all__ = [
     "DataFileError",
     "DeviceMemoryError",
     "FeedforwardNeuralNet",
+    "ImportanceDisplay",
     "InputError",
     "LogisticRegression",
     "LossCurveDisplay",
@@ -90,6 +94,7 @@ __all__ = [
     "available_backends",
     "backend",
     "elu",
+    "expected_gradients",
     "fit_many",
     "fit_scaler",
     "gelu",

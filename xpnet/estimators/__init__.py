@@ -16,6 +16,7 @@ With the same settings they find the same numbers, with these exceptions, all on
 ``lbfgs``       training by L-BFGS: the loss as a function of one vector
 ``streaming``   rows that are read block by block
 ``fitted``      the network that computes, and its parameters as scikit-learn names them
+``inspection``  what predictions are made of
 ``libraries``   where scikit-learn's callbacks and warnings, skl2onnx and matplotlib meet the estimators
 """
 

@@ -189,6 +189,17 @@ def _twin(model: Any) -> Any:
     return twin
 
 
+def axes_for(ax: Any) -> Any:
+    """Return the axes that a display draws on: those given, or new ones. Raises ImportError without matplotlib."""
+    if ax is not None:
+        return ax
+    try:
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise ImportError("Curves and bars are drawn by matplotlib. Install it: pip install matplotlib") from error
+    return pyplot.subplots(layout="constrained")[1]
+
+
 class LossCurveDisplay:
     """The loss curve as a picture: training loss, and validation loss where there is one, epoch by epoch.
 
@@ -284,13 +295,7 @@ class LossCurveDisplay:
         ImportError
             Without matplotlib.
         """
-        if ax is None:
-            try:
-                from matplotlib import pyplot
-            except ImportError as error:
-                raise ImportError("A loss curve is drawn by matplotlib. Install it: pip install matplotlib") from error
-            ax = pyplot.subplots()[1]
-        self.ax_ = ax
+        self.ax_ = axes_for(ax)
         self.figure_ = self.ax_.figure
         name = self.name if name is None else name
         curves = {"training": self.loss_curve, "validation": self.validation_loss_curve}

@@ -8,10 +8,11 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy
 from scipy.sparse import csr_matrix, issparse
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_consistent_length
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from xpnet.backend import NetworkSpec, floating_dtype
 from xpnet.backend.spec import Loss
@@ -31,7 +32,7 @@ from xpnet.estimators.epochs import (
     owned,
     strata_of_all,
 )
-from xpnet.estimators.fitted import FittedNetwork
+from xpnet.estimators.fitted import FittedNetwork, like_input
 from xpnet.estimators.inputs import (
     FitInputs,
     Rows,
@@ -68,7 +69,7 @@ class Prepared(NamedTuple):
 
 
 @dataclass(eq=False, repr=False)
-class MLP(Convertible, FittedNetwork):
+class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, FittedNetwork):
     """A multi-layer perceptron that scikit-learn can drive. Subclasses say what its targets and outputs mean.
 
     Attributes
@@ -188,6 +189,74 @@ class MLP(Convertible, FittedNetwork):
         """
         self._train(FitInputs(X, y, sample_weight, X_val, y_val, sample_weight_val), incremental=False)
         return self
+
+    def transform(self, X: Any, layer: int = -1) -> Any:
+        """Compute what a hidden layer makes of rows: features that the network has learned, for another model.
+
+        Parameters
+        ----------
+        X : array or scipy sparse matrix, shape (rows, features)
+            The rows; a data frame or lists, too.
+        layer : int, default -1
+            Which hidden layer: 0 for the first, -1 for the last.
+
+        Returns
+        -------
+        array, shape (rows, units)
+            Its outputs, activation included, of X's library; of several members side by side.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before ``fit``.
+        ValueError
+            For other features, values that are not finite, and a layer that is not there.
+        """
+        check_is_fitted(self)
+        self._check_home(X)
+        network = self._current()
+        return like_input(network.hidden(check_X(self, X), layer), X, network.backend)
+
+    @property
+    def _n_features_out(self) -> int:
+        """Columns of ``transform``, by which scikit-learn names them."""
+        spec = self._fitted.spec
+        return spec.widths[-2] * spec.members
+
+    def input_gradient(self, X: Any, output: int = -1) -> Any:
+        """Compute how a prediction changes where a feature changes a little.
+
+        Parameters
+        ----------
+        X : array, shape (rows, features)
+            The rows, dense; a data frame or lists, too.
+        output : int, default -1
+            A column of ``predict_proba``, or of ``predict`` of a regressor; of two classes -1 is the second.
+
+        Returns
+        -------
+        array, shape (rows, features)
+            The gradient of that output by the features, at each row, of X's library.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before ``fit``.
+        ValueError
+            For other features, values that are not finite, and an output that is not there.
+
+        See Also
+        --------
+        expected_gradients : Shares of a prediction, which add up.
+        """
+        check_is_fitted(self)
+        self._check_home(X)
+        network, two = self._current(), hasattr(self, "classes_") and self.n_outputs_ == 1
+        columns = 2 if two else self.n_outputs_
+        if not -columns <= output < columns:
+            raise InputError(f"output is a column of the predictions, 0 to {columns - 1}; received {output}.")
+        gradient = network.input_gradient(check_X(self, X), 0 if two else output % columns)
+        return like_input(-gradient if two and output % 2 == 0 else gradient, X, network.backend)
 
     def watch(self, callbacks: Sequence[Callback], *, resume_from: TrainingState | None = None) -> Self:
         """Let callbacks of :mod:`xpnet.training` see the epochs of the next ``fit``.

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from math import prod
 from typing import Any, Self
@@ -30,7 +31,7 @@ from xpnet.models.members import spec_of_one, values_of_one
 from xpnet.models.saving import Saved
 from xpnet.ops import Array, Labels
 from xpnet.optimizers import Schedule, as_schedule
-from xpnet.steps import NetworkLock, SparseStep, alone, make_step, serves
+from xpnet.steps import NetworkLock, ReferenceStep, SparseStep, alone, make_step, serves
 from xpnet.training import Callback, History, Training, TrainingState, run
 from xpnet.training.state import broadcast_stream, host_stream
 
@@ -256,6 +257,76 @@ class Network(Saved):
             step.params.update(values_of_one(self.spec, params, member) if self.spec.members > 1 else params)
             outputs.append(step.forward(X))
         return xp.stack(outputs)
+
+    @alone
+    def hidden(self, X: Array, layer: int = -1) -> Array:
+        """Compute what a hidden layer makes of rows, its activation included.
+
+        Parameters
+        ----------
+        X : array, shape (rows, in)
+            The rows, as for ``predict``.
+        layer : int, default -1
+            Which hidden layer: 0 for the first, -1 for the last.
+
+        Returns
+        -------
+        array, shape (rows, units)
+            Its outputs, on the network's library, device and dtype; of several members side by side.
+
+        Raises
+        ------
+        InputError
+            For another number of columns, and for a layer that is not there.
+
+        Examples
+        --------
+        >>> import numpy
+        >>> import xpnet
+        >>> xpnet.FeedforwardNeuralNet(2, 8, 3, rng=0).hidden(numpy.ones((5, 2))).shape
+        (5, 8)
+        """
+        layers = len(self.spec.activations)
+        if not -layers <= layer < layers:
+            raise InputError(f"layer names one of {layers} hidden layers; received {layer}.")
+        X = check_inputs(self._enter(X)[0], self.spec.widths[0])
+        return self._walker(X).hidden(X, layer % layers)
+
+    @alone
+    def input_gradient(self, X: Array, output: int = 0) -> Array:
+        """Compute the gradient of a predicted output by the inputs: how it changes where an input changes a little.
+
+        Parameters
+        ----------
+        X : array, shape (rows, in)
+            The rows, as for ``predict``, but dense.
+        output : int, default 0
+            The column of ``predict`` whose gradient is asked for.
+
+        Returns
+        -------
+        array, shape (rows, in)
+            The gradient at each row, on the network's library, device and dtype; of several members that of their mean.
+
+        Raises
+        ------
+        InputError
+            For another number of columns, for sparse rows, and for an output that is not there.
+
+        Examples
+        --------
+        >>> import numpy
+        >>> import xpnet
+        >>> gradient = xpnet.FeedforwardNeuralNet(2, 8, 3, rng=0).input_gradient(numpy.ones((5, 2)), output=1)
+        >>> gradient.shape
+        (5, 2)
+        """
+        if not 0 <= output < self.spec.widths[-1]:
+            raise InputError(f"output is a column of predict, 0 to {self.spec.widths[-1] - 1}; received {output}.")
+        if is_sparse(X):
+            raise InputError("Gradients by inputs are of dense rows; received a SciPy sparse matrix. Pass X.toarray().")
+        X = check_inputs(self._enter(X)[0], self.spec.widths[0])
+        return self._walker(X).input_gradient(X, output)
 
     @alone
     def predict_finite(self, X: Array) -> Array | None:
@@ -755,6 +826,14 @@ class Network(Saved):
         step.params.update(self._values if self._params is None else self._params)
         self._step, self._params, self._values = step, None, {}
         return step
+
+    def _walker(self, X: Any) -> ReferenceStep:
+        """A step with the parameters of this network that walks the layers one by one."""
+        params = self._step_for(X).params
+        kind = SparseStep if is_sparse(X) else partial(ReferenceStep, why="")
+        walker = kind(self.spec, params.backend)
+        walker.params = params
+        return walker
 
     def _step_for(self, X: Any) -> Step:
         if not is_sparse(X):

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
+from array_api_compat import device
+
 from xpnet.backend import Backend, BatchPart, NetworkSpec, Operations, Parameters, Step, StepState
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.backend.step import PREDICTION_ROWS
@@ -132,13 +134,37 @@ class ReferenceStep(Step):
     def _walk(self, X: Array, Y: Array, sample_weight: Array | None, share: float, part: BatchPart) -> Array:
         """Forward and back through the layers: fills the gradients with their share; returns the mean loss, 0-d."""
         loss, d_out = self.measure(self._logits(X, part), Y, sample_weight)
-        d_out = d_out if share == 1 else share * d_out
+        self._back(d_out if share == 1 else share * d_out)
+        return loss
+
+    def _back(self, d_out: Array) -> Array:
+        """Back through the layers from the gradient by the logits: fills the gradients; returns that by the inputs."""
         for k in reversed(range(self.spec.layers)):
-            d_hidden, *d_parameters = self.affine[k].backward(d_out)
+            d_out, *d_parameters = self.affine[k].backward(d_out)
             self.gradients.update(zip(self.spec.layer_names[k].values(), d_parameters, strict=True))
             if k:
-                d_out = self.activations[k - 1].backward(self._dropout_backward(k - 1, d_hidden), self.kept[k - 1])
-        return loss
+                d_out = self.activations[k - 1].backward(self._dropout_backward(k - 1, d_out), self.kept[k - 1])
+        return d_out
+
+    def input_gradient(self, X: Array, output: int) -> Array:
+        """The gradient of one predicted output by the inputs, (rows, in); of members the mean of theirs."""
+        xp, found = self.backend.xp, self._output_of_each(self._logits(X))
+        chosen = xp.astype(xp.arange(found.shape[-1], device=device(found)) == output, found.dtype)
+        d_logits = {
+            "identity": lambda: chosen + 0 * found,
+            "exp": lambda: chosen * found,
+            "logistic": lambda: chosen * found * (1 - found),
+            "softmax": lambda: found[..., output : output + 1] * (chosen - found),
+        }[OUTPUT_ACTIVATIONS[self.spec.loss]]()
+        d_inputs = self._back(d_logits / self.spec.members)
+        return d_inputs if d_inputs.ndim == 2 else xp.sum(d_inputs, axis=0)
+
+    def hidden(self, X: Any, layer: int) -> Array:
+        """What hidden layer ``layer`` gives, (rows, units); of members side by side, (rows, members * units)."""
+        xp, x = self.backend.xp, self._through(X, layer + 1)
+        if x.ndim == 2:
+            return x
+        return xp.reshape(xp.permute_dims(x, (1, 0, 2)), (x.shape[1], x.shape[0] * x.shape[2]))
 
     def _no_gradient(self) -> float:
         """Return the gradient and the loss of no rows."""
@@ -218,7 +244,11 @@ class ReferenceStep(Step):
 
     def _logits(self, x: Array, part: BatchPart | None = None) -> Array:
         """Before the output activation; of a part of a batch that is trained on, with dropout."""
-        for k, names in enumerate(self.spec.layer_names):
+        return self._through(x, self.spec.layers, part)
+
+    def _through(self, x: Array, layers: int, part: BatchPart | None = None) -> Array:
+        """What the first layers give, the last one without an activation if it is the network's."""
+        for k, names in enumerate(self.spec.layer_names[:layers]):
             x = self.affine[k].forward(x, *(self.params[name] for name in names.values()))
             if k < len(self.activations):
                 x, self.kept[k] = self.activations[k].forward(x)
@@ -320,9 +350,9 @@ class SparseStep(ReferenceStep):
         if spec.members == 1:
             self.affine[0] = SparseAffine(backend=backend)
 
-    def _logits(self, x: Any, part: BatchPart | None = None) -> Array:
+    def _through(self, x: Any, layers: int, part: BatchPart | None = None) -> Array:
         dense = self.spec.members > 1 and hasattr(x, "toarray")
-        return super()._logits(x.toarray() if dense else x, part)
+        return super()._through(x.toarray() if dense else x, layers, part)
 
     def _take(self, array: Any, rows: Any) -> Any:
         return array[rows] if hasattr(array, "tocsr") else super()._take(array, rows)
