@@ -20,6 +20,7 @@ __all__ = [
     "AdamW",
     "Constant",
     "Cosine",
+    "OneCycle",
     "Exponential",
     "Optimizer",
     "Plateau",
@@ -344,6 +345,49 @@ class Cosine:
         """Compute the learning rate of an epoch."""
         progress = min(epoch / self.epochs, 1.0)
         return self.end + (self.learning_rate - self.end) * (1 + cos(pi * progress)) / 2
+
+
+@dataclass(frozen=True)
+class OneCycle:
+    """A learning rate that rises over the first 30 % of the epochs, and falls over the others, both along cosines.
+
+    Parameters
+    ----------
+    learning_rate : float
+        The largest learning rate, positive and finite. The first is 1/25 of it, the last 1/250,000.
+    epochs : int
+        Number of epochs, positive. Later ones have the last learning rate.
+
+    Raises
+    ------
+    InputError
+        For a learning rate or a number of epochs that is not positive and finite.
+
+    References
+    ----------
+    L. N. Smith, N. Topin, Super-Convergence: Very Fast Training of Neural Networks Using Large Learning Rates, 2018.
+
+    Examples
+    --------
+    >>> from xpnet.optimizers import OneCycle
+    >>> rate = OneCycle(1.0, epochs=11)
+    >>> rate(0, []), rate(3, []), round(rate(10, []), 7)
+    (0.04, 1.0, 4e-06)
+    """
+
+    learning_rate: float
+    epochs: int
+
+    def __post_init__(self) -> None:
+        _check_positive(learning_rate=self.learning_rate, epochs=self.epochs)
+
+    def __call__(self, epoch: int, losses: Sequence[float]) -> float:
+        """Compute the learning rate of an epoch."""
+        last, most = max(self.epochs - 1, 1), self.learning_rate
+        top = 0.3 * last
+        if epoch < top:
+            return Cosine(most / 25, 1, most)(epoch / top, losses)  # type: ignore[arg-type]
+        return Cosine(most, 1, most / 250_000)((epoch - top) / (last - top), losses)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

@@ -226,6 +226,23 @@ def test_counts_are_predicted_by_a_loss_of_their_own(run: Run) -> None:
     assert np.corrcoef(predicted, np.exp(x))[0, 1] > 0.8
 
 
+def test_columns_that_a_model_needs_are_explained(run: Run) -> None:
+    rng = np.random.default_rng(0)
+    x, noise = rng.normal(size=600), rng.normal(size=600)
+    colour = rng.choice(["red", "blue"], 600)
+    label = np.where(x + 2 * (colour == "red") > 1, "yes", "no")
+    Frame({"noise": noise, "x": x, "colour": colour, "label": label}).to_csv("d.csv", index=False)
+    run("train", "d.csv", "--target", "label", "--epochs", "15", "--members", "1", "-o", "m")
+    found = json.loads(run("explain", "m", "d.csv", "--json", "--plot", "p.svg", "--repeats", "2").stdout)
+    names = [one["column"] for one in found["columns"]]
+    assert set(names[:2]) == {"x", "colour"} and names[2] == "noise"
+    assert found["columns"][1]["importance"] > 0.1 > abs(found["columns"][2]["importance"])
+    assert "colour" in run("explain", "m", "d.csv").stdout
+    assert Path("p.svg").stat().st_size > 1000
+    run("evaluate", "m", "d.csv", "--plot", "c.svg")
+    assert "reliability" in Path("c.svg").read_text() or Path("c.svg").stat().st_size > 1000
+
+
 def test_quantiles_and_intervals_of_a_table(run: Run) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=900)

@@ -10,7 +10,7 @@ from xpnet import __version__
 from xpnet.cli.doctor import backends, doctor, warmup
 from xpnet.cli.inspect import export, inspect
 from xpnet.cli.output import visible
-from xpnet.cli.predict import evaluate, predict
+from xpnet.cli.predict import evaluate, explain, predict
 from xpnet.cli.reproduce import reproduce
 from xpnet.cli.train import train
 from xpnet.errors import BackendError, XpnetError
@@ -78,6 +78,6 @@ def app() -> None:
     """Train, use and check dense neural networks on NumPy, Numba, CuPy or any other backend."""
 
 
-for command in (reproduce, train, predict, evaluate, inspect, export, backends, doctor, warmup, bench):
+for command in (reproduce, train, predict, evaluate, explain, inspect, export, backends, doctor, warmup, bench):
     app.add_command(command)
     command.epilog = command.epilog or EPILOG

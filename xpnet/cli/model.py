@@ -162,7 +162,7 @@ def measured(
     classes: Any,
     tell: Callable[[str], None],
 ) -> tuple[dict[str, Any], numpy.ndarray]:
-    """Scores, and the predictions: indices of classes or numbers. y : (rows,) class indices, or numbers"""
+    """Scores, and the probabilities or numbers that were predicted. y : (rows,) class indices, or numbers"""
     blocks, done = predictions(model, tables, tell), 0
     first = next(blocks)
     outputs = numpy.empty((len(y), *first.shape[1:]), first.dtype)
@@ -173,4 +173,27 @@ def measured(
         columns = outputs.reshape(len(y), -1)
         numbers = columns[:, columns.shape[1] // 2]  # of several quantiles the middle one
         return number_scores(y, numbers), numbers
-    return class_scores(y, outputs), outputs.argmax(axis=1)
+    return class_scores(y, outputs), outputs
+
+
+def shuffled(
+    model: TableModel,
+    table: pyarrow.Table,
+    y: numpy.ndarray,
+    repeats: int,
+    rng: numpy.random.Generator,
+    tell: Callable[[str], None],
+) -> numpy.ndarray:
+    """How much worse predictions are with each column shuffled, by log loss or R2: (columns, repeats)."""
+    key, sign = ("r2", -1) if model.classes is None else ("log_loss", 1)
+
+    def badness(some: pyarrow.Table) -> float:
+        return sign * float(measured(model, [some], y, model.classes, lambda told: None)[0][key])
+
+    whole, found = badness(table), numpy.empty((table.num_columns, repeats))
+    for place, name in enumerate(table.column_names):
+        for turn in range(repeats):
+            column = table.column(place).take(pyarrow.array(rng.permutation(len(y))))
+            found[place, turn] = badness(table.set_column(place, name, column)) - whole
+        tell(f"{place + 1} of {table.num_columns} columns")
+    return found

@@ -28,18 +28,43 @@ def draw_losses(path: Path, history: dict[str, list[float]], title: str, loss: s
     _save(figure, path)
 
 
-def draw_confusion(path: Path, counts: numpy.ndarray, classes: Sequence[Any], title: str) -> None:
-    """Draw how many rows of each class were predicted to be of which. counts : (classes, classes)"""
-    from sklearn.metrics import ConfusionMatrixDisplay
+def draw_classes(
+    path: Path, labels: numpy.ndarray, probabilities: numpy.ndarray, classes: Sequence[Any], title: str
+) -> None:
+    """Draw how many rows of each class were predicted to be of which, and how often predictions so sure are right.
 
-    size = min(4 + 0.45 * len(classes), 14)
-    figure = Figure(figsize=(size + 1, size), layout="constrained")
-    axes = figure.add_subplot()
+    labels : (rows,) class indices; probabilities : (rows, classes)
+    """
+    from sklearn.calibration import calibration_curve
+    from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
+
+    predicted, size = probabilities.argmax(axis=1), min(4 + 0.45 * len(classes), 14)
+    counts = confusion_matrix(labels, predicted, labels=range(len(classes)))
+    figure = Figure(figsize=(size + 5, size), layout="constrained")
+    axes, right = figure.subplots(1, 2, width_ratios=(size, 4))
     named = len(classes) <= _NAMED
     names = [_short(str(name)) for name in classes] if named else None
     display = ConfusionMatrixDisplay(counts, display_labels=names)
     display.plot(ax=axes, cmap="Blues", include_values=named, xticks_rotation="vertical" if named else "horizontal")
     axes.set_title(title)
+    sure = probabilities.max(axis=1)
+    shares, probability = calibration_curve(labels == predicted, sure.clip(0, 1), n_bins=10, strategy="quantile")
+    right.plot(probability, shares, marker="o")
+    right.plot([1 / len(classes), 1], [1 / len(classes), 1], color="black", linewidth=1)
+    right.set(title="reliability", xlabel="probability of the predicted class", ylabel="share that is right")
+    right.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def draw_importances(path: Path, importances: numpy.ndarray, names: Sequence[str], what: str, title: str) -> None:
+    """Draw a bar for each column. importances : (columns, repeats)"""
+    from xpnet.estimators.inspection import MOST_BARS, ImportanceDisplay
+
+    figure = Figure(figsize=(7, 1.5 + 0.3 * min(len(names), MOST_BARS)), layout="constrained")
+    axes = figure.add_subplot()
+    ImportanceDisplay(importances, names).plot(axes)
+    axes.set(title=title, xlabel=what)
+    axes.grid(alpha=0.3, axis="x")
     _save(figure, path)
 
 

@@ -1,4 +1,4 @@
-"""``xpnet predict`` and ``xpnet evaluate``: a model file meets a data file."""
+"""``xpnet predict``, ``xpnet evaluate`` and ``xpnet explain``: a model file meets a data file."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ from xpnet.cli.options import (
     reads,
     reads_labels,
 )
-from xpnet.cli.output import show_json, visible, working
+from xpnet.cli.output import show_json, show_table, visible, working
 from xpnet.cli.train import check_plot
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 MODEL = click.argument("model", type=click.Path(path_type=Path), callback=reads)
 DATA = click.argument("data", callback=reads)
+EXPLAINED_ROWS = 20_000
+"""Of more rows a part is explained, at even distances."""
 HELD = 2**27
 """Bytes of predictions that are kept in memory until all rows are predicted; more lie in a temporary file."""
 
@@ -193,7 +195,9 @@ def _columns(opened: "TableModel", outputs: "numpy.ndarray", proba: bool) -> lis
 )
 @option("--json", "as_json", group="Writing", is_flag=True, help="Print one JSON document.")
 @output_option(
-    "--plot", help="Draw a confusion matrix, or predicted against true numbers, into this file.", check=check_plot
+    "--plot",
+    help="Draw a confusion matrix and how often probabilities are right, or predicted against true numbers.",
+    check=check_plot,
 )
 @reading
 @computing
@@ -234,11 +238,26 @@ def _evaluated(
     tell: Callable[[str], None],
 ) -> tuple[dict[str, Any], list[dict[str, Any]] | None]:
     """Scores, and scores by class where there are classes; draws the plot that is asked for."""
+    from xpnet.cli.model import measured
+    from xpnet.cli.scores import scores_by_class
+
+    rows, y = _labelled_rows(opened, data, target, how, tell)
+    scores, outputs = measured(opened, rows.tables(), y, opened.classes, tell)
+    if plot is not None:
+        _draw(plot, y, outputs, opened.classes, data)
+    return scores, None if opened.classes is None else scores_by_class(y, outputs.argmax(axis=1), opened.classes)
+
+
+def _labelled_rows(
+    opened: "TableModel", data: str, target: str | None, how: dict[str, Any], tell: Callable[[str], None]
+) -> tuple[Any, "numpy.ndarray"]:
+    """The rows of a file that have a label, and these as class indices or numbers.
+
+    Raises DataFileError where columns or labels are not those that the model takes.
+    """
     import numpy
 
-    from xpnet.cli.model import measured
     from xpnet.cli.rows import Rows
-    from xpnet.cli.scores import scores_by_class
     from xpnet.data import open_data
     from xpnet.data.labels import class_indices, read_labels
     from xpnet.errors import DataFileError
@@ -251,22 +270,82 @@ def _evaluated(
         raise DataFileError(f"{frame.name}: column {target!r} must hold numbers to compare with; it holds text.")
     y = labels.astype(float) if opened.classes is None else class_indices(frame.name, labels, opened.classes)
     del labels  # of a large file they take as much memory as the predictions
-    rows = Rows(frame, features, numpy.flatnonzero(there).astype(numpy.min_scalar_type(-frame.rows)), y)
-    scores, predicted = measured(opened, rows.tables(), y, opened.classes, tell)
-    if plot is not None:
-        _draw(plot, y, predicted, opened.classes, data)
-    return scores, None if opened.classes is None else scores_by_class(y, predicted, opened.classes)
+    return Rows(frame, features, numpy.flatnonzero(there).astype(numpy.min_scalar_type(-frame.rows)), y), y
 
 
-def _draw(plot: Path, y: "numpy.ndarray", predicted: "numpy.ndarray", classes: list[Any] | None, title: str) -> None:
-    from xpnet.cli.plot import draw_against, draw_confusion
+def _draw(plot: Path, y: "numpy.ndarray", outputs: "numpy.ndarray", classes: list[Any] | None, title: str) -> None:
+    from xpnet.cli.plot import draw_against, draw_classes
 
     if classes is None:
-        draw_against(plot, y, predicted, title)
-        return
-    from sklearn.metrics import confusion_matrix
+        draw_against(plot, y, outputs, title)
+    else:
+        draw_classes(plot, y, outputs, classes, title)
 
-    draw_confusion(plot, confusion_matrix(y, predicted, labels=range(len(classes))), classes, title)
+
+@click.command(cls=Grouped, short_help="Measure how much a model needs each column of a data file.")
+@MODEL
+@DATA
+@option(
+    "--target",
+    group="Reading the data",
+    callback=reads_labels,
+    help="Compare with this column. [default: the column that the model was trained on]",
+)
+@option(
+    "--repeats",
+    group="Measuring",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="Shuffle each column so often.",
+)
+@option(
+    "--seed",
+    group="Measuring",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Draw the shuffles from this seed.",
+)
+@option("--json", "as_json", group="Writing", is_flag=True, help="Print one JSON document.")
+@output_option("--plot", help="Draw a bar for each column into this file (.png, .svg, .pdf).", check=check_plot)
+@reading
+@computing
+def explain(model: Path, data: str, as_json: bool, plot: Path | None, backend: str | None, **how: Any) -> None:
+    """Measure how much MODEL needs each column, on the labelled rows of DATA.
+
+    The values of one column are shuffled among the rows: the importance of the column is how much worse the predictions
+    are then, as the rise of the log loss of classes or the fall of R2 of numbers. Columns that tell the same share
+    their importance. Take rows that the model was not trained on.
+
+    \b
+    Example:
+      xpnet explain model.safetensors later.csv --plot importance.png
+    """
+    import numpy
+
+    from xpnet.cli.model import open_model, shuffled
+
+    opened = open_model(model, backend)
+    if opened.several:
+        raise click.UsageError("Models with several labels or numbers a row are explained in Python.")
+    with working(f"explaining {data}") as tell:
+        rows, y = _labelled_rows(opened, data, how["target"], how, tell)
+        step = -(-len(y) // EXPLAINED_ROWS)
+        table, rng = rows.table(step=step), numpy.random.default_rng(how["seed"])
+        importances = shuffled(opened, table, y[::step], how["repeats"], rng, tell)
+    names, what = table.column_names, "fall of R2" if opened.classes is None else "rise of the log loss"
+    means, spreads = importances.mean(axis=1).tolist(), importances.std(axis=1).tolist()
+    order = sorted(range(len(names)), key=lambda k: -means[k])
+    if plot is not None:
+        from xpnet.cli.plot import draw_importances
+
+        draw_importances(plot, importances, names, f"{what} where the column is shuffled", data)
+    if as_json:
+        columns = [{"column": names[k], "importance": means[k], "spread": spreads[k]} for k in order]
+        show_json({"importance": what, "columns": columns})
+        return
+    show_table(("column", what, "spread"), [(names[k], f"{means[k]:.4f}", f"{spreads[k]:.4f}") for k in order])
 
 
 def _as_csv(rows: Iterable[Iterable[Any]]) -> str:

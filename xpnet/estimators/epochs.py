@@ -3,7 +3,9 @@
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
+from time import monotonic
 from typing import Any, Literal, Self
 
 import numpy
@@ -22,6 +24,7 @@ from xpnet.models import Network
 from xpnet.models.inputs import to_host
 from xpnet.models.presets import initial_values as initial_values_of_members
 from xpnet.ops import Array
+from xpnet.optimizers import Cosine, OneCycle
 from xpnet.training import Callback, Training, TrainingState, set_stream_state, stream_state
 from xpnet.training.callbacks import a_line
 
@@ -115,15 +118,18 @@ class LearningRate:
     """The learning rate of the next epoch; estimators keep it as ``_optimizer``, under scikit-learn's name.
 
     solver : for which it was begun
-    learning_rate_init : of the first epoch; power_t : how fast it falls
-    schedule : ``"constant"``, ``"invscaling"`` or ``"adaptive"``
+    learning_rate_init : of the first epoch; power_t : how fast it falls; epochs : how many there may be
+    schedule : ``"constant"``, ``"invscaling"``, ``"adaptive"``, ``"cosine"``, ``"one_cycle"``, or a function
+    began : the epochs of the network's history before its first
     """
 
     solver: str
     learning_rate_init: float
-    schedule: str
+    schedule: Any
     power_t: float
+    epochs: int
     learning_rate: float = field(init=False)
+    began: int | None = None
 
     def __post_init__(self) -> None:
         self.learning_rate = self.learning_rate_init
@@ -131,11 +137,22 @@ class LearningRate:
     @classmethod
     def of(cls, estimator: Any) -> Self:
         """Make the learning rate with which an estimator's training begins."""
-        schedule = estimator.learning_rate if estimator.solver == "sgd" else "constant"
-        return cls(estimator.solver, float(estimator.learning_rate_init), schedule, estimator.power_t)
+        schedule = estimator.learning_rate
+        if schedule in ("invscaling", "adaptive") and estimator.solver != "sgd":  # as in scikit-learn
+            schedule = "constant"
+        rate = float(estimator.learning_rate_init)
+        return cls(estimator.solver, rate, schedule, estimator.power_t, int(estimator.max_iter))
 
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
         """Return the learning rate of the next epoch."""
+        if self.began is None:
+            self.began = epoch
+        named = {"cosine": Cosine, "one_cycle": OneCycle}
+        if callable(self.schedule):
+            self.learning_rate = float(self.schedule(epoch - self.began, losses[self.began :]))
+        elif self.schedule in named:
+            schedule = named[self.schedule](self.learning_rate_init, self.epochs)
+            self.learning_rate = schedule(epoch - self.began, losses)
         return self.learning_rate
 
     def epoch_ends(self, t: int) -> None:
@@ -247,6 +264,7 @@ class EpochEnd(Callback):
         self.estimator, self.network, self.validation, self.rate = estimator, network, validation, rate
         self.no_improvement, self.best, self.began_with, self.sink = no_improvement, best, began_with, sink
         self.verbose = verbose
+        self.end = monotonic() + (inf if estimator.time_limit is None else estimator.time_limit)
         self.line = a_line() if self.verbose else None
         self.watches_rows = self.line is not None
 
@@ -266,11 +284,12 @@ class EpochEnd(Callback):
             self.line.close()
         if self.verbose:
             self.sink(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
-        improved = self._score_improved() if estimator.early_stopping else self._loss_improved()
+        improved = self._score_improved(training) if estimator.early_stopping else self._loss_improved()
         self.no_improvement = 0 if improved else self.no_improvement + 1
         self.rate.epoch_ends(estimator.t_)
         if self.no_improvement > estimator.n_iter_no_change:
             self._stalls(training)
+        training.stop = training.stop or monotonic() > self.end
 
     def close(self, training: Training) -> None:
         """Leave an empty line, where something was shown."""
@@ -288,6 +307,7 @@ class EpochEnd(Callback):
             "counters": counters,
             "no_improvement": self.no_improvement,
             "learning_rate": self.rate.learning_rate,
+            "began": self.rate.began,
             "best": self.best,
             "began_with": self.began_with,
         }
@@ -296,7 +316,7 @@ class EpochEnd(Callback):
         """Go on from there."""
         vars(self.estimator).update({name: state["counters"][name] for name in COUNTERS})
         self.no_improvement, self.best = state["no_improvement"], state["best"]
-        self.rate.learning_rate = state["learning_rate"]
+        self.rate.learning_rate, self.rate.began = state["learning_rate"], state.get("began")
 
     def _loss_improved(self) -> bool:
         estimator = self.estimator
@@ -304,10 +324,11 @@ class EpochEnd(Callback):
         estimator.best_loss_ = min(estimator.best_loss_, estimator.loss_)
         return improved
 
-    def _score_improved(self) -> bool:
+    def _score_improved(self, training: Training) -> bool:
         estimator = self.estimator
         assert self.validation is not None
-        score = self.validation.current_score()
+        by_loss = estimator.early_stopping == "loss"
+        score = -training.history.validation_loss[-1] if by_loss else self.validation.current_score()
         estimator.validation_scores_.append(score)
         if self.verbose:
             self.sink(f"Validation score: {score:f}")

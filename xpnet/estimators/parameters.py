@@ -21,6 +21,7 @@ from xpnet.errors import InputError
 from xpnet.estimators.libraries import CallbackSupportMixin, warn_caller
 from xpnet.models.inputs import one_each
 from xpnet.ops import ACTIVATIONS
+from xpnet.optimizers import Schedule
 
 STOCHASTIC = ("sgd", "adam", "adamw")
 """Solvers that train by epochs of minibatches."""
@@ -115,9 +116,11 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
         Strength of the L2 penalty, alpha / 2 sum ||W||^2 / (rows of a batch).
     batch_size : int or "auto", default "auto"
         Rows of a minibatch; ``"auto"`` is min(200, rows). Not for ``"lbfgs"``.
-    learning_rate : {"constant", "invscaling", "adaptive"}, default "constant"
-        Schedule of ``"sgd"``: ``"invscaling"`` is learning_rate_init / t ** power_t, t the rows seen; ``"adaptive"``
-        divides by 5 whenever ``n_iter_no_change`` epochs bring no improvement.
+    learning_rate : str or Schedule, default "constant"
+        ``"cosine"`` falls to 0 over ``max_iter`` epochs, ``"one_cycle"`` rises first; a schedule of
+        ``xpnet.optimizers``, or a function of the epoch and of the losses so far, takes the place of
+        ``learning_rate_init``. For ``"sgd"`` alone: ``"invscaling"`` is learning_rate_init / t ** power_t, t the rows
+        seen; ``"adaptive"`` divides by 5 whenever ``n_iter_no_change`` epochs bring no improvement.
     learning_rate_init : float, default 1e-3
         The learning rate of the first epoch. Not for ``"lbfgs"``.
     power_t : float, default 0.5
@@ -138,8 +141,9 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
         Momentum of ``"sgd"``, in [0, 1].
     nesterovs_momentum : bool, default True
         Look ahead along the velocity (Nesterov), with ``"sgd"``.
-    early_stopping : bool, default False
-        Hold out rows and end training by the score on them; the best parameters are kept.
+    early_stopping : bool or "loss", default False
+        Hold out rows and end training by the score on them, or by the loss; the best parameters are kept. With
+        ``"loss"`` the scores are losses with a minus sign.
     validation_fraction : float, default 0.1
         The share of the rows that ``early_stopping`` holds out, in (0, 1), unless ``fit`` is given ``X_val``.
     beta_1 : float, default 0.9
@@ -162,6 +166,8 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
         How many networks are trained as one: they share the weights of the hidden layers, and each has factors of its
         own for what goes into these layers and what comes out, and a last layer of its own. The mean of their losses is
         trained, and the mean of their outputs predicted (Gorishniy, Kotelnikov, Babenko, TabM, ICLR 2025).
+    time_limit : float or None, default None
+        Seconds after which training ends behind a whole epoch.
     backend : str, Backend or None, default None
         What computes; None computes where the arrays of ``fit`` live.
     dtype : {"float32", "float64"} or None, default None
@@ -175,7 +181,7 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
     solver: str = "adam"
     alpha: float = 0.0001
     batch_size: int | str = "auto"
-    learning_rate: str = "constant"
+    learning_rate: str | Schedule = "constant"
     learning_rate_init: float = 0.001
     power_t: float = 0.5
     max_iter: int = 200
@@ -186,7 +192,7 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
     warm_start: bool = False
     momentum: float = 0.9
     nesterovs_momentum: bool = True
-    early_stopping: bool = False
+    early_stopping: bool | str = False
     validation_fraction: float = 0.1
     beta_1: float = 0.9
     beta_2: float = 0.999
@@ -197,6 +203,7 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
     weight_decay: float = 0.01
     max_grad_norm: float | None = None
     members: int = 1
+    time_limit: float | None = None
     backend: str | Backend | None = None
     dtype: str | None = None
     checkpoint: str | PathLike[str] | None = None
@@ -210,18 +217,20 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
         **dict.fromkeys(("learning_rate_init", "epsilon"), (POSITIVE,)),
         **dict.fromkeys(("validation_fraction", "beta_1", "beta_2"), (FRACTION,)),
         **dict.fromkeys(("max_iter", "max_fun", "members"), (COUNT,)),
-        **dict.fromkeys(("shuffle", "warm_start", "nesterovs_momentum", "early_stopping"), FLAG),
+        **dict.fromkeys(("shuffle", "warm_start", "nesterovs_momentum"), FLAG),
+        "early_stopping": [*FLAG, {"loss"}],
         "hidden_layer_sizes": [ARRAY_LIKE, COUNT],
         "activation": [set(ACTIVATIONS), ARRAY_LIKE],
         "solver": [{"lbfgs", *STOCHASTIC}],
         "batch_size": [{"auto"}, COUNT],
-        "learning_rate": [{"constant", "invscaling", "adaptive"}],
+        "learning_rate": [{"constant", "invscaling", "adaptive", "cosine", "one_cycle"}, Callable],
         "random_state": RANDOM_STATE,
         "verbose": [Interval(Integral, 0), *FLAG],
         "momentum": [Interval(Real, 0, 1, closed="both")],
         "n_iter_no_change": [COUNT, {inf}],
         "dropout": [FRACTION, ARRAY_LIKE],
         "max_grad_norm": [POSITIVE, None],
+        "time_limit": [POSITIVE, None],
         "dtype": [{"float32", "float64"}, None],
         "checkpoint": [str, PathLike, None],
     }
@@ -279,6 +288,7 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
             "weight_decay": (self.weight_decay != Parameters.weight_decay and self.solver != "adamw", "'adamw'"),
             "checkpoint": (self.checkpoint is not None and not epochs, readers),
             "max_grad_norm": (self.max_grad_norm is not None and not epochs, readers),
+            "time_limit": (self.time_limit is not None and not epochs, readers),
         }
         for name, (is_ignored, solvers) in ignored.items():
             if is_ignored:

@@ -15,7 +15,7 @@ from xpnet.errors import InputError
 from xpnet.estimators.fitted import FACTS, LABEL_FACTS, FittedState
 from xpnet.estimators.parameters import check_parameters
 from xpnet.modelfile.container import Header
-from xpnet.modelfile.networks import Description, check_tensors
+from xpnet.modelfile.networks import SCHEDULES, Description, check_tensors, rate_from_json, rate_to_json
 from xpnet.modelfile.onnx_graph import Graph, Value, write_onnx
 from xpnet.modelfile.values import from_json, to_json
 from xpnet.models import Network
@@ -83,6 +83,8 @@ def _params(estimator: Any) -> dict[str, Any]:
         params["random_state"] = None
     if params.get("encoder") is not None:
         params["encoder"] = _params(params["encoder"])
+    if callable(rate := params.get("learning_rate")):  # a function of the user's own is not kept
+        params["learning_rate"] = rate_to_json(rate, 0) if type(rate) in SCHEDULES.values() else "constant"
     return params
 
 
@@ -179,6 +181,8 @@ def _constructed(kind: str, params: Any) -> Any:
     if params.get("encoder") is not None:
         params["encoder"] = _constructed("TableEncoder", params["encoder"])
         check_parameters(params["encoder"])
+    if isinstance(params.get("learning_rate"), dict):
+        params["learning_rate"] = rate_from_json(params["learning_rate"])
     return estimator.set_params(**params)
 
 

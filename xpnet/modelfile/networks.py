@@ -11,9 +11,10 @@ from xpnet.modelfile.container import Header
 from xpnet.modelfile.values import from_json, to_json
 from xpnet.models import FeedforwardNeuralNet, LogisticRegression, Network
 from xpnet.models.inputs import check_spec
-from xpnet.optimizers import Constant, Cosine, Exponential, Plateau, Schedule, StepDecay
+from xpnet.optimizers import Constant, Cosine, Exponential, OneCycle, Plateau, Schedule, StepDecay
 
-SCHEDULES: dict[str, Any] = {kind.__name__: kind for kind in (Constant, StepDecay, Exponential, Cosine, Plateau)}
+_SCHEDULES = Constant, StepDecay, Exponential, Cosine, OneCycle, Plateau
+SCHEDULES: dict[str, Any] = {kind.__name__: kind for kind in _SCHEDULES}
 KINDS: dict[str, type[Network]] = {kind.__name__: kind for kind in (FeedforwardNeuralNet, LogisticRegression)}
 _CODES = {"float32": "F32", "float64": "F64"}
 

@@ -1,0 +1,69 @@
+"""Schedules of every solver, stopping by the loss, and a limit of time."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+import xpnet
+from xpnet.optimizers import Cosine, Exponential, OneCycle
+
+SETTINGS: dict[str, Any] = {"hidden_layer_sizes": (8,), "max_iter": 10, "random_state": 0, "tol": 0.0}
+
+
+def rates(model: Any) -> list[float]:
+    return list(model._network.history.learning_rate)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "adamw"])
+@pytest.mark.parametrize(("name", "schedule"), [("cosine", Cosine), ("one_cycle", OneCycle)])
+def test_a_schedule_by_its_name(data: Any, solver: str, name: str, schedule: Any) -> None:
+    model = xpnet.MLPClassifier(**SETTINGS, solver=solver, learning_rate=name, learning_rate_init=0.02)
+    with pytest.warns(UserWarning, match="Maximum iterations"):
+        model.fit(data.X, data.labels)
+    wanted = [schedule(0.02, 10)(epoch, []) for epoch in range(10)]
+    assert rates(model) == pytest.approx(wanted)
+
+
+def test_a_schedule_of_xpnets_and_a_function(data: Any, tmp_path: Path) -> None:
+    for schedule in (Exponential(0.01, 0.9), lambda epoch, losses: 0.01 * 0.9**epoch):
+        model = clone(xpnet.MLPClassifier(**SETTINGS, learning_rate=schedule))
+        with pytest.warns(UserWarning, match="Maximum iterations"):
+            model.fit(data.X, data.labels)
+        assert rates(model) == pytest.approx([0.01 * 0.9**epoch for epoch in range(10)])
+        model.save(tmp_path / "model")
+        kept = xpnet.load(tmp_path / "model").learning_rate
+        assert kept == (schedule if isinstance(schedule, Exponential) else "constant")
+
+
+def test_a_second_fit_begins_the_schedule_anew(data: Any) -> None:
+    model = xpnet.MLPClassifier(**SETTINGS, learning_rate="cosine", warm_start=True)
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="Maximum iterations"):
+            model.fit(data.X, data.labels)
+    assert rates(model)[10:] == rates(model)[:10]
+
+
+def test_training_ends_by_the_loss_and_keeps_the_best_epoch(data: Any) -> None:
+    model = xpnet.MLPClassifier(**{**SETTINGS, "max_iter": 500}, early_stopping="loss", learning_rate_init=0.02)
+    model.fit(data.X[40:], data.labels[40:], X_val=data.X[:40], y_val=data.labels[:40])
+    losses = model.validation_loss_curve_
+    assert len(losses) < 500
+    assert model.validation_scores_ == [-loss for loss in losses]
+    assert model.best_validation_score_ == -min(losses)
+    proba = model.predict_proba(data.X[:40])[np.arange(40), np.searchsorted(model.classes_, data.labels[:40])]
+    assert -np.log(proba).mean() == pytest.approx(min(losses), rel=1e-6)
+
+
+def test_a_limit_of_time_ends_a_training_behind_an_epoch(data: Any) -> None:
+    model = xpnet.MLPClassifier(**{**SETTINGS, "max_iter": 10**6}, time_limit=1e-9, n_iter_no_change=np.inf)
+    assert model.fit(data.X, data.labels).n_iter_ == 1
+
+
+@pytest.mark.parametrize("wrong", [{"learning_rate": "one"}, {"early_stopping": "score"}, {"time_limit": 0}])
+def test_other_values_are_refused(data: Any, wrong: dict[str, Any]) -> None:
+    (name,) = wrong
+    with pytest.raises(xpnet.InputError, match=name):
+        xpnet.MLPClassifier(**SETTINGS, **wrong).fit(data.X, data.labels)
