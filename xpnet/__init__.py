@@ -131,7 +131,8 @@ if not TYPE_CHECKING:  # a type checker has the imports above, and takes no othe
         if name not in _LAZY:
             raise AttributeError(f"module 'xpnet' has no attribute {name!r}")
         module = import_module(_LAZY[name])
-        return module if _LAZY[name].endswith(name) else getattr(module, name)
+        found = globals()[name] = module if _LAZY[name].endswith(name) else getattr(module, name)
+        return found
 
 
 def __dir__() -> list[str]:

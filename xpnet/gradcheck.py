@@ -16,7 +16,7 @@ import numpy
 from xpnet.dispatch import choose
 from xpnet.errors import InputError
 from xpnet.ops import Array
-from xpnet.training.state import host_stream
+from xpnet.training.streams import host_stream
 
 __all__ = ["check_affine", "check_cross_entropy", "check_layer", "check_model", "check_relu"]
 

@@ -26,7 +26,6 @@ __all__ = [
     "Plateau",
     "Schedule",
     "StepDecay",
-    "as_schedule",
     "update_rule",
 ]
 
@@ -439,35 +438,6 @@ class Plateau:
             if waited == self.patience:
                 rate, waited = rate * self.factor, 0
         return rate
-
-
-def as_schedule(learning_rate: float | Schedule) -> Schedule:
-    """Make a schedule of what a user passes as ``learning_rate``.
-
-    Parameters
-    ----------
-    learning_rate : float or callable
-        A number, or a schedule, which is returned as it is.
-
-    Returns
-    -------
-    callable
-        The learning rate of an epoch, by the number of the epoch and the losses of the epochs before.
-
-    Raises
-    ------
-    InputError
-        For a number that is not positive and finite.
-
-    Examples
-    --------
-    >>> from xpnet.optimizers import as_schedule
-    >>> as_schedule(0.1)(0, [])
-    0.1
-    """
-    if callable(learning_rate):
-        return learning_rate
-    return Constant(learning_rate)
 
 
 def _check_positive(**numbers: float) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 import xpnet
-from xpnet.optimizers import Constant, Cosine, Exponential, Plateau, StepDecay, as_schedule
+from xpnet.optimizers import Constant, Cosine, Exponential, Plateau, StepDecay
 
 EPOCHS = 30
 
@@ -50,9 +50,8 @@ def test_the_cosine_stays_at_its_end():
 
 
 def test_a_number_is_a_constant_and_a_function_is_itself():
-    assert as_schedule(0.1) == Constant(0.1)
-    schedule = StepDecay(1.0, every=2)
-    assert as_schedule(schedule) is schedule
+    assert xpnet.LogisticRegression(2, 2, 0.1).next_learning_rate == 0.1
+    assert xpnet.LogisticRegression(2, 2, StepDecay(0.5, every=2)).next_learning_rate == 0.5
 
 
 @pytest.mark.parametrize("number", [0.0, -1.0, float("inf"), float("nan")])

@@ -26,7 +26,7 @@ STREAMS = {
 @pytest.fixture(autouse=True)
 def however_few_rows(monkeypatch):
     for name in ("FEWEST_ROWS", "FEWEST_OF_LEGACY"):
-        monkeypatch.setattr(f"xpnet.training.prefetch.{name}", 0)
+        monkeypatch.setattr(f"xpnet.training.streams.{name}", 0)
 
 
 class DrawingStep(ReferenceStep):
@@ -166,7 +166,7 @@ def test_a_stream_that_cannot_be_copied_is_drawn_from_in_turn():
 
 @pytest.mark.parametrize("stream", STREAMS)
 def test_few_rows_are_drawn_in_turn(stream, monkeypatch):
-    monkeypatch.setattr(f"xpnet.training.prefetch.FEWEST_{'ROWS' if stream == 'generator' else 'OF_LEGACY'}", ROWS + 1)
+    monkeypatch.setattr(f"xpnet.training.streams.FEWEST_{'ROWS' if stream == 'generator' else 'OF_LEGACY'}", ROWS + 1)
     step, _, _ = trained(STREAMS[stream](), ahead=True)
     assert not step.drawn
 

@@ -9,8 +9,9 @@ from time import monotonic
 from typing import Any, Literal, Self
 
 import numpy
-from numpy.random import RandomState
+from numpy.random import MT19937, RandomState, SeedSequence
 from scipy.sparse import issparse
+from sklearn.utils import check_random_state
 
 import xpnet
 from xpnet.backend import NetworkSpec, Step
@@ -28,14 +29,34 @@ from xpnet.optimizers import Cosine, OneCycle
 from xpnet.training import Callback, Training, TrainingState, set_stream_state, stream_state
 from xpnet.training.callbacks import a_line
 
-ROWS_DRAWN_AGAIN = 2**15
-"""Rows that are shuffled again, at most, on the way back to the beginning of an epoch."""
-
 IRRELEVANT = {"checkpoint", "verbose", "backend"}
 """Parameters that do not decide what a fit finds."""
 
 SMALLEST_RATE = 1e-6
 """Below this an adaptive learning rate ends the training, as in scikit-learn."""
+
+
+class _Unseeded(SeedSequence):
+    """A sequence that seeds a generator with zeros, since it is seeded again at once."""
+
+    def generate_state(self, n_words: int, dtype: Any = numpy.uint32) -> Any:
+        return numpy.zeros(n_words, dtype)
+
+
+_UNSEEDED = _Unseeded(0)
+
+
+def random_state_of(seed: Any) -> RandomState:
+    """Return what scikit-learn's ``check_random_state`` returns.
+
+    ``RandomState(0)`` seeds its generator with entropy before it seeds it with 0, which takes as long as some epochs of
+    a small network.
+    """
+    if type(seed) is not int:
+        return check_random_state(seed)
+    random_state = RandomState(MT19937(_UNSEEDED))
+    random_state.seed(seed)
+    return random_state
 
 
 def initial_values(spec: NetworkSpec, random_state: RandomState) -> dict[str, Any]:
@@ -68,37 +89,17 @@ class Orders:
     def __init__(self, random_state: RandomState, rows: int) -> None:
         self.random_state, self.rows = random_state, rows
         self.last: Any = None
-        self._before: dict[str, Any] | None = None  # the state at the last snapshot that read it
-        self._drawn = 0  # orders drawn since
 
     def permutation(self, rows: int) -> Any:
         """Draw the next order: (rows,) int64."""
         drawn = self.random_state.permutation(rows)
         self.last = drawn if self.last is None else self.last[drawn]
-        self._drawn += 1
         return self.last
-
-    def snapshot(self) -> Callable[[], None]:
-        """Remember this place, to which the returned function goes back.
-
-        To read a RandomState takes as long as to shuffle thousands of rows. So it is read once for several orders,
-        which are drawn again on the way back.
-        """
-        if self._before is None or self._drawn * self.rows > ROWS_DRAWN_AGAIN:
-            self._before, self._drawn = self.get_state(), 0
-        before, drawn = self._before, self._drawn
-
-        def go_back() -> None:
-            self.set_state(before)
-            for _ in range(drawn):
-                self.permutation(self.rows)
-
-        return go_back
 
     def catch_up(self, copy: "Orders") -> None:
         """Go on from where a copy of these orders is: as ``set_state``, without a look through an order of its own."""
         self.random_state.set_state(copy.random_state.get_state(legacy=False))
-        self.last, self._before = copy.last, None
+        self.last = copy.last
 
     def get_state(self, *, legacy: Literal[False] = False) -> dict[str, Any]:
         """Return the stream's state, with the last order."""
@@ -110,7 +111,7 @@ class Orders:
         if last is not None and not numpy.array_equal(numpy.sort(last), numpy.arange(self.rows)):
             raise InputError(f"An order holds each of {self.rows} rows once; the one in the checkpoint does not.")
         self.random_state.set_state({name: value for name, value in state.items() if name != "last"})
-        self.last, self._before = last, None
+        self.last = last
 
 
 @dataclass

@@ -101,6 +101,8 @@ def in_memory_or_source(estimator: Any, X: Any, ranks: Ranks) -> Any:
 
     Raises InputError for a source without rows.
     """
+    if type(X) is numpy.ndarray and not ranks.own_data:
+        return X
     copied = estimator.early_stopping or estimator.solver == "lbfgs"
     source = as_source(X, dtype=estimator.dtype, copied=copied)
     if source is None and not ranks.own_data:

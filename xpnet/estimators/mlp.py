@@ -4,14 +4,13 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy
 from scipy.sparse import csr_matrix, issparse
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from xpnet.backend import NetworkSpec, floating_dtype
@@ -30,6 +29,7 @@ from xpnet.estimators.epochs import (
     epoch_of,
     initial_values,
     owned,
+    random_state_of,
     strata_of_all,
 )
 from xpnet.estimators.fitted import FittedNetwork, like_input
@@ -52,20 +52,10 @@ from xpnet.models import Network
 from xpnet.models.inputs import is_host
 from xpnet.models.network import by_rows
 from xpnet.training import Callback, Training, TrainingState, run
-from xpnet.training.state import broadcast_stream
+from xpnet.training.streams import broadcast_stream
 
-
-class Prepared(NamedTuple):
-    """Holds all that a training needs beside its network.
-
-    rows : to train on; held_out : the user's own, to validate on; resuming : the checkpoints, if there are to be any
-    ranks : the processes that train together
-    """
-
-    rows: Rows
-    held_out: Rows | None
-    resuming: Resuming | None
-    ranks: Ranks
+Prepared = tuple[Rows, Rows | None, Resuming | None]
+"""The rows to train on, the user's own to validate on, and the checkpoints, if there are to be any."""
 
 
 @dataclass(eq=False, repr=False)
@@ -117,7 +107,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
 
     @abstractmethod
     def _learn_targets(self, y: Any, classes: Any, *, first: bool, incremental: bool) -> None:
-        """See what the targets are. Raises ValueError where they do not fit those seen before, or the classes."""
+        """Learn what the targets are. Raises ValueError where they do not fit those seen before, or the classes."""
 
     @abstractmethod
     def _check_known(self, y: Any) -> None:
@@ -294,9 +284,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         iterations = 1 if incremental else self.max_iter
         reports = reports_for(self, self._fitted, (given.X, given.y, given.sample_weight), iterations)
         if self.solver == "lbfgs":
-            self._fit_lbfgs(prepared.rows, prepared.ranks, reports)
+            self._fit_lbfgs(prepared[0], given.ranks, reports)
         else:
-            self._fit_stochastic(prepared, reports, incremental=incremental)
+            self._fit_stochastic(prepared, given.ranks, reports, incremental=incremental)
         if not all(numpy.isfinite(array).all() for array in (*self.coefs_, *self.intercepts_)):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to "
@@ -321,13 +311,14 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         self.n_outputs_ = self._count_outputs(targets)
         self.out_activation_ = self._output_activation(targets)
         held_out = None if given.X_val is None else self._given_validation(given)
-        self._random_state = check_random_state(self.random_state)
+        self._random_state = random_state_of(self.random_state)
         resuming = None
         if self.checkpoint is not None and not incremental and self.solver in STOCHASTIC:
             start = () if first else (*self.coefs_, *self.intercepts_)
             rows_given, stream = (X, targets, weight), self._random_state
             resuming = Resuming(self, rows_given, held_out, start, ranks=given.ranks, random_state=stream)
-        broadcast_stream(self._random_state, given.ranks)
+        if given.ranks.several:
+            broadcast_stream(self._random_state, given.ranks)
         network = self._new_network(X, hidden) if first else self._renewed(X, hidden, keep=incremental)
         rows = _rows(network, X, targets, weight, given.ranks)
         # Rows that all ranks have are divided among them; of its own, a rank measures all.
@@ -335,7 +326,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         validation = None if held_out is None else _rows(network, *held_out, shared)
         self._network = network
         self._hide()
-        return Prepared(rows, validation, resuming, given.ranks)
+        return rows, validation, resuming
 
     def _row_weights(self, given: FitInputs, targets: Any) -> Any:
         """Return the weight of each training row, (rows,) float64 or None."""
@@ -426,9 +417,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         elif not self.early_stopping and self.best_loss_ is None:
             self.best_loss_, self.validation_scores_, self.best_validation_score_ = numpy.inf, None, None
 
-    def _fit_stochastic(self, prepared: Prepared, reports: Reports | None, *, incremental: bool) -> None:
+    def _fit_stochastic(self, prepared: Prepared, ranks: Ranks, reports: Reports | None, *, incremental: bool) -> None:
         """Train by epochs of minibatches, until the rules of early stopping or ``max_iter`` end it."""
-        network, owners, (rows, held_out, resuming, ranks) = self._fitted, None, prepared
+        network, owners, (rows, held_out, resuming) = self._fitted, None, prepared
         if held_out is None and self.early_stopping:
             rows, held_out, owners = self._split(rows, ranks)
         self._expect_scores_or_losses(network)
@@ -440,7 +431,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
             training = Training(step, count, epochs, network.history, orders, lock=network.lock)
             self._show()
             try:
-                self._run(training, Prepared(rows, held_out, resuming, ranks), reports)
+                self._run(training, (rows, held_out, resuming), ranks, reports)
             except KeyboardInterrupt:
                 if ranks.several or self._watchers:
                     raise
@@ -460,9 +451,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         if not is_host(network.backend):  # else what is shown are the network's own arrays
             self._show()
 
-    def _run(self, training: Training, prepared: Prepared, reports: Reports | None) -> None:
+    def _run(self, training: Training, prepared: Prepared, ranks: Ranks, reports: Reports | None) -> None:
         """Make the epochs, with all that is noted after each."""
-        network, (rows, held_out, resuming, ranks) = self._fitted, prepared
+        network, (rows, held_out, resuming) = self._fitted, prepared
         validation = None
         if held_out is not None:
             of = replace(ranks, data="own") if isinstance(held_out, SourceRows) and ranks.several else ranks

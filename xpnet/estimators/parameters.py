@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
-from inspect import cleandoc
+from inspect import cleandoc, signature
 from itertools import pairwise
 from math import inf
 from numbers import Integral, Real
@@ -377,6 +377,8 @@ def with_documentation_of(**owners: type) -> Callable[[type[Estimator]], type[Es
             text = text.replace(f"<{name.lower()} of both estimators>", shared)
         if estimator.__doc__:  # python -OO leaves docstrings out
             estimator.__doc__ = text
+        # scikit-learn asks for it whenever it clones, and to find it takes longer than all the rest.
+        vars(estimator)["__init__"].__signature__ = signature(vars(estimator)["__init__"])
         return estimator
 
     return document

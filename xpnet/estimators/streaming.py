@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy
 
@@ -20,11 +20,8 @@ PART_BYTES = 2**24
 """The size of a part whose gradient is computed at once, so large that adding gradients up takes little beside it."""
 
 
-class BlockOrder(NamedTuple):
-    """The order in which an epoch reads blocks, and the seed of the orders within buffers."""
-
-    blocks: numpy.ndarray
-    seed: int
+BlockOrder = tuple[numpy.ndarray, int]
+"""The order in which an epoch reads blocks, and the seed of the orders within buffers."""
 
 
 class BlockOrders:
@@ -36,7 +33,7 @@ class BlockOrders:
     def permutation(self, rows: int) -> BlockOrder:
         """Draw the next order."""
         blocks = self.blocks if self.source.in_order else self.random_state.permutation(self.blocks)
-        return BlockOrder(blocks, int(self.random_state.randint(2**31)))
+        return blocks, int(self.random_state.randint(2**31))
 
     def get_state(self, *, legacy: Literal[False] = False) -> dict[str, Any]:
         """Return the stream's state."""
@@ -152,7 +149,7 @@ def epoch_over_source(
     """Make an epoch over a source, in place of one over an array.
 
     epoch_of : makes from a step its epoch over rows in memory
-    returns a function with the signature of ``Step.epoch`` that takes a source and a :class:`BlockOrder`; between two
+    returns a function with the signature of ``Step.epoch`` that takes a source and an order of its blocks; between two
     buffers of rows an interrupt finds every update whole
     """
     backend, dtype, on_host, every = step.backend, step.spec.dtype, is_host(step.backend), rows.all_blocks

@@ -1,6 +1,6 @@
 """The network that all models and estimators are made of: where it lives, how it predicts, steps and fits."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -27,13 +27,12 @@ from xpnet.models.inputs import (
     is_host,
     is_sparse,
 )
-from xpnet.models.members import spec_of_one, values_of_one
 from xpnet.models.saving import Saved
 from xpnet.ops import Array, Labels
-from xpnet.optimizers import Schedule, as_schedule
+from xpnet.optimizers import Constant, Schedule
 from xpnet.steps import NetworkLock, ReferenceStep, SparseStep, alone, make_step, serves
 from xpnet.training import Callback, History, Training, TrainingState, run
-from xpnet.training.state import broadcast_stream, host_stream
+from xpnet.training.streams import broadcast_stream, host_stream
 
 CHECKED_FIRST = 8
 """With so many numbers of X for each parameter, it takes as long to look for NaN in X before the first epoch as to keep
@@ -128,7 +127,8 @@ class Network(Saved):
         dtype_wanted = dtype or "float64"
         self.spec = check_spec(spec if spec.dtype == dtype_wanted else replace(spec, dtype=dtype_wanted))
         self.rng = None if rng is None else host_stream(rng)
-        self.learning_rate, self._schedule = learning_rate, as_schedule(learning_rate)
+        self.learning_rate = learning_rate
+        self._schedule: Schedule = learning_rate if callable(learning_rate) else Constant(learning_rate)
         self.history = History()
         self.compiled, self._fixed_dtype = compiled, dtype is not None
         self.settled = isinstance(backend, Choice)
@@ -251,7 +251,7 @@ class Network(Saved):
         """
         X = check_inputs(self._enter(X)[0], self.spec.widths[0])
         params, xp, outputs = self._step_for(X).params, self.backend.xp, []
-        alone_spec = spec_of_one(self.spec)
+        alone_spec = replace(self.spec, members=1)
         for member in range(self.spec.members):
             step = make_step(alone_spec, self.backend, compiled=self.compiled, sparse=is_sparse(X))
             step.params.update(values_of_one(self.spec, params, member) if self.spec.members > 1 else params)
@@ -856,3 +856,22 @@ def by_rows(X: Array) -> Array:
     if isinstance(X, numpy.ndarray) and X.strides[1] != X.itemsize:
         return numpy.ascontiguousarray(X)
     return X
+
+
+def values_of_one(spec: NetworkSpec, values: Mapping[str, Any], member: int) -> dict[str, Any]:
+    """Return the parameters of one member as a plain network: ``(x r) W s + b = x (r W s) + b``.
+
+    Its factors of inputs and outputs can be multiplied into the weight between them.
+
+    values : the parameters of all members; returns arrays of their library
+    """
+    found = {}
+    for names in spec.layer_names:
+        weight, bias = values[names["weight"]], values[names["bias"]]
+        weight = weight[member, ...] if weight.ndim == 3 else weight
+        if "scale_in" in names:
+            weight = values[names["scale_in"]][member, :, None] * weight
+        if "scale_out" in names:
+            weight = weight * values[names["scale_out"]][member, :]
+        found[names["weight"]], found[names["bias"]] = weight, bias[member, :] if bias.ndim == 2 else bias
+    return found

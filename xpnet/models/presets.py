@@ -10,7 +10,7 @@ from xpnet.backend.spec import Activation, Slot
 from xpnet.models.inputs import one_each
 from xpnet.models.network import Network
 from xpnet.optimizers import Optimizer, Schedule, update_rule
-from xpnet.training.state import host_stream
+from xpnet.training.streams import host_stream
 
 
 class LogisticRegression(Network):

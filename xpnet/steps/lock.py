@@ -41,20 +41,18 @@ class NetworkLock:
         self._trainer: int | None = None
         _locks.add(self)
 
-    def check_idle(self) -> None:
-        """Raise ModelInUseError where the holder of ``calls``, this thread, is in the middle of a call."""
-        if self.busy:
-            raise ModelInUseError(_IN_USE)
+    def refuse(self) -> None:
+        """Raise ModelInUseError: the holder of ``calls``, this thread, is ``busy`` with a call."""
+        raise ModelInUseError(_IN_USE)
 
     def give_way(self) -> None:
-        """Let a thread that waits for ``calls`` have it first.
+        """Let a thread that waits for ``calls`` have it first, where one is ``wanted``.
 
         The thread that has just released it would otherwise be quicker to take it again. On a busy machine the waiting
         thread may not wake in time: ``wanted`` stays set until it has the lock, so that it is let in after the next
         epoch.
         """
-        if self.wanted:
-            time.sleep(WAKING)
+        time.sleep(WAKING)
 
     @contextmanager
     def training(self) -> Iterator[None]:
@@ -110,7 +108,7 @@ def alone(method: Callable[Concatenate[Any, Given], Result]) -> Callable[Concate
         with lock.calls:
             lock.wanted = False
             if lock.busy:
-                lock.check_idle()
+                lock.refuse()
             lock.busy = True
             try:
                 return method(self, *args, **kwargs)

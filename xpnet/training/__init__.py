@@ -1,8 +1,8 @@
 """Epochs over any training step: history, callbacks, early stopping. Nothing here knows a model."""
 
 from xpnet.training.callbacks import Callback, EarlyStopping, Progress
-from xpnet.training.loop import Interrupts, Training, run
-from xpnet.training.state import History, TrainingState, set_stream_state, stream_state
+from xpnet.training.loop import History, Interrupts, Training, TrainingState, run
+from xpnet.training.streams import set_stream_state, stream_state
 
 __all__ = [
     "Callback",

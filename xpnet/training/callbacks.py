@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from xpnet.backend import StepState
 
@@ -219,29 +219,19 @@ class EarlyStopping(Callback):
                 training.step.load_state(self.best_state)
 
 
-class Line(Protocol):
-    """A line that is written over, until it is closed."""
-
-    def show(self, text: str) -> None:
-        """Write it anew."""
-
-    def close(self) -> None:
-        """Take it away."""
-
-
 class TerminalLine:
-    """The line of stderr that the cursor is on."""
+    """The line of stderr that the cursor is on, which is written over until it is closed."""
 
     text = ""
 
     def show(self, text: str) -> None:
-        """See :class:`Line`."""
+        """Write it anew."""
         self.text = text
         sys.stderr.write(f"\r\x1b[K{text}")
         sys.stderr.flush()
 
     def close(self) -> None:
-        """See :class:`Line`."""
+        """Take it away."""
         if self.text:
             self.show("")
 
@@ -254,7 +244,7 @@ class NotebookLine:
     shown_at = -float("inf")
 
     def show(self, text: str) -> None:
-        """See :class:`Line`."""
+        """Write it anew."""
         self.waiting = text
         if time.perf_counter() - self.shown_at >= BETWEEN_LINES:
             self.settle()
@@ -273,13 +263,13 @@ class NotebookLine:
             self.handle.update(shown, raw=True)
 
     def close(self) -> None:
-        """See :class:`Line`."""
+        """Take it away."""
         if self.handle is not None:
             self.waiting = ""
             self.settle()
 
 
-def a_line() -> Line | None:
+def a_line() -> TerminalLine | NotebookLine | None:
     """Open a line where a person reads stderr; return None where it goes to a file, a pipe or nowhere."""
     if in_notebook():
         return NotebookLine()

@@ -4,7 +4,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from math import isfinite
 from threading import get_ident, main_thread
 from types import FrameType
@@ -12,17 +12,150 @@ from typing import Any, Self
 
 import numpy
 
-from xpnet.backend import Parameters, Step
+from xpnet.backend import NetworkSpec, Parameters, Step, StepState
 from xpnet.distributed import Ranks, ranks_of
 from xpnet.errors import InputError
 from xpnet.ops import Array, namespace
 from xpnet.optimizers import Schedule
 from xpnet.steps import NetworkLock
 from xpnet.training.callbacks import Callback
-from xpnet.training.prefetch import prefetched
-from xpnet.training.state import History, TrainingState, set_stream_state, stream_state
+from xpnet.training.streams import WayBack, prefetched, set_stream_state, stream_state
 
 BETWEEN_REPORTS = 0.1  # seconds at least between two words on how far an epoch is
+
+
+@dataclass(repr=False)
+class History:
+    """Lists with one number for each epoch.
+
+    Parameters
+    ----------
+    loss : list of float
+        The mean loss over the batches of the epoch, penalty included, each batch before its update.
+    learning_rate : list of float
+        The learning rate of the epoch.
+    seconds : list of float
+        The wall-clock time of the epoch.
+    validation_loss : list of float
+        The loss on validation data after the epoch; empty without such data.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> net = xpnet.LogisticRegression(2, 2, learning_rate=0.1, backend="numpy")
+    >>> history = net.fit(numpy.eye(2), numpy.array([0, 1]), epochs=3)
+    >>> history.epochs, history.learning_rate
+    (3, [0.1, 0.1, 0.1])
+    """
+
+    loss: list[float] = field(default_factory=list)
+    learning_rate: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        numbers = {"loss": self.loss, "validation_loss": self.validation_loss}
+        last = [f"{name}={values[-1]:.4g}" for name, values in numbers.items() if values]
+        return f"History({', '.join([f'epochs={self.epochs}', *last])})"
+
+    @property
+    def epochs(self) -> int:
+        """Return the number of epochs made."""
+        return len(self.loss)
+
+    def add(self, loss: float, learning_rate: float, seconds: float, validation_loss: float | None = None) -> None:
+        """Add one epoch.
+
+        Parameters
+        ----------
+        loss : float
+            The mean loss.
+        learning_rate : float
+            The learning rate.
+        seconds : float
+            The wall-clock time.
+        validation_loss : float, optional
+            The loss on validation data; None without such data.
+        """
+        self.loss.append(loss)
+        self.learning_rate.append(learning_rate)
+        self.seconds.append(seconds)
+        if validation_loss is not None:
+            self.validation_loss.append(validation_loss)
+
+    def load(self, lists: dict[str, list[float]]) -> None:
+        """Take over lists, in place.
+
+        Parameters
+        ----------
+        lists : dict of str to list of float
+            What `to_dict` returned.
+        """
+        for name, values in lists.items():
+            getattr(self, name)[:] = values
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """Copy the lists, ready for JSON.
+
+        Returns
+        -------
+        dict of str to list of float
+            The lists by name.
+        """
+        return asdict(self)
+
+
+@dataclass
+class TrainingState:
+    """The state of a training after a whole epoch, as a checkpoint holds it.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+        The network.
+    step : StepState
+        Its parameters, the optimizer's buffers and the number of updates.
+    history : dict of str to list of float
+        The numbers of all epochs so far, by name.
+    rows : int
+        Number of rows it trains on.
+    done : int
+        Number of epochs that were made in this run.
+    stop : bool
+        Whether a callback has ended the training.
+    rng : dict or None
+        The state of the random stream that orders are drawn from, as NumPy gives it; None for no stream.
+    callbacks : dict of str to dict
+        The state of each callback, by its place in the list.
+
+    See Also
+    --------
+    xpnet.Checkpoint.latest : Read the state from a folder.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> from xpnet.training import Callback
+    >>> class Keep(Callback):
+    ...     def between_epochs(self, training):
+    ...         self.kept = training.state()
+    >>> keep = Keep()
+    >>> net = xpnet.LogisticRegression(2, 2, backend="numpy")
+    >>> history = net.fit(numpy.eye(2), numpy.array([0, 1]), epochs=2, callbacks=[keep])
+    >>> keep.kept.done, keep.kept.step.t
+    (2, 2)
+    """
+
+    spec: NetworkSpec
+    step: StepState
+    history: dict[str, list[float]]
+    rows: int
+    done: int
+    stop: bool
+    rng: dict[str, Any] | None
+    callbacks: dict[str, dict[str, Any]]
 
 
 @dataclass
@@ -362,15 +495,18 @@ def run(
         if any(callback.watches_rows for callback in training.callbacks):
             training.rows_done, step.report = training.rows, training.report  # as after an epoch
         brief = max((k for k, callback in enumerate(training.callbacks, 1) if callback.brief), default=0)
+        shared = not all(callback.brief for callback in training.callbacks)
+        stream = WayBack(training.rng, training.rows, shared=shared) if shuffled else None
         while training.done < training.epochs and not training.stop:
             interrupts.raised = False
-            _whole(training, make_epoch, training.callbacks[:brief], interrupts)
+            _whole(training, make_epoch, stream, training.callbacks[:brief], interrupts)
             interrupts.held = False
             if interrupts.raised:  # and lost on its way
                 interrupts.pending = True
             for callback in training.callbacks[brief:]:
                 callback.epoch_end(training)
-            training.stop = ranks.any(training.stop)
+            if ranks.several:
+                training.stop = ranks.any(training.stop)
             if interrupts.pending:
                 interrupts.release()
             training.tell("between_epochs")
@@ -378,16 +514,26 @@ def run(
     return history
 
 
-def _whole(training: Training, make_epoch: Callable[[], None], brief: list[Callback], interrupts: Interrupts) -> None:
+def _whole(
+    training: Training,
+    make_epoch: Callable[[], None],
+    stream: WayBack | None,
+    brief: list[Callback],
+    interrupts: Interrupts,
+) -> None:
     """Make an epoch with the callbacks that belong to it, or leave everything as it was.
 
     Other threads wait. Callbacks may use the network, whose parameters are whole by then.
+
+    stream : the way back of what the epoch draws an order from; None where it draws none
     """
     lock = training.lock
-    lock.give_way()
+    if lock.wanted:
+        lock.give_way()
     with lock.calls:
-        lock.check_idle()
-        saved: _Saved | None = _Saved(training)
+        if lock.busy:
+            lock.refuse()
+        go_back: Callable[[], None] | None = _way_back(training, stream, brief)
         try:
             lock.busy = True
             make_epoch()
@@ -395,46 +541,34 @@ def _whole(training: Training, make_epoch: Callable[[], None], brief: list[Callb
             for callback in brief:
                 interrupts.held = callback.brief
                 callback.epoch_end(training)
-            saved = None
+            go_back = None
         except BaseException:
             interrupts.held = True
-            if saved is not None:
-                saved.restore()
+            if go_back is not None:
+                go_back()
             raise
         finally:
             lock.busy = False
 
 
-class _Saved:
-    """The state of a training before an epoch, with that of the callbacks whose ``epoch_end`` belongs to the epoch."""
+def _way_back(training: Training, stream: WayBack | None, brief: list[Callback]) -> Callable[[], None]:
+    """Make a function that puts a training, and the callbacks that belong to an epoch, into the state they have now."""
+    restore_stream, done, stop = stream and stream.find(), training.done, training.stop
+    lengths = [(values, len(values)) for values in vars(training.history).values()]
+    states = [(callback, callback.state()) for callback in brief if callback.brief]
+    restore_step = training.step.snapshot()
 
-    def __init__(self, training: Training) -> None:
-        self.training, self.restore_stream = training, _way_back(training.rng)
-        self.done, self.stop = training.done, training.stop
-        self.lengths = [(values, len(values)) for values in vars(training.history).values()]
-        self.brief = [(callback, callback.state()) for callback in training.callbacks if callback.brief]
-        self.restore_step = training.step.snapshot()
-
-    def restore(self) -> None:
-        """Put the training back into that state."""
-        training = self.training
-        self.restore_step()
-        self.restore_stream()
-        training.done, training.stop = self.done, self.stop
-        for values, length in self.lengths:
+    def go_back() -> None:
+        restore_step()
+        if restore_stream is not None:
+            restore_stream()
+        training.done, training.stop = done, stop
+        for values, length in lengths:
             del values[length:]
-        for callback, state in self.brief:
+        for callback, state in states:
             callback.load_state(state)
 
-
-def _way_back(rng: Any) -> Callable[[], Any]:
-    """A function that puts a stream where it is now; one that can only be drawn from it leaves alone."""
-    if hasattr(rng, "snapshot"):
-        return rng.snapshot()
-    if not (hasattr(rng, "get_state") or hasattr(rng, "bit_generator")):
-        return lambda: None
-    state = stream_state(rng)
-    return lambda: set_stream_state(rng, state)
+    return go_back
 
 
 def _begin(training: Training, resume_from: TrainingState | None) -> None:
@@ -446,8 +580,9 @@ def _begin(training: Training, resume_from: TrainingState | None) -> None:
         training.load_state(resume_from)
         training.tell("train_begin")
         training.load_callbacks(resume_from)
-    with training.lock.calls:
-        training.step.broadcast_state()
+    if training.ranks.several:
+        with training.lock.calls:
+            training.step.broadcast_state()
 
 
 class _Function(Callback):
@@ -475,10 +610,8 @@ def is_finite(array: Array) -> bool:
     return not xp.isdtype(array.dtype, "real floating") or bool(xp.all(xp.isfinite(array)))
 
 
-def _checked_once(
-    epoch: Callable[..., float], params: Parameters, check: Callable[[], None]
-) -> Callable[..., float]:
-    """An epoch that, the first time, calls ``check`` where it has left a loss or a parameter that is not finite.
+def _checked_once(epoch: Callable[..., float], params: Parameters, check: Callable[[], None]) -> Callable[..., float]:
+    """Make an epoch that, the first time, calls ``check`` where it has left a loss or a parameter that is not finite.
 
     NaN or infinity in X always does that, as the gradient of the first weight has products with every number of X. So
     X is not read through before, which takes as long as some of the batches.

@@ -32,7 +32,7 @@ def cuda() -> Iterator[Any]:
 
 @pytest.fixture(autouse=True)
 def however_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xpnet.training.prefetch.FEWEST_ROWS", 0)
+    monkeypatch.setattr("xpnet.training.streams.FEWEST_ROWS", 0)
 
 
 def fit(options: Options, **how: Any) -> tuple[Any, list[float]]:

@@ -1,0 +1,236 @@
+"""Random streams: where one is, and orders of the rows that are drawn while a device is at work on the epoch before.
+
+The random stream does not show that an order was prefetched. It is drawn from a copy of the stream, which itself goes
+on when the next epoch begins. If it has been drawn from in the meantime, or put into another state, the order is drawn
+anew.
+"""
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+import numpy
+
+from xpnet.distributed import Ranks
+from xpnet.errors import InputError
+
+if TYPE_CHECKING:
+    from xpnet.training.loop import Training
+
+FEWEST_ROWS = 1_000
+"""Fewer rows are drawn in the time that the state of a Generator is read and set in."""
+
+FEWEST_OF_LEGACY = 20_000
+"""The same of a stream whose state is a table of 624 words."""
+
+ROWS_DRAWN_AGAIN = 2**15
+"""Rows that are shuffled again, at most, on the way back to the beginning of an epoch."""
+
+
+def stream_state(rng: Any) -> dict[str, Any] | None:
+    """Return the state of a random stream.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator, RandomState, numpy.random or None
+        The stream; ``numpy.random`` is NumPy's global stream.
+
+    Returns
+    -------
+    dict or None
+        The state, as NumPy gives it; None for None.
+
+    See Also
+    --------
+    set_stream_state : Put a stream into a state.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.training import stream_state
+    >>> stream_state(numpy.random.default_rng(0))["bit_generator"]
+    'PCG64'
+    """
+    if rng is None:
+        return None
+    return rng.get_state(legacy=False) if _is_legacy(rng) else rng.bit_generator.state
+
+
+def set_stream_state(rng: Any, state: dict[str, Any] | None) -> None:
+    """Put a random stream into the state of another of its kind.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator, RandomState, numpy.random or None
+        The stream that is changed.
+    state : dict or None
+        What `stream_state` returned.
+
+    Raises
+    ------
+    InputError
+        For the state of a stream of another kind, and for a position outside the stream's buffer.
+
+    See Also
+    --------
+    stream_state : Return the state of a stream.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.training import set_stream_state, stream_state
+    >>> one, other = numpy.random.default_rng(0), numpy.random.default_rng(1)
+    >>> set_stream_state(other, stream_state(one))
+    >>> one.random() == other.random()
+    True
+    """
+    present = stream_state(rng)
+    if _kind(present) != _kind(state):
+        raise InputError(
+            f"A training goes on with the kind of random stream it began with, {_kind(state)}; "
+            f"received {_kind(present)}. Pass the same kind of rng."
+        )
+    if rng is None or state is None:
+        return
+    for position, last in ((_position(state), 624), (int(state.get("buffer_pos", 0)), 4)):
+        if not 0 <= position <= last:
+            raise InputError(f"A random stream has a position between 0 and {last}; received {position}.")
+    if _is_legacy(rng):
+        rng.set_state(state)
+    else:
+        rng.bit_generator.state = state
+
+
+def broadcast_stream(rng: Any, ranks: Ranks) -> Any:
+    """Put a random stream into the state that it has on rank 0, and return it."""
+    if ranks.several:
+        set_stream_state(rng, ranks.broadcast(stream_state(rng)))
+    return rng
+
+
+def _position(state: dict[str, Any]) -> int:
+    """Return the position of a stream in its buffer, which NumPy does not check."""
+    inner = state["state"]
+    return int(inner.get("pos", 0)) if isinstance(inner, dict) else 0
+
+
+def _is_legacy(rng: Any) -> bool:
+    """Tell whether it is a RandomState or NumPy's global stream."""
+    return hasattr(rng, "get_state")
+
+
+def _kind(state: dict[str, Any] | None) -> str:
+    """Name the bit generator of a state, and whether its stream is a legacy one, which keeps a spare normal number."""
+    if state is None:
+        return "none"
+    return f"{'RandomState' if 'has_gauss' in state else 'Generator'} over {state.get('bit_generator')}"
+
+
+def host_stream(rng: Any = None) -> Any:
+    """Return a stream of random numbers: ``rng`` itself, for a seed a new Generator, for None NumPy's global stream.
+
+    Raises InputError for what is neither.
+    """
+    if rng is None:
+        return numpy.random
+    if isinstance(rng, int | numpy.integer):
+        return numpy.random.default_rng(rng)
+    if not hasattr(rng, "permutation"):
+        raise InputError(
+            f"rng is a seed (a whole number), a numpy.random.Generator or RandomState, or None; received {rng!r}."
+        )
+    return rng
+
+
+class WayBack:
+    """The way back of a stream to where it was before an order was drawn.
+
+    To read a stream takes as long as to shuffle hundreds of rows, or thousands of a RandomState. So it is read once for
+    several orders, which are drawn again on the way back, unless callbacks may draw from it, too.
+    """
+
+    def __init__(self, stream: Any, rows: int, *, shared: bool) -> None:
+        self.stream, self.rows, self.shared = stream, rows, shared
+        self.can_be_read = hasattr(stream, "get_state") or hasattr(stream, "bit_generator")
+        self._state: Any = None
+        self._drawn = 0  # orders that were drawn since it was read
+
+    def find(self) -> Callable[[], None]:
+        """Make a function that puts the stream where it is now, before one order is drawn."""
+        if self._state is None or self.shared or self._drawn * self.rows > ROWS_DRAWN_AGAIN:
+            self._state, self._drawn = stream_state(self.stream) if self.can_be_read else None, 0
+        state, drawn = self._state, self._drawn
+        self._drawn += 1
+
+        def go_back() -> None:
+            if state is not None:
+                set_stream_state(self.stream, state)
+                for _ in range(drawn):
+                    self.stream.permutation(self.rows)
+
+        return go_back
+
+
+def prefetched(training: "Training") -> Any:
+    """Find the source of the orders of a training whose step prefetches them."""
+    rng = training.rng
+    fewest = FEWEST_ROWS if isinstance(rng, numpy.random.Generator) else FEWEST_OF_LEGACY
+    worthwhile = training.rows >= fewest and _can_be_copied(rng)
+    return Prefetched(training) if worthwhile else rng
+
+
+class Prefetched:
+    """The stream of a training, with the next order drawn when the step says so."""
+
+    def __init__(self, training: "Training") -> None:
+        self.training, self.step = training, training.step
+        self._drawn: tuple[Any, Any, Any] | None = None  # an order, the state of the stream that it holds for, a copy
+
+    def permutation(self, rows: int) -> Any:
+        """Return the order of an epoch that begins: (rows,) int64."""
+        rng, drawn, self._drawn = self.training.rng, self._drawn, None
+        if drawn is not None and _same(drawn[1], stream_state(rng)):
+            order, _, copy = drawn
+            _catch_up(rng, copy)
+        else:
+            order = rng.permutation(rows)
+        if self.training.done + 1 < self.training.epochs:
+            self.step.prefetch_order = lambda: self._draw(rows)
+        return order
+
+    def _draw(self, rows: int) -> Any:
+        before, copy = stream_state(self.training.rng), _copied(self.training.rng)
+        order = copy.permutation(rows)
+        self._drawn = order, before, copy
+        return order
+
+
+def _can_be_copied(rng: Any) -> bool:
+    """Tell whether it is NumPy's, or has a method ``catch_up`` that takes over the state of a copy."""
+    known = numpy.random.Generator | numpy.random.RandomState
+    return rng is numpy.random or isinstance(rng, known) or hasattr(rng, "catch_up")
+
+
+def _copied(rng: Any) -> Any:
+    if rng is not numpy.random:
+        return deepcopy(rng)
+    copy = numpy.random.RandomState()
+    set_stream_state(copy, stream_state(rng))
+    return copy
+
+
+def _catch_up(rng: Any, copy: Any) -> None:
+    """Put a stream into the state of its copy."""
+    if hasattr(rng, "catch_up"):
+        rng.catch_up(copy)
+    else:
+        set_stream_state(rng, stream_state(copy))
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Tell whether two states are equal; arrays that are one object are not looked through."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, numpy.ndarray):
+        return one is other or numpy.array_equal(one, other)
+    return bool(one == other)
