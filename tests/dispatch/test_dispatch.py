@@ -90,8 +90,8 @@ def test_backends_are_listed_without_being_imported():
 
 
 def test_a_clone_that_is_not_installed_says_how_to_install(monkeypatch):
-    monkeypatch.setattr("xpnet.dispatch.registry._registered", dict)
-    monkeypatch.setattr("xpnet.dispatch.registry._loaded", {})
+    monkeypatch.setattr("xpnet.dispatch.choice._registered", dict)
+    monkeypatch.setattr("xpnet.dispatch.choice._loaded", {})
     with pytest.raises(xpnet.BackendError, match="pip install"):
         xpnet.get_backend("numpy")
 
@@ -139,8 +139,8 @@ def test_what_a_backend_does_not_find_is_told_with_its_name(monkeypatch):
         def load(self):
             return Lacking()
 
-    monkeypatch.setattr("xpnet.dispatch.registry.REQUIRED", ("kernels",))
-    monkeypatch.setattr("xpnet.dispatch.registry._registered", lambda: {"lacking": Entry()})
+    monkeypatch.setattr("xpnet.dispatch.choice.REQUIRED", ("kernels",))
+    monkeypatch.setattr("xpnet.dispatch.choice._registered", lambda: {"lacking": Entry()})
     with pytest.raises(xpnet.BackendError, match="some.package:backend.*no such name in a library"):
         xpnet.get_backend("lacking")
 

@@ -8,7 +8,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer
 
 import xpnet
-from xpnet.models.members import values_of_one
+from xpnet.models.network import values_of_one
 
 X, Y = load_breast_cancer(return_X_y=True)
 X = ((X - X.mean(0)) / X.std(0)).astype("float32")

@@ -1,11 +1,20 @@
-"""The contract of a backend. Nothing has to be inherited: any object with these attributes is a backend."""
+"""The contract of a backend, and how its kernels lie over ``xpnet.ops``.
 
+Nothing has to be inherited: any object with the attributes of :class:`Backend` is a backend. Whether a kernel may be
+used is decided in :class:`Operations` and nowhere else: from the dtypes that its table declares and from which
+arguments the reference annotates as ``Array``.
+"""
+
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol, runtime_checkable
 
-from xpnet.ops import Array
+import numpy
+
+from xpnet import ops
+from xpnet.ops import Array, Labels, namespace
 
 
 @dataclass(frozen=True)
@@ -193,3 +202,141 @@ def floating_dtype(array: Any, backend: Backend) -> str:
 @cache
 def _name(kind: Any, dtype: Any) -> str:
     return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
+
+
+class Operations:
+    """The operations of ``xpnet.ops`` as one backend runs them.
+
+    Each operation is an attribute: the backend's kernel runs where the dtypes allow it, the operation of ``xpnet.ops``
+    elsewhere.
+
+    Parameters
+    ----------
+    backend : Backend
+        The backend whose kernels are used.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> from xpnet.backend import Operations
+    >>> ops = Operations(xpnet.get_backend("numpy"))
+    >>> ops.softmax(numpy.zeros((1, 4)))
+    array([[0.25, 0.25, 0.25, 0.25]])
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        # Reached once for each name: the result is kept as an attribute.
+        chosen = _overlay(name, self.backend.kernels.get(name))
+        setattr(self, name, chosen)
+        return chosen
+
+
+def _overlay(name: str, kernel: Kernel | Callable[..., Any] | None) -> Callable[..., Any]:
+    reference = getattr(ops, name)
+    if kernel is None:
+        return reference
+    chosen = _ByDtype(_declared(kernel), reference)
+    arrays, parameters = _array_arguments(name), len(_parameters(name))
+    made: Any = _over_arrays(chosen, reference, arrays)
+    # Python calls with fewer kinds of arguments in less time, which an operation on few numbers notices.
+    if arrays == 1:
+        made = _over_one_argument(chosen) if parameters == 1 else _over_one_array(chosen)
+    made.__name__, made.__doc__ = name, reference.__doc__
+    return made
+
+
+def _over_one_argument(chosen: "_ByDtype") -> Callable[..., Any]:
+    return lambda x: chosen[x.dtype](x)
+
+
+def _over_one_array(chosen: "_ByDtype") -> Callable[..., Any]:
+    def run(x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Only the first argument decides."""
+        return chosen[x.dtype](x, *args, **kwargs) if kwargs else chosen[x.dtype](x, *args)
+
+    return run
+
+
+def _over_arrays(chosen: "_ByDtype", reference: Callable[..., Any], arrays: int) -> Callable[..., Any]:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        """The reference runs, too, where the arrays have several dtypes."""
+        dtype = args[0].dtype
+        function = chosen[dtype]
+        for array in args[1:arrays]:
+            if array is not None and array.dtype != dtype:
+                function = reference
+        return function(*args, **kwargs)
+
+    return run
+
+
+class _ByDtype(dict[Any, Callable[..., Any]]):
+    """The kernel for the dtypes that it takes, the reference for others; found out once for each dtype."""
+
+    def __init__(self, kernel: Kernel, reference: Callable[..., Any]) -> None:
+        self._kernel, self._reference = kernel, reference
+
+    def __missing__(self, dtype: Any) -> Callable[..., Any]:
+        takes = dtype_name(dtype) in self._kernel.dtypes
+        self[dtype] = function = self._kernel.launch if takes else self._reference
+        return function
+
+
+def _declared(kernel: Kernel | Callable[..., Any]) -> Kernel:
+    """A bare function in a table is a kernel for the default dtypes."""
+    return kernel if isinstance(kernel, Kernel) else Kernel(kernel)
+
+
+def _array_arguments(name: str) -> int:
+    """Count the leading arguments of an operation that are arrays, or may be None instead."""
+    annotations = [parameter.annotation for parameter in _parameters(name)]
+    arrays = ops.Array, ops.Array | None
+    return next((i for i, found in enumerate(annotations) if found not in arrays), len(annotations))
+
+
+def _parameters(name: str) -> list[inspect.Parameter]:
+    return list(inspect.signature(getattr(ops, name)).parameters.values())
+
+
+def all_within(labels: Labels, classes: int) -> bool:
+    """Tell whether every class index lies between 0 and ``classes - 1``.
+
+    Parameters
+    ----------
+    labels : array, shape (batch,)
+        At least one class index; integers of any library and width.
+    classes : int
+        Number of classes.
+
+    Returns
+    -------
+    bool
+        True where every class index can be used.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.backend import all_within
+    >>> all_within(numpy.array([0, 2, 1]), 3)
+    True
+    >>> all_within(numpy.array([0, 3, -1]), 3)
+    False
+    """
+    if isinstance(labels, numpy.ndarray):
+        unsigned, most = _unsigned(labels.dtype)
+        if classes <= most:  # As an unsigned integer a negative number is larger than any class.
+            numbers = labels.view(unsigned)
+            largest: int = numbers.item(numbers.argmax())  # where it is takes less time than the maximum itself
+            return largest < classes
+    xp = namespace(labels)
+    return int(xp.min(labels)) >= 0 and int(xp.max(labels)) < classes
+
+
+@cache
+def _unsigned(dtype: numpy.dtype) -> tuple[numpy.dtype, int]:
+    """The unsigned integers of that width, and 2 ** (bits - 1): negative ones become at least as large."""
+    return numpy.dtype(dtype.str.replace("i", "u")), 2 ** (8 * dtype.itemsize - 1)

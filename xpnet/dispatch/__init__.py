@@ -1,12 +1,10 @@
 """The choice of the backend that computes, by name or by the arrays.
 
-``choose`` is the one place where it is made, ``registry`` finds backends by name without importing them,
-``generic`` wraps any other array-API library.
+``choose`` is the one place where it is made; ``generic`` wraps any array-API library that has no backend of its own.
 """
 
-from xpnet.dispatch.choice import Choice, choose, enter, enter_both, use_backend
+from xpnet.dispatch.choice import Choice, available_backends, choose, enter, enter_both, get_backend, use_backend
 from xpnet.dispatch.generic import GenericBackend
-from xpnet.dispatch.registry import available_backends, get_backend
 
 __all__ = [
     "Choice",

@@ -7,8 +7,7 @@ order (the chain rule, from the output to the input). Layers run on whatever bac
 
 from xpnet.layers import activations
 from xpnet.layers.activations import *  # noqa: F403
-from xpnet.layers.affine import Affine
-from xpnet.layers.dropout import Dropout
+from xpnet.layers.affine import Affine, Dropout, MemberAffine
 from xpnet.layers.losses import (
     LOSSES,
     AbsoluteError,
@@ -21,7 +20,6 @@ from xpnet.layers.losses import (
     SquaredError,
     Tweedie,
 )
-from xpnet.layers.members import MemberAffine
 
 __all__ = [
     "LOSSES",

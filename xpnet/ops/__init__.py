@@ -22,9 +22,18 @@ from xpnet.ops.losses import (
     squared_error,
     tweedie,
 )
-from xpnet.ops.members import member_product, member_product_backward, member_scale, member_scale_backward
 from xpnet.ops.namespace import Array, Labels, namespace
-from xpnet.ops.rows import affine, affine_backward, gather, log_softmax, softmax
+from xpnet.ops.rows import (
+    affine,
+    affine_backward,
+    gather,
+    log_softmax,
+    member_product,
+    member_product_backward,
+    member_scale,
+    member_scale_backward,
+    softmax,
+)
 from xpnet.ops.updates import adam_update, sgd_update
 
 __all__ = [

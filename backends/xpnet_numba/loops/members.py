@@ -1,4 +1,4 @@
-"""Loops over the numbers that each member of a network scales, and their gradients: ``xpnet.ops.members``."""
+"""Loops over the numbers that each member of a network scales, and their gradients: ``xpnet.ops.rows``."""
 
 from xpnet_numba.kinds import Matrix, Vector
 from xpnet_numba.loops import inner

@@ -2,8 +2,7 @@
 
 By tiles, C is computed panel by panel, a panel being as many columns as the widest tile, and each panel by tiles. So
 many terms are taken at a time that the panel's part of B, copied to where it lies without gaps, stays in the
-first-level cache while all rows of A pass by. OpenBLAS copies A as well, and has no tiles for widths such as 100. The
-few columns of an output layer would leave most of a tile's lanes empty: they are loops over vectors of A.
+first-level cache while all rows of A pass by. OpenBLAS copies A as well, and has no tiles for widths such as 100.
 
 Both have the arguments
 
@@ -56,9 +55,6 @@ WORTH_A_COPY = 8
 NARROW = 2
 """Up to so many vectors a row is computed as one, and several terms at a time."""
 
-FEW_COLUMNS = 4
-"""Up to so many columns C is computed without tiles, of which most lanes would be empty."""
-
 SMALL = 1_000_000
 """OpenBLAS copies no operand of a product of up to m n k = 1e6: thin ones are faster in pieces of that size."""
 
@@ -96,12 +92,6 @@ def multiply(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_
     """op(A) op(B) by tiles."""
     b_transposed, far = flags & TRANSPOSE_B, flags & FAR
     (m, n), k = c.shape, b.shape[1] if b_transposed else b.shape[0]
-    if n <= FEW_COLUMNS and n * (m if flags & TRANSPOSE_A else k) <= SCRATCH and not b_transposed:
-        if flags & TRANSPOSE_A:
-            transposed_by_columns(a, b, c, flags & ACCUMULATE, scratch)
-        else:
-            multiply_by_columns(a, b, c, flags & ACCUMULATE, scratch)
-        return
     a_row, a_term = (1, a.shape[1]) if flags & TRANSPOSE_A else (a.shape[1], 1)
     from_a, to_c = pointer_to(a), pointer_to(c)
     from_b, workspace = pointer_to(b), pointer_to(scratch)
@@ -128,58 +118,6 @@ def multiply(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_
                 Panel(columns, terms, fresh, terms if far and j == 0 else 0, vectors, after),
                 shift(workspace, SIZE_OF_B),
             )
-
-
-@inner
-def multiply_by_columns(a: Matrix, b: Matrix, c: Matrix, more: int, scratch: Vector) -> None:
-    """A B, for each column of B four rows of A at a time: a column is copied to lie without gaps."""
-    stay_apart()
-    (m, n), k, from_a, from_b = c.shape, b.shape[0], pointer_to(a), pointer_to(scratch)
-    columns = array(from_b, (n, k))
-    for t in range(k):
-        for j in range(n):
-            columns[j, t] = b[t, j]
-    for i in range(0, m, 4):
-        last = m - 1 - i
-        x0, x1 = array(shift(from_a, i * a.shape[1]), k), array(shift(from_a, (i + smaller(1, last)) * a.shape[1]), k)
-        x2 = array(shift(from_a, (i + smaller(2, last)) * a.shape[1]), k)
-        x3 = array(shift(from_a, (i + smaller(3, last)) * a.shape[1]), k)
-        for j in range(n):
-            y, zero = array(shift(from_b, j * k), k), c.dtype.type(0)
-            s0, s1, s2, s3 = zero, zero, zero, zero
-            for t in range(k):
-                s0 += x0[t] * y[t]
-                s1 += x1[t] * y[t]
-                s2 += x2[t] * y[t]
-                s3 += x3[t] * y[t]
-            sums = s0, s1, s2, s3
-            for r in range(smaller(4, m - i)):
-                c[i + r, j] = c[i + r, j] + sums[r] if more else sums[r]
-
-
-@inner
-def transposed_by_columns(a: Matrix, b: Matrix, c: Matrix, more: int, scratch: Vector) -> None:
-    """A^T B, for each column of B four rows of A at a time: sums are taken in a copy of C^T."""
-    stay_apart()
-    (m, n), k, from_a, to_c = c.shape, b.shape[0], pointer_to(a), pointer_to(scratch)
-    columns, row = array(to_c, (n, m)), a.shape[1]
-    for j in range(n):
-        for i in range(m):
-            columns[j, i] = c[i, j] if more else c.dtype.type(0)
-    for t in range(0, k // 4 * 4, 4):
-        x0, x1 = array(shift(from_a, t * row), m), array(shift(from_a, (t + 1) * row), m)
-        x2, x3 = array(shift(from_a, (t + 2) * row), m), array(shift(from_a, (t + 3) * row), m)
-        for j in range(n):
-            sums, y0, y1, y2, y3 = array(shift(to_c, j * m), m), b[t, j], b[t + 1, j], b[t + 2, j], b[t + 3, j]
-            for i in range(m):
-                sums[i] += x0[i] * y0 + x1[i] * y1 + x2[i] * y2 + x3[i] * y3
-    for t in range(k // 4 * 4, k):
-        for j in range(n):
-            for i in range(m):
-                columns[j, i] += a[t, i] * b[t, j]
-    for i in range(m):
-        for j in range(n):
-            c[i, j] = columns[j, i]
 
 
 @inner

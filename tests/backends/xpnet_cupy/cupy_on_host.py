@@ -512,7 +512,7 @@ def installed() -> Iterator[Any]:
     import xpnet_cupy
     from xpnet_cupy.backend import _on_device
 
-    from xpnet.dispatch import registry
+    from xpnet.dispatch import choice
 
     before = {name: sys.modules.pop(name) for name in list(sys.modules) if _is_over_cupy(name)}
     parents = [(array_api_compat, "cupy"), *((xpnet_cupy, name) for name in OVER_CUPY)]
@@ -526,7 +526,7 @@ def installed() -> Iterator[Any]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CUPY_CACHE_DIR", str(FOLDER))
             patch.setattr("xpnet_cupy.libraries.find_cublaslt", cuda.find_cublaslt)
-            patch.delitem(registry._loaded, "cupy", raising=False)
+            patch.delitem(choice._loaded, "cupy", raising=False)
             yield cuda
     finally:
         for name in [name for name in sys.modules if _is_over_cupy(name)]:

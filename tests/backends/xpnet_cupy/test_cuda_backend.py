@@ -114,7 +114,7 @@ def use_cupy(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setitem(sys.modules, "cupy", cupy)
         monkeypatch.setitem(sys.modules, "array_api_compat.cupy", cupy)
         monkeypatch.setattr("array_api_compat.cupy", cupy, raising=False)
-        monkeypatch.setattr("xpnet.dispatch.registry._loaded", {})
+        monkeypatch.setattr("xpnet.dispatch.choice._loaded", {})
         return cupy
 
     return use

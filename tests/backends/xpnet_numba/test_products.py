@@ -43,7 +43,7 @@ def operand(rng: np.random.Generator, rows: int, columns: int, dtype: str) -> np
 @wide
 @settings(max_examples=300, deadline=None)
 @given(
-    sizes=st.tuples(st.integers(1, 40), st.integers(1, 6) | st.integers(1, 150), st.integers(1, 2 * TERMS + 3)),
+    sizes=st.tuples(st.integers(1, 40), st.integers(1, 150), st.integers(1, 2 * TERMS + 3)),
     transposed=st.tuples(st.booleans(), st.booleans()),
     gap=st.integers(0, 5),
     far=st.booleans(),
@@ -82,12 +82,9 @@ def test_rounding_stays_within_the_bound_of_a_sum(dtype: str, rng: np.random.Gen
 
 
 @wide
-@pytest.mark.parametrize("columns", [3, 40])
 @pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_reaches_its_row_and_no_other(
-    special: float, columns: int, rng: np.random.Generator
-) -> None:
-    a, b, c = operand(rng, 20, 30, "float64"), operand(rng, 30, columns, "float64") + 9, np.empty((20, columns))
+def test_what_is_not_finite_reaches_its_row_and_no_other(special: float, rng: np.random.Generator) -> None:
+    a, b, c = operand(rng, 20, 30, "float64"), operand(rng, 30, 40, "float64") + 9, np.empty((20, 40))
     a[13, 7] = special
     multiply(a, b, c)
     np.testing.assert_array_equal(c, a @ b)
@@ -95,10 +92,9 @@ def test_what_is_not_finite_reaches_its_row_and_no_other(
 
 
 @wide
-@pytest.mark.parametrize("columns", [1, 4, 30])
-def test_a_row_has_the_same_bits_whatever_rows_stand_beside_it(columns: int, rng: np.random.Generator) -> None:
-    a, b = rng.standard_normal((50, 200)), rng.standard_normal((200, columns))
-    whole, alone = np.empty((50, columns)), np.empty((9, columns))
+def test_a_row_has_the_same_bits_whatever_rows_stand_beside_it(rng: np.random.Generator) -> None:
+    a, b = rng.standard_normal((50, 200)), rng.standard_normal((200, 30))
+    whole, alone = np.empty((50, 30)), np.empty((9, 30))
     multiply(a, b, whole)
     multiply(a[31:40], b, alone)
     np.testing.assert_array_equal(alone, whole[31:40])
