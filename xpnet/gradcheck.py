@@ -287,13 +287,13 @@ class _Check:
         self.backend = choose(*given, backend=getattr(layer, "backend", None)).backend
 
     def names(self, count: int) -> list[str]:
-        """The names of the arguments of ``forward``, by position; those of ``*inputs`` are numbered."""
+        """Return the names of the arguments of ``forward``, by position; those of ``*inputs`` are numbered."""
         parameters = inspect.signature(self.layer.forward).parameters.values()
         names = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_POSITIONAL]
         return [names[place] if place < len(names) else f"input{place}" for place in range(count)]
 
     def forward(self, *inputs: numpy.ndarray) -> Any:
-        """The layer's forward pass from host arrays, which must leave its inputs alone and return numbers."""
+        """Make the layer's forward pass from host arrays, which must leave its inputs alone and return numbers."""
         arrays = [self.backend.asarray(array.copy()) for array in inputs]
         names = self.names(len(inputs))
         for array, given in zip(arrays, inputs, strict=True):
@@ -332,7 +332,7 @@ class _Check:
             _check_gradient(what, self.to_host(gradient), self._varied(inputs, place), inputs[place], d_out)
 
     def backward(self, inputs: tuple[numpy.ndarray, ...], d_out: Any) -> tuple[Any, ...]:
-        """A forward pass, and what backward returns after it, which must leave ``d_out`` alone."""
+        """Make a forward pass and return what backward returns after it, which must leave ``d_out`` alone."""
         self.forward(*inputs)
         given = self.backend.asarray(numpy.array(d_out)) if numpy.ndim(d_out) else float(d_out)
         found = self.layer.backward(given)
@@ -379,7 +379,7 @@ def _check_gradient(
     numeric = numpy.empty(at.shape)
 
     def slope(entry: tuple[int, ...], low: float, high: float) -> Any:
-        """sum(d_out (f(x + high) - f(x + low))) / (high - low); differences come first, so that little is lost."""
+        """Compute sum(d_out (f(x + high) - f(x + low))) / (high - low); differences first, so that little is lost."""
         above, below = at.copy(), at.copy()
         above[entry] += high
         below[entry] += low

@@ -67,7 +67,7 @@ class SGD:
 
     @property
     def rule(self) -> UpdateRule:
-        """The rule that a training step is made from."""
+        """Return the rule that a training step is made from."""
         return UpdateRule("sgd", momentum=self.momentum, nesterov=self.nesterov)
 
 
@@ -108,7 +108,7 @@ class Adam:
 
     @property
     def rule(self) -> UpdateRule:
-        """The rule that a training step is made from."""
+        """Return the rule that a training step is made from."""
         return UpdateRule("adam", beta1=self.beta1, beta2=self.beta2, epsilon=self.epsilon)
 
 
@@ -146,7 +146,7 @@ class AdamW(Adam):
 
     @property
     def rule(self) -> UpdateRule:
-        """The rule that a training step is made from."""
+        """Return the rule that a training step is made from."""
         return UpdateRule(
             "adam", beta1=self.beta1, beta2=self.beta2, epsilon=self.epsilon, weight_decay=self.weight_decay
         )

@@ -263,7 +263,7 @@ def _over_one_array(chosen: "_ByDtype") -> Callable[..., Any]:
 
 def _over_arrays(chosen: "_ByDtype", reference: Callable[..., Any], arrays: int) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
-        """The reference runs, too, where the arrays have several dtypes."""
+        """Run the reference, too, where the arrays have several dtypes."""
         dtype = args[0].dtype
         function = chosen[dtype]
         for array in args[1:arrays]:
@@ -287,7 +287,7 @@ class _ByDtype(dict[Any, Callable[..., Any]]):
 
 
 def _declared(kernel: Kernel | Callable[..., Any]) -> Kernel:
-    """A bare function in a table is a kernel for the default dtypes."""
+    """Return the kernel; a bare function in a table is one for the default dtypes."""
     return kernel if isinstance(kernel, Kernel) else Kernel(kernel)
 
 
@@ -338,5 +338,5 @@ def all_within(labels: Labels, classes: int) -> bool:
 
 @cache
 def _unsigned(dtype: numpy.dtype) -> tuple[numpy.dtype, int]:
-    """The unsigned integers of that width, and 2 ** (bits - 1): negative ones become at least as large."""
+    """Return the unsigned integers of that width, and 2 ** (bits - 1): negative ones become at least as large."""
     return numpy.dtype(dtype.str.replace("i", "u")), 2 ** (8 * dtype.itemsize - 1)

@@ -56,7 +56,7 @@ class Group(Protocol):
     why: str
 
     def allreduce(self, array: Array) -> Array:
-        """The sum of the ranks' arrays, the same bits on every rank.
+        """Return the sum of the ranks' arrays, the same bits on every rank.
 
         Parameters
         ----------
@@ -103,7 +103,7 @@ class SharedMemoryGroup(Group, Protocol):
     """A group whose ranks may run on one machine, where they can have memory in common."""
 
     def shared_memory(self, size: int) -> Any:
-        """Memory that every rank reads and writes. Collective.
+        """Return memory that every rank reads and writes. Collective.
 
         Parameters
         ----------
@@ -122,5 +122,5 @@ class SharedMemoryGroup(Group, Protocol):
 
 
 def allgather(group: Group, value: Any) -> list[Any]:
-    """The values of all ranks, in their order; each can be pickled."""
+    """Return the values of all ranks, in their order; each can be pickled."""
     return [group.broadcast(value, rank=rank) for rank in range(group.size)]

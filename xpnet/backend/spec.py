@@ -111,7 +111,7 @@ class UpdateRule:
 
     @property
     def buffers(self) -> tuple[str, ...]:
-        """Names of the arrays that an update keeps for each parameter: none, a velocity, or Adam's two moments."""
+        """Name the arrays that an update keeps for each parameter: none, a velocity, or Adam's two moments."""
         if self.name == "adam":
             return ("m", "v")
         return ("velocity",) if self.momentum else ()
@@ -194,12 +194,12 @@ class NetworkSpec:
 
     @property
     def layers(self) -> int:
-        """Number of affine layers."""
+        """Return the number of affine layers."""
         return len(self.widths) - 1
 
     @cached_property
     def output_numbers(self) -> tuple[float, ...]:
-        """The number that the loss takes for each output; empty where it takes none."""
+        """Return the number that the loss takes for each output; empty where it takes none."""
         if self.loss not in LOSS_NUMBERS:
             return ()
         numbers = self.loss_numbers or (LOSS_NUMBERS[self.loss][1],)
@@ -207,12 +207,12 @@ class NetworkSpec:
 
     @property
     def loss_arguments(self) -> dict[str, tuple[float, ...]]:
-        """What the loss takes besides outputs, targets and weights, by the argument's name in ``xpnet.ops``."""
+        """Return what the loss takes besides outputs, targets and weights, by the argument's name in ``xpnet.ops``."""
         return {LOSS_NUMBERS[self.loss][0]: self.output_numbers} if self.output_numbers else {}
 
     @cached_property
     def parameter_names(self) -> tuple[str, ...]:
-        """Names of all parameters, layer by layer: weight and bias, between them the factors of members."""
+        """Return the names of all parameters, layer by layer: weight and bias, between them the factors of members."""
         return tuple(slot.name for slot in self.slots())
 
     @cached_property
@@ -225,12 +225,12 @@ class NetworkSpec:
 
     @cached_property
     def weight_names(self) -> tuple[str, ...]:
-        """Names of the weights, layer by layer: what the penalty counts."""
+        """Return the names of the weights, layer by layer: what the penalty counts."""
         return tuple(names["weight"] for names in self.layer_names)
 
     @cached_property
     def bias_names(self) -> tuple[str, ...]:
-        """Names of the biases, layer by layer."""
+        """Return the names of the biases, layer by layer."""
         return tuple(names["bias"] for names in self.layer_names)
 
     def slots(self, align: int = 1) -> list[Slot]:
@@ -371,7 +371,7 @@ class Parameters(MutableMapping[str, Array]):
 
     @property
     def groups(self) -> list[Array]:
-        """The arrays an update runs over: the flat buffer alone, or every parameter."""
+        """Return the arrays an update runs over: the flat buffer alone, or every parameter."""
         return [self.flat] if self.flat is not None else list(self._arrays.values())
 
     def replace_groups(self, arrays: list[Array]) -> None:
@@ -423,7 +423,7 @@ class Parameters(MutableMapping[str, Array]):
                 current[...] = value
 
     def values(self) -> ValuesView[Array]:
-        """The arrays, in the order of the names.
+        """Return the arrays, in the order of the names.
 
         Returns
         -------
@@ -433,7 +433,7 @@ class Parameters(MutableMapping[str, Array]):
         return self._arrays.values()
 
     def items(self) -> ItemsView[str, Array]:
-        """The names with their arrays.
+        """Return the names with their arrays.
 
         Returns
         -------

@@ -139,18 +139,18 @@ class Step(ABC):
 
     @property
     def backend(self) -> Backend:
-        """The backend that the arrays belong to."""
+        """Return the backend that the arrays belong to."""
         return self.params.backend
 
     @property
     @abstractmethod
     def gradients(self) -> Parameters:
-        """The gradient by each parameter, by name, as the last `gradient` computed it."""
+        """Return the gradient by each parameter, by name, as the last `gradient` computed it."""
 
     @property
     @abstractmethod
     def why(self) -> str:
-        """One sentence for a person: what runs here, and why."""
+        """Say in one sentence for a person what runs here, and why."""
 
     def running(self) -> AbstractContextManager[None]:
         """Set up once, for many calls, what would be costly to set up for each: the limits on threads, say.

@@ -83,7 +83,7 @@ def get_threads() -> int:
 
 
 def allowed_threads() -> int:
-    """The number of threads that affinity, the cgroup's quota and the share of the machine allow this process;
+    """Return the number of threads that affinity, the cgroup's quota and the share of the machine allow this process;
     `set_threads` does not count.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -93,7 +93,7 @@ def allowed_threads() -> int:
 
 @contextmanager
 def sharing_the_machine(threads: int) -> Iterator[None]:
-    """Inside, the process is allowed at most so many threads, since others compute on the same cores."""
+    """Allow the process so many threads inside, since others compute on the same cores."""
     global _share
     before, _share = _share, threads
     try:
@@ -103,7 +103,7 @@ def sharing_the_machine(threads: int) -> Iterator[None]:
 
 
 def cores() -> frozenset[int]:
-    """The numbers of the cores that this process may run on."""
+    """Return the numbers of the cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return frozenset(os.sched_getaffinity(0))
     return frozenset(range(os.cpu_count() or 1))
@@ -111,7 +111,7 @@ def cores() -> frozenset[int]:
 
 @cache
 def _named() -> int:
-    """The count that the environment variable names, read once; 0 for none."""
+    """Return the count that the environment variable names, read once; 0 for none."""
     return _count_in(VARIABLE)
 
 
@@ -122,13 +122,13 @@ def _count_in(variable: str) -> int:
 
 @cache
 def _quota() -> int:
-    """Cores that a cgroup's quota grants, read once; joblib would tell, but a first fit would wait for its import."""
+    """Count the cores that a cgroup grants, once; joblib would tell, but a first fit would wait for its import."""
     cores = os.cpu_count() or 1
     return min(cores, _count_in(MOST_CORES) or cores, *_granted())
 
 
 def _granted() -> Iterator[int]:
-    """Cores that the quota of a cgroup comes to, of version 2 or 1; nothing where there is none."""
+    """Yield the cores that the quota of a cgroup comes to, of version 2 or 1; nothing where there is none."""
     for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
         with suppress(OSError, ValueError):  # no such file, or no limit ("max")
             quota, period = map(int, " ".join((GROUP / file).read_text() for file in files).split())

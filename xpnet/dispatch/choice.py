@@ -153,7 +153,7 @@ def choose(*arrays: Any, backend: str | Backend | None = None) -> Choice:
 
 
 def enter(x: Any) -> tuple[Operations, Array]:
-    """The operations of the backend that computes on an array, and the array brought to it.
+    """Return the operations of the backend that computes on an array, and the array brought to it.
 
     That is what `choose` finds, in less time where it is found soon: a call of a few numbers would notice.
     """
@@ -166,7 +166,7 @@ def enter(x: Any) -> tuple[Operations, Array]:
 
 
 def enter_both(x: Any, y: Any) -> tuple[Operations, Array, Array]:
-    """:func:`enter` for two arrays of one call."""
+    """Do as :func:`enter` does, for two arrays of one call."""
     if (inside := _context.get()) is not None:
         return _operations(inside), inside.asarray(x), inside.asarray(y)
     if type(x) is type(y) is ndarray and _ENCODED not in _ENVIRONMENT:
@@ -197,7 +197,7 @@ def _operations(backend: Any) -> Operations:
 
 
 def by_arrays(*arrays: Any) -> Choice:
-    """The backend that the type of the arrays alone calls for, whatever is named elsewhere; see `choose`."""
+    """Return the backend that the type of the arrays alone calls for, whatever is named elsewhere; see `choose`."""
     if all_numpy(arrays):
         return _host_choice()
     libraries = {library_of(a): a for a in arrays}
@@ -226,7 +226,7 @@ def all_numpy(arrays: Sequence[Any]) -> bool:
 
 
 def library_of(value: Any) -> str:
-    """The top-level package whose array this is, or "" for host data that is no array (lists, frames, scalars)."""
+    """Name the top-level package whose array this is, or "" for host data that is no array (lists, frames, scalars)."""
     kind = type(value)
     if (known := _library_of_type.get(kind)) is None:
         known = _library_of_type[kind] = _find_library(value)
@@ -263,7 +263,7 @@ def _one_device(arrays: list[Any]) -> Any:
 
 
 def _at(backend: Any, array: Any) -> Backend:
-    """The backend on the array's device, where it knows of several."""
+    """Return the backend on the array's device, where it knows of several."""
     return backend.at(array) if hasattr(backend, "at") else backend
 
 

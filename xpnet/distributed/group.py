@@ -86,12 +86,12 @@ def use_group(
 
 
 def available_groups() -> list[str]:
-    """Names of the groups that are installed, sorted. None is imported, so one may still be unusable here."""
+    """Name the groups that are installed, sorted. None is imported, so one may still be unusable here."""
     return sorted(_registered())
 
 
 def launched() -> str | None:
-    """The launcher that has started this process as one of several; None for a process that was started alone."""
+    """Name the launcher that has started this process as one of several; None for a process that was started alone."""
     for launcher, names in LAUNCHERS.items():
         if any(os.environ.get(name, "1") not in ("", "1") for name in names):
             return launcher
@@ -129,7 +129,7 @@ class Place:
 
 
 def machine() -> tuple[str, list[int], int, int]:
-    """The machine's name, the cores that this process may run on, how many the machine has, and the threads it uses."""
+    """Return the machine's name, the cores that this process may run on, the number of all, and the threads it uses."""
     return platform.node(), sorted(cores()), os.cpu_count() or 1, get_threads()
 
 
@@ -140,7 +140,7 @@ def places(group: Group) -> list[Place]:
 
 @contextmanager
 def divided_threads(group: Group) -> Iterator[None]:
-    """Inside, this rank uses its part of the cores that several ranks may run on; BLAS libraries, too."""
+    """Let this rank, and BLAS, use its part of the cores that several ranks may run on."""
     if group.size == 1:
         yield
         return

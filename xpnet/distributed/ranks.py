@@ -73,7 +73,7 @@ class Ranks:
         return f"trained on {self.group.size} ranks, joined by {self.group.why}" if self.group and self.several else ""
 
     def broadcast(self, value: Value) -> Value:
-        """The value that rank 0 has."""
+        """Return the value that rank 0 has."""
         return value if self.group is None or not self.several else self.group.broadcast(value)
 
     def broadcast_arrays(self, arrays: dict[str, Any]) -> dict[str, Any]:
@@ -97,11 +97,11 @@ class Ranks:
         return bool(self.sum(numpy.array([flag], "int64"))[0])
 
     def allgather(self, value: Any) -> list[Any]:
-        """The values of all ranks, in their order, if each has rows of its own; this one's if all have the same."""
+        """Return all ranks' values, in their order, if each has rows of its own; this one's if all have the same."""
         return allgather(self.group, value) if self.group is not None and self.own_data else [value]
 
     def mean(self, value: float, weight: float) -> float:
-        """The mean of a value over ranks that have rows of their own, each by its weight."""
+        """Return the mean of a value over ranks that have rows of their own, each by its weight."""
         if not self.own_data:
             return value
         values = self.allgather((value, weight))
@@ -197,7 +197,7 @@ class Rows(NamedTuple):
 
 
 def on_all_ranks(step: Step) -> Step:
-    """The step on the ranks that ``use_group`` asked for; the step itself where this process is alone.
+    """Return the step on the ranks that ``use_group`` asked for; the step itself where this process is alone.
 
     step : what computes on this rank
     returns one whose ``epoch``, ``loss`` and ``gradient`` are those of the rows of all ranks
@@ -397,8 +397,9 @@ class DistributedStep(Step):
         *,
         by_rows: bool,
     ) -> float | None:
-        """The loss of an epoch that the step computes in memory of all ranks; None for a step that does not, where
-        there is no such memory, and where not every rank has all rows.
+        """Return the loss of an epoch that the step computes in memory of all ranks.
+
+        None for a step that does not, where there is no such memory, and where not every rank has all rows.
         """
         if self.ranks.own_data or not X.shape[0] or not isinstance(self.group, SharedMemoryGroup):
             return None
@@ -422,7 +423,7 @@ class DistributedStep(Step):
     def _recorded_epoch(
         self, X: Array, Y: Array, sample_weight: Array | None, shares: list[Share], learning_rate: float
     ) -> tuple[float, float] | None:
-        """The loss of an epoch and its penalty, where the step adds up by itself what all ranks have computed.
+        """Return the loss of an epoch and its penalty, where the step adds up by itself what all ranks have computed.
 
         The step of ``xpnet_cupy`` does. None where it cannot.
         """
@@ -442,12 +443,12 @@ class DistributedStep(Step):
         return self._counted[1]
 
     def _shares(self, X: Array, batch_size: int, order: Any, sample_weight: Array | None) -> Iterator[Share]:
-        """This rank's share of one batch after the other."""
+        """Yield this rank's share of one batch after the other."""
         weights = None if sample_weight is None else self.backend.to_numpy(sample_weight)
         return divide(self.ranks, self._rows(X), batch_size, order, weights)
 
     def _whole(self, X: Array, order: Any, sample_weight: Array | None) -> Share:
-        """This rank's share where all rows, or those of ``order``, are one batch; found once for all rows."""
+        """Return this rank's share where all rows, or those of ``order``, are one batch; found once for all rows."""
         if order is None and self._last_batch[0] is X and self._last_batch[1] is sample_weight:
             return self._last_batch[2]
         count = self.count_rows(X) if order is None else len(order)
@@ -465,24 +466,24 @@ class DistributedStep(Step):
         return loss
 
     def _sum(self, array: Array) -> Array:
-        """The sum of an array over the ranks, where it lives."""
+        """Return the sum of an array over the ranks, where it lives."""
         if library_of(array) in ("numpy", self.group.library):
             return self.group.allreduce(array)
         return self.backend.asarray(self.group.allreduce(self.backend.to_numpy(array)))
 
     def _sums(self, *numbers: float) -> list[float]:
-        """The sum of each number over the ranks."""
+        """Return the sum of each number over the ranks."""
         return self.group.allreduce(numpy.array(numbers, "float64")).tolist()
 
     def _weight_of(self, rows: Any, sample_weight: Array | None) -> float:
-        """The weight of some rows that this rank has."""
+        """Return the weight of some rows that this rank has."""
         if sample_weight is not None:
             return float(self.backend.to_numpy(sample_weight)[rows].sum())
         return float(rows.stop - rows.start if isinstance(rows, slice) else len(rows))
 
 
 def _taken(X: Array, Y: Array, sample_weight: Array | None, rows: Any) -> tuple[Array, Array, Array | None, Any]:
-    """X, Y, sample_weight and rows as a step takes them: a slice is cut off here, indices are left to the step."""
+    """Return X, Y, weights and rows as a step takes them: a slice is cut off here, indices are left to the step."""
     if not isinstance(rows, slice):
         return X, Y, sample_weight, rows
     return X[rows, ...], Y[rows, ...], None if sample_weight is None else sample_weight[rows], None
@@ -495,7 +496,7 @@ def rows_of(ranks: Ranks, count: int) -> Rows:
 
 
 def divide(ranks: Ranks, rows: Rows, batch_size: int, order: Any, weights: Any) -> Iterator[Share]:
-    """This rank's share of one batch after the other.
+    """Yield this rank's share of one batch after the other.
 
     order : (n,) int64, indices into the rows of all ranks; None for all, as they lie
     weights : (rows.own,) NumPy's, the sample weights of this rank's rows, or None
@@ -557,7 +558,7 @@ def _divide_by_owner(ranks: Ranks, rows: Rows, batch_size: int, order: Any, weig
 
 
 def _common_sums(ranks: Ranks, count: int, batch_size: int, batch: Any, weights: Any) -> Any:
-    """The weight of each batch over all ranks: (batches,) float64. batch : which one each row of this rank is in"""
+    """Sum the weights of each batch over all ranks: (batches,) float64. batch : which one each row here is in"""
     batches = -(-count // batch_size)
     if weights is None:
         return numpy.minimum(batch_size, count - batch_size * numpy.arange(batches)).astype("float64")
@@ -566,6 +567,6 @@ def _common_sums(ranks: Ranks, count: int, batch_size: int, batch: Any, weights:
 
 
 def _sums(batch: Any, weights: Any, batches: int = 0) -> Any:
-    """The sum of the weights of the rows of each batch."""
+    """Return the sum of the weights of the rows of each batch."""
     # No rows at all are counted as whole numbers, weights or not.
     return numpy.bincount(batch, weights=weights, minlength=batches).astype("float64", copy=False)

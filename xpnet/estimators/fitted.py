@@ -92,12 +92,12 @@ class FittedNetwork(Saved, Parameters):
 
     @property
     def device_(self) -> str:
-        """The device that the parameters lie on."""
+        """Return the device that the parameters lie on."""
         return self._fitted.device_
 
     @property
     def dtype_(self) -> str:
-        """``float32`` or ``float64``."""
+        """Return ``float32`` or ``float64``."""
         return self._fitted.dtype_
 
     @property

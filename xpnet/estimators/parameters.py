@@ -361,7 +361,7 @@ Estimator = TypeVar("Estimator")
 
 
 def with_documentation_of(**owners: type) -> Callable[[type[Estimator]], type[Estimator]]:
-    """Class decorator: put sections that two estimators share into the docstring of each.
+    """Decorate a class: put sections that two estimators share into the docstring of each.
 
     owners : by the name of a section, ``Parameters`` or ``Attributes``, the class in whose docstring it stands; it
         takes the place of ``<parameters of both estimators>`` or ``<attributes of both estimators>``; with ``Loss`` the

@@ -48,7 +48,7 @@ class Layer:
         return choice.ops, *(choice.backend.asarray(a) for a in arrays)
 
     def _recall(self) -> tuple[Operations, Any]:
-        """The operations and the cache of the last forward pass."""
+        """Return the operations and the cache of the last forward pass."""
         if self._ops is None:
             name = type(self).__name__
             raise InputError(f"{name}.backward follows a forward pass; none was made. Call {name}.forward first.")
@@ -56,7 +56,7 @@ class Layer:
 
 
 def as_floats(backend: Backend, arrays: Sequence[Array]) -> Sequence[Array]:
-    """Arrays whose whole numbers became floating-point ones, as wide as the other arrays: products would wrap around.
+    """Return arrays with whole numbers as floating-point ones, wide as the others: products would wrap around.
 
     Arrays without whole numbers are returned as they are.
     """

@@ -17,7 +17,7 @@ from xpnet.training.loop import is_finite
 
 
 def check_spec(spec: NetworkSpec) -> NetworkSpec:
-    """The spec, if its sizes, names and numbers make a network.
+    """Return the spec, if its sizes, names and numbers make a network.
 
     Raises InputError otherwise.
     """
@@ -67,7 +67,7 @@ def one_each(name: str, value: Any, layers: int) -> tuple[Any, ...]:
 
 
 def check_inputs(X: Array, columns: int) -> Array:
-    """X, if it is a matrix with that many columns.
+    """Return X, if it is a matrix with that many columns.
 
     X : (rows, columns). Raises InputError otherwise.
     """
@@ -107,7 +107,7 @@ def check_rows(X: Array, Y: Labels, classes: int, *sample_weight: Any) -> None:
 
 
 def bring(array: Any, backend: Backend, dtype: str | None = None) -> Any:
-    """An array of any library, lists, or a sparse matrix as CSR, on a backend; no copy where none is needed."""
+    """Return an array of any library, lists, or a sparse matrix as CSR, on a backend; no copy where none is needed."""
     if type(array) is numpy.ndarray and is_host(backend):
         return numpy.asarray(array, dtype=dtype)
     if is_sparse(array):
@@ -142,7 +142,7 @@ def on_host(array: Any) -> bool:
 
 
 def to_host(array: Any) -> Any:
-    """The array as NumPy's; what is on the host already is returned as it is."""
+    """Return the array as NumPy's; what is on the host already is returned as it is."""
     return array if on_host(array) else by_arrays(array).backend.to_numpy(array)
 
 

@@ -141,7 +141,7 @@ def _indices(rows: Any, count: int) -> Any:
 
 
 def _kind(task: _Task, batch_size: int | None, shuffle: bool, shared: Counter[int]) -> Any:
-    """What networks have in common that train side by side, with the rows of a batch and whether they are shuffled.
+    """Return what networks that train side by side have in common, with a batch's rows and whether they are shuffled.
 
     None for one that trains alone: the order of its rows can only be drawn in its turn, by NumPy, or its batches are
     shared among processes.

@@ -179,12 +179,12 @@ class Network(Saved):
 
     @property
     def dtype_(self) -> str:
-        """``float32`` or ``float64``."""
+        """Return ``float32`` or ``float64``."""
         return self.spec.dtype
 
     @property
     def why_(self) -> str:
-        """A sentence: which backend and step run, and why, and on how many ranks it was trained, if on several."""
+        """Say which backend and step run, and why, and on how many ranks it was trained, if on several."""
         return "; ".join(filter(None, (f"backend {self.backend_} ({self.reason_})", self._ready().why, self._joined)))
 
     @property
@@ -548,7 +548,7 @@ class Network(Saved):
 
     @alone
     def trainable(self, *, sparse: bool = False) -> Step:
-        """The step to train, with the optimizer's state, on all ranks of a group; called while ``changing`` is held.
+        """Return the step to train, with the optimizer's state, on all ranks; it is called while ``changing`` is held.
 
         Parameters
         ----------
@@ -588,7 +588,7 @@ class Network(Saved):
 
     @alone
     def values(self) -> dict[str, Any]:
-        """Copies of the parameters as NumPy arrays; while the network is trained, those between two epochs.
+        """Return copies of the parameters as NumPy arrays; while the network is trained, those between two epochs.
 
         Returns
         -------
@@ -663,7 +663,7 @@ class Network(Saved):
 
     @alone
     def step_for(self, X: Any) -> Step:
-        """A step that takes these rows: the one there is, or for sparse rows one beside it with the same parameters.
+        """Return a step that takes these rows: the one there is, or for sparse rows one with the same parameters.
 
         Parameters
         ----------
@@ -702,7 +702,7 @@ class Network(Saved):
         return sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(self.spec.widths))
 
     def _measure(self, X: Array, Y: Labels) -> Callable[[], float]:
-        """A function that measures the loss on rows, for calls while no other thread computes."""
+        """Return a function that measures the loss on rows, for calls while no other thread computes."""
         X, Y, _ = self.checked(X, Y, None)
         return lambda: on_all_ranks(self._step_for(X)).loss(X, Y)
 
@@ -796,7 +796,7 @@ class Network(Saved):
         self._params = self._step = self._sparse_step = None
 
     def _taken_down(self) -> tuple[dict[str, Any], StepState | None]:
-        """Copies of the parameters, by name, and of the optimizer's state, both on the host."""
+        """Return copies of the parameters, by name, and of the optimizer's state, both on the host."""
         if self._step is None:
             return self._copies(), self._optimizer
         state = self._step.state()
@@ -815,7 +815,7 @@ class Network(Saved):
         return self._params
 
     def _ready(self) -> Step:
-        """The step, made at first use. It has no optimizer state before it is trained."""
+        """Return the step, made at first use. It has no optimizer state before it is trained."""
         if self._step is not None:
             return self._step
         with self.lock.calls:
@@ -852,7 +852,7 @@ class Network(Saved):
 
 
 def by_rows(X: Array) -> Array:
-    """X with rows that lie in one piece each: compiled steps read row by row, and copy once here, not once an epoch."""
+    """Return X with rows that lie in one piece each, copied once here, not once an epoch by a compiled step."""
     if isinstance(X, numpy.ndarray) and X.strides[1] != X.itemsize:
         return numpy.ascontiguousarray(X)
     return X

@@ -216,7 +216,7 @@ def xavier_init(shape: Sequence[int], rng: Any = None) -> numpy.ndarray:
 
 
 def initial_values(spec: NetworkSpec, rng: Any = None) -> dict[str, Any]:
-    """The parameters that a network begins with, as float64 arrays on the host.
+    """Return the parameters that a network begins with, as float64 arrays on the host.
 
     Weights are drawn by :func:`xavier_init`, those of members' last layers one after the other. Biases are 0, and
     factors of members 1, but for those of the first layer's inputs, which are 1 or -1: these make the members differ

@@ -13,7 +13,7 @@ class Saved:
 
     @property
     def extra(self) -> dict[str, Any]:
-        """A dict of JSON values that is saved with the model, empty at first."""
+        """Return a dict of JSON values that is saved with the model, empty at first."""
         if self._extra is None:
             self._extra = {}
         return self._extra

@@ -226,7 +226,7 @@ def gelu_tanh_backward(d_out: Array, x: Array) -> Array:
 
 
 def _positive(x: Array) -> Array:
-    """max(x, 0); NaN stays NaN."""
+    """Compute max(x, 0); NaN stays NaN."""
     return namespace(x).maximum(x, zero(x))
 
 
@@ -258,7 +258,7 @@ def _normal_tail(a: Array) -> tuple[Array, Array]:
 
 
 def _exp_half_square(a: Array) -> Array:
-    """exp(-a^2 / 2) for a >= 0, to a rounding or two however small it is.
+    """Compute exp(-a^2 / 2) for a >= 0, to a rounding or two however small it is.
 
     The square of q, which is a to sixteenths, is exact; the rest of the square is small. What their sum is rounded by
     is multiplied to the exponential (W. J. Cody, Rational Chebyshev Approximations for the Error Function, 1969).

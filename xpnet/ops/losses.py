@@ -422,13 +422,13 @@ def as_distribution(labels: Labels, like: Array) -> Array:
 
 
 def _log_positive(targets: Array) -> Array:
-    """The logarithm of targets, 0 for those that are not positive."""
+    """Return the logarithm of targets, 0 for those that are not positive."""
     xp = namespace(targets)
     return xp.log(xp.where(targets > 0, targets, xp.ones_like(targets)))
 
 
 def _row_scale(outputs: Array, sample_weight: Array | None) -> Array | float:
-    """The factor of each row's loss in the mean: 1 / batch, or w_i / sum w as a column."""
+    """Return the factor of each row's loss in the mean: 1 / batch, or w_i / sum w as a column."""
     if sample_weight is None:
         return 1.0 / outputs.shape[0] if outputs.shape[0] else float("nan")
     xp = namespace(outputs)

@@ -44,7 +44,7 @@ def namespace(array: Array) -> Namespace:
 
 
 def number(value: float | Sequence[float], like: Array) -> Array:
-    """A number as a 0-d array of the dtype and device of ``like``, which functions of two arrays take; or several."""
+    """Make a number, or several, an array of the dtype and device of ``like``, as functions of two arrays take it."""
     return namespace(like).asarray(value, dtype=like.dtype, device=array_api_compat.device(like))
 
 

@@ -294,5 +294,5 @@ def _rows(x: Array) -> Array:
 
 
 def _sum_over_members(gradient: Array, dimensions: int) -> Array:
-    """The gradient by an array of so many dimensions: with two it was given to all members."""
+    """Return the gradient by an array of so many dimensions: with two it was given to all members."""
     return namespace(gradient).sum(gradient, axis=0) if gradient.ndim > dimensions else gradient

@@ -67,7 +67,7 @@ class NetworkLock:
                 self._trainer = None
 
     def _after_fork(self) -> None:
-        """In a forked process: refuse what waits for a thread that does not exist here."""
+        """Refuse, in a forked process, what waits for a thread that does not exist here."""
         if self.calls.acquire(blocking=False):
             self.calls.release()
         else:

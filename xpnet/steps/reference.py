@@ -52,7 +52,7 @@ class ReferenceStep(Step):
 
     @cached_property
     def buffers(self) -> dict[str, Parameters]:
-        """The optimizer's state, by the names of the rule."""
+        """Return the optimizer's state, by the names of the rule."""
         return {name: Parameters.zeros(self.spec, self.backend) for name in self.spec.rule.buffers}
 
     @property
@@ -132,13 +132,13 @@ class ReferenceStep(Step):
         return _Measured(weight, share, loss, l2, squares)
 
     def _walk(self, X: Array, Y: Array, sample_weight: Array | None, share: float, part: BatchPart) -> Array:
-        """Forward and back through the layers: fills the gradients with their share; returns the mean loss, 0-d."""
+        """Walk forward and back through the layers; fill the gradients with their share, return the mean loss, 0-d."""
         loss, d_out = self.measure(self._logits(X, part), Y, sample_weight)
         self._back(d_out if share == 1 else share * d_out)
         return loss
 
     def _back(self, d_out: Array) -> Array:
-        """Back through the layers from the gradient by the logits: fills the gradients; returns that by the inputs."""
+        """Walk back from the gradient by the logits: fill the gradients, return that by the inputs."""
         for k in reversed(range(self.spec.layers)):
             d_out, *d_parameters = self.affine[k].backward(d_out)
             self.gradients.update(zip(self.spec.layer_names[k].values(), d_parameters, strict=True))
@@ -147,7 +147,7 @@ class ReferenceStep(Step):
         return d_out
 
     def input_gradient(self, X: Array, output: int) -> Array:
-        """The gradient of one predicted output by the inputs, (rows, in); of members the mean of theirs."""
+        """Compute the gradient of one predicted output by the inputs, (rows, in); of members the mean of theirs."""
         xp, found = self.backend.xp, self._output_of_each(self._logits(X))
         chosen = xp.astype(xp.arange(found.shape[-1], device=device(found)) == output, found.dtype)
         d_logits = {
@@ -160,7 +160,7 @@ class ReferenceStep(Step):
         return d_inputs if d_inputs.ndim == 2 else xp.sum(d_inputs, axis=0)
 
     def hidden(self, X: Any, layer: int) -> Array:
-        """What hidden layer ``layer`` gives, (rows, units); of members side by side, (rows, members * units)."""
+        """Compute what hidden layer ``layer`` gives, (rows, units); of members side by side, (rows, members * units)."""
         xp, x = self.backend.xp, self._through(X, layer + 1)
         if x.ndim == 2:
             return x
@@ -172,7 +172,7 @@ class ReferenceStep(Step):
         return 0.0
 
     def _mean(self, measured: list["_Measured"]) -> float:
-        """The mean loss of batches by their weights, penalty included.
+        """Return the mean loss of batches by their weights, penalty included.
 
         Numbers are read here, when all has been asked of the device: reading one makes the host wait.
         """
@@ -243,11 +243,11 @@ class ReferenceStep(Step):
         return array[rows, ...] if isinstance(rows, slice) else self.ops.gather(array, rows)
 
     def _logits(self, x: Array, part: BatchPart | None = None) -> Array:
-        """Before the output activation; of a part of a batch that is trained on, with dropout."""
+        """Compute what the output activation is given; of a part of a batch that is trained on, with dropout."""
         return self._through(x, self.spec.layers, part)
 
     def _through(self, x: Array, layers: int, part: BatchPart | None = None) -> Array:
-        """What the first layers give, the last one without an activation if it is the network's."""
+        """Compute what the first layers give, the last one without an activation if it is the network's."""
         for k, names in enumerate(self.spec.layer_names[:layers]):
             x = self.affine[k].forward(x, *(self.params[name] for name in names.values()))
             if k < len(self.activations):
@@ -256,7 +256,7 @@ class ReferenceStep(Step):
         return x
 
     def measure(self, logits: Array, Y: Array, sample_weight: Array | None) -> tuple[Array, Array]:
-        """The mean loss of rows, a 0-d array, and its gradient; of members the mean of theirs."""
+        """Return the mean loss of rows, a 0-d array, and its gradient; of members the mean of theirs."""
         if self.spec.members == 1:
             return self._row_loss(logits, Y, sample_weight)
         xp, shape = self.backend.xp, logits.shape
@@ -288,13 +288,13 @@ class ReferenceStep(Step):
         return self.dropout[k].backward(d_out) if self.spec.dropout and self.spec.dropout[k] else d_out
 
     def _squares(self) -> Any:
-        """sum ||W||^2, a 0-d array, or 0.0 where there is no penalty."""
+        """Compute sum ||W||^2, a 0-d array, or 0.0 where there is no penalty."""
         if not self.spec.l2:
             return 0.0
         return sum(self.backend.xp.sum(self.params[name] * self.params[name]) for name in self.spec.weight_names)
 
     def _l2_for(self, weight: float) -> float:
-        """lambda, for a batch of a total weight."""
+        """Return lambda, for a batch of a total weight."""
         if not self.spec.l2_over_batch:
             return self.spec.l2
         return self.spec.l2 / weight if weight else 0.0
@@ -327,12 +327,12 @@ class SparseAffine(Affine):
     """out = inputs W + b for a SciPy sparse matrix of inputs, and no gradient by them: they are data."""
 
     def forward(self, inputs: Any, weight: Array, bias: Array) -> Array:
-        """inputs : sparse or dense (batch, in); weight : (in, out); bias : (out,); returns (batch, out)"""
+        """Map rows. inputs : sparse or dense (batch, in); weight : (in, out); bias : (out,); returns (batch, out)"""
         self.cache = inputs
         return inputs @ weight + bias
 
     def backward(self, d_out: Array) -> tuple[Any, Array, Array]:
-        """d_out : (batch, out); returns None, d_weight (in, out), d_bias (out,)"""
+        """Compute the gradients. d_out : (batch, out); returns None, d_weight (in, out), d_bias (out,)"""
         return None, self.cache.T @ d_out, d_out.sum(axis=0)
 
 
@@ -359,7 +359,7 @@ class SparseStep(ReferenceStep):
 
 
 def make_step(spec: NetworkSpec, backend: Backend, *, compiled: bool = True, sparse: bool = False) -> Step:
-    """The training step for ``spec`` on ``backend``; its ``why`` says which one it is and for what reason.
+    """Return the training step for ``spec`` on ``backend``; its ``why`` says which one it is and for what reason.
 
     compiled : False to have the reference step in any case
     sparse : whether it shall take SciPy's sparse matrices; only where arrays are NumPy's

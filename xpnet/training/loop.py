@@ -215,7 +215,7 @@ class Training:
 
     @property
     def ranks(self) -> Ranks:
-        """The processes that train together, of which this is one; alone outside of `xpnet.use_group`."""
+        """Return the processes that train together, of which this is one; alone outside of `xpnet.use_group`."""
         return ranks_of(self.step)
 
     def state(self) -> TrainingState:
