@@ -160,7 +160,7 @@ class ReferenceStep(Step):
         return d_inputs if d_inputs.ndim == 2 else xp.sum(d_inputs, axis=0)
 
     def hidden(self, X: Any, layer: int) -> Array:
-        """Compute what hidden layer ``layer`` gives, (rows, units); of members side by side, (rows, members * units)."""
+        """Compute what a hidden layer gives, (rows, units); of members side by side, (rows, members * units)."""
         xp, x = self.backend.xp, self._through(X, layer + 1)
         if x.ndim == 2:
             return x

@@ -19,9 +19,13 @@ from xpnet.ops import Array, namespace
 from xpnet.optimizers import Schedule
 from xpnet.steps import NetworkLock
 from xpnet.training.callbacks import Callback
-from xpnet.training.streams import WayBack, prefetched, set_stream_state, stream_state
+from xpnet.training.streams import prefetched, set_stream_state, stream_state
 
-BETWEEN_REPORTS = 0.1  # seconds at least between two words on how far an epoch is
+BETWEEN_REPORTS = 0.1
+"""Seconds at least between two words on how far an epoch is."""
+
+ROWS_DRAWN_AGAIN = 2**15
+"""Rows that are shuffled again, at most, on the way back to the beginning of an epoch."""
 
 
 @dataclass(repr=False)
@@ -496,7 +500,7 @@ def run(
             training.rows_done, step.report = training.rows, training.report  # as after an epoch
         brief = max((k for k, callback in enumerate(training.callbacks, 1) if callback.brief), default=0)
         shared = not all(callback.brief for callback in training.callbacks)
-        stream = WayBack(training.rng, training.rows, shared=shared) if shuffled else None
+        stream = _WayBack(training.rng, training.rows, shared=shared) if shuffled else None
         while training.done < training.epochs and not training.stop:
             interrupts.raised = False
             _whole(training, make_epoch, stream, training.callbacks[:brief], interrupts)
@@ -514,10 +518,39 @@ def run(
     return history
 
 
+class _WayBack:
+    """The way back of a stream to where it was before an order was drawn.
+
+    To read a stream takes as long as to shuffle hundreds of rows, or thousands of a RandomState. So it is read once for
+    several orders, which are drawn again on the way back, unless callbacks may draw from it, too.
+    """
+
+    def __init__(self, stream: Any, rows: int, *, shared: bool) -> None:
+        self.stream, self.rows, self.shared = stream, rows, shared
+        self.can_be_read = hasattr(stream, "get_state") or hasattr(stream, "bit_generator")
+        self._state: Any = None
+        self._drawn = 0  # orders that were drawn since it was read
+
+    def find(self) -> Callable[[], None]:
+        """Make a function that puts the stream where it is now, before one order is drawn."""
+        if self._state is None or self.shared or self._drawn * self.rows > ROWS_DRAWN_AGAIN:
+            self._state, self._drawn = stream_state(self.stream) if self.can_be_read else None, 0
+        state, drawn = self._state, self._drawn
+        self._drawn += 1
+
+        def go_back() -> None:
+            if state is not None:
+                set_stream_state(self.stream, state)
+                for _ in range(drawn):
+                    self.stream.permutation(self.rows)
+
+        return go_back
+
+
 def _whole(
     training: Training,
     make_epoch: Callable[[], None],
-    stream: WayBack | None,
+    stream: _WayBack | None,
     brief: list[Callback],
     interrupts: Interrupts,
 ) -> None:
@@ -551,9 +584,9 @@ def _whole(
             lock.busy = False
 
 
-def _way_back(training: Training, stream: WayBack | None, brief: list[Callback]) -> Callable[[], None]:
+def _way_back(training: Training, stream: _WayBack | None, brief: list[Callback]) -> Callable[[], None]:
     """Make a function that puts a training, and the callbacks that belong to an epoch, into the state they have now."""
-    restore_stream, done, stop = stream and stream.find(), training.done, training.stop
+    restore_stream, done, stop = None if stream is None else stream.find(), training.done, training.stop
     lengths = [(values, len(values)) for values in vars(training.history).values()]
     states = [(callback, callback.state()) for callback in brief if callback.brief]
     restore_step = training.step.snapshot()

@@ -5,7 +5,6 @@ on when the next epoch begins. If it has been drawn from in the meantime, or put
 anew.
 """
 
-from collections.abc import Callable
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +21,6 @@ FEWEST_ROWS = 1_000
 
 FEWEST_OF_LEGACY = 20_000
 """The same of a stream whose state is a table of 624 words."""
-
-ROWS_DRAWN_AGAIN = 2**15
-"""Rows that are shuffled again, at most, on the way back to the beginning of an epoch."""
 
 
 def stream_state(rng: Any) -> dict[str, Any] | None:
@@ -140,35 +136,6 @@ def host_stream(rng: Any = None) -> Any:
             f"rng is a seed (a whole number), a numpy.random.Generator or RandomState, or None; received {rng!r}."
         )
     return rng
-
-
-class WayBack:
-    """The way back of a stream to where it was before an order was drawn.
-
-    To read a stream takes as long as to shuffle hundreds of rows, or thousands of a RandomState. So it is read once for
-    several orders, which are drawn again on the way back, unless callbacks may draw from it, too.
-    """
-
-    def __init__(self, stream: Any, rows: int, *, shared: bool) -> None:
-        self.stream, self.rows, self.shared = stream, rows, shared
-        self.can_be_read = hasattr(stream, "get_state") or hasattr(stream, "bit_generator")
-        self._state: Any = None
-        self._drawn = 0  # orders that were drawn since it was read
-
-    def find(self) -> Callable[[], None]:
-        """Make a function that puts the stream where it is now, before one order is drawn."""
-        if self._state is None or self.shared or self._drawn * self.rows > ROWS_DRAWN_AGAIN:
-            self._state, self._drawn = stream_state(self.stream) if self.can_be_read else None, 0
-        state, drawn = self._state, self._drawn
-        self._drawn += 1
-
-        def go_back() -> None:
-            if state is not None:
-                set_stream_state(self.stream, state)
-                for _ in range(drawn):
-                    self.stream.permutation(self.rows)
-
-        return go_back
 
 
 def prefetched(training: "Training") -> Any:
