@@ -9,7 +9,7 @@ QUICK := not attack and not nvrtc
 # A test that takes ten minutes hangs: its process says where each thread is, and ends; the others go on in a new one.
 BOUNDED := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 
-.PHONY: digits test test-oldest test-aarch64 attack types lint bench wheel docs docs-serve test-gpu bench-gpu gpu-first clean
+.PHONY: digits test test-oldest test-aarch64 attack types lint bench wheel sdist release-check docs docs-serve test-gpu bench-gpu gpu-first clean
 
 digits: .venv/ready  ## the notebook's two tables, then a short training with a plot
 	$(BIN)/xpnet reproduce
@@ -52,6 +52,12 @@ docs-serve: docs  ## the site at http://127.0.0.1:8000
 
 wheel: .venv/ready  ## dist/xpnet-*.whl
 	$(BIN)/python -m hatchling build -t wheel
+
+sdist: .venv/ready  ## dist/xpnet-*.tar.gz
+	$(BIN)/python -m hatchling build -t sdist
+
+release-check:  ## what a package index would refuse, looked at before it is asked; builds wheel and sdist twice
+	bash .ci/release-check
 
 # A machine with a GPU may reach no package index: these run from the clone with the interpreter that has CuPy.
 GPU_RUN = $(PYTHON) tests/gpu/register.py build/gpu && PYTHONPATH=.:backends:bench:build/gpu $(PYTHON)

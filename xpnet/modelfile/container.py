@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy
-from safetensors.numpy import save
 
 from xpnet.errors import InputError, ModelFileError
 from xpnet.modelfile.disk import open_plain, write_whole
@@ -91,6 +90,12 @@ def write(
 
 
 def _content(description: dict[str, Any], tensors: dict[str, Any]) -> bytes:
+    try:
+        from safetensors.numpy import save
+    except ImportError:
+        raise ModelFileError(
+            "Model files are written by safetensors, which is not installed. pip install safetensors."
+        ) from None
     arrays = {name: numpy.asarray(array, order="C") for name, array in sorted(tensors.items())}
     shapes = {name: [_code(array.dtype), *array.shape] for name, array in arrays.items()}
     data = sha256()
