@@ -1,0 +1,21 @@
+"""Files that releases have written: every later version opens them and predicts the same."""
+
+import json
+from pathlib import Path
+
+import corpus
+import numpy as np
+import pytest
+
+import xpnet
+
+FILES = sorted(corpus.FOLDER.glob("*/*.safetensors"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_file_of_a_release_opens_and_predicts_the_same(path: Path) -> None:
+    expected = json.loads((path.parent / "expected.json").read_text(encoding="utf-8"))[path.stem]
+    X, _ = corpus.numbers()
+    rows = corpus.table(X) if path.stem.startswith("tabular") else X
+    # Sums may be taken in another order, and processors differ: the numbers are float32 at worst.
+    np.testing.assert_allclose(corpus.answers(xpnet.load(path), rows), expected, rtol=1e-4, atol=1e-5)
