@@ -1,4 +1,4 @@
-"""Write one small file of each kind, with what it predicts, for later versions to open: ``python tests/modelfile/corpus.py``.
+"""Write a small file of each kind, and what it predicts, for later versions: ``python tests/modelfile/corpus.py``.
 
 It is run once for each release. What a release has written is never changed.
 """

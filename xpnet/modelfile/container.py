@@ -77,7 +77,13 @@ def write(
     Raises InputError for what a file cannot hold or would not give back, ModelFileError where it cannot be written.
     """
     try:
-        content = _content(description, tensors)
+        from safetensors.numpy import save
+    except ImportError:
+        raise ModelFileError(
+            "Model files are written by safetensors, which is not installed. pip install safetensors."
+        ) from None
+    try:
+        content = _content(save, description, tensors)
         header = _header(BytesIO(content), len(content))
         if check is not None:
             check(header)
@@ -89,13 +95,7 @@ def write(
     write_whole(path, content)
 
 
-def _content(description: dict[str, Any], tensors: dict[str, Any]) -> bytes:
-    try:
-        from safetensors.numpy import save
-    except ImportError:
-        raise ModelFileError(
-            "Model files are written by safetensors, which is not installed. pip install safetensors."
-        ) from None
+def _content(save: Callable[..., bytes], description: dict[str, Any], tensors: dict[str, Any]) -> bytes:
     arrays = {name: numpy.asarray(array, order="C") for name, array in sorted(tensors.items())}
     shapes = {name: [_code(array.dtype), *array.shape] for name, array in arrays.items()}
     data = sha256()
