@@ -65,7 +65,9 @@ def plain(kind: type, **settings: Any) -> Any:
     return kind(**{name: value for name, value in (SETTINGS | settings).items() if name not in ("client", "timeout")})
 
 
-@pytest.mark.parametrize("settings", [{}, {"early_stopping": True}, {"solver": "lbfgs"}, {"class_weight": "balanced"}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"early_stopping": True}, {"solver": "lbfgs"}, {"class_weight": "balanced"}, {"members": 3}]
+)
 def test_a_classifier_finds_what_it_finds_without_dask(client: Any, settings: dict[str, Any]) -> None:
     X, y = rows()
     X_blocks, y_blocks, weight = in_blocks(X, y, np.linspace(1, 2, 150))

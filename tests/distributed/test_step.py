@@ -24,6 +24,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "penalty": {"optimizer": xpnet.SGD(momentum=0.9, nesterov=True), "l2": 0.1},
     "deep": {"hidden_size": (9, 6), "activation": ("tanh", "logistic"), "optimizer": "adamw"},
     "reference": {"compiled": False},
+    "members": {"members": 3, "hidden_size": (9, 6), "optimizer": "adam", "l2": 0.1},
+    "members, mini": {"members": 5, "member_scales": "first", "dropout": 0.2},
+    "members, reference": {"members": 2, "dropout": 0.2, "compiled": False},
 }
 
 
@@ -75,9 +78,27 @@ def check_same(size: int, way: str, work: Callable[..., Any], *arrays: Any) -> N
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("size", [2, 3, 4])
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
-@pytest.mark.parametrize("name", ["adam", "penalty", "deep", "reference"])
+@pytest.mark.parametrize("name", SETTINGS)
 def test_networks(name: str, weighted: bool, size: int, way: str) -> None:
     check_same(size, way, lambda X, y, w: train(X, y, w, settings=SETTINGS[name]), *data(weighted))
+
+
+def test_batches_of_each_member_are_refused_on_several_ranks() -> None:
+    X, y, _ = data()
+
+    def work(group: ThreadsGroup) -> None:
+        with pytest.raises(xpnet.InputError, match="received own_batches=True"):
+            train(X, y, None, settings={"members": 2}, own_batches=True)
+
+    on_ranks(2, work)
+
+
+@pytest.mark.parametrize("scales", ["all", "first"])
+def test_blocks_of_members_are_shared_among_ranks(scales: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where each block of members is worth a core, ranks have some of them each."""
+    monkeypatch.setattr("xpnet_numba.step.plan.GRAIN", 1)
+    settings = {"members": 7, "member_scales": scales, "dropout": 0.25, "hidden_size": (11, 5)}
+    check_same(3, "near", lambda X, y, w: train(X, y, w, settings=settings), *data(True))
 
 
 @pytest.mark.parametrize("size, way", [(2, "near"), (2, "same"), (4, "same"), (2, "own"), (4, "own")])

@@ -42,12 +42,14 @@ def fit(directory: Path, cut: int | None = None, stream: str = "PCG64", every: i
     """A training with checkpoints, cut off after so many epochs."""
     X = np.random.default_rng(0).normal(size=(50, 5))
     Y = (X[:, 0] > 0).astype(int)
+    own = options.pop("own_batches", False)
     common = {"optimizer": "adam", "dropout": 0.3, "learning_rate": Cosine(1e-2, 12), "backend": "numpy", **options}
     model = xpnet.FeedforwardNeuralNet(5, 6, 2, rng=np.random.default_rng(2), **common)
     callbacks = [xpnet.Checkpoint(directory, every=every), EarlyStopping(patience=3, tol=0.02), Cut(cut)]
     resume_from = xpnet.Checkpoint.latest(directory)
     with contextlib.suppress(KeyboardInterrupt):
-        model.fit(X, Y, epochs=12, batch_size=8, rng=STREAMS[stream](), callbacks=callbacks, resume_from=resume_from)
+        how: Any = {"callbacks": callbacks, "resume_from": resume_from, "own_batches": own}
+        model.fit(X, Y, epochs=12, batch_size=8, rng=STREAMS[stream](), **how)
     return model
 
 
@@ -73,6 +75,8 @@ def test_it_goes_on_bit_for_bit(tmp_path: Path, stream: str, backend: str) -> No
         {"optimizer": xpnet.SGD(0.9)},
         {"optimizer": "adamw", "dtype": "float32"},
         {"learning_rate": Plateau(0.1, patience=1), "l2": 0.01},
+        {"members": 3},
+        {"members": 3, "backend": "numba", "own_batches": True},
     ],
 )
 def test_every_optimizer_and_schedule_goes_on(tmp_path: Path, options: dict[str, Any]) -> None:

@@ -47,6 +47,19 @@ def test_both_backends_give_the_same_network() -> None:
         np.testing.assert_allclose(by_numba.params[name], array, rtol=1e-9, atol=1e-10, err_msg=name)
 
 
+def test_batches_of_their_own_make_another_network_and_one_member_has_one_batch() -> None:
+    def fitted(members: int, own_batches: bool, backend: str) -> xpnet.FeedforwardNeuralNet:
+        network = xpnet.FeedforwardNeuralNet(30, 8, 2, members=members, rng=0, dtype="float64", backend=backend)
+        network.fit(X[:400], Y[:400], epochs=3, batch_size=64, own_batches=own_batches)
+        return network
+
+    own, shared, by_numpy = fitted(3, True, "numba"), fitted(3, False, "numba"), fitted(3, True, "numpy")
+    assert abs(own.params["W1"] - shared.params["W1"]).max() > 1e-4
+    for name, array in by_numpy.params.items():
+        np.testing.assert_allclose(own.params[name], array, rtol=1e-9, atol=1e-12, err_msg=name)
+    np.testing.assert_array_equal(fitted(1, True, "numba").params["W1"], fitted(1, False, "numba").params["W1"])
+
+
 def test_a_member_is_a_plain_network() -> None:
     network = trained(members=3)
     plain = xpnet.FeedforwardNeuralNet(30, (16, 8), 2, dtype="float32", rng=0)

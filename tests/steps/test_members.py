@@ -11,9 +11,9 @@ from xpnet_numpy import NumpyBackend
 
 import xpnet
 from xpnet import gradcheck
-from xpnet.backend import BatchPart, NetworkSpec, UpdateRule
+from xpnet.backend import BatchPart, NetworkSpec, StepState, UpdateRule
 from xpnet.layers import MemberAffine
-from xpnet.steps import ReferenceStep, make_step
+from xpnet.steps import ReferenceStep, SparseStep, make_step
 
 K, ROWS = 5, 300
 RNG = np.random.default_rng(0)
@@ -163,6 +163,34 @@ def test_sparse_rows_give_what_dense_ones_give(scales: str, backend: Any) -> Non
         results.append([loss, step.forward(rows), step.loss(rows, Y), *step.params.values()])
     for dense, sparse in zip(*results, strict=True):
         np.testing.assert_array_equal(dense, sparse)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("scales", ["all", "first"])
+def test_members_with_batches_of_their_own(scales: str, weighted: bool, sparse: bool) -> None:
+    """Orders that are equal give what one order gives; with others, both steps give the same."""
+    spec = spec_of(scales, rule=UpdateRule("adam"), l2=0.1, dropout=(0.2, 0.0))
+    _, X, Y, weight = arrays_for(spec)
+    given: Any = {"sample_weight": weight if weighted else None, "learning_rate": 0.01, "batch_size": 140}
+    rows = scipy.sparse.csr_matrix(X) if sparse else X
+    orders = np.stack([np.random.default_rng(k).permutation(ROWS) for k in range(K)])
+
+    def run(order: Any) -> Callable[[Any], list[Any]]:
+        return lambda step: [step.epoch(rows, Y, order=order, **given), *map(np.array, step.params.values())]
+
+    backends = SparseStep(spec, NumpyBackend()), numba_backend.compile_step(spec)
+    found = []
+    for step in backends:
+        step.load_state(StepState(arrays_for(spec)[0]))
+        for order in (orders[0], np.stack([orders[0]] * K), orders):
+            step.load_state(StepState(arrays_for(spec)[0]))
+            found.append(run(order)(step))
+    one, equal, own, *compiled = found
+    for wanted, got, rtol in [(one, equal, 1e-9), *zip((one, equal, own), compiled, [1e-8] * 3, strict=True)]:
+        for a, b in zip(wanted, got, strict=True):
+            np.testing.assert_allclose(b, a, rtol=rtol, atol=1e-9)
+    assert abs(own[1] - one[1]).max() > 1e-4
 
 
 def test_bits_do_not_depend_on_threads() -> None:

@@ -187,8 +187,8 @@ class Step(ABC):
             The learning rate of every update.
         batch_size : int
             Rows of a batch; the last batch may have fewer.
-        order : numpy.ndarray, shape (rows,), int64, optional
-            A permutation of the rows. None takes them in their own order.
+        order : numpy.ndarray, shape (rows,) or (members, rows), int64, optional
+            A permutation of the rows, or one for each member. None takes them in their own order.
         sample_weight : array, shape (rows,), optional
             Weights of the rows; None for equal weights.
 

@@ -386,6 +386,7 @@ class Network(Saved):
         sample_weight: Array | None = None,
         validation: tuple[Array, Labels] | None = None,
         resume_from: TrainingState | None = None,
+        own_batches: bool = False,
     ) -> History:
         """Train for so many epochs; a second call goes on where the first ended.
 
@@ -412,6 +413,9 @@ class Network(Saved):
         resume_from : TrainingState, optional
             Where a run that was cut off goes on (``Checkpoint.latest(directory)``). Call ``fit`` as the first time: the
             epochs made before the interruption count among ``epochs``. None begins anew.
+        own_batches : bool, default False
+            Whether each member has an order of the rows, and so batches, of its own. False gives all members one batch
+            at a time.
 
         Returns
         -------
@@ -432,6 +436,10 @@ class Network(Saved):
             ranks = ranks_of(step)
             rows = ranks.count(X.shape[0])
             check_some_rows(rows)
+            if own_batches and ranks.several:
+                raise InputError(
+                    "Processes that train together share one batch of all members; received own_batches=True."
+                )
             # Of several ranks only one may have NaN, which the others would learn from without a word.
             checks_first = ranks.several or prod(X.shape) <= CHECKED_FIRST * self._parameter_count
             check_finite(Y=Y, sample_weight=sample_weight, **({"X": X} if checks_first else {}))
@@ -454,6 +462,7 @@ class Network(Saved):
                 resume_from=resume_from,
                 # What X spoils is undone, and only then is there a reason to read it all.
                 check=None if checks_first else lambda: check_finite(X=X),
+                own_batches=own_batches,
             )
 
     def loss(self, X: Array, Y: Labels) -> float:

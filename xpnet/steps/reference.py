@@ -73,13 +73,15 @@ class ReferenceStep(Step):
         """See :class:`xpnet.backend.Step`."""
         measured = []
         weights = self._host_weights(sample_weight, order)
+        own = order is not None and order.ndim == 2
         for start, rows in self._batches(X.shape[0], batch_size, order):
             x, y, w = self._take(X, rows), self._take(Y, rows), self._take(sample_weight, rows)
-            weight = float(x.shape[0] if weights is None else weights[start : start + batch_size].sum())
+            x = self._of_each_member(x) if own else x
+            weight = float(x.shape[-2] if weights is None else weights[start : start + batch_size].sum())
             measured.append(self._backpropagate(x, y, w, BatchPart(weight), weight))
             self.update(learning_rate=learning_rate)
             if self.report is not None:
-                self.report(start + x.shape[0])
+                self.report(start + x.shape[-2])
         return self._mean(measured)
 
     def forward(self, X: Array) -> Array:
@@ -185,11 +187,15 @@ class ReferenceStep(Step):
         return loss + self.penalty
 
     def _host_weights(self, sample_weight: Array | None, order: Any) -> Any:
-        """Sample weights in the order of the batches, NumPy's; None where there are none."""
+        """Sample weights in the order of the batches, NumPy's; None where there are none.
+
+        Of members that have orders of their own it is the mean.
+        """
         if sample_weight is None:
             return None
         host = self.backend.to_numpy(sample_weight)
-        return host if order is None else host[order]
+        host = host if order is None else host[order]
+        return host if host.ndim == 1 else host.mean(axis=0)
 
     def _weight_of(self, x: Array, sample_weight: Array | None) -> float:
         return float(x.shape[0] if sample_weight is None else self.backend.xp.sum(sample_weight))
@@ -231,16 +237,26 @@ class ReferenceStep(Step):
         return restore
 
     def _batches(self, rows: int, batch_size: int, order: Any) -> Iterator[tuple[int, Any]]:
-        """Yield where each batch begins, and its rows: a slice of the rows as they lie, or of an order of them."""
+        """Yield where each batch begins, and its rows: a slice of the rows as they lie, or of an order of them.
+
+        Of members that have orders of their own these are the slices of each, one behind the other.
+        """
         indices = None if order is None else self.backend.asarray(order)
         for start in range(0, rows, batch_size):
             batch = slice(start, min(start + batch_size, rows))
-            yield start, batch if indices is None else indices[batch]
+            if indices is None or indices.ndim == 1:
+                yield start, batch if indices is None else indices[batch]
+            else:
+                yield start, self.backend.xp.reshape(indices[:, batch], (-1,))
 
     def _take(self, array: Array | None, rows: Any) -> Any:
         if array is None:
             return None
         return array[rows, ...] if isinstance(rows, slice) else self.ops.gather(array, rows)
+
+    def _of_each_member(self, x: Array) -> Array:
+        """Return rows of members, which lie one behind the other, as (members, rows, in)."""
+        return self.backend.xp.reshape(x, (self.spec.members, -1, x.shape[1]))
 
     def _logits(self, x: Array, part: BatchPart | None = None) -> Array:
         """Compute what the output activation is given; of a part of a batch that is trained on, with dropout."""
@@ -256,12 +272,15 @@ class ReferenceStep(Step):
         return x
 
     def measure(self, logits: Array, Y: Array, sample_weight: Array | None) -> tuple[Array, Array]:
-        """Return the mean loss of rows, a 0-d array, and its gradient; of members the mean of theirs."""
+        """Return the mean loss of rows, a 0-d array, and its gradient; of members the mean of theirs.
+
+        Y, sample_weight : of one batch for all members, or of each member's batch, one behind the other
+        """
         if self.spec.members == 1:
             return self._row_loss(logits, Y, sample_weight)
         xp, shape = self.backend.xp, logits.shape
-        rows = xp.reshape(logits, (shape[0] * shape[1], shape[2]))
-        repeated = [None if array is None else xp.concat([array] * self.spec.members) for array in (Y, sample_weight)]
+        rows, times = xp.reshape(logits, (shape[0] * shape[1], shape[2])), shape[0] * shape[1] // max(Y.shape[0], 1)
+        repeated = [None if array is None else xp.concat([array] * times) for array in (Y, sample_weight)]
         loss, d_rows = self._row_loss(rows, *repeated)
         return loss, xp.reshape(d_rows, shape)
 
@@ -353,6 +372,9 @@ class SparseStep(ReferenceStep):
     def _through(self, x: Any, layers: int, part: BatchPart | None = None) -> Array:
         dense = self.spec.members > 1 and hasattr(x, "toarray")
         return super()._through(x.toarray() if dense else x, layers, part)
+
+    def _of_each_member(self, x: Any) -> Array:
+        return super()._of_each_member(x.toarray() if hasattr(x, "toarray") else x)
 
     def _take(self, array: Any, rows: Any) -> Any:
         return array[rows] if hasattr(array, "tocsr") else super()._take(array, rows)

@@ -412,6 +412,7 @@ def run(
     resume_from: TrainingState | None = None,
     epoch: Callable[..., float] | None = None,
     check: Callable[[], None] | None = None,
+    own_batches: bool = False,
 ) -> History:
     """Train for ``training.epochs`` epochs, or until a callback stops it.
 
@@ -442,6 +443,8 @@ def run(
     check : callable, optional
         Called when the first epoch has left a loss or a parameter that is not finite; it raises if the data are to
         blame.
+    own_batches : bool, default False
+        Whether each member of the network has an order of the rows of its own.
 
     Returns
     -------
@@ -477,7 +480,8 @@ def run(
     training.callbacks = [c if isinstance(c, Callback) else _Function(c) for c in callbacks]
     step, history, ranks = training.step, training.history, training.ranks
     shuffled = shuffle and batch_size < training.rows
-    orders = prefetched(training) if shuffled and step.prefetches_orders else training.rng
+    members = step.spec.members if own_batches else 1
+    orders = prefetched(training) if shuffled and step.prefetches_orders and members == 1 else training.rng
     compute = step.epoch if epoch is None else epoch
     compute = compute if check is None else _checked_once(compute, step.params, check)
     if ranks.several:
@@ -485,9 +489,14 @@ def run(
         given = {"weighted": sample_weight is not None, "validated": validate is not None}
         ranks.check_alike(step.spec, rows=training.rows, **settings, **given)
 
+    def draw() -> Any:
+        if members == 1:
+            return orders.permutation(training.rows)
+        return numpy.stack([orders.permutation(training.rows) for _ in range(members)])
+
     def make_epoch() -> None:
         started, learning_rate = time.perf_counter(), schedule(len(history.loss), history.loss)
-        order = orders.permutation(training.rows) if shuffled else None
+        order = draw() if shuffled else None
         loss = compute(
             X, Y, learning_rate=learning_rate, batch_size=batch_size, order=order, sample_weight=sample_weight
         )

@@ -31,7 +31,8 @@ class Data:
     x_row : items from one row of x to the next
     sparse : X in compressed rows, of which x holds the numbers; None where X is dense
     y, label_width : (all rows,) class indices, and 1; or (all rows, outputs), and their number
-    order : the rows that are used, in their order; None for all, as they lie; rows : how many these are
+    order : the rows that are used, in their order, or (members, rows) in each member's; None for all, as they lie
+    rows : how many these are
     weights : in the order of the rows; sums : of each batch's weights
     shares : by how much each batch's mean loss counts
     places : where each row stands in a larger batch, if not one after the other
@@ -98,7 +99,7 @@ class Reader:
         given, y = self._labels
         if given is not Y:
             y = self._labels_of(Y)
-        width, rows = 1 if y.ndim == 1 else y.shape[1], x.shape[0] if order is None else order.size
+        width, rows = 1 if y.ndim == 1 else y.shape[1], x.shape[0] if order is None else order.shape[-1]
         return Data(x, x_row, y, width, order, sample_weight, rows, sparse)
 
     def _labels_of(self, Y: Labels) -> Any:
@@ -124,6 +125,7 @@ def set_data(job: Job, data: Data, spec: NetworkSpec) -> None:
     job.loss_at, job.indexed, job.label_width = functions.address(loss, dtype), indexed, data.label_width
     job.x_rows, job.x_row, job.rows = data.x.shape[0], data.x_row, data.rows
     job.ordered, job.weighted, job.starts_at = data.order is not None, data.weights is not None, 0
+    job.order_step = data.rows if data.order is not None and data.order.ndim == 2 else 0
     numbers = _loss_numbers(spec.output_numbers or (0.0,) * spec.widths[-1], dtype)
     arrays = {"x_at": data.x, "y_at": data.y, "loss_numbers_at": numbers}
     if data.order is not None:
@@ -192,5 +194,8 @@ def batch_sizes(rows: int, batch_size: int) -> Any:
 
 
 def weight_sums(weights: Any, batch_size: int) -> Any:
-    """The sum of the sample weights of each batch, as float64 (batches,)."""
+    """The sum of the sample weights of each batch, as float64 (batches,); its mean over members with orders of their
+    own.
+    """
+    weights = weights if weights.ndim == 1 else weights.mean(axis=0, dtype="float64")
     return numpy.add.reduceat(weights, range(0, weights.size, batch_size), dtype="float64")

@@ -224,6 +224,7 @@ JOBS = {
     "predict": forward.predict,
     "measure": forward.measure,
     "train_members": member_jobs.train_members,
+    "train_members_phase": member_jobs.train_members_phase,
     "predict_members": member_jobs.predict_members,
     "measure_members": member_jobs.measure_members,
 }

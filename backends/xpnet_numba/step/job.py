@@ -86,6 +86,7 @@ class Job(ctypes.Structure):
     starts_at, columns_at, filled : of a sparse X, of which x_at are the numbers, where each row begins among them, the
     column of each and how many there are; starts_at is 0 where X is dense
     order_at, ordered, indexed, weights_at, weighted : the order of the rows, sample weights in that order, and whether
+    order_step : items from one member's order of the rows to the next one's, 0 where they have one
     x_is_far : whether rows come from main memory
     result_at, nonfinite_at : where outputs go, and where blocks of X with NaN or infinity are counted, or 0
 
@@ -144,7 +145,7 @@ class Job(ctypes.Structure):
         *_integers("deltas_at parts_at starts_at columns_at filled sparse_times_at sparse_gradient_at"),
         *_integers("partials_at scales_at batch_x_at batch_y_at scratch_at results_at"),
         *_integers("phase first_piece end_piece first_thread places_at"),
-        *_integers("members scaled_at products_at first_gradient_at densify_at"),
+        *_integers("members order_step scaled_at products_at first_gradient_at densify_at"),
         *_integers("scale_at scale_backward_at scale_weight_backward_at add_share_at"),
         *_integers("lanes fields taken taken_at networks_at train_at streams_at rows_at"),
         *_fields(ctypes.c_double, "l2 loss penalty"),

@@ -83,6 +83,21 @@ def train_members(job_at: Pointer, me: int) -> None:
     restore_denormals(mode)
 
 
+def train_members_phase(job_at: Pointer, me: int) -> None:
+    """The C function of one phase of one batch of members, of whose pieces this rank has some: see ``train_phase``."""
+    job, mode = array(job_at, 1)[0], flush_denormals()
+    layers, slices, batch = layers_of(job), slices_of(job), batch_of(job, 0)
+    count, turn = job.end_piece - job.first_piece, job.first_step
+    for i in range(count):
+        index = job.first_piece + (me * count // job.threads + i) % count
+        if job.phase == 1:
+            if claim(job.claims_at, index, turn):
+                work_members(job, layers, batch, index, job.first_thread + me)
+        elif claim(job.claims_at, job.blocks + index, turn):
+            work_member_slice(job, slices[index], batch, index, job.first_thread + me)
+    restore_denormals(mode)
+
+
 def predict_members(job_at: Pointer, me: int) -> None:
     """The C function of a prediction of members, the mean of what they predict: see ``evaluate.predict``."""
     job, mode = array(job_at, 1)[0], flush_denormals()
@@ -140,7 +155,8 @@ def work_members(job: Job, layers: Table[Layer], batch: Batch, block: int, me: i
     for member in range(first, end):
         clear_member(job, layers, member)
         for begin in range(0, batch.rows, job.round_rows):
-            rows = Rows(batch.first + begin, smaller(job.round_rows, batch.rows - begin), me * job.round_rows)
+            begins = member * job.order_step + batch.first + begin
+            rows = Rows(begins, smaller(job.round_rows, batch.rows - begin), me * job.round_rows)
             x, out = gather_dense(job, rows, me), deltas_of(job, layers[layers.size - 1], rows)
             masks = Masks(job.first_row + begin, batch.t - 1)
             forward_member(job, layers, x, rows, out, masks, member, me)

@@ -65,7 +65,8 @@ class SharedMemoryTraining:
         weights : (batches,), by how much the mean loss of each counts
         flat : parameters and optimizer, by name: those of rank 0 are read, and those of all ranks written afterwards
         """
-        job, function = self.job, job_function("train_phase", self.spec.dtype).address
+        phase_of_kind = "train_phase" if self.spec.members == 1 else "train_members_phase"
+        job, function = self.job, job_function(phase_of_kind, self.spec.dtype).address
         kept = "params", *self.spec.rule.buffers
         self.group.barrier()  # the memory may still be read, for the epoch before
         for name in kept if self.group.rank == 0 else ():

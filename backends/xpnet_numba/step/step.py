@@ -201,8 +201,6 @@ class CompiledStep(Step):
         group: SharedMemoryGroup,
     ) -> float | None:
         """See :class:`xpnet.backend.Step`."""
-        if self.spec.members > 1:
-            return None
         with self._hold:
             data = self._reader.read(X, Y, order, sample_weight)
             sizes = batch_sizes(data.rows, batch_size)
