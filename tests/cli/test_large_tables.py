@@ -14,7 +14,7 @@ from said import Run, check_one_line
 
 import xpnet
 from xpnet.cli import training
-from xpnet.cli.rows import EncodedRows, Rows
+from xpnet.cli.tables import EncodedRows, Rows
 from xpnet.data import open_data, sources
 
 ROWS = 1200

@@ -82,5 +82,4 @@ def test_many_rows_are_predicted_some_at_a_time(run: Run, monkeypatch: pytest.Mo
     run("train", "iris", "--epochs", "2", "-o", "m.safetensors", "--hidden", "5", "--members", "1")
     whole = run("predict", "m.safetensors", "iris", "--proba").stdout
     monkeypatch.setattr("xpnet.data.frames.ROWS", 40)
-    monkeypatch.setattr("xpnet.cli.predict.HELD", 1000)
     assert run("predict", "m.safetensors", "iris", "--proba").stdout == whole

@@ -16,7 +16,7 @@ from sklearn.model_selection import train_test_split
 import xpnet
 from xpnet.cli.app import app
 from xpnet.cli.options import Settings
-from xpnet.cli.rows import choose_task
+from xpnet.cli.tables import choose_task
 from xpnet.cli.training import build
 
 QUICK = ("--members", "1", "--epochs")
@@ -26,7 +26,7 @@ def test_train_predict_evaluate_inspect(run: Run, flowers: Path) -> None:
     options = ("--target", "kind", "--model", "mlp", "--hidden", "8,4", "--lr", "0.02", "--epochs", "40", "-o", "m")
     shown = run("train", str(flowers), *options).stdout
     assert "60 rows, 2 features, 3 classes" in shown
-    assert "mlp: a network 2-8-4-3" in shown
+    assert "1 network 2-8-4-3" in shown
     evaluated = json.loads(run("evaluate", "m", str(flowers), "--json").stdout)
     assert evaluated["accuracy"] > 0.9
     assert [c["class"] for c in evaluated["classes"]] == ["iris", "lily", "rose, wild"]
@@ -262,7 +262,7 @@ def test_ctrl_c_ends_the_command(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
     def interrupted(self: Any, training: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("xpnet.cli.training.StopWhenDiverged.epoch_end", interrupted)
+    monkeypatch.setattr("xpnet.training.Progress.epoch_end", interrupted)
     result = run("train", "iris", *QUICK, "2", "-o", "m", code=1)
     assert (result.stdout, result.stderr.split()) == ("", ["Aborted!"])
     assert not Path("m").exists()

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.data import open_data
-from xpnet.data.frames import Frame
-from xpnet.data.labels import read_labels
+from xpnet.data.frames import Frame, read_labels
 from xpnet.data.text import Dialect
 
 

@@ -1,6 +1,7 @@
 """Separated text: what is read, and the sentence for what is not."""
 
 import bz2
+import errno
 import gc
 import gzip
 import io
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas
 import pyarrow
+import pyarrow.parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -304,6 +306,11 @@ def test_nothing_is_left_behind_by_a_large_file_that_is_no_table(
     with pytest.raises(DataFileError, match="line 3001 holds 3"):
         read(tmp_path, "\n".join(["a,y", *["1,p"] * 2999, "1,2,3"]))
     assert not list((tmp_path / "kept").iterdir())
-    monkeypatch.setattr("xpnet.data.text.shutil.disk_usage", lambda place: type("Disk", (), {"free": 3}))
-    with pytest.raises(DataFileError, match="Let TMPDIR name a folder with more"):
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pyarrow.parquet.ParquetWriter, "write_table", full)
+    with pytest.raises(DataFileError, match="No space left on device. Let TMPDIR name a folder with more room"):
         read(tmp_path, GOOD)
+    assert not list((tmp_path / "kept").iterdir())

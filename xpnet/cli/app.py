@@ -1,6 +1,7 @@
-"""The commands in one group, and what becomes of errors."""
+"""The commands in one group, what becomes of errors, and the entry point."""
 
 import errno
+import gc
 import sys
 from typing import Any
 
@@ -81,3 +82,11 @@ def app() -> None:
 for command in (reproduce, train, predict, evaluate, explain, inspect, export, backends, doctor, warmup, bench):
     app.add_command(command)
     command.epilog = command.epilog or EPILOG
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    try:
+        app(prog_name="xpnet")
+    finally:
+        gc.freeze()  # the system takes everything back, without a search for garbage that would keep the user waiting

@@ -11,26 +11,35 @@ from typing import Any
 import click
 
 from xpnet import __version__, get_threads
-from xpnet.cli.distributed import GroupName, describe_ranks
-from xpnet.cli.options import chosen, computing
+from xpnet.backend.group import allgather
+from xpnet.cli.options import GROUP, computing
 from xpnet.cli.output import show_facts, show_json, show_table
 from xpnet.dispatch import available_backends, choose, get_backend
+from xpnet.distributed import use_group
+from xpnet.distributed.group import machine
 from xpnet.errors import BackendError
+
+PACKAGES = (
+    *("numpy", "scipy", "scikit-learn", "numba", "llvmlite", "array-api-compat", "safetensors", "pyarrow"),
+    *("cupy-cuda12x", "cupy-cuda13x"),
+)
+OTHER_LIBRARIES = ("torch", "jax", "array_api_strict", "dask", "ndonnx")
+PATIENCE = 60.0
+"""Seconds that a process waits for the others when ranks are examined."""
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def backends(as_json: bool) -> None:
     """List the installed backends: usable here or not, their versions, and the reason when not."""
-    found = [examine(name) for name in available_backends()]
+    found = [_examined(name) for name in available_backends()]
     if as_json:
         show_json(found)
-        return
-    rows = [(b["name"], "yes" if b["usable"] else "no", describe(b)) for b in found]
-    show_table(("backend", "usable", "versions, or the reason"), rows)
+    else:
+        _show_backends(found)
 
 
-def examine(name: str) -> dict[str, Any]:
+def _examined(name: str) -> dict[str, Any]:
     """Return the facts of an installed backend where it is usable here, else the reason why it is not."""
     try:
         return {"name": name, "usable": True, "facts": get_backend(name).describe(), "reason": None}
@@ -38,42 +47,42 @@ def examine(name: str) -> dict[str, Any]:
         return {"name": name, "usable": False, "facts": {}, "reason": str(error)}
 
 
-def describe(backend: dict[str, Any]) -> str:
-    """Return the facts in one line, or the reason."""
-    return backend["reason"] or ", ".join(f"{name} {value}" for name, value in backend["facts"].items())
+def _show_backends(found: list[dict[str, Any]]) -> None:
+    """Show a line for each backend."""
+    facts = [b["reason"] or ", ".join(f"{name} {value}" for name, value in b["facts"].items()) for b in found]
+    rows = [(b["name"], "yes" if b["usable"] else "no", told) for b, told in zip(found, facts, strict=True)]
+    show_table(("backend", "usable", "facts, or the reason"), rows)
 
 
 @click.command()
 @computing
 def warmup(backend: str | None) -> None:
     """Compile ahead what a backend would compile at first use, where it can keep it."""
-    choice = chosen(backend)
+    found = choose(backend=backend).backend
     started = time.perf_counter()
-    compile_ahead = getattr(choice.backend, "warmup", None)
+    compile_ahead = getattr(found, "warmup", None)
     if compile_ahead is None:
-        click.echo(f"{choice.backend.name} compiles nothing.")
+        click.echo(f"{found.name} compiles nothing.")
         return
     compile_ahead()
-    click.echo(f"{choice.backend.name} is warm: {time.perf_counter() - started:.1f} s.")
-
-
-PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "llvmlite", "array-api-compat", "safetensors")
-PATIENCE = 60.0
-"""Seconds that a process waits for the others when ranks are examined."""
-OTHER_LIBRARIES = ("torch", "jax", "array_api_strict", "dask", "ndonnx")
+    click.echo(f"{found.name} is warm: {time.perf_counter() - started:.1f} s.")
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option("--distributed", "group", type=GroupName(), help="Say where each of its processes runs, instead.")
+@click.option("--distributed", "group", type=GROUP, help="Say where each of its processes runs, instead.")
 def doctor(as_json: bool, group: str | None) -> None:
     """Say on one screen what would run for which arrays and why, with threads, BLAS libraries and versions."""
     if group is not None:
-        _show_ranks(describe_ranks(group, PATIENCE), as_json)
+        _show_ranks(group, as_json)
         return
     found: dict[str, Any] = {
-        "machine": _machine(),
-        "backends": [examine(name) for name in available_backends()],
+        "machine": {
+            "xpnet": f"{__version__}, Python {platform.python_version()}, {sys.prefix}",
+            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+            "threads": f"{get_threads()} (what affinity and quota of this process allow)",
+        },
+        "backends": [_examined(name) for name in available_backends()],
         "arrays": _arrays(),
         "training": _training(),
         "blas": _blas(),
@@ -83,61 +92,52 @@ def doctor(as_json: bool, group: str | None) -> None:
         show_json(found)
         return
     show_facts(found["machine"].items())
-    show_table(("backend", "usable", "facts, or the reason"), _backend_rows(found["backends"]))
-    show_table(("arrays", "run on", "because"), [(a["arrays"], a["backend"], a["reason"]) for a in found["arrays"]])
+    _show_backends(found["backends"])
+    show_table(("arrays", "run on", "because"), [tuple(kind.values()) for kind in found["arrays"]])
     show_facts([("training", found["training"])])
-    show_table(
-        ("BLAS", "version", "threads", "of"), [(b["name"], b["version"], b["threads"], b["of"]) for b in found["blas"]]
-    )
+    show_table(("BLAS", "version", "threads", "of"), [tuple(library.values()) for library in found["blas"]])
     show_facts([("packages", ", ".join(f"{name} {number}" for name, number in found["packages"].items()))])
 
 
-def _show_ranks(ranks: list[dict[str, Any]] | None, as_json: bool) -> None:
-    if ranks is None:  # rank 0 shows them
-        return
+def _show_ranks(name: str, as_json: bool) -> None:
+    """Show on rank 0 where each rank of a group runs."""
+    with use_group(name, timeout=PATIENCE) as group:
+        host, bound, cores, threads = machine()
+        own = {
+            "rank": group.rank,
+            "host": host,
+            "cores": cores,
+            "threads": threads,
+            "binding": f"bound to {len(bound)} cores: {bound}" if len(bound) < cores else "not bound",
+            "library": group.why,
+        }
+        ranks = allgather(group, own)
+        if group.rank:
+            return
     if as_json:
         show_json({"ranks": ranks})
     else:
-        show_table(tuple(ranks[0]), [tuple(rank.values()) for rank in ranks])
-
-
-def _machine() -> dict[str, Any]:
-    cores = os.cpu_count()
-    return {
-        "xpnet": f"{__version__}, Python {platform.python_version()}, {sys.prefix}",
-        "machine": f"{platform.system()} {platform.machine()}, {cores} cores",
-        "threads": f"{get_threads()} (what affinity and quota of this process allow)",
-    }
-
-
-def _backend_rows(backends: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
-    return [(b["name"], "yes" if b["usable"] else "no", describe(b)) for b in backends]
+        show_table(tuple(own), [tuple(rank.values()) for rank in ranks])
 
 
 def _arrays() -> list[dict[str, str]]:
     """Say for each kind of array which backend would compute, and why."""
-    import numpy
-
-    host = _decision("NumPy, lists, frames", numpy.zeros(1))
-    if host["reason"].startswith("named by"):  # the environment's word counts for all arrays
-        return [{**host, "arrays": "all"}]
-    kinds = [host]
-    if "cupy" in available_backends():
-        usable = examine("cupy")["usable"]
-        reason = "the arrays are CuPy's" if usable else "cupy is not usable here, see above"
-        kinds.append({"arrays": "CuPy", "backend": "cupy" if usable else "none", "reason": reason})
-    installed = [name for name in OTHER_LIBRARIES if find_spec(name) is not None]
-    others = ", ".join(installed) or "other array-API libraries"
-    reason = "their own library and device, with the reference operations"
-    return [*kinds, {"arrays": others, "backend": "their own", "reason": reason}]
-
-
-def _decision(arrays: str, example: Any) -> dict[str, str]:
     try:
-        choice = choose(example)
+        choice = choose([0.0])
+        host, reason = choice.backend.name, choice.reason
     except BackendError as error:
-        return {"arrays": arrays, "backend": "none", "reason": str(error)}
-    return {"arrays": arrays, "backend": choice.backend.name, "reason": choice.reason}
+        host, reason = "none", str(error)
+    if reason.startswith("named by"):  # the environment's word counts for all arrays
+        return [{"arrays": "all", "backend": host, "reason": reason}]
+    others = ", ".join(name for name in OTHER_LIBRARIES if find_spec(name) is not None)
+    kinds = [("NumPy, lists, frames", host, reason)]
+    if "cupy" in available_backends():
+        usable = _examined("cupy")["usable"]
+        why = "the arrays are CuPy's" if usable else "cupy is not usable here, see above"
+        kinds.append(("CuPy", "cupy" if usable else "none", why))
+    own = "their own library and device, with the reference operations"
+    kinds.append((others or "other array-API libraries", "their own", own))
+    return [dict(zip(("arrays", "backend", "reason"), kind, strict=True)) for kind in kinds]
 
 
 def _training() -> str:
@@ -151,11 +151,10 @@ def _training() -> str:
 
 
 def _blas() -> list[dict[str, Any]]:
-    """The BLAS libraries that NumPy and SciPy bring, each with its own threads."""
+    """List the BLAS libraries that NumPy and SciPy bring, each with its own threads."""
     import scipy.linalg.cython_blas  # noqa: F401  loads SciPy's library, so that it can be seen
     from threadpoolctl import threadpool_info
 
-    found = [library for library in threadpool_info() if library["user_api"] == "blas"]
     return [
         {
             "name": f"{library['internal_api']} ({library.get('architecture', 'unknown')})",
@@ -163,16 +162,17 @@ def _blas() -> list[dict[str, Any]]:
             "threads": library["num_threads"],
             "of": os.path.basename(os.path.dirname(library["filepath"])),
         }
-        for library in found
+        for library in threadpool_info()
+        if library["user_api"] == "blas"
     ]
 
 
 def _packages() -> dict[str, str]:
-    return {name: number for name in (*PACKAGES, "cupy-cuda12x", "cupy-cuda13x") if (number := _version(name))}
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
+    """Return the versions of the packages that are installed."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

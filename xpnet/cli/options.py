@@ -1,20 +1,24 @@
-"""Commands share these options, their types, configuration files, and checks of files that they write."""
+"""Commands share these options, their types, configuration files, and checks of files that they read and write."""
 
 import csv
-import io
 import json
 import os
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from functools import partial, wraps
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple, TypeVar
 
 import click
 
 from xpnet.backend.threads import get_threads, set_threads
-from xpnet.dispatch import Choice, available_backends, choose, get_backend
+from xpnet.dispatch import available_backends, get_backend
+from xpnet.distributed import use_group
+from xpnet.distributed.group import TIMEOUT, available_groups, launched
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 _CLAIMS = "xpnet.files"
 CHECKPOINTS = "checkpoint-*"
@@ -26,29 +30,42 @@ class Claim(NamedTuple):
     argument: str
     path: Path
     written: bool
-    pattern: str
+    inside: str
 
     def takes_in(self, path: Path) -> bool:
         """Return whether writing to the path would replace, or add to, what this argument names."""
-        if _is_same(self.path, path):
-            return True
-        if not self.path.is_dir():
-            return False
-        place = Path(os.path.realpath(path))
-        added = place.is_relative_to(os.path.realpath(self.path)) and place.match(self.pattern)
-        return added or (path.exists() and any(_is_same(file, path) for file in self.path.rglob(self.pattern)))
+        place, folder = Path(os.path.realpath(path)), os.path.realpath(self.path)
+        added = place.is_relative_to(folder) and place.match(self.inside)
+        return added or any(_is_same(file, path) for file in (self.path, *self.path.rglob(self.inside)))
 
 
-def reads(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-    """Note that a command reads the file, or the folder of Parquet files or Zarr arrays, that an argument names.
+def claim(ctx: click.Context, param: click.Parameter, value: Any, *, written: bool, inside: str = "*.parquet") -> Any:
+    """Note that a command reads or writes the file, or the files of the folder, that an argument names.
 
-    Raises click.UsageError where an output would replace it.
+    Raises click.UsageError where an output would replace an input or another output.
     """
-    if value is not None and str(value) != "-":
-        path = Path(value)
-        pattern = "*" if path.suffix.lower() == ".zarr" else "*.parquet"
-        _claim(ctx, Claim(_name_of(param), path, written=False, pattern=pattern))
+    if value is None or str(value) == "-" or _is_data_set(param, value):
+        return value
+    name = param.opts[0] if isinstance(param, click.Option) else param.human_readable_name
+    path = Path(value)
+    own = Claim(name, path, written, "*" if path.suffix.lower() == ".zarr" and not written else inside)
+    claims: list[Claim] = ctx.meta.setdefault(_CLAIMS, [])
+    for other in claims:
+        if (written and other.takes_in(path)) or (other.written and own.takes_in(other.path)):
+            raise click.UsageError(
+                f"{other.argument} and {name} both name {path}; an output must not replace an input or another output. "
+                "Name another file.",
+                ctx,
+            )
+    claims.append(own)
     return value
+
+
+reads = partial(claim, written=False)
+"""Note that a command reads what an argument names."""
+
+keeps_checkpoints = partial(claim, written=True, inside=CHECKPOINTS)
+"""Note that a command reads and writes the checkpoints of a folder."""
 
 
 def reads_labels(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -56,45 +73,11 @@ def reads_labels(ctx: click.Context, param: click.Parameter, value: str | None) 
     return reads(ctx, param, value) if value is not None and value.endswith(".npy") else value
 
 
-def keeps_checkpoints(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
-    """Note that a command reads and writes the checkpoints of a folder."""
-    if value is not None:
-        _claim(ctx, Claim(_name_of(param), value, written=True, pattern=CHECKPOINTS))
-    return value
-
-
-def writes(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
-    """Note that a command writes the file that an argument names.
-
-    Raises click.UsageError where that file is an input or another output.
-    """
-    if value is not None:
-        _claim(ctx, Claim(_name_of(param), value, written=True, pattern=""))
-    return value
-
-
-def _claim(ctx: click.Context, claim: Claim) -> None:
-    claims: list[Claim] = ctx.meta.setdefault(_CLAIMS, [])
-    for other in claims:
-        if _collide(claim, other):
-            raise click.UsageError(
-                f"{other.argument} and {claim.argument} both name {claim.path}; an output must not replace an input or "
-                "another output. Name another file.",
-                ctx,
-            )
-    claims.append(claim)
-
-
-def _collide(first: Claim, second: Claim) -> bool:
-    pairs = ((first, second), (second, first))
-    return any(one.written and not _is_data_set(other) and other.takes_in(one.path) for one, other in pairs)
-
-
-def _is_data_set(claim: Claim) -> bool:
+def _is_data_set(param: click.Parameter, value: Any) -> bool:
     """Return whether the argument names a data set of scikit-learn's, even if there is a file of that name."""
     from xpnet.data import DATASETS
 
-    return claim.argument == "DATA" and str(claim.path) in DATASETS
+    return param.name == "data" and str(value) in DATASETS
 
 
 def _is_same(first: Path, second: Path) -> bool:
@@ -103,11 +86,6 @@ def _is_same(first: Path, second: Path) -> bool:
         return os.path.samefile(first, second)
     except OSError:  # one of them is not there yet
         return os.path.normcase(os.path.realpath(first)) == os.path.normcase(os.path.realpath(second))
-
-
-def _name_of(param: click.Parameter) -> str:
-    """``-o`` or ``DATA``, as the help page has it."""
-    return param.opts[0] if isinstance(param, click.Option) else param.human_readable_name
 
 
 _ELSEWHERE = ("config", "save_config", "resume", "threads")
@@ -126,56 +104,37 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise click.UsageError(f"{path} must be a TOML file with options: {reason}.", ctx) from error
-    known = {str(p.name): p for p in ctx.command.params if p.name not in _ELSEWHERE}
     options = {name.replace("-", "_"): value for name, value in found.items()}
-    unknown = sorted(set(options) - set(known))
+    unknown = sorted(set(options) - {str(p.name) for p in ctx.command.params if p.name not in _ELSEWHERE})
     if unknown:
         raise click.UsageError(f"{path}: no option {', '.join(unknown)}. The options are those of --help.", ctx)
-    given = {name: _as_typed(known[name], value) for name, value in options.items()}
-    ctx.default_map = {**(ctx.default_map or {}), **given}
+    ctx.default_map = {**(ctx.default_map or {}), **options}
 
 
-def _as_typed(option: click.Parameter, value: Any) -> Any:
-    """A list for an option that is given once, as it would be typed: with commas between."""
-    if not isinstance(value, list) or getattr(option, "multiple", False):
-        return value
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(value)
-    return line.getvalue()
+def to_toml(options: Mapping[str, Any]) -> str:
+    """Return options as TOML, without those that have no value.
 
-
-def check_toml(options: dict[str, Any]) -> None:
-    """Raise click.UsageError for options that no TOML file can hold."""
-    text = to_toml(options)
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+    Raises click.UsageError for a file's name that is no Unicode, which no TOML file can hold.
+    """
+    kept = {name: value for name, value in options.items() if value not in (None, (), []) and name not in _ELSEWHERE}
+    text = "".join(f"{name.replace('_', '-')} = {_toml(value)}\n" for name, value in kept.items())
+    if any("\ud800" <= character <= "\udfff" for character in text):
         raise click.UsageError(
             "a TOML file holds Unicode alone, and a file's name is not UTF-8. Rename the file, or leave "
             "--save-config out."
         )
+    return text
 
 
-def to_toml(options: dict[str, Any]) -> str:
-    """Options as TOML, those without a value left out."""
-    kept = {name: value for name, value in options.items() if value not in (None, (), []) and name not in _ELSEWHERE}
-    return "".join(f"{name.replace('_', '-')} = {_value(value)}\n" for name, value in kept.items())
-
-
-def _value(value: Any) -> str:
+def _toml(value: Any) -> str:
+    """Return a value as TOML, which writes text, numbers and lists as JSON does, but for one character."""
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{_text(str(key))} = {_value(item)}" for key, item in value.items()) + " }"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_value, value)) + "]"
-    if isinstance(value, str | Path):
-        return _text(str(value))
-    return json.dumps(value)
+        return "{ " + ", ".join(f"{_toml(str(key))} = {_toml(item)}" for key, item in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False, default=str).replace("\x7f", "\\u007f")
 
 
-def _text(text: str) -> str:
-    """A basic string, which TOML escapes as JSON does, and one character more."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-MODELS = ("tabular", "mlp", "linear")
+class Settings(SimpleNamespace):
+    """Holds the options of ``xpnet train``, under their own names, for one training."""
 
 
 class Sizes(click.ParamType):
@@ -185,9 +144,7 @@ class Sizes(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
         """Return the sizes; fail for anything but positive integers."""
-        if isinstance(value, tuple):
-            return value
-        parts = [str(part) for part in value] if isinstance(value, list) else str(value).split(",")
+        parts = [str(part) for part in value] if isinstance(value, list | tuple) else str(value).split(",")
         try:
             sizes = tuple(int(part) for part in parts) if any(part.strip() for part in parts) else ()
         except ValueError:
@@ -195,6 +152,16 @@ class Sizes(click.ParamType):
         if min(sizes, default=1) < 1:
             self.fail(f"layer sizes are positive integers such as 100,50; received {value!r}.", param, ctx)
         return sizes
+
+
+class Names(click.ParamType):
+    """Names with commas between; a name with a comma in it stands in quotes."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Return the names."""
+        return tuple(value if isinstance(value, list | tuple) else (name.strip() for name in next(csv.reader([value]))))
 
 
 class Levels(click.ParamType):
@@ -231,7 +198,7 @@ class ClassWeight(click.ParamType):
     name = "weights"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """``"balanced"`` or a dict from label to weight; fails for anything else."""
+        """Return ``"balanced"`` or a dict from label to weight; fail for anything else."""
         if value == "balanced" or isinstance(value, dict):
             return value
         try:
@@ -246,83 +213,33 @@ class ClassWeight(click.ParamType):
         return weights
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Holds the options of ``xpnet train`` for one training."""
+class Installed(click.ParamType):
+    """The name of something that is installed; any other ends the command before its work begins.
 
-    data: str
-    target: str | None
-    task: str | None
-    features: tuple[str, ...]
-    drop: tuple[str, ...]
-    ids: tuple[str, ...]
-    text: tuple[str, ...]
-    separator: str | None
-    decimal: str | None
-    thousands: str | None
-    encoding: str | None
-    header: bool
-    model: str
-    hidden: tuple[int, ...] | None
-    members: int | None
-    activation: str
-    dropout: float | None
-    loss: str | None
-    quantile: tuple[float, ...] | None
-    class_weight: Any
-    epochs: int
-    batch_size: int | None
-    optimizer: str
-    lr: float | None
-    weight_decay: float | None
-    patience: int
-    validation_size: float
-    time_limit: float | None
-    jobs: int
-    seed: int
-    dtype: str
-    test_size: float
-    output: Path | None
-    metrics_json: Path | None
-    plot: Path | None
-    save_config: Path | None
-    checkpoint_dir: Path | None
-    resume: bool
-    backend: str | None
+    names : lists what is there; check : raises BackendError, with the reason and the remedy, for what is not usable
+    """
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the settings as JSON values."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Path):
-        return str(value)
-    return list(value) if isinstance(value, tuple) else value
-
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-class BackendName(click.ParamType):
-    """The name of a backend that is usable here; anything else ends the command before its work begins."""
-
-    name = "backend"
+    def __init__(self, name: str, names: Callable[[], list[str]], check: Callable[[str], object]) -> None:
+        self.name, self.names, self.check = name, names, check
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The name; raises BackendError with the list, or with the reason and the remedy."""
-        get_backend(value)
+        """Return the name."""
+        self.check(value)
         return value
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        """The names, for the help page."""
-        return f"[{'|'.join(available_backends())}]"
+        """List the names, for the help page."""
+        return f"[{'|'.join(self.names())}]"
+
+
+BACKEND = Installed("backend", available_backends, get_backend)
+GROUP = Installed("group", available_groups, str)  # which is checked when it is opened
 
 
 def computing(command: Command) -> Command:
     """Give a command ``--backend`` and ``--threads``; the first arrives as an argument, the second is set at once."""
     group = "The machine"
-    backend = option("--backend", group=group, type=BackendName(), help="Compute with this backend. [default: numba]")
+    backend = option("--backend", group=group, type=BACKEND, help="Compute with this backend. [default: numba]")
     threads = option(
         "--threads",
         group=group,
@@ -344,6 +261,49 @@ def _use_threads(ctx: click.Context, param: click.Parameter, value: int | None) 
     set_threads(value)
     ctx.call_on_close(lambda: set_threads(None))
     ctx.with_resource(threadpool_limits(get_threads(), user_api="blas"))
+
+
+def distributed(command: Command) -> Command:
+    """Give a command ``--distributed`` and ``--timeout``, and run it inside the group that is asked for.
+
+    Every rank runs the command; it is the command that lets rank 0 alone print and write.
+    """
+
+    @wraps(command)
+    def run(*args: Any, distributed: str | None, timeout: float | None, **options: Any) -> Any:
+        if distributed is None:
+            _refuse_several(timeout)
+            return command(*args, **options)
+        with use_group(distributed, timeout=timeout or TIMEOUT):
+            return command(*args, **options)
+
+    name = option(
+        "--distributed",
+        group="The machine",
+        type=GROUP,
+        help="Train on all processes that a launcher such as mpirun has started.",
+    )
+    seconds = option(
+        "--timeout",
+        group="The machine",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="SECONDS",
+        help=f"End all processes when one has waited for another for so long. [default: {TIMEOUT:g}]",
+    )
+    return name(seconds(run))  # type: ignore[return-value]
+
+
+def _refuse_several(timeout: float | None) -> None:
+    """Raise click.UsageError where several processes would each do the whole work, and write the same files."""
+    if timeout is not None:
+        raise click.UsageError("--timeout is for --distributed; name the group, or leave it out.")
+    launcher = launched()
+    if launcher is not None:
+        group = "torch" if launcher == "torchrun" else "mpi"
+        raise click.UsageError(
+            f"{launcher} has started several of this command, and each would train alone. Add --distributed {group}, "
+            f"or start it without {launcher}."
+        )
 
 
 class Grouped(click.Command):
@@ -376,55 +336,54 @@ def option(*names: str, group: str, **settings: Any) -> Callable[[Command], Comm
     return click.option(*names, cls=GroupedOption, group=group, **settings)
 
 
+def _one_mark(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Return the mark, which may be named tab; fail for anything but one character."""
+    mark = {"tab": "\t", "\\t": "\t"}.get(value or "", value)
+    if mark is not None and (len(mark.encode()) != 1 or mark in '\r\n"'):
+        raise click.BadParameter(f"a mark is one character of ASCII, or tab; received {value!r}.", ctx, param)
+    return mark
+
+
+_read = partial(option, group="Reading the data")
+_MARKS = "[default: recognised where it is certain]"
+_READING = (
+    _read("--features", type=Names(), default=(), help="Use these columns alone, with commas between."),
+    _read("--drop", multiple=True, metavar="COLUMN", help="Leave this column out."),
+    _read("--text", multiple=True, metavar="COLUMN", help="Read this column as text, numbers too."),
+    _read(
+        "--id",
+        "ids",
+        multiple=True,
+        metavar="COLUMN",
+        help="Keep this column out of the features; predict writes it beside the predictions.",
+    ),
+    _read(
+        "--no-header",
+        "header",
+        is_flag=True,
+        flag_value=False,
+        default=True,
+        help="Read the first line as values; columns are called x0, x1, ...",
+    ),
+    _read(
+        "--separator",
+        callback=_one_mark,
+        help="Part values at this mark. [default: comma, semicolon, tab or bar, as in the first line]",
+    ),
+    _read(
+        "--decimal",
+        type=click.Choice([".", ","]),
+        metavar="MARK",
+        help=f"Expect this mark before decimals, a point or a comma. {_MARKS}",
+    ),
+    _read("--thousands", callback=_one_mark, metavar="MARK", help=f"Expect this mark between thousands. {_MARKS}"),
+    _read("--encoding", help="Decode text by this encoding. [default: utf-8, or its byte order mark]"),
+)
+
+
 def reading(command: Command) -> Command:
     """Give a command the options that say which columns are read, and how a text file is written."""
-    group = "Reading the data"
-    options = (
-        option("--features", group=group, callback=_by_commas, help="Use these columns alone, with commas between."),
-        option("--drop", group=group, multiple=True, metavar="COLUMN", help="Leave this column out."),
-        option("--text", group=group, multiple=True, metavar="COLUMN", help="Read this column as text, numbers too."),
-        option(
-            "--id",
-            "ids",
-            group=group,
-            multiple=True,
-            metavar="COLUMN",
-            help="Keep this column out of the features; predict writes it beside the predictions.",
-        ),
-        option(
-            "--no-header",
-            "header",
-            group=group,
-            is_flag=True,
-            flag_value=False,
-            default=True,
-            help="Read the first line as values; columns are called x0, x1, ...",
-        ),
-        option(
-            "--separator",
-            group=group,
-            callback=_one_mark,
-            help="Part values at this mark. [default: comma, semicolon, tab or bar, as in the first line]",
-        ),
-        option(
-            "--decimal",
-            group=group,
-            type=click.Choice([".", ","]),
-            metavar="MARK",
-            help="Expect this mark before decimals, a point or a comma. [default: recognised where it is certain]",
-        ),
-        option(
-            "--thousands",
-            group=group,
-            callback=_one_mark,
-            metavar="MARK",
-            help="Expect this mark between thousands. [default: recognised where it is certain]",
-        ),
-        option(
-            "--encoding", group=group, help="Decode text by this encoding. [default: utf-8, or its byte order mark]"
-        ),
-    )
-    for one in reversed(options):
+    for one in reversed(_READING):
         command = one(command)
     return command
 
@@ -436,27 +395,11 @@ def dialect_of(options: Mapping[str, Any]) -> Any:
     return Dialect(*(options[name] for name in ("separator", "decimal", "thousands", "encoding", "header")))
 
 
-def _by_commas(ctx: click.Context, param: click.Parameter, value: Any) -> tuple[str, ...]:
-    """Names with commas between; a name with a comma in it stands in quotes."""
-    if not value:
-        return ()
-    return tuple(value) if isinstance(value, list | tuple) else tuple(n.strip() for n in next(csv.reader([value])))
-
-
-def _one_mark(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    mark = {"tab": "\t", "\\t": "\t"}.get(value or "", value)
-    if mark is not None and (len(mark.encode()) != 1 or mark in '\r\n"'):
-        raise click.BadParameter(f"a mark is one character of ASCII, or tab; received {value!r}.", ctx, param)
-    return mark
-
-
 Check = Callable[[click.Context, click.Parameter, Path | None], Path | None]
 
 
-def output_option(
-    *names: str, help: str, check: Check | None = None, group: str = "Writing"
-) -> Callable[[Command], Command]:
-    """An option that names a file to write. Its folder is looked at before any work is done.
+def output_option(*names: str, help: str, check: Check | None = None) -> Callable[[Command], Command]:
+    """Make an option that names a file to write. Its folder is looked at before any work is done.
 
     check : what else must hold for the path
     """
@@ -465,16 +408,16 @@ def output_option(
         path = output_path(ctx, param, path)
         return path if check is None else check(ctx, param, path)
 
-    return option(*names, group=group, type=click.Path(path_type=Path), callback=callback, help=help)
+    return option(*names, group="Writing", type=click.Path(path_type=Path), callback=callback, help=help)
 
 
 def output_path(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-    """The path, if a file can be written there that is no other file of this command."""
+    """Return the path, if a file can be written there that is no other file of this command."""
     if path is not None:
         check_folder(path.parent, f"to write {path.name} there")
         if path.exists() and not path.is_file():
             raise click.BadParameter(f"{path} is a folder or a device; name a file.", ctx, param)
-    return writes(ctx, param, path)
+    return claim(ctx, param, path, written=True)
 
 
 def check_folder(folder: Path, purpose: str) -> None:
@@ -483,8 +426,3 @@ def check_folder(folder: Path, purpose: str) -> None:
         raise click.UsageError(f"The folder {folder} must exist {purpose}; it does not. Create it first.")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise click.UsageError(f"The folder {folder} must be writable {purpose}; it is not. Choose another.")
-
-
-def chosen(backend: str | None) -> Choice:
-    """The backend for host data, and why: the option's, else what the dispatcher says."""
-    return choose(backend=backend)

@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,7 +16,7 @@ bytes of file names that are not UTF-8, which Python keeps as surrogates and whi
 
 
 def visible(text: str, *, keep: str = "") -> str:
-    """The text with its control characters spelled out (``\\x1b`` for ESC), since files may come from anyone.
+    """Return the text with its control characters spelled out (``\\x1b`` for ESC), since files may come from anyone.
 
     keep : control characters that stay, such as the ends of lines
     """
@@ -39,7 +40,7 @@ def working(what: str) -> Iterator[Callable[[str], None]]:
 
 
 def show_json(value: Any) -> None:
-    """One JSON document on stdout; NaN and infinities, which JSON lacks, become null."""
+    """Print one JSON document on stdout; NaN and infinities, which JSON lacks, become null."""
     click.echo(to_json(value))
 
 
@@ -54,13 +55,15 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
     if hasattr(value, "item"):
         value = value.item()
     return None if isinstance(value, float) and value - value != 0 else value
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A table on stdout; columns whose cells are all numbers stand to the right."""
+    """Print a table on stdout; columns whose cells are all numbers stand to the right."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -68,7 +71,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     cells = [[visible(str(cell)) for cell in row] for row in rows]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for place, name in enumerate(columns):
-        numeric = bool(cells) and all(_is_number(row[place]) for row in cells)
+        numeric = bool(cells) and all(is_number(row[place]) for row in cells)
         table.add_column(visible(name), justify="right" if numeric else "left", overflow="fold")
     for row in cells:
         table.add_row(*map(Text, row))
@@ -76,7 +79,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 
 def show_facts(facts: Iterable[tuple[str, Any]]) -> None:
-    """Names and values, a line each, on stdout."""
+    """Print names and values on stdout, a line each."""
     from rich.table import Table
     from rich.text import Text
 
@@ -89,7 +92,7 @@ def show_facts(facts: Iterable[tuple[str, Any]]) -> None:
 
 
 def _show(table: Any) -> None:
-    """Fitted to a terminal's width; anywhere else lines are as long as they are, for the programs that read them."""
+    """Fit a table to a terminal's width; anywhere else lines are as long as they are, for programs that read them."""
     from rich.console import Console
 
     width = None if sys.stdout and sys.stdout.isatty() else 10_000
@@ -99,7 +102,8 @@ def _show(table: Any) -> None:
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n")
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Return whether a text is a number, maybe with commas between thousands."""
     try:
         float(text.replace(",", ""))
     except ValueError:

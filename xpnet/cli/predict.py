@@ -4,8 +4,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,15 +25,13 @@ from xpnet.cli.train import check_plot
 if TYPE_CHECKING:
     import numpy
 
-    from xpnet.cli.model import TableModel
+    from xpnet.cli.tables import Rows, TableModel
     from xpnet.data import DataFile
 
 MODEL = click.argument("model", type=click.Path(path_type=Path), callback=reads)
 DATA = click.argument("data", callback=reads)
 EXPLAINED_ROWS = 20_000
 """Of more rows a part is explained, at even distances."""
-HELD = 2**27
-"""Bytes of predictions that are kept in memory until all rows are predicted; more lie in a temporary file."""
 
 
 @click.command(cls=Grouped, short_help="Predict a label or a number for each row of a data file.")
@@ -74,18 +71,17 @@ def predict(
       xpnet predict model.safetensors new.csv --keep-columns > joined.csv
       xpnet predict model.safetensors new.csv --interval 0.9
     """
-    from xpnet.cli.model import open_model
+    from xpnet.cli.tables import open_model
     from xpnet.data import open_data
-    from xpnet.data.content import Content
+    from xpnet.data.files import Content
     from xpnet.modelfile.disk import write_whole
 
-    opened = open_model(model, backend)
+    opened = open_model(model, backend, interval)
     if proba and opened.classes is None:
         raise click.UsageError("--proba is for models that classify; this one predicts numbers.")
     if interval is not None and (opened.several or not hasattr(opened.model, "predict_interval")):
         raise click.UsageError("--interval is for models of tables that predict one number, as xpnet train makes them.")
-    opened.coverage = interval
-    with working(f"predicting {data}") as tell, _held() as held:
+    with working(f"predicting {data}") as tell:
         source: Any = Content(data) if data == "-" else data  # which can be read once
         found = open_data(source, dialect_of(how))
         ids = list(found.names) if keep_columns else [*how["ids"], *(i for i in opened.ids if i in found.names)]
@@ -97,91 +93,81 @@ def predict(
         if output is not None:
             write_whole(output, (some.encode(errors="surrogatepass") for some in lines))
             return
-        held.writelines(lines)  # until all is well
-        held.seek(0)
-        while some := held.read(HELD // 128):
+        for some in lines:
             click.echo(visible(some, keep="\n\t"), nl=False)
-
-
-def _held() -> IO[str]:
-    """A file for text, in memory while it is short."""
-    return SpooledTemporaryFile(HELD, "w+", encoding="utf-8", errors="surrogatepass", newline="")
 
 
 def _features(
     opened: "TableModel", found: "DataFile", how: dict[str, Any], target: str | None, tell: Callable[[str], None]
 ) -> tuple[Any, list[str]]:
-    """The frame with the columns that a model takes, and their names. target : of labels to read as well
+    """Return the frame with the columns that a model takes, and their names. target : of labels to read as well
 
     Raises DataFileError where the columns are not there.
     """
-    from xpnet.cli.rows import pick_columns
+    from xpnet.cli.tables import pick_columns
     from xpnet.errors import DataFileError
 
     named = how["features"] or opened.features or ()
     if found.default_target is not None and not set(named) <= set(found.names):
         named = ()  # columns of arrays have no names but those that they were given
     ids = [] if named else [*how["ids"], *(name for name in opened.ids if name in found.names)]
-    columns = pick_columns(found, target=target, labelled=target is not None, features=named, drop=how["drop"], ids=ids)
-    if not named and len(columns.features) != opened.width:
+    features, label = pick_columns(
+        found, target=target, labelled=target is not None, features=named, drop=[*how["drop"], *ids]
+    )
+    if not named and len(features) != opened.width:
         raise DataFileError(
-            f"{found.name}: this model takes {opened.width} columns; received {len(columns.features)}. Give it the "
-            "columns it was trained on."
+            f"{found.name}: this model takes {opened.width} columns; received {len(features)}. Give it the columns it "
+            "was trained on."
         )
-    features = columns.features
     text = [name for name in features if name in {*opened.text, *how["text"]}]
-    frame = found.read([*features, *([columns.target] if columns.target else [])], text, columns.target, tell)
-    return frame, features
+    return found.read([*features, *([label] if label else [])], text, label, tell), features
 
 
 def _carried(
     found: "DataFile", ids: list[str], tell: Callable[[str], None]
-) -> tuple[list[str], Iterator[list[str | None]]]:
-    """Names of the columns that are carried along, and their cells row by row, as they stand in the file."""
-    if not ids:
-        return [], iter(())
-    batches = found.read(ids, ids, None, tell).all_batches(ids)
-    cells = (list(row) for batch in batches for row in zip(*(c.to_pylist() for c in batch.columns), strict=True))
-    return ids, cells
+) -> tuple[list[str], Iterator[tuple[str | None, ...]]]:
+    """Return the names of columns that are carried along, and their cells row by row, as they stand in the file."""
+    batches = found.read(ids, ids, None, tell).all_batches(ids) if ids else ()
+    return ids, (row for batch in batches for row in zip(*(c.to_pylist() for c in batch.columns), strict=True))
 
 
 def _lines(
     opened: "TableModel", batches: Iterable[Any], carried: Any, proba: bool, tell: Callable[[str], None]
 ) -> Iterator[str]:
-    """The table to write: its header, then some rows at a time, as they are predicted."""
+    """Yield the table to write, some rows at a time, as they are predicted; the first have the header before them."""
     import pyarrow
 
-    from xpnet.cli.model import predictions
+    from xpnet.cli.tables import predictions
 
-    names, cells = carried
-    yield _as_csv([[*names, *_header(opened, proba)]])
+    ids, cells = carried
+    above = [[*ids, *_header(opened, proba)]]
     for some in predictions(opened, (pyarrow.Table.from_batches([batch]) for batch in batches), tell):
         rows = zip(*_columns(opened, some, proba), strict=True)
-        yield _as_csv([*next(cells), *row] if names else row for row in rows)
+        yield _as_csv([*above, *((*next(cells), *row) if ids else row for row in rows)])
+        above = []
+    yield _as_csv(above)
 
 
 def _header(opened: "TableModel", proba: bool) -> list[str]:
-    """Names of the columns with predictions."""
-    classes = opened.classes
-    if classes is None:
-        count = opened.outputs_count
-        names = ["prediction"] if count == 1 else [f"prediction_{k}" for k in opened.levels or range(count)]
+    """Name the columns with predictions."""
+    if opened.classes is None:
+        places = opened.levels or range(opened.outputs)
+        names = ["prediction"] if opened.outputs == 1 else [f"prediction_{place}" for place in places]
         return names if opened.coverage is None else [*names, "low", "high"]
-    header = [str(label) for label in classes] if opened.several else ["prediction"]
-    return header + [f"p_{label}" for label in classes] if proba else header
+    header = [str(label) for label in opened.classes] if opened.several else ["prediction"]
+    return header + [f"p_{label}" for label in opened.classes] if proba else header
 
 
 def _columns(opened: "TableModel", outputs: "numpy.ndarray", proba: bool) -> list[list[Any]]:
-    """Return the content of the columns for some rows."""
-    classes = opened.classes
-    if classes is None:
-        return outputs.reshape(len(outputs), -1).astype(str).T.tolist()
+    """Return the content of the columns for some rows; numbers as text, since float32 is shortest in its own digits."""
+    numbers = outputs.reshape(len(outputs), -1).astype(str).T.tolist()
+    if opened.classes is None:
+        return numbers
     if opened.several:
-        columns = (outputs > 0.5).astype(int).T.tolist()
+        labels = (outputs > 0.5).astype(int).T.tolist()
     else:
-        columns = [[classes[place] for place in outputs.argmax(axis=1).tolist()]]
-    # As text, since float32 is shortest in its own digits.
-    return columns + outputs.astype(str).T.tolist() if proba else columns
+        labels = [[opened.classes[place] for place in outputs.argmax(axis=1).tolist()]]
+    return labels + numbers if proba else labels
 
 
 @click.command(cls=Grouped, short_help="Measure a model on the labelled rows of a data file.")
@@ -213,14 +199,24 @@ def evaluate(
     Example:
       xpnet evaluate model.safetensors later.csv --plot confusion.png
     """
-    from xpnet.cli.model import open_model
-    from xpnet.cli.scores import show_classes, show_scores
+    from xpnet.cli.tables import measured, open_model, scores_by_class, show_classes, show_scores
 
     opened = open_model(model, backend)
     if opened.several:
         raise click.UsageError("Models with several labels or numbers a row are measured in Python: model.score(X, y).")
+    by_class = None
     with working(f"evaluating {data}") as tell:
-        found, by_class = _evaluated(opened, data, target, how, plot, tell)
+        rows = _labelled_rows(opened, data, target, how, tell)
+        found, outputs = measured(opened, rows.tables(), rows.y, tell)
+    if opened.classes is not None:
+        by_class = scores_by_class(rows.y, outputs.argmax(axis=1), opened.classes)
+    if plot is not None:
+        from xpnet.cli.plot import draw_against, draw_classes
+
+        if opened.classes is None:
+            draw_against(plot, rows.y, outputs, data)
+        else:
+            draw_classes(plot, rows.y, outputs, opened.classes, data)
     if as_json:
         show_json(found if by_class is None else {**found, "classes": by_class})
         return
@@ -229,37 +225,18 @@ def evaluate(
         show_classes(by_class)
 
 
-def _evaluated(
-    opened: "TableModel",
-    data: str,
-    target: str | None,
-    how: dict[str, Any],
-    plot: Path | None,
-    tell: Callable[[str], None],
-) -> tuple[dict[str, Any], list[dict[str, Any]] | None]:
-    """Scores, and scores by class where there are classes; draws the plot that is asked for."""
-    from xpnet.cli.model import measured
-    from xpnet.cli.scores import scores_by_class
-
-    rows, y = _labelled_rows(opened, data, target, how, tell)
-    scores, outputs = measured(opened, rows.tables(), y, opened.classes, tell)
-    if plot is not None:
-        _draw(plot, y, outputs, opened.classes, data)
-    return scores, None if opened.classes is None else scores_by_class(y, outputs.argmax(axis=1), opened.classes)
-
-
 def _labelled_rows(
     opened: "TableModel", data: str, target: str | None, how: dict[str, Any], tell: Callable[[str], None]
-) -> tuple[Any, "numpy.ndarray"]:
-    """The rows of a file that have a label, and these as class indices or numbers.
+) -> "Rows":
+    """Return the rows of a file that have a label, which is a class index or a number.
 
     Raises DataFileError where columns or labels are not those that the model takes.
     """
     import numpy
 
-    from xpnet.cli.rows import Rows
+    from xpnet.cli.tables import Rows
     from xpnet.data import open_data
-    from xpnet.data.labels import class_indices, read_labels
+    from xpnet.data.frames import class_indices, read_labels
     from xpnet.errors import DataFileError
 
     found = open_data(data, dialect_of(how), target)
@@ -269,17 +246,7 @@ def _labelled_rows(
     if opened.classes is None and labels.dtype.kind not in "iuf":
         raise DataFileError(f"{frame.name}: column {target!r} must hold numbers to compare with; it holds text.")
     y = labels.astype(float) if opened.classes is None else class_indices(frame.name, labels, opened.classes)
-    del labels  # of a large file they take as much memory as the predictions
-    return Rows(frame, features, numpy.flatnonzero(there).astype(numpy.min_scalar_type(-frame.rows)), y), y
-
-
-def _draw(plot: Path, y: "numpy.ndarray", outputs: "numpy.ndarray", classes: list[Any] | None, title: str) -> None:
-    from xpnet.cli.plot import draw_against, draw_classes
-
-    if classes is None:
-        draw_against(plot, y, outputs, title)
-    else:
-        draw_classes(plot, y, outputs, classes, title)
+    return Rows(frame, features, numpy.flatnonzero(there).astype(numpy.min_scalar_type(-frame.rows)), y)
 
 
 @click.command(cls=Grouped, short_help="Measure how much a model needs each column of a data file.")
@@ -324,16 +291,16 @@ def explain(model: Path, data: str, as_json: bool, plot: Path | None, backend: s
     """
     import numpy
 
-    from xpnet.cli.model import open_model, shuffled
+    from xpnet.cli.tables import open_model, shuffled
 
     opened = open_model(model, backend)
     if opened.several:
         raise click.UsageError("Models with several labels or numbers a row are explained in Python.")
     with working(f"explaining {data}") as tell:
-        rows, y = _labelled_rows(opened, data, how["target"], how, tell)
-        step = -(-len(y) // EXPLAINED_ROWS)
+        rows = _labelled_rows(opened, data, how["target"], how, tell)
+        step = -(-len(rows) // EXPLAINED_ROWS)
         table, rng = rows.table(step=step), numpy.random.default_rng(how["seed"])
-        importances = shuffled(opened, table, y[::step], how["repeats"], rng, tell)
+        importances = shuffled(opened, table, rows.y[::step], how["repeats"], rng, tell)
     names, what = table.column_names, "fall of R2" if opened.classes is None else "rise of the log loss"
     means, spreads = importances.mean(axis=1).tolist(), importances.std(axis=1).tolist()
     order = sorted(range(len(names)), key=lambda k: -means[k])

@@ -25,7 +25,7 @@ class Split(NamedTuple):
 
 
 def run_notebook(backend: str | None, say: Callable[[str], Any]) -> dict[str, Any]:
-    """Everything the notebook does, in its order, since all of it draws from one stream.
+    """Do everything the notebook does, in its order, since all of it draws from one stream.
 
     say : called with each line of output
     returns the checks that passed, and for each model its losses by epoch and its accuracy
@@ -58,7 +58,7 @@ def _digits(stream: Any) -> Split:
 
 
 def _train(model: Any, data: Split, say: Callable[[str], Any]) -> dict[str, Any]:
-    """501 full-batch steps with a line every 50, then the accuracy on the test set."""
+    """Make 501 full-batch steps with a line every 50, then measure the accuracy on the test set."""
     X, Y = model.backend.asarray(data.X_train), model.backend.asarray(data.Y_train)
     losses = {}
     for epoch in range(EPOCHS):
@@ -100,4 +100,4 @@ def reproduce(backend: str | None, as_json: bool) -> None:
 
 
 def _silent(line: str) -> None:
-    """A sink for what the JSON document says."""
+    """Take what the JSON document says, and print nothing."""

@@ -7,9 +7,7 @@ from typing import Any
 import click
 
 from xpnet.backend.spec import NUMERIC_LOSSES
-from xpnet.cli.distributed import distributed
 from xpnet.cli.options import (
-    MODELS,
     ClassWeight,
     Grouped,
     Levels,
@@ -17,8 +15,8 @@ from xpnet.cli.options import (
     Settings,
     Sizes,
     check_folder,
-    check_toml,
     computing,
+    distributed,
     keeps_checkpoints,
     option,
     output_option,
@@ -26,12 +24,13 @@ from xpnet.cli.options import (
     reading,
     reads,
     reads_labels,
+    to_toml,
 )
 from xpnet.ops import ACTIVATIONS
 
 
 def check_plot(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-    """The path, if matplotlib is there and draws files of its ending."""
+    """Return the path, if matplotlib is there and draws files of its ending."""
     if path is None:
         return None
     try:
@@ -47,7 +46,7 @@ def check_plot(ctx: click.Context, param: click.Parameter, path: Path | None) ->
 
 
 def _check_checkpoints(folder: Path | None, resume: bool) -> None:
-    """A folder that can be written in, and that holds no other run unless that is to go on."""
+    """Raise click.UsageError unless the folder can be written in, and holds no run but one that is to go on."""
     if folder is None:
         if resume:
             raise click.UsageError("--resume goes on from the last checkpoint; name its folder with --checkpoint-dir.")
@@ -99,7 +98,7 @@ _training = partial(option, group="The training")
 @reading
 @_model(
     "--model",
-    type=click.Choice(MODELS),
+    type=click.Choice(["tabular", "mlp", "linear"]),
     default="tabular",
     show_default=True,
     help="Train several networks on numbers in bins (tabular), one network on scaled numbers (mlp), or one without "
@@ -217,7 +216,7 @@ def train(**options: Any) -> None:
     _check_checkpoints(settings.checkpoint_dir, settings.resume)
     _check_together(settings)
     if settings.save_config is not None:
-        check_toml(settings.to_dict())
+        to_toml(vars(settings))
     from xpnet.cli.training import run
 
     run(settings)

@@ -1,11 +1,11 @@
 """``xpnet train`` reads, splits, fits, measures, writes and shows, once its options are checked."""
 
-import math
 import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +23,27 @@ from xpnet import (
     __version__,
 )
 from xpnet.backend import NetworkSpec
-from xpnet.cli.model import TableModel, measured
 from xpnet.cli.options import Settings, dialect_of, to_toml
 from xpnet.cli.output import show_facts, to_json, working
-from xpnet.cli.rows import Columns, EncodedRows, Rows, choose_task, pick_columns, split
-from xpnet.cli.scores import baseline_scores, show_scores
+from xpnet.cli.tables import (
+    EncodedRows,
+    Rows,
+    as_table_model,
+    baseline_scores,
+    choose_task,
+    measured,
+    pick_columns,
+    show_scores,
+    split,
+)
 from xpnet.data import open_data
-from xpnet.data.labels import read_labels
+from xpnet.data.frames import read_labels
 from xpnet.distributed import current_ranks
 from xpnet.errors import DataFileError, ModelFileError, XpnetError
 from xpnet.models import Network
 from xpnet.tabular.encoder import LEAST_BINS, MOST_BINS_OF_A_TREE
 from xpnet.tabular.estimators import WIDTHS
-from xpnet.training import Callback, EarlyStopping, History, Progress, Training
+from xpnet.training import Callback, EarlyStopping, History, Progress
 
 SAMPLE_ROWS = 2**16
 """The most rows that the encoder of a large table learns from."""
@@ -54,15 +62,15 @@ LOOKED_AT = 64
 class Data:
     """The rows that have a label, and what they are.
 
-    classes : the labels that differ, sorted; None for numbers
+    target : name of the labels' column; classes : the labels that differ, sorted; None for numbers
     """
 
     rows: Rows
-    columns: Columns
+    target: str
     classes: numpy.ndarray | None
     task: str
     why: str
-    notes: list[str] = field(default_factory=list)
+    notes: list[str]
 
 
 def run(settings: Settings) -> None:
@@ -74,46 +82,48 @@ def run(settings: Settings) -> None:
     started = time.perf_counter()
     model, notes = fit(training, data.classes, settings)
     seconds = time.perf_counter() - started
+    losses = [network.history.loss[kept - 1] for network, kept in zip(model.networks_, model.best_epochs_, strict=True)]
+    if not numpy.isfinite(losses).all():
+        raise XpnetError(f"The loss must stay finite; it became {max(losses, key=abs)}. Use a smaller --lr.")
     if current_ranks().rank:  # rank 0 writes and shows what all have found
         return
     with working(f"measuring on {settings.data}") as tell:
         scores = _scores(model, data, training, test, tell)
     report = _report(settings, data, model, seconds, scores, notes)
-    model.extra = {"target": data.columns.target, "ids": data.columns.ids}
-    written, failed = _write(settings, model, report)
-    _show(settings, report, written)
+    save = partial(model.save, extra={"target": data.target, "ids": list(settings.ids)})
+    written, failed = _write(settings, save, report)
+    _show(report, model.why_, written)
     if failed:
         raise XpnetError(failed)
 
 
 def _read(settings: Settings, tell: Callable[[str], None]) -> Data:
-    """The columns of the file, its labels, and what they are for."""
-    options = settings.to_dict()
-    opened = open_data(settings.data, dialect_of(options), settings.target)
-    chosen = {name: options[name] for name in ("target", "features", "drop", "ids")}
-    columns = pick_columns(opened, **chosen)
-    target = str(columns.target)
-    text = [name for name in settings.text if name in columns.features or name == target]
-    frame = opened.read([*columns.features, target], text, target, tell)
+    """Return the rows of the file that have a label, and what they are for."""
+    opened = open_data(settings.data, dialect_of(vars(settings)), settings.target)
+    features, target = pick_columns(
+        opened, target=settings.target, features=settings.features, drop=[*settings.drop, *settings.ids]
+    )
+    target = str(target)
+    text = [name for name in settings.text if name in (*features, target)]
+    frame = opened.read([*features, target], text, target, tell)
     labels, there = read_labels(frame, target, settings.decimal)
     task, why = choose_task(frame.name, target, labels, settings.task)
     notes, places = list(frame.notes), numpy.flatnonzero(there).astype(numpy.min_scalar_type(-frame.rows))
     if len(places) < frame.rows:
         notes.append(f"{frame.rows - len(places):,} of {frame.rows:,} rows have no label, and are left out")
     if task == "regress":
-        return Data(Rows(frame, columns.features, places, labels.astype(float)), columns, None, task, why, notes)
+        return Data(Rows(frame, features, places, labels.astype(float)), target, None, task, why, notes)
     classes, indices = numpy.unique(labels, return_inverse=True)
     indices = indices.astype(numpy.min_scalar_type(len(classes)))
-    return Data(Rows(frame, columns.features, places, indices), columns, classes, task, why, notes)
+    return Data(Rows(frame, features, places, indices), target, classes, task, why, notes)
 
 
 def _scores(model: Any, data: Data, training: Rows, test: Rows, tell: Callable[[str], None]) -> dict[str, Any]:
-    """Scores of the model on the rows that it was trained on and on those set apart, beside those of a guess."""
+    """Return scores on the rows that were trained on and on those set apart, beside those of a guess."""
     some = training.take(numpy.arange(0, len(training), -(-len(training) // MEASURED_ROWS)))
     parts = {"training": some, "test": test} if len(test) else {"training": some}
-    found = {
-        name: measured(TableModel(model), rows.tables(), rows.y, data.classes, tell)[0] for name, rows in parts.items()
-    }
+    measure = as_table_model(model)
+    found = {name: measured(measure, rows.tables(), rows.y, tell)[0] for name, rows in parts.items()}
     classes = None if data.classes is None else len(data.classes)
     return {**found, "baseline": baseline_scores(training.y, test.y if len(test) else training.y, classes)}
 
@@ -121,17 +131,16 @@ def _scores(model: Any, data: Data, training: Rows, test: Rows, tell: Callable[[
 def _report(
     settings: Settings, data: Data, model: Any, seconds: float, scores: dict[str, Any], notes: list[str]
 ) -> dict[str, Any]:
-    """All that is known of the training, as JSON values."""
-    networks, frame = model.networks_, data.rows.frame
+    """Return all that is known of the training, as JSON values."""
+    networks = model.networks_
     classes = {} if data.classes is None else {"classes": data.classes.tolist()}
-    history = networks[0].history
     return {
         "xpnet": __version__,
-        "settings": settings.to_dict(),
+        "settings": vars(settings),
         "data": {
-            "name": frame.name,
+            "name": data.rows.frame.name,
             "rows": len(data.rows),
-            "features": len(data.columns.features),
+            "features": len(data.rows.features),
             **classes,
             "left_out": dict(model.encoder_.left_out_),
             "notes": [*data.notes, *notes],
@@ -149,12 +158,15 @@ def _report(
         },
         "seconds": seconds,
         "scores": scores,
-        "history": {"loss": list(history.loss), "validation_loss": list(history.validation_loss)},
+        "history": {
+            "loss": list(networks[0].history.loss),
+            "validation_loss": list(networks[0].history.validation_loss),
+        },
     }
 
 
-def _write(settings: Settings, model: Any, report: dict[str, Any]) -> tuple[list[Path], str]:
-    """Write the files that were asked for; returns their names, and what could not be written where it should.
+def _write(settings: Settings, save: Callable[[Path], None], report: dict[str, Any]) -> tuple[list[Path], str]:
+    """Write the files that were asked for; return their names, and what could not be written where it should.
 
     A model that cannot be written where it was asked for is kept in a temporary folder, lest the training be lost.
     """
@@ -167,9 +179,9 @@ def _write(settings: Settings, model: Any, report: dict[str, Any]) -> tuple[list
         draw_losses(path, report["history"], settings.data, loss.replace("_", " "))
 
     writers: list[tuple[Path | None, Callable[[Path], None]]] = [
-        (settings.output, model.save),
+        (settings.output, save),
         (settings.metrics_json, lambda path: write_whole(path, f"{to_json(report)}\n".encode())),
-        (settings.save_config, lambda path: write_whole(path, to_toml(settings.to_dict()).encode())),
+        (settings.save_config, lambda path: write_whole(path, to_toml(vars(settings)).encode())),
         (settings.plot, draw),
     ]
     written, failed = [], []
@@ -187,41 +199,25 @@ def _write(settings: Settings, model: Any, report: dict[str, Any]) -> tuple[list
     return written, " ".join(failed)
 
 
-def _show(settings: Settings, report: dict[str, Any], written: list[Path]) -> None:
+def _show(report: dict[str, Any], why: str, written: list[Path]) -> None:
+    """Show the report. why : what was trained, and on what"""
     data, model, task = report["data"], report["model"], report["task"]
     classes = f", {len(data['classes'])} classes" if "classes" in data else ""
-    left_out = "; ".join(f"{column}: {reason}" for column, reason in list(data["left_out"].items())[:8])
-    more = len(data["left_out"]) - 8
-    count, widths = model["networks"], "-".join(map(str, model["widths"]))
-    networks = f"{count} networks {widths}" if count > 1 else f"a network {widths}"
-    networks += f" of {model['members']} members" if model["members"] > 1 else ""
-    epochs = model["epochs"]
-    made = f"{min(epochs)} to {max(epochs)}" if min(epochs) < max(epochs) else f"{epochs[0]}"
+    left_out = [f"{column}: {reason}" for column, reason in data["left_out"].items()]
+    more = [f"and {len(left_out) - 8} more"] if len(left_out) > 8 else []
     facts = [
         ("data", f"{data['name']}: {data['rows']} rows, {data['features']} features{classes}"),
         ("task", f"{task['name']}: {task['why']}"),
-        *([("left out", f"{left_out}{f'; and {more} more' if more > 0 else ''}")] if left_out else []),
+        *([("left out", "; ".join(left_out[:8] + more))] if left_out else []),
         *(("note", note) for note in data["notes"]),
-        ("model", f"{model['name']}: {networks}, {model['parameters']:,} parameters, {settings.dtype}"),
-        ("ran on", model["why"]),
-        ("epochs", made),
+        ("model", f"{model['name']}, {model['parameters']:,} parameters, {report['settings']['dtype']}"),
+        ("trained", why),
+        ("epochs", ", ".join(map(str, model["epochs"]))),
         ("time", f"{report['seconds']:.2f} s"),
         ("written", ", ".join(map(str, written)) or "nothing; -o writes the model"),
     ]
     show_facts(facts)
     show_scores(report["scores"])
-
-
-class StopWhenDiverged(Callback):
-    """Ends the work when the loss is no number any more: what follows would be wasted."""
-
-    def epoch_end(self, training: Training) -> None:
-        """Raise XpnetError for a loss that is not finite."""
-        loss = training.history.loss[-1]
-        if not math.isfinite(loss):
-            raise XpnetError(
-                f"The loss must stay finite; in epoch {training.history.epochs} it became {loss}. Use a smaller --lr."
-            )
 
 
 class SameRows(Callback):
@@ -253,22 +249,25 @@ def _fingerprint(rows: Rows) -> str:
 
 
 def build(settings: Settings, *, classify: bool) -> Any:
-    """Return the estimator that the options describe."""
-    plain = settings.model != "tabular"
-    hidden: Any = () if settings.model == "linear" else (100,) if plain else "auto"
-    hidden = hidden if settings.hidden is None else settings.hidden
-    decay = 0.0003 if plain else (TabularClassifier if classify else TabularRegressor)().weight_decay
-    shared: dict[str, Any] = {
-        "hidden_layer_sizes": hidden,
-        "members": settings.members or (1 if plain else "auto"),
-        "networks": 1 if plain else "auto",
-        "encoder": TableEncoder(scaling="standard", bins=None) if plain else None,
+    """Return the estimator that the options describe. What they leave open is as the estimator has it."""
+    plain = {
+        "hidden_layer_sizes": () if settings.model == "linear" else (100,),
+        "members": 1,
+        "networks": 1,
+        "encoder": TableEncoder(scaling="standard", bins=None),
+        "dropout": 0.0,
+        "weight_decay": 0.0003,
+    }
+    levels = None if settings.quantile is None else list(settings.quantile)
+    options = {
+        "hidden_layer_sizes": settings.hidden,
+        "members": settings.members,
         "activation": settings.activation,
         "solver": settings.optimizer,
-        "learning_rate_init": settings.lr or (0.02 if hidden == () else 0.002),
-        "weight_decay": decay if settings.weight_decay is None else settings.weight_decay,
-        "dropout": (0.0 if plain else 0.1) if settings.dropout is None else settings.dropout,
-        "batch_size": settings.batch_size or "auto",
+        "learning_rate_init": settings.lr,
+        "weight_decay": settings.weight_decay,
+        "dropout": settings.dropout,
+        "batch_size": settings.batch_size,
         "max_iter": settings.epochs,
         "n_iter_no_change": settings.patience,
         "validation_fraction": settings.validation_size,
@@ -277,10 +276,14 @@ def build(settings: Settings, *, classify: bool) -> Any:
         "n_jobs": settings.jobs,
         "backend": settings.backend,
         "dtype": settings.dtype,
+        **({"class_weight": settings.class_weight} if classify else {"loss": settings.loss, "quantile": levels}),
     }
-    if classify:
-        return TabularClassifier(**shared, class_weight=settings.class_weight)
-    return TabularRegressor(**shared, loss=settings.loss or "squared_error", quantile=list(settings.quantile or [0.5]))
+    model = (TabularClassifier if classify else TabularRegressor)()
+    model.set_params(**({} if settings.model == "tabular" else plain))
+    model.set_params(**{name: value for name, value in options.items() if value is not None})
+    if settings.lr is None and model.hidden_layer_sizes == ():
+        model.set_params(learning_rate_init=0.02)
+    return model
 
 
 def fit(rows: Rows, classes: numpy.ndarray | None, settings: Settings) -> tuple[Any, list[str]]:
@@ -303,7 +306,7 @@ def fit(rows: Rows, classes: numpy.ndarray | None, settings: Settings) -> tuple[
 
 def _watchers(settings: Settings, mark: str, member: int) -> tuple[list[Callback], Any]:
     """Make the callbacks of a member's training, and open the checkpoint from which it goes on."""
-    watchers: list[Callback] = [StopWhenDiverged(), Progress()]
+    watchers: list[Callback] = [Progress()]
     if settings.checkpoint_dir is None:
         return watchers, None
     folder = settings.checkpoint_dir / f"member-{member}"
@@ -313,7 +316,7 @@ def _watchers(settings: Settings, mark: str, member: int) -> tuple[list[Callback
 
 
 def _weights_by_label(weights: Any, classes: numpy.ndarray) -> Any:
-    """Weights by label, as the file's labels are: a label that is typed is text."""
+    """Return weights by label, as the file's labels are: a label that is typed is text."""
     if not isinstance(weights, dict):
         return weights
     known = {str(label): label for label in classes.tolist()}
@@ -326,7 +329,7 @@ def _weights_by_label(weights: Any, classes: numpy.ndarray) -> Any:
 
 
 def _encoder(model: Any, rows: Rows, settings: Settings) -> tuple[Any, list[str]]:
-    """An encoder that has learned from rows at even distances, and a note on how many these were."""
+    """Return an encoder that has learned from rows at even distances, and a note on how many these were."""
     step = -(-len(rows) // SAMPLE_ROWS)
     sample = rows.table(step=step)
     most = MOST_ENCODED // (len(rows) * len(rows.features))
@@ -364,27 +367,19 @@ def _fit_by_blocks(
 
 
 def _once(targets: numpy.ndarray) -> numpy.ndarray:
-    """Targets (rows,), of which the tabular estimator has a column for each output."""
+    """Return targets (rows,), of which the tabular estimator has a column for each output."""
     return targets if targets.ndim == 1 else targets[:, 0]
 
 
 def _one_network(model: Any, rows: int, classify: bool, settings: Settings) -> Any:
-    """The estimator that trains on sources of so many rows, with the parameters of the one for tables."""
-    auto = isinstance(model.hidden_layer_sizes, str)
-    shared: dict[str, Any] = {
-        "hidden_layer_sizes": WIDTHS if auto else model.hidden_layer_sizes,
-        "activation": model.activation,
-        "solver": model.solver,
+    """Return the estimator that trains on sources of so many rows, with the parameters of the one for tables."""
+    alike = ("activation", "solver", "weight_decay", "learning_rate_init", "dropout", "max_iter", "random_state")
+    shared = {name: getattr(model, name) for name in (*alike, "backend", "dtype")}
+    shared |= {
+        "hidden_layer_sizes": WIDTHS if isinstance(model.hidden_layer_sizes, str) else model.hidden_layer_sizes,
         "alpha": 0.0,
-        "weight_decay": model.weight_decay,
         "batch_size": min(settings.batch_size or 256, rows),
-        "learning_rate_init": model.learning_rate_init,
-        "dropout": model.dropout,
-        "max_iter": model.max_iter,
         "n_iter_no_change": numpy.inf,
-        "random_state": model.random_state,
-        "dtype": model.dtype,
-        "backend": model.backend,
     }
     if classify:
         return MLPClassifier(**shared, class_weight=settings.class_weight and "balanced")
@@ -392,7 +387,7 @@ def _one_network(model: Any, rows: int, classify: bool, settings: Settings) -> A
 
 
 def _as_member(network: Any, settings: Settings) -> Network:
-    """The trained network as a member of an estimator for tables, which has an output for each class."""
+    """Return the trained network as a member of an estimator for tables, which has an output for each class."""
     weights, biases = list(network.coefs_), list(network.intercepts_)
     if network.out_activation_ == "logistic":
         # The second class's probability is that of a softmax over 0 and this output.

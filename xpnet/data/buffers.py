@@ -194,7 +194,7 @@ def rows_of(
     piece_bytes: int = PIECE_BYTES,
     division: Division | None = None,
 ) -> Generator[Piece, None, None]:
-    """All rows of the blocks in the dtype, some whole batches at a time; the last batch may have fewer rows.
+    """Yield all rows of the blocks in the dtype, some whole batches at a time; the last batch may have fewer rows.
 
     seed : of the orders within the buffers; None for rows as they lie
     piece_bytes : of what is handed out at a time, one batch at least; the next one overwrites it
@@ -230,7 +230,7 @@ def _pieces(
 def _buffers(
     source: Source, blocks: Any, dtype: Any, batch_size: int, seed: int | None, division: Division | None
 ) -> Iterator[tuple[Buffer, numpy.ndarray]]:
-    """Buffers, and at which places in each lie the rows of whole batches; the others go on in front of the next buffer.
+    """Yield buffers, and at which places in each lie the rows of whole batches; the others go before the next buffer.
 
     Two buffers take turns: one is used while the other is filled.
     """

@@ -58,11 +58,9 @@ class Form:
         return not self.others or (mostly and not strictly)
 
     def numbers(self, column: Any) -> Any:
-        """The cells of a column as float64; those that are no numbers are gaps."""
+        """Return the cells of a column as float64; those that are no numbers are gaps."""
         encoded = column if pyarrow.types.is_dictionary(column.type) else column.dictionary_encode()
-        chunks = encoded.chunks if hasattr(encoded, "chunks") else [encoded]
-        numbers = [compute.take(self._converted(chunk.dictionary), chunk.indices) for chunk in chunks]
-        return pyarrow.chunked_array(numbers, pyarrow.float64()) if hasattr(encoded, "chunks") else numbers[0]
+        return compute.take(self._converted(encoded.dictionary), encoded.indices)
 
     def _converted(self, texts: Any) -> Any:
         texts = texts.cast(pyarrow.string())
@@ -83,7 +81,7 @@ class Form:
 
 
 def form_of(parts: Iterable[Any], decimal: str | None, thousands: str | None, *, strictly: bool = False) -> Form | None:
-    """The form in which the texts of a column are numbers; None where they are not.
+    """Return the form in which the texts of a column are numbers; None where they are not.
 
     parts : arrays of Arrow's; decimal, thousands : the marks where the user named them
     strictly : whether every cell must be a number

@@ -1,7 +1,8 @@
-"""Frames: the rows of a data file as named columns of Arrow's, at once or a block of rows at a time."""
+"""Frames: the rows of a data file as named columns of Arrow's, at once or block by block; and their labels."""
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +11,8 @@ import pyarrow
 from pyarrow import dataset, parquet, types
 
 from xpnet.data import sources
-from xpnet.data.arrays import reading
+from xpnet.data.files import reading
+from xpnet.data.forms import form_of
 from xpnet.data.sources import ArraySource
 from xpnet.errors import DataFileError
 
@@ -35,34 +37,36 @@ class Frame(ABC):
 
     def __init__(self) -> None:
         self.notes: list[str] = []
-        self._texts: set[str] = set()
+        self._converters: dict[str, Callable[[Any], Any]] = {}
 
     @abstractmethod
     def _read(self, block: int, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
-        """Some columns of a block as they are stored, in that order, some thousand rows at a time.
+        """Yield some columns of a block as they are stored, in that order, some thousand rows at a time.
 
         Raises DataFileError for a file that cannot be read any more.
         """
 
+    def convert(self, name: str, kind: Any, converter: Callable[[Any], Any]) -> None:
+        """Have a column read as another type. converter : makes an array of that type of one as it is stored"""
+        self._converters[name] = converter
+        self.schema = self.schema.set(self.schema.get_field_index(name), pyarrow.field(name, kind))
+
     def take_as_text(self, columns: Iterable[str]) -> None:
         """Have columns read as text, whatever they hold."""
         for name in columns:
-            place = self.schema.get_field_index(name)
-            kind = self.schema.field(place).type
+            kind = self.schema.field(name).type
             if not types.is_dictionary(kind) and not types.is_string(kind):
-                self._texts.add(name)
-                self.schema = self.schema.set(place, pyarrow.field(name, pyarrow.string()))
+                self.convert(name, pyarrow.string(), lambda cells: cells.cast(pyarrow.string()))
 
     def batches(self, block: int, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
         """Yield some columns of a block, in that order, some thousand rows at a time.
 
         Raises DataFileError for a file that cannot be read any more.
         """
-        texts = self._texts.intersection(columns)
         for batch in self._read(block, columns):
-            for name in texts:
+            for name in self._converters.keys() & set(columns):
                 place = batch.schema.get_field_index(name)
-                batch = batch.set_column(place, name, batch.column(place).cast(pyarrow.string()))
+                batch = batch.set_column(place, name, self._converters[name](batch.column(place)))
             yield batch
 
     @property
@@ -102,6 +106,12 @@ class MemoryFrame(Frame):
         super().__init__()
         self.name, self.content, self.schema = name, content, content.schema
         self.starts = numpy.asarray([0, content.num_rows])
+
+    def convert(self, name: str, kind: Any, converter: Callable[[Any], Any]) -> None:
+        """Convert a column at once. See :class:`Frame`."""
+        place, cells = self.schema.get_field_index(name), self.content.column(name).unify_dictionaries()
+        self.content = self.content.set_column(place, name, converter(cells.combine_chunks()))
+        self.schema = self.content.schema
 
     def _read(self, block: int, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
         """See :class:`Frame`."""
@@ -144,7 +154,7 @@ class ArrayFrame(Frame):
 
 
 def _arrow_dtype(dtype: numpy.dtype) -> numpy.dtype:
-    """The dtype in which Arrow takes numbers: in this machine's order of bytes, and not half precision."""
+    """Return the dtype in which Arrow takes numbers: in this machine's order of bytes, and not half precision."""
     return numpy.dtype("float32") if dtype == "float16" else dtype.newbyteorder("=")
 
 
@@ -166,15 +176,12 @@ class ParquetFrame(Frame):
 
     Names of folders such as ``year=2024`` are columns. A file without a column that others have has gaps there.
 
-    forms : how columns of text are numbers, where they are
-
     Raises DataFileError where a file is no whole Parquet file, or columns of one name hold different things.
     """
 
     def __init__(self, path: str | Path, name: str | None = None) -> None:
         super().__init__()
         self.name = name or str(path)
-        self.forms: dict[str, Any] = {}
         try:
             found = dataset.dataset(str(path), format="parquet", partitioning="hive")
             files = list(found.get_fragments())
@@ -182,7 +189,7 @@ class ParquetFrame(Frame):
             schemas = [plain_schema(file.physical_schema) for file in files]
             named = {key for group in self.groups for key in group.keys if key not in group.stored}
             schemas.append(pyarrow.schema([field for field in found.schema if field.name in named]))
-            self.schema = _joined(self.name, schemas)
+            self.schema = self._stored = _joined(self.name, schemas)
             counts = [group.metadata.row_group(group.number).num_rows for group in self.groups]
         except (pyarrow.ArrowException, OSError, ValueError) as error:  # ValueError: damaged text or JSON inside a file
             kind = "no folder of whole Parquet files" if Path(path).is_dir() else "not a whole Parquet file"
@@ -206,13 +213,11 @@ class ParquetFrame(Frame):
             raise DataFileError(f"{group.path}: this file cannot be read: {error}. Write it again.") from error
 
     def _completed(self, batch: Any, columns: Sequence[str], group: Group) -> pyarrow.RecordBatch:
-        """The batch with every column, in the types that all files share."""
+        """Return the batch with every column, in the types that all files share."""
         whole = []
         for name in columns:
-            kind = self.schema.field(name).type
-            if name in self.forms:
-                whole.append(self.forms[name].numbers(batch.column(name)))
-            elif name in group.stored:
+            kind = self._stored.field(name).type
+            if name in group.stored:
                 whole.append(batch.column(name).cast(kind, safe=False))
             else:
                 value = pyarrow.scalar(group.keys.get(name), type=kind)
@@ -227,7 +232,7 @@ def _groups(file: Any) -> Iterator[Group]:
 
 
 def plain_schema(schema: Any) -> Any:
-    """The columns that are data, without an index of pandas', each with the type of its values."""
+    """Return the columns that are data, without an index of pandas', each with the type of its values."""
     index = (schema.pandas_metadata or {}).get("index_columns", [])
     fields = [schema.field(name) for name in schema.names if name not in index]
     return pyarrow.schema(
@@ -242,3 +247,102 @@ def _joined(name: str, schemas: Sequence[Any]) -> Any:
         raise DataFileError(
             f"{name}: files of one folder must agree on what a column holds: {error}. Write them alike."
         ) from error
+
+
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
+_LEADING_ZERO = re.compile(r"[+-]?0[0-9]")
+
+
+def read_labels(frame: Frame, target: str, decimal: str | None = None) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Return the labels of a frame, and which rows have one.
+
+    Labels are integers where all are whole numbers, floats where all are numbers, else text.
+
+    decimal : the mark before decimals in text, where the user named one
+    returns (labelled,) int64, float64 or str, and (rows,) bool
+
+    Raises DataFileError for labels of another kind, and where no row has one.
+    """
+    column = frame.column(target)
+    kind = column.type
+    if types.is_floating(kind) or types.is_decimal(kind) or types.is_integer(kind):
+        numbers = column.to_numpy() if not column.null_count else column.cast("float64", safe=False).to_numpy()
+        labels, there = _from_numbers(numbers)
+    elif types.is_boolean(kind) or types.is_dictionary(kind) or types.is_null(kind) or _is_text(kind):
+        labels, there = _from_texts(column, decimal)
+    else:
+        raise DataFileError(f"{frame.name}: labels are numbers or text; column {target!r} holds {kind}. Convert it.")
+    del column
+    pyarrow.default_memory_pool().release_unused()
+    if not len(labels):
+        raise DataFileError(f"{frame.name}: rows need labels; none of {frame.rows} has one in column {target!r}.")
+    return labels, there
+
+
+def _is_text(kind: Any) -> bool:
+    return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+
+
+def _from_numbers(numbers: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+    if numbers.dtype.kind in "iu":
+        return numbers.astype(numpy.int64), numpy.ones(len(numbers), bool)
+    numbers = numbers.astype(numpy.float64)
+    there = numpy.isfinite(numbers)
+    labels = numbers if there.all() else numbers[there]
+    whole = (labels == numpy.floor(labels)).all() and (numpy.abs(labels) < 2**53).all()
+    return (labels.astype(numpy.int64) if whole else labels), there
+
+
+def _from_texts(column: Any, decimal: str | None) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Return labels from texts, each of which is looked at once."""
+    encoded = column if types.is_dictionary(column.type) else column.dictionary_encode()
+    encoded = encoded.unify_dictionaries().combine_chunks()
+    texts = ["" if text is None else str(text).strip() for text in encoded.dictionary.to_pylist()]
+    codes = encoded.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)
+    there = numpy.asarray([bool(text) for text in texts] + [False])[codes]
+    codes, known = codes[there], [text for text in texts if text]
+    values = _values(known, decimal)
+    if values.dtype.kind == "f":
+        return _from_numbers(_looked_up(values, texts)[codes])[0], there
+    return _looked_up(values, texts)[codes], there
+
+
+def _values(texts: list[str], decimal: str | None) -> numpy.ndarray:
+    """Return labels for texts that differ: whole numbers, numbers, or the texts."""
+    if not texts or any(map(_LEADING_ZERO.match, texts)):
+        return numpy.asarray(texts)
+    if all(_WHOLE.fullmatch(text) for text in texts):
+        return numpy.asarray(texts, dtype=numpy.int64)
+    try:
+        return numpy.asarray([float(text) for text in texts])
+    except ValueError:
+        column = pyarrow.array(texts)
+    form = form_of([column], decimal, None, strictly=True)
+    return numpy.asarray(texts) if form is None else form.numbers(column).to_numpy(zero_copy_only=False)
+
+
+def _looked_up(values: numpy.ndarray, texts: list[str]) -> numpy.ndarray:
+    """Return the values in the places of the texts that are not empty."""
+    every = numpy.zeros(len(texts), values.dtype)
+    every[[place for place, text in enumerate(texts) if text]] = values
+    return every
+
+
+def class_indices(name: str, labels: numpy.ndarray, classes: Sequence[Any]) -> numpy.ndarray:
+    """Return the place of each label among classes; compared as text, so that 1 from one file is "1" from another.
+
+    name : of the file; labels : (rows,); returns (rows,) of the smallest unsigned integers that hold them
+
+    Raises DataFileError for a label that is no class.
+    """
+    place = {str(label): index for index, label in enumerate(classes)}
+    distinct, codes = numpy.unique(labels, return_inverse=True)
+    places = numpy.asarray([place.get(str(label), -1) for label in distinct.tolist()])
+    unknown = places[codes] < 0
+    if unknown.any():
+        known = ", ".join(map(repr, list(classes)[:12]))
+        raise DataFileError(
+            f"{name}: labels must be classes the model knows, {known}; "
+            f"received {labels[int(unknown.argmax())].item()!r} in {int(unknown.sum())} rows. Leave these out."
+        )
+    return places.astype(numpy.min_scalar_type(len(classes)))[codes]

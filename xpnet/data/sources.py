@@ -46,7 +46,7 @@ class Source(ABC):
         """Return the rows of a block: (rows, features), NumPy's. Called from one thread at a time."""
 
     def parts(self, block: int) -> Iterator[numpy.ndarray]:
-        """The rows of a block, some at a time where reading it whole would take much memory."""
+        """Yield the rows of a block, some at a time where reading it whole would take much memory."""
         yield self.read(block)
 
     @property
@@ -92,7 +92,7 @@ class ArraySource(Source):
     """
 
     def __init__(self, array: Any, columns: Sequence[int] | None = None) -> None:
-        from xpnet.data.arrays import check_codecs
+        from xpnet.data.files import check_codecs
 
         if len(array.shape) != 2 or numpy.dtype(array.dtype).kind not in "biuf":
             raise InputError(
@@ -145,8 +145,7 @@ class ParquetSource(Source):
         drop: Iterable[str] = (),
         dtype: str = "float32",
     ) -> None:
-        from xpnet.data.frames import ParquetFrame
-        from xpnet.data.labels import read_labels
+        from xpnet.data.frames import ParquetFrame, read_labels
 
         self.frame, self.dtype = ParquetFrame(path), numpy.dtype(dtype)
         names, apart = self.frame.schema.names, {target, *drop}
@@ -176,7 +175,7 @@ class ParquetSource(Source):
             )
 
     def read(self, block: int) -> numpy.ndarray:
-        """The rows of a group; an empty cell is NaN."""
+        """Return the rows of a group; an empty cell is NaN."""
         return numpy.concatenate([numpy.empty((0, self.shape[1]), self.dtype), *self.parts(block)])
 
     def parts(self, block: int) -> Iterator[numpy.ndarray]:
@@ -231,7 +230,7 @@ class ChunkSource(Source):
             yield numpy.asarray(X), y
 
     def read(self, block: int) -> numpy.ndarray:
-        """The next chunk; the first one begins anew."""
+        """Return the next chunk; the first one begins anew."""
         if block == 0 or block != self._next:
             self._open, self._next = self._chunks(), 0
             for _ in range(block):
@@ -247,7 +246,7 @@ class ChunkSource(Source):
 
 
 def as_source(X: Any, *, dtype: str | None = None, copied: bool = False) -> Source | None:
-    """X as a source, if it is one or must be read as one; None for what is an array in memory or a small memory map.
+    """Return X as a source, if it is one or must be read as one; None for an array in memory or a small memory map.
 
     X : a Source; a numpy.memmap that is large, or would make a large copy; a dataset of h5py or an array of Zarr; a
         function that yields chunks

@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ import pyarrow
 from pyarrow import csv, parquet
 
 from xpnet.data import sources
-from xpnet.data.content import Content
+from xpnet.data.files import Content
 from xpnet.data.forms import form_of
 from xpnet.data.frames import Frame, MemoryFrame, ParquetFrame
 from xpnet.errors import DataFileError
@@ -45,6 +45,7 @@ _LARGEST_BLOCK, _ROWS_IN_BLOCK = 2**28, 1024
 _GROUP_ROWS = 2**17
 _RETRIES = 8  # readings with other types, until all columns that may change are read as text
 _CONVERSION = re.compile(r"CSV column #(\d+): CSV conversion error")
+_RAGGED = re.compile(r"(Row #(?P<line>\d+): )?Expected (?P<due>\d+) columns, got (?P<found>\d+)")
 
 Result = TypeVar("Result")
 
@@ -93,7 +94,6 @@ class TextFile:
         self.decimal = dialect.decimal or _decimal(rows[1:], self.separator)
         if self.decimal == "," and not dialect.decimal:
             self.notes.append("a comma stands before decimals; --decimal . if it parts thousands")
-        self.ragged: list[Any] = []
 
     def read(
         self, columns: Sequence[str], text: Sequence[str], whole: str | None, tell: Callable[[str], None]
@@ -107,30 +107,22 @@ class TextFile:
         """
         types = self._first_types(columns, text, whole)
         large = self._size() > sources.LARGE_TABLE
-        frame = self._kept_as_parquet(columns, types, tell) if large else self._in_memory(columns, types)
+        if large:
+            frame: Frame = self._kept_as_parquet(columns, types, tell)
+        else:
+            frame = MemoryFrame(self.name, self._with_types(types, lambda: self._table(columns, types)))
         frame.notes += self.notes
-        self._apply_forms(frame, [c for c in columns if types[c] == TEXT and c not in text and c != whole])
+        for name in columns:
+            if types[name] == TEXT and name not in text and name != whole:
+                cells = (batch.column(0) for batch in frame.all_batches([name]))
+                found = form_of(cells, self.decimal, self.dialect.thousands)
+                if found is not None:
+                    frame.notes += [f"{name}: {found.note}"] if found.note else []
+                    frame.convert(name, pyarrow.float64(), found.numbers)
         return frame
 
-    def _apply_forms(self, frame: Frame, columns: Sequence[str]) -> None:
-        """Make numbers of the texts that are numbers in a form of their own."""
-        for name in columns:
-            found = form_of(
-                (batch.column(0) for batch in frame.all_batches([name])), self.decimal, self.dialect.thousands
-            )
-            if found is None:
-                continue
-            frame.notes += [f"{name}: {found.note}"] if found.note else []
-            place = frame.schema.get_field_index(name)
-            frame.schema = frame.schema.set(place, pyarrow.field(name, pyarrow.float64()))
-            if isinstance(frame, ParquetFrame):
-                frame.forms[name] = found
-            elif isinstance(frame, MemoryFrame):
-                numbers = found.numbers(frame.content.column(name))
-                frame.content = frame.content.set_column(place, name, numbers)
-
     def _first_types(self, columns: Sequence[str], text: Sequence[str], whole: str | None) -> dict[str, Any]:
-        """The types of columns as far as the beginning shows."""
+        """Return the types of columns as far as the beginning shows."""
         types: dict[str, Any] = dict.fromkeys(text, TEXT)
 
         def begin() -> Any:
@@ -145,7 +137,7 @@ class TextFile:
         return types
 
     def _with_types(self, types: dict[str, Any], read: Callable[[], Result]) -> Result:
-        """The result of a reading, which is begun again with another type where a cell does not fit a column's."""
+        """Return the result of a reading, which begins again with another type where a cell does not fit a column's."""
         for retry in range(_RETRIES + len(types) + 1):
             try:
                 return read()
@@ -160,41 +152,34 @@ class TextFile:
                     types.update({name: TEXT for name, kind in types.items() if kind != pyarrow.float64()})
         raise DataFileError(f"{self.name}: its columns cannot be read.")
 
-    def _in_memory(self, columns: Sequence[str], types: dict[str, Any]) -> Frame:
-        return MemoryFrame(self.name, self._with_types(types, lambda: self._table(columns, types)))
-
     def _table(self, columns: Sequence[str], types: dict[str, Any]) -> pyarrow.Table:
         with self._stream() as stream:
             content = csv.read_csv(stream, **self._options(columns, types))
         if not content.num_rows:
             raise DataFileError(f"{self.name}: at least one row is needed; received none below the header.")
-        if self.quoted:
-            last = [content.column(name)[-1].as_py() for name in columns if types[name] == TEXT]
-            if any(isinstance(cell, str) and "\n" in cell for cell in last) and self._quotes() % 2:
-                raise self._told(ValueError("a quote is opened and never closed"))
+        last = [content.column(name)[-1].as_py() for name in columns if types[name] == TEXT]
+        if any("\n" in (cell or "") for cell in last) and self._quotes() % 2:
+            raise self._told(ValueError("a quote is opened and never closed"))
         return content
 
     def _kept_as_parquet(
         self, columns: Sequence[str], types: dict[str, Any], tell: Callable[[str], None]
     ) -> ParquetFrame:
-        """The rows in a temporary Parquet file, which is removed with its last reader or at the end of the program."""
+        """Keep rows in a temporary Parquet file, which is removed with its last reader or at the end of the program."""
         usual = tempfile.gettempdir()  # which lies in memory on many systems, where it was not chosen
         place = "/var/tmp" if usual == "/tmp" and os.access("/var/tmp", os.W_OK | os.X_OK) else usual
-        size, free = self._size(), shutil.disk_usage(place).free
-        if free < size:
-            raise self._no_room(place)
         folder = Path(tempfile.mkdtemp(prefix="xpnet-", dir=place))
         path = folder / "rows.parquet"
         try:
             self._with_types(types, lambda: self._write(path, columns, types, tell))
             frame = ParquetFrame(path, self.name)
-        except OSError as error:
+        except BaseException as error:  # Ctrl-C among them
             shutil.rmtree(folder, ignore_errors=True)
-            if isinstance(error, pyarrow.ArrowException) or error.errno is None:
-                raise
-            raise self._no_room(place) from error
-        except BaseException:  # Ctrl-C among them
-            shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, OSError) and error.errno is not None:
+                raise DataFileError(
+                    f"{self.name}: a text file this large is kept as Parquet in {place} while it is used, and that "
+                    f"failed: {error.strerror}. Let TMPDIR name a folder with more room."
+                ) from error
             raise
         pyarrow.default_memory_pool().release_unused()
         weakref.finalize(frame, shutil.rmtree, folder, ignore_errors=True)
@@ -221,15 +206,8 @@ class TextFile:
             if waiting:
                 writer.write_table(pyarrow.Table.from_batches(waiting).cast(schema), row_group_size=rows)
 
-    def _no_room(self, place: str) -> DataFileError:
-        size, free = self._size() / 1e9, shutil.disk_usage(place).free / 1e9
-        return DataFileError(
-            f"{self.name}: a text file this large is kept as Parquet while it is used, which may take {size:.1f} GB; "
-            f"{place} has {free:.1f} GB left. Let TMPDIR name a folder with more."
-        )
-
     def _size(self) -> int:
-        """The bytes of the text, about; 0 for standard input, which is in memory anyway."""
+        """Return about how many bytes the text has; 0 for standard input, which is in memory anyway."""
         return self.content.text_bytes(SAMPLE)
 
     def _stream(self) -> Any:
@@ -239,7 +217,7 @@ class TextFile:
         return pyarrow.transcoding_input_stream(stream, self.encoding, "utf-8")
 
     def _options(self, columns: Sequence[str], types: dict[str, Any], *, threads: bool = True) -> dict[str, Any]:
-        """pyarrow's options. types : of columns; those of the others are inferred"""
+        """Return pyarrow's options. types : of columns; those of the others are inferred"""
         wide = len(self.names) >= _WIDE
         return {
             "read_options": csv.ReadOptions(
@@ -248,9 +226,7 @@ class TextFile:
                 column_names=self.names,
                 skip_rows=self.skipped,
             ),
-            "parse_options": csv.ParseOptions(
-                delimiter=self.separator, newlines_in_values=self.quoted, invalid_row_handler=self._note_ragged
-            ),
+            "parse_options": csv.ParseOptions(delimiter=self.separator, newlines_in_values=self.quoted),
             "convert_options": csv.ConvertOptions(
                 column_types=dict(types),
                 include_columns=list(columns),
@@ -264,58 +240,39 @@ class TextFile:
             ),
         }
 
-    def _note_ragged(self, row: Any) -> str:
-        self.ragged.append(row)
-        return "error"
-
     def _quotes(self) -> int:
-        return sum(block.count(b'"') for block in self._bytes())
-
-    def _bytes(self) -> Iterator[bytes]:
+        """Count the quotes of the file."""
         with self._stream() as stream:
-            while block := stream.read(2**22):
-                yield bytes(block)
+            return sum(bytes(block).count(b'"') for block in iter(lambda: stream.read(2**22), b""))
 
     def _told(self, error: Exception) -> DataFileError:
         """Say what is wrong in the words of someone who wrote the file."""
-        if self.ragged:
-            return self._told_ragged()
         if "UTF8" in str(error) or "UTF-8" in str(error):
-            return _wrong_encoding(self.name, "utf-8", self._first_wrong_byte())
-        return DataFileError(f"{self.name}: this is not separated text: {error}. Check its quotes and line ends.")
+            return _wrong_encoding(self.name, "utf-8")
+        ragged = _RAGGED.search(str(error))
+        if ragged is None:
+            return DataFileError(f"{self.name}: this is not separated text: {error}. Check its quotes and line ends.")
+        ragged = _RAGGED.search(self._error_with_line()) or ragged
+        line = "a line" if ragged["line"] is None else f"line {ragged['line']}"
+        return DataFileError(
+            f"{self.name}: every line holds {ragged['due']} values, one for each column; {line} holds "
+            f"{ragged['found']}. Quote values that contain the separator."
+        )
 
-    def _told_ragged(self) -> DataFileError:
-        """Only a reading without threads knows the number of a line."""
-        self.ragged.clear()
+    def _error_with_line(self) -> str:
+        """Return what pyarrow says of a line, whose number only a reading without threads knows."""
+        options = self._options(self.names, dict.fromkeys(self.names, TEXT), threads=False)
         try:
-            options = self._options(self.names, dict.fromkeys(self.names, TEXT), threads=False)
             with self._stream() as stream, closing(csv.open_csv(stream, **options)) as reader:
                 for _ in reader:
                     pass
-        except pyarrow.ArrowInvalid:
-            pass
-        if not self.ragged:
-            return DataFileError(f"{self.name}: its lines hold different numbers of values.")
-        row = self.ragged[0]
-        line = "a line" if row.number is None else f"line {row.number}"
-        return DataFileError(
-            f"{self.name}: every line holds {row.expected_columns} values, one for each column; {line} holds "
-            f"{row.actual_columns}. Quote values that contain the separator."
-        )
-
-    def _first_wrong_byte(self) -> int:
-        decoder, start = codecs.getincrementaldecoder("utf-8")(), 0
-        for block in self._bytes():
-            try:
-                decoder.decode(block)
-            except UnicodeDecodeError as error:
-                return start + error.start
-            start += len(block)
-        return start
+        except pyarrow.ArrowInvalid as error:
+            return str(error)
+        return ""
 
 
 def _names(cells: Sequence[str], dialect: Dialect) -> tuple[list[str], list[str]]:
-    """The names of the columns, each once, and a note where some had to be changed."""
+    """Return the names of the columns, each once, and a note where some had to be changed."""
     if not dialect.header:
         return [f"x{place}" for place in range(len(cells))], []
     names: list[str] = []
@@ -331,7 +288,7 @@ def _names(cells: Sequence[str], dialect: Dialect) -> tuple[list[str], list[str]
 
 
 def _decimal(rows: Sequence[Sequence[str]], separator: str) -> str | None:
-    """A comma where that is certain: numbers have one before their decimals, and none has a point there."""
+    """Return a comma where that is certain: numbers have one before their decimals, and none has a point there."""
     cells = [cell.strip() for row in rows for cell in row]
     three = "" if separator == ";" else r"(?!\d{3}$)"
     commas = re.compile(rf"[+-]?\d*,{three}\d+([eE][+-]?\d+)?")
@@ -363,16 +320,17 @@ def _beginning(content: Content, encoding: str | None) -> tuple[str, str]:
     return text.removeprefix("\ufeff"), chosen
 
 
-def _wrong_encoding(name: str, encoding: str, byte: int) -> DataFileError:
-    """The error for a byte that an encoding does not have; ``byte`` counts from 0."""
+def _wrong_encoding(name: str, encoding: str, byte: int | None = None) -> DataFileError:
+    """Return the error for bytes that an encoding does not have. byte : the first, counted from 0, where it is known"""
+    place = "some bytes are" if byte is None else f"byte {byte} is"
     return DataFileError(
-        f"{name}: text must be {encoding.upper()}; byte {byte} is not. Save it as CSV UTF-8, or name its encoding: "
+        f"{name}: text must be {encoding.upper()}; {place} not. Save it as CSV UTF-8, or name its encoding: "
         "--encoding cp1252 (Windows), latin-1, utf-16."
     )
 
 
 def _separator(first: Sequence[str]) -> str:
-    """The mark that parts the first line into most columns; one that parts all lines alike goes before others."""
+    """Return the mark that parts the first line into most columns, first one that parts all lines alike."""
     whole = first[:-1] if len(first) > 2 else first
     best = ",", (False, 1)
     for mark in ",;\t|":
@@ -386,7 +344,7 @@ def _separator(first: Sequence[str]) -> str:
 
 
 def _rows(name: str, text: str, separator: str) -> list[list[str]]:
-    """The first lines as cells, the last of which may be cut."""
+    """Return the first lines as cells, the last of which may be cut."""
     rows: list[list[str]] = []
     limit = lines.field_size_limit(2**31 - 1)
     try:

@@ -87,7 +87,7 @@ def save(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> N
 
 
 def _kind(model: Any) -> str:
-    """The name of a model's class, if files may hold it.
+    """Return the name of a model's class, if files may hold it.
 
     Raises InputError otherwise: the class of a user would not be known when the file is opened.
     """
@@ -101,7 +101,7 @@ def _kind(model: Any) -> str:
 
 
 def _json_object(extra: Any) -> dict[str, Any]:
-    """``extra``, if a JSON object can hold it.
+    """Return ``extra``, if a JSON object can hold it.
 
     Raises InputError otherwise.
     """
@@ -277,7 +277,7 @@ def describe(path: str | Path) -> dict[str, Any]:
 
 
 def _names(settings: dict[str, Any]) -> tuple[list[Any] | None, list[str] | None]:
-    """Labels and names of columns in an estimator's settings; None for what is not there.
+    """Return labels and names of columns in an estimator's settings; None for what is not there.
 
     Raises ValueError for settings of another form.
     """

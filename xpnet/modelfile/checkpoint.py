@@ -150,7 +150,7 @@ class Checkpoint(Callback):
             remove(old)
 
     def _own_checkpoints(self) -> list[Path]:
-        """The checkpoints that this run has found or written, oldest first.
+        """Return the checkpoints that this run has found or written, oldest first.
 
         Raises InputError where there is a whole one of another run.
         """
@@ -170,7 +170,7 @@ def _checkpoints(directory: Path) -> list[Path]:
 
 
 def _runs(directory: Path) -> dict[Path, str | None]:
-    """The run that wrote each checkpoint of a folder, oldest first; None for a damaged one."""
+    """Return the run that wrote each checkpoint of a folder, oldest first; None for a damaged one."""
     return {path: _run_of(path) for path in _checkpoints(directory)}
 
 
@@ -216,7 +216,7 @@ def read_checkpoint(path: str | Path) -> TrainingState:
 
 
 def _state(spec: NetworkSpec, tree: Tree) -> TrainingState:
-    """The state in a tree, if it is one of this network.
+    """Return the state in a tree, if it is one of this network.
 
     Raises ValueError, TypeError, KeyError, AttributeError or OverflowError otherwise.
     """
@@ -273,7 +273,7 @@ def take_apart(tree: Tree) -> tuple[Tree, dict[str, numpy.ndarray]]:
 
 
 def put_together(rest: Any, arrays: dict[str, numpy.ndarray]) -> Tree:
-    """The tree again; ``rest`` is filled in place.
+    """Return the tree again; ``rest`` is filled in place.
 
     Raises ValueError for a path that is not in the tree.
     """

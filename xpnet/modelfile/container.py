@@ -107,7 +107,7 @@ def _content(save: Callable[..., bytes], description: dict[str, Any], tensors: d
 
 
 def read_header(path: str | Path) -> Header:
-    """The header of a file; the tensors are left unread.
+    """Return the header of a file; the tensors are left unread.
 
     Raises ModelFileError for a file that is not a whole and undamaged model file of this or an earlier format.
     """
@@ -116,7 +116,7 @@ def read_header(path: str | Path) -> Header:
 
 
 def read(path: str | Path) -> tuple[Header, dict[str, numpy.ndarray]]:
-    """The header and the tensors, by name, as NumPy arrays on the host.
+    """Return the header and the tensors, by name, as NumPy arrays on the host.
 
     Raises ModelFileError for a file that is not a whole and undamaged model file of this or an earlier format.
     """
@@ -171,7 +171,7 @@ def _sizes(values: Any) -> bool:
 
 
 def _check_cover(tensors: dict[str, Tensor], data_size: int) -> None:
-    """The tensors lie one behind the other, from the first byte of the data to the last."""
+    """Require that the tensors lie one behind the other, from the first byte of the data to the last."""
     end = 0
     for tensor in sorted(tensors.values(), key=lambda t: (t.begin, t.end)):
         _require(tensor.begin == end, "its tensors overlap or leave gaps")
@@ -180,7 +180,7 @@ def _check_cover(tensors: dict[str, Tensor], data_size: int) -> None:
 
 
 def _unseal(text: str, tensors: dict[str, Tensor], data_offset: int, size: int) -> Header:
-    """The header from the text of its metadata, once format and checksum are verified."""
+    """Return the header from the text of its metadata, once format and checksum are verified."""
     envelope = parse(text)
     _require(isinstance(envelope, dict), "its description is not a JSON object")
     found = envelope.get("format")
@@ -222,7 +222,7 @@ def _array(part: numpy.ndarray, tensor: Tensor) -> numpy.ndarray:
 
 
 def _code(dtype: numpy.dtype) -> str:
-    """``F64`` for float64."""
+    """Return ``F64`` for float64."""
     codes = {numpy.dtype(name): code for code, name in DTYPES.items()}
     known = ", ".join(map(str, codes))
     _require(dtype.newbyteorder("<") in codes, f"a tensor has one of the dtypes {known}, not {dtype}")

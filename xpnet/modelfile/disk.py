@@ -47,7 +47,7 @@ def write_whole(path: str | Path, content: bytes | Iterable[bytes]) -> None:
 
 
 def _replaceable(path: Path) -> os.stat_result | None:
-    """The owner and permissions of the file that is to be replaced; None where there is none.
+    """Return the owner and permissions of the file that is to be replaced; None where there is none.
 
     Raises OSError for what must not be replaced.
     """
@@ -102,7 +102,7 @@ def _keep(descriptor: int, path: Path, old: os.stat_result) -> list[str]:
 
 
 def _attributes(file: int | Path) -> dict[str, bytes]:
-    """The extended attributes of a file; none where the system or the file system has no such thing."""
+    """Return the extended attributes of a file; none where the system or the file system has no such thing."""
     try:
         return {name: os.getxattr(file, name) for name in os.listxattr(file)}
     except (AttributeError, OSError):
@@ -110,7 +110,7 @@ def _attributes(file: int | Path) -> dict[str, bytes]:
 
 
 def _open_nameless(folder: Path) -> int | None:
-    """A file in this folder that has no name yet; None where the system or the file system has no such files."""
+    """Open a file in this folder that has no name yet; None where the system or the file system has no such files."""
     if not hasattr(os, "O_TMPFILE") or not os.path.isdir(DESCRIPTORS):
         return None
     try:
@@ -126,7 +126,7 @@ def remove(path: Path) -> None:
 
 
 def _rename(part: Path, path: Path) -> None:
-    """Windows refuses while another process has the old file open: it is asked again until that has closed it."""
+    """Rename a file. Windows refuses while another process has the old file open: it is asked again for a while."""
     for pause in RENAME_PAUSES:
         try:
             os.replace(part, path)

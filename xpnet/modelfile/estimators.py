@@ -77,7 +77,7 @@ def parts(estimator: Any) -> tuple[NetworkSpec, dict[str, Any], dict[str, Any]]:
 
 
 def _params(estimator: Any) -> dict[str, Any]:
-    """The constructor's parameters that files keep; an encoder as its parameters, None for a RandomState."""
+    """Return the constructor's parameters that files keep; an encoder as its parameters, None for a RandomState."""
     params = {name: value for name, value in estimator.get_params(deep=False).items() if name not in _NOT_KEPT}
     if isinstance(params.get("random_state"), numpy.random.RandomState):
         params["random_state"] = None
@@ -98,7 +98,7 @@ def _as_json(what: str, values: dict[str, Any]) -> Any:
 
 
 def _own_encoder(estimator: Any) -> Any:
-    """The estimator's encoder, if a file can hold it.
+    """Return the estimator's encoder, if a file can hold it.
 
     Raises InputError otherwise.
     """
@@ -173,7 +173,7 @@ def open_file(description: Description, header: Header, tensors: dict[str, Any],
 
 
 def _constructed(kind: str, params: Any) -> Any:
-    """An estimator with these parameters, which have the right names."""
+    """Return an estimator with these parameters, which have the right names."""
     estimator = getattr(xpnet, kind)()
     known = set(estimator.get_params(deep=False)) - _NOT_KEPT  # a file may be older than some of them
     if not isinstance(params, dict) or not set(params) <= known:

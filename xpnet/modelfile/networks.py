@@ -84,12 +84,12 @@ def check_tensors(spec: NetworkSpec, header: Header, *sets: str, besides: Collec
 
 
 def parameter_count(spec: NetworkSpec) -> int:
-    """Number of weights and biases."""
+    """Count weights and biases."""
     return sum(prod(slot.shape) for slot in spec.slots())
 
 
 def rate_to_json(learning_rate: float | Schedule, now: float) -> Any:
-    """A learning rate as JSON: a number, or a schedule's name and numbers.
+    """Return a learning rate as JSON: a number, or a schedule's name and numbers.
 
     now : the learning rate of the next epoch. It is kept in place of a schedule that xpnet.optimizers does not have, or
         the default of 0.01 if it is 0
@@ -102,7 +102,7 @@ def rate_to_json(learning_rate: float | Schedule, now: float) -> Any:
 
 
 def rate_from_json(value: Any) -> float | Schedule:
-    """A number, or a schedule by its name.
+    """Return a number, or a schedule by its name.
 
     Raises ValueError for a name that is not known and for numbers of another type.
     """
@@ -134,7 +134,7 @@ def export(network: Network, path: str | Path) -> None:
 def open_file(
     description: Description, header: Header, tensors: dict[str, Any], backend: str | Backend | None
 ) -> Network:
-    """The model of a file. No random numbers are drawn.
+    """Return the model of a file. No random numbers are drawn.
 
     Raises ValueError where they do not make a model, BackendError for a backend that is not usable.
     """

@@ -14,7 +14,7 @@ _SAYS = {"str": "empty text is a gap", "float64": _GAP, "moment": f"seconds sinc
 
 
 def encode_table(graph: Graph, encoder: Any) -> Value:
-    """The outputs (rows, outputs) of a fitted ``TableEncoder``, from inputs that are added to the graph.
+    """Return the outputs (rows, outputs) of a fitted ``TableEncoder``, from inputs that are added to the graph.
 
     A table of numbers is one input ``X`` (rows, columns), in float64. Where columns hold text, dates or times, or have
     names and are left out, each column that is used is an input (rows, 1) by its name: text, numbers, or seconds since
@@ -61,7 +61,7 @@ def _sources(graph: Graph, description: dict[str, Any], encodings: Sequence[Enco
 
 
 def _parts_of_moments(seconds: Value) -> dict[str, Value]:
-    """The parts of moments, as ``xpnet.tabular.encodings.parts_of_moments`` has them; NaN and infinity give NaN.
+    """Return the parts of moments, as ``xpnet.tabular.encodings.parts_of_moments`` has them; NaN and infinity give NaN.
 
     (The calendar from days: Hinnant, chrono-Compatible Low-Level Date Algorithms, 2013, ``civil_from_days``.)
     """

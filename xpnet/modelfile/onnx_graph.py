@@ -76,12 +76,12 @@ class Graph:
         self._outputs: list[Any] = []
 
     def kind(self, dtype: str) -> Any:
-        """ONNX's number for a dtype: float32, float64, int64 or str."""
+        """Return ONNX's number for a dtype: float32, float64, int64 or str."""
         onnx = self.onnx
         return onnx.TensorProto.STRING if dtype == "str" else onnx.helper.np_dtype_to_tensor_dtype(numpy.dtype(dtype))
 
     def input(self, name: str, columns: int, dtype: str, says: str = "") -> Value:
-        """An input (rows, columns). Where the graph has use for its name, it is called ``x_`` and that name."""
+        """Make an input (rows, columns). Where the graph has use for its name, it is called ``x_`` and that name."""
         taken = name in ("", "label", "probabilities", "predictions") or name.startswith((_INNER, "x_"))
         value = Value(self, f"x_{name}" if taken else name)
         shape = ["rows", columns]
@@ -110,7 +110,7 @@ class Graph:
         return results
 
     def constant(self, value: Any) -> Value:
-        """A constant; a number of Python's is a float64."""
+        """Make a constant; a number of Python's is a float64."""
         name = f"{_INNER}constant{len(self.constants)}"
         self.constants.append(self.onnx.numpy_helper.from_array(numpy.asarray(value), name))
         return Value(self, name)
@@ -186,7 +186,7 @@ def _onnx() -> Any:
 
 
 def _network(graph: Graph, x: Value, spec: NetworkSpec, params: dict[str, Any], operator: str) -> Value:
-    """The outputs of a network; of members their mean. operator : makes outputs of the last layer"""
+    """Add a network and return its outputs; of members their mean. operator : makes outputs of the last layer"""
     for k, names in enumerate(spec.layer_names):
         roles = {role: params[name] for role, name in names.items()}
         if spec.members == 1:
@@ -200,7 +200,7 @@ def _network(graph: Graph, x: Value, spec: NetworkSpec, params: dict[str, Any], 
 
 
 def _of_members(graph: Graph, x: Value, weight: Any, bias: Any, scale_in: Any = None, scale_out: Any = None) -> Value:
-    """The affine layer of members, as ``xpnet.layers.MemberAffine`` has it."""
+    """Add the affine layer of members, as ``xpnet.layers.MemberAffine`` has it."""
     if scale_in is not None:
         x = x * scale_in[:, None, :]
     x = graph.add("MatMul", x, weight)
@@ -225,7 +225,7 @@ def _express(graph: Graph, expression: Any, x: Value, dtype: str) -> Value:
 
 
 def _add_labels(graph: Graph, found: Value, spec: NetworkSpec, classes: numpy.ndarray) -> None:
-    """Outputs with labels: the most probable ones, and the probabilities."""
+    """Make outputs with labels: the most probable ones, and the probabilities."""
     out = spec.widths[-1]
     one, half = numpy.asarray(1, spec.dtype), numpy.asarray(0.5, spec.dtype)
     if spec.loss == "logistic_cross_entropy" and out > 1:

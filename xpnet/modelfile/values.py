@@ -38,7 +38,7 @@ def canonical(value: Any) -> str:
 
 
 def _scalar(value: Any) -> Any:
-    """A number of NumPy's as one of Python's, which JSON knows."""
+    """Return a number of NumPy's as one of Python's, which JSON knows."""
     if not isinstance(value, numpy.generic):
         raise TypeError(f"a {type(value).__name__} is no JSON value")
     return value.item()
@@ -107,7 +107,7 @@ def to_json(value: Any) -> Any:
 
 
 def _mark(value: Any) -> Any:
-    """A value with marks that say what it is."""
+    """Return a value with marks that say what it is."""
     if isinstance(value, numpy.generic):
         value = value.item()
     if isinstance(value, float) and not isfinite(value):
@@ -137,7 +137,7 @@ def from_json(value: Any) -> Any: ...
 @overload
 def from_json(value: Any, kind: type[T]) -> T: ...
 def from_json(value: Any, kind: Any = None) -> Any:
-    """The value that ``to_json`` was given.
+    """Return the value that ``to_json`` was given.
 
     kind : the dataclass or type that it must be; None for a value with marks
 
@@ -147,7 +147,7 @@ def from_json(value: Any, kind: Any = None) -> Any:
 
 
 def _typed(value: Any, kind: Any, where: str) -> Any:
-    """The value as that type: lists become tuples, whole numbers become floats, where the type says so."""
+    """Return the value as that type: lists become tuples, whole numbers become floats, where the type says so."""
     if is_dataclass(kind):
         return _dataclass(value, kind)
     if get_origin(kind) is tuple and isinstance(value, list):
@@ -162,7 +162,7 @@ def _typed(value: Any, kind: Any, where: str) -> Any:
 
 
 def _dataclass(fields: Any, kind: Any) -> Any:
-    """A dataclass from an object with its fields; those that are absent take their defaults."""
+    """Return a dataclass from an object with its fields; those that are absent take their defaults."""
     kinds = get_type_hints(kind)
     if not isinstance(fields, dict) or not set(fields) <= set(kinds):
         raise ValueError(f"{kind.__name__} takes an object with {', '.join(kinds)}")
@@ -174,7 +174,7 @@ def _dataclass(fields: Any, kind: Any) -> Any:
 
 
 def _unmark(value: Any) -> Any:
-    """The value that the marks tell."""
+    """Return the value that the marks tell."""
     if isinstance(value, list):
         return [_unmark(v) for v in value]
     if not isinstance(value, dict):

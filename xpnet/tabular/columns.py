@@ -39,11 +39,11 @@ class Table:
     columns: Sequence[numpy.ndarray | Callable[[], Any]]
 
     def name(self, index: int) -> str:
-        """The column as errors call it."""
+        """Return the column as errors call it."""
         return f"Column {self.names[index]!r}" if self.names else f"Column {index}"
 
     def select(self, names: Sequence[str], needed: set[str]) -> "Table":
-        """The same table with columns in this order; columns that are not needed may be missing.
+        """Return the same table with columns in this order; columns that are not needed may be missing.
 
         Raises InputError where one that is needed is missing.
         """
@@ -62,7 +62,7 @@ class Table:
         )
 
     def part(self, start: int, end: int) -> "Table":
-        """Some rows of the table. Whole columns are converted first, since the type of a part may be another."""
+        """Return some rows. Whole columns are converted first, since the type of a part may be another."""
 
         def part_of(column: numpy.ndarray | Callable[[], Any]) -> numpy.ndarray | Callable[[], Any]:
             if isinstance(column, numpy.ndarray):
@@ -72,7 +72,7 @@ class Table:
         return Table(self.names, end - start, [part_of(column) for column in self.columns])
 
     def kind(self, index: int) -> tuple[Kind, str]:
-        """The kind of a column, and its type as errors call it."""
+        """Return the kind of a column, and its type as errors call it."""
         column = self.columns[index]
         return ("number", str(column.dtype)) if isinstance(column, numpy.ndarray) else _kind_of(column().type)
 
@@ -86,7 +86,10 @@ class Table:
         return bool(pyarrow.types.is_integer(column().type))
 
     def numbers(self, index: int, kind: Kind) -> numpy.ndarray:
-        """Numbers, or moments as seconds since 1970: (rows,) float64, NaN for gaps. Raises InputError for others."""
+        """Return numbers, or moments as seconds since 1970: (rows,) float64, NaN for gaps.
+
+        Raises InputError for a column of another kind.
+        """
         column = self.columns[index]
         if isinstance(column, numpy.ndarray):
             if kind == "moment" and not numpy.isnan(column).all():
@@ -141,7 +144,7 @@ def table_of(X: Any) -> Table:
 
 
 def _names(columns: Any) -> list[str] | None:
-    """Names where all are text, as scikit-learn has it."""
+    """Return names where all are text, as scikit-learn has it."""
     return [str(name) for name in columns] if all(isinstance(name, str) for name in columns) else None
 
 
@@ -169,7 +172,7 @@ def _held(column: Any) -> Callable[[], Any]:
 
 
 def _from_array(values: Any) -> numpy.ndarray | Callable[[], Any]:
-    """NumPy's numbers as they are, and a function that converts all else to Arrow when it is asked for."""
+    """Return NumPy's numbers as they are, and a function that converts all else to Arrow when it is asked for."""
     dtype = getattr(values, "dtype", None)
     if isinstance(dtype, numpy.dtype) and dtype.kind == "c":
         raise InputError("Complex data not supported: pass real and imaginary part as columns.")
@@ -186,7 +189,7 @@ def _from_array(values: Any) -> numpy.ndarray | Callable[[], Any]:
 
 
 def _to_arrow(values: Any) -> Any:
-    """An Arrow array, with text for values that are of several types."""
+    """Return an Arrow array, with text for values that are of several types."""
     try:
         import pyarrow
     except ImportError as error:
@@ -213,7 +216,7 @@ def _is_gap(value: Any) -> bool:
 
 
 def _text(value: Any) -> str:
-    """A value as text: a whole number without decimals, however it was stored."""
+    """Return a value as text: a whole number without decimals, however it was stored."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
@@ -250,7 +253,7 @@ def _floats(array: Any) -> numpy.ndarray:
 
 
 def _seconds(array: Any) -> numpy.ndarray:
-    """Moments as seconds since 1970, on the clock of their time zone."""
+    """Return moments as seconds since 1970, on the clock of their time zone."""
     import pyarrow
     from pyarrow import compute
 

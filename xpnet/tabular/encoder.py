@@ -181,7 +181,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return self._encode(table, details)
 
     def _fit(self, X: Any, y: Any) -> tuple[Table, dict[int, numpy.ndarray]]:
-        """Fit; the details of the training rows by category."""
+        """Fit; return the details of the training rows by category."""
         check_parameters(self)
         table = table_of(X)
         self._see_columns(table)
@@ -235,7 +235,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return bins if bins >= LEAST_BINS else 0
 
     def _fit_numbers(self, table: Table, index: int, kind: Kind, y: Any, how: Scaling) -> list[Encoding] | str:
-        """The numbers of a column, or why it is left out."""
+        """Return the numbers of a column, or why it is left out."""
         x = table.numbers(index, kind)
         if table.names and table.is_whole(index) and _counts_rows(x):
             return "numbers the rows"
@@ -252,7 +252,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     def _fit_category(
         self, table: Table, index: int, y: Any, task: Task | None, random_state: Any, details: dict[int, numpy.ndarray]
     ) -> list[Encoding] | str:
-        """The category of a column, or why it is left out."""
+        """Return the category of a column, or why it is left out."""
         found, rows = table.categories(index), table.rows
         whole = self.min_frequency >= 1
         least = int(self.min_frequency) if whole else max(2, int(self.min_frequency * rows))
@@ -313,7 +313,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             yield self._encode(table.part(block * rows, table.rows if block == last else (block + 1) * rows), {})
 
     def _taken(self, X: Any) -> Table:
-        """The columns of a table in the order of the training."""
+        """Return the columns of a table in the order of the training."""
         check_is_fitted(self)
         table = table_of(X)
         names = getattr(self, "feature_names_in_", None)
@@ -437,7 +437,7 @@ def _counts_rows(x: numpy.ndarray) -> bool:
 
 
 def _once(names: Iterable[str]) -> Iterator[str]:
-    """Names, each once: one that was there before gets a number."""
+    """Yield names, each once: one that was there before gets a number."""
     seen: set[str] = set()
     for name in names:
         number, free = 2, name

@@ -98,7 +98,7 @@ class Number:
 
 
 def place_among(edges: numpy.ndarray, x: numpy.ndarray, out: numpy.ndarray) -> None:
-    """Piecewise-linear encoding: bins below x are 1, bins above it 0, its own bin says how far through x is.
+    """Encode piecewise-linearly: bins below x are 1, bins above it 0, its own bin says how far through x is.
 
     (Gorishniy, Rubachev, Babenko, On Embeddings for Numerical Features in Tabular Deep Learning, 2022, eq. 1; outside
     of the bins it stays 0 and 1.)
@@ -111,7 +111,7 @@ def place_among(edges: numpy.ndarray, x: numpy.ndarray, out: numpy.ndarray) -> N
 
 
 def parts_of_moments(seconds: numpy.ndarray) -> dict[str, Callable[[], numpy.ndarray]]:
-    """The parts of moments, each computed when it is asked for. seconds : (rows,) since 1970, NaN for gaps"""
+    """Return the parts of moments, each computed when it is asked for. seconds : (rows,) since 1970, NaN for gaps"""
     missing = ~numpy.isfinite(seconds)
     whole = numpy.where(missing, 0.0, seconds)
     days = numpy.floor(whole / DAY).astype("datetime64[D]")
@@ -163,7 +163,7 @@ def _sampled(x: numpy.ndarray) -> numpy.ndarray:
 
 
 def _centre_and_scale(known: numpy.ndarray, low: float, high: float, *, robust: bool) -> tuple[float, float, bool]:
-    """Centre and factor, and whether there are two values only, which become -1 and 1. known : sorted
+    """Return centre and factor, and whether there are two values only, which become -1 and 1. known : sorted
 
     The robust one is (x - median) / interquartile range, or half the range where that is 0. (Holzmüller, Grinsztajn,
     Steinwart, Better by Default, 2024, section 3.)
@@ -182,7 +182,7 @@ def _centre_and_scale(known: numpy.ndarray, low: float, high: float, *, robust: 
 
 
 def _edges(x: numpy.ndarray, known: numpy.ndarray, y: Any, how: Scaling) -> numpy.ndarray:
-    """Edges of bins: all values where they are few, else quantiles, or a tree's thresholds and the range."""
+    """Return edges of bins: all values where they are few, else quantiles, or a tree's thresholds and the range."""
     if how.by_tree:
         leaf = int(min(64, max(8, len(x) // 40)))
         least = 1e-4 * (1.0 if how.task == "classification" else float(numpy.var(y)))
@@ -216,7 +216,7 @@ class Category:
 
     @property
     def hot(self) -> int:
-        """Columns of values: the frequent ones and, where there are rare ones, theirs."""
+        """Return columns of values: the frequent ones and, where there are rare ones, theirs."""
         return self.frequent + (self.frequent < len(self.values))
 
     @property
@@ -226,7 +226,7 @@ class Category:
         return ways + ["_missing"] * self.gaps + [f"_{label}" for label in self.detail_labels]
 
     def codes(self, found: Categories) -> numpy.ndarray:
-        """Indices of the known values: (rows,) int64; -1 for unknown ones, -2 for gaps."""
+        """Return indices of the known values: (rows,) int64; -1 for unknown ones, -2 for gaps."""
         places = {value: index for index, value in enumerate(self.values)}
         known = numpy.array([*(places.get(name, -1) for name in found.names), -2], numpy.int64)
         return known[found.codes]
@@ -286,7 +286,7 @@ def with_details(
 def _mean_targets(
     codes: numpy.ndarray, targets: numpy.ndarray, values: int, random_state: Any
 ) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """The mean target of each value, and for each row the one over the rows of other folds.
+    """Return the mean target of each value, and for each row the one over the rows of other folds.
 
     codes : (rows,), negative for gaps; targets : (rows, columns); returns (values, columns) and (rows, columns)
     """
@@ -309,7 +309,7 @@ Encoding = Number | Category
 
 
 def encodings_to_state(encodings: Sequence[Encoding]) -> tuple[list[dict[str, Any]], dict[str, numpy.ndarray]]:
-    """Encodings as JSON values and a few arrays, whatever their number; the values of categories may be millions."""
+    """Return encodings as JSON values and a few arrays, however many: categories may have millions of values."""
     described: list[dict[str, Any]] = []
     texts: list[str] = []
     numbers, edges, details = [], [], []
@@ -335,7 +335,7 @@ def encodings_to_state(encodings: Sequence[Encoding]) -> tuple[list[dict[str, An
 
 
 def encodings_of_state(described: Any, arrays: dict[str, numpy.ndarray], columns: int) -> list[Encoding]:
-    """Encodings from what `encodings_to_state` made, in time linear in it.
+    """Return encodings from what `encodings_to_state` made, in time linear in it.
 
     Raises ValueError, KeyError or TypeError for what it cannot have made.
     """
@@ -366,7 +366,7 @@ def encodings_of_state(described: Any, arrays: dict[str, numpy.ndarray], columns
 
 
 def _texts_of(text: numpy.ndarray, lengths: numpy.ndarray) -> list[str]:
-    """Texts that lie one behind the other. text : UTF-8, uint8; lengths : of each in characters, uint32
+    """Return texts that lie one behind the other. text : UTF-8, uint8; lengths : of each in characters, uint32
 
     Raises ValueError for arrays that do not belong together.
     """

@@ -1,0 +1,465 @@
+"""Rows of a data file with their targets, models of every kind that take them, and scores, measured by scikit-learn."""
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pyarrow
+from sklearn import metrics
+from sklearn.model_selection import train_test_split
+
+import xpnet
+from xpnet.cli.output import is_number, show_table
+from xpnet.data import DataFile
+from xpnet.data.frames import Frame
+from xpnet.data.sources import Source
+from xpnet.errors import DataFileError, InputError
+from xpnet.models import Network
+
+SPLIT_ROWS = 2**18
+"""The most rows that are split at a time."""
+
+_TITLES = {"f1": "F1", "roc_auc": "ROC AUC", "mae": "MAE", "rmse": "RMSE", "r2": "R2"}
+
+FEW = 20
+"""Whole numbers of which at most so many differ are classes, where each comes several times."""
+
+MOST = 1000
+"""More classes than this are trained only where that was asked for."""
+
+
+def pick_columns(
+    opened: DataFile,
+    *,
+    target: str | None = None,
+    labelled: bool = True,
+    features: Sequence[str] = (),
+    drop: Sequence[str] = (),
+) -> tuple[list[str], str | None]:
+    """Return the names of the columns that a model takes, and of the labels where they are asked for.
+
+    labelled : whether a target is needed
+
+    Raises DataFileError for columns that are missing, for a target that is not named, and where no feature is left.
+    """
+    own = opened.default_target
+    if labelled and target is None and own is None:
+        raise DataFileError(
+            f"{opened.name}: --target names the column that holds the labels, one of {listed(opened.names)}."
+        )
+    if labelled and own is not None and target not in (None, own, "target", "y"):
+        raise DataFileError(f"{opened.name}: its labels are called {own!r}; received {target!r}. Leave --target out.")
+    target = (own or target) if labelled else None
+    missing = [name for name in dict.fromkeys([target or "", *features, *drop]) if name not in ("", *opened.names)]
+    if missing:
+        raise DataFileError(_told(opened, missing))
+    chosen = list(features) or [name for name in opened.names if name not in {target, own, *drop}]
+    if not chosen:
+        raise DataFileError(
+            f"{opened.name}: at least one column beside the target is needed; received {listed(opened.names)}."
+        )
+    if target in chosen:
+        raise DataFileError(f"{opened.name}: {target!r} is the target, and no feature can be. Name another.")
+    return chosen, target
+
+
+def _told(opened: DataFile, missing: Sequence[str]) -> str:
+    """Say which columns are missing, and which may have been meant."""
+    columns = f"column{'s' if len(missing) > 1 else ''} {listed(missing)}"
+    told = f"{opened.name}: there is no {columns}; the columns are {listed(opened.names)}."
+    numbers = sum(is_number(column) for column in opened.names)
+    if len(opened.names) > 1 and 2 * numbers > len(opened.names):
+        return f"{told} The first line holds numbers: if it has no names, --no-header calls the columns x0, x1, ..."
+    lowered = {name.lower(): name for name in opened.names}
+    close = get_close_matches(missing[0].lower(), lowered, 1)
+    return f"{told} Did you mean {lowered[close[0]]!r}?" if close else f"{told} Check the spelling."
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """Return names as ``'a', 'b', 'c'``, cut after so many."""
+    shown = ", ".join(repr(name[:60]) for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def choose_task(name: str, target: str, labels: numpy.ndarray, asked: str | None) -> tuple[str, str]:
+    """Return the task, ``classify`` or ``regress``, and in a few words why.
+
+    Raises DataFileError for labels that do not serve the task, and for text of which thousands differ, unless it was
+    asked to take them as classes.
+    """
+    distinct, kind = numpy.unique(labels), labels.dtype.kind
+    if asked == "regress" and kind not in "iuf":
+        raise DataFileError(
+            f"{name}: column {target!r} must hold numbers to predict; its first row holds {labels[0]!s:.60}. "
+            "--task classify takes text."
+        )
+    if asked == "classify" and kind == "f":
+        raise DataFileError(
+            f"{name}: column {target!r} must hold classes: text or whole numbers. --task regress predicts others."
+        )
+    few = len(distinct) <= FEW or 2 * len(distinct) <= len(labels)
+    if asked is None and kind not in "iuf" and (len(distinct) > MOST or not few):
+        raise DataFileError(
+            f"{name}: column {target!r} holds {len(distinct):,} different texts in {len(labels):,} rows, "
+            "which would each be a class. Add --task classify if that is meant, or name another target."
+        )
+    task, why = (asked, "as asked") if asked is not None else _guessed(target, distinct, len(labels), kind)
+    if task == "classify" and len(distinct) < 2:
+        raise DataFileError(f"{name}: a classifier needs at least two classes; every label is {distinct[0].item()!r}.")
+    return task, why
+
+
+def _guessed(target: str, distinct: numpy.ndarray, rows: int, kind: str) -> tuple[str, str]:
+    """Return the task that labels suggest, and why: few whole numbers that come again and again are classes."""
+    if kind == "f":
+        return "regress", f"{target} holds numbers that are not whole"
+    if kind != "i":
+        return "classify", f"{target} holds text"
+    count, holds = len(distinct), f"{target} holds {len(distinct):,} different whole numbers"
+    counted = int(distinct[-1]) - int(distinct[0]) == count - 1 and distinct[0] in (0, 1)  # 0, 1, 2, ...
+    if count <= 2 or (count <= FEW and 2 * count <= rows) or (counted and count <= MOST and 20 * count <= rows):
+        return "classify", f"{holds}; --task regress predicts them as numbers"
+    return "regress", f"{holds}; --task classify makes them classes"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some of the rows of a frame.
+
+    features : names of columns; places : (rows,) numbers of the rows in the frame, ascending
+    y : (rows,) class indices, or numbers
+    """
+
+    frame: Frame
+    features: list[str]
+    places: numpy.ndarray
+    y: numpy.ndarray
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def take(self, chosen: numpy.ndarray) -> "Rows":
+        """Return some of the rows. chosen : indices, ascending"""
+        return Rows(self.frame, self.features, self.places[chosen], self.y[chosen])
+
+    def table(self, *, step: int = 1) -> pyarrow.Table:
+        """Return one row in so many, as one table."""
+        schema = pyarrow.schema([self.frame.schema.field(name) for name in self.features])
+        parts = [batch for block in range(self.frame.blocks) for batch in self.batches(block, self.places[::step])]
+        return pyarrow.Table.from_batches(parts, schema).unify_dictionaries()
+
+    def batches(self, block: int, places: numpy.ndarray | None = None) -> Iterator[pyarrow.RecordBatch]:
+        """Yield the rows of a block of the frame, some thousand at a time."""
+        places = self.places if places is None else places
+        first, end = map(int, self.frame.starts[block : block + 2])
+        if numpy.searchsorted(places, first) == numpy.searchsorted(places, end):
+            return
+        for batch in self.frame.batches(block, self.features):
+            low, high = numpy.searchsorted(places, [first, first + len(batch)])
+            if high - low == len(batch):
+                yield batch
+            elif high > low:
+                yield batch.take(pyarrow.array(places[low:high] - first))
+            first += len(batch)
+
+    def tables(self) -> Iterator[pyarrow.Table]:
+        """Yield all rows, some thousand at a time."""
+        for block in range(self.frame.blocks):
+            for batch in self.batches(block):
+                yield pyarrow.Table.from_batches([batch])
+
+
+class EncodedRows(Source):
+    """Inputs of a network: rows that are encoded as they are read. encoder : fitted"""
+
+    def __init__(self, rows: Rows, encoder: Any, dtype: str) -> None:
+        self.rows, self.encoder, self.dtype = rows, encoder, numpy.dtype(dtype)
+        counts = numpy.diff(numpy.searchsorted(rows.places, rows.frame.starts.astype(rows.places.dtype)))
+        (self._read_from,) = numpy.nonzero(counts)
+        self.starts = numpy.append(0, numpy.cumsum(counts[self._read_from])).astype(numpy.int64)
+        self.shape = (len(rows), len(encoder.get_feature_names_out()))
+
+    def read(self, block: int) -> numpy.ndarray:
+        """Return the rows of a block."""
+        return numpy.concatenate(list(self.parts(block)))
+
+    def parts(self, block: int) -> Iterator[numpy.ndarray]:
+        """Yield the rows of a block, some thousand at a time."""
+        for batch in self.rows.batches(int(self._read_from[block])):
+            table = pyarrow.Table.from_batches([batch])
+            yield numpy.asarray(self.encoder.transform(table)).astype(self.dtype, copy=False)
+
+
+def split(rows: Rows, share: float, seed: int, *, stratified: bool, option: str) -> tuple[Rows, Rows]:
+    """Return two parts of some rows, the second with the share; classes keep theirs, and have rows in the first.
+
+    option : that named the share
+
+    Raises DataFileError where no row would be left in the first part.
+    """
+    count = len(rows)
+    if share and round(share * count) >= count:
+        raise DataFileError(
+            f"{rows.frame.name}: some row must be left to train on; {count} rows are too few for {option} {share}."
+        )
+    apart = numpy.zeros(count, bool)
+    for first in range(0, count if share else 0, SPLIT_ROWS):  # what is split at a time takes memory
+        y = rows.y[first : first + SPLIT_ROWS] if stratified else None
+        some = min(SPLIT_ROWS, count - first)
+        apart[first + _apart(some, y, share, seed)] = True
+    return rows.take(numpy.flatnonzero(~apart)), rows.take(numpy.flatnonzero(apart))
+
+
+def _apart(count: int, y: numpy.ndarray | None, share: float, seed: int) -> numpy.ndarray:
+    """Return indices of the rows to set apart, of so many. y : (rows,) class indices, which keep rows each, or None"""
+    alone = numpy.zeros(count, bool) if y is None else numpy.bincount(y)[y] < 2
+    shared = numpy.flatnonzero(~alone)
+    if len(shared) < 2:
+        return shared[:0]
+    try:
+        _, apart = train_test_split(
+            shared, test_size=share, random_state=seed, stratify=None if y is None else y[shared]
+        )
+    except ValueError:  # there are more classes than rows in one of the parts
+        first, apart = train_test_split(shared, test_size=share, random_state=seed)
+        apart = apart[numpy.isin(y[apart], y[first])] if y is not None else apart
+    return apart
+
+
+@dataclass(frozen=True)
+class TableModel:
+    """A model that takes tables.
+
+    model : the model itself; predict : makes outputs of rows as it takes them
+    width : columns that it needs; features : their names, None where it takes any so many; text : those read as text
+    classes : the labels, in the order of the probabilities' columns; None for a model that predicts numbers
+    outputs : how many numbers or labels a row has; levels : of the quantiles that it predicts, if these are several
+    coverage : of the intervals whose ends stand behind the numbers; None for no intervals
+    """
+
+    model: Any
+    predict: Callable[[Any], Any]
+    width: int
+    features: list[str] | None = None
+    text: tuple[str, ...] = ()
+    classes: list[Any] | None = None
+    outputs: int = 1
+    levels: tuple[float, ...] = ()
+    coverage: float | None = None
+
+    @property
+    def several(self) -> bool:
+        """Return whether a row has several labels or targets."""
+        return self.outputs > 1 and not self.levels
+
+    @property
+    def target(self) -> str | None:
+        """Return the labels' column in the file that the model was trained on, if it is known."""
+        target = self.model.extra.get("target")
+        return target if isinstance(target, str) else None
+
+    @property
+    def ids(self) -> list[str]:
+        """Return the columns to carry along."""
+        ids = self.model.extra.get("ids")
+        return [name for name in ids if isinstance(name, str)] if isinstance(ids, list) else []
+
+    def outputs_of(self, table: pyarrow.Table) -> numpy.ndarray:
+        """Return probabilities (rows, classes), or numbers (rows,) or (rows, outputs), on the host."""
+        with warnings.catch_warnings():
+            # Columns have been taken by name already; scikit-learn cannot know, and would warn.
+            warnings.filterwarnings("ignore", message="X (has feature names|does not have valid feature names)")
+            try:
+                outputs = numpy.asarray(self.predict(table))
+                if self.coverage is None:
+                    return outputs
+                ends = self.model.predict_interval(table, self.coverage)
+                return numpy.hstack([outputs.reshape(len(table), -1), ends])
+            except InputError:
+                raise
+            except ValueError as error:
+                raise InputError(f"The model does not take these values: {error}") from error
+
+
+def as_table_model(model: Any) -> TableModel:
+    """Return a model of any kind as one that takes tables."""
+    if isinstance(model, Network):
+        return _of_network(model)
+    labels, names = getattr(model, "classes_", None), getattr(model, "feature_names_in_", None)
+    classes = None if labels is None else list(labels.tolist())
+    predict = model.predict if labels is None else model.predict_proba
+    if hasattr(model, "encoder_"):
+        outputs = len(model.target_[0]) if classes is None else 1
+    else:
+        outputs = model.n_outputs_ if classes is None or model.out_activation_ != "softmax" else 1
+    levels = numpy.ravel(model.quantile).tolist() if getattr(model, "loss", None) == "quantile" else []
+    shared: dict[str, Any] = {"width": model.n_features_in_, "classes": classes, "outputs": outputs}
+    shared["levels"] = tuple(levels) if len(levels) > 1 else ()
+    if names is None or not hasattr(model, "encoder_"):
+        features = None if names is None else names.tolist()
+        return TableModel(model, lambda table: predict(_matrix(table)), features=features, **shared)
+    encodings = model.encoder_.get_state()[0]["encodings"]
+    used = {encoding["column"] for encoding in encodings}
+    text = {names[encoding["column"]] for encoding in encodings if encoding["kind"] == "category"}
+    features = [name for place, name in enumerate(names.tolist()) if place in used]
+    return TableModel(model, predict, features=features, text=tuple(text), **shared)
+
+
+def _of_network(network: Network) -> TableModel:
+    """Return a network, which knows nothing but numbers, as a model that takes tables."""
+    spec = network.spec
+
+    def predict(table: pyarrow.Table) -> Any:
+        return network.backend.to_numpy(network.predict(_matrix(table).astype(spec.dtype, copy=False)))
+
+    classes = list(range(spec.widths[-1])) if spec.loss == "softmax_cross_entropy" else None
+    return TableModel(network, predict, spec.widths[0], classes=classes, outputs=1 if classes else spec.widths[-1])
+
+
+def _matrix(table: pyarrow.Table) -> numpy.ndarray:
+    """Return columns of numbers as a matrix, of objects where some hold text; gaps are NaN."""
+    columns = [column.to_numpy() for column in table.columns]
+    if any(column.dtype.kind not in "biuf" for column in columns):
+        return numpy.asarray([column.to_pylist() for column in table.columns], dtype=object).T
+    return numpy.column_stack(columns)
+
+
+def open_model(path: Path, backend: str | None, coverage: float | None = None) -> TableModel:
+    """Return the model in a file.
+
+    Raises ModelFileError for a file that holds none.
+    """
+    return replace(as_table_model(xpnet.load(path, backend=backend)), coverage=coverage)
+
+
+def predictions(
+    model: TableModel, tables: Iterable[pyarrow.Table], tell: Callable[[str], None]
+) -> Iterator[numpy.ndarray]:
+    """Yield the outputs of some rows after the other. tell : called with how far it is"""
+    done = 0
+    for table in tables:
+        yield model.outputs_of(table)
+        done += len(table)
+        tell(f"{done:,} rows")
+
+
+def measured(
+    model: TableModel,
+    tables: Iterable[pyarrow.Table],
+    y: numpy.ndarray,
+    tell: Callable[[str], None],
+) -> tuple[dict[str, Any], numpy.ndarray]:
+    """Return scores, and the probabilities or numbers that were predicted. y : (rows,) class indices, or numbers"""
+    blocks, done = predictions(model, tables, tell), 0
+    first = next(blocks)
+    outputs = numpy.empty((len(y), *first.shape[1:]), first.dtype)
+    for block in chain([first], blocks):
+        outputs[done : done + len(block)] = block
+        done += len(block)
+    if model.classes is None:
+        columns = outputs.reshape(len(y), -1)
+        numbers = columns[:, columns.shape[1] // 2]  # of several quantiles the middle one
+        return number_scores(y, numbers), numbers
+    return class_scores(y, outputs), outputs
+
+
+def shuffled(
+    model: TableModel,
+    table: pyarrow.Table,
+    y: numpy.ndarray,
+    repeats: int,
+    rng: numpy.random.Generator,
+    tell: Callable[[str], None],
+) -> numpy.ndarray:
+    """Return how much worse predictions are with each column shuffled, by log loss or R2: (columns, repeats)."""
+    key, sign = ("r2", -1) if model.classes is None else ("log_loss", 1)
+
+    def badness(some: pyarrow.Table) -> float:
+        return sign * float(measured(model, [some], y, lambda told: None)[0][key])
+
+    whole, found = badness(table), numpy.empty((table.num_columns, repeats))
+    for place, name in enumerate(table.column_names):
+        for turn in range(repeats):
+            column = table.column(place).take(pyarrow.array(rng.permutation(len(y))))
+            found[place, turn] = badness(table.set_column(place, name, column)) - whole
+        tell(f"{place + 1} of {table.num_columns} columns")
+    return found
+
+
+def class_scores(labels: numpy.ndarray, probabilities: numpy.ndarray) -> dict[str, Any]:
+    """Return rows, accuracy, balanced accuracy, F1 (of the second of two classes, else the mean), log loss, ROC AUC.
+
+    ROC AUC is that of each class against the rest, and None where a class has no rows.
+    labels : (rows,) class indices; probabilities : (rows, classes)
+    """
+    rows, classes = probabilities.shape
+    exact = probabilities.astype(numpy.float64)
+    exact /= exact.sum(axis=1, keepdims=True)  # those rounded to float32 sum to 1 only nearly
+    area = None
+    if len(numpy.unique(labels)) == classes:  # first, since it takes the most memory
+        area = float(metrics.roc_auc_score(labels, exact if classes > 2 else exact[:, 1], multi_class="ovr"))
+    predicted = exact.argmax(axis=1)
+    recalls = metrics.recall_score(labels, predicted, labels=numpy.unique(labels), average=None, zero_division=0)
+    among = {"labels": range(classes), "average": "macro"} if classes > 2 else {"average": "binary"}
+    # By hand, since scikit-learn's log_loss holds all rows several times.
+    least = numpy.finfo(numpy.float64).eps
+    losses = -numpy.log(numpy.clip(exact[numpy.arange(rows), labels], least, 1 - least))
+    return {
+        "rows": rows,
+        "accuracy": float(metrics.accuracy_score(labels, predicted)),
+        "balanced_accuracy": float(numpy.mean(recalls)),
+        "f1": float(metrics.f1_score(labels, predicted, zero_division=0, **among)),
+        "log_loss": float(losses.mean()),
+        "roc_auc": area,
+    }
+
+
+def scores_by_class(labels: numpy.ndarray, predicted: numpy.ndarray, names: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return precision, recall, F1 and rows of each class. labels, predicted : (rows,) class indices"""
+    *shares, rows = metrics.precision_recall_fscore_support(
+        labels, predicted, labels=range(len(names)), zero_division=0
+    )
+    columns = zip(names, *(share.tolist() for share in shares), map(int, rows), strict=True)
+    return [dict(zip(("class", "precision", "recall", "f1", "rows"), column, strict=True)) for column in columns]
+
+
+def number_scores(targets: numpy.ndarray, predictions: numpy.ndarray) -> dict[str, Any]:
+    """Return rows, mean absolute error, root of the mean squared error, and R2 (None for fewer than two rows)."""
+    return {
+        "rows": len(targets),
+        "mae": float(metrics.mean_absolute_error(targets, predictions)),
+        "rmse": float(metrics.root_mean_squared_error(targets, predictions)),
+        "r2": float(metrics.r2_score(targets, predictions)) if len(targets) > 1 else None,
+    }
+
+
+def baseline_scores(training: numpy.ndarray, measured: numpy.ndarray, classes: int | None) -> dict[str, Any]:
+    """Return the scores of who always says the shares of the classes, or the mean. classes : how many, or None"""
+    if classes is None:
+        return number_scores(measured, numpy.full(len(measured), training.mean()))
+    shares = numpy.bincount(training, minlength=classes) / len(training)
+    return class_scores(measured, numpy.tile(shares, (len(measured), 1)))
+
+
+def show_scores(scores: dict[str, dict[str, Any]]) -> None:
+    """Show a table with a line for each set of rows."""
+    names = [name for name in next(iter(scores.values()), {}) if name != "rows"]
+    rows = [(part, found["rows"], *(_shown(found[name]) for name in names)) for part, found in scores.items()]
+    show_table(("rows of", "rows", *(_TITLES.get(name, name.replace("_", " ")) for name in names)), rows)
+
+
+def _shown(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.1f}"
+
+
+def show_classes(by_class: list[dict[str, Any]]) -> None:
+    """Show a table with a line for each class."""
+    rows = [tuple(_shown(v) if isinstance(v, float) else v for v in found.values()) for found in by_class]
+    show_table(("class", "precision", "recall", "f1", "rows"), rows)

@@ -1,0 +1,376 @@
+"""Any data file, by its name: what it is, and what reads it. Nothing in a file is ever unpickled.
+
+An archive (NumPy's .npz, HDF5, Zarr) holds X (rows, features) and labels (rows,), called ``y`` unless the target names
+another array. A .npy file holds X alone; its labels are one of its columns (``x4``), or another .npy file that the
+target names.
+"""
+
+import io
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy
+
+from xpnet.errors import DataFileError
+
+DATASETS = ("digits", "iris", "wine", "breast_cancer", "diabetes")
+
+_PLAIN_CODECS = frozenset(
+    "adler32 astype bitround blosc bytes bz2 crc32 crc32c delta endian fixedscaleoffset fletcher32 gzip lz4 lzma "
+    "packbits quantize sharding_indexed shuffle transpose vlen-utf8 zlib zstd".split()
+)
+"""The codecs of Zarr that give numbers or text whatever bytes they are given; others, as pickle, may give anything."""
+
+_TEXTS, _ARRAYS, _STORES = (".csv", ".tsv", ".txt"), (".npz", ".npy"), (".h5", ".hdf5", ".zarr")
+_ENDINGS = (*_TEXTS, ".parquet", *_ARRAYS, *_STORES)
+_REMEDIES = {
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), " Save the sheet as CSV UTF-8."),
+    **dict.fromkeys((".json", ".jsonl", ".feather", ".arrow", ".pkl"), " Write it as Parquet or CSV."),
+    ".zip": " Unpack it first.",
+}
+
+COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
+"""Endings that a file may have beside that of its format, and pyarrow's name of what they stand for."""
+
+STDIN = "-"
+_MARKS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
+"""Compressed content begins with these bytes."""
+
+
+class Content:
+    """A file's content, which can be read from its beginning more than once.
+
+    name : for messages; suffix : of its format (``.csv``), without that of its compression
+    """
+
+    def __init__(self, source: str | Path) -> None:
+        self.path = Path(source)
+        self._bytes: bytes | None = None
+        if str(source) == STDIN:
+            self.name, self._bytes = "stdin", sys.stdin.buffer.read()
+            self.compression = next((kind for mark, kind in _MARKS.items() if self._bytes.startswith(mark)), None)
+            self.suffix = _format_of(self.beginning())
+            return
+        self.name = self.path.name
+        self.compression = COMPRESSED.get(self.path.suffix.lower())
+        named = self.path.with_suffix("") if self.compression else self.path
+        self.suffix = named.suffix.lower()
+
+    def open(self) -> Any:
+        """Return a pyarrow stream over the content, decompressed."""
+        import pyarrow
+
+        raw = _stream(self.path) if self._bytes is None else pyarrow.BufferReader(self._bytes)
+        return pyarrow.CompressedInputStream(raw, self.compression) if self.compression else raw
+
+    def seekable(self) -> Any:
+        """Return a binary file over the content that can be sought in."""
+        if self._bytes is None and not self.compression:
+            return self.path.open("rb")
+        return io.BytesIO(self.whole())
+
+    def whole(self) -> bytes:
+        """Return all of it, decompressed."""
+        with self.open() as stream:
+            return bytes(stream.read())
+
+    @property
+    def in_memory(self) -> bool:
+        """Return whether the content came from standard input."""
+        return self._bytes is not None
+
+    def text_bytes(self, sample: int) -> int:
+        """Return about how many bytes the file has when it is decompressed, by its beginning; 0 for what is in memory.
+
+        sample : bytes to decompress
+        """
+        if self._bytes is not None:
+            return 0
+        packed = self.path.stat().st_size
+        if not self.compression or packed <= sample // 1024:  # a byte holds a thousand at most
+            return packed
+        import pyarrow
+
+        with _stream(self.path) as raw:
+            found = len(pyarrow.CompressedInputStream(raw, self.compression).read(sample))
+            return packed * found // max(1, raw.tell())
+
+    def beginning(self, size: int = 64) -> bytes:
+        """Return the first bytes, decompressed; all, where there are fewer."""
+        with self.open() as stream:
+            return bytes(stream.read(size))
+
+
+def _stream(path: Path) -> Any:
+    """Return a file as a pyarrow stream."""
+    import pyarrow
+
+    try:
+        return pyarrow.OSFile(str(path))
+    except UnicodeEncodeError:  # pyarrow opens no file whose name is not UTF-8
+        return pyarrow.PythonFile(path.open("rb"), "r")
+
+
+def _format_of(beginning: bytes) -> str:
+    """Return the format of content that has no name."""
+    marks = {b"PAR1": ".parquet", b"PK": ".npz", b"\x93NUMPY": ".npy", b"\x89HDF": ".h5"}
+    return next((suffix for mark, suffix in marks.items() if beginning.startswith(mark)), ".csv")
+
+
+class DataFile(Protocol):
+    """A data file that was opened.
+
+    name : for messages; names : of its columns; default_target : the column of labels where it is known
+    """
+
+    name: str
+    names: list[str]
+    default_target: str | None
+
+    def read(self, columns: Any, text: Any, whole: str | None, tell: Any) -> Any:
+        """Return the :class:`~xpnet.data.frames.Frame` of some columns."""
+
+
+def open_data(source: str | Path | Content, dialect: Any = None, target: str | None = None) -> DataFile:
+    """Open a data set or file.
+
+    Parameters
+    ----------
+    source : str, Path or Content
+        A name of ``DATASETS``; a path that ends in .csv, .tsv, .txt, .parquet, .npz, .npy, .h5 or .zarr, with .gz,
+        .bz2, .zst or .lz4 behind it where it is compressed; a folder of Parquet files; or ``-`` for standard input.
+    dialect : xpnet.data.text.Dialect, optional
+        How a text file is written, where the file does not show it.
+    target : str, optional
+        The array of labels in an archive, or another .npy file.
+
+    Returns
+    -------
+    DataFile
+        Its columns, and what reads them.
+
+    Raises
+    ------
+    DataFileError
+        For a file that is missing or cannot be read as a table.
+
+    Examples
+    --------
+    >>> from xpnet.data import open_data
+    >>> opened = open_data("iris")
+    >>> opened.default_target, len(opened.names)
+    ('target', 5)
+    """
+    try:
+        return _opened(source, dialect, target)
+    except OSError as error:
+        raise DataFileError(f"{source}: the file must be readable; {error.strerror or error}.") from error
+
+
+def _opened(source: str | Path | Content, dialect: Any, target: str | None) -> DataFile:
+    if str(source) in DATASETS:
+        return _open_bundled(str(source))
+    content = source if isinstance(source, Content) else _content(source)
+    if content.suffix in _TEXTS:
+        from xpnet.data.text import Dialect, TextFile
+
+        return TextFile(content, dialect or Dialect())
+    if content.suffix == ".npz":
+        return _open_archive(content, target)
+    if content.suffix == ".npy":
+        X, others = _load(content), target is not None and target.endswith(".npy")
+        return _array_file(content.name, X, _load(Content(str(target))) if others else None, target or "")
+    return _open_store(content, target) if content.suffix in _STORES else _open_parquet(content)
+
+
+class FrameFile:
+    """A file whose rows are read when they are asked for."""
+
+    def __init__(self, frame: Any, default_target: str | None = None) -> None:
+        self.frame, self.name, self.names, self.default_target = frame, frame.name, frame.schema.names, default_target
+
+    def read(self, columns: Any, text: Any, whole: str | None, tell: Any) -> Any:
+        """Return the frame of all columns, some of which are taken as text."""
+        self.frame.take_as_text(text)
+        return self.frame
+
+
+def _open_parquet(content: Content) -> DataFile:
+    """Open a Parquet file, or a folder of such files as one table; a compressed one is unpacked in memory."""
+    from pyarrow import ArrowException, parquet
+
+    from xpnet.data.frames import MemoryFrame, ParquetFrame, plain_schema
+
+    if content.path.exists() and not content.compression and not content.in_memory:
+        return FrameFile(ParquetFrame(content.path, content.name))
+    try:
+        with content.seekable() as stored:
+            table = parquet.read_table(stored)
+        return FrameFile(MemoryFrame(content.name, table.select(plain_schema(table.schema).names)))
+    except (ArrowException, ValueError) as error:  # ValueError: damaged text or JSON inside the file
+        raise DataFileError(f"{content.name}: this is not a whole Parquet file: {error}. Write it again.") from error
+
+
+def _array_file(name: str, X: Any, labels: Any, target: str, names: list[str] | None = None) -> DataFile:
+    """Open a matrix with names for its columns, and labels beside it; None for no labels.
+
+    Raises DataFileError unless X is a matrix of numbers.
+    """
+    from xpnet.data.frames import ArrayFrame
+
+    if getattr(X, "ndim", 0) != 2 or numpy.dtype(X.dtype).kind not in "biuf":
+        shape, dtype = getattr(X, "shape", ()), getattr(X, "dtype", type(X).__name__)
+        raise DataFileError(
+            f"{name}: X is a matrix of numbers (rows, features); received {dtype} of shape {tuple(shape)}. Reshape it."
+        )
+    if not X.shape[1] or not X.shape[0]:
+        raise DataFileError(f"{name}: X needs at least one row and column; received shape {tuple(X.shape)}.")
+    if labels is not None and labels.shape != X.shape[:1]:
+        raise DataFileError(
+            f"{name}: {target} holds one label for each row of X, shape {X.shape[:1]}; received {labels.shape}."
+        )
+    features = names or [f"x{k}" for k in range(X.shape[1])]
+    if labels is None:
+        return FrameFile(ArrayFrame(name, X, features, {}))
+    return FrameFile(ArrayFrame(name, X, features, {target: labels}), target)
+
+
+def _open_bundled(name: str) -> DataFile:
+    """Open one of ``DATASETS``, with its labels as text where scikit-learn names them."""
+    from sklearn import datasets
+
+    found: Any = getattr(datasets, f"load_{name}")()
+    named = getattr(found, "target_names", None)
+    labels = found.target if named is None else numpy.asarray(named)[found.target]
+    return _array_file(name, found.data, labels, "target", [str(feature) for feature in found.feature_names])
+
+
+def _open_archive(content: Content, target: str | None) -> DataFile:
+    """Open a .npz file; raise DataFileError for a damaged one, and for arrays that are missing or hold objects."""
+    with content.seekable() as file, reading(content.name, "write it with numpy.savez(path, X=X, y=y)"):
+        arrays = numpy.load(file, allow_pickle=False)
+        if not isinstance(arrays, numpy.lib.npyio.NpzFile):
+            raise ValueError("it holds one array without a name")
+        return _of_arrays(content.name, arrays, target)
+
+
+def _load(content: Content) -> numpy.ndarray:
+    """Return the array of a .npy file, mapped where it lies."""
+    with reading(content.name, "write it with numpy.save(path, X)"):
+        if content.path.is_file() and not content.compression:
+            return numpy.load(content.path, mmap_mode="r", allow_pickle=False)
+        with content.seekable() as stored:
+            return numpy.load(stored, allow_pickle=False)
+
+
+def _open_store(content: Content, target: str | None) -> DataFile:
+    """Open an HDF5 file or a Zarr group, whose X is read when rows are asked for.
+
+    Raises DataFileError where h5py or zarr is missing, for damaged files, and for arrays that are missing.
+    """
+    package = "zarr" if content.suffix == ".zarr" else "h5py"
+    try:
+        module: Any = __import__(package)
+    except ImportError:
+        raise DataFileError(
+            f"{content.name}: this file is read by {package}, which is not installed. pip install 'xpnet[data]'."
+        ) from None
+    with reading(content.name, "write it again"):
+        if package == "zarr":
+            store: Any = module.open_group(str(content.path), mode="r")
+        else:
+            store = module.File(content.seekable() if content.compression else content.path, "r")
+        return _of_arrays(content.name, store, target)
+
+
+def _of_arrays(name: str, arrays: Mapping[str, Any], target: str | None) -> DataFile:
+    """Open the X and the labels of an archive."""
+    X, labelled = _array(name, arrays, "X"), target if target is not None else "y" if "y" in arrays else None
+    labels = None if labelled is None else _decoded(numpy.asarray(_array(name, arrays, labelled)[...]))
+    return _array_file(name, X, labels, labelled or "y")
+
+
+def _array(name: str, arrays: Mapping[str, Any], wanted: str) -> Any:
+    """Return an array that is not read yet; raise DataFileError where there is none of that name."""
+    if wanted not in arrays:
+        held = ", ".join(map(repr, sorted(arrays)))[:300]
+        raise DataFileError(f"{name}: no array {wanted!r}; the archive holds {held}. Check the spelling.")
+    array = arrays[wanted]
+    check_codecs(name, array)
+    return array
+
+
+@contextmanager
+def reading(name: str, remedy: str) -> Iterator[None]:
+    """Raise DataFileError in place of whatever NumPy, h5py and zarr raise for a damaged file: they do not list it."""
+    try:
+        yield
+    except (DataFileError, MemoryError):
+        raise
+    except Exception as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0][:300]  # it may quote the damaged file
+        raise DataFileError(
+            f"{name}: this file cannot be read, it is not a file of plain arrays: {said}. Damaged? Else {remedy}."
+        ) from error
+
+
+def check_codecs(name: str, array: Any) -> None:
+    """Raise DataFileError for an array of Zarr whose chunks may hold anything but numbers and text.
+
+    It is looked at before a chunk is decoded, since codecs of objects may run code. Other arrays have no codecs.
+    """
+    if type(array).__module__.partition(".")[0] != "zarr" or not hasattr(array, "metadata"):
+        return
+    for codec in _codecs(array.metadata.to_dict()):
+        if codec.removeprefix("numcodecs.") not in _PLAIN_CODECS:
+            raise DataFileError(
+                f"{name}: an array holds numbers or text that plain codecs pack, such as blosc, zstd or vlen-utf8; "
+                f"received the codec {codec[:60]!r}. Write the array again with one of these."
+            )
+
+
+def _codecs(described: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names of all codecs in the description of an array, or of a codec that holds others."""
+    for key in ("filters", "compressor", "codecs", "index_codecs"):
+        found = described.get(key) or ()
+        for codec in (found,) if isinstance(found, Mapping) else found:
+            yield str(codec.get("id", codec.get("name")))
+            yield from _codecs(codec.get("configuration") or {})
+
+
+def _decoded(y: numpy.ndarray) -> numpy.ndarray:
+    """Return labels with text as text, which HDF5 stores as bytes and Zarr as objects."""
+    if y.dtype.kind == "S":
+        return numpy.char.decode(y, "utf-8")
+    if y.dtype.kind in "OT":
+        return numpy.asarray([v.decode() if isinstance(v, bytes) else v for v in y.tolist()], dtype=object)
+    return y
+
+
+def _content(source: str | Path) -> Content:
+    """Return the file, if there is one that can be read."""
+    path = Path(source)
+    if str(source) == STDIN:
+        return Content(source)
+    if not path.exists():
+        raise DataFileError(f"Data is {_kinds()}; there is no file {path}.")
+    if path.is_dir():
+        if path.suffix.lower() != ".zarr" and not any(path.rglob("*.parquet")):
+            raise DataFileError(f"Data is {_kinds()}; {path} is a folder without Parquet files.")
+    elif not path.is_file():
+        raise DataFileError(f"Data is {_kinds()}; {path} is a pipe or a device. Pass - and redirect it.")
+    content = Content(source)
+    if not path.is_dir() and content.suffix not in _ENDINGS:
+        raise DataFileError(f"Data is {_kinds()}; received {path}.{_REMEDIES.get(path.suffix.lower(), '')}")
+    return content
+
+
+def _kinds() -> str:
+    packed = ", ".join(COMPRESSED)
+    return (
+        f"one of {', '.join(DATASETS)}, or a file that ends in {', '.join(_ENDINGS)} (compressed: {packed} behind it), "
+        "or a folder of .parquet files, or - for standard input"
+    )
