@@ -12,19 +12,11 @@ from typing import Any
 import pytest
 from numpydoc.validate import validate
 
-ROOMS = [
-    "xpnet",
-    "xpnet.ops",
-    "xpnet.backend",
-    "xpnet.layers",
-    "xpnet.optimizers",
-    "xpnet.training",
-    "xpnet.models",
-    "xpnet.gradcheck",
-    "xpnet.modelfile",
-    "xpnet.dask",
-]
-"""The modules whose ``__all__`` makes up the public surface."""
+import xpnet
+
+MODULES = [f"xpnet.{name}" for name in xpnet.__all__ if inspect.ismodule(getattr(xpnet, name))]
+ROOMS = ["xpnet", *MODULES, "xpnet.models", "xpnet.dask"]
+"""The modules whose ``__all__`` makes up the API, and the base of the networks that it has."""
 
 NOT_ASKED = {
     "GL08": "a method without a docstring inherits that of its base, which is checked there",

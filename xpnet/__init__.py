@@ -2,6 +2,9 @@
 
 Layers with hand-written gradients, two models, and scikit-learn's estimators, on NumPy, Numba, CuPy or any array-API
 library. See ``xpnet.Affine``, ``xpnet.FeedforwardNeuralNet``, ``xpnet.MLPClassifier``, and ``xpnet --help``.
+
+The API is what ``__all__`` lists here, and what the ``__all__`` of each module among these names lists; with Dask,
+``xpnet.dask``, too. All other modules and names are xpnet's own.
 """
 
 from importlib import import_module

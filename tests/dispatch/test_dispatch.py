@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import xpnet
-from xpnet.dispatch import choose, enter, enter_both
+from xpnet.dispatch import choose, coerce, coerce_both
 
 
 def test_the_argument_comes_before_the_context_before_the_environment(monkeypatch):
@@ -40,13 +40,13 @@ def test_to_enter_is_to_choose(monkeypatch):
     def entered():
         names = set()
         for given in (x, x.tolist(), x.view(np.matrix)):
-            ops, array = enter(given)
-            both, logits, index = enter_both(given, labels)
+            ops, array = coerce(given)
+            both, logits, index = coerce_both(given, labels)
             assert type(array) is type(logits) is type(index) is np.ndarray and index is labels
             names |= {ops.backend.name, both.backend.name}
         return names
 
-    assert entered() == {"numba"} and enter(x)[1] is x
+    assert entered() == {"numba"} and coerce(x)[1] is x
     with xpnet.use_backend("numpy"):
         assert entered() == {"numpy"}
     monkeypatch.setenv("XPNET_BACKEND", "numpy")
@@ -54,7 +54,7 @@ def test_to_enter_is_to_choose(monkeypatch):
     monkeypatch.setenv("XPNET_BACKEND", "")
     for given in (x, [1.0]):
         with pytest.raises(xpnet.BackendError, match="XPNET_BACKEND"):
-            enter(given)
+            coerce(given)
 
 
 def test_an_unknown_backend_is_refused_with_the_list():

@@ -3,7 +3,7 @@
 ``choose`` is the one place where it is made; ``generic`` wraps any array-API library that has no backend of its own.
 """
 
-from xpnet.dispatch.choice import Choice, available_backends, choose, enter, enter_both, get_backend, use_backend
+from xpnet.dispatch.choice import Choice, available_backends, choose, coerce, coerce_both, get_backend, use_backend
 from xpnet.dispatch.generic import GenericBackend
 
 __all__ = [
@@ -11,8 +11,8 @@ __all__ = [
     "GenericBackend",
     "available_backends",
     "choose",
-    "enter",
-    "enter_both",
+    "coerce",
+    "coerce_both",
     "get_backend",
     "use_backend",
 ]

@@ -152,7 +152,7 @@ def choose(*arrays: Any, backend: str | Backend | None = None) -> Choice:
     return by_arrays(*arrays)
 
 
-def enter(x: Any) -> tuple[Operations, Array]:
+def coerce(x: Any) -> tuple[Operations, Array]:
     """Return the operations of the backend that computes on an array, and the array brought to it.
 
     That is what `choose` finds, in less time where it is found soon: a call of a few numbers would notice.
@@ -165,8 +165,8 @@ def enter(x: Any) -> tuple[Operations, Array]:
     return choice.ops, choice.backend.asarray(x)
 
 
-def enter_both(x: Any, y: Any) -> tuple[Operations, Array, Array]:
-    """Do as :func:`enter` does, for two arrays of one call."""
+def coerce_both(x: Any, y: Any) -> tuple[Operations, Array, Array]:
+    """Do as :func:`coerce` does, for two arrays of one call."""
     if (inside := _context.get()) is not None:
         return _operations(inside), inside.asarray(x), inside.asarray(y)
     if type(x) is type(y) is ndarray and _ENCODED not in _ENVIRONMENT:

@@ -157,8 +157,8 @@ def divided_threads(group: Group) -> Iterator[None]:
 
 def threads_of(own: Place, every: Sequence[Place]) -> int:
     """Return a rank's number of threads: ranks divide the cores that they share, and a quota."""
-    beside = [place for place in every if place.host == own.host]
-    count = int(sum(1 / sum(core in place.cores for place in beside) for core in own.cores) + 1e-9)
+    neighbours = [place for place in every if place.host == own.host]
+    count = int(sum(1 / sum(core in place.cores for place in neighbours) for core in own.cores) + 1e-9)
     if own.allowed < len(own.cores):
-        count = min(count, own.allowed // len(beside))
+        count = min(count, own.allowed // len(neighbours))
     return max(count, 1)

@@ -54,7 +54,7 @@ class Activation(Layer):
         array, shape of the inputs
             The outputs.
         """
-        operations, inputs = self._enter(inputs)
+        operations, inputs = self._coerce(inputs)
         out, kept = ops.ACTIVATIONS[self.activation].over(operations).forward(inputs)
         # The output belongs to the caller, who may change it before the backward pass.
         self.cache = namespace(out).astype(out, out.dtype) if kept is out else kept

@@ -54,7 +54,7 @@ class Affine(Layer):
         MixedArraysError
             For arrays of two libraries.
         """
-        ops, *arrays = self._enter(inputs, weight, bias)
+        ops, *arrays = self._coerce(inputs, weight, bias)
         inputs, weight, bias = as_floats(ops.backend, arrays)
         _check_shapes(tuple(inputs.shape), tuple(weight.shape), tuple(bias.shape))
         self.cache = inputs, weight
@@ -157,7 +157,7 @@ class MemberAffine(Layer):
             For arrays of two libraries.
         """
         given = [inputs, weight, bias, *(scale for scale in (scale_in, scale_out) if scale is not None)]
-        ops, *arrays = self._enter(*given)
+        ops, *arrays = self._coerce(*given)
         inputs, weight, bias, *scales = as_floats(ops.backend, arrays)
         _check_shapes_of_members(inputs, weight, bias)
         scale_in = scales.pop(0) if scale_in is not None else None
@@ -261,7 +261,7 @@ class Dropout(Layer):
         InputError
             When the shapes differ.
         """
-        _, inputs, keep = self._enter(inputs, keep)
+        _, inputs, keep = self._coerce(inputs, keep)
         check_same_shape("keep", keep, inputs.shape)
         self.cache = keep * (1 / (1 - rate))
         return inputs * self.cache

@@ -41,7 +41,7 @@ class Layer:
         name = self.backend if self.backend is None or isinstance(self.backend, str) else self.backend.name
         return f"{type(self).__name__}({'' if name is None else f'backend={name!r}'})"
 
-    def _enter(self, *arrays: Any) -> tuple[Any, ...]:
+    def _coerce(self, *arrays: Any) -> tuple[Any, ...]:
         """Choose the backend for this pass; returns its operations, and the arrays brought to it."""
         choice = choose(*arrays, backend=self.backend)
         self._ops = choice.ops

@@ -61,7 +61,7 @@ class CategoricalCrossEntropy(Layer):
             For shapes that do not fit, and for class indices outside the classes.
         """
         weights = [] if sample_weight is None else [sample_weight]
-        ops, logits, labels, *weights = self._enter(logits, labels, *weights)
+        ops, logits, labels, *weights = self._coerce(logits, labels, *weights)
         check_labels(logits, labels)
         loss, self.cache = ops.softmax_cross_entropy(logits, labels, *weights)
         return float(loss)
@@ -137,7 +137,7 @@ class ElementwiseLoss(Layer):
             When the shapes differ.
         """
         weights = [] if sample_weight is None else [sample_weight]
-        ops, outputs, targets, *weights = self._enter(outputs, targets, *weights)
+        ops, outputs, targets, *weights = self._coerce(outputs, targets, *weights)
         if outputs.ndim != 2 or tuple(outputs.shape) != tuple(targets.shape):
             raise InputError(
                 f"Outputs and targets are matrices of one shape (batch, out); received {tuple(outputs.shape)} and "

@@ -30,7 +30,7 @@ from xpnet.models.inputs import (
 from xpnet.models.saving import Saved
 from xpnet.ops import Array, Labels
 from xpnet.optimizers import Constant, Schedule
-from xpnet.steps import NetworkLock, ReferenceStep, SparseStep, alone, make_step, serves
+from xpnet.steps import NetworkLock, ReferenceStep, SparseStep, locked, make_step, serves
 from xpnet.training import Callback, History, Training, TrainingState, run
 from xpnet.training.streams import broadcast_stream, host_stream
 
@@ -192,7 +192,7 @@ class Network(Saved):
         """Return the learning rate of the next epoch or step."""
         return self._schedule(self.history.epochs, self.history.loss)
 
-    @alone
+    @locked
     def predict(self, X: Array) -> Array:
         """Predict class probabilities.
 
@@ -214,13 +214,13 @@ class Network(Saved):
             For arrays of another library.
         """
         host_rows = type(X) is numpy.ndarray and self.settled and is_host(self.choice.backend)
-        X = numpy.asarray(X, dtype=self.spec.dtype) if host_rows else self._enter(X)[0]
+        X = numpy.asarray(X, dtype=self.spec.dtype) if host_rows else self._coerce(X)[0]
         if X.ndim != 2 or X.shape[1] != self.spec.widths[0]:
             check_inputs(X, self.spec.widths[0])
         step = self._step if host_rows and self._step is not None else self._step_for(X)
         return step.forward(X)
 
-    @alone
+    @locked
     def predict_members(self, X: Array) -> Array:
         """Predict class probabilities by each member; ``predict`` gives their mean.
 
@@ -249,7 +249,7 @@ class Network(Saved):
         >>> net.predict_members(numpy.ones((5, 2))).shape
         (4, 5, 3)
         """
-        X = check_inputs(self._enter(X)[0], self.spec.widths[0])
+        X = check_inputs(self._coerce(X)[0], self.spec.widths[0])
         params, xp, outputs = self._step_for(X).params, self.backend.xp, []
         alone_spec = replace(self.spec, members=1)
         for member in range(self.spec.members):
@@ -258,7 +258,7 @@ class Network(Saved):
             outputs.append(step.forward(X))
         return xp.stack(outputs)
 
-    @alone
+    @locked
     def hidden(self, X: Array, layer: int = -1) -> Array:
         """Compute what a hidden layer makes of rows, its activation included.
 
@@ -289,10 +289,10 @@ class Network(Saved):
         layers = len(self.spec.activations)
         if not -layers <= layer < layers:
             raise InputError(f"layer names one of {layers} hidden layers; received {layer}.")
-        X = check_inputs(self._enter(X)[0], self.spec.widths[0])
+        X = check_inputs(self._coerce(X)[0], self.spec.widths[0])
         return self._walker(X).hidden(X, layer % layers)
 
-    @alone
+    @locked
     def input_gradient(self, X: Array, output: int = 0) -> Array:
         """Compute the gradient of a predicted output by the inputs: how it changes where an input changes a little.
 
@@ -325,10 +325,10 @@ class Network(Saved):
             raise InputError(f"output is a column of predict, 0 to {self.spec.widths[-1] - 1}; received {output}.")
         if is_sparse(X):
             raise InputError("Gradients by inputs are of dense rows; received a SciPy sparse matrix. Pass X.toarray().")
-        X = check_inputs(self._enter(X)[0], self.spec.widths[0])
+        X = check_inputs(self._coerce(X)[0], self.spec.widths[0])
         return self._walker(X).input_gradient(X, output)
 
-    @alone
+    @locked
     def predict_finite(self, X: Array) -> Array | None:
         """Predict as ``predict`` does, unless X holds NaN or infinity; looking costs no pass over X.
 
@@ -487,7 +487,7 @@ class Network(Saved):
         """
         return self.exclusively(self._measure(X, Y))
 
-    @alone
+    @locked
     def gradient(self, X: Array, Y: Labels) -> float:
         """Fill ``gradients`` with those of the loss on rows, as one batch; the parameters stay.
 
@@ -508,7 +508,7 @@ class Network(Saved):
         InputError
             For shapes or labels that do not fit.
         """
-        X, Y, _ = self._enter_batch(X, Y, None)
+        X, Y, _ = self._coerce_batch(X, Y, None)
         check_dense_off_host(X, self.backend)
         return on_all_ranks(self._step_for(X)).gradient(X, Y)
 
@@ -555,7 +555,7 @@ class Network(Saved):
         """
         return self.lock.training()
 
-    @alone
+    @locked
     def trainable(self, *, sparse: bool = False) -> Step:
         """Return the step to train, with the optimizer's state, on all ranks; it is called while ``changing`` is held.
 
@@ -570,7 +570,7 @@ class Network(Saved):
             The step.
         """
         if self._step is not None and not serves(self._step, sparse=sparse):
-            self._hold(*self._taken_down())
+            self._hold(*self._state_on_host())
         step = self._step or self._make(sparse=sparse)
         if self._optimizer is not None:
             params = {name: self.backend.to_numpy(array) for name, array in step.params.items()}
@@ -595,7 +595,7 @@ class Network(Saved):
             if spec != self.spec or not keep:
                 self.exclusively(self._renew, spec, keep)
 
-    @alone
+    @locked
     def values(self) -> dict[str, Any]:
         """Return copies of the parameters as NumPy arrays; while the network is trained, those between two epochs.
 
@@ -606,7 +606,7 @@ class Network(Saved):
         """
         return self._copies()
 
-    @alone
+    @locked
     def load_values(self, values: dict[str, Any]) -> None:
         """Put these parameters in the place of those there are; the optimizer's state stays.
 
@@ -617,11 +617,11 @@ class Network(Saved):
         """
         self._find_params().update(values)
 
-    @alone
+    @locked
     def __getstate__(self) -> dict[str, Any]:
         # Backends, steps and locks stay in this process; numbers go along, copied.
         state = vars(self).copy()
-        state["_values"], state["_optimizer"] = self._taken_down()
+        state["_values"], state["_optimizer"] = self._state_on_host()
         state["history"] = History(**self.history.to_dict())
         state["choice"] = self.backend_ if self.named else None
         for name in ("lock", "settled", "_step", "_sparse_step", "_params"):
@@ -633,7 +633,7 @@ class Network(Saved):
         self.choice, self.settled, self.lock = choose(backend=state["choice"]), False, NetworkLock()
         self._hold(state["_values"], state["_optimizer"])
 
-    @alone
+    @locked
     def exclusively(self, work: Callable[..., Any], /, *given: Any, **how: Any) -> Any:
         """Call a function that computes with the network's step, while no other thread does.
 
@@ -670,7 +670,7 @@ class Network(Saved):
         """
         return bring(array, self.choice.backend, dtype)
 
-    @alone
+    @locked
     def step_for(self, X: Any) -> Step:
         """Return a step that takes these rows: the one there is, or for sparse rows one with the same parameters.
 
@@ -715,7 +715,7 @@ class Network(Saved):
         X, Y, _ = self.checked(X, Y, None)
         return lambda: on_all_ranks(self._step_for(X)).loss(X, Y)
 
-    @alone
+    @locked
     def checked(
         self, X: Array, Y: Labels, sample_weight: Array | None = None
     ) -> tuple[Array, Labels, Array | None]:
@@ -742,30 +742,30 @@ class Network(Saved):
         MixedArraysError
             For arrays of another library.
         """
-        return self._enter_batch(X, Y, sample_weight)
+        return self._coerce_batch(X, Y, sample_weight)
 
     # What follows is called by whoever holds the lock.
 
-    def _enter_batch(self, X: Array, Y: Labels, sample_weight: Array | None) -> tuple[Array, Labels, Array | None]:
+    def _coerce_batch(self, X: Array, Y: Labels, sample_weight: Array | None) -> tuple[Array, Labels, Array | None]:
         """Bring a batch to the network's backend and validate it."""
-        X, Y, *weights = self._enter(X, Y, sample_weight)
+        X, Y, *weights = self._coerce(X, Y, sample_weight)
         check_rows(check_inputs(X, self.spec.widths[0]), Y, self.spec.widths[-1], *weights)
         return X, Y, weights[0] if weights else None
 
-    def _enter(self, X: Any, Y: Any = None, sample_weight: Any = None) -> list[Array]:
+    def _coerce(self, X: Any, Y: Any = None, sample_weight: Any = None) -> list[Array]:
         """Adopt the library of the first arrays, then convert what host data or dtype still needs it."""
         arrays = [a for a in (X, Y, sample_weight) if a is not None]
         if not self.settled:
             self._adopt(arrays)
         self._check_library(arrays)
         dtype = self.spec.dtype
-        entered = [self.bring(X, dtype)]
+        coerced = [self.bring(X, dtype)]
         if Y is not None:
             Y = self.bring(Y)
-            entered.append(Y if Y.ndim == 1 else self.bring(Y, dtype))
+            coerced.append(Y if Y.ndim == 1 else self.bring(Y, dtype))
         if sample_weight is not None:
-            entered.append(self.bring(sample_weight, dtype))
-        return entered
+            coerced.append(self.bring(sample_weight, dtype))
+        return coerced
 
     def _adopt(self, arrays: list[Any]) -> None:
         check_in_memory(arrays)
@@ -789,13 +789,13 @@ class Network(Saved):
 
     def _move(self, choice: Choice, dtype: str) -> None:
         if choice.backend is not self.backend or dtype != self.spec.dtype:
-            taken_down = self._taken_down()
+            state = self._state_on_host()
             self.spec, self.choice = replace(self.spec, dtype=dtype), choice
-            self._hold(*taken_down)
+            self._hold(*state)
         self.choice = choice
 
     def _renew(self, spec: NetworkSpec, keep: bool) -> None:
-        values, optimizer = self._taken_down()
+        values, optimizer = self._state_on_host()
         self.spec = spec
         self._hold(values, optimizer if keep else None)
 
@@ -804,7 +804,7 @@ class Network(Saved):
         self._values, self._optimizer = values, optimizer
         self._params = self._step = self._sparse_step = None
 
-    def _taken_down(self) -> tuple[dict[str, Any], StepState | None]:
+    def _state_on_host(self) -> tuple[dict[str, Any], StepState | None]:
         """Return copies of the parameters, by name, and of the optimizer's state, both on the host."""
         if self._step is None:
             return self._copies(), self._optimizer
@@ -855,8 +855,8 @@ class Network(Saved):
         if step.takes_sparse:
             return step
         if self._sparse_step is None:
-            beside = self._sparse_step = SparseStep(self.spec, self.backend)
-            beside.params, beside.gradients = step.params, step.gradients
+            sparse = self._sparse_step = SparseStep(self.spec, self.backend)
+            sparse.params, sparse.gradients = step.params, step.gradients
         return self._sparse_step
 
 

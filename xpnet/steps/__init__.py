@@ -2,7 +2,7 @@
 network.
 """
 
-from xpnet.steps.lock import NetworkLock, alone
+from xpnet.steps.lock import NetworkLock, locked
 from xpnet.steps.reference import ReferenceStep, SparseStep, make_step, serves
 
-__all__ = ["NetworkLock", "ReferenceStep", "SparseStep", "alone", "make_step", "serves"]
+__all__ = ["NetworkLock", "ReferenceStep", "SparseStep", "locked", "make_step", "serves"]

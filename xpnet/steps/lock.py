@@ -95,7 +95,7 @@ class _Lost:
         """Do nothing, as nothing was entered."""
 
 
-def alone(method: Callable[Concatenate[Any, Given], Result]) -> Callable[Concatenate[Any, Given], Result]:
+def locked(method: Callable[Concatenate[Any, Given], Result]) -> Callable[Concatenate[Any, Given], Result]:
     """Let only one thread at a time into a method of an object with a ``lock``.
 
     The flag is cleared by a plain assignment, as a ``with`` statement over code in Python could be cut at its end.

@@ -215,7 +215,7 @@ class Training:
     callbacks: list[Callback] = field(default_factory=list)
     lock: NetworkLock = field(default_factory=NetworkLock, repr=False, compare=False)
     rows_done: int = field(default=0, init=False)
-    _told: float = field(default=0.0, init=False)
+    _reported_at: float = field(default=0.0, init=False)
 
     @property
     def ranks(self) -> Ranks:
@@ -304,10 +304,10 @@ class Training:
         """
         now, begins = time.perf_counter(), rows <= self.rows_done
         self.rows_done = rows
-        if begins or now - self._told < BETWEEN_REPORTS:
-            self._told = now if begins else self._told
+        if begins or now - self._reported_at < BETWEEN_REPORTS:
+            self._reported_at = now if begins else self._reported_at
             return
-        self._told = now
+        self._reported_at = now
         for callback in self.callbacks:
             if callback.watches_rows:
                 callback.within_epoch(self)
@@ -315,9 +315,9 @@ class Training:
     def close(self) -> None:
         """Tell the callbacks that the training is over, however it ended."""
         self.step.report = None
-        self.tell("close")
+        self.notify("close")
 
-    def tell(self, event: str) -> None:
+    def notify(self, event: str) -> None:
         """Call a method of every callback, in order.
 
         Parameters
@@ -522,8 +522,8 @@ def run(
                 training.stop = ranks.any(training.stop)
             if interrupts.pending:
                 interrupts.release()
-            training.tell("between_epochs")
-        training.tell("train_end")
+            training.notify("between_epochs")
+        training.notify("train_end")
     return history
 
 
@@ -617,10 +617,10 @@ def _begin(training: Training, resume_from: TrainingState | None) -> None:
     """Tell the callbacks that the training begins, and on several ranks have all of them begin with the same."""
     resume_from = training.ranks.broadcast(resume_from)
     if resume_from is None:
-        training.tell("train_begin")
+        training.notify("train_begin")
     else:
         training.load_state(resume_from)
-        training.tell("train_begin")
+        training.notify("train_begin")
         training.load_callbacks(resume_from)
     if training.ranks.several:
         with training.lock.calls:
