@@ -60,7 +60,9 @@ def _shown(names: list[Any], most: int = 8) -> str:
 @click.argument("model", type=click.Path(path_type=Path), callback=reads)
 @click.argument("output", type=click.Path(path_type=Path), callback=output_path)
 def export(model: Path, output: Path) -> None:
-    """Write MODEL as the ONNX file OUTPUT, from the columns of a table to labels or numbers.
+    """Write MODEL as the ONNX file OUTPUT, from the columns of a table to labels or numbers; or as C, if it ends in .c.
+
+    C is one file of C99 without dependencies, with a function xpnet_predict for one row.
 
     A table of numbers is one input, X (rows, features); with text, dates or columns that are left out, each column that
     is used is an input (rows, 1) by its name: text, numbers, or seconds since 1970. Empty text and NaN are gaps.

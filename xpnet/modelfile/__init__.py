@@ -7,6 +7,7 @@
 ``values``       JSON, read strictly and written in one form only; Python values to JSON and back
 ``networks``     the description that every file has; the models of ``xpnet.models`` to files and back
 ``estimators``   fitted estimators to files and back, those of tables with their encoders
+``c_source``     models as one file of C; ``predict.c`` is its program
 ``onnx_graph``   models as ONNX files, for other runtimes; ``onnx_encoder`` what encodes a table before them
 ``checkpoint``   a training under way as a file, and the callback that writes it
 
@@ -117,7 +118,10 @@ def _json_object(extra: Any) -> dict[str, Any]:
 
 
 def export_model(model: Any, path: str | Path) -> None:
-    """Write a model as an ONNX file for other runtimes.
+    """Write a model as an ONNX file for other runtimes, or as one file of C.
+
+    A file whose name ends in ``.c`` is C99 without dependencies, which computes in float32: ``xpnet_predict`` takes the
+    columns of one row, text and moments included, and gives what ``predict_proba`` or ``predict`` of a regressor gives.
 
     Parameters
     ----------

@@ -14,6 +14,7 @@ from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.errors import InputError
 from xpnet.estimators.fitted import FACTS, LABEL_FACTS, FittedState
 from xpnet.estimators.parameters import check_parameters
+from xpnet.modelfile.c_source import write_c
 from xpnet.modelfile.container import Header
 from xpnet.modelfile.networks import SCHEDULES, Description, check_tensors, rate_from_json, rate_to_json
 from xpnet.modelfile.onnx_graph import Graph, Value, write_onnx
@@ -116,12 +117,21 @@ def _common_spec(estimator: Any) -> NetworkSpec:
 
 
 def export(estimator: Any, path: str | Path) -> None:
-    """Write a fitted estimator as an ONNX file; see :meth:`xpnet.models.saving.Saved.export_onnx`."""
+    """Write a fitted estimator as an ONNX file, or as C; see :func:`xpnet.modelfile.export_model`."""
     check_is_fitted(estimator)
-    classes = getattr(estimator, "classes_", None)
+    classes, tables = getattr(estimator, "classes_", None), type(estimator).__name__ in _TABLE_FACTS
+    if Path(path).suffix == ".c":
+        if not tables:
+            state = estimator.get_fitted_state()
+            write_c(path, state.spec, [state.values], classes)
+            return
+        facts: tuple[Any, Any] = getattr(estimator, "target_", None), getattr(estimator, "temperature_", 1.0)
+        networks = [network.values() for network in estimator.networks_]
+        write_c(path, _common_spec(estimator), networks, classes, _own_encoder(estimator), *facts)
+        return
     if not (classes is None or classes.dtype.kind in "iubU" or all(isinstance(label, str) for label in classes)):
         raise InputError(f"ONNX knows labels that are integers or strings; received {classes!r}. Encode them first.")
-    if type(estimator).__name__ not in _TABLE_FACTS:
+    if not tables:
         state = estimator.get_fitted_state()
         write_onnx(path, state.spec, [state.values], classes)
         return
