@@ -105,7 +105,7 @@ _training = partial(option, group="The training")
     "hidden layers (linear).",
 )
 @_model("--hidden", type=Sizes(), help="Give hidden layers these sizes, such as 100,50. [default: by the model]")
-@_model("--members", type=_COUNT, help="Give a network so many members, which share weights. [default: 8, else 1]")
+@_model("--members", type=_COUNT, help="Give a network so many members, which share weights. [default: 4 or 8, else 1]")
 @_model("--activation", type=click.Choice(list(ACTIVATIONS)), default="relu", show_default=True, help="Bend by this.")
 @_model("--dropout", type=_SHARE, help="Leave this share of hidden units out in training. [default: 0.1, else 0]")
 @_model(

@@ -72,6 +72,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     ----------
     left_out_ : dict of str to str
         Columns that are not encoded, and why.
+    encodings_ : list
+        How each column is encoded, in the order of the outputs.
     n_features_in_ : int
         Columns of the table.
     feature_names_in_ : numpy.ndarray of str, shape (columns,)
@@ -189,7 +191,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         if self.binning == "tree" and task is None:
             raise InputError("Bins of a tree need a target: pass y, or leave binning='quantile'.")
         self.left_out_: dict[str, str] = {}
-        self._encodings: list[Encoding] = []
+        self.encodings_: list[Encoding] = []
         details: dict[int, numpy.ndarray] = {}
         kinds = [table.kind(index) for index in range(len(table.columns))]
         how = Scaling(self.scaling == "robust", self._most_bins(table, kinds), self.binning == "tree", task)
@@ -203,8 +205,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             if isinstance(found, str):
                 self.left_out_[table.names[index] if table.names else f"x{index}"] = found
             else:
-                self._encodings += found
-        if not self._encodings:
+                self.encodings_ += found
+        if not self.encodings_:
             reasons = "; ".join(f"{name} {reason}" for name, reason in self.left_out_.items())
             raise InputError(f"A column varies from row to row (n_samples={table.rows}); none does: {reasons}.")
         return table, details
@@ -318,16 +320,16 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         table = table_of(X)
         names = getattr(self, "feature_names_in_", None)
         if names is not None and table.names:
-            needed = {names[encoding.column] for encoding in self._encodings}
+            needed = {names[encoding.column] for encoding in self.encodings_}
             return table.select(list(names), needed)
         matrix = numpy.empty((table.rows, len(table.columns)), numpy.bool_)
         validate_data(self, matrix, reset=False, skip_check_array=True)
         return table
 
     def _encode(self, table: Table, details: dict[int, numpy.ndarray]) -> numpy.ndarray:
-        out = numpy.empty((table.rows, sum(len(encoding.labels) for encoding in self._encodings)), numpy.float32)
+        out = numpy.empty((table.rows, sum(len(encoding.labels) for encoding in self.encodings_)), numpy.float32)
         at, last, parts = 0, -1, {}
-        for encoding in self._encodings:
+        for encoding in self.encodings_:
             part = out[:, at : at + len(encoding.labels)]
             at += part.shape[1]
             if isinstance(encoding, Category):
@@ -361,7 +363,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         names = OneToOneFeatureMixin.get_feature_names_out(self, input_features)
         return numpy.array(
-            list(_once(f"{names[e.column]}{label}" for e in self._encodings for label in e.labels)), object
+            list(_once(f"{names[e.column]}{label}" for e in self.encodings_ for label in e.labels)), object
         )
 
     def get_state(self) -> tuple[dict[str, Any], dict[str, numpy.ndarray]]:
@@ -375,7 +377,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             Numbers, edges of bins and details of categories.
         """
         check_is_fitted(self)
-        described, arrays = encodings_to_state(self._encodings)
+        described, arrays = encodings_to_state(self.encodings_)
         parameters = {name: value for name, value in self.get_params().items() if name != "random_state"}
         names = self.feature_names_in_.tolist() if hasattr(self, "feature_names_in_") else None
         columns = {"columns": self.n_features_in_, "names": names, "left_out": dict(self.left_out_)}
@@ -421,8 +423,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         texts = [*(names or []), *left_out, *left_out.values()]
         if not all(type(text) is str for text in texts):
             raise ValueError("names and reasons are text")
-        self._encodings = encodings_of_state(description["encodings"], arrays, columns)
-        if columns != len({encoding.column for encoding in self._encodings}) + len(left_out):
+        self.encodings_ = encodings_of_state(description["encodings"], arrays, columns)
+        if columns != len({encoding.column for encoding in self.encodings_}) + len(left_out):
             raise ValueError("each column is encoded or left out")
         self.n_features_in_, self.left_out_ = columns, dict(left_out)
         if names is not None:

@@ -3,7 +3,7 @@
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -39,10 +39,12 @@ from xpnet.models.saving import Saved
 from xpnet.optimizers import SGD, Adam, AdamW, Optimizer, update_rule
 from xpnet.tabular.apart import best_temperature, conformal_margin, tempered
 from xpnet.tabular.encoder import TableEncoder
+from xpnet.tabular.plain import MOST_OUTPUTS, MOST_ROWS, few_numbers, scales_of_inputs
 from xpnet.tabular.recipe import Recipe, Rows, Watchers, train_networks
 
 WIDTHS = (128, 128)
-MEMBERS = 8
+MEMBERS, MEMBERS_OF_SEVERAL = 8, 4
+"""Members of a single network, and of each of several."""
 ROWS_AT_ONCE = 32
 """Rows are predicted in multiples of so many: products of fewer round otherwise, and a row's prediction would depend on
 how many stand beside it.
@@ -64,9 +66,11 @@ class Tabular(Saved, BaseEstimator):
     Parameters
     ----------
     hidden_layer_sizes : int, sequence of int, or "auto", default "auto"
-        Units of each hidden layer; ``()`` for a linear model.
+        Units of each hidden layer; ``()`` for a linear model. ``"auto"`` is 128 and 128, and lets trees and a linear
+        model help: factors for inputs, and a share in the outputs where it lowers the loss on the rows set apart.
     members : int or "auto", default "auto"
-        How many members a network has. They share weights, and have scales and outputs of their own; ``"auto"`` is 8.
+        How many members a network has. They share weights, and have scales and outputs of their own; ``"auto"`` is 8
+        for one network, 4 each for several.
     networks : int or "auto", default "auto"
         How many networks are trained, each with other rows set apart; ``"auto"`` is 1 to 3, more for fewer rows.
     encoder : transformer or None, default None
@@ -245,8 +249,8 @@ class Tabular(Saved, BaseEstimator):
 
     def _train(self, rows: Rows, apart: Any, random_state: Any) -> Self:
         """Train the networks. apart : rows that end the training, or folds, or None"""
-        recipe = self._recipe(rows)
-        networks = _networks_for(len(rows.X)) if isinstance(self.networks, str) else self.networks
+        recipe = self._with_plain_models(self._recipe(rows), rows)
+        networks = self._network_count(rows)
         seeds = random_state.randint(2**31 - 1, size=networks)
         jobs = min(effective_n_jobs(self.n_jobs), networks)
         self.networks_: list[Network]
@@ -400,7 +404,8 @@ class Tabular(Saved, BaseEstimator):
             "adam": Adam(),
             "sgd": SGD(momentum=0.9),
         }
-        members = MEMBERS if isinstance(self.members, str) else self.members
+        usual = MEMBERS if self._network_count(rows) == 1 else MEMBERS_OF_SEVERAL
+        members = usual if isinstance(self.members, str) else self.members
         spec = NetworkSpec(
             widths=(rows.X.shape[1], *hidden, outputs),
             members=members if hidden else 1,  # without weights to share they would be one network
@@ -422,6 +427,21 @@ class Tabular(Saved, BaseEstimator):
             backend=self.backend,
             watch=self.__dict__.pop("_watch", None),
         )
+
+    def _with_plain_models(self, recipe: Recipe, rows: Rows) -> Recipe:
+        """Let simple models of the encoded rows help the networks, unless the user chooses their hidden layers."""
+        spec = recipe.spec
+        if not isinstance(self.encoder_, TableEncoder) or not isinstance(self.hidden_layer_sizes, str):
+            return recipe
+        encodings = self.encoder_.encodings_
+        scales = scales_of_inputs(encodings, rows.X, rows.Y, rows.weight, self._task)
+        fits = spec.loss in ("squared_error", "softmax_cross_entropy") and spec.widths[-1] <= MOST_OUTPUTS
+        if not fits or set(spec.activations) != {"relu"} or len(rows.X) > MOST_ROWS:
+            return replace(recipe, scales=scales)
+        return replace(recipe, scales=scales, numbers=few_numbers(encodings, codes=False)[0] / scales[:, None])
+
+    def _network_count(self, rows: Rows) -> int:
+        return _networks_for(len(rows.X)) if isinstance(self.networks, str) else self.networks
 
     def _folds(self, rows: Rows, random_state: Any) -> Sequence[tuple[numpy.ndarray, numpy.ndarray]] | None:
         """Rows to train on and rows set apart: so many divisions that each row is set apart once."""

@@ -14,6 +14,14 @@ from xpnet.backend.step import StepState
 from xpnet.backend.threads import sharing_the_machine
 from xpnet.models import Network
 from xpnet.models.presets import initial_values
+from xpnet.tabular.plain import (
+    Linear,
+    best_share,
+    fit_linear,
+    losses_by_share,
+    with_linear,
+    with_scaled_inputs,
+)
 from xpnet.training import Callback, Training, TrainingState
 
 Watchers = tuple[Sequence[Callback], TrainingState | None]
@@ -31,9 +39,12 @@ class Rows:
     Y: numpy.ndarray
     weight: numpy.ndarray | None = None
 
-    def take(self, indices: numpy.ndarray) -> "Rows":
-        """Return some of the rows."""
-        return Rows(self.X[indices], self.Y[indices], None if self.weight is None else self.weight[indices])
+    def take(self, indices: numpy.ndarray | slice, scales: numpy.ndarray | None = None) -> "Rows":
+        """Return some of the rows, their inputs times scales; a slice without scales is no copy."""
+        X = self.X[indices]
+        if scales is not None:
+            X = numpy.multiply(X, scales, dtype=X.dtype, out=X if X.base is None else None)
+        return Rows(X, self.Y[indices], None if self.weight is None else self.weight[indices])
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,8 @@ class Recipe:
     spec : the network, without a seed; patience : epochs without a fall of the validation loss
     smoothing : the share of a label that is spread over all classes; seconds : for all networks together
     watch : called with the number of a network, returns what watches its training
+    scales : factors of the inputs in training, (inputs,), or none
+    numbers : sums of inputs that a linear model beside the networks takes, (inputs, numbers), or none
     """
 
     spec: NetworkSpec
@@ -54,6 +67,8 @@ class Recipe:
     seconds: float = inf
     backend: str | Backend | None = None
     watch: Callable[[int], Watchers] | None = None
+    scales: numpy.ndarray | None = None
+    numbers: numpy.ndarray | None = None
 
 
 class BestEpoch(Callback):
@@ -99,6 +114,16 @@ class BestEpoch(Callback):
             training.step.load_state(self.kept)
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A network, the epoch it keeps, and a linear model for beside it with the losses of its shares."""
+
+    network: Network
+    epoch: int
+    linear: Linear | None = None
+    losses: numpy.ndarray | None = None
+
+
 def train_networks(
     recipe: Recipe,
     rows: Rows,
@@ -111,28 +136,26 @@ def train_networks(
     folds : for each network indices of the rows to train on and of those set apart; or the user's rows for all; or none
     returns the networks, and the best epoch of each
     """
-    rounds, began = -(-len(seeds) // jobs), time.monotonic()
+    rounds, began, all_rows = -(-len(seeds) // jobs), time.monotonic(), slice(None)
 
-    def train(number: int) -> tuple[Network, int]:
+    def train(number: int) -> Trained:
         left = recipe.seconds - (time.monotonic() - began)
         if isinstance(folds, Rows) or folds is None:
-            return train_one(recipe, rows, folds, number, seeds[number], left / (rounds - number // jobs))
-        inner, outer = folds[number % len(folds)]
-        parts = rows.take(inner), rows.take(outer)
-        return train_one(recipe, *parts, number, seeds[number], left / (rounds - number // jobs))
+            inner, outer = rows.take(all_rows, recipe.scales), folds and folds.take(all_rows, recipe.scales)
+        else:
+            inner, outer = (rows.take(indices, recipe.scales) for indices in folds[number % len(folds)])
+        return train_one(recipe, inner, outer, number, seeds[number], left / (rounds - number // jobs))
 
     if jobs == 1:
         found = [train(number) for number in range(len(seeds))]
     else:
         with sharing_the_machine(max(1, get_threads() // jobs)):
             found = Parallel(jobs, backend="threading")(delayed(train)(number) for number in range(len(seeds)))
-    return [network for network, _ in found], [epoch for _, epoch in found]
+    return finished(recipe, found), [trained.epoch for trained in found]
 
 
-def train_one(
-    recipe: Recipe, rows: Rows, apart: Rows | None, number: int, seed: int, seconds: float
-) -> tuple[Network, int]:
-    """Train one network; return it with its best epoch."""
+def train_one(recipe: Recipe, rows: Rows, apart: Rows | None, number: int, seed: int, seconds: float) -> Trained:
+    """Train one network, and fit a linear model to stand beside it."""
     rng = numpy.random.default_rng(seed)
     network = Network(
         replace(recipe.spec, seed=seed),
@@ -153,7 +176,30 @@ def train_one(
         resume_from=state,
         sample_weight=rows.weight,
     )
-    return network, watch.epoch
+    if recipe.numbers is None or apart is None:
+        return Trained(network, watch.epoch)
+    linear = fit_linear(recipe.numbers, rows, apart, recipe.spec)
+    return Trained(network, watch.epoch, linear, None if linear is None else losses_by_share(network, linear, apart))
+
+
+def finished(recipe: Recipe, found: list[Trained]) -> list[Network]:
+    """Return networks that take inputs as they are, with linear models beside them where these help."""
+    share, losses = 0.0, [trained.losses for trained in found if trained.losses is not None]
+    if len(losses) == len(found):
+        share = best_share(numpy.sum(losses, axis=0))
+    if not share and recipe.scales is None:
+        return [trained.network for trained in found]
+    networks = []
+    for trained in found:
+        spec, values = trained.network.spec, trained.network.values()
+        if share and trained.linear is not None:
+            spec, values = with_linear(spec, values, trained.linear, share)
+        if recipe.scales is not None:
+            values = with_scaled_inputs(spec, values, recipe.scales)
+        network = Network(spec, values, recipe.learning_rate, backend=recipe.backend, dtype=spec.dtype)
+        network.history = trained.network.history
+        networks.append(network)
+    return networks
 
 
 def smoothed(labels: numpy.ndarray, classes: int, share: float) -> numpy.ndarray:
