@@ -63,12 +63,14 @@ sphinx_gallery_conf = {
 }
 
 html_theme = "pydata_sphinx_theme"
-html_title = "xpnet"
+html_title = f"xpnet {version}"
 html_favicon = "_static/favicon.svg"
 html_context = {"default_mode": "auto"}
 html_static_path = ["_static"]
 html_css_files = ["xpnet.css"]
 html_show_sourcelink = False
+# Pages without pages below them need no column that lists such.
+html_sidebars = {page: [] for page in ("index", "getting_started", "benchmarks", "changelog", "faq")}
 html_theme_options = {
     "navbar_align": "left",
     "header_links_before_dropdown": 6,
