@@ -128,7 +128,7 @@ def test_predictions_that_look_for_nan(kind: str) -> None:
 def test_what_a_step_cannot_do_is_not_done() -> None:
     step, how = made("plain"), {"learning_rate": 0.1, "sample_weight": None, "group": None}
     before = step.state()
-    shared = {"batch_size": 8, "order": None, "by_rows": False}
+    shared = {"batch_size": 8, "order": None, "by_rows": False, "max_grad_norm": None}
     assert step.shared_memory_epoch(X, LABELS, **shared, **how) is None  # type: ignore[arg-type]
     assert step.data_parallel_epoch(X, LABELS, shares=[], **how) is None  # type: ignore[arg-type]
     np.testing.assert_equal(step.state().params, before.params)

@@ -476,6 +476,7 @@ class Step(ABC):
         order: Any,
         sample_weight: Array | None,
         by_rows: bool,
+        max_grad_norm: float | None,
         group: SharedMemoryGroup,
     ) -> float | None:
         """Train as `epoch` does, together with all ranks of a group, in memory that they have in common.
@@ -499,6 +500,8 @@ class Step(ABC):
             Weights of the rows.
         by_rows : bool
             Whether the loss is that of `weighted_epoch`, which counts each batch by its rows.
+        max_grad_norm : float or None
+            The norm to which a greater gradient is scaled before an update.
         group : SharedMemoryGroup
             The ranks.
 

@@ -270,7 +270,8 @@ class DistributedStep(Step):
         sample_weight: Array | None = None,
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
-        together = self._shared_memory_epoch(X, Y, learning_rate, batch_size, order, sample_weight, by_rows=False)
+        how: dict[str, Any] = {"learning_rate": learning_rate, "batch_size": batch_size, "order": order}
+        together = self._shared_memory_epoch(X, Y, sample_weight, **how, by_rows=False, max_grad_norm=None)
         if together is not None:
             return together
         shares: Iterable[Share] = self._shares(X, batch_size, order, sample_weight)
@@ -303,10 +304,10 @@ class DistributedStep(Step):
         max_grad_norm: float | None = None,
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
-        if max_grad_norm is None:
-            together = self._shared_memory_epoch(X, Y, learning_rate, batch_size, order, sample_weight, by_rows=True)
-            if together is not None:
-                return together
+        how: dict[str, Any] = {"learning_rate": learning_rate, "batch_size": batch_size, "order": order}
+        together = self._shared_memory_epoch(X, Y, sample_weight, **how, by_rows=True, max_grad_norm=max_grad_norm)
+        if together is not None:
+            return together
         count, loss, penalty, done = self.count_rows(X), 0.0, 0.0, 0
         for rows, part in self._shares(X, batch_size, order, sample_weight):
             size = min(batch_size, count - done)
@@ -386,33 +387,14 @@ class DistributedStep(Step):
             return None
         return [part.total_weight for _, part in self._shares(X, batch_size, order, sample_weight)]
 
-    def _shared_memory_epoch(
-        self,
-        X: Array,
-        Y: Array,
-        learning_rate: float,
-        batch_size: int,
-        order: Any,
-        sample_weight: Array | None,
-        *,
-        by_rows: bool,
-    ) -> float | None:
+    def _shared_memory_epoch(self, X: Array, Y: Array, sample_weight: Array | None, **how: Any) -> float | None:
         """Return the loss of an epoch that the step computes in memory of all ranks.
 
         None for a step that does not, where there is no such memory, and where not every rank has all rows.
         """
         if self.ranks.own_data or not X.shape[0] or not isinstance(self.group, SharedMemoryGroup):
             return None
-        loss = self.step.shared_memory_epoch(
-            X,
-            Y,
-            learning_rate=learning_rate,
-            batch_size=batch_size,
-            order=order,
-            sample_weight=sample_weight,
-            by_rows=by_rows,
-            group=self.group,
-        )
+        loss = self.step.shared_memory_epoch(X, Y, sample_weight=sample_weight, group=self.group, **how)
         self.penalty = self.step.penalty if loss is not None else self.penalty
         return loss
 

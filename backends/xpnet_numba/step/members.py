@@ -93,8 +93,11 @@ def train_members_phase(job_at: Pointer, me: int) -> None:
         if job.phase == 1:
             if claim(job.claims_at, index, turn):
                 work_members(job, layers, batch, index, job.first_thread + me)
-        elif claim(job.claims_at, job.blocks + index, turn):
-            work_member_slice(job, slices[index], batch, index, job.first_thread + me)
+        elif job.phase == 2:
+            if claim(job.claims_at, job.blocks + index, turn if job.updating else 2 * turn):
+                work_member_slice(job, slices[index], batch, index, job.first_thread + me)
+        elif claim(job.claims_at, job.blocks + index, 2 * turn + 1):
+            update_slice(job, slices[index], batch.t)
     restore_denormals(mode)
 
 

@@ -21,6 +21,9 @@ from xpnet_numba.step.functions import job_function
 from xpnet_numba.step.job import Job, aligned, bytes_for, carve, set_pointers
 from xpnet_numba.step.plan import Plan, TrainingWorkspace
 
+UPDATING, CLIPPED = 2, 3
+"""The phase that finds the gradients of slices and updates them, and the one that updates slices that were clipped."""
+
 
 class SharedMemoryTraining:
     """A training of which each rank of a group computes a part of every batch.
@@ -37,10 +40,10 @@ class SharedMemoryTraining:
         self.spec, self.group, self.plan, self.job, self.label_width = spec, group, plan, job, label_width
         self.workspace = TrainingWorkspace(spec, plan, parameters, label_width)
         names = "params", "gradients", *spec.rule.buffers
-        self.flat = aligned(spec.dtype, dict.fromkeys(names, parameters))
+        self.flat = aligned(spec.dtype, {**dict.fromkeys(names, parameters), "squares": group.size})
         self._phases = self._pieces()
         self._memory: Any = None
-        job.updating, job.penalized = True, spec.l2 > 0
+        job.penalized = spec.l2 > 0
 
     def serves(self, group: SharedMemoryGroup, plan: Plan, label_width: int) -> bool:
         """Return whether it is for these ranks and batches of this plan, and has room for such labels."""
@@ -59,14 +62,15 @@ class SharedMemoryTraining:
         self.workspace.bind(self.job)
         return True
 
-    def train(self, weights: Any, flat: dict[str, Any]) -> tuple[float, float]:
+    def train(self, weights: Any, flat: dict[str, Any], max_grad_norm: float | None) -> tuple[float, float]:
         """The batches of the data that the job has been told of; returns the mean loss, and its penalty.
 
         weights : (batches,), by how much the mean loss of each counts
         flat : parameters and optimizer, by name: those of rank 0 are read, and those of all ranks written afterwards
+        max_grad_norm : the norm to which a greater gradient is scaled, or None
         """
-        phase_of_kind = "train_phase" if self.spec.members == 1 else "train_members_phase"
-        job, function = self.job, job_function(phase_of_kind, self.spec.dtype).address
+        job, clips = self.job, max_grad_norm is not None
+        job.updating = not clips
         kept = "params", *self.spec.rule.buffers
         self.group.barrier()  # the memory may still be read, for the epoch before
         for name in kept if self.group.rank == 0 else ():
@@ -76,10 +80,14 @@ class SharedMemoryTraining:
         self.group.barrier()
         for step in range(weights.size):
             job.first_step = step
-            for phase, first, end in self._phases:
-                job.phase, job.first_piece, job.end_piece = phase, first, end
-                if first < end:
-                    threads.team.lead(share_entry(), count, function, ctypes.addressof(job))
+            for phase in self._phases:
+                self._work(phase, count)
+                if clips and phase[0] == UPDATING:
+                    self.flat["squares"][self.group.rank] = sum(float(run @ run) for run in self._gradients())
+                self.group.barrier()
+            if max_grad_norm is not None:
+                self._clip(max_grad_norm)
+                self._work((CLIPPED, *self._phases[-1][1:]), count)
                 self.group.barrier()
             job.updates_made += 1
         for name in kept:
@@ -89,6 +97,26 @@ class SharedMemoryTraining:
         penalty = float(totals[blocks:].sum()) / weight if weight else 0.0
         return (float(totals[:blocks].sum()) / weight + penalty if weight else 0.0), penalty
 
+    def _work(self, phase: tuple[int, int, int], count: int) -> None:
+        """Do this rank's pieces of a phase of a batch, on so many threads."""
+        kind = "train_phase" if self.spec.members == 1 else "train_members_phase"
+        job, function = self.job, job_function(kind, self.spec.dtype).address
+        job.phase, job.first_piece, job.end_piece = phase
+        if job.first_piece < job.end_piece:
+            threads.team.lead(share_entry(), count, function, ctypes.addressof(job))
+
+    def _gradients(self) -> list[Any]:
+        """Return the gradients of this rank's slices."""
+        _, first, end = self._phases[-1]
+        return [self.flat["gradients"][piece.start : piece.start + piece.size] for piece in self.plan.slices[first:end]]
+
+    def _clip(self, max_grad_norm: float) -> None:
+        """Scale the gradients of this rank's slices, once every rank has told the sum of the squares of its own."""
+        norm = float(self.flat["squares"].sum()) ** 0.5
+        if norm > max_grad_norm:
+            for run in self._gradients():
+                run *= max_grad_norm / norm
+
     def _pieces(self) -> list[tuple[int, int, int]]:
         """The phases of a batch, each with the first and the end of this rank's pieces."""
         plan, rank, size = self.plan, self.group.rank, self.group.size
@@ -96,4 +124,4 @@ class SharedMemoryTraining:
         self.job.first_thread = rank * cores
         slices = plan.starts[rank * cores], plan.starts[(rank + 1) * cores]
         blocks = plan.blocks * rank // size, plan.blocks * (rank + 1) // size
-        return [(0, *slices)] * (plan.parts > 0) + [(1, *blocks), (2, *slices)]
+        return [(0, *slices)] * (plan.parts > 0) + [(1, *blocks), (UPDATING, *slices)]

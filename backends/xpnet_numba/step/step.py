@@ -198,6 +198,7 @@ class CompiledStep(Step):
         order: Any,
         sample_weight: Array | None,
         by_rows: bool,
+        max_grad_norm: float | None,
         group: SharedMemoryGroup,
     ) -> float | None:
         """See :class:`xpnet.backend.Step`."""
@@ -216,7 +217,7 @@ class CompiledStep(Step):
             self._rule[0] = learning_rate
             self._allocate(*self.spec.rule.buffers)
             common.job.updates_made = self._training.updates_made
-            loss, self.penalty = common.train(data.shares, self._flat)
+            loss, self.penalty = common.train(data.shares, self._flat, max_grad_norm)
             self._training.updates_made = common.job.updates_made
             return loss
 

@@ -128,8 +128,12 @@ def train_phase(job_at: Pointer, me: int) -> None:
         elif job.phase == 1:
             if claim(job.claims_at, index, turn):
                 work_block(job, layers, batch, index, job.first_thread + me)
-        elif claim(job.claims_at, job.blocks + index, turn):
-            work_slice(job, layers[slices[index].layer], slices[index], batch, index, job.first_thread + me)
+        elif job.phase == 2:
+            # Without ``updating`` gradients are clipped, and each slice is claimed once more in the same batch.
+            if claim(job.claims_at, job.blocks + index, turn if job.updating else 2 * turn):
+                work_slice(job, layers[slices[index].layer], slices[index], batch, index, job.first_thread + me)
+        elif claim(job.claims_at, job.blocks + index, 2 * turn + 1):
+            update_slice(job, slices[index], batch.t)
     restore_denormals(mode)
 
 

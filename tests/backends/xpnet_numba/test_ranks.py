@@ -59,6 +59,31 @@ def test_every_way_to_cut_a_batch(cut: str, weighted: bool, size: int, monkeypat
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("members", [1, 2])
+def test_clipped_gradients(members: int, weighted: bool, cut: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in zip(("BLOCK_GRADIENTS", "FEATURES", "GRAIN"), CUTS[cut], strict=True):
+        monkeypatch.setattr(plan, name, value)
+    step._plan.cache_clear()
+    X, y, w = rows()
+
+    def work(group: Any) -> list[Any]:
+        settings = {"max_iter": 3, "batch_size": 13, "random_state": 0, "alpha": 0.1, "members": members}
+        model = xpnet.MLPClassifier((11, 7), max_grad_norm=0.3, dropout=0.2, **settings)
+        model.fit(X, y, sample_weight=w if weighted else None)
+        assert group is None or group._memory is not None
+        return [np.array(model.loss_curve_), *model.coefs_, *model.intercepts_]
+
+    expected = work(None)
+    ranks = on_ranks(3, work)
+    step._plan.cache_clear()
+    for found in ranks:
+        close(found, expected)
+        assert all(np.array_equal(a, b) for a, b in zip(found, ranks[0], strict=True))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_sparse_rows() -> None:
     X, y, _ = rows()
     matrix = sparse.csr_matrix(np.where(X > 0.5, X, 0))
