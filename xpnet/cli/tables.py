@@ -86,13 +86,28 @@ def listed(names: Sequence[str], most: int = 12) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
+def different(labels: numpy.ndarray) -> numpy.ndarray:
+    """Return the labels that differ, sorted. They are looked for some at a time: to sort all takes as much memory."""
+    parts = [numpy.unique(labels[first : first + SPLIT_ROWS]) for first in range(0, len(labels), SPLIT_ROWS)]
+    return numpy.unique(numpy.concatenate(parts))
+
+
+def indices_of(labels: numpy.ndarray, classes: numpy.ndarray) -> numpy.ndarray:
+    """Return where among the classes each label is: (rows,), of a small type. classes : sorted"""
+    indices = numpy.empty(len(labels), numpy.min_scalar_type(len(classes)))
+    for first in range(0, len(labels), SPLIT_ROWS):
+        some = slice(first, first + SPLIT_ROWS)
+        indices[some] = numpy.searchsorted(classes, labels[some])
+    return indices
+
+
 def choose_task(name: str, target: str, labels: numpy.ndarray, asked: str | None) -> tuple[str, str]:
     """Return the task, ``classify`` or ``regress``, and in a few words why.
 
     Raises DataFileError for labels that do not serve the task, and for text of which thousands differ, unless it was
     asked to take them as classes.
     """
-    distinct, kind = numpy.unique(labels), labels.dtype.kind
+    distinct, kind = different(labels), labels.dtype.kind
     if asked == "regress" and kind not in "iuf":
         raise DataFileError(
             f"{name}: column {target!r} must hold numbers to predict; its first row holds {labels[0]!s:.60}. "

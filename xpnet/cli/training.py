@@ -31,6 +31,8 @@ from xpnet.cli.tables import (
     as_table_model,
     baseline_scores,
     choose_task,
+    different,
+    indices_of,
     measured,
     pick_columns,
     show_scores,
@@ -113,8 +115,8 @@ def _read(settings: Settings, tell: Callable[[str], None]) -> Data:
         notes.append(f"{frame.rows - len(places):,} of {frame.rows:,} rows have no label, and are left out")
     if task == "regress":
         return Data(Rows(frame, features, places, labels.astype(float)), target, None, task, why, notes)
-    classes, indices = numpy.unique(labels, return_inverse=True)
-    indices = indices.astype(numpy.min_scalar_type(len(classes)))
+    classes = different(labels)
+    indices = indices_of(labels, classes)
     return Data(Rows(frame, features, places, indices), target, classes, task, why, notes)
 
 
@@ -295,11 +297,11 @@ def fit(rows: Rows, classes: numpy.ndarray | None, settings: Settings) -> tuple[
         warnings.filterwarnings("ignore", message="The number of unique classes")  # which the task was asked for
         mark = _fingerprint(rows) if settings.checkpoint_dir is not None else ""
         model.watch(lambda member: _watchers(settings, mark, member))
+        if rows.frame.is_large and len(rows) * len(rows.features) > MOST_ENCODED:
+            return _fit_by_blocks(model, rows, classes, mark, settings)
         labels = rows.y if classes is None else classes[rows.y]
         if not rows.frame.is_large:
             return model.fit(rows.table(), labels), []
-        if len(rows) * len(rows.features) > MOST_ENCODED:
-            return _fit_by_blocks(model, rows, classes, mark, settings)
         encoder, notes = _encoder(model, rows, settings)
         return model.fit_encoded(encoder, EncodedRows(rows, encoder, settings.dtype).whole(), labels), notes
 
