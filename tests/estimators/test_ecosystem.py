@@ -1,5 +1,6 @@
 """Inside scikit-learn: searches, pipelines, ensembles, frames, metadata, callbacks, pictures."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +108,12 @@ def test_representations(classifier: Any) -> None:
 
 
 def test_tags(classifier: Any, theirs: Any) -> None:
-    """The same as theirs."""
-    assert classifier.__sklearn_tags__() == theirs.__sklearn_tags__()
-    regressors = xpnet.MLPRegressor(), sklearn.neural_network.MLPRegressor()
-    assert regressors[0].__sklearn_tags__() == regressors[1].__sklearn_tags__()
+    """The same as theirs, and those of a transformer, which theirs is none."""
+    pairs = [(classifier, theirs), (xpnet.MLPRegressor(), sklearn.neural_network.MLPRegressor())]
+    for ours, scikit_learns in pairs:
+        tags = ours.__sklearn_tags__()
+        assert tags.transformer_tags is not None
+        assert replace(tags, transformer_tags=None) == scikit_learns.__sklearn_tags__()
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.metrics import get_scorer, make_scorer, mean_squared_error
 
 import xpnet
 from xpnet.optimizers import Cosine, Exponential, OneCycle
@@ -67,3 +68,28 @@ def test_other_values_are_refused(data: Any, wrong: dict[str, Any]) -> None:
     (name,) = wrong
     with pytest.raises(xpnet.InputError, match=name):
         xpnet.MLPClassifier(**SETTINGS, **wrong).fit(data.X, data.labels)
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "scoring"),
+    [
+        (xpnet.MLPClassifier, "labels", "neg_log_loss"),
+        (xpnet.MLPClassifier, "binary", "roc_auc"),
+        (xpnet.MLPClassifier, "indicators", "f1_macro"),
+        (xpnet.MLPRegressor, "numbers", "neg_mean_absolute_error"),
+        (xpnet.MLPRegressor, "outputs", make_scorer(mean_squared_error, greater_is_better=False)),
+    ],
+)
+def test_training_ends_by_any_scorer(data: Any, kind: Any, target: str, scoring: Any) -> None:
+    y = getattr(data, target)
+    model = kind(**SETTINGS, early_stopping=True, scoring=scoring)
+    with pytest.warns(UserWarning, match="Maximum iterations"):
+        model.fit(data.X[40:], y[40:], X_val=data.X[:40], y_val=y[:40])
+    assert len(model.validation_scores_) == 10
+    wanted = get_scorer(scoring)(model, data.X[:40], y[:40])  # of the best epoch, which is kept
+    assert model.best_validation_score_ == max(model.validation_scores_) == pytest.approx(wanted, rel=1e-9)
+
+
+def test_a_scorer_that_is_none_is_refused(data: Any) -> None:
+    with pytest.raises(ValueError, match="not a valid scoring value"):
+        xpnet.MLPClassifier(early_stopping=True, scoring="nothing").fit(data.X, data.labels)

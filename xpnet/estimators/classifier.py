@@ -331,6 +331,11 @@ class MLPClassifier(ClassifierMixin, MLP):
             right = ((outputs > 0.5) == (targets > 0.5)).all(axis=1)
         return float(numpy.average(right, weights=sample_weight))
 
+    def _decode(self, targets: Any) -> Any:
+        if targets.ndim == 2 and targets.shape[1] > 1:
+            return targets.astype(int)
+        return self.classes_[targets.reshape(len(targets)).astype(int)]
+
     def _strata(self, rows: Rows) -> Any:
         return to_host(rows.Y) > 0.5 if self.n_outputs_ == 1 else None
 

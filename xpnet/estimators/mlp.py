@@ -10,13 +10,14 @@ import numpy
 from scipy.sparse import csr_matrix, issparse
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import get_scorer
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from xpnet.backend import NetworkSpec, floating_dtype
 from xpnet.backend.spec import Loss
 from xpnet.data.sources import Source
-from xpnet.dispatch import Choice
+from xpnet.dispatch import Choice, get_backend
 from xpnet.distributed import ALONE, Ranks
 from xpnet.distributed.ranks import Owners, owning
 from xpnet.errors import InputError
@@ -132,6 +133,18 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
     @abstractmethod
     def _score_encoded(self, targets: Any, outputs: Any, sample_weight: Any) -> float:
         """Measure the estimator's score from encoded targets and network outputs, NumPy's."""
+
+    @abstractmethod
+    def _decode(self, targets: Any) -> Any:
+        """Return encoded targets as scorers of scikit-learn take them, NumPy's."""
+
+    def _judge(self, scorer: Any, targets: Any, outputs: Any, sample_weight: Any) -> float:
+        """Measure by a scorer of scikit-learn, which sees an estimator whose rows are the network's outputs."""
+        judged: Any = object.__new__(type(self))
+        backend = get_backend("numpy")
+        vars(judged).update(vars(self), _outputs=lambda rows: (rows, backend))
+        weight = {} if sample_weight is None else {"sample_weight": sample_weight}
+        return float(scorer(judged, outputs, self._decode(targets), **weight))
 
     @abstractmethod
     def _strata(self, rows: Rows) -> Any:
@@ -274,6 +287,8 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         self._warn_of_settings_without_effect()
+        if self.scoring is not None:
+            get_scorer(self.scoring)  # raises for a name that is none
         given.check_validation(self.solver)
         before = self.__dict__.copy()
         try:
@@ -457,7 +472,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         validation = None
         if held_out is not None:
             of = replace(ranks, data="own") if isinstance(held_out, SourceRows) and ranks.several else ranks
-            validation = Validation(held_out, network.step_for(held_out.X), self._score_encoded, of)
+            named = self.scoring is not None
+            score = partial(self._judge, get_scorer(self.scoring)) if named else self._score_encoded
+            validation = Validation(held_out, network.step_for(held_out.X), score, of)
         end = EpochEnd(
             self,
             network,

@@ -166,6 +166,9 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
         How many networks are trained as one: they share the weights of the hidden layers, and each has factors of its
         own for what goes into these layers and what comes out, and a last layer of its own. The mean of their losses is
         trained, and the mean of their outputs predicted (Gorishniy, Kotelnikov, Babenko, TabM, ICLR 2025).
+    scoring : str, callable or None, default None
+        What ``early_stopping=True`` measures: a name of a scorer of scikit-learn's, such as ``"roc_auc"``, or a scorer;
+        None for ``score``.
     time_limit : float or None, default None
         Seconds after which training ends behind a whole epoch.
     backend : str, Backend or None, default None
@@ -203,6 +206,7 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
     weight_decay: float = 0.01
     max_grad_norm: float | None = None
     members: int = 1
+    scoring: str | Callable[..., float] | None = None
     time_limit: float | None = None
     backend: str | Backend | None = None
     dtype: str | None = None
@@ -230,6 +234,7 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
         "n_iter_no_change": [COUNT, {inf}],
         "dropout": [FRACTION, ARRAY_LIKE],
         "max_grad_norm": [POSITIVE, None],
+        "scoring": [str, Callable, None],
         "time_limit": [POSITIVE, None],
         "dtype": [{"float32", "float64"}, None],
         "checkpoint": [str, PathLike, None],
@@ -290,6 +295,8 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
             "max_grad_norm": (self.max_grad_norm is not None and not epochs, readers),
             "time_limit": (self.time_limit is not None and not epochs, readers),
         }
+        if self.scoring is not None and self.early_stopping is not True:
+            warn_caller("scoring has an effect with early_stopping=True alone.")
         for name, (is_ignored, solvers) in ignored.items():
             if is_ignored:
                 warn_caller(f"{name} has an effect with solver={solvers} alone; solver={self.solver!r} ignores it.")

@@ -187,5 +187,8 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
             return numpy.nan
         return self._score_outputs(targets, outputs, sample_weight)
 
+    def _decode(self, targets: Any) -> Any:
+        return targets[:, 0] if targets.shape[1] == 1 or len(self._loss_numbers()) > 1 else targets
+
     def _strata(self, rows: Rows) -> None:
         return None
