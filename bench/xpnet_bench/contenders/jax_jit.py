@@ -237,6 +237,26 @@ def train(job: Job) -> Task:
     return Task(call, lambda network: training_loss(job, numpy.asarray(network.predict(first_rows(job)))), reset)
 
 
+def fit_many(job: Job) -> Task:
+    """All networks by vmap, an epoch as one jitted scan over batches that all networks share."""
+    (X, y), count, batch = map(_enter, data.rows(job)), job.sizes["networks"], job.sizes["batch"]
+    step_of_all = jax.vmap(_adam_step, (0, None, None))
+
+    @partial(jax.jit, donate_argnums=0)
+    def epoch(state: State, order: jax.Array) -> State:
+        return jax.lax.scan(lambda s, rows: (step_of_all(s, X[rows], y[rows]), None), state, order)[0]
+
+    def call() -> None:
+        params, rng = [jnp.stack([_enter(a)] * count) for a in data.weights(job)], numpy.random.default_rng(data.SEED)
+        m, v = ([jnp.zeros_like(p) for p in params] for _ in range(2))
+        state = State(params, m, v, jnp.zeros(count, params[0].dtype))
+        for _ in range(job.sizes["epochs"]):
+            state = epoch(state, rng.permutation(len(X)).reshape(-1, batch).astype(numpy.int32))
+        jax.block_until_ready(state)
+
+    return Task(call, lambda result: [])
+
+
 def accuracy(job: Job) -> Task:
     """Epochs until enough test rows are right."""
     training, test = data.training_and_test(job)
@@ -261,6 +281,7 @@ OPERATIONS = {
     "relu": relu,
     "adam": adam,
     "train": train,
+    "fit_many": fit_many,
     "accuracy": accuracy,
     "predict": predict,
 }

@@ -179,6 +179,28 @@ def train(job: Job) -> Task:
     return replace(task, answer=lambda result: training_loss(job, _probabilities(network, first_rows(job))))
 
 
+def fit_many(job: Job) -> Task:
+    """All networks by batched products over batches that they share: the sum of their losses has each one's gradients.
+
+    It takes fewer operations than vmap over grad of torch.func.
+    """
+    (X, y), count, batch = map(_enter, data.rows(job)), job.sizes["networks"], job.sizes["batch"]
+
+    def call() -> None:
+        stacked = [_enter(a.reshape(1, -1, a.shape[-1])).repeat(count, 1, 1) for a in data.weights(job)]
+        W1, b1, W2, b2 = params = [p.requires_grad_() for p in stacked]
+        optimizer = torch.optim.Adam(params, lr=1e-3, fused=True)
+        for chosen in (rows for _ in range(job.sizes["epochs"]) for rows in torch.randperm(len(X)).split(batch)):
+            hidden = torch.baddbmm(b1, X[chosen].expand(count, -1, -1), W1).relu()
+            logits = torch.baddbmm(b2, hidden, W2).flatten(0, 1)
+            loss = cross_entropy_of(logits, y[chosen].repeat(count), reduction="sum") / len(chosen)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+
+    return Task(call, lambda result: [])
+
+
 def fit_weighted(job: Job) -> Task:
     """Fit as ``fit`` does, with a weight for each row."""
     return _training(job, Network(job), *map(_enter, (*data.rows(job), data.row_weights(job))))
@@ -233,6 +255,7 @@ OPERATIONS = {
     "relu": relu,
     "adam": adam,
     "train": train,
+    "fit_many": fit_many,
     "accuracy": accuracy,
     "predict": predict,
     "fit_weighted": fit_weighted,

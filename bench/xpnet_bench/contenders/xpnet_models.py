@@ -141,6 +141,30 @@ def train(job: Job) -> Task:
     return Task(call, lambda network: training_loss(job, _predict_host(network, first_rows(job))), reset)
 
 
+def _networks(job: Job) -> list[xpnet.FeedforwardNeuralNet]:
+    """Networks that differ in the stream of their orders."""
+    networks = [_network(job) for _ in range(job.sizes["networks"])]
+    for seed, network in enumerate(networks):
+        network.rng = numpy.random.default_rng(seed)
+    return networks
+
+
+def fit_many(job: Job) -> Task:
+    """xpnet.fit_many."""
+    X, y = map(_enter, data.rows(job))
+    epochs, batch = job.sizes["epochs"], job.sizes["batch"]
+    return Task(lambda: xpnet.fit_many(_networks(job), X, y, epochs=epochs, batch_size=batch), lambda result: [])
+
+
+def fit_each(job: Job) -> Task:
+    """FeedforwardNeuralNet.fit of one network after the other."""
+    X, y = map(_enter, data.rows(job))
+    epochs, batch = job.sizes["epochs"], job.sizes["batch"]
+    return Task(
+        lambda: [network.fit(X, y, epochs=epochs, batch_size=batch) for network in _networks(job)], lambda result: []
+    )
+
+
 def accuracy(job: Job) -> Task:
     """FeedforwardNeuralNet.fit, an epoch at a time, until enough test rows are right."""
     training, test = data.training_and_test(job)
@@ -170,6 +194,8 @@ OPERATIONS = {
     "relu": relu,
     "adam": adam,
     "train": train,
+    "fit_many": fit_many,
+    "fit_each": fit_each,
     "accuracy": accuracy,
     "predict": predict,
 }

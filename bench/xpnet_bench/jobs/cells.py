@@ -13,7 +13,8 @@ SEARCH = {"candidates": 16, "folds": 4}
 
 def cell_jobs(quick: bool) -> list[Job]:
     """The cells; their fits are shorter in a quick run."""
-    return [*_calls(), *_lbfgs_fits(), *_minibatch_fits(4_096 if quick else 20_000), _search(2 if quick else 10)]
+    fits = [*_lbfgs_fits(), *_minibatch_fits(4_096 if quick else 20_000), _search(2 if quick else 10)]
+    return [*_calls(), *fits, *_many_networks(2 if quick else 20)]
 
 
 def _calls() -> list[Job]:
@@ -46,6 +47,16 @@ def _minibatch_fits(rows: int) -> list[Job]:
 def _search(epochs: int) -> Job:
     sizes = {"rows": 1347, "features": 64, "hidden": 32, "classes": 10, "batch": 200, "adam": 1, "epochs": epochs}
     return _fit("64 fits of 64-32-10 in GridSearchCV", "search", {**sizes, **SEARCH})
+
+
+def _many_networks(epochs: int) -> list[Job]:
+    """64 networks of 30-32-2 on the same rows, at once and one after the other."""
+    sizes = {"networks": 64, "rows": 5_000, "features": 30, "hidden": 32, "classes": 2, "batch": 200, "adam": 1}
+    sizes["epochs"] = epochs
+    return [
+        _fit("64 networks of 30-32-2 at once", "fit_many", sizes),
+        _fit("64 networks of 30-32-2 in a loop", "fit_each", sizes),
+    ]
 
 
 def _fit(name: str, operation: str, sizes: dict[str, int], data: str = "", dtype: str = "float32") -> Job:
