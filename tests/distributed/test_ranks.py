@@ -8,7 +8,8 @@ from ranks.threads_group import on_ranks
 
 import xpnet
 from xpnet.distributed import current_ranks
-from xpnet.distributed.group import LAUNCHERS, Place, launched, threads_of
+from xpnet.distributed.group import Place, threads_of
+from xpnet.distributed.ranks import LAUNCHERS, launched
 
 
 def test_the_group_holds_inside_the_block_alone() -> None:

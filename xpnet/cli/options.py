@@ -16,7 +16,8 @@ import click
 from xpnet.backend.threads import get_threads, set_threads
 from xpnet.dispatch import available_backends, get_backend
 from xpnet.distributed import use_group
-from xpnet.distributed.group import TIMEOUT, available_groups, launched
+from xpnet.distributed.group import TIMEOUT, available_groups
+from xpnet.distributed.ranks import launched
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -18,12 +18,6 @@ from xpnet.errors import BackendError, InputError
 
 GROUP = "xpnet.groups"
 TIMEOUT = 300.0
-LAUNCHERS = {
-    "mpirun": ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"),
-    "srun": ("SLURM_STEP_NUM_TASKS",),
-    "torchrun": ("LOCAL_WORLD_SIZE", "WORLD_SIZE"),
-}
-"""Environment variables in which a launcher says how many processes it has started."""
 
 
 @contextmanager
@@ -88,14 +82,6 @@ def use_group(
 def available_groups() -> list[str]:
     """Name the groups that are installed, sorted. None is imported, so one may still be unusable here."""
     return sorted(_registered())
-
-
-def launched() -> str | None:
-    """Name the launcher that has started this process as one of several; None for a process that was started alone."""
-    for launcher, names in LAUNCHERS.items():
-        if any(os.environ.get(name, "1") not in ("", "1") for name in names):
-            return launcher
-    return None
 
 
 def _registered() -> dict[str, Any]:

@@ -6,6 +6,7 @@ of all ranks: where all have the same rows that makes no difference; where each 
 other in the order of the ranks, or as ``Ranks.owners`` says.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -21,6 +22,13 @@ from xpnet.backend.group import SharedMemoryGroup, Value, allgather
 from xpnet.dispatch.choice import library_of
 from xpnet.errors import InputError
 from xpnet.ops import Array
+
+LAUNCHERS = {
+    "mpirun": ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"),
+    "srun": ("SLURM_STEP_NUM_TASKS",),
+    "torchrun": ("LOCAL_WORLD_SIZE", "WORLD_SIZE"),
+}
+"""Environment variables in which a launcher says how many processes it has started."""
 
 
 class Owners(NamedTuple):
@@ -552,3 +560,11 @@ def _sums(batch: Any, weights: Any, batches: int = 0) -> Any:
     """Return the sum of the weights of the rows of each batch."""
     # No rows at all are counted as whole numbers, weights or not.
     return numpy.bincount(batch, weights=weights, minlength=batches).astype("float64", copy=False)
+
+
+def launched() -> str | None:
+    """Name the launcher that has started this process as one of several; None for a process that was started alone."""
+    for launcher, names in LAUNCHERS.items():
+        if any(os.environ.get(name, "1") not in ("", "1") for name in names):
+            return launcher
+    return None

@@ -17,11 +17,11 @@ from xpnet.backend.spec import Loss
 from xpnet.distributed import Ranks
 from xpnet.errors import InputError
 from xpnet.estimators.fitted import like_input
-from xpnet.estimators.inputs import FitInputs, Rows, balanced_weights, check_labels
+from xpnet.estimators.inputs import FitInputs, Rows, balanced_weights
 from xpnet.estimators.libraries import with_callbacks
 from xpnet.estimators.mlp import MLP, is_stochastic
 from xpnet.estimators.parameters import Parameters, with_documentation_of
-from xpnet.models.inputs import on_host, to_host
+from xpnet.models.inputs import check_label_types, on_host, to_host
 from xpnet.ops import Array
 
 
@@ -266,7 +266,7 @@ class MLPClassifier(ClassifierMixin, MLP):
             if known is None:
                 raise ValueError("classes must be passed on the first call to partial_fit.")
             return
-        check_labels(classes, "classes")
+        check_label_types(classes, "classes")
         found = unique_labels(classes)
         if known is not None and not numpy.array_equal(known, found):
             raise ValueError(f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {known!r}")

@@ -22,7 +22,7 @@ from xpnet.data.sources import ArraySource, Source, as_source
 from xpnet.distributed import Ranks, current_ranks
 from xpnet.errors import InputError
 from xpnet.estimators.parameters import STOCHASTIC
-from xpnet.models.inputs import check_in_memory, on_host, to_host
+from xpnet.models.inputs import check_in_memory, check_label_types, on_host, to_host
 from xpnet.ops import Array, namespace
 
 FLOATING = ("float64", "float32")
@@ -212,27 +212,9 @@ def check_targets(y: Any, *, numeric: bool, name: str = "y") -> Any:
         return y  # whole numbers are finite: to ask scikit-learn takes as long as a short epoch
     _check_unstructured(y, name)
     if not numeric:
-        check_labels(y, name)
+        check_label_types(y, name)
     y = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name=name)
     return y.astype(numpy.float64) if numeric and y.dtype.kind == "O" else y
-
-
-def check_labels(y: Any, name: str = "y") -> None:
-    r"""Raise InputError for strings among labels of another type, and for strings that end in NUL.
-
-    NumPy cannot sort the former, and drops the NUL from its arrays of text, so that "a" and "a\0" become one label.
-    """
-    if issparse(y) or (type(y) is numpy.ndarray and y.dtype.kind != "O") or numpy.asarray(y).dtype.kind not in "OU":
-        return
-    labels = numpy.asarray(y, dtype=object).ravel()
-    kinds = {type(label) for label in labels}
-    if len({issubclass(kind, str) for kind in kinds}) > 1:
-        received = " and ".join(sorted(kind.__name__ for kind in kinds))
-        raise InputError(
-            f"Labels are all strings or all numbers; {name} holds {received}. Convert them, or drop such rows."
-        )
-    if any(isinstance(label, str) and label.endswith("\0") for label in labels):
-        raise InputError(f"A label does not end in a NUL character, which NumPy drops; {name} has such a label.")
 
 
 def check_weights(weights: Any, rows: int, name: str = "sample_weight") -> Any:

@@ -157,3 +157,21 @@ def _is_host(backend: Any) -> bool:
 
 is_host: Callable[[Any], bool] = cache(_is_host)
 """Tell whether a backend computes NumPy arrays."""
+
+
+def check_label_types(y: Any, name: str = "y") -> None:
+    r"""Raise InputError for strings among labels of another type, and for strings that end in NUL.
+
+    NumPy cannot sort the former, and drops the NUL from its arrays of text, so that "a" and "a\0" become one label.
+    """
+    if is_sparse(y) or (type(y) is numpy.ndarray and y.dtype.kind != "O") or numpy.asarray(y).dtype.kind not in "OU":
+        return
+    labels = numpy.asarray(y, dtype=object).ravel()
+    kinds = {type(label) for label in labels}
+    if len({issubclass(kind, str) for kind in kinds}) > 1:
+        received = " and ".join(sorted(kind.__name__ for kind in kinds))
+        raise InputError(
+            f"Labels are all strings or all numbers; {name} holds {received}. Convert them, or drop such rows."
+        )
+    if any(isinstance(label, str) and label.endswith("\0") for label in labels):
+        raise InputError(f"A label does not end in a NUL character, which NumPy drops; {name} has such a label.")

@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, check
 from xpnet.backend import Backend, NetworkSpec
 from xpnet.backend.spec import Loss
 from xpnet.errors import InputError
-from xpnet.estimators.inputs import check_labels, check_weights
+from xpnet.estimators.inputs import check_weights
 from xpnet.estimators.parameters import (
     ARRAY_LIKE,
     COUNT,
@@ -34,7 +34,7 @@ from xpnet.estimators.parameters import (
     with_documentation_of,
 )
 from xpnet.models import Network
-from xpnet.models.inputs import one_each
+from xpnet.models.inputs import check_label_types, one_each
 from xpnet.models.saving import Saved
 from xpnet.optimizers import SGD, Adam, AdamW, Optimizer, update_rule
 from xpnet.tabular.apart import best_temperature, conformal_margin, tempered
@@ -587,7 +587,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
     _task: ClassVar[str] = "classification"
 
     def _learn_targets(self, y: Any) -> numpy.ndarray:
-        check_labels(y)
+        check_label_types(y)
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
         self.classes_, indices = numpy.unique(y, return_inverse=True)
@@ -598,7 +598,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         return indices
 
     def _targets(self, y: Any) -> numpy.ndarray:
-        check_labels(y, "y_val")
+        check_label_types(y, "y_val")
         y = column_or_1d(y, warn=True)
         indices = numpy.searchsorted(self.classes_, y).clip(0, len(self.classes_) - 1)
         unknown = self.classes_[indices] != y
