@@ -235,6 +235,12 @@ def test_compressed(tmp_path: Path, ending: str, pack: Any) -> None:
         read(tmp_path, pack(GOOD.encode())[:-9], f"d.csv{ending}")
 
 
+def test_a_compressed_file_of_some_size(tmp_path: Path) -> None:
+    X = np.random.default_rng(0).normal(size=(1000, 3))
+    lines = ["a,b,c,y", *(",".join([*map(repr, row), "p"]) for row in X.tolist())]
+    np.testing.assert_array_equal(read(tmp_path, gzip.compress("\n".join(lines).encode()), "d.csv.gz").X, X)
+
+
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gz"])
 def test_standard_input(monkeypatch: pytest.MonkeyPatch, pack: Any) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(pack(GOOD.encode()))))

@@ -81,13 +81,13 @@ def predict(
         raise click.UsageError("--proba is for models that classify; this one predicts numbers.")
     if interval is not None and (opened.several or not hasattr(opened.model, "predict_interval")):
         raise click.UsageError("--interval is for models of tables that predict one number, as xpnet train makes them.")
-    with working(f"predicting {data}") as tell:
+    with working(f"predicting {data}") as progress:
         source: Any = Content(data) if data == "-" else data  # which can be read once
         found = open_data(source, dialect_of(how))
         ids = list(found.names) if keep_columns else [*how["ids"], *(i for i in opened.ids if i in found.names)]
-        frame, features = _features(opened, found, how, None, tell)
-        carried = _carried(open_data(source, dialect_of(how)), list(dict.fromkeys(ids)), tell)
-        lines = _lines(opened, frame.all_batches(features), carried, proba, tell)
+        frame, features = _features(opened, found, how, None, progress)
+        carried = _carried(open_data(source, dialect_of(how)), list(dict.fromkeys(ids)), progress)
+        lines = _lines(opened, frame.all_batches(features), carried, proba, progress)
         for note in frame.notes:
             click.echo(visible(f"Note: {note}"), err=True)
         if output is not None:
@@ -98,7 +98,7 @@ def predict(
 
 
 def _features(
-    opened: "TableModel", found: "DataFile", how: dict[str, Any], target: str | None, tell: Callable[[str], None]
+    opened: "TableModel", found: "DataFile", how: dict[str, Any], target: str | None, progress: Callable[[str], None]
 ) -> tuple[Any, list[str]]:
     """Return the frame with the columns that a model takes, and their names. target : of labels to read as well
 
@@ -120,19 +120,19 @@ def _features(
             "was trained on."
         )
     text = [name for name in features if name in {*opened.text, *how["text"]}]
-    return found.read([*features, *([label] if label else [])], text, label, tell), features
+    return found.read([*features, *([label] if label else [])], text, label, progress), features
 
 
 def _carried(
-    found: "DataFile", ids: list[str], tell: Callable[[str], None]
+    found: "DataFile", ids: list[str], progress: Callable[[str], None]
 ) -> tuple[list[str], Iterator[tuple[str | None, ...]]]:
     """Return the names of columns that are carried along, and their cells row by row, as they stand in the file."""
-    batches = found.read(ids, ids, None, tell).all_batches(ids) if ids else ()
+    batches = found.read(ids, ids, None, progress).all_batches(ids) if ids else ()
     return ids, (row for batch in batches for row in zip(*(c.to_pylist() for c in batch.columns), strict=True))
 
 
 def _lines(
-    opened: "TableModel", batches: Iterable[Any], carried: Any, proba: bool, tell: Callable[[str], None]
+    opened: "TableModel", batches: Iterable[Any], carried: Any, proba: bool, progress: Callable[[str], None]
 ) -> Iterator[str]:
     """Yield the table to write, some rows at a time, as they are predicted; the first have the header before them."""
     import pyarrow
@@ -141,7 +141,7 @@ def _lines(
 
     ids, cells = carried
     above = [[*ids, *_header(opened, proba)]]
-    for some in predictions(opened, (pyarrow.Table.from_batches([batch]) for batch in batches), tell):
+    for some in predictions(opened, (pyarrow.Table.from_batches([batch]) for batch in batches), progress):
         rows = zip(*_columns(opened, some, proba), strict=True)
         yield _as_csv([*above, *((*next(cells), *row) if ids else row for row in rows)])
         above = []
@@ -205,9 +205,9 @@ def evaluate(
     if opened.several:
         raise click.UsageError("Models with several labels or numbers a row are measured in Python: model.score(X, y).")
     by_class = None
-    with working(f"evaluating {data}") as tell:
-        rows = _labelled_rows(opened, data, target, how, tell)
-        found, outputs = measured(opened, rows.tables(), rows.y, tell)
+    with working(f"evaluating {data}") as progress:
+        rows = _labelled_rows(opened, data, target, how, progress)
+        found, outputs = measured(opened, rows.tables(), rows.y, progress)
     if opened.classes is not None:
         by_class = scores_by_class(rows.y, outputs.argmax(axis=1), opened.classes)
     if plot is not None:
@@ -226,7 +226,7 @@ def evaluate(
 
 
 def _labelled_rows(
-    opened: "TableModel", data: str, target: str | None, how: dict[str, Any], tell: Callable[[str], None]
+    opened: "TableModel", data: str, target: str | None, how: dict[str, Any], progress: Callable[[str], None]
 ) -> "Rows":
     """Return the rows of a file that have a label, which is a class index or a number.
 
@@ -241,7 +241,7 @@ def _labelled_rows(
 
     found = open_data(data, dialect_of(how), target)
     target = found.default_target or target or opened.target
-    frame, features = _features(opened, found, how, target or "y", tell)
+    frame, features = _features(opened, found, how, target or "y", progress)
     labels, there = read_labels(frame, str(target), how["decimal"])
     if opened.classes is None and labels.dtype.kind not in "iuf":
         raise DataFileError(f"{frame.name}: column {target!r} must hold numbers to compare with; it holds text.")
@@ -296,11 +296,11 @@ def explain(model: Path, data: str, as_json: bool, plot: Path | None, backend: s
     opened = open_model(model, backend)
     if opened.several:
         raise click.UsageError("Models with several labels or numbers a row are explained in Python.")
-    with working(f"explaining {data}") as tell:
-        rows = _labelled_rows(opened, data, how["target"], how, tell)
+    with working(f"explaining {data}") as progress:
+        rows = _labelled_rows(opened, data, how["target"], how, progress)
         step = -(-len(rows) // EXPLAINED_ROWS)
         table, rng = rows.table(step=step), numpy.random.default_rng(how["seed"])
-        importances = shuffled(opened, table, rows.y[::step], how["repeats"], rng, tell)
+        importances = shuffled(opened, table, rows.y[::step], how["repeats"], rng, progress)
     names, what = table.column_names, "fall of R2" if opened.classes is None else "rise of the log loss"
     means, spreads = importances.mean(axis=1).tolist(), importances.std(axis=1).tolist()
     order = sorted(range(len(names)), key=lambda k: -means[k])

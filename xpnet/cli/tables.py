@@ -57,7 +57,7 @@ def pick_columns(
     target = (own or target) if labelled else None
     missing = [name for name in dict.fromkeys([target or "", *features, *drop]) if name not in ("", *opened.names)]
     if missing:
-        raise DataFileError(_told(opened, missing))
+        raise DataFileError(_missing_columns(opened, missing))
     chosen = list(features) or [name for name in opened.names if name not in {target, own, *drop}]
     if not chosen:
         raise DataFileError(
@@ -68,16 +68,16 @@ def pick_columns(
     return chosen, target
 
 
-def _told(opened: DataFile, missing: Sequence[str]) -> str:
+def _missing_columns(opened: DataFile, missing: Sequence[str]) -> str:
     """Say which columns are missing, and which may have been meant."""
     columns = f"column{'s' if len(missing) > 1 else ''} {listed(missing)}"
-    told = f"{opened.name}: there is no {columns}; the columns are {listed(opened.names)}."
+    message = f"{opened.name}: there is no {columns}; the columns are {listed(opened.names)}."
     numbers = sum(is_number(column) for column in opened.names)
     if len(opened.names) > 1 and 2 * numbers > len(opened.names):
-        return f"{told} The first line holds numbers: if it has no names, --no-header calls the columns x0, x1, ..."
+        return f"{message} The first line holds numbers: if it has no names, --no-header calls the columns x0, x1, ..."
     lowered = {name.lower(): name for name in opened.names}
     close = get_close_matches(missing[0].lower(), lowered, 1)
-    return f"{told} Did you mean {lowered[close[0]]!r}?" if close else f"{told} Check the spelling."
+    return f"{message} Did you mean {lowered[close[0]]!r}?" if close else f"{message} Check the spelling."
 
 
 def listed(names: Sequence[str], most: int = 12) -> str:
@@ -101,29 +101,29 @@ def indices_of(labels: numpy.ndarray, classes: numpy.ndarray) -> numpy.ndarray:
     return indices
 
 
-def choose_task(name: str, target: str, labels: numpy.ndarray, asked: str | None) -> tuple[str, str]:
+def choose_task(name: str, target: str, labels: numpy.ndarray, requested: str | None) -> tuple[str, str]:
     """Return the task, ``classify`` or ``regress``, and in a few words why.
 
     Raises DataFileError for labels that do not serve the task, and for text of which thousands differ, unless it was
     asked to take them as classes.
     """
     distinct, kind = different(labels), labels.dtype.kind
-    if asked == "regress" and kind not in "iuf":
+    if requested == "regress" and kind not in "iuf":
         raise DataFileError(
             f"{name}: column {target!r} must hold numbers to predict; its first row holds {labels[0]!s:.60}. "
             "--task classify takes text."
         )
-    if asked == "classify" and kind == "f":
+    if requested == "classify" and kind == "f":
         raise DataFileError(
             f"{name}: column {target!r} must hold classes: text or whole numbers. --task regress predicts others."
         )
     few = len(distinct) <= FEW or 2 * len(distinct) <= len(labels)
-    if asked is None and kind not in "iuf" and (len(distinct) > MOST or not few):
+    if requested is None and kind not in "iuf" and (len(distinct) > MOST or not few):
         raise DataFileError(
             f"{name}: column {target!r} holds {len(distinct):,} different texts in {len(labels):,} rows, "
             "which would each be a class. Add --task classify if that is meant, or name another target."
         )
-    task, why = (asked, "as asked") if asked is not None else _guessed(target, distinct, len(labels), kind)
+    task, why = (requested, "as asked") if requested is not None else _guessed(target, distinct, len(labels), kind)
     if task == "classify" and len(distinct) < 2:
         raise DataFileError(f"{name}: a classifier needs at least two classes; every label is {distinct[0].item()!r}.")
     return task, why
@@ -222,28 +222,28 @@ def split(rows: Rows, share: float, seed: int, *, stratified: bool, option: str)
         raise DataFileError(
             f"{rows.frame.name}: some row must be left to train on; {count} rows are too few for {option} {share}."
         )
-    apart = numpy.zeros(count, bool)
+    held_out = numpy.zeros(count, bool)
     for first in range(0, count if share else 0, SPLIT_ROWS):  # what is split at a time takes memory
         y = rows.y[first : first + SPLIT_ROWS] if stratified else None
         some = min(SPLIT_ROWS, count - first)
-        apart[first + _apart(some, y, share, seed)] = True
-    return rows.take(numpy.flatnonzero(~apart)), rows.take(numpy.flatnonzero(apart))
+        held_out[first + _held_out(some, y, share, seed)] = True
+    return rows.take(numpy.flatnonzero(~held_out)), rows.take(numpy.flatnonzero(held_out))
 
 
-def _apart(count: int, y: numpy.ndarray | None, share: float, seed: int) -> numpy.ndarray:
+def _held_out(count: int, y: numpy.ndarray | None, share: float, seed: int) -> numpy.ndarray:
     """Return indices of the rows to set apart, of so many. y : (rows,) class indices, which keep rows each, or None"""
     alone = numpy.zeros(count, bool) if y is None else numpy.bincount(y)[y] < 2
     shared = numpy.flatnonzero(~alone)
     if len(shared) < 2:
         return shared[:0]
     try:
-        _, apart = train_test_split(
+        _, held_out = train_test_split(
             shared, test_size=share, random_state=seed, stratify=None if y is None else y[shared]
         )
     except ValueError:  # there are more classes than rows in one of the parts
-        first, apart = train_test_split(shared, test_size=share, random_state=seed)
-        apart = apart[numpy.isin(y[apart], y[first])] if y is not None else apart
-    return apart
+        first, held_out = train_test_split(shared, test_size=share, random_state=seed)
+        held_out = held_out[numpy.isin(y[held_out], y[first])] if y is not None else held_out
+    return held_out
 
 
 @dataclass(frozen=True)
@@ -353,24 +353,24 @@ def open_model(path: Path, backend: str | None, coverage: float | None = None) -
 
 
 def predictions(
-    model: TableModel, tables: Iterable[pyarrow.Table], tell: Callable[[str], None]
+    model: TableModel, tables: Iterable[pyarrow.Table], progress: Callable[[str], None]
 ) -> Iterator[numpy.ndarray]:
-    """Yield the outputs of some rows after the other. tell : called with how far it is"""
+    """Yield the outputs of some rows after the other. progress : called with how far it is"""
     done = 0
     for table in tables:
         yield model.outputs_of(table)
         done += len(table)
-        tell(f"{done:,} rows")
+        progress(f"{done:,} rows")
 
 
 def measured(
     model: TableModel,
     tables: Iterable[pyarrow.Table],
     y: numpy.ndarray,
-    tell: Callable[[str], None],
+    progress: Callable[[str], None],
 ) -> tuple[dict[str, Any], numpy.ndarray]:
     """Return scores, and the probabilities or numbers that were predicted. y : (rows,) class indices, or numbers"""
-    blocks, done = predictions(model, tables, tell), 0
+    blocks, done = predictions(model, tables, progress), 0
     first = next(blocks)
     outputs = numpy.empty((len(y), *first.shape[1:]), first.dtype)
     for block in chain([first], blocks):
@@ -389,20 +389,20 @@ def shuffled(
     y: numpy.ndarray,
     repeats: int,
     rng: numpy.random.Generator,
-    tell: Callable[[str], None],
+    progress: Callable[[str], None],
 ) -> numpy.ndarray:
     """Return how much worse predictions are with each column shuffled, by log loss or R2: (columns, repeats)."""
     key, sign = ("r2", -1) if model.classes is None else ("log_loss", 1)
 
     def badness(some: pyarrow.Table) -> float:
-        return sign * float(measured(model, [some], y, lambda told: None)[0][key])
+        return sign * float(measured(model, [some], y, lambda message: None)[0][key])
 
     whole, found = badness(table), numpy.empty((table.num_columns, repeats))
     for place, name in enumerate(table.column_names):
         for turn in range(repeats):
             column = table.column(place).take(pyarrow.array(rng.permutation(len(y))))
             found[place, turn] = badness(table.set_column(place, name, column)) - whole
-        tell(f"{place + 1} of {table.num_columns} columns")
+        progress(f"{place + 1} of {table.num_columns} columns")
     return found
 
 

@@ -77,8 +77,8 @@ class Data:
 
 def run(settings: Settings) -> None:
     """Train, then write and show what came of it."""
-    with working(f"reading {settings.data}") as tell:
-        data = _read(settings, tell)
+    with working(f"reading {settings.data}") as progress:
+        data = _read(settings, progress)
     stratified = data.classes is not None
     training, test = split(data.rows, settings.test_size, settings.seed, stratified=stratified, option="--test-size")
     started = time.perf_counter()
@@ -89,8 +89,8 @@ def run(settings: Settings) -> None:
         raise XpnetError(f"The loss must stay finite; it became {max(losses, key=abs)}. Use a smaller --lr.")
     if current_ranks().rank:  # rank 0 writes and shows what all have found
         return
-    with working(f"measuring on {settings.data}") as tell:
-        scores = _scores(model, data, training, test, tell)
+    with working(f"measuring on {settings.data}") as progress:
+        scores = _scores(model, data, training, test, progress)
     report = _report(settings, data, model, seconds, scores, notes)
     save = partial(model.save, extra={"target": data.target, "ids": list(settings.ids)})
     written, failed = _write(settings, save, report)
@@ -99,7 +99,7 @@ def run(settings: Settings) -> None:
         raise XpnetError(failed)
 
 
-def _read(settings: Settings, tell: Callable[[str], None]) -> Data:
+def _read(settings: Settings, progress: Callable[[str], None]) -> Data:
     """Return the rows of the file that have a label, and what they are for."""
     opened = open_data(settings.data, dialect_of(vars(settings)), settings.target)
     features, target = pick_columns(
@@ -107,7 +107,7 @@ def _read(settings: Settings, tell: Callable[[str], None]) -> Data:
     )
     target = str(target)
     text = [name for name in settings.text if name in (*features, target)]
-    frame = opened.read([*features, target], text, target, tell)
+    frame = opened.read([*features, target], text, target, progress)
     labels, there = read_labels(frame, target, settings.decimal)
     task, why = choose_task(frame.name, target, labels, settings.task)
     notes, places = list(frame.notes), numpy.flatnonzero(there).astype(numpy.min_scalar_type(-frame.rows))
@@ -120,12 +120,12 @@ def _read(settings: Settings, tell: Callable[[str], None]) -> Data:
     return Data(Rows(frame, features, places, indices), target, classes, task, why, notes)
 
 
-def _scores(model: Any, data: Data, training: Rows, test: Rows, tell: Callable[[str], None]) -> dict[str, Any]:
+def _scores(model: Any, data: Data, training: Rows, test: Rows, progress: Callable[[str], None]) -> dict[str, Any]:
     """Return scores on the rows that were trained on and on those set apart, beside those of a guess."""
     some = training.take(numpy.arange(0, len(training), -(-len(training) // MEASURED_ROWS)))
     parts = {"training": some, "test": test} if len(test) else {"training": some}
     measure = as_table_model(model)
-    found = {name: measured(measure, rows.tables(), rows.y, tell)[0] for name, rows in parts.items()}
+    found = {name: measured(measure, rows.tables(), rows.y, progress)[0] for name, rows in parts.items()}
     classes = None if data.classes is None else len(data.classes)
     return {**found, "baseline": baseline_scores(training.y, test.y if len(test) else training.y, classes)}
 
@@ -338,8 +338,8 @@ def _encoder(model: Any, rows: Rows, settings: Settings) -> tuple[Any, list[str]
     bins: Any = "auto" if step == 1 else min(most, MOST_BINS_OF_A_TREE) if most >= LEAST_BINS else None
     encoder = model.new_encoder(settings.seed, bins).fit(sample, rows.y[::step])
     pyarrow.default_memory_pool().release_unused()  # what the sample took is needed for the rows
-    told = f"encodings are those of {len(sample):,} of {len(rows):,} rows, at even distances"
-    return encoder, [told] if step > 1 else []
+    note = f"encodings are those of {len(sample):,} of {len(rows):,} rows, at even distances"
+    return encoder, [note] if step > 1 else []
 
 
 def _fit_by_blocks(
@@ -351,13 +351,13 @@ def _fit_by_blocks(
         rows, settings.validation_size, settings.seed, stratified=classify, option="--validation-size"
     )
     encoder, notes = _encoder(model, training, settings)
-    inputs, apart = (EncodedRows(part, encoder, settings.dtype) for part in (training, watched))
+    inputs, held_out = (EncodedRows(part, encoder, settings.dtype) for part in (training, watched))
 
-    def train(targets: numpy.ndarray, apart_targets: numpy.ndarray) -> list[Network]:
+    def train(targets: numpy.ndarray, held_out_targets: numpy.ndarray) -> list[Network]:
         network = _one_network(model, len(training), classify, settings)
         watchers, state = _watchers(settings, mark, 0)
         stopping = [EarlyStopping(settings.patience, tol=0.0)] if len(watched) else []
-        validation = {"X_val": apart, "y_val": _once(apart_targets)} if len(watched) else {}
+        validation = {"X_val": held_out, "y_val": _once(held_out_targets)} if len(watched) else {}
         network.watch([*stopping, *watchers], resume_from=state)
         network.fit(inputs, _once(targets), **validation)
         return [_as_member(network, settings)]

@@ -95,7 +95,8 @@ class Content:
         import pyarrow
 
         with _stream(self.path) as raw:
-            found = len(pyarrow.CompressedInputStream(raw, self.compression).read(sample))
+            stream = pyarrow.CompressedInputStream(raw, self.compression)  # which closes raw when it is let go
+            found = len(stream.read(sample))
             return packed * found // max(1, raw.tell())
 
     def beginning(self, size: int = 64) -> bytes:
@@ -130,7 +131,7 @@ class DataFile(Protocol):
     names: list[str]
     default_target: str | None
 
-    def read(self, columns: Any, text: Any, whole: str | None, tell: Any) -> Any:
+    def read(self, columns: Any, text: Any, target: str | None, progress: Any) -> Any:
         """Return the :class:`~xpnet.data.frames.Frame` of some columns."""
 
 
@@ -192,7 +193,7 @@ class FrameFile:
     def __init__(self, frame: Any, default_target: str | None = None) -> None:
         self.frame, self.name, self.names, self.default_target = frame, frame.name, frame.schema.names, default_target
 
-    def read(self, columns: Any, text: Any, whole: str | None, tell: Any) -> Any:
+    def read(self, columns: Any, text: Any, target: str | None, progress: Any) -> Any:
         """Return the frame of all columns, some of which are taken as text."""
         self.frame.take_as_text(text)
         return self.frame

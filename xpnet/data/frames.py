@@ -12,7 +12,7 @@ from pyarrow import dataset, parquet, types
 
 from xpnet.data import sources
 from xpnet.data.files import reading
-from xpnet.data.forms import form_of
+from xpnet.data.number_format import number_format_of
 from xpnet.data.sources import ArraySource
 from xpnet.errors import DataFileError
 
@@ -317,7 +317,7 @@ def _values(texts: list[str], decimal: str | None) -> numpy.ndarray:
         return numpy.asarray([float(text) for text in texts])
     except ValueError:
         column = pyarrow.array(texts)
-    form = form_of([column], decimal, None, strictly=True)
+    form = number_format_of([column], decimal, None, strictly=True)
     return numpy.asarray(texts) if form is None else form.numbers(column).to_numpy(zero_copy_only=False)
 
 

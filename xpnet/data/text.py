@@ -19,8 +19,8 @@ from pyarrow import csv, parquet
 
 from xpnet.data import sources
 from xpnet.data.files import Content
-from xpnet.data.forms import form_of
 from xpnet.data.frames import Frame, MemoryFrame, ParquetFrame
+from xpnet.data.number_format import number_format_of
 from xpnet.errors import DataFileError
 
 SAMPLE = 2**20
@@ -96,32 +96,32 @@ class TextFile:
             self.notes.append("a comma stands before decimals; --decimal . if it parts thousands")
 
     def read(
-        self, columns: Sequence[str], text: Sequence[str], whole: str | None, tell: Callable[[str], None]
+        self, columns: Sequence[str], text: Sequence[str], target: str | None, progress: Callable[[str], None]
     ) -> Frame:
         """Return some columns of all rows: numbers, truth values, moments, or text.
 
-        text : columns that are read as text; whole : the column of labels, which is read as text unless it
-        holds fractions; tell : called with how far it is
+        text : columns that are read as text; target : the column of labels, which is read as text unless it
+        holds fractions; progress : called with how far it is
 
         Raises DataFileError for what is no separated text, and where a disk has no room for a large file.
         """
-        types = self._first_types(columns, text, whole)
+        types = self._first_types(columns, text, target)
         large = self._size() > sources.LARGE_TABLE
         if large:
-            frame: Frame = self._kept_as_parquet(columns, types, tell)
+            frame: Frame = self._kept_as_parquet(columns, types, progress)
         else:
             frame = MemoryFrame(self.name, self._with_types(types, lambda: self._table(columns, types)))
         frame.notes += self.notes
         for name in columns:
-            if types[name] == TEXT and name not in text and name != whole:
+            if types[name] == TEXT and name not in text and name != target:
                 cells = (batch.column(0) for batch in frame.all_batches([name]))
-                found = form_of(cells, self.decimal, self.dialect.thousands)
+                found = number_format_of(cells, self.decimal, self.dialect.thousands)
                 if found is not None:
                     frame.notes += [f"{name}: {found.note}"] if found.note else []
                     frame.convert(name, pyarrow.float64(), found.numbers)
         return frame
 
-    def _first_types(self, columns: Sequence[str], text: Sequence[str], whole: str | None) -> dict[str, Any]:
+    def _first_types(self, columns: Sequence[str], text: Sequence[str], target: str | None) -> dict[str, Any]:
         """Return the types of columns as far as the beginning shows."""
         types: dict[str, Any] = dict.fromkeys(text, TEXT)
 
@@ -132,8 +132,8 @@ class TextFile:
         for column in self._with_types(types, begin):
             kind = pyarrow.float64() if pyarrow.types.is_null(column.type) else column.type
             types[column.name] = TEXT if pyarrow.types.is_string(kind) else kind
-        if whole is not None and (pyarrow.types.is_integer(types[whole]) or pyarrow.types.is_boolean(types[whole])):
-            types[whole] = TEXT  # labels such as 007 and FALSE stay as they are
+        if target is not None and (pyarrow.types.is_integer(types[target]) or pyarrow.types.is_boolean(types[target])):
+            types[target] = TEXT  # labels such as 007 and FALSE stay as they are
         return types
 
     def _with_types(self, types: dict[str, Any], read: Callable[[], Result]) -> Result:
@@ -144,7 +144,7 @@ class TextFile:
             except pyarrow.ArrowInvalid as error:
                 misfit = _CONVERSION.search(str(error))
                 if misfit is None:
-                    raise self._told(error) from error
+                    raise self._explained(error) from error
                 column = self.names[int(misfit[1])]
                 widened = pyarrow.float64() if types.get(column) == pyarrow.int64() else TEXT
                 types[column] = widened
@@ -159,11 +159,11 @@ class TextFile:
             raise DataFileError(f"{self.name}: at least one row is needed; received none below the header.")
         last = [content.column(name)[-1].as_py() for name in columns if types[name] == TEXT]
         if any("\n" in (cell or "") for cell in last) and self._quotes() % 2:
-            raise self._told(ValueError("a quote is opened and never closed"))
+            raise self._explained(ValueError("a quote is opened and never closed"))
         return content
 
     def _kept_as_parquet(
-        self, columns: Sequence[str], types: dict[str, Any], tell: Callable[[str], None]
+        self, columns: Sequence[str], types: dict[str, Any], progress: Callable[[str], None]
     ) -> ParquetFrame:
         """Keep rows in a temporary Parquet file, which is removed with its last reader or at the end of the program."""
         usual = tempfile.gettempdir()  # which lies in memory on many systems, where it was not chosen
@@ -171,7 +171,7 @@ class TextFile:
         folder = Path(tempfile.mkdtemp(prefix="xpnet-", dir=place))
         path = folder / "rows.parquet"
         try:
-            self._with_types(types, lambda: self._write(path, columns, types, tell))
+            self._with_types(types, lambda: self._write(path, columns, types, progress))
             frame = ParquetFrame(path, self.name)
         except BaseException as error:  # Ctrl-C among them
             shutil.rmtree(folder, ignore_errors=True)
@@ -187,7 +187,10 @@ class TextFile:
         frame.notes.append(f"read by way of a Parquet file of {kept:.2f} GB in {place}, which is removed at the end")
         return frame
 
-    def _write(self, path: Path, columns: Sequence[str], types: dict[str, Any], tell: Callable[[str], None]) -> None:
+    def _write(
+        self, path: Path, columns: Sequence[str], types: dict[str, Any], progress: Callable[[str], None]
+    ) -> None:
+        """Write the rows as Parquet, some thousand at a time."""
         schema = pyarrow.schema([(name, pyarrow.string() if types[name] == TEXT else types[name]) for name in columns])
         rows = max(_ROWS_IN_BLOCK, min(_GROUP_ROWS, sources.BLOCK_BYTES // (8 * len(columns))))
         done, waiting = 0, []
@@ -202,7 +205,7 @@ class TextFile:
                 if sum(map(len, waiting)) >= rows:
                     writer.write_table(pyarrow.Table.from_batches(waiting).cast(schema), row_group_size=rows)
                     waiting = []
-                    tell(f"{done:,} rows kept as Parquet in {path.parent}")
+                    progress(f"{done:,} rows kept as Parquet in {path.parent}")
             if waiting:
                 writer.write_table(pyarrow.Table.from_batches(waiting).cast(schema), row_group_size=rows)
 
@@ -245,8 +248,8 @@ class TextFile:
         with self._stream() as stream:
             return sum(bytes(block).count(b'"') for block in iter(lambda: stream.read(2**22), b""))
 
-    def _told(self, error: Exception) -> DataFileError:
-        """Say what is wrong in the words of someone who wrote the file."""
+    def _explained(self, error: Exception) -> DataFileError:
+        """Return an error that says what is wrong in the words of someone who wrote the file."""
         if "UTF8" in str(error) or "UTF-8" in str(error):
             return _wrong_encoding(self.name, "utf-8")
         ragged = _RAGGED.search(str(error))

@@ -16,7 +16,7 @@ MOSTLY, STRAYS = 0.9, 3
 
 
 @dataclass
-class Form:
+class NumberFormat:
     """A form of numbers, and what was seen of a column in which it is looked for.
 
     decimal : the mark before decimals; thousands : the marks that may stand between thousands
@@ -71,16 +71,18 @@ class Form:
     @property
     def note(self) -> str:
         """Tell the user how the column was read; the note is empty where the numbers are plain."""
-        told = [f"{unit} is taken out" for unit in sorted(self.units)]
-        told += ["a comma stands before the decimals"] if self.decimal == "," else []
-        told += ["marks between thousands are taken out"] if self.marked else []
+        notes = [f"{unit} is taken out" for unit in sorted(self.units)]
+        notes += ["a comma stands before the decimals"] if self.decimal == "," else []
+        notes += ["marks between thousands are taken out"] if self.marked else []
         if self.others:
             words = ", ".join(map(repr, sorted(self.strays)))
-            told.append(f"{self.others} cells hold {words} among numbers, and are gaps; --text takes all as text")
-        return ", ".join(told)
+            notes.append(f"{self.others} cells hold {words} among numbers, and are gaps; --text takes all as text")
+        return ", ".join(notes)
 
 
-def form_of(parts: Iterable[Any], decimal: str | None, thousands: str | None, *, strictly: bool = False) -> Form | None:
+def number_format_of(
+    parts: Iterable[Any], decimal: str | None, thousands: str | None, *, strictly: bool = False
+) -> NumberFormat | None:
     """Return the form in which the texts of a column are numbers; None where they are not.
 
     parts : arrays of Arrow's; decimal, thousands : the marks where the user named them
@@ -88,9 +90,8 @@ def form_of(parts: Iterable[Any], decimal: str | None, thousands: str | None, *,
     """
     marks = {decimal} if decimal else {".", ","}
     forms = [
-        Form(mark, thousands if thousands is not None else _THOUSANDS[mark]) for mark in sorted(marks, reverse=True)
+        NumberFormat(mark, _THOUSANDS[mark] if thousands is None else thousands) for mark in (".", ",") if mark in marks
     ]
-    forms.sort(key=lambda form: form.decimal != ".")
     for part in parts:
         counted = compute.value_counts(part.drop_null())
         texts = counted.field(0)
