@@ -370,8 +370,8 @@ class OneCycle:
     --------
     >>> from xpnet.optimizers import OneCycle
     >>> rate = OneCycle(1.0, epochs=11)
-    >>> rate(0, []), rate(3, []), round(rate(10, []), 7)
-    (0.04, 1.0, 4e-06)
+    >>> [round(rate(epoch, []), 7) for epoch in (0, 3, 10)]
+    [0.04, 1.0, 4e-06]
     """
 
     learning_rate: float

@@ -32,6 +32,9 @@ from xpnet.training.callbacks import a_line
 IRRELEVANT = {"checkpoint", "verbose", "backend"}
 """Parameters that do not decide what a fit finds."""
 
+SCHEDULES = {"cosine": Cosine, "one_cycle": OneCycle}
+"""Schedules that an estimator takes by name, of a learning rate and a number of epochs."""
+
 SMALLEST_RATE = 1e-6
 """Below this an adaptive learning rate ends the training, as in scikit-learn."""
 
@@ -148,11 +151,10 @@ class LearningRate:
         """Return the learning rate of the next epoch."""
         if self.began is None:
             self.began = epoch
-        named = {"cosine": Cosine, "one_cycle": OneCycle}
         if callable(self.schedule):
             self.learning_rate = float(self.schedule(epoch - self.began, losses[self.began :]))
-        elif self.schedule in named:
-            schedule = named[self.schedule](self.learning_rate_init, self.epochs)
+        elif self.schedule in SCHEDULES:
+            schedule = SCHEDULES[self.schedule](self.learning_rate_init, self.epochs)
             self.learning_rate = schedule(epoch - self.began, losses)
         return self.learning_rate
 

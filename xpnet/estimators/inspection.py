@@ -48,7 +48,7 @@ def expected_gradients(
     >>> X, y = load_diabetes(return_X_y=True)
     >>> model = xpnet.MLPRegressor(hidden_layer_sizes=10, solver="lbfgs", alpha=1.0, max_iter=2000, random_state=0)
     >>> shares = xpnet.expected_gradients(model.fit(X, y), X[:3], X, samples=500, random_state=0)
-    >>> abs(shares.sum(axis=1) - (model.predict(X[:3]) - model.predict(X).mean())).max() < 10
+    >>> bool(abs(shares.sum(axis=1) - (model.predict(X[:3]) - model.predict(X).mean())).max() < 10)
     True
     """
     X, background = (numpy.asarray(to_host(rows), numpy.float64) for rows in (X, background))
