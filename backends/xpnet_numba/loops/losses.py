@@ -240,11 +240,11 @@ def gamma(x: Scalar, y: Scalar, _: Scalar) -> tuple[Any, Scalar]:
 
 
 @inlined
-def tweedie(x: Scalar, y: Scalar, power: Scalar) -> tuple[Any, Scalar]:
+def tweedie(x: Scalar, y: Scalar, power: Scalar) -> tuple[Scalar, Scalar]:
     """y^(2-p) / ((1-p) (2-p)) - y m^(1-p) / (1-p) + m^(2-p) / (2-p) with m = exp(x); slope m^(2-p) - y m^(1-p)."""
     below, above = type(x)(1) - power, type(x)(2) - power
     ratio, mean = y * exp(below * x), exp(above * x)
-    least = exp(above * log_positive(y)) if y > 0 else 0.0
+    least = exp(above * type(x)(log_positive(y))) if y > 0 else type(x)(0)
     return least / (below * above) - ratio / below + mean / above, mean - ratio
 
 
