@@ -154,7 +154,7 @@ class CudaLauncher(Launcher):
     @property
     def lane(self) -> "Lane":
         """This thread's lane on the current device."""
-        return _lane()
+        return _lanes.current()
 
     def address(self, array: Array) -> int:
         """Return the address on the device."""
@@ -252,11 +252,12 @@ class Lane:
 
     @cached_property
     def timings(self) -> Timings:
-        """Return the choices timed on this card with this version of cuBLASLt, kept next to CuPy's cache of kernels."""
-        device = cupy.cuda.Device()
-        card = cupy.cuda.runtime.getDeviceProperties(device.id)["name"].decode().replace(" ", "-")
+        """Return the choices timed on this card, with this driver and cuBLASLt, kept next to CuPy's cache of kernels."""
+        runtime = cupy.cuda.runtime
+        card = runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode().replace(" ", "-")
         version = "none" if self.lt is None else self.lt.library.cublasLtGetVersion()
-        return Timings(cache_folder() / "xpnet" / f"{card}-cublaslt-{version}.json", _microseconds)
+        name = f"{card}-driver-{runtime.driverGetVersion()}-cublaslt-{version}.json"
+        return Timings(cache_folder() / "xpnet" / name, _microseconds)
 
     def _workspace(self, stream: int) -> int:
         """The address of the workspace of the current stream: predictions run on the caller's."""
@@ -324,14 +325,36 @@ def _captured(run: Callable[[], Any]) -> Launch:
     return graph.launch
 
 
-_threads = threading.local()
+class _Lent:
+    """The lanes of one thread, by device; when it ends, the next thread may have them."""
+
+    def __init__(self, free: dict[int, list[Lane]]) -> None:
+        self.lanes: dict[int, Lane] = {}
+        self._free = free
+
+    def __del__(self) -> None:
+        for device, lane in self.lanes.items():
+            self._free.setdefault(device, []).append(lane)
 
 
-def _lane() -> Lane:
-    lanes, device = vars(_threads).setdefault("lanes", {}), cupy.cuda.Device().id
-    if device not in lanes:
-        lanes[device] = Lane()
-    return lanes[device]
+class _Lanes(threading.local):
+    """A lane for each thread and device, as many as threads live: a server may have a thread for each request."""
+
+    def __init__(self, free: dict[int, list[Lane]]) -> None:
+        self._free, self._lent = free, _Lent(free)
+
+    def current(self) -> Lane:
+        """Return this thread's lane on the current device."""
+        device, lanes = cupy.cuda.Device().id, self._lent.lanes
+        if device not in lanes:
+            try:
+                lanes[device] = self._free.setdefault(device, []).pop()
+            except IndexError:
+                lanes[device] = Lane()
+        return lanes[device]
+
+
+_lanes = _Lanes({})
 
 
 @contextmanager

@@ -7,12 +7,11 @@ lie) is kept on the device, so that a recorded graph serves both. All memory is 
 first batch changes a parameter.
 """
 
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy
 
@@ -40,6 +39,11 @@ NEXT_UPDATES, FIRST_ROW = 2, 4  # where the clock has the number of updates made
 T = TypeVar("T")
 
 
+class _OfLane(NamedTuple):
+    predictions: Predictions
+    losses: Losses
+
+
 class CompiledStep(Step):
     """A training step over preallocated buffers; see :class:`xpnet.backend.Step`.
 
@@ -64,8 +68,8 @@ class CompiledStep(Step):
         self._why = f"the compiled CuPy step: {self._about()}; {self._about_recordings()}"
         self._batch: BatchMemory | None = None
         self._plans: OrderedDict[Shape, BatchPlan] = OrderedDict()
-        self._met: Any = None  # the group that sums have been made with
-        self._of_thread = threading.local()  # predictions and losses: another's may run at the same time
+        self._met: Any = None  # the group that sums have been made with, and whether all of its ranks record them
+        self._of_lanes: dict[Any, _OfLane] = {}  # threads at the same time have lanes of their own
 
     @property
     def gradients(self) -> Parameters:
@@ -122,13 +126,11 @@ class CompiledStep(Step):
         sample_weight: Array | None = None,
     ) -> tuple[float, float] | None:
         """See :class:`xpnet.backend.Step`. The recordings hold the sums of gradients, if the group allows it."""
-        if not (shares and self.options.sums and self.launcher.records and hasattr(group, "begin_allreduce")):
+        if not (shares and self.options.sums and hasattr(group, "begin_allreduce") and self._all_record(group)):
             return None
         batches = batches_of_ranks(shares)
         rows, weight = batches.order.shape[1], float(batches.parts[:, 0].sum())
         with self._memory(f"Training on batches of {rows} rows", batch_bytes(self.spec, rows)), self.launcher.stream():
-            self._meet(group)
-
             def prepare() -> tuple[Data, list[tuple[Repeated, int]]]:
                 data = self._take(X, Y, sample_weight, batches.order.reshape(-1), rows)
                 data = self._placed(data, batches.places)._replace(parts=self.launcher.xp.asarray(batches.parts))
@@ -160,7 +162,7 @@ class CompiledStep(Step):
         what, count = f"The loss of {X.shape[0]} rows", X.shape[0] if rows is None else len(rows)
         with self._memory(what, batch_bytes(self.spec, block)), self.launcher.stream():
             loss, self.penalty = self._with_room(
-                lambda: self._losses().mean(self._read(X, Y, sample_weight, rows), count)
+                lambda: self._of_lane.losses.mean(self._read(X, Y, sample_weight, rows), count)
             )
             return loss + self.penalty
 
@@ -244,16 +246,17 @@ class CompiledStep(Step):
         """On this thread's lane; the outputs belong to the caller's stream."""
         out = self.launcher.xp.empty((X.shape[0], self.spec.widths[-1]), dtype=self.spec.dtype)
         with self.launcher.stream():
-            if not hasattr(self._of_thread, "predictions"):
-                self._of_thread.predictions = Predictions(self.spec, self.launcher, self.params)
-            self._of_thread.predictions.predict(X, out)
+            self._of_lane.predictions.predict(X, out)
         return out
 
-    def _losses(self) -> Losses:
-        """Those of this thread's lane."""
-        if not hasattr(self._of_thread, "losses"):
-            self._of_thread.losses = Losses(self.spec, self.launcher, self._network, self.options.losses)
-        return self._of_thread.losses
+    @property
+    def _of_lane(self) -> "_OfLane":
+        """Predictions and losses of this thread's lane."""
+        if self.launcher.lane not in self._of_lanes:
+            predictions = Predictions(self.spec, self.launcher, self.params)
+            losses = Losses(self.spec, self.launcher, self._network, self.options.losses)
+            self._of_lanes[self.launcher.lane] = _OfLane(predictions, losses)
+        return self._of_lanes[self.launcher.lane]
 
     def _resident_epoch(
         self, X: Array, Y: Array, sample_weight: Array | None, order: Any, size: int, learning_rate: float
@@ -348,14 +351,17 @@ class CompiledStep(Step):
             begin()
         return runs
 
-    def _meet(self, group: Any) -> None:
-        """A first sum with a group, which is not recorded: it sets up what sums of this size need."""
-        if self._met is group:
-            return
-        self._met = group
-        group.before_it_ends(self._forget_sums)
-        group.begin_allreduce(self._network.gradients.flat)
-        group.wait(self.launcher.mark())
+    def _all_record(self, group: Any) -> bool:
+        """Whether all ranks can record sums. Asked once, with a first sum, which sets up what sums of this size need."""
+        if self._met is None or self._met[0] is not group:
+            count = group.allreduce(numpy.full(1, float(self.launcher.records)))
+            self._met = group, int(count[0]) == group.size
+            if self._met[1]:
+                group.before_it_ends(self._forget_sums)
+                with self._on_device(), self.launcher.stream():
+                    group.begin_allreduce(self._network.gradients.flat)
+                    group.wait(self.launcher.mark())
+        return self._met[1]
 
     def _forget_sums(self) -> None:
         """Let go of recordings that have sums in them."""
@@ -410,7 +416,7 @@ class CompiledStep(Step):
         except MemoryError:
             self._plans.clear()
             self._batch = None
-            vars(self._of_thread).clear()
+            self._of_lanes.pop(self.launcher.lane, None)
         self.launcher.release_memory()  # out here, where the error no longer holds what the action had allocated
         return action()
 

@@ -18,18 +18,19 @@ class Uploads:
     """
 
     def __init__(self, stream: Any, shape: tuple[int, ...], dtype: str) -> None:
-        self._sent = self._read = None  # events: the last copy, and the work that was asked for before it
+        self._sent: Any = None  # the event of the last copy
         self.stream = stream
         self._host = pinned(shape, dtype)
         self._places = [cupy.empty(shape, dtype=dtype) for _ in range(2)]
+        # The event of what was asked for before the last copy; at first of what still reads memory that the pool gives.
+        self._read = cupy.cuda.get_current_stream().record()
 
     def send(self, array: numpy.ndarray) -> Array:
         """Send an array, and return its copy on the device, once all work on the one before has been launched."""
         if self._sent is not None:
             self._sent.synchronize()  # until then the pinned memory is read
         self._host[...] = array
-        if self._read is not None:
-            self.stream.wait_event(self._read)
+        self.stream.wait_event(self._read)
         self._read = cupy.cuda.get_current_stream().record()
         self._places.reverse()
         self._places[0].set(self._host, stream=self.stream)

@@ -42,6 +42,7 @@ class Array(np.ndarray):
 
     def set(self, array: Any, *, stream: "Stream") -> None:
         assert is_pinned(array), "the copy would be waited for"
+        cupy.pool.check(self, stream)
         stream.copy(lambda: np.copyto(self.view(np.ndarray), array))
 
 
@@ -163,6 +164,7 @@ class Graph:
 
     def launch(self, stream: Any = None) -> None:
         Graph.launched += 1
+        current().asked += 1
         ends: dict[Node, float] = {}  # all begin as soon as they may, whatever else runs
         waiting = list(self.calls)
         while waiting:
@@ -192,6 +194,8 @@ class Stream:
         self.tip: set[Node] = set()  # what the next call waits for
         self.copying: list[Callable[[], None]] = []
         self.waited_for: Any = None  # the last event
+        self.asked = 0  # how much has been asked of it
+        self.seen: dict[Stream, int] = {}  # how much of what other streams were asked for is done before what comes next
 
     def __enter__(self) -> Self:
         entered().append(self)
@@ -222,6 +226,7 @@ class Stream:
         if event.capture is None:
             assert self.capture is None, "an event outside of the capture"
             self.waited_for = event
+            self.learn(event.knows)
             event.wait()
             return
         assert self.capture in (None, event.capture) and event.capture.origin.capture, "an event of another capture"
@@ -234,9 +239,19 @@ class Stream:
         assert self.capture is None, "synchronised while capturing"
         self.finish()
 
+    def learn(self, done: dict["Stream", int]) -> None:
+        """What comes next comes after so much of what streams have been asked for."""
+        for stream, count in done.items():
+            self.seen[stream] = max(count, self.seen.get(stream, 0))
+
+    def knows(self) -> dict["Stream", int]:
+        """How much of what streams have been asked for is done when all is done that this one has been asked for."""
+        return {**self.seen, self: self.asked}
+
     def copy(self, call: Callable[[], None]) -> None:
         """A copy that nobody waits for."""
         assert self.capture is None, "a copy to or from the host in a capture"
+        self.asked += 1
         self.copying.append(call)
 
     def finish(self) -> None:
@@ -260,6 +275,7 @@ class Stream:
     def ask(self, call: Callable[[], None], cost: float, alone: int = 0) -> None:
         """Does it, or keeps it for the graph."""
         if self.capture is None:
+            self.asked += 1
             self.finish()
             call()
             Event.now += cost
@@ -302,10 +318,11 @@ class Event:
         stream = stream or current()
         self.at, self.capture, self.after = Event.now, stream.capture, set(stream.tip)
         self._copies = list(stream.copying)
-        self._stream = stream
+        self._stream, self.knows = stream, stream.knows()
 
     def synchronize(self) -> None:
         assert current().capture is None, "synchronised while capturing"
+        cupy.pool.done.learn(self.knows)
         self.wait()
 
     def wait(self) -> None:
@@ -384,7 +401,10 @@ class CublasLtLibrary:
 
 
 class Pool:
-    """The memory pool: counts the bytes of arrays that live, and keeps its limit."""
+    """The memory pool: counts the bytes of arrays that live, and keeps its limit.
+
+    A block that it gives to a stream may be one that this stream still reads. Another stream must wait for that.
+    """
 
     limit = used = emptied = 0
     total = False  # whether the limit is for all arrays together, or for each
@@ -412,20 +432,30 @@ class Pool:
 
     def adopt(self, array: Any) -> Any:
         """Counts an array with memory of its own, as long as it lives."""
-        owner = array
-        while isinstance(owner.base, np.ndarray):
-            owner = owner.base
+        owner = self._owner(array)
         if id(owner) not in self._owners:
-            self._owners.add(id(owner))
+            self._owners[id(owner)] = current(), current().asked
             self.used += owner.nbytes
             weakref.finalize(owner, self._release, id(owner), owner.nbytes)
         return array
 
+    def check(self, array: Any, stream: "Stream") -> None:
+        """Refuses a stream that does not wait for what was asked of another when that allocated the array."""
+        origin, asked = self._owners.get(id(self._owner(array)), (stream, 0))
+        done = max(stream.knows().get(origin, 0), self.done.seen.get(origin, 0))
+        assert done >= asked, "memory is written that another stream may still read"
+
     def __init__(self) -> None:
-        self._owners: set[int] = set()
+        self._owners: dict[int, tuple[Stream, int]] = {}  # each with the stream that it was allocated on, and when
+        self.done = Stream()  # what the host has waited for
+
+    def _owner(self, array: Any) -> Any:
+        while isinstance(array.base, np.ndarray):
+            array = array.base
+        return array
 
     def _release(self, owner: int, size: int) -> None:
-        self._owners.discard(owner)
+        self._owners.pop(owner, None)
         self.used -= size
 
 

@@ -205,7 +205,7 @@ class TestOnACard:
     def test_without_cublaslt_all_stays_in_float32(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from xpnet_cupy import cuda
 
-        monkeypatch.setattr(cuda._lane(), "lt", None)
+        monkeypatch.setattr(cuda._lanes.current(), "lt", None)
         step = CupyBackend("bf16", options=GRAPHS).compile_step(NetworkSpec((3, 2), (), dtype="float32"))
         assert not isinstance(step, str) and "through cupy.matmul" in step.why
         X, Y = cupy.asarray(np.ones((3, 3), "float32")), cupy.asarray(np.array([0, 1, 0]))

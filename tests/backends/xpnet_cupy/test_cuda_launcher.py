@@ -52,7 +52,7 @@ def test_a_captured_step_gives_the_references_answers(
     backend: CupyBackend, cuda: Any, dtype: str, fused: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not fused:
-        monkeypatch.setattr(cuda._lane(), "lt", None)
+        monkeypatch.setattr(cuda._lanes.current(), "lt", None)
     spec, X, Y = spec_and_data(dtype)
     step, reference = backend.compile_step(spec), ReferenceStep(spec, NumpyBackend(), "")
     assert not isinstance(step, str)
@@ -101,7 +101,7 @@ class TestSideBySide:
 
     @pytest.fixture(autouse=True)
     def lane(self, cuda: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        monkeypatch.setattr(cuda, "_threads", threading.local())
+        monkeypatch.setattr(cuda, "_lanes", cuda._Lanes({}))
         monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path))  # where no choice is kept yet
 
     @pytest.mark.parametrize("late", [False, True])
@@ -159,7 +159,7 @@ class TestSideBySide:
         noticed = 0
         for late in (False, True):
             monkeypatch.setattr(Graph, "late", late)
-            monkeypatch.setattr(cuda, "_threads", threading.local())
+            monkeypatch.setattr(cuda, "_lanes", cuda._Lanes({}))
             try:
                 assert_deep_agrees()
             except AssertionError:
@@ -225,7 +225,7 @@ class TestPredictions:
         step, X = backend.compile_step(spec), backend.asarray(X)
         for rows in (20, 3, 20, 4, 20, 5):
             step.forward(X[:rows])
-        predictions = step._of_thread.predictions
+        predictions = step._of_lane.predictions
         assert [rows for rows, _ in predictions.kept] == [4, 20, 5] and predictions.x.shape[0] == 20
 
     def test_threads_do_not_share_its_memory(self, backend: CupyBackend) -> None:
@@ -234,7 +234,7 @@ class TestPredictions:
 
         def work() -> None:
             step.forward(X)
-            found.append(step._of_thread.predictions)
+            found.append(step._of_lane.predictions)
 
         other = threading.Thread(target=work)
         other.start()
@@ -356,6 +356,21 @@ class TestResources:
         gc.collect()
         assert Stream.made == streams and cupy.pool.used - used < 1 << 20
 
+    def test_a_thread_for_each_request_takes_over_what_those_before_it_had(
+        self, backend: CupyBackend, cuda: Any
+    ) -> None:
+        """Streams, a handle, workspaces and recordings; threads that live at the same time share none of them."""
+        spec, X, _ = spec_and_data("float32")
+        step, X = backend.compile_step(spec), backend.asarray(X)
+        counts = []
+        for _ in range(6):
+            request = threading.Thread(target=lambda: (step.forward(X), step.forward(X)))
+            request.start()
+            request.join()
+            gc.collect()
+            counts.append((Stream.made, Graph.made, cupy.pool.used))
+        assert counts[1:] == counts[:1] * 5
+
     @pytest.mark.parametrize("recorded", [True, False])
     def test_streams_and_threads_have_workspaces_of_their_own(self, cuda: Any, recorded: bool) -> None:
         spec, X, Y = spec_and_data("float32")
@@ -438,7 +453,7 @@ class TestOutOfMemory:
     @pytest.fixture
     def told(self, cuda: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         """Lets something fail until the test ends, on a lane that has described no products yet."""
-        monkeypatch.setattr(cuda, "_threads", threading.local())
+        monkeypatch.setattr(cuda, "_lanes", cuda._Lanes({}))
         cuda._kernel.cache_clear()
         yield lambda **failing: [setattr(Failing, name, status) for name, status in failing.items()]
         Failing.load = Failing.instantiate = Failing.upload = 0

@@ -185,12 +185,18 @@ def trained(
     sums: bool = True,
     cuts: tuple[int, ...] = (),
     weight: Any = None,
+    without_cublaslt: int | None = None,
     **how: Any,
 ) -> tuple[Any, Any, Any]:
     """A rank's losses and its step, whose group has been left.
 
     cuts : where the rows of each rank begin and end, if each has its own
+    without_cublaslt : a rank that cannot record
     """
+    if rank == without_cublaslt:
+        from xpnet_cupy import cuda
+
+        cuda._lanes.current().lt = None
     group = NcclGroup(ThreadsGroup(rank, meeting), cupy, nccl, 30)
     backend = CupyBackend(options=Options(resident=False, timed=False, sums=sums))
     step: Any = backend.compile_step(spec)
@@ -277,6 +283,19 @@ def test_where_some_parts_have_no_rows_and_where_sums_are_not_recorded(rows: int
     for losses, _, (_, graphs) in on_ranks(spec, nccl, rows=rows, batch=10, sums=sums):
         np.testing.assert_allclose(losses, wanted, rtol=1e-10)
         assert bool(graphs) == sums
+
+
+def test_ranks_of_which_one_cannot_record_all_go_launch_by_launch() -> None:
+    """A sum of gradients more on those that can would be waited for until the time-out."""
+    spec, nccl = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"]), Nccl()
+    X, Y = data(spec, "indices", rows=97)
+    reference = ReferenceStep(spec, NumpyBackend(), "")
+    reference.params.update(weights(spec))
+    wanted = train(reference, X, Y, batch=10)
+    for losses, _, (_, graphs) in on_ranks(spec, nccl, rows=97, batch=10, without_cublaslt=1):
+        np.testing.assert_allclose(losses, wanted, rtol=1e-10)
+        assert not graphs
+    assert nccl.sums == [EPOCHS * 10] * RANKS
 
 
 def test_a_sum_beside_the_capture_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

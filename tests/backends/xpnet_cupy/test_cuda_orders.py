@@ -151,6 +151,16 @@ class TestMistakes:
         del uploads
         assert not copies.copying
 
+    def test_memory_that_the_pool_gives_again_is_not_written_before_its_last_use(self) -> None:
+        """It may come from a prediction that is still under way."""
+        from xpnet_cupy.transfers import Uploads
+
+        copies, lane = Stream(non_blocking=True), Stream(non_blocking=True)
+        with lane:
+            lane.ask(lambda: None, 1.0)
+            Uploads(copies, (3,), "int32").send(np.zeros(3))
+        assert copies.seen[lane] >= 1
+
     def test_a_place_that_may_still_be_read_is_not_written(self) -> None:
         """The copy waits for what had been asked for when the array before was sent."""
         from xpnet_cupy.transfers import Uploads
