@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy
@@ -13,7 +13,6 @@ from xpnet.backend import Kernel, NetworkSpec
 from xpnet.errors import BackendError, DeviceMemoryError, InputError
 from xpnet.ops import Array
 from xpnet_cupy import operations
-from xpnet_cupy.options import Options
 
 if TYPE_CHECKING:
     from xpnet_cupy.cuda import CudaLauncher
@@ -31,7 +30,6 @@ class CupyBackend:
         tensor cores; or ``bf16``: products take bfloat16, 7 bits, and in training what layers hand to each other is
         kept in it, too. Parameters, their gradients and updates, logits and losses are float32 in each of them
     device : where host data goes and steps live, by number; None for CuPy's current device
-    options : what compiled steps may use
 
     Raises BackendError where CuPy is not installed or no GPU can be used, and where a card does not have the precision.
     """
@@ -39,9 +37,7 @@ class CupyBackend:
     name = "cupy"
     in_place = True
 
-    def __init__(
-        self, precision: Precision = "fp32", device: int | None = None, options: Options = Options()
-    ) -> None:
+    def __init__(self, precision: Precision = "fp32", device: int | None = None) -> None:
         if precision not in ("fp32", "tf32", "bf16"):
             raise InputError(f"precision must be fp32, tf32 or bf16; received {precision!r}.")
         self._cupy = usable_cupy()
@@ -49,13 +45,13 @@ class CupyBackend:
 
         self.xp: Any = array_api_compat.cupy
         self.kernels: Mapping[str, Kernel] = operations.table(self._launching)
-        self.precision, self._device, self.options = precision, device, options
+        self.precision, self._device = precision, device
         if precision == "bf16":
             self._check_for_bf16()
 
     def at(self, array: Array) -> CupyBackend:
         """This backend on the device of an array."""
-        return _on_device(self.precision, array.device.id, self.options)
+        return _on_device(self.precision, array.device.id)
 
     def asarray(self, data: Any, *, dtype: str | None = None) -> Array:
         """``data`` as a CuPy array: itself, or a view of what lives on a GPU (DLPack, ``__cuda_array_interface__``).
@@ -91,7 +87,7 @@ class CupyBackend:
 
     def describe(self) -> dict[str, str]:
         """CuPy, driver, toolkit, card, its memory, and whether cuBLASLt was found."""
-        from xpnet_cupy.libraries import find_cublaslt
+        from xpnet_cupy.cublaslt import find_cublaslt
 
         runtime = self._cupy.cuda.runtime
         with self._current() as device:
@@ -117,8 +113,8 @@ class CupyBackend:
         if spec.members > 1:
             return "the CUDA backend has no compiled step for members"
         with self._current() as device:
-            launcher, on_device = self._launcher(spec.dtype), lambda: self._cupy.cuda.Device(device.id)
-            return CompiledStep(spec, self, launcher, on_device, self.options)
+            on_device = partial(self._cupy.cuda.Device, device.id)
+            return CompiledStep(spec, self, self._launcher(spec.dtype), on_device)
 
     def _adopted(self, data: Any) -> Array:
         cupy = self._cupy
@@ -140,7 +136,7 @@ class CupyBackend:
     def _launcher(self, dtype: str) -> CudaLauncher:
         from xpnet_cupy.cuda import CudaLauncher
 
-        return CudaLauncher(dtype, self.precision, self.options.timed, self.options.activations)
+        return CudaLauncher(dtype, self.precision)
 
     def _check_for_bf16(self) -> None:
         with self._current() as device:
@@ -161,8 +157,8 @@ def backend() -> CupyBackend:
 
 
 @cache
-def _on_device(precision: Precision, device: int, options: Options) -> CupyBackend:
-    return CupyBackend(precision, device, options)
+def _on_device(precision: Precision, device: int) -> CupyBackend:
+    return CupyBackend(precision, device)
 
 
 def usable_cupy() -> Any:

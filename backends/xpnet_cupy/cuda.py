@@ -1,6 +1,7 @@
 """The launcher that runs on a GPU: kernels through NVRTC, products through cuBLASLt, CUDA graphs. Imports CuPy."""
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,19 +15,61 @@ import numpy
 
 from xpnet.errors import BackendError
 from xpnet.ops import Array
-from xpnet_cupy.cublaslt import WORKSPACE_BYTES, CublasLt
-from xpnet_cupy.launcher import Grid, Launch, Launcher, source_of
-from xpnet_cupy.libraries import find_cublaslt
+from xpnet_cupy.cublaslt import WORKSPACE_BYTES, CublasLt, find_cublaslt
+from xpnet_cupy.launcher import SOURCE, Grid, Launch, Launcher
 from xpnet_cupy.products import Product
 from xpnet_cupy.timing import Timings
-from xpnet_cupy.transfers import Uploads, begin_read, pinned
 
 OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation, and CUDA_ERROR_OUT_OF_MEMORY
-SHARED_BYTES = 48 << 10  # of a block, unless a kernel asks for more
-DECLARED_BYTES = 1 << 10
 TIMED_ROUNDS, TIMED_LAUNCHES = 3, 5
-KEPT_WORKSPACES = 8  # of the streams used last
-READ_NUMBERS = 4  # of an array that is read without waiting, at most
+
+
+class Pinned(numpy.ndarray):
+    """An array in memory of the host that the device reads and writes by itself."""
+
+
+def pinned(size: int, dtype: str) -> Pinned:
+    """Zeros in such memory."""
+    memory = cupy.cuda.alloc_pinned_memory(size * numpy.dtype(dtype).itemsize)
+    array = numpy.frombuffer(memory, dtype, size).view(Pinned)
+    array[...] = 0
+    return array
+
+
+class Uploads:
+    """Arrays of one size go to the device on a stream of their own: one is read there while the next arrives.
+
+    An array that was sent may be overwritten by the second one after it.
+    """
+
+    def __init__(self, stream: Any, size: int, dtype: str) -> None:
+        self._sent: Any = None  # the event of the last copy
+        self.stream = stream
+        self._host = pinned(size, dtype)
+        self._places = [cupy.empty(size, dtype=dtype) for _ in range(2)]
+        # The event of what was asked for before the last copy; at first of what still reads memory that the pool gives.
+        self._read = cupy.cuda.get_current_stream().record()
+
+    def send(self, array: numpy.ndarray) -> Array:
+        """Send an array, and return its copy on the device, once all work on the one before has been launched."""
+        if self._sent is not None:
+            self._sent.synchronize()  # until then the pinned memory is read
+        self._host[...] = array
+        self.stream.wait_event(self._read)
+        self._read = cupy.cuda.get_current_stream().record()
+        self._places.reverse()
+        self._places[0].set(self._host, stream=self.stream)
+        self._sent = self.stream.record()
+        return self._places[0]
+
+    def __del__(self) -> None:
+        """Its memory may be given to others now: not before the last copy is done."""
+        if self._sent is not None and not sys.is_finalizing():
+            self._sent.synchronize()
+
+    def arrived(self) -> None:
+        """The current stream waits for what was sent last."""
+        cupy.cuda.get_current_stream().wait_event(self._sent)
 
 
 class CudaLauncher(Launcher):
@@ -34,19 +77,19 @@ class CudaLauncher(Launcher):
 
     precision : of products of float32, ``fp32``, ``tf32`` or ``bf16``; float64 has its own
     timed : whether what is repeated is chosen by timing
-    activations : whether bf16 is also what a training's batches are stored in
     """
 
     xp: Any = array_api_compat.cupy
 
-    def __init__(self, dtype: str, precision: str = "fp32", timed: bool = True, activations: bool = True) -> None:
-        self.dtype, self.precision, self.timed = dtype, "fp64" if dtype == "float64" else precision, timed
-        self._halves = activations and self.precision == "bf16"
+    timed = True
+
+    def __init__(self, dtype: str, precision: str = "fp32") -> None:
+        self.dtype, self.precision = dtype, "fp64" if dtype == "float64" else precision
 
     @cached_property
     def of_batches(self) -> Launcher:
         """One that stores bfloat16, where that was asked for and products of it can be had."""
-        return HalvedLauncher(self) if self._halves and self._lt is not None else self
+        return HalvedLauncher(self) if self.precision == "bf16" and self._lt is not None else self
 
     @property
     def about(self) -> str:
@@ -55,20 +98,10 @@ class CudaLauncher(Launcher):
             return f"products in {self.precision} through cuBLASLt"
         return "products through cupy.matmul and no CUDA graph, since cuBLASLt was not found"
 
-    def kernel(self, name: str, shared: int) -> Callable[[Grid, Grid, tuple[Any, ...]], None]:
+    def kernel(self, name: str) -> Callable[[Grid, Grid, tuple[Any, ...]], None]:
         """Return a RawKernel, compiled when first asked for and cached on disk by CuPy."""
         with _memory_errors():
-            kernel = _kernel(self.dtype, self.stored, name, cupy.cuda.Device().id)
-            if shared > SHARED_BYTES:  # all that the card allows: networks of all threads share the kernel
-                kernel.max_dynamic_shared_size_bytes = self.shared_bytes
-        if shared:
-            return lambda grid, block, arguments: kernel(grid, block, arguments, shared_mem=shared)
-        return kernel
-
-    @property
-    def shared_bytes(self) -> int:
-        """Return the bytes that the card allows on request, less what kernels declare themselves."""
-        return cupy.cuda.Device().attributes["MaxSharedMemoryPerBlockOptin"] - DECLARED_BYTES
+            return _kernel(self.dtype, self.stored, name, cupy.cuda.Device().id)
 
     def product(self, product: Product, a: Array, b: Array, out: Array, *, repeated: bool = False) -> Launch:
         """Through cuBLASLt, or ``cupy.matmul`` where that was not found."""
@@ -141,15 +174,16 @@ class CudaLauncher(Launcher):
         return cupy.cuda.get_current_stream().record()
 
     @contextmanager
-    def stream(self) -> Iterator[None]:
+    def stream(self) -> Iterator["Lane"]:
         """Enter the lane's stream, since the default stream cannot be captured."""
-        own, caller = self.lane.stream, cupy.cuda.get_current_stream()
-        own.wait_event(caller.record())
+        lane, caller = _lanes.current(), cupy.cuda.get_current_stream()
+        lane.stream.wait_event(caller.record())
         try:
-            with entered(own):
-                yield
+            with lane.stream:
+                yield lane
         finally:
-            caller.wait_event(own.record())
+            back_to(caller)
+            caller.wait_event(lane.stream.record())
 
     @property
     def lane(self) -> "Lane":
@@ -157,21 +191,25 @@ class CudaLauncher(Launcher):
         return _lanes.current()
 
     def address(self, array: Array) -> int:
-        """Return the address on the device."""
-        return array.data.ptr
+        """Return the address, which is the same on the device for memory of the host that it reaches."""
+        return array.ctypes.data if isinstance(array, Pinned) else array.data.ptr
+
+    def argument(self, array: Array) -> Any:
+        """CuPy passes arrays of its own and numbers."""
+        return numpy.uintp(array.ctypes.data) if isinstance(array, Pinned) else array
 
     def to_numpy(self, array: Array) -> numpy.ndarray:
         """Return a copy on the host."""
         return cupy.asnumpy(array)
 
-    def uploads(self, shape: tuple[int, ...], dtype: str) -> Uploads:
+    def uploads(self, size: int, dtype: str) -> Uploads:
         """On the lane's stream for copies."""
         with _memory_errors():
-            return Uploads(self.lane.copies, shape, dtype)
+            return Uploads(self.lane.copies, size, dtype)
 
-    def begin_read(self, array: Array) -> Callable[[], numpy.ndarray]:
-        """Into the lane's pinned memory."""
-        return begin_read(array, self.lane.numbers[: array.size])
+    def pinned(self, size: int, dtype: str) -> numpy.ndarray:
+        """Memory that the driver keeps in its place."""
+        return pinned(size, dtype)
 
     def free_memory(self) -> tuple[int, int]:
         """Add the driver's free memory and that of CuPy's pool, within the pool's limit."""
@@ -196,7 +234,7 @@ class HalvedLauncher(CudaLauncher):
     stored, about = "uint16", "products and what layers hand to each other in bf16, all sums in fp32, through cuBLASLt"
 
     def __init__(self, full: CudaLauncher) -> None:
-        super().__init__(full.dtype, "bf16 in memory", full.timed)
+        super().__init__(full.dtype, "bf16 in memory")
         self._full = full
 
     @property
@@ -218,14 +256,12 @@ class Lane:
 
     def __init__(self) -> None:
         self.stream = cupy.cuda.Stream(non_blocking=True)
-        self._own = {self.stream.ptr}  # streams whose workspaces recordings refer to
         self._workspaces: dict[int, Any] = {}
 
     @cached_property
     def side(self) -> Any:
         """The stream of what runs beside the first."""
         stream = cupy.cuda.Stream(non_blocking=True)
-        self._own.add(stream.ptr)
         with entered(stream):
             self._workspace(stream.ptr)
         return stream
@@ -234,11 +270,6 @@ class Lane:
     def copies(self) -> Any:
         """The stream of copies beside the work."""
         return cupy.cuda.Stream(non_blocking=True)
-
-    @cached_property
-    def numbers(self) -> numpy.ndarray:
-        """Make the array at which float64 numbers arrive that are read without waiting."""
-        return pinned((READ_NUMBERS,), "float64")
 
     @cached_property
     def lt(self) -> CublasLt | None:
@@ -260,28 +291,31 @@ class Lane:
         return Timings(cache_folder() / "xpnet" / name, _microseconds)
 
     def _workspace(self, stream: int) -> int:
-        """The address of the workspace of the current stream: predictions run on the caller's."""
+        """The address of a stream's workspace."""
         if stream not in self._workspaces:
-            while len(self._workspaces) >= KEPT_WORKSPACES:
-                self._workspaces.pop(next(k for k in self._workspaces if k not in self._own))
             self._workspaces[stream] = cupy.empty(WORKSPACE_BYTES, dtype=cupy.uint8)
         return self._workspaces[stream].data.ptr
 
 
 @contextmanager
 def entered(stream: Any) -> Iterator[None]:
-    """Make a stream current, and afterwards the one that was current before.
-
-    CuPy's own ``with stream`` (up to 14.2) goes back to the stream that was entered before, and forgets one that the
-    caller has chosen by ``Stream.use()``.
-    """
+    """Make a stream current, and afterwards the one that was current before."""
     caller = cupy.cuda.get_current_stream()
     try:
         with stream:
             yield
     finally:
-        if cupy.cuda.get_current_stream() != caller:
-            caller.use()
+        back_to(caller)
+
+
+def back_to(caller: Any) -> None:
+    """Make the stream current that was so before another was entered.
+
+    CuPy's own ``with stream`` (up to 14.2) goes back to the stream that was entered before, and forgets one that the
+    caller has chosen by ``Stream.use()``.
+    """
+    if cupy.cuda.get_current_stream() != caller:
+        caller.use()
 
 
 def cache_folder() -> Path:
@@ -371,11 +405,11 @@ def _memory_errors() -> Iterator[None]:
 @cache
 def _kernel(dtype: str, stored: str, name: str, device: int) -> Any:
     """Once for each device, since a module is loaded into one."""
-    return _module(dtype, stored, source_of(name)).get_function(name)
+    return _module(dtype, stored).get_function(name)
 
 
 @cache
-def _module(dtype: str, stored: str, source: str) -> Any:
+def _module(dtype: str, stored: str) -> Any:
     real = "double" if dtype == "float64" else "float"
     halved = () if stored == dtype else ("-DBF16",)
-    return cupy.RawModule(code=source, options=(f"-DREAL={real}", *halved, "--std=c++17"))
+    return cupy.RawModule(code=SOURCE, options=(f"-DREAL={real}", *halved, "--std=c++17"))

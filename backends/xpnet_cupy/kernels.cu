@@ -262,16 +262,19 @@ KERNEL column_sum(const stored *x, real *sums, int rows, int cols, int chunk) {
 // What changes from batch to batch lies on the device, where a captured graph reads it anew:
 //   clock (5,)  updates made, and the first row of the batch in the order of the epoch, now and for the next batch; rows
 //               of the whole batch that stand before these
-//   rates (5,)  learning rate; Adam's scale and root (`xpnet.ops.updates.adam_scales`); 1 - learning rate x decay;
-//               broken, 1 once a parameter has become NaN
-//   data (6,)   where the epoch's data lie, so that a graph trains on other arrays without being captured again; where
+//   rates (9,)  learning rate; Adam's scale and root (`xpnet.ops.updates.adam_scales`); 1 - learning rate x decay;
+//               BROKEN, 1 once a parameter is not finite; SHARE, by which the losses of a batch count beside their
+//               weights, 0 for a batch that changes nothing; CLIP, by which gradients are scaled, and the norm that
+//               they may have; TOTAL, the sum of the weights of all batches so far
+//   data (8,)   where the epoch's data lie, so that a graph trains on other arrays without being captured again; where
 //               several ranks share a batch, PARTS are for each batch its whole weight and FIRST_ROW, (batches, 2), and
-//               PLACES, or null, where each row of the order stands in its whole batch
+//               PLACES, or null, where each row of the order stands in its whole batch; OUT, where predictions go;
+//               BY_ROWS, 1 where the losses of batches are averaged by their rows and not by their weights
 // The first kernel of a batch reads what is next and writes what is now; the last, the update, reads now and writes next:
 // no kernel reads what another of its blocks writes.
 enum Clock { UPDATES, CURSOR, NEXT_UPDATES, NEXT_CURSOR, FIRST_ROW };
-enum Rates { LEARNING_RATE, SCALE, ROOT, KEEP, BROKEN };
-enum Data { X, LABELS, WEIGHT, ORDER, PARTS, PLACES };
+enum Rates { LEARNING_RATE, SCALE, ROOT, KEEP, BROKEN, SHARE, CLIP, MAX_NORM, TOTAL };
+enum Data { X, LABELS, WEIGHT, ORDER, PARTS, PLACES, OUT, BY_ROWS, DATA };
 
 // --------------------------------------------------------------------------------------------------------- dropout
 
@@ -491,22 +494,27 @@ SOFTMAX(log_softmax_block, Block, log_softmax_rows)
 struct Batch {
   const real *weight;        // of each row of the data, or null for 1
   const real *total_weight;  // of the batch, or null for its number of rows
-  const int *order;          // or null for the rows as they lie
+  const int *order;          // or null for the rows as they lie, from the first on
+  long long first;
   int rows;
   bool training;  // a batch without any weight then has no gradient, where the operation divides by zero
+  double share;   // see SHARE
 
-  __device__ long long source(long long row) const { return order ? order[row] : row; }
+  __device__ long long source(long long row) const { return order ? order[row] : first + row; }
   __device__ real row_weight(long long source) const { return weight ? weight[source] : real(1); }
   __device__ real total() const { return total_weight ? *total_weight : real(rows); }
   __device__ real scale(long long source) const {
     return training && total() == 0 ? real(0) : row_weight(source) / total();
   }
+  __device__ void add(double *row_loss, long long row, long long source, double loss) const {
+    if (share != 0) row_loss[row] += row_weight(source) * share * loss;
+  }
 };
 
 // The batch that stands at `cursor` in the epoch whose data are at the addresses in `data`.
-__device__ inline Batch batch_at(const long long *data, int cursor, const real *total_weight, int rows) {
+__device__ inline Batch batch_at(const long long *data, int cursor, const real *total_weight, int rows, double share) {
   const int *order = (const int *)data[ORDER];
-  return {(const real *)data[WEIGHT], total_weight, order ? order + cursor : nullptr, rows, true};
+  return {(const real *)data[WEIGHT], total_weight, order ? order + cursor : nullptr, cursor, rows, true, share};
 }
 
 // A row that is not there has no loss and no gradient, whatever the outputs for it are.
@@ -538,7 +546,7 @@ __device__ void cross_entropy_indices(const real *__restrict__ logits, const lon
           d_logits[row * cols + col] = (exp(x - total.max) * share - (col == label ? 1 : 0)) * scale;
         });
       if (known && Group::rank() == 0)
-        row_loss[row] += double(batch.row_weight(source)) * (log(total.sum) - (logits[row * cols + label] - total.max));
+        batch.add(row_loss, row, source, log(total.sum) - (logits[row * cols + label] - total.max));
     });
   }
 }
@@ -568,7 +576,7 @@ __device__ void cross_entropy_shares(const real *__restrict__ logits, const real
         if (label != 0) loss -= label * (shifted - log_sum);
       });
       loss = Group::template reduce<Sum<real>>(loss);
-      if (Group::rank() == 0) row_loss[row] += double(batch.row_weight(source)) * loss;
+      if (Group::rank() == 0) batch.add(row_loss, row, source, loss);
     });
   }
 }
@@ -659,21 +667,25 @@ __device__ void loss_rows(const real *__restrict__ outputs, const real *__restri
       if (d_outputs) d_outputs[row * cols + col] = Loss::gradient(out, target, number) * scale;
     }
     loss = Warp::reduce<Sum<real>>(loss);
-    if (Warp::rank() == 0) row_loss[row] += double(batch.row_weight(source)) * loss;
+    if (Warp::rank() == 0) batch.add(row_loss, row, source, loss);
   }
 }
 
 // A loss reads labels and weights of the rows as they lie, or, where there is `data`, of the batch that the clock shows.
-#define LOSS(name, body, Label, Group)                                                                                      \
-  KERNEL __launch_bounds__(Group::THREADS, 1) name(const real *__restrict__ outputs, const Label *labels, const real *weight,     \
-                                      const long long *data, const int *clock, const real *total_weight,             \
-                                      stored *__restrict__ d_outputs, double *row_loss, int rows, int cols,          \
-                                      const real *numbers) {                                                         \
-    if (data)                                                                                                        \
-      body(outputs, (const Label *)data[LABELS], batch_at(data, clock[CURSOR], total_weight, rows), d_outputs,       \
-           row_loss, cols, numbers);                                                                                 \
-    else                                                                                                             \
-      body(outputs, labels, Batch{weight, total_weight, nullptr, rows, false}, d_outputs, row_loss, cols, numbers);        \
+// moves: whether the next batch begins after these rows, since no update follows.
+#define LOSS(name, body, Label, Group)                                                                               \
+  KERNEL __launch_bounds__(Group::THREADS, 1)                                                                        \
+  name(const real *__restrict__ outputs, const Label *labels, const real *weight, const long long *data, int *clock, \
+       const double *rates, const real *total_weight, stored *__restrict__ d_outputs, double *row_loss, int rows,    \
+       int cols, const real *numbers, int moves) {                                                                   \
+    if (!data) {                                                                                                     \
+      const Batch batch = {weight, total_weight, nullptr, 0, rows, false, 1};                                        \
+      body(outputs, labels, batch, d_outputs, row_loss, cols, numbers);                                              \
+      return;                                                                                                        \
+    }                                                                                                                \
+    const Batch batch = batch_at(data, clock[CURSOR], total_weight, rows, rates[SHARE]);                             \
+    body(outputs, (const Label *)data[LABELS], batch, d_outputs, row_loss, cols, numbers);                           \
+    if (moves && first_thread()) clock[NEXT_CURSOR] = clock[CURSOR] + rows;                                          \
   }
 LOSS(cross_entropy_indices_warp, cross_entropy_indices<Warp>, long long, Warp)
 LOSS(cross_entropy_indices_block, cross_entropy_indices<Block>, long long, Block)
@@ -718,23 +730,22 @@ KERNEL gather(const real *__restrict__ x, const int *order, real *__restrict__ o
   gather_rows(x, order, out, rows, cols);
 }
 
-// Before the first batch: where the data lie, the cursor turned back, the learning rate set, no losses yet.
-KERNEL begin(int *clock, double *rates, double learning_rate, int first_row, long long *data, const real *x,
-             const long long *indices, const real *targets, const real *weight, const int *order,
-             const double *parts, const int *places, double *row_loss, int rows, double *squares, int blocks) {
+// Before the first batch. given (DATA + 4,), in memory of the host: `data`, then as doubles the learning rate, the norm
+// that gradients may have, the weight of the batch and its FIRST_ROW. The cursor is turned back, and no loss is counted yet.
+KERNEL begin(const volatile long long *given, int *clock, double *rates, long long *data, real *total_weight,
+             double *row_loss, int rows, double *squares, int blocks) {
   FOR_EACH(i, rows) row_loss[i] = 0;
   FOR_EACH(i, blocks) squares[i] = 0;
   if (!first_thread()) return;
+  const volatile double *numbers = (const volatile double *)(given + DATA);
+  for (int i = 0; i < DATA; i++) data[i] = given[i];
+  rates[LEARNING_RATE] = numbers[0];
+  rates[MAX_NORM] = numbers[1];
+  total_weight[0] = numbers[2];
+  clock[FIRST_ROW] = numbers[3];
   clock[NEXT_CURSOR] = 0;
-  clock[FIRST_ROW] = first_row;
-  rates[LEARNING_RATE] = learning_rate;
-  rates[BROKEN] = 0;
-  data[X] = (long long)x;
-  data[LABELS] = indices ? (long long)indices : (long long)targets;
-  data[WEIGHT] = (long long)weight;
-  data[ORDER] = (long long)order;
-  data[PARTS] = (long long)parts;
-  data[PLACES] = (long long)places;
+  rates[BROKEN] = rates[TOTAL] = 0;
+  rates[SHARE] = rates[CLIP] = 1;
 }
 
 // The clock goes on to the next batch, and what depends on the number of its update follows. One thread.
@@ -749,46 +760,54 @@ __device__ inline void tick(int *clock, double *rates, double beta1, double beta
   rates[KEEP] = 1 - learning_rate * weight_decay;
 }
 
-// The next batch begins: the clock goes on, and the rows of the batch are gathered into out (rows, cols), or stay where
-// they are where out is null. Where ranks share it, total_weight receives the weight of the whole batch; it is null for
-// an update by itself, whose batch is not in the table of parts.
+// The next batch begins: the clock goes on, and the rows of the batch are gathered into out (rows, cols), if there
+// is one. Where ranks share it, total_weight receives the weight of the whole batch.
 KERNEL next_batch(const long long *data, int *clock, double *rates, double beta1, double beta2, double weight_decay,
                   int epsilon_hat, real *total_weight, stored *out, int rows, int cols) {
   const int *order = (const int *)data[ORDER];
-  if (out) gather_rows((const real *)data[X], order ? order + clock[NEXT_CURSOR] : nullptr, out, rows, cols);
+  const long long cursor = clock[NEXT_CURSOR];
+  const real *x = (const real *)data[X] + (order ? 0 : cursor * cols);
+  if (out) gather_rows(x, order ? order + cursor : nullptr, out, rows, cols);
   if (!first_thread()) return;
   tick(clock, rates, beta1, beta2, weight_decay, epsilon_hat);
-  if (!total_weight || !data[PARTS]) return;
+  if (!data[PARTS]) return;
   const double *part = (const double *)data[PARTS] + 2 * (clock[CURSOR] / rows);
   total_weight[0] = part[0];
   clock[FIRST_ROW] = part[1];
 }
 
-// total[0] = the sum of the weights of a batch, in one block.
-KERNEL batch_weight(const long long *data, const int *clock, real *total, int rows) {
-  const Batch batch = batch_at(data, clock[CURSOR], nullptr, rows);
-  real sum = 0;
+// total[0] = the sum of the weights of a batch, in one block, and by how much its losses count.
+KERNEL batch_weight(const long long *data, const int *clock, double *rates, real *total, int rows) {
+  const Batch batch = batch_at(data, clock[CURSOR], nullptr, rows, 1);
+  double sum = 0;
   for (int row = thread_rank(); row < rows; row += thread_count()) sum += batch.row_weight(batch.source(row));
-  sum = reduce_block<Sum<real>>(sum);
-  if (thread_rank() == 0) total[0] = sum;
+  sum = reduce_block<Sum<double>>(sum);
+  if (thread_rank() != 0) return;
+  total[0] = sum;
+  rates[TOTAL] += sum;
+  rates[SHARE] = !data[BY_ROWS] ? 1 : sum == 0 ? 0 : rows / sum;
 }
 
-// After the last batch: the sums of losses, of squared weights and of row weights (null: their count), and whether a
-// parameter is not finite. One block.
-KERNEL finish(const double *row_loss, int rows, const double *squares, int parts, const real *weight, int count,
-              const double *rates, double *results) {
-  double loss = 0, square = 0, total = 0;
+// Outputs (rows, cols) of a prediction go where they belong, and the next rows begin after these.
+KERNEL put(const long long *data, int *clock, const real *x, int rows, int cols) {
+  real *out = (real *)data[OUT] + (long long)clock[CURSOR] * cols;
+  FOR_EACH(i, (long long)rows * cols) out[i] = x[i];
+  if (first_thread()) clock[NEXT_CURSOR] = clock[CURSOR] + rows;
+}
+
+// After the last batch: the sums of losses, of squared weights and of row weights, and whether a parameter is not finite,
+// into memory of the host. One block.
+KERNEL finish(const double *row_loss, int rows, const double *squares, int parts, const double *rates,
+              double *results) {
+  double loss = 0, square = 0;
   for (int i = thread_rank(); i < rows; i += thread_count()) loss += row_loss[i];
   for (int i = thread_rank(); i < parts; i += thread_count()) square += squares[i];
-  if (weight)
-    for (int i = thread_rank(); i < count; i += thread_count()) total += weight[i];
   loss = reduce_block<Sum<double>>(loss);
   square = reduce_block<Sum<double>>(square);
-  total = reduce_block<Sum<double>>(total);
   if (thread_rank() == 0) {
     results[0] = loss;
     results[1] = square;
-    results[2] = weight ? total : count;
+    results[2] = rates[TOTAL];
     results[3] = rates[BROKEN];
   }
 }
@@ -802,7 +821,7 @@ struct Penalty {
   int matrices;
   double lambda;
   int over_batch;
-  double batch_weight;
+  double batch_weight, batch_share;
 
   __device__ real slope() const { return !over_batch ? lambda : batch_weight == 0 ? 0 : lambda / batch_weight; }
   __device__ bool holds(long long i) const {
@@ -812,7 +831,7 @@ struct Penalty {
   }
   // A block's part of sum W^2, times the weight of the batch, as row_loss is; a batch without weight has none.
   __device__ double share(double square) const {
-    return over_batch ? (batch_weight == 0 ? 0 : square) : square * batch_weight;
+    return over_batch ? (batch_weight == 0 ? 0 : square * batch_share) : square * batch_weight * batch_share;
   }
 };
 
@@ -858,7 +877,7 @@ __device__ inline Adam adam_of(const double *rates, double beta1, double beta2, 
 template <class Items, class Rule>
 __device__ double update_items(real *__restrict__ param, const real *__restrict__ grad, real *__restrict__ first,
                                real *__restrict__ second, const Rule &rule, const Penalty &penalty, double *rates,
-                               stored *copy, long long begin, long long end) {
+                               real clip, stored *copy, long long begin, long long end) {
   const int width = sizeof(Items) / sizeof(real);
   const real slope = penalty.slope();
   bool broken = false;
@@ -872,7 +891,7 @@ __device__ double update_items(real *__restrict__ param, const real *__restrict_
     for (int k = 0; k < width; k++) {
       real &item = ((real *)&p)[k];
       if (penalized) squares += double(item) * item;
-      const real gradient = ((const real *)&g)[k] + (penalized ? slope * item : real(0));
+      const real gradient = (((const real *)&g)[k] + (penalized ? slope * item : real(0))) * clip;
       rule.step(item, gradient, ((real *)&a)[k], ((real *)&b)[k]);
       broken |= !(item - item == 0);
     }
@@ -893,26 +912,31 @@ __device__ double update_items(real *__restrict__ param, const real *__restrict_
 template <class Rule>
 __device__ double update_all(real *__restrict__ param, const real *__restrict__ grad, real *__restrict__ first,
                              real *__restrict__ second, const Rule &rule, const Penalty &penalty, double *rates,
-                             stored *copy, long long size) {
+                             real clip, stored *copy, long long size) {
   const bool packs = aligned(param) && aligned(grad) && aligned(first) && aligned(second) && aligned(copy);
   const long long whole = packs ? size / PACK * PACK : 0;
-  return update_items<Pack>(param, grad, first, second, rule, penalty, rates, copy, 0, whole) +
-         update_items<real>(param, grad, first, second, rule, penalty, rates, copy, whole, size);
+  return update_items<Pack>(param, grad, first, second, rule, penalty, rates, clip, copy, 0, whole) +
+         update_items<real>(param, grad, first, second, rule, penalty, rates, clip, copy, whole, size);
 }
 
 // The whole update: parameters, their copy for products (or null), each block's part of the penalty, and the clock of
-// the next batch.
+// the next batch. Without a clock it is an operation by itself, or warms up, and gradients are taken as they are. A batch
+// that counts for nothing changes nothing.
 template <class Rule>
 __device__ void update(real *__restrict__ param, const real *__restrict__ grad, real *__restrict__ first,
                        real *__restrict__ second, const Rule &rule, const Penalty &penalty, double *squares,
                        double *rates, int *clock, int rows, stored *copy, long long size) {
-  const double square = update_all(param, grad, first, second, rule, penalty, rates, copy, size);
-  if (penalty.matrices) {
-    const double sum = reduce_block<Sum<double>>(square);
-    if (thread_rank() == 0) squares[blockIdx.x] += penalty.share(sum);
+  const bool counts = !clock || rates[SHARE] != 0;
+  if (counts) {
+    const real clip = clock ? rates[CLIP] : 1;
+    const double square = update_all(param, grad, first, second, rule, penalty, rates, clip, copy, size);
+    if (penalty.matrices) {
+      const double sum = reduce_block<Sum<double>>(square);
+      if (thread_rank() == 0) squares[blockIdx.x] += penalty.share(sum);
+    }
   }
   if (clock && first_thread()) {
-    clock[NEXT_UPDATES] = clock[UPDATES] + 1;
+    clock[NEXT_UPDATES] = clock[UPDATES] + counts;
     clock[NEXT_CURSOR] = clock[CURSOR] + rows;
   }
 }
@@ -920,22 +944,22 @@ __device__ void update(real *__restrict__ param, const real *__restrict__ grad, 
 #define UPDATE_ENDS                                                                                              \
   const long long *bounds, int matrices, double lambda, int over_batch, const real *total_weight, double *squares, \
       double *rates, int *clock, int rows, stored *copy, long long size
-#define PENALTY Penalty{bounds, matrices, lambda, over_batch, weight_of(total_weight, rows)}
+#define PENALTY(share) Penalty{bounds, matrices, lambda, over_batch, weight_of(total_weight, rows), share}
 
 KERNEL gradient_descent(real *__restrict__ param, const real *__restrict__ grad, UPDATE_ENDS) {
   const Descent rule = {real(rates[LEARNING_RATE])};
-  update(param, grad, nullptr, nullptr, rule, PENALTY, squares, rates, clock, rows, copy, size);
+  update(param, grad, nullptr, nullptr, rule, PENALTY(clock ? rates[SHARE] : 1), squares, rates, clock, rows, copy, size);
 }
 
 KERNEL momentum(real *__restrict__ param, const real *__restrict__ grad, real *__restrict__ velocity, double mu,
                 int nesterov, UPDATE_ENDS) {
   const Momentum rule = {real(rates[LEARNING_RATE]), real(mu), nesterov};
-  update(param, grad, velocity, nullptr, rule, PENALTY, squares, rates, clock, rows, copy, size);
+  update(param, grad, velocity, nullptr, rule, PENALTY(clock ? rates[SHARE] : 1), squares, rates, clock, rows, copy, size);
 }
 
 KERNEL adam(real *__restrict__ param, const real *__restrict__ grad, real *__restrict__ m, real *__restrict__ v,
             double beta1, double beta2, double epsilon, UPDATE_ENDS) {
-  update(param, grad, m, v, adam_of(rates, beta1, beta2, epsilon), PENALTY, squares, rates, clock, rows, copy, size);
+  update(param, grad, m, v, adam_of(rates, beta1, beta2, epsilon), PENALTY(clock ? rates[SHARE] : 1), squares, rates, clock, rows, copy, size);
 }
 
 // The parameters as products read them, before the first update of an epoch.
@@ -943,8 +967,9 @@ KERNEL copy_parameters(const real *param, stored *copy, long long size) { FOR_EA
 
 // The penalty where no update follows: its gradient is added to grad, or to nothing where grad is null.
 KERNEL l2_penalty(const real *__restrict__ param, real *__restrict__ grad, const long long *bounds, int matrices,
-                  double lambda, int over_batch, const real *total_weight, int rows, double *squares) {
-  const Penalty penalty = PENALTY;
+                  double lambda, int over_batch, const real *total_weight, const double *rates, int rows,
+                  double *squares) {
+  const Penalty penalty = PENALTY(rates ? rates[SHARE] : 1);
   const real slope = penalty.slope();
   double sum = 0;
   for (int k = 0; k < matrices; k++) {
@@ -957,4 +982,28 @@ KERNEL l2_penalty(const real *__restrict__ param, real *__restrict__ grad, const
   }
   sum = reduce_block<Sum<double>>(sum);
   if (thread_rank() == 0) squares[blockIdx.x] += penalty.share(sum);
+}
+
+// Parts of the squared norm of all gradients, one for each block; notes a gradient that is NaN and a parameter that is not
+// finite, which a product with ReLU in it may have turned into 0.
+KERNEL gradient_norm(const real *param, const real *grad, long long size, double *parts, double *rates) {
+  double sum = 0;
+  bool broken = false;
+  FOR_EACH(i, size) {
+    const real g = grad[i], p = param[i];
+    sum += double(g) * g;
+    broken |= g != g || !(p - p == 0);
+  }
+  if (broken) rates[BROKEN] = 1;
+  sum = reduce_block<Sum<double>>(sum);
+  if (thread_rank() == 0) parts[blockIdx.x] = sum;
+}
+
+// By how much gradients are scaled, so that their norm is MAX_NORM at most. One block.
+KERNEL clip(const double *parts, int blocks, double *rates) {
+  double sum = 0;
+  for (int i = thread_rank(); i < blocks; i += thread_count()) sum += parts[i];
+  sum = reduce_block<Sum<double>>(sum);
+  const double norm = sqrt(sum), most = rates[MAX_NORM];
+  if (thread_rank() == 0) rates[CLIP] = norm > most ? most / norm : 1;
 }

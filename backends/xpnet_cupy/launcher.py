@@ -17,7 +17,7 @@ from xpnet.errors import InputError
 from xpnet.ops import Array
 from xpnet_cupy.products import Product
 
-SOURCES = [Path(__file__).with_name(name) for name in ("kernels.cu", "resident.cu")]
+SOURCE = Path(__file__).with_name("kernels.cu").read_text(encoding="utf-8")
 
 Launch = Callable[[], None]
 Grid = tuple[int, ...]
@@ -29,8 +29,8 @@ _ACTIVATION = "stored* stored*? stored* int int"
 _BACKWARD = "real* real* real* long"
 _BACKWARD_BIAS = "stored* stored* stored*? real* int int int"
 _ROWS = "real* real*! int int"
-_INDICES = "real* long*? real*? long*? int*? real*? stored*?! double* int int real*?"
-_LOSS = "real* real*? real*? long*? int*? real*? stored*?! double* int int real*?"
+_INDICES = "real* long*? real*? long*? int*? double*? real*? stored*?! double* int int real*? int"
+_LOSS = "real* real*? real*? long*? int*? double*? real*? stored*?! double* int int real*? int"
 _UPDATE = "long*? int double int real*? double*? double* int*? int stored*? long"
 
 _BENT = "relu", "tanh", "logistic", "softplus", "leaky_relu", "elu", "silu", "gelu", "gelu_tanh"
@@ -65,35 +65,26 @@ KERNELS: dict[str, tuple[str, ...]] = {
         "gamma_deviance": _LOSS,
         "tweedie": _LOSS,
         "gather": "real* int*? real*! int int",
-        "begin": (
-            "int* double* double int long* real* long*? real*? real*? int*? double*? int*? double* int double* int"
-        ),
-        "next_batch": "long* int* double* double double double int real*? stored*? int int",
-        "batch_weight": "long* int* real* int",
-        "finish": "double* int double* int real*? int double* double*",
+        "begin": "long* int* double* long* real* double* int double* int",
+        "next_batch": "long* int* double* double double double int real* stored*? int int",
+        "batch_weight": "long* int* double* real* int",
+        "put": "long* int* real* int int",
+        "finish": "double* int double* int double* double*",
         "gradient_descent": f"real*! real* {_UPDATE}",
         "momentum": f"real*! real* real*! double int {_UPDATE}",
         "adam": f"real*! real* real*! real*! double double double {_UPDATE}",
         "copy_parameters": "real* stored* long",
-        "train_epoch": (
-            "real* long*? real*? real*? int* int* int int int int int int* double* double "
-            "int double double double double double int real* real*? real*? int int long* int double int double*"
-        ),
-        "l2_penalty": "real* real*?! long* int double int real*? int double*",
+        "l2_penalty": "real* real*?! long* int double int real*? double*? int double*",
+        "gradient_norm": "real* real* long double* double*",
+        "clip": "double* int double*",
     }.items()
 }
 
-RESIDENT = {"train_epoch"}  # what the second source file has; it is compiled where it is asked for
 _SCALARS = {"int": numpy.int32, "long": numpy.int64, "double": numpy.float64}
 
 
-def source_of(name: str) -> str:
-    """The text that has this kernel."""
-    return "".join(path.read_text(encoding="utf-8") for path in SOURCES[: 2 if name in RESIDENT else 1])
-
-
 class Uploads(Protocol):
-    """Copies of arrays of one shape to the device; see :class:`xpnet_cupy.transfers.Uploads`."""
+    """Copies of arrays of one size to the device; see :class:`xpnet_cupy.cuda.Uploads`."""
 
     def send(self, array: numpy.ndarray) -> Array:
         """Begin to copy an array; returns where it will be on the device."""
@@ -145,16 +136,8 @@ class Launcher(ABC):
         """Return stream and workspace of launches as a key: a recording made on one lane runs on that lane."""
 
     @abstractmethod
-    def kernel(self, name: str, shared: int) -> Callable[[Grid, Grid, tuple[Any, ...]], None]:
-        """Return the compiled kernel, called with grid, block and checked arguments.
-
-        shared : bytes of shared memory that each block is given beside what the kernel declares
-        """
-
-    @property
-    @abstractmethod
-    def shared_bytes(self) -> int:
-        """Return how many bytes that may be."""
+    def kernel(self, name: str) -> Callable[[Grid, Grid, tuple[Any, ...]], None]:
+        """Return the compiled kernel, called with grid, block and checked arguments."""
 
     @abstractmethod
     def product(self, product: Product, a: Array, b: Array, out: Array, *, repeated: bool = False) -> Launch:
@@ -207,30 +190,31 @@ class Launcher(ABC):
 
     @abstractmethod
     def mark(self) -> Any:
-        """Mark the work requested so far; the mark's ``done`` says whether it is finished."""
+        """Mark the work requested so far; the mark's ``synchronize`` waits for it."""
 
     @abstractmethod
-    def stream(self) -> AbstractContextManager[None]:
-        """Held open around work that may be recorded; follows all that the caller has asked of the device."""
+    def stream(self) -> AbstractContextManager[Any]:
+        """Gives the lane, held open around work that may be recorded; follows what the caller has asked of the device."""
 
     @abstractmethod
     def address(self, array: Array) -> int:
-        """Return the address of an array's first item."""
+        """Return the address of the first item of an array on the device, or of one in ``pinned`` memory."""
 
     @abstractmethod
     def to_numpy(self, array: Array) -> numpy.ndarray:
         """The array on the host; waits for the device."""
 
     @abstractmethod
-    def uploads(self, shape: tuple[int, ...], dtype: str) -> Uploads:
+    def uploads(self, size: int, dtype: str) -> Uploads:
         """Memory for arrays that go to the device beside its work."""
 
     @abstractmethod
-    def begin_read(self, array: Array) -> Callable[[], numpy.ndarray]:
-        """Ask for a small array as it is when all that was asked for is done; what is returned waits and gives it.
+    def pinned(self, size: int, dtype: str) -> numpy.ndarray:
+        """Memory of the host that kernels read and write: an array of zeros."""
 
-        One at a time for each lane.
-        """
+    def argument(self, array: Array) -> Any:
+        """Return a checked array as ``kernel`` takes it."""
+        return array
 
     @abstractmethod
     def free_memory(self) -> tuple[int, int]:
@@ -240,7 +224,7 @@ class Launcher(ABC):
     def release_memory(self) -> None:
         """Gives memory that nobody uses back to the device."""
 
-    def prepare(self, name: str, grid: Grid, block: Grid, *arguments: Any, shared: int = 0) -> Launch:
+    def prepare(self, name: str, grid: Grid, block: Grid, *arguments: Any) -> Launch:
         """A call of a kernel, its arguments checked here and nowhere else.
 
         Raises InputError for an array that is not C-contiguous, of another type than the kernel reads, or at the place
@@ -255,7 +239,7 @@ class Launcher(ABC):
         self._check_places(name, arguments)
         if not all(grid):  # nothing to do; CUDA refuses an empty grid
             return nothing
-        kernel = self.kernel(name, shared)
+        kernel = self.kernel(name)
         return lambda: kernel(grid, block, checked)
 
     def _checked(self, name: str, parameter: str, argument: Any) -> Any:
@@ -271,7 +255,7 @@ class Launcher(ABC):
                 f"Kernel {name} takes C-contiguous arrays of {dtype.name} here; received {argument.dtype}, {layout}. "
                 "Convert with ascontiguousarray and astype."
             )
-        return argument
+        return self.argument(argument)
 
     def _check_places(self, name: str, arguments: tuple[Any, ...]) -> None:
         places = [

@@ -5,11 +5,14 @@ grid dimensions have limits.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from xpnet.backend import UpdateRule
 from xpnet.ops import Array
 from xpnet_cupy.launcher import Grid, Launch, Launcher
+
+if TYPE_CHECKING:
+    from xpnet_cupy.memory import EpochMemory
 
 BLOCK_COLUMNS = 257  # from so many columns on a row is shared by a block, below by a warp, which keeps 8 items a lane
 ROW_THREADS = 512  # of a block that shares a row, at most
@@ -24,7 +27,7 @@ class Batch(NamedTuple):
 
     indices : whether labels are class indices
     labels : (rows,) int64 class indices, or (rows, cols); weight : (rows,) or None: of the rows as they lie
-    data, clock : of :class:`~xpnet_cupy.memory.EpochMemory`, in place of these two: the batch that the clock shows
+    data, clock, rates : of :class:`~xpnet_cupy.memory.EpochMemory`, in place of these two: the batch that the clock shows
     total_weight : (1,), the sum of the batch's weights, or None for its number of rows
     """
 
@@ -33,6 +36,7 @@ class Batch(NamedTuple):
     weight: Array | None = None
     data: Array | None = None
     clock: Array | None = None
+    rates: Array | None = None
     total_weight: Array | None = None
 
 
@@ -42,6 +46,7 @@ class Penalty(NamedTuple):
     bounds : (layers, 2) int64, where each weight begins and ends in the flat buffer
     total_weight : (1,), the weight of the batch, or None for its ``rows``
     squares : (UPDATE_BLOCKS,) float64: each block's part of the batch's weight x sum W^2 is added
+    rates : of :class:`~xpnet_cupy.memory.EpochMemory`, or None for a batch that counts by its weight
     """
 
     bounds: Array
@@ -50,22 +55,12 @@ class Penalty(NamedTuple):
     total_weight: Array | None
     rows: int
     squares: Array
+    rates: Array | None = None
 
     @property
     def numbers(self) -> tuple[Array, int, float, bool, Array | None]:
         """Return the numbers as kernels take them."""
         return self.bounds, self.bounds.shape[0], self.l2, self.over_batch, self.total_weight
-
-
-class Totals(NamedTuple):
-    """Holds the sums of an epoch.
-
-    row_loss : (rows,) float64, the weighted losses of each row of a batch
-    squares : (UPDATE_BLOCKS,) float64, as in :class:`Penalty`
-    """
-
-    row_loss: Array
-    squares: Array
 
 
 def bias_activation(launcher: Launcher, activation: str, x: Array, bias: Array | None, out: Array) -> Launch:
@@ -125,6 +120,8 @@ def loss(
     d_outputs: Array | None,
     row_loss: Array,
     numbers: Sequence[float] = (),
+    *,
+    moves: bool = False,
 ) -> Launch:
     """The gradient of a loss, where ``d_outputs`` is given; each row's weighted loss is added to ``row_loss``.
 
@@ -132,6 +129,7 @@ def loss(
     outputs, d_outputs : (rows, cols)
     row_loss : (rows,) float64
     numbers : what the loss takes for each output, if it takes any
+    moves : whether the next batch begins after these rows, since no update follows
     """
     rows, cols = outputs.shape
     sharing, grid, block = _row_groups(rows, cols)
@@ -141,7 +139,7 @@ def loss(
         grid, block = _warps(rows)
         name = "gamma_deviance" if name == "gamma" else name
     given = launcher.xp.asarray(numbers, dtype=launcher.dtype) if len(numbers) else None
-    return launcher.prepare(name, grid, block, outputs, *batch[1:], d_outputs, row_loss, rows, cols, given)
+    return launcher.prepare(name, grid, block, outputs, *batch[1:], d_outputs, row_loss, rows, cols, given, moves)
 
 
 def gather(launcher: Launcher, x: Array, order: Array, out: Array) -> Launch:
@@ -150,29 +148,24 @@ def gather(launcher: Launcher, x: Array, order: Array, out: Array) -> Launch:
     return launcher.prepare("gather", *_packed_tiles(launcher, rows, cols), x, order, out, rows, cols)
 
 
-def next_batch(
-    launcher: Launcher,
-    rule: UpdateRule,
-    data: Array,
-    clock: Array,
-    rates: Array,
-    out: Array | None,
-    total_weight: Array | None = None,
-) -> Launch:
-    """The clock goes on to the next batch, whose rows are gathered into out (rows, cols) where it is given.
-
-    data, clock, rates : of :class:`~xpnet_cupy.memory.EpochMemory`
-    total_weight : (1,), receives the weight of the whole batch where the data have parts; None for an update alone
-    """
+def next_batch(launcher: Launcher, rule: UpdateRule, epoch: "EpochMemory", out: Array | None) -> Launch:
+    """The clock goes on to the next batch, whose rows are gathered into out (rows, cols) where it is given."""
     rows, cols = (1, 1) if out is None else out.shape
     numbers = (rule.beta1, rule.beta2, rule.weight_decay, rule.epsilon_hat)
+    ends = (epoch.total_weight, out, rows, cols)
     grid, block = _packed_tiles(launcher, rows, cols)
-    return launcher.prepare("next_batch", grid, block, data, clock, rates, *numbers, total_weight, out, rows, cols)
+    return launcher.prepare("next_batch", grid, block, epoch.data, epoch.clock, epoch.rates, *numbers, *ends)
 
 
-def batch_weight(launcher: Launcher, data: Array, clock: Array, total_weight: Array, rows: int) -> Launch:
-    """total_weight = the sum of the weights of the batch's rows."""
-    return launcher.prepare("batch_weight", (1,), (512,), data, clock, total_weight, rows)
+def batch_weight(launcher: Launcher, epoch: "EpochMemory", rows: int) -> Launch:
+    """The weight of a batch is summed, and with it how much its losses count."""
+    arrays = (epoch.data, epoch.clock, epoch.rates, epoch.total_weight)
+    return launcher.prepare("batch_weight", (1,), (512,), *arrays, rows)
+
+
+def put(launcher: Launcher, epoch: "EpochMemory", outputs: Array) -> Launch:
+    """Outputs of a prediction (rows, cols) go where they belong."""
+    return launcher.prepare("put", *_flat(outputs.size), epoch.data, epoch.clock, outputs, *outputs.shape)
 
 
 def l2_penalty(launcher: Launcher, param: Array, grad: Array | None, penalty: Penalty) -> Launch:
@@ -180,39 +173,33 @@ def l2_penalty(launcher: Launcher, param: Array, grad: Array | None, penalty: Pe
 
     param, grad : (size,), flat
     """
-    blocks = min(_ceil(param.size, 1024), UPDATE_BLOCKS)
-    arguments = (param, grad, *penalty.numbers, penalty.rows, penalty.squares)
-    return launcher.prepare("l2_penalty", (blocks,), (256,), *arguments)
+    arguments = (param, grad, *penalty.numbers, penalty.rates, penalty.rows, penalty.squares)
+    return launcher.prepare("l2_penalty", _update_grid(param.size), (256,), *arguments)
 
 
-def begin(
-    launcher: Launcher,
-    clock: Array,
-    rates: Array,
-    data: Array,
-    arrays: tuple[Array | None, ...],
-    totals: Totals,
-    *,
-    learning_rate: float,
-    first_row: int,
-) -> Launch:
-    """Before the first batch: the cursor turned back, the totals cleared, data and learning rate in place.
-
-    arrays : of :class:`~xpnet_cupy.memory.Data`
-    """
-    sized = _sized(totals)
-    grid = _flat(max(1, *(array.size for array in totals)))
-    return launcher.prepare("begin", *grid, clock, rates, learning_rate, first_row, data, *arrays, *sized)
+def gradient_norm(launcher: Launcher, param: Array, grad: Array, epoch: "EpochMemory") -> Launch:
+    """Parts of the squared norm of all gradients are summed; gradients and parameters are looked at for what is lost."""
+    arrays = (param, grad, param.size, epoch.norms, epoch.rates)
+    return launcher.prepare("gradient_norm", _update_grid(param.size), (256,), *arrays)
 
 
-def finish(
-    launcher: Launcher, totals: Totals, weight: Array | None, count: int, rates: Array, results: Array
-) -> Launch:
-    """results (4,) float64: the sums of losses, squares and row weights, and whether a parameter is not finite.
+def clip(launcher: Launcher, size: int, epoch: "EpochMemory") -> Launch:
+    """The scale of gradients of so many items follows from their norm."""
+    return launcher.prepare("clip", (1,), (512,), epoch.norms, *_update_grid(size), epoch.rates)
 
-    weight : (count,), or None for 1 each
-    """
-    return launcher.prepare("finish", (1,), (512,), *_sized(totals), weight, count, rates, results)
+
+def begin(launcher: Launcher, epoch: "EpochMemory", row_loss: Array) -> Launch:
+    """Before the first batch: what was told is taken over, the cursor turned back, and the sums are cleared."""
+    grid = _flat(max(1, row_loss.size, epoch.squares.size))
+    sums = (row_loss, row_loss.size, epoch.squares, epoch.squares.size)
+    arrays = (epoch.given, epoch.clock, epoch.rates, epoch.data, epoch.total_weight)
+    return launcher.prepare("begin", *grid, *arrays, *sums)
+
+
+def finish(launcher: Launcher, epoch: "EpochMemory", row_loss: Array) -> Launch:
+    """The sums of losses, squares and weights, and whether a parameter is not finite, go to the host."""
+    sums = (row_loss, row_loss.size, epoch.squares, epoch.squares.size)
+    return launcher.prepare("finish", (1,), (512,), *sums, epoch.rates, epoch.results)
 
 
 def copy_parameters(launcher: Launcher, param: Array, copy: Array) -> Launch:
@@ -250,11 +237,6 @@ def update(
     return launcher.prepare(name, grid, (256,), *arrays, *numbers, *ends)
 
 
-def _sized(totals: Totals) -> tuple[Array, int, Array, int]:
-    """Return the arrays as kernels take them, each with its size."""
-    return totals.row_loss, totals.row_loss.size, totals.squares, totals.squares.size
-
-
 def _ceil(a: int, b: int) -> int:
     return -(-a // b)
 
@@ -262,6 +244,10 @@ def _ceil(a: int, b: int) -> int:
 def _signed(word: int) -> int:
     """The same 64 bits as a signed number, which is how a kernel's ``long`` is passed."""
     return word - 2**64 if word >= 2**63 else word
+
+
+def _update_grid(size: int) -> Grid:
+    return (max(1, min(_ceil(size, 1024), UPDATE_BLOCKS)),)
 
 
 def _flat(size: int) -> tuple[Grid, Grid]:

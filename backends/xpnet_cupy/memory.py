@@ -3,15 +3,14 @@
 A captured graph replays addresses, so a buffer stays where it is as long as a plan refers to it.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 from xpnet.backend import Backend, NetworkSpec, Parameters
 from xpnet.errors import DeviceMemoryError
 from xpnet.ops import ACTIVATIONS, Array
+from xpnet_cupy.data import Data
 from xpnet_cupy.launcher import Launcher
 from xpnet_cupy.launches import UPDATE_BLOCKS
 from xpnet_cupy.products import mask_stride
@@ -19,52 +18,62 @@ from xpnet_cupy.products import mask_stride
 ALIGNMENT = 256  # bytes: what cuBLASLt's fastest kernels ask of a matrix
 
 
-class Data(NamedTuple):
-    """Holds what an epoch reads: X (rows, in), class indices (rows,) or other labels (rows, out), weights, order (n,).
-
-    order : -1 for a row that is not there, which fills up a batch
-    parts : (batches, 2) float64, the weight of each whole batch and how many of its rows stand before these; None where
-        these rows are the whole batch
-    places : as the order, where each row stands in its whole batch; None where they follow one another
-    """
-
-    x: Array
-    indices: Array | None
-    targets: Array | None
-    weight: Array | None
-    order: Array | None
-    parts: Array | None = None
-    places: Array | None = None
-
-    def block(self, rows: slice) -> "Data":
-        """Return some of the rows, in their order."""
-        if self.order is not None:
-            return self._replace(order=self.order[rows])
-        return Data(*(None if array is None else array[rows, ...] for array in self))  # type: ignore[arg-type]
-
-    def weight_in_order(self) -> Array | None:
-        """The weights of the rows that the order names."""
-        return self.weight if self.weight is None or self.order is None else self.weight[self.order]
+RATES = 9  # numbers in `rates`
+ADDRESSES = 8  # in `data`
 
 
 class EpochMemory:
-    """Holds how far an epoch is, and its sums.
+    """Holds how far an epoch is, what it was told, and its sums.
 
     clock : (5,) int32: updates made and first row of the batch, now and for the next batch; first row of a part
-    rates : (5,) float64: learning rate, what follows from it and the number of the update, whether a parameter is
-        not finite
-    data : (6,) int64: addresses of the epoch's inputs, labels, weights, order, parts and places
-    results : (4,) float64: what is read at the end of an epoch
-    squares : (blocks,) float64: parts of the sum of squared weights
+    rates : (9,) float64: learning rate, what follows from it and the number of the update, what losses and gradients
+        are scaled by, the weight of all batches so far, whether a parameter is not finite
+    data : (8,) int64: addresses of the epoch's inputs, labels, weights, order, parts, places and outputs, and how
+        losses count
+    total_weight : (1,), the weight of a batch
+    squares, norms : (blocks,) float64: parts of the sum of squared weights, and of squared gradients
+    given, results : in memory of the host: what `begin` takes over, and what `finish` leaves
     """
 
     def __init__(self, launcher: Launcher) -> None:
         xp = launcher.xp
+        self._launcher = launcher
         self.clock = xp.zeros(5, dtype=xp.int32)
-        self.rates = xp.zeros(5, dtype=xp.float64)
-        self.data = xp.zeros(6, dtype=xp.int64)
-        self.results = xp.zeros(4, dtype=xp.float64)
+        self.rates = xp.zeros(RATES, dtype=xp.float64)
+        self.data = xp.zeros(ADDRESSES, dtype=xp.int64)
+        self.total_weight = xp.zeros(1, dtype=launcher.dtype)
         self.squares = xp.zeros(UPDATE_BLOCKS, dtype=xp.float64)
+        self.norms = xp.zeros(UPDATE_BLOCKS, dtype=xp.float64)
+        self.given = launcher.pinned(ADDRESSES + 4, "int64")
+        self.results = launcher.pinned(4, "float64")
+        self._asked: Any = None  # marks the last work that was asked for
+
+    def tell(
+        self,
+        data: Data,
+        *,
+        out: Array | None = None,
+        by_rows: bool = False,
+        learning_rate: float = 0.0,
+        max_norm: float = 0.0,
+        total_weight: float = 0.0,
+        first_row: int = 0,
+    ) -> None:
+        """Tell the next `begin` where data lie and what they are for, once that before has read what it was told."""
+        if self._asked is not None:
+            self._asked.synchronize()
+        arrays = [0 if array is None else self._launcher.address(array) for array in (*data, out)]
+        self.given[:ADDRESSES] = [*arrays, by_rows]
+        self.given[ADDRESSES:].view("float64")[:] = learning_rate, max_norm, total_weight, first_row
+
+    def asked(self) -> None:
+        """All that was told has been asked of the device."""
+        self._asked = self._launcher.mark()
+
+    def read(self) -> Any:
+        """Wait, and return the sums of losses, squares and weights, and whether a parameter is not finite."""
+        self._asked.synchronize()
+        return self.results.tolist()
 
 
 class NetworkMemory(EpochMemory):
@@ -117,7 +126,7 @@ class BatchMemory:
     dropped : outputs after dropout, one (rows, width) for each hidden layer that has it, else None
     kept : what activations were given, one (rows, width) for each hidden layer whose activation keeps that, else None
     masks : one (rows, bits / 8) uint8 for each hidden ReLU without dropout, else None
-    row_loss : (rows,) float64, each row's losses so far; total_weight : (1,), the sum of a batch's weights
+    row_loss : (rows,) float64, each row's losses so far
     """
 
     def __init__(self, spec: NetworkSpec, launcher: Launcher, rows: int) -> None:
@@ -141,12 +150,6 @@ class BatchMemory:
             for width, activation, rate in zip(widths[:-1], spec.activations, rates, strict=True)
         ]
         self.row_loss: Any = xp.zeros(rows, dtype=xp.float64)
-        self.total_weight: Any = xp.zeros(1, dtype=spec.dtype)
-
-
-def as_read(launcher: Launcher, array: Array, dtype: str) -> Array:
-    """The array as kernels read it: itself, or a C-contiguous copy of this dtype."""
-    return launcher.xp.ascontiguousarray(array).astype(dtype, copy=False)
 
 
 def network_bytes(spec: NetworkSpec) -> int:
@@ -165,21 +168,17 @@ def itemsize(spec: NetworkSpec) -> int:
     return 8 if spec.dtype == "float64" else 4
 
 
-@contextmanager
-def enough_memory(launcher: Launcher, what: str, needed: int) -> Iterator[None]:
-    """Out of memory inside becomes DeviceMemoryError, which names the sizes and the remedy.
+def without_memory(launcher: Launcher, what: str, needed: int, error: MemoryError) -> DeviceMemoryError:
+    """Explain where memory ran out, with the sizes and the remedy.
 
-    what : what is being done; needed : bytes it allocates, about
+    what : what was being done; needed : bytes it allocates, about
     """
-    try:
-        yield
-    except MemoryError as error:
-        free, total = launcher.free_memory()
-        raise DeviceMemoryError(
-            f"{what} needs about {_mebibytes(needed)} beside the data; the device has {_mebibytes(free)} free of "
-            f"{_mebibytes(total)} ({error}). Use a smaller batch_size or float32, or delete arrays and call "
-            "cupy.get_default_memory_pool().free_all_blocks()."
-        ) from error
+    free, total = launcher.free_memory()
+    return DeviceMemoryError(
+        f"{what} needs about {_mebibytes(needed)} beside the data; the device has {_mebibytes(free)} free of "
+        f"{_mebibytes(total)} ({error}). Use a smaller batch_size or float32, or delete arrays and call "
+        "cupy.get_default_memory_pool().free_all_blocks()."
+    )
 
 
 def _mebibytes(count: Any) -> str:

@@ -15,6 +15,7 @@ from xpnet.ops.updates import adam_scales
 from xpnet_cupy import launches
 from xpnet_cupy.launcher import ACTIVATIONS, Launcher
 from xpnet_cupy.launches import Batch
+from xpnet_cupy.memory import RATES
 
 
 class Operations:
@@ -123,7 +124,7 @@ class Operations:
         """Take one step of gradient descent, in place."""
         rule = UpdateRule("sgd", momentum=momentum, nesterov=nesterov)
         buffers = [] if velocity is None else [velocity]
-        param, *updated = self._update(rule, [param, grad, *buffers], [learning_rate, 0, 0, 0, 0])
+        param, *updated = self._update(rule, [param, grad, *buffers], [learning_rate])
         return param, updated[0] if updated else None
 
     def adam_update(
@@ -144,7 +145,7 @@ class Operations:
         """Take one step of Adam or AdamW, in place."""
         rule = UpdateRule("adam", beta1=beta1, beta2=beta2, epsilon=epsilon)
         scales = adam_scales(t, learning_rate, beta1, beta2, epsilon_hat)
-        rates = [learning_rate, *scales, 1 - learning_rate * weight_decay, 0]
+        rates = [learning_rate, *scales, 1 - learning_rate * weight_decay]
         param, m, v = self._update(rule, [param, grad, m, v], rates)
         return param, m, v
 
@@ -217,7 +218,7 @@ class Operations:
     def _update(self, rule: UpdateRule, arrays: list[Array], rates: list[float]) -> list[Array]:
         with self._launching(arrays[0]) as launcher:
             param, grad, *buffers = _contiguous(launcher, *arrays)
-            on_device = launcher.xp.asarray(rates, dtype=launcher.xp.float64)
+            on_device = launcher.xp.asarray([*rates, *[0.0] * (RATES - len(rates))], dtype=launcher.xp.float64)
             launches.update(launcher, rule, [param, grad, *buffers], on_device)()
             return [param, *buffers]
 

@@ -8,20 +8,69 @@ Where the data lie is read from the device by the kernels that need it, so that 
 """
 
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal
+from functools import cached_property, partial
+from typing import Any, Literal, NamedTuple
 
-from xpnet.backend import NetworkSpec
+from xpnet.backend import NetworkSpec, Parameters
 from xpnet.ops import Array
 from xpnet_cupy import launches, products
-from xpnet_cupy.forward import forward_launches, layers_of
 from xpnet_cupy.launcher import Launch, Launcher
 from xpnet_cupy.launches import Batch, Penalty
 from xpnet_cupy.memory import BatchMemory, NetworkMemory
-from xpnet_cupy.options import Options
-from xpnet_cupy.replay import Repeated
+from xpnet_cupy.products import Epilogue
+from xpnet_cupy.runs import Work
 
 FUSIONS = ("both", "forward", "none")  # on which ways products carry epilogues along
+
+
+class Layer(NamedTuple):
+    """One affine layer and its activation: weight (in, out), bias (out,)."""
+
+    weight: Array
+    bias: Array
+    activation: str
+
+
+def layers_of(spec: NetworkSpec, parameters: Parameters, output_activation: str) -> list[Layer]:
+    """The parameters layer by layer, with the activation that follows each."""
+    arrays = [parameters[name] for name in spec.parameter_names]
+    activations = [*spec.activations, output_activation]
+    return [Layer(*layer) for layer in zip(arrays[::2], arrays[1::2], activations, strict=True)]
+
+
+def forward_launches(
+    launcher: Launcher,
+    layer: Layer,
+    x: Array,
+    out: Array,
+    *,
+    mask: Array | None = None,
+    kept: Array | None = None,
+    fused: bool = True,
+    repeated: bool = False,
+) -> list[Launch]:
+    """out = activation(x W + b); one launch where the product takes bias and activation along.
+
+    mask : receives ReLU's bits for the way back, where the launch is one; None in a prediction, where ReLU is a launch
+        of its own, since in a product it may turn NaN into 0, which a prediction has to show
+    kept : receives x W + b where the way back reads that and not ``out``
+    fused : False for launches of their own in any case; repeated : as for :meth:`xpnet_cupy.launcher.Launcher.product`
+    """
+    shape, wide = (*x.shape, out.shape[1]), out.dtype == launcher.dtype
+    kernels = launcher.full if wide else launcher
+    if kept is not None:
+        linear = layer._replace(activation="identity")
+        multiply = forward_launches(launcher, linear, x, kept, fused=fused, repeated=repeated)
+        return [*multiply, launches.bias_activation(kernels, layer.activation, kept, None, out)]
+    if fused and (layer.activation == "identity" or mask is not None):
+        epilogue: Epilogue = "bias" if mask is None else "relu_aux_bias"
+        product = products.forward(*shape, epilogue=epilogue, wide=wide)
+        arrays = (layer.weight, x, out)
+        launch = launcher.fused_product(product, *arrays, vector=layer.bias, mask=mask, repeated=repeated)
+        if launch is not None:
+            return [launch]
+    plain = launcher.product(products.forward(*shape, wide=wide), layer.weight, x, out, repeated=repeated)
+    return [plain, launches.bias_activation(kernels, layer.activation, out, layer.bias, out)]
 
 
 @dataclass(frozen=True)
@@ -31,7 +80,6 @@ class Shape:
     rows : of a batch; indices : whether labels are class indices
     weight : ``rows``, ``summed`` over the sample weights of the batch, or ``given``: the weight of the whole batch
     penalized : whether the penalty is added
-    in_place : address of inputs that are read where they lie, or None where they are gathered
     lane : where the launches run
     group : the ranks that share a batch, where their gradients are added up before the update; None for this one alone
     """
@@ -40,7 +88,6 @@ class Shape:
     indices: bool
     weight: Literal["rows", "summed", "given"] = "rows"
     penalized: bool = True
-    in_place: int | None = None
     lane: object = None
     group: Any = None
 
@@ -48,58 +95,61 @@ class Shape:
 class BatchPlan:
     """The launches of one batch.
 
-    x : the inputs where they are read in place, or None
-
-    gradients : fills the gradients and adds to the losses
-    training : the same, then updates the parameters; penalty and clock are in the update
+    gradients : fills the gradients, adds to the losses, and notes what is not finite
+    training : fills the gradients, then updates the parameters; penalty and clock are in the update
+    clipped : the same, with gradients scaled to a norm before the update
     """
 
     def __init__(
-        self,
-        spec: NetworkSpec,
-        launcher: Launcher,
-        network: NetworkMemory,
-        memory: BatchMemory,
-        shape: Shape,
-        x: Array | None,
-        options: Options,
+        self, spec: NetworkSpec, launcher: Launcher, network: NetworkMemory, memory: BatchMemory, shape: Shape
     ) -> None:
         self.spec, self.launcher, self.network, self.shape = spec, launcher, network, shape
         self.rows = rows = shape.rows
-        self.x = memory.x[:rows] if x is None else x
+        self.x = memory.x[:rows]
         self.outputs: list[Any] = [out[:rows] for out in memory.outputs]
         self.d_outputs: list[Any] = [d_out[:rows] for d_out in memory.d_outputs]
         self._all_masks = memory.masks
         self.kept = [_first(kept, rows) for kept in memory.kept]
         self.dropped = [_first(dropped, rows) for dropped in memory.dropped]
         self.row_loss = memory.row_loss[:rows]
-        self.total_weight = None if shape.weight == "rows" else memory.total_weight
+        self.total_weight = None if shape.weight == "rows" else network.total_weight
         self.layers = layers_of(spec, network.copies if launcher.halved else network.params, "identity")
         self.layers[-1] = self.layers[-1]._replace(bias=network.params[spec.parameter_names[-1]])
         self.d_layers = layers_of(spec, network.gradients, "identity")
-        penalty = Penalty(network.bounds, spec.l2, spec.l2_over_batch, self.total_weight, rows, network.squares)
+        penalty = Penalty(
+            network.bounds, spec.l2, spec.l2_over_batch, self.total_weight, rows, network.squares, network.rates
+        )
         self._penalty = penalty if spec.l2 and shape.penalized else None
-        self._options = options
         self._batch = self._fastest()
-        self.gradients = Repeated(launcher, [*self._batch, *self._penalty_gradient()], self._batch, 1)
+        flats = (network.params.flat, network.gradients.flat)
+        self._whole = [*self._batch, *self._penalty_gradient(), launches.gradient_norm(launcher, *flats, network)]
+        self.gradients = Work(self._whole)
+
+    @cached_property
+    def training(self) -> Work:
+        """Made when it is first asked for, since the optimizer's buffers come with it."""
+        update = self._update(self.network.clock, self._penalty)
+        # No sums in what warms up: other ranks may have nothing to warm up.
+        return Work([*self._batch, *self._sum(), update], [*self._batch, self._update(None, None, items=0)])
+
+    @cached_property
+    def clipped(self) -> Work:
+        """Made when it is first asked for, too."""
+        whole = [*self._whole, launches.clip(self.launcher, self.network.gradients.groups[0].size, self.network)]
+        update = self._update(self.network.clock, None)
+        return Work([*whole, update], [*whole, self._update(None, None, items=0)])
 
     @property
-    def training(self) -> Repeated:
-        """Made when it is first asked for, since the optimizer's buffers come with it."""
-        if not hasattr(self, "_training"):
-            calls = [*self._batch, *self._sum(), self._update(self.network.clock)]
-            # No sums: other ranks need not warm up.
-            warm_up = [*self._batch, self._update(None, items=0)]
-            self._training = Repeated(self.launcher, calls, warm_up, self._options.steps_per_graph)
-        return self._training
+    def works(self) -> list[Work]:
+        """Return what there is of the three."""
+        return [work for work in vars(self).values() if isinstance(work, Work)]
 
     def _fastest(self) -> list[Launch]:
         """The launches of a batch in the way that is the fastest: timed as a whole, since they hang together."""
-        fusions = FUSIONS if self._options.epilogues else ("none",)
-        plain = {f"epilogues {fusion}": self._launches(fusion) for fusion in fusions}
+        plain = {f"epilogues {fusion}": self._launches(fusion) for fusion in FUSIONS}
         most = len(plain["epilogues none"])
         ways = {name: calls for name, calls in plain.items() if len(calls) < most or name == "epilogues none"}
-        if self._options.side_by_side and self.launcher.records and self.spec.layers > 1:
+        if self.launcher.records and self.spec.layers > 1:
             beside = {f"{name}, side by side": self._launches(name.split()[1], beside=True) for name in ways}
             ways = beside | ways
         spec = self.spec
@@ -112,24 +162,19 @@ class BatchPlan:
         forward = self._forward(fused=fusion != "none")
         return [*self._next(), *forward, *self._loss(), *self._backward(fused=fusion == "both", beside=beside)]
 
-    def _update(self, clock: Array | None, items: int | None = None) -> Launch:
-        """The update; of the first ``items`` parameters alone, without penalty, where that is given."""
+    def _update(self, clock: Array | None, penalty: Penalty | None, items: int | None = None) -> Launch:
+        """The update; of the first ``items`` parameters alone where that is given."""
         network, rule = self.network, self.spec.rule
         parameters = [network.params, network.gradients, *network.buffers.values()]
         flats = [p.groups[0][:items] for p in parameters]
-        penalty = self._penalty if items is None else None
         copy = network.copies.groups[0] if self.launcher.halved and items is None else None
         how: dict[str, Any] = {"penalty": penalty, "clock": clock, "rows": self.rows, "copy": copy}
         return launches.update(self.launcher, rule, flats, network.rates, **how)
 
     def _next(self) -> list[Launch]:
-        network, weighted = self.network, self.total_weight if self.shape.weight == "summed" else None
-        out = None if self.shape.in_place is not None else self.x
-        places = (network.data, network.clock, network.rates, out, self.total_weight)
-        found = [launches.next_batch(self.launcher, self.spec.rule, *places)]
-        if weighted is not None:
-            found.append(launches.batch_weight(self.launcher, network.data, network.clock, weighted, self.rows))
-        return found
+        found = [launches.next_batch(self.launcher, self.spec.rule, self.network, self.x)]
+        weigh = self.shape.weight == "summed"
+        return [*found, launches.batch_weight(self.launcher, self.network, self.rows)] if weigh else found
 
     def _forward(self, *, fused: bool) -> list[Launch]:
         found = []
@@ -157,7 +202,8 @@ class BatchPlan:
 
     def _loss(self) -> list[Launch]:
         network, shape = self.network, self.shape
-        batch = Batch(shape.indices, data=network.data, clock=network.clock, total_weight=self.total_weight)
+        places: dict[str, Any] = {"data": network.data, "clock": network.clock, "rates": network.rates}
+        batch = Batch(shape.indices, **places, total_weight=self.total_weight)
         arguments = (self.outputs[-1], batch, self.d_outputs[-1], self.row_loss)
         return [launches.loss(self.launcher, self.spec.loss, *arguments, self.spec.output_numbers)]
 
@@ -216,11 +262,6 @@ class BatchPlan:
         if self.shape.group is None:
             return []
         return [partial(self.shape.group.begin_allreduce, self.network.gradients.flat)]
-
-    def forget(self) -> None:
-        """Let go of all recordings."""
-        self.gradients.forget()
-        self.training.forget()
 
     def _penalty_gradient(self) -> list[Launch]:
         """The penalty's part of the gradient, where no update brings it."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from xpnet_cupy import launcher, operations, resident
+from xpnet_cupy import launcher, operations
 from xpnet_numba.loops import activations as loops
 from xpnet_numba.ops import KERNELS
 
@@ -152,7 +152,6 @@ def test_every_backend_has_every_activation() -> None:
     assert set(get_args(ops.ActivationName)) == set(layers.ACTIVATIONS) == names
     assert set(loops.ACTIVATIONS) == names and kernels <= set(KERNELS)
     assert set(launcher.ACTIVATIONS) == names and kernels <= set(operations.table(lambda array: None))  # type: ignore[arg-type, return-value]
-    assert set(resident.ACTIVATIONS) == {name for name, found in ops.ACTIVATIONS.items() if found.keeps == "out"}
 
 
 @every_kernel

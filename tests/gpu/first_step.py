@@ -1,5 +1,6 @@
-"""One step looked at: ``first_step.py smallest | counts | times [--small]``."""
+"""One step looked at: ``first_step.py smallest | counts | times | sizes [--small]``."""
 
+import json
 import statistics
 import sys
 import time
@@ -10,7 +11,7 @@ from typing import Any
 import cupy
 import numpy as np
 from xpnet_cupy import CupyBackend
-from xpnet_cupy.options import Options
+from xpnet_cupy.cuda import CudaLauncher
 
 from xpnet.backend import NetworkSpec, UpdateRule
 from xpnet.optimizers import Constant
@@ -20,41 +21,19 @@ from xpnet.training import run as training_loop
 SMALL, LARGE = (64, 32, 10), (784, 1024, 1024, 10)
 ADAM = UpdateRule("adam")
 EPOCHS = 5  # of a fit
-TIMES = """Microseconds of a step of training, of a prediction and of a loss over one batch, and of a step within a fit:
-the median of 11 rounds [with its quartiles]. "all choices" is what a user gets; each line with "and" is the line
-"no epoch in one launch" with one more choice changed. For networks too wide for that the two lines are the same.
+SIZES = (32, 64, 128, 200, 400, 1347)
+TIMES = """Microseconds of a step of training, also with weights and clipping, of a prediction and of a loss over one batch,
+and of a step within a fit: the median of 11 rounds [with its quartiles].
 """
-CHOICES = {
-    "all choices": Options(),
-    "no epoch in one launch": Options(resident=False),
-    "and a graph a batch": Options(resident=False, steps_per_graph=1),
-    "and 32 batches a graph": Options(resident=False, steps_per_graph=32),
-    "and nothing side by side": Options(resident=False, side_by_side=False),
-    "and no epilogues in products": Options(resident=False, epilogues=False),
-    "and nothing chosen by timing": Options(resident=False, timed=False),
-    "and bf16 in products alone": Options(resident=False, activations=False),
-}
-PREDICTIONS = {
-    "a prediction": Options(),
-    "a prediction, not recorded": Options(predictions=False),
-}
-LOSSES = {
-    "a loss": Options(),
-    "a loss, not recorded": Options(losses=False),
-}
-FITS = {
-    "a fit": Options(),
-    "a fit, orders drawn in turn": Options(ahead=False),
-}
 
 
-def made(widths: tuple[int, ...], rows: int, options: Options, precision: Any = "fp32") -> tuple[Any, Any, Any]:
+def made(widths: tuple[int, ...], rows: int, precision: Any = "fp32", dtype: Any = "float32") -> tuple[Any, Any, Any]:
     """A step with weights, and X and Y on the device."""
-    backend, rng = CupyBackend(precision, options=options), np.random.default_rng(0)
-    spec = NetworkSpec(widths, ("relu",) * (len(widths) - 2), rule=ADAM, dtype="float32")
+    backend, rng = CupyBackend(precision), np.random.default_rng(0)
+    spec = NetworkSpec(widths, ("relu",) * (len(widths) - 2), rule=ADAM, dtype=dtype)
     step: Any = backend.compile_step(spec)
     step.params.update({s.name: rng.standard_normal(s.shape) / s.shape[0] ** 0.5 for s in spec.slots()})
-    X, Y = rng.standard_normal((rows, widths[0]), dtype="float32"), rng.integers(0, widths[-1], rows)
+    X, Y = rng.standard_normal((rows, widths[0])).astype(dtype), rng.integers(0, widths[-1], rows)
     return step, backend.asarray(X), backend.asarray(Y)
 
 
@@ -62,6 +41,13 @@ def epoch(step: Any, X: Any, Y: Any, batch: int) -> float:
     """One epoch in a random order."""
     order = np.random.default_rng(1).permutation(len(X))
     return step.epoch(X, Y, learning_rate=1e-3, batch_size=batch, order=order)
+
+
+def clipped(step: Any, X: Any, Y: Any, batch: int, norm: float = 1e3) -> float:
+    """One epoch in a random order with weights of 1 and gradients of a norm that they do not reach."""
+    order, ones = np.random.default_rng(1).permutation(len(X)), cupy.ones(len(X), dtype=X.dtype)
+    how = {"learning_rate": 1e-3, "batch_size": batch, "order": order, "sample_weight": ones}
+    return step.weighted_epoch(X, Y, max_grad_norm=norm, **how)
 
 
 def fit(step: Any, X: Any, Y: Any, batch: int, epochs: int) -> list[float]:
@@ -76,32 +62,35 @@ def smallest() -> None:
     Each array is memory of its own, so that a checker sees where one ends.
     """
     cupy.cuda.set_allocator(None)
-    cases = [(name, options, "fp32") for name, options in CHOICES.items()]
     wanted: list[float] = []
-    sys.stdout.write(f"{'losses':30} epoch 1   epoch 2   after     by predictions\n")
-    for name, options, precision in [*cases, ("graphs in bf16", Options(resident=False), "bf16")]:
-        step, X, Y = made((20, 16, 10), 75, options, precision)
-        losses = fit(step, X, Y, 8, 2)
-        step.gradient(X, Y)
-        step.update(learning_rate=0.1)
-        losses += [step.loss(X, Y), -float(np.log(cupy.asnumpy(step.forward(X))[range(75), cupy.asnumpy(Y)]).mean())]
-        sys.stdout.write(f"{name:30} {'  '.join(f'{loss:.6f}' for loss in losses)}\n")
-        wanted = wanted or losses
-        np.testing.assert_allclose(losses, wanted, rtol=1e-4 if precision == "fp32" else 0.05, err_msg=name)
+    sys.stdout.write(f"{'losses':30} epochs              weighted  after     by predictions\n")
+    for precision, dtype in (("fp32", "float32"), ("fp32", "float64"), ("bf16", "float32")):
+        for timed in (True, False):
+            CudaLauncher.timed = timed
+            name = f"{dtype} {precision}{'' if timed else ', nothing timed'}"
+            step, X, Y = made((20, 16, 10), 75, precision, dtype)
+            losses = [*fit(step, X, Y, 8, 2), clipped(step, X, Y, 8), clipped(step, X, Y, 8, 0.1)]
+            step.gradient(X, Y)
+            step.update(learning_rate=0.1)
+            likely = np.log(cupy.asnumpy(step.forward(X))[range(75), cupy.asnumpy(Y)])
+            losses += [step.loss(X, Y), -float(likely.mean())]
+            sys.stdout.write(f"{name:30} {'  '.join(f'{loss:.6f}' for loss in losses)}\n")
+            wanted = wanted or losses
+            np.testing.assert_allclose(losses, wanted, rtol=1e-4 if precision == "fp32" else 0.05, err_msg=name)
 
 
 def counts(small: bool) -> None:
     """What a step is made of."""
     batch = 2 if small else 128
-    for widths in (SMALL, LARGE):
-        step, X, Y = made(widths, 9 * batch, Options(resident=False))
-        epoch(step, X, Y, batch)
-        sys.stdout.write(f"{'-'.join(map(str, widths))}: {step.why}\n")
-        for plan in step._plans.values():
-            for steps, graph in sorted(plan.training.recorded.items()):
-                sys.stdout.write(f"  a graph of {steps} batches: {nodes(graph.__self__)} nodes\n")
-    step, X, Y = made(SMALL, 300, Options())
-    sys.stdout.write(f"{'-'.join(map(str, SMALL))}: {step.why}; loss {epoch(step, X, Y, 128):.6f}\n")
+    for widths in (SMALL,) if small else (SMALL, LARGE):
+        step, X, Y = made(widths, 20 * batch)
+        for _ in range(2):
+            loss = epoch(step, X, Y, batch)
+        sys.stdout.write(f"{'-'.join(map(str, widths))}: {step.why}; loss {loss:.6f}\n")
+        for group, run in step._room.runs.recorded.items():
+            batches = sum(times for work, times in group if len(work.launches) > 2)
+            if run is not None:
+                sys.stdout.write(f"  a graph of {batches} batches: {nodes(run.__self__)} nodes\n")
 
 
 def nodes(graph: Any) -> int:
@@ -119,30 +108,50 @@ def nodes(graph: Any) -> int:
 
 
 def times(small: bool) -> None:
-    """Microseconds a step, a prediction, a loss: medians with quartiles, each choice switched off in turn.
+    """Microseconds of every way to use a step; then what each choice was worth that was made by timing.
 
     Tensor cores read 16 bytes at a time, which 10 numbers of bfloat16 are not; 16 outputs show what that costs.
     """
-    jobs = [(SMALL, 128, 400, "fp32"), (LARGE, 8192, 20, "fp32"), (LARGE, 8192, 20, "tf32"), (LARGE, 8192, 20, "bf16")]
+    jobs: list[tuple[tuple[int, ...], int, int, Any, str]] = [
+        (SMALL, 128, 400, "fp32", "float32"),
+        (SMALL, 128, 400, "fp32", "float64"),
+        (LARGE, 8192, 20, "fp32", "float32"),
+        (LARGE, 8192, 20, "tf32", "float32"),
+        (LARGE, 8192, 20, "bf16", "float32"),
+        ((*LARGE[:-1], 16), 8192, 20, "bf16", "float32"),
+    ]
     if small:
-        jobs = [(SMALL, 16, 9, "fp32"), ((20, 140, 10), 8, 9, "bf16")]
+        jobs = [(SMALL, 16, 9, "fp32", "float64"), ((20, 140, 10), 8, 9, "bf16", "float32")]
     sys.stdout.write(TIMES)
-    for widths, batch, steps, precision in jobs:
-        sys.stdout.write(f"\n{'-'.join(map(str, widths))}, batch {batch}, {precision}\n")
-        every: list[tuple[dict[str, Options], int, int, Callable[..., Any]]] = [
-            (CHOICES, batch * steps, steps, partial(epoch, batch=batch)),
-            (PREDICTIONS, batch, 1, predicted),
-            (LOSSES, batch, 1, lambda step, X, Y: step.loss(X, Y)),
-            (FITS, batch * steps, steps * EPOCHS, partial(fit, batch=batch, epochs=EPOCHS)),
-        ]
-        for choices, rows, units, run in every:
-            for name, options in choices.items():
-                step, X, Y = made(widths, rows, options, precision)
-                tell(name, microseconds(partial(run, step, X, Y)), units)
-    widths, batch, steps, precision = jobs[-1]
-    sys.stdout.write(f"\nThe last with 16 outputs in place of {widths[-1]}: what filling them up would be worth\n")
-    step, X, Y = made((*widths[:-1], 16), batch * steps, Options(), precision)
-    tell("all choices", microseconds(partial(epoch, step, X, Y, batch)), steps)
+    for widths, batch, steps, precision, dtype in jobs:
+        sys.stdout.write(f"\n{'-'.join(map(str, widths))}, batch {batch}, {dtype} {precision}\n")
+        every: dict[str, tuple[int, int, Callable[..., Any]]] = {
+            "training": (batch * steps, steps, partial(epoch, batch=batch)),
+            "with weights and clipping": (batch * steps, steps, partial(clipped, batch=batch)),
+            "all rows as one batch": (batch, 1, partial(epoch, batch=batch)),
+            "a prediction": (batch, 1, predicted),
+            "a loss": (batch, 1, lambda step, X, Y: step.loss(X, Y)),
+            "a fit": (batch * steps, steps * EPOCHS, partial(fit, batch=batch, epochs=EPOCHS)),
+        }
+        for name, (rows, units, run) in every.items():
+            step, X, Y = made(widths, rows, precision, dtype)
+            tell(name, microseconds(partial(run, step, X, Y)), units)
+    path = step.launcher.lane.timings.path
+    sys.stdout.write(f"\nWhat was chosen by timing, with the microseconds of each way, from {path}\n")
+    for what, choice in json.loads(path.read_text(encoding="utf-8")).items():
+        ways = sorted(choice["microseconds"].items(), key=lambda way: way[1])
+        listed = ", ".join(f"{name if len(name) < 40 else name[:8]} {time:.1f}" for name, time in ways)
+        sys.stdout.write(f"  {what}\n    {choice['chosen'][:40]} of {listed}\n")
+
+
+def sizes(small: bool) -> None:
+    """Microseconds of a step of a small network by the size of batches, and in which dtype."""
+    for dtype in ("float32", "float64"):
+        sys.stdout.write(f"{'-'.join(map(str, SMALL))}, {dtype}\n")
+        for batch in (4, 16) if small else SIZES:
+            steps = 3 if small else 40
+            step, X, Y = made(SMALL, batch * steps, dtype=dtype)
+            tell(f"batch {batch}", microseconds(partial(epoch, step, X, Y, batch)), steps)
 
 
 def tell(name: str, times: list[float], units: int = 1) -> None:
@@ -171,4 +180,4 @@ def microseconds(run: Callable[[], Any], rounds: int = 11) -> list[float]:
 
 if __name__ == "__main__":
     what, small = sys.argv[1], "--small" in sys.argv
-    smallest() if what == "smallest" else {"counts": counts, "times": times}[what](small)
+    smallest() if what == "smallest" else {"counts": counts, "times": times, "sizes": sizes}[what](small)

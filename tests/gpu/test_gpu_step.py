@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from cuda_checks import RULES, weights
 from xpnet_cupy import CupyBackend
-from xpnet_cupy.options import Options
 from xpnet_cupy.step import CompiledStep
 from xpnet_numpy import NumpyBackend
 
@@ -31,13 +30,11 @@ TWO_LAYERS = (*MIDDLE[:2], 10)
 WIDTHS = [(64, 32, 10), MIDDLE, (20, 700)]
 
 
-def make(
-    spec: NetworkSpec, backend: Any, launcher: Any = None, options: Options = Options(resident=False)
-) -> CompiledStep:
-    """A step with the tests' weights; by graphs, unless an epoch in one launch is asked for."""
+def make(spec: NetworkSpec, backend: Any, launcher: Any = None) -> CompiledStep:
+    """A step with the tests' weights."""
     import cupy
 
-    step = CompiledStep(spec, backend, launcher or CudaLauncher(spec.dtype), lambda: cupy.cuda.Device(None), options)
+    step = CompiledStep(spec, backend, launcher or CudaLauncher(spec.dtype), lambda: cupy.cuda.Device(None))
     step.params.update(weights(spec))
     return step
 
@@ -74,6 +71,19 @@ class Eager(CudaLauncher):
 
     def record(self, run: Any) -> Any:
         return run
+
+
+class Untimed(CudaLauncher):
+    """What the library thinks best, and gradients of weights beside the way back."""
+
+    timed = False
+
+
+class InARow(Untimed):
+    """One launch after the other."""
+
+    def fastest(self, what: str, ways: Any) -> str:
+        return "epilogues both" if "epilogues both" in ways else next(iter(ways))
 
 
 class Matmul(CudaLauncher):
@@ -113,10 +123,9 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("options", [Options(), Options(resident=False)], ids=["one launch", "graphs"])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_other_kinds_of_networks(backend: Any, kind: str, weighted: bool, options: Options, dtype: str) -> None:
+def test_other_kinds_of_networks(backend: Any, kind: str, weighted: bool, dtype: str) -> None:
     settings = {"widths": (20, 16, 12, 10), "activations": ("relu", "relu"), "rule": RULES["adam"], **KINDS[kind]}
     spec, wide = (NetworkSpec(dtype=name, **settings) for name in (dtype, "float64"))
     rng, rows = np.random.default_rng(3), 75
@@ -124,7 +133,7 @@ def test_other_kinds_of_networks(backend: Any, kind: str, weighted: bool, option
     soft = rng.random((rows, spec.widths[-1])).astype(dtype)
     Y = rng.integers(0, 10, rows) if spec.loss == "softmax_cross_entropy" else soft
     weight = rng.random(rows).astype(dtype) if weighted else None
-    step, reference = make(spec, backend, options=options), ReferenceStep(wide, NumpyBackend(), "")
+    step, reference = make(spec, backend), ReferenceStep(wide, NumpyBackend(), "")
     reference.params.update(weights(spec))
     device = [None if array is None else backend.asarray(array) for array in (X, Y, weight)]
     host = [a.astype("float64") if a is not None and a.dtype.kind == "f" else a for a in (X, Y, weight)]
@@ -157,10 +166,7 @@ def test_launches_side_by_side_equal_those_in_a_row(backend: Any, widths: tuple[
     """Bit for bit, where both take the algorithms that the library thinks best."""
     spec = network(widths, "adam", dtype)
     X, Y, _, _ = draw(spec, backend, 1000)
-    beside, in_a_row = (
-        make(spec, backend, CudaLauncher(dtype, timed=False), Options(False, timed=False, side_by_side=on))
-        for on in (True, False)
-    )
+    beside, in_a_row = (make(spec, backend, launcher(dtype)) for launcher in (Untimed, InARow))
     assert train(beside, X, Y) == train(in_a_row, X, Y)
     for name, array in beside.state().params.items():
         np.testing.assert_array_equal(array, in_a_row.state().params[name])
@@ -169,7 +175,7 @@ def test_launches_side_by_side_equal_those_in_a_row(backend: Any, widths: tuple[
 def test_a_recorded_prediction_equals_single_launches_bitwise(backend: Any, dtype: str) -> None:
     spec = network(MIDDLE, "sgd", dtype)
     X = draw(spec, backend, 300)[0]
-    recorded, plain = (make(spec, backend, options=Options(predictions=on)) for on in (True, False))
+    recorded, plain = make(spec, backend), make(spec, backend, Eager(dtype))
     wanted = backend.to_numpy(plain.forward(X))
     for _ in range(4):
         np.testing.assert_array_equal(backend.to_numpy(recorded.forward(X.copy())), wanted)
@@ -178,18 +184,36 @@ def test_a_recorded_prediction_equals_single_launches_bitwise(backend: Any, dtyp
 def test_a_recorded_loss_equals_single_launches_bitwise(backend: Any, dtype: str) -> None:
     spec = network(MIDDLE, "sgd", dtype, l2=0.1)
     X, Y, _, _ = draw(spec, backend, 300)
-    recorded, plain = (make(spec, backend, options=Options(losses=on)) for on in (True, False))
+    recorded, plain = make(spec, backend), make(spec, backend, Eager(dtype))
     assert {recorded.loss(X.copy(), Y.copy()) for _ in range(4)} == {plain.loss(X, Y)}
 
 
-@pytest.mark.parametrize("resident", [True, False])
-def test_orders_drawn_ahead_give_the_same_numbers(backend: Any, resident: bool) -> None:
+@pytest.mark.parametrize("norm", [None, 0.5])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_epochs_as_scikit_learn_counts_them(backend: Any, weighted: bool, norm: float | None, dtype: str) -> None:
+    """Batches count by their rows, those without weight change nothing, and gradients are scaled to a norm."""
+    spec, wide = (network((64, 32, 10), "adam", name, l2=0.1) for name in (dtype, "float64"))
+    X, Y, host_X, host_Y = draw(spec, backend, 1000)
+    weight = (np.random.default_rng(0).random(1000) * (np.arange(1000) > 128)).astype(dtype) if weighted else None
+    step, reference = make(spec, backend), ReferenceStep(wide, NumpyBackend(), "")
+    reference.params.update(weights(spec))
+    device, host = (None, None) if weight is None else (backend.asarray(weight), weight.astype("float64"))
+    how: dict[str, Any] = {"learning_rate": 0.01, "batch_size": 128, "max_grad_norm": norm}
+    for _ in range(3):
+        found = step.weighted_epoch(X, Y, sample_weight=device, **how)
+        wanted = reference.weighted_epoch(host_X, host_Y, sample_weight=host, **how)
+        assert found == pytest.approx(wanted, rel=1e4 * float(np.finfo(dtype).eps))
+    assert step.state().t == reference.state().t
+
+
+def test_orders_drawn_ahead_give_the_same_numbers(backend: Any) -> None:
     """Bit for bit, over many epochs that are shorter than what the host does beside them."""
     spec = network((64, 32, 10), "adam", "float32")
     X, Y, _, _ = draw(spec, backend, 1000)
     found = []
     for ahead in (True, False):
-        step = make(spec, backend, CudaLauncher("float32", timed=False), Options(resident, timed=False, ahead=ahead))
+        step = make(spec, backend, Untimed("float32"))
+        step.prefetches_orders = ahead
         training = Training(step, 1000, 30, rng=np.random.default_rng(4))
         training_loop(training, X, Y, batch_size=128, shuffle=True, schedule=Constant(0.01))
         found.append((training.history.loss, backend.to_numpy(step.params.flat)))
@@ -229,7 +253,7 @@ def test_precision_is_what_it_says(backend: Any, precision: Any, rounding: float
 def test_training_in_bf16_goes_where_float64s_goes(widths: tuple[int, ...], rule: str) -> None:
     """Up to a rounding to 8 bits for each number on a path: five a layer."""
     spec, wide = (network(widths, rule, dtype, loss="squared_error") for dtype in ("float32", "float64"))
-    backend = CupyBackend("bf16", options=Options(resident=False))
+    backend = CupyBackend("bf16")
     rng = np.random.default_rng(3)
     X, Y = rng.standard_normal((300, widths[0])).astype("float32"), rng.random((300, widths[-1])).astype("float32")
     step, reference = backend.compile_step(spec), ReferenceStep(wide, NumpyBackend(), "")
@@ -256,10 +280,14 @@ def test_nodes_of_a_step(backend: Any, widths: tuple[int, ...], most: int) -> No
     X, Y, _, _ = draw(spec, backend, 1000)
     step = make(spec, backend)
     train(step, X, Y)
-    (plan,) = (plan for plan in step._plans.values() if plan.rows == 128)
-    # Gather, a product and one back for each layer, loss, update; a product that splits its sum needs one node more.
-    for steps, run in plan.training.recorded.items():
-        assert nodes(run.__self__) <= most * steps, f"{nodes(run.__self__)} nodes in a graph of {steps} steps"
+    assert step._room is not None
+    graphs = {group: run.__self__ for group, run in step._room.runs.recorded.items() if run is not None}
+    assert graphs
+    for group, graph in graphs.items():
+        batches = sum(times for work, times in group if len(work.launches) > 2)
+        # Gather, a product and one back for each layer, loss, update; a product that splits its sum needs one node more.
+        # Before the batches goes one node, after them another.
+        assert nodes(graph) <= most * batches + 2, f"{nodes(graph)} nodes in a graph of {batches} batches"
 
 
 def test_memory_is_constant_over_replays(backend: Any, cupy: Any) -> None:
@@ -280,20 +308,20 @@ def test_an_epoch_does_not_wait_for_the_device(backend: Any, cupy: Any) -> None:
     spec = network((64, 32, 10), "adam", "float32")
     X, Y, _, _ = draw(spec, backend, 128 * 20 + 7)
     step = make(spec, backend)
-    with_room, mean_loss, busy = step._with_room, step._mean_loss, []
+    with_room, results, busy = step._with_room, step._results, []
 
     def spin_first(prepare: Any) -> Any:
         prepared = with_room(prepare)
         spin((1,), (1,), (np.int64(2_000_000_000),))
         return prepared
 
-    def look(*arguments: Any) -> float:
+    def look() -> Any:
         busy.append(not step.launcher.lane.stream.done)
-        return mean_loss(*arguments)
+        return results()
 
     with step.running():
         train(step, X, Y, epochs=2)
-        step._with_room, step._mean_loss = spin_first, look
+        step._with_room, step._results = spin_first, look  # type: ignore[method-assign, assignment]
         train(step, X, Y, epochs=1)
     assert busy == [True]
 
@@ -333,6 +361,21 @@ def test_work_of_the_callers_stream_is_seen(backend: Any, cupy: Any) -> None:
             late[...] = X * 2
         late[...] = X
         assert train(make(spec, backend), late, Y, epochs=1) == wanted
+
+
+def test_the_stream_that_the_user_chose_waits_for_the_outputs(backend: Any, cupy: Any) -> None:
+    """``Stream.use()`` stays in force, and what follows on that stream reads what a prediction has written."""
+    spec = network(MIDDLE, "sgd", "float32")
+    X, step, before = draw(spec, backend, 4096)[0], make(spec, backend), cupy.cuda.get_current_stream()
+    wanted = backend.to_numpy(step.forward(X))
+    chosen = cupy.cuda.Stream(non_blocking=True)
+    chosen.use()
+    try:
+        for _ in range(3):
+            np.testing.assert_array_equal(backend.to_numpy(step.forward(X) + 0), wanted)
+            assert cupy.cuda.get_current_stream() == chosen
+    finally:
+        before.use()
 
 
 def test_another_backend_object_has_its_own_precision() -> None:

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 from cuda_host import HostLauncher, build, host_cublaslt
-from xpnet_cupy.launcher import source_of
+from xpnet_cupy.launcher import SOURCE
 
 
 @pytest.fixture(scope="session")
 def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The kernels for each dtype."""
     folder = tmp_path_factory.mktemp("kernels")
-    return {dtype: build(source_of("train_epoch"), dtype, folder) for dtype in ("float32", "float64")}
+    return {dtype: build(SOURCE, dtype, folder) for dtype in ("float32", "float64")}
 
 
 @pytest.fixture(scope="session")

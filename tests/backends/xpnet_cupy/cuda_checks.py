@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from cuda_host import HostLauncher, launching
 from xpnet_cupy import launches
 from xpnet_cupy.operations import table
-from xpnet_cupy.options import Options
 from xpnet_cupy.step import CompiledStep
 from xpnet_numpy import NumpyBackend
 
@@ -81,11 +81,9 @@ class HostBackend(NumpyBackend):
         self.xp = xp
 
 
-GRAPHS, RESIDENT = Options(resident=False), Options()
 
-
-def make(spec: NetworkSpec, launcher: HostLauncher, options: Options = GRAPHS) -> CompiledStep:
-    return CompiledStep(spec, HostBackend(launcher.xp), launcher, nullcontext, options)
+def make(spec: NetworkSpec, launcher: HostLauncher) -> CompiledStep:
+    return CompiledStep(spec, HostBackend(launcher.xp), launcher, nullcontext)
 
 
 def weights(spec: NetworkSpec) -> dict[str, Any]:
@@ -145,7 +143,7 @@ class Alone:
         pass
 
     def wait(self, mark: Any) -> None:
-        assert mark.done
+        mark.synchronize()
 
     def before_it_ends(self, forget: Any) -> None:
         pass
@@ -191,11 +189,9 @@ def assert_parts_agree(
     return step
 
 
-def assert_agrees(
-    spec: NetworkSpec, launcher: HostLauncher, X: Any, Y: Any, *, using: Options = GRAPHS, **options: Any
-) -> CompiledStep:
+def assert_agrees(spec: NetworkSpec, launcher: HostLauncher, X: Any, Y: Any, **options: Any) -> CompiledStep:
     """Both steps, from the same weights over the same batches: equal losses, parameters, buffers, outputs."""
-    step, reference = make(spec, launcher, using), ReferenceStep(spec, NumpyBackend(), "")
+    step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
     for one in (step, reference):
         one.params.update(weights(spec))
     # Rounding grows by a small factor a step through Adam's division; 9 steps stay within a few thousand roundings.
@@ -211,3 +207,44 @@ def assert_agrees(
             np.testing.assert_allclose(mine[name], theirs[name], rtol=rtol, atol=rtol, err_msg=name)
     np.testing.assert_allclose(step.forward(X), reference.forward(X), rtol=rtol, atol=rtol)
     return step
+
+
+def assert_agrees_by_rows(
+    spec: NetworkSpec, launcher: HostLauncher, *, weighted: bool, norm: float | None
+) -> tuple[CompiledStep, ReferenceStep]:
+    """Batches count by their rows, those without weight change nothing, and gradients are scaled to a norm."""
+    weight = np.random.default_rng(3).random(ROWS).astype(spec.dtype) if weighted else None
+    if weight is not None:
+        weight[:BATCH] = 0
+    X, Y = data(spec, "indices")
+    step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
+    for one in (step, reference):
+        one.params.update(weights(spec))
+    rtol = 3e3 * float(np.finfo(spec.dtype).eps)
+    for epoch in range(3):
+        order = np.roll(np.arange(ROWS), -5 * epoch)  # the first batch has no weight, then the last
+        how: dict[str, Any] = {"learning_rate": 0.05, "batch_size": BATCH, "order": order, "sample_weight": weight}
+        found, wanted = (one.weighted_epoch(X, Y, max_grad_norm=norm, **how) for one in (step, reference))
+        np.testing.assert_allclose((found, step.penalty), (wanted, reference.penalty), rtol=rtol)
+    assert step.state().t == reference.state().t == (7 if weighted else 9)
+    for name, array in reference.params.items():
+        np.testing.assert_allclose(step.params[name], array, rtol=rtol, atol=rtol, err_msg=name)
+    return step, reference
+
+
+def assert_infers_in_blocks(launcher: HostLauncher) -> None:
+    """Predictions and losses over several blocks of rows, the last one smaller."""
+    spec = NetworkSpec((7, 6, 4), ("relu",), dtype=launcher.dtype)
+    X, Y = data(spec, "indices")
+    weight = np.random.default_rng(3).random(ROWS).astype(spec.dtype)
+    step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xpnet_cupy.inference.BLOCK_ROWS", 10)
+        patch.setattr("xpnet_cupy.inference.BLOCK_BYTES", 0)
+        for one in (step, reference):
+            one.params.update(weights(spec))
+        rtol = 300 * float(np.finfo(spec.dtype).eps)
+        np.testing.assert_allclose(step.forward(X), reference.forward(X), rtol=rtol)
+        for given in (None, weight):
+            found, wanted = (one.loss(X, Y, sample_weight=given) for one in (step, reference))
+            np.testing.assert_allclose(found, wanted, rtol=rtol)

@@ -10,14 +10,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from xpnet_cupy.launcher import source_of
+from xpnet_cupy.launcher import SOURCE
 
 
 def _kinds(real: str) -> tuple[str, list[str]]:
     """The source and the options for ``float``, ``double``, or ``bf16``: float where batches are stored in bfloat16."""
     if real == "bf16":
-        return source_of("adam"), ["-DREAL=float", "-DBF16"]
-    return source_of("train_epoch"), [f"-DREAL={real}"]
+        return SOURCE, ["-DREAL=float", "-DBF16"]
+    return SOURCE, [f"-DREAL={real}"]
 
 
 def nvcc(arch: str, real: str, folder: Path) -> str:
@@ -61,7 +61,7 @@ def nvrtc(arch: str, real: str, path: str, *options: str) -> str:
 def ptx(real: str, path: str) -> dict[str, str]:
     """Each kernel as NVRTC's PTX."""
     options = {"bf16": ["-DREAL=float", "-DBF16"]}.get(real, [f"-DREAL={real}"])
-    _, *kernels = _compiled("compute_90", (source_of("adam"), options), path)[1].split(".entry ")
+    _, *kernels = _compiled("compute_90", (SOURCE, options), path)[1].split(".entry ")
     return {kernel.partition("(")[0]: kernel for kernel in kernels}
 
 

@@ -56,14 +56,13 @@ def run_kernel(
     arguments: tuple[Any, ...],
     *,
     reversed: bool = False,
-    shared: int = 0,
 ) -> None:
     """Runs a kernel as CuPy's launches do: arrays by address, NumPy scalars by value, both through a pointer."""
     run = getattr(library, f"run_{name}")
     run.restype = ctypes.c_char_p
     kept = [np.array(np.uintp(a.ctypes.data) if isinstance(a, np.ndarray) else a) for a in arguments]
     pointers = (ctypes.c_void_p * len(kept))(*(value.ctypes.data for value in kept))
-    if error := run(pointers, _three(grid), _three(block), int(reversed), shared):
+    if error := run(pointers, _three(grid), _three(block), int(reversed)):
         raise RuntimeError(f"{name}: {error.decode()}")
 
 
@@ -72,9 +71,8 @@ def _entry(name: str, parameters: tuple[str, ...]) -> str:
         f"*({C_TYPES[kind.rstrip('*?!')]} *{'' if kind in C_TYPES else '*'})a[{i}]" for i, kind in enumerate(parameters)
     )
     return (
-        f'extern "C" const char *run_{name}(void **a, unsigned *grid, unsigned *block, int reversed, '
-        "unsigned shared) {\n"
-        f"  return host::launch([](void **a) {{ {name}({values}); }}, a, grid, block, reversed, shared);\n}}\n"
+        f'extern "C" const char *run_{name}(void **a, unsigned *grid, unsigned *block, int reversed) {{\n'
+        f"  return host::launch([](void **a) {{ {name}({values}); }}, a, grid, block, reversed);\n}}\n"
     )
 
 
@@ -134,16 +132,14 @@ class HostLauncher(Launcher):
         self.products: list[Any] = []
         self._beside: list[Callable[[], None]] = []
 
-    shared_bytes = 99 << 10
-
     @cached_property
     def of_batches(self) -> Launcher:
         return self if self._bf16 is None else HalvedHostLauncher(self, self._bf16)
 
-    def kernel(self, name: str, shared: int) -> Callable[..., None]:
+    def kernel(self, name: str) -> Callable[..., None]:
         def launch(grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
             self.launched.append(name)
-            run_kernel(self.library, name, grid, block, arguments, reversed=self.reversed, shared=shared)
+            run_kernel(self.library, name, grid, block, arguments, reversed=self.reversed)
 
         return launch
 
@@ -201,11 +197,11 @@ class HostLauncher(Launcher):
         return run
 
     def mark(self) -> Any:
-        return SimpleNamespace(done=True)
+        return SimpleNamespace(synchronize=lambda: None)
 
     @contextmanager
-    def stream(self) -> Iterator[None]:
-        yield
+    def stream(self) -> Iterator[str]:
+        yield self.lane
         assert not self._beside, "what runs beside was never joined"
 
     lane = "the host"
@@ -216,11 +212,11 @@ class HostLauncher(Launcher):
     def to_numpy(self, array: Any) -> Any:
         return array
 
-    def uploads(self, shape: Any, dtype: str) -> Any:
+    def uploads(self, size: int, dtype: str) -> Any:
         return SimpleNamespace(send=lambda array: np.asarray(array, dtype), arrived=lambda: None)
 
-    def begin_read(self, array: Any) -> Callable[[], Any]:
-        return lambda: array
+    def pinned(self, size: int, dtype: str) -> Any:
+        return np.zeros(size, dtype)
 
     def release_memory(self) -> None:
         self.released += 1

@@ -35,11 +35,6 @@ class Array(np.ndarray):
     def device(self) -> "Device":
         return Device(0)
 
-    def get(self, *, out: Any, blocking: bool) -> None:
-        """Into pinned memory, without waiting."""
-        assert not blocking and is_pinned(out), "the copy would be waited for"
-        current().copy(lambda: np.copyto(out, self.view(np.ndarray)))
-
     def set(self, array: Any, *, stream: "Stream") -> None:
         assert is_pinned(array), "the copy would be waited for"
         cupy.pool.check(self, stream)
@@ -67,6 +62,11 @@ def is_pinned(array: Any) -> bool:
     return any(np.may_share_memory(array, memory) for memory in pinned_memory())
 
 
+def is_pinned_at(address: int) -> bool:
+    """Whether kernels may read and write there."""
+    return any(0 <= address - memory.ctypes.data < memory.nbytes for memory in pinned_memory())
+
+
 class CudaError(RuntimeError):
     """cupy.cuda.driver.CUDADriverError and cupy.cuda.runtime.CUDARuntimeError."""
 
@@ -92,8 +92,6 @@ class Device:
 
     def __exit__(self, *exception: object) -> None:
         pass
-
-    attributes: ClassVar[dict[str, int]] = {"MaxSharedMemoryPerBlockOptin": 227 << 10}
 
     def __repr__(self) -> str:
         return f"<CUDA Device {self.id}>"
@@ -355,20 +353,20 @@ class RawModule:
 class Kernel:
     """cupy.RawKernel."""
 
-    max_dynamic_shared_size_bytes = 48 << 10
-
     def __init__(self, library: Any, name: str) -> None:
         self.library, self.name = library, name
 
-    def __call__(self, grid: Any, block: Any, arguments: tuple[Any, ...], *, shared_mem: int = 0) -> None:
-        assert shared_mem <= self.max_dynamic_shared_size_bytes, "more shared memory than the kernel has asked for"
+    def __call__(self, grid: Any, block: Any, arguments: tuple[Any, ...]) -> None:
+        for argument in arguments:
+            assert not isinstance(argument, np.ndarray) or type(argument) is Array, "RawKernel takes CuPy's arrays alone"
+            assert not isinstance(argument, np.uintp) or not argument or is_pinned_at(int(argument)), "a host pointer"
         launched.append(self.name)
-        current().ask(lambda: self.run(grid, block, arguments, shared_mem), Event.kernel)
+        current().ask(lambda: self.run(grid, block, arguments), Event.kernel)
 
-    def run(self, grid: Any, block: Any, arguments: tuple[Any, ...], shared: int) -> None:
+    def run(self, grid: Any, block: Any, arguments: tuple[Any, ...]) -> None:
         """One after the other: fibers belong to one thread."""
         with FIBERS:
-            run_kernel(self.library, self.name, grid, block, arguments, shared=shared)
+            run_kernel(self.library, self.name, grid, block, arguments)
 
 
 class CublasLtLibrary:
@@ -555,7 +553,7 @@ def installed() -> Iterator[Any]:
         cuda.find_cublaslt = lambda major: cuda.library
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CUPY_CACHE_DIR", str(FOLDER))
-            patch.setattr("xpnet_cupy.libraries.find_cublaslt", cuda.find_cublaslt)
+            patch.setattr("xpnet_cupy.cublaslt.find_cublaslt", cuda.find_cublaslt)
             patch.delitem(choice._loaded, "cupy", raising=False)
             yield cuda
     finally:
@@ -570,7 +568,7 @@ def installed() -> Iterator[Any]:
                 vars(parent).pop(name, None)
 
 
-OVER_CUPY = ("cuda", "transfers")  # modules of xpnet_cupy that import CuPy when they are imported
+OVER_CUPY = ("cuda",)  # modules of xpnet_cupy that import CuPy when they are imported
 
 
 def _is_over_cupy(module: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from xpnet_cupy import CupyBackend, backend, libraries
+from xpnet_cupy import CupyBackend, backend, cublaslt
 
 import xpnet
 from xpnet.dispatch import choose
@@ -186,7 +186,7 @@ def test_out_of_memory_names_the_size_and_a_remedy(made: Any) -> None:
 
 
 def test_it_describes_driver_toolkit_card_and_memory(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xpnet_cupy.libraries.find_cublaslt", lambda major: None)
+    monkeypatch.setattr("xpnet_cupy.cublaslt.find_cublaslt", lambda major: None)
     assert made[1].describe() == {
         "cupy": "14.2.0",
         "driver": "13.0",
@@ -226,10 +226,10 @@ def test_cublaslt_of_cupys_own_major_version_is_taken(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "cuda", SimpleNamespace(pathfinder=pathfinder))
     monkeypatch.setitem(sys.modules, "cuda.pathfinder", pathfinder)
     monkeypatch.setattr("ctypes.CDLL", Library)
-    libraries.find_cublaslt.cache_clear()
-    assert [libraries.find_cublaslt(major).path[-2:] for major in (12, 13)] == ["12", "13"]
-    assert libraries.find_cublaslt(11) is None
-    libraries.find_cublaslt.cache_clear()
+    cublaslt.find_cublaslt.cache_clear()
+    assert [cublaslt.find_cublaslt(major).path[-2:] for major in (12, 13)] == ["12", "13"]
+    assert cublaslt.find_cublaslt(11) is None
+    cublaslt.find_cublaslt.cache_clear()
 
 
 def test_the_stand_in_and_a_cupy_that_is_installed_do_not_meet() -> None:
@@ -237,17 +237,16 @@ def test_the_stand_in_and_a_cupy_that_is_installed_do_not_meet() -> None:
     code = """
 import sys
 from types import ModuleType
-real, transfers = ModuleType("cupy"), ModuleType("xpnet_cupy.transfers")
-transfers.cupy = real
-sys.modules.update({"cupy": real, "xpnet_cupy.transfers": transfers})
+real, before = ModuleType("cupy"), ModuleType("xpnet_cupy.cuda")
+before.cupy = real
+sys.modules.update({"cupy": real, "xpnet_cupy.cuda": before})
 import xpnet_cupy
-xpnet_cupy.transfers = transfers
+xpnet_cupy.cuda = before
 import cupy_on_host
 with cupy_on_host.installed() as cuda:
-    assert cuda.cupy is cupy_on_host.cupy and sys.modules["xpnet_cupy.transfers"].cupy is cupy_on_host.cupy
+    assert cuda.cupy is cupy_on_host.cupy and cuda is not before
 assert sys.modules["cupy"] is real
-assert sys.modules["xpnet_cupy.transfers"] is transfers is xpnet_cupy.transfers
-assert "xpnet_cupy.cuda" not in sys.modules and not hasattr(xpnet_cupy, "cuda")
+assert sys.modules["xpnet_cupy.cuda"] is before is xpnet_cupy.cuda
 """
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": path}, timeout=600)

@@ -1,9 +1,10 @@
 """What is written for a GPU, run over a stand-in for CuPy: backend, launcher, capture and replay."""
 
 import gc
+import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import cupy_on_host
 import numpy as np
 import pytest
-from cuda_checks import BATCH, GRAPHS, RULES, data, train, weights
+from cuda_checks import BATCH, RULES, data, train, weights
 from cuda_host import needs_compiler
 from cupy_on_host import Array, Event, Failing, Graph, Stream, cupy
 from xpnet_cupy import CupyBackend
@@ -33,7 +34,7 @@ def cuda() -> Iterator[Any]:
 
 @pytest.fixture
 def backend(cuda: Any) -> CupyBackend:
-    return CupyBackend(options=GRAPHS)
+    return CupyBackend()
 
 
 def spec_and_data(dtype: str) -> tuple[NetworkSpec, Any, Any]:
@@ -62,19 +63,18 @@ def test_a_captured_step_gives_the_references_answers(
     rtol = 3e3 * np.finfo(dtype).eps
     found = train(step, *device_data, batch=BATCH)
     np.testing.assert_allclose(found, train(reference, X, Y, batch=BATCH), rtol=rtol)
-    graphs = [getattr(run, "__self__", None) for run in recorded(step)]
-    # Gather, two products, loss, two products and one back, update; the batch of the rest likewise.
-    sizes = [len(graph.calls) for graph in graphs if isinstance(graph, Graph)]
-    assert sizes == ([8, 8] if fused else [])  # what cannot be captured is not
+    # What goes before, gather, two products, loss, two products and one back, update; the smaller batch; what comes after.
+    assert [len(graph.calls) for graph in recorded(step)] == ([1 + 3 * 8 + 1] if fused else [])
     assert ("through cuBLASLt" in step.why) == fused
     probabilities = step.forward(device_data[0])
     assert isinstance(probabilities, Array)
     np.testing.assert_allclose(probabilities, reference.forward(X), rtol=rtol, atol=rtol)
 
 
-def recorded(step: Any) -> list[Any]:
-    """What the step has recorded, plan by plan, small recordings first."""
-    return [plan.training.recorded[n] for plan in step._plans.values() for n in sorted(plan.training.recorded)]
+def recorded(step: Any) -> list[Graph]:
+    """The graphs that the step trains by; what cannot be captured is none."""
+    graphs = [getattr(run, "__self__", None) for run in step._room.runs.recorded.values()]
+    return [graph for graph in graphs if isinstance(graph, Graph)]
 
 
 DEEP = NetworkSpec(
@@ -84,7 +84,7 @@ DEEP = NetworkSpec(
 
 def assert_deep_agrees() -> Any:
     """A step whose graphs have two branches, replayed; gives it."""
-    backend, reference = CupyBackend(options=GRAPHS), ReferenceStep(DEEP, NumpyBackend(), "")
+    backend, reference = CupyBackend(), ReferenceStep(DEEP, NumpyBackend(), "")
     step, (X, Y) = backend.compile_step(DEEP), data(DEEP, "indices")
     for one in (step, reference):
         one.params.update(weights(DEEP))
@@ -108,26 +108,14 @@ class TestSideBySide:
     def test_any_order_gives_the_references_answers(self, late: bool, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Graph, "late", late)
         step = assert_deep_agrees()
-        graph = recorded(step)[0].__self__
+        graph = recorded(step)[0]
         follows = [node.follows() for node in graph.calls]
         unordered = [(a, b) for a, b in combinations(range(len(follows)), 2) if graph.calls[a] not in follows[b]]
         assert unordered and "gradients of weights beside the way back where that is faster" in step.why
 
-    def test_it_takes_as_many_nodes_and_can_be_switched_off(self) -> None:
-        sizes = []
-        for beside in (True, False):
-            step = CupyBackend(options=replace(GRAPHS, side_by_side=beside, timed=False)).compile_step(DEEP)
-            X, Y = data(DEEP, "indices")
-            step.epoch(X.view(Array), Y.view(Array), learning_rate=0.1, batch_size=2)
-            graph = recorded(step)[0].__self__
-            sizes.append(len(graph.calls))
-            assert (max(len(node.after) for node in graph.calls) > 1) == beside
-            assert ("nothing side by side, as asked for" in step.why) != beside
-        assert sizes[0] == sizes[1]
-
     def test_it_is_not_done_where_it_is_slower(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Event, "crossing", 10.0)
-        graph = recorded(assert_deep_agrees())[0].__self__
+        graph = recorded(assert_deep_agrees())[0]
         assert max(len(node.after) for node in graph.calls) == 1
 
     def test_a_missing_join_is_noticed(self, cuda: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +167,7 @@ class TestPredictions:
     def test_a_prediction_is_a_replay_whatever_the_rows(self, backend: CupyBackend) -> None:
         spec, X, Y = spec_and_data("float32")
         step, reference = backend.compile_step(spec), ReferenceStep(spec, NumpyBackend(), "")
-        assert not isinstance(step, str) and "; predictions, losses, sums over ranks recorded" in step.why
+        assert not isinstance(step, str) and "; predictions and losses recorded" in step.why
         rng = np.random.default_rng(0)
         for one in (step, reference):
             one.params.update(weights(spec))
@@ -194,7 +182,8 @@ class TestPredictions:
                 for one in (step, reference):  # parameters may change
                     one.epoch(backend.asarray(X), backend.asarray(Y), learning_rate=0.1, batch_size=len(X))
         # A launch after the other, then recorded; from then on nothing is asked for but a replay.
-        assert counts == [(2, 0, 0), (2, 1, 1), (0, 0, 1), (0, 0, 1), (0, 0, 1)]
+        # What goes before, gather, ReLU, softmax, and outputs go where they belong.
+        assert counts == [(5, 0, 0), (5, 1, 1), (0, 0, 1), (0, 0, 1), (0, 0, 1)]
 
     def test_outputs_are_the_callers_own(self, backend: CupyBackend) -> None:
         spec, X, _ = spec_and_data("float32")
@@ -208,25 +197,30 @@ class TestPredictions:
     def test_blocks_of_a_large_prediction_share_a_recording(
         self, backend: CupyBackend, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("xpnet_cupy.forward.BLOCK_ROWS", 5)
-        monkeypatch.setattr("xpnet_cupy.forward.BLOCK_BYTES", 0)
+        monkeypatch.setattr("xpnet_cupy.inference.BLOCK_ROWS", 5)
+        monkeypatch.setattr("xpnet_cupy.inference.BLOCK_BYTES", 0)
         spec, X, _ = spec_and_data("float32")
-        step, plain = (CupyBackend(options=replace(GRAPHS, predictions=on)).compile_step(spec) for on in (True, False))
-        for one in (step, plain):
+        step, reference = backend.compile_step(spec), ReferenceStep(spec, NumpyBackend(), "")
+        for one in (step, reference):
             one.params.update(weights(spec))
-        made, replayed = Graph.made, Graph.launched
-        np.testing.assert_array_equal(step.forward(backend.asarray(X)), plain.forward(backend.asarray(X)))
-        assert (Graph.made - made, Graph.launched - replayed) == (1, 3)  # 23 rows: four blocks, and three rows
-        assert "; losses, sums over ranks recorded" in plain.why
+        X = np.concatenate([X, X])
+        for count in range(2):
+            made, replayed = Graph.made, Graph.launched
+            found = step.forward(backend.asarray(X))
+            # 46 rows are nine blocks and one row: eight are a graph, and the rest with what comes after is another.
+            assert (Graph.made - made, Graph.launched - replayed) == ((0, 0), (2, 2))[count]
+            np.testing.assert_allclose(found, reference.forward(X), rtol=1e-5, atol=1e-6)
 
     def test_what_is_kept_is_bounded(self, backend: CupyBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("xpnet_cupy.replay.ByRows.KEPT", 3)
+        monkeypatch.setattr("xpnet_cupy.inference.KEPT", 3)
         spec, X, _ = spec_and_data("float32")
         step, X = backend.compile_step(spec), backend.asarray(X)
         for rows in (20, 3, 20, 4, 20, 5):
             step.forward(X[:rows])
-        predictions = step._of_lane.predictions
-        assert [rows for rows, _ in predictions.kept] == [4, 20, 5] and predictions.x.shape[0] == 20
+        inference = step._inference(step.launcher.lane)
+        assert [rows for _, rows, _ in inference.works] == [4, 20, 5] and inference.x.shape[0] == 20
+        kept = {work for group in inference.runs.recorded for work, _ in group}
+        assert set(inference.works.values()) <= kept and len(kept) == 3 + 2  # beside what goes before and after
 
     def test_threads_do_not_share_its_memory(self, backend: CupyBackend) -> None:
         spec, X, _ = spec_and_data("float32")
@@ -234,13 +228,13 @@ class TestPredictions:
 
         def work() -> None:
             step.forward(X)
-            found.append(step._of_lane.predictions)
+            found.append(step._inference(step.launcher.lane))
 
         other = threading.Thread(target=work)
         other.start()
         other.join()
         work()
-        assert not np.shares_memory(found[0].x, found[1].x) and not np.shares_memory(found[0].result, found[1].result)
+        assert not np.shares_memory(found[0].x, found[1].x) and found[0].epoch is not found[1].epoch
 
 
 class TestLosses:
@@ -251,8 +245,8 @@ class TestLosses:
     def test_a_loss_is_a_replay_whatever_the_data(
         self, backend: CupyBackend, blocks: int, ordered: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("xpnet_cupy.forward.BLOCK_ROWS", 23 if blocks == 1 else 10)
-        monkeypatch.setattr("xpnet_cupy.forward.BLOCK_BYTES", 0)
+        monkeypatch.setattr("xpnet_cupy.inference.BLOCK_ROWS", 23 if blocks == 1 else 10)
+        monkeypatch.setattr("xpnet_cupy.inference.BLOCK_BYTES", 0)
         spec, X, Y = spec_and_data("float32")
         step, reference = backend.compile_step(spec), ReferenceStep(spec, NumpyBackend(), "")
         rng = np.random.default_rng(0)
@@ -262,24 +256,13 @@ class TestLosses:
             X, order = rng.standard_normal(X.shape).astype("float32"), rng.permutation(23) if ordered else None
             weight = rng.random(23).astype("float32") if k % 2 else None
             device = [None if a is None else backend.asarray(a) for a in (X, Y, weight)]
-            cupy_on_host.launched[:], made, replayed = [], Graph.made, Graph.launched
+            made, replayed = Graph.made, Graph.launched
             found = step.loss(*device[:2], sample_weight=device[2], rows=order)
+            # Without weights and with them: launch by launch when it first comes, then recorded, blocks and all.
+            assert (Graph.made - made, Graph.launched - replayed) == (k // 2, k // 2)
             assert found == pytest.approx(reference.loss(X, Y, sample_weight=weight, rows=order), rel=1e-5)
             step.epoch(*device[:2], learning_rate=0.1, batch_size=23)  # whose clock and sums are others
             reference.epoch(X, Y, learning_rate=0.1, batch_size=23)
-            if k == 1:
-                cupy_on_host.launched[:], made, replayed = [], Graph.made, Graph.launched
-                step.loss(*device[:2], rows=order)
-                assert cupy_on_host.launched == [*["begin"] * blocks, "l2_penalty", "finish"]
-                assert (Graph.made - made, Graph.launched - replayed) == (0, blocks)
-
-    def test_it_can_be_switched_off(self, backend: CupyBackend) -> None:
-        spec, X, Y = spec_and_data("float32")
-        step = CupyBackend(options=replace(GRAPHS, losses=False)).compile_step(spec)
-        step.params.update(weights(spec))
-        made = Graph.made
-        assert len({step.loss(backend.asarray(X), backend.asarray(Y)) for _ in range(3)}) == 1
-        assert Graph.made == made and "predictions, sums over ranks recorded" in step.why
 
     def test_labels_of_two_kinds(self, backend: CupyBackend) -> None:
         spec, X, Y = spec_and_data("float32")
@@ -321,26 +304,35 @@ def test_what_a_step_costs_in_launches(backend: CupyBackend) -> None:
     step = backend.compile_step(spec)
     X, Y = backend.asarray(np.ones((20, 784), "float32")), backend.asarray(np.arange(20) % 10)
     step.epoch(X, Y, learning_rate=0.1, batch_size=2, order=np.arange(20))
-    (plan,) = step._plans.values()
-    # Gather, three products, loss, three products and two back, update; eight steps a graph.
-    assert {n: len(run.__self__.calls) for n, run in plan.training.recorded.items()} == {1: 11, 8: 88}
+    step.epoch(X, Y, learning_rate=0.1, batch_size=2, order=np.arange(20))
+    # Gather, three products, loss, three products and two back, update: eight batches with what goes before them, and two
+    # with what comes after.
+    assert [len(graph.calls) for graph in recorded(step)] == [1 + 8 * 11, 2 * 11 + 1]
 
 
-def test_an_epoch_of_a_small_network_is_one_launch(cuda: Any) -> None:
-    spec = NetworkSpec((64, 32, 10), ("relu",), rule=RULES["adam"], dtype="float32", l2=0.01)
-    backend = CupyBackend()
-    step, reference = backend.compile_step(spec), ReferenceStep(spec, NumpyBackend(), "")
-    for one in (step, reference):
-        one.params.update(weights(spec))
-    X, Y = data(spec, "indices", rows=300)
-    order, rates = np.random.default_rng(0).permutation(300), {"learning_rate": 0.1, "batch_size": 128}
-    step.epoch(backend.asarray(X), backend.asarray(Y), order=order, **rates)
-    reference.epoch(X, Y, order=order, **rates)
-    captured, cupy_on_host.launched[:] = Graph.made, []
-    loss = step.epoch(backend.asarray(X), backend.asarray(Y), order=order, **rates)
-    assert cupy_on_host.launched == ["train_epoch"] and Graph.made == captured
-    assert loss == pytest.approx(reference.epoch(X, Y, order=order, **rates), rel=1e-5)
-    assert "an epoch in one launch for batches of up to" in step.why
+def test_an_epoch_of_all_rows_is_one_replay_and_few_calls(cuda: Any) -> None:
+    """What it is told and what it leaves go through memory that the device reads and writes by itself."""
+    spec = NetworkSpec((64, 32, 10), ("relu",), rule=RULES["adam"], l2=0.01)
+    step, (X, Y) = CupyBackend().compile_step(spec), data(spec, "indices", rows=60)
+    step.params.update(weights(spec))
+    X, Y = cupy.asarray(X), cupy.asarray(Y)
+    for ways in ({}, {"sample_weight": cupy.asarray(np.ones(60))}, {"max_grad_norm": 1.0}):
+        run = partial(step.weighted_epoch if ways else step.epoch, X, Y, learning_rate=0.1, batch_size=60, **ways)
+        for _ in range(2):
+            run()
+        cupy_on_host.launched[:], made, replayed, calls = [], Graph.made, Graph.launched, []
+
+        def note(frame: Any, event: str, argument: Any, calls: list[str] = calls) -> None:
+            if event == "call" and "xpnet_cupy/" in frame.f_code.co_filename and "tests" not in frame.f_code.co_filename:
+                calls.append(frame.f_code.co_name)
+
+        sys.setprofile(note)
+        try:
+            run()
+        finally:
+            sys.setprofile(None)
+        assert not cupy_on_host.launched and (Graph.made - made, Graph.launched - replayed) == (0, 1)
+        assert len(calls) <= (43 if ways else 40), calls
 
 
 class TestResources:
@@ -371,10 +363,8 @@ class TestResources:
             counts.append((Stream.made, Graph.made, cupy.pool.used))
         assert counts[1:] == counts[:1] * 5
 
-    @pytest.mark.parametrize("recorded", [True, False])
-    def test_streams_and_threads_have_workspaces_of_their_own(self, cuda: Any, recorded: bool) -> None:
+    def test_streams_and_threads_have_workspaces_of_their_own(self, backend: CupyBackend, cuda: Any) -> None:
         spec, X, Y = spec_and_data("float32")
-        backend = CupyBackend(options=replace(GRAPHS, predictions=recorded))
         step, X, Y = backend.compile_step(spec), backend.asarray(X), backend.asarray(Y)
         cuda.library.workspaces.clear()
 
@@ -390,8 +380,7 @@ class TestResources:
         other.start()
         other.join()
         assert {len(streams) for streams in cuda.library.workspaces.values()} == {1}
-        # Two threads: both streams of the lane, and both of the caller's where predictions run on those.
-        assert len(cuda.library.workspaces) == (4 if recorded else 8)
+        assert len(cuda.library.workspaces) == 4  # two threads, whose lanes have two streams
 
     @pytest.mark.parametrize("what", ["epoch", "gradient", "loss", "forward"])
     def test_work_follows_the_callers_stream_which_follows_it(
@@ -440,7 +429,7 @@ class TestResources:
             step.epoch(X, Y, learning_rate=0.1, batch_size=20)
         captured, launched = Graph.made, Graph.launched
         step.epoch(X, Y, learning_rate=0.1, batch_size=20)
-        assert (Graph.made - captured, Graph.launched - launched) == (0, 2)
+        assert (Graph.made - captured, Graph.launched - launched) == (0, 1)
 
 
 class TestOutOfMemory:
@@ -463,14 +452,14 @@ class TestOutOfMemory:
         _, X, Y = spec_and_data("float32")
         return step.epoch(backend.asarray(X), backend.asarray(Y), learning_rate=0.1, batch_size=5)
 
-    @pytest.mark.parametrize("place", ["load", "instantiate", "upload", "heuristic", "matmul"])
+    @pytest.mark.parametrize("place", ["load", "heuristic", "matmul"])
     def test_it_is_told_and_leaves_the_step_usable(
         self, step: Any, backend: CupyBackend, cuda: Any, told: Any, place: str
     ) -> None:
         step.params.update(weights(step.spec))
         before = step.state()
-        if place in ("load", "instantiate", "upload"):
-            told(**{place: 2})
+        if place == "load":
+            told(load=2)
         else:
             cuda.library.fake_answer(*((3, 0) if place == "heuristic" else (0, 3)))
         emptied = cupy.pool.emptied
@@ -480,10 +469,26 @@ class TestOutOfMemory:
         Failing.load = Failing.instantiate = Failing.upload = 0
         cuda.library.fake_answer(0, 0)
         after = step.state()
-        assert after.t == 0
+        assert after.t == before.t
         for name, array in before.params.items():
             np.testing.assert_array_equal(after.params[name], array)
         assert np.isfinite(self.epoch(step, backend))
+
+    @pytest.mark.parametrize("place", ["instantiate", "upload"])
+    def test_without_memory_for_a_recording_it_goes_on_launch_by_launch(
+        self, step: Any, backend: CupyBackend, cuda: Any, told: Any, place: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A recording takes its memory on the card before anything of its epoch has changed a parameter."""
+        monkeypatch.setattr(cuda.CudaLauncher, "timed", False)
+        reference = ReferenceStep(step.spec, NumpyBackend(), "")
+        for one in (step, reference):
+            one.params.update(weights(step.spec))
+        told(**{place: 2})
+        _, X, Y = spec_and_data("float32")
+        for _ in range(3):
+            wanted = reference.epoch(X, Y, learning_rate=0.1, batch_size=5)
+            assert self.epoch(step, backend) == pytest.approx(wanted, rel=1e-5)
+        assert not recorded(step)
 
     def test_what_a_capture_ends_with_does_not_hide_its_cause(self, cuda: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         """CUDA ends a capture that went wrong with an error of its own."""

@@ -8,11 +8,10 @@ from typing import Any
 import cupy_on_host
 import numpy as np
 import pytest
-from cuda_checks import GRAPHS, RESIDENT, RULES, data, weights
+from cuda_checks import RULES, data, weights
 from cuda_host import needs_compiler
 from cupy_on_host import Array, Event, Graph, Stream, cupy
 from xpnet_cupy import CupyBackend
-from xpnet_cupy.options import Options
 
 from xpnet.backend import NetworkSpec
 from xpnet.optimizers import Constant
@@ -35,10 +34,11 @@ def however_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("xpnet.training.streams.FEWEST_ROWS", 0)
 
 
-def fit(options: Options, **how: Any) -> tuple[Any, list[float]]:
-    """A step after a training in random orders, and the losses."""
-    backend = CupyBackend(options=options)
+def fit(*, ahead: bool = True, **how: Any) -> tuple[Any, list[float]]:
+    """A step after a training in random orders, and the losses; ahead : whether orders are drawn ahead"""
+    backend = CupyBackend()
     step: Any = backend.compile_step(SPEC)
+    step.prefetches_orders = ahead
     step.params.update(weights(SPEC))
     X, Y = (backend.asarray(array) for array in data(SPEC, "indices", rows=ROWS))
     training = Training(step, ROWS, EPOCHS, rng=np.random.default_rng(0))
@@ -46,33 +46,29 @@ def fit(options: Options, **how: Any) -> tuple[Any, list[float]]:
     return step, training.history.loss
 
 
-@pytest.mark.parametrize("options", [GRAPHS, RESIDENT], ids=["graphs", "one launch"])
-def test_the_numbers_are_those_without(options: Options) -> None:
-    (step, found), (plain, wanted) = (
-        fit(Options(resident=options.resident, ahead=ahead)) for ahead in (True, False)
-    )
+def test_the_numbers_are_those_without() -> None:
+    (step, found), (plain, wanted) = fit(), fit(ahead=False)
     assert found == wanted
     np.testing.assert_array_equal(step.params.flat, plain.params.flat)
-    assert "the next order of many rows drawn beside the device's work" in step.why
-    assert "orders drawn in turn, as asked for" in plain.why
 
 
-def test_it_is_drawn_when_the_device_has_all_that_it_is_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_drawn_when_the_device_has_all_that_it_is_to_do(cuda: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """And before the losses are waited for."""
     seen: list[str] = []
     synchronize, launch, set_ = Event.synchronize, Graph.launch, Array.set
     monkeypatch.setattr(Event, "synchronize", lambda event: (seen.append("wait"), synchronize(event)))
     monkeypatch.setattr(Graph, "launch", lambda graph, stream=None: (seen.append("launch"), launch(graph)))
     monkeypatch.setattr(Array, "set", lambda array, host, **how: (seen.append("send"), set_(array, host, **how)))
-    step, _ = fit(Options(resident=False, timed=False))
+    monkeypatch.setattr(cuda.CudaLauncher, "timed", False)
+    step, _ = fit()
     # A copy of the order before may have to be waited for, which left its memory long ago.
-    epoch = ["launch", "wait", "send", "wait"]
-    assert [what for what, _ in groupby(seen)][-10:] == [*epoch, *epoch, "launch", "wait"]
+    epoch = ["wait", "launch", "wait", "send", "wait"]
+    assert [what for what, _ in groupby(seen)][-11:] == [*epoch, *epoch[1:], "launch", "wait"]
     assert step.prefetch_order is None
 
 
 def test_an_order_that_was_not_drawn_ahead_is_uploaded_as_ever() -> None:
-    backend = CupyBackend(options=GRAPHS)
+    backend = CupyBackend()
     step: Any = backend.compile_step(SPEC)
     X, Y = (backend.asarray(array) for array in data(SPEC, "indices", rows=ROWS))
     orders = [np.random.default_rng(k).permutation(ROWS) for k in range(3)]
@@ -86,11 +82,11 @@ def test_an_order_that_was_not_drawn_ahead_is_uploaded_as_ever() -> None:
 
 
 def test_memory_for_orders_is_taken_once_and_one_more_stream(cuda: Any) -> None:
-    fit(GRAPHS)
+    fit()
     gc.collect()
     streams, used, pinned = Stream.made, cupy.pool.used, pinned_bytes()
-    step, _ = fit(GRAPHS)
-    assert Stream.made == streams and pinned_bytes() - pinned == 4 * ROWS
+    step, _ = fit()
+    assert Stream.made == streams and pinned_bytes() - pinned == 4 * ROWS + 8 * (12 + 4)  # an order, what an epoch is told, and what it leaves
     places = step._orders._uploads._places
     assert [place.nbytes for place in places] == [4 * ROWS] * 2 and not np.shares_memory(*places)
     del step, places
@@ -108,7 +104,7 @@ class TestMistakes:
 
     @pytest.fixture
     def wanted(self) -> list[float]:
-        return fit(Options(resident=False, ahead=False))[1]
+        return fit(ahead=False)[1]
 
     def test_an_epoch_that_does_not_wait_for_its_order_is_noticed(
         self, cuda: Any, wanted: list[float], monkeypatch: pytest.MonkeyPatch
@@ -121,31 +117,39 @@ class TestMistakes:
                 place[...] = 0  # else rows would be read that are not there
 
         monkeypatch.setattr(cuda.Uploads, "__init__", empty)
-        assert fit(GRAPHS)[1] == wanted
+        assert fit()[1] == wanted
         monkeypatch.setattr(cuda.Uploads, "arrived", lambda uploads: None)
-        assert fit(GRAPHS)[1] != wanted
+        assert fit()[1] != wanted
 
-    def test_a_loss_that_is_not_waited_for_is_noticed(
-        self, cuda: Any, wanted: list[float], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        begin = cuda.begin_read
-        monkeypatch.setattr(cuda, "begin_read", lambda array, host: (begin(array, host), lambda: host.copy())[1])
-        assert fit(GRAPHS)[1] != wanted
+    def test_what_an_epoch_was_told_stays_until_it_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """And losses are waited for, though a prediction is not."""
+        step, _ = fit()
+        asked, waited = [], []
+        record, synchronize = Stream.record, Event.synchronize
+        monkeypatch.setattr(Stream, "record", lambda stream: (event := record(stream), asked.append(event))[0])
+        monkeypatch.setattr(Event, "synchronize", lambda event: (waited.append(event), synchronize(event)))
+        X, Y = (cupy.asarray(array) for array in data(SPEC, "indices", rows=ROWS))
+        for count in range(2):
+            step.forward(X)
+            assert len(waited) == count  # for the prediction before, which may not have read yet where its rows lie
+        assert waited[0] in asked
+        step.loss(X, Y)
+        assert len(waited) == 3
 
     def test_memory_that_is_still_copied_from_is_not_written(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from xpnet_cupy.transfers import Uploads
+        from xpnet_cupy.cuda import Uploads
 
-        uploads = Uploads(Stream(non_blocking=True), (3,), "int32")
+        uploads = Uploads(Stream(non_blocking=True), 3, "int32")
         first = uploads.send(np.array([1, 2, 3]))
         uploads.send(np.array([4, 5, 6]))
         assert first.tolist() == [1, 2, 3]  # though nobody has waited for it
 
     def test_memory_is_not_let_go_while_it_is_copied_to(self) -> None:
         """The pool would give it to another stream's arrays."""
-        from xpnet_cupy.transfers import Uploads
+        from xpnet_cupy.cuda import Uploads
 
         copies = Stream(non_blocking=True)
-        uploads = Uploads(copies, (3,), "int32")
+        uploads = Uploads(copies, 3, "int32")
         uploads.send(np.array([1, 2, 3]))
         assert copies.copying
         del uploads
@@ -153,20 +157,20 @@ class TestMistakes:
 
     def test_memory_that_the_pool_gives_again_is_not_written_before_its_last_use(self) -> None:
         """It may come from a prediction that is still under way."""
-        from xpnet_cupy.transfers import Uploads
+        from xpnet_cupy.cuda import Uploads
 
         copies, lane = Stream(non_blocking=True), Stream(non_blocking=True)
         with lane:
             lane.ask(lambda: None, 1.0)
-            Uploads(copies, (3,), "int32").send(np.zeros(3))
+            Uploads(copies, 3, "int32").send(np.zeros(3))
         assert copies.seen[lane] >= 1
 
     def test_a_place_that_may_still_be_read_is_not_written(self) -> None:
         """The copy waits for what had been asked for when the array before was sent."""
-        from xpnet_cupy.transfers import Uploads
+        from xpnet_cupy.cuda import Uploads
 
         copies, reader = Stream(non_blocking=True), Stream(non_blocking=True)
-        uploads = Uploads(copies, (3,), "int32")
+        uploads = Uploads(copies, 3, "int32")
         with reader:
             uploads.send(np.zeros(3))
             asked = uploads._read

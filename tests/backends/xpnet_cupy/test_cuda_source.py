@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from cuda_checks import (
-    RESIDENT,
     RULES,
     assert_agrees,
+    assert_agrees_by_rows,
     assert_close,
+    assert_infers_in_blocks,
     assert_parts_agree,
     assert_row_losses,
     assert_same_gradient,
@@ -22,8 +23,7 @@ from cuda_checks import (
 )
 from cuda_compilers import CUPY_OPTIONS, find_nvrtc, has_nvcc, nvcc, nvrtc, ptx
 from cuda_host import HostLauncher, build, needs_compiler
-from xpnet_cupy.launcher import KERNELS, source_of
-from xpnet_cupy.launcher import RESIDENT as RESIDENT_KERNELS
+from xpnet_cupy.launcher import KERNELS, SOURCE
 
 from xpnet.backend import BatchPart, NetworkSpec
 from xpnet.errors import InputError
@@ -33,7 +33,7 @@ NVRTC = find_nvrtc()
 
 def assert_no_spills(log: str) -> None:
     spills = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", log)
-    assert len(spills) >= len(KERNELS) - len(RESIDENT_KERNELS), log
+    assert len(spills) >= len(KERNELS), log
     assert {numbers for numbers in spills} == {("0", "0", "0")}, log
 
 
@@ -113,7 +113,7 @@ def signatures(text: str) -> dict[str, list[str]]:
 
 @needs_compiler
 def test_what_the_source_calls_restricted_is_marked_so_in_the_table() -> None:
-    assert_marked(source_of("train_epoch"))
+    assert_marked(SOURCE)
 
 
 @needs_compiler
@@ -127,7 +127,7 @@ def test_what_the_source_calls_restricted_is_marked_so_in_the_table() -> None:
 )
 def test_a_restriction_that_the_table_does_not_know_is_noticed(old: str, new: str) -> None:
     with pytest.raises(AssertionError):
-        assert_marked(first(source_of("train_epoch"), old, new))
+        assert_marked(first(SOURCE, old, new))
 
 
 def assert_marked(text: str) -> None:
@@ -139,7 +139,7 @@ def assert_marked(text: str) -> None:
 
 @needs_compiler
 def test_every_kernel_of_the_source_is_in_the_table_and_the_other_way_round() -> None:
-    assert set(signatures(source_of("train_epoch"))) == set(KERNELS)
+    assert set(signatures(SOURCE)) == set(KERNELS)
 
 
 @needs_compiler
@@ -190,28 +190,27 @@ MUTATIONS = {
     "all columns have the first bias": ("bias[col]", "bias[0]", 1),
     "all row losses go to the first": ("row_loss[row] +=", "row_loss[0] +=", 1),
     "all weights are the first": ("weight[source]", "weight[0]", 1),
-    "gather ignores the cursor": ("order ? order + clock[NEXT_CURSOR]", "order ? order", 1),
+    "gather ignores the cursor": ("order ? order + cursor : nullptr, out", "order, out", 1),
     "labels ignore the order": ("return order ? order[", "return order ? (long long)0 * order[", 1),
-    "labels ignore the cursor": ("order ? order + cursor", "order ? order", 1),
-    "the cursor stands still": ("clock[CURSOR] + rows;", "clock[CURSOR];", 1),
+    "labels ignore the cursor": ("order ? order + cursor : nullptr, cursor", "order, cursor", 1),
+    "the cursor stands still": ("clock[CURSOR] + rows;\n  }\n}", "clock[CURSOR];\n  }\n}", 1),
     "the next cursor is taken for this batch's": ("clock[CURSOR] = clock[NEXT_CURSOR];", "", 1),
-    "updates are not counted": ("clock[UPDATES] + 1;", "clock[UPDATES];", 1),
+    "updates are not counted": ("clock[UPDATES] + counts;", "clock[UPDATES];", 1),
     "the update penalizes biases": ("bool found = false;", "bool found = matrices > 0;", 1),
     "a pack is updated once for all its items": ("for (int k = 0; k < width; k++)", "for (int k = 0; k < 1; k++)", 2),
-    "the rest after whole packs is forgotten": ("rates, copy, whole, size)", "rates, copy, size, size)", 1),
-    "an epoch does not wait for the rows of a tile": (BARRIER, "", 4),
-    "an epoch does not wait for a layer's outputs": (BARRIER, "", 5),
-    "an epoch does not wait for the loss": (BARRIER, "", 6),
-    "an epoch does not wait for a layer's gradients": (BARRIER, "", 7),
-    "an epoch does not wait for the update": (BARRIER, "", 8),
-    "an epoch keeps the gradients of the last tile alone": ("d = first ? sum : d + sum;", "d = sum;", 1),
-    "an epoch counts no updates": ("own_clock[UPDATES] + 1", "own_clock[UPDATES]", 1),
-    "an epoch's buffers are not put back": ("if (first && kept) put_back(first", "if (false) put_back(first", 1),
-    "a product leaves its last rows out": ("i < rows && j < cols", "i < rows - 1 && j < cols", 1),
+    "the rest after whole packs is forgotten": ("clip, copy, whole, size)", "clip, copy, size, size)", 1),
+    "a batch without weight is updated": ("counts = !clock || rates[SHARE] != 0;", "counts = true;", 1),
+    "losses of a batch count by its weight": ("rows / sum;", "1;", 1),
+    "gradients are made longer": ("norm > most ? most / norm : 1", "most / norm", 1),
+    "gradients are not scaled": ("clock ? rates[CLIP] : 1", "1", 1),
+    "predictions go to the first rows": ("+ (long long)clock[CURSOR] * cols;", ";", 1),
+    "a loss reads the first rows again": ("if (moves && first_thread())", "if (false)", 1),
+    "rows in order are the first ones": ("(order ? 0 : cursor * cols)", "0", 1),
+    "the weight of all batches is that of the last": ("rates[TOTAL] += sum;", "rates[TOTAL] = sum;", 1),
     "a row in registers is summed over its first items": ("k < Group::KEPT; k++", "k < 1; k++", 1),
     "dropout counts from the first row of the part": ("clock[FIRST_ROW] + row", "row", 1),
     "dropout takes places for those of the first batch": ("data[PLACES] + clock[CURSOR]", "data[PLACES]", 1),
-    "dropout knows no places": ("data[PLACES] = (long long)places;", "data[PLACES] = 0;", 1),
+    "dropout knows no places": ("for (int i = 0; i < DATA; i++) data[i] = given[i];", "for (int i = 0; i < PLACES; i++) data[i] = given[i];", 1),
     "dropout leaves out what is left of a row": ("cols % 4 ? (cols + 6) / 4 : cols / 4", "cols / 4", 1),
     "a batch of several ranks has the first one's weight": ("2 * (clock[CURSOR] / rows)", "0", 1),
     "a row that is not there keeps what was there": (
@@ -242,7 +241,8 @@ def battery(library: Any, *, reversed: bool) -> None:
     weight = np.linspace(0.1, 1, 23)
     spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], l2=0.1)
     assert_agrees(spec, launcher, *data(spec, "indices"), batch=2, weight=weight)  # graphs of eight and of one
-    assert_agrees(spec, launcher, *data(spec, "indices", rows=210), batch=140, using=RESIDENT)  # in tiles
+    assert_agrees_by_rows(spec, launcher, weighted=True, norm=0.2)
+    assert_infers_in_blocks(launcher)
     spec = NetworkSpec((7, 6, 4), ("relu",), l2=0.1, dropout=(0.5,), seed=3)
     assert_same_gradient(spec, launcher, *data(spec, "indices"), part=BatchPart(40.0, first_row=5))
     for placed in (False, True):
@@ -263,7 +263,7 @@ def test_the_battery_passes_on_the_source_as_it_is(libraries: dict[str, Any]) ->
 @needs_compiler
 @pytest.mark.parametrize("mutation", MUTATIONS)
 def test_a_mistake_in_the_source_is_noticed(mutation: str, tmp_path: Path) -> None:
-    library = build(first(source_of("train_epoch"), *MUTATIONS[mutation]), "float64", tmp_path, optimise=False)
+    library = build(first(SOURCE, *MUTATIONS[mutation]), "float64", tmp_path, optimise=False)
     noticed = False
     for reversed in (False, True):
         try:

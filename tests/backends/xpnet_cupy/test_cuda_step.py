@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from cuda_checks import (
     BATCH,
-    GRAPHS,
-    RESIDENT,
     ROWS,
     RULES,
     Alone,
     assert_agrees,
+    assert_agrees_by_rows,
     assert_parts_agree,
     assert_same_gradient,
     data,
@@ -22,7 +21,6 @@ from cuda_checks import (
 )
 from cuda_host import HostLauncher, needs_compiler
 from xpnet_cupy.launcher import ACTIVATIONS
-from xpnet_cupy.options import Options
 from xpnet_numpy import NumpyBackend
 
 from xpnet.backend import BatchPart, NetworkSpec, UpdateRule
@@ -157,8 +155,8 @@ def test_gradient_and_update_apart(launcher: HostLauncher, dtype: str) -> None:
 def test_a_loss_without_gradients(
     launcher: HostLauncher, loss: Any, weighted: bool, ordered: bool, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xpnet_cupy.forward.BLOCK_ROWS", 10)  # 23 rows are three blocks
-    monkeypatch.setattr("xpnet_cupy.forward.BLOCK_BYTES", 0)
+    monkeypatch.setattr("xpnet_cupy.inference.BLOCK_ROWS", 10)  # 23 rows are three blocks
+    monkeypatch.setattr("xpnet_cupy.inference.BLOCK_BYTES", 0)
     spec = NetworkSpec((7, 6, 4), ("relu",), loss=loss, dtype=dtype, l2=0.1, l2_over_batch=weighted, dropout=(0.5,))
     X, Y = data(spec, "indices" if loss == "softmax_cross_entropy" else "values")
     weight = np.random.default_rng(3).random(ROWS).astype(dtype) if weighted else None
@@ -251,11 +249,10 @@ def test_rows_without_weight(launcher: HostLauncher, dtype: str) -> None:
     assert_agrees(spec, launcher, X, Y, batch=BATCH, weight=np.arange(ROWS, dtype=dtype) // 15)
 
 
-@pytest.mark.parametrize("using", [GRAPHS, RESIDENT], ids=["graphs", "one launch"])
-def test_a_batch_without_weight_has_no_penalty_over_it(launcher: HostLauncher, using: Options, dtype: str) -> None:
+def test_a_batch_without_weight_has_no_penalty_over_it(launcher: HostLauncher, dtype: str) -> None:
     spec = NetworkSpec((7, 6, 4), ("relu",), dtype=dtype, l2=0.1, l2_over_batch=True)
     weight = np.arange(ROWS, dtype=dtype) // BATCH
-    assert_agrees(spec, launcher, *data(spec, "indices"), batch=BATCH, weight=weight, shuffled=False, using=using)
+    assert_agrees(spec, launcher, *data(spec, "indices"), batch=BATCH, weight=weight, shuffled=False)
 
 
 @pytest.mark.parametrize("widths", [(7, 6, 1), (1, 1), (1, 5, 3), (7, 6, 1, 1)])
@@ -296,11 +293,38 @@ def test_batches_are_replayed_several_at_once_whatever_the_data(launcher: HostLa
     step = make(spec, launcher)
     for epoch in range(3):
         step.epoch(X.copy(), Y.copy(), learning_rate=0.1, batch_size=BATCH, order=np.arange(len(X)))
-        # A graph of eight batches and one of a single batch; the smaller last one is recorded when it comes again.
-        assert (launcher.recordings, launcher.replays) == (2 + bool(epoch), (epoch + 1) * (1 + 3) + epoch)
+        # One graph of what goes before and eight batches, one of four, of which the last is smaller, and what comes after.
+        assert (launcher.recordings, launcher.replays) == (2 * bool(epoch), 2 * epoch)
     step.gradient(X, Y)  # in larger buffers, for which all is recorded anew
     train(step, X, Y, batch=BATCH)
-    assert launcher.recordings == 3 + 3
+    assert launcher.recordings == 2 + 2
+
+
+def test_of_many_batches_a_recording_of_eight_is_replayed_within_the_first_epoch(launcher: HostLauncher) -> None:
+    spec = NetworkSpec((7, 6, 4), ("relu",), dtype=launcher.dtype)
+    X, Y = data(spec, "indices", rows=40)
+    make(spec, launcher).epoch(X, Y, learning_rate=0.1, batch_size=1)
+    assert (launcher.recordings, launcher.replays) == (1, 3)  # and the first eight and the last eight launch by launch
+
+
+CLIPPED: dict[str, dict[str, Any]] = {
+    "penalty": {"l2": 0.1},
+    "penalty over the batch": {"l2": 0.1, "l2_over_batch": True},
+    "dropout": {"dropout": (0.5,), "seed": 3},
+}
+
+
+@pytest.mark.parametrize("norm", [None, 0.01, 0.2])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", CLIPPED)
+def test_epochs_as_scikit_learn_counts_them(
+    launcher: HostLauncher, kind: str, weighted: bool, norm: float | None, dtype: str
+) -> None:
+    spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype, **CLIPPED[kind])
+    step, reference = assert_agrees_by_rows(spec, launcher, weighted=weighted, norm=norm)
+    assert launcher.recordings == 1 and launcher.replays == 2
+    step.update(learning_rate=0.05)  # an update by itself counts, whatever the last batch was
+    assert step.state().t == reference.state().t + 1
 
 
 def test_a_batch_of_all_rows_is_recorded_when_it_comes_again(fused: HostLauncher, dtype: str) -> None:
@@ -311,16 +335,6 @@ def test_a_batch_of_all_rows_is_recorded_when_it_comes_again(fused: HostLauncher
         step.epoch(X.copy(), Y, learning_rate=0.1, batch_size=ROWS)
         assert (fused.recordings, fused.replays) == (int(epoch > 0), epoch)
     assert step.state().t == 5
-
-
-def test_large_batches_of_all_rows_are_read_in_place(
-    fused: HostLauncher, dtype: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("xpnet_cupy.step.GATHERED_BYTES", 0)
-    spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype, l2=0.1)
-    X, Y = data(spec, "indices")
-    step = assert_agrees(spec, fused, X, Y, batch=ROWS, shuffled=False)
-    assert {shape.in_place for shape in step._plans} == {X.ctypes.data}
 
 
 def test_launches_of_a_step(fused: HostLauncher, dtype: str) -> None:

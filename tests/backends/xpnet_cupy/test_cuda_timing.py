@@ -8,11 +8,10 @@ from typing import Any
 import cupy_on_host
 import numpy as np
 import pytest
-from cuda_checks import GRAPHS, RULES, data, weights
+from cuda_checks import RULES, data, weights
 from cuda_host import needs_compiler
 from cupy_on_host import Event, launched
 from xpnet_cupy import CupyBackend
-from xpnet_cupy.options import Options
 from xpnet_cupy.timing import Timings
 from xpnet_numpy import NumpyBackend
 
@@ -112,24 +111,13 @@ def epoch(backend: CupyBackend) -> list[str]:
 
 
 def test_algorithms_are_timed_for_training_alone(cuda: Any, tmp_path: Path) -> None:
-    epoch(CupyBackend(options=GRAPHS))
+    epoch(CupyBackend())
     assert set(cuda.library.used) == {0, 1, 2, 3}  # all were tried, the second was refused
     cuda.library.used.clear()
-    epoch(CupyBackend(options=GRAPHS))
+    epoch(CupyBackend())
     assert set(cuda.library.used) == {2, 0}  # the fastest, remembered; the likely best for a prediction
     (file,) = (tmp_path / "xpnet").iterdir()
     assert file.name == "a-host-driver-13000-cublaslt-130000.json"
-
-
-def test_it_can_be_switched_off(cuda: Any) -> None:
-    epoch(CupyBackend(options=Options(resident=False, timed=False)))
-    assert set(cuda.library.used) == {0}
-
-
-def test_epilogues_can_be_switched_off(cuda: Any) -> None:
-    found = epoch(backend := CupyBackend(options=Options(resident=False, epilogues=False)))
-    assert {"bias_relu", "bias_identity", "relu_backward_bias", "column_sum"} <= set(found)
-    assert "through cuBLASLt, no epilogues, as asked for" in backend.compile_step(SPEC).why
 
 
 @pytest.mark.parametrize("epilogue", [0.0, 5.0])
@@ -138,5 +126,5 @@ def test_epilogues_are_carried_where_that_is_faster(
 ) -> None:
     """A slow epilogue gives way to kernels of their own: two biases, ReLU back with its bias, and a sum of columns."""
     monkeypatch.setattr(Event, "epilogue", epilogue)
-    found = epoch(CupyBackend(options=GRAPHS))
+    found = epoch(CupyBackend())
     assert ("bias_relu" in found) == ("relu_backward_bias" in found) == bool(epilogue)

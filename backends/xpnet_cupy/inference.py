@@ -1,0 +1,122 @@
+"""Predictions and losses without gradients: blocks of rows of a number that has come before are replays.
+
+As a batch of a training, a recording reads on the device where the data lie, so that it serves any data. It has a clock
+and sums of its own: those of a training under way stay as they are.
+"""
+
+from collections import OrderedDict
+from typing import Any
+
+from xpnet.backend import NetworkSpec
+from xpnet.backend.spec import OUTPUT_ACTIVATIONS
+from xpnet.ops import Array
+from xpnet_cupy import launches
+from xpnet_cupy.data import Data
+from xpnet_cupy.launcher import Launch, Launcher
+from xpnet_cupy.launches import Batch, Penalty
+from xpnet_cupy.memory import EpochMemory, NetworkMemory, itemsize
+from xpnet_cupy.plan import forward_launches, layers_of
+from xpnet_cupy.runs import NOTHING, Runs, Work, batches_of
+
+BLOCK_ROWS = 8192  # of a block, at the least
+BLOCK_BYTES = 64 << 20  # of a block's rows and outputs: narrow networks take more rows, since a launch costs the same
+KEPT = 16  # numbers of rows whose launches are kept: the one used longest ago goes first
+
+
+class Inference:
+    """Predictions and losses of one lane, with the memory that they share."""
+
+    def __init__(self, spec: NetworkSpec, launcher: Launcher, network: NetworkMemory) -> None:
+        self.spec, self.launcher, self.network, self.epoch = spec, launcher, network, EpochMemory(launcher)
+        self._allocate(0)
+
+    def predict(self, X: Array, out: Array) -> None:
+        """Outputs after the output activation: X (rows, in) -> out (rows, out). Waits for nothing."""
+        self._run(Data(X), len(X), out)
+
+    def mean_loss(self, data: Data, count: int) -> tuple[float, float]:
+        """The mean loss of ``count`` rows without the penalty, and the penalty. Waits for the device.
+
+        data : of the rows of its order, or of all where there is none
+        """
+        if not count:
+            return 0.0, 0.0
+        self._run(data, count, None)
+        loss, squares, total, _ = self.epoch.read()
+        total = count if data.weight is None else total
+        if not total:
+            return 0.0, 0.0
+        return loss / total, self.spec.l2 / 2 * squares / (total if self.spec.l2_over_batch else 1)
+
+    def _run(self, data: Data, count: int, out: Array | None) -> None:
+        size = block_rows(self.spec, count)
+        if size > self.rows:  # what there was is let go before the larger one is asked for
+            self._allocate(0)
+            self._allocate(size)
+        self.epoch.tell(data, out=out)
+        kind = "prediction" if out is not None else "indices" if data.indices else "labels"
+        batches = [(self._work(kind, rows, data.weight is not None), n) for rows, n in batches_of(count, size)]
+        self.runs.run(self.runs.prepare(batches, NOTHING if out is not None else self._end))
+
+    def _allocate(self, rows: int) -> None:
+        """Rows, what each layer gives, probabilities, and losses; for none, what refers to those before is let go."""
+        spec, xp = self.spec, self.launcher.xp
+        self.rows = rows
+        self.works: OrderedDict[tuple[str, int, bool], Work] = OrderedDict()
+        self.x: Any = xp.empty((rows, spec.widths[0]), dtype=spec.dtype)
+        self.outputs: list[Any] = [xp.empty((rows, width), dtype=spec.dtype) for width in spec.widths[1:]]
+        self.probabilities: Any = xp.empty((rows, spec.widths[-1]), dtype=spec.dtype)
+        self.row_loss: Any = xp.empty(rows, dtype=xp.float64)
+        self.runs = Runs(self.launcher, self.epoch, Work([launches.begin(self.launcher, self.epoch, self.row_loss)]))
+        finish = launches.finish(self.launcher, self.epoch, self.row_loss)
+        self._end = Work([*self._penalty(), finish])
+
+    def _penalty(self) -> list[Launch]:
+        spec, network = self.spec, self.network
+        if not spec.l2:
+            return []
+        penalty = Penalty(network.bounds, 0, True, None, 1, self.epoch.squares)  # the squares alone
+        return [launches.l2_penalty(self.launcher, network.params.flat, None, penalty)]
+
+    def _work(self, kind: str, rows: int, weighted: bool) -> Work:
+        """The work on a block of so many rows, made when it first comes."""
+        key = kind, rows, weighted
+        if key not in self.works:
+            if len(self.works) == KEPT:
+                self.runs.forget([self.works.popitem(last=False)[1]])
+            self.works[key] = Work(self._prediction(rows) if kind == "prediction" else self._loss(*key))
+        self.works.move_to_end(key)
+        return self.works[key]
+
+    def _prediction(self, rows: int) -> list[Launch]:
+        """Rows go forward, and outputs where they belong."""
+        activation = OUTPUT_ACTIVATIONS[self.spec.loss]
+        of_kernel = {"softmax": "identity", "exp": "exponential"}  # softmax is a kernel of its own
+        found, outputs = self._forward(rows, of_kernel.get(activation, activation))
+        if activation == "softmax":
+            logits, outputs = outputs, self.probabilities[:rows]
+            found.append(launches.softmax(self.launcher, logits, outputs))
+        return [*found, launches.put(self.launcher, self.epoch, outputs)]
+
+    def _loss(self, kind: str, rows: int, weighted: bool) -> list[Launch]:
+        """Rows go forward, and their losses are added to what there is."""
+        epoch = self.epoch
+        found, outputs = self._forward(rows, "identity")
+        weigh = [launches.batch_weight(self.launcher, epoch, rows)] if weighted else []
+        batch = Batch(kind == "indices", data=epoch.data, clock=epoch.clock, rates=epoch.rates)
+        arguments = (self.spec.loss, outputs, batch, None, self.row_loss[:rows], self.spec.output_numbers)
+        return [*found, *weigh, launches.loss(self.launcher, *arguments, moves=True)]
+
+    def _forward(self, rows: int, output_activation: str) -> tuple[list[Launch], Array]:
+        """Rows are gathered and go through all layers; the outputs of the last."""
+        x, outputs = self.x[:rows], [out[:rows] for out in self.outputs]
+        found = [launches.next_batch(self.launcher, self.spec.rule, self.epoch, x)]
+        layers = layers_of(self.spec, self.network.params, output_activation)
+        for layer, below, out in zip(layers, [x, *outputs], outputs, strict=False):
+            found += forward_launches(self.launcher, layer, below, out)
+        return found, outputs[-1]
+
+
+def block_rows(spec: NetworkSpec, rows: int) -> int:
+    """Return how many of ``rows`` rows go forward at a time."""
+    return min(rows, max(BLOCK_ROWS, BLOCK_BYTES // (sum(spec.widths) * itemsize(spec))))
