@@ -4,24 +4,18 @@
 ``operations``  the kernels under the names and signatures of ``xpnet.ops``
 ``step``        the compiled training step
 ``plan``        the list of launches that one batch is, in plain Python
-``replay``      launches that are recorded, one batch or several at once
-``resident``    an epoch in one launch, for small networks
-``forward``     the way forward
-``prediction``  predictions that are recorded
-``losses``      losses without gradients that are recorded
-``orders``      orders of the rows, the next drawn beside the device's work
-``transfers``   copies that nobody waits for
+``runs``        work that is recorded: what goes before, batches, what comes after
+``inference``   predictions and losses without gradients
+``data``        what an epoch reads; orders, the next drawn beside the device's work; a rank's parts of batches
 ``memory``      the buffers that a step allocates, once
 ``launches``    each kernel with its grid
 ``launcher``    the table of kernels, and the one place where their arguments are checked
+``cuda``        the launcher that runs on a GPU
 ``products``    matrix products as cuBLASLt describes them
 ``cublaslt``    cuBLASLt through ctypes
 ``timing``      which of several ways is the fastest on this card
-``libraries``   which of NVIDIA's libraries is loaded
-``shares``      what a rank has of each batch
-``options``     what a step may use
 ``nccl``        ranks with a GPU each
-``kernels.cu``  the kernels; ``resident.cu``, the one that trains an epoch alone
+``kernels.cu``  the kernels
 
 Nothing here imports CuPy until the backend is asked for, and no device is touched until an array is.
 """

@@ -283,7 +283,7 @@ class Lane:
 
     @cached_property
     def timings(self) -> Timings:
-        """Return the choices timed on this card, with this driver and cuBLASLt, kept next to CuPy's cache of kernels."""
+        """Return the choices timed on this card, with this driver and cuBLASLt, kept beside CuPy's cache of kernels."""
         runtime = cupy.cuda.runtime
         card = runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode().replace(" ", "-")
         version = "none" if self.lt is None else self.lt.library.cublasLtGetVersion()

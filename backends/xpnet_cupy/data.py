@@ -74,7 +74,7 @@ class Orders:
 class Batches(NamedTuple):
     """All parts that one rank has of the batches of an epoch, filled up to one size with rows that are not there.
 
-    A recording has a fixed number of rows, while a rank that has its own rows has more of one batch and fewer of another.
+    A recording has a fixed number of rows; a rank that has its own rows has more of one batch and fewer of another.
 
     order : (batches, rows) int32
     parts : (batches, 2) float64, the weight of each whole batch and how many of its rows stand before these

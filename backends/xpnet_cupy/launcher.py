@@ -194,7 +194,7 @@ class Launcher(ABC):
 
     @abstractmethod
     def stream(self) -> AbstractContextManager[Any]:
-        """Gives the lane, held open around work that may be recorded; follows what the caller has asked of the device."""
+        """Held open around work that may be recorded, and gives the lane; follows what the caller has asked for."""
 
     @abstractmethod
     def address(self, array: Array) -> int:

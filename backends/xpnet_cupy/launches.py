@@ -27,7 +27,7 @@ class Batch(NamedTuple):
 
     indices : whether labels are class indices
     labels : (rows,) int64 class indices, or (rows, cols); weight : (rows,) or None: of the rows as they lie
-    data, clock, rates : of :class:`~xpnet_cupy.memory.EpochMemory`, in place of these two: the batch that the clock shows
+    data, clock, rates : of :class:`~xpnet_cupy.memory.EpochMemory`, in place of these two: the clock's batch
     total_weight : (1,), the sum of the batch's weights, or None for its number of rows
     """
 
@@ -178,7 +178,7 @@ def l2_penalty(launcher: Launcher, param: Array, grad: Array | None, penalty: Pe
 
 
 def gradient_norm(launcher: Launcher, param: Array, grad: Array, epoch: "EpochMemory") -> Launch:
-    """Parts of the squared norm of all gradients are summed; gradients and parameters are looked at for what is lost."""
+    """Sums parts of the squared norm of all gradients, and looks for numbers that are lost."""
     arrays = (param, grad, param.size, epoch.norms, epoch.rates)
     return launcher.prepare("gradient_norm", _update_grid(param.size), (256,), *arrays)
 

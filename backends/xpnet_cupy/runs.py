@@ -17,12 +17,12 @@ KEPT = 48
 class Work:
     """Holds launches that belong together: a batch, a block of rows, what comes before all and what after.
 
-    warm_up : launches of the same kernels and products that change nothing that lasts, so that a recording finds all
-        of them loaded; None for the launches themselves
+    warm_up : launches of the same kernels and products that change nothing that lasts, so that all of them are loaded
+        before anything changes; None for the launches themselves, which change nothing
     """
 
     def __init__(self, launches: Sequence[Launch], warm_up: Sequence[Launch] | None = None) -> None:
-        self.launches, self.warm = launches, False
+        self.launches, self.warm, self.changes = launches, False, warm_up is not None
         self.warm_up = launches if warm_up is None else warm_up
 
     def run(self) -> None:
@@ -95,8 +95,9 @@ class Runs:
             self.recorded.popitem(last=False)
         recording = self.recorded.setdefault(group, None)
         self.recorded.move_to_end(group)
-        if recording is None and (known or times > 1):
-            self._warm_up([work for work, _ in group if not work.warm])
+        record = recording is None and (known or times > 1)
+        self._warm_up([work for work, _ in group if not work.warm and (record or work.changes)])
+        if record:
             recording = self.recorded[group] = self.launcher.record(partial(_run, group))
         return recording or partial(_run, group)
 

@@ -132,7 +132,8 @@ class CompiledStep(Step):
                 data = self._read(X, Y, sample_weight, batches.order.reshape(-1))
                 data = self._placed(data, batches.places)._replace(parts=self.launcher.xp.asarray(batches.parts))
                 shape = Shape(rows, data.indices, "given", lane=lane, group=group)
-                return room.runs, data, self._prepared(room, data, [(shape, len(shares))], {"learning_rate": learning_rate})
+                told = {"learning_rate": learning_rate}
+                return room.runs, data, self._prepared(room, data, [(shape, len(shares))], told)
 
             runs, _held, calls = self._with_room(prepare)  # held until the device has read it
             marks: list[Any] = []
@@ -344,7 +345,7 @@ class CompiledStep(Step):
         return self._plans[shape]
 
     def _all_record(self, group: Any) -> bool:
-        """Whether all ranks can record sums. Asked once, with a first sum, which sets up what sums of this size need."""
+        """Whether all ranks can record sums. Asked once, with a first sum, which sets up what sums need."""
         if self._met is None or self._met[0] is not group:
             count = group.allreduce(numpy.full(1, float(self.launcher.records)))
             self._met = group, int(count[0]) == group.size

@@ -285,8 +285,8 @@ def test_nodes_of_a_step(backend: Any, widths: tuple[int, ...], most: int) -> No
     assert graphs
     for group, graph in graphs.items():
         batches = sum(times for work, times in group if len(work.launches) > 2)
-        # Gather, a product and one back for each layer, loss, update; a product that splits its sum needs one node more.
-        # Before the batches goes one node, after them another.
+        # Gather, a product and one back for each layer, loss, update; a product that splits its sum needs one node
+        # more. Before the batches goes one node, after them another.
         assert nodes(graph) <= most * batches + 2, f"{nodes(graph)} nodes in a graph of {batches} batches"
 
 

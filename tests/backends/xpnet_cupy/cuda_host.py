@@ -26,26 +26,22 @@ needs_compiler = pytest.mark.skipif(
 
 
 def build(text: str, dtype: str, folder: Path, *, optimise: bool = True, bf16: bool = False) -> ctypes.CDLL:
-    """The kernels of a source text as a shared library; the table's types are checked by the compiler on the way."""
+    """The kernels of a source text, loaded; the table's types are checked by the compiler on the way."""
+    return ctypes.CDLL(str(compiled(text, dtype, folder, "-O1" if optimise else "-O0", *(["-DBF16"] if bf16 else []))))
+
+
+def compiled(text: str, dtype: str, folder: Path, *options: str, header: str = "cuda_on_host.h") -> Path:
+    """The kernels of a source text as a shared library."""
     here = {name: parameters for name, parameters in KERNELS.items() if re.search(rf"\b{name}\b", text)}
     glue = "".join(_entry(name, parameters) for name, parameters in here.items())
-    stem = f"{dtype}_{len(here)}_{bf16}"  # a library of the same name would not be loaded anew
+    stem = f"{dtype}_{'_'.join(options)}".replace("-", "")  # a library of the same name would not be loaded anew
     source, library = folder / f"{stem}.cpp", folder / f"{stem}.so"
-    source.write_text(f'#include "{HERE}/cuda_on_host.h"\n{text}\n{glue}')
+    source.write_text(f'#include "{HERE}/{header}"\n{text}\n{glue}')
     real = "double" if dtype == "float64" else "float"
     # Contraction into fused multiply-adds is allowed on a GPU and off here, so that a host has one answer.
-    options = [
-        "-std=c++17",
-        "-O1" if optimise else "-O0",
-        "-ffp-contract=off",
-        f"-DREAL={real}",
-        *(["-DBF16"] if bf16 else []),
-        "-shared",
-        "-fPIC",
-        "-w",
-    ]
-    subprocess.run(["g++", *options, str(source), "-o", str(library)], check=True, timeout=120)
-    return ctypes.CDLL(str(library))
+    every = ["-std=c++17", *options, "-ffp-contract=off", f"-DREAL={real}", "-shared", "-fPIC", "-w"]
+    subprocess.run(["g++", *every, str(source), "-o", str(library)], check=True, timeout=120)
+    return library
 
 
 def run_kernel(

@@ -193,7 +193,7 @@ class Stream:
         self.copying: list[Callable[[], None]] = []
         self.waited_for: Any = None  # the last event
         self.asked = 0  # how much has been asked of it
-        self.seen: dict[Stream, int] = {}  # how much of what other streams were asked for is done before what comes next
+        self.seen: dict[Stream, int] = {}  # how much of what others were asked for is done before what comes
 
     def __enter__(self) -> Self:
         entered().append(self)
@@ -358,7 +358,7 @@ class Kernel:
 
     def __call__(self, grid: Any, block: Any, arguments: tuple[Any, ...]) -> None:
         for argument in arguments:
-            assert not isinstance(argument, np.ndarray) or type(argument) is Array, "RawKernel takes CuPy's arrays alone"
+            assert not isinstance(argument, np.ndarray) or type(argument) is Array, "RawKernel takes CuPy's arrays"
             assert not isinstance(argument, np.uintp) or not argument or is_pinned_at(int(argument)), "a host pointer"
         launched.append(self.name)
         current().ask(lambda: self.run(grid, block, arguments), Event.kernel)

@@ -63,7 +63,7 @@ def test_a_captured_step_gives_the_references_answers(
     rtol = 3e3 * np.finfo(dtype).eps
     found = train(step, *device_data, batch=BATCH)
     np.testing.assert_allclose(found, train(reference, X, Y, batch=BATCH), rtol=rtol)
-    # What goes before, gather, two products, loss, two products and one back, update; the smaller batch; what comes after.
+    # What goes before, gather, two products, loss, two products and one back, update; the rest; what comes after.
     assert [len(graph.calls) for graph in recorded(step)] == ([1 + 3 * 8 + 1] if fused else [])
     assert ("through cuBLASLt" in step.why) == fused
     probabilities = step.forward(device_data[0])
@@ -305,8 +305,8 @@ def test_what_a_step_costs_in_launches(backend: CupyBackend) -> None:
     X, Y = backend.asarray(np.ones((20, 784), "float32")), backend.asarray(np.arange(20) % 10)
     step.epoch(X, Y, learning_rate=0.1, batch_size=2, order=np.arange(20))
     step.epoch(X, Y, learning_rate=0.1, batch_size=2, order=np.arange(20))
-    # Gather, three products, loss, three products and two back, update: eight batches with what goes before them, and two
-    # with what comes after.
+    # Gather, three products, loss, three products and two back, update: eight batches with what goes before them, and
+    # two with what comes after.
     assert [len(graph.calls) for graph in recorded(step)] == [1 + 8 * 11, 2 * 11 + 1]
 
 
@@ -323,7 +323,8 @@ def test_an_epoch_of_all_rows_is_one_replay_and_few_calls(cuda: Any) -> None:
         cupy_on_host.launched[:], made, replayed, calls = [], Graph.made, Graph.launched, []
 
         def note(frame: Any, event: str, argument: Any, calls: list[str] = calls) -> None:
-            if event == "call" and "xpnet_cupy/" in frame.f_code.co_filename and "tests" not in frame.f_code.co_filename:
+            file = frame.f_code.co_filename
+            if event == "call" and "xpnet_cupy/" in file and "tests" not in file:
                 calls.append(frame.f_code.co_name)
 
         sys.setprofile(note)

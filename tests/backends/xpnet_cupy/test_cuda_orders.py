@@ -86,7 +86,8 @@ def test_memory_for_orders_is_taken_once_and_one_more_stream(cuda: Any) -> None:
     gc.collect()
     streams, used, pinned = Stream.made, cupy.pool.used, pinned_bytes()
     step, _ = fit()
-    assert Stream.made == streams and pinned_bytes() - pinned == 4 * ROWS + 8 * (12 + 4)  # an order, what an epoch is told, and what it leaves
+    # An order, what an epoch is told, and what it leaves.
+    assert Stream.made == streams and pinned_bytes() - pinned == 4 * ROWS + 8 * (12 + 4)
     places = step._orders._uploads._places
     assert [place.nbytes for place in places] == [4 * ROWS] * 2 and not np.shares_memory(*places)
     del step, places

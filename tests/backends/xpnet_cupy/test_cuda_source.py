@@ -210,7 +210,7 @@ MUTATIONS = {
     "a row in registers is summed over its first items": ("k < Group::KEPT; k++", "k < 1; k++", 1),
     "dropout counts from the first row of the part": ("clock[FIRST_ROW] + row", "row", 1),
     "dropout takes places for those of the first batch": ("data[PLACES] + clock[CURSOR]", "data[PLACES]", 1),
-    "dropout knows no places": ("for (int i = 0; i < DATA; i++) data[i] = given[i];", "for (int i = 0; i < PLACES; i++) data[i] = given[i];", 1),
+    "dropout knows no places": ("data[i] = given[i];", "data[i] = i == PLACES ? 0 : given[i];", 1),
     "dropout leaves out what is left of a row": ("cols % 4 ? (cols + 6) / 4 : cols / 4", "cols / 4", 1),
     "a batch of several ranks has the first one's weight": ("2 * (clock[CURSOR] / rows)", "0", 1),
     "a row that is not there keeps what was there": (
