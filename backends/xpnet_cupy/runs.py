@@ -90,16 +90,15 @@ class Runs:
             del self.recorded[group]
 
     def _call(self, group: Group, times: int) -> Launch:
-        known = group in self.recorded
-        if not known and len(self.recorded) >= KEPT:
-            self.recorded.popitem(last=False)
-        recording = self.recorded.setdefault(group, None)
-        self.recorded.move_to_end(group)
-        record = recording is None and (known or times > 1)
+        if (recording := self.recorded.get(group)) is not None:
+            self.recorded.move_to_end(group)
+            return recording
+        record = group in self.recorded or times > 1
         self._warm_up([work for work, _ in group if not work.warm and (record or work.changes)])
-        if record:
-            recording = self.recorded[group] = self.launcher.record(partial(_run, group))
-        return recording or partial(_run, group)
+        self.recorded[group] = self.launcher.record(partial(_run, group)) if record else None
+        while len(self.recorded) > KEPT:
+            self.recorded.popitem(last=False)
+        return self.recorded[group] or partial(_run, group)
 
     def _warm_up(self, works: list[Work]) -> None:
         if works:

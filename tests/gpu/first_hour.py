@@ -1,12 +1,15 @@
 """A card's first hour: ``make gpu-first``, or ``python tests/gpu/first_hour.py -o out/gpu-first``.
 
-Part after part, each in a process of its own and under ten minutes: what the machine is, what a step consists of,
-NVIDIA's checkers over the smallest cases, what each choice of the compiled step is worth, the tests, and the benchmarks
-beside PyTorch and JAX. What a part says is on disk when it ends, and ``report.md`` tells what there is so far.
+Part after part, each in a process of its own and under ten minutes, those that say most first: what the machine is, what
+a step consists of, every way to train, times, tests; then sizes of batches, NVIDIA's checkers over the smallest cases,
+and the benchmarks beside PyTorch and JAX. What a part says is on disk when it ends, ``report.md`` tells what there is so
+far, and all of it is packed beside the folder. It needs CuPy and array-api-compat; ``--wheels FOLDER`` installs what else is
+there, without an index. ``--seconds`` is what all may take together. A test that was left out is a failure.
 ``--rehearse`` runs the parts over a stand-in for CuPy where there is no card; its times mean nothing.
 """
 
 import argparse
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -14,15 +17,18 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 STAND_IN = ROOT / "tests" / "backends" / "xpnet_cupy"
 SECONDS, GRACE = 580, 15  # of a part, and what it is given to end by itself
+SHORTEST = 20  # seconds for which a part is still begun
 CANNOT_REHEARSE = (
     "not precision and not wait_for and not nodes and not touches and not out_of_memory "
     "and not 8192 and not notebook and not reproduce"
@@ -33,11 +39,12 @@ try:
     print(*map(': '.join, xpnet.get_backend('cupy').describe().items()), sep='\\n')
 except xpnet.BackendError as error:
     sys.exit(str(error))"""
+BASE, TESTS = ("cupy", "array_api_compat"), ("pytest", "hypothesis", "safetensors")
 COMMAND_LINE, BENCH = ("click", "rich"), ("psutil", "matplotlib", "jinja2", "threadpoolctl", "pytest_benchmark")
 TAIL = 25  # lines of a part that the report shows; all of those that are looked at line by line
 READING = """Whether all is right: `smallest`, the checkers and the tests are done, and say so. How fast it is: `times`
-for what each choice is worth, `bench/report.html` for xpnet beside PyTorch and JAX and above what the card needs at the
-least. A part that is left out says why, one that was ended by the clock took too long and says how far it came; both
+and `sizes` for what a step takes and what each choice is worth, `bench/report.html` for xpnet beside PyTorch and JAX
+and above what the card needs at the least. A part that is left out says why, one that was ended by the clock took too long and says how far it came; both
 can be run later by `--only NAME`. All that a part said is in `NAME.txt`.
 """
 
@@ -48,6 +55,7 @@ class Part:
 
     command : what the interpreter is given, or, where one is named, a program
     needs : packages; required : whether nothing after it makes sense without it
+    test : whether to leave it out is a failure
     whole : whether the report shows all that it says, and not the end alone
     """
 
@@ -57,12 +65,13 @@ class Part:
     program: str = ""
     needs: tuple[str, ...] = ()
     required: bool = False
+    test: bool = False
     whole: bool = False
     rehearsed: bool = True
 
 
 def parts(output: Path, rehearse: bool) -> list[Part]:
-    """In the order in which they say most soonest."""
+    """In the order of their worth: those that come last are the first that time is too short for."""
     step = str(HERE / "first_step.py")
     pytest = ["-m", "pytest", "-v", "--tb=short", "-m", "gpu", "-p", "no:cacheprovider"]
     selected = ["-k", CANNOT_REHEARSE] if rehearse else []
@@ -70,16 +79,16 @@ def parts(output: Path, rehearse: bool) -> list[Part]:
         Part(
             f"tests-{what}",
             f"The tests of {what}, against float64 on the host.",
-            [*pytest, str(HERE / f"test_gpu_{what}.py"), *selected],
-            needs=("pytest", "hypothesis"),
+            [*pytest, "-rs", str(HERE / f"test_gpu_{what}.py"), *selected],
+            needs=TESTS,
+            test=True,
         )
         for what in ("operations", "step", "arrays")
     ]
     small = ["--small"] if rehearse else []
     return [
         Part("card", "The card and its driver.", [], program="nvidia-smi"),
-        Part("cupy", "Whether xpnet can use the card, through CuPy.", ["-c", CUPY], required=True),
-        Part("doctor", "What xpnet sees.", ["-c", DOCTOR], needs=COMMAND_LINE, whole=True),
+        Part("cupy", "Whether xpnet can use the card, through CuPy.", ["-c", CUPY], needs=BASE, required=True),
         Part(
             "step",
             "What a step consists of. Expected are 8 and 11 nodes a batch; a product that splits its sum has one more.",
@@ -87,11 +96,13 @@ def parts(output: Path, rehearse: bool) -> list[Part]:
             whole=True,
         ),
         Part("smallest", "Every way to train, over few rows: each must give the same losses.", [step, "smallest"]),
+        Part("times", "What a step takes, and what each choice is worth.", [step, "times", *small], whole=True),
+        *tests,
+        Part("sizes", "What a step takes by the size of batches.", [step, "sizes", *small], whole=True),
+        Part("doctor", "What xpnet sees.", ["-c", DOCTOR], needs=COMMAND_LINE, whole=True),
         _check("memcheck", "Reads and writes out of bounds, and misaligned ones"),
         _check("racecheck", "Threads that use shared memory with no barrier between"),
         _check("synccheck", "Barriers that not all threads come to"),
-        Part("times", "What each choice of the step is worth, in microseconds.", [step, "times", *small], whole=True),
-        *tests,
         Part(
             "bench",
             "Beside PyTorch and JAX; the report is bench/report.html.",
@@ -103,9 +114,38 @@ def parts(output: Path, rehearse: bool) -> list[Part]:
 
 
 def _check(tool: str, finds: str) -> Part:
-    """One of NVIDIA's checkers over the smallest cases; it fails by itself only where it is told to."""
-    command = ["--tool", tool, "--error-exitcode", "1", sys.executable, str(HERE / "first_step.py"), "smallest"]
+    """One of NVIDIA's checkers over the smallest cases, and over xpnet's own kernels: those of libraries are not ours.
+
+    It fails by itself only where it is told to.
+    """
+    from xpnet_cupy.launcher import KERNELS
+
+    ours = [word for name in KERNELS for word in ("--kernel-name", f"kernel_name={name}")]
+    command = ["--tool", tool, *ours, "--error-exitcode", "1", sys.executable, str(HERE / "first_step.py"), "smallest"]
     return Part(tool, f"{finds}: there must be none.", command, program="compute-sanitizer", rehearsed=False)
+
+
+def install(wheels: Path, folder: Path) -> None:
+    """Puts the wheels that are not installed yet into a folder on the path of all parts."""
+    wanted = [str(wheel) for wheel in sorted(wheels.glob("*.whl")) if not _has(wheel.name.split("-")[0])]
+    if wanted:
+        options = ["--quiet", "--no-index", "--no-deps", "--target", str(folder)]
+        subprocess.run([sys.executable, "-m", "pip", "install", *options, *wanted], check=True)
+    sys.path.append(str(folder))
+    os.environ["PYTHONPATH"] = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), str(folder)])
+
+
+def _has(distribution: str) -> bool:
+    try:
+        return bool(importlib.metadata.version(distribution))
+    except importlib.metadata.PackageNotFoundError:
+        return False
+
+
+def card() -> str:
+    """What the driver calls the cards; nothing where there is none."""
+    program = _program("nvidia-smi")
+    return "" if program is None else subprocess.run([program, "-L"], capture_output=True, text=True).stdout
 
 
 def main() -> int:
@@ -114,45 +154,70 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path, default=Path("out/gpu-first"))
     parser.add_argument("--only", nargs="*", default=[], help="names of parts")
     parser.add_argument("--rehearse", action="store_true", help="over a stand-in for CuPy")
+    parser.add_argument("--seconds", type=float, default=3600, help="for all parts together")
+    parser.add_argument("--wheels", type=Path, help="a folder of wheels to install from, without an index")
     options = parser.parse_args()
-    output = options.output.resolve()
+    output, end = options.output.resolve(), time.monotonic() + options.seconds
     output.mkdir(parents=True, exist_ok=True)
+    if options.wheels is not None:
+        install(options.wheels, output.parent / "packages")
     every, path = parts(output, options.rehearse), output / "parts.json"
-    ended: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if options.only and path.exists() else {}
+    ended = _earlier(path) if options.only else {}
     failed = False
     for part in every:
         if options.only and part.name not in options.only:
             continue
         sys.stdout.write(f"{part.name}: {part.says}\n")
         sys.stdout.flush()
-        ended[part.name], said = run(part, output, options.rehearse)
-        path.write_text(json.dumps(ended, indent=1), encoding="utf-8")
+        ended[part.name], said = run(part, output, options.rehearse, end - time.monotonic())
+        path.write_text(json.dumps({"card": card(), "parts": ended}, indent=1), encoding="utf-8")
         write_report(output, [(p, ended[p.name]) for p in every if p.name in ended], options.rehearse)
         sys.stdout.write(f"  {ended[part.name]}\n")
-        failed |= ended[part.name].startswith("failed")
+        missing = ended[part.name].startswith("left out")
+        failed |= ended[part.name].startswith("failed") or (missing and (part.test or part.required))
         if failed and part.required:
             sys.stdout.write(f"{said}Nothing further can be run.\n")
             break
-    sys.stdout.write(f"The report is {output / 'report.md'}.\n")
+    sys.stdout.write(f"The report is {output / 'report.md'}; all is in {pack(output)}.\n")
     return int(failed)
 
 
-def run(part: Part, output: Path, rehearse: bool) -> tuple[str, str]:
-    """How it ended and what it said, which is in NAME.txt from its first line on."""
+def _earlier(path: Path) -> dict[str, str]:
+    """How parts ended before on this card; nothing of another's."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found["parts"] if found.get("card") == card() else {}
+
+
+def pack(output: Path) -> Path:
+    """All that there is as one file, the report first."""
+    packed = output.with_name(f"{output.name}.tar.gz")
+    with tarfile.open(packed, "w:gz") as file:
+        for path in sorted(output.iterdir(), key=lambda path: (path.name != "report.md", path.name)):
+            file.add(path, f"{output.name}/{path.name}")
+    return packed
+
+
+def run(part: Part, output: Path, rehearse: bool, left: float = SECONDS) -> tuple[str, str]:
+    """How it ended and what it said, which is in NAME.txt from its first line on; left : seconds that there are"""
     if rehearse and not part.rehearsed:
         return "left out: it needs a card", ""
     if part.program and _program(part.program) is None:
         return f"left out: {part.program} is not installed", ""
-    if missing := [name for name in part.needs if importlib.util.find_spec(name) is None]:
+    present = ("cupy",) if rehearse else ()
+    if missing := [name for name in part.needs if name not in present and importlib.util.find_spec(name) is None]:
         return f"left out: {', '.join(missing)} not installed", ""
+    if left < SHORTEST and part.name != "card":
+        return "left out: no time was left", ""
     command, environment = _command(part, rehearse)
+    if part.program == "compute-sanitizer":  # what is timed under a checker is not kept
+        environment["CUPY_CACHE_DIR"] = str(output / "checked")
     path, started = output / f"{part.name}.txt", time.monotonic()
     with path.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
-            code: int | None = process.wait(SECONDS)
+            code: int | None = process.wait(min(SECONDS, max(left, 1)))
         except subprocess.TimeoutExpired:
             code = None
             _end(process)
@@ -160,6 +225,8 @@ def run(part: Part, output: Path, rehearse: bool) -> tuple[str, str]:
     said = path.read_text(encoding="utf-8")
     ended = "ended by the clock" if code is None else "done" if code == 0 else f"failed with exit code {code}"
     counts = said.rstrip().rpartition("\n")[2].strip("= ") if "pytest" in part.command else ""
+    if code == 0 and not rehearse and "skipped" in counts:
+        ended = "failed, since tests were left out,"
     return f"{ended} {took}{counts and ': '}{counts}", said
 
 

@@ -22,7 +22,7 @@ SMALL, LARGE = (64, 32, 10), (784, 1024, 1024, 10)
 ADAM = UpdateRule("adam")
 EPOCHS = 5  # of a fit
 SIZES = (32, 64, 128, 200, 400, 1347)
-TIMES = """Microseconds of a step of training, also with weights and clipping, of a prediction and a loss over one batch,
+TIMES = """Microseconds of a step of training, with weights and clipping, too, of a prediction and a loss over a batch,
 and of a step within a fit: the median of 11 rounds [with its quartiles].
 """
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 from typing import Any
@@ -105,11 +106,44 @@ def test_the_rehearsal_counts_launches_and_sees_the_card(tmp_path: Path) -> None
     pytest.importorskip("click", reason="the command line needs click, which is not installed")
     command = [sys.executable, str(GPU / "first_hour.py"), "--rehearse", "-o", str(tmp_path), "--only"]
     parts = ["cupy", "doctor", "step", "smallest", "memcheck"]
-    subprocess.run([*command, *parts], check=True, capture_output=True, timeout=300)
+    subprocess.run([*command, *parts], check=True, capture_output=True, timeout=500)
     report = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "a host, cuda:0 of 1" in report and "left out: it needs a card" in report
-    assert "a graph of 1 batches: 11 nodes\n  a graph of 8 batches: 88 nodes" in report
-    assert "an epoch in one launch for batches of up to" in report and "graphs in bf16 " in report
+    # Eight nodes a batch; one before the first, one after the last.
+    graphs = ("8 batches: 65 nodes", "8 batches: 64 nodes", "4 batches: 33 nodes")
+    assert "\n".join(f"  a graph of {graph}" for graph in graphs) in report and "float32 bf16 " in report
+
+
+def test_a_test_that_is_left_out_is_a_failure(first_hour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Since a package is missing, since there is no time, or since pytest skips it; other parts may be left out."""
+    skips = tmp_path / "test_skips.py"
+    skips.write_text("import pytest\ndef test_a():\n    pytest.skip('no card')\n")
+    pytest_of = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(skips)]
+    ended = {}
+    for name, part, seconds in (
+        ("package", first_hour.Part("tests", "", ["-c", ""], needs=("no_such_package",), test=True), 60),
+        ("time", first_hour.Part("tests", "", ["-c", ""], test=True), 1),
+        ("skipped", first_hour.Part("tests", "", pytest_of, test=True), 60),
+        ("other", first_hour.Part("bench", "", ["-c", ""], needs=("no_such_package",)), 60),
+    ):
+        monkeypatch.setattr(first_hour, "parts", lambda output, rehearse, part=part: [part])
+        argv = ["first_hour.py", "-o", str(tmp_path / name), "--seconds", str(seconds)]
+        monkeypatch.setattr(sys, "argv", argv)
+        ended[name] = first_hour.main()
+        with tarfile.open(tmp_path / f"{name}.tar.gz") as packed:
+            assert packed.getnames()[0] == f"{name}/report.md"
+    assert ended == {"package": 1, "time": 1, "skipped": 1, "other": 0}
+
+
+def test_results_of_two_cards_do_not_meet(first_hour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [first_hour.Part(name, "", ["-c", ""]) for name in ("first", "second")]
+    monkeypatch.setattr(first_hour, "parts", lambda output, rehearse: parts)
+    for card, only in (("GPU 0: H100", []), ("GPU 0: H200", ["--only", "second"])):
+        monkeypatch.setattr(first_hour, "card", lambda card=card: card)
+        monkeypatch.setattr(sys, "argv", ["first_hour.py", "-o", str(tmp_path), *only])
+        assert first_hour.main() == 0
+    report = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "## second" in report and "## first" not in report
 
 
 def test_a_clone_is_registered_where_scikit_learn_is_missing(tmp_path: Path) -> None:
