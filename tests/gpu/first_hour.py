@@ -1,10 +1,11 @@
 """A card's first hour: ``make gpu-first``, or ``python tests/gpu/first_hour.py -o out/gpu-first``.
 
-Part after part, each in a process of its own and under ten minutes, those that say most first: what the machine is, what
-a step consists of, every way to train, times, tests; then sizes of batches, NVIDIA's checkers over the smallest cases,
-and the benchmarks beside PyTorch and JAX. What a part says is on disk when it ends, ``report.md`` tells what there is so
-far, and all of it is packed beside the folder. It needs CuPy and array-api-compat; ``--wheels FOLDER`` installs what else is
-there, without an index. ``--seconds`` is what all may take together. A test that was left out is a failure.
+Part after part, each in a process of its own and under ten minutes, those that say most first: what the machine is,
+what a step consists of, every way to train, times, tests; then sizes of batches, NVIDIA's checkers over the smallest
+cases, and the benchmarks beside PyTorch and JAX. What a part says is on disk when it ends, ``report.md`` tells what
+there is so far, and all of it is packed beside the folder. It needs CuPy and array-api-compat; ``--wheels FOLDER``
+installs what else is there, without an index. ``--seconds`` is what all may take together. A test that was left out
+is a failure.
 ``--rehearse`` runs the parts over a stand-in for CuPy where there is no card; its times mean nothing.
 """
 
@@ -44,8 +45,8 @@ COMMAND_LINE, BENCH = ("click", "rich"), ("psutil", "matplotlib", "jinja2", "thr
 TAIL = 25  # lines of a part that the report shows; all of those that are looked at line by line
 READING = """Whether all is right: `smallest`, the checkers and the tests are done, and say so. How fast it is: `times`
 and `sizes` for what a step takes and what each choice is worth, `bench/report.html` for xpnet beside PyTorch and JAX
-and above what the card needs at the least. A part that is left out says why, one that was ended by the clock took too long and says how far it came; both
-can be run later by `--only NAME`. All that a part said is in `NAME.txt`.
+and above what the card needs at the least. A part that is left out says why, one that was ended by the clock took too
+long and says how far it came; both can be run later by `--only NAME`. All that a part said is in `NAME.txt`.
 """
 
 
