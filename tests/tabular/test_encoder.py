@@ -118,10 +118,17 @@ def test_few_values_are_the_edges() -> None:
 def test_bins_of_a_tree_lie_where_the_target_jumps() -> None:
     x = numpy.random.default_rng(1).uniform(size=1000)
     encoder = TableEncoder(bins=4, binning="tree").fit(x[:, None], x > 0.31)
-    below, above = encoder.transform([[0.305], [0.315]])[:, 1:]
-    assert numpy.abs(above - below).max() < 0.1 and len(below) == 2  # two bins: below and above the jump
+    assert numpy.abs(encoder.encodings_[0].edges - 0.31).min() < 0.005
     with pytest.raises(xpnet.InputError, match="pass y"):
         TableEncoder(binning="tree").fit(x[:, None])
+
+
+def test_a_column_that_tells_nothing_alone_has_bins_of_quantiles() -> None:
+    x = numpy.random.default_rng(0).uniform(size=(2000, 2))
+    encoder = TableEncoder(binning="tree").fit(x, (x[:, 0] > 0.5) == (x[:, 1] > 0.5))
+    assert all(8 <= len(number.edges) - 1 <= 16 for number in encoder.encodings_)
+    few = TableEncoder(bins=4, binning="tree").fit(x, (x[:, 0] > 0.5) == (x[:, 1] > 0.5))
+    assert all(len(number.edges) - 1 <= 4 for number in few.encodings_)
 
 
 def test_two_values_become_minus_one_and_one() -> None:

@@ -57,7 +57,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Bins of a number at most; ``"auto"`` is one for 20 rows, 48 at most (16 of a tree), fewer where the encoded
         table would hold more than 2^26 numbers; None for no bins.
     binning : {"quantile", "tree"}, default "quantile"
-        Edges of the bins: quantiles, or the thresholds of a decision tree of the column on the target.
+        Edges of the bins: quantiles, or the thresholds of a decision tree of the column on the target, with eight
+        quantiles where these are fewer than four, since the column may matter together with others alone.
     min_frequency : int or float, default 0.001
         Rows that a value needs for a column of its own, or their share, at least 2; all rarer values have one.
     max_categories : int, default 100

@@ -27,6 +27,8 @@ FOLDS = 5
 """Parts of the training rows; the mean target of a value is taken over the rows of the other parts."""
 SHRINKING = 10.0
 """This many rows of the mean target of all count with the rows of a value."""
+FEWEST_CUTS, EVEN_BINS = 4, 8
+"""A column that a tree cuts less often has so many bins by quantiles, too: it may matter together with others alone."""
 DAY = 86400.0
 
 PERIODS = {"month": (1.0, 12.0), "day": (1.0, 31.0), "weekday": (0.0, 7.0), "hour": (0.0, 24.0)}
@@ -182,7 +184,10 @@ def _centre_and_scale(known: numpy.ndarray, low: float, high: float, *, robust: 
 
 
 def _edges(x: numpy.ndarray, known: numpy.ndarray, y: Any, how: Scaling) -> numpy.ndarray:
-    """Return edges of bins: all values where they are few, else quantiles, or a tree's thresholds and the range."""
+    """Return edges of bins: all values where they are few, else quantiles, or a tree's thresholds and the range.
+
+    A tree that cuts a column seldom is helped by quantiles.
+    """
     if how.by_tree:
         leaf = int(min(64, max(8, len(x) // 40)))
         least = 1e-4 * (1.0 if how.task == "classification" else float(numpy.var(y)))
@@ -190,6 +195,9 @@ def _edges(x: numpy.ndarray, known: numpy.ndarray, y: Any, how: Scaling) -> nump
         fitted = tree(max_leaf_nodes=how.bins, min_samples_leaf=leaf, min_impurity_decrease=least, random_state=0)
         nodes = fitted.fit(_sampled(x)[:, None], _sampled(y)).tree_
         cuts = nodes.threshold[nodes.children_left != nodes.children_right]
+        if len(cuts) < FEWEST_CUTS:
+            even = min(EVEN_BINS, how.bins - len(cuts))
+            cuts = numpy.append(cuts, numpy.quantile(known, numpy.linspace(0, 1, even + 1)))
         return numpy.unique([known[0], *cuts, known[-1]])
     values = numpy.unique(known)
     return (
