@@ -13,6 +13,7 @@ import xpnet
 
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
+ON_RANKS = ["user_guide/distributed", "how_to/train_on_ray", "how_to/train_on_spark"]
 RUN = ["index.md", "getting_started.md", "tutorials/array_libraries.md"]
 
 
@@ -43,12 +44,12 @@ def test_a_block_runs(page: str, number: int) -> None:
 
 
 def test_every_page_with_such_code_is_run_here_or_elsewhere() -> None:
-    """The page on several processes is run by the tests of the ranks."""
+    """The pages on several processes are run by the tests of the ranks."""
     shown = {
         page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md") if blocks(page.relative_to(DOCS).as_posix())
     }
     generated = {page for page in shown if page.startswith(("_build", "auto_gallery", "api/generated"))}
-    assert shown - generated - set(RUN) <= {"user_guide/distributed.md"}
+    assert shown - generated - set(RUN) <= {f"{page}.md" for page in ON_RANKS}
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,15 @@
-"""Training on ranks that ``torchrun`` starts."""
+"""Training on ranks that PyTorch's launchers start: ``torchrun``, Ray Train, Spark."""
 
+import importlib.util
 import json
+import shutil
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from ranks.launch import PROGRAMS, torchrun
+from ranks.launch import PROGRAMS, run, torchrun
 from ranks.programs import facts, fit, rows
 
 import xpnet
@@ -50,3 +54,16 @@ def test_without_a_launcher(monkeypatch: Any) -> None:
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(xpnet.BackendError, match="torchrun"), xpnet.use_group("torch"):
         pass
+
+
+@pytest.mark.parametrize("package, page", [("ray.train", "train_on_ray"), ("pyspark", "train_on_spark")])
+def test_the_page_holds_what_it_shows(package: str, page: str, tmp_path: Path) -> None:
+    if importlib.util.find_spec(package.partition(".")[0]) is None:
+        pytest.skip(f"{package} is not installed")
+    if package == "pyspark" and shutil.which("java") is None:
+        pytest.skip("Spark needs a Java runtime")
+    text = (Path(__file__).parents[3] / "docs" / "how_to" / f"{page}.md").read_text(encoding="utf-8")
+    (tmp_path / "train.py").write_text(text.split("```python\n")[1].split("```")[0], encoding="utf-8")
+    ended = run([sys.executable, "train.py"], cwd=tmp_path)
+    assert ended.code == 0, ended.stderr
+    assert "'accuracy': 0.9" in ended.stdout and "'ranks': 2" in ended.stdout
