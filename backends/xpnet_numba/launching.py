@@ -20,7 +20,7 @@ from numpy import ndarray
 from xpnet.backend import get_threads
 from xpnet.ops import Array
 from xpnet_numba.kinds import Address, Indices, Matrix, Pointer, Vector
-from xpnet_numba.llvm import GIVES_ARRAY, INNER, array, call, larger, pointer_to, reload, shift, smaller, spill
+from xpnet_numba.llvm import BY_TYPE, GIVES_ARRAY, array, call, larger, pointer_to, reload, shift, smaller, spill
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.compiling import c_function, filled_in
 
@@ -166,7 +166,7 @@ def parts_of(arguments: tuple[Any, ...], first: int, end: int) -> tuple[Any, ...
     return tuple(a[first:end] if isinstance(a, numpy.ndarray) else a for a in arguments)
 
 
-@overload(parts_of, jit_options=INNER)
+@overload(parts_of, jit_options=BY_TYPE)
 def _parts_of(arguments: Any, first: Any, end: Any) -> Callable[..., Any]:
     """In compiled code a tuple's items have types of their own: take one after the other."""
 

@@ -16,8 +16,8 @@ from xpnet.backend import Kernel
 from xpnet.ops import Array, Labels
 from xpnet_numba.kinds import Indices, Matrix, Numbers, Vector
 from xpnet_numba.launching import Loop, alone, chunk_count, contiguous, launch, writable
-from xpnet_numba.llvm import widest_vectors
-from xpnet_numba.loops import activations, flat, inner, losses, numbers_to_a_line, rows, updates
+from xpnet_numba.llvm import flat, widest_vectors
+from xpnet_numba.loops import activations, inner, losses, numbers_to_a_line, rows, updates
 from xpnet_numba.loops import softmax as softmax_loops
 from xpnet_numba.runtime.compiling import filled_in
 
@@ -86,7 +86,7 @@ def _relu(x: Vector, out: Vector) -> None:
     """Numbers up to a cache line's beginning, then the others: each store that lies on two lines takes two."""
     head = numbers_to_a_line(out)
     for first, end in ((0, head), (head, x.size)):
-        activations.forward(activations.relu, x[first:end], None, out[first:end])
+        activations.forward(activations.relu, x[first:end], out[first:end])
 
 
 formula: Any = None  # stands below for a formula that is filled in
@@ -94,12 +94,12 @@ formula: Any = None  # stands below for a formula that is filled in
 
 def _forward(x: Vector, out: Vector) -> None:
     widest_vectors()
-    activations.forward(formula, x, None, out)
+    activations.forward(formula, x, out)
 
 
 def _backward(d_out: Vector, kept: Vector, d_x: Vector) -> None:
     widest_vectors()
-    activations.backward(formula, d_out, kept, d_x, None)
+    activations.backward(formula, d_out, kept, d_x)
 
 
 def _loop(template: Loop, name: str, formula: Callable[..., Any]) -> Loop:
@@ -169,12 +169,12 @@ def relu_backward_bias(d_out: Array, x: Array) -> tuple[Array, Array]:
 @inner
 def _bias_relu(x: Matrix, out: Matrix, bias: Vector) -> None:
     widest_vectors()
-    activations.forward(activations.relu, flat(x), bias, flat(out))
+    activations.forward_with_bias(activations.relu, flat(x), bias, flat(out))
 
 
 @inner
 def _relu_backward_bias(d_out: Matrix, x: Matrix, d_x: Matrix, d_bias: Matrix) -> None:
-    activations.backward(activations.relu_backward, flat(d_out), flat(x), flat(d_x), d_bias[0])
+    activations.backward_with_sums(activations.relu_backward, flat(d_out), flat(x), flat(d_x), d_bias[0])
 
 
 # Softmax and its loss.

@@ -10,8 +10,10 @@
 from xpnet_numba.llvm.arithmetic import (
     LANES,
     bits,
+    choice,
     flush_denormals,
     high_product,
+    inside,
     larger,
     maximum,
     normalise,
@@ -19,12 +21,25 @@ from xpnet_numba.llvm.arithmetic import (
     select,
     smaller,
 )
-from xpnet_numba.llvm.calls import GIVES_ARRAY, INNER, call, gemm, gemm_address, njit, stay_apart, widest_vectors
+from xpnet_numba.llvm.calls import (
+    BY_TYPE,
+    GIVES_ARRAY,
+    INNER,
+    call,
+    gemm,
+    gemm_address,
+    njit,
+    stay_apart,
+    widest_vectors,
+)
 from xpnet_numba.llvm.memory import (
     address,
     array,
+    clear,
+    copy,
     exchange_if,
     fetch_add,
+    flat,
     item,
     load,
     pause,
@@ -43,6 +58,7 @@ from xpnet_numba.llvm.memory import (
 )
 
 __all__ = [
+    "BY_TYPE",
     "GIVES_ARRAY",
     "INNER",
     "LANES",
@@ -50,12 +66,17 @@ __all__ = [
     "array",
     "bits",
     "call",
+    "choice",
+    "clear",
+    "copy",
     "exchange_if",
     "fetch_add",
+    "flat",
     "flush_denormals",
     "gemm",
     "gemm_address",
     "high_product",
+    "inside",
     "item",
     "larger",
     "load",

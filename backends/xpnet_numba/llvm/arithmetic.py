@@ -73,51 +73,77 @@ def select(context: Context, condition: Type, a: Type, b: Type) -> tuple[Signatu
     return a(types.boolean, a, a), emit
 
 
-@intrinsic(prefer_literal=True)
+@intrinsic
 def normalise(
-    context: Context, source: Type, target: Type, k: Type, scale: Type, marked: Type, columns: Type, lanes: Type
+    context: Context, source: Type, target: Type, k: Type, scale: Type, marked: Type, columns: Type
 ) -> tuple[Signature, Emit]:
     """Multiply k numbers by scale / their sum, and take scale off the one that is ``marked``; returns the sum.
 
-    source, target : pointers; marked : less than 0 for none
-    columns : None, or a pointer to ``lanes`` numbers, to which the result is added
-    lanes : a literal, at least k; as many numbers must be readable at source
+    source, target : pointers, where ``LANES`` numbers must be readable; marked : less than 0 for none
+    columns : None, or a pointer to ``LANES`` numbers, to which the result is added
 
     A row of ten numbers is too short for a loop to fill a vector with: here it is one vector, part of it masked.
+    Without columns a row of a few numbers takes a shorter one.
     """
-    width = lanes.literal_value
+    widths = (4, 8, LANES) if columns == types.none else (LANES,)
 
     def emit(machine: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        """One vector of a row: its sum, its share, and the store of what lies inside the row."""
-        source, target, k, scale, marked, sums, _ = values
-        number = scale.type
-        vector, whole = ir.VectorType(number, width), ir.VectorType(INT32, width)
-        suffix, size = (f"v{width}f32", 4) if number == ir.FloatType() else (f"v{width}f64", 8)
-        lane, zero = ir.Constant(whole, list(range(width))), ir.Constant(vector, [0.0] * width)
+        *given, sums = values
+        total = cgutils.alloca_once(builder, given[3].type)
 
-        inside = builder.icmp_signed("<", lane, in_all_lanes(builder, builder.trunc(k, INT32), width))
-        row = builder.select(inside, builder.load(builder.bitcast(source, vector.as_pointer()), align=size), zero)
-        add_up = declared(builder, f"llvm.vector.reduce.fadd.{suffix}", number, [number, vector])
-        total = builder.call(add_up, [ir.Constant(number, -0.0), row], fastmath=("reassoc",))
+        def choose(width: int, *wider: int) -> None:
+            if not wider:
+                builder.store(_normalise(builder, width, *given, sums if columns != types.none else None), total)
+                return
+            with builder.if_else(builder.icmp_signed("<=", given[2], INT64(width))) as (fits, does_not):
+                with fits:
+                    choose(width)
+                with does_not:
+                    choose(*wider)
 
-        scaled = builder.fmul(row, in_all_lanes(builder, builder.fdiv(scale, total), width))
-        here = builder.icmp_signed("==", lane, in_all_lanes(builder, builder.trunc(marked, INT32), width))
-        result = builder.fsub(scaled, builder.select(here, in_all_lanes(builder, scale, width), zero))
-        kinds = [vector, vector.as_pointer(), INT32, inside.type]
-        put = declared(builder, f"llvm.masked.store.{suffix}.p0", ir.VoidType(), kinds)
-        builder.call(put, [result, builder.bitcast(target, vector.as_pointer()), INT32(size), inside])
-        if columns != types.none:
-            sums = builder.bitcast(sums, vector.as_pointer())
-            # Beyond the row the result is 0.
-            builder.store(builder.fadd(builder.load(sums, align=size), result), sums, align=size)
-        return total
+        choose(*widths)
+        return builder.load(total)
 
     number = source.dtype
-    return number(source, target, types.int64, number, types.int64, columns, lanes), emit
+    return number(source, target, types.int64, number, types.int64, columns), emit
 
 
-# Integers: the smaller and the larger of two, and products that are wider than Numba's. ``min`` and ``max`` are
-# functions that Numba compiles anew for each caller.
+def _normalise(
+    builder: ir.IRBuilder,
+    width: int,
+    source: ir.Value,
+    target: ir.Value,
+    k: ir.Value,
+    scale: ir.Value,
+    marked: ir.Value,
+    sums: ir.Value | None,
+) -> ir.Value:
+    """One vector of a row: its sum, its share, and the store of what lies inside the row."""
+    number = scale.type
+    vector, whole = ir.VectorType(number, width), ir.VectorType(INT32, width)
+    suffix, size = (f"v{width}f32", 4) if number == ir.FloatType() else (f"v{width}f64", 8)
+    lane, zero = ir.Constant(whole, list(range(width))), ir.Constant(vector, [0.0] * width)
+
+    inside = builder.icmp_signed("<", lane, in_all_lanes(builder, builder.trunc(k, INT32), width))
+    row = builder.select(inside, builder.load(builder.bitcast(source, vector.as_pointer()), align=size), zero)
+    add_up = declared(builder, f"llvm.vector.reduce.fadd.{suffix}", number, [number, vector])
+    total = builder.call(add_up, [ir.Constant(number, -0.0), row], fastmath=("reassoc",))
+
+    scaled = builder.fmul(row, in_all_lanes(builder, builder.fdiv(scale, total), width))
+    here = builder.icmp_signed("==", lane, in_all_lanes(builder, builder.trunc(marked, INT32), width))
+    result = builder.fsub(scaled, builder.select(here, in_all_lanes(builder, scale, width), zero))
+    kinds = [vector, vector.as_pointer(), INT32, inside.type]
+    put = declared(builder, f"llvm.masked.store.{suffix}.p0", ir.VoidType(), kinds)
+    builder.call(put, [result, builder.bitcast(target, vector.as_pointer()), INT32(size), inside])
+    if sums is not None:
+        sums = builder.bitcast(sums, vector.as_pointer())
+        # Beyond the row the result is 0.
+        builder.store(builder.fadd(builder.load(sums, align=size), result), sums, align=size)
+    return total
+
+
+# Integers: one of two, and products that are wider than Numba's. ``min`` and ``max`` are functions that Numba compiles
+# anew for each caller, and a branch takes it longer than these.
 
 
 @intrinsic
@@ -139,6 +165,28 @@ def _one_of_two(a: Type, b: Type, order: str) -> tuple[Signature, Emit]:
         return builder.select(builder.icmp_signed(order, *values), *values)
 
     return kind(kind, kind), emit
+
+
+@intrinsic
+def choice(context: Context, condition: Type, a: Type, b: Type) -> tuple[Signature, Emit]:
+    """``a if condition else b``, of two integers."""
+
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
+        condition, a, b = values
+        return builder.select(builder.icmp_unsigned("!=", condition, condition.type(0)), a, b)
+
+    given = types.boolean if condition == types.boolean else types.int64
+    return types.int64(given, types.int64, types.int64), emit
+
+
+@intrinsic
+def inside(context: Context, index: Type, size: Type) -> tuple[Signature, Emit]:
+    """``0 <= index < size``."""
+
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
+        return builder.icmp_unsigned("<", *values)
+
+    return types.boolean(types.int64, types.int64), emit
 
 
 @intrinsic

@@ -46,6 +46,12 @@ def call_address(builder: ir.IRBuilder, function: ir.Value, arguments: list[ir.V
     builder.call(builder.inttoptr(function, kind.as_pointer()), arguments)
 
 
+def field(target: Target, builder: ir.IRBuilder, kind: types.Record, record: ir.Value, name: str) -> ir.Value:
+    """Return a field of a record."""
+    number = target.get_value_type(kind.typeof(name))
+    return builder.load(cgutils.get_record_member(builder, record, kind.offset(name), number))
+
+
 def in_all_lanes(builder: ir.IRBuilder, number: ir.Value, width: int) -> ir.Value:
     """Return a vector with the same number in all its lanes."""
     nothing = ir.Constant(ir.VectorType(number.type, width), ir.Undefined)

@@ -5,7 +5,7 @@ combination of types: an intrinsic is only emitted.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from llvmlite import ir
@@ -44,32 +44,51 @@ class Block(NamedTuple):
 
 
 @intrinsic
-def prefetch(context: Context, address: Type) -> tuple[Signature, Emit]:
-    """Ask for the cache line at an address, to be read soon."""
+def prefetch(context: Context, pointer: Type, items: Type) -> tuple[Signature, Emit]:
+    """Ask for the cache lines of some items from a pointer on, to be read soon."""
 
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
+    def ask(builder: ir.IRBuilder, place: ir.Value) -> None:
         fetch = declared(builder, "llvm.prefetch.p0", ir.VoidType(), [BYTES, INT32, INT32, INT32])
         for_reading, some_reuse, data = INT32(0), INT32(2), INT32(1)
-        builder.call(fetch, [builder.inttoptr(values[0], BYTES), for_reading, some_reuse, data])
-        return target.get_dummy_value()
+        builder.call(fetch, [place, for_reading, some_reuse, data])
 
-    return types.void(types.int64), emit
+    return types.void(pointer, types.int64), _of_each_line(pointer, ask)
 
 
 @intrinsic
 def read_ahead(context: Context, pointer: Type, items: Type) -> tuple[Signature, Emit]:
     """Read every cache line of some items from a pointer on, so that what comes next finds them near."""
 
+    def read(builder: ir.IRBuilder, place: ir.Value) -> None:
+        # LLVM must not leave the read out, although nobody asks for what it gives.
+        builder.load_atomic(builder.bitcast(place, INT32.as_pointer()), "monotonic", 4)
+
+    return types.void(pointer, types.int64), _of_each_line(pointer, read)
+
+
+def _of_each_line(pointer: Type, touch: Callable[[ir.IRBuilder, ir.Value], None]) -> Emit:
+    """Emit a loop over the cache lines of some items."""
+
     def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        """A loop of reads that LLVM must not leave out, although nobody asks for what they give."""
         first, items = builder.bitcast(values[0], BYTES), values[1]
         size = builder.mul(items, INT64(pointer.dtype.bitwidth // 8))
         with cgutils.for_range_slice(builder, INT64(0), size, INT64(LINE), INT64) as (place, _):
-            item = builder.bitcast(builder.gep(first, [place]), INT32.as_pointer())
-            builder.load_atomic(item, "monotonic", 4)
+            touch(builder, builder.gep(first, [place]))
         return target.get_dummy_value()
 
-    return types.void(pointer, types.int64), emit
+    return emit
+
+
+@intrinsic
+def copy(context: Context, source: Type, target: Type, items: Type) -> tuple[Signature, Emit]:
+    """Copy some items from one pointer to another, which do not overlap."""
+
+    def emit(machine: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
+        source, target, items = values
+        cgutils.raw_memcpy(builder, target, source, items, signature.args[0].dtype.bitwidth // 8)
+        return machine.get_dummy_value()
+
+    return types.void(source, target, types.int64), emit
 
 
 @intrinsic
@@ -129,6 +148,17 @@ def section(context: Context, array: Type, first: Type, count: Type) -> tuple[Si
     return array(array, types.int64, types.int64), emit
 
 
+@intrinsic
+def flat(context: Context, array: Type) -> tuple[Signature, Emit]:
+    """Return all numbers of an array as one run. ``reshape`` would count who uses the memory, which slows a loop."""
+
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
+        whole = cgutils.create_struct_proxy(signature.args[0])(target, builder, value=values[0])
+        return emit_array(target, builder, signature.return_type, whole.data, [whole.nitems])
+
+    return types.Array(array.dtype, 1, "C")(array), emit
+
+
 def part_of_buffer(kind: types.Array, *unread: Type) -> tuple[Signature, Emit]:
     """Defines an intrinsic that is called with (what it does not read, a buffer's address, an offset, sizes): the
     array of so many items from the offset on.
@@ -142,6 +172,11 @@ def part_of_buffer(kind: types.Array, *unread: Type) -> tuple[Signature, Emit]:
     return kind(*unread, *[types.int64] * (2 + kind.ndim)), emit
 
 
+def block_type(item: Type) -> types.NamedTuple:
+    """Return the type of a block of such items."""
+    return types.NamedTuple([types.CPointer(item), types.int64, types.int64], Block)
+
+
 def block_of_buffer(item: Type, *unread: Type) -> tuple[Signature, Emit]:
     """The same for a block, of which nothing is read on the way."""
     at = types.CPointer(item)
@@ -151,7 +186,7 @@ def block_of_buffer(item: Type, *unread: Type) -> tuple[Signature, Emit]:
         first = builder.gep(builder.inttoptr(buffer_at, target.get_value_type(at)), [offset])
         return target.make_tuple(builder, signature.return_type, [first, *sizes])
 
-    return types.NamedTuple([at, types.int64, types.int64], Block)(*unread, *[types.int64] * 4), emit
+    return block_type(item)(*unread, *[types.int64] * 4), emit
 
 
 def unblocked(target: Target, builder: ir.IRBuilder, kind: Type, value: ir.Value) -> ir.Value:
@@ -174,6 +209,18 @@ def emit_array(
     made = cgutils.create_struct_proxy(kind)(target, builder)
     populate_array(made, data=data, shape=sizes, strides=strides, itemsize=item, meminfo=None)
     return value_of(made)
+
+
+@intrinsic
+def clear(context: Context, array: Type) -> tuple[Signature, Emit]:
+    """Set all items of an array to zero, without a loop for Numba to compile."""
+
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
+        given = cgutils.create_struct_proxy(signature.args[0])(target, builder, value=values[0])
+        cgutils.memset(builder, given.data, builder.mul(given.nitems, given.itemsize), 0)
+        return target.get_dummy_value()
+
+    return types.void(array), emit
 
 
 @intrinsic

@@ -68,7 +68,7 @@ VECTORS_OF_A = -(-max(HEIGHTS) * 8 // BYTES_PER_VECTOR)
 """Vectors that hold a column of a tile of A, in float64 too."""
 
 
-@intrinsic(prefer_literal=True)
+@intrinsic
 def multiply_tile(
     context: Context,
     a: Type,
@@ -90,47 +90,74 @@ def multiply_tile(
     columns : of C from its pointer on, at least 1; what exceeds the tile is left alone. A and C must have all the
         tile's rows, and B be readable for its whole width
     ahead : how many terms to ask for of the rows of A below the tile
-    vectors : a literal, 1 to ``PANEL``: how wide the tile is
+    vectors : 1 to ``PANEL``: how wide the tile is
     """
-    width, lanes = vectors.literal_value, BYTES_PER_VECTOR * 8 // a.dtype.bitwidth
+    lanes = BYTES_PER_VECTOR * 8 // a.dtype.bitwidth
 
     def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         """Columns beyond C are left alone."""
-        a, a_row, a_term, b, b_term, c, c_row, columns, terms, fresh, ahead, _ = values
+        *given, vectors = values
         memory = _Vectors(builder, target.get_value_type(signature.args[0].dtype), lanes)
-        a_rows, c_rows = ([_row(builder, *m, i) for i in range(HEIGHTS[width])] for m in ((a, a_row), (c, c_row)))
-        sums = [[memory.kept(memory.zeros) for _ in range(width)] for _ in c_rows]
-        places = [(row, v, kept) for row, of_row in zip(c_rows, sums, strict=True) for v, kept in enumerate(of_row)]
-
-        def read_sums(inside: Masks) -> None:
-            for row, v, kept in places:
-                builder.store(memory.load(row, v, inside[v]), kept)
-
-        def write_sums(inside: Masks) -> None:
-            for row, v, kept in places:
-                memory.store(builder.load(kept), row, v, inside[v])
-
-        with builder.if_then(builder.icmp_signed("==", fresh, INT64(0))):
-            memory.for_columns(columns, width, read_sums)
-        with cgutils.for_range_slice(builder, INT64(0), ahead, INT64(lanes), INT64) as (place, _):
-            for row in a_rows:
-                memory.prefetch(builder.gep(row, [builder.add(place, builder.mul(a_row, INT64(HEIGHTS[width])))]), 0)
-        for row in c_rows:  # those of the tile below, which may have to come from far
-            for v in range(width):
-                memory.prefetch(builder.gep(row, [builder.mul(c_row, INT64(HEIGHTS[width]))]), v)
-        with cgutils.for_range(builder, terms) as loop:
-            b_row = builder.gep(b, [builder.mul(loop.index, b_term)])
-            b_vectors = [memory.load_whole(b_row, v) for v in range(width)]
-            term = builder.mul(loop.index, a_term)
-            for row, sums_of_row in zip(a_rows, sums, strict=True):
-                number = in_all_lanes(builder, builder.load(builder.gep(row, [term])), lanes)
-                for vector, kept in zip(b_vectors, sums_of_row, strict=True):
-                    builder.store(memory.multiply_add(number, vector, builder.load(kept)), kept)
-        memory.for_columns(columns, width, write_sums)
+        _for_widths(builder, vectors, lambda width: _multiply(memory, width, *given))
         return target.get_dummy_value()
 
     count = types.int64
-    return types.void(a, count, count, b, count, c, *[count] * 5, vectors), emit
+    return types.void(a, count, count, b, count, c, *[count] * 3, types.boolean, count, count), emit
+
+
+def _for_widths(builder: ir.IRBuilder, vectors: ir.Value, emit: Callable[[int], None]) -> None:
+    """Emit instructions for each width of a panel, of which those for so many vectors are executed."""
+    for width in range(1, PANEL + 1):
+        with builder.if_then(builder.icmp_signed("==", vectors, INT64(width))):
+            emit(width)
+
+
+def _multiply(
+    memory: "_Vectors",
+    width: int,
+    a: ir.Value,
+    a_row: ir.Value,
+    a_term: ir.Value,
+    b: ir.Value,
+    b_term: ir.Value,
+    c: ir.Value,
+    c_row: ir.Value,
+    columns: ir.Value,
+    terms: ir.Value,
+    fresh: ir.Value,
+    ahead: ir.Value,
+) -> None:
+    """Emit :func:`multiply_tile` for one width."""
+    builder, lanes = memory.builder, memory.lanes
+    a_rows, c_rows = ([_row(builder, *m, i) for i in range(HEIGHTS[width])] for m in ((a, a_row), (c, c_row)))
+    sums = [[memory.kept(memory.zeros) for _ in range(width)] for _ in c_rows]
+    places = [(row, v, kept) for row, of_row in zip(c_rows, sums, strict=True) for v, kept in enumerate(of_row)]
+
+    def read_sums(inside: Masks) -> None:
+        for row, v, kept in places:
+            builder.store(memory.load(row, v, inside[v]), kept)
+
+    def write_sums(inside: Masks) -> None:
+        for row, v, kept in places:
+            memory.store(builder.load(kept), row, v, inside[v])
+
+    with builder.if_then(builder.not_(fresh)):
+        memory.for_columns(columns, width, read_sums)
+    with cgutils.for_range_slice(builder, INT64(0), ahead, INT64(lanes), INT64) as (place, _):
+        for row in a_rows:
+            memory.prefetch(builder.gep(row, [builder.add(place, builder.mul(a_row, INT64(HEIGHTS[width])))]), 0)
+    for row in c_rows:  # those of the tile below, which may have to come from far
+        for v in range(width):
+            memory.prefetch(builder.gep(row, [builder.mul(c_row, INT64(HEIGHTS[width]))]), v)
+    with cgutils.for_range(builder, terms) as loop:
+        b_row = builder.gep(b, [builder.mul(loop.index, b_term)])
+        b_vectors = [memory.load_whole(b_row, v) for v in range(width)]
+        term = builder.mul(loop.index, a_term)
+        for row, sums_of_row in zip(a_rows, sums, strict=True):
+            number = in_all_lanes(builder, builder.load(builder.gep(row, [term])), lanes)
+            for vector, kept in zip(b_vectors, sums_of_row, strict=True):
+                builder.store(memory.multiply_add(number, vector, builder.load(kept)), kept)
+    memory.for_columns(columns, width, write_sums)
 
 
 ROW = 8
@@ -183,33 +210,61 @@ def multiply_row(
     return types.void(a, b, types.int64, a, types.int64, types.int64, vectors), emit
 
 
-@intrinsic(prefer_literal=True)
+@intrinsic
 def copy_panel(
     context: Context, b: Type, b_term: Type, panel: Type, columns: Type, terms: Type, vectors: Type
 ) -> tuple[Signature, Emit]:
     """Rows of B one behind the other, each as wide as a tile; what B has not is 0.
 
     b : pointer, with ``b_term`` items from one row to the next; panel : pointer to room for terms rows of all vectors
-    columns : that B has from its pointer on; vectors : a literal
+    columns : that B has from its pointer on; vectors : 1 to ``PANEL``
     """
-    width, lanes = vectors.literal_value, BYTES_PER_VECTOR * 8 // b.dtype.bitwidth
+    lanes = BYTES_PER_VECTOR * 8 // b.dtype.bitwidth
 
     def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        """In part where they are read, whole where they are written."""
-        b, b_term, panel, columns, terms, _ = values
+        *given, vectors = values
         memory = _Vectors(builder, target.get_value_type(signature.args[0].dtype), lanes)
-
-        def copy_rows(inside: Masks) -> None:
-            with cgutils.for_range(builder, terms) as loop:
-                source = builder.gep(b, [builder.mul(loop.index, b_term)])
-                row = builder.gep(panel, [builder.mul(loop.index, INT64(width * lanes))])
-                for v in range(width):
-                    memory.store(memory.load(source, v, inside[v]), row, v, None)
-
-        memory.for_columns(columns, width, copy_rows)
+        _for_widths(builder, vectors, lambda width: _copy(memory, width, *given))
         return target.get_dummy_value()
 
-    return types.void(b, types.int64, b, types.int64, types.int64, vectors), emit
+    return types.void(b, types.int64, b, *[types.int64] * 3), emit
+
+
+@intrinsic
+def copy_rows_of_a(
+    context: Context, a: Type, a_term: Type, workspace: Type, rows: Type, terms: Type
+) -> tuple[Signature, Emit]:
+    """The same for the columns of A, of which a tile takes ``VECTORS_OF_A`` vectors."""
+    lanes = BYTES_PER_VECTOR * 8 // a.dtype.bitwidth
+
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
+        memory = _Vectors(builder, target.get_value_type(signature.args[0].dtype), lanes)
+        _copy(memory, VECTORS_OF_A, *values)
+        return target.get_dummy_value()
+
+    return types.void(a, types.int64, a, types.int64, types.int64), emit
+
+
+def _copy(
+    memory: "_Vectors",
+    width: int,
+    b: ir.Value,
+    b_term: ir.Value,
+    panel: ir.Value,
+    columns: ir.Value,
+    terms: ir.Value,
+) -> None:
+    """Emit a copy of rows, in part where they are read, whole where they are written."""
+    builder = memory.builder
+
+    def copy_rows(inside: Masks) -> None:
+        with cgutils.for_range(builder, terms) as loop:
+            source = builder.gep(b, [builder.mul(loop.index, b_term)])
+            row = builder.gep(panel, [builder.mul(loop.index, INT64(width * memory.lanes))])
+            for v in range(width):
+                memory.store(memory.load(source, v, inside[v]), row, v, None)
+
+    memory.for_columns(columns, width, copy_rows)
 
 
 @intrinsic

@@ -12,8 +12,8 @@ A loop writes only what its arguments name, knows nothing of threads, and can be
 ``xpnet_numba.ops`` launches loops over chunks of rows, ``xpnet_numba.step.functions`` makes of them what a step calls.
 """
 
-from xpnet_numba.kinds import Matrix, Vector
-from xpnet_numba.llvm import GIVES_ARRAY, INNER, address, array, njit, pointer_to, smaller
+from xpnet_numba.kinds import Vector
+from xpnet_numba.llvm import BY_TYPE, GIVES_ARRAY, INNER, address, njit, pointer_to, smaller
 from xpnet_numba.llvm.memory import LINE
 from xpnet_numba.scalars import FAST
 
@@ -27,15 +27,12 @@ vectorising. It serves a loop that may run in place, too: apart, it would ask wh
 one number at a time where they do.
 """
 
+inner_by_type = njit(**BY_TYPE, **FAST, forceinline=False)
+inlined_by_type = njit(**BY_TYPE, **FAST, forceinline=True)
+"""The same for a function of whose branches Numba compiles those that an argument's type leaves."""
+
 inner_array = njit(**GIVES_ARRAY, **FAST, forceinline=False)
-inlined_array = njit(**GIVES_ARRAY, **FAST, forceinline=True)
 """The same for a function that returns an array."""
-
-
-@inlined_array
-def flat(x: Vector | Matrix) -> Vector:
-    """All numbers of an array as one run. ``x.reshape`` would count who uses the memory, which slows the loop."""
-    return array(pointer_to(x), x.size)
 
 
 @inlined

@@ -11,7 +11,7 @@ from xpnet.ops.activations import LEAK
 from xpnet.ops.gated import TANH_CUBE, TANH_SCALE
 from xpnet_numba import scalars
 from xpnet_numba.kinds import Pointer, Scalar, Vector
-from xpnet_numba.llvm import array, larger, section, select, smaller
+from xpnet_numba.llvm import array, choice, clear, copy, larger, pointer_to, section, select, shift, smaller
 from xpnet_numba.loops import inlined, inner, inner_array
 
 SHORT = 64
@@ -180,52 +180,53 @@ ACTIVATIONS = {
 
 
 @inlined
-def forward(activation: Formula, x: Vector, bias: Vector | None, out: Vector) -> None:
+def forward(activation: Formula, x: Vector, out: Vector) -> None:
+    """out = f(x). x, out : (numbers,), which may be the same."""
+    for i in range(x.size):
+        out[i] = activation(x[i])
+
+
+@inlined
+def forward_with_bias(activation: Formula, x: Vector, bias: Vector, out: Vector) -> None:
     """out = f(x + b), the bias once more for every ``bias.size`` numbers.
 
     x, out : (numbers,), which may be the same
     """
-    if bias is None:
-        for i in range(x.size):
-            out[i] = activation(x[i])
-    else:
-        for begin in range(0, x.size, larger(bias.size, 1)):
-            count = smaller(bias.size, x.size - begin)
-            some, results = section(x, begin, count), section(out, begin, count)
-            for j in range(count):
-                results[j] = activation(some[j] + bias[j])
+    for begin in range(0, x.size, larger(bias.size, 1)):
+        count = smaller(bias.size, x.size - begin)
+        some, results = section(x, begin, count), section(out, begin, count)
+        for j in range(count):
+            results[j] = activation(some[j] + bias[j])
 
 
 @inlined
-def backward(gradient: GradientFormula, d_out: Vector, kept: Vector, d_x: Vector, sums: Vector | None) -> None:
-    """d_x = dL/dx from d_out = dL/df and what was kept; added to the sums, number ``sums.size`` to the first once more.
+def backward(gradient: GradientFormula, d_out: Vector, kept: Vector, d_x: Vector) -> None:
+    """d_x = dL/dx from d_out = dL/df and what was kept. All : (numbers,); d_x may be d_out."""
+    for i in range(d_out.size):
+        d_x[i] = gradient(d_out[i], kept[i])
 
-    d_out, kept, d_x : (numbers,); d_x may be d_out
-    """
-    if sums is None:
-        for i in range(d_out.size):
-            d_x[i] = gradient(d_out[i], kept[i])
-    else:
-        for begin in range(0, d_out.size, larger(sums.size, 1)):
-            count = smaller(sums.size, d_out.size - begin)
-            given, some, results = section(d_out, begin, count), section(kept, begin, count), section(d_x, begin, count)
-            for j in range(count):
-                d = gradient(given[j], some[j])
-                results[j] = d
-                sums[j] += d
+
+@inlined
+def backward_with_sums(gradient: GradientFormula, d_out: Vector, kept: Vector, d_x: Vector, sums: Vector) -> None:
+    """:func:`backward`, whose result is added to the sums, number ``sums.size`` to the first once more."""
+    for begin in range(0, d_out.size, larger(sums.size, 1)):
+        count = smaller(sums.size, d_out.size - begin)
+        given, some, results = section(d_out, begin, count), section(kept, begin, count), section(d_x, begin, count)
+        for j in range(count):
+            d = gradient(given[j], some[j])
+            results[j] = d
+            sums[j] += d
 
 
 @inner_array
 def tiled(row: Vector, rows: int, scratch: Pointer) -> Vector:
     """The row as often as so many rows are joined, in scratch memory; itself where they are not."""
-    size, total = row.size, row.size * rows_joined(rows, row.size)
-    if total == size:
+    total = row.size * rows_joined(rows, row.size)
+    if total == row.size:
         return row
-    copies = array(scratch, total)
-    for i in range(0, total, size):
-        for j in range(size):
-            copies[i + j] = row[j]
-    return copies
+    for i in range(0, total, row.size):
+        copy(pointer_to(row), shift(scratch, i), row.size)
+    return array(scratch, total)
 
 
 @inner_array
@@ -235,15 +236,16 @@ def sums_of(row: Vector, rows: int, scratch: Pointer) -> Vector:
     if total == row.size:
         return row
     sums = array(scratch, total)
-    for i in range(total):
-        sums[i] = 0
+    clear(sums)
     return sums
 
 
 @inner
 def add_up(sums: Vector, row: Vector) -> None:
     """Add to the row what rows that were joined have."""
-    for i in range(0, sums.size if sums.size > row.size else 0, row.size):
+    if sums.size == row.size:
+        return
+    for i in range(0, sums.size, row.size):
         for j in range(row.size):
             row[j] += sums[i + j]
 
@@ -251,4 +253,4 @@ def add_up(sums: Vector, row: Vector) -> None:
 @inlined
 def rows_joined(rows: int, columns: int) -> int:
     """The number of rows that are taken as one."""
-    return JOINED if columns < SHORT and rows >= WORTH_JOINING else 1
+    return choice((columns < SHORT) & (rows >= WORTH_JOINING), JOINED, 1)

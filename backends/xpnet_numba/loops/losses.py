@@ -14,26 +14,39 @@ from typing import Any, TypeAlias
 import numpy
 
 from xpnet_numba.kinds import Indices, Matrix, Numbers, Pointer, Scalar, Vector
-from xpnet_numba.llvm import LANES, array, pointer_to, section, select, shift, smaller, stack, stay_apart, with_given
-from xpnet_numba.loops import inlined, inner
+from xpnet_numba.llvm import (
+    LANES,
+    array,
+    clear,
+    inside,
+    normalise,
+    pointer_to,
+    section,
+    select,
+    shift,
+    smaller,
+    stack,
+    stay_apart,
+    with_given,
+)
+from xpnet_numba.loops import inlined, inlined_by_type, inner, inner_by_type
 from xpnet_numba.loops.softmax import (
     BLOCK,
     MOST_ROWS,
+    NO_PLACE,
     SCRATCH,
     exponentials,
-    find_shifts,
     normalise_long_row,
     normalise_row,
-    normalise_short_row,
     rows_at_once,
-    shifted_exponentials,
+    shift_of,
 )
 from xpnet_numba.scalars import exp, log, log_normal, logistic, softplus
 
 Formula: TypeAlias = Callable[[Any, Any, Any], tuple[Any, Any]]
 
 
-@inlined
+@inlined_by_type
 def softmax_cross_entropy_indices(
     z: Matrix, labels: Indices, scale: Vector, d_z: Matrix, d_bias: Vector | None, loss: Numbers
 ) -> None:
@@ -45,23 +58,25 @@ def softmax_cross_entropy_indices(
     scratch, shifts, rests, sums = stack(at, SCRATCH), stack(at, MOST_ROWS), stack(at, MOST_ROWS), stack(at, MOST_ROWS)
     h, rest, s, columns = array(shifts, MOST_ROWS), array(rests, MOST_ROWS), array(sums, MOST_ROWS), stack(at, LANES)
     k, step, zero = z.shape[1], rows_at_once(z.shape[1]), z.dtype.type(0)
-    array(columns, LANES)[:] = zero
-    for begin in range(0, z.shape[0], step):
-        rows = smaller(step, z.shape[0] - begin)
+    clear(array(columns, LANES))
+    for begin in range(0, len(z), step):
+        rows = smaller(step, len(z) - begin)
         block, d_block = section(z, begin, rows), shift(gradient, begin * k)
-        y, c, label = section(labels, begin, rows), section(scale, begin, rows), labels[begin]
-        wide = block[0, label] if k > BLOCK and 0 <= label < k else zero  # read before the exponentials take its place
+        y, c = section(labels, begin, rows), section(scale, begin, rows)
+        wide = zero
+        if k > BLOCK and inside(y[0], k):
+            wide = block[0, y[0]]  # read before the exponentials take its place
         e = scratch if k <= BLOCK else d_block
-        exponentials(block, e, h)
+        exponentials(block, e, array(shifts, rows))
         for i in range(rows):
             label, d_row = y[i], shift(d_block, i * k)
-            if 0 <= label < k:
+            if inside(label, k):
                 rest[i] = h[i] - (wide if k > BLOCK else block[i, label])
                 if k <= LANES:
-                    s[i] = normalise_short_row(shift(e, i * k), d_row, k, c[i], label, with_given(d_bias, columns))
+                    s[i] = normalise(shift(e, i * k), d_row, k, c[i], label, with_given(d_bias, columns))
             else:
                 s[i], rest[i] = z.dtype.type(1), zero
-                array(d_row, k)[:] = zero
+                clear(array(d_row, k))
         if k > LANES:
             normalise_long_rows(e, d_block, k, c, y, s, d_bias)
         loss[0] += weighted_losses(array(sums, rows), array(rests, rows), c)
@@ -69,7 +84,7 @@ def softmax_cross_entropy_indices(
         add_row(array(columns, k), d_bias)
 
 
-@inlined
+@inlined_by_type
 def softmax_cross_entropy_rows(
     z: Matrix, labels: Matrix, scale: Vector, d_z: Matrix, d_bias: Vector | None, loss: Numbers
 ) -> None:
@@ -79,38 +94,38 @@ def softmax_cross_entropy_rows(
     weights, sums = stack(at, MOST_ROWS), stack(at, MOST_ROWS)
     h, weight, s = array(shifts, MOST_ROWS), array(weights, MOST_ROWS), array(sums, MOST_ROWS)
     k, step = z.shape[1], rows_at_once(z.shape[1])
-    for begin in range(0, z.shape[0], step):
-        rows = smaller(step, z.shape[0] - begin)
+    for begin in range(0, len(z), step):
+        rows = smaller(step, len(z) - begin)
         block, d_block = section(z, begin, rows), section(d_z, begin, rows)
         y, c = section(labels, begin, rows), section(scale, begin, rows)
         e = scratch if k <= BLOCK else pointer_to(d_block)
         if k <= BLOCK:
-            exponentials(block, e, h)
+            exponentials(block, e, array(shifts, rows))
         else:  # the exponentials may take the place of z, which is read once more
-            find_shifts(block, h)
+            h[0] = shift_of(block[0])
         for i in range(rows):
             distance, total = weigh(block[i], y[i], h[i])
             weight[i] = c[i] * total
             loss[0] += c[i] * distance
         if k > BLOCK:
-            shifted_exponentials(block, h, e)
+            exponentials(block, e, array(shifts, rows))
         for i in range(rows):
             d_row = shift(pointer_to(d_block), i * k)
-            s[i] = normalise_row(shift(e, i * k), d_row, k, weight[i], -1, None)
+            s[i] = normalise_row(shift(e, i * k), d_row, k, weight[i], NO_PLACE, None)
             subtract_labels(array(d_row, k), y[i], c[i])
             if d_bias is not None:
                 add_row(array(d_row, k), d_bias)
         loss[0] += weighted_logs(array(sums, rows), array(weights, rows))
 
 
-@inner
+@inner_by_type
 def normalise_long_rows(
     e: Pointer, d_z: Pointer, k: int, scale: Vector, labels: Indices, sums: Vector, d_bias: Vector | None
 ) -> None:
     """The gradients of the rows whose label is a class; e, d_z : k numbers for each."""
     stay_apart()
     for i in range(labels.size):
-        if 0 <= labels[i] < k:
+        if inside(labels[i], k):
             d_row = shift(d_z, i * k)
             sums[i] = normalise_long_row(shift(e, i * k), d_row, k, scale[i], labels[i])
             if d_bias is not None:

@@ -7,7 +7,7 @@ from xpnet_numba.loops import inner
 @inner
 def scale(x: Matrix, factors: Vector, out: Matrix) -> None:
     """out = x * factors. x : (rows, at least units); factors : (units,); out : (rows, units)."""
-    for i in range(out.shape[0]):
+    for i in range(len(out)):
         for j in range(factors.size):
             out[i, j] = x[i, j] * factors[j]
 
@@ -15,7 +15,7 @@ def scale(x: Matrix, factors: Vector, out: Matrix) -> None:
 @inner
 def scale_backward(d: Matrix, x: Matrix, factors: Vector, d_factors: Vector) -> None:
     """d_factors += the sum over rows of d * x; then d becomes d * factors. All matrices : (rows, units)."""
-    for i in range(d.shape[0]):
+    for i in range(len(d)):
         for j in range(factors.size):
             slope = d[i, j]
             d_factors[j] += slope * x[i, j]
@@ -31,7 +31,7 @@ def scale_weight_backward(
     d_weight receives factors * d_scaled, added to what it has where there is ``more``; d_factors += the sum over
     columns of weight * d_scaled.
     """
-    for i in range(weight.shape[0]):
+    for i in range(len(weight)):
         factor = factors[i]
         total = factor - factor
         for j in range(weight.shape[1]):
@@ -49,6 +49,6 @@ def scale_weight_backward(
 def add_share(x: Matrix, count: int, first: int, out: Matrix) -> None:
     """out += x / count; out = x / count where x is the first."""
     share = x.dtype.type(1.0 / count)
-    for i in range(x.shape[0]):
+    for i in range(len(x)):
         for j in range(x.shape[1]):
             out[i, j] = x[i, j] * share if first else out[i, j] + x[i, j] * share

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from llvmlite import binding
 
 from xpnet_numba.kinds import Address, Matrix, Pointer, Vector
-from xpnet_numba.llvm import address, array, gemm, larger, pointer_to, shift, smaller, stay_apart
+from xpnet_numba.llvm import address, array, choice, gemm, larger, pointer_to, shift, smaller, stay_apart
 from xpnet_numba.llvm.tiles import (
     BYTES_PER_VECTOR,
     HEIGHTS,
@@ -28,6 +28,7 @@ from xpnet_numba.llvm.tiles import (
     TILES,
     VECTORS_OF_A,
     copy_panel,
+    copy_rows_of_a,
     multiply_row,
     multiply_tile,
     transpose_tile,
@@ -90,16 +91,16 @@ class Panel(NamedTuple):
 
 def multiply(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_at: Address) -> None:
     """op(A) op(B) by tiles."""
-    b_transposed, far = flags & TRANSPOSE_B, flags & FAR
-    (m, n), k = c.shape, b.shape[1] if b_transposed else b.shape[0]
-    a_row, a_term = (1, a.shape[1]) if flags & TRANSPOSE_A else (a.shape[1], 1)
+    a_transposed, b_transposed, far = flags & TRANSPOSE_A, flags & TRANSPOSE_B, flags & FAR != 0
+    (m, n), k = c.shape, choice(b_transposed, b.shape[1], len(b))
+    a_row, a_term = choice(a_transposed, 1, a.shape[1]), choice(a_transposed, a.shape[1], 1)
     from_a, to_c = pointer_to(a), pointer_to(c)
     from_b, workspace = pointer_to(b), pointer_to(scratch)
     lanes = BYTES_PER_VECTOR // c.itemsize
     step = -(-k // -(-k // TERMS))
     for start in range(0, k, step):
         terms = smaller(step, k - start)
-        fresh, after = start == 0 and not flags & ACCUMULATE, k - start - terms
+        fresh, after = (start | flags & ACCUMULATE) == 0, k - start - terms
         for j in range(0, n, PANEL * lanes):
             columns = smaller(PANEL * lanes, n - j)
             vectors = -(-columns // lanes)
@@ -109,13 +110,13 @@ def multiply(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_
             elif readable(b_term, columns, n, m, after):
                 panel, b_term = shift(from_b, start * n + j), n
             else:
-                pack(shift(from_b, start * n + j), n, workspace, columns, terms, vectors)
+                copy_panel(shift(from_b, start * n + j), n, workspace, columns, terms, vectors)
             sweep(
                 Operand(shift(from_a, start * a_term), a_row, a_term),
                 Operand(panel, b_term, 1),
                 Operand(shift(to_c, j), n, 1),
                 m,
-                Panel(columns, terms, fresh, terms if far and j == 0 else 0, vectors, after),
+                Panel(columns, terms, fresh, choice(far & (j == 0), terms, 0), vectors, after),
                 shift(workspace, SIZE_OF_B),
             )
 
@@ -126,22 +127,7 @@ def readable(width: int, columns: int, n: int, m: int, after: int) -> bool:
 
     What it has not is read from rows that follow, and goes where no column of C is.
     """
-    if columns == width:
-        return n == columns or m < WORTH_A_COPY
-    return n == columns and width - columns <= n * after
-
-
-@inner
-def pack(b: Pointer, b_term: int, panel: Pointer, columns: int, terms: int, vectors: int) -> None:
-    """Copy a panel of B."""
-    if vectors == 1:
-        copy_panel(b, b_term, panel, columns, terms, 1)
-    elif PANEL == 2 or vectors == 2:
-        copy_panel(b, b_term, panel, columns, terms, 2)
-    elif vectors == 3:
-        copy_panel(b, b_term, panel, columns, terms, 3)
-    else:
-        copy_panel(b, b_term, panel, columns, terms, 4)
+    return ((columns == width) & (m < WORTH_A_COPY)) | ((n == columns) & (width - columns <= n * after))
 
 
 @inner
@@ -183,7 +169,7 @@ def sweep(a: Operand, b: Operand, c: Operand, m: int, panel: Panel, workspace: P
 def copied_rows(a: Operand, rows: int, terms: int, workspace: Pointer) -> Operand:
     """A copy of rows of A that lies where a whole tile may be read."""
     if a.row == 1:
-        copy_panel(a.at, a.column, workspace, rows, terms, VECTORS_OF_A)
+        copy_rows_of_a(a.at, a.column, workspace, rows, terms)
         return Operand(workspace, 1, VECTORS_OF_A * BYTES_PER_VECTOR // array(a.at, 1).itemsize)
     copied = Operand(workspace, terms, 1)
     copy(a, copied, rows, terms)
@@ -208,19 +194,12 @@ def multiply_tiles(a: Operand, b: Operand, c: Operand, m: int, panel: Panel) -> 
     columns, terms, fresh, ahead, vectors, _ = panel
     for i in range(0, m, HEIGHTS[vectors]):
         x, z = shift(a.at, i * a.row), shift(c.at, i * c.row)
-        if vectors == 1:
-            multiply_tile(x, a.row, a.column, b.at, b.row, z, c.row, columns, terms, fresh, ahead, 1)
-        elif PANEL == 2 or vectors == 2:
-            multiply_tile(x, a.row, a.column, b.at, b.row, z, c.row, columns, terms, fresh, ahead, 2)
-        elif vectors == 3:
-            multiply_tile(x, a.row, a.column, b.at, b.row, z, c.row, columns, terms, fresh, ahead, 3)
-        else:
-            multiply_tile(x, a.row, a.column, b.at, b.row, z, c.row, columns, terms, fresh, ahead, 4)
+        multiply_tile(x, a.row, a.column, b.at, b.row, z, c.row, columns, terms, fresh, ahead, vectors)
 
 
 def multiply_few(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_at: Address) -> None:
     """A B for so few rows that no copy of B pays: each row passes over B as it lies. There must be no flags but FAR."""
-    (m, n), k, lanes = c.shape, b.shape[0], BYTES_PER_VECTOR // c.itemsize
+    (m, n), k, lanes = c.shape, len(b), BYTES_PER_VECTOR // c.itemsize
     from_a, from_b = pointer_to(a), pointer_to(b)
     to_c = pointer_to(c)
     narrow = n <= NARROW * lanes
@@ -237,7 +216,7 @@ def multiply_by_blas(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vecto
     """op(A) op(B) by BLAS."""
     one = c.dtype.type(1)
     beta = one if flags & ACCUMULATE else c.dtype.type(0)
-    (m, n), k = c.shape, b.shape[1] if flags & TRANSPOSE_B else b.shape[0]
+    (m, n), k = c.shape, b.shape[1] if flags & TRANSPOSE_B else len(b)
     plain, transposed = ord("N"), ord("T")
     from_a, to_c = pointer_to(a), pointer_to(c)
     op_a, op_b = transposed if flags & TRANSPOSE_A else plain, transposed if flags & TRANSPOSE_B else plain

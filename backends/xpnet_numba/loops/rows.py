@@ -1,12 +1,8 @@
 """Rows of X: gathered in a given order, added up, looked through; and products with sparse ones."""
 
-import numpy
-
 from xpnet_numba.kinds import Indices, Matrix, Numbers, Scalar, SparseIndices, Vector
-from xpnet_numba.llvm import bits, larger, prefetch, smaller
-from xpnet_numba.llvm.memory import LINE
-from xpnet_numba.loops import inlined, inner
-from xpnet_numba.loops.softmax import largest_magnitude
+from xpnet_numba.llvm import clear, copy, inside, larger, pointer_to, prefetch, shift, smaller
+from xpnet_numba.loops import inlined
 
 AHEAD = 4
 """Rows are asked for so many rows before they are read, since the processor cannot guess where the next one lies: fewer
@@ -18,15 +14,13 @@ def gather(order: Indices, out: Matrix, x: Matrix, unknown: Numbers) -> None:
     """out[i] = x[order[i]], as many columns as out has. Where x has no such row, it is counted in ``unknown`` (1,) and
     out[i] stays as it was.
     """
-    step = LINE // x.itemsize
+    from_x, to_out, columns = pointer_to(x), pointer_to(out), out.shape[1]
     for i in range(order.size):
-        if i + AHEAD < order.size and 0 <= order[i + AHEAD] < x.shape[0]:
-            for j in range(0, out.shape[1], step):
-                prefetch(x[order[i + AHEAD], j:].ctypes.data)
-        row = order[i]
-        if 0 <= row < x.shape[0]:
-            for j in range(out.shape[1]):
-                out[i, j] = x[row, j]
+        ahead, row = order[smaller(i + AHEAD, order.size - 1)], order[i]
+        if inside(ahead, len(x)):
+            prefetch(shift(from_x, ahead * x.shape[1]), columns)
+        if inside(row, len(x)):
+            copy(shift(from_x, row * x.shape[1]), shift(to_out, i * columns), columns)
         else:
             unknown[0] += 1
 
@@ -34,7 +28,7 @@ def gather(order: Indices, out: Matrix, x: Matrix, unknown: Numbers) -> None:
 def gather_labels(order: Indices, out: Indices, labels: Indices, unknown: Numbers) -> None:
     """:func:`gather` for class indices: out[i] = labels[order[i]]."""
     for i in range(order.size):
-        if 0 <= order[i] < labels.size:
+        if inside(order[i], labels.size):
             out[i] = labels[order[i]]
         else:
             unknown[0] += 1
@@ -42,20 +36,21 @@ def gather_labels(order: Indices, out: Indices, labels: Indices, unknown: Number
 
 def add_rows(x: Matrix, first: int, out: Vector) -> None:
     """out = the sum over rows, in their order, of the columns of x from ``first`` on."""
-    out[:] = 0
-    for i in range(x.shape[0]):
+    clear(out)
+    for i in range(len(x)):
         for j in range(out.size):
             out[j] += x[i, first + j]
 
 
-@inner
-def has_nonfinite(x: Matrix, columns: int) -> bool:
-    """Return whether any of the first columns of x holds NaN or infinity."""
-    infinity = bits(x.dtype.type(numpy.inf))
-    largest = infinity - infinity
-    for i in range(x.shape[0]):
-        largest = larger(largest, largest_magnitude(x[i, :columns]))
-    return largest >= infinity
+def find_nonfinite(x: Matrix, columns: int, found: Numbers) -> None:
+    """``found`` (1,) becomes 1 where any of the first columns of x holds NaN or infinity."""
+    zero = x.dtype.type(0)
+    total = zero
+    for i in range(len(x)):
+        for j in range(columns):
+            total += zero * x[i, j]  # NaN for both
+    if total != zero:
+        found[0] = 1.0
 
 
 # Products with sparse rows: the first layer of a network whose X is a matrix of compressed rows (CSR).
@@ -75,10 +70,10 @@ def sparse_times(
     """out = X[order] W. weight : (in, out); out : (rows, out)."""
     for i in range(order.size):
         sums = out[i]
-        sums[:] = 0
+        clear(sums)
         begin, end = run_of(order[i], starts, numbers.size)
         for place in range(begin, end):
-            if 0 <= columns[place] < weight.shape[0]:
+            if 0 <= columns[place] < len(weight):
                 add_scaled(numbers[place], weight[columns[place]], sums)
 
 
@@ -96,7 +91,7 @@ def sparse_transposed_times(
     for i in range(order.size):
         begin, end = run_of(order[i], starts, numbers.size)
         for place in range(begin, end):
-            if 0 <= columns[place] - first < grad.shape[0]:
+            if 0 <= columns[place] - first < len(grad):
                 add_scaled(numbers[place], deltas[i], grad[columns[place] - first])
 
 
@@ -105,7 +100,7 @@ def densify(order: Indices, numbers: Vector, columns: SparseIndices, starts: Spa
     """out = X[order], (rows, in), its zeros written out."""
     for i in range(order.size):
         row = out[i]
-        row[:] = 0
+        clear(row)
         begin, end = run_of(order[i], starts, numbers.size)
         for place in range(begin, end):
             if 0 <= columns[place] < row.size:

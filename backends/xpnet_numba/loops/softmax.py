@@ -13,6 +13,9 @@ from xpnet_numba.llvm import (
     address,
     array,
     bits,
+    clear,
+    flat,
+    inside,
     larger,
     maximum,
     normalise,
@@ -20,10 +23,9 @@ from xpnet_numba.llvm import (
     shift,
     smaller,
     stack,
-    stay_apart,
     widest_vectors,
 )
-from xpnet_numba.loops import flat, inlined, inner
+from xpnet_numba.loops import inlined, inner
 from xpnet_numba.scalars import exp, log_normal
 
 BLOCK = 2048
@@ -48,20 +50,20 @@ def softmax(x: Matrix, out: Matrix) -> None:
     scratch, shifts = stack(pointer_to(x), SCRATCH), stack(pointer_to(x), MOST_ROWS)
     k, one = x.shape[1], x.dtype.type(1)
     step = rows_at_once(k)
-    for begin in range(0, x.shape[0], step):
-        rows = smaller(step, x.shape[0] - begin)
+    for begin in range(0, len(x), step):
+        rows = smaller(step, len(x) - begin)
         e = scratch if k <= BLOCK else shift(pointer_to(out), begin * k)
         # A slice of Numba's own: with ``section`` narrow rows take more time.
         exponentials(x[begin : begin + rows], e, array(shifts, rows))
         for i in range(rows):
-            normalise_row(shift(e, i * k), shift(pointer_to(out), (begin + i) * k), k, one, -1, None)
+            normalise_row(shift(e, i * k), shift(pointer_to(out), (begin + i) * k), k, one, NO_PLACE, None)
 
 
 @inner
 def log_softmax(x: Matrix, out: Matrix) -> None:
     """log softmax of each row; x, out : (rows, columns)."""
     widest_vectors()
-    for i in range(x.shape[0]):
+    for i in range(len(x)):
         values, logs = x[i], out[i]
         m = row_maximum(values)
         s = values.dtype.type(0)
@@ -82,56 +84,42 @@ def rows_at_once(k: int) -> int:
 def exponentials(x: Matrix, e: Pointer, shifts: Vector) -> None:
     """e = exp(x - shift), row by row, and the shifts: 0 where all logits are near, else each row's maximum.
 
-    e : the rows go there, one behind the other; it may be where x is
+    e : the rows go there, one behind the other; a single row may go where x is
     """
     widest_vectors()
-    in_place = address(e) == address(pointer_to(x))
-    if in_place:
-        largest = largest_magnitude(x)
-    else:
-        numbers, out = flat(x), array(e, x.size)
-        largest = bits(x.dtype.type(0))
-        for i in range(numbers.size):
-            largest = larger(largest, bits(abs(numbers[i])))
-            out[i] = exp(numbers[i])
-    set_shifts(x, shifts, largest)
-    if in_place or largest > bits(x.dtype.type(NEAR)):
-        shifted_exponentials(x, shifts, e)
-
-
-@inner
-def find_shifts(x: Matrix, shifts: Vector) -> None:
-    """The shifts: what to subtract from each row before exp."""
-    set_shifts(x, shifts, largest_magnitude(x))
-
-
-@inner
-def set_shifts(x: Matrix, shifts: Vector, largest: int) -> None:
-    """The shifts where the largest magnitude of x is known."""
-    stay_apart()
-    near = largest <= bits(x.dtype.type(NEAR))
-    for i in range(x.shape[0]):
-        shifts[i] = x.dtype.type(0) if near else row_maximum(x[i])
-
-
-@inner
-def shifted_exponentials(x: Matrix, shifts: Vector, e: Pointer) -> None:
-    """e = exp(x - shift), row by row."""
-    widest_vectors()
-    for i in range(x.shape[0]):
-        row, out, m = x[i], array(shift(e, i * x.shape[1]), x.shape[1]), shifts[i]
-        for j in range(row.size):
-            out[j] = exp(row[j] - m)
-
-
-@inner
-def largest_magnitude(x: Vector | Matrix) -> int:
-    """max |x| of an array, as the integer with the same bits: those are in the same order, and any NaN comes last."""
-    numbers = flat(x)
-    largest = bits(x.dtype.type(0))
+    numbers, out, largest = flat(x), array(e, x.size), bits(x.dtype.type(0))
+    if address(e) == address(pointer_to(x)):
+        shifts[0] = shift_of(x[0])
+        shifted_exponentials(x, e, shifts)
+        return
     for i in range(numbers.size):
         largest = larger(largest, bits(abs(numbers[i])))
-    return largest
+        out[i] = exp(numbers[i])
+    clear(shifts)
+    if largest > bits(x.dtype.type(NEAR)):
+        for i in range(len(x)):
+            shifts[i] = row_maximum(x[i])
+        shifted_exponentials(x, e, shifts)
+
+
+@inlined
+def shift_of(row: Vector) -> Scalar:
+    """What to subtract from a row before exp: 0 where all of it is near, else its maximum."""
+    largest = bits(row.dtype.type(0))
+    for i in range(row.size):
+        largest = larger(largest, bits(abs(row[i])))
+    return row.dtype.type(0) if largest <= bits(row.dtype.type(NEAR)) else row_maximum(row)
+
+
+@inner
+def shifted_exponentials(x: Matrix, e: Pointer, shifts: Vector) -> None:
+    """e = exp(x - shift), row by row."""
+    widest_vectors()
+    for i in range(len(x)):
+        row, m = x[i], shifts[i]
+        out = array(shift(e, i * row.size), row.size)
+        for j in range(row.size):
+            out[j] = exp(row[j] - m)
 
 
 @inner
@@ -161,6 +149,10 @@ def sum_of(terms: Vector) -> Scalar:
     return total
 
 
+NO_PLACE = numpy.int64(-1)
+"""No place in a row: for Python's -1, whose type is its value, Numba would compile a function once more."""
+
+
 @inlined
 def normalise_row(e: Pointer, out: Pointer, k: int, scale: Scalar, marked: int, sums: Pointer | None) -> Scalar:
     """out = e scale / sum e, k numbers each, less scale at ``marked`` (unless that is no place in the row).
@@ -169,20 +161,9 @@ def normalise_row(e: Pointer, out: Pointer, k: int, scale: Scalar, marked: int, 
     sums : ``LANES`` numbers, to which the result is added where the row has no more; or None
     returns sum e
     """
-    if k <= LANES:
-        return normalise_short_row(e, out, k, scale, marked, sums)
-    return normalise_long_row(e, out, k, scale, marked)
-
-
-@inlined
-def normalise_short_row(e: Pointer, out: Pointer, k: int, scale: Scalar, marked: int, sums: Pointer | None) -> Scalar:
-    """:func:`normalise_row` for a row of at most one vector."""
-    if sums is None:
-        if k <= 4:
-            return normalise(e, out, k, scale, marked, None, 4)
-        if k <= 8:
-            return normalise(e, out, k, scale, marked, None, 8)
-    return normalise(e, out, k, scale, marked, sums, LANES)
+    if k > LANES:
+        return normalise_long_row(e, out, k, scale, marked)
+    return normalise(e, out, k, scale, marked, sums)
 
 
 @inlined
@@ -193,6 +174,6 @@ def normalise_long_row(e: Pointer, out: Pointer, k: int, scale: Scalar, marked: 
     factor = scale / s
     for j in range(k):
         shares[j] = terms[j] * factor
-    if 0 <= marked < k:
+    if inside(marked, k):
         shares[marked] -= scale
     return s

@@ -58,7 +58,7 @@ def c_function(function: Callable[..., Any], signature: Any) -> CFunction:
 
     def compiled() -> int:
         with _compiler():
-            overload = _overload(function, signature, no_cpython_wrapper=True)
+            overload = _overload(function, signature, no_cpython_wrapper=True, no_rewrites=True)
             address = internals.c_address(overload)
         _keep(name, lambda: internals.machine_code(overload, for_python=False))
         return address
@@ -85,9 +85,9 @@ def python_function(function: Callable[..., Any], signature: Any) -> Callable[..
     return _loaded_or_compiled(name, lambda code: internals.load_python_function(code, module), compiled)
 
 
-def _overload(function: Callable[..., Any], signature: Any, **wrappers: bool) -> Any:
+def _overload(function: Callable[..., Any], signature: Any, **options: bool) -> Any:
     """Return what Numba compiles from a function for one signature."""
-    dispatcher = numba.njit([signature], nogil=True, **FAST, **internals.UNCOUNTED, **wrappers)(function)
+    dispatcher = numba.njit([signature], nogil=True, **FAST, **internals.UNCOUNTED, **options)(function)
     _dispatchers.append(dispatcher)
     (overload,) = dispatcher.overloads.values()
     return overload

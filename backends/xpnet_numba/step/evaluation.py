@@ -51,7 +51,7 @@ class Evaluation:
         """See :class:`xpnet.backend.Step`."""
         if is_sparse(X):
             return self.forward(X) if numpy.isfinite(X.data).all() else None
-        found = ctypes.c_int64()
+        found = ctypes.c_double()
         self._job.nonfinite_at = ctypes.addressof(found)
         self._job.nonfinite_function_at = functions.address("find_nonfinite", self.spec.dtype)
         outputs = self._predict(X)

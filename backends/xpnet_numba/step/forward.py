@@ -5,7 +5,6 @@ from xpnet_numba.llvm import (
     INNER,
     array,
     call,
-    fetch_add,
     flush_denormals,
     njit,
     read_ahead,
@@ -13,9 +12,11 @@ from xpnet_numba.llvm import (
     smaller,
 )
 from xpnet_numba.llvm.memory import Block
+from xpnet_numba.loops.products import FAR
 from xpnet_numba.runtime.threads import claim
 from xpnet_numba.scalars import EXACT
 from xpnet_numba.step.job import (
+    FIRST,
     Job,
     Layer,
     Masks,
@@ -28,11 +29,11 @@ from xpnet_numba.step.job import (
     kept_of,
     layers_of,
     matrix,
+    multiply,
     numbers,
     outputs_of,
     result_of,
     sparse_times,
-    times,
     vector,
     weight_of,
 )
@@ -60,8 +61,8 @@ def forward(job: Job, layers: Table[Layer], x: Block, rows: Rows, out: Block, ma
         else:
             if layer.read_ahead and rows.number >= FEW:
                 read_ahead(weight.at, weight.rows * weight.columns)
-            far = job.x_is_far if i == 0 else 0
-            times(job, x, weight, z, far, me)
+            flags = FAR * job.x_is_far if i == 0 else 0
+            multiply(job, x, weight, z, flags, me)
         bias = vector(job, job.params_at, layer.bias, layer.fan_out)
         if layer.keeps and masks.first_row >= 0:
             call(job.keep_at, (z, bias, kept_of(job, layer, rows)))
@@ -108,14 +109,14 @@ def loss_of(job: Job, out: Block, rows: Rows, weight: float, d_bias: Vector, me:
 
 
 def predict(job_at: Pointer, me: int) -> None:
-    """The C function of a prediction. Where it is asked for, blocks of X with NaN or infinity are counted while they
-    are in the cache.
+    """The C function of a prediction. Where it is asked for, NaN and infinity in X are looked for while a block is in
+    the cache.
     """
     job, mode = array(job_at, 1)[0], flush_denormals()
     layers = layers_of(job)
     for i in range(job.blocks):
         block = (me * job.blocks // job.threads + i) % job.blocks
-        if job.threads > 1 and not claim(job.claims_at, block, 0):
+        if job.threads > 1 and not claim(job.claims_at, block, FIRST):
             continue
         rows = rows_of(job, block, me)
         x = matrix(job, job.x_at, rows.first * job.x_row, rows.number, job.x_row)
@@ -123,9 +124,7 @@ def predict(job_at: Pointer, me: int) -> None:
         forward(job, layers, x, rows, out, Masks(-1, 0), me)
         call(job.output_at, (out,))
         if job.nonfinite_at:
-            found = result_of(job, me)
-            call(job.nonfinite_function_at, (x, job.inputs, found))
-            fetch_add(job.nonfinite_at, int(found[0]))
+            call(job.nonfinite_function_at, (x, job.inputs, numbers(job.nonfinite_at, 0, 1)))
     restore_denormals(mode)
 
 
@@ -137,7 +136,7 @@ def measure(job_at: Pointer, me: int) -> None:
     layers = layers_of(job)
     for i in range(job.blocks):
         block = (me * job.blocks // job.threads + i) % job.blocks
-        if job.threads > 1 and not claim(job.claims_at, block, 0):
+        if job.threads > 1 and not claim(job.claims_at, block, FIRST):
             continue
         rows = rows_of(job, block, me)
         out = matrix(job, job.deltas_at, rows.offset * job.outputs, rows.number, job.outputs)

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from numba import types
 
 from xpnet_numba.kinds import Address, Indices, Matrix, Numbers, Vector
-from xpnet_numba.llvm import array, pointer, pointer_to, stack, widest_vectors
-from xpnet_numba.loops import activations, dropout, flat, losses, members, products, rows, softmax, updates
+from xpnet_numba.llvm import array, flat, pointer, pointer_to, stack, widest_vectors
+from xpnet_numba.loops import activations, dropout, losses, members, products, rows, softmax, updates
 from xpnet_numba.loops.activations import JOINED_SIZE
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.compiling import CFunction, c_function, filled_in
@@ -68,18 +68,18 @@ index: Any = None
 def _forward(z: Matrix, bias: Vector) -> None:
     widest_vectors()
     tiled = activations.tiled(bias, z.shape[0], stack(pointer_to(z), JOINED_SIZE))
-    activations.forward(activation, flat(z), tiled, flat(z))
+    activations.forward_with_bias(activation, flat(z), tiled, flat(z))
 
 
 def _backward(d: Matrix, kept: Matrix, d_bias: Vector) -> None:
     sums = activations.sums_of(d_bias, d.shape[0], stack(pointer_to(d), JOINED_SIZE))
-    activations.backward(gradient, flat(d), flat(kept), flat(d), sums)
+    activations.backward_with_sums(gradient, flat(d), flat(kept), flat(d), sums)
     activations.add_up(sums, d_bias)
 
 
 def _keep(z: Matrix, bias: Vector, kept: Matrix) -> None:
     tiled = activations.tiled(bias, z.shape[0], stack(pointer_to(z), JOINED_SIZE))
-    activations.forward(activations.identity, flat(z), tiled, flat(kept))
+    activations.forward_with_bias(activations.identity, flat(z), tiled, flat(kept))
 
 
 def _softmax_loss(
@@ -99,7 +99,7 @@ def _wide_loss(z: Matrix, labels: Matrix, scale: Vector, given: Vector, d_bias: 
 
 def _each(z: Matrix) -> None:
     widest_vectors()
-    activations.forward(activation, flat(z), None, flat(z))
+    activations.forward(activation, flat(z), flat(z))
 
 
 def _softmax(z: Matrix) -> None:
@@ -110,12 +110,19 @@ def _nothing(z: Matrix) -> None:
     pass
 
 
+def _drop(
+    x: Matrix, out: Matrix, first: int, places: Indices, rate: float, seed: Indices, layer: int, t: int
+) -> None:
+    """Dropout of rows: those from ``first`` on of a larger batch, or those at ``places`` in it."""
+    columns = x.shape[1]
+    for i in range(places.size):
+        dropout.drop(x[i], out[i], places[i] * columns, rate, seed, layer, t)
+    if places.size == 0:
+        dropout.drop(flat(x), flat(out), first * columns, rate, seed, layer, t)
+
+
 def _penalize(weight: Vector, grad: Vector, l2: float, penalty: Numbers) -> None:
     penalty[0] = updates.penalize(weight, grad, l2)
-
-
-def _find_nonfinite(x: Matrix, columns: int, found: Numbers) -> None:
-    found[0] = 1.0 if rows.has_nonfinite(x, columns) else 0.0
 
 
 def _sparse_times(
@@ -164,7 +171,7 @@ def _table() -> dict[str, Function]:
         "logistic_output": Function(_each, {"activation": logistic}, (MATRIX,)),
         "exp_output": Function(_each, {"activation": exp}, (MATRIX,)),
         "keep": Function(_keep, {}, (MATRIX, VECTOR, MATRIX)),
-        "drop": Function(dropout.drop, {}, (VECTOR, VECTOR, COUNT, NUMBER, INDICES, COUNT, COUNT)),
+        "drop": Function(_drop, {}, (MATRIX, MATRIX, COUNT, INDICES, NUMBER, INDICES, COUNT, COUNT)),
         "penalize": Function(_penalize, {}, (VECTOR, VECTOR, NUMBER, NUMBERS)),
         "gather": Function(rows.gather, {}, (INDICES, MATRIX, MATRIX, NUMBERS)),
         "gather_labels": Function(rows.gather_labels, {}, (INDICES, INDICES, INDICES, NUMBERS)),
@@ -175,7 +182,7 @@ def _table() -> dict[str, Function]:
             members.scale_weight_backward, {}, (MATRIX, MATRIX, VECTOR, MATRIX, VECTOR, COUNT)
         ),
         "add_share": Function(members.add_share, {}, (MATRIX, COUNT, COUNT, MATRIX)),
-        "find_nonfinite": Function(_find_nonfinite, {}, (MATRIX, COUNT, NUMBERS)),
+        "find_nonfinite": Function(rows.find_nonfinite, {}, (MATRIX, COUNT, NUMBERS)),
     }
     places = INDICES, VECTOR, COUNT, COUNT, COUNT
     for width in (types.int32, types.int64):

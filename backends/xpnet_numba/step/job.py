@@ -6,18 +6,21 @@ start of a buffer.
 """
 
 import ctypes
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy
+from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.np.numpy_support import from_dtype
 
-from xpnet_numba.kinds import Indices, Numbers, Table, Vector
-from xpnet_numba.llvm import GIVES_ARRAY, INNER, array, call, njit, pointer, shift
-from xpnet_numba.llvm.emit import Context, Emit, Signature, Type, intrinsic
-from xpnet_numba.llvm.memory import LINE, Block, block_of_buffer, part_of_buffer
-from xpnet_numba.loops.products import ACCUMULATE, FAR, SCRATCH, TRANSPOSE_A, TRANSPOSE_B
+from xpnet_numba.kinds import Indices, Table
+from xpnet_numba.llvm import GIVES_ARRAY, INNER, array, call, clear, njit
+from xpnet_numba.llvm.emit import INT64, Context, Emit, Signature, Target, Type, call_address, field, intrinsic
+from xpnet_numba.llvm.memory import LINE, Block, block_of_buffer, block_type, emit_array, part_of_buffer, unblocked
+from xpnet_numba.loops.products import SCRATCH
 from xpnet_numba.runtime.memory import zeros
 
 PAGE = 4096
@@ -43,12 +46,13 @@ class Layer(ctypes.Structure):
     weight, bias : offsets in the buffer of parameters, and in that of gradients
     column : sum of the widths of the layers before: its outputs lie at ``capacity_rows * column`` of a buffer of
     outputs
-    input_column : the same for what it is given, or -1 where that is X
+    input_column : the same for what it is given, after dropout, or -1 where that is X
+    kept_column : the same for what the gradient of its activation reads
     number : which layer this is, from 0 on
     keeps : whether the gradient of its activation is read from what the activation was given
     read_ahead : whether to read the weight once, in order, before the product
     forward, backward : C functions
-    rate : of the dropout of its outputs; input_rate : of the dropout of what it is given
+    rate : of the dropout of its outputs
 
     Of members: scale_in, scale_out : offsets of their factors, or -1 where there are none
     weight_step, bias_step : items from one member's weight or bias to the next one's, 0 where it is shared
@@ -56,9 +60,10 @@ class Layer(ctypes.Structure):
     """
 
     _fields_ = [
-        *_integers("fan_in fan_out weight bias column input_column number keeps read_ahead forward backward"),
+        *_integers("fan_in fan_out weight bias column input_column kept_column number keeps read_ahead"),
+        *_integers("forward backward"),
         *_integers("scale_in scale_out weight_step bias_step scaled_column"),
-        *_fields(ctypes.c_double, "rate input_rate"),
+        *_fields(ctypes.c_double, "rate"),
     ]
 
 
@@ -88,7 +93,7 @@ class Job(ctypes.Structure):
     order_at, ordered, indexed, weights_at, weighted : the order of the rows, sample weights in that order, and whether
     order_step : items from one member's order of the rows to the next one's, 0 where they have one
     x_is_far : whether rows come from main memory
-    result_at, nonfinite_at : where outputs go, and where blocks of X with NaN or infinity are counted, or 0
+    result_at, nonfinite_at : where outputs go, and where (1,) float64 becomes 1 for NaN or infinity in X, or 0
 
     What was asked for:
     seed_at, first_row : (2,), from which dropout masks are drawn, and how many rows of a larger batch stand before
@@ -112,8 +117,8 @@ class Job(ctypes.Structure):
     loss_numbers_at : (outputs,), the number that the loss takes for each
 
     Buffers, for ``capacity_rows`` rows:
-    hidden_at, dropped_at : (sum of widths, capacity_rows), outputs of hidden layers, before and after dropout
-    kept_at : the same of what their activations were given, where one of them keeps that
+    hidden_at : (sum of widths, capacity_rows), outputs of hidden layers; where there is dropout, the same after it; and
+    where an activation keeps what it was given, the same of that
     deltas_at : (sum of widths, capacity_rows), dL/dz of all layers, layer by layer
     parts_at : (parts, batch_rows, first layer's fan_out), the products of the parts
     batch_x_at, batch_y_at, scales_at : gathered rows of X and Y, and what each row's loss is multiplied by
@@ -141,7 +146,7 @@ class Job(ctypes.Structure):
         *_integers("claims_at done_at"),
         *_integers("totals_at gemm_at multiply_at loss_at loss_numbers_at update_at output_at penalize_at gather_at"),
         *_integers("gather_labels_at add_rows_at nonfinite_function_at params_at gradients_at"),
-        *_integers("first_at second_at seed_at first_row drop_at keep_at dropped_at hidden_at kept_at"),
+        *_integers("first_at second_at seed_at first_row drop_at keep_at hidden_at"),
         *_integers("deltas_at parts_at starts_at columns_at filled sparse_times_at sparse_gradient_at"),
         *_integers("partials_at scales_at batch_x_at batch_y_at scratch_at results_at"),
         *_integers("phase first_piece end_piece first_thread places_at"),
@@ -219,8 +224,8 @@ def address_of(array: Any) -> int:
 
 def set_pointers(job: Any, arrays: dict[str, Any]) -> None:
     """Set fields of a job to the addresses of arrays, which must be kept alive."""
-    for field, memory in arrays.items():
-        setattr(job, field, memory.__array_interface__["data"][0])
+    for name, memory in arrays.items():
+        setattr(job, name, memory.__array_interface__["data"][0])
 
 
 # In compiled code: parts of the job's buffers as arrays, and the products of such arrays.
@@ -247,9 +252,8 @@ class Masks(NamedTuple):
 
 
 FIRST: Any = numpy.int64(0)
-FRESH: Any = numpy.bool_(False)
-"""The first feature, and no ``more``, where these are known: for Python's 0 and False, whose types are their values,
-Numba would compile a function once more.
+"""The first feature, where it is known: for Python's 0, whose type is its value, Numba would compile a function once
+more.
 """
 
 
@@ -279,16 +283,57 @@ def integers(context: Context, buffer_at: Type, offset: Type, size: Type) -> tup
     return part_of_buffer(types.int64[::1])
 
 
-@njit(**GIVES_ARRAY)
-def layers_of(job: Job) -> Table[Layer]:
-    """Return the table of layers."""
-    return array(pointer(job.layers_at, LAYER_TYPE), job.layers)
+def _table(kind: types.Record, place: str, size: str) -> Callable[[Job], Table[Any]]:
+    """Make the function that returns a table of a job, as an array of records."""
+
+    @intrinsic
+    def table(context: Context, job: Type) -> tuple[Signature, Emit]:
+        result = types.Array(kind, 1, "C")
+
+        def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
+            start, count = (field(target, builder, job, values[0], name) for name in (place, size))
+            first = builder.inttoptr(start, target.get_data_type(kind).as_pointer())
+            return emit_array(target, builder, result, first, [count])
+
+        return result(job), emit
+
+    return table
 
 
-@njit(**GIVES_ARRAY)
-def slices_of(job: Job) -> Table[Slice]:
-    """Return the table of slices."""
-    return array(pointer(job.slices_at, SLICE_TYPE), job.slices)
+layers_of = _table(LAYER_TYPE, "layers_at", "layers")
+slices_of = _table(SLICE_TYPE, "slices_at", "slices")
+
+
+def _rows_of(buffer: str, column: str, width: str) -> Callable[[Job, Layer, Rows], Block]:
+    """Make the function that returns what a buffer holds of a layer for some rows, as a block (rows, width)."""
+
+    @intrinsic
+    def part(context: Context, job: Type, layer: Type, rows: Type) -> tuple[Signature, Emit]:
+        def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
+            of_job, of_layer, of_rows = values
+            _, number, offset = cgutils.unpack_tuple(builder, of_rows)
+            buffer_at, capacity = (field(target, builder, job, of_job, name) for name in (buffer, "capacity_rows"))
+            begin, size = (field(target, builder, layer, of_layer, name) for name in (column, width))
+            first = builder.add(builder.mul(capacity, begin), builder.mul(offset, size))
+            at = builder.inttoptr(buffer_at, target.get_value_type(signature.return_type[0]))
+            return target.make_tuple(builder, signature.return_type, [builder.gep(at, [first]), number, size])
+
+        return block_type(job.typeof("one"))(job, layer, rows), emit
+
+    return part
+
+
+outputs_of = _rows_of("hidden_at", "column", "fan_out")
+"""The outputs of a hidden layer's activation for some rows (rows, fan_out)."""
+
+kept_of = _rows_of("hidden_at", "kept_column", "fan_out")
+"""What the gradient of a hidden layer's activation reads, for some rows (rows, fan_out)."""
+
+inputs_of = _rows_of("hidden_at", "input_column", "fan_in")
+"""The inputs of a layer after the first for some rows (rows, fan_in), after dropout."""
+
+deltas_of = _rows_of("deltas_at", "column", "fan_out")
+"""dL/dz of a layer for some rows (rows, fan_out)."""
 
 
 @njit(**INNER)
@@ -298,50 +343,16 @@ def weight_of(job: Job, layer: Layer) -> Block:
 
 
 @njit(**INNER)
-def outputs_of(job: Job, layer: Layer, rows: Rows) -> Block:
-    """Return the outputs of a hidden layer's activation for some rows (rows, fan_out)."""
-    offset = job.capacity_rows * layer.column + rows.offset * layer.fan_out
-    return matrix(job, job.hidden_at, offset, rows.number, layer.fan_out)
-
-
-@njit(**INNER)
-def kept_of(job: Job, layer: Layer, rows: Rows) -> Block:
-    """Return what the gradient of a hidden layer's activation reads, for some rows (rows, fan_out)."""
-    offset = job.capacity_rows * layer.column + rows.offset * layer.fan_out
-    buffer_at = job.kept_at if layer.keeps else job.hidden_at
-    return matrix(job, buffer_at, offset, rows.number, layer.fan_out)
-
-
-@njit(**INNER)
-def inputs_of(job: Job, layer: Layer, rows: Rows) -> Block:
-    """Return the inputs of a layer after the first for some rows (rows, fan_in), after dropout."""
-    offset = job.capacity_rows * layer.input_column + rows.offset * layer.fan_in
-    buffer_at = job.dropped_at if layer.input_rate else job.hidden_at
-    return matrix(job, buffer_at, offset, rows.number, layer.fan_in)
-
-
-@njit(**INNER)
 def drop(job: Job, layer: Layer, number: int, x: Block, out: Block, masks: Masks) -> None:
     """Dropout of a layer's outputs, or of the gradients by them. x, out : (rows, fan_out), which may be the same.
 
     number : of the layer, by which its masks are drawn
     """
-    seed = integers(job.seed_at, 0, 2)
-    if job.places_at:
-        places, size = integers(job.places_at, masks.first_row, x.rows), x.columns
-        for row in range(x.rows):
-            units, kept = array(shift(x.at, row * size), size), array(shift(out.at, row * size), size)
-            call(job.drop_at, (units, kept, places[row] * size, layer.rate, seed, number, masks.t))
-    else:
-        size, first = x.rows * x.columns, masks.first_row * x.columns
-        call(job.drop_at, (array(x.at, size), array(out.at, size), first, layer.rate, seed, number, masks.t))
-
-
-@njit(**INNER)
-def deltas_of(job: Job, layer: Layer, rows: Rows) -> Block:
-    """dL/dz of a layer for some rows (rows, fan_out)."""
-    offset = job.capacity_rows * layer.column + rows.offset * layer.fan_out
-    return matrix(job, job.deltas_at, offset, rows.number, layer.fan_out)
+    first, places_at, count = masks.first_row, job.places_at, x.rows
+    if not places_at:
+        count = 0
+    places = integers(places_at, first, count)
+    call(job.drop_at, (x, out, first, places, layer.rate, integers(job.seed_at, 0, 2), number, masks.t))
 
 
 @njit(**INNER)
@@ -363,13 +374,13 @@ def sparse_times(job: Job, rows: Rows, weight: Block, z: Block) -> None:
 
 
 @njit(**INNER)
-def sparse_gradient(job: Job, rows: Rows, first: int, deltas: Block, grad: Block, more: bool) -> None:
+def sparse_gradient(job: Job, rows: Rows, first: int, deltas: Block, grad: Block, more: int) -> None:
     """grad = X^T deltas for some rows of a sparse X and the features from ``first`` on, added to it where there is
     ``more``. deltas : (rows, out); grad : (features, out).
     """
     order, x = integers(job.order_at, rows.first, rows.number), vector(job, job.x_at, 0, job.filled)
     if not more:
-        array(grad.at, grad.rows * grad.columns)[:] = 0
+        clear(array(grad.at, grad.rows * grad.columns))
     call(job.sparse_gradient_at, (order, x, job.columns_at, job.starts_at, job.x_rows, first, deltas, grad))
 
 
@@ -395,51 +406,64 @@ def gather_indices(job: Job, rows: Rows, me: int) -> Indices:
     return out
 
 
-@njit(**GIVES_ARRAY)
-def result_of(job: Job, me: int) -> Numbers:
-    """Return the array in which functions that a thread calls leave a number (1,)."""
-    return numbers(job.results_at, me * (LINE // 8), 1)
+@intrinsic
+def result_of(context: Context, job: Type, me: Type) -> tuple[Signature, Emit]:
+    """Return the array in which functions that a thread calls leave a number, (1,) float64."""
+    result = types.float64[::1]
+
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
+        of_job, me = values
+        place = builder.add(field(target, builder, job, of_job, "results_at"), builder.mul(me, INT64(LINE)))
+        at = builder.inttoptr(place, target.get_value_type(types.CPointer(types.float64)))
+        return emit_array(target, builder, result, at, [INT64(1)])
+
+    return result(job, types.int64), emit
 
 
-@njit(**GIVES_ARRAY)
-def scratch_of(job: Job, me: int) -> Vector:
-    """Return a thread's room for products."""
-    return vector(job, job.scratch_at, me * SCRATCH, SCRATCH)
+@intrinsic
+def multiply(
+    context: Context, job: Type, a: Type, b: Type, c: Type, flags: Type, me: Type
+) -> tuple[Signature, Emit]:
+    """Call the step's matrix product with a thread's own scratch: see ``loops.products`` for blocks and flags."""
+
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
+        of_job, *blocks, flags, me = values
+        names = "multiply_at", "scratch_at", "gemm_at"
+        function, scratch_at, gemm = (field(target, builder, job, of_job, name) for name in names)
+        vector = types.Array(job.typeof("one"), 1, "C")
+        at = builder.inttoptr(scratch_at, target.get_value_type(types.CPointer(vector.dtype)))
+        first = builder.gep(at, [builder.mul(me, INT64(SCRATCH))])
+        scratch = emit_array(target, builder, vector, first, [INT64(SCRATCH)])
+        matrices = [unblocked(target, builder, *m) for m in zip(signature.args[1:4], blocks, strict=True)]
+        call_address(builder, function, [*matrices, flags, scratch, gemm])
+        return target.get_dummy_value()
+
+    return types.void(job, a, b, c, types.int64, types.int64), emit
 
 
-@njit(**INNER)
-def times(job: Job, a: Block, b: Block, c: Block, far: int, me: int) -> None:
-    """C = A B. a : (m, at least k); b : (k, n); c : (m, n); far : whether A is still in main memory."""
-    flags = FAR if far else 0
-    call(job.multiply_at, (a, b, c, flags, scratch_of(job, me), job.gemm_at))
-
-
-@njit(**INNER)
-def times_transposed(job: Job, a: Block, b: Block, c: Block, me: int) -> None:
-    """C = A B^T. a : (m, k); b : (n, k); c : (m, n)."""
-    call(job.multiply_at, (a, b, c, TRANSPOSE_B, scratch_of(job, me), job.gemm_at))
-
-
-@njit(**INNER)
-def transposed_times(job: Job, a: Block, b: Block, c: Block, more: bool, me: int) -> None:
-    """C = A[:, :m]^T B, added to C where there is ``more``. a : (k, at least m); b : (k, n); c : (m, n)."""
-    flags = TRANSPOSE_A | ACCUMULATE if more else TRANSPOSE_A
-    call(job.multiply_at, (a, b, c, flags, scratch_of(job, me), job.gemm_at))
-
-
-@njit(**INNER)
-def add_to_total(job: Job, piece: int, value: float) -> None:
+@intrinsic
+def add_to_total(context: Context, job: Type, piece: Type, value: Type) -> tuple[Signature, Emit]:
     """Add to what a piece of work has contributed to the epoch's loss, each on a cache line of its own."""
-    numbers(job.totals_at, piece * (LINE // 8), 1)[0] += value
+
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
+        of_job, piece, value = values
+        place = builder.add(field(target, builder, job, of_job, "totals_at"), builder.mul(piece, INT64(LINE)))
+        total = builder.inttoptr(place, value.type.as_pointer())
+        builder.store(builder.fadd(builder.load(total), value), total)
+        return target.get_dummy_value()
+
+    return types.void(job, types.int64, types.float64), emit
 
 
 @njit(**INNER)
 def sums_of_totals(job: Job) -> tuple[float, float]:
     """The sums of what blocks and of what slices have contributed, in their order: loss and penalty."""
-    pieces = job.blocks + job.slices
-    totals, loss, penalty = numbers(job.totals_at, 0, pieces * (LINE // 8)), 0.0, 0.0
-    for block in range(job.blocks):
-        loss += totals[block * (LINE // 8)]
-    for piece in range(job.blocks, pieces):
-        penalty += totals[piece * (LINE // 8)]
-    return loss, penalty
+    return _sum_of_totals(job, FIRST, job.blocks), _sum_of_totals(job, job.blocks, job.slices)
+
+
+@njit(**INNER)
+def _sum_of_totals(job: Job, first: int, count: int) -> float:
+    totals, total = numbers(job.totals_at, first * (LINE // 8), count * (LINE // 8)), 0.0
+    for i in range(0, totals.size, LINE // 8):
+        total += totals[i]
+    return total

@@ -18,6 +18,7 @@ from xpnet_numba.llvm import (
     INNER,
     array,
     call,
+    clear,
     fetch_add,
     flush_denormals,
     load,
@@ -26,10 +27,12 @@ from xpnet_numba.llvm import (
     smaller,
 )
 from xpnet_numba.llvm.memory import Block
+from xpnet_numba.loops.products import ACCUMULATE, TRANSPOSE_A, TRANSPOSE_B
 from xpnet_numba.runtime.threads import claim, wait_until
 from xpnet_numba.scalars import EXACT
 from xpnet_numba.step.forward import loss_of, rows_of
 from xpnet_numba.step.job import (
+    FIRST,
     Job,
     Layer,
     Masks,
@@ -44,14 +47,12 @@ from xpnet_numba.step.job import (
     kept_of,
     layers_of,
     matrix,
+    multiply,
     numbers,
     outputs_of,
     result_of,
     slices_of,
     sums_of_totals,
-    times,
-    times_transposed,
-    transposed_times,
     vector,
 )
 from xpnet_numba.step.train import Batch, batch_of, update_slice
@@ -107,7 +108,7 @@ def predict_members(job_at: Pointer, me: int) -> None:
     layers = layers_of(job)
     for i in range(job.blocks):
         block = (me * job.blocks // job.threads + i) % job.blocks
-        if job.threads > 1 and not claim(job.claims_at, block, 0):
+        if job.threads > 1 and not claim(job.claims_at, block, FIRST):
             continue
         rows = rows_of(job, block, me)
         if job.starts_at:
@@ -121,9 +122,7 @@ def predict_members(job_at: Pointer, me: int) -> None:
             call(job.output_at, (out,))
             call(job.add_share_at, (out, job.members, int(member == 0), result))
         if job.nonfinite_at:
-            found = result_of(job, me)
-            call(job.nonfinite_function_at, (x, job.inputs, found))
-            fetch_add(job.nonfinite_at, int(found[0]))
+            call(job.nonfinite_function_at, (x, job.inputs, numbers(job.nonfinite_at, 0, 1)))
     restore_denormals(mode)
 
 
@@ -133,7 +132,7 @@ def measure_members(job_at: Pointer, me: int) -> None:
     layers = layers_of(job)
     for i in range(job.blocks):
         block = (me * job.blocks // job.threads + i) % job.blocks
-        if job.threads > 1 and not claim(job.claims_at, block, 0):
+        if job.threads > 1 and not claim(job.claims_at, block, FIRST):
             continue
         rows = rows_of(job, block, me)
         x = gather_dense(job, rows, me)
@@ -166,7 +165,9 @@ def work_members(job: Job, layers: Table[Layer], batch: Batch, block: int, me: i
             d_bias = bias_gradient(job, layers[layers.size - 1], block, member)
             loss = loss_of(job, out, rows, batch.weight * job.members, d_bias, me)
             add_to_total(job, block, batch.share * loss)
-            backward_member(job, layers, x, rows, masks, (block, member, member > first or begin > 0, begin > 0), me)
+            more_rows = ACCUMULATE if begin > 0 else 0
+            more = more_rows if member == first else ACCUMULATE
+            backward_member(job, layers, x, rows, masks, (block, member, more, more_rows), me)
         if layers[0].scale_in >= 0:
             first_layer_gradient(job, layers[0], block, member, member > first, me)
 
@@ -198,7 +199,7 @@ def forward_member(
             x = scaled
         if layer.scale_out >= 0:
             product = products_of(job, layer, rows)
-        times(job, x, member_weight(job, job.params_at, layer, member), product, 0, me)
+        multiply(job, x, member_weight(job, job.params_at, layer, member), product, 0, me)
         if layer.scale_out >= 0:
             call(job.scale_at, (product, factors(job, job.params_at, layer.scale_out, layer.fan_out, member), z))
         bias = vector(job, job.params_at, layer.bias + member * layer.bias_step, layer.fan_out)
@@ -213,12 +214,12 @@ def forward_member(
 
 @njit(**INNER)
 def backward_member(
-    job: Job, layers: Table[Layer], x: Block, rows: Rows, masks: Masks, part: tuple[int, int, bool, bool], me: int
+    job: Job, layers: Table[Layer], x: Block, rows: Rows, masks: Masks, part: tuple[int, int, int, int], me: int
 ) -> None:
     """Deltas of the hidden layers from those of the last, and the gradients of all parameters.
 
-    part : which block, which member, whether gradients that are shared are added to what the block has of them, and
-        whether the member's own are added to those of earlier rows
+    part : which block, which member; ``ACCUMULATE`` where gradients that are shared are added to what the block has of
+        them, else 0; the same for the member's own and those of earlier rows
     """
     block, member, more, more_rows = part
     for i in range(layers.size - 1, -1, -1):
@@ -231,19 +232,19 @@ def backward_member(
             call(job.scale_backward_at, (d_out, products_of(job, layer, rows), scales, d_scales))
         if layer.weight_step:
             own = member_weight(job, job.gradients_at, layer, member)
-            transposed_times(job, inputs, d_out, own, more_rows, me)
+            multiply(job, inputs, d_out, own, TRANSPOSE_A + more_rows, me)
         elif i == 0:
-            transposed_times(job, inputs, d_out, first_gradient(job, layer, me), more_rows, me)
+            multiply(job, inputs, d_out, first_gradient(job, layer, me), TRANSPOSE_A + more_rows, me)
         else:
             scaled = inputs
             if layer.scale_in >= 0:
                 scaled = scaled_of(job, layer, rows)
             shared = matrix(job, job.partials_at, block * job.partial_size + layer.weight, layer.fan_in, layer.fan_out)
-            transposed_times(job, scaled, d_out, shared, more, me)
+            multiply(job, scaled, d_out, shared, TRANSPOSE_A + more, me)
         if i > 0:
             before = layers[i - 1]
             d_inputs = deltas_of(job, before, rows)
-            times_transposed(job, d_out, member_weight(job, job.params_at, layer, member), d_inputs, me)
+            multiply(job, d_out, member_weight(job, job.params_at, layer, member), d_inputs, TRANSPOSE_B, me)
             if layer.scale_in >= 0:
                 scales = factors(job, job.params_at, layer.scale_in, layer.fan_in, member)
                 d_scales = factors(job, job.gradients_at, layer.scale_in, layer.fan_in, member)
@@ -269,9 +270,9 @@ def clear_member(job: Job, layers: Table[Layer], member: int) -> None:
     for i in range(layers.size):
         layer = layers[i]
         if layer.scale_in >= 0:
-            factors(job, job.gradients_at, layer.scale_in, layer.fan_in, member)[:] = 0
+            clear(factors(job, job.gradients_at, layer.scale_in, layer.fan_in, member))
         if layer.scale_out >= 0:
-            factors(job, job.gradients_at, layer.scale_out, layer.fan_out, member)[:] = 0
+            clear(factors(job, job.gradients_at, layer.scale_out, layer.fan_out, member))
     clear_biases(job, layers, 0, member)
 
 
@@ -280,7 +281,7 @@ def clear_biases(job: Job, layers: Table[Layer], block: int, member: int) -> Non
     """The gradients of a member's own biases begin at zero; for member -1, a block's of those that are shared."""
     for i in range(layers.size):
         if (layers[i].bias_step > 0) == (member >= 0):
-            bias_gradient(job, layers[i], block, member)[:] = 0
+            clear(bias_gradient(job, layers[i], block, member))
 
 
 # Where a member's parameters and the numbers of its layers lie.

@@ -273,8 +273,11 @@ def layer_table(spec: NetworkSpec) -> ctypes.Array[Layer]:
     """Return the affine layers, each with the functions of the activation behind it."""
     slots, dtype = {slot.name: slot for slot in spec.slots(_alignment(spec.dtype))}, spec.dtype
     rates, rows, scaled_column = (*(spec.dropout or [0.0] * len(spec.activations)), 0.0), [], 0
+    hidden = sum(spec.widths[1:-1])
+    after_dropout = hidden if any(spec.dropout) else 0  # the column from which on what is left of the outputs stands
     for i, activation in enumerate((*spec.activations, "identity")):
         fan_in, fan_out = spec.widths[i : i + 2]
+        of_input = ACTIVATIONS[activation].keeps == "x"
         found = {role: slots[name] for role, name in spec.layer_names[i].items()}
         rows.append(
             Layer(
@@ -288,11 +291,11 @@ def layer_table(spec: NetworkSpec) -> ctypes.Array[Layer]:
                 bias_step=fan_out if len(found["bias"].shape) == 2 else 0,
                 scaled_column=scaled_column,
                 column=sum(spec.widths[1 : i + 1]),
-                input_column=sum(spec.widths[1:i]) if i else -1,
+                input_column=sum(spec.widths[1:i]) + (after_dropout if rates[i - 1] else 0) if i else -1,
+                kept_column=sum(spec.widths[1 : i + 1]) + (hidden + after_dropout if of_input else 0),
                 number=i,
-                keeps=ACTIVATIONS[activation].keeps == "x",
+                keeps=of_input,
                 rate=rates[i],
-                input_rate=rates[i - 1] if i else 0.0,
                 read_ahead=fan_in * fan_out * LINE <= NEAR_BYTES * _alignment(spec.dtype),
                 forward=functions.address(f"{activation}_forward", dtype),
                 backward=functions.address(f"{activation}_backward", dtype) if i < len(spec.activations) else 0,
@@ -323,9 +326,7 @@ class TrainingWorkspace:
         hidden, outputs = sum(widths[1:-1]), sum(widths[1:])
         self._partial_size = parameters if plan.block_gradients else outputs
         sizes = {
-            "hidden_at": rows * hidden,
-            "dropped_at": rows * hidden if any(spec.dropout) else 0,
-            "kept_at": rows * hidden if keeps_inputs(spec) else 0,
+            "hidden_at": rows * hidden * (1 + any(spec.dropout) + keeps_inputs(spec)),
             "deltas_at": rows * outputs,
             "partials_at": plan.blocks * self._partial_size,
             "parts_at": plan.parts * plan.batch_rows * widths[1],

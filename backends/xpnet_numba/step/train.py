@@ -30,6 +30,8 @@ from xpnet_numba.llvm import (
     INNER,
     array,
     call,
+    choice,
+    clear,
     fetch_add,
     flush_denormals,
     load,
@@ -38,12 +40,12 @@ from xpnet_numba.llvm import (
     smaller,
 )
 from xpnet_numba.llvm.memory import Block
+from xpnet_numba.loops.products import ACCUMULATE, FAR, TRANSPOSE_A, TRANSPOSE_B
 from xpnet_numba.runtime.threads import claim, wait_until
 from xpnet_numba.scalars import EXACT
 from xpnet_numba.step.forward import forward, loss_of
 from xpnet_numba.step.job import (
     FIRST,
-    FRESH,
     Job,
     Layer,
     Masks,
@@ -58,14 +60,12 @@ from xpnet_numba.step.job import (
     kept_of,
     layers_of,
     matrix,
+    multiply,
     numbers,
     result_of,
     slices_of,
     sparse_gradient,
     sums_of_totals,
-    times,
-    times_transposed,
-    transposed_times,
     vector,
     weight_of,
 )
@@ -83,32 +83,28 @@ class Batch(NamedTuple):
     t: int
 
 
+class Pieces(NamedTuple):
+    """Pieces of a phase: the first, how many, and with which of them a thread begins."""
+
+    first: int
+    count: int
+    start: int
+
+
 def train(job_at: Pointer, me: int) -> None:
     """Run a training job: some batches of an epoch; without ``updating``, one batch and its gradient."""
     job, mode = array(job_at, 1)[0], flush_denormals()
-    layers, slices = layers_of(job), slices_of(job)
     first_block, first_slice = me * job.blocks // job.threads, integers(job.first_slices_at, 0, job.threads)[me]
     pieces = job.parts + job.blocks + job.slices
     for step in range(load(job.done_at) // pieces, job.steps):
-        batch = batch_of(job, step)
-        for i in range(job.slices if job.parts else 0):
-            index = (first_slice + i) % job.slices
-            if slices[index].layer == 0 and claim(job.claims_at, job.blocks + job.slices + index, step):
-                work_part(job, layers[0], slices[index], batch, me)
-                fetch_add(job.done_at, 1)
-        wait_until(job.done_at, step * pieces + job.parts)
-        for i in range(job.blocks):
-            block = (first_block + i) % job.blocks
-            if claim(job.claims_at, block, step):
-                work_block(job, layers, batch, block, me)
-                fetch_add(job.done_at, 1)
-        wait_until(job.done_at, step * pieces + job.parts + job.blocks)
-        for i in range(job.slices):
-            index = (first_slice + i) % job.slices
-            if claim(job.claims_at, job.blocks + index, step):
-                work_slice(job, layers[slices[index].layer], slices[index], batch, index, me)
-                fetch_add(job.done_at, 1)
-        wait_until(job.done_at, (step + 1) * pieces)
+        batch, done = batch_of(job, step), step * pieces
+        if job.parts:
+            work_phase(job, FIRST, batch, step, Pieces(FIRST, job.slices, first_slice), me)
+            wait_until(job.done_at, done + job.parts)
+        work_phase(job, FIRST + 1, batch, step, Pieces(FIRST, job.blocks, first_block), me)
+        wait_until(job.done_at, done + job.parts + job.blocks)
+        work_phase(job, FIRST + 2, batch, step, Pieces(FIRST, job.slices, first_slice), me)
+        wait_until(job.done_at, done + pieces)
     if me == 0:
         job.loss, job.penalty = sums_of_totals(job)
         job.updates_made += job.steps if job.updating else 0
@@ -118,23 +114,38 @@ def train(job_at: Pointer, me: int) -> None:
 def train_phase(job_at: Pointer, me: int) -> None:
     """The C function of one phase of one batch, of whose pieces this rank has some: see ``shared_memory``."""
     job, mode = array(job_at, 1)[0], flush_denormals()
-    layers, slices, batch = layers_of(job), slices_of(job), batch_of(job, 0)
     count, turn = job.end_piece - job.first_piece, job.first_step
-    for i in range(count):
-        index = job.first_piece + (me * count // job.threads + i) % count
-        if job.phase == 0:
-            if slices[index].layer == 0 and claim(job.claims_at, job.blocks + job.slices + index, turn):
-                work_part(job, layers[0], slices[index], batch, job.first_thread + me)
-        elif job.phase == 1:
-            if claim(job.claims_at, index, turn):
-                work_block(job, layers, batch, index, job.first_thread + me)
-        elif job.phase == 2:
-            # Without ``updating`` gradients are clipped, and each slice is claimed once more in the same batch.
-            if claim(job.claims_at, job.blocks + index, turn if job.updating else 2 * turn):
-                work_slice(job, layers[slices[index].layer], slices[index], batch, index, job.first_thread + me)
-        elif claim(job.claims_at, job.blocks + index, 2 * turn + 1):
-            update_slice(job, slices[index], batch.t)
+    pieces, batch = Pieces(job.first_piece, count, me * count // job.threads), batch_of(job, 0)
+    if job.phase == 3:
+        # Gradients have been clipped: each slice is claimed once more in the same batch.
+        slices = slices_of(job)
+        for i in range(count):
+            index = pieces.first + (pieces.start + i) % count
+            if claim(job.claims_at, job.blocks + index, 2 * turn + 1):
+                update_slice(job, slices[index], batch.t)
+    else:
+        turns = choice(job.phase == 2, choice(job.updating, 1, 2), 1)
+        work_phase(job, job.phase, batch, turn * turns, pieces, job.first_thread + me)
     restore_denormals(mode)
+
+
+@njit(**INNER)
+def work_phase(job: Job, phase: int, batch: Batch, turn: int, pieces: Pieces, me: int) -> None:
+    """Claim the pieces of a phase of a batch, one after the other, and do those that are free in this turn."""
+    layers, slices = layers_of(job), slices_of(job)
+    for i in range(pieces.count):
+        index = pieces.first + (pieces.start + i) % pieces.count
+        if phase == 1:
+            if claim(job.claims_at, index, turn):
+                work_block(job, layers, batch, index, me)
+                fetch_add(job.done_at, 1)
+        elif phase == 2:
+            if claim(job.claims_at, job.blocks + index, turn):
+                work_slice(job, layers[slices[index].layer], slices[index], batch, index, me)
+                fetch_add(job.done_at, 1)
+        elif slices[index].layer == 0 and claim(job.claims_at, job.blocks + job.slices + index, turn):
+            work_part(job, layers[0], slices[index], batch, me)
+            fetch_add(job.done_at, 1)
 
 
 @njit(**INNER)
@@ -152,21 +163,13 @@ def batch_of(job: Job, step: int) -> Batch:
 @njit(**INNER)
 def work_part(job: Job, layer: Layer, piece: Slice, batch: Batch, me: int) -> None:
     """Multiply a slice of the first weight by its features of the whole batch: one part of x W."""
-    x = features_of(job, piece, batch)
+    x = features_of(job, layer, piece, batch)
     if job.ordered:
         features = matrix(job, job.x_at, piece.first, job.x_rows, job.x_row)
         call(job.gather_at, (integers(job.order_at, batch.first, batch.rows), x, features, result_of(job, me)))
     weight = matrix(job, job.params_at, piece.start, piece.rows, layer.fan_out)
     part = matrix(job, job.parts_at, piece.number * job.batch_rows * layer.fan_out, batch.rows, layer.fan_out)
-    times(job, x, weight, part, job.x_is_far, me)
-
-
-@njit(**INNER)
-def features_of(job: Job, piece: Slice, batch: Batch) -> Block:
-    """Return the features of a batch (rows, at least as many) that meet a slice of the first weight."""
-    if job.ordered:
-        return matrix(job, job.batch_x_at, job.batch_rows * piece.first, batch.rows, piece.rows)
-    return matrix(job, job.x_at, batch.first * job.x_row + piece.first, batch.rows, job.x_row)
+    multiply(job, x, weight, part, FAR * job.x_is_far, me)
 
 
 # Phase 1.
@@ -185,19 +188,20 @@ def work_block(job: Job, layers: Table[Layer], batch: Batch, block: int, me: int
             x = gather_x(job, rows, me)
         masks = Masks(job.first_row + begin, batch.t - 1)
         forward(job, layers, x, rows, out, masks, me)
-        d_bias = bias_sums_of(job, layers[layers.size - 1], block, begin > first)
+        more = ACCUMULATE if begin > first else 0
+        d_bias = bias_sums_of(job, layers[layers.size - 1], block, more)
         add_to_total(job, block, batch.share * loss_of(job, out, rows, batch.weight, d_bias, me))
-        backward(job, layers, x, rows, masks, (block, begin > first), me)
+        backward(job, layers, x, rows, masks, (block, more), me)
 
 
 @njit(**INNER)
 def backward(
-    job: Job, layers: Table[Layer], x: Block, rows: Rows, masks: Masks, part: tuple[int, bool], me: int
+    job: Job, layers: Table[Layer], x: Block, rows: Rows, masks: Masks, part: tuple[int, int], me: int
 ) -> None:
     """Deltas of the hidden layers from those of the last; the block's part of the gradient of biases and, where all
     parameters are few, of weights.
 
-    part : which block, and whether what it has of earlier rows is added to
+    part : which block, and ``ACCUMULATE`` where what it has of earlier rows is added to, else 0
     """
     block, more = part
     for i in range(layers.size - 1, -1, -1):
@@ -211,23 +215,23 @@ def backward(
             if i == 0 and job.starts_at:
                 sparse_gradient(job, rows, FIRST, d_out, partial, more)
             else:
-                transposed_times(job, inputs, d_out, partial, more, me)
+                multiply(job, inputs, d_out, partial, TRANSPOSE_A + more, me)
         if i > 0:
             before = layers[i - 1]
             d_hidden = deltas_of(job, before, rows)
-            times_transposed(job, d_out, weight_of(job, layer), d_hidden, me)
+            multiply(job, d_out, weight_of(job, layer), d_hidden, TRANSPOSE_B, me)
             if before.rate > 0.0:
                 drop(job, before, before.number, d_hidden, d_hidden, masks)
             call(before.backward, (d_hidden, kept_of(job, before, rows), bias_sums_of(job, before, block, more)))
 
 
 @njit(**GIVES_ARRAY)
-def bias_sums_of(job: Job, layer: Layer, block: int, more: bool) -> Vector:
+def bias_sums_of(job: Job, layer: Layer, block: int, more: int) -> Vector:
     """Return where a block adds up its part of a bias gradient: from zero, unless ``more`` rows are added."""
     offset = block * job.partial_size + (layer.bias if job.block_gradients else layer.column)
     sums = vector(job, job.partials_at, offset, layer.fan_out)
     if not more:
-        sums[:] = 0
+        clear(sums)
     return sums
 
 
@@ -244,9 +248,9 @@ def work_slice(job: Job, layer: Layer, piece: Slice, batch: Batch, index: int, m
         rows = Rows(batch.first, batch.rows, 0)
         deltas = deltas_of(job, layer, rows)
         if layer.input_column < 0 and job.starts_at:
-            sparse_gradient(job, rows, piece.first, deltas, grad, FRESH)
+            sparse_gradient(job, rows, piece.first, deltas, grad, FIRST)
         else:
-            transposed_times(job, features_given(job, layer, piece, batch), deltas, grad, FRESH, me)
+            multiply(job, features_of(job, layer, piece, batch), deltas, grad, TRANSPOSE_A, me)
         if piece.takes_bias:
             add_partials(job, batch.rows, layer.column, layer.bias, layer.fan_out)
     if job.penalized:
@@ -270,17 +274,18 @@ def add_partials(job: Job, rows: int, first: int, start: int, size: int) -> None
 
 
 @njit(**INNER)
-def features_given(job: Job, layer: Layer, piece: Slice, batch: Batch) -> Block:
-    """Return a layer's inputs for the whole batch, from a slice's first feature on (rows, at least its features)."""
+def features_of(job: Job, layer: Layer, piece: Slice, batch: Batch) -> Block:
+    """Return a layer's inputs for the whole batch, from a slice's first feature on (rows, at least its features).
+
+    Gathered rows of X lie there slice by slice where the first layer's product is made in parts.
+    """
+    buffer_at, offset, width = job.x_at, batch.first * job.x_row + piece.first, job.x_row
     if layer.input_column >= 0:
-        offset = job.capacity_rows * layer.input_column + piece.first
-        buffer_at = job.dropped_at if layer.input_rate else job.hidden_at
-        return matrix(job, buffer_at, offset, batch.rows, layer.fan_in)
-    if job.parts:
-        return features_of(job, piece, batch)
-    if job.ordered:
-        return matrix(job, job.batch_x_at, piece.first, batch.rows, layer.fan_in)
-    return matrix(job, job.x_at, batch.first * job.x_row + piece.first, batch.rows, job.x_row)
+        buffer_at, offset, width = job.hidden_at, job.capacity_rows * layer.input_column + piece.first, layer.fan_in
+    elif job.ordered:
+        buffer_at, offset = job.batch_x_at, choice(job.parts, job.batch_rows, 1) * piece.first
+        width = choice(job.parts, piece.rows, layer.fan_in)
+    return matrix(job, buffer_at, offset, batch.rows, width)
 
 
 @njit(**INNER)
@@ -298,6 +303,6 @@ def update(job_at: Pointer, me: int) -> None:
     slices = slices_of(job)
     for i in range(job.slices):
         index = (integers(job.first_slices_at, 0, job.threads)[me] + i) % job.slices
-        if claim(job.claims_at, job.blocks + index, 0):
+        if claim(job.claims_at, job.blocks + index, FIRST):
             update_slice(job, slices[index], job.updates_made + 1)
     restore_denormals(mode)
