@@ -93,7 +93,7 @@ def normalise(
 
         def choose(width: int, *wider: int) -> None:
             if not wider:
-                builder.store(_normalise(builder, width, *given, sums if columns != types.none else None), total)
+                builder.store(_normalise(builder, width, None if columns == types.none else sums, *given), total)
                 return
             with builder.if_else(builder.icmp_signed("<=", given[2], INT64(width))) as (fits, does_not):
                 with fits:
@@ -111,12 +111,12 @@ def normalise(
 def _normalise(
     builder: ir.IRBuilder,
     width: int,
+    sums: ir.Value | None,
     source: ir.Value,
     target: ir.Value,
     k: ir.Value,
     scale: ir.Value,
     marked: ir.Value,
-    sums: ir.Value | None,
 ) -> ir.Value:
     """One vector of a row: its sum, its share, and the store of what lies inside the row."""
     number = scale.type
