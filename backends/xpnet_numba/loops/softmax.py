@@ -5,6 +5,8 @@ maximum is needed, and the rounding of the shift is saved. Exponentials are take
 flat loop, whatever the width of a row: a loop over ten classes would leave vectors half empty.
 """
 
+from typing import Any
+
 import numpy
 
 from xpnet_numba.kinds import Matrix, Pointer, Scalar, Vector
@@ -149,7 +151,7 @@ def sum_of(terms: Vector) -> Scalar:
     return total
 
 
-NO_PLACE = numpy.int64(-1)
+NO_PLACE: Any = numpy.int64(-1)
 """No place in a row: for Python's -1, whose type is its value, Numba would compile a function once more."""
 
 

@@ -87,7 +87,7 @@ class Pieces(NamedTuple):
     """Pieces of a phase: the first, how many, and with which of them a thread begins."""
 
     first: int
-    count: int
+    size: int
     start: int
 
 
@@ -133,8 +133,8 @@ def train_phase(job_at: Pointer, me: int) -> None:
 def work_phase(job: Job, phase: int, batch: Batch, turn: int, pieces: Pieces, me: int) -> None:
     """Claim the pieces of a phase of a batch, one after the other, and do those that are free in this turn."""
     layers, slices = layers_of(job), slices_of(job)
-    for i in range(pieces.count):
-        index = pieces.first + (pieces.start + i) % pieces.count
+    for i in range(pieces.size):
+        index = pieces.first + (pieces.start + i) % pieces.size
         if phase == 1:
             if claim(job.claims_at, index, turn):
                 work_block(job, layers, batch, index, me)
