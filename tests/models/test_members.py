@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer
+from sklearn.exceptions import NotFittedError
 
 import xpnet
 from xpnet.models.network import values_of_one
@@ -45,6 +46,22 @@ def test_both_backends_give_the_same_network() -> None:
     )
     for name, array in by_numpy.params.items():  # 35 updates of Adam, whose division magnifies rounding
         np.testing.assert_allclose(by_numba.params[name], array, rtol=1e-9, atol=1e-10, err_msg=name)
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_estimators_predict_with_each_member(backend: str) -> None:
+    settings: dict[str, Any] = {"hidden_layer_sizes": 8, "members": 4, "max_iter": 3, "random_state": 0}
+    numbers = xpnet.MLPRegressor(backend=backend, **settings).fit(X, X[:, :2])
+    labels = xpnet.MLPClassifier(backend=backend, **settings).fit(X, Y)
+    each, second = numbers.predict_members(X), labels.predict_members(X[:7])
+    assert each.shape == (4, len(X), 2) and second.shape == (4, 7, 1) and each.std(axis=0).min() > 0
+    np.testing.assert_allclose(each.mean(axis=0), numbers.predict(X), atol=1e-6)
+    np.testing.assert_allclose(second.mean(axis=0)[:, 0], labels.predict_proba(X[:7])[:, 1], atol=1e-6)
+    with pytest.raises(ValueError, match="features"):
+        numbers.predict_members(X[:, 1:])
+    with pytest.raises(NotFittedError):
+        xpnet.MLPRegressor().predict_members(X)
 
 
 def test_batches_of_their_own_make_another_network_and_one_member_has_one_batch() -> None:

@@ -265,6 +265,34 @@ class FittedNetwork(Saved, Parameters):
             )
         return outputs.astype(numpy.result_type(checked.dtype, outputs.dtype), copy=False), backend
 
+    def predict_members(self, X: Any) -> Array:
+        """Predict with each member on its own, to see how far they agree.
+
+        Parameters
+        ----------
+        X : array or scipy sparse matrix, shape (rows, features)
+            The rows; a data frame or lists, too.
+
+        Returns
+        -------
+        array, shape (members, rows, outputs)
+            Numbers, or probabilities of classes, of two classes that of the second; of X's library. Their mean over the
+            members is what the estimator predicts, their standard deviation says how far the members agree.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before ``fit``.
+        ValueError
+            For other features, and for values that are not finite.
+        MixedArraysError
+            For arrays of another library than those of ``fit``.
+        """
+        check_is_fitted(self)
+        self._check_home(X)
+        network = self._current()
+        return like_input(network.predict_members(check_X(self, X)), X, network.backend)
+
     def __getstate__(self) -> dict[str, Any]:
         network = self._network and self._current()
         state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[call-overload]
