@@ -41,7 +41,8 @@ def test_backends_and_doctor(run: Run) -> None:
     assert all(b["usable"] or b["reason"] for b in found.values())
     assert "numpy" in run("backends").stdout
     doctor = json.loads(run("doctor", "--json").stdout)
-    assert {library["of"] for library in doctor["blas"]} >= {"numpy.libs", "scipy.libs"}
+    files = [library["filepath"] for library in doctor["blas"]]
+    assert all(any(folder in file for file in files) for folder in ("numpy.libs", "scipy.libs"))
     shown = run("doctor", XPNET_BACKEND=None).stdout
     assert len(shown.splitlines()) <= 50
     assert "NumPy, lists, frames" in shown

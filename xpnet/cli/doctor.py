@@ -95,7 +95,8 @@ def doctor(as_json: bool, group: str | None) -> None:
     _show_backends(found["backends"])
     show_table(("arrays", "run on", "because"), [tuple(kind.values()) for kind in found["arrays"]])
     show_facts([("training", found["training"])])
-    show_table(("BLAS", "version", "threads", "of"), [tuple(library.values()) for library in found["blas"]])
+    shown = ("internal_api", "version", "num_threads", "filepath")
+    show_table(("BLAS", "version", "threads", "file"), [[library[name] for name in shown] for library in found["blas"]])
     show_facts([("packages", ", ".join(f"{name} {number}" for name, number in found["packages"].items()))])
 
 
@@ -151,20 +152,11 @@ def _training() -> str:
 
 
 def _blas() -> list[dict[str, Any]]:
-    """List the BLAS libraries that NumPy and SciPy bring, each with its own threads."""
+    """List the BLAS libraries that NumPy and SciPy bring, each with its threads, as threadpoolctl describes them."""
     import scipy.linalg.cython_blas  # noqa: F401  loads SciPy's library, so that it can be seen
     from threadpoolctl import threadpool_info
 
-    return [
-        {
-            "name": f"{library['internal_api']} ({library.get('architecture', 'unknown')})",
-            "version": library["version"],
-            "threads": library["num_threads"],
-            "of": os.path.basename(os.path.dirname(library["filepath"])),
-        }
-        for library in threadpool_info()
-        if library["user_api"] == "blas"
-    ]
+    return [library for library in threadpool_info() if library["user_api"] == "blas"]
 
 
 def _packages() -> dict[str, str]:
