@@ -37,7 +37,8 @@ class Interval:
     closed: str = "left"
 
     def __contains__(self, value: Any) -> bool:
-        if not isinstance(value, self.kind):
+        plain = type(value) is int or (type(value) is float and self.kind is Real)  # an abstract class takes longer
+        if not plain and not isinstance(value, self.kind):
             return False
         number: Any = value
         above = self.low <= number if self.closed in ("left", "both") else self.low < number
@@ -84,7 +85,7 @@ def _is_allowed(value: Any, allowed: Any) -> bool:
     if isinstance(allowed, Interval):
         return value in allowed
     if isinstance(allowed, set):
-        return isinstance(value, str | Real) and value in allowed
+        return isinstance(value, (str, Real)) and value in allowed
     if allowed == ARRAY_LIKE:
         return hasattr(value, "__len__") and not isinstance(value, str)
     return value is None if allowed is None else isinstance(value, allowed)
