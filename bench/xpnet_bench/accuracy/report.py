@@ -36,7 +36,7 @@ def write_accuracy_report(results: Path, folder: Path) -> Path:
         "",
         "## Geometric means over tables and splits",
         "",
-        f"Relative to {REFERENCE}: below 1 is better.",
+        f"Relative to {REFERENCE} on the splits that both have: below 1 is better.",
         "",
         *_markdown(_rounded(means)),
         "",
@@ -102,13 +102,16 @@ def _by_table(scores: pandas.DataFrame, measure: str, title: str) -> list[str]:
     for table in means.index:
         for name in names:
             spread = spreads.loc[table, name]
+            if numpy.isnan(means.loc[table, name]):
+                shown.loc[table, name] = "-"
+                continue
             text = f"{means.loc[table, name]:.4g}" + ("" if numpy.isnan(spread) else f" ± {spread:.2g}")
             shown.loc[table, name] = f"**{text}**" if means.loc[table, name] == means.loc[table].min() else text
     return [f"## {title}", "", *_markdown(shown), ""]
 
 
 def _rounded(means: pandas.DataFrame) -> pandas.DataFrame:
-    return means.map(lambda value: f"{value:.3f}" if isinstance(value, float) else value)
+    return means.map(lambda value: f"{value:.3f}" if isinstance(value, float) else value).replace("nan", "-")
 
 
 def _markdown(table: pandas.DataFrame) -> list[str]:
