@@ -289,6 +289,7 @@ class FittedNetwork(Saved, Parameters):
             For arrays of another library than those of ``fit``.
         """
         check_is_fitted(self)
+        check_in_memory((X,))
         self._check_home(X)
         network = self._current()
         return like_input(network.predict_members(check_X(self, X)), X, network.backend)
