@@ -118,7 +118,7 @@ def test_a_label_that_is_no_class_crashes_nothing(label: int) -> None:
 def test_classes_beyond_what_float32_counts() -> None:
     classes = 2**24 + 2
     z, d_bias, loss = np.zeros((1, classes), "f4"), np.zeros(classes, "f4"), np.zeros(1)
-    arguments = z, np.array([classes - 1]), np.ones(1, "f4"), d_bias, loss
+    arguments = z, np.array([classes - 1]), np.ones(1, "f4"), np.zeros(classes, "f4"), d_bias, loss
 
     @njit
     def run(address: Any, arguments: Any) -> None:
