@@ -271,3 +271,21 @@ def test_a_state_that_was_tampered_with_is_refused(frame: pandas.DataFrame, y: n
         for wrong in (array[:-1], array.ravel()[:0], array * numpy.nan, array.astype(complex), array[None]):
             with pytest.raises(xpnet.InputError):
                 TableEncoder.from_state(description, {**arrays, name: wrong})
+
+
+def test_dates_that_a_frame_holds_as_text_are_dates() -> None:
+    """pandas reads a column of dates as text, pyarrow as dates: both give the same numbers."""
+    text = numpy.array(["2024-01-05", "2024-02-10", "2024-03-15", "2024-04-20"] * 30)
+    frames = [pandas.DataFrame({"day": text}), pandas.DataFrame({"day": pandas.to_datetime(text)})]
+    frames[0].loc[3, "day"] = frames[1].loc[3, "day"] = None
+    encoders = [xpnet.TableEncoder().fit(frame) for frame in frames]
+    expected = encoders[1].transform(frames[1])
+    assert encoders[0].get_feature_names_out().tolist() == encoders[1].get_feature_names_out().tolist()
+    for encoder in encoders:
+        for frame in frames:
+            numpy.testing.assert_array_equal(encoder.transform(frame), expected)
+    with pytest.raises(xpnet.InputError, match="'day' held dates in training and holds text now"):
+        encoders[0].transform(pandas.DataFrame({"day": ["2024-01-05", "tomorrow"]}))
+    # Where one value was no date in training, all are words, and stay so however few rows are predicted.
+    words = xpnet.TableEncoder().fit(pandas.DataFrame({"day": [*text, "never"]}))
+    assert words.transform(pandas.DataFrame({"day": text[:1]})).sum() == 1

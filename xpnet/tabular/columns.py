@@ -18,6 +18,7 @@ from xpnet.errors import InputError
 Kind = Literal["number", "category", "moment", "other"]
 _IN_A_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _NUMERIC = "fiub"
+_ISO_DATE = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?)?$"
 
 
 class Categories(NamedTuple):
@@ -74,7 +75,10 @@ class Table:
     def kind(self, index: int) -> tuple[Kind, str]:
         """Return the kind of a column, and its type as errors call it."""
         column = self.columns[index]
-        return ("number", str(column.dtype)) if isinstance(column, numpy.ndarray) else _kind_of(column().type)
+        if isinstance(column, numpy.ndarray):
+            return "number", str(column.dtype)
+        array = column()
+        return ("moment", "dates as text") if _dates_of_text(array) is not None else _kind_of(array.type)
 
     def is_whole(self, index: int) -> bool:
         """Return whether the type of a column holds whole numbers."""
@@ -96,6 +100,8 @@ class Table:
                 raise InputError(f"{self.name(index)} held dates in training and holds {column.dtype} now. Parse it.")
             return column.astype(numpy.float64)
         array = column()
+        if kind == "moment" and (dates := _dates_of_text(array)) is not None:
+            array = dates
         found, type_ = _kind_of(array.type)
         if found != kind and array.null_count < len(array) and (kind, found) != ("number", "category"):
             held = {"number": "numbers", "moment": "dates"}[kind]
@@ -239,6 +245,22 @@ def _kind_of(type_: Any) -> tuple[Kind, str]:
     if plain or types.is_duration(type_) or types.is_null(type_):
         return "number", str(type_)
     return "other", str(type_)
+
+
+def _dates_of_text(array: Any) -> Any | None:
+    """Return text as moments where every value is a date of ISO 8601, as frames read from CSV hold them; else None."""
+    import pyarrow
+    from pyarrow import compute
+
+    types = pyarrow.types
+    if not (types.is_string(array.type) or types.is_large_string(array.type)) or array.null_count == len(array):
+        return None
+    if not compute.all(compute.match_substring_regex(array, _ISO_DATE)).as_py():
+        return None
+    try:
+        return array.cast(pyarrow.timestamp("us"))
+    except pyarrow.ArrowInvalid:  # a 30th of February
+        return None
 
 
 def _floats(array: Any) -> numpy.ndarray:
