@@ -242,6 +242,8 @@ def battery(library: Any, *, reversed: bool) -> None:
     spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], l2=0.1)
     assert_agrees(spec, launcher, *data(spec, "indices"), batch=2, weight=weight)  # graphs of eight and of one
     assert_agrees_by_rows(spec, launcher, weighted=True, norm=0.2)
+    # Adam hardly sees by what gradients are scaled; plain descent sees that short ones are left alone.
+    assert_agrees_by_rows(replace(spec, rule=RULES["sgd"]), launcher, weighted=False, norm=100.0)
     assert_infers_in_blocks(launcher)
     spec = NetworkSpec((7, 6, 4), ("relu",), l2=0.1, dropout=(0.5,), seed=3)
     assert_same_gradient(spec, launcher, *data(spec, "indices"), part=BatchPart(40.0, first_row=5))
