@@ -2,7 +2,7 @@
 network.
 """
 
-from xpnet.steps.lock import NetworkLock, locked
-from xpnet.steps.reference import ReferenceStep, SparseStep, make_step, serves
+from xpnet.steps.making import NetworkLock, locked, make_step, serves
+from xpnet.steps.reference import ReferenceStep, SparseStep
 
 __all__ = ["NetworkLock", "ReferenceStep", "SparseStep", "locked", "make_step", "serves"]

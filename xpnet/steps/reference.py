@@ -378,23 +378,3 @@ class SparseStep(ReferenceStep):
 
     def _take(self, array: Any, rows: Any) -> Any:
         return array[rows] if hasattr(array, "tocsr") else super()._take(array, rows)
-
-
-def make_step(spec: NetworkSpec, backend: Backend, *, compiled: bool = True, sparse: bool = False) -> Step:
-    """Return the training step for ``spec`` on ``backend``; its ``why`` says which one it is and for what reason.
-
-    compiled : False to have the reference step in any case
-    sparse : whether it shall take SciPy's sparse matrices; only where arrays are NumPy's
-    """
-    step: Step | str = "as asked for"
-    if compiled:
-        none = f"backend {backend.name} compiles none"
-        step = backend.compile_step(spec) if hasattr(backend, "compile_step") else none
-    if sparse and (isinstance(step, str) or not step.takes_sparse):
-        return SparseStep(spec, backend)
-    return ReferenceStep(spec, backend, f"the reference step: {step}") if isinstance(step, str) else step
-
-
-def serves(step: Step, *, sparse: bool) -> bool:
-    """Tell whether a step is made for rows of this kind: a :class:`SparseStep` is not for dense ones."""
-    return step.takes_sparse if sparse else not isinstance(step, SparseStep)

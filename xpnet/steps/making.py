@@ -1,4 +1,4 @@
-"""Threads share a network: one call at a time computes with it, and one thread at a time trains it."""
+"""How a network comes to its training step, and the lock by which threads share it."""
 
 import os
 import time
@@ -9,7 +9,9 @@ from threading import Lock, RLock, get_ident
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakSet
 
+from xpnet.backend import Backend, NetworkSpec, Step
 from xpnet.errors import ModelInUseError
+from xpnet.steps.reference import ReferenceStep, SparseStep
 
 WAKING = 1e-4
 """Seconds in which a thread that waits for a lock notices that it is free."""
@@ -19,8 +21,28 @@ Result = TypeVar("Result")
 _locks: "WeakSet[NetworkLock]" = WeakSet()
 
 
+def make_step(spec: NetworkSpec, backend: Backend, *, compiled: bool = True, sparse: bool = False) -> Step:
+    """Return the training step for ``spec`` on ``backend``; its ``why`` says which one it is and for what reason.
+
+    compiled : False to have the reference step in any case
+    sparse : whether it shall take SciPy's sparse matrices; only where arrays are NumPy's
+    """
+    step: Step | str = "as asked for"
+    if compiled:
+        none = f"backend {backend.name} compiles none"
+        step = backend.compile_step(spec) if hasattr(backend, "compile_step") else none
+    if sparse and (isinstance(step, str) or not step.takes_sparse):
+        return SparseStep(spec, backend)
+    return ReferenceStep(spec, backend, f"the reference step: {step}") if isinstance(step, str) else step
+
+
+def serves(step: Step, *, sparse: bool) -> bool:
+    """Tell whether a step is made for rows of this kind: a :class:`SparseStep` is not for dense ones."""
+    return step.takes_sparse if sparse else not isinstance(step, SparseStep)
+
+
 class NetworkLock:
-    """The lock of one network.
+    """One call at a time computes with a network, and one thread at a time trains it.
 
     A call that computes holds ``calls``, a training for each of its epochs, so that other threads have their calls
     between two epochs. A thread that trains, moves or changes the network holds ``trainings`` from beginning to end.
