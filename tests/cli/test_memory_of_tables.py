@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def peak(folder: Path, *arguments: str, large: int = 2**26) -> int:
     """Return a command's peak of anonymous memory. large : bytes from which on tables are read block by block"""
     # The first may compile, which takes memory, too; and threads that read hold a few megabytes more or less.
-    return min(peak_of(COMMAND, large, *arguments, folder=folder) for _ in range(3))
+    return min(peak_of(COMMAND, large, *arguments, folder=folder) for _ in range(4))
 
 
 def train(folder: Path, data: str, large: int = 2**26) -> int:
