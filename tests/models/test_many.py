@@ -102,6 +102,27 @@ def test_any_rows_batches_and_threads_give_the_bits_of_a_loop(data: st.DataObjec
     assert_same(found, wanted)
 
 
+@pytest.mark.parametrize("batch_size", [None, 1000])
+def test_only_some_networks_have_rows_of_their_own(batch_size: int | None) -> None:
+    """The first takes the rows as they lie and gathers nothing; the workspace has room for what the others gather."""
+    wide, labels = RNG.standard_normal((20_000, 50)).astype("float32"), RNG.integers(0, 3, 20_000)
+    drawn = [None, *RNG.integers(0, len(wide), (3, len(wide)))]
+
+    def made() -> list[xpnet.FeedforwardNeuralNet]:
+        return [xpnet.FeedforwardNeuralNet(50, 4, 3, rng=k, dtype="float32") for k in range(4)]
+
+    found, wanted = made(), made()
+    with side_by_side() as counts:
+        xpnet.fit_many(found, wide, labels, epochs=2, batch_size=batch_size, shuffle=False, rows=drawn)
+    assert counts == [4, 4]
+    for network, of_one in zip(wanted, drawn, strict=True):
+        part = (wide, labels) if of_one is None else (wide[of_one], labels[of_one])
+        network.fit(*part, epochs=2, batch_size=batch_size, shuffle=False)
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(one.params["W1"], other.params["W1"])
+        assert one.history.loss == other.history.loss
+
+
 def test_folds_sparse_rows_and_soft_labels() -> None:
     sparse, soft = scipy.sparse.csr_array(X * (X > 0.5)), np.eye(3, dtype="float32")[Y]
     found, wanted = networks_of(3), networks_of(3)

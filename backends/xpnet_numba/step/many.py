@@ -136,7 +136,7 @@ class ManyTrainings:
         self.steps, self.data, self.streams = steps, data, streams
         spec, self.lanes = steps[0].spec, min(get_threads(), len(steps))
         kind, size = job_class(spec.dtype), steps[0].gradients.flat.size
-        label_width = 0 if data[0].order is None else data[0].label_width
+        label_width = max(0 if of_one.order is None else of_one.label_width for of_one in data)
         self._workspaces = [TrainingWorkspace(spec, plan, size, label_width) for _ in range(self.lanes)]
         check_memory(sum(w.nbytes for w in self._workspaces), f"Training on {self.lanes} threads")
         most = max(d.rows for d in data) if streams else 0
