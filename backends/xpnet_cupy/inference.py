@@ -31,7 +31,10 @@ class Inference:
         self._allocate(0)
 
     def predict(self, X: Array, out: Array) -> None:
-        """Outputs after the output activation: X (rows, in) -> out (rows, out). Waits for nothing."""
+        """Outputs after the output activation: X (rows, in) -> out (rows, out).
+
+        Waits for what the lane was asked for before, not for these outputs: both are told where data lie at one place.
+        """
         self._run(Data(X), len(X), out)
 
     def mean_loss(self, data: Data, count: int) -> tuple[float, float]:
@@ -61,7 +64,7 @@ class Inference:
     def _allocate(self, rows: int) -> None:
         """Rows, what each layer gives, probabilities, and losses; for none, what refers to those before is let go."""
         spec, xp = self.spec, self.launcher.xp
-        self.rows = rows
+        self.rows = 0  # until all is there: memory may run out on the way
         self.works: OrderedDict[tuple[str, int, bool], Work] = OrderedDict()
         self.x: Any = xp.empty((rows, spec.widths[0]), dtype=spec.dtype)
         self.outputs: list[Any] = [xp.empty((rows, width), dtype=spec.dtype) for width in spec.widths[1:]]
@@ -70,6 +73,7 @@ class Inference:
         self.runs = Runs(self.launcher, self.epoch, Work([launches.begin(self.launcher, self.epoch, self.row_loss)]))
         finish = launches.finish(self.launcher, self.epoch, self.row_loss)
         self._end = Work([*self._penalty(), finish])
+        self.rows = rows
 
     def _penalty(self) -> list[Launch]:
         spec, network = self.spec, self.network

@@ -294,6 +294,26 @@ def test_out_of_memory(backend: CupyBackend, cuda: Any) -> None:
     assert np.isfinite(step.epoch(X, Y, learning_rate=0.1, batch_size=1150))
 
 
+@pytest.mark.parametrize("kind", ["forward", "loss"])
+def test_what_follows_a_prediction_that_had_no_memory_is_right(backend: CupyBackend, kind: str) -> None:
+    """Its buffers were not taken, so that those of fewer rows are not parts of them."""
+    spec = NetworkSpec((7, 60, 4), ("relu",), dtype="float32")  # the inputs fit, the hidden outputs do not
+    X, Y = data(spec, "indices")
+    step, reference = backend.compile_step(spec), ReferenceStep(spec, NumpyBackend(), "")
+    for one in (step, reference):
+        one.params.update(weights(spec))
+    many = [backend.asarray(np.tile(array, (50, 1) if array.ndim == 2 else 50)) for array in (X, Y)]
+    cupy.pool.set_limit(100_000)
+    try:
+        with pytest.raises(DeviceMemoryError, match="of 1150 rows"):
+            getattr(step, kind)(*many[: 1 if kind == "forward" else 2])
+    finally:
+        cupy.pool.set_limit(0)
+    found = backend.to_numpy(step.forward(backend.asarray(X)))
+    np.testing.assert_allclose(found, reference.forward(X), rtol=1e-5)
+    assert step.loss(backend.asarray(X), backend.asarray(Y)) == pytest.approx(reference.loss(X, Y), rel=1e-5)
+
+
 def test_it_describes_what_it_found(backend: CupyBackend) -> None:
     described = backend.describe()
     assert described["cuBLASLt"] == "found" and described["card"] == "a host, cuda:0 of 1"
