@@ -141,7 +141,7 @@ class CompiledStep(Step):
             calls.clear()  # an error would hold recordings with sums in them, which a communicator waits for
             for mark in marks:  # one after the other: the time-out is that of a few sums, not of an epoch
                 group.wait(mark)
-            loss, squares, _, broken = self._results()
+            loss, squares, _, broken = self._network.read()
             penalty = float(self.spec.l2 / 2 * squares / weight) if weight else 0.0
             return float("nan") if broken else loss, penalty
 
@@ -189,7 +189,7 @@ class CompiledStep(Step):
 
             runs, _held, calls = self._with_room(prepare)
             runs.run(calls)
-            return self._mean(self._results(), count if part is None and sample_weight is None else part)
+            return self._mean(self._network.read(), count if part is None and sample_weight is None else part)
 
     def update(self, *, learning_rate: float) -> None:
         """See :class:`xpnet.backend.Step`."""
@@ -271,8 +271,9 @@ class CompiledStep(Step):
 
             runs, _held, calls = self._with_room(prepare)  # held until the device has read it
             runs.run(calls)
+            self._orders.send_next()  # beside the device's work
             by_rows = sample_weight is None or "by_rows" in told
-            return self._mean(self._results(), rows if by_rows else None)
+            return self._mean(self._network.read(), rows if by_rows else None)
 
     @cached_property
     def _updating(self) -> Work:
@@ -363,11 +364,6 @@ class CompiledStep(Step):
             works = self._plans.pop(shape).works
             if self._room is not None:
                 self._room.runs.forget(works)
-
-    def _results(self) -> Any:
-        """The results when the device has all that it is to do; the host's work for the next epoch runs beside it."""
-        self._orders.send_next()
-        return self._network.read()
 
     def _mean(self, results: Any, whole: float | BatchPart | None) -> float:
         """The mean loss, penalty included.

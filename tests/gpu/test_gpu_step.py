@@ -308,7 +308,7 @@ def test_an_epoch_does_not_wait_for_the_device(backend: Any, cupy: Any) -> None:
     spec = network((64, 32, 10), "adam", "float32")
     X, Y, _, _ = draw(spec, backend, 128 * 20 + 7)
     step = make(spec, backend)
-    with_room, results, busy = step._with_room, step._results, []
+    with_room, read, busy = step._with_room, step._network.read, []
 
     def spin_first(prepare: Any) -> Any:
         prepared = with_room(prepare)
@@ -317,11 +317,11 @@ def test_an_epoch_does_not_wait_for_the_device(backend: Any, cupy: Any) -> None:
 
     def look() -> Any:
         busy.append(not step.launcher.lane.stream.done)
-        return results()
+        return read()
 
     with step.running():
         train(step, X, Y, epochs=2)
-        step._with_room, step._results = spin_first, look  # type: ignore[method-assign, assignment]
+        step._with_room, step._network.read = spin_first, look  # type: ignore[method-assign, assignment]
         train(step, X, Y, epochs=1)
     assert busy == [True]
 

@@ -14,6 +14,7 @@ from cupy_on_host import Array, Event, Graph, Stream, cupy
 from xpnet_cupy import CupyBackend
 
 from xpnet.backend import NetworkSpec
+from xpnet.errors import DeviceMemoryError
 from xpnet.optimizers import Constant
 from xpnet.training import Training, run
 
@@ -79,6 +80,22 @@ def test_an_order_that_was_not_drawn_ahead_is_uploaded_as_ever() -> None:
     assert step._orders.on_device(orders[1]) is used
     np.testing.assert_array_equal(step._orders.on_device(orders[2]), orders[2])
     np.testing.assert_array_equal(step._orders.on_device(orders[1].copy()), orders[1])
+
+
+def test_no_order_is_drawn_for_after_an_epoch_that_failed() -> None:
+    backend = CupyBackend()
+    drawn: list[str] = []
+    step: Any = backend.compile_step(SPEC)
+    X, Y = (backend.asarray(array) for array in data(SPEC, "indices", rows=ROWS))
+    step.prefetch_order = lambda: drawn.append("an order")
+    cupy.pool.set_limit(1_000)
+    try:
+        with pytest.raises(DeviceMemoryError):
+            step.epoch(X, Y, learning_rate=0.1, batch_size=ROWS)
+    finally:
+        cupy.pool.set_limit(0)
+    step.gradient(X, Y)
+    assert not drawn
 
 
 def test_memory_for_orders_is_taken_once_and_one_more_stream(cuda: Any) -> None:
