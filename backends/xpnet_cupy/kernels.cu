@@ -945,21 +945,22 @@ __device__ void update(real *__restrict__ param, const real *__restrict__ grad, 
   const long long *bounds, int matrices, double lambda, int over_batch, const real *total_weight, double *squares, \
       double *rates, int *clock, int rows, stored *copy, long long size
 #define PENALTY(share) Penalty{bounds, matrices, lambda, over_batch, weight_of(total_weight, rows), share}
+#define UPDATE_REST PENALTY(clock ? rates[SHARE] : 1), squares, rates, clock, rows, copy, size
 
 KERNEL gradient_descent(real *__restrict__ param, const real *__restrict__ grad, UPDATE_ENDS) {
   const Descent rule = {real(rates[LEARNING_RATE])};
-  update(param, grad, nullptr, nullptr, rule, PENALTY(clock ? rates[SHARE] : 1), squares, rates, clock, rows, copy, size);
+  update(param, grad, nullptr, nullptr, rule, UPDATE_REST);
 }
 
 KERNEL momentum(real *__restrict__ param, const real *__restrict__ grad, real *__restrict__ velocity, double mu,
                 int nesterov, UPDATE_ENDS) {
   const Momentum rule = {real(rates[LEARNING_RATE]), real(mu), nesterov};
-  update(param, grad, velocity, nullptr, rule, PENALTY(clock ? rates[SHARE] : 1), squares, rates, clock, rows, copy, size);
+  update(param, grad, velocity, nullptr, rule, UPDATE_REST);
 }
 
 KERNEL adam(real *__restrict__ param, const real *__restrict__ grad, real *__restrict__ m, real *__restrict__ v,
             double beta1, double beta2, double epsilon, UPDATE_ENDS) {
-  update(param, grad, m, v, adam_of(rates, beta1, beta2, epsilon), PENALTY(clock ? rates[SHARE] : 1), squares, rates, clock, rows, copy, size);
+  update(param, grad, m, v, adam_of(rates, beta1, beta2, epsilon), UPDATE_REST);
 }
 
 // The parameters as products read them, before the first update of an epoch.
