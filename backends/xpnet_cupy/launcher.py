@@ -23,8 +23,8 @@ Launch = Callable[[], None]
 Grid = tuple[int, ...]
 
 # What each kernel takes, in order: `real` is the type the kernels are compiled for, `stored` that of what layers hand
-# to each other, `*` marks an array, `?` an array that may be missing, `!` an array that is written and `__restrict__`: no
-# other array of the call may lie there.
+# to each other, `*` marks an array, `?` an array that may be missing, `!` an array that is written and `__restrict__`:
+# no other array of the call may lie there.
 _ACTIVATION = "stored* stored*? stored* int int"
 _BACKWARD = "real* real* real* long"
 _BACKWARD_BIAS = "stored* stored* stored*? real* int int int"
