@@ -119,6 +119,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "one output": {"loss": "squared_error", "widths": (20, 16, 12, 1)},
     "several labels": {"loss": "logistic_cross_entropy"},
     "poisson": {"loss": "poisson", "widths": (20, 16, 12, 3)},
+    "gamma": {"loss": "gamma", "widths": (20, 16, 12, 3)},
+    "quantiles": {"loss": "quantile", "widths": (20, 16, 12, 3), "loss_numbers": (0.1, 0.5, 0.9)},
     "penalty over the batch": {"l2": 0.1, "l2_over_batch": True},
 }
 
