@@ -17,9 +17,15 @@ from numba import types
 from numba.core import cgutils, codegen
 from numba.core.registry import cpu_target
 
-_HAS_OPTION = hasattr(cpu_target.options, "_nrt")
-UNCOUNTED: Any = {"_nrt": False} if _HAS_OPTION else {}
-COUNTED: Any = {"_nrt": True} if _HAS_OPTION else {}
+
+def known_options(**options: bool) -> Any:
+    """Return those of some options of ``njit`` that this Numba has: its documentation does not list them, and without
+    them compiling takes longer.
+    """
+    return {name: value for name, value in options.items() if hasattr(cpu_target.options, name)}
+
+
+UNCOUNTED, COUNTED = known_options(_nrt=False), known_options(_nrt=True)
 """The option by which compiled code does not count who uses an array, or does: what calls such code keeps the arrays.
 To compile the counting takes time, and so does the counting itself."""
 
@@ -147,7 +153,7 @@ def why_no_function_can_wait() -> str:
     not.
     """
     try:
-        inner = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)(_plus_one)
+        inner = numba.njit(**known_options(no_cpython_wrapper=True, no_cfunc_wrapper=True))(_plus_one)
         outer = numba.njit(lambda x: inner(x) + inner(x))
         with functions_wait():
             result = outer(1)

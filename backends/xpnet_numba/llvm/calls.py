@@ -10,7 +10,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import get_cython_function_address
 
-from xpnet_numba.internals import COUNTED, UNCOUNTED
+from xpnet_numba.internals import COUNTED, UNCOUNTED, known_options
 from xpnet_numba.llvm.emit import (
     BYTE,
     BYTES,
@@ -31,7 +31,7 @@ AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 njit: Callable[..., Callable[[AnyFunction], AnyFunction]] = numba.njit
 """Numba's own. To a type checker, a function that it compiles keeps its signature."""
 
-INNER: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "no_rewrites": True, **UNCOUNTED}
+INNER: Any = {**known_options(no_cpython_wrapper=True, no_cfunc_wrapper=True, no_rewrites=True), **UNCOUNTED}
 """How a function is compiled that nothing but compiled code calls. The wrappers for Python and C, which it goes
 without, take a quarter of the time that all compilation takes, and the rewriting of code a tenth.
 """
@@ -39,7 +39,7 @@ without, take a quarter of the time that all compilation takes, and the rewritin
 GIVES_ARRAY: Any = {**INNER, **COUNTED}
 """The same for a function that returns an array, which Numba allows only where users are counted."""
 
-BY_TYPE: Any = {**INNER, "no_rewrites": False}
+BY_TYPE: Any = {**INNER, **known_options(no_rewrites=False)}
 """The same for a function that asks whether an argument is None, or takes a tuple apart by places: Numba rewrites it
 before it finds types."""
 

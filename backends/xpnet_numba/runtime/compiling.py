@@ -87,7 +87,8 @@ def python_function(function: Callable[..., Any], signature: Any) -> Callable[..
 
 def _overload(function: Callable[..., Any], signature: Any, **options: bool) -> Any:
     """Return what Numba compiles from a function for one signature."""
-    dispatcher = numba.njit([signature], nogil=True, **FAST, **internals.UNCOUNTED, **options)(function)
+    known = internals.UNCOUNTED | internals.known_options(**options)
+    dispatcher = numba.njit([signature], nogil=True, **FAST, **known)(function)
     _dispatchers.append(dispatcher)
     (overload,) = dispatcher.overloads.values()
     return overload
