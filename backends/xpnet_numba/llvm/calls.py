@@ -32,8 +32,8 @@ njit: Callable[..., Callable[[AnyFunction], AnyFunction]] = numba.njit
 """Numba's own. To a type checker, a function that it compiles keeps its signature."""
 
 INNER: Any = {**known_options(no_cpython_wrapper=True, no_cfunc_wrapper=True, no_rewrites=True), **UNCOUNTED}
-"""How a function is compiled that nothing but compiled code calls. The wrappers for Python and C, which it goes
-without, take a quarter of the time that all compilation takes, and the rewriting of code a tenth.
+"""How a function is compiled that nothing but compiled code calls: without wrappers for Python and C, and without
+Numba's rewriting of code.
 """
 
 GIVES_ARRAY: Any = {**INNER, **COUNTED}

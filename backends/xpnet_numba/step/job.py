@@ -131,7 +131,7 @@ class Job(ctypes.Structure):
 
     Of networks side by side (see ``many``), in the first thread's job:
     lanes : how many threads have a job; fields : how many 64-bit fields of a job there are
-    taken, taken_at : which of them a network's job takes from that of the thread which trains it, and how many
+    taken, taken_at : how many of them, and which, a network's job takes from that of the thread which trains it
     networks_at : (networks,), whether each is still free; train_at : the C function that trains one
     streams_at : (networks, WORDS), from which their orders are drawn, or 0 where rows are not shuffled
     and in a network's job: rows_at : (rows,), the rows of X that it trains on
@@ -357,7 +357,7 @@ def drop(job: Job, layer: Layer, number: int, x: Block, out: Block, masks: Masks
 
 @njit(**INNER)
 def gather_x(job: Job, rows: Rows, me: int) -> Block:
-    """Rows of X: gathered by the order, or as they lie; what comes back is at least as wide as X."""
+    """Return rows of X: gathered by the order, or as they lie; what comes back is at least as wide as X."""
     if not job.ordered:
         return matrix(job, job.x_at, rows.first * job.x_row, rows.number, job.x_row)
     x = matrix(job, job.x_at, 0, job.x_rows, job.x_row)
@@ -386,7 +386,7 @@ def sparse_gradient(job: Job, rows: Rows, first: int, deltas: Block, grad: Block
 
 @njit(**INNER)
 def gather_y(job: Job, rows: Rows, me: int) -> Block:
-    """Rows of Y, which are not class indices."""
+    """Return rows of Y, which are not class indices: gathered by the order, or as they lie."""
     if not job.ordered:
         return matrix(job, job.y_at, rows.first * job.label_width, rows.number, job.label_width)
     y = matrix(job, job.y_at, 0, job.x_rows, job.label_width)
@@ -397,7 +397,7 @@ def gather_y(job: Job, rows: Rows, me: int) -> Block:
 
 @njit(**GIVES_ARRAY)
 def gather_indices(job: Job, rows: Rows, me: int) -> Indices:
-    """Class indices of rows."""
+    """Return the class indices of rows: gathered by the order, or as they lie."""
     if not job.ordered:
         return integers(job.y_at, rows.first, rows.number)
     y, out = integers(job.y_at, 0, job.x_rows), integers(job.batch_y_at, rows.offset, rows.number)
@@ -457,7 +457,7 @@ def add_to_total(context: Context, job: Type, piece: Type, value: Type) -> tuple
 
 @njit(**INNER)
 def sums_of_totals(job: Job) -> tuple[float, float]:
-    """The sums of what blocks and of what slices have contributed, in their order: loss and penalty."""
+    """Return the sums of what blocks and of what slices have contributed, in their order: loss and penalty."""
     return _sum_of_totals(job, FIRST, job.blocks), _sum_of_totals(job, job.blocks, job.slices)
 
 

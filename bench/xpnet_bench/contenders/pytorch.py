@@ -180,10 +180,7 @@ def train(job: Job) -> Task:
 
 
 def fit_many(job: Job) -> Task:
-    """All networks by batched products over batches that they share: the sum of their losses has each one's gradients.
-
-    It takes fewer operations than vmap over grad of torch.func.
-    """
+    """All networks by batched products over shared batches: the sum of their losses has the gradients of each."""
     (X, y), count, batch = map(_enter, data.rows(job)), job.sizes["networks"], job.sizes["batch"]
 
     def call() -> None:
