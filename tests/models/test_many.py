@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from xpnet_numba.step import many
+from xpnet_numba.step import many, step
 
 import xpnet
 
@@ -146,6 +146,14 @@ def test_networks_of_several_kinds_train_in_groups() -> None:
     for network in wanted:
         network.fit(X, Y, epochs=1, batch_size=100)
     assert_same(found, wanted)
+
+
+def test_the_memory_of_a_thread_does_not_grow_with_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed: list[int] = []
+    monkeypatch.setattr(step, "allowed_threads", lambda: 256)
+    monkeypatch.setattr(many, "check_memory", lambda count, what: needed.append(count))
+    xpnet.fit_many(networks_of(2), X, Y, epochs=1, batch_size=50)
+    assert len(needed) == 1 and needed[0] < 2**22
 
 
 @pytest.mark.parametrize("make", [np.random.default_rng, np.random.RandomState], ids=["Generator", "RandomState"])

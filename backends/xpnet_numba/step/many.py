@@ -137,7 +137,7 @@ class ManyTrainings:
         spec, self.lanes = steps[0].spec, min(get_threads(), len(steps))
         kind, size = job_class(spec.dtype), steps[0].gradients.flat.size
         label_width = max(0 if of_one.order is None else of_one.label_width for of_one in data)
-        self._workspaces = [TrainingWorkspace(spec, plan, size, label_width) for _ in range(self.lanes)]
+        self._workspaces = [TrainingWorkspace(spec, plan, size, label_width, threads=1) for _ in range(self.lanes)]
         check_memory(sum(w.nbytes for w in self._workspaces), f"Training on {self.lanes} threads")
         most = max(d.rows for d in data) if streams else 0
         self._arrays = aligned("int64", {"networks_at": len(steps), **{f"{k}": most for k in range(self.lanes)}})

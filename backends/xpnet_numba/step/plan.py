@@ -318,10 +318,13 @@ class TrainingWorkspace:
 
     parameters : items in the flat buffer of parameters
     label_width : numbers of a row of Y where rows have an order, and so are gathered; else 0
+    threads : how many work in it; None for as many as the plan has cores
     """
 
-    def __init__(self, spec: NetworkSpec, plan: Plan, parameters: int, label_width: int) -> None:
-        self.plan, self.label_width = plan, label_width
+    def __init__(
+        self, spec: NetworkSpec, plan: Plan, parameters: int, label_width: int, threads: int | None = None
+    ) -> None:
+        self.plan, self.label_width, threads = plan, label_width, threads or plan.cores
         rows, widths, pieces = plan.capacity_rows, spec.widths, plan.blocks + 2 * len(plan.slices)
         hidden, outputs = sum(widths[1:-1]), sum(widths[1:])
         self._partial_size = parameters if plan.block_gradients else outputs
@@ -331,10 +334,10 @@ class TrainingWorkspace:
             "partials_at": plan.blocks * self._partial_size,
             "parts_at": plan.parts * plan.batch_rows * widths[1],
             "scales_at": rows,
-            **_of_members(spec, rows, plan.cores),
-            "scratch_at": plan.cores * SCRATCH,  # on the heap: a thread's stack may be small
+            **_of_members(spec, rows, threads),
+            "scratch_at": threads * SCRATCH,  # on the heap: a thread's stack may be small
         }
-        totals = {"totals_at": (plan.blocks + len(plan.slices)) * LINE // 8, "results_at": plan.cores * LINE // 8}
+        totals = {"totals_at": (plan.blocks + len(plan.slices)) * LINE // 8, "results_at": threads * LINE // 8}
         stays_sparse = plan.sparse and spec.members == 1
         self.arrays = aligned(spec.dtype, sizes | _gathered(spec, rows, label_width, sparse=stays_sparse))
         self.arrays |= aligned("float64", totals)
