@@ -259,3 +259,21 @@ def test_quantiles_and_intervals_of_a_table(run: Run) -> None:
     found = pandas.read_csv(io.StringIO(run("predict", "m", "d.csv", "--interval", "0.9").stdout))
     assert list(found) == ["prediction", "low", "high"]
     assert ((found["low"] <= y) & (y <= found["high"])).mean() > 0.85
+
+
+@pytest.mark.parametrize("by_blocks", [False, True])
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_dates_that_are_read_as_text_are_words(
+    run: Run, monkeypatch: pytest.MonkeyPatch, ending: str, by_blocks: bool
+) -> None:
+    monkeypatch.setattr("xpnet.data.sources.LARGE_TABLE", 0 if by_blocks else 2**28)
+    day = np.array(["2024-01-05", "2024-02-10", "2024-03-15", "2024-04-20"] * 20)
+    frame = Frame({"day": day, "label": np.where(day < "2024-03", "yes", "no")})
+    frame.to_csv("d.csv", index=False)
+    frame.to_parquet("d.parquet", index=False)
+    quick = ("--target", "label", "--epochs", "2", "--members", "1", "-o", "m")
+    run("train", f"d.{ending}", *quick, "--text", "day")
+    encoded = xpnet.load("m").encoder_.get_feature_names_out().tolist()
+    assert sorted(encoded) == [f"day_{value}" for value in day[:4]]
+    predictions = run("predict", "m", f"d.{ending}", "--proba", "--id", "day").stdout.splitlines()
+    assert [line.split(",")[0] for line in predictions] == ["day", *day]

@@ -256,7 +256,7 @@ def test_types_are_those_of_the_whole_column(tmp_path: Path, by_blocks: bool, mo
     lines[80_002], lines[80_003] = "1,2,third,y,2,q", "1,2,fourth,y,2,q"
     found = read(tmp_path, "\n".join(lines))
     kinds = {field.name: str(field.type) for field in found.frame.schema if field.name != "y"}
-    text = "string" if by_blocks else "dictionary<values=string, indices=int32, ordered=0>"
+    text = "dictionary<values=string, indices=int32, ordered=0>"
     assert kinds == {"whole": "int64", "half": "double", "late": text, "empty": text, "date": text}
     assert found.cells["half"][79_999] == 2.5
     assert found.cells["late"][79_998:80_000] == ["3", "word"]

@@ -280,6 +280,8 @@ def test_dates_that_a_frame_holds_as_text_are_dates() -> None:
     frames[0].loc[3, "day"] = frames[1].loc[3, "day"] = None
     encoders = [xpnet.TableEncoder().fit(frame) for frame in frames]
     expected = encoders[1].transform(frames[1])
+    frames.append(polars.DataFrame({"day": [*text[:3], None, *text[4:]]}))  # whose text is of another type of Arrow's
+    encoders.append(xpnet.TableEncoder().fit(frames[2]))
     assert encoders[0].get_feature_names_out().tolist() == encoders[1].get_feature_names_out().tolist()
     for encoder in encoders:
         for frame in frames:

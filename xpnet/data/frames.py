@@ -19,6 +19,9 @@ from xpnet.errors import DataFileError
 ROWS = 2**14
 """The most rows of a batch."""
 
+TEXT = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
+"""The type of text that is to stay text, even where it spells numbers or dates."""
+
 _BYTES_DECODED, _BYTES_BUFFERED = 2**22, 2**16
 """Bytes of a Parquet file's rows that are decoded at a time, and bytes that are read at a time of each column."""
 
@@ -54,9 +57,8 @@ class Frame(ABC):
     def take_as_text(self, columns: Iterable[str]) -> None:
         """Have columns read as text, whatever they hold."""
         for name in columns:
-            kind = self.schema.field(name).type
-            if not types.is_dictionary(kind) and not types.is_string(kind):
-                self.convert(name, pyarrow.string(), lambda cells: cells.cast(pyarrow.string()))
+            if not types.is_dictionary(self.schema.field(name).type):
+                self.convert(name, TEXT, lambda cells: cells.cast(pyarrow.string()).dictionary_encode())
 
     def batches(self, block: int, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
         """Yield some columns of a block, in that order, some thousand rows at a time.

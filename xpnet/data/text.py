@@ -19,14 +19,13 @@ from pyarrow import csv, parquet
 
 from xpnet.data import sources
 from xpnet.data.files import Content
-from xpnet.data.frames import Frame, MemoryFrame, ParquetFrame
+from xpnet.data.frames import TEXT, Frame, MemoryFrame, ParquetFrame
 from xpnet.data.number_format import number_format_of
 from xpnet.errors import DataFileError
 
 SAMPLE = 2**20
 """Bytes that are looked at first; more where a line is longer."""
 
-TEXT = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
 MISSING = [
     *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA"),
     *("NULL", "NaN", "None", "n/a", "nan", "null"),
@@ -181,6 +180,7 @@ class TextFile:
                     f"failed: {error.strerror}. Let TMPDIR name a folder with more room."
                 ) from error
             raise
+        frame.take_as_text(name for name in columns if types[name] == TEXT)
         pyarrow.default_memory_pool().release_unused()
         weakref.finalize(frame, shutil.rmtree, folder, ignore_errors=True)
         kept = path.stat().st_size / 1e9

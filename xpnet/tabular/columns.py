@@ -253,6 +253,8 @@ def _dates_of_text(array: Any) -> Any | None:
     from pyarrow import compute
 
     types = pyarrow.types
+    if types.is_string_view(array.type):  # which the check below does not take
+        array = array.cast(pyarrow.large_string())
     if not (types.is_string(array.type) or types.is_large_string(array.type)) or array.null_count == len(array):
         return None
     if not compute.all(compute.match_substring_regex(array, _ISO_DATE)).as_py():
