@@ -33,6 +33,7 @@ from xpnet.cli.tables import (
     choose_task,
     different,
     indices_of,
+    listed,
     measured,
     pick_columns,
     show_scores,
@@ -223,31 +224,46 @@ def _show(report: dict[str, Any], why: str, written: list[Path]) -> None:
 
 
 class SameRows(Callback):
-    """Keeps a fingerprint of the rows that are trained on in the checkpoints, and goes on with no others."""
+    """Keeps fingerprints of the rows that are trained on in the checkpoints, and goes on with no others."""
 
-    def __init__(self, fingerprint: str) -> None:
-        self.fingerprint = fingerprint
+    def __init__(self, columns: list[str], fingerprints: dict[str, Any]) -> None:
+        self.columns, self.fingerprints = columns, fingerprints
 
     def state(self) -> dict[str, Any]:
-        """Return the fingerprint."""
-        return {"fingerprint": self.fingerprint}
+        """Return the fingerprints."""
+        return dict(self.fingerprints)
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Raise XpnetError for the fingerprint of other rows."""
-        if state["fingerprint"] != self.fingerprint:
-            raise XpnetError(
-                "The checkpoints belong to a run on other rows, or on these with another --seed, --test-size or other "
-                "columns. Give the data and options as before, or choose another --checkpoint-dir."
-            )
+        """Raise XpnetError for the fingerprints of other rows, and say what differs."""
+        here = self.fingerprints
+        if state["columns"] != here["columns"]:
+            difference = "its columns were others"
+        elif state["places"] != here["places"]:
+            difference = "--seed, --test-size or the labels were others, and so was the choice of rows"
+        else:
+            changed = [self.columns[k] for k in numpy.flatnonzero(state["values"] != here["values"])]
+            parts = ["the labels"] * (state["labels"] != here["labels"]) + [listed(changed)] * bool(changed)
+            if not parts:
+                return
+            difference = f"{' and '.join(parts)} held other values"
+        raise XpnetError(
+            f"The checkpoints belong to a run on other rows: {difference}. Give the data and options as before, or "
+            "choose another --checkpoint-dir."
+        )
 
 
-def _fingerprint(rows: Rows) -> str:
-    """Return a hash of the rows; beyond memory, of all labels and of some blocks."""
+def _fingerprints(rows: Rows) -> dict[str, Any]:
+    """Return hashes of what the rows are, and of the values of each column; beyond memory, of those of some blocks."""
     blocks = range(rows.frame.blocks)
     if rows.frame.is_large:
         blocks = numpy.unique(numpy.linspace(0, len(blocks) - 1, min(len(blocks), LOOKED_AT)).astype(int))  # type: ignore[assignment]
-    seen = [joblib.hash(column.to_pylist()) for k in blocks for batch in rows.batches(int(k)) for column in batch]
-    return joblib.hash([rows.features, rows.places, rows.y, *seen])
+    seen: list[list[str]] = [[] for _ in rows.features]
+    for batch in (batch for k in blocks for batch in rows.batches(int(k))):
+        for own, column in zip(seen, batch.columns, strict=True):
+            own.append(joblib.hash(column.to_pylist()))
+    found = {"columns": rows.features, "places": rows.places, "labels": rows.y}
+    values = numpy.array([int(joblib.hash(own)[:16], 16) for own in seen], numpy.uint64)
+    return {name: joblib.hash(value) for name, value in found.items()} | {"values": values}
 
 
 def build(settings: Settings, *, classify: bool) -> Any:
@@ -295,10 +311,10 @@ def fit(rows: Rows, classes: numpy.ndarray | None, settings: Settings) -> tuple[
         model.set_params(class_weight=_weights_by_label(settings.class_weight, classes))
     with numpy.errstate(all="ignore"), warnings.catch_warnings():  # a loss that overflows is told once, above
         warnings.filterwarnings("ignore", message="The number of unique classes")  # which the task was asked for
-        mark = _fingerprint(rows) if settings.checkpoint_dir is not None else ""
-        model.watch(lambda member: _watchers(settings, mark, member))
+        same = None if settings.checkpoint_dir is None else SameRows(rows.features, _fingerprints(rows))
+        model.watch(lambda member: _watchers(settings, same, member))
         if rows.frame.is_large and len(rows) * len(rows.features) > MOST_ENCODED:
-            return _fit_by_blocks(model, rows, classes, mark, settings)
+            return _fit_by_blocks(model, rows, classes, same, settings)
         labels = rows.y if classes is None else classes[rows.y]
         if not rows.frame.is_large:
             return model.fit(rows.table(), labels), []
@@ -306,15 +322,15 @@ def fit(rows: Rows, classes: numpy.ndarray | None, settings: Settings) -> tuple[
         return model.fit_encoded(encoder, EncodedRows(rows, encoder, settings.dtype).whole(), labels), notes
 
 
-def _watchers(settings: Settings, mark: str, member: int) -> tuple[list[Callback], Any]:
+def _watchers(settings: Settings, same: SameRows | None, member: int) -> tuple[list[Callback], Any]:
     """Make the callbacks of a member's training, and open the checkpoint from which it goes on."""
     watchers: list[Callback] = [Progress()]
-    if settings.checkpoint_dir is None:
+    if settings.checkpoint_dir is None or same is None:
         return watchers, None
     folder = settings.checkpoint_dir / f"member-{member}"
     folder.parent.mkdir(exist_ok=True)
     state = Checkpoint.latest(folder) if settings.resume and folder.exists() else None
-    return [*watchers, SameRows(mark), Checkpoint(folder)], state
+    return [*watchers, same, Checkpoint(folder)], state
 
 
 def _weights_by_label(weights: Any, classes: numpy.ndarray) -> Any:
@@ -343,7 +359,7 @@ def _encoder(model: Any, rows: Rows, settings: Settings) -> tuple[Any, list[str]
 
 
 def _fit_by_blocks(
-    model: Any, rows: Rows, classes: numpy.ndarray | None, mark: str, settings: Settings
+    model: Any, rows: Rows, classes: numpy.ndarray | None, same: SameRows | None, settings: Settings
 ) -> tuple[Any, list[str]]:
     """Fit one network on rows that are encoded as they are read."""
     classify = classes is not None
@@ -355,7 +371,7 @@ def _fit_by_blocks(
 
     def train(targets: numpy.ndarray, held_out_targets: numpy.ndarray) -> list[Network]:
         network = _one_network(model, len(training), classify, settings)
-        watchers, state = _watchers(settings, mark, 0)
+        watchers, state = _watchers(settings, same, 0)
         stopping = [EarlyStopping(settings.patience, tol=0.0)] if len(watched) else []
         validation = {"X_val": held_out, "y_val": _once(held_out_targets)} if len(watched) else {}
         network.watch([*stopping, *watchers], resume_from=state)

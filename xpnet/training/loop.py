@@ -256,10 +256,14 @@ class Training:
         InputError
             For the state of another network, of other data, or of another kind of random stream.
         """
-        if (state.spec, state.rows) != (self.step.spec, self.rows):
+        began = {"rows": state.rows, **asdict(state.spec)}
+        here = {"rows": self.rows, **asdict(self.step.spec)}
+        others = [name for name in here if began[name] != here[name]]
+        if others:
+            was, now = (", ".join(f"{name}={facts[name]!r}" for name in others) for facts in (began, here))
             raise InputError(
-                f"A training goes on with the network and the data it began with: widths {state.spec.widths}, "
-                f"{state.rows} rows, and the same settings; received widths {self.step.spec.widths}, {self.rows} rows."
+                f"A training goes on with the network and the data it began with: {was}; received {now}. Give the "
+                "settings and data as before."
             )
         set_stream_state(self.rng, state.rng)
         with self.lock.calls:
