@@ -77,6 +77,23 @@ def test_batches_of_their_own_make_another_network_and_one_member_has_one_batch(
     np.testing.assert_array_equal(fitted(1, True, "numba").params["W1"], fitted(1, False, "numba").params["W1"])
 
 
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_an_error_after_some_epochs_puts_back_the_stream_that_each_member_has_drawn_from(backend: str) -> None:
+    def rate_that_fails_at(last: int) -> Any:
+        def rate(epoch: int, losses: Any) -> float:
+            if epoch == last:
+                raise ArithmeticError("no rate")
+            return 0.1
+
+        return rate
+
+    networks = [xpnet.FeedforwardNeuralNet(30, 4, 2, rate_that_fails_at(n), members=3, rng=0) for n in (3, 99)]
+    with pytest.raises(ArithmeticError):
+        networks[0].to(backend).fit(X[:40], Y[:40], epochs=6, batch_size=8, own_batches=True)
+    networks[1].to(backend).fit(X[:40], Y[:40], epochs=3, batch_size=8, own_batches=True)
+    assert networks[0].rng.bit_generator.state == networks[1].rng.bit_generator.state
+
+
 def test_a_member_is_a_plain_network() -> None:
     network = trained(members=3)
     plain = xpnet.FeedforwardNeuralNet(30, (16, 8), 2, dtype="float32", rng=0)

@@ -513,7 +513,7 @@ def run(
             training.rows_done, step.report = training.rows, training.report  # as after an epoch
         brief = max((k for k, callback in enumerate(training.callbacks, 1) if callback.brief), default=0)
         shared = not all(callback.brief for callback in training.callbacks)
-        stream = _WayBack(training.rng, training.rows, shared=shared) if shuffled else None
+        stream = _WayBack(training.rng, training.rows, members, shared=shared) if shuffled else None
         while training.done < training.epochs and not training.stop:
             interrupts.raised = False
             _whole(training, make_epoch, stream, training.callbacks[:brief], interrupts)
@@ -536,20 +536,22 @@ class _WayBack:
 
     To read a stream takes as long as to shuffle hundreds of rows, or thousands of a RandomState. So it is read once for
     several orders, which are drawn again on the way back, unless callbacks may draw from it, too.
+
+    orders : of so many rows, that each epoch draws
     """
 
-    def __init__(self, stream: Any, rows: int, *, shared: bool) -> None:
-        self.stream, self.rows, self.shared = stream, rows, shared
+    def __init__(self, stream: Any, rows: int, orders: int, *, shared: bool) -> None:
+        self.stream, self.rows, self.orders, self.shared = stream, rows, orders, shared
         self.can_be_read = hasattr(stream, "get_state") or hasattr(stream, "bit_generator")
         self._state: Any = None
         self._drawn = 0  # orders that were drawn since it was read
 
     def find(self) -> Callable[[], None]:
-        """Make a function that puts the stream where it is now, before one order is drawn."""
+        """Make a function that puts the stream where it is now, before an epoch draws its orders."""
         if self._state is None or self.shared or self._drawn * self.rows > ROWS_DRAWN_AGAIN:
             self._state, self._drawn = stream_state(self.stream) if self.can_be_read else None, 0
         state, drawn = self._state, self._drawn
-        self._drawn += 1
+        self._drawn += self.orders
 
         def go_back() -> None:
             if state is not None:
