@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import array_api_strict
 import numpy as np
 import pytest
+import scipy.sparse
 from sklearn.datasets import load_breast_cancer
 from sklearn.exceptions import NotFittedError
 
@@ -92,6 +94,14 @@ def test_an_error_after_some_epochs_puts_back_the_stream_that_each_member_has_dr
         networks[0].to(backend).fit(X[:40], Y[:40], epochs=6, batch_size=8, own_batches=True)
     networks[1].to(backend).fit(X[:40], Y[:40], epochs=3, batch_size=8, own_batches=True)
     assert networks[0].rng.bit_generator.state == networks[1].rng.bit_generator.state
+
+
+def test_each_member_predicts_sparse_rows_where_arrays_are_not_numpys() -> None:
+    network = xpnet.FeedforwardNeuralNet(30, 4, 3, members=2, rng=0).to(array_api_strict.zeros(1))
+    rows = scipy.sparse.csr_matrix(X[:5])
+    found = network.predict_members(rows)
+    assert type(found) is type(network.predict(rows)) is np.ndarray
+    np.testing.assert_allclose(found.mean(axis=0), network.predict(rows), rtol=1e-12)
 
 
 def test_a_member_is_a_plain_network() -> None:

@@ -250,13 +250,14 @@ class Network(Saved):
         (4, 5, 3)
         """
         X = check_inputs(self._coerce(X)[0], self.spec.widths[0])
-        params, xp, outputs = self._step_for(X).params, self.backend.xp, []
-        alone_spec = replace(self.spec, members=1)
+        params, alone_spec, outputs = self._step_for(X).params, replace(self.spec, members=1), []
+        on_host = is_sparse(X) and not is_host(self.backend)  # where its parameters have been brought to sparse rows
+        backend = get_backend("numpy") if on_host else self.backend
         for member in range(self.spec.members):
-            step = make_step(alone_spec, self.backend, compiled=self.compiled, sparse=is_sparse(X))
+            step = make_step(alone_spec, backend, compiled=self.compiled, sparse=is_sparse(X))
             step.params.update(values_of_one(self.spec, params, member) if self.spec.members > 1 else params)
             outputs.append(step.forward(X))
-        return xp.stack(outputs)
+        return backend.xp.stack(outputs)
 
     @locked
     def hidden(self, X: Array, layer: int = -1) -> Array:
