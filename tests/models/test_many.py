@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -235,6 +236,42 @@ def test_an_error_leaves_each_network_after_a_whole_epoch() -> None:
         assert one.rng.bit_generator.state == other.rng.bit_generator.state
 
 
+def test_a_callback_may_call_a_network_that_waits_to_be_trained_with_its_own() -> None:
+    first, second = sorted(networks_of(2), key=id)
+    shapes = []
+
+    def call_the_other(training: Any) -> None:
+        if training.done == 1:
+            together.start()
+            together.join(0.3)  # it waits for the end of this training
+            shapes.append(first.predict(X).shape)
+
+    together = threading.Thread(
+        target=lambda: xpnet.fit_many([first, second], X, Y, epochs=1, batch_size=100), daemon=True
+    )
+    alone = threading.Thread(
+        target=lambda: second.fit(X, Y, epochs=2, batch_size=100, callbacks=[call_the_other]), daemon=True
+    )
+    alone.start()
+    alone.join(20)
+    assert shapes == [(300, 3)]
+    together.join(20)
+    assert (first.history.epochs, second.history.epochs) == (1, 3)
+
+
+def test_networks_of_another_dtype_share_one_copy_of_the_rows() -> None:
+    rows, labels = RNG.standard_normal((20_000, 7)), RNG.integers(0, 3, 20_000)
+    networks = networks_of(30, (2,))
+    xpnet.fit_many(networks, rows[:100], labels[:100], epochs=1, batch_size=50)  # compiles
+    tracemalloc.start()
+    try:
+        xpnet.fit_many(networks, rows, labels, epochs=1)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 5 * rows.nbytes  # a copy for each would be 15 times as large
+
+
 def test_what_cannot_be_trained_is_refused_before_anything_is() -> None:
     networks = networks_of(2)
     for message, network, how in [
@@ -244,6 +281,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is() -> None:
         ("at least one row", networks, {"rows": [[0], []]}),
         ("epochs is not negative", networks, {"epochs": -1}),
         ("batch_size at least 1", networks, {"batch_size": -3}),
+        ("batch_size at least 1", networks, {"batch_size": 0}),
     ]:
         with pytest.raises(xpnet.InputError, match=message):
             xpnet.fit_many(network, X, Y, **{"epochs": 1, **how})

@@ -101,7 +101,11 @@ def fit_many(
     if not networks:
         return []
     given = [None] * len(networks) if rows is None else rows
-    entered = [network.checked(X, Y)[:2] for network in networks]
+    entered: list[tuple[Array, Labels]] = []
+    there: dict[tuple[int, str], tuple[Array, Labels]] = {}
+    for network in networks:
+        arrays = network.checked(X, Y)[:2]
+        entered.append(there.setdefault((id(network.backend), network.dtype_), arrays))  # one copy for each dtype
     chosen = [_indices(of_one, entered[0][0].shape[0]) for of_one in given]
     shared = Counter(id(getattr(network.rng, "bit_generator", None)) for network in networks)
     groups: dict[Any, list[_Task]] = {}
@@ -148,7 +152,7 @@ def _kind(task: _Task, batch_size: int | None, shuffle: bool, shared: Counter[in
     """
     network, count = task.network, task.X.shape[0] if task.rows is None else len(task.rows)
     check_some_rows(count)
-    size = min(batch_size or count, count)
+    size = count if batch_size is None else min(batch_size, count)
     shuffled = shuffle and size < count
     bits = getattr(network.rng, "bit_generator", None)
     by_turns = shuffled and (type(bits).__name__ != "PCG64" or shared[id(bits)] > 1)
@@ -168,8 +172,10 @@ def _fit_side_by_side(tasks: list[_Task], epochs: int, batch_size: int, shuffled
     with Interrupts() as interrupts:
         interrupts.held = True
         with ExitStack() as held:
-            for network in sorted(networks, key=id):  # two calls with the same networks do not wait for each other
+            in_order = sorted(networks, key=id)  # two calls with the same networks do not wait for each other
+            for network in in_order:
                 held.enter_context(network.changing())
+            for network in in_order:  # only now: a training that was waited for may call other networks of these
                 held.enter_context(network.lock.calls)
             steps = [network.trainable(sparse=is_sparse(X)) for network in networks]
             train = held.enter_context(
