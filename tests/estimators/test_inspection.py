@@ -1,10 +1,13 @@
 """Hidden activations, gradients by the inputs, shares of features, importances."""
 
+import warnings
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 import scipy.sparse
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
@@ -113,6 +116,21 @@ def test_shares_add_up_to_the_prediction(name: str) -> None:
     # The mean of 3000 ways, each of the prediction's spread.
     spread = predict(model, X, -1).std()
     np.testing.assert_allclose(shares.sum(axis=1), wanted, atol=8 * spread / 3000**0.5)
+
+
+def test_shares_are_of_the_columns_that_a_frame_names() -> None:
+    frame = pandas.DataFrame(np.random.default_rng(0).normal(size=(30, 3)), columns=["a", "b", "c"])
+    model = xpnet.MLPRegressor(hidden_layer_sizes=4, solver="lbfgs", random_state=0).fit(frame, frame["a"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        shares = xpnet.expected_gradients(model, frame[:4], frame, samples=3, random_state=0)
+    plain = xpnet.MLPRegressor(hidden_layer_sizes=4, solver="lbfgs", random_state=0).fit(frame.to_numpy(), frame["a"])
+    rows = frame.to_numpy()
+    np.testing.assert_array_equal(shares, xpnet.expected_gradients(plain, rows[:4], rows, samples=3, random_state=0))
+    with pytest.raises(ValueError, match="same order"):
+        xpnet.expected_gradients(model, frame[["c", "b", "a"]], frame, samples=3)
+    with pytest.raises(NotFittedError):
+        xpnet.expected_gradients(xpnet.MLPRegressor(), frame, frame)
 
 
 def test_importances_are_drawn_by_size() -> None:

@@ -5,7 +5,9 @@ from typing import Any, Self
 
 import numpy
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 
+from xpnet.estimators.inputs import check_X
 from xpnet.estimators.libraries import axes_for
 from xpnet.models.inputs import to_host
 
@@ -51,12 +53,13 @@ def expected_gradients(
     >>> bool(abs(shares.sum(axis=1) - (model.predict(X[:3]) - model.predict(X).mean())).max() < 10)
     True
     """
-    X, background = (numpy.asarray(to_host(rows), numpy.float64) for rows in (X, background))
+    check_is_fitted(estimator)
+    X, background = (numpy.asarray(to_host(check_X(estimator, rows)), numpy.float64) for rows in (X, background))
     stream, shares = check_random_state(random_state), numpy.zeros(X.shape)
     for _ in range(samples):
         way = X - background[stream.randint(len(background), size=len(X))]
         points = X - stream.uniform(size=(len(X), 1)) * way
-        shares += way * to_host(estimator.input_gradient(points, output))
+        shares += way * to_host(estimator._input_gradient(points, output))
     return shares / samples
 
 

@@ -254,12 +254,16 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         """
         check_is_fitted(self)
         self._check_home(X)
+        return like_input(self._input_gradient(check_X(self, X), output), X, self._fitted.backend)
+
+    def _input_gradient(self, X: Any, output: int) -> Any:
+        """Compute what ``input_gradient`` does of rows that are checked, where the network lives."""
         network, two = self._current(), hasattr(self, "classes_") and self.n_outputs_ == 1
         columns = 2 if two else self.n_outputs_
         if not -columns <= output < columns:
             raise InputError(f"output is a column of the predictions, 0 to {columns - 1}; received {output}.")
-        gradient = network.input_gradient(check_X(self, X), 0 if two else output % columns)
-        return like_input(-gradient if two and output % 2 == 0 else gradient, X, network.backend)
+        gradient = network.input_gradient(X, 0 if two else output % columns)
+        return -gradient if two and output % 2 == 0 else gradient
 
     def watch(self, callbacks: Sequence[Callback], *, resume_from: TrainingState | None = None) -> Self:
         """Let callbacks of :mod:`xpnet.training` see the epochs of the next ``fit``.
