@@ -212,7 +212,7 @@ class Step(ABC):
         -------
         array, shape (rows, out)
             The outputs after the output activation: softmax for softmax cross-entropy, the logistic function for
-            logistic cross-entropy, the identity for squared error, exp for poisson.
+            logistic cross-entropy, exp for the deviances poisson, gamma and tweedie, the identity for other losses.
         """
 
     @abstractmethod
