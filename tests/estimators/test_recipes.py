@@ -1,11 +1,13 @@
 """Schedules of every solver, stopping by the loss, and a limit of time."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import get_scorer, make_scorer, mean_squared_error
 
 import xpnet
@@ -93,3 +95,22 @@ def test_training_ends_by_any_scorer(data: Any, kind: Any, target: str, scoring:
 def test_a_scorer_that_is_none_is_refused(data: Any) -> None:
     with pytest.raises(ValueError, match="not a valid scoring value"):
         xpnet.MLPClassifier(early_stopping=True, scoring="nothing").fit(data.X, data.labels)
+
+
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value", "ignore:Stochastic Optimizer")
+@pytest.mark.parametrize("scoring", [None, "r2"])
+def test_predictions_that_are_not_finite_have_no_score_and_the_best_epoch_is_kept(data: Any, scoring: Any) -> None:
+    how: dict[str, Any] = {"early_stopping": True, "learning_rate_init": 1e30, "solver": "sgd", "backend": "numpy"}
+    model = xpnet.MLPRegressor(**SETTINGS, **how, scoring=scoring).fit(data.X, data.numbers)
+    assert np.isnan(model.validation_scores_[-1])
+    assert np.isfinite(model.predict(data.X)).all()
+
+
+def test_a_scorer_is_read_where_early_stopping_is_numpys_true(data: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "scoring has an effect")
+        warnings.filterwarnings("ignore", category=ConvergenceWarning)
+        xpnet.MLPClassifier(**SETTINGS, early_stopping=np.bool_(True), scoring="accuracy").fit(data.X, data.labels)
+    for without in (False, "loss"):
+        with pytest.warns(UserWarning, match="scoring has an effect"):
+            xpnet.MLPClassifier(**SETTINGS, early_stopping=without, scoring="accuracy").fit(data.X, data.labels)

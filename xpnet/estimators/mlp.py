@@ -139,7 +139,12 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         """Return encoded targets as scorers of scikit-learn take them, NumPy's."""
 
     def _judge(self, scorer: Any, targets: Any, outputs: Any, sample_weight: Any) -> float:
-        """Measure by a scorer of scikit-learn, which sees an estimator whose rows are the network's outputs."""
+        """Measure by a scorer of scikit-learn, which sees an estimator whose rows are the network's outputs.
+
+        NaN where these are not finite, for which scorers raise.
+        """
+        if not numpy.isfinite(outputs).all():
+            return numpy.nan
         judged: Any = object.__new__(type(self))
         backend = get_backend("numpy")
         vars(judged).update(vars(self), _outputs=lambda rows: (rows, backend))

@@ -296,7 +296,7 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
             "max_grad_norm": (self.max_grad_norm is not None and not epochs, readers),
             "time_limit": (self.time_limit is not None and not epochs, readers),
         }
-        if self.scoring is not None and self.early_stopping is not True:
+        if self.scoring is not None and self.early_stopping in (False, "loss"):
             warn_caller("scoring has an effect with early_stopping=True alone.")
         for name, (is_ignored, solvers) in ignored.items():
             if is_ignored:
