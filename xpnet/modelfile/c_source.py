@@ -74,7 +74,7 @@ def write_c(
 
 
 def _encodings(encoder: Any, inputs: int) -> str:
-    """The tables by which rows are encoded, and how many columns these have."""
+    """Return the tables by which rows are encoded, and how many columns these have."""
     from xpnet.tabular.encodings import PARTS, PERIODS, Number, encodings_of_state
 
     encodings, columns = [], inputs
@@ -113,7 +113,7 @@ def _encodings(encoder: Any, inputs: int) -> str:
 
 
 def _activations(spec: NetworkSpec) -> str:
-    """A function for each activation."""
+    """Return a function for each activation."""
     names = sorted({*spec.activations, "identity"})
     return "\n".join(
         f"static float activate_{name}(float x) {{ return {_expression(ACTIVATIONS[name].onnx)}; }}"  # type: ignore[index]
@@ -122,7 +122,7 @@ def _activations(spec: NetworkSpec) -> str:
 
 
 def _expression(part: Any) -> str:
-    """An expression of ONNX's operators as one of C."""
+    """Return an expression of ONNX's operators as one of C."""
     if isinstance(part, str):
         return part
     if isinstance(part, float):
@@ -132,7 +132,7 @@ def _expression(part: Any) -> str:
 
 
 def _networks(spec: NetworkSpec, networks: Sequence[dict[str, Any]]) -> str:
-    """The parameters, and the layers that they make."""
+    """Return the parameters, and the layers that they make."""
     arrays, rows = [], []
     for n, params in enumerate(networks):
         layers = []
@@ -160,10 +160,10 @@ def _braced(values: Iterable[Any], ending: str = "") -> str:
 
 
 def _number(value: Any, ending: str = "") -> str:
-    """A number that reads back the same, in the float or double that it stands for."""
+    """Return a number that reads back the same, in the float or double that it stands for."""
     return f"{float(value):.{9 if ending else 17}e}{ending}"
 
 
 def _string(text: str) -> str:
-    """A string of C with the bytes of UTF-8, of which all but letters and digits are escaped."""
+    """Return a string of C with the bytes of UTF-8, of which all but letters and digits are escaped."""
     return '"' + "".join(chr(b) if chr(b).isalnum() and b < 128 else f"\\{b:03o}" for b in text.encode()) + '"'

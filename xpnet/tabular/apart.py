@@ -9,7 +9,7 @@ from xpnet.errors import InputError
 
 
 def conformal_margin(scores: numpy.ndarray, coverage: float) -> numpy.ndarray:
-    """The least margin that a new score exceeds with a probability of at most 1 - coverage, by column.
+    """Return the least margin that a new score exceeds with a probability of at most 1 - coverage, by column.
 
     It is the ceil((n + 1) coverage)-th of n scores. (Vovk, Gammerman, Shafer, Algorithmic Learning in a Random World,
     2005.)
@@ -27,7 +27,7 @@ def conformal_margin(scores: numpy.ndarray, coverage: float) -> numpy.ndarray:
 
 
 def best_temperature(probabilities: numpy.ndarray, labels: numpy.ndarray) -> float:
-    """The temperature that makes these labels the most likely, between 1/20 and 20.
+    """Return the temperature that makes these labels the most likely, between 1/20 and 20.
 
     probabilities : (rows, classes); labels : (rows,) class indices
     """
@@ -40,7 +40,7 @@ def best_temperature(probabilities: numpy.ndarray, labels: numpy.ndarray) -> flo
 
 
 def tempered(probabilities: numpy.ndarray, temperature: float) -> numpy.ndarray:
-    """Probabilities (rows, classes) to the power of 1 / temperature, scaled to sum to 1, in their dtype."""
+    """Return probabilities (rows, classes) to the power of 1 / temperature, scaled to sum to 1, in their dtype."""
     logarithms = numpy.log(numpy.maximum(probabilities, numpy.finfo(probabilities.dtype).tiny)) / temperature
     powers = numpy.exp(logarithms - logarithms.max(axis=1, keepdims=True))
     return (powers / powers.sum(axis=1, keepdims=True)).astype(probabilities.dtype)

@@ -173,19 +173,19 @@ class Tabular(Saved, BaseEstimator):
 
     @abstractmethod
     def _targets(self, y: Any) -> numpy.ndarray:
-        """Targets as the loss takes them."""
+        """Return targets as the loss takes them."""
 
     @abstractmethod
     def _loss(self) -> tuple[Loss, int]:
-        """The loss, and how many outputs it takes."""
+        """Return the loss, and how many outputs it takes."""
 
     def _loss_numbers(self) -> tuple[float, ...]:
-        """Numbers that the loss takes."""
+        """Return numbers that the loss takes."""
         return ()
 
     @abstractmethod
     def _weights(self, y: Any, sample_weight: Any) -> numpy.ndarray | None:
-        """Weights of rows, those of their classes included; None for equal ones."""
+        """Return weights of rows, those of their classes included; None for equal ones."""
 
     _task: ClassVar[str]
 
@@ -260,7 +260,7 @@ class Tabular(Saved, BaseEstimator):
         return self
 
     def _predicted_apart(self, rows: Rows, apart: Any) -> tuple[numpy.ndarray, numpy.ndarray]:
-        """Outputs (n, out) for rows that did not train the networks which predict them, and the targets of these rows.
+        """Return outputs (n, out) of networks for rows that did not train them, and the targets of these rows.
 
         apart : as for ``_train``
         """
@@ -444,7 +444,7 @@ class Tabular(Saved, BaseEstimator):
         return _networks_for(len(rows.X)) if isinstance(self.networks, str) else self.networks
 
     def _folds(self, rows: Rows, random_state: Any) -> Sequence[tuple[numpy.ndarray, numpy.ndarray]] | None:
-        """Rows to train on and rows set apart: so many divisions that each row is set apart once."""
+        """Return rows to train on and rows set apart: so many divisions that each row is set apart once."""
         count = min(round(1 / self.validation_fraction), len(rows.X)) if self.validation_fraction else 0
         if count < 2:
             return None
@@ -479,15 +479,12 @@ class Tabular(Saved, BaseEstimator):
         return self._units(numpy.concatenate(blocks, axis=1))
 
     def _mean(self, X: Any) -> numpy.ndarray:
-        """The mean prediction of all members: (rows, outputs)."""
+        """Return the mean prediction of all members: (rows, outputs)."""
         check_is_fitted(self)
-        blocks = []
-        for encoded in self._encoded_blocks(X):
-            blocks.append(self._mean_of_encoded(encoded))
-        return self._units(numpy.concatenate(blocks))
+        return self._units(numpy.concatenate([self._mean_of_encoded(rows) for rows in self._encoded_blocks(X)]))
 
     def _mean_of_encoded(self, encoded: numpy.ndarray) -> numpy.ndarray:
-        """The mean output of all members for encoded rows: (rows, outputs)."""
+        """Return the mean output of all members for encoded rows: (rows, outputs)."""
         whole = numpy.pad(encoded, ((0, -len(encoded) % ROWS_AT_ONCE), (0, 0)))
         outputs = [network.backend.to_numpy(network.predict(whole)) for network in self.networks_]
         return numpy.mean(outputs, axis=0)[: len(encoded)]
@@ -514,7 +511,7 @@ class Tabular(Saved, BaseEstimator):
 
 
 def _best_epoch(network: Network) -> int:
-    """The epoch of the least validation loss, else the last."""
+    """Return the epoch of the least validation loss, else the last."""
     losses = network.history.validation_loss
     return int(numpy.argmin(losses)) + 1 if losses else network.history.epochs
 
@@ -771,7 +768,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         return self.loss in ("poisson", "gamma", "tweedie")
 
     def _scaled(self, y: numpy.ndarray) -> numpy.ndarray:
-        """Targets as the networks see them. y : (rows, outputs)"""
+        """Return targets as the networks see them. y : (rows, outputs)"""
         moved, spread = self.target_[:2]
         return ((y - moved) / spread).astype(self.dtype)
 
@@ -813,12 +810,12 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         return mean if each is None else (mean, each.std(axis=0).reshape(mean.shape))
 
     def _predictions(self, outputs: numpy.ndarray) -> numpy.ndarray:
-        """Outputs in the target's unit, kept to the range of the targets; of several quantiles in rising order."""
+        """Return outputs in the target's unit, kept to its range; of several quantiles in rising order."""
         found = numpy.clip(outputs, *self.target_[2:])
         return numpy.sort(found, axis=1) if len(self._loss_numbers()) > 1 else found
 
     def _spread(self, predictions: numpy.ndarray) -> numpy.ndarray | float:
-        """The root of the variance, up to a factor, that the loss assumes where the mean is predicted."""
+        """Return the root of the variance, up to a factor, that the loss assumes where the mean is predicted."""
         power = {"poisson": 1.0, "gamma": 2.0, "tweedie": self.power}.get(self.loss, 0.0)
         return numpy.maximum(predictions, TINY) ** (power / 2) if power else 1.0
 

@@ -34,7 +34,7 @@ GAIN = 0.01
 
 
 def few_numbers(encodings: Sequence[Encoding], *, codes: bool) -> tuple[numpy.ndarray, list[int]]:
-    """Sums of inputs that hold a table's columns in few numbers: of bins the number itself, within its range.
+    """Return sums of inputs that hold a table's columns in few numbers: of bins the number itself, within its range.
 
     codes : a category is one number, the place of its value, instead of one for each value
     returns (inputs, numbers), and for each number the column of the table that it tells of
@@ -61,7 +61,7 @@ def few_numbers(encodings: Sequence[Encoding], *, codes: bool) -> tuple[numpy.nd
 def scales_of_inputs(
     encodings: Sequence[Encoding], X: numpy.ndarray, Y: numpy.ndarray, weight: Any, task: str
 ) -> numpy.ndarray:
-    """Factors of inputs, larger for columns of the table that trees use more: (inputs,).
+    """Return factors of inputs, larger for columns of the table that trees use more: (inputs,).
 
     A network that learns from rows alone cannot tell at first which columns are noise; trees can. (Grinsztajn, Oyallon,
     Varoquaux, Why do tree-based models still outperform deep learning on tabular data, 2022, finding 2.)
@@ -111,7 +111,7 @@ def _sum(each: numpy.ndarray, weight: numpy.ndarray | None) -> float:
 
 
 def losses_by_share(network: Network, linear: Linear, apart: Any) -> numpy.ndarray:
-    """The loss on rows set apart for each of SHARES of a linear model in the outputs: (shares,)."""
+    """Return the loss on rows set apart for each of SHARES of a linear model in the outputs: (shares,)."""
     members = numpy.asarray(network.backend.to_numpy(network.predict_members(apart.X)), numpy.float64)
     beside = apart.X @ linear[0] + linear[1]
     losses = []
@@ -126,7 +126,7 @@ def losses_by_share(network: Network, linear: Linear, apart: Any) -> numpy.ndarr
 
 
 def best_share(losses: numpy.ndarray) -> float:
-    """The share of linear models with the least loss, 0 unless it gains much. losses : (shares,)"""
+    """Return the share of linear models with the least loss, 0 unless it gains much. losses : (shares,)"""
     best = int(numpy.argmin(losses))
     return float(SHARES[best]) if losses[best] < (1 - GAIN) * losses[0] else 0.0
 
@@ -172,12 +172,12 @@ def with_linear(
 
 
 def _with_units(values: numpy.ndarray, units: int, value: float) -> numpy.ndarray:
-    """Values of a layer's units, and of more units behind them."""
+    """Return values of a layer's units, and of more units behind them."""
     return numpy.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, units)], constant_values=value)
 
 
 def _weights_of_units(factors: numpy.ndarray | None, weights: numpy.ndarray, members: int) -> numpy.ndarray:
-    """Weights into the two units of each member and output: (inputs, units). weights : (inputs, outputs)"""
+    """Return weights into the two units of each member and output: (inputs, units). weights : (inputs, outputs)"""
     if factors is None:
         factors = numpy.ones((members, len(weights)))
     factors = numpy.where(numpy.abs(factors) < LEAST_FACTOR, LEAST_FACTOR, factors.astype(numpy.float64))
@@ -186,7 +186,7 @@ def _weights_of_units(factors: numpy.ndarray | None, weights: numpy.ndarray, mem
 
 
 def _heads_of_units(shape: tuple[int, ...], spec: NetworkSpec) -> numpy.ndarray:
-    """Weights from all units to the outputs, where each output of a member takes its own two: (*shape, units, out)."""
+    """Return weights from all units to outputs, each of which takes its member's own two: (*shape, units, out)."""
     outputs = spec.widths[-1]
     heads = numpy.zeros((spec.members, spec.members, outputs, 2, outputs))
     for member in range(spec.members):

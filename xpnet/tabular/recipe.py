@@ -203,7 +203,7 @@ def finished(recipe: Recipe, found: list[Trained]) -> list[Network]:
 
 
 def smoothed(labels: numpy.ndarray, classes: int, share: float) -> numpy.ndarray:
-    """Labels as probabilities, of which a share is spread over all classes: (rows, classes) float32.
+    """Return labels as probabilities, of which a share is spread over all classes: (rows, classes) float32.
 
     (Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, Rethinking the Inception Architecture, 2016, section 7.)
     """
