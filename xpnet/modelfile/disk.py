@@ -3,6 +3,7 @@
 import os
 import secrets
 import stat
+import sys
 import time
 import warnings
 from collections.abc import Iterable
@@ -70,7 +71,7 @@ def _write_part(part: Path, content: bytes | Iterable[bytes], path: Path, old: o
     with part.open("xb") if nameless is None else os.fdopen(nameless, "wb") as file:
         file.writelines([content] if isinstance(content, bytes) else content)
         file.flush()
-        lost = [] if old is None or not hasattr(os, "fchown") else _keep(file.fileno(), path, old)
+        lost = [] if old is None else _keep(file.fileno(), path, old)
         os.fsync(file.fileno())
         if nameless is not None:
             # An absolute path needs no src_dir_fd, but without one os.link does not follow the link.
@@ -80,6 +81,8 @@ def _write_part(part: Path, content: bytes | Iterable[bytes], path: Path, old: o
 
 def _keep(descriptor: int, path: Path, old: os.stat_result) -> list[str]:
     """Give a new file the owner, permissions and extended attributes of an old one; returns which were refused."""
+    if sys.platform == "win32":  # its files inherit theirs from the folder
+        return []
     new, lost = os.fstat(descriptor), []
     for what, differs, owner in (
         ("owner", new.st_uid != old.st_uid, (old.st_uid, -1)),
@@ -94,7 +97,7 @@ def _keep(descriptor: int, path: Path, old: os.stat_result) -> list[str]:
     new_attributes = _attributes(descriptor)
     for name, value in _attributes(path).items():
         try:
-            if new_attributes.get(name) != value:
+            if sys.platform == "linux" and new_attributes.get(name) != value:
                 os.setxattr(descriptor, name, value)
         except OSError:
             lost.append(f"attribute {name}")
@@ -102,10 +105,12 @@ def _keep(descriptor: int, path: Path, old: os.stat_result) -> list[str]:
 
 
 def _attributes(file: int | Path) -> dict[str, bytes]:
-    """Return the extended attributes of a file; none where the system or the file system has no such thing."""
+    """Return the extended attributes of a file; none where Python or the file system has no such thing."""
+    if sys.platform != "linux":
+        return {}
     try:
         return {name: os.getxattr(file, name) for name in os.listxattr(file)}
-    except (AttributeError, OSError):
+    except OSError:
         return {}
 
 

@@ -6,6 +6,7 @@ itself decides.
 """
 
 import mmap
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -101,7 +102,7 @@ LARGE_PAGE = 1 << 21
 
 def zeros(nbytes: int) -> Any:
     """So many zero bytes, (nbytes,) uint8."""
-    if nbytes < LARGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+    if sys.platform != "linux" or nbytes < LARGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         return numpy.zeros(nbytes, numpy.uint8)
     try:
         memory = mmap.mmap(-1, nbytes + LARGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
