@@ -222,3 +222,20 @@ def test_labels_that_numpy_cannot_tell_apart_or_sort_are_refused(kind: Any, labe
     X = numpy.linspace(0, 1, 40).reshape(20, 2)
     with pytest.raises(xpnet.InputError, match=sentence):
         TabularClassifier(max_iter=2, members=2).fit(X, kind(labels * 10))
+
+
+def test_a_fit_that_failed_leaves_no_watcher_to_the_next() -> None:
+    X, y = numpy.arange(40.0).reshape(20, 2), numpy.arange(20) % 2
+    model = xpnet.TabularClassifier(max_iter=2, members=1, networks=1)
+    watched: list[int] = []
+
+    def watch(number: int) -> Any:
+        watched.append(number)
+        return [], None
+
+    with pytest.raises(ValueError):
+        model.watch(watch).fit(X, None)
+    model.fit(X, y)
+    assert watched == []
+    model.watch(watch).fit(X, y)
+    assert watched == [0]

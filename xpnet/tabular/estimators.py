@@ -226,6 +226,7 @@ class Tabular(Saved, BaseEstimator):
         ValueError
             For targets or weights that do not fit the rows, and for tables that `TableEncoder.fit` refuses.
         """
+        watch = self.__dict__.pop("_watch", None)
         check_parameters(self)
         if (X_val is None) != (y_val is None):
             missing = "X_val" if X_val is None else "y_val"
@@ -245,11 +246,11 @@ class Tabular(Saved, BaseEstimator):
             check_consistent_length(encoded, apart.Y)
         else:
             apart = self._folds(rows, random_state)
-        return self._train(rows, apart, random_state)
+        return self._train(rows, apart, random_state, watch)
 
-    def _train(self, rows: Rows, apart: Any, random_state: Any) -> Self:
+    def _train(self, rows: Rows, apart: Any, random_state: Any, watch: Callable[[int], Watchers] | None) -> Self:
         """Train the networks. apart : rows that end the training, or folds, or None"""
-        recipe = self._with_plain_models(self._recipe(rows), rows)
+        recipe = self._with_plain_models(replace(self._recipe(rows), watch=watch), rows)
         networks = self._network_count(rows)
         seeds = random_state.randint(2**31 - 1, size=networks)
         jobs = min(effective_n_jobs(self.n_jobs), networks)
@@ -347,11 +348,12 @@ class Tabular(Saved, BaseEstimator):
         Tabular
             Itself.
         """
+        watch = self.__dict__.pop("_watch", None)
         random_state = check_random_state(self.random_state)
         targets = self._learn_targets(y)
         self._take_encoder(encoder)
         rows = Rows(X, targets, self._weights(y, None))
-        return self._train(rows, self._folds(rows, random_state), random_state)
+        return self._train(rows, self._folds(rows, random_state), random_state, watch)
 
     def take_networks(
         self, encoder: Any, y: Any, y_val: Any, train: Callable[[numpy.ndarray, numpy.ndarray], list[Network]]
@@ -425,7 +427,6 @@ class Tabular(Saved, BaseEstimator):
             smoothing=getattr(self, "label_smoothing", 0.0),
             seconds=inf if self.time_limit is None else self.time_limit,
             backend=self.backend,
-            watch=self.__dict__.pop("_watch", None),
         )
 
     def _with_plain_models(self, recipe: Recipe, rows: Rows) -> Recipe:
