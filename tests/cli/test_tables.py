@@ -243,22 +243,33 @@ def test_columns_that_a_model_needs_are_explained(run: Run) -> None:
     assert "reliability" in Path("c.svg").read_text() or Path("c.svg").stat().st_size > 1000
 
 
-def test_quantiles_and_intervals_of_a_table(run: Run) -> None:
+def test_quantiles_and_intervals_of_a_table(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=900)
     y = 3 * x + rng.normal(size=900)
     Frame({"x": x, "y": y}).to_csv("d.csv", index=False)
     quick = ("--target", "y", "--epochs", "15", "--members", "1", "-o", "m")
+    encoded: list[int] = []
+    transform = xpnet.TableEncoder.transform_by_blocks
+
+    def counted(self: Any, X: Any, rows: int) -> Any:
+        encoded.append(len(X))
+        return transform(self, X, rows)
+
+    monkeypatch.setattr(xpnet.TableEncoder, "transform_by_blocks", counted)
     printed = run("train", "d.csv", *quick, "--loss", "quantile", "--quantile", "0.1,0.5,0.9").stdout
     assert "R2" in printed
+    encoded.clear()
     found = pandas.read_csv(io.StringIO(run("predict", "m", "d.csv", "--interval", "0.8").stdout))
     assert list(found) == ["prediction_0.1", "prediction_0.5", "prediction_0.9", "low", "high"]
     assert ((found["low"] <= y) & (y <= found["high"])).mean() > 0.7
     assert json.loads(run("evaluate", "m", "d.csv", "--json").stdout)["r2"] > 0.8
     run("train", "d.csv", *quick)
+    encoded.clear()
     found = pandas.read_csv(io.StringIO(run("predict", "m", "d.csv", "--interval", "0.9").stdout))
     assert list(found) == ["prediction", "low", "high"]
     assert ((found["low"] <= y) & (y <= found["high"])).mean() > 0.85
+    assert encoded == [len(y)]
 
 
 @pytest.mark.parametrize("by_blocks", [False, True])
@@ -277,3 +288,21 @@ def test_dates_that_are_read_as_text_are_words(
     assert sorted(encoded) == [f"day_{value}" for value in day[:4]]
     predictions = run("predict", "m", f"d.{ending}", "--proba", "--id", "day").stdout.splitlines()
     assert [line.split(",")[0] for line in predictions] == ["day", *day]
+
+
+@pytest.mark.parametrize("by_blocks", [False, True])
+def test_words_among_dates_that_no_training_row_holds_make_the_column_text(
+    run: Run, monkeypatch: pytest.MonkeyPatch, by_blocks: bool
+) -> None:
+    monkeypatch.setattr("xpnet.data.sources.LARGE_TABLE", 0 if by_blocks else 2**28)
+    monkeypatch.setattr("xpnet.cli.training.SAMPLE_ROWS", 20)
+    day = np.array(["2024-01-05", "2024-02-10", "2024-03-15", "2024-04-20"] * 30)
+    frame = Frame({"day": day, "none": pandas.Series([None] * 119 + ["2024-01-05"]), "x": np.arange(120) % 7})
+    frame.loc[1, "day"] = "never"
+    frame["label"] = np.where(day < "2024-03", "yes", "no")
+    frame.to_parquet("d.parquet", index=False)
+    quick = ("--target", "label", "--epochs", "1", "--members", "1", "-o", "m")
+    for seed in "0123":
+        run("train", "d.parquet", *quick, "--seed", seed)
+        assert "day_2024-01-05" in xpnet.load("m").encoder_.get_feature_names_out()
+    assert len(run("predict", "m", "d.parquet").stdout.split()) == 121

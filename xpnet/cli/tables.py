@@ -293,7 +293,7 @@ class TableModel:
                 outputs = numpy.asarray(self.predict(table))
                 if self.coverage is None:
                     return outputs
-                ends = self.model.predict_interval(table, self.coverage)
+                ends = self.model.predict_interval(table, self.coverage, predictions=outputs)
                 return numpy.hstack([outputs.reshape(len(table), -1), ends])
             except InputError:
                 raise

@@ -40,10 +40,11 @@ from xpnet.cli.tables import (
     split,
 )
 from xpnet.data import open_data
-from xpnet.data.frames import read_labels
+from xpnet.data.frames import Frame, is_text, read_labels
 from xpnet.distributed import current_ranks
 from xpnet.errors import DataFileError, ModelFileError, XpnetError
 from xpnet.models import Network
+from xpnet.tabular.columns import dates_of_text
 from xpnet.tabular.encoder import LEAST_BINS, MOST_BINS_OF_A_TREE
 from xpnet.tabular.estimators import WIDTHS
 from xpnet.training import Callback, EarlyStopping, History, Progress
@@ -110,6 +111,7 @@ def _read(settings: Settings, progress: Callable[[str], None]) -> Data:
     text = [name for name in settings.text if name in (*features, target)]
     frame = opened.read([*features, target], text, target, progress)
     labels, there = read_labels(frame, target, settings.decimal)
+    frame.take_as_text(name for name in features if _holds_words(frame, name))
     task, why = choose_task(frame.name, target, labels, settings.task)
     notes, places = list(frame.notes), numpy.flatnonzero(there).astype(numpy.min_scalar_type(-frame.rows))
     if len(places) < frame.rows:
@@ -119,6 +121,14 @@ def _read(settings: Settings, progress: Callable[[str], None]) -> Data:
     classes = different(labels)
     indices = indices_of(labels, classes)
     return Data(Rows(frame, features, places, indices), target, classes, task, why, notes)
+
+
+def _holds_words(frame: Frame, name: str) -> bool:
+    """Return whether text is not dates throughout, as it may be in the rows that an encoder learns from."""
+    if not is_text(frame.schema.field(name).type):
+        return False
+    columns = (batch.column(0) for batch in frame.all_batches([name]))
+    return any(dates_of_text(column) is None for column in columns if column.null_count < len(column))
 
 
 def _scores(model: Any, data: Data, training: Rows, test: Rows, progress: Callable[[str], None]) -> dict[str, Any]:

@@ -270,7 +270,7 @@ def read_labels(frame: Frame, target: str, decimal: str | None = None) -> tuple[
     if types.is_floating(kind) or types.is_decimal(kind) or types.is_integer(kind):
         numbers = column.to_numpy() if not column.null_count else column.cast("float64", safe=False).to_numpy()
         labels, there = _from_numbers(numbers)
-    elif types.is_boolean(kind) or types.is_dictionary(kind) or types.is_null(kind) or _is_text(kind):
+    elif types.is_boolean(kind) or types.is_dictionary(kind) or types.is_null(kind) or is_text(kind):
         labels, there = _from_texts(column, decimal)
     else:
         raise DataFileError(f"{frame.name}: labels are numbers or text; column {target!r} holds {kind}. Convert it.")
@@ -281,7 +281,8 @@ def read_labels(frame: Frame, target: str, decimal: str | None = None) -> tuple[
     return labels, there
 
 
-def _is_text(kind: Any) -> bool:
+def is_text(kind: Any) -> bool:
+    """Return whether a type is one of Arrow's for text."""
     return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
 
 

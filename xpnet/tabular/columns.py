@@ -78,7 +78,7 @@ class Table:
         if isinstance(column, numpy.ndarray):
             return "number", str(column.dtype)
         array = column()
-        return ("moment", "dates as text") if _dates_of_text(array) is not None else _kind_of(array.type)
+        return ("moment", "dates as text") if dates_of_text(array) is not None else _kind_of(array.type)
 
     def is_whole(self, index: int) -> bool:
         """Return whether the type of a column holds whole numbers."""
@@ -100,7 +100,7 @@ class Table:
                 raise InputError(f"{self.name(index)} held dates in training and holds {column.dtype} now. Parse it.")
             return column.astype(numpy.float64)
         array = column()
-        if kind == "moment" and (dates := _dates_of_text(array)) is not None:
+        if kind == "moment" and (dates := dates_of_text(array)) is not None:
             array = dates
         found, type_ = _kind_of(array.type)
         if found != kind and array.null_count < len(array) and (kind, found) != ("number", "category"):
@@ -247,7 +247,7 @@ def _kind_of(type_: Any) -> tuple[Kind, str]:
     return "other", str(type_)
 
 
-def _dates_of_text(array: Any) -> Any | None:
+def dates_of_text(array: Any) -> Any | None:
     """Return text as moments where every value is a date of ISO 8601, as frames read from CSV hold them; else None."""
     import pyarrow
     from pyarrow import compute

@@ -824,7 +824,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         found = self._predictions(self._units(outputs))
         self.residuals_ = numpy.asarray((self._units(targets) - found) / self._spread(found), numpy.float64)
 
-    def predict_interval(self, X: Any, coverage: float = 0.9) -> numpy.ndarray:
+    def predict_interval(self, X: Any, coverage: float = 0.9, *, predictions: Any = None) -> numpy.ndarray:
         """Predict for each row an interval that holds its target with a probability.
 
         Its margin is a quantile of the residuals of the rows that were set apart in training (split conformal
@@ -839,6 +839,8 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
             The table.
         coverage : float, default 0.9
             The share of new targets that the intervals are to hold, in (0, 1).
+        predictions : array, optional
+            What `predict` gave for these rows, which are then not predicted again.
 
         Returns
         -------
@@ -855,7 +857,8 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         residuals, levels = self.residuals_, self._loss_numbers()
         if not 0 < coverage < 1:
             raise InputError(f"The coverage of an interval lies between 0 and 1; received {coverage}.")
-        found = self._predictions(self._mean(X))
+        found = self._predictions(self._mean(X)) if predictions is None else numpy.asarray(predictions)
+        found = found.reshape(len(found), -1)
         if len(levels) > 1:
             low = max(int(numpy.searchsorted(levels, (1 - coverage) / 2 + 1e-9)) - 1, 0)
             high = min(int(numpy.searchsorted(levels, (1 + coverage) / 2 - 1e-9)), len(levels) - 1)
