@@ -108,6 +108,19 @@ def test_a_fit_that_has_ended_is_not_made_again(data: Any, tmp_path: Path, monke
     np.testing.assert_equal(found(model.fit(data.X, data.labels)), expected)
 
 
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_a_fit_that_a_limit_of_time_has_ended_goes_on_with_more_time(data: Any, tmp_path: Path) -> None:
+    def fit(seconds: float | None, folder: str = "limited") -> Any:
+        how: dict[str, Any] = {"max_iter": 6, "batch_size": 40, "random_state": 5, "backend": "numpy"}
+        model = xpnet.MLPClassifier(9, **how, time_limit=seconds, checkpoint=tmp_path / folder)
+        return model.fit(data.X, data.labels)
+
+    assert fit(1e-9).n_iter_ == 1
+    assert fit(1e-9).n_iter_ == 1  # its time was over before
+    np.testing.assert_equal(found(fit(None)), found(fit(None, "whole")))
+    assert len(list((tmp_path / "limited").iterdir())) == 1
+
+
 def test_other_data_and_settings_are_other_fits(data: Any, tmp_path: Path) -> None:
     def fits() -> int:
         return len(list(tmp_path.iterdir()))

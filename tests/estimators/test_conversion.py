@@ -43,9 +43,11 @@ def test_skl2onnx_converts_a_regressor() -> None:
     converted = skl2onnx.to_onnx(model, X[:1])
     (found,) = onnxruntime.InferenceSession(converted.SerializeToString()).run(None, {"X": X})
     np.testing.assert_allclose(found[:, 0], model.predict(X), rtol=1e-6)
-    other = fitted(xpnet.MLPClassifier((5,), activation="softplus", max_iter=2, backend="numpy"), Y)
-    with pytest.raises(InputError, match="export_onnx writes any network"):
-        skl2onnx.to_onnx(other, X[:1])
+    levels: dict[str, Any] = {"loss": "quantile", "quantile": [0.2, 0.8]}  # which it would not put in order
+    for other, y in ((xpnet.MLPClassifier((5,), activation="softplus"), Y), (xpnet.MLPRegressor(**levels), X[:, 0])):
+        model = fitted(other.set_params(max_iter=2, backend="numpy"), y)
+        with pytest.raises(InputError, match="export_onnx writes any network"):
+            skl2onnx.to_onnx(model, X[:1])
 
 
 @pytest.mark.parametrize("settings", [{}, {"early_stopping": True, "solver": "sgd"}, {"solver": "lbfgs"}], ids=str)

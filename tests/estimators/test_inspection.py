@@ -19,6 +19,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "identity": {"kind": xpnet.MLPRegressor, "y": "number"},
     "exp": {"kind": xpnet.MLPRegressor, "y": "amount", "loss": "gamma"},
     "members": {"kind": xpnet.MLPClassifier, "y": "three", "members": 3, "activation": ["gelu", "tanh"]},
+    "dropout": {"kind": xpnet.MLPRegressor, "y": "number", "dropout": 0.3},
 }
 
 

@@ -66,6 +66,26 @@ def test_several_quantiles_do_not_cross() -> None:
     assert model.score(X, y) == pytest.approx(np.mean(scores))
 
 
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+@pytest.mark.parametrize("members", [1, 3])
+def test_quantiles_that_cross_within_the_network_are_in_order_wherever_they_are_shown(members: int) -> None:
+    rng = np.random.default_rng(0)
+    X, X_val, y = rng.normal(size=(60, 3)), rng.normal(size=(40, 3)), rng.normal(size=60)
+    how: dict[str, Any] = {"members": members, "max_iter": 1, "random_state": 0, "activation": "tanh"}
+    model = xpnet.MLPRegressor(loss="quantile", quantile=LEVELS, early_stopping=True, **how)
+    model.fit(X, y, X_val=X_val, y_val=y[:40])
+    raw = model._network.predict(X)
+    assert (np.diff(raw) < 0).any(axis=1).sum() > 10
+    np.testing.assert_array_equal(model.predict(X), np.sort(raw))
+    assert (np.diff(model.predict_members(X)) >= 0).all()
+    assert model.validation_scores_[-1] == pytest.approx(model.score(X_val, y[:40]), rel=1e-12)
+    for output in (0, 1, -1):
+        for feature in range(3):
+            step = np.eye(3)[feature] * 1e-7
+            slope = (model.predict(X + step) - model.predict(X - step))[:, output] / 2e-7
+            np.testing.assert_allclose(model.input_gradient(X, output)[:, feature], slope, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 from time import monotonic
@@ -29,8 +29,8 @@ from xpnet.optimizers import Cosine, OneCycle
 from xpnet.training import Callback, Training, TrainingState, set_stream_state, stream_state
 from xpnet.training.callbacks import a_line
 
-IRRELEVANT = {"checkpoint", "verbose", "backend"}
-"""Parameters that do not decide what a fit finds."""
+IRRELEVANT = {"checkpoint", "verbose", "backend", "time_limit"}
+"""Parameters that do not decide what an epoch finds."""
 
 SCHEDULES = {"cosine": Cosine, "one_cycle": OneCycle}
 """Schedules that an estimator takes by name, of a learning rate and a number of epochs."""
@@ -267,7 +267,7 @@ class EpochEnd(Callback):
         self.estimator, self.network, self.validation, self.rate = estimator, network, validation, rate
         self.no_improvement, self.best, self.began_with, self.sink = no_improvement, best, began_with, sink
         self.verbose = verbose
-        self.end = monotonic() + (inf if estimator.time_limit is None else estimator.time_limit)
+        self.began, self.late = monotonic(), False
         self.line = a_line() if self.verbose else None
         self.watches_rows = self.line is not None
 
@@ -292,7 +292,12 @@ class EpochEnd(Callback):
         self.rate.epoch_ends(estimator.t_)
         if self.no_improvement > estimator.n_iter_no_change:
             self._stalls(training)
-        training.stop = training.stop or monotonic() > self.end
+        self.late = not training.stop and self.seconds() > seconds_of(estimator)
+        training.stop = training.stop or self.late
+
+    def seconds(self) -> float:
+        """Return how long the fit has taken, with what it took before it was cut off."""
+        return monotonic() - self.began
 
     def close(self, training: Training) -> None:
         """Leave an empty line, where something was shown."""
@@ -313,6 +318,8 @@ class EpochEnd(Callback):
             "began": self.rate.began,
             "best": self.best,
             "began_with": self.began_with,
+            "seconds": self.seconds(),
+            "late": self.late,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -320,6 +327,7 @@ class EpochEnd(Callback):
         vars(self.estimator).update({name: state["counters"][name] for name in COUNTERS})
         self.no_improvement, self.best = state["no_improvement"], state["best"]
         self.rate.learning_rate, self.rate.began = state["learning_rate"], state.get("began")
+        self.began = monotonic() - float(state.get("seconds", 0.0))  # which older checkpoints do not have
 
     def _loss_improved(self) -> bool:
         estimator = self.estimator
@@ -355,6 +363,11 @@ class EpochEnd(Callback):
                 f"{what} did not improve more than tol={estimator.tol:f} for {estimator.n_iter_no_change} consecutive "
                 f"epochs. {action}"
             )
+
+
+def seconds_of(estimator: Any) -> float:
+    """Return how long an estimator's fit may take."""
+    return inf if estimator.time_limit is None else float(estimator.time_limit)
 
 
 def strata_of_all(strata: Any, ranks: Ranks) -> Any:
@@ -417,7 +430,10 @@ class Resuming:
         self.state: TrainingState | None = xpnet.Checkpoint.latest(self.folder)
         if self.state is not None:
             try:
-                set_stream_state(random_state, self.state.callbacks["0"]["began_with"])
+                found = self.state.callbacks["0"]
+                set_stream_state(random_state, found["began_with"])
+                if found.get("late") and found["seconds"] <= seconds_of(estimator):
+                    self.state = replace(self.state, stop=False)  # there is more time now
             except (KeyError, TypeError, ValueError) as error:
                 raise InputError(f"A fit goes on from its own checkpoints; this one is none: {error!r}.") from error
         self.began_with = stream_state(random_state)

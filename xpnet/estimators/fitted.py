@@ -277,7 +277,8 @@ class FittedNetwork(Saved, Parameters):
         -------
         array, shape (members, rows, outputs)
             Numbers, or probabilities of classes, of two classes that of the second; of X's library. Their mean over the
-            members is what the estimator predicts, their standard deviation says how far the members agree.
+            members is what the estimator predicts, their standard deviation says how far the members agree. Of several
+            quantiles each member's are in rising order.
 
         Raises
         ------
@@ -292,7 +293,12 @@ class FittedNetwork(Saved, Parameters):
         check_in_memory((X,))
         self._check_home(X)
         network = self._current()
-        return like_input(network.predict_members(check_X(self, X)), X, network.backend)
+        outputs = self._in_order(network.predict_members(check_X(self, X)), network.backend.xp)
+        return like_input(outputs, X, network.backend)
+
+    def _in_order(self, outputs: Array, xp: Any) -> Array:
+        """Return outputs (..., outputs) as they are predicted: several quantiles in rising order."""
+        return outputs
 
     def __getstate__(self) -> dict[str, Any]:
         network = self._network and self._current()

@@ -156,7 +156,8 @@ class Convertible:
 
         model: Any = self
         known = ("relu", "tanh", "logistic", "identity")
-        if model.activation not in known or getattr(model, "out_activation_", None) == "exp" or model.members > 1:
+        own_loss = getattr(model, "out_activation_", None) == "exp" or len(model._loss_numbers()) > 1
+        if model.activation not in known or own_loss or model.members > 1:
             raise InputError(
                 f"skl2onnx converts networks with one of {', '.join(known)} in all layers, scikit-learn's losses and "
                 "one member; export_onnx writes any network."

@@ -171,7 +171,8 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
         What ``early_stopping=True`` measures: a name of a scorer of scikit-learn's, such as ``"roc_auc"``, or a scorer;
         None for ``score``.
     time_limit : float or None, default None
-        Seconds after which training ends behind a whole epoch.
+        Seconds after which training ends behind a whole epoch. With ``checkpoint`` those of a fit that was cut off
+        count, and a fit with more time goes on where less has ended it.
     backend : str, Backend or None, default None
         What computes; None computes where the arrays of ``fit`` live.
     dtype : {"float32", "float64"} or None, default None

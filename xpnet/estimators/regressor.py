@@ -133,8 +133,7 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
             For arrays of another library than those of ``fit``.
         """
         outputs, backend = self._outputs(X)
-        if len(self._loss_numbers()) > 1:
-            outputs = backend.xp.sort(outputs, axis=1)
+        outputs = self._in_order(outputs, backend.xp)
         return like_input(outputs[:, 0] if outputs.shape[1] == 1 else outputs, X, backend)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -162,6 +161,18 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         tags.input_tags.sparse = True
         return tags
 
+    def _in_order(self, outputs: Any, xp: Any) -> Any:
+        return xp.sort(outputs, axis=-1) if len(self._loss_numbers()) > 1 else outputs
+
+    def _input_gradient(self, X: Any, output: int) -> Any:
+        if len(self._loss_numbers()) == 1 or not -self.n_outputs_ <= output < self.n_outputs_:
+            return super()._input_gradient(X, output)
+        network = self._current()  # of several quantiles the column differs from row to row where they cross
+        backend = network.backend
+        place = backend.xp.argsort(network.predict(X), axis=1)[:, output % self.n_outputs_]
+        found = {k: network.input_gradient(X, k) for k in set(backend.to_numpy(place).tolist())}
+        return sum(backend.xp.where((place == k)[:, None], gradient, 0 * gradient) for k, gradient in found.items())
+
     def _learn_targets(self, y: Any, classes: Any, *, first: bool, incremental: bool) -> None:
         """Learn nothing: numbers stand for themselves."""
 
@@ -185,7 +196,7 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
     def _score_encoded(self, targets: Any, outputs: Any, sample_weight: Any) -> float:
         if not numpy.isfinite(outputs).all():
             return numpy.nan
-        return self._score_outputs(targets, outputs, sample_weight)
+        return self._score_outputs(targets, self._in_order(outputs, numpy), sample_weight)
 
     def _decode(self, targets: Any) -> Any:
         return targets[:, 0] if targets.shape[1] == 1 or len(self._loss_numbers()) > 1 else targets

@@ -136,30 +136,34 @@ class ReferenceStep(Step):
     def _walk(self, X: Array, Y: Array, sample_weight: Array | None, share: float, part: BatchPart) -> Array:
         """Walk forward and back through the layers; fill the gradients with their share, return the mean loss, 0-d."""
         loss, d_out = self.measure(self._logits(X, part), Y, sample_weight)
-        self._back(d_out if share == 1 else share * d_out)
-        return loss
-
-    def _back(self, d_out: Array) -> Array:
-        """Walk back from the gradient by the logits: fill the gradients, return that by the inputs."""
+        d_out = d_out if share == 1 else share * d_out
         for k in reversed(range(self.spec.layers)):
             d_out, *d_parameters = self.affine[k].backward(d_out)
             self.gradients.update(zip(self.spec.layer_names[k].values(), d_parameters, strict=True))
             if k:
                 d_out = self.activations[k - 1].backward(self._dropout_backward(k - 1, d_out), self.kept[k - 1])
-        return d_out
+        return loss
 
     def input_gradient(self, X: Array, output: int) -> Array:
         """Compute the gradient of one predicted output by the inputs, (rows, in); of members the mean of theirs."""
         xp, found = self.backend.xp, self._output_of_each(self._logits(X))
         chosen = xp.astype(xp.arange(found.shape[-1], device=device(found)) == output, found.dtype)
-        d_logits = {
+        d_out = {
             "identity": lambda: chosen + 0 * found,
             "exp": lambda: chosen * found,
             "logistic": lambda: chosen * found * (1 - found),
             "softmax": lambda: found[..., output : output + 1] * (chosen - found),
         }[OUTPUT_ACTIVATIONS[self.spec.loss]]()
-        d_inputs = self._back(d_logits / self.spec.members)
-        return d_inputs if d_inputs.ndim == 2 else xp.sum(d_inputs, axis=0)
+        for k in reversed(range(self.spec.layers)):  # without the products that make gradients of the weights
+            layer = {role: self.params[name] for role, name in self.spec.layer_names[k].items()}
+            if "scale_out" in layer:
+                d_out = d_out * layer["scale_out"][:, None, :]
+            d_out = d_out @ xp.matrix_transpose(layer["weight"])
+            if "scale_in" in layer:
+                d_out = d_out * layer["scale_in"][:, None, :]
+            if k:
+                d_out = self.activations[k - 1].backward(d_out, self.kept[k - 1])
+        return d_out if d_out.ndim == 2 else xp.mean(d_out, axis=0)
 
     def hidden(self, X: Any, layer: int) -> Array:
         """Compute what a hidden layer gives, (rows, units); of members side by side, (rows, members * units)."""
