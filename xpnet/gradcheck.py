@@ -183,7 +183,7 @@ def check_layer(layer: Any, *inputs: Array, rng: Any = None) -> None:
     --------
     >>> import numpy
     >>> import xpnet
-    >>> xpnet.gradcheck.check_layer(xpnet.layers.Tanh(), numpy.array([[-1.0, 0.5]]))
+    >>> xpnet.gradcheck.check_layer(xpnet.layers.Activation("tanh"), numpy.array([[-1.0, 0.5]]))
     """
     _check_instance(layer, "layer", ("forward", "backward"))
     _check_arguments(layer, inputs)

@@ -21,5 +21,6 @@ def test_whole_numbers_take_the_width_of_what_they_meet():
 
 def test_layers_tell_what_they_are():
     assert repr(xpnet.ReLU()) == "ReLU()"
+    assert repr(xpnet.layers.Activation("tanh")) == "Activation(activation='tanh')"
     assert repr(xpnet.Affine(backend="numpy")) == "Affine(backend='numpy')"
     assert repr(xpnet.Affine(backend=xpnet.get_backend("numpy"))) == "Affine(backend='numpy')"

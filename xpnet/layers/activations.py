@@ -1,45 +1,44 @@
-"""The activations, element by element: a layer for each in ``xpnet.ops.ACTIVATIONS``, where formulas are documented."""
+"""The activations as layers, element by element; ``xpnet.ops`` documents their formulas."""
 
 from xpnet import ops
+from xpnet.backend import Backend
+from xpnet.errors import InputError
 from xpnet.layers.layer import Layer, check_same_shape
 from xpnet.ops import ActivationName, Array, namespace
 
-__all__ = [
-    "ACTIVATIONS",
-    "ELU",
-    "GELU",
-    "Activation",
-    "GELUTanh",
-    "Identity",
-    "LeakyReLU",
-    "Logistic",
-    "ReLU",
-    "SiLU",
-    "Softplus",
-    "Tanh",
-]
-
 
 class Activation(Layer):
-    """An activation of ``xpnet.ops.ACTIVATIONS`` as a layer, ``out = f(inputs)``; each has a subclass of its own.
+    """An activation as a layer, ``out = f(inputs)``.
 
     Parameters
     ----------
+    activation : str, a name in `xpnet.ops.ACTIVATIONS`
+        The function, such as ``"tanh"``, ``"elu"`` or ``"gelu"``; its formula stands at the operation of that name in
+        ``xpnet.ops``.
     backend : str or Backend, optional
         The backend that computes. None chooses it at each forward pass, by the arrays.
+
+    Raises
+    ------
+    InputError
+        For a name that is none.
 
     Examples
     --------
     >>> import numpy
-    >>> from xpnet.layers import ACTIVATIONS
-    >>> layer = ACTIVATIONS["tanh"]()
+    >>> from xpnet.layers import Activation
+    >>> layer = Activation("tanh")
     >>> layer.forward(numpy.array([[-1.0, 0.0, 2.0]])).round(4)
     array([[-0.7616,  0.    ,  0.964 ]])
     >>> layer.backward(numpy.ones((1, 3))).round(4)
     array([[0.42  , 1.    , 0.0707]])
     """
 
-    activation: ActivationName
+    def __init__(self, activation: ActivationName, *, backend: str | Backend | None = None) -> None:
+        super().__init__(backend=backend)
+        if activation not in ops.ACTIVATIONS:
+            raise InputError(f"An activation is one of {', '.join(ops.ACTIVATIONS)}; received {activation!r}.")
+        self.activation = activation
 
     def forward(self, inputs: Array) -> Array:
         """Compute the activation of each input.
@@ -84,63 +83,23 @@ class Activation(Layer):
 
 
 class ReLU(Activation):
-    """The rectified linear unit, ``out = max(0, inputs)``; see `xpnet.ops.relu`."""
+    """The rectified linear unit, ``out = max(0, inputs)``; see `xpnet.ops.relu`.
 
-    activation = "relu"
+    Parameters
+    ----------
+    backend : str or Backend, optional
+        The backend that computes. None chooses it at each forward pass, by the arrays.
 
+    Examples
+    --------
+    >>> import numpy
+    >>> import xpnet
+    >>> layer = xpnet.ReLU()
+    >>> layer.forward(numpy.array([[-1.0, 0.5, 2.0]]))
+    array([[0. , 0.5, 2. ]])
+    >>> layer.backward(numpy.ones((1, 3)))
+    array([[0., 1., 1.]])
+    """
 
-class Tanh(Activation):
-    """The hyperbolic tangent, ``out = tanh(inputs)``; see `xpnet.ops.tanh`."""
-
-    activation = "tanh"
-
-
-class Logistic(Activation):
-    """The logistic function, ``out = 1 / (1 + exp(-inputs))``; see `xpnet.ops.logistic`."""
-
-    activation = "logistic"
-
-
-class Softplus(Activation):
-    """Softplus, ``out = log(1 + exp(inputs))``; see `xpnet.ops.softplus`."""
-
-    activation = "softplus"
-
-
-class LeakyReLU(Activation):
-    """Leaky ReLU, ``out = max(inputs, 0.01 inputs)``; see `xpnet.ops.leaky_relu`."""
-
-    activation = "leaky_relu"
-
-
-class ELU(Activation):
-    """The exponential linear unit, ``out = inputs`` above 0, else ``exp(inputs) - 1``; see `xpnet.ops.elu`."""
-
-    activation = "elu"
-
-
-class SiLU(Activation):
-    """The sigmoid linear unit, ``out = inputs / (1 + exp(-inputs))``; see `xpnet.ops.silu`."""
-
-    activation = "silu"
-
-
-class GELU(Activation):
-    """The Gaussian error linear unit, ``out = inputs Phi(inputs)``; see `xpnet.ops.gelu`."""
-
-    activation = "gelu"
-
-
-class GELUTanh(Activation):
-    """The tanh form of the Gaussian error linear unit; see `xpnet.ops.gelu_tanh`."""
-
-    activation = "gelu_tanh"
-
-
-class Identity(Activation):
-    """The identity, ``out = inputs``, for a layer without activation; see `xpnet.ops.identity`."""
-
-    activation = "identity"
-
-
-ACTIVATIONS: dict[ActivationName, type[Activation]] = {kind.activation: kind for kind in Activation.__subclasses__()}
+    def __init__(self, *, backend: str | Backend | None = None) -> None:
+        super().__init__("relu", backend=backend)

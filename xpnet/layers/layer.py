@@ -1,6 +1,7 @@
 """The base of all layers chooses a backend, and refuses a backward pass without a forward pass."""
 
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any
 
 from xpnet.backend import Backend, Operations, dtype_name, floating_dtype
@@ -25,21 +26,15 @@ class Layer:
 
     no_gradient: tuple[str, ...] = ()
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        """Give a subclass that is documented by one line the other sections of its base's docstring."""
-        super().__init_subclass__(**options)
-        base = cls.__mro__[1].__doc__
-        if cls.__doc__ and base and "\n" not in cls.__doc__:
-            cls.__doc__ = f"{cls.__doc__}\n{base.partition(chr(10))[2]}"
-
     def __init__(self, *, backend: str | Backend | None = None) -> None:
         self.backend = backend
         self._ops: Operations | None = None
         self.cache: Any = None
 
     def __repr__(self) -> str:
-        name = self.backend if self.backend is None or isinstance(self.backend, str) else self.backend.name
-        return f"{type(self).__name__}({'' if name is None else f'backend={name!r}'})"
+        given = {name: getattr(self, name, None) for name in signature(type(self)).parameters}
+        given["backend"] = getattr(self.backend, "name", self.backend)
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given.items() if value)})"
 
     def _coerce(self, *arrays: Any) -> tuple[Any, ...]:
         """Choose the backend for this pass; returns its operations, and the arrays brought to it."""

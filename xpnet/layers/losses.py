@@ -1,10 +1,9 @@
 """The losses: cross-entropy of classes and of independent binary outputs, errors and deviances of numbers."""
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import Any
+from collections.abc import Sequence
 
 from xpnet.backend import Backend, all_within, dtype_name
+from xpnet.backend.spec import LOSS_NUMBERS, OUTPUT_ACTIVATIONS
 from xpnet.errors import InputError
 from xpnet.layers.layer import Layer
 from xpnet.ops import Array, Labels, namespace
@@ -92,27 +91,48 @@ class CategoricalCrossEntropy(Layer):
 
 
 class ElementwiseLoss(Layer):
-    """A loss that compares outputs and targets item by item, by an operation of ``xpnet.ops`` that subclasses name.
+    """A loss that compares outputs and targets item by item.
 
     Parameters
     ----------
+    loss : str
+        The loss by its name in ``xpnet.ops``, where its formula stands: ``"logistic_cross_entropy"``,
+        ``"squared_error"``, ``"absolute_error"``, ``"huber"``, ``"quantile"``, ``"poisson"``, ``"gamma"`` or
+        ``"tweedie"``.
     backend : str or Backend, optional
         The backend that computes. None chooses it at each forward pass, by the arrays.
+    **numbers : float or sequence of float
+        The ``delta`` of Huber's loss, the ``quantile``, or the ``power`` of Tweedie's deviance: one, or one for each
+        output.
+
+    Raises
+    ------
+    InputError
+        For another name, and for a number that the loss does not take.
 
     Examples
     --------
     >>> import numpy
-    >>> from xpnet.layers import LOSSES
-    >>> layer = LOSSES["squared_error"]()
-    >>> round(layer.forward(numpy.array([[0.0, 1.0]]), numpy.array([[1.0, 1.0]])), 4)
+    >>> from xpnet.layers import ElementwiseLoss
+    >>> layer = ElementwiseLoss("squared_error")
+    >>> layer.forward(numpy.array([[0.0, 1.0]]), numpy.array([[1.0, 1.0]]))
     0.5
-    >>> layer.backward()[0].round(4)
+    >>> layer.backward()[0]
     array([[-1.,  0.]])
+    >>> ElementwiseLoss("huber", delta=2.0).forward(numpy.array([[0.0, 1.0]]), numpy.array([[5.0, 2.0]]))
+    8.5
     """
 
-    operation: str
-    numbers: Mapping[str, Any] = MappingProxyType({})
     no_gradient = ("targets", "sample_weight")
+
+    def __init__(self, loss: str, *, backend: str | Backend | None = None, **numbers: float | Sequence[float]) -> None:
+        super().__init__(backend=backend)
+        known = {name: LOSS_NUMBERS[name][:1] if name in LOSS_NUMBERS else () for name in OUTPUT_ACTIVATIONS}
+        del known["softmax_cross_entropy"]
+        if loss not in known or not numbers.keys() <= set(known[loss]):  # type: ignore[index]
+            takes = ", ".join(f"{name} with {number[0]}" if number else name for name, number in known.items())
+            raise InputError(f"A loss of numbers is one of {takes}; received {loss!r} with {numbers}.")
+        self.loss, self.numbers = loss, numbers
 
     def forward(self, outputs: Array, targets: Array, sample_weight: Array | None = None) -> float:
         """Compute the loss: summed over the outputs of a row, then averaged over the rows.
@@ -143,7 +163,7 @@ class ElementwiseLoss(Layer):
                 f"Outputs and targets are matrices of one shape (batch, out); received {tuple(outputs.shape)} and "
                 f"{tuple(targets.shape)}. Reshape the targets."
             )
-        loss, self.cache = getattr(ops, self.operation)(outputs, targets, *weights, **self.numbers)
+        loss, self.cache = getattr(ops, self.loss)(outputs, targets, *weights, **self.numbers)
         return float(loss)
 
     def backward(self, d_out: float = 1.0) -> tuple[Array, None]:
@@ -168,124 +188,6 @@ class ElementwiseLoss(Layer):
         """
         _, d_outputs = self._recall()
         return d_out * d_outputs, None
-
-
-class LogisticCrossEntropy(ElementwiseLoss):
-    """Binary cross-entropy of independent logits z; see `xpnet.ops.logistic_cross_entropy`."""
-
-    operation = "logistic_cross_entropy"
-
-
-class SquaredError(ElementwiseLoss):
-    """Half the mean squared error; see `xpnet.ops.squared_error`."""
-
-    operation = "squared_error"
-
-
-class Poisson(ElementwiseLoss):
-    """Half the Poisson deviance of the prediction exp(o); see `xpnet.ops.poisson`."""
-
-    operation = "poisson"
-
-
-class AbsoluteError(ElementwiseLoss):
-    """The mean absolute error, which is least at the median; see `xpnet.ops.absolute_error`."""
-
-    operation = "absolute_error"
-
-
-class Gamma(ElementwiseLoss):
-    """Half the gamma deviance of the prediction exp(o); see `xpnet.ops.gamma`."""
-
-    operation = "gamma"
-
-
-class Huber(ElementwiseLoss):
-    """Huber's loss: half the squared error up to ``delta``, and from there on a line; see `xpnet.ops.huber`.
-
-    Parameters
-    ----------
-    delta : float or sequence of float, default 1.0
-        The error at which the line begins; one, or one for each output.
-    backend : str or Backend, optional
-        The backend that computes. None chooses it at each forward pass, by the arrays.
-
-    Examples
-    --------
-    >>> import numpy
-    >>> from xpnet.layers import Huber
-    >>> Huber(delta=2.0).forward(numpy.array([[0.0, 1.0]]), numpy.array([[5.0, 2.0]]))
-    8.5
-    """
-
-    operation = "huber"
-
-    def __init__(self, delta: float | Sequence[float] = 1.0, *, backend: str | Backend | None = None) -> None:
-        super().__init__(backend=backend)
-        self.numbers = {"delta": delta}
-
-
-class Quantile(ElementwiseLoss):
-    """The pinball loss, which is least at quantiles of the targets; see `xpnet.ops.quantile`.
-
-    Parameters
-    ----------
-    quantile : float or sequence of float, default 0.5
-        The levels, between 0 and 1; one, or one for each output.
-    backend : str or Backend, optional
-        The backend that computes. None chooses it at each forward pass, by the arrays.
-
-    Examples
-    --------
-    >>> import numpy
-    >>> from xpnet.layers import Quantile
-    >>> Quantile([0.25, 0.75]).forward(numpy.array([[0.0, 0.0]]), numpy.array([[4.0, 4.0]]))
-    4.0
-    """
-
-    operation = "quantile"
-
-    def __init__(self, quantile: float | Sequence[float] = 0.5, *, backend: str | Backend | None = None) -> None:
-        super().__init__(backend=backend)
-        self.numbers = {"quantile": quantile}
-
-
-class Tweedie(ElementwiseLoss):
-    """Half the Tweedie deviance of the prediction exp(o); see `xpnet.ops.tweedie`.
-
-    Parameters
-    ----------
-    power : float or sequence of float, default 1.5
-        The power of the mean that the variance grows with, between 1 and 2; one, or one for each output.
-    backend : str or Backend, optional
-        The backend that computes. None chooses it at each forward pass, by the arrays.
-
-    Examples
-    --------
-    >>> import numpy
-    >>> from xpnet.layers import Tweedie
-    >>> Tweedie(1.5).forward(numpy.array([[0.0]]), numpy.array([[4.0]]))
-    2.0
-    """
-
-    operation = "tweedie"
-
-    def __init__(self, power: float | Sequence[float] = 1.5, *, backend: str | Backend | None = None) -> None:
-        super().__init__(backend=backend)
-        self.numbers = {"power": power}
-
-
-LOSSES: dict[str, type[CategoricalCrossEntropy | ElementwiseLoss]] = {
-    "softmax_cross_entropy": CategoricalCrossEntropy,
-    "logistic_cross_entropy": LogisticCrossEntropy,
-    "squared_error": SquaredError,
-    "poisson": Poisson,
-    "absolute_error": AbsoluteError,
-    "huber": Huber,
-    "quantile": Quantile,
-    "gamma": Gamma,
-    "tweedie": Tweedie,
-}
 
 
 def check_labels(logits: Array, labels: Labels) -> None:

@@ -13,7 +13,7 @@ from xpnet_cupy.operations import table
 
 from xpnet import ops
 from xpnet.backend.spec import LOSS_NUMBERS
-from xpnet.layers import LOSSES
+from xpnet.backend.spec import OUTPUT_ACTIVATIONS as LOSSES
 
 pytestmark = needs_compiler
 

@@ -24,8 +24,8 @@ from xpnet_cupy.launcher import ACTIVATIONS
 from xpnet_numpy import NumpyBackend
 
 from xpnet.backend import BatchPart, NetworkSpec, UpdateRule
+from xpnet.backend.spec import OUTPUT_ACTIVATIONS as LOSSES
 from xpnet.errors import BackendError, DeviceMemoryError, MixedArraysError
-from xpnet.layers import LOSSES
 from xpnet.steps import ReferenceStep
 
 pytestmark = needs_compiler

@@ -25,7 +25,7 @@ from xpnet_cupy import launches
 from xpnet_cupy.launcher import ACTIVATIONS, KERNELS
 
 from xpnet.backend import NetworkSpec
-from xpnet.layers import LOSSES
+from xpnet.backend.spec import OUTPUT_ACTIVATIONS as LOSSES
 
 BARRIERS = 3
 THREADS = 128  # of a block at most, but for sums of columns: ThreadSanitizer tells 255 apart
