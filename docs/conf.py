@@ -1,5 +1,6 @@
 """Sphinx's settings for xpnet's documentation: `make docs` builds it, with warnings as errors."""
 
+import os
 from importlib.metadata import version as version_of
 from typing import Any
 
@@ -80,6 +81,14 @@ html_theme_options = {
     "footer_end": ["theme-version"],
     "secondary_sidebar_items": ["page-toc"],
 }
+# Where sites of several versions stand side by side, every page lists them; .ci/publish_site.py writes that list.
+if address := os.environ.get("XPNET_DOCS_ADDRESS"):
+    html_theme_options |= {
+        "switcher": {"json_url": f"{address}/versions.json", "version_match": version},
+        "check_switcher": False,
+        "navbar_start": ["navbar-logo", "version-switcher"],
+        "show_version_warning_banner": True,
+    }
 
 # Where the documentation of other projects stands. Built without their inventories, so that a build needs no network.
 ELSEWHERE = {
