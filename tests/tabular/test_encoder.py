@@ -115,6 +115,22 @@ def test_few_values_are_the_edges() -> None:
     )
 
 
+def test_a_target_that_rises_and_falls_many_times_has_finer_bins_of_a_tree() -> None:
+    rng = numpy.random.default_rng(0)
+    x = rng.uniform(0, 1, (8000, 2))
+    groups = (40 * x[:, 0]).astype(int) % 2 == 1
+    y = rng.random(8000) < numpy.where(groups, 0.9, 0.1)
+    edges = [encoding.edges for encoding in TableEncoder(binning="tree").fit(x, y).encodings_]
+    jumps = numpy.linspace(0, 1, 41)[1:-1]
+    assert numpy.abs(edges[0][:, None] - jumps).min(axis=0).max() < 0.005  # a bin of 20 rows is 0.0025 wide
+    assert len(edges[0]) < 50
+    assert len(edges[1]) <= 17
+    smooth = TableEncoder(binning="tree").fit(x, numpy.sin(6 * x[:, 0]) + rng.normal(size=8000))
+    assert max(len(encoding.edges) for encoding in smooth.encodings_) <= 17
+    chosen = TableEncoder(binning="tree", bins=16).fit(x, y)
+    assert max(len(encoding.edges) for encoding in chosen.encodings_) <= 17
+
+
 def test_bins_of_a_tree_lie_where_the_target_jumps() -> None:
     x = numpy.random.default_rng(1).uniform(size=1000)
     encoder = TableEncoder(bins=4, binning="tree").fit(x[:, None], x > 0.31)

@@ -28,7 +28,7 @@ from xpnet.tabular.encodings import (
     with_details,
 )
 
-ROWS_IN_A_BIN, LEAST_BINS, MOST_BINS, MOST_BINS_OF_A_TREE = 20, 4, 48, 16
+ROWS_IN_A_BIN, LEAST_BINS, MOST_BINS, MOST_BINS_OF_A_TREE, FINEST_BINS_OF_A_TREE = 20, 4, 48, 16, 64
 MOST_NUMBERS = 1 << 26
 """Numbers of the encoded training table: bins are fewer, or none, where it would hold more."""
 MANY_VALUES = 20
@@ -54,8 +54,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         ``"robust"`` subtracts the median, divides by the interquartile range, and clips smoothly to (-3, 3):
         z / sqrt(1 + (z / 3)^2). ``"standard"`` subtracts the mean and divides by the standard deviation.
     bins : int, "auto" or None, default "auto"
-        Bins of a number at most; ``"auto"`` is one for 20 rows, 48 at most (16 of a tree), fewer where the encoded
-        table would hold more than 2^26 numbers; None for no bins.
+        Bins of a number at most; ``"auto"`` is one for 20 rows, 48 at most (16 of a tree, 64 where the target rises
+        and falls many times along the column), fewer where the encoded table would hold more than 2^26 numbers; None
+        for no bins.
     binning : {"quantile", "tree"}, default "quantile"
         Edges of the bins: quantiles, or the thresholds of a decision tree of the column on the target, with eight
         quantiles where these are fewer than four, since the column may matter together with others alone.
@@ -195,7 +196,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self.encodings_: list[Encoding] = []
         details: dict[int, numpy.ndarray] = {}
         kinds = [table.kind(index) for index in range(len(table.columns))]
-        how = Scaling(self.scaling == "robust", self._most_bins(table, kinds), self.binning == "tree", task)
+        bins = self._most_bins(table, kinds)
+        finer = FINEST_BINS_OF_A_TREE if self.bins == "auto" and bins == MOST_BINS_OF_A_TREE else 0
+        how = Scaling(self.scaling == "robust", bins, self.binning == "tree", task, finer)
         random_state = check_random_state(self.random_state)
         for index, (kind, type_) in enumerate(kinds):
             found: list[Encoding] | str = f"holds {type_}"

@@ -29,6 +29,10 @@ SHRINKING = 10.0
 """This many rows of the mean target of all count with the rows of a value."""
 FEWEST_CUTS, EVEN_BINS = 4, 8
 """A column that a tree cuts less often has so many bins by quantiles, too: it may matter together with others alone."""
+BEYOND_CHANCE = 20.0
+"""A cut explains this share of the target, divided by the rows, where it tells more than the best of many by chance."""
+TELLS_MORE = 0.01
+"""A tree has more cuts than usual where these explain so much more of the target's variance."""
 DAY = 86400.0
 
 PERIODS = {"month": (1.0, 12.0), "day": (1.0, 31.0), "weekday": (0.0, 7.0), "hour": (0.0, 24.0)}
@@ -134,12 +138,16 @@ def parts_of_moments(seconds: numpy.ndarray) -> dict[str, Callable[[], numpy.nda
 
 @dataclass(frozen=True)
 class Scaling:
-    """Says how numbers are scaled. bins : at most so many; by_tree : bins of a tree on the target"""
+    """Says how numbers are scaled.
+
+    bins : at most so many; by_tree : bins of a tree on the target; finer : so many where a tree tells more by them
+    """
 
     robust: bool
     bins: int
     by_tree: bool = False
     task: Task | None = None
+    finer: int = 0
 
 
 def fit_number(x: numpy.ndarray, y: Any, how: Scaling, *, column: int, part: str = "") -> Number | None:
@@ -189,12 +197,7 @@ def _edges(x: numpy.ndarray, known: numpy.ndarray, y: Any, how: Scaling) -> nump
     A tree that cuts a column seldom is helped by quantiles.
     """
     if how.by_tree:
-        leaf = int(min(64, max(8, len(x) // 40)))
-        least = 1e-4 * (1.0 if how.task == "classification" else float(numpy.var(y)))
-        tree = DecisionTreeClassifier if how.task == "classification" else DecisionTreeRegressor
-        fitted = tree(max_leaf_nodes=how.bins, min_samples_leaf=leaf, min_impurity_decrease=least, random_state=0)
-        nodes = fitted.fit(_sampled(x)[:, None], _sampled(y)).tree_
-        cuts = nodes.threshold[nodes.children_left != nodes.children_right]
+        cuts = _cuts_of_tree(_sampled(x), _sampled(y), how)
         if len(cuts) < FEWEST_CUTS:
             even = min(EVEN_BINS, how.bins - len(cuts))
             cuts = numpy.append(cuts, numpy.quantile(known, numpy.linspace(0, 1, even + 1)))
@@ -205,6 +208,35 @@ def _edges(x: numpy.ndarray, known: numpy.ndarray, y: Any, how: Scaling) -> nump
         if len(values) <= how.bins + 1
         else numpy.unique(numpy.quantile(known, numpy.linspace(0, 1, how.bins + 1)))
     )
+
+
+def _cuts_of_tree(x: numpy.ndarray, y: numpy.ndarray, how: Scaling) -> numpy.ndarray:
+    """Return thresholds of a decision tree of one column on the target.
+
+    A target that rises and falls many times along the column, as where numbers were given out group by group, takes
+    more cuts than usual. Each of these must tell more than chance would, and all together clearly more than the usual.
+    """
+    leaf = int(min(64, max(8, len(x) // 40)))
+    classifies = how.task == "classification"
+    grow = DecisionTreeClassifier if classifies else DecisionTreeRegressor
+
+    def tree(bins: int, least: float) -> Any:
+        grown = grow(max_leaf_nodes=bins, min_samples_leaf=leaf, min_impurity_decrease=least, random_state=0)
+        return grown.fit(x[:, None], y).tree_
+
+    least = 1e-4 * (1.0 if classifies else float(numpy.var(y)))
+    nodes = tree(how.bins, least)
+    if how.finer > how.bins == nodes.n_leaves:
+        finer = tree(how.finer, max(least, BEYOND_CHANCE / len(x) * nodes.impurity[0]))
+        if _impurity_left(nodes) - _impurity_left(finer) > TELLS_MORE * nodes.impurity[0]:
+            nodes = finer
+    return nodes.threshold[nodes.children_left != nodes.children_right]
+
+
+def _impurity_left(nodes: Any) -> float:
+    """Return the impurity of a tree's leaves, by their rows."""
+    leaves = nodes.children_left == nodes.children_right
+    return float(numpy.average(nodes.impurity[leaves], weights=nodes.n_node_samples[leaves]))
 
 
 @dataclass(frozen=True)
