@@ -69,6 +69,7 @@ def test_two_classes_several_classes_and_numbers(run: Run) -> None:
     assert found["scores"]["test"]["accuracy"] > 0.9
     found = trained(run, "--drop", "y", "--drop", "three", target="number")
     assert found["scores"]["test"]["r2"] > 0.95
+    assert xpnet.load("m").residuals_.shape == (113, 1)  # an eighth of the 900 rows to train on ends the training
     check_one_line(run("train", "rows", code=1), "--target names the column")
     Path("none").mkdir()
     check_one_line(run("train", "none", "--target", "y", code=1), "none is a folder without Parquet files")

@@ -123,3 +123,38 @@ def test_intervals_come_back_from_files(tmp_path: Path) -> None:
     regressor.save(tmp_path / "model")
     found = xpnet.load(tmp_path / "model").predict_interval(X)
     numpy.testing.assert_array_equal(found, regressor.predict_interval(X))
+
+
+def test_the_margin_and_the_temperature_follow_the_weights() -> None:
+    rng = numpy.random.default_rng(0)
+    scores, often = rng.normal(size=(50, 2)), rng.integers(0, 30, 50)
+    repeated = conformal_margin(numpy.repeat(scores, often, axis=0), 0.8)
+    # A new row counts as one row of the mean weight, of 50, not as one of the repeated rows: one place at most.
+    weighted = conformal_margin(scores, 0.8, often.astype(float))
+    for column in range(2):
+        places = numpy.argsort(numpy.argsort(scores[often > 0, column]))
+        found = [places[scores[often > 0, column] == margin[column]][0] for margin in (repeated, weighted)]
+        assert abs(found[0] - found[1]) <= 1
+    numpy.testing.assert_array_equal(conformal_margin(scores, 0.8, numpy.full(50, 3.0)), conformal_margin(scores, 0.8))
+    probabilities, labels = softmax(2 * rng.normal(size=(50, 3)), axis=1), rng.integers(0, 3, 50)
+    wanted = best_temperature(numpy.repeat(probabilities, often, axis=0), numpy.repeat(labels, often))
+    assert best_temperature(probabilities, labels, often.astype(float)) == pytest.approx(wanted, rel=1e-6)
+    assert best_temperature(probabilities, labels) != pytest.approx(wanted, rel=1e-3)
+
+
+def test_intervals_hold_their_share_of_the_weight(tmp_path: Path) -> None:
+    X, y = noisy(2400, 0)
+    loud = X[:, 1] > 0.5  # half of the rows, nearly all of the weight, and the wider half
+    regressor = TabularRegressor(**QUICK).fit(X, y, sample_weight=numpy.where(loud, 1.0, 0.01))
+    X, y = noisy(4000, 1)
+    found = regressor.predict_interval(X, 0.8)
+    assert share_within(found[X[:, 1] > 0.5], y[X[:, 1] > 0.5]) == pytest.approx(0.8, abs=0.06)
+    regressor.save(tmp_path / "model")
+    numpy.testing.assert_array_equal(xpnet.load(tmp_path / "model").predict_interval(X, 0.8), found)
+
+
+def test_the_levels_of_each_member_rise() -> None:
+    X, y = noisy(300, 0)
+    regressor = TabularRegressor(**{**QUICK, "max_iter": 1}, loss="quantile", quantile=LEVELS).fit(X, y)
+    assert (numpy.diff(regressor.predict_members(X), axis=2) >= 0).all()
+    assert (numpy.diff(regressor.predict(X), axis=1) >= 0).all()

@@ -1,6 +1,7 @@
 """Estimators of tables: what they learn without a setting, and what each setting does."""
 
 import pickle
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import xpnet
 from xpnet import TabularClassifier, TabularRegressor
-from xpnet.tabular import estimators
+from xpnet.tabular import estimators, plain, recipe
 from xpnet.tabular.recipe import smoothed
 
 QUICK: dict[str, Any] = {"members": 2, "networks": 2, "max_iter": 40, "random_state": 0}
@@ -101,7 +102,7 @@ def test_the_spread_of_the_members_is_that_of_their_predictions(table: pandas.Da
     mean, spread = regressor.predict(table, return_std=True)
     each = regressor.predict_members(table)
     assert each.shape == (6, 600, 1)
-    numpy.testing.assert_allclose(regressor.predict(table), mean, rtol=1e-6)
+    numpy.testing.assert_array_equal(regressor.predict(table), mean)
     numpy.testing.assert_allclose(spread, each[:, :, 0].std(axis=0))
     numpy.testing.assert_allclose(mean, each[:, :, 0].mean(axis=0).clip(target.min(), target.max()))
 
@@ -183,6 +184,32 @@ def test_a_time_limit_ends_the_training_with_every_member_usable(
 ) -> None:
     limited = TabularRegressor(time_limit=1e-6, networks=3, random_state=0).fit(table, target)
     assert [network.history.epochs for network in limited.networks_] == [1, 1, 1]
+
+
+def test_the_time_that_simple_models_take_counts(
+    table: pandas.DataFrame, target: numpy.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*_: Any) -> None:
+        time.sleep(0.5)
+
+    def slow_scales(encodings: Any, X: numpy.ndarray, *_: Any) -> numpy.ndarray:
+        time.sleep(0.5)
+        return numpy.ones(X.shape[1])
+
+    monkeypatch.setattr(recipe, "fit_linear", slow)
+    limited = TabularRegressor(time_limit=0.5, networks=1, n_iter_no_change=200, random_state=0).fit(table, target)
+    assert limited.n_iter_ == 1
+    monkeypatch.setattr(recipe, "fit_linear", lambda *_: None)
+    monkeypatch.setattr(estimators, "scales_of_inputs", slow_scales)
+    limited.fit(table, target)
+    assert limited.n_iter_ == 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_linear_model_that_has_not_converged_warns_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain, "ITERATIONS", 1)
+    X = numpy.random.default_rng(0).normal(size=(200, 3))
+    TabularClassifier(**QUICK).fit(X, X.sum(axis=1) > 0)
 
 
 def test_smoothed_labels_are_probabilities() -> None:

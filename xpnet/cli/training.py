@@ -391,7 +391,8 @@ def _fit_by_blocks(
     if model.members != 1 or model.networks != 1:
         notes.append("the table is read by blocks, so that one network is trained in place of several")
     labels = [classes[part.y] if classes is not None else part.y for part in (training, watched)]
-    return model.take_networks(encoder, *labels, train), notes
+    parts = (part for block in range(held_out.blocks) for part in held_out.parts(block))
+    return model.take_networks(encoder, labels[0], parts, labels[1], train), notes
 
 
 def _once(targets: numpy.ndarray) -> numpy.ndarray:

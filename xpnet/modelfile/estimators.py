@@ -48,7 +48,7 @@ _TABLE_FACTS: dict[str, dict[str, type]] = {
 }
 """``fit`` sets these attributes of these types, besides encoder and tensors."""
 
-_BEST, _ENCODER, _TARGET, _RESIDUALS = "best/", "encoder/", "target", "residuals"
+_BEST, _ENCODER, _TARGET, _RESIDUALS, _WEIGHTS = "best/", "encoder/", "target", "residuals", "residual_weights"
 """The names of tensors begin with these: those of the best epoch, the encoder's; and those of a table's targets."""
 
 
@@ -70,6 +70,8 @@ def parts(estimator: Any) -> tuple[NetworkSpec, dict[str, Any], dict[str, Any]]:
             tensors |= {f"{k}/{name}": array for name, array in network.values().items()}
         if kind == "TabularRegressor":
             tensors[_TARGET], tensors[_RESIDUALS] = estimator.target_, estimator.residuals_
+            if estimator.residual_weights_ is not None:
+                tensors[_WEIGHTS] = estimator.residual_weights_
     else:
         spec, values, best, facts = estimator.get_fitted_state()
         tensors = values | {f"{_BEST}{name}": array for name, array in (best or {}).items()}
@@ -262,11 +264,12 @@ def _restore_table(
         raise ValueError("its networks were trained on another loss than its parameters say")
     members = [f"{k}/" for k in range(len(fitted["best_epochs_"]))]
     arrays = {name.removeprefix(_ENCODER): array for name, array in tensors.items() if name.startswith(_ENCODER)}
-    besides = {_ENCODER + name for name in arrays} | ({_TARGET, _RESIDUALS} if "_flat" in fitted else set())
+    besides = {_ENCODER + name for name in arrays} | ({_TARGET, _RESIDUALS, _WEIGHTS} if "_flat" in fitted else set())
     check_tensors(spec, header, *members, besides=besides)
     if "_flat" in fitted:
         estimator.target_ = _target(tensors.get(_TARGET), spec)
         estimator.residuals_ = _residuals(tensors.get(_RESIDUALS, numpy.empty((0, spec.widths[-1]))), spec)
+        estimator.residual_weights_ = _residual_weights(tensors.get(_WEIGHTS), estimator.residuals_)
     estimator.encoder_ = xpnet.TableEncoder.from_state(encoder, arrays)
     if len(estimator.encoder_.get_feature_names_out()) != spec.widths[0]:
         raise ValueError("its encoder has other outputs than its networks have inputs")
@@ -295,3 +298,14 @@ def _residuals(residuals: Any, spec: NetworkSpec) -> numpy.ndarray:
     if not numpy.isfinite(residuals).all():
         raise ValueError("its residuals are not finite")
     return residuals
+
+
+def _residual_weights(weights: Any, residuals: numpy.ndarray) -> numpy.ndarray | None:
+    """Read the weights of rows set apart, which only a fit with weights has."""
+    if weights is None:
+        return None
+    if weights.shape != (len(residuals),) or weights.dtype != "float64" or not numpy.isfinite(weights).all():
+        raise ValueError("its weights are not those of its residuals")
+    if (weights < 0).any():
+        raise ValueError("its weights are negative")
+    return weights

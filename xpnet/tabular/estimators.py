@@ -1,8 +1,9 @@
 """Estimators of tables: an encoder, a few networks, and a recipe that needs no setting."""
 
+import time
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from numbers import Integral, Real
@@ -11,6 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy
 from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_sample_weight
@@ -95,7 +97,7 @@ class Tabular(Saved, BaseEstimator):
         The share of the rows that is set apart, another for each network, with labels in proportion; 0 for none:
         training makes ``max_iter`` epochs.
     time_limit : float or None, default None
-        Seconds after which training ends with the best epoch so far; each network makes one epoch at least.
+        Seconds after which ``fit`` ends with the best epochs so far; each network makes one epoch at least.
     random_state : int, numpy.random.RandomState or None, default None
         Where weights, divisions of the rows, orders and dropout are drawn from. An int gives the same fit each time.
     n_jobs : int or None, default None
@@ -226,7 +228,7 @@ class Tabular(Saved, BaseEstimator):
         ValueError
             For targets or weights that do not fit the rows, and for tables that `TableEncoder.fit` refuses.
         """
-        watch = self.__dict__.pop("_watch", None)
+        began, watch = time.monotonic(), self.__dict__.pop("_watch", None)
         check_parameters(self)
         if (X_val is None) != (y_val is None):
             missing = "X_val" if X_val is None else "y_val"
@@ -246,36 +248,42 @@ class Tabular(Saved, BaseEstimator):
             check_consistent_length(encoded, apart.Y)
         else:
             apart = self._folds(rows, random_state)
-        return self._train(rows, apart, random_state, watch)
+        return self._train(rows, apart, random_state, watch, began)
 
-    def _train(self, rows: Rows, apart: Any, random_state: Any, watch: Callable[[int], Watchers] | None) -> Self:
-        """Train the networks. apart : rows that end the training, or folds, or None"""
-        recipe = self._with_plain_models(replace(self._recipe(rows), watch=watch), rows)
+    def _train(
+        self, rows: Rows, apart: Any, random_state: Any, watch: Callable[[int], Watchers] | None, began: float
+    ) -> Self:
+        """Train the networks. apart : rows that end the training, or folds, or None; began : when the fit did"""
+        end = inf if self.time_limit is None else began + self.time_limit
+        recipe = self._with_plain_models(replace(self._recipe(rows), watch=watch, end=end), rows)
         networks = self._network_count(rows)
         seeds = random_state.randint(2**31 - 1, size=networks)
         jobs = min(effective_n_jobs(self.n_jobs), networks)
         self.networks_: list[Network]
-        self.networks_, self.best_epochs_ = train_networks(recipe, rows, apart, seeds.tolist(), jobs)
+        with warnings.catch_warnings():  # a linear model that is not at its minimum yet may help all the same
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            self.networks_, self.best_epochs_ = train_networks(recipe, rows, apart, seeds.tolist(), jobs)
         self.n_iter_ = max(network.history.epochs for network in self.networks_)
         self._learn_apart(*self._predicted_apart(rows, apart))
         return self
 
-    def _predicted_apart(self, rows: Rows, apart: Any) -> tuple[numpy.ndarray, numpy.ndarray]:
-        """Return outputs (n, out) of networks for rows that did not train them, and the targets of these rows.
+    def _predicted_apart(self, rows: Rows, apart: Any) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray | None]:
+        """Return outputs (n, out) of networks for rows that did not train them, and targets and weights of these rows.
 
         apart : as for ``_train``
         """
         if isinstance(apart, Rows):
-            return self._mean_of_encoded(apart.X), apart.Y
-        parts = [rows.take(apart[k % len(apart)][1]) for k in range(len(self.networks_) if apart else 0)]
-        if not parts:
-            return numpy.empty((0, self.networks_[0].spec.widths[-1])), rows.Y[:0]
-        pairs = zip(self.networks_, parts, strict=True)
-        outputs = [network.backend.to_numpy(network.predict(part.X)) for network, part in pairs]
-        return numpy.concatenate(outputs), numpy.concatenate([part.Y for part in parts])
+            return self._mean_of_encoded(apart.X), apart.Y, apart.weight
+        each = [apart[k % len(apart)][1] for k in range(len(self.networks_) if apart else 0)]
+        if not each:
+            return numpy.empty((0, self.networks_[0].spec.widths[-1])), rows.Y[:0], None
+        pairs = zip(self.networks_, each, strict=True)
+        outputs = [network.backend.to_numpy(network.predict(rows.X[indices])) for network, indices in pairs]
+        there = numpy.concatenate(each)
+        return numpy.concatenate(outputs), rows.Y[there], None if rows.weight is None else rows.weight[there]
 
     @abstractmethod
-    def _learn_apart(self, outputs: numpy.ndarray, targets: numpy.ndarray) -> None:
+    def _learn_apart(self, outputs: numpy.ndarray, targets: numpy.ndarray, weight: numpy.ndarray | None) -> None:
         """Learn how far predictions of new rows may be trusted, from those of rows that were set apart."""
 
     def _fit_encoder(self, X: Any, targets: numpy.ndarray, random_state: Any) -> numpy.ndarray:
@@ -348,15 +356,20 @@ class Tabular(Saved, BaseEstimator):
         Tabular
             Itself.
         """
-        watch = self.__dict__.pop("_watch", None)
+        began, watch = time.monotonic(), self.__dict__.pop("_watch", None)
         random_state = check_random_state(self.random_state)
         targets = self._learn_targets(y)
         self._take_encoder(encoder)
         rows = Rows(X, targets, self._weights(y, None))
-        return self._train(rows, self._folds(rows, random_state), random_state, watch)
+        return self._train(rows, self._folds(rows, random_state), random_state, watch, began)
 
     def take_networks(
-        self, encoder: Any, y: Any, y_val: Any, train: Callable[[numpy.ndarray, numpy.ndarray], list[Network]]
+        self,
+        encoder: Any,
+        y: Any,
+        X_val: Iterable[numpy.ndarray],
+        y_val: Any,
+        train: Callable[[numpy.ndarray, numpy.ndarray], list[Network]],
     ) -> Self:
         """Take networks that are trained elsewhere, as on rows that are read block by block.
 
@@ -366,8 +379,10 @@ class Tabular(Saved, BaseEstimator):
             Fitted on some of the rows.
         y : array, shape (rows,)
             The targets.
+        X_val : iterable of array, each of shape (rows, inputs)
+            What the encoder made of the rows that end the training, one part after the other.
         y_val : array, shape (validation rows,)
-            Those of the rows that end the training.
+            Their targets.
         train : callable
             Called with both as the loss takes them; returns the networks.
 
@@ -378,10 +393,13 @@ class Tabular(Saved, BaseEstimator):
         """
         targets = self._learn_targets(y)
         self._take_encoder(encoder)
-        self.networks_ = train(targets, self._targets(y_val) if len(y_val) else targets[:0])
+        targets_apart = self._targets(y_val) if len(y_val) else targets[:0]
+        self.networks_ = train(targets, targets_apart)
         self.n_iter_ = max(network.history.epochs for network in self.networks_)
         self.best_epochs_ = [_best_epoch(network) for network in self.networks_]
-        self._learn_apart(numpy.empty((0, self.networks_[0].spec.widths[-1])), targets[:0])
+        nothing = numpy.empty((0, self.networks_[0].spec.widths[-1]))
+        outputs = numpy.concatenate([nothing, *map(self._mean_of_encoded, X_val)])
+        self._learn_apart(outputs, targets_apart, self._weights(y_val, None) if len(y_val) else None)
         return self
 
     def _encoded(self, X: Any) -> numpy.ndarray:
@@ -425,7 +443,6 @@ class Tabular(Saved, BaseEstimator):
             epochs=self.max_iter,
             patience=self.n_iter_no_change,
             smoothing=getattr(self, "label_smoothing", 0.0),
-            seconds=inf if self.time_limit is None else self.time_limit,
             backend=self.backend,
         )
 
@@ -465,7 +482,7 @@ class Tabular(Saved, BaseEstimator):
         Returns
         -------
         numpy.ndarray, shape (networks * members, rows, outputs)
-            Probabilities of classes, or predicted numbers.
+            Probabilities of classes, or predicted numbers, of several quantiles in rising order.
 
         Raises
         ------
@@ -475,8 +492,9 @@ class Tabular(Saved, BaseEstimator):
         check_is_fitted(self)
         blocks = []
         for encoded in self._encoded_blocks(X):
-            outputs = [network.backend.to_numpy(network.predict_members(encoded)) for network in self.networks_]
-            blocks.append(numpy.concatenate(outputs))
+            whole = _whole(encoded)
+            outputs = [network.backend.to_numpy(network.predict_members(whole)) for network in self.networks_]
+            blocks.append(numpy.concatenate(outputs)[:, : len(encoded)])
         return self._units(numpy.concatenate(blocks, axis=1))
 
     def _mean(self, X: Any) -> numpy.ndarray:
@@ -486,7 +504,7 @@ class Tabular(Saved, BaseEstimator):
 
     def _mean_of_encoded(self, encoded: numpy.ndarray) -> numpy.ndarray:
         """Return the mean output of all members for encoded rows: (rows, outputs)."""
-        whole = numpy.pad(encoded, ((0, -len(encoded) % ROWS_AT_ONCE), (0, 0)))
+        whole = _whole(encoded)
         outputs = [network.backend.to_numpy(network.predict(whole)) for network in self.networks_]
         return numpy.mean(outputs, axis=0)[: len(encoded)]
 
@@ -500,6 +518,7 @@ class Tabular(Saved, BaseEstimator):
             yield numpy.ascontiguousarray(encoded, self.dtype)
 
     def _units(self, outputs: numpy.ndarray) -> numpy.ndarray:
+        """Return outputs (..., out) in the target's unit, those of several quantiles in rising order."""
         return outputs
 
     @property
@@ -509,6 +528,11 @@ class Tabular(Saved, BaseEstimator):
         spec, count = self.networks_[0].spec, len(self.networks_)
         network = f"{count} network{'s' * (count > 1)} {'-'.join(map(str, spec.widths))}"
         return f"{network} of {spec.members} members; {self.networks_[0].why_}"
+
+
+def _whole(encoded: numpy.ndarray) -> numpy.ndarray:
+    """Return encoded rows, and rows of zeros to a multiple of ROWS_AT_ONCE."""
+    return numpy.pad(encoded, ((0, -len(encoded) % ROWS_AT_ONCE), (0, 0)))
 
 
 def _best_epoch(network: Network) -> int:
@@ -615,10 +639,10 @@ class TabularClassifier(ClassifierMixin, Tabular):
         weight = compute_sample_weight(self.class_weight, y).astype(self.dtype)
         return weight if sample_weight is None else weight * sample_weight
 
-    def _learn_apart(self, outputs: numpy.ndarray, targets: numpy.ndarray) -> None:
+    def _learn_apart(self, outputs: numpy.ndarray, targets: numpy.ndarray, weight: numpy.ndarray | None) -> None:
         self.temperature_ = 1.0
         if self.calibration is not None and len(outputs):
-            self.temperature_ = best_temperature(outputs, targets)
+            self.temperature_ = best_temperature(outputs, targets, weight)
 
     def predict_proba(self, X: Any) -> numpy.ndarray:
         """Predict the probabilities of the classes: the mean over the members.
@@ -706,6 +730,8 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
     residuals_ : numpy.ndarray, shape (rows set apart, outputs), float64
         Targets minus predictions by networks that did not see these rows; for ``"poisson"``, ``"gamma"`` and
         ``"tweedie"`` divided by the root of the variance that the loss assumes, up to a factor.
+    residual_weights_ : numpy.ndarray, shape (rows set apart,), float64, or None
+        Weights of these rows; None for equal ones.
     <attributes of both estimators>
 
     See Also
@@ -782,7 +808,8 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
 
     def _units(self, outputs: numpy.ndarray) -> numpy.ndarray:
         moved, spread = self.target_[:2]
-        return outputs * spread + moved
+        found = outputs * spread + moved
+        return numpy.sort(found, axis=-1) if len(self._loss_numbers()) > 1 else found
 
     def predict(self, X: Any, *, return_std: bool = False) -> Any:
         """Predict the number of each row: the mean over the members, kept to the range of the targets seen.
@@ -805,24 +832,23 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         InputError
             For columns that are not those of the training.
         """
-        each = self.predict_members(X) if return_std else None
-        mean = self._predictions(self._mean(X) if each is None else each.mean(axis=0))
+        mean = self._predictions(self._mean(X))
         mean = mean[:, 0] if self._flat and mean.shape[1] == 1 else mean
-        return mean if each is None else (mean, each.std(axis=0).reshape(mean.shape))
+        return (mean, self.predict_members(X).std(axis=0).reshape(mean.shape)) if return_std else mean
 
     def _predictions(self, outputs: numpy.ndarray) -> numpy.ndarray:
-        """Return outputs in the target's unit, kept to its range; of several quantiles in rising order."""
-        found = numpy.clip(outputs, *self.target_[2:])
-        return numpy.sort(found, axis=1) if len(self._loss_numbers()) > 1 else found
+        """Return outputs in the target's unit, kept to its range."""
+        return numpy.clip(outputs, *self.target_[2:])
 
     def _spread(self, predictions: numpy.ndarray) -> numpy.ndarray | float:
         """Return the root of the variance, up to a factor, that the loss assumes where the mean is predicted."""
         power = {"poisson": 1.0, "gamma": 2.0, "tweedie": self.power}.get(self.loss, 0.0)
         return numpy.maximum(predictions, TINY) ** (power / 2) if power else 1.0
 
-    def _learn_apart(self, outputs: numpy.ndarray, targets: numpy.ndarray) -> None:
+    def _learn_apart(self, outputs: numpy.ndarray, targets: numpy.ndarray, weight: numpy.ndarray | None) -> None:
         found = self._predictions(self._units(outputs))
         self.residuals_ = numpy.asarray((self._units(targets) - found) / self._spread(found), numpy.float64)
+        self.residual_weights_ = None if weight is None else numpy.asarray(weight, numpy.float64)
 
     def predict_interval(self, X: Any, coverage: float = 0.9, *, predictions: Any = None) -> numpy.ndarray:
         """Predict for each row an interval that holds its target with a probability.
@@ -854,7 +880,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
             training.
         """
         check_is_fitted(self)
-        residuals, levels = self.residuals_, self._loss_numbers()
+        residuals, weight, levels = self.residuals_, self.residual_weights_, self._loss_numbers()
         if not 0 < coverage < 1:
             raise InputError(f"The coverage of an interval lies between 0 and 1; received {coverage}.")
         found = self._predictions(self._mean(X)) if predictions is None else numpy.asarray(predictions)
@@ -862,10 +888,10 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         if len(levels) > 1:
             low = max(int(numpy.searchsorted(levels, (1 - coverage) / 2 + 1e-9)) - 1, 0)
             high = min(int(numpy.searchsorted(levels, (1 + coverage) / 2 - 1e-9)), len(levels) - 1)
-            margin = conformal_margin(numpy.maximum(-residuals[:, [low]], residuals[:, [high]]), coverage)
+            margin = conformal_margin(numpy.maximum(-residuals[:, [low]], residuals[:, [high]]), coverage, weight)
             ends = found[:, [low]] - margin, found[:, [high]] + margin
         else:
-            margin = conformal_margin(numpy.abs(residuals), coverage) * self._spread(found)
+            margin = conformal_margin(numpy.abs(residuals), coverage, weight) * self._spread(found)
             ends = found - margin, found + margin
         interval = numpy.stack([numpy.maximum(ends[0], 0) if self._is_deviance() else ends[0], ends[1]], axis=2)
         return interval[:, 0] if self._flat else interval

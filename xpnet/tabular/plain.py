@@ -26,7 +26,7 @@ SHARES = numpy.linspace(0.0, 1.0, 5)
 """Shares that a linear model may have in the outputs."""
 LEAST_FACTOR = 1e-6
 """Members' factors that are smaller count as this large."""
-PENALTIES = numpy.logspace(-2, 3, 6)
+PENALTIES, ITERATIONS = numpy.logspace(-2, 3, 6), 1000
 MOST_OUTPUTS, MOST_ROWS = 4, 50_000
 """Networks of more outputs have no linear model beside, which takes units for each, nor have those of more rows."""
 GAIN = 0.01
@@ -91,7 +91,7 @@ def fit_linear(numbers: numpy.ndarray, rows: Any, apart: Any, spec: NetworkSpec)
     if spec.loss == "softmax_cross_entropy":
         if len(numpy.unique(rows.Y)) < outputs:
             return None
-        logistic = LogisticRegression(max_iter=1000).fit(X, rows.Y, rows.weight)
+        logistic = LogisticRegression(max_iter=ITERATIONS).fit(X, rows.Y, rows.weight)
         weights, bias = logistic.coef_, logistic.intercept_
         if outputs == 2:
             weights, bias = (numpy.concatenate([-found, found]) / 2 for found in (weights, bias))

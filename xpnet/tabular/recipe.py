@@ -52,7 +52,7 @@ class Recipe:
     """Holds what does not differ between networks.
 
     spec : the network, without a seed; patience : epochs without a fall of the validation loss
-    smoothing : the share of a label that is spread over all classes; seconds : for all networks together
+    smoothing : the share of a label that is spread over all classes; end : the monotonic time when all must be trained
     watch : called with the number of a network, returns what watches its training
     scales : factors of the inputs in training, (inputs,), or none
     numbers : sums of inputs that a linear model beside the networks takes, (inputs, numbers), or none
@@ -64,7 +64,7 @@ class Recipe:
     epochs: int
     patience: int
     smoothing: float = 0.0
-    seconds: float = inf
+    end: float = inf
     backend: str | Backend | None = None
     watch: Callable[[int], Watchers] | None = None
     scales: numpy.ndarray | None = None
@@ -136,10 +136,10 @@ def train_networks(
     folds : for each network indices of the rows to train on and of those set apart; or the user's rows for all; or none
     returns the networks, and the best epoch of each
     """
-    rounds, began, all_rows = -(-len(seeds) // jobs), time.monotonic(), slice(None)
+    rounds, all_rows = -(-len(seeds) // jobs), slice(None)
 
     def train(number: int) -> Trained:
-        left = recipe.seconds - (time.monotonic() - began)
+        left = recipe.end - time.monotonic()
         if isinstance(folds, Rows) or folds is None:
             inner, outer = rows.take(all_rows, recipe.scales), folds and folds.take(all_rows, recipe.scales)
         else:
@@ -155,7 +155,9 @@ def train_networks(
 
 
 def train_one(recipe: Recipe, rows: Rows, apart: Rows | None, number: int, seed: int, seconds: float) -> Trained:
-    """Train one network, and fit a linear model to stand beside it."""
+    """Fit a linear model, and train one network beside which it may stand; both within so many seconds."""
+    began = time.monotonic()
+    linear = None if recipe.numbers is None or apart is None else fit_linear(recipe.numbers, rows, apart, recipe.spec)
     rng = numpy.random.default_rng(seed)
     network = Network(
         replace(recipe.spec, seed=seed),
@@ -165,7 +167,7 @@ def train_one(recipe: Recipe, rows: Rows, apart: Rows | None, number: int, seed:
         dtype=recipe.spec.dtype,
         rng=rng,
     )
-    watch = BestEpoch(network, apart, recipe.patience, seconds)
+    watch = BestEpoch(network, apart, recipe.patience, seconds - (time.monotonic() - began))
     watchers, state = ((), None) if recipe.watch is None else recipe.watch(number)
     network.fit(
         rows.X,
@@ -176,10 +178,8 @@ def train_one(recipe: Recipe, rows: Rows, apart: Rows | None, number: int, seed:
         resume_from=state,
         sample_weight=rows.weight,
     )
-    if recipe.numbers is None or apart is None:
-        return Trained(network, watch.epoch)
-    linear = fit_linear(recipe.numbers, rows, apart, recipe.spec)
-    return Trained(network, watch.epoch, linear, None if linear is None else losses_by_share(network, linear, apart))
+    losses = None if linear is None or apart is None else losses_by_share(network, linear, apart)
+    return Trained(network, watch.epoch, linear, losses)
 
 
 def finished(recipe: Recipe, found: list[Trained]) -> list[Network]:
