@@ -13,7 +13,6 @@
 ``cuda``        the launcher that runs on a GPU
 ``products``    matrix products as cuBLASLt describes them
 ``cublaslt``    cuBLASLt through ctypes
-``timing``      which of several ways is the fastest on this card
 ``nccl``        ranks with a GPU each
 ``kernels.cu``  the kernels
 

@@ -6,7 +6,6 @@ CuPy's own products refuse to be captured in a graph (cupy#6290). The numbers ar
 import ctypes
 import sys
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -15,12 +14,9 @@ from typing import Any
 from xpnet.errors import BackendError
 from xpnet_cupy.launcher import Launch
 from xpnet_cupy.products import Product, mask_stride
-from xpnet_cupy.timing import Timings
 
 ALGORITHM_BYTES = 32 << 20  # of workspace an algorithm may ask for: what NVIDIA recommends for Hopper
 WORKSPACE_BYTES = ALGORITHM_BYTES + 16  # epilogues write beyond what they ask for (nvmath-python leaves them 16 bytes)
-ALGORITHMS = 16  # asked for
-KEPT_DESCRIPTIONS = 512  # those used last; plans keep their own
 
 _EPILOGUES = {"none": 1, "bias": 4, "relu_aux_bias": 134, "drelu": 136, "drelu_bgrad": 152, "bgrada": 256}
 
@@ -60,44 +56,25 @@ class CublasLt:
 
     library : the loaded library
     stream : gives the address of the stream a product is to run on, asked at each launch
-    workspace : gives the address of ``WORKSPACE_BYTES`` bytes on the device that belong to a stream
+    workspace : the address of ``WORKSPACE_BYTES`` bytes on the device that belong to that stream
     """
 
-    def __init__(self, library: Any, stream: Callable[[], int], workspace: Callable[[int], int]) -> None:
+    def __init__(self, library: Any, stream: Callable[[], int], workspace: int) -> None:
         self.library, self.stream, self.workspace = library, stream, workspace
         self.handle = self._create("cublasLtCreate")
         weakref.finalize(self, library.cublasLtDestroy, self.handle)
-        self._described: OrderedDict[tuple[Any, ...], _Described] = OrderedDict()
 
     def prepare(
-        self,
-        product: Product,
-        precision: str,
-        a: int,
-        b: int,
-        out: int,
-        vector: int = 0,
-        mask: int = 0,
-        timings: Timings | None = None,
+        self, product: Product, precision: str, a: int, b: int, out: int, vector: int = 0, mask: int = 0
     ) -> Launch | None:
         """The product of the matrices at these addresses, or None where cuBLASLt has none with this epilogue.
 
         vector : address of the bias, or of what receives its gradient; mask : address of ReLU's bits
-        timings : chooses among the algorithms; None for the one that the library thinks best
         """
         if not product.has_epilogue:
             return None
         alignments = (_alignment(a), _alignment(b), _alignment(out))
-        key = (product, precision, alignments, vector, mask)
-        if key not in self._described:
-            if len(self._described) == KEPT_DESCRIPTIONS:
-                self._described.popitem(last=False)
-            self._described[key] = _Described(self, product, precision, vector, mask, alignments)
-        self._described.move_to_end(key)
-        ways = self._described[key].at(a, b, out)
-        if timings is None or len(ways) < 2:
-            return next(iter(ways.values()), None)
-        return ways[timings.fastest(f"{product} in {precision}, alignments {alignments}", ways)]
+        return _Described(self, product, precision, vector, mask, alignments).at(a, b, out)
 
     def call(self, name: str, *arguments: Any) -> None:
         """Calls a function of the library.
@@ -129,7 +106,7 @@ class CublasLt:
 
 
 class _Described:
-    """A product that cuBLASLt has accepted: its description, and the algorithms on offer, the likely best first."""
+    """A product that cuBLASLt has accepted: its description, and the algorithm that the library thinks best."""
 
     def __init__(
         self, lt: CublasLt, product: Product, precision: str, vector: int, mask: int, alignments: tuple[int, ...]
@@ -149,39 +126,38 @@ class _Described:
         if mask:
             self._assign(_AUX_POINTER, ctypes.c_void_p(mask))
             self._assign(_AUX_LD, ctypes.c_int64(mask_stride(product.m)))
-        self.algorithms = self._offered(alignments)
+        self.algorithm = self._offered(alignments)
 
-    def _offered(self, alignments: tuple[int, ...]) -> list[Any]:
-        """Algorithms for matrices so aligned; none where the epilogue is not supported."""
-        lt, found, count = self.lt, (_Heuristic * ALGORITHMS)(), ctypes.c_int()
+    def _offered(self, alignments: tuple[int, ...]) -> Any:
+        """Return the algorithm for matrices so aligned; None where the epilogue is not supported."""
+        lt, found, count = self.lt, _Heuristic(), ctypes.c_int()
         preference = lt.described("MatmulPreference")
         workspace = ctypes.c_size_t(ALGORITHM_BYTES)
         lt.assign("MatmulPreference", preference, _MAX_WORKSPACE_BYTES, workspace)
         a, b, out = alignments
         for k, alignment in enumerate((a, b, out, out)):
             lt.assign("MatmulPreference", preference, _MIN_ALIGNMENT_A_BYTES + k, ctypes.c_uint32(alignment))
-        layouts, asked = (self.a, self.b, self.d, self.d), ctypes.c_int(ALGORITHMS)
+        layouts = self.a, self.b, self.d, self.d
         status = lt.library.cublasLtMatmulAlgoGetHeuristic(
-            lt.handle, self.operation, *layouts, preference, asked, found, ctypes.byref(count)
+            lt.handle, self.operation, *layouts, preference, ctypes.c_int(1), ctypes.byref(found), ctypes.byref(count)
         )
         lt.call("cublasLtMatmulPreferenceDestroy", preference)
         if status == OUT_OF_MEMORY:
             raise MemoryError("cuBLASLt has no memory to choose an algorithm")
-        usable = [one.algorithm for one in found[: count.value] if one.status == 0] if status == 0 else []
-        return [type(algorithm)(*algorithm) for algorithm in usable]
+        return found.algorithm if status == 0 and count.value and found.status == 0 else None
 
-    def at(self, a: int, b: int, out: int) -> dict[str, Launch]:
-        """Return the launches of this product on matrices at these addresses, by the bytes of their algorithms."""
+    def at(self, a: int, b: int, out: int) -> Launch | None:
+        """Return the launch of this product on matrices at these addresses; None where there is no algorithm."""
+        if self.algorithm is None:
+            return None
         one, zero = self.scale(1), self.scale(0)
         left = (ctypes.byref(one), ctypes.c_void_p(a), self.a, ctypes.c_void_p(b), self.b)
         result = (ctypes.byref(zero), *(ctypes.c_void_p(out), self.d) * 2)
-        arguments = (self.lt.handle, self.operation, *left, *result)
-        return {bytes(one).hex(): partial(self._launch, *arguments, ctypes.byref(one)) for one in self.algorithms}
+        return partial(self._launch, self.lt.handle, self.operation, *left, *result, ctypes.byref(self.algorithm))
 
     def _launch(self, *arguments: Any) -> None:
-        stream = self.lt.stream()
-        space = (ctypes.c_void_p(self.lt.workspace(stream)), ctypes.c_size_t(WORKSPACE_BYTES))
-        self.lt.call("cublasLtMatmul", *arguments, *space, ctypes.c_void_p(stream))
+        space = (ctypes.c_void_p(self.lt.workspace), ctypes.c_size_t(WORKSPACE_BYTES))
+        self.lt.call("cublasLtMatmul", *arguments, *space, ctypes.c_void_p(self.lt.stream()))
 
     def _layout(self, kind: int, rows: int, cols: int, stride: int) -> ctypes.c_void_p:
         shape = (ctypes.c_uint64(rows), ctypes.c_uint64(cols), ctypes.c_int64(stride))

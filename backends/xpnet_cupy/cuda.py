@@ -1,12 +1,10 @@
 """The launcher that runs on a GPU: kernels through NVRTC, products through cuBLASLt, CUDA graphs. Imports CuPy."""
 
-import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, cached_property
-from pathlib import Path
 from typing import Any
 
 import array_api_compat.cupy
@@ -18,10 +16,8 @@ from xpnet.ops import Array
 from xpnet_cupy.cublaslt import WORKSPACE_BYTES, CublasLt, find_cublaslt
 from xpnet_cupy.launcher import SOURCE, Grid, Launch, Launcher
 from xpnet_cupy.products import Product
-from xpnet_cupy.timing import Timings
 
 OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation, and CUDA_ERROR_OUT_OF_MEMORY
-TIMED_ROUNDS, TIMED_LAUNCHES = 3, 5
 
 
 class Pinned(numpy.ndarray):
@@ -76,12 +72,9 @@ class CudaLauncher(Launcher):
     """Launches on the current device and stream.
 
     precision : of products of float32, ``fp32``, ``tf32`` or ``bf16``; float64 has its own
-    timed : whether what is repeated is chosen by timing
     """
 
     xp: Any = array_api_compat.cupy
-
-    timed = True
 
     def __init__(self, dtype: str, precision: str = "fp32") -> None:
         self.dtype, self.precision = dtype, "fp64" if dtype == "float64" else precision
@@ -103,12 +96,12 @@ class CudaLauncher(Launcher):
         with _memory_errors():
             return _kernel(self.dtype, self.stored, name, cupy.cuda.Device().id)
 
-    def product(self, product: Product, a: Array, b: Array, out: Array, *, repeated: bool = False) -> Launch:
+    def product(self, product: Product, a: Array, b: Array, out: Array) -> Launch:
         """Through cuBLASLt, or ``cupy.matmul`` where that was not found."""
         if self._lt is None:
             return product.by_matmul(self.xp, a, b, out)
         places = (a.data.ptr, b.data.ptr, out.data.ptr)
-        launch = self._lt.prepare(product, self.precision, *places, timings=self._timings(repeated))
+        launch = self._lt.prepare(product, self.precision, *places)
         if launch is None:
             raise BackendError(
                 f"cuBLASLt must have a product in {self.precision} for {product}; it has none on this card. "
@@ -117,32 +110,14 @@ class CudaLauncher(Launcher):
         return launch
 
     def fused_product(
-        self,
-        product: Product,
-        a: Array,
-        b: Array,
-        out: Array,
-        *,
-        vector: Array | None,
-        mask: Array | None = None,
-        repeated: bool = False,
+        self, product: Product, a: Array, b: Array, out: Array, *, vector: Array | None, mask: Array | None = None
     ) -> Launch | None:
         """Through cuBLASLt where it has the epilogue."""
         if self._lt is None:
             return None
         bits = 0 if mask is None else mask.data.ptr
         places = (a.data.ptr, b.data.ptr, out.data.ptr, 0 if vector is None else vector.data.ptr)
-        return self._lt.prepare(product, self.precision, *places, bits, self._timings(repeated))
-
-    def fastest(self, what: str, ways: Mapping[str, Launch]) -> str:
-        """Timed on the device, unless that is switched off."""
-        timings = self._timings(True)
-        if timings is None or len(ways) < 2:
-            return next(iter(ways))
-        return timings.fastest(f"{what} in {self.precision}", ways)
-
-    def _timings(self, repeated: bool) -> Timings | None:
-        return self.lane.timings if repeated and self.timed else None
+        return self._lt.prepare(product, self.precision, *places, bits)
 
     def record(self, run: Launch) -> Launch:
         """A captured CUDA graph; ``run`` itself where products cannot be captured."""
@@ -152,22 +127,6 @@ class CudaLauncher(Launcher):
     def records(self) -> bool:
         """Return whether there is cuBLASLt: CuPy's own products cannot be captured."""
         return self._lt is not None
-
-    def beside(self, launch: Launch) -> Launch:
-        """On the lane's second stream, which an event of the first brings into a capture."""
-        side = self.lane.side  # made here, before a capture
-
-        def run() -> None:
-            side.wait_event(cupy.cuda.get_current_stream().record())
-            with entered(side):
-                launch()
-
-        return run
-
-    def joined(self) -> Launch:
-        """Return an event of the second stream."""
-        side = self.lane.side
-        return lambda: cupy.cuda.get_current_stream().wait_event(side.record())
 
     def mark(self) -> Any:
         """Return an event of the current stream."""
@@ -249,22 +208,13 @@ class HalvedLauncher(CudaLauncher):
 
 
 class Lane:
-    """Holds what all steps of one thread on one device share: streams, and a handle of cuBLASLt with its workspaces.
+    """Holds what all steps of one thread on one device share: a stream, and a handle of cuBLASLt with its workspace.
 
     What one stream is asked for follows each other, so that no two products write to one workspace at the same time.
     """
 
     def __init__(self) -> None:
         self.stream = cupy.cuda.Stream(non_blocking=True)
-        self._workspaces: dict[int, Any] = {}
-
-    @cached_property
-    def side(self) -> Any:
-        """The stream of what runs beside the first."""
-        stream = cupy.cuda.Stream(non_blocking=True)
-        with entered(stream):
-            self._workspace(stream.ptr)
-        return stream
 
     @cached_property
     def copies(self) -> Any:
@@ -277,35 +227,13 @@ class Lane:
         library = find_cublaslt(cupy.cuda.runtime.runtimeGetVersion() // 1000)
         if library is None:
             return None
-        with entered(self.stream):
-            self._workspace(self.stream.ptr)  # before a capture, in which nothing can be allocated
-        return CublasLt(library, lambda: cupy.cuda.get_current_stream().ptr, self._workspace)
-
-    @cached_property
-    def timings(self) -> Timings:
-        """Return the choices timed on this card, with this driver and cuBLASLt, kept beside CuPy's cache of kernels."""
-        runtime = cupy.cuda.runtime
-        card = runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode().replace(" ", "-")
-        version = "none" if self.lt is None else self.lt.library.cublasLtGetVersion()
-        name = f"{card}-driver-{runtime.driverGetVersion()}-cublaslt-{version}.json"
-        return Timings(cache_folder() / "xpnet" / name, _microseconds)
-
-    def _workspace(self, stream: int) -> int:
-        """The address of a stream's workspace."""
-        if stream not in self._workspaces:
-            self._workspaces[stream] = cupy.empty(WORKSPACE_BYTES, dtype=cupy.uint8)
-        return self._workspaces[stream].data.ptr
-
-
-@contextmanager
-def entered(stream: Any) -> Iterator[None]:
-    """Make a stream current, and afterwards the one that was current before."""
-    caller = cupy.cuda.get_current_stream()
-    try:
-        with stream:
-            yield
-    finally:
-        back_to(caller)
+        caller = cupy.cuda.get_current_stream()
+        try:
+            with self.stream:
+                self._workspace = cupy.empty(WORKSPACE_BYTES, dtype=cupy.uint8)
+        finally:
+            back_to(caller)
+        return CublasLt(library, lambda: cupy.cuda.get_current_stream().ptr, self._workspace.data.ptr)
 
 
 def back_to(caller: Any) -> None:
@@ -316,30 +244,6 @@ def back_to(caller: Any) -> None:
     """
     if cupy.cuda.get_current_stream() != caller:
         caller.use()
-
-
-def cache_folder() -> Path:
-    """Return the folder in which CuPy keeps what it has compiled."""
-    return Path(os.environ.get("CUPY_CACHE_DIR") or os.path.expanduser("~/.cupy/kernel_cache"))
-
-
-def _microseconds(launch: Launch) -> float:
-    """The shortest of a few rounds of a launch, replayed as in training: to ask costs more than many a product."""
-    launch()
-
-    def several() -> None:
-        for _ in range(TIMED_LAUNCHES):
-            launch()
-
-    repeated, times = _captured(several), []
-    for _ in range(TIMED_ROUNDS):
-        start, end = cupy.cuda.Event(), cupy.cuda.Event()
-        start.record()
-        repeated()
-        end.record()
-        end.synchronize()
-        times.append(1e3 * cupy.cuda.get_elapsed_time(start, end) / TIMED_LAUNCHES)
-    return min(times)
 
 
 def _captured(run: Callable[[], Any]) -> Launch:

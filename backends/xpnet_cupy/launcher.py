@@ -6,16 +6,19 @@ one that runs on a GPU; the tests bring one that runs the same kernels on the ho
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy
 
 from xpnet.errors import InputError
 from xpnet.ops import Array
 from xpnet_cupy.products import Product
+
+if TYPE_CHECKING:
+    from xpnet_cupy.cuda import Uploads
 
 SOURCE = Path(__file__).with_name("kernels.cu").read_text(encoding="utf-8")
 
@@ -83,18 +86,6 @@ KERNELS: dict[str, tuple[str, ...]] = {
 _SCALARS = {"int": numpy.int32, "long": numpy.int64, "double": numpy.float64}
 
 
-class Uploads(Protocol):
-    """Copies of arrays of one size to the device; see :class:`xpnet_cupy.cuda.Uploads`."""
-
-    def send(self, array: numpy.ndarray) -> Array:
-        """Begin to copy an array; returns where it will be on the device."""
-        ...
-
-    def arrived(self) -> None:
-        """Have the current stream wait for what was sent last."""
-        ...
-
-
 class Launcher(ABC):
     """Prepares calls for arrays of one floating-point type.
 
@@ -140,36 +131,18 @@ class Launcher(ABC):
         """Return the compiled kernel, called with grid, block and checked arguments."""
 
     @abstractmethod
-    def product(self, product: Product, a: Array, b: Array, out: Array, *, repeated: bool = False) -> Launch:
-        """Return the prepared product of two C-contiguous matrices, without its epilogue.
-
-        repeated : whether it will run so often that it is worth to time the library's algorithms
-        """
+    def product(self, product: Product, a: Array, b: Array, out: Array) -> Launch:
+        """Return the prepared product of two C-contiguous matrices, without its epilogue."""
 
     @abstractmethod
     def fused_product(
-        self,
-        product: Product,
-        a: Array,
-        b: Array,
-        out: Array,
-        *,
-        vector: Array | None,
-        mask: Array | None = None,
-        repeated: bool = False,
+        self, product: Product, a: Array, b: Array, out: Array, *, vector: Array | None, mask: Array | None = None
     ) -> Launch | None:
         """The prepared product with its epilogue, or None where there is none such.
 
         vector : the bias to add, or what receives the bias gradient; None where there is neither
         mask : (rows, bits / 8) uint8, ReLU's bits, written by relu_aux_bias and read by drelu_bgrad
         """
-
-    def fastest(self, what: str, ways: Mapping[str, Launch]) -> str:
-        """The name of the fastest of several ways to do the same; the first where nothing is timed.
-
-        what : by which the answer is remembered
-        """
-        return next(iter(ways))
 
     @abstractmethod
     def record(self, run: Launch) -> Launch:
@@ -178,15 +151,7 @@ class Launcher(ABC):
     @property
     @abstractmethod
     def records(self) -> bool:
-        """Return whether a recording is cheaper than its launches, and may run some of them side by side."""
-
-    @abstractmethod
-    def beside(self, launch: Launch) -> Launch:
-        """The launch beside all that follows, up to ``joined``; it begins when what was asked for before it is done."""
-
-    @abstractmethod
-    def joined(self) -> Launch:
-        """Let all later work wait for what runs in parallel."""
+        """Return whether a recording is cheaper than its launches."""
 
     @abstractmethod
     def mark(self) -> Any:
@@ -205,7 +170,7 @@ class Launcher(ABC):
         """The array on the host; waits for the device."""
 
     @abstractmethod
-    def uploads(self, size: int, dtype: str) -> Uploads:
+    def uploads(self, size: int, dtype: str) -> "Uploads":
         """Memory for arrays that go to the device beside its work."""
 
     @abstractmethod

@@ -1,8 +1,7 @@
 """One batch as a fixed list of launches: gather, forward, loss, backward, update.
 
 Plain Python over a launcher, so that the same list runs on the host in the tests. Products carry bias, ReLU and bias
-gradients along where the launcher has such a product; where it has none, a kernel follows the plain product. Gradients
-of weights may run beside the way back.
+gradients along where the launcher has such a product; where it has none, a kernel follows the plain product.
 
 Where the data lie is read from the device by the kernels that need it, so that a plan serves any data of its shape.
 """
@@ -19,8 +18,6 @@ from xpnet_cupy.launches import Batch, Penalty
 from xpnet_cupy.memory import BatchMemory, NetworkMemory
 from xpnet_cupy.products import Epilogue
 from xpnet_cupy.runs import Work
-
-FUSIONS = ("both", "forward", "none")  # on which ways products carry epilogues along
 
 
 class Layer(NamedTuple):
@@ -46,30 +43,27 @@ def forward_launches(
     *,
     mask: Array | None = None,
     kept: Array | None = None,
-    fused: bool = True,
-    repeated: bool = False,
 ) -> list[Launch]:
     """out = activation(x W + b); one launch where the product takes bias and activation along.
 
     mask : receives ReLU's bits for the way back, where the launch is one; None in a prediction, where ReLU is a launch
         of its own, since in a product it may turn NaN into 0, which a prediction has to show
     kept : receives x W + b where the way back reads that and not ``out``
-    fused : False for launches of their own in any case; repeated : as for :meth:`xpnet_cupy.launcher.Launcher.product`
     """
     shape, wide = (*x.shape, out.shape[1]), out.dtype == launcher.dtype
     kernels = launcher.full if wide else launcher
     if kept is not None:
         linear = layer._replace(activation="identity")
-        multiply = forward_launches(launcher, linear, x, kept, fused=fused, repeated=repeated)
+        multiply = forward_launches(launcher, linear, x, kept)
         return [*multiply, launches.bias_activation(kernels, layer.activation, kept, None, out)]
-    if fused and (layer.activation == "identity" or mask is not None):
+    if layer.activation == "identity" or mask is not None:
         epilogue: Epilogue = "bias" if mask is None else "relu_aux_bias"
         product = products.forward(*shape, epilogue=epilogue, wide=wide)
         arrays = (layer.weight, x, out)
-        launch = launcher.fused_product(product, *arrays, vector=layer.bias, mask=mask, repeated=repeated)
+        launch = launcher.fused_product(product, *arrays, vector=layer.bias, mask=mask)
         if launch is not None:
             return [launch]
-    plain = launcher.product(products.forward(*shape, wide=wide), layer.weight, x, out, repeated=repeated)
+    plain = launcher.product(products.forward(*shape, wide=wide), layer.weight, x, out)
     return [plain, launches.bias_activation(kernels, layer.activation, out, layer.bias, out)]
 
 
@@ -108,7 +102,7 @@ class BatchPlan:
         self.x = memory.x[:rows]
         self.outputs: list[Any] = [out[:rows] for out in memory.outputs]
         self.d_outputs: list[Any] = [d_out[:rows] for d_out in memory.d_outputs]
-        self._all_masks = memory.masks
+        self.masks = [_first(mask, rows) for mask in memory.masks]
         self.kept = [_first(kept, rows) for kept in memory.kept]
         self.dropped = [_first(dropped, rows) for dropped in memory.dropped]
         self.row_loss = memory.row_loss[:rows]
@@ -120,7 +114,7 @@ class BatchPlan:
             network.bounds, spec.l2, spec.l2_over_batch, self.total_weight, rows, network.squares, network.rates
         )
         self._penalty = penalty if spec.l2 and shape.penalized else None
-        self._batch = self._fastest()
+        self._batch = [*self._next(), *self._forward(), *self._loss(), *self._backward()]
         flats = (network.params.flat, network.gradients.flat)
         self._whole = [*self._batch, *self._penalty_gradient(), launches.gradient_norm(launcher, *flats, network)]
         self.gradients = Work(self._whole)
@@ -144,24 +138,6 @@ class BatchPlan:
         """Return what there is of the three."""
         return [work for work in vars(self).values() if isinstance(work, Work)]
 
-    def _fastest(self) -> list[Launch]:
-        """The launches of a batch in the way that is the fastest: timed as a whole, since they hang together."""
-        plain = {f"epilogues {fusion}": self._launches(fusion) for fusion in FUSIONS}
-        most = len(plain["epilogues none"])
-        ways = {name: calls for name, calls in plain.items() if len(calls) < most or name == "epilogues none"}
-        if self.launcher.records and self.spec.layers > 1:
-            beside = {f"{name}, side by side": self._launches(name.split()[1], beside=True) for name in ways}
-            ways = beside | ways
-        spec = self.spec
-        what = f"Batch of {self.rows} rows, widths {spec.widths}, activations {spec.activations}: {list(ways)}"
-        return ways[self.launcher.fastest(what, {name: partial(_run, calls) for name, calls in ways.items()})]
-
-    def _launches(self, fusion: str, *, beside: bool = False) -> list[Launch]:
-        """fusion : on which ways products carry epilogues along; beside : whether gradients of weights run beside"""
-        self.masks = [_first(mask, self.rows) for mask in self._all_masks]
-        forward = self._forward(fused=fusion != "none")
-        return [*self._next(), *forward, *self._loss(), *self._backward(fused=fusion == "both", beside=beside)]
-
     def _update(self, clock: Array | None, penalty: Penalty | None, items: int | None = None) -> Launch:
         """The update; of the first ``items`` parameters alone where that is given."""
         network, rule = self.network, self.spec.rule
@@ -176,14 +152,12 @@ class BatchPlan:
         weigh = self.shape.weight == "summed"
         return [*found, launches.batch_weight(self.launcher, self.network, self.rows)] if weigh else found
 
-    def _forward(self, *, fused: bool) -> list[Launch]:
+    def _forward(self) -> list[Launch]:
         found = []
         for k, layer in enumerate(self.layers):
             mask, kept = (self.masks[k], self.kept[k]) if k < len(self.masks) else (None, None)
             arrays: dict[str, Any] = {"mask": mask, "kept": kept}
-            calls = forward_launches(
-                self.launcher, layer, self._inputs(k), self.outputs[k], **arrays, fused=fused, repeated=True
-            )
+            calls = forward_launches(self.launcher, layer, self._inputs(k), self.outputs[k], **arrays)
             if mask is not None and len(calls) > 1:
                 self.masks[k] = None  # no fused product, so nobody has written the mask
             found += [*calls, *self._dropout(k, self.outputs[k], self._dropped(k))]
@@ -207,29 +181,19 @@ class BatchPlan:
         arguments = (self.outputs[-1], batch, self.d_outputs[-1], self.row_loss)
         return [launches.loss(self.launcher, self.spec.loss, *arguments, self.spec.output_numbers)]
 
-    def _backward(self, *, fused: bool, beside: bool) -> list[Launch]:
-        """Go from the last layer down: its parameters' gradient, then through its weight and the activation below.
+    def _backward(self) -> list[Launch]:
+        """Go from the last layer down: its parameters' gradient, then through its weight and the activation below."""
+        found = self._parameters(self.spec.layers - 1)
+        for k in reversed(range(self.spec.layers - 1)):
+            through, has_bias = self._through(k)
+            found += [*through, *([self._weight_gradient(k)] if has_bias else self._parameters(k))]
+        return found
 
-        Nothing on the way down reads a gradient of a weight, or writes what one is made from, so that these may run
-        beside it. At the lowest layer there is no way further, and its gradient is the last launch of all.
-        """
-        last = self.spec.layers - 1
-        found = self._perhaps_beside(self._parameters(last, fused), beside)
-        for k in reversed(range(last)):
-            through, has_bias = self._through(k, fused)
-            gradients = [self._weight_gradient(k)] if has_bias else self._parameters(k, fused)
-            found += [*through, *self._perhaps_beside(gradients, beside and k > 0)]
-        return [*found, self.launcher.joined()] if beside else found
-
-    def _perhaps_beside(self, calls: list[Launch], beside: bool) -> list[Launch]:
-        return [self.launcher.beside(partial(_run, calls))] if beside else calls
-
-    def _parameters(self, k: int, fused: bool) -> list[Launch]:
+    def _parameters(self, k: int) -> list[Launch]:
         """dW and db of a layer in one product, where db does not come with ``_through``."""
         d_out, weight, bias = self.d_outputs[k], self.d_layers[k].weight, self.d_layers[k].bias
         product = products.weight_gradient(self.rows, *weight.shape, epilogue="bgrada")
-        arrays = (d_out, self._inputs(k), weight)
-        launch = self.launcher.fused_product(product, *arrays, vector=bias, repeated=True) if fused else None
+        launch = self.launcher.fused_product(product, d_out, self._inputs(k), weight, vector=bias)
         if launch is not None:
             return [launch]
         sums = launches.backward_bias(self.launcher, "identity", d_out, d_out, None, bias)
@@ -238,21 +202,21 @@ class BatchPlan:
     def _weight_gradient(self, k: int) -> Launch:
         weight = self.d_layers[k].weight
         product = products.weight_gradient(self.rows, *weight.shape)
-        return self.launcher.product(product, self.d_outputs[k], self._inputs(k), weight, repeated=True)
+        return self.launcher.product(product, self.d_outputs[k], self._inputs(k), weight)
 
-    def _through(self, k: int, fused: bool) -> tuple[list[Launch], bool]:
+    def _through(self, k: int) -> tuple[list[Launch], bool]:
         """d_outputs[k], through the weight above and the activation of layer k, and whether it brings k's db, too."""
         above, d_above, d_out = self.layers[k + 1].weight, self.d_outputs[k + 1], self.d_outputs[k]
         bias = self.d_layers[k].bias
         arrays = (above, d_above, d_out)
-        if fused and self.masks[k] is not None:
+        if self.masks[k] is not None:
             has_bias = not self.launcher.halved  # else the sums would be bfloat16, too
             product = products.input_gradient(self.rows, *above.shape, epilogue="drelu_bgrad" if has_bias else "drelu")
             vector = bias if has_bias else None
-            launch = self.launcher.fused_product(product, *arrays, vector=vector, mask=self.masks[k], repeated=True)
+            launch = self.launcher.fused_product(product, *arrays, vector=vector, mask=self.masks[k])
             if launch is not None:
                 return [launch], has_bias
-        plain = self.launcher.product(products.input_gradient(self.rows, *above.shape), *arrays, repeated=True)
+        plain = self.launcher.product(products.input_gradient(self.rows, *above.shape), *arrays)
         kept = self.outputs[k] if self.kept[k] is None else self.kept[k]
         sums = launches.backward_bias(self.launcher, self.layers[k].activation, d_out, kept, d_out, bias)
         return [plain, *self._dropout(k, d_out, d_out), *sums], True
@@ -276,11 +240,6 @@ class BatchPlan:
             return self.x
         dropped = self._dropped(k - 1)
         return self.outputs[k - 1] if dropped is None else dropped
-
-
-def _run(launches: list[Launch]) -> None:
-    for launch in launches:
-        launch()
 
 
 def _first(array: Array | None, rows: int) -> Array | None:

@@ -78,7 +78,7 @@ class Runs:
             self.epoch.asked()
 
     def start(self) -> None:
-        """Run what goes before the first batch, for a batch that is timed or warms up."""
+        """Run what goes before the first batch, for a batch that warms up."""
         try:
             self.begin.run()
         finally:

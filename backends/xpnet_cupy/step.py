@@ -340,7 +340,6 @@ class CompiledStep(Step):
         if shape not in self._plans:
             if len(self._plans) == KEPT_PLANS:
                 room.runs.forget(self._plans.popitem(last=False)[1].works)
-            room.runs.start()  # a plan is timed when it is made
             self._plans[shape] = BatchPlan(self.spec, self.launcher.of_batches, self._network, room.memory, shape)
         self._plans.move_to_end(shape)
         return self._plans[shape]
@@ -407,8 +406,7 @@ class CompiledStep(Step):
         about = self.launcher.of_batches.about
         if not self.launcher.records:
             return about
-        sides = "" if self.spec.layers == 1 else "gradients of weights beside the way back where that is faster, "
-        return f"up to {AT_ONCE} batches a CUDA graph, {sides}{about}; predictions and losses recorded"
+        return f"up to {AT_ONCE} batches a CUDA graph, {about}; predictions and losses recorded"
 
     def _belongs(self, *arrays: Array | None) -> None:
         own = self.backend.device(self.params.flat)
@@ -434,4 +432,3 @@ class CompiledStep(Step):
 
     def _copies(self, parameters: Parameters) -> dict[str, Any]:
         return {name: self.launcher.to_numpy(array).copy() for name, array in parameters.items()}
-

@@ -44,7 +44,7 @@ BASE, TESTS = ("cupy", "array_api_compat"), ("pytest", "hypothesis", "safetensor
 COMMAND_LINE, BENCH = ("click", "rich"), ("psutil", "matplotlib", "jinja2", "threadpoolctl", "pytest_benchmark")
 TAIL = 25  # lines of a part that the report shows; all of those that are looked at line by line
 READING = """Whether all is right: `smallest`, the checkers and the tests are done, and say so. How fast it is: `times`
-and `sizes` for what a step takes and what each choice is worth, `bench/report.html` for xpnet beside PyTorch and JAX
+and `sizes` for what a step takes, `bench/report.html` for xpnet beside PyTorch and JAX
 and above what the card needs at the least. A part that is left out says why, one that was ended by the clock took too
 long and says how far it came; both can be run later by `--only NAME`. All that a part said is in `NAME.txt`.
 """
@@ -97,7 +97,7 @@ def parts(output: Path, rehearse: bool) -> list[Part]:
             whole=True,
         ),
         Part("smallest", "Every way to train, over few rows: each must give the same losses.", [step, "smallest"]),
-        Part("times", "What a step takes, and what each choice is worth.", [step, "times", *small], whole=True),
+        Part("times", "What a step takes.", [step, "times", *small], whole=True),
         *tests,
         Part("sizes", "What a step takes by the size of batches.", [step, "sizes", *small], whole=True),
         Part("doctor", "What xpnet sees.", ["-c", DOCTOR], needs=COMMAND_LINE, whole=True),
@@ -210,7 +210,7 @@ def run(part: Part, output: Path, rehearse: bool, left: float = SECONDS) -> tupl
     if left < SHORTEST and part.name != "card":
         return "left out: no time was left", ""
     command, environment = _command(part, rehearse)
-    if part.program == "compute-sanitizer":  # what is timed under a checker is not kept
+    if part.program == "compute-sanitizer":  # what is compiled under a checker is not kept
         environment["CUPY_CACHE_DIR"] = str(output / "checked")
     path, started = output / f"{part.name}.txt", time.monotonic()
     with path.open("w", encoding="utf-8") as file:

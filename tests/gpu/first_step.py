@@ -1,6 +1,5 @@
 """One step looked at: ``first_step.py smallest | counts | times | sizes [--small]``."""
 
-import json
 import statistics
 import sys
 import time
@@ -11,7 +10,6 @@ from typing import Any
 import cupy
 import numpy as np
 from xpnet_cupy import CupyBackend
-from xpnet_cupy.cuda import CudaLauncher
 
 from xpnet.backend import NetworkSpec, UpdateRule
 from xpnet.optimizers import Constant
@@ -65,18 +63,16 @@ def smallest() -> None:
     wanted: list[float] = []
     sys.stdout.write(f"{'losses':30} epochs              weighted  after     by predictions\n")
     for precision, dtype in (("fp32", "float32"), ("fp32", "float64"), ("bf16", "float32")):
-        for timed in (True, False):
-            CudaLauncher.timed = timed
-            name = f"{dtype} {precision}{'' if timed else ', nothing timed'}"
-            step, X, Y = made((20, 16, 10), 75, precision, dtype)
-            losses = [*fit(step, X, Y, 8, 2), clipped(step, X, Y, 8), clipped(step, X, Y, 8, 0.1)]
-            step.gradient(X, Y)
-            step.update(learning_rate=0.1)
-            likely = np.log(cupy.asnumpy(step.forward(X))[range(75), cupy.asnumpy(Y)])
-            losses += [step.loss(X, Y), -float(likely.mean())]
-            sys.stdout.write(f"{name:30} {'  '.join(f'{loss:.6f}' for loss in losses)}\n")
-            wanted = wanted or losses
-            np.testing.assert_allclose(losses, wanted, rtol=1e-4 if precision == "fp32" else 0.05, err_msg=name)
+        name = f"{dtype} {precision}"
+        step, X, Y = made((20, 16, 10), 75, precision, dtype)
+        losses = [*fit(step, X, Y, 8, 2), clipped(step, X, Y, 8), clipped(step, X, Y, 8, 0.1)]
+        step.gradient(X, Y)
+        step.update(learning_rate=0.1)
+        likely = np.log(cupy.asnumpy(step.forward(X))[range(75), cupy.asnumpy(Y)])
+        losses += [step.loss(X, Y), -float(likely.mean())]
+        sys.stdout.write(f"{name:30} {'  '.join(f'{loss:.6f}' for loss in losses)}\n")
+        wanted = wanted or losses
+        np.testing.assert_allclose(losses, wanted, rtol=1e-4 if precision == "fp32" else 0.05, err_msg=name)
 
 
 def counts(small: bool) -> None:
@@ -108,7 +104,7 @@ def nodes(graph: Any) -> int:
 
 
 def times(small: bool) -> None:
-    """Microseconds of every way to use a step; then what each choice was worth that was made by timing.
+    """Microseconds of every way to use a step.
 
     Tensor cores read 16 bytes at a time, which 10 numbers of bfloat16 are not; 16 outputs show what that costs.
     """
@@ -136,12 +132,6 @@ def times(small: bool) -> None:
         for name, (rows, units, run) in every.items():
             step, X, Y = made(widths, rows, precision, dtype)
             tell(name, microseconds(partial(run, step, X, Y)), units)
-    path = step.launcher.lane.timings.path
-    sys.stdout.write(f"\nWhat was chosen by timing, with the microseconds of each way, from {path}\n")
-    for what, choice in json.loads(path.read_text(encoding="utf-8")).items():
-        ways = sorted(choice["microseconds"].items(), key=lambda way: way[1])
-        listed = ", ".join(f"{name if len(name) < 40 else name[:8]} {time:.1f}" for name, time in ways)
-        sys.stdout.write(f"  {what}\n    {choice['chosen'][:40]} of {listed}\n")
 
 
 def sizes(small: bool) -> None:
@@ -168,7 +158,7 @@ def predicted(step: Any, X: Any, Y: Any) -> None:
 
 
 def microseconds(run: Callable[[], Any], rounds: int = 11) -> list[float]:
-    """Of each round, after two that record and time what they choose."""
+    """Of each round, after two that record."""
     found = []
     for _ in range(rounds + 2):
         cupy.cuda.get_current_stream().synchronize()

@@ -73,19 +73,6 @@ class Eager(CudaLauncher):
         return run
 
 
-class Untimed(CudaLauncher):
-    """What the library thinks best, and gradients of weights beside the way back."""
-
-    timed = False
-
-
-class InARow(Untimed):
-    """One launch after the other."""
-
-    def fastest(self, what: str, ways: Any) -> str:
-        return "epilogues both" if "epilogues both" in ways else next(iter(ways))
-
-
 class Matmul(CudaLauncher):
     """Without cuBLASLt."""
 
@@ -163,17 +150,6 @@ def test_fused_products_equal_unfused_ones(backend: Any, launcher: Any, dtype: s
         np.testing.assert_allclose(array, unfused.state().params[name], rtol=rtol, atol=rtol)
 
 
-@pytest.mark.parametrize("widths", [(64, 32, 10), MIDDLE])
-def test_launches_side_by_side_equal_those_in_a_row(backend: Any, widths: tuple[int, ...], dtype: str) -> None:
-    """Bit for bit, where both take the algorithms that the library thinks best."""
-    spec = network(widths, "adam", dtype)
-    X, Y, _, _ = draw(spec, backend, 1000)
-    beside, in_a_row = (make(spec, backend, launcher(dtype)) for launcher in (Untimed, InARow))
-    assert train(beside, X, Y) == train(in_a_row, X, Y)
-    for name, array in beside.state().params.items():
-        np.testing.assert_array_equal(array, in_a_row.state().params[name])
-
-
 def test_a_recorded_prediction_equals_single_launches_bitwise(backend: Any, dtype: str) -> None:
     spec = network(MIDDLE, "sgd", dtype)
     X = draw(spec, backend, 300)[0]
@@ -214,7 +190,7 @@ def test_orders_drawn_ahead_give_the_same_numbers(backend: Any) -> None:
     X, Y, _, _ = draw(spec, backend, 1000)
     found = []
     for ahead in (True, False):
-        step = make(spec, backend, Untimed("float32"))
+        step = make(spec, backend)
         step.prefetches_orders = ahead
         training = Training(step, 1000, 30, rng=np.random.default_rng(4))
         training_loop(training, X, Y, batch_size=128, shuffle=True, schedule=Constant(0.01))

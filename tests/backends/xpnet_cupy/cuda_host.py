@@ -126,7 +126,6 @@ class HostLauncher(Launcher):
         self.recordings = self.replays = self.released = 0
         self.launched: list[str] = []
         self.products: list[Any] = []
-        self._beside: list[Callable[[], None]] = []
 
     @cached_property
     def of_batches(self) -> Launcher:
@@ -139,14 +138,12 @@ class HostLauncher(Launcher):
 
         return launch
 
-    def product(self, product: Any, a: Any, b: Any, out: Any, *, repeated: bool = False) -> Any:
+    def product(self, product: Any, a: Any, b: Any, out: Any) -> Any:
         if self.lt is None:
             return self._counted(product, product.by_matmul(self.xp, a, b, out))
         return self._counted(product, self.lt.prepare(product, self._precision, *self._places(a, b, out)))
 
-    def fused_product(
-        self, product: Any, a: Any, b: Any, out: Any, *, vector: Any, mask: Any = None, repeated: bool = False
-    ) -> Any:
+    def fused_product(self, product: Any, a: Any, b: Any, out: Any, *, vector: Any, mask: Any = None) -> Any:
         if self.lt is None:
             return None
         bits = 0 if mask is None else self.address(mask)
@@ -181,24 +178,12 @@ class HostLauncher(Launcher):
 
     records = True
 
-    def beside(self, launch: Callable[[], None]) -> Callable[[], None]:
-        """At once, or, where fibers run last to first, as late as it may."""
-        return lambda: self._beside.append(launch) if self.reversed else launch()
-
-    def joined(self) -> Callable[[], None]:
-        def run() -> None:
-            while self._beside:
-                self._beside.pop(0)()
-
-        return run
-
     def mark(self) -> Any:
         return SimpleNamespace(synchronize=lambda: None)
 
     @contextmanager
     def stream(self) -> Iterator[str]:
         yield self.lane
-        assert not self._beside, "what runs beside was never joined"
 
     lane = "the host"
 
@@ -232,7 +217,7 @@ class HalvedHostLauncher(HostLauncher):
 
     def __init__(self, full: HostLauncher, library: ctypes.CDLL) -> None:
         super().__init__(library, full.dtype, full.lt, reversed=full.reversed)
-        self.xp, self.launched, self.products, self._beside = full.xp, full.launched, full.products, full._beside
+        self.xp, self.launched, self.products = full.xp, full.launched, full.products
         self._full = full
 
     @property
@@ -258,7 +243,7 @@ def build_cublaslt(folder: Path) -> ctypes.CDLL:
 
 def host_cublaslt(folder: Path) -> CublasLt:
     """A handle of it."""
-    return CublasLt(build_cublaslt(folder), lambda: 0, lambda stream: 0)
+    return CublasLt(build_cublaslt(folder), lambda: 0, 0)
 
 
 def launching(launcher: HostLauncher) -> Callable[[Any], Any]:

@@ -104,12 +104,11 @@ class Device:
 class Node:
     """A call in a graph.
 
-    after : the nodes it waits for; cost : of the clock; alone : what no two may use at once, or 0
+    after : the nodes it waits for; alone : what no two may use at once, or 0
     """
 
     call: Callable[[], None]
     after: set["Node"]
-    cost: float
     alone: int
 
     def follows(self) -> set["Node"]:
@@ -163,16 +162,14 @@ class Graph:
     def launch(self, stream: Any = None) -> None:
         Graph.launched += 1
         current().asked += 1
-        ends: dict[Node, float] = {}  # all begin as soon as they may, whatever else runs
+        done: set[Node] = set()
         waiting = list(self.calls)
         while waiting:
-            ready = [node for node in waiting if node.after <= ends.keys()]
+            ready = [node for node in waiting if node.after <= done]
             node = ready[-1 if Graph.late else 0]
             waiting.remove(node)
             node.call()
-            crossing = Event.crossing * max(len(node.after) - 1, 0)
-            ends[node] = max((ends[other] for other in node.after), default=0.0) + node.cost + crossing
-        Event.now += max(ends.values(), default=0.0)
+            done.add(node)
 
 
 class Stream:
@@ -270,15 +267,14 @@ class Stream:
             raise CudaError(Failing.instantiate)
         return Graph(capture.nodes)
 
-    def ask(self, call: Callable[[], None], cost: float, alone: int = 0) -> None:
+    def ask(self, call: Callable[[], None], alone: int = 0) -> None:
         """Does it, or keeps it for the graph."""
         if self.capture is None:
             self.asked += 1
             self.finish()
             call()
-            Event.now += cost
             return
-        node = Node(call, self.tip, cost, alone)
+        node = Node(call, self.tip, alone)
         self.capture.nodes.append(node)
         self.tip = {node}
 
@@ -300,12 +296,8 @@ launched: list[str] = []  # kernels, as they were asked for
 
 
 class Event:
-    """cupy.cuda.Event, on a clock that goes on by what a test says that products and kernels take."""
+    """cupy.cuda.Event."""
 
-    now = 0.0
-    algorithms: ClassVar[dict[int, float]] = {0: 3.0, 2: 1.0, 3: 2.0}  # by their number
-    epilogue, kernel = 0.0, 1.0
-    crossing = 0.0  # what it costs a node to wait for a second one
     done, status = True, 0
 
     @property
@@ -314,7 +306,7 @@ class Event:
 
     def record(self, stream: Any = None) -> None:
         stream = stream or current()
-        self.at, self.capture, self.after = Event.now, stream.capture, set(stream.tip)
+        self.capture, self.after = stream.capture, set(stream.tip)
         self._copies = list(stream.copying)
         self._stream, self.knows = stream, stream.knows()
 
@@ -361,7 +353,7 @@ class Kernel:
             assert not isinstance(argument, np.ndarray) or type(argument) is Array, "RawKernel takes CuPy's arrays"
             assert not isinstance(argument, np.uintp) or not argument or is_pinned_at(int(argument)), "a host pointer"
         launched.append(self.name)
-        current().ask(lambda: self.run(grid, block, arguments), Event.kernel)
+        current().ask(lambda: self.run(grid, block, arguments))
 
     def run(self, grid: Any, block: Any, arguments: tuple[Any, ...]) -> None:
         """One after the other: fibers belong to one thread."""
@@ -375,26 +367,16 @@ class CublasLtLibrary:
     def __init__(self) -> None:
         self._library = build_cublaslt(FOLDER)
         self.workspaces: dict[int, set[int]] = {}  # the streams that have written to each
-        self._epilogues: dict[int, int] = {}  # by description
-        self.used: list[int] = []  # numbers of the algorithms of products, as they were asked for
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._library, name)
-
-    def cublasLtMatmulDescSetAttribute(self, target: Any, attribute: Any, value: Any, size: Any) -> int:
-        if attribute.value == 7:
-            self._epilogues[target.value] = value._obj.value
-        return self._library.cublasLtMatmulDescSetAttribute(target, attribute, value, size)
 
     def cublasLtMatmul(self, *arguments: Any) -> int:
         stream, workspace = arguments[-1].value, arguments[-3].value
         assert stream == current().ptr, "a product on another stream"
         self.workspaces.setdefault(workspace, set()).add(stream)
-        algorithm, vector = arguments[-4]._obj[2], self._epilogues.get(arguments[1].value, 1) != 1
-        self.used.append(algorithm)
-        cost = Event.algorithms.get(algorithm, 0.0) + (Event.epilogue if vector else 0.0)
         statuses: list[int] = []
-        current().ask(lambda: statuses.append(self._library.cublasLtMatmul(*arguments)), cost, workspace)
+        current().ask(lambda: statuses.append(self._library.cublasLtMatmul(*arguments)), workspace)
         return statuses[0] if statuses else 0
 
 
@@ -500,7 +482,6 @@ cupy.cuda = SimpleNamespace(
     Device=Device,
     Stream=Stream,
     Event=Event,
-    get_elapsed_time=lambda start, end: end.at - start.at,
     get_current_stream=current,
     alloc_pinned_memory=alloc_pinned_memory,
     set_allocator=lambda allocator: None,

@@ -186,7 +186,6 @@ int cublasLtMatmulAlgoGetHeuristic(void *, Desc *desc, Layout *a, Layout *b, Lay
   for (; *count < std::min(asked, 4); ++*count, ++found) {
     found->algorithm[0] = 0x5ca1ab1e;
     found->algorithm[1] = preference->workspace;
-    found->algorithm[2] = *count;
     found->status = SUCCESS;
   }
   return SUCCESS;
@@ -197,7 +196,6 @@ int cublasLtMatmul(void *, Desc *desc, const void *alpha, const void *a, Layout 
                    size_t workspace, void *) {
   if (to_matmul) return to_matmul;
   if (faults(*desc, *la)) return EXECUTION_FAILED;
-  if (algorithm[2] == 1) return NOT_SUPPORTED;  // offered, and refused when it is called
   if (desc->epilogue != NONE && workspace < algorithm[1] + SPARE) return EXECUTION_FAILED;
   if (algorithm[0] != 0x5ca1ab1e || c != d || !agree(*desc, *la, *lb, *ld)) return INVALID;
   const bool single = la->type != FLOAT64, fits = single ? desc->compute != 70 : desc->compute == 70;

@@ -99,7 +99,7 @@ def test_widths_and_batches_of_one(halved: HostLauncher, widths: tuple[int, ...]
 
 @pytest.mark.parametrize("epilogue", [4, 134, 136, 256], ids=["bias", "relu_aux_bias", "drelu", "bgrada"])
 def test_a_missing_epilogue_falls_back(libraries: Any, lt: Any, bf16: Any, epilogue: int) -> None:
-    fresh = type(lt)(lt.library, lambda: 0, lambda stream: 0)
+    fresh = type(lt)(lt.library, lambda: 0, 0)
     spec = NetworkSpec((7, 12, 10, 4), ("relu", "relu"), dtype="float32")
     lt.library.fake_refuse(epilogue)
     try:

@@ -5,8 +5,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
-from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import cupy_on_host
@@ -14,7 +12,7 @@ import numpy as np
 import pytest
 from cuda_checks import BATCH, RULES, data, train, weights
 from cuda_host import needs_compiler
-from cupy_on_host import Array, Event, Failing, Graph, Stream, cupy
+from cupy_on_host import Array, Failing, Graph, Stream, cupy
 from xpnet_cupy import CupyBackend
 from xpnet_numpy import NumpyBackend
 
@@ -75,90 +73,6 @@ def recorded(step: Any) -> list[Graph]:
     """The graphs that the step trains by; what cannot be captured is none."""
     graphs = [getattr(run, "__self__", None) for run in step._room.runs.recorded.values()]
     return [graph for graph in graphs if isinstance(graph, Graph)]
-
-
-DEEP = NetworkSpec(
-    (7, 6, 5, 6, 4), ("relu", "relu", "tanh"), rule=RULES["adam"], l2=0.01, dropout=(0.0, 0.3, 0.0), seed=5
-)
-
-
-def assert_deep_agrees() -> Any:
-    """A step whose graphs have two branches, replayed; gives it."""
-    backend, reference = CupyBackend(), ReferenceStep(DEEP, NumpyBackend(), "")
-    step, (X, Y) = backend.compile_step(DEEP), data(DEEP, "indices")
-    for one in (step, reference):
-        one.params.update(weights(DEEP))
-    found = train(step, backend.asarray(X), backend.asarray(Y), batch=2)
-    wanted = train(reference, X, Y, batch=2)
-    np.testing.assert_allclose(found, wanted, rtol=1e-10)
-    for name, array in step.params.items():
-        np.testing.assert_allclose(array, reference.params[name], rtol=1e-9, atol=1e-12)
-    return step
-
-
-class TestSideBySide:
-    """Gradients of weights run beside the way back, in whatever order the device takes them."""
-
-    @pytest.fixture(autouse=True)
-    def lane(self, cuda: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        monkeypatch.setattr(cuda, "_lanes", cuda._Lanes({}))
-        monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path))  # where no choice is kept yet
-
-    @pytest.mark.parametrize("late", [False, True])
-    def test_any_order_gives_the_references_answers(self, late: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(Graph, "late", late)
-        step = assert_deep_agrees()
-        graph = recorded(step)[0]
-        follows = [node.follows() for node in graph.calls]
-        unordered = [(a, b) for a, b in combinations(range(len(follows)), 2) if graph.calls[a] not in follows[b]]
-        assert unordered and "gradients of weights beside the way back where that is faster" in step.why
-
-    def test_it_is_not_done_where_it_is_slower(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(Event, "crossing", 10.0)
-        graph = recorded(assert_deep_agrees())[0]
-        assert max(len(node.after) for node in graph.calls) == 1
-
-    def test_a_missing_join_is_noticed(self, cuda: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(cuda.CudaLauncher, "joined", lambda launcher: lambda: None)
-        with pytest.raises(AssertionError, match="STREAM_CAPTURE_UNJOINED"):
-            assert_deep_agrees()
-
-    def test_a_branch_that_does_not_wait_for_what_it_reads_is_noticed(
-        self, cuda: Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Only the first of them waits, which brings the stream into the capture."""
-        beside, asked = cuda.CudaLauncher.beside, []
-
-        def hasty(launcher: Any, launch: Any) -> Any:
-            waits = beside(launcher, launch)
-
-            def run() -> None:
-                if launcher.lane.side.capture is None:
-                    waits()
-                else:
-                    with launcher.lane.side:
-                        launch()
-
-            asked.append(run)
-            return run
-
-        monkeypatch.setattr(cuda.CudaLauncher, "beside", hasty)
-        monkeypatch.setattr(Graph, "late", False)
-        noticed = 0
-        for late in (False, True):
-            monkeypatch.setattr(Graph, "late", late)
-            monkeypatch.setattr(cuda, "_lanes", cuda._Lanes({}))
-            try:
-                assert_deep_agrees()
-            except AssertionError:
-                noticed += 1
-        assert asked and noticed
-
-    def test_a_shared_workspace_is_noticed(self, cuda: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        workspace = cuda.Lane._workspace
-        monkeypatch.setattr(cuda.Lane, "_workspace", lambda lane, stream: workspace(lane, lane.stream.ptr))
-        with pytest.raises(AssertionError, match="two calls at the same time with one workspace"):
-            assert_deep_agrees()
 
 
 class TestPredictions:
@@ -401,7 +315,7 @@ class TestResources:
         other.start()
         other.join()
         assert {len(streams) for streams in cuda.library.workspaces.values()} == {1}
-        assert len(cuda.library.workspaces) == 4  # two threads, whose lanes have two streams
+        assert len(cuda.library.workspaces) == 2  # one for each thread
 
     @pytest.mark.parametrize("what", ["epoch", "gradient", "loss", "forward"])
     def test_work_follows_the_callers_stream_which_follows_it(
@@ -433,9 +347,7 @@ class TestResources:
                 used, captured = cupy.pool.used, Graph.made
         assert (cupy.pool.used, Graph.made, len(step._plans)) == (used, captured, 1)
 
-    def test_the_plan_used_longest_ago_goes_first(
-        self, backend: CupyBackend, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_the_plan_used_longest_ago_goes_first(self, backend: CupyBackend, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("xpnet_cupy.step.KEPT_PLANS", 3)
         spec, X, Y = spec_and_data("float32")
         step, X, Y = backend.compile_step(spec), backend.asarray(X), backend.asarray(Y)
@@ -500,7 +412,6 @@ class TestOutOfMemory:
         self, step: Any, backend: CupyBackend, cuda: Any, told: Any, place: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A recording takes its memory on the card before anything of its epoch has changed a parameter."""
-        monkeypatch.setattr(cuda.CudaLauncher, "timed", False)
         reference = ReferenceStep(step.spec, NumpyBackend(), "")
         for one in (step, reference):
             one.params.update(weights(step.spec))
@@ -566,4 +477,3 @@ class TestOutOfMemory:
             assert np.isfinite(step.epoch(X, Y, learning_rate=0.1, batch_size=2300))
         finally:
             cupy.pool.set_limit(0)
-

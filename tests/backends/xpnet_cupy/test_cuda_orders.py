@@ -60,7 +60,6 @@ def test_it_is_drawn_when_the_device_has_all_that_it_is_to_do(cuda: Any, monkeyp
     monkeypatch.setattr(Event, "synchronize", lambda event: (seen.append("wait"), synchronize(event)))
     monkeypatch.setattr(Graph, "launch", lambda graph, stream=None: (seen.append("launch"), launch(graph)))
     monkeypatch.setattr(Array, "set", lambda array, host, **how: (seen.append("send"), set_(array, host, **how)))
-    monkeypatch.setattr(cuda.CudaLauncher, "timed", False)
     step, _ = fit()
     # A copy of the order before may have to be waited for, which left its memory long ago.
     epoch = ["wait", "launch", "wait", "send", "wait"]
@@ -179,7 +178,7 @@ class TestMistakes:
 
         copies, lane = Stream(non_blocking=True), Stream(non_blocking=True)
         with lane:
-            lane.ask(lambda: None, 1.0)
+            lane.ask(lambda: None)
             Uploads(copies, 3, "int32").send(np.zeros(3))
         assert copies.seen[lane] >= 1
 
