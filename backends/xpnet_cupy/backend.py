@@ -103,13 +103,15 @@ class CupyBackend:
         }
 
     def compile_step(self, spec: NetworkSpec) -> CompiledStep | str:
-        """The compiled step, or the reason why there is none: an activation without a CUDA kernel, or members."""
+        """The compiled step, or the reason why there is none: an activation or loss without a CUDA kernel, members."""
         from xpnet_cupy.launcher import ACTIVATIONS
         from xpnet_cupy.step import CompiledStep
 
         if missing := set(spec.activations) - ACTIVATIONS:
             return f"the CUDA backend has no kernel for the activation {', '.join(sorted(missing))}"
 
+        if spec.loss == "multi_softmax_cross_entropy":
+            return "the CUDA backend has no compiled step for several targets of classes"
         if spec.members > 1:
             return "the CUDA backend has no compiled step for members"
         with self._current() as device:

@@ -134,6 +134,8 @@ def pytorchs_loss(torch, name, outputs, targets):
         return functional.mse_loss(outputs, targets, reduction="sum") / 2 / rows
     if name == "logistic_cross_entropy":
         return functional.binary_cross_entropy_with_logits(outputs, targets, reduction="sum") / rows
+    if name == "multi_softmax_cross_entropy":  # of one target
+        return functional.cross_entropy(outputs, targets)
     if name == "absolute_error":
         return functional.l1_loss(outputs, targets, reduction="sum") / rows
     if name == "huber":

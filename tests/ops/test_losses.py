@@ -47,7 +47,12 @@ def test_label_forms_agree(library, rng, dtype):
     assert by_index[1].dtype == library.make(logits).dtype
 
 
-NUMBERS = {"huber": {"delta": 0.7}, "quantile": {"quantile": [0.1, 0.5, 0.9, 0.3]}, "tweedie": {"power": 1.3}}
+NUMBERS = {
+    "huber": {"delta": 0.7},
+    "quantile": {"quantile": [0.1, 0.5, 0.9, 0.3]},
+    "tweedie": {"power": 1.3},
+    "multi_softmax_cross_entropy": {"target": [0, 1, 1, 1]},
+}
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -57,6 +62,10 @@ def test_gradients_are_pytorchs(name, weighted, rng):
     functional, levels = torch.nn.functional, torch.tensor([0.1, 0.5, 0.9, 0.3], dtype=torch.float64)
     theirs = {
         "softmax_cross_entropy": lambda z, y: functional.cross_entropy(z, y, reduction="none"),
+        "multi_softmax_cross_entropy": lambda z, y: (
+            functional.cross_entropy(z[:, :1], y[:, :1], reduction="none")
+            + functional.cross_entropy(z[:, 1:], y[:, 1:], reduction="none")
+        ),
         "logistic_cross_entropy": lambda z, y: functional.binary_cross_entropy_with_logits(z, y, reduction="none").sum(
             1
         ),

@@ -18,6 +18,7 @@ from xpnet.ops import ActivationName, Array
 Activation = ActivationName
 Loss = Literal[
     "softmax_cross_entropy",
+    "multi_softmax_cross_entropy",
     "logistic_cross_entropy",
     "squared_error",
     "poisson",
@@ -28,8 +29,9 @@ Loss = Literal[
     "tweedie",
 ]
 
-OUTPUT_ACTIVATIONS: dict[Loss, Literal["softmax", "logistic", "identity", "exp"]] = {
+OUTPUT_ACTIVATIONS: dict[Loss, Literal["softmax", "multi_softmax", "logistic", "identity", "exp"]] = {
     "softmax_cross_entropy": "softmax",
+    "multi_softmax_cross_entropy": "multi_softmax",
     "logistic_cross_entropy": "logistic",
     "squared_error": "identity",
     "poisson": "exp",
@@ -41,10 +43,11 @@ OUTPUT_ACTIVATIONS: dict[Loss, Literal["softmax", "logistic", "identity", "exp"]
 }
 """The function that turns the values of the last layer into predictions, by the loss."""
 
-NUMERIC_LOSSES = frozenset(OUTPUT_ACTIVATIONS) - {"softmax_cross_entropy", "logistic_cross_entropy"}
+NUMERIC_LOSSES = frozenset(loss for loss in OUTPUT_ACTIVATIONS if not loss.endswith("_cross_entropy"))
 """Losses of numbers, which regressors take."""
 
 LOSS_NUMBERS: dict[Loss, tuple[str, float, tuple[float, float]]] = {
+    "multi_softmax_cross_entropy": ("target", 0.0, (-1.0, inf)),
     "huber": ("delta", 1.0, (0.0, inf)),
     "quantile": ("quantile", 0.5, (0.0, 1.0)),
     "tweedie": ("power", 1.5, (1.0, 2.0)),
@@ -139,11 +142,12 @@ class NetworkSpec:
     widths : tuple of int
         Columns of the input, units of each hidden layer, columns of the output: at least two numbers.
     activations : tuple of str, names in `xpnet.ops.ACTIVATIONS`
-        One for each hidden layer. The output's activation follows from the loss: softmax, logistic, identity, exp.
+        One for each hidden layer. The output's activation follows from the loss: one or several softmax,
+        logistic, identity, exp.
     loss : str, default "softmax_cross_entropy"
-        The loss by its name in ``xpnet.ops``: ``"softmax_cross_entropy"``, ``"logistic_cross_entropy"``,
-        ``"squared_error"``, ``"absolute_error"``, ``"huber"``, ``"quantile"``, ``"poisson"``, ``"gamma"`` or
-        ``"tweedie"``.
+        The loss by its name in ``xpnet.ops``: ``"softmax_cross_entropy"``, ``"multi_softmax_cross_entropy"``,
+        ``"logistic_cross_entropy"``, ``"squared_error"``, ``"absolute_error"``, ``"huber"``, ``"quantile"``,
+        ``"poisson"``, ``"gamma"`` or ``"tweedie"``.
     rule : UpdateRule, default UpdateRule()
         The update; plain gradient descent by default.
     dtype : {"float32", "float64"}, default "float64"
@@ -167,8 +171,9 @@ class NetworkSpec:
         Which hidden layers have factors: all, each with a bias for each member, too (TabM, BatchEnsemble), or the
         inputs of the first alone (TabM-mini).
     loss_numbers : tuple of float, default ()
-        The delta of Huber's loss, the levels of quantiles, or the power of Tweedie's deviance; one, or one for each
-        output. Empty for the default of ``xpnet.ops``, and for losses that have no such number.
+        The delta of Huber's loss, the levels of quantiles, the power of Tweedie's deviance, or which of several targets
+        of classes an output belongs to; one, or one for each output. Empty for the default of ``xpnet.ops``, and for
+        losses that have no such number.
 
     Examples
     --------

@@ -306,6 +306,8 @@ def as_table_model(model: Any) -> TableModel:
     if isinstance(model, Network):
         return _of_network(model)
     labels, names = getattr(model, "classes_", None), getattr(model, "feature_names_in_", None)
+    if isinstance(labels, list):
+        raise InputError("The command line predicts one target of classes; this model has several. Use its predict.")
     classes = None if labels is None else list(labels.tolist())
     predict = model.predict if labels is None else model.predict_proba
     if hasattr(model, "encoder_"):

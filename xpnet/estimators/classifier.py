@@ -1,7 +1,7 @@
 """The classifier."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy
@@ -11,18 +11,22 @@ from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer, label_binarize
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import unique_labels
+from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
-from xpnet.backend.spec import Loss
+from xpnet.backend import Backend
+from xpnet.backend.spec import OUTPUT_ACTIVATIONS, Loss
+from xpnet.dispatch import get_backend
 from xpnet.distributed import Ranks
 from xpnet.errors import InputError
 from xpnet.estimators.fitted import like_input
 from xpnet.estimators.inputs import FitInputs, Rows, balanced_weights
 from xpnet.estimators.libraries import with_callbacks
 from xpnet.estimators.mlp import MLP, is_stochastic
-from xpnet.estimators.parameters import Parameters, with_documentation_of
+from xpnet.estimators.parameters import FRACTION, Parameters, with_documentation_of
 from xpnet.models.inputs import check_label_types, on_host, to_host
 from xpnet.ops import Array
+from xpnet.ops.losses import smoothed
+from xpnet.ops.rows import targets_of
 
 
 @with_documentation_of(Parameters=Parameters, Attributes=MLP)
@@ -31,18 +35,24 @@ class MLPClassifier(ClassifierMixin, MLP):
     """A multi-layer perceptron that classifies: scikit-learn's MLPClassifier, faster, and with more to set.
 
     It minimises cross-entropy plus an L2 penalty. With the same ``random_state`` it finds the same parameters as
-    scikit-learn's. Arrays of any library are computed on where they live, and come back as arrays of that library.
+    scikit-learn's. Several targets of any number of classes, a column of ``y`` for each, are learned by one network
+    that minimises the sum of their cross-entropies. Arrays of any library are computed on where they live, and come
+    back as arrays of that library.
 
     Parameters
     ----------
     <parameters of both estimators>
-    class_weight : dict, "balanced" or None, default None
-        Weights by label, or rows / (classes * rows of the class); they multiply ``sample_weight``.
+    class_weight : dict, list of dict, "balanced" or None, default None
+        Weights by label, or rows / (classes * rows of the class); they multiply ``sample_weight``. Of several targets a
+        dict for each.
+    label_smoothing : float, default 0.0
+        The share of a label that is spread over all classes in training, in [0, 1); scores and validation losses are
+        measured on the labels as they are.
 
     Attributes
     ----------
-    classes_ : numpy.ndarray, shape (classes,)
-        The labels, in the order of the columns of ``predict_proba``.
+    classes_ : numpy.ndarray, shape (classes,), or list of them
+        The labels, in the order of the columns of ``predict_proba``; of several targets a list with those of each.
     <attributes of both estimators>
 
     See Also
@@ -71,12 +81,17 @@ class MLPClassifier(ClassifierMixin, MLP):
     hidden_layer_sizes: Any = (100,)
     activation: str | Sequence[str] = "relu"
     _: KW_ONLY
-    class_weight: Mapping[Any, float] | str | None = None
+    class_weight: Mapping[Any, float] | list[Mapping[Any, float]] | str | None = None
+    label_smoothing: float = 0.0
 
     loss: ClassVar[str] = "log_loss"
     _numeric_targets: ClassVar[bool] = False
     _sparse_labels = False
-    _allowed: ClassVar[dict[str, Sequence[Any]]] = {**MLP._allowed, "class_weight": [{"balanced"}, Mapping, None]}
+    _allowed: ClassVar[dict[str, Sequence[Any]]] = {
+        **MLP._allowed,
+        "class_weight": [{"balanced"}, Mapping, list, None],
+        "label_smoothing": [FRACTION],
+    }
 
     @available_if(is_stochastic)
     @with_callbacks
@@ -97,12 +112,12 @@ class MLPClassifier(ClassifierMixin, MLP):
         ----------
         X : array or scipy sparse matrix, shape (rows, features)
             The rows, of any array library; a data frame or lists, too.
-        y : array, shape (rows,) or (rows, classes)
+        y : array, shape (rows,), (rows, classes) or (rows, targets)
             Labels, of the same library or on the host.
         sample_weight : array, shape (rows,), optional
             Weights of the rows, not negative.
-        classes : array, shape (classes,), optional
-            Every label there will ever be; needed at the first call.
+        classes : array, shape (classes,), or list of them, optional
+            Every label there will ever be; needed at the first call. Of several targets a list with those of each.
         X_val : array or scipy sparse matrix, shape (rows, features), optional
             Rows to measure ``validation_loss_curve_`` on after each epoch.
         y_val : array, optional
@@ -129,7 +144,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         return self
 
     def predict(self, X: Any) -> Any:
-        """Predict the most probable label of each row; for several labels a row, those more probable than not.
+        """Predict the most probable label of each row, of each target; of several labels a row those likelier than not.
 
         Parameters
         ----------
@@ -138,7 +153,7 @@ class MLPClassifier(ClassifierMixin, MLP):
 
         Returns
         -------
-        array, shape (rows,) or (rows, classes)
+        array, shape (rows,), (rows, targets) or (rows, classes)
             Labels, or an indicator matrix; of X's library where labels are numbers.
 
         Raises
@@ -152,6 +167,8 @@ class MLPClassifier(ClassifierMixin, MLP):
         """
         outputs, backend = self._outputs(X)
         xp, columns = backend.xp, outputs.shape[1]
+        if isinstance(self.classes_, list):
+            return self._labels_of_each(outputs, X, backend)
         if columns > 1 and self.out_activation_ == "logistic":
             return self._indicators(like_input(xp.astype(outputs > 0.5, xp.int64), X, backend))
         chosen = xp.argmax(outputs, axis=1) if columns > 1 else xp.astype(outputs[:, 0] > 0.5, xp.int64)
@@ -170,8 +187,8 @@ class MLPClassifier(ClassifierMixin, MLP):
 
         Returns
         -------
-        array, shape (rows, classes)
-            In the order of ``classes_``, of X's library.
+        array, shape (rows, classes), or list of them
+            In the order of ``classes_``, of X's library; of several targets a list with those of each.
 
         Raises
         ------
@@ -183,6 +200,8 @@ class MLPClassifier(ClassifierMixin, MLP):
             For arrays of another library than those of ``fit``.
         """
         outputs, backend = self._outputs(X)
+        if isinstance(self.classes_, list):
+            return [like_input(outputs[:, one], X, backend) for one in self._targets()]
         if self.n_outputs_ == 1:
             positive = outputs[:, 0]
             outputs = backend.xp.stack([1 - positive, positive], axis=1)
@@ -198,8 +217,8 @@ class MLPClassifier(ClassifierMixin, MLP):
 
         Returns
         -------
-        array, shape (rows, classes)
-            In the order of ``classes_``, of X's library.
+        array, shape (rows, classes), or list of them
+            In the order of ``classes_``, of X's library; of several targets a list with those of each.
 
         Raises
         ------
@@ -211,7 +230,8 @@ class MLPClassifier(ClassifierMixin, MLP):
             For arrays of another library than those of ``fit``.
         """
         probabilities = self.predict_proba(X)
-        return numpy.log(probabilities) if on_host(X) else self._fitted.backend.xp.log(probabilities)
+        log = numpy.log if on_host(X) else self._fitted.backend.xp.log
+        return [log(of_one) for of_one in probabilities] if isinstance(probabilities, list) else log(probabilities)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Measure the accuracy of the predictions.
@@ -220,7 +240,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         ----------
         X : array or scipy sparse matrix, shape (rows, features)
             The rows.
-        y : array, shape (rows,) or (rows, classes)
+        y : array, shape (rows,), (rows, classes) or (rows, targets)
             What is true of them.
         sample_weight : array, shape (rows,), optional
             Weights of the rows.
@@ -231,6 +251,9 @@ class MLPClassifier(ClassifierMixin, MLP):
             The share of rows whose labels are all right, at most 1.
         """
         true, found = to_host(y), to_host(self.predict(X))
+        if isinstance(self.classes_, list):
+            right = (numpy.asarray(true) == found).all(axis=1)
+            return float(numpy.average(right, weights=to_host(sample_weight)))
         plain = _are_whole_numbers(true) and _are_whole_numbers(found) and true.shape == found.shape
         if plain and sample_weight is None:
             return float((true == found).mean())  # accuracy_score takes as long as many epochs of a small network
@@ -238,7 +261,7 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = tags.input_tags.sparse = True
+        tags.classifier_tags.multi_label = tags.input_tags.sparse = tags.target_tags.multi_output = True
         return tags
 
     def _learn_targets(self, y: Any, classes: Any, *, first: bool, incremental: bool) -> None:
@@ -246,18 +269,18 @@ class MLPClassifier(ClassifierMixin, MLP):
             self._learn_classes(classes)
         if first:
             self._sparse_labels = sparse.issparse(y)
-        elif (y.ndim == 2) != self._several_labels():
+        elif (y.ndim == 2) != (self._several_labels() or isinstance(self.classes_, list)):
             raise ValueError("The object was not fitted with multilabel input.")
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
-            self.classes_ = _classes_of(y)
+            self.classes_: Any = _classes_of(y)
             return
-        labels = unique_labels(y)
-        if self.warm_start and set(labels) != set(self.classes_):
-            raise ValueError(
-                "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
-                f"Previously got {self.classes_}, `y` has {labels}"
-            )
-        self._check_known(labels)
+        for classes, labels in self._of_each_target(y):
+            if self.warm_start and set(labels) != set(classes):
+                raise ValueError(
+                    "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+                    f"Previously got {classes}, `y` has {labels}"
+                )
+        self._check_known(y)
 
     def _learn_classes(self, classes: Any) -> None:
         """Note all labels there will be at the first ``partial_fit``. Raises ValueError for others later on."""
@@ -266,20 +289,48 @@ class MLPClassifier(ClassifierMixin, MLP):
             if known is None:
                 raise ValueError("classes must be passed on the first call to partial_fit.")
             return
-        check_label_types(classes, "classes")
-        found = unique_labels(classes)
-        if known is not None and not numpy.array_equal(known, found):
+        several = isinstance(classes, list) and len(classes) > 0 and numpy.ndim(classes[0]) == 1
+        for labels in classes if several else [classes]:
+            check_label_types(labels, "classes")
+        found = [unique_labels(labels) for labels in classes] if several else unique_labels(classes)
+        same = known is None or (type(known) is type(found) and len(known) == len(found))
+        if not same or (known is not None and not all(map(numpy.array_equal, known, found))):
             raise ValueError(f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {known!r}")
         self.classes_ = found
 
     def _check_known(self, y: Any) -> None:
-        labels = unique_labels(y)
-        if len(numpy.setdiff1d(labels, self.classes_, assume_unique=True)):
-            raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {labels}."
+        for classes, labels in self._of_each_target(y):
+            if len(numpy.setdiff1d(labels, classes, assume_unique=True)):
+                raise ValueError(
+                    f"`y` has classes not in `self.classes_`. `self.classes_` has {classes}. 'y' has {labels}."
+                )
+
+    def _of_each_target(self, y: Any) -> list[tuple[Any, Any]]:
+        """Return known and given labels of each target. Raises InputError for another number of targets."""
+        if not isinstance(self.classes_, list):
+            return [(self.classes_, unique_labels(y))]
+        if y.shape[1:] != (len(self.classes_),):
+            raise InputError(
+                f"y has a column for each of {len(self.classes_)} targets; received shape {tuple(y.shape)}."
             )
+        return [(classes, numpy.unique(y[:, k])) for k, classes in enumerate(self.classes_)]
+
+    def _targets(self) -> list[slice]:
+        """Return which outputs belong to each of several targets."""
+        return targets_of(self._loss_numbers(), self.n_outputs_)
+
+    def _labels_of_each(self, outputs: Array, X: Any, backend: Backend) -> Any:
+        """Return the most probable label of each of several targets, (rows, targets)."""
+        xp, host = backend.xp, on_host(X) or self.classes_[0].dtype.kind not in "iufb"
+        chosen = [xp.argmax(outputs[:, one], axis=1) for one in self._targets()]
+        if host:
+            return numpy.stack([c[backend.to_numpy(k)] for c, k in zip(self.classes_, chosen, strict=True)], axis=1)
+        labels = [xp.take(backend.asarray(c), k) for c, k in zip(self.classes_, chosen, strict=True)]
+        return xp.stack(labels, axis=1)
 
     def _encode(self, y: Any) -> Any:
+        if isinstance(self.classes_, list):
+            return numpy.hstack([y[:, [k]] == classes for k, classes in enumerate(self.classes_)])
         if y.ndim == 2:
             return label_binarize(y, classes=self.classes_) if y.shape[0] else y
         # classes_ is sorted, and holds every label of y.
@@ -308,10 +359,25 @@ class MLPClassifier(ClassifierMixin, MLP):
         return len(self.classes_) if targets.ndim == 1 else targets.shape[1]
 
     def _output_activation(self, targets: Any) -> str:
-        return "softmax" if targets.ndim == 1 else "logistic"
+        several = isinstance(self.classes_, list)
+        return "softmax" if targets.ndim == 1 else "multi_softmax" if several else "logistic"
 
     def _loss_name(self) -> Loss:
-        return "softmax_cross_entropy" if self.out_activation_ == "softmax" else "logistic_cross_entropy"
+        return next(loss for loss, activation in OUTPUT_ACTIVATIONS.items() if activation == self.out_activation_)
+
+    def _loss_numbers(self) -> tuple[float, ...]:
+        classes = getattr(self, "classes_", None)
+        return tuple(float(k) for k, c in enumerate(classes) for _ in c) if isinstance(classes, list) else ()
+
+    def _trained_on(self, rows: Rows) -> Rows:
+        """Return rows with smoothed labels, where there is ``label_smoothing``."""
+        if not self.label_smoothing:
+            return rows
+        backend, spec = self._fitted.backend, self._fitted.spec
+        like = backend.asarray(numpy.empty((0, spec.widths[-1])), dtype=spec.dtype)
+        sizes = {"logistic": [2], "softmax": [spec.widths[-1]]}
+        counts = [len(c) for c in self.classes_ for _ in c] if isinstance(self.classes_, list) else []
+        return replace(rows, Y=smoothed(rows.Y, like, self.label_smoothing, sizes.get(self.out_activation_, counts)))
 
     def _several_labels(self) -> bool:
         """Say whether a row may have several labels, or none."""
@@ -327,11 +393,15 @@ class MLPClassifier(ClassifierMixin, MLP):
     def _score_encoded(self, targets: Any, outputs: Any, sample_weight: Any) -> float:
         if self.out_activation_ == "softmax":
             right = outputs.argmax(axis=1) == targets
+        elif isinstance(self.classes_, list):
+            right = (self._decode(outputs) == self._decode(targets)).all(axis=1)
         else:
             right = ((outputs > 0.5) == (targets > 0.5)).all(axis=1)
         return float(numpy.average(right, weights=sample_weight))
 
     def _decode(self, targets: Any) -> Any:
+        if isinstance(self.classes_, list):
+            return self._labels_of_each(targets, None, get_backend("numpy"))
         if targets.ndim == 2 and targets.shape[1] > 1:
             return targets.astype(int)
         return self.classes_[targets.reshape(len(targets)).astype(int)]
@@ -341,13 +411,19 @@ class MLPClassifier(ClassifierMixin, MLP):
 
 
 def _classes_of(y: Any) -> Any:
-    """Find the distinct labels, sorted. Raises ValueError for what are no labels of a classifier.
+    """Find the distinct labels, sorted; of several targets a list with those of each.
+
+    Raises ValueError for what are no labels of a classifier.
 
     Whole numbers that repeat always are, without scikit-learn's look at them, which takes as long as many epochs of a
     small network.
     """
     if _are_whole_numbers(y) and 2 * len(found := numpy.unique(y)) < len(y):
         return found
+    if not sparse.issparse(y) and y.ndim == 2:
+        check_classification_targets(y)
+        if type_of_target(y) == "multiclass-multioutput":
+            return [numpy.unique(labels) for labels in y.T]
     return LabelBinarizer().fit(y).classes_
 
 

@@ -41,7 +41,7 @@ FACTS: dict[str, Any] = {
 }
 """``fit`` sets these attributes of these types, besides the parameters; the rest follows from the network."""
 
-LABEL_FACTS: dict[str, Any] = {"classes_": numpy.ndarray, "_sparse_labels": bool}
+LABEL_FACTS: dict[str, Any] = {"classes_": (numpy.ndarray, list), "_sparse_labels": bool}
 """A classifier's ``fit`` sets these as well."""
 
 
@@ -172,10 +172,11 @@ class FittedNetwork(Saved, Parameters):
         """
         spec = state.spec
         check_parameters(self)
-        if check_spec(self._network_spec(spec.widths, spec.loss, spec.dtype)) != spec:
-            raise InputError(f"The parameters of this {type(self).__name__} do not describe its network: {spec}.")
-        places = ("backend_", "device_")
+        before, places = self.__dict__.copy(), ("backend_", "device_")
         self.__dict__.update({name: value for name, value in state.facts.items() if name not in places})
+        if check_spec(self._network_spec(spec.widths, spec.loss, spec.dtype)) != spec:
+            self.__dict__ = before
+            raise InputError(f"The parameters of this {type(self).__name__} do not describe its network: {spec}.")
         if state.best is not None:
             self._best = state.best
         self.n_features_in_, self.n_outputs_, self.n_layers_ = spec.widths[0], spec.widths[-1], len(spec.widths)

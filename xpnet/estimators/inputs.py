@@ -9,6 +9,7 @@ import numpy
 from scipy.sparse import csr_matrix, issparse
 from sklearn.base import clone
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
+from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import (
     assert_all_finite,
     check_array,
@@ -261,6 +262,8 @@ def agreed_targets(y: Any, ranks: Ranks, *, numeric: bool) -> tuple[Any, Any]:
         return y, y
     if issparse(y):
         raise InputError("Ranks with rows of their own take dense labels; received a sparse y. Pass y.toarray().")
+    if not numeric and y.ndim == 2 and type_of_target(y) == "multiclass-multioutput":
+        raise InputError("Ranks with rows of their own take one target of classes; received several. Fit one by one.")
     shown = ranks.allgather(y[:1] if numeric or y.ndim == 2 else numpy.unique(y))
     known = numpy.concatenate([some for some in shown if len(some)])
     return y if len(y) else known[:0], known

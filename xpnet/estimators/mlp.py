@@ -151,6 +151,10 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         weight = {} if sample_weight is None else {"sample_weight": sample_weight}
         return float(scorer(judged, outputs, self._decode(targets), **weight))
 
+    def _trained_on(self, rows: Rows) -> Rows:
+        """Return training rows as the loss takes them."""
+        return rows
+
     @abstractmethod
     def _strata(self, rows: Rows) -> Any:
         """Return what the validation split keeps in proportion: (rows, ...), NumPy's, or None."""
@@ -173,8 +177,8 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         X : array or scipy sparse matrix, shape (rows, features)
             The rows, of any array library; a data frame or lists, too.
         y : array, shape (rows,) or (rows, outputs)
-            Labels or numbers; for several labels a row an indicator matrix, sparse or dense, of the same library or on
-            the host.
+            Labels or numbers, of several targets a column for each; for several labels a row an indicator matrix,
+            sparse or dense; of the same library or on the host.
         sample_weight : array, shape (rows,), optional
             Weights of the rows, not negative.
         X_val : array, scipy sparse matrix or source, shape (rows, features), optional
@@ -308,7 +312,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         iterations = 1 if incremental else self.max_iter
         reports = reports_for(self, self._fitted, (given.X, given.y, given.sample_weight), iterations)
         if self.solver == "lbfgs":
-            self._fit_lbfgs(prepared[0], given.ranks, reports)
+            self._fit_lbfgs(self._trained_on(prepared[0]), given.ranks, reports)
         else:
             self._fit_stochastic(prepared, given.ranks, reports, incremental=incremental)
         if not all(numpy.isfinite(array).all() for array in (*self.coefs_, *self.intercepts_)):
@@ -446,6 +450,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         network, owners, (rows, held_out, resuming) = self._fitted, None, prepared
         if held_out is None and self.early_stopping:
             rows, held_out, owners = self._split(rows, ranks)
+        rows = self._trained_on(rows)
         self._expect_scores_or_losses(network)
         self.n_iter_ = 0
         count = ranks.count(rows.count)

@@ -97,13 +97,13 @@ class ElementwiseLoss(Layer):
     ----------
     loss : str
         The loss by its name in ``xpnet.ops``, where its formula stands: ``"logistic_cross_entropy"``,
-        ``"squared_error"``, ``"absolute_error"``, ``"huber"``, ``"quantile"``, ``"poisson"``, ``"gamma"`` or
-        ``"tweedie"``.
+        ``"multi_softmax_cross_entropy"``, ``"squared_error"``, ``"absolute_error"``, ``"huber"``, ``"quantile"``,
+        ``"poisson"``, ``"gamma"`` or ``"tweedie"``.
     backend : str or Backend, optional
         The backend that computes. None chooses it at each forward pass, by the arrays.
     **numbers : float or sequence of float
-        The ``delta`` of Huber's loss, the ``quantile``, or the ``power`` of Tweedie's deviance: one, or one for each
-        output.
+        The ``delta`` of Huber's loss, the ``quantile``, the ``power`` of Tweedie's deviance, or the ``target`` of
+        classes that an output belongs to: one, or one for each output.
 
     Raises
     ------

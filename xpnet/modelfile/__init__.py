@@ -289,6 +289,10 @@ def _names(settings: dict[str, Any]) -> tuple[list[Any] | None, list[str] | None
         fitted = from_json(settings.get("fitted", {"dict": []}))
         classes, features = fitted.get("classes_"), fitted.get("feature_names_in_")
         names = settings["encoder"]["names"] if "encoder" in settings else None
-        return None if classes is None else classes.tolist(), names if features is None else features.tolist()
+        if isinstance(classes, list):
+            classes = [labels.tolist() for labels in classes]
+        elif classes is not None:
+            classes = classes.tolist()
+        return classes, names if features is None else features.tolist()
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError("its settings are not those of an estimator") from error

@@ -22,7 +22,7 @@ from xpnet.modelfile.values import from_json, to_json
 from xpnet.models import Network
 
 KINDS: dict[str, Collection[str]] = {
-    "MLPClassifier": ("softmax_cross_entropy", "logistic_cross_entropy"),
+    "MLPClassifier": ("softmax_cross_entropy", "logistic_cross_entropy", "multi_softmax_cross_entropy"),
     "MLPRegressor": NUMERIC_LOSSES,
     "TabularClassifier": ("softmax_cross_entropy",),
     "TabularRegressor": NUMERIC_LOSSES,
@@ -122,6 +122,8 @@ def export(estimator: Any, path: str | Path) -> None:
     """Write a fitted estimator as an ONNX file, or as C; see :func:`xpnet.modelfile.export_model`."""
     check_is_fitted(estimator)
     classes, tables = getattr(estimator, "classes_", None), type(estimator).__name__ in _TABLE_FACTS
+    if isinstance(classes, list):
+        raise InputError("ONNX and C files hold one target of classes; this model has several. Use save.")
     if Path(path).suffix == ".c":
         if not tables:
             state = estimator.get_fitted_state()
@@ -209,8 +211,13 @@ def _check_facts(kind: str, fitted: Any, spec: NetworkSpec) -> None:
     if names is not None and (len(names) != spec.widths[0] or not all(isinstance(name, str) for name in names)):
         raise ValueError("its features have other names than its network has inputs")
     if kind == "MLPClassifier":
-        out = spec.widths[-1]
-        if not set(LABEL_FACTS) <= set(fitted) or len(fitted["classes_"]) not in ((1, 2) if out == 1 else (out,)):
+        out, classes = spec.widths[-1], fitted.get("classes_")
+        if isinstance(classes, list) and all(isinstance(labels, numpy.ndarray) for labels in classes):
+            right = spec.loss == "multi_softmax_cross_entropy" and sum(map(len, classes)) == out
+        else:
+            right = type(classes) is numpy.ndarray and len(classes) in ((1, 2) if out == 1 else (out,))
+            right = right and spec.loss != "multi_softmax_cross_entropy"
+        if not right or not set(LABEL_FACTS) <= set(fitted):
             raise ValueError("its classes are not those of its network")
 
 

@@ -16,6 +16,7 @@ from xpnet.ops.losses import (
     gamma,
     huber,
     logistic_cross_entropy,
+    multi_softmax_cross_entropy,
     poisson,
     quantile,
     softmax_cross_entropy,
@@ -32,6 +33,7 @@ from xpnet.ops.rows import (
     member_product_backward,
     member_scale,
     member_scale_backward,
+    multi_softmax,
     softmax,
 )
 from xpnet.ops.updates import adam_update, sgd_update
@@ -52,6 +54,8 @@ __all__ = [
     "member_product_backward",
     "member_scale",
     "member_scale_backward",
+    "multi_softmax",
+    "multi_softmax_cross_entropy",
     "namespace",
     "poisson",
     "quantile",

@@ -9,7 +9,7 @@ from array_api_compat import device
 
 from xpnet.ops.activations import logistic, softplus
 from xpnet.ops.namespace import Array, Labels, namespace, number, zero
-from xpnet.ops.rows import log_softmax
+from xpnet.ops.rows import log_softmax, targets_of
 
 
 def softmax_cross_entropy(
@@ -59,6 +59,56 @@ def softmax_cross_entropy(
     losses = -xp.sum(labels * xp.where(labels == 0, zero(logits), log_prob), axis=1, keepdims=True)
     d_logits = (xp.exp(log_prob) * xp.sum(labels, axis=1, keepdims=True) - labels) * scale
     return xp.sum(losses * scale), d_logits
+
+
+def multi_softmax_cross_entropy(
+    logits: Array,
+    labels: Labels,
+    sample_weight: Array | None = None,
+    *,
+    target: float | Sequence[float] = 0.0,
+) -> tuple[Array, Array]:
+    """Compute the cross-entropy of several targets, the sum of one softmax cross-entropy for each.
+
+    The mean over the rows is ``sum_i w_i l_i / sum_i w_i``, where w are the sample weights or all ones.
+
+    Parameters
+    ----------
+    logits : array, shape (batch, outputs)
+        The logits of the classes of all targets, one target behind the other.
+    labels : array, shape (batch, outputs)
+        One-hot or soft labels of each target.
+    sample_weight : array, shape (batch,), optional
+        Weights of the rows in the mean; None for equal weights.
+    target : float or sequence of float, default 0.0
+        The number of the target that each output belongs to; outputs side by side with one number are one target's.
+
+    Returns
+    -------
+    loss : array, 0-d
+        The mean loss.
+    d_logits : array, shape (batch, outputs)
+        The gradient of the loss by the logits.
+
+    See Also
+    --------
+    softmax_cross_entropy : The formulas, and their source.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> labels = numpy.array([[1.0, 0.0, 0.0, 1.0]])
+    >>> loss, d_logits = ops.multi_softmax_cross_entropy(numpy.zeros((1, 4)), labels, target=[0, 0, 1, 1])
+    >>> float(loss.round(4)), d_logits
+    (1.3863, array([[-0.5,  0.5,  0.5, -0.5]]))
+    """
+    of_each = [
+        softmax_cross_entropy(logits[:, one], labels[:, one], sample_weight)
+        for one in targets_of(target, logits.shape[1])
+    ]
+    losses, d_logits = zip(*of_each, strict=True)
+    return sum(losses[1:], start=losses[0]), namespace(logits).concat(d_logits, axis=1)
 
 
 def logistic_cross_entropy(
@@ -419,6 +469,16 @@ def as_distribution(labels: Labels, like: Array) -> Array:
         classes = xp.arange(like.shape[1], dtype=labels.dtype, device=device(like))
         labels = labels[:, None] == classes[None, :]
     return xp.astype(labels, like.dtype)
+
+
+def smoothed(labels: Labels, like: Array, share: float, classes: float | Sequence[float]) -> Array:
+    """Labels (batch, outputs) of the dtype of ``like`` of which a share is spread over all classes of a target.
+
+    classes : how many the target has; one number, or one for each output
+
+    (Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, Rethinking the Inception Architecture, 2016, section 7.)
+    """
+    return (1 - share) * as_distribution(labels, like) + share / number(classes, like)
 
 
 def _log_positive(targets: Array) -> Array:

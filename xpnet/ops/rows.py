@@ -4,6 +4,9 @@ Those of members are at the end: k networks in one, which share weights and diff
 heads. Arrays of all members have the members first: (members, batch, units).
 """
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 from xpnet.ops.namespace import Array, namespace
 
 
@@ -127,6 +130,38 @@ def softmax(x: Array, axis: int = -1) -> Array:
     xp = namespace(x)
     e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
     return e / xp.sum(e, axis=axis, keepdims=True)
+
+
+def multi_softmax(x: Array, *, target: float | Sequence[float] = 0.0) -> Array:
+    """Compute the probabilities of several targets' classes, a softmax over the logits of each.
+
+    Parameters
+    ----------
+    x : array, shape (..., outputs)
+        The logits of the classes of all targets, one target behind the other.
+    target : float or sequence of float, default 0.0
+        The number of the target that each output belongs to; outputs side by side with one number are one target's.
+
+    Returns
+    -------
+    array, shape of x
+        Probabilities, which add up to 1 for each target.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet import ops
+    >>> ops.multi_softmax(numpy.zeros((1, 5)), target=[0, 0, 1, 1, 1]).round(2)
+    array([[0.5 , 0.5 , 0.33, 0.33, 0.33]])
+    """
+    return namespace(x).concat([softmax(x[..., one]) for one in targets_of(target, x.shape[-1])], axis=-1)
+
+
+def targets_of(target: float | Sequence[float], outputs: int) -> list[slice]:
+    """Return the outputs of each target, by the number of the target that each output belongs to, or one for all."""
+    numbers = target if isinstance(target, Sequence) else (target,) * outputs
+    ends = [k for k in range(1, outputs) if numbers[k] != numbers[k - 1]]
+    return [slice(start, end) for start, end in pairwise([0, *ends, outputs])]
 
 
 def log_softmax(x: Array, axis: int = -1) -> Array:

@@ -14,6 +14,7 @@ from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.backend.step import PREDICTION_ROWS
 from xpnet.layers import Affine, Dropout, MemberAffine
 from xpnet.ops import ACTIVATIONS, Array
+from xpnet.ops.namespace import number
 from xpnet.steps.masks import keep_mask
 
 
@@ -153,6 +154,7 @@ class ReferenceStep(Step):
             "exp": lambda: chosen * found,
             "logistic": lambda: chosen * found * (1 - found),
             "softmax": lambda: found[..., output : output + 1] * (chosen - found),
+            "multi_softmax": lambda: found[..., output : output + 1] * (chosen - found * self._beside(output, found)),
         }[OUTPUT_ACTIVATIONS[self.spec.loss]]()
         for k in reversed(range(self.spec.layers)):  # without the products that make gradients of the weights
             layer = {role: self.params[name] for role, name in self.spec.layer_names[k].items()}
@@ -164,6 +166,11 @@ class ReferenceStep(Step):
             if k:
                 d_out = self.activations[k - 1].backward(d_out, self.kept[k - 1])
         return d_out if d_out.ndim == 2 else xp.mean(d_out, axis=0)
+
+    def _beside(self, output: int, like: Array) -> Array:
+        """Return 1 for each output of the target that an output belongs to, 0 for those of others."""
+        targets = number(self.spec.output_numbers, like)
+        return self.backend.xp.astype(targets == targets[output], like.dtype)
 
     def hidden(self, X: Any, layer: int) -> Array:
         """Compute what a hidden layer gives, (rows, units); of members side by side, (rows, members * units)."""
@@ -295,7 +302,10 @@ class ReferenceStep(Step):
 
     def _output_of_each(self, logits: Array) -> Array:
         activation = OUTPUT_ACTIVATIONS[self.spec.loss]
-        return self.backend.xp.exp(logits) if activation == "exp" else getattr(self.ops, activation)(logits)
+        if activation == "exp":
+            return self.backend.xp.exp(logits)
+        targets = self.spec.loss_arguments if activation == "multi_softmax" else {}
+        return getattr(self.ops, activation)(logits, **targets)
 
     def _dropout_forward(self, k: int, x: Array, part: BatchPart) -> Array:
         if not self.spec.dropout or not self.spec.dropout[k]:

@@ -14,6 +14,7 @@ from xpnet.backend.step import StepState
 from xpnet.backend.threads import sharing_the_machine
 from xpnet.models import Network
 from xpnet.models.presets import initial_values
+from xpnet.ops.losses import smoothed
 from xpnet.tabular.plain import (
     Linear,
     best_share,
@@ -171,7 +172,7 @@ def train_one(recipe: Recipe, rows: Rows, apart: Rows | None, number: int, seed:
     watchers, state = ((), None) if recipe.watch is None else recipe.watch(number)
     network.fit(
         rows.X,
-        smoothed(rows.Y, recipe.spec.widths[-1], recipe.smoothing) if recipe.smoothing else rows.Y,
+        _smoothed(rows.Y, recipe) if recipe.smoothing else rows.Y,
         epochs=recipe.epochs,
         batch_size=min(recipe.batch_size, len(rows.X)),
         callbacks=[watch, *watchers],
@@ -202,11 +203,6 @@ def finished(recipe: Recipe, found: list[Trained]) -> list[Network]:
     return networks
 
 
-def smoothed(labels: numpy.ndarray, classes: int, share: float) -> numpy.ndarray:
-    """Return labels as probabilities, of which a share is spread over all classes: (rows, classes) float32.
-
-    (Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, Rethinking the Inception Architecture, 2016, section 7.)
-    """
-    spread = numpy.full((len(labels), classes), share / classes, numpy.float32)
-    spread[numpy.arange(len(labels)), labels] += 1 - share
-    return spread
+def _smoothed(labels: numpy.ndarray, recipe: Recipe) -> numpy.ndarray:
+    classes = recipe.spec.widths[-1]
+    return smoothed(labels, numpy.empty((0, classes), recipe.spec.dtype), recipe.smoothing, classes)

@@ -27,6 +27,7 @@ from xpnet_numba.llvm import (
     smaller,
     stack,
     stay_apart,
+    widest_vectors,
     with_given,
 )
 from xpnet_numba.loops import inlined, inlined_by_type, inner, inner_by_type
@@ -35,7 +36,9 @@ from xpnet_numba.loops.softmax import (
     MOST_ROWS,
     NO_PLACE,
     SCRATCH,
+    end_of_target,
     exponentials,
+    exponentials_of,
     normalise_long_row,
     normalise_row,
     rows_at_once,
@@ -116,6 +119,28 @@ def softmax_cross_entropy_rows(
             if d_bias is not None:
                 add_row(array(d_row, k), d_bias)
         loss[0] += weighted_logs(array(sums, rows), array(weights, rows))
+
+
+@inner
+def multi_softmax_cross_entropy(
+    z: Matrix, labels: Matrix, scale: Vector, targets: Vector, d_bias: Vector, loss: Numbers
+) -> None:
+    """The cross-entropies of several targets added up; z becomes dL/dz; targets : (out,), each output's target."""
+    widest_vectors()
+    for i in range(len(z)):
+        begin = 0
+        while begin < targets.size:
+            end = end_of_target(targets, begin)
+            row, y, sums = z[i, begin:end], labels[i, begin:end], d_bias[begin:end]
+            h = shift_of(row)
+            distance, total = weigh(row, y, h)
+            s = exponentials_of(row, h)
+            factor = scale[i] * total / s
+            for j in range(row.size):
+                row[j] = row[j] * factor - scale[i] * y[j]
+                sums[j] += row[j]
+            loss[0] += scale[i] * (distance + numpy.float64(total) * log_normal(numpy.float64(s)))
+            begin = end
 
 
 @inner_by_type

@@ -62,6 +62,40 @@ def softmax(x: Matrix, out: Matrix) -> None:
 
 
 @inner
+def multi_softmax(x: Matrix, targets: Vector) -> None:
+    """x = softmax of each target's logits in each row; targets : (columns,), the number of each column's target."""
+    widest_vectors()
+    for i in range(len(x)):
+        begin = 0
+        while begin < targets.size:
+            end = end_of_target(targets, begin)
+            values = x[i, begin:end]
+            factor = values.dtype.type(1) / exponentials_of(values, shift_of(values))
+            for j in range(values.size):
+                values[j] *= factor
+            begin = end
+
+
+@inlined
+def end_of_target(targets: Vector, begin: int) -> int:
+    """The column behind those that belong to one target, from ``begin`` on."""
+    end = begin + 1
+    while end < targets.size and targets[end] == targets[begin]:
+        end += 1
+    return end
+
+
+@inlined
+def exponentials_of(x: Vector, h: Scalar) -> Scalar:
+    """x = exp(x - h), and their sum."""
+    s = x.dtype.type(0)
+    for j in range(x.size):
+        x[j] = exp(x[j] - h)
+        s += x[j]
+    return s
+
+
+@inner
 def log_softmax(x: Matrix, out: Matrix) -> None:
     """log softmax of each row; x, out : (rows, columns)."""
     widest_vectors()

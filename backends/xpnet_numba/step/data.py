@@ -126,8 +126,7 @@ def set_data(job: Job, data: Data, spec: NetworkSpec) -> None:
     job.x_rows, job.x_row, job.rows = data.x.shape[0], data.x_row, data.rows
     job.ordered, job.weighted, job.starts_at = data.order is not None, data.weights is not None, 0
     job.order_step = data.rows if data.order is not None and data.order.ndim == 2 else 0
-    numbers = _loss_numbers(spec.output_numbers or (0.0,) * spec.widths[-1], dtype)
-    arrays = {"x_at": data.x, "y_at": data.y, "loss_numbers_at": numbers}
+    arrays = {"x_at": data.x, "y_at": data.y, "loss_numbers_at": loss_numbers(spec)}
     if data.order is not None:
         arrays["order_at"] = data.order
         job.gather_at = functions.address("gather", dtype)
@@ -144,9 +143,13 @@ def set_data(job: Job, data: Data, spec: NetworkSpec) -> None:
     set_pointers(job, arrays)
 
 
-@cache
-def _loss_numbers(numbers: tuple[float, ...], dtype: str) -> Any:
+def loss_numbers(spec: NetworkSpec) -> Any:
     """The number that the loss takes for each output, (out,), kept alive for the jobs that read it."""
+    return _array(spec.output_numbers or (0.0,) * spec.widths[-1], spec.dtype)
+
+
+@cache
+def _array(numbers: tuple[float, ...], dtype: str) -> Any:
     return numpy.array(numbers, dtype)
 
 

@@ -16,7 +16,7 @@ from xpnet_numba.runtime.blas import UNTHREADED
 from xpnet_numba.runtime.memory import check_memory
 from xpnet_numba.runtime.threads import share_entry
 from xpnet_numba.step import functions
-from xpnet_numba.step.data import Data, by_rows, is_sparse, natural_order, set_data
+from xpnet_numba.step.data import Data, by_rows, is_sparse, loss_numbers, natural_order, set_data
 from xpnet_numba.step.forward import FEW
 from xpnet_numba.step.functions import job_function, prediction_entry
 from xpnet_numba.step.job import Job, set_pointers
@@ -123,6 +123,7 @@ class Evaluation:
         """Find, once, the function that leads a prediction, its job's function, and the address of its job."""
         dtype, job = self.spec.dtype, self._job
         job.output_at = functions.address(f"{OUTPUT_ACTIVATIONS[self.spec.loss]}_output", dtype)
+        set_pointers(job, {"loss_numbers_at": loss_numbers(self.spec)})
         return prediction_entry(dtype), job_function(self._predict_name, dtype).address, ctypes.addressof(job)
 
     def _cut(self, rows: int, label_width: int, *, sparse: bool) -> tuple[int, Any]:

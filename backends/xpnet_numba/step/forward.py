@@ -122,7 +122,7 @@ def predict(job_at: Pointer, me: int) -> None:
         x = matrix(job, job.x_at, rows.first * job.x_row, rows.number, job.x_row)
         out = matrix(job, job.result_at, rows.first * job.outputs, rows.number, job.outputs)
         forward(job, layers, x, rows, out, Masks(-1, 0), me)
-        call(job.output_at, (out,))
+        call(job.output_at, (out, vector(job, job.loss_numbers_at, 0, job.outputs)))
         if job.nonfinite_at:
             call(job.nonfinite_function_at, (x, job.inputs, numbers(job.nonfinite_at, 0, 1)))
     restore_denormals(mode)

@@ -97,16 +97,16 @@ def _wide_loss(z: Matrix, labels: Matrix, scale: Vector, given: Vector, d_bias: 
     losses.item_by_item(loss_of, z, labels, scale, given, z, d_bias, loss)
 
 
-def _each(z: Matrix) -> None:
+def _each(z: Matrix, given: Vector) -> None:
     widest_vectors()
     activations.forward(activation, flat(z), flat(z))
 
 
-def _softmax(z: Matrix) -> None:
+def _softmax(z: Matrix, given: Vector) -> None:
     softmax.softmax(z, z)
 
 
-def _nothing(z: Matrix) -> None:
+def _nothing(z: Matrix, given: Vector) -> None:
     pass
 
 
@@ -163,13 +163,18 @@ class Function(NamedTuple):
     kinds: tuple[Kind, ...]
 
 
+_LOSS = (MATRIX, MATRIX, VECTOR, VECTOR, VECTOR, NUMBERS)
+
+
 def _table() -> dict[str, Function]:
     """Every C function of a step by its name."""
     table = {
-        "softmax_output": Function(_softmax, {}, (MATRIX,)),
-        "identity_output": Function(_nothing, {}, (MATRIX,)),
-        "logistic_output": Function(_each, {"activation": logistic}, (MATRIX,)),
-        "exp_output": Function(_each, {"activation": exp}, (MATRIX,)),
+        "softmax_output": Function(_softmax, {}, (MATRIX, VECTOR)),
+        "multi_softmax_output": Function(softmax.multi_softmax, {}, (MATRIX, VECTOR)),
+        "identity_output": Function(_nothing, {}, (MATRIX, VECTOR)),
+        "logistic_output": Function(_each, {"activation": logistic}, (MATRIX, VECTOR)),
+        "exp_output": Function(_each, {"activation": exp}, (MATRIX, VECTOR)),
+        "multi_softmax_cross_entropy": Function(losses.multi_softmax_cross_entropy, {}, _LOSS),
         "keep": Function(_keep, {}, (MATRIX, VECTOR, MATRIX)),
         "drop": Function(_drop, {}, (MATRIX, MATRIX, COUNT, INDICES, NUMBER, INDICES, COUNT, COUNT)),
         "penalize": Function(_penalize, {}, (VECTOR, VECTOR, NUMBER, NUMBERS)),
@@ -196,7 +201,7 @@ def _table() -> dict[str, Function]:
     for name, loss in (losses.SOFTMAX_LOSSES | losses.FORMULAS).items():
         labels = INDICES if name.endswith("_indices") else MATRIX
         template = _softmax_loss if name in losses.SOFTMAX_LOSSES else _wide_loss if name in losses.WIDEST else _loss
-        table[name] = Function(template, {"loss_of": loss}, (MATRIX, labels, VECTOR, VECTOR, VECTOR, NUMBERS))
+        table[name] = Function(template, {"loss_of": loss}, (MATRIX, labels, *_LOSS[2:]))
     for name, product in products.PRODUCTS.items():
         table[name] = Function(product, {}, (MATRIX, MATRIX, MATRIX, COUNT, VECTOR, COUNT))
     for name, rule in updates.UPDATES.items():

@@ -119,7 +119,7 @@ def predict_members(job_at: Pointer, me: int) -> None:
         out = matrix(job, job.deltas_at, rows.offset * job.outputs, rows.number, job.outputs)
         for member in range(job.members):
             forward_member(job, layers, x, rows, out, Masks(-1, 0), member, me)
-            call(job.output_at, (out,))
+            call(job.output_at, (out, vector(job, job.loss_numbers_at, 0, job.outputs)))
             call(job.add_share_at, (out, job.members, int(member == 0), result))
         if job.nonfinite_at:
             call(job.nonfinite_function_at, (x, job.inputs, numbers(job.nonfinite_at, 0, 1)))

@@ -84,6 +84,7 @@ def test_a_bias_is_added_before_the_activation(name: Any, dtype: str, rng: np.ra
 LOSSES = {
     "softmax_cross_entropy_indices": ops.softmax_cross_entropy,
     "softmax_cross_entropy_rows": ops.softmax_cross_entropy,
+    "multi_softmax_cross_entropy": ops.multi_softmax_cross_entropy,
     "logistic_cross_entropy": ops.logistic_cross_entropy,
     "squared_error": ops.squared_error,
     "poisson": ops.poisson,
@@ -98,7 +99,7 @@ LOSSES = {
 def labels_for(name: str, z: Any, rng: np.random.Generator) -> Any:
     if name.endswith("indices"):
         return rng.integers(0, z.shape[1], z.shape[0])
-    if name.startswith("softmax"):
+    if "softmax" in name:
         return rng.dirichlet(np.ones(z.shape[1]), z.shape[0]).astype(z.dtype)
     return rng.integers(0, 2, z.shape).astype(z.dtype)
 
@@ -130,6 +131,8 @@ def test_losses(name: str, largest: int, columns: int, dtype: str, rng: np.rando
     scale = weight / weight.sum()
     wide_labels = labels if labels.dtype.kind == "i" else labels.astype(wide)
     given = rng.uniform(1.1, 1.9, columns).astype(dtype) - (name == "quantile")
+    if name == "multi_softmax_cross_entropy":
+        given = np.sort(rng.integers(0, 3, columns)).astype(dtype)
     numbers = {LOSS_NUMBERS[name][0]: given.tolist()} if name in LOSS_NUMBERS else {}  # type: ignore[index]
     loss, d_z = LOSSES[name](z.astype(wide), wide_labels, scale.astype(wide), **numbers)
     found, d_bias, total = z.copy(), np.zeros(columns, dtype), np.zeros(1)

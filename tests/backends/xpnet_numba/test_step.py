@@ -43,6 +43,7 @@ LABELS = {
     "int32 indices": "softmax_cross_entropy",
     "one-hot": "softmax_cross_entropy",
     "soft": "softmax_cross_entropy",
+    "soft of one target": "multi_softmax_cross_entropy",
     "targets": "squared_error",
     "probabilities": "logistic_cross_entropy",
     "counts": "poisson",
@@ -108,7 +109,7 @@ def plain_activation(name, z):
 
 def plain_loss(loss, z, y):
     """Each row's loss, and its gradient by z."""
-    if loss == "softmax_cross_entropy":
+    if loss in ("softmax_cross_entropy", "multi_softmax_cross_entropy"):
         if y.ndim == 1:
             y = numpy.eye(z.shape[1])[y]
         log_prob = z - numpy.log(numpy.exp(z).sum(axis=1, keepdims=True))
@@ -197,7 +198,7 @@ def draw_labels(kind, rows, classes, dtype, rng):
         return rng.integers(0, classes, rows).astype("int32" if kind == "int32 indices" else "int64")
     if kind == "one-hot":
         return numpy.eye(classes, dtype=dtype)[rng.integers(0, classes, rows)]
-    if kind == "soft":
+    if kind.startswith("soft"):
         return rng.dirichlet(numpy.ones(classes), rows).astype(dtype)
     if kind == "probabilities":
         return rng.random((rows, classes)).astype(dtype)
