@@ -42,11 +42,10 @@ CLASHES: list[tuple[str, ...]] = [
     (*TRAIN, "--metrics-json", "d.csv"),
     (*TRAIN, "--plot", "one.svg", "-o", "one.svg"),
     (*TRAIN, "-o", "one", "--metrics-json", "one"),
-    (*TRAIN, "--metrics-json", "parts.d/../one", "--save-config", "one"),
+    (*TRAIN, "--metrics-json", "parts.d/../one", "-o", "one"),
     (*TRAIN, "-o", "c", "--checkpoint-dir", "c"),
     (*TRAIN, "-o", "c/checkpoint-00000001.safetensors", "--checkpoint-dir", "c"),
     ("train", "d.csv", "--config", "run.toml", "--metrics-json", "run.toml"),
-    ("train", "d.csv", "--config", "run.toml", "--save-config", "run.toml"),
     ("train", "parts.d", "--target", "y", "-o", "parts.d/0.parquet"),
     ("train", "parts.d", "--target", "y", "-o", "parts.d/1.parquet"),
     ("train", "X.npy", "--target", "y.npy", "-o", "y.npy"),
@@ -76,7 +75,7 @@ def test_an_output_that_is_another_file_of_the_command_is_refused_before_any_wor
 
 
 def test_outputs_of_different_names_are_written(run: Run, files: dict[str, bytes]) -> None:
-    outputs = ("-o", "n", "--metrics-json", "n.json", "--save-config", "n.toml", "--checkpoint-dir", "c")
+    outputs = ("-o", "n", "--metrics-json", "n.json", "--checkpoint-dir", "c")
     run(*TRAIN, *outputs)
     run(*TRAIN, *outputs, "--resume")  # as a run that is started again: its outputs are replaced
     run("train", "iris", "--epochs", "1", "--members", "1", "-o", "iris")
@@ -130,8 +129,6 @@ def test_names_that_are_not_utf8(run: Run) -> None:
     assert "d\\udcff.csv" in shown
     assert run("predict", model, name).stdout.startswith("prediction\n")
     assert '"d\\udcff.csv"' in Path("n.json").read_text(encoding="utf-8")
-    said = run("train", name, "--target", "y", "--epochs", "1", "--save-config", "n.toml", code=2)
-    check_one_line(said, "a TOML file holds Unicode alone")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a folder in use cannot be removed there")

@@ -222,11 +222,14 @@ def test_the_task_is_guessed(labels: list[Any], task: str) -> None:
     assert choose_task("d", "y", np.array(labels), None)[0] == task
 
 
-def test_a_run_is_repeated_from_its_config(run: Run) -> None:
+def test_options_are_read_from_a_file(run: Run) -> None:
     Path('d, "1".csv').write_text("\n".join(["a,b c,y"] + [f"{k % 5},{k * k % 7},{'pq'[k % 2]}" for k in range(40)]))
     options = ("--target", "y", "--hidden", "5", *QUICK, "3", "--class-weight", "p=2,q=1", "--features", "a,b c")
-    run("train", 'd, "1".csv', *options, "-o", "a", "--save-config", "run.toml")
-    Path("a").rename("first")
+    run("train", 'd, "1".csv', *options, "-o", "first")
+    Path("run.toml").write_text(
+        """data = 'd, "1".csv'\ntarget = "y"\nhidden = [5]\nmembers = 1\nepochs = 3\nclass-weight = { p = 2.0, q = 1 }
+features = ["a", "b c"]\noutput = "a"\n"""
+    )
     run("train", "--config", "run.toml")
     assert Path("a").read_bytes() == Path("first").read_bytes()
     run("train", "--config", "run.toml", "-o", "b", "--seed", "1")

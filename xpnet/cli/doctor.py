@@ -12,7 +12,7 @@ import click
 
 from xpnet import __version__, get_threads
 from xpnet.backend.group import allgather
-from xpnet.cli.options import GROUP, computing
+from xpnet.cli.options import computing
 from xpnet.cli.output import show_facts, show_json, show_table
 from xpnet.dispatch import available_backends, choose, get_backend
 from xpnet.distributed import use_group
@@ -70,7 +70,7 @@ def warmup(backend: str | None) -> None:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option("--distributed", "group", type=GROUP, help="Say where each of its processes runs, instead.")
+@click.option("--distributed", "group", metavar="NAME", help="Say where each of its processes runs, instead.")
 def doctor(as_json: bool, group: str | None) -> None:
     """Say on one screen what would run for which arrays and why, with threads, BLAS libraries and versions."""
     if group is not None:

@@ -1,7 +1,6 @@
 """Commands share these options, their types, configuration files, and checks of files that they read and write."""
 
 import csv
-import json
 import os
 import tomllib
 from collections.abc import Callable, Mapping
@@ -14,9 +13,9 @@ from typing import Any, NamedTuple, TypeVar
 import click
 
 from xpnet.backend.threads import get_threads, set_threads
-from xpnet.dispatch import available_backends, get_backend
+from xpnet.dispatch import get_backend
 from xpnet.distributed import use_group
-from xpnet.distributed.group import TIMEOUT, available_groups
+from xpnet.distributed.group import TIMEOUT
 from xpnet.distributed.ranks import launched
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -89,7 +88,7 @@ def _is_same(first: Path, second: Path) -> bool:
         return os.path.normcase(os.path.realpath(first)) == os.path.normcase(os.path.realpath(second))
 
 
-_ELSEWHERE = ("config", "save_config", "resume", "threads")
+_ELSEWHERE = ("config", "resume", "threads")
 
 
 def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
@@ -112,74 +111,52 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
     ctx.default_map = {**(ctx.default_map or {}), **options}
 
 
-def to_toml(options: Mapping[str, Any]) -> str:
-    """Return options as TOML, without those that have no value.
-
-    Raises click.UsageError for a file's name that is no Unicode, which no TOML file can hold.
-    """
-    kept = {name: value for name, value in options.items() if value not in (None, (), []) and name not in _ELSEWHERE}
-    text = "".join(f"{name.replace('_', '-')} = {_toml(value)}\n" for name, value in kept.items())
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise click.UsageError(
-            "a TOML file holds Unicode alone, and a file's name is not UTF-8. Rename the file, or leave "
-            "--save-config out."
-        )
-    return text
-
-
-def _toml(value: Any) -> str:
-    """Return a value as TOML, which writes text, numbers and lists as JSON does, but for one character."""
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{_toml(str(key))} = {_toml(item)}" for key, item in value.items()) + " }"
-    return json.dumps(value, ensure_ascii=False, default=str).replace("\x7f", "\\u007f")
-
-
 class Settings(SimpleNamespace):
     """Holds the options of ``xpnet train``, under their own names, for one training."""
 
 
-class Sizes(click.ParamType):
-    """Sizes of the hidden layers: integers with commas between them, or nothing for no hidden layer."""
-
-    name = "sizes"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """Return the sizes; fail for anything but positive integers."""
-        parts = [str(part) for part in value] if isinstance(value, list | tuple) else str(value).split(",")
-        try:
-            sizes = tuple(int(part) for part in parts) if any(part.strip() for part in parts) else ()
-        except ValueError:
-            sizes = (0,)
-        if min(sizes, default=1) < 1:
-            self.fail(f"layer sizes are positive integers such as 100,50; received {value!r}.", param, ctx)
-        return sizes
+def sizes(value: Any) -> tuple[int, ...]:
+    """Return sizes of the hidden layers: integers with commas between them, or nothing for no hidden layer."""
+    parts = [str(part) for part in value] if isinstance(value, list | tuple) else str(value).split(",")
+    try:
+        found = tuple(int(part) for part in parts) if any(part.strip() for part in parts) else ()
+    except ValueError:
+        found = (0,)
+    if min(found, default=1) < 1:
+        raise click.BadParameter(f"layer sizes are positive integers such as 100,50; received {value!r}.")
+    return found
 
 
-class Names(click.ParamType):
-    """Names with commas between; a name with a comma in it stands in quotes."""
-
-    name = "names"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        """Return the names."""
-        return tuple(value if isinstance(value, list | tuple) else (name.strip() for name in next(csv.reader([value]))))
+def names(value: Any) -> tuple[str, ...]:
+    """Return names with commas between; a name with a comma in it stands in quotes."""
+    return tuple(value if isinstance(value, list | tuple) else (name.strip() for name in next(csv.reader([value]))))
 
 
-class Levels(click.ParamType):
-    """Levels of quantiles: numbers that rise between 0 and 1, with commas between them."""
+def levels(value: Any) -> tuple[float, ...]:
+    """Return levels of quantiles: numbers that rise between 0 and 1, with commas between them."""
+    try:
+        found = tuple(float(part) for part in (value if isinstance(value, list | tuple) else str(value).split(",")))
+    except ValueError:
+        found = ()
+    if not found or not all(low < high for low, high in pairwise((0.0, *found, 1.0))):
+        raise click.BadParameter(f"levels rise between 0 and 1, such as 0.1,0.5,0.9; received {value!r}.")
+    return found
 
-    name = "levels"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
-        """Return the levels; fail for others."""
-        parts = value if isinstance(value, list | tuple) else str(value).split(",")
-        try:
-            levels = tuple(float(part) for part in parts)
-        except ValueError:
-            levels = ()
-        if not levels or not all(low < high for low, high in pairwise((0.0, *levels, 1.0))):
-            self.fail(f"levels rise between 0 and 1, such as 0.1,0.5,0.9; received {value!r}.", param, ctx)
-        return levels
+def weights(value: Any) -> Any:
+    """Return ``"balanced"``, or weights by label: ``yes=3,no=1``."""
+    if value == "balanced" or isinstance(value, dict):
+        return value
+    try:
+        pairs = [part.rsplit("=", 1) for part in str(value).split(",")]
+        found = {label.strip(): float(weight) for label, weight in pairs}
+    except ValueError:
+        found = {}
+    if not found or not all(weight >= 0 for weight in found.values()):
+        raise click.BadParameter(
+            f"class weights are balanced, or label=weight with commas between; received {value!r}."
+        )
+    return found
 
 
 class Number(click.FloatRange):
@@ -193,54 +170,22 @@ class Number(click.FloatRange):
         return number
 
 
-class ClassWeight(click.ParamType):
-    """``balanced``, or weights by label: ``yes=3,no=1``."""
-
-    name = "weights"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return ``"balanced"`` or a dict from label to weight; fail for anything else."""
-        if value == "balanced" or isinstance(value, dict):
-            return value
-        try:
-            pairs = [part.rsplit("=", 1) for part in str(value).split(",")]
-            weights = {label.strip(): float(weight) for label, weight in pairs}
-        except ValueError:
-            weights = {}
-        if not weights or not all(weight >= 0 for weight in weights.values()):
-            self.fail(
-                f"class weights are balanced, or label=weight with commas between; received {value!r}.", param, ctx
-            )
-        return weights
-
-
-class Installed(click.ParamType):
-    """The name of something that is installed; any other ends the command before its work begins.
-
-    names : lists what is there; check : raises BackendError, with the reason and the remedy, for what is not usable
-    """
-
-    def __init__(self, name: str, names: Callable[[], list[str]], check: Callable[[str], object]) -> None:
-        self.name, self.names, self.check = name, names, check
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the name."""
-        self.check(value)
-        return value
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        """List the names, for the help page."""
-        return f"[{'|'.join(self.names())}]"
-
-
-BACKEND = Installed("backend", available_backends, get_backend)
-GROUP = Installed("group", available_groups, str)  # which is checked when it is opened
+def _usable(value: str) -> str:
+    """Return the name of a backend; raises BackendError, with reason and remedy, for one that is not usable."""
+    get_backend(value)
+    return value
 
 
 def computing(command: Command) -> Command:
     """Give a command ``--backend`` and ``--threads``; the first arrives as an argument, the second is set at once."""
     group = "The machine"
-    backend = option("--backend", group=group, type=BACKEND, help="Compute with this backend. [default: numba]")
+    backend = option(
+        "--backend",
+        group=group,
+        type=_usable,
+        metavar="NAME",
+        help="Compute with this one of `xpnet backends`. [default: numba]",
+    )
     threads = option(
         "--threads",
         group=group,
@@ -281,8 +226,8 @@ def distributed(command: Command) -> Command:
     name = option(
         "--distributed",
         group="The machine",
-        type=GROUP,
-        help="Train on all processes that a launcher such as mpirun has started.",
+        metavar="NAME",
+        help="Train on all processes that a launcher has started, joined by mpi or torch.",
     )
     seconds = option(
         "--timeout",
@@ -348,7 +293,7 @@ def _one_mark(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 _read = partial(option, group="Reading the data")
 _MARKS = "[default: recognised where it is certain]"
 _READING = (
-    _read("--features", type=Names(), default=(), help="Use these columns alone, with commas between."),
+    _read("--features", type=names, default=(), help="Use these columns alone, with commas between."),
     _read("--drop", multiple=True, metavar="COLUMN", help="Leave this column out."),
     _read("--text", multiple=True, metavar="COLUMN", help="Read this column as text, numbers too."),
     _read(

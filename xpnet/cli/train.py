@@ -8,23 +8,22 @@ import click
 
 from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.cli.options import (
-    ClassWeight,
     Grouped,
-    Levels,
     Number,
     Settings,
-    Sizes,
     check_folder,
     computing,
     distributed,
     keeps_checkpoints,
+    levels,
     option,
     output_option,
     read_config,
     reading,
     reads,
     reads_labels,
-    to_toml,
+    sizes,
+    weights,
 )
 from xpnet.ops import ACTIVATIONS
 
@@ -87,7 +86,7 @@ _training = partial(option, group="The training")
 @_data(
     "--task", type=click.Choice(["classify", "regress"]), help="Predict classes or numbers. [default: by the labels]"
 )
-@_data("--class-weight", type=ClassWeight(), help="Weight classes: balanced, or label=weight with commas between.")
+@_data("--class-weight", type=weights, help="Weight classes: balanced, or label=weight with commas between.")
 @_data(
     "--test-size",
     type=_SHARE,
@@ -104,7 +103,7 @@ _training = partial(option, group="The training")
     help="Train several networks on numbers in bins (tabular), one network on scaled numbers (mlp), or one without "
     "hidden layers (linear).",
 )
-@_model("--hidden", type=Sizes(), help="Give hidden layers these sizes, such as 100,50. [default: by the model]")
+@_model("--hidden", type=sizes, help="Give hidden layers these sizes, such as 100,50. [default: by the model]")
 @_model("--members", type=_COUNT, help="Give a network so many members, which share weights. [default: 4 or 8, else 1]")
 @_model("--activation", type=click.Choice(list(ACTIVATIONS)), default="relu", show_default=True, help="Bend by this.")
 @_model("--dropout", type=_SHARE, help="Leave this share of hidden units out in training. [default: 0.1, else 0]")
@@ -113,7 +112,7 @@ _training = partial(option, group="The training")
     type=click.Choice(sorted(NUMERIC_LOSSES)),
     help="Minimise this for numbers; poisson is for counts, gamma for amounts. [default: squared_error]",
 )
-@_model("--quantile", type=Levels(), help="Predict these quantiles, such as 0.1,0.5,0.9, with --loss quantile.")
+@_model("--quantile", type=levels, help="Predict these quantiles, such as 0.1,0.5,0.9, with --loss quantile.")
 @_training("--epochs", type=_COUNT, default=200, show_default=True, help="Pass at most so often over the rows.")
 @_training(
     "--patience",
@@ -168,7 +167,6 @@ _training = partial(option, group="The training")
 @output_option("-o", "--output", help="Write the model to this file (safetensors).")
 @output_option("--metrics-json", help="Write settings, losses and scores to this file.")
 @output_option("--plot", help="Draw the losses by epoch into this file (.png, .svg, .pdf).", check=check_plot)
-@output_option("--save-config", help="Write the options to this file, for --config.")
 @option(
     "--config",
     group="Writing",
@@ -196,10 +194,10 @@ _training = partial(option, group="The training")
 def train(**options: Any) -> None:
     """Train a model on DATA: a data set of scikit-learn's (digits, iris, wine, breast_cancer, diabetes), a file, or -.
 
-    Files end in .csv, .tsv, .txt, .parquet (also .gz, .bz2, .zst behind it), .npz, .npy, .h5 or .zarr; a folder of
-    .parquet files is one table. Text labels and few whole numbers are classes, other numbers are predicted as numbers;
-    --task says otherwise. Text becomes categories, dates become numbers, gaps are states of their own. What is left
-    out is told. The model file keeps all that predict, evaluate and export need.
+    Files end in .csv, .tsv, .txt (also .gz, .bz2, .zst behind it), .parquet, .npz, .npy, .h5 or .zarr; a folder of
+    .parquet files is one table, and - is text on standard input. Text labels and few whole numbers are classes, other
+    numbers are predicted as numbers; --task says otherwise. Text becomes categories, dates become numbers, gaps are
+    states of their own. What is left out is told. The model file keeps all that predict, evaluate and export need.
 
     \b
     Examples:
@@ -215,8 +213,6 @@ def train(**options: Any) -> None:
     settings = Settings(**options)
     _check_checkpoints(settings.checkpoint_dir, settings.resume)
     _check_together(settings)
-    if settings.save_config is not None:
-        to_toml(vars(settings))
     from xpnet.cli.training import run
 
     run(settings)

@@ -23,7 +23,7 @@ from xpnet import (
     __version__,
 )
 from xpnet.backend import NetworkSpec
-from xpnet.cli.options import Settings, dialect_of, to_toml
+from xpnet.cli.options import Settings, dialect_of
 from xpnet.cli.output import show_facts, to_json, working
 from xpnet.cli.tables import (
     EncodedRows,
@@ -194,7 +194,6 @@ def _write(settings: Settings, save: Callable[[Path], None], report: dict[str, A
     writers: list[tuple[Path | None, Callable[[Path], None]]] = [
         (settings.output, save),
         (settings.metrics_json, lambda path: write_whole(path, f"{to_json(report)}\n".encode())),
-        (settings.save_config, lambda path: write_whole(path, to_toml(vars(settings)).encode())),
         (settings.plot, draw),
     ]
     written, failed = [], []

@@ -5,12 +5,11 @@ another array. A .npy file holds X alone; its labels are one of its columns (``x
 target names.
 """
 
-import io
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy
 
@@ -24,40 +23,38 @@ _PLAIN_CODECS = frozenset(
 )
 """The codecs of Zarr that give numbers or text whatever bytes they are given; others, as pickle, may give anything."""
 
+COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
+"""Endings that a text file may have beside its own, and pyarrow's name of what they stand for."""
+
 _TEXTS, _ARRAYS, _STORES = (".csv", ".tsv", ".txt"), (".npz", ".npy"), (".h5", ".hdf5", ".zarr")
 _ENDINGS = (*_TEXTS, ".parquet", *_ARRAYS, *_STORES)
 _REMEDIES = {
     **dict.fromkeys((".xlsx", ".xls", ".ods"), " Save the sheet as CSV UTF-8."),
     **dict.fromkeys((".json", ".jsonl", ".feather", ".arrow", ".pkl"), " Write it as Parquet or CSV."),
-    ".zip": " Unpack it first.",
+    **dict.fromkeys((".zip", *COMPRESSED), " Unpack it first."),
 }
-
-COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
-"""Endings that a file may have beside that of its format, and pyarrow's name of what they stand for."""
 
 STDIN = "-"
 _MARKS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
 """Compressed content begins with these bytes."""
 
+PACKED = 5
+"""Compressed text takes about this part of its bytes."""
+
 
 class Content:
-    """A file's content, which can be read from its beginning more than once.
+    """The content of a text file or of standard input, which can be read from its beginning more than once.
 
     name : for messages; suffix : of its format (``.csv``), without that of its compression
     """
 
     def __init__(self, source: str | Path) -> None:
-        self.path = Path(source)
+        self.path, self.suffix = Path(source), _suffix(Path(source))
         self._bytes: bytes | None = None
+        self.name, self.compression = self.path.name, COMPRESSED.get(self.path.suffix.lower())
         if str(source) == STDIN:
             self.name, self._bytes = "stdin", sys.stdin.buffer.read()
             self.compression = next((kind for mark, kind in _MARKS.items() if self._bytes.startswith(mark)), None)
-            self.suffix = _format_of(self.beginning())
-            return
-        self.name = self.path.name
-        self.compression = COMPRESSED.get(self.path.suffix.lower())
-        named = self.path.with_suffix("") if self.compression else self.path
-        self.suffix = named.suffix.lower()
 
     def open(self) -> Any:
         """Return a pyarrow stream over the content, decompressed."""
@@ -66,40 +63,14 @@ class Content:
         raw = _stream(self.path) if self._bytes is None else pyarrow.BufferReader(self._bytes)
         return pyarrow.CompressedInputStream(raw, self.compression) if self.compression else raw
 
-    def seekable(self) -> Any:
-        """Return a binary file over the content that can be sought in."""
-        if self._bytes is None and not self.compression:
-            return self.path.open("rb")
-        return io.BytesIO(self.whole())
-
-    def whole(self) -> bytes:
-        """Return all of it, decompressed."""
-        with self.open() as stream:
-            return bytes(stream.read())
-
     @property
-    def in_memory(self) -> bool:
-        """Return whether the content came from standard input."""
-        return self._bytes is not None
-
-    def text_bytes(self, sample: int) -> int:
-        """Return about how many bytes the file has when it is decompressed, by its beginning; 0 for what is in memory.
-
-        sample : bytes to decompress
-        """
+    def text_bytes(self) -> int:
+        """Return about how many bytes the file has when it is decompressed; 0 for what is in memory."""
         if self._bytes is not None:
             return 0
-        packed = self.path.stat().st_size
-        if not self.compression or packed <= sample // 1024:  # a byte holds a thousand at most
-            return packed
-        import pyarrow
+        return self.path.stat().st_size * (PACKED if self.compression else 1)
 
-        with _stream(self.path) as raw:
-            stream = pyarrow.CompressedInputStream(raw, self.compression)  # which closes raw when it is let go
-            found = len(stream.read(sample))
-            return packed * found // max(1, raw.tell())
-
-    def beginning(self, size: int = 64) -> bytes:
+    def beginning(self, size: int) -> bytes:
         """Return the first bytes, decompressed; all, where there are fewer."""
         with self.open() as stream:
             return bytes(stream.read(size))
@@ -115,24 +86,19 @@ def _stream(path: Path) -> Any:
         return pyarrow.PythonFile(path.open("rb"), "r")
 
 
-def _format_of(beginning: bytes) -> str:
-    """Return the format of content that has no name."""
-    marks = {b"PAR1": ".parquet", b"PK": ".npz", b"\x93NUMPY": ".npy", b"\x89HDF": ".h5"}
-    return next((suffix for mark, suffix in marks.items() if beginning.startswith(mark)), ".csv")
-
-
-class DataFile(Protocol):
+class DataFile:
     """A data file that was opened.
 
     name : for messages; names : of its columns; default_target : the column of labels where it is known
     """
 
-    name: str
-    names: list[str]
-    default_target: str | None
+    def __init__(self, frame: Any, default_target: str | None = None) -> None:
+        self.frame, self.name, self.names, self.default_target = frame, frame.name, frame.schema.names, default_target
 
     def read(self, columns: Any, text: Any, target: str | None, progress: Any) -> Any:
-        """Return the :class:`~xpnet.data.frames.Frame` of some columns."""
+        """Return the :class:`~xpnet.data.frames.Frame` of some columns at least; those in ``text`` are read as text."""
+        self.frame.take_as_text(text)
+        return self.frame
 
 
 def open_data(source: str | Path | Content, dialect: Any = None, target: str | None = None) -> DataFile:
@@ -141,8 +107,9 @@ def open_data(source: str | Path | Content, dialect: Any = None, target: str | N
     Parameters
     ----------
     source : str, Path or Content
-        A name of ``DATASETS``; a path that ends in .csv, .tsv, .txt, .parquet, .npz, .npy, .h5 or .zarr, with .gz,
-        .bz2, .zst or .lz4 behind it where it is compressed; a folder of Parquet files; or ``-`` for standard input.
+        A name of ``DATASETS``; a path that ends in .csv, .tsv or .txt, with .gz, .bz2, .zst or .lz4 behind it where it
+        is compressed, in .parquet, .npz, .npy, .h5 or .zarr; a folder of Parquet files; or ``-`` for text on standard
+        input.
     dialect : xpnet.data.text.Dialect, optional
         How a text file is written, where the file does not show it.
     target : str, optional
@@ -174,45 +141,24 @@ def open_data(source: str | Path | Content, dialect: Any = None, target: str | N
 def _opened(source: str | Path | Content, dialect: Any, target: str | None) -> DataFile:
     if str(source) in DATASETS:
         return _open_bundled(str(source))
-    content = source if isinstance(source, Content) else _content(source)
-    if content.suffix in _TEXTS:
+    if not isinstance(source, Content):
+        _check_readable(source)
+    if isinstance(source, Content) or str(source) == STDIN or _suffix(Path(source)) in _TEXTS:
         from xpnet.data.text import Dialect, TextFile
 
-        return TextFile(content, dialect or Dialect())
-    if content.suffix == ".npz":
-        return _open_archive(content, target)
-    if content.suffix == ".npy":
-        X, others = _load(content), target is not None and target.endswith(".npy")
-        return _array_file(content.name, X, _load(Content(str(target))) if others else None, target or "")
-    return _open_store(content, target) if content.suffix in _STORES else _open_parquet(content)
+        return TextFile(source if isinstance(source, Content) else Content(source), dialect or Dialect())
+    path = Path(source)
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        return _open_archive(path, target)
+    if suffix == ".npy":
+        X, others = _load(path), target is not None and target.endswith(".npy")
+        return _array_file(path.name, X, _load(Path(str(target))) if others else None, target or "")
+    if suffix in _STORES:
+        return _open_store(path, target)
+    from xpnet.data.frames import ParquetFrame
 
-
-class FrameFile:
-    """A file whose rows are read when they are asked for."""
-
-    def __init__(self, frame: Any, default_target: str | None = None) -> None:
-        self.frame, self.name, self.names, self.default_target = frame, frame.name, frame.schema.names, default_target
-
-    def read(self, columns: Any, text: Any, target: str | None, progress: Any) -> Any:
-        """Return the frame of all columns, some of which are taken as text."""
-        self.frame.take_as_text(text)
-        return self.frame
-
-
-def _open_parquet(content: Content) -> DataFile:
-    """Open a Parquet file, or a folder of such files as one table; a compressed one is unpacked in memory."""
-    from pyarrow import ArrowException, parquet
-
-    from xpnet.data.frames import MemoryFrame, ParquetFrame, plain_schema
-
-    if content.path.exists() and not content.compression and not content.in_memory:
-        return FrameFile(ParquetFrame(content.path, content.name))
-    try:
-        with content.seekable() as stored:
-            table = parquet.read_table(stored)
-        return FrameFile(MemoryFrame(content.name, table.select(plain_schema(table.schema).names)))
-    except (ArrowException, ValueError) as error:  # ValueError: damaged text or JSON inside the file
-        raise DataFileError(f"{content.name}: this is not a whole Parquet file: {error}. Write it again.") from error
+    return DataFile(ParquetFrame(path, path.name))
 
 
 def _array_file(name: str, X: Any, labels: Any, target: str, names: list[str] | None = None) -> DataFile:
@@ -235,8 +181,8 @@ def _array_file(name: str, X: Any, labels: Any, target: str, names: list[str] | 
         )
     features = names or [f"x{k}" for k in range(X.shape[1])]
     if labels is None:
-        return FrameFile(ArrayFrame(name, X, features, {}))
-    return FrameFile(ArrayFrame(name, X, features, {target: labels}), target)
+        return DataFile(ArrayFrame(name, X, features, {}))
+    return DataFile(ArrayFrame(name, X, features, {target: labels}), target)
 
 
 def _open_bundled(name: str) -> DataFile:
@@ -249,42 +195,36 @@ def _open_bundled(name: str) -> DataFile:
     return _array_file(name, found.data, labels, "target", [str(feature) for feature in found.feature_names])
 
 
-def _open_archive(content: Content, target: str | None) -> DataFile:
+def _open_archive(path: Path, target: str | None) -> DataFile:
     """Open a .npz file; raise DataFileError for a damaged one, and for arrays that are missing or hold objects."""
-    with content.seekable() as file, reading(content.name, "write it with numpy.savez(path, X=X, y=y)"):
+    with path.open("rb") as file, reading(path.name, "write it with numpy.savez(path, X=X, y=y)"):
         arrays = numpy.load(file, allow_pickle=False)
         if not isinstance(arrays, numpy.lib.npyio.NpzFile):
             raise ValueError("it holds one array without a name")
-        return _of_arrays(content.name, arrays, target)
+        return _of_arrays(path.name, arrays, target)
 
 
-def _load(content: Content) -> numpy.ndarray:
+def _load(path: Path) -> numpy.ndarray:
     """Return the array of a .npy file, mapped where it lies."""
-    with reading(content.name, "write it with numpy.save(path, X)"):
-        if content.path.is_file() and not content.compression:
-            return numpy.load(content.path, mmap_mode="r", allow_pickle=False)
-        with content.seekable() as stored:
-            return numpy.load(stored, allow_pickle=False)
+    with reading(path.name, "write it with numpy.save(path, X)"):
+        return numpy.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def _open_store(content: Content, target: str | None) -> DataFile:
+def _open_store(path: Path, target: str | None) -> DataFile:
     """Open an HDF5 file or a Zarr group, whose X is read when rows are asked for.
 
     Raises DataFileError where h5py or zarr is missing, for damaged files, and for arrays that are missing.
     """
-    package = "zarr" if content.suffix == ".zarr" else "h5py"
+    package = "zarr" if path.suffix.lower() == ".zarr" else "h5py"
     try:
         module: Any = __import__(package)
     except ImportError:
         raise DataFileError(
-            f"{content.name}: this file is read by {package}, which is not installed. pip install 'xpnet[data]'."
+            f"{path.name}: this file is read by {package}, which is not installed. pip install 'xpnet[data]'."
         ) from None
-    with reading(content.name, "write it again"):
-        if package == "zarr":
-            store: Any = module.open_group(str(content.path), mode="r")
-        else:
-            store = module.File(content.seekable() if content.compression else content.path, "r")
-        return _of_arrays(content.name, store, target)
+    with reading(path.name, "write it again"):
+        store: Any = module.open_group(str(path), mode="r") if package == "zarr" else module.File(path, "r")
+        return _of_arrays(path.name, store, target)
 
 
 def _of_arrays(name: str, arrays: Mapping[str, Any], target: str | None) -> DataFile:
@@ -351,11 +291,17 @@ def _decoded(y: numpy.ndarray) -> numpy.ndarray:
     return y
 
 
-def _content(source: str | Path) -> Content:
-    """Return the file, if there is one that can be read."""
+def _suffix(path: Path) -> str:
+    """Return the ending of a file's format, of compressed text the one before that of its compression."""
+    named = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
+    return named.suffix.lower()
+
+
+def _check_readable(source: str | Path) -> None:
+    """Raise DataFileError unless there is a file or folder of a kind that can be read."""
     path = Path(source)
     if str(source) == STDIN:
-        return Content(source)
+        return
     if not path.exists():
         raise DataFileError(f"Data is {_kinds()}; there is no file {path}.")
     if path.is_dir():
@@ -363,15 +309,12 @@ def _content(source: str | Path) -> Content:
             raise DataFileError(f"Data is {_kinds()}; {path} is a folder without Parquet files.")
     elif not path.is_file():
         raise DataFileError(f"Data is {_kinds()}; {path} is a pipe or a device. Pass - and redirect it.")
-    content = Content(source)
-    if not path.is_dir() and content.suffix not in _ENDINGS:
+    elif path.suffix.lower() not in _ENDINGS and _suffix(path) not in _TEXTS:
         raise DataFileError(f"Data is {_kinds()}; received {path}.{_REMEDIES.get(path.suffix.lower(), '')}")
-    return content
 
 
 def _kinds() -> str:
-    packed = ", ".join(COMPRESSED)
     return (
-        f"one of {', '.join(DATASETS)}, or a file that ends in {', '.join(_ENDINGS)} (compressed: {packed} behind it), "
-        "or a folder of .parquet files, or - for standard input"
+        f"one of {', '.join(DATASETS)}, or a file that ends in {', '.join(_ENDINGS)} (compressed text: "
+        f"{', '.join(COMPRESSED)} behind it), or a folder of .parquet files, or - for text on standard input"
     )

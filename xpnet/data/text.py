@@ -18,7 +18,7 @@ import pyarrow
 from pyarrow import csv, parquet
 
 from xpnet.data import sources
-from xpnet.data.files import Content
+from xpnet.data.files import Content, DataFile
 from xpnet.data.frames import TEXT, Frame, MemoryFrame, ParquetFrame
 from xpnet.data.number_format import number_format_of
 from xpnet.errors import DataFileError
@@ -64,7 +64,7 @@ class Dialect:
     header: bool = True
 
 
-class TextFile:
+class TextFile(DataFile):
     """A text file, whose beginning was looked at.
 
     names : of the columns
@@ -105,8 +105,7 @@ class TextFile:
         Raises DataFileError for what is no separated text, and where a disk has no room for a large file.
         """
         types = self._first_types(columns, text, target)
-        large = self._size() > sources.LARGE_TABLE
-        if large:
+        if self.content.text_bytes > sources.LARGE_TABLE:
             frame: Frame = self._kept_as_parquet(columns, types, progress)
         else:
             frame = MemoryFrame(self.name, self._with_types(types, lambda: self._table(columns, types)))
@@ -208,10 +207,6 @@ class TextFile:
                     progress(f"{done:,} rows kept as Parquet in {path.parent}")
             if waiting:
                 writer.write_table(pyarrow.Table.from_batches(waiting).cast(schema), row_group_size=rows)
-
-    def _size(self) -> int:
-        """Return about how many bytes the text has; 0 for standard input, which is in memory anyway."""
-        return self.content.text_bytes(SAMPLE)
 
     def _stream(self) -> Any:
         stream = self.content.open()
