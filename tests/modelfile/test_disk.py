@@ -83,11 +83,14 @@ def test_an_owner_that_cannot_stay_is_told(tmp_path: Path, monkeypatch: pytest.M
     def refuse(*args: Any) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
-    new = os.fstat
-    monkeypatch.setattr(
-        os, "fstat", lambda descriptor: os.stat_result([*new(descriptor)[:4], 12345, *new(descriptor)[5:]])
-    )
-    monkeypatch.setattr(os, "fchown", refuse)
+    stat_of = Path.stat
+
+    def owned(file: Path, **options: Any) -> os.stat_result:
+        found = stat_of(file, **options)
+        return os.stat_result([*found[:4], 12345, *found[5:]]) if file == path else found
+
+    monkeypatch.setattr(Path, "stat", owned)
+    monkeypatch.setattr(os, "chown", refuse)
     with pytest.warns(UserWarning, match="could not keep its owner"):
         write_whole(path, b"new")
     assert path.read_bytes() == b"new"

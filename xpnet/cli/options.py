@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import click
 
 from xpnet.backend.threads import get_threads, set_threads
+from xpnet.data.files import DATASETS
 from xpnet.dispatch import get_backend
 from xpnet.distributed import use_group
 from xpnet.distributed.group import TIMEOUT
@@ -44,7 +45,7 @@ def claim(ctx: click.Context, param: click.Parameter, value: Any, *, written: bo
 
     Raises click.UsageError where an output would replace an input or another output.
     """
-    if value is None or str(value) == "-" or _is_data_set(param, value):
+    if value is None or str(value) == "-" or (param.name == "data" and str(value) in DATASETS):
         return value
     name = param.opts[0] if isinstance(param, click.Option) else param.human_readable_name
     path = Path(value)
@@ -71,13 +72,6 @@ keeps_checkpoints = partial(claim, written=True, inside=CHECKPOINTS)
 def reads_labels(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """Note the file of labels, where the target is one and not the name of a column."""
     return reads(ctx, param, value) if value is not None and value.endswith(".npy") else value
-
-
-def _is_data_set(param: click.Parameter, value: Any) -> bool:
-    """Return whether the argument names a data set of scikit-learn's, even if there is a file of that name."""
-    from xpnet.data import DATASETS
-
-    return param.name == "data" and str(value) in DATASETS
 
 
 def _is_same(first: Path, second: Path) -> bool:

@@ -30,6 +30,13 @@ if TYPE_CHECKING:
 
 MODEL = click.argument("model", type=click.Path(path_type=Path), callback=reads)
 DATA = click.argument("data", callback=reads)
+TARGET = option(
+    "--target",
+    group="Reading the data",
+    callback=reads_labels,
+    help="Compare with this column. [default: the column that the model was trained on]",
+)
+JSON = option("--json", "as_json", group="Writing", is_flag=True, help="Print one JSON document.")
 EXPLAINED_ROWS = 20_000
 """Of more rows a part is explained, at even distances."""
 
@@ -71,12 +78,13 @@ def predict(
       xpnet predict model.safetensors new.csv --keep-columns > joined.csv
       xpnet predict model.safetensors new.csv --interval 0.9
     """
-    from xpnet.cli.tables import open_model
+    from xpnet import load
+    from xpnet.cli.tables import as_table_model
     from xpnet.data import open_data
     from xpnet.data.files import Content
     from xpnet.modelfile.disk import write_whole
 
-    opened = open_model(model, backend, interval)
+    opened = as_table_model(load(model, backend=backend), interval)
     if proba and opened.classes is None:
         raise click.UsageError("--proba is for models that classify; this one predicts numbers.")
     if interval is not None and (opened.several or not hasattr(opened.model, "predict_interval")):
@@ -173,13 +181,8 @@ def _columns(opened: "TableModel", outputs: "numpy.ndarray", proba: bool) -> lis
 @click.command(cls=Grouped, short_help="Measure a model on the labelled rows of a data file.")
 @MODEL
 @DATA
-@option(
-    "--target",
-    group="Reading the data",
-    callback=reads_labels,
-    help="Compare with this column. [default: the column that the model was trained on]",
-)
-@option("--json", "as_json", group="Writing", is_flag=True, help="Print one JSON document.")
+@TARGET
+@JSON
 @output_option(
     "--plot",
     help="Draw a confusion matrix and how often probabilities are right, or predicted against true numbers.",
@@ -199,15 +202,16 @@ def evaluate(
     Example:
       xpnet evaluate model.safetensors later.csv --plot confusion.png
     """
-    from xpnet.cli.tables import measured, open_model, scores_by_class, show_classes, show_scores
+    from xpnet import load
+    from xpnet.cli.tables import as_table_model, measured, scores_by_class, show_classes, show_scores
 
-    opened = open_model(model, backend)
+    opened = as_table_model(load(model, backend=backend))
     if opened.several:
         raise click.UsageError("Models with several labels or numbers a row are measured in Python: model.score(X, y).")
     by_class = None
     with working(f"evaluating {data}") as progress:
         rows = _labelled_rows(opened, data, target, how, progress)
-        found, outputs = measured(opened, rows.tables(), rows.y, progress)
+        found, outputs = measured(opened, rows.all_tables(), rows.y, progress)
     if opened.classes is not None:
         by_class = scores_by_class(rows.y, outputs.argmax(axis=1), opened.classes)
     if plot is not None:
@@ -252,12 +256,7 @@ def _labelled_rows(
 @click.command(cls=Grouped, short_help="Measure how much a model needs each column of a data file.")
 @MODEL
 @DATA
-@option(
-    "--target",
-    group="Reading the data",
-    callback=reads_labels,
-    help="Compare with this column. [default: the column that the model was trained on]",
-)
+@TARGET
 @option(
     "--repeats",
     group="Measuring",
@@ -274,7 +273,7 @@ def _labelled_rows(
     show_default=True,
     help="Draw the shuffles from this seed.",
 )
-@option("--json", "as_json", group="Writing", is_flag=True, help="Print one JSON document.")
+@JSON
 @output_option("--plot", help="Draw a bar for each column into this file (.png, .svg, .pdf).", check=check_plot)
 @reading
 @computing
@@ -291,16 +290,17 @@ def explain(model: Path, data: str, as_json: bool, plot: Path | None, backend: s
     """
     import numpy
 
-    from xpnet.cli.tables import open_model, shuffled
+    from xpnet import load
+    from xpnet.cli.tables import as_table_model, shuffled
 
-    opened = open_model(model, backend)
+    opened = as_table_model(load(model, backend=backend))
     if opened.several:
         raise click.UsageError("Models with several labels or numbers a row are explained in Python.")
     with working(f"explaining {data}") as progress:
         rows = _labelled_rows(opened, data, how["target"], how, progress)
-        step = -(-len(rows) // EXPLAINED_ROWS)
-        table, rng = rows.table(step=step), numpy.random.default_rng(how["seed"])
-        importances = shuffled(opened, table, rows.y[::step], how["repeats"], rng, progress)
+        some = rows.take(slice(None, None, -(-len(rows) // EXPLAINED_ROWS)))
+        table, rng = some.table(), numpy.random.default_rng(how["seed"])
+        importances = shuffled(opened, table, some.y, how["repeats"], rng, progress)
     names, what = table.column_names, "fall of R2" if opened.classes is None else "rise of the log loss"
     means, spreads = importances.mean(axis=1).tolist(), importances.std(axis=1).tolist()
     order = sorted(range(len(names)), key=lambda k: -means[k])

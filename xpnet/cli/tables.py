@@ -2,10 +2,8 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
-from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy
@@ -13,13 +11,13 @@ import pyarrow
 from sklearn import metrics
 from sklearn.model_selection import train_test_split
 
-import xpnet
 from xpnet.cli.output import is_number, show_table
 from xpnet.data import DataFile
 from xpnet.data.frames import Frame
 from xpnet.data.sources import Source
 from xpnet.errors import DataFileError, InputError
 from xpnet.models import Network
+from xpnet.tabular.encodings import Category
 
 SPLIT_ROWS = 2**18
 """The most rows that are split at a time."""
@@ -86,28 +84,13 @@ def listed(names: Sequence[str], most: int = 12) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
-def different(labels: numpy.ndarray) -> numpy.ndarray:
-    """Return the labels that differ, sorted. They are looked for some at a time: to sort all takes as much memory."""
-    parts = [numpy.unique(labels[first : first + SPLIT_ROWS]) for first in range(0, len(labels), SPLIT_ROWS)]
-    return numpy.unique(numpy.concatenate(parts))
-
-
-def indices_of(labels: numpy.ndarray, classes: numpy.ndarray) -> numpy.ndarray:
-    """Return where among the classes each label is: (rows,), of a small type. classes : sorted"""
-    indices = numpy.empty(len(labels), numpy.min_scalar_type(len(classes)))
-    for first in range(0, len(labels), SPLIT_ROWS):
-        some = slice(first, first + SPLIT_ROWS)
-        indices[some] = numpy.searchsorted(classes, labels[some])
-    return indices
-
-
 def choose_task(name: str, target: str, labels: numpy.ndarray, requested: str | None) -> tuple[str, str]:
     """Return the task, ``classify`` or ``regress``, and in a few words why.
 
     Raises DataFileError for labels that do not serve the task, and for text of which thousands differ, unless it was
     asked to take them as classes.
     """
-    distinct, kind = different(labels), labels.dtype.kind
+    distinct, kind = numpy.unique(labels), labels.dtype.kind
     if requested == "regress" and kind not in "iuf":
         raise DataFileError(
             f"{name}: column {target!r} must hold numbers to predict; its first row holds {labels[0]!s:.60}. "
@@ -158,35 +141,28 @@ class Rows:
     def __len__(self) -> int:
         return len(self.places)
 
-    def take(self, chosen: numpy.ndarray) -> "Rows":
-        """Return some of the rows. chosen : indices, ascending"""
+    def take(self, chosen: Any) -> "Rows":
+        """Return some of the rows. chosen : indices, ascending, or a slice"""
         return Rows(self.frame, self.features, self.places[chosen], self.y[chosen])
 
-    def table(self, *, step: int = 1) -> pyarrow.Table:
-        """Return one row in so many, as one table."""
-        schema = pyarrow.schema([self.frame.schema.field(name) for name in self.features])
-        parts = [batch for block in range(self.frame.blocks) for batch in self.batches(block, self.places[::step])]
-        return pyarrow.Table.from_batches(parts, schema).unify_dictionaries()
+    def table(self) -> pyarrow.Table:
+        """Return all rows as one table."""
+        return pyarrow.concat_tables(self.all_tables()).unify_dictionaries()
 
-    def batches(self, block: int, places: numpy.ndarray | None = None) -> Iterator[pyarrow.RecordBatch]:
-        """Yield the rows of a block of the frame, some thousand at a time."""
-        places = self.places if places is None else places
-        first, end = map(int, self.frame.starts[block : block + 2])
-        if numpy.searchsorted(places, first) == numpy.searchsorted(places, end):
-            return
-        for batch in self.frame.batches(block, self.features):
-            low, high = numpy.searchsorted(places, [first, first + len(batch)])
-            if high - low == len(batch):
-                yield batch
-            elif high > low:
-                yield batch.take(pyarrow.array(places[low:high] - first))
-            first += len(batch)
+    def tables(self, blocks: Iterable[int]) -> Iterator[pyarrow.Table]:
+        """Yield the rows of some blocks of the frame, some thousand at a time."""
+        for block in blocks:
+            first = int(self.frame.starts[block])
+            for batch in self.frame.batches(block, self.features):
+                low, high = numpy.searchsorted(self.places, [first, first + len(batch)])
+                if high > low:
+                    own = pyarrow.array(self.places[low:high] - first)
+                    yield pyarrow.Table.from_batches([batch.take(own)])
+                first += len(batch)
 
-    def tables(self) -> Iterator[pyarrow.Table]:
+    def all_tables(self) -> Iterator[pyarrow.Table]:
         """Yield all rows, some thousand at a time."""
-        for block in range(self.frame.blocks):
-            for batch in self.batches(block):
-                yield pyarrow.Table.from_batches([batch])
+        return self.tables(range(self.frame.blocks))
 
 
 class EncodedRows(Source):
@@ -205,8 +181,7 @@ class EncodedRows(Source):
 
     def parts(self, block: int) -> Iterator[numpy.ndarray]:
         """Yield the rows of a block, some thousand at a time."""
-        for batch in self.rows.batches(int(self._read_from[block])):
-            table = pyarrow.Table.from_batches([batch])
+        for table in self.rows.tables([int(self._read_from[block])]):
             yield numpy.asarray(self.encoder.transform(table)).astype(self.dtype, copy=False)
 
 
@@ -301,8 +276,8 @@ class TableModel:
                 raise InputError(f"The model does not take these values: {error}") from error
 
 
-def as_table_model(model: Any) -> TableModel:
-    """Return a model of any kind as one that takes tables."""
+def as_table_model(model: Any, coverage: float | None = None) -> TableModel:
+    """Return a model of any kind as one that takes tables. coverage : of the intervals to predict"""
     if isinstance(model, Network):
         return _of_network(model)
     labels, names = getattr(model, "classes_", None), getattr(model, "feature_names_in_", None)
@@ -316,13 +291,13 @@ def as_table_model(model: Any) -> TableModel:
         outputs = model.n_outputs_ if classes is None or model.out_activation_ != "softmax" else 1
     levels = numpy.ravel(model.quantile).tolist() if getattr(model, "loss", None) == "quantile" else []
     shared: dict[str, Any] = {"width": model.n_features_in_, "classes": classes, "outputs": outputs}
-    shared["levels"] = tuple(levels) if len(levels) > 1 else ()
+    shared |= {"levels": tuple(levels) if len(levels) > 1 else (), "coverage": coverage}
     if names is None or not hasattr(model, "encoder_"):
         features = None if names is None else names.tolist()
         return TableModel(model, lambda table: predict(_matrix(table)), features=features, **shared)
-    encodings = model.encoder_.get_state()[0]["encodings"]
-    used = {encoding["column"] for encoding in encodings}
-    text = {names[encoding["column"]] for encoding in encodings if encoding["kind"] == "category"}
+    encodings = model.encoder_.encodings_
+    used = {encoding.column for encoding in encodings}
+    text = {names[encoding.column] for encoding in encodings if isinstance(encoding, Category)}
     features = [name for place, name in enumerate(names.tolist()) if place in used]
     return TableModel(model, predict, features=features, text=tuple(text), **shared)
 
@@ -346,14 +321,6 @@ def _matrix(table: pyarrow.Table) -> numpy.ndarray:
     return numpy.column_stack(columns)
 
 
-def open_model(path: Path, backend: str | None, coverage: float | None = None) -> TableModel:
-    """Return the model in a file.
-
-    Raises ModelFileError for a file that holds none.
-    """
-    return replace(as_table_model(xpnet.load(path, backend=backend)), coverage=coverage)
-
-
 def predictions(
     model: TableModel, tables: Iterable[pyarrow.Table], progress: Callable[[str], None]
 ) -> Iterator[numpy.ndarray]:
@@ -372,12 +339,7 @@ def measured(
     progress: Callable[[str], None],
 ) -> tuple[dict[str, Any], numpy.ndarray]:
     """Return scores, and the probabilities or numbers that were predicted. y : (rows,) class indices, or numbers"""
-    blocks, done = predictions(model, tables, progress), 0
-    first = next(blocks)
-    outputs = numpy.empty((len(y), *first.shape[1:]), first.dtype)
-    for block in chain([first], blocks):
-        outputs[done : done + len(block)] = block
-        done += len(block)
+    outputs = numpy.concatenate(list(predictions(model, tables, progress)))
     if model.classes is None:
         columns = outputs.reshape(len(y), -1)
         numbers = columns[:, columns.shape[1] // 2]  # of several quantiles the middle one

@@ -31,8 +31,6 @@ from xpnet.cli.tables import (
     as_table_model,
     baseline_scores,
     choose_task,
-    different,
-    indices_of,
     listed,
     measured,
     pick_columns,
@@ -118,8 +116,8 @@ def _read(settings: Settings, progress: Callable[[str], None]) -> Data:
         notes.append(f"{frame.rows - len(places):,} of {frame.rows:,} rows have no label, and are left out")
     if task == "regress":
         return Data(Rows(frame, features, places, labels.astype(float)), target, None, task, why, notes)
-    classes = different(labels)
-    indices = indices_of(labels, classes)
+    classes, indices = numpy.unique(labels, return_inverse=True)
+    indices = indices.astype(numpy.min_scalar_type(len(classes)))
     return Data(Rows(frame, features, places, indices), target, classes, task, why, notes)
 
 
@@ -133,10 +131,10 @@ def _holds_words(frame: Frame, name: str) -> bool:
 
 def _scores(model: Any, data: Data, training: Rows, test: Rows, progress: Callable[[str], None]) -> dict[str, Any]:
     """Return scores on the rows that were trained on and on those set apart, beside those of a guess."""
-    some = training.take(numpy.arange(0, len(training), -(-len(training) // MEASURED_ROWS)))
+    some = training.take(slice(None, None, -(-len(training) // MEASURED_ROWS)))
     parts = {"training": some, "test": test} if len(test) else {"training": some}
     measure = as_table_model(model)
-    found = {name: measured(measure, rows.tables(), rows.y, progress)[0] for name, rows in parts.items()}
+    found = {name: measured(measure, rows.all_tables(), rows.y, progress)[0] for name, rows in parts.items()}
     classes = None if data.classes is None else len(data.classes)
     return {**found, "baseline": baseline_scores(training.y, test.y if len(test) else training.y, classes)}
 
@@ -267,8 +265,8 @@ def _fingerprints(rows: Rows) -> dict[str, Any]:
     if rows.frame.is_large:
         blocks = numpy.unique(numpy.linspace(0, len(blocks) - 1, min(len(blocks), LOOKED_AT)).astype(int))  # type: ignore[assignment]
     seen: list[list[str]] = [[] for _ in rows.features]
-    for batch in (batch for k in blocks for batch in rows.batches(int(k))):
-        for own, column in zip(seen, batch.columns, strict=True):
+    for table in rows.tables(map(int, blocks)):
+        for own, column in zip(seen, table.columns, strict=True):
             own.append(joblib.hash(column.to_pylist()))
     found = {"columns": rows.features, "places": rows.places, "labels": rows.y}
     values = numpy.array([int(joblib.hash(own)[:16], 16) for own in seen], numpy.uint64)
@@ -358,10 +356,11 @@ def _weights_by_label(weights: Any, classes: numpy.ndarray) -> Any:
 def _encoder(model: Any, rows: Rows, settings: Settings) -> tuple[Any, list[str]]:
     """Return an encoder that has learned from rows at even distances, and a note on how many these were."""
     step = -(-len(rows) // SAMPLE_ROWS)
-    sample = rows.table(step=step)
+    chosen = rows.take(slice(None, None, step))
+    sample = chosen.table()
     most = MOST_ENCODED // (len(rows) * len(rows.features))
     bins: Any = "auto" if step == 1 else min(most, MOST_BINS_OF_A_TREE) if most >= LEAST_BINS else None
-    encoder = model.new_encoder(settings.seed, bins).fit(sample, rows.y[::step])
+    encoder = model.new_encoder(settings.seed, bins).fit(sample, chosen.y)
     pyarrow.default_memory_pool().release_unused()  # what the sample took is needed for the rows
     note = f"encodings are those of {len(sample):,} of {len(rows):,} rows, at even distances"
     return encoder, [note] if step > 1 else []

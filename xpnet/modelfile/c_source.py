@@ -75,13 +75,9 @@ def write_c(
 
 def _encodings(encoder: Any, inputs: int) -> str:
     """Return the tables by which rows are encoded, and how many columns these have."""
-    from xpnet.tabular.encodings import PARTS, PERIODS, Number, encodings_of_state
+    from xpnet.tabular.encodings import PARTS, PERIODS, Number
 
-    encodings, columns = [], inputs
-    if encoder is not None:
-        state, tensors = encoder.get_state()
-        columns = state["columns"]
-        encodings = encodings_of_state(state["encodings"], tensors, columns)
+    encodings, columns = ([], inputs) if encoder is None else (encoder.encodings_, encoder.n_features_in_)
     arrays, numbers, categories, start = [], ["{0}"], ["{0}"], 0
     for k, encoding in enumerate(encodings):
         if isinstance(encoding, Number):

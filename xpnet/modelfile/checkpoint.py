@@ -1,6 +1,5 @@
 """Checkpoints: a training under way as a file. A run that was killed goes on from it with the same numbers."""
 
-import secrets
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy
 
 from xpnet.backend import NetworkSpec, StepState
 from xpnet.errors import InputError, ModelFileError
-from xpnet.modelfile.container import read, read_header, write
+from xpnet.modelfile.container import read, write
 from xpnet.modelfile.disk import remove, remove_parts
 from xpnet.modelfile.networks import Description
 from xpnet.modelfile.values import from_json, to_json
@@ -126,8 +125,7 @@ class Checkpoint(Callback):
                 f"epochs, and this run has made {training.done}. Pass resume_from=Checkpoint.latest(...) of that "
                 "folder, or choose another."
             )
-        self._run = secrets.token_hex(8)
-        self._found_at_begin = _runs(self.directory)
+        self._known = _checkpoints(self.directory)
 
     def between_epochs(self, training: Training) -> None:
         """Write a checkpoint if one is due, and remove those that are no longer needed.
@@ -142,21 +140,22 @@ class Checkpoint(Callback):
             return
         path = self.directory / PATTERN.replace("*", f"{training.history.epochs:08d}")
         found = self._own_checkpoints()
-        write_checkpoint(path, training.state(), self._run)
+        write_checkpoint(path, training.state())
         before = [other for other in found if other < path]
         # Later ones were damaged when this run began: it would have gone on from a whole one.
         later = [other for other in found if other > path]
         for old in before[: max(len(before) + 1 - self.keep, 0)] + later:
             remove(old)
+        self._known[path] = _version_of(path)
 
     def _own_checkpoints(self) -> list[Path]:
         """Return the checkpoints that this run has found or written, oldest first.
 
-        Raises InputError where there is a whole one of another run.
+        Raises InputError where there is one of another run.
         """
-        found = _runs(self.directory)
-        for path, run in found.items():
-            if run not in (None, self._run) and self._found_at_begin.get(path) != run:
+        found = _checkpoints(self.directory)
+        for path in found:
+            if found[path] != self._known.get(path):
                 raise InputError(
                     f"A folder holds the checkpoints of one run; another run has written {path} since this one began, "
                     "and nothing of it was removed. Choose a folder for each run."
@@ -164,25 +163,18 @@ class Checkpoint(Callback):
         return list(found)
 
 
-def _checkpoints(directory: Path) -> list[Path]:
-    """Return the checkpoints of a folder, oldest first."""
-    return sorted(directory.glob(PATTERN))
+def _checkpoints(directory: Path) -> dict[Path, tuple[int, int]]:
+    """Return the checkpoints of a folder, oldest first, each with what tells it from another of its name."""
+    return {path: _version_of(path) for path in sorted(directory.glob(PATTERN))}
 
 
-def _runs(directory: Path) -> dict[Path, str | None]:
-    """Return the run that wrote each checkpoint of a folder, oldest first; None for a damaged one."""
-    return {path: _run_of(path) for path in _checkpoints(directory)}
+def _version_of(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns
 
 
-def _run_of(path: Path) -> str | None:
-    try:
-        return str(Description.of(read_header(path)).settings.get("run"))
-    except ValueError:
-        return None
-
-
-def write_checkpoint(path: str | Path, state: TrainingState, run: str = "") -> None:
-    """Write a training's state to a file, with the mark of the run that writes it.
+def write_checkpoint(path: str | Path, state: TrainingState) -> None:
+    """Write a training's state to a file.
 
     Raises ModelFileError where the file cannot be written, InputError for a callback's state that it cannot hold.
     """
@@ -191,7 +183,7 @@ def write_checkpoint(path: str | Path, state: TrainingState, run: str = "") -> N
     del tree["spec"]
     try:
         rest, arrays = take_apart(tree)
-        write(path, Description(KIND, state.spec, {"state": to_json(rest), "run": run}, {}).to_json(), arrays)
+        write(path, Description(KIND, state.spec, {"state": to_json(rest)}, {}).to_json(), arrays)
     except ModelFileError:
         raise
     except (TypeError, ValueError) as error:

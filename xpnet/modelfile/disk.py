@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 import stat
 import sys
 import time
@@ -23,19 +24,19 @@ def write_whole(path: str | Path, content: bytes | Iterable[bytes]) -> None:
     """Write a file so that a reader, or a crash at any moment, finds the old file or the new one, never a part.
 
     content : all of it, or piece by piece
-    A file that is replaced keeps its owner, permissions and extended attributes; a warning tells which of them could
-    not be kept. Other hard links to it keep the old content. Raises ModelFileError where it cannot be written or is
-    read-only; the old file is then untouched.
+    A file that is replaced keeps its owner, permissions and, where the system lets it, extended attributes; a warning
+    tells where the owner could not be kept. Other hard links to it keep the old content. Raises ModelFileError where it
+    cannot be written or is read-only; the old file is then untouched.
     """
     path = Path(os.path.realpath(path))  # a link stays, and the file that it leads to is replaced
     part = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
         old = _replaceable(path)
-        lost = _write_part(part, content, path, old)
+        owned = _write_part(part, content, path, old)
         _rename(part, path)
         _flush_folder(path.parent)
-        if lost:
-            warnings.warn(f"{path} was replaced and could not keep its {' and '.join(lost)}.", stacklevel=2)
+        if not owned:
+            warnings.warn(f"{path} was replaced and could not keep its owner and group.", stacklevel=2)
     except OSError as error:
         remove(part)
         raise ModelFileError(
@@ -62,56 +63,35 @@ def _replaceable(path: Path) -> os.stat_result | None:
     return old
 
 
-def _write_part(part: Path, content: bytes | Iterable[bytes], path: Path, old: os.stat_result | None) -> list[str]:
+def _write_part(part: Path, content: bytes | Iterable[bytes], path: Path, old: os.stat_result | None) -> bool:
     """Write a file which gets its name last, where the system can: a process that is killed then leaves nothing.
 
-    Returns what of the old file at ``path`` could not be kept.
+    Returns whether it has the owner of the old file at ``path``.
     """
     nameless = _open_nameless(part.parent)
     with part.open("xb") if nameless is None else os.fdopen(nameless, "wb") as file:
         file.writelines([content] if isinstance(content, bytes) else content)
         file.flush()
-        lost = [] if old is None else _keep(file.fileno(), path, old)
+        opened = part if nameless is None else Path(f"{DESCRIPTORS}/{nameless}")
+        owned = old is None or _take_over(opened, path, old)
         os.fsync(file.fileno())
         if nameless is not None:
             # An absolute path needs no src_dir_fd, but without one os.link does not follow the link.
-            os.link(f"{DESCRIPTORS}/{nameless}", part, src_dir_fd=nameless, follow_symlinks=True)
-    return lost
+            os.link(opened, part, src_dir_fd=nameless, follow_symlinks=True)
+    return owned
 
 
-def _keep(descriptor: int, path: Path, old: os.stat_result) -> list[str]:
-    """Give a new file the owner, permissions and extended attributes of an old one; returns which were refused."""
-    if sys.platform == "win32":  # its files inherit theirs from the folder
-        return []
-    new, lost = os.fstat(descriptor), []
-    for what, differs, owner in (
-        ("owner", new.st_uid != old.st_uid, (old.st_uid, -1)),
-        ("group", new.st_gid != old.st_gid, (-1, old.st_gid)),
-    ):
+def _take_over(part: Path, path: Path, old: os.stat_result) -> bool:
+    """Give a new file permissions, attributes and owner of an old one; returns whether it has the owner."""
+    new, owned = part.stat(), True
+    if sys.platform != "win32" and (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
         try:
-            if differs:
-                os.fchown(descriptor, *owner)
+            os.chown(part, old.st_uid, old.st_gid)
         except OSError:
-            lost.append(what)
-    os.fchmod(descriptor, stat.S_IMODE(old.st_mode))  # last: a change of owner takes some permissions away
-    new_attributes = _attributes(descriptor)
-    for name, value in _attributes(path).items():
-        try:
-            if sys.platform == "linux" and new_attributes.get(name) != value:
-                os.setxattr(descriptor, name, value)
-        except OSError:
-            lost.append(f"attribute {name}")
-    return lost
-
-
-def _attributes(file: int | Path) -> dict[str, bytes]:
-    """Return the extended attributes of a file; none where Python or the file system has no such thing."""
-    if sys.platform != "linux":
-        return {}
-    try:
-        return {name: os.getxattr(file, name) for name in os.listxattr(file)}
-    except OSError:
-        return {}
+            owned = False
+    shutil.copystat(path, part)  # last: a change of owner takes some permissions away
+    os.utime(part)
+    return owned
 
 
 def _open_nameless(folder: Path) -> int | None:

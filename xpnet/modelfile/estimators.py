@@ -242,8 +242,6 @@ def _restore(
 def _check_table_facts(kind: str, fitted: Any, spec: NetworkSpec) -> None:
     """Raise ValueError unless these are attributes that ``fit`` could have found for these networks."""
     due, out = _TABLE_FACTS[kind], spec.widths[-1]
-    if isinstance(fitted, dict) and kind == "TabularClassifier":
-        fitted.setdefault("temperature_", 1.0)  # which older files do not have
     if not isinstance(fitted, dict) or {name: type(value) for name, value in fitted.items()} != due:
         raise ValueError("its fitted attributes are not those that fit finds")
     if not fitted["best_epochs_"] or not all(type(epoch) is int for epoch in fitted["best_epochs_"]):
@@ -274,8 +272,9 @@ def _restore_table(
     besides = {_ENCODER + name for name in arrays} | ({_TARGET, _RESIDUALS, _WEIGHTS} if "_flat" in fitted else set())
     check_tensors(spec, header, *members, besides=besides)
     if "_flat" in fitted:
-        estimator.target_ = _target(tensors.get(_TARGET), spec)
-        estimator.residuals_ = _residuals(tensors.get(_RESIDUALS, numpy.empty((0, spec.widths[-1]))), spec)
+        estimator.target_, estimator.residuals_ = (_of_outputs(tensors, name, spec) for name in (_TARGET, _RESIDUALS))
+        if len(estimator.target_) != 4:
+            raise ValueError("its targets are not those of its networks")
         estimator.residual_weights_ = _residual_weights(tensors.get(_WEIGHTS), estimator.residuals_)
     estimator.encoder_ = xpnet.TableEncoder.from_state(encoder, arrays)
     if len(estimator.encoder_.get_feature_names_out()) != spec.widths[0]:
@@ -289,22 +288,14 @@ def _restore_table(
     estimator.networks_ = [Network(spec, values, rate, backend=backend, dtype=spec.dtype) for values in every]
 
 
-def _target(target: Any, spec: NetworkSpec) -> numpy.ndarray:
-    """Read the scaling of the target, which must have four finite numbers for each output."""
-    if target is None or target.shape != (4, spec.widths[-1]) or target.dtype != "float64":
-        raise ValueError("its targets are not those of its networks")
-    if not numpy.isfinite(target).all():
-        raise ValueError("its targets are not finite")
-    return target
-
-
-def _residuals(residuals: Any, spec: NetworkSpec) -> numpy.ndarray:
-    """Read the residuals of rows set apart, one of each for each output; older files have none."""
-    if residuals.ndim != 2 or residuals.shape[1] != spec.widths[-1] or residuals.dtype != "float64":
-        raise ValueError("its residuals are not those of its networks")
-    if not numpy.isfinite(residuals).all():
-        raise ValueError("its residuals are not finite")
-    return residuals
+def _of_outputs(tensors: dict[str, Any], name: str, spec: NetworkSpec) -> numpy.ndarray:
+    """Return a tensor, which must have rows of a finite number for each output."""
+    found = tensors[name]
+    if found.ndim != 2 or found.shape[1] != spec.widths[-1] or found.dtype != "float64":
+        raise ValueError(f"its {name} is not that of its networks")
+    if not numpy.isfinite(found).all():
+        raise ValueError(f"its {name} is not finite")
+    return found
 
 
 def _residual_weights(weights: Any, residuals: numpy.ndarray) -> numpy.ndarray | None:

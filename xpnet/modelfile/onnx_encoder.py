@@ -6,7 +6,7 @@ from typing import Any
 import numpy
 
 from xpnet.modelfile.onnx_graph import ML, Graph, Value
-from xpnet.tabular.encodings import DAY, FARTHEST, LARGEST, PERIODS, Category, Encoding, Number, encodings_of_state
+from xpnet.tabular.encodings import DAY, FARTHEST, LARGEST, PERIODS, Category, Number
 
 _GAP = "NaN is a gap"
 _SAYS = {"str": "empty text is a gap", "float64": _GAP, "moment": f"seconds since 1970; {_GAP}"}
@@ -20,10 +20,9 @@ def encode_table(graph: Graph, encoder: Any) -> Value:
     names and are left out, each column that is used is an input (rows, 1) by its name: text, numbers, or seconds since
     1970.
     """
-    description, arrays = encoder.get_state()
-    encodings = encodings_of_state(description["encodings"], arrays, description["columns"])
+    encodings = encoder.encodings_
     starts = numpy.cumsum([0, *(len(encoding.labels) for encoding in encodings)]).tolist()
-    sources = _sources(graph, description, encodings)
+    sources = _sources(graph, encoder)
     parts: list[Value] = []
     places: list[int] = []  # of the parts' columns among the outputs
     numbers = [k for k, encoding in enumerate(encodings) if isinstance(encoding, Number)]
@@ -39,12 +38,13 @@ def encode_table(graph: Graph, encoder: Any) -> Value:
     return graph.add("Concat", *parts, axis=1).columns(numpy.argsort(places))
 
 
-def _sources(graph: Graph, description: dict[str, Any], encodings: Sequence[Encoding]) -> list[Value]:
+def _sources(graph: Graph, encoder: Any) -> list[Value]:
     """Return what each encoding encodes: (rows, 1) of the table, or a part of its moments."""
-    names = description["names"] or [f"x{column}" for column in range(description["columns"])]
-    apart = description["names"] is not None and description["left_out"]
+    encodings, columns = encoder.encodings_, encoder.n_features_in_
+    names = getattr(encoder, "feature_names_in_", [f"x{column}" for column in range(columns)])
+    apart = hasattr(encoder, "feature_names_in_") and encoder.left_out_
     if not apart and not any(isinstance(encoding, Category) or encoding.part for encoding in encodings):
-        table = graph.input("X", description["columns"], "float64", _GAP)
+        table = graph.input("X", columns, "float64", _GAP)
         return [table.columns([encoding.column]) for encoding in encodings]
     inputs: dict[int, Value] = {}
     parts: dict[int, dict[str, Value]] = {}

@@ -4,7 +4,7 @@ NumPy's numbers are taken as they are. All else passes through Arrow, so that a 
 to give the same numbers.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 from typing import Any, Literal, NamedTuple
@@ -30,14 +30,11 @@ class Categories(NamedTuple):
 
 @dataclass
 class Table:
-    """A table whose columns are converted when they are asked for.
-
-    names : None where columns have no names; columns : NumPy arrays of numbers, or functions that return Arrow's arrays
-    """
+    """A table. names : None where columns have no names; columns : NumPy arrays of numbers, or Arrow's arrays"""
 
     names: list[str] | None
     rows: int
-    columns: Sequence[numpy.ndarray | Callable[[], Any]]
+    columns: Sequence[Any]
 
     def name(self, index: int) -> str:
         """Return the column as errors call it."""
@@ -63,22 +60,15 @@ class Table:
         )
 
     def part(self, start: int, end: int) -> "Table":
-        """Return some rows. Whole columns are converted first, since the type of a part may be another."""
-
-        def part_of(column: numpy.ndarray | Callable[[], Any]) -> numpy.ndarray | Callable[[], Any]:
-            if isinstance(column, numpy.ndarray):
-                return column[start:end]
-            return lambda: column().slice(start, end - start)
-
-        return Table(self.names, end - start, [part_of(column) for column in self.columns])
+        """Return some rows."""
+        return Table(self.names, end - start, [column[start:end] for column in self.columns])
 
     def kind(self, index: int) -> tuple[Kind, str]:
         """Return the kind of a column, and its type as errors call it."""
         column = self.columns[index]
         if isinstance(column, numpy.ndarray):
             return "number", str(column.dtype)
-        array = column()
-        return ("moment", "dates as text") if dates_of_text(array) is not None else _kind_of(array.type)
+        return ("moment", "dates as text") if dates_of_text(column) is not None else _kind_of(column.type)
 
     def is_whole(self, index: int) -> bool:
         """Return whether the type of a column holds whole numbers."""
@@ -87,19 +77,18 @@ class Table:
             return column.dtype.kind in "iu"
         import pyarrow
 
-        return bool(pyarrow.types.is_integer(column().type))
+        return bool(pyarrow.types.is_integer(column.type))
 
     def numbers(self, index: int, kind: Kind) -> numpy.ndarray:
         """Return numbers, or moments as seconds since 1970: (rows,) float64, NaN for gaps.
 
         Raises InputError for a column of another kind.
         """
-        column = self.columns[index]
-        if isinstance(column, numpy.ndarray):
-            if kind == "moment" and not numpy.isnan(column).all():
-                raise InputError(f"{self.name(index)} held dates in training and holds {column.dtype} now. Parse it.")
-            return column.astype(numpy.float64)
-        array = column()
+        array = self.columns[index]
+        if isinstance(array, numpy.ndarray):
+            if kind == "moment" and not numpy.isnan(array).all():
+                raise InputError(f"{self.name(index)} held dates in training and holds {array.dtype} now. Parse it.")
+            return array.astype(numpy.float64)
         if kind == "moment" and (dates := dates_of_text(array)) is not None:
             array = dates
         found, type_ = _kind_of(array.type)
@@ -115,8 +104,9 @@ class Table:
         """Return the values of a column as text."""
         import pyarrow
 
-        column = self.columns[index]
-        array = pyarrow.array(column, from_pandas=True) if isinstance(column, numpy.ndarray) else column()
+        array = self.columns[index]
+        if isinstance(array, numpy.ndarray):
+            array = pyarrow.array(array, from_pandas=True)
         if isinstance(array, pyarrow.ChunkedArray):
             array = array.unify_dictionaries() if pyarrow.types.is_dictionary(array.type) else array
             array = array.combine_chunks()
@@ -144,7 +134,7 @@ def table_of(X: Any) -> Table:
         import pyarrow
 
         table = X if isinstance(X, pyarrow.Table) else pyarrow.table(X)
-        return _checked(table.column_names, [_held(column) for column in table.columns], [table.num_rows])
+        return _checked(table.column_names, table.columns, [table.num_rows])
     X = check_array(X, dtype=None, ensure_all_finite=False, estimator="TableEncoder")
     return _checked(None, [_from_array(X[:, index]) for index in range(X.shape[1])], [X.shape[0]])
 
@@ -173,25 +163,12 @@ def _one_column(values: Any) -> Any:
     return values
 
 
-def _held(column: Any) -> Callable[[], Any]:
-    return lambda: column
-
-
-def _from_array(values: Any) -> numpy.ndarray | Callable[[], Any]:
-    """Return NumPy's numbers as they are, and a function that converts all else to Arrow when it is asked for."""
+def _from_array(values: Any) -> Any:
+    """Return NumPy's numbers as they are, and all else as Arrow's array."""
     dtype = getattr(values, "dtype", None)
     if isinstance(dtype, numpy.dtype) and dtype.kind == "c":
         raise InputError("Complex data not supported: pass real and imaginary part as columns.")
-    if isinstance(dtype, numpy.dtype) and dtype.kind in _NUMERIC:
-        return numpy.asarray(values)
-    kept: list[Any] = []
-
-    def converted() -> Any:
-        if not kept:
-            kept.append(_to_arrow(values))
-        return kept[0]
-
-    return converted
+    return numpy.asarray(values) if isinstance(dtype, numpy.dtype) and dtype.kind in _NUMERIC else _to_arrow(values)
 
 
 def _to_arrow(values: Any) -> Any:

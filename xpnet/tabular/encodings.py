@@ -347,6 +347,12 @@ def _mean_targets(
 
 Encoding = Number | Category
 
+_FIELDS: dict[str, dict[str, type]] = {
+    "number": {"column": int, "part": str, "clip": bool, "gaps": bool, "cycle": bool, "edges": int},
+    "category": {"column": int, "frequent": int, "gaps": bool, "values": int, "details": list},
+}
+"""An encoding of each kind is described by values of these types, and by its part of the arrays."""
+
 
 def encodings_to_state(encodings: Sequence[Encoding]) -> tuple[list[dict[str, Any]], dict[str, numpy.ndarray]]:
     """Return encodings as JSON values and a few arrays, however many: categories may have millions of values."""
@@ -354,15 +360,15 @@ def encodings_to_state(encodings: Sequence[Encoding]) -> tuple[list[dict[str, An
     texts: list[str] = []
     numbers, edges, details = [], [], []
     for encoding in encodings:
+        kind = "number" if isinstance(encoding, Number) else "category"
+        fields = {name: getattr(encoding, name) for name in _FIELDS[kind] if hasattr(encoding, name)}
         if isinstance(encoding, Number):
-            fields = {name: getattr(encoding, name) for name in ("column", "part", "clip", "gaps", "cycle")}
-            described.append({"kind": "number", **fields, "edges": len(encoding.edges)})
+            described.append({"kind": kind, **fields, "edges": len(encoding.edges)})
             numbers.append([encoding.fill, encoding.low, encoding.high, encoding.centre, encoding.scale])
             edges.append(encoding.edges)
         else:
-            fields = {name: getattr(encoding, name) for name in ("column", "frequent", "gaps")}
             own = {"values": len(encoding.values), "details": list(encoding.detail_labels)}
-            described.append({"kind": "category", **fields, **own})
+            described.append({"kind": kind, **fields, **own})
             texts += encoding.values
             details.append(encoding.details.ravel())
     return described, {
@@ -388,15 +394,17 @@ def encodings_of_state(described: Any, arrays: dict[str, numpy.ndarray], columns
     encodings: list[Encoding] = []
     at = {"number": 0, "edges": 0, "details": 0, "texts": 0}
     for entry in described:
-        column = entry["column"]
-        if type(column) is not int or not 0 <= column < columns:
-            raise ValueError(f"a column is one of {columns}, not {column!r}")
+        types = {"kind": str, **_FIELDS[entry["kind"]]}
+        if {name: type(value) for name, value in entry.items()} != types:
+            raise ValueError(f"an encoding has {', '.join(types)}, each of its type")
+        if min(value for value in entry.values() if type(value) is int) < 0 or entry["column"] >= columns:
+            raise ValueError(f"counts are not negative, and a column is one of {columns}")
         if entry["kind"] == "number":
-            own = edges[at["edges"] : at["edges"] + _count(entry["edges"])]
+            own = edges[at["edges"] : at["edges"] + entry["edges"]]
             encodings.append(_number_of(entry, numbers[at["number"]], own))
             at = {**at, "number": at["number"] + 1, "edges": at["edges"] + len(own)}
         else:
-            values = texts[at["texts"] : at["texts"] + _count(entry["values"])]
+            values = texts[at["texts"] : at["texts"] + entry["values"]]
             own = details[at["details"] : at["details"] + len(values) * len(entry["details"])]
             encodings.append(_category_of(entry, values, entry["details"], own))
             at = {**at, "details": at["details"] + len(own), "texts": at["texts"] + len(values)}
@@ -418,37 +426,25 @@ def _texts_of(text: numpy.ndarray, lengths: numpy.ndarray) -> list[str]:
     return [letters[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def _count(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError(f"a count is a whole number, not {value!r}")
-    return value
-
-
-def _truth(value: Any) -> bool:
-    if type(value) is not bool:
-        raise ValueError(f"true or false, not {value!r}")
-    return value
-
-
 def _number_of(entry: dict[str, Any], numbers: numpy.ndarray, edges: numpy.ndarray) -> Number:
-    clip, gaps, cycle = (_truth(entry[name]) for name in ("clip", "gaps", "cycle"))
     part = entry["part"]
-    if part not in ("", *PARTS) or (cycle and part not in PERIODS):
+    if part not in ("", *PARTS) or (entry["cycle"] and part not in PERIODS):
         raise ValueError(f"{part!r} is no part of a moment")
     if len(edges) != entry["edges"] or len(edges) in (1, 2):
         raise ValueError("edges are three or more or none")
     if (numpy.diff(edges) <= 0).any():
         raise ValueError("edges increase")
     fill, low, high, centre, scale = map(float, numbers)
+    clip, gaps, cycle = entry["clip"], entry["gaps"], entry["cycle"]
     return Number(entry["column"], part, fill, low, high, centre, scale, clip, gaps, cycle, edges)
 
 
 def _category_of(entry: dict[str, Any], values: list[str], labels: Any, details: numpy.ndarray) -> Category:
-    if type(labels) is not list or not all(type(label) is str for label in labels):
-        raise ValueError("details are a list of text")
-    if len(values) != entry["values"] or len(set(values)) < len(values) or _count(entry["frequent"]) > len(values):
+    if not all(type(label) is str for label in labels):
+        raise ValueError("details are called by text")
+    if len(values) != entry["values"] or len(set(values)) < len(values) or entry["frequent"] > len(values):
         raise ValueError("each value is listed once, and no more are frequent")
     if len(details) != len(values) * len(labels) or not numpy.isfinite(details).all():
         raise ValueError("details are finite, one row for each value")
     table = details.reshape(len(values), len(labels))
-    return Category(entry["column"], tuple(values), entry["frequent"], _truth(entry["gaps"]), table, tuple(labels))
+    return Category(entry["column"], tuple(values), entry["frequent"], entry["gaps"], table, tuple(labels))
