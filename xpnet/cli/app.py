@@ -63,12 +63,9 @@ class Commands(click.Group):
         except (XpnetError, OSError, MemoryError) as error:
             if getattr(error, "errno", None) in GONE and getattr(error, "filename", None) is None:
                 raise BrokenPipeError(errno.EPIPE, "the reader has gone") from error  # which click answers
-            raise _in_one_line(error) from error
-
-
-def _in_one_line(error: BaseException) -> click.ClickException:
-    message = visible(" ".join(str(error).split())) or "the machine has not enough memory for this."
-    return click.UsageError(message) if isinstance(error, BackendError) else click.ClickException(message)
+            message = visible(" ".join(str(error).split())) or "the machine has not enough memory for this."
+            kind = click.UsageError if isinstance(error, BackendError) else click.ClickException
+            raise kind(message) from error
 
 
 @click.group(

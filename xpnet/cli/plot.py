@@ -35,7 +35,7 @@ def draw_classes(
 
     labels : (rows,) class indices; probabilities : (rows, classes)
     """
-    from sklearn.calibration import calibration_curve
+    from sklearn.calibration import CalibrationDisplay
     from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
     predicted, size = probabilities.argmax(axis=1), min(4 + 0.45 * len(classes), 14)
@@ -47,10 +47,8 @@ def draw_classes(
     display = ConfusionMatrixDisplay(counts, display_labels=names)
     display.plot(ax=axes, cmap="Blues", include_values=named, xticks_rotation="vertical" if named else "horizontal")
     axes.set_title(title)
-    sure = probabilities.max(axis=1)
-    shares, probability = calibration_curve(labels == predicted, sure.clip(0, 1), n_bins=10, strategy="quantile")
-    right.plot(probability, shares, marker="o")
-    right.plot([1 / len(classes), 1], [1 / len(classes), 1], color="black", linewidth=1)
+    sure = probabilities.max(axis=1).clip(0, 1)
+    CalibrationDisplay.from_predictions(labels == predicted, sure, n_bins=10, strategy="quantile", ax=right)
     right.set(title="reliability", xlabel="probability of the predicted class", ylabel="share that is right")
     right.grid(alpha=0.3)
     _save(figure, path)

@@ -175,10 +175,6 @@ class EncodedRows(Source):
         self.starts = numpy.append(0, numpy.cumsum(counts[self._read_from])).astype(numpy.int64)
         self.shape = (len(rows), len(encoder.get_feature_names_out()))
 
-    def read(self, block: int) -> numpy.ndarray:
-        """Return the rows of a block."""
-        return numpy.concatenate(list(self.parts(block)))
-
     def parts(self, block: int) -> Iterator[numpy.ndarray]:
         """Yield the rows of a block, some thousand at a time."""
         for table in self.rows.tables([int(self._read_from[block])]):

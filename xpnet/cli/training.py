@@ -56,6 +56,18 @@ MOST_ENCODED = 2**25
 MEASURED_ROWS = 2**18
 """The most rows, of those that were trained on, that scores are measured on, at even distances."""
 
+OPTIONS = {
+    "hidden_layer_sizes": "hidden",
+    "solver": "optimizer",
+    "learning_rate_init": "lr",
+    "max_iter": "epochs",
+    "n_iter_no_change": "patience",
+    "validation_fraction": "validation_size",
+    "random_state": "seed",
+    "n_jobs": "jobs",
+}
+"""Options are called otherwise than these parameters; all others have the same name in the command line."""
+
 LOOKED_AT = 64
 """The most blocks of a large table that tell whether a run goes on with the same rows."""
 
@@ -283,28 +295,9 @@ def build(settings: Settings, *, classify: bool) -> Any:
         "dropout": 0.0,
         "weight_decay": 0.0003,
     }
-    levels = None if settings.quantile is None else list(settings.quantile)
-    options = {
-        "hidden_layer_sizes": settings.hidden,
-        "members": settings.members,
-        "activation": settings.activation,
-        "solver": settings.optimizer,
-        "learning_rate_init": settings.lr,
-        "weight_decay": settings.weight_decay,
-        "dropout": settings.dropout,
-        "batch_size": settings.batch_size,
-        "max_iter": settings.epochs,
-        "n_iter_no_change": settings.patience,
-        "validation_fraction": settings.validation_size,
-        "time_limit": settings.time_limit,
-        "random_state": settings.seed,
-        "n_jobs": settings.jobs,
-        "backend": settings.backend,
-        "dtype": settings.dtype,
-        **({"class_weight": settings.class_weight} if classify else {"loss": settings.loss, "quantile": levels}),
-    }
     model = (TabularClassifier if classify else TabularRegressor)()
     model.set_params(**({} if settings.model == "tabular" else plain))
+    options = {name: getattr(settings, OPTIONS.get(name, name), None) for name in model.get_params(deep=False)}
     model.set_params(**{name: value for name, value in options.items() if value is not None})
     if settings.lr is None and model.hidden_layer_sizes == ():
         model.set_params(learning_rate_init=0.02)

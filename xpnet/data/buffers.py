@@ -28,24 +28,6 @@ class Division(NamedTuple):
     rows: numpy.ndarray
 
 
-class Part(NamedTuple):
-    """Some rows of a block. X : (size, in), or None where another process reads them; first : number of the first"""
-
-    owner: int
-    size: int
-    first: int = 0
-    X: numpy.ndarray | None = None
-
-    def cut(self, count: int) -> tuple["Part", "Part"]:
-        """Return the first rows, as many as asked for or all, and the others."""
-        count = min(count, self.size)
-        head, tail = (None, None) if self.X is None else (self.X[:count], self.X[count:])
-        return (
-            Part(self.owner, count, self.first, head),
-            Part(self.owner, self.size - count, self.first + count, tail),
-        )
-
-
 class Buffer(NamedTuple):
     """Room for rows, each in a place of its own. What another process reads has a place, but is not there.
 
@@ -90,55 +72,58 @@ class Piece(NamedTuple):
 
 
 class Reader:
-    """Reads blocks one after the other into buffers; what is left of a part goes into the next buffer.
+    """Reads blocks one after the other into buffers; what is left of a block goes into the next buffer.
 
     stopped : set by another thread, it ends the reading before the next part of a block
     """
 
     def __init__(self, source: Source, blocks: Any, division: Division | None = None) -> None:
         self.source, self.stopped = source, False
-        self._parts = self._read(blocks, division)
-        self._left = Part(0, 0)
+        self._counts = self._fill(blocks, division)
 
     def fill(self, buffer: Buffer, start: int = 0) -> int:
         """Fill the buffer from a place on; returns how many rows there were.
 
         Raises ValueError where a value is not finite.
         """
-        place = slot = start
-        while place < len(buffer.owner) and self._has_rows():
-            part, self._left = self._left.cut(len(buffer.owner) - place)
-            places, slots = slice(place, place + part.size), slice(slot, slot + part.size)
-            buffer.owner[places] = part.owner
-            if part.X is not None:
-                copy_finite(part.X, buffer.X[slots], part.first)
-                buffer.rows[slots] = numpy.arange(part.first, part.first + part.size)
-                buffer.slot[places] = numpy.arange(slots.start, slots.stop)
-                slot += part.size
-            place += part.size
-        return place - start
+        self._buffer, self._start = buffer, start
+        return next(self._counts, 0)
 
-    def _has_rows(self) -> bool:
-        """Return whether a row is left, of the part at hand or of the next one with rows."""
-        while not self._left.size and not self.stopped:
-            found = next(self._parts, None)
-            if found is None:
-                return False
-            self._left = found
-        return not self.stopped
+    def _fill(self, blocks: Any, division: Division | None) -> Iterator[int]:
+        """Yield how many rows went into each buffer, once it is full or there are no more."""
+        place = slot = self._start
+        for owner, size, first, X in self._read(blocks, division):
+            done = 0
+            while done < size and not self.stopped:
+                buffer = self._buffer
+                count = min(size - done, len(buffer.owner) - place)
+                places, slots = slice(place, place + count), slice(slot, slot + count)
+                buffer.owner[places] = owner
+                if X is not None:
+                    copy_finite(X[done : done + count], buffer.X[slots], first + done)
+                    buffer.rows[slots] = numpy.arange(first + done, first + done + count)
+                    buffer.slot[places] = numpy.arange(slots.start, slots.stop)
+                    slot += count
+                place, done = place + count, done + count
+                if place == len(buffer.owner):
+                    yield place - self._start
+                    place = slot = self._start  # of the next buffer
+            if self.stopped:
+                return
+        yield place - self._start
 
-    def _read(self, blocks: Any, division: Division | None) -> Iterator[Part]:
-        """Yield all parts of the blocks."""
+    def _read(self, blocks: Any, division: Division | None) -> Iterator[tuple[int, int, int, numpy.ndarray | None]]:
+        """Yield the parts of the blocks: their rank, their rows, the number of the first, and X if this rank has it."""
         for place, block in enumerate(blocks):
             owner = 0 if division is None else int(division.owner[place])
             if division is not None and owner != division.rank:
                 if self.source.in_order and 0 <= block < self.source.blocks:  # the next one comes after it only
                     self.source.read(int(block))
-                yield Part(owner, int(division.rows[place]))
+                yield owner, int(division.rows[place]), 0, None
                 continue
             first = int(self.source.starts[block])
             for X in self.source.parts(int(block)):
-                yield Part(owner, len(X), first, X)
+                yield owner, len(X), first, X
                 first += len(X)
 
 

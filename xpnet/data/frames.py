@@ -109,12 +109,6 @@ class MemoryFrame(Frame):
         self.name, self.content, self.schema = name, content, content.schema
         self.starts = numpy.asarray([0, content.num_rows])
 
-    def convert(self, name: str, kind: Any, converter: Callable[[Any], Any]) -> None:
-        """Convert a column at once. See :class:`Frame`."""
-        place, cells = self.schema.get_field_index(name), self.content.column(name).unify_dictionaries()
-        self.content = self.content.set_column(place, name, converter(cells.combine_chunks()))
-        self.schema = self.content.schema
-
     def _read(self, block: int, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
         """See :class:`Frame`."""
         yield from self.content.select(columns).to_batches(ROWS)
@@ -302,12 +296,11 @@ def _from_texts(column: Any, decimal: str | None) -> tuple[numpy.ndarray, numpy.
     encoded = encoded.unify_dictionaries().combine_chunks()
     texts = ["" if text is None else str(text).strip() for text in encoded.dictionary.to_pylist()]
     codes = encoded.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)
-    there = numpy.asarray([bool(text) for text in texts] + [False])[codes]
-    codes, known = codes[there], [text for text in texts if text]
-    values = _values(known, decimal)
-    if values.dtype.kind == "f":
-        return _from_numbers(_looked_up(values, texts)[codes])[0], there
-    return _looked_up(values, texts)[codes], there
+    known = numpy.asarray([bool(text) for text in texts] + [False])
+    there = known[codes]
+    values = _values([text for text in texts if text], decimal)
+    labels = values[(numpy.cumsum(known) - 1)[codes[there]]]
+    return (_from_numbers(labels)[0] if labels.dtype.kind == "f" else labels), there
 
 
 def _values(texts: list[str], decimal: str | None) -> numpy.ndarray:
@@ -322,13 +315,6 @@ def _values(texts: list[str], decimal: str | None) -> numpy.ndarray:
         column = pyarrow.array(texts)
     form = number_format_of([column], decimal, None, strictly=True)
     return numpy.asarray(texts) if form is None else form.numbers(column).to_numpy(zero_copy_only=False)
-
-
-def _looked_up(values: numpy.ndarray, texts: list[str]) -> numpy.ndarray:
-    """Return the values in the places of the texts that are not empty."""
-    every = numpy.zeros(len(texts), values.dtype)
-    every[[place for place, text in enumerate(texts) if text]] = values
-    return every
 
 
 def class_indices(name: str, labels: numpy.ndarray, classes: Sequence[Any]) -> numpy.ndarray:

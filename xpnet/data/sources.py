@@ -1,6 +1,5 @@
 """Rows that need not fit into memory: read block by block, in any order, by whoever trains or predicts on them."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ MOST_BYTES = 2**27
 _TRAINED_IN = ("float32", "float64")
 
 
-class Source(ABC):
+class Source:
     """A matrix (rows, features) of numbers, in blocks of consecutive rows.
 
     shape, dtype : of the matrix; ndim : 2
@@ -41,9 +40,12 @@ class Source(ABC):
     ndim = 2
     in_order = False
 
-    @abstractmethod
     def read(self, block: int) -> numpy.ndarray:
-        """Return the rows of a block: (rows, features), NumPy's. Called from one thread at a time."""
+        """Return the rows of a block: (rows, features), NumPy's. Called from one thread at a time.
+
+        A source has a method of its own for this or for ``parts``.
+        """
+        return numpy.concatenate([numpy.empty((0, self.shape[1]), self.dtype), *self.parts(block)])
 
     def parts(self, block: int) -> Iterator[numpy.ndarray]:
         """Yield the rows of a block, some at a time where reading it whole would take much memory."""
@@ -174,12 +176,8 @@ class ParquetSource(Source):
                 "them out, encode them first, or have xpnet train do it."
             )
 
-    def read(self, block: int) -> numpy.ndarray:
-        """Return the rows of a group; an empty cell is NaN."""
-        return numpy.concatenate([numpy.empty((0, self.shape[1]), self.dtype), *self.parts(block)])
-
     def parts(self, block: int) -> Iterator[numpy.ndarray]:
-        """Yield the rows of a group, some thousand at a time.
+        """Yield the rows of a group, some thousand at a time; an empty cell is NaN.
 
         Raises DataFileError for a file that cannot be read any more.
         """

@@ -11,11 +11,10 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, is_dataclass
 from math import isfinite
-from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints, overload
+from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
 import numpy
 
-T = TypeVar("T")
 _DTYPES = [
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"),
     *("str", "object"),
@@ -132,10 +131,6 @@ def _mark_array(array: numpy.ndarray) -> Any:
     return {"array": [_mark(v) for v in array.tolist()], "dtype": name}
 
 
-@overload
-def from_json(value: Any) -> Any: ...
-@overload
-def from_json(value: Any, kind: type[T]) -> T: ...
 def from_json(value: Any, kind: Any = None) -> Any:
     """Return the value that ``to_json`` was given.
 

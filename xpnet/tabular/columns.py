@@ -16,7 +16,6 @@ from sklearn.utils.validation import check_array
 from xpnet.errors import InputError
 
 Kind = Literal["number", "category", "moment", "other"]
-_IN_A_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _NUMERIC = "fiub"
 _ISO_DATE = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?)?$"
 
@@ -45,14 +44,12 @@ class Table:
 
         Raises InputError where one that is needed is missing.
         """
-        if self.names is None:
-            return self
-        places = {name: index for index, name in enumerate(self.names)}
+        places = {name: index for index, name in enumerate(self.names or [])}
         missing = sorted(needed - places.keys())
         if missing:
             raise InputError(
                 f"The table holds the columns that were there in training; {', '.join(map(repr, missing))} is missing. "
-                f"Received {', '.join(map(repr, self.names))}."
+                f"Received {', '.join(map(repr, places))}."
             )
         nothing = numpy.full(self.rows, numpy.nan)
         return Table(
@@ -69,15 +66,6 @@ class Table:
         if isinstance(column, numpy.ndarray):
             return "number", str(column.dtype)
         return ("moment", "dates as text") if dates_of_text(column) is not None else _kind_of(column.type)
-
-    def is_whole(self, index: int) -> bool:
-        """Return whether the type of a column holds whole numbers."""
-        column = self.columns[index]
-        if isinstance(column, numpy.ndarray):
-            return column.dtype.kind in "iu"
-        import pyarrow
-
-        return bool(pyarrow.types.is_integer(column.type))
 
     def numbers(self, index: int, kind: Kind) -> numpy.ndarray:
         """Return numbers, or moments as seconds since 1970: (rows,) float64, NaN for gaps.
@@ -243,14 +231,14 @@ def dates_of_text(array: Any) -> Any | None:
 
 
 def _floats(array: Any) -> numpy.ndarray:
+    """Return numbers, and durations in seconds."""
     import pyarrow
 
-    unit = _IN_A_SECOND[array.type.unit] if pyarrow.types.is_duration(array.type) else 1.0
-    if unit != 1.0 or pyarrow.types.is_duration(array.type):
-        array = array.cast(pyarrow.int64())
+    if pyarrow.types.is_duration(array.type):
+        return _from_microseconds(array, pyarrow.duration("us"))
     if pyarrow.types.is_dictionary(array.type):
         array = array.cast(array.type.value_type)
-    return _as_numpy(array.cast(pyarrow.float64(), safe=False)) / unit
+    return numpy.asarray(array.cast(pyarrow.float64(), safe=False), numpy.float64)
 
 
 def _seconds(array: Any) -> numpy.ndarray:
@@ -260,17 +248,11 @@ def _seconds(array: Any) -> numpy.ndarray:
 
     if pyarrow.types.is_timestamp(array.type) and array.type.tz is not None:
         array = compute.local_timestamp(array)
-    if pyarrow.types.is_time(array.type):
-        unit = _IN_A_SECOND[array.type.unit]
-        whole = pyarrow.int32() if pyarrow.types.is_time32(array.type) else pyarrow.int64()
-        return _as_numpy(array.cast(whole).cast(pyarrow.float64(), safe=False)) / unit
-    if pyarrow.types.is_date(array.type):
-        array = array.cast(pyarrow.timestamp("s"))
-    return _as_numpy(array.cast(pyarrow.int64()).cast(pyarrow.float64(), safe=False)) / _IN_A_SECOND[array.type.unit]
+    return _from_microseconds(
+        array, pyarrow.time64("us") if pyarrow.types.is_time(array.type) else pyarrow.timestamp("us")
+    )
 
 
-def _as_numpy(array: Any) -> numpy.ndarray:
-    import pyarrow
-
-    chunked = isinstance(array, pyarrow.ChunkedArray)
-    return numpy.asarray(array.to_numpy() if chunked else array.to_numpy(zero_copy_only=False), numpy.float64)
+def _from_microseconds(array: Any, kind: Any) -> numpy.ndarray:
+    """Return seconds. kind : a type of microseconds"""
+    return numpy.asarray(array.cast(kind, safe=False).cast("int64").cast("float64", safe=False)) / 1e6

@@ -205,7 +205,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             if kind == "category":
                 found = self._fit_category(table, index, y, task, random_state, details)
             elif kind != "other":
-                found = self._fit_numbers(table, index, kind, y, how)
+                found = self._fit_numbers(table, index, kind, type_, y, how)
             if isinstance(found, str):
                 self.left_out_[table.names[index] if table.names else f"x{index}"] = found
             else:
@@ -240,10 +240,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         bins = min(table.rows // ROWS_IN_A_BIN, most, MOST_NUMBERS // (table.rows * max(wide, 1)))
         return bins if bins >= LEAST_BINS else 0
 
-    def _fit_numbers(self, table: Table, index: int, kind: Kind, y: Any, how: Scaling) -> list[Encoding] | str:
+    def _fit_numbers(
+        self, table: Table, index: int, kind: Kind, type_: str, y: Any, how: Scaling
+    ) -> list[Encoding] | str:
         """Return the numbers of a column, or why it is left out."""
         x = table.numbers(index, kind)
-        if table.names and table.is_whole(index) and _counts_rows(x):
+        if table.names and type_.lstrip("u").startswith("int") and _counts_rows(x):
             return "numbers the rows"
         if kind == "number":
             found = [fit_number(x, y, how, column=index)]
