@@ -1,6 +1,5 @@
 """The other commands, and what all share."""
 
-import gc
 import json
 import subprocess
 import sys
@@ -13,7 +12,6 @@ from said import Run
 from threadpoolctl import threadpool_info
 
 from xpnet.backend.threads import get_threads
-from xpnet.cli import main
 from xpnet.cli.app import app
 from xpnet.cli.options import computing
 
@@ -69,12 +67,3 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         process.stdout.close()
         assert process.stderr.read() == ""
 
-
-def test_the_end_of_a_command_searches_for_no_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", ["xpnet", "--version"])
-    try:
-        with pytest.raises(SystemExit, match="0"):
-            main()
-        assert gc.get_freeze_count() > 10_000
-    finally:
-        gc.unfreeze()

@@ -1,7 +1,6 @@
 """The commands in one group, what becomes of errors, and the entry point."""
 
 import errno
-import gc
 import sys
 from typing import Any
 
@@ -83,7 +82,4 @@ for command in (reproduce, train, predict, evaluate, explain, inspect, export, b
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    try:
-        app(prog_name="xpnet")
-    finally:
-        gc.freeze()  # the system takes everything back, without a search for garbage that would keep the user waiting
+    app(prog_name="xpnet")

@@ -23,7 +23,7 @@ PACKAGES = (
     *("numpy", "scipy", "scikit-learn", "numba", "llvmlite", "array-api-compat", "safetensors", "pyarrow"),
     *("cupy-cuda12x", "cupy-cuda13x"),
 )
-OTHER_LIBRARIES = ("torch", "jax", "array_api_strict", "dask", "ndonnx")
+OTHER_LIBRARIES = ("cupy", "torch", "jax", "array_api_strict", "dask", "ndonnx")
 PATIENCE = 60.0
 """Seconds that a process waits for the others when ranks are examined."""
 
@@ -130,14 +130,9 @@ def _arrays() -> list[dict[str, str]]:
         host, reason = "none", str(error)
     if reason.startswith("named by"):  # the environment's word counts for all arrays
         return [{"arrays": "all", "backend": host, "reason": reason}]
-    others = ", ".join(name for name in OTHER_LIBRARIES if find_spec(name) is not None)
-    kinds = [("NumPy, lists, frames", host, reason)]
-    if "cupy" in available_backends():
-        usable = _examined("cupy")["usable"]
-        why = "the arrays are CuPy's" if usable else "cupy is not usable here, see above"
-        kinds.append(("CuPy", "cupy" if usable else "none", why))
-    own = "their own library and device, with the reference operations"
-    kinds.append((others or "other array-API libraries", "their own", own))
+    others = ", ".join(name for name in OTHER_LIBRARIES if find_spec(name) is not None) or "other array-API libraries"
+    own = "their own library and device: with kernels where a backend above is of that name, else the reference"
+    kinds = [("NumPy, lists, frames", host, reason), (others, "their own", own)]
     return [dict(zip(("arrays", "backend", "reason"), kind, strict=True)) for kind in kinds]
 
 

@@ -4,7 +4,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from xpnet import (
     TabularRegressor,
     __version__,
 )
-from xpnet.backend import NetworkSpec
 from xpnet.cli.options import Settings, dialect_of
 from xpnet.cli.output import show_facts, to_json, working
 from xpnet.cli.tables import (
@@ -408,19 +407,12 @@ def _one_network(model: Any, rows: int, classify: bool, settings: Settings) -> A
 
 def _as_member(network: Any, settings: Settings) -> Network:
     """Return the trained network as a member of an estimator for tables, which has an output for each class."""
-    weights, biases = list(network.coefs_), list(network.intercepts_)
-    if network.out_activation_ == "logistic":
+    spec, values, _, _ = network.get_fitted_state()
+    if spec.loss == "logistic_cross_entropy":
         # The second class's probability is that of a softmax over 0 and this output.
-        weights[-1] = numpy.hstack([numpy.zeros_like(weights[-1]), weights[-1]])
-        biases[-1] = numpy.append(numpy.zeros_like(biases[-1]), biases[-1])
-    spec = NetworkSpec(
-        widths=(network.n_features_in_, *map(len, biases)),
-        activations=(network.activation,) * (len(weights) - 1),
-        loss="softmax_cross_entropy" if hasattr(network, "classes_") else network.loss,
-        dtype=settings.dtype,
-        loss_numbers=network._loss_numbers(),
-    )
-    params = {f"W{k}": W for k, W in enumerate(weights, 1)} | {f"b{k}": b for k, b in enumerate(biases, 1)}
-    member = Network(spec, params, network.learning_rate_init, backend=settings.backend, dtype=settings.dtype)
+        for name in spec.layer_names[-1].values():
+            values[name] = numpy.concatenate([numpy.zeros_like(values[name]), values[name]], axis=-1)
+        spec = replace(spec, loss="softmax_cross_entropy", widths=(*spec.widths[:-1], 2))
+    member = Network(spec, values, network.learning_rate_init, backend=settings.backend, dtype=settings.dtype)
     member.history = History(loss=list(network.loss_curve_), validation_loss=list(network.validation_loss_curve_ or []))
     return member
