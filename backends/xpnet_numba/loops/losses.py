@@ -18,7 +18,10 @@ from xpnet_numba.llvm import (
     LANES,
     array,
     clear,
+    copy,
+    flat,
     inside,
+    larger,
     normalise,
     pointer_to,
     section,
@@ -31,6 +34,7 @@ from xpnet_numba.llvm import (
     with_given,
 )
 from xpnet_numba.loops import inlined, inlined_by_type, inner, inner_by_type
+from xpnet_numba.loops.activations import SHORT
 from xpnet_numba.loops.softmax import (
     BLOCK,
     MOST_ROWS,
@@ -230,6 +234,43 @@ def item_by_item(
 
 
 @inlined
+def items_of_joined_rows(
+    formula: Formula,
+    z: Matrix,
+    labels: Matrix,
+    scale: Vector,
+    given: Vector,
+    d_z: Matrix,
+    d_bias: Vector,
+    loss: Numbers,
+) -> None:
+    """:func:`item_by_item` for formulas with exponentials: many short rows are one loop, which fills the vectors."""
+    k, total = z.shape[1], 0.0
+    if k >= SHORT:
+        item_by_item(formula, z, labels, scale, given, d_z, d_bias, loss)
+        return
+    step = larger(1, smaller(rows_at_once(k), len(z)))
+    at = pointer_to(z)
+    scales, numbers = array(stack(at, SCRATCH), step * k), array(stack(at, SCRATCH), step * k)
+    for i in range(step):
+        copy(pointer_to(given), shift(pointer_to(numbers), i * k), k)
+    for begin in range(0, len(z), step):
+        rows = smaller(step, len(z) - begin)
+        x, y, d_x = flat(section(z, begin, rows)), flat(section(labels, begin, rows)), section(d_z, begin, rows)
+        d = flat(d_x)
+        for i in range(rows):
+            for j in range(k):
+                scales[i * k + j] = scale[begin + i]
+        for n in range(rows * k):
+            value, slope = formula(x[n], y[n], numbers[n])
+            total += numpy.float64(scales[n]) * value
+            d[n] = slope * scales[n]
+        for i in range(rows):
+            add_row(d_x[i], d_bias)
+    loss[0] += total
+
+
+@inlined
 def logistic_cross_entropy(x: Scalar, y: Scalar, _: Scalar) -> tuple[Scalar, Scalar]:
     """log(1 + exp(x)) - x y; slope logistic(x) - y."""
     return softplus(x) - x * y, logistic(x) - y
@@ -284,7 +325,7 @@ def tweedie(x: Scalar, y: Scalar, power: Scalar) -> tuple[Scalar, Scalar]:
     """y^(2-p) / ((1-p) (2-p)) - y m^(1-p) / (1-p) + m^(2-p) / (2-p) with m = exp(x); slope m^(2-p) - y m^(1-p)."""
     below, above = type(x)(1) - power, type(x)(2) - power
     ratio, mean = y * exp(below * x), exp(above * x)
-    least = exp(above * type(x)(log_positive(y))) if y > 0 else type(x)(0)
+    least = select(y > type(x)(0), exp(above * type(x)(log_positive(y))), type(x)(0))
     return least / (below * above) - ratio / below + mean / above, mean - ratio
 
 

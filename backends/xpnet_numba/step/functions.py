@@ -94,7 +94,7 @@ def _loss(z: Matrix, labels: Matrix, scale: Vector, given: Vector, d_bias: Vecto
 
 def _wide_loss(z: Matrix, labels: Matrix, scale: Vector, given: Vector, d_bias: Vector, loss: Numbers) -> None:
     widest_vectors()
-    losses.item_by_item(loss_of, z, labels, scale, given, z, d_bias, loss)
+    losses.items_of_joined_rows(loss_of, z, labels, scale, given, z, d_bias, loss)
 
 
 def _each(z: Matrix, given: Vector) -> None:
