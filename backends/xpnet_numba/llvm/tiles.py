@@ -60,12 +60,12 @@ TILES = family()
 WIDE = X86 or ARM
 """True where there are tiles for this processor."""
 
+FEW = 3
+"""Rows of a tile at the end of C, where those that are left fill no whole one."""
+
 BYTES_PER_VECTOR, HEIGHTS, MASKED = TILES.bytes_per_vector, TILES.heights, TILES.masked
 PANEL = len(HEIGHTS) - 1
 """The most vectors of a tile's width."""
-
-VECTORS_OF_A = -(-max(HEIGHTS) * 8 // BYTES_PER_VECTOR)
-"""Vectors that hold a column of a tile of A, in float64 too."""
 
 
 @intrinsic
@@ -78,17 +78,18 @@ def multiply_tile(
     b_term: Type,
     c: Type,
     c_row: Type,
+    rows: Type,
     columns: Type,
     terms: Type,
     fresh: Type,
     ahead: Type,
     vectors: Type,
 ) -> tuple[Signature, Emit]:
-    """C = A B, or C += A B unless ``fresh``, for one tile.
+    """C = A B, or C += A B unless ``fresh``, for one tile, or for one of ``FEW`` rows where there are not so many.
 
     a, b, c : pointers; a_row, a_term : items from one row of A, and from one term, to the next; b_term, c_row likewise
-    columns : of C from its pointer on, at least 1; what exceeds the tile is left alone. A and C must have all the
-        tile's rows, and B be readable for its whole width
+    rows, columns : of C from its pointer on, at least 1; what exceeds the tile is left alone. B must be readable for
+        the tile's whole width
     ahead : how many terms to ask for of the rows of A below the tile
     vectors : 1 to ``PANEL``: how wide the tile is
     """
@@ -102,7 +103,7 @@ def multiply_tile(
         return target.get_dummy_value()
 
     count = types.int64
-    return types.void(a, count, count, b, count, c, *[count] * 3, types.boolean, count, count), emit
+    return types.void(a, count, count, b, count, c, *[count] * 4, types.boolean, count, count), emit
 
 
 def _for_widths(builder: ir.IRBuilder, vectors: ir.Value, emit: Callable[[int], None]) -> None:
@@ -112,9 +113,24 @@ def _for_widths(builder: ir.IRBuilder, vectors: ir.Value, emit: Callable[[int], 
             emit(width)
 
 
-def _multiply(
+def _multiply(memory: "_Vectors", width: int, *given: ir.Value) -> None:
+    """Emit :func:`multiply_tile` for one width, with all rows of a tile and with few, the last one once more in the
+    place of those that there are not.
+    """
+    builder, rows = memory.builder, given[7]
+    with builder.if_else(builder.icmp_signed(">=", rows, INT64(HEIGHTS[width]))) as (whole, few):
+        with whole:
+            _multiply_rows(memory, width, [INT64(i) for i in range(HEIGHTS[width])], *given)
+        with few:
+            last = builder.sub(rows, INT64(1))
+            numbers = [builder.select(builder.icmp_signed("<", INT64(i), last), INT64(i), last) for i in range(FEW)]
+            _multiply_rows(memory, width, numbers, *given)
+
+
+def _multiply_rows(
     memory: "_Vectors",
     width: int,
+    numbers: list[ir.Value],
     a: ir.Value,
     a_row: ir.Value,
     a_term: ir.Value,
@@ -122,14 +138,15 @@ def _multiply(
     b_term: ir.Value,
     c: ir.Value,
     c_row: ir.Value,
+    rows: ir.Value,
     columns: ir.Value,
     terms: ir.Value,
     fresh: ir.Value,
     ahead: ir.Value,
 ) -> None:
-    """Emit :func:`multiply_tile` for one width."""
+    """Emit it for rows of these numbers."""
     builder, lanes = memory.builder, memory.lanes
-    a_rows, c_rows = ([_row(builder, *m, i) for i in range(HEIGHTS[width])] for m in ((a, a_row), (c, c_row)))
+    a_rows, c_rows = ([_row(builder, *m, i) for i in numbers] for m in ((a, a_row), (c, c_row)))
     sums = [[memory.kept(memory.zeros) for _ in range(width)] for _ in c_rows]
     places = [(row, v, kept) for row, of_row in zip(c_rows, sums, strict=True) for v, kept in enumerate(of_row)]
 
@@ -145,10 +162,10 @@ def _multiply(
         memory.for_columns(columns, width, read_sums)
     with cgutils.for_range_slice(builder, INT64(0), ahead, INT64(lanes), INT64) as (place, _):
         for row in a_rows:
-            memory.prefetch(builder.gep(row, [builder.add(place, builder.mul(a_row, INT64(HEIGHTS[width])))]), 0)
+            memory.prefetch(builder.gep(row, [builder.add(place, builder.mul(a_row, INT64(len(numbers))))]), 0)
     for row in c_rows:  # those of the tile below, which may have to come from far
         for v in range(width):
-            memory.prefetch(builder.gep(row, [builder.mul(c_row, INT64(HEIGHTS[width]))]), v)
+            memory.prefetch(builder.gep(row, [builder.mul(c_row, INT64(len(numbers)))]), v)
     with cgutils.for_range(builder, terms) as loop:
         b_row = builder.gep(b, [builder.mul(loop.index, b_term)])
         b_vectors = [memory.load_whole(b_row, v) for v in range(width)]
@@ -228,21 +245,6 @@ def copy_panel(
         return target.get_dummy_value()
 
     return types.void(b, types.int64, b, *[types.int64] * 3), emit
-
-
-@intrinsic
-def copy_rows_of_a(
-    context: Context, a: Type, a_term: Type, workspace: Type, rows: Type, terms: Type
-) -> tuple[Signature, Emit]:
-    """The same for the columns of A, of which a tile takes ``VECTORS_OF_A`` vectors."""
-    lanes = BYTES_PER_VECTOR * 8 // a.dtype.bitwidth
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        memory = _Vectors(builder, target.get_value_type(signature.args[0].dtype), lanes)
-        _copy(memory, VECTORS_OF_A, *values)
-        return target.get_dummy_value()
-
-    return types.void(a, types.int64, a, types.int64, types.int64), emit
 
 
 def _copy(

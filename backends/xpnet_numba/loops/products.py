@@ -22,13 +22,12 @@ from xpnet_numba.kinds import Address, Matrix, Pointer, Vector
 from xpnet_numba.llvm import address, array, choice, gemm, larger, pointer_to, shift, smaller, stay_apart
 from xpnet_numba.llvm.tiles import (
     BYTES_PER_VECTOR,
+    FEW,
     HEIGHTS,
     PANEL,
     ROW,
     TILES,
-    VECTORS_OF_A,
     copy_panel,
-    copy_rows_of_a,
     multiply_row,
     multiply_tile,
     transpose_tile,
@@ -45,10 +44,9 @@ fourth Zen takes two cycles for a vector of 64 bytes, in which its second-level 
 PANEL_BYTES = PANEL * BYTES_PER_VECTOR
 
 SIZE_OF_B = TERMS * PANEL_BYTES // 4
-SIZE_OF_A = TERMS * VECTORS_OF_A * BYTES_PER_VECTOR // 4
 SIZE_OF_C = PANEL_BYTES // 4 * max(HEIGHTS)
-SCRATCH = SIZE_OF_B + SIZE_OF_A + SIZE_OF_C
-"""Numbers, of the smaller kind, of a panel, and of the rows of a tile of A and of C."""
+SCRATCH = SIZE_OF_B + SIZE_OF_C
+"""Numbers, of the smaller kind, of a panel, and of a thin C in it."""
 
 WORTH_A_COPY = 8
 """With fewer rows a panel that lies without masks is read where it is: the copy would not be read often enough."""
@@ -76,27 +74,25 @@ class Panel(NamedTuple):
 
     columns, terms : how many columns of C it has, and how many terms are added up
     fresh : whether they are the first terms, so that C is not read
-    ahead : how many terms of the rows of A are asked for ahead
+    far : whether rows of A are asked for a tile ahead
     vectors : how many vectors a row of the panel takes
-    after : how many terms follow
     """
 
     columns: int
     terms: int
     fresh: bool
-    ahead: int
+    far: bool
     vectors: int
-    after: int
 
 
 def multiply(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_at: Address) -> None:
-    """op(A) op(B) by tiles."""
-    a_transposed, b_transposed, far = flags & TRANSPOSE_A, flags & TRANSPOSE_B, flags & FAR != 0
-    (m, n), k = c.shape, choice(b_transposed, b.shape[1], len(b))
-    a_row, a_term = choice(a_transposed, 1, a.shape[1]), choice(a_transposed, a.shape[1], 1)
-    from_a, to_c = pointer_to(a), pointer_to(c)
-    from_b, workspace = pointer_to(b), pointer_to(scratch)
-    lanes = BYTES_PER_VECTOR // c.itemsize
+    """op(A) op(B) by tiles. A thin C is computed as its transpose op(B)^T op(A)^T, whose rows fill the vectors."""
+    (m, n), k, lanes = c.shape, choice(flags & TRANSPOSE_B, b.shape[1], len(b)), BYTES_PER_VECTOR // c.itemsize
+    left, right, thin = operand(a, flags & TRANSPOSE_A), operand(b, flags & TRANSPOSE_B), is_thin(m, n, k, flags, lanes)
+    workspace, to_c, far = pointer_to(scratch), pointer_to(c), flags & FAR != 0
+    sums = shift(workspace, SIZE_OF_B)
+    if thin:
+        left, right, m, n, far = transposed(right), transposed(left), n, m, False
     step = -(-k // -(-k // TERMS))
     for start in range(0, k, step):
         terms = smaller(step, k - start)
@@ -104,76 +100,67 @@ def multiply(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_
         for j in range(0, n, PANEL * lanes):
             columns = smaller(PANEL * lanes, n - j)
             vectors = -(-columns // lanes)
-            panel, b_term = workspace, vectors * lanes
-            if b_transposed:
-                transpose_panel(Operand(shift(from_b, j * k + start), k, 1), workspace, b_term, lanes, columns, terms)
-            elif readable(b_term, columns, n, m, after):
-                panel, b_term = shift(from_b, start * n + j), n
+            given, copied = part_of(right, start, j), Operand(workspace, vectors * lanes, 1)
+            if right.column > 1:
+                transpose_panel(transposed(given), copied, lanes, columns, terms)
+            elif readable(given, copied.row, columns, n, m, after):
+                copied = given
             else:
-                copy_panel(shift(from_b, start * n + j), n, workspace, columns, terms, vectors)
-            sweep(
-                Operand(shift(from_a, start * a_term), a_row, a_term),
-                Operand(panel, b_term, 1),
-                Operand(shift(to_c, j), n, 1),
-                m,
-                Panel(columns, terms, fresh, choice(far & (j == 0), terms, 0), vectors, after),
-                shift(workspace, SIZE_OF_B),
-            )
+                copy_panel(given.at, given.row, workspace, columns, terms, vectors)
+            out, panel = Operand(shift(to_c, j), n, 1), Panel(columns, terms, fresh, far & (j == 0), vectors)
+            if not thin:
+                sweep(part_of(left, 0, start), copied, out, m, panel)
+                continue
+            out, turned = Operand(sums, columns, 1), Operand(shift(to_c, j * m), 1, m)
+            if not fresh:
+                copy(turned, out, m, columns)
+            sweep(part_of(left, 0, start), copied, out, m, panel)
+            copy(out, turned, m, columns)
 
 
 @inner
-def readable(width: int, columns: int, n: int, m: int, after: int) -> bool:
+def operand(x: Matrix, is_transposed: int) -> Operand:
+    """op(X)."""
+    return Operand(pointer_to(x), choice(is_transposed, 1, x.shape[1]), choice(is_transposed, x.shape[1], 1))
+
+
+@inner
+def transposed(x: Operand) -> Operand:
+    """X^T."""
+    return Operand(x.at, x.column, x.row)
+
+
+@inner
+def part_of(x: Operand, row: int, column: int) -> Operand:
+    """X from a row and a column on."""
+    return Operand(shift(x.at, row * x.row + column * x.column), x.row, x.column)
+
+
+@inner
+def is_thin(m: int, n: int, k: int, flags: int, lanes: int) -> bool:
+    """Return whether rows of n columns fill vectors so badly that C^T takes less time, for which A is transposed
+    unless it is already.
+    """
+    transposing = choice(flags & TRANSPOSE_A, 0, 5)
+    return (smaller(m, k) >= lanes) & (2 * (n + transposing) <= lanes)
+
+
+@inner
+def readable(b: Operand, width: int, columns: int, n: int, m: int, after: int) -> bool:
     """Return whether a panel may and should be read where it lies, ``width`` numbers of each row.
 
     What it has not is read from rows that follow, and goes where no column of C is.
     """
-    return ((columns == width) & (m < WORTH_A_COPY)) | ((n == columns) & (width - columns <= n * after))
+    return ((columns == width) & (m < WORTH_A_COPY)) | ((n == columns) & (width - columns <= b.row * after))
 
 
 @inner
-def transpose_panel(b: Operand, panel: Pointer, width: int, lanes: int, columns: int, terms: int) -> None:
+def transpose_panel(b: Operand, panel: Operand, lanes: int, columns: int, terms: int) -> None:
     """Copy a panel of B^T, by tiles that are turned in registers; b : (columns, at least terms)."""
     for j in range(0, columns, lanes):
         for i in range(0, terms, lanes):
-            source, target = shift(b.at, j * b.row + i), shift(panel, i * width + j)
-            transpose_tile(source, b.row, target, width, columns - j, terms - i)
-
-
-@inner
-def sweep(a: Operand, b: Operand, c: Operand, m: int, panel: Panel, workspace: Pointer) -> None:
-    """All m rows of C in a panel; ``workspace`` is for the rows of a tile.
-
-    Tiles are whole. Where rows at the end fill none, a tile begins among the rows before them, or has copies of the
-    rows if there are too few; of what it gives those at the end are used.
-    """
-    height = HEIGHTS[panel.vectors]
-    whole = m // height * height
-    multiply_tiles(a, b, c, whole, panel)
-    rest = m - whole
-    if rest == 0:
-        return
-    columns, sums = panel.columns, shift(workspace, SIZE_OF_A)
-    rows, result = Operand(shift(a.at, (m - height) * a.row), a.row, a.column), shift(sums, (height - rest) * columns)
-    if whole == 0:
-        rows, result = a, sums
-        if a.row > 1 or height - rest > a.column * panel.after:  # else rows beyond are what follows, and are not used
-            rows = copied_rows(a, rest, panel.terms, workspace)
-    rows_of_c, last = Operand(shift(c.at, whole * c.row), c.row, 1), Operand(result, columns, 1)
-    if not panel.fresh:
-        copy(rows_of_c, last, rest, columns)
-    multiply_tiles(rows, b, Operand(sums, columns, 1), height, panel)
-    copy(last, rows_of_c, rest, columns)
-
-
-@inner
-def copied_rows(a: Operand, rows: int, terms: int, workspace: Pointer) -> Operand:
-    """A copy of rows of A that lies where a whole tile may be read."""
-    if a.row == 1:
-        copy_rows_of_a(a.at, a.column, workspace, rows, terms)
-        return Operand(workspace, 1, VECTORS_OF_A * BYTES_PER_VECTOR // array(a.at, 1).itemsize)
-    copied = Operand(workspace, terms, 1)
-    copy(a, copied, rows, terms)
-    return copied
+            source, target = shift(b.at, j * b.row + i), shift(panel.at, i * panel.row + j)
+            transpose_tile(source, b.row, target, panel.row, columns - j, terms - i)
 
 
 @inner
@@ -181,20 +168,22 @@ def copy(source: Operand, target: Operand, rows: int, columns: int) -> None:
     """Copy a matrix."""
     stay_apart()
     for i in range(rows):
-        row = array(shift(source.at, i * source.row), columns)
-        copied = array(shift(target.at, i * target.row), columns)
+        row, copied = part_of(source, i, 0), part_of(target, i, 0)
+        given, taken = array(row.at, columns * row.column), array(copied.at, columns * copied.column)
         for j in range(columns):
-            copied[j] = row[j]
+            taken[j * copied.column] = given[j * row.column]
 
 
 @inner
-def multiply_tiles(a: Operand, b: Operand, c: Operand, m: int, panel: Panel) -> None:
-    """Compute as many tiles as m rows fill, one below the other."""
+def sweep(a: Operand, b: Operand, c: Operand, m: int, panel: Panel) -> None:
+    """All m rows of C in a panel: as many tiles as they fill, one below the other, then tiles of few rows."""
     stay_apart()
-    columns, terms, fresh, ahead, vectors, _ = panel
-    for i in range(0, m, HEIGHTS[vectors]):
-        x, z = shift(a.at, i * a.row), shift(c.at, i * c.row)
-        multiply_tile(x, a.row, a.column, b.at, b.row, z, c.row, columns, terms, fresh, ahead, vectors)
+    columns, terms, fresh, far, vectors = panel
+    height, ahead, i = HEIGHTS[vectors], choice(far, terms, 0), 0
+    while i < m:
+        x, z, rows = shift(a.at, i * a.row), shift(c.at, i * c.row), m - i
+        multiply_tile(x, a.row, a.column, b.at, b.row, z, c.row, rows, columns, terms, fresh, ahead, vectors)
+        i += choice(rows >= height, height, FEW)
 
 
 def multiply_few(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_at: Address) -> None:
