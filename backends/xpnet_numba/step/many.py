@@ -14,7 +14,7 @@ from numba import types
 
 from xpnet.backend import get_threads
 from xpnet_numba.kinds import Indices, Pointer
-from xpnet_numba.llvm import INNER, address, array, call, high_product, njit, shift
+from xpnet_numba.llvm import INNER, address, array, call, choice, high_product, njit, shift
 from xpnet_numba.llvm.memory import LINE
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.compiling import CFunction, c_function
@@ -67,25 +67,27 @@ def shuffle(stream: Indices, order: Indices) -> None:
     """Shuffle in place, as ``Generator.shuffle`` does with the bits of PCG64: by numbers of 32 bits, masked."""
     low, high, step_low, step_high = u8(stream[0]), u8(stream[1]), u8(stream[2]), u8(stream[3])
     left, rest, mask, one = u8(stream[4]), u8(stream[5]), u8(0), u8(1)
-    while mask < u8(order.size - 1):
+    last = order.size - 1
+    while mask < u8(last):
         mask = mask << one | one
-    for i in range(order.size - 1, 0, -1):
-        last = u8(i)
-        if last <= mask >> one:
+    while last > 0:
+        if u8(last) <= mask >> one:
             mask >>= one
-        place = last + one
-        while place > last:
-            if left:
-                place, left = rest & mask, u8(0)
-                continue
+        if left:
+            drawn, left = rest, u8(0)
+        else:
             high = high_product(low, MULTIPLIER_LOW) + low * MULTIPLIER_HIGH + high * MULTIPLIER_LOW + step_high
             low = low * MULTIPLIER_LOW + step_low
             if low < step_low:
                 high += one
             mixed, turn = high ^ low, high >> u8(58)
             mixed = mixed >> turn | mixed << (u8(64) - turn & u8(63))
-            place, rest, left = mixed & LOWER_HALF & mask, mixed >> u8(32), one
-        order[place], order[i] = order[i], order[place]
+            drawn, rest, left = mixed & LOWER_HALF, mixed >> u8(32), one
+        place = numpy.int64(drawn & mask)
+        fits = place <= last
+        place = choice(fits, place, last)  # a number that is too large is drawn again: to jump would take longer
+        order[place], order[last] = order[last], order[place]
+        last -= choice(fits, 1, 0)
     stream[0], stream[1], stream[4], stream[5] = low, high, left, rest
 
 
