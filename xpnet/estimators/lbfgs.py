@@ -21,12 +21,16 @@ from xpnet.models.inputs import is_host
 
 
 class Objective:
-    """Computes loss and gradient as a function of one vector: all weights, all biases, then the factors of members."""
+    """Computes loss and gradient as functions of one vector: all weights, all biases, then the factors of members.
+
+    SciPy asks for the gradient behind the loss, with which it has been computed.
+    """
 
     def __init__(self, network: Network, step: Step, rows: Rows, ranks: Ranks) -> None:
         self.network, self.step, self.rows, self.ranks = network, step, rows, ranks
         spec, slots, start = step.spec, {slot.name: slot for slot in step.spec.slots()}, 0
         self.names = tuple(dict.fromkeys((*spec.weight_names, *spec.bias_names, *spec.parameter_names)))
+        self._asked = self._gradient = numpy.zeros(0)
         self._written = numpy.zeros(sum(prod(slot.shape) for slot in slots.values()))
         self._values: dict[str, Any] = {}  # as the network takes them: views of what is written
         for name in self.names:
@@ -43,16 +47,24 @@ class Objective:
         self._written[...] = vector
         self.network.load_values(self._values)
 
-    def __call__(self, vector: Any) -> tuple[float, Any]:
-        """Compute the loss as scikit-learn reports it, and its gradient: (size,) float64."""
+    def loss(self, vector: Any) -> float:
+        """Compute the loss as scikit-learn reports it."""
+        self._asked = vector
         self.write(self.ranks.broadcast(vector))
         if isinstance(self.rows, SourceRows):
             loss, penalty, gradients = self.network.exclusively(summed_gradient, self.step, self.rows, self.ranks)
-            return reported_loss(loss, penalty, self.step.spec), self._pack(self._runs(gradients))
+            self._gradient = self._pack(self._runs(gradients))
+            return reported_loss(loss, penalty, self.step.spec)
         rows, compute = self.rows, self.step.gradient
         loss = self.network.exclusively(compute, rows.X, rows.Y, sample_weight=rows.weight)
-        gradient = self._pack(self._lasting or self._runs(self.step.gradients))
-        return reported_loss(loss, self.step.penalty, self.step.spec), gradient
+        self._gradient = self._pack(self._lasting or self._runs(self.step.gradients))
+        return reported_loss(loss, self.step.penalty, self.step.spec)
+
+    def gradient(self, vector: Any) -> Any:
+        """Return the gradient of the loss: (size,) float64."""
+        if vector.shape != self._asked.shape or not (vector == self._asked).all():
+            self.loss(vector)
+        return self._gradient
 
     @cached_property
     def _lasting(self) -> list[Any]:
@@ -85,10 +97,10 @@ def minimise(
     one_thread = getattr(objective.network.backend, "one_blas_thread", nullcontext)
     with objective.step.running(), one_thread():
         found = scipy.optimize.minimize(
-            objective,
+            objective.loss,
             objective.vector(),
             method="L-BFGS-B",
-            jac=True,
+            jac=objective.gradient,
             callback=callback,
             options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
         )

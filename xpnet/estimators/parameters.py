@@ -69,8 +69,11 @@ def check_parameters(estimator: Any) -> None:
     """
     if get_config()["skip_parameter_validation"]:
         return
+    of_class = type(estimator)
     for name, allowed in estimator._allowed.items():
         value = getattr(estimator, name)
+        if value is getattr(of_class, name):  # a default, which most are, is allowed
+            continue
         for one in allowed:
             if _is_allowed(value, one):
                 break
