@@ -75,6 +75,17 @@ def test_two_classes_several_classes_and_numbers(run: Run) -> None:
     check_one_line(run("train", "none", "--target", "y", code=1), "none is a folder without Parquet files")
 
 
+def test_weights_of_classes_are_those_that_were_given(run: Run) -> None:
+    given = columns()
+    write({**given, "y": np.where(given["a"] > 1, "p", "q")})
+    plain, alike, more = (
+        trained(run, "--epochs", "3", *options)["history"]["loss"]
+        for options in ((), ("--class-weight", "p=1,q=1"), ("--class-weight", "p=5"))
+    )
+    np.testing.assert_allclose(alike, plain, rtol=1e-5)
+    assert more[-1] > 1.2 * plain[-1]  # the loss counts the rarer class five times
+
+
 def test_the_answers_do_not_depend_on_blocks(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     given = columns()
     given["colour"] = np.where(np.arange(ROWS) % 11 == 3, None, given["colour"])

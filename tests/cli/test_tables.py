@@ -15,8 +15,33 @@ from sklearn.dummy import DummyClassifier
 from sklearn.model_selection import train_test_split
 
 import xpnet
+from xpnet.cli.tables import class_scores
 
 Frame = pandas.DataFrame
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_scores_of_classes_are_those_of_scikit_learn(classes: int) -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, classes, 500).astype(np.uint8)
+    probabilities = (rng.integers(1, 9, (500, classes)) / 9).astype(np.float32)  # many rows have equal scores
+    exact = probabilities / probabilities.sum(axis=1, keepdims=True, dtype=np.float64)
+    predicted = exact.argmax(axis=1)
+    expected = {
+        "accuracy": metrics.accuracy_score(labels, predicted),
+        "balanced_accuracy": metrics.balanced_accuracy_score(labels, predicted),
+        "f1": metrics.f1_score(labels, predicted, average="binary" if classes == 2 else "macro"),
+        "log_loss": metrics.log_loss(labels, exact),
+        "roc_auc": metrics.roc_auc_score(labels, exact[:, 1] if classes == 2 else exact, multi_class="ovr"),
+    }
+    assert class_scores(labels, probabilities) == pytest.approx({"rows": 500, **expected}, rel=1e-12)
+    some = labels != 1
+    found = class_scores(labels[some], probabilities[some])
+    assert found["roc_auc"] is None  # one class has no rows
+    expected_recall = metrics.recall_score(
+        labels[some], predicted[some], labels=np.unique(labels[some]), average="macro"
+    )
+    assert found["balanced_accuracy"] == pytest.approx(expected_recall, rel=1e-12)
 
 
 def titanic() -> tuple[Frame, str, list[str], list[str]]:

@@ -373,25 +373,36 @@ def class_scores(labels: numpy.ndarray, probabilities: numpy.ndarray) -> dict[st
     labels : (rows,) class indices; probabilities : (rows, classes)
     """
     rows, classes = probabilities.shape
-    exact = probabilities.astype(numpy.float64)
-    exact /= exact.sum(axis=1, keepdims=True)  # those rounded to float32 sum to 1 only nearly
-    area = None
-    if len(numpy.unique(labels)) == classes:  # first, since it takes the most memory
-        area = float(metrics.roc_auc_score(labels, exact if classes > 2 else exact[:, 1], multi_class="ovr"))
-    predicted = exact.argmax(axis=1)
-    recalls = metrics.recall_score(labels, predicted, labels=numpy.unique(labels), average=None, zero_division=0)
+    sums = probabilities.sum(axis=1, dtype=numpy.float64)  # those rounded to float32 sum to 1 only nearly
+    # Log loss and ROC AUC by hand, since scikit-learn's hold all rows several times; it counts pairs of labels instead.
+    pairs = numpy.bincount(labels * numpy.int64(classes) + probabilities.argmax(axis=1), minlength=classes**2)
+    (there,) = numpy.nonzero(pairs)
+    true, predicted = numpy.divmod(there, classes)
+    counted = {"y_true": true, "y_pred": predicted, "sample_weight": pairs[there]}
+    known = numpy.unique(true)
+    recalls = metrics.recall_score(**counted, labels=known, average=None, zero_division=0)
     among = {"labels": range(classes), "average": "macro"} if classes > 2 else {"average": "binary"}
-    # By hand, since scikit-learn's log_loss holds all rows several times.
     least = numpy.finfo(numpy.float64).eps
-    losses = -numpy.log(numpy.clip(exact[numpy.arange(rows), labels], least, 1 - least))
+    losses = -numpy.log(numpy.clip(probabilities[numpy.arange(rows), labels] / sums, least, 1 - least))
+    area = None
+    if len(known) == classes:
+        against_rest = range(classes) if classes > 2 else (1,)
+        area = float(numpy.mean([_area(probabilities[:, k] / sums, labels == k) for k in against_rest]))
     return {
         "rows": rows,
-        "accuracy": float(metrics.accuracy_score(labels, predicted)),
+        "accuracy": float(metrics.accuracy_score(**counted)),
         "balanced_accuracy": float(numpy.mean(recalls)),
-        "f1": float(metrics.f1_score(labels, predicted, zero_division=0, **among)),
+        "f1": float(metrics.f1_score(**counted, zero_division=0, **among)),
         "log_loss": float(losses.mean()),
         "roc_auc": area,
     }
+
+
+def _area(scores: numpy.ndarray, is_class: numpy.ndarray) -> float:
+    """Return ROC AUC: how often a row of the class has a higher score than one of the others; equal ones count half."""
+    own, others = numpy.sort(scores[is_class]), numpy.sort(scores[~is_class])
+    below = sum(int(numpy.searchsorted(others, own, side).sum()) for side in ("left", "right"))  # type: ignore[call-overload]
+    return below / (2 * len(own) * len(others))
 
 
 def scores_by_class(labels: numpy.ndarray, predicted: numpy.ndarray, names: Sequence[Any]) -> list[dict[str, Any]]:
@@ -418,7 +429,7 @@ def baseline_scores(training: numpy.ndarray, measured: numpy.ndarray, classes: i
     if classes is None:
         return number_scores(measured, numpy.full(len(measured), training.mean()))
     shares = numpy.bincount(training, minlength=classes) / len(training)
-    return class_scores(measured, numpy.tile(shares, (len(measured), 1)))
+    return class_scores(measured, numpy.broadcast_to(shares, (len(measured), classes)))
 
 
 def show_scores(scores: dict[str, dict[str, Any]]) -> None:

@@ -75,10 +75,12 @@ LOOKED_AT = 64
 class Data:
     """The rows that have a label, and what they are.
 
+    training, test : those to train on, and those set apart to measure on
     target : name of the labels' column; classes : the labels that differ, sorted; None for numbers
     """
 
-    rows: Rows
+    training: Rows
+    test: Rows
     target: str
     classes: numpy.ndarray | None
     task: str
@@ -90,10 +92,8 @@ def run(settings: Settings) -> None:
     """Train, then write and show what came of it."""
     with working(f"reading {settings.data}") as progress:
         data = _read(settings, progress)
-    stratified = data.classes is not None
-    training, test = split(data.rows, settings.test_size, settings.seed, stratified=stratified, option="--test-size")
     started = time.perf_counter()
-    model, notes = fit(training, data.classes, settings)
+    model, notes = fit(data.training, data.classes, settings)
     seconds = time.perf_counter() - started
     losses = [network.history.loss[kept - 1] for network, kept in zip(model.networks_, model.best_epochs_, strict=True)]
     if not numpy.isfinite(losses).all():
@@ -101,7 +101,7 @@ def run(settings: Settings) -> None:
     if current_ranks().rank:  # rank 0 writes and shows what all have found
         return
     with working(f"measuring on {settings.data}") as progress:
-        scores = _scores(model, data, training, test, progress)
+        scores = _scores(model, data, progress)
     report = _report(settings, data, model, seconds, scores, notes)
     save = partial(model.save, extra={"target": data.target, "ids": list(settings.ids)})
     written, failed = _write(settings, save, report)
@@ -125,11 +125,15 @@ def _read(settings: Settings, progress: Callable[[str], None]) -> Data:
     notes, places = list(frame.notes), numpy.flatnonzero(there).astype(numpy.min_scalar_type(-frame.rows))
     if len(places) < frame.rows:
         notes.append(f"{frame.rows - len(places):,} of {frame.rows:,} rows have no label, and are left out")
-    if task == "regress":
-        return Data(Rows(frame, features, places, labels.astype(float)), target, None, task, why, notes)
-    classes, indices = numpy.unique(labels, return_inverse=True)
-    indices = indices.astype(numpy.min_scalar_type(len(classes)))
-    return Data(Rows(frame, features, places, indices), target, classes, task, why, notes)
+    stratified = task == "classify"
+    classes = numpy.unique(labels) if stratified else None
+    if classes is None:
+        y = labels.astype(float)
+    else:  # numpy.unique gives indices, too, and takes four times as much memory
+        y = numpy.searchsorted(classes, labels).astype(numpy.min_scalar_type(len(classes)))
+    rows = Rows(frame, features, places, y)
+    training, test = split(rows, settings.test_size, settings.seed, stratified=stratified, option="--test-size")
+    return Data(training, test, target, classes, task, why, notes)
 
 
 def _holds_words(frame: Frame, name: str) -> bool:
@@ -140,8 +144,9 @@ def _holds_words(frame: Frame, name: str) -> bool:
     return any(dates_of_text(column) is None for column in columns if column.null_count < len(column))
 
 
-def _scores(model: Any, data: Data, training: Rows, test: Rows, progress: Callable[[str], None]) -> dict[str, Any]:
+def _scores(model: Any, data: Data, progress: Callable[[str], None]) -> dict[str, Any]:
     """Return scores on the rows that were trained on and on those set apart, beside those of a guess."""
+    training, test = data.training, data.test
     some = training.take(slice(None, None, -(-len(training) // MEASURED_ROWS)))
     parts = {"training": some, "test": test} if len(test) else {"training": some}
     measure = as_table_model(model)
@@ -160,9 +165,9 @@ def _report(
         "xpnet": __version__,
         "settings": vars(settings),
         "data": {
-            "name": data.rows.frame.name,
-            "rows": len(data.rows),
-            "features": len(data.rows.features),
+            "name": data.training.frame.name,
+            "rows": len(data.training) + len(data.test),
+            "features": len(data.training.features),
             **classes,
             "left_out": dict(model.encoder_.left_out_),
             "notes": [*data.notes, *notes],
@@ -362,15 +367,15 @@ def _fit_by_blocks(
     model: Any, rows: Rows, classes: numpy.ndarray | None, same: SameRows | None, settings: Settings
 ) -> tuple[Any, list[str]]:
     """Fit one network on rows that are encoded as they are read."""
-    classify = classes is not None
+    stratified = classes is not None
     training, watched = split(
-        rows, settings.validation_size, settings.seed, stratified=classify, option="--validation-size"
+        rows, settings.validation_size, settings.seed, stratified=stratified, option="--validation-size"
     )
     encoder, notes = _encoder(model, training, settings)
     inputs, held_out = (EncodedRows(part, encoder, settings.dtype) for part in (training, watched))
 
     def train(targets: numpy.ndarray, held_out_targets: numpy.ndarray) -> list[Network]:
-        network = _one_network(model, len(training), classify, settings)
+        network = _one_network(model, len(training), classes, settings)
         watchers, state = _watchers(settings, same, 0)
         stopping = [EarlyStopping(settings.patience, tol=0.0)] if len(watched) else []
         validation = {"X_val": held_out, "y_val": _once(held_out_targets)} if len(watched) else {}
@@ -380,9 +385,8 @@ def _fit_by_blocks(
 
     if model.members != 1 or model.networks != 1:
         notes.append("the table is read by blocks, so that one network is trained in place of several")
-    labels = [classes[part.y] if classes is not None else part.y for part in (training, watched)]
     parts = (part for block in range(held_out.blocks) for part in held_out.parts(block))
-    return model.take_networks(encoder, labels[0], parts, labels[1], train), notes
+    return model.take_networks(encoder, classes, training.y, parts, watched.y, train), notes
 
 
 def _once(targets: numpy.ndarray) -> numpy.ndarray:
@@ -390,8 +394,11 @@ def _once(targets: numpy.ndarray) -> numpy.ndarray:
     return targets if targets.ndim == 1 else targets[:, 0]
 
 
-def _one_network(model: Any, rows: int, classify: bool, settings: Settings) -> Any:
-    """Return the estimator that trains on sources of so many rows, with the parameters of the one for tables."""
+def _one_network(model: Any, rows: int, classes: numpy.ndarray | None, settings: Settings) -> Any:
+    """Return the estimator that trains on sources of so many rows, with the parameters of the one for tables.
+
+    classes : the labels, of which it is given the indices; None for numbers
+    """
     alike = ("activation", "solver", "weight_decay", "learning_rate_init", "dropout", "max_iter", "random_state")
     shared = {name: getattr(model, name) for name in (*alike, "backend", "dtype")}
     shared |= {
@@ -400,9 +407,12 @@ def _one_network(model: Any, rows: int, classify: bool, settings: Settings) -> A
         "batch_size": min(settings.batch_size or 256, rows),
         "n_iter_no_change": numpy.inf,
     }
-    if classify:
-        return MLPClassifier(**shared, class_weight=settings.class_weight and "balanced")
-    return MLPRegressor(**shared, loss=model.loss, quantile=model.quantile)
+    if classes is None:
+        return MLPRegressor(**shared, loss=model.loss, quantile=model.quantile)
+    weights = model.class_weight
+    if isinstance(weights, dict):
+        weights = {index: weights[label] for index, label in enumerate(classes.tolist())}
+    return MLPClassifier(**shared, class_weight=weights)
 
 
 def _as_member(network: Any, settings: Settings) -> Network:

@@ -334,8 +334,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         if y.ndim == 2:
             return label_binarize(y, classes=self.classes_) if y.shape[0] else y
         # classes_ is sorted, and holds every label of y.
-        indices = numpy.searchsorted(self.classes_, y)
-        return indices if len(self.classes_) > 2 else indices[:, None]
+        return numpy.searchsorted(self.classes_, y) if len(self.classes_) > 2 else (y != self.classes_[0])[:, None]
 
     def _row_weights(self, given: FitInputs, targets: Any) -> Any:
         weight = None if given.sample_weight is None else super()._row_weights(given, targets)

@@ -366,9 +366,10 @@ class Tabular(Saved, BaseEstimator):
     def take_networks(
         self,
         encoder: Any,
-        y: Any,
+        classes: numpy.ndarray | None,
+        y: numpy.ndarray,
         X_val: Iterable[numpy.ndarray],
-        y_val: Any,
+        y_val: numpy.ndarray,
         train: Callable[[numpy.ndarray, numpy.ndarray], list[Network]],
     ) -> Self:
         """Take networks that are trained elsewhere, as on rows that are read block by block.
@@ -377,8 +378,10 @@ class Tabular(Saved, BaseEstimator):
         ----------
         encoder : transformer
             Fitted on some of the rows.
+        classes : array, shape (classes,), or None
+            The labels, sorted; None for numbers.
         y : array, shape (rows,)
-            The targets.
+            The targets: numbers, or indices into ``classes``.
         X_val : iterable of array, each of shape (rows, inputs)
             What the encoder made of the rows that end the training, one part after the other.
         y_val : array, shape (validation rows,)
@@ -391,15 +394,19 @@ class Tabular(Saved, BaseEstimator):
         Tabular
             Itself.
         """
-        targets = self._learn_targets(y)
+        if classes is None:
+            targets = self._learn_targets(y)
+            held_out = self._targets(y_val) if len(y_val) else targets[:0]
+        else:  # indices in their small type: those of a table beyond memory
+            self.classes_, targets, held_out = classes, y, y_val
         self._take_encoder(encoder)
-        targets_apart = self._targets(y_val) if len(y_val) else targets[:0]
-        self.networks_ = train(targets, targets_apart)
+        self.networks_ = train(targets, held_out)
         self.n_iter_ = max(network.history.epochs for network in self.networks_)
         self.best_epochs_ = [_best_epoch(network) for network in self.networks_]
         nothing = numpy.empty((0, self.networks_[0].spec.widths[-1]))
         outputs = numpy.concatenate([nothing, *map(self._mean_of_encoded, X_val)])
-        self._learn_apart(outputs, targets_apart, self._weights(y_val, None) if len(y_val) else None)
+        labels = y_val if classes is None else classes[y_val]
+        self._learn_apart(outputs, held_out, self._weights(labels, None) if len(y_val) else None)
         return self
 
     def _encoded(self, X: Any) -> numpy.ndarray:
