@@ -46,8 +46,8 @@ class MLPClassifier(ClassifierMixin, MLP):
         Weights by label, or rows / (classes * rows of the class); they multiply ``sample_weight``. Of several targets a
         dict for each.
     label_smoothing : float, default 0.0
-        The share of a label that is spread over all classes in training, in [0, 1); scores and validation losses are
-        measured on the labels as they are.
+        The share of a label that is spread over all classes in training, in [0, 1); of an indicator matrix each number
+        goes towards 1/2 by it. Scores and validation losses are measured on the labels as they are.
 
     Attributes
     ----------

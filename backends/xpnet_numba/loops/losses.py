@@ -40,9 +40,9 @@ from xpnet_numba.loops.softmax import (
     MOST_ROWS,
     NO_PLACE,
     SCRATCH,
+    are_near,
     end_of_target,
     exponentials,
-    exponentials_of,
     normalise_long_row,
     normalise_row,
     rows_at_once,
@@ -133,20 +133,39 @@ def multi_softmax_cross_entropy(
 ) -> None:
     """The cross-entropies of several targets added up; z becomes dL/dz; targets : (out,), each output's target."""
     widest_vectors()
-    for i in range(len(z)):
-        begin = 0
-        while begin < targets.size:
-            end = end_of_target(targets, begin)
-            row, y, sums = z[i, begin:end], labels[i, begin:end], d_bias[begin:end]
-            h = shift_of(row)
-            distance, total = weigh(row, y, h)
-            s = exponentials_of(row, h)
-            factor = scale[i] * total / s
-            for j in range(row.size):
-                row[j] = row[j] * factor - scale[i] * y[j]
-                sums[j] += row[j]
-            loss[0] += scale[i] * (distance + numpy.float64(total) * log_normal(numpy.float64(s)))
-            begin = end
+    scratch, k, step = stack(pointer_to(z), SCRATCH), z.shape[1], rows_at_once(z.shape[1])
+    for first in range(0, len(z), step):
+        rows = smaller(step, len(z) - first)
+        logits = flat(section(z, first, rows))
+        e, near = array(scratch if k <= BLOCK else pointer_to(logits), logits.size), k <= BLOCK and are_near(logits)
+        if near:  # one loop, as the classes of a target alone are too few to fill the vectors
+            for n in range(logits.size):
+                e[n] = exp(logits[n])
+        for i in range(rows):
+            y, c, begin = labels[first + i], scale[first + i], 0
+            while begin < k:
+                end = end_of_target(targets, begin)
+                row, terms = logits[i * k + begin : i * k + end], e[i * k + begin : i * k + end]
+                loss[0] += softmax_of_target(row, y[begin:end], c, terms, d_bias[begin:end], near)
+                begin = end
+
+
+@inlined
+def softmax_of_target(z: Vector, y: Vector, c: Scalar, e: Vector, d_bias: Vector, given: bool) -> float:
+    """One target of a row: z becomes dL/dz, and its loss times c is returned; e : exp(z) where it is given, or room."""
+    h, s = z.dtype.type(0), z.dtype.type(0)
+    if not given:
+        h = shift_of(z)
+    distance, total = weigh(z, y, h)
+    for j in range(z.size):
+        if not given:
+            e[j] = exp(z[j] - h)
+        s += e[j]
+    factor = c * total / s
+    for j in range(z.size):
+        z[j] = e[j] * factor - c * y[j]
+        d_bias[j] += z[j]
+    return numpy.float64(c) * (distance + numpy.float64(total) * log_normal(numpy.float64(s)))
 
 
 @inner_by_type

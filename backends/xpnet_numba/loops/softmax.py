@@ -70,7 +70,11 @@ def multi_softmax(x: Matrix, targets: Vector) -> None:
         while begin < targets.size:
             end = end_of_target(targets, begin)
             values = x[i, begin:end]
-            factor = values.dtype.type(1) / exponentials_of(values, shift_of(values))
+            h, s = shift_of(values), values.dtype.type(0)
+            for j in range(values.size):
+                values[j] = exp(values[j] - h)
+                s += values[j]
+            factor = values.dtype.type(1) / s
             for j in range(values.size):
                 values[j] *= factor
             begin = end
@@ -83,16 +87,6 @@ def end_of_target(targets: Vector, begin: int) -> int:
     while end < targets.size and targets[end] == targets[begin]:
         end += 1
     return end
-
-
-@inlined
-def exponentials_of(x: Vector, h: Scalar) -> Scalar:
-    """x = exp(x - h), and their sum."""
-    s = x.dtype.type(0)
-    for j in range(x.size):
-        x[j] = exp(x[j] - h)
-        s += x[j]
-    return s
 
 
 @inner
@@ -141,10 +135,16 @@ def exponentials(x: Matrix, e: Pointer, shifts: Vector) -> None:
 @inlined
 def shift_of(row: Vector) -> Scalar:
     """What to subtract from a row before exp: 0 where all of it is near, else its maximum."""
-    largest = bits(row.dtype.type(0))
-    for i in range(row.size):
-        largest = larger(largest, bits(abs(row[i])))
-    return row.dtype.type(0) if largest <= bits(row.dtype.type(NEAR)) else row_maximum(row)
+    return row.dtype.type(0) if are_near(row) else row_maximum(row)
+
+
+@inlined
+def are_near(logits: Vector) -> bool:
+    """Tell whether no logit has a magnitude beyond ``NEAR``."""
+    largest = bits(logits.dtype.type(0))
+    for i in range(logits.size):
+        largest = larger(largest, bits(abs(logits[i])))
+    return largest <= bits(logits.dtype.type(NEAR))
 
 
 @inner
