@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
 import pytest
+from pyarrow import parquet
 from ranks.launch import LIMIT, MPIRUN_COMMAND, Ended, mpirun, needs_mpi, run
 
 import xpnet
@@ -58,6 +60,28 @@ def test_ranks_find_what_one_process_finds(tmp_path: Path) -> None:
     assert set(files) == {f"{n}.{e}" for n in ("alone", "first", "second", "three") for e in ("json", "safetensors")}
     assert files["first.safetensors"].read_bytes() == files["second.safetensors"].read_bytes()
     assert xpnet.load(files["three.safetensors"]) is not None
+
+
+@needs_mpi
+def test_a_table_beyond_memory_is_read_by_both_ranks(tmp_path: Path) -> None:
+    small = "import xpnet.data.sources as s, xpnet.cli.training as t; s.LARGE_TABLE = t.MOST_ENCODED = 1000"
+    command = [sys.executable, "-c", f"{small}; s.BUFFER_ROWS = 200; from xpnet.cli import main; main()"]
+    rng = np.random.default_rng(0)
+    for k in range(3):
+        X = rng.normal(size=(400, 3))
+        table = pyarrow.table({"a": X[:, 0], "b": X[:, 1], "c": X[:, 2], "y": np.where(X[:, 0] > 0.7, "yes", "no")})
+        (tmp_path / "rows").mkdir(exist_ok=True)
+        parquet.write_table(table, tmp_path / f"rows/{k}.parquet", row_group_size=50)
+    options = ("--target", "y", "--epochs", "3", "--dtype", "float64", "--class-weight", "balanced", "--metrics-json")
+    command += ["train", "rows", *options]
+    for ended in (
+        run([*command, "one.json"], cwd=tmp_path),
+        mpirun(2, *command, "two.json", *DISTRIBUTED, cwd=tmp_path),
+    ):
+        assert ended.code == 0, ended.stderr
+    np.testing.assert_allclose(losses(tmp_path / "two.json"), losses(tmp_path / "one.json"), rtol=1e-10)
+    why = json.loads((tmp_path / "two.json").read_text())["model"]["why"]
+    assert "one plain network" in why and "trained on 2 ranks" in why
 
 
 @needs_mpi

@@ -92,7 +92,9 @@ def test_the_answers_do_not_depend_on_blocks(run: Run, monkeypatch: pytest.Monke
     given["a"] = np.where(np.arange(ROWS) % 70 == 5, np.nan, given["a"])
     write(given)
     found = trained(run, "--model", "tabular", "--epochs", "3")
-    assert found["data"]["notes"] == ["the table is read by blocks, so that one network is trained in place of several"]
+    said = "the table is read by blocks, so that one plain network is trained"
+    assert found["data"]["notes"] == [f"{said}, in place of several with members"]
+    assert said in found["model"]["why"]
     by_blocks = run("predict", "m", "rows", "--proba", "--id", "when").stdout
     assert by_blocks.splitlines()[1].startswith("2020-01-01,")
     frame = pandas.read_parquet("rows")

@@ -67,6 +67,9 @@ OPTIONS = {
 }
 """Options are called otherwise than these parameters; all others have the same name in the command line."""
 
+BY_BLOCKS = "the table is read by blocks, so that one plain network is trained"
+"""What a user is told of a table beyond memory."""
+
 LOOKED_AT = 64
 """The most blocks of a large table that tell whether a run goes on with the same rows."""
 
@@ -384,7 +387,7 @@ def _fit_by_blocks(
         return [_as_member(network, settings)]
 
     if model.members != 1 or model.networks != 1:
-        notes.append("the table is read by blocks, so that one network is trained in place of several")
+        notes.append(f"{BY_BLOCKS}, in place of several with members")
     parts = (part for block in range(held_out.blocks) for part in held_out.parts(block))
     return model.take_networks(encoder, classes, training.y, parts, watched.y, train), notes
 
@@ -424,5 +427,6 @@ def _as_member(network: Any, settings: Settings) -> Network:
             values[name] = numpy.concatenate([numpy.zeros_like(values[name]), values[name]], axis=-1)
         spec = replace(spec, loss="softmax_cross_entropy", widths=(*spec.widths[:-1], 2))
     member = Network(spec, values, network.learning_rate_init, backend=settings.backend, dtype=settings.dtype)
+    member.how_trained = "; ".join(filter(None, (BY_BLOCKS, current_ranks().why)))
     member.history = History(loss=list(network.loss_curve_), validation_loss=list(network.validation_loss_curve_ or []))
     return member

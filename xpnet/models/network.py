@@ -134,7 +134,7 @@ class Network(Saved):
         self.settled = isinstance(backend, Choice)
         self.choice = backend if isinstance(backend, Choice) else choose(backend=backend)
         self.named = backend is not None if named is None else named
-        self._joined = ""  # of the processes that have trained it, for a person
+        self.how_trained = ""  # on which processes, or by which way of its own, for a person
         self.lock = NetworkLock()
         self._hold(initial() if callable(initial) else initial, None)
 
@@ -185,7 +185,8 @@ class Network(Saved):
     @property
     def why_(self) -> str:
         """Say which backend and step run, and why, and on how many ranks it was trained, if on several."""
-        return "; ".join(filter(None, (f"backend {self.backend_} ({self.reason_})", self._ready().why, self._joined)))
+        parts = f"backend {self.backend_} ({self.reason_})", self._ready().why, self.how_trained
+        return "; ".join(filter(None, parts))
 
     @property
     def next_learning_rate(self) -> float:
@@ -578,7 +579,7 @@ class Network(Saved):
             step.load_state(StepState(params, self._optimizer.buffers, self._optimizer.t))
             self._optimizer = None
         step = on_all_ranks(step)
-        self._joined = ranks_of(step).why
+        self.how_trained = ranks_of(step).why
         return step
 
     def renew(self, spec: NetworkSpec, *, keep: bool) -> None:
