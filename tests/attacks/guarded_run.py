@@ -59,11 +59,14 @@ def attack_steps(picks: random.Random, stream: np.random.Generator) -> str:
     """One network trained for two epochs, its prediction, its loss; returns what was wrong."""
     depth = picks.randint(1, 3)
     widths = tuple(picks.choice([1, 2, 3, 5, 8, 10, 16, 17, 33, 64, 100]) for _ in range(depth + 1))
-    loss = picks.choice(["softmax_cross_entropy", "logistic_cross_entropy", "squared_error"])
+    of_classes = ["softmax_cross_entropy", "multi_softmax_cross_entropy", "logistic_cross_entropy"]
+    loss = picks.choice([*of_classes, "squared_error", "tweedie"])
+    targets = tuple(sorted(picks.randint(0, 2) for _ in range(widths[-1])))
     spec = NetworkSpec(
         widths,
         tuple(picks.choice([*ACTIVATIONS]) for _ in widths[1:-1]),  # type: ignore[misc]
         loss=loss,  # type: ignore[arg-type]
+        loss_numbers=targets if loss == "multi_softmax_cross_entropy" else (),
         rule=picks.choice([UpdateRule(), UpdateRule("sgd", momentum=0.9), UpdateRule("adam", epsilon=1e-3)]),
         dtype=picks.choice(["float32", "float64"]),
         l2=picks.choice([0.0, 1e-3]),

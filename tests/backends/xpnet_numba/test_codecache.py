@@ -154,11 +154,11 @@ from numba import njit
 from xpnet_numba.llvm import call
 
 @njit
-def run(address, z):
-    call(address, (z,))
+def run(address, z, given):
+    call(address, (z, given))
 
 z = numpy.zeros((1, 1))
-run(functions.address("exp_output", "float64"), z)
+run(functions.address("exp_output", "float64"), z, numpy.zeros(1))
 print(z[0, 0])
 """
 

@@ -183,15 +183,16 @@ def test_adam_of_gradients_whose_squares_overflow(power: float, dtype: str) -> N
 
 def test_outputs(dtype: str, rng: np.random.Generator) -> None:
     z = rng.uniform(-60, 60, (300, 7)).astype(dtype)
-    wide = z.astype(WIDER[dtype])
+    wide, targets = z.astype(WIDER[dtype]), np.array([0, 0, 1, 2, 2, 2, 2], dtype)
     for name, wanted in [
         ("softmax_output", ops.softmax(wide)),
+        ("multi_softmax_output", ops.multi_softmax(wide, target=targets.tolist())),
         ("logistic_output", ops.logistic(wide)),
         ("identity_output", wide),
         ("exp_output", np.exp(wide)),
     ]:
         out = z.copy()
-        run(name, out)
+        run(name, out, targets)
         assert_close(out, wanted, 8)
 
 
