@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import joblib
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -47,6 +48,22 @@ def test_search(data: Any, classifier: Any, theirs: Any) -> None:
         )
         scores.append(search.fit(data.X, data.labels).cv_results_["mean_test_score"])
     np.testing.assert_allclose(scores[0], scores[1])
+
+
+def test_a_search_in_threads_finds_what_a_search_finds(data: Any) -> None:
+    classifier = xpnet.MLPClassifier((8,), max_iter=40, random_state=0, backend="numba")
+    grid = {"alpha": [0.0, 1e-2], "learning_rate_init": [1e-3, 1e-1], "early_stopping": [False, True]}
+    alone, threads = (GridSearchCV(classifier, grid, cv=3, n_jobs=count) for count in (None, 4))
+    alone.fit(data.X, data.labels)
+    with joblib.parallel_config(backend="threading"):
+        threads.fit(data.X, data.labels)
+    assert threads.cv_results_["params"] == alone.cv_results_["params"]
+    for fold in range(3):
+        name = f"split{fold}_test_score"
+        np.testing.assert_array_equal(threads.cv_results_[name], alone.cv_results_[name])
+    assert (threads.best_params_, threads.best_score_) == (alone.best_params_, alone.best_score_)
+    for found, wanted in zip(threads.best_estimator_.coefs_, alone.best_estimator_.coefs_, strict=True):
+        np.testing.assert_array_equal(found, wanted)
 
 
 def test_processes(data: Any, classifier: Any, theirs: Any) -> None:
