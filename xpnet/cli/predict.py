@@ -265,14 +265,6 @@ def _labelled_rows(
     show_default=True,
     help="Shuffle each column so often.",
 )
-@option(
-    "--seed",
-    group="Measuring",
-    type=click.IntRange(0, 2**32 - 1),
-    default=0,
-    show_default=True,
-    help="Draw the shuffles from this seed.",
-)
 @JSON
 @output_option("--plot", help="Draw a bar for each column into this file (.png, .svg, .pdf).", check=check_plot)
 @reading
@@ -299,7 +291,7 @@ def explain(model: Path, data: str, as_json: bool, plot: Path | None, backend: s
     with working(f"explaining {data}") as progress:
         rows = _labelled_rows(opened, data, how["target"], how, progress)
         some = rows.take(slice(None, None, -(-len(rows) // EXPLAINED_ROWS)))
-        table, rng = some.table(), numpy.random.default_rng(how["seed"])
+        table, rng = some.table(), numpy.random.default_rng(0)
         importances = shuffled(opened, table, some.y, how["repeats"], rng, progress)
     names, what = table.column_names, "fall of R2" if opened.classes is None else "rise of the log loss"
     means, spreads = importances.mean(axis=1).tolist(), importances.std(axis=1).tolist()

@@ -13,12 +13,11 @@ from xpnet.cli.options import (
     Settings,
     check_folder,
     computing,
-    distributed,
+    joined,
     keeps_checkpoints,
     levels,
     option,
     output_option,
-    read_config,
     reading,
     reads,
     reads_labels,
@@ -77,7 +76,7 @@ _training = partial(option, group="The training")
 
 
 @click.command(cls=Grouped, short_help="Train a model on a data file, and measure it.")
-@click.argument("data", required=False, callback=reads)
+@click.argument("data", callback=reads)
 @_data(
     "--target",
     callback=reads_labels,
@@ -168,15 +167,6 @@ _training = partial(option, group="The training")
 @output_option("--metrics-json", help="Write settings, losses and scores to this file.")
 @output_option("--plot", help="Draw the losses by epoch into this file (.png, .svg, .pdf).", check=check_plot)
 @option(
-    "--config",
-    group="Writing",
-    type=click.Path(path_type=Path),
-    callback=read_config,
-    is_eager=True,
-    expose_value=False,
-    help="Take options from this TOML file; those given beside it count.",
-)
-@option(
     "--checkpoint-dir",
     group="Writing",
     type=click.Path(path_type=Path),
@@ -190,8 +180,13 @@ _training = partial(option, group="The training")
     help="Go on from the last checkpoint, if there is one; give data and other options as before.",
 )
 @computing
-@distributed
-def train(**options: Any) -> None:
+@option(
+    "--distributed",
+    group="The machine",
+    metavar="NAME",
+    help="Train on all processes that a launcher has started, joined by mpi or torch.",
+)
+def train(distributed: str | None, **options: Any) -> None:
     """Train a model on DATA: a data set of scikit-learn's (digits, iris, wine, breast_cancer, diabetes), a file, or -.
 
     Files end in .csv, .tsv, .txt (also .gz, .bz2, .zst behind it), .parquet, .npz, .npy, .h5 or .zarr; a folder of
@@ -208,11 +203,10 @@ def train(**options: Any) -> None:
       xpnet train digits --model mlp --hidden 100,50
       mpirun -n 4 xpnet train DATA --distributed mpi
     """
-    if options["data"] is None:
-        raise click.UsageError("Missing argument 'DATA'.")
     settings = Settings(**options)
-    _check_checkpoints(settings.checkpoint_dir, settings.resume)
-    _check_together(settings)
-    from xpnet.cli.training import run
+    with joined(distributed):
+        _check_checkpoints(settings.checkpoint_dir, settings.resume)
+        _check_together(settings)
+        from xpnet.cli.training import run
 
-    run(settings)
+        run(settings)
