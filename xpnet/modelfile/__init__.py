@@ -8,7 +8,7 @@
 ``networks``     the description that every file has; the models of ``xpnet.models`` to files and back
 ``estimators``   fitted estimators to files and back, those of tables with their encoders
 ``c_source``     models as one file of C; ``predict.c`` is its program
-``onnx_graph``   models as ONNX files, for other runtimes; ``onnx_encoder`` what encodes a table before them
+``onnx_graph``   models as ONNX files, for other runtimes
 ``checkpoint``   a training under way as a file, and the callback that writes it
 
 A model file holds the parameters and the settings of a model. A checkpoint also holds what a training needs to go on:
@@ -39,7 +39,7 @@ _OPENERS = {
     "TabularClassifier": "xpnet.modelfile.estimators",
     "TabularRegressor": "xpnet.modelfile.estimators",
 }
-"""The module for each kind of model, with ``parts``, ``export`` and ``open_file``. It is imported when it is needed."""
+"""The module for each kind of model, with ``parts``, ``to_export`` and ``open_file``; it is imported when needed."""
 
 
 def save(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> None:
@@ -152,7 +152,12 @@ def export_model(model: Any, path: str | Path) -> None:
     >>> export_model(xpnet.LogisticRegression(4, 3), "iris.onnx")
     """
     kind = "FeedforwardNeuralNet" if isinstance(model, Network) else _kind(model)
-    import_module(_OPENERS[kind]).export(model, path)
+    facts = import_module(_OPENERS[kind]).to_export(model)
+    if Path(path).suffix == ".c":
+        from xpnet.modelfile.c_source import write_c as write
+    else:
+        from xpnet.modelfile.onnx_graph import write_onnx as write
+    write(path, *facts)
 
 
 def load(path: str | Path, backend: str | Backend | None = None) -> Any:

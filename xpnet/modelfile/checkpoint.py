@@ -155,7 +155,7 @@ class Checkpoint(Callback):
         """
         found = _checkpoints(self.directory)
         for path in found:
-            if found[path] != self._known.get(path):
+            if found[path] not in (None, self._known.get(path)):
                 raise InputError(
                     f"A folder holds the checkpoints of one run; another run has written {path} since this one began, "
                     "and nothing of it was removed. Choose a folder for each run."
@@ -163,13 +163,16 @@ class Checkpoint(Callback):
         return list(found)
 
 
-def _checkpoints(directory: Path) -> dict[Path, tuple[int, int]]:
+def _checkpoints(directory: Path) -> dict[Path, tuple[int, int] | None]:
     """Return the checkpoints of a folder, oldest first, each with what tells it from another of its name."""
     return {path: _version_of(path) for path in sorted(directory.glob(PATTERN))}
 
 
-def _version_of(path: Path) -> tuple[int, int]:
-    found = path.stat()
+def _version_of(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:  # another process has removed it
+        return None
     return found.st_ino, found.st_mtime_ns
 
 

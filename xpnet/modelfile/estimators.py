@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy
@@ -14,10 +13,8 @@ from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.errors import InputError
 from xpnet.estimators.fitted import FACTS, LABEL_FACTS, FittedState
 from xpnet.estimators.parameters import check_parameters
-from xpnet.modelfile.c_source import write_c
 from xpnet.modelfile.container import Header
 from xpnet.modelfile.networks import SCHEDULES, Description, check_tensors, rate_from_json, rate_to_json
-from xpnet.modelfile.onnx_graph import Graph, Value, write_onnx
 from xpnet.modelfile.values import from_json, to_json
 from xpnet.models import Network
 
@@ -118,46 +115,21 @@ def _common_spec(estimator: Any) -> NetworkSpec:
     return replace(estimator.networks_[0].spec, seed=0)
 
 
-def export(estimator: Any, path: str | Path) -> None:
-    """Write a fitted estimator as an ONNX file, or as C; see :func:`xpnet.modelfile.export_model`."""
+def to_export(estimator: Any) -> tuple[Any, ...]:
+    """Return what ``write_onnx`` and ``write_c`` take of a fitted estimator.
+
+    Raises NotFittedError before ``fit``, InputError for several targets of classes and for an encoder of another kind.
+    """
     check_is_fitted(estimator)
-    classes, tables = getattr(estimator, "classes_", None), type(estimator).__name__ in _TABLE_FACTS
+    classes = getattr(estimator, "classes_", None)
     if isinstance(classes, list):
         raise InputError("ONNX and C files hold one target of classes; this model has several. Use save.")
-    if Path(path).suffix == ".c":
-        if not tables:
-            state = estimator.get_fitted_state()
-            write_c(path, state.spec, [state.values], classes)
-            return
-        facts: tuple[Any, Any] = getattr(estimator, "target_", None), getattr(estimator, "temperature_", 1.0)
-        networks = [network.values() for network in estimator.networks_]
-        write_c(path, _common_spec(estimator), networks, classes, _own_encoder(estimator), *facts)
-        return
-    if not (classes is None or classes.dtype.kind in "iubU" or all(isinstance(label, str) for label in classes)):
-        raise InputError(f"ONNX knows labels that are integers or strings; received {classes!r}. Encode them first.")
-    if not tables:
+    if type(estimator).__name__ not in _TABLE_FACTS:
         state = estimator.get_fitted_state()
-        write_onnx(path, state.spec, [state.values], classes)
-        return
-    from xpnet.modelfile.onnx_encoder import encode_table
-
-    encoder, members = _own_encoder(estimator), [network.values() for network in estimator.networks_]
-
-    def table(graph: Graph) -> Value:
-        return encode_table(graph, encoder)
-
-    def in_range(value: Value) -> Value:
-        moved, spread, low, high = estimator.target_
-        value = value * spread + moved
-        return value.graph.add("Min", value.graph.add("Max", value, low), high)
-
-    def calibrated(value: Value) -> Value:
-        least = numpy.asarray(numpy.finfo(estimator.dtype).tiny, estimator.dtype)
-        logarithms = value.graph.add("Log", value.graph.add("Max", value, least))
-        return value.graph.add("Softmax", logarithms / numpy.asarray(estimator.temperature_, estimator.dtype), axis=1)
-
-    finish = in_range if classes is None else calibrated if estimator.temperature_ != 1.0 else None
-    write_onnx(path, _common_spec(estimator), members, classes, table, finish)
+        return state.spec, [state.values], classes
+    networks = [network.values() for network in estimator.networks_]
+    facts = getattr(estimator, "target_", None), getattr(estimator, "temperature_", 1.0)
+    return _common_spec(estimator), networks, classes, _own_encoder(estimator), *facts
 
 
 def open_file(description: Description, header: Header, tensors: dict[str, Any], backend: str | Backend | None) -> Any:

@@ -3,11 +3,9 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 from typing import Any
 
 from xpnet.backend import Backend, NetworkSpec
-from xpnet.modelfile.c_source import write_c
 from xpnet.modelfile.container import Header
 from xpnet.modelfile.values import from_json, to_json
 from xpnet.models import FeedforwardNeuralNet, LogisticRegression, Network
@@ -125,14 +123,9 @@ def parts(network: Network) -> tuple[NetworkSpec, dict[str, Any], dict[str, Any]
     return network.spec, settings, network.values()
 
 
-def export(network: Network, path: str | Path) -> None:
-    """Write a network as an ONNX file, or as C; see :func:`xpnet.modelfile.export_model`."""
-    if Path(path).suffix == ".c":
-        write_c(path, network.spec, [network.values()])
-        return
-    from xpnet.modelfile.onnx_graph import write_onnx
-
-    write_onnx(path, network.spec, [network.values()])
+def to_export(network: Network) -> tuple[Any, ...]:
+    """Return what ``write_onnx`` and ``write_c`` take of a network."""
+    return network.spec, [network.values()]
 
 
 def open_file(

@@ -2,7 +2,7 @@
 activation, Gemm, ..., and what the loss makes of the last. Needs the package ``onnx`` (the extra ``onnx``).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,20 @@ import numpy
 
 from xpnet.backend import NetworkSpec
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
-from xpnet.errors import ModelFileError
+from xpnet.errors import InputError, ModelFileError
 from xpnet.modelfile.disk import write_whole
 from xpnet.modelfile.networks import parameter_count
 from xpnet.ops import ACTIVATIONS
+from xpnet.tabular.encodings import DAY, FARTHEST, LARGEST, PERIODS, Category, Number
 
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8  # of 2022, which every runtime in use reads
 ML = "ai.onnx.ml"
 LIMIT = 2**31 - 2**20  # bytes; the format that ONNX files are written in holds 2 GiB
 _INNER = "xpnet/"  # what the names of inner tensors begin with
+
+_GAP = "NaN is a gap"
+_SAYS = {"str": "empty text is a gap", "float64": _GAP, "moment": f"seconds since 1970; {_GAP}"}
+"""A graph says this of its inputs, by their kind."""
 
 _OUTPUTS = {
     "softmax": ("Softmax", "probabilities"),
@@ -124,51 +129,51 @@ class Graph:
         return helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="xpnet")
 
 
-Encode = Callable[[Graph], Value]
-"""Adds inputs to a graph, and what makes the inputs (rows, in) of a network of them."""
-
-Finish = Callable[[Value], Value]
-"""Makes predictions (rows, out) of the outputs of networks: numbers in float64, or probabilities."""
-
-
 def write_onnx(
     path: str | Path,
     spec: NetworkSpec,
-    members: Sequence[dict[str, Any]],
+    networks: Sequence[dict[str, Any]],
     classes: Any = None,
-    encode: Encode | None = None,
-    finish: Finish | None = None,
+    encoder: Any = None,
+    target: numpy.ndarray | None = None,
+    temperature: float = 1.0,
 ) -> None:
-    """Write a network, or several whose outputs are averaged, as an ONNX file.
+    """Write networks whose outputs are averaged as an ONNX file.
 
-    members : for each network NumPy arrays by the spec's names
+    networks : for each network NumPy arrays by the spec's names
     classes : (classes,) labels, integers or strings, for a second output ``label`` with the most probable; for logistic
         cross-entropy with one output the two classes; with several, ``label`` is (rows, out) of 0 and 1
-    encode : makes the network's inputs; None for one input ``X`` (rows, in) of the spec's dtype
-    finish : makes predictions of the network's outputs
+    encoder : a fitted TableEncoder; None for one input ``X`` (rows, in) of the spec's dtype
+    target : (4, outputs), what outputs are moved by and multiplied with, and their range; None for neither
+    temperature : of probabilities
 
-    The output is ``probabilities`` (rows, classes) or ``predictions`` (rows, out), of the spec's dtype; numbers
-    that are finished are float64. Raises ModelFileError where onnx is missing, the file cannot be written or would be
-    too large.
+    The output is ``probabilities`` (rows, classes) or ``predictions`` (rows, out), of the spec's dtype; numbers that
+    are moved are float64. Raises ModelFileError where onnx is missing, the file cannot be written or would be too
+    large, InputError for labels of other types.
     """
     onnx = _onnx()
-    if len(members) * parameter_count(spec) * numpy.dtype(spec.dtype).itemsize > LIMIT:
+    if len(networks) * parameter_count(spec) * numpy.dtype(spec.dtype).itemsize > LIMIT:
         raise ModelFileError(f"An ONNX file holds at most 2 GiB; {path} would be larger. Use save.")
     graph = Graph(onnx)
-    x = graph.input("X", spec.widths[0], spec.dtype) if encode is None else encode(graph).to(spec.dtype)
+    x = graph.input("X", spec.widths[0], spec.dtype) if encoder is None else encode_table(graph, encoder).to(spec.dtype)
     operator, name = _OUTPUTS[OUTPUT_ACTIVATIONS[spec.loss]]
-    found, *others = (_network(graph, x, spec, params, operator) for params in members)
+    found, *others = (_network(graph, x, spec, params, operator) for params in networks)
     for other in others:
         found += other
     if others:
-        found /= numpy.asarray(len(members), spec.dtype)
+        found /= numpy.asarray(len(networks), spec.dtype)
     if spec.loss == "quantile" and len(spec.loss_numbers) > 1:
         found = found.sorted(spec.widths[-1])
+    if target is not None:
+        moved, spread, low, high = target
+        found = graph.add("Min", graph.add("Max", found.to("float64") * spread + moved, low), high)
+    if temperature != 1.0:
+        least, power = (numpy.asarray(number, spec.dtype) for number in (numpy.finfo(spec.dtype).tiny, temperature))
+        found = graph.add("Softmax", graph.add("Log", graph.add("Max", found, least)) / power, axis=1)
     if classes is None:
-        dtype = spec.dtype if finish is None else "float64"
-        graph.output(found if finish is None else finish(found.to(dtype)), name, dtype, spec.widths[-1])
+        graph.output(found, name, spec.dtype if target is None else "float64", spec.widths[-1])
     else:
-        _add_labels(graph, found if finish is None else finish(found), spec, numpy.asarray(classes))
+        _add_labels(graph, found, spec, numpy.asarray(classes))
     model = graph.model()
     onnx.checker.check_model(model, full_check=True)
     write_whole(path, model.SerializeToString(deterministic=True))
@@ -226,6 +231,8 @@ def _express(graph: Graph, expression: Any, x: Value, dtype: str) -> Value:
 
 def _add_labels(graph: Graph, found: Value, spec: NetworkSpec, classes: numpy.ndarray) -> None:
     """Make outputs with labels: the most probable ones, and the probabilities."""
+    if not (classes.dtype.kind in "iubU" or all(isinstance(label, str) for label in classes)):
+        raise InputError(f"ONNX knows labels that are integers or strings; received {classes!r}. Encode them first.")
     out = spec.widths[-1]
     one, half = numpy.asarray(1, spec.dtype), numpy.asarray(0.5, spec.dtype)
     if spec.loss == "logistic_cross_entropy" and out > 1:
@@ -240,3 +247,128 @@ def _add_labels(graph: Graph, found: Value, spec: NetworkSpec, classes: numpy.nd
     chosen = graph.add("ArgMax", found, axis=1, keepdims=0)
     graph.output(graph.add("Gather", labels, chosen), "label", "str" if labels.dtype == object else "int64")
     graph.output(found, "probabilities", spec.dtype, len(labels))
+
+
+def encode_table(graph: Graph, encoder: Any) -> Value:
+    """Return the outputs (rows, outputs) of a fitted ``TableEncoder``, from inputs that are added to the graph.
+
+    A table of numbers is one input ``X`` (rows, columns), in float64. Where columns hold text, dates or times, or have
+    names and are left out, each column that is used is an input (rows, 1) by its name: text, numbers, or seconds since
+    1970.
+    """
+    encodings = encoder.encodings_
+    starts = numpy.cumsum([0, *(len(encoding.labels) for encoding in encodings)]).tolist()
+    sources = _sources(graph, encoder)
+    parts: list[Value] = []
+    places: list[int] = []  # of the parts' columns among the outputs
+    numbers = [k for k, encoding in enumerate(encodings) if isinstance(encoding, Number)]
+    if numbers:
+        x = graph.add("Concat", *(sources[k] for k in numbers), axis=1)
+        for part, at in _numbers(x, [encodings[k] for k in numbers], [starts[k] for k in numbers]):
+            parts.append(part)
+            places += at
+    for encoding, start, source in zip(encodings, starts, sources, strict=False):
+        if isinstance(encoding, Category):
+            parts.append(_category(source, encoding))
+            places += range(start, start + len(encoding.labels))
+    return graph.add("Concat", *parts, axis=1).columns(numpy.argsort(places))
+
+
+def _sources(graph: Graph, encoder: Any) -> list[Value]:
+    """Return what each encoding encodes: (rows, 1) of the table, or a part of its moments."""
+    encodings, columns = encoder.encodings_, encoder.n_features_in_
+    names = getattr(encoder, "feature_names_in_", [f"x{column}" for column in range(columns)])
+    apart = hasattr(encoder, "feature_names_in_") and encoder.left_out_
+    if not apart and not any(isinstance(encoding, Category) or encoding.part for encoding in encodings):
+        table = graph.input("X", columns, "float64", _GAP)
+        return [table.columns([encoding.column]) for encoding in encodings]
+    inputs: dict[int, Value] = {}
+    parts: dict[int, dict[str, Value]] = {}
+    sources = []
+    for encoding in encodings:
+        dtype, part = ("str", "") if isinstance(encoding, Category) else ("float64", encoding.part)
+        column = encoding.column
+        if column not in inputs:
+            inputs[column] = graph.input(names[column], 1, dtype, _SAYS["moment" if part else dtype])
+        if part and column not in parts:
+            parts[column] = _parts_of_moments(inputs[column])
+        sources.append(parts[column][part] if part else inputs[column])
+    return sources
+
+
+def _parts_of_moments(seconds: Value) -> dict[str, Value]:
+    """Return the parts of moments, as ``xpnet.tabular.encodings.parts_of_moments`` has them; NaN and infinity give NaN.
+
+    (The calendar from days: Hinnant, chrono-Compatible Low-Level Date Algorithms, 2013, ``civil_from_days``.)
+    """
+    days = seconds // DAY
+    from_march = days + 719468.0  # days since 1 March of the year 0, the first of an era of 400 years
+    era = from_march // 146097.0
+    day_of_era = from_march - era * 146097.0
+    years = (day_of_era - day_of_era // 1460.0 + day_of_era // 36524.0 - day_of_era // 146096.0) // 365.0
+    day_of_year = day_of_era - (years * 365.0 + years // 4.0 - years // 100.0)
+    month_from_march = (day_of_year * 5.0 + 2.0) // 153.0
+    after_december = month_from_march // 10.0  # 1 in January and February, whose year began in March
+    return {
+        "trend": seconds,
+        "year": years + era * 400.0 + after_december,
+        "month": month_from_march + 3.0 - after_december * 12.0,
+        "day": day_of_year - (month_from_march * 153.0 + 2.0) // 5.0 + 1.0,
+        "weekday": days + 3.0 - (days + 3.0) // 7.0 * 7.0,
+        "hour": (seconds - days * DAY) / 3600.0,
+    }
+
+
+def _numbers(x: Value, numbers: Sequence[Any], starts: Sequence[int]) -> list[tuple[Value, list[int]]]:
+    """Return what ``Number.write`` writes, in float32: parts with the places of their columns among the outputs.
+
+    x : (rows, numbers) float64; starts : the place of the first output of each number
+    """
+    graph = x.graph
+
+    def row(name: str) -> numpy.ndarray:
+        return numpy.array([getattr(number, name) for number in numbers])
+
+    missing = graph.add("IsNaN", x)
+    x = graph.add("Where", missing, row("fill"), x)
+    within = graph.add("Min", graph.add("Max", x, row("low")), row("high"))
+    x = graph.add("Where", graph.add("Greater", graph.add("Abs", x), LARGEST), within, x)
+    z = graph.add("Clip", (x - row("centre")) * row("scale"), -FARTHEST, FARTHEST)
+    z = graph.add("Where", row("clip"), z / graph.add("Sqrt", z * z / 9.0 + 1.0), z)
+    places: dict[str, list[tuple[int, int]]] = {}
+    for index, (number, start) in enumerate(zip(numbers, starts, strict=True)):
+        ways = ["scaled"] * (number.scale != 0) + ["gap"] * number.gaps + ["Sin", "Cos"] * number.cycle
+        for place, way in enumerate(ways + ["bin"] * max(0, len(number.edges) - 1), start):
+            places.setdefault(way, []).append((index, place))
+    found = []
+    for way, entries in places.items():
+        at = [index for index, _ in entries]
+        if way == "bin":
+            left = numpy.concatenate([number.edges[:-1] for number in numbers])
+            right = numpy.concatenate([number.edges[1:] for number in numbers])
+            value = graph.add("Clip", (x.columns(at) - left) / (right - left), 0.0, 1.0)
+        elif way in ("Sin", "Cos"):
+            first, length = numpy.array([PERIODS[numbers[index].part] for index in at]).T
+            value = graph.add(way, (x.columns(at) - first) * (2 * numpy.pi / length))
+        else:
+            value = (z if way == "scaled" else missing).columns(at)
+        found.append((value.to("float32"), [place for _, place in entries]))
+    return found
+
+
+def _category(text: Value, category: Category) -> Value:
+    """Look up a category's outputs in a table with a row for each value, for unknown ones and for gaps."""
+    values = list(category.values)
+    unknown, gap = len(values), len(values) + 1
+    rows = numpy.empty((len(values) + 2, len(category.labels)), numpy.float32)
+    category.write(numpy.array([*range(len(values)), -1, -2]), rows)
+    keys = {"": gap} | {value: index for index, value in enumerate(values)}
+    code = text.graph.add(
+        "LabelEncoder",
+        text,
+        domain=ML,
+        keys_strings=list(keys),
+        values_int64s=list(keys.values()),
+        default_int64=unknown,
+    )
+    return text.graph.add("Gather", rows, text.graph.add("Squeeze", code, numpy.array([1])), axis=0)
