@@ -2,8 +2,7 @@
 
 ``estimators``  scikit-learn's contract over Dask collections
 ``partitions``  the blocks of a collection: which worker takes which, and predictions for each
-``training``    a rank on each worker, watched by the client
-``group``       what connects the ranks: messages between Dask's workers
+``training``    a rank on each worker, what connects them, and the client, which watches them
 """
 
 from xpnet.dask.estimators import MLPClassifier, MLPRegressor

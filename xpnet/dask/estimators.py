@@ -47,6 +47,7 @@ class OnCluster:
     timeout: float
     warm_start: bool
     _plain: ClassVar[Any]
+    _metric: ClassVar[Any]
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, **validation: Any) -> Self:
         """Train on the workers of the cluster.
@@ -119,6 +120,26 @@ class OnCluster:
         """
         return self._each_block("predict", X)
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Measure the predictions as the estimator without Dask does.
+
+        Parameters
+        ----------
+        X : array, shape (rows, features)
+            Dask's, or any that the estimator without Dask takes.
+        y, sample_weight : array, shape (rows,)
+            Labels or numbers, and weights. They come to the client's memory, as the predictions do.
+
+        Returns
+        -------
+        float
+            The accuracy of labels; of numbers R^2, the mean over outputs.
+        """
+        import dask
+
+        y, predicted, sample_weight = dask.compute(y, self.predict(X), sample_weight)
+        return float(self._metric(y, predicted, sample_weight=sample_weight))
+
     def _each_block(self, method: str, X: Any) -> Any:
         """Apply a method to each block of rows."""
         if not is_collection(X):
@@ -143,12 +164,6 @@ class OnCluster:
         # A client belongs to this process.
         state: dict[str, Any] = super().__getstate__()  # type: ignore[assignment]
         return {**state, "client": None}
-
-    def _compared(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
-        """Targets, predictions and weights in the client's memory."""
-        import dask
-
-        return dask.compute(y, self.predict(X), sample_weight)
 
 
 def _documented(kind: Any) -> Any:
@@ -199,6 +214,7 @@ class MLPClassifier(OnCluster, xpnet.MLPClassifier):
     timeout: float = TIMEOUT
 
     _plain: ClassVar[Any] = xpnet.MLPClassifier
+    _metric: ClassVar[Any] = staticmethod(accuracy_score)
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, **validation: Any) -> Self:
         """Train for one epoch on the workers of the cluster.
@@ -250,24 +266,6 @@ class MLPClassifier(OnCluster, xpnet.MLPClassifier):
         """
         return self._each_block("predict_log_proba", X)
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Tell how many predictions are right.
-
-        Parameters
-        ----------
-        X : array, shape (rows, features)
-            Dask's, or any that the estimator without Dask takes.
-        y, sample_weight : array, shape (rows,)
-            Labels and weights. They come to the client's memory, as the predictions do.
-
-        Returns
-        -------
-        float
-            The accuracy.
-        """
-        y, predicted, sample_weight = self._compared(X, y, sample_weight)
-        return float(accuracy_score(y, predicted, sample_weight=sample_weight))
-
 
 @_documented
 @dataclass(eq=False, repr=False)
@@ -302,6 +300,7 @@ class MLPRegressor(OnCluster, xpnet.MLPRegressor):
     timeout: float = TIMEOUT
 
     _plain: ClassVar[Any] = xpnet.MLPRegressor
+    _metric: ClassVar[Any] = staticmethod(r2_score)
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, **validation: Any) -> Self:
         """Train for one epoch on the workers of the cluster.
@@ -319,24 +318,6 @@ class MLPRegressor(OnCluster, xpnet.MLPRegressor):
             The estimator itself.
         """
         return self._train_on_cluster("partial_fit", X, y, sample_weight, validation, goes_on=True)
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Tell how much of the variance the predictions explain.
-
-        Parameters
-        ----------
-        X : array, shape (rows, features)
-            Dask's, or any that the estimator without Dask takes.
-        y, sample_weight : array, shape (rows,)
-            Targets and weights. They come to the client's memory, as the predictions do.
-
-        Returns
-        -------
-        float
-            R^2, the mean over outputs.
-        """
-        y, predicted, sample_weight = self._compared(X, y, sample_weight)
-        return float(r2_score(y, predicted, sample_weight=sample_weight))
 
 
 def _client(client: Any) -> Any:
