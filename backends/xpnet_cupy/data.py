@@ -74,25 +74,15 @@ class Orders:
         self._sent = order, self._uploads.send(order)
 
 
-class Batches(NamedTuple):
-    """All parts that one rank has of the batches of an epoch, filled up to one size with rows that are not there.
+def batches_of_ranks(
+    shares: Sequence[tuple[Any, BatchPart]],
+) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray | None]:
+    """Return order, parts and places of a rank's parts of batches, filled up to one size with rows that are not there.
 
     A recording has a fixed number of rows; a rank that has its own rows has more of one batch and fewer of another.
 
-    order : (batches, rows) int32
-    parts : (batches, 2) float64, the weight of each whole batch and how many of its rows stand before these
-    places : (batches, rows) int32, where each row stands in its whole batch; None where they follow one another
-    """
-
-    order: numpy.ndarray
-    parts: numpy.ndarray
-    places: numpy.ndarray | None
-
-
-def batches_of_ranks(shares: Sequence[tuple[Any, BatchPart]]) -> Batches:
-    """Return what a recording reads of a rank's parts.
-
     shares : for each batch the rows of the rank's part, as indices or as a slice, and what they are of the batch
+    returns (batches, rows) int32; (batches, 2) float64; (batches, rows) int32 or None; see :class:`Data`
     """
     own = [numpy.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows for rows, _ in shares]
     sizes = [len(rows) for rows in own]
@@ -102,7 +92,7 @@ def batches_of_ranks(shares: Sequence[tuple[Any, BatchPart]]) -> Batches:
     parts = numpy.array([(part.total_weight, part.first_row) for _, part in shares], dtype=numpy.float64)
     placed = all(part.places is not None for _, part in shares)
     places = _filled([part.places for _, part in shares], most, 0) if placed else None
-    return Batches(_filled(own, most, -1), parts, places)
+    return _filled(own, most, -1), parts, places
 
 
 def _filled(rows: list[Any], size: int, value: int) -> numpy.ndarray:

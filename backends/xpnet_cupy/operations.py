@@ -5,11 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from math import prod
+from typing import Any
 
 import numpy
 
 from xpnet import ops
 from xpnet.backend import Kernel, UpdateRule
+from xpnet.backend.spec import LOSS_NUMBERS, OUTPUT_ACTIVATIONS
 from xpnet.ops import Array, Labels
 from xpnet.ops.updates import adam_scales
 from xpnet_cupy import launches
@@ -47,69 +49,6 @@ class Operations:
     def log_softmax(self, x: Array, axis: int = -1) -> Array:
         """Return the logarithm of softmax."""
         return self._softmax(x, axis, logarithm=True)
-
-    def softmax_cross_entropy(
-        self, logits: Array, labels: Labels, sample_weight: Array | None = None
-    ) -> tuple[Array, Array]:
-        """Return the loss and its gradient."""
-        return self._loss("softmax_cross_entropy", logits, labels, sample_weight)
-
-    def logistic_cross_entropy(
-        self, logits: Array, labels: Labels, sample_weight: Array | None = None
-    ) -> tuple[Array, Array]:
-        """Return the loss and its gradient."""
-        return self._loss("logistic_cross_entropy", logits, labels, sample_weight)
-
-    def squared_error(self, outputs: Array, targets: Labels, sample_weight: Array | None = None) -> tuple[Array, Array]:
-        """Return the loss and its gradient."""
-        return self._loss("squared_error", outputs, targets, sample_weight)
-
-    def poisson(self, outputs: Array, targets: Labels, sample_weight: Array | None = None) -> tuple[Array, Array]:
-        """Return the loss and its gradient."""
-        return self._loss("poisson", outputs, targets, sample_weight)
-
-    def absolute_error(
-        self, outputs: Array, targets: Labels, sample_weight: Array | None = None
-    ) -> tuple[Array, Array]:
-        """Return the loss and its gradient."""
-        return self._loss("absolute_error", outputs, targets, sample_weight)
-
-    def huber(
-        self,
-        outputs: Array,
-        targets: Labels,
-        sample_weight: Array | None = None,
-        *,
-        delta: float | Sequence[float] = 1.0,
-    ) -> tuple[Array, Array]:
-        """Return the loss and its gradient."""
-        return self._loss("huber", outputs, targets, sample_weight, delta)
-
-    def quantile(
-        self,
-        outputs: Array,
-        targets: Labels,
-        sample_weight: Array | None = None,
-        *,
-        quantile: float | Sequence[float] = 0.5,
-    ) -> tuple[Array, Array]:
-        """Return the loss and its gradient."""
-        return self._loss("quantile", outputs, targets, sample_weight, quantile)
-
-    def gamma(self, outputs: Array, targets: Labels, sample_weight: Array | None = None) -> tuple[Array, Array]:
-        """Return the loss and its gradient."""
-        return self._loss("gamma", outputs, targets, sample_weight)
-
-    def tweedie(
-        self,
-        outputs: Array,
-        targets: Labels,
-        sample_weight: Array | None = None,
-        *,
-        power: float | Sequence[float] = 1.5,
-    ) -> tuple[Array, Array]:
-        """Return the loss and its gradient."""
-        return self._loss("tweedie", outputs, targets, sample_weight, power)
 
     def sgd_update(
         self,
@@ -174,13 +113,13 @@ class Operations:
             launches.backward(launcher, name, d_out, kept, d_x)()
             return d_x
 
-    def of_activations(self) -> dict[str, Callable[..., Array]]:
-        """The kernels of activations, forward and back, by name; identity does nothing."""
-        found: dict[str, Callable[..., Array]] = {}
+    def of_tables(self) -> dict[str, Callable[..., Any]]:
+        """The kernels of losses, and of activations forward and back, by name; identity does nothing."""
+        found: dict[str, Callable[..., Any]] = {name: partial(self._loss, name) for name in OUTPUT_ACTIVATIONS}
         for name in sorted(ACTIVATIONS - {"identity"}):
-            for way, reference in ((self._activation, name), (self._backward, f"{name}_backward")):
-                found[reference] = kernel = partial(way, name)
-                kernel.__signature__ = inspect.signature(getattr(ops, reference))  # type: ignore[attr-defined]
+            found[name], found[f"{name}_backward"] = partial(self._activation, name), partial(self._backward, name)
+        for name, kernel in found.items():
+            kernel.__signature__ = inspect.signature(getattr(ops, name))  # type: ignore[attr-defined]
         return found
 
     def _softmax(self, x: Array, axis: int, *, logarithm: bool) -> Array:
@@ -197,10 +136,10 @@ class Operations:
         name: str,
         outputs: Array,
         labels: Labels,
-        sample_weight: Array | None,
-        given: float | Sequence[float] | None = None,
+        sample_weight: Array | None = None,
+        **given: float | Sequence[float],
     ) -> tuple[Array, Array]:
-        """The loss and its gradient. given : the number that the loss takes, or one for each output"""
+        """The loss and its gradient. given : the number that the loss takes, or one for each output, by its name"""
         with self._launching(outputs) as launcher:
             xp, rows = launcher.xp, outputs.shape[0]
             (outputs,) = _contiguous(launcher, outputs)
@@ -211,7 +150,10 @@ class Operations:
                 total = xp.sum(weight)
                 batch = batch._replace(weight=weight, total_weight=total.reshape(1))
             d_outputs, row_loss = _empty(launcher, outputs.shape), xp.zeros(rows, dtype=xp.float64)
-            numbers = () if given is None else numpy.broadcast_to(given, outputs.shape[1:]).tolist()
+            numbers: list[float] = []
+            if name in LOSS_NUMBERS:
+                argument, default, _ = LOSS_NUMBERS[name]  # type: ignore[index]
+                numbers = numpy.broadcast_to(given.get(argument, default), outputs.shape[1:]).tolist()
             launches.loss(launcher, name, outputs, batch, d_outputs, row_loss, numbers)()
             return xp.sum(row_loss / total).astype(outputs.dtype), d_outputs
 
@@ -227,7 +169,7 @@ def table(launching: Callable[[Array], AbstractContextManager[Launcher]]) -> Map
     """The backend's kernels by name; ``launching`` as for :class:`Operations`."""
     operations = Operations(launching)
     names = set(dir(operations)) & set(ops.__all__)
-    return {name: Kernel(kernel) for name, kernel in operations.of_activations().items()} | {
+    return {name: Kernel(kernel) for name, kernel in operations.of_tables().items()} | {
         name: Kernel(getattr(operations, name)) for name in names
     }
 

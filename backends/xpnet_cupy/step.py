@@ -123,14 +123,14 @@ class CompiledStep(Step):
         """See :class:`xpnet.backend.Step`. The recordings hold the sums of gradients, if the group allows it."""
         if not (shares and hasattr(group, "begin_allreduce") and self._all_record(group)):
             return None
-        batches = batches_of_ranks(shares)
-        rows, weight = batches.order.shape[1], float(batches.parts[:, 0].sum())
+        order, parts, places = batches_of_ranks(shares)
+        rows, weight = order.shape[1], float(parts[:, 0].sum())
         with self._memory(f"Training on batches of {rows} rows", rows), self.launcher.stream() as lane:
 
             def prepare() -> tuple[Runs, Data, Calls]:
                 room = self._room_for(rows)
-                data = self._read(X, Y, sample_weight, batches.order.reshape(-1))
-                data = self._placed(data, batches.places)._replace(parts=self.launcher.xp.asarray(batches.parts))
+                data = self._read(X, Y, sample_weight, order.reshape(-1))
+                data = self._placed(data, places)._replace(parts=self.launcher.xp.asarray(parts))
                 shape = Shape(rows, data.indices, "given", lane=lane, group=group)
                 told = {"learning_rate": learning_rate}
                 return room.runs, data, self._prepared(room, data, [(shape, len(shares))], told)

@@ -55,7 +55,7 @@ class NumbaBackend(NumpyBackend):
 
         versions = {name: version(name) for name in ("numpy", "numba", "llvmlite")}
         facts = {"threads": str(get_threads()), "threading layer": "own workers; no OpenMP, no TBB"}
-        return versions | facts | {"products": choose_product(0).reason}
+        return versions | facts | {"products": choose_product(0)[1]}
 
 
 def check_usable() -> None:

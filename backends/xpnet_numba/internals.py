@@ -46,7 +46,11 @@ class WaitingLibrary(codegen.JITCodeLibrary):
 
     Numba optimizes every function that compiled code calls and makes machine code of it, and then does so again with
     the code of its caller, into which it has been copied. The first time is in vain.
+
+    functions_wait : whether functions wait now; the compiler's lock is held where this is changed
     """
+
+    functions_wait = False
 
     def __init__(self, generator: Any, name: str) -> None:
         super().__init__(generator, name)
@@ -79,7 +83,7 @@ class WaitingLibrary(codegen.JITCodeLibrary):
 
     def finalize(self) -> None:
         """Link all that is called, directly or not, and compile it; nothing yet while the functions wait."""
-        if self.waits and _Waiting.now:
+        if self.waits and self.functions_wait:
             return
         self.waits = False
         libraries: dict[Any, None] = {}
@@ -128,22 +132,16 @@ class _WithoutEnvironment:
         """Do nothing."""
 
 
-class _Waiting:
-    """Says whether functions wait now; the compiler's lock is held where this is changed."""
-
-    now = False
-
-
 @contextmanager
 def functions_wait() -> Iterator[None]:
     """Inside, where the compiler's lock is held, what Numba compiles waits for the code that calls it."""
     generator = cpu_target.target_context.codegen()
     generator.create_library = lambda name, **options: WaitingLibrary(generator, name, **options)
-    _Waiting.now = True
+    WaitingLibrary.functions_wait = True
     try:
         yield
     finally:
-        _Waiting.now = False
+        WaitingLibrary.functions_wait = False
         del generator.create_library
 
 

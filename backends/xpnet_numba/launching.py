@@ -98,12 +98,7 @@ def _job_function(loop: Loop, groups: types.Tuple) -> Address:
     number = types.int64
     job = types.Tuple((number, number, number, number, groups))
     run = filled_in(_run_chunks, f"run_{loop.__name__}", loop=loop)
-    function = c_function(run, types.void(types.CPointer(job), number))
-    _functions.append(function)
-    return function.address
-
-
-_functions: list[Any] = []  # keeps compiled code alive
+    return c_function(run, types.void(types.CPointer(job), number))
 
 
 def _type_of(value: Any) -> types.Type:

@@ -12,7 +12,7 @@ import os
 import sys
 from functools import cache
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 from xpnet.errors import BackendError
 from xpnet_numba.llvm import gemm_address
@@ -131,20 +131,8 @@ FUNCTIONS = {"tiles": OWN, "blas": BLAS}
 NAMES = {AVX512: "AVX-512", AVX2: "AVX2", NEON: "NEON", SSE: "SSE"}
 
 
-class Product(NamedTuple):
-    """Holds the function that multiplies matrices in a step, and one clause that says why."""
-
-    function: str
-    reason: str
-
-    @property
-    def by_blas(self) -> bool:
-        """Return whether BLAS multiplies, and is to be held to one thread."""
-        return self.function == BLAS
-
-
-def choose_product(weight_bytes: int) -> Product:
-    """The product for a network whose largest weight has so many bytes.
+def choose_product(weight_bytes: int) -> tuple[str, str]:
+    """Return the name of the function that multiplies in a network whose largest weight has so many bytes, and why.
 
     Raises BackendError where the environment variable names neither kind.
     """
@@ -152,15 +140,15 @@ def choose_product(weight_bytes: int) -> Product:
     if named and named not in FUNCTIONS:
         raise BackendError(f"{VARIABLE} must be {' or '.join(FUNCTIONS)}; received {named!r}. Correct or unset it.")
     if named:
-        return Product(FUNCTIONS[named], f"{named}, named by {VARIABLE}")
+        return FUNCTIONS[named], f"{named}, named by {VARIABLE}"
     if not WIDE:
-        return Product(BLAS, "BLAS, since there are no tiles for this processor")
+        return BLAS, "BLAS, since there are no tiles for this processor"
     vectors = f"{NAMES[TILES]} vectors"
     if TILES is AVX2 and weight_bytes > LARGE:
-        return Product(BLAS, f"BLAS, faster than tiles of {vectors} for weights of more than {LARGE >> 20} MB")
-    return Product(OWN, f"tiles of {vectors}")
+        return BLAS, f"BLAS, faster than tiles of {vectors} for weights of more than {LARGE >> 20} MB"
+    return OWN, f"tiles of {vectors}"
 
 
 def products_that_may_run() -> set[str]:
     """Return the functions that steps of this process choose among."""
-    return {choose_product(size).function for size in (0, LARGE + 1)}
+    return {choose_product(size)[0] for size in (0, LARGE + 1)}

@@ -14,7 +14,7 @@ from concurrent.futures import Future, wait
 from contextlib import contextmanager, nullcontext, suppress
 from hashlib import sha256
 from types import FunctionType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numba
 from numba.core.compiler_lock import global_compiler_lock
@@ -43,14 +43,8 @@ def filled_in(template: Callable[..., Any], name: str, **values: Any) -> Callabl
     return made
 
 
-class CFunction(NamedTuple):
-    """A function that C and compiled code can call at its ``address``."""
-
-    address: int
-
-
-def c_function(function: Callable[..., Any], signature: Any) -> CFunction:
-    """Compile to a C function (its ``address`` can be called from compiled code) under the flags in ``FAST``.
+def c_function(function: Callable[..., Any], signature: Any) -> int:
+    """Compile to a C function under the flags in ``FAST``; return its address, which compiled code can call.
 
     Raises what Numba raises for code it cannot compile.
     """
@@ -63,7 +57,8 @@ def c_function(function: Callable[..., Any], signature: Any) -> CFunction:
         _keep(name, lambda: internals.machine_code(overload, for_python=False))
         return address
 
-    return CFunction(_loaded_or_compiled(name, internals.load_c_function, compiled))
+    found: int = _loaded_or_compiled(name, internals.load_c_function, compiled)
+    return found
 
 
 def python_function(function: Callable[..., Any], signature: Any) -> Callable[..., Any]:

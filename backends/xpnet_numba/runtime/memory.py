@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy
 
@@ -22,22 +22,12 @@ LARGE = 64 * 2**20
 ROOT = Path("/")
 
 
-class Hierarchy(NamedTuple):
-    """Names the folder of a version of control groups, its files of limit and use, and a key of memory.stat."""
-
-    folder: str
-    limit: str
-    use: str
-    cache: str
-
-
 HIERARCHIES = {
-    "": Hierarchy("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
-    "memory": Hierarchy(
-        "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
-    ),
+    "": ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+    "memory": ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 }
-"""By what stands between the colons of /proc/self/cgroup: version 2, and version 1."""
+"""The folder of control groups, their files of limit and use, and a key of memory.stat, by what stands between the
+colons of /proc/self/cgroup: version 2, and version 1."""
 
 
 def check_memory(needed: int, what: str) -> None:
@@ -69,16 +59,17 @@ def _of_groups() -> Iterator[float]:
     with suppress(OSError):
         for line in (ROOT / "proc/self/cgroup").read_text().splitlines():
             _, kind, path = line.split(":", 2)
-            if hierarchy := HIERARCHIES.get(kind):
+            if kind in HIERARCHIES:
+                root, *names = HIERARCHIES[kind]
                 group = Path(path.lstrip("/"))
                 for folder in (group, *group.parents):
-                    yield from _of_group(ROOT / hierarchy.folder / folder, hierarchy)
+                    yield from _of_group(ROOT / root / folder, *names)
 
 
-def _of_group(folder: Path, hierarchy: Hierarchy) -> Iterator[float]:
+def _of_group(folder: Path, limit: str, use: str, cache: str) -> Iterator[float]:
     with suppress(OSError, KeyError, ValueError):  # no such group, or one without a limit ("max")
-        limit, use = (int((folder / name).read_text()) for name in (hierarchy.limit, hierarchy.use))
-        yield float(limit - use + _numbers(folder / "memory.stat")[hierarchy.cache])
+        most, used = (int((folder / name).read_text()) for name in (limit, use))
+        yield float(most - used + _numbers(folder / "memory.stat")[cache])
 
 
 def _numbers(file: Path) -> dict[str, int]:

@@ -20,7 +20,7 @@ from contextlib import suppress
 from functools import cache
 from queue import SimpleQueue
 from threading import Lock, Thread
-from typing import Any, NamedTuple
+from typing import Any
 
 from numba import types
 
@@ -116,25 +116,15 @@ def rouse(board: Address, worker: int) -> int:
     return 1 if exchange_if(item(board, ASLEEP + LINE * worker), 1, 0) else 0
 
 
-class Calls(NamedTuple):
-    """Holds the compiled functions above that Python calls."""
-
-    attend: Any
-    rouse: Any
-
-
 @cache
-def _compiled() -> list[Any]:
-    signature = types.int64(types.int64, types.int64)
-    return [c_function(f, signature) for f in (attend, rouse)]
+def calls() -> tuple[Any, Any]:
+    """Return ``attend`` and ``rouse`` as Python calls them, compiled on first need.
 
-
-@cache
-def calls() -> Calls:
-    """Compiled on first need. Other Python threads run while a worker attends."""
-    numbers = (ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
-    attend, rouse = (f.address for f in _compiled())
-    return Calls(ctypes.CFUNCTYPE(*numbers)(attend), ctypes.PYFUNCTYPE(*numbers)(rouse))
+    Other Python threads run while a worker attends.
+    """
+    numbers, signature = (ctypes.c_int64, ctypes.c_int64, ctypes.c_int64), types.int64(types.int64, types.int64)
+    attend_at, rouse_at = (c_function(function, signature) for function in (attend, rouse))
+    return ctypes.CFUNCTYPE(*numbers)(attend_at), ctypes.PYFUNCTYPE(*numbers)(rouse_at)
 
 
 entry = cache(python_function)
@@ -192,8 +182,10 @@ class Team:
             self._keep_workers_off(core)
         asleep = ASLEEP + LINE
         for worker, signal in enumerate(self._signals[: threads - 1], start=1):
-            if self._memory[asleep] and calls().rouse(self._board, worker):
-                signal.put(True)
+            if self._memory[asleep]:
+                _, rouse = calls()
+                if rouse(self._board, worker):
+                    signal.put(True)
             asleep += LINE
         return min(threads, len(self._signals) + 1)
 
@@ -236,7 +228,7 @@ def _attend(board: Address, me: int, signal: "SimpleQueue[bool]", memory: Any) -
     """Work for the team until it ends; ``memory`` keeps the board alive."""
     if BLAS in products_that_may_run():
         hold_this_thread()
-    attend = calls().attend
+    attend, _ = calls()
     attend(board, me)
     while signal.get():
         attend(board, me)

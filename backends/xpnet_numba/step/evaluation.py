@@ -68,7 +68,7 @@ class Evaluation:
         set_data(job, data, self.spec)
         set_pointers(job, {"claims_at": claims, "totals_at": totals})
         job.blocks, job.threads, job.multiply_at = claims.size, count, self._multiply_at
-        function = job_function(self._measure, self.spec.dtype).address
+        function = job_function(self._measure, self.spec.dtype)
         threads.team.lead(share_entry(), count, function, ctypes.addressof(job))
         return float(totals.sum())
 
@@ -124,7 +124,7 @@ class Evaluation:
         dtype, job = self.spec.dtype, self._job
         job.output_at = functions.address(f"{OUTPUT_ACTIVATIONS[self.spec.loss]}_output", dtype)
         set_pointers(job, {"loss_numbers_at": loss_numbers(self.spec)})
-        return prediction_entry(dtype), job_function(self._predict_name, dtype).address, ctypes.addressof(job)
+        return prediction_entry(dtype), job_function(self._predict_name, dtype), ctypes.addressof(job)
 
     def _cut(self, rows: int, label_width: int, *, sparse: bool) -> tuple[int, Any]:
         """Cut rows into blocks; returns for how many threads, and room for the claim of each block."""

@@ -8,7 +8,7 @@ overlap.
 from collections.abc import Callable
 from functools import cache
 from inspect import unwrap
-from typing import Any, NamedTuple
+from typing import Any
 
 from numba import types
 
@@ -17,7 +17,7 @@ from xpnet_numba.llvm import array, flat, pointer, pointer_to, stack, widest_vec
 from xpnet_numba.loops import activations, dropout, losses, members, products, rows, softmax, updates
 from xpnet_numba.loops.activations import JOINED_SIZE
 from xpnet_numba.runtime import threads
-from xpnet_numba.runtime.compiling import CFunction, c_function, filled_in
+from xpnet_numba.runtime.compiling import c_function, filled_in
 from xpnet_numba.scalars import exp, logistic
 from xpnet_numba.step import forward, train
 from xpnet_numba.step import members as member_jobs
@@ -110,9 +110,7 @@ def _nothing(z: Matrix, given: Vector) -> None:
     pass
 
 
-def _drop(
-    x: Matrix, out: Matrix, first: int, places: Indices, rate: float, seed: Indices, layer: int, t: int
-) -> None:
+def _drop(x: Matrix, out: Matrix, first: int, places: Indices, rate: float, seed: Indices, layer: int, t: int) -> None:
     """Dropout of rows: those from ``first`` on of a larger batch, or those at ``places`` in it."""
     columns = x.shape[1]
     for i in range(places.size):
@@ -133,9 +131,7 @@ def _sparse_times(
     rows.sparse_times(order, x, columns, starts, weight, out)
 
 
-def _densify(
-    order: Indices, x: Vector, columns_at: Address, starts_at: Address, all_rows: int, out: Matrix
-) -> None:
+def _densify(order: Indices, x: Vector, columns_at: Address, starts_at: Address, all_rows: int, out: Matrix) -> None:
     columns, starts = array(pointer(columns_at, index), x.size), array(pointer(starts_at, index), all_rows + 1)
     rows.densify(order, x, columns, starts, out)
 
@@ -155,12 +151,8 @@ def _sparse_gradient(
     rows.sparse_transposed_times(order, x, columns, starts, first, deltas, grad)
 
 
-class Function(NamedTuple):
-    """A C function to be: a loop or a template, what is filled in, and the kinds of its arguments."""
-
-    template: Callable[..., None]
-    values: dict[str, Any]
-    kinds: tuple[Kind, ...]
+Function = tuple[Callable[..., None], dict[str, Any], tuple[Kind, ...]]
+"""A C function to be: a loop or a template, what is filled in, and the kinds of its arguments."""
 
 
 _LOSS = (MATRIX, MATRIX, VECTOR, VECTOR, VECTOR, NUMBERS)
@@ -168,44 +160,42 @@ _LOSS = (MATRIX, MATRIX, VECTOR, VECTOR, VECTOR, NUMBERS)
 
 def _table() -> dict[str, Function]:
     """Every C function of a step by its name."""
-    table = {
-        "softmax_output": Function(_softmax, {}, (MATRIX, VECTOR)),
-        "multi_softmax_output": Function(softmax.multi_softmax, {}, (MATRIX, VECTOR)),
-        "identity_output": Function(_nothing, {}, (MATRIX, VECTOR)),
-        "logistic_output": Function(_each, {"activation": logistic}, (MATRIX, VECTOR)),
-        "exp_output": Function(_each, {"activation": exp}, (MATRIX, VECTOR)),
-        "multi_softmax_cross_entropy": Function(losses.multi_softmax_cross_entropy, {}, _LOSS),
-        "keep": Function(_keep, {}, (MATRIX, VECTOR, MATRIX)),
-        "drop": Function(_drop, {}, (MATRIX, MATRIX, COUNT, INDICES, NUMBER, INDICES, COUNT, COUNT)),
-        "penalize": Function(_penalize, {}, (VECTOR, VECTOR, NUMBER, NUMBERS)),
-        "gather": Function(rows.gather, {}, (INDICES, MATRIX, MATRIX, NUMBERS)),
-        "gather_labels": Function(rows.gather_labels, {}, (INDICES, INDICES, INDICES, NUMBERS)),
-        "add_rows": Function(rows.add_rows, {}, (MATRIX, COUNT, VECTOR)),
-        "scale": Function(members.scale, {}, (MATRIX, VECTOR, MATRIX)),
-        "scale_backward": Function(members.scale_backward, {}, (MATRIX, MATRIX, VECTOR, VECTOR)),
-        "scale_weight_backward": Function(
-            members.scale_weight_backward, {}, (MATRIX, MATRIX, VECTOR, MATRIX, VECTOR, COUNT)
-        ),
-        "add_share": Function(members.add_share, {}, (MATRIX, COUNT, COUNT, MATRIX)),
-        "find_nonfinite": Function(rows.find_nonfinite, {}, (MATRIX, COUNT, NUMBERS)),
+    table: dict[str, Function] = {
+        "softmax_output": (_softmax, {}, (MATRIX, VECTOR)),
+        "multi_softmax_output": (softmax.multi_softmax, {}, (MATRIX, VECTOR)),
+        "identity_output": (_nothing, {}, (MATRIX, VECTOR)),
+        "logistic_output": (_each, {"activation": logistic}, (MATRIX, VECTOR)),
+        "exp_output": (_each, {"activation": exp}, (MATRIX, VECTOR)),
+        "multi_softmax_cross_entropy": (losses.multi_softmax_cross_entropy, {}, _LOSS),
+        "keep": (_keep, {}, (MATRIX, VECTOR, MATRIX)),
+        "drop": (_drop, {}, (MATRIX, MATRIX, COUNT, INDICES, NUMBER, INDICES, COUNT, COUNT)),
+        "penalize": (_penalize, {}, (VECTOR, VECTOR, NUMBER, NUMBERS)),
+        "gather": (rows.gather, {}, (INDICES, MATRIX, MATRIX, NUMBERS)),
+        "gather_labels": (rows.gather_labels, {}, (INDICES, INDICES, INDICES, NUMBERS)),
+        "add_rows": (rows.add_rows, {}, (MATRIX, COUNT, VECTOR)),
+        "scale": (members.scale, {}, (MATRIX, VECTOR, MATRIX)),
+        "scale_backward": (members.scale_backward, {}, (MATRIX, MATRIX, VECTOR, VECTOR)),
+        "scale_weight_backward": (members.scale_weight_backward, {}, (MATRIX, MATRIX, VECTOR, MATRIX, VECTOR, COUNT)),
+        "add_share": (members.add_share, {}, (MATRIX, COUNT, COUNT, MATRIX)),
+        "find_nonfinite": (rows.find_nonfinite, {}, (MATRIX, COUNT, NUMBERS)),
     }
     places = INDICES, VECTOR, COUNT, COUNT, COUNT
     for width in (types.int32, types.int64):
-        table[f"sparse_times_{width}"] = Function(_sparse_times, {"index": width}, (*places, MATRIX, MATRIX))
-        table[f"densify_{width}"] = Function(_densify, {"index": width}, (*places, MATRIX))
+        table[f"sparse_times_{width}"] = (_sparse_times, {"index": width}, (*places, MATRIX, MATRIX))
+        table[f"densify_{width}"] = (_densify, {"index": width}, (*places, MATRIX))
         kinds = (*places, COUNT, MATRIX, MATRIX)
-        table[f"sparse_gradient_{width}"] = Function(_sparse_gradient, {"index": width}, kinds)
+        table[f"sparse_gradient_{width}"] = (_sparse_gradient, {"index": width}, kinds)
     for name, formulas in activations.ACTIVATIONS.items():
-        table[f"{name}_forward"] = Function(_forward, {"activation": formulas.forward}, (MATRIX, VECTOR))
-        table[f"{name}_backward"] = Function(_backward, {"gradient": formulas.backward}, (MATRIX, MATRIX, VECTOR))
+        table[f"{name}_forward"] = (_forward, {"activation": formulas.forward}, (MATRIX, VECTOR))
+        table[f"{name}_backward"] = (_backward, {"gradient": formulas.backward}, (MATRIX, MATRIX, VECTOR))
     for name, loss in (losses.SOFTMAX_LOSSES | losses.FORMULAS).items():
         labels = INDICES if name.endswith("_indices") else MATRIX
         template = _softmax_loss if name in losses.SOFTMAX_LOSSES else _wide_loss if name in losses.WIDEST else _loss
-        table[name] = Function(template, {"loss_of": loss}, (MATRIX, labels, *_LOSS[2:]))
+        table[name] = (template, {"loss_of": loss}, (MATRIX, labels, *_LOSS[2:]))
     for name, product in products.PRODUCTS.items():
-        table[name] = Function(product, {}, (MATRIX, MATRIX, MATRIX, COUNT, VECTOR, COUNT))
+        table[name] = (product, {}, (MATRIX, MATRIX, MATRIX, COUNT, VECTOR, COUNT))
     for name, rule in updates.UPDATES.items():
-        table[name] = Function(rule, {}, (VECTOR, VECTOR, VECTOR, VECTOR, NUMBERS, COUNT))
+        table[name] = (rule, {}, (VECTOR, VECTOR, VECTOR, VECTOR, NUMBERS, COUNT))
     return table
 
 
@@ -213,17 +203,11 @@ FUNCTIONS = _table()
 
 
 @cache
-def compiled(name: str, dtype: str) -> CFunction:
-    """A function for one dtype, which the cache keeps alive."""
+def address(name: str, dtype: str) -> Address:
+    """The address of a function for one dtype, compiled when it is first asked for."""
     template, values, kinds = FUNCTIONS[name]
     signature = types.void(*(kind(ITEMS[dtype]) for kind in kinds))
     return c_function(filled_in(unwrap(template), name, **values), signature)
-
-
-@cache
-def address(name: str, dtype: str) -> Address:
-    """The address at which the compiled function begins."""
-    return compiled(name, dtype).address
 
 
 # The step's jobs: what the team runs for it, and how Python starts that.
@@ -244,7 +228,7 @@ JOBS = {
 
 
 @cache
-def job_function(name: str, dtype: str) -> CFunction:
+def job_function(name: str, dtype: str) -> Address:
     """The C function of a job, which the cache keeps alive."""
     return c_function(JOBS[name], signature_of(dtype))
 

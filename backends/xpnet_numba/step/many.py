@@ -17,7 +17,7 @@ from xpnet_numba.kinds import Indices, Pointer
 from xpnet_numba.llvm import INNER, address, array, call, choice, high_product, njit, shift
 from xpnet_numba.llvm.memory import LINE
 from xpnet_numba.runtime import threads
-from xpnet_numba.runtime.compiling import CFunction, c_function
+from xpnet_numba.runtime.compiling import c_function
 from xpnet_numba.runtime.memory import check_memory
 from xpnet_numba.runtime.threads import claim, entry, share_entry
 from xpnet_numba.step import functions
@@ -92,8 +92,8 @@ def shuffle(stream: Indices, order: Indices) -> None:
 
 
 @cache
-def many_function(dtype: str) -> CFunction:
-    """The C function of an epoch of many networks, which the cache keeps alive."""
+def many_function(dtype: str) -> int:
+    """The address of the C function of an epoch of many networks."""
     return c_function(train_many, functions.signature_of(dtype))
 
 
@@ -159,7 +159,7 @@ class ManyTrainings:
         fields = numpy.frombuffer(self.jobs, "int64", ctypes.sizeof(leader) // 8)
         self._taken = numpy.flatnonzero(fields)
         leader.fields, leader.taken, leader.lanes = fields.size, self._taken.size, self.lanes
-        leader.train_at = functions.job_function("train" if spec.members == 1 else "train_members", spec.dtype).address
+        leader.train_at = functions.job_function("train" if spec.members == 1 else "train_members", spec.dtype)
         set_pointers(leader, {"taken_at": self._taken, "networks_at": self._arrays["networks_at"]})
         if self.streams:
             self._words = numpy.stack([words_of(stream) for stream in self.streams])
@@ -177,7 +177,7 @@ class ManyTrainings:
 
     def epoch(self, first: int, learning_rates: Sequence[float]) -> list[float]:
         """Make an epoch of some networks, from number ``first`` on; returns their losses."""
-        leader, function = self.jobs[0], many_function(self.steps[0].spec.dtype).address
+        leader, function = self.jobs[0], many_function(self.steps[0].spec.dtype)
         leader.first_piece, leader.end_piece = first, first + len(learning_rates)
         self._arrays["networks_at"].fill(0)
         steps = self.steps[first : leader.end_piece]

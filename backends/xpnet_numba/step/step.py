@@ -23,7 +23,7 @@ from xpnet.ops import Array, Labels
 from xpnet_numba.llvm import gemm_address
 from xpnet_numba.loops.activations import ACTIVATIONS
 from xpnet_numba.runtime import threads
-from xpnet_numba.runtime.blas import choose_product, one_thread, products_that_may_run
+from xpnet_numba.runtime.blas import BLAS, choose_product, one_thread, products_that_may_run
 from xpnet_numba.runtime.memory import check_memory
 from xpnet_numba.runtime.threads import share_entry
 from xpnet_numba.step import functions
@@ -76,7 +76,7 @@ def warmup() -> None:
             job_function(name, dtype)
         for name in functions.FUNCTIONS:
             if name not in unused:
-                functions.compiled(name, dtype)
+                functions.address(name, dtype)
 
 
 class CompiledStep(Step):
@@ -98,9 +98,8 @@ class CompiledStep(Step):
         self._flat: dict[str, Any] = {}
         self._allocate("params")
         self.params, self._rule = parameters(spec, self._flat["params"]), self._blueprint.rule.copy()
-        self._product = choose_product(self._blueprint.largest_weight * numpy.dtype(spec.dtype).itemsize)
-        self._multiply_at = functions.address(self._product.function, spec.dtype)
-        self._by_blas = self._product.by_blas
+        product, self._reason = choose_product(self._blueprint.largest_weight * numpy.dtype(spec.dtype).itemsize)
+        self._multiply_at, self._by_blas = functions.address(product, spec.dtype), product == BLAS
         self._hold: AbstractContextManager[Any] = one_thread if self._by_blas else nullcontext()
         self._training = self._new_job()
         self._workspace: TrainingWorkspace | None = None
@@ -115,7 +114,7 @@ class CompiledStep(Step):
         """See :class:`xpnet.backend.Step`."""
         count = get_threads()
         on_threads = f"on {count} thread{'s' * (count > 1)}"
-        return f"the Numba backend's compiled step, {on_threads}, products by {self._product.reason}"
+        return f"the Numba backend's compiled step, {on_threads}, products by {self._reason}"
 
     @cached_property
     def gradients(self) -> Parameters:
@@ -293,7 +292,7 @@ class CompiledStep(Step):
         job, workspace = self._training, self._workspace or self._workspace_for(1, 0)
         self._rule[0] = learning_rate
         workspace.reset(job, count := _threads_for(workspace.plan))
-        threads.team.lead(share_entry(), count, job_function("update", self.spec.dtype).address, ctypes.addressof(job))
+        threads.team.lead(share_entry(), count, job_function("update", self.spec.dtype), ctypes.addressof(job))
         job.updates_made += 1
 
     def forward(self, X: Array) -> Array:
@@ -387,7 +386,7 @@ class CompiledStep(Step):
     def _run_steps(self, job: Job, workspace: TrainingWorkspace, steps: int) -> None:
         """Call compiled code for as many steps at a time as take ``SECONDS_PER_CALL``."""
         name, job.first_step = "train" if self.spec.members == 1 else "train_members", 0
-        function = job_function(name, self.spec.dtype).address
+        function = job_function(name, self.spec.dtype)
         if not self._steps_per_call:
             work = job.batch_rows * self.spec.members * self._blueprint.size * SECONDS_PER_PRODUCT
             self._steps_per_call = max(1, int(SECONDS_PER_CALL / work))

@@ -113,11 +113,3 @@ class TestCublasLt:
         with pytest.raises(BackendError, match="cublasLtMatmulDescSetAttribute.*status 7.*xpnet doctor"):
             operation = lt.described("MatmulDesc", 70, 1)
             lt.assign("MatmulDesc", operation, 99, np.ctypeslib.as_ctypes(np.zeros(1)))
-
-    def test_a_description_is_made_once(self, lt: CublasLt, matrices: dict[str, Any]) -> None:
-        out, before = np.empty((ROWS, OUT)), len(lt._described)
-        product = products.forward(ROWS, IN, OUT)
-        places = address(matrices["W"]), address(matrices["X"]), address(out)
-        for _ in range(3):
-            lt.prepare(product, "fp64", *places)()
-        assert len(lt._described) <= before + 1
