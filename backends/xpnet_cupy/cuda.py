@@ -157,10 +157,6 @@ class CudaLauncher(Launcher):
         """CuPy passes arrays of its own and numbers."""
         return numpy.uintp(array.ctypes.data) if isinstance(array, Pinned) else array
 
-    def to_numpy(self, array: Array) -> numpy.ndarray:
-        """Return a copy on the host."""
-        return cupy.asnumpy(array)
-
     def uploads(self, size: int, dtype: str) -> Uploads:
         """On the lane's stream for copies."""
         with _memory_errors():

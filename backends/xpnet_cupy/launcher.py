@@ -166,10 +166,6 @@ class Launcher(ABC):
         """Return the address of the first item of an array on the device, or of one in ``pinned`` memory."""
 
     @abstractmethod
-    def to_numpy(self, array: Array) -> numpy.ndarray:
-        """The array on the host; waits for the device."""
-
-    @abstractmethod
     def uploads(self, size: int, dtype: str) -> "Uploads":
         """Memory for arrays that go to the device beside its work."""
 

@@ -207,9 +207,9 @@ class CompiledStep(Step):
         """See :class:`xpnet.backend.Step`."""
         network = self._network
         with self._on_device():
-            params = self._copies(network.params)
+            params = network.params.to_host()
             if network.trains:
-                buffers = {name: self._copies(arrays) for name, arrays in network.buffers.items()}
+                buffers = {name: arrays.to_host() for name, arrays in network.buffers.items()}
             else:
                 buffers = {name: {n: 0 * array for n, array in params.items()} for name in self.spec.rule.buffers}
             return StepState(params, buffers, int(network.clock[NEXT_UPDATES]))
@@ -429,6 +429,3 @@ class CompiledStep(Step):
             except MemoryError as error:
                 needed = network_bytes(self.spec) if rows is None else batch_bytes(self.spec, rows)
                 raise without_memory(self.launcher, what, needed, error) from error
-
-    def _copies(self, parameters: Parameters) -> dict[str, Any]:
-        return {name: self.launcher.to_numpy(array).copy() for name, array in parameters.items()}

@@ -238,6 +238,23 @@ class NetworkSpec:
         """Return the names of the biases, layer by layer."""
         return tuple(names["bias"] for names in self.layer_names)
 
+    def l2_for(self, weight: float) -> float:
+        """Return the strength of the penalty for a batch.
+
+        Parameters
+        ----------
+        weight : float
+            The rows of the batch, or the sum of their sample weights.
+
+        Returns
+        -------
+        float
+            ``l2``, or with ``l2_over_batch`` its share for so many rows; 0 for none.
+        """
+        if not self.l2_over_batch:
+            return self.l2
+        return self.l2 / weight if weight else 0.0
+
     def slots(self, align: int = 1) -> list[Slot]:
         """Lay the parameters out in one flat buffer.
 
@@ -391,6 +408,16 @@ class Parameters(MutableMapping[str, Array]):
             self._arrays.update(zip(self._arrays, arrays, strict=True))
         elif arrays[0] is not self.flat:
             self.flat[...] = arrays[0]
+
+    def to_host(self) -> dict[str, Any]:
+        """Copy the arrays to the host.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray
+            The copies by name.
+        """
+        return {name: self.backend.to_numpy(array).copy() for name, array in self._arrays.items()}
 
     def __getitem__(self, name: str) -> Array:
         return self._arrays[name]

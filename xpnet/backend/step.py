@@ -313,25 +313,6 @@ class Step(ABC):
         state = self.state()
         return lambda: self.load_state(state)
 
-    def data_loss(self, X: Array, Y: Array, *, sample_weight: Array | None = None) -> float:
-        """Measure the mean loss as `loss` does, without the penalty.
-
-        Parameters
-        ----------
-        X : array, shape (rows, in)
-            The inputs.
-        Y : array, shape (rows,) or (rows, out)
-            The labels or targets.
-        sample_weight : array, shape (rows,), optional
-            Weights of the rows; None for equal weights.
-
-        Returns
-        -------
-        float
-            The (weighted) mean loss over the rows.
-        """
-        return self.loss(X, Y, sample_weight=sample_weight) - self.penalty
-
     def forward_finite(self, X: Any) -> Array | None:
         """Compute the outputs of the network as `forward` does, and look for NaN and infinity in X.
 

@@ -215,7 +215,8 @@ class Validation:
             for part in parts:
                 weight = float(part.count if part.weight is None else self.step.backend.to_numpy(part.weight).sum())
                 if weight:
-                    total += weight * self.step.data_loss(part.X, part.Y, sample_weight=part.weight)
+                    loss = self.step.loss(part.X, part.Y, sample_weight=part.weight)
+                    total += weight * (loss - self.step.penalty)
                     weights += weight
         loss = self.ranks.mean(total / weights if weights else 0.0, weights)
         return reported_loss(loss, 0.0, self.step.spec)

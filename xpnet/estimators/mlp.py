@@ -454,7 +454,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         self._expect_scores_or_losses(network)
         self.n_iter_ = 0
         count = ranks.count(rows.count)
-        with owning(owners), network.changing():
+        with owning(owners), network.lock.training():
             epochs, orders = 1 if incremental else self.max_iter, self._orders(rows, count)
             step = network.trainable(sparse=issparse(rows.X))
             training = Training(step, count, epochs, network.history, orders, lock=network.lock)
@@ -564,7 +564,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
     def _fit_lbfgs(self, rows: Rows, ranks: Ranks, reports: Reports | None) -> None:
         """Train by L-BFGS, all rows at once."""
         network = self._fitted
-        with network.changing():
+        with network.lock.training():
             objective = Objective(network, network.trainable(sparse=issparse(rows.X)), rows, ranks)
 
             def iteration_ends(vector: Any) -> None:

@@ -174,7 +174,7 @@ def _fit_side_by_side(tasks: list[_Task], epochs: int, batch_size: int, shuffled
         with ExitStack() as held:
             in_order = sorted(networks, key=id)  # two calls with the same networks do not wait for each other
             for network in in_order:
-                held.enter_context(network.changing())
+                held.enter_context(network.lock.training())
             for network in in_order:  # only now: a training that was waited for may call other networks of these
                 held.enter_context(network.lock.calls)
             steps = [network.trainable(sparse=is_sparse(X)) for network in networks]

@@ -1,7 +1,6 @@
 """The network that all models and estimators are made of: where it lives, how it predicts, steps and fits."""
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -163,11 +162,6 @@ class Network(Saved):
         return self.choice.backend
 
     @property
-    def reason_(self) -> str:
-        """Say why the network lives on its backend."""
-        return self.choice.reason
-
-    @property
     def backend_(self) -> str:
         """Name of the backend the network lives on."""
         return self.backend.name
@@ -185,7 +179,7 @@ class Network(Saved):
     @property
     def why_(self) -> str:
         """Say which backend and step run, and why, and on how many ranks it was trained, if on several."""
-        parts = f"backend {self.backend_} ({self.reason_})", self._ready().why, self.how_trained
+        parts = f"backend {self.backend_} ({self.choice.reason})", self._ready().why, self.how_trained
         return "; ".join(filter(None, parts))
 
     @property
@@ -443,7 +437,8 @@ class Network(Saved):
                     "Processes that train together share one batch of all members; received own_batches=True."
                 )
             # Of several ranks only one may have NaN, which the others would learn from without a word.
-            checks_first = ranks.several or prod(X.shape) <= CHECKED_FIRST * self._parameter_count
+            parameters = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(self.spec.widths))
+            checks_first = ranks.several or prod(X.shape) <= CHECKED_FIRST * parameters
             check_finite(Y=Y, sample_weight=sample_weight, **({"X": X} if checks_first else {}))
             if epochs < 0 or (batch_size is not None and batch_size < 1):
                 raise InputError(
@@ -542,24 +537,9 @@ class Network(Saved):
             self.settled = self.named = True
         return self
 
-    def changing(self) -> AbstractContextManager[Any]:
-        """Hold the network for a training or a move, which one thread makes at a time.
-
-        Returns
-        -------
-        context manager
-            For a ``with`` statement.
-
-        Raises
-        ------
-        ModelInUseError
-            Where this thread trains the network already.
-        """
-        return self.lock.training()
-
     @locked
     def trainable(self, *, sparse: bool = False) -> Step:
-        """Return the step to train, with the optimizer's state, on all ranks; it is called while ``changing`` is held.
+        """Return the step to train, with the optimizer's state, on all ranks; it is called within ``lock.training()``.
 
         Parameters
         ----------
@@ -606,7 +586,7 @@ class Network(Saved):
         dict of str to numpy.ndarray
             The parameters by name.
         """
-        return self._copies()
+        return self._find_params().to_host()
 
     @locked
     def load_values(self, values: dict[str, Any]) -> None:
@@ -708,10 +688,6 @@ class Network(Saved):
             return xp.astype(array, xp.__array_namespace_info__().default_dtypes()["indexing"])
         return xp.asarray(array, copy=True)
 
-    @property
-    def _parameter_count(self) -> int:
-        return sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(self.spec.widths))
-
     def _measure(self, X: Array, Y: Labels) -> Callable[[], float]:
         """Return a function that measures the loss on rows, for calls while no other thread computes."""
         X, Y, _ = self.checked(X, Y, None)
@@ -809,12 +785,9 @@ class Network(Saved):
     def _state_on_host(self) -> tuple[dict[str, Any], StepState | None]:
         """Return copies of the parameters, by name, and of the optimizer's state, both on the host."""
         if self._step is None:
-            return self._copies(), self._optimizer
+            return self._find_params().to_host(), self._optimizer
         state = self._step.state()
         return state.params, self._optimizer or StepState({}, state.buffers, state.t)
-
-    def _copies(self) -> dict[str, Any]:
-        return {name: self.backend.to_numpy(array).copy() for name, array in self._find_params().items()}
 
     def _find_params(self) -> Parameters:
         if self._step is not None:
@@ -851,7 +824,7 @@ class Network(Saved):
             return self._step or self._make(sparse=False)
         if not is_host(self.backend):
             elsewhere = SparseStep(self.spec, get_backend("numpy"))
-            elsewhere.params.update(self._copies())
+            elsewhere.params.update(self._find_params().to_host())
             return elsewhere
         step = self._step or self._make(sparse=True)
         if step.takes_sparse:

@@ -101,7 +101,7 @@ class ReferenceStep(Step):
             weight = self._weight_of(x, w)
             total += weight * float(self.measure(self._logits(x), y, w)[0])
             weights += weight
-        self.penalty = self._l2_for(weights) / 2 * float(self._squares()) if weights else 0.0
+        self.penalty = self.spec.l2_for(weights) / 2 * float(self._squares()) if weights else 0.0
         return total / weights + self.penalty if weights else 0.0
 
     def gradient(
@@ -127,7 +127,7 @@ class ReferenceStep(Step):
         """Fill the gradients: those of the mean loss over a batch, of which these rows have that weight."""
         share = weight / part.total_weight if part.total_weight else 0.0
         loss = self._walk(X, Y, sample_weight, share, part) if share else self._no_gradient()
-        l2, squares = self._l2_for(part.total_weight), 0.0
+        l2, squares = self.spec.l2_for(part.total_weight), 0.0
         if self.spec.l2 and part.penalized:
             squares = self._squares()
             for name in self.spec.weight_names:
@@ -222,8 +222,8 @@ class ReferenceStep(Step):
     def state(self) -> StepState:
         """See :class:`xpnet.backend.Step`."""
         used = self.buffers if self.t else {}  # before the first update they are zero
-        buffers = {name: self._copies(arrays) for name, arrays in used.items()}
-        return StepState(self._copies(self.params), buffers, self.t)
+        buffers = {name: arrays.to_host() for name, arrays in used.items()}
+        return StepState(self.params.to_host(), buffers, self.t)
 
     def load_state(self, state: StepState) -> None:
         """See :class:`xpnet.backend.Step`."""
@@ -326,12 +326,6 @@ class ReferenceStep(Step):
             return 0.0
         return sum(self.backend.xp.sum(self.params[name] * self.params[name]) for name in self.spec.weight_names)
 
-    def _l2_for(self, weight: float) -> float:
-        """Return lambda, for a batch of a total weight."""
-        if not self.spec.l2_over_batch:
-            return self.spec.l2
-        return self.spec.l2 / weight if weight else 0.0
-
     def _update_one(self, param: Array, grad: Array, *buffers: Array, learning_rate: float) -> tuple[Array, ...]:
         rule = self.spec.rule
         if rule.name == "sgd":
@@ -351,9 +345,6 @@ class ReferenceStep(Step):
             weight_decay=rule.weight_decay,
             epsilon_hat=rule.epsilon_hat,
         )
-
-    def _copies(self, parameters: Parameters) -> dict[str, Any]:
-        return {name: self.backend.to_numpy(array).copy() for name, array in parameters.items()}
 
 
 class SparseAffine(Affine):

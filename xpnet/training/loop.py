@@ -481,7 +481,7 @@ def run(
     >>> [round(loss, 3) for loss in history.loss]
     [0.693, 0.668, 0.645]
     """
-    training.callbacks = [c if isinstance(c, Callback) else _Function(c) for c in callbacks]
+    training.callbacks = [c if isinstance(c, Callback) else _of_function(c) for c in callbacks]
     step, history, ranks = training.step, training.history, training.ranks
     shuffled = shuffle and batch_size < training.rows
     members = step.spec.members if own_batches else 1
@@ -633,15 +633,11 @@ def _begin(training: Training, resume_from: TrainingState | None) -> None:
             training.step.broadcast_state()
 
 
-class _Function(Callback):
-    """A plain function as a callback."""
-
-    def __init__(self, function: Callable[["Training"], None]) -> None:
-        self.function = function
-
-    def epoch_end(self, training: Training) -> None:
-        """Call the function."""
-        self.function(training)
+def _of_function(function: Callable[[Training], None]) -> Callback:
+    """Make a callback of a plain function, which is called after each epoch."""
+    callback = Callback()
+    vars(callback)["epoch_end"] = function
+    return callback
 
 
 def is_finite(array: Array) -> bool:

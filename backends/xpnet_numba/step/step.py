@@ -307,7 +307,7 @@ class CompiledStep(Step):
         """See :class:`xpnet.backend.Step`."""
         t = self._training.updates_made
         used = self.buffers if t else {}  # before the first update they are zero
-        return StepState(_copies(self.params), {name: _copies(arrays) for name, arrays in used.items()}, t)
+        return StepState(self.params.to_host(), {name: arrays.to_host() for name, arrays in used.items()}, t)
 
     def load_state(self, state: StepState) -> None:
         """See :class:`xpnet.backend.Step`."""
@@ -407,7 +407,7 @@ class CompiledStep(Step):
         self.gradients.flat.fill(0)  # type: ignore[union-attr]
         self.penalty = 0.0
         if self.spec.l2 and part.penalized:
-            l2, self.penalty = self._l2_for(part.total_weight), self._penalty(part.total_weight)
+            l2, self.penalty = self.spec.l2_for(part.total_weight), self._penalty(part.total_weight)
             for name in self.spec.weight_names:
                 self.gradients[name] = l2 * self.params[name]
         return self.penalty
@@ -417,12 +417,7 @@ class CompiledStep(Step):
         if not self.spec.l2:
             return 0.0
         weights = (self.params[name] for name in self.spec.weight_names)
-        return self._l2_for(weight) / 2 * sum(float(numpy.vdot(W, W)) for W in weights)
-
-    def _l2_for(self, weight: float) -> float:
-        if not self.spec.l2_over_batch:
-            return self.spec.l2
-        return self.spec.l2 / weight if weight else 0.0
+        return self.spec.l2_for(weight) / 2 * sum(float(numpy.vdot(W, W)) for W in weights)
 
     # Buffers and jobs.
 
@@ -493,7 +488,3 @@ def _threads_for(plan: Plan) -> int:
 
 def _nothing() -> None:
     """In the place of a reference before there is any."""
-
-
-def _copies(parameters: Parameters) -> dict[str, Any]:
-    return {name: array.copy() for name, array in parameters.items()}
