@@ -9,13 +9,11 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
+import public_rooms
 import pytest
 from numpydoc.validate import validate
 
-import xpnet
-
-MODULES = [f"xpnet.{name}" for name in xpnet.__all__ if inspect.ismodule(getattr(xpnet, name))]
-ROOMS = ["xpnet", *MODULES, "xpnet.models", "xpnet.dask"]
+ROOMS = [*public_rooms.ROOMS, "xpnet.models"]
 """The modules whose ``__all__`` makes up the API, and the base of the networks that it has."""
 
 NOT_ASKED = {

@@ -6,18 +6,19 @@ from pathlib import Path
 
 import mypy.api
 import pytest
+from public_rooms import NAMED, ROOMS
 
 import xpnet
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ["xpnet", *(f"xpnet.{name}" for name in xpnet.__all__ if type(getattr(xpnet, name)) is type(xpnet))]
 UNTYPED = {"xpnet.ops.Array", "xpnet.ops.Labels"}
 """Aliases that stand for arrays of any library; for these alone a type checker sees Any."""
 
 
 def test_rooms_are_known() -> None:
     rooms = ["backend", "gradcheck", "layers", "modelfile", "ops", "optimizers", "training"]
-    assert ROOMS == ["xpnet", *(f"xpnet.{room}" for room in rooms)]
+    assert ROOMS == ["xpnet", *(f"xpnet.{room}" for room in rooms), *NAMED]
+    assert all(f"``{room}``" in (xpnet.__doc__ or "") for room in NAMED)
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -39,7 +40,8 @@ def test_an_unknown_name_is_an_error() -> None:
 def test_types_of_public_names(tmp_path: Path) -> None:
     names = [f"{room}.{name}" for room in ROOMS for name in import_module(room).__all__]
     file = tmp_path / "names.py"
-    file.write_text("import xpnet\n" + "".join(f"reveal_type({name})\n" for name in names))
+    imported = f"import {', '.join(ROOMS)}\n"
+    file.write_text(imported + "".join(f"reveal_type({name})\n" for name in names))
     revealed = dict(zip(names, re.findall(r'Revealed type is "(.*)"', check(file)), strict=True))
     assert {name for name, kind in revealed.items() if kind == "Any"} == UNTYPED
 

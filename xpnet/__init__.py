@@ -3,8 +3,8 @@
 Layers with hand-written gradients, two models, and scikit-learn's estimators, on NumPy, Numba, CuPy or any array-API
 library. See ``xpnet.Affine``, ``xpnet.FeedforwardNeuralNet``, ``xpnet.MLPClassifier``, and ``xpnet --help``.
 
-The API is what ``__all__`` lists here, and what the ``__all__`` of each module among these names lists; with Dask,
-``xpnet.dask``, too. All other modules and names are xpnet's own.
+The API is the names that ``__all__`` lists here and in each module among these names, in ``xpnet.data.sources`` and in
+``xpnet.dask``. All other modules and names are xpnet's own, and may change in any version.
 """
 
 from importlib import import_module
