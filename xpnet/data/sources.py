@@ -8,6 +8,8 @@ import numpy
 
 from xpnet.errors import DataFileError, InputError
 
+__all__ = ["ArraySource", "ChunkSource", "ParquetSource", "Source"]
+
 BLOCK_BYTES = 2**23
 """Bytes of a block: large enough that a disk reads it about as fast as one block after the other."""
 
@@ -27,11 +29,33 @@ _TRAINED_IN = ("float32", "float64")
 
 
 class Source:
-    """A matrix (rows, features) of numbers, in blocks of consecutive rows.
+    """A matrix of numbers that is read in blocks of consecutive rows, and need not fit into memory.
 
-    shape, dtype : of the matrix; ndim : 2
-    starts : (blocks + 1,) the first row of each block, and the number of rows
-    in_order : whether blocks can only be read one after the other
+    A subclass sets `shape`, `dtype` and `starts`, and has a method `read` or `parts`.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Rows and features.
+    dtype : numpy.dtype
+        The dtype of the matrix.
+    starts : numpy.ndarray, shape (blocks + 1,)
+        The first row of each block, and behind them the number of rows.
+    ndim : int
+        2, as of every matrix.
+    in_order : bool
+        Whether blocks can only be read one after the other; False by default.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.data.sources import Source
+    >>> class Squares(Source):
+    ...     shape, dtype, starts = (6, 1), numpy.dtype("float64"), numpy.array([0, 4, 6])
+    ...     def read(self, block):
+    ...         return numpy.arange(self.starts[block], self.starts[block + 1])[:, None] ** 2.0
+    >>> Squares().whole().ravel()
+    array([ 0.,  1.,  4.,  9., 16., 25.])
     """
 
     shape: tuple[int, int]
@@ -41,14 +65,35 @@ class Source:
     in_order = False
 
     def read(self, block: int) -> numpy.ndarray:
-        """Return the rows of a block: (rows, features), NumPy's. Called from one thread at a time.
+        """Read the rows of a block. It is called from one thread at a time.
 
-        A source has a method of its own for this or for ``parts``.
+        A source has a method of its own for this or for `parts`.
+
+        Parameters
+        ----------
+        block : int
+            The number of the block, from 0.
+
+        Returns
+        -------
+        numpy.ndarray, shape (rows of the block, features)
+            The rows.
         """
         return numpy.concatenate([numpy.empty((0, self.shape[1]), self.dtype), *self.parts(block)])
 
     def parts(self, block: int) -> Iterator[numpy.ndarray]:
-        """Yield the rows of a block, some at a time where reading it whole would take much memory."""
+        """Read the rows of a block, some at a time where reading it whole would take much memory.
+
+        Parameters
+        ----------
+        block : int
+            The number of the block, from 0.
+
+        Yields
+        ------
+        numpy.ndarray, shape (some rows, features)
+            The rows, in their order; by default all at once.
+        """
         yield self.read(block)
 
     @property
@@ -60,7 +105,13 @@ class Source:
         return self.shape[0]
 
     def whole(self) -> numpy.ndarray:
-        """Return all rows, in their dtype."""
+        """Read all rows.
+
+        Returns
+        -------
+        numpy.ndarray, shape (rows, features)
+            The matrix, in its dtype.
+        """
         X, filled = numpy.empty(self.shape, self.dtype), 0
         for block in range(self.blocks):
             for part in self.parts(block):
@@ -69,7 +120,18 @@ class Source:
         return X
 
     def buffer_rows(self, dtype: Any) -> int:
-        """Return how many rows of numbers in ``dtype`` are shuffled at a time."""
+        """Count the rows that are shuffled at a time.
+
+        Parameters
+        ----------
+        dtype : dtype
+            The dtype that the rows are computed in.
+
+        Returns
+        -------
+        int
+            The number of rows that a buffer holds.
+        """
         return max(1, min(BUFFER_ROWS, BUFFER_BYTES // (self.shape[1] * numpy.dtype(dtype).itemsize)))
 
 
@@ -91,6 +153,21 @@ class ArraySource(Source):
         Slices of consecutive rows are read as they are needed.
     columns : sequence of int, optional
         The columns that make the matrix, in this order; the default is all.
+
+    Raises
+    ------
+    InputError
+        For what is no matrix of numbers.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.data.sources import ArraySource
+    >>> source = ArraySource(numpy.arange(6.0).reshape(3, 2), columns=[1])
+    >>> source.shape, source.blocks
+    ((3, 1), 1)
+    >>> source.read(0).ravel()
+    array([1., 3., 5.])
     """
 
     def __init__(self, array: Any, columns: Sequence[int] | None = None) -> None:
@@ -108,7 +185,18 @@ class ArraySource(Source):
         self.starts = _even(rows, width, self.dtype, int(chunks[0]) if chunks else 1)
 
     def read(self, block: int) -> numpy.ndarray:
-        """Return the rows of a block."""
+        """Read the rows of a block.
+
+        Parameters
+        ----------
+        block : int
+            The number of the block, from 0.
+
+        Returns
+        -------
+        numpy.ndarray, shape (rows of the block, features)
+            The rows.
+        """
         rows = numpy.asarray(self.array[int(self.starts[block]) : int(self.starts[block + 1])])
         return rows if self.columns is None else rows[:, self.columns]
 
@@ -116,7 +204,7 @@ class ArraySource(Source):
 class ParquetSource(Source):
     """A folder of Parquet files, or one file, whose groups of rows are the blocks.
 
-    Names of folders such as ``year=2024`` are columns, too, and a column that a file lacks is NaN there.
+    Names of folders such as ``year=2024`` are columns, too. An empty cell is NaN, as is a column that a file lacks.
 
     Parameters
     ----------
@@ -126,10 +214,10 @@ class ParquetSource(Source):
         Column of the labels, which are read at once and kept.
     features : sequence of str, optional
         Columns that make the matrix; the default is all others.
-    drop : sequence of str, optional
+    drop : sequence of str, default ()
         Columns to leave out.
-    dtype : {"float32", "float64"}
-        Of the matrix.
+    dtype : {"float32", "float64"}, default "float32"
+        The dtype of the matrix.
 
     Attributes
     ----------
@@ -137,6 +225,26 @@ class ParquetSource(Source):
         Integers, floats or text.
     features : list of str
         Names of the matrix's columns.
+
+    Raises
+    ------
+    DataFileError
+        For a file that cannot be read, for columns that it does not have or that hold no numbers, and for rows without
+        a label; also later, while rows are read.
+
+    Examples
+    --------
+    >>> import pyarrow
+    >>> import pyarrow.parquet
+    >>> from xpnet.data.sources import ParquetSource
+    >>> table = pyarrow.table({"width": [1.0, 2.0], "height": [3.0, None], "species": ["a", "b"]})
+    >>> pyarrow.parquet.write_table(table, "flowers.parquet")
+    >>> source = ParquetSource("flowers.parquet", target="species")
+    >>> source.features, source.labels.tolist()
+    (['width', 'height'], ['a', 'b'])
+    >>> source.whole()
+    array([[ 1.,  3.],
+           [ 2., nan]], dtype=float32)
     """
 
     def __init__(
@@ -177,9 +285,17 @@ class ParquetSource(Source):
             )
 
     def parts(self, block: int) -> Iterator[numpy.ndarray]:
-        """Yield the rows of a group, some thousand at a time; an empty cell is NaN.
+        """Read the rows of a group, some thousand at a time.
 
-        Raises DataFileError for a file that cannot be read any more.
+        Parameters
+        ----------
+        block : int
+            The number of the block, from 0.
+
+        Yields
+        ------
+        numpy.ndarray, shape (some rows, features)
+            The rows, in their order.
         """
         for batch in self.frame.batches(block, self.features):
             X = numpy.empty((batch.num_rows, len(self.features)), self.dtype)
@@ -201,6 +317,22 @@ class ChunkSource(Source):
     ----------
     labels : array, shape (rows,), or None
         The labels, where there were any.
+
+    Raises
+    ------
+    InputError
+        For chunks with other numbers of columns, and later for a function that yields others than before.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from xpnet.data.sources import ChunkSource
+    >>> def chunks():
+    ...     for k in range(3):
+    ...         yield numpy.full((2, 4), float(k)), numpy.array([k, k])
+    >>> source = ChunkSource(chunks)
+    >>> source.shape, source.labels
+    ((6, 4), array([0, 0, 1, 1, 2, 2]))
     """
 
     in_order = True
@@ -228,7 +360,18 @@ class ChunkSource(Source):
             yield numpy.asarray(X), y
 
     def read(self, block: int) -> numpy.ndarray:
-        """Return the next chunk; the first one begins anew."""
+        """Read a chunk; one that does not follow the last begins anew, and passes over those before it.
+
+        Parameters
+        ----------
+        block : int
+            The number of the block, from 0.
+
+        Returns
+        -------
+        numpy.ndarray, shape (rows of the block, features)
+            The rows.
+        """
         if block == 0 or block != self._next:
             self._open, self._next = self._chunks(), 0
             for _ in range(block):
