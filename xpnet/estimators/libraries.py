@@ -160,7 +160,7 @@ class Convertible:
         if model.activation not in known or own_loss or model.members > 1:
             raise InputError(
                 f"skl2onnx converts networks with one of {', '.join(known)} in all layers, scikit-learn's losses and "
-                "one member; export_onnx writes any network."
+                "one member; export_onnx writes any network but those of several targets of classes."
             )
         kind = type(self).__name__.removeprefix("MLP").lower()
         own = getattr(multilayer_perceptron, f"convert_sklearn_mlp_{kind}")
