@@ -31,7 +31,7 @@ TRAIN = [
     "300",
     "--threads=1",
 ]
-DISTRIBUTED = ["--distributed", "mpi"]
+DISTRIBUTED = ["--distributed", "mpi", "--timeout", "120"]
 
 
 def train(ranks: int, *options: str | Path, cwd: Path) -> Ended:
@@ -127,7 +127,9 @@ def test_without_mpi4py(tmp_path: Path) -> None:
     assert "pip install 'xpnet[mpi]'" in ended.stderr and "Traceback" not in ended.stderr
 
 
-def test_a_group_that_is_not_installed(tmp_path: Path) -> None:
+def test_wrong_options(tmp_path: Path) -> None:
+    ended = run([*XPNET, "train", "iris", "--timeout", "3"], cwd=tmp_path)
+    assert ended.code == 2 and "--timeout is for --distributed" in ended.stderr
     ended = run([*XPNET, "train", "iris", "--distributed", "horses"], cwd=tmp_path)
     assert ended.code == 2 and "one of those that are installed: mpi, nccl, torch" in ended.stderr
 

@@ -17,7 +17,7 @@ TRAIN = ("train", "d.csv", "--target", "y", "--epochs", "1", "--members", "1")
 
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, bytes]:
-    """The files of a folder: a table, also as a link, a model, a folder of Parquet, labels."""
+    """The files of a folder: a table, also as a link, a model, a configuration, a folder of Parquet, labels."""
     import pyarrow.csv
     import pyarrow.parquet
 
@@ -27,6 +27,7 @@ def files(tmp_path: Path) -> dict[str, bytes]:
         (tmp_path / "soft.csv").symlink_to("d.csv")
     X, y = np.arange(80.0).reshape(40, 2), np.arange(40) % 2
     xpnet.MLPClassifier((2,), tol=9.0, backend="numpy").fit(X, y).save(tmp_path / "m")
+    (tmp_path / "run.toml").write_text('target = "y"\nepochs = 1\n')
     (tmp_path / "parts.d").mkdir()
     pyarrow.parquet.write_table(pyarrow.csv.read_csv(tmp_path / "d.csv"), tmp_path / "parts.d" / "0.parquet")
     np.save(tmp_path / "y.npy", y)
@@ -44,6 +45,7 @@ CLASHES: list[tuple[str, ...]] = [
     (*TRAIN, "--metrics-json", "parts.d/../one", "-o", "one"),
     (*TRAIN, "-o", "c", "--checkpoint-dir", "c"),
     (*TRAIN, "-o", "c/checkpoint-00000001.safetensors", "--checkpoint-dir", "c"),
+    ("train", "d.csv", "--config", "run.toml", "--metrics-json", "run.toml"),
     ("train", "parts.d", "--target", "y", "-o", "parts.d/0.parquet"),
     ("train", "parts.d", "--target", "y", "-o", "parts.d/1.parquet"),
     ("train", "X.npy", "--target", "y.npy", "-o", "y.npy"),

@@ -222,6 +222,22 @@ def test_the_task_is_guessed(labels: list[Any], task: str) -> None:
     assert choose_task("d", "y", np.array(labels), None)[0] == task
 
 
+def test_options_are_read_from_a_file(run: Run) -> None:
+    Path('d, "1".csv').write_text("\n".join(["a,b c,y"] + [f"{k % 5},{k * k % 7},{'pq'[k % 2]}" for k in range(40)]))
+    options = ("--target", "y", "--hidden", "5", *QUICK, "3", "--class-weight", "p=2,q=1", "--features", "a,b c")
+    run("train", 'd, "1".csv', *options, "-o", "first")
+    Path("run.toml").write_text(
+        """data = 'd, "1".csv'\ntarget = "y"\nhidden = [5]\nmembers = 1\nepochs = 3\nclass-weight = { p = 2.0, q = 1.0 }
+features = ["a", "b c"]\noutput = "a"\n"""
+    )
+    run("train", "--config", "run.toml")
+    assert Path("a").read_bytes() == Path("first").read_bytes()
+    run("train", "--config", "run.toml", "-o", "b", "--seed", "1")
+    assert Path("b").read_bytes() != Path("first").read_bytes()
+    Path("bad.toml").write_text("hiden = [3]\n")
+    check_one_line(run("train", "iris", "--config", "bad.toml", code=2), "no option hiden")
+
+
 def test_python_dash_m(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "xpnet", "--version"], capture_output=True, text=True, cwd=tmp_path, timeout=600

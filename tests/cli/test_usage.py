@@ -63,6 +63,7 @@ USAGE = [
     (("train", "iris", "--class-weight", "much"), "balanced, or label=weight"),
     (("train", "iris", "--task", "regress", "--class-weight", "balanced"), "--class-weight is for classes"),
     (("train", "iris", "--separator", "ab"), "a mark is one character"),
+    (("train", "iris", "--config", "no.toml"), "no.toml must be a TOML file with options"),
     (("export", "m", "no/m.onnx"), "The folder no must exist"),
     (("train",), "Missing argument 'DATA'"),
     (("teach",), "No such command 'teach'"),

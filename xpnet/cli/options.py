@@ -1,7 +1,8 @@
-"""Commands share these options, their types, and checks of files that they read and write."""
+"""Commands share these options, their types, configuration files, and checks of files that they read and write."""
 
 import csv
 import os
+import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -16,6 +17,7 @@ from xpnet.backend.threads import get_threads, set_threads
 from xpnet.data.files import DATASETS
 from xpnet.dispatch import get_backend
 from xpnet.distributed import use_group
+from xpnet.distributed.group import TIMEOUT
 from xpnet.distributed.ranks import launched
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -81,14 +83,38 @@ def _is_same(first: Path, second: Path) -> bool:
         return os.path.normcase(os.path.realpath(first)) == os.path.normcase(os.path.realpath(second))
 
 
+_ELSEWHERE = ("config", "resume", "threads")
+
+
+def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
+    """Make the options in a file the defaults of those that are not given.
+
+    Raises click.UsageError for a file that cannot be read, and for options that the command does not have.
+    """
+    if path is None:
+        return
+    reads(ctx, param, path)
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise click.UsageError(f"{path} must be a TOML file with options: {reason}.", ctx) from error
+    options = {name.replace("-", "_"): value for name, value in found.items()}
+    unknown = sorted(set(options) - {str(p.name) for p in ctx.command.params if p.name not in _ELSEWHERE})
+    if unknown:
+        raise click.UsageError(f"{path}: no option {', '.join(unknown)}. The options are those of --help.", ctx)
+    ctx.default_map = {**(ctx.default_map or {}), **options}
+
+
 class Settings(SimpleNamespace):
     """Holds the options of ``xpnet train``, under their own names, for one training."""
 
 
-def sizes(value: str) -> tuple[int, ...]:
+def sizes(value: Any) -> tuple[int, ...]:
     """Return sizes of the hidden layers: integers with commas between them, or nothing for no hidden layer."""
+    parts = [str(part) for part in value] if isinstance(value, list | tuple) else str(value).split(",")
     try:
-        found = tuple(int(part) for part in value.split(",")) if value.strip() else ()
+        found = tuple(int(part) for part in parts) if any(part.strip() for part in parts) else ()
     except ValueError:
         found = (0,)
     if min(found, default=1) < 1:
@@ -98,13 +124,13 @@ def sizes(value: str) -> tuple[int, ...]:
 
 def names(value: Any) -> tuple[str, ...]:
     """Return names with commas between; a name with a comma in it stands in quotes."""
-    return value if isinstance(value, tuple) else tuple(name.strip() for name in next(csv.reader([value])))
+    return tuple(value if isinstance(value, list | tuple) else (name.strip() for name in next(csv.reader([value]))))
 
 
-def levels(value: str) -> tuple[float, ...]:
+def levels(value: Any) -> tuple[float, ...]:
     """Return levels of quantiles: numbers that rise between 0 and 1, with commas between them."""
     try:
-        found = tuple(float(part) for part in value.split(","))
+        found = tuple(float(part) for part in (value if isinstance(value, list | tuple) else str(value).split(",")))
     except ValueError:
         found = ()
     if not found or not all(low < high for low, high in pairwise((0.0, *found, 1.0))):
@@ -112,12 +138,12 @@ def levels(value: str) -> tuple[float, ...]:
     return found
 
 
-def weights(value: str) -> Any:
+def weights(value: Any) -> Any:
     """Return ``"balanced"``, or weights by label: ``yes=3,no=1``."""
-    if value == "balanced":
+    if value == "balanced" or isinstance(value, dict):
         return value
     try:
-        pairs = [part.rsplit("=", 1) for part in value.split(",")]
+        pairs = [part.rsplit("=", 1) for part in str(value).split(",")]
         found = {label.strip(): float(weight) for label, weight in pairs}
     except ValueError:
         found = {}
@@ -178,13 +204,15 @@ def _use_threads(ctx: click.Context, param: click.Parameter, value: int | None) 
     ctx.with_resource(threadpool_limits(get_threads(), user_api="blas"))
 
 
-def joined(group: str | None) -> AbstractContextManager[Any]:
+def joined(group: str | None, timeout: float | None) -> AbstractContextManager[Any]:
     """Join the group that is asked for. Every rank runs the command, which lets rank 0 alone print and write.
 
     Raises click.UsageError where several processes would each do the whole work, and write the same files.
     """
     if group is not None:
-        return use_group(group)
+        return use_group(group, timeout=timeout or TIMEOUT)
+    if timeout is not None:
+        raise click.UsageError("--timeout is for --distributed; name the group, or leave it out.")
     launcher = launched()
     if launcher is not None:
         group = "torch" if launcher == "torchrun" else "mpi"

@@ -18,12 +18,14 @@ from xpnet.cli.options import (
     levels,
     option,
     output_option,
+    read_config,
     reading,
     reads,
     reads_labels,
     sizes,
     weights,
 )
+from xpnet.distributed.group import TIMEOUT
 from xpnet.ops import ACTIVATIONS
 
 
@@ -76,7 +78,7 @@ _training = partial(option, group="The training")
 
 
 @click.command(cls=Grouped, short_help="Train a model on a data file, and measure it.")
-@click.argument("data", callback=reads)
+@click.argument("data", required=False, callback=reads)
 @_data(
     "--target",
     callback=reads_labels,
@@ -167,6 +169,15 @@ _training = partial(option, group="The training")
 @output_option("--metrics-json", help="Write settings, losses and scores to this file.")
 @output_option("--plot", help="Draw the losses by epoch into this file (.png, .svg, .pdf).", check=check_plot)
 @option(
+    "--config",
+    group="Writing",
+    type=click.Path(path_type=Path),
+    callback=read_config,
+    is_eager=True,
+    expose_value=False,
+    help="Take options from this TOML file; those given beside it count.",
+)
+@option(
     "--checkpoint-dir",
     group="Writing",
     type=click.Path(path_type=Path),
@@ -186,7 +197,14 @@ _training = partial(option, group="The training")
     metavar="NAME",
     help="Train on all processes that a launcher has started, joined by mpi or torch.",
 )
-def train(distributed: str | None, **options: Any) -> None:
+@option(
+    "--timeout",
+    group="The machine",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help=f"End all processes when one has waited for another for so long. [default: {TIMEOUT:g}]",
+)
+def train(distributed: str | None, timeout: float | None, **options: Any) -> None:
     """Train a model on DATA: a data set of scikit-learn's (digits, iris, wine, breast_cancer, diabetes), a file, or -.
 
     Files end in .csv, .tsv, .txt (also .gz, .bz2, .zst behind it), .parquet, .npz, .npy, .h5 or .zarr; a folder of
@@ -203,8 +221,10 @@ def train(distributed: str | None, **options: Any) -> None:
       xpnet train digits --model mlp --hidden 100,50
       mpirun -n 4 xpnet train DATA --distributed mpi
     """
+    if options["data"] is None:
+        raise click.UsageError("Missing argument 'DATA'.")
     settings = Settings(**options)
-    with joined(distributed):
+    with joined(distributed, timeout):
         _check_checkpoints(settings.checkpoint_dir, settings.resume)
         _check_together(settings)
         from xpnet.cli.training import run
