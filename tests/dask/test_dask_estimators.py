@@ -82,6 +82,16 @@ def test_a_classifier_finds_what_it_finds_without_dask(client: Any, settings: di
     assert found.score(X_blocks, y_blocks) == expected.score(X, y) == found.score(X, y)
 
 
+def test_workers_that_are_threads_of_one_process_train_estimators_of_their_own() -> None:
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        found = xpnet.dask.MLPClassifier(client=client, **SETTINGS).fit(*in_blocks(*rows()))
+    expected = plain(xpnet.MLPClassifier).fit(*rows())
+    np.testing.assert_allclose(found.coefs_[0], expected.coefs_[0], rtol=1e-10, atol=1e-12)
+
+
 def test_a_regressor_of_frames(client: Any) -> None:
     X, y = rows()
     frame = pd.DataFrame(X, columns=list("abcde")).assign(y=y * 2.0)

@@ -1,6 +1,7 @@
 """scikit-learn's contract over Dask collections: ``fit`` on the cluster's workers, predictions block by block."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import KW_ONLY, dataclass
 from inspect import cleandoc
 from typing import Any, ClassVar, Self
@@ -32,7 +33,9 @@ class _Fit:
     def __call__(
         self, rank: int, X: Any, y: Any, sample_weight: Any, *validation: Any, callbacks: Sequence[Callback] = ()
     ) -> Any:
-        estimator = self.estimator.watch(callbacks) if callbacks else self.estimator
+        estimator = deepcopy(self.estimator)  # workers may be threads of one process, which are given the same one
+        if callbacks:
+            estimator.watch(callbacks)
         arguments = self.in_memory | dict(zip(VALIDATION, validation, strict=False))
         if rank and not validation:
             none = {name: arguments[name][:0] for name in VALIDATION if arguments.get(name) is not None}
