@@ -235,11 +235,11 @@ class Operations:
         return chosen
 
 
-def _overlay(name: str, kernel: Kernel | Callable[..., Any] | None) -> Callable[..., Any]:
+def _overlay(name: str, kernel: Kernel | None) -> Callable[..., Any]:
     reference = getattr(ops, name)
     if kernel is None:
         return reference
-    chosen = _ByDtype(_declared(kernel), reference)
+    chosen = _ByDtype(kernel, reference)
     arrays, parameters = _array_arguments(name), len(_parameters(name))
     made: Any = _over_arrays(chosen, reference, arrays)
     # Python calls with fewer kinds of arguments in less time, which an operation on few numbers notices.
@@ -284,11 +284,6 @@ class _ByDtype(dict[Any, Callable[..., Any]]):
         takes = dtype_name(dtype) in self._kernel.dtypes
         self[dtype] = function = self._kernel.launch if takes else self._reference
         return function
-
-
-def _declared(kernel: Kernel | Callable[..., Any]) -> Kernel:
-    """Return the kernel; a bare function in a table is one for the default dtypes."""
-    return kernel if isinstance(kernel, Kernel) else Kernel(kernel)
 
 
 def _array_arguments(name: str) -> int:
