@@ -64,7 +64,7 @@ def test_the_models_differ_in_what_they_are_told_to(run: Run) -> None:
         made[name] = json.loads(Path("m.json").read_text())["model"]
         assert made[name]["name"] == name
     assert [len(made[name]["widths"]) for name in made] == [4, 3, 2]
-    assert [made[name]["networks"] for name in made] == [3, 1, 1]
+    assert [made[name]["networks"] for name in made] == [2, 1, 1]
     assert made["mlp"]["widths"] == [4, 100, 3]
     assert made["tabular"]["widths"][0] > 4
 
@@ -158,6 +158,12 @@ def test_options_reach_the_estimator(run: Run) -> None:
     assert params["hidden_layer_sizes"] == (5, 4)
     run("train", "iris", "--hidden", "5,4", "--epochs", "2", *run_options, "-o", "m.safetensors")
     assert xpnet.load("m.safetensors").networks_[0].spec.widths[1:] == (5, 4, 3)
+
+
+def test_without_options_the_command_trains_as_the_estimator_does() -> None:
+    own = xpnet.TabularClassifier().get_params()
+    params = build(read_settings(), classify=True).get_params()
+    assert {name: value for name, value in params.items() if value != own[name]} == {"random_state": 0, "n_jobs": 1}
 
 
 def read_settings(*options: str) -> Settings:

@@ -19,6 +19,7 @@ import xpnet
 from xpnet import TabularClassifier, TabularRegressor
 from xpnet.ops.losses import smoothed
 from xpnet.tabular import estimators, plain, recipe
+from xpnet.training import Callback
 
 QUICK: dict[str, Any] = {"members": 2, "networks": 2, "max_iter": 40, "random_state": 0}
 REPEATED = {
@@ -67,7 +68,7 @@ def test_a_table_with_text_and_gaps_is_classified(table: pandas.DataFrame, targe
     assert classifier.feature_names_in_.tolist() == table.columns.tolist()
     probabilities = classifier.predict_proba(table[400:])
     numpy.testing.assert_allclose(probabilities, classifier.predict_members(table[400:]).mean(axis=0), atol=1e-5)
-    assert classifier.why_.startswith("3 networks ")
+    assert classifier.why_.startswith(f"{len(classifier.networks_)} networks ")
 
 
 def test_a_target_of_any_size_is_learned_and_its_range_kept(table: pandas.DataFrame, target: numpy.ndarray) -> None:
@@ -117,16 +118,59 @@ def test_a_seed_gives_the_same_fit_whatever_runs_side_by_side(table: pandas.Data
 
 def test_validation_rows_of_the_user_end_the_training(table: pandas.DataFrame, target: numpy.ndarray) -> None:
     given = {"X_val": table[400:], "y_val": target[400:]}
-    regressor = TabularRegressor(networks=2, n_iter_no_change=5, random_state=0).fit(table[:400], target[:400], **given)
+    settings: dict[str, Any] = {"networks": 2, "n_iter_no_change": 5, "max_iter": 60, "random_state": 0}
+    regressor = TabularRegressor(**settings).fit(table[:400], target[:400], **given)
     for network, best in zip(regressor.networks_, regressor.best_epochs_, strict=True):
         losses = network.history.validation_loss
         assert numpy.argmin(losses) + 1 == best
-        assert network.history.epochs in (best + 5, 200)
+        assert network.history.epochs in (best + 5, 60)
         scaled = (target[400:] - target[:400].mean()) / target[:400].std()
         outputs = network.predict_members(regressor.encoder_.transform(table[400:]))[:, :, 0]
         assert numpy.mean((outputs - scaled) ** 2) / 2 == pytest.approx(min(losses), rel=1e-3)
     with pytest.raises(xpnet.InputError, match="y_val is missing"):
         regressor.fit(table, target, X_val=table)
+
+
+def test_a_network_keeps_the_mean_of_its_epochs_of_which_the_last_count_most() -> None:
+    class Epochs(Callback):
+        def __init__(self) -> None:
+            self.made: list[dict[str, numpy.ndarray]] = []
+
+        def epoch_end(self, training: Any) -> None:
+            self.made.append({name: value.copy() for name, value in training.step.state().params.items()})
+
+    seen = Epochs()
+    X = numpy.random.default_rng(0).normal(size=(200, 3))
+    model = TabularRegressor(encoder=StandardScaler(), networks=1, max_iter=12, random_state=0, dtype="float64")
+    model.watch(lambda number: ([seen], None)).fit(X, X[:, 0] * X[:, 1])
+    (network,), (best,) = model.networks_, model.best_epochs_
+    weights = 0.7 ** numpy.arange(best)[::-1]
+    for name, value in network.values().items():
+        wanted = numpy.average([epoch[name] for epoch in seen.made[:best]], axis=0, weights=weights)
+        numpy.testing.assert_allclose(value, wanted, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+def test_epochs_are_fewer_where_they_take_longer_and_the_learning_rate_falls_over_the_last_third() -> None:
+    X = numpy.random.default_rng(0).normal(size=(60, 3))
+    settings: dict[str, Any] = {"validation_fraction": 0, "random_state": 0, "batch_size": 60}
+    wide = TabularRegressor(hidden_layer_sizes=(512, 512), **settings).fit(X, X[:, 0])
+    assert wide.n_iter_ == estimators.LEAST_EPOCHS
+    rates = wide.networks_[0].history.learning_rate
+    assert rates[:11] == [0.004] * 11
+    assert (numpy.diff(rates[10:]) < 0).all() and rates[-1] < 0.001
+    narrow = TabularRegressor(hidden_layer_sizes=(4,), **settings).fit(X, X[:, 0])
+    assert narrow.n_iter_ == estimators.MOST_EPOCHS
+
+
+def test_a_third_network_is_trained_where_two_left_epochs_unused() -> None:
+    rng = numpy.random.default_rng(0)
+    X, y = rng.normal(size=(300, 3)), rng.normal(size=300)
+    early = TabularRegressor(n_iter_no_change=1, max_iter=40, random_state=0).fit(X, y)
+    assert len(early.networks_) == len(early.best_epochs_) == 3
+    assert sum(network.history.epochs for network in early.networks_) <= 2 * 40
+    together = clone(early).set_params(n_jobs=2).fit(X, y)
+    assert len(together.networks_) == 3
+    assert len(TabularRegressor(max_iter=4, random_state=0).fit(X, y).networks_) == 2
 
 
 def test_each_member_sets_other_rows_apart(table: pandas.DataFrame, target: numpy.ndarray) -> None:

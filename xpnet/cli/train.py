@@ -105,7 +105,7 @@ _training = partial(option, group="The training")
     "hidden layers (linear).",
 )
 @_model("--hidden", type=sizes, help="Give hidden layers these sizes, such as 100,50. [default: by the model]")
-@_model("--members", type=_COUNT, help="Give a network so many members, which share weights. [default: 4 or 8, else 1]")
+@_model("--members", type=_COUNT, help="Give a network so many members, which share weights. [default: 4, else 1]")
 @_model("--activation", type=click.Choice(list(ACTIVATIONS)), default="relu", show_default=True, help="Bend by this.")
 @_model("--dropout", type=_SHARE, help="Leave this share of hidden units out in training. [default: 0.1, else 0]")
 @_model(
@@ -114,13 +114,13 @@ _training = partial(option, group="The training")
     help="Minimise this for numbers; poisson is for counts, gamma for amounts. [default: squared_error]",
 )
 @_model("--quantile", type=levels, help="Predict these quantiles, such as 0.1,0.5,0.9, with --loss quantile.")
-@_training("--epochs", type=_COUNT, default=200, show_default=True, help="Pass at most so often over the rows.")
+@_training(
+    "--epochs", type=_COUNT, help="Pass at most so often over the rows. [default: 16 to 200, by the work; else 200]"
+)
 @_training(
     "--patience",
     type=_COUNT,
-    default=10,
-    show_default=True,
-    help="Stop after so many epochs without a better validation loss; the best one is kept.",
+    help="Stop after so many epochs without a better validation loss; the best one is kept. [default: 7, else 10]",
 )
 @_training(
     "--validation-size",
@@ -132,7 +132,7 @@ _training = partial(option, group="The training")
 @_training(
     "--time-limit", type=Number(0, min_open=True), metavar="SECONDS", help="End the training after so many seconds."
 )
-@_training("--batch-size", type=_COUNT, help="Update after so many rows. [default: 32 to 256, by the rows]")
+@_training("--batch-size", type=_COUNT, help="Update after so many rows. [default: 64 or 128, by the rows]")
 @_training(
     "--optimizer",
     type=click.Choice(["adamw", "adam", "sgd"]),
@@ -143,7 +143,7 @@ _training = partial(option, group="The training")
 @_training(
     "--lr",
     type=Number(0, min_open=True),
-    help="Learn at this rate. [default: 0.002; ten times that without hidden layers]",
+    help="Learn at this rate. [default: 0.004, else 0.002; 0.02 without hidden layers]",
 )
 @_training(
     "--weight-decay",

@@ -43,7 +43,7 @@ from xpnet.errors import DataFileError, ModelFileError, XpnetError
 from xpnet.models import Network
 from xpnet.tabular.columns import dates_of_text
 from xpnet.tabular.encoder import LEAST_BINS, MOST_BINS_OF_A_TREE
-from xpnet.tabular.estimators import WIDTHS
+from xpnet.tabular.estimators import MOST_EPOCHS, WIDTHS
 from xpnet.training import Callback, EarlyStopping, History, Progress
 
 SAMPLE_ROWS = 2**16
@@ -301,6 +301,9 @@ def build(settings: Settings, *, classify: bool) -> Any:
         "encoder": TableEncoder(scaling="standard", bins=None),
         "dropout": 0.0,
         "weight_decay": 0.0003,
+        "learning_rate_init": 0.002,
+        "max_iter": 200,
+        "n_iter_no_change": 10,
     }
     model = (TabularClassifier if classify else TabularRegressor)()
     model.set_params(**({} if settings.model == "tabular" else plain))
@@ -380,7 +383,7 @@ def _fit_by_blocks(
     def train(targets: numpy.ndarray, held_out_targets: numpy.ndarray) -> list[Network]:
         network = _one_network(model, len(training), classes, settings)
         watchers, state = _watchers(settings, same, 0)
-        stopping = [EarlyStopping(settings.patience, tol=0.0)] if len(watched) else []
+        stopping = [EarlyStopping(model.n_iter_no_change, tol=0.0)] if len(watched) else []
         validation = {"X_val": held_out, "y_val": _once(held_out_targets)} if len(watched) else {}
         network.watch([*stopping, *watchers], resume_from=state)
         network.fit(inputs, _once(targets), **validation)
@@ -410,6 +413,8 @@ def _one_network(model: Any, rows: int, classes: numpy.ndarray | None, settings:
         "batch_size": min(settings.batch_size or 256, rows),
         "n_iter_no_change": numpy.inf,
     }
+    if shared["max_iter"] == "auto":
+        shared["max_iter"] = MOST_EPOCHS
     if classes is None:
         return MLPRegressor(**shared, loss=model.loss, quantile=model.quantile)
     weights = model.class_weight

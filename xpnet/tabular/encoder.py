@@ -29,6 +29,8 @@ from xpnet.tabular.encodings import (
 )
 
 ROWS_IN_A_BIN, LEAST_BINS, MOST_BINS, MOST_BINS_OF_A_TREE, FINEST_BINS_OF_A_TREE = 20, 4, 48, 16, 64
+ROWS_FOR_BINS = 7
+"""A table has so many rows for each bin of all columns together, those of a tree; more would fit to noise."""
 MOST_NUMBERS = 1 << 26
 """Numbers of the encoded training table: bins are fewer, or none, where it would hold more."""
 MANY_VALUES = 20
@@ -54,9 +56,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         ``"robust"`` subtracts the median, divides by the interquartile range, and clips smoothly to (-3, 3):
         z / sqrt(1 + (z / 3)^2). ``"standard"`` subtracts the mean and divides by the standard deviation.
     bins : int, "auto" or None, default "auto"
-        Bins of a number at most; ``"auto"`` is one for 20 rows, 48 at most (16 of a tree, 64 where the target rises
-        and falls many times along the column), fewer where the encoded table would hold more than 2^26 numbers; None
-        for no bins.
+        Bins of a number at most; ``"auto"`` is one for 20 rows, 48 at most, fewer where the encoded table would hold
+        more than 2^26 numbers; of a tree 4 to 16, as many as leave 7 rows to each bin of all columns together, and 64
+        where the target rises and falls many times along the column; None for no bins.
     binning : {"quantile", "tree"}, default "quantile"
         Edges of the bins: quantiles, or the thresholds of a decision tree of the column on the target, with eight
         quantiles where these are fewer than four, since the column may matter together with others alone.
@@ -235,9 +237,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     def _most_bins(self, table: Table, kinds: list[tuple[Kind, str]]) -> int:
         if self.bins != "auto":
             return int(self.bins or 0)
-        wide = sum({"number": 1, "moment": 4}.get(kind, 0) for kind, _ in kinds)
-        most = MOST_BINS_OF_A_TREE if self.binning == "tree" else MOST_BINS
-        bins = min(table.rows // ROWS_IN_A_BIN, most, MOST_NUMBERS // (table.rows * max(wide, 1)))
+        wide = max(1, sum({"number": 1, "moment": 4}.get(kind, 0) for kind, _ in kinds))
+        of_tree = min(MOST_BINS_OF_A_TREE, max(LEAST_BINS, table.rows // (ROWS_FOR_BINS * wide)))
+        most = of_tree if self.binning == "tree" else MOST_BINS
+        bins = min(table.rows // ROWS_IN_A_BIN, most, MOST_NUMBERS // (table.rows * wide))
         return bins if bins >= LEAST_BINS else 0
 
     def _fit_numbers(

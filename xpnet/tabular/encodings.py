@@ -29,7 +29,7 @@ SHRINKING = 10.0
 """This many rows of the mean target of all count with the rows of a value."""
 FEWEST_CUTS, EVEN_BINS = 4, 8
 """A column that a tree cuts less often has so many bins by quantiles, too: it may matter together with others alone."""
-BEYOND_CHANCE = 20.0
+LEAST_LEAF, BEYOND_CHANCE = 8, 20.0
 """A cut explains this share of the target, divided by the rows, where it tells more than the best of many by chance."""
 TELLS_MORE = 0.01
 """A tree has more cuts than usual where these explain so much more of the target's variance."""
@@ -216,18 +216,17 @@ def _cuts_of_tree(x: numpy.ndarray, y: numpy.ndarray, how: Scaling) -> numpy.nda
     A target that rises and falls many times along the column, as where numbers were given out group by group, takes
     more cuts than usual. Each of these must tell more than chance would, and all together clearly more than the usual.
     """
-    leaf = int(min(64, max(8, len(x) // 40)))
     classifies = how.task == "classification"
     grow = DecisionTreeClassifier if classifies else DecisionTreeRegressor
 
-    def tree(bins: int, least: float) -> Any:
+    def tree(bins: int, leaf: int, least: float) -> Any:
         grown = grow(max_leaf_nodes=bins, min_samples_leaf=leaf, min_impurity_decrease=least, random_state=0)
         return grown.fit(x[:, None], y).tree_
 
     least = 1e-4 * (1.0 if classifies else float(numpy.var(y)))
-    nodes = tree(how.bins, least)
+    nodes = tree(how.bins, int(min(64, max(LEAST_LEAF, len(x) // 40))), least)
     if how.finer > how.bins == nodes.n_leaves:
-        finer = tree(how.finer, max(least, BEYOND_CHANCE / len(x) * nodes.impurity[0]))
+        finer = tree(how.finer, LEAST_LEAF, max(least, BEYOND_CHANCE / len(x) * nodes.impurity[0]))
         if _impurity_left(nodes) - _impurity_left(finer) > TELLS_MORE * nodes.impurity[0]:
             nodes = finer
     return nodes.threshold[nodes.children_left != nodes.children_right]

@@ -5,6 +5,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import inf
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -45,8 +46,8 @@ from xpnet.tabular.plain import MOST_OUTPUTS, MOST_ROWS, few_numbers, scales_of_
 from xpnet.tabular.recipe import Recipe, Rows, Watchers, train_networks
 
 WIDTHS = (128, 128)
-MEMBERS, MEMBERS_OF_SEVERAL = 8, 4
-"""Members of a single network, and of each of several."""
+MEMBERS = 4
+"""Members of each network."""
 ROWS_AT_ONCE = 32
 """Rows are predicted in multiples of so many: products of fewer round otherwise, and a row's prediction would depend on
 how many stand beside it.
@@ -55,10 +56,14 @@ NUMBERS_AT_ONCE = 2**23
 """Encoded numbers of a table that are in memory at once while its rows are predicted."""
 TINY = 1e-12
 """A mean of counts or amounts is taken to be at least this where its variance is asked for."""
-NETWORKS = ((4000, 1), (1500, 2), (0, 3))
-"""Pairs say from how many rows on how many networks are trained."""
-ROWS_OF_A_BATCH = ((8000, 256), (3000, 128), (0, 64))
+NETWORKS = ((10_000, 1, 1), (0, 2, 3))
+"""From so many rows on so many networks are trained, at least and at most: the more where few epochs are enough."""
+ROWS_OF_A_BATCH = ((3000, 128), (0, 64))
 """Pairs say from how many rows on a batch has how many."""
+WORK_OF_A_ROW, USUAL_COLUMNS = 36_000_000, 30
+"""Multiplications that a row may cost in training a table of so many columns; more columns cost more in proportion."""
+LEAST_EPOCHS, MOST_EPOCHS = 16, 200
+"""Bounds of the epochs that are made at most where the user does not say."""
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -71,27 +76,27 @@ class Tabular(Saved, BaseEstimator):
         Units of each hidden layer; ``()`` for a linear model. ``"auto"`` is 128 and 128, and lets trees and a linear
         model help: factors for inputs, and a share in the outputs where it lowers the loss on the rows set apart.
     members : int or "auto", default "auto"
-        How many members a network has. They share weights, and have scales and outputs of their own; ``"auto"`` is 8
-        for one network, 4 each for several.
+        How many members a network has. They share weights, and have scales and outputs of their own; ``"auto"`` is 4.
     networks : int or "auto", default "auto"
-        How many networks are trained, each with other rows set apart; ``"auto"`` is 1 to 3, more for fewer rows.
+        How many networks are trained, each with other rows set apart; ``"auto"`` is 1, or 2
+        to 3 for fewer than 10,000 rows: the third where few epochs are enough.
     encoder : transformer or None, default None
         What makes numbers of the table; None for a `TableEncoder`.
     activation : str or sequence of str, default "relu"
         A name in ``xpnet.ops.ACTIVATIONS``: one for all hidden layers, or one for each.
     solver : {"adamw", "adam", "sgd"}, default "adamw"
         How the loss is minimised; ``"sgd"`` has a momentum of 0.9.
-    learning_rate_init : float, default 0.002
-        The learning rate.
+    learning_rate_init : float, default 0.004
+        The learning rate. Where ``max_iter`` is ``"auto"`` it falls evenly over the last third of the epochs.
     weight_decay : float, default 0.2 for labels, 0.01 for numbers
         With ``"adamw"`` every update shrinks all parameters by learning rate times this.
     dropout : float, default 0.1
         Probability with which a hidden unit is left out in training.
     batch_size : int or "auto", default "auto"
-        Rows of a minibatch; ``"auto"`` is 64 to 256, by the number of rows.
-    max_iter : int, default 200
-        Epochs at most.
-    n_iter_no_change : int, default 10
+        Rows of a minibatch; ``"auto"`` is 64 or 128, by the number of rows.
+    max_iter : int or "auto", default "auto"
+        Epochs at most; ``"auto"`` is 16 to 200, fewer where an epoch takes longer.
+    n_iter_no_change : int, default 7
         Epochs without a fall of the loss on the rows set apart before training ends; the best epoch is kept.
     validation_fraction : float, default 0.125
         The share of the rows that is set apart, another for each network, with labels in proportion; 0 for none:
@@ -131,12 +136,12 @@ class Tabular(Saved, BaseEstimator):
     encoder: Any = None
     activation: Any = "relu"
     solver: str = "adamw"
-    learning_rate_init: float = 0.002
+    learning_rate_init: float = 0.004
     weight_decay: float = 0.2
     dropout: float = 0.1
     batch_size: int | str = "auto"
-    max_iter: int = 200
-    n_iter_no_change: int = 10
+    max_iter: int | str = "auto"
+    n_iter_no_change: int = 7
     validation_fraction: float = 0.125
     time_limit: float | None = None
     random_state: Any = None
@@ -154,7 +159,7 @@ class Tabular(Saved, BaseEstimator):
         "weight_decay": [NOT_NEGATIVE],
         "dropout": [FRACTION],
         "batch_size": [COUNT, {"auto"}],
-        "max_iter": [COUNT],
+        "max_iter": [COUNT, {"auto"}],
         "n_iter_no_change": [COUNT],
         "validation_fraction": [Interval(Real, 0, 0.5, closed="both")],
         "time_limit": [POSITIVE, None],
@@ -256,13 +261,13 @@ class Tabular(Saved, BaseEstimator):
         """Train the networks. apart : rows that end the training, or folds, or None; began : when the fit did"""
         end = inf if self.time_limit is None else began + self.time_limit
         recipe = self._with_plain_models(replace(self._recipe(rows), watch=watch, end=end), rows)
-        networks = self._network_count(rows)
-        seeds = random_state.randint(2**31 - 1, size=networks)
-        jobs = min(effective_n_jobs(self.n_jobs), networks)
+        least, most = self._network_counts(rows)
+        seeds = random_state.randint(2**31 - 1, size=most)
+        jobs = min(effective_n_jobs(self.n_jobs), least)
         self.networks_: list[Network]
         with warnings.catch_warnings():  # a linear model that is not at its minimum yet may help all the same
             warnings.simplefilter("ignore", ConvergenceWarning)
-            self.networks_, self.best_epochs_ = train_networks(recipe, rows, apart, seeds.tolist(), jobs)
+            self.networks_, self.best_epochs_ = train_networks(recipe, rows, apart, seeds.tolist(), least, jobs)
         self.n_iter_ = max(network.history.epochs for network in self.networks_)
         self._learn_apart(*self._predicted_apart(rows, apart))
         return self
@@ -431,8 +436,7 @@ class Tabular(Saved, BaseEstimator):
             "adam": Adam(),
             "sgd": SGD(momentum=0.9),
         }
-        usual = MEMBERS if self._network_count(rows) == 1 else MEMBERS_OF_SEVERAL
-        members = usual if isinstance(self.members, str) else self.members
+        members = MEMBERS if isinstance(self.members, str) else self.members
         spec = NetworkSpec(
             widths=(rows.X.shape[1], *hidden, outputs),
             members=members if hidden else 1,  # without weights to share they would be one network
@@ -447,11 +451,19 @@ class Tabular(Saved, BaseEstimator):
             spec=spec,
             learning_rate=self.learning_rate_init,
             batch_size=size if self.batch_size == "auto" else int(self.batch_size),
-            epochs=self.max_iter,
+            epochs=self._most_epochs(spec, rows) if isinstance(self.max_iter, str) else self.max_iter,
+            falls=isinstance(self.max_iter, str),
             patience=self.n_iter_no_change,
             smoothing=getattr(self, "label_smoothing", 0.0),
             backend=self.backend,
         )
+
+    def _most_epochs(self, spec: NetworkSpec, rows: Rows) -> int:
+        """Return how many epochs are made at most, so that a row costs no more than it may."""
+        (first, *others), (networks, _) = [a * b for a, b in pairwise(spec.widths)], self._network_counts(rows)
+        work = networks * spec.members * (2 * first + 3 * sum(others))  # products; the first needs none for its inputs
+        may = WORK_OF_A_ROW * max(self.n_features_in_, USUAL_COLUMNS) / USUAL_COLUMNS
+        return int(min(MOST_EPOCHS, max(LEAST_EPOCHS, may // work)))
 
     def _with_plain_models(self, recipe: Recipe, rows: Rows) -> Recipe:
         """Let simple models of the encoded rows help the networks, unless the user chooses their hidden layers."""
@@ -465,8 +477,11 @@ class Tabular(Saved, BaseEstimator):
             return replace(recipe, scales=scales)
         return replace(recipe, scales=scales, numbers=few_numbers(encodings, codes=False)[0] / scales[:, None])
 
-    def _network_count(self, rows: Rows) -> int:
-        return _networks_for(len(rows.X)) if isinstance(self.networks, str) else self.networks
+    def _network_counts(self, rows: Rows) -> tuple[int, int]:
+        """Return how many networks are trained at least, and at most."""
+        if isinstance(self.networks, str):
+            return next((least, most) for from_rows, least, most in NETWORKS if len(rows.X) >= from_rows)
+        return self.networks, self.networks
 
     def _folds(self, rows: Rows, random_state: Any) -> Sequence[tuple[numpy.ndarray, numpy.ndarray]] | None:
         """Return rows to train on and rows set apart: so many divisions that each row is set apart once."""
@@ -546,10 +561,6 @@ def _best_epoch(network: Network) -> int:
     """Return the epoch of the least validation loss, else the last."""
     losses = network.history.validation_loss
     return int(numpy.argmin(losses)) + 1 if losses else network.history.epochs
-
-
-def _networks_for(rows: int) -> int:
-    return next(count for least, count in NETWORKS if rows >= least)
 
 
 def _parts(division: Any, X: numpy.ndarray, labels: Any) -> Any:

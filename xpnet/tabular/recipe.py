@@ -15,6 +15,7 @@ from xpnet.backend.threads import sharing_the_machine
 from xpnet.models import Network
 from xpnet.models.presets import initial_values
 from xpnet.ops.losses import smoothed
+from xpnet.optimizers import Schedule
 from xpnet.tabular.plain import (
     Linear,
     best_share,
@@ -24,6 +25,11 @@ from xpnet.tabular.plain import (
     with_scaled_inputs,
 )
 from xpnet.training import Callback, Training, TrainingState
+
+FADING = 0.7
+"""An epoch counts so much in the mean of parameters as the epoch after it."""
+FALL, LAST = 2 / 3, 0.02
+"""The learning rate falls from this share of the epochs on, down to this share of it."""
 
 Watchers = tuple[Sequence[Callback], TrainingState | None]
 """Callbacks that see a training, and the state from which it goes on."""
@@ -52,7 +58,8 @@ class Rows:
 class Recipe:
     """Holds what does not differ between networks.
 
-    spec : the network, without a seed; patience : epochs without a fall of the validation loss
+    spec : the network, without a seed; epochs : at most; falls : whether the learning rate does, over the last of them
+    patience : epochs without a fall of the validation loss
     smoothing : the share of a label that is spread over all classes; end : the monotonic time when all must be trained
     watch : called with the number of a network, returns what watches its training
     scales : factors of the inputs in training, (inputs,), or none
@@ -64,6 +71,7 @@ class Recipe:
     batch_size: int
     epochs: int
     patience: int
+    falls: bool = False
     smoothing: float = 0.0
     end: float = inf
     backend: str | Backend | None = None
@@ -73,7 +81,12 @@ class Recipe:
 
 
 class BestEpoch(Callback):
-    """Ends the training when the validation loss no longer falls or time is over; the best epoch's parameters stay."""
+    """Ends the training when the validation loss no longer falls or time is over; the best epoch's parameters stay.
+
+    The parameters that are compared and kept are means over the epochs, the last of which count most. They predict
+    better than those of a single epoch, and their loss tells sooner that it no longer falls. (Polyak, Juditsky,
+    Acceleration of Stochastic Approximation by Averaging, 1992.)
+    """
 
     def __init__(self, network: Network, rows: Rows | None, patience: int, seconds: float) -> None:
         self.network, self.rows, self.patience, self.seconds = network, rows, patience, seconds
@@ -83,8 +96,9 @@ class BestEpoch(Callback):
         if self.rows is not None:
             there, weight = self.network.backend.asarray, self.rows.weight
             self.rows = Rows(there(self.rows.X), there(self.rows.Y), None if weight is None else there(weight))
-        self.best, self.epoch = inf, 0
+        self.best, self.epoch, self.epochs_in_mean = inf, 0, 0.0
         self.kept: StepState | None = None
+        self.mean: dict[str, numpy.ndarray] = {}
         self.end = time.monotonic() + self.seconds
 
     def epoch_end(self, training: Training) -> None:
@@ -92,21 +106,34 @@ class BestEpoch(Callback):
         if self.rows is None:
             self.epoch = training.done
         else:
+            now = training.step.state()
+            mean = self._mean_with(now)
+            training.step.load_state(mean)
             loss = training.step.loss(self.rows.X, self.rows.Y, sample_weight=self.rows.weight)
+            training.step.load_state(now)
             training.history.validation_loss.append(loss)
             if loss < self.best or not self.epoch:
-                self.best, self.epoch, self.kept = loss, training.done, training.step.state()
+                self.best, self.epoch, self.kept = loss, training.done, mean
         late = training.done - self.epoch >= self.patience
         training.stop = training.stop or late or time.monotonic() > self.end
 
+    def _mean_with(self, now: StepState) -> StepState:
+        """Return a state whose parameters are the mean over all epochs up to this one."""
+        self.epochs_in_mean = self.epochs_in_mean * FADING + 1
+        share, before = 1 / self.epochs_in_mean, self.mean or now.params
+        self.mean = {name: before[name] + (value - before[name]) * share for name, value in now.params.items()}
+        return replace(now, params=self.mean)
+
     def state(self) -> dict[str, Any]:
-        """Return the best loss so far, its epoch and its parameters."""
+        """Return the best loss so far, its epoch and its parameters, and the mean of all epochs."""
         kept = None if self.kept is None else vars(self.kept)
-        return {"best": self.best, "epoch": self.epoch, "kept": kept}
+        mean = {"mean": self.mean, "epochs_in_mean": self.epochs_in_mean}
+        return {"best": self.best, "epoch": self.epoch, "kept": kept, **mean}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on comparing."""
         self.best, self.epoch = float(state["best"]), int(state["epoch"])
+        self.mean, self.epochs_in_mean = dict(state["mean"]), float(state["epochs_in_mean"])
         self.kept = None if state["kept"] is None else StepState(**state["kept"])
 
     def train_end(self, training: Training) -> None:
@@ -130,9 +157,10 @@ def train_networks(
     rows: Rows,
     folds: Sequence[tuple[numpy.ndarray, numpy.ndarray]] | Rows | None,
     seeds: Sequence[int],
+    least: int,
     jobs: int,
 ) -> tuple[list[Network], list[int]]:
-    """Train independent networks, one for each seed.
+    """Train independent networks, one for each seed; those beyond the least only where they left epochs unused.
 
     folds : for each network indices of the rows to train on and of those set apart; or the user's rows for all; or none
     returns the networks, and the best epoch of each
@@ -148,10 +176,15 @@ def train_networks(
         return train_one(recipe, inner, outer, number, seeds[number], left / (rounds - number // jobs))
 
     if jobs == 1:
-        found = [train(number) for number in range(len(seeds))]
+        found = [train(number) for number in range(least)]
     else:
         with sharing_the_machine(max(1, get_threads() // jobs)):
-            found = Parallel(jobs, backend="threading")(delayed(train)(number) for number in range(len(seeds)))
+            found = Parallel(jobs, backend="threading")(delayed(train)(number) for number in range(least))
+    while len(found) < len(seeds) and time.monotonic() < recipe.end:
+        usual = sum(trained.network.history.epochs for trained in found) / len(found)
+        if usual * (len(found) + 1) > least * recipe.epochs:
+            break
+        found.append(train(len(found)))
     return finished(recipe, found), [trained.epoch for trained in found]
 
 
@@ -163,7 +196,7 @@ def train_one(recipe: Recipe, rows: Rows, apart: Rows | None, number: int, seed:
     network = Network(
         replace(recipe.spec, seed=seed),
         initial_values(recipe.spec, rng),
-        recipe.learning_rate,
+        falling(recipe.learning_rate, recipe.epochs) if recipe.falls else recipe.learning_rate,
         backend=recipe.backend,
         dtype=recipe.spec.dtype,
         rng=rng,
@@ -183,13 +216,20 @@ def train_one(recipe: Recipe, rows: Rows, apart: Rows | None, number: int, seed:
     return Trained(network, watch.epoch, linear, losses)
 
 
+def falling(learning_rate: float, epochs: int) -> Schedule:
+    """Return a schedule of the learning rate that stays for two thirds of the epochs, and then falls evenly."""
+
+    def rate(epoch: int, losses: Sequence[float]) -> float:
+        return learning_rate * min(1.0, max(LAST, (1 - epoch / epochs) / (1 - FALL)))
+
+    return rate
+
+
 def finished(recipe: Recipe, found: list[Trained]) -> list[Network]:
     """Return networks that take inputs as they are, with linear models beside them where these help."""
     share, losses = 0.0, [trained.losses for trained in found if trained.losses is not None]
     if len(losses) == len(found):
         share = best_share(numpy.sum(losses, axis=0))
-    if not share and recipe.scales is None:
-        return [trained.network for trained in found]
     networks = []
     for trained in found:
         spec, values = trained.network.spec, trained.network.values()
