@@ -95,9 +95,10 @@ class Orders:
 
     def permutation(self, rows: int) -> Any:
         """Draw the next order: (rows,) int64."""
-        drawn = self.random_state.permutation(rows)
-        self.last = drawn if self.last is None else self.last[drawn]
-        return self.last
+        order = numpy.arange(rows) if self.last is None else self.last.copy()
+        self.random_state.shuffle(order)
+        self.last = order
+        return order
 
     def catch_up(self, copy: "Orders") -> None:
         """Go on from where a copy of these orders is: as ``set_state``, without a look through an order of its own."""

@@ -70,17 +70,15 @@ def softmax_cross_entropy_indices(
         rows = smaller(step, len(z) - begin)
         block, d_block = section(z, begin, rows), shift(gradient, begin * k)
         y, c = section(labels, begin, rows), section(scale, begin, rows)
-        wide = zero
-        if k > BLOCK and inside(y[0], k):
-            wide = block[0, y[0]]  # read before the exponentials take its place
+        for i in range(rows):  # before exponentials take their place, or a gradient, which would hold up the read
+            if inside(y[i], k):
+                rest[i] = block[i, y[i]]
         e = scratch if k <= BLOCK else d_block
         exponentials(block, e, array(shifts, rows))
-        for i in range(rows):  # before the first row is written: it would wait until that store has ended
-            if inside(y[i], k):
-                rest[i] = h[i] - (wide if k > BLOCK else block[i, y[i]])
         for i in range(rows):
             label, d_row = y[i], shift(d_block, i * k)
             if inside(label, k):
+                rest[i] = h[i] - rest[i]
                 if k <= LANES:
                     s[i] = normalise(shift(e, i * k), d_row, k, c[i], label, with_given(d_bias, columns))
             else:
