@@ -104,13 +104,13 @@ class CupyBackend:
 
     def compile_step(self, spec: NetworkSpec) -> CompiledStep | str:
         """The compiled step, or the reason why there is none: an activation or loss without a CUDA kernel, members."""
-        from xpnet_cupy.launcher import ACTIVATIONS
+        from xpnet_cupy.launcher import ACTIVATIONS, LOSSES
         from xpnet_cupy.step import CompiledStep
 
         if missing := set(spec.activations) - ACTIVATIONS:
             return f"the CUDA backend has no kernel for the activation {', '.join(sorted(missing))}"
 
-        if spec.loss == "multi_softmax_cross_entropy":
+        if spec.loss not in LOSSES:
             return "the CUDA backend has no compiled step for several targets of classes"
         if spec.members > 1:
             return "the CUDA backend has no compiled step for members"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
+from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.errors import InputError
 from xpnet.ops import Array
 from xpnet_cupy.products import Product
@@ -40,6 +41,9 @@ _BENT = "relu", "tanh", "logistic", "softplus", "leaky_relu", "elu", "silu", "ge
 
 ACTIVATIONS = frozenset({"identity", *_BENT})
 """Activations that hidden layers may have: each but identity has three kernels."""
+
+LOSSES = tuple(loss for loss in OUTPUT_ACTIVATIONS if loss != "multi_softmax_cross_entropy")
+"""Losses that have a kernel."""
 
 KERNELS: dict[str, tuple[str, ...]] = {
     name: tuple(parameters.split())

@@ -11,11 +11,11 @@ import numpy
 
 from xpnet import ops
 from xpnet.backend import Kernel, UpdateRule
-from xpnet.backend.spec import LOSS_NUMBERS, OUTPUT_ACTIVATIONS
+from xpnet.backend.spec import LOSS_NUMBERS
 from xpnet.ops import Array, Labels
 from xpnet.ops.updates import adam_scales
 from xpnet_cupy import launches
-from xpnet_cupy.launcher import ACTIVATIONS, Launcher
+from xpnet_cupy.launcher import ACTIVATIONS, LOSSES, Launcher
 from xpnet_cupy.launches import Batch
 from xpnet_cupy.memory import RATES
 
@@ -115,7 +115,7 @@ class Operations:
 
     def of_tables(self) -> dict[str, Callable[..., Any]]:
         """The kernels of losses, and of activations forward and back, by name; identity does nothing."""
-        found: dict[str, Callable[..., Any]] = {name: partial(self._loss, name) for name in OUTPUT_ACTIVATIONS}
+        found: dict[str, Callable[..., Any]] = {name: partial(self._loss, name) for name in LOSSES}
         for name in sorted(ACTIVATIONS - {"identity"}):
             found[name], found[f"{name}_backward"] = partial(self._activation, name), partial(self._backward, name)
         for name, kernel in found.items():

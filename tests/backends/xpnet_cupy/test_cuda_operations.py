@@ -8,18 +8,25 @@ import numpy as np
 import pytest
 from cuda_checks import assert_close, assert_row_losses, draw, run
 from cuda_host import HostLauncher, launching, needs_compiler
-from xpnet_cupy.launcher import ACTIVATIONS
+from xpnet_cupy.backend import CupyBackend
+from xpnet_cupy.launcher import ACTIVATIONS, LOSSES
 from xpnet_cupy.operations import table
 
 from xpnet import ops
-from xpnet.backend.spec import LOSS_NUMBERS, OUTPUT_ACTIVATIONS
-
-LOSSES = [loss for loss in OUTPUT_ACTIVATIONS if loss != "multi_softmax_cross_entropy"]  # which has no kernel
+from xpnet.backend import NetworkSpec
+from xpnet.backend.spec import LOSS_NUMBERS
 
 pytestmark = needs_compiler
 
 SHAPES = [(37, 1), (37, 10), (5, 33), (9, 100), (3, 1000), (2, 32000)]
 FEW = [(37, 10), (5, 33), (1, 1), (3, 1000)]
+
+
+def test_a_loss_without_a_kernel_is_the_references() -> None:
+    names = set(table(lambda array: None))
+    assert names >= set(LOSSES) and "multi_softmax_cross_entropy" not in names
+    spec = NetworkSpec((3, 4), (), loss="multi_softmax_cross_entropy")
+    assert "several targets" in str(CupyBackend.compile_step(object.__new__(CupyBackend), spec))
 
 
 @pytest.mark.parametrize("name", sorted(table(lambda array: None)))

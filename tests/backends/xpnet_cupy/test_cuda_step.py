@@ -20,15 +20,12 @@ from cuda_checks import (
     weights,
 )
 from cuda_host import HostLauncher, needs_compiler
-from xpnet_cupy.launcher import ACTIVATIONS
+from xpnet_cupy.launcher import ACTIVATIONS, LOSSES
 from xpnet_numpy import NumpyBackend
 
 from xpnet.backend import BatchPart, NetworkSpec, UpdateRule
-from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.errors import BackendError, DeviceMemoryError, MixedArraysError
 from xpnet.steps import ReferenceStep
-
-LOSSES = [loss for loss in OUTPUT_ACTIVATIONS if loss != "multi_softmax_cross_entropy"]  # which has no kernel
 
 pytestmark = needs_compiler
 

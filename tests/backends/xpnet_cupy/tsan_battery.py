@@ -22,12 +22,9 @@ from cuda_checks import (
 )
 from cuda_host import HostLauncher, run_kernel
 from xpnet_cupy import launches
-from xpnet_cupy.launcher import ACTIVATIONS, KERNELS
+from xpnet_cupy.launcher import ACTIVATIONS, KERNELS, LOSSES
 
 from xpnet.backend import NetworkSpec
-from xpnet.backend.spec import OUTPUT_ACTIVATIONS
-
-LOSSES = [loss for loss in OUTPUT_ACTIVATIONS if loss != "multi_softmax_cross_entropy"]  # which has no kernel
 
 BARRIERS = 3
 THREADS = 128  # of a block at most, but for sums of columns: ThreadSanitizer tells 255 apart
