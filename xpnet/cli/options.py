@@ -231,7 +231,7 @@ class Grouped(click.Command):
         groups: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
-            if record is not None:
+            if record is not None and isinstance(param, click.Option):
                 groups.setdefault(getattr(param, "group", "Other options"), []).append(record)
         groups["Other options"] = groups.pop("Other options", [])
         for name, records in groups.items():

@@ -109,6 +109,12 @@ class MemoryFrame(Frame):
         self.name, self.content, self.schema = name, content, content.schema
         self.starts = numpy.asarray([0, content.num_rows])
 
+    def convert(self, name: str, kind: Any, converter: Callable[[Any], Any]) -> None:
+        """Convert a column at once: its batches share one dictionary, which would be converted with each of them."""
+        place, cells = self.schema.get_field_index(name), self.content.column(name).unify_dictionaries()
+        self.content = self.content.set_column(place, name, converter(cells.combine_chunks()))
+        self.schema = self.content.schema
+
     def _read(self, block: int, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
         """See :class:`Frame`."""
         yield from self.content.select(columns).to_batches(ROWS)
