@@ -125,12 +125,13 @@ def test_representations(classifier: Any) -> None:
 
 
 def test_tags(classifier: Any, theirs: Any) -> None:
-    """The same as theirs, and those of a transformer, which theirs is none."""
+    """The same as theirs, and those of a transformer and of several targets of classes, which theirs are not."""
     pairs = [(classifier, theirs), (xpnet.MLPRegressor(), sklearn.neural_network.MLPRegressor())]
     for ours, scikit_learns in pairs:
-        tags = ours.__sklearn_tags__()
+        tags, expected = ours.__sklearn_tags__(), scikit_learns.__sklearn_tags__()
         assert tags.transformer_tags is not None
-        assert replace(tags, transformer_tags=None) == scikit_learns.__sklearn_tags__()
+        expected.target_tags.multi_output = ours is classifier
+        assert replace(tags, transformer_tags=None) == expected
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])

@@ -130,7 +130,9 @@ def _arrays() -> list[dict[str, str]]:
         host, reason = "none", str(error)
     if reason.startswith("named by"):  # the environment's word counts for all arrays
         return [{"arrays": "all", "backend": host, "reason": reason}]
-    others = ", ".join(name for name in OTHER_LIBRARIES if find_spec(name) is not None) or "other array-API libraries"
+    # A module that was made by hand is imported but has no spec, for which find_spec raises.
+    found = [name for name in OTHER_LIBRARIES if name in sys.modules or find_spec(name) is not None]
+    others = ", ".join(found) or "other array-API libraries"
     own = "their own library and device: with kernels where a backend above is of that name, else the reference"
     kinds = [("NumPy, lists, frames", host, reason), (others, "their own", own)]
     return [dict(zip(("arrays", "backend", "reason"), kind, strict=True)) for kind in kinds]
