@@ -56,6 +56,7 @@ def train(folder: Path, data: str, large: int = 2**26) -> Iterator[int]:
 
 
 @linux
+@pytest.mark.attack
 def test_tables(folder: Path) -> None:
     """A CSV file is held three times at most, as numbers of the trained dtype; a large folder is never whole."""
     small = min(train(folder, "small.csv"))

@@ -263,6 +263,7 @@ def test_the_battery_passes_on_the_source_as_it_is(libraries: dict[str, Any]) ->
 
 
 @needs_compiler
+@pytest.mark.attack
 @pytest.mark.parametrize("mutation", MUTATIONS)
 def test_a_mistake_in_the_source_is_noticed(mutation: str, tmp_path: Path) -> None:
     library = build(first(SOURCE, *MUTATIONS[mutation]), "float64", tmp_path, optimise=False)
