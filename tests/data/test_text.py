@@ -235,6 +235,16 @@ def test_compressed(tmp_path: Path, ending: str, pack: Any) -> None:
         read(tmp_path, pack(GOOD.encode())[:-9], f"d.csv{ending}")
 
 
+def test_a_small_file_of_much_text_is_read_by_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that are equal take a hundredth of their bytes, or less."""
+    monkeypatch.setattr(sources, "LARGE_TABLE", 2**20)
+    packed = gzip.compress(b"a,y\n" + b"1.5,2.5\n" * 300_000)
+    assert len(packed) < 2**16
+    assert isinstance(read(tmp_path, packed, "d.csv.gz").frame, ParquetFrame)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(packed)))
+    assert isinstance(look("-").frame, ParquetFrame)
+
+
 def test_a_compressed_file_of_some_size(tmp_path: Path) -> None:
     X = np.random.default_rng(0).normal(size=(1000, 3))
     lines = ["a,b,c,y", *(",".join([*map(repr, row), "p"]) for row in X.tolist())]

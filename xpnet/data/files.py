@@ -38,9 +38,6 @@ STDIN = "-"
 _MARKS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
 """Compressed content begins with these bytes."""
 
-PACKED = 5
-"""Compressed text takes about this part of its bytes."""
-
 
 class Content:
     """The content of a text file or of standard input, which can be read from its beginning more than once.
@@ -63,12 +60,14 @@ class Content:
         raw = _stream(self.path) if self._bytes is None else pyarrow.BufferReader(self._bytes)
         return pyarrow.CompressedInputStream(raw, self.compression) if self.compression else raw
 
-    @property
-    def text_bytes(self) -> int:
-        """Return about how many bytes the file has when it is decompressed; 0 for what is in memory."""
-        if self._bytes is not None:
-            return 0
-        return self.path.stat().st_size * (PACKED if self.compression else 1)
+    def is_larger(self, size: int) -> bool:
+        """Return whether the text has more bytes than that when it is decompressed; False for what is in memory so."""
+        if not self.compression:
+            return self._bytes is None and self.path.stat().st_size > size
+        with self.open() as stream:  # a file does not say how much it unpacks to, which may be a thousand times as much
+            while size >= 0 and (found := len(stream.read(2**20))):
+                size -= found
+        return size < 0
 
     def beginning(self, size: int) -> bytes:
         """Return the first bytes, decompressed; all, where there are fewer."""

@@ -105,7 +105,7 @@ class TextFile(DataFile):
         Raises DataFileError for what is no separated text, and where a disk has no room for a large file.
         """
         types = self._first_types(columns, text, target)
-        if self.content.text_bytes > sources.LARGE_TABLE:
+        if self.content.is_larger(sources.LARGE_TABLE):
             frame: Frame = self._kept_as_parquet(columns, types, progress)
         else:
             frame = MemoryFrame(self.name, self._with_types(types, lambda: self._table(columns, types)))

@@ -171,7 +171,8 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         backend = network.backend
         place = backend.xp.argsort(network.predict(X), axis=1)[:, output % self.n_outputs_]
         found = {k: network.input_gradient(X, k) for k in set(backend.to_numpy(place).tolist())}
-        return sum(backend.xp.where((place == k)[:, None], gradient, 0 * gradient) for k, gradient in found.items())
+        none = backend.xp.zeros_like(next(iter(found.values())))
+        return sum(backend.xp.where((place == k)[:, None], gradient, none) for k, gradient in found.items())
 
     def _learn_targets(self, y: Any, classes: Any, *, first: bool, incremental: bool) -> None:
         """Learn nothing: numbers stand for themselves."""

@@ -159,10 +159,10 @@ class ReferenceStep(Step):
         for k in reversed(range(self.spec.layers)):  # without the products that make gradients of the weights
             layer = {role: self.params[name] for role, name in self.spec.layer_names[k].items()}
             if "scale_out" in layer:
-                d_out = d_out * layer["scale_out"][:, None, :]
+                d_out = self.ops.member_scale(d_out, layer["scale_out"])
             d_out = d_out @ xp.matrix_transpose(layer["weight"])
             if "scale_in" in layer:
-                d_out = d_out * layer["scale_in"][:, None, :]
+                d_out = self.ops.member_scale(d_out, layer["scale_in"])
             if k:
                 d_out = self.activations[k - 1].backward(d_out, self.kept[k - 1])
         return d_out if d_out.ndim == 2 else xp.mean(d_out, axis=0)

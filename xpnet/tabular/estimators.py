@@ -78,8 +78,8 @@ class Tabular(Saved, BaseEstimator):
     members : int or "auto", default "auto"
         How many members a network has. They share weights, and have scales and outputs of their own; ``"auto"`` is 4.
     networks : int or "auto", default "auto"
-        How many networks are trained, each with other rows set apart; ``"auto"`` is 1, or 2
-        to 3 for fewer than 10,000 rows: the third where few epochs are enough.
+        How many networks are trained, each with other rows set apart; ``"auto"`` is 1, or 2 to 3 for
+        fewer than 10,000 rows: the third where few epochs are enough.
     encoder : transformer or None, default None
         What makes numbers of the table; None for a `TableEncoder`.
     activation : str or sequence of str, default "relu"
