@@ -195,6 +195,41 @@ def test_text_in_zarr_is_read_whatever_packs_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", [2, 3])
+def test_a_chunk_of_blosc_that_says_to_be_longer_than_it_is_is_refused(tmp_path: Path, version: int) -> None:
+    """Blosc's decoder believes what a chunk says of itself, and would read memory that is not its own."""
+    zarr = pytest.importorskip("zarr", reason="Zarr groups are read by zarr, the extra 'data'")
+    blosc = pytest.importorskip("numcodecs").Blosc() if version == 2 else zarr.codecs.BloscCodec()
+    path = tmp_path / "d.zarr"
+    group = zarr.open_group(str(path), mode="w", zarr_format=version)
+    for name, values in {"X": np.arange(1200.0).reshape(400, 3), "y": np.arange(400) % 2}.items():
+        group.create_array(name, data=values, compressors=[blosc])
+    assert look(path).frame.rows == 400
+    for chunk in (next((path / name).rglob("0*" if version == 2 else "c/0*")) for name in ("X", "y")):
+        chunk = next(file for file in [chunk, *chunk.rglob("*")] if file.is_file())
+        whole = chunk.read_bytes()
+        length, start = (2**28).to_bytes(4, "little"), (2**27).to_bytes(4, "little")
+        for damaged in (whole[:12] + length + start + whole[20:], whole[:-1], whole[:9], b""):
+            chunk.write_bytes(damaged)
+            with pytest.raises(DataFileError, match="is damaged or cut off"):
+                look(path)
+        chunk.write_bytes(whole)
+
+
+def test_chunks_of_blosc_that_cannot_be_checked_are_refused(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr", reason="Zarr groups are read by zarr, the extra 'data'")
+    packed: list[dict[str, Any]] = [
+        {"compressors": [zarr.codecs.BloscCodec()], "chunks": (1, 2), "shards": (2, 2)},
+        {"compressors": [zarr.codecs.BloscCodec(), zarr.codecs.ZstdCodec()]},
+    ]
+    for place, how in enumerate(packed):
+        path = tmp_path / f"{place}.zarr"
+        group = zarr.open_group(str(path), mode="w", zarr_format=3)
+        group.create_array("X", data=X, **how)
+        with pytest.raises(DataFileError, match="Write the array again with zstd"):
+            look(path)
+
+
+@pytest.mark.parametrize("version", [2, 3])
 def test_damaged_zarr_groups_are_told(tmp_path: Path, version: int) -> None:
     zarr = pytest.importorskip("zarr", reason="Zarr groups are read by zarr, the extra 'data'")
     path, told = tmp_path / "d.zarr", 0

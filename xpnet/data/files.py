@@ -222,8 +222,11 @@ def _open_store(path: Path, target: str | None) -> DataFile:
             f"{path.name}: this file is read by {package}, which is not installed. pip install 'xpnet[data]'."
         ) from None
     with reading(path.name, "write it again"):
-        store: Any = module.open_group(str(path), mode="r") if package == "zarr" else module.File(path, "r")
-        return _of_arrays(path.name, store, target)
+        if package == "zarr":
+            from xpnet.data.zarr_store import CheckedStore
+
+            return _of_arrays(path.name, module.open_group(CheckedStore(path, read_only=True), mode="r"), target)
+        return _of_arrays(path.name, module.File(path, "r"), target)
 
 
 def _of_arrays(name: str, arrays: Mapping[str, Any], target: str | None) -> DataFile:
@@ -261,11 +264,20 @@ def check_codecs(name: str, array: Any) -> None:
     """Raise DataFileError for an array of Zarr whose chunks may hold anything but numbers and text.
 
     It is looked at before a chunk is decoded, since codecs of objects may run code. Other arrays have no codecs.
+    A CheckedStore is told to check chunks of Blosc: it can where Blosc has packed them last, and each for itself.
     """
     if type(array).__module__.partition(".")[0] != "zarr" or not hasattr(array, "metadata"):
         return
-    for codec in _codecs(array.metadata.to_dict()):
-        if codec.removeprefix("numcodecs.") not in _PLAIN_CODECS:
+    codecs = [codec.removeprefix("numcodecs.") for codec in _codecs(array.metadata.to_dict())]
+    if "blosc" in codecs[:-1] or {"blosc", "sharding_indexed"} <= set(codecs):
+        raise DataFileError(
+            f"{name}: Blosc packs whole chunks after any other codec, as its decoder does not check them; received the "
+            f"codecs {', '.join(codecs)[:200]}. Write the array again with zstd."
+        )
+    if codecs[-1:] == ["blosc"] and hasattr(array.store, "blosc_arrays"):
+        array.store.blosc_arrays |= {array.path}
+    for codec in codecs:
+        if codec not in _PLAIN_CODECS:
             raise DataFileError(
                 f"{name}: an array holds numbers or text that plain codecs pack, such as blosc, zstd or vlen-utf8; "
                 f"received the codec {codec[:60]!r}. Write the array again with one of these."
