@@ -269,12 +269,12 @@ def check_codecs(name: str, array: Any) -> None:
     if type(array).__module__.partition(".")[0] != "zarr" or not hasattr(array, "metadata"):
         return
     codecs = [codec.removeprefix("numcodecs.") for codec in _codecs(array.metadata.to_dict())]
-    if "blosc" in codecs[:-1] or {"blosc", "sharding_indexed"} <= set(codecs):
-        raise DataFileError(
-            f"{name}: Blosc packs whole chunks after any other codec, as its decoder does not check them; received the "
-            f"codecs {', '.join(codecs)[:200]}. Write the array again with zstd."
-        )
-    if codecs[-1:] == ["blosc"] and hasattr(array.store, "blosc_arrays"):
+    if "blosc" in codecs and hasattr(array.store, "blosc_arrays"):
+        if codecs[-1] != "blosc" or "sharding_indexed" in codecs:
+            raise DataFileError(
+                f"{name}: Blosc packs whole chunks after any other codec, as its decoder does not check them; received "
+                f"the codecs {', '.join(codecs)[:200]}. Write the array again with zstd."
+            )
         array.store.blosc_arrays |= {array.path}
     for codec in codecs:
         if codec not in _PLAIN_CODECS:
