@@ -4,7 +4,11 @@ activation, Gemm, ..., and what the loss makes of the last. Needs the package ``
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy
@@ -15,7 +19,7 @@ from xpnet.errors import InputError, ModelFileError
 from xpnet.modelfile.disk import write_whole
 from xpnet.modelfile.networks import parameter_count
 from xpnet.ops import ACTIVATIONS
-from xpnet.tabular.encodings import DAY, FARTHEST, LARGEST, PERIODS, Category, Number
+from xpnet.tabular.encodings import Category, parts_of_moments
 
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8  # of 2022, which every runtime in use reads
 ML = "ai.onnx.ml"
@@ -25,6 +29,18 @@ _INNER = "xpnet/"  # what the names of inner tensors begin with
 _GAP = "NaN is a gap"
 _SAYS = {"str": "empty text is a gap", "float64": _GAP, "moment": f"seconds since 1970; {_GAP}"}
 """A graph says this of its inputs, by their kind."""
+
+_FUNCTIONS = {
+    "isnan": "IsNaN",
+    "where": "Where",
+    "greater": "Greater",
+    "abs": "Abs",
+    "clip": "Clip",
+    "sqrt": "Sqrt",
+    "sin": "Sin",
+    "cos": "Cos",
+}
+"""NumPy's functions, in which numbers are encoded, as operators."""
 
 _OUTPUTS = {
     "softmax": ("Softmax", "probabilities"),
@@ -62,8 +78,7 @@ class Value:
 
     def sorted(self, columns: int) -> "Value":
         """Return the numbers of each row in rising order."""
-        values, _ = self.graph.add_several("TopK", 2, self, numpy.array([columns]), axis=1, largest=0)
-        return values
+        return self.graph.add("TopK", self, numpy.array([columns]), results=2, axis=1, largest=0)
 
     def columns(self, at: Any) -> "Value":
         """Return some of its columns, in this order."""
@@ -99,20 +114,12 @@ class Graph:
         self.nodes.append(self.onnx.helper.make_node("Identity", [value.name], [name]))
         self._outputs.append(self.onnx.helper.make_tensor_value_info(name, self.kind(dtype), ["rows", *columns]))
 
-    def add(self, operator: str, *operands: Any, domain: str = "", **attributes: Any) -> Value:
-        """Add a node with one output; numbers and arrays among its operands become constants."""
-        (result,) = self.add_several(operator, 1, *operands, domain=domain, **attributes)
-        return result
-
-    def add_several(
-        self, operator: str, outputs: int, *operands: Any, domain: str = "", **attributes: Any
-    ) -> list[Value]:
-        """Add a node with several outputs."""
+    def add(self, operator: str, *operands: Any, domain: str = "", results: int = 1, **attributes: Any) -> Value:
+        """Add a node and return the first of its results; numbers and arrays among its operands become constants."""
         names = [value.name if isinstance(value, Value) else self.constant(value).name for value in operands]
-        results = [Value(self, f"{_INNER}{operator}{len(self.nodes)}{'_' * place}") for place in range(outputs)]
-        made = self.onnx.helper.make_node(operator, names, [r.name for r in results], domain=domain, **attributes)
-        self.nodes.append(made)
-        return results
+        found = [f"{_INNER}{operator}{len(self.nodes)}{'_' * place}" for place in range(results)]
+        self.nodes.append(self.onnx.helper.make_node(operator, names, found, domain=domain, **attributes))
+        return Value(self, found[0])
 
     def constant(self, value: Any) -> Value:
         """Make a constant; a number of Python's is a float64."""
@@ -151,7 +158,13 @@ def write_onnx(
     are moved are float64. Raises ModelFileError where onnx is missing, the file cannot be written or would be too
     large, InputError for labels of other types.
     """
-    onnx = _onnx()
+    try:
+        import onnx
+    except ImportError as error:
+        raise ModelFileError(
+            "ONNX files are written by the package onnx, which cannot be imported. Install it with "
+            "pip install 'xpnet[onnx]'."
+        ) from error
     if len(networks) * parameter_count(spec) * numpy.dtype(spec.dtype).itemsize > LIMIT:
         raise ModelFileError(f"An ONNX file holds at most 2 GiB; {path} would be larger. Use save.")
     graph = Graph(onnx)
@@ -177,17 +190,6 @@ def write_onnx(
     model = graph.model()
     onnx.checker.check_model(model, full_check=True)
     write_whole(path, model.SerializeToString(deterministic=True))
-
-
-def _onnx() -> Any:
-    try:
-        import onnx
-    except ImportError as error:
-        raise ModelFileError(
-            "ONNX files are written by the package onnx, which cannot be imported. Install it with "
-            "pip install 'xpnet[onnx]'."
-        ) from error
-    return onnx
 
 
 def _network(graph: Graph, x: Value, spec: NetworkSpec, params: dict[str, Any], operator: str) -> Value:
@@ -256,104 +258,25 @@ def encode_table(graph: Graph, encoder: Any) -> Value:
     names and are left out, each column that is used is an input (rows, 1) by its name: text, numbers, or seconds since
     1970.
     """
-    encodings = encoder.encodings_
-    starts = numpy.cumsum([0, *(len(encoding.labels) for encoding in encodings)]).tolist()
-    sources = _sources(graph, encoder)
-    parts: list[Value] = []
-    places: list[int] = []  # of the parts' columns among the outputs
-    numbers = [k for k, encoding in enumerate(encodings) if isinstance(encoding, Number)]
-    if numbers:
-        x = graph.add("Concat", *(sources[k] for k in numbers), axis=1)
-        for part, at in _numbers(x, [encodings[k] for k in numbers], [starts[k] for k in numbers]):
-            parts.append(part)
-            places += at
-    for encoding, start, source in zip(encodings, starts, sources, strict=False):
-        if isinstance(encoding, Category):
-            parts.append(_category(source, encoding))
-            places += range(start, start + len(encoding.labels))
-    return graph.add("Concat", *parts, axis=1).columns(numpy.argsort(places))
-
-
-def _sources(graph: Graph, encoder: Any) -> list[Value]:
-    """Return what each encoding encodes: (rows, 1) of the table, or a part of its moments."""
-    encodings, columns = encoder.encodings_, encoder.n_features_in_
-    names = getattr(encoder, "feature_names_in_", [f"x{column}" for column in range(columns)])
-    apart = hasattr(encoder, "feature_names_in_") and encoder.left_out_
-    if not apart and not any(isinstance(encoding, Category) or encoding.part for encoding in encodings):
-        table = graph.input("X", columns, "float64", _GAP)
-        return [table.columns([encoding.column]) for encoding in encodings]
-    inputs: dict[int, Value] = {}
-    parts: dict[int, dict[str, Value]] = {}
-    sources = []
-    for encoding in encodings:
-        dtype, part = ("str", "") if isinstance(encoding, Category) else ("float64", encoding.part)
-        column = encoding.column
-        if column not in inputs:
-            inputs[column] = graph.input(names[column], 1, dtype, _SAYS["moment" if part else dtype])
-        if part and column not in parts:
-            parts[column] = _parts_of_moments(inputs[column])
-        sources.append(parts[column][part] if part else inputs[column])
-    return sources
-
-
-def _parts_of_moments(seconds: Value) -> dict[str, Value]:
-    """Return the parts of moments, as ``xpnet.tabular.encodings.parts_of_moments`` has them; NaN and infinity give NaN.
-
-    (The calendar from days: Hinnant, chrono-Compatible Low-Level Date Algorithms, 2013, ``civil_from_days``.)
-    """
-    days = seconds // DAY
-    from_march = days + 719468.0  # days since 1 March of the year 0, the first of an era of 400 years
-    era = from_march // 146097.0
-    day_of_era = from_march - era * 146097.0
-    years = (day_of_era - day_of_era // 1460.0 + day_of_era // 36524.0 - day_of_era // 146096.0) // 365.0
-    day_of_year = day_of_era - (years * 365.0 + years // 4.0 - years // 100.0)
-    month_from_march = (day_of_year * 5.0 + 2.0) // 153.0
-    after_december = month_from_march // 10.0  # 1 in January and February, whose year began in March
-    return {
-        "trend": seconds,
-        "year": years + era * 400.0 + after_december,
-        "month": month_from_march + 3.0 - after_december * 12.0,
-        "day": day_of_year - (month_from_march * 153.0 + 2.0) // 5.0 + 1.0,
-        "weekday": days + 3.0 - (days + 3.0) // 7.0 * 7.0,
-        "hour": (seconds - days * DAY) / 3600.0,
-    }
-
-
-def _numbers(x: Value, numbers: Sequence[Any], starts: Sequence[int]) -> list[tuple[Value, list[int]]]:
-    """Return what ``Number.write`` writes, in float32: parts with the places of their columns among the outputs.
-
-    x : (rows, numbers) float64; starts : the place of the first output of each number
-    """
-    graph = x.graph
-
-    def row(name: str) -> numpy.ndarray:
-        return numpy.array([getattr(number, name) for number in numbers])
-
-    missing = graph.add("IsNaN", x)
-    x = graph.add("Where", missing, row("fill"), x)
-    within = graph.add("Min", graph.add("Max", x, row("low")), row("high"))
-    x = graph.add("Where", graph.add("Greater", graph.add("Abs", x), LARGEST), within, x)
-    z = graph.add("Clip", (x - row("centre")) * row("scale"), -FARTHEST, FARTHEST)
-    z = graph.add("Where", row("clip"), z / graph.add("Sqrt", z * z / 9.0 + 1.0), z)
-    places: dict[str, list[tuple[int, int]]] = {}
-    for index, (number, start) in enumerate(zip(numbers, starts, strict=True)):
-        ways = ["scaled"] * (number.scale != 0) + ["gap"] * number.gaps + ["Sin", "Cos"] * number.cycle
-        for place, way in enumerate(ways + ["bin"] * max(0, len(number.edges) - 1), start):
-            places.setdefault(way, []).append((index, place))
-    found = []
-    for way, entries in places.items():
-        at = [index for index, _ in entries]
-        if way == "bin":
-            left = numpy.concatenate([number.edges[:-1] for number in numbers])
-            right = numpy.concatenate([number.edges[1:] for number in numbers])
-            value = graph.add("Clip", (x.columns(at) - left) / (right - left), 0.0, 1.0)
-        elif way in ("Sin", "Cos"):
-            first, length = numpy.array([PERIODS[numbers[index].part] for index in at]).T
-            value = graph.add(way, (x.columns(at) - first) * (2 * numpy.pi / length))
+    names = getattr(encoder, "feature_names_in_", [f"x{column}" for column in range(encoder.n_features_in_)])
+    apart = any(isinstance(encoding, Category) or encoding.part for encoding in encoder.encodings_)
+    apart = apart or (hasattr(encoder, "feature_names_in_") and encoder.left_out_)
+    table = None if apart else graph.input("X", encoder.n_features_in_, "float64", _GAP)
+    xp = SimpleNamespace(**{name: partial(graph.add, operator) for name, operator in _FUNCTIONS.items()})
+    outputs: list[Value] = []
+    for column, own in groupby(encoder.encodings_, attrgetter("column")):
+        encodings = list(own)
+        kind = "str" if isinstance(encodings[0], Category) else "moment" if encodings[0].part else "float64"
+        if table is None:
+            x = graph.input(names[column], 1, "str" if kind == "str" else "float64", _SAYS[kind])
         else:
-            value = (z if way == "scaled" else missing).columns(at)
-        found.append((value.to("float32"), [place for _, place in entries]))
-    return found
+            x = table.columns([column])
+        parts = parts_of_moments(x) if kind == "moment" else {"": x}
+        for encoding in encodings:
+            text = isinstance(encoding, Category)
+            found = [_category(x, encoding)] if text else encoding.outputs(parts[encoding.part], xp)
+            outputs += [value.to("float32") for value in found]
+    return graph.add("Concat", *outputs, axis=1)
 
 
 def _category(text: Value, category: Category) -> Value:

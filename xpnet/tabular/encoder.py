@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import groupby
 from numbers import Real
+from operator import attrgetter
 from typing import Any, ClassVar, Self
 
 import numpy
@@ -254,7 +256,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             found = [fit_number(x, y, how, column=index)]
         else:
             parts = parts_of_moments(x)
-            found = [fit_number(parts[part](), y, how, column=index, part=part) for part in PARTS]
+            found = [fit_number(parts[part], y, how, column=index, part=part) for part in PARTS]
             gaps = [number for number in found if number is not None]
             found = [number and replace(number, gaps=number.gaps and number is gaps[0]) for number in found]
         varying: list[Encoding] = [number for number in found if number is not None and number.labels]
@@ -337,18 +339,19 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     def _encode(self, table: Table, details: dict[int, numpy.ndarray]) -> numpy.ndarray:
         out = numpy.empty((table.rows, sum(len(encoding.labels) for encoding in self.encodings_)), numpy.float32)
-        at, last, parts = 0, -1, {}
-        for encoding in self.encodings_:
-            part = out[:, at : at + len(encoding.labels)]
-            at += part.shape[1]
-            if isinstance(encoding, Category):
-                encoding.write(encoding.codes(table.categories(encoding.column)), part, details.get(encoding.column))
-            elif not encoding.part:
-                encoding.write(table.numbers(encoding.column, "number"), part)
-            else:
-                if encoding.column != last:
-                    parts, last = parts_of_moments(table.numbers(encoding.column, "moment")), encoding.column
-                encoding.write(parts[encoding.part](), part)
+        at = 0
+        for column, encodings in groupby(self.encodings_, attrgetter("column")):
+            numbers: dict[str, numpy.ndarray] = {}
+            for encoding in encodings:
+                part = out[:, at : at + len(encoding.labels)]
+                at += part.shape[1]
+                if isinstance(encoding, Category):
+                    encoding.write(encoding.codes(table.categories(column)), part, details.get(column))
+                    continue
+                if not numbers:
+                    x = table.numbers(column, "moment" if encoding.part else "number")
+                    numbers = parts_of_moments(x) if encoding.part else {"": x}
+                encoding.write(numbers[encoding.part], part)
         return out
 
     def get_feature_names_out(self, input_features: Any = None) -> numpy.ndarray:

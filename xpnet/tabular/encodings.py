@@ -4,7 +4,7 @@ Each encoding is a frozen record of numbers: it is fitted by a function, written
 (affine, clip, look up) that another runtime can repeat it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ FARTHEST = 1e5
 """Scaled numbers lie within these bounds, so that none overflows in float32."""
 LARGEST = 1e300
 """Larger numbers count as infinite: the difference of two others is finite."""
-AT_ONCE = 1 << 20
+AT_ONCE = 1 << 16
 """Numbers of a block of rows: what is computed on the way to the result stays in the cache."""
 FOLDS = 5
 """Parts of the training rows; the mean target of a value is taken over the rows of the other parts."""
@@ -69,71 +69,63 @@ class Number:
         ways += [f"{ending}_sin", f"{ending}_cos"] * self.cycle
         return ways + [f"{ending}_bin{index}" for index in range(max(0, len(self.edges) - 1))]
 
+    def outputs(self, x: Any, xp: Any) -> list[Any]:
+        """Return the outputs, (rows, 1) or of bins (rows, bins). x : (rows, 1) float64; xp : NumPy, or what computes so
+
+        Bins below x are 1, bins above it 0, its own bin says how far through x is. (Gorishniy, Rubachev, Babenko, On
+        Embeddings for Numerical Features in Tabular Deep Learning, 2022, eq. 1; outside of the bins it stays 0 and 1.)
+        """
+        missing = xp.isnan(x)
+        x = xp.where(missing, self.fill, x)
+        x = xp.where(xp.greater(xp.abs(x), LARGEST), xp.clip(x, self.low, self.high), x)
+        found = []
+        if self.scale:
+            z = xp.clip((x - self.centre) * self.scale, -FARTHEST, FARTHEST)
+            found.append(z / xp.sqrt(z * z / 9.0 + 1.0) if self.clip else z)
+        if self.gaps:
+            found.append(missing)
+        if self.cycle:
+            first, length = PERIODS[self.part]
+            angle = (x - first) * (2 * numpy.pi / length)
+            found += [xp.sin(angle), xp.cos(angle)]
+        if len(self.edges):
+            left, right = self.edges[:-1], self.edges[1:]
+            found.append(xp.clip((x - left) / (right - left), 0.0, 1.0))
+        return found
+
     def write(self, x: numpy.ndarray, out: numpy.ndarray) -> None:
         """Encode. x : (rows,) float64; out : (rows, outputs) float32, which is overwritten"""
         step = max(1, AT_ONCE // out.shape[1])
         for start in range(0, len(x), step):
-            self._write(x[start : start + step], out[start : start + step])
-
-    def _write(self, x: numpy.ndarray, out: numpy.ndarray) -> None:
-        missing, at = numpy.isnan(x), 0
-        if missing.any():
-            x = numpy.where(missing, self.fill, x)
-        beyond = numpy.abs(x) > LARGEST
-        if beyond.any():
-            x = numpy.where(beyond, numpy.clip(x, self.low, self.high), x)
-        if self.scale:
-            out[:, 0] = self._scaled(x)
-            at = 1
-        if self.gaps:
-            out[:, at] = missing
-            at += 1
-        if self.cycle:
-            first, length = PERIODS[self.part]
-            angle = (x - first) * (2 * numpy.pi / length)
-            out[:, at], out[:, at + 1] = numpy.sin(angle), numpy.cos(angle)
-            at += 2
-        if len(self.edges):
-            place_among(self.edges, x, out[:, at:])
-
-    def _scaled(self, x: numpy.ndarray) -> numpy.ndarray:
-        with numpy.errstate(over="ignore"):
-            z = (x - self.centre) * self.scale
-        numpy.clip(z, -FARTHEST, FARTHEST, out=z)
-        return z / numpy.sqrt(1 + z * z / 9) if self.clip else z
+            with numpy.errstate(over="ignore"):
+                outputs = self.outputs(x[start : start + step, None], numpy)
+            numpy.concatenate(outputs, axis=1, out=out[start : start + step])
 
 
-def place_among(edges: numpy.ndarray, x: numpy.ndarray, out: numpy.ndarray) -> None:
-    """Encode piecewise-linearly: bins below x are 1, bins above it 0, its own bin says how far through x is.
+def parts_of_moments(seconds: Any) -> dict[str, Any]:
+    """Return the parts of moments, in NumPy's arrays or what computes as they do; NaN and infinity give NaN.
 
-    (Gorishniy, Rubachev, Babenko, On Embeddings for Numerical Features in Tabular Deep Learning, 2022, eq. 1; outside
-    of the bins it stays 0 and 1.)
+    (The calendar from days: Hinnant, chrono-Compatible Low-Level Date Algorithms, 2013, ``civil_from_days``.)
+
+    seconds : (rows,) float64 since 1970, NaN for gaps
     """
-    bins = len(edges) - 1
-    own = numpy.clip(numpy.searchsorted(edges, x, side="right") - 1, 0, bins - 1)
-    numpy.less(numpy.arange(bins), own[:, None], out=out)
-    left = edges[own]
-    out[numpy.arange(len(x)), own] = numpy.clip((x - left) / (edges[own + 1] - left), 0.0, 1.0)
-
-
-def parts_of_moments(seconds: numpy.ndarray) -> dict[str, Callable[[], numpy.ndarray]]:
-    """Return the parts of moments, each computed when it is asked for. seconds : (rows,) since 1970, NaN for gaps"""
-    missing = ~numpy.isfinite(seconds)
-    whole = numpy.where(missing, 0.0, seconds)
-    days = numpy.floor(whole / DAY).astype("datetime64[D]")
-
-    def part(values: Any) -> numpy.ndarray:
-        return numpy.where(missing, numpy.nan, values.astype(numpy.float64))
-
-    months = days.astype("datetime64[M]")
-    return {
-        "trend": lambda: seconds,
-        "year": lambda: part(days.astype("datetime64[Y]").astype(numpy.int64) + 1970),
-        "month": lambda: part(months.astype(numpy.int64) % 12 + 1),
-        "day": lambda: part((days - months).astype(numpy.int64) + 1),
-        "weekday": lambda: part((days.astype(numpy.int64) + 3) % 7),
-        "hour": lambda: part((whole % DAY) / 3600.0),
-    }
+    with numpy.errstate(invalid="ignore"):
+        days = seconds // DAY
+        from_march = days + 719468.0  # days since 1 March of the year 0, the first of an era of 400 years
+        era = from_march // 146097.0
+        day_of_era = from_march - era * 146097.0
+        years = (day_of_era - day_of_era // 1460.0 + day_of_era // 36524.0 - day_of_era // 146096.0) // 365.0
+        day_of_year = day_of_era - (years * 365.0 + years // 4.0 - years // 100.0)
+        month_from_march = (day_of_year * 5.0 + 2.0) // 153.0
+        after_december = month_from_march // 10.0  # 1 in January and February, whose year began in March
+        return {
+            "trend": seconds,
+            "year": years + era * 400.0 + after_december,
+            "month": month_from_march + 3.0 - after_december * 12.0,
+            "day": day_of_year - (month_from_march * 153.0 + 2.0) // 5.0 + 1.0,
+            "weekday": days + 3.0 - (days + 3.0) // 7.0 * 7.0,
+            "hour": (seconds - days * DAY) / 3600.0,
+        }
 
 
 @dataclass(frozen=True)
