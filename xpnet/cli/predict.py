@@ -236,8 +236,6 @@ def _labelled_rows(
 
     Raises DataFileError where columns or labels are not those that the model takes.
     """
-    import numpy
-
     from xpnet.cli.tables import Rows
     from xpnet.data import open_data
     from xpnet.data.frames import class_indices, read_labels
@@ -250,7 +248,7 @@ def _labelled_rows(
     if opened.classes is None and labels.dtype.kind not in "iuf":
         raise DataFileError(f"{frame.name}: column {target!r} must hold numbers to compare with; it holds text.")
     y = labels.astype(float) if opened.classes is None else class_indices(frame.name, labels, opened.classes)
-    return Rows(frame, features, numpy.flatnonzero(there).astype(numpy.min_scalar_type(-frame.rows)), y)
+    return Rows(frame, features, there, y)
 
 
 @click.command(cls=Grouped, short_help="Measure how much a model needs each column of a data file.")

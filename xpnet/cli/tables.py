@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import pairwise
 from typing import Any
 
 import numpy
@@ -129,21 +130,24 @@ def _guessed(target: str, distinct: numpy.ndarray, rows: int, kind: str) -> tupl
 class Rows:
     """Some of the rows of a frame.
 
-    features : names of columns; places : (rows,) numbers of the rows in the frame, ascending
+    features : names of columns; chosen : (rows of the frame,) bool, which of them
     y : (rows,) class indices, or numbers
     """
 
     frame: Frame
     features: list[str]
-    places: numpy.ndarray
+    chosen: numpy.ndarray
     y: numpy.ndarray
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.y)
 
-    def take(self, chosen: Any) -> "Rows":
-        """Return some of the rows. chosen : indices, ascending, or a slice"""
-        return Rows(self.frame, self.features, self.places[chosen], self.y[chosen])
+    def take(self, some: Any) -> "Rows":
+        """Return some of the rows, in their order. some : (rows,) bool, or a slice"""
+        taken, chosen = numpy.zeros(len(self), bool), self.chosen.copy()
+        taken[some] = True
+        chosen[self.chosen] = taken
+        return Rows(self.frame, self.features, chosen, self.y[taken])
 
     def table(self) -> pyarrow.Table:
         """Return all rows as one table."""
@@ -154,10 +158,9 @@ class Rows:
         for block in blocks:
             first = int(self.frame.starts[block])
             for batch in self.frame.batches(block, self.features):
-                low, high = numpy.searchsorted(self.places, [first, first + len(batch)])
-                if high > low:
-                    own = pyarrow.array(self.places[low:high] - first)
-                    yield pyarrow.Table.from_batches([batch.take(own)])
+                own = self.chosen[first : first + len(batch)]
+                if own.any():
+                    yield pyarrow.Table.from_batches([batch.filter(pyarrow.array(own))])
                 first += len(batch)
 
     def all_tables(self) -> Iterator[pyarrow.Table]:
@@ -170,7 +173,7 @@ class EncodedRows(Source):
 
     def __init__(self, rows: Rows, encoder: Any, dtype: str) -> None:
         self.rows, self.encoder, self.dtype = rows, encoder, numpy.dtype(dtype)
-        counts = numpy.diff(numpy.searchsorted(rows.places, rows.frame.starts.astype(rows.places.dtype)))
+        counts = numpy.array([rows.chosen[a:b].sum() for a, b in pairwise(rows.frame.starts)])
         (self._read_from,) = numpy.nonzero(counts)
         self.starts = numpy.append(0, numpy.cumsum(counts[self._read_from])).astype(numpy.int64)
         self.shape = (len(rows), len(encoder.get_feature_names_out()))
@@ -198,7 +201,7 @@ def split(rows: Rows, share: float, seed: int, *, stratified: bool, option: str)
         y = rows.y[first : first + SPLIT_ROWS] if stratified else None
         some = min(SPLIT_ROWS, count - first)
         held_out[first + _held_out(some, y, share, seed)] = True
-    return rows.take(numpy.flatnonzero(~held_out)), rows.take(numpy.flatnonzero(held_out))
+    return rows.take(~held_out), rows.take(held_out)
 
 
 def _held_out(count: int, y: numpy.ndarray | None, share: float, seed: int) -> numpy.ndarray:

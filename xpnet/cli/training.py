@@ -125,16 +125,16 @@ def _read(settings: Settings, progress: Callable[[str], None]) -> Data:
     labels, there = read_labels(frame, target, settings.decimal)
     frame.take_as_text(name for name in features if _holds_words(frame, name))
     task, why = choose_task(frame.name, target, labels, settings.task)
-    notes, places = list(frame.notes), numpy.flatnonzero(there).astype(numpy.min_scalar_type(-frame.rows))
-    if len(places) < frame.rows:
-        notes.append(f"{frame.rows - len(places):,} of {frame.rows:,} rows have no label, and are left out")
+    notes = list(frame.notes)
+    if len(labels) < frame.rows:
+        notes.append(f"{frame.rows - len(labels):,} of {frame.rows:,} rows have no label, and are left out")
     stratified = task == "classify"
     classes = numpy.unique(labels) if stratified else None
     if classes is None:
         y = labels.astype(float)
     else:  # numpy.unique gives indices, too, and takes four times as much memory
         y = numpy.searchsorted(classes, labels).astype(numpy.min_scalar_type(len(classes)))
-    rows = Rows(frame, features, places, y)
+    rows = Rows(frame, features, there, y)
     training, test = split(rows, settings.test_size, settings.seed, stratified=stratified, option="--test-size")
     return Data(training, test, target, classes, task, why, notes)
 
@@ -287,7 +287,7 @@ def _fingerprints(rows: Rows) -> dict[str, Any]:
     for table in rows.tables(map(int, blocks)):
         for own, column in zip(seen, table.columns, strict=True):
             own.append(joblib.hash(column.to_pylist()))
-    found = {"columns": rows.features, "places": rows.places, "labels": rows.y}
+    found = {"columns": rows.features, "places": rows.chosen, "labels": rows.y}
     values = numpy.array([int(joblib.hash(own)[:16], 16) for own in seen], numpy.uint64)
     return {name: joblib.hash(value) for name, value in found.items()} | {"values": values}
 
