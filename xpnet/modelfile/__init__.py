@@ -25,7 +25,7 @@ from xpnet.backend import Backend
 from xpnet.errors import InputError, ModelFileError
 from xpnet.modelfile.checkpoint import Checkpoint
 from xpnet.modelfile.container import DTYPES, Header, read, read_header, write
-from xpnet.modelfile.networks import Description, parameter_count
+from xpnet.modelfile.networks import NO_PARAMETERS, Description, parameter_count
 from xpnet.modelfile.values import canonical, from_json
 from xpnet.models import Network
 
@@ -219,8 +219,10 @@ def _opened(header: Header, tensors: dict[str, Any], backend: str | Backend | No
 
     Raises ValueError where they do not make a model, BackendError for a backend that is not usable.
     """
-    description = Description.of(header)
-    model = import_module(_OPENERS[description.kind]).open_file(description, header, tensors, backend)
+    description, left = Description.of(header), dict(tensors)
+    model = import_module(_OPENERS[description.kind]).open_file(description, left, backend)
+    if left:
+        raise ValueError(NO_PARAMETERS)
     model.extra = description.extra
     return model
 

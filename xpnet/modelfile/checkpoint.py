@@ -11,7 +11,7 @@ from xpnet.backend import NetworkSpec, StepState
 from xpnet.errors import InputError, ModelFileError
 from xpnet.modelfile.container import read, write
 from xpnet.modelfile.disk import remove, remove_parts
-from xpnet.modelfile.networks import Description
+from xpnet.modelfile.networks import Description, check_parameters_of
 from xpnet.modelfile.values import from_json, to_json
 from xpnet.training import Callback, History, Training, TrainingState, set_stream_state
 
@@ -216,11 +216,11 @@ def _state(spec: NetworkSpec, tree: Tree) -> TrainingState:
     Raises ValueError, TypeError, KeyError, AttributeError or OverflowError otherwise.
     """
     step = StepState(**tree["step"])
-    _check_arrays(spec, step.params)
+    check_parameters_of(spec, step.params)
     if set(step.buffers) != set(spec.rule.buffers):
         raise ValueError("its buffers are not those of its optimizer")
     for buffer in step.buffers.values():
-        _check_arrays(spec, buffer)
+        check_parameters_of(spec, buffer)
     history = History(**{name: values.tolist() for name, values in tree["history"].items()})
     counts = [tree["rows"], tree["done"], step.t]
     if not all(type(count) is int and 0 <= count < 2**63 for count in counts) or tree["done"] > history.epochs:
@@ -229,12 +229,6 @@ def _state(spec: NetworkSpec, tree: Tree) -> TrainingState:
         raise ValueError("it lacks the states of its callbacks")
     _check_stream(tree["rng"])
     return TrainingState(**{**tree, "spec": spec, "step": step, "history": asdict(history)})
-
-
-def _check_arrays(spec: NetworkSpec, arrays: dict[str, Any]) -> None:
-    due = {slot.name: (slot.shape, spec.dtype) for slot in spec.slots()}
-    if {name: (array.shape, array.dtype.name) for name, array in arrays.items()} != due:
-        raise ValueError("its tensors are not those of the network it describes")
 
 
 def _check_stream(state: Any) -> None:

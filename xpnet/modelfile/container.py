@@ -24,26 +24,26 @@ from importlib.metadata import version
 from io import BytesIO
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, Literal
 
 import numpy
 
 from xpnet.errors import InputError, ModelFileError
 from xpnet.modelfile.disk import open_plain, write_whole
-from xpnet.modelfile.values import canonical, parse
+from xpnet.modelfile.values import canonical, from_json, parse
 
 FORMAT = 1
 HEADER_LIMIT = 16 * 2**20  # bytes; the tensors are not part of the header
 DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "U8": "u1", "U32": "<u4", "U64": "<u8"}
 
 
-class Tensor(NamedTuple):
-    """The entry of a tensor in a header: dtype (``F64``), shape, and where its bytes begin and end in the data."""
+@dataclass(frozen=True)
+class Tensor:
+    """The entry of a tensor in a header: its dtype, its shape, and where its bytes begin and end in the data."""
 
-    dtype: str
+    dtype: Literal["F32", "F64", "I64", "U8", "U32", "U64"]
     shape: tuple[int, ...]
-    begin: int
-    end: int
+    data_offsets: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -147,35 +147,22 @@ def _header(file: BinaryIO, size: int) -> Header:
     metadata = entries.pop("__metadata__", None)
     ours = isinstance(metadata, dict) and set(metadata) == {"xpnet"} and isinstance(metadata["xpnet"], str)
     _require(ours, "it has no description by xpnet (other safetensors files hold no xpnet model)")
-    tensors = {name: _tensor(name, entry) for name, entry in entries.items()}
-    _check_cover(tensors, size - 8 - length)
+    tensors = {name: from_json(entry, Tensor) for name, entry in entries.items()}
+    _check_places(tensors, size - 8 - length)
     return _unseal(metadata["xpnet"], tensors, 8 + length, size)
 
 
-def _tensor(name: str, entry: Any) -> Tensor:
-    whole = isinstance(entry, dict) and set(entry) == {"dtype", "shape", "data_offsets"}
-    _require(whole, f"the entry of tensor {name!r} is not dtype, shape and data_offsets")
-    dtype, shape, place = entry["dtype"], entry["shape"], entry["data_offsets"]
-    known = isinstance(dtype, str) and dtype in DTYPES
-    _require(known, f"the dtype of tensor {name!r} is not one of {', '.join(DTYPES)}")
-    _require(_sizes(shape) and _sizes(place) and len(place) == 2, f"the sizes of tensor {name!r} are not counts")
-    _require(len(shape) <= 3, f"tensor {name!r} has more than three axes")
-    begin, end = place
-    size = prod(shape) * numpy.dtype(DTYPES[dtype]).itemsize
-    _require(end - begin == size, f"tensor {name!r} has another size than its shape")
-    return Tensor(dtype, tuple(shape), begin, end)
-
-
-def _sizes(values: Any) -> bool:
-    return isinstance(values, list) and all(type(v) is int and v >= 0 for v in values)
-
-
-def _check_cover(tensors: dict[str, Tensor], data_size: int) -> None:
-    """Require that the tensors lie one behind the other, from the first byte of the data to the last."""
+def _check_places(tensors: dict[str, Tensor], data_size: int) -> None:
+    """Require that the tensors lie one behind the other, each as large as its shape says, and fill the data."""
     end = 0
-    for tensor in sorted(tensors.values(), key=lambda t: (t.begin, t.end)):
-        _require(tensor.begin == end, "its tensors overlap or leave gaps")
-        end = tensor.end
+    for name, tensor in sorted(tensors.items(), key=lambda item: item[1].data_offsets):
+        counts = all(size >= 0 for size in tensor.shape) and len(tensor.shape) <= 3
+        _require(counts, f"the shape of tensor {name!r} is not made of up to three counts")
+        begin, end = end, end + prod(tensor.shape) * numpy.dtype(DTYPES[tensor.dtype]).itemsize
+        _require(
+            tensor.data_offsets == (begin, end),
+            f"tensor {name!r} has another size than its shape, overlaps another or leaves a gap",
+        )
     _require(end == data_size, f"its tensors take {end} bytes and it has {data_size}; it is cut short or has grown")
 
 
@@ -207,26 +194,22 @@ def _tensors(file: BinaryIO, header: Header) -> dict[str, numpy.ndarray]:
     data = numpy.empty(header.size - header.data_offset, dtype=numpy.uint8)
     file.seek(header.data_offset)
     _require(file.readinto(data) == data.size, "it was cut short while it was read")  # type: ignore[attr-defined]
-    parts = {name: data[t.begin : t.end] for name, t in sorted(header.tensors.items())}
+    parts = {name: data[slice(*t.data_offsets)] for name, t in sorted(header.tensors.items())}
     found = sha256()
     for part in parts.values():
         found.update(part.data)
     _require(found.hexdigest() == header.data_sha256, "the checksum of its tensors does not hold; it is damaged")
-    return {name: _array(part, header.tensors[name]) for name, part in parts.items()}
-
-
-def _array(part: numpy.ndarray, tensor: Tensor) -> numpy.ndarray:
-    """Return the tensor as an array of its own, in this machine's byte order."""
-    stored = part.view(DTYPES[tensor.dtype]).reshape(tensor.shape)
-    return stored.astype(stored.dtype.newbyteorder("="))
+    stored = {name: part.view(DTYPES[header.tensors[name].dtype]) for name, part in parts.items()}
+    # Each in this machine's byte order, and as an array of its own.
+    return {n: a.reshape(header.tensors[n].shape).astype(a.dtype.newbyteorder("=")) for n, a in stored.items()}
 
 
 def _code(dtype: numpy.dtype) -> str:
     """Return ``F64`` for float64."""
-    codes = {numpy.dtype(name): code for code, name in DTYPES.items()}
-    known = ", ".join(map(str, codes))
-    _require(dtype.newbyteorder("<") in codes, f"a tensor has one of the dtypes {known}, not {dtype}")
-    return codes[dtype.newbyteorder("<")]
+    for code, name in DTYPES.items():
+        if dtype.newbyteorder("<") == name:
+            return code
+    raise ValueError(f"a tensor has no dtype {dtype}")
 
 
 def _require(holds: bool, otherwise: str) -> None:

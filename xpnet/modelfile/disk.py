@@ -17,7 +17,6 @@ from xpnet.errors import ModelFileError
 TEMPORARY = ".tmp"  # the ending of a file that is being written
 WINDOWS = os.name == "nt"
 RENAME_PAUSES = (0.01, 0.03, 0.1, 0.3, 1.0)  # seconds
-DESCRIPTORS = "/proc/self/fd"  # where Linux lists the files that this process has open
 
 
 def write_whole(path: str | Path, content: bytes | Iterable[bytes]) -> None:
@@ -25,27 +24,30 @@ def write_whole(path: str | Path, content: bytes | Iterable[bytes]) -> None:
 
     content : all of it, or piece by piece
     A file that is replaced keeps its owner, permissions and, where the system lets it, extended attributes; a warning
-    tells where the owner could not be kept. Other hard links to it keep the old content. Raises ModelFileError where it
-    cannot be written or is read-only; the old file is then untouched.
+    tells where the owner could not be kept. Other hard links to it keep the old content. A process that is killed may
+    leave an unfinished file beside it, whose name ends in ``.tmp``. Raises ModelFileError where it cannot be written or
+    is read-only; the old file is then untouched.
     """
     path = Path(os.path.realpath(path))  # a link stays, and the file that it leads to is replaced
     part = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
         old = _replaceable(path)
-        owned = _write_part(part, content, path, old)
+        with part.open("xb") as file:
+            file.writelines([content] if isinstance(content, bytes) else content)
+            file.flush()
+            owned = old is None or _take_over(part, path, old)
+            os.fsync(file.fileno())
         _rename(part, path)
         _flush_folder(path.parent)
-        if not owned:
-            warnings.warn(f"{path} was replaced and could not keep its owner and group.", stacklevel=2)
     except OSError as error:
-        remove(part)
         raise ModelFileError(
             f"A file is written to a folder that exists and may be written to; {path} could not be: "
             f"{error.strerror or error}. What was there before is untouched."
         ) from error
-    except BaseException:  # Ctrl-C among them
-        remove(part)
-        raise
+    finally:
+        remove(part)  # which has its name by now, unless something went wrong
+    if not owned:
+        warnings.warn(f"{path} was replaced and could not keep its owner and group.", stacklevel=2)
 
 
 def _replaceable(path: Path) -> os.stat_result | None:
@@ -63,24 +65,6 @@ def _replaceable(path: Path) -> os.stat_result | None:
     return old
 
 
-def _write_part(part: Path, content: bytes | Iterable[bytes], path: Path, old: os.stat_result | None) -> bool:
-    """Write a file which gets its name last, where the system can: a process that is killed then leaves nothing.
-
-    Returns whether it has the owner of the old file at ``path``.
-    """
-    nameless = _open_nameless(part.parent)
-    with part.open("xb") if nameless is None else os.fdopen(nameless, "wb") as file:
-        file.writelines([content] if isinstance(content, bytes) else content)
-        file.flush()
-        opened = part if nameless is None else Path(f"{DESCRIPTORS}/{nameless}")
-        owned = old is None or _take_over(opened, path, old)
-        os.fsync(file.fileno())
-        if nameless is not None:
-            # An absolute path needs no src_dir_fd, but without one os.link does not follow the link.
-            os.link(opened, part, src_dir_fd=nameless, follow_symlinks=True)
-    return owned
-
-
 def _take_over(part: Path, path: Path, old: os.stat_result) -> bool:
     """Give a new file permissions, attributes and owner of an old one; returns whether it has the owner."""
     new, owned = part.stat(), True
@@ -92,16 +76,6 @@ def _take_over(part: Path, path: Path, old: os.stat_result) -> bool:
     shutil.copystat(path, part)  # last: a change of owner takes some permissions away
     os.utime(part)
     return owned
-
-
-def _open_nameless(folder: Path) -> int | None:
-    """Open a file in this folder that has no name yet; None where the system or the file system has no such files."""
-    if not hasattr(os, "O_TMPFILE") or not os.path.isdir(DESCRIPTORS):
-        return None
-    try:
-        return os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o666)
-    except OSError:  # if nothing can be written here at all, the file with a name will tell
-        return None
 
 
 def remove(path: Path) -> None:
@@ -147,11 +121,9 @@ def open_plain(path: str | Path) -> BinaryIO:
     """
     path = Path(path)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, without end
-            raise ModelFileError(f"A model file is a plain file; {path} is a folder or a device.")
-        return path.open("rb")
+        if stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, without end
+            return path.open("rb")
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
-        if isinstance(error, ModelFileError):
-            raise
         reason = getattr(error, "strerror", None) or error
         raise ModelFileError(f"{path} cannot be opened as a model file: {reason}. Check the path.") from error
+    raise ModelFileError(f"A model file is a plain file; {path} is a folder or a device.")

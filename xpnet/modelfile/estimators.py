@@ -13,8 +13,7 @@ from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.errors import InputError
 from xpnet.estimators.fitted import FACTS, LABEL_FACTS, FittedState
 from xpnet.estimators.parameters import check_parameters
-from xpnet.modelfile.container import Header
-from xpnet.modelfile.networks import SCHEDULES, Description, check_tensors, rate_from_json, rate_to_json
+from xpnet.modelfile.networks import SCHEDULES, Description, rate_from_json, rate_to_json, take_parameters
 from xpnet.modelfile.values import from_json, to_json
 from xpnet.models import Network
 
@@ -29,21 +28,16 @@ KINDS: dict[str, Collection[str]] = {
 _NOT_KEPT = {"backend", "checkpoint"}
 """Parameters of the constructor that are chosen anew where the file is opened."""
 
-_COUNTED = {
-    "loss_curve_",
-    "validation_loss_curve_",
-    "best_loss_",
-    "validation_scores_",
-    "best_validation_score_",
-    "_no_improvement_count",
-}
-"""These counters go together: a training by epochs has all of them, L-BFGS none."""
-
-_TABLE_FACTS: dict[str, dict[str, type]] = {
+_FACTS: dict[str, dict[str, Any]] = {
+    "MLPClassifier": FACTS | LABEL_FACTS,
+    "MLPRegressor": FACTS,
     "TabularClassifier": {"best_epochs_": list, "n_iter_": int, "classes_": numpy.ndarray, "temperature_": float},
     "TabularRegressor": {"best_epochs_": list, "n_iter_": int, "_flat": bool},
 }
-"""``fit`` sets these attributes of these types, besides encoder and tensors."""
+"""``fit`` sets these attributes of these types, besides tensors and the encoder of a table."""
+
+_COUNTED = FACTS.keys() - {"n_iter_", "t_", "loss_", "feature_names_in_", "backend_", "device_"}
+"""These counters go together: a training by epochs has all of them, L-BFGS none."""
 
 _BEST, _ENCODER, _TARGET, _RESIDUALS, _WEIGHTS = "best/", "encoder/", "target", "residuals", "residual_weights"
 """The names of tensors begin with these: those of the best epoch, the encoder's; and those of a table's targets."""
@@ -59,8 +53,8 @@ def parts(estimator: Any) -> tuple[NetworkSpec, dict[str, Any], dict[str, Any]]:
         estimator = estimator.to_local()
     kind = type(estimator).__name__
     settings: dict[str, Any] = {"params": _as_json("constructor's parameters", _params(estimator))}
-    if kind in _TABLE_FACTS:
-        facts = {name: getattr(estimator, name) for name in _TABLE_FACTS[kind]}
+    if _is_tabular(kind):
+        facts = {name: getattr(estimator, name) for name in _FACTS[kind]}
         settings["encoder"], arrays = _own_encoder(estimator).get_state()
         spec, tensors = _common_spec(estimator), {_ENCODER + name: array for name, array in arrays.items()}
         for k, network in enumerate(estimator.networks_):
@@ -74,6 +68,10 @@ def parts(estimator: Any) -> tuple[NetworkSpec, dict[str, Any], dict[str, Any]]:
         tensors = values | {f"{_BEST}{name}": array for name, array in (best or {}).items()}
     settings["fitted"] = _as_json("fitted attributes", facts)
     return spec, settings, tensors
+
+
+def _is_tabular(kind: str) -> bool:
+    return kind.startswith("Tabular")
 
 
 def _params(estimator: Any) -> dict[str, Any]:
@@ -124,7 +122,7 @@ def to_export(estimator: Any) -> tuple[Any, ...]:
     classes = getattr(estimator, "classes_", None)
     if isinstance(classes, list):
         raise InputError("ONNX and C files hold one target of classes; this model has several. Use save.")
-    if type(estimator).__name__ not in _TABLE_FACTS:
+    if not _is_tabular(type(estimator).__name__):
         state = estimator.get_fitted_state()
         return state.spec, [state.values], classes
     networks = [network.values() for network in estimator.networks_]
@@ -132,13 +130,13 @@ def to_export(estimator: Any) -> tuple[Any, ...]:
     return _common_spec(estimator), networks, classes, _own_encoder(estimator), *facts
 
 
-def open_file(description: Description, header: Header, tensors: dict[str, Any], backend: str | Backend | None) -> Any:
-    """Return the estimator of a file.
+def open_file(description: Description, tensors: dict[str, Any], backend: str | Backend | None) -> Any:
+    """Return the estimator of a file, whose tensors are taken out of ``tensors``.
 
     Raises ValueError where they do not make an estimator, BackendError for a backend that is not usable.
     """
     kind, spec, settings = description.kind, description.network, description.settings
-    if set(settings) != {"params", "fitted"} | ({"encoder"} if kind in _TABLE_FACTS else set()):
+    if set(settings) != {"params", "fitted"} | ({"encoder"} if _is_tabular(kind) else set()):
         raise ValueError("its settings are not params and fitted, and of tables an encoder")
     if spec.loss not in KINDS[kind]:
         raise ValueError(f"it describes a network that a {kind} cannot have")
@@ -147,13 +145,16 @@ def open_file(description: Description, header: Header, tensors: dict[str, Any],
         estimator = _constructed(kind, params)
         if spec.loss in NUMERIC_LOSSES and spec.loss != estimator.loss:
             raise ValueError("its network was trained on another loss than its parameters say")
-        if kind in _TABLE_FACTS:
-            _check_table_facts(kind, fitted, spec)
-            _restore_table(estimator, spec, fitted, settings["encoder"], header, tensors, backend)
+        _check_facts(kind, fitted, spec)
+        if _is_tabular(kind):
+            _restore_table(estimator, spec, fitted, settings["encoder"], tensors, backend)
         else:
-            _check_facts(kind, fitted, spec)
-            _restore(estimator, spec, fitted, header, tensors, backend)
-    except (TypeError, OverflowError, KeyError) as error:  # of values within lists and dicts, checked where used
+            scored = fitted.get("validation_scores_") is not None
+            values, best = take_parameters(spec, tensors), take_parameters(spec, tensors, _BEST) if scored else None
+            estimator.set_fitted_state(FittedState(spec, values, best, fitted), backend=backend)
+            if backend is not None:
+                estimator.set_params(backend=backend).to(backend)
+    except (TypeError, OverflowError, KeyError, AttributeError) as error:  # of values within lists and dicts
         raise ValueError(f"a parameter has no such value: {error}") from error
     return estimator
 
@@ -174,56 +175,23 @@ def _constructed(kind: str, params: Any) -> Any:
 
 def _check_facts(kind: str, fitted: Any, spec: NetworkSpec) -> None:
     """Raise ValueError unless these are attributes that ``fit`` could have found for this network."""
-    known = FACTS | (LABEL_FACTS if kind == "MLPClassifier" else {})
-    if not isinstance(fitted, dict) or not all(n in known and isinstance(v, known[n]) for n, v in fitted.items()):
+    known, out = _FACTS[kind], spec.widths[-1]
+    due = known.keys() & (known if _is_tabular(kind) else LABEL_FACTS).keys()
+    right = isinstance(fitted, dict) and due <= fitted.keys() <= known.keys()
+    right = right and all(isinstance(value, known[name]) for name, value in fitted.items())
+    if not right or _COUNTED & fitted.keys() not in (set(), _COUNTED):
         raise ValueError("its fitted attributes are not those that fit finds")
-    if not fitted.keys().isdisjoint(_COUNTED) and not fitted.keys() >= _COUNTED:
-        raise ValueError("its fitted attributes are not those that fit finds: some of an epoch's counts are missing")
     names = fitted.get("feature_names_in_")
     if names is not None and (len(names) != spec.widths[0] or not all(isinstance(name, str) for name in names)):
         raise ValueError("its features have other names than its network has inputs")
-    if kind == "MLPClassifier":
-        out, classes = spec.widths[-1], fitted.get("classes_")
-        if isinstance(classes, list) and all(isinstance(labels, numpy.ndarray) for labels in classes):
-            right = spec.loss == "multi_softmax_cross_entropy" and sum(map(len, classes)) == out
-        else:
-            right = type(classes) is numpy.ndarray and len(classes) in ((1, 2) if out == 1 else (out,))
-            right = right and spec.loss != "multi_softmax_cross_entropy"
-        if not right or not set(LABEL_FACTS) <= set(fitted):
-            raise ValueError("its classes are not those of its network")
-
-
-def _restore(
-    estimator: Any,
-    spec: NetworkSpec,
-    fitted: dict[str, Any],
-    header: Header,
-    tensors: dict[str, Any],
-    backend: str | Backend | None,
-) -> None:
-    """Give an estimator what ``fit`` found."""
-    scored = fitted.get("validation_scores_") is not None
-    check_tensors(spec, header, *(["", _BEST] if scored else [""]))
-    values = {name: tensors[name] for name in spec.parameter_names}
-    best = {name: tensors[_BEST + name] for name in spec.parameter_names} if scored else None
-    estimator.set_fitted_state(FittedState(spec, values, best, fitted), backend=backend)
-    if backend is not None:
-        estimator.set_params(backend=backend).to(backend)
-
-
-def _check_table_facts(kind: str, fitted: Any, spec: NetworkSpec) -> None:
-    """Raise ValueError unless these are attributes that ``fit`` could have found for these networks."""
-    due, out = _TABLE_FACTS[kind], spec.widths[-1]
-    if not isinstance(fitted, dict) or {name: type(value) for name, value in fitted.items()} != due:
-        raise ValueError("its fitted attributes are not those that fit finds")
-    if not fitted["best_epochs_"] or not all(type(epoch) is int for epoch in fitted["best_epochs_"]):
-        raise ValueError("it has no epoch for each of its networks")
-    if not 0.01 < fitted.get("temperature_", 1.0) < 100:
-        raise ValueError("its temperature is none that fit finds")
-    if len(fitted.get("classes_", range(out))) != out or (
-        fitted.get("_flat") and out != max(1, len(spec.loss_numbers))
-    ):
-        raise ValueError("its classes or targets are not those of its networks")
+    classes, several = fitted.get("classes_"), spec.loss == "multi_softmax_cross_entropy"
+    if isinstance(classes, list):
+        right = several and all(isinstance(labels, numpy.ndarray) for labels in classes)
+        right = right and sum(map(len, classes)) == out
+    else:
+        right = not several and (classes is None or len(classes) in ((1, 2) if out == 1 else (out,)))
+    if not right:
+        raise ValueError("its classes are not those of its network")
 
 
 def _restore_table(
@@ -231,23 +199,20 @@ def _restore_table(
     spec: NetworkSpec,
     fitted: dict[str, Any],
     encoder: Any,
-    header: Header,
     tensors: dict[str, Any],
     backend: str | Backend | None,
 ) -> None:
     """Give an estimator of tables what ``fit`` found."""
     check_parameters(estimator.set_params(backend=backend))
-    if "_flat" in fitted and spec.loss_numbers != estimator._loss_numbers():
-        raise ValueError("its networks were trained on another loss than its parameters say")
-    members = [f"{k}/" for k in range(len(fitted["best_epochs_"]))]
-    arrays = {name.removeprefix(_ENCODER): array for name, array in tensors.items() if name.startswith(_ENCODER)}
-    besides = {_ENCODER + name for name in arrays} | ({_TARGET, _RESIDUALS, _WEIGHTS} if "_flat" in fitted else set())
-    check_tensors(spec, header, *members, besides=besides)
+    epochs = fitted["best_epochs_"]
+    if not epochs or not all(type(epoch) is int for epoch in epochs):
+        raise ValueError("it has no epoch for each of its networks")
     if "_flat" in fitted:
-        estimator.target_, estimator.residuals_ = (_of_outputs(tensors, name, spec) for name in (_TARGET, _RESIDUALS))
-        if len(estimator.target_) != 4:
-            raise ValueError("its targets are not those of its networks")
-        estimator.residual_weights_ = _residual_weights(tensors.get(_WEIGHTS), estimator.residuals_)
+        _restore_targets(estimator, spec, tensors, flat=fitted["_flat"])
+    elif not 0.01 < fitted["temperature_"] < 100:
+        raise ValueError("its temperature is none that fit finds")
+    names = [name for name in tensors if name.startswith(_ENCODER)]
+    arrays = {name.removeprefix(_ENCODER): tensors.pop(name) for name in names}
     estimator.encoder_ = xpnet.TableEncoder.from_state(encoder, arrays)
     if len(estimator.encoder_.get_feature_names_out()) != spec.widths[0]:
         raise ValueError("its encoder has other outputs than its networks have inputs")
@@ -255,27 +220,21 @@ def _restore_table(
         if hasattr(estimator.encoder_, name):
             setattr(estimator, name, getattr(estimator.encoder_, name))
     vars(estimator).update(fitted)
+    every = [take_parameters(spec, tensors, f"{k}/") for k in range(len(epochs))]
     rate = estimator.learning_rate_init
-    every = [{name: tensors[member + name] for name in spec.parameter_names} for member in members]
     estimator.networks_ = [Network(spec, values, rate, backend=backend, dtype=spec.dtype) for values in every]
 
 
-def _of_outputs(tensors: dict[str, Any], name: str, spec: NetworkSpec) -> numpy.ndarray:
-    """Return a tensor, which must have rows of a finite number for each output."""
-    found = tensors[name]
-    if found.ndim != 2 or found.shape[1] != spec.widths[-1] or found.dtype != "float64":
-        raise ValueError(f"its {name} is not that of its networks")
-    if not numpy.isfinite(found).all():
-        raise ValueError(f"its {name} is not finite")
-    return found
-
-
-def _residual_weights(weights: Any, residuals: numpy.ndarray) -> numpy.ndarray | None:
-    """Read the weights of rows set apart, which only a fit with weights has."""
-    if weights is None:
-        return None
-    if weights.shape != (len(residuals),) or weights.dtype != "float64" or not numpy.isfinite(weights).all():
-        raise ValueError("its weights are not those of its residuals")
-    if (weights < 0).any():
-        raise ValueError("its weights are negative")
-    return weights
+def _restore_targets(estimator: Any, spec: NetworkSpec, tensors: dict[str, Any], *, flat: bool) -> None:
+    """Give a regressor what ``fit`` found of its targets."""
+    if spec.loss_numbers != estimator._loss_numbers():
+        raise ValueError("its networks were trained on another loss than its parameters say")
+    target, residuals, weights = tensors.pop(_TARGET), tensors.pop(_RESIDUALS), tensors.pop(_WEIGHTS, None)
+    out = spec.widths[-1]
+    if flat and out != max(1, len(spec.loss_numbers)):
+        raise ValueError("its targets are not those of its networks")
+    rows = residuals.shape[:1]
+    due = [(target, (4, out)), (residuals, (*rows, out)), *([] if weights is None else [(weights, rows)])]
+    if any(array.shape != shape or array.dtype != "float64" or not numpy.isfinite(array).all() for array, shape in due):
+        raise ValueError("its targets, residuals and their weights are not those of its networks")
+    estimator.target_, estimator.residuals_, estimator.residual_weights_ = target, residuals, weights

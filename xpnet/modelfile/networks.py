@@ -1,6 +1,5 @@
 """The description that a file of any kind has, and the models of ``xpnet.models`` as files."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -15,25 +14,7 @@ from xpnet.optimizers import Constant, Cosine, Exponential, OneCycle, Plateau, S
 _SCHEDULES = Constant, StepDecay, Exponential, Cosine, OneCycle, Plateau
 SCHEDULES: dict[str, Any] = {kind.__name__: kind for kind in _SCHEDULES}
 KINDS: dict[str, type[Network]] = {kind.__name__: kind for kind in (FeedforwardNeuralNet, LogisticRegression)}
-_CODES = {"float32": "F32", "float64": "F64"}
-
-
-def spec_from_json(values: Any) -> NetworkSpec:
-    """Return the spec with these fields, if it describes a network.
-
-    Raises ValueError otherwise.
-    """
-    spec = from_json(values, NetworkSpec)
-    hidden = len(spec.widths) - 2
-    if hidden < 0 or len(spec.activations) != hidden or len(spec.dropout) not in (0, hidden):
-        raise ValueError("the widths, activations and dropout rates of its network do not belong together")
-    if spec.names and (len(spec.names) != 2 * spec.layers or len(set(spec.names)) != len(spec.names)):
-        raise ValueError("the names of its parameters do not belong to its layers")
-    if spec.names and spec.members > 1:
-        raise ValueError("the parameters of members have names of their own")
-    if not 0 <= spec.seed < 2**63:
-        raise ValueError("the seed of its network is no count")
-    return check_spec(spec)
+NO_PARAMETERS = "its tensors are not those of the network it describes"
 
 
 @dataclass(frozen=True)
@@ -55,31 +36,44 @@ class Description:
 
         Raises ValueError for one that describes no possible file.
         """
-        values = header.description
-        if set(values) != {"kind", "network", "settings", "extra"} or not isinstance(values["kind"], str):
-            raise ValueError("its description lacks kind, network, settings or extra, or has more")
-        if not (isinstance(values["settings"], dict) and isinstance(values["extra"], dict)):
-            raise ValueError("its settings and extra are not JSON objects")
-        return cls(values["kind"], spec_from_json(values["network"]), values["settings"], values["extra"])
+        described = from_json(header.description, cls)
+        _check_network(described.network)
+        return described
 
     def to_json(self) -> dict[str, Any]:
         """Return the description as JSON values."""
         return {"kind": self.kind, "network": to_json(self.network), "settings": self.settings, "extra": self.extra}
 
 
-def check_tensors(spec: NetworkSpec, header: Header, *sets: str, besides: Collection[str] = ()) -> None:
-    """Raise ValueError unless the file's tensors are the parameters of the spec, no more and no less.
+def _check_network(spec: NetworkSpec) -> None:
+    """Raise ValueError unless the spec describes a network."""
+    hidden = len(spec.widths) - 2
+    if hidden < 0 or len(spec.activations) != hidden or len(spec.dropout) not in (0, hidden):
+        raise ValueError("the widths, activations and dropout rates of its network do not belong together")
+    if spec.names and (len(spec.names) != 2 * spec.layers or len(set(spec.names)) != len(spec.names)):
+        raise ValueError("the names of its parameters do not belong to its layers")
+    if spec.names and spec.members > 1:
+        raise ValueError("the parameters of members have names of their own")
+    if not 0 <= spec.seed < 2**63:
+        raise ValueError("the seed of its network is no count")
+    check_spec(spec)
 
-    sets : the prefix of the names in each set of parameters; "" by default, for one set
-    besides : names of tensors that are no parameters
+
+def take_parameters(spec: NetworkSpec, tensors: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Take the parameters of a network, whose names begin with a prefix, out of a file's tensors.
+
+    Raises ValueError where one is missing, or has another dtype or shape.
     """
-    sets = sets or ("",)
-    found = {n: (tensor.dtype, tensor.shape) for n, tensor in header.tensors.items() if n not in besides}
-    # Counted first: a few bytes could describe any number of parameters.
-    if len(found) != len(spec.parameter_names) * len(sets) or found != {
-        before + slot.name: (_CODES[spec.dtype], slot.shape) for before in sets for slot in spec.slots()
-    }:
-        raise ValueError("its tensors are not those of the network it describes")
+    found = {name: tensors.pop(prefix + name, None) for name in spec.parameter_names}
+    check_parameters_of(spec, found)
+    return found
+
+
+def check_parameters_of(spec: NetworkSpec, arrays: dict[str, Any]) -> None:
+    """Raise ValueError unless NumPy arrays are the parameters of a network, no more and no less."""
+    due = {slot.name: (slot.shape, spec.dtype) for slot in spec.slots()}
+    if {name: array is not None and (array.shape, array.dtype.name) for name, array in arrays.items()} != due:
+        raise ValueError(NO_PARAMETERS)
 
 
 def parameter_count(spec: NetworkSpec) -> int:
@@ -128,22 +122,19 @@ def to_export(network: Network) -> tuple[Any, ...]:
     return network.spec, [network.values()]
 
 
-def open_file(
-    description: Description, header: Header, tensors: dict[str, Any], backend: str | Backend | None
-) -> Network:
-    """Return the model of a file. No random numbers are drawn.
+def open_file(description: Description, tensors: dict[str, Any], backend: str | Backend | None) -> Network:
+    """Return the model of a file, whose tensors are taken out of ``tensors``. No random numbers are drawn.
 
     Raises ValueError where they do not make a model, BackendError for a backend that is not usable.
     """
     spec, settings = description.network, description.settings
-    check_tensors(spec, header)
     kind = KINDS[description.kind]
     if spec.loss != "softmax_cross_entropy" or (kind is LogisticRegression and spec.layers != 1):
         raise ValueError(f"it describes a network that a {description.kind} cannot have")
     if set(settings) != {"compiled", "learning_rate"} or not isinstance(settings["compiled"], bool):
         raise ValueError("its settings are not compiled and learning_rate")
-    rate = rate_from_json(settings["learning_rate"])
+    rate, values = rate_from_json(settings["learning_rate"]), take_parameters(spec, tensors)
     network = kind.__new__(kind)
     # Past the constructor of its class, which draws weights from the user's random stream.
-    Network.__init__(network, spec, tensors, rate, backend=backend, dtype=spec.dtype, compiled=settings["compiled"])
+    Network.__init__(network, spec, values, rate, backend=backend, dtype=spec.dtype, compiled=settings["compiled"])
     return network

@@ -8,8 +8,8 @@ these fields, and its class is named when it is read. Every other value stands f
 """
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, is_dataclass
+from functools import cache
 from math import isfinite
 from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
@@ -50,33 +50,25 @@ def parse(text: str | bytes) -> Any:
     and for what is beyond the limits.
     """
     text = text.decode("utf-8") if isinstance(text, bytes) else text
-    check_values(text)
+    if sum(text.count(mark) for mark in ",[{") > VALUES_LIMIT:  # of objects; those in strings count, too
+        raise ValueError(f"it holds more than {VALUES_LIMIT} values")
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
-    check_nesting(value)
+    _check_nesting(value)
     return value
 
 
-def check_values(text: str) -> None:
-    """Raise ValueError where a JSON text may hold too many values, by the marks before them; those in strings count."""
-    if sum(text.count(mark) for mark in ",[{") > VALUES_LIMIT:
-        raise ValueError(f"it holds more than {VALUES_LIMIT} values")
-
-
-def check_nesting(value: Any) -> None:
+def _check_nesting(value: Any) -> None:
     """Raise ValueError where a JSON value is nested too deeply."""
     level = [value]
     for _ in range(NESTING_LIMIT):
-        level = [inner for outer in level if isinstance(outer, dict | list | tuple) for inner in _inner(outer)]
+        outer = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = [inner for values in outer for inner in values]
         if not level:
             return
     raise ValueError(_TOO_DEEP)
-
-
-def _inner(outer: Any) -> Iterable[Any]:
-    return outer.values() if isinstance(outer, dict) else outer
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -151,14 +143,17 @@ def _typed(value: Any, kind: Any, where: str) -> Any:
         return value
     if kind is float and type(value) is int and abs(value) < 2**53:
         return float(value)
-    if type(value) is not kind:
+    if type(value) is not (get_origin(kind) or kind):
         raise ValueError(f"{where} has a value of another type than {getattr(kind, '__name__', kind)}")
     return value
 
 
+_types_of = cache(get_type_hints)
+
+
 def _dataclass(fields: Any, kind: Any) -> Any:
     """Return a dataclass from an object with its fields; those that are absent take their defaults."""
-    kinds = get_type_hints(kind)
+    kinds = _types_of(kind)
     if not isinstance(fields, dict) or not set(fields) <= set(kinds):
         raise ValueError(f"{kind.__name__} takes an object with {', '.join(kinds)}")
     typed = {name: _typed(value, kinds[name], f"{kind.__name__}.{name}") for name, value in fields.items()}
