@@ -2,7 +2,10 @@
 
 import importlib.util
 import json
+import os
 import shutil
+import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -47,6 +50,26 @@ def test_all_ranks_end(what: str) -> None:
     assert ended.code not in (0, None)
     assert ended.left == [] and "done" not in ended.stdout
     assert f"rank {0 if what == 'miss' else 1} of 2 failed" in ended.stderr, ended.stderr
+
+
+@pytest.mark.parametrize("what", ["SIGKILL", "SIGSTOP"])
+def test_the_loss_of_a_rank_ends_the_others_with_one_sentence(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Without torchrun, which may end the other rank first: as where each machine has a launcher of its own.
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    command = [sys.executable, str(PROGRAMS), "failing", "torch", what]
+    lost = subprocess.Popen(command, env={**os.environ, **address, "RANK": "1"})
+    try:
+        for name, value in {**address, "RANK": "0"}.items():
+            monkeypatch.setenv(name, value)
+        ended = run(command)
+    finally:
+        lost.kill()
+        lost.wait()
+    said = "rank 0 of 2 failed: BackendError: All ranks must stay until the end; rank 0 of 2 has lost another ("
+    reason = "Connection closed by peer" if what == "SIGKILL" else "Timed out waiting"
+    assert (ended.code, ended.left) == (1, []) and f"{said}{reason}" in ended.stderr, ended.stderr
 
 
 def test_without_a_launcher(monkeypatch: Any) -> None:
