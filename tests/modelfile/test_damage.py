@@ -72,9 +72,9 @@ HEADERS = {
     "no JSON": (damage.pack({}, {}, b"", header="model"), "Expecting value"),
     "a list": (damage.pack({}, {}, b"", header="[]"), "not a JSON object"),
     "nested without end": (damage.pack({}, {}, b"", header='{"a":' + "[" * 99999 + "]" * 99999 + "}"), "too deeply"),
-    "a key twice": (damage.pack({}, {}, b"", header='{"a":1,"a":1}'), "a key comes twice"),
-    "NaN": (damage.pack({}, {}, b"", header='{"a":NaN}'), "NaN is not a JSON number"),
-    "infinity": (damage.pack({}, {}, b"", header='{"a":1e999}'), "too large for a float"),
+    "a key twice": (damage.pack({}, {}, b"", header='{"a":1,"a":1}'), "no description by xpnet"),
+    "NaN": (damage.pack({}, {}, b"", header='{"a":NaN}'), "no description by xpnet"),
+    "infinity": (damage.pack({}, {}, b"", header='{"a":1e999}'), "no description by xpnet"),
     "a number without end": (damage.pack({}, {}, b"", header='{"a":' + "9" * 99999 + "}"), "digits"),
     "no text": ((2).to_bytes(8, "little") + b"\xff\xff", "can't decode"),
     "another library's": (

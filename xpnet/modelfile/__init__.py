@@ -26,7 +26,7 @@ from xpnet.errors import InputError, ModelFileError
 from xpnet.modelfile.checkpoint import Checkpoint
 from xpnet.modelfile.container import DTYPES, Header, read, read_header, write
 from xpnet.modelfile.networks import NO_PARAMETERS, Description, parameter_count
-from xpnet.modelfile.values import canonical, from_json
+from xpnet.modelfile.values import from_json
 from xpnet.models import Network
 
 __all__ = ["Checkpoint", "describe", "export_model", "load", "save"]
@@ -81,9 +81,8 @@ def save(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> N
     True
     """
     kind = _kind(model)
-    extra = _json_object(model.extra if extra is None else extra)
     spec, settings, tensors = import_module(_OPENERS[kind]).parts(model)
-    description = Description(kind, spec, settings, extra)
+    description = Description(kind, spec, settings, model.extra if extra is None else extra)
     write(path, description.to_json(), tensors, lambda header: _opened(header, tensors, "numpy"))
 
 
@@ -99,22 +98,6 @@ def _kind(model: Any) -> str:
             "them with skl2onnx.to_onnx."
         )
     return kind
-
-
-def _json_object(extra: Any) -> dict[str, Any]:
-    """Return ``extra``, if a JSON object can hold it.
-
-    Raises InputError otherwise.
-    """
-    try:
-        if not isinstance(extra, dict):
-            raise TypeError(f"it is a {type(extra).__name__}")
-        canonical(extra)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"extra is a dict of JSON values: strings, finite numbers, lists, dicts with strings as keys; {error}."
-        ) from error
-    return extra
 
 
 def export_model(model: Any, path: str | Path) -> None:

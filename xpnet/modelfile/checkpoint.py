@@ -184,15 +184,8 @@ def write_checkpoint(path: str | Path, state: TrainingState) -> None:
     history = {name: numpy.asarray(values, dtype="float64") for name, values in state.history.items()}
     tree = {**vars(state), "step": vars(state.step), "history": history}
     del tree["spec"]
-    try:
-        rest, arrays = take_apart(tree)
-        write(path, Description(KIND, state.spec, {"state": to_json(rest)}, {}).to_json(), arrays)
-    except ModelFileError:
-        raise
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"A callback's state is numbers, strings, lists and NumPy arrays, in dicts; {error.__cause__ or error}."
-        ) from error
+    rest, arrays = take_apart(tree)
+    write(path, Description(KIND, state.spec, {"state": to_json(rest)}, {}).to_json(), arrays)
 
 
 def read_checkpoint(path: str | Path) -> TrainingState:
@@ -244,13 +237,13 @@ def _check_stream(state: Any) -> None:
 def take_apart(tree: Tree) -> tuple[Tree, dict[str, numpy.ndarray]]:
     """Return the tree without its arrays, and the arrays by path (``step/params/W1``).
 
-    Raises ValueError for a key with a slash in it.
+    Raises InputError for a key with a slash in it.
     """
     rest: Tree = {}
     arrays: dict[str, numpy.ndarray] = {}
     for key, value in tree.items():
         if not isinstance(key, str) or "/" in key:
-            raise ValueError(f"names in a checkpoint are strings without a slash; received {key!r}")
+            raise InputError(f"Names in a callback's state are strings without a slash; received {key!r}.")
         if isinstance(value, numpy.ndarray):
             arrays[key] = value
         elif isinstance(value, dict):

@@ -84,7 +84,7 @@ def write(
         ) from None
     try:
         content = _content(save, description, tensors)
-        header = _header(BytesIO(content), len(content))
+        header = _header(BytesIO(content))
         if check is not None:
             check(header)
     except (ValueError, TypeError, RecursionError) as error:
@@ -112,7 +112,7 @@ def read_header(path: str | Path) -> Header:
     Raises ModelFileError for a file that is not a whole and undamaged model file of this or an earlier format.
     """
     with open_plain(path) as file:
-        return _named(path, _header, file, _size(file))
+        return _named(path, _header, file)
 
 
 def read(path: str | Path) -> tuple[Header, dict[str, numpy.ndarray]]:
@@ -121,7 +121,7 @@ def read(path: str | Path) -> tuple[Header, dict[str, numpy.ndarray]]:
     Raises ModelFileError for a file that is not a whole and undamaged model file of this or an earlier format.
     """
     with open_plain(path) as file:
-        header = _named(path, _header, file, _size(file))
+        header = _named(path, _header, file)
         return header, _named(path, _tensors, file, header)
 
 
@@ -133,11 +133,9 @@ def _named(path: str | Path, read_part: Any, *args: Any) -> Any:
         raise ModelFileError(f"{path} is not a whole and undamaged model file: {error or 'too large'}.") from error
 
 
-def _size(file: BinaryIO) -> int:
-    return os.fstat(file.fileno()).st_size
-
-
-def _header(file: BinaryIO, size: int) -> Header:
+def _header(file: BinaryIO) -> Header:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
     length = int.from_bytes(file.read(8), "little")
     _require(size >= 8, "it has no header")
     _require(length <= size - 8, f"its header would be {length} bytes, past its end")

@@ -52,7 +52,7 @@ def parts(estimator: Any) -> tuple[NetworkSpec, dict[str, Any], dict[str, Any]]:
     if hasattr(estimator, "to_local"):  # one that trains on a cluster, which a file cannot hold
         estimator = estimator.to_local()
     kind = type(estimator).__name__
-    settings: dict[str, Any] = {"params": _as_json("constructor's parameters", _params(estimator))}
+    settings: dict[str, Any] = {"params": to_json(_params(estimator))}
     if _is_tabular(kind):
         facts = {name: getattr(estimator, name) for name in _FACTS[kind]}
         settings["encoder"], arrays = _own_encoder(estimator).get_state()
@@ -66,7 +66,7 @@ def parts(estimator: Any) -> tuple[NetworkSpec, dict[str, Any], dict[str, Any]]:
     else:
         spec, values, best, facts = estimator.get_fitted_state()
         tensors = values | {f"{_BEST}{name}": array for name, array in (best or {}).items()}
-    settings["fitted"] = _as_json("fitted attributes", facts)
+    settings["fitted"] = to_json(facts)
     return spec, settings, tensors
 
 
@@ -84,15 +84,6 @@ def _params(estimator: Any) -> dict[str, Any]:
     if callable(rate := params.get("learning_rate")):  # a function of the user's own is not kept
         params["learning_rate"] = rate_to_json(rate, 0) if type(rate) in SCHEDULES.values() else "constant"
     return params
-
-
-def _as_json(what: str, values: dict[str, Any]) -> Any:
-    try:
-        return to_json(values)
-    except TypeError as error:
-        raise InputError(
-            f"An estimator's {what} are numbers, strings, and lists and dicts of them; {error}."
-        ) from error
 
 
 def _own_encoder(estimator: Any) -> Any:
@@ -216,9 +207,6 @@ def _restore_table(
     estimator.encoder_ = xpnet.TableEncoder.from_state(encoder, arrays)
     if len(estimator.encoder_.get_feature_names_out()) != spec.widths[0]:
         raise ValueError("its encoder has other outputs than its networks have inputs")
-    for name in ("n_features_in_", "feature_names_in_"):
-        if hasattr(estimator.encoder_, name):
-            setattr(estimator, name, getattr(estimator.encoder_, name))
     vars(estimator).update(fitted)
     every = [take_parameters(spec, tensors, f"{k}/") for k in range(len(epochs))]
     rate = estimator.learning_rate_init

@@ -1,6 +1,6 @@
 """JSON as model files hold it, and Python values as JSON.
 
-JSON is read strictly, and written in one form only, so that equal values give equal bytes. JSON has no form for some
+JSON is written in one form only, so that equal values give equal bytes. JSON has no form for some
 values that constructors are given and fits find. They are marked: a tuple is ``{"tuple": [...]}``, a dict ``{"dict":
 [[key, value], ...]}`` (keys may be numbers), an infinity or NaN ``{"float": "inf"}``, an array of one axis
 ``{"array": [...], "dtype": "int64"}``. A dataclass needs no marks, since its fields have types: it is an object with
@@ -11,9 +11,11 @@ import json
 from dataclasses import asdict, is_dataclass
 from functools import cache
 from math import isfinite
-from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy
+
+from xpnet.errors import InputError
 
 _DTYPES = [
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"),
@@ -21,6 +23,7 @@ _DTYPES = [
 ]
 NESTING_LIMIT = 256  # levels of lists and dicts; functions that walk deeper values could exhaust the stack
 VALUES_LIMIT = 2**20  # items of lists and dicts; an object takes far more memory than its text
+_NO_PLACE = "Numbers, strings, and lists and dicts of them are kept; {} has no place in a model file."
 _TOO_DEEP = f"it is nested too deeply, at most {NESTING_LIMIT} levels are read"
 
 
@@ -44,16 +47,15 @@ def _scalar(value: Any) -> Any:
 
 
 def parse(text: str | bytes) -> Any:
-    """Return the value of a JSON text.
+    """Return the value of a JSON text, if it is within the limits.
 
-    Raises ValueError for anything but plain JSON in UTF-8: a key that comes twice, NaN, numbers too large for a float;
-    and for what is beyond the limits.
+    Raises ValueError otherwise. What is no plain JSON is found by comparison with the canonical text of the value.
     """
     text = text.decode("utf-8") if isinstance(text, bytes) else text
     if sum(text.count(mark) for mark in ",[{") > VALUES_LIMIT:  # of objects; those in strings count, too
         raise ValueError(f"it holds more than {VALUES_LIMIT} values")
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
+        value = json.loads(text)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     _check_nesting(value)
@@ -71,28 +73,10 @@ def _check_nesting(value: Any) -> None:
     raise ValueError(_TOO_DEEP)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key comes twice")
-    return found
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _finite(digits: str) -> float:
-    value = float(digits)
-    if not isfinite(value):
-        raise ValueError("a number is too large for a float")
-    return value
-
-
 def to_json(value: Any) -> Any:
     """Return the value as JSON values.
 
-    Raises TypeError for what has no form: objects, dataclasses among other values, arrays of dates or of several axes.
+    Raises InputError for what has no form: objects, dataclasses among other values, arrays of dates or several axes.
     """
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else _mark(value)
 
@@ -112,14 +96,14 @@ def _mark(value: Any) -> Any:
     if isinstance(value, numpy.ndarray):
         return _mark_array(value)
     if value is not None and not isinstance(value, bool | int | float | str):
-        raise TypeError(f"a {type(value).__name__} has no place in a model file")
+        raise InputError(_NO_PLACE.format(f"a {type(value).__name__}"))
     return value
 
 
 def _mark_array(array: numpy.ndarray) -> Any:
     name = "str" if array.dtype.kind == "U" else array.dtype.name
     if name not in _DTYPES or array.ndim != 1:
-        raise TypeError(f"an array of {array.dtype} with {array.ndim} axes has no place in a model file")
+        raise InputError(_NO_PLACE.format(f"an array of {array.dtype} with {array.ndim} axes"))
     return {"array": [_mark(v) for v in array.tolist()], "dtype": name}
 
 

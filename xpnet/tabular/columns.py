@@ -84,7 +84,7 @@ class Table:
             held = {"number": "numbers", "moment": "dates"}[kind]
             raise InputError(f"{self.name(index)} held {held} in training and holds {type_} now. Convert it.")
         try:
-            return _seconds(array) if found == "moment" else _floats(array)
+            return _floats(array)
         except ValueError as error:
             raise InputError(f"{self.name(index)} held numbers in training: {error}. Convert it.") from error
 
@@ -231,28 +231,17 @@ def dates_of_text(array: Any) -> Any | None:
 
 
 def _floats(array: Any) -> numpy.ndarray:
-    """Return numbers, and durations in seconds."""
+    """Return numbers; durations and times in seconds, moments as seconds since 1970 on the clock of their time zone."""
     import pyarrow
+    from pyarrow import compute, types
 
-    if pyarrow.types.is_duration(array.type):
-        return _from_microseconds(array, pyarrow.duration("us"))
-    if pyarrow.types.is_dictionary(array.type):
+    if types.is_dictionary(array.type):
         array = array.cast(array.type.value_type)
-    return numpy.asarray(array.cast(pyarrow.float64(), safe=False), numpy.float64)
-
-
-def _seconds(array: Any) -> numpy.ndarray:
-    """Return moments as seconds since 1970, on the clock of their time zone."""
-    import pyarrow
-    from pyarrow import compute
-
-    if pyarrow.types.is_timestamp(array.type) and array.type.tz is not None:
+    if types.is_timestamp(array.type) and array.type.tz is not None:
         array = compute.local_timestamp(array)
-    return _from_microseconds(
-        array, pyarrow.time64("us") if pyarrow.types.is_time(array.type) else pyarrow.timestamp("us")
-    )
-
-
-def _from_microseconds(array: Any, kind: Any) -> numpy.ndarray:
-    """Return seconds. kind : a type of microseconds"""
+    if not types.is_temporal(array.type):
+        return numpy.asarray(array.cast(pyarrow.float64(), safe=False), numpy.float64)
+    kind = pyarrow.timestamp("us")
+    if not (types.is_timestamp(array.type) or types.is_date(array.type)):
+        kind = pyarrow.duration("us") if types.is_duration(array.type) else pyarrow.time64("us")
     return numpy.asarray(array.cast(kind, safe=False).cast("int64").cast("float64", safe=False)) / 1e6

@@ -376,14 +376,22 @@ def encodings_of_state(described: Any, arrays: dict[str, numpy.ndarray], columns
 
     Raises ValueError, KeyError or TypeError for what it cannot have made.
     """
-    numbers, edges, details = arrays["numbers"], arrays["edges"], arrays["details"]
-    if [(array.ndim, array.dtype) for array in (numbers, edges, details)] != [(2, "f8"), (1, "f8"), (1, "f4")]:
+    numbers, edges, details = parts = arrays["numbers"], arrays["edges"], arrays["details"]
+    if [(array.ndim, array.dtype) for array in parts] != [(2, "f8"), (1, "f8"), (1, "f4")]:
         raise ValueError("numbers are float64 of two dimensions, edges float64 and details float32 of one")
-    if not numpy.isfinite(numbers).all() or not (numpy.abs(edges) <= LARGEST).all():
-        raise ValueError("numbers and edges are finite")
-    texts = _texts_of(arrays["text"], arrays["lengths"])
+    if not all(numpy.isfinite(array).all() for array in parts) or not (numpy.abs(edges) <= LARGEST).all():
+        raise ValueError("numbers, edges and details are finite")
+    left: dict[str, Any] = {"numbers": numbers, "edges": edges, "details": details}
+    left["texts"] = _texts_of(arrays["text"], arrays["lengths"])
+    at = dict.fromkeys(left, 0)
+
+    def take(name: str, count: int) -> Any:
+        start, at[name] = at[name], at[name] + count
+        if at[name] > len(left[name]):
+            raise ValueError(f"{name} are fewer than the description tells")
+        return left[name][start : at[name]]
+
     encodings: list[Encoding] = []
-    at = {"number": 0, "edges": 0, "details": 0, "texts": 0}
     for entry in described:
         types = {"kind": str, **_FIELDS[entry["kind"]]}
         if {name: type(value) for name, value in entry.items()} != types:
@@ -391,15 +399,12 @@ def encodings_of_state(described: Any, arrays: dict[str, numpy.ndarray], columns
         if min(value for value in entry.values() if type(value) is int) < 0 or entry["column"] >= columns:
             raise ValueError(f"counts are not negative, and a column is one of {columns}")
         if entry["kind"] == "number":
-            own = edges[at["edges"] : at["edges"] + entry["edges"]]
-            encodings.append(_number_of(entry, numbers[at["number"]], own))
-            at = {**at, "number": at["number"] + 1, "edges": at["edges"] + len(own)}
+            encodings.append(_number_of(entry, take("numbers", 1)[0].tolist(), take("edges", entry["edges"])))
         else:
-            values = texts[at["texts"] : at["texts"] + entry["values"]]
-            own = details[at["details"] : at["details"] + len(values) * len(entry["details"])]
-            encodings.append(_category_of(entry, values, entry["details"], own))
-            at = {**at, "details": at["details"] + len(own), "texts": at["texts"] + len(values)}
-    if list(at.values()) != [len(numbers), len(edges), len(details), len(texts)]:
+            values, labels = take("texts", entry["values"]), entry["details"]
+            table = take("details", len(values) * len(labels)).reshape(len(values), len(labels))
+            encodings.append(_category_of(entry, values, labels, table))
+    if any(at[name] < len(values) for name, values in left.items()):
         raise ValueError("arrays hold more than the description tells")
     return encodings
 
@@ -417,25 +422,21 @@ def _texts_of(text: numpy.ndarray, lengths: numpy.ndarray) -> list[str]:
     return [letters[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def _number_of(entry: dict[str, Any], numbers: numpy.ndarray, edges: numpy.ndarray) -> Number:
-    part = entry["part"]
-    if part not in ("", *PARTS) or (entry["cycle"] and part not in PERIODS):
+def _number_of(entry: dict[str, Any], numbers: list[float], edges: numpy.ndarray) -> Number:
+    part, cycle = entry["part"], entry["cycle"]
+    if part not in ("", *PARTS) or (cycle and part not in PERIODS):
         raise ValueError(f"{part!r} is no part of a moment")
-    if len(edges) != entry["edges"] or len(edges) in (1, 2):
-        raise ValueError("edges are three or more or none")
-    if (numpy.diff(edges) <= 0).any():
-        raise ValueError("edges increase")
-    fill, low, high, centre, scale = map(float, numbers)
-    clip, gaps, cycle = entry["clip"], entry["gaps"], entry["cycle"]
-    return Number(entry["column"], part, fill, low, high, centre, scale, clip, gaps, cycle, edges)
+    if len(edges) in (1, 2) or (numpy.diff(edges) <= 0).any():
+        raise ValueError("edges increase, and are three or more or none")
+    fill, low, high, centre, scale = numbers
+    return Number(
+        entry["column"], part, fill, low, high, centre, scale, entry["clip"], entry["gaps"], cycle=cycle, edges=edges
+    )
 
 
 def _category_of(entry: dict[str, Any], values: list[str], labels: Any, details: numpy.ndarray) -> Category:
     if not all(type(label) is str for label in labels):
         raise ValueError("details are called by text")
-    if len(values) != entry["values"] or len(set(values)) < len(values) or entry["frequent"] > len(values):
+    if len(set(values)) < len(values) or entry["frequent"] > len(values):
         raise ValueError("each value is listed once, and no more are frequent")
-    if len(details) != len(values) * len(labels) or not numpy.isfinite(details).all():
-        raise ValueError("details are finite, one row for each value")
-    table = details.reshape(len(values), len(labels))
-    return Category(entry["column"], tuple(values), entry["frequent"], entry["gaps"], table, tuple(labels))
+    return Category(entry["column"], tuple(values), entry["frequent"], entry["gaps"], details, tuple(labels))

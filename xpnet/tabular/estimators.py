@@ -124,10 +124,6 @@ class Tabular(Saved, BaseEstimator):
         The most epochs that a network made.
     why_ : str
         What was trained, with which backend, and why.
-    n_features_in_ : int
-        Columns of the table.
-    feature_names_in_ : numpy.ndarray of str, shape (columns,)
-        Their names, where all are text.
     """
 
     hidden_layer_sizes: Any = "auto"
@@ -190,9 +186,9 @@ class Tabular(Saved, BaseEstimator):
         """Return numbers that the loss takes."""
         return ()
 
-    @abstractmethod
     def _weights(self, y: Any, sample_weight: Any) -> numpy.ndarray | None:
         """Return weights of rows, those of their classes included; None for equal ones."""
+        return sample_weight
 
     _task: ClassVar[str]
 
@@ -293,9 +289,8 @@ class Tabular(Saved, BaseEstimator):
 
     def _fit_encoder(self, X: Any, targets: numpy.ndarray, random_state: Any) -> numpy.ndarray:
         """Fit the encoder, and encode the rows."""
-        encoder = self.new_encoder(random_state)
-        encoded = encoder.fit_transform(X, targets if targets.ndim == 1 else targets[:, 0])
-        self._take_encoder(encoder)
+        self.encoder_ = self.new_encoder(random_state)
+        encoded = self.encoder_.fit_transform(X, targets if targets.ndim == 1 else targets[:, 0])
         return numpy.ascontiguousarray(encoded, self.dtype)
 
     def new_encoder(self, random_state: Any, bins: int | str | None = "auto") -> Any:
@@ -317,15 +312,6 @@ class Tabular(Saved, BaseEstimator):
             return clone(self.encoder)
         seed = check_random_state(random_state).randint(2**31 - 1)
         return TableEncoder(binning="tree", bins=bins, task=self._task, random_state=seed)
-
-    def _take_encoder(self, encoder: Any) -> None:
-        """Have a fitted encoder."""
-        self.encoder_ = encoder
-        self.n_features_in_ = encoder.n_features_in_
-        if hasattr(encoder, "feature_names_in_"):
-            self.feature_names_in_ = encoder.feature_names_in_
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
 
     def watch(self, make: Callable[[int], Watchers]) -> Self:
         """Let callbacks of :mod:`xpnet.training` see the trainings of the next ``fit``.
@@ -364,7 +350,7 @@ class Tabular(Saved, BaseEstimator):
         began, watch = time.monotonic(), self.__dict__.pop("_watch", None)
         random_state = check_random_state(self.random_state)
         targets = self._learn_targets(y)
-        self._take_encoder(encoder)
+        self.encoder_ = encoder
         rows = Rows(X, targets, self._weights(y, None))
         return self._train(rows, self._folds(rows, random_state), random_state, watch, began)
 
@@ -404,7 +390,7 @@ class Tabular(Saved, BaseEstimator):
             held_out = self._targets(y_val) if len(y_val) else targets[:0]
         else:  # indices in their small type: those of a table beyond memory
             self.classes_, targets, held_out = classes, y, y_val
-        self._take_encoder(encoder)
+        self.encoder_ = encoder
         self.networks_ = train(targets, held_out)
         self.n_iter_ = max(network.history.epochs for network in self.networks_)
         self.best_epochs_ = [_best_epoch(network) for network in self.networks_]
@@ -542,6 +528,16 @@ class Tabular(Saved, BaseEstimator):
     def _units(self, outputs: numpy.ndarray) -> numpy.ndarray:
         """Return outputs (..., out) in the target's unit, those of several quantiles in rising order."""
         return outputs
+
+    @property
+    def n_features_in_(self) -> int:
+        """Count the columns of the table."""
+        return self.encoder_.n_features_in_
+
+    @property
+    def feature_names_in_(self) -> numpy.ndarray:
+        """Name the columns of the table, where all names are text: (columns,)."""
+        return self.encoder_.feature_names_in_
 
     @property
     def why_(self) -> str:
@@ -820,9 +816,6 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
     def _loss(self) -> tuple[Loss, int]:
         loss: Loss = self.loss  # type: ignore[assignment]
         return loss, self.target_.shape[1]
-
-    def _weights(self, y: Any, sample_weight: Any) -> numpy.ndarray | None:
-        return sample_weight
 
     def _units(self, outputs: numpy.ndarray) -> numpy.ndarray:
         moved, spread = self.target_[:2]
