@@ -70,7 +70,7 @@ from xpnet.data import open_data
 
 def rows():
     opened = open_data(sys.argv[1])
-    return opened.read(opened.names, (), "y", print).rows
+    return opened.read(opened.names, (), "y").rows
 
 
 total = rows()

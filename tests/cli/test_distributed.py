@@ -81,7 +81,7 @@ def test_a_table_beyond_memory_is_read_by_both_ranks(tmp_path: Path) -> None:
         assert ended.code == 0, ended.stderr
     np.testing.assert_allclose(losses(tmp_path / "two.json"), losses(tmp_path / "one.json"), rtol=1e-10)
     why = json.loads((tmp_path / "two.json").read_text())["model"]["why"]
-    assert "one plain network" in why and "trained on 2 ranks" in why
+    assert "trained on 2 ranks" in why
 
 
 @needs_mpi

@@ -92,9 +92,9 @@ def test_the_answers_do_not_depend_on_blocks(run: Run, monkeypatch: pytest.Monke
     given["a"] = np.where(np.arange(ROWS) % 70 == 5, np.nan, given["a"])
     write(given)
     found = trained(run, "--model", "tabular", "--epochs", "3")
-    said = "the table is read by blocks, so that one plain network is trained"
-    assert found["data"]["notes"] == [f"{said}, in place of several with members"]
-    assert said in found["model"]["why"]
+    said = "the table is read again for each epoch, since its encoded rows would take much memory"
+    assert found["data"]["notes"] == [said]
+    assert (found["model"]["networks"], found["model"]["members"]) == (2, 4)
     by_blocks = run("predict", "m", "rows", "--proba", "--id", "when").stdout
     assert by_blocks.splitlines()[1].startswith("2020-01-01,")
     frame = pandas.read_parquet("rows")
@@ -125,7 +125,7 @@ def test_a_table_that_fits_into_memory_once_it_is_encoded_has_all_members(
 def test_encoded_rows_are_all_rows_once(run: Run) -> None:
     write(columns())
     opened = open_data("rows")
-    frame = opened.read(opened.names, (), None, None)
+    frame = opened.read(opened.names)
     chosen = np.arange(ROWS) % 7 < 3
     rows = Rows(frame, ["a", "b", "colour"], chosen, np.flatnonzero(chosen).astype(float))
     encoder = xpnet.TableEncoder(bins=None).fit(rows.take(slice(None, None, 3)).table())

@@ -88,22 +88,21 @@ def test_a_run_does_not_go_on_with_other_rows(run: Run, files: dict[str, bytes])
     options = ("--target", "y", "--members", "1", "--hidden", "3", "--checkpoint-dir", "c", "--resume")
     run("train", "d.csv", *options, "--epochs", "2")
     Path("e.csv").write_text(ROWS.replace(",3,", ",4,"))
-    said = "The checkpoints belong to a run on other rows: "
-    check_one_line(run("train", "e.csv", *options, "--epochs", "3", code=1), f"{said}'b' held other values.")
+    said = "The checkpoints belong to a run on other rows or columns"
+    check_one_line(run("train", "e.csv", *options, "--epochs", "3", code=1), said)
     Path("e.csv").write_text(ROWS.replace("a,b", "a,c"))
-    check_one_line(run("train", "e.csv", *options, "--epochs", "3", code=1), f"{said}its columns were others.")
+    check_one_line(run("train", "e.csv", *options, "--epochs", "3", code=1), said)
     seeded = run("train", "d.csv", *options, "--epochs", "3", "--seed", "9", code=1)
     check_one_line(seeded, "it began with: seed=")
     assert "rows" not in seeded.stderr and "widths" not in seeded.stderr  # which are as before
     fewer = run("train", "d.csv", *options, "--epochs", "3", "--test-size", "0.3", code=1)
     check_one_line(fewer, "it began with: rows=")
     Path("e.csv").write_text(ROWS.translate(str.maketrans("pq", "qp")))
-    chosen = f"{said}--seed, --test-size or the labels were others, and so was the choice of rows."
-    check_one_line(run("train", "e.csv", *options, "--epochs", "3", code=1), chosen)
+    check_one_line(run("train", "e.csv", *options, "--epochs", "3", code=1), said)
     numbers = ("--target", "b", "--task", "regress", *options[2:4], "--checkpoint-dir", "n", "--resume")
     run("train", "d.csv", *numbers, "--epochs", "2")
     Path("e.csv").write_text(ROWS.replace(",3,", ",4,").replace("6,", "5,"))
-    check_one_line(run("train", "e.csv", *numbers, "--epochs", "3", code=1), f"{said}the labels and 'a' held other")
+    check_one_line(run("train", "e.csv", *numbers, "--epochs", "3", code=1), said)
     run("train", "hard.csv", *options, "--epochs", "3")
 
 

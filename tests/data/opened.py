@@ -43,7 +43,7 @@ def read(
 def look(path: Any, *, target: str = "y", text: Sequence[str] = (), **dialect: Any) -> Opened:
     """What is in a file."""
     opened = open_data(path, Dialect(**dialect))
-    frame = opened.read(opened.names, text, target, lambda far: None)
+    frame = opened.read(opened.names, text, target)
     labels, there = read_labels(frame, target, dialect.get("decimal"))
     features = [name for name in opened.names if name != target]
     return Opened(frame, frame.table(features).to_pydict(), labels, there)

@@ -95,7 +95,7 @@ def test_hdf5(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "d.h5", "w") as file:
         file["X"], file["kind"] = X, ["p", "q", "p"]
     opened = open_data(tmp_path / "d.h5", target="kind")
-    frame = opened.read(opened.names, ["x1"], "kind", None)
+    frame = opened.read(opened.names, ["x1"], "kind")
     assert frame.table(opened.names).to_pydict() == {
         "x0": X[:, 0].tolist(),
         "x1": [str(number).removesuffix(".0") for number in X[:, 1]],

@@ -4,7 +4,7 @@ import os
 import platform
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions, version
 from importlib.util import find_spec
 from typing import Any
 
@@ -76,6 +76,7 @@ def doctor(as_json: bool, group: str | None) -> None:
     if group is not None:
         _show_ranks(group, as_json)
         return
+    installed = {package.name for package in distributions()}
     found: dict[str, Any] = {
         "machine": {
             "xpnet": f"{__version__}, Python {platform.python_version()}, {sys.prefix}",
@@ -86,7 +87,7 @@ def doctor(as_json: bool, group: str | None) -> None:
         "arrays": _arrays(),
         "training": _training(),
         "blas": _blas(),
-        "packages": _packages(),
+        "packages": {name: version(name) for name in PACKAGES if name in installed},
     }
     if as_json:
         show_json(found)
@@ -134,8 +135,10 @@ def _arrays() -> list[dict[str, str]]:
     found = [name for name in OTHER_LIBRARIES if name in sys.modules or find_spec(name) is not None]
     others = ", ".join(found) or "other array-API libraries"
     own = "their own library and device: with kernels where a backend above is of that name, else the reference"
-    kinds = [("NumPy, lists, frames", host, reason), (others, "their own", own)]
-    return [dict(zip(("arrays", "backend", "reason"), kind, strict=True)) for kind in kinds]
+    return [
+        {"arrays": "NumPy, lists, frames", "backend": host, "reason": reason},
+        {"arrays": others, "backend": "their own", "reason": own},
+    ]
 
 
 def _training() -> str:
@@ -154,14 +157,3 @@ def _blas() -> list[dict[str, Any]]:
     from threadpoolctl import threadpool_info
 
     return [library for library in threadpool_info() if library["user_api"] == "blas"]
-
-
-def _packages() -> dict[str, str]:
-    """Return the versions of the packages that are installed."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -25,33 +25,26 @@ def inspect(model: Path, as_json: bool) -> None:
     show_table(("tensor", "dtype", "shape"), [(n, t["dtype"], " x ".join(map(str, t["shape"]))) for n, t in tensors])
 
 
-def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
+def _facts(found: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Return what the file says of its model, and as far as it is known of the data."""
     widths, activations = "-".join(map(str, found["widths"])), dict.fromkeys(found["activations"])
-    return [
+    facts = [
         ("model", found["kind"]),
         ("layers", ", ".join([widths, *activations])),
         ("parameters", f"{found['parameters']:,} {found['dtype']}, {found['bytes']:,} bytes"),
         ("loss", found["loss"]),
         ("update", found["network"]["rule"]["name"]),
-        *_trained_on(found),
+        ("classes", _shown(found["classes"])),
+        ("features", _shown(found["features"])),
+        ("target", found["extra"].get("target")),
+        ("left out", _shown(list(found["settings"].get("encoder", {}).get("left_out", ())))),
         ("written by", f"xpnet {found['writer']}, format {found['format']}"),
     ]
+    return [(name, value) for name, value in facts if value]
 
 
-def _trained_on(found: dict[str, Any]) -> list[tuple[str, Any]]:
-    """Return what is known of the data: labels, columns, and the columns that are left out."""
-    target = found["extra"].get("target")
-    classes, features, encoder = found["classes"], found["features"], found["settings"].get("encoder", {})
-    facts = [
-        ("classes", None if classes is None else _shown(classes)),
-        ("features", None if features is None else _shown(features)),
-        ("target", target if isinstance(target, str) else None),
-        ("left out", _shown(list(encoder["left_out"])) if encoder.get("left_out") else None),
-    ]
-    return [(name, value) for name, value in facts if value is not None]
-
-
-def _shown(names: list[Any], most: int = 8) -> str:
+def _shown(names: list[Any] | None, most: int = 8) -> str:
+    names = names or []
     rest = f", ... ({len(names)})" if len(names) > most else ""
     return ", ".join(map(str, names[:most])) + rest
 

@@ -3,8 +3,8 @@
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +23,14 @@ def visible(text: str, *, keep: str = "") -> str:
     return _CONTROLS.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text)
 
 
-@contextmanager
-def working(what: str) -> Iterator[Callable[[str], None]]:
-    """Say on stderr what takes its time, while it does, and only to a terminal.
-
-    returns what is called with how far it is
-    """
+def working(what: str) -> AbstractContextManager[Any]:
+    """Say on stderr what takes its time, while it does, and only to a terminal."""
     if not sys.stderr.isatty():
-        yield lambda far: None
-        return
+        return nullcontext()
     from rich.console import Console
     from rich.text import Text
 
-    with Console(stderr=True).status(Text(visible(what))) as status:
-        yield lambda far: status.update(Text(visible(f"{what}: {far}")))
+    return Console(stderr=True).status(Text(visible(what)))
 
 
 def show_json(value: Any) -> None:

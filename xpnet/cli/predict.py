@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,23 +80,24 @@ def predict(
       xpnet predict model.safetensors new.csv --interval 0.9
     """
     from xpnet import load
-    from xpnet.cli.tables import as_table_model
+    from xpnet.cli.tables import TableModel
     from xpnet.data import open_data
     from xpnet.data.files import Content
     from xpnet.modelfile.disk import write_whole
 
-    opened = as_table_model(load(model, backend=backend), interval)
+    opened = TableModel(load(model, backend=backend), interval)
     if proba and opened.classes is None:
         raise click.UsageError("--proba is for models that classify; this one predicts numbers.")
     if interval is not None and (opened.several or not hasattr(opened.model, "predict_interval")):
         raise click.UsageError("--interval is for models of tables that predict one number, as xpnet train makes them.")
-    with working(f"predicting {data}") as progress:
+    with working(f"predicting {data}"):
         source: Any = Content(data) if data == "-" else data  # which can be read once
         found = open_data(source, dialect_of(how))
         ids = list(found.names) if keep_columns else [*how["ids"], *(i for i in opened.ids if i in found.names)]
-        frame, features = _features(opened, found, how, None, progress)
-        carried = _carried(open_data(source, dialect_of(how)), list(dict.fromkeys(ids)), progress)
-        lines = _lines(opened, frame.all_batches(features), carried, proba, progress)
+        ids = list(dict.fromkeys(ids))
+        frame, features = _features(opened, found, how, None)
+        carried = open_data(source, dialect_of(how)).read(ids, ids).all_batches(ids) if ids else None
+        lines = _lines(opened, frame.all_batches(features), ids, carried, proba)
         for note in frame.notes:
             click.echo(visible(f"Note: {note}"), err=True)
         if output is not None:
@@ -106,7 +108,7 @@ def predict(
 
 
 def _features(
-    opened: "TableModel", found: "DataFile", how: dict[str, Any], target: str | None, progress: Callable[[str], None]
+    opened: "TableModel", found: "DataFile", how: dict[str, Any], target: str | None
 ) -> tuple[Any, list[str]]:
     """Return the frame with the columns that a model takes, and their names. target : of labels to read as well
 
@@ -128,30 +130,26 @@ def _features(
             "was trained on."
         )
     text = [name for name in features if name in {*opened.text, *how["text"]}]
-    return found.read([*features, *([label] if label else [])], text, label, progress), features
-
-
-def _carried(
-    found: "DataFile", ids: list[str], progress: Callable[[str], None]
-) -> tuple[list[str], Iterator[tuple[str | None, ...]]]:
-    """Return the names of columns that are carried along, and their cells row by row, as they stand in the file."""
-    batches = found.read(ids, ids, None, progress).all_batches(ids) if ids else ()
-    return ids, (row for batch in batches for row in zip(*(c.to_pylist() for c in batch.columns), strict=True))
+    return found.read([*features, *([label] if label else [])], text, label), features
 
 
 def _lines(
-    opened: "TableModel", batches: Iterable[Any], carried: Any, proba: bool, progress: Callable[[str], None]
+    opened: "TableModel", batches: Iterable[Any], ids: list[str], carried: Iterable[Any] | None, proba: bool
 ) -> Iterator[str]:
-    """Yield the table to write, some rows at a time, as they are predicted; the first have the header before them."""
+    """Yield the table to write, some rows at a time, as they are predicted; the first have the header before them.
+
+    carried : batches of the columns that come first, as they stand in the file; None for no columns
+    """
     import pyarrow
 
-    from xpnet.cli.tables import predictions
-
-    ids, cells = carried
-    above = [[*ids, *_header(opened, proba)]]
-    for some in predictions(opened, (pyarrow.Table.from_batches([batch]) for batch in batches), progress):
-        rows = zip(*_columns(opened, some, proba), strict=True)
-        yield _as_csv([*above, *((*next(cells), *row) if ids else row for row in rows)])
+    above: list[Any] = [[*ids, *_header(opened, proba)]]
+    cells: Iterator[Any] = repeat(())
+    if carried is not None:
+        cells = (row for batch in carried for row in zip(*(c.to_pylist() for c in batch.columns), strict=True))
+    for batch in batches:
+        outputs = opened.outputs_of(pyarrow.Table.from_batches([batch]))
+        rows = zip(zip(*_columns(opened, outputs, proba), strict=True), cells, strict=False)
+        yield _as_csv([*above, *((*before, *row) for row, before in rows)])
         above = []
     yield _as_csv(above)
 
@@ -202,23 +200,19 @@ def evaluate(
     Example:
       xpnet evaluate model.safetensors later.csv --plot confusion.png
     """
-    from xpnet import load
-    from xpnet.cli.tables import as_table_model, measured, scores_by_class, show_classes, show_scores
+    from xpnet.cli.tables import middle, scores_by_class, scores_of, show_classes, show_scores
 
-    opened = as_table_model(load(model, backend=backend))
-    if opened.several:
-        raise click.UsageError("Models with several labels or numbers a row are measured in Python: model.score(X, y).")
-    by_class = None
-    with working(f"evaluating {data}") as progress:
-        rows = _labelled_rows(opened, data, target, how, progress)
-        found, outputs = measured(opened, rows.all_tables(), rows.y, progress)
+    with working(f"evaluating {data}"):
+        opened, rows = _labelled(model, backend, data, target, how)
+        outputs = opened.outputs_of_all(rows.all_tables())
+    found, by_class = scores_of(opened, rows.y, outputs), None
     if opened.classes is not None:
         by_class = scores_by_class(rows.y, outputs.argmax(axis=1), opened.classes)
     if plot is not None:
         from xpnet.cli.plot import draw_against, draw_classes
 
         if opened.classes is None:
-            draw_against(plot, rows.y, outputs, data)
+            draw_against(plot, rows.y, middle(outputs), data)
         else:
             draw_classes(plot, rows.y, outputs, opened.classes, data)
     if as_json:
@@ -229,26 +223,30 @@ def evaluate(
         show_classes(by_class)
 
 
-def _labelled_rows(
-    opened: "TableModel", data: str, target: str | None, how: dict[str, Any], progress: Callable[[str], None]
-) -> "Rows":
-    """Return the rows of a file that have a label, which is a class index or a number.
+def _labelled(
+    model: Path, backend: str | None, data: str, target: str | None, how: dict[str, Any]
+) -> tuple["TableModel", "Rows"]:
+    """Return a model and the rows of a file that have a label, which is a class index or a number.
 
-    Raises DataFileError where columns or labels are not those that the model takes.
+    Raises UsageError for a model with several labels a row, DataFileError where columns or labels are not the model's.
     """
-    from xpnet.cli.tables import Rows
+    from xpnet import load
+    from xpnet.cli.tables import Rows, TableModel
     from xpnet.data import open_data
     from xpnet.data.frames import class_indices, read_labels
     from xpnet.errors import DataFileError
 
+    opened = TableModel(load(model, backend=backend))
+    if opened.several:
+        raise click.UsageError("Models with several labels or numbers a row are measured in Python: model.score(X, y).")
     found = open_data(data, dialect_of(how), target)
     target = found.default_target or target or opened.target
-    frame, features = _features(opened, found, how, target or "y", progress)
+    frame, features = _features(opened, found, how, target or "y")
     labels, there = read_labels(frame, str(target), how["decimal"])
     if opened.classes is None and labels.dtype.kind not in "iuf":
         raise DataFileError(f"{frame.name}: column {target!r} must hold numbers to compare with; it holds text.")
     y = labels.astype(float) if opened.classes is None else class_indices(frame.name, labels, opened.classes)
-    return Rows(frame, features, there, y)
+    return opened, Rows(frame, features, there, y)
 
 
 @click.command(cls=Grouped, short_help="Measure how much a model needs each column of a data file.")
@@ -278,19 +276,13 @@ def explain(model: Path, data: str, as_json: bool, plot: Path | None, backend: s
     Example:
       xpnet explain model.safetensors later.csv --plot importance.png
     """
-    import numpy
+    from xpnet.cli.tables import importances_of
 
-    from xpnet import load
-    from xpnet.cli.tables import as_table_model, shuffled
-
-    opened = as_table_model(load(model, backend=backend))
-    if opened.several:
-        raise click.UsageError("Models with several labels or numbers a row are explained in Python.")
-    with working(f"explaining {data}") as progress:
-        rows = _labelled_rows(opened, data, how["target"], how, progress)
+    with working(f"explaining {data}"):
+        opened, rows = _labelled(model, backend, data, how["target"], how)
         some = rows.take(slice(None, None, -(-len(rows) // EXPLAINED_ROWS)))
-        table, rng = some.table(), numpy.random.default_rng(0)
-        importances = shuffled(opened, table, some.y, how["repeats"], rng, progress)
+        table = some.table()
+        importances = importances_of(opened, table, some.y, how["repeats"])
     names, what = table.column_names, "fall of R2" if opened.classes is None else "rise of the log loss"
     means, spreads = importances.mean(axis=1).tolist(), importances.std(axis=1).tolist()
     order = sorted(range(len(names)), key=lambda k: -means[k])

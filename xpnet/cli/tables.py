@@ -1,7 +1,7 @@
 """Rows of a data file with their targets, models of every kind that take them, and scores, measured by scikit-learn."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import pairwise
@@ -173,14 +173,13 @@ class EncodedRows(Source):
 
     def __init__(self, rows: Rows, encoder: Any, dtype: str) -> None:
         self.rows, self.encoder, self.dtype = rows, encoder, numpy.dtype(dtype)
-        counts = numpy.array([rows.chosen[a:b].sum() for a, b in pairwise(rows.frame.starts)])
-        (self._read_from,) = numpy.nonzero(counts)
-        self.starts = numpy.append(0, numpy.cumsum(counts[self._read_from])).astype(numpy.int64)
+        counts = [numpy.count_nonzero(rows.chosen[a:b]) for a, b in pairwise(rows.frame.starts)]
+        self.starts = numpy.cumsum([0, *counts])
         self.shape = (len(rows), len(encoder.get_feature_names_out()))
 
     def parts(self, block: int) -> Iterator[numpy.ndarray]:
         """Yield the rows of a block, some thousand at a time."""
-        for table in self.rows.tables([int(self._read_from[block])]):
+        for table in self.rows.tables([block]):
             yield numpy.asarray(self.encoder.transform(table)).astype(self.dtype, copy=False)
 
 
@@ -220,26 +219,46 @@ def _held_out(count: int, y: numpy.ndarray | None, share: float, seed: int) -> n
     return held_out
 
 
-@dataclass(frozen=True)
 class TableModel:
-    """A model that takes tables.
+    """A model of any kind that takes tables.
 
-    model : the model itself; predict : makes outputs of rows as it takes them
     width : columns that it needs; features : their names, None where it takes any so many; text : those read as text
     classes : the labels, in the order of the probabilities' columns; None for a model that predicts numbers
     outputs : how many numbers or labels a row has; levels : of the quantiles that it predicts, if these are several
     coverage : of the intervals whose ends stand behind the numbers; None for no intervals
     """
 
-    model: Any
-    predict: Callable[[Any], Any]
-    width: int
-    features: list[str] | None = None
-    text: tuple[str, ...] = ()
-    classes: list[Any] | None = None
-    outputs: int = 1
-    levels: tuple[float, ...] = ()
-    coverage: float | None = None
+    def __init__(self, model: Any, coverage: float | None = None) -> None:
+        self.model, self.coverage = model, coverage
+        self.features: list[str] | None = None
+        self.text: set[str] = set()
+        self.levels: tuple[float, ...] = ()
+        labels: Any = None
+        if isinstance(model, Network):
+            self.width, *_, self.outputs = model.spec.widths
+            if model.spec.loss == "softmax_cross_entropy":
+                self.outputs, labels = 1, numpy.arange(self.outputs)
+        else:
+            self.width, labels = model.n_features_in_, getattr(model, "classes_", None)
+            self._describe(model)
+        if isinstance(labels, list):
+            raise InputError("The command line predicts one target of classes; this model has several. Use predict.")
+        self.classes: list[Any] | None = None if labels is None else labels.tolist()
+
+    def _describe(self, model: Any) -> None:
+        """See what an estimator takes and gives."""
+        names: list[str] = getattr(model, "feature_names_in_", numpy.array([])).tolist()
+        self.features = names or None
+        if hasattr(model, "encoder_"):
+            self.outputs = len(model.target_[0]) if hasattr(model, "target_") else 1
+        else:
+            self.outputs = 1 if getattr(model, "out_activation_", "") == "softmax" else model.n_outputs_
+        if getattr(model, "loss", None) == "quantile" and numpy.size(model.quantile) > 1:
+            self.levels = tuple(model.quantile)
+        if names and hasattr(model, "encoder_"):
+            encodings = model.encoder_.encodings_
+            self.text = {names[encoding.column] for encoding in encodings if isinstance(encoding, Category)}
+            self.features = [names[place] for place in sorted({encoding.column for encoding in encodings})]
 
     @property
     def several(self) -> bool:
@@ -260,56 +279,27 @@ class TableModel:
 
     def outputs_of(self, table: pyarrow.Table) -> numpy.ndarray:
         """Return probabilities (rows, classes), or numbers (rows,) or (rows, outputs), on the host."""
+        model = self.model
         with warnings.catch_warnings():
             # Columns have been taken by name already; scikit-learn cannot know, and would warn.
             warnings.filterwarnings("ignore", message="X (has feature names|does not have valid feature names)")
             try:
-                outputs = numpy.asarray(self.predict(table))
+                if isinstance(model, Network):
+                    return model.backend.to_numpy(model.predict(_matrix(table).astype(model.spec.dtype, copy=False)))
+                predict = model.predict if self.classes is None else model.predict_proba
+                outputs = predict(table if self.features and hasattr(model, "encoder_") else _matrix(table))
                 if self.coverage is None:
-                    return outputs
-                ends = self.model.predict_interval(table, self.coverage, predictions=outputs)
+                    return numpy.asarray(outputs)
+                ends = model.predict_interval(table, self.coverage, predictions=outputs)
                 return numpy.hstack([outputs.reshape(len(table), -1), ends])
             except InputError:
                 raise
             except ValueError as error:
                 raise InputError(f"The model does not take these values: {error}") from error
 
-
-def as_table_model(model: Any, coverage: float | None = None) -> TableModel:
-    """Return a model of any kind as one that takes tables. coverage : of the intervals to predict"""
-    if isinstance(model, Network):
-        return _of_network(model)
-    labels, names = getattr(model, "classes_", None), getattr(model, "feature_names_in_", None)
-    if isinstance(labels, list):
-        raise InputError("The command line predicts one target of classes; this model has several. Use its predict.")
-    classes = None if labels is None else list(labels.tolist())
-    predict = model.predict if labels is None else model.predict_proba
-    if hasattr(model, "encoder_"):
-        outputs = len(model.target_[0]) if classes is None else 1
-    else:
-        outputs = model.n_outputs_ if classes is None or model.out_activation_ != "softmax" else 1
-    levels = numpy.ravel(model.quantile).tolist() if getattr(model, "loss", None) == "quantile" else []
-    shared: dict[str, Any] = {"width": model.n_features_in_, "classes": classes, "outputs": outputs}
-    shared |= {"levels": tuple(levels) if len(levels) > 1 else (), "coverage": coverage}
-    if names is None or not hasattr(model, "encoder_"):
-        features = None if names is None else names.tolist()
-        return TableModel(model, lambda table: predict(_matrix(table)), features=features, **shared)
-    encodings = model.encoder_.encodings_
-    used = {encoding.column for encoding in encodings}
-    text = {names[encoding.column] for encoding in encodings if isinstance(encoding, Category)}
-    features = [name for place, name in enumerate(names.tolist()) if place in used]
-    return TableModel(model, predict, features=features, text=tuple(text), **shared)
-
-
-def _of_network(network: Network) -> TableModel:
-    """Return a network, which knows nothing but numbers, as a model that takes tables."""
-    spec = network.spec
-
-    def predict(table: pyarrow.Table) -> Any:
-        return network.backend.to_numpy(network.predict(_matrix(table).astype(spec.dtype, copy=False)))
-
-    classes = list(range(spec.widths[-1])) if spec.loss == "softmax_cross_entropy" else None
-    return TableModel(network, predict, spec.widths[0], classes=classes, outputs=1 if classes else spec.widths[-1])
+    def outputs_of_all(self, tables: Iterable[pyarrow.Table]) -> numpy.ndarray:
+        """Return the outputs of some rows after the other as one array."""
+        return numpy.concatenate([self.outputs_of(table) for table in tables])
 
 
 def _matrix(table: pyarrow.Table) -> numpy.ndarray:
@@ -320,85 +310,67 @@ def _matrix(table: pyarrow.Table) -> numpy.ndarray:
     return numpy.column_stack(columns)
 
 
-def predictions(
-    model: TableModel, tables: Iterable[pyarrow.Table], progress: Callable[[str], None]
-) -> Iterator[numpy.ndarray]:
-    """Yield the outputs of some rows after the other. progress : called with how far it is"""
-    done = 0
-    for table in tables:
-        yield model.outputs_of(table)
-        done += len(table)
-        progress(f"{done:,} rows")
+def scores_of(model: TableModel, y: numpy.ndarray, outputs: numpy.ndarray) -> dict[str, Any]:
+    """Return scores of what a model has predicted. y : (rows,) class indices, or numbers"""
+    return number_scores(y, middle(outputs)) if model.classes is None else class_scores(y, outputs)
 
 
-def measured(
-    model: TableModel,
-    tables: Iterable[pyarrow.Table],
-    y: numpy.ndarray,
-    progress: Callable[[str], None],
-) -> tuple[dict[str, Any], numpy.ndarray]:
-    """Return scores, and the probabilities or numbers that were predicted. y : (rows,) class indices, or numbers"""
-    outputs = numpy.concatenate(list(predictions(model, tables, progress)))
-    if model.classes is None:
-        columns = outputs.reshape(len(y), -1)
-        numbers = columns[:, columns.shape[1] // 2]  # of several quantiles the middle one
-        return number_scores(y, numbers), numbers
-    return class_scores(y, outputs), outputs
+def middle(outputs: numpy.ndarray) -> numpy.ndarray:
+    """Return one number a row: of several quantiles the middle one. outputs : (rows,) or (rows, levels)"""
+    columns = outputs.reshape(len(outputs), -1)
+    return columns[:, columns.shape[1] // 2]
 
 
-def shuffled(
-    model: TableModel,
-    table: pyarrow.Table,
-    y: numpy.ndarray,
-    repeats: int,
-    rng: numpy.random.Generator,
-    progress: Callable[[str], None],
-) -> numpy.ndarray:
+def importances_of(model: TableModel, table: pyarrow.Table, y: numpy.ndarray, repeats: int) -> numpy.ndarray:
     """Return how much worse predictions are with each column shuffled, by log loss or R2: (columns, repeats)."""
-    key, sign = ("r2", -1) if model.classes is None else ("log_loss", 1)
+    (key, sign), rng = ("r2", -1) if model.classes is None else ("log_loss", 1), numpy.random.default_rng(0)
 
     def badness(some: pyarrow.Table) -> float:
-        return sign * float(measured(model, [some], y, lambda message: None)[0][key])
+        return sign * float(scores_of(model, y, model.outputs_of(some))[key])
 
     whole, found = badness(table), numpy.empty((table.num_columns, repeats))
     for place, name in enumerate(table.column_names):
         for turn in range(repeats):
             column = table.column(place).take(pyarrow.array(rng.permutation(len(y))))
             found[place, turn] = badness(table.set_column(place, name, column)) - whole
-        progress(f"{place + 1} of {table.num_columns} columns")
     return found
 
 
 def class_scores(labels: numpy.ndarray, probabilities: numpy.ndarray) -> dict[str, Any]:
     """Return rows, accuracy, balanced accuracy, F1 (of the second of two classes, else the mean), log loss, ROC AUC.
 
-    ROC AUC is that of each class against the rest, and None where a class has no rows.
+    ROC AUC is that of each class against the rest, and None where a class has no rows. Scores of classes are computed
+    by hand, since scikit-learn's hold all rows several times, of which there may be many millions.
     labels : (rows,) class indices; probabilities : (rows, classes)
     """
-    rows, classes = probabilities.shape
+    (count, classes), predicted = probabilities.shape, probabilities.argmax(axis=1)
+    _, recall, f1, rows = _shares_by_class(labels, predicted, classes)
     sums = probabilities.sum(axis=1, dtype=numpy.float64)  # those rounded to float32 sum to 1 only nearly
-    # Log loss and ROC AUC by hand, since scikit-learn's hold all rows several times; it counts pairs of labels instead.
-    pairs = numpy.bincount(labels * numpy.int64(classes) + probabilities.argmax(axis=1), minlength=classes**2)
-    (there,) = numpy.nonzero(pairs)
-    true, predicted = numpy.divmod(there, classes)
-    counted = {"y_true": true, "y_pred": predicted, "sample_weight": pairs[there]}
-    known = numpy.unique(true)
-    recalls = metrics.recall_score(**counted, labels=known, average=None, zero_division=0)
-    among = {"labels": range(classes), "average": "macro"} if classes > 2 else {"average": "binary"}
     least = numpy.finfo(numpy.float64).eps
-    losses = -numpy.log(numpy.clip(probabilities[numpy.arange(rows), labels] / sums, least, 1 - least))
-    area = None
-    if len(known) == classes:
-        against_rest = range(classes) if classes > 2 else (1,)
-        area = float(numpy.mean([_area(probabilities[:, k] / sums, labels == k) for k in against_rest]))
+    losses = -numpy.log(numpy.clip(probabilities[numpy.arange(count), labels] / sums, least, 1 - least))
+    against_rest = range(classes) if classes > 2 else (1,)
+    areas = [_area(probabilities[:, k] / sums, labels == k) for k in against_rest if rows.all()]
     return {
-        "rows": rows,
-        "accuracy": float(metrics.accuracy_score(**counted)),
-        "balanced_accuracy": float(numpy.mean(recalls)),
-        "f1": float(metrics.f1_score(**counted, zero_division=0, **among)),
+        "rows": count,
+        "accuracy": float((labels == predicted).mean()),
+        "balanced_accuracy": float(recall[rows > 0].mean()),
+        "f1": float(f1.mean() if classes > 2 else f1[1]),
         "log_loss": float(losses.mean()),
-        "roc_auc": area,
+        "roc_auc": float(numpy.mean(areas)) if areas else None,
     }
+
+
+def _shares_by_class(labels: numpy.ndarray, predicted: numpy.ndarray, classes: int) -> tuple[numpy.ndarray, ...]:
+    """Return precision, recall, F1 and rows of each class. labels, predicted : (rows,) class indices"""
+    hits, said, rows = (
+        numpy.bincount(found, minlength=classes) for found in (labels[labels == predicted], predicted, labels)
+    )
+    return (
+        hits / numpy.maximum(said, 1),
+        hits / numpy.maximum(rows, 1),
+        2 * hits / numpy.maximum(said + rows, 1),
+        rows,
+    )
 
 
 def _area(scores: numpy.ndarray, is_class: numpy.ndarray) -> float:
@@ -410,10 +382,7 @@ def _area(scores: numpy.ndarray, is_class: numpy.ndarray) -> float:
 
 def scores_by_class(labels: numpy.ndarray, predicted: numpy.ndarray, names: Sequence[Any]) -> list[dict[str, Any]]:
     """Return precision, recall, F1 and rows of each class. labels, predicted : (rows,) class indices"""
-    *shares, rows = metrics.precision_recall_fscore_support(
-        labels, predicted, labels=range(len(names)), zero_division=0
-    )
-    columns = zip(names, *(share.tolist() for share in shares), map(int, rows), strict=True)
+    columns = zip(names, *(found.tolist() for found in _shares_by_class(labels, predicted, len(names))), strict=True)
     return [dict(zip(("class", "precision", "recall", "f1", "rows"), column, strict=True)) for column in columns]
 
 

@@ -4,7 +4,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,26 +13,17 @@ import joblib
 import numpy
 import pyarrow
 
-from xpnet import (
-    Checkpoint,
-    MLPClassifier,
-    MLPRegressor,
-    TableEncoder,
-    TabularClassifier,
-    TabularRegressor,
-    __version__,
-)
+from xpnet import Checkpoint, TableEncoder, TabularClassifier, TabularRegressor, __version__
 from xpnet.cli.options import Settings, dialect_of
 from xpnet.cli.output import show_facts, to_json, working
 from xpnet.cli.tables import (
     EncodedRows,
     Rows,
-    as_table_model,
+    TableModel,
     baseline_scores,
     choose_task,
-    listed,
-    measured,
     pick_columns,
+    scores_of,
     show_scores,
     split,
 )
@@ -40,11 +31,9 @@ from xpnet.data import open_data
 from xpnet.data.frames import Frame, is_text, read_labels
 from xpnet.distributed import current_ranks
 from xpnet.errors import DataFileError, ModelFileError, XpnetError
-from xpnet.models import Network
 from xpnet.tabular.columns import dates_of_text
 from xpnet.tabular.encoder import LEAST_BINS, MOST_BINS_OF_A_TREE
-from xpnet.tabular.estimators import MOST_EPOCHS, WIDTHS
-from xpnet.training import Callback, EarlyStopping, History, Progress
+from xpnet.training import Callback, Progress
 
 SAMPLE_ROWS = 2**16
 """The most rows that the encoder of a large table learns from."""
@@ -67,11 +56,8 @@ OPTIONS = {
 }
 """Options are called otherwise than these parameters; all others have the same name in the command line."""
 
-BY_BLOCKS = "the table is read by blocks, so that one plain network is trained"
-"""What a user is told of a table beyond memory."""
-
 LOOKED_AT = 64
-"""The most blocks of a large table that tell whether a run goes on with the same rows."""
+"""The most blocks of a table that tell whether a run goes on with the same rows."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +79,8 @@ class Data:
 
 def run(settings: Settings) -> None:
     """Train, then write and show what came of it."""
-    with working(f"reading {settings.data}") as progress:
-        data = _read(settings, progress)
+    with working(f"reading {settings.data}"):
+        data = _read(settings)
     started = time.perf_counter()
     model, notes = fit(data.training, data.classes, settings)
     seconds = time.perf_counter() - started
@@ -103,8 +89,8 @@ def run(settings: Settings) -> None:
         raise XpnetError(f"The loss must stay finite; it became {max(losses, key=abs)}. Use a smaller --lr.")
     if current_ranks().rank:  # rank 0 writes and shows what all have found
         return
-    with working(f"measuring on {settings.data}") as progress:
-        scores = _scores(model, data, progress)
+    with working(f"measuring on {settings.data}"):
+        scores = _scores(model, data)
     report = _report(settings, data, model, seconds, scores, notes)
     save = partial(model.save, extra={"target": data.target, "ids": list(settings.ids)})
     written, failed = _write(settings, save, report)
@@ -113,7 +99,7 @@ def run(settings: Settings) -> None:
         raise XpnetError(failed)
 
 
-def _read(settings: Settings, progress: Callable[[str], None]) -> Data:
+def _read(settings: Settings) -> Data:
     """Return the rows of the file that have a label, and what they are for."""
     opened = open_data(settings.data, dialect_of(vars(settings)), settings.target)
     features, target = pick_columns(
@@ -121,7 +107,7 @@ def _read(settings: Settings, progress: Callable[[str], None]) -> Data:
     )
     target = str(target)
     text = [name for name in settings.text if name in (*features, target)]
-    frame = opened.read([*features, target], text, target, progress)
+    frame = opened.read([*features, target], text, target)
     labels, there = read_labels(frame, target, settings.decimal)
     frame.take_as_text(name for name in features if _holds_words(frame, name))
     task, why = choose_task(frame.name, target, labels, settings.task)
@@ -147,13 +133,16 @@ def _holds_words(frame: Frame, name: str) -> bool:
     return any(dates_of_text(column) is None for column in columns if column.null_count < len(column))
 
 
-def _scores(model: Any, data: Data, progress: Callable[[str], None]) -> dict[str, Any]:
+def _scores(model: Any, data: Data) -> dict[str, Any]:
     """Return scores on the rows that were trained on and on those set apart, beside those of a guess."""
     training, test = data.training, data.test
     some = training.take(slice(None, None, -(-len(training) // MEASURED_ROWS)))
-    parts = {"training": some, "test": test} if len(test) else {"training": some}
-    measure = as_table_model(model)
-    found = {name: measured(measure, rows.all_tables(), rows.y, progress)[0] for name, rows in parts.items()}
+    opened, parts = TableModel(model), {"training": some, "test": test}
+    found = {
+        name: scores_of(opened, rows.y, opened.outputs_of_all(rows.all_tables()))
+        for name, rows in parts.items()
+        if len(rows)
+    }
     classes = None if data.classes is None else len(data.classes)
     return {**found, "baseline": baseline_scores(training.y, test.y if len(test) else training.y, classes)}
 
@@ -250,46 +239,24 @@ def _show(report: dict[str, Any], why: str, written: list[Path]) -> None:
 
 
 class SameRows(Callback):
-    """Keeps fingerprints of the rows that are trained on in the checkpoints, and goes on with no others."""
+    """Keeps a fingerprint of the rows that are trained on in the checkpoints, and goes on with no others."""
 
-    def __init__(self, columns: list[str], fingerprints: dict[str, Any]) -> None:
-        self.columns, self.fingerprints = columns, fingerprints
+    def __init__(self, rows: Rows) -> None:
+        blocks = range(0, rows.frame.blocks, -(-rows.frame.blocks // LOOKED_AT))
+        values = [joblib.hash(table.to_pydict()) for table in rows.tables(blocks)]
+        self.fingerprint = joblib.hash([rows.chosen, rows.y, values])
 
     def state(self) -> dict[str, Any]:
-        """Return the fingerprints."""
-        return dict(self.fingerprints)
+        """Return the fingerprint."""
+        return {"rows": self.fingerprint}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Raise XpnetError for the fingerprints of other rows, and say what differs."""
-        here = self.fingerprints
-        if state["columns"] != here["columns"]:
-            difference = "its columns were others"
-        elif state["places"] != here["places"]:
-            difference = "--seed, --test-size or the labels were others, and so was the choice of rows"
-        else:
-            changed = [self.columns[k] for k in numpy.flatnonzero(state["values"] != here["values"])]
-            parts = ["the labels"] * (state["labels"] != here["labels"]) + [listed(changed)] * bool(changed)
-            if not parts:
-                return
-            difference = f"{' and '.join(parts)} held other values"
-        raise XpnetError(
-            f"The checkpoints belong to a run on other rows: {difference}. Give the data and options as before, or "
-            "choose another --checkpoint-dir."
-        )
-
-
-def _fingerprints(rows: Rows) -> dict[str, Any]:
-    """Return hashes of what the rows are, and of the values of each column; beyond memory, of those of some blocks."""
-    blocks = range(rows.frame.blocks)
-    if rows.frame.is_large:
-        blocks = numpy.unique(numpy.linspace(0, len(blocks) - 1, min(len(blocks), LOOKED_AT)).astype(int))  # type: ignore[assignment]
-    seen: list[list[str]] = [[] for _ in rows.features]
-    for table in rows.tables(map(int, blocks)):
-        for own, column in zip(seen, table.columns, strict=True):
-            own.append(joblib.hash(column.to_pylist()))
-    found = {"columns": rows.features, "places": rows.chosen, "labels": rows.y}
-    values = numpy.array([int(joblib.hash(own)[:16], 16) for own in seen], numpy.uint64)
-    return {name: joblib.hash(value) for name, value in found.items()} | {"values": values}
+        """Raise XpnetError for the fingerprint of other rows."""
+        if state["rows"] != self.fingerprint:
+            raise XpnetError(
+                "The checkpoints belong to a run on other rows or columns. Give data and options as before, or choose "
+                "another --checkpoint-dir."
+            )
 
 
 def build(settings: Settings, *, classify: bool) -> Any:
@@ -321,15 +288,32 @@ def fit(rows: Rows, classes: numpy.ndarray | None, settings: Settings) -> tuple[
         model.set_params(class_weight=_weights_by_label(settings.class_weight, classes))
     with numpy.errstate(all="ignore"), warnings.catch_warnings():  # a loss that overflows is told once, above
         warnings.filterwarnings("ignore", message="The number of unique classes")  # which the task was asked for
-        same = None if settings.checkpoint_dir is None else SameRows(rows.features, _fingerprints(rows))
+        same = None if settings.checkpoint_dir is None else SameRows(rows)
         model.watch(lambda member: _watchers(settings, same, member))
-        if rows.frame.is_large and len(rows) * len(rows.features) > MOST_ENCODED:
-            return _fit_by_blocks(model, rows, classes, same, settings)
-        labels = rows.y if classes is None else classes[rows.y]
-        if not rows.frame.is_large:
-            return model.fit(rows.table(), labels), []
-        encoder, notes = _encoder(model, rows, settings)
-        return model.fit_encoded(encoder, EncodedRows(rows, encoder, settings.dtype).whole(), labels), notes
+        if rows.frame.is_large:
+            return _fit_encoded(model, rows, classes, settings)
+        return model.fit(rows.table(), rows.y if classes is None else classes[rows.y]), []
+
+
+def _fit_encoded(model: Any, rows: Rows, classes: numpy.ndarray | None, settings: Settings) -> tuple[Any, list[str]]:
+    """Fit on a large table, whose rows are encoded some at a time: once, or where that is too much for each epoch."""
+    by_blocks = len(rows) * len(rows.features) > MOST_ENCODED
+    share, stratified = settings.validation_size if by_blocks else 0.0, classes is not None
+    training, watched = split(rows, share, settings.seed, stratified=stratified, option="--validation-size")
+    step = -(-len(training) // SAMPLE_ROWS)
+    chosen = training.take(slice(None, None, step))
+    sample, most = chosen.table(), MOST_ENCODED // (len(rows) * len(rows.features))
+    bins: Any = "auto" if step == 1 else min(most, MOST_BINS_OF_A_TREE) if most >= LEAST_BINS else None
+    encoder = model.new_encoder(settings.seed, bins).fit(sample, chosen.y)
+    notes = ["the table is read again for each epoch, since its encoded rows would take much memory"] * by_blocks
+    notes += [f"encodings are those of {len(sample):,} of {len(training):,} rows, at even distances"] * (step > 1)
+    del sample
+    pyarrow.default_memory_pool().release_unused()  # what the sample took is needed for the rows
+    X, X_val = (EncodedRows(part, encoder, settings.dtype) for part in (training, watched))
+    if not by_blocks:
+        return model.fit_encoded(encoder, X.whole(), rows.y, classes=classes), notes
+    apart = {"X_val": X_val, "y_val": watched.y} if len(watched) else {}
+    return model.fit_encoded(encoder, X, training.y, classes=classes, **apart), notes
 
 
 def _watchers(settings: Settings, same: SameRows | None, member: int) -> tuple[list[Callback], Any]:
@@ -354,84 +338,3 @@ def _weights_by_label(weights: Any, classes: numpy.ndarray) -> Any:
             f"--class-weight names classes that are there, {', '.join(known)}; received {unknown[0]!r}."
         )
     return dict.fromkeys(known.values(), 1.0) | {known[str(label)]: weight for label, weight in weights.items()}
-
-
-def _encoder(model: Any, rows: Rows, settings: Settings) -> tuple[Any, list[str]]:
-    """Return an encoder that has learned from rows at even distances, and a note on how many these were."""
-    step = -(-len(rows) // SAMPLE_ROWS)
-    chosen = rows.take(slice(None, None, step))
-    sample = chosen.table()
-    most = MOST_ENCODED // (len(rows) * len(rows.features))
-    bins: Any = "auto" if step == 1 else min(most, MOST_BINS_OF_A_TREE) if most >= LEAST_BINS else None
-    encoder = model.new_encoder(settings.seed, bins).fit(sample, chosen.y)
-    pyarrow.default_memory_pool().release_unused()  # what the sample took is needed for the rows
-    note = f"encodings are those of {len(sample):,} of {len(rows):,} rows, at even distances"
-    return encoder, [note] if step > 1 else []
-
-
-def _fit_by_blocks(
-    model: Any, rows: Rows, classes: numpy.ndarray | None, same: SameRows | None, settings: Settings
-) -> tuple[Any, list[str]]:
-    """Fit one network on rows that are encoded as they are read."""
-    stratified = classes is not None
-    training, watched = split(
-        rows, settings.validation_size, settings.seed, stratified=stratified, option="--validation-size"
-    )
-    encoder, notes = _encoder(model, training, settings)
-    inputs, held_out = (EncodedRows(part, encoder, settings.dtype) for part in (training, watched))
-
-    def train(targets: numpy.ndarray, held_out_targets: numpy.ndarray) -> list[Network]:
-        network = _one_network(model, len(training), classes, settings)
-        watchers, state = _watchers(settings, same, 0)
-        stopping = [EarlyStopping(model.n_iter_no_change, tol=0.0)] if len(watched) else []
-        validation = {"X_val": held_out, "y_val": _once(held_out_targets)} if len(watched) else {}
-        network.watch([*stopping, *watchers], resume_from=state)
-        network.fit(inputs, _once(targets), **validation)
-        return [_as_member(network, settings)]
-
-    if model.members != 1 or model.networks != 1:
-        notes.append(f"{BY_BLOCKS}, in place of several with members")
-    parts = (part for block in range(held_out.blocks) for part in held_out.parts(block))
-    return model.take_networks(encoder, classes, training.y, parts, watched.y, train), notes
-
-
-def _once(targets: numpy.ndarray) -> numpy.ndarray:
-    """Return targets (rows,), of which the tabular estimator has a column for each output."""
-    return targets if targets.ndim == 1 else targets[:, 0]
-
-
-def _one_network(model: Any, rows: int, classes: numpy.ndarray | None, settings: Settings) -> Any:
-    """Return the estimator that trains on sources of so many rows, with the parameters of the one for tables.
-
-    classes : the labels, of which it is given the indices; None for numbers
-    """
-    alike = ("activation", "solver", "weight_decay", "learning_rate_init", "dropout", "max_iter", "random_state")
-    shared = {name: getattr(model, name) for name in (*alike, "backend", "dtype")}
-    shared |= {
-        "hidden_layer_sizes": WIDTHS if isinstance(model.hidden_layer_sizes, str) else model.hidden_layer_sizes,
-        "alpha": 0.0,
-        "batch_size": min(settings.batch_size or 256, rows),
-        "n_iter_no_change": numpy.inf,
-    }
-    if shared["max_iter"] == "auto":
-        shared["max_iter"] = MOST_EPOCHS
-    if classes is None:
-        return MLPRegressor(**shared, loss=model.loss, quantile=model.quantile)
-    weights = model.class_weight
-    if isinstance(weights, dict):
-        weights = {index: weights[label] for index, label in enumerate(classes.tolist())}
-    return MLPClassifier(**shared, class_weight=weights)
-
-
-def _as_member(network: Any, settings: Settings) -> Network:
-    """Return the trained network as a member of an estimator for tables, which has an output for each class."""
-    spec, values, _, _ = network.get_fitted_state()
-    if spec.loss == "logistic_cross_entropy":
-        # The second class's probability is that of a softmax over 0 and this output.
-        for name in spec.layer_names[-1].values():
-            values[name] = numpy.concatenate([numpy.zeros_like(values[name]), values[name]], axis=-1)
-        spec = replace(spec, loss="softmax_cross_entropy", widths=(*spec.widths[:-1], 2))
-    member = Network(spec, values, network.learning_rate_init, backend=settings.backend, dtype=settings.dtype)
-    member.how_trained = "; ".join(filter(None, (BY_BLOCKS, current_ranks().why)))
-    member.history = History(loss=list(network.loss_curve_), validation_loss=list(network.validation_loss_curve_ or []))
-    return member

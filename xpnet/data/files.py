@@ -57,8 +57,9 @@ class Content:
         """Return a pyarrow stream over the content, decompressed."""
         import pyarrow
 
-        raw = _stream(self.path) if self._bytes is None else pyarrow.BufferReader(self._bytes)
-        return pyarrow.CompressedInputStream(raw, self.compression) if self.compression else raw
+        # Python opens the file, since pyarrow opens none whose name is not UTF-8.
+        raw = self.path.open("rb") if self._bytes is None else pyarrow.py_buffer(self._bytes)
+        return pyarrow.input_stream(raw, compression=self.compression)
 
     def is_larger(self, size: int) -> bool:
         """Return whether the text has more bytes than that when it is decompressed; False for what is in memory so."""
@@ -75,16 +76,6 @@ class Content:
             return bytes(stream.read(size))
 
 
-def _stream(path: Path) -> Any:
-    """Return a file as a pyarrow stream."""
-    import pyarrow
-
-    try:
-        return pyarrow.OSFile(str(path))
-    except UnicodeEncodeError:  # pyarrow opens no file whose name is not UTF-8
-        return pyarrow.PythonFile(path.open("rb"), "r")
-
-
 class DataFile:
     """A data file that was opened.
 
@@ -94,7 +85,7 @@ class DataFile:
     def __init__(self, frame: Any, default_target: str | None = None) -> None:
         self.frame, self.name, self.names, self.default_target = frame, frame.name, frame.schema.names, default_target
 
-    def read(self, columns: Any, text: Any, target: str | None, progress: Any) -> Any:
+    def read(self, columns: Any, text: Any = (), target: str | None = None) -> Any:
         """Return the :class:`~xpnet.data.frames.Frame` of some columns at least; those in ``text`` are read as text."""
         self.frame.take_as_text(text)
         return self.frame

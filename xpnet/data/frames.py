@@ -4,7 +4,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy
 import pyarrow
@@ -160,19 +160,6 @@ def _arrow_dtype(dtype: numpy.dtype) -> numpy.dtype:
     return numpy.dtype("float32") if dtype == "float16" else dtype.newbyteorder("=")
 
 
-class Group(NamedTuple):
-    """A group of rows of one file.
-
-    stored : names of the columns that the file has; keys : values of those that its folder's name tells (year=2024)
-    """
-
-    path: str
-    metadata: Any
-    number: int
-    stored: frozenset[str]
-    keys: dict[str, Any]
-
-
 class ParquetFrame(Frame):
     """A frame of a folder of Parquet files, or of one file.
 
@@ -187,12 +174,12 @@ class ParquetFrame(Frame):
         try:
             found = dataset.dataset(str(path), format="parquet", partitioning="hive")
             files = list(found.get_fragments())
-            self.groups = [group for file in files for group in _groups(file)]
+            self.groups = [group for file in files for group in file.split_by_row_group()]
             schemas = [plain_schema(file.physical_schema) for file in files]
-            named = {key for group in self.groups for key in group.keys if key not in group.stored}
+            named = {key for file in files for key in _keys(file) if key not in file.physical_schema.names}
             schemas.append(pyarrow.schema([field for field in found.schema if field.name in named]))
             self.schema = self._stored = _joined(self.name, schemas)
-            counts = [group.metadata.row_group(group.number).num_rows for group in self.groups]
+            counts = [group.row_groups[0].num_rows for group in self.groups]
         except (pyarrow.ArrowException, OSError, ValueError) as error:  # ValueError: damaged text or JSON inside a file
             kind = "no folder of whole Parquet files" if Path(path).is_dir() else "not a whole Parquet file"
             raise DataFileError(f"{path}: this is {kind}: {error}. Write it again.") from error
@@ -202,35 +189,33 @@ class ParquetFrame(Frame):
         """See :class:`Frame`."""
         group = self.groups[block]
         rows = min(max(_BYTES_DECODED // (8 * max(1, len(columns))), 2**10), ROWS)
-        stored = [name for name in columns if name in group.stored]
+        stored = [name for name in columns if name in group.physical_schema.names]
         try:
             with parquet.ParquetFile(
                 group.path, metadata=group.metadata, pre_buffer=False, buffer_size=_BYTES_BUFFERED
             ) as file:
                 # Each thread takes room, and one column gives them nothing to share.
-                wanted = {"row_groups": [group.number], "columns": stored, "use_threads": len(stored) > 1}
+                wanted = {"row_groups": [group.row_groups[0].id], "columns": stored, "use_threads": len(stored) > 1}
                 for batch in file.iter_batches(rows, **wanted):
-                    yield self._completed(batch, columns, group)
+                    yield self._completed(batch, columns, _keys(group))
         except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:  # as above
             raise DataFileError(f"{group.path}: this file cannot be read: {error}. Write it again.") from error
 
-    def _completed(self, batch: Any, columns: Sequence[str], group: Group) -> pyarrow.RecordBatch:
-        """Return the batch with every column, in the types that all files share."""
-        whole = []
-        for name in columns:
-            kind = self._stored.field(name).type
-            if name in group.stored:
-                whole.append(batch.column(name).cast(kind, safe=False))
-            else:
-                value = pyarrow.scalar(group.keys.get(name), type=kind)
-                whole.append(pyarrow.repeat(value, batch.num_rows))
+    def _completed(self, batch: Any, columns: Sequence[str], keys: dict[str, Any]) -> pyarrow.RecordBatch:
+        """Return the batch with every column, in the types that all files share. keys : those that are not stored"""
+        kinds = {name: self._stored.field(name).type for name in columns}
+        whole = [
+            batch.column(name).cast(kind, safe=False)
+            if name in batch.schema.names
+            else pyarrow.repeat(pyarrow.scalar(keys.get(name), type=kind), batch.num_rows)
+            for name, kind in kinds.items()
+        ]
         return pyarrow.RecordBatch.from_arrays(whole, names=list(columns))
 
 
-def _groups(file: Any) -> Iterator[Group]:
-    stored, keys = frozenset(file.physical_schema.names), dataset.get_partition_keys(file.partition_expression)
-    for part in file.split_by_row_group():
-        yield Group(part.path, part.metadata, part.row_groups[0].id, stored, keys)
+def _keys(fragment: Any) -> dict[str, Any]:
+    """Return what the folder of a file tells of its rows (year=2024)."""
+    return dataset.get_partition_keys(fragment.partition_expression)
 
 
 def plain_schema(schema: Any) -> Any:
@@ -315,10 +300,7 @@ def _values(texts: list[str], decimal: str | None) -> numpy.ndarray:
         return numpy.asarray(texts)
     if all(_WHOLE.fullmatch(text) for text in texts):
         return numpy.asarray(texts, dtype=numpy.int64)
-    try:
-        return numpy.asarray([float(text) for text in texts])
-    except ValueError:
-        column = pyarrow.array(texts)
+    column = pyarrow.array(texts)
     form = number_format_of([column], decimal, None, strictly=True)
     return numpy.asarray(texts) if form is None else form.numbers(column).to_numpy(zero_copy_only=False)
 

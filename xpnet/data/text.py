@@ -41,7 +41,7 @@ _BOMS = {
 }
 _WIDE = 2000  # columns from which on one thread converts a block: threads would each take a few of its rows
 _LARGEST_BLOCK, _ROWS_IN_BLOCK = 2**28, 1024
-_GROUP_ROWS = 2**17
+_BLOCK_OF_GROUP = 2**23  # bytes of text that become a group of rows of Parquet
 _RETRIES = 8  # readings with other types, until all columns that may change are read as text
 _CONVERSION = re.compile(r"CSV column #(\d+): CSV conversion error")
 _RAGGED = re.compile(r"(Row #(?P<line>\d+): )?Expected (?P<due>\d+) columns, got (?P<found>\d+)")
@@ -94,19 +94,17 @@ class TextFile(DataFile):
         if self.decimal == "," and not dialect.decimal:
             self.notes.append("a comma stands before decimals; --decimal . if it parts thousands")
 
-    def read(
-        self, columns: Sequence[str], text: Sequence[str], target: str | None, progress: Callable[[str], None]
-    ) -> Frame:
+    def read(self, columns: Sequence[str], text: Sequence[str] = (), target: str | None = None) -> Frame:
         """Return some columns of all rows: numbers, truth values, moments, or text.
 
         text : columns that are read as text; target : the column of labels, which is read as text unless it
-        holds fractions; progress : called with how far it is
+        holds fractions
 
         Raises DataFileError for what is no separated text, and where a disk has no room for a large file.
         """
         types = self._first_types(columns, text, target)
         if self.content.is_larger(sources.LARGE_TABLE):
-            frame: Frame = self._kept_as_parquet(columns, types, progress)
+            frame: Frame = self._kept_as_parquet(columns, types)
         else:
             frame = MemoryFrame(self.name, self._with_types(types, lambda: self._table(columns, types)))
         frame.notes += self.notes
@@ -160,16 +158,14 @@ class TextFile(DataFile):
             raise self._explained(ValueError("a quote is opened and never closed"))
         return content
 
-    def _kept_as_parquet(
-        self, columns: Sequence[str], types: dict[str, Any], progress: Callable[[str], None]
-    ) -> ParquetFrame:
+    def _kept_as_parquet(self, columns: Sequence[str], types: dict[str, Any]) -> ParquetFrame:
         """Keep rows in a temporary Parquet file, which is removed with its last reader or at the end of the program."""
         usual = tempfile.gettempdir()  # which lies in memory on many systems, where it was not chosen
         place = "/var/tmp" if usual == "/tmp" and os.access("/var/tmp", os.W_OK | os.X_OK) else usual
         folder = Path(tempfile.mkdtemp(prefix="xpnet-", dir=place))
         path = folder / "rows.parquet"
         try:
-            self._with_types(types, lambda: self._write(path, columns, types, progress))
+            self._with_types(types, lambda: self._write(path, columns, types))
             frame = ParquetFrame(path, self.name)
         except BaseException as error:  # Ctrl-C among them
             shutil.rmtree(folder, ignore_errors=True)
@@ -186,27 +182,15 @@ class TextFile(DataFile):
         frame.notes.append(f"read by way of a Parquet file of {kept:.2f} GB in {place}, which is removed at the end")
         return frame
 
-    def _write(
-        self, path: Path, columns: Sequence[str], types: dict[str, Any], progress: Callable[[str], None]
-    ) -> None:
+    def _write(self, path: Path, columns: Sequence[str], types: dict[str, Any]) -> None:
         """Write the rows as Parquet, some thousand at a time."""
-        schema = pyarrow.schema([(name, pyarrow.string() if types[name] == TEXT else types[name]) for name in columns])
-        rows = max(_ROWS_IN_BLOCK, min(_GROUP_ROWS, sources.BLOCK_BYTES // (8 * len(columns))))
-        done, waiting = 0, []
-        with (
-            parquet.ParquetWriter(path, schema, compression="lz4", store_schema=False) as writer,
-            self._stream() as stream,
-            closing(csv.open_csv(stream, **self._options(columns, types))) as reader,
-        ):
-            for batch in reader:
-                waiting.append(batch)
-                done += len(batch)
-                if sum(map(len, waiting)) >= rows:
-                    writer.write_table(pyarrow.Table.from_batches(waiting).cast(schema), row_group_size=rows)
-                    waiting = []
-                    progress(f"{done:,} rows kept as Parquet in {path.parent}")
-            if waiting:
-                writer.write_table(pyarrow.Table.from_batches(waiting).cast(schema), row_group_size=rows)
+        plain = {name: pyarrow.string() if kind == TEXT else kind for name, kind in types.items()}
+        rows = max(_ROWS_IN_BLOCK, sources.BLOCK_BYTES // (8 * len(columns)))
+        options = self._options(columns, plain, block_bytes=_BLOCK_OF_GROUP)
+        with self._stream() as stream, closing(csv.open_csv(stream, **options)) as reader:
+            with parquet.ParquetWriter(path, reader.schema, compression="lz4", store_schema=False) as writer:
+                for batch in reader:
+                    writer.write_batch(batch, row_group_size=rows)
 
     def _stream(self) -> Any:
         stream = self.content.open()
@@ -214,13 +198,15 @@ class TextFile(DataFile):
             return stream
         return pyarrow.transcoding_input_stream(stream, self.encoding, "utf-8")
 
-    def _options(self, columns: Sequence[str], types: dict[str, Any], *, threads: bool = True) -> dict[str, Any]:
+    def _options(
+        self, columns: Sequence[str], types: dict[str, Any], *, threads: bool = True, block_bytes: int = 2**20
+    ) -> dict[str, Any]:
         """Return pyarrow's options. types : of columns; those of the others are inferred"""
         wide = len(self.names) >= _WIDE
         return {
             "read_options": csv.ReadOptions(
                 use_threads=threads and not wide,
-                block_size=min(max(2**20, (_ROWS_IN_BLOCK if wide else 4) * self.longest), _LARGEST_BLOCK),
+                block_size=min(max(block_bytes, (_ROWS_IN_BLOCK if wide else 4) * self.longest), _LARGEST_BLOCK),
                 column_names=self.names,
                 skip_rows=self.skipped,
             ),
@@ -247,26 +233,21 @@ class TextFile(DataFile):
         """Return an error that says what is wrong in the words of someone who wrote the file."""
         if "UTF8" in str(error) or "UTF-8" in str(error):
             return _wrong_encoding(self.name, "utf-8")
-        ragged = _RAGGED.search(str(error))
-        if ragged is None:
+        if _RAGGED.search(str(error)):
+            options = self._options(self.names, dict.fromkeys(self.names, TEXT), threads=False)
+            try:  # once more, since only a reading without threads knows the number of the line
+                with self._stream() as stream, closing(csv.open_csv(stream, **options)) as reader:
+                    for _ in reader:
+                        pass
+            except pyarrow.ArrowInvalid as again:
+                error = again
+        if (ragged := _RAGGED.search(str(error))) is None:
             return DataFileError(f"{self.name}: this is not separated text: {error}. Check its quotes and line ends.")
-        ragged = _RAGGED.search(self._error_with_line()) or ragged
-        line = "a line" if ragged["line"] is None else f"line {ragged['line']}"
+        line, due, found = ragged["line"] or "?", ragged["due"], ragged["found"]
         return DataFileError(
-            f"{self.name}: every line holds {ragged['due']} values, one for each column; {line} holds "
-            f"{ragged['found']}. Quote values that contain the separator."
+            f"{self.name}: every line holds {due} values, one for each column; line {line} holds {found}. Quote values "
+            "that contain the separator."
         )
-
-    def _error_with_line(self) -> str:
-        """Return what pyarrow says of a line, whose number only a reading without threads knows."""
-        options = self._options(self.names, dict.fromkeys(self.names, TEXT), threads=False)
-        try:
-            with self._stream() as stream, closing(csv.open_csv(stream, **options)) as reader:
-                for _ in reader:
-                    pass
-        except pyarrow.ArrowInvalid as error:
-            return str(error)
-        return ""
 
 
 def _names(cells: Sequence[str], dialect: Dialect) -> tuple[list[str], list[str]]:

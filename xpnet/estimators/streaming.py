@@ -1,6 +1,6 @@
 """Training on a source: its blocks in random order, and the rows of a buffer shuffled."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,11 +10,14 @@ import numpy
 from xpnet.backend import Backend, BatchPart, Operations, Step
 from xpnet.data.buffers import PIECE_BYTES, Division, read_rows, rows_of
 from xpnet.data.sources import BUFFER_BYTES, Source
-from xpnet.distributed import ALONE, DistributedStep, Ranks
+from xpnet.distributed import ALONE, DistributedStep, Ranks, current_ranks
 from xpnet.distributed.ranks import Owners
 from xpnet.estimators.inputs import Rows
+from xpnet.models import Network
 from xpnet.models.inputs import is_host
 from xpnet.ops import Array
+from xpnet.optimizers import Schedule
+from xpnet.training import Callback, Training, TrainingState, run
 
 PART_BYTES = 2**24
 """The size of a part whose gradient is computed at once, so large that adding gradients up takes little beside it."""
@@ -167,8 +170,7 @@ def epoch_over_source(
             with closing(found):
                 for part in found:
                     there = backend.asarray(part.rows)
-                    # Other libraries may still read it when the call has returned, and it is used again.
-                    X_there = part.X if on_host else backend.asarray(part.X.copy())
+                    X_there = backend.asarray(part.X)
                     weight = None if sample_weight is None else gather(sample_weight, there)
                     if isinstance(step, DistributedStep):
                         epoch = epoch_of(step.among(_owners(part.owner), X_there))
@@ -181,6 +183,38 @@ def epoch_over_source(
         return total / done
 
     return buffered
+
+
+def fit_over_source(
+    network: Network,
+    X: Source,
+    Y: numpy.ndarray,
+    *,
+    epochs: int,
+    batch_size: int,
+    schedule: Schedule,
+    callbacks: Sequence[Callback],
+    sample_weight: numpy.ndarray | None,
+    resume_from: TrainingState | None,
+) -> None:
+    """Train a network on the rows of a source, as its ``fit`` does on an array; orders come from its seed."""
+    weight = None if sample_weight is None else network.bring(sample_weight, network.spec.dtype)
+    rows = SourceRows.whole(X, network.own(network.bring(Y)), weight, current_ranks())
+    with network.lock.training():
+        step = network.trainable()
+        orders = BlockOrders(numpy.random.RandomState(network.spec.seed), X, rows.blocks)
+        run(
+            Training(step, rows.all_blocks.rows(rows.blocks), epochs, network.history, orders, lock=network.lock),
+            X,
+            rows.Y,
+            batch_size=batch_size,
+            shuffle=True,
+            schedule=schedule,
+            sample_weight=rows.weight,
+            callbacks=callbacks,
+            resume_from=resume_from,
+            epoch=epoch_over_source(step, rows, lambda step: step.epoch),
+        )
 
 
 def _owners(owner: numpy.ndarray) -> Owners:

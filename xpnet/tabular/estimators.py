@@ -3,7 +3,7 @@
 import time
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import inf
@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, check
 
 from xpnet.backend import Backend, NetworkSpec
 from xpnet.backend.spec import Loss
+from xpnet.data.sources import Source
 from xpnet.errors import InputError
 from xpnet.estimators.inputs import check_weights
 from xpnet.estimators.parameters import (
@@ -186,8 +187,11 @@ class Tabular(Saved, BaseEstimator):
         """Return numbers that the loss takes."""
         return ()
 
-    def _weights(self, y: Any, sample_weight: Any) -> numpy.ndarray | None:
-        """Return weights of rows, those of their classes included; None for equal ones."""
+    def _weights(self, y: Any, sample_weight: Any, classes: numpy.ndarray | None = None) -> numpy.ndarray | None:
+        """Return weights of rows, those of their classes included; None for equal ones.
+
+        y : targets, or with ``classes`` indices into them
+        """
         return sample_weight
 
     _task: ClassVar[str]
@@ -274,7 +278,11 @@ class Tabular(Saved, BaseEstimator):
         apart : as for ``_train``
         """
         if isinstance(apart, Rows):
-            return self._mean_of_encoded(apart.X), apart.Y, apart.weight
+            X: Any = apart.X
+            parts: Any = [X]
+            if isinstance(X, Source):
+                parts = (part for block in range(X.blocks) for part in X.parts(block))
+            return numpy.concatenate([self._mean_of_encoded(part) for part in parts]), apart.Y, apart.weight
         each = [apart[k % len(apart)][1] for k in range(len(self.networks_) if apart else 0)]
         if not each:
             return numpy.empty((0, self.networks_[0].spec.widths[-1])), rows.Y[:0], None
@@ -330,17 +338,32 @@ class Tabular(Saved, BaseEstimator):
         self._watch: Callable[[int], Watchers] | None = make
         return self
 
-    def fit_encoded(self, encoder: Any, X: numpy.ndarray, y: Any) -> Self:
-        """Train on rows that a fitted encoder has encoded, a part at a time where the table does not fit into memory.
+    def fit_encoded(
+        self,
+        encoder: Any,
+        X: Any,
+        y: Any,
+        *,
+        classes: numpy.ndarray | None = None,
+        X_val: Source | None = None,
+        y_val: Any = None,
+    ) -> Self:
+        """Train on rows that a fitted encoder has encoded, of a table that does not fit into memory as it is.
 
         Parameters
         ----------
         encoder : transformer
             Fitted on some of the rows.
-        X : array, shape (rows, inputs)
-            What it made of all rows, in ``dtype``.
+        X : array or Source, shape (rows, inputs)
+            What it makes of all rows, in ``dtype``.
         y : array, shape (rows,)
-            The targets.
+            The targets: numbers, or indices into ``classes``.
+        classes : array, shape (classes,), optional
+            The labels, sorted.
+        X_val : Source, optional
+            Rows that end the training, where X is a source: it is not divided.
+        y_val : array, shape (validation rows,), optional
+            Their targets.
 
         Returns
         -------
@@ -349,56 +372,18 @@ class Tabular(Saved, BaseEstimator):
         """
         began, watch = time.monotonic(), self.__dict__.pop("_watch", None)
         random_state = check_random_state(self.random_state)
-        targets = self._learn_targets(y)
-        self.encoder_ = encoder
-        rows = Rows(X, targets, self._weights(y, None))
-        return self._train(rows, self._folds(rows, random_state), random_state, watch, began)
-
-    def take_networks(
-        self,
-        encoder: Any,
-        classes: numpy.ndarray | None,
-        y: numpy.ndarray,
-        X_val: Iterable[numpy.ndarray],
-        y_val: numpy.ndarray,
-        train: Callable[[numpy.ndarray, numpy.ndarray], list[Network]],
-    ) -> Self:
-        """Take networks that are trained elsewhere, as on rows that are read block by block.
-
-        Parameters
-        ----------
-        encoder : transformer
-            Fitted on some of the rows.
-        classes : array, shape (classes,), or None
-            The labels, sorted; None for numbers.
-        y : array, shape (rows,)
-            The targets: numbers, or indices into ``classes``.
-        X_val : iterable of array, each of shape (rows, inputs)
-            What the encoder made of the rows that end the training, one part after the other.
-        y_val : array, shape (validation rows,)
-            Their targets.
-        train : callable
-            Called with both as the loss takes them; returns the networks.
-
-        Returns
-        -------
-        Tabular
-            Itself.
-        """
         if classes is None:
             targets = self._learn_targets(y)
-            held_out = self._targets(y_val) if len(y_val) else targets[:0]
-        else:  # indices in their small type: those of a table beyond memory
-            self.classes_, targets, held_out = classes, y, y_val
+        else:
+            self.classes_, targets = classes, y
         self.encoder_ = encoder
-        self.networks_ = train(targets, held_out)
-        self.n_iter_ = max(network.history.epochs for network in self.networks_)
-        self.best_epochs_ = [_best_epoch(network) for network in self.networks_]
-        nothing = numpy.empty((0, self.networks_[0].spec.widths[-1]))
-        outputs = numpy.concatenate([nothing, *map(self._mean_of_encoded, X_val)])
-        labels = y_val if classes is None else classes[y_val]
-        self._learn_apart(outputs, held_out, self._weights(labels, None) if len(y_val) else None)
-        return self
+        rows = Rows(X, targets, self._weights(y, None, classes))
+        if X_val is not None:
+            held_out = y_val if classes is not None else self._targets(y_val)
+            apart: Any = Rows(X_val, held_out, self._weights(y_val, None, classes))
+        else:
+            apart = None if isinstance(X, Source) else self._folds(rows, random_state)
+        return self._train(rows, apart, random_state, watch, began)
 
     def _encoded(self, X: Any) -> numpy.ndarray:
         return numpy.ascontiguousarray(self.encoder_.transform(X), self.dtype)
@@ -454,7 +439,8 @@ class Tabular(Saved, BaseEstimator):
     def _with_plain_models(self, recipe: Recipe, rows: Rows) -> Recipe:
         """Let simple models of the encoded rows help the networks, unless the user chooses their hidden layers."""
         spec = recipe.spec
-        if not isinstance(self.encoder_, TableEncoder) or not isinstance(self.hidden_layer_sizes, str):
+        chosen = not isinstance(self.encoder_, TableEncoder) or not isinstance(self.hidden_layer_sizes, str)
+        if chosen or isinstance(rows.X, Source):
             return recipe
         encodings = self.encoder_.encodings_
         scales = scales_of_inputs(encodings, rows.X, rows.Y, rows.weight, self._task)
@@ -553,12 +539,6 @@ def _whole(encoded: numpy.ndarray) -> numpy.ndarray:
     return numpy.pad(encoded, ((0, -len(encoded) % ROWS_AT_ONCE), (0, 0)))
 
 
-def _best_epoch(network: Network) -> int:
-    """Return the epoch of the least validation loss, else the last."""
-    losses = network.history.validation_loss
-    return int(numpy.argmin(losses)) + 1 if losses else network.history.epochs
-
-
 def _parts(division: Any, X: numpy.ndarray, labels: Any) -> Any:
     """Return the folds, without a warning for classes of fewer rows than folds."""
     with warnings.catch_warnings():
@@ -647,10 +627,10 @@ class TabularClassifier(ClassifierMixin, Tabular):
     def _loss(self) -> tuple[Loss, int]:
         return "softmax_cross_entropy", len(self.classes_)
 
-    def _weights(self, y: Any, sample_weight: Any) -> numpy.ndarray | None:
+    def _weights(self, y: Any, sample_weight: Any, classes: numpy.ndarray | None = None) -> numpy.ndarray | None:
         if self.class_weight is None:
             return sample_weight
-        weight = compute_sample_weight(self.class_weight, y).astype(self.dtype)
+        weight = compute_sample_weight(self.class_weight, y if classes is None else classes[y]).astype(self.dtype)
         return weight if sample_weight is None else weight * sample_weight
 
     def _learn_apart(self, outputs: numpy.ndarray, targets: numpy.ndarray, weight: numpy.ndarray | None) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
@@ -10,12 +11,14 @@ import numpy
 from joblib import Parallel, delayed
 
 from xpnet.backend import Backend, NetworkSpec, get_threads
-from xpnet.backend.step import StepState
+from xpnet.backend.step import Step, StepState
 from xpnet.backend.threads import sharing_the_machine
+from xpnet.data.sources import Source
+from xpnet.estimators.streaming import SourceRows, fit_over_source
 from xpnet.models import Network
 from xpnet.models.presets import initial_values
 from xpnet.ops.losses import smoothed
-from xpnet.optimizers import Schedule
+from xpnet.optimizers import Constant, Schedule
 from xpnet.tabular.plain import (
     Linear,
     best_share,
@@ -39,10 +42,11 @@ Watchers = tuple[Sequence[Callback], TrainingState | None]
 class Rows:
     """Rows as a network takes them.
 
-    X : (rows, in) float; Y : (rows,) class indices, (rows, classes) or (rows, out); weight : (rows,) or None
+    X : (rows, in) float, or a source of them
+    Y : (rows,) class indices, (rows, classes) or (rows, out); weight : (rows,) or None
     """
 
-    X: numpy.ndarray
+    X: Any
     Y: numpy.ndarray
     weight: numpy.ndarray | None = None
 
@@ -94,8 +98,9 @@ class BestEpoch(Callback):
     def train_begin(self, training: Training) -> None:
         """Start counting and the clock; rows go where the network lives."""
         if self.rows is not None:
-            there, weight = self.network.backend.asarray, self.rows.weight
-            self.rows = Rows(there(self.rows.X), there(self.rows.Y), None if weight is None else there(weight))
+            there, X, weight = self.network.backend.asarray, self.rows.X, self.rows.weight
+            X = X if isinstance(X, Source) else there(X)
+            self.rows = Rows(X, there(self.rows.Y), None if weight is None else there(weight))
         self.best, self.epoch, self.epochs_in_mean = inf, 0, 0.0
         self.kept: StepState | None = None
         self.mean: dict[str, numpy.ndarray] = {}
@@ -109,7 +114,7 @@ class BestEpoch(Callback):
             now = training.step.state()
             mean = self._mean_with(now)
             training.step.load_state(mean)
-            loss = training.step.loss(self.rows.X, self.rows.Y, sample_weight=self.rows.weight)
+            loss = _mean_loss(training.step, self.rows)
             training.step.load_state(now)
             training.history.validation_loss.append(loss)
             if loss < self.best or not self.epoch:
@@ -142,6 +147,19 @@ class BestEpoch(Callback):
             training.step.load_state(self.kept)
 
 
+def _mean_loss(step: Step, rows: Rows) -> float:
+    """Return the mean loss over rows, some at a time where a source has them."""
+    if not isinstance(rows.X, Source):
+        return step.loss(rows.X, rows.Y, sample_weight=rows.weight)
+    total = weights = 0.0
+    with closing(SourceRows.whole(rows.X, rows.Y, rows.weight).parts(step.backend, step.spec.dtype)) as parts:
+        for part in parts:
+            weight = float(part.count if part.weight is None else part.weight.sum())
+            total += weight * step.loss(part.X, part.Y, sample_weight=part.weight)
+            weights += weight
+    return total / weights
+
+
 @dataclass(frozen=True)
 class Trained:
     """A network, the epoch it keeps, and a linear model for beside it with the losses of its shares."""
@@ -169,7 +187,10 @@ def train_networks(
 
     def train(number: int) -> Trained:
         left = recipe.end - time.monotonic()
-        if isinstance(folds, Rows) or folds is None:
+        if isinstance(rows.X, Source):
+            assert folds is None or isinstance(folds, Rows)
+            inner, outer = rows, folds
+        elif isinstance(folds, Rows) or folds is None:
             inner, outer = rows.take(all_rows, recipe.scales), folds and folds.take(all_rows, recipe.scales)
         else:
             inner, outer = (rows.take(indices, recipe.scales) for indices in folds[number % len(folds)])
@@ -192,26 +213,30 @@ def train_one(recipe: Recipe, rows: Rows, apart: Rows | None, number: int, seed:
     """Fit a linear model, and train one network beside which it may stand; both within so many seconds."""
     began = time.monotonic()
     linear = None if recipe.numbers is None or apart is None else fit_linear(recipe.numbers, rows, apart, recipe.spec)
-    rng = numpy.random.default_rng(seed)
+    rng, rate = numpy.random.default_rng(seed), recipe.learning_rate
+    schedule = falling(rate, recipe.epochs) if recipe.falls else Constant(rate)
     network = Network(
         replace(recipe.spec, seed=seed),
         initial_values(recipe.spec, rng),
-        falling(recipe.learning_rate, recipe.epochs) if recipe.falls else recipe.learning_rate,
+        schedule,
         backend=recipe.backend,
         dtype=recipe.spec.dtype,
         rng=rng,
     )
     watch = BestEpoch(network, apart, recipe.patience, seconds - (time.monotonic() - began))
     watchers, state = ((), None) if recipe.watch is None else recipe.watch(number)
-    network.fit(
-        rows.X,
-        _smoothed(rows.Y, recipe) if recipe.smoothing else rows.Y,
-        epochs=recipe.epochs,
-        batch_size=min(recipe.batch_size, len(rows.X)),
-        callbacks=[watch, *watchers],
-        resume_from=state,
-        sample_weight=rows.weight,
-    )
+    how: dict[str, Any] = {
+        "epochs": recipe.epochs,
+        "batch_size": min(recipe.batch_size, len(rows.X)),
+        "callbacks": [watch, *watchers],
+        "resume_from": state,
+        "sample_weight": rows.weight,
+    }
+    Y = _smoothed(rows.Y, recipe) if recipe.smoothing else rows.Y
+    if isinstance(rows.X, Source):
+        fit_over_source(network, rows.X, Y, schedule=schedule, **how)
+    else:
+        network.fit(rows.X, Y, **how)
     losses = None if linear is None or apart is None else losses_by_share(network, linear, apart)
     return Trained(network, watch.epoch, linear, losses)
 
@@ -238,7 +263,7 @@ def finished(recipe: Recipe, found: list[Trained]) -> list[Network]:
         if recipe.scales is not None:
             values = with_scaled_inputs(spec, values, recipe.scales)
         network = Network(spec, values, recipe.learning_rate, backend=recipe.backend, dtype=spec.dtype)
-        network.history = trained.network.history
+        network.history, network.how_trained = trained.network.history, trained.network.how_trained
         networks.append(network)
     return networks
 
