@@ -7,7 +7,6 @@ from xpnet_numba.llvm import (
     call,
     flush_denormals,
     njit,
-    read_ahead,
     restore_denormals,
     smaller,
 )
@@ -59,8 +58,6 @@ def forward(job: Job, layers: Table[Layer], x: Block, rows: Rows, out: Block, ma
         elif i == 0 and job.starts_at:
             sparse_times(job, rows, weight, z)
         else:
-            if layer.read_ahead and rows.number >= FEW:
-                read_ahead(weight.at, weight.rows * weight.columns)
             flags = FAR * job.x_is_far if i == 0 else 0
             multiply(job, x, weight, z, flags, me)
         bias = vector(job, job.params_at, layer.bias, layer.fan_out)

@@ -16,8 +16,8 @@ from numba import types
 from numba.core import cgutils
 from numba.np.numpy_support import from_dtype
 
-from xpnet_numba.kinds import Indices, Table
-from xpnet_numba.llvm import GIVES_ARRAY, INNER, array, call, clear, njit
+from xpnet_numba.kinds import Indices, Numbers, Table
+from xpnet_numba.llvm import GIVES_ARRAY, INNER, array, call, clear, njit, pointer
 from xpnet_numba.llvm.emit import INT64, Context, Emit, Signature, Target, Type, call_address, field, intrinsic
 from xpnet_numba.llvm.memory import LINE, Block, block_of_buffer, block_type, emit_array, part_of_buffer, unblocked
 from xpnet_numba.loops.products import SCRATCH
@@ -50,7 +50,6 @@ class Layer(ctypes.Structure):
     kept_column : the same for what the gradient of its activation reads
     number : which layer this is, from 0 on
     keeps : whether the gradient of its activation is read from what the activation was given
-    read_ahead : whether to read the weight once, in order, before the product
     forward, backward : C functions
     rate : of the dropout of its outputs
 
@@ -60,7 +59,7 @@ class Layer(ctypes.Structure):
     """
 
     _fields_ = [
-        *_integers("fan_in fan_out weight bias column input_column kept_column number keeps read_ahead"),
+        *_integers("fan_in fan_out weight bias column input_column kept_column number keeps"),
         *_integers("forward backward"),
         *_integers("scale_in scale_out weight_step bias_step scaled_column"),
         *_fields(ctypes.c_double, "rate"),
@@ -406,53 +405,22 @@ def gather_indices(job: Job, rows: Rows, me: int) -> Indices:
     return out
 
 
-@intrinsic
-def result_of(context: Context, job: Type, me: Type) -> tuple[Signature, Emit]:
+@njit(**GIVES_ARRAY)
+def result_of(job: Job, me: int) -> Numbers:
     """Return the array in which functions that a thread calls leave a number, (1,) float64."""
-    result = types.float64[::1]
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        of_job, me = values
-        place = builder.add(field(target, builder, job, of_job, "results_at"), builder.mul(me, INT64(LINE)))
-        at = builder.inttoptr(place, target.get_value_type(types.CPointer(types.float64)))
-        return emit_array(target, builder, result, at, [INT64(1)])
-
-    return result(job, types.int64), emit
+    return numbers(job.results_at, me * (LINE // 8), 1)
 
 
-@intrinsic
-def multiply(
-    context: Context, job: Type, a: Type, b: Type, c: Type, flags: Type, me: Type
-) -> tuple[Signature, Emit]:
-    """Call the step's matrix product with a thread's own scratch: see ``loops.products`` for blocks and flags."""
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        of_job, *blocks, flags, me = values
-        names = "multiply_at", "scratch_at", "gemm_at"
-        function, scratch_at, gemm = (field(target, builder, job, of_job, name) for name in names)
-        vector = types.Array(job.typeof("one"), 1, "C")
-        at = builder.inttoptr(scratch_at, target.get_value_type(types.CPointer(vector.dtype)))
-        first = builder.gep(at, [builder.mul(me, INT64(SCRATCH))])
-        scratch = emit_array(target, builder, vector, first, [INT64(SCRATCH)])
-        matrices = [unblocked(target, builder, *m) for m in zip(signature.args[1:4], blocks, strict=True)]
-        call_address(builder, function, [*matrices, flags, scratch, gemm])
-        return target.get_dummy_value()
-
-    return types.void(job, a, b, c, types.int64, types.int64), emit
+@njit(**INNER)
+def multiply(job: Job, a: Block, b: Block, c: Block, flags: int, me: int) -> None:
+    """Call the step's matrix product with a thread's own scratch: see ``loops.products`` for flags."""
+    call(job.multiply_at, (a, b, c, flags, vector(job, job.scratch_at, me * SCRATCH, SCRATCH), job.gemm_at))
 
 
-@intrinsic
-def add_to_total(context: Context, job: Type, piece: Type, value: Type) -> tuple[Signature, Emit]:
+@njit(**INNER)
+def add_to_total(job: Job, piece: int, value: float) -> None:
     """Add to what a piece of work has contributed to the epoch's loss, each on a cache line of its own."""
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        of_job, piece, value = values
-        place = builder.add(field(target, builder, job, of_job, "totals_at"), builder.mul(piece, INT64(LINE)))
-        total = builder.inttoptr(place, value.type.as_pointer())
-        builder.store(builder.fadd(builder.load(total), value), total)
-        return target.get_dummy_value()
-
-    return types.void(job, types.int64, types.float64), emit
+    numbers(job.totals_at, piece * (LINE // 8), 1)[0] += value
 
 
 @njit(**INNER)

@@ -49,9 +49,6 @@ MEMBER_ROWS = 128
 MEMBER_BLOCKS_PER_CORE = 2
 """Blocks of members for each core, each of which keeps a gradient of the shared weights."""
 
-NEAR_BYTES = 1 << 20
-"""A weight up to this size is read ahead: about half of a core's second-level cache."""
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -296,7 +293,6 @@ def layer_table(spec: NetworkSpec) -> ctypes.Array[Layer]:
                 number=i,
                 keeps=of_input,
                 rate=rates[i],
-                read_ahead=fan_in * fan_out * LINE <= NEAR_BYTES * _alignment(spec.dtype),
                 forward=functions.address(f"{activation}_forward", dtype),
                 backward=functions.address(f"{activation}_backward", dtype) if i < len(spec.activations) else 0,
             )
