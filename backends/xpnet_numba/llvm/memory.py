@@ -5,7 +5,7 @@ combination of types: an intrinsic is only emitted.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from llvmlite import ir
@@ -47,36 +47,16 @@ class Block(NamedTuple):
 def prefetch(context: Context, pointer: Type, items: Type) -> tuple[Signature, Emit]:
     """Ask for the cache lines of some items from a pointer on, to be read soon."""
 
-    def ask(builder: ir.IRBuilder, place: ir.Value) -> None:
+    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         fetch = declared(builder, "llvm.prefetch.p0", ir.VoidType(), [BYTES, INT32, INT32, INT32])
         for_reading, some_reuse, data = INT32(0), INT32(2), INT32(1)
-        builder.call(fetch, [place, for_reading, some_reuse, data])
-
-    return types.void(pointer, types.int64), _of_each_line(pointer, ask)
-
-
-@intrinsic
-def read_ahead(context: Context, pointer: Type, items: Type) -> tuple[Signature, Emit]:
-    """Read every cache line of some items from a pointer on, so that what comes next finds them near."""
-
-    def read(builder: ir.IRBuilder, place: ir.Value) -> None:
-        # LLVM must not leave the read out, although nobody asks for what it gives.
-        builder.load_atomic(builder.bitcast(place, INT32.as_pointer()), "monotonic", 4)
-
-    return types.void(pointer, types.int64), _of_each_line(pointer, read)
-
-
-def _of_each_line(pointer: Type, touch: Callable[[ir.IRBuilder, ir.Value], None]) -> Emit:
-    """Emit a loop over the cache lines of some items."""
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         first, items = builder.bitcast(values[0], BYTES), values[1]
         size = builder.mul(items, INT64(pointer.dtype.bitwidth // 8))
         with cgutils.for_range_slice(builder, INT64(0), size, INT64(LINE), INT64) as (place, _):
-            touch(builder, builder.gep(first, [place]))
+            builder.call(fetch, [builder.gep(first, [place]), for_reading, some_reuse, data])
         return target.get_dummy_value()
 
-    return emit
+    return types.void(pointer, types.int64), emit
 
 
 @intrinsic
