@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
 from ranks.threads_group import on_ranks
 
@@ -18,20 +17,6 @@ def test_the_group_holds_inside_the_block_alone() -> None:
 
     assert on_ranks(2, work) == [True, True]
     assert not current_ranks().several
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_arrays_are_shared_to_the_bit(dtype: str) -> None:
-    own = {"a": np.array([[-0.0, 0.0], [np.nan, 1 / 3]], dtype), "b": np.array([np.inf, -1e-40], dtype)}
-
-    def work(group: Any) -> Any:
-        others = {name: np.ones_like(array) for name, array in own.items()}
-        return current_ranks().broadcast_arrays(own if group.rank == 0 else others)
-
-    for found in on_ranks(3, work):
-        assert {name: (a.shape, a.tobytes()) for name, a in found.items()} == {
-            name: (a.shape, a.tobytes()) for name, a in own.items()
-        }
 
 
 @pytest.mark.parametrize("how", [{"data": "some"}, {"timeout": 0}, {"timeout": -1.0}])

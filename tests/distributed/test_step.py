@@ -252,9 +252,10 @@ def test_ranks_that_adopt_other_dtypes_are_refused() -> None:
 def test_a_step_of_training_takes_one_sum(
     way: str, settings: dict[str, Any], weighted: bool, sums: int, size: int
 ) -> None:
-    """An epoch of eight batches: one sum each and one for the loss; rank 0's parameters and who stops are two more.
+    """An epoch of eight batches: one sum each and one for the loss, and one to know who stops.
 
-    Weights of rows that each rank has alone take another one, and batches in common memory none.
+    Weights of rows that each rank has alone take another one, and batches in common memory none. Rank 0 tells its
+    parameters after each epoch, or in common memory how many threads it uses.
     """
     X, y, w = data(weighted)
 
@@ -268,8 +269,7 @@ def test_a_step_of_training_takes_one_sum(
         return counts[1]["allreduce"] - counts[0]["allreduce"], counts[1]["broadcast"] - counts[0]["broadcast"]
 
     found = on_ranks(size, work, data="own" if way == "own" else "same", near=way == "near")
-    in_memory = way == "near"  # where rank 0 says how many threads it uses
-    assert found == [(sums + 1, 1) if in_memory else (sums + 2, 0)] * size
+    assert found == [(sums + 1, 1)] * size
 
 
 @pytest.mark.parametrize("kind", [xpnet.FeedforwardNeuralNet, xpnet.MLPClassifier])

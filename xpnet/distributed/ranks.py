@@ -84,18 +84,6 @@ class Ranks:
         """Return the value that rank 0 has."""
         return value if self.group is None or not self.several else self.group.broadcast(value)
 
-    def broadcast_arrays(self, arrays: dict[str, Any]) -> dict[str, Any]:
-        """NumPy's arrays of floating-point numbers that rank 0 has, by name; the others have some of the same names and
-        shapes, all in one dtype.
-        """
-        if self.group is None or not self.several or not arrays:
-            return arrays
-        flat = numpy.concatenate([array.reshape(-1) for array in arrays.values()])
-        if self.rank:
-            flat.fill(-0.0)  # added to any number it is that number: a sum, which is quicker than to pickle
-        parts = numpy.split(self.group.allreduce(flat), numpy.cumsum([array.size for array in arrays.values()])[:-1])
-        return {name: part.reshape(arrays[name].shape) for name, part in zip(arrays, parts, strict=True)}
-
     def sum(self, array: Any) -> Any:
         """The sum of all ranks' arrays, NumPy's, float32, float64 or int64; the array itself for one process."""
         return array if self.group is None or not self.several else self.group.allreduce(array)
@@ -123,8 +111,7 @@ class Ranks:
     def places(self, rows: int) -> Any:
         """Return the places of this rank's rows among those of all ranks: (rows,) int64."""
         if self.owners is None:
-            counts = self.allgather(rows)
-            return numpy.arange(rows) + (sum(counts[: self.rank]) if self.own_data else 0)
+            return numpy.arange(rows) + rows_of(self, rows).first
         own, places = numpy.flatnonzero(self.owners.rank == self.rank), numpy.empty(rows, "int64")
         places[self.owners.index[own]] = own
         return places
@@ -258,14 +245,9 @@ class DistributedStep(Step):
 
     def broadcast_state(self) -> None:
         """See :class:`xpnet.backend.Step`."""
-        state, ranks = self.step.state(), self.ranks
-        t, params, buffers = ranks.broadcast(state.t), ranks.broadcast_arrays(state.params), {}
-        if t:  # else rank 0 has no buffers yet; where it has some, another rank may have none
-            zeros = {name: numpy.zeros_like(array) for name, array in params.items()}
-            names = self.spec.rule.buffers
-            buffers = {name: ranks.broadcast_arrays(state.buffers.get(name, zeros)) for name in names}
-        if ranks.rank:
-            self.step.load_state(StepState(params, buffers, t))
+        state = self.ranks.broadcast(self.step.state())
+        if self.ranks.rank:
+            self.step.load_state(state)
 
     def epoch(
         self,
@@ -279,26 +261,7 @@ class DistributedStep(Step):
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
         how: dict[str, Any] = {"learning_rate": learning_rate, "batch_size": batch_size, "order": order}
-        together = self._shared_memory_epoch(X, Y, sample_weight, **how, by_rows=False, max_grad_norm=None)
-        if together is not None:
-            return together
-        shares: Iterable[Share] = self._shares(X, batch_size, order, sample_weight)
-        if type(self.step).data_parallel_epoch is not Step.data_parallel_epoch:
-            shares = list(shares)
-            recorded = self._recorded_epoch(X, Y, sample_weight, shares, learning_rate)
-            if recorded is not None:
-                loss, self.penalty = recorded
-                self._broadcast_parameters()
-                return loss
-        loss = penalty = weights = 0.0
-        for rows, part in shares:
-            loss += part.total_weight * self._add_up(X, Y, sample_weight, rows, part)
-            penalty += part.total_weight * self.step.penalty
-            weights += part.total_weight
-            self.step.update(learning_rate=learning_rate)
-        loss, self.penalty = (float(total) / weights if weights else 0.0 for total in self._sums(loss, penalty))
-        self._broadcast_parameters()
-        return loss
+        return self._epoch(X, Y, sample_weight, **how, by_rows=False, max_grad_norm=None)
 
     def weighted_epoch(
         self,
@@ -313,23 +276,54 @@ class DistributedStep(Step):
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
         how: dict[str, Any] = {"learning_rate": learning_rate, "batch_size": batch_size, "order": order}
-        together = self._shared_memory_epoch(X, Y, sample_weight, **how, by_rows=True, max_grad_norm=max_grad_norm)
-        if together is not None:
-            return together
-        count, loss, penalty, done = self.count_rows(X), 0.0, 0.0, 0
-        for rows, part in self._shares(X, batch_size, order, sample_weight):
+        return self._epoch(X, Y, sample_weight, **how, by_rows=True, max_grad_norm=max_grad_norm)
+
+    def _epoch(
+        self,
+        X: Array,
+        Y: Array,
+        sample_weight: Array | None,
+        *,
+        learning_rate: float,
+        batch_size: int,
+        order: Any,
+        by_rows: bool,
+        max_grad_norm: float | None,
+    ) -> float:
+        """Train for an epoch, as ``epoch`` does or, by rows, ``weighted_epoch``."""
+        how: dict[str, Any] = {"learning_rate": learning_rate, "sample_weight": sample_weight, "group": self.group}
+        if not self.ranks.own_data and X.shape[0] and isinstance(self.group, SharedMemoryGroup):
+            way: dict[str, Any] = {"by_rows": by_rows, "max_grad_norm": max_grad_norm}
+            found = self.step.shared_memory_epoch(X, Y, **how, **way, batch_size=batch_size, order=order)
+            if found is not None:
+                self.penalty = self.step.penalty
+                return found
+        shares: Iterable[Share] = self._shares(X, batch_size, order, sample_weight)
+        if not by_rows and type(self.step).data_parallel_epoch is not Step.data_parallel_epoch:
+            shares = list(shares)
+            recorded = self.step.data_parallel_epoch(X, Y, **how, shares=shares)
+            if recorded is not None:
+                weights, (loss,) = sum(part.total_weight for _, part in shares), self._sums(recorded[0])
+                self.penalty = recorded[1] if weights else 0.0
+                self._broadcast_parameters()
+                return loss / weights + self.penalty if weights else 0.0
+        loss, penalty, weights, count, done = 0.0, 0.0, 0.0, self.count_rows(X), 0
+        for rows, part in shares:
             size = min(batch_size, count - done)
             done += size
-            if not part.total_weight:
+            if by_rows and not part.total_weight:
                 continue
-            loss += size * self._add_up(X, Y, sample_weight, rows, part)
-            penalty += size * self.step.penalty
+            weight = size if by_rows else part.total_weight
+            loss += weight * self._add_up(X, Y, sample_weight, rows, part)
+            penalty += weight * self.step.penalty
+            weights += weight
             if max_grad_norm is not None:
                 self.clip_gradients(max_grad_norm)
             self.step.update(learning_rate=learning_rate)
             if self.report is not None:
                 self.report(done)
-        loss, self.penalty = (float(total) / count if count else 0.0 for total in self._sums(loss, penalty))
+        weights = count if by_rows else weights
+        loss, self.penalty = (total / weights if weights else 0.0 for total in self._sums(loss, penalty))
         self._broadcast_parameters()
         return loss
 
@@ -395,36 +389,9 @@ class DistributedStep(Step):
             return None
         return [part.total_weight for _, part in self._shares(X, batch_size, order, sample_weight)]
 
-    def _shared_memory_epoch(self, X: Array, Y: Array, sample_weight: Array | None, **how: Any) -> float | None:
-        """Return the loss of an epoch that the step computes in memory of all ranks.
-
-        None for a step that does not, where there is no such memory, and where not every rank has all rows.
-        """
-        if self.ranks.own_data or not X.shape[0] or not isinstance(self.group, SharedMemoryGroup):
-            return None
-        loss = self.step.shared_memory_epoch(X, Y, sample_weight=sample_weight, group=self.group, **how)
-        self.penalty = self.step.penalty if loss is not None else self.penalty
-        return loss
-
     def _broadcast_parameters(self) -> None:
         """Go on with rank 0's parameters: on unlike processors, those of others differ in their last bits by now."""
-        self.params.update(self.ranks.broadcast_arrays(self.step.state().params))
-
-    def _recorded_epoch(
-        self, X: Array, Y: Array, sample_weight: Array | None, shares: list[Share], learning_rate: float
-    ) -> tuple[float, float] | None:
-        """Return the loss of an epoch and its penalty, where the step adds up by itself what all ranks have computed.
-
-        The step of ``xpnet_cupy`` does. None where it cannot.
-        """
-        found = self.step.data_parallel_epoch(
-            X, Y, sample_weight=sample_weight, shares=shares, learning_rate=learning_rate, group=self.group
-        )
-        if found is None:
-            return None
-        (loss,), penalty = self._sums(found[0]), found[1]
-        weight = sum(part.total_weight for _, part in shares)
-        return (loss / weight + penalty, penalty) if weight else (0.0, 0.0)
+        self.params.update(self.ranks.broadcast(self.step.state().params))
 
     def _rows(self, X: Array) -> Rows:
         """Find the places of this rank's rows among those of all. Ranks are asked once for the same X."""
@@ -493,9 +460,7 @@ def divide(ranks: Ranks, rows: Rows, batch_size: int, order: Any, weights: Any) 
     """
     if not ranks.own_data:
         return _divide_evenly(ranks, rows.own if order is None else len(order), batch_size, order, weights)
-    if order is None and ranks.owners is None:
-        return _divide_in_place(ranks, rows, batch_size, weights)
-    return _divide_by_owner(ranks, rows, batch_size, numpy.arange(rows.total) if order is None else order, weights)
+    return _divide_by_owner(ranks, rows, batch_size, order, weights)
 
 
 def _divide_evenly(ranks: Ranks, count: int, batch_size: int, order: Any, weights: Any) -> Iterator[Share]:
@@ -515,20 +480,10 @@ def _divide_evenly(ranks: Ranks, count: int, batch_size: int, order: Any, weight
         )
 
 
-def _divide_in_place(ranks: Ranks, rows: Rows, batch_size: int, weights: Any) -> Iterator[Share]:
-    """Every rank has its own rows, and batches run through them as they lie, from the first rank to the last."""
-    sums = _common_sums(ranks, rows.total, batch_size, (rows.first + numpy.arange(rows.own)) // batch_size, weights)
-    for k, start in enumerate(range(0, rows.total, batch_size)):
-        stop = min(start + batch_size, rows.total)
-        begin, end = (min(max(edge, start), stop) for edge in (rows.first, rows.first + rows.own))
-        yield Share(
-            slice(begin - rows.first, end - rows.first),
-            BatchPart(float(sums[k]), first_row=begin - start, penalized=ranks.rank == 0),
-        )
-
-
 def _divide_by_owner(ranks: Ranks, rows: Rows, batch_size: int, order: Any, weights: Any) -> Iterator[Share]:
     """Every rank has its own rows, and takes those of each batch that it has."""
+    in_place = order is None and ranks.owners is None
+    order = numpy.arange(rows.total) if order is None else order
     if ranks.owners is None:
         lower, mine = order < rows.first, (order >= rows.first) & (order < rows.first + rows.own)
         places = numpy.flatnonzero(mine)
@@ -544,7 +499,7 @@ def _divide_by_owner(ranks: Ranks, rows: Rows, batch_size: int, order: Any, weig
         mine = slice(edges[k], edges[k + 1])
         in_batch = places[mine] - k * batch_size
         part = BatchPart(float(total), first_row=int(before[k]), penalized=ranks.rank == 0, places=in_batch)
-        yield Share(own[mine], part)
+        yield Share(mine if in_place else own[mine], part)
 
 
 def _common_sums(ranks: Ranks, count: int, batch_size: int, batch: Any, weights: Any) -> Any:
