@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
-from math import prod
 from typing import Any, Self
 
 import numpy
@@ -32,11 +30,6 @@ from xpnet.optimizers import Constant, Schedule
 from xpnet.steps import NetworkLock, ReferenceStep, SparseStep, locked, make_step, serves
 from xpnet.training import Callback, History, Training, TrainingState, run
 from xpnet.training.streams import broadcast_stream, host_stream
-
-CHECKED_FIRST = 8
-"""With so many numbers of X for each parameter, it takes as long to look for NaN in X before the first epoch as to keep
-the parameters and the optimizer's state for a way back.
-"""
 
 
 class Network(Saved):
@@ -436,10 +429,7 @@ class Network(Saved):
                 raise InputError(
                     "Processes that train together share one batch of all members; received own_batches=True."
                 )
-            # Of several ranks only one may have NaN, which the others would learn from without a word.
-            parameters = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(self.spec.widths))
-            checks_first = ranks.several or prod(X.shape) <= CHECKED_FIRST * parameters
-            check_finite(Y=Y, sample_weight=sample_weight, **({"X": X} if checks_first else {}))
+            check_finite(X=X, Y=Y, sample_weight=sample_weight)
             if epochs < 0 or (batch_size is not None and batch_size < 1):
                 raise InputError(
                     f"epochs is not negative and batch_size at least 1; received {epochs} and {batch_size}."
@@ -457,8 +447,6 @@ class Network(Saved):
                 validate=validate,
                 callbacks=callbacks,
                 resume_from=resume_from,
-                # What X spoils is undone, and only then is there a reason to read it all.
-                check=None if checks_first else lambda: check_finite(X=X),
                 own_batches=own_batches,
             )
 
