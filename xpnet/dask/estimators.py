@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import KW_ONLY, dataclass
-from inspect import cleandoc
+from functools import partial
 from typing import Any, ClassVar, Self
 
 from sklearn.metrics import accuracy_score, r2_score
@@ -13,7 +13,7 @@ from xpnet.dask.partitions import is_collection, partitions, predict_blocks
 from xpnet.dask.training import train
 from xpnet.distributed.group import TIMEOUT
 from xpnet.errors import BackendError
-from xpnet.training import Callback
+from xpnet.estimators.parameters import with_documentation_of
 
 OWN = ("client", "timeout")
 """Parameters that the estimators without Dask do not have."""
@@ -22,25 +22,18 @@ VALIDATION = ("X_val", "y_val", "sample_weight_val")
 """Arguments of ``fit`` that hold rows to validate on."""
 
 
-@dataclass(frozen=True)
-class _Fit:
-    """Fits a worker's estimator to its rows. in_memory : the client's arguments; rank 0 has rows to validate on"""
-
-    estimator: Any
-    method: str
-    in_memory: dict[str, Any]
-
-    def __call__(
-        self, rank: int, X: Any, y: Any, sample_weight: Any, *validation: Any, callbacks: Sequence[Callback] = ()
-    ) -> Any:
-        estimator = deepcopy(self.estimator)  # workers may be threads of one process, which are given the same one
-        if callbacks:
-            estimator.watch(callbacks)
-        arguments = self.in_memory | dict(zip(VALIDATION, validation, strict=False))
-        if rank and not validation:
-            none = {name: arguments[name][:0] for name in VALIDATION if arguments.get(name) is not None}
-            arguments |= none
-        return getattr(estimator, self.method)(X, y, sample_weight, **arguments)
+def _fit(
+    estimator: Any, method: str, in_memory: dict[str, Any], rank: int, parts: Sequence[Any], *, callbacks: Any = ()
+) -> Any:
+    """Fit a worker's estimator to its rows. in_memory : the client's arguments; rank 0 has rows to validate on"""
+    estimator = deepcopy(estimator)  # workers may be threads of one process, which are given the same one
+    if callbacks:
+        estimator.watch(callbacks)
+    rows, validation = parts[:3], parts[3:]
+    arguments = in_memory | dict(zip(VALIDATION, validation, strict=False))
+    if rank and not validation:
+        arguments |= {name: arguments[name][:0] for name in VALIDATION if arguments.get(name) is not None}
+    return getattr(estimator, method)(*rows, **arguments)
 
 
 class OnCluster:
@@ -90,7 +83,7 @@ class OnCluster:
         # Unfitted where nothing is to go on: what was fitted would be sent to every worker.
         local = self.to_local() if goes_on else self._plain(**self._parameters())
         blocks, client = partitions(X, y, sample_weight), _client(self.client)
-        fitted = train(client, blocks, held_out, _Fit(local, method, in_memory), timeout=self.timeout)
+        fitted = train(client, blocks, held_out, partial(_fit, local, method, in_memory), timeout=self.timeout)
         found = {name: value for name, value in vars(fitted).items() if name not in self._parameters()}
         vars(self).update(found)
         self._hide()  # type: ignore[attr-defined]
@@ -169,17 +162,7 @@ class OnCluster:
         return {**state, "client": None}
 
 
-def _documented(kind: Any) -> Any:
-    """Put the parameters of the estimator without Dask before those of the class, where ``help`` looks for them."""
-    start = "Parameters\n----------\n"
-    own = cleandoc(kind.__doc__)  # Python indents docstrings before 3.13
-    if start in own:  # python -OO leaves docstrings out
-        parameters = cleandoc(kind._plain.__doc__).split(start)[1].split("\n\n")[0]
-        kind.__doc__ = own.replace(start, f"{start}{parameters}\n") + "\n"
-    return kind
-
-
-@_documented
+@with_documentation_of(Parameters=xpnet.MLPClassifier)
 @dataclass(eq=False, repr=False)
 class MLPClassifier(OnCluster, xpnet.MLPClassifier):
     """A multi-layer perceptron that classifies, trained on the workers of a Dask cluster.
@@ -189,6 +172,7 @@ class MLPClassifier(OnCluster, xpnet.MLPClassifier):
 
     Parameters
     ----------
+    <parameters of both estimators>
     client : distributed.Client, optional
         The cluster to train on. By default the client that was made last.
     timeout : float, default 300
@@ -270,7 +254,7 @@ class MLPClassifier(OnCluster, xpnet.MLPClassifier):
         return self._each_block("predict_log_proba", X)
 
 
-@_documented
+@with_documentation_of(Parameters=xpnet.MLPRegressor)
 @dataclass(eq=False, repr=False)
 class MLPRegressor(OnCluster, xpnet.MLPRegressor):
     """A multi-layer perceptron that predicts numbers, trained on the workers of a Dask cluster.
@@ -279,6 +263,7 @@ class MLPRegressor(OnCluster, xpnet.MLPRegressor):
 
     Parameters
     ----------
+    <parameters of both estimators>
     client : distributed.Client, optional
         The cluster to train on. By default the client that was made last.
     timeout : float, default 300

@@ -1,7 +1,6 @@
 """The partitions of Dask collections: which worker takes which, how they are put together, and predictions for each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy
@@ -74,15 +73,11 @@ def owners_of(shares: Sequence[Sequence[int]], rows: Sequence[int]) -> Owners | 
     """
     if [block for share in shares for block in share] == list(range(len(rows))):
         return None
-    rank, index = numpy.empty(sum(rows), "int32"), numpy.empty(sum(rows), "int64")
-    starts = numpy.cumsum([0, *rows])
-    for number, share in enumerate(shares):
-        before = 0
-        for block in share:
-            part = slice(starts[block], starts[block + 1])
-            rank[part], index[part] = number, numpy.arange(before, before + rows[block])
-            before += rows[block]
-    return Owners(rank, index)
+    owner, shift = numpy.zeros(len(rows), "int32"), numpy.cumsum([0, *rows])[:-1]
+    for rank, share in enumerate(shares):
+        owner[share] = rank
+        shift[share] -= numpy.cumsum([0, *(rows[block] for block in share)])[:-1]
+    return Owners(numpy.repeat(owner, rows), numpy.arange(sum(rows)) - numpy.repeat(shift, rows))
 
 
 def rows_of(block: Any) -> int:
@@ -103,37 +98,29 @@ def together(parts: Sequence[Any]) -> Any:
     return pandas.concat(parts)
 
 
-@dataclass(frozen=True)
-class Blockwise:
-    """A method of a fitted estimator, called on one block of rows."""
+def _of_block(block: Any, estimator: Any, method: str) -> Any:
+    """Return what a method finds for a block of rows: an array for an array, a series or frame for a frame."""
+    is_frame, count = hasattr(block, "columns"), rows_of(block)
+    # Estimators refuse no rows; what they find for one row has the dtype and the columns.
+    rows = block if count else numpy.zeros((1, block.shape[1]))
+    if is_frame and not count:
+        rows = type(block)(rows, columns=block.columns)
+    found = getattr(estimator, method)(rows)[:count]
+    if not is_frame:
+        return found
+    import pandas
 
-    estimator: Any
-    method: str
-
-    def __call__(self, block: Any) -> Any:
-        """Return the method's result: an array for an array, a series or frame for a frame."""
-        is_frame, count = hasattr(block, "columns"), rows_of(block)
-        # Estimators refuse no rows; what they find for one row has the dtype and the columns.
-        rows = block if count else numpy.zeros((1, block.shape[1]))
-        if is_frame and not count:
-            rows = type(block)(rows, columns=block.columns)
-        found = getattr(self.estimator, self.method)(rows)[:count]
-        return self._framed(found, block.index) if is_frame else found
-
-    def _framed(self, found: Any, index: Any) -> Any:
-        import pandas
-
-        if found.ndim == 1:
-            return pandas.Series(found, index)
-        return pandas.DataFrame(found, index, getattr(self.estimator, "classes_", None))
+    if found.ndim == 1:
+        return pandas.Series(found, block.index)
+    return pandas.DataFrame(found, block.index, getattr(estimator, "classes_", None))
 
 
 def predict_blocks(estimator: Any, method: str, X: Any) -> Any:
     """A Dask array, series or frame of what a method finds for each block of rows of X."""
-    blockwise = Blockwise(estimator, method)
     if not hasattr(X, "chunks"):
-        return X.map_partitions(blockwise, meta=blockwise(X._meta))
+        return X.map_partitions(_of_block, estimator, method, meta=_of_block(X._meta, estimator, method))
     X = X.rechunk({1: -1})
-    example = blockwise(numpy.zeros((0, X.shape[1])))
+    example = _of_block(numpy.zeros((0, X.shape[1])), estimator, method)
     chunks = (X.chunks[0], *((width,) for width in example.shape[1:]))
-    return X.map_blocks(blockwise, dtype=example.dtype, chunks=chunks, drop_axis=[1] if example.ndim == 1 else [])
+    shape: dict[str, Any] = {"chunks": chunks, "drop_axis": [1] if example.ndim == 1 else []}
+    return X.map_blocks(_of_block, estimator, method, dtype=example.dtype, **shape)

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from operator import getitem
 from typing import Any
 
-import dask
 import numpy
 
 from xpnet.backend.group import Value
@@ -22,7 +22,6 @@ from xpnet.distributed import use_group
 from xpnet.distributed.ranks import Owners, owning
 from xpnet.errors import BackendError, InputError
 from xpnet.ops import Array
-from xpnet.training import Callback, Training
 
 NOTICED = 10.0
 """Seconds in which the cluster notices that a worker is lost to which another could not talk."""
@@ -38,29 +37,20 @@ class Ended(BackendError):
     """The fit has ended for another rank, which has failed or was lost, or because the client gave up."""
 
 
-class Meeting:
-    """Holds what two ranks bring to one exchange, and an event for when both have come."""
-
-    def __init__(self) -> None:
-        self.values: dict[bool, Any] = {}
-        self.complete = asyncio.Event()
-
-
 class Exchange:
     """An actor by which one rank meets those after it; its methods run on the event loop of its worker."""
 
     def __init__(self) -> None:
-        self._meetings: dict[Any, Meeting] = {}
+        self._pairs: dict[Any, tuple[asyncio.Future[Any], asyncio.Future[Any]]] = {}
 
     async def swap(self, key: Any, first: bool, value: Any) -> Any:
         """Return what the other rank brings under the same key. first : whether the caller is the first of the two."""
-        meeting = self._meetings.setdefault(key, Meeting())
-        meeting.values[first] = value
-        if len(meeting.values) == 2:
-            del self._meetings[key]
-            meeting.complete.set()
-        await meeting.complete.wait()
-        return meeting.values[not first]
+        future = asyncio.get_running_loop().create_future
+        pair = self._pairs.setdefault(key, (future(), future()))
+        pair[first].set_result(value)
+        found = await pair[not first]
+        self._pairs.pop(key, None)
+        return found
 
 
 class DaskGroup:
@@ -203,25 +193,16 @@ def train(
     joining = {part: at for at, columns in parts.items() for part in columns if part is not None}
     with _cancelled_after(client, list(joining)):
         _watch(client, joining, ranks)
-        with _cancelled_after(client, _exchanges(client, ranks)) as exchanges:
+        exchanges = [client.submit(Exchange, actor=True, workers=[at], pure=False) for at in ranks]
+        with _cancelled_after(client, exchanges):
             arguments = fit, client.gather(exchanges), owners, timeout
-            with _cancelled_after(client, _begun(client, parts, *arguments)) as futures:
+            begun = [
+                client.submit(_rank, rank, *arguments, columns, workers=[at], pure=False)
+                for rank, (at, columns) in enumerate(parts.items())
+            ]
+            with _cancelled_after(client, begun) as futures:
                 _watch(client, dict(zip(futures, ranks, strict=True)), ranks)
                 return futures[0].result()
-
-
-def _exchanges(client: Any, ranks: Sequence[str]) -> list[Any]:
-    """Return a future of each rank's exchange, on its worker."""
-    return [client.submit(Exchange, actor=True, workers=[at], pure=False) for at in ranks]
-
-
-def _begun(client: Any, parts: dict[str, list[Any]], *arguments: Any) -> list[Any]:
-    """Return a future of each rank."""
-    tasks = []
-    for rank, (at, columns) in enumerate(parts.items()):
-        with dask.annotate(workers=[at], allow_other_workers=False):
-            tasks.append(dask.delayed(_rank, pure=False)(rank, *arguments, columns))
-    return list(client.compute(tasks, optimize_graph=False))
 
 
 @contextmanager
@@ -267,13 +248,9 @@ def _joined(client: Any, placed: Placed | None, at: str) -> list[Any]:
         if column is None
         else client.submit(together, [column[k] for k in share], workers=[at], pure=False)
         if share
-        else client.submit(_no_rows, column[0], pure=False)
+        else client.submit(getitem, column[0], slice(0), pure=False)
         for column in placed.columns
     ]
-
-
-def _no_rows(block: Any) -> Any:
-    return block[:0]
 
 
 def _rank(
@@ -286,21 +263,11 @@ def _rank(
     secede()
     group = DaskGroup(rank, exchanges, timeout)
     if group.size == 1:
-        return fit(rank, *parts, callbacks=[_WhileWanted(group)])
+        # It meets no other rank, where it would see that the client no longer waits.
+        return fit(rank, parts, callbacks=[lambda training: group.check_wanted()])
     with use_group(group, data="own"), nullcontext() if owners is None else owning(owners):
-        fitted = fit(rank, *parts)
+        fitted = fit(rank, parts)
     return fitted if rank == 0 else None
-
-
-class _WhileWanted(Callback):
-    """Ends the training of a rank that meets no other, once the client does not wait for it any more."""
-
-    def __init__(self, group: DaskGroup) -> None:
-        self.group = group
-
-    def epoch_end(self, training: Training) -> None:
-        """Look."""
-        self.group.check_wanted()
 
 
 def _watch(client: Any, tasks: dict[Any, str], ranks: Sequence[str]) -> None:
