@@ -20,7 +20,9 @@ from numpy import ndarray
 from xpnet.backend import get_threads
 from xpnet.ops import Array
 from xpnet_numba.kinds import Address, Indices, Matrix, Pointer, Vector
-from xpnet_numba.llvm import BY_TYPE, GIVES_ARRAY, array, call, larger, pointer_to, reload, shift, smaller, spill
+from xpnet_numba.llvm.arithmetic import larger, smaller
+from xpnet_numba.llvm.calls import BY_TYPE, GIVES_ARRAY, call
+from xpnet_numba.llvm.memory import array, pointer_to, reload, shift, spill
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.compiling import c_function, filled_in
 

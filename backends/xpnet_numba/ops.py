@@ -16,7 +16,8 @@ from xpnet.backend import Kernel
 from xpnet.ops import Array, Labels
 from xpnet_numba.kinds import Indices, Matrix, Numbers, Vector
 from xpnet_numba.launching import Loop, alone, chunk_count, contiguous, launch, writable
-from xpnet_numba.llvm import flat, widest_vectors
+from xpnet_numba.llvm.calls import widest_vectors
+from xpnet_numba.llvm.memory import flat
 from xpnet_numba.loops import activations, inner, losses, numbers_to_a_line, rows, updates
 from xpnet_numba.loops import softmax as softmax_loops
 from xpnet_numba.runtime.compiling import filled_in

@@ -17,7 +17,8 @@ from numba.extending import overload
 
 from xpnet.ops.gated import FAR, NORMAL_TAIL, ROOT_2_PI
 from xpnet_numba.kinds import Scalar
-from xpnet_numba.llvm import INNER, bits, njit
+from xpnet_numba.llvm.arithmetic import bits, polynomial
+from xpnet_numba.llvm.calls import INNER, njit
 
 EXACT: Any = {"fastmath": {"contract", "nsz", "arcp"}, "error_model": "numpy"}
 """The options for code whose rounding must not be reordered.
@@ -37,6 +38,32 @@ NaN and infinities keep their meaning: a sum that holds one still ends as the re
 f4, i4, i8 = numpy.float32, numpy.int32, numpy.int64
 
 LOG_2 = 6.93147180559945309417e-01
+
+EXP32 = 5.0000001e-1, 1.66666659e-1, 4.16662949e-2, 8.33349708e-3, 1.39446596e-3, 1.9790341e-4
+EXP64 = (
+    5.0000000000000106271e-1,
+    1.6666666666666412523e-1,
+    4.1666666666530158494e-2,
+    8.3333333334944616639e-3,
+    1.3888888943630134161e-3,
+    1.9841269506578723932e-4,
+    2.4801493098887391545e-5,
+    2.7557586373785180954e-6,
+    2.763024838532302056e-7,
+    2.5000061625531279587e-8,
+)
+"""The coefficients of (exp(r) - 1 - r) / r^2, from the constant on."""
+
+LOG = (
+    6.666666666666735130e-01,
+    3.999999999940941908e-01,
+    2.857142874366239149e-01,
+    2.222219843214978396e-01,
+    1.818357216161805012e-01,
+    1.531383769920937332e-01,
+    1.479819860511658591e-01,
+)
+"""The coefficients of (artanh(s) - s) / (s^3 / 2) by s^2, from the constant on."""
 
 
 def exp(x: Scalar) -> Scalar:
@@ -106,12 +133,7 @@ def _log_near_one(f: Scalar) -> Scalar:
     number = type(f)
     s = f / (number(2) + f)
     z = s * s
-    p = number(1.479819860511658591e-01) * z + number(1.531383769920937332e-01)
-    p = p * z + number(1.818357216161805012e-01)
-    p = p * z + number(2.222219843214978396e-01)
-    p = p * z + number(2.857142874366239149e-01)
-    p = p * z + number(3.999999999940941908e-01)
-    p = p * z + number(6.666666666666735130e-01)
+    p = polynomial(z, LOG)
     return number(2) * s + s * z * p
 
 
@@ -156,31 +178,9 @@ def logistic_tail(a: Scalar) -> Scalar:
 @njit(**INNER, **EXACT, forceinline=True)
 def normal_tail(a: Scalar) -> tuple[Scalar, Scalar]:
     """Phi(-a) and the density at a of the standard normal distribution, for 0 <= a <= FAR."""
-    number, c = type(a), NORMAL_TAIL
+    number = type(a)
     e, b = _exp_half_square(a), a + number(4)
-    v = number(1) - number(8) / b
-    p = number(c[22]) * v + number(c[21])
-    p = p * v + number(c[20])
-    p = p * v + number(c[19])
-    p = p * v + number(c[18])
-    p = p * v + number(c[17])
-    p = p * v + number(c[16])
-    p = p * v + number(c[15])
-    p = p * v + number(c[14])
-    p = p * v + number(c[13])
-    p = p * v + number(c[12])
-    p = p * v + number(c[11])
-    p = p * v + number(c[10])
-    p = p * v + number(c[9])
-    p = p * v + number(c[8])
-    p = p * v + number(c[7])
-    p = p * v + number(c[6])
-    p = p * v + number(c[5])
-    p = p * v + number(c[4])
-    p = p * v + number(c[3])
-    p = p * v + number(c[2])
-    p = p * v + number(c[1])
-    p = p * v + number(c[0])
+    p = polynomial(number(1) - number(8) / b, NORMAL_TAIL)
     return e * p / b, e / number(ROOT_2_PI)
 
 
@@ -224,12 +224,7 @@ def _reduce32(x: numpy.float32) -> tuple[numpy.float32, numpy.float32]:
     k = shifted - f4(12582912.0)
     r = x - k * f4(0.693359375)
     r = r - k * f4(-2.12194440e-4)
-    p = f4(1.9790341e-4) * r + f4(1.39446596e-3)
-    p = p * r + f4(8.33349708e-3)
-    p = p * r + f4(4.16662949e-2)
-    p = p * r + f4(1.66666659e-1)
-    p = p * r + f4(5.0000001e-1)
-    return p * (r * r) + r, shifted
+    return polynomial(r, EXP32) * (r * r) + r, shifted
 
 
 @njit(**INNER, **EXACT, forceinline=True)
@@ -239,16 +234,7 @@ def _reduce64(x: float) -> tuple[float, float]:
     k = shifted - 6755399441055744.0
     r = x - k * 6.93147180369123816490e-01
     r = r - k * 1.90821492927058770002e-10
-    p = 2.5000061625531279587e-8 * r + 2.763024838532302056e-7
-    p = p * r + 2.7557586373785180954e-6
-    p = p * r + 2.4801493098887391545e-5
-    p = p * r + 1.9841269506578723932e-4
-    p = p * r + 1.3888888943630134161e-3
-    p = p * r + 8.3333333334944616639e-3
-    p = p * r + 4.1666666666530158494e-2
-    p = p * r + 1.6666666666666412523e-1
-    p = p * r + 5.0000000000000106271e-1
-    return p * (r * r) + r, shifted
+    return polynomial(r, EXP64) * (r * r) + r, shifted
 
 
 def _exp32(x: Any) -> numpy.float32:

@@ -20,6 +20,7 @@ from xpnet_numba.llvm.emit import (
     Type,
     declared,
     in_all_lanes,
+    instructions,
     intrinsic,
 )
 
@@ -42,35 +43,39 @@ def bits(context: Context, x: Type) -> tuple[Signature, Emit]:
     return result(x), emit
 
 
-@intrinsic
-def maximum(context: Context, a: Type, b: Type) -> tuple[Signature, Emit]:
+@instructions(lambda x, coefficients: x(x, coefficients))
+def polynomial(builder: ir.IRBuilder, x: ir.Value, coefficients: ir.Value) -> ir.Value:
+    """c0 + x (c1 + x (c2 + ...)), for a tuple of float64s; Numba has no statement for each of them to compile."""
+    numbers = cgutils.unpack_tuple(builder, coefficients)
+    if x.type != numbers[0].type:
+        numbers = [builder.fptrunc(number, x.type) for number in numbers]
+    total = numbers.pop()
+    for number in reversed(numbers):
+        total = builder.fadd(builder.fmul(total, x), number)
+    return total
+
+
+@instructions(lambda a, b: a(a, a))
+def maximum(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
     """The larger of two floats of one type, NaN if either is.
 
     A comparison would have to give up its NaN semantics before it vectorises as a reduction; this keeps both.
     """
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        kind = values[0].type
-        name = "llvm.maximum.f32" if kind == ir.FloatType() else "llvm.maximum.f64"
-        return builder.call(declared(builder, name, kind, [kind, kind]), values)
-
-    return a(a, a), emit
+    kind = a.type
+    name = "llvm.maximum.f32" if kind == ir.FloatType() else "llvm.maximum.f64"
+    return builder.call(declared(builder, name, kind, [kind, kind]), [a, b])
 
 
-@intrinsic
-def select(context: Context, condition: Type, a: Type, b: Type) -> tuple[Signature, Emit]:
+@instructions(lambda condition, a, b: a(types.boolean, a, a))
+def select(builder: ir.IRBuilder, condition: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
     """``a if condition else b``, both computed, and never by a jump.
 
     Left to itself LLVM may jump where the condition reads memory. Whether an activation is 0 follows no pattern, so
     that the processor goes the wrong way half the time.
     """
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        select = builder.select(*values)
-        select.set_metadata("unpredictable", builder.module.add_metadata([]))
-        return select
-
-    return a(types.boolean, a, a), emit
+    chosen = builder.select(condition, a, b)
+    chosen.set_metadata("unpredictable", builder.module.add_metadata([]))
+    return chosen
 
 
 @intrinsic
@@ -146,59 +151,48 @@ def _normalise(
 # anew for each caller, and a branch takes it longer than these.
 
 
-@intrinsic
-def smaller(context: Context, a: Type, b: Type) -> tuple[Signature, Emit]:
-    """Return the smaller of two integers."""
-    return _one_of_two(a, b, "<")
-
-
-@intrinsic
-def larger(context: Context, a: Type, b: Type) -> tuple[Signature, Emit]:
-    """Return the larger of two integers."""
-    return _one_of_two(a, b, ">")
-
-
-def _one_of_two(a: Type, b: Type, order: str) -> tuple[Signature, Emit]:
+def _of_integers(a: Type, b: Type) -> Signature:
+    """Two integers of one type give one of it, others an int64."""
     kind = a if a == b else types.int64
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        return builder.select(builder.icmp_signed(order, *values), *values)
-
-    return kind(kind, kind), emit
+    return kind(kind, kind)
 
 
-@intrinsic
-def choice(context: Context, condition: Type, a: Type, b: Type) -> tuple[Signature, Emit]:
-    """``a if condition else b``, of two integers."""
+@instructions(_of_integers)
+def smaller(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+    """Return the smaller of two integers."""
+    return builder.select(builder.icmp_signed("<", a, b), a, b)
 
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        condition, a, b = values
-        return builder.select(builder.icmp_unsigned("!=", condition, condition.type(0)), a, b)
 
+@instructions(_of_integers)
+def larger(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+    """Return the larger of two integers."""
+    return builder.select(builder.icmp_signed(">", a, b), a, b)
+
+
+def _of_condition(condition: Type, a: Type, b: Type) -> Signature:
+    """A condition is a boolean or an integer; a and b are integers."""
     given = types.boolean if condition == types.boolean else types.int64
-    return types.int64(given, types.int64, types.int64), emit
+    return types.int64(given, types.int64, types.int64)
 
 
-@intrinsic
-def inside(context: Context, index: Type, size: Type) -> tuple[Signature, Emit]:
+@instructions(_of_condition)
+def choice(builder: ir.IRBuilder, condition: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
+    """``a if condition else b``, of two integers."""
+    return builder.select(builder.icmp_unsigned("!=", condition, condition.type(0)), a, b)
+
+
+@instructions(types.boolean(types.int64, types.int64))
+def inside(builder: ir.IRBuilder, index: ir.Value, size: ir.Value) -> ir.Value:
     """``0 <= index < size``."""
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        return builder.icmp_unsigned("<", *values)
-
-    return types.boolean(types.int64, types.int64), emit
+    return builder.icmp_unsigned("<", index, size)
 
 
-@intrinsic
-def high_product(context: Context, a: Type, b: Type) -> tuple[Signature, Emit]:
+@instructions(types.uint64(types.uint64, types.uint64))
+def high_product(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
     """Return the upper 64 bits of the product of two uint64s."""
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        wide = ir.IntType(128)
-        product = builder.mul(*(builder.zext(v, wide) for v in values))
-        return builder.trunc(builder.lshr(product, wide(64)), INT64)
-
-    return types.uint64(types.uint64, types.uint64), emit
+    wide = ir.IntType(128)
+    product = builder.mul(builder.zext(a, wide), builder.zext(b, wide))
+    return builder.trunc(builder.lshr(product, wide(64)), INT64)
 
 
 # Denormals, numbers so small that they have lost digits: arithmetic on them is very slow on many cores.
@@ -211,28 +205,19 @@ ARM_FLUSH = 1 << 24
 """The bit of the register FPCR that says both."""
 
 
-@intrinsic
-def flush_denormals(context: Context) -> tuple[Signature, Emit]:
+@instructions(types.int32())
+def flush_denormals(builder: ir.IRBuilder) -> ir.Value:
     """Let denormals count as 0 in this thread, on x86 and ARM, and return what to restore."""
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        before = _float_mode(builder)
-        if X86 or ARM:
-            _set_float_mode(builder, builder.or_(before, INT32(X86_FLUSH if X86 else ARM_FLUSH)))
-        return before
-
-    return types.int32(), emit
+    before = _float_mode(builder)
+    if X86 or ARM:
+        _set_float_mode(builder, builder.or_(before, INT32(X86_FLUSH if X86 else ARM_FLUSH)))
+    return before
 
 
-@intrinsic
-def restore_denormals(context: Context, before: Type) -> tuple[Signature, Emit]:
+@instructions(types.void(types.int32))
+def restore_denormals(builder: ir.IRBuilder, before: ir.Value) -> None:
     """Undo :func:`flush_denormals` with what it returned."""
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        _set_float_mode(builder, values[0])
-        return target.get_dummy_value()
-
-    return types.void(types.int32), emit
+    _set_float_mode(builder, before)
 
 
 def _float_mode(builder: ir.IRBuilder) -> ir.Value:

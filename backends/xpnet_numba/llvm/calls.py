@@ -22,6 +22,7 @@ from xpnet_numba.llvm.emit import (
     Target,
     Type,
     call_address,
+    instructions,
     intrinsic,
 )
 from xpnet_numba.llvm.memory import unblocked
@@ -61,34 +62,24 @@ def call(context: Context, function: Type, arguments: Type) -> tuple[Signature, 
     return types.void(types.int64, arguments), emit
 
 
-@intrinsic
-def widest_vectors(context: Context) -> tuple[Signature, Emit]:
+@instructions(types.void())
+def widest_vectors(builder: ir.IRBuilder) -> None:
     """Let the loops of the calling function use the processor's widest vectors, those inlined into it among them.
 
     LLVM keeps to half of them on Intel's processors, whose early AVX-512 cores lowered their clock for the others. A
     loop over exp is bound by arithmetic and gains 25 to 40 %. The function stays a function: copied into a caller, its
     loops would follow what holds for that. llvmlite knows no name for this attribute of a function.
     """
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        builder.function.attributes.add("noinline")
-        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
-        return target.get_dummy_value()
-
-    return types.void(), emit
+    builder.function.attributes.add("noinline")
+    set.add(builder.function.attributes, '"prefer-vector-width"="512"')
 
 
-@intrinsic
-def stay_apart(context: Context) -> tuple[Signature, Emit]:
+@instructions(types.void())
+def stay_apart(builder: ir.IRBuilder) -> None:
     """Keep the calling function a function: it is large and called from several places, or its sums are to be added up
     in the same order whoever calls it.
     """
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        builder.function.attributes.add("noinline")
-        return target.get_dummy_value()
-
-    return types.void(), emit
+    builder.function.attributes.add("noinline")
 
 
 # The matrix product of SciPy's BLAS, called by its address.

@@ -7,7 +7,7 @@ disk.
 
 import platform
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, wraps
 from typing import Any, TypeAlias
 
 from llvmlite import binding, ir
@@ -33,6 +33,28 @@ Target: TypeAlias = base.BaseContext
 
 Emit: TypeAlias = Callable[[Target, ir.IRBuilder, Signature, Sequence[ir.Value]], ir.Value]
 """Emits the instructions: (target, builder, signature, values of the arguments) -> value of the result."""
+
+
+def instructions(signature: Signature | Callable[..., Signature]) -> Callable[[Callable[..., ir.Value | None]], Any]:
+    """Decorate a function that emits instructions where no type matters: it becomes an intrinsic.
+
+    The function takes the builder and the values of the arguments, and returns the result, or None for none.
+
+    signature : types of the result and the arguments, or a function that gives them for the types of a call
+    """
+
+    def made(emit: Callable[..., ir.Value | None]) -> Any:
+        @wraps(emit)  # Numba reads the names of the arguments behind the first
+        def definition(context: Context, *kinds: Type) -> tuple[Signature, Emit]:
+            return (signature(*kinds) if callable(signature) else signature), emit_in_target
+
+        def emit_in_target(target: Target, builder: ir.IRBuilder, _: Signature, values: Sequence[ir.Value]) -> ir.Value:
+            result = emit(builder, *values)
+            return target.get_dummy_value() if result is None else result
+
+        return intrinsic(definition)
+
+    return made
 
 
 def declared(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: list[ir.Type]) -> ir.Function:

@@ -28,6 +28,7 @@ from xpnet_numba.llvm.emit import (
     Target,
     Type,
     declared,
+    instructions,
     intrinsic,
 )
 
@@ -203,24 +204,16 @@ def clear(context: Context, array: Type) -> tuple[Signature, Emit]:
     return types.void(array), emit
 
 
-@intrinsic
-def shift(context: Context, pointer: Type, items: Type) -> tuple[Signature, Emit]:
+@instructions(lambda pointer, items: pointer(pointer, types.int64))
+def shift(builder: ir.IRBuilder, pointer: ir.Value, items: ir.Value) -> ir.Value:
     """Return the pointer moved on by a number of items."""
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        return builder.gep(values[0], [values[1]])
-
-    return pointer(pointer, types.int64), emit
+    return builder.gep(pointer, [items])
 
 
-@intrinsic
-def address(context: Context, pointer: Type) -> tuple[Signature, Emit]:
+@instructions(lambda pointer: types.int64(pointer))
+def address(builder: ir.IRBuilder, pointer: ir.Value) -> ir.Value:
     """Return the address of a pointer, as an int64."""
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        return builder.ptrtoint(values[0], INT64)
-
-    return types.int64(pointer), emit
+    return builder.ptrtoint(pointer, INT64)
 
 
 @intrinsic(prefer_literal=True)
@@ -241,18 +234,14 @@ def stack(context: Context, pointer: Type, items: Type) -> tuple[Signature, Emit
 # read by the others through a pointer.
 
 
-@intrinsic
-def spill(context: Context, value: Type) -> tuple[Signature, Emit]:
+@instructions(lambda value: types.int64(value))
+def spill(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     """The address of a copy of a value, on the stack of the calling function: as long as that runs, the copy is
     there.
     """
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        slot = cgutils.alloca_once(builder, values[0].type)
-        builder.store(values[0], slot)
-        return builder.ptrtoint(slot, INT64)
-
-    return types.int64(value), emit
+    slot = cgutils.alloca_once(builder, value.type)
+    builder.store(value, slot)
+    return builder.ptrtoint(slot, INT64)
 
 
 @intrinsic
@@ -289,77 +278,47 @@ def with_given(context: Context, given: Type, value: Type) -> tuple[Signature, E
 WHOLE_SYSTEM = 15  # the reach of an instruction barrier, the only one there is
 
 
-@intrinsic
-def item(context: Context, address: Type, number: Type) -> tuple[Signature, Emit]:
+@instructions(types.int64(types.int64, types.int64))
+def item(builder: ir.IRBuilder, address: ir.Value, number: ir.Value) -> ir.Value:
     """Return the address of int64 ``number``, counted from the one at ``address``."""
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        address, number = values
-        return builder.add(address, builder.mul(number, INT64(8)))
-
-    return types.int64(types.int64, types.int64), emit
+    return builder.add(address, builder.mul(number, INT64(8)))
 
 
-@intrinsic
-def fetch_add(context: Context, address: Type, value: Type) -> tuple[Signature, Emit]:
+@instructions(types.int64(types.int64, types.int64))
+def fetch_add(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> ir.Value:
     """Add to the int64 at an address, as one indivisible act; returns what was there before."""
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        address, value = values
-        return builder.atomic_rmw("add", builder.inttoptr(address, INT64.as_pointer()), value, "seq_cst")
-
-    return types.int64(types.int64, types.int64), emit
+    return builder.atomic_rmw("add", builder.inttoptr(address, INT64.as_pointer()), value, "seq_cst")
 
 
-@intrinsic
-def load(context: Context, address: Type) -> tuple[Signature, Emit]:
+@instructions(types.int64(types.int64))
+def load(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
     """Return the int64 at an address, as other threads left it."""
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        return builder.load_atomic(builder.inttoptr(values[0], INT64.as_pointer()), "seq_cst", 8)
-
-    return types.int64(types.int64), emit
+    return builder.load_atomic(builder.inttoptr(address, INT64.as_pointer()), "seq_cst", 8)
 
 
-@intrinsic
-def store(context: Context, address: Type, value: Type) -> tuple[Signature, Emit]:
+@instructions(types.void(types.int64, types.int64))
+def store(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
     """Set the int64 at an address, for other threads to see."""
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        address, value = values
-        builder.store_atomic(value, builder.inttoptr(address, INT64.as_pointer()), "seq_cst", 8)
-        return target.get_dummy_value()
-
-    return types.void(types.int64, types.int64), emit
+    builder.store_atomic(value, builder.inttoptr(address, INT64.as_pointer()), "seq_cst", 8)
 
 
-@intrinsic
-def exchange_if(context: Context, address: Type, expected: Type, value: Type) -> tuple[Signature, Emit]:
+@instructions(types.boolean(types.int64, types.int64, types.int64))
+def exchange_if(builder: ir.IRBuilder, address: ir.Value, expected: ir.Value, value: ir.Value) -> ir.Value:
     """Set the int64 at an address if it is what was expected, as one indivisible act; returns whether it was."""
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        address, expected, value = values
-        place = builder.inttoptr(address, INT64.as_pointer())
-        result = builder.cmpxchg(place, expected, value, "seq_cst", "seq_cst")
-        return builder.extract_value(result, 1)
-
-    return types.boolean(types.int64, types.int64, types.int64), emit
+    place = builder.inttoptr(address, INT64.as_pointer())
+    result = builder.cmpxchg(place, expected, value, "seq_cst", "seq_cst")
+    return builder.extract_value(result, 1)
 
 
-@intrinsic
-def pause(context: Context) -> tuple[Signature, Emit]:
+@instructions(types.void())
+def pause(builder: ir.IRBuilder) -> None:
     """Tell the core that this is a waiting loop, so that it spares power and its sibling; nothing where it cannot be
     told.
     """
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        if X86:
-            builder.call(declared(builder, "llvm.x86.sse2.pause", ir.VoidType(), []), [])
-        elif ARM:  # its yield does nothing on most cores; a barrier takes as long as x86's pause
-            builder.call(declared(builder, "llvm.aarch64.isb", ir.VoidType(), [INT32]), [INT32(WHOLE_SYSTEM)])
-        return target.get_dummy_value()
-
-    return types.void(), emit
+    if X86:
+        builder.call(declared(builder, "llvm.x86.sse2.pause", ir.VoidType(), []), [])
+    elif ARM:  # its yield does nothing on most cores; a barrier takes as long as x86's pause
+        builder.call(declared(builder, "llvm.aarch64.isb", ir.VoidType(), [INT32]), [INT32(WHOLE_SYSTEM)])
 
 
 sched_yield = types.ExternalFunction("SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32())

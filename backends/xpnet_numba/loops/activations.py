@@ -11,7 +11,8 @@ from xpnet.ops.activations import LEAK
 from xpnet.ops.gated import TANH_CUBE, TANH_SCALE
 from xpnet_numba import scalars
 from xpnet_numba.kinds import Pointer, Scalar, Vector
-from xpnet_numba.llvm import array, choice, clear, copy, larger, pointer_to, section, select, shift, smaller
+from xpnet_numba.llvm.arithmetic import choice, larger, select, smaller
+from xpnet_numba.llvm.memory import array, clear, copy, pointer_to, section, shift
 from xpnet_numba.loops import inlined, inner, inner_array
 
 SHORT = 64

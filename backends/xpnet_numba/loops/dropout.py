@@ -5,7 +5,7 @@ from typing import TypeAlias
 import numpy
 
 from xpnet_numba.kinds import Indices, Vector
-from xpnet_numba.llvm import high_product
+from xpnet_numba.llvm.arithmetic import high_product
 from xpnet_numba.loops import inlined, inner
 
 u8 = numpy.uint64

@@ -14,25 +14,9 @@ from typing import Any, TypeAlias
 import numpy
 
 from xpnet_numba.kinds import Indices, Matrix, Numbers, Pointer, Scalar, Vector
-from xpnet_numba.llvm import (
-    LANES,
-    array,
-    clear,
-    copy,
-    flat,
-    inside,
-    larger,
-    normalise,
-    pointer_to,
-    section,
-    select,
-    shift,
-    smaller,
-    stack,
-    stay_apart,
-    widest_vectors,
-    with_given,
-)
+from xpnet_numba.llvm.arithmetic import LANES, inside, larger, normalise, select, smaller
+from xpnet_numba.llvm.calls import stay_apart, widest_vectors
+from xpnet_numba.llvm.memory import array, clear, copy, flat, pointer_to, section, shift, stack, with_given
 from xpnet_numba.loops import inlined, inlined_by_type, inner, inner_by_type
 from xpnet_numba.loops.activations import SHORT
 from xpnet_numba.loops.softmax import (

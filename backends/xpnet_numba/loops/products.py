@@ -19,7 +19,9 @@ from typing import NamedTuple
 from llvmlite import binding
 
 from xpnet_numba.kinds import Address, Matrix, Pointer, Vector
-from xpnet_numba.llvm import address, array, choice, gemm, larger, pointer_to, shift, smaller, stay_apart
+from xpnet_numba.llvm.arithmetic import choice, larger, smaller
+from xpnet_numba.llvm.calls import gemm, stay_apart
+from xpnet_numba.llvm.memory import address, array, pointer_to, shift
 from xpnet_numba.llvm.tiles import (
     BYTES_PER_VECTOR,
     FEW,

@@ -1,7 +1,8 @@
 """Rows of X: gathered in a given order, added up, looked through; and products with sparse ones."""
 
 from xpnet_numba.kinds import Indices, Matrix, Numbers, Scalar, SparseIndices, Vector
-from xpnet_numba.llvm import clear, copy, inside, larger, pointer_to, prefetch, shift, smaller
+from xpnet_numba.llvm.arithmetic import inside, larger, smaller
+from xpnet_numba.llvm.memory import clear, copy, pointer_to, prefetch, shift
 from xpnet_numba.loops import inlined
 
 AHEAD = 4

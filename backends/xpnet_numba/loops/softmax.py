@@ -10,23 +10,9 @@ from typing import Any
 import numpy
 
 from xpnet_numba.kinds import Matrix, Pointer, Scalar, Vector
-from xpnet_numba.llvm import (
-    LANES,
-    address,
-    array,
-    bits,
-    clear,
-    flat,
-    inside,
-    larger,
-    maximum,
-    normalise,
-    pointer_to,
-    shift,
-    smaller,
-    stack,
-    widest_vectors,
-)
+from xpnet_numba.llvm.arithmetic import LANES, bits, inside, larger, maximum, normalise, smaller
+from xpnet_numba.llvm.calls import widest_vectors
+from xpnet_numba.llvm.memory import address, array, clear, flat, pointer_to, shift, stack
 from xpnet_numba.loops import inlined, inner
 from xpnet_numba.scalars import exp, log_normal
 

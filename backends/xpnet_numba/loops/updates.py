@@ -10,7 +10,7 @@ import math
 
 from xpnet.ops.updates import adam_scales
 from xpnet_numba.kinds import Numbers, Scalar, Vector
-from xpnet_numba.llvm import INNER, njit
+from xpnet_numba.llvm.calls import INNER, njit
 from xpnet_numba.loops import inner
 from xpnet_numba.scalars import EXACT
 

@@ -7,24 +7,19 @@ The team's threads each call BLAS on their part of the work. BLAS's threads woul
 computes with it BLAS is held to one, in the whole process.
 """
 
-import ctypes
 import os
-import sys
 from functools import cache
 from threading import Lock
 from typing import Any
 
 from xpnet.errors import BackendError
-from xpnet_numba.llvm import gemm_address
+from xpnet_numba.llvm.calls import gemm_address
 from xpnet_numba.llvm.tiles import AVX2, AVX512, NEON, SSE, TILES, WIDE
 
 UNTHREADED = 262_144
 """Products of up to m n k = 2^18 OpenBLAS computes on one thread of its own accord: to hold it to one would cost more
 than it saves.
 """
-
-MANY_THREADS, ONE_THREAD = 0, 1  # BLAS_THREADING in Apple's thread_api.h
-
 
 class OneThread:
     """A context in which BLAS uses one thread. It may be entered many times, from many threads: the last to leave
@@ -58,7 +53,7 @@ class OneThread:
 def hold_this_thread() -> None:
     """Hold BLAS to one thread in a worker, where it counts threads by caller (OpenMP)."""
     for library in libraries():
-        if getattr(library, "threading_layer", "") in ("openmp", "by caller"):
+        if getattr(library, "threading_layer", "") == "openmp":
             library.set_num_threads(1)
 
 
@@ -78,37 +73,7 @@ def libraries() -> list[Any]:
     from threadpoolctl import ThreadpoolController
 
     gemm_address("float64")
-    found = ThreadpoolController().select(user_api="blas").lib_controllers
-    return [*found, *_accelerate()]
-
-
-def _accelerate() -> list[Any]:
-    """Apple's library, where it can be told; threadpoolctl does not know it."""
-    if sys.platform != "darwin":
-        return []
-    library = ctypes.CDLL("/System/Library/Frameworks/Accelerate.framework/Accelerate")
-    return [Accelerate(library)] if hasattr(library, "BLASSetThreading") else []
-
-
-class Accelerate:
-    """Apple's BLAS, in the manner of threadpoolctl: each calling thread has it use one thread or as many as it likes.
-
-    Before macOS 15 nothing but the environment variable VECLIB_MAXIMUM_THREADS tells it, before the program starts.
-    """
-
-    threading_layer = "by caller"
-
-    def __init__(self, library: Any) -> None:
-        self._library = library
-
-    @property
-    def num_threads(self) -> int:
-        """1, or the number of cores for as many as it likes."""
-        return 1 if self._library.BLASGetThreading() == ONE_THREAD else os.cpu_count() or 1
-
-    def set_num_threads(self, count: int) -> None:
-        """Have the calling thread's products computed by one thread, or by any number."""
-        self._library.BLASSetThreading(ONE_THREAD if count == 1 else MANY_THREADS)
+    return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
 one_thread = OneThread()

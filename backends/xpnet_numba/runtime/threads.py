@@ -25,7 +25,8 @@ from typing import Any
 from numba import types
 
 from xpnet_numba.kinds import Address
-from xpnet_numba.llvm import INNER, call, exchange_if, fetch_add, item, load, njit, pause, sched_yield, store
+from xpnet_numba.llvm.calls import INNER, call, njit
+from xpnet_numba.llvm.memory import exchange_if, fetch_add, item, load, pause, sched_yield, store
 from xpnet_numba.runtime.blas import BLAS, hold_this_thread, products_that_may_run
 from xpnet_numba.runtime.compiling import c_function, python_function
 

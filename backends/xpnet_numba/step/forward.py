@@ -1,16 +1,9 @@
 """Rows of X lead to the outputs of the last layer and their loss, in training, in prediction and in validation."""
 
 from xpnet_numba.kinds import Pointer, Table, Vector
-from xpnet_numba.llvm import (
-    INNER,
-    array,
-    call,
-    flush_denormals,
-    njit,
-    restore_denormals,
-    smaller,
-)
-from xpnet_numba.llvm.memory import Block
+from xpnet_numba.llvm.arithmetic import flush_denormals, restore_denormals, smaller
+from xpnet_numba.llvm.calls import INNER, call, njit
+from xpnet_numba.llvm.memory import Block, array
 from xpnet_numba.loops.products import FAR
 from xpnet_numba.runtime.threads import claim
 from xpnet_numba.scalars import EXACT

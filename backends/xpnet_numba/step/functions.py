@@ -13,7 +13,8 @@ from typing import Any
 from numba import types
 
 from xpnet_numba.kinds import Address, Indices, Matrix, Numbers, Vector
-from xpnet_numba.llvm import array, flat, pointer, pointer_to, stack, widest_vectors
+from xpnet_numba.llvm.calls import widest_vectors
+from xpnet_numba.llvm.memory import array, flat, pointer, pointer_to, stack
 from xpnet_numba.loops import activations, dropout, losses, members, products, rows, softmax, updates
 from xpnet_numba.loops.activations import JOINED_SIZE
 from xpnet_numba.runtime import threads

@@ -17,9 +17,9 @@ from numba.core import cgutils
 from numba.np.numpy_support import from_dtype
 
 from xpnet_numba.kinds import Indices, Numbers, Table
-from xpnet_numba.llvm import GIVES_ARRAY, INNER, array, call, clear, njit
+from xpnet_numba.llvm.calls import GIVES_ARRAY, INNER, call, njit
 from xpnet_numba.llvm.emit import Context, Emit, Signature, Target, Type, field, intrinsic
-from xpnet_numba.llvm.memory import LINE, Block, block_of_buffer, block_type, emit_array, part_of_buffer
+from xpnet_numba.llvm.memory import LINE, Block, array, block_of_buffer, block_type, clear, emit_array, part_of_buffer
 from xpnet_numba.loops.products import SCRATCH
 from xpnet_numba.runtime.memory import zeros
 

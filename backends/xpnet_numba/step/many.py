@@ -14,8 +14,9 @@ from numba import types
 
 from xpnet.backend import get_threads
 from xpnet_numba.kinds import Indices, Pointer
-from xpnet_numba.llvm import INNER, address, array, call, choice, high_product, njit, shift
-from xpnet_numba.llvm.memory import LINE
+from xpnet_numba.llvm.arithmetic import choice, high_product
+from xpnet_numba.llvm.calls import INNER, call, njit
+from xpnet_numba.llvm.memory import LINE, address, array, shift
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.compiling import c_function
 from xpnet_numba.runtime.memory import check_memory

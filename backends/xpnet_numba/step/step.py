@@ -20,7 +20,7 @@ from xpnet.backend import BatchPart, NetworkSpec, Parameters, Step, StepState, g
 from xpnet.backend.group import SharedMemoryGroup
 from xpnet.backend.threads import allowed_threads
 from xpnet.ops import Array, Labels
-from xpnet_numba.llvm import gemm_address
+from xpnet_numba.llvm.calls import gemm_address
 from xpnet_numba.loops.activations import ACTIVATIONS
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.blas import BLAS, choose_product, one_thread, products_that_may_run

@@ -25,21 +25,9 @@ result has the same bits whoever does the work.
 from typing import NamedTuple
 
 from xpnet_numba.kinds import Pointer, Table, Vector
-from xpnet_numba.llvm import (
-    GIVES_ARRAY,
-    INNER,
-    array,
-    call,
-    choice,
-    clear,
-    fetch_add,
-    flush_denormals,
-    load,
-    njit,
-    restore_denormals,
-    smaller,
-)
-from xpnet_numba.llvm.memory import Block
+from xpnet_numba.llvm.arithmetic import choice, flush_denormals, restore_denormals, smaller
+from xpnet_numba.llvm.calls import GIVES_ARRAY, INNER, call, njit
+from xpnet_numba.llvm.memory import Block, array, clear, fetch_add, load
 from xpnet_numba.loops.products import ACCUMULATE, FAR, TRANSPOSE_A, TRANSPOSE_B
 from xpnet_numba.runtime.threads import claim, wait_until
 from xpnet_numba.scalars import EXACT

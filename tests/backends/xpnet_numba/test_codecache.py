@@ -151,7 +151,7 @@ EXP_OF_ZERO = """
 import ctypes, numpy
 from xpnet_numba.step import functions
 from numba import njit
-from xpnet_numba.llvm import call
+from xpnet_numba.llvm.calls import call
 
 @njit
 def run(address, z, given):
@@ -252,7 +252,7 @@ def gives_zero() -> bool:
 
 def run_add_rows(address: int, x: np.ndarray, out: np.ndarray) -> None:
     from numba import njit
-    from xpnet_numba.llvm import call
+    from xpnet_numba.llvm.calls import call
 
     njit(lambda address, x, out: call(address, (x, 0, out)))(address, x, out)
 

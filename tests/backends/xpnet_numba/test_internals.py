@@ -12,7 +12,8 @@ import pytest
 from numba import types
 from numba.core.compiler_lock import global_compiler_lock
 from xpnet_numba.internals import WaitingLibrary, functions_wait, why_no_function_can_wait
-from xpnet_numba.llvm import INNER, njit, with_given
+from xpnet_numba.llvm.calls import INNER, njit
+from xpnet_numba.llvm.memory import with_given
 
 import xpnet
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numba import njit
-from xpnet_numba.llvm import flush_denormals, gemm, pause, restore_denormals
+from xpnet_numba.llvm.arithmetic import flush_denormals, restore_denormals
+from xpnet_numba.llvm.calls import gemm
 from xpnet_numba.llvm.emit import ARM, X86
-from xpnet_numba.runtime import blas
+from xpnet_numba.llvm.memory import pause
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -47,31 +48,6 @@ def test_blas_reads_its_integers_in_either_width(integer: Any) -> None:
 @njit
 def call_gemm(function: Any, m: Any) -> None:
     gemm(function, ord("N"), ord("N"), m, 20, 30, 1.0, 0, 40, 0, 50, 0.0, 0, 60)
-
-
-class ApplesLibrary:
-    """Accelerate as macOS 15 has it, with a setting for the thread that calls."""
-
-    def __init__(self) -> None:
-        self.setting = blas.MANY_THREADS
-
-    def BLASSetThreading(self, setting: int) -> int:
-        self.setting = setting
-        return 0
-
-    def BLASGetThreading(self) -> int:
-        return self.setting
-
-
-def test_accelerate_is_held_to_one_thread_and_released(monkeypatch: pytest.MonkeyPatch) -> None:
-    library = ApplesLibrary()
-    monkeypatch.setattr(blas, "libraries", lambda: [blas.Accelerate(library)])
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    with blas.OneThread():
-        assert library.setting == blas.ONE_THREAD
-    assert library.setting == blas.MANY_THREADS
-    blas.hold_this_thread()
-    assert library.setting == blas.ONE_THREAD
 
 
 @pytest.mark.skipif(not X86, reason="a name of x86 processors")
