@@ -9,8 +9,8 @@
 ``data``        what an epoch reads; orders, the next drawn beside the device's work; a rank's parts of batches
 ``memory``      the buffers that a step allocates, once
 ``launches``    each kernel with its grid
-``launcher``    the table of kernels, and the one place where their arguments are checked
-``cuda``        the launcher that runs on a GPU
+``launcher``    the table of kernels, the one place where their arguments are checked, products, recordings
+``cuda``        what that takes from CuPy: streams, graphs, memory of the host that the device reads
 ``products``    matrix products as cuBLASLt describes them
 ``cublaslt``    cuBLASLt through ctypes
 ``nccl``        ranks with a GPU each

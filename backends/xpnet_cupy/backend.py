@@ -12,10 +12,10 @@ import numpy
 from xpnet.backend import Kernel, NetworkSpec
 from xpnet.errors import BackendError, DeviceMemoryError, InputError
 from xpnet.ops import Array
-from xpnet_cupy import operations
+from xpnet_cupy import cublaslt, operations
+from xpnet_cupy.launcher import ACTIVATIONS, LOSSES, Launcher
 
 if TYPE_CHECKING:
-    from xpnet_cupy.cuda import CudaLauncher
     from xpnet_cupy.step import CompiledStep
 
 Precision = Literal["fp32", "tf32", "bf16"]
@@ -87,8 +87,6 @@ class CupyBackend:
 
     def describe(self) -> dict[str, str]:
         """CuPy, driver, toolkit, card, its memory, and whether cuBLASLt was found."""
-        from xpnet_cupy.cublaslt import find_cublaslt
-
         runtime = self._cupy.cuda.runtime
         with self._current() as device:
             free, total = runtime.memGetInfo()
@@ -99,24 +97,24 @@ class CupyBackend:
             "toolkit": _version(runtime.runtimeGetVersion()),
             "card": f"{card['name'].decode()}, cuda:{device.id} of {runtime.getDeviceCount()}",
             "free memory": f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB",
-            "cuBLASLt": "not found" if find_cublaslt(runtime.runtimeGetVersion() // 1000) is None else "found",
+            "cuBLASLt": "found" if self._has_cublaslt() else "not found",
         }
 
     def compile_step(self, spec: NetworkSpec) -> CompiledStep | str:
         """The compiled step, or the reason why there is none: an activation or loss without a CUDA kernel, members."""
-        from xpnet_cupy.launcher import ACTIVATIONS, LOSSES
         from xpnet_cupy.step import CompiledStep
 
         if missing := set(spec.activations) - ACTIVATIONS:
             return f"the CUDA backend has no kernel for the activation {', '.join(sorted(missing))}"
-
         if spec.loss not in LOSSES:
             return "the CUDA backend has no compiled step for several targets of classes"
         if spec.members > 1:
             return "the CUDA backend has no compiled step for members"
+        if not self._has_cublaslt():
+            return "the CUDA backend has no compiled step without cuBLASLt, which was not found"
         with self._current() as device:
             on_device = partial(self._cupy.cuda.Device, device.id)
-            return CompiledStep(spec, self, self._launcher(spec.dtype), on_device)
+            return CompiledStep(spec, self, Launcher(self._cupy, spec.dtype, self.precision), on_device)
 
     def _adopted(self, data: Any) -> Array:
         cupy = self._cupy
@@ -131,14 +129,12 @@ class CupyBackend:
         return cupy.asarray(numpy.asarray(data))
 
     @contextmanager
-    def _launching(self, array: Array) -> Iterator[CudaLauncher]:
+    def _launching(self, array: Array) -> Iterator[Launcher]:
         with array.device:
-            yield self._launcher(str(array.dtype))
+            yield Launcher(self._cupy, str(array.dtype), self.precision)
 
-    def _launcher(self, dtype: str) -> CudaLauncher:
-        from xpnet_cupy.cuda import CudaLauncher
-
-        return CudaLauncher(dtype, self.precision)
+    def _has_cublaslt(self) -> bool:
+        return cublaslt.find_cublaslt(self._cupy.cuda.runtime.runtimeGetVersion() // 1000) is not None
 
     def _check_for_bf16(self) -> None:
         with self._current() as device:

@@ -7,13 +7,14 @@ import ctypes
 import sys
 import weakref
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from xpnet.errors import BackendError
-from xpnet_cupy.launcher import Launch
 from xpnet_cupy.products import Product, mask_stride
+
+Launch = Callable[[], None]
 
 ALGORITHM_BYTES = 32 << 20  # of workspace an algorithm may ask for: what NVIDIA recommends for Hopper
 WORKSPACE_BYTES = ALGORITHM_BYTES + 16  # epilogues write beyond what they ask for (nvmath-python leaves them 16 bytes)
@@ -73,8 +74,8 @@ class CublasLt:
         """
         if not product.has_epilogue:
             return None
-        alignments = (_alignment(a), _alignment(b), _alignment(out))
-        return _Described(self, product, precision, vector, mask, alignments).at(a, b, out)
+        matmul = _Matmul(self, product, precision, (a, b, out), vector, mask)
+        return None if matmul.algorithm is None else matmul.launch
 
     def call(self, name: str, *arguments: Any) -> None:
         """Calls a function of the library.
@@ -105,13 +106,16 @@ class CublasLt:
         self.call(f"cublasLt{kind}SetAttribute", target, ctypes.c_int(attribute), ctypes.byref(value), size)
 
 
-class _Described:
-    """A product that cuBLASLt has accepted: its description, and the algorithm that the library thinks best."""
+class _Matmul:
+    """A product of matrices at three addresses as cuBLASLt describes it.
+
+    algorithm : the one that the library thinks best; None where the epilogue is not supported
+    """
 
     def __init__(
-        self, lt: CublasLt, product: Product, precision: str, vector: int, mask: int, alignments: tuple[int, ...]
+        self, lt: CublasLt, product: Product, precision: str, places: tuple[int, ...], vector: int, mask: int
     ) -> None:
-        compute, factor, wide, self.scale = _PRECISIONS[precision]
+        compute, factor, wide, scale = _PRECISIONS[precision]
         self.lt = lt
         self.operation = lt.described("MatmulDesc", ctypes.c_int(compute), ctypes.c_int(wide))
         self.a = self._layout(factor, *product.shape_a, product.lda)
@@ -126,15 +130,16 @@ class _Described:
         if mask:
             self._assign(_AUX_POINTER, ctypes.c_void_p(mask))
             self._assign(_AUX_LD, ctypes.c_int64(mask_stride(product.m)))
-        self.algorithm = self._offered(alignments)
+        self.places, self.one, self.zero = [ctypes.c_void_p(place) for place in places], scale(1), scale(0)
+        self.algorithm = self._offered(places)
 
-    def _offered(self, alignments: tuple[int, ...]) -> Any:
-        """Return the algorithm for matrices so aligned; None where the epilogue is not supported."""
+    def _offered(self, places: tuple[int, ...]) -> Any:
+        """Return the algorithm for matrices that are aligned as these."""
         lt, found, count = self.lt, _Heuristic(), ctypes.c_int()
         preference = lt.described("MatmulPreference")
         workspace = ctypes.c_size_t(ALGORITHM_BYTES)
         lt.assign("MatmulPreference", preference, _MAX_WORKSPACE_BYTES, workspace)
-        a, b, out = alignments
+        a, b, out = map(_alignment, places)
         for k, alignment in enumerate((a, b, out, out)):
             lt.assign("MatmulPreference", preference, _MIN_ALIGNMENT_A_BYTES + k, ctypes.c_uint32(alignment))
         layouts = self.a, self.b, self.d, self.d
@@ -146,18 +151,14 @@ class _Described:
             raise MemoryError("cuBLASLt has no memory to choose an algorithm")
         return found.algorithm if status == 0 and count.value and found.status == 0 else None
 
-    def at(self, a: int, b: int, out: int) -> Launch | None:
-        """Return the launch of this product on matrices at these addresses; None where there is no algorithm."""
-        if self.algorithm is None:
-            return None
-        one, zero = self.scale(1), self.scale(0)
-        left = (ctypes.byref(one), ctypes.c_void_p(a), self.a, ctypes.c_void_p(b), self.b)
-        result = (ctypes.byref(zero), *(ctypes.c_void_p(out), self.d) * 2)
-        return partial(self._launch, self.lt.handle, self.operation, *left, *result, ctypes.byref(self.algorithm))
-
-    def _launch(self, *arguments: Any) -> None:
+    def launch(self) -> None:
+        """Ask the current stream for the product."""
+        a, b, out = self.places
+        left = (ctypes.byref(self.one), a, self.a, b, self.b)
+        result = (ctypes.byref(self.zero), out, self.d, out, self.d, ctypes.byref(self.algorithm))
         space = (ctypes.c_void_p(self.lt.workspace), ctypes.c_size_t(WORKSPACE_BYTES))
-        self.lt.call("cublasLtMatmul", *arguments, *space, ctypes.c_void_p(self.lt.stream()))
+        stream = ctypes.c_void_p(self.lt.stream())
+        self.lt.call("cublasLtMatmul", self.lt.handle, self.operation, *left, *result, *space, stream)
 
     def _layout(self, kind: int, rows: int, cols: int, stride: int) -> ctypes.c_void_p:
         shape = (ctypes.c_uint64(rows), ctypes.c_uint64(cols), ctypes.c_int64(stride))

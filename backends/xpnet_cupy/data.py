@@ -1,16 +1,14 @@
 """What an epoch reads, as kernels read it: rows, labels, weights, and the order in which rows come."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy
 
 from xpnet.backend import BatchPart
 from xpnet.ops import Array
+from xpnet_cupy.cuda import Uploads
 from xpnet_cupy.launcher import Launcher
-
-if TYPE_CHECKING:
-    from xpnet_cupy.cuda import Uploads
 
 FILLED = 16  # where parts differ from epoch to epoch, their rows are filled up to a multiple of this
 

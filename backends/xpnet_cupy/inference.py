@@ -11,8 +11,9 @@ from xpnet.backend import NetworkSpec
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.ops import Array
 from xpnet_cupy import launches
+from xpnet_cupy.cuda import Launch
 from xpnet_cupy.data import Data
-from xpnet_cupy.launcher import Launch, Launcher
+from xpnet_cupy.launcher import Launcher
 from xpnet_cupy.launches import Batch, Penalty
 from xpnet_cupy.memory import EpochMemory, NetworkMemory, itemsize
 from xpnet_cupy.plan import forward_launches, layers_of

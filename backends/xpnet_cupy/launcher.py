@@ -1,29 +1,25 @@
-"""The table of kernels, and what a launcher offers: the plan and the operations are written over it.
+"""The table of kernels, and the launcher: the plan and the operations are written over it.
 
 A launcher compiles the kernels for one floating-point type and prepares calls: of a kernel, of a matrix product. A
-prepared call takes no arguments, since a captured graph replays it with the same addresses. ``xpnet_cupy.cuda`` has the
-one that runs on a GPU; the tests bring one that runs the same kernels on the host.
+prepared call takes no arguments, since a captured graph replays it with the same addresses. The tests bring a launcher
+that runs the same kernels on the host.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import copy
+from functools import cached_property
+from typing import Any, Self
 
 import numpy
 
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
-from xpnet.errors import InputError
+from xpnet.errors import BackendError, InputError
 from xpnet.ops import Array
+from xpnet_cupy import cuda
+from xpnet_cupy.cuda import Launch
 from xpnet_cupy.products import Product
 
-if TYPE_CHECKING:
-    from xpnet_cupy.cuda import Uploads
-
-SOURCE = Path(__file__).with_name("kernels.cu").read_text(encoding="utf-8")
-
-Launch = Callable[[], None]
 Grid = tuple[int, ...]
 
 # What each kernel takes, in order: `real` is the type the kernels are compiled for, `stored` that of what layers hand
@@ -90,104 +86,127 @@ KERNELS: dict[str, tuple[str, ...]] = {
 _SCALARS = {"int": numpy.int32, "long": numpy.int64, "double": numpy.float64}
 
 
-class Launcher(ABC):
-    """Prepares calls for arrays of one floating-point type.
+class Launcher:
+    """Prepares calls of kernels and products for arrays of one floating-point type, on the current device and stream.
 
-    xp : the namespace that allocates their arrays
+    cupy : the module CuPy
     dtype : ``float32`` or ``float64``
+    precision : of products of float32, ``fp32``, ``tf32`` or ``bf16``; float64 has its own
+    stored : the type of what layers hand to each other: ``dtype``, or ``uint16`` for the bits of bfloat16
+    full : the launcher of ``dtype`` whose ``of_batches`` this is, or this
     """
 
-    xp: Any
-    dtype: str
+    def __init__(self, cupy: Any, dtype: str, precision: str = "fp32") -> None:
+        import array_api_compat.cupy
 
-    @property
-    def stored(self) -> str:
-        """The type of what layers hand to each other: ``dtype``, or ``uint16`` for the bits of bfloat16."""
-        return self.dtype
+        self.cupy, self.xp = cupy, array_api_compat.cupy
+        self.dtype = self.stored = dtype
+        self.precision = "fp64" if dtype == "float64" else precision
+        self.full = self
 
     @property
     def halved(self) -> bool:
-        """Return whether that is less than ``dtype``."""
+        """Return whether what is stored has fewer bytes than ``dtype``."""
         return self.stored != self.dtype
 
-    @property
-    def of_batches(self) -> "Launcher":
-        """The launcher of a training's batches, which may store what layers hand on in less than ``dtype``."""
-        return self
+    @cached_property
+    def of_batches(self) -> Self:
+        """The launcher of a training's batches: one that stores bfloat16 if products are to take that."""
+        if self.precision != "bf16":
+            return self
+        halved = copy(self)
+        halved.stored, halved.precision = "uint16", "bf16 in memory"
+        return halved
 
     @property
-    def full(self) -> "Launcher":
-        """The launcher whose ``of_batches`` this is."""
-        return self
-
-    @property
-    @abstractmethod
     def about(self) -> str:
         """One clause for a person: how products are computed."""
+        if self.halved:
+            return "products and what layers hand to each other in bf16, all sums in fp32, through cuBLASLt"
+        return f"products in {self.precision} through cuBLASLt"
 
     @property
-    @abstractmethod
-    def lane(self) -> Any:
-        """Return stream and workspace of launches as a key: a recording made on one lane runs on that lane."""
+    def lane(self) -> cuda.Lane:
+        """This thread's stream and workspace on the current device: a recording made on one lane runs on that lane."""
+        return cuda.lanes.current(self.cupy)
 
-    @abstractmethod
     def kernel(self, name: str) -> Callable[[Grid, Grid, tuple[Any, ...]], None]:
-        """Return the compiled kernel, called with grid, block and checked arguments."""
+        """Return the kernel, called with grid, block and checked arguments; compiled when first asked for."""
+        with cuda.memory_errors(self.cupy):
+            return cuda.kernel(self.cupy, self.dtype, self.stored, name, self.cupy.cuda.Device().id)
 
-    @abstractmethod
     def product(self, product: Product, a: Array, b: Array, out: Array) -> Launch:
-        """Return the prepared product of two C-contiguous matrices, without its epilogue."""
+        """Return the prepared product of two C-contiguous matrices, which has no epilogue."""
+        launch = self.fused_product(product, a, b, out, vector=None)
+        if launch is None:
+            raise BackendError(
+                f"cuBLASLt must have a product in {self.precision} for {product}; it has none on this card. "
+                "Use precision='fp32'."
+            )
+        return launch
 
-    @abstractmethod
     def fused_product(
         self, product: Product, a: Array, b: Array, out: Array, *, vector: Array | None, mask: Array | None = None
     ) -> Launch | None:
-        """The prepared product with its epilogue, or None where there is none such.
+        """The prepared product with its epilogue, or None where cuBLASLt has none such.
 
         vector : the bias to add, or what receives the bias gradient; None where there is neither
         mask : (rows, bits / 8) uint8, ReLU's bits, written by relu_aux_bias and read by drelu_bgrad
         """
+        places = [0 if array is None else self.address(array) for array in (a, b, out, vector, mask)]
+        return self.lane.lt.prepare(product, self.precision, *places)
 
-    @abstractmethod
     def record(self, run: Launch) -> Launch:
         """The work of ``run``, which has run once before, as something cheaper to repeat: a captured graph."""
+        return cuda.captured(self.cupy, run)
 
-    @property
-    @abstractmethod
-    def records(self) -> bool:
-        """Return whether a recording is cheaper than its launches."""
-
-    @abstractmethod
     def mark(self) -> Any:
         """Mark the work requested so far; the mark's ``synchronize`` waits for it."""
+        return self.cupy.cuda.get_current_stream().record()
 
-    @abstractmethod
-    def stream(self) -> AbstractContextManager[Any]:
-        """Held open around work that may be recorded, and gives the lane; follows what the caller has asked for."""
+    @contextmanager
+    def stream(self) -> Iterator[Any]:
+        """Held open around work that may be recorded, and gives the lane; follows what the caller has asked for.
 
-    @abstractmethod
+        The lane has a stream of its own, since the default stream cannot be captured.
+        """
+        lane, caller = self.lane, self.cupy.cuda.get_current_stream()
+        lane.stream.wait_event(caller.record())
+        try:
+            with lane.stream:
+                yield lane
+        finally:
+            cuda.back_to(self.cupy, caller)
+            caller.wait_event(lane.stream.record())
+
     def address(self, array: Array) -> int:
         """Return the address of the first item of an array on the device, or of one in ``pinned`` memory."""
-
-    @abstractmethod
-    def uploads(self, size: int, dtype: str) -> "Uploads":
-        """Memory for arrays that go to the device beside its work."""
-
-    @abstractmethod
-    def pinned(self, size: int, dtype: str) -> numpy.ndarray:
-        """Memory of the host that kernels read and write: an array of zeros."""
+        return array.ctypes.data if isinstance(array, cuda.Pinned) else array.data.ptr
 
     def argument(self, array: Array) -> Any:
-        """Return a checked array as ``kernel`` takes it."""
-        return array
+        """Return a checked array as ``kernel`` takes it: CuPy passes arrays of its own, and numbers."""
+        return numpy.uintp(array.ctypes.data) if isinstance(array, cuda.Pinned) else array
 
-    @abstractmethod
+    def uploads(self, size: int, dtype: str) -> cuda.Uploads:
+        """Memory for arrays that go to the device beside its work."""
+        with cuda.memory_errors(self.cupy):
+            return cuda.Uploads(self.cupy, self.lane.copies, size, dtype)
+
+    def pinned(self, size: int, dtype: str) -> numpy.ndarray:
+        """Memory of the host that kernels read and write: an array of zeros."""
+        return cuda.pinned(self.cupy, size, dtype)
+
     def free_memory(self) -> tuple[int, int]:
-        """Bytes of the device that are free, and all its bytes."""
+        """Bytes of the device that are free, with those of CuPy's pool and within its limit, and all its bytes."""
+        free, total = self.cupy.cuda.runtime.memGetInfo()
+        pool = self.cupy.get_default_memory_pool()
+        free += pool.free_bytes()
+        limit = pool.get_limit()
+        return (min(free, limit - pool.used_bytes()), min(total, limit)) if limit else (free, total)
 
-    @abstractmethod
     def release_memory(self) -> None:
-        """Gives memory that nobody uses back to the device."""
+        """Give the free memory of CuPy's pool back to the driver, from which cuBLASLt and graphs take theirs."""
+        self.cupy.get_default_memory_pool().free_all_blocks()
 
     def prepare(self, name: str, grid: Grid, block: Grid, *arguments: Any) -> Launch:
         """A call of a kernel, its arguments checked here and nowhere else.

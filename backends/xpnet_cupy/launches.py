@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from xpnet.backend import UpdateRule
 from xpnet.ops import Array
-from xpnet_cupy.launcher import Grid, Launch, Launcher
+from xpnet_cupy.cuda import Launch
+from xpnet_cupy.launcher import Grid, Launcher
 
 if TYPE_CHECKING:
     from xpnet_cupy.memory import EpochMemory

@@ -14,6 +14,7 @@ from xpnet.backend import Group
 from xpnet.backend.group import Value, allgather
 from xpnet.errors import BackendError
 from xpnet.ops import Array
+from xpnet_cupy import cublaslt
 
 NOT_READY = 600  # cudaErrorNotReady
 ABORT_SECONDS = 5.0
@@ -37,7 +38,7 @@ def open_group(timeout: float) -> Iterator["NcclGroup"]:
     Raises
     ------
     BackendError
-        Where CuPy, NCCL, mpi4py or an MPI is missing, or a machine has fewer GPUs than ranks.
+        Where CuPy, cuBLASLt, NCCL, mpi4py or an MPI is missing, or a machine has fewer GPUs than ranks.
     """
     cupy, nccl = _cupy_with_nccl()
     with _mpi()(timeout) as host, _own_device(cupy, host):
@@ -139,6 +140,8 @@ def _cupy_with_nccl() -> tuple[Any, Any]:
     cupy = usable_cupy()
     from cupy.cuda import nccl
 
+    if cublaslt.find_cublaslt(cupy.cuda.runtime.runtimeGetVersion() // 1000) is None:
+        raise BackendError("The group 'nccl' needs cuBLASLt, which was not found. Use the group 'mpi'.")
     if not nccl.available:
         raise BackendError(
             "The group 'nccl' needs NCCL, which CuPy did not find. pip install nvidia-nccl-cu13 (or -cu12), or use the "

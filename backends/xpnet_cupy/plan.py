@@ -13,7 +13,8 @@ from typing import Any, Literal, NamedTuple
 from xpnet.backend import NetworkSpec, Parameters
 from xpnet.ops import Array
 from xpnet_cupy import launches, products
-from xpnet_cupy.launcher import Launch, Launcher
+from xpnet_cupy.cuda import Launch
+from xpnet_cupy.launcher import Launcher
 from xpnet_cupy.launches import Batch, Penalty
 from xpnet_cupy.memory import BatchMemory, NetworkMemory
 from xpnet_cupy.products import Epilogue

@@ -13,11 +13,8 @@ The sums have the type of the result. Where that is bfloat16, DRELU alone is ask
 every weight gradient, which is float32.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
-
-from xpnet.ops import Array
+from typing import Literal
 
 Epilogue = Literal["none", "bias", "relu_aux_bias", "drelu", "drelu_bgrad", "bgrada"]
 MASK_BITS = 128  # the leading dimension of ReLU's bits is a multiple of this
@@ -61,15 +58,6 @@ class Product:
     def shape_b(self) -> tuple[int, int]:
         """Return the rows and columns of B as stored."""
         return (self.n, self.k) if self.transpose_b else (self.k, self.n)
-
-    def by_matmul(self, xp: Any, a: Array, b: Array, out: Array) -> Callable[[], None]:
-        """The product of C-contiguous arrays through ``xp.matmul``, prepared; the epilogue is not in it."""
-        left, right = (b.T if self.transpose_b else b), (a.T if self.transpose_a else a)
-
-        def launch() -> None:
-            xp.matmul(left, right, out=out)
-
-        return launch
 
 
 def forward(rows: int, fan_in: int, fan_out: int, *, epilogue: Epilogue = "none", wide: bool = False) -> Product:

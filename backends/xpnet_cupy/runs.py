@@ -4,7 +4,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 
-from xpnet_cupy.launcher import Launch, Launcher
+from xpnet_cupy.cuda import Launch
+from xpnet_cupy.launcher import Launcher
 from xpnet_cupy.memory import EpochMemory
 
 AT_ONCE = 8

@@ -10,7 +10,7 @@ first batch changes a parameter.
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy
@@ -19,9 +19,10 @@ from xpnet.backend import Backend, BatchPart, NetworkSpec, Parameters, Step, Ste
 from xpnet.errors import MixedArraysError
 from xpnet.ops import Array
 from xpnet_cupy import launches
+from xpnet_cupy.cuda import Launch
 from xpnet_cupy.data import Data, Orders, as_read, batches_of_ranks
 from xpnet_cupy.inference import Inference, block_rows
-from xpnet_cupy.launcher import Launch, Launcher
+from xpnet_cupy.launcher import Launcher
 from xpnet_cupy.launches import Penalty
 from xpnet_cupy.memory import BatchMemory, NetworkMemory, batch_bytes, network_bytes, without_memory
 from xpnet_cupy.plan import BatchPlan, Shape
@@ -64,10 +65,11 @@ class CompiledStep(Step):
         with self._memory(f"A network of widths {spec.widths}"):
             self._network = NetworkMemory(spec, backend, launcher)
         self.params = self._network.params
-        self._why = f"the compiled CuPy step: {self._about()}"
+        how = f"up to {AT_ONCE} batches a CUDA graph, {launcher.of_batches.about}; predictions and losses recorded"
+        self._why = f"the compiled CuPy step: {how}"
         self._room: _Room | None = None
         self._plans: OrderedDict[Shape, BatchPlan] = OrderedDict()
-        self._met: Any = None  # the group that sums have been made with, and whether all of its ranks record them
+        self._met: Any = None  # the group that sums have been made with
         self._of_lanes: dict[Any, Inference] = {}  # threads at the same time have lanes of their own
 
     @property
@@ -106,9 +108,9 @@ class CompiledStep(Step):
         max_grad_norm: float | None = None,
     ) -> float:
         """See :class:`xpnet.backend.Step`. The weights of batches and the norms of gradients stay on the device."""
-        told = {"learning_rate": learning_rate, "by_rows": True, "max_norm": max_grad_norm or 0.0}
-        clipped = max_grad_norm is not None
-        return self._epoch(X, Y, sample_weight, order, batch_size, told, clipped=clipped)
+        clipped = {} if max_grad_norm is None else {"max_norm": max_grad_norm}
+        told = {"learning_rate": learning_rate, "by_rows": True, **clipped}
+        return self._epoch(X, Y, sample_weight, order, batch_size, told)
 
     def data_parallel_epoch(
         self,
@@ -120,28 +122,26 @@ class CompiledStep(Step):
         group: Any,
         sample_weight: Array | None = None,
     ) -> tuple[float, float] | None:
-        """See :class:`xpnet.backend.Step`. The recordings hold the sums of gradients, if the group allows it."""
-        if not (shares and hasattr(group, "begin_allreduce") and self._all_record(group)):
+        """See :class:`xpnet.backend.Step`. The recordings hold the sums of gradients where the group has such."""
+        if not (shares and hasattr(group, "begin_allreduce")):
             return None
+        self._prepare_sums(group)
         order, parts, places = batches_of_ranks(shares)
         rows, weight = order.shape[1], float(parts[:, 0].sum())
-        with self._memory(f"Training on batches of {rows} rows", rows), self.launcher.stream() as lane:
+        marks: list[Any] = []
 
-            def prepare() -> tuple[Runs, Data, Calls]:
-                room = self._room_for(rows)
-                data = self._read(X, Y, sample_weight, order.reshape(-1))
-                data = self._placed(data, places)._replace(parts=self.launcher.xp.asarray(parts))
-                shape = Shape(rows, data.indices, "given", lane=lane, group=group)
-                told = {"learning_rate": learning_rate}
-                return room.runs, data, self._prepared(room, data, [(shape, len(shares))], told)
+        def note() -> None:
+            marks.append(self.launcher.mark())
 
-            runs, _held, calls = self._with_room(prepare)  # held until the device has read it
-            marks: list[Any] = []
-            runs.run(calls, lambda: marks.append(self.launcher.mark()))
-            calls.clear()  # an error would hold recordings with sums in them, which a communicator waits for
+        def wait() -> None:
             for mark in marks:  # one after the other: the time-out is that of a few sums, not of an epoch
                 group.wait(mark)
-            loss, squares, _, broken = self._network.read()
+
+        with self._memory(f"Training on batches of {rows} rows", rows), self.launcher.stream() as lane:
+            shape = Shape(rows, Y.ndim == 1, "given", lane=lane, group=group)
+            read = partial(self._read, X, Y, sample_weight, order.reshape(-1), places, parts)
+            batches, told = [(shape, len(shares))], {"learning_rate": learning_rate}
+            loss, squares, _, broken = self._run(read, batches, told, after=note, beside=wait)
             penalty = float(self.spec.l2 / 2 * squares / weight) if weight else 0.0
             return float("nan") if broken else loss, penalty
 
@@ -173,23 +173,19 @@ class CompiledStep(Step):
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
         count = X.shape[0] if rows is None else len(rows)
+        whole: float | BatchPart | None = part
+        told: dict[str, Any] = {}
+        if part is not None:
+            told = {"total_weight": part.total_weight, "first_row": part.first_row}
+        elif sample_weight is None:
+            whole = count
         with self._memory(f"A gradient over {count} rows", count), self.launcher.stream() as lane:
             if not count:
                 return self._no_gradient(part)
-
-            def prepare() -> tuple[Runs, Data, Calls]:
-                room = self._room_for(count)
-                data = self._placed(self._read(X, Y, sample_weight, rows), part and part.places)
-                told: dict[str, Any] = {}
-                kind: Literal["rows", "summed", "given"] = "rows" if sample_weight is None else "summed"
-                if part is not None:
-                    kind, told = "given", {"total_weight": part.total_weight, "first_row": part.first_row}
-                shape = Shape(count, data.indices, kind, part is None or part.penalized, lane=lane)
-                return room.runs, data, self._prepared(room, data, [(shape, 1)], told, "gradients")
-
-            runs, _held, calls = self._with_room(prepare)
-            runs.run(calls)
-            return self._mean(self._network.read(), count if part is None and sample_weight is None else part)
+            kind = "given" if part is not None else _counted(sample_weight)
+            shape = Shape(count, Y.ndim == 1, kind, part is None or part.penalized, lane=lane)
+            read = partial(self._read, X, Y, sample_weight, rows, part and part.places)
+            return self._mean(self._run(read, [(shape, 1)], told, "gradients"), whole)
 
     def update(self, *, learning_rate: float) -> None:
         """See :class:`xpnet.backend.Step`."""
@@ -251,29 +247,54 @@ class CompiledStep(Step):
         order: Any,
         batch_size: int,
         told: dict[str, Any],
-        *,
-        clipped: bool = False,
     ) -> float:
         """An epoch over all rows; told : as for :meth:`xpnet_cupy.memory.EpochMemory.tell`"""
         self.penalty, rows = 0.0, X.shape[0]
         prefetch, self.prefetch_order = self.prefetch_order, None
         if not rows:
             return 0.0
-        size, kind = min(batch_size, rows), "clipped" if clipped else "training"
+        size = min(batch_size, rows)
+
+        def read() -> Data:
+            self._orders.expect(prefetch, rows)
+            return self._read(X, Y, sample_weight, order)
+
         with self._memory(f"Training on batches of {size} rows", size), self.launcher.stream() as lane:
+            weight = _counted(sample_weight)
+            shapes = [(Shape(n, Y.ndim == 1, weight, lane=lane), times) for n, times in batches_of(rows, size)]
+            kind = "clipped" if "max_norm" in told else "training"
+            results = self._run(read, shapes, told, kind, beside=self._orders.send_next)
+            return self._mean(results, rows if sample_weight is None or "by_rows" in told else None)
 
-            def prepare() -> tuple[Runs, Data, Calls]:
-                self._orders.expect(prefetch, rows)
-                room, data = self._room_for(size), self._read(X, Y, sample_weight, order)
-                weight: Literal["rows", "summed"] = "rows" if sample_weight is None else "summed"
-                shapes = [(Shape(n, data.indices, weight, lane=lane), times) for n, times in batches_of(rows, size)]
-                return room.runs, data, self._prepared(room, data, shapes, told, kind)
+    def _run(
+        self,
+        read: Callable[[], Data],
+        shapes: list[tuple[Shape, int]],
+        told: dict[str, Any],
+        kind: str = "training",
+        *,
+        after: Launch | None = None,
+        beside: Launch | None = None,
+    ) -> Any:
+        """Run batches on the open lane; returns their sums, as :meth:`xpnet_cupy.memory.EpochMemory.read` does.
 
-            runs, _held, calls = self._with_room(prepare)  # held until the device has read it
-            runs.run(calls)
-            self._orders.send_next()  # beside the device's work
-            by_rows = sample_weight is None or "by_rows" in told
-            return self._mean(self._network.read(), rows if by_rows else None)
+        read : gives the data; shapes : of the batches, the largest first, each with how often it comes
+        told : as for :meth:`xpnet_cupy.memory.EpochMemory.tell`; kind : ``training``, ``clipped`` or ``gradients``
+        after : called after each replay; beside : called when the device has all that it is to do
+        """
+
+        def prepare() -> tuple[Runs, Data, Calls]:
+            room, data = self._room_for(shapes[0][0].rows), read()
+            self._network.tell(data, **told)
+            batches = [(getattr(self._plan(room, shape), kind), times) for shape, times in shapes]
+            return room.runs, data, room.runs.prepare(batches, room.finish)
+
+        runs, _held, calls = self._with_room(prepare)  # held until the device has read it
+        runs.run(calls, after)
+        calls.clear()  # an error would hold recordings with sums in them, which a communicator waits for
+        if beside is not None:
+            beside()
+        return self._network.read()
 
     @cached_property
     def _updating(self) -> Work:
@@ -310,30 +331,21 @@ class CompiledStep(Step):
             self._room = _Room(memory, Runs(self.launcher, network, Work(begin)), finish)
         return self._room
 
-    def _read(self, X: Array, Y: Array, sample_weight: Array | None, order: Any) -> Data:
-        """The data as kernels read them."""
-        launcher, dtype = self.launcher, self.spec.dtype
+    def _read(
+        self, X: Array, Y: Array, sample_weight: Array | None, order: Any, places: Any = None, parts: Any = None
+    ) -> Data:
+        """The data as kernels read them; places and parts, on the host or None: see :class:`~xpnet_cupy.data.Data`."""
+        launcher, dtype, xp = self.launcher, self.spec.dtype, self.launcher.xp
         self._belongs(X, Y, sample_weight)
+        placed = places is not None and any(self.spec.dropout)  # nothing else asks where a row stands
         return Data(
             as_read(launcher, X, dtype),
             as_read(launcher, Y, "int64" if Y.ndim == 1 else dtype),
             None if sample_weight is None else as_read(launcher, sample_weight, dtype),
             None if order is None else self._orders.on_device(order),
+            None if parts is None else xp.asarray(parts),
+            xp.asarray(places.reshape(-1).astype("int32")) if placed else None,
         )
-
-    def _placed(self, data: Data, places: Any) -> Data:
-        """Return the data with the places of their rows, where dropout looks for them; places : on the host, or None"""
-        if places is None or not any(self.spec.dropout):
-            return data
-        return data._replace(places=self.launcher.xp.asarray(places.reshape(-1).astype("int32")))
-
-    def _prepared(
-        self, room: _Room, data: Data, shapes: list[tuple[Shape, int]], told: dict[str, Any], kind: str = "training"
-    ) -> Calls:
-        """Prepare batches of these shapes, each so many times; kind : ``training``, ``clipped`` or ``gradients``"""
-        self._network.tell(data, **told)
-        batches = [(getattr(self._plan(room, shape), kind), times) for shape, times in shapes]
-        return room.runs.prepare(batches, room.finish)
 
     def _plan(self, room: _Room, shape: Shape) -> BatchPlan:
         """Return the plan for batches of this shape, made once."""
@@ -344,17 +356,14 @@ class CompiledStep(Step):
         self._plans.move_to_end(shape)
         return self._plans[shape]
 
-    def _all_record(self, group: Any) -> bool:
-        """Whether all ranks can record sums. Asked once, with a first sum, which sets up what sums need."""
-        if self._met is None or self._met[0] is not group:
-            count = group.allreduce(numpy.full(1, float(self.launcher.records)))
-            self._met = group, int(count[0]) == group.size
-            if self._met[1]:
-                group.before_it_ends(self._forget_sums)
-                with self._on_device(), self.launcher.stream():
-                    group.begin_allreduce(self._network.gradients.flat)
-                    group.wait(self.launcher.mark())
-        return self._met[1]
+    def _prepare_sums(self, group: Any) -> None:
+        """Make a first sum with a group, which sets up what sums need before one is recorded."""
+        if self._met is not group:
+            self._met = group
+            group.before_it_ends(self._forget_sums)
+            with self._on_device(), self.launcher.stream():
+                group.begin_allreduce(self._network.gradients.flat)
+                group.wait(self.launcher.mark())
 
     def _forget_sums(self) -> None:
         """Let go of recordings that have sums in them."""
@@ -401,13 +410,6 @@ class CompiledStep(Step):
         self.launcher.release_memory()  # out here, where the error no longer holds what the action had allocated
         return action()
 
-    def _about(self) -> str:
-        """List what runs here, as clauses."""
-        about = self.launcher.of_batches.about
-        if not self.launcher.records:
-            return about
-        return f"up to {AT_ONCE} batches a CUDA graph, {about}; predictions and losses recorded"
-
     def _belongs(self, *arrays: Array | None) -> None:
         own = self.backend.device(self.params.flat)
         for array in arrays:
@@ -429,3 +431,8 @@ class CompiledStep(Step):
             except MemoryError as error:
                 needed = network_bytes(self.spec) if rows is None else batch_bytes(self.spec, rows)
                 raise without_memory(self.launcher, what, needed, error) from error
+
+
+def _counted(sample_weight: Array | None) -> Literal["rows", "summed"]:
+    """By what the losses of a batch are divided: see :class:`~xpnet_cupy.plan.Shape`."""
+    return "rows" if sample_weight is None else "summed"

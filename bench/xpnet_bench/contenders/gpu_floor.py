@@ -5,7 +5,7 @@ from typing import Any
 
 import cupy
 import numpy
-from xpnet_cupy.cuda import CudaLauncher
+from xpnet_cupy.launcher import Launcher
 from xpnet_cupy.products import forward
 
 from xpnet_bench.contenders import gpu_xpnet
@@ -24,7 +24,7 @@ def facts(variant: str) -> dict[str, str]:
     _rates["bytes"] = 2 * source.nbytes / _least_seconds(lambda: cupy.copyto(target, source))
     matrix = cupy.asarray(numpy.random.default_rng(0).random((n, n), dtype=numpy.float32))  # zeros would be faster
     for bits, name in PRECISIONS.items():
-        launcher: Any = CudaLauncher("float32", gpu_xpnet.PRECISIONS[bits]).of_batches
+        launcher: Any = Launcher(cupy, "float32", gpu_xpnet.PRECISIONS[bits]).of_batches
         factor = matrix if not launcher.halved else (matrix.view(cupy.uint32) >> 16).astype(launcher.stored)
         product = launcher.product(forward(n, n, n), factor, factor, cupy.empty_like(factor))
         _rates[name] = 2 * n**3 / _least_seconds(product)

@@ -5,7 +5,7 @@ from typing import Any
 import cupy
 import xpnet_cupy
 from xpnet_cupy import launches
-from xpnet_cupy.cuda import CudaLauncher
+from xpnet_cupy.launcher import Launcher
 
 from xpnet.backend import NetworkSpec, UpdateRule
 from xpnet_bench.contenders import gpu_data
@@ -34,7 +34,7 @@ def gpu_cross_entropy(job: Job) -> Task:
     logits, labels = map(cupy.asarray, gpu_data.logits_and_labels(job))
     d_logits, row_loss = cupy.empty_like(logits), cupy.zeros(len(labels))
     batch = launches.Batch(indices=True, labels=labels)
-    launch = launches.loss(CudaLauncher("float32"), "softmax_cross_entropy", logits, batch, d_logits, row_loss)
+    launch = launches.loss(Launcher(cupy, "float32"), "softmax_cross_entropy", logits, batch, d_logits, row_loss)
     return Task(launch, lambda result: sample(cupy.asnumpy(d_logits)))
 
 

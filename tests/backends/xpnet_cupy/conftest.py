@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from cuda_host import HostLauncher, build, host_cublaslt
-from xpnet_cupy.launcher import SOURCE
+from xpnet_cupy.cuda import SOURCE
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from xpnet_cupy.launcher import SOURCE
+from xpnet_cupy.cuda import SOURCE
 
 
 def _kinds(real: str) -> tuple[str, list[str]]:

@@ -101,6 +101,13 @@ class GuardedNumpy:
             assert (buffer[: self.GUARD] == 255).all() and (buffer[-self.GUARD :] == 255).all(), "written out of bounds"
 
 
+class HostLane:
+    """A lane without a stream."""
+
+    def __init__(self, lt: CublasLt | None) -> None:
+        self.lt = lt
+
+
 class HostLauncher(Launcher):
     """Kernels as fibers, products through NumPy or, with ``lt``, through a cuBLASLt that works on host memory.
 
@@ -108,8 +115,6 @@ class HostLauncher(Launcher):
     recordings : how often something was recorded; replays : how often a recording was run
     launched, products : names of the kernels that ran, and the products
     """
-
-    about = "products on the host"
 
     def __init__(
         self,
@@ -120,35 +125,32 @@ class HostLauncher(Launcher):
         reversed: bool = False,
         bf16: ctypes.CDLL | None = None,
     ) -> None:
-        self._bf16 = bf16
-        self.library, self.dtype, self.lt, self.reversed = library, dtype, lt, reversed
-        self.xp: Any = GuardedNumpy()
+        self._bf16, self.precision = bf16, "fp64" if dtype == "float64" else "fp32" if bf16 is None else "bf16"
+        self.library, self.lt, self.reversed = library, lt, reversed
+        self.dtype = self.stored = dtype
+        self.full, self.xp = self, GuardedNumpy()
         self.recordings = self.replays = self.released = 0
         self.launched: list[str] = []
         self.products: list[Any] = []
 
-    @cached_property
-    def of_batches(self) -> Launcher:
-        return self if self._bf16 is None else HalvedHostLauncher(self, self._bf16)
-
     def kernel(self, name: str) -> Callable[..., None]:
+        library = self._bf16 if self.halved else self.library
+
         def launch(grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
             self.launched.append(name)
-            run_kernel(self.library, name, grid, block, arguments, reversed=self.reversed)
+            run_kernel(library, name, grid, block, arguments, reversed=self.reversed)
 
         return launch
 
     def product(self, product: Any, a: Any, b: Any, out: Any) -> Any:
         if self.lt is None:
-            return self._counted(product, product.by_matmul(self.xp, a, b, out))
-        return self._counted(product, self.lt.prepare(product, self._precision, *self._places(a, b, out)))
+            return self._counted(product, by_matmul(product, a, b, out))
+        return super().product(product, a, b, out)
 
     def fused_product(self, product: Any, a: Any, b: Any, out: Any, *, vector: Any, mask: Any = None) -> Any:
         if self.lt is None:
             return None
-        bits = 0 if mask is None else self.address(mask)
-        places = [*self._places(a, b, out), 0 if vector is None else self.address(vector)]
-        launch = self.lt.prepare(product, self._precision, *places, bits)
+        launch = super().fused_product(product, a, b, out, vector=vector, mask=mask)
         return None if launch is None else self._counted(product, launch)
 
     def take_counts(self) -> tuple[int, int]:
@@ -164,9 +166,6 @@ class HostLauncher(Launcher):
 
         return run
 
-    def _places(self, *arrays: Any) -> list[int]:
-        return [self.address(array) for array in arrays]
-
     def record(self, run: Callable[[], None]) -> Callable[[], None]:
         self.recordings += 1
 
@@ -176,16 +175,16 @@ class HostLauncher(Launcher):
 
         return replay
 
-    records = True
-
     def mark(self) -> Any:
         return SimpleNamespace(synchronize=lambda: None)
 
     @contextmanager
-    def stream(self) -> Iterator[str]:
+    def stream(self) -> Iterator[Any]:
         yield self.lane
 
-    lane = "the host"
+    @cached_property
+    def lane(self) -> Any:
+        return HostLane(self.lt)
 
     def address(self, array: Any) -> int:
         return array.ctypes.data
@@ -202,28 +201,11 @@ class HostLauncher(Launcher):
     def free_memory(self) -> tuple[int, int]:
         return 64 << 20, 128 << 20
 
-    @property
-    def _precision(self) -> str:
-        return "fp64" if self.dtype == "float64" else "fp32"
 
-
-class HalvedHostLauncher(HostLauncher):
-    """The launcher of batches in bfloat16 of a launcher of float32, whose counts and recordings it shares."""
-
-    stored, about, _precision = "uint16", "halved products on the host", "bf16 in memory"
-
-    def __init__(self, full: HostLauncher, library: ctypes.CDLL) -> None:
-        super().__init__(library, full.dtype, full.lt, reversed=full.reversed)
-        self.xp, self.launched, self.products = full.xp, full.launched, full.products
-        self._full = full
-
-    @property
-    def of_batches(self) -> Launcher:
-        return self
-
-    @property
-    def full(self) -> Launcher:
-        return self._full
+def by_matmul(product: Any, a: Any, b: Any, out: Any) -> Callable[[], None]:
+    """The product of C-contiguous arrays through NumPy, prepared; the epilogue is not in it."""
+    left, right = (b.T if product.transpose_b else b), (a.T if product.transpose_a else a)
+    return lambda: np.matmul(left, right, out=out)
 
 
 def _three(sizes: tuple[int, ...]) -> Any:

@@ -12,7 +12,6 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar, Self
@@ -514,45 +513,41 @@ def pytest_unconfigure() -> None:
 def installed() -> Iterator[Any]:
     """``import cupy`` finds this module, and cuBLASLt is found where it is; gives ``xpnet_cupy.cuda`` over both.
 
-    What was imported of CuPy and over CuPy before is put away, and put back afterwards: a CuPy that is installed does
-    not reach these tests, and the stand-in does not reach those of a card.
+    What was imported of CuPy before is put away, and put back afterwards: a CuPy that is installed does not reach these
+    tests, and the stand-in does not reach those of a card.
     """
     import array_api_compat
-    import xpnet_cupy
+    from xpnet_cupy import cublaslt, cuda
     from xpnet_cupy.backend import _on_device
 
     from xpnet.dispatch import choice
 
-    before = {name: sys.modules.pop(name) for name in list(sys.modules) if _is_over_cupy(name)}
-    parents = [(array_api_compat, "cupy"), *((xpnet_cupy, name) for name in OVER_CUPY)]
-    attributes = [(parent, name, vars(parent).get(name)) for parent, name in parents]
+    before = {name: sys.modules.pop(name) for name in list(sys.modules) if _is_cupys(name)}
+    compat = vars(array_api_compat).get("cupy")
     sys.modules["cupy"] = sys.modules["array_api_compat.cupy"] = array_api_compat.cupy = cupy
-    _on_device.cache_clear()
+    library = CublasLtLibrary()
     try:
-        cuda: Any = import_module("xpnet_cupy.cuda")
-        cuda.library = CublasLtLibrary()
-        cuda.find_cublaslt = lambda major: cuda.library
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CUPY_CACHE_DIR", str(FOLDER))
-            patch.setattr("xpnet_cupy.cublaslt.find_cublaslt", cuda.find_cublaslt)
+            patch.setattr(cublaslt, "find_cublaslt", lambda major: library)
+            patch.setattr(cuda, "library", library, raising=False)
+            patch.setattr(cuda, "lanes", cuda.Lanes({}))
             patch.delitem(choice._loaded, "cupy", raising=False)
+            _on_device.cache_clear()
             yield cuda
     finally:
-        for name in [name for name in sys.modules if _is_over_cupy(name)]:
+        for name in [name for name in sys.modules if _is_cupys(name)]:
             del sys.modules[name]
         sys.modules.update(before)
-        _on_device.cache_clear()
-        for parent, name, module in attributes:
-            if module is not None:
-                setattr(parent, name, module)
-            else:
-                vars(parent).pop(name, None)
+        for cache in (_on_device, cuda.kernel, cuda._module):
+            cache.cache_clear()
+        if compat is not None:
+            array_api_compat.cupy = compat
+        else:
+            del array_api_compat.cupy
 
 
-OVER_CUPY = ("cuda",)  # modules of xpnet_cupy that import CuPy when they are imported
-
-
-def _is_over_cupy(module: str) -> bool:
-    """Whether a module is CuPy's, or holds on to it."""
-    roots = ("cupy", "cupyx", "cupy_backends", "array_api_compat.cupy", *(f"xpnet_cupy.{name}" for name in OVER_CUPY))
+def _is_cupys(module: str) -> bool:
+    """Whether a module is CuPy's, or array-api-compat's for it."""
+    roots = "cupy", "cupyx", "cupy_backends", "array_api_compat.cupy"
     return any(module == root or module.startswith(f"{root}.") for root in roots)

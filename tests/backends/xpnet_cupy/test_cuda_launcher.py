@@ -14,6 +14,7 @@ from cuda_checks import BATCH, RULES, data, train, weights
 from cuda_host import needs_compiler
 from cupy_on_host import Array, Failing, Graph, Stream, cupy
 from xpnet_cupy import CupyBackend
+from xpnet_cupy.launcher import Launcher
 from xpnet_numpy import NumpyBackend
 
 from xpnet.backend import NetworkSpec
@@ -46,12 +47,14 @@ def test_operations_run_on_its_arrays(backend: CupyBackend) -> None:
     assert isinstance(relu, Array) and relu.tolist() == [[1, 0, 3]]
 
 
-@pytest.mark.parametrize("fused", [True, False])
-def test_a_captured_step_gives_the_references_answers(
-    backend: CupyBackend, cuda: Any, dtype: str, fused: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not fused:
-        monkeypatch.setattr(cuda._lanes.current(), "lt", None)
+def test_without_cublaslt_there_is_no_compiled_step(backend: CupyBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products that cannot be captured leave nothing to compile; the reference step trains there."""
+    monkeypatch.setattr("xpnet_cupy.cublaslt.find_cublaslt", lambda major: None)
+    why = backend.compile_step(spec_and_data("float32")[0])
+    assert why == "the CUDA backend has no compiled step without cuBLASLt, which was not found"
+
+
+def test_a_captured_step_gives_the_references_answers(backend: CupyBackend, dtype: str) -> None:
     spec, X, Y = spec_and_data(dtype)
     step, reference = backend.compile_step(spec), ReferenceStep(spec, NumpyBackend(), "")
     assert not isinstance(step, str)
@@ -62,15 +65,15 @@ def test_a_captured_step_gives_the_references_answers(
     found = train(step, *device_data, batch=BATCH)
     np.testing.assert_allclose(found, train(reference, X, Y, batch=BATCH), rtol=rtol)
     # What goes before, gather, two products, loss, two products and one back, update; the rest; what comes after.
-    assert [len(graph.calls) for graph in recorded(step)] == ([1 + 3 * 8 + 1] if fused else [])
-    assert ("through cuBLASLt" in step.why) == fused
+    assert [len(graph.calls) for graph in recorded(step)] == [1 + 3 * 8 + 1]
+    assert "through cuBLASLt" in step.why
     probabilities = step.forward(device_data[0])
     assert isinstance(probabilities, Array)
     np.testing.assert_allclose(probabilities, reference.forward(X), rtol=rtol, atol=rtol)
 
 
 def recorded(step: Any) -> list[Graph]:
-    """The graphs that the step trains by; what cannot be captured is none."""
+    """The graphs that the step trains by."""
     graphs = [getattr(run, "__self__", None) for run in step._room.runs.recorded.values()]
     return [graph for graph in graphs if isinstance(graph, Graph)]
 
@@ -375,8 +378,8 @@ class TestOutOfMemory:
     @pytest.fixture
     def told(self, cuda: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         """Lets something fail until the test ends, on a lane that has described no products yet."""
-        monkeypatch.setattr(cuda, "_lanes", cuda._Lanes({}))
-        cuda._kernel.cache_clear()
+        monkeypatch.setattr(cuda, "lanes", cuda.Lanes({}))
+        cuda.kernel.cache_clear()
         yield lambda **failing: [setattr(Failing, name, status) for name, status in failing.items()]
         Failing.load = Failing.instantiate = Failing.upload = 0
         cuda.library.fake_answer(0, 0)
@@ -433,8 +436,8 @@ class TestOutOfMemory:
             raise BackendError("the cause")
 
         monkeypatch.setattr(Stream, "end_capture", end)
-        with cuda.CudaLauncher("float32").stream(), pytest.raises(BackendError, match="the cause"):
-            cuda._captured(run)
+        with Launcher(cupy, "float32").stream(), pytest.raises(BackendError, match="the cause"):
+            cuda.captured(cupy, run)
 
     def test_other_failures_are_not_taken_for_it(self, step: Any, backend: CupyBackend, told: Any) -> None:
         told(load=999)

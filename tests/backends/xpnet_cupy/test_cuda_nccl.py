@@ -183,18 +183,12 @@ def trained(
     rows: int,
     cuts: tuple[int, ...] = (),
     weight: Any = None,
-    without_cublaslt: int | None = None,
     **how: Any,
 ) -> tuple[Any, Any, Any]:
     """A rank's losses and its step, whose group has been left.
 
     cuts : where the rows of each rank begin and end, if each has its own
-    without_cublaslt : a rank that cannot record
     """
-    if rank == without_cublaslt:
-        from xpnet_cupy import cuda
-
-        cuda._lanes.current().lt = None
     group = NcclGroup(ThreadsGroup(rank, meeting), cupy, nccl, 30)
     backend = CupyBackend()
     step: Any = backend.compile_step(spec)
@@ -280,21 +274,6 @@ def test_where_some_parts_have_no_rows() -> None:
     for losses, _, (_, graphs) in on_ranks(spec, nccl, rows=22, batch=10):
         np.testing.assert_allclose(losses, wanted, rtol=1e-10)
         assert graphs
-
-
-def test_ranks_of_which_one_cannot_record_all_go_launch_by_launch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sum of gradients more on those that can would be waited for until the time-out."""
-    from xpnet_cupy import cuda
-
-    monkeypatch.setattr(cuda, "_lanes", cuda._Lanes({}))
-    spec, nccl = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"]), Nccl()
-    X, Y = data(spec, "indices", rows=97)
-    reference = ReferenceStep(spec, NumpyBackend(), "")
-    reference.params.update(weights(spec))
-    wanted = train(reference, X, Y, batch=10)
-    for losses, _, _ in on_ranks(spec, nccl, rows=97, batch=10, without_cublaslt=1):
-        np.testing.assert_allclose(losses, wanted, rtol=1e-10)
-    assert nccl.sums == [EPOCHS * 10] * RANKS
 
 
 def test_a_sum_beside_the_capture_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

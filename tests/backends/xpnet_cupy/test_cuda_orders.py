@@ -156,7 +156,7 @@ class TestMistakes:
     def test_memory_that_is_still_copied_from_is_not_written(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from xpnet_cupy.cuda import Uploads
 
-        uploads = Uploads(Stream(non_blocking=True), 3, "int32")
+        uploads = Uploads(cupy, Stream(non_blocking=True), 3, "int32")
         first = uploads.send(np.array([1, 2, 3]))
         uploads.send(np.array([4, 5, 6]))
         assert first.tolist() == [1, 2, 3]  # though nobody has waited for it
@@ -166,7 +166,7 @@ class TestMistakes:
         from xpnet_cupy.cuda import Uploads
 
         copies = Stream(non_blocking=True)
-        uploads = Uploads(copies, 3, "int32")
+        uploads = Uploads(cupy, copies, 3, "int32")
         uploads.send(np.array([1, 2, 3]))
         assert copies.copying
         del uploads
@@ -179,7 +179,7 @@ class TestMistakes:
         copies, lane = Stream(non_blocking=True), Stream(non_blocking=True)
         with lane:
             lane.ask(lambda: None)
-            Uploads(copies, 3, "int32").send(np.zeros(3))
+            Uploads(cupy, copies, 3, "int32").send(np.zeros(3))
         assert copies.seen[lane] >= 1
 
     def test_a_place_that_may_still_be_read_is_not_written(self) -> None:
@@ -187,7 +187,7 @@ class TestMistakes:
         from xpnet_cupy.cuda import Uploads
 
         copies, reader = Stream(non_blocking=True), Stream(non_blocking=True)
-        uploads = Uploads(copies, 3, "int32")
+        uploads = Uploads(cupy, copies, 3, "int32")
         with reader:
             uploads.send(np.zeros(3))
             asked = uploads._read

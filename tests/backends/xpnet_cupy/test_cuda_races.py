@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cuda_host import compiled, needs_compiler
 from tsan_battery import BARRIERS
-from xpnet_cupy.launcher import SOURCE
+from xpnet_cupy.cuda import SOURCE
 
 HERE = Path(__file__).parent
 

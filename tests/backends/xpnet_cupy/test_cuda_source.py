@@ -23,7 +23,8 @@ from cuda_checks import (
 )
 from cuda_compilers import CUPY_OPTIONS, find_nvrtc, has_nvcc, nvcc, nvrtc, ptx
 from cuda_host import HostLauncher, build, needs_compiler
-from xpnet_cupy.launcher import KERNELS, SOURCE
+from xpnet_cupy.cuda import SOURCE
+from xpnet_cupy.launcher import KERNELS
 
 from xpnet.backend import BatchPart, NetworkSpec
 from xpnet.errors import InputError
