@@ -21,6 +21,7 @@ UNTHREADED = 262_144
 than it saves.
 """
 
+
 class OneThread:
     """A context in which BLAS uses one thread. It may be entered many times, from many threads: the last to leave
     gives back what the first found.

@@ -14,9 +14,7 @@ import os
 import shutil
 import stat
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -30,9 +28,6 @@ from xpnet.ops.updates import adam_scales
 
 KEPT = 8
 """Folders of environments that are kept: several versions of Python, several processors of a shared disk."""
-
-WRITTEN = 3600.0
-"""Seconds after which nobody is still writing a file."""
 
 MARK = b"xpnet code 1\n"
 DIGEST = 32  # bytes of a SHA-256
@@ -81,31 +76,14 @@ class CodeCache:
         return content[len(label) :] if whole else None
 
     def store(self, name: str, content: bytes) -> None:
-        """Write an entry, in place of one of the same name; raises OSError where that fails, and leaves nothing
-        behind.
+        """Write an entry, in place of one of the same name; raises OSError where that fails.
+
+        What is read or left half-written counts as absent, so that nothing has to be written aside and renamed.
         """
         if self.folder is None:
             raise OSError(NO_FOLDER)
         content = name.encode() + b"\n" + content
-        file = NamedTemporaryFile(dir=self.folder, suffix=".tmp", delete=False)
-        try:
-            with file:
-                file.write(MARK + hashlib.sha256(content).digest() + content)
-            _replace(file.name, self.folder / _file_name(name))
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(file.name)
-            raise
-
-
-def _replace(source: str, target: Path) -> None:
-    try:
-        os.replace(source, target)
-    except PermissionError:
-        # Windows replaces no file that another process is reading: that one has the same entry.
-        if not target.exists():
-            raise
-        os.unlink(source)
+        (self.folder / _file_name(name)).write_bytes(MARK + hashlib.sha256(content).digest() + content)
 
 
 def _file_name(name: str) -> str:
@@ -125,7 +103,6 @@ def _open_folder(base: Path, environment: str) -> Path | None:
         if not folder.is_dir():
             folder.mkdir(exist_ok=True)
             _remove_oldest(own)
-        _remove_abandoned(folder)
         NamedTemporaryFile(dir=folder).close()
         os.utime(folder)
     except OSError:
@@ -143,14 +120,6 @@ def _is_private(folder: Path) -> bool:
         return True
     status = folder.lstat()
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove what programs have left that were killed while they wrote."""
-    for file in folder.glob("*.tmp"):
-        with suppress(FileNotFoundError):
-            if time.time() - file.stat().st_mtime > WRITTEN:
-                file.unlink()
 
 
 def _remove_oldest(own: Path) -> None:

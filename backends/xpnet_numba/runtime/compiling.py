@@ -217,26 +217,18 @@ def _uncollected() -> Iterator[None]:
 
 @contextmanager
 def _announced() -> Iterator[None]:
-    """Say what is going on when all compilation so far, with what runs in this block, exceeds ``PATIENCE``."""
+    """Say what is going on once all compilation so far has taken ``PATIENCE``; usually more is to come."""
     global _compiling
-    alarm = threading.Timer(max(0.0, PATIENCE - _compiling), _announce)
-    alarm.daemon = True
     begin = time.perf_counter()
-    try:
-        alarm.start()
-    except RuntimeError:  # no thread can be started
-        _announce()
     try:
         yield
     finally:
-        alarm.cancel()
         _compiling += time.perf_counter() - begin
-
-
-def _announce() -> None:
-    _say_once(
-        "compiling", "xpnet: compiling for this machine, which it does once for each kind of work; a few seconds."
-    )
+        if _compiling > PATIENCE:
+            _say_once(
+                "compiling",
+                "xpnet: compiling for this machine, which it does once for each kind of work; a few seconds.",
+            )
 
 
 _said: set[str] = set()

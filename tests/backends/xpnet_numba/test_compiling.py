@@ -98,15 +98,12 @@ def test_without_a_stderr_nothing_is_said(monkeypatch: pytest.MonkeyPatch, strea
     assert call(compiling.c_function(_twice, types.float64(types.float64)), 2.0) == 4.0
 
 
-def test_where_no_thread_can_be_started_it_compiles_and_says_so(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_where_no_thread_can_be_started_it_compiles_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_thread(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", no_thread)
     assert call(compiling.c_function(_twice, types.float64(types.float64)), 2.0) == 4.0
-    assert capfd.readouterr().err.count("compiling") == 1
 
 
 def test_ctrl_c_is_heard_while_a_function_compiles_and_the_work_is_kept(
