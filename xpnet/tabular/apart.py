@@ -22,18 +22,13 @@ def conformal_margin(scores: numpy.ndarray, coverage: float, weight: numpy.ndarr
     """
     if weight is not None:
         scores, weight = scores[weight > 0], weight[weight > 0]
-    place = ceil((len(scores) + 1) * coverage - 1e-9)  # of a product that is rounded
-    if place > len(scores):
+    share = (len(scores) + 1) * coverage - 1e-9  # of a product that is rounded
+    if share > len(scores):
         raise InputError(
             f"An interval of coverage {coverage:g} takes {ceil(coverage / (1 - coverage) - 1e-9)} rows that are set "
             f"apart in training; there were {len(scores)}. Raise validation_fraction, or pass X_val and y_val."
         )
-    if weight is None:
-        return numpy.sort(scores, axis=0)[place - 1]
-    order = numpy.argsort(scores, axis=0)
-    share = numpy.cumsum(weight[order], axis=0) / weight.mean()
-    places = (share < (len(scores) + 1) * coverage - 1e-9).sum(axis=0)
-    return numpy.take_along_axis(scores, order, axis=0)[places, numpy.arange(scores.shape[1])]
+    return numpy.quantile(scores, share / len(scores), axis=0, method="inverted_cdf", weights=weight)
 
 
 def best_temperature(

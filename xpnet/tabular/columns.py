@@ -4,7 +4,7 @@ NumPy's numbers are taken as they are. All else passes through Arrow, so that a 
 to give the same numbers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
 from typing import Any, Literal, NamedTuple
@@ -112,12 +112,9 @@ def table_of(X: Any) -> Table:
 
     Raises ValueError for other shapes, for no rows or columns, and for complex numbers, as scikit-learn does.
     """
-    if isinstance(X, Mapping) and not issparse(X):
-        X, names = list(X.values()), [*map(str, X)]
-        return _checked(names, [_from_array(_one_column(x)) for x in X], [len(x) for x in X])
-    if hasattr(X, "iloc") and hasattr(X, "columns"):
-        parts = [X.iloc[:, index] for index in range(X.shape[1])]
-        return _checked(_names(X.columns), [_from_array(part) for part in parts], [len(X)])
+    if hasattr(X, "items") and not issparse(X):  # a dict of columns, or a frame of pandas
+        names, columns = [name for name, _ in X.items()], [column for _, column in X.items()]
+        return _checked(_names(names), [_from_array(column) for column in columns], [len(column) for column in columns])
     if hasattr(X, "__arrow_c_stream__") or hasattr(X, "to_arrow"):
         import pyarrow
 
@@ -144,15 +141,11 @@ def _checked(names: list[str] | None, columns: list[Any], lengths: list[int]) ->
     return Table(names, lengths[0], columns)
 
 
-def _one_column(values: Any) -> Any:
+def _from_array(values: Any) -> Any:
+    """Return a column of NumPy's numbers as it is, and all else as Arrow's array."""
     values = values if hasattr(values, "dtype") or hasattr(values, "__arrow_array__") else numpy.asarray(values)
     if getattr(values, "ndim", 1) != 1:
         raise InputError(f"A column has one dimension; received shape {values.shape}.")
-    return values
-
-
-def _from_array(values: Any) -> Any:
-    """Return NumPy's numbers as they are, and all else as Arrow's array."""
     dtype = getattr(values, "dtype", None)
     if isinstance(dtype, numpy.dtype) and dtype.kind == "c":
         raise InputError("Complex data not supported: pass real and imaginary part as columns.")

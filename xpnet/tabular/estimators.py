@@ -242,25 +242,31 @@ class Tabular(Saved, BaseEstimator):
             raise InputError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         targets = self._learn_targets(y)
         random_state = check_random_state(self.random_state)
-        rows = Rows(self._fit_encoder(X, targets, random_state), targets)
-        check_consistent_length(rows.X, targets)
-        rows = Rows(rows.X, targets, self._weights(y, self._checked_weight(sample_weight, rows.X)))
-        apart: Any
-        if X_val is not None:
-            encoded = self._encoded(X_val)
-            weight = self._weights(y_val, self._checked_weight(sample_weight_val, encoded))
-            apart = Rows(encoded, self._targets(y_val), weight)
-            check_consistent_length(encoded, apart.Y)
-        else:
-            apart = self._folds(rows, random_state)
+        self.encoder_ = self.new_encoder(random_state)
+        encoded = self.encoder_.fit_transform(X, targets if targets.ndim == 1 else targets[:, 0])
+        rows = self._rows(encoded, y, targets, sample_weight)
+        if X_val is None:
+            return self._train(rows, self._folds(rows, random_state), random_state, watch, began)
+        apart = self._rows(self.encoder_.transform(X_val), y_val, self._targets(y_val), sample_weight_val)
         return self._train(rows, apart, random_state, watch, began)
+
+    def _rows(self, encoded: Any, y: Any, targets: numpy.ndarray, sample_weight: Any) -> Rows:
+        """Return encoded rows with their targets, and with their weights if those are right."""
+        X = numpy.ascontiguousarray(encoded, self.dtype)
+        check_consistent_length(X, targets)
+        weight = None
+        if sample_weight is not None:
+            weight = check_weights(sample_weight, len(X)).astype(X.dtype)
+            if (weight < 0).any():
+                raise InputError("No sample weight is negative; some are. Leave sample_weight out, or mend it.")
+        return Rows(X, targets, self._weights(y, weight))
 
     def _train(
         self, rows: Rows, apart: Any, random_state: Any, watch: Callable[[int], Watchers] | None, began: float
     ) -> Self:
         """Train the networks. apart : rows that end the training, or folds, or None; began : when the fit did"""
         end = inf if self.time_limit is None else began + self.time_limit
-        recipe = self._with_plain_models(replace(self._recipe(rows), watch=watch, end=end), rows)
+        recipe = replace(self._recipe(rows), watch=watch, end=end)
         least, most = self._network_counts(rows)
         seeds = random_state.randint(2**31 - 1, size=most)
         jobs = min(effective_n_jobs(self.n_jobs), least)
@@ -294,12 +300,6 @@ class Tabular(Saved, BaseEstimator):
     @abstractmethod
     def _learn_apart(self, outputs: numpy.ndarray, targets: numpy.ndarray, weight: numpy.ndarray | None) -> None:
         """Learn how far predictions of new rows may be trusted, from those of rows that were set apart."""
-
-    def _fit_encoder(self, X: Any, targets: numpy.ndarray, random_state: Any) -> numpy.ndarray:
-        """Fit the encoder, and encode the rows."""
-        self.encoder_ = self.new_encoder(random_state)
-        encoded = self.encoder_.fit_transform(X, targets if targets.ndim == 1 else targets[:, 0])
-        return numpy.ascontiguousarray(encoded, self.dtype)
 
     def new_encoder(self, random_state: Any, bins: int | str | None = "auto") -> Any:
         """Make the encoder that ``fit`` would fit.
@@ -385,18 +385,8 @@ class Tabular(Saved, BaseEstimator):
             apart = None if isinstance(X, Source) else self._folds(rows, random_state)
         return self._train(rows, apart, random_state, watch, began)
 
-    def _encoded(self, X: Any) -> numpy.ndarray:
-        return numpy.ascontiguousarray(self.encoder_.transform(X), self.dtype)
-
-    def _checked_weight(self, sample_weight: Any, X: numpy.ndarray) -> numpy.ndarray | None:
-        if sample_weight is None:
-            return None
-        weight = check_weights(sample_weight, len(X)).astype(X.dtype)
-        if (weight < 0).any():
-            raise InputError("No sample weight is negative; some are. Leave sample_weight out, or mend it.")
-        return weight
-
     def _recipe(self, rows: Rows) -> Recipe:
+        """Return what the networks of these rows have in common."""
         loss, outputs = self._loss()
         sizes = WIDTHS if isinstance(self.hidden_layer_sizes, str) else self.hidden_layer_sizes
         hidden = (int(sizes),) if isinstance(sizes, Integral) else tuple(map(int, sizes))
@@ -418,6 +408,7 @@ class Tabular(Saved, BaseEstimator):
             dtype=self.dtype,
             dropout=(self.dropout,) * len(hidden) if self.dropout else (),
         )
+        scales, numbers = self._plain_models(spec, rows)
         return Recipe(
             spec=spec,
             learning_rate=self.learning_rate_init,
@@ -427,6 +418,8 @@ class Tabular(Saved, BaseEstimator):
             patience=self.n_iter_no_change,
             smoothing=getattr(self, "label_smoothing", 0.0),
             backend=self.backend,
+            scales=scales,
+            numbers=numbers,
         )
 
     def _most_epochs(self, spec: NetworkSpec, rows: Rows) -> int:
@@ -436,18 +429,17 @@ class Tabular(Saved, BaseEstimator):
         may = WORK_OF_A_ROW * max(self.n_features_in_, USUAL_COLUMNS) / USUAL_COLUMNS
         return int(min(MOST_EPOCHS, max(LEAST_EPOCHS, may // work)))
 
-    def _with_plain_models(self, recipe: Recipe, rows: Rows) -> Recipe:
-        """Let simple models of the encoded rows help the networks, unless the user chooses their hidden layers."""
-        spec = recipe.spec
+    def _plain_models(self, spec: NetworkSpec, rows: Rows) -> tuple[numpy.ndarray | None, numpy.ndarray | None]:
+        """Return factors of inputs, and sums of them for a linear model, unless the user chooses the hidden layers."""
         chosen = not isinstance(self.encoder_, TableEncoder) or not isinstance(self.hidden_layer_sizes, str)
         if chosen or isinstance(rows.X, Source):
-            return recipe
+            return None, None
         encodings = self.encoder_.encodings_
         scales = scales_of_inputs(encodings, rows.X, rows.Y, rows.weight, self._task)
         fits = spec.loss in ("squared_error", "softmax_cross_entropy") and spec.widths[-1] <= MOST_OUTPUTS
         if not fits or set(spec.activations) != {"relu"} or len(rows.X) > MOST_ROWS:
-            return replace(recipe, scales=scales)
-        return replace(recipe, scales=scales, numbers=few_numbers(encodings, codes=False)[0] / scales[:, None])
+            return scales, None
+        return scales, few_numbers(encodings, codes=False)[0] / scales[:, None]
 
     def _network_counts(self, rows: Rows) -> tuple[int, int]:
         """Return how many networks are trained at least, and at most."""
@@ -462,8 +454,10 @@ class Tabular(Saved, BaseEstimator):
             return None
         labels = rows.Y if self._task == "classification" else None
         stratified = labels is not None and numpy.bincount(labels).max() >= count
-        division = StratifiedKFold if stratified else KFold
-        return _parts(division(count, shuffle=True, random_state=random_state), rows.X, labels)
+        division = (StratifiedKFold if stratified else KFold)(count, shuffle=True, random_state=random_state)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The least populated class")  # has fewer rows than folds
+            return list(division.split(rows.X, labels))
 
     def predict_members(self, X: Any) -> numpy.ndarray:
         """Predict with each member on its own, to see how far they agree.
@@ -505,7 +499,7 @@ class Tabular(Saved, BaseEstimator):
     def _encoded_blocks(self, X: Any) -> Iterator[numpy.ndarray]:
         """Yield the encoded rows, some at a time, in multiples of ROWS_AT_ONCE but for the last."""
         if not isinstance(self.encoder_, TableEncoder):  # which may look at all rows together
-            yield self._encoded(X)
+            yield numpy.ascontiguousarray(self.encoder_.transform(X), self.dtype)
             return
         rows = max(1, NUMBERS_AT_ONCE // (self.networks_[0].spec.widths[0] * ROWS_AT_ONCE)) * ROWS_AT_ONCE
         for encoded in self.encoder_.transform_by_blocks(X, rows):
@@ -537,13 +531,6 @@ class Tabular(Saved, BaseEstimator):
 def _whole(encoded: numpy.ndarray) -> numpy.ndarray:
     """Return encoded rows, and rows of zeros to a multiple of ROWS_AT_ONCE."""
     return numpy.pad(encoded, ((0, -len(encoded) % ROWS_AT_ONCE), (0, 0)))
-
-
-def _parts(division: Any, X: numpy.ndarray, labels: Any) -> Any:
-    """Return the folds, without a warning for classes of fewer rows than folds."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The least populated class")
-        return list(division.split(X, labels))
 
 
 @with_documentation_of(Parameters=Tabular, Attributes=Tabular)
