@@ -5,7 +5,6 @@ import platform
 import sys
 import time
 from importlib.metadata import distributions, version
-from importlib.util import find_spec
 from typing import Any
 
 import click
@@ -23,7 +22,6 @@ PACKAGES = (
     *("numpy", "scipy", "scikit-learn", "numba", "llvmlite", "array-api-compat", "safetensors", "pyarrow"),
     *("cupy-cuda12x", "cupy-cuda13x"),
 )
-OTHER_LIBRARIES = ("cupy", "torch", "jax", "array_api_strict", "dask", "ndonnx")
 PATIENCE = 60.0
 """Seconds that a process waits for the others when ranks are examined."""
 
@@ -131,13 +129,10 @@ def _arrays() -> list[dict[str, str]]:
         host, reason = "none", str(error)
     if reason.startswith("named by"):  # the environment's word counts for all arrays
         return [{"arrays": "all", "backend": host, "reason": reason}]
-    # A module that was made by hand is imported but has no spec, for which find_spec raises.
-    found = [name for name in OTHER_LIBRARIES if name in sys.modules or find_spec(name) is not None]
-    others = ", ".join(found) or "other array-API libraries"
     own = "their own library and device: with kernels where a backend above is of that name, else the reference"
     return [
         {"arrays": "NumPy, lists, frames", "backend": host, "reason": reason},
-        {"arrays": others, "backend": "their own", "reason": own},
+        {"arrays": "other array-API libraries", "backend": "their own", "reason": own},
     ]
 
 

@@ -96,10 +96,6 @@ class Frame(ABC):
         schema = pyarrow.schema([self.schema.field(name) for name in columns])
         return pyarrow.Table.from_batches(list(self.all_batches(columns)), schema).unify_dictionaries()
 
-    def column(self, name: str) -> pyarrow.ChunkedArray:
-        """Return one column of all rows."""
-        return self.table([name]).column(0)
-
 
 class MemoryFrame(Frame):
     """A frame of an Arrow table."""
@@ -250,7 +246,7 @@ def read_labels(frame: Frame, target: str, decimal: str | None = None) -> tuple[
 
     Raises DataFileError for labels of another kind, and where no row has one.
     """
-    column = frame.column(target)
+    column = frame.table([target]).column(0)
     kind = column.type
     if types.is_floating(kind) or types.is_decimal(kind) or types.is_integer(kind):
         numbers = column.to_numpy() if not column.null_count else column.cast("float64", safe=False).to_numpy()

@@ -186,9 +186,11 @@ class TextFile(DataFile):
         """Write the rows as Parquet, some thousand at a time."""
         plain = {name: pyarrow.string() if kind == TEXT else kind for name, kind in types.items()}
         rows = max(_ROWS_IN_BLOCK, sources.BLOCK_BYTES // (8 * len(columns)))
+        words = [name for name in columns if types[name] == TEXT]  # numbers rarely repeat enough for a dictionary
         options = self._options(columns, plain, block_bytes=_BLOCK_OF_GROUP)
         with self._stream() as stream, closing(csv.open_csv(stream, **options)) as reader:
-            with parquet.ParquetWriter(path, reader.schema, compression="lz4", store_schema=False) as writer:
+            how: dict[str, Any] = {"compression": "lz4", "store_schema": False, "use_dictionary": words}
+            with parquet.ParquetWriter(path, reader.schema, **how) as writer:
                 for batch in reader:
                     writer.write_batch(batch, row_group_size=rows)
 
