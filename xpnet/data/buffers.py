@@ -32,7 +32,7 @@ class Division(NamedTuple):
     rows: numpy.ndarray
 
 
-class Rows(NamedTuple):
+class Piece(NamedTuple):
     """Rows of a source in some order. What another process reads has a place in it, but is not here.
 
     X : (own, in), those of this process; rows : (own,) int64, their numbers in the source
@@ -44,10 +44,10 @@ class Rows(NamedTuple):
     owner: numpy.ndarray
 
 
-def _empty(rows: int, source: Source, dtype: Any) -> Rows:
+def _empty(rows: int, source: Source, dtype: Any) -> Piece:
     """Return room for so many rows."""
     X = numpy.empty((rows, source.shape[1]), dtype)
-    return Rows(X, numpy.zeros(rows, numpy.int64), numpy.zeros(rows, numpy.int32))
+    return Piece(X, numpy.zeros(rows, numpy.int64), numpy.zeros(rows, numpy.int32))
 
 
 class Reader:
@@ -61,7 +61,7 @@ class Reader:
         self._parts = self._read(blocks, division)
         self._rest: Part | None = None
 
-    def fill(self, buffer: Rows) -> Rows:
+    def fill(self, buffer: Piece) -> Piece:
         """Fill a buffer, and return the part of it that holds rows, which is empty behind the last block.
 
         Raises ValueError where a value is not finite.
@@ -81,7 +81,7 @@ class Reader:
                 slot += count
             place += count
             self._rest = (owner, size - count, first + count, X if X is None else X[count:]) if count < size else None
-        return Rows(buffer.X[:slot], buffer.rows[:slot], buffer.owner[:place])
+        return Piece(buffer.X[:slot], buffer.rows[:slot], buffer.owner[:place])
 
     def _read(self, blocks: Any, division: Division | None) -> Iterator[Part]:
         """Yield the parts of the blocks."""
@@ -98,7 +98,7 @@ class Reader:
                 first += len(X)
 
 
-def read_rows(source: Source, blocks: Any, dtype: Any) -> Rows:
+def read_rows(source: Source, blocks: Any, dtype: Any) -> Piece:
     """Return all rows of some blocks."""
     return Reader(source, blocks).fill(_empty(int(numpy.diff(source.starts)[blocks].sum()), source, dtype))
 
@@ -142,7 +142,7 @@ def rows_of(
     seed: int | None = None,
     piece_bytes: int = PIECE_BYTES,
     division: Division | None = None,
-) -> Generator[Rows, None, None]:
+) -> Generator[Piece, None, None]:
     """Yield all rows of the blocks in the dtype, some whole batches at a time; the last batch may have fewer rows.
 
     Two buffers take turns: one is used while the other is filled.
@@ -170,6 +170,6 @@ def rows_of(
                     some = places[start : start + piece]
                     here = slots[some[filled.owner[some] == rank]]
                     X = filled.X[here].astype(dtype, copy=False)
-                    yield Rows(X, filled.rows[here], filled.owner[some])
+                    yield Piece(X, filled.rows[here], filled.owner[some])
         finally:
             reader.stopped = True
