@@ -14,7 +14,7 @@ import numpy
 from xpnet.data.sources import Source
 
 PIECE_BYTES = 2**21
-"""Bytes of rows that are converted at a time: they stay in a core's cache until they have been used."""
+"""Bytes of rows that are handed out at a time: they stay in a core's cache until they have been used."""
 
 
 Part = tuple[int, int, int, numpy.ndarray | None]
@@ -104,25 +104,19 @@ def read_rows(source: Source, blocks: Any, dtype: Any) -> Piece:
 
 
 def copy_finite(X: numpy.ndarray, out: numpy.ndarray, first: int) -> None:
-    """Copy rows into an array of another dtype, in pieces that stay in the cache while they are looked at.
+    """Copy rows into an array of another dtype; raise ValueError where a value is not finite.
 
-    Raises ValueError where a value is not finite; first : the number of the first row
+    first : the number of the first row
     """
-    count = max(1, PIECE_BYTES // max(1, out.shape[1] * out.itemsize))
     with numpy.errstate(all="ignore"):
-        for start in range(0, len(X), count):
-            piece = out[start : start + count]
-            numpy.copyto(piece, X[start : start + count], casting="unsafe")
-            # Whole numbers are finite. Of others the sum tells, unless it overflows.
-            if X.dtype.kind == "f" and not numpy.isfinite(piece.sum()):
-                _check_finite(piece, first + start)
-
-
-def _check_finite(X: numpy.ndarray, first: int) -> None:
-    finite = numpy.isfinite(X).all(axis=1)
+        numpy.copyto(out, X, casting="unsafe")
+        # Whole numbers are finite. Of others the sum tells, unless it overflows.
+        if X.dtype.kind != "f" or numpy.isfinite(out.sum()):
+            return
+    finite = numpy.isfinite(out).all(axis=1)
     if not finite.all():
         raise ValueError(
-            f"Input X contains NaN, infinity or a value too large for {X.dtype}, the first in row "
+            f"Input X contains NaN, infinity or a value too large for {out.dtype}, the first in row "
             f"{first + int(finite.argmin())}."
         )
 
