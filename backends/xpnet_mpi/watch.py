@@ -8,6 +8,8 @@ thread looks at the clock instead.
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import inf
 from typing import Any, Self
 
@@ -43,9 +45,14 @@ class Watch:
         if self._thread.is_alive():
             self._thread.join()
 
-    def waiting(self, what: str) -> "_Waiting":
-        """A context in which this rank waits for the others in some collective call."""
-        return _Waiting(self, what)
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """Let the clock run while this rank waits for the others in some collective call."""
+        self._what, self._until = what, time.monotonic() + self._timeout
+        try:
+            yield
+        finally:
+            self._until = inf
 
     def _run(self) -> None:
         while not self._closed.wait(self._tick):
@@ -83,17 +90,3 @@ class Watch:
             time.sleep(0.01)
         del sent
         return sorted(silent)
-
-
-class _Waiting:
-    """The clock runs inside. A class of its own, since a generator would cost as much as a small sum."""
-
-    def __init__(self, watch: Watch, what: str) -> None:
-        self._watch, self._what = watch, what
-
-    def __enter__(self) -> None:
-        self._watch._what = self._what
-        self._watch._until = time.monotonic() + self._watch._timeout
-
-    def __exit__(self, *error: object) -> None:
-        self._watch._until = inf

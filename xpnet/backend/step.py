@@ -376,10 +376,10 @@ class Step(ABC):
         self.prefetch_order = None
         count, total, penalty = self.count_rows(X), 0.0, 0.0
         order = numpy.arange(count) if order is None else order
-        weights = self.batch_weights(X, batch_size, order, sample_weight)
-        for k, start in enumerate(range(0, count, batch_size)):
+        weights = None if sample_weight is None else self.backend.to_numpy(sample_weight)
+        for start in range(0, count, batch_size):
             rows = order[start : start + batch_size]
-            if weights is not None and not weights[k]:
+            if weights is not None and not weights[rows].any():
                 continue
             total += len(rows) * self.gradient(X, Y, sample_weight=sample_weight, rows=rows)
             penalty += len(rows) * self.penalty
@@ -409,30 +409,6 @@ class Step(ABC):
             The number of rows.
         """
         return int(X.shape[0])
-
-    def batch_weights(self, X: Array, batch_size: int, order: Any, sample_weight: Array | None) -> Any:
-        """Sum the sample weights of each batch, in all processes that train together.
-
-        Parameters
-        ----------
-        X : array, shape (rows, in)
-            The rows of this process.
-        batch_size : int
-            Rows of a batch.
-        order : numpy.ndarray, shape (rows,), int64
-            The order of the rows.
-        sample_weight : array, shape (rows,), or None
-            Weights of the rows.
-
-        Returns
-        -------
-        sequence of float, or None
-            One sum for each batch; None where rows have no weights.
-        """
-        if sample_weight is None:
-            return None
-        weights = self.backend.to_numpy(sample_weight)[order]
-        return numpy.add.reduceat(weights, range(0, len(weights), batch_size))
 
     def clip_gradients(self, max_norm: float) -> None:
         """Scale all gradients by min(1, max_norm / ||g||), where ||g|| is the norm over all of them.

@@ -100,9 +100,8 @@ class Ranks:
         """Return the mean of a value over ranks that have rows of their own, each by its weight."""
         if not self.own_data:
             return value
-        values = self.allgather((value, weight))
-        total = sum(w for _, w in values)
-        return sum(v * w for v, w in values if w) / total if total else 0.0
+        total, weights = self.sum(numpy.array([value * weight if weight else 0.0, weight])).tolist()
+        return total / weights if weights else 0.0
 
     def count(self, rows: int) -> int:
         """Return how many rows all ranks have, of which this one has ``rows``."""
@@ -382,12 +381,6 @@ class DistributedStep(Step):
     def count_rows(self, X: Array) -> int:
         """See :class:`xpnet.backend.Step`."""
         return self._rows(X).total
-
-    def batch_weights(self, X: Array, batch_size: int, order: Any, sample_weight: Array | None) -> list[float] | None:
-        """See :class:`xpnet.backend.Step`."""
-        if sample_weight is None:
-            return None
-        return [part.total_weight for _, part in self._shares(X, batch_size, order, sample_weight)]
 
     def _broadcast_parameters(self) -> None:
         """Go on with rank 0's parameters: on unlike processors, those of others differ in their last bits by now."""
