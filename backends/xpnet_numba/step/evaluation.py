@@ -39,8 +39,6 @@ class Evaluation:
         self.spec, self._job, self._hold, self._blueprint = spec, job, hold, blueprint(spec)
         self._multiply_at, job.x_is_far = job.multiply_at, 1
         self._workspace: EvaluationWorkspace | None = None
-        of_members = "_members" if spec.members > 1 else ""
-        self._predict_name, self._measure = f"predict{of_members}", f"measure{of_members}"
 
     def forward(self, X: Array) -> Array:
         """See :class:`xpnet.backend.Step`."""
@@ -68,7 +66,7 @@ class Evaluation:
         set_data(job, data, self.spec)
         set_pointers(job, {"claims_at": claims, "totals_at": totals})
         job.blocks, job.threads, job.multiply_at = claims.size, count, self._multiply_at
-        function = job_function(self._measure, self.spec.dtype)
+        function = job_function("measure", self.spec.dtype, members=self.spec.members > 1)
         threads.team.lead(share_entry(), count, function, ctypes.addressof(job))
         return float(totals.sum())
 
@@ -124,7 +122,8 @@ class Evaluation:
         dtype, job = self.spec.dtype, self._job
         job.output_at = functions.address(f"{OUTPUT_ACTIVATIONS[self.spec.loss]}_output", dtype)
         set_pointers(job, {"loss_numbers_at": loss_numbers(self.spec)})
-        return prediction_entry(dtype), job_function(self._predict_name, dtype), ctypes.addressof(job)
+        function = job_function("predict", dtype, members=self.spec.members > 1)
+        return prediction_entry(dtype), function, ctypes.addressof(job)
 
     def _cut(self, rows: int, label_width: int, *, sparse: bool) -> tuple[int, Any]:
         """Cut rows into blocks; returns for how many threads, and room for the claim of each block."""

@@ -1,5 +1,7 @@
 """Rows of X lead to the outputs of the last layer and their loss, in training, in prediction and in validation."""
 
+from typing import Any
+
 from xpnet_numba.kinds import Pointer, Table, Vector
 from xpnet_numba.llvm.arithmetic import flush_denormals, restore_denormals, smaller
 from xpnet_numba.llvm.calls import INNER, call, njit
@@ -98,44 +100,40 @@ def loss_of(job: Job, out: Block, rows: Rows, weight: float, d_bias: Vector, me:
 # them.
 
 
-def predict(job_at: Pointer, me: int) -> None:
-    """The C function of a prediction. Where it is asked for, NaN and infinity in X are looked for while a block is in
-    the cache.
-    """
+def evaluate(job_at: Pointer, me: int) -> None:
+    """The C function of a prediction or a validation: a template, in which ``work`` does one of them for a block."""
     job, mode = array(job_at, 1)[0], flush_denormals()
     layers = layers_of(job)
     for i in range(job.blocks):
         block = (me * job.blocks // job.threads + i) % job.blocks
-        if job.threads > 1 and not claim(job.claims_at, block, FIRST):
-            continue
-        rows = rows_of(job, block, me)
-        x = matrix(job, job.x_at, rows.first * job.x_row, rows.number, job.x_row)
-        out = matrix(job, job.result_at, rows.first * job.outputs, rows.number, job.outputs)
-        forward(job, layers, x, rows, out, Masks(-1, 0), me)
-        call(job.output_at, (out, vector(job, job.loss_numbers_at, 0, job.outputs)))
-        if job.nonfinite_at:
-            call(job.nonfinite_function_at, (x, job.inputs, numbers(job.nonfinite_at, 0, 1)))
+        if job.threads == 1 or claim(job.claims_at, block, FIRST):
+            work(job, layers, rows_of(job, block, me), block, me)
     restore_denormals(mode)
 
 
-def measure(job_at: Pointer, me: int) -> None:
-    """The C function of a validation: to ``totals`` (blocks,) goes the sum of each block's losses times sample
-    weights.
-    """
-    job, mode = array(job_at, 1)[0], flush_denormals()
-    layers = layers_of(job)
-    for i in range(job.blocks):
-        block = (me * job.blocks // job.threads + i) % job.blocks
-        if job.threads > 1 and not claim(job.claims_at, block, FIRST):
-            continue
-        rows = rows_of(job, block, me)
-        out = matrix(job, job.deltas_at, rows.offset * job.outputs, rows.number, job.outputs)
-        x = out if job.starts_at else gather_x(job, rows, me)  # of a sparse X, x is not read
-        forward(job, layers, x, rows, out, Masks(-1, 0), me)
-        # The loss comes with its gradient, for which nobody asks.
-        d_bias = vector(job, job.partials_at, me * job.outputs, job.outputs)
-        numbers(job.totals_at, block, 1)[0] = loss_of(job, out, rows, 1.0, d_bias, me)
-    restore_denormals(mode)
+work: Any = None
+
+
+@njit(**INNER)
+def predict(job: Job, layers: Table[Layer], rows: Rows, block: int, me: int) -> None:
+    """Predict some rows. Where it is asked for, NaN and infinity in X are looked for while they are in the cache."""
+    x = matrix(job, job.x_at, rows.first * job.x_row, rows.number, job.x_row)
+    out = matrix(job, job.result_at, rows.first * job.outputs, rows.number, job.outputs)
+    forward(job, layers, x, rows, out, Masks(-1, 0), me)
+    call(job.output_at, (out, vector(job, job.loss_numbers_at, 0, job.outputs)))
+    if job.nonfinite_at:
+        call(job.nonfinite_function_at, (x, job.inputs, numbers(job.nonfinite_at, 0, 1)))
+
+
+@njit(**INNER)
+def measure(job: Job, layers: Table[Layer], rows: Rows, block: int, me: int) -> None:
+    """Write to ``totals`` (blocks,) the sum of a block's losses times sample weights."""
+    out = matrix(job, job.deltas_at, rows.offset * job.outputs, rows.number, job.outputs)
+    x = out if job.starts_at else gather_x(job, rows, me)  # of a sparse X, x is not read
+    forward(job, layers, x, rows, out, Masks(-1, 0), me)
+    # The loss comes with its gradient, for which nobody asks.
+    d_bias = vector(job, job.partials_at, me * job.outputs, job.outputs)
+    numbers(job.totals_at, block, 1)[0] = loss_of(job, out, rows, 1.0, d_bias, me)
 
 
 @njit(**INNER)

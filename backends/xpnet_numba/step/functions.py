@@ -214,24 +214,24 @@ def address(name: str, dtype: str) -> Address:
 # The step's jobs: what the team runs for it, and how Python starts that.
 
 
-JOBS = {
-    "train": train.train,
-    "train_phase": train.train_phase,
-    "update": train.update,
-    "predict": forward.predict,
-    "measure": forward.measure,
-    "train_members": member_jobs.train_members,
-    "train_members_phase": member_jobs.train_members_phase,
-    "predict_members": member_jobs.predict_members,
-    "measure_members": member_jobs.measure_members,
+_PHASES = {"work_phase": member_jobs.work_phase}
+
+JOBS: dict[str, tuple[Callable[..., None], dict[str, Any], dict[str, Any]]] = {
+    "train": (train.train, {}, _PHASES),
+    "train_phase": (train.train_phase, {}, _PHASES),
+    "update": (train.update, {}, {}),
+    "predict": (forward.evaluate, {"work": forward.predict}, {"work": member_jobs.predict}),
+    "measure": (forward.evaluate, {"work": forward.measure}, {"work": member_jobs.measure}),
 }
-"""The C functions of the step's jobs."""
+"""The step's jobs by name: a C function, or a template and what is filled in for one network, and for members."""
 
 
 @cache
-def job_function(name: str, dtype: str) -> Address:
-    """The C function of a job, which the cache keeps alive."""
-    return c_function(JOBS[name], signature_of(dtype))
+def job_function(name: str, dtype: str, *, members: bool) -> Address:
+    """The C function of a job for one network or for members, which the cache keeps alive."""
+    template, of_one, of_members = JOBS[name]
+    values, name = (of_members, f"{name}_members") if members and of_members else (of_one, name)
+    return c_function(filled_in(template, name, **values), signature_of(dtype))
 
 
 def signature_of(dtype: str) -> Any:

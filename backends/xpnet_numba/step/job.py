@@ -74,7 +74,7 @@ class Slice(ctypes.Structure):
     takes_bias : whether the bias, which lies behind the weight, belongs to it
     number : which of its layer's slices it is
     own : whether it belongs to single members, whose gradients are not added up
-    weights : how many of its first items the penalty counts, where there are members
+    weights : how many of its first items the penalty counts
     """
 
     _fields_ = _integers("layer first rows start size takes_bias number own weights")

@@ -160,7 +160,7 @@ class ManyTrainings:
         fields = numpy.frombuffer(self.jobs, "int64", ctypes.sizeof(leader) // 8)
         self._taken = numpy.flatnonzero(fields)
         leader.fields, leader.taken, leader.lanes = fields.size, self._taken.size, self.lanes
-        leader.train_at = functions.job_function("train" if spec.members == 1 else "train_members", spec.dtype)
+        leader.train_at = functions.job_function("train", spec.dtype, members=spec.members > 1)
         set_pointers(leader, {"taken_at": self._taken, "networks_at": self._arrays["networks_at"]})
         if self.streams:
             self._words = numpy.stack([words_of(stream) for stream in self.streams])

@@ -12,16 +12,18 @@ The first layer's inputs are scaled by each member, so that x^T delta gives the 
 factors at once: x (r W) = (x r) W.
 """
 
-from xpnet_numba.kinds import Pointer, Table, Vector
-from xpnet_numba.llvm.arithmetic import flush_denormals, restore_denormals, smaller
+from inspect import unwrap
+
+from xpnet_numba.kinds import Table, Vector
+from xpnet_numba.llvm.arithmetic import smaller
 from xpnet_numba.llvm.calls import GIVES_ARRAY, INNER, call, njit
-from xpnet_numba.llvm.memory import Block, array, clear, fetch_add, load
+from xpnet_numba.llvm.memory import Block, clear
 from xpnet_numba.loops.products import ACCUMULATE, TRANSPOSE_A, TRANSPOSE_B
-from xpnet_numba.runtime.threads import claim, wait_until
+from xpnet_numba.runtime.compiling import filled_in
 from xpnet_numba.scalars import EXACT
-from xpnet_numba.step.forward import loss_of, rows_of
+from xpnet_numba.step import train
+from xpnet_numba.step.forward import loss_of
 from xpnet_numba.step.job import (
-    FIRST,
     Job,
     Layer,
     Masks,
@@ -34,112 +36,50 @@ from xpnet_numba.step.job import (
     inputs_of,
     integers,
     kept_of,
-    layers_of,
     matrix,
     multiply,
     numbers,
     outputs_of,
-    result_of,
-    slices_of,
-    sums_of_totals,
     vector,
 )
-from xpnet_numba.step.train import Batch, batch_of, update_slice
+from xpnet_numba.step.train import Batch, finish_slice
 
 
-def train_members(job_at: Pointer, me: int) -> None:
-    """The C function of a training job of members: see ``train``."""
-    job, mode = array(job_at, 1)[0], flush_denormals()
-    layers, slices = layers_of(job), slices_of(job)
-    first_block, first_slice = me * job.blocks // job.threads, integers(job.first_slices_at, 0, job.threads)[me]
-    pieces = job.blocks + job.slices
-    for step in range(load(job.done_at) // pieces, job.steps):
-        batch = batch_of(job, step)
-        for i in range(job.blocks):
-            block = (first_block + i) % job.blocks
-            if claim(job.claims_at, block, step):
-                work_members(job, layers, batch, block, me)
-                fetch_add(job.done_at, 1)
-        wait_until(job.done_at, step * pieces + job.blocks)
-        for i in range(job.slices):
-            index = (first_slice + i) % job.slices
-            if claim(job.claims_at, job.blocks + index, step):
-                work_member_slice(job, slices[index], batch, index, me)
-                fetch_add(job.done_at, 1)
-        wait_until(job.done_at, (step + 1) * pieces)
-    if me == 0:
-        job.loss, job.penalty = sums_of_totals(job)
-        job.updates_made += job.steps if job.updating else 0
-    restore_denormals(mode)
-
-
-def train_members_phase(job_at: Pointer, me: int) -> None:
-    """The C function of one phase of one batch of members, of whose pieces this rank has some: see ``train_phase``."""
-    job, mode = array(job_at, 1)[0], flush_denormals()
-    layers, slices, batch = layers_of(job), slices_of(job), batch_of(job, 0)
-    count, turn = job.end_piece - job.first_piece, job.first_step
-    for i in range(count):
-        index = job.first_piece + (me * count // job.threads + i) % count
-        if job.phase == 1:
-            if claim(job.claims_at, index, turn):
-                work_members(job, layers, batch, index, job.first_thread + me)
-        elif job.phase == 2:
-            if claim(job.claims_at, job.blocks + index, turn if job.updating else 2 * turn):
-                work_member_slice(job, slices[index], batch, index, job.first_thread + me)
-        elif claim(job.claims_at, job.blocks + index, 2 * turn + 1):
-            update_slice(job, slices[index], batch.t)
-    restore_denormals(mode)
-
-
-def predict_members(job_at: Pointer, me: int) -> None:
-    """The C function of a prediction of members, the mean of what they predict: see ``evaluate.predict``."""
-    job, mode = array(job_at, 1)[0], flush_denormals()
-    layers = layers_of(job)
-    for i in range(job.blocks):
-        block = (me * job.blocks // job.threads + i) % job.blocks
-        if job.threads > 1 and not claim(job.claims_at, block, FIRST):
-            continue
-        rows = rows_of(job, block, me)
-        if job.starts_at:
-            x = gather_dense(job, rows, me)
-        else:
-            x = matrix(job, job.x_at, rows.first * job.x_row, rows.number, job.x_row)
-        result = matrix(job, job.result_at, rows.first * job.outputs, rows.number, job.outputs)
-        out = matrix(job, job.deltas_at, rows.offset * job.outputs, rows.number, job.outputs)
-        for member in range(job.members):
-            forward_member(job, layers, x, rows, out, Masks(-1, 0), member, me)
-            call(job.output_at, (out, vector(job, job.loss_numbers_at, 0, job.outputs)))
-            call(job.add_share_at, (out, job.members, int(member == 0), result))
-        if job.nonfinite_at:
-            call(job.nonfinite_function_at, (x, job.inputs, numbers(job.nonfinite_at, 0, 1)))
-    restore_denormals(mode)
-
-
-def measure_members(job_at: Pointer, me: int) -> None:
-    """The C function of a validation of members, the mean of their losses: see ``evaluate.measure``."""
-    job, mode = array(job_at, 1)[0], flush_denormals()
-    layers = layers_of(job)
-    for i in range(job.blocks):
-        block = (me * job.blocks // job.threads + i) % job.blocks
-        if job.threads > 1 and not claim(job.claims_at, block, FIRST):
-            continue
-        rows = rows_of(job, block, me)
+@njit(**INNER)
+def predict(job: Job, layers: Table[Layer], rows: Rows, block: int, me: int) -> None:
+    """Predict some rows: the mean of what the members predict."""
+    if job.starts_at:
         x = gather_dense(job, rows, me)
-        out = matrix(job, job.deltas_at, rows.offset * job.outputs, rows.number, job.outputs)
-        d_bias = vector(job, job.partials_at, me * job.outputs, job.outputs)
-        total = 0.0
-        for member in range(job.members):
-            forward_member(job, layers, x, rows, out, Masks(-1, 0), member, me)
-            total += loss_of(job, out, rows, float(job.members), d_bias, me)
-        numbers(job.totals_at, block, 1)[0] = total
-    restore_denormals(mode)
+    else:
+        x = matrix(job, job.x_at, rows.first * job.x_row, rows.number, job.x_row)
+    result = matrix(job, job.result_at, rows.first * job.outputs, rows.number, job.outputs)
+    out = matrix(job, job.deltas_at, rows.offset * job.outputs, rows.number, job.outputs)
+    for member in range(job.members):
+        forward_member(job, layers, x, rows, out, Masks(-1, 0), member, me)
+        call(job.output_at, (out, vector(job, job.loss_numbers_at, 0, job.outputs)))
+        call(job.add_share_at, (out, job.members, int(member == 0), result))
+    if job.nonfinite_at:
+        call(job.nonfinite_function_at, (x, job.inputs, numbers(job.nonfinite_at, 0, 1)))
+
+
+@njit(**INNER)
+def measure(job: Job, layers: Table[Layer], rows: Rows, block: int, me: int) -> None:
+    """Add up the losses of some rows, of each the mean over the members."""
+    x = gather_dense(job, rows, me)
+    out = matrix(job, job.deltas_at, rows.offset * job.outputs, rows.number, job.outputs)
+    d_bias = vector(job, job.partials_at, me * job.outputs, job.outputs)
+    total = 0.0
+    for member in range(job.members):
+        forward_member(job, layers, x, rows, out, Masks(-1, 0), member, me)
+        total += loss_of(job, out, rows, float(job.members), d_bias, me)
+    numbers(job.totals_at, block, 1)[0] = total
 
 
 # Phase 1.
 
 
 @njit(**INNER, **EXACT)
-def work_members(job: Job, layers: Table[Layer], batch: Batch, block: int, me: int) -> None:
+def work_block(job: Job, layers: Table[Layer], batch: Batch, block: int, me: int) -> None:
     """Compute the gradients of the members of one block from rows of X."""
     first, end = block * job.members // job.blocks, (block + 1) * job.members // job.blocks
     clear_biases(job, layers, block, -1)
@@ -321,17 +261,15 @@ def first_gradient(job: Job, layer: Layer, me: int) -> Block:
 
 
 @njit(**INNER, **EXACT)
-def work_member_slice(job: Job, piece: Slice, batch: Batch, index: int, me: int) -> None:
+def work_slice(job: Job, layers: Table[Layer], piece: Slice, batch: Batch, index: int, me: int) -> None:
     """The gradient of one slice of the parameters, summed over blocks where it is shared, and its update."""
     if not piece.own:
         partials = matrix(job, job.partials_at, 0, job.blocks, job.partial_size)
         call(job.add_rows_at, (partials, piece.start, vector(job, job.gradients_at, piece.start, piece.size)))
-    if job.penalized and piece.weights:
-        weight = vector(job, job.params_at, piece.start, piece.weights)
-        d_weight = vector(job, job.gradients_at, piece.start, piece.weights)
-        penalty = result_of(job, me)
-        l2 = job.l2 / batch.weight if job.l2_over_batch else job.l2
-        call(job.penalize_at, (weight, d_weight, l2, penalty))
-        add_to_total(job, job.blocks + index, batch.share * penalty[0])
-    if job.updating:
-        update_slice(job, piece, batch.t)
+    finish_slice(job, piece, batch, index, me)
+
+
+work_phase = njit(**INNER)(
+    filled_in(unwrap(train.work_phase), "work_member_phase", work_block=work_block, work_slice=work_slice)
+)
+"""Do pieces of a phase of a batch of members: see ``train.work_phase``."""

@@ -9,6 +9,7 @@ import ctypes
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
+from itertools import accumulate, chain
 from math import prod
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -104,9 +105,7 @@ def make_plan(spec: NetworkSpec, layers: list[Layer], batch_rows: int, cores: in
     row_bytes = item * (blocks if block_gradients else batch_rows)
     slices = [piece for index, layer in enumerate(layers) for piece in _slices(index, layer, row_bytes, cores)]
     parts = 0 if block_gradients or sparse else _parts(spec, batch_rows, slices)
-    shares = _share_out(slices, cores)
-    starts = [sum(len(share) for share in shares[:core]) for core in range(cores + 1)]
-    ordered = [piece for share in shares for piece in share]
+    ordered, starts = _share_out(slices, cores)
     return Plan(cores, batch_rows, block_rows, round_rows, blocks, sparse, block_gradients, parts, ordered, starts)
 
 
@@ -122,9 +121,7 @@ def make_member_plan(
     row_bytes = item * blocks
     cut = (_member_slices(spec, index, layer, row_bytes, cores) for index, layer in enumerate(layers))
     slices = [piece for of_layer in cut for piece in of_layer]
-    shares = _share_out(slices, cores)
-    starts = [sum(len(share) for share in shares[:core]) for core in range(cores + 1)]
-    ordered = [piece for share in shares for piece in share]
+    ordered, starts = _share_out(slices, cores)
     return Plan(cores, batch_rows, batch_rows, round_rows, blocks, sparse, True, 0, ordered, starts)
 
 
@@ -135,8 +132,6 @@ def _member_slices(spec: NetworkSpec, index: int, layer: Layer, row_bytes: int, 
         found = [Slice(index, 0, 0, layer.weight, members * weight, 0, 0, 1, members * weight)]
     else:
         found = _slices(index, layer, row_bytes, cores)
-        for piece in found:
-            piece.weights = piece.rows * layer.fan_out
         # What lies between weight and bias, or the bias itself, is not shared.
         if layer.bias_step or layer.scale_in >= 0:
             last = found[-1]
@@ -187,18 +182,21 @@ def _slice(index: int, layer: Layer, first: int, rows: int, number: int) -> Slic
     start = layer.weight + first * layer.fan_out
     last = first + rows == layer.fan_in
     end = layer.bias + layer.fan_out if last else start + rows * layer.fan_out
-    return Slice(index, first, rows, start, end - start, last, number)
+    return Slice(index, first, rows, start, end - start, last, number, 0, rows * layer.fan_out)
 
 
-def _share_out(slices: list[Slice], cores: int) -> list[list[Slice]]:
-    """Slices for each core, about the same work for all: the largest first, each to whoever has least."""
+def _share_out(slices: list[Slice], cores: int) -> tuple[list[Slice], list[int]]:
+    """Slices in the order of the cores that begin with them, and where those of each core begin.
+
+    All have about the same work: the largest goes first, each to whoever has least.
+    """
     shares: list[list[Slice]] = [[] for _ in range(cores)]
     loads = [0] * cores
     for piece in sorted(slices, key=lambda s: -s.size):
         core = loads.index(min(loads))
         shares[core].append(piece)
         loads[core] += piece.size
-    return shares
+    return list(chain(*shares)), list(accumulate(map(len, shares), initial=0))
 
 
 # A network as compiled code is told of it: where parameters lie, the table of its layers, the numbers of its rule.

@@ -99,8 +99,7 @@ class SharedMemoryTraining:
 
     def _work(self, phase: tuple[int, int, int], count: int) -> None:
         """Do this rank's pieces of a phase of a batch, on so many threads."""
-        kind = "train_phase" if self.spec.members == 1 else "train_members_phase"
-        job, function = self.job, job_function(kind, self.spec.dtype)
+        job, function = self.job, job_function("train_phase", self.spec.dtype, members=self.spec.members > 1)
         job.phase, job.first_piece, job.end_piece = phase
         if job.first_piece < job.end_piece:
             threads.team.lead(share_entry(), count, function, ctypes.addressof(job))

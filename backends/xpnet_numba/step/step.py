@@ -73,7 +73,8 @@ def warmup() -> None:
         prediction_entry(dtype)
         many_function(dtype)
         for name in JOBS:
-            job_function(name, dtype)
+            for members in (False, True):
+                job_function(name, dtype, members=members)
         for name in functions.FUNCTIONS:
             if name not in unused:
                 functions.address(name, dtype)
@@ -292,7 +293,7 @@ class CompiledStep(Step):
         job, workspace = self._training, self._workspace or self._workspace_for(1, 0)
         self._rule[0] = learning_rate
         workspace.reset(job, count := _threads_for(workspace.plan))
-        threads.team.lead(share_entry(), count, job_function("update", self.spec.dtype), ctypes.addressof(job))
+        threads.team.lead(share_entry(), count, self._job_function("update"), ctypes.addressof(job))
         job.updates_made += 1
 
     def forward(self, X: Array) -> Array:
@@ -385,8 +386,7 @@ class CompiledStep(Step):
 
     def _run_steps(self, job: Job, workspace: TrainingWorkspace, steps: int) -> None:
         """Call compiled code for as many steps at a time as take ``SECONDS_PER_CALL``."""
-        name, job.first_step = "train" if self.spec.members == 1 else "train_members", 0
-        function = job_function(name, self.spec.dtype)
+        function, job.first_step = self._job_function("train"), 0
         if not self._steps_per_call:
             work = job.batch_rows * self.spec.members * self._blueprint.size * SECONDS_PER_PRODUCT
             self._steps_per_call = max(1, int(SECONDS_PER_CALL / work))
@@ -401,6 +401,9 @@ class CompiledStep(Step):
             job.first_step += job.steps
             if self.report is not None and job.first_step < steps:
                 self.report(job.first_step * job.batch_rows)
+
+    def _job_function(self, name: str) -> int:
+        return job_function(name, self.spec.dtype, members=self.spec.members > 1)
 
     def _gradient_of_nothing(self, part: BatchPart) -> float:
         """Fill the gradient of no rows, which is zero or the penalty's; returns the penalty."""

@@ -129,7 +129,7 @@ def work_phase(job: Job, phase: int, batch: Batch, turn: int, pieces: Pieces, me
                 fetch_add(job.done_at, 1)
         elif phase == 2:
             if claim(job.claims_at, job.blocks + index, turn):
-                work_slice(job, layers[slices[index].layer], slices[index], batch, index, me)
+                work_slice(job, layers, slices[index], batch, index, me)
                 fetch_add(job.done_at, 1)
         elif slices[index].layer == 0 and claim(job.claims_at, job.blocks + job.slices + index, turn):
             work_part(job, layers[0], slices[index], batch, me)
@@ -227,11 +227,12 @@ def bias_sums_of(job: Job, layer: Layer, block: int, more: int) -> Vector:
 
 
 @njit(**INNER, **EXACT)
-def work_slice(job: Job, layer: Layer, piece: Slice, batch: Batch, index: int, me: int) -> None:
+def work_slice(job: Job, layers: Table[Layer], piece: Slice, batch: Batch, index: int, me: int) -> None:
     """Compute the gradient of one slice of the parameters from the whole batch and, when updating, its update."""
     if job.block_gradients:
         add_partials(job, batch.rows, piece.start, piece.start, piece.size)
     else:
+        layer = layers[piece.layer]
         grad = matrix(job, job.gradients_at, piece.start, piece.rows, layer.fan_out)
         rows = Rows(batch.first, batch.rows, 0)
         deltas = deltas_of(job, layer, rows)
@@ -241,10 +242,15 @@ def work_slice(job: Job, layer: Layer, piece: Slice, batch: Batch, index: int, m
             multiply(job, features_of(job, layer, piece, batch), deltas, grad, TRANSPOSE_A, me)
         if piece.takes_bias:
             add_partials(job, batch.rows, layer.column, layer.bias, layer.fan_out)
-    if job.penalized:
-        size = piece.rows * layer.fan_out
-        weight = vector(job, job.params_at, piece.start, size)
-        d_weight = vector(job, job.gradients_at, piece.start, size)
+    finish_slice(job, piece, batch, index, me)
+
+
+@njit(**INNER)
+def finish_slice(job: Job, piece: Slice, batch: Batch, index: int, me: int) -> None:
+    """Add the penalty's gradient to that of a slice and, when updating, update the slice."""
+    if job.penalized and piece.weights:
+        weight = vector(job, job.params_at, piece.start, piece.weights)
+        d_weight = vector(job, job.gradients_at, piece.start, piece.weights)
         penalty = result_of(job, me)
         l2 = job.l2 / batch.weight if job.l2_over_batch else job.l2
         call(job.penalize_at, (weight, d_weight, l2, penalty))
