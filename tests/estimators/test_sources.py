@@ -373,7 +373,7 @@ class Watched(ArraySource):
 BLOCK = 104
 """Rows of a block in small buffers."""
 
-SHARDS = {2: (BLOCK, ROWS - BLOCK), 3: (10 * BLOCK, 0, ROWS - 10 * BLOCK)}
+SHARDS = {2: (BLOCK, ROWS - BLOCK), 3: (10 * BLOCK, 0, ROWS - 10 * BLOCK), 4: (0, BLOCK, 0, ROWS - BLOCK)}
 """How many rows each rank has: whole blocks, so that the blocks of all ranks are those of one process."""
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -388,7 +388,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.usefixtures("small_buffers")
-@pytest.mark.parametrize("own, size", [(False, 2), (False, 3), (True, 2), (True, 3)])
+@pytest.mark.parametrize("own, size", [(False, 2), (False, 3), (True, 2), (True, 3), (True, 4)])
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 @pytest.mark.parametrize("name", SETTINGS)
 def test_ranks_find_what_one_process_finds(data: Any, name: str, weighted: bool, own: bool, size: int) -> None:

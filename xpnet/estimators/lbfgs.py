@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -17,69 +16,56 @@ from xpnet.estimators.inputs import Rows
 from xpnet.estimators.libraries import warn_caller
 from xpnet.estimators.streaming import SourceRows, summed_gradient
 from xpnet.models import Network
-from xpnet.models.inputs import is_host
 
 
 class Objective:
-    """Computes loss and gradient as functions of one vector: all weights, all biases, then the factors of members.
+    """Computes loss and gradient as functions of one vector of all parameters.
 
     SciPy asks for the gradient behind the loss, with which it has been computed.
     """
 
     def __init__(self, network: Network, step: Step, rows: Rows, ranks: Ranks) -> None:
         self.network, self.step, self.rows, self.ranks = network, step, rows, ranks
-        spec, slots, start = step.spec, {slot.name: slot for slot in step.spec.slots()}, 0
-        self.names = tuple(dict.fromkeys((*spec.weight_names, *spec.bias_names, *spec.parameter_names)))
-        self._asked = self._gradient = numpy.zeros(0)
-        self._written = numpy.zeros(sum(prod(slot.shape) for slot in slots.values()))
-        self._values: dict[str, Any] = {}  # as the network takes them: views of what is written
-        for name in self.names:
-            end = start + prod(slots[name].shape)
-            self._values[name] = self._written[start:end].reshape(slots[name].shape)
-            start = end
+        self._asked, self._gradient = b"", numpy.zeros(0)
 
     def vector(self) -> Any:
         """Return the parameters: (size,) float64."""
-        return self._pack(self._runs(self.step.params))
+        return self._joined(self.step.params.groups)
 
     def write(self, vector: Any) -> None:
         """Make these the network's parameters. vector : (size,)"""
-        self._written[...] = vector
-        self.network.load_values(self._values)
+        backend, arrays, start = self.step.backend, [], 0
+        for group in self.step.params.groups:
+            end = start + prod(group.shape)
+            arrays.append(backend.asarray(vector[start:end].reshape(group.shape), dtype=self.step.spec.dtype))
+            start = end
+        self.step.params.replace_groups(arrays)
 
     def loss(self, vector: Any) -> float:
         """Compute the loss as scikit-learn reports it."""
-        self._asked = vector
-        self.write(self.ranks.broadcast(vector))
-        if isinstance(self.rows, SourceRows):
-            loss, penalty, gradients = self.network.exclusively(summed_gradient, self.step, self.rows, self.ranks)
-            self._gradient = self._pack(self._runs(gradients))
-            return reported_loss(loss, penalty, self.step.spec)
-        rows, compute = self.rows, self.step.gradient
-        loss = self.network.exclusively(compute, rows.X, rows.Y, sample_weight=rows.weight)
-        self._gradient = self._pack(self._lasting or self._runs(self.step.gradients))
-        return reported_loss(loss, self.step.penalty, self.step.spec)
+        self._asked = vector.tobytes()
+        return self.network.exclusively(self._evaluate, vector)
 
     def gradient(self, vector: Any) -> Any:
         """Return the gradient of the loss: (size,) float64."""
-        if vector.shape != self._asked.shape or not (vector == self._asked).all():
+        if vector.tobytes() != self._asked:
             self.loss(vector)
         return self._gradient
 
-    @cached_property
-    def _lasting(self) -> list[Any]:
-        """Return the step's gradient as runs, found once, if each gradient lies where the last one did; else empty."""
-        gradients: Any = self.step.gradients
-        stays = gradients.flat is not None and is_host(self.network.backend)
-        return self._runs(gradients) if stays else []
+    def _evaluate(self, vector: Any) -> float:
+        rows, step = self.rows, self.step
+        self.write(self.ranks.broadcast(vector))
+        if isinstance(rows, SourceRows):
+            loss, penalty, gradients = summed_gradient(step, rows, self.ranks)
+        else:
+            loss = step.gradient(rows.X, rows.Y, sample_weight=rows.weight)
+            penalty, gradients = step.penalty, step.gradients.groups
+        self._gradient = self._joined(gradients)
+        return reported_loss(loss, penalty, step.spec)
 
-    def _runs(self, arrays: Any) -> list[Any]:
-        """Return each of these arrays as a run of numbers on the host, in the vector's order."""
-        host = self.network.backend.to_numpy
-        return [host(arrays[name]).ravel() for name in self.names]
-
-    def _pack(self, runs: list[Any]) -> Any:
-        return numpy.concatenate(runs, dtype=numpy.float64)
+    def _joined(self, arrays: list[Any]) -> Any:
+        host = self.step.backend.to_numpy
+        return numpy.concatenate([host(array).ravel() for array in arrays], dtype=numpy.float64)
 
 
 def minimise(
@@ -104,7 +90,7 @@ def minimise(
             callback=callback,
             options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
         )
-    objective.write(found.x)
+    objective.network.exclusively(objective.write, found.x)
     return found
 
 

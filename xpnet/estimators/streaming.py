@@ -139,9 +139,13 @@ class SourceRows(Rows):
         return SourceRows(source, self.Y, self.weight, every, numpy.sort(order[chosen:])), held_out
 
     def parts(self, backend: Backend, dtype: str) -> Generator[Rows, None, None]:
-        """Yield this rank's part of the rows as they lie, some at a time, on a backend in a dtype."""
-        mine = self.all_blocks.numbers(self.all_blocks.part(self.blocks))
-        for X, places, _ in rows_of(self.X, mine, dtype, batch_size=1, piece_bytes=PART_BYTES):
+        """Yield this rank's part of the rows on a backend in a dtype, some at a time, one part at least."""
+        mine = self.all_blocks.part(self.blocks)
+        if not self.all_blocks.rows(mine):
+            none = backend.asarray(numpy.zeros((0, self.X.shape[1])), dtype=dtype)
+            yield Rows(none, self.Y[:0, ...], None if self.weight is None else self.weight[:0])
+            return
+        for X, places, _ in rows_of(self.X, self.all_blocks.numbers(mine), dtype, batch_size=1, piece_bytes=PART_BYTES):
             part = slice(int(places[0]), int(places[-1]) + 1)
             yield Rows(backend.asarray(X), self.Y[part], None if self.weight is None else self.weight[part])
 
@@ -226,23 +230,21 @@ def _owners(owner: numpy.ndarray) -> Owners:
     return Owners(owner, index)
 
 
-def summed_gradient(step: Step, rows: SourceRows, ranks: Ranks) -> tuple[float, float, dict[str, Any]]:
-    """Compute loss, penalty and gradient over all rows of a source, block by block; gradients by name, NumPy's."""
+def summed_gradient(step: Step, rows: SourceRows, ranks: Ranks) -> tuple[float, float, list[Any]]:
+    """Compute loss, penalty and gradient over all rows of a source, block by block; the gradient by groups, NumPy's."""
     if isinstance(step, DistributedStep):
         step = step.step
-    backend, loss, penalty, first = step.backend, 0.0, 0.0, 0
-    own = float(rows.count if rows.weight is None else backend.to_numpy(rows.weight).sum())
+    host, loss, penalty, first = step.backend.to_numpy, 0.0, 0.0, 0
+    own = float(rows.count if rows.weight is None else host(rows.weight).sum())
     total, penalized = sum(ranks.allgather(own)), not ranks.rank
-    gradients = {name: numpy.zeros_like(backend.to_numpy(array)) for name, array in step.params.items()}
-    with closing(rows.parts(backend, step.spec.dtype)) as parts:
+    gradients = [numpy.zeros_like(host(array)) for array in step.params.groups]
+    with closing(rows.parts(step.backend, step.spec.dtype)) as parts:
         for part in parts:
             place = BatchPart(total, first, penalized=penalized and first == 0)
             loss += step.gradient(part.X, part.Y, sample_weight=part.weight, part=place)
             penalty += step.penalty if place.penalized else 0.0
             first += part.count
-            for name, array in gradients.items():
-                array += backend.to_numpy(step.gradients[name])
-    for name in gradients:
-        gradients[name] = ranks.sum(gradients[name])
+            for array, group in zip(gradients, step.gradients.groups, strict=True):
+                array += host(group)
     loss, penalty = ranks.sum(numpy.array([loss, penalty])).tolist()
-    return loss, penalty, gradients
+    return loss, penalty, [ranks.sum(array) for array in gradients]
