@@ -104,7 +104,7 @@ numpy.save(sys.argv[1] + ".npy", numpy.concatenate([array.ravel() for array in m
 def test_a_fit_that_has_ended_is_not_made_again(data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = xpnet.MLPClassifier(9, max_iter=4, random_state=5, backend="numpy", checkpoint=tmp_path)
     expected = found(model.fit(data.X, data.labels))
-    monkeypatch.setattr(loop, "_way_back", None)  # what an epoch would begin with
+    monkeypatch.setattr(loop, "_whole", None)  # which makes an epoch
     np.testing.assert_equal(found(model.fit(data.X, data.labels)), expected)
 
 

@@ -4,7 +4,6 @@ import sys
 
 import numpy as np
 import pytest
-from sklearn.exceptions import ConvergenceWarning
 
 import xpnet
 from xpnet.cli.output import show_facts
@@ -156,18 +155,3 @@ def test_a_notebook_gets_a_line_that_is_written_over(monkeypatch, pause, said):
     assert kernel.shown[0] == "epoch 1 of 3: 2 of 4 rows"
     assert kernel.shown[-1].startswith("epoch 3 of 3: loss")
     assert len(kernel.shown) == said
-
-
-@pytest.mark.usefixtures("a_word_each_time")
-def test_verbose_says_on_a_terminal_how_far_a_long_iteration_is(capsys, monkeypatch):
-    estimator = xpnet.MLPClassifier((2,), max_iter=1, batch_size=5, verbose=True, backend="numpy", random_state=0)
-    X, y = np.ones((20, 2)), np.arange(20) % 2
-    with pytest.warns(ConvergenceWarning):
-        estimator.fit(X, y)
-    assert capsys.readouterr().err == ""
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    with pytest.warns(ConvergenceWarning):
-        estimator.fit(X, y)
-    captured = capsys.readouterr()
-    assert "Iteration 1, 10 of 20 rows" in captured.err and captured.err.endswith("\r\x1b[K")
-    assert captured.out.startswith("Iteration 1, loss")

@@ -27,7 +27,6 @@ from xpnet.models.presets import initial_values as initial_values_of_members
 from xpnet.ops import Array
 from xpnet.optimizers import Cosine, OneCycle
 from xpnet.training import Callback, Training, TrainingState, set_stream_state, stream_state
-from xpnet.training.callbacks import a_line
 
 IRRELEVANT = {"checkpoint", "verbose", "backend", "time_limit"}
 """Parameters that do not decide what an epoch finds."""
@@ -159,17 +158,18 @@ class LearningRate:
             self.learning_rate = schedule(epoch - self.began, losses)
         return self.learning_rate
 
-    def epoch_ends(self, t: int) -> None:
-        """Lower a learning rate that falls with the number of rows seen."""
-        if self.schedule == "invscaling":
-            self.learning_rate = self.learning_rate_init / (t + 1) ** self.power_t
-
-    def lower(self) -> bool:
-        """Lower an adaptive learning rate when training no longer improves; returns whether there was a lower one."""
+    def lower(self) -> float | None:
+        """Return the adaptive learning rate that follows when training no longer improves, if there is one."""
         if self.schedule != "adaptive" or self.learning_rate <= SMALLEST_RATE:
-            return False
-        self.learning_rate /= 5.0
-        return True
+            return None
+        return self.learning_rate / 5.0
+
+    def epoch_ends(self, t: int, lower: float | None) -> None:
+        """Lower the learning rate: to that which follows, or by the number of rows seen."""
+        if lower is not None:
+            self.learning_rate = lower
+        elif self.schedule == "invscaling":
+            self.learning_rate = self.learning_rate_init / (t + 1) ** self.power_t
 
 
 def epoch_of(step: Step, *, max_grad_norm: float | None, weighted: bool) -> Callable[..., float]:
@@ -224,18 +224,18 @@ class Validation:
 
     def current_score(self) -> float:
         """Measure the score of the predictions now; NaN where they are not finite."""
-        host, spec, weight = self.step.backend.to_numpy, self.step.spec, self.rows.weight
-        none = numpy.zeros((0, spec.widths[-1]), spec.dtype)
-        found = [(host(self.rows.Y[:0, ...]), none, None if weight is None else host(weight[:0]))]
-        with closing(self.rows.parts(self.step.backend, spec.dtype)) as parts:
+        host, step, found = self.step.backend.to_numpy, self.step, []
+        with closing(self.rows.parts(step.backend, step.spec.dtype)) as parts:
             for part in parts:
-                outputs = host(self.step.forward(part.X))
-                found.append((host(part.Y), outputs, None if part.weight is None else host(part.weight)))
+                weight = None if part.weight is None else host(part.weight)
+                found.append((host(part.Y), host(step.forward(part.X)), weight))
         return self.score(*_joined(self.ranks.allgather(_joined(found))))
 
 
-def _joined(parts: Sequence[Sequence[Any]]) -> list[Any]:
+def _joined(parts: Sequence[Sequence[Any]]) -> Sequence[Any]:
     """Join the arrays that lie at one place of every part; None where there are none."""
+    if len(parts) == 1:
+        return parts[0]
     return [None if arrays[0] is None else numpy.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
 
@@ -246,7 +246,6 @@ COUNTERS = ("n_iter_", "loss_", "t_", "best_loss_", "validation_scores_", "best_
 class EpochEnd(Callback):
     """Keeps an estimator's scores, counters and learning rate by scikit-learn's rules, and stops the training.
 
-    no_improvement : epochs in a row that have improved nothing so far; best : the parameters of the best epoch
     began_with : the state of the random stream when the fit began, for checkpoints
     verbose : whether there are lines for the user, and sink : where they go
     """
@@ -259,112 +258,83 @@ class EpochEnd(Callback):
         network: Network,
         validation: Validation | None,
         *,
-        rate: LearningRate,
-        no_improvement: int,
-        best: dict[str, Any],
         verbose: bool = False,
         began_with: dict[str, Any] | None = None,
         sink: Callable[[str], Any] = print,
     ) -> None:
-        self.estimator, self.network, self.validation, self.rate = estimator, network, validation, rate
-        self.no_improvement, self.best, self.began_with, self.sink = no_improvement, best, began_with, sink
-        self.verbose = verbose
+        self.estimator, self.network, self.validation, self.rate = estimator, network, validation, estimator._optimizer
+        self.verbose, self.began_with, self.sink = verbose, began_with, sink
+        self.scored, self.limit = bool(estimator.early_stopping), seconds_of(estimator)
         self.began, self.late = monotonic(), False
-        self.line = a_line() if self.verbose else None
-        self.watches_rows = self.line is not None
-
-    def within_epoch(self, training: Training) -> None:
-        """Say how far a long iteration is, where someone watches."""
-        if self.line is not None:
-            rows = f"{training.rows_done:,} of {training.rows:,} rows"
-            self.line.show(f"Iteration {self.estimator.n_iter_ + 1}, {rows}")
+        self.counters = {name: vars(estimator).get(name) for name in COUNTERS}  # before the first epoch without loss_
 
     def epoch_end(self, training: Training) -> None:
         """Note the epoch, count those without improvement, and act when they are too many."""
-        estimator = self.estimator
-        estimator.n_iter_ += 1
-        estimator.loss_ = training.history.loss[-1]
-        estimator.t_ += training.rows
-        if self.line is not None:
-            self.line.close()
+        estimator, rate, before, loss = self.estimator, self.rate, self.counters, training.history.loss[-1]
+        measured = self._score(training) if (scored := self.scored) else -loss
+        best = before["best_validation_score_"] if scored else -before["best_loss_"]
+        waited = estimator._no_improvement_count + 1 if measured < best + estimator.tol else 0
+        stalls = waited > estimator.n_iter_no_change
+        lower = rate.lower() if stalls else None
         if self.verbose:
-            self.sink(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
-        improved = self._score_improved(training) if estimator.early_stopping else self._loss_improved()
-        self.no_improvement = 0 if improved else self.no_improvement + 1
-        self.rate.epoch_ends(estimator.t_)
-        if self.no_improvement > estimator.n_iter_no_change:
-            self._stalls(training)
-        self.late = not training.stop and self.seconds() > seconds_of(estimator)
+            self._say(loss, measured if scored else None, stalls=stalls, lower=lower)
+        now = self.counters = {
+            "n_iter_": before["n_iter_"] + 1,
+            "loss_": loss,
+            "t_": before["t_"] + training.rows,
+            "best_loss_": before["best_loss_"] if scored else min(-best, loss),
+            "validation_scores_": [*before["validation_scores_"], measured] if scored else None,
+            "best_validation_score_": max(best, measured) if scored else None,
+        }
+        if scored and measured > best:
+            estimator._best = self.network.values()
+        vars(estimator).update(now)
+        estimator._no_improvement_count = waited if lower is None else 0
+        rate.epoch_ends(now["t_"], lower)
+        training.stop = training.stop or (stalls and lower is None)
+        self.late = not training.stop and monotonic() - self.began > self.limit
         training.stop = training.stop or self.late
-
-    def seconds(self) -> float:
-        """Return how long the fit has taken, with what it took before it was cut off."""
-        return monotonic() - self.began
-
-    def close(self, training: Training) -> None:
-        """Leave an empty line, where something was shown."""
-        if self.line is not None:
-            self.line.close()
 
     def state(self) -> dict[str, Any]:
         """Return counters and scores so far, the best parameters, and the learning rate."""
-        # Before the first epoch there is no loss_.
-        found = vars(self.estimator)
-        counters = {name: found.get(name) for name in COUNTERS}
-        if counters["validation_scores_"] is not None:
-            counters["validation_scores_"] = list(counters["validation_scores_"])
         return {
-            "counters": counters,
-            "no_improvement": self.no_improvement,
+            "counters": self.counters,
+            "no_improvement": self.estimator._no_improvement_count,
             "learning_rate": self.rate.learning_rate,
             "began": self.rate.began,
-            "best": self.best,
+            "best": self.estimator._best if self.scored else {},
             "began_with": self.began_with,
-            "seconds": self.seconds(),
+            "seconds": monotonic() - self.began,
             "late": self.late,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from there."""
-        vars(self.estimator).update({name: state["counters"][name] for name in COUNTERS})
-        self.no_improvement, self.best = state["no_improvement"], state["best"]
+        self.counters = {name: state["counters"][name] for name in COUNTERS}
+        found = {**self.counters, "_no_improvement_count": state["no_improvement"], "_best": state["best"]}
+        vars(self.estimator).update(found)
         self.rate.learning_rate, self.rate.began = state["learning_rate"], state.get("began")
         self.began = monotonic() - float(state.get("seconds", 0.0))  # which older checkpoints do not have
 
-    def _loss_improved(self) -> bool:
-        estimator = self.estimator
-        improved = not estimator.loss_ > estimator.best_loss_ - estimator.tol
-        estimator.best_loss_ = min(estimator.best_loss_, estimator.loss_)
-        return improved
-
-    def _score_improved(self, training: Training) -> bool:
-        estimator = self.estimator
+    def _score(self, training: Training) -> float:
+        """Measure what early stopping goes by."""
         assert self.validation is not None
-        by_loss = estimator.early_stopping == "loss"
-        score = -training.history.validation_loss[-1] if by_loss else self.validation.current_score()
-        estimator.validation_scores_.append(score)
-        if self.verbose:
-            self.sink(f"Validation score: {score:f}")
-        improved = not score < estimator.best_validation_score_ + estimator.tol
-        if score > estimator.best_validation_score_:
-            estimator.best_validation_score_ = score
-            self.best = self.network.values()
-        return improved
+        by_loss = self.estimator.early_stopping == "loss"
+        return -training.history.validation_loss[-1] if by_loss else self.validation.current_score()
 
-    def _stalls(self, training: Training) -> None:
-        """Act on too many epochs without improvement: stop, or lower the learning rate and count anew."""
-        estimator = self.estimator
-        what = "Validation score" if estimator.early_stopping else "Training loss"
-        if self.rate.lower():
-            self.no_improvement, action = 0, f"Setting learning rate to {self.rate.learning_rate:f}"
-        else:
-            training.stop = True
-            action = "Learning rate too small. Stopping." if self.rate.schedule == "adaptive" else "Stopping."
-        if self.verbose:
-            self.sink(
-                f"{what} did not improve more than tol={estimator.tol:f} for {estimator.n_iter_no_change} consecutive "
-                f"epochs. {action}"
-            )
+    def _say(self, loss: float, score: float | None, *, stalls: bool, lower: float | None) -> None:
+        """Write what scikit-learn's networks write of an epoch. lower : the learning rate that follows"""
+        estimator, what = self.estimator, "Training loss" if score is None else "Validation score"
+        self.sink(f"Iteration {estimator.n_iter_ + 1}, loss = {loss:.8f}")
+        if score is not None:
+            self.sink(f"{what}: {score:f}")
+        if not stalls:
+            return
+        action = "Learning rate too small. Stopping." if self.rate.schedule == "adaptive" else "Stopping."
+        self.sink(
+            f"{what} did not improve more than tol={estimator.tol:f} for {estimator.n_iter_no_change} consecutive "
+            f"epochs. {action if lower is None else f'Setting learning rate to {lower:f}'}"
+        )
 
 
 def seconds_of(estimator: Any) -> float:

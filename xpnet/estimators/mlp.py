@@ -493,9 +493,6 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
             self,
             network,
             validation,
-            rate=self._optimizer,
-            no_improvement=self._no_improvement_count,
-            best=self._best if self.early_stopping else {},
             verbose=bool(self.verbose) and not ranks.rank,
             began_with=None if resuming is None else resuming.began_with,
         )
@@ -506,24 +503,19 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         epoch = of_step(training.step)
         if isinstance(rows, SourceRows):
             epoch = epoch_over_source(training.step, rows, of_step)
-        try:
-            run(
-                training,
-                rows.X,
-                rows.Y,
-                batch_size=self._batch_rows(training.rows),
-                shuffle=self.shuffle,
-                schedule=self._optimizer,
-                sample_weight=rows.weight,
-                validate=None if validation is None else validation.loss,
-                callbacks=callbacks,
-                resume_from=self._resume_from if resuming is None else resuming.state or self._resume_from,
-                epoch=epoch,
-            )
-        finally:
-            self._no_improvement_count = end.no_improvement
-            if self.early_stopping:
-                self._best = end.best
+        run(
+            training,
+            rows.X,
+            rows.Y,
+            batch_size=self._batch_rows(training.rows),
+            shuffle=self.shuffle,
+            schedule=self._optimizer,
+            sample_weight=rows.weight,
+            validate=None if validation is None else validation.loss,
+            callbacks=callbacks,
+            resume_from=self._resume_from if resuming is None else resuming.state or self._resume_from,
+            epoch=epoch,
+        )
 
     def _split(self, rows: Rows, ranks: Ranks) -> tuple[Rows, Rows, Owners | None]:
         """Split rows as scikit-learn does, into rows to train on and rows held out, and the owners of the first."""
@@ -568,7 +560,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
             objective = Objective(network, network.trainable(sparse=issparse(rows.X)), rows, ranks)
 
             def iteration_ends(vector: Any) -> None:
-                objective.write(vector)
+                network.exclusively(objective.write, vector)
                 if reports is not None and reports.iteration_ends():
                     raise StopIteration
 

@@ -219,23 +219,6 @@ class EarlyStopping(Callback):
                 training.step.load_state(self.best_state)
 
 
-class TerminalLine:
-    """The line of stderr that the cursor is on, which is written over until it is closed."""
-
-    text = ""
-
-    def show(self, text: str) -> None:
-        """Write it anew."""
-        self.text = text
-        sys.stderr.write(f"\r\x1b[K{text}")
-        sys.stderr.flush()
-
-    def close(self) -> None:
-        """Take it away."""
-        if self.text:
-            self.show("")
-
-
 class NotebookLine:
     """An output of the notebook's cell, which stays at its place. A text that comes too soon waits for the next."""
 
@@ -261,19 +244,6 @@ class NotebookLine:
             self.handle = display(shown, raw=True, display_id=True)
         else:
             self.handle.update(shown, raw=True)
-
-    def close(self) -> None:
-        """Take it away."""
-        if self.handle is not None:
-            self.waiting = ""
-            self.settle()
-
-
-def a_line() -> TerminalLine | NotebookLine | None:
-    """Open a line where a person reads stderr; return None where it goes to a file, a pipe or nowhere."""
-    if in_notebook():
-        return NotebookLine()
-    return TerminalLine() if on_terminal() else None
 
 
 def on_terminal() -> bool:

@@ -330,8 +330,7 @@ class Training:
             The name of the method.
         """
         for callback in self.callbacks:
-            if getattr(type(callback), event) is not getattr(Callback, event):
-                getattr(callback, event)(self)
+            getattr(callback, event)(self)
 
 
 class Interrupts:
@@ -507,11 +506,10 @@ def run(
         if any(callback.watches_rows for callback in training.callbacks):
             training.rows_done, step.report = training.rows, training.report  # as after an epoch
         brief = max((k for k, callback in enumerate(training.callbacks, 1) if callback.brief), default=0)
-        shared = not all(callback.brief for callback in training.callbacks)
-        stream = _WayBack(training.rng, training.rows, members, shared=shared) if shuffled else None
+        way_back = _WayBack(training, brief, orders=members if shuffled else 0)
         while training.done < training.epochs and not training.stop:
             interrupts.raised = False
-            _whole(training, make_epoch, stream, training.callbacks[:brief], interrupts)
+            _whole(training, make_epoch, way_back, interrupts)
             interrupts.held = False
             if interrupts.raised:  # and lost on its way
                 interrupts.pending = True
@@ -527,48 +525,55 @@ def run(
 
 
 class _WayBack:
-    """The way back of a stream to where it was before an order was drawn.
+    """The way back of a training to where it was when an epoch began.
 
     To read a stream takes as long as to shuffle hundreds of rows, or thousands of a RandomState. So it is read once for
     several orders, which are drawn again on the way back, unless callbacks may draw from it, too.
 
-    orders : of so many rows, that each epoch draws
+    brief : how many callbacks belong to an epoch
+    orders : how many orders of the rows an epoch draws
     """
 
-    def __init__(self, stream: Any, rows: int, orders: int, *, shared: bool) -> None:
-        self.stream, self.rows, self.orders, self.shared = stream, rows, orders, shared
-        self.can_be_read = hasattr(stream, "get_state") or hasattr(stream, "bit_generator")
-        self._state: Any = None
-        self._drawn = 0  # orders that were drawn since it was read
+    def __init__(self, training: Training, brief: int, *, orders: int) -> None:
+        self.training, self.brief, self.orders = training, training.callbacks[:brief], orders
+        self.noting = [callback for callback in self.brief if callback.brief]
+        self.shared = len(self.noting) < len(training.callbacks)
+        self.lists = [*vars(training.history).values()]
+        self.can_be_read = hasattr(training.rng, "get_state") or hasattr(training.rng, "bit_generator")
+        self._stream: Any = None
+        self._drawn = 0  # orders that were drawn since the stream was read
 
-    def find(self) -> Callable[[], None]:
-        """Make a function that puts the stream where it is now, before an epoch draws its orders."""
-        if self._state is None or self.shared or self._drawn * self.rows > ROWS_DRAWN_AGAIN:
-            self._state, self._drawn = stream_state(self.stream) if self.can_be_read else None, 0
-        state, drawn = self._state, self._drawn
-        self._drawn += self.orders
+    def begin(self) -> None:
+        """Note where everything is, before an epoch."""
+        training = self.training
+        self._done, self._stop = training.done, training.stop
+        self._lengths = [*map(len, self.lists)]
+        self._states = [callback.state() for callback in self.noting]
+        self._restore = training.step.snapshot()
+        if self.orders:
+            if self._stream is None or self.shared or self._drawn * training.rows > ROWS_DRAWN_AGAIN:
+                self._stream, self._drawn = stream_state(training.rng) if self.can_be_read else None, 0
+            self._drawn += self.orders
 
-        def go_back() -> None:
-            if state is not None:
-                set_stream_state(self.stream, state)
-                for _ in range(drawn):
-                    self.stream.permutation(self.rows)
+    def go(self) -> None:
+        """Put the training, and the callbacks that belong to an epoch, back."""
+        training = self.training
+        self._restore()
+        if self.orders and self._stream is not None:
+            set_stream_state(training.rng, self._stream)
+            for _ in range(self._drawn - self.orders):
+                training.rng.permutation(training.rows)
+        training.done, training.stop = self._done, self._stop
+        for values, length in zip(self.lists, self._lengths, strict=True):
+            del values[length:]
+        for callback, state in zip(self.noting, self._states, strict=True):
+            callback.load_state(state)
 
-        return go_back
 
-
-def _whole(
-    training: Training,
-    make_epoch: Callable[[], None],
-    stream: _WayBack | None,
-    brief: list[Callback],
-    interrupts: Interrupts,
-) -> None:
+def _whole(training: Training, make_epoch: Callable[[], None], way_back: _WayBack, interrupts: Interrupts) -> None:
     """Make an epoch with the callbacks that belong to it, or leave everything as it was.
 
     Other threads wait. Callbacks may use the network, whose parameters are whole by then.
-
-    stream : the way back of what the epoch draws an order from; None where it draws none
     """
     lock = training.lock
     if lock.wanted:
@@ -576,42 +581,23 @@ def _whole(
     with lock.calls:
         if lock.busy:
             lock.refuse()
-        go_back: Callable[[], None] | None = _way_back(training, stream, brief)
+        way_back.begin()
+        whole = False
         try:
             lock.busy = True
             make_epoch()
             lock.busy = False
-            for callback in brief:
+            for callback in way_back.brief:
                 interrupts.held = callback.brief
                 callback.epoch_end(training)
-            go_back = None
+            whole = True
         except BaseException:
             interrupts.held = True
-            if go_back is not None:
-                go_back()
+            if not whole:
+                way_back.go()
             raise
         finally:
             lock.busy = False
-
-
-def _way_back(training: Training, stream: _WayBack | None, brief: list[Callback]) -> Callable[[], None]:
-    """Make a function that puts a training, and the callbacks that belong to an epoch, into the state they have now."""
-    restore_stream, done, stop = None if stream is None else stream.find(), training.done, training.stop
-    lengths = [(values, len(values)) for values in vars(training.history).values()]
-    states = [(callback, callback.state()) for callback in brief if callback.brief]
-    restore_step = training.step.snapshot()
-
-    def go_back() -> None:
-        restore_step()
-        if restore_stream is not None:
-            restore_stream()
-        training.done, training.stop = done, stop
-        for values, length in lengths:
-            del values[length:]
-        for callback, state in states:
-            callback.load_state(state)
-
-    return go_back
 
 
 def _begin(training: Training, resume_from: TrainingState | None) -> None:

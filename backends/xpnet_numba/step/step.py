@@ -323,7 +323,7 @@ class CompiledStep(Step):
         for name in ("params", *(buffers if t else ())):  # before the first update they are zero
             if name not in kept:
                 kept[name] = numpy.empty_like(self._flat[name])
-            kept[name][:] = self._flat[name]
+            kept[name][...] = self._flat[name]
 
         def restore() -> None:
             self._training.updates_made = t
