@@ -52,20 +52,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LAZY = {
-    "Checkpoint": "xpnet.modelfile",
-    "ImportanceDisplay": "xpnet.estimators.inspection",
-    "LossCurveDisplay": "xpnet.estimators",
-    "MLPClassifier": "xpnet.estimators",
-    "MLPRegressor": "xpnet.estimators",
-    "TableEncoder": "xpnet.tabular",
-    "TabularClassifier": "xpnet.tabular",
-    "TabularRegressor": "xpnet.tabular",
-    "expected_gradients": "xpnet.estimators.inspection",
-    "fit_scaler": "xpnet.estimators",
-    "gradcheck": "xpnet.gradcheck",
-    "load": "xpnet.modelfile",
-    "save": "xpnet.modelfile",
-    "modelfile": "xpnet.modelfile",
+    "xpnet": ("gradcheck", "modelfile"),
+    "xpnet.estimators": ("LossCurveDisplay", "MLPClassifier", "MLPRegressor", "fit_scaler"),
+    "xpnet.estimators.inspection": ("ImportanceDisplay", "expected_gradients"),
+    "xpnet.modelfile": ("Checkpoint", "load", "save"),
+    "xpnet.tabular": ("TableEncoder", "TabularClassifier", "TabularRegressor"),
 }
 """Names that are imported when first used: what they need is slow to import."""
 
@@ -131,11 +122,11 @@ __all__ = [
 if not TYPE_CHECKING:  # a type checker has the imports above, and takes no other name
 
     def __getattr__(name: str) -> Any:
-        if name not in _LAZY:
-            raise AttributeError(f"module 'xpnet' has no attribute {name!r}")
-        module = import_module(_LAZY[name])
-        found = globals()[name] = module if _LAZY[name].endswith(name) else getattr(module, name)
-        return found
+        for room, names in _LAZY.items():
+            if name in names:
+                found = import_module(f"xpnet.{name}") if room == "xpnet" else getattr(import_module(room), name)
+                return globals().setdefault(name, found)
+        raise AttributeError(f"module 'xpnet' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

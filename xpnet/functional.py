@@ -4,7 +4,8 @@ What a function computes is documented at the operation of ``xpnet.ops`` whose n
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 from xpnet import ops
 from xpnet.dispatch import coerce, coerce_both
@@ -14,91 +15,30 @@ from xpnet.ops import Array, Labels
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def _documented_as(operation: Callable[..., Any]) -> Callable[[Function], Function]:
-    """Give a function the docstring of its operation."""
+def _dispatched(operation: Function) -> Function:
+    """Make a function that runs an operation on the backend that its first argument calls for."""
+    name = operation.__name__
 
-    def documented(function: Function) -> Function:
-        function.__doc__ = operation.__doc__
-        return function
+    @wraps(operation)
+    def run(x: Array, *args: Any, **kwargs: Any) -> Any:
+        operations, x = coerce(x)
+        return getattr(operations, name)(x, *args, **kwargs)
 
-    return documented
-
-
-@_documented_as(ops.relu)
-def relu(x: Array) -> Array:
-    """Run `xpnet.ops.relu` on the backend that x calls for."""
-    operations, x = coerce(x)
-    return operations.relu(x)
+    run.__module__ = __name__
+    return cast(Function, run)
 
 
-@_documented_as(ops.leaky_relu)
-def leaky_relu(x: Array) -> Array:
-    """Run `xpnet.ops.leaky_relu` on the backend that x calls for."""
-    operations, x = coerce(x)
-    return operations.leaky_relu(x)
-
-
-@_documented_as(ops.elu)
-def elu(x: Array) -> Array:
-    """Run `xpnet.ops.elu` on the backend that x calls for."""
-    operations, x = coerce(x)
-    return operations.elu(x)
-
-
-@_documented_as(ops.silu)
-def silu(x: Array) -> Array:
-    """Run `xpnet.ops.silu` on the backend that x calls for."""
-    operations, x = coerce(x)
-    return operations.silu(x)
-
-
-@_documented_as(ops.gelu)
-def gelu(x: Array) -> Array:
-    """Run `xpnet.ops.gelu` on the backend that x calls for."""
-    operations, x = coerce(x)
-    return operations.gelu(x)
-
-
-@_documented_as(ops.gelu_tanh)
-def gelu_tanh(x: Array) -> Array:
-    """Run `xpnet.ops.gelu_tanh` on the backend that x calls for."""
-    operations, x = coerce(x)
-    return operations.gelu_tanh(x)
-
-
-@_documented_as(ops.tanh)
-def tanh(x: Array) -> Array:
-    """Run `xpnet.ops.tanh` on the backend that x calls for."""
-    operations, x = coerce(x)
-    return operations.tanh(x)
-
-
-@_documented_as(ops.logistic)
-def logistic(x: Array) -> Array:
-    """Run `xpnet.ops.logistic` on the backend that x calls for."""
-    operations, x = coerce(x)
-    return operations.logistic(x)
-
-
-@_documented_as(ops.softplus)
-def softplus(x: Array) -> Array:
-    """Run `xpnet.ops.softplus` on the backend that x calls for."""
-    operations, x = coerce(x)
-    return operations.softplus(x)
-
-
-@_documented_as(ops.softmax)
-def softmax(x: Array, axis: int = -1) -> Array:
-    """Run `xpnet.ops.softmax` on the backend that x calls for."""
-    operations, x = coerce(x)
-    return operations.softmax(x, axis)
-
-
-@_documented_as(ops.log_softmax)
-def log_softmax(x: Array, axis: int = -1) -> Array:
-    """Run `xpnet.ops.log_softmax` on the backend that x calls for."""
-    operations, x = coerce(x)
-    return operations.log_softmax(x, axis)
+relu = _dispatched(ops.relu)
+leaky_relu = _dispatched(ops.leaky_relu)
+elu = _dispatched(ops.elu)
+silu = _dispatched(ops.silu)
+gelu = _dispatched(ops.gelu)
+gelu_tanh = _dispatched(ops.gelu_tanh)
+tanh = _dispatched(ops.tanh)
+logistic = _dispatched(ops.logistic)
+softplus = _dispatched(ops.softplus)
+softmax = _dispatched(ops.softmax)
+log_softmax = _dispatched(ops.log_softmax)
 
 
 def softmax_cross_entropy(logits: Array, labels: Labels) -> tuple[Any, Array]:
