@@ -114,7 +114,12 @@ def from_json(value: Any, kind: Any = None) -> Any:
 
     Raises ValueError for JSON that ``to_json`` did not write, and for a value of another kind.
     """
-    return _unmark(value) if kind is None else _typed(value, kind, "a setting")
+    if kind is not None:
+        return _typed(value, kind, "a setting")
+    try:
+        return _unmark(value)
+    except (TypeError, ValueError, OverflowError) as error:  # such as of a dict's item that is no pair
+        raise ValueError(f"its description holds a value that xpnet does not write: {error}") from error
 
 
 def _typed(value: Any, kind: Any, where: str) -> Any:
@@ -149,37 +154,25 @@ def _dataclass(fields: Any, kind: Any) -> Any:
 
 def _unmark(value: Any) -> Any:
     """Return the value that the marks tell."""
-    if isinstance(value, list):
-        return [_unmark(v) for v in value]
-    if not isinstance(value, dict):
-        return value
-    kinds, parts = sorted(value), list(value.values())
-    if kinds == ["float"] and parts[0] in ("inf", "-inf", "nan"):
-        return float(parts[0])
-    if kinds == ["tuple"] and isinstance(parts[0], list):
-        return tuple(_unmark(v) for v in parts[0])
-    if kinds == ["dict"] and isinstance(parts[0], list):
-        return _unmark_dict(parts[0])
-    if kinds == ["array", "dtype"] and isinstance(value["array"], list):
-        return _unmark_array(value)
-    raise ValueError("its description holds a value that xpnet does not write")
+    match value:
+        case list():
+            return [_unmark(v) for v in value]
+        case {"float": "inf" | "-inf" | "nan" as text} if len(value) == 1:
+            return float(text)
+        case {"tuple": list(values)} if len(value) == 1:
+            return tuple(_unmark(v) for v in values)
+        case {"dict": list(pairs)} if len(value) == 1:
+            return {_unmark(key): _unmark(inner) for key, inner in pairs}
+        case {"array": list(values), "dtype": str(dtype)} if len(value) == 2:
+            return _unmark_array([_unmark(v) for v in values], dtype)
+        case dict():
+            raise ValueError("there are no such marks")
+    return value
 
 
-def _unmark_dict(pairs: list[Any]) -> dict[Any, Any]:
-    try:
-        return {_unmark(key): _unmark(value) for key, value in pairs}
-    except (TypeError, ValueError) as error:  # an item is no pair, or its key cannot be one
-        raise ValueError("a dict in its description is not a list of keys and values") from error
-
-
-def _unmark_array(value: dict[str, Any]) -> numpy.ndarray:
-    values = [_unmark(v) for v in value["array"]]
-    only = {"str": str, "bool": bool}.get(str(value["dtype"]), object)
-    if value["dtype"] not in _DTYPES or not all(isinstance(v, only) for v in values):
-        raise ValueError(f"an array in its description cannot have the dtype {value['dtype']}")
-    try:
-        array = numpy.empty(len(values), dtype=object)
-        array[:] = values
-        return array.astype(value["dtype"])
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"an array in its description cannot have the dtype {value['dtype']}") from error
+def _unmark_array(values: list[Any], dtype: str) -> numpy.ndarray:
+    if dtype not in _DTYPES or not all(isinstance(v, {"str": str, "bool": bool}.get(dtype, object)) for v in values):
+        raise ValueError(f"an array cannot have the dtype {dtype}")
+    array = numpy.empty(len(values), dtype=object)
+    array[:] = values
+    return array.astype(dtype)
