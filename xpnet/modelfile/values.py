@@ -49,17 +49,24 @@ def _scalar(value: Any) -> Any:
 def parse(text: str | bytes) -> Any:
     """Return the value of a JSON text, if it is within the limits.
 
-    Raises ValueError otherwise. What is no plain JSON is found by comparison with the canonical text of the value.
+    Raises ValueError otherwise, and for a key that comes twice, of which readers take one or the other.
     """
     text = text.decode("utf-8") if isinstance(text, bytes) else text
     if sum(text.count(mark) for mark in ",[{") > VALUES_LIMIT:  # of objects; those in strings count, too
         raise ValueError(f"it holds more than {VALUES_LIMIT} values")
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_unique)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     _check_nesting(value)
     return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key comes twice")
+    return found
 
 
 def _check_nesting(value: Any) -> None:
