@@ -188,21 +188,15 @@ def _kind_of(type_: Any) -> tuple[Kind, str]:
     """Return the kind of content of an Arrow type, and the type's name."""
     from pyarrow import types
 
-    value_type = type_.value_type if types.is_dictionary(type_) else type_
-    if (
-        types.is_dictionary(type_)
-        or types.is_large_string(type_)
-        or types.is_string(type_)
-        or types.is_string_view(type_)
-    ):
-        scalar = not types.is_nested(value_type) and not types.is_binary(value_type)
+    if types.is_dictionary(type_):
+        scalar = not types.is_nested(type_.value_type) and not types.is_binary(type_.value_type)
         return ("category", "text") if scalar else ("other", str(type_))
+    if types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_):
+        return "category", "text"
     if types.is_temporal(type_) and not types.is_duration(type_) and not types.is_interval(type_):
         return "moment", "dates"
-    plain = types.is_integer(type_) or types.is_floating(type_) or types.is_boolean(type_) or types.is_decimal(type_)
-    if plain or types.is_duration(type_) or types.is_null(type_):
-        return "number", str(type_)
-    return "other", str(type_)
+    numeric = types.is_integer, types.is_floating, types.is_boolean, types.is_decimal, types.is_duration, types.is_null
+    return "number" if any(holds(type_) for holds in numeric) else "other", str(type_)
 
 
 def dates_of_text(array: Any) -> Any | None:

@@ -347,25 +347,22 @@ _FIELDS: dict[str, dict[str, type]] = {
 
 def encodings_to_state(encodings: Sequence[Encoding]) -> tuple[list[dict[str, Any]], dict[str, numpy.ndarray]]:
     """Return encodings as JSON values and a few arrays, however many: categories may have millions of values."""
-    described: list[dict[str, Any]] = []
-    texts: list[str] = []
-    numbers, edges, details = [], [], []
+    numbers = [encoding for encoding in encodings if isinstance(encoding, Number)]
+    categories = [encoding for encoding in encodings if isinstance(encoding, Category)]
+    texts = [value for category in categories for value in category.values]
+    described = []
     for encoding in encodings:
-        kind = "number" if isinstance(encoding, Number) else "category"
-        fields = {name: getattr(encoding, name) for name in _FIELDS[kind] if hasattr(encoding, name)}
+        own: dict[str, Any]
         if isinstance(encoding, Number):
-            described.append({"kind": kind, **fields, "edges": len(encoding.edges)})
-            numbers.append([encoding.fill, encoding.low, encoding.high, encoding.centre, encoding.scale])
-            edges.append(encoding.edges)
+            kind, own = "number", {"edges": len(encoding.edges)}
         else:
-            own = {"values": len(encoding.values), "details": list(encoding.detail_labels)}
-            described.append({"kind": kind, **fields, **own})
-            texts += encoding.values
-            details.append(encoding.details.ravel())
+            kind, own = "category", {"values": len(encoding.values), "details": list(encoding.detail_labels)}
+        fields = {name: getattr(encoding, name) for name in _FIELDS[kind].keys() - own.keys()}
+        described.append({"kind": kind, **fields, **own})
     return described, {
-        "numbers": numpy.array(numbers, numpy.float64).reshape(-1, 5),
-        "edges": numpy.concatenate([*edges, numpy.empty(0)]),
-        "details": numpy.concatenate([*details, numpy.empty(0, numpy.float32)]),
+        "numbers": numpy.array([[n.fill, n.low, n.high, n.centre, n.scale] for n in numbers]).reshape(-1, 5),
+        "edges": numpy.concatenate([numpy.empty(0), *(number.edges for number in numbers)]),
+        "details": numpy.concatenate([numpy.empty(0, "f4"), *(category.details.ravel() for category in categories)]),
         "text": numpy.frombuffer("".join(texts).encode(), numpy.uint8),
         "lengths": numpy.array([len(text) for text in texts], numpy.uint32),
     }

@@ -27,7 +27,7 @@ from xpnet.tabular.plain import (
     with_linear,
     with_scaled_inputs,
 )
-from xpnet.training import Callback, Training, TrainingState
+from xpnet.training import Callback, EarlyStopping, Training, TrainingState
 
 FADING = 0.7
 """An epoch counts so much in the mean of parameters as the epoch after it."""
@@ -84,7 +84,7 @@ class Recipe:
     numbers: numpy.ndarray | None = None
 
 
-class BestEpoch(Callback):
+class BestEpoch(EarlyStopping):
     """Ends the training when the validation loss no longer falls or time is over; the best epoch's parameters stay.
 
     The parameters that are compared and kept are means over the epochs, the last of which count most. They predict
@@ -93,34 +93,29 @@ class BestEpoch(Callback):
     """
 
     def __init__(self, network: Network, rows: Rows | None, patience: int, seconds: float) -> None:
-        self.network, self.rows, self.patience, self.seconds = network, rows, patience, seconds
+        super().__init__(patience, tol=0.0)
+        self.network, self.rows, self.seconds = network, rows, seconds
 
     def train_begin(self, training: Training) -> None:
         """Start counting and the clock; rows go where the network lives."""
+        super().train_begin(training)
         if self.rows is not None:
             there, X, weight = self.network.backend.asarray, self.rows.X, self.rows.weight
             X = X if isinstance(X, Source) else there(X)
             self.rows = Rows(X, there(self.rows.Y), None if weight is None else there(weight))
-        self.best, self.epoch, self.epochs_in_mean = inf, 0, 0.0
-        self.kept: StepState | None = None
+        self.epochs_in_mean = 0.0
         self.mean: dict[str, numpy.ndarray] = {}
         self.end = time.monotonic() + self.seconds
 
     def epoch_end(self, training: Training) -> None:
         """Compare the epoch with the best one so far."""
-        if self.rows is None:
-            self.epoch = training.done
-        else:
+        if self.rows is not None:
             now = training.step.state()
-            mean = self._mean_with(now)
-            training.step.load_state(mean)
-            loss = _mean_loss(training.step, self.rows)
+            training.step.load_state(self._mean_with(now))
+            training.history.validation_loss.append(_mean_loss(training.step, self.rows))
+            super().epoch_end(training)
             training.step.load_state(now)
-            training.history.validation_loss.append(loss)
-            if loss < self.best or not self.epoch:
-                self.best, self.epoch, self.kept = loss, training.done, mean
-        late = training.done - self.epoch >= self.patience
-        training.stop = training.stop or late or time.monotonic() > self.end
+        training.stop = training.stop or time.monotonic() > self.end
 
     def _mean_with(self, now: StepState) -> StepState:
         """Return a state whose parameters are the mean over all epochs up to this one."""
@@ -130,21 +125,13 @@ class BestEpoch(Callback):
         return replace(now, params=self.mean)
 
     def state(self) -> dict[str, Any]:
-        """Return the best loss so far, its epoch and its parameters, and the mean of all epochs."""
-        kept = None if self.kept is None else vars(self.kept)
-        mean = {"mean": self.mean, "epochs_in_mean": self.epochs_in_mean}
-        return {"best": self.best, "epoch": self.epoch, "kept": kept, **mean}
+        """Return the best loss so far, its parameters and the number of epochs since, and the mean of all epochs."""
+        return {**super().state(), "mean": self.mean, "epochs_in_mean": self.epochs_in_mean}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on comparing."""
-        self.best, self.epoch = float(state["best"]), int(state["epoch"])
+        super().load_state(state)
         self.mean, self.epochs_in_mean = dict(state["mean"]), float(state["epochs_in_mean"])
-        self.kept = None if state["kept"] is None else StepState(**state["kept"])
-
-    def train_end(self, training: Training) -> None:
-        """Put the best parameters back."""
-        if self.kept is not None:
-            training.step.load_state(self.kept)
 
 
 def _mean_loss(step: Step, rows: Rows) -> float:
@@ -238,7 +225,7 @@ def train_one(recipe: Recipe, rows: Rows, apart: Rows | None, number: int, seed:
     else:
         network.fit(rows.X, Y, **how)
     losses = None if linear is None or apart is None else losses_by_share(network, linear, apart)
-    return Trained(network, watch.epoch, linear, losses)
+    return Trained(network, network.history.epochs - watch.waited, linear, losses)
 
 
 def falling(learning_rate: float, epochs: int) -> Schedule:
