@@ -5,9 +5,10 @@ is an int64. No address is ever compiled into code, all come as run-time values,
 disk.
 """
 
+import inspect
 import platform
 from collections.abc import Callable, Sequence
-from functools import cache, wraps
+from functools import cache, update_wrapper
 from typing import Any, TypeAlias
 
 from llvmlite import binding, ir
@@ -35,24 +36,31 @@ Emit: TypeAlias = Callable[[Target, ir.IRBuilder, Signature, Sequence[ir.Value]]
 """Emits the instructions: (target, builder, signature, values of the arguments) -> value of the result."""
 
 
-def instructions(signature: Signature | Callable[..., Signature]) -> Callable[[Callable[..., ir.Value | None]], Any]:
-    """Decorate a function that emits instructions where no type matters: it becomes an intrinsic.
+def instructions(
+    signature: Signature | Callable[..., Signature], *, typed: bool = False
+) -> Callable[[Callable[..., ir.Value | None]], Any]:
+    """Decorate a function that emits instructions, which becomes an intrinsic.
 
     The function takes the builder and the values of the arguments, and returns the result, or None for none.
 
     signature : types of the result and the arguments, or a function that gives them for the types of a call
+    typed : whether the function takes target, builder and signature before the values
     """
 
     def made(emit: Callable[..., ir.Value | None]) -> Any:
-        @wraps(emit)  # Numba reads the names of the arguments behind the first
         def definition(context: Context, *kinds: Type) -> tuple[Signature, Emit]:
             return (signature(*kinds) if callable(signature) else signature), emit_in_target
 
-        def emit_in_target(target: Target, builder: ir.IRBuilder, _: Signature, values: Sequence[ir.Value]) -> ir.Value:
-            result = emit(builder, *values)
+        def emit_in_target(
+            target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]
+        ) -> ir.Value:
+            result = emit(target, builder, signature, *values) if typed else emit(builder, *values)
             return target.get_dummy_value() if result is None else result
 
-        return intrinsic(definition)
+        # Numba reads the names of the arguments, which stand behind one for the context.
+        names = list(inspect.signature(emit).parameters.values())
+        definition.__signature__ = inspect.Signature(names[2:] if typed else names)  # type: ignore[attr-defined]
+        return intrinsic(update_wrapper(definition, emit, updated=()))
 
     return made
 

@@ -44,32 +44,23 @@ class Block(NamedTuple):
     columns: int
 
 
-@intrinsic
-def prefetch(context: Context, pointer: Type, items: Type) -> tuple[Signature, Emit]:
+@instructions(lambda pointer, items: types.void(pointer, types.int64), typed=True)
+def prefetch(target: Target, builder: ir.IRBuilder, signature: Signature, pointer: ir.Value, items: ir.Value) -> None:
     """Ask for the cache lines of some items from a pointer on, to be read soon."""
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        fetch = declared(builder, "llvm.prefetch.p0", ir.VoidType(), [BYTES, INT32, INT32, INT32])
-        for_reading, some_reuse, data = INT32(0), INT32(2), INT32(1)
-        first, items = builder.bitcast(values[0], BYTES), values[1]
-        size = builder.mul(items, INT64(pointer.dtype.bitwidth // 8))
-        with cgutils.for_range_slice(builder, INT64(0), size, INT64(LINE), INT64) as (place, _):
-            builder.call(fetch, [builder.gep(first, [place]), for_reading, some_reuse, data])
-        return target.get_dummy_value()
-
-    return types.void(pointer, types.int64), emit
+    fetch = declared(builder, "llvm.prefetch.p0", ir.VoidType(), [BYTES, INT32, INT32, INT32])
+    for_reading, some_reuse, data = INT32(0), INT32(2), INT32(1)
+    first = builder.bitcast(pointer, BYTES)
+    size = builder.mul(items, INT64(signature.args[0].dtype.bitwidth // 8))
+    with cgutils.for_range_slice(builder, INT64(0), size, INT64(LINE), INT64) as (place, _):
+        builder.call(fetch, [builder.gep(first, [place]), for_reading, some_reuse, data])
 
 
-@intrinsic
-def copy(context: Context, source: Type, target: Type, items: Type) -> tuple[Signature, Emit]:
+@instructions(lambda source, goal, items: types.void(source, goal, types.int64), typed=True)
+def copy(
+    target: Target, builder: ir.IRBuilder, signature: Signature, source: ir.Value, goal: ir.Value, items: ir.Value
+) -> None:
     """Copy some items from one pointer to another, which do not overlap."""
-
-    def emit(machine: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        source, target, items = values
-        cgutils.raw_memcpy(builder, target, source, items, signature.args[0].dtype.bitwidth // 8)
-        return machine.get_dummy_value()
-
-    return types.void(source, target, types.int64), emit
+    cgutils.raw_memcpy(builder, goal, source, items, signature.args[0].dtype.bitwidth // 8)
 
 
 @intrinsic
@@ -87,14 +78,10 @@ def pointer(context: Context, address: Type, like: Type) -> tuple[Signature, Emi
     return result(types.int64, like), emit
 
 
-@intrinsic
-def pointer_to(context: Context, array: Type) -> tuple[Signature, Emit]:
+@instructions(lambda array: types.CPointer(array.dtype)(array), typed=True)
+def pointer_to(target: Target, builder: ir.IRBuilder, signature: Signature, array: ir.Value) -> ir.Value:
     """Return a pointer to the first item of an array."""
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        return cgutils.create_struct_proxy(signature.args[0])(target, builder, value=values[0]).data
-
-    return types.CPointer(array.dtype)(array), emit
+    return cgutils.create_struct_proxy(signature.args[0])(target, builder, value=array).data
 
 
 @intrinsic
@@ -111,33 +98,25 @@ def array(context: Context, pointer: Type, shape: Type) -> tuple[Signature, Emit
     return types.Array(pointer.dtype, dimensions, "C")(pointer, sizes), emit
 
 
-@intrinsic
-def section(context: Context, array: Type, first: Type, count: Type) -> tuple[Signature, Emit]:
+@instructions(lambda array, first, count: array(array, types.int64, types.int64), typed=True)
+def section(
+    target: Target, builder: ir.IRBuilder, signature: Signature, array: ir.Value, first: ir.Value, count: ir.Value
+) -> ir.Value:
     """``array[first : first + count]``, some items of a vector or rows of a matrix, all of which must be there: unlike
     Numba's own, it does not look at the bounds.
     """
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        """Return the same columns, from another row on."""
-        array, first, count = values
-        whole = cgutils.create_struct_proxy(signature.return_type)(target, builder, value=array)
-        sizes = [count, *cgutils.unpack_tuple(builder, whole.shape)[1:]]
-        for size in sizes[1:]:
-            first = builder.mul(first, size)
-        return emit_array(target, builder, signature.return_type, builder.gep(whole.data, [first]), sizes)
-
-    return array(array, types.int64, types.int64), emit
+    whole = cgutils.create_struct_proxy(signature.return_type)(target, builder, value=array)
+    sizes = [count, *cgutils.unpack_tuple(builder, whole.shape)[1:]]
+    for size in sizes[1:]:
+        first = builder.mul(first, size)
+    return emit_array(target, builder, signature.return_type, builder.gep(whole.data, [first]), sizes)
 
 
-@intrinsic
-def flat(context: Context, array: Type) -> tuple[Signature, Emit]:
+@instructions(lambda array: types.Array(array.dtype, 1, "C")(array), typed=True)
+def flat(target: Target, builder: ir.IRBuilder, signature: Signature, array: ir.Value) -> ir.Value:
     """Return all numbers of an array as one run. ``reshape`` would count who uses the memory, which slows a loop."""
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        whole = cgutils.create_struct_proxy(signature.args[0])(target, builder, value=values[0])
-        return emit_array(target, builder, signature.return_type, whole.data, [whole.nitems])
-
-    return types.Array(array.dtype, 1, "C")(array), emit
+    whole = cgutils.create_struct_proxy(signature.args[0])(target, builder, value=array)
+    return emit_array(target, builder, signature.return_type, whole.data, [whole.nitems])
 
 
 def part_of_buffer(kind: types.Array, *unread: Type) -> tuple[Signature, Emit]:
@@ -192,16 +171,11 @@ def emit_array(
     return value_of(made)
 
 
-@intrinsic
-def clear(context: Context, array: Type) -> tuple[Signature, Emit]:
+@instructions(lambda array: types.void(array), typed=True)
+def clear(target: Target, builder: ir.IRBuilder, signature: Signature, array: ir.Value) -> None:
     """Set all items of an array to zero, without a loop for Numba to compile."""
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        given = cgutils.create_struct_proxy(signature.args[0])(target, builder, value=values[0])
-        cgutils.memset(builder, given.data, builder.mul(given.nitems, given.itemsize), 0)
-        return target.get_dummy_value()
-
-    return types.void(array), emit
+    given = cgutils.create_struct_proxy(signature.args[0])(target, builder, value=array)
+    cgutils.memset(builder, given.data, builder.mul(given.nitems, given.itemsize), 0)
 
 
 @instructions(lambda pointer, items: pointer(pointer, types.int64))
@@ -244,16 +218,12 @@ def spill(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     return builder.ptrtoint(slot, INT64)
 
 
-@intrinsic
-def reload(context: Context, pointer: Type) -> tuple[Signature, Emit]:
+@instructions(lambda pointer: pointer.dtype(pointer), typed=True)
+def reload(target: Target, builder: ir.IRBuilder, signature: Signature, pointer: ir.Value) -> ir.Value:
     """The value at a pointer, whose address came from :func:`spill`. The pointer's type says what is there."""
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        kind = target.get_value_type(signature.return_type)
-        value = builder.load(builder.bitcast(values[0], kind.as_pointer()))
-        return impl_ret_borrowed(target, builder, signature.return_type, value)
-
-    return pointer.dtype(pointer), emit
+    kind = target.get_value_type(signature.return_type)
+    value = builder.load(builder.bitcast(pointer, kind.as_pointer()))
+    return impl_ret_borrowed(target, builder, signature.return_type, value)
 
 
 @intrinsic
