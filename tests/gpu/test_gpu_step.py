@@ -61,8 +61,8 @@ def train(step: Any, X: Any, Y: Any, epochs: int = 3, batch: int = 128) -> list[
 class Unfused(Launcher):
     """Products without epilogues."""
 
-    def fused_product(self, *arguments: Any, **options: Any) -> None:
-        return None
+    def fused_product(self, product: Any, *arrays: Any, **options: Any) -> Any:
+        return None if product.epilogue != "none" else super().fused_product(product, *arrays, **options)
 
 
 class Eager(Launcher):
