@@ -19,9 +19,9 @@ from typing import NamedTuple
 from llvmlite import binding
 
 from xpnet_numba.kinds import Address, Matrix, Pointer, Vector
-from xpnet_numba.llvm.arithmetic import choice, larger, smaller
+from xpnet_numba.llvm.arithmetic import choice, smaller
 from xpnet_numba.llvm.calls import gemm, stay_apart
-from xpnet_numba.llvm.memory import address, array, pointer_to, shift
+from xpnet_numba.llvm.memory import array, pointer_to, shift
 from xpnet_numba.llvm.tiles import (
     BYTES_PER_VECTOR,
     FEW,
@@ -55,12 +55,6 @@ WORTH_A_COPY = 8
 
 NARROW = 2
 """Up to so many vectors a row is computed as one, and several terms at a time."""
-
-SMALL = 1_000_000
-"""OpenBLAS copies no operand of a product of up to m n k = 1e6: thin ones are faster in pieces of that size."""
-
-THIN = 48
-"""Below this width a product is worth cutting into pieces that are small for OpenBLAS."""
 
 
 class Operand(NamedTuple):
@@ -205,25 +199,13 @@ def multiply_few(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, g
 
 def multiply_by_blas(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_at: Address) -> None:
     """op(A) op(B) by BLAS."""
-    one = c.dtype.type(1)
+    (m, n), k, one = c.shape, choice(flags & TRANSPOSE_B, b.shape[1], len(b)), c.dtype.type(1)
     beta = one if flags & ACCUMULATE else c.dtype.type(0)
-    (m, n), k = c.shape, b.shape[1] if flags & TRANSPOSE_B else len(b)
     plain, transposed = ord("N"), ord("T")
-    from_a, to_c = pointer_to(a), pointer_to(c)
     op_a, op_b = transposed if flags & TRANSPOSE_A else plain, transposed if flags & TRANSPOSE_B else plain
-    step = rows_at_once(m, n, k)
-    for i in range(0, m, step):
-        part = address(shift(from_a, i if flags & TRANSPOSE_A else i * a.shape[1]))
-        out, rows = address(shift(to_c, i * n)), smaller(step, m - i)
-        gemm(gemm_at, op_a, op_b, rows, n, k, one, part, a.shape[1], b.ctypes.data, b.shape[1], beta, out, n)
-
-
-@inner
-def rows_at_once(m: int, n: int, k: int) -> int:
-    """Into how many rows to cut a product (m, k) (k, n), so that a thin one stays small."""
-    if m * n * k <= SMALL or smaller(n, k) > THIN:
-        return larger(m, 1)
-    return larger(16, SMALL // (n * k) // 16 * 16)
+    gemm(
+        gemm_at, op_a, op_b, m, n, k, one, a.ctypes.data, a.shape[1], b.ctypes.data, b.shape[1], beta, c.ctypes.data, n
+    )
 
 
 PRODUCTS = {"multiply": multiply, "multiply_few": multiply_few, "multiply_by_blas": multiply_by_blas}

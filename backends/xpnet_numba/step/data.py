@@ -57,14 +57,12 @@ class Reader:
 
     dtype: str
     _keeping: int = 0
-    _labels: tuple[Any, Any] = (None, None)
-    _labels_before: tuple[Any, Any] = (None, None)
     _last: tuple[tuple[Any, ...], Data | None] = ((), None)
 
     @contextmanager
     def keeping(self, blas: AbstractContextManager[None]) -> Iterator[None]:
-        """Inside, labels are read and converted once for all calls, and ``blas`` is entered, which may hold BLAS to one
-        thread.
+        """Inside, arrays of which one gradient after the other is asked are read once, and ``blas`` is entered, which
+        may hold BLAS to one thread.
         """
         self._keeping += 1
         try:
@@ -73,7 +71,6 @@ class Reader:
         finally:
             self._keeping -= 1
             if not self._keeping:
-                self._labels = self._labels_before = None, None
                 self._last = (), None
 
     def read_again(self, X: Array, Y: Labels, order: Any, sample_weight: Array | None) -> Data:
@@ -96,25 +93,9 @@ class Reader:
             order = numpy.ascontiguousarray(order, numpy.int64)
         if sample_weight is not None:
             sample_weight = numpy.ascontiguousarray(sample_weight if order is None else sample_weight[order], dtype)
-        given, y = self._labels
-        if given is not Y:
-            y = self._labels_of(Y)
+        y = numpy.ascontiguousarray(Y, numpy.int64 if Y.ndim == 1 else dtype)
         width, rows = 1 if y.ndim == 1 else y.shape[1], x.shape[0] if order is None else order.shape[-1]
         return Data(x, x_row, y, width, order, sample_weight, rows, sparse)
-
-    def _labels_of(self, Y: Labels) -> Any:
-        """Labels as compiled code reads them: class indices as a copy, made once for all epochs of a fit. Two are kept:
-        of the rows that are trained on, and of those that are validated on.
-        """
-        if Y.ndim == 2:
-            return numpy.ascontiguousarray(Y, self.dtype)
-        if Y is not self._labels_before[0]:
-            converted = numpy.array(Y, numpy.int64)
-            if not self._keeping:
-                return converted
-            self._labels_before = Y, converted
-        self._labels, self._labels_before = self._labels_before, self._labels
-        return self._labels[1]
 
 
 def set_data(job: Job, data: Data, spec: NetworkSpec) -> None:

@@ -1,7 +1,6 @@
 """Predictions and losses: Python's side of ``evaluate``, which holds what the threads do."""
 
 import ctypes
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any
@@ -43,7 +42,7 @@ class Evaluation:
     def forward(self, X: Array) -> Array:
         """See :class:`xpnet.backend.Step`."""
         self._job.nonfinite_at = 0
-        return self._predict_sparse(X) if is_sparse(X) else self._predict(X)
+        return self._predict(X)
 
     def forward_finite(self, X: Array) -> Array | None:
         """See :class:`xpnet.backend.Step`."""
@@ -70,19 +69,29 @@ class Evaluation:
         threads.team.lead(share_entry(), count, function, ctypes.addressof(job))
         return float(totals.sum())
 
-    def _predict(self, X: Array) -> Array:
-        rows, spec = X.shape[0], self.spec
+    def _predict(self, X: Any) -> Array:
+        """Predict the rows of an array or of a SciPy matrix."""
+        job, rows, spec = self._job, X.shape[0], self.spec
         few, (lead, function, job_at) = rows < FEW, self._prediction
         with _NOTHING if few or rows * self._blueprint.largest_weight <= UNTHREADED else self._hold:
-            x, _, _ = by_rows(X, spec.dtype)
+            x, _, compressed = by_rows(X, spec.dtype)
             result = numpy.empty((rows, spec.widths[-1]), spec.dtype)
             if not few:
                 check_memory(result.nbytes, f"A prediction for {rows} rows")
                 if rows > (most := self._predicted_at_once(rows, x.nbytes)):
-                    return _by_pieces(self._predict, x, result, most)
-            count, claims = self._cut(rows, 0, sparse=False)
-            self._job.multiply_at = self._few_at if few else self._multiply_at
-            threads.team.lead(lead, count, function, job_at, x, result, claims)
+                    given = x if compressed is None else X
+                    for first in range(0, rows, most):
+                        result[first : first + most] = self._predict(given[first : first + most])
+                    return result
+            count, claims = self._cut(rows, 0, sparse=compressed is not None)
+            job.multiply_at = self._few_at if few else self._multiply_at
+            if compressed is None:
+                threads.team.lead(lead, count, function, job_at, x, result, claims)
+                return result
+            set_data(job, Data(x, 0, _NO_LABELS, 1, natural_order(rows), None, rows, compressed), spec)
+            set_pointers(job, {"claims_at": claims, "result_at": result})
+            job.blocks, job.threads = claims.size, count
+            threads.team.lead(share_entry(), count, function, job_at)
             return result
 
     def _predicted_at_once(self, rows: int, nbytes: int) -> int:
@@ -92,24 +101,6 @@ class Evaluation:
         most = min(PRODUCTS_PER_CALL // self._blueprint.size, BYTES_PER_CALL * rows // max(nbytes, 1))
         blocks = max(most // EVALUATED_ROWS, get_threads())  # one for each thread at least
         return EVALUATED_ROWS * blocks
-
-    def _predict_sparse(self, X: Any) -> Array:
-        """Predict the rows of a SciPy matrix."""
-        job, rows, spec = self._job, X.shape[0], self.spec
-        _, function, job_at = self._prediction
-        with self._hold:
-            x, _, compressed = by_rows(X, spec.dtype)
-            result = numpy.empty((rows, spec.widths[-1]), spec.dtype)
-            check_memory(result.nbytes, f"A prediction for {rows} rows")
-            if rows > (most := self._predicted_at_once(rows, x.nbytes)):
-                return _by_pieces(self._predict_sparse, X, result, most)
-            count, claims = self._cut(rows, 0, sparse=True)
-            data = Data(x, 0, _NO_LABELS, 1, natural_order(rows), None, rows, compressed)
-            set_data(job, data, spec)
-            set_pointers(job, {"claims_at": claims, "result_at": result})
-            job.blocks, job.threads, job.multiply_at = claims.size, count, self._multiply_at
-            threads.team.lead(share_entry(), count, function, job_at)
-            return result
 
     @cached_property
     def _few_at(self) -> int:
@@ -133,10 +124,3 @@ class Evaluation:
             self._workspace = EvaluationWorkspace(self.spec, count, label_width, sparse=sparse)
             self._workspace.bind(self._job)
         return count, numpy.zeros(blocks, numpy.int64)
-
-
-def _by_pieces(predict: Callable[[Any], Array], X: Any, result: Array, most: int) -> Array:
-    """Fill ``result`` with what is predicted for at most so many rows at a time."""
-    for first in range(0, X.shape[0], most):
-        result[first : first + most] = predict(X[first : first + most])
-    return result

@@ -143,8 +143,8 @@ class CompiledStep(Step):
         return Evaluation(self.spec, self._new_job(), self._hold)
 
     def running(self) -> AbstractContextManager[None]:
-        """Inside, labels are read and converted once for all calls, arrays of which one gradient after the other is
-        asked are read once, and where BLAS is needed it is held to one thread.
+        """Inside, arrays of which one gradient after the other is asked are read once, and BLAS is held to one thread
+        where it multiplies.
         """
         return self._reader.keeping(self._hold)
 

@@ -78,35 +78,6 @@ def test_a_batch_of_all_rows_takes_room_for_some(monkeypatch: pytest.MonkeyPatch
         np.testing.assert_allclose(step.params[name], values, atol=1e-12)
 
 
-def test_labels_that_change_during_a_fit_change_nothing() -> None:
-    step, same = made(), made()
-    X, Y = data(50)
-    with step.running():
-        losses = [step.epoch(X, Y, learning_rate=0.01, batch_size=10)]
-        Y[:] = 10**9
-        losses.append(step.epoch(X, Y, learning_rate=0.01, batch_size=10))
-    X, Y = data(50)
-    assert losses == [same.epoch(X, Y, learning_rate=0.01, batch_size=10) for _ in range(2)]
-
-
-def test_labels_of_training_and_validation_are_converted_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A later epoch takes no more memory than the first, and no time to copy labels."""
-    step, (X, Y), (X_val, Y_val) = made(), data(50), data(20)
-    converted, keep = [], np.array
-
-    def array(given: Any, *dtype: Any) -> Any:
-        if given is Y or given is Y_val:
-            converted.append(given)
-        return keep(given, *dtype)
-
-    monkeypatch.setattr(np, "array", array)
-    with step.running():
-        for _ in range(3):
-            step.epoch(X, Y, learning_rate=0.01, batch_size=10)
-            step.loss(X_val, Y_val)
-    assert len(converted) == 2
-
-
 @pytest.mark.parametrize("label", [-1, 4, 10**9])
 def test_a_label_that_is_no_class_crashes_nothing(label: int) -> None:
     step = made()
