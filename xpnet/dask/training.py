@@ -8,8 +8,8 @@ exchanges, each of some milliseconds.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from operator import getitem
 from typing import Any
@@ -191,27 +191,19 @@ def train(
     owners = owners_of(list(rows.shares.values()), rows.rows)
     del rows, held_out  # the workers keep what was put together, and blocks that someone else holds
     joining = {part: at for at, columns in parts.items() for part in columns if part is not None}
-    with _cancelled_after(client, list(joining)):
+    started = list(joining)
+    try:
         _watch(client, joining, ranks)
         exchanges = [client.submit(Exchange, actor=True, workers=[at], pure=False) for at in ranks]
-        with _cancelled_after(client, exchanges):
-            arguments = fit, client.gather(exchanges), owners, timeout
-            begun = [
-                client.submit(_rank, rank, *arguments, columns, workers=[at], pure=False)
-                for rank, (at, columns) in enumerate(parts.items())
-            ]
-            with _cancelled_after(client, begun) as futures:
-                _watch(client, dict(zip(futures, ranks, strict=True)), ranks)
-                return futures[0].result()
-
-
-@contextmanager
-def _cancelled_after(client: Any, futures: list[Any]) -> Iterator[list[Any]]:
-    """Cancel futures in the end: ranks that still run notice it when they next meet."""
-    try:
-        yield futures
+        started += exchanges
+        arguments = fit, client.gather(exchanges), owners, timeout
+        for rank, (at, columns) in enumerate(parts.items()):
+            started.append(client.submit(_rank, rank, *arguments, columns, workers=[at], pure=False))
+        begun = started[-len(ranks) :]
+        _watch(client, dict(zip(begun, ranks, strict=True)), ranks)
+        return begun[0].result()
     finally:
-        client.cancel(futures)
+        client.cancel(started[::-1])  # ranks that still run notice it when they next meet
 
 
 def _placed(client: Any, columns: Sequence[Sequence[Any] | None], workers: Sequence[str]) -> Placed:
@@ -265,7 +257,7 @@ def _rank(
     if group.size == 1:
         # It meets no other rank, where it would see that the client no longer waits.
         return fit(rank, parts, callbacks=[lambda training: group.check_wanted()])
-    with use_group(group, data="own"), nullcontext() if owners is None else owning(owners):
+    with use_group(group, data="own"), owning(owners):
         fitted = fit(rank, parts)
     return fitted if rank == 0 else None
 

@@ -8,7 +8,7 @@ import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from xpnet.backend import Group
 from xpnet.backend.group import allgather
@@ -79,21 +79,12 @@ def use_group(
             raise
 
 
-def available_groups() -> list[str]:
-    """Name the groups that are installed, sorted. None is imported, so one may still be unusable here."""
-    return sorted(_registered())
-
-
-def _registered() -> dict[str, Any]:
+def _opener(name: str) -> Callable[[float], AbstractContextManager[Group]]:
     from importlib.metadata import entry_points
 
-    return {entry.name: entry for entry in entry_points(group=GROUP)}
-
-
-def _opener(name: str) -> Callable[[float], AbstractContextManager[Group]]:
-    registered = _registered()
-    if name not in registered:
-        known = ", ".join(sorted(registered)) or "none is installed; install xpnet first: pip install xpnet"
+    registered = entry_points(group=GROUP)
+    if name not in registered.names:
+        known = ", ".join(sorted(registered.names)) or "none is installed; install xpnet first: pip install xpnet"
         raise BackendError(f"A group is one of those that are installed: {known}; received {name!r}.")
     return registered[name].load()
 

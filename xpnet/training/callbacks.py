@@ -351,14 +351,7 @@ class Progress(Callback):
 
 def _bar() -> Any:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[loss]}"),
-        TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=Console(stderr=True))
+    numbers = MofNCompleteColumn(), "{task.fields[loss]}", "{task.fields[speed]}", TimeRemainingColumn()
+    return Progress("{task.description}", BarColumn(), *numbers, console=Console(stderr=True))
