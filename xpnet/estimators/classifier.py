@@ -14,7 +14,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
 from xpnet.backend import Backend
-from xpnet.backend.spec import OUTPUT_ACTIVATIONS, Loss
+from xpnet.backend.spec import Loss
 from xpnet.dispatch import get_backend
 from xpnet.distributed import Ranks
 from xpnet.errors import InputError
@@ -354,15 +354,10 @@ class MLPClassifier(ClassifierMixin, MLP):
             )
         return balanced_weights(targets.ravel(), self.classes_, ranks)
 
-    def _count_outputs(self, targets: Any) -> int:
-        return len(self.classes_) if targets.ndim == 1 else targets.shape[1]
-
-    def _output_activation(self, targets: Any) -> str:
-        several = isinstance(self.classes_, list)
-        return "softmax" if targets.ndim == 1 else "multi_softmax" if several else "logistic"
-
-    def _loss_name(self) -> Loss:
-        return next(loss for loss, activation in OUTPUT_ACTIVATIONS.items() if activation == self.out_activation_)
+    def _loss_on(self, targets: Any) -> Loss:
+        if targets.ndim == 1:
+            return "softmax_cross_entropy"
+        return "multi_softmax_cross_entropy" if isinstance(self.classes_, list) else "logistic_cross_entropy"
 
     def _loss_numbers(self) -> tuple[float, ...]:
         classes = getattr(self, "classes_", None)

@@ -21,6 +21,7 @@ from xpnet.distributed.digest import digest_of_rows
 from xpnet.distributed.ranks import Owners
 from xpnet.errors import InputError
 from xpnet.estimators.inputs import Rows
+from xpnet.estimators.streaming import in_their_order
 from xpnet.models import Network
 from xpnet.models.inputs import to_host
 from xpnet.models.presets import initial_values as initial_values_of_members
@@ -365,10 +366,8 @@ def owned(chosen: Any, count: int, ranks: Ranks) -> tuple[Any, Owners]:
     if owners is None:
         index = numpy.concatenate([numpy.arange(rows) for rows in counts])
         owners = Owners(numpy.repeat(numpy.arange(len(counts)), counts), index)
-    rank, index = owners.rank[chosen], numpy.empty(len(chosen), "int64")
-    for one, rows in enumerate(numpy.bincount(rank, minlength=len(counts))):
-        index[rank == one] = numpy.arange(rows)
-    return owners.index[chosen][rank == ranks.rank], Owners(rank, index)
+    rank = owners.rank[chosen]
+    return owners.index[chosen][rank == ranks.rank], in_their_order(rank)
 
 
 class Resuming:

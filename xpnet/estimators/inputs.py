@@ -46,8 +46,8 @@ class FitInputs:
 
     def __post_init__(self) -> None:
         check_in_memory((self.X, self.y))
-        self.y, self.y_val = _host_or_none(self.y), _host_or_none(self.y_val)
-        self.sample_weight, self.sample_weight_val = map(_host_or_none, (self.sample_weight, self.sample_weight_val))
+        self.y, self.y_val = to_host(self.y), to_host(self.y_val)
+        self.sample_weight, self.sample_weight_val = to_host(self.sample_weight), to_host(self.sample_weight_val)
 
     def check_validation(self, solver: str) -> None:
         """Raise InputError for validation rows without targets, targets without rows, and rows nothing would read."""
@@ -61,10 +61,6 @@ class FitInputs:
                 f"Validation rows are measured after each epoch, and solver={solver!r} makes none. Leave X_val and "
                 f"y_val out, or choose a solver of {', '.join(STOCHASTIC)}."
             )
-
-
-def _host_or_none(array: Any) -> Any:
-    return None if array is None else to_host(array)
 
 
 @dataclass

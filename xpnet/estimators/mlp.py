@@ -1,7 +1,7 @@
 """Both estimators share this: a fit from top to bottom."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Self
@@ -15,7 +15,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from xpnet.backend import NetworkSpec, floating_dtype
-from xpnet.backend.spec import Loss
+from xpnet.backend.spec import OUTPUT_ACTIVATIONS, Loss
 from xpnet.data.sources import Source
 from xpnet.dispatch import Choice, get_backend
 from xpnet.distributed import ALONE, Ranks
@@ -57,6 +57,9 @@ from xpnet.training.streams import broadcast_stream
 
 Prepared = tuple[Rows, Rows | None, Resuming | None]
 """The rows to train on, the user's own to validate on, and the checkpoints, if there are to be any."""
+
+Described = Callable[[str], NetworkSpec]
+"""Describes the network that the parameters and the data call for, in a dtype."""
 
 
 @dataclass(eq=False, repr=False)
@@ -106,11 +109,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
     _watchers: ClassVar[Sequence[Callback]] = ()
     _resume_from: ClassVar[TrainingState | None] = None
 
-    @abstractmethod
     def _learn_targets(self, y: Any, classes: Any, *, first: bool, incremental: bool) -> None:
-        """Learn what the targets are. Raises ValueError where they do not fit those seen before, or the classes."""
+        """Learn what labels there are. Raises ValueError where they do not fit those seen before, or the classes."""
 
-    @abstractmethod
     def _check_known(self, y: Any) -> None:
         """Raise ValueError for labels that were not learned."""
 
@@ -119,16 +120,8 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         """Return targets as the loss takes them: class indices (rows,) or numbers (rows, out), NumPy's."""
 
     @abstractmethod
-    def _count_outputs(self, targets: Any) -> int:
-        """Count the outputs that encoded targets are for."""
-
-    @abstractmethod
-    def _output_activation(self, targets: Any) -> str:
-        """Return scikit-learn's name of the output activation for encoded targets."""
-
-    @abstractmethod
-    def _loss_name(self) -> Loss:
-        """Return the name of the loss that the network is trained on."""
+    def _loss_on(self, targets: Any) -> Loss:
+        """Return the name of the loss that the network is trained on, with encoded targets."""
 
     @abstractmethod
     def _score_encoded(self, targets: Any, outputs: Any, sample_weight: Any) -> float:
@@ -155,9 +148,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         """Return training rows as the loss takes them."""
         return rows
 
-    @abstractmethod
     def _strata(self, rows: Rows) -> Any:
         """Return what the validation split keeps in proportion: (rows, ...), NumPy's, or None."""
+        return None
 
     @with_callbacks
     def fit(
@@ -336,8 +329,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         self._learn_targets(known, given.classes, first=first, incremental=incremental)
         targets = self._encode(given.y)
         weight = self._row_weights(given, targets)
-        self.n_outputs_ = self._count_outputs(targets)
-        self.out_activation_ = self._output_activation(targets)
+        self.n_outputs_ = targets.shape[1] if targets.ndim == 2 else len(vars(self)["classes_"])
+        loss = self._loss_on(targets)
+        self.out_activation_ = OUTPUT_ACTIVATIONS[loss]
         held_out = None if given.X_val is None else self._given_validation(given)
         self._random_state = random_state_of(self.random_state)
         resuming = None
@@ -347,7 +341,8 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
             resuming = Resuming(self, rows_given, held_out, start, ranks=given.ranks, random_state=stream)
         if given.ranks.several:
             broadcast_stream(self._random_state, given.ranks)
-        network = self._new_network(X, hidden) if first else self._renewed(X, hidden, keep=incremental)
+        described = partial(self._network_spec, (X.shape[1], *hidden, self.n_outputs_), loss)
+        network = self._new_network(X, described) if first else self._renewed(X, described, keep=incremental)
         rows = _rows(network, X, targets, weight, given.ranks)
         # Rows that all ranks have are divided among them; of its own, a rank measures all.
         shared = ALONE if given.ranks.own_data else given.ranks
@@ -375,10 +370,10 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         weight = given.sample_weight_val
         return X, targets, None if weight is None else check_weights(weight, len(targets), "sample_weight_val")
 
-    def _new_network(self, X: Any, hidden: tuple[int, ...]) -> Network:
+    def _new_network(self, X: Any, described: Described) -> Network:
         """Make a network with weights that are drawn for it; what was fitted before is forgotten."""
         choice = self._choice_for(X)
-        spec = self._spec_for(X, hidden, self._computing_dtype(X, choice))
+        spec = described(self._computing_dtype(X, choice))
         network = self._network_of(spec, initial_values(spec, self._random_state), choice)
         self.n_layers_ = len(spec.widths)
         self.n_iter_ = self.t_ = 0
@@ -386,10 +381,10 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
             self._count_anew(network)
         return network
 
-    def _renewed(self, X: Any, hidden: tuple[int, ...], *, keep: bool) -> Network:
+    def _renewed(self, X: Any, described: Described, *, keep: bool) -> Network:
         """Return the network there is, with the settings of now. keep : go on with the optimizer there is"""
         if self._network is None:  # the user has set coefs_ and intercepts_
-            spec = self._spec_for(X, hidden, str(self.coefs_[0].dtype))
+            spec = described(str(self.coefs_[0].dtype))
             if spec.members > 1:
                 raise InputError("coefs_ and intercepts_ make one network; members must be 1 to begin with them.")
             names, arrays = (*spec.weight_names, *spec.bias_names), (*self.coefs_, *self.intercepts_)
@@ -397,7 +392,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         network = self._current()
         if issparse(X) and not is_host(network.backend):
             network.to("numpy")
-        spec = self._spec_for(X, hidden, network.spec.dtype)
+        spec = described(network.spec.dtype)
         keep = keep and self._optimizer.solver == self.solver
         if keep:
             spec = replace(spec, rule=network.spec.rule, seed=network.spec.seed)
@@ -411,9 +406,6 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         self._optimizer = LearningRate.of(self)
         named = self.backend is not None
         return Network(self._with_seed(spec), values, self._optimizer, backend=choice, named=named, dtype=spec.dtype)
-
-    def _spec_for(self, X: Any, hidden: tuple[int, ...], dtype: str) -> NetworkSpec:
-        return self._network_spec((X.shape[1], *hidden, self.n_outputs_), self._loss_name(), dtype)
 
     def _with_seed(self, spec: NetworkSpec) -> NetworkSpec:
         """Draw the seed of a network's dropout masks, which is a draw that scikit-learn does not make."""

@@ -8,9 +8,9 @@ import numpy
 from sklearn.base import RegressorMixin
 from sklearn.utils.metaestimators import available_if
 
-from xpnet.backend.spec import OUTPUT_ACTIVATIONS, Loss
+from xpnet.backend.spec import Loss
 from xpnet.estimators.fitted import like_input
-from xpnet.estimators.inputs import FitInputs, Rows
+from xpnet.estimators.inputs import FitInputs
 from xpnet.estimators.libraries import with_callbacks
 from xpnet.estimators.mlp import MLP, is_stochastic
 from xpnet.estimators.parameters import LossParameters, Parameters, with_documentation_of
@@ -174,23 +174,11 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         none = backend.xp.zeros_like(next(iter(found.values())))
         return sum(backend.xp.where((place == k)[:, None], gradient, none) for k, gradient in found.items())
 
-    def _learn_targets(self, y: Any, classes: Any, *, first: bool, incremental: bool) -> None:
-        """Learn nothing: numbers stand for themselves."""
-
-    def _check_known(self, y: Any) -> None:
-        """Accept every number."""
-
     def _encode(self, y: Any) -> Any:
         y = numpy.asarray(y)
         return self._repeated(y[:, None] if y.ndim == 1 else y)
 
-    def _count_outputs(self, targets: Any) -> int:
-        return targets.shape[1]
-
-    def _output_activation(self, targets: Any) -> str:
-        return OUTPUT_ACTIVATIONS[self._loss_name()]
-
-    def _loss_name(self) -> Loss:
+    def _loss_on(self, targets: Any) -> Loss:
         loss: Loss = self.loss  # type: ignore[assignment]
         return loss
 
@@ -201,6 +189,3 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
 
     def _decode(self, targets: Any) -> Any:
         return targets[:, 0] if targets.shape[1] == 1 or len(self._loss_numbers()) > 1 else targets
-
-    def _strata(self, rows: Rows) -> None:
-        return None

@@ -177,7 +177,7 @@ def epoch_over_source(
                     X_there = backend.asarray(part.X)
                     weight = None if sample_weight is None else gather(sample_weight, there)
                     if isinstance(step, DistributedStep):
-                        epoch = epoch_of(step.among(_owners(part.owner), X_there))
+                        epoch = epoch_of(step.among(in_their_order(part.owner), X_there))
                     loss = epoch(X_there, gather(Y, there), batch_size=batch_size, sample_weight=weight, **how)
                     total, done = total + loss * len(part.owner), done + len(part.owner)
                     if report is not None:
@@ -221,8 +221,8 @@ def fit_over_source(
         )
 
 
-def _owners(owner: numpy.ndarray) -> Owners:
-    """Return the owners of rows of which each rank has its own, one after the other."""
+def in_their_order(owner: numpy.ndarray) -> Owners:
+    """Return the owners of rows of which each rank has its own, one after the other. owner : (rows,) whose each is"""
     index = numpy.empty(len(owner), numpy.int64)
     for rank in range(int(owner.max(initial=0)) + 1):
         mine = owner == rank

@@ -1,6 +1,6 @@
 """The network that all models and estimators are made of: where it lives, how it predicts, steps and fits."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any, Self
@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy
 
 from xpnet.backend import Backend, NetworkSpec, Parameters, Step, StepState, floating_dtype
+from xpnet.backend.step import PREDICTION_ROWS
 from xpnet.dispatch import Choice, choose, get_backend
 from xpnet.dispatch.choice import all_numpy, library_of
 from xpnet.distributed import on_all_ranks, ranks_of
@@ -238,14 +239,12 @@ class Network(Saved):
         (4, 5, 3)
         """
         X = check_inputs(self._coerce(X)[0], self.spec.widths[0])
-        params, alone_spec, outputs = self._step_for(X).params, replace(self.spec, members=1), []
-        on_host = is_sparse(X) and not is_host(self.backend)  # where its parameters have been brought to sparse rows
-        backend = get_backend("numpy") if on_host else self.backend
-        for member in range(self.spec.members):
-            step = make_step(alone_spec, backend, compiled=self.compiled, sparse=is_sparse(X))
-            step.params.update(values_of_one(self.spec, params, member) if self.spec.members > 1 else params)
-            outputs.append(step.forward(X))
-        return backend.xp.stack(outputs)
+        if self.spec.members == 1:
+            return self._step_for(X).forward(X)[None, ...]
+        walker = self._walker(X)
+        starts = range(0, max(X.shape[0], 1), PREDICTION_ROWS)
+        parts = [walker.forward_of_each(X[start : start + PREDICTION_ROWS]) for start in starts]
+        return walker.backend.xp.concat(parts, axis=1)
 
     @locked
     def hidden(self, X: Array, layer: int = -1) -> Array:
@@ -828,22 +827,3 @@ def by_rows(X: Array) -> Array:
     if isinstance(X, numpy.ndarray) and X.strides[1] != X.itemsize:
         return numpy.ascontiguousarray(X)
     return X
-
-
-def values_of_one(spec: NetworkSpec, values: Mapping[str, Any], member: int) -> dict[str, Any]:
-    """Return the parameters of one member as a plain network: ``(x r) W s + b = x (r W s) + b``.
-
-    Its factors of inputs and outputs can be multiplied into the weight between them.
-
-    values : the parameters of all members; returns arrays of their library
-    """
-    found = {}
-    for names in spec.layer_names:
-        weight, bias = values[names["weight"]], values[names["bias"]]
-        weight = weight[member, ...] if weight.ndim == 3 else weight
-        if "scale_in" in names:
-            weight = values[names["scale_in"]][member, :, None] * weight
-        if "scale_out" in names:
-            weight = weight * values[names["scale_out"]][member, :]
-        found[names["weight"]], found[names["bias"]] = weight, bias[member, :] if bias.ndim == 2 else bias
-    return found

@@ -172,6 +172,10 @@ class ReferenceStep(Step):
         targets = number(self.spec.output_numbers, like)
         return self.backend.xp.astype(targets == targets[output], like.dtype)
 
+    def forward_of_each(self, X: Array) -> Array:
+        """Compute what each of several members predicts, (members, rows, out)."""
+        return self._output_of_each(self._logits(X))
+
     def hidden(self, X: Any, layer: int) -> Array:
         """Compute what a hidden layer gives, (rows, units); of members side by side, (rows, members * units)."""
         xp, x = self.backend.xp, self._through(X, layer + 1)
