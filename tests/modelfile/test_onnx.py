@@ -9,6 +9,7 @@ import pytest
 
 import xpnet
 from xpnet.backend import NetworkSpec
+from xpnet.modelfile.networks import Exported
 from xpnet.modelfile.onnx_graph import write_onnx
 from xpnet.models import Network
 from xpnet.ops import ACTIVATIONS
@@ -45,7 +46,7 @@ def test_members(tmp_path: Path, rng: np.random.Generator, dtype: str, loss: Any
     spec = NetworkSpec((5, 7, 6, 3), ("relu", "tanh"), loss, dtype=dtype, members=4, member_scales=scales)
     values = {slot.name: rng.normal(size=slot.shape).astype(dtype) for slot in spec.slots()}
     model, X = Network(spec, values, 0.1, backend="numpy", dtype=dtype), rng.normal(size=(20, 5)).astype(dtype)
-    write_onnx(tmp_path / "model", spec, [values])
+    write_onnx(tmp_path / "model", Exported(spec, [values]))
     (found,) = run(tmp_path / "model", X).values()
     np.testing.assert_allclose(found, model.predict(X), rtol=TOLERANCE[dtype], atol=10 * TOLERANCE[dtype], strict=True)
 
@@ -62,7 +63,7 @@ def labelled(path: Path, rng: np.random.Generator, out: int, loss: Any, classes:
     """A network without hidden layers with labels in its graph: its logits, and what onnxruntime makes of the rows."""
     spec = NetworkSpec(widths=(3, out), activations=(), loss=loss)
     W, b, X = rng.normal(size=(3, out)), rng.normal(size=out), rng.normal(size=(20, 3))
-    write_onnx(path, spec, [{"W1": W, "b1": b}], classes)
+    write_onnx(path, Exported(spec, [{"W1": W, "b1": b}], classes))
     return X @ W + b, run(path, X)
 
 
@@ -110,7 +111,7 @@ def test_without_onnx_it_says_what_to_install(tmp_path: Path, monkeypatch: pytes
 def test_what_onnx_cannot_hold_is_refused_at_once(tmp_path: Path) -> None:
     spec = NetworkSpec(widths=(2**15, 2**15), activations=())
     with pytest.raises(xpnet.ModelFileError, match="at most 2 GiB"):
-        write_onnx(tmp_path / "model.onnx", spec, [{}])
+        write_onnx(tmp_path / "model.onnx", Exported(spec, [{}]))
     model = xpnet.LogisticRegression(3, 2, backend="numpy")
     with pytest.raises(xpnet.ModelFileError, match="No such file"):
         model.export_onnx(tmp_path / "missing" / "model.onnx")

@@ -135,12 +135,12 @@ def export_model(model: Any, path: str | Path) -> None:
     >>> export_model(xpnet.LogisticRegression(4, 3), "iris.onnx")
     """
     kind = "FeedforwardNeuralNet" if isinstance(model, Network) else _kind(model)
-    facts = import_module(_OPENERS[kind]).to_export(model)
+    exported = import_module(_OPENERS[kind]).to_export(model)
     if Path(path).suffix == ".c":
         from xpnet.modelfile.c_source import write_c as write
     else:
         from xpnet.modelfile.onnx_graph import write_onnx as write
-    write(path, *facts)
+    write(path, exported)
 
 
 def load(path: str | Path, backend: str | Backend | None = None) -> Any:

@@ -9,6 +9,7 @@ import numpy
 from xpnet.backend import NetworkSpec
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.modelfile.disk import write_whole
+from xpnet.modelfile.networks import Exported
 from xpnet.ops import ACTIVATIONS
 
 _OPERATORS = {
@@ -29,39 +30,26 @@ _OPERATORS = {
 """ONNX's operators, in which activations are described, as C."""
 
 
-def write_c(
-    path: str | Path,
-    spec: NetworkSpec,
-    networks: Sequence[dict[str, Any]],
-    classes: Any = None,
-    encoder: Any = None,
-    target: numpy.ndarray | None = None,
-    temperature: float = 1.0,
-) -> None:
-    """Write networks whose outputs are averaged as a C file.
-
-    networks : for each network NumPy arrays by the spec's names; classes : (classes,) labels, or None
-    encoder : a fitted TableEncoder, or None for columns of numbers
-    target : (4, outputs), what outputs are moved by and multiplied with, and their range; None for neither
-    temperature : of probabilities
+def write_c(path: str | Path, exported: Exported) -> None:
+    """Write a model as a C file.
 
     Raises ModelFileError where the file cannot be written.
     """
-    data = [_encodings(encoder, spec.widths[0]), _activations(spec), _networks(spec, networks)]
+    spec, classes, target = exported.spec, exported.classes, exported.target
+    data = [_encodings(exported.encoder, spec.widths[0]), _activations(spec), _networks(spec, exported.networks)]
     out = spec.widths[-1]
     two = spec.loss == "logistic_cross_entropy" and classes is not None and len(classes) <= 2
-    sorts = spec.loss == "quantile" and len(spec.loss_numbers) > 1
     facts = {
         "XPNET_RESULTS": 2 if two else out,
         "OUTPUTS": out,
         "OUTPUT": f"'{OUTPUT_ACTIVATIONS[spec.loss][0]}'",
         "LAYERS": spec.layers,
         "WIDEST": max(spec.widths),
-        "NETWORKS": len(networks),
+        "NETWORKS": len(exported.networks),
         "MEMBERS": spec.members,
-        "TEMPERATURE": f"{temperature!r}",
+        "TEMPERATURE": f"{exported.temperature!r}",
         "SCALED": int(target is not None),
-        "SORTED": int(sorts),
+        "SORTED": int(exported.rises),
     }
     rows = numpy.zeros((4, out)) if target is None else target
     data.append(f"static const double target[4][{out}] = {{{', '.join(_braced(row) for row in rows)}}};")

@@ -86,15 +86,14 @@ def remove(path: Path) -> None:
 
 def _rename(part: Path, path: Path) -> None:
     """Rename a file. Windows refuses while another process has the old file open: it is asked again for a while."""
-    for pause in RENAME_PAUSES:
+    for pause in (*RENAME_PAUSES, None):
         try:
             os.replace(part, path)
             return
         except PermissionError:
-            if not WINDOWS:
+            if not WINDOWS or pause is None:
                 raise
             time.sleep(pause)
-    os.replace(part, path)
 
 
 def _flush_folder(folder: Path) -> None:

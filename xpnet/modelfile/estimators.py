@@ -13,7 +13,7 @@ from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.errors import InputError
 from xpnet.estimators.fitted import FACTS, LABEL_FACTS, FittedState
 from xpnet.estimators.parameters import check_parameters
-from xpnet.modelfile.networks import SCHEDULES, Description, rate_from_json, rate_to_json, take_parameters
+from xpnet.modelfile.networks import SCHEDULES, Description, Exported, rate_from_json, rate_to_json, take_parameters
 from xpnet.modelfile.values import from_json, to_json
 from xpnet.models import Network
 
@@ -104,8 +104,8 @@ def _common_spec(estimator: Any) -> NetworkSpec:
     return replace(estimator.networks_[0].spec, seed=0)
 
 
-def to_export(estimator: Any) -> tuple[Any, ...]:
-    """Return what ``write_onnx`` and ``write_c`` take of a fitted estimator.
+def to_export(estimator: Any) -> Exported:
+    """Return what other runtimes compute of a fitted estimator.
 
     Raises NotFittedError before ``fit``, InputError for several targets of classes and for an encoder of another kind.
     """
@@ -115,10 +115,10 @@ def to_export(estimator: Any) -> tuple[Any, ...]:
         raise InputError("ONNX and C files hold one target of classes; this model has several. Use save.")
     if not _is_tabular(type(estimator).__name__):
         state = estimator.get_fitted_state()
-        return state.spec, [state.values], classes
+        return Exported(state.spec, [state.values], classes)
     networks = [network.values() for network in estimator.networks_]
     facts = getattr(estimator, "target_", None), getattr(estimator, "temperature_", 1.0)
-    return _common_spec(estimator), networks, classes, _own_encoder(estimator), *facts
+    return Exported(_common_spec(estimator), networks, classes, _own_encoder(estimator), *facts)
 
 
 def open_file(description: Description, tensors: dict[str, Any], backend: str | Backend | None) -> Any:

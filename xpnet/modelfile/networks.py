@@ -1,8 +1,11 @@
 """The description that a file of any kind has, and the models of ``xpnet.models`` as files."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
+
+import numpy
 
 from xpnet.backend import Backend, NetworkSpec
 from xpnet.modelfile.container import Header
@@ -117,9 +120,33 @@ def parts(network: Network) -> tuple[NetworkSpec, dict[str, Any], dict[str, Any]
     return network.spec, settings, network.values()
 
 
-def to_export(network: Network) -> tuple[Any, ...]:
-    """Return what ``write_onnx`` and ``write_c`` take of a network."""
-    return network.spec, [network.values()]
+@dataclass(frozen=True)
+class Exported:
+    """What other runtimes compute: an encoder, networks whose outputs are averaged, and what is made of these.
+
+    networks : for each network NumPy arrays by the spec's names
+    classes : (classes,) labels, None for numbers; for logistic cross-entropy with one output the two classes
+    encoder : a fitted TableEncoder; None for columns of numbers
+    target : (4, outputs), what outputs are moved by and multiplied with, and their range; None for neither
+    temperature : of probabilities
+    """
+
+    spec: NetworkSpec
+    networks: Sequence[dict[str, Any]]
+    classes: Any = None
+    encoder: Any = None
+    target: numpy.ndarray | None = None
+    temperature: float = 1.0
+
+    @property
+    def rises(self) -> bool:
+        """Return whether the outputs of a row are put in rising order."""
+        return self.spec.loss == "quantile" and len(self.spec.loss_numbers) > 1
+
+
+def to_export(network: Network) -> Exported:
+    """Return what other runtimes compute of a network."""
+    return Exported(network.spec, [network.values()])
 
 
 def open_file(description: Description, tensors: dict[str, Any], backend: str | Backend | None) -> Network:

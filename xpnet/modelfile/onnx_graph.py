@@ -2,7 +2,6 @@
 activation, Gemm, ..., and what the loss makes of the last. Needs the package ``onnx`` (the extra ``onnx``).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -17,7 +16,7 @@ from xpnet.backend import NetworkSpec
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.errors import InputError, ModelFileError
 from xpnet.modelfile.disk import write_whole
-from xpnet.modelfile.networks import parameter_count
+from xpnet.modelfile.networks import Exported, parameter_count
 from xpnet.ops import ACTIVATIONS
 from xpnet.tabular.encodings import Category, parts_of_moments
 
@@ -136,27 +135,14 @@ class Graph:
         return helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="xpnet")
 
 
-def write_onnx(
-    path: str | Path,
-    spec: NetworkSpec,
-    networks: Sequence[dict[str, Any]],
-    classes: Any = None,
-    encoder: Any = None,
-    target: numpy.ndarray | None = None,
-    temperature: float = 1.0,
-) -> None:
-    """Write networks whose outputs are averaged as an ONNX file.
+def write_onnx(path: str | Path, exported: Exported) -> None:
+    """Write a model as an ONNX file.
 
-    networks : for each network NumPy arrays by the spec's names
-    classes : (classes,) labels, integers or strings, for a second output ``label`` with the most probable; for logistic
-        cross-entropy with one output the two classes; with several, ``label`` is (rows, out) of 0 and 1
-    encoder : a fitted TableEncoder; None for one input ``X`` (rows, in) of the spec's dtype
-    target : (4, outputs), what outputs are moved by and multiplied with, and their range; None for neither
-    temperature : of probabilities
-
-    The output is ``probabilities`` (rows, classes) or ``predictions`` (rows, out), of the spec's dtype; numbers that
-    are moved are float64. Raises ModelFileError where onnx is missing, the file cannot be written or would be too
-    large, InputError for labels of other types.
+    With labels, which are integers or strings, a second output ``label`` has the most probable; for logistic
+    cross-entropy with several outputs it is (rows, out) of 0 and 1. Without an encoder there is one input ``X`` (rows,
+    in) of the spec's dtype. The output is ``probabilities`` (rows, classes) or ``predictions`` (rows, out), of the
+    spec's dtype; numbers that are moved are float64. Raises ModelFileError where onnx is missing, the file cannot be
+    written or would be too large, InputError for labels of other types.
     """
     try:
         import onnx
@@ -165,28 +151,32 @@ def write_onnx(
             "ONNX files are written by the package onnx, which cannot be imported. Install it with "
             "pip install 'xpnet[onnx]'."
         ) from error
+    spec, networks = exported.spec, exported.networks
     if len(networks) * parameter_count(spec) * numpy.dtype(spec.dtype).itemsize > LIMIT:
         raise ModelFileError(f"An ONNX file holds at most 2 GiB; {path} would be larger. Use save.")
     graph = Graph(onnx)
-    x = graph.input("X", spec.widths[0], spec.dtype) if encoder is None else encode_table(graph, encoder).to(spec.dtype)
+    if exported.encoder is None:
+        x = graph.input("X", spec.widths[0], spec.dtype)
+    else:
+        x = encode_table(graph, exported.encoder).to(spec.dtype)
     operator, name = _OUTPUTS[OUTPUT_ACTIVATIONS[spec.loss]]
     found, *others = (_network(graph, x, spec, params, operator) for params in networks)
     for other in others:
         found += other
     if others:
         found /= numpy.asarray(len(networks), spec.dtype)
-    if spec.loss == "quantile" and len(spec.loss_numbers) > 1:
+    if exported.rises:
         found = found.sorted(spec.widths[-1])
-    if target is not None:
-        moved, spread, low, high = target
+    if exported.target is not None:
+        moved, spread, low, high = exported.target
         found = graph.add("Min", graph.add("Max", found.to("float64") * spread + moved, low), high)
-    if temperature != 1.0:
-        least, power = (numpy.asarray(number, spec.dtype) for number in (numpy.finfo(spec.dtype).tiny, temperature))
+    if exported.temperature != 1.0:
+        least, power = numpy.array([numpy.finfo(spec.dtype).tiny, exported.temperature], spec.dtype)
         found = graph.add("Softmax", graph.add("Log", graph.add("Max", found, least)) / power, axis=1)
-    if classes is None:
-        graph.output(found, name, spec.dtype if target is None else "float64", spec.widths[-1])
+    if exported.classes is None:
+        graph.output(found, name, spec.dtype if exported.target is None else "float64", spec.widths[-1])
     else:
-        _add_labels(graph, found, spec, numpy.asarray(classes))
+        _add_labels(graph, found, spec, numpy.asarray(exported.classes))
     model = graph.model()
     onnx.checker.check_model(model, full_check=True)
     write_whole(path, model.SerializeToString(deterministic=True))
