@@ -100,22 +100,20 @@ class Orders:
         self.last = order
         return order
 
-    def catch_up(self, copy: "Orders") -> None:
-        """Go on from where a copy of these orders is: as ``set_state``, without a look through an order of its own."""
-        self.random_state.set_state(copy.random_state.get_state(legacy=False))
-        self.last = copy.last
-
     def get_state(self, *, legacy: Literal[False] = False) -> dict[str, Any]:
         """Return the stream's state, with the last order."""
         return {**self.random_state.get_state(legacy=legacy), "last": self.last}
 
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state. Raises InputError for an order of other rows, ValueError for what is no state."""
+    def check_state(self, state: dict[str, Any]) -> None:
+        """Raise InputError for a state with an order of other rows."""
         last = state["last"]
         if last is not None and not numpy.array_equal(numpy.sort(last), numpy.arange(self.rows)):
             raise InputError(f"An order holds each of {self.rows} rows once; the one in the checkpoint does not.")
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state. Raises ValueError for what is no state."""
         self.random_state.set_state({name: value for name, value in state.items() if name != "last"})
-        self.last = last
+        self.last = state["last"]
 
 
 @dataclass

@@ -1,11 +1,9 @@
 """Random streams: where one is, and orders of the rows that are drawn while a device is at work on the epoch before.
 
-The random stream does not show that an order was prefetched. It is drawn from a copy of the stream, which itself goes
-on when the next epoch begins. If it has been drawn from in the meantime, or put into another state, the order is drawn
-anew.
+The random stream does not show that an order was prefetched: it is put back, and goes on when the next epoch begins. If
+it has been drawn from in the meantime, or put into another state, the order is drawn anew.
 """
 
-from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -91,6 +89,13 @@ def set_stream_state(rng: Any, state: dict[str, Any] | None) -> None:
     for position, last in ((_position(state), 624), (int(state.get("buffer_pos", 0)), 4)):
         if not 0 <= position <= last:
             raise InputError(f"A random stream has a position between 0 and {last}; received {position}.")
+    if hasattr(rng, "check_state"):
+        rng.check_state(state)
+    _put(rng, state)
+
+
+def _put(rng: Any, state: Any) -> None:
+    """Put a stream into a state of its own."""
     if _is_legacy(rng):
         rng.set_state(state)
     else:
@@ -142,8 +147,8 @@ def prefetched(training: "Training") -> Any:
     """Find the source of the orders of a training whose step prefetches them."""
     rng = training.rng
     fewest = FEWEST_ROWS if isinstance(rng, numpy.random.Generator) else FEWEST_OF_LEGACY
-    worthwhile = training.rows >= fewest and _can_be_copied(rng)
-    return Prefetched(training) if worthwhile else rng
+    known = isinstance(rng, numpy.random.Generator | numpy.random.RandomState) or rng is numpy.random
+    return Prefetched(training) if training.rows >= fewest and (known or hasattr(rng, "check_state")) else rng
 
 
 class Prefetched:
@@ -151,14 +156,14 @@ class Prefetched:
 
     def __init__(self, training: "Training") -> None:
         self.training, self.step = training, training.step
-        self._drawn: tuple[Any, Any, Any] | None = None  # an order, the state of the stream that it holds for, a copy
+        self._drawn: tuple[Any, Any, Any] | None = None  # an order, the states of the stream before and after it
 
     def permutation(self, rows: int) -> Any:
         """Return the order of an epoch that begins: (rows,) int64."""
         rng, drawn, self._drawn = self.training.rng, self._drawn, None
         if drawn is not None and _same(drawn[1], stream_state(rng)):
-            order, _, copy = drawn
-            _catch_up(rng, copy)
+            order, _, after = drawn
+            _put(rng, after)
         else:
             order = rng.permutation(rows)
         if self.training.done + 1 < self.training.epochs:
@@ -166,32 +171,11 @@ class Prefetched:
         return order
 
     def _draw(self, rows: int) -> Any:
-        before, copy = stream_state(self.training.rng), _copied(self.training.rng)
-        order = copy.permutation(rows)
-        self._drawn = order, before, copy
+        rng = self.training.rng
+        before, order, after = stream_state(rng), rng.permutation(rows), stream_state(rng)
+        _put(rng, before)
+        self._drawn = order, before, after
         return order
-
-
-def _can_be_copied(rng: Any) -> bool:
-    """Tell whether it is NumPy's, or has a method ``catch_up`` that takes over the state of a copy."""
-    known = numpy.random.Generator | numpy.random.RandomState
-    return rng is numpy.random or isinstance(rng, known) or hasattr(rng, "catch_up")
-
-
-def _copied(rng: Any) -> Any:
-    if rng is not numpy.random:
-        return deepcopy(rng)
-    copy = numpy.random.RandomState()
-    set_stream_state(copy, stream_state(rng))
-    return copy
-
-
-def _catch_up(rng: Any, copy: Any) -> None:
-    """Put a stream into the state of its copy."""
-    if hasattr(rng, "catch_up"):
-        rng.catch_up(copy)
-    else:
-        set_stream_state(rng, stream_state(copy))
 
 
 def _same(one: Any, other: Any) -> bool:
