@@ -7,7 +7,7 @@ target names.
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -139,13 +139,11 @@ def _opened(source: str | Path | Content, dialect: Any, target: str | None) -> D
         return TextFile(source if isinstance(source, Content) else Content(source), dialect or Dialect())
     path = Path(source)
     suffix = path.suffix.lower()
-    if suffix == ".npz":
+    if suffix == ".npz" or suffix in _STORES:
         return _open_archive(path, target)
     if suffix == ".npy":
         X, others = _load(path), target is not None and target.endswith(".npy")
         return _array_file(path.name, X, _load(Path(str(target))) if others else None, target or "")
-    if suffix in _STORES:
-        return _open_store(path, target)
     from xpnet.data.frames import ParquetFrame
 
     return DataFile(ParquetFrame(path, path.name))
@@ -185,46 +183,38 @@ def _open_bundled(name: str) -> DataFile:
     return _array_file(name, found.data, labels, "target", [str(feature) for feature in found.feature_names])
 
 
-def _open_archive(path: Path, target: str | None) -> DataFile:
-    """Open a .npz file; raise DataFileError for a damaged one, and for arrays that are missing or hold objects."""
-    with path.open("rb") as file, reading(path.name, "write it with numpy.savez(path, X=X, y=y)"):
-        arrays = numpy.load(file, allow_pickle=False)
-        if not isinstance(arrays, numpy.lib.npyio.NpzFile):
-            raise ValueError("it holds one array without a name")
-        return _of_arrays(path.name, arrays, target)
-
-
 def _load(path: Path) -> numpy.ndarray:
     """Return the array of a .npy file, mapped where it lies."""
     with reading(path.name, "write it with numpy.save(path, X)"):
         return numpy.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def _open_store(path: Path, target: str | None) -> DataFile:
-    """Open an HDF5 file or a Zarr group, whose X is read when rows are asked for.
+def _open_archive(path: Path, target: str | None) -> DataFile:
+    """Open a .npz file, an HDF5 file or a Zarr group; X of the last two is read when rows are asked for.
 
-    Raises DataFileError where h5py or zarr is missing, for damaged files, and for arrays that are missing.
+    Raises DataFileError where h5py or zarr is missing, for damaged files, and for arrays that are missing or hold
+    objects.
     """
-    package = "zarr" if path.suffix.lower() == ".zarr" else "h5py"
+    package = {".npz": "numpy", ".zarr": "zarr"}.get(path.suffix.lower(), "h5py")
     try:
         module: Any = __import__(package)
     except ImportError:
         raise DataFileError(
             f"{path.name}: this file is read by {package}, which is not installed. pip install 'xpnet[data]'."
         ) from None
-    with reading(path.name, "write it again"):
+    opened: Any = path.open("rb") if package == "numpy" else nullcontext()
+    with opened as file, reading(path.name, "write it again, with arrays X and y"):
         if package == "zarr":
             from xpnet.data.zarr_store import CheckedStore
 
-            return _of_arrays(path.name, module.open_group(CheckedStore(path, read_only=True), mode="r"), target)
-        return _of_arrays(path.name, module.File(path, "r"), target)
-
-
-def _of_arrays(name: str, arrays: Mapping[str, Any], target: str | None) -> DataFile:
-    """Open the X and the labels of an archive."""
-    X, labelled = _array(name, arrays, "X"), target if target is not None else "y" if "y" in arrays else None
-    labels = None if labelled is None else _decoded(numpy.asarray(_array(name, arrays, labelled)[...]))
-    return _array_file(name, X, labels, labelled or "y")
+            arrays = module.open_group(CheckedStore(path, read_only=True), mode="r")
+        else:
+            arrays = numpy.load(file, allow_pickle=False) if package == "numpy" else module.File(path, "r")
+        if isinstance(arrays, numpy.ndarray):
+            raise ValueError("it holds one array without a name")
+        X, labelled = _array(path.name, arrays, "X"), target if target is not None else "y" if "y" in arrays else None
+        labels = None if labelled is None else _decoded(numpy.asarray(_array(path.name, arrays, labelled)[...]))
+        return _array_file(path.name, X, labels, labelled or "y")
 
 
 def _array(name: str, arrays: Mapping[str, Any], wanted: str) -> Any:

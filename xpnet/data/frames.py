@@ -140,15 +140,13 @@ class ArrayFrame(Frame):
         with reading(self.name, "write it again"):
             X = self.source.read(block) if matrix else numpy.empty((end - start, 0))
             X = X.astype(_arrow_dtype(X.dtype), copy=False)
-        for first in range(0, end - start, ROWS):
-            rows = slice(first, min(first + ROWS, end - start))
-            cells = [
-                pyarrow.array(X[rows, self.places[column]])
-                if column in self.places
-                else self.others[column].slice(start + rows.start, rows.stop - rows.start)
-                for column in columns
-            ]
-            yield pyarrow.RecordBatch.from_arrays(cells, names=list(columns))
+        cells = [
+            pyarrow.array(X[:, self.places[column]])
+            if column in self.places
+            else self.others[column].slice(start, end - start)
+            for column in columns
+        ]
+        yield from pyarrow.Table.from_arrays(cells, names=list(columns)).to_batches(ROWS)
 
 
 def _arrow_dtype(dtype: numpy.dtype) -> numpy.dtype:
