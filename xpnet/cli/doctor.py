@@ -80,10 +80,9 @@ def doctor(as_json: bool, group: str | None) -> None:
             "xpnet": f"{__version__}, Python {platform.python_version()}, {sys.prefix}",
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
             "threads": f"{get_threads()} (what affinity and quota of this process allow)",
+            **_chosen(),
         },
         "backends": [_examined(name) for name in available_backends()],
-        "arrays": _arrays(),
-        "training": _training(),
         "blas": _blas(),
         "packages": {name: version(name) for name in PACKAGES if name in installed},
     }
@@ -92,8 +91,6 @@ def doctor(as_json: bool, group: str | None) -> None:
         return
     show_facts(found["machine"].items())
     _show_backends(found["backends"])
-    show_table(("arrays", "run on", "because"), [tuple(kind.values()) for kind in found["arrays"]])
-    show_facts([("training", found["training"])])
     shown = ("internal_api", "version", "num_threads", "filepath")
     show_table(("BLAS", "version", "threads", "file"), [[library[name] for name in shown] for library in found["blas"]])
     show_facts([("packages", ", ".join(f"{name} {number}" for name, number in found["packages"].items()))])
@@ -120,30 +117,19 @@ def _show_ranks(name: str, as_json: bool) -> None:
         show_table(tuple(own), [tuple(rank.values()) for rank in ranks])
 
 
-def _arrays() -> list[dict[str, str]]:
-    """Say for each kind of array which backend would compute, and why."""
-    try:
-        choice = choose([0.0])
-        host, reason = choice.backend.name, choice.reason
-    except BackendError as error:
-        host, reason = "none", str(error)
-    if reason.startswith("named by"):  # the environment's word counts for all arrays
-        return [{"arrays": "all", "backend": host, "reason": reason}]
-    own = "their own library and device: with kernels where a backend above is of that name, else the reference"
-    return [
-        {"arrays": "NumPy, lists, frames", "backend": host, "reason": reason},
-        {"arrays": "other array-API libraries", "backend": "their own", "reason": own},
-    ]
-
-
-def _training() -> str:
-    """Say which step would train a small network on host data."""
+def _chosen() -> dict[str, str]:
+    """Say on what arrays would run, and which step would train a small network, and why."""
     from xpnet import FeedforwardNeuralNet
 
     try:
-        return FeedforwardNeuralNet(64, 32, 10, optimizer="adam").why_
+        choice = choose([0.0])
+        training = FeedforwardNeuralNet(64, 32, 10, optimizer="adam").why_
     except BackendError as error:
-        return str(error)
+        return {"arrays": str(error)}
+    arrays = f"NumPy, lists, frames: {choice.backend.name} ({choice.reason})"
+    if not choice.reason.startswith("named by"):  # the environment's word counts for all arrays
+        arrays += "; others: their own library, with kernels where a backend below is of that name"
+    return {"arrays": arrays, "training": training}
 
 
 def _blas() -> list[dict[str, Any]]:
