@@ -36,9 +36,11 @@ class Claim(NamedTuple):
 
     def takes_in(self, path: Path) -> bool:
         """Return whether writing to the path would replace, or add to, what this argument names."""
-        place, folder = Path(os.path.realpath(path)), os.path.realpath(self.path)
-        added = place.is_relative_to(folder) and place.match(self.inside)
-        return added or any(_is_same(file, path) for file in (self.path, *self.path.rglob(self.inside)))
+        place, folder = Path(os.path.realpath(path)), Path(os.path.realpath(self.path))
+        if place == folder or (place.is_relative_to(folder) and place.match(self.inside)):
+            return True
+        files = (self.path, *self.path.rglob(self.inside)) if path.exists() else ()
+        return any(file.exists() and file.samefile(path) for file in files)
 
 
 def claim(ctx: click.Context, param: click.Parameter, value: Any, *, written: bool, inside: str = "*.parquet") -> Any:
@@ -73,14 +75,6 @@ keeps_checkpoints = partial(claim, written=True, inside=CHECKPOINTS)
 def reads_labels(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """Note the file of labels, where the target is one and not the name of a column."""
     return reads(ctx, param, value) if value is not None and value.endswith(".npy") else value
-
-
-def _is_same(first: Path, second: Path) -> bool:
-    """Return whether two paths lead to one file, by links or otherwise."""
-    try:
-        return os.path.samefile(first, second)
-    except OSError:  # one of them is not there yet
-        return os.path.normcase(os.path.realpath(first)) == os.path.normcase(os.path.realpath(second))
 
 
 _ELSEWHERE = ("config", "resume", "threads")
