@@ -204,7 +204,7 @@ def evaluate(
 
     with working(f"evaluating {data}"):
         opened, rows = _labelled(model, backend, data, target, how)
-        outputs = opened.outputs_of_all(rows.all_tables())
+        outputs = opened.outputs_of_all(rows.tables())
     found, by_class = scores_of(opened, rows.y, outputs), None
     if opened.classes is not None:
         by_class = scores_by_class(rows.y, outputs.argmax(axis=1), opened.classes)

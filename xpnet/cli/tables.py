@@ -151,21 +151,17 @@ class Rows:
 
     def table(self) -> pyarrow.Table:
         """Return all rows as one table."""
-        return pyarrow.concat_tables(self.all_tables()).unify_dictionaries()
+        return pyarrow.concat_tables(self.tables()).unify_dictionaries()
 
-    def tables(self, blocks: Iterable[int]) -> Iterator[pyarrow.Table]:
-        """Yield the rows of some blocks of the frame, some thousand at a time."""
-        for block in blocks:
+    def tables(self, blocks: Iterable[int] | None = None) -> Iterator[pyarrow.Table]:
+        """Yield the rows, some thousand at a time. blocks : those of the frame to read; None for all"""
+        for block in range(self.frame.blocks) if blocks is None else blocks:
             first = int(self.frame.starts[block])
             for batch in self.frame.batches(block, self.features):
                 own = self.chosen[first : first + len(batch)]
                 if own.any():
                     yield pyarrow.Table.from_batches([batch.filter(pyarrow.array(own))])
                 first += len(batch)
-
-    def all_tables(self) -> Iterator[pyarrow.Table]:
-        """Yield all rows, some thousand at a time."""
-        return self.tables(range(self.frame.blocks))
 
 
 class EncodedRows(Source):

@@ -1,6 +1,7 @@
 """``xpnet train``: a model from a data file, with its scores, its model file, its metrics and its plot."""
 
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +29,15 @@ from xpnet.cli.options import (
 from xpnet.distributed.group import TIMEOUT
 from xpnet.ops import ACTIVATIONS
 
+PLOTS = (".png", ".svg", ".pdf")
+
 
 def check_plot(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-    """Return the path, if matplotlib is there and draws files of its ending."""
-    if path is None:
-        return None
-    try:
-        from matplotlib.backend_bases import FigureCanvasBase
-    except ImportError:
-        raise click.UsageError(
-            "Plots are drawn by matplotlib, which is not installed. pip install 'xpnet[plot]'."
-        ) from None
-    known = sorted(FigureCanvasBase.get_supported_filetypes())
-    if path.suffix.lower().lstrip(".") not in known:
-        raise click.BadParameter(f"a plot ends in .{', .'.join(known)}; received {path.name}.", ctx, param)
+    """Return the path, if it ends as a plot does and matplotlib is there to draw it."""
+    if path is not None and path.suffix.lower() not in PLOTS:
+        raise click.BadParameter(f"a plot ends in {', '.join(PLOTS)}; received {path.name}.", ctx, param)
+    if path is not None and find_spec("matplotlib") is None:
+        raise click.UsageError("Plots are drawn by matplotlib, which is not installed. pip install 'xpnet[plot]'.")
     return path
 
 

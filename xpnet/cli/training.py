@@ -139,7 +139,7 @@ def _scores(model: Any, data: Data) -> dict[str, Any]:
     some = training.take(slice(None, None, -(-len(training) // MEASURED_ROWS)))
     opened, parts = TableModel(model), {"training": some, "test": test}
     found = {
-        name: scores_of(opened, rows.y, opened.outputs_of_all(rows.all_tables()))
+        name: scores_of(opened, rows.y, opened.outputs_of_all(rows.tables()))
         for name, rows in parts.items()
         if len(rows)
     }
