@@ -19,8 +19,7 @@ from pyarrow import csv, parquet
 
 from xpnet.data import sources
 from xpnet.data.files import Content, DataFile
-from xpnet.data.frames import TEXT, Frame, MemoryFrame, ParquetFrame
-from xpnet.data.number_format import number_format_of
+from xpnet.data.frames import TEXT, Frame, MemoryFrame, ParquetFrame, number_format_of
 from xpnet.errors import DataFileError
 
 SAMPLE = 2**20
