@@ -40,7 +40,7 @@ _BOMS = {
 }
 _WIDE = 2000  # columns from which on one thread converts a block: threads would each take a few of its rows
 _LARGEST_BLOCK, _ROWS_IN_BLOCK = 2**28, 1024
-_BLOCK_OF_GROUP = 2**23  # bytes of text that become a group of rows of Parquet
+_BLOCK_OF_GROUP = 2**21  # bytes of text that become a group of rows of Parquet; pyarrow reads some blocks ahead
 _RETRIES = 8  # readings with other types, until all columns that may change are read as text
 _CONVERSION = re.compile(r"CSV column #(\d+): CSV conversion error")
 _RAGGED = re.compile(r"(Row #(?P<line>\d+): )?Expected (?P<due>\d+) columns, got (?P<found>\d+)")
