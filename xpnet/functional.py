@@ -8,7 +8,7 @@ from functools import wraps
 from typing import Any, TypeVar, cast
 
 from xpnet import ops
-from xpnet.dispatch import coerce, coerce_both
+from xpnet.dispatch import choose, coerce
 from xpnet.layers.losses import check_labels
 from xpnet.ops import Array, Labels
 
@@ -77,6 +77,7 @@ def softmax_cross_entropy(logits: Array, labels: Labels) -> tuple[Any, Array]:
     >>> round(float(loss), 4), d_logits
     (0.6931, array([[-0.5,  0.5]]))
     """
-    operations, logits, labels = coerce_both(logits, labels)
+    choice = choose(logits, labels)
+    logits, labels = choice.backend.asarray(logits), choice.backend.asarray(labels)
     check_labels(logits, labels)
-    return operations.softmax_cross_entropy(logits, labels)
+    return choice.ops.softmax_cross_entropy(logits, labels)

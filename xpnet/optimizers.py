@@ -9,7 +9,7 @@ a training that continues from a file goes on with the same learning rates.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import cos, pi
+from math import cos, inf, pi
 
 from xpnet.backend import UpdateRule
 from xpnet.errors import InputError
@@ -195,8 +195,19 @@ Schedule = Callable[[int, Sequence[float]], float]
 """(epoch, losses of the epochs before) -> learning rate of this epoch."""
 
 
+class _Positive:
+    """A schedule whose numbers are positive and finite, but for the learning rate at its end and a tolerance."""
+
+    def __post_init__(self) -> None:
+        for name, number in vars(self).items():
+            if name not in ("end", "tol") and not 0 < number < inf:
+                raise InputError(
+                    f"{name} is positive and finite; received {number}. A usual learning rate is 1e-2, Adam's 1e-3."
+                )
+
+
 @dataclass(frozen=True)
-class Constant:
+class Constant(_Positive):
     """The same learning rate in all epochs.
 
     Parameters
@@ -218,16 +229,13 @@ class Constant:
 
     learning_rate: float
 
-    def __post_init__(self) -> None:
-        _check_positive(learning_rate=self.learning_rate)
-
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
         """Compute the learning rate of an epoch."""
         return self.learning_rate
 
 
 @dataclass(frozen=True)
-class StepDecay:
+class StepDecay(_Positive):
     """A learning rate that is multiplied by a factor every few epochs.
 
     The learning rate is ``learning_rate * factor ** (epoch // every)``.
@@ -258,16 +266,13 @@ class StepDecay:
     every: int
     factor: float = 0.1
 
-    def __post_init__(self) -> None:
-        _check_positive(learning_rate=self.learning_rate, every=self.every, factor=self.factor)
-
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
         """Compute the learning rate of an epoch."""
         return self.learning_rate * self.factor ** (epoch // self.every)
 
 
 @dataclass(frozen=True)
-class Exponential:
+class Exponential(_Positive):
     """A learning rate that is multiplied by a factor after each epoch.
 
     The learning rate is ``learning_rate * factor ** epoch``.
@@ -295,16 +300,13 @@ class Exponential:
     learning_rate: float
     factor: float = 0.95
 
-    def __post_init__(self) -> None:
-        _check_positive(learning_rate=self.learning_rate, factor=self.factor)
-
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
         """Compute the learning rate of an epoch."""
         return self.learning_rate * self.factor**epoch
 
 
 @dataclass(frozen=True)
-class Cosine:
+class Cosine(_Positive):
     """A learning rate that falls along half a period of a cosine.
 
     Parameters
@@ -337,9 +339,6 @@ class Cosine:
     epochs: int
     end: float = 0.0
 
-    def __post_init__(self) -> None:
-        _check_positive(learning_rate=self.learning_rate, epochs=self.epochs)
-
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
         """Compute the learning rate of an epoch."""
         progress = min(epoch / self.epochs, 1.0)
@@ -347,7 +346,7 @@ class Cosine:
 
 
 @dataclass(frozen=True)
-class OneCycle:
+class OneCycle(_Positive):
     """A learning rate that rises over the first 30 % of the epochs, and falls over the others, both along cosines.
 
     Parameters
@@ -377,9 +376,6 @@ class OneCycle:
     learning_rate: float
     epochs: int
 
-    def __post_init__(self) -> None:
-        _check_positive(learning_rate=self.learning_rate, epochs=self.epochs)
-
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
         """Compute the learning rate of an epoch."""
         last, most = max(self.epochs - 1, 1), self.learning_rate
@@ -390,7 +386,7 @@ class OneCycle:
 
 
 @dataclass(frozen=True)
-class Plateau:
+class Plateau(_Positive):
     """A learning rate that falls when the loss no longer does.
 
     It is multiplied by ``factor`` each time the loss has not fallen by ``tol`` for ``patience`` epochs in a row.
@@ -424,9 +420,6 @@ class Plateau:
     factor: float = 0.1
     tol: float = 1e-4
 
-    def __post_init__(self) -> None:
-        _check_positive(learning_rate=self.learning_rate, patience=self.patience, factor=self.factor)
-
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
         """Compute the learning rate of an epoch."""
         rate, best, waited = self.learning_rate, float("inf"), 0
@@ -438,11 +431,3 @@ class Plateau:
             if waited == self.patience:
                 rate, waited = rate * self.factor, 0
         return rate
-
-
-def _check_positive(**numbers: float) -> None:
-    for name, number in numbers.items():
-        if not 0 < number < float("inf"):
-            raise InputError(
-                f"{name} is positive and finite; received {number}. A usual learning rate is 1e-2, Adam's 1e-3."
-            )

@@ -3,7 +3,7 @@
 Parameters are views of one flat buffer where arrays can be written in place, and separate arrays elsewhere.
 """
 
-from collections.abc import ItemsView, Iterator, MutableMapping, ValuesView
+from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import inf, prod
@@ -453,26 +453,6 @@ class Parameters(MutableMapping[str, Array]):
                 self[name] = value
             else:
                 current[...] = value
-
-    def values(self) -> ValuesView[Array]:
-        """Return the arrays, in the order of the names.
-
-        Returns
-        -------
-        view of arrays
-            It follows later assignments.
-        """
-        return self._arrays.values()
-
-    def items(self) -> ItemsView[str, Array]:
-        """Return the names with their arrays.
-
-        Returns
-        -------
-        view of pairs
-            It follows later assignments.
-        """
-        return self._arrays.items()
 
     def __delitem__(self, name: str) -> None:
         raise InputError(f"Parameters have fixed names; {name} cannot be removed.")

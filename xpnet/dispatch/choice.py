@@ -165,16 +165,6 @@ def coerce(x: Any) -> tuple[Operations, Array]:
     return choice.ops, choice.backend.asarray(x)
 
 
-def coerce_both(x: Any, y: Any) -> tuple[Operations, Array, Array]:
-    """Do as :func:`coerce` does, for two arrays of one call."""
-    if (inside := _context.get()) is not None:
-        return _operations(inside), inside.asarray(x), inside.asarray(y)
-    if type(x) is type(y) is ndarray and _ENCODED not in _ENVIRONMENT:
-        return _host_operations(), x, y
-    choice = choose(x, y)
-    return choice.ops, choice.backend.asarray(x), choice.backend.asarray(y)
-
-
 @cache
 def _host_operations() -> Operations:
     return _host_choice().ops

@@ -37,8 +37,7 @@ class Interval:
     closed: str = "left"
 
     def __contains__(self, value: Any) -> bool:
-        plain = type(value) is int or (type(value) is float and self.kind is Real)  # an abstract class takes longer
-        if not plain and not isinstance(value, self.kind):
+        if not isinstance(value, self.kind):
             return False
         number: Any = value
         above = self.low <= number if self.closed in ("left", "both") else self.low < number
