@@ -26,37 +26,16 @@ from xpnet_numba.step.job import job_type
 
 ITEMS = {"float32": types.float32, "float64": types.float64, "int64": types.int64}
 
-Kind = Callable[[types.Type], types.Type]
+MATRIX, VECTOR, INDICES, NUMBERS, NUMBER, COUNT = range(6)
+"""The kinds of arguments, in the order of :func:`_types_of`."""
 
 
-def MATRIX(item: types.Type) -> types.Type:
-    """Return a two-dimensional array of the network's dtype, row by row."""
-    return types.Array(item, 2, "C")
-
-
-def VECTOR(item: types.Type) -> types.Type:
-    """Return a one-dimensional array of the network's dtype."""
-    return types.Array(item, 1, "C")
-
-
-def INDICES(item: types.Type) -> types.Type:
-    """Return a one-dimensional array of int64."""
-    return types.Array(types.int64, 1, "C")
-
-
-def NUMBERS(item: types.Type) -> types.Type:
-    """A one-dimensional array of float64, into which results may go: a C function called by address returns nothing."""
-    return types.Array(types.float64, 1, "C")
-
-
-def NUMBER(item: types.Type) -> types.Type:
-    """Return a float64."""
-    return types.float64
-
-
-def COUNT(item: types.Type) -> types.Type:
-    """Return an int64."""
-    return types.int64
+def _types_of(item: types.Type) -> tuple[types.Type, ...]:
+    """The type of each kind of argument: arrays of the network's dtype, row by row, of int64 and of float64, into which
+    results may go, as a C function called by address returns nothing; a float64, and an int64.
+    """
+    matrix, vector = (types.Array(item, dimensions, "C") for dimensions in (2, 1))
+    return matrix, vector, types.int64[::1], types.float64[::1], types.float64, types.int64
 
 
 # Templates. These names stand for the loop, formula or type that is filled in.
@@ -152,7 +131,7 @@ def _sparse_gradient(
     rows.sparse_transposed_times(order, x, columns, starts, first, deltas, grad)
 
 
-Function = tuple[Callable[..., None], dict[str, Any], tuple[Kind, ...]]
+Function = tuple[Callable[..., None], dict[str, Any], tuple[int, ...]]
 """A C function to be: a loop or a template, what is filled in, and the kinds of its arguments."""
 
 
@@ -207,7 +186,8 @@ FUNCTIONS = _table()
 def address(name: str, dtype: str) -> Address:
     """The address of a function for one dtype, compiled when it is first asked for."""
     template, values, kinds = FUNCTIONS[name]
-    signature = types.void(*(kind(ITEMS[dtype]) for kind in kinds))
+    known = _types_of(ITEMS[dtype])
+    signature = types.void(*(known[kind] for kind in kinds))
     return c_function(filled_in(unwrap(template), name, **values), signature)
 
 

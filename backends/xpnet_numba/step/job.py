@@ -110,7 +110,7 @@ class Job(ctypes.Structure):
     layers, slices, blocks, parts, threads : how many there are; layers_at, slices_at : their tables
     block_gradients : whether blocks keep the gradient of weights too; partial_size : how much each keeps, at
     partials_at
-    first_slices_at : (threads,), the slice with which each thread begins
+    cores, slice_starts_at : for how many cores it is cut, and (cores + 1,), the slice with which each of them begins
     claims_at : (blocks + slices + parts,), in which turn each piece is free; done_at : pieces done
     totals_at : (blocks + slices, LINE), contributions to the sum of losses
     loss_numbers_at : (outputs,), the number that the loss takes for each
@@ -141,8 +141,8 @@ class Job(ctypes.Structure):
         *_integers("weighted x_is_far result_at nonfinite_at first_step steps batch_weights_at shares_at updating"),
         *_integers("penalized l2_over_batch updates_made rule_at batch_rows block_rows round_rows"),
         *_integers("capacity_rows layers"),
-        *_integers("slices blocks parts threads layers_at slices_at block_gradients partial_size first_slices_at"),
-        *_integers("claims_at done_at"),
+        *_integers("slices blocks parts threads layers_at slices_at block_gradients partial_size cores"),
+        *_integers("slice_starts_at claims_at done_at"),
         *_integers("totals_at gemm_at multiply_at loss_at loss_numbers_at update_at output_at penalize_at gather_at"),
         *_integers("gather_labels_at add_rows_at nonfinite_function_at params_at gradients_at"),
         *_integers("first_at second_at seed_at first_row drop_at keep_at hidden_at"),

@@ -85,10 +85,6 @@ class Plan:
         pieces = Counter(piece.layer for piece in self.slices)
         return min(self.cores, max(self.blocks, *pieces.values()))
 
-    def first_slices_of(self, threads: int) -> list[int]:
-        """Return for each thread the slice with which it begins."""
-        return [self.starts[me * self.cores // threads] % len(self.slices) for me in range(threads)]
-
 
 def make_plan(spec: NetworkSpec, layers: list[Layer], batch_rows: int, cores: int, *, sparse: bool = False) -> Plan:
     """Cut batches of ``batch_rows`` rows, those of a sparse X or of a dense one, for ``cores`` cores."""
@@ -337,8 +333,7 @@ class TrainingWorkspace:
         self.arrays |= aligned("float64", totals)
         self.arrays |= aligned("int64", {"claims_at": pieces + 1})  # the last one counts pieces that are done
         self.nbytes = bytes_of(self.arrays)
-        self._slices = (Slice * len(plan.slices))(*plan.slices)
-        self._first_slices = cache(self._make_first_slices)
+        self._slices, self._starts = (Slice * len(plan.slices))(*plan.slices), numpy.array(plan.starts, numpy.int64)
 
     def bind(self, job: Job) -> None:
         """Set a job's fields of the plan and the buffers."""
@@ -347,18 +342,15 @@ class TrainingWorkspace:
         job.capacity_rows, job.blocks = plan.capacity_rows, plan.blocks
         job.slices, job.parts = len(plan.slices), plan.parts
         job.block_gradients, job.partial_size = plan.block_gradients, self._partial_size
-        job.slices_at = ctypes.addressof(self._slices)
+        job.slices_at, job.slice_starts_at = ctypes.addressof(self._slices), address_of(self._starts)
+        job.cores = plan.cores
         set_pointers(job, self.arrays)
         job.done_at = job.claims_at + 8 * (self.arrays["claims_at"].size - 1)
 
     def reset(self, job: Job, threads: int) -> None:
         """Mark every piece as neither claimed nor done."""
         self.arrays["claims_at"].fill(0)
-        job.threads, job.first_slices_at = threads, self._first_slices(threads)[1]
-
-    def _make_first_slices(self, threads: int) -> tuple[Any, int]:
-        first_slices = numpy.array(self.plan.first_slices_of(threads), numpy.int64)
-        return first_slices, address_of(first_slices)
+        job.threads = threads
 
 
 class EvaluationWorkspace:

@@ -38,9 +38,6 @@ from xpnet_numba.step.shared_memory import SharedMemoryTraining
 PARTS_LIKE = 8
 """Parts of a batch down to an eighth of the rows that a plan was made for are computed by it."""
 
-SECONDS_PER_PRODUCT = 6e-9
-"""Seconds for each row and weight that training is assumed to take before the first call has been timed."""
-
 SECONDS_PER_CALL = 0.2
 """Seconds of work that one call of compiled code does: Ctrl-C is heard between calls, each of which costs some
 microseconds.
@@ -105,8 +102,7 @@ class CompiledStep(Step):
         self._training = self._new_job()
         self._workspace: TrainingWorkspace | None = None
         self._common: SharedMemoryTraining | None = None
-        self._kept: dict[str, Any] = {}
-        self._steps_per_call = 0  # not known yet
+        self._steps_per_call = 1  # until a call has been timed
         self._reader = Reader(spec.dtype)
         self._data_of_job: Callable[[], Data | None] = _nothing
 
@@ -318,19 +314,14 @@ class CompiledStep(Step):
             arrays.update(state.buffers.get(name) or {n: numpy.zeros_like(a) for n, a in arrays.items()})
 
     def snapshot(self) -> Callable[[], None]:
-        """See :class:`xpnet.backend.Step`. The copies lie in the same memory each time."""
-        t, buffers, kept = self._training.updates_made, self.spec.rule.buffers, self._kept
-        for name in ("params", *(buffers if t else ())):  # before the first update they are zero
-            if name not in kept:
-                kept[name] = numpy.empty_like(self._flat[name])
-            kept[name][...] = self._flat[name]
+        """See :class:`xpnet.backend.Step`."""
+        t, names = self._training.updates_made, ("params", *self.spec.rule.buffers)
+        copies = {name: self._flat[name].copy() for name in (names if t else names[:1])}
 
         def restore() -> None:
             self._training.updates_made = t
-            self._flat["params"][:] = kept["params"]
-            for name in buffers:
-                if name in self._flat:
-                    self._flat[name][:] = kept[name] if t else 0
+            for name in self._flat.keys() & names:
+                self._flat[name][:] = copies.get(name, 0)  # before the first update the optimizer's arrays are zero
 
         return restore
 
@@ -387,9 +378,6 @@ class CompiledStep(Step):
     def _run_steps(self, job: Job, workspace: TrainingWorkspace, steps: int) -> None:
         """Call compiled code for as many steps at a time as take ``SECONDS_PER_CALL``."""
         function, job.first_step = self._job_function("train"), 0
-        if not self._steps_per_call:
-            work = job.batch_rows * self.spec.members * self._blueprint.size * SECONDS_PER_PRODUCT
-            self._steps_per_call = max(1, int(SECONDS_PER_CALL / work))
         while job.first_step < steps:
             job.steps = min(self._steps_per_call, steps - job.first_step)
             workspace.reset(job, count := _threads_for(workspace.plan))

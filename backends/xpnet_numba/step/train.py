@@ -82,7 +82,7 @@ class Pieces(NamedTuple):
 def train(job_at: Pointer, me: int) -> None:
     """Run a training job: some batches of an epoch; without ``updating``, one batch and its gradient."""
     job, mode = array(job_at, 1)[0], flush_denormals()
-    first_block, first_slice = me * job.blocks // job.threads, integers(job.first_slices_at, 0, job.threads)[me]
+    first_block, first_slice = me * job.blocks // job.threads, first_slice_of(job, me)
     pieces = job.parts + job.blocks + job.slices
     for step in range(load(job.done_at) // pieces, job.steps):
         batch, done = batch_of(job, step), step * pieces
@@ -134,6 +134,12 @@ def work_phase(job: Job, phase: int, batch: Batch, turn: int, pieces: Pieces, me
         elif slices[index].layer == 0 and claim(job.claims_at, job.blocks + job.slices + index, turn):
             work_part(job, layers[0], slices[index], batch, me)
             fetch_add(job.done_at, 1)
+
+
+@njit(**INNER)
+def first_slice_of(job: Job, me: int) -> int:
+    """Return the slice with which a thread begins."""
+    return integers(job.slice_starts_at, 0, job.cores + 1)[me * job.cores // job.threads] % job.slices
 
 
 @njit(**INNER)
@@ -296,7 +302,7 @@ def update(job_at: Pointer, me: int) -> None:
     job, mode = array(job_at, 1)[0], flush_denormals()
     slices = slices_of(job)
     for i in range(job.slices):
-        index = (integers(job.first_slices_at, 0, job.threads)[me] + i) % job.slices
+        index = (first_slice_of(job, me) + i) % job.slices
         if claim(job.claims_at, job.blocks + index, FIRST):
             update_slice(job, slices[index], job.updates_made + 1)
     restore_denormals(mode)
