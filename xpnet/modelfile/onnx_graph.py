@@ -75,14 +75,6 @@ class Value:
         """Return the tensor in another dtype."""
         return self.graph.add("Cast", self, to=self.graph.kind(dtype))
 
-    def sorted(self, columns: int) -> "Value":
-        """Return the numbers of each row in rising order."""
-        return self.graph.add("TopK", self, numpy.array([columns]), results=2, axis=1, largest=0)
-
-    def columns(self, at: Any) -> "Value":
-        """Return some of its columns, in this order."""
-        return self.graph.add("Gather", self, numpy.asarray(at, dtype=numpy.int64), axis=1)
-
 
 class Graph:
     """An ONNX graph under construction: nodes in the order they run, and the constants they take."""
@@ -166,7 +158,7 @@ def write_onnx(path: str | Path, exported: Exported) -> None:
     if others:
         found /= numpy.asarray(len(networks), spec.dtype)
     if exported.rises:
-        found = found.sorted(spec.widths[-1])
+        found = graph.add("TopK", found, numpy.array([spec.widths[-1]]), results=2, axis=1, largest=0)
     if exported.target is not None:
         moved, spread, low, high = exported.target
         found = graph.add("Min", graph.add("Max", found.to("float64") * spread + moved, low), high)
@@ -260,7 +252,7 @@ def encode_table(graph: Graph, encoder: Any) -> Value:
         if table is None:
             x = graph.input(names[column], 1, "str" if kind == "str" else "float64", _SAYS[kind])
         else:
-            x = table.columns([column])
+            x = graph.add("Gather", table, numpy.array([column]), axis=1)
         parts = parts_of_moments(x) if kind == "moment" else {"": x}
         for encoding in encodings:
             text = isinstance(encoding, Category)
