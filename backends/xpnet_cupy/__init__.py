@@ -3,11 +3,9 @@
 ``backend``     the contract: arrays in and out, devices, facts for a person
 ``operations``  the kernels under the names and signatures of ``xpnet.ops``
 ``step``        the compiled training step
-``plan``        the list of launches that one batch is, in plain Python
-``runs``        work that is recorded: what goes before, batches, what comes after
+``plan``        the list of launches that one batch is, in plain Python, and how such lists are recorded
 ``inference``   predictions and losses without gradients
-``data``        what an epoch reads; orders, the next drawn beside the device's work; a rank's parts of batches
-``memory``      the buffers that a step allocates, once
+``memory``      what an epoch reads, the next order drawn beside the device's work; the buffers of a step
 ``launches``    each kernel with its grid
 ``launcher``    the table of kernels, the one place where their arguments are checked, products, recordings
 ``cuda``        what that takes from CuPy: streams, graphs, memory of the host that the device reads

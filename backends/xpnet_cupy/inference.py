@@ -12,12 +12,10 @@ from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.ops import Array
 from xpnet_cupy import launches
 from xpnet_cupy.cuda import Launch
-from xpnet_cupy.data import Data
 from xpnet_cupy.launcher import Launcher
 from xpnet_cupy.launches import Batch, Penalty
-from xpnet_cupy.memory import EpochMemory, NetworkMemory, itemsize
-from xpnet_cupy.plan import forward_launches, layers_of
-from xpnet_cupy.runs import NOTHING, Runs, Work, batches_of
+from xpnet_cupy.memory import Data, EpochMemory, NetworkMemory, itemsize
+from xpnet_cupy.plan import NOTHING, Runs, Work, batches_of, forward_launches, layers_of
 
 BLOCK_ROWS = 8192  # of a block, at the least
 BLOCK_BYTES = 64 << 20  # of a block's rows and outputs: narrow networks take more rows, since a launch costs the same

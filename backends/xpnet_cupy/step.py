@@ -20,13 +20,21 @@ from xpnet.errors import MixedArraysError
 from xpnet.ops import Array
 from xpnet_cupy import launches
 from xpnet_cupy.cuda import Launch
-from xpnet_cupy.data import Data, Orders, as_read, batches_of_ranks
 from xpnet_cupy.inference import Inference, block_rows
 from xpnet_cupy.launcher import Launcher
 from xpnet_cupy.launches import Penalty
-from xpnet_cupy.memory import BatchMemory, NetworkMemory, batch_bytes, network_bytes, without_memory
-from xpnet_cupy.plan import BatchPlan, Shape
-from xpnet_cupy.runs import AT_ONCE, Runs, Work, batches_of
+from xpnet_cupy.memory import (
+    BatchMemory,
+    Data,
+    NetworkMemory,
+    Orders,
+    as_read,
+    batch_bytes,
+    batches_of_ranks,
+    network_bytes,
+    without_memory,
+)
+from xpnet_cupy.plan import AT_ONCE, BatchPlan, Runs, Shape, Work, batches_of
 
 KEPT_PLANS = 16  # the one used longest ago goes first
 
@@ -334,7 +342,7 @@ class CompiledStep(Step):
     def _read(
         self, X: Array, Y: Array, sample_weight: Array | None, order: Any, places: Any = None, parts: Any = None
     ) -> Data:
-        """The data as kernels read them; places and parts, on the host or None: see :class:`~xpnet_cupy.data.Data`."""
+        """The data as kernels read them. places, parts : on the host, or None; see :class:`~xpnet_cupy.memory.Data`"""
         launcher, dtype, xp = self.launcher, self.spec.dtype, self.launcher.xp
         self._belongs(X, Y, sample_weight)
         placed = places is not None and any(self.spec.dropout)  # nothing else asks where a row stands

@@ -95,11 +95,25 @@ _dispatchers: list[Any] = []
 
 @contextmanager
 def _compiler() -> Iterator[None]:
-    """Numba's compiler as it is used here."""
+    """Numba's compiler as it is used here. Once all compilation so far has taken ``PATIENCE``, a person is told.
+
+    No garbage is collected meanwhile: a compilation makes many objects, most of which live until its end.
+    """
+    global _compiling
     if reason := internals.why_no_function_can_wait():
         _say_once("waiting", f"xpnet: compiling takes longer with Numba {numba.__version__} ({reason}).")
-    with _announced(), _uncollected(), nullcontext() if reason else internals.functions_wait():
-        yield
+    begin, collected = time.perf_counter(), gc.isenabled()
+    gc.disable()
+    try:
+        with nullcontext() if reason else internals.functions_wait():
+            yield
+    finally:
+        if collected:
+            gc.enable()
+        _compiling += time.perf_counter() - begin
+        if _compiling > PATIENCE:
+            message = "xpnet: compiling for this machine, which it does once for each kind of work; a few seconds."
+            _say_once("compiling", message)
 
 
 def _loaded_or_compiled(name: str, load: Callable[[MachineCode], Any], compiled: Callable[[], Any]) -> Any:
@@ -199,36 +213,6 @@ def _keep(name: str, code: Callable[[], MachineCode | None]) -> None:
             f"xpnet: compiled code cannot be kept{f' in {folder}' if folder else ''} ({reason}), so "
             "each run compiles again; let NUMBA_CACHE_DIR name a folder that can be written.",
         )
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Look for no garbage in this block: a compilation makes many objects, most of which live until its end, and to
-    look through them takes time, too.
-    """
-    collected = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collected:
-            gc.enable()
-
-
-@contextmanager
-def _announced() -> Iterator[None]:
-    """Say what is going on once all compilation so far has taken ``PATIENCE``; usually more is to come."""
-    global _compiling
-    begin = time.perf_counter()
-    try:
-        yield
-    finally:
-        _compiling += time.perf_counter() - begin
-        if _compiling > PATIENCE:
-            _say_once(
-                "compiling",
-                "xpnet: compiling for this machine, which it does once for each kind of work; a few seconds.",
-            )
 
 
 _said: set[str] = set()
