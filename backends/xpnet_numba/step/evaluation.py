@@ -1,4 +1,4 @@
-"""Predictions and losses: Python's side of ``evaluate``, which holds what the threads do."""
+"""Predictions and losses: Python's side of ``forward``, which holds what the threads do."""
 
 import ctypes
 from contextlib import AbstractContextManager, nullcontext

@@ -401,6 +401,13 @@ def _of_members(spec: NetworkSpec, rows: int, threads: int) -> dict[str, int]:
     }
 
 
+def set_buffers(job: Job, flat: dict[str, Any], spec: NetworkSpec) -> None:
+    """Set a job's addresses of parameters, gradients and the optimizer's arrays, which are flat buffers by name."""
+    first, second, *_ = (*spec.rule.buffers, "params", "params")  # some rules have none
+    set_pointers(job, {"params_at": flat["params"], "gradients_at": flat["gradients"]})
+    set_pointers(job, {"first_at": flat[first], "second_at": flat[second]})
+
+
 def bytes_of(arrays: dict[str, Any]) -> int:
     """Return how many bytes arrays take."""
     return sum(map(attrgetter("nbytes"), arrays.values()))

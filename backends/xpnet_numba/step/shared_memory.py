@@ -18,8 +18,8 @@ from xpnet_numba.llvm.memory import LINE
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.threads import share_entry
 from xpnet_numba.step.functions import job_function
-from xpnet_numba.step.job import Job, aligned, bytes_for, carve, set_pointers
-from xpnet_numba.step.plan import Plan, TrainingWorkspace
+from xpnet_numba.step.job import Job, aligned, bytes_for, carve
+from xpnet_numba.step.plan import Plan, TrainingWorkspace, set_buffers
 
 UPDATING, CLIPPED = 2, 3
 """The phase that finds the gradients of slices and updates them, and the one that updates slices that were clipped."""
@@ -55,10 +55,8 @@ class SharedMemoryTraining:
         if memory is None or memory is self._memory:
             return memory is not None
         self.flat, self.workspace.arrays = carve(memory, self.flat, self.workspace.arrays)
-        self._memory, flat = memory, self.flat
-        first, second, *_ = (*self.spec.rule.buffers, "params", "params")  # some rules have no buffers
-        set_pointers(self.job, {"params_at": flat["params"], "gradients_at": flat["gradients"]})
-        set_pointers(self.job, {"first_at": flat[first], "second_at": flat[second]})
+        self._memory = memory
+        set_buffers(self.job, self.flat, self.spec)
         self.workspace.bind(self.job)
         return True
 

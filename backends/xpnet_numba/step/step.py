@@ -32,7 +32,16 @@ from xpnet_numba.step.evaluation import Evaluation
 from xpnet_numba.step.functions import JOBS, job_function, prediction_entry
 from xpnet_numba.step.job import Job, address_of, aligned, job_class, set_pointers
 from xpnet_numba.step.many import ManyTrainings, draws_as_numpy, many_function
-from xpnet_numba.step.plan import Plan, TrainingWorkspace, blueprint, bytes_of, make_member_plan, make_plan, parameters
+from xpnet_numba.step.plan import (
+    Plan,
+    TrainingWorkspace,
+    blueprint,
+    bytes_of,
+    make_member_plan,
+    make_plan,
+    parameters,
+    set_buffers,
+)
 from xpnet_numba.step.shared_memory import SharedMemoryTraining
 
 PARTS_LIKE = 8
@@ -244,7 +253,7 @@ class CompiledStep(Step):
         """Return a job of its own that trains these parameters, with this optimizer."""
         self._allocate("gradients", *self.spec.rule.buffers)
         job = self._new_job()
-        self._tell_buffers(job)
+        set_buffers(job, self._flat, self.spec)
         job.updates_made = self._training.updates_made
         return job
 
@@ -427,15 +436,10 @@ class CompiledStep(Step):
         flat_bytes = bytes_of(self._flat) if last is None else 0
         check_memory(workspace.nbytes + flat_bytes, f"Training on batches of {batch_rows} rows")
         # All memory has been found: from here on nothing fails.
-        self._tell_buffers(self._training)
+        set_buffers(self._training, self._flat, self.spec)
         workspace.bind(self._training)
         self._workspace = workspace
         return workspace
-
-    def _tell_buffers(self, job: Job) -> None:
-        """Set a job's addresses of the gradients and of the optimizer's arrays."""
-        flat, (first, second, *_) = self._flat, (*self.spec.rule.buffers, "params", "params")  # some have no buffers
-        set_pointers(job, {"gradients_at": flat["gradients"], "first_at": flat[first], "second_at": flat[second]})
 
     def _shared_training_for(self, group: SharedMemoryGroup, data: Data, batch_rows: int) -> SharedMemoryTraining:
         """A training of batches of so many rows together with the other ranks; the last one, if it serves."""
