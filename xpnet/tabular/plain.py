@@ -152,28 +152,18 @@ def with_linear(
         [values[first["weight"]], _weights_of_units(values.get(first.get("scale_in", "")), linear[0], spec.members)]
     )
     for names in between:
-        weight = numpy.pad(values[names["weight"]], (0, units))
-        weight[-units:, -units:] = numpy.eye(units)
-        new[names["weight"]] = weight
+        new[names["weight"]] = block_diag(values[names["weight"]], numpy.eye(units))
     for names in (first, *between):
-        new[names["bias"]] = _with_units(values[names["bias"]], units, 0.0)
-    for name in [
-        names[role]
-        for role, some in (("scale_out", [first, *between]), ("scale_in", between))
-        for names in some
-        if role in names
-    ]:
-        new[name] = _with_units(values[name], units, 1.0)
+        for role, value in (("bias", 0.0), ("scale_in", 1.0), ("scale_out", 1.0)):
+            if role in names and (names is not first or role != "scale_in"):
+                of_layer = values[names[role]]
+                width = [(0, 0)] * (of_layer.ndim - 1) + [(0, units)]
+                new[names[role]] = numpy.pad(of_layer, width, constant_values=value)
     heads = values[last["weight"]] * (1 - share)
     new[last["weight"]] = numpy.concatenate([heads, share * _heads_of_units(heads.shape[:-2], spec)], axis=-2)
     new[last["bias"]] = values[last["bias"]] * (1 - share) + share * linear[1]
     widths = (spec.widths[0], *(width + units for width in spec.widths[1:-1]), spec.widths[-1])
     return replace(spec, widths=widths), {name: value.astype(spec.dtype) for name, value in new.items()}
-
-
-def _with_units(values: numpy.ndarray, units: int, value: float) -> numpy.ndarray:
-    """Return values of a layer's units, and of more units behind them."""
-    return numpy.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, units)], constant_values=value)
 
 
 def _weights_of_units(factors: numpy.ndarray | None, weights: numpy.ndarray, members: int) -> numpy.ndarray:
