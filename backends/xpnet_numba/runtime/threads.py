@@ -27,8 +27,8 @@ from numba import types
 from xpnet_numba.kinds import Address
 from xpnet_numba.llvm.calls import INNER, call, njit
 from xpnet_numba.llvm.memory import exchange_if, fetch_add, item, load, pause, sched_yield, store
-from xpnet_numba.runtime.blas import BLAS, hold_this_thread, products_that_may_run
 from xpnet_numba.runtime.compiling import c_function, python_function
+from xpnet_numba.runtime.machine import BLAS, hold_this_thread, products_that_may_run
 
 LOOKS = 20_000
 """How often a worker looks for a job before it sleeps. More finds it awake after longer pauses, and burns its core

@@ -11,8 +11,7 @@ from xpnet.backend import NetworkSpec, get_threads
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.ops import Array
 from xpnet_numba.runtime import threads
-from xpnet_numba.runtime.blas import UNTHREADED
-from xpnet_numba.runtime.memory import check_memory
+from xpnet_numba.runtime.machine import UNTHREADED, check_memory
 from xpnet_numba.runtime.threads import share_entry
 from xpnet_numba.step import functions
 from xpnet_numba.step.data import Data, by_rows, is_sparse, loss_numbers, natural_order, set_data

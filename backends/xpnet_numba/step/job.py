@@ -21,7 +21,7 @@ from xpnet_numba.llvm.calls import GIVES_ARRAY, INNER, call, njit
 from xpnet_numba.llvm.emit import Context, Emit, Signature, Target, Type, field, intrinsic
 from xpnet_numba.llvm.memory import LINE, Block, array, block_of_buffer, block_type, clear, emit_array, part_of_buffer
 from xpnet_numba.loops.products import SCRATCH
-from xpnet_numba.runtime.memory import zeros
+from xpnet_numba.runtime.machine import zeros
 
 PAGE = 4096
 """Bytes within which processors read ahead."""

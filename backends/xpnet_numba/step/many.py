@@ -19,7 +19,7 @@ from xpnet_numba.llvm.calls import INNER, call, njit
 from xpnet_numba.llvm.memory import LINE, address, array, shift
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.compiling import c_function
-from xpnet_numba.runtime.memory import check_memory
+from xpnet_numba.runtime.machine import check_memory
 from xpnet_numba.runtime.threads import claim, entry, share_entry
 from xpnet_numba.step import functions
 from xpnet_numba.step.data import Data, batch_sizes, set_data

@@ -23,8 +23,7 @@ from xpnet.ops import Array, Labels
 from xpnet_numba.llvm.calls import gemm_address
 from xpnet_numba.loops.activations import ACTIVATIONS
 from xpnet_numba.runtime import threads
-from xpnet_numba.runtime.blas import BLAS, choose_product, one_thread, products_that_may_run
-from xpnet_numba.runtime.memory import check_memory
+from xpnet_numba.runtime.machine import BLAS, check_memory, choose_product, one_thread, products_that_may_run
 from xpnet_numba.runtime.threads import share_entry
 from xpnet_numba.step import functions
 from xpnet_numba.step.data import Data, Reader, batch_sizes, natural_order, set_data, weight_sums

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from xpnet_numba.runtime import memory
+from xpnet_numba.runtime import machine
 from xpnet_numba.step.step import compile_step
 
 import xpnet
@@ -13,27 +13,27 @@ from xpnet.backend import NetworkSpec
 MEMINFO = "MemTotal: 4000 kB\nMemAvailable: 1000 kB\nSwapFree: 24 kB\n"
 
 
-def machine(root: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str]) -> None:
+def with_files(root: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str]) -> None:
     """Have the files of a machine lie under a folder."""
     for name, content in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
-    monkeypatch.setattr(memory, "ROOT", root)
+    monkeypatch.setattr(machine, "ROOT", root)
 
 
 def test_without_files_the_allocation_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine(tmp_path, monkeypatch, {})
-    assert memory.available_memory() == float("inf")
+    with_files(tmp_path, monkeypatch, {})
+    assert machine.available_memory() == float("inf")
 
 
 def test_what_the_system_can_free_and_swap_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine(tmp_path, monkeypatch, {"proc/meminfo": MEMINFO, "proc/self/cgroup": "0::/a/b\n1:cpu:/\n"})
-    assert memory.available_memory() == 1024 * 1024
+    with_files(tmp_path, monkeypatch, {"proc/meminfo": MEMINFO, "proc/self/cgroup": "0::/a/b\n1:cpu:/\n"})
+    assert machine.available_memory() == 1024 * 1024
 
 
 def test_the_tightest_control_group_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine(
+    with_files(
         tmp_path,
         monkeypatch,
         {
@@ -46,11 +46,11 @@ def test_the_tightest_control_group_counts(tmp_path: Path, monkeypatch: pytest.M
             "sys/fs/cgroup/a/memory.stat": "anon 1500\ninactive_file 300\n",
         },
     )
-    assert memory.available_memory() == 5000 - 2000 + 300
+    assert machine.available_memory() == 5000 - 2000 + 300
 
 
 def test_control_groups_of_the_first_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine(
+    with_files(
         tmp_path,
         monkeypatch,
         {
@@ -60,14 +60,14 @@ def test_control_groups_of_the_first_version(tmp_path: Path, monkeypatch: pytest
             "sys/fs/cgroup/memory/memory.stat": "total_inactive_file 30\n",
         },
     )
-    assert memory.available_memory() == 5000 - 2000 + 30
+    assert machine.available_memory() == 5000 - 2000 + 30
 
 
 @pytest.fixture
 def crowded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with little memory, on which every request is looked at."""
-    monkeypatch.setattr(memory, "LARGE", 0)
-    monkeypatch.setattr(memory, "available_memory", lambda: 1e5)
+    monkeypatch.setattr(machine, "LARGE_REQUEST", 0)
+    monkeypatch.setattr(machine, "available_memory", lambda: 1e5)
 
 
 def test_a_fit_that_needs_more_says_so_before_it_starts(crowded: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +78,7 @@ def test_a_fit_that_needs_more_says_so_before_it_starts(crowded: None, monkeypat
         model.fit(X, Y, epochs=3, batch_size=3000, rng=1)
     assert model.history.epochs == 0
     assert all((values == before[name]).all() for name, values in model.values().items())
-    monkeypatch.setattr(memory, "available_memory", lambda: 1e9)
+    monkeypatch.setattr(machine, "available_memory", lambda: 1e9)
     model.fit(X, Y, epochs=1, batch_size=3000, rng=1)
     assert model.history.epochs == 1
 

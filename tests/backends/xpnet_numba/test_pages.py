@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy
 import pytest
-from xpnet_numba.runtime import memory
+from xpnet_numba.runtime import machine
 from xpnet_numba.step.job import GAP, LINE, PAGE, aligned, bytes_for, carve
 
-LARGE = memory.LARGE_PAGE
+LARGE = machine.LARGE_PAGE
 
 
 @pytest.mark.parametrize("nbytes", [0, 1, LARGE - 1, LARGE, 3 * LARGE + 7])
 def test_zeros_can_be_written(nbytes: int) -> None:
-    found = memory.zeros(nbytes)
+    found = machine.zeros(nbytes)
     assert found.shape == (nbytes,)
     assert not found.any()
     found[:] = 1
@@ -23,7 +23,7 @@ def test_zeros_can_be_written(nbytes: int) -> None:
 
 @pytest.mark.skipif(not hasattr(mmap, "MADV_HUGEPAGE"), reason="this system has no large pages to ask for")
 def test_many_begin_a_large_page() -> None:
-    found = memory.zeros(2 * LARGE)
+    found = machine.zeros(2 * LARGE)
     assert found.ctypes.data % LARGE == 0
 
 
@@ -31,15 +31,15 @@ def test_a_system_that_has_none_gives_zeros_all_the_same(monkeypatch: pytest.Mon
     def refuse(*_: object, **__: object) -> None:
         raise OSError("Invalid argument")
 
-    monkeypatch.setattr(memory.mmap, "mmap", refuse)
-    assert not memory.zeros(2 * LARGE).any()
-    monkeypatch.delattr(memory.mmap, "MADV_HUGEPAGE", raising=False)
-    assert not memory.zeros(2 * LARGE).any()
+    monkeypatch.setattr(machine.mmap, "mmap", refuse)
+    assert not machine.zeros(2 * LARGE).any()
+    monkeypatch.delattr(machine.mmap, "MADV_HUGEPAGE", raising=False)
+    assert not machine.zeros(2 * LARGE).any()
 
 
 def test_too_much_is_a_memory_error() -> None:
     with pytest.raises(MemoryError):
-        memory.zeros(1 << 60)
+        machine.zeros(1 << 60)
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
@@ -49,7 +49,7 @@ def test_what_is_dropped_is_given_back() -> None:
 
     before = mapped()
     for _ in range(50):
-        memory.zeros(20 * LARGE)[:] = 1
+        machine.zeros(20 * LARGE)[:] = 1
     assert mapped() - before < 20 * LARGE
 
 

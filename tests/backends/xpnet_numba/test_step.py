@@ -14,7 +14,7 @@ import scipy.special
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from xpnet_numba.runtime import threads
-from xpnet_numba.runtime.blas import libraries, one_thread
+from xpnet_numba.runtime.machine import libraries, one_thread
 from xpnet_numba.step import evaluation, plan
 from xpnet_numba.step import step as step_module
 from xpnet_numba.step.data import set_data

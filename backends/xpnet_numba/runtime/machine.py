@@ -1,0 +1,221 @@
+"""What the machine has for a step: memory, asked before much of it is taken; zeros on large pages; and SciPy's BLAS.
+
+Linux hands out more memory than it has, and ends a process that then writes to it. So a large request is held against
+what the system has free and what control groups, a container's for instance, allow. On other systems the allocation
+itself decides.
+
+A step multiplies matrices by tiles of its own or by SciPy's BLAS. Tiles are faster for the sizes of small networks, and
+need no library to be held to one thread. With vectors of 32 bytes BLAS is faster for large weights, since it has a copy
+of both operands (``xpnet bench --held-to avx2``). The team's threads each call BLAS on their part of the work. BLAS's
+threads would stand in their way, so while any step computes with it BLAS is held to one, in the whole process.
+"""
+
+import mmap
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy
+
+from xpnet.errors import BackendError, DeviceMemoryError
+from xpnet_numba.llvm.calls import gemm_address
+from xpnet_numba.llvm.tiles import AVX2, AVX512, NEON, SSE, TILES, WIDE
+
+LARGE_REQUEST = 64 * 2**20
+"""Bytes from which on a request is looked at: to look takes as long as to fill some of them."""
+
+ROOT = Path("/")
+
+HIERARCHIES = {
+    "": ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+    "memory": ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
+"""The folder of control groups, their files of limit and use, and a key of memory.stat, by what stands between the
+colons of /proc/self/cgroup: version 2, and version 1."""
+
+
+def check_memory(needed: int, what: str) -> None:
+    """Raise DeviceMemoryError where so many bytes are more than there are."""
+    if needed < LARGE_REQUEST:
+        return
+    available = available_memory()
+    if needed > available:
+        raise DeviceMemoryError(
+            f"{what} needs {_gibibytes(needed)} of memory; {_gibibytes(available)} are available. Use a smaller "
+            "batch_size, fewer rows at a time, or float32."
+        )
+
+
+def available_memory() -> float:
+    """Bytes that this process may still use; infinity where nothing tells."""
+    return min([*_of_system(), *_of_groups()], default=float("inf"))
+
+
+def _of_system() -> Iterator[float]:
+    """Return the bytes that are free, could be freed, or fit on swap."""
+    with suppress(OSError, KeyError):
+        kibibytes = _numbers(ROOT / "proc/meminfo")
+        yield 1024.0 * (kibibytes["MemAvailable:"] + kibibytes["SwapFree:"])
+
+
+def _of_groups() -> Iterator[float]:
+    """Yield the bytes that each control group leaves: its limit less its use, without file cache."""
+    with suppress(OSError):
+        for line in (ROOT / "proc/self/cgroup").read_text().splitlines():
+            _, kind, path = line.split(":", 2)
+            if kind in HIERARCHIES:
+                root, *names = HIERARCHIES[kind]
+                group = Path(path.lstrip("/"))
+                for folder in (group, *group.parents):
+                    yield from _of_group(ROOT / root / folder, *names)
+
+
+def _of_group(folder: Path, limit: str, use: str, cache: str) -> Iterator[float]:
+    with suppress(OSError, KeyError, ValueError):  # no such group, or one without a limit ("max")
+        most, used = (int((folder / name).read_text()) for name in (limit, use))
+        yield float(most - used + _numbers(folder / "memory.stat")[cache])
+
+
+def _numbers(file: Path) -> dict[str, int]:
+    """A file of lines that begin with a name and a number."""
+    return {name: int(number) for name, number, *_ in map(str.split, file.read_text().splitlines())}
+
+
+def _gibibytes(count: float) -> str:
+    return f"{max(count, 0) / 2**30:,.2f} GiB"
+
+
+# Zeros to write to. Linux maps a page when it is first written to, which takes microseconds, and longer where several
+# threads come upon new pages at once. Parameters, gradients and optimizer of a network of some megabytes have
+# thousands of pages, which would take as long as some updates. Large pages are 512 times as few; and a product that
+# reads down the columns of a matrix does not look up a page for each number.
+
+
+LARGE_PAGE = 1 << 21
+"""Bytes of a large page: on x86, and on ARM with the usual small ones."""
+
+
+def zeros(nbytes: int) -> Any:
+    """So many zero bytes, (nbytes,) uint8."""
+    if sys.platform != "linux" or nbytes < LARGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return numpy.zeros(nbytes, numpy.uint8)
+    try:
+        memory = mmap.mmap(-1, nbytes + LARGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    except OSError:  # no such pages here, or no room for one more
+        return numpy.zeros(nbytes, numpy.uint8)
+    found = numpy.frombuffer(memory, numpy.uint8)
+    begin = -found.ctypes.data % LARGE_PAGE
+    return found[begin : begin + nbytes]
+
+
+# BLAS.
+
+
+UNTHREADED = 262_144
+"""Products of up to m n k = 2^18 OpenBLAS computes on one thread of its own accord: to hold it to one would cost more
+than it saves.
+"""
+
+
+class OneThread:
+    """A context in which BLAS uses one thread. It may be entered many times, from many threads: the last to leave
+    gives back what the first found.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._holders = Lock(), 0
+        self._before: list[int] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._holders += 1
+            if self._holders == 1:
+                self._before = [library.num_threads for library in libraries()]
+                _set_threads([1] * len(self._before))
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._holders -= 1
+            if self._holders == 0:
+                _set_threads(self._before)
+
+    def forget(self) -> None:
+        """In the child of a fork: the threads that held it are not there."""
+        if self._holders:
+            _set_threads(self._before)
+        self.__init__()  # type: ignore[misc]
+
+
+def hold_this_thread() -> None:
+    """Hold BLAS to one thread in a worker, where it counts threads by caller (OpenMP)."""
+    for library in libraries():
+        if getattr(library, "threading_layer", "") == "openmp":
+            library.set_num_threads(1)
+
+
+def _set_threads(counts: list[int]) -> None:
+    for library, count in zip(libraries(), counts, strict=True):
+        # From 3.7 on threadpoolctl obeys, for OpenBLAS, only the thread that came first, and ignores others in silence.
+        # Here the last to leave may be another than the first to enter; the lock sees to their order.
+        release = getattr(library, "clear_controlling_thread", lambda force: None)
+        release(force=True)
+        library.set_num_threads(count)
+        release(force=True)
+
+
+@cache
+def libraries() -> list[Any]:
+    """The BLAS libraries of this process. SciPy's is loaded first: one that is loaded later would not be found."""
+    from threadpoolctl import ThreadpoolController
+
+    gemm_address("float64")
+    return ThreadpoolController().select(user_api="blas").lib_controllers
+
+
+one_thread = OneThread()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=one_thread.forget)
+
+
+# The choice.
+
+
+VARIABLE = "XPNET_PRODUCTS"
+"""The environment variable that names ``tiles`` or ``blas`` for tests and measurements, read when a step is made."""
+
+LARGE_WEIGHT = 1 << 20
+"""Bytes of a weight beyond which BLAS is chosen where vectors have 32 bytes."""
+
+OWN, BLAS = "multiply", "multiply_by_blas"
+FUNCTIONS = {"tiles": OWN, "blas": BLAS}
+NAMES = {AVX512: "AVX-512", AVX2: "AVX2", NEON: "NEON", SSE: "SSE"}
+
+
+def choose_product(weight_bytes: int) -> tuple[str, str]:
+    """Return the name of the function that multiplies in a network whose largest weight has so many bytes, and why.
+
+    Raises BackendError where the environment variable names neither kind.
+    """
+    named = os.environ.get(VARIABLE, "")
+    if named and named not in FUNCTIONS:
+        raise BackendError(f"{VARIABLE} must be {' or '.join(FUNCTIONS)}; received {named!r}. Correct or unset it.")
+    if named:
+        return FUNCTIONS[named], f"{named}, named by {VARIABLE}"
+    if not WIDE:
+        return BLAS, "BLAS, since there are no tiles for this processor"
+    vectors = f"{NAMES[TILES]} vectors"
+    if TILES is AVX2 and weight_bytes > LARGE_WEIGHT:
+        return BLAS, f"BLAS, faster than tiles of {vectors} for weights of more than {LARGE_WEIGHT >> 20} MB"
+    return OWN, f"tiles of {vectors}"
+
+
+def products_that_may_run() -> set[str]:
+    """Return the functions that steps of this process choose among."""
+    return {choose_product(size)[0] for size in (0, LARGE_WEIGHT + 1)}
