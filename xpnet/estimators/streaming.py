@@ -19,7 +19,7 @@ from xpnet.ops import Array
 from xpnet.optimizers import Schedule
 from xpnet.training import Callback, Training, TrainingState, run
 
-PART_BYTES = 2**24
+PART_BYTES = 2**22
 """The size of a part whose gradient is computed at once, so large that adding gradients up takes little beside it."""
 
 
