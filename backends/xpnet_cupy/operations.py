@@ -29,10 +29,6 @@ class Operations:
     def __init__(self, launching: Callable[[Array], AbstractContextManager[Launcher]]) -> None:
         self._launching = launching
 
-    def bias_relu(self, x: Array, bias: Array) -> Array:
-        """max(0, x + b)."""
-        return self._activation("relu", x, bias)
-
     def relu_backward_bias(self, d_out: Array, x: Array) -> tuple[Array, Array]:
         """Return the gradient through ReLU and by the bias before it."""
         with self._launching(x) as launcher:
@@ -41,14 +37,6 @@ class Operations:
             for launch in launches.backward_bias(launcher, "relu", d_out, x, d_x, d_bias):
                 launch()
             return d_x, d_bias
-
-    def softmax(self, x: Array, axis: int = -1) -> Array:
-        """exp(x) / sum exp(x) along ``axis``."""
-        return self._softmax(x, axis, logarithm=False)
-
-    def log_softmax(self, x: Array, axis: int = -1) -> Array:
-        """Return the logarithm of softmax."""
-        return self._softmax(x, axis, logarithm=True)
 
     def sgd_update(
         self,
@@ -113,16 +101,19 @@ class Operations:
             launches.backward(launcher, name, d_out, kept, d_x)()
             return d_x
 
-    def of_tables(self) -> dict[str, Callable[..., Any]]:
-        """The kernels of losses, and of activations forward and back, by name; identity does nothing."""
+    def of_families(self) -> dict[str, Callable[..., Any]]:
+        """The kernels of losses, of softmax, and of activations forward and back, by name; identity does nothing."""
         found: dict[str, Callable[..., Any]] = {name: partial(self._loss, name) for name in LOSSES}
+        found["softmax"], found["log_softmax"] = (partial(self._softmax, logarithm=log) for log in (False, True))
+        found["bias_relu"] = partial(self._activation, "relu")
         for name in sorted(ACTIVATIONS - {"identity"}):
             found[name], found[f"{name}_backward"] = partial(self._activation, name), partial(self._backward, name)
         for name, kernel in found.items():
             kernel.__signature__ = inspect.signature(getattr(ops, name))  # type: ignore[attr-defined]
         return found
 
-    def _softmax(self, x: Array, axis: int, *, logarithm: bool) -> Array:
+    def _softmax(self, x: Array, axis: int = -1, *, logarithm: bool) -> Array:
+        """Softmax along an axis, or its logarithm."""
         with self._launching(x) as launcher:
             xp = launcher.xp
             moved = xp.moveaxis(x, axis, -1)
@@ -169,7 +160,7 @@ def table(launching: Callable[[Array], AbstractContextManager[Launcher]]) -> Map
     """The backend's kernels by name; ``launching`` as for :class:`Operations`."""
     operations = Operations(launching)
     names = set(dir(operations)) & set(ops.__all__)
-    return {name: Kernel(kernel) for name, kernel in operations.of_tables().items()} | {
+    return {name: Kernel(kernel) for name, kernel in operations.of_families().items()} | {
         name: Kernel(getattr(operations, name)) for name in names
     }
 
