@@ -337,7 +337,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         return numpy.searchsorted(self.classes_, y) if len(self.classes_) > 2 else (y != self.classes_[0])[:, None]
 
     def _row_weights(self, given: FitInputs, targets: Any) -> Any:
-        weight = None if given.sample_weight is None else super()._row_weights(given, targets)
+        weight = super()._row_weights(given, targets)
         if self.class_weight is None:
             return weight
         weights = self._weights_by_class(targets, given.ranks)

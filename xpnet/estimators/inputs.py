@@ -216,8 +216,8 @@ def check_targets(y: Any, *, numeric: bool, name: str = "y") -> Any:
 
 def check_weights(weights: Any, rows: int, name: str = "sample_weight") -> Any:
     """Check weights of rows as scikit-learn does, and make them (rows,) float64. Raises ValueError for others."""
-    if isinstance(weights, Real):
-        return numpy.full(rows, float(weights))
+    if isinstance(weights, Real) or not rows:
+        return numpy.full(rows, float(weights) if rows else 0.0)
     weights = check_array(weights, ensure_2d=False, dtype=numpy.float64, order="C", input_name=name)
     if weights.shape != (rows,):
         raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(rows,)}!")

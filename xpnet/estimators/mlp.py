@@ -353,18 +353,17 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
 
     def _row_weights(self, given: FitInputs, targets: Any) -> Any:
         """Return the weight of each training row, (rows,) float64 or None."""
-        if given.sample_weight is None:
-            return None
-        return check_weights(given.sample_weight, len(targets)) if len(targets) else numpy.zeros(0)
+        return None if given.sample_weight is None else check_weights(given.sample_weight, len(targets))
 
     def _given_validation(self, given: FitInputs) -> tuple[Any, Any, Any]:
         """Check the user's own validation rows; return X, encoded targets and weights."""
         if given.ranks.own_data and not given.X_val.shape[0]:  # other ranks may have some
-            X = csr_matrix((0, self.n_features_in_)) if issparse(given.X_val) else numpy.zeros((0, self.n_features_in_))
-            return X, self._encode(given.y[:0]), None if given.sample_weight_val is None else numpy.zeros(0)
-        X = check_X(self, in_memory_or_source(self, given.X_val, ALONE))
-        y = check_targets(given.y_val, numeric=self._numeric_targets, name="y_val")
-        self._check_known(y)
+            none = 0, self.n_features_in_
+            X, y = csr_matrix(none) if issparse(given.X_val) else numpy.zeros(none), given.y[:0]
+        else:
+            X = check_X(self, in_memory_or_source(self, given.X_val, ALONE))
+            y = check_targets(given.y_val, numeric=self._numeric_targets, name="y_val")
+            self._check_known(y)
         targets = self._encode(y)
         check_consistent_length(X, targets)
         weight = given.sample_weight_val

@@ -61,8 +61,8 @@ class Reader:
 
     @contextmanager
     def keeping(self, blas: AbstractContextManager[None]) -> Iterator[None]:
-        """Inside, arrays of which one gradient after the other is asked are read once, and ``blas`` is entered, which
-        may hold BLAS to one thread.
+        """Inside, arrays of one gradient or epoch after the other are read once. ``blas`` is entered, which may hold
+        BLAS to one thread.
         """
         self._keeping += 1
         try:
@@ -73,12 +73,17 @@ class Reader:
             if not self._keeping:
                 self._last = (), None
 
-    def read_again(self, X: Array, Y: Labels, order: Any, sample_weight: Array | None) -> Data:
-        """The arrays of a call that may be repeated: for those of the call before, the same object."""
-        given = X, Y, order, sample_weight
+    def read_again(
+        self, X: Array, Y: Labels, order: Any, sample_weight: Array | None, batch_size: int | None = None
+    ) -> Data:
+        """The arrays of a call that may be repeated: for those of the call before, the same object.
+
+        batch_size : with which they are trained on; None for one batch of all rows
+        """
+        given = X, Y, order, sample_weight, batch_size
         before, data = self._last
         if data is None or not all(map(is_, given, before)):
-            data = self.read(*given)
+            data = self.read(X, Y, order, sample_weight)
             if self._keeping:
                 self._last = given, data
         return data

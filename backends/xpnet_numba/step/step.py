@@ -163,8 +163,12 @@ class CompiledStep(Step):
         sample_weight: Array | None = None,
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
+        reader = self._reader
         with self._hold:
-            data = self._reader.read(X, Y, order, sample_weight)
+            if order is None:
+                data = reader.read_again(X, Y, None, sample_weight, batch_size)
+            else:
+                data = reader.read(X, Y, order, sample_weight)
             self._rule[0] = learning_rate
             return self._train(data, batch_size, updating=True)
 
@@ -349,7 +353,7 @@ class CompiledStep(Step):
         return job.loss / total + self.penalty if total else 0.0
 
     def _set_batches(self, data: Data, batch_size: int, part: BatchPart | None) -> TrainingWorkspace:
-        """Set the training job's data, unless they are those of the last gradient; returns where it works."""
+        """Set the training job's data, unless it has them from the last call; returns where it works."""
         job, rows, last = self._training, data.rows, self._workspace
         if last is not None and data is self._data_of_job() and part is None:
             last.arrays["totals_at"].fill(0)

@@ -364,8 +364,18 @@ def test_gradients_of_the_same_rows_follow_the_parameters(dtype, weighted):
         assert step.gradient(X, Y, **how) == fresh.gradient(X, Y, **how)
         numpy.testing.assert_array_equal(step.gradients.flat, fresh.gradients.flat)
 
+    def train_alike(batch_size):
+        fresh.load_state(step.state())
+        train = {"learning_rate": 0.1, "batch_size": batch_size, **how}
+        assert step.epoch(X, Y, **train) == fresh.epoch(X, Y, **train)
+        numpy.testing.assert_array_equal(step.params.flat, fresh.params.flat)
+
     with step.running():
         agree()
+        for batch_size in (30, 30, 7, 7, 40):
+            train_alike(batch_size)
+            train_alike(batch_size)
+            agree()
         step.params["W1"] *= 2
         agree()
         step.update(learning_rate=0.1)
@@ -395,7 +405,7 @@ def test_a_gradient_that_was_interrupted_is_read_anew(monkeypatch):
         data = step._reader.read_again(X, Y, None, None)  # still known, as it would be to who has it
         monkeypatch.setattr(step_module, "set_data", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            step.epoch(other, Y, learning_rate=1.0, batch_size=30)
+            step.epoch(other, Y, learning_rate=1.0, batch_size=30, order=numpy.arange(30))
         monkeypatch.undo()
         assert step._reader.read_again(X, Y, None, None) is data
         assert step.gradient(X, Y) == expected
