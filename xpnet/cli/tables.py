@@ -343,7 +343,7 @@ def class_scores(labels: numpy.ndarray, probabilities: numpy.ndarray) -> dict[st
     _, recall, f1, rows = _shares_by_class(labels, predicted, classes)
     sums = probabilities.sum(axis=1, dtype=numpy.float64)  # those rounded to float32 sum to 1 only nearly
     least = numpy.finfo(numpy.float64).eps
-    losses = -numpy.log(numpy.clip(probabilities[numpy.arange(count), labels] / sums, least, 1 - least))
+    log_loss = -float(numpy.log(numpy.clip(probabilities[numpy.arange(count), labels] / sums, least, 1 - least)).mean())
     against_rest = range(classes) if classes > 2 else (1,)
     areas = [_area(probabilities[:, k] / sums, labels == k) for k in against_rest if rows.all()]
     return {
@@ -351,7 +351,7 @@ def class_scores(labels: numpy.ndarray, probabilities: numpy.ndarray) -> dict[st
         "accuracy": float((labels == predicted).mean()),
         "balanced_accuracy": float(recall[rows > 0].mean()),
         "f1": float(f1.mean() if classes > 2 else f1[1]),
-        "log_loss": float(losses.mean()),
+        "log_loss": log_loss,
         "roc_auc": float(numpy.mean(areas)) if areas else None,
     }
 

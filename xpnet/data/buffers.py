@@ -148,7 +148,8 @@ def rows_of(
     rank = 0 if division is None else division.rank
     shuffle = None if seed is None else numpy.random.default_rng(seed)
     piece = max(1, piece_bytes // (source.shape[1] * numpy.dtype(dtype).itemsize) // batch_size) * batch_size
-    room = max(1, source.buffer_rows(dtype) // 2 // batch_size) * batch_size
+    # Rows as they lie are not mixed, and need no room for more of them than are handed out.
+    room = piece if shuffle is None else max(1, source.buffer_rows(dtype) // 2 // batch_size) * batch_size
     room = min(room, len(source) if division is None else int(division.rows.sum()))
     reader, buffers = Reader(source, blocks, division), [_empty(room, source, kept_dtype(source, dtype)) for _ in "12"]
     with ThreadPoolExecutor(1, "xpnet-read") as thread:
