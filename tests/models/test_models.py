@@ -250,7 +250,7 @@ def test_training_needs_rows_of_finite_numbers(X, Y, weight, sentence):
 @pytest.mark.parametrize("activation", ["relu", "tanh", "identity"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("row", [0, 19])
-def test_a_refused_row_spoils_nothing(backend, activation, bad, row, blobs):
+def test_what_a_refused_row_has_spoiled_is_undone(backend, activation, bad, row, blobs):
     """Also a number that meets only zero deltas, or stands in the last batch."""
     X, y = blobs[0][:20].copy(), blobs[1][:20]
     model = xpnet.FeedforwardNeuralNet(7, 5, 4, 1e-3, activation=activation, optimizer="adam", backend=backend, rng=0)

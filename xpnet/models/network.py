@@ -428,7 +428,8 @@ class Network(Saved):
                 raise InputError(
                     "Processes that train together share one batch of all members; received own_batches=True."
                 )
-            check_finite(X=X, Y=Y, sample_weight=sample_weight)
+            # Of several ranks only one may have NaN, which the others would learn from without a word.
+            check_finite(Y=Y, sample_weight=sample_weight, **({"X": X} if ranks.several else {}))
             if epochs < 0 or (batch_size is not None and batch_size < 1):
                 raise InputError(
                     f"epochs is not negative and batch_size at least 1; received {epochs} and {batch_size}."
@@ -446,6 +447,8 @@ class Network(Saved):
                 validate=validate,
                 callbacks=callbacks,
                 resume_from=resume_from,
+                # What X spoils is undone, and only then is there a reason to read it all.
+                check=None if ranks.several else lambda: check_finite(X=X),
                 own_batches=own_batches,
             )
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import numpy
 
-from xpnet.backend import NetworkSpec, Step, StepState
+from xpnet.backend import NetworkSpec, Parameters, Step, StepState
 from xpnet.distributed import Ranks, ranks_of
 from xpnet.errors import InputError
 from xpnet.ops import Array, namespace
@@ -415,6 +415,7 @@ def run(
     callbacks: Iterable[Callback | Callable[[Training], None]] = (),
     resume_from: TrainingState | None = None,
     epoch: Callable[..., float] | None = None,
+    check: Callable[[], None] | None = None,
     own_batches: bool = False,
 ) -> History:
     """Train for ``training.epochs`` epochs, or until a callback stops it.
@@ -443,6 +444,9 @@ def run(
         The state of a run that was cut off and now goes on. Its epochs count among ``training.epochs``.
     epoch : callable, optional
         Called in place of ``training.step.epoch``, with its signature.
+    check : callable, optional
+        Called when the first epoch has left a loss or a parameter that is not finite; it raises if the data are to
+        blame.
     own_batches : bool, default False
         Whether each member of the network has an order of the rows of its own.
 
@@ -483,6 +487,7 @@ def run(
     members = step.spec.members if own_batches else 1
     orders = prefetched(training) if shuffled and step.prefetches_orders and members == 1 else training.rng
     compute = step.epoch if epoch is None else epoch
+    compute = compute if check is None else _checked_once(compute, step.params, check)
     if ranks.several:
         settings = {"batch_size": batch_size, "epochs": training.epochs, "shuffle": shuffle}
         given = {"weighted": sample_weight is not None, "validated": validate is not None}
@@ -634,3 +639,25 @@ def is_finite(array: Array) -> bool:
         return isfinite(total) or bool(numpy.isfinite(array).all())
     xp = namespace(array)
     return not xp.isdtype(array.dtype, "real floating") or bool(xp.all(xp.isfinite(array)))
+
+
+def _checked_once(epoch: Callable[..., float], params: Parameters, check: Callable[[], None]) -> Callable[..., float]:
+    """Make an epoch that, the first time, calls ``check`` where it has left a loss or a parameter that is not finite.
+
+    NaN or infinity in X always does that, as the gradient of the first weight has products with every number of X. So
+    X is not read through before, which takes as long as some of the batches.
+    """
+    checked = False
+
+    def checked_epoch(*data: Any, **how: Any) -> float:
+        nonlocal checked
+        if checked:
+            return epoch(*data, **how)
+        with numpy.errstate(invalid="ignore"):  # what there is to say of it, check says
+            loss = epoch(*data, **how)
+        if not (isfinite(loss) and all(map(is_finite, params.groups))):
+            check()
+        checked = True
+        return loss
+
+    return checked_epoch
