@@ -84,6 +84,7 @@ def test_a_table_beyond_memory_is_read_by_both_ranks(tmp_path: Path) -> None:
     assert "trained on 2 ranks" in why
 
 
+@pytest.mark.attack
 @needs_mpi
 def test_a_run_that_was_killed_goes_on_with_another_number_of_ranks(tmp_path: Path) -> None:
     options = ["--epochs", "20", "--checkpoint-dir", "kept", "--metrics-json", "losses.json"]

@@ -21,6 +21,7 @@ def libtsan() -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
+@pytest.mark.attack
 @needs_compiler
 def test_threads_of_a_kernel_do_not_race_and_each_barrier_is_needed(tmp_path: Path) -> None:
     if not Path(libtsan()).is_absolute():
