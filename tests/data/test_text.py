@@ -297,8 +297,8 @@ def test_a_large_file_is_kept_as_parquet_and_removed(tmp_path: Path, monkeypatch
     monkeypatch.setattr(sources, "BLOCK_BYTES", 1)
     (tmp_path / "kept").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "kept"))
-    lines = ["a,b,when,code,y"] + [
-        f"{k / 3},{'red' if k % 3 else ''},2024-01-{k % 28 + 1:02},{k % 50:03},{'pq'[k % 2]}" for k in range(3000)
+    lines = ["a,b,when,code,y"] + [  # more than a block of text
+        f"{k / 3},{'red' if k % 3 else ''},2024-01-{k % 28 + 1:02},{k % 50:03},{'pq'[k % 2]}" for k in range(60_000)
     ]
     large = read(tmp_path, "\n".join(lines), text=["code"])
     assert large.frame.blocks > 1
@@ -311,6 +311,16 @@ def test_a_large_file_is_kept_as_parquet_and_removed(tmp_path: Path, monkeypatch
     del large
     gc.collect()
     assert not list((tmp_path / "kept").iterdir())
+
+
+def test_a_large_file_is_kept_in_few_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever opens the Parquet file holds what it tells of each group: many small ones would take much memory."""
+    monkeypatch.setattr(sources, "LARGE_TABLE", 1000)
+    line = ",".join(["0.123456"] * 20) + "\n"
+    text = ",".join([*(f"x{k}" for k in range(19)), "y"]) + "\n" + line * 70_000
+    frame = read(tmp_path, text).frame
+    assert frame.rows == 70_000
+    assert frame.blocks == 2  # 11.2 MB of numbers, of which a group holds 8
 
 
 def test_nothing_is_left_behind_by_a_large_file_that_is_no_table(

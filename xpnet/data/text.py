@@ -40,7 +40,6 @@ _BOMS = {
 }
 _WIDE = 2000  # columns from which on one thread converts a block: threads would each take a few of its rows
 _LARGEST_BLOCK, _ROWS_IN_BLOCK = 2**28, 1024
-_BLOCK_OF_GROUP = 2**21  # bytes of text that become a group of rows of Parquet; pyarrow reads some blocks ahead
 _RETRIES = 8  # readings with other types, until all columns that may change are read as text
 _CONVERSION = re.compile(r"CSV column #(\d+): CSV conversion error")
 _RAGGED = re.compile(r"(Row #(?P<line>\d+): )?Expected (?P<due>\d+) columns, got (?P<found>\d+)")
@@ -182,16 +181,20 @@ class TextFile(DataFile):
         return frame
 
     def _write(self, path: Path, columns: Sequence[str], types: dict[str, Any]) -> None:
-        """Write the rows as Parquet, some thousand at a time."""
+        """Write the rows as Parquet, several blocks of text in a group: each group takes memory with its readers."""
         plain = {name: pyarrow.string() if kind == TEXT else kind for name, kind in types.items()}
-        rows = max(_ROWS_IN_BLOCK, sources.BLOCK_BYTES // (8 * len(columns)))
         words = [name for name in columns if types[name] == TEXT]  # numbers rarely repeat enough for a dictionary
-        options = self._options(columns, plain, block_bytes=_BLOCK_OF_GROUP)
-        with self._stream() as stream, closing(csv.open_csv(stream, **options)) as reader:
-            how: dict[str, Any] = {"compression": "lz4", "store_schema": False, "use_dictionary": words}
+        how: dict[str, Any] = {"compression": "lz4", "store_schema": False, "use_dictionary": words}
+        with self._stream() as stream, closing(csv.open_csv(stream, **self._options(columns, plain))) as reader:
             with parquet.ParquetWriter(path, reader.schema, **how) as writer:
+                waiting: list[Any] = []
                 for batch in reader:
-                    writer.write_batch(batch, row_group_size=rows)
+                    waiting.append(batch)
+                    if sum(each.nbytes for each in waiting) >= sources.BLOCK_BYTES:
+                        writer.write_table(pyarrow.Table.from_batches(waiting))
+                        waiting = []
+                if waiting:
+                    writer.write_table(pyarrow.Table.from_batches(waiting))
 
     def _stream(self) -> Any:
         stream = self.content.open()
@@ -199,15 +202,13 @@ class TextFile(DataFile):
             return stream
         return pyarrow.transcoding_input_stream(stream, self.encoding, "utf-8")
 
-    def _options(
-        self, columns: Sequence[str], types: dict[str, Any], *, threads: bool = True, block_bytes: int = 2**20
-    ) -> dict[str, Any]:
+    def _options(self, columns: Sequence[str], types: dict[str, Any], *, threads: bool = True) -> dict[str, Any]:
         """Return pyarrow's options. types : of columns; those of the others are inferred"""
         wide = len(self.names) >= _WIDE
         return {
             "read_options": csv.ReadOptions(
                 use_threads=threads and not wide,
-                block_size=min(max(block_bytes, (_ROWS_IN_BLOCK if wide else 4) * self.longest), _LARGEST_BLOCK),
+                block_size=min(max(2**20, (_ROWS_IN_BLOCK if wide else 4) * self.longest), _LARGEST_BLOCK),
                 column_names=self.names,
                 skip_rows=self.skipped,
             ),
