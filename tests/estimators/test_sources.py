@@ -274,7 +274,7 @@ def test_what_cannot_be_is_told(data: Any) -> None:
         classifier().fit(ArraySource(bad), y)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         classifier().fit(ArraySource(X), y[:-1])
-    with pytest.raises(InputError, match="one row at least"):
+    with pytest.raises(ValueError, match="minimum of 1 is required"):
         classifier().fit(ArraySource(X[:0]), y[:0])
     with pytest.raises(InputError, match="matrix of numbers"):
         ArraySource(X[:, 0])

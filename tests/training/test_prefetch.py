@@ -8,7 +8,7 @@ from xpnet_numpy import NumpyBackend
 
 import xpnet
 from xpnet.backend import NetworkSpec
-from xpnet.estimators.epochs import Orders
+from xpnet.estimators.inputs import Orders
 from xpnet.optimizers import Constant
 from xpnet.steps import ReferenceStep
 from xpnet.training import Callback, Training, run, stream_state

@@ -16,10 +16,9 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from xpnet.backend import Backend
 from xpnet.backend.spec import Loss
 from xpnet.dispatch import get_backend
-from xpnet.distributed import Ranks
 from xpnet.errors import InputError
 from xpnet.estimators.fitted import like_input
-from xpnet.estimators.inputs import FitInputs, Rows, balanced_weights
+from xpnet.estimators.inputs import FitInputs, Rows
 from xpnet.estimators.libraries import with_callbacks
 from xpnet.estimators.mlp import MLP, is_stochastic
 from xpnet.estimators.parameters import FRACTION, Parameters, with_documentation_of
@@ -340,19 +339,18 @@ class MLPClassifier(ClassifierMixin, MLP):
         weight = super()._row_weights(given, targets)
         if self.class_weight is None:
             return weight
-        weights = self._weights_by_class(targets, given.ranks)
+        weights: Any = self.class_weight
+        if weights == "balanced" and given.ranks.own_data:  # of the rows of all ranks
+            if targets.ndim == 2 and targets.shape[1] > 1:
+                raise InputError(
+                    "Ranks with rows of their own do not balance several labels a row. Pass class_weight as a "
+                    "dictionary."
+                )
+            classes = self.classes_
+            counts = sum(given.ranks.allgather(numpy.bincount(targets.ravel(), minlength=len(classes))))
+            weights = dict(zip(classes, counts.sum() / (len(classes) * counts), strict=True))
         by_class = compute_sample_weight(weights, given.y) if len(targets) else numpy.zeros(0)
         return by_class if weight is None else weight * by_class
-
-    def _weights_by_class(self, targets: Any, ranks: Ranks) -> Any:
-        """Return ``class_weight``, as numbers where ranks with rows of their own must agree on what is balanced."""
-        if self.class_weight != "balanced" or not ranks.own_data:
-            return self.class_weight
-        if targets.ndim == 2 and targets.shape[1] > 1:
-            raise InputError(
-                "Ranks with rows of their own do not balance several labels a row. Pass class_weight as a dictionary."
-            )
-        return balanced_weights(targets.ravel(), self.classes_, ranks)
 
     def _loss_on(self, targets: Any) -> Loss:
         if targets.ndim == 1:

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from time import monotonic
-from typing import Any, Literal, Self
+from typing import Any, NamedTuple, Self
 
 import numpy
 from numpy.random import MT19937, RandomState, SeedSequence
@@ -18,10 +18,8 @@ from xpnet.backend import NetworkSpec, Step
 from xpnet.data.sources import Source
 from xpnet.distributed import Ranks
 from xpnet.distributed.digest import digest_of_rows
-from xpnet.distributed.ranks import Owners
 from xpnet.errors import InputError
 from xpnet.estimators.inputs import Rows
-from xpnet.estimators.streaming import in_their_order
 from xpnet.models import Network
 from xpnet.models.inputs import to_host
 from xpnet.models.presets import initial_values as initial_values_of_members
@@ -83,59 +81,24 @@ def initial_values(spec: NetworkSpec, random_state: RandomState) -> dict[str, An
     return values
 
 
-class Orders:
-    """Draws the orders of the rows, epoch after epoch: each shuffles the one before it, as scikit-learn does.
-
-    A checkpoint holds it as it holds a RandomState.
-    """
-
-    def __init__(self, random_state: RandomState, rows: int) -> None:
-        self.random_state, self.rows = random_state, rows
-        self.last: Any = None
-
-    def permutation(self, rows: int) -> Any:
-        """Draw the next order: (rows,) int64."""
-        order = numpy.arange(rows) if self.last is None else self.last.copy()
-        self.random_state.shuffle(order)
-        self.last = order
-        return order
-
-    def get_state(self, *, legacy: Literal[False] = False) -> dict[str, Any]:
-        """Return the stream's state, with the last order."""
-        return {**self.random_state.get_state(legacy=legacy), "last": self.last}
-
-    def check_state(self, state: dict[str, Any]) -> None:
-        """Raise InputError for a state with an order of other rows."""
-        last = state["last"]
-        if last is not None and not numpy.array_equal(numpy.sort(last), numpy.arange(self.rows)):
-            raise InputError(f"An order holds each of {self.rows} rows once; the one in the checkpoint does not.")
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state. Raises ValueError for what is no state."""
-        self.random_state.set_state({name: value for name, value in state.items() if name != "last"})
-        self.last = state["last"]
-
-
 @dataclass
 class LearningRate:
     """The learning rate of the next epoch; estimators keep it as ``_optimizer``, under scikit-learn's name.
 
     solver : for which it was begun
-    learning_rate_init : of the first epoch; power_t : how fast it falls; epochs : how many there may be
+    learning_rate_init : of the first epoch; learning_rate : of the next; power_t : how fast it falls
+    epochs : how many there may be
     schedule : ``"constant"``, ``"invscaling"``, ``"adaptive"``, ``"cosine"``, ``"one_cycle"``, or a function
     began : the epochs of the network's history before its first
     """
 
     solver: str
     learning_rate_init: float
+    learning_rate: float
     schedule: Any
     power_t: float
     epochs: int
-    learning_rate: float = field(init=False)
     began: int | None = None
-
-    def __post_init__(self) -> None:
-        self.learning_rate = self.learning_rate_init
 
     @classmethod
     def of(cls, estimator: Any) -> Self:
@@ -144,7 +107,7 @@ class LearningRate:
         if schedule in ("invscaling", "adaptive") and estimator.solver != "sgd":  # as in scikit-learn
             schedule = "constant"
         rate = float(estimator.learning_rate_init)
-        return cls(estimator.solver, rate, schedule, estimator.power_t, int(estimator.max_iter))
+        return cls(estimator.solver, rate, rate, schedule, estimator.power_t, int(estimator.max_iter))
 
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
         """Return the learning rate of the next epoch."""
@@ -257,51 +220,51 @@ class EpochEnd(Callback):
         network: Network,
         validation: Validation | None,
         *,
-        verbose: bool = False,
-        began_with: dict[str, Any] | None = None,
+        verbose: bool,
+        began_with: dict[str, Any] | None,
         sink: Callable[[str], Any] = print,
     ) -> None:
         self.estimator, self.network, self.validation, self.rate = estimator, network, validation, estimator._optimizer
         self.verbose, self.began_with, self.sink = verbose, began_with, sink
         self.scored, self.limit = bool(estimator.early_stopping), seconds_of(estimator)
         self.began, self.late = monotonic(), False
-        self.counters = {name: vars(estimator).get(name) for name in COUNTERS}  # before the first epoch without loss_
 
     def epoch_end(self, training: Training) -> None:
         """Note the epoch, count those without improvement, and act when they are too many."""
-        estimator, rate, before, loss = self.estimator, self.rate, self.counters, training.history.loss[-1]
+        estimator, rate, loss = self.estimator, self.rate, training.history.loss[-1]
         measured = self._score(training) if (scored := self.scored) else -loss
-        best = before["best_validation_score_"] if scored else -before["best_loss_"]
+        best = estimator.best_validation_score_ if scored else -estimator.best_loss_
         waited = estimator._no_improvement_count + 1 if measured < best + estimator.tol else 0
         stalls = waited > estimator.n_iter_no_change
         lower = rate.lower() if stalls else None
         if self.verbose:
             self._say(loss, measured if scored else None, stalls=stalls, lower=lower)
-        now = self.counters = {
-            "n_iter_": before["n_iter_"] + 1,
-            "loss_": loss,
-            "t_": before["t_"] + training.rows,
-            "best_loss_": before["best_loss_"] if scored else min(-best, loss),
-            "validation_scores_": [*before["validation_scores_"], measured] if scored else None,
-            "best_validation_score_": max(best, measured) if scored else None,
-        }
-        if scored and measured > best:
-            estimator._best = self.network.values()
-        vars(estimator).update(now)
+        if scored:
+            # A new list: the one of before is there again if the epoch is undone.
+            estimator.validation_scores_ = [*estimator.validation_scores_, measured]
+            estimator.best_validation_score_ = max(best, measured)
+            if measured > best:
+                estimator._best = self.network.values()
+        else:
+            estimator.best_loss_ = min(-best, loss)
+        estimator.n_iter_ += 1
+        estimator.t_ += training.rows
+        estimator.loss_ = loss
         estimator._no_improvement_count = waited if lower is None else 0
-        rate.epoch_ends(now["t_"], lower)
+        rate.epoch_ends(estimator.t_, lower)
         training.stop = training.stop or (stalls and lower is None)
         self.late = not training.stop and monotonic() - self.began > self.limit
         training.stop = training.stop or self.late
 
     def state(self) -> dict[str, Any]:
         """Return counters and scores so far, the best parameters, and the learning rate."""
+        own = vars(self.estimator)
         return {
-            "counters": self.counters,
-            "no_improvement": self.estimator._no_improvement_count,
+            "counters": {name: own.get(name) for name in COUNTERS},  # before the first epoch there is no loss_
+            "no_improvement": own["_no_improvement_count"],
             "learning_rate": self.rate.learning_rate,
             "began": self.rate.began,
-            "best": self.estimator._best if self.scored else {},
+            "best": own["_best"] if self.scored else {},
             "began_with": self.began_with,
             "seconds": monotonic() - self.began,
             "late": self.late,
@@ -309,11 +272,10 @@ class EpochEnd(Callback):
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from there."""
-        self.counters = {name: state["counters"][name] for name in COUNTERS}
-        found = {**self.counters, "_no_improvement_count": state["no_improvement"], "_best": state["best"]}
-        vars(self.estimator).update(found)
-        self.rate.learning_rate, self.rate.began = state["learning_rate"], state.get("began")
-        self.began = monotonic() - float(state.get("seconds", 0.0))  # which older checkpoints do not have
+        found = {name: state["counters"][name] for name in COUNTERS}
+        vars(self.estimator).update(found, _no_improvement_count=state["no_improvement"], _best=state["best"])
+        self.rate.learning_rate, self.rate.began = state["learning_rate"], state["began"]
+        self.began = monotonic() - float(state["seconds"])
 
     def _score(self, training: Training) -> float:
         """Measure what early stopping goes by."""
@@ -341,75 +303,47 @@ def seconds_of(estimator: Any) -> float:
     return inf if estimator.time_limit is None else float(estimator.time_limit)
 
 
-def strata_of_all(strata: Any, ranks: Ranks) -> Any:
-    """Collect what a split keeps in proportion, of all ranks' rows in their order; None where it keeps nothing."""
-    if strata is None:
-        return None
-    every = ranks.allgather(strata)
-    joined = numpy.concatenate(every)
-    if ranks.owners is None:
-        return joined
-    before = numpy.cumsum([0, *map(len, every)])
-    return joined[before[ranks.owners.rank] + ranks.owners.index]
+class Resuming(NamedTuple):
+    """The checkpoints of one fit.
 
-
-def owned(chosen: Any, count: int, ranks: Ranks) -> tuple[Any, Owners]:
-    """Find which of the chosen rows this rank has, in their order, and who has the others.
-
-    chosen : (n,) int64, indices into the rows of all ranks; count : how many rows this rank has
-    returns indices into the rows of this rank, and the owners of the chosen rows, numbered from 0 in their order
+    writer : the callback that writes them; state : the last one, where there is one
+    began_with : the state that the random stream had when the fit first began
     """
-    counts = ranks.allgather(count)
-    owners = ranks.owners
-    if owners is None:
-        index = numpy.concatenate([numpy.arange(rows) for rows in counts])
-        owners = Owners(numpy.repeat(numpy.arange(len(counts)), counts), index)
-    rank = owners.rank[chosen]
-    return owners.index[chosen][rank == ranks.rank], in_their_order(rank)
+
+    writer: Callback
+    state: TrainingState | None
+    began_with: dict[str, Any] | None
 
 
-class Resuming:
-    """The checkpoints of one fit, in a folder that is named after all that the fit is made from.
+def resuming(
+    estimator: Any, rows: Sequence[Any], held_out: Sequence[Any] | None, start: Sequence[Any], ranks: Ranks
+) -> Resuming:
+    """Look for checkpoints of a fit in a folder that is named after all that the fit is made from.
 
     Fits with other data or parameters have other folders: a search over parameters can keep its checkpoints in one
-    place, and goes on as a whole.
+    place, and goes on as a whole. The stream that the fit draws from is put where it was when the fit first began.
 
     rows, held_out : data, targets and weights, as they were validated; None for what is not there
     start : parameters that the fit goes on from; ranks : whose rows these are
-    random_state : the stream that the fit draws from; put where it was when the fit first began
     """
+    import joblib
 
-    def __init__(
-        self,
-        estimator: Any,
-        rows: Sequence[Any],
-        held_out: Sequence[Any] | None,
-        start: Sequence[Any],
-        *,
-        ranks: Ranks,
-        random_state: RandomState,
-    ) -> None:
-        import joblib
-
-        params = {name: value for name, value in estimator.get_params().items() if name not in IRRELEVANT}
-        training = digest_of_rows([*map(_on_host, rows)], ranks)
-        validation = held_out and digest_of_rows([*map(_on_host, held_out)], ranks, ordered=False)
-        contents = type(estimator).__name__, params, training, validation, [*map(_on_host, start)]
-        self.folder = Path(estimator.checkpoint) / joblib.hash(contents)
-        self.state: TrainingState | None = xpnet.Checkpoint.latest(self.folder)
-        if self.state is not None:
-            try:
-                found = self.state.callbacks["0"]
-                set_stream_state(random_state, found["began_with"])
-                if found.get("late") and found["seconds"] <= seconds_of(estimator):
-                    self.state = replace(self.state, stop=False)  # there is more time now
-            except (KeyError, TypeError, ValueError) as error:
-                raise InputError(f"A fit goes on from its own checkpoints; this one is none: {error!r}.") from error
-        self.began_with = stream_state(random_state)
-
-    def callback(self) -> Callback:
-        """Return the callback that writes the checkpoints."""
-        return xpnet.Checkpoint(self.folder, keep=1)
+    stream = estimator._random_state
+    params = {name: value for name, value in estimator.get_params().items() if name not in IRRELEVANT}
+    training = digest_of_rows([*map(_on_host, rows)], ranks)
+    validation = held_out and digest_of_rows([*map(_on_host, held_out)], ranks, ordered=False)
+    contents = type(estimator).__name__, params, training, validation, [*map(_on_host, start)]
+    folder = Path(estimator.checkpoint) / joblib.hash(contents)
+    state: TrainingState | None = xpnet.Checkpoint.latest(folder)
+    if state is not None:
+        try:
+            found = state.callbacks["0"]
+            set_stream_state(stream, found["began_with"])
+            if found["late"] and found["seconds"] <= seconds_of(estimator):
+                state = replace(state, stop=False)  # there is more time now
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"A fit goes on from its own checkpoints; this one is none: {error!r}.") from error
+    return Resuming(xpnet.Checkpoint(folder, keep=1), state, stream_state(stream))
 
 
 def _on_host(array: Any) -> Any:

@@ -1,13 +1,15 @@
-"""Data as a training step takes it: validated as scikit-learn validates it, and agreed on among ranks."""
+"""Data as a training step takes it: validated as scikit-learn does, agreed on among ranks, split, and put in orders."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
 
 import numpy
+from numpy.random import RandomState
 from scipy.sparse import csr_matrix, issparse
 from sklearn.base import clone
+from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import (
@@ -18,11 +20,13 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from xpnet.backend import Backend, Operations, dtype_name
+from xpnet.backend import Backend, Operations, Step, dtype_name
 from xpnet.data.sources import ArraySource, Source, as_source
 from xpnet.distributed import Ranks, current_ranks
+from xpnet.distributed.ranks import Owners
 from xpnet.errors import InputError
 from xpnet.estimators.parameters import STOCHASTIC
+from xpnet.models import Network
 from xpnet.models.inputs import check_in_memory, check_label_types, on_host, to_host
 from xpnet.ops import Array, namespace
 
@@ -90,31 +94,101 @@ class Rows:
         """Yield the rows on a backend in a dtype, some at a time where they are read block by block."""
         yield self
 
+    def orders(self, random_state: RandomState, rows: int) -> Any:
+        """Return what draws the order of each epoch. rows : those of all ranks"""
+        return Orders(random_state, rows)
+
+    def epoch(self, step: Step, epoch_of: Callable[[Step], Callable[..., float]]) -> Callable[..., float]:
+        """Make an epoch over these rows. epoch_of : makes from a step its epoch over rows in memory"""
+        return epoch_of(step)
+
+    def split(
+        self, share: float, random_state: RandomState, network: Network, strata: Any, ranks: Ranks
+    ) -> tuple["Rows", "Rows", Owners | None]:
+        """Split rows as scikit-learn does, into rows to train on and rows held out, and the owners of the first.
+
+        strata : (rows, ...), NumPy's, of this rank's rows, whose proportions both parts keep; None for none
+        """
+        counts, owners = ranks.allgather(self.count), ranks.owners
+        if owners is None:
+            index = numpy.concatenate([numpy.arange(rows) for rows in counts])
+            owners = Owners(numpy.repeat(numpy.arange(len(counts)), counts), index)
+        if strata is not None:
+            before = numpy.cumsum([0, *counts])
+            strata = numpy.concatenate(ranks.allgather(strata))[before[owners.rank] + owners.index]
+        parts = train_test_split(
+            numpy.arange(len(owners.rank)), random_state=random_state, test_size=share, stratify=strata
+        )
+        if len(parts[1]) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+        own = [owners.index[part][owners.rank[part] == ranks.rank] for part in parts] if ranks.own_data else parts
+        trained, held_out = (self.take(part, network.backend) for part in own)
+        return trained, held_out, in_their_order(owners.rank[parts[0]]) if ranks.own_data else None
+
+
+def in_their_order(owner: numpy.ndarray) -> Owners:
+    """Return the owners of rows of which each rank has its own, one after the other. owner : (rows,) whose each is"""
+    index = numpy.empty(len(owner), numpy.int64)
+    for rank in range(int(owner.max(initial=0)) + 1):
+        mine = owner == rank
+        index[mine] = numpy.arange(numpy.count_nonzero(mine))
+    return Owners(owner, index)
+
+
+class Orders:
+    """Draws the orders of the rows, epoch after epoch: each shuffles the one before it, as scikit-learn does.
+
+    A checkpoint holds it as it holds a RandomState.
+    """
+
+    def __init__(self, random_state: RandomState, rows: int) -> None:
+        self.random_state, self.rows = random_state, rows
+        self.last: Any = None
+
+    def permutation(self, rows: int) -> Any:
+        """Draw the next order: (rows,) int64."""
+        order = numpy.arange(rows) if self.last is None else self.last.copy()
+        self.random_state.shuffle(order)
+        self.last = order
+        return order
+
+    def get_state(self, *, legacy: Literal[False] = False) -> dict[str, Any]:
+        """Return the stream's state, with the last order."""
+        return {**self.random_state.get_state(legacy=legacy), "last": self.last}
+
+    def check_state(self, state: dict[str, Any]) -> None:
+        """Raise InputError for a state with an order of other rows."""
+        last = state["last"]
+        if last is not None and not numpy.array_equal(numpy.sort(last), numpy.arange(self.rows)):
+            raise InputError(f"An order holds each of {self.rows} rows once; the one in the checkpoint does not.")
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state. Raises ValueError for what is no state."""
+        self.random_state.set_state({name: value for name, value in state.items() if name != "last"})
+        self.last = state["last"]
+
 
 def in_memory_or_source(estimator: Any, X: Any, ranks: Ranks) -> Any:
     """Return X as it is, or where its blocks must be read, the source; one that fits a buffer is loaded.
 
     If one rank with rows of its own has a source, all have one, or all have their rows in memory.
-
-    Raises InputError for a source without rows.
     """
     if type(X) is numpy.ndarray and not ranks.own_data:
         return X
     copied = estimator.early_stopping or estimator.solver == "lbfgs"
     source = as_source(X, dtype=estimator.dtype, copied=copied)
-    if source is None and not ranks.own_data:
-        return X
-    count, room = X.shape[0] if hasattr(X, "shape") else len(X) if source is None else len(source), 0
     if source is not None:
-        room = source.buffer_rows(estimator.dtype or numpy.result_type(source.dtype, numpy.float32))
-    counts, rooms = zip(*ranks.allgather((count, room)), strict=True)
-    if not max(rooms):
+        count, room = len(source), source.buffer_rows(estimator.dtype or numpy.result_type(source.dtype, numpy.float32))
+    elif not ranks.own_data:
         return X
-    if not sum(counts):
-        raise InputError("A source has one row at least; received none.")
-    if sum(counts) <= max(rooms):
-        return X if source is None else source.whole()
-    return ArraySource(numpy.asarray(X)) if source is None else source
+    else:
+        count, room = X.shape[0] if hasattr(X, "shape") else len(X), 0
+    counts, rooms = zip(*ranks.allgather((count, room)), strict=True)
+    if sum(counts) > max(rooms) > 0:
+        return ArraySource(numpy.asarray(X)) if source is None else source
+    return X if source is None else source.whole()
 
 
 def check_X_y(estimator: Any, X: Any, y: Any, ranks: Ranks, *, reset: bool, numeric: bool) -> tuple[Any, Any]:
@@ -226,52 +300,36 @@ def check_weights(weights: Any, rows: int, name: str = "sample_weight") -> Any:
     return weights
 
 
-def agreed_rows(X: Any, ranks: Ranks) -> Any:
-    """Return X, if all ranks with rows have the same columns; a rank without rows has none of those.
+def agreed(X: Any, y: Any, ranks: Ranks, *, numeric: bool) -> tuple[Any, Any, Any]:
+    """Return X and y, if all ranks with rows have the same columns, and rows of y with every kind of target they have.
 
-    X : (rows, features), floating-point. Raises InputError for other columns, and where no rank has rows.
+    A rank without rows has none of those columns, and none of those targets.
+
+    X : (rows, features), floating-point; y : (rows,) or (rows, outputs), on the host
+    numeric : whether targets are numbers, not labels
+
+    Raises InputError for other columns, where no rank has rows, and for targets that one rank's rows do not tell.
     """
     if not ranks.own_data:
-        return X
-    facts = ranks.allgather((X.shape[0], X.shape[1], dtype_name(X.dtype)))
-    kinds = {(features, dtype) for rows, features, dtype in facts if rows}
-    if not kinds:
-        raise InputError("Training needs at least one row; no rank has any.")
-    if len(kinds) > 1:
-        received = " and ".join(f"{features} features of {dtype}" for features, dtype in sorted(kinds))
-        raise InputError(f"All ranks have the same columns, in one dtype; received {received}. See what each reads.")
-    features, dtype = kinds.pop()
-    if X.shape[0]:
-        return X
-    if issparse(X):
-        return csr_matrix((0, features), dtype=dtype)
-    none = numpy.zeros((0, features), dtype)
-    return ArraySource(none) if isinstance(X, Source) else none
-
-
-def agreed_targets(y: Any, ranks: Ranks, *, numeric: bool) -> tuple[Any, Any]:
-    """Return y, and rows of it that show every kind of target on all ranks: y itself where no rank has others.
-
-    y : (rows,) or (rows, outputs), on the host; numeric : whether targets are numbers, not labels
-    """
-    if not ranks.own_data:
-        return y, y
+        return X, y, y
     if issparse(y):
         raise InputError("Ranks with rows of their own take dense labels; received a sparse y. Pass y.toarray().")
     if not numeric and y.ndim == 2 and type_of_target(y) == "multiclass-multioutput":
         raise InputError("Ranks with rows of their own take one target of classes; received several. Fit one by one.")
-    shown = ranks.allgather(y[:1] if numeric or y.ndim == 2 else numpy.unique(y))
-    known = numpy.concatenate([some for some in shown if len(some)])
-    return y if len(y) else known[:0], known
-
-
-def balanced_weights(indices: Any, classes: Any, ranks: Ranks) -> dict[Any, float]:
-    """Compute rows / (classes * rows of the class), over all ranks, by class.
-
-    indices : (rows,), of this rank's labels among the classes
-    """
-    counts = sum(ranks.allgather(numpy.bincount(indices, minlength=len(classes))))
-    return dict(zip(classes, counts.sum() / (len(classes) * counts), strict=True))
+    shown = y[:1] if numeric or y.ndim == 2 else numpy.unique(y)
+    every = [facts for facts in ranks.allgather((X.shape[1], dtype_name(X.dtype), shown)) if len(facts[2])]
+    if not every:
+        raise InputError("Training needs at least one row; no rank has any.")
+    kinds = {(features, dtype) for features, dtype, _ in every}
+    if len(kinds) > 1:
+        received = " and ".join(f"{features} features of {dtype}" for features, dtype in sorted(kinds))
+        raise InputError(f"All ranks have the same columns, in one dtype; received {received}. See what each reads.")
+    known = numpy.concatenate([targets for *_, targets in every])
+    if X.shape[0]:
+        return X, y, known
+    ((features, dtype),) = kinds
+    none = csr_matrix((0, features), dtype=dtype) if issparse(X) else numpy.zeros((0, features), dtype)
+    return ArraySource(none) if isinstance(X, Source) else none, known[:0], known
 
 
 def fit_scaler(scaler: Any, X: Any) -> Any:
@@ -303,7 +361,8 @@ def fit_scaler(scaler: Any, X: Any) -> Any:
     --------
     >>> import numpy
     >>> import xpnet
-    >>> from sklearn.preprocessing import StandardScaler
+    >>> from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
     >>> X = numpy.array([[1.0], [3.0]])
     >>> with xpnet.use_group("mpi", data="own"):  # doctest: +SKIP
     ...     scaler = xpnet.fit_scaler(StandardScaler(), X)

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy
 import scipy.optimize
+from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 
-from xpnet.backend import Step
+from xpnet.backend import Backend, Step
 from xpnet.distributed import Ranks
 from xpnet.estimators.epochs import reported_loss
 from xpnet.estimators.inputs import Rows
@@ -18,80 +19,81 @@ from xpnet.estimators.streaming import SourceRows, summed_gradient
 from xpnet.models import Network
 
 
-class Objective:
-    """Computes loss and gradient as functions of one vector of all parameters.
+def minimise(
+    network: Network,
+    rows: Rows,
+    ranks: Ranks,
+    *,
+    max_iter: int,
+    max_fun: int,
+    tol: float,
+    iteration_ends: Callable[[], bool] | None,
+) -> scipy.optimize.OptimizeResult:
+    """Minimise by L-BFGS-B without bounds (Liu, Nocedal, 1989); the parameters found are the network's afterwards.
 
-    SciPy asks for the gradient behind the loss, with which it has been computed.
+    tol : on the largest component of the gradient
+    iteration_ends : called with the parameters of each iteration in the network; returns whether to stop
     """
+    step = network.trainable(sparse=issparse(rows.X))
+    if ranks.several:
+        settings = {"max_iter": max_iter, "max_fun": max_fun, "tol": tol, "weighted": rows.weight is not None}
+        ranks.check_alike(step.spec, rows=ranks.count(rows.count), **settings)
+    asked, gradient = b"", numpy.zeros(0)
 
-    def __init__(self, network: Network, step: Step, rows: Rows, ranks: Ranks) -> None:
-        self.network, self.step, self.rows, self.ranks = network, step, rows, ranks
-        self._asked, self._gradient = b"", numpy.zeros(0)
-
-    def vector(self) -> Any:
-        """Return the parameters: (size,) float64."""
-        return self._joined(self.step.params.groups)
-
-    def write(self, vector: Any) -> None:
-        """Make these the network's parameters. vector : (size,)"""
-        backend, arrays, start = self.step.backend, [], 0
-        for group in self.step.params.groups:
-            end = start + prod(group.shape)
-            arrays.append(backend.asarray(vector[start:end].reshape(group.shape), dtype=self.step.spec.dtype))
-            start = end
-        self.step.params.replace_groups(arrays)
-
-    def loss(self, vector: Any) -> float:
-        """Compute the loss as scikit-learn reports it."""
-        self._asked = vector.tobytes()
-        return self.network.exclusively(self._evaluate, vector)
-
-    def gradient(self, vector: Any) -> Any:
-        """Return the gradient of the loss: (size,) float64."""
-        if vector.tobytes() != self._asked:
-            self.loss(vector)
-        return self._gradient
-
-    def _evaluate(self, vector: Any) -> float:
-        rows, step = self.rows, self.step
-        self.write(self.ranks.broadcast(vector))
+    def evaluate(vector: Any) -> float:
+        nonlocal gradient
+        write(step, ranks.broadcast(vector))
         if isinstance(rows, SourceRows):
-            loss, penalty, gradients = summed_gradient(step, rows, self.ranks)
+            loss, penalty, gradients = summed_gradient(step, rows, ranks)
         else:
             loss = step.gradient(rows.X, rows.Y, sample_weight=rows.weight)
             penalty, gradients = step.penalty, step.gradients.groups
-        self._gradient = self._joined(gradients)
+        gradient = joined(gradients, step.backend)
         return reported_loss(loss, penalty, step.spec)
 
-    def _joined(self, arrays: list[Any]) -> Any:
-        host = self.step.backend.to_numpy
-        return numpy.concatenate([host(array).ravel() for array in arrays], dtype=numpy.float64)
+    def loss_of(vector: Any) -> float:
+        nonlocal asked
+        asked = vector.tobytes()
+        return network.exclusively(evaluate, vector)
 
+    def gradient_of(vector: Any) -> Any:
+        if vector.tobytes() != asked:  # SciPy asks for the gradient behind the loss, which has computed it
+            loss_of(vector)
+        return gradient
 
-def minimise(
-    objective: Objective, *, max_iter: int, max_fun: int, tol: float, callback: Callable[[Any], None] | None
-) -> scipy.optimize.OptimizeResult:
-    """Minimise by L-BFGS-B without bounds (Liu, Nocedal, 1989); the parameters found are in the step afterwards.
+    def callback(vector: Any) -> None:
+        network.exclusively(write, step, vector)
+        if iteration_ends is not None and iteration_ends():
+            raise StopIteration
 
-    tol : on the largest component of the gradient; callback : called with the parameters after each iteration
-    """
-    ranks, rows = objective.ranks, objective.rows
-    if ranks.several:
-        settings = {"max_iter": max_iter, "max_fun": max_fun, "tol": tol, "weighted": rows.weight is not None}
-        ranks.check_alike(objective.step.spec, rows=ranks.count(rows.count), **settings)
     # SciPy's vectors are short: BLAS's threads would only wait for each other.
-    one_thread = getattr(objective.network.backend, "one_blas_thread", nullcontext)
-    with objective.step.running(), one_thread():
-        found = scipy.optimize.minimize(
-            objective.loss,
-            objective.vector(),
+    one_thread = getattr(network.backend, "one_blas_thread", nullcontext)
+    with step.running(), one_thread():
+        result = scipy.optimize.minimize(
+            loss_of,
+            joined(step.params.groups, step.backend),
             method="L-BFGS-B",
-            jac=objective.gradient,
-            callback=callback,
+            jac=gradient_of,
+            callback=None if iteration_ends is None else callback,
             options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
         )
-    objective.network.exclusively(objective.write, found.x)
-    return found
+    network.exclusively(write, step, result.x)
+    return result
+
+
+def write(step: Step, vector: Any) -> None:
+    """Make these the parameters of a step. vector : (size,)"""
+    backend, arrays, start = step.backend, [], 0
+    for group in step.params.groups:
+        part = vector[start : start + prod(group.shape)].reshape(group.shape)
+        arrays.append(backend.asarray(part, dtype=step.spec.dtype))
+        start += part.size
+    step.params.replace_groups(arrays)
+
+
+def joined(arrays: list[Any], backend: Backend) -> Any:
+    """Return the numbers of arrays, one behind the other: (size,) float64."""
+    return numpy.concatenate([backend.to_numpy(array).ravel() for array in arrays], dtype=numpy.float64)
 
 
 def iterations_made(found: scipy.optimize.OptimizeResult, max_iter: int) -> int:

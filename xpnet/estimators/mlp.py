@@ -11,7 +11,6 @@ from scipy.sparse import csr_matrix, issparse
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import get_scorer
-from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from xpnet.backend import NetworkSpec, floating_dtype
@@ -19,36 +18,33 @@ from xpnet.backend.spec import OUTPUT_ACTIVATIONS, Loss
 from xpnet.data.sources import Source
 from xpnet.dispatch import Choice, get_backend
 from xpnet.distributed import ALONE, Ranks
-from xpnet.distributed.ranks import Owners, owning
+from xpnet.distributed.ranks import owning
 from xpnet.errors import InputError
 from xpnet.estimators.epochs import (
     EpochEnd,
     LearningRate,
-    Orders,
     Resuming,
     Validation,
     epoch_of,
     initial_values,
-    owned,
     random_state_of,
-    strata_of_all,
+    resuming,
 )
 from xpnet.estimators.fitted import FittedNetwork, like_input
 from xpnet.estimators.inputs import (
     FitInputs,
     Rows,
-    agreed_rows,
-    agreed_targets,
+    agreed,
     check_targets,
     check_weights,
     check_X,
     check_X_y,
     in_memory_or_source,
 )
-from xpnet.estimators.lbfgs import Objective, iterations_made, minimise
+from xpnet.estimators.lbfgs import iterations_made, minimise
 from xpnet.estimators.libraries import Convertible, Reports, reports_for, warn_caller, with_callbacks
 from xpnet.estimators.parameters import STOCHASTIC, check_parameters
-from xpnet.estimators.streaming import BlockOrders, SourceRows, epoch_over_source
+from xpnet.estimators.streaming import SourceRows
 from xpnet.models import Network
 from xpnet.models.inputs import is_host
 from xpnet.models.network import by_rows
@@ -56,7 +52,7 @@ from xpnet.training import Callback, Training, TrainingState, run
 from xpnet.training.streams import broadcast_stream
 
 Prepared = tuple[Rows, Rows | None, Resuming | None]
-"""The rows to train on, the user's own to validate on, and the checkpoints, if there are to be any."""
+"""The rows to train on, those to validate on, and the checkpoints, if there are to be any."""
 
 Described = Callable[[str], NetworkSpec]
 """Describes the network that the parameters and the data call for, in a dtype."""
@@ -320,12 +316,11 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         """Check data and targets, make or renew the network, and bring everything to where it lives."""
         given.X = in_memory_or_source(self, given.X, given.ranks)
         hidden = self._hidden_sizes()
-        first = not ("coefs_" in self.__dict__ or self._network) or not (self.warm_start or incremental)
-        if not first and self._network is not None:
+        first = self._network is None or not (self.warm_start or incremental)
+        if not first:
             self._check_home(given.X)
-        X, given.y = check_X_y(self, given.X, given.y, given.ranks, reset=first, numeric=self._numeric_targets)
-        X = agreed_rows(X, given.ranks)
-        given.y, known = agreed_targets(given.y, given.ranks, numeric=self._numeric_targets)
+        X, y = check_X_y(self, given.X, given.y, given.ranks, reset=first, numeric=self._numeric_targets)
+        X, given.y, known = agreed(X, y, given.ranks, numeric=self._numeric_targets)
         self._learn_targets(known, given.classes, first=first, incremental=incremental)
         targets = self._encode(given.y)
         weight = self._row_weights(given, targets)
@@ -334,22 +329,21 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         self.out_activation_ = OUTPUT_ACTIVATIONS[loss]
         held_out = None if given.X_val is None else self._given_validation(given)
         self._random_state = random_state_of(self.random_state)
-        resuming = None
+        checkpoints = None
         if self.checkpoint is not None and not incremental and self.solver in STOCHASTIC:
             start = () if first else (*self.coefs_, *self.intercepts_)
-            rows_given, stream = (X, targets, weight), self._random_state
-            resuming = Resuming(self, rows_given, held_out, start, ranks=given.ranks, random_state=stream)
+            checkpoints = resuming(self, (X, targets, weight), held_out, start, given.ranks)
         if given.ranks.several:
             broadcast_stream(self._random_state, given.ranks)
         described = partial(self._network_spec, (X.shape[1], *hidden, self.n_outputs_), loss)
-        network = self._new_network(X, described) if first else self._renewed(X, described, keep=incremental)
+        network = self._new_network(X, described) if first else self._renewed_network(X, described, keep=incremental)
         rows = _rows(network, X, targets, weight, given.ranks)
         # Rows that all ranks have are divided among them; of its own, a rank measures all.
         shared = ALONE if given.ranks.own_data else given.ranks
         validation = None if held_out is None else _rows(network, *held_out, shared)
         self._network = network
         self._hide()
-        return rows, validation, resuming
+        return rows, validation, checkpoints
 
     def _row_weights(self, given: FitInputs, targets: Any) -> Any:
         """Return the weight of each training row, (rows,) float64 or None."""
@@ -373,21 +367,17 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         """Make a network with weights that are drawn for it; what was fitted before is forgotten."""
         choice = self._choice_for(X)
         spec = described(self._computing_dtype(X, choice))
-        network = self._network_of(spec, initial_values(spec, self._random_state), choice)
+        values, rate, named = initial_values(spec, self._random_state), LearningRate.of(self), self.backend is not None
+        network = Network(self._with_seed(spec), values, rate, backend=choice, named=named, dtype=spec.dtype)
+        self._optimizer = rate
         self.n_layers_ = len(spec.widths)
         self.n_iter_ = self.t_ = 0
         if self.solver != "lbfgs":
             self._count_anew(network)
         return network
 
-    def _renewed(self, X: Any, described: Described, *, keep: bool) -> Network:
+    def _renewed_network(self, X: Any, described: Described, *, keep: bool) -> Network:
         """Return the network there is, with the settings of now. keep : go on with the optimizer there is"""
-        if self._network is None:  # the user has set coefs_ and intercepts_
-            spec = described(str(self.coefs_[0].dtype))
-            if spec.members > 1:
-                raise InputError("coefs_ and intercepts_ make one network; members must be 1 to begin with them.")
-            names, arrays = (*spec.weight_names, *spec.bias_names), (*self.coefs_, *self.intercepts_)
-            return self._network_of(spec, dict(zip(names, arrays, strict=True)), self._choice_for(X))
         network = self._current()
         if issparse(X) and not is_host(network.backend):
             network.to("numpy")
@@ -399,12 +389,6 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
             self._optimizer, spec = LearningRate.of(self), self._with_seed(spec)
         network.renew(spec, keep=keep)
         return network
-
-    def _network_of(self, spec: NetworkSpec, values: dict[str, Any], choice: Choice) -> Network:
-        """Make a network with these parameters and an optimizer at its beginning."""
-        self._optimizer = LearningRate.of(self)
-        named = self.backend is not None
-        return Network(self._with_seed(spec), values, self._optimizer, backend=choice, named=named, dtype=spec.dtype)
 
     def _with_seed(self, spec: NetworkSpec) -> NetworkSpec:
         """Draw the seed of a network's dropout masks, which is a draw that scikit-learn does not make."""
@@ -438,20 +422,21 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
 
     def _fit_stochastic(self, prepared: Prepared, ranks: Ranks, reports: Reports | None, *, incremental: bool) -> None:
         """Train by epochs of minibatches, until the rules of early stopping or ``max_iter`` end it."""
-        network, owners, (rows, held_out, resuming) = self._fitted, None, prepared
+        network, owners, (rows, held_out, checkpoints) = self._fitted, None, prepared
         if held_out is None and self.early_stopping:
-            rows, held_out, owners = self._split(rows, ranks)
+            share, strata = self.validation_fraction, self._strata(rows)
+            rows, held_out, owners = rows.split(share, self._random_state, network, strata, ranks)
         rows = self._trained_on(rows)
         self._expect_scores_or_losses(network)
         self.n_iter_ = 0
         count = ranks.count(rows.count)
         with owning(owners), network.lock.training():
-            epochs, orders = 1 if incremental else self.max_iter, self._orders(rows, count)
+            epochs, orders = 1 if incremental else self.max_iter, rows.orders(self._random_state, count)
             step = network.trainable(sparse=issparse(rows.X))
             training = Training(step, count, epochs, network.history, orders, lock=network.lock)
             self._show()
             try:
-                self._run(training, (rows, held_out, resuming), ranks, reports)
+                self._run(training, (rows, held_out, checkpoints), ranks, reports)
             except KeyboardInterrupt:
                 if ranks.several or self._watchers:
                     raise
@@ -473,27 +458,22 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
 
     def _run(self, training: Training, prepared: Prepared, ranks: Ranks, reports: Reports | None) -> None:
         """Make the epochs, with all that is noted after each."""
-        network, (rows, held_out, resuming) = self._fitted, prepared
-        validation = None
+        network, (rows, held_out, checkpoints), validation = self._fitted, prepared, None
         if held_out is not None:
-            of = replace(ranks, data="own") if isinstance(held_out, SourceRows) and ranks.several else ranks
+            of = replace(ranks, data="own") if isinstance(held_out, SourceRows) else ranks
             named = self.scoring is not None
             score = partial(self._judge, get_scorer(self.scoring)) if named else self._score_encoded
             validation = Validation(held_out, network.step_for(held_out.X), score, of)
-        end = EpochEnd(
-            self,
-            network,
-            validation,
-            verbose=bool(self.verbose) and not ranks.rank,
-            began_with=None if resuming is None else resuming.began_with,
-        )
-        callbacks: list[Callback] = [end, *([] if reports is None else [reports]), *self._watchers]
-        if resuming is not None:
-            callbacks.append(resuming.callback())
+        began_with = None if checkpoints is None else checkpoints.began_with
+        verbose = bool(self.verbose) and not ranks.rank
+        callbacks: list[Callback] = [EpochEnd(self, network, validation, verbose=verbose, began_with=began_with)]
+        callbacks += [] if reports is None else [reports]
+        callbacks += self._watchers
+        state = self._resume_from
+        if checkpoints is not None:
+            callbacks.append(checkpoints.writer)
+            state = checkpoints.state or state
         of_step = partial(epoch_of, max_grad_norm=self.max_grad_norm, weighted=rows.weight is not None)
-        epoch = of_step(training.step)
-        if isinstance(rows, SourceRows):
-            epoch = epoch_over_source(training.step, rows, of_step)
         run(
             training,
             rows.X,
@@ -504,36 +484,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
             sample_weight=rows.weight,
             validate=None if validation is None else validation.loss,
             callbacks=callbacks,
-            resume_from=self._resume_from if resuming is None else resuming.state or self._resume_from,
-            epoch=epoch,
+            resume_from=state,
+            epoch=rows.epoch(training.step, of_step),
         )
-
-    def _split(self, rows: Rows, ranks: Ranks) -> tuple[Rows, Rows, Owners | None]:
-        """Split rows as scikit-learn does, into rows to train on and rows held out, and the owners of the first."""
-        backend, owners = self._fitted.backend, None
-        if isinstance(rows, SourceRows):
-            share, dtype = self.validation_fraction, self._fitted.spec.dtype
-            return *rows.hold_out(share, self._random_state, backend, dtype), None
-        trained, held_out = train_test_split(
-            numpy.arange(ranks.count(rows.count)),
-            random_state=self._random_state,
-            test_size=self.validation_fraction,
-            stratify=strata_of_all(self._strata(rows), ranks),
-        )
-        if len(held_out) < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
-            )
-        if ranks.own_data:
-            trained, owners = owned(trained, rows.count, ranks)
-            held_out, _ = owned(held_out, rows.count, ranks)
-        return rows.take(trained, backend), rows.take(held_out, backend), owners
-
-    def _orders(self, rows: Rows, count: int) -> Orders | BlockOrders:
-        """Return what draws the order of each epoch."""
-        if isinstance(rows, SourceRows):
-            return BlockOrders(self._random_state, rows.X, rows.blocks)
-        return Orders(self._random_state, count)
 
     def _batch_rows(self, rows: int) -> int:
         """Return how many rows a batch has, at most all there are."""
@@ -548,19 +501,14 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         """Train by L-BFGS, all rows at once."""
         network = self._fitted
         with network.lock.training():
-            objective = Objective(network, network.trainable(sparse=issparse(rows.X)), rows, ranks)
-
-            def iteration_ends(vector: Any) -> None:
-                network.exclusively(objective.write, vector)
-                if reports is not None and reports.iteration_ends():
-                    raise StopIteration
-
             found = minimise(
-                objective,
+                network,
+                rows,
+                ranks,
                 max_iter=self.max_iter,
                 max_fun=self.max_fun,
                 tol=self.tol,
-                callback=None if reports is None else iteration_ends,
+                iteration_ends=None if reports is None else reports.iteration_ends,
             )
         self.n_iter_ = iterations_made(found, self.max_iter)
         self.loss_ = found.fun

@@ -1,8 +1,8 @@
 """Training on a source: its blocks in random order, and the rows of a buffer shuffled."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy
@@ -11,13 +11,11 @@ from xpnet.backend import Backend, BatchPart, Operations, Step
 from xpnet.data.buffers import PIECE_BYTES, Division, read_rows, rows_of
 from xpnet.data.sources import BUFFER_BYTES, Source
 from xpnet.distributed import ALONE, DistributedStep, Ranks, current_ranks
-from xpnet.distributed.ranks import Owners
-from xpnet.estimators.inputs import Rows
+from xpnet.estimators.inputs import Rows, in_their_order
 from xpnet.models import Network
 from xpnet.models.inputs import is_host
 from xpnet.ops import Array
-from xpnet.optimizers import Schedule
-from xpnet.training import Callback, Training, TrainingState, run
+from xpnet.training import Training, run
 
 PART_BYTES = 2**22
 """The size of a part whose gradient is computed at once, so large that adding gradients up takes little beside it."""
@@ -47,40 +45,43 @@ class BlockOrders:
         self.random_state.set_state(state)
 
 
-class Blocks:
-    """The blocks of a source, or of the sources of all ranks, one rank's after the other's, and who reads which.
+@dataclass
+class SourceRows(Rows):
+    """Rows of a source that are trained on: X is the source, Y and weight are in memory.
 
-    sizes : (blocks,) rows of each; home : (blocks,) the rank that has it, None where every rank has all
-    first : the number of the first block of this rank's source
+    The blocks of the sources of all ranks have numbers, one rank's after the other's.
+
+    sizes : (blocks,) rows of each; home : (blocks,) the rank whose source has it, None where every rank has all
+    first : the number of the first block of this rank's source; blocks : the numbers of those that are trained on
     """
 
-    def __init__(self, source: Source, ranks: Ranks) -> None:
-        own = numpy.diff(source.starts)
-        every = ranks.allgather(own)
-        self.ranks, self.sizes, self.home, self.first = ranks, numpy.concatenate(every), None, 0
-        if ranks.own_data:
-            counts = [len(sizes) for sizes in every]
-            self.home = numpy.repeat(numpy.arange(len(every)), counts)
-            self.first = sum(counts[: ranks.rank])
+    ranks: Ranks = ALONE
+    sizes: Any = None
+    home: Any = None
+    first: int = 0
+    blocks: Any = None
 
-    def rows(self, blocks: numpy.ndarray) -> int:
+    @classmethod
+    def whole(cls, X: Source, Y: Array, weight: Array | None, ranks: Ranks = ALONE) -> "SourceRows":
+        """Return all rows of a source, or of the sources of all ranks."""
+        every = ranks.allgather(numpy.diff(X.starts))
+        sizes, counts = numpy.concatenate(every), [len(of_rank) for of_rank in every]
+        home = numpy.repeat(numpy.arange(len(every)), counts) if ranks.own_data else None
+        first = sum(counts[: ranks.rank]) if ranks.own_data else 0
+        return cls(X, Y, weight, ranks, sizes, home, first, numpy.arange(len(sizes)))
+
+    @property
+    def count(self) -> int:
+        """Return the number of rows that this rank's source has."""
+        return self.size_of(self.own(self.blocks))
+
+    def size_of(self, blocks: numpy.ndarray) -> int:
         """Return how many rows some blocks have."""
         return int(self.sizes[blocks].sum())
 
     def own(self, blocks: numpy.ndarray) -> numpy.ndarray:
         """Return those of some blocks that this rank's source has."""
         return blocks if self.home is None else blocks[self.home[blocks] == self.ranks.rank]
-
-    def part(self, blocks: numpy.ndarray) -> numpy.ndarray:
-        """Return a rank's part of some blocks, which are neighbours where they were: all of them for one process."""
-        group = self.ranks.group
-        if self.home is not None or group is None:
-            return self.own(blocks)
-        return numpy.array_split(blocks, group.size)[group.rank]
-
-    def numbers(self, blocks: numpy.ndarray) -> numpy.ndarray:
-        """Return the numbers of blocks within this rank's source."""
-        return blocks - self.first
 
     def division(self, blocks: numpy.ndarray) -> Division | None:
         """Divide blocks that are read in this order: each goes to the rank that has it, or has read fewest rows."""
@@ -95,139 +96,96 @@ class Blocks:
             read[owner[place]] += count
         return Division(group.rank, owner, rows)
 
+    def orders(self, random_state: numpy.random.RandomState, rows: int) -> BlockOrders:
+        """Return what draws the order of each epoch."""
+        return BlockOrders(random_state, self.X, self.blocks)
 
-@dataclass
-class SourceRows(Rows):
-    """Rows of a source that are trained on: X is the source, Y and weight are in memory.
-
-    all_blocks : those of all ranks; blocks : the numbers of those that are trained on
-    """
-
-    all_blocks: Any = None
-    blocks: Any = None
-
-    @classmethod
-    def whole(cls, X: Source, Y: Array, weight: Array | None, ranks: Ranks = ALONE) -> "SourceRows":
-        """Return all rows of a source, or of the sources of all ranks."""
-        found = Blocks(X, ranks)
-        return cls(X, Y, weight, found, numpy.arange(len(found.sizes)))
-
-    @property
-    def count(self) -> int:
-        """Return the number of rows that this rank's source has."""
-        return self.all_blocks.rows(self.all_blocks.own(self.blocks))
-
-    def hold_out(
-        self, share: float, random_state: numpy.random.RandomState, backend: Backend, dtype: str
-    ) -> tuple["SourceRows", Rows]:
+    def split(
+        self, share: float, random_state: numpy.random.RandomState, network: Network, strata: Any, ranks: Ranks
+    ) -> tuple["SourceRows", Rows, None]:
         """Split rows into those to train on, and whole blocks that are held out: a share of all, at most a buffer.
 
         Raises ValueError where there is no block for both.
         """
-        source, every = self.X, self.all_blocks
+        source, dtype = self.X, network.spec.dtype
         order = random_state.permutation(self.blocks)
-        wanted = min(share * every.rows(order), source.buffer_rows(dtype))
-        chosen = max(1, int(numpy.searchsorted(numpy.cumsum(every.sizes[order]), wanted, side="right")))
+        wanted = min(share * self.size_of(order), source.buffer_rows(dtype))
+        chosen = max(1, int(numpy.searchsorted(numpy.cumsum(self.sizes[order]), wanted, side="right")))
         if chosen >= len(order):
             raise ValueError(
                 "The validation set would be all of the source: it has a single block. Pass X_val and y_val."
             )
-        out = every.numbers(every.own(numpy.sort(order[:chosen])))
-        held = read_rows(source, out, dtype)
+        held = read_rows(source, self.own(numpy.sort(order[:chosen])) - self.first, dtype)
         weight = None if self.weight is None else self.weight[held.rows]
-        held_out = Rows(backend.asarray(held.X), self.Y[held.rows], weight)
-        return SourceRows(source, self.Y, self.weight, every, numpy.sort(order[chosen:])), held_out
+        held_out = Rows(network.backend.asarray(held.X), self.Y[held.rows], weight)
+        return replace(self, blocks=numpy.sort(order[chosen:])), held_out, None
+
+    def epoch(self, step: Step, epoch_of: Callable[[Step], Callable[..., float]]) -> Callable[..., float]:
+        """Make an epoch over the source, in place of one over an array.
+
+        It takes the source and an order of its blocks. Between two buffers of rows an interrupt finds every update
+        whole.
+
+        epoch_of : makes from a step its epoch over rows in memory
+        """
+        backend, dtype, gather = step.backend, step.spec.dtype, Operations(step.backend).gather
+        piece_bytes = PIECE_BYTES if is_host(backend) else BUFFER_BYTES
+
+        def buffered(
+            X: Source, Y: Array, *, batch_size: int, order: BlockOrder | None, sample_weight: Array | None, **how: Any
+        ) -> float:
+            total, done, report, epoch = 0.0, 0, step.report, epoch_of(step)
+            blocks, seed = (self.blocks, None) if order is None else order
+            reading: dict[str, Any] = {"seed": seed, "piece_bytes": piece_bytes, "division": self.division(blocks)}
+            found = rows_of(X, blocks - self.first, dtype, batch_size=batch_size, **reading)
+            step.report = None  # which counts the rows of a buffer
+            try:
+                with closing(found):
+                    for part in found:
+                        there = backend.asarray(part.rows)
+                        X_there = backend.asarray(part.X)
+                        weight = None if sample_weight is None else gather(sample_weight, there)
+                        if isinstance(step, DistributedStep):
+                            epoch = epoch_of(step.among(in_their_order(part.owner), X_there))
+                        loss = epoch(X_there, gather(Y, there), batch_size=batch_size, sample_weight=weight, **how)
+                        total, done = total + loss * len(part.owner), done + len(part.owner)
+                        if report is not None:
+                            report(done)
+            finally:
+                step.report = report
+            return total / done
+
+        return buffered
 
     def parts(self, backend: Backend, dtype: str) -> Generator[Rows, None, None]:
         """Yield this rank's part of the rows on a backend in a dtype, some at a time, one part at least."""
-        mine = self.all_blocks.part(self.blocks)
-        if not self.all_blocks.rows(mine):
+        mine, group = self.own(self.blocks), self.ranks.group
+        if self.home is None and group is not None:
+            mine = numpy.array_split(mine, group.size)[group.rank]
+        if not self.size_of(mine):
             none = backend.asarray(numpy.zeros((0, self.X.shape[1])), dtype=dtype)
             yield Rows(none, self.Y[:0, ...], None if self.weight is None else self.weight[:0])
             return
-        for X, places, _ in rows_of(self.X, self.all_blocks.numbers(mine), dtype, batch_size=1, piece_bytes=PART_BYTES):
+        for X, places, _ in rows_of(self.X, mine - self.first, dtype, batch_size=1, piece_bytes=PART_BYTES):
             part = slice(int(places[0]), int(places[-1]) + 1)
             yield Rows(backend.asarray(X), self.Y[part], None if self.weight is None else self.weight[part])
 
 
-def epoch_over_source(
-    step: Step, rows: SourceRows, epoch_of: Callable[[Step], Callable[..., float]]
-) -> Callable[..., float]:
-    """Make an epoch over a source, in place of one over an array.
-
-    epoch_of : makes from a step its epoch over rows in memory
-    returns a function with the signature of ``Step.epoch`` that takes a source and an order of its blocks; between two
-    buffers of rows an interrupt finds every update whole
-    """
-    backend, dtype, on_host, every = step.backend, step.spec.dtype, is_host(step.backend), rows.all_blocks
-    gather, piece_bytes = Operations(backend).gather, PIECE_BYTES if on_host else BUFFER_BYTES
-
-    def buffered(
-        X: Source, Y: Array, *, batch_size: int, order: BlockOrder | None, sample_weight: Array | None, **how: Any
-    ) -> float:
-        total, done, report, epoch = 0.0, 0, step.report, epoch_of(step)
-        blocks, seed = (rows.blocks, None) if order is None else order
-        reading: dict[str, Any] = {"seed": seed, "piece_bytes": piece_bytes, "division": every.division(blocks)}
-        found = rows_of(X, every.numbers(blocks), dtype, batch_size=batch_size, **reading)
-        step.report = None  # which counts the rows of a buffer
-        try:
-            with closing(found):
-                for part in found:
-                    there = backend.asarray(part.rows)
-                    X_there = backend.asarray(part.X)
-                    weight = None if sample_weight is None else gather(sample_weight, there)
-                    if isinstance(step, DistributedStep):
-                        epoch = epoch_of(step.among(in_their_order(part.owner), X_there))
-                    loss = epoch(X_there, gather(Y, there), batch_size=batch_size, sample_weight=weight, **how)
-                    total, done = total + loss * len(part.owner), done + len(part.owner)
-                    if report is not None:
-                        report(done)
-        finally:
-            step.report = report
-        return total / done
-
-    return buffered
-
-
 def fit_over_source(
-    network: Network,
-    X: Source,
-    Y: numpy.ndarray,
-    *,
-    epochs: int,
-    batch_size: int,
-    schedule: Schedule,
-    callbacks: Sequence[Callback],
-    sample_weight: numpy.ndarray | None,
-    resume_from: TrainingState | None,
+    network: Network, X: Source, Y: numpy.ndarray, *, epochs: int, sample_weight: numpy.ndarray | None, **how: Any
 ) -> None:
-    """Train a network on the rows of a source, as its ``fit`` does on an array; orders come from its seed."""
+    """Train a network on the rows of a source, as its ``fit`` does on an array; orders come from its seed.
+
+    how : the further arguments of ``xpnet.training.run``
+    """
     weight = None if sample_weight is None else network.bring(sample_weight, network.spec.dtype)
     rows = SourceRows.whole(X, network.own(network.bring(Y)), weight, current_ranks())
     with network.lock.training():
-        step = network.trainable()
-        orders = BlockOrders(numpy.random.RandomState(network.spec.seed), X, rows.blocks)
-        run(
-            Training(step, rows.all_blocks.rows(rows.blocks), epochs, network.history, orders, lock=network.lock),
-            X,
-            rows.Y,
-            batch_size=batch_size,
-            shuffle=True,
-            schedule=schedule,
-            sample_weight=rows.weight,
-            callbacks=callbacks,
-            resume_from=resume_from,
-            epoch=epoch_over_source(step, rows, lambda step: step.epoch),
-        )
-
-
-def in_their_order(owner: numpy.ndarray) -> Owners:
-    """Return the owners of rows of which each rank has its own, one after the other. owner : (rows,) whose each is"""
-    index = numpy.empty(len(owner), numpy.int64)
-    for rank in range(int(owner.max(initial=0)) + 1):
-        mine = owner == rank
-        index[mine] = numpy.arange(numpy.count_nonzero(mine))
-    return Owners(owner, index)
+        step, count = network.trainable(), rows.size_of(rows.blocks)
+        orders = rows.orders(numpy.random.RandomState(network.spec.seed), count)
+        training = Training(step, count, epochs, network.history, orders, lock=network.lock)
+        epoch = rows.epoch(step, lambda step: step.epoch)
+        run(training, X, rows.Y, shuffle=True, sample_weight=rows.weight, epoch=epoch, **how)
 
 
 def summed_gradient(step: Step, rows: SourceRows, ranks: Ranks) -> tuple[float, float, list[Any]]:
