@@ -5,5 +5,3 @@
 """
 
 from xpnet_mpi.group import MpiGroup, open_group
-
-__all__ = ["MpiGroup", "open_group"]

@@ -3,14 +3,13 @@
 import os
 import platform
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy
 
-from xpnet.backend.group import Value
+from xpnet.backend.group import Value, say_failed
 from xpnet.errors import BackendError
 from xpnet.ops import Array
 from xpnet_mpi.watch import Watch
@@ -131,14 +130,7 @@ class MpiGroup:
             return
         from mpi4py.run import set_abort_status
 
-        text = " ".join(str(error).split())
-        sys.stderr.write(
-            f"xpnet: rank {self.rank} of {self.size} on {platform.node()} failed, which ends all ranks: "
-            f"{type(error).__name__}: {text}\n"
-        )
-        sys.stderr.flush()
-        if isinstance(error, SystemExit) and not error.code:
-            error.code = 1  # a rank that ends before the others has failed
+        say_failed(self, error, f"on {platform.node()} failed, which ends all ranks")
         set_abort_status(error)
 
 

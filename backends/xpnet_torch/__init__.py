@@ -1,5 +1,3 @@
 """Ranks that PyTorch's launchers start: ``torchrun --nproc-per-node 4 a.py``, Ray Train, Spark's TorchDistributor."""
 
 from xpnet_torch.group import TorchGroup, open_group
-
-__all__ = ["TorchGroup", "open_group"]

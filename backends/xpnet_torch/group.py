@@ -2,7 +2,6 @@
 
 import atexit
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy
 
-from xpnet.backend.group import Value
+from xpnet.backend.group import Value, say_failed
 from xpnet.errors import BackendError
 from xpnet.ops import Array
 
@@ -93,13 +92,8 @@ class TorchGroup:
 
     def abort(self, error: BaseException) -> None:
         """See :class:`xpnet.backend.Group`: the launcher ends the ranks when it sees this process fail."""
-        if self.size == 1:
-            return
-        if isinstance(error, SystemExit) and not error.code:
-            error.code = 1  # a rank that ends before the others has failed
-        text = " ".join(str(error).split())
-        sys.stderr.write(f"xpnet: rank {self.rank} of {self.size} failed: {type(error).__name__}: {text}\n")
-        sys.stderr.flush()
+        if self.size > 1:
+            say_failed(self, error, "failed")
 
 
 def _leave(distributed: Any) -> None:

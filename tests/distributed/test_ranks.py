@@ -7,7 +7,7 @@ from ranks.threads_group import on_ranks
 
 import xpnet
 from xpnet.distributed import current_ranks
-from xpnet.distributed.group import Place, threads_of
+from xpnet.distributed.group import threads_of
 from xpnet.distributed.ranks import LAUNCHERS, launched
 
 
@@ -68,12 +68,10 @@ def test_the_launcher_is_known(name: str, value: str, launcher: str | None, monk
     ],
 )
 def test_threads_are_divided(own: range, beside: list[range], threads: int) -> None:
-    def place(cores: range, host: str = "a") -> Place:
-        return Place(host, 0, frozenset(cores), len(cores))
-
-    assert threads_of(place(own), [*map(place, beside), place(range(4), "b")]) == threads
+    places = [("a", frozenset(cores), len(cores)) for cores in [own, *beside[1:]]]
+    assert beside[0] == own
+    assert threads_of(0, [*places, ("b", frozenset(range(4)), 4)]) == threads
 
 
 def test_a_quota_is_divided() -> None:
-    places = [Place("a", process, frozenset(range(16)), 4) for process in (1, 2)]
-    assert threads_of(places[0], places) == 2
+    assert threads_of(0, [("a", frozenset(range(16)), 4)] * 2) == 2

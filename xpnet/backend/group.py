@@ -1,5 +1,6 @@
 """A group joins processes that train one network together; its protocols need no inheritance."""
 
+import sys
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from xpnet.ops import Array
@@ -119,6 +120,18 @@ class SharedMemoryGroup(Group, Protocol):
 
     def barrier(self) -> None:
         """Wait until every rank is here: what each has written to the common memory is then read by all."""
+
+
+def say_failed(group: Group, error: BaseException, then: str) -> None:
+    """Write to stderr that this rank has failed, and why; a process that exits before the others exits with 1.
+
+    then : what the message says of it
+    """
+    if isinstance(error, SystemExit) and not error.code:
+        error.code = 1
+    text = " ".join(str(error).split())
+    sys.stderr.write(f"xpnet: rank {group.rank} of {group.size} {then}: {type(error).__name__}: {text}\n")
+    sys.stderr.flush()
 
 
 def allgather(group: Group, value: Any) -> list[Any]:

@@ -11,11 +11,11 @@ import click
 
 from xpnet import __version__, get_threads
 from xpnet.backend.group import allgather
+from xpnet.backend.threads import cores
 from xpnet.cli.options import computing
 from xpnet.cli.output import show_facts, show_json, show_table
 from xpnet.dispatch import available_backends, choose, get_backend
 from xpnet.distributed import use_group
-from xpnet.distributed.group import machine
 from xpnet.errors import BackendError
 
 PACKAGES = (
@@ -99,13 +99,13 @@ def doctor(as_json: bool, group: str | None) -> None:
 def _show_ranks(name: str, as_json: bool) -> None:
     """Show on rank 0 where each rank of a group runs."""
     with use_group(name, timeout=PATIENCE) as group:
-        host, bound, cores, threads = machine()
+        bound, count = sorted(cores()), os.cpu_count() or 1
         own = {
             "rank": group.rank,
-            "host": host,
-            "cores": cores,
-            "threads": threads,
-            "binding": f"bound to {len(bound)} cores: {bound}" if len(bound) < cores else "not bound",
+            "host": platform.node(),
+            "cores": count,
+            "threads": get_threads(),
+            "binding": f"bound to {len(bound)} cores: {bound}" if len(bound) < count else "not bound",
             "library": group.why,
         }
         ranks = allgather(group, own)

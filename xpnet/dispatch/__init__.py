@@ -5,13 +5,3 @@
 
 from xpnet.dispatch.choice import Choice, available_backends, choose, coerce, get_backend, use_backend
 from xpnet.dispatch.generic import GenericBackend
-
-__all__ = [
-    "Choice",
-    "GenericBackend",
-    "available_backends",
-    "choose",
-    "coerce",
-    "get_backend",
-    "use_backend",
-]

@@ -7,5 +7,3 @@
 
 from xpnet.distributed.group import use_group
 from xpnet.distributed.ranks import ALONE, DistributedStep, Ranks, current_ranks, on_all_ranks, ranks_of
-
-__all__ = ["ALONE", "DistributedStep", "Ranks", "current_ranks", "on_all_ranks", "ranks_of", "use_group"]

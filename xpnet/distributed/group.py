@@ -7,12 +7,11 @@ import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from typing import Literal
 
 from xpnet.backend import Group
 from xpnet.backend.group import allgather
-from xpnet.backend.threads import allowed_threads, cores, get_threads, sharing_the_machine
+from xpnet.backend.threads import allowed_threads, cores, sharing_the_machine
 from xpnet.distributed.ranks import Ranks, using
 from xpnet.errors import BackendError, InputError
 
@@ -89,53 +88,28 @@ def _opener(name: str) -> Callable[[float], AbstractContextManager[Group]]:
     return registered[name].load()
 
 
-@dataclass(frozen=True)
-class Place:
-    """Says where one rank runs.
-
-    host : the machine's name
-    process : its number there
-    cores : which cores it may run on
-    allowed : how many threads it may use, by its affinity and its cgroup's quota
-    """
-
-    host: str
-    process: int
-    cores: frozenset[int]
-    allowed: int
-
-
-def machine() -> tuple[str, list[int], int, int]:
-    """Return the machine's name, the cores that this process may run on, the number of all, and the threads it uses."""
-    return platform.node(), sorted(cores()), os.cpu_count() or 1, get_threads()
-
-
-def places(group: Group) -> list[Place]:
-    """Return where each rank runs."""
-    return allgather(group, Place(platform.node(), os.getpid(), cores(), allowed_threads()))
-
-
 @contextmanager
 def divided_threads(group: Group) -> Iterator[None]:
     """Let this rank, and BLAS, use its part of the cores that several ranks may run on."""
-    if group.size == 1:
-        yield
-        return
-    every = places(group)
-    if len({(place.host, place.process) for place in every}) < 2:  # ranks that are threads of one process
+    every = allgather(group, (platform.node(), cores(), allowed_threads(), os.getpid()))
+    if len({(host, process) for host, *_, process in every}) < 2:  # one rank, or ranks that are threads of one process
         yield
         return
     from threadpoolctl import threadpool_limits
 
-    count = threads_of(every[group.rank], every)
+    count = threads_of(group.rank, [place[:3] for place in every])
     with sharing_the_machine(count), threadpool_limits(count, user_api="blas"):
         yield
 
 
-def threads_of(own: Place, every: Sequence[Place]) -> int:
-    """Return a rank's number of threads: ranks divide the cores that they share, and a quota."""
-    neighbours = [place for place in every if place.host == own.host]
-    count = int(sum(1 / sum(core in place.cores for place in neighbours) for core in own.cores) + 1e-9)
-    if own.allowed < len(own.cores):
-        count = min(count, own.allowed // len(neighbours))
+def threads_of(rank: int, every: Sequence[tuple[str, frozenset[int], int]]) -> int:
+    """Return a rank's number of threads: ranks divide the cores that they share, and a quota.
+
+    every : of each rank the machine's name, the cores that it may run on, and the threads that it may use
+    """
+    host, own, allowed = every[rank]
+    neighbours = [cores for name, cores, _ in every if name == host]
+    count = int(sum(1 / sum(core in cores for cores in neighbours) for core in own) + 1e-9)
+    if allowed < len(own):
+        count = min(count, allowed // len(neighbours))
     return max(count, 1)

@@ -12,8 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
-from zlib import crc32
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy
 
@@ -105,18 +104,18 @@ class Ranks:
 
     def count(self, rows: int) -> int:
         """Return how many rows all ranks have, of which this one has ``rows``."""
-        return sum(self.allgather(rows)) if self.own_data else rows
+        return sum(self.allgather(rows))
 
     def places(self, rows: int) -> Any:
         """Return the places of this rank's rows among those of all ranks: (rows,) int64."""
         if self.owners is None:
-            return numpy.arange(rows) + rows_of(self, rows).first
+            return numpy.arange(rows) + (sum(self.allgather(rows)[: self.rank]) if self.own_data else 0)
         own, places = numpy.flatnonzero(self.owners.rank == self.rank), numpy.empty(rows, "int64")
         places[self.owners.index[own]] = own
         return places
 
     def check_alike(self, spec: NetworkSpec, **settings: Any) -> None:
-        """Compare what every rank is about to train, in one sum of a number a rank.
+        """Compare what every rank is about to train.
 
         spec : the network of this rank; settings : what else must be equal, by the name that the user knows it by
 
@@ -127,11 +126,6 @@ class Ranks:
             return
         network = {field.name: getattr(spec, field.name) for field in fields(spec)}
         facts = {name: repr(value) for name, value in (network | settings).items()}
-        sums = numpy.zeros(self.group.size, "int64")
-        sums[self.rank] = crc32(repr(facts).encode())
-        sums = self.group.allreduce(sums)
-        if (sums == sums[0]).all():
-            return
         first, *others = allgather(self.group, facts)
         differences = [
             f"rank {rank} has {name} = {other.get(name)}, rank 0 has {value}"
@@ -139,10 +133,11 @@ class Ranks:
             for name, value in first.items()
             if other.get(name) != value
         ]
-        raise InputError(
-            "All ranks train one network, on the same number of rows in batches of one size: "
-            f"{'; '.join(differences)}. Pass the same on every rank."
-        )
+        if differences:
+            raise InputError(
+                "All ranks train one network, on the same number of rows in batches of one size: "
+                f"{'; '.join(differences)}. Pass the same on every rank."
+            )
 
 
 ALONE = Ranks()
@@ -168,26 +163,8 @@ def owning(owners: Owners | None) -> AbstractContextManager[None]:
     return using(replace(_context.get(), owners=owners)) if owners else nullcontext()
 
 
-class Share(NamedTuple):
-    """Holds the rows and the weight of one rank in a batch.
-
-    rows : (n,) int64, indices into the rows that this rank has, or a slice of them
-    part : what these are of the batch
-    """
-
-    rows: Any
-    part: BatchPart
-
-
-class Rows(NamedTuple):
-    """The rows that a rank has, among those of all ranks.
-
-    first : how many there are before them; own : how many they are; total : how many all ranks have
-    """
-
-    first: int
-    own: int
-    total: int
+Share: TypeAlias = tuple[Any, BatchPart]
+"""A rank's rows in a batch, as indices (n,) int64 into those that it has or a slice of them, and what part they are."""
 
 
 def on_all_ranks(step: Step) -> Step:
@@ -216,8 +193,7 @@ class DistributedStep(Step):
         assert ranks.group is not None
         self.step, self.ranks, self.group = step, ranks, ranks.group
         self.spec, self.params = step.spec, step.params
-        self._counted: tuple[Any, Rows] = (None, Rows(0, 0, 0))
-        self._last_batch: tuple[Any, Any, Share] = (None, None, Share(slice(0, 0), BatchPart(0.0)))
+        self._counted: tuple[Any, int, int] = (None, 0, 0)  # X, the rows of the ranks before this one, and of all
 
     @cached_property
     def gradients(self) -> Parameters:
@@ -239,7 +215,7 @@ class DistributedStep(Step):
         owners : of each row of all ranks; X : (own, in), those of this rank
         """
         made = DistributedStep(self.step, replace(self.ranks, data="own", owners=owners))
-        made._counted = X, Rows(0, X.shape[0], len(owners.rank))
+        made._counted = X, 0, len(owners.rank)
         return made
 
     def broadcast_state(self) -> None:
@@ -248,21 +224,15 @@ class DistributedStep(Step):
         if self.ranks.rank:
             self.step.load_state(state)
 
-    def epoch(
-        self,
-        X: Array,
-        Y: Array,
-        *,
-        learning_rate: float,
-        batch_size: int,
-        order: Any = None,
-        sample_weight: Array | None = None,
-    ) -> float:
+    def epoch(self, X: Array, Y: Array, **how: Any) -> float:
         """See :class:`xpnet.backend.Step`."""
-        how: dict[str, Any] = {"learning_rate": learning_rate, "batch_size": batch_size, "order": order}
-        return self._epoch(X, Y, sample_weight, **how, by_rows=False, max_grad_norm=None)
+        return self._epoch(X, Y, **how, by_rows=False)
 
-    def weighted_epoch(
+    def weighted_epoch(self, X: Array, Y: Array, **how: Any) -> float:
+        """See :class:`xpnet.backend.Step`."""
+        return self._epoch(X, Y, **how, by_rows=True)
+
+    def _epoch(
         self,
         X: Array,
         Y: Array,
@@ -272,22 +242,7 @@ class DistributedStep(Step):
         order: Any = None,
         sample_weight: Array | None = None,
         max_grad_norm: float | None = None,
-    ) -> float:
-        """See :class:`xpnet.backend.Step`."""
-        how: dict[str, Any] = {"learning_rate": learning_rate, "batch_size": batch_size, "order": order}
-        return self._epoch(X, Y, sample_weight, **how, by_rows=True, max_grad_norm=max_grad_norm)
-
-    def _epoch(
-        self,
-        X: Array,
-        Y: Array,
-        sample_weight: Array | None,
-        *,
-        learning_rate: float,
-        batch_size: int,
-        order: Any,
         by_rows: bool,
-        max_grad_norm: float | None,
     ) -> float:
         """Train for an epoch, as ``epoch`` does or, by rows, ``weighted_epoch``."""
         how: dict[str, Any] = {"learning_rate": learning_rate, "sample_weight": sample_weight, "group": self.group}
@@ -332,14 +287,18 @@ class DistributedStep(Step):
 
     def loss(self, X: Array, Y: Array, *, sample_weight: Array | None = None, rows: Any = None) -> float:
         """See :class:`xpnet.backend.Step`."""
-        share = self._whole(X, rows, sample_weight)
-        own, (x, y, w, indices) = self._weight_of(share.rows, sample_weight), _taken(X, Y, sample_weight, share.rows)
+        mine, part = self._whole(X, rows, sample_weight)
+        if sample_weight is None:
+            own = float(mine.stop - mine.start if isinstance(mine, slice) else len(mine))
+        else:
+            own = float(self.backend.to_numpy(sample_weight)[mine].sum())
+        x, y, w, indices = _taken(X, Y, sample_weight, mine)
         mean = self.step.loss(x, y, sample_weight=w, rows=indices) if own else 0.0
         penalty = self.step.penalty if own else 0.0
         # A penalty over the rows is for those of this rank; every rank with rows knows the same one.
         per_row = own if self.spec.l2_over_batch else 1.0
         total, penalties, knowing = self._sums(own * (mean - penalty), per_row * penalty, float(own > 0))
-        weight = share.part.total_weight
+        weight = part.total_weight
         if not weight:
             self.penalty = 0.0
             return 0.0
@@ -357,8 +316,7 @@ class DistributedStep(Step):
     ) -> float:
         """See :class:`xpnet.backend.Step`. The rows of all ranks are always a whole batch."""
         assert part is None
-        share = self._whole(X, rows, sample_weight)
-        loss = self._add_up(X, Y, sample_weight, share.rows, share.part)
+        loss = self._add_up(X, Y, sample_weight, *self._whole(X, rows, sample_weight))
         loss, self.penalty = self._sums(loss, self.step.penalty)
         return loss
 
@@ -380,32 +338,30 @@ class DistributedStep(Step):
 
     def count_rows(self, X: Array) -> int:
         """See :class:`xpnet.backend.Step`."""
-        return self._rows(X).total
+        if self._counted[0] is not X:  # ranks are asked once for the same X
+            counts = self.ranks.allgather(X.shape[0])
+            self._counted = X, sum(counts[: self.ranks.rank]) if self.ranks.own_data else 0, sum(counts)
+        return self._counted[2]
 
     def _broadcast_parameters(self) -> None:
         """Go on with rank 0's parameters: on unlike processors, those of others differ in their last bits by now."""
         self.params.update(self.ranks.broadcast(self.step.state().params))
 
-    def _rows(self, X: Array) -> Rows:
-        """Find the places of this rank's rows among those of all. Ranks are asked once for the same X."""
-        if self._counted[0] is not X:
-            self._counted = X, rows_of(self.ranks, X.shape[0])
-        return self._counted[1]
-
     def _shares(self, X: Array, batch_size: int, order: Any, sample_weight: Array | None) -> Iterator[Share]:
-        """Yield this rank's share of one batch after the other."""
-        weights = None if sample_weight is None else self.backend.to_numpy(sample_weight)
-        return divide(self.ranks, self._rows(X), batch_size, order, weights)
+        """Yield this rank's share of one batch after the other.
+
+        order : (n,) int64, indices into the rows of all ranks; None for all, as they lie
+        """
+        weights, total = None if sample_weight is None else self.backend.to_numpy(sample_weight), self.count_rows(X)
+        if self.ranks.own_data:
+            rows = range(self._counted[1], self._counted[1] + X.shape[0])
+            return _divide_by_owner(self.ranks, rows, total, batch_size, order, weights)
+        return _divide_evenly(self.group, total if order is None else len(order), batch_size, order, weights)
 
     def _whole(self, X: Array, order: Any, sample_weight: Array | None) -> Share:
-        """Return this rank's share where all rows, or those of ``order``, are one batch; found once for all rows."""
-        if order is None and self._last_batch[0] is X and self._last_batch[1] is sample_weight:
-            return self._last_batch[2]
+        """Return this rank's share where all rows, or those of ``order``, are one batch."""
         count = self.count_rows(X) if order is None else len(order)
-        share = next(self._shares(X, count, order, sample_weight)) if count else Share(slice(0, 0), BatchPart(0.0))
-        if order is None:
-            self._last_batch = X, sample_weight, share
-        return share
+        return next(self._shares(X, count, order, sample_weight)) if count else (slice(0, 0), BatchPart(0.0))
 
     def _add_up(self, X: Array, Y: Array, sample_weight: Array | None, rows: Any, part: BatchPart) -> float:
         """Make the gradients those of a batch, of which these rows are the share; returns their part of the loss."""
@@ -425,12 +381,6 @@ class DistributedStep(Step):
         """Return the sum of each number over the ranks."""
         return self.group.allreduce(numpy.array(numbers, "float64")).tolist()
 
-    def _weight_of(self, rows: Any, sample_weight: Array | None) -> float:
-        """Return the weight of some rows that this rank has."""
-        if sample_weight is not None:
-            return float(self.backend.to_numpy(sample_weight)[rows].sum())
-        return float(rows.stop - rows.start if isinstance(rows, slice) else len(rows))
-
 
 def _taken(X: Array, Y: Array, sample_weight: Array | None, rows: Any) -> tuple[Array, Array, Array | None, Any]:
     """Return X, Y, weights and rows as a step takes them: a slice is cut off here, indices are left to the step."""
@@ -439,69 +389,46 @@ def _taken(X: Array, Y: Array, sample_weight: Array | None, rows: Any) -> tuple[
     return X[rows, ...], Y[rows, ...], None if sample_weight is None else sample_weight[rows], None
 
 
-def rows_of(ranks: Ranks, count: int) -> Rows:
-    """Return the places of this rank's ``count`` rows; if all ranks have the same rows, each has all of them."""
-    counts = ranks.allgather(count)
-    return Rows(sum(counts[: ranks.rank]), count, sum(counts)) if ranks.own_data else Rows(0, count, count)
-
-
-def divide(ranks: Ranks, rows: Rows, batch_size: int, order: Any, weights: Any) -> Iterator[Share]:
-    """Yield this rank's share of one batch after the other.
-
-    order : (n,) int64, indices into the rows of all ranks; None for all, as they lie
-    weights : (rows.own,) NumPy's, the sample weights of this rank's rows, or None
-    """
-    if not ranks.own_data:
-        return _divide_evenly(ranks, rows.own if order is None else len(order), batch_size, order, weights)
-    return _divide_by_owner(ranks, rows, batch_size, order, weights)
-
-
-def _divide_evenly(ranks: Ranks, count: int, batch_size: int, order: Any, weights: Any) -> Iterator[Share]:
+def _divide_evenly(group: Group, count: int, batch_size: int, order: Any, weights: Any) -> Iterator[Share]:
     """Every rank has all rows: each batch is cut into as many pieces as there are ranks."""
-    assert ranks.group is not None
-    rank, size = ranks.rank, ranks.group.size
-    sums = None
+    rank, size, sums = group.rank, group.size, None
     if weights is not None:
         sums = _sums(numpy.arange(count) // batch_size, weights if order is None else weights[order])
     for k, start in enumerate(range(0, count, batch_size)):
         n = min(batch_size, count - start)
         begin, end = start + n * rank // size, start + n * (rank + 1) // size
         total = n if sums is None else float(sums[k])
-        yield Share(
-            slice(begin, end) if order is None else order[begin:end],
-            BatchPart(total, first_row=begin - start, penalized=rank == 0),
-        )
+        part = BatchPart(total, first_row=begin - start, penalized=rank == 0)
+        yield slice(begin, end) if order is None else order[begin:end], part
 
 
-def _divide_by_owner(ranks: Ranks, rows: Rows, batch_size: int, order: Any, weights: Any) -> Iterator[Share]:
-    """Every rank has its own rows, and takes those of each batch that it has."""
+def _divide_by_owner(
+    ranks: Ranks, rows: range, total: int, batch_size: int, order: Any, weights: Any
+) -> Iterator[Share]:
+    """Every rank has its own rows, and takes those of each batch that it has.
+
+    rows : the places of this rank's rows among all, unless owners say where they are; total : the rows of all ranks
+    """
     in_place = order is None and ranks.owners is None
-    order = numpy.arange(rows.total) if order is None else order
+    order = numpy.arange(total) if order is None else order
     if ranks.owners is None:
-        lower, mine = order < rows.first, (order >= rows.first) & (order < rows.first + rows.own)
-        places = numpy.flatnonzero(mine)
-        own = order[places] - rows.first
+        lower, places = order < rows.start, numpy.flatnonzero((order >= rows.start) & (order < rows.stop))
+        own = order[places] - rows.start
     else:
         owner = ranks.owners.rank[order]
         lower, places = owner < ranks.rank, numpy.flatnonzero(owner == ranks.rank)
         own = ranks.owners.index[order[places]]
-    sums = _common_sums(ranks, len(order), batch_size, places // batch_size, None if weights is None else weights[own])
+    starts = numpy.arange(0, len(order), batch_size)
+    sums = numpy.minimum(batch_size, len(order) - starts)
+    if weights is not None:
+        sums = ranks.sum(_sums(places // batch_size, weights[own], len(starts)))
     edges = numpy.searchsorted(places, numpy.arange(0, len(order) + batch_size, batch_size))
     before = _sums(numpy.arange(len(order)) // batch_size, lower.astype("float64"))
     for k, total in enumerate(sums):
         mine = slice(edges[k], edges[k + 1])
         in_batch = places[mine] - k * batch_size
         part = BatchPart(float(total), first_row=int(before[k]), penalized=ranks.rank == 0, places=in_batch)
-        yield Share(mine if in_place else own[mine], part)
-
-
-def _common_sums(ranks: Ranks, count: int, batch_size: int, batch: Any, weights: Any) -> Any:
-    """Sum the weights of each batch over all ranks: (batches,) float64. batch : which one each row here is in"""
-    batches = -(-count // batch_size)
-    if weights is None:
-        return numpy.minimum(batch_size, count - batch_size * numpy.arange(batches)).astype("float64")
-    assert ranks.group is not None
-    return ranks.group.allreduce(_sums(batch, weights, batches))
+        yield mine if in_place else own[mine], part
 
 
 def _sums(batch: Any, weights: Any, batches: int = 0) -> Any:

@@ -99,8 +99,7 @@ class Network(Saved):
     array([0, 1, 1, 0])
     """
 
-    _values: dict[str, Any]  # the parameters before there is a step or an array of them
-    _params: Parameters | None  # the parameters before there is a step
+    _values: dict[str, Any]  # the parameters before there is a step
     _optimizer: StepState | None  # what of the optimizer no step has taken over yet
     _step: Step | None
     _sparse_step: Step | None  # computes with sparse rows and the parameters of the step, which takes none
@@ -140,10 +139,7 @@ class Network(Saved):
     @property
     def params(self) -> Parameters:
         """Parameters by name; assigning to a name writes the values into the network."""
-        if self._step is not None:
-            return self._step.params
-        with self.lock.calls:
-            return self._find_params()
+        return self._ready().params
 
     @property
     def gradients(self) -> Parameters:
@@ -332,7 +328,7 @@ class Network(Saved):
         """
         if not self.settled:
             self._adopt([X])
-        return (self._step or self._make(sparse=False)).forward_finite(X)
+        return self._ready().forward_finite(X)
 
     def step(self, X: Array, Y: Labels) -> float:
         """Make one update from all rows as one batch.
@@ -474,7 +470,6 @@ class Network(Saved):
         """
         return self.exclusively(self._measure(X, Y))
 
-    @locked
     def gradient(self, X: Array, Y: Labels) -> float:
         """Fill ``gradients`` with those of the loss on rows, as one batch; the parameters stay.
 
@@ -495,9 +490,9 @@ class Network(Saved):
         InputError
             For shapes or labels that do not fit.
         """
-        X, Y, _ = self._coerce_batch(X, Y, None)
+        X, Y, _ = self.checked(X, Y)
         check_dense_off_host(X, self.backend)
-        return on_all_ranks(self._step_for(X)).gradient(X, Y)
+        return self.exclusively(lambda: on_all_ranks(self._step_for(X)).gradient(X, Y))
 
     def to(self, backend: str | Backend | Array, *, dtype: str | None = None) -> Self:
         """Move the network, optimizer state included; from there on it converts what it is given.
@@ -576,7 +571,7 @@ class Network(Saved):
         dict of str to numpy.ndarray
             The parameters by name.
         """
-        return self._find_params().to_host()
+        return self._ready().params.to_host()
 
     @locked
     def load_values(self, values: dict[str, Any]) -> None:
@@ -587,7 +582,7 @@ class Network(Saved):
         values : dict of str to array
             The parameters by name.
         """
-        self._find_params().update(values)
+        self._ready().params.update(values)
 
     @locked
     def __getstate__(self) -> dict[str, Any]:
@@ -596,7 +591,7 @@ class Network(Saved):
         state["_values"], state["_optimizer"] = self._state_on_host()
         state["history"] = History(**self.history.to_dict())
         state["choice"] = self.backend_ if self.named else None
-        for name in ("lock", "settled", "_step", "_sparse_step", "_params"):
+        for name in ("lock", "settled", "_step", "_sparse_step"):
             del state[name]
         return {**state, "_fixed_dtype": True}
 
@@ -680,7 +675,7 @@ class Network(Saved):
 
     def _measure(self, X: Array, Y: Labels) -> Callable[[], float]:
         """Return a function that measures the loss on rows, for calls while no other thread computes."""
-        X, Y, _ = self.checked(X, Y, None)
+        X, Y, _ = self.checked(X, Y)
         return lambda: on_all_ranks(self._step_for(X)).loss(X, Y)
 
     @locked
@@ -710,22 +705,19 @@ class Network(Saved):
         MixedArraysError
             For arrays of another library.
         """
-        return self._coerce_batch(X, Y, sample_weight)
-
-    # What follows is called by whoever holds the lock.
-
-    def _coerce_batch(self, X: Array, Y: Labels, sample_weight: Array | None) -> tuple[Array, Labels, Array | None]:
-        """Bring a batch to the network's backend and validate it."""
         X, Y, *weights = self._coerce(X, Y, sample_weight)
         check_rows(check_inputs(X, self.spec.widths[0]), Y, self.spec.widths[-1], *weights)
         return X, Y, weights[0] if weights else None
+
+    # What follows is called by whoever holds the lock.
 
     def _coerce(self, X: Any, Y: Any = None, sample_weight: Any = None) -> list[Array]:
         """Adopt the library of the first arrays, then convert what host data or dtype still needs it."""
         arrays = [a for a in (X, Y, sample_weight) if a is not None]
         if not self.settled:
             self._adopt(arrays)
-        self._check_library(arrays)
+        elif not all_numpy(arrays):
+            self._check_library(arrays)
         dtype = self.spec.dtype
         coerced = [self.bring(X, dtype)]
         if Y is not None:
@@ -743,13 +735,9 @@ class Network(Saved):
 
     def _check_library(self, arrays: list[Any]) -> None:
         """Raise MixedArraysError for arrays of a library other than the one that was adopted, NumPy's excepted."""
-        if all_numpy(arrays):
-            return
         check_in_memory(arrays)
-        if self.named:
-            return
         home = library_of(self.backend.asarray(0.0))
-        for library in {library_of(array) for array in arrays} - {"", "numpy", home}:
+        for library in () if self.named else {library_of(array) for array in arrays} - {"", "numpy", home}:
             raise MixedArraysError(
                 f"This network lives on {self.backend_}; received {library} arrays. Move it with .to(...), or the "
                 "arrays."
@@ -770,23 +758,14 @@ class Network(Saved):
     def _hold(self, values: dict[str, Any], optimizer: StepState | None) -> None:
         """Hold parameters by name, on the host, and the optimizer's state until the next step takes them over."""
         self._values, self._optimizer = values, optimizer
-        self._params = self._step = self._sparse_step = None
+        self._step = self._sparse_step = None
 
     def _state_on_host(self) -> tuple[dict[str, Any], StepState | None]:
         """Return copies of the parameters, by name, and of the optimizer's state, both on the host."""
         if self._step is None:
-            return self._find_params().to_host(), self._optimizer
+            return {n: numpy.array(a, dtype=self.spec.dtype) for n, a in self._values.items()}, self._optimizer
         state = self._step.state()
         return state.params, self._optimizer or StepState({}, state.buffers, state.t)
-
-    def _find_params(self) -> Parameters:
-        if self._step is not None:
-            return self._step.params
-        if self._params is None:
-            self._params = Parameters.zeros(self.spec, self.backend)
-            self._params.update(self._values)
-            self._values = {}
-        return self._params
 
     def _ready(self) -> Step:
         """Return the step, made at first use. It has no optimizer state before it is trained."""
@@ -797,8 +776,8 @@ class Network(Saved):
 
     def _make(self, *, sparse: bool) -> Step:
         step = make_step(self.spec, self.backend, compiled=self.compiled, sparse=sparse)
-        step.params.update(self._values if self._params is None else self._params)
-        self._step, self._params, self._values = step, None, {}
+        step.params.update(self._values)
+        self._step, self._values = step, {}
         return step
 
     def _walker(self, X: Any) -> ReferenceStep:
@@ -811,10 +790,10 @@ class Network(Saved):
 
     def _step_for(self, X: Any) -> Step:
         if not is_sparse(X):
-            return self._step or self._make(sparse=False)
+            return self._ready()
         if not is_host(self.backend):
             elsewhere = SparseStep(self.spec, get_backend("numpy"))
-            elsewhere.params.update(self._find_params().to_host())
+            elsewhere.params.update(self._ready().params.to_host())
             return elsewhere
         step = self._step or self._make(sparse=True)
         if step.takes_sparse:

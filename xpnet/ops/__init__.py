@@ -10,33 +10,11 @@ arrays), every other operation leaves its inputs alone; NaN and infinities propa
 """
 
 from xpnet.ops import activations
-from xpnet.ops.activations import *  # noqa: F403
-from xpnet.ops.losses import (
-    absolute_error,
-    gamma,
-    huber,
-    logistic_cross_entropy,
-    multi_softmax_cross_entropy,
-    poisson,
-    quantile,
-    softmax_cross_entropy,
-    squared_error,
-    tweedie,
-)
-from xpnet.ops.namespace import Array, Labels, namespace
-from xpnet.ops.rows import (
-    affine,
-    affine_backward,
-    gather,
-    log_softmax,
-    member_product,
-    member_product_backward,
-    member_scale,
-    member_scale_backward,
-    multi_softmax,
-    softmax,
-)
-from xpnet.ops.updates import adam_update, sgd_update
+from xpnet.ops.activations import *
+from xpnet.ops.losses import *
+from xpnet.ops.namespace import *
+from xpnet.ops.rows import *
+from xpnet.ops.updates import *
 
 __all__ = [
     "Array",

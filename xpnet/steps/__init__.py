@@ -4,5 +4,3 @@ network.
 
 from xpnet.steps.making import NetworkLock, locked, make_step, serves
 from xpnet.steps.reference import ReferenceStep, SparseStep
-
-__all__ = ["NetworkLock", "ReferenceStep", "SparseStep", "locked", "make_step", "serves"]

@@ -219,33 +219,6 @@ class EarlyStopping(Callback):
                 training.step.load_state(self.best_state)
 
 
-class NotebookLine:
-    """An output of the notebook's cell, which stays at its place. A text that comes too soon waits for the next."""
-
-    handle: Any = None
-    waiting: str | None = None
-    shown_at = -float("inf")
-
-    def show(self, text: str) -> None:
-        """Write it anew."""
-        self.waiting = text
-        if time.perf_counter() - self.shown_at >= BETWEEN_LINES:
-            self.settle()
-
-    def settle(self) -> None:
-        """Show what waits."""
-        from IPython.display import display
-
-        text, self.waiting, self.shown_at = self.waiting, None, time.perf_counter()
-        if text is None:
-            return
-        shown = {"text/plain": text}
-        if self.handle is None:
-            self.handle = display(shown, raw=True, display_id=True)
-        else:
-            self.handle.update(shown, raw=True)
-
-
 def on_terminal() -> bool:
     """Tell whether stderr is a terminal; pythonw has none."""
     return bool(sys.stderr and sys.stderr.isatty())
@@ -281,7 +254,9 @@ class Progress(Callback):
     def __init__(self, sink: Callable[[str], Any] | None = None, *, every: int = 1) -> None:
         self.sink, self.every = sink, every
         self.bar: Any = None
-        self.line: NotebookLine | None = None
+        self.notebook = False
+        self.line: Any = None
+        self.text, self.shown_at = "", -float("inf")
 
     def train_begin(self, training: "Training") -> None:
         """Open the bar or the line, if there is a place to show it.
@@ -294,13 +269,12 @@ class Progress(Callback):
         self.first, self.silent = training.history.epochs - training.done, training.ranks.rank > 0
         if self.sink is not None or self.silent:
             return
-        if in_notebook():
-            self.line = NotebookLine()
-        elif on_terminal():
+        self.notebook = in_notebook()
+        if not self.notebook and on_terminal():
             self.bar = _bar()
             self.task = self.bar.add_task("training", total=training.epochs, completed=training.done, loss="", speed="")
             self.bar.start()
-        self.watches_rows = self.line is not None or self.bar is not None
+        self.watches_rows = self.notebook or self.bar is not None
 
     def within_epoch(self, training: "Training") -> None:
         """Move the bar or the line.
@@ -313,8 +287,8 @@ class Progress(Callback):
         rows = f"{training.rows_done:,} of {training.rows:,} rows"
         if self.bar is not None:
             self.bar.update(self.task, completed=training.done + training.rows_done / training.rows, speed=rows)
-        elif self.line is not None:
-            self.line.show(f"epoch {training.done + 1} of {training.epochs}: {rows}")
+        elif self.notebook:
+            self._show(f"epoch {training.done + 1} of {training.epochs}: {rows}")
 
     def epoch_end(self, training: "Training") -> None:
         """Report the epoch.
@@ -330,8 +304,8 @@ class Progress(Callback):
         speed = f"{training.rows / max(history.seconds[-1], 1e-9):,.0f} rows/s"
         if self.bar is not None:
             self.bar.update(self.task, completed=training.done, loss=f"loss {history.loss[-1]:.4f}", speed=speed)
-        elif (say := self.line.show if self.line else self.sink) and (history.epochs - self.first) % self.every == 0:
-            epoch = f"{training.done} of {training.epochs}" if self.line else history.epochs
+        elif (say := self._show if self.notebook else self.sink) and (history.epochs - self.first) % self.every == 0:
+            epoch = f"{training.done} of {training.epochs}" if self.notebook else history.epochs
             say(f"epoch {epoch}: loss {history.loss[-1]:.4f}, {speed}")
 
     def close(self, training: "Training") -> None:
@@ -345,8 +319,24 @@ class Progress(Callback):
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
-        if self.line is not None:
-            self.line.settle()
+        if self.text:
+            self._write()
+
+    def _show(self, text: str) -> None:
+        """Write the line of a notebook anew, a few times a second."""
+        self.text = text
+        if time.perf_counter() - self.shown_at >= BETWEEN_LINES:
+            self._write()
+
+    def _write(self) -> None:
+        from IPython.display import display
+
+        shown = {"text/plain": self.text}
+        if self.line is None:
+            self.line = display(shown, raw=True, display_id=True)
+        else:
+            self.line.update(shown, raw=True)
+        self.text, self.shown_at = "", time.perf_counter()
 
 
 def _bar() -> Any:

@@ -3,7 +3,7 @@
 import signal
 import time
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from threading import get_ident, main_thread
@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import numpy
 
-from xpnet.backend import NetworkSpec, Parameters, Step, StepState
+from xpnet.backend import NetworkSpec, Step, StepState
 from xpnet.distributed import Ranks, ranks_of
 from xpnet.errors import InputError
 from xpnet.ops import Array, namespace
@@ -487,11 +487,8 @@ def run(
     members = step.spec.members if own_batches else 1
     orders = prefetched(training) if shuffled and step.prefetches_orders and members == 1 else training.rng
     compute = step.epoch if epoch is None else epoch
-    compute = compute if check is None else _checked_once(compute, step.params, check)
-    if ranks.several:
-        settings = {"batch_size": batch_size, "epochs": training.epochs, "shuffle": shuffle}
-        given = {"weighted": sample_weight is not None, "validated": validate is not None}
-        ranks.check_alike(step.spec, rows=training.rows, **settings, **given)
+    settings = {"rows": training.rows, "batch_size": batch_size, "epochs": training.epochs, "shuffle": shuffle}
+    ranks.check_alike(step.spec, **settings, weighted=sample_weight is not None, validated=validate is not None)
 
     def draw() -> Any:
         if members == 1:
@@ -499,11 +496,17 @@ def run(
         return numpy.stack([orders.permutation(training.rows) for _ in range(members)])
 
     def make_epoch() -> None:
+        nonlocal check
         started, learning_rate = time.perf_counter(), schedule(len(history.loss), history.loss)
-        order = draw() if shuffled else None
-        loss = compute(
-            X, Y, learning_rate=learning_rate, batch_size=batch_size, order=order, sample_weight=sample_weight
-        )
+        how: dict[str, Any] = {"learning_rate": learning_rate, "batch_size": batch_size, "sample_weight": sample_weight}
+        # What there is to say of numbers that are not finite, check says.
+        with nullcontext() if check is None else numpy.errstate(invalid="ignore"):
+            loss = compute(X, Y, **how, order=draw() if shuffled else None)
+        # NaN or infinity in X always shows, as the gradient of the first weight has products with every number of X. So
+        # X is not read through before, which takes as long as some of the batches.
+        if check is not None and not (isfinite(loss) and all(map(is_finite, step.params.groups))):
+            check()
+        check = None
         history.add(loss, learning_rate, time.perf_counter() - started, validate and validate())
         training.done += 1
 
@@ -639,25 +642,3 @@ def is_finite(array: Array) -> bool:
         return isfinite(total) or bool(numpy.isfinite(array).all())
     xp = namespace(array)
     return not xp.isdtype(array.dtype, "real floating") or bool(xp.all(xp.isfinite(array)))
-
-
-def _checked_once(epoch: Callable[..., float], params: Parameters, check: Callable[[], None]) -> Callable[..., float]:
-    """Make an epoch that, the first time, calls ``check`` where it has left a loss or a parameter that is not finite.
-
-    NaN or infinity in X always does that, as the gradient of the first weight has products with every number of X. So
-    X is not read through before, which takes as long as some of the batches.
-    """
-    checked = False
-
-    def checked_epoch(*data: Any, **how: Any) -> float:
-        nonlocal checked
-        if checked:
-            return epoch(*data, **how)
-        with numpy.errstate(invalid="ignore"):  # what there is to say of it, check says
-            loss = epoch(*data, **how)
-        if not (isfinite(loss) and all(map(is_finite, params.groups))):
-            check()
-        checked = True
-        return loss
-
-    return checked_epoch
