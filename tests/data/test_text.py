@@ -59,6 +59,12 @@ def test_tsv_and_upper_case_endings(tmp_path: Path) -> None:
     assert list(read(tmp_path, GOOD, "d.CSV").cells) == ["a", "b"]
 
 
+def test_a_quoted_name_may_hold_separator_and_newline(tmp_path: Path) -> None:
+    found = read(tmp_path, 'sep=,\n"size\n(cm), net","b\r\n2",y\n1,2,p\n3,4,q\n')
+    assert found.cells == {"size\n(cm), net": [1, 3], "b\r\n2": [2, 4]}
+    assert found.labels.tolist() == ["p", "q"]
+
+
 def test_a_quoted_value_may_hold_separator_and_newline(tmp_path: Path) -> None:
     assert read(tmp_path, 'a,y\n1,"p, q"\n2,"r\ns"\n').labels.tolist() == ["p, q", "r\ns"]
 
@@ -283,6 +289,14 @@ def test_missing_words_are_those_of_pandas(tmp_path: Path) -> None:
     ours = read(tmp_path, "\n".join(lines), text=["b"]).cells["b"]
     theirs = pandas.read_csv(tmp_path / "data.csv")["b"]
     assert [value is None for value in ours] == theirs.isna().tolist()
+
+
+def test_many_columns_with_gaps_that_are_words(tmp_path: Path) -> None:
+    X = np.random.default_rng(0).normal(size=(10, 2100))
+    X[::3] = np.nan
+    header = [*(f"c{k}" for k in range(2100)), "y"]
+    lines = [",".join("NA" if np.isnan(x) else str(x) for x in row) + ",p" for row in X]
+    np.testing.assert_array_equal(read(tmp_path, "\n".join([",".join(header), *lines])).X, X)
 
 
 def test_many_columns_and_long_cells(tmp_path: Path) -> None:

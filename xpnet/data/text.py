@@ -87,7 +87,7 @@ class TextFile(DataFile):
         rows = _rows(self.name, text, self.separator)
         self.longest, self.quoted = max(map(len, first)), '"' in text
         self.names, self.notes = _names(rows[0], dialect)
-        self.skipped = int(told is not None) + int(dialect.header)
+        self.told = int(told is not None)
         self.decimal = dialect.decimal or _decimal(rows[1:], self.separator)
         if self.decimal == "," and not dialect.decimal:
             self.notes.append("a comma stands before decimals; --decimal . if it parts thousands")
@@ -210,14 +210,14 @@ class TextFile(DataFile):
                 use_threads=threads and not wide,
                 block_size=min(max(2**20, (_ROWS_IN_BLOCK if wide else 4) * self.longest), _LARGEST_BLOCK),
                 column_names=self.names,
-                skip_rows=self.skipped,
+                skip_rows=self.told,
+                skip_rows_after_names=int(self.dialect.header),  # which may be several lines, where a name has two
             ),
             "parse_options": csv.ParseOptions(delimiter=self.separator, newlines_in_values=self.quoted),
             "convert_options": csv.ConvertOptions(
                 column_types=dict(types),
                 include_columns=list(columns),
-                # Each column of numbers builds a table of these words: for many columns the empty cell must do.
-                null_values=MISSING[:1] if wide else MISSING,
+                null_values=MISSING,
                 strings_can_be_null=True,
                 true_values=["true", "True", "TRUE"],
                 false_values=["false", "False", "FALSE"],
