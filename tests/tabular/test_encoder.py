@@ -163,6 +163,17 @@ def test_a_gap_has_a_column_of_its_own_where_training_had_gaps(frame: pandas.Dat
     assert numpy.abs(column_of(encoder, unseen, "x")).max() < 0.01  # a value beside the median
 
 
+@pytest.mark.parametrize(("low", "step"), [(1.7e12, 1.0), (0.0, 1e40), (0.0, 1e-60), (-1e299, 1e297)])
+def test_trees_cut_numbers_that_float32_does_not_hold(low: float, step: float) -> None:
+    # Milliseconds since 1970 that differ by less than float32 tells at that size; numbers beyond its largest, smallest.
+    x = low + step * numpy.random.default_rng(0).permutation(400)
+    y = (x - low) / step % 100
+    encoder = TableEncoder(binning="tree", bins=8).fit(x[:, None], y)
+    plain = TableEncoder(binning="tree", bins=8).fit(numpy.round((x - low) / step)[:, None], y)
+    edges = (encoder.encodings_[0].edges - low) / step
+    numpy.testing.assert_allclose(edges, plain.encodings_[0].edges, atol=1e-3)  # thresholds are rounded to float32
+
+
 def test_infinite_numbers_count_as_the_largest_seen() -> None:
     encoder = TableEncoder().fit(numpy.arange(100.0)[:, None])
     numpy.testing.assert_array_equal(encoder.transform([[numpy.inf], [-numpy.inf]]), encoder.transform([[99.0], [0.0]]))

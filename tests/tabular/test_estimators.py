@@ -78,6 +78,14 @@ def test_a_target_of_any_size_is_learned_and_its_range_kept(table: pandas.DataFr
     assert target[:400].min() <= far.min() and far.max() <= target[:400].max()
 
 
+def test_targets_whose_squares_overflow_are_refused() -> None:
+    X = numpy.arange(40.0)[:, None]
+    with pytest.raises(xpnet.InputError, match="Targets lie within"):
+        TabularRegressor(**QUICK).fit(X, X[:, 0] * 1e200)
+    near = TabularRegressor(**QUICK).fit(X, X[:, 0] * 1e138).predict(X)
+    assert numpy.isfinite(near).all()
+
+
 def test_a_row_is_predicted_alike_alone_and_among_others(table: pandas.DataFrame, target: numpy.ndarray) -> None:
     regressor = TabularRegressor(**QUICK).fit(table, target)
     alone = numpy.concatenate([regressor.predict(table[start : start + 1]) for start in range(40)])

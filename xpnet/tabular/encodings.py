@@ -156,7 +156,7 @@ def fit_number(x: numpy.ndarray, y: Any, how: Scaling, *, column: int, part: str
     number = Number(column, part, fill, low, high, centre, scale, how.robust and not two, gaps, False, nothing)
     if not scale:
         return number if gaps else None
-    edges = nothing if two or how.bins < 2 else _edges(x[finite], known, None if y is None else y[finite], how)
+    edges = nothing if two or how.bins < 2 else _edges(x[finite], known, None if y is None else y[finite], how, number)
     return replace(number, cycle=part in PERIODS and not two, edges=edges if len(edges) > 2 else nothing)
 
 
@@ -183,13 +183,17 @@ def _centre_and_scale(known: numpy.ndarray, low: float, high: float, *, robust: 
     return (float(centre), float(scale), two) if numpy.isfinite([centre, scale]).all() else (0.0, 0.0, two)
 
 
-def _edges(x: numpy.ndarray, known: numpy.ndarray, y: Any, how: Scaling) -> numpy.ndarray:
+def _edges(x: numpy.ndarray, known: numpy.ndarray, y: Any, how: Scaling, number: Number) -> numpy.ndarray:
     """Return edges of bins: all values where they are few, else quantiles, or a tree's thresholds and the range.
 
-    A tree that cuts a column seldom is helped by quantiles.
+    A tree that cuts a column seldom is helped by quantiles. It computes in float32, which does not hold every number as
+    it is, and so sees scaled ones.
     """
     if how.by_tree:
-        cuts = _cuts_of_tree(_sampled(x), _sampled(y), how)
+        with numpy.errstate(over="ignore"):
+            z = numpy.clip((_sampled(x) - number.centre) * number.scale, -FARTHEST, FARTHEST)
+        cuts = _cuts_of_tree(z, _sampled(y), how) / number.scale + number.centre
+        cuts = numpy.clip(cuts, known[0], known[-1])
         if len(cuts) < FEWEST_CUTS:
             even = min(EVEN_BINS, how.bins - len(cuts))
             cuts = numpy.append(cuts, numpy.quantile(known, numpy.linspace(0, 1, even + 1)))

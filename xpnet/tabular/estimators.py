@@ -55,6 +55,8 @@ how many stand beside it.
 """
 NUMBERS_AT_ONCE = 2**23
 """Encoded numbers of a table that are in memory at once while its rows are predicted."""
+LARGEST_TARGET = 1e140
+"""The squares of larger targets overflow, and with them the standard deviation."""
 TINY = 1e-12
 """A mean of counts or amounts is taken to be at least this where its variance is asked for."""
 NETWORKS = ((10_000, 1, 1), (0, 2, 3))
@@ -765,6 +767,8 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
 
     def _checked(self, y: Any) -> numpy.ndarray:
         y = check_array(y, ensure_2d=False, dtype=numpy.float64, input_name="y")
+        if numpy.abs(y).max() > LARGEST_TARGET:
+            raise InputError(f"Targets lie within {LARGEST_TARGET:g} of 0; one is {numpy.abs(y).max():g}. Scale them.")
         return column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _targets(self, y: Any) -> numpy.ndarray:
