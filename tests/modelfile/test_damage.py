@@ -151,7 +151,7 @@ SEALED = {
     "settings that are none": (description(settings=[]), "Description.settings has a value of another type than dict"),
     "a schedule that is none": (
         description(settings={"compiled": True, "learning_rate": {"schedule": "eval"}}),
-        "a schedule is one of",
+        "there are no such marks",
     ),
     "a learning rate below zero": (
         description(settings={"compiled": True, "learning_rate": -1}),

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 import xpnet
 from xpnet.errors import InputError, ModelFileError
-from xpnet.modelfile import values
+from xpnet.modelfile import container, tables, values
 
 ROWS = 300
 
@@ -108,7 +108,8 @@ def test_any_number_of_values_can_be_kept(tmp_path: Path, monkeypatch: pytest.Mo
     model.save(tmp_path / "m")
     found = xpnet.load(tmp_path / "m", backend="numpy")
     np.testing.assert_array_equal(found.predict_proba(X), model.predict_proba(X))
-    assert found.encoder_.get_state()[0] == model.encoder_.get_state()[0]
+    for one, other in zip(found.encoder_.encodings_, model.encoder_.encodings_, strict=True):
+        np.testing.assert_equal(vars(one), vars(other))
 
 
 def test_it_can_be_fitted_again(tmp_path: Path, table: pandas.DataFrame) -> None:
@@ -206,18 +207,19 @@ def test_text_that_is_left_out_is_no_input(tmp_path: Path, table: pandas.DataFra
 
 def category(settings: dict[str, Any]) -> Any:
     """The first category that an encoder encodes."""
-    return next(entry for entry in settings["encoder"]["encodings"] if entry["kind"] == "category")
+    return next(entry for entry in settings["encoder"]["encodings"] if "frequent" in entry)
 
 
 HARMS: dict[str, Any] = {
-    "text": lambda settings: category(settings).update(values=10**9),
-    "less text": lambda settings: category(settings).update(values=1),
+    "values": lambda settings: category(settings).update(frequent=10**9),
+    "other details": lambda settings: category(settings).update(detail_labels=["one"] * 10**5),
+    "another column": lambda settings: category(settings).update(column=10**9),
     "columns": lambda settings: settings["encoder"].update(columns=10**9, names=None),
     "members": lambda settings: settings["fitted"]["dict"].__setitem__(0, ["best_epochs_", [1] * 100_000]),
     "names": lambda settings: settings["encoder"]["names"].append("one more"),
     "another encoder": lambda settings: settings["encoder"]["encodings"].pop(),
     "no encoder": lambda settings: settings.update(encoder={}),
-    "an encoder of another kind": lambda settings: settings["encoder"]["parameters"].update(steps=[]),
+    "an encoder of another kind": lambda settings: settings["encoder"]["params"]["dict"].append(["steps", []]),
 }
 
 
@@ -249,6 +251,38 @@ def test_hostile_files_end_in_an_error_or_in_an_estimator(tmp_path: Path, table:
         except InputError as error:  # such as for a column of another name
             assert "column" in str(error).lower()
     assert told > 100
+
+
+def test_an_encoder_that_was_tampered_with_is_refused(tmp_path: Path, table: pandas.DataFrame) -> None:
+    classifier().fit(table, labels(table)).save(tmp_path / "m")
+    whole, rng, refused = (tmp_path / "m").read_bytes(), np.random.default_rng(0), 0
+
+    def change(entries: Any, envelope: Any) -> None:
+        encoder = envelope["description"]["settings"]["encoder"]
+        entry: Any = rng.choice([encoder, *encoder["encodings"]])
+        entry[str(rng.choice(list(entry)))] = [None, -1, 10**12, "x", [], {}, [1], 0.5][rng.integers(8)]
+
+    for _ in range(300):
+        (tmp_path / "x").write_bytes(damage.sealed(whole, change))
+        try:
+            restored = xpnet.load(tmp_path / "x", backend="numpy").encoder_
+            assert np.isfinite(restored.transform(table)).all()
+        except (ModelFileError, InputError):
+            refused += 1
+    assert refused > 200
+    header, tensors = container.read(tmp_path / "m")
+    for name in [name for name in tensors if name.startswith("encoder/")]:
+        array = tensors[name]
+        for wrong in (array[:-1], array[:0], array.astype(complex), array[None], array.astype(float) * np.nan, None):
+            if wrong is None or wrong.shape != array.shape or wrong.dtype != array.dtype or wrong.size:
+                with pytest.raises((ValueError, TypeError)):
+                    tables.open_file(header.description, {**tensors, name: wrong}, "numpy")
+
+
+def test_many_columns_of_one_name_take_no_longer_than_others(tmp_path: Path) -> None:
+    encoder = xpnet.TableEncoder(bins=None).fit({"a": np.arange(9.0)})
+    encoder.encodings_ *= 20_000
+    assert encoder.get_feature_names_out()[-1] == "a_20000"
 
 
 def change_somewhere(envelope: dict[str, Any], chance: random.Random) -> None:

@@ -1,7 +1,6 @@
 """The encoder of tables against what each encoding says of itself, on frames of several libraries."""
 
 import datetime
-import json
 import pickle
 from typing import Any
 
@@ -269,35 +268,6 @@ def test_names_that_collide_are_told_apart() -> None:
     )
     names = encoder.get_feature_names_out().tolist()
     assert len(set(names)) == len(names)
-
-
-def test_a_state_gives_the_same_encoder(frame: pandas.DataFrame, y: numpy.ndarray) -> None:
-    encoder = TableEncoder(random_state=0).fit(frame, y)
-    description, arrays = encoder.get_state()
-    restored = TableEncoder.from_state(json.loads(json.dumps(description)), arrays)
-    numpy.testing.assert_array_equal(restored.transform(frame), encoder.transform(frame))
-    assert restored.left_out_ == encoder.left_out_
-    assert restored.get_feature_names_out().tolist() == encoder.get_feature_names_out().tolist()
-
-
-def test_a_state_that_was_tampered_with_is_refused(frame: pandas.DataFrame, y: numpy.ndarray) -> None:
-    description, arrays = TableEncoder(random_state=0).fit(frame, y).get_state()
-    text, rng, refused = json.dumps(description), numpy.random.default_rng(0), 0
-    for _ in range(300):
-        spoiled: Any = json.loads(text)
-        entry: Any = rng.choice([spoiled, spoiled["parameters"], *spoiled["encodings"]])
-        key = str(rng.choice(list(entry)))
-        entry[key] = [None, -1, 10**12, "x", [], {}, [1], 0.5][rng.integers(8)]
-        try:
-            restored = TableEncoder.from_state(spoiled, dict(arrays))
-            assert numpy.isfinite(restored.transform(frame)).all()
-        except xpnet.InputError:
-            refused += 1
-    assert refused > 200
-    for name, array in arrays.items():
-        for wrong in (array[:-1], array.ravel()[:0], array * numpy.nan, array.astype(complex), array[None]):
-            with pytest.raises(xpnet.InputError):
-                TableEncoder.from_state(description, {**arrays, name: wrong})
 
 
 def test_dates_that_a_frame_holds_as_text_are_dates() -> None:

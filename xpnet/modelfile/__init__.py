@@ -5,8 +5,9 @@
 ``container``    tensors and a JSON description in one file, with checksums: read strictly, written reproducibly
 ``disk``         files that appear whole or not at all
 ``values``       JSON, read strictly and written in one form only; Python values to JSON and back
-``networks``     the description that every file has; the models of ``xpnet.models`` to files and back
-``estimators``   fitted estimators to files and back, those of tables with their encoders
+``networks``     the models of ``xpnet.models`` to files and back
+``estimators``   fitted estimators to files and back
+``tables``       the same for estimators of tables, with their encoders
 ``c_source``     models as one file of C; ``predict.c`` is its program
 ``onnx_graph``   models as ONNX files, for other runtimes
 ``checkpoint``   a training under way as a file, and the callback that writes it
@@ -15,6 +16,7 @@ A model file holds the parameters and the settings of a model. A checkpoint also
 the optimizer's buffers, the history and the state of the random numbers.
 """
 
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -24,9 +26,9 @@ import numpy
 from xpnet.backend import Backend
 from xpnet.errors import InputError, ModelFileError
 from xpnet.modelfile.checkpoint import Checkpoint
-from xpnet.modelfile.container import DTYPES, Header, read, read_header, write
-from xpnet.modelfile.networks import NO_PARAMETERS, Description, parameter_count
-from xpnet.modelfile.values import from_json
+from xpnet.modelfile.container import DTYPES, Description, read, read_header, write
+from xpnet.modelfile.networks import NO_PARAMETERS, parameter_count
+from xpnet.modelfile.values import canonical, from_json, parse
 from xpnet.models import Network
 
 __all__ = ["Checkpoint", "describe", "export_model", "load", "save"]
@@ -36,8 +38,8 @@ _OPENERS = {
     "LogisticRegression": "xpnet.modelfile.networks",
     "MLPClassifier": "xpnet.modelfile.estimators",
     "MLPRegressor": "xpnet.modelfile.estimators",
-    "TabularClassifier": "xpnet.modelfile.estimators",
-    "TabularRegressor": "xpnet.modelfile.estimators",
+    "TabularClassifier": "xpnet.modelfile.tables",
+    "TabularRegressor": "xpnet.modelfile.tables",
 }
 """The module for each kind of model, with ``parts``, ``to_export`` and ``open_file``; it is imported when needed."""
 
@@ -83,7 +85,7 @@ def save(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> N
     kind = _kind(model)
     spec, settings, tensors = import_module(_OPENERS[kind]).parts(model)
     description = Description(kind, spec, settings, model.extra if extra is None else extra)
-    write(path, description.to_json(), tensors, lambda header: _opened(header, tensors, "numpy"))
+    write(path, description, tensors, lambda found: _opened(found, tensors, "numpy"))
 
 
 def _kind(model: Any) -> str:
@@ -188,22 +190,25 @@ def load(path: str | Path, backend: str | Backend | None = None) -> Any:
     True
     """
     header, tensors = read(path)
-    kind = header.description.get("kind")
-    if not isinstance(kind, str) or kind not in _OPENERS:
+    kind = header.description.kind
+    if kind not in _OPENERS:
         raise ModelFileError(f"xpnet.load opens files of {', '.join(_OPENERS)}; {path} holds {kind!r}.")
     try:
-        return _opened(header, tensors, backend)
+        return _opened(header.description, tensors, backend)
     except ValueError as error:
         raise ModelFileError(f"{path} describes no model: {error}.") from error
 
 
-def _opened(header: Header, tensors: dict[str, Any], backend: str | Backend | None) -> Any:
-    """Return the model of a file of a known kind, from its header and tensors.
+def _opened(description: Description, tensors: dict[str, Any], backend: str | Backend | None) -> Any:
+    """Return the model of a file of a known kind, from its description and tensors.
 
     Raises ValueError where they do not make a model, BackendError for a backend that is not usable.
     """
-    description, left = Description.of(header), dict(tensors)
-    model = import_module(_OPENERS[description.kind]).open_file(description, left, backend)
+    left = dict(tensors)
+    try:
+        model = import_module(_OPENERS[description.kind]).open_file(description, left, backend)
+    except (TypeError, OverflowError, LookupError, AttributeError) as error:  # of values within lists and dicts
+        raise ValueError(f"a parameter has no such value: {error}") from error
     if left:
         raise ValueError(NO_PARAMETERS)
     model.extra = description.extra
@@ -241,9 +246,9 @@ def describe(path: str | Path) -> dict[str, Any]:
     >>> facts["kind"], facts["widths"], facts["parameters"]
     ('FeedforwardNeuralNet', [4, 8, 3], 67)
     """
-    header = read_header(path)
+    header, entries = read_header(path)
+    description = header.description
     try:
-        description = Description.of(header)
         classes, features = _names(description.settings)
     except ValueError as error:
         raise ModelFileError(f"{path} describes no model: {error}.") from error
@@ -258,15 +263,15 @@ def describe(path: str | Path) -> dict[str, Any]:
         "classes": classes,
         "features": features,
         "tensors": {
-            name: {"dtype": numpy.dtype(DTYPES[tensor.dtype]).name, "shape": list(tensor.shape)}
-            for name, tensor in header.tensors.items()
+            name: {"dtype": numpy.dtype(DTYPES[entry.dtype]).name, "shape": list(entry.shape)}
+            for name, entry in entries.items()
         },
-        "network": header.description["network"],
+        "network": parse(canonical(asdict(spec))),
         "settings": description.settings,
         "extra": description.extra,
         "format": header.format,
         "writer": header.writer,
-        "bytes": header.size,
+        "bytes": Path(path).stat().st_size,
     }
 
 
@@ -277,12 +282,11 @@ def _names(settings: dict[str, Any]) -> tuple[list[Any] | None, list[str] | None
     """
     try:
         fitted = from_json(settings.get("fitted", {"dict": []}))
-        classes, features = fitted.get("classes_"), fitted.get("feature_names_in_")
-        names = settings["encoder"]["names"] if "encoder" in settings else None
+        classes, features = fitted.get("classes_"), fitted.get("feature_names_in_", numpy.empty(0)).tolist()
         if isinstance(classes, list):
             classes = [labels.tolist() for labels in classes]
         elif classes is not None:
             classes = classes.tolist()
-        return classes, names if features is None else features.tolist()
+        return classes, (settings["encoder"]["names"] if "encoder" in settings else features) or None
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError("its settings are not those of an estimator") from error

@@ -9,9 +9,9 @@ import numpy
 
 from xpnet.backend import NetworkSpec, StepState
 from xpnet.errors import InputError, ModelFileError
-from xpnet.modelfile.container import read, write
+from xpnet.modelfile.container import Description, read, write
 from xpnet.modelfile.disk import remove, remove_parts
-from xpnet.modelfile.networks import Description, check_parameters_of
+from xpnet.modelfile.networks import check_parameters_of
 from xpnet.modelfile.values import from_json, to_json
 from xpnet.training import Callback, History, Training, TrainingState, set_stream_state
 
@@ -185,7 +185,7 @@ def write_checkpoint(path: str | Path, state: TrainingState) -> None:
     tree = {**vars(state), "step": vars(state.step), "history": history}
     del tree["spec"]
     rest, arrays = take_apart(tree)
-    write(path, Description(KIND, state.spec, {"state": to_json(rest)}, {}).to_json(), arrays)
+    write(path, Description(KIND, state.spec, {"state": to_json(rest)}, {}), arrays)
 
 
 def read_checkpoint(path: str | Path) -> TrainingState:
@@ -195,7 +195,7 @@ def read_checkpoint(path: str | Path) -> TrainingState:
     """
     header, arrays = read(path)
     try:
-        description = Description.of(header)
+        description = header.description
         if description.kind != KIND:
             raise ValueError("it is a model; xpnet.load opens it")
         return _state(description.network, put_together(from_json(description.settings["state"]), arrays))

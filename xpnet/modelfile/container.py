@@ -18,7 +18,7 @@ process cuts short ends this one.
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from io import BytesIO
@@ -28,9 +28,11 @@ from typing import Any, BinaryIO, Literal
 
 import numpy
 
+from xpnet.backend import NetworkSpec
 from xpnet.errors import InputError, ModelFileError
 from xpnet.modelfile.disk import open_plain, write_whole
 from xpnet.modelfile.values import canonical, from_json, parse
+from xpnet.models.inputs import check_spec
 
 FORMAT = 1
 HEADER_LIMIT = 16 * 2**20  # bytes; the tensors are not part of the header
@@ -47,32 +49,57 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Header:
-    """A file without its tensors, the checksum of its description verified.
+class Description:
+    """The description of a file of any kind.
 
-    description : JSON values; tensors : by name; data_offset : where the tensors begin; size : of the file, in bytes
-    format, writer : version of the format, and of xpnet, that the file was written with
+    kind : name of the class; network : the network whose parameters it holds
+    settings : further values that its kind needs; extra : the values that the user added
     """
 
-    description: dict[str, Any]
-    tensors: dict[str, Tensor]
-    data_sha256: str
-    data_offset: int
-    size: int
+    kind: str
+    network: NetworkSpec
+    settings: dict[str, Any]
+    extra: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless the spec describes a network."""
+        spec = self.network
+        hidden = len(spec.widths) - 2
+        if hidden < 0 or len(spec.activations) != hidden or len(spec.dropout) not in (0, hidden):
+            raise ValueError("the widths, activations and dropout rates of its network do not belong together")
+        if spec.names and (len(spec.names) != 2 * spec.layers or len(set(spec.names)) != len(spec.names)):
+            raise ValueError("the names of its parameters do not belong to its layers")
+        if spec.names and spec.members > 1:
+            raise ValueError("the parameters of members have names of their own")
+        if not 0 <= spec.seed < 2**63:
+            raise ValueError("the seed of its network is no count")
+        check_spec(spec)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself beside its tensors, the checksum of its description verified.
+
+    format, writer : version of the format, and of xpnet, that the file was written with
+    sha256 : checksums of its tensors, ``data``, and of all else, ``description``
+    """
+
+    description: Description
     format: int
     writer: str
+    sha256: dict[str, Any]
 
 
 def write(
     path: str | Path,
-    description: dict[str, Any],
+    description: Description,
     tensors: dict[str, Any],
-    check: Callable[[Header], object] | None = None,
+    check: Callable[[Description], object] | None = None,
 ) -> None:
     """Write a file; equal descriptions and tensors give equal bytes.
 
     tensors : NumPy arrays of the dtypes of ``DTYPES``, any strides
-    check : called with the header as it will be read; a ValueError from it means that the file would not open
+    check : called with the description as it will be read; a ValueError from it means that the file would not open
 
     Raises InputError for what a file cannot hold or would not give back, ModelFileError where it cannot be written.
     """
@@ -84,9 +111,9 @@ def write(
         ) from None
     try:
         content = _content(save, description, tensors)
-        header = _header(BytesIO(content))
+        header, _ = _header(BytesIO(content))
         if check is not None:
-            check(header)
+            check(header.description)
     except (ValueError, TypeError, RecursionError) as error:
         raise InputError(
             f"A model file holds what it gives back the same; this one would not: {error}. Keep other data in a file "
@@ -95,19 +122,20 @@ def write(
     write_whole(path, content)
 
 
-def _content(save: Callable[..., bytes], description: dict[str, Any], tensors: dict[str, Any]) -> bytes:
+def _content(save: Callable[..., bytes], description: Description, tensors: dict[str, Any]) -> bytes:
+    described = {**vars(description), "network": asdict(description.network)}
     arrays = {name: numpy.asarray(array, order="C") for name, array in sorted(tensors.items())}
     shapes = {name: [_code(array.dtype), *array.shape] for name, array in arrays.items()}
     data = sha256()
     for array in arrays.values():
         data.update(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
-    envelope = {"description": description, "format": FORMAT, "writer": version("xpnet")}
+    envelope = {"description": described, "format": FORMAT, "writer": version("xpnet")}
     sums = {"data": data.hexdigest(), "description": _seal(envelope, data.hexdigest(), shapes)}
     return save(arrays, {"xpnet": canonical({**envelope, "sha256": sums})})
 
 
-def read_header(path: str | Path) -> Header:
-    """Return the header of a file; the tensors are left unread.
+def read_header(path: str | Path) -> tuple[Header, dict[str, Tensor]]:
+    """Return the header of a file, and the entries of its tensors, which are left unread.
 
     Raises ModelFileError for a file that is not a whole and undamaged model file of this or an earlier format.
     """
@@ -121,8 +149,8 @@ def read(path: str | Path) -> tuple[Header, dict[str, numpy.ndarray]]:
     Raises ModelFileError for a file that is not a whole and undamaged model file of this or an earlier format.
     """
     with open_plain(path) as file:
-        header = _named(path, _header, file)
-        return header, _named(path, _tensors, file, header)
+        header, entries = _named(path, _header, file)
+        return header, _named(path, _tensors, file, entries, header.sha256["data"])
 
 
 def _named(path: str | Path, read_part: Any, *args: Any) -> Any:
@@ -133,7 +161,8 @@ def _named(path: str | Path, read_part: Any, *args: Any) -> Any:
         raise ModelFileError(f"{path} is not a whole and undamaged model file: {error or 'too large'}.") from error
 
 
-def _header(file: BinaryIO) -> Header:
+def _header(file: BinaryIO) -> tuple[Header, dict[str, Tensor]]:
+    """Return header and entries; the file is then read up to its tensors."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     length = int.from_bytes(file.read(8), "little")
@@ -147,7 +176,7 @@ def _header(file: BinaryIO) -> Header:
     _require(ours, "it has no description by xpnet (other safetensors files hold no xpnet model)")
     tensors = {name: from_json(entry, Tensor) for name, entry in entries.items()}
     _check_places(tensors, size - 8 - length)
-    return _unseal(metadata["xpnet"], tensors, 8 + length, size)
+    return _unseal(metadata["xpnet"], tensors), tensors
 
 
 def _check_places(tensors: dict[str, Tensor], data_size: int) -> None:
@@ -164,42 +193,39 @@ def _check_places(tensors: dict[str, Tensor], data_size: int) -> None:
     _require(end == data_size, f"its tensors take {end} bytes and it has {data_size}; it is cut short or has grown")
 
 
-def _unseal(text: str, tensors: dict[str, Tensor], data_offset: int, size: int) -> Header:
+def _unseal(text: str, tensors: dict[str, Tensor]) -> Header:
     """Return the header from the text of its metadata, once format and checksum are verified."""
     envelope = parse(text)
     _require(isinstance(envelope, dict), "its description is not a JSON object")
     found = envelope.get("format")
     _require(type(found) is int and found >= 1, "it names no version of its format")
     _require(found <= FORMAT, f"it has format {found}, and this xpnet reads up to {FORMAT}; install a newer xpnet")
-    sums = envelope.pop("sha256", None)
-    whole = set(envelope) == {"description", "format", "writer"} and isinstance(envelope["description"], dict)
-    summed = isinstance(sums, dict) and set(sums) == {"data", "description"} and isinstance(sums["data"], str)
-    _require(whole and summed and isinstance(envelope["writer"], str), "its description lacks parts or has others")
+    header = from_json(envelope, Header)
+    sums = header.sha256
     shapes = {name: [tensor.dtype, *tensor.shape] for name, tensor in tensors.items()}
-    seal = _seal(envelope, sums["data"], shapes)
+    seal = _seal({name: envelope[name] for name in envelope if name != "sha256"}, sums.get("data"), shapes)
     # The same values in another text, such as 1E-5 for 1e-5, come from a flipped bit: xpnet writes one text only.
-    untouched = seal == sums["description"] and text == canonical({**envelope, "sha256": sums})
+    untouched = sums == {"data": sums.get("data"), "description": seal} and text == canonical(envelope)
     _require(untouched, "the checksum of its description does not hold; it is damaged")
-    return Header(envelope["description"], tensors, sums["data"], data_offset, size, found, envelope["writer"])
+    return header
 
 
-def _seal(envelope: dict[str, Any], data_sha256: str, shapes: dict[str, list[Any]]) -> str:
+def _seal(envelope: dict[str, Any], data_sha256: Any, shapes: dict[str, list[Any]]) -> str:
     """Return the checksum of the description, the entries of the tensors, and the checksum of their bytes."""
     return sha256(canonical({**envelope, "data": data_sha256, "tensors": shapes}).encode()).hexdigest()
 
 
-def _tensors(file: BinaryIO, header: Header) -> dict[str, numpy.ndarray]:
-    data = numpy.empty(header.size - header.data_offset, dtype=numpy.uint8)
-    file.seek(header.data_offset)
+def _tensors(file: BinaryIO, entries: dict[str, Tensor], checksum: Any) -> dict[str, numpy.ndarray]:
+    data = numpy.empty(max((entry.data_offsets[1] for entry in entries.values()), default=0), dtype=numpy.uint8)
     _require(file.readinto(data) == data.size, "it was cut short while it was read")  # type: ignore[attr-defined]
-    parts = {name: data[slice(*t.data_offsets)] for name, t in sorted(header.tensors.items())}
-    found = sha256()
-    for part in parts.values():
+    found, tensors = sha256(), {}
+    for name, entry in sorted(entries.items()):
+        part = data[slice(*entry.data_offsets)]
         found.update(part.data)
-    _require(found.hexdigest() == header.data_sha256, "the checksum of its tensors does not hold; it is damaged")
-    stored = {name: part.view(DTYPES[header.tensors[name].dtype]) for name, part in parts.items()}
-    # Each in this machine's byte order, and as an array of its own.
-    return {n: a.reshape(header.tensors[n].shape).astype(a.dtype.newbyteorder("=")) for n, a in stored.items()}
+        stored = part.view(DTYPES[entry.dtype]).reshape(entry.shape)
+        tensors[name] = stored.astype(stored.dtype.newbyteorder("="))  # an array of its own, in this machine's order
+    _require(found.hexdigest() == checksum, "the checksum of its tensors does not hold; it is damaged")
+    return tensors
 
 
 def _code(dtype: numpy.dtype) -> str:

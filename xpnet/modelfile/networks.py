@@ -1,4 +1,4 @@
-"""The description that a file of any kind has, and the models of ``xpnet.models`` as files."""
+"""The models of ``xpnet.models`` as files, and the parameters of networks in files of any kind."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,58 +8,12 @@ from typing import Any
 import numpy
 
 from xpnet.backend import Backend, NetworkSpec
-from xpnet.modelfile.container import Header
-from xpnet.modelfile.values import from_json, to_json
+from xpnet.modelfile.container import Description
+from xpnet.modelfile.values import SCHEDULES, from_json, to_json
 from xpnet.models import FeedforwardNeuralNet, LogisticRegression, Network
-from xpnet.models.inputs import check_spec
-from xpnet.optimizers import Constant, Cosine, Exponential, OneCycle, Plateau, Schedule, StepDecay
 
-_SCHEDULES = Constant, StepDecay, Exponential, Cosine, OneCycle, Plateau
-SCHEDULES: dict[str, Any] = {kind.__name__: kind for kind in _SCHEDULES}
 KINDS: dict[str, type[Network]] = {kind.__name__: kind for kind in (FeedforwardNeuralNet, LogisticRegression)}
 NO_PARAMETERS = "its tensors are not those of the network it describes"
-
-
-@dataclass(frozen=True)
-class Description:
-    """The description of a file of any kind.
-
-    kind : name of the class; network : the network whose parameters it holds
-    settings : further values that its kind needs; extra : the values that the user added
-    """
-
-    kind: str
-    network: NetworkSpec
-    settings: dict[str, Any]
-    extra: dict[str, Any]
-
-    @classmethod
-    def of(cls, header: Header) -> "Description":
-        """Return the description in a header.
-
-        Raises ValueError for one that describes no possible file.
-        """
-        described = from_json(header.description, cls)
-        _check_network(described.network)
-        return described
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the description as JSON values."""
-        return {"kind": self.kind, "network": to_json(self.network), "settings": self.settings, "extra": self.extra}
-
-
-def _check_network(spec: NetworkSpec) -> None:
-    """Raise ValueError unless the spec describes a network."""
-    hidden = len(spec.widths) - 2
-    if hidden < 0 or len(spec.activations) != hidden or len(spec.dropout) not in (0, hidden):
-        raise ValueError("the widths, activations and dropout rates of its network do not belong together")
-    if spec.names and (len(spec.names) != 2 * spec.layers or len(set(spec.names)) != len(spec.names)):
-        raise ValueError("the names of its parameters do not belong to its layers")
-    if spec.names and spec.members > 1:
-        raise ValueError("the parameters of members have names of their own")
-    if not 0 <= spec.seed < 2**63:
-        raise ValueError("the seed of its network is no count")
-    check_spec(spec)
 
 
 def take_parameters(spec: NetworkSpec, tensors: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -84,40 +38,17 @@ def parameter_count(spec: NetworkSpec) -> int:
     return sum(prod(slot.shape) for slot in spec.slots())
 
 
-def rate_to_json(learning_rate: float | Schedule, now: float) -> Any:
-    """Return a learning rate as JSON: a number, or a schedule's name and numbers.
-
-    now : the learning rate of the next epoch. It is kept in place of a schedule that xpnet.optimizers does not have, or
-        the default of 0.01 if it is 0
-    """
-    if type(learning_rate) in SCHEDULES.values():
-        return {"schedule": type(learning_rate).__name__, **to_json(learning_rate)}
-    if callable(learning_rate):
-        return float(now) if 0 < now < float("inf") else 1e-2
-    return float(learning_rate)
-
-
-def rate_from_json(value: Any) -> float | Schedule:
-    """Return a number, or a schedule by its name.
-
-    Raises ValueError for a name that is not known and for numbers of another type.
-    """
-    if not isinstance(value, dict):
-        return from_json(value, float)
-    numbers = {name: number for name, number in value.items() if name != "schedule"}
-    kind = value.get("schedule")
-    if not isinstance(kind, str) or kind not in SCHEDULES:
-        raise ValueError(f"a schedule is one of {', '.join(SCHEDULES)}")
-    return from_json(numbers, SCHEDULES[kind])
-
-
 def parts(network: Network) -> tuple[NetworkSpec, dict[str, Any], dict[str, Any]]:
-    """Return what a file holds of a network: its spec, settings, and tensors by name."""
-    settings = {
-        "compiled": network.compiled,
-        "learning_rate": rate_to_json(network.learning_rate, network.next_learning_rate),
-    }
-    return network.spec, settings, network.values()
+    """Return what a file holds of a network: its spec, settings, and tensors by name.
+
+    A function that is no schedule of ``xpnet.optimizers`` is kept as the learning rate of the next epoch, or as the
+    default of 0.01 if that is 0.
+    """
+    rate = network.learning_rate
+    if callable(rate) and type(rate).__name__ not in SCHEDULES:
+        now = float(network.next_learning_rate)
+        rate = now if 0 < now < float("inf") else 1e-2
+    return network.spec, {"compiled": network.compiled, "learning_rate": to_json(rate)}, network.values()
 
 
 @dataclass(frozen=True)
@@ -160,7 +91,9 @@ def open_file(description: Description, tensors: dict[str, Any], backend: str | 
         raise ValueError(f"it describes a network that a {description.kind} cannot have")
     if set(settings) != {"compiled", "learning_rate"} or not isinstance(settings["compiled"], bool):
         raise ValueError("its settings are not compiled and learning_rate")
-    rate, values = rate_from_json(settings["learning_rate"]), take_parameters(spec, tensors)
+    rate, values = from_json(settings["learning_rate"]), take_parameters(spec, tensors)
+    if not callable(rate):
+        rate = from_json(rate, float)
     network = kind.__new__(kind)
     # Past the constructor of its class, which draws weights from the user's random stream.
     Network.__init__(network, spec, values, rate, backend=backend, dtype=spec.dtype, compiled=settings["compiled"])

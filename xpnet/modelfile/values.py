@@ -3,8 +3,9 @@
 JSON is written in one form only, so that equal values give equal bytes. JSON has no form for some
 values that constructors are given and fits find. They are marked: a tuple is ``{"tuple": [...]}``, a dict ``{"dict":
 [[key, value], ...]}`` (keys may be numbers), an infinity or NaN ``{"float": "inf"}``, an array of one axis
-``{"array": [...], "dtype": "int64"}``. A dataclass needs no marks, since its fields have types: it is an object with
-these fields, and its class is named when it is read. Every other value stands for itself.
+``{"array": [...], "dtype": "int64"}``, a schedule ``{"schedule": "Cosine", ...}`` with its numbers. A dataclass needs
+no marks, since its fields have types: it is an object with these fields, and its class is named when it is read. Every
+other value stands for itself.
 """
 
 import json
@@ -16,6 +17,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import numpy
 
 from xpnet.errors import InputError
+from xpnet.optimizers import Constant, Cosine, Exponential, OneCycle, Plateau, StepDecay
 
 _DTYPES = [
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"),
@@ -23,6 +25,8 @@ _DTYPES = [
 ]
 NESTING_LIMIT = 256  # levels of lists and dicts; functions that walk deeper values could exhaust the stack
 VALUES_LIMIT = 2**20  # items of lists and dicts; an object takes far more memory than its text
+_SCHEDULES = Constant, StepDecay, Exponential, Cosine, OneCycle, Plateau
+SCHEDULES: dict[str, Any] = {kind.__name__: kind for kind in _SCHEDULES}
 _NO_PLACE = "Numbers, strings, and lists and dicts of them are kept; {} has no place in a model file."
 _TOO_DEEP = f"it is nested too deeply, at most {NESTING_LIMIT} levels are read"
 
@@ -81,27 +85,24 @@ def _check_nesting(value: Any) -> None:
 
 
 def to_json(value: Any) -> Any:
-    """Return the value as JSON values.
+    """Return the value as JSON values, with marks that say what it is.
 
-    Raises InputError for what has no form: objects, dataclasses among other values, arrays of dates or several axes.
+    Raises InputError for what has no form: objects, other dataclasses, arrays of dates or several axes.
     """
-    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else _mark(value)
-
-
-def _mark(value: Any) -> Any:
-    """Return a value with marks that say what it is."""
     if isinstance(value, numpy.generic):
         value = value.item()
     if isinstance(value, float) and not isfinite(value):
         return {"float": str(value)}
     if isinstance(value, tuple):
-        return {"tuple": [_mark(v) for v in value]}
+        return {"tuple": [to_json(v) for v in value]}
     if isinstance(value, list):
-        return [_mark(v) for v in value]
+        return [to_json(v) for v in value]
     if isinstance(value, dict):
-        return {"dict": [[_mark(k), _mark(v)] for k, v in value.items()]}
+        return {"dict": [[to_json(k), to_json(v)] for k, v in value.items()]}
     if isinstance(value, numpy.ndarray):
         return _mark_array(value)
+    if type(value) in _SCHEDULES:
+        return {"schedule": type(value).__name__, **asdict(value)}
     if value is not None and not isinstance(value, bool | int | float | str):
         raise InputError(_NO_PLACE.format(f"a {type(value).__name__}"))
     return value
@@ -111,7 +112,7 @@ def _mark_array(array: numpy.ndarray) -> Any:
     name = "str" if array.dtype.kind == "U" else array.dtype.name
     if name not in _DTYPES or array.ndim != 1:
         raise InputError(_NO_PLACE.format(f"an array of {array.dtype} with {array.ndim} axes"))
-    return {"array": [_mark(v) for v in array.tolist()], "dtype": name}
+    return {"array": [to_json(v) for v in array.tolist()], "dtype": name}
 
 
 def from_json(value: Any, kind: Any = None) -> Any:
@@ -172,6 +173,8 @@ def _unmark(value: Any) -> Any:
             return {_unmark(key): _unmark(inner) for key, inner in pairs}
         case {"array": list(values), "dtype": str(dtype)} if len(value) == 2:
             return _unmark_array([_unmark(v) for v in values], dtype)
+        case {"schedule": str(kind), **numbers} if kind in SCHEDULES:
+            return _dataclass(numbers, SCHEDULES[kind])
         case dict():
             raise ValueError("there are no such marks")
     return value

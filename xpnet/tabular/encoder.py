@@ -22,8 +22,6 @@ from xpnet.tabular.encodings import (
     Encoding,
     Scaling,
     Task,
-    encodings_of_state,
-    encodings_to_state,
     fit_category,
     fit_number,
     parts_of_moments,
@@ -378,70 +376,6 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             list(_once(f"{names[e.column]}{label}" for e in self.encodings_ for label in e.labels)), object
         )
 
-    def get_state(self) -> tuple[dict[str, Any], dict[str, numpy.ndarray]]:
-        """Describe the fitted encoder in plain values, for files.
-
-        Returns
-        -------
-        description : dict
-            JSON values.
-        arrays : dict of str to numpy.ndarray
-            Numbers, edges of bins and details of categories.
-        """
-        check_is_fitted(self)
-        described, arrays = encodings_to_state(self.encodings_)
-        parameters = {name: value for name, value in self.get_params().items() if name != "random_state"}
-        names = self.feature_names_in_.tolist() if hasattr(self, "feature_names_in_") else None
-        columns = {"columns": self.n_features_in_, "names": names, "left_out": dict(self.left_out_)}
-        return {"parameters": parameters, **columns, "encodings": described}, arrays
-
-    @classmethod
-    def from_state(cls, description: dict[str, Any], arrays: dict[str, numpy.ndarray]) -> "TableEncoder":
-        """Make a fitted encoder of what `get_state` returned.
-
-        Parameters
-        ----------
-        description : dict
-            JSON values.
-        arrays : dict of str to numpy.ndarray
-            Their arrays.
-
-        Returns
-        -------
-        TableEncoder
-            An encoder that encodes as the one described.
-
-        Raises
-        ------
-        InputError
-            For what `get_state` cannot have returned.
-        """
-        try:
-            encoder = cls(**description["parameters"])
-            check_parameters(encoder)
-            encoder._take(description, arrays)
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            raise InputError(
-                f"An encoder is made of what get_state returned; received something else: {error}."
-            ) from error
-        return encoder
-
-    def _take(self, description: dict[str, Any], arrays: dict[str, numpy.ndarray]) -> None:
-        columns, names, left_out = description["columns"], description["names"], description["left_out"]
-        if type(columns) is not int or columns < 1:
-            raise ValueError(f"columns are counted, not {columns!r}")
-        if names is not None and (type(names) is not list or not len(set(names)) == len(names) == columns):
-            raise ValueError("each column has one name")
-        texts = [*(names or []), *left_out, *left_out.values()]
-        if not all(type(text) is str for text in texts):
-            raise ValueError("names and reasons are text")
-        self.encodings_ = encodings_of_state(description["encodings"], arrays, columns)
-        if columns != len({encoding.column for encoding in self.encodings_}) + len(left_out):
-            raise ValueError("each column is encoded or left out")
-        self.n_features_in_, self.left_out_ = columns, dict(left_out)
-        if names is not None:
-            self.feature_names_in_ = numpy.array(names, dtype=object)
-
 
 def _counts_rows(x: numpy.ndarray) -> bool:
     """Return whether whole numbers are all different and close together, as row numbers are. x : (rows,)"""
@@ -452,10 +386,11 @@ def _counts_rows(x: numpy.ndarray) -> bool:
 
 def _once(names: Iterable[str]) -> Iterator[str]:
     """Yield names, each once: one that was there before gets a number."""
-    seen: set[str] = set()
+    seen: dict[str, int] = {}
     for name in names:
-        number, free = 2, name
+        free = name
         while free in seen:
-            free, number = f"{name}_{number}", number + 1
-        seen.add(free)
+            seen[name] += 1
+            free = f"{name}_{seen[name]}"
+        seen[free] = 1
         yield free

@@ -1,0 +1,185 @@
+"""Estimators of tables as files: their networks, what ``fit`` found, and how their encoder encodes each column."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy
+from sklearn.utils.validation import check_is_fitted
+
+import xpnet
+from xpnet.backend import Backend, NetworkSpec
+from xpnet.backend.spec import NUMERIC_LOSSES
+from xpnet.errors import InputError
+from xpnet.estimators.parameters import check_parameters
+from xpnet.modelfile.container import Description
+from xpnet.modelfile.estimators import constructed, encoder_with, kept_parameters
+from xpnet.modelfile.networks import Exported, take_parameters
+from xpnet.modelfile.values import from_json, to_json
+from xpnet.models import Network
+from xpnet.tabular.encodings import LARGEST, PARTS, PERIODS, Category, Encoding, Number
+
+_FACTS: dict[str, dict[str, type]] = {
+    "TabularClassifier": {"best_epochs_": list, "n_iter_": int, "classes_": numpy.ndarray, "temperature_": float},
+    "TabularRegressor": {"best_epochs_": list, "n_iter_": int, "_flat": bool},
+}
+"""``fit`` sets these attributes of these types, besides tensors and the encoder."""
+
+_TENSORS = "target", "residuals", "residual_weights"
+"""Attributes of a regressor that are tensors; their names end in an underscore."""
+
+
+def parts(estimator: Any) -> tuple[NetworkSpec, dict[str, Any], dict[str, Any]]:
+    """Return what a file holds of a fitted estimator: the spec of its networks, settings, and tensors by name.
+
+    Raises NotFittedError before ``fit``, InputError for parameters, labels or an encoder that it cannot hold.
+    """
+    exported = to_export(estimator)
+    facts = {name: getattr(estimator, name) for name in _FACTS[type(estimator).__name__]}
+    encoder, tensors = _described(exported.encoder)
+    for k, values in enumerate(exported.networks):
+        tensors |= {f"{k}/{name}": array for name, array in values.items()}
+    found = {name: getattr(estimator, f"{name}_", None) for name in _TENSORS}
+    tensors |= {name: array for name, array in found.items() if array is not None}
+    params = to_json(kept_parameters(estimator))
+    return exported.spec, {"params": params, "fitted": to_json(facts), "encoder": encoder}, tensors
+
+
+def to_export(estimator: Any) -> Exported:
+    """Return what other runtimes compute of a fitted estimator.
+
+    Raises NotFittedError before ``fit``, InputError for an encoder of another kind.
+    """
+    check_is_fitted(estimator)
+    if type(estimator.encoder_) is not xpnet.TableEncoder:
+        raise InputError(
+            f"A model file holds xpnet's TableEncoder; received a {type(estimator.encoder_).__name__}. Save the "
+            "estimator with skops.io.dump."
+        )
+    return Exported(
+        replace(estimator.networks_[0].spec, seed=0),
+        [network.values() for network in estimator.networks_],
+        getattr(estimator, "classes_", None),
+        estimator.encoder_,
+        getattr(estimator, "target_", None),
+        getattr(estimator, "temperature_", 1.0),
+    )
+
+
+def open_file(description: Description, tensors: dict[str, Any], backend: str | Backend | None) -> Any:
+    """Return the estimator of a file, whose tensors are taken out of ``tensors``.
+
+    Raises ValueError, KeyError or TypeError where they do not make an estimator, BackendError for a backend that is not
+    usable.
+    """
+    kind, spec, out = description.kind, description.network, description.network.widths[-1]
+    classifies = kind == "TabularClassifier"
+    estimator, fitted = constructed(description, ("softmax_cross_entropy",) if classifies else NUMERIC_LOSSES)
+    check_parameters(estimator.set_params(backend=backend))
+    if {name: type(value) for name, value in fitted.items()} != _FACTS[kind]:
+        raise ValueError("its fitted attributes are not those that fit finds")
+    epochs = fitted["best_epochs_"]
+    if not epochs or not all(type(epoch) is int for epoch in epochs):
+        raise ValueError("it has no epoch for each of its networks")
+    vars(estimator).update(fitted)
+    if classifies and (len(estimator.classes_) != out or not 0.01 < estimator.temperature_ < 100):
+        raise ValueError("its classes or its temperature are not those of its networks")
+    if not classifies:
+        _take_targets(estimator, spec, tensors)
+    estimator.encoder_ = _encoder_of(description.settings["encoder"], tensors)
+    if sum(len(encoding.labels) for encoding in estimator.encoder_.encodings_) != spec.widths[0]:
+        raise ValueError("its encoder has other outputs than its networks have inputs")
+    every = [take_parameters(spec, tensors, f"{k}/") for k in range(len(epochs))]
+    rate = estimator.learning_rate_init
+    estimator.networks_ = [Network(spec, values, rate, backend=backend, dtype=spec.dtype) for values in every]
+    return estimator
+
+
+def _take_targets(estimator: Any, spec: NetworkSpec, tensors: dict[str, Any]) -> None:
+    """Give a regressor what ``fit`` found of its targets."""
+    out, rows = spec.widths[-1], len(tensors["residuals"])
+    if spec.loss_numbers != estimator._loss_numbers() or (estimator._flat and out != max(1, len(spec.loss_numbers))):
+        raise ValueError("its networks were trained on another loss or other targets than its parameters say")
+    for name, shape in zip(_TENSORS, ((4, out), (rows, out), (rows,)), strict=True):
+        array = tensors.pop(name, None) if name == "residual_weights" else tensors.pop(name)
+        if array is not None:
+            _check(array, "float64", shape)
+        setattr(estimator, f"{name}_", array)
+
+
+def _check(array: numpy.ndarray, dtype: str, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless an array has this dtype and shape, and is finite."""
+    if array.dtype != dtype or array.shape != shape or not numpy.isfinite(array).all():
+        raise ValueError(f"a tensor is not {dtype} of shape {shape}, and finite")
+
+
+def _described(encoder: Any) -> tuple[dict[str, Any], dict[str, numpy.ndarray]]:
+    """Return a fitted encoder as JSON values, and arrays by name."""
+    entries: list[dict[str, Any]] = []
+    arrays: dict[str, numpy.ndarray] = {}
+    for k, encoding in enumerate(encoder.encodings_):
+        fields = dict(vars(encoding))
+        if isinstance(encoding, Category):
+            values = fields.pop("values")
+            fields["text"] = numpy.frombuffer("".join(values).encode(), numpy.uint8)
+            fields["lengths"] = numpy.array([len(value) for value in values], numpy.uint32)
+        own = {name: value for name, value in fields.items() if isinstance(value, numpy.ndarray)}
+        entries.append({name: value for name, value in fields.items() if name not in own})
+        arrays |= {f"encoder/{k}/{name}": array for name, array in own.items()}
+    names = encoder.feature_names_in_.tolist() if hasattr(encoder, "feature_names_in_") else []
+    columns = {"columns": encoder.n_features_in_, "names": names, "left_out": dict(encoder.left_out_)}
+    params = kept_parameters(encoder) | {"random_state": None}
+    return {"params": to_json(params), **columns, "encodings": entries}, arrays
+
+
+def _encoder_of(described: dict[str, Any], tensors: dict[str, Any]) -> xpnet.TableEncoder:
+    """Return the encoder that was described, in time linear in it.
+
+    Raises ValueError, KeyError or TypeError for what ``_described`` cannot have made.
+    """
+    encoder = encoder_with(from_json(described["params"]))
+    columns, names = from_json(described["columns"], int), from_json(described["names"], tuple[str, ...])
+    left_out, entries = described["left_out"], enumerate(described["encodings"])
+    encoder.encodings_ = [_encoding_of(entry, tensors, f"encoder/{k}/", columns) for k, entry in entries]
+    ways = {(each.column, type(each), bool(getattr(each, "part", ""))) for each in encoder.encodings_}
+    if columns != len(ways) + len(left_out):
+        raise ValueError("each column is encoded in one way or left out")
+    if names and not len(set(names)) == len(names) == columns:
+        raise ValueError("each column has one name")
+    if not all(type(text) is str for text in left_out.values()):
+        raise ValueError("reasons are text")
+    encoder.n_features_in_, encoder.left_out_ = columns, left_out
+    if names:
+        encoder.feature_names_in_ = numpy.array(names, dtype=object)
+    return encoder
+
+
+def _encoding_of(entry: dict[str, Any], tensors: dict[str, Any], prefix: str, columns: int) -> Encoding:
+    """Return the encoding of one of so many columns, whose tensors are taken out of ``tensors``."""
+    if not 0 <= entry["column"] < columns:
+        raise ValueError(f"a column is one of {columns}")
+    if "fill" in entry:
+        edges = tensors.pop(f"{prefix}edges")
+        _check(edges, "float64", (len(edges),))
+        number: Number = from_json({**entry, "edges": edges}, Number)
+        if number.part not in ("", *PARTS) or (number.cycle and number.part not in PERIODS):
+            raise ValueError(f"{number.part!r} is no part of a moment")
+        if len(edges) in (1, 2) or (numpy.abs(edges) > LARGEST).any() or (numpy.diff(edges) <= 0).any():
+            raise ValueError("edges increase, and are three or more or none")
+        return number
+    text, lengths, details = (tensors.pop(f"{prefix}{name}") for name in ("text", "lengths", "details"))
+    values = _texts_of(text, lengths)
+    category: Category = from_json({**entry, "values": values, "details": details}, Category)
+    _check(details, "float32", (len(values), len(category.detail_labels)))
+    if len(set(values)) < len(values) or not 0 <= category.frequent <= len(values):
+        raise ValueError("each value is listed once, and no more are frequent")
+    return category
+
+
+def _texts_of(text: numpy.ndarray, lengths: numpy.ndarray) -> list[str]:
+    """Return texts that lie one behind the other. text : UTF-8, uint8; lengths : of each in characters, uint32"""
+    _check(text, "uint8", (len(text),))
+    _check(lengths, "uint32", (len(lengths),))
+    letters, ends = text.tobytes().decode(), numpy.cumsum(lengths, dtype=numpy.int64).tolist()
+    if len(letters) != (ends[-1] if ends else 0):
+        raise ValueError("text is as long as its lengths together")
+    return [letters[start:end] for start, end in zip([0, *ends], ends, strict=False)]
