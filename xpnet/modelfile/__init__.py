@@ -263,7 +263,7 @@ def describe(path: str | Path) -> dict[str, Any]:
         "classes": classes,
         "features": features,
         "tensors": {
-            name: {"dtype": numpy.dtype(DTYPES[entry.dtype]).name, "shape": list(entry.shape)}
+            name: {"dtype": DTYPES[entry.dtype].name, "shape": list(entry.shape)}
             for name, entry in entries.items()
         },
         "network": parse(canonical(asdict(spec))),

@@ -17,7 +17,6 @@ from xpnet.training import Callback, History, Training, TrainingState, set_strea
 
 KIND = "Checkpoint"
 PATTERN = "checkpoint-*.safetensors"
-Tree = dict[str, Any]
 _BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 
 
@@ -125,7 +124,7 @@ class Checkpoint(Callback):
                 f"epochs, and this run has made {training.done}. Pass resume_from=Checkpoint.latest(...) of that "
                 "folder, or choose another."
             )
-        self._known = _checkpoints(self.directory)
+        self._known = set(_checkpoints(self.directory))
 
     def between_epochs(self, training: Training) -> None:
         """Write a checkpoint if one is due, and remove those that are no longer needed.
@@ -134,46 +133,37 @@ class Checkpoint(Callback):
         ----------
         training : Training
             The training under way.
+
+        Raises
+        ------
+        InputError
+            When another run has written to the folder.
+        ModelFileError
+            When the checkpoint cannot be written.
         """
         last = training.stop or training.done >= training.epochs
         if training.ranks.rank or (training.done % self.every and not last):
             return
         path = self.directory / PATTERN.replace("*", f"{training.history.epochs:08d}")
-        found = self._own_checkpoints()
+        found = _checkpoints(self.directory)
+        for other in found:
+            if other not in self._known:
+                raise InputError(
+                    f"A folder holds the checkpoints of one run; another run has written {other} since this one began, "
+                    "and nothing of it was removed. Choose a folder for each run."
+                )
         write_checkpoint(path, training.state())
         before = [other for other in found if other < path]
         # Later ones were damaged when this run began: it would have gone on from a whole one.
         later = [other for other in found if other > path]
         for old in before[: max(len(before) + 1 - self.keep, 0)] + later:
             remove(old)
-        self._known[path] = _version_of(path)
-
-    def _own_checkpoints(self) -> list[Path]:
-        """Return the checkpoints that this run has found or written, oldest first.
-
-        Raises InputError where there is one of another run.
-        """
-        found = _checkpoints(self.directory)
-        for path in found:
-            if found[path] not in (None, self._known.get(path)):
-                raise InputError(
-                    f"A folder holds the checkpoints of one run; another run has written {path} since this one began, "
-                    "and nothing of it was removed. Choose a folder for each run."
-                )
-        return list(found)
+        self._known.add(path)
 
 
-def _checkpoints(directory: Path) -> dict[Path, tuple[int, int] | None]:
-    """Return the checkpoints of a folder, oldest first, each with what tells it from another of its name."""
-    return {path: _version_of(path) for path in sorted(directory.glob(PATTERN))}
-
-
-def _version_of(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:  # another process has removed it
-        return None
-    return found.st_ino, found.st_mtime_ns
+def _checkpoints(directory: Path) -> list[Path]:
+    """Return the checkpoints of a folder, oldest first."""
+    return sorted(directory.glob(PATTERN))
 
 
 def write_checkpoint(path: str | Path, state: TrainingState) -> None:
@@ -184,8 +174,8 @@ def write_checkpoint(path: str | Path, state: TrainingState) -> None:
     history = {name: numpy.asarray(values, dtype="float64") for name, values in state.history.items()}
     tree = {**vars(state), "step": vars(state.step), "history": history}
     del tree["spec"]
-    rest, arrays = take_apart(tree)
-    write(path, Description(KIND, state.spec, {"state": to_json(rest)}, {}), arrays)
+    arrays: dict[str, numpy.ndarray] = {}
+    write(path, Description(KIND, state.spec, {"state": to_json(tree, arrays)}, {}), arrays)
 
 
 def read_checkpoint(path: str | Path) -> TrainingState:
@@ -198,12 +188,15 @@ def read_checkpoint(path: str | Path) -> TrainingState:
         description = header.description
         if description.kind != KIND:
             raise ValueError("it is a model; xpnet.load opens it")
-        return _state(description.network, put_together(from_json(description.settings["state"]), arrays))
+        state = _state(description.network, from_json(description.settings["state"], tensors=arrays))
+        if arrays:
+            raise ValueError(f"{', '.join(arrays)} have no place in its description")
+        return state
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise ModelFileError(f"A training cannot go on from {path}: {error}.") from error
 
 
-def _state(spec: NetworkSpec, tree: Tree) -> TrainingState:
+def _state(spec: NetworkSpec, tree: dict[str, Any]) -> TrainingState:
     """Return the state in a tree, if it is one of this network.
 
     Raises ValueError, TypeError, KeyError, AttributeError or OverflowError otherwise.
@@ -232,39 +225,3 @@ def _check_stream(state: Any) -> None:
         set_stream_state(numpy.random.RandomState(), state)
     elif (kind := state["bit_generator"]) in _BIT_GENERATORS:
         set_stream_state(numpy.random.Generator(getattr(numpy.random, kind)()), state)
-
-
-def take_apart(tree: Tree) -> tuple[Tree, dict[str, numpy.ndarray]]:
-    """Return the tree without its arrays, and the arrays by path (``step/params/W1``).
-
-    Raises InputError for a key with a slash in it.
-    """
-    rest: Tree = {}
-    arrays: dict[str, numpy.ndarray] = {}
-    for key, value in tree.items():
-        if not isinstance(key, str) or "/" in key:
-            raise InputError(f"Names in a callback's state are strings without a slash; received {key!r}.")
-        if isinstance(value, numpy.ndarray):
-            arrays[key] = value
-        elif isinstance(value, dict):
-            rest[key], below = take_apart(value)
-            arrays |= {f"{key}/{name}": array for name, array in below.items()}
-        else:
-            rest[key] = value
-    return rest, arrays
-
-
-def put_together(rest: Any, arrays: dict[str, numpy.ndarray]) -> Tree:
-    """Return the tree again; ``rest`` is filled in place.
-
-    Raises ValueError for a path that is not in the tree.
-    """
-    for path, array in arrays.items():
-        *folders, name = path.split("/")
-        place: Any = rest
-        for folder in folders:
-            place = place.get(folder) if isinstance(place, dict) else None
-        if not isinstance(place, dict) or name in place:
-            raise ValueError(f"tensor {path!r} has no place in its description")
-        place[name] = array
-    return rest

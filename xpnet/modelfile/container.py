@@ -31,12 +31,12 @@ import numpy
 from xpnet.backend import NetworkSpec
 from xpnet.errors import InputError, ModelFileError
 from xpnet.modelfile.disk import open_plain, write_whole
-from xpnet.modelfile.values import canonical, from_json, parse
+from xpnet.modelfile.values import TENSORS, canonical, from_json, parse
 from xpnet.models.inputs import check_spec
 
 FORMAT = 1
 HEADER_LIMIT = 16 * 2**20  # bytes; the tensors are not part of the header
-DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "U8": "u1", "U32": "<u4", "U64": "<u8"}
+DTYPES = {code: numpy.dtype(name).newbyteorder("<") for name, code in TENSORS.items()}
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def write(
 ) -> None:
     """Write a file; equal descriptions and tensors give equal bytes.
 
-    tensors : NumPy arrays of the dtypes of ``DTYPES``, any strides
+    tensors : NumPy arrays of the dtypes of ``TENSORS``, any strides
     check : called with the description as it will be read; a ValueError from it means that the file would not open
 
     Raises InputError for what a file cannot hold or would not give back, ModelFileError where it cannot be written.
@@ -114,7 +114,7 @@ def write(
         header, _ = _header(BytesIO(content))
         if check is not None:
             check(header.description)
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(
             f"A model file holds what it gives back the same; this one would not: {error}. Keep other data in a file "
             "of its own, or use skops.io.dump."
@@ -125,7 +125,7 @@ def write(
 def _content(save: Callable[..., bytes], description: Description, tensors: dict[str, Any]) -> bytes:
     described = {**vars(description), "network": asdict(description.network)}
     arrays = {name: numpy.asarray(array, order="C") for name, array in sorted(tensors.items())}
-    shapes = {name: [_code(array.dtype), *array.shape] for name, array in arrays.items()}
+    shapes = {name: [TENSORS[array.dtype.name], *array.shape] for name, array in arrays.items()}
     data = sha256()
     for array in arrays.values():
         data.update(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
@@ -185,7 +185,7 @@ def _check_places(tensors: dict[str, Tensor], data_size: int) -> None:
     for name, tensor in sorted(tensors.items(), key=lambda item: item[1].data_offsets):
         counts = all(size >= 0 for size in tensor.shape) and len(tensor.shape) <= 3
         _require(counts, f"the shape of tensor {name!r} is not made of up to three counts")
-        begin, end = end, end + prod(tensor.shape) * numpy.dtype(DTYPES[tensor.dtype]).itemsize
+        begin, end = end, end + prod(tensor.shape) * DTYPES[tensor.dtype].itemsize
         _require(
             tensor.data_offsets == (begin, end),
             f"tensor {name!r} has another size than its shape, overlaps another or leaves a gap",
@@ -226,14 +226,6 @@ def _tensors(file: BinaryIO, entries: dict[str, Tensor], checksum: Any) -> dict[
         tensors[name] = stored.astype(stored.dtype.newbyteorder("="))  # an array of its own, in this machine's order
     _require(found.hexdigest() == checksum, "the checksum of its tensors does not hold; it is damaged")
     return tensors
-
-
-def _code(dtype: numpy.dtype) -> str:
-    """Return ``F64`` for float64."""
-    for code, name in DTYPES.items():
-        if dtype.newbyteorder("<") == name:
-            return code
-    raise ValueError(f"a tensor has no dtype {dtype}")
 
 
 def _require(holds: bool, otherwise: str) -> None:

@@ -3,9 +3,9 @@
 JSON is written in one form only, so that equal values give equal bytes. JSON has no form for some
 values that constructors are given and fits find. They are marked: a tuple is ``{"tuple": [...]}``, a dict ``{"dict":
 [[key, value], ...]}`` (keys may be numbers), an infinity or NaN ``{"float": "inf"}``, an array of one axis
-``{"array": [...], "dtype": "int64"}``, a schedule ``{"schedule": "Cosine", ...}`` with its numbers. A dataclass needs
-no marks, since its fields have types: it is an object with these fields, and its class is named when it is read. Every
-other value stands for itself.
+``{"array": [...], "dtype": "int64"}``, a schedule ``{"schedule": "Cosine", ...}`` with its numbers, an array that is a
+tensor of the file ``{"tensor": "its name"}``. A dataclass needs no marks, since its fields have types: it is an object
+with these fields, and its class is named when it is read. Every other value stands for itself.
 """
 
 import json
@@ -23,6 +23,8 @@ _DTYPES = [
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"),
     *("str", "object"),
 ]
+TENSORS = {"float32": "F32", "float64": "F64", "int64": "I64", "uint8": "U8", "uint32": "U32", "uint64": "U64"}
+"""The dtypes that tensors of files have, and how safetensors calls them."""
 NESTING_LIMIT = 256  # levels of lists and dicts; functions that walk deeper values could exhaust the stack
 VALUES_LIMIT = 2**20  # items of lists and dicts; an object takes far more memory than its text
 _SCHEDULES = Constant, StepDecay, Exponential, Cosine, OneCycle, Plateau
@@ -84,23 +86,36 @@ def _check_nesting(value: Any) -> None:
     raise ValueError(_TOO_DEEP)
 
 
-def to_json(value: Any) -> Any:
+def to_json(value: Any, tensors: dict[str, Any] | None = None, path: str = "") -> Any:
     """Return the value as JSON values, with marks that say what it is.
+
+    tensors : where arrays of the dtypes of tensors are put, by their path; None for none: they are JSON like the others
+    path : what the names of tensors begin with, ending in a slash
 
     Raises InputError for what has no form: objects, other dataclasses, arrays of dates or several axes.
     """
+
+    def inner(place: Any, value: Any) -> Any:
+        return to_json(value, tensors, f"{path}{place}/")
+
     if isinstance(value, numpy.generic):
         value = value.item()
     if isinstance(value, float) and not isfinite(value):
         return {"float": str(value)}
     if isinstance(value, tuple):
-        return {"tuple": [to_json(v) for v in value]}
+        return {"tuple": [inner(k, v) for k, v in enumerate(value)]}
     if isinstance(value, list):
-        return [to_json(v) for v in value]
+        return [inner(k, v) for k, v in enumerate(value)]
     if isinstance(value, dict):
-        return {"dict": [[to_json(k), to_json(v)] for k, v in value.items()]}
+        return {"dict": [[to_json(k), inner(k, v)] for k, v in value.items()]}
     if isinstance(value, numpy.ndarray):
-        return _mark_array(value)
+        if tensors is None or value.dtype.name not in TENSORS:
+            return _mark_array(value)
+        name = path.rstrip("/")
+        if name in tensors:
+            raise InputError(f"Two arrays of a state have one name, {name}. Leave slashes out of its names.")
+        tensors[name] = value
+        return {"tensor": name}
     if type(value) in _SCHEDULES:
         return {"schedule": type(value).__name__, **asdict(value)}
     if value is not None and not isinstance(value, bool | int | float | str):
@@ -115,18 +130,19 @@ def _mark_array(array: numpy.ndarray) -> Any:
     return {"array": [to_json(v) for v in array.tolist()], "dtype": name}
 
 
-def from_json(value: Any, kind: Any = None) -> Any:
+def from_json(value: Any, kind: Any = None, tensors: dict[str, Any] | None = None) -> Any:
     """Return the value that ``to_json`` was given.
 
     kind : the dataclass or type that it must be; None for a value with marks
+    tensors : those that it tells of, which are taken out
 
     Raises ValueError for JSON that ``to_json`` did not write, and for a value of another kind.
     """
     if kind is not None:
         return _typed(value, kind, "a setting")
     try:
-        return _unmark(value)
-    except (TypeError, ValueError, OverflowError) as error:  # such as of a dict's item that is no pair
+        return _unmark(value, {} if tensors is None else tensors)
+    except (TypeError, ValueError, OverflowError, KeyError) as error:  # such as of a dict's item that is no pair
         raise ValueError(f"its description holds a value that xpnet does not write: {error}") from error
 
 
@@ -160,19 +176,21 @@ def _dataclass(fields: Any, kind: Any) -> Any:
         raise ValueError(f"{kind.__name__} lacks some of {', '.join(kinds)}") from None
 
 
-def _unmark(value: Any) -> Any:
+def _unmark(value: Any, tensors: dict[str, Any]) -> Any:
     """Return the value that the marks tell."""
     match value:
         case list():
-            return [_unmark(v) for v in value]
+            return [_unmark(v, tensors) for v in value]
         case {"float": "inf" | "-inf" | "nan" as text} if len(value) == 1:
             return float(text)
         case {"tuple": list(values)} if len(value) == 1:
-            return tuple(_unmark(v) for v in values)
+            return tuple(_unmark(v, tensors) for v in values)
         case {"dict": list(pairs)} if len(value) == 1:
-            return {_unmark(key): _unmark(inner) for key, inner in pairs}
+            return {_unmark(key, tensors): _unmark(inner, tensors) for key, inner in pairs}
         case {"array": list(values), "dtype": str(dtype)} if len(value) == 2:
-            return _unmark_array([_unmark(v) for v in values], dtype)
+            return _unmark_array(_unmark(values, tensors), dtype)
+        case {"tensor": str(name)} if len(value) == 1:
+            return tensors.pop(name)
         case {"schedule": str(kind), **numbers} if kind in SCHEDULES:
             return _dataclass(numbers, SCHEDULES[kind])
         case dict():
