@@ -68,7 +68,7 @@ class SGD:
     @property
     def rule(self) -> UpdateRule:
         """Return the rule that a training step is made from."""
-        return UpdateRule("sgd", momentum=self.momentum, nesterov=self.nesterov)
+        return UpdateRule("sgd", **vars(self))
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Adam:
     @property
     def rule(self) -> UpdateRule:
         """Return the rule that a training step is made from."""
-        return UpdateRule("adam", beta1=self.beta1, beta2=self.beta2, epsilon=self.epsilon)
+        return UpdateRule("adam", **vars(self))
 
 
 @dataclass(frozen=True)
@@ -143,13 +143,6 @@ class AdamW(Adam):
     """
 
     weight_decay: float = 1e-2
-
-    @property
-    def rule(self) -> UpdateRule:
-        """Return the rule that a training step is made from."""
-        return UpdateRule(
-            "adam", beta1=self.beta1, beta2=self.beta2, epsilon=self.epsilon, weight_decay=self.weight_decay
-        )
 
 
 Optimizer = SGD | Adam
@@ -195,8 +188,11 @@ Schedule = Callable[[int, Sequence[float]], float]
 """(epoch, losses of the epochs before) -> learning rate of this epoch."""
 
 
-class _Positive:
+@dataclass(frozen=True)
+class _Schedule:
     """A schedule whose numbers are positive and finite, but for the learning rate at its end and a tolerance."""
+
+    learning_rate: float
 
     def __post_init__(self) -> None:
         for name, number in vars(self).items():
@@ -207,7 +203,7 @@ class _Positive:
 
 
 @dataclass(frozen=True)
-class Constant(_Positive):
+class Constant(_Schedule):
     """The same learning rate in all epochs.
 
     Parameters
@@ -227,15 +223,13 @@ class Constant(_Positive):
     0.1
     """
 
-    learning_rate: float
-
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
         """Compute the learning rate of an epoch."""
         return self.learning_rate
 
 
 @dataclass(frozen=True)
-class StepDecay(_Positive):
+class StepDecay(_Schedule):
     """A learning rate that is multiplied by a factor every few epochs.
 
     The learning rate is ``learning_rate * factor ** (epoch // every)``.
@@ -262,7 +256,6 @@ class StepDecay(_Positive):
     (1.0, 0.5, 0.25)
     """
 
-    learning_rate: float
     every: int
     factor: float = 0.1
 
@@ -272,7 +265,7 @@ class StepDecay(_Positive):
 
 
 @dataclass(frozen=True)
-class Exponential(_Positive):
+class Exponential(_Schedule):
     """A learning rate that is multiplied by a factor after each epoch.
 
     The learning rate is ``learning_rate * factor ** epoch``.
@@ -297,7 +290,6 @@ class Exponential(_Positive):
     (1.0, 0.125)
     """
 
-    learning_rate: float
     factor: float = 0.95
 
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
@@ -306,7 +298,7 @@ class Exponential(_Positive):
 
 
 @dataclass(frozen=True)
-class Cosine(_Positive):
+class Cosine(_Schedule):
     """A learning rate that falls along half a period of a cosine.
 
     Parameters
@@ -335,7 +327,6 @@ class Cosine(_Positive):
     (1.0, 0.5, 0.0)
     """
 
-    learning_rate: float
     epochs: int
     end: float = 0.0
 
@@ -346,7 +337,7 @@ class Cosine(_Positive):
 
 
 @dataclass(frozen=True)
-class OneCycle(_Positive):
+class OneCycle(_Schedule):
     """A learning rate that rises over the first 30 % of the epochs, and falls over the others, both along cosines.
 
     Parameters
@@ -373,7 +364,6 @@ class OneCycle(_Positive):
     [0.04, 1.0, 4e-06]
     """
 
-    learning_rate: float
     epochs: int
 
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
@@ -386,7 +376,7 @@ class OneCycle(_Positive):
 
 
 @dataclass(frozen=True)
-class Plateau(_Positive):
+class Plateau(_Schedule):
     """A learning rate that falls when the loss no longer does.
 
     It is multiplied by ``factor`` each time the loss has not fallen by ``tol`` for ``patience`` epochs in a row.
@@ -415,7 +405,6 @@ class Plateau(_Positive):
     (1.0, 0.5)
     """
 
-    learning_rate: float
     patience: int = 10
     factor: float = 0.1
     tol: float = 1e-4

@@ -8,7 +8,7 @@ import pytest
 import xpnet
 from xpnet.backend import NetworkSpec, Step, UpdateRule
 from xpnet.backend.spec import Loss
-from xpnet.steps import ReferenceStep, SparseStep, make_step
+from xpnet.steps import ReferenceStep, make_step
 
 RNG = np.random.default_rng(0)
 X, LABELS, WEIGHTS = RNG.normal(size=(30, 5)), RNG.integers(0, 3, 30), RNG.random(30)
@@ -28,7 +28,6 @@ def made(kind: str, spec: NetworkSpec | None = None) -> Step:
     steps = {
         "plain": Plain,
         "reference": lambda s: ReferenceStep(s, backend, ""),
-        "sparse": lambda s: SparseStep(s, backend),
     }
     step: Step = make_step(spec, backend) if kind == "compiled" else steps[kind](spec)
     step.params.update(values())
@@ -80,7 +79,7 @@ def test_a_step_must_be_written_as_far_as_it_is_abstract() -> None:
 
 
 @pytest.mark.parametrize("trained", [0, 2], ids=["before the first update", "after updates"])
-@pytest.mark.parametrize("kind", ["plain", "reference", "sparse", "compiled"])
+@pytest.mark.parametrize("kind", ["plain", "reference", "compiled"])
 def test_a_snapshot_puts_everything_back(kind: str, trained: int) -> None:
     step, twin = made(kind), made(kind)
     how: dict[str, Any] = {"learning_rate": 0.1, "batch_size": 8}

@@ -13,7 +13,7 @@ import xpnet
 from xpnet import gradcheck
 from xpnet.backend import BatchPart, NetworkSpec, StepState, UpdateRule
 from xpnet.layers import MemberAffine
-from xpnet.steps import ReferenceStep, SparseStep, make_step
+from xpnet.steps import ReferenceStep, make_step
 
 K, ROWS = 5, 300
 RNG = np.random.default_rng(0)
@@ -157,7 +157,7 @@ def test_sparse_rows_give_what_dense_ones_give(scales: str, backend: Any) -> Non
     X[np.random.default_rng(3).random(X.shape) < 0.7] = 0
     results = []
     for rows in (X, scipy.sparse.csr_array(X)):
-        step: Any = make_step(spec, backend, sparse=rows is not X)
+        step: Any = make_step(spec, backend)
         step.params.update(params)
         loss = step.epoch(rows, Y, learning_rate=0.1, batch_size=64)
         results.append([loss, step.forward(rows), step.loss(rows, Y), *step.params.values()])
@@ -179,7 +179,7 @@ def test_members_with_batches_of_their_own(scales: str, weighted: bool, sparse: 
     def run(order: Any) -> Callable[[Any], list[Any]]:
         return lambda step: [step.epoch(rows, Y, order=order, **given), *map(np.array, step.params.values())]
 
-    backends = SparseStep(spec, NumpyBackend()), numba_backend.compile_step(spec)
+    backends = ReferenceStep(spec, NumpyBackend(), ""), numba_backend.compile_step(spec)
     found = []
     for step in backends:
         step.load_state(StepState(arrays_for(spec)[0]))

@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
 from typing import Any, NamedTuple
@@ -202,7 +202,8 @@ def by_arrays(*arrays: Any) -> Choice:
     library, array = libraries.popitem()
     device = _one_device([a for a in arrays if library_of(a)])
     if library == "cupy":
-        return Choice(_at(get_backend("cupy"), array), "the arrays are CuPy's")
+        backend: Any = get_backend("cupy")
+        return Choice(backend.at(array) if hasattr(backend, "at") else backend, "the arrays are CuPy's")
     xp = array_api_compat.array_namespace(array)
     return Choice(_generic(library, xp, device), f"the arrays are {library}'s")
 
@@ -242,26 +243,16 @@ def _host_choice() -> Choice:
 
 
 def _one_device(arrays: list[Any]) -> Any:
-    # JAX's tracers have no device; they take the default.
-    devices = {str(d): d for a in arrays if (d := _device(a)) is not None}
+    devices = {}
+    for array in arrays:
+        with suppress(AttributeError):  # JAX's tracers have no device; they take the default
+            devices[str(array_api_compat.device(array))] = array_api_compat.device(array)
     if len(devices) > 1:
         raise MixedArraysError(
             f"All arrays of one call must live on one device; received {' and '.join(sorted(devices))}. "
             "Move them first."
         )
     return next(iter(devices.values()), None)
-
-
-def _at(backend: Any, array: Any) -> Backend:
-    """Return the backend on the array's device, where it knows of several."""
-    return backend.at(array) if hasattr(backend, "at") else backend
-
-
-def _device(array: Any) -> Any:
-    try:
-        return array_api_compat.device(array)
-    except AttributeError:
-        return None
 
 
 @cache
@@ -315,49 +306,22 @@ def get_backend(name: str) -> Backend:
     >>> backend.device(numpy.zeros(3))
     'cpu'
     """
-    if name not in _loaded:
-        registered = _registered()
-        if name not in registered:
-            raise BackendError(_unknown(name, sorted(registered)))
-        _loaded[name] = _load(registered[name])
-    return _loaded[name]
-
-
-def _registered() -> dict[str, Any]:
-    # Imported here: it costs a third of what importing xpnet does, and most programs ask for one backend once.
-    from importlib.metadata import entry_points
-
-    return {entry.name: entry for entry in entry_points(group=GROUP)}
-
-
-def _unknown(name: str, registered: list[str]) -> str:
-    if not registered:
-        return (
-            f"Backends are found through installed packages, and none is installed; {name!r} was asked for. "
-            "Install xpnet first: pip install xpnet, or pip install -e . in a clone."
-        )
-    return f"A backend must be one of {', '.join(registered)}; received {name!r}. Install the package that brings it."
-
-
-def _has(backend: Any, name: str) -> bool:
-    """Return whether a backend has an attribute; an AttributeError inside a property of it is raised."""
-    try:
-        getattr(backend, name)
-    except AttributeError:
-        if hasattr(type(backend), name):
-            raise
-        return False
-    return True
-
-
-def _load(entry: Any) -> Backend:
+    if name in _loaded:
+        return _loaded[name]
+    registered = _registered()
+    if name not in registered:
+        known = ", ".join(sorted(registered)) or "those that are installed, and none is: pip install xpnet"
+        raise BackendError(f"A backend must be one of {known}; received {name!r}. Install the package that brings it.")
+    entry = registered[name]
     try:
         found = entry.load()
         backend = found() if callable(found) else found
-        missing = [name for name in REQUIRED if not _has(backend, name)]
+        missing = [required for required in REQUIRED if required not in dir(backend)]
+        for present in {*REQUIRED} - {*missing}:
+            getattr(backend, present)  # a property may import what is not there
     except (ImportError, AttributeError) as error:
         raise BackendError(
-            f"Backend {entry.name!r} must be importable from {entry.value!r}; that failed: {error}. "
+            f"Backend {name!r} must be importable from {entry.value!r}; that failed: {error}. "
             "Reinstall the package that brings it."
         ) from error
     if missing:
@@ -365,4 +329,12 @@ def _load(entry: Any) -> Backend:
             f"A backend offers {', '.join(REQUIRED)}; {entry.value!r} lacks {', '.join(missing)}. "
             "See CONTRIBUTING, 'Write your own backend'."
         )
+    _loaded[name] = backend
     return backend
+
+
+def _registered() -> dict[str, Any]:
+    # Imported here: it costs a third of what importing xpnet does, and most programs ask for one backend once.
+    from importlib.metadata import entry_points
+
+    return {entry.name: entry for entry in entry_points(group=GROUP)}

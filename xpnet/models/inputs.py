@@ -127,15 +127,6 @@ def check_in_memory(arrays: Sequence[Any]) -> None:
             )
 
 
-def check_dense_off_host(X: Any, backend: Backend) -> None:
-    """Raise InputError for a sparse matrix to train on where arrays are not NumPy's."""
-    if is_sparse(X) and not is_host(backend):
-        raise InputError(
-            f"A network on {backend.name} trains on dense rows; received a SciPy sparse matrix. Pass X.toarray(), or "
-            'move the network with .to("numba").'
-        )
-
-
 def on_host(array: Any) -> bool:
     """Tell whether this is NumPy's, or no array of any library (a list, a frame, a sparse matrix)."""
     return library_of(array) in ("", "numpy")

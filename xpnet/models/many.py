@@ -12,7 +12,7 @@ import numpy
 from xpnet.backend import UpdateRule
 from xpnet.distributed import current_ranks
 from xpnet.errors import InputError
-from xpnet.models.inputs import check_dense_off_host, check_finite, check_some_rows, is_sparse
+from xpnet.models.inputs import check_finite, check_some_rows, is_sparse
 from xpnet.models.network import Network, by_rows
 from xpnet.ops import Array, Labels
 from xpnet.training import History, Interrupts
@@ -166,7 +166,6 @@ def _fit_side_by_side(tasks: list[_Task], epochs: int, batch_size: int, shuffled
     """Train networks of one kind; return whether there is a step that does it."""
     X, Y = by_rows(tasks[0].X), tasks[0].network.own(tasks[0].Y)
     check_finite(X=X, Y=Y)
-    check_dense_off_host(X, tasks[0].network.backend)
     networks, rows = [task.network for task in tasks], [task.rows for task in tasks]
     streams = [network.rng for network in networks] if shuffled else None
     with Interrupts() as interrupts:

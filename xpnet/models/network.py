@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import partial
 from typing import Any, Self
 
 import numpy
@@ -15,7 +14,6 @@ from xpnet.distributed import on_all_ranks, ranks_of
 from xpnet.errors import InputError, MixedArraysError
 from xpnet.models.inputs import (
     bring,
-    check_dense_off_host,
     check_finite,
     check_in_memory,
     check_inputs,
@@ -28,7 +26,7 @@ from xpnet.models.inputs import (
 from xpnet.models.saving import Saved
 from xpnet.ops import Array, Labels
 from xpnet.optimizers import Constant, Schedule
-from xpnet.steps import NetworkLock, ReferenceStep, SparseStep, locked, make_step, serves
+from xpnet.steps import NetworkLock, ReferenceStep, locked, make_step
 from xpnet.training import Callback, History, Training, TrainingState, run
 from xpnet.training.streams import broadcast_stream, host_stream
 
@@ -102,7 +100,6 @@ class Network(Saved):
     _values: dict[str, Any]  # the parameters before there is a step
     _optimizer: StepState | None  # what of the optimizer no step has taken over yet
     _step: Step | None
-    _sparse_step: Step | None  # computes with sparse rows and the parameters of the step, which takes none
 
     def __init__(
         self,
@@ -351,8 +348,7 @@ class Network(Saved):
             For shapes or labels that do not fit.
         """
         with self.lock.training():
-            X, Y, _ = self.checked(X, Y, None)
-            check_dense_off_host(X, self.backend)
+            X, Y, _ = self.checked(X, Y)
             step = self.trainable(sparse=is_sparse(X))
             batch_size, learning_rate = max(step.count_rows(X), 1), self.next_learning_rate
             return self.exclusively(step.epoch, X, Y, learning_rate=learning_rate, batch_size=batch_size)
@@ -415,7 +411,6 @@ class Network(Saved):
         """
         with self.lock.training():
             X, Y, sample_weight = self.checked(X, Y, sample_weight)
-            check_dense_off_host(X, self.backend)
             step = self.trainable(sparse=is_sparse(X))
             ranks = ranks_of(step)
             rows = ranks.count(X.shape[0])
@@ -491,8 +486,7 @@ class Network(Saved):
             For shapes or labels that do not fit.
         """
         X, Y, _ = self.checked(X, Y)
-        check_dense_off_host(X, self.backend)
-        return self.exclusively(lambda: on_all_ranks(self._step_for(X)).gradient(X, Y))
+        return self.exclusively(self.trainable(sparse=is_sparse(X)).gradient, X, Y)
 
     def to(self, backend: str | Backend | Array, *, dtype: str | None = None) -> Self:
         """Move the network, optimizer state included; from there on it converts what it is given.
@@ -535,10 +529,18 @@ class Network(Saved):
         -------
         Step
             The step.
+
+        Raises
+        ------
+        InputError
+            For sparse rows where the step takes none.
         """
-        if self._step is not None and not serves(self._step, sparse=sparse):
-            self._hold(*self._state_on_host())
-        step = self._step or self._make(sparse=sparse)
+        step = self._ready()
+        if sparse and not step.takes_sparse:
+            raise InputError(
+                f"A network on {self.backend_} trains on dense rows; received a SciPy sparse matrix. "
+                'Pass X.toarray(), or move the network with .to("numba").'
+            )
         if self._optimizer is not None:
             params = {name: self.backend.to_numpy(array) for name, array in step.params.items()}
             step.load_state(StepState(params, self._optimizer.buffers, self._optimizer.t))
@@ -591,7 +593,7 @@ class Network(Saved):
         state["_values"], state["_optimizer"] = self._state_on_host()
         state["history"] = History(**self.history.to_dict())
         state["choice"] = self.backend_ if self.named else None
-        for name in ("lock", "settled", "_step", "_sparse_step"):
+        for name in ("lock", "settled", "_step"):
             del state[name]
         return {**state, "_fixed_dtype": True}
 
@@ -758,7 +760,7 @@ class Network(Saved):
     def _hold(self, values: dict[str, Any], optimizer: StepState | None) -> None:
         """Hold parameters by name, on the host, and the optimizer's state until the next step takes them over."""
         self._values, self._optimizer = values, optimizer
-        self._step = self._sparse_step = None
+        self._step = None
 
     def _state_on_host(self) -> tuple[dict[str, Any], StepState | None]:
         """Return copies of the parameters, by name, and of the optimizer's state, both on the host."""
@@ -772,36 +774,26 @@ class Network(Saved):
         if self._step is not None:
             return self._step
         with self.lock.calls:
-            return self._step or self._make(sparse=False)
-
-    def _make(self, *, sparse: bool) -> Step:
-        step = make_step(self.spec, self.backend, compiled=self.compiled, sparse=sparse)
-        step.params.update(self._values)
-        self._step, self._values = step, {}
-        return step
+            if self._step is None:
+                step = make_step(self.spec, self.backend, compiled=self.compiled)
+                step.params.update(self._values)
+                self._step, self._values = step, {}
+            return self._step
 
     def _walker(self, X: Any) -> ReferenceStep:
         """A step with the parameters of this network that walks the layers one by one."""
         params = self._step_for(X).params
-        kind = SparseStep if is_sparse(X) else partial(ReferenceStep, why="")
-        walker = kind(self.spec, params.backend)
+        walker = ReferenceStep(self.spec, params.backend, "")
         walker.params = params
         return walker
 
     def _step_for(self, X: Any) -> Step:
-        if not is_sparse(X):
-            return self._ready()
-        if not is_host(self.backend):
-            elsewhere = SparseStep(self.spec, get_backend("numpy"))
-            elsewhere.params.update(self._ready().params.to_host())
-            return elsewhere
-        step = self._step or self._make(sparse=True)
-        if step.takes_sparse:
+        step = self._ready()
+        if step.takes_sparse or not is_sparse(X):
             return step
-        if self._sparse_step is None:
-            sparse = self._sparse_step = SparseStep(self.spec, self.backend)
-            sparse.params, sparse.gradients = step.params, step.gradients
-        return self._sparse_step
+        elsewhere = ReferenceStep(self.spec, get_backend("numpy"), "")
+        elsewhere.params.update(step.params.to_host())
+        return elsewhere
 
 
 def by_rows(X: Array) -> Array:

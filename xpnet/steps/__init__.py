@@ -2,5 +2,5 @@
 network.
 """
 
-from xpnet.steps.making import NetworkLock, locked, make_step, serves
-from xpnet.steps.reference import ReferenceStep, SparseStep
+from xpnet.steps.making import NetworkLock, locked, make_step
+from xpnet.steps.reference import ReferenceStep

@@ -11,7 +11,7 @@ from weakref import WeakSet
 
 from xpnet.backend import Backend, NetworkSpec, Step
 from xpnet.errors import ModelInUseError
-from xpnet.steps.reference import ReferenceStep, SparseStep
+from xpnet.steps.reference import ReferenceStep
 
 WAKING = 1e-4
 """Seconds in which a thread that waits for a lock notices that it is free."""
@@ -21,24 +21,16 @@ Result = TypeVar("Result")
 _locks: "WeakSet[NetworkLock]" = WeakSet()
 
 
-def make_step(spec: NetworkSpec, backend: Backend, *, compiled: bool = True, sparse: bool = False) -> Step:
+def make_step(spec: NetworkSpec, backend: Backend, *, compiled: bool = True) -> Step:
     """Return the training step for ``spec`` on ``backend``; its ``why`` says which one it is and for what reason.
 
     compiled : False to have the reference step in any case
-    sparse : whether it shall take SciPy's sparse matrices; only where arrays are NumPy's
     """
     step: Step | str = "as asked for"
     if compiled:
         none = f"backend {backend.name} compiles none"
         step = backend.compile_step(spec) if hasattr(backend, "compile_step") else none
-    if sparse and (isinstance(step, str) or not step.takes_sparse):
-        return SparseStep(spec, backend)
     return ReferenceStep(spec, backend, f"the reference step: {step}") if isinstance(step, str) else step
-
-
-def serves(step: Step, *, sparse: bool) -> bool:
-    """Tell whether a step is made for rows of this kind: a :class:`SparseStep` is not for dense ones."""
-    return step.takes_sparse if sparse else not isinstance(step, SparseStep)
 
 
 class NetworkLock:
@@ -49,7 +41,7 @@ class NetworkLock:
 
     Where waiting would never end there is a ModelInUseError: where a signal handler calls the network that it has
     interrupted, where a callback trains the network that calls it, and in a forked process, if a thread that does not
-    exist there held the lock.
+    exist there was within a call.
 
     calls : the lock itself; ``with lock.calls:`` cannot be left held by an exception that comes at any moment
     busy : whether its holder is in the middle of a call; between two epochs the thread that trains may call, too
@@ -88,33 +80,12 @@ class NetworkLock:
             finally:
                 self._trainer = None
 
-    def _after_fork(self) -> None:
-        """Refuse, in a forked process, what waits for a thread that does not exist here."""
-        if self.calls.acquire(blocking=False):
-            self.calls.release()
-        else:
-            self.calls = _Lost()
-        if self._trainer not in (None, get_ident()):
-            self.trainings, self._trainer = _Lost(), None
-
 
 _IN_USE = (
-    "A model serves one call at a time, and this thread is within one: a signal handler or a callback has called the "
-    "model again. Call it once the first call has returned, or use a copy."
+    "A model serves one call at a time, and it is within one: a signal handler or a callback has called it again, or "
+    "the process was forked while a thread was within a call. Call it once that call has returned, or use a copy; fork "
+    "while no thread uses it."
 )
-
-
-class _Lost:
-    """In the place of a lock whose holder was left behind by a fork."""
-
-    def __enter__(self) -> None:
-        raise ModelInUseError(
-            "A process was forked while another thread of it used this model, whose numbers are not whole here. "
-            "Fork while no thread uses it, or start processes by spawn."
-        )
-
-    def __exit__(self, *_: object) -> None:
-        """Do nothing, as nothing was entered."""
 
 
 def locked(method: Callable[Concatenate[Any, Given], Result]) -> Callable[Concatenate[Any, Given], Result]:
@@ -141,8 +112,11 @@ def locked(method: Callable[Concatenate[Any, Given], Result]) -> Callable[Concat
 
 
 def _after_fork() -> None:
+    """Renew the locks of a forked process, where no other thread leaves them; those that are ``busy`` stay so."""
     for lock in list(_locks):
-        lock._after_fork()
+        lock.calls, lock.trainings = RLock(), Lock()
+        if lock._trainer != get_ident():
+            lock._trainer = None
 
 
 if hasattr(os, "register_at_fork"):

@@ -5,9 +5,9 @@
 
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
-from typing import Any, NamedTuple
+from typing import Any
 
-from array_api_compat import device
+from array_api_compat import device, is_numpy_array
 
 from xpnet.backend import Backend, BatchPart, NetworkSpec, Operations, Parameters, Step, StepState
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
@@ -16,16 +16,6 @@ from xpnet.layers import Affine, Dropout, MemberAffine
 from xpnet.ops import ACTIVATIONS, Array
 from xpnet.ops.namespace import number
 from xpnet.steps.masks import keep_mask
-
-
-class _Measured(NamedTuple):
-    """The numbers of a batch, as they lie on the device: its loss is share * loss + l2 / 2 * squares."""
-
-    weight: float
-    share: float
-    loss: Any
-    l2: float
-    squares: Any
 
 
 class ReferenceStep(Step):
@@ -43,7 +33,10 @@ class ReferenceStep(Step):
         self.affine: list[Any] = [affine(backend=backend) for _ in range(spec.layers)]
         self.activations = [ACTIVATIONS[name].over(self.ops) for name in spec.activations]
         self.kept: dict[int, Array] = {}
+        self.takes_sparse = is_numpy_array(self.params.groups[0])
+        self.sparse: Any = None  # the inputs of the last forward pass, if they were a sparse matrix
         self.dropout = [Dropout(backend=backend) for _ in spec.activations]
+        self.rates = spec.dropout or (0.0,) * len(spec.activations)
         self._row_loss = partial(getattr(self.ops, spec.loss), **spec.loss_arguments)
 
     @cached_property
@@ -77,9 +70,11 @@ class ReferenceStep(Step):
         own = order is not None and order.ndim == 2
         for start, rows in self._batches(X.shape[0], batch_size, order):
             x, y, w = self._take(X, rows), self._take(Y, rows), self._take(sample_weight, rows)
-            x = self._of_each_member(x) if own else x
+            if own:  # rows of members lie one behind the other
+                dense = x.toarray() if hasattr(x, "toarray") else x
+                x = self.backend.xp.reshape(dense, (self.spec.members, -1, x.shape[1]))
             weight = float(x.shape[-2] if weights is None else weights[start : start + batch_size].sum())
-            measured.append(self._backpropagate(x, y, w, BatchPart(weight), weight))
+            measured.append((weight, *self._backpropagate(x, y, w, BatchPart(weight), weight)))
             self.update(learning_rate=learning_rate)
             if self.report is not None:
                 self.report(start + x.shape[-2])
@@ -89,7 +84,9 @@ class ReferenceStep(Step):
         """See :class:`xpnet.backend.Step`."""
         starts = range(0, max(X.shape[0], 1), PREDICTION_ROWS)
         ends = [min(start + PREDICTION_ROWS, X.shape[0]) for start in starts]
-        blocks = [self._output(self._logits(X[a:b, :])) for a, b in zip(starts, ends, strict=True)]
+        blocks = [self.forward_of_each(X[a:b, :]) for a, b in zip(starts, ends, strict=True)]
+        if self.spec.members > 1:
+            blocks = [self.backend.xp.mean(outputs, axis=0) for outputs in blocks]
         return blocks[0] if len(blocks) == 1 else self.backend.xp.concat(blocks)
 
     def loss(self, X: Array, Y: Array, *, sample_weight: Array | None = None, rows: Any = None) -> float:
@@ -118,36 +115,45 @@ class ReferenceStep(Step):
             indices = self.backend.asarray(rows)
             X, Y, sample_weight = (self._take(array, indices) for array in (X, Y, sample_weight))
         weight = self._weight_of(X, sample_weight)
-        measured = self._backpropagate(X, Y, sample_weight, part or BatchPart(weight), weight)
-        return self._mean([measured._replace(weight=1.0)])
+        return self._mean([(1.0, *self._backpropagate(X, Y, sample_weight, part or BatchPart(weight), weight))])
 
     def _backpropagate(
         self, X: Array, Y: Array, sample_weight: Array | None, part: BatchPart, weight: float
-    ) -> "_Measured":
-        """Fill the gradients: those of the mean loss over a batch, of which these rows have that weight."""
-        share = weight / part.total_weight if part.total_weight else 0.0
-        loss = self._walk(X, Y, sample_weight, share, part) if share else self._no_gradient()
+    ) -> tuple[float, Any, float, Any]:
+        """Fill the gradients: those of the mean loss over a batch, of which these rows have that weight.
+
+        returns their share of the batch, their mean loss, the penalty's strength, and sum ||W||^2; some as 0-d arrays
+        """
+        share, loss = weight / part.total_weight if part.total_weight else 0.0, 0.0
+        if share:
+            loss = self._walk(X, Y, sample_weight, share, part)
+        else:
+            self.gradients.update({name: 0 * array for name, array in self.gradients.items()})
         l2, squares = self.spec.l2_for(part.total_weight), 0.0
         if self.spec.l2 and part.penalized:
             squares = self._squares()
             for name in self.spec.weight_names:
                 self.gradients[name] = self.gradients[name] + l2 * self.params[name]
-        return _Measured(weight, share, loss, l2, squares)
+        return share, loss, l2, squares
 
     def _walk(self, X: Array, Y: Array, sample_weight: Array | None, share: float, part: BatchPart) -> Array:
         """Walk forward and back through the layers; fill the gradients with their share, return the mean loss, 0-d."""
         loss, d_out = self.measure(self._logits(X, part), Y, sample_weight)
         d_out = d_out if share == 1 else share * d_out
         for k in reversed(range(self.spec.layers)):
-            d_out, *d_parameters = self.affine[k].backward(d_out)
+            if k or self.sparse is None:
+                d_out, *d_parameters = self.affine[k].backward(d_out)
+            else:
+                d_parameters = [self.sparse.T @ d_out, d_out.sum(axis=0)]
             self.gradients.update(zip(self.spec.layer_names[k].values(), d_parameters, strict=True))
             if k:
-                d_out = self.activations[k - 1].backward(self._dropout_backward(k - 1, d_out), self.kept[k - 1])
+                d_out = self.dropout[k - 1].backward(d_out) if self.rates[k - 1] else d_out
+                d_out = self.activations[k - 1].backward(d_out, self.kept[k - 1])
         return loss
 
     def input_gradient(self, X: Array, output: int) -> Array:
         """Compute the gradient of one predicted output by the inputs, (rows, in); of members the mean of theirs."""
-        xp, found = self.backend.xp, self._output_of_each(self._logits(X))
+        xp, found = self.backend.xp, self.forward_of_each(X)
         chosen = xp.astype(xp.arange(found.shape[-1], device=device(found)) == output, found.dtype)
         d_out = {
             "identity": lambda: chosen + 0 * found,
@@ -173,8 +179,12 @@ class ReferenceStep(Step):
         return self.backend.xp.astype(targets == targets[output], like.dtype)
 
     def forward_of_each(self, X: Array) -> Array:
-        """Compute what each of several members predicts, (members, rows, out)."""
-        return self._output_of_each(self._logits(X))
+        """Compute what each of several members predicts, (members, rows, out); the predictions of one, (rows, out)."""
+        logits, activation = self._logits(X), OUTPUT_ACTIVATIONS[self.spec.loss]
+        if activation == "exp":
+            return self.backend.xp.exp(logits)
+        targets = self.spec.loss_arguments if activation == "multi_softmax" else {}
+        return getattr(self.ops, activation)(logits, **targets)
 
     def hidden(self, X: Any, layer: int) -> Array:
         """Compute what a hidden layer gives, (rows, units); of members side by side, (rows, members * units)."""
@@ -183,23 +193,19 @@ class ReferenceStep(Step):
             return x
         return xp.reshape(xp.permute_dims(x, (1, 0, 2)), (x.shape[1], x.shape[0] * x.shape[2]))
 
-    def _no_gradient(self) -> float:
-        """Return the gradient and the loss of no rows."""
-        self.gradients.update({name: 0 * array for name, array in self.gradients.items()})
-        return 0.0
-
-    def _mean(self, measured: list["_Measured"]) -> float:
+    def _mean(self, measured: list[tuple[float, float, Any, float, Any]]) -> float:
         """Return the mean loss of batches by their weights, penalty included.
 
+        measured : the weight of each, and what ``_backpropagate`` returned
         Numbers are read here, when all has been asked of the device: reading one makes the host wait.
         """
-        weights = sum(m.weight for m in measured)
+        weights = sum(weight for weight, *_ in measured)
         if not weights:
             self.penalty = 0.0
             return 0.0
-        loss = sum(m.weight * m.share * float(m.loss) for m in measured) / weights
-        self.penalty = sum(m.weight * m.l2 / 2 * float(m.squares) for m in measured) / weights
-        return loss + self.penalty
+        total = sum(weight * share * float(loss) for weight, share, loss, _, _ in measured) / weights
+        self.penalty = sum(weight * l2 / 2 * float(squares) for weight, _, _, l2, squares in measured) / weights
+        return total + self.penalty
 
     def _host_weights(self, sample_weight: Array | None, order: Any) -> Any:
         """Sample weights in the order of the batches, NumPy's; None where there are none.
@@ -265,22 +271,24 @@ class ReferenceStep(Step):
                 yield start, self.backend.xp.reshape(indices[:, batch], (-1,))
 
     def _take(self, array: Array | None, rows: Any) -> Any:
-        if array is None:
-            return None
+        if array is None or hasattr(array, "tocsr"):
+            return None if array is None else array[rows]
         return array[rows, ...] if isinstance(rows, slice) else self.ops.gather(array, rows)
-
-    def _of_each_member(self, x: Array) -> Array:
-        """Return rows of members, which lie one behind the other, as (members, rows, in)."""
-        return self.backend.xp.reshape(x, (self.spec.members, -1, x.shape[1]))
 
     def _logits(self, x: Array, part: BatchPart | None = None) -> Array:
         """Compute what the output activation is given; of a part of a batch that is trained on, with dropout."""
         return self._through(x, self.spec.layers, part)
 
     def _through(self, x: Array, layers: int, part: BatchPart | None = None) -> Array:
-        """Compute what the first layers give, the last one without an activation if it is the network's."""
+        """Compute what the first layers give, the last one without an activation if it is the network's.
+
+        x : (rows, in); a SciPy sparse matrix is never made dense, but for members, which scale their inputs
+        """
+        x = x.toarray() if self.spec.members > 1 and hasattr(x, "toarray") else x
+        self.sparse = x if hasattr(x, "tocsr") else None
         for k, names in enumerate(self.spec.layer_names[:layers]):
-            x = self.affine[k].forward(x, *(self.params[name] for name in names.values()))
+            arrays = [self.params[name] for name in names.values()]
+            x = self.affine[k].forward(x, *arrays) if k or self.sparse is None else x @ arrays[0] + arrays[1]
             if k < len(self.activations):
                 x, self.kept[k] = self.activations[k].forward(x)
                 x = x if part is None else self._dropout_forward(k, x, part)
@@ -299,30 +307,15 @@ class ReferenceStep(Step):
         loss, d_rows = self._row_loss(rows, *repeated)
         return loss, xp.reshape(d_rows, shape)
 
-    def _output(self, logits: Array) -> Array:
-        """Predict from logits; of several members the mean is taken."""
-        outputs = self._output_of_each(logits)
-        return outputs if self.spec.members == 1 else self.backend.xp.mean(outputs, axis=0)
-
-    def _output_of_each(self, logits: Array) -> Array:
-        activation = OUTPUT_ACTIVATIONS[self.spec.loss]
-        if activation == "exp":
-            return self.backend.xp.exp(logits)
-        targets = self.spec.loss_arguments if activation == "multi_softmax" else {}
-        return getattr(self.ops, activation)(logits, **targets)
-
     def _dropout_forward(self, k: int, x: Array, part: BatchPart) -> Array:
-        if not self.spec.dropout or not self.spec.dropout[k]:
+        rate, seed = self.rates[k], self.spec.seed
+        if not rate:
             return x
-        rate, seed = self.spec.dropout[k], self.spec.seed
         layers = range(k, k + self.spec.members * len(self.activations), len(self.activations))  # each member's own
         where: dict[str, Any] = {"first_row": part.first_row, "places": part.places}
         masks = [keep_mask(x.shape[-2:], rate, seed=seed, t=self.t, layer=layer, **where) for layer in layers]
         keep = [self.backend.asarray(mask, dtype=self.spec.dtype) for mask in masks]
         return self.dropout[k].forward(x, keep[0] if x.ndim == 2 else self.backend.xp.stack(keep), rate)
-
-    def _dropout_backward(self, k: int, d_out: Array) -> Array:
-        return self.dropout[k].backward(d_out) if self.spec.dropout and self.spec.dropout[k] else d_out
 
     def _squares(self) -> Any:
         """Compute sum ||W||^2, a 0-d array, or 0.0 where there is no penalty."""
@@ -349,41 +342,3 @@ class ReferenceStep(Step):
             weight_decay=rule.weight_decay,
             epsilon_hat=rule.epsilon_hat,
         )
-
-
-class SparseAffine(Affine):
-    """out = inputs W + b for a SciPy sparse matrix of inputs, and no gradient by them: they are data."""
-
-    def forward(self, inputs: Any, weight: Array, bias: Array) -> Array:
-        """Map rows. inputs : sparse or dense (batch, in); weight : (in, out); bias : (out,); returns (batch, out)"""
-        self.cache = inputs
-        return inputs @ weight + bias
-
-    def backward(self, d_out: Array) -> tuple[Any, Array, Array]:
-        """Compute the gradients. d_out : (batch, out); returns None, d_weight (in, out), d_bias (out,)"""
-        return None, self.cache.T @ d_out, d_out.sum(axis=0)
-
-
-class SparseStep(ReferenceStep):
-    """A step on NumPy's arrays whose rows may be those of a SciPy sparse matrix, which is never made dense as a whole.
-
-    It takes dense rows, too, and is slow on them. Members scale their inputs: for them the rows of a batch are made
-    dense.
-    """
-
-    takes_sparse = True
-
-    def __init__(self, spec: NetworkSpec, backend: Backend) -> None:
-        super().__init__(spec, backend, "the reference step with a sparse first layer, since X is sparse")
-        if spec.members == 1:
-            self.affine[0] = SparseAffine(backend=backend)
-
-    def _through(self, x: Any, layers: int, part: BatchPart | None = None) -> Array:
-        dense = self.spec.members > 1 and hasattr(x, "toarray")
-        return super()._through(x.toarray() if dense else x, layers, part)
-
-    def _of_each_member(self, x: Any) -> Array:
-        return super()._of_each_member(x.toarray() if hasattr(x, "toarray") else x)
-
-    def _take(self, array: Any, rows: Any) -> Any:
-        return array[rows] if hasattr(array, "tocsr") else super()._take(array, rows)
