@@ -209,6 +209,13 @@ def test_many_values_have_their_frequency_and_the_mean_target_of_other_rows() ->
     assert numpy.corrcoef(later, mean)[0, 1] == pytest.approx(1, abs=1e-6)
 
 
+def test_hundreds_of_values_have_columns_of_their_own_where_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = {"town": numpy.arange(3000).astype(str).repeat(20)[:6000]}
+    assert TableEncoder(task=None).fit_transform(table).shape == (6000, 300 + 1)
+    monkeypatch.setattr("xpnet.tabular.encoder.MOST_NUMBERS", 10 * 6000)
+    assert TableEncoder(task=None).fit_transform(table).shape == (6000, 100 + 1 + 1)  # and one for the others
+
+
 def test_parts_of_a_moment_that_vary_are_encoded() -> None:
     days = [datetime.datetime(2023, 11, 6, 12) + datetime.timedelta(days=7 * index) for index in range(40)]  # Mondays
     encoder = TableEncoder(bins=None).fit({"day": pandas.Series(days)})

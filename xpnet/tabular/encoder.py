@@ -33,6 +33,8 @@ ROWS_FOR_BINS = 7
 """A table has so many rows for each bin of all columns together, those of a tree; more would fit to noise."""
 MOST_NUMBERS = 1 << 26
 """Numbers of the encoded training table: bins are fewer, or none, where it would hold more."""
+USUAL_CATEGORIES = 100
+"""A category has columns of their own for so many values at least, however many rows the table has."""
 MANY_VALUES = 20
 """Categories of more values have details: frequency and mean target."""
 ROWS_TO_TELL = 20
@@ -64,8 +66,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         quantiles where these are fewer than four, since the column may matter together with others alone.
     min_frequency : int or float, default 0.001
         Rows that a value needs for a column of its own, or their share, at least 2; all rarer values have one.
-    max_categories : int, default 100
-        Values of a category with a column of their own at most.
+    max_categories : int, default 400
+        Values of a category with a column of their own at most; 100 where more would make the encoded training table
+        hold more than 2^26 numbers.
     task : {"auto", "classification", "regression"} or None, default "auto"
         What the target is, which trees and the mean target of many values need; ``"auto"`` asks
         `sklearn.utils.multiclass.type_of_target`, None does not use it.
@@ -116,7 +119,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     bins: int | str | None = "auto"
     binning: str = "quantile"
     min_frequency: float = 0.001
-    max_categories: int = 100
+    max_categories: int = 400
     task: str | None = "auto"
     random_state: Any = None
 
@@ -267,7 +270,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         found, rows = table.categories(index), table.rows
         whole = self.min_frequency >= 1
         least = int(self.min_frequency) if whole else max(2, int(self.min_frequency * rows))
-        category = fit_category(found, column=index, least=least, most=self.max_categories)
+        most = min(self.max_categories, max(USUAL_CATEGORIES, MOST_NUMBERS // rows))
+        category = fit_category(found, column=index, least=least, most=most)
         if category is None:
             return "holds one value only"
         known = int((found.codes >= 0).sum())

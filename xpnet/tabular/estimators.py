@@ -59,7 +59,7 @@ LARGEST_TARGET = 1e140
 """The squares of larger targets overflow, and with them the standard deviation."""
 TINY = 1e-12
 """A mean of counts or amounts is taken to be at least this where its variance is asked for."""
-NETWORKS = ((10_000, 1, 1), (0, 2, 3))
+NETWORKS = ((50_000, 1, 1), (10_000, 1, 2), (0, 2, 3))
 """From so many rows on so many networks are trained, at least and at most: the more where few epochs are enough."""
 ROWS_OF_A_BATCH = ((3000, 128), (0, 64))
 """Pairs say from how many rows on a batch has how many."""
@@ -81,8 +81,8 @@ class Tabular(Saved, BaseEstimator):
     members : int or "auto", default "auto"
         How many members a network has. They share weights, and have scales and outputs of their own; ``"auto"`` is 4.
     networks : int or "auto", default "auto"
-        How many networks are trained, each with other rows set apart; ``"auto"`` is 1, or 2 to 3 for
-        fewer than 10,000 rows: the third where few epochs are enough.
+        How many networks are trained, each with other rows set apart; ``"auto"`` is 1, 1 or 2
+        for fewer than 50,000 rows, 2 or 3 for fewer than 10,000: the last where few epochs are enough.
     encoder : transformer or None, default None
         What makes numbers of the table; None for a `TableEncoder`.
     activation : str or sequence of str, default "relu"
