@@ -76,8 +76,9 @@ def add_parts(job: Job, rows: Rows, z: Block) -> None:
 def loss_of(job: Job, out: Block, rows: Rows, weight: float, d_bias: Vector, me: int) -> float:
     """The sum over rows of their losses, each times w_i / ``weight`` (1 / ``weight`` without sample weights).
 
-    ``out`` becomes dL/dz, whose sums over the rows are added to ``d_bias``.
+    ``out`` becomes dL/dz, whose sums over the rows are added to ``d_bias``. A batch without weight has neither.
     """
+    weight = weight if weight != 0.0 else 1.0
     scale = vector(job, job.scales_at, rows.offset, rows.number)
     scale[:] = 1 / weight
     if job.weighted:

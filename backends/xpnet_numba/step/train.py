@@ -258,7 +258,9 @@ def finish_slice(job: Job, piece: Slice, batch: Batch, index: int, me: int) -> N
         weight = vector(job, job.params_at, piece.start, piece.weights)
         d_weight = vector(job, job.gradients_at, piece.start, piece.weights)
         penalty = result_of(job, me)
-        l2 = job.l2 / batch.weight if job.l2_over_batch else job.l2
+        l2 = job.l2
+        if job.l2_over_batch:
+            l2 = l2 / batch.weight if batch.weight != 0.0 else 0.0
         call(job.penalize_at, (weight, d_weight, l2, penalty))
         add_to_total(job, job.blocks + index, batch.share * penalty[0])
     if job.updating:

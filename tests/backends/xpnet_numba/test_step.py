@@ -450,11 +450,24 @@ def test_a_diverging_loss_ends_as_nan_and_not_in_an_error():
     assert not numpy.isfinite(losses[-1])
 
 
-def test_a_batch_without_weight_is_nan_as_the_mean_of_nothing():
-    step, _ = make_pair(NetworkSpec((7, 4), ()))
-    X, w = numpy.ones((4, 7)), numpy.array([1.0, 1.0, 0.0, 0.0])
-    loss = step.epoch(X, numpy.zeros(4, int), learning_rate=0.1, batch_size=2, sample_weight=w)
-    assert numpy.isnan(loss)
+@pytest.mark.parametrize("over_batch", [False, True])
+@pytest.mark.parametrize("rule", ["sgd", "momentum", "adamw"])
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("kind", LABELS)
+def test_a_batch_without_weight_has_no_gradient_as_in_the_reference_step(kind, members, rule, over_batch):
+    spec = NetworkSpec(
+        (7, 5, 4), ("relu",), LABELS[kind], RULES[rule], members=members, l2=0.1, l2_over_batch=over_batch
+    )
+    step, reference = compile_step(spec), ReferenceStep(spec, numpy_backend, "")
+    rng = numpy.random.default_rng(0)
+    for name, array in step.params.items():
+        step.params[name] = reference.params[name] = rng.standard_normal(array.shape) / 2
+    X, w = rng.standard_normal((9, 7)), numpy.array([1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 3.0])
+    Y = draw_labels(kind, 9, 4, "float64", rng)
+    for _ in range(3):
+        losses = [s.epoch(X, Y, learning_rate=0.01, batch_size=2, sample_weight=w) for s in (step, reference)]
+        assert losses[0] == pytest.approx(losses[1], abs=1e-10)
+    assert distance(step, reference) < 1e-10
 
 
 def test_far_logits_lose_nothing():
