@@ -208,9 +208,9 @@ HOSTILE = {
 def test_a_hostile_file(tmp_path: Path, case: str) -> None:
     path, value, match = HOSTILE[case]
     fitted()[0].save(tmp_path / "estimator")
-    header, tensors = container.read(tmp_path / "estimator")
-    put(header.description.settings, path, value)
-    container.write(tmp_path / "estimator", header.description, tensors)
+    description, tensors = container.read(tmp_path / "estimator")
+    put(description.settings, path, value)
+    container.write(tmp_path / "estimator", description, tensors)
     with pytest.raises(xpnet.ModelFileError, match=match):
         xpnet.load(tmp_path / "estimator")
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field, fields
 from inspect import cleandoc, signature
 from itertools import pairwise
 from math import inf
@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import d2_pinball_score, r2_score
 
 from xpnet.backend import Backend, NetworkSpec, UpdateRule
-from xpnet.backend.spec import NUMERIC_LOSSES, Loss
+from xpnet.backend.spec import Loss
 from xpnet.errors import InputError
 from xpnet.estimators.libraries import CallbackSupportMixin, warn_caller
 from xpnet.models.inputs import one_each
@@ -57,19 +57,24 @@ COUNT = Interval(Integral, 1)
 FRACTION = Interval(Real, 0, 1)
 POSITIVE = Interval(Real, 0, closed="neither")
 NOT_NEGATIVE = Interval(Real, 0)
-RANDOM_STATE = [Interval(Integral, 0, 2**32), numpy.random.RandomState, None]
+RANDOM_STATE = Interval(Integral, 0, 2**32), numpy.random.RandomState, None
+
+
+def allowing(default: Any, *allowed: Any) -> Any:
+    """Return the default of a parameter, and what it may be: an interval, a set, a type, ``ARRAY_LIKE`` or None."""
+    return field(default=default, metadata={"allowed": allowed})
 
 
 def check_parameters(estimator: Any) -> None:
-    """Raise InputError for the first parameter that is nothing of what ``estimator._allowed`` lists for it.
+    """Raise InputError for the first parameter that is nothing of what `allowing` or ``_allowed`` lists for it.
 
-    That is an interval, a set of values, a type, ``ARRAY_LIKE`` or None. Parameters that it does not name are checked
-    where they are used.
+    Parameters that they do not name are checked where they are used.
     """
     if get_config()["skip_parameter_validation"]:
         return
     of_class = type(estimator)
-    for name, allowed in estimator._allowed.items():
+    beside = {field.name: field.metadata["allowed"] for field in fields(estimator) if field.metadata}
+    for name, allowed in (beside | getattr(estimator, "_allowed", {})).items():
         value = getattr(estimator, name)
         if value is getattr(of_class, name):  # a default, which most are, is allowed
             continue
@@ -321,19 +326,12 @@ class LossParameters:
         For ``"tweedie"``: the power of the mean that the variance grows with, between 1 and 2.
     """
 
-    quantile: float | Sequence[float] = 0.5
-    delta: float = 1.0
-    power: float = 1.5
+    quantile: float | Sequence[float] = allowing(0.5, Interval(Real, 0, 1, closed="neither"), ARRAY_LIKE)
+    delta: float = allowing(1.0, POSITIVE)
+    power: float = allowing(1.5, Interval(Real, 1, 2, closed="neither"))
 
     if TYPE_CHECKING:  # The subclasses have it, each in its order of arguments.
         loss: str = "squared_error"
-
-    _loss_allowed: ClassVar[dict[str, list[Any]]] = {
-        "loss": [set(NUMERIC_LOSSES)],
-        "quantile": [Interval(Real, 0, 1, closed="neither"), ARRAY_LIKE],
-        "delta": [POSITIVE],
-        "power": [Interval(Real, 1, 2, closed="neither")],
-    }
 
     def _loss_numbers(self) -> tuple[float, ...]:
         """Return the numbers that the loss takes. Raises InputError for levels that do not rise between 0 and 1."""

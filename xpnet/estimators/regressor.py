@@ -8,12 +8,12 @@ import numpy
 from sklearn.base import RegressorMixin
 from sklearn.utils.metaestimators import available_if
 
-from xpnet.backend.spec import Loss
+from xpnet.backend.spec import NUMERIC_LOSSES, Loss
 from xpnet.estimators.fitted import like_input
 from xpnet.estimators.inputs import FitInputs
 from xpnet.estimators.libraries import with_callbacks
 from xpnet.estimators.mlp import MLP, is_stochastic
-from xpnet.estimators.parameters import LossParameters, Parameters, with_documentation_of
+from xpnet.estimators.parameters import LossParameters, Parameters, allowing, with_documentation_of
 from xpnet.models.inputs import to_host
 
 
@@ -61,12 +61,11 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
     True
     """
 
-    loss: str = "squared_error"
+    loss: str = allowing("squared_error", set(NUMERIC_LOSSES))
     hidden_layer_sizes: Any = (100,)
     activation: str | Sequence[str] = "relu"
 
     _numeric_targets: ClassVar[bool] = True
-    _allowed: ClassVar[dict[str, Sequence[Any]]] = {**MLP._allowed, **LossParameters._loss_allowed}
 
     @available_if(is_stochastic)
     @with_callbacks

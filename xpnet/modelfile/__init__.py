@@ -26,7 +26,7 @@ import numpy
 from xpnet.backend import Backend
 from xpnet.errors import InputError, ModelFileError
 from xpnet.modelfile.checkpoint import Checkpoint
-from xpnet.modelfile.container import DTYPES, Description, read, read_header, write
+from xpnet.modelfile.container import DTYPES, Description, read, write
 from xpnet.modelfile.networks import NO_PARAMETERS, parameter_count
 from xpnet.modelfile.values import canonical, from_json, parse
 from xpnet.models import Network
@@ -189,12 +189,11 @@ def load(path: str | Path, backend: str | Backend | None = None) -> Any:
     >>> bool((same.predict(X) == net.predict(X)).all())
     True
     """
-    header, tensors = read(path)
-    kind = header.description.kind
-    if kind not in _OPENERS:
-        raise ModelFileError(f"xpnet.load opens files of {', '.join(_OPENERS)}; {path} holds {kind!r}.")
+    description, tensors = read(path)
+    if description.kind not in _OPENERS:
+        raise ModelFileError(f"xpnet.load opens files of {', '.join(_OPENERS)}; {path} holds {description.kind!r}.")
     try:
-        return _opened(header.description, tensors, backend)
+        return _opened(description, tensors, backend)
     except ValueError as error:
         raise ModelFileError(f"{path} describes no model: {error}.") from error
 
@@ -246,13 +245,18 @@ def describe(path: str | Path) -> dict[str, Any]:
     >>> facts["kind"], facts["widths"], facts["parameters"]
     ('FeedforwardNeuralNet', [4, 8, 3], 67)
     """
-    header, entries = read_header(path)
-    description = header.description
+    description, entries = read(path, whole=False)
+    spec, settings = description.network, description.settings
     try:
-        classes, features = _names(description.settings)
-    except ValueError as error:
+        fitted = from_json(settings.get("fitted", {"dict": []}))
+        classes, features = fitted.get("classes_"), fitted.get("feature_names_in_", numpy.empty(0)).tolist()
+        if isinstance(classes, list):
+            classes = [labels.tolist() for labels in classes]
+        elif classes is not None:
+            classes = classes.tolist()
+        features = settings["encoder"]["names"] if "encoder" in settings else features
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ModelFileError(f"{path} describes no model: {error}.") from error
-    spec = description.network
     return {
         "kind": description.kind,
         "widths": list(spec.widths),
@@ -261,32 +265,15 @@ def describe(path: str | Path) -> dict[str, Any]:
         "dtype": spec.dtype,
         "parameters": parameter_count(spec),
         "classes": classes,
-        "features": features,
+        "features": features or None,
         "tensors": {
             name: {"dtype": DTYPES[entry.dtype].name, "shape": list(entry.shape)}
             for name, entry in entries.items()
         },
         "network": parse(canonical(asdict(spec))),
-        "settings": description.settings,
+        "settings": settings,
         "extra": description.extra,
-        "format": header.format,
-        "writer": header.writer,
+        "format": description.format,
+        "writer": description.writer,
         "bytes": Path(path).stat().st_size,
     }
-
-
-def _names(settings: dict[str, Any]) -> tuple[list[Any] | None, list[str] | None]:
-    """Return labels and names of columns in an estimator's settings; None for what is not there.
-
-    Raises ValueError for settings of another form.
-    """
-    try:
-        fitted = from_json(settings.get("fitted", {"dict": []}))
-        classes, features = fitted.get("classes_"), fitted.get("feature_names_in_", numpy.empty(0)).tolist()
-        if isinstance(classes, list):
-            classes = [labels.tolist() for labels in classes]
-        elif classes is not None:
-            classes = classes.tolist()
-        return classes, (settings["encoder"]["names"] if "encoder" in settings else features) or None
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError("its settings are not those of an estimator") from error

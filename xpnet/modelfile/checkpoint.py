@@ -183,9 +183,8 @@ def read_checkpoint(path: str | Path) -> TrainingState:
 
     Raises ModelFileError for a file that is missing, damaged, hostile, of a newer format, or no checkpoint.
     """
-    header, arrays = read(path)
+    description, arrays = read(path)
     try:
-        description = header.description
         if description.kind != KIND:
             raise ValueError("it is a model; xpnet.load opens it")
         state = _state(description.network, from_json(description.settings["state"], tensors=arrays))

@@ -18,7 +18,7 @@ process cuts short ends this one.
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from importlib.metadata import version
 from io import BytesIO
@@ -54,12 +54,15 @@ class Description:
 
     kind : name of the class; network : the network whose parameters it holds
     settings : further values that its kind needs; extra : the values that the user added
+    format, writer : version of the format, and of xpnet, that the file was written with
     """
 
     kind: str
     network: NetworkSpec
     settings: dict[str, Any]
     extra: dict[str, Any]
+    format: int = FORMAT
+    writer: str = field(default_factory=lambda: version("xpnet"))
 
     def __post_init__(self) -> None:
         """Raise ValueError unless the spec describes a network."""
@@ -74,20 +77,6 @@ class Description:
         if not 0 <= spec.seed < 2**63:
             raise ValueError("the seed of its network is no count")
         check_spec(spec)
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a file says of itself beside its tensors, the checksum of its description verified.
-
-    format, writer : version of the format, and of xpnet, that the file was written with
-    sha256 : checksums of its tensors, ``data``, and of all else, ``description``
-    """
-
-    description: Description
-    format: int
-    writer: str
-    sha256: dict[str, Any]
 
 
 def write(
@@ -111,9 +100,9 @@ def write(
         ) from None
     try:
         content = _content(save, description, tensors)
-        header, _ = _header(BytesIO(content))
+        written, *_ = _header(BytesIO(content))
         if check is not None:
-            check(header.description)
+            check(written)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(
             f"A model file holds what it gives back the same; this one would not: {error}. Keep other data in a file "
@@ -123,46 +112,35 @@ def write(
 
 
 def _content(save: Callable[..., bytes], description: Description, tensors: dict[str, Any]) -> bytes:
-    described = {**vars(description), "network": asdict(description.network)}
+    envelope: dict[str, Any] = {"description": {**vars(description), "network": asdict(description.network)}}
+    envelope |= {name: envelope["description"].pop(name) for name in ("format", "writer")}
     arrays = {name: numpy.asarray(array, order="C") for name, array in sorted(tensors.items())}
     shapes = {name: [TENSORS[array.dtype.name], *array.shape] for name, array in arrays.items()}
     data = sha256()
     for array in arrays.values():
         data.update(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
-    envelope = {"description": described, "format": FORMAT, "writer": version("xpnet")}
     sums = {"data": data.hexdigest(), "description": _seal(envelope, data.hexdigest(), shapes)}
     return save(arrays, {"xpnet": canonical({**envelope, "sha256": sums})})
 
 
-def read_header(path: str | Path) -> tuple[Header, dict[str, Tensor]]:
-    """Return the header of a file, and the entries of its tensors, which are left unread.
+def read(path: str | Path, *, whole: bool = True) -> tuple[Description, dict[str, Any]]:
+    """Return the description and, by name, the tensors as NumPy arrays on the host.
+
+    whole : False leaves the tensors unread and returns their entries
 
     Raises ModelFileError for a file that is not a whole and undamaged model file of this or an earlier format.
     """
     with open_plain(path) as file:
-        return _named(path, _header, file)
+        try:
+            description, entries, checksum = _header(file)
+            return description, _tensors(file, entries, checksum) if whole else entries
+        except (ValueError, OSError, MemoryError, RecursionError) as error:
+            reason = error or "too large"
+            raise ModelFileError(f"{path} is not a whole and undamaged model file: {reason}.") from error
 
 
-def read(path: str | Path) -> tuple[Header, dict[str, numpy.ndarray]]:
-    """Return the header and the tensors, by name, as NumPy arrays on the host.
-
-    Raises ModelFileError for a file that is not a whole and undamaged model file of this or an earlier format.
-    """
-    with open_plain(path) as file:
-        header, entries = _named(path, _header, file)
-        return header, _named(path, _tensors, file, entries, header.sha256["data"])
-
-
-def _named(path: str | Path, read_part: Any, *args: Any) -> Any:
-    """Call a reader; the error that it raises names the file."""
-    try:
-        return read_part(*args)
-    except (ValueError, OSError, MemoryError, RecursionError) as error:
-        raise ModelFileError(f"{path} is not a whole and undamaged model file: {error or 'too large'}.") from error
-
-
-def _header(file: BinaryIO) -> tuple[Header, dict[str, Tensor]]:
-    """Return header and entries; the file is then read up to its tensors."""
+def _header(file: BinaryIO) -> tuple[Description, dict[str, Tensor], str]:
+    """Return description, entries and checksum of the tensors, up to which the file is then read."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     length = int.from_bytes(file.read(8), "little")
@@ -176,7 +154,8 @@ def _header(file: BinaryIO) -> tuple[Header, dict[str, Tensor]]:
     _require(ours, "it has no description by xpnet (other safetensors files hold no xpnet model)")
     tensors = {name: from_json(entry, Tensor) for name, entry in entries.items()}
     _check_places(tensors, size - 8 - length)
-    return _unseal(metadata["xpnet"], tensors), tensors
+    description, checksum = _unseal(metadata["xpnet"], tensors)
+    return description, tensors, checksum
 
 
 def _check_places(tensors: dict[str, Tensor], data_size: int) -> None:
@@ -193,21 +172,23 @@ def _check_places(tensors: dict[str, Tensor], data_size: int) -> None:
     _require(end == data_size, f"its tensors take {end} bytes and it has {data_size}; it is cut short or has grown")
 
 
-def _unseal(text: str, tensors: dict[str, Tensor]) -> Header:
-    """Return the header from the text of its metadata, once format and checksum are verified."""
+def _unseal(text: str, tensors: dict[str, Tensor]) -> tuple[Description, str]:
+    """Return description and checksum of the tensors from a text, once its format and its own checksum are verified."""
     envelope = parse(text)
     _require(isinstance(envelope, dict), "its description is not a JSON object")
     found = envelope.get("format")
     _require(type(found) is int and found >= 1, "it names no version of its format")
     _require(found <= FORMAT, f"it has format {found}, and this xpnet reads up to {FORMAT}; install a newer xpnet")
-    header = from_json(envelope, Header)
-    sums = header.sha256
+    sums = envelope.pop("sha256", None)
+    summed = isinstance(sums, dict) and set(sums) == {"data", "description"}
+    _require(summed and set(envelope) == {"description", "format", "writer"}, "it lacks parts or has others")
     shapes = {name: [tensor.dtype, *tensor.shape] for name, tensor in tensors.items()}
-    seal = _seal({name: envelope[name] for name in envelope if name != "sha256"}, sums.get("data"), shapes)
+    seal = _seal(envelope, sums["data"], shapes)
     # The same values in another text, such as 1E-5 for 1e-5, come from a flipped bit: xpnet writes one text only.
-    untouched = sums == {"data": sums.get("data"), "description": seal} and text == canonical(envelope)
+    untouched = seal == sums["description"] and text == canonical({**envelope, "sha256": sums})
     _require(untouched, "the checksum of its description does not hold; it is damaged")
-    return header
+    described = from_json(envelope["description"], dict)
+    return from_json({**described, "format": found, "writer": envelope["writer"]}, Description), sums["data"]
 
 
 def _seal(envelope: dict[str, Any], data_sha256: Any, shapes: dict[str, list[Any]]) -> str:

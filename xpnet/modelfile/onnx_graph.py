@@ -29,17 +29,8 @@ _GAP = "NaN is a gap"
 _SAYS = {"str": "empty text is a gap", "float64": _GAP, "moment": f"seconds since 1970; {_GAP}"}
 """A graph says this of its inputs, by their kind."""
 
-_FUNCTIONS = {
-    "isnan": "IsNaN",
-    "where": "Where",
-    "greater": "Greater",
-    "abs": "Abs",
-    "clip": "Clip",
-    "sqrt": "Sqrt",
-    "sin": "Sin",
-    "cos": "Cos",
-}
-"""NumPy's functions, in which numbers are encoded, as operators."""
+_FUNCTIONS = "IsNaN", "Where", "Greater", "Abs", "Clip", "Sqrt", "Sin", "Cos"
+"""Operators that are NumPy's functions in small letters, in which numbers are encoded."""
 
 _OUTPUTS = {
     "softmax": ("Softmax", "probabilities"),
@@ -152,11 +143,8 @@ def write_onnx(path: str | Path, exported: Exported) -> None:
     else:
         x = encode_table(graph, exported.encoder).to(spec.dtype)
     operator, name = _OUTPUTS[OUTPUT_ACTIVATIONS[spec.loss]]
-    found, *others = (_network(graph, x, spec, params, operator) for params in networks)
-    for other in others:
-        found += other
-    if others:
-        found /= numpy.asarray(len(networks), spec.dtype)
+    outputs = [_network(graph, x, spec, params, operator) for params in networks]
+    found = graph.add("Sum", *outputs) / numpy.asarray(len(networks), spec.dtype)
     if exported.rises:
         found = graph.add("TopK", found, numpy.array([spec.widths[-1]]), results=2, axis=1, largest=0)
     if exported.target is not None:
@@ -244,7 +232,7 @@ def encode_table(graph: Graph, encoder: Any) -> Value:
     apart = any(isinstance(encoding, Category) or encoding.part for encoding in encoder.encodings_)
     apart = apart or (hasattr(encoder, "feature_names_in_") and encoder.left_out_)
     table = None if apart else graph.input("X", encoder.n_features_in_, "float64", _GAP)
-    xp = SimpleNamespace(**{name: partial(graph.add, operator) for name, operator in _FUNCTIONS.items()})
+    xp = SimpleNamespace(**{name.lower(): partial(graph.add, name) for name in _FUNCTIONS})
     outputs: list[Value] = []
     for column, own in groupby(encoder.encodings_, attrgetter("column")):
         encodings = list(own)

@@ -7,7 +7,7 @@ to give the same numbers.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy
 from scipy.sparse import issparse
@@ -18,13 +18,6 @@ from xpnet.errors import InputError
 Kind = Literal["number", "category", "moment", "other"]
 _NUMERIC = "fiub"
 _ISO_DATE = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?)?$"
-
-
-class Categories(NamedTuple):
-    """The values of a category column. codes : (rows,) indices into names, -1 for gaps; names : the values as text"""
-
-    codes: numpy.ndarray
-    names: list[str]
 
 
 @dataclass
@@ -88,8 +81,8 @@ class Table:
         except ValueError as error:
             raise InputError(f"{self.name(index)} held numbers in training: {error}. Convert it.") from error
 
-    def categories(self, index: int) -> Categories:
-        """Return the values of a column as text."""
+    def categories(self, index: int) -> tuple[numpy.ndarray, list[str]]:
+        """Return a column's values as indices (rows,) into names, -1 for gaps; and the names, which are text."""
         import pyarrow
 
         array = self.columns[index]
@@ -104,7 +97,7 @@ class Table:
         codes = array.indices.cast(pyarrow.int64()).fill_null(-1).to_numpy(zero_copy_only=False).copy()
         if None in names:
             codes[codes == names.index(None)] = -1
-        return Categories(codes, ["" if name is None else name for name in names])
+        return codes, ["" if name is None else name for name in names]
 
 
 def table_of(X: Any) -> Table:

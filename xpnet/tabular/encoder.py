@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from numbers import Real
 from operator import attrgetter
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
 from xpnet.errors import InputError
-from xpnet.estimators.parameters import COUNT, RANDOM_STATE, Interval, check_parameters
+from xpnet.estimators.parameters import COUNT, RANDOM_STATE, Interval, allowing, check_parameters
 from xpnet.tabular.columns import Kind, Table, table_of
 from xpnet.tabular.encodings import (
     PARTS,
@@ -115,23 +115,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):
            [ 1.,  0.,  1.,  0.]], dtype=float32)
     """
 
-    scaling: str = "robust"
-    bins: int | str | None = "auto"
-    binning: str = "quantile"
-    min_frequency: float = 0.001
-    max_categories: int = 400
-    task: str | None = "auto"
-    random_state: Any = None
-
-    _allowed: ClassVar[dict[str, list[Any]]] = {
-        "scaling": [{"robust", "standard"}],
-        "bins": [COUNT, {"auto"}, None],
-        "binning": [{"quantile", "tree"}],
-        "min_frequency": [COUNT, Interval(Real, 0, 1, closed="neither")],
-        "max_categories": [COUNT],
-        "task": [{"auto", "classification", "regression"}, None],
-        "random_state": RANDOM_STATE,
-    }
+    scaling: str = allowing("robust", {"robust", "standard"})
+    bins: int | str | None = allowing("auto", COUNT, {"auto"}, None)
+    binning: str = allowing("quantile", {"quantile", "tree"})
+    min_frequency: float = allowing(0.001, COUNT, Interval(Real, 0, 1, closed="neither"))
+    max_categories: int = allowing(400, COUNT)
+    task: str | None = allowing("auto", {"auto", "classification", "regression"}, None)
+    random_state: Any = allowing(None, *RANDOM_STATE)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -267,18 +257,18 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self, table: Table, index: int, y: Any, task: Task | None, random_state: Any, details: dict[int, numpy.ndarray]
     ) -> list[Encoding] | str:
         """Return the category of a column, or why it is left out."""
-        found, rows = table.categories(index), table.rows
+        codes, names = table.categories(index)
         whole = self.min_frequency >= 1
-        least = int(self.min_frequency) if whole else max(2, int(self.min_frequency * rows))
-        most = min(self.max_categories, max(USUAL_CATEGORIES, MOST_NUMBERS // rows))
-        category = fit_category(found, column=index, least=least, most=most)
+        least = int(self.min_frequency) if whole else max(2, int(self.min_frequency * table.rows))
+        most = min(self.max_categories, max(USUAL_CATEGORIES, MOST_NUMBERS // table.rows))
+        category = fit_category(codes, names, column=index, least=least, most=most)
         if category is None:
             return "holds one value only"
-        known = int((found.codes >= 0).sum())
+        known = int((codes >= 0).sum())
         if known >= ROWS_TO_TELL and len(category.values) > DIFFERENT * known:
             return "holds text that differs from row to row"
         if len(category.values) > MANY_VALUES:
-            category, details[index] = with_details(category, category.codes(found), y, task, random_state)
+            category, details[index] = with_details(category, category.places(codes, names), y, task, random_state)
         return [category]
 
     def transform(self, X: Any) -> Any:
@@ -348,7 +338,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                 part = out[:, at : at + len(encoding.labels)]
                 at += part.shape[1]
                 if isinstance(encoding, Category):
-                    encoding.write(encoding.codes(table.categories(column)), part, details.get(column))
+                    encoding.write(encoding.places(*table.categories(column)), part, details.get(column))
                     continue
                 if not numbers:
                     x = table.numbers(column, "moment" if encoding.part else "number")

@@ -10,8 +10,6 @@ from typing import Any, Literal
 import numpy
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from xpnet.tabular.columns import Categories
-
 Task = Literal["classification", "regression"]
 
 SAMPLE = 200_000
@@ -259,14 +257,16 @@ class Category:
         ways = [f"_{value}" for value in self.values[: self.frequent]] + ["_rare"] * (self.hot - self.frequent)
         return ways + ["_missing"] * self.gaps + [f"_{label}" for label in self.detail_labels]
 
-    def codes(self, found: Categories) -> numpy.ndarray:
-        """Return indices of the known values: (rows,) int64; -1 for unknown ones, -2 for gaps."""
+    def places(self, codes: numpy.ndarray, names: list[str]) -> numpy.ndarray:
+        """Return indices of the known values: (rows,) int64; -1 for unknown ones, -2 for gaps.
+
+        codes : (rows,) indices into names, -1 for gaps
+        """
         places = {value: index for index, value in enumerate(self.values)}
-        known = numpy.array([*(places.get(name, -1) for name in found.names), -2], numpy.int64)
-        return known[found.codes]
+        return numpy.array([*(places.get(name, -1) for name in names), -2], numpy.int64)[codes]
 
     def write(self, codes: numpy.ndarray, out: numpy.ndarray, details: numpy.ndarray | None = None) -> None:
-        """Encode. codes : (rows,); out : (rows, outputs) float32, overwritten; details : those of these rows"""
+        """Encode. codes : (rows,) places; out : (rows, outputs) float32, overwritten; details : those of these rows"""
         out[...] = 0.0
         (known,) = numpy.nonzero(codes >= 0)
         out[known, numpy.minimum(codes[known], self.hot - 1)] = 1.0
@@ -277,12 +277,12 @@ class Category:
             out[known, at:] = self.details[codes[known]] if details is None else details[known]
 
 
-def fit_category(found: Categories, *, column: int, least: int, most: int) -> Category | None:
+def fit_category(codes: numpy.ndarray, names: list[str], *, column: int, least: int, most: int) -> Category | None:
     """Fit a category without details; None where there is one value only. least : rows of a frequent value"""
-    counts = numpy.bincount(found.codes[found.codes >= 0], minlength=len(found.names))
-    order = sorted(numpy.flatnonzero(counts), key=lambda index: (-counts[index], found.names[index]))
-    values = tuple(found.names[index] for index in order)
-    gaps = bool((found.codes == -1).any())
+    counts = numpy.bincount(codes[codes >= 0], minlength=len(names))
+    order = sorted(numpy.flatnonzero(counts), key=lambda index: (-counts[index], names[index]))
+    values = tuple(names[index] for index in order)
+    gaps = bool((codes == -1).any())
     if len(values) + gaps < 2:
         return None
     frequent = min(int((counts >= least).sum()), most)

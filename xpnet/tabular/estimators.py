@@ -21,10 +21,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, column_or_1d
 
 from xpnet.backend import Backend, NetworkSpec
-from xpnet.backend.spec import Loss
+from xpnet.backend.spec import NUMERIC_LOSSES, Loss
 from xpnet.data.sources import Source
 from xpnet.errors import InputError
-from xpnet.estimators.inputs import check_weights
+from xpnet.estimators.inputs import Rows, check_weights
 from xpnet.estimators.parameters import (
     ARRAY_LIKE,
     COUNT,
@@ -34,6 +34,7 @@ from xpnet.estimators.parameters import (
     RANDOM_STATE,
     Interval,
     LossParameters,
+    allowing,
     check_parameters,
     with_documentation_of,
 )
@@ -44,7 +45,7 @@ from xpnet.optimizers import SGD, Adam, AdamW, Optimizer, update_rule
 from xpnet.tabular.apart import best_temperature, conformal_margin, tempered
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.plain import MOST_OUTPUTS, MOST_ROWS, few_numbers, scales_of_inputs
-from xpnet.tabular.recipe import Recipe, Rows, Watchers, train_networks
+from xpnet.tabular.recipe import Recipe, Watchers, train_networks
 
 WIDTHS = (128, 128)
 MEMBERS = 4
@@ -129,43 +130,26 @@ class Tabular(Saved, BaseEstimator):
         What was trained, with which backend, and why.
     """
 
-    hidden_layer_sizes: Any = "auto"
-    members: int | str = "auto"
-    networks: int | str = "auto"
+    hidden_layer_sizes: Any = allowing("auto", ARRAY_LIKE, COUNT, {"auto"})
+    members: int | str = allowing("auto", COUNT, {"auto"})
+    networks: int | str = allowing("auto", COUNT, {"auto"})
     encoder: Any = None
-    activation: Any = "relu"
-    solver: str = "adamw"
-    learning_rate_init: float = 0.004
-    weight_decay: float = 0.2
-    dropout: float = 0.1
-    batch_size: int | str = "auto"
-    max_iter: int | str = "auto"
-    n_iter_no_change: int = 7
-    validation_fraction: float = 0.125
-    time_limit: float | None = None
-    random_state: Any = None
-    n_jobs: int | None = None
+    activation: Any = allowing("relu", str, ARRAY_LIKE)
+    solver: str = allowing("adamw", {"adamw", "adam", "sgd"})
+    learning_rate_init: float = allowing(0.004, POSITIVE)
+    weight_decay: float = allowing(0.2, NOT_NEGATIVE)
+    dropout: float = allowing(0.1, FRACTION)
+    batch_size: int | str = allowing("auto", COUNT, {"auto"})
+    max_iter: int | str = allowing("auto", COUNT, {"auto"})
+    n_iter_no_change: int = allowing(7, COUNT)
+    validation_fraction: float = allowing(0.125, Interval(Real, 0, 0.5, closed="both"))
+    time_limit: float | None = allowing(None, POSITIVE, None)
+    random_state: Any = allowing(None, *RANDOM_STATE)
+    n_jobs: int | None = allowing(None, Integral, None)
     backend: str | Backend | None = None
-    dtype: str = "float32"
+    dtype: str = allowing("float32", {"float32", "float64"})
 
-    _allowed: ClassVar[dict[str, list[Any]]] = {
-        "hidden_layer_sizes": [ARRAY_LIKE, COUNT, {"auto"}],
-        "members": [COUNT, {"auto"}],
-        "networks": [COUNT, {"auto"}],
-        "activation": [str, ARRAY_LIKE],
-        "solver": [{"adamw", "adam", "sgd"}],
-        "learning_rate_init": [POSITIVE],
-        "weight_decay": [NOT_NEGATIVE],
-        "dropout": [FRACTION],
-        "batch_size": [COUNT, {"auto"}],
-        "max_iter": [COUNT, {"auto"}],
-        "n_iter_no_change": [COUNT],
-        "validation_fraction": [Interval(Real, 0, 0.5, closed="both")],
-        "time_limit": [POSITIVE, None],
-        "random_state": RANDOM_STATE,
-        "n_jobs": [Integral, None],
-        "dtype": [{"float32", "float64"}],
-    }
+    _task: ClassVar[str]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -174,29 +158,24 @@ class Tabular(Saved, BaseEstimator):
         return tags
 
     @abstractmethod
-    def _learn_targets(self, y: Any) -> numpy.ndarray:
-        """See what targets are, and return them as the loss takes them."""
+    def _learn_targets(self, y: Any) -> None:
+        """See what targets are."""
 
     @abstractmethod
-    def _targets(self, y: Any) -> numpy.ndarray:
+    def _targets(self, y: Any, name: str = "y") -> numpy.ndarray:
         """Return targets as the loss takes them."""
 
     @abstractmethod
-    def _loss(self) -> tuple[Loss, int]:
-        """Return the loss, and how many outputs it takes."""
+    def _learn_apart(self, outputs: numpy.ndarray, targets: numpy.ndarray, weight: numpy.ndarray | None) -> None:
+        """Learn how far predictions of new rows may be trusted, from those of rows that were set apart."""
 
     def _loss_numbers(self) -> tuple[float, ...]:
         """Return numbers that the loss takes."""
         return ()
 
-    def _weights(self, y: Any, sample_weight: Any, classes: numpy.ndarray | None = None) -> numpy.ndarray | None:
-        """Return weights of rows, those of their classes included; None for equal ones.
-
-        y : targets, or with ``classes`` indices into them
-        """
+    def _weights(self, targets: numpy.ndarray, sample_weight: Any) -> numpy.ndarray | None:
+        """Return weights of rows, those of their classes included; None for equal ones."""
         return sample_weight
-
-    _task: ClassVar[str]
 
     def fit(
         self,
@@ -242,31 +221,30 @@ class Tabular(Saved, BaseEstimator):
             raise InputError(f"Validation takes X_val and y_val together; {missing} is missing. Pass both, or neither.")
         if y is None:
             raise InputError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
-        targets = self._learn_targets(y)
-        random_state = check_random_state(self.random_state)
+        self._learn_targets(y)
+        targets, apart, random_state = self._targets(y), None, check_random_state(self.random_state)
         self.encoder_ = self.new_encoder(random_state)
         encoded = self.encoder_.fit_transform(X, targets if targets.ndim == 1 else targets[:, 0])
-        rows = self._rows(encoded, y, targets, sample_weight)
-        if X_val is None:
-            return self._train(rows, self._folds(rows, random_state), random_state, watch, began)
-        apart = self._rows(self.encoder_.transform(X_val), y_val, self._targets(y_val), sample_weight_val)
-        return self._train(rows, apart, random_state, watch, began)
+        if X_val is not None:
+            apart = self._rows(self.encoder_.transform(X_val), self._targets(y_val, "y_val"), sample_weight_val)
+        return self._train(self._rows(encoded, targets, sample_weight), apart, random_state, watch, began)
 
-    def _rows(self, encoded: Any, y: Any, targets: numpy.ndarray, sample_weight: Any) -> Rows:
+    def _rows(self, encoded: Any, targets: numpy.ndarray, sample_weight: Any = None) -> Rows:
         """Return encoded rows with their targets, and with their weights if those are right."""
-        X = numpy.ascontiguousarray(encoded, self.dtype)
+        X = encoded if isinstance(encoded, Source) else numpy.ascontiguousarray(encoded, self.dtype)
         check_consistent_length(X, targets)
         weight = None
         if sample_weight is not None:
-            weight = check_weights(sample_weight, len(X)).astype(X.dtype)
+            weight = check_weights(sample_weight, len(X)).astype(self.dtype)
             if (weight < 0).any():
                 raise InputError("No sample weight is negative; some are. Leave sample_weight out, or mend it.")
-        return Rows(X, targets, self._weights(y, weight))
+        return Rows(X, targets, self._weights(targets, weight))
 
     def _train(
-        self, rows: Rows, apart: Any, random_state: Any, watch: Callable[[int], Watchers] | None, began: float
+        self, rows: Rows, held: Rows | None, random_state: Any, watch: Callable[[int], Watchers] | None, began: float
     ) -> Self:
-        """Train the networks. apart : rows that end the training, or folds, or None; began : when the fit did"""
+        """Train the networks. held : rows that end the training, None for a part of the rows; began : when fit did"""
+        apart: Any = self._folds(rows, random_state) if held is None else held
         end = inf if self.time_limit is None else began + self.time_limit
         recipe = replace(self._recipe(rows), watch=watch, end=end)
         least, most = self._network_counts(rows)
@@ -283,25 +261,19 @@ class Tabular(Saved, BaseEstimator):
     def _predicted_apart(self, rows: Rows, apart: Any) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray | None]:
         """Return outputs (n, out) of networks for rows that did not train them, and targets and weights of these rows.
 
-        apart : as for ``_train``
+        apart : rows that ended the training of all, or indices for each network, or None
         """
         if isinstance(apart, Rows):
             X: Any = apart.X
-            parts: Any = [X]
-            if isinstance(X, Source):
-                parts = (part for block in range(X.blocks) for part in X.parts(block))
+            parts = (part for k in range(X.blocks) for part in X.parts(k)) if isinstance(X, Source) else [X]
             return numpy.concatenate([self._mean_of_encoded(part) for part in parts]), apart.Y, apart.weight
-        each = [apart[k % len(apart)][1] for k in range(len(self.networks_) if apart else 0)]
-        if not each:
-            return numpy.empty((0, self.networks_[0].spec.widths[-1])), rows.Y[:0], None
-        pairs = zip(self.networks_, each, strict=True)
+        each = [apart[k % len(apart)][1] for k in range(len(self.networks_))] if apart else []
+        pairs = zip(self.networks_, each, strict=bool(apart))
         outputs = [network.backend.to_numpy(network.predict(rows.X[indices])) for network, indices in pairs]
-        there = numpy.concatenate(each)
-        return numpy.concatenate(outputs), rows.Y[there], None if rows.weight is None else rows.weight[there]
-
-    @abstractmethod
-    def _learn_apart(self, outputs: numpy.ndarray, targets: numpy.ndarray, weight: numpy.ndarray | None) -> None:
-        """Learn how far predictions of new rows may be trusted, from those of rows that were set apart."""
+        there = numpy.concatenate([numpy.empty(0, numpy.int64), *each])
+        nothing = numpy.empty((0, self.networks_[0].spec.widths[-1]), self.dtype)
+        weight = None if rows.weight is None else rows.weight[there]
+        return numpy.concatenate([nothing, *outputs]), rows.Y[there], weight
 
     def new_encoder(self, random_state: Any, bins: int | str | None = "auto") -> Any:
         """Make the encoder that ``fit`` would fit.
@@ -373,23 +345,19 @@ class Tabular(Saved, BaseEstimator):
             Itself.
         """
         began, watch = time.monotonic(), self.__dict__.pop("_watch", None)
-        random_state = check_random_state(self.random_state)
-        if classes is None:
-            targets = self._learn_targets(y)
+        if classes is not None:
+            self.classes_ = classes
         else:
-            self.classes_, targets = classes, y
+            self._learn_targets(y)
+            y, y_val = self._targets(y), None if y_val is None else self._targets(y_val, "y_val")
         self.encoder_ = encoder
-        rows = Rows(X, targets, self._weights(y, None, classes))
-        if X_val is not None:
-            held_out = y_val if classes is not None else self._targets(y_val)
-            apart: Any = Rows(X_val, held_out, self._weights(y_val, None, classes))
-        else:
-            apart = None if isinstance(X, Source) else self._folds(rows, random_state)
-        return self._train(rows, apart, random_state, watch, began)
+        apart = None if X_val is None else self._rows(X_val, y_val)
+        return self._train(self._rows(X, y), apart, check_random_state(self.random_state), watch, began)
 
     def _recipe(self, rows: Rows) -> Recipe:
         """Return what the networks of these rows have in common."""
-        loss, outputs = self._loss()
+        loss: Loss = getattr(self, "loss", "softmax_cross_entropy")
+        outputs = len(self.classes_) if self._task == "classification" else self.target_.shape[1]
         sizes = WIDTHS if isinstance(self.hidden_layer_sizes, str) else self.hidden_layer_sizes
         hidden = (int(sizes),) if isinstance(sizes, Integral) else tuple(map(int, sizes))
         names = one_each("activation", self.activation, len(hidden))
@@ -452,7 +420,7 @@ class Tabular(Saved, BaseEstimator):
     def _folds(self, rows: Rows, random_state: Any) -> Sequence[tuple[numpy.ndarray, numpy.ndarray]] | None:
         """Return rows to train on and rows set apart: so many divisions that each row is set apart once."""
         count = min(round(1 / self.validation_fraction), len(rows.X)) if self.validation_fraction else 0
-        if count < 2:
+        if count < 2 or isinstance(rows.X, Source):
             return None
         labels = rows.Y if self._task == "classification" else None
         stratified = labels is not None and numpy.bincount(labels).max() >= count
@@ -480,12 +448,8 @@ class Tabular(Saved, BaseEstimator):
             For columns that are not those of the training.
         """
         check_is_fitted(self)
-        blocks = []
-        for encoded in self._encoded_blocks(X):
-            whole = _whole(encoded)
-            outputs = [network.backend.to_numpy(network.predict_members(whole)) for network in self.networks_]
-            blocks.append(numpy.concatenate(outputs)[:, : len(encoded)])
-        return self._units(numpy.concatenate(blocks, axis=1))
+        blocks = (self._outputs(encoded, "predict_members") for encoded in self._encoded_blocks(X))
+        return self._units(numpy.concatenate([numpy.concatenate(each) for each in blocks], axis=1))
 
     def _mean(self, X: Any) -> numpy.ndarray:
         """Return the mean prediction of all members: (rows, outputs)."""
@@ -494,9 +458,13 @@ class Tabular(Saved, BaseEstimator):
 
     def _mean_of_encoded(self, encoded: numpy.ndarray) -> numpy.ndarray:
         """Return the mean output of all members for encoded rows: (rows, outputs)."""
-        whole = _whole(encoded)
-        outputs = [network.backend.to_numpy(network.predict(whole)) for network in self.networks_]
-        return numpy.mean(outputs, axis=0)[: len(encoded)]
+        return numpy.mean(self._outputs(encoded, "predict"), axis=0)
+
+    def _outputs(self, encoded: numpy.ndarray, method: str) -> list[numpy.ndarray]:
+        """Return what a method of each network gives for encoded rows: (..., rows, outputs)."""
+        rows = len(encoded)
+        whole = numpy.pad(encoded, ((0, -rows % ROWS_AT_ONCE), (0, 0)))
+        return [network.backend.to_numpy(getattr(network, method)(whole))[..., :rows, :] for network in self.networks_]
 
     def _encoded_blocks(self, X: Any) -> Iterator[numpy.ndarray]:
         """Yield the encoded rows, some at a time, in multiples of ROWS_AT_ONCE but for the last."""
@@ -528,11 +496,6 @@ class Tabular(Saved, BaseEstimator):
         spec, count = self.networks_[0].spec, len(self.networks_)
         network = f"{count} network{'s' * (count > 1)} {'-'.join(map(str, spec.widths))}"
         return f"{network} of {spec.members} members; {self.networks_[0].why_}"
-
-
-def _whole(encoded: numpy.ndarray) -> numpy.ndarray:
-    """Return encoded rows, and rows of zeros to a multiple of ROWS_AT_ONCE."""
-    return numpy.pad(encoded, ((0, -len(encoded) % ROWS_AT_ONCE), (0, 0)))
 
 
 @with_documentation_of(Parameters=Tabular, Attributes=Tabular)
@@ -579,47 +542,37 @@ class TabularClassifier(ClassifierMixin, Tabular):
     True
     """
 
-    label_smoothing: float = 0.0
-    class_weight: Any = None
-    calibration: str | None = None
+    label_smoothing: float = allowing(0.0, FRACTION)
+    class_weight: Any = allowing(None, dict, {"balanced"}, None)
+    calibration: str | None = allowing(None, {"temperature"}, None)
 
-    _allowed: ClassVar[dict[str, list[Any]]] = {
-        **Tabular._allowed,
-        "label_smoothing": [FRACTION],
-        "class_weight": [dict, {"balanced"}, None],
-        "calibration": [{"temperature"}, None],
-    }
     _task: ClassVar[str] = "classification"
 
-    def _learn_targets(self, y: Any) -> numpy.ndarray:
+    def _learn_targets(self, y: Any) -> None:
         check_label_types(y)
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
-        self.classes_, indices = numpy.unique(y, return_inverse=True)
+        self.classes_ = numpy.unique(y)
         if len(self.classes_) < 2:
             raise InputError(
                 f"A classifier needs rows of two classes; received 1 class or 0 sample(s): {self.classes_.tolist()}."
             )
-        return indices
 
-    def _targets(self, y: Any) -> numpy.ndarray:
-        check_label_types(y, "y_val")
-        y = column_or_1d(y, warn=True)
+    def _targets(self, y: Any, name: str = "y") -> numpy.ndarray:
+        check_label_types(y, name)
+        y = column_or_1d(y)
         indices = numpy.searchsorted(self.classes_, y).clip(0, len(self.classes_) - 1)
         unknown = self.classes_[indices] != y
         if unknown.any():
             raise InputError(
-                f"Labels of y_val are among those of y; {y[unknown].tolist()[0]!r} is not. Leave such rows out."
+                f"Labels of {name} are among those of y; {y[unknown].tolist()[0]!r} is not. Leave such rows out."
             )
         return indices
 
-    def _loss(self) -> tuple[Loss, int]:
-        return "softmax_cross_entropy", len(self.classes_)
-
-    def _weights(self, y: Any, sample_weight: Any, classes: numpy.ndarray | None = None) -> numpy.ndarray | None:
+    def _weights(self, targets: numpy.ndarray, sample_weight: Any) -> numpy.ndarray | None:
         if self.class_weight is None:
             return sample_weight
-        weight = compute_sample_weight(self.class_weight, y if classes is None else classes[y]).astype(self.dtype)
+        weight = compute_sample_weight(self.class_weight, self.classes_[targets]).astype(self.dtype)
         return weight if sample_weight is None else weight * sample_weight
 
     def _learn_apart(self, outputs: numpy.ndarray, targets: numpy.ndarray, weight: numpy.ndarray | None) -> None:
@@ -740,10 +693,9 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
     True
     """
 
-    weight_decay: float = 0.01
-    loss: str = "squared_error"
+    weight_decay: float = allowing(0.01, NOT_NEGATIVE)
+    loss: str = allowing("squared_error", set(NUMERIC_LOSSES))
 
-    _allowed: ClassVar[dict[str, list[Any]]] = {**Tabular._allowed, **LossParameters._loss_allowed}
     _task: ClassVar[str] = "regression"
 
     def __sklearn_tags__(self) -> Any:
@@ -751,7 +703,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         tags.target_tags.multi_output = True
         return tags
 
-    def _learn_targets(self, y: Any) -> numpy.ndarray:
+    def _learn_targets(self, y: Any) -> None:
         y = self._checked(y)
         self._flat = y.ndim == 1
         y = self._repeated(y.reshape(len(y), -1))
@@ -763,7 +715,6 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         else:
             spread = y.std(axis=0)
             self.target_ = numpy.stack([y.mean(axis=0), numpy.where(spread > 0, spread, 1.0), low, high])
-        return self._scaled(y)
 
     def _checked(self, y: Any) -> numpy.ndarray:
         y = check_array(y, ensure_2d=False, dtype=numpy.float64, input_name="y")
@@ -771,22 +722,13 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
             raise InputError(f"Targets lie within {LARGEST_TARGET:g} of 0; one is {numpy.abs(y).max():g}. Scale them.")
         return column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
-    def _targets(self, y: Any) -> numpy.ndarray:
-        y = self._checked(y)
-        return self._scaled(self._repeated(y.reshape(len(y), -1)))
+    def _targets(self, y: Any, name: str = "y") -> numpy.ndarray:
+        y, (moved, spread) = self._checked(y), self.target_[:2]
+        return ((self._repeated(y.reshape(len(y), -1)) - moved) / spread).astype(self.dtype)
 
     def _is_deviance(self) -> bool:
         """Say whether positive numbers are predicted, which are scaled and not moved."""
         return self.loss in ("poisson", "gamma", "tweedie")
-
-    def _scaled(self, y: numpy.ndarray) -> numpy.ndarray:
-        """Return targets as the networks see them. y : (rows, outputs)"""
-        moved, spread = self.target_[:2]
-        return ((y - moved) / spread).astype(self.dtype)
-
-    def _loss(self) -> tuple[Loss, int]:
-        loss: Loss = self.loss  # type: ignore[assignment]
-        return loss, self.target_.shape[1]
 
     def _units(self, outputs: numpy.ndarray) -> numpy.ndarray:
         moved, spread = self.target_[:2]

@@ -177,9 +177,7 @@ def _weights_of_units(factors: numpy.ndarray | None, weights: numpy.ndarray, mem
 
 def _heads_of_units(shape: tuple[int, ...], spec: NetworkSpec) -> numpy.ndarray:
     """Return weights from all units to outputs, each of which takes its member's own two: (*shape, units, out)."""
-    outputs = spec.widths[-1]
-    heads = numpy.zeros((spec.members, spec.members, outputs, 2, outputs))
-    for member in range(spec.members):
-        for output in range(outputs):
-            heads[member, member, output, :, output] = 1.0, -1.0
-    return heads.reshape(*shape, -1, outputs)
+    own = block_diag(*[[[1.0], [-1.0]]] * spec.widths[-1])
+    heads = numpy.zeros((spec.members, spec.members, *own.shape))
+    heads[range(spec.members), range(spec.members)] = own
+    return heads.reshape(*shape, -1, own.shape[1])

@@ -14,6 +14,7 @@ from xpnet.backend import Backend, NetworkSpec, get_threads
 from xpnet.backend.step import Step, StepState
 from xpnet.backend.threads import sharing_the_machine
 from xpnet.data.sources import Source
+from xpnet.estimators.inputs import Rows
 from xpnet.estimators.streaming import SourceRows, fit_over_source
 from xpnet.models import Network
 from xpnet.models.presets import initial_values
@@ -36,26 +37,6 @@ FALL, LAST = 2 / 3, 0.02
 
 Watchers = tuple[Sequence[Callback], TrainingState | None]
 """Callbacks that see a training, and the state from which it goes on."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows as a network takes them.
-
-    X : (rows, in) float, or a source of them
-    Y : (rows,) class indices, (rows, classes) or (rows, out); weight : (rows,) or None
-    """
-
-    X: Any
-    Y: numpy.ndarray
-    weight: numpy.ndarray | None = None
-
-    def take(self, indices: numpy.ndarray | slice, scales: numpy.ndarray | None = None) -> "Rows":
-        """Return some of the rows, their inputs times scales; a slice without scales is no copy."""
-        X = self.X[indices]
-        if scales is not None:
-            X = numpy.multiply(X, scales, dtype=X.dtype, out=X if X.base is None else None)
-        return Rows(X, self.Y[indices], None if self.weight is None else self.weight[indices])
 
 
 @dataclass(frozen=True)
@@ -147,14 +128,8 @@ def _mean_loss(step: Step, rows: Rows) -> float:
     return total / weights
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A network, the epoch it keeps, and a linear model for beside it with the losses of its shares."""
-
-    network: Network
-    epoch: int
-    linear: Linear | None = None
-    losses: numpy.ndarray | None = None
+Trained = tuple[Network, int, Linear | None, numpy.ndarray | None]
+"""A network, the epoch it keeps, and a linear model for beside it with the losses of its shares."""
 
 
 def train_networks(
@@ -178,9 +153,9 @@ def train_networks(
             assert folds is None or isinstance(folds, Rows)
             inner, outer = rows, folds
         elif isinstance(folds, Rows) or folds is None:
-            inner, outer = rows.take(all_rows, recipe.scales), folds and folds.take(all_rows, recipe.scales)
+            inner, outer = _taken(rows, all_rows, recipe.scales), folds and _taken(folds, all_rows, recipe.scales)
         else:
-            inner, outer = (rows.take(indices, recipe.scales) for indices in folds[number % len(folds)])
+            inner, outer = (_taken(rows, indices, recipe.scales) for indices in folds[number % len(folds)])
         return train_one(recipe, inner, outer, number, seeds[number], left / (rounds - number // jobs))
 
     if jobs == 1:
@@ -189,11 +164,19 @@ def train_networks(
         with sharing_the_machine(max(1, get_threads() // jobs)):
             found = Parallel(jobs, backend="threading")(delayed(train)(number) for number in range(least))
     while len(found) < len(seeds) and time.monotonic() < recipe.end:
-        usual = sum(trained.network.history.epochs for trained in found) / len(found)
+        usual = sum(network.history.epochs for network, *_ in found) / len(found)
         if usual * (len(found) + 1) > least * recipe.epochs:
             break
         found.append(train(len(found)))
-    return finished(recipe, found), [trained.epoch for trained in found]
+    return finished(recipe, found), [epoch for _, epoch, *_ in found]
+
+
+def _taken(rows: Rows, indices: numpy.ndarray | slice, scales: numpy.ndarray | None) -> Rows:
+    """Return some of the rows, their inputs times scales; a slice without scales is no copy."""
+    X = rows.X[indices]
+    if scales is not None:
+        X = numpy.multiply(X, scales, dtype=X.dtype, out=X if X.base is None else None)
+    return Rows(X, rows.Y[indices], None if rows.weight is None else rows.weight[indices])
 
 
 def train_one(recipe: Recipe, rows: Rows, apart: Rows | None, number: int, seed: int, seconds: float) -> Trained:
@@ -225,7 +208,7 @@ def train_one(recipe: Recipe, rows: Rows, apart: Rows | None, number: int, seed:
     else:
         network.fit(rows.X, Y, **how)
     losses = None if linear is None or apart is None else losses_by_share(network, linear, apart)
-    return Trained(network, network.history.epochs - watch.waited, linear, losses)
+    return network, network.history.epochs - watch.waited, linear, losses
 
 
 def falling(learning_rate: float, epochs: int) -> Schedule:
@@ -239,18 +222,18 @@ def falling(learning_rate: float, epochs: int) -> Schedule:
 
 def finished(recipe: Recipe, found: list[Trained]) -> list[Network]:
     """Return networks that take inputs as they are, with linear models beside them where these help."""
-    share, losses = 0.0, [trained.losses for trained in found if trained.losses is not None]
+    share, losses = 0.0, [of_shares for *_, of_shares in found if of_shares is not None]
     if len(losses) == len(found):
         share = best_share(numpy.sum(losses, axis=0))
     networks = []
-    for trained in found:
-        spec, values = trained.network.spec, trained.network.values()
-        if share and trained.linear is not None:
-            spec, values = with_linear(spec, values, trained.linear, share)
+    for trained, _, linear, _ in found:
+        spec, values = trained.spec, trained.values()
+        if share and linear is not None:
+            spec, values = with_linear(spec, values, linear, share)
         if recipe.scales is not None:
             values = with_scaled_inputs(spec, values, recipe.scales)
         network = Network(spec, values, recipe.learning_rate, backend=recipe.backend, dtype=spec.dtype)
-        network.history, network.how_trained = trained.network.history, trained.network.how_trained
+        network.history, network.how_trained = trained.history, trained.how_trained
         networks.append(network)
     return networks
 
