@@ -28,8 +28,7 @@ import psutil  # noqa: E402
 from distributed import Client, LocalCluster, wait  # noqa: E402
 
 import xpnet.dask  # noqa: E402
-from xpnet.dask.partitions import owners_of, place  # noqa: E402
-from xpnet.dask.training import DaskGroup, Exchange  # noqa: E402
+from xpnet.dask.training import DaskGroup, Exchange, owners_of, place  # noqa: E402
 
 SETTINGS: dict[str, Any] = {"hidden_layer_sizes": 9, "max_iter": 4, "batch_size": 16, "random_state": 0, "timeout": 60}
 

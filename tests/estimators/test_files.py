@@ -55,6 +55,7 @@ def assert_same(found: Any, estimator: Any, X: Any) -> None:
     given, kept = ({k: v for k, v in e.get_params().items() if k != "backend"} for e in (found, estimator))
     assert given == kept and type(found) is type(estimator)
     # What stays behind: where it ran, and what a training under way needs.
+    assert found.coefs_ and estimator.coefs_  # which are there once they are read
     assert set(vars(estimator)) - set(vars(found)) <= {"_optimizer", "_random_state"}
     for name in (n for n in vars(estimator) if n.endswith("_")):
         one, other = getattr(found, name), getattr(estimator, name)

@@ -10,7 +10,6 @@ from scipy import sparse
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
 import xpnet
-from xpnet.errors import InputError
 
 ENDS = (0, 41, 41, 60)
 """Rank k has the rows from ENDS[k] to ENDS[k + 1]: one rank has none."""
@@ -64,18 +63,26 @@ def test_without_rows_of_their_own_it_is_the_scalers_fit() -> None:
         assert np.array_equal(fitted.center_, RobustScaler().fit(X).center_)
 
 
+def test_a_value_that_is_missing_counts_for_no_rank() -> None:
+    X = np.where(rows() > 30, np.nan, rows())
+    expected = StandardScaler().fit(X)
+    for fitted in on_ranks(3, lambda group: xpnet.fit_scaler(StandardScaler(), part(X, group.rank)), data="own"):
+        np.testing.assert_allclose(fitted.mean_, expected.mean_, rtol=1e-12)
+        np.testing.assert_allclose(fitted.scale_, expected.scale_, rtol=1e-12)
+
+
 @pytest.mark.parametrize(
     "scaler, change, said",
     [
         (RobustScaler(), lambda X, rank: part(X, rank), "StandardScaler, MinMaxScaler and MaxAbsScaler"),
         (StandardScaler(), lambda X, rank: X[:0], "rows on some rank"),
-        (StandardScaler(), lambda X, rank: X[:, rank:], "the same columns"),
-        (StandardScaler(), lambda X, rank: np.where(X > 20, np.nan, X), "finite"),
+        (StandardScaler(), lambda X, rank: X[:, rank:], "expecting 4 features"),
+        (StandardScaler(), lambda X, rank: np.where(rank, np.inf, X), "infinity"),
     ],
 )
-def test_what_cannot_be_fitted(scaler: Any, change: Any, said: str) -> None:
+def test_what_cannot_be_fitted_is_refused_by_all_ranks(scaler: Any, change: Any, said: str) -> None:
     def work(group: ThreadsGroup) -> None:
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(ValueError, match=said):
             xpnet.fit_scaler(scaler, change(rows(), group.rank))
 
     on_ranks(2, work, data="own")

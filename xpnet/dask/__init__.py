@@ -1,8 +1,7 @@
 """Estimators that train on the workers of a Dask cluster: Dask arrays and data frames in, Dask predictions out.
 
 ``estimators``  scikit-learn's contract over Dask collections
-``partitions``  the blocks of a collection: which worker takes which, and predictions for each
-``training``    a rank on each worker, what connects them, and the client, which watches them
+``training``    the blocks of collections, a rank on each worker, what connects them, and the client, which watches them
 """
 
 from xpnet.dask.estimators import MLPClassifier, MLPRegressor

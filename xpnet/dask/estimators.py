@@ -9,10 +9,8 @@ from typing import Any, ClassVar, Self
 from sklearn.metrics import accuracy_score, r2_score
 
 import xpnet
-from xpnet.dask.partitions import is_collection, partitions, predict_blocks
-from xpnet.dask.training import train
+from xpnet.dask.training import is_collection, partitions, predict_blocks, train
 from xpnet.distributed.group import TIMEOUT
-from xpnet.errors import BackendError
 from xpnet.estimators.parameters import with_documentation_of
 
 OWN = ("client", "timeout")
@@ -22,18 +20,17 @@ VALIDATION = ("X_val", "y_val", "sample_weight_val")
 """Arguments of ``fit`` that hold rows to validate on."""
 
 
-def _fit(
-    estimator: Any, method: str, in_memory: dict[str, Any], rank: int, parts: Sequence[Any], *, callbacks: Any = ()
-) -> Any:
-    """Fit a worker's estimator to its rows. in_memory : the client's arguments; rank 0 has rows to validate on"""
+def _fit(estimator: Any, method: str, in_memory: dict[str, Any], rank: int, parts: Sequence[Any], watch: Any) -> Any:
+    """Fit a worker's estimator to its rows. in_memory : the client's arguments; rank 0 has rows to validate on
+
+    watch : called after each epoch
+    """
     estimator = deepcopy(estimator)  # workers may be threads of one process, which are given the same one
-    if callbacks:
-        estimator.watch(callbacks)
     rows, validation = parts[:3], parts[3:]
     arguments = in_memory | dict(zip(VALIDATION, validation, strict=False))
     if rank and not validation:
         arguments |= {name: arguments[name][:0] for name in VALIDATION if arguments.get(name) is not None}
-    return getattr(estimator, method)(*rows, **arguments)
+    return getattr(estimator.watch([watch]), method)(*rows, **arguments)
 
 
 class OnCluster:
@@ -67,8 +64,10 @@ class OnCluster:
 
         Raises
         ------
+        ValueError
+            When there is no cluster.
         BackendError
-            When there is no cluster, or a worker is lost.
+            When a worker is lost.
         InputError
             For what is no Dask collection, or is cut into other blocks than ``X``.
         """
@@ -82,7 +81,11 @@ class OnCluster:
             held_out = partitions(in_memory.pop("X_val", None), *map(in_memory.pop, VALIDATION[1:], (None, None)))
         # Unfitted where nothing is to go on: what was fitted would be sent to every worker.
         local = self.to_local() if goes_on else self._plain(**self._parameters())
-        blocks, client = partitions(X, y, sample_weight), _client(self.client)
+        blocks, client = partitions(X, y, sample_weight), self.client
+        if client is None:
+            from distributed import get_client
+
+            client = get_client()
         fitted = train(client, blocks, held_out, partial(_fit, local, method, in_memory), timeout=self.timeout)
         found = {name: value for name, value in vars(fitted).items() if name not in self._parameters()}
         vars(self).update(found)
@@ -306,20 +309,3 @@ class MLPRegressor(OnCluster, xpnet.MLPRegressor):
             The estimator itself.
         """
         return self._train_on_cluster("partial_fit", X, y, sample_weight, validation, goes_on=True)
-
-
-def _client(client: Any) -> Any:
-    """The client of the cluster to train on; for None the one that was made last.
-
-    Raises BackendError where there is none.
-    """
-    if client is not None:
-        return client
-    from distributed import get_client
-
-    try:
-        return get_client()
-    except ValueError as error:
-        raise BackendError(
-            "Training needs a Dask cluster; there is no client. Make one, distributed.Client(...), or pass client=."
-        ) from error

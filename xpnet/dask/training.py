@@ -1,4 +1,4 @@
-"""A training on the workers of a cluster: a rank on each, and a client that watches them.
+"""A training on the workers of a cluster: a rank on each, its partitions of the rows, and a client that watches them.
 
 The ranks exchange arrays in pairs. Dask's workers talk to each other already, through firewalls, over TLS, and tell
 when one is lost; another transport (MPI, gloo) would have to be set up beside that on every worker. Each rank has an
@@ -10,14 +10,13 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from operator import getitem
 from typing import Any
 
 import numpy
+from scipy.sparse import issparse, vstack
 
 from xpnet.backend.group import Value
-from xpnet.dask.partitions import owners_of, place, rows_of, together
 from xpnet.distributed import use_group
 from xpnet.distributed.ranks import Owners, owning
 from xpnet.errors import BackendError, InputError
@@ -147,20 +146,6 @@ class DaskGroup:
             raise Ended(f"The worker of rank {min(self.rank, other)} was lost: {error}") from error
 
 
-@dataclass
-class Placed:
-    """Collections cut alike, computed, and divided among workers.
-
-    columns : for each collection a future of every block, None for one that was not passed
-    rows : of each block
-    shares : for each worker its blocks, by number
-    """
-
-    columns: list[list[Any] | None]
-    rows: list[int]
-    shares: dict[str, list[int]]
-
-
 def train(
     client: Any,
     training: Sequence[Sequence[Any] | None],
@@ -182,23 +167,26 @@ def train(
     if not workers:
         raise BackendError("Training needs a cluster with workers; this one has none. Add some: cluster.scale(2).")
     # No rank begins before all blocks are there: on a worker's only thread it would keep them from being computed.
-    rows = _placed(client, training, workers)
-    if not sum(rows.rows):
+    columns, rows, shares = _placed(client, training, workers)
+    if not sum(rows):
         raise InputError("Training needs at least one row; X has none.")
-    ranks = list(rows.shares)
-    held_out = _placed(client, validation, ranks) if validation else None
-    parts = {at: [*_joined(client, rows, at), *_joined(client, held_out, at)] for at in ranks}
-    owners = owners_of(list(rows.shares.values()), rows.rows)
-    del rows, held_out  # the workers keep what was put together, and blocks that someone else holds
-    joining = {part: at for at, columns in parts.items() for part in columns if part is not None}
+    ranks = list(shares)
+    parts = {at: _joined(client, columns, share, at) for at, share in shares.items()}
+    if validation:
+        columns, _, held_out = _placed(client, validation, ranks)
+        for at in ranks:
+            parts[at] += _joined(client, columns, held_out.get(at, []), at)
+    owners = owners_of(list(shares.values()), rows)
+    del columns  # the workers keep what was put together, and blocks that someone else holds
+    joining = {part: at for at, own in parts.items() for part in own if part is not None}
     started = list(joining)
     try:
         _watch(client, joining, ranks)
         exchanges = [client.submit(Exchange, actor=True, workers=[at], pure=False) for at in ranks]
         started += exchanges
         arguments = fit, client.gather(exchanges), owners, timeout
-        for rank, (at, columns) in enumerate(parts.items()):
-            started.append(client.submit(_rank, rank, *arguments, columns, workers=[at], pure=False))
+        for rank, (at, own) in enumerate(parts.items()):
+            started.append(client.submit(_rank, rank, *arguments, own, workers=[at], pure=False))
         begun = started[-len(ranks) :]
         _watch(client, dict(zip(begun, ranks, strict=True)), ranks)
         return begun[0].result()
@@ -206,16 +194,21 @@ def train(
         client.cancel(started[::-1])  # ranks that still run notice it when they next meet
 
 
-def _placed(client: Any, columns: Sequence[Sequence[Any] | None], workers: Sequence[str]) -> Placed:
-    """Compute blocks, count their rows, and choose a worker for each."""
+def _placed(
+    client: Any, columns: Sequence[Sequence[Any] | None], workers: Sequence[str]
+) -> tuple[list[list[Any] | None], list[int], dict[str, list[int]]]:
+    """Compute blocks, and choose a worker for each.
+
+    returns for each collection a future of every block, the rows of each block, and each worker's blocks by number
+    """
     from distributed import futures_of
 
     blocks = [block for column in columns if column is not None for block in column]
     found = iter([futures_of(block)[0] for block in client.persist(blocks)])
     computed = [None if column is None else [next(found) for _ in column] for column in columns]
-    counts = [None if column is None else client.map(rows_of, column, pure=False) for column in computed]
-    rows, *others = [column for column in client.gather(counts) if column is not None]
-    for other in others:
+    counts = client.gather([client.map(rows_of, column, pure=False) for column in computed if column is not None])
+    rows = counts[0]
+    for other in counts[1:]:
         for block, (a, b) in enumerate(zip(rows, other, strict=True)):
             if a != b:
                 raise InputError(
@@ -223,25 +216,22 @@ def _placed(client: Any, columns: Sequence[Sequence[Any] | None], workers: Seque
                 )
     assert computed[0] is not None
     where = client.who_has(computed[0])
-    holders = [where.get(future.key, ()) for future in computed[0]]
-    return Placed(computed, rows, place(rows, holders, workers))
+    return computed, rows, place(rows, [where.get(future.key, ()) for future in computed[0]], workers)
 
 
-def _joined(client: Any, placed: Placed | None, at: str) -> list[Any]:
+def _joined(client: Any, columns: Sequence[Sequence[Any] | None], share: Sequence[int], at: str) -> list[Any]:
     """A future of each collection's rows that one worker takes, put together there; None for what was not passed.
 
     A worker without a block is given the first one, cut to no rows.
     """
-    if placed is None:
-        return []
-    share = placed.shares.get(at)
     return [
-        None
-        if column is None
-        else client.submit(together, [column[k] for k in share], workers=[at], pure=False)
-        if share
-        else client.submit(getitem, column[0], slice(0), pure=False)
-        for column in placed.columns
+        column
+        and (
+            client.submit(together, [column[k] for k in share], workers=[at], pure=False)
+            if share
+            else client.submit(getitem, column[0], slice(0), pure=False)
+        )
+        for column in columns
     ]
 
 
@@ -254,11 +244,9 @@ def _rank(
     # Ranks of two fits that begin in another order on each worker would otherwise keep the threads that both wait for.
     secede()
     group = DaskGroup(rank, exchanges, timeout)
-    if group.size == 1:
-        # It meets no other rank, where it would see that the client no longer waits.
-        return fit(rank, parts, callbacks=[lambda training: group.check_wanted()])
     with use_group(group, data="own"), owning(owners):
-        fitted = fit(rank, parts)
+        # A single rank meets no other, where it would see that the client no longer waits.
+        fitted = fit(rank, parts, lambda training: group.check_wanted())
     return fitted if rank == 0 else None
 
 
@@ -300,3 +288,119 @@ def _check_there(client: Any, ranks: Sequence[str]) -> None:
                 f"Worker {worker}, rank {rank} of {len(ranks)}, was lost while it trained. Look into its log, for "
                 "memory above all, and fit again."
             )
+
+
+def is_collection(value: Any) -> bool:
+    """Return whether this is an array or a data frame of Dask."""
+    import dask
+
+    return bool(dask.is_dask_collection(value))
+
+
+def partitions(X: Any, *beside: Any) -> list[list[Any] | None]:
+    """The blocks of X, and of each collection that lies beside it, as delayed values.
+
+    X : a Dask array (rows, features) or data frame; beside : Dask arrays, series or frames with its rows, or None
+
+    Raises InputError for what is no Dask collection, or is cut into other blocks where neither can be cut anew.
+    """
+    columns = [_blocks(X, X)] + [None if other is None else _blocks(other, X) for other in beside]
+    counts = {len(column) for column in columns if column is not None}
+    if len(counts) > 1:
+        raise InputError(
+            f"X, y and sample_weight are cut into the same blocks of rows; received {sorted(counts)} blocks. "
+            "Repartition them alike."
+        )
+    return columns
+
+
+def _blocks(collection: Any, like: Any) -> list[Any]:
+    if not is_collection(collection):
+        raise InputError(
+            f"X, y and sample_weight are Dask arrays, frames or series; received {type(collection).__name__}. "
+            "Make one with dask.array.from_array, or fit xpnet's own estimator."
+        )
+    if hasattr(collection, "npartitions") and not hasattr(collection, "chunks"):
+        return list(collection.to_delayed())
+    rows = like.chunks[0] if hasattr(like, "chunks") else collection.chunks[0]
+    if not any(numpy.isnan(size) for size in (*rows, *collection.chunks[0])):
+        collection = collection.rechunk({0: rows, **{axis: -1 for axis in range(1, collection.ndim)}})
+    return list(collection.to_delayed().ravel())
+
+
+def place(rows: Sequence[int], holders: Sequence[Sequence[str]], workers: Sequence[str]) -> dict[str, list[int]]:
+    """The blocks that each worker takes, by number, in their order; a worker without a block is left out.
+
+    A block stays on a worker that holds it, unless that has its share of the rows without it: then the block goes to
+    the worker that has the fewest.
+
+    rows : of each block; holders : the workers that hold it; workers : all that take part
+    """
+    fair, taken = sum(rows) / len(workers), dict.fromkeys(workers, 0)
+    shares: dict[str, list[int]] = {}
+    for block, (count, held_by) in enumerate(zip(rows, holders, strict=True)):
+        with_room = [at for at in held_by if at in taken and taken[at] + count / 2 <= fair]
+        at = min(with_room or workers, key=lambda worker: taken[worker])
+        taken[at] += count
+        shares.setdefault(at, []).append(block)
+    return shares
+
+
+def owners_of(shares: Sequence[Sequence[int]], rows: Sequence[int]) -> Owners | None:
+    """Return each row's rank; None where the rows of one rank follow those of the rank before it.
+
+    shares : for each rank the blocks that it takes, by number; rows : of each block
+    """
+    if [block for share in shares for block in share] == list(range(len(rows))):
+        return None
+    owner, shift = numpy.zeros(len(rows), "int32"), numpy.cumsum([0, *rows])[:-1]
+    for rank, share in enumerate(shares):
+        owner[share] = rank
+        shift[share] -= numpy.cumsum([0, *(rows[block] for block in share)])[:-1]
+    return Owners(numpy.repeat(owner, rows), numpy.arange(sum(rows)) - numpy.repeat(shift, rows))
+
+
+def rows_of(block: Any) -> int:
+    """Return the number of rows of a block: an array, a sparse matrix or a frame."""
+    return int(block.shape[0])
+
+
+def together(parts: Sequence[Any]) -> Any:
+    """Return the rows of all parts, one after the other: an array, a sparse matrix or a frame."""
+    if len(parts) == 1:
+        return parts[0]
+    if isinstance(parts[0], numpy.ndarray):
+        return numpy.concatenate(parts)
+    if issparse(parts[0]):
+        return vstack(parts, format="csr")
+    import pandas
+
+    return pandas.concat(parts)
+
+
+def _of_block(block: Any, estimator: Any, method: str) -> Any:
+    """Return what a method finds for a block of rows: an array for an array, a series or frame for a frame."""
+    is_frame, count = hasattr(block, "columns"), rows_of(block)
+    # Estimators refuse no rows; what they find for one row has the dtype and the columns.
+    rows = block if count else numpy.zeros((1, block.shape[1]))
+    if is_frame and not count:
+        rows = type(block)(rows, columns=block.columns)
+    found = getattr(estimator, method)(rows)[:count]
+    if not is_frame:
+        return found
+    import pandas
+
+    if found.ndim == 1:
+        return pandas.Series(found, block.index)
+    return pandas.DataFrame(found, block.index, getattr(estimator, "classes_", None))
+
+
+def predict_blocks(estimator: Any, method: str, X: Any) -> Any:
+    """A Dask array, series or frame of what a method finds for each block of rows of X."""
+    if not hasattr(X, "chunks"):
+        return X.map_partitions(_of_block, estimator, method, meta=_of_block(X._meta, estimator, method))
+    X = X.rechunk({1: -1})
+    example = _of_block(numpy.zeros((0, X.shape[1])), estimator, method)
+    chunks = (X.chunks[0], *((width,) for width in example.shape[1:]))
+    shape: dict[str, Any] = {"chunks": chunks, "drop_axis": [1] if example.ndim == 1 else []}
+    return X.map_blocks(_of_block, estimator, method, dtype=example.dtype, **shape)

@@ -165,16 +165,9 @@ class MLPClassifier(ClassifierMixin, MLP):
             For arrays of another library than those of ``fit``.
         """
         outputs, backend = self._outputs(X)
-        xp, columns = backend.xp, outputs.shape[1]
-        if isinstance(self.classes_, list):
-            return self._labels_of_each(outputs, X, backend)
-        if columns > 1 and self.out_activation_ == "logistic":
-            return self._indicators(like_input(xp.astype(outputs > 0.5, xp.int64), X, backend))
-        chosen = xp.argmax(outputs, axis=1) if columns > 1 else xp.astype(outputs[:, 0] > 0.5, xp.int64)
-        if type(X) is numpy.ndarray or on_host(X) or self.classes_.dtype.kind not in "iufb":
-            # With a single class there is an output for another, which was never seen.
-            return self.classes_[numpy.minimum(backend.to_numpy(chosen), len(self.classes_) - 1)]
-        return xp.take(backend.asarray(self.classes_), chosen)
+        if outputs.shape[1] > 1 and self.out_activation_ == "logistic":
+            return self._indicators(like_input(backend.xp.astype(outputs > 0.5, backend.xp.int64), X, backend))
+        return self._labels(outputs, backend, host=type(X) is numpy.ndarray or on_host(X))
 
     def predict_proba(self, X: Any) -> Any:
         """Predict the probability of each class.
@@ -260,7 +253,7 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = tags.input_tags.sparse = tags.target_tags.multi_output = True
+        tags.classifier_tags.multi_label = tags.target_tags.multi_output = True
         return tags
 
     def _learn_targets(self, y: Any, classes: Any, *, first: bool, incremental: bool) -> None:
@@ -268,7 +261,7 @@ class MLPClassifier(ClassifierMixin, MLP):
             self._learn_classes(classes)
         if first:
             self._sparse_labels = sparse.issparse(y)
-        elif (y.ndim == 2) != (self._several_labels() or isinstance(self.classes_, list)):
+        elif (y.ndim == 2) != (self.n_outputs_ > 1 and self.out_activation_ != "softmax"):
             raise ValueError("The object was not fitted with multilabel input.")
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self.classes_: Any = _classes_of(y)
@@ -283,17 +276,17 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     def _learn_classes(self, classes: Any) -> None:
         """Note all labels there will be at the first ``partial_fit``. Raises ValueError for others later on."""
-        known = getattr(self, "classes_", None)
         if classes is None:
-            if known is None:
+            if not hasattr(self, "classes_"):
                 raise ValueError("classes must be passed on the first call to partial_fit.")
             return
         several = isinstance(classes, list) and len(classes) > 0 and numpy.ndim(classes[0]) == 1
         for labels in classes if several else [classes]:
             check_label_types(labels, "classes")
         found = [unique_labels(labels) for labels in classes] if several else unique_labels(classes)
-        same = known is None or (type(known) is type(found) and len(known) == len(found))
-        if not same or (known is not None and not all(map(numpy.array_equal, known, found))):
+        known = getattr(self, "classes_", found)
+        same = type(known) is type(found) and len(known) == len(found)
+        if not same or not all(map(numpy.array_equal, known, found)):
             raise ValueError(f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {known!r}")
         self.classes_ = found
 
@@ -318,14 +311,24 @@ class MLPClassifier(ClassifierMixin, MLP):
         """Return which outputs belong to each of several targets."""
         return targets_of(self._loss_numbers(), self.n_outputs_)
 
-    def _labels_of_each(self, outputs: Array, X: Any, backend: Backend) -> Any:
-        """Return the most probable label of each of several targets, (rows, targets)."""
-        xp, host = backend.xp, on_host(X) or self.classes_[0].dtype.kind not in "iufb"
-        chosen = [xp.argmax(outputs[:, one], axis=1) for one in self._targets()]
-        if host:
-            return numpy.stack([c[backend.to_numpy(k)] for c, k in zip(self.classes_, chosen, strict=True)], axis=1)
-        labels = [xp.take(backend.asarray(c), k) for c, k in zip(self.classes_, chosen, strict=True)]
-        return xp.stack(labels, axis=1)
+    def _labels(self, outputs: Array, backend: Backend, *, host: bool) -> Any:
+        """Return the most probable label of each row, (rows,), or of each of several targets, (rows, targets).
+
+        host : whether NumPy's are wanted; labels that are no numbers are in any case
+        """
+        xp, several, labels = backend.xp, isinstance(self.classes_, list), []
+        parts = [outputs[:, one] for one in self._targets()] if several else [outputs]
+        for classes, part in zip(self.classes_ if several else [self.classes_], parts, strict=True):
+            best = several or part.shape[1] > 1
+            chosen = xp.argmax(part, axis=1) if best else xp.astype(part[:, 0] > 0.5, xp.int64)
+            if host or classes.dtype.kind not in "iufb":
+                # With a single class there is an output for another, which was never seen.
+                labels.append(classes[numpy.minimum(backend.to_numpy(chosen), len(classes) - 1)])
+            else:
+                labels.append(xp.take(backend.asarray(classes), chosen))
+        if not several:
+            return labels[0]
+        return (numpy if isinstance(labels[0], numpy.ndarray) else xp).stack(labels, axis=1)
 
     def _encode(self, y: Any) -> Any:
         if isinstance(self.classes_, list):
@@ -371,10 +374,6 @@ class MLPClassifier(ClassifierMixin, MLP):
         counts = [len(c) for c in self.classes_ for _ in c] if isinstance(self.classes_, list) else []
         return replace(rows, Y=smoothed(rows.Y, like, self.label_smoothing, sizes.get(self.out_activation_, counts)))
 
-    def _several_labels(self) -> bool:
-        """Say whether a row may have several labels, or none."""
-        return self.out_activation_ == "logistic" and self.n_outputs_ > 1
-
     def _indicators(self, labels: Array) -> Any:
         """Make an indicator matrix, sparse where the one of ``fit`` was."""
         if not self._sparse_labels:
@@ -393,7 +392,7 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     def _decode(self, targets: Any) -> Any:
         if isinstance(self.classes_, list):
-            return self._labels_of_each(targets, None, get_backend("numpy"))
+            return self._labels(targets, get_backend("numpy"), host=True)
         if targets.ndim == 2 and targets.shape[1] > 1:
             return targets.astype(int)
         return self.classes_[targets.reshape(len(targets)).astype(int)]

@@ -1,8 +1,8 @@
 """The network that an estimator holds, and the attributes by which scikit-learn knows its parameters."""
 
-import operator
 from dataclasses import asdict
 from functools import cached_property
+from operator import attrgetter, is_
 from typing import Any, NamedTuple, Self
 
 import numpy
@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from xpnet.backend import Backend, NetworkSpec, StepState, UpdateRule
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.data.sources import as_source
-from xpnet.dispatch import Choice, choose, get_backend
+from xpnet.dispatch import choose
 from xpnet.errors import InputError, MixedArraysError
 from xpnet.estimators.epochs import LearningRate
 from xpnet.estimators.inputs import check_X
@@ -43,6 +43,10 @@ FACTS: dict[str, Any] = {
 
 LABEL_FACTS: dict[str, Any] = {"classes_": (numpy.ndarray, list), "_sparse_labels": bool}
 """A classifier's ``fit`` sets these as well."""
+
+
+SHOWN = ("coefs_", "intercepts_", "_shown")
+"""Attributes that show the network's parameters, from when they are first read."""
 
 
 class FittedState(NamedTuple):
@@ -76,34 +80,17 @@ class FittedNetwork(Saved, Parameters):
     @cached_property
     def coefs_(self) -> list[Any]:
         """Weights, layer by layer: (fan_in, fan_out), NumPy's."""
-        self._show()
-        return self.__dict__["coefs_"]
+        return self._show()[0]
 
     @cached_property
     def intercepts_(self) -> list[Any]:
         """Biases, layer by layer: (fan_out,), NumPy's."""
-        self._show()
-        return self.__dict__["intercepts_"]
+        return self._show()[1]
 
-    @property
-    def backend_(self) -> str:
-        """Name of the backend that computes."""
-        return self._fitted.backend_
-
-    @property
-    def device_(self) -> str:
-        """Return the device that the parameters lie on."""
-        return self._fitted.device_
-
-    @property
-    def dtype_(self) -> str:
-        """Return ``float32`` or ``float64``."""
-        return self._fitted.dtype_
-
-    @property
-    def why_(self) -> str:
-        """Say which backend and which training step run, and why."""
-        return self._fitted.why_
+    backend_ = property(attrgetter("_fitted.backend_"), doc="Name of the backend that computes.")
+    device_ = property(attrgetter("_fitted.device_"), doc="The device that the parameters lie on.")
+    dtype_ = property(attrgetter("_fitted.dtype_"), doc="The dtype, ``float32`` or ``float64``.")
+    why_ = property(attrgetter("_fitted.why_"), doc="Which backend and which training step run, and why.")
 
     def to(self, backend: str | Backend | Array) -> Self:
         """Move a fitted estimator, optimizer state included; from there on it converts what it is given.
@@ -127,7 +114,7 @@ class FittedNetwork(Saved, Parameters):
         """
         check_is_fitted(self)
         self._current().to(backend)
-        self._show()
+        self._hide()
         return self
 
     def get_fitted_state(self) -> FittedState:
@@ -170,12 +157,10 @@ class FittedNetwork(Saved, Parameters):
         InputError
             For parameters of the constructor that are not allowed, or that describe another network.
         """
-        spec = state.spec
+        spec, places = state.spec, ("backend_", "device_")
         check_parameters(self)
-        before, places = self.__dict__.copy(), ("backend_", "device_")
         self.__dict__.update({name: value for name, value in state.facts.items() if name not in places})
         if check_spec(self._network_spec(spec.widths, spec.loss, spec.dtype)) != spec:
-            self.__dict__ = before
             raise InputError(f"The parameters of this {type(self).__name__} do not describe its network: {spec}.")
         if state.best is not None:
             self._best = state.best
@@ -198,34 +183,28 @@ class FittedNetwork(Saved, Parameters):
         network, shown, own = self._fitted, self._shown, self.__dict__
         if "coefs_" in own:
             arrays = [*own["coefs_"], *own["intercepts_"]]
-            same = len(arrays) == len(shown[1]) and all(map(operator.is_, arrays, shown[1]))
+            same = len(arrays) == len(shown[1]) and all(map(is_, arrays, shown[1]))
             # Another thread may have fitted anew just now: then the arrays are not the user's, but the next network's.
             if not same and shown[0] is network and self._shown is shown:
                 spec = network.spec
                 network.load_values(dict(zip((*spec.weight_names, *spec.bias_names), arrays, strict=True)))
-                self._show()
+                self._hide()
         return network
 
-    def _show(self) -> None:
-        """Let ``coefs_`` and ``intercepts_`` show what the network holds now."""
+    def _show(self) -> tuple[list[Any], list[Any]]:
+        """Let ``coefs_`` and ``intercepts_`` show what the network holds now, and return both."""
         network = self._fitted
         params, backend, spec = network.params, network.backend, network.spec
         coefs, intercepts = ([params[name] for name in names] for names in (spec.weight_names, spec.bias_names))
         if not is_host(backend):
             coefs, intercepts = ([_read_only(array, backend) for array in arrays] for arrays in (coefs, intercepts))
         self.__dict__.update(coefs_=coefs, intercepts_=intercepts, _shown=(network, (*coefs, *intercepts)))
+        return coefs, intercepts
 
     def _hide(self) -> None:
         """Forget what was shown; ``coefs_`` shows the network of now when it is read."""
-        for name in ("coefs_", "intercepts_", "_shown"):
+        for name in SHOWN:
             self.__dict__.pop(name, None)
-
-    def _choice_for(self, X: Any) -> Choice:
-        """Choose where a new network for these rows lives."""
-        choice = choose(X, backend=self.backend)
-        if issparse(X) and not is_host(choice.backend):
-            choice = Choice(get_backend("numpy"), "X is sparse, which NumPy and SciPy multiply")
-        return choice
 
     def _check_home(self, X: Any) -> None:
         """Raise MixedArraysError for rows of another library, unless the network converts what it is given."""
@@ -302,19 +281,35 @@ class FittedNetwork(Saved, Parameters):
         return outputs
 
     def __getstate__(self) -> dict[str, Any]:
-        network = self._network and self._current()
+        # Dicts, numbers and arrays alone, so that a pickle needs trust in the estimator's class and no other.
         state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[call-overload]
-        if network is not None:
-            for name in ("coefs_", "intercepts_", "_shown"):
-                state.pop(name, None)
-            state |= {"_network": _as_data(network), "_optimizer": dict(vars(self._optimizer))}
-        return state
+        if self._network is None:
+            return state
+        network = self._current().__getstate__()
+        optimizer = network["_optimizer"]
+        network |= {
+            "spec": asdict(network["spec"]),
+            "history": network["history"].to_dict(),
+            "_optimizer": optimizer and dict(vars(optimizer)),
+            **dict.fromkeys(("learning_rate", "_schedule")),
+        }
+        state |= {"_network": network, "_optimizer": dict(vars(self._optimizer))}
+        return {name: value for name, value in state.items() if name not in SHOWN}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        if isinstance(state.get("_network"), dict):
-            rate = LearningRate.__new__(LearningRate)
-            vars(rate).update(state["_optimizer"])
-            state = {**state, "_network": _from_data(state["_network"], rate), "_optimizer": rate}
+        if isinstance(found := state.get("_network"), dict):
+            spec, optimizer, rate = found["spec"], found["_optimizer"], LearningRate(**state["_optimizer"])
+            network = Network.__new__(Network)
+            network.__setstate__(
+                {
+                    **found,
+                    "spec": NetworkSpec(**{**spec, "rule": UpdateRule(**spec["rule"])}),
+                    "history": History(**found["history"]),
+                    "_optimizer": optimizer and StepState(**optimizer),
+                    **dict.fromkeys(("learning_rate", "_schedule"), rate),
+                }
+            )
+            state = {**state, "_network": network, "_optimizer": rate}
         super().__setstate__(state)  # type: ignore[misc]
         self._share_history()
 
@@ -336,36 +331,3 @@ def _read_only(array: Array, backend: Backend) -> Any:
     copied = backend.to_numpy(array).copy()
     copied.flags.writeable = False
     return copied
-
-
-def _as_data(network: Network) -> dict[str, Any]:
-    """Copy a network as dicts, numbers and arrays, so that a pickle needs trust in the estimator's class alone.
-
-    The learning rate is left out, which the estimator keeps.
-    """
-    state = network.__getstate__()
-    optimizer = state["_optimizer"]
-    del state["learning_rate"], state["_schedule"]
-    return {
-        **state,
-        "spec": asdict(state["spec"]),
-        "history": state["history"].to_dict(),
-        "_optimizer": None if optimizer is None else dict(vars(optimizer)),
-    }
-
-
-def _from_data(state: dict[str, Any], rate: LearningRate) -> Network:
-    """Make the network again from what ``_as_data`` returned."""
-    spec, optimizer = dict(state["spec"]), state["_optimizer"]
-    network = Network.__new__(Network)
-    network.__setstate__(
-        {
-            **state,
-            "spec": NetworkSpec(**{**spec, "rule": UpdateRule(**spec["rule"])}),
-            "history": History(**state["history"]),
-            "learning_rate": rate,
-            "_schedule": rate,
-            "_optimizer": None if optimizer is None else StepState(**optimizer),
-        }
-    )
-    return network

@@ -1,6 +1,7 @@
 """Data as a training step takes it: validated as scikit-learn does, agreed on among ranks, split, and put in orders."""
 
 from collections.abc import Callable, Generator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, Literal
@@ -10,7 +11,6 @@ from numpy.random import RandomState
 from scipy.sparse import csr_matrix, issparse
 from sklearn.base import clone
 from sklearn.model_selection import train_test_split
-from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import (
     assert_all_finite,
@@ -22,7 +22,7 @@ from sklearn.utils.validation import (
 
 from xpnet.backend import Backend, Operations, Step, dtype_name
 from xpnet.data.sources import ArraySource, Source, as_source
-from xpnet.distributed import Ranks, current_ranks
+from xpnet.distributed import ALONE, Ranks, current_ranks
 from xpnet.distributed.ranks import Owners
 from xpnet.errors import InputError
 from xpnet.estimators.parameters import STOCHASTIC
@@ -52,19 +52,6 @@ class FitInputs:
         check_in_memory((self.X, self.y))
         self.y, self.y_val = to_host(self.y), to_host(self.y_val)
         self.sample_weight, self.sample_weight_val = to_host(self.sample_weight), to_host(self.sample_weight_val)
-
-    def check_validation(self, solver: str) -> None:
-        """Raise InputError for validation rows without targets, targets without rows, and rows nothing would read."""
-        if self.X_val is None and self.y_val is None and self.sample_weight_val is None:
-            return
-        if self.X_val is None or self.y_val is None:
-            missing = "X_val" if self.X_val is None else "y_val"
-            raise InputError(f"Validation takes X_val and y_val together; {missing} is missing. Pass both, or neither.")
-        if solver not in STOCHASTIC:
-            raise InputError(
-                f"Validation rows are measured after each epoch, and solver={solver!r} makes none. Leave X_val and "
-                f"y_val out, or choose a solver of {', '.join(STOCHASTIC)}."
-            )
 
 
 @dataclass
@@ -179,6 +166,8 @@ def in_memory_or_source(estimator: Any, X: Any, ranks: Ranks) -> Any:
         return X
     copied = estimator.early_stopping or estimator.solver == "lbfgs"
     source = as_source(X, dtype=estimator.dtype, copied=copied)
+    if estimator.solver == "lbfgs":  # takes all rows at once
+        return X if source is None else source.whole()
     if source is not None:
         count, room = len(source), source.buffer_rows(estimator.dtype or numpy.result_type(source.dtype, numpy.float32))
     elif not ranks.own_data:
@@ -191,14 +180,17 @@ def in_memory_or_source(estimator: Any, X: Any, ranks: Ranks) -> Any:
     return X if source is None else source.whole()
 
 
-def check_X_y(estimator: Any, X: Any, y: Any, ranks: Ranks, *, reset: bool, numeric: bool) -> tuple[Any, Any]:
+def check_rows(estimator: Any, given: FitInputs, *, reset: bool) -> tuple[Any, Any]:
     """Check X and y for training as scikit-learn's ``validate_data`` does. X of another library stays there.
 
-    X : (rows, in), any library; y : (rows,) or (rows, out), on the host; numeric : whether targets are numbers
-    returns X floating-point, y on the host
+    reset : whether the columns of X are those that the estimator knows from now on
+    returns X, (rows, in), floating-point, and targets of every kind that some rank has; ``given`` has this rank's then
 
-    Raises ValueError or TypeError, as ``validate_data`` does.
+    Raises ValueError or TypeError, as ``validate_data`` does, InputError for ranks whose rows are not alike.
     """
+    ranks, numeric = given.ranks, estimator._numeric_targets
+    X = given.X = in_memory_or_source(estimator, given.X, ranks)
+    y = given.y
     if y is None or (ranks.own_data and not X.shape[0]):
         validate_data(estimator, X, y, skip_check_array=True, reset=reset)  # raises where there is no y
         X, y = X if issparse(X) or isinstance(X, Source) else numpy.asarray(X, estimator.dtype), numpy.asarray(y)
@@ -206,7 +198,37 @@ def check_X_y(estimator: Any, X: Any, y: Any, ranks: Ranks, *, reset: bool, nume
         X = check_X(estimator, X, reset=reset)
         y = check_targets(y, numeric=numeric)
         check_consistent_length(X, y)
-    return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+    y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+    X, given.y, known = _agreed(X, y, ranks, numeric=numeric) if ranks.own_data else (X, y, y)
+    return X, known
+
+
+def check_validation_rows(estimator: Any, given: FitInputs) -> tuple[Any, Any, Any] | None:
+    """Check the user's own validation rows; return X, encoded targets and weights, None where there are no rows.
+
+    Raises InputError for rows without targets, targets without rows, and rows that nothing would read.
+    """
+    X, y, weight = given.X_val, given.y_val, given.sample_weight_val
+    if X is None and y is None and weight is None:
+        return None
+    if X is None or y is None:
+        missing = "X_val" if X is None else "y_val"
+        raise InputError(f"Validation takes X_val and y_val together; {missing} is missing. Pass both, or neither.")
+    if estimator.solver not in STOCHASTIC:
+        raise InputError(
+            f"Validation rows are measured after each epoch, and solver={estimator.solver!r} makes none. Leave X_val "
+            f"and y_val out, or choose a solver of {', '.join(STOCHASTIC)}."
+        )
+    if given.ranks.own_data and not X.shape[0]:  # other ranks may have some
+        none = 0, estimator.n_features_in_
+        X, y = csr_matrix(none) if issparse(X) else numpy.zeros(none), given.y[:0]
+    else:
+        X = check_X(estimator, in_memory_or_source(estimator, X, ALONE))
+        y = check_targets(y, numeric=estimator._numeric_targets, name="y_val")
+        estimator._check_known(y)
+    targets = estimator._encode(y)
+    check_consistent_length(X, targets)
+    return X, targets, None if weight is None else check_weights(weight, len(targets), "sample_weight_val")
 
 
 def check_X(estimator: Any, X: Any, *, reset: bool | None = None, finite: bool = True) -> Any:
@@ -224,7 +246,6 @@ def check_X(estimator: Any, X: Any, *, reset: bool | None = None, finite: bool =
         X = X if isinstance(X, Source) else _check_matrix(X)
         return validate_data(estimator, X, skip_check_array=True, reset=bool(reset))
     else:
-        _check_unstructured(X, "X")
         dtype = "numeric" if reset is None else estimator.dtype or FLOATING
         how = {"accept_sparse": ["csr", "csc"], "dtype": dtype, "ensure_all_finite": False}
         X = validate_data(estimator, X, reset=bool(reset), **how)
@@ -264,16 +285,6 @@ def _check_matrix(X: Array) -> Array:
     return X
 
 
-def _check_unstructured(array: Any, name: str) -> None:
-    """Raise InputError for an array whose elements have fields."""
-    fields = getattr(getattr(array, "dtype", None), "names", None)
-    if fields:
-        raise InputError(
-            f"{name} is an array of plain values; received a structured array with the fields {', '.join(fields)}. "
-            "Convert it with numpy.lib.recfunctions.structured_to_unstructured."
-        )
-
-
 def check_targets(y: Any, *, numeric: bool, name: str = "y") -> Any:
     """Check numbers or labels, and make them an array on the host, (rows,) or (rows, out), dense or sparse (CSR).
 
@@ -281,7 +292,6 @@ def check_targets(y: Any, *, numeric: bool, name: str = "y") -> Any:
     """
     if type(y) is numpy.ndarray and y.ndim == 1 and y.size and y.dtype.kind in "biu":
         return y  # whole numbers are finite: to ask scikit-learn takes as long as a short epoch
-    _check_unstructured(y, name)
     if not numeric:
         check_label_types(y, name)
     y = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name=name)
@@ -300,18 +310,13 @@ def check_weights(weights: Any, rows: int, name: str = "sample_weight") -> Any:
     return weights
 
 
-def agreed(X: Any, y: Any, ranks: Ranks, *, numeric: bool) -> tuple[Any, Any, Any]:
+def _agreed(X: Any, y: Any, ranks: Ranks, *, numeric: bool) -> tuple[Any, Any, Any]:
     """Return X and y, if all ranks with rows have the same columns, and rows of y with every kind of target they have.
 
     A rank without rows has none of those columns, and none of those targets.
 
-    X : (rows, features), floating-point; y : (rows,) or (rows, outputs), on the host
-    numeric : whether targets are numbers, not labels
-
     Raises InputError for other columns, where no rank has rows, and for targets that one rank's rows do not tell.
     """
-    if not ranks.own_data:
-        return X, y, y
     if issparse(y):
         raise InputError("Ranks with rows of their own take dense labels; received a sparse y. Pass y.toarray().")
     if not numeric and y.ndim == 2 and type_of_target(y) == "multiclass-multioutput":
@@ -338,7 +343,7 @@ def fit_scaler(scaler: Any, X: Any) -> Any:
     Parameters
     ----------
     scaler : sklearn.preprocessing.StandardScaler, MinMaxScaler or MaxAbsScaler
-        The scaler, which is fitted.
+        The scaler, which is fitted; any other estimator with ``partial_fit`` that needs no targets, too.
     X : array, data frame or sparse matrix, shape (rows, features)
         The rows of this rank, none included. Where all ranks have the same rows, and outside of a group, these are all.
 
@@ -350,19 +355,19 @@ def fit_scaler(scaler: Any, X: Any) -> Any:
     Raises
     ------
     InputError
-        For other scalers, for NaN, for ranks with other columns, and where no rank has any rows.
+        For a scaler without ``partial_fit``, and where no rank has any rows.
+    ValueError
+        On every rank, for rows of one that the scaler refuses, such as rows with other columns.
 
     Notes
     -----
-    Each rank fits its own rows. It hands on a few rows with the same mean and variance, or the same extremes, to
-    which every rank then fits the scaler.
+    One rank after the other calls ``partial_fit`` with its rows, and hands the scaler on.
 
     Examples
     --------
     >>> import numpy
     >>> import xpnet
-    >>> from sklearn.model_selection import train_test_split
-from sklearn.preprocessing import StandardScaler
+    >>> from sklearn.preprocessing import StandardScaler
     >>> X = numpy.array([[1.0], [3.0]])
     >>> with xpnet.use_group("mpi", data="own"):  # doctest: +SKIP
     ...     scaler = xpnet.fit_scaler(StandardScaler(), X)
@@ -370,33 +375,26 @@ from sklearn.preprocessing import StandardScaler
     array([2.])
     """
     ranks = current_ranks()
-    if not ranks.own_data:
+    if ranks.group is None or not ranks.own_data:
         return scaler.fit(X)
-    if not isinstance(scaler, StandardScaler | MinMaxScaler | MaxAbsScaler):
+    if not hasattr(scaler, "partial_fit"):
         raise InputError(
-            "Over ranks with rows of their own StandardScaler, MinMaxScaler and MaxAbsScaler can be fitted; received "
-            f"{type(scaler).__name__}. Fit it before, to rows that all ranks have."
+            "Over ranks with rows of their own a scaler with partial_fit can be fitted, such as StandardScaler, "
+            f"MinMaxScaler and MaxAbsScaler; received {type(scaler).__name__}. Fit it before, to rows that all have."
         )
-    every = [some for some in ranks.allgather(_like(clone(scaler).fit(X)) if X.shape[0] else None) if some is not None]
-    if len({rows.shape[1] for rows, _, _ in every}) != 1:
-        raise InputError("A scaler needs rows on some rank, and the same columns on all of them. See what each reads.")
-    rows, weights = (numpy.concatenate(arrays) for arrays in zip(*((r, w) for r, w, _ in every), strict=True))
-    scaler.fit(rows, **({"sample_weight": weights} if isinstance(scaler, StandardScaler) else {}))
-    if every[0][2] is not None:
-        scaler.feature_names_in_ = every[0][2]
+    fitted = clone(scaler)
+    for rank in range(ranks.group.size):
+        found = fitted
+        if rank == ranks.rank and X.shape[0]:
+            try:
+                found = deepcopy(fitted).partial_fit(X)
+            except ValueError as error:  # which all ranks raise
+                found = error
+        found = ranks.group.broadcast(found, rank=rank)
+        if isinstance(found, ValueError):
+            raise found
+        fitted = found
+    if not hasattr(fitted, "n_features_in_"):
+        raise InputError("A scaler needs rows on some rank; none has any.")
+    vars(scaler).update(vars(fitted))
     return scaler
-
-
-def _like(scaler: Any) -> tuple[Any, Any, Any]:
-    """Make rows (n, features) to which a scaler would be fitted alike, their weights (n,), and its columns' names."""
-    names = getattr(scaler, "feature_names_in_", None)
-    if numpy.ndim(scaler.n_samples_seen_):
-        raise InputError("Training needs finite numbers; X has NaN. Impute it, or leave these rows out.")
-    if isinstance(scaler, StandardScaler):
-        mean, variance = (
-            numpy.zeros(scaler.n_features_in_) if found is None else found for found in (scaler.mean_, scaler.var_)
-        )
-        spread = numpy.sqrt(variance)
-        return numpy.stack([mean - spread, mean + spread]), numpy.full(2, scaler.n_samples_seen_ / 2), names
-    extremes = [scaler.data_min_, scaler.data_max_] if isinstance(scaler, MinMaxScaler) else [scaler.max_abs_]
-    return numpy.stack(extremes), numpy.ones(len(extremes)), names

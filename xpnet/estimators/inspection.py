@@ -99,9 +99,7 @@ class ImportanceDisplay:
     'petal length (cm)'
     """
 
-    def __init__(
-        self, importances: numpy.ndarray, feature_names: Sequence[str], *, score_name: str = "score"
-    ) -> None:
+    def __init__(self, importances: numpy.ndarray, feature_names: Sequence[str], *, score_name: str = "score") -> None:
         self.importances, self.feature_names, self.score_name = importances, list(feature_names), score_name
 
     @classmethod

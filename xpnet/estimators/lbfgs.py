@@ -1,6 +1,5 @@
 """Training by L-BFGS: SciPy's optimizer over the gradient of a training step."""
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from math import prod
 from typing import Any
@@ -14,42 +13,22 @@ from xpnet.backend import Backend, Step
 from xpnet.distributed import Ranks
 from xpnet.estimators.epochs import reported_loss
 from xpnet.estimators.inputs import Rows
-from xpnet.estimators.libraries import warn_caller
-from xpnet.estimators.streaming import SourceRows, summed_gradient
-from xpnet.models import Network
+from xpnet.estimators.libraries import Reports, warn_caller
 
 
-def minimise(
-    network: Network,
-    rows: Rows,
-    ranks: Ranks,
-    *,
-    max_iter: int,
-    max_fun: int,
-    tol: float,
-    iteration_ends: Callable[[], bool] | None,
-) -> scipy.optimize.OptimizeResult:
-    """Minimise by L-BFGS-B without bounds (Liu, Nocedal, 1989); the parameters found are the network's afterwards.
-
-    tol : on the largest component of the gradient
-    iteration_ends : called with the parameters of each iteration in the network; returns whether to stop
-    """
-    step = network.trainable(sparse=issparse(rows.X))
-    if ranks.several:
-        settings = {"max_iter": max_iter, "max_fun": max_fun, "tol": tol, "weighted": rows.weight is not None}
-        ranks.check_alike(step.spec, rows=ranks.count(rows.count), **settings)
-    asked, gradient = b"", numpy.zeros(0)
+def fit_lbfgs(estimator: Any, rows: Rows, ranks: Ranks, reports: Reports | None) -> None:
+    """Train by L-BFGS-B without bounds (Liu, Nocedal, 1989), all rows at once."""
+    network, asked, gradient = estimator._fitted, b"", numpy.zeros(0)
+    step, most = network.trainable(sparse=issparse(rows.X)), estimator.max_iter
+    limits = {"max_iter": most, "max_fun": estimator.max_fun, "tol": estimator.tol}
+    ranks.check_alike(step.spec, rows=ranks.count(rows.count), weighted=rows.weight is not None, **limits)
 
     def evaluate(vector: Any) -> float:
         nonlocal gradient
         write(step, ranks.broadcast(vector))
-        if isinstance(rows, SourceRows):
-            loss, penalty, gradients = summed_gradient(step, rows, ranks)
-        else:
-            loss = step.gradient(rows.X, rows.Y, sample_weight=rows.weight)
-            penalty, gradients = step.penalty, step.gradients.groups
-        gradient = joined(gradients, step.backend)
-        return reported_loss(loss, penalty, step.spec)
+        loss = step.gradient(rows.X, rows.Y, sample_weight=rows.weight)
+        gradient = joined(step.gradients.groups, step.backend)
+        return reported_loss(loss, step.penalty, step.spec)
 
     def loss_of(vector: Any) -> float:
         nonlocal asked
@@ -61,24 +40,29 @@ def minimise(
             loss_of(vector)
         return gradient
 
-    def callback(vector: Any) -> None:
+    def iteration_ends(vector: Any) -> None:
         network.exclusively(write, step, vector)
-        if iteration_ends is not None and iteration_ends():
+        if reports is not None and reports.iteration_ends():
             raise StopIteration
 
     # SciPy's vectors are short: BLAS's threads would only wait for each other.
     one_thread = getattr(network.backend, "one_blas_thread", nullcontext)
     with step.running(), one_thread():
-        result = scipy.optimize.minimize(
+        found = scipy.optimize.minimize(
             loss_of,
             joined(step.params.groups, step.backend),
             method="L-BFGS-B",
             jac=gradient_of,
-            callback=None if iteration_ends is None else callback,
-            options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
+            callback=None if reports is None else iteration_ends,
+            options=dict(zip(("maxiter", "maxfun", "gtol"), limits.values(), strict=True)),
         )
-    network.exclusively(write, step, result.x)
-    return result
+    network.exclusively(write, step, found.x)
+    estimator.n_iter_, estimator.loss_ = min(found.nit, most), found.fun
+    if found.status:
+        more = f" Increase the number of iterations (max_iter={most})." if estimator.n_iter_ == most else ""
+        failed = f"lbfgs failed to converge after {estimator.n_iter_} iteration(s) (status={found.status})"
+        said = f"{failed}:\n{found.message}\n{more} You might also want to scale the data."
+        warn_caller(said, ConvergenceWarning)
 
 
 def write(step: Step, vector: Any) -> None:
@@ -94,13 +78,3 @@ def write(step: Step, vector: Any) -> None:
 def joined(arrays: list[Any], backend: Backend) -> Any:
     """Return the numbers of arrays, one behind the other: (size,) float64."""
     return numpy.concatenate([backend.to_numpy(array).ravel() for array in arrays], dtype=numpy.float64)
-
-
-def iterations_made(found: scipy.optimize.OptimizeResult, max_iter: int) -> int:
-    """Count the iterations that were made; warn where they have not converged."""
-    made = min(found.nit, max_iter)
-    if found.status:
-        more = f" Increase the number of iterations (max_iter={max_iter})." if made == max_iter else ""
-        said = f"lbfgs failed to converge after {made} iteration(s) (status={found.status}):\n{found.message}\n"
-        warn_caller(f"{said}{more} You might also want to scale the data.".strip(), ConvergenceWarning)
-    return made

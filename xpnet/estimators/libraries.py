@@ -6,6 +6,7 @@ What scikit-learn keeps private, or has in its newest versions only, is used her
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from typing import Any, Self
 
 import numpy
@@ -34,13 +35,13 @@ class Reports(Callback):
     given : X, y and sample_weight as the user passed them, so that a monitor can score on them
     """
 
-    def __init__(self, estimator: Any, network: Any, given: tuple[Any, Any, Any], iterations: int) -> None:
+    def __init__(self, estimator: Any, given: tuple[Any, Any, Any], iterations: int) -> None:
         X, y, sample_weight = given
-        self.estimator, self.network = estimator, network
-        self.given = {"X": X, "y": y, "metadata": {} if sample_weight is None else {"sample_weight": sample_weight}}
+        self.estimator, metadata = estimator, {} if sample_weight is None else {"sample_weight": sample_weight}
+        self.given = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         # One more than there are iterations: L-BFGS only knows afterwards that one was the last.
         self.fit = estimator._init_callback_context(max_subtasks=iterations + 1)
-        self.fit.call_on_fit_task_begin(estimator=estimator, **self.given)
+        self.fit.call_on_fit_task_begin(**self.given)
         self.iteration: Any = None
         self._begin_iteration()
 
@@ -51,9 +52,7 @@ class Reports(Callback):
 
     def iteration_ends(self, *, last: bool = False) -> bool:
         """End an iteration, and begin the next unless this was the last; returns whether a callback says stop."""
-        stop = self.iteration.call_on_fit_task_end(
-            estimator=self.estimator, **self.given, reconstruction_attributes=self._parameters
-        )
+        stop = self.iteration.call_on_fit_task_end(**self.given, reconstruction_attributes=self._parameters)
         self.iteration = None
         if not (stop or last):
             self._begin_iteration()
@@ -63,25 +62,22 @@ class Reports(Callback):
         """End the fit; an iteration that was begun and not made ends as an empty task."""
         if self.iteration is not None:
             self.iteration.call_on_fit_task_end(estimator=self.estimator)
-        self.fit.call_on_fit_task_end(estimator=self.estimator, **self.given, reconstruction_attributes={})
+        self.fit.call_on_fit_task_end(**self.given, reconstruction_attributes={})
 
     def _parameters(self) -> dict[str, Any]:
         """Return attributes that make a copy of the estimator predict as if training ended here."""
-        values, spec = self.network.values(), self.network.spec
-        return {
-            "coefs_": [values[name] for name in spec.weight_names],
-            "intercepts_": [values[name] for name in spec.bias_names],
-        }
+        self.estimator._hide()
+        return deepcopy({name: getattr(self.estimator, name) for name in ("coefs_", "intercepts_")})
 
     def _begin_iteration(self) -> None:
         self.iteration = self.fit.subcontext(task_name="iteration")
-        self.iteration.call_on_fit_task_begin(estimator=self.estimator, **self.given)
+        self.iteration.call_on_fit_task_begin(**self.given)
 
 
-def reports_for(estimator: Any, network: Any, given: tuple[Any, Any, Any], iterations: int) -> Reports | None:
+def reports_for(estimator: Any, given: tuple[Any, Any, Any], iterations: int) -> Reports | None:
     """Make reports for the callbacks that an estimator has; None where it has none."""
     watched = getattr(estimator, "_skl_callbacks", None) and hasattr(estimator, "_init_callback_context")
-    return Reports(estimator, network, given, iterations) if watched else None
+    return Reports(estimator, given, iterations) if watched else None
 
 
 def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:

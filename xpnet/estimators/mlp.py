@@ -1,22 +1,22 @@
 """Both estimators share this: a fit from top to bottom."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Self
 
 import numpy
-from scipy.sparse import csr_matrix, issparse
+from scipy.sparse import issparse
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import get_scorer
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from xpnet.backend import NetworkSpec, floating_dtype
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS, Loss
 from xpnet.data.sources import Source
-from xpnet.dispatch import Choice, get_backend
+from xpnet.dispatch import Choice, choose, get_backend
 from xpnet.distributed import ALONE, Ranks
 from xpnet.distributed.ranks import owning
 from xpnet.errors import InputError
@@ -31,17 +31,8 @@ from xpnet.estimators.epochs import (
     resuming,
 )
 from xpnet.estimators.fitted import FittedNetwork, like_input
-from xpnet.estimators.inputs import (
-    FitInputs,
-    Rows,
-    agreed,
-    check_targets,
-    check_weights,
-    check_X,
-    check_X_y,
-    in_memory_or_source,
-)
-from xpnet.estimators.lbfgs import iterations_made, minimise
+from xpnet.estimators.inputs import FitInputs, Rows, check_rows, check_validation_rows, check_weights, check_X
+from xpnet.estimators.lbfgs import fit_lbfgs
 from xpnet.estimators.libraries import Convertible, Reports, reports_for, warn_caller, with_callbacks
 from xpnet.estimators.parameters import STOCHASTIC, check_parameters
 from xpnet.estimators.streaming import SourceRows
@@ -53,9 +44,6 @@ from xpnet.training.streams import broadcast_stream
 
 Prepared = tuple[Rows, Rows | None, Resuming | None]
 """The rows to train on, those to validate on, and the checkpoints, if there are to be any."""
-
-Described = Callable[[str], NetworkSpec]
-"""Describes the network that the parameters and the data call for, in a dtype."""
 
 
 @dataclass(eq=False, repr=False)
@@ -218,6 +206,11 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         network = self._current()
         return like_input(network.hidden(check_X(self, X), layer), X, network.backend)
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     @property
     def _n_features_out(self) -> int:
         """Columns of ``transform``, by which scikit-learn names them."""
@@ -291,7 +284,6 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         self._warn_of_settings_without_effect()
         if self.scoring is not None:
             get_scorer(self.scoring)  # raises for a name that is none
-        given.check_validation(self.solver)
         before = self.__dict__.copy()
         try:
             prepared = self._prepare(given, incremental=incremental)
@@ -299,11 +291,17 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
             self.__dict__ = before
             raise
         iterations = 1 if incremental else self.max_iter
-        reports = reports_for(self, self._fitted, (given.X, given.y, given.sample_weight), iterations)
-        if self.solver == "lbfgs":
-            self._fit_lbfgs(self._trained_on(prepared[0]), given.ranks, reports)
-        else:
-            self._fit_stochastic(prepared, given.ranks, reports, incremental=incremental)
+        reports = reports_for(self, (given.X, given.y, given.sample_weight), iterations)
+        try:
+            if self.solver == "lbfgs":
+                with self._fitted.lock.training():
+                    fit_lbfgs(self, self._trained_on(prepared[0]), given.ranks, reports)
+                self._hide()
+            else:
+                self._fit_stochastic(prepared, given.ranks, reports, incremental=incremental)
+        finally:
+            for name in ("_watchers", "_resume_from"):
+                self.__dict__.pop(name, None)
         if not all(numpy.isfinite(array).all() for array in (*self.coefs_, *self.intercepts_)):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to "
@@ -314,20 +312,19 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
 
     def _prepare(self, given: FitInputs, *, incremental: bool) -> Prepared:
         """Check data and targets, make or renew the network, and bring everything to where it lives."""
-        given.X = in_memory_or_source(self, given.X, given.ranks)
         hidden = self._hidden_sizes()
-        first = self._network is None or not (self.warm_start or incremental)
-        if not first:
+        first = not ("coefs_" in self.__dict__ or self._network) or not (self.warm_start or incremental)
+        renewed = self._network is not None and not first
+        if renewed:
             self._check_home(given.X)
-        X, y = check_X_y(self, given.X, given.y, given.ranks, reset=first, numeric=self._numeric_targets)
-        X, given.y, known = agreed(X, y, given.ranks, numeric=self._numeric_targets)
+        X, known = check_rows(self, given, reset=first)
         self._learn_targets(known, given.classes, first=first, incremental=incremental)
         targets = self._encode(given.y)
         weight = self._row_weights(given, targets)
         self.n_outputs_ = targets.shape[1] if targets.ndim == 2 else len(vars(self)["classes_"])
         loss = self._loss_on(targets)
         self.out_activation_ = OUTPUT_ACTIVATIONS[loss]
-        held_out = None if given.X_val is None else self._given_validation(given)
+        held_out = check_validation_rows(self, given)
         self._random_state = random_state_of(self.random_state)
         checkpoints = None
         if self.checkpoint is not None and not incremental and self.solver in STOCHASTIC:
@@ -335,8 +332,11 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
             checkpoints = resuming(self, (X, targets, weight), held_out, start, given.ranks)
         if given.ranks.several:
             broadcast_stream(self._random_state, given.ranks)
-        described = partial(self._network_spec, (X.shape[1], *hidden, self.n_outputs_), loss)
-        network = self._new_network(X, described) if first else self._renewed_network(X, described, keep=incremental)
+        widths = X.shape[1], *hidden, self.n_outputs_
+        if renewed:
+            network = self._renewed_network(X, widths, loss, incremental)
+        else:
+            network = self._new_network(X, widths, loss, drawn=first)
         rows = _rows(network, X, targets, weight, given.ranks)
         # Rows that all ranks have are divided among them; of its own, a rank measures all.
         shared = ALONE if given.ranks.own_data else given.ranks
@@ -349,40 +349,36 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         """Return the weight of each training row, (rows,) float64 or None."""
         return None if given.sample_weight is None else check_weights(given.sample_weight, len(targets))
 
-    def _given_validation(self, given: FitInputs) -> tuple[Any, Any, Any]:
-        """Check the user's own validation rows; return X, encoded targets and weights."""
-        if given.ranks.own_data and not given.X_val.shape[0]:  # other ranks may have some
-            none = 0, self.n_features_in_
-            X, y = csr_matrix(none) if issparse(given.X_val) else numpy.zeros(none), given.y[:0]
+    def _new_network(self, X: Any, widths: tuple[int, ...], loss: Loss, *, drawn: bool) -> Network:
+        """Make a network with weights that are drawn for it, or that the user has set; what was fitted is forgotten."""
+        choice = choose(X, backend=self.backend)
+        if issparse(X) and not is_host(choice.backend):
+            choice = Choice(get_backend("numpy"), "X is sparse, which NumPy and SciPy multiply")
+        # On the host L-BFGS computes in float64, as SciPy does, whatever the data.
+        precise = self.solver == "lbfgs" and is_host(choice.backend)
+        dtype = self.dtype or ("float64" if precise else floating_dtype(X, choice.backend))
+        spec = self._network_spec(widths, loss, dtype)
+        if drawn:
+            values = initial_values(spec, self._random_state)
+        elif spec.members > 1:
+            raise InputError("coefs_ and intercepts_ make one network; members must be 1 to begin with them.")
         else:
-            X = check_X(self, in_memory_or_source(self, given.X_val, ALONE))
-            y = check_targets(given.y_val, numeric=self._numeric_targets, name="y_val")
-            self._check_known(y)
-        targets = self._encode(y)
-        check_consistent_length(X, targets)
-        weight = given.sample_weight_val
-        return X, targets, None if weight is None else check_weights(weight, len(targets), "sample_weight_val")
-
-    def _new_network(self, X: Any, described: Described) -> Network:
-        """Make a network with weights that are drawn for it; what was fitted before is forgotten."""
-        choice = self._choice_for(X)
-        spec = described(self._computing_dtype(X, choice))
-        values, rate, named = initial_values(spec, self._random_state), LearningRate.of(self), self.backend is not None
+            names, arrays = (*spec.weight_names, *spec.bias_names), (*self.coefs_, *self.intercepts_)
+            values = dict(zip(names, arrays, strict=True))
+        rate, named = LearningRate.of(self), self.backend is not None
         network = Network(self._with_seed(spec), values, rate, backend=choice, named=named, dtype=spec.dtype)
         self._optimizer = rate
         self.n_layers_ = len(spec.widths)
         self.n_iter_ = self.t_ = 0
-        if self.solver != "lbfgs":
-            self._count_anew(network)
         return network
 
-    def _renewed_network(self, X: Any, described: Described, *, keep: bool) -> Network:
-        """Return the network there is, with the settings of now. keep : go on with the optimizer there is"""
+    def _renewed_network(self, X: Any, widths: tuple[int, ...], loss: Loss, incremental: bool) -> Network:
+        """Return the network there is, with the settings of now; ``partial_fit`` goes on with its optimizer."""
         network = self._current()
         if issparse(X) and not is_host(network.backend):
             network.to("numpy")
-        spec = described(network.spec.dtype)
-        keep = keep and self._optimizer.solver == self.solver
+        spec = self._network_spec(widths, loss, network.spec.dtype)
+        keep = incremental and self._optimizer.solver == self.solver
         if keep:
             spec = replace(spec, rule=network.spec.rule, seed=network.spec.seed)
         else:
@@ -394,27 +390,16 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         """Draw the seed of a network's dropout masks, which is a draw that scikit-learn does not make."""
         return replace(spec, seed=int(self._random_state.randint(2**31))) if spec.dropout else spec
 
-    def _computing_dtype(self, X: Any, choice: Choice) -> str:
-        """Choose float32 or float64. On the host L-BFGS computes in float64, as SciPy does, whatever the data."""
-        if self.dtype is not None:
-            return self.dtype
-        backend = choice.backend
-        return "float64" if self.solver == "lbfgs" and is_host(backend) else floating_dtype(X, backend)
-
-    def _count_anew(self, network: Network) -> None:
-        """Note that no epochs have been made."""
-        self.loss_curve_ = network.history.loss
-        self.validation_loss_curve_ = network.history.validation_loss
-        self._no_improvement_count = 0
-        self.validation_scores_: list[float] | None = None
-        self.best_loss_: float | None = None
-        self.best_validation_score_: float | None = None
-
     def _expect_scores_or_losses(self, network: Network) -> None:
         """Be ready to note scores, or losses, whichever decides when training ends."""
-        if not hasattr(self, "loss_curve_"):
-            self._count_anew(network)
-        if self.early_stopping and getattr(self, "validation_scores_", None) is None:
+        if getattr(self, "loss_curve_", None) is not network.history.loss:  # the network has made no epochs
+            self.loss_curve_ = network.history.loss
+            self.validation_loss_curve_ = network.history.validation_loss
+            self._no_improvement_count = 0
+            self.validation_scores_: list[float] | None = None
+            self.best_loss_: float | None = None
+            self.best_validation_score_: float | None = None
+        if self.early_stopping and self.validation_scores_ is None:
             self.validation_scores_, self.best_validation_score_, self.best_loss_ = [], -numpy.inf, None
             self._best = network.values()
         elif not self.early_stopping and self.best_loss_ is None:
@@ -434,7 +419,6 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
             epochs, orders = 1 if incremental else self.max_iter, rows.orders(self._random_state, count)
             step = network.trainable(sparse=issparse(rows.X))
             training = Training(step, count, epochs, network.history, orders, lock=network.lock)
-            self._show()
             try:
                 self._run(training, (rows, held_out, checkpoints), ranks, reports)
             except KeyboardInterrupt:
@@ -448,13 +432,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
                         "hasn't converged yet.",
                         ConvergenceWarning,
                     )
-            finally:
-                for name in ("_watchers", "_resume_from"):
-                    self.__dict__.pop(name, None)
         if self.early_stopping:
             network.load_values(self._best)
-        if not is_host(network.backend):  # else what is shown are the network's own arrays
-            self._show()
+        self._hide()
 
     def _run(self, training: Training, prepared: Prepared, ranks: Ranks, reports: Reports | None) -> None:
         """Make the epochs, with all that is noted after each."""
@@ -496,23 +476,6 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         if size > rows:
             warn_caller("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
         return min(size, rows)
-
-    def _fit_lbfgs(self, rows: Rows, ranks: Ranks, reports: Reports | None) -> None:
-        """Train by L-BFGS, all rows at once."""
-        network = self._fitted
-        with network.lock.training():
-            found = minimise(
-                network,
-                rows,
-                ranks,
-                max_iter=self.max_iter,
-                max_fun=self.max_fun,
-                tol=self.tol,
-                iteration_ends=None if reports is None else reports.iteration_ends,
-            )
-        self.n_iter_ = iterations_made(found, self.max_iter)
-        self.loss_ = found.fun
-        self._show()
 
 
 def _rows(network: Network, X: Any, targets: Any, weight: Any, ranks: Ranks) -> Rows:

@@ -29,24 +29,23 @@ STOCHASTIC = ("sgd", "adam", "adamw")
 
 @dataclass(frozen=True)
 class Interval:
-    """An interval of numbers of a kind, ``Integral`` or ``Real``, with the bounds where it is closed."""
+    """An interval of numbers of a kind, ``Integral`` or ``Real``.
 
-    kind: type
+    closed : whether it has its bounds: ``"left"``, ``"both"`` or ``"neither"``
+    """
+
+    kind: Any
     low: float
     high: float = inf
     closed: str = "left"
 
     def __contains__(self, value: Any) -> bool:
-        if not isinstance(value, self.kind):
-            return False
-        number: Any = value
-        above = self.low <= number if self.closed in ("left", "both") else self.low < number
-        return bool(above and (number <= self.high if self.closed in ("right", "both") else number < self.high))
+        ends = {"left": (self.low,), "both": (self.low, self.high)}.get(self.closed, ())
+        return isinstance(value, self.kind) and bool(self.low < value < self.high or value in ends)
 
     def __str__(self) -> str:
-        left, right = "[" if self.closed in ("left", "both") else "(", "]" if self.closed in ("right", "both") else ")"
-        kind = "an int" if self.kind is Integral else "a float"
-        return f"{kind} in the range {left}{self.low}, {self.high}{right}"
+        left, right = "(" if self.closed == "neither" else "[", "]" if self.closed == "both" else ")"
+        return f"{'an int' if self.kind is Integral else 'a float'} in the range {left}{self.low}, {self.high}{right}"
 
 
 ARRAY_LIKE = "an array-like"
@@ -78,10 +77,7 @@ def check_parameters(estimator: Any) -> None:
         value = getattr(estimator, name)
         if value is getattr(of_class, name):  # a default, which most are, is allowed
             continue
-        for one in allowed:
-            if _is_allowed(value, one):
-                break
-        else:
+        if not any(_is_allowed(value, one) for one in allowed):
             raise InputError(
                 f"The {name!r} parameter of {type(estimator).__name__} must be {' or '.join(map(_words, allowed))}. "
                 f"Got {value!r} instead."
@@ -119,7 +115,7 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
     solver : {"adam", "sgd", "adamw", "lbfgs"}, default "adam"
         How the loss is minimised: ``"adam"`` (Kingma, Ba, 2015), ``"sgd"``, gradient descent with momentum,
         ``"adamw"``, Adam with decoupled weight decay (Loshchilov, Hutter, 2019), or ``"lbfgs"``, which takes all rows
-        at once.
+        at once, in memory.
     alpha : float, default 1e-4
         Strength of the L2 penalty, alpha / 2 sum ||W||^2 / (rows of a batch).
     batch_size : int or "auto", default "auto"
@@ -297,18 +293,14 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
 
     def _warn_of_settings_without_effect(self) -> None:
         """Warn of each parameter that was set and that the solver does not read."""
-        epochs, readers = self.solver in STOCHASTIC, "'sgd', 'adam' or 'adamw'"
-        ignored = {
-            "weight_decay": (self.weight_decay != Parameters.weight_decay and self.solver != "adamw", "'adamw'"),
-            "checkpoint": (self.checkpoint is not None and not epochs, readers),
-            "max_grad_norm": (self.max_grad_norm is not None and not epochs, readers),
-            "time_limit": (self.time_limit is not None and not epochs, readers),
-        }
+        ignored = {"weight_decay": "'adamw'"} if self.solver != "adamw" else {}
+        if self.solver not in STOCHASTIC:
+            ignored |= dict.fromkeys(("checkpoint", "max_grad_norm", "time_limit"), "'sgd', 'adam' or 'adamw'")
+        for name, solvers in ignored.items():
+            if getattr(self, name) != getattr(Parameters, name):
+                warn_caller(f"{name} has an effect with solver={solvers} alone; solver={self.solver!r} ignores it.")
         if self.scoring is not None and self.early_stopping in (False, "loss"):
             warn_caller("scoring has an effect with early_stopping=True alone.")
-        for name, (is_ignored, solvers) in ignored.items():
-            if is_ignored:
-                warn_caller(f"{name} has an effect with solver={solvers} alone; solver={self.solver!r} ignores it.")
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy
 
-from xpnet.backend import Backend, BatchPart, Operations, Step
+from xpnet.backend import Backend, Operations, Step
 from xpnet.data.buffers import PIECE_BYTES, Division, read_rows, rows_of
 from xpnet.data.sources import BUFFER_BYTES, Source
 from xpnet.distributed import ALONE, DistributedStep, Ranks, current_ranks
@@ -186,23 +186,3 @@ def fit_over_source(
         training = Training(step, count, epochs, network.history, orders, lock=network.lock)
         epoch = rows.epoch(step, lambda step: step.epoch)
         run(training, X, rows.Y, shuffle=True, sample_weight=rows.weight, epoch=epoch, **how)
-
-
-def summed_gradient(step: Step, rows: SourceRows, ranks: Ranks) -> tuple[float, float, list[Any]]:
-    """Compute loss, penalty and gradient over all rows of a source, block by block; the gradient by groups, NumPy's."""
-    if isinstance(step, DistributedStep):
-        step = step.step
-    host, loss, penalty, first = step.backend.to_numpy, 0.0, 0.0, 0
-    own = float(rows.count if rows.weight is None else host(rows.weight).sum())
-    total, penalized = sum(ranks.allgather(own)), not ranks.rank
-    gradients = [numpy.zeros_like(host(array)) for array in step.params.groups]
-    with closing(rows.parts(step.backend, step.spec.dtype)) as parts:
-        for part in parts:
-            place = BatchPart(total, first, penalized=penalized and first == 0)
-            loss += step.gradient(part.X, part.Y, sample_weight=part.weight, part=place)
-            penalty += step.penalty if place.penalized else 0.0
-            first += part.count
-            for array, group in zip(gradients, step.gradients.groups, strict=True):
-                array += host(group)
-    loss, penalty = ranks.sum(numpy.array([loss, penalty])).tolist()
-    return loss, penalty, [ranks.sum(array) for array in gradients]
