@@ -14,16 +14,7 @@ from xpnet import backend, layers, ops, optimizers, training
 from xpnet.backend.threads import get_threads, set_threads
 from xpnet.dispatch import available_backends, get_backend, use_backend
 from xpnet.distributed import use_group
-from xpnet.errors import (
-    BackendError,
-    DataFileError,
-    DeviceMemoryError,
-    InputError,
-    MixedArraysError,
-    ModelFileError,
-    ModelInUseError,
-    XpnetError,
-)
+from xpnet.errors import *
 from xpnet.functional import (
     elu,
     gelu,

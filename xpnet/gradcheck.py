@@ -60,13 +60,9 @@ def check_affine(layer: Any, *, rng: Any = None, like: Array = None, sink: Calla
     >>> xpnet.gradcheck.check_affine(xpnet.Affine())
     All checks passed successfully!
     """
-    check = _Check(layer, like)
-    stream = host_stream(rng)
-    inputs, weight, bias = (stream.normal(size=shape) for shape in ((33, 11), (11, 17), (17,)))
-    _require_shape("out", check.forward(inputs, weight, bias), (33, 17))
-    check.example(check.forward(_INPUTS, _WEIGHT, _BIAS), _OUTPUTS)
-    inputs, weight, bias = (stream.normal(size=shape) for shape in ((33, 11), (11, 17), (17,)))
-    check.gradients((inputs, weight, bias), stream.normal(size=(33, 17)))
+    stream, shapes = host_stream(rng), ((33, 11), (11, 17), (17,))
+    example = (_INPUTS, _WEIGHT, _BIAS), _OUTPUTS
+    _check_kind(layer, like, stream, lambda: tuple(stream.normal(size=shape) for shape in shapes), (33, 17), example)
     sink(PASSED)
 
 
@@ -106,11 +102,9 @@ def check_relu(layer: Any, *, rng: Any = None, like: Array = None, sink: Callabl
         ...
     AssertionError: d_inputs is off, most at [...]: ..., expected 0.0.
     """
-    check = _Check(layer, like)
     stream = host_stream(rng)
-    _require_shape("out", check.forward(stream.normal(size=(17, 13))), (17, 13))
-    check.example(check.forward(numpy.array([[1, 2, -3], [-0.5, 0.2, 14]])), numpy.array([[1, 2, 0], [0, 0.2, 14]]))
-    check.gradients((stream.normal(size=(17, 13)),), stream.normal(size=(17, 13)))
+    example = (numpy.array([[1, 2, -3], [-0.5, 0.2, 14]]),), numpy.array([[1, 2, 0], [0, 0.2, 14]])
+    _check_kind(layer, like, stream, lambda: (stream.normal(size=(17, 13)),), (17, 13), example)
     sink(PASSED)
 
 
@@ -143,14 +137,13 @@ def check_cross_entropy(layer: Any, *, rng: Any = None, like: Array = None, sink
     >>> xpnet.gradcheck.check_cross_entropy(xpnet.CategoricalCrossEntropy())
     All checks passed successfully!
     """
-    check = _Check(layer, like)
     stream = host_stream(rng)
-    logits, labels = _logits_and_labels(stream)
-    loss = check.forward(logits, labels)
-    _require(isinstance(loss, float), f"loss must be a float; forward returned {type(loss).__name__}")
-    check.example(check.forward(_OUTPUTS, _LABELS), _LOSS)
-    logits, labels = _logits_and_labels(stream)
-    check.gradients((logits, labels), stream.normal(), constant={1})
+    integers = getattr(stream, "integers", None) or stream.randint  # a Generator's name for it, or a RandomState's
+
+    def draw() -> tuple[numpy.ndarray, ...]:
+        return stream.normal(size=(41, 21)), numpy.eye(21)[integers(0, 21, size=41)]
+
+    _check_kind(layer, like, stream, draw, (), ((_OUTPUTS, _LABELS), _LOSS), constant={1})
     sink(PASSED)
 
 
@@ -187,8 +180,7 @@ def check_layer(layer: Any, *inputs: Array, rng: Any = None) -> None:
     """
     _check_instance(layer, "layer", ("forward", "backward"))
     _check_arguments(layer, inputs)
-    like = next((array for array in inputs if hasattr(array, "dtype")), None)
-    check = _Check(layer, like)
+    check = _Check(layer, next((array for array in inputs if hasattr(array, "dtype")), None))
     host = tuple(check.to_host(array) for array in inputs)
     out = check.to_host(check.forward(*host))
     names, without = check.names(len(inputs)), getattr(layer, "no_gradient", ())
@@ -277,6 +269,28 @@ def _check_arguments(layer: Any, inputs: tuple[Array, ...]) -> None:
             )
 
 
+def _check_kind(
+    layer: Any,
+    like: Array,
+    stream: Any,
+    draw: Callable[[], tuple[numpy.ndarray, ...]],
+    shape: tuple[int, ...],
+    example: tuple[tuple[numpy.ndarray, ...], Any],
+    constant: Collection[int] = (),
+) -> None:
+    """Check a layer of a known kind.
+
+    draw : draws inputs; shape : what its output has for these, of a float ()
+    example : inputs, and the output for them; constant : the places of inputs by which there is no gradient
+    """
+    check = _Check(layer, like)
+    out = check.forward(*draw())
+    _require(bool(shape) or isinstance(out, float), f"loss must be a float; forward returned {type(out).__name__}")
+    _require_shape("out", out, shape)
+    _compare("forward pass", check.to_host(check.forward(*example[0])), numpy.asarray(example[1]))
+    check.gradients(draw(), stream.normal(size=shape), constant)
+
+
 class _Check:
     """A layer, and the way between host arrays and the arrays it runs on."""
 
@@ -309,10 +323,6 @@ class _Check:
         """Return an array or a number as a NumPy array."""
         return numpy.asarray(self.backend.to_numpy(array)) if hasattr(array, "dtype") else numpy.asarray(array)
 
-    def example(self, out: Any, expected: Any) -> None:
-        """Require the result that is known for one example."""
-        _compare("forward pass", self.to_host(out), numpy.asarray(expected))
-
     def gradients(self, inputs: tuple[numpy.ndarray, ...], d_out: Any, constant: Collection[int] = ()) -> None:
         """Compare each gradient with central differences of sum(out d_out); ``constant`` inputs may have none."""
         found = self.backward(inputs, d_out)
@@ -326,10 +336,14 @@ class _Check:
         for place, gradient in enumerate(found):
             if gradient is None:
                 continue
+
+            def out_at(changed: numpy.ndarray, place: int = place) -> numpy.ndarray:
+                return self.to_host(self.forward(*inputs[:place], changed, *inputs[place + 1 :]))
+
             what = f"d_{names[place]}"
             _require(_is_numeric(gradient), f"{what} must be an array; backward returned {_described(gradient)}")
             _require_shape(what, gradient, inputs[place].shape)
-            _check_gradient(what, self.to_host(gradient), self._varied(inputs, place), inputs[place], d_out)
+            _check_gradient(what, self.to_host(gradient), out_at, inputs[place], d_out)
 
     def backward(self, inputs: tuple[numpy.ndarray, ...], d_out: Any) -> tuple[Any, ...]:
         """Make a forward pass and return what backward returns after it, which must leave ``d_out`` alone."""
@@ -338,14 +352,6 @@ class _Check:
         found = self.layer.backward(given)
         _require(_same(self.to_host(given), numpy.asarray(d_out)), "backward changed d_out; compute on a copy")
         return tuple(found) if isinstance(found, tuple | list) else (found,)
-
-    def _varied(self, inputs: tuple[numpy.ndarray, ...], place: int) -> Callable[[numpy.ndarray], numpy.ndarray]:
-        """Return the output as a function of one of the inputs."""
-
-        def out_at(changed: numpy.ndarray) -> numpy.ndarray:
-            return self.to_host(self.forward(*inputs[:place], changed, *inputs[place + 1 :]))
-
-        return out_at
 
 
 def _require_all(found: tuple[Any, ...], names: list[str], constant: set[int], integer: set[int]) -> None:
@@ -444,9 +450,3 @@ def _check_float64(what: str, array: numpy.ndarray) -> None:
             f"Gradient checks compare in float64; {what} is {array.dtype}. Make the model or the arrays float64 "
             "(JAX: jax.config.update('jax_enable_x64', True))."
         )
-
-
-def _logits_and_labels(stream: Any) -> tuple[numpy.ndarray, numpy.ndarray]:
-    logits = stream.normal(size=(41, 21))
-    draw = getattr(stream, "integers", None) or stream.randint  # a Generator's name for it, or a RandomState's
-    return logits, numpy.eye(21)[draw(0, 21, size=41)]

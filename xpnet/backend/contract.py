@@ -236,65 +236,34 @@ class Operations:
 
 
 def _overlay(name: str, kernel: Kernel | None) -> Callable[..., Any]:
+    """Lay a kernel over its operation: it runs where all arrays have one dtype, which it takes."""
     reference = getattr(ops, name)
     if kernel is None:
         return reference
-    chosen = _ByDtype(kernel, reference)
-    arrays, parameters = _array_arguments(name), len(_parameters(name))
-    made: Any = _over_arrays(chosen, reference, arrays)
-    # Python calls with fewer kinds of arguments in less time, which an operation on few numbers notices.
-    if arrays == 1:
-        made = _over_one_argument(chosen) if parameters == 1 else _over_one_array(chosen)
-    made.__name__, made.__doc__ = name, reference.__doc__
-    return made
+    annotations = [parameter.annotation for parameter in inspect.signature(reference).parameters.values()]
+    or_none = ops.Array, ops.Array | None
+    arrays = next((i for i, found in enumerate(annotations) if found not in or_none), len(annotations))
 
+    known: dict[Any, Callable[..., Any]] = {}
 
-def _over_one_argument(chosen: "_ByDtype") -> Callable[..., Any]:
-    return lambda x: chosen[x.dtype](x)
+    def choose(dtype: Any) -> Callable[..., Any]:
+        known[dtype] = kernel.launch if dtype_name(dtype) in kernel.dtypes else reference
+        return known[dtype]
 
+    def by_first(x: Any, *args: Any, **kwargs: Any) -> Any:
+        return (known.get(x.dtype) or choose(x.dtype))(x, *args, **kwargs)
 
-def _over_one_array(chosen: "_ByDtype") -> Callable[..., Any]:
-    def run(x: Any, *args: Any, **kwargs: Any) -> Any:
-        """Only the first argument decides."""
-        return chosen[x.dtype](x, *args, **kwargs) if kwargs else chosen[x.dtype](x, *args)
-
-    return run
-
-
-def _over_arrays(chosen: "_ByDtype", reference: Callable[..., Any], arrays: int) -> Callable[..., Any]:
-    def run(*args: Any, **kwargs: Any) -> Any:
-        """Run the reference, too, where the arrays have several dtypes."""
+    def by_all(*args: Any, **kwargs: Any) -> Any:
         dtype = args[0].dtype
-        function = chosen[dtype]
+        function = known.get(dtype) or choose(dtype)
         for array in args[1:arrays]:
             if array is not None and array.dtype != dtype:
                 function = reference
         return function(*args, **kwargs)
 
-    return run
-
-
-class _ByDtype(dict[Any, Callable[..., Any]]):
-    """The kernel for the dtypes that it takes, the reference for others; found out once for each dtype."""
-
-    def __init__(self, kernel: Kernel, reference: Callable[..., Any]) -> None:
-        self._kernel, self._reference = kernel, reference
-
-    def __missing__(self, dtype: Any) -> Callable[..., Any]:
-        takes = dtype_name(dtype) in self._kernel.dtypes
-        self[dtype] = function = self._kernel.launch if takes else self._reference
-        return function
-
-
-def _array_arguments(name: str) -> int:
-    """Count the leading arguments of an operation that are arrays, or may be None instead."""
-    annotations = [parameter.annotation for parameter in _parameters(name)]
-    arrays = ops.Array, ops.Array | None
-    return next((i for i, found in enumerate(annotations) if found not in arrays), len(annotations))
-
-
-def _parameters(name: str) -> list[inspect.Parameter]:
-    return list(inspect.signature(getattr(ops, name)).parameters.values())
+    made: Any = by_first if arrays == 1 else by_all  # an operation on few numbers notices the difference
+    made.__name__, made.__doc__ = name, reference.__doc__
+    return made
 
 
 def all_within(labels: Labels, classes: int) -> bool:

@@ -156,12 +156,9 @@ class MemberAffine(Layer):
         MixedArraysError
             For arrays of two libraries.
         """
-        given = [inputs, weight, bias, *(scale for scale in (scale_in, scale_out) if scale is not None)]
-        ops, *arrays = self._coerce(*given)
-        inputs, weight, bias, *scales = as_floats(ops.backend, arrays)
+        ops, *arrays = self._coerce(inputs, weight, bias, scale_in, scale_out)
+        inputs, weight, bias, scale_in, scale_out = as_floats(ops.backend, arrays)
         _check_shapes_of_members(inputs, weight, bias)
-        scale_in = scales.pop(0) if scale_in is not None else None
-        scale_out = scales.pop(0) if scale_out is not None else None
         scaled = inputs if scale_in is None else ops.member_scale(inputs, scale_in)
         product = ops.member_product(scaled, weight)
         out = product if scale_out is None else ops.member_scale(product, scale_out)

@@ -37,10 +37,10 @@ class Layer:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given.items() if value)})"
 
     def _coerce(self, *arrays: Any) -> tuple[Any, ...]:
-        """Choose the backend for this pass; returns its operations, and the arrays brought to it."""
+        """Choose the backend for this pass; returns its operations, and the arrays brought to it. None stays None."""
         choice = choose(*arrays, backend=self.backend)
         self._ops = choice.ops
-        return choice.ops, *(choice.backend.asarray(a) for a in arrays)
+        return choice.ops, *(None if a is None else choice.backend.asarray(a) for a in arrays)
 
     def _recall(self) -> tuple[Operations, Any]:
         """Return the operations and the cache of the last forward pass."""
@@ -50,16 +50,16 @@ class Layer:
         return self._ops, self.cache
 
 
-def as_floats(backend: Backend, arrays: Sequence[Array]) -> Sequence[Array]:
+def as_floats(backend: Backend, arrays: Sequence[Array | None]) -> Sequence[Array]:
     """Return arrays with whole numbers as floating-point ones, wide as the others: products would wrap around.
 
-    Arrays without whole numbers are returned as they are.
+    Arrays without whole numbers are returned as they are, and None is.
     """
-    names = [dtype_name(array.dtype) for array in arrays]
+    names = [dtype_name(array.dtype) for array in arrays if array is not None]
     if not any("int" in name for name in names):
         return arrays
     wide = next((name for name in names if "int" not in name), floating_dtype(arrays[0], backend))
-    return [backend.asarray(array, dtype=wide) for array in arrays]
+    return [None if array is None else backend.asarray(array, dtype=wide) for array in arrays]
 
 
 def check_same_shape(what: str, received: Any, expected: tuple[int, ...]) -> None:

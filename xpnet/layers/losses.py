@@ -59,10 +59,9 @@ class CategoricalCrossEntropy(Layer):
         InputError
             For shapes that do not fit, and for class indices outside the classes.
         """
-        weights = [] if sample_weight is None else [sample_weight]
-        ops, logits, labels, *weights = self._coerce(logits, labels, *weights)
+        ops, logits, labels, sample_weight = self._coerce(logits, labels, sample_weight)
         check_labels(logits, labels)
-        loss, self.cache = ops.softmax_cross_entropy(logits, labels, *weights)
+        loss, self.cache = ops.softmax_cross_entropy(logits, labels, sample_weight)
         return float(loss)
 
     def backward(self, d_out: float = 1.0) -> tuple[Array, None]:
@@ -156,14 +155,13 @@ class ElementwiseLoss(Layer):
         InputError
             When the shapes differ.
         """
-        weights = [] if sample_weight is None else [sample_weight]
-        ops, outputs, targets, *weights = self._coerce(outputs, targets, *weights)
+        ops, outputs, targets, sample_weight = self._coerce(outputs, targets, sample_weight)
         if outputs.ndim != 2 or tuple(outputs.shape) != tuple(targets.shape):
             raise InputError(
                 f"Outputs and targets are matrices of one shape (batch, out); received {tuple(outputs.shape)} and "
                 f"{tuple(targets.shape)}. Reshape the targets."
             )
-        loss, self.cache = getattr(ops, self.loss)(outputs, targets, *weights, **self.numbers)
+        loss, self.cache = getattr(ops, self.loss)(outputs, targets, sample_weight, **self.numbers)
         return float(loss)
 
     def backward(self, d_out: float = 1.0) -> tuple[Array, None]:

@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy
 
-from xpnet.backend import UpdateRule
+from xpnet.backend import UpdateRule, get_threads
 from xpnet.distributed import current_ranks
 from xpnet.errors import InputError
 from xpnet.models.inputs import check_finite, check_some_rows, is_sparse
@@ -17,11 +17,8 @@ from xpnet.models.network import Network, by_rows
 from xpnet.ops import Array, Labels
 from xpnet.training import History, Interrupts
 
-SECONDS_PER_CALL = 0.1
-"""Seconds that a call of compiled code takes for some epochs, about: Ctrl-C is heard between calls."""
-
-AT_FIRST = 16
-"""Networks of which the first call makes an epoch, before it is known how long that takes."""
+NETWORKS_PER_THREAD = 8
+"""Networks of which one call of compiled code makes an epoch, for each thread: so many keep all threads busy."""
 
 
 def fit_many(
@@ -108,30 +105,19 @@ def fit_many(
         entered.append(there.setdefault((id(network.backend), network.dtype_), arrays))  # one copy for each dtype
     chosen = [_indices(of_one, entered[0][0].shape[0]) for of_one in given]
     shared = Counter(id(getattr(network.rng, "bit_generator", None)) for network in networks)
-    groups: dict[Any, list[_Task]] = {}
-    for task in map(_Task, networks, *zip(*entered, strict=True), chosen):
-        groups.setdefault(_kind(task, batch_size, shuffle, shared), []).append(task)
-    for kind, tasks in groups.items():
-        if kind is None or epochs < 0 or not _fit_side_by_side(tasks, epochs, *kind[-2:]):
-            for task in tasks:
-                task.network.fit(*task.part(), epochs=epochs, batch_size=batch_size, shuffle=shuffle)
+    groups: dict[Any, list[int]] = {}
+    for k, network in enumerate(networks):
+        count = entered[k][0].shape[0] if chosen[k] is None else len(chosen[k])
+        groups.setdefault(_kind(network, count, batch_size, shuffle, shared), []).append(k)
+    for kind, places in groups.items():
+        alike, rows_of_each = [networks[k] for k in places], [chosen[k] for k in places]
+        how = entered[places[0]], rows_of_each, epochs
+        if kind is None or epochs < 0 or not _fit_side_by_side(alike, *how, *kind[-2:]):
+            for k in places:
+                taken = slice(None) if chosen[k] is None else networks[k].backend.asarray(chosen[k])
+                part = (array[taken] for array in entered[k])
+                networks[k].fit(*part, epochs=epochs, batch_size=batch_size, shuffle=shuffle)
     return [network.history for network in networks]
-
-
-class _Task(NamedTuple):
-    """A network, the arrays where it lives, and the rows that it trains on, None for all."""
-
-    network: Network
-    X: Array
-    Y: Labels
-    rows: Any
-
-    def part(self) -> tuple[Array, Labels]:
-        """Take the rows."""
-        if self.rows is None:
-            return self.X, self.Y
-        take = self.network.backend.asarray(self.rows)
-        return self.X[take], self.Y[take]
 
 
 def _indices(rows: Any, count: int) -> Any:
@@ -144,13 +130,14 @@ def _indices(rows: Any, count: int) -> Any:
         raise InputError(f"rows holds indices of the {count} rows of X: {error}.") from error
 
 
-def _kind(task: _Task, batch_size: int | None, shuffle: bool, shared: Counter[int]) -> Any:
+def _kind(network: Network, count: int, batch_size: int | None, shuffle: bool, shared: Counter[int]) -> Any:
     """Return what networks that train side by side have in common, with a batch's rows and whether they are shuffled.
 
     None for one that trains alone: the order of its rows can only be drawn in its turn, by NumPy, or its batches are
     shared among processes.
+
+    count : how many rows it trains on; shared : how many networks have the stream of that number
     """
-    network, count = task.network, task.X.shape[0] if task.rows is None else len(task.rows)
     check_some_rows(count)
     size = count if batch_size is None else min(batch_size, count)
     shuffled = shuffle and size < count
@@ -162,11 +149,17 @@ def _kind(task: _Task, batch_size: int | None, shuffle: bool, shared: Counter[in
     return network.backend_, network.compiled, shape, size, shuffled
 
 
-def _fit_side_by_side(tasks: list[_Task], epochs: int, batch_size: int, shuffled: bool) -> bool:
+def _fit_side_by_side(
+    networks: list[Network],
+    arrays: tuple[Array, Labels],
+    rows: list[Any],
+    epochs: int,
+    batch_size: int,
+    shuffled: bool,
+) -> bool:
     """Train networks of one kind; return whether there is a step that does it."""
-    X, Y = by_rows(tasks[0].X), tasks[0].network.own(tasks[0].Y)
+    X, Y = by_rows(arrays[0]), networks[0].own(arrays[1])
     check_finite(X=X, Y=Y)
-    networks, rows = [task.network for task in tasks], [task.rows for task in tasks]
     streams = [network.rng for network in networks] if shuffled else None
     with Interrupts() as interrupts:
         interrupts.held = True
@@ -192,20 +185,15 @@ def _make_epochs(
     epochs: int,
     interrupts: Interrupts,
 ) -> None:
-    """Make the epochs, each of all networks before the next, until Ctrl-C is pressed."""
-    at_a_time = AT_FIRST
+    """Make the epochs, each of all networks before the next, until Ctrl-C is pressed, which is heard between calls."""
+    at_a_time = NETWORKS_PER_THREAD * get_threads()
     for _ in range(epochs):
-        first = 0
-        while first < len(networks):
+        for first in range(0, len(networks), at_a_time):
             part = networks[first : first + at_a_time]
             rates, started = [network.next_learning_rate for network in part], time.perf_counter()
             losses = train(first, rates)
-            seconds, first = time.perf_counter() - started, first + len(part)
+            seconds = (time.perf_counter() - started) / len(part)
             for network, loss, rate in zip(part, losses, rates, strict=True):
-                network.history.add(loss, rate, seconds / len(part))
+                network.history.add(loss, rate, seconds)
             if interrupts.pending:
                 return
-            if seconds > SECONDS_PER_CALL:
-                at_a_time = max(1, at_a_time // 2)
-            elif len(part) == at_a_time:
-                at_a_time = min(2 * at_a_time, len(networks)) if seconds < SECONDS_PER_CALL / 2 else at_a_time

@@ -1,7 +1,6 @@
 """Callbacks are told when training begins, after each epoch, and at its end: early stopping, and a bar of progress."""
 
 import sys
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +8,6 @@ from xpnet.backend import StepState
 
 if TYPE_CHECKING:
     from xpnet.training.loop import Training
-
-BETWEEN_LINES = 0.1
-"""Seconds at least between two texts that a notebook is sent: each takes as long as some short epochs."""
 
 
 class Callback:
@@ -254,9 +250,7 @@ class Progress(Callback):
     def __init__(self, sink: Callable[[str], Any] | None = None, *, every: int = 1) -> None:
         self.sink, self.every = sink, every
         self.bar: Any = None
-        self.notebook = False
-        self.line: Any = None
-        self.text, self.shown_at = "", -float("inf")
+        self.say = sink
 
     def train_begin(self, training: "Training") -> None:
         """Open the bar or the line, if there is a place to show it.
@@ -269,12 +263,13 @@ class Progress(Callback):
         self.first, self.silent = training.history.epochs - training.done, training.ranks.rank > 0
         if self.sink is not None or self.silent:
             return
-        self.notebook = in_notebook()
-        if not self.notebook and on_terminal():
+        if in_notebook():
+            self.say = _write_over
+        elif on_terminal():
             self.bar = _bar()
             self.task = self.bar.add_task("training", total=training.epochs, completed=training.done, loss="", speed="")
             self.bar.start()
-        self.watches_rows = self.notebook or self.bar is not None
+        self.watches_rows = self.say is not None or self.bar is not None
 
     def within_epoch(self, training: "Training") -> None:
         """Move the bar or the line.
@@ -287,8 +282,8 @@ class Progress(Callback):
         rows = f"{training.rows_done:,} of {training.rows:,} rows"
         if self.bar is not None:
             self.bar.update(self.task, completed=training.done + training.rows_done / training.rows, speed=rows)
-        elif self.notebook:
-            self._show(f"epoch {training.done + 1} of {training.epochs}: {rows}")
+        elif self.say is not None:
+            self.say(f"epoch {training.done + 1} of {training.epochs}: {rows}")
 
     def epoch_end(self, training: "Training") -> None:
         """Report the epoch.
@@ -304,9 +299,9 @@ class Progress(Callback):
         speed = f"{training.rows / max(history.seconds[-1], 1e-9):,.0f} rows/s"
         if self.bar is not None:
             self.bar.update(self.task, completed=training.done, loss=f"loss {history.loss[-1]:.4f}", speed=speed)
-        elif (say := self._show if self.notebook else self.sink) and (history.epochs - self.first) % self.every == 0:
-            epoch = f"{training.done} of {training.epochs}" if self.notebook else history.epochs
-            say(f"epoch {epoch}: loss {history.loss[-1]:.4f}, {speed}")
+        elif self.say is not None and (history.epochs - self.first) % self.every == 0:
+            epoch = f"{training.done} of {training.epochs}" if self.sink is None else history.epochs
+            self.say(f"epoch {epoch}: loss {history.loss[-1]:.4f}, {speed}")
 
     def close(self, training: "Training") -> None:
         """Close the bar and give the terminal its cursor back; a notebook keeps the last line.
@@ -319,24 +314,11 @@ class Progress(Callback):
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
-        if self.text:
-            self._write()
 
-    def _show(self, text: str) -> None:
-        """Write the line of a notebook anew, a few times a second."""
-        self.text = text
-        if time.perf_counter() - self.shown_at >= BETWEEN_LINES:
-            self._write()
+def _write_over(text: str) -> None:
+    """Write over the last line of a notebook's cell, whose kernel sends what is written a few times a second."""
+    sys.stdout.write(f"\r{text:<79}")
 
-    def _write(self) -> None:
-        from IPython.display import display
-
-        shown = {"text/plain": self.text}
-        if self.line is None:
-            self.line = display(shown, raw=True, display_id=True)
-        else:
-            self.line.update(shown, raw=True)
-        self.text, self.shown_at = "", time.perf_counter()
 
 
 def _bar() -> Any:

@@ -216,6 +216,8 @@ class Training:
     lock: NetworkLock = field(default_factory=NetworkLock, repr=False, compare=False)
     rows_done: int = field(default=0, init=False)
     _reported_at: float = field(default=0.0, init=False)
+    _stream: Any = field(default=None, init=False, repr=False, compare=False)  # a state of the random stream
+    _drawn: int = field(default=0, init=False, repr=False, compare=False)  # orders that were drawn since then
 
     @property
     def ranks(self) -> Ranks:
@@ -485,15 +487,14 @@ def run(
     step, history, ranks = training.step, training.history, training.ranks
     shuffled = shuffle and batch_size < training.rows
     members = step.spec.members if own_batches else 1
-    orders = prefetched(training) if shuffled and step.prefetches_orders and members == 1 else training.rng
+    ahead = shuffled and step.prefetches_orders and members == 1
+    draw_one = prefetched(training) if ahead else lambda: training.rng.permutation(training.rows)
     compute = step.epoch if epoch is None else epoch
     settings = {"rows": training.rows, "batch_size": batch_size, "epochs": training.epochs, "shuffle": shuffle}
     ranks.check_alike(step.spec, **settings, weighted=sample_weight is not None, validated=validate is not None)
 
     def draw() -> Any:
-        if members == 1:
-            return orders.permutation(training.rows)
-        return numpy.stack([orders.permutation(training.rows) for _ in range(members)])
+        return draw_one() if members == 1 else numpy.stack([draw_one() for _ in range(members)])
 
     def make_epoch() -> None:
         nonlocal check
@@ -515,10 +516,9 @@ def run(
         if any(callback.watches_rows for callback in training.callbacks):
             training.rows_done, step.report = training.rows, training.report  # as after an epoch
         brief = max((k for k, callback in enumerate(training.callbacks, 1) if callback.brief), default=0)
-        way_back = _WayBack(training, brief, orders=members if shuffled else 0)
         while training.done < training.epochs and not training.stop:
             interrupts.raised = False
-            _whole(training, make_epoch, way_back, interrupts)
+            _whole(training, make_epoch, interrupts, brief, orders=members if shuffled else 0)
             interrupts.held = False
             if interrupts.raised:  # and lost on its way
                 interrupts.pending = True
@@ -533,8 +533,8 @@ def run(
     return history
 
 
-class _WayBack:
-    """The way back of a training to where it was when an epoch began.
+def _remember(training: Training, brief: int, *, orders: int) -> Callable[[], None]:
+    """Note where a training is before an epoch; what is returned puts it back.
 
     To read a stream takes as long as to shuffle hundreds of rows, or thousands of a RandomState. So it is read once for
     several orders, which are drawn again on the way back, unless callbacks may draw from it, too.
@@ -542,44 +542,35 @@ class _WayBack:
     brief : how many callbacks belong to an epoch
     orders : how many orders of the rows an epoch draws
     """
+    noting = [callback for callback in training.callbacks[:brief] if callback.brief]
+    done, stop, states = training.done, training.stop, [callback.state() for callback in noting]
+    lists = [(values, len(values)) for values in vars(training.history).values()]
+    rng, restore = training.rng, training.step.snapshot()
+    if orders:
+        shared = len(noting) < len(training.callbacks)
+        if shared or training._stream is None or training._drawn * training.rows > ROWS_DRAWN_AGAIN:
+            can_be_read = hasattr(rng, "get_state") or hasattr(rng, "bit_generator")
+            training._stream, training._drawn = stream_state(rng) if can_be_read else None, 0
+        training._drawn += orders
 
-    def __init__(self, training: Training, brief: int, *, orders: int) -> None:
-        self.training, self.brief, self.orders = training, training.callbacks[:brief], orders
-        self.noting = [callback for callback in self.brief if callback.brief]
-        self.shared = len(self.noting) < len(training.callbacks)
-        self.lists = [*vars(training.history).values()]
-        self.can_be_read = hasattr(training.rng, "get_state") or hasattr(training.rng, "bit_generator")
-        self._stream: Any = None
-        self._drawn = 0  # orders that were drawn since the stream was read
-
-    def begin(self) -> None:
-        """Note where everything is, before an epoch."""
-        training = self.training
-        self._done, self._stop = training.done, training.stop
-        self._lengths = [*map(len, self.lists)]
-        self._states = [callback.state() for callback in self.noting]
-        self._restore = training.step.snapshot()
-        if self.orders:
-            if self._stream is None or self.shared or self._drawn * training.rows > ROWS_DRAWN_AGAIN:
-                self._stream, self._drawn = stream_state(training.rng) if self.can_be_read else None, 0
-            self._drawn += self.orders
-
-    def go(self) -> None:
-        """Put the training, and the callbacks that belong to an epoch, back."""
-        training = self.training
-        self._restore()
-        if self.orders and self._stream is not None:
-            set_stream_state(training.rng, self._stream)
-            for _ in range(self._drawn - self.orders):
-                training.rng.permutation(training.rows)
-        training.done, training.stop = self._done, self._stop
-        for values, length in zip(self.lists, self._lengths, strict=True):
+    def go_back() -> None:
+        restore()
+        if orders and training._stream is not None:
+            set_stream_state(rng, training._stream)
+            for _ in range(training._drawn - orders):
+                rng.permutation(training.rows)
+        training.done, training.stop = done, stop
+        for values, length in lists:
             del values[length:]
-        for callback, state in zip(self.noting, self._states, strict=True):
+        for callback, state in zip(noting, states, strict=True):
             callback.load_state(state)
 
+    return go_back
 
-def _whole(training: Training, make_epoch: Callable[[], None], way_back: _WayBack, interrupts: Interrupts) -> None:
+
+def _whole(
+    training: Training, make_epoch: Callable[[], None], interrupts: Interrupts, brief: int, *, orders: int
+) -> None:
     """Make an epoch with the callbacks that belong to it, or leave everything as it was.
 
     Other threads wait. Callbacks may use the network, whose parameters are whole by then.
@@ -590,20 +581,20 @@ def _whole(training: Training, make_epoch: Callable[[], None], way_back: _WayBac
     with lock.calls:
         if lock.busy:
             lock.refuse()
-        way_back.begin()
+        go_back = _remember(training, brief, orders=orders)
         whole = False
         try:
             lock.busy = True
             make_epoch()
             lock.busy = False
-            for callback in way_back.brief:
+            for callback in training.callbacks[:brief]:
                 interrupts.held = callback.brief
                 callback.epoch_end(training)
             whole = True
         except BaseException:
             interrupts.held = True
             if not whole:
-                way_back.go()
+                go_back()
             raise
         finally:
             lock.busy = False

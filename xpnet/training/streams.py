@@ -4,6 +4,7 @@ The random stream does not show that an order was prefetched: it is put back, an
 it has been drawn from in the meantime, or put into another state, the order is drawn anew.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -143,39 +144,33 @@ def host_stream(rng: Any = None) -> Any:
     return rng
 
 
-def prefetched(training: "Training") -> Any:
-    """Find the source of the orders of a training whose step prefetches them."""
-    rng = training.rng
+def prefetched(training: "Training") -> Callable[[], Any]:
+    """Make a function that draws the orders of a training, the next one beforehand, when the step says so."""
+    rng, rows = training.rng, training.rows
     fewest = FEWEST_ROWS if isinstance(rng, numpy.random.Generator) else FEWEST_OF_LEGACY
     known = isinstance(rng, numpy.random.Generator | numpy.random.RandomState) or rng is numpy.random
-    return Prefetched(training) if training.rows >= fewest and (known or hasattr(rng, "check_state")) else rng
+    if rows < fewest or not (known or hasattr(rng, "check_state")):
+        return lambda: rng.permutation(rows)
+    kept: list[Any] = []  # an order, and the states of the stream before and after it
 
-
-class Prefetched:
-    """The stream of a training, with the next order drawn when the step says so."""
-
-    def __init__(self, training: "Training") -> None:
-        self.training, self.step = training, training.step
-        self._drawn: tuple[Any, Any, Any] | None = None  # an order, the states of the stream before and after it
-
-    def permutation(self, rows: int) -> Any:
-        """Return the order of an epoch that begins: (rows,) int64."""
-        rng, drawn, self._drawn = self.training.rng, self._drawn, None
-        if drawn is not None and _same(drawn[1], stream_state(rng)):
-            order, _, after = drawn
-            _put(rng, after)
-        else:
-            order = rng.permutation(rows)
-        if self.training.done + 1 < self.training.epochs:
-            self.step.prefetch_order = lambda: self._draw(rows)
-        return order
-
-    def _draw(self, rows: int) -> Any:
-        rng = self.training.rng
+    def draw_ahead() -> Any:
         before, order, after = stream_state(rng), rng.permutation(rows), stream_state(rng)
         _put(rng, before)
-        self._drawn = order, before, after
+        kept[:] = order, before, after
         return order
+
+    def draw() -> Any:
+        if kept and _same(kept[1], stream_state(rng)):
+            order = kept[0]
+            _put(rng, kept[2])
+        else:
+            order = rng.permutation(rows)
+        kept.clear()
+        if training.done + 1 < training.epochs:
+            training.step.prefetch_order = draw_ahead
+        return order
+
+    return draw
 
 
 def _same(one: Any, other: Any) -> bool:
