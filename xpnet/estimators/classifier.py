@@ -21,9 +21,9 @@ from xpnet.estimators.fitted import like_input
 from xpnet.estimators.inputs import FitInputs, Rows
 from xpnet.estimators.libraries import with_callbacks
 from xpnet.estimators.mlp import MLP, is_stochastic
-from xpnet.estimators.parameters import FRACTION, Parameters, with_documentation_of
+from xpnet.estimators.parameters import ARRAY_LIKE, COUNT, FRACTION, Parameters, allowing, with_documentation_of
 from xpnet.models.inputs import check_label_types, on_host, to_host
-from xpnet.ops import Array
+from xpnet.ops import ACTIVATIONS, Array
 from xpnet.ops.losses import smoothed
 from xpnet.ops.rows import targets_of
 
@@ -77,20 +77,17 @@ class MLPClassifier(ClassifierMixin, MLP):
     True
     """
 
-    hidden_layer_sizes: Any = (100,)
-    activation: str | Sequence[str] = "relu"
+    hidden_layer_sizes: Any = allowing((100,), ARRAY_LIKE, COUNT)
+    activation: str | Sequence[str] = allowing("relu", set(ACTIVATIONS), ARRAY_LIKE)
     _: KW_ONLY
-    class_weight: Mapping[Any, float] | list[Mapping[Any, float]] | str | None = None
-    label_smoothing: float = 0.0
+    class_weight: Mapping[Any, float] | list[Mapping[Any, float]] | str | None = allowing(
+        None, {"balanced"}, Mapping, list, None
+    )
+    label_smoothing: float = allowing(0.0, FRACTION)
 
     loss: ClassVar[str] = "log_loss"
     _numeric_targets: ClassVar[bool] = False
     _sparse_labels = False
-    _allowed: ClassVar[dict[str, Sequence[Any]]] = {
-        **MLP._allowed,
-        "class_weight": [{"balanced"}, Mapping, list, None],
-        "label_smoothing": [FRACTION],
-    }
 
     @available_if(is_stochastic)
     @with_callbacks

@@ -8,7 +8,7 @@ from itertools import pairwise
 from math import inf
 from numbers import Integral, Real
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy
 from sklearn import get_config
@@ -20,7 +20,6 @@ from xpnet.backend.spec import Loss
 from xpnet.errors import InputError
 from xpnet.estimators.libraries import CallbackSupportMixin, warn_caller
 from xpnet.models.inputs import one_each
-from xpnet.ops import ACTIVATIONS
 from xpnet.optimizers import Schedule
 
 STOCHASTIC = ("sgd", "adam", "adamw")
@@ -48,6 +47,9 @@ class Interval:
         return f"{'an int' if self.kind is Integral else 'a float'} in the range {left}{self.low}, {self.high}{right}"
 
 
+RATES = {"constant", "invscaling", "adaptive", "cosine", "one_cycle"}
+"""Names of learning rates that follow a rule."""
+
 ARRAY_LIKE = "an array-like"
 """Stands for what has elements; what these may be is checked where they are used."""
 
@@ -65,22 +67,20 @@ def allowing(default: Any, *allowed: Any) -> Any:
 
 
 def check_parameters(estimator: Any) -> None:
-    """Raise InputError for the first parameter that is nothing of what `allowing` or ``_allowed`` lists for it.
+    """Raise InputError for the first parameter that is nothing of what `allowing` lists for it.
 
-    Parameters that they do not name are checked where they are used.
+    Parameters without it are checked where they are used.
     """
     if get_config()["skip_parameter_validation"]:
         return
-    of_class = type(estimator)
-    beside = {field.name: field.metadata["allowed"] for field in fields(estimator) if field.metadata}
-    for name, allowed in (beside | getattr(estimator, "_allowed", {})).items():
-        value = getattr(estimator, name)
-        if value is getattr(of_class, name):  # a default, which most are, is allowed
+    for parameter in fields(estimator):
+        value, allowed = getattr(estimator, parameter.name), parameter.metadata.get("allowed")
+        if allowed is None or value is parameter.default:  # which most are
             continue
         if not any(_is_allowed(value, one) for one in allowed):
             raise InputError(
-                f"The {name!r} parameter of {type(estimator).__name__} must be {' or '.join(map(_words, allowed))}. "
-                f"Got {value!r} instead."
+                f"The {parameter.name!r} parameter of {type(estimator).__name__} must be "
+                f"{' or '.join(map(_words, allowed))}. Got {value!r} instead."
             )
 
 
@@ -186,64 +186,40 @@ class Parameters(CallbackSupportMixin, BaseEstimator):
     """
 
     _: KW_ONLY
-    solver: str = "adam"
-    alpha: float = 0.0001
-    batch_size: int | str = "auto"
-    learning_rate: str | Schedule = "constant"
-    learning_rate_init: float = 0.001
-    power_t: float = 0.5
-    max_iter: int = 200
-    shuffle: bool = True
-    random_state: Any = None
-    tol: float = 1e-4
-    verbose: bool | int = False
-    warm_start: bool = False
-    momentum: float = 0.9
-    nesterovs_momentum: bool = True
-    early_stopping: bool | str = False
-    validation_fraction: float = 0.1
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    epsilon: float = 1e-8
-    n_iter_no_change: float = 10
-    max_fun: int = 15000
-    dropout: float | Sequence[float] = 0.0
-    weight_decay: float = 0.01
-    max_grad_norm: float | None = None
-    members: int = 1
-    scoring: str | Callable[..., float] | None = None
-    time_limit: float | None = None
+    solver: str = allowing("adam", {"lbfgs", *STOCHASTIC})
+    alpha: float = allowing(0.0001, NOT_NEGATIVE)
+    batch_size: int | str = allowing("auto", {"auto"}, COUNT)
+    learning_rate: str | Schedule = allowing("constant", RATES, Callable)
+    learning_rate_init: float = allowing(0.001, POSITIVE)
+    power_t: float = allowing(0.5, NOT_NEGATIVE)
+    max_iter: int = allowing(200, COUNT)
+    shuffle: bool = allowing(True, *FLAG)
+    random_state: Any = allowing(None, *RANDOM_STATE)
+    tol: float = allowing(1e-4, NOT_NEGATIVE)
+    verbose: bool | int = allowing(False, Interval(Integral, 0), *FLAG)
+    warm_start: bool = allowing(False, *FLAG)
+    momentum: float = allowing(0.9, Interval(Real, 0, 1, closed="both"))
+    nesterovs_momentum: bool = allowing(True, *FLAG)
+    early_stopping: bool | str = allowing(False, *FLAG, {"loss"})
+    validation_fraction: float = allowing(0.1, FRACTION)
+    beta_1: float = allowing(0.9, FRACTION)
+    beta_2: float = allowing(0.999, FRACTION)
+    epsilon: float = allowing(1e-8, POSITIVE)
+    n_iter_no_change: float = allowing(10, COUNT, {inf})
+    max_fun: int = allowing(15000, COUNT)
+    dropout: float | Sequence[float] = allowing(0.0, FRACTION, ARRAY_LIKE)
+    weight_decay: float = allowing(0.01, NOT_NEGATIVE)
+    max_grad_norm: float | None = allowing(None, POSITIVE, None)
+    members: int = allowing(1, COUNT)
+    scoring: str | Callable[..., float] | None = allowing(None, str, Callable, None)
+    time_limit: float | None = allowing(None, POSITIVE, None)
     backend: str | Backend | None = None
-    dtype: str | None = None
-    checkpoint: str | PathLike[str] | None = None
+    dtype: str | None = allowing(None, {"float32", "float64"}, None)
+    checkpoint: str | PathLike[str] | None = allowing(None, str, PathLike, None)
 
     if TYPE_CHECKING:  # The subclasses have these, each in scikit-learn's order of arguments.
         hidden_layer_sizes: Any = (100,)
         activation: Any = "relu"
-
-    _allowed: ClassVar[dict[str, Sequence[Any]]] = {
-        **dict.fromkeys(("alpha", "power_t", "tol", "weight_decay"), (NOT_NEGATIVE,)),
-        **dict.fromkeys(("learning_rate_init", "epsilon"), (POSITIVE,)),
-        **dict.fromkeys(("validation_fraction", "beta_1", "beta_2"), (FRACTION,)),
-        **dict.fromkeys(("max_iter", "max_fun", "members"), (COUNT,)),
-        **dict.fromkeys(("shuffle", "warm_start", "nesterovs_momentum"), FLAG),
-        "early_stopping": [*FLAG, {"loss"}],
-        "hidden_layer_sizes": [ARRAY_LIKE, COUNT],
-        "activation": [set(ACTIVATIONS), ARRAY_LIKE],
-        "solver": [{"lbfgs", *STOCHASTIC}],
-        "batch_size": [{"auto"}, COUNT],
-        "learning_rate": [{"constant", "invscaling", "adaptive", "cosine", "one_cycle"}, Callable],
-        "random_state": RANDOM_STATE,
-        "verbose": [Interval(Integral, 0), *FLAG],
-        "momentum": [Interval(Real, 0, 1, closed="both")],
-        "n_iter_no_change": [COUNT, {inf}],
-        "dropout": [FRACTION, ARRAY_LIKE],
-        "max_grad_norm": [POSITIVE, None],
-        "scoring": [str, Callable, None],
-        "time_limit": [POSITIVE, None],
-        "dtype": [{"float32", "float64"}, None],
-        "checkpoint": [str, PathLike, None],
-    }
 
     def _network_spec(self, widths: tuple[int, ...], loss: Loss, dtype: str) -> NetworkSpec:
         """Describe the network that these parameters make of inputs, hidden layers and outputs."""

@@ -13,8 +13,9 @@ from xpnet.estimators.fitted import like_input
 from xpnet.estimators.inputs import FitInputs
 from xpnet.estimators.libraries import with_callbacks
 from xpnet.estimators.mlp import MLP, is_stochastic
-from xpnet.estimators.parameters import LossParameters, Parameters, allowing, with_documentation_of
+from xpnet.estimators.parameters import ARRAY_LIKE, COUNT, LossParameters, Parameters, allowing, with_documentation_of
 from xpnet.models.inputs import to_host
+from xpnet.ops import ACTIVATIONS
 
 
 @with_documentation_of(Parameters=Parameters, Attributes=MLP, Loss=LossParameters)
@@ -62,8 +63,8 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
     """
 
     loss: str = allowing("squared_error", set(NUMERIC_LOSSES))
-    hidden_layer_sizes: Any = (100,)
-    activation: str | Sequence[str] = "relu"
+    hidden_layer_sizes: Any = allowing((100,), ARRAY_LIKE, COUNT)
+    activation: str | Sequence[str] = allowing("relu", set(ACTIVATIONS), ARRAY_LIKE)
 
     _numeric_targets: ClassVar[bool] = True
 
