@@ -85,6 +85,28 @@ def test_columns_are_found_by_name_and_others_ignored(frame: pandas.DataFrame) -
     numpy.testing.assert_array_equal(encoder.transform(shuffled), encoder.transform(frame))
 
 
+def test_numbers_in_a_list_of_rows_stay_numbers_beside_text() -> None:
+    x, letter = numpy.random.default_rng(0).normal(size=40).tolist(), ["a", "b"] * 20
+    encoder = TableEncoder(bins=None).fit(list(map(list, zip(x, letter, strict=True))))
+    assert encoder.get_feature_names_out().tolist() == ["x0", "x1_a", "x1_b"]
+    numpy.testing.assert_array_equal(
+        encoder.transform([[x[3], "b"]]),
+        TableEncoder(bins=None).fit({"x": x, "letter": letter}).transform({"x": [x[3]], "letter": ["b"]}),
+    )
+
+
+def test_whole_numbers_beyond_64_bits_are_numbers() -> None:
+    large = pandas.DataFrame({"x": [10**30, None, 3 * 10**30, 2**70] * 5}, dtype=object)
+    plain = {"x": [1e30, None, 3e30, 2.0**70] * 5}
+    numpy.testing.assert_array_equal(TableEncoder().fit_transform(large), TableEncoder().fit_transform(plain))
+
+
+@pytest.mark.parametrize("column", [pandas.Series([1.0, 2.0]), polars.Series([1.0, 2.0]), numpy.arange(3.0)])
+def test_one_column_is_no_table(column: Any) -> None:
+    with pytest.raises(ValueError, match="Expected"):
+        TableEncoder().fit(column)
+
+
 def test_robust_scaling_is_a_smooth_clip_of_the_interquartile_range() -> None:
     x = numpy.random.default_rng(1).standard_cauchy(1001)
     encoded = TableEncoder(bins=None).fit_transform(x[:, None])[:, 0]

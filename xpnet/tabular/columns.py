@@ -105,6 +105,8 @@ def table_of(X: Any) -> Table:
 
     Raises ValueError for other shapes, for no rows or columns, and for complex numbers, as scikit-learn does.
     """
+    if getattr(X, "shape", (0, 0))[1:] == ():  # a column of a frame, or no table at all
+        check_array(X, dtype=None, estimator="TableEncoder")
     if hasattr(X, "items") and not issparse(X):  # a dict of columns, or a frame of pandas
         names, columns = [name for name, _ in X.items()], [column for _, column in X.items()]
         return _checked(_names(names), [_from_array(column) for column in columns], [len(column) for column in columns])
@@ -113,7 +115,10 @@ def table_of(X: Any) -> Table:
 
         table = X if isinstance(X, pyarrow.Table) else pyarrow.table(X)
         return _checked(table.column_names, table.columns, [table.num_rows])
-    X = check_array(X, dtype=None, ensure_all_finite=False, estimator="TableEncoder")
+    how: dict[str, Any] = {"ensure_all_finite": False, "estimator": "TableEncoder"}
+    given, X = X, check_array(X, dtype=None, **how)
+    if X.dtype.kind == "U" and not hasattr(given, "dtype"):  # NumPy made text of numbers beside text in a list
+        X = check_array(given, dtype=object, **how)
     return _checked(None, [_from_array(X[:, index]) for index in range(X.shape[1])], [X.shape[0]])
 
 
@@ -161,6 +166,8 @@ def _to_arrow(values: Any) -> Any:
         array = pyarrow.array(values, from_pandas=True)
     except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, pyarrow.ArrowNotImplementedError):
         array = None
+    except OverflowError:  # of whole numbers beyond 64 bits
+        return _to_arrow([float(value) if isinstance(value, int) else value for value in values])
     if array is None or isinstance(array.type, pyarrow.BaseExtensionType):
         values = [None if _is_gap(value) else _text(value) for value in values]
         array = pyarrow.array(values, pyarrow.large_string())
