@@ -199,6 +199,23 @@ def test_rows_of_weight_zero_do_not_count(table: pandas.DataFrame, target: numpy
         regressor.fit(table, target, sample_weight=-weight)
 
 
+def test_rows_of_a_batch_may_all_have_no_weight(table: pandas.DataFrame, target: numpy.ndarray) -> None:
+    weight = numpy.zeros(600)
+    weight[:9] = 1.0
+    fitted = TabularClassifier(**QUICK).fit(table, target > numpy.median(target), sample_weight=weight)
+    assert numpy.isfinite(fitted.predict_proba(table)).all()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [({"hidden_layer_sizes": (8, -1)}, "are positive"), ({"class_weight": {False: -1.0, True: 1.0}}, "is negative")],
+)
+def test_sizes_and_weights_that_make_no_sense_are_refused(parameters: dict[str, Any], sentence: str) -> None:
+    X = numpy.arange(40.0)[:, None]
+    with pytest.raises(xpnet.InputError, match=sentence):
+        TabularClassifier(**{**QUICK, **parameters}).fit(X, X[:, 0] > 20)
+
+
 def test_balanced_classes_find_the_rare_one(table: pandas.DataFrame) -> None:
     rare = (table["x"] + numpy.random.default_rng(1).normal(size=600) > 2.2).to_numpy()
     plain = TabularClassifier(**QUICK).fit(table, rare).predict(table).mean()

@@ -360,6 +360,8 @@ class Tabular(Saved, BaseEstimator):
         outputs = len(self.classes_) if self._task == "classification" else self.target_.shape[1]
         sizes = WIDTHS if isinstance(self.hidden_layer_sizes, str) else self.hidden_layer_sizes
         hidden = (int(sizes),) if isinstance(sizes, Integral) else tuple(map(int, sizes))
+        if min(hidden, default=1) < 1:
+            raise InputError(f"hidden_layer_sizes are positive; received {hidden}. Use () for a linear model.")
         names = one_each("activation", self.activation, len(hidden))
         size = next(size for least, size in ROWS_OF_A_BATCH if len(rows.X) >= least)
         solvers: dict[str, Optimizer] = {
@@ -573,6 +575,8 @@ class TabularClassifier(ClassifierMixin, Tabular):
         if self.class_weight is None:
             return sample_weight
         weight = compute_sample_weight(self.class_weight, self.classes_[targets]).astype(self.dtype)
+        if (weight < 0).any():
+            raise InputError(f"No weight of a class is negative; received class_weight={self.class_weight}.")
         return weight if sample_weight is None else weight * sample_weight
 
     def _learn_apart(self, outputs: numpy.ndarray, targets: numpy.ndarray, weight: numpy.ndarray | None) -> None:

@@ -27,7 +27,7 @@ SHARES = numpy.linspace(0.0, 1.0, 5)
 LEAST_FACTOR = 1e-6
 """Members' factors that are smaller count as this large."""
 PENALTIES, ITERATIONS = numpy.logspace(-2, 3, 6), 1000
-MOST_OUTPUTS, MOST_ROWS = 4, 50_000
+MOST_OUTPUTS, MOST_ROWS = 10, 50_000
 """Networks of more outputs have no linear model beside, which takes units for each, nor have those of more rows."""
 GAIN = 0.01
 """A linear model stands beside networks where the loss on the rows set apart falls by at least this share."""
