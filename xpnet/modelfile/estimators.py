@@ -78,11 +78,11 @@ def open_file(description: Description, tensors: dict[str, Any], backend: str | 
 
 
 def constructed(description: Description, losses: Collection[str]) -> tuple[Any, Any]:
-    """Return the estimator of a file before ``fit``, and what ``fit`` found.
+    """Return the estimator of a file before ``fit``, its parameters checked, and what ``fit`` found.
 
     Raises ValueError for other parameters, and for a network of another loss than these or than the parameters say.
     """
-    estimator = _with_parameters(description.kind, from_json(description.settings["params"]))
+    estimator = with_parameters(description.kind, from_json(description.settings["params"]))
     loss = description.network.loss
     if loss not in losses:
         raise ValueError(f"it describes a network that a {description.kind} cannot have")
@@ -91,22 +91,19 @@ def constructed(description: Description, losses: Collection[str]) -> tuple[Any,
     return estimator, from_json(description.settings["fitted"])
 
 
-def _with_parameters(kind: str, params: Any) -> Any:
-    """Return an estimator with these parameters, which have the right names."""
+def with_parameters(kind: str, params: Any) -> Any:
+    """Return an estimator of xpnet's, or a TableEncoder, with these parameters.
+
+    Raises ValueError for parameters of other names, and for values that they do not have.
+    """
     estimator = getattr(xpnet, kind)()
     known = set(estimator.get_params(deep=False)) - _NOT_KEPT  # a file may be older than some of them
     if not isinstance(params, dict) or not set(params) <= known:
         raise ValueError(f"its parameters are not those of {kind}")
     if params.get("encoder") is not None:
-        params["encoder"] = encoder_with(params["encoder"])
-    return estimator.set_params(**params)
-
-
-def encoder_with(params: Any) -> Any:
-    """Return a TableEncoder with these parameters. Raises ValueError unless they are such."""
-    encoder = _with_parameters("TableEncoder", params)
-    check_parameters(encoder)
-    return encoder
+        params["encoder"] = with_parameters("TableEncoder", params["encoder"])
+    check_parameters(estimator.set_params(**params))
+    return estimator
 
 
 def _check_facts(fitted: Any, known: dict[str, Any], spec: NetworkSpec) -> None:

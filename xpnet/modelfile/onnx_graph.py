@@ -25,10 +25,6 @@ ML = "ai.onnx.ml"
 LIMIT = 2**31 - 2**20  # bytes; the format that ONNX files are written in holds 2 GiB
 _INNER = "xpnet/"  # what the names of inner tensors begin with
 
-_GAP = "NaN is a gap"
-_SAYS = {"str": "empty text is a gap", "float64": _GAP, "moment": f"seconds since 1970; {_GAP}"}
-"""A graph says this of its inputs, by their kind."""
-
 _FUNCTIONS = "IsNaN", "Where", "Greater", "Abs", "Clip", "Sqrt", "Sin", "Cos"
 """Operators that are NumPy's functions in small letters, in which numbers are encoded."""
 
@@ -82,13 +78,11 @@ class Graph:
         onnx = self.onnx
         return onnx.TensorProto.STRING if dtype == "str" else onnx.helper.np_dtype_to_tensor_dtype(numpy.dtype(dtype))
 
-    def input(self, name: str, columns: int, dtype: str, says: str = "") -> Value:
+    def input(self, name: str, columns: int, dtype: str) -> Value:
         """Make an input (rows, columns). Where the graph has use for its name, it is called ``x_`` and that name."""
         taken = name in ("", "label", "probabilities", "predictions") or name.startswith((_INNER, "x_"))
         value = Value(self, f"x_{name}" if taken else name)
-        shape = ["rows", columns]
-        info = self.onnx.helper.make_tensor_value_info(value.name, self.kind(dtype), shape, doc_string=says)
-        self._inputs.append(info)
+        self._inputs.append(self.onnx.helper.make_tensor_value_info(value.name, self.kind(dtype), ["rows", columns]))
         return value
 
     def output(self, value: Value, name: str, dtype: str, *columns: int) -> None:
@@ -231,17 +225,17 @@ def encode_table(graph: Graph, encoder: Any) -> Value:
     names = getattr(encoder, "feature_names_in_", [f"x{column}" for column in range(encoder.n_features_in_)])
     apart = any(isinstance(encoding, Category) or encoding.part for encoding in encoder.encodings_)
     apart = apart or (hasattr(encoder, "feature_names_in_") and encoder.left_out_)
-    table = None if apart else graph.input("X", encoder.n_features_in_, "float64", _GAP)
+    table = None if apart else graph.input("X", encoder.n_features_in_, "float64")
     xp = SimpleNamespace(**{name.lower(): partial(graph.add, name) for name in _FUNCTIONS})
     outputs: list[Value] = []
     for column, own in groupby(encoder.encodings_, attrgetter("column")):
         encodings = list(own)
-        kind = "str" if isinstance(encodings[0], Category) else "moment" if encodings[0].part else "float64"
+        first = encodings[0]
         if table is None:
-            x = graph.input(names[column], 1, "str" if kind == "str" else "float64", _SAYS[kind])
+            x = graph.input(names[column], 1, "str" if isinstance(first, Category) else "float64")
         else:
             x = graph.add("Gather", table, numpy.array([column]), axis=1)
-        parts = parts_of_moments(x) if kind == "moment" else {"": x}
+        parts = {"": x} if isinstance(first, Category) or not first.part else parts_of_moments(x)
         for encoding in encodings:
             text = isinstance(encoding, Category)
             found = [_category(x, encoding)] if text else encoding.outputs(parts[encoding.part], xp)

@@ -10,9 +10,8 @@ import xpnet
 from xpnet.backend import Backend, NetworkSpec
 from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.errors import InputError
-from xpnet.estimators.parameters import check_parameters
 from xpnet.modelfile.container import Description
-from xpnet.modelfile.estimators import constructed, encoder_with, kept_parameters
+from xpnet.modelfile.estimators import constructed, kept_parameters, with_parameters
 from xpnet.modelfile.networks import Exported, take_parameters
 from xpnet.modelfile.values import from_json, to_json
 from xpnet.models import Network
@@ -74,13 +73,12 @@ def open_file(description: Description, tensors: dict[str, Any], backend: str | 
     kind, spec, out = description.kind, description.network, description.network.widths[-1]
     classifies = kind == "TabularClassifier"
     estimator, fitted = constructed(description, ("softmax_cross_entropy",) if classifies else NUMERIC_LOSSES)
-    check_parameters(estimator.set_params(backend=backend))
     if {name: type(value) for name, value in fitted.items()} != _FACTS[kind]:
         raise ValueError("its fitted attributes are not those that fit finds")
     epochs = fitted["best_epochs_"]
     if not epochs or not all(type(epoch) is int for epoch in epochs):
         raise ValueError("it has no epoch for each of its networks")
-    vars(estimator).update(fitted)
+    vars(estimator).update(fitted, backend=backend)
     if classifies and (len(estimator.classes_) != out or not 0.01 < estimator.temperature_ < 100):
         raise ValueError("its classes or its temperature are not those of its networks")
     if not classifies:
@@ -136,7 +134,7 @@ def _encoder_of(described: dict[str, Any], tensors: dict[str, Any]) -> xpnet.Tab
 
     Raises ValueError, KeyError or TypeError for what ``_described`` cannot have made.
     """
-    encoder = encoder_with(from_json(described["params"]))
+    encoder = with_parameters("TableEncoder", from_json(described["params"]))
     columns, names = from_json(described["columns"], int), from_json(described["names"], tuple[str, ...])
     left_out, entries = described["left_out"], enumerate(described["encodings"])
     encoder.encodings_ = [_encoding_of(entry, tensors, f"encoder/{k}/", columns) for k, entry in entries]

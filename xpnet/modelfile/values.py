@@ -38,18 +38,10 @@ def canonical(value: Any) -> str:
 
     Raises ValueError or TypeError for what JSON cannot hold: NaN, infinities, half characters, objects.
     """
-    text = json.dumps(
-        value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False, default=_scalar
-    )
+    how: dict[str, Any] = {"sort_keys": True, "separators": (",", ":"), "allow_nan": False, "ensure_ascii": False}
+    text = json.dumps(value, default=numpy.generic.item, **how)  # JSON knows NumPy's numbers as Python's
     text.encode("utf-8")
     return text
-
-
-def _scalar(value: Any) -> Any:
-    """Return a number of NumPy's as one of Python's, which JSON knows."""
-    if not isinstance(value, numpy.generic):
-        raise TypeError(f"a {type(value).__name__} is no JSON value")
-    return value.item()
 
 
 def parse(text: str | bytes) -> Any:

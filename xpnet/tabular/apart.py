@@ -4,6 +4,7 @@ from math import ceil, exp
 
 import numpy
 from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 
 from xpnet.errors import InputError
 
@@ -48,6 +49,5 @@ def best_temperature(
 
 def tempered(probabilities: numpy.ndarray, temperature: float) -> numpy.ndarray:
     """Return probabilities (rows, classes) to the power of 1 / temperature, scaled to sum to 1, in their dtype."""
-    logarithms = numpy.log(numpy.maximum(probabilities, numpy.finfo(probabilities.dtype).tiny)) / temperature
-    powers = numpy.exp(logarithms - logarithms.max(axis=1, keepdims=True))
-    return (powers / powers.sum(axis=1, keepdims=True)).astype(probabilities.dtype)
+    logarithms = numpy.log(numpy.maximum(probabilities, numpy.finfo(probabilities.dtype).tiny))
+    return softmax(logarithms / temperature, axis=1).astype(probabilities.dtype)

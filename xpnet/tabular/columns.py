@@ -109,7 +109,9 @@ def table_of(X: Any) -> Table:
         check_array(X, dtype=None, estimator="TableEncoder")
     if hasattr(X, "items") and not issparse(X):  # a dict of columns, or a frame of pandas
         names, columns = [name for name, _ in X.items()], [column for _, column in X.items()]
-        return _checked(_names(names), [_from_array(column) for column in columns], [len(column) for column in columns])
+        named = all(isinstance(name, str) for name in names)  # as scikit-learn has it
+        lengths = [len(column) for column in columns]
+        return _checked([*map(str, names)] if named else None, [_from_array(column) for column in columns], lengths)
     if hasattr(X, "__arrow_c_stream__") or hasattr(X, "to_arrow"):
         import pyarrow
 
@@ -120,11 +122,6 @@ def table_of(X: Any) -> Table:
     if X.dtype.kind == "U" and not hasattr(given, "dtype"):  # NumPy made text of numbers beside text in a list
         X = check_array(given, dtype=object, **how)
     return _checked(None, [_from_array(X[:, index]) for index in range(X.shape[1])], [X.shape[0]])
-
-
-def _names(columns: Any) -> list[str] | None:
-    """Return names where all are text, as scikit-learn has it."""
-    return [str(name) for name in columns] if all(isinstance(name, str) for name in columns) else None
 
 
 def _checked(names: list[str] | None, columns: list[Any], lengths: list[int]) -> Table:

@@ -145,15 +145,12 @@ def train_networks(
     folds : for each network indices of the rows to train on and of those set apart; or the user's rows for all; or none
     returns the networks, and the best epoch of each
     """
-    rounds, all_rows = -(-len(seeds) // jobs), slice(None)
+    rounds = -(-len(seeds) // jobs)
 
     def train(number: int) -> Trained:
         left = recipe.end - time.monotonic()
-        if isinstance(rows.X, Source):
-            assert folds is None or isinstance(folds, Rows)
-            inner, outer = rows, folds
-        elif isinstance(folds, Rows) or folds is None:
-            inner, outer = _taken(rows, all_rows, recipe.scales), folds and _taken(folds, all_rows, recipe.scales)
+        if isinstance(folds, Rows) or folds is None:
+            inner, outer = _taken(rows, None, recipe.scales), folds and _taken(folds, None, recipe.scales)
         else:
             inner, outer = (_taken(rows, indices, recipe.scales) for indices in folds[number % len(folds)])
         return train_one(recipe, inner, outer, number, seeds[number], left / (rounds - number // jobs))
@@ -171,12 +168,14 @@ def train_networks(
     return finished(recipe, found), [epoch for _, epoch, *_ in found]
 
 
-def _taken(rows: Rows, indices: numpy.ndarray | slice, scales: numpy.ndarray | None) -> Rows:
-    """Return some of the rows, their inputs times scales; a slice without scales is no copy."""
-    X = rows.X[indices]
-    if scales is not None:
-        X = numpy.multiply(X, scales, dtype=X.dtype, out=X if X.base is None else None)
-    return Rows(X, rows.Y[indices], None if rows.weight is None else rows.weight[indices])
+def _taken(rows: Rows, indices: numpy.ndarray | None, scales: numpy.ndarray | None) -> Rows:
+    """Return some of the rows, or all, their inputs times scales."""
+    if indices is not None:
+        rows = Rows(rows.X[indices], rows.Y[indices], None if rows.weight is None else rows.weight[indices])
+    if scales is None:
+        return rows
+    out = None if indices is None else rows.X  # which is a copy
+    return replace(rows, X=numpy.multiply(rows.X, scales, dtype=rows.X.dtype, out=out))
 
 
 def train_one(recipe: Recipe, rows: Rows, apart: Rows | None, number: int, seed: int, seconds: float) -> Trained:
