@@ -77,20 +77,26 @@ class MpiGroup:
     def allreduce(self, array: Array) -> Array:
         """See :class:`xpnet.backend.Group`."""
         array = numpy.require(array, requirements=("C", "W"))
-        with self._watch.waiting("sum"):
-            try:
-                self._comm.Allreduce(self._MPI.IN_PLACE, array)
-            except self._MPI.Exception as error:
-                raise _strayed(error) from error
+        with self._called_by_all("sum"):
+            self._comm.Allreduce(self._MPI.IN_PLACE, array)
         return array
 
     def broadcast(self, value: Value, *, rank: int = 0) -> Value:
         """See :class:`xpnet.backend.Group`."""
-        with self._watch.waiting("shared value"):
+        with self._called_by_all("shared value"):
+            return self._comm.bcast(value, root=rank)
+
+    @contextmanager
+    def _called_by_all(self, what: str) -> Iterator[None]:
+        """Watch a call that each rank makes; BackendError where they make different ones."""
+        with self._watch.waiting(what):
             try:
-                return self._comm.bcast(value, root=rank)
+                yield
             except self._MPI.Exception as error:
-                raise _strayed(error) from error
+                raise BackendError(
+                    "All ranks of a group make the same calls in the same order; MPI found another call beside this "
+                    f"one: {error}. Look for a fit, or a use of the group, that not every rank makes."
+                ) from error
 
     def shared_memory(self, size: int) -> Any:
         """See :class:`xpnet.backend.group.SharedMemoryGroup`."""
@@ -132,13 +138,6 @@ class MpiGroup:
 
         say_failed(self, error, f"on {platform.node()} failed, which ends all ranks")
         set_abort_status(error)
-
-
-def _strayed(error: Exception) -> BackendError:
-    return BackendError(
-        f"All ranks of a group make the same calls in the same order; MPI found another call beside this one: {error}. "
-        "Look for a fit, or a use of the group, that not every rank makes."
-    )
 
 
 def fits(size: int) -> bool:

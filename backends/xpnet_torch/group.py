@@ -67,28 +67,28 @@ class TorchGroup:
         """See :class:`xpnet.backend.Group`."""
         host = isinstance(array, numpy.ndarray)
         array = numpy.require(array, requirements=("C", "W")) if host else array.contiguous()
-        try:
+        with self._called_by_all():
             self._distributed.all_reduce(self._torch.from_numpy(array) if host else array, group=self._group)
-        except RuntimeError as error:
-            raise self._lost(error) from error
         return array
 
     def broadcast(self, value: Value, *, rank: int = 0) -> Value:
         """See :class:`xpnet.backend.Group`."""
         values = [value]
         source = self._distributed.get_global_rank(self._group, rank)
-        try:
+        with self._called_by_all():
             self._distributed.broadcast_object_list(values, src=source, group=self._group)
-        except RuntimeError as error:
-            raise self._lost(error) from error
         return values[0]
 
-    def _lost(self, error: RuntimeError) -> BackendError:
-        reason = str(error).partition("] ")[2].partition(". ")[0] or str(error)  # between a place in gloo and advice
-        return BackendError(
-            f"All ranks must stay until the end; rank {self.rank} of {self.size} has lost another ({reason}). Look in "
-            "the output of the others for one that failed, was ended, made other calls, or took too long."
-        )
+    @contextmanager
+    def _called_by_all(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            reason = str(error).partition("] ")[2].partition(". ")[0] or str(error)  # between gloo's place and advice
+            raise BackendError(
+                f"All ranks must stay until the end; rank {self.rank} of {self.size} has lost another ({reason}). Look "
+                "in the output of the others for one that failed, was ended, made other calls, or took too long."
+            ) from error
 
     def abort(self, error: BaseException) -> None:
         """See :class:`xpnet.backend.Group`: the launcher ends the ranks when it sees this process fail."""

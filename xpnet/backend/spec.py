@@ -437,23 +437,6 @@ class Parameters(MutableMapping[str, Array]):
         else:
             current[...] = value
 
-    def update(self, other: Any = (), /, **more: Any) -> None:
-        """Replace the values of several parameters.
-
-        Parameters
-        ----------
-        other : mapping from names to arrays, or pairs of them
-            The new values.
-        **more : array
-            Further ones, by name.
-        """
-        for name, value in (other if type(other) is dict and not more else dict(other, **more)).items():
-            current: Any = self._arrays.get(name)
-            if self.flat is None or type(value) is not type(current) or value.shape != current.shape:
-                self[name] = value
-            else:
-                current[...] = value
-
     def __delitem__(self, name: str) -> None:
         raise InputError(f"Parameters have fixed names; {name} cannot be removed.")
 

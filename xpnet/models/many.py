@@ -65,6 +65,8 @@ def fit_many(
     ------
     InputError
         For a network that is given twice, and as the networks' method ``fit`` raises it.
+    IndexError
+        For indices of rows that are not there.
 
     Notes
     -----
@@ -103,7 +105,8 @@ def fit_many(
     for network in networks:
         arrays = network.checked(X, Y)[:2]
         entered.append(there.setdefault((id(network.backend), network.dtype_), arrays))  # one copy for each dtype
-    chosen = [_indices(of_one, entered[0][0].shape[0]) for of_one in given]
+    every = numpy.arange(entered[0][0].shape[0])  # rows may be given as a mask, too
+    chosen: list[Any] = [None if of_one is None else every[of_one if len(of_one) else slice(0)] for of_one in given]
     shared = Counter(id(getattr(network.rng, "bit_generator", None)) for network in networks)
     groups: dict[Any, list[int]] = {}
     for k, network in enumerate(networks):
@@ -118,16 +121,6 @@ def fit_many(
                 part = (array[taken] for array in entered[k])
                 networks[k].fit(*part, epochs=epochs, batch_size=batch_size, shuffle=shuffle)
     return [network.history for network in networks]
-
-
-def _indices(rows: Any, count: int) -> Any:
-    """Rows as indices from 0 on, (n,) int64; they may be given as a mask, too. None stays None."""
-    if rows is None:
-        return None
-    try:
-        return numpy.arange(count)[rows if len(rows) else slice(0)]
-    except IndexError as error:
-        raise InputError(f"rows holds indices of the {count} rows of X: {error}.") from error
 
 
 def _kind(network: Network, count: int, batch_size: int | None, shuffle: bool, shared: Counter[int]) -> Any:

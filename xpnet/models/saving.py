@@ -1,5 +1,6 @@
 """Saving, for every kind of model: rooms above the models know files, and are reached by xpnet's public names."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +10,10 @@ import xpnet
 class Saved:
     """A model that can be written to files, with ``extra``, a dict of JSON values that files keep with it."""
 
-    _extra: dict[str, Any] | None = None
-
-    @property
+    @cached_property
     def extra(self) -> dict[str, Any]:
         """Return a dict of JSON values that is saved with the model, empty at first."""
-        if self._extra is None:
-            self._extra = {}
-        return self._extra
-
-    @extra.setter
-    def extra(self, values: dict[str, Any]) -> None:
-        self._extra = values
+        return {}
 
     def save(self, path: str | Path, extra: dict[str, Any] | None = None) -> None:
         """Write the model to a safetensors file, which ``xpnet.load`` opens on any backend.

@@ -9,7 +9,6 @@ Rules that kernels share: updates consume their array arguments (a kernel may wr
 arrays), every other operation leaves its inputs alone; NaN and infinities propagate as they do here.
 """
 
-from xpnet.ops import activations
 from xpnet.ops.activations import *
 from xpnet.ops.losses import *
 from xpnet.ops.namespace import *
@@ -17,12 +16,16 @@ from xpnet.ops.rows import *
 from xpnet.ops.updates import *
 
 __all__ = [
+    "ACTIVATIONS",
+    "Activation",
+    "ActivationName",
     "Array",
     "Labels",
     "absolute_error",
     "adam_update",
     "affine",
     "affine_backward",
+    "bias_relu",
     "gamma",
     "gather",
     "huber",
@@ -37,10 +40,12 @@ __all__ = [
     "namespace",
     "poisson",
     "quantile",
+    "relu_backward_bias",
     "sgd_update",
     "softmax",
     "softmax_cross_entropy",
     "squared_error",
     "tweedie",
 ]
-__all__ += activations.__all__  # what an activation is called stands in one file
+# What an activation is called stands in one table.
+__all__ += [function for name in ACTIVATIONS for function in (name, f"{name}_backward")]

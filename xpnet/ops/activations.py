@@ -24,34 +24,6 @@ from xpnet.ops.gated import (
 )
 from xpnet.ops.namespace import Array, namespace, zero
 
-__all__ = [
-    "ACTIVATIONS",
-    "Activation",
-    "ActivationName",
-    "bias_relu",
-    "elu",
-    "elu_backward",
-    "gelu",
-    "gelu_backward",
-    "gelu_tanh",
-    "gelu_tanh_backward",
-    "identity",
-    "identity_backward",
-    "leaky_relu",
-    "leaky_relu_backward",
-    "logistic",
-    "logistic_backward",
-    "relu",
-    "relu_backward",
-    "relu_backward_bias",
-    "silu",
-    "silu_backward",
-    "softplus",
-    "softplus_backward",
-    "tanh",
-    "tanh_backward",
-]
-
 ActivationName = Literal[
     "identity", "relu", "tanh", "logistic", "softplus", "leaky_relu", "elu", "silu", "gelu", "gelu_tanh"
 ]

@@ -3,7 +3,7 @@
 ``make_step`` chooses between the backend's compiled step and this one.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property, partial
 from typing import Any
 
@@ -24,8 +24,10 @@ class ReferenceStep(Step):
     why : what the user is told about the choice
     """
 
+    why = ""
+
     def __init__(self, spec: NetworkSpec, backend: Backend, why: str) -> None:
-        self.spec, self._why = spec, why
+        self.spec, self.why = spec, why
         self.ops = Operations(backend)
         self.params = Parameters.zeros(spec, backend)
         self.t = 0
@@ -48,11 +50,6 @@ class ReferenceStep(Step):
     def buffers(self) -> dict[str, Parameters]:
         """Return the optimizer's state, by the names of the rule."""
         return {name: Parameters.zeros(self.spec, self.backend) for name in self.spec.rule.buffers}
-
-    @property
-    def why(self) -> str:
-        """See :class:`xpnet.backend.Step`."""
-        return self._why
 
     def epoch(
         self,
@@ -242,21 +239,6 @@ class ReferenceStep(Step):
         for name, arrays in self.buffers.items():
             arrays.update(state.buffers.get(name) or {n: 0 * a for n, a in state.params.items()})
 
-    def snapshot(self) -> Callable[[], None]:
-        """See :class:`xpnet.backend.Step`. The copies lie where the arrays do."""
-        copied, t = self.backend.xp.asarray, self.t
-        kept = [self.params, *(self.buffers.values() if t else ())]
-        copies = [[copied(array, copy=True) for array in parameters.groups] for parameters in kept]
-
-        def restore() -> None:
-            self.t = t
-            for parameters, arrays in zip(kept, copies, strict=True):
-                parameters.replace_groups(arrays)
-            if not t:
-                vars(self).pop("buffers", None)  # before the first update they are zero
-
-        return restore
-
     def _batches(self, rows: int, batch_size: int, order: Any) -> Iterator[tuple[int, Any]]:
         """Yield where each batch begins, and its rows: a slice of the rows as they lie, or of an order of them.
 
@@ -323,22 +305,10 @@ class ReferenceStep(Step):
             return 0.0
         return sum(self.backend.xp.sum(self.params[name] * self.params[name]) for name in self.spec.weight_names)
 
-    def _update_one(self, param: Array, grad: Array, *buffers: Array, learning_rate: float) -> tuple[Array, ...]:
-        rule = self.spec.rule
-        if rule.name == "sgd":
-            velocity = buffers[0] if buffers else None
-            return self.ops.sgd_update(
-                param, grad, velocity, learning_rate=learning_rate, momentum=rule.momentum, nesterov=rule.nesterov
-            )
-        return self.ops.adam_update(
-            param,
-            grad,
-            *buffers,
-            t=self.t,
-            learning_rate=learning_rate,
-            beta1=rule.beta1,
-            beta2=rule.beta2,
-            epsilon=rule.epsilon,
-            weight_decay=rule.weight_decay,
-            epsilon_hat=rule.epsilon_hat,
-        )
+    def _update_one(self, *arrays: Array, learning_rate: float) -> tuple[Array, ...]:
+        """Update one array. arrays : it, its gradient, and the optimizer's buffers"""
+        numbers = dict(vars(self.spec.rule))
+        name, momentum, nesterov = (numbers.pop(field) for field in ("name", "momentum", "nesterov"))
+        if name == "sgd":
+            return self.ops.sgd_update(*arrays, learning_rate=learning_rate, momentum=momentum, nesterov=nesterov)
+        return self.ops.adam_update(*arrays, t=self.t, learning_rate=learning_rate, **numbers)
