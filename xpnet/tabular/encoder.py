@@ -183,7 +183,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """Fit; return the details of the training rows by category."""
         check_parameters(self)
         table = table_of(X)
-        self._see_columns(table)
+        self.n_features_in_ = len(table.columns)
+        self.__dict__.pop("feature_names_in_", None)
+        if table.names:
+            self.feature_names_in_ = numpy.array(table.names, dtype=object)
         y, task = self._target(y, table.rows)
         if self.binning == "tree" and task is None:
             raise InputError("Bins of a tree need a target: pass y, or leave binning='quantile'.")
@@ -209,13 +212,6 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             reasons = "; ".join(f"{name} {reason}" for name, reason in self.left_out_.items())
             raise InputError(f"A column varies from row to row (n_samples={table.rows}); none does: {reasons}.")
         return table, details
-
-    def _see_columns(self, table: Table) -> None:
-        self.n_features_in_ = len(table.columns)
-        if table.names:
-            self.feature_names_in_ = numpy.array(table.names, dtype=object)
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
 
     def _target(self, y: Any, rows: int) -> tuple[Any, Task | None]:
         if y is None or self.task is None:

@@ -41,7 +41,7 @@ from xpnet.estimators.parameters import (
 from xpnet.models import Network
 from xpnet.models.inputs import check_label_types, one_each
 from xpnet.models.saving import Saved
-from xpnet.optimizers import SGD, Adam, AdamW, Optimizer, update_rule
+from xpnet.optimizers import SGD, AdamW, update_rule
 from xpnet.tabular.apart import best_temperature, conformal_margin, tempered
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.plain import MOST_OUTPUTS, MOST_ROWS, few_numbers, scales_of_inputs
@@ -364,11 +364,7 @@ class Tabular(Saved, BaseEstimator):
             raise InputError(f"hidden_layer_sizes are positive; received {hidden}. Use () for a linear model.")
         names = one_each("activation", self.activation, len(hidden))
         size = next(size for least, size in ROWS_OF_A_BATCH if len(rows.X) >= least)
-        solvers: dict[str, Optimizer] = {
-            "adamw": AdamW(weight_decay=self.weight_decay),
-            "adam": Adam(),
-            "sgd": SGD(momentum=0.9),
-        }
+        solvers: dict[str, Any] = {"adamw": AdamW(weight_decay=self.weight_decay), "sgd": SGD(momentum=0.9)}
         members = MEMBERS if isinstance(self.members, str) else self.members
         spec = NetworkSpec(
             widths=(rows.X.shape[1], *hidden, outputs),
@@ -376,7 +372,7 @@ class Tabular(Saved, BaseEstimator):
             activations=names,
             loss=loss,
             loss_numbers=self._loss_numbers(),
-            rule=update_rule(solvers[self.solver]),
+            rule=update_rule(solvers.get(self.solver, self.solver)),
             dtype=self.dtype,
             dropout=(self.dropout,) * len(hidden) if self.dropout else (),
         )
