@@ -127,7 +127,7 @@ def test_encoded_rows_are_all_rows_once(run: Run) -> None:
     opened = open_data("rows")
     frame = opened.read(opened.names)
     chosen = np.arange(ROWS) % 7 < 3
-    rows = Rows(frame, ["a", "b", "colour"], chosen, np.flatnonzero(chosen).astype(float))
+    rows = Rows(frame, ["a", "b", "colour"], chosen, np.flatnonzero(chosen).astype(float), None)
     encoder = xpnet.TableEncoder(bins=None).fit(rows.take(slice(None, None, 3)).table())
     source = EncodedRows(rows, encoder, "float32")
     whole = encoder.transform(pandas.read_parquet("rows")[rows.features][chosen])

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,6 @@ from sklearn.model_selection import train_test_split
 
 import xpnet
 from xpnet.cli.app import app
-from xpnet.cli.options import Settings
 from xpnet.cli.tables import choose_task
 from xpnet.cli.training import build
 
@@ -166,9 +166,9 @@ def test_without_options_the_command_trains_as_the_estimator_does() -> None:
     assert {name: value for name, value in params.items() if value != own[name]} == {"random_state": 0, "n_jobs": 1}
 
 
-def read_settings(*options: str) -> Settings:
+def read_settings(*options: str) -> SimpleNamespace:
     """The settings that a command line makes."""
-    kept: list[Settings] = []
+    kept: list[SimpleNamespace] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("xpnet.cli.training.run", kept.append)
         CliRunner().invoke(app, ["train", "iris", *options], catch_exceptions=False)

@@ -8,8 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -23,28 +22,10 @@ from xpnet.distributed.ranks import launched
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _CLAIMS = "xpnet.files"
-CHECKPOINTS = "checkpoint-*"
-
-
-class Claim(NamedTuple):
-    """A file that an argument names, or a folder of which the files that match the pattern are meant."""
-
-    argument: str
-    path: Path
-    written: bool
-    inside: str
-
-    def takes_in(self, path: Path) -> bool:
-        """Return whether writing to the path would replace, or add to, what this argument names."""
-        place, folder = Path(os.path.realpath(path)), Path(os.path.realpath(self.path))
-        if place == folder or (place.is_relative_to(folder) and place.match(self.inside)):
-            return True
-        files = (self.path, *self.path.rglob(self.inside)) if path.exists() else ()
-        return any(file.exists() and file.samefile(path) for file in files)
 
 
 def claim(ctx: click.Context, param: click.Parameter, value: Any, *, written: bool, inside: str = "*.parquet") -> Any:
-    """Note that a command reads or writes the file, or the files of the folder, that an argument names.
+    """Note that a command reads or writes the file that an argument names, or those that match in the folder.
 
     Raises click.UsageError where an output would replace an input or another output.
     """
@@ -52,23 +33,32 @@ def claim(ctx: click.Context, param: click.Parameter, value: Any, *, written: bo
         return value
     name = param.opts[0] if isinstance(param, click.Option) else param.human_readable_name
     path = Path(value)
-    own = Claim(name, path, written, "*" if path.suffix.lower() == ".zarr" and not written else inside)
-    claims: list[Claim] = ctx.meta.setdefault(_CLAIMS, [])
-    for other in claims:
-        if (written and other.takes_in(path)) or (other.written and own.takes_in(other.path)):
+    inside = "*" if path.suffix.lower() == ".zarr" and not written else inside
+    claims: list[tuple[str, Path, bool, str]] = ctx.meta.setdefault(_CLAIMS, [])
+    for other, others, other_written, within in claims:
+        if (written and _takes_in(others, within, path)) or (other_written and _takes_in(path, inside, others)):
             raise click.UsageError(
-                f"{other.argument} and {name} both name {path}; an output must not replace an input or another output. "
+                f"{other} and {name} both name {path}; an output must not replace an input or another output. "
                 "Name another file.",
                 ctx,
             )
-    claims.append(own)
+    claims.append((name, path, written, inside))
     return value
+
+
+def _takes_in(named: Path, inside: str, path: Path) -> bool:
+    """Return whether writing to the path would replace, or add to, a named file, or files that match in a folder."""
+    place, folder = Path(os.path.realpath(path)), Path(os.path.realpath(named))
+    if place == folder or (place.is_relative_to(folder) and place.match(inside)):
+        return True
+    files = (named, *named.rglob(inside)) if path.exists() else ()
+    return any(file.exists() and file.samefile(path) for file in files)
 
 
 reads = partial(claim, written=False)
 """Note that a command reads what an argument names."""
 
-keeps_checkpoints = partial(claim, written=True, inside=CHECKPOINTS)
+keeps_checkpoints = partial(claim, written=True, inside="checkpoint-*")
 """Note that a command reads and writes the checkpoints of a folder."""
 
 
@@ -100,51 +90,41 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
     ctx.default_map = {**(ctx.default_map or {}), **options}
 
 
-class Settings(SimpleNamespace):
-    """Holds the options of ``xpnet train``, under their own names, for one training."""
-
-
-def sizes(value: Any) -> tuple[int, ...]:
-    """Return sizes of the hidden layers: integers with commas between them, or nothing for no hidden layer."""
-    parts = [str(part) for part in value] if isinstance(value, list | tuple) else str(value).split(",")
-    try:
-        found = tuple(int(part) for part in parts) if any(part.strip() for part in parts) else ()
-    except ValueError:
-        found = (0,)
-    if min(found, default=1) < 1:
-        raise click.BadParameter(f"layer sizes are positive integers such as 100,50; received {value!r}.")
-    return found
-
-
-def names(value: Any) -> tuple[str, ...]:
+def names(value: Any) -> tuple[Any, ...]:
     """Return names with commas between; a name with a comma in it stands in quotes."""
     return tuple(value if isinstance(value, list | tuple) else (name.strip() for name in next(csv.reader([value]))))
 
 
+def sizes(value: Any) -> tuple[int, ...]:
+    """Return sizes of the hidden layers: integers with commas between them, or nothing for no hidden layer."""
+    rule = "layer sizes are positive integers such as 100,50"
+    return _numbers(value, int, lambda found: min(found, default=1) > 0, rule)
+
+
 def levels(value: Any) -> tuple[float, ...]:
     """Return levels of quantiles: numbers that rise between 0 and 1, with commas between them."""
-    try:
-        found = tuple(float(part) for part in (value if isinstance(value, list | tuple) else str(value).split(",")))
-    except ValueError:
-        found = ()
-    if not found or not all(low < high for low, high in pairwise((0.0, *found, 1.0))):
-        raise click.BadParameter(f"levels rise between 0 and 1, such as 0.1,0.5,0.9; received {value!r}.")
-    return found
+    rule = "levels rise between 0 and 1, such as 0.1,0.5,0.9"
+    return _numbers(value, float, lambda found: all(a < b for a, b in pairwise((0.0, *found, 1.0))) and found, rule)
 
 
 def weights(value: Any) -> Any:
     """Return ``"balanced"``, or weights by label: ``yes=3,no=1``."""
     if value == "balanced" or isinstance(value, dict):
         return value
+    pairs = [part.rpartition("=") for part in names(value)]
+    rule = "class weights are balanced, or label=weight with commas between"
+    found = _numbers([weight for *_, weight in pairs], float, lambda found: all(w >= 0 for w in found) and found, rule)
+    return dict(zip((label.strip() for label, *_ in pairs), found, strict=True))
+
+
+def _numbers(value: Any, kind: Callable[[Any], Any], holds: Callable[[Any], Any], rule: str) -> tuple[Any, ...]:
+    """Return numbers with commas between; raise click.BadParameter unless the rule holds for them."""
     try:
-        pairs = [part.rsplit("=", 1) for part in str(value).split(",")]
-        found = {label.strip(): float(weight) for label, weight in pairs}
+        found = tuple(map(kind, names(value)))
     except ValueError:
-        found = {}
-    if not found or not all(weight >= 0 for weight in found.values()):
-        raise click.BadParameter(
-            f"class weights are balanced, or label=weight with commas between; received {value!r}."
-        )
+        found = None
+    if found is None or not holds(found):
+        raise click.BadParameter(f"{rule}; received {value!r}.")
     return found
 
 
@@ -268,14 +248,7 @@ _READING = (
         metavar="COLUMN",
         help="Keep this column out of the features; predict writes it beside the predictions.",
     ),
-    _read(
-        "--no-header",
-        "header",
-        is_flag=True,
-        flag_value=False,
-        default=True,
-        help="Read the first line as values; columns are called x0, x1, ...",
-    ),
+    _read("--no-header", is_flag=True, help="Read the first line as values; columns are called x0, x1, ..."),
     _read(
         "--separator",
         callback=_one_mark,
@@ -303,7 +276,8 @@ def dialect_of(options: Mapping[str, Any]) -> Any:
     """Return the dialect of a text file that the options ask for."""
     from xpnet.data.text import Dialect
 
-    return Dialect(*(options[name] for name in ("separator", "decimal", "thousands", "encoding", "header")))
+    named = {name: options[name] for name in ("separator", "decimal", "thousands", "encoding")}
+    return Dialect(**named, header=not options["no_header"])
 
 
 Check = Callable[[click.Context, click.Parameter, Path | None], Path | None]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy
 
     from xpnet.cli.tables import Rows, TableModel
-    from xpnet.data import DataFile
+    from xpnet.data.frames import Frame
 
 MODEL = click.argument("model", type=click.Path(path_type=Path), callback=reads)
 DATA = click.argument("data", callback=reads)
@@ -82,7 +82,6 @@ def predict(
     from xpnet import load
     from xpnet.cli.tables import TableModel
     from xpnet.data import open_data
-    from xpnet.data.files import Content
     from xpnet.modelfile.disk import write_whole
 
     opened = TableModel(load(model, backend=backend), interval)
@@ -91,12 +90,11 @@ def predict(
     if interval is not None and (opened.several or not hasattr(opened.model, "predict_interval")):
         raise click.UsageError("--interval is for models of tables that predict one number, as xpnet train makes them.")
     with working(f"predicting {data}"):
-        source: Any = Content(data) if data == "-" else data  # which can be read once
-        found = open_data(source, dialect_of(how))
-        ids = list(found.names) if keep_columns else [*how["ids"], *(i for i in opened.ids if i in found.names)]
+        found = open_data(data, dialect_of(how))
+        ids = found.names if keep_columns else [*how["ids"], *(i for i in opened.ids if i in found.names)]
         ids = list(dict.fromkeys(ids))
-        frame, features = _features(opened, found, how, None)
-        carried = open_data(source, dialect_of(how)).read(ids, ids).all_batches(ids) if ids else None
+        frame, features, _ = _columns_of(opened, found, how)
+        carried = found.read(ids, ids).all_batches(ids) if ids else None
         lines = _lines(opened, frame.all_batches(features), ids, carried, proba)
         for note in frame.notes:
             click.echo(visible(f"Note: {note}"), err=True)
@@ -107,10 +105,10 @@ def predict(
             click.echo(visible(some, keep="\n\t"), nl=False)
 
 
-def _features(
-    opened: "TableModel", found: "DataFile", how: dict[str, Any], target: str | None
-) -> tuple[Any, list[str]]:
-    """Return the frame with the columns that a model takes, and their names. target : of labels to read as well
+def _columns_of(
+    opened: "TableModel", found: Any, how: dict[str, Any], target: str | None = None, *, labelled: bool = False
+) -> tuple["Frame", list[str], str]:
+    """Return a frame with the columns that a model takes, their names, and that of the labels, if these are needed.
 
     Raises DataFileError where the columns are not there.
     """
@@ -121,16 +119,14 @@ def _features(
     if found.default_target is not None and not set(named) <= set(found.names):
         named = ()  # columns of arrays have no names but those that they were given
     ids = [] if named else [*how["ids"], *(name for name in opened.ids if name in found.names)]
-    features, label = pick_columns(
-        found, target=target, labelled=target is not None, features=named, drop=[*how["drop"], *ids]
-    )
+    features, label = pick_columns(found, target=target, labelled=labelled, features=named, drop=[*how["drop"], *ids])
     if not named and len(features) != opened.width:
         raise DataFileError(
             f"{found.name}: this model takes {opened.width} columns; received {len(features)}. Give it the columns it "
             "was trained on."
         )
     text = [name for name in features if name in {*opened.text, *how["text"]}]
-    return found.read([*features, *([label] if label else [])], text, label), features
+    return found.read([*features, *([label] if label else [])], text, label), features, label or ""
 
 
 def _lines(
@@ -240,13 +236,13 @@ def _labelled(
     if opened.several:
         raise click.UsageError("Models with several labels or numbers a row are measured in Python: model.score(X, y).")
     found = open_data(data, dialect_of(how), target)
-    target = found.default_target or target or opened.target
-    frame, features = _features(opened, found, how, target or "y")
-    labels, there = read_labels(frame, str(target), how["decimal"])
+    wanted = found.default_target or target or opened.target
+    frame, features, label = _columns_of(opened, found, how, wanted, labelled=True)
+    labels, there = read_labels(frame, label, how["decimal"])
     if opened.classes is None and labels.dtype.kind not in "iuf":
-        raise DataFileError(f"{frame.name}: column {target!r} must hold numbers to compare with; it holds text.")
+        raise DataFileError(f"{frame.name}: column {label!r} must hold numbers to compare with; it holds text.")
     y = labels.astype(float) if opened.classes is None else class_indices(frame.name, labels, opened.classes)
-    return opened, Rows(frame, features, there, y)
+    return opened, Rows(frame, features, there, y, opened.classes)
 
 
 @click.command(cls=Grouped, short_help="Measure how much a model needs each column of a data file.")
@@ -258,7 +254,6 @@ def _labelled(
     group="Measuring",
     type=click.IntRange(min=1),
     default=5,
-    show_default=True,
     help="Shuffle each column so often.",
 )
 @JSON
@@ -280,7 +275,7 @@ def explain(model: Path, data: str, as_json: bool, plot: Path | None, backend: s
 
     with working(f"explaining {data}"):
         opened, rows = _labelled(model, backend, data, how["target"], how)
-        some = rows.take(slice(None, None, -(-len(rows) // EXPLAINED_ROWS)))
+        some = rows.some(EXPLAINED_ROWS)
         table = some.table()
         importances = importances_of(opened, table, some.y, how["repeats"])
     names, what = table.column_names, "fall of R2" if opened.classes is None else "rise of the log loss"

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any
@@ -13,7 +13,6 @@ from sklearn import metrics
 from sklearn.model_selection import train_test_split
 
 from xpnet.cli.output import is_number, show_table
-from xpnet.data import DataFile
 from xpnet.data.frames import Frame
 from xpnet.data.sources import Source
 from xpnet.errors import DataFileError, InputError
@@ -33,7 +32,7 @@ MOST = 1000
 
 
 def pick_columns(
-    opened: DataFile,
+    opened: Any,
     *,
     target: str | None = None,
     labelled: bool = True,
@@ -67,7 +66,7 @@ def pick_columns(
     return chosen, target
 
 
-def _missing_columns(opened: DataFile, missing: Sequence[str]) -> str:
+def _missing_columns(opened: Any, missing: Sequence[str]) -> str:
     """Say which columns are missing, and which may have been meant."""
     columns = f"column{'s' if len(missing) > 1 else ''} {listed(missing)}"
     message = f"{opened.name}: there is no {columns}; the columns are {listed(opened.names)}."
@@ -131,13 +130,14 @@ class Rows:
     """Some of the rows of a frame.
 
     features : names of columns; chosen : (rows of the frame,) bool, which of them
-    y : (rows,) class indices, or numbers
+    y : (rows,) class indices, or numbers; classes : the labels, in their order; None for numbers
     """
 
     frame: Frame
     features: list[str]
     chosen: numpy.ndarray
     y: numpy.ndarray
+    classes: Any
 
     def __len__(self) -> int:
         return len(self.y)
@@ -147,7 +147,11 @@ class Rows:
         taken, chosen = numpy.zeros(len(self), bool), self.chosen.copy()
         taken[some] = True
         chosen[self.chosen] = taken
-        return Rows(self.frame, self.features, chosen, self.y[taken])
+        return replace(self, chosen=chosen, y=self.y[taken])
+
+    def some(self, most: int) -> "Rows":
+        """Return about so many of the rows at most, at even distances."""
+        return self.take(slice(None, None, -(-len(self) // most)))
 
     def table(self) -> pyarrow.Table:
         """Return all rows as one table."""
@@ -179,7 +183,7 @@ class EncodedRows(Source):
             yield numpy.asarray(self.encoder.transform(table)).astype(self.dtype, copy=False)
 
 
-def split(rows: Rows, share: float, seed: int, *, stratified: bool, option: str) -> tuple[Rows, Rows]:
+def split(rows: Rows, share: float, seed: int, option: str) -> tuple[Rows, Rows]:
     """Return two parts of some rows, the second with the share; classes keep theirs, and have rows in the first.
 
     option : that named the share
@@ -193,7 +197,7 @@ def split(rows: Rows, share: float, seed: int, *, stratified: bool, option: str)
         )
     held_out = numpy.zeros(count, bool)
     for first in range(0, count if share else 0, SPLIT_ROWS):  # what is split at a time takes memory
-        y = rows.y[first : first + SPLIT_ROWS] if stratified else None
+        y = rows.y[first : first + SPLIT_ROWS] if rows.classes is not None else None
         some = min(SPLIT_ROWS, count - first)
         held_out[first + _held_out(some, y, share, seed)] = True
     return rows.take(~held_out), rows.take(held_out)
@@ -221,57 +225,39 @@ class TableModel:
     width : columns that it needs; features : their names, None where it takes any so many; text : those read as text
     classes : the labels, in the order of the probabilities' columns; None for a model that predicts numbers
     outputs : how many numbers or labels a row has; levels : of the quantiles that it predicts, if these are several
+    several : whether a row has several labels or targets
+    target : the labels' column in the file that the model was trained on, if it is known; ids : columns to carry along
     coverage : of the intervals whose ends stand behind the numbers; None for no intervals
     """
 
     def __init__(self, model: Any, coverage: float | None = None) -> None:
-        self.model, self.coverage = model, coverage
-        self.features: list[str] | None = None
-        self.text: set[str] = set()
-        self.levels: tuple[float, ...] = ()
-        labels: Any = None
+        self.model, self.coverage, self.text = model, coverage, set()
+        self.encoder, labels = getattr(model, "encoder_", None), getattr(model, "classes_", None)
+        names = getattr(model, "feature_names_in_", numpy.array([])).tolist()
+        self.features: list[str] | None = names or None
         if isinstance(model, Network):
             self.width, *_, self.outputs = model.spec.widths
             if model.spec.loss == "softmax_cross_entropy":
                 self.outputs, labels = 1, numpy.arange(self.outputs)
+        elif self.encoder is None:
+            self.width, self.outputs = model.n_features_in_, model.n_outputs_
+            if model.out_activation_ == "softmax":
+                self.outputs = 1
         else:
-            self.width, labels = model.n_features_in_, getattr(model, "classes_", None)
-            self._describe(model)
+            self.width, self.outputs = model.n_features_in_, len(model.target_[0]) if hasattr(model, "target_") else 1
+            if names:
+                encodings = self.encoder.encodings_
+                self.text = {names[encoding.column] for encoding in encodings if isinstance(encoding, Category)}
+                self.features = [names[place] for place in sorted({encoding.column for encoding in encodings})]
         if isinstance(labels, list):
             raise InputError("The command line predicts one target of classes; this model has several. Use predict.")
         self.classes: list[Any] | None = None if labels is None else labels.tolist()
-
-    def _describe(self, model: Any) -> None:
-        """See what an estimator takes and gives."""
-        names: list[str] = getattr(model, "feature_names_in_", numpy.array([])).tolist()
-        self.features = names or None
-        if hasattr(model, "encoder_"):
-            self.outputs = len(model.target_[0]) if hasattr(model, "target_") else 1
-        else:
-            self.outputs = 1 if getattr(model, "out_activation_", "") == "softmax" else model.n_outputs_
-        if getattr(model, "loss", None) == "quantile" and numpy.size(model.quantile) > 1:
-            self.levels = tuple(model.quantile)
-        if names and hasattr(model, "encoder_"):
-            encodings = model.encoder_.encodings_
-            self.text = {names[encoding.column] for encoding in encodings if isinstance(encoding, Category)}
-            self.features = [names[place] for place in sorted({encoding.column for encoding in encodings})]
-
-    @property
-    def several(self) -> bool:
-        """Return whether a row has several labels or targets."""
-        return self.outputs > 1 and not self.levels
-
-    @property
-    def target(self) -> str | None:
-        """Return the labels' column in the file that the model was trained on, if it is known."""
-        target = self.model.extra.get("target")
-        return target if isinstance(target, str) else None
-
-    @property
-    def ids(self) -> list[str]:
-        """Return the columns to carry along."""
-        ids = self.model.extra.get("ids")
-        return [name for name in ids if isinstance(name, str)] if isinstance(ids, list) else []
+        quantiles = numpy.atleast_1d(model.quantile).tolist() if getattr(model, "loss", None) == "quantile" else []
+        self.levels = quantiles if len(quantiles) > 1 else []
+        self.several = self.outputs > 1 and not self.levels
+        target, ids = model.extra.get("target"), model.extra.get("ids")  # which may be anything, in a file of anyone's
+        self.target = target if isinstance(target, str) else None
+        self.ids: list[Any] = ids if isinstance(ids, list) else []
 
     def outputs_of(self, table: pyarrow.Table) -> numpy.ndarray:
         """Return probabilities (rows, classes), or numbers (rows,) or (rows, outputs), on the host."""
@@ -283,7 +269,7 @@ class TableModel:
                 if isinstance(model, Network):
                     return model.backend.to_numpy(model.predict(_matrix(table).astype(model.spec.dtype, copy=False)))
                 predict = model.predict if self.classes is None else model.predict_proba
-                outputs = predict(table if self.features and hasattr(model, "encoder_") else _matrix(table))
+                outputs = predict(table if self.features and self.encoder is not None else _matrix(table))
                 if self.coverage is None:
                     return numpy.asarray(outputs)
                 ends = model.predict_interval(table, self.coverage, predictions=outputs)
@@ -335,15 +321,15 @@ def importances_of(model: TableModel, table: pyarrow.Table, y: numpy.ndarray, re
 def class_scores(labels: numpy.ndarray, probabilities: numpy.ndarray) -> dict[str, Any]:
     """Return rows, accuracy, balanced accuracy, F1 (of the second of two classes, else the mean), log loss, ROC AUC.
 
-    ROC AUC is that of each class against the rest, and None where a class has no rows. Scores of classes are computed
+    ROC AUC is that of each class against the rest, and None where a class has no rows. It and the log loss are computed
     by hand, since scikit-learn's hold all rows several times, of which there may be many millions.
     labels : (rows,) class indices; probabilities : (rows, classes)
     """
     (count, classes), predicted = probabilities.shape, probabilities.argmax(axis=1)
-    _, recall, f1, rows = _shares_by_class(labels, predicted, classes)
+    _, recall, f1, rows = _scores_of_each(labels, predicted, classes)
     sums = probabilities.sum(axis=1, dtype=numpy.float64)  # those rounded to float32 sum to 1 only nearly
     least = numpy.finfo(numpy.float64).eps
-    log_loss = -float(numpy.log(numpy.clip(probabilities[numpy.arange(count), labels] / sums, least, 1 - least)).mean())
+    of_labels = numpy.clip(probabilities[numpy.arange(count), labels] / sums, least, 1 - least)
     against_rest = range(classes) if classes > 2 else (1,)
     areas = [_area(probabilities[:, k] / sums, labels == k) for k in against_rest if rows.all()]
     return {
@@ -351,22 +337,14 @@ def class_scores(labels: numpy.ndarray, probabilities: numpy.ndarray) -> dict[st
         "accuracy": float((labels == predicted).mean()),
         "balanced_accuracy": float(recall[rows > 0].mean()),
         "f1": float(f1.mean() if classes > 2 else f1[1]),
-        "log_loss": log_loss,
+        "log_loss": -float(numpy.log(of_labels).mean()),
         "roc_auc": float(numpy.mean(areas)) if areas else None,
     }
 
 
-def _shares_by_class(labels: numpy.ndarray, predicted: numpy.ndarray, classes: int) -> tuple[numpy.ndarray, ...]:
+def _scores_of_each(labels: numpy.ndarray, predicted: numpy.ndarray, classes: int) -> Any:
     """Return precision, recall, F1 and rows of each class. labels, predicted : (rows,) class indices"""
-    hits, said, rows = (
-        numpy.bincount(found, minlength=classes) for found in (labels[labels == predicted], predicted, labels)
-    )
-    return (
-        hits / numpy.maximum(said, 1),
-        hits / numpy.maximum(rows, 1),
-        2 * hits / numpy.maximum(said + rows, 1),
-        rows,
-    )
+    return metrics.precision_recall_fscore_support(labels, predicted, labels=range(classes), zero_division=0)
 
 
 def _area(scores: numpy.ndarray, is_class: numpy.ndarray) -> float:
@@ -378,7 +356,8 @@ def _area(scores: numpy.ndarray, is_class: numpy.ndarray) -> float:
 
 def scores_by_class(labels: numpy.ndarray, predicted: numpy.ndarray, names: Sequence[Any]) -> list[dict[str, Any]]:
     """Return precision, recall, F1 and rows of each class. labels, predicted : (rows,) class indices"""
-    columns = zip(names, *(found.tolist() for found in _shares_by_class(labels, predicted, len(names))), strict=True)
+    found = _scores_of_each(labels, predicted, len(names))
+    columns = zip(names, *(scores.tolist() for scores in found), strict=True)
     return [dict(zip(("class", "precision", "recall", "f1", "rows"), column, strict=True)) for column in columns]
 
 
@@ -392,12 +371,12 @@ def number_scores(targets: numpy.ndarray, predictions: numpy.ndarray) -> dict[st
     }
 
 
-def baseline_scores(training: numpy.ndarray, measured: numpy.ndarray, classes: int | None) -> dict[str, Any]:
-    """Return the scores of who always says the shares of the classes, or the mean. classes : how many, or None"""
-    if classes is None:
-        return number_scores(measured, numpy.full(len(measured), training.mean()))
-    shares = numpy.bincount(training, minlength=classes) / len(training)
-    return class_scores(measured, numpy.broadcast_to(shares, (len(measured), classes)))
+def baseline_scores(training: Rows, measured: Rows) -> dict[str, Any]:
+    """Return the scores of who always says the shares of the classes, or the mean, of the rows that are trained on."""
+    if training.classes is None:
+        return number_scores(measured.y, numpy.full(len(measured), training.y.mean()))
+    shares = numpy.bincount(training.y, minlength=len(training.classes)) / len(training)
+    return class_scores(measured.y, numpy.broadcast_to(shares, (len(measured), len(shares))))
 
 
 def show_scores(scores: dict[str, dict[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -11,7 +12,6 @@ from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.cli.options import (
     Grouped,
     Number,
-    Settings,
     check_folder,
     computing,
     joined,
@@ -54,7 +54,7 @@ def _check_checkpoints(folder: Path | None, resume: bool) -> None:
         )
 
 
-def _check_together(settings: Settings) -> None:
+def _check_together(settings: SimpleNamespace) -> None:
     """Raise click.UsageError for options that would have no effect together."""
     if settings.model == "linear" and settings.hidden:
         raise click.UsageError("--model linear has no hidden layer; leave --hidden out, or choose --model mlp.")
@@ -88,7 +88,6 @@ _training = partial(option, group="The training")
     "--test-size",
     type=_SHARE,
     default=0.25,
-    show_default=True,
     help="Set this share of the rows apart to measure on.",
 )
 @reading
@@ -96,13 +95,12 @@ _training = partial(option, group="The training")
     "--model",
     type=click.Choice(["tabular", "mlp", "linear"]),
     default="tabular",
-    show_default=True,
     help="Train several networks on numbers in bins (tabular), one network on scaled numbers (mlp), or one without "
     "hidden layers (linear).",
 )
 @_model("--hidden", type=sizes, help="Give hidden layers these sizes, such as 100,50. [default: by the model]")
 @_model("--members", type=_COUNT, help="Give a network so many members, which share weights. [default: 4, else 1]")
-@_model("--activation", type=click.Choice(list(ACTIVATIONS)), default="relu", show_default=True, help="Bend by this.")
+@_model("--activation", type=click.Choice(list(ACTIVATIONS)), default="relu", help="Bend by this.")
 @_model("--dropout", type=_SHARE, help="Leave this share of hidden units out in training. [default: 0.1, else 0]")
 @_model(
     "--loss",
@@ -122,7 +120,6 @@ _training = partial(option, group="The training")
     "--validation-size",
     type=Number(0, 0.5),
     default=0.125,
-    show_default=True,
     help="Watch the loss on this share of the training rows; 0 makes all epochs.",
 )
 @_training(
@@ -133,7 +130,6 @@ _training = partial(option, group="The training")
     "--optimizer",
     type=click.Choice(["adamw", "adam", "sgd"]),
     default="adamw",
-    show_default=True,
     help="Minimise the loss by this rule.",
 )
 @_training(
@@ -146,19 +142,17 @@ _training = partial(option, group="The training")
     type=Number(0),
     help="Shrink parameters by this (adamw). [default: 0.2 for classes, 0.01 for numbers, else 0.0003]",
 )
-@_training("--jobs", type=int, default=1, show_default=True, help="Train so many networks at a time; -1: one a core.")
+@_training("--jobs", type=int, default=1, help="Train so many networks at a time; -1: one a core.")
 @_training(
     "--seed",
     type=click.IntRange(0, 2**32 - 1),
     default=0,
-    show_default=True,
     help="Draw the split, the weights and the orders from this seed.",
 )
 @_training(
     "--dtype",
     type=click.Choice(["float32", "float64"]),
     default="float32",
-    show_default=True,
     help="Compute in this precision.",
 )
 @output_option("-o", "--output", help="Write the model to this file (safetensors).")
@@ -219,7 +213,7 @@ def train(distributed: str | None, timeout: float | None, **options: Any) -> Non
     """
     if options["data"] is None:
         raise click.UsageError("Missing argument 'DATA'.")
-    settings = Settings(**options)
+    settings = SimpleNamespace(**options)
     with joined(distributed, timeout):
         _check_checkpoints(settings.checkpoint_dir, settings.resume)
         _check_together(settings)

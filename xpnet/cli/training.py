@@ -4,9 +4,9 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import joblib
@@ -14,7 +14,7 @@ import numpy
 import pyarrow
 
 from xpnet import Checkpoint, TableEncoder, TabularClassifier, TabularRegressor, __version__
-from xpnet.cli.options import Settings, dialect_of
+from xpnet.cli.options import dialect_of
 from xpnet.cli.output import show_facts, to_json, working
 from xpnet.cli.tables import (
     EncodedRows,
@@ -60,47 +60,32 @@ LOOKED_AT = 64
 """The most blocks of a table that tell whether a run goes on with the same rows."""
 
 
-@dataclass(frozen=True)
-class Data:
-    """The rows that have a label, and what they are.
-
-    training, test : those to train on, and those set apart to measure on
-    target : name of the labels' column; classes : the labels that differ, sorted; None for numbers
-    """
-
-    training: Rows
-    test: Rows
-    target: str
-    classes: numpy.ndarray | None
-    task: str
-    why: str
-    notes: list[str]
-
-
-def run(settings: Settings) -> None:
-    """Train, then write and show what came of it."""
+def run(settings: SimpleNamespace) -> None:
+    """Train, then write and show what came of it. settings : the options of ``xpnet train``, by their names"""
     with working(f"reading {settings.data}"):
-        data = _read(settings)
+        rows, report = _read(settings)
+        training, test = split(rows, settings.test_size, settings.seed, "--test-size")
     started = time.perf_counter()
-    model, notes = fit(data.training, data.classes, settings)
-    seconds = time.perf_counter() - started
+    model, notes = fit(training, settings)
+    report["seconds"] = time.perf_counter() - started
     losses = [network.history.loss[kept - 1] for network, kept in zip(model.networks_, model.best_epochs_, strict=True)]
     if not numpy.isfinite(losses).all():
         raise XpnetError(f"The loss must stay finite; it became {max(losses, key=abs)}. Use a smaller --lr.")
     if current_ranks().rank:  # rank 0 writes and shows what all have found
         return
     with working(f"measuring on {settings.data}"):
-        scores = _scores(model, data)
-    report = _report(settings, data, model, seconds, scores, notes)
-    save = partial(model.save, extra={"target": data.target, "ids": list(settings.ids)})
+        report["scores"] = _scores(model, training, test)
+    report["data"] |= {"left_out": dict(model.encoder_.left_out_), "notes": [*report["data"]["notes"], *notes]}
+    report |= _describe(model, settings)
+    save = partial(model.save, extra={"target": report["data"]["target"], "ids": list(settings.ids)})
     written, failed = _write(settings, save, report)
     _show(report, model.why_, written)
     if failed:
         raise XpnetError(failed)
 
 
-def _read(settings: Settings) -> Data:
-    """Return the rows of the file that have a label, and what they are for."""
+def _read(settings: SimpleNamespace) -> tuple[Rows, dict[str, Any]]:
+    """Return the rows of the file that have a label, and what is told of them and of the task."""
     opened = open_data(settings.data, dialect_of(vars(settings)), settings.target)
     features, target = pick_columns(
         opened, target=settings.target, features=settings.features, drop=[*settings.drop, *settings.ids]
@@ -114,15 +99,15 @@ def _read(settings: Settings) -> Data:
     notes = list(frame.notes)
     if len(labels) < frame.rows:
         notes.append(f"{frame.rows - len(labels):,} of {frame.rows:,} rows have no label, and are left out")
-    stratified = task == "classify"
-    classes = numpy.unique(labels) if stratified else None
+    classes = numpy.unique(labels) if task == "classify" else None
     if classes is None:
         y = labels.astype(float)
     else:  # numpy.unique gives indices, too, and takes four times as much memory
         y = numpy.searchsorted(classes, labels).astype(numpy.min_scalar_type(len(classes)))
-    rows = Rows(frame, features, there, y)
-    training, test = split(rows, settings.test_size, settings.seed, stratified=stratified, option="--test-size")
-    return Data(training, test, target, classes, task, why, notes)
+    data = {"name": frame.name, "rows": len(labels), "features": len(features), "target": target, "notes": notes}
+    data |= {} if classes is None else {"classes": classes.tolist()}
+    report = {"xpnet": __version__, "settings": vars(settings), "data": data, "task": {"name": task, "why": why}}
+    return Rows(frame, features, there, y, classes), report
 
 
 def _holds_words(frame: Frame, name: str) -> bool:
@@ -133,38 +118,19 @@ def _holds_words(frame: Frame, name: str) -> bool:
     return any(dates_of_text(column) is None for column in columns if column.null_count < len(column))
 
 
-def _scores(model: Any, data: Data) -> dict[str, Any]:
+def _scores(model: Any, training: Rows, test: Rows) -> dict[str, Any]:
     """Return scores on the rows that were trained on and on those set apart, beside those of a guess."""
-    training, test = data.training, data.test
-    some = training.take(slice(None, None, -(-len(training) // MEASURED_ROWS)))
-    opened, parts = TableModel(model), {"training": some, "test": test}
-    found = {
-        name: scores_of(opened, rows.y, opened.outputs_of_all(rows.tables()))
-        for name, rows in parts.items()
-        if len(rows)
-    }
-    classes = None if data.classes is None else len(data.classes)
-    return {**found, "baseline": baseline_scores(training.y, test.y if len(test) else training.y, classes)}
+    opened, found = TableModel(model), {}
+    for name, rows in {"training": training.some(MEASURED_ROWS), "test": test}.items():
+        if len(rows):
+            found[name] = scores_of(opened, rows.y, opened.outputs_of_all(rows.tables()))
+    return {**found, "baseline": baseline_scores(training, test if len(test) else training)}
 
 
-def _report(
-    settings: Settings, data: Data, model: Any, seconds: float, scores: dict[str, Any], notes: list[str]
-) -> dict[str, Any]:
-    """Return all that is known of the training, as JSON values."""
+def _describe(model: Any, settings: SimpleNamespace) -> dict[str, Any]:
+    """Return what the report tells of a model and its training, as JSON values."""
     networks = model.networks_
-    classes = {} if data.classes is None else {"classes": data.classes.tolist()}
     return {
-        "xpnet": __version__,
-        "settings": vars(settings),
-        "data": {
-            "name": data.training.frame.name,
-            "rows": len(data.training) + len(data.test),
-            "features": len(data.training.features),
-            **classes,
-            "left_out": dict(model.encoder_.left_out_),
-            "notes": [*data.notes, *notes],
-        },
-        "task": {"name": data.task, "why": data.why},
         "model": {
             "name": settings.model,
             "networks": len(networks),
@@ -175,8 +141,6 @@ def _report(
             "kept": list(model.best_epochs_),
             "why": networks[0].why_,
         },
-        "seconds": seconds,
-        "scores": scores,
         "history": {
             "loss": list(networks[0].history.loss),
             "validation_loss": list(networks[0].history.validation_loss),
@@ -184,7 +148,7 @@ def _report(
     }
 
 
-def _write(settings: Settings, save: Callable[[Path], None], report: dict[str, Any]) -> tuple[list[Path], str]:
+def _write(settings: SimpleNamespace, save: Callable[[Path], None], report: dict[str, Any]) -> tuple[list[Path], str]:
     """Write the files that were asked for; return their names, and what could not be written where it should.
 
     A model that cannot be written where it was asked for is kept in a temporary folder, lest the training be lost.
@@ -259,7 +223,7 @@ class SameRows(Callback):
             )
 
 
-def build(settings: Settings, *, classify: bool) -> Any:
+def build(settings: SimpleNamespace, *, classify: bool) -> Any:
     """Return the estimator that the options describe. What they leave open is as the estimator has it."""
     plain = {
         "hidden_layer_sizes": () if settings.model == "linear" else (100,),
@@ -281,8 +245,9 @@ def build(settings: Settings, *, classify: bool) -> Any:
     return model
 
 
-def fit(rows: Rows, classes: numpy.ndarray | None, settings: Settings) -> tuple[Any, list[str]]:
-    """Return the estimator fitted on rows, and notes on how. classes : the labels; None for numbers"""
+def fit(rows: Rows, settings: SimpleNamespace) -> tuple[Any, list[str]]:
+    """Return the estimator fitted on rows, and notes on how."""
+    classes = rows.classes
     model = build(settings, classify=classes is not None)
     if classes is not None:
         model.set_params(class_weight=_weights_by_label(settings.class_weight, classes))
@@ -291,32 +256,31 @@ def fit(rows: Rows, classes: numpy.ndarray | None, settings: Settings) -> tuple[
         same = None if settings.checkpoint_dir is None else SameRows(rows)
         model.watch(lambda member: _watchers(settings, same, member))
         if rows.frame.is_large:
-            return _fit_encoded(model, rows, classes, settings)
+            return _fit_encoded(model, rows, settings)
         return model.fit(rows.table(), rows.y if classes is None else classes[rows.y]), []
 
 
-def _fit_encoded(model: Any, rows: Rows, classes: numpy.ndarray | None, settings: Settings) -> tuple[Any, list[str]]:
+def _fit_encoded(model: Any, rows: Rows, settings: SimpleNamespace) -> tuple[Any, list[str]]:
     """Fit on a large table, whose rows are encoded some at a time: once, or where that is too much for each epoch."""
-    by_blocks = len(rows) * len(rows.features) > MOST_ENCODED
-    share, stratified = settings.validation_size if by_blocks else 0.0, classes is not None
-    training, watched = split(rows, share, settings.seed, stratified=stratified, option="--validation-size")
-    step = -(-len(training) // SAMPLE_ROWS)
-    chosen = training.take(slice(None, None, step))
-    sample, most = chosen.table(), MOST_ENCODED // (len(rows) * len(rows.features))
-    bins: Any = "auto" if step == 1 else min(most, MOST_BINS_OF_A_TREE) if most >= LEAST_BINS else None
-    encoder = model.new_encoder(settings.seed, bins).fit(sample, chosen.y)
-    notes = ["the table is read again for each epoch, since its encoded rows would take much memory"] * by_blocks
-    notes += [f"encodings are those of {len(sample):,} of {len(training):,} rows, at even distances"] * (step > 1)
-    del sample
+    most = MOST_ENCODED // (len(rows) * len(rows.features))  # columns that each column may become in memory
+    by_blocks = most == 0
+    training, watched = split(rows, settings.validation_size if by_blocks else 0.0, settings.seed, "--validation-size")
+    chosen = training.some(SAMPLE_ROWS)
+    bins: Any = min(most, MOST_BINS_OF_A_TREE) if most >= LEAST_BINS else None
+    encoder = model.new_encoder(settings.seed, "auto" if len(chosen) == len(training) else bins)
+    encoder.fit(chosen.table(), chosen.y)
     pyarrow.default_memory_pool().release_unused()  # what the sample took is needed for the rows
+    notes = ["the table is read again for each epoch, since its encoded rows would take much memory"] * by_blocks
+    if len(chosen) < len(training):
+        notes.append(f"encodings are those of {len(chosen):,} of {len(training):,} rows, at even distances")
     X, X_val = (EncodedRows(part, encoder, settings.dtype) for part in (training, watched))
     if not by_blocks:
-        return model.fit_encoded(encoder, X.whole(), rows.y, classes=classes), notes
+        return model.fit_encoded(encoder, X.whole(), rows.y, classes=rows.classes), notes
     apart = {"X_val": X_val, "y_val": watched.y} if len(watched) else {}
-    return model.fit_encoded(encoder, X, training.y, classes=classes, **apart), notes
+    return model.fit_encoded(encoder, X, training.y, classes=rows.classes, **apart), notes
 
 
-def _watchers(settings: Settings, same: SameRows | None, member: int) -> tuple[list[Callback], Any]:
+def _watchers(settings: SimpleNamespace, same: SameRows | None, member: int) -> tuple[list[Callback], Any]:
     """Make the callbacks of a member's training, and open the checkpoint from which it goes on."""
     watchers: list[Callback] = [Progress()]
     if settings.checkpoint_dir is None or same is None:

@@ -11,6 +11,6 @@
 Everything that is no table is a :class:`~xpnet.errors.DataFileError` whose sentence names the file.
 """
 
-from xpnet.data.files import DATASETS, DataFile, open_data
+from xpnet.data.files import DATASETS, open_data
 
-__all__ = ["DATASETS", "DataFile", "open_data"]
+__all__ = ["DATASETS", "open_data"]

@@ -5,15 +5,18 @@ another array. A .npy file holds X alone; its labels are one of its columns (``x
 target names.
 """
 
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 
 from xpnet.errors import DataFileError
+
+if TYPE_CHECKING:
+    from xpnet.data.frames import Frame
+    from xpnet.data.text import TextFile
 
 DATASETS = ("digits", "iris", "wine", "breast_cancer", "diabetes")
 
@@ -35,68 +38,14 @@ _REMEDIES = {
 }
 
 STDIN = "-"
-_MARKS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
-"""Compressed content begins with these bytes."""
 
 
-class Content:
-    """The content of a text file or of standard input, which can be read from its beginning more than once.
-
-    name : for messages; suffix : of its format (``.csv``), without that of its compression
-    """
-
-    def __init__(self, source: str | Path) -> None:
-        self.path, self.suffix = Path(source), _suffix(Path(source))
-        self._bytes: bytes | None = None
-        self.name, self.compression = self.path.name, COMPRESSED.get(self.path.suffix.lower())
-        if str(source) == STDIN:
-            self.name, self._bytes = "stdin", sys.stdin.buffer.read()
-            self.compression = next((kind for mark, kind in _MARKS.items() if self._bytes.startswith(mark)), None)
-
-    def open(self) -> Any:
-        """Return a pyarrow stream over the content, decompressed."""
-        import pyarrow
-
-        # Python opens the file, since pyarrow opens none whose name is not UTF-8.
-        raw = self.path.open("rb") if self._bytes is None else pyarrow.py_buffer(self._bytes)
-        return pyarrow.input_stream(raw, compression=self.compression)
-
-    def is_larger(self, size: int) -> bool:
-        """Return whether the text has more bytes than that when it is decompressed; False for what is in memory so."""
-        if not self.compression:
-            return self._bytes is None and self.path.stat().st_size > size
-        with self.open() as stream:  # a file does not say how much it unpacks to, which may be a thousand times as much
-            while size >= 0 and (found := len(stream.read(2**20))):
-                size -= found
-        return size < 0
-
-    def beginning(self, size: int) -> bytes:
-        """Return the first bytes, decompressed; all, where there are fewer."""
-        with self.open() as stream:
-            return bytes(stream.read(size))
-
-
-class DataFile:
-    """A data file that was opened.
-
-    name : for messages; names : of its columns; default_target : the column of labels where it is known
-    """
-
-    def __init__(self, frame: Any, default_target: str | None = None) -> None:
-        self.frame, self.name, self.names, self.default_target = frame, frame.name, frame.schema.names, default_target
-
-    def read(self, columns: Any, text: Any = (), target: str | None = None) -> Any:
-        """Return the :class:`~xpnet.data.frames.Frame` of some columns at least; those in ``text`` are read as text."""
-        self.frame.take_as_text(text)
-        return self.frame
-
-
-def open_data(source: str | Path | Content, dialect: Any = None, target: str | None = None) -> DataFile:
+def open_data(source: str | Path, dialect: Any = None, target: str | None = None) -> "Frame | TextFile":
     """Open a data set or file.
 
     Parameters
     ----------
-    source : str, Path or Content
+    source : str or Path
         A name of ``DATASETS``; a path that ends in .csv, .tsv or .txt, with .gz, .bz2, .zst or .lz4 behind it where it
         is compressed, in .parquet, .npz, .npy, .h5 or .zarr; a folder of Parquet files; or ``-`` for text on standard
         input.
@@ -107,8 +56,8 @@ def open_data(source: str | Path | Content, dialect: Any = None, target: str | N
 
     Returns
     -------
-    DataFile
-        Its columns, and what reads them.
+    Frame or TextFile
+        What has names of columns, and ``read``, which returns a :class:`~xpnet.data.frames.Frame` of some of them.
 
     Raises
     ------
@@ -128,59 +77,36 @@ def open_data(source: str | Path | Content, dialect: Any = None, target: str | N
         raise DataFileError(f"{source}: the file must be readable; {error.strerror or error}.") from error
 
 
-def _opened(source: str | Path | Content, dialect: Any, target: str | None) -> DataFile:
+def _opened(source: str | Path, dialect: Any, target: str | None) -> "Frame | TextFile":
     if str(source) in DATASETS:
         return _open_bundled(str(source))
-    if not isinstance(source, Content):
-        _check_readable(source)
-    if isinstance(source, Content) or str(source) == STDIN or _suffix(Path(source)) in _TEXTS:
-        from xpnet.data.text import Dialect, TextFile
+    _check_readable(source)
+    from xpnet.data.frames import array_frame, parquet_frame
 
-        return TextFile(source if isinstance(source, Content) else Content(source), dialect or Dialect())
     path = Path(source)
     suffix = path.suffix.lower()
+    if str(source) == STDIN or suffix_of(path) in _TEXTS:
+        from xpnet.data.text import Dialect, TextFile
+
+        return TextFile(source, dialect or Dialect())
     if suffix == ".npz" or suffix in _STORES:
         return _open_archive(path, target)
     if suffix == ".npy":
         X, others = _load(path), target is not None and target.endswith(".npy")
-        return _array_file(path.name, X, _load(Path(str(target))) if others else None, target or "")
-    from xpnet.data.frames import ParquetFrame
-
-    return DataFile(ParquetFrame(path, path.name))
+        return array_frame(path.name, X, _load(Path(str(target))) if others else None, target or "")
+    return parquet_frame(path, path.name)
 
 
-def _array_file(name: str, X: Any, labels: Any, target: str, names: list[str] | None = None) -> DataFile:
-    """Open a matrix with names for its columns, and labels beside it; None for no labels.
-
-    Raises DataFileError unless X is a matrix of numbers.
-    """
-    from xpnet.data.frames import ArrayFrame
-
-    if getattr(X, "ndim", 0) != 2 or numpy.dtype(X.dtype).kind not in "biuf":
-        shape, dtype = getattr(X, "shape", ()), getattr(X, "dtype", type(X).__name__)
-        raise DataFileError(
-            f"{name}: X is a matrix of numbers (rows, features); received {dtype} of shape {tuple(shape)}. Reshape it."
-        )
-    if not X.shape[1] or not X.shape[0]:
-        raise DataFileError(f"{name}: X needs at least one row and column; received shape {tuple(X.shape)}.")
-    if labels is not None and labels.shape != X.shape[:1]:
-        raise DataFileError(
-            f"{name}: {target} holds one label for each row of X, shape {X.shape[:1]}; received {labels.shape}."
-        )
-    features = names or [f"x{k}" for k in range(X.shape[1])]
-    if labels is None:
-        return DataFile(ArrayFrame(name, X, features, {}))
-    return DataFile(ArrayFrame(name, X, features, {target: labels}), target)
-
-
-def _open_bundled(name: str) -> DataFile:
+def _open_bundled(name: str) -> "Frame":
     """Open one of ``DATASETS``, with its labels as text where scikit-learn names them."""
     from sklearn import datasets
+
+    from xpnet.data.frames import array_frame
 
     found: Any = getattr(datasets, f"load_{name}")()
     named = getattr(found, "target_names", None)
     labels = found.target if named is None else numpy.asarray(named)[found.target]
-    return _array_file(name, found.data, labels, "target", [str(feature) for feature in found.feature_names])
+    return array_frame(name, found.data, labels, "target", [str(feature) for feature in found.feature_names])
 
 
 def _load(path: Path) -> numpy.ndarray:
@@ -189,12 +115,14 @@ def _load(path: Path) -> numpy.ndarray:
         return numpy.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def _open_archive(path: Path, target: str | None) -> DataFile:
+def _open_archive(path: Path, target: str | None) -> "Frame":
     """Open a .npz file, an HDF5 file or a Zarr group; X of the last two is read when rows are asked for.
 
     Raises DataFileError where h5py or zarr is missing, for damaged files, and for arrays that are missing or hold
     objects.
     """
+    from xpnet.data.frames import array_frame
+
     package = {".npz": "numpy", ".zarr": "zarr"}.get(path.suffix.lower(), "h5py")
     try:
         module: Any = __import__(package)
@@ -214,7 +142,7 @@ def _open_archive(path: Path, target: str | None) -> DataFile:
             raise ValueError("it holds one array without a name")
         X, labelled = _array(path.name, arrays, "X"), target if target is not None else "y" if "y" in arrays else None
         labels = None if labelled is None else _decoded(numpy.asarray(_array(path.name, arrays, labelled)[...]))
-        return _array_file(path.name, X, labels, labelled or "y")
+        return array_frame(path.name, X, labels, labelled or "y")
 
 
 def _array(name: str, arrays: Mapping[str, Any], wanted: str) -> Any:
@@ -283,7 +211,7 @@ def _decoded(y: numpy.ndarray) -> numpy.ndarray:
     return y
 
 
-def _suffix(path: Path) -> str:
+def suffix_of(path: Path) -> str:
     """Return the ending of a file's format, of compressed text the one before that of its compression."""
     named = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
     return named.suffix.lower()
@@ -301,7 +229,7 @@ def _check_readable(source: str | Path) -> None:
             raise DataFileError(f"Data is {_kinds()}; {path} is a folder without Parquet files.")
     elif not path.is_file():
         raise DataFileError(f"Data is {_kinds()}; {path} is a pipe or a device. Pass - and redirect it.")
-    elif path.suffix.lower() not in _ENDINGS and _suffix(path) not in _TEXTS:
+    elif path.suffix.lower() not in _ENDINGS and suffix_of(path) not in _TEXTS:
         raise DataFileError(f"Data is {_kinds()}; received {path}.{_REMEDIES.get(path.suffix.lower(), '')}")
 
 

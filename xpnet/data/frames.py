@@ -1,9 +1,8 @@
 """Frames: the rows of a data file as named columns of Arrow's, at once or block by block; labels; forms of numbers."""
 
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,32 +32,41 @@ MOSTLY, STRAYS = 0.9, 3
 """A column in which so large a share of the cells are numbers, and at most so many different others, holds numbers."""
 
 
-class Frame(ABC):
+@dataclass
+class Frame:
     """The rows of a data file.
 
     name : of the file, for messages; schema : of the columns
     starts : (blocks + 1,) the first row of each block, and the number of rows
+    stored : a function that yields some columns of a block as they are stored, in that order, some thousand rows at a
+        time; it raises DataFileError for a file that cannot be read any more
+    default_target : the column of labels, where it is known
     notes : what was done to read the file that its owner should know
+    converters : functions that make of a column, as it is stored, an array of the type that it has in the schema
     """
 
     name: str
     schema: pyarrow.Schema
     starts: numpy.ndarray
+    stored: Callable[[int, Sequence[str]], Iterable[pyarrow.RecordBatch]]
+    default_target: str | None = None
+    notes: list[str] = field(default_factory=list)
+    converters: dict[str, Callable[[Any], Any]] = field(default_factory=dict)
 
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self._converters: dict[str, Callable[[Any], Any]] = {}
+    @property
+    def names(self) -> list[str]:
+        """Return the names of the columns."""
+        return list(self.schema.names)
 
-    @abstractmethod
-    def _read(self, block: int, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
-        """Yield some columns of a block as they are stored, in that order, some thousand rows at a time.
-
-        Raises DataFileError for a file that cannot be read any more.
-        """
+    def read(self, columns: Sequence[str], text: Iterable[str] = (), target: str | None = None) -> "Frame":
+        """Return a frame of some columns at least, in which those in ``text`` are text."""
+        found = replace(self, notes=[*self.notes], converters={**self.converters})
+        found.take_as_text(text)
+        return found
 
     def convert(self, name: str, kind: Any, converter: Callable[[Any], Any]) -> None:
         """Have a column read as another type. converter : makes an array of that type of one as it is stored"""
-        self._converters[name] = converter
+        self.converters[name] = converter
         self.schema = self.schema.set(self.schema.get_field_index(name), pyarrow.field(name, kind))
 
     def take_as_text(self, columns: Iterable[str]) -> None:
@@ -68,14 +76,11 @@ class Frame(ABC):
                 self.convert(name, TEXT, lambda cells: cells.cast(pyarrow.string()).dictionary_encode())
 
     def batches(self, block: int, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
-        """Yield some columns of a block, in that order, some thousand rows at a time.
-
-        Raises DataFileError for a file that cannot be read any more.
-        """
-        for batch in self._read(block, columns):
-            for name in self._converters.keys() & set(columns):
+        """Yield some columns of a block, in that order, some thousand rows at a time."""
+        for batch in self.stored(block, columns):
+            for name in self.converters.keys() & set(columns):
                 place = batch.schema.get_field_index(name)
-                batch = batch.set_column(place, name, self._converters[name](batch.column(place)))
+                batch = batch.set_column(place, name, self.converters[name](batch.column(place)))
             yield batch
 
     @property
@@ -104,56 +109,56 @@ class Frame(ABC):
         return pyarrow.Table.from_batches(list(self.all_batches(columns)), schema).unify_dictionaries()
 
 
-class MemoryFrame(Frame):
-    """A frame of an Arrow table."""
-
-    def __init__(self, name: str, content: pyarrow.Table) -> None:
-        super().__init__()
-        self.name, self.content, self.schema = name, content, content.schema
-        self.starts = numpy.asarray([0, content.num_rows])
-
-    def convert(self, name: str, kind: Any, converter: Callable[[Any], Any]) -> None:
-        """Convert a column at once: its batches share one dictionary, which would be converted with each of them."""
-        place, cells = self.schema.get_field_index(name), self.content.column(name).unify_dictionaries()
-        self.content = self.content.set_column(place, name, converter(cells.combine_chunks()))
-        self.schema = self.content.schema
-
-    def _read(self, block: int, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
-        """See :class:`Frame`."""
-        yield from self.content.select(columns).to_batches(ROWS)
+def table_frame(name: str, table: pyarrow.Table) -> Frame:
+    """Return the frame of an Arrow table."""
+    return Frame(
+        name,
+        table.schema,
+        numpy.asarray([0, table.num_rows]),
+        lambda _, columns: table.select(columns).to_batches(ROWS),
+    )
 
 
-class ArrayFrame(Frame):
-    """A frame of a matrix and further columns.
+def array_frame(
+    name: str, X: Any, labels: numpy.ndarray | None, target: str, names: Sequence[str] | None = None
+) -> Frame:
+    """Return the frame of a matrix and the labels beside it.
 
-    X : (rows, features), an array or what is sliced as one; names : of its columns; others : (rows,) arrays by name
+    X : (rows, features), an array or what is sliced as one; labels : (rows,), or None; target : their column's name
+    names : of the matrix's columns; by default x0, x1, ...
+
+    Raises DataFileError unless X is a matrix of numbers, with a label for each row.
     """
+    if getattr(X, "ndim", 0) != 2 or numpy.dtype(X.dtype).kind not in "biuf":
+        shape, dtype = getattr(X, "shape", ()), getattr(X, "dtype", type(X).__name__)
+        raise DataFileError(
+            f"{name}: X is a matrix of numbers (rows, features); received {dtype} of shape {tuple(shape)}. Reshape it."
+        )
+    if not X.shape[1] or not X.shape[0]:
+        raise DataFileError(f"{name}: X needs at least one row and column; received shape {tuple(X.shape)}.")
+    if labels is not None and labels.shape != X.shape[:1]:
+        raise DataFileError(
+            f"{name}: {target} holds one label for each row of X, shape {X.shape[:1]}; received {labels.shape}."
+        )
+    source = ArraySource(X)
+    places = {column: place for place, column in enumerate(names or [f"x{k}" for k in range(X.shape[1])])}
+    beside = {} if labels is None else {target: pyarrow.array(labels.astype(_arrow_dtype(labels.dtype)))}
+    kind = pyarrow.from_numpy_dtype(_arrow_dtype(source.dtype))
 
-    def __init__(self, name: str, X: Any, names: Sequence[str], others: Mapping[str, numpy.ndarray]) -> None:
-        super().__init__()
-        self.name = name
-        self.others = {key: pyarrow.array(y.astype(_arrow_dtype(y.dtype))) for key, y in others.items()}
-        self.places = {column: place for place, column in enumerate(names)}
-        self.source = ArraySource(X)
-        self.starts = self.source.starts
-        kind = pyarrow.from_numpy_dtype(_arrow_dtype(self.source.dtype))
-        fields = [pyarrow.field(column, kind) for column in names]
-        self.schema = pyarrow.schema([*fields, *((key, y.type) for key, y in self.others.items())])
-
-    def _read(self, block: int, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
-        """See :class:`Frame`."""
-        start, end = map(int, self.starts[block : block + 2])
-        matrix = any(column in self.places for column in columns)
-        with reading(self.name, "write it again"):
-            X = self.source.read(block) if matrix else numpy.empty((end - start, 0))
-            X = X.astype(_arrow_dtype(X.dtype), copy=False)
+    def stored(block: int, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
+        start, end = map(int, source.starts[block : block + 2])
+        rows = numpy.empty((0, 0))
+        if not beside.keys() >= set(columns):
+            with reading(name, "write it again"):
+                rows = source.read(block).astype(_arrow_dtype(source.dtype), copy=False)
         cells = [
-            pyarrow.array(X[:, self.places[column]])
-            if column in self.places
-            else self.others[column].slice(start, end - start)
+            pyarrow.array(rows[:, places[column]]) if column in places else beside[column].slice(start, end - start)
             for column in columns
         ]
         yield from pyarrow.Table.from_arrays(cells, names=list(columns)).to_batches(ROWS)
+
+    schema = pyarrow.schema([*((column, kind) for column in places), *((key, y.type) for key, y in beside.items())])
+    return Frame(name, schema, source.starts, stored, None if labels is None else target)
 
 
 def _arrow_dtype(dtype: numpy.dtype) -> numpy.dtype:
@@ -161,57 +166,55 @@ def _arrow_dtype(dtype: numpy.dtype) -> numpy.dtype:
     return numpy.dtype("float32") if dtype == "float16" else dtype.newbyteorder("=")
 
 
-class ParquetFrame(Frame):
-    """A frame of a folder of Parquet files, or of one file.
+def parquet_frame(path: str | Path, name: str | None = None) -> Frame:
+    """Return the frame of a folder of Parquet files, or of one file, whose groups of rows are its blocks.
 
     Names of folders such as ``year=2024`` are columns. A file without a column that others have has gaps there.
 
     Raises DataFileError where a file is no whole Parquet file, or columns of one name hold different things.
     """
+    name = name or str(path)
+    try:
+        found = dataset.dataset(str(path), format="parquet", partitioning="hive")
+        files = list(found.get_fragments())
+        groups = [group for file in files for group in file.split_by_row_group()]
+        schemas = [plain_schema(file.physical_schema) for file in files]
+        named = {key for file in files for key in _keys(file) if key not in file.physical_schema.names}
+        schemas.append(pyarrow.schema([found.schema.field(key) for key in found.schema.names if key in named]))
+        schema = pyarrow.unify_schemas(schemas, promote_options="permissive")
+        counts = [group.row_groups[0].num_rows for group in groups]
+    except (pyarrow.ArrowException, OSError, ValueError) as error:  # ValueError: damaged text or JSON inside a file
+        kind = (
+            "no folder of whole Parquet files that agree on their columns"
+            if Path(path).is_dir()
+            else "not a whole Parquet file"
+        )
+        raise DataFileError(f"{path}: this is {kind}: {error}. Write it again.") from error
+    starts = numpy.append(0, numpy.cumsum(counts)).astype(numpy.int64)
+    return Frame(name, schema, starts, lambda block, columns: _rows_of_group(groups[block], schema, columns))
 
-    def __init__(self, path: str | Path, name: str | None = None) -> None:
-        super().__init__()
-        self.name = name or str(path)
-        try:
-            found = dataset.dataset(str(path), format="parquet", partitioning="hive")
-            files = list(found.get_fragments())
-            self.groups = [group for file in files for group in file.split_by_row_group()]
-            schemas = [plain_schema(file.physical_schema) for file in files]
-            named = {key for file in files for key in _keys(file) if key not in file.physical_schema.names}
-            schemas.append(pyarrow.schema([field for field in found.schema if field.name in named]))
-            self.schema = self._stored = _joined(self.name, schemas)
-            counts = [group.row_groups[0].num_rows for group in self.groups]
-        except (pyarrow.ArrowException, OSError, ValueError) as error:  # ValueError: damaged text or JSON inside a file
-            kind = "no folder of whole Parquet files" if Path(path).is_dir() else "not a whole Parquet file"
-            raise DataFileError(f"{path}: this is {kind}: {error}. Write it again.") from error
-        self.starts = numpy.append(0, numpy.cumsum(counts)).astype(numpy.int64)
 
-    def _read(self, block: int, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
-        """See :class:`Frame`."""
-        group = self.groups[block]
-        rows = min(max(_BYTES_DECODED // (8 * max(1, len(columns))), 2**10), ROWS)
-        stored = [name for name in columns if name in group.physical_schema.names]
-        try:
-            with parquet.ParquetFile(
-                group.path, metadata=group.metadata, pre_buffer=False, buffer_size=_BYTES_BUFFERED
-            ) as file:
-                # Each thread takes room, and one column gives them nothing to share.
-                wanted = {"row_groups": [group.row_groups[0].id], "columns": stored, "use_threads": len(stored) > 1}
-                for batch in file.iter_batches(rows, **wanted):
-                    yield self._completed(batch, columns, _keys(group))
-        except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:  # as above
-            raise DataFileError(f"{group.path}: this file cannot be read: {error}. Write it again.") from error
-
-    def _completed(self, batch: Any, columns: Sequence[str], keys: dict[str, Any]) -> pyarrow.RecordBatch:
-        """Return the batch with every column, in the types that all files share. keys : those that are not stored"""
-        kinds = {name: self._stored.field(name).type for name in columns}
-        whole = [
-            batch.column(name).cast(kind, safe=False)
-            if name in batch.schema.names
-            else pyarrow.repeat(pyarrow.scalar(keys.get(name), type=kind), batch.num_rows)
-            for name, kind in kinds.items()
-        ]
-        return pyarrow.RecordBatch.from_arrays(whole, names=list(columns))
+def _rows_of_group(group: Any, schema: pyarrow.Schema, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
+    """Yield some columns of a group of rows, in the types that all files share."""
+    rows = min(max(_BYTES_DECODED // (8 * max(1, len(columns))), 2**10), ROWS)
+    stored = [name for name in columns if name in group.physical_schema.names]
+    keys, kinds = _keys(group), [schema.field(name).type for name in columns]
+    # Each thread takes room, and one column gives them nothing to share.
+    wanted = {"row_groups": [group.row_groups[0].id], "columns": stored, "use_threads": len(stored) > 1}
+    try:
+        with parquet.ParquetFile(
+            group.path, metadata=group.metadata, pre_buffer=False, buffer_size=_BYTES_BUFFERED
+        ) as file:
+            for batch in file.iter_batches(rows, **wanted):
+                cells = [
+                    batch.column(name).cast(kind, safe=False)
+                    if name in stored
+                    else pyarrow.repeat(pyarrow.scalar(keys.get(name), type=kind), batch.num_rows)
+                    for name, kind in zip(columns, kinds, strict=True)
+                ]
+                yield pyarrow.RecordBatch.from_arrays(cells, names=list(columns))
+    except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:  # as above
+        raise DataFileError(f"{group.path}: this file cannot be read: {error}. Write it again.") from error
 
 
 def _keys(fragment: Any) -> dict[str, Any]:
@@ -226,15 +229,6 @@ def plain_schema(schema: Any) -> Any:
     return pyarrow.schema(
         [pyarrow.field(f.name, f.type.value_type if types.is_dictionary(f.type) else f.type) for f in fields]
     )
-
-
-def _joined(name: str, schemas: Sequence[Any]) -> Any:
-    try:
-        return pyarrow.unify_schemas(list(schemas), promote_options="permissive")
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
-        raise DataFileError(
-            f"{name}: files of one folder must agree on what a column holds: {error}. Write them alike."
-        ) from error
 
 
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
@@ -347,14 +341,12 @@ class NumberFormat:
 
     def numbers(self, column: Any) -> Any:
         """Return the cells of a column as float64; those that are no numbers are gaps."""
-        encoded = column if types.is_dictionary(column.type) else column.dictionary_encode()
-        return compute.take(self._converted(encoded.dictionary), encoded.indices)
-
-    def _converted(self, texts: Any) -> Any:
-        texts = texts.cast(pyarrow.string())
+        encoded = column.cast(pyarrow.string()).dictionary_encode()  # a batch may use few words of its dictionary
+        texts = encoded.dictionary
         known = compute.if_else(compute.match_substring_regex(texts, self.pattern), texts, None)
         bare = compute.replace_substring_regex(known, rf"{_UNIT}|\s|[{self.thousands}]", "")
-        return compute.replace_substring(bare, self.decimal, ".").cast(pyarrow.float64())
+        numbers = compute.replace_substring(bare, self.decimal, ".").cast(pyarrow.float64())
+        return compute.take(numbers, encoded.indices)
 
     def of(self, texts: Any, counts: Any, *, strictly: bool) -> "NumberFormat | None":
         """Return this form with a note on a column that has it; None for a column that has not.

@@ -255,9 +255,9 @@ class ParquetSource(Source):
         drop: Iterable[str] = (),
         dtype: str = "float32",
     ) -> None:
-        from xpnet.data.frames import ParquetFrame, read_labels
+        from xpnet.data.frames import parquet_frame, read_labels
 
-        self.frame, self.dtype = ParquetFrame(path), numpy.dtype(dtype)
+        self.frame, self.dtype = parquet_frame(path), numpy.dtype(dtype)
         names, apart = self.frame.schema.names, {target, *drop}
         self.features = [name for name in names if name not in apart] if features is None else list(features)
         missing = [name for name in [target, *self.features, *drop] if name not in names]

@@ -5,12 +5,13 @@ import csv as lines
 import io
 import os
 import re
-import shutil
+import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,18 +19,24 @@ import pyarrow
 from pyarrow import csv, parquet
 
 from xpnet.data import sources
-from xpnet.data.files import Content, DataFile
-from xpnet.data.frames import TEXT, Frame, MemoryFrame, ParquetFrame, number_format_of
+from xpnet.data.files import COMPRESSED, STDIN, suffix_of
+from xpnet.data.frames import TEXT, Frame, number_format_of, parquet_frame, table_frame
 from xpnet.errors import DataFileError
 
 SAMPLE = 2**20
 """Bytes that are looked at first; more where a line is longer."""
+
+GROUP = 8
+"""Blocks of text, of about a megabyte, that are kept as one group of rows: few groups take little memory."""
 
 MISSING = [
     *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA"),
     *("NULL", "NaN", "None", "n/a", "nan", "null"),
 ]
 """An empty cell holds one of these: pandas' list, so that a frame read by pandas gets the same predictions."""
+
+_MARKS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
+"""Compressed content begins with these bytes."""
 
 _BOMS = {
     codecs.BOM_UTF8: "utf-8",
@@ -62,19 +69,24 @@ class Dialect:
     header: bool = True
 
 
-class TextFile(DataFile):
-    """A text file, whose beginning was looked at.
+class TextFile:
+    """A text file or standard input, whose beginning was looked at, and which can be read more than once.
 
-    names : of the columns
+    name : for messages; names : of the columns
 
     Raises DataFileError for an empty file, and for bytes of another encoding.
     """
 
     default_target: str | None = None
 
-    def __init__(self, content: Content, dialect: Dialect) -> None:
-        self.content, self.name, self.dialect = content, content.name, dialect
-        text, self.encoding = _beginning(content, dialect.encoding)
+    def __init__(self, source: str | Path, dialect: Dialect) -> None:
+        self.path, self.dialect = Path(source), dialect
+        self.name, self.compression = self.path.name, COMPRESSED.get(self.path.suffix.lower())
+        self.piped: bytes | None = None
+        if str(source) == STDIN:
+            self.name, self.piped = "stdin", sys.stdin.buffer.read()
+            self.compression = next((kind for mark, kind in _MARKS.items() if self.piped.startswith(mark)), None)
+        text, self.encoding = self._beginning()
         told = re.fullmatch(r"\"?sep=(.)\"?", text.partition("\n")[0].rstrip("\r"))  # what Excel writes above the names
         text = text.partition("\n")[2] if told else text
         first = text.splitlines()[:200]
@@ -82,7 +94,7 @@ class TextFile(DataFile):
             raise DataFileError(
                 f"{self.name}: the first line must name the columns; the file is empty or begins with a blank line."
             )
-        usual = told[1] if told else "\t" if content.suffix == ".tsv" else None
+        usual = told[1] if told else "\t" if suffix_of(self.path) == ".tsv" else None
         self.separator = dialect.separator or usual or _separator(first[:20])
         rows = _rows(self.name, text, self.separator)
         self.longest, self.quoted = max(map(len, first)), '"' in text
@@ -92,6 +104,44 @@ class TextFile(DataFile):
         if self.decimal == "," and not dialect.decimal:
             self.notes.append("a comma stands before decimals; --decimal . if it parts thousands")
 
+    def _content(self) -> Any:
+        """Return a stream over the content, decompressed."""
+        # Python opens the file, since pyarrow opens none whose name is not UTF-8.
+        raw = self.path.open("rb") if self.piped is None else pyarrow.py_buffer(self.piped)
+        return pyarrow.input_stream(raw, compression=self.compression)
+
+    def _beginning(self) -> tuple[str, str]:
+        """Return the first lines as text, whole ones where possible, and the encoding."""
+        size, raw = SAMPLE, b""
+        while True:
+            with self._content() as stream:
+                raw = bytes(stream.read(size))
+            if len(raw) < size or raw.count(b"\n") + raw.count(b"\r") >= 3 or size >= _LARGEST_BLOCK:
+                break
+            size *= 8
+        marked = next((name for mark, name in _BOMS.items() if raw.startswith(mark)), "utf-8")
+        encoding = self.dialect.encoding or marked
+        try:
+            text = codecs.getincrementaldecoder(encoding)().decode(raw, final=len(raw) < size)
+        except UnicodeDecodeError as error:
+            raise _wrong_encoding(self.name, encoding, error.start) from error
+        except (LookupError, TypeError, UnicodeError) as error:
+            raise DataFileError(
+                f"{self.name}: the encoding must be one that Python knows; received {encoding!r}."
+            ) from error
+        if "\0" in text:  # every second byte of UTF-16
+            raise _wrong_encoding(self.name, encoding, raw.index(b"\0"))
+        return text.removeprefix("\ufeff"), encoding
+
+    def _is_larger(self, size: int) -> bool:
+        """Return whether the text has more bytes than that when it is decompressed; False for what is in memory so."""
+        if not self.compression:
+            return self.piped is None and self.path.stat().st_size > size
+        with self._content() as stream:  # a file does not say how much it unpacks to: maybe a thousand times as much
+            while size >= 0 and (found := len(stream.read(2**20))):
+                size -= found
+        return size < 0
+
     def read(self, columns: Sequence[str], text: Sequence[str] = (), target: str | None = None) -> Frame:
         """Return some columns of all rows: numbers, truth values, moments, or text.
 
@@ -100,11 +150,11 @@ class TextFile(DataFile):
 
         Raises DataFileError for what is no separated text, and where a disk has no room for a large file.
         """
-        types = self._first_types(columns, text, target)
-        if self.content.is_larger(sources.LARGE_TABLE):
-            frame: Frame = self._kept_as_parquet(columns, types)
+        types, large = self._first_types(columns, text, target), self._is_larger(sources.LARGE_TABLE)
+        if large:
+            frame = self._kept_as_parquet(columns, types)
         else:
-            frame = MemoryFrame(self.name, self._with_types(types, lambda: self._table(columns, types)))
+            frame = table_frame(self.name, self._with_types(types, lambda: self._table(columns, types)))
         frame.notes += self.notes
         for name in columns:
             if types[name] == TEXT and name not in text and name != target:
@@ -113,7 +163,7 @@ class TextFile(DataFile):
                 if found is not None:
                     frame.notes += [f"{name}: {found.note}"] if found.note else []
                     frame.convert(name, pyarrow.float64(), found.numbers)
-        return frame
+        return frame if large else replace(table_frame(self.name, frame.table(columns)), notes=frame.notes)
 
     def _first_types(self, columns: Sequence[str], text: Sequence[str], target: str | None) -> dict[str, Any]:
         """Return the types of columns as far as the beginning shows."""
@@ -132,19 +182,18 @@ class TextFile(DataFile):
 
     def _with_types(self, types: dict[str, Any], read: Callable[[], Result]) -> Result:
         """Return the result of a reading, which begins again with another type where a cell does not fit a column's."""
-        for retry in range(_RETRIES + len(types) + 1):
+        for retry in count():
             try:
                 return read()
             except pyarrow.ArrowInvalid as error:
                 misfit = _CONVERSION.search(str(error))
-                if misfit is None:
+                column = "" if misfit is None else self.names[int(misfit[1])]
+                if misfit is None or types.get(column) in (TEXT, pyarrow.string()):
                     raise self._explained(error) from error
-                column = self.names[int(misfit[1])]
-                widened = pyarrow.float64() if types.get(column) == pyarrow.int64() else TEXT
-                types[column] = widened
+                types[column] = pyarrow.float64() if types.get(column) == pyarrow.int64() else TEXT
                 if retry >= _RETRIES:
                     types.update({name: TEXT for name, kind in types.items() if kind != pyarrow.float64()})
-        raise DataFileError(f"{self.name}: its columns cannot be read.")
+        raise AssertionError  # a column becomes text at last, and every cell is text
 
     def _table(self, columns: Sequence[str], types: dict[str, Any]) -> pyarrow.Table:
         with self._stream() as stream:
@@ -156,26 +205,24 @@ class TextFile(DataFile):
             raise self._explained(ValueError("a quote is opened and never closed"))
         return content
 
-    def _kept_as_parquet(self, columns: Sequence[str], types: dict[str, Any]) -> ParquetFrame:
+    def _kept_as_parquet(self, columns: Sequence[str], types: dict[str, Any]) -> Frame:
         """Keep rows in a temporary Parquet file, which is removed with its last reader or at the end of the program."""
         usual = tempfile.gettempdir()  # which lies in memory on many systems, where it was not chosen
         place = "/var/tmp" if usual == "/tmp" and os.access("/var/tmp", os.W_OK | os.X_OK) else usual
-        folder = Path(tempfile.mkdtemp(prefix="xpnet-", dir=place))
-        path = folder / "rows.parquet"
-        try:
-            self._with_types(types, lambda: self._write(path, columns, types))
-            frame = ParquetFrame(path, self.name)
-        except BaseException as error:  # Ctrl-C among them
-            shutil.rmtree(folder, ignore_errors=True)
-            if isinstance(error, OSError) and error.errno is not None:
+        with ExitStack() as stack:
+            folder = tempfile.TemporaryDirectory(prefix="xpnet-", dir=place, ignore_cleanup_errors=True)
+            path = Path(stack.enter_context(folder)) / "rows.parquet"
+            try:
+                self._with_types(types, lambda: self._write(path, columns, types))
+            except OSError as error:
                 raise DataFileError(
                     f"{self.name}: a text file this large is kept as Parquet in {place} while it is used, and that "
-                    f"failed: {error.strerror}. Let TMPDIR name a folder with more room."
+                    f"failed: {error.strerror or error}. Let TMPDIR name a folder with more room."
                 ) from error
-            raise
+            frame = parquet_frame(path, self.name)
+            weakref.finalize(frame.stored, stack.pop_all().close)
         frame.take_as_text(name for name in columns if types[name] == TEXT)
         pyarrow.default_memory_pool().release_unused()
-        weakref.finalize(frame, shutil.rmtree, folder, ignore_errors=True)
         kept = path.stat().st_size / 1e9
         frame.notes.append(f"read by way of a Parquet file of {kept:.2f} GB in {place}, which is removed at the end")
         return frame
@@ -187,27 +234,22 @@ class TextFile(DataFile):
         how: dict[str, Any] = {"compression": "lz4", "store_schema": False, "use_dictionary": words}
         with self._stream() as stream, closing(csv.open_csv(stream, **self._options(columns, plain))) as reader:
             with parquet.ParquetWriter(path, reader.schema, **how) as writer:
-                waiting: list[Any] = []
-                for batch in reader:
-                    waiting.append(batch)
-                    if sum(each.nbytes for each in waiting) >= sources.BLOCK_BYTES:
-                        writer.write_table(pyarrow.Table.from_batches(waiting))
-                        waiting = []
-                if waiting:
-                    writer.write_table(pyarrow.Table.from_batches(waiting))
+                while blocks := list(islice(reader, GROUP)):
+                    writer.write_table(pyarrow.Table.from_batches(blocks))
 
     def _stream(self) -> Any:
-        stream = self.content.open()
+        """Return a stream over the content as UTF-8."""
+        stream = self._content()
         if codecs.lookup(self.encoding).name == "utf-8":
             return stream
         return pyarrow.transcoding_input_stream(stream, self.encoding, "utf-8")
 
-    def _options(self, columns: Sequence[str], types: dict[str, Any], *, threads: bool = True) -> dict[str, Any]:
+    def _options(self, columns: Sequence[str], types: dict[str, Any]) -> dict[str, Any]:
         """Return pyarrow's options. types : of columns; those of the others are inferred"""
         wide = len(self.names) >= _WIDE
         return {
             "read_options": csv.ReadOptions(
-                use_threads=threads and not wide,
+                use_threads=not wide,
                 block_size=min(max(2**20, (_ROWS_IN_BLOCK if wide else 4) * self.longest), _LARGEST_BLOCK),
                 column_names=self.names,
                 skip_rows=self.told,
@@ -236,7 +278,8 @@ class TextFile(DataFile):
         if "UTF8" in str(error) or "UTF-8" in str(error):
             return _wrong_encoding(self.name, "utf-8")
         if _RAGGED.search(str(error)):
-            options = self._options(self.names, dict.fromkeys(self.names, TEXT), threads=False)
+            options = self._options(self.names, dict.fromkeys(self.names, TEXT))
+            options["read_options"].use_threads = False
             try:  # once more, since only a reading without threads knows the number of the line
                 with self._stream() as stream, closing(csv.open_csv(stream, **options)) as reader:
                     for _ in reader:
@@ -277,28 +320,6 @@ def _decimal(rows: Sequence[Sequence[str]], separator: str) -> str | None:
     if any(points.fullmatch(cell) for cell in cells):
         return None
     return "," if any(commas.fullmatch(cell) for cell in cells) else None
-
-
-def _beginning(content: Content, encoding: str | None) -> tuple[str, str]:
-    """Return the first lines as text, whole ones where possible, and the encoding."""
-    size = SAMPLE
-    raw = content.beginning(size)
-    while len(raw) == size and raw.count(b"\n") + raw.count(b"\r") < 3 and size < _LARGEST_BLOCK:
-        size *= 8
-        raw = content.beginning(size)
-    marked = next((name for mark, name in _BOMS.items() if raw.startswith(mark)), None)
-    chosen = encoding or marked or "utf-8"
-    try:
-        text = codecs.getincrementaldecoder(chosen)().decode(raw, final=len(raw) < size)
-    except UnicodeDecodeError as error:
-        raise _wrong_encoding(content.name, chosen, error.start) from error
-    except (LookupError, TypeError, UnicodeError) as error:
-        raise DataFileError(
-            f"{content.name}: the encoding must be one that Python knows; received {chosen!r}."
-        ) from error
-    if "\0" in text:  # every second byte of UTF-16
-        raise _wrong_encoding(content.name, chosen, raw.index(b"\0"))
-    return text.removeprefix("\ufeff"), chosen
 
 
 def _wrong_encoding(name: str, encoding: str, byte: int | None = None) -> DataFileError:
