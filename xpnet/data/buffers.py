@@ -5,8 +5,9 @@ that is trained in. Numbers that are narrower than that dtype stay so in the buf
 for as few rows as stay in a core's cache.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 import numpy
@@ -15,10 +16,6 @@ from xpnet.data.sources import Source
 
 PIECE_BYTES = 2**21
 """Bytes of rows that are handed out at a time: they stay in a core's cache until they have been used."""
-
-
-Part = tuple[int, int, int, numpy.ndarray | None]
-"""Rows of a block: the rank that has them, how many there are, the number of the first, and X if this rank has it."""
 
 
 class Division(NamedTuple):
@@ -44,63 +41,53 @@ class Piece(NamedTuple):
     owner: numpy.ndarray
 
 
-def _empty(rows: int, source: Source, dtype: Any) -> Piece:
-    """Return room for so many rows."""
-    X = numpy.empty((rows, source.shape[1]), dtype)
-    return Piece(X, numpy.zeros(rows, numpy.int64), numpy.zeros(rows, numpy.int32))
+def _parts(
+    source: Source, blocks: Any, division: Division | None
+) -> Iterator[tuple[int, int, int, numpy.ndarray | None]]:
+    """Yield parts of the blocks: the rank that has it, how many rows, the number of the first, and X on this rank."""
+    for place, block in enumerate(blocks):
+        owner = 0 if division is None else int(division.owner[place])
+        if division is not None and owner != division.rank:
+            if source.in_order and 0 <= block < source.blocks:  # the next one comes after it only
+                source.read(int(block))
+            yield owner, int(division.rows[place]), 0, None
+            continue
+        first = int(source.starts[block])
+        for X in source.parts(int(block)):
+            yield owner, len(X), first, X
+            first += len(X)
 
 
-class Reader:
-    """Reads blocks one after the other into buffers; what is left of a block goes into the next buffer.
+def _filled(parts: Iterable[Any], room: int, features: int, dtype: Any) -> Iterator[Piece]:
+    """Yield the rows of the parts, so many at a time, in two buffers that take turns: one is filled beside the other.
 
-    stopped : set by another thread, it ends the reading before the next part of a block
+    Raises ValueError where a value is not finite.
     """
-
-    def __init__(self, source: Source, blocks: Any, division: Division | None = None) -> None:
-        self.source, self.stopped = source, False
-        self._parts = self._read(blocks, division)
-        self._rest: Part | None = None
-
-    def fill(self, buffer: Piece) -> Piece:
-        """Fill a buffer, and return the part of it that holds rows, which is empty behind the last block.
-
-        Raises ValueError where a value is not finite.
-        """
-        place = slot = 0
-        while place < len(buffer.owner) and not self.stopped:
-            part = self._rest or next(self._parts, None)
-            if part is None:
-                break
-            owner, size, first, X = part
-            count = min(size, len(buffer.owner) - place)
-            buffer.owner[place : place + count] = owner
+    shapes = ((room, features), dtype), (room, numpy.int64), (room, numpy.int32)
+    buffers = [Piece(*(numpy.empty(*shape) for shape in shapes)) for _ in "12"]
+    place = slot = 0
+    for owner, size, first, X in parts:
+        done = 0
+        while done < size:
+            count = min(size - done, room - place)
+            buffers[0].owner[place : place + count] = owner
             if X is not None:
                 slots = slice(slot, slot + count)
-                copy_finite(X[:count], buffer.X[slots], first)
-                buffer.rows[slots] = numpy.arange(first, first + count)
+                copy_finite(X[done : done + count], buffers[0].X[slots], first + done)
+                buffers[0].rows[slots] = numpy.arange(first + done, first + done + count)
                 slot += count
-            place += count
-            self._rest = (owner, size - count, first + count, X if X is None else X[count:]) if count < size else None
-        return Piece(buffer.X[:slot], buffer.rows[:slot], buffer.owner[:place])
-
-    def _read(self, blocks: Any, division: Division | None) -> Iterator[Part]:
-        """Yield the parts of the blocks."""
-        for place, block in enumerate(blocks):
-            owner = 0 if division is None else int(division.owner[place])
-            if division is not None and owner != division.rank:
-                if self.source.in_order and 0 <= block < self.source.blocks:  # the next one comes after it only
-                    self.source.read(int(block))
-                yield owner, int(division.rows[place]), 0, None
-                continue
-            first = int(self.source.starts[block])
-            for X in self.source.parts(int(block)):
-                yield owner, len(X), first, X
-                first += len(X)
+            place, done = place + count, done + count
+            if place == room:
+                yield Piece(buffers[0].X[:slot], buffers[0].rows[:slot], buffers[0].owner)
+                buffers.reverse()
+                place = slot = 0
+    yield Piece(buffers[0].X[:slot], buffers[0].rows[:slot], buffers[0].owner[:place])
 
 
 def read_rows(source: Source, blocks: Any, dtype: Any) -> Piece:
     """Return all rows of some blocks."""
-    return Reader(source, blocks).fill(_empty(int(numpy.diff(source.starts)[blocks].sum()), source, dtype))
+    room = int(numpy.diff(source.starts)[blocks].sum())
+    return next(_filled(_parts(source, blocks, None), room, source.shape[1], dtype))
 
 
 def copy_finite(X: numpy.ndarray, out: numpy.ndarray, first: int) -> None:
@@ -151,13 +138,14 @@ def rows_of(
     # Rows as they lie are not mixed, and need no room for more of them than are handed out.
     room = piece if shuffle is None else max(1, source.buffer_rows(dtype) // 2 // batch_size) * batch_size
     room = min(room, len(source) if division is None else int(division.rows.sum()))
-    reader, buffers = Reader(source, blocks, division), [_empty(room, source, kept_dtype(source, dtype)) for _ in "12"]
+    stopped: list[bool] = []
+    parts = takewhile(lambda _: not stopped, _parts(source, blocks, division))
+    filling = _filled(parts, room, source.shape[1], kept_dtype(source, dtype))
     with ThreadPoolExecutor(1, "xpnet-read") as thread:
         try:
-            reading = thread.submit(reader.fill, buffers[0])
-            while len((filled := reading.result()).owner):
-                buffers.reverse()
-                reading = thread.submit(reader.fill, buffers[0])
+            reading = thread.submit(next, filling, None)
+            while (filled := reading.result()) is not None:
+                reading = thread.submit(next, filling, None)
                 slots, places = numpy.cumsum(filled.owner == rank) - 1, numpy.arange(len(filled.owner))
                 if shuffle is not None:
                     shuffle.shuffle(places)
@@ -167,4 +155,4 @@ def rows_of(
                     X = filled.X[here].astype(dtype, copy=False)
                     yield Piece(X, filled.rows[here], filled.owner[some])
         finally:
-            reader.stopped = True
+            stopped.append(True)
