@@ -34,9 +34,12 @@ def test_scores_of_classes_are_those_of_scikit_learn(classes: int) -> None:
         "log_loss": metrics.log_loss(labels, exact),
         "roc_auc": metrics.roc_auc_score(labels, exact[:, 1] if classes == 2 else exact, multi_class="ovr"),
     }
-    assert class_scores(labels, probabilities) == pytest.approx({"rows": 500, **expected}, rel=1e-12)
+    found = class_scores(labels, probabilities, range(classes))
+    by_class = found.pop("classes")
+    assert found == pytest.approx({"rows": 500, **expected}, rel=1e-12)
+    np.testing.assert_allclose([one["f1"] for one in by_class], metrics.f1_score(labels, predicted, average=None))
     some = labels != 1
-    found = class_scores(labels[some], probabilities[some])
+    found = class_scores(labels[some], probabilities[some], range(classes))
     assert found["roc_auc"] is None  # one class has no rows
     expected_recall = metrics.recall_score(
         labels[some], predicted[some], labels=np.unique(labels[some]), average="macro"

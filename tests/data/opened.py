@@ -8,7 +8,6 @@ import numpy as np
 
 from xpnet.data import open_data
 from xpnet.data.frames import Frame, read_labels
-from xpnet.data.text import Dialect
 
 
 class Opened(NamedTuple):
@@ -42,7 +41,7 @@ def read(
 
 def look(path: Any, *, target: str = "y", text: Sequence[str] = (), **dialect: Any) -> Opened:
     """What is in a file."""
-    opened = open_data(path, Dialect(**dialect))
+    opened = open_data(path, **dialect)
     frame = opened.read(opened.names, text, target)
     labels, there = read_labels(frame, target, dialect.get("decimal"))
     features = [name for name in opened.names if name != target]

@@ -170,8 +170,9 @@ def test_how_a_file_writes_its_numbers_is_recognised(
 
 
 def test_marks_may_be_named(tmp_path: Path) -> None:
-    found = read(tmp_path, "a;y\n1_234.5;p\n2_000;q\n", thousands="_")
-    assert found.cells == {"a": [1234.5, 2000]}
+    for mark in "_^]":
+        found = read(tmp_path, f"a;y\n1{mark}234.5;p\n2{mark}000;q\n", thousands=mark)
+        assert found.cells == {"a": [1234.5, 2000]}
     assert read(tmp_path, "a;y\n1,234;p\n2,000;q\n", decimal=".").cells == {"a": [1234, 2000]}
 
 
@@ -222,7 +223,7 @@ def test_dates_are_moments(tmp_path: Path) -> None:
 
 def test_what_the_user_says_of_the_file_counts(tmp_path: Path) -> None:
     content = "1,5/ä/p\n2/ü/q\n2/ä/q\n".encode("cp1252")
-    found = read(tmp_path, content, target="x2", separator="/", decimal=",", encoding="cp1252", header=False)
+    found = read(tmp_path, content, target="x2", separator="/", decimal=",", encoding="cp1252", no_header=True)
     assert found.cells == {"x0": [1.5, 2, 2], "x1": ["ä", "ü", "ä"]}
     with pytest.raises(DataFileError, match="must be one that Python knows; received 'cp9'"):
         read(tmp_path, GOOD, encoding="cp9")

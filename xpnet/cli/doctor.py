@@ -4,7 +4,7 @@ import os
 import platform
 import sys
 import time
-from importlib.metadata import distributions, version
+from importlib.metadata import distributions
 from typing import Any
 
 import click
@@ -74,7 +74,6 @@ def doctor(as_json: bool, group: str | None) -> None:
     if group is not None:
         _show_ranks(group, as_json)
         return
-    installed = {package.name for package in distributions()}
     found: dict[str, Any] = {
         "machine": {
             "xpnet": f"{__version__}, Python {platform.python_version()}, {sys.prefix}",
@@ -84,7 +83,7 @@ def doctor(as_json: bool, group: str | None) -> None:
         },
         "backends": [_examined(name) for name in available_backends()],
         "blas": _blas(),
-        "packages": {name: version(name) for name in PACKAGES if name in installed},
+        "packages": {found.name: found.version for found in distributions() if found.name in PACKAGES},
     }
     if as_json:
         show_json(found)

@@ -272,28 +272,9 @@ def reading(command: Command) -> Command:
     return command
 
 
-def dialect_of(options: Mapping[str, Any]) -> Any:
-    """Return the dialect of a text file that the options ask for."""
-    from xpnet.data.text import Dialect
-
-    named = {name: options[name] for name in ("separator", "decimal", "thousands", "encoding")}
-    return Dialect(**named, header=not options["no_header"])
-
-
-Check = Callable[[click.Context, click.Parameter, Path | None], Path | None]
-
-
-def output_option(*names: str, help: str, check: Check | None = None) -> Callable[[Command], Command]:
-    """Make an option that names a file to write. Its folder is looked at before any work is done.
-
-    check : what else must hold for the path
-    """
-
-    def callback(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-        path = output_path(ctx, param, path)
-        return path if check is None else check(ctx, param, path)
-
-    return option(*names, group="Writing", type=click.Path(path_type=Path), callback=callback, help=help)
+def dialect_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that say how a text file is written."""
+    return {name: options[name] for name in ("separator", "decimal", "thousands", "encoding", "no_header")}
 
 
 def output_path(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
@@ -303,6 +284,10 @@ def output_path(ctx: click.Context, param: click.Parameter, path: Path | None) -
         if path.exists() and not path.is_file():
             raise click.BadParameter(f"{path} is a folder or a device; name a file.", ctx, param)
     return claim(ctx, param, path, written=True)
+
+
+output_option = partial(option, group="Writing", type=click.Path(path_type=Path), callback=output_path)
+"""Make an option that names a file to write. Its folder is looked at before any work is done."""
 
 
 def check_folder(folder: Path, purpose: str) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+_NUMBER = re.compile(r"[+-]?[0-9,]*\.?[0-9]+(e[+-]?[0-9]+)?")
+
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Characters that a terminal obeys instead of showing them (escape sequences, changes of the writing direction), and
 bytes of file names that are not UTF-8, which Python keeps as surrogates and which no text can hold."""
@@ -65,7 +67,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     cells = [[visible(str(cell)) for cell in row] for row in rows]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for place, name in enumerate(columns):
-        numeric = bool(cells) and all(is_number(row[place]) for row in cells)
+        numeric = bool(cells) and all(_NUMBER.fullmatch(row[place]) for row in cells)
         table.add_column(visible(name), justify="right" if numeric else "left", overflow="fold")
     for row in cells:
         table.add_row(*map(Text, row))
@@ -94,12 +96,3 @@ def _show(table: Any) -> None:
     with console.capture() as captured:
         console.print(table)
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n")
-
-
-def is_number(text: str) -> bool:
-    """Return whether a text is a number, maybe with commas between thousands."""
-    try:
-        float(text.replace(",", ""))
-    except ValueError:
-        return False
-    return True

@@ -21,7 +21,7 @@ from xpnet.cli.options import (
     reads_labels,
 )
 from xpnet.cli.output import show_json, show_table, visible, working
-from xpnet.cli.train import check_plot
+from xpnet.cli.train import plot_path
 
 if TYPE_CHECKING:
     import numpy
@@ -57,16 +57,7 @@ EXPLAINED_ROWS = 20_000
 @option("--keep-columns", group="Writing", is_flag=True, help="Write all columns of DATA before the predictions.")
 @reading
 @computing
-def predict(
-    model: Path,
-    data: str,
-    output: Path | None,
-    proba: bool,
-    interval: float | None,
-    keep_columns: bool,
-    backend: str | None,
-    **how: Any,
-) -> None:
+def predict(model: Path, data: str, output: Path | None, backend: str | None, **how: Any) -> None:
     """Predict a label or a number for each row of DATA with MODEL, as comma-separated text.
 
     Of a file with named columns those are taken that the model was trained on; other columns may be there too. Columns
@@ -84,14 +75,15 @@ def predict(
     from xpnet.data import open_data
     from xpnet.modelfile.disk import write_whole
 
+    proba, interval = how["proba"], how["interval"]
     opened = TableModel(load(model, backend=backend), interval)
     if proba and opened.classes is None:
         raise click.UsageError("--proba is for models that classify; this one predicts numbers.")
     if interval is not None and (opened.several or not hasattr(opened.model, "predict_interval")):
         raise click.UsageError("--interval is for models of tables that predict one number, as xpnet train makes them.")
     with working(f"predicting {data}"):
-        found = open_data(data, dialect_of(how))
-        ids = found.names if keep_columns else [*how["ids"], *(i for i in opened.ids if i in found.names)]
+        found = open_data(data, **dialect_of(how))
+        ids = found.names if how["keep_columns"] else [*how["ids"], *(i for i in opened.ids if i in found.names)]
         ids = list(dict.fromkeys(ids))
         frame, features, _ = _columns_of(opened, found, how)
         carried = found.read(ids, ids).all_batches(ids) if ids else None
@@ -112,7 +104,7 @@ def _columns_of(
 
     Raises DataFileError where the columns are not there.
     """
-    from xpnet.cli.tables import pick_columns
+    from xpnet.data.frames import pick_columns
     from xpnet.errors import DataFileError
 
     named = how["features"] or opened.features or ()
@@ -180,7 +172,7 @@ def _columns(opened: "TableModel", outputs: "numpy.ndarray", proba: bool) -> lis
 @output_option(
     "--plot",
     help="Draw a confusion matrix and how often probabilities are right, or predicted against true numbers.",
-    check=check_plot,
+    callback=plot_path,
 )
 @reading
 @computing
@@ -196,14 +188,12 @@ def evaluate(
     Example:
       xpnet evaluate model.safetensors later.csv --plot confusion.png
     """
-    from xpnet.cli.tables import middle, scores_by_class, scores_of, show_classes, show_scores
+    from xpnet.cli.tables import middle, scores_of, show_classes, show_scores
 
     with working(f"evaluating {data}"):
         opened, rows = _labelled(model, backend, data, target, how)
         outputs = opened.outputs_of_all(rows.tables())
-    found, by_class = scores_of(opened, rows.y, outputs), None
-    if opened.classes is not None:
-        by_class = scores_by_class(rows.y, outputs.argmax(axis=1), opened.classes)
+    found = scores_of(opened, rows.y, outputs)
     if plot is not None:
         from xpnet.cli.plot import draw_against, draw_classes
 
@@ -212,11 +202,11 @@ def evaluate(
         else:
             draw_classes(plot, rows.y, outputs, opened.classes, data)
     if as_json:
-        show_json(found if by_class is None else {**found, "classes": by_class})
+        show_json(found)
         return
     show_scores({data: found})
-    if by_class is not None:
-        show_classes(by_class)
+    if opened.classes is not None:
+        show_classes(found["classes"])
 
 
 def _labelled(
@@ -235,7 +225,7 @@ def _labelled(
     opened = TableModel(load(model, backend=backend))
     if opened.several:
         raise click.UsageError("Models with several labels or numbers a row are measured in Python: model.score(X, y).")
-    found = open_data(data, dialect_of(how), target)
+    found = open_data(data, target, **dialect_of(how))
     wanted = found.default_target or target or opened.target
     frame, features, label = _columns_of(opened, found, how, wanted, labelled=True)
     labels, there = read_labels(frame, label, how["decimal"])
@@ -257,7 +247,7 @@ def _labelled(
     help="Shuffle each column so often.",
 )
 @JSON
-@output_option("--plot", help="Draw a bar for each column into this file (.png, .svg, .pdf).", check=check_plot)
+@output_option("--plot", help="Draw a bar for each column into this file (.png, .svg, .pdf).", callback=plot_path)
 @reading
 @computing
 def explain(model: Path, data: str, as_json: bool, plot: Path | None, backend: str | None, **how: Any) -> None:

@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +11,7 @@ import pyarrow
 from sklearn import metrics
 from sklearn.model_selection import train_test_split
 
-from xpnet.cli.output import is_number, show_table
+from xpnet.cli.output import show_table
 from xpnet.data.frames import Frame
 from xpnet.data.sources import Source
 from xpnet.errors import DataFileError, InputError
@@ -29,59 +28,6 @@ FEW = 20
 
 MOST = 1000
 """More classes than this are trained only where that was asked for."""
-
-
-def pick_columns(
-    opened: Any,
-    *,
-    target: str | None = None,
-    labelled: bool = True,
-    features: Sequence[str] = (),
-    drop: Sequence[str] = (),
-) -> tuple[list[str], str | None]:
-    """Return the names of the columns that a model takes, and of the labels where they are asked for.
-
-    labelled : whether a target is needed
-
-    Raises DataFileError for columns that are missing, for a target that is not named, and where no feature is left.
-    """
-    own = opened.default_target
-    if labelled and target is None and own is None:
-        raise DataFileError(
-            f"{opened.name}: --target names the column that holds the labels, one of {listed(opened.names)}."
-        )
-    if labelled and own is not None and target not in (None, own, "target", "y"):
-        raise DataFileError(f"{opened.name}: its labels are called {own!r}; received {target!r}. Leave --target out.")
-    target = (own or target) if labelled else None
-    missing = [name for name in dict.fromkeys([target or "", *features, *drop]) if name not in ("", *opened.names)]
-    if missing:
-        raise DataFileError(_missing_columns(opened, missing))
-    chosen = list(features) or [name for name in opened.names if name not in {target, own, *drop}]
-    if not chosen:
-        raise DataFileError(
-            f"{opened.name}: at least one column beside the target is needed; received {listed(opened.names)}."
-        )
-    if target in chosen:
-        raise DataFileError(f"{opened.name}: {target!r} is the target, and no feature can be. Name another.")
-    return chosen, target
-
-
-def _missing_columns(opened: Any, missing: Sequence[str]) -> str:
-    """Say which columns are missing, and which may have been meant."""
-    columns = f"column{'s' if len(missing) > 1 else ''} {listed(missing)}"
-    message = f"{opened.name}: there is no {columns}; the columns are {listed(opened.names)}."
-    numbers = sum(is_number(column) for column in opened.names)
-    if len(opened.names) > 1 and 2 * numbers > len(opened.names):
-        return f"{message} The first line holds numbers: if it has no names, --no-header calls the columns x0, x1, ..."
-    lowered = {name.lower(): name for name in opened.names}
-    close = get_close_matches(missing[0].lower(), lowered, 1)
-    return f"{message} Did you mean {lowered[close[0]]!r}?" if close else f"{message} Check the spelling."
-
-
-def listed(names: Sequence[str], most: int = 12) -> str:
-    """Return names as ``'a', 'b', 'c'``, cut after so many."""
-    shown = ", ".join(repr(name[:60]) for name in names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def choose_task(name: str, target: str, labels: numpy.ndarray, requested: str | None) -> tuple[str, str]:
@@ -267,9 +213,9 @@ class TableModel:
             warnings.filterwarnings("ignore", message="X (has feature names|does not have valid feature names)")
             try:
                 if isinstance(model, Network):
-                    return model.backend.to_numpy(model.predict(_matrix(table).astype(model.spec.dtype, copy=False)))
+                    return model.backend.to_numpy(model.predict(numpy.asarray(table, model.spec.dtype)))
                 predict = model.predict if self.classes is None else model.predict_proba
-                outputs = predict(table if self.features and self.encoder is not None else _matrix(table))
+                outputs = predict(table if self.features and self.encoder is not None else numpy.asarray(table))
                 if self.coverage is None:
                     return numpy.asarray(outputs)
                 ends = model.predict_interval(table, self.coverage, predictions=outputs)
@@ -284,17 +230,9 @@ class TableModel:
         return numpy.concatenate([self.outputs_of(table) for table in tables])
 
 
-def _matrix(table: pyarrow.Table) -> numpy.ndarray:
-    """Return columns of numbers as a matrix, of objects where some hold text; gaps are NaN."""
-    columns = [column.to_numpy() for column in table.columns]
-    if any(column.dtype.kind not in "biuf" for column in columns):
-        return numpy.asarray([column.to_pylist() for column in table.columns], dtype=object).T
-    return numpy.column_stack(columns)
-
-
 def scores_of(model: TableModel, y: numpy.ndarray, outputs: numpy.ndarray) -> dict[str, Any]:
     """Return scores of what a model has predicted. y : (rows,) class indices, or numbers"""
-    return number_scores(y, middle(outputs)) if model.classes is None else class_scores(y, outputs)
+    return number_scores(y, middle(outputs)) if model.classes is None else class_scores(y, outputs, model.classes)
 
 
 def middle(outputs: numpy.ndarray) -> numpy.ndarray:
@@ -318,20 +256,23 @@ def importances_of(model: TableModel, table: pyarrow.Table, y: numpy.ndarray, re
     return found
 
 
-def class_scores(labels: numpy.ndarray, probabilities: numpy.ndarray) -> dict[str, Any]:
+def class_scores(labels: numpy.ndarray, probabilities: numpy.ndarray, names: Sequence[Any]) -> dict[str, Any]:
     """Return rows, accuracy, balanced accuracy, F1 (of the second of two classes, else the mean), log loss, ROC AUC.
 
     ROC AUC is that of each class against the rest, and None where a class has no rows. It and the log loss are computed
-    by hand, since scikit-learn's hold all rows several times, of which there may be many millions.
-    labels : (rows,) class indices; probabilities : (rows, classes)
+    by hand, since scikit-learn's hold all rows several times, of which there may be many millions. Behind them stand
+    precision, recall, F1 and rows of each class.
+    labels : (rows,) class indices; probabilities : (rows, classes); names : of the classes
     """
     (count, classes), predicted = probabilities.shape, probabilities.argmax(axis=1)
-    _, recall, f1, rows = _scores_of_each(labels, predicted, classes)
+    each = metrics.precision_recall_fscore_support(labels, predicted, labels=range(classes), zero_division=0)
+    _, recall, f1, rows = each
     sums = probabilities.sum(axis=1, dtype=numpy.float64)  # those rounded to float32 sum to 1 only nearly
     least = numpy.finfo(numpy.float64).eps
     of_labels = numpy.clip(probabilities[numpy.arange(count), labels] / sums, least, 1 - least)
     against_rest = range(classes) if classes > 2 else (1,)
     areas = [_area(probabilities[:, k] / sums, labels == k) for k in against_rest if rows.all()]
+    columns = zip(names, *(scores.tolist() for scores in each), strict=True)
     return {
         "rows": count,
         "accuracy": float((labels == predicted).mean()),
@@ -339,12 +280,8 @@ def class_scores(labels: numpy.ndarray, probabilities: numpy.ndarray) -> dict[st
         "f1": float(f1.mean() if classes > 2 else f1[1]),
         "log_loss": -float(numpy.log(of_labels).mean()),
         "roc_auc": float(numpy.mean(areas)) if areas else None,
+        "classes": [dict(zip(("class", "precision", "recall", "f1", "rows"), one, strict=True)) for one in columns],
     }
-
-
-def _scores_of_each(labels: numpy.ndarray, predicted: numpy.ndarray, classes: int) -> Any:
-    """Return precision, recall, F1 and rows of each class. labels, predicted : (rows,) class indices"""
-    return metrics.precision_recall_fscore_support(labels, predicted, labels=range(classes), zero_division=0)
 
 
 def _area(scores: numpy.ndarray, is_class: numpy.ndarray) -> float:
@@ -352,13 +289,6 @@ def _area(scores: numpy.ndarray, is_class: numpy.ndarray) -> float:
     own, others = numpy.sort(scores[is_class]), numpy.sort(scores[~is_class])
     below = sum(int(numpy.searchsorted(others, own, side).sum()) for side in ("left", "right"))  # type: ignore[call-overload]
     return below / (2 * len(own) * len(others))
-
-
-def scores_by_class(labels: numpy.ndarray, predicted: numpy.ndarray, names: Sequence[Any]) -> list[dict[str, Any]]:
-    """Return precision, recall, F1 and rows of each class. labels, predicted : (rows,) class indices"""
-    found = _scores_of_each(labels, predicted, len(names))
-    columns = zip(names, *(scores.tolist() for scores in found), strict=True)
-    return [dict(zip(("class", "precision", "recall", "f1", "rows"), column, strict=True)) for column in columns]
 
 
 def number_scores(targets: numpy.ndarray, predictions: numpy.ndarray) -> dict[str, Any]:
@@ -376,12 +306,12 @@ def baseline_scores(training: Rows, measured: Rows) -> dict[str, Any]:
     if training.classes is None:
         return number_scores(measured.y, numpy.full(len(measured), training.y.mean()))
     shares = numpy.bincount(training.y, minlength=len(training.classes)) / len(training)
-    return class_scores(measured.y, numpy.broadcast_to(shares, (len(measured), len(shares))))
+    return class_scores(measured.y, numpy.broadcast_to(shares, (len(measured), len(shares))), training.classes.tolist())
 
 
 def show_scores(scores: dict[str, dict[str, Any]]) -> None:
     """Show a table with a line for each set of rows."""
-    names = [name for name in next(iter(scores.values()), {}) if name != "rows"]
+    names = [name for name in next(iter(scores.values()), {}) if name not in ("rows", "classes")]
     rows = [(part, found["rows"], *(_shown(found[name]) for name in names)) for part, found in scores.items()]
     show_table(("rows of", "rows", *(_TITLES.get(name, name.replace("_", " ")) for name in names)), rows)
 

@@ -19,6 +19,7 @@ from xpnet.cli.options import (
     levels,
     option,
     output_option,
+    output_path,
     read_config,
     reading,
     reads,
@@ -32,8 +33,9 @@ from xpnet.ops import ACTIVATIONS
 PLOTS = (".png", ".svg", ".pdf")
 
 
-def check_plot(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-    """Return the path, if it ends as a plot does and matplotlib is there to draw it."""
+def plot_path(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
+    """Return the path, if a file can be written there, it ends as a plot does, and matplotlib is there to draw it."""
+    path = output_path(ctx, param, path)
     if path is not None and path.suffix.lower() not in PLOTS:
         raise click.BadParameter(f"a plot ends in {', '.join(PLOTS)}; received {path.name}.", ctx, param)
     if path is not None and find_spec("matplotlib") is None:
@@ -157,7 +159,7 @@ _training = partial(option, group="The training")
 )
 @output_option("-o", "--output", help="Write the model to this file (safetensors).")
 @output_option("--metrics-json", help="Write settings, losses and scores to this file.")
-@output_option("--plot", help="Draw the losses by epoch into this file (.png, .svg, .pdf).", check=check_plot)
+@output_option("--plot", help="Draw the losses by epoch into this file (.png, .svg, .pdf).", callback=plot_path)
 @option(
     "--config",
     group="Writing",

@@ -22,13 +22,12 @@ from xpnet.cli.tables import (
     TableModel,
     baseline_scores,
     choose_task,
-    pick_columns,
     scores_of,
     show_scores,
     split,
 )
 from xpnet.data import open_data
-from xpnet.data.frames import Frame, is_text, read_labels
+from xpnet.data.frames import Frame, is_text, pick_columns, read_labels
 from xpnet.distributed import current_ranks
 from xpnet.errors import DataFileError, ModelFileError, XpnetError
 from xpnet.tabular.columns import dates_of_text
@@ -86,7 +85,7 @@ def run(settings: SimpleNamespace) -> None:
 
 def _read(settings: SimpleNamespace) -> tuple[Rows, dict[str, Any]]:
     """Return the rows of the file that have a label, and what is told of them and of the task."""
-    opened = open_data(settings.data, dialect_of(vars(settings)), settings.target)
+    opened = open_data(settings.data, settings.target, **dialect_of(vars(settings)))
     features, target = pick_columns(
         opened, target=settings.target, features=settings.features, drop=[*settings.drop, *settings.ids]
     )
@@ -264,7 +263,9 @@ def _fit_encoded(model: Any, rows: Rows, settings: SimpleNamespace) -> tuple[Any
     """Fit on a large table, whose rows are encoded some at a time: once, or where that is too much for each epoch."""
     most = MOST_ENCODED // (len(rows) * len(rows.features))  # columns that each column may become in memory
     by_blocks = most == 0
-    training, watched = split(rows, settings.validation_size if by_blocks else 0.0, settings.seed, "--validation-size")
+    # Rows that are set apart here are not copied; several networks each have others set apart, if they are in memory.
+    share = settings.validation_size if by_blocks or model.networks == 1 else 0.0
+    training, watched = split(rows, share, settings.seed, "--validation-size")
     chosen = training.some(SAMPLE_ROWS)
     bins: Any = min(most, MOST_BINS_OF_A_TREE) if most >= LEAST_BINS else None
     encoder = model.new_encoder(settings.seed, "auto" if len(chosen) == len(training) else bins)
@@ -273,9 +274,8 @@ def _fit_encoded(model: Any, rows: Rows, settings: SimpleNamespace) -> tuple[Any
     notes = ["the table is read again for each epoch, since its encoded rows would take much memory"] * by_blocks
     if len(chosen) < len(training):
         notes.append(f"encodings are those of {len(chosen):,} of {len(training):,} rows, at even distances")
-    X, X_val = (EncodedRows(part, encoder, settings.dtype) for part in (training, watched))
-    if not by_blocks:
-        return model.fit_encoded(encoder, X.whole(), rows.y, classes=rows.classes), notes
+    parts: list[Any] = [EncodedRows(part, encoder, settings.dtype) for part in (training, watched)]
+    X, X_val = parts if by_blocks else [part.whole() for part in parts]
     apart = {"X_val": X_val, "y_val": watched.y} if len(watched) else {}
     return model.fit_encoded(encoder, X, training.y, classes=rows.classes, **apart), notes
 

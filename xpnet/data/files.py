@@ -40,7 +40,7 @@ _REMEDIES = {
 STDIN = "-"
 
 
-def open_data(source: str | Path, dialect: Any = None, target: str | None = None) -> "Frame | TextFile":
+def open_data(source: str | Path, target: str | None = None, **dialect: Any) -> "Frame | TextFile":
     """Open a data set or file.
 
     Parameters
@@ -49,10 +49,11 @@ def open_data(source: str | Path, dialect: Any = None, target: str | None = None
         A name of ``DATASETS``; a path that ends in .csv, .tsv or .txt, with .gz, .bz2, .zst or .lz4 behind it where it
         is compressed, in .parquet, .npz, .npy, .h5 or .zarr; a folder of Parquet files; or ``-`` for text on standard
         input.
-    dialect : xpnet.data.text.Dialect, optional
-        How a text file is written, where the file does not show it.
     target : str, optional
         The array of labels in an archive, or another .npy file.
+    **dialect : dict
+        How a text file is written, where the file does not show it: `separator`, `decimal`, `thousands`, `encoding`,
+        and `no_header=True` where the first line has no names.
 
     Returns
     -------
@@ -72,12 +73,12 @@ def open_data(source: str | Path, dialect: Any = None, target: str | None = None
     ('target', 5)
     """
     try:
-        return _opened(source, dialect, target)
+        return _opened(source, target, dialect)
     except OSError as error:
         raise DataFileError(f"{source}: the file must be readable; {error.strerror or error}.") from error
 
 
-def _opened(source: str | Path, dialect: Any, target: str | None) -> "Frame | TextFile":
+def _opened(source: str | Path, target: str | None, dialect: dict[str, Any]) -> "Frame | TextFile":
     if str(source) in DATASETS:
         return _open_bundled(str(source))
     _check_readable(source)
@@ -86,9 +87,9 @@ def _opened(source: str | Path, dialect: Any, target: str | None) -> "Frame | Te
     path = Path(source)
     suffix = path.suffix.lower()
     if str(source) == STDIN or suffix_of(path) in _TEXTS:
-        from xpnet.data.text import Dialect, TextFile
+        from xpnet.data.text import TextFile
 
-        return TextFile(source, dialect or Dialect())
+        return TextFile(source, **dialect)
     if suffix == ".npz" or suffix in _STORES:
         return _open_archive(path, target)
     if suffix == ".npy":
@@ -204,9 +205,7 @@ def _codecs(described: Mapping[str, Any]) -> Iterator[str]:
 
 def _decoded(y: numpy.ndarray) -> numpy.ndarray:
     """Return labels with text as text, which HDF5 stores as bytes and Zarr as objects."""
-    if y.dtype.kind == "S":
-        return numpy.char.decode(y, "utf-8")
-    if y.dtype.kind in "OT":
+    if y.dtype.kind in "SOT":
         return numpy.asarray([v.decode() if isinstance(v, bytes) else v for v in y.tolist()], dtype=object)
     return y
 
@@ -219,22 +218,21 @@ def suffix_of(path: Path) -> str:
 
 def _check_readable(source: str | Path) -> None:
     """Raise DataFileError unless there is a file or folder of a kind that can be read."""
-    path = Path(source)
+    path, reason = Path(source), ""
     if str(source) == STDIN:
         return
     if not path.exists():
-        raise DataFileError(f"Data is {_kinds()}; there is no file {path}.")
-    if path.is_dir():
+        reason = f"there is no file {path}."
+    elif path.is_dir():
         if path.suffix.lower() != ".zarr" and not any(path.rglob("*.parquet")):
-            raise DataFileError(f"Data is {_kinds()}; {path} is a folder without Parquet files.")
+            reason = f"{path} is a folder without Parquet files."
     elif not path.is_file():
-        raise DataFileError(f"Data is {_kinds()}; {path} is a pipe or a device. Pass - and redirect it.")
+        reason = f"{path} is a pipe or a device. Pass - and redirect it."
     elif path.suffix.lower() not in _ENDINGS and suffix_of(path) not in _TEXTS:
-        raise DataFileError(f"Data is {_kinds()}; received {path}.{_REMEDIES.get(path.suffix.lower(), '')}")
-
-
-def _kinds() -> str:
-    return (
-        f"one of {', '.join(DATASETS)}, or a file that ends in {', '.join(_ENDINGS)} (compressed text: "
-        f"{', '.join(COMPRESSED)} behind it), or a folder of .parquet files, or - for text on standard input"
-    )
+        reason = f"received {path}.{_REMEDIES.get(path.suffix.lower(), '')}"
+    if reason:
+        raise DataFileError(
+            f"Data is one of {', '.join(DATASETS)}, or a file that ends in {', '.join(_ENDINGS)} (compressed text: "
+            f"{', '.join(COMPRESSED)} behind it), or a folder of .parquet files, or - for text on standard input; "
+            f"{reason}"
+        )

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -231,7 +232,61 @@ def plain_schema(schema: Any) -> Any:
     )
 
 
+def pick_columns(
+    opened: Any,
+    *,
+    target: str | None = None,
+    labelled: bool = True,
+    features: Sequence[str] = (),
+    drop: Sequence[str] = (),
+) -> tuple[list[str], str | None]:
+    """Return the names of the columns that a model takes, and of the labels where they are asked for.
+
+    labelled : whether a target is needed
+
+    Raises DataFileError for columns that are missing, for a target that is not named, and where no feature is left.
+    """
+    own = opened.default_target
+    if labelled and target is None and own is None:
+        raise DataFileError(
+            f"{opened.name}: --target names the column that holds the labels, one of {_listed(opened.names)}."
+        )
+    if labelled and own is not None and target not in (None, own, "target", "y"):
+        raise DataFileError(f"{opened.name}: its labels are called {own!r}; received {target!r}. Leave --target out.")
+    target = (own or target) if labelled else None
+    missing = [name for name in dict.fromkeys([target or "", *features, *drop]) if name not in ("", *opened.names)]
+    if missing:
+        raise DataFileError(_missing_columns(opened, missing))
+    chosen = list(features) or [name for name in opened.names if name not in {target, own, *drop}]
+    if not chosen:
+        raise DataFileError(
+            f"{opened.name}: at least one column beside the target is needed; received {_listed(opened.names)}."
+        )
+    if target in chosen:
+        raise DataFileError(f"{opened.name}: {target!r} is the target, and no feature can be. Name another.")
+    return chosen, target
+
+
+def _missing_columns(opened: Any, missing: Sequence[str]) -> str:
+    """Say which columns are missing, and which may have been meant."""
+    columns = f"column{'s' if len(missing) > 1 else ''} {_listed(missing)}"
+    message = f"{opened.name}: there is no {columns}; the columns are {_listed(opened.names)}."
+    numbers = sum(_NUMBER.fullmatch(column) is not None for column in opened.names)
+    if not isinstance(opened, Frame) and len(opened.names) > 1 and 2 * numbers > len(opened.names):
+        return f"{message} The first line holds numbers: if it has no names, --no-header calls the columns x0, x1, ..."
+    lowered = {name.lower(): name for name in opened.names}
+    close = get_close_matches(missing[0].lower(), lowered, 1)
+    return f"{message} Did you mean {lowered[close[0]]!r}?" if close else f"{message} Check the spelling."
+
+
+def _listed(names: Sequence[str], most: int = 12) -> str:
+    """Return names as ``'a', 'b', 'c'``, cut after so many."""
+    shown = ", ".join(repr(name[:60]) for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)*([eE][+-]?\d+)?")
 _LEADING_ZERO = re.compile(r"[+-]?0[0-9]")
 
 
@@ -381,7 +436,7 @@ def number_format_of(
     strictly : whether every cell must be a number
     """
     marks = [decimal] if decimal else [".", ","]
-    forms = [NumberFormat(mark, _THOUSANDS[mark] if thousands is None else thousands) for mark in marks]
+    forms = [NumberFormat(mark, _THOUSANDS[mark] if thousands is None else re.escape(thousands)) for mark in marks]
     parts = iter(parts)
     first = next((part for part in parts if part.null_count < len(part)), None)
     if first is None or _fitting(forms, first, strictly) is None:  # most columns of words are told by their first rows

@@ -1,6 +1,7 @@
 """Rows that need not fit into memory: read block by block, in any order, by whoever trains or predicts on them."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -255,34 +256,26 @@ class ParquetSource(Source):
         drop: Iterable[str] = (),
         dtype: str = "float32",
     ) -> None:
-        from xpnet.data.frames import parquet_frame, read_labels
+        from pyarrow import types
+
+        from xpnet.data.frames import parquet_frame, pick_columns, read_labels
 
         self.frame, self.dtype = parquet_frame(path), numpy.dtype(dtype)
-        names, apart = self.frame.schema.names, {target, *drop}
-        self.features = [name for name in names if name not in apart] if features is None else list(features)
-        missing = [name for name in [target, *self.features, *drop] if name not in names]
-        if missing or not self.features:
-            what = f"no column {', '.join(map(repr, missing))}" if missing else "no column is left for X"
-            raise DataFileError(f"{path}: {what}; it holds {', '.join(map(repr, names))}. Check the spelling.")
-        self._check_numbers()
+        self.features, _ = pick_columns(self.frame, target=target, features=list(features or ()), drop=list(drop))
+        numeric = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal)
+        kinds = {name: self.frame.schema.field(name).type for name in self.features}
+        text = [name for name, kind in kinds.items() if not any(is_kind(kind) for is_kind in numeric)]
+        if text:
+            raise DataFileError(
+                f"{path}: a matrix holds numbers; the columns {', '.join(map(repr, text))} do not. Leave them out, "
+                "encode them first, or have xpnet train do it."
+            )
         self.labels, there = read_labels(self.frame, target)
         if not there.all():
             row = int(there.argmin()) + 1
             raise DataFileError(f"{path}: every row needs a label; row {row}, column {target!r} has none.")
         self.starts = self.frame.starts
         self.shape = (self.frame.rows, len(self.features))
-
-    def _check_numbers(self) -> None:
-        from pyarrow import types
-
-        numeric = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal)
-        kinds = {name: self.frame.schema.field(name).type for name in self.features}
-        text = [name for name, kind in kinds.items() if not any(is_kind(kind) for is_kind in numeric)]
-        if text:
-            raise DataFileError(
-                f"{self.frame.name}: a matrix holds numbers; the columns {', '.join(map(repr, text))} do not. Leave "
-                "them out, encode them first, or have xpnet train do it."
-            )
 
     def parts(self, block: int) -> Iterator[numpy.ndarray]:
         """Read the rows of a group, some thousand at a time.
@@ -373,11 +366,8 @@ class ChunkSource(Source):
             The rows.
         """
         if block == 0 or block != self._next:
-            self._open, self._next = self._chunks(), 0
-            for _ in range(block):
-                next(self._open)
-            self._next = block
-        self._next += 1
+            self._open = islice(self._chunks(), block, None)
+        self._next = block + 1
         X = next(self._open, (None, None))[0]
         if X is None or X.shape[0] != self.starts[block + 1] - self.starts[block]:
             raise InputError(

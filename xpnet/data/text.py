@@ -9,9 +9,9 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
-from itertools import count, islice
+from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +22,8 @@ from xpnet.data import sources
 from xpnet.data.files import COMPRESSED, STDIN, suffix_of
 from xpnet.data.frames import TEXT, Frame, number_format_of, parquet_frame, table_frame
 from xpnet.errors import DataFileError
+
+lines.field_size_limit(2**31 - 1)  # Python's reader takes cells as long as pyarrow's
 
 SAMPLE = 2**20
 """Bytes that are looked at first; more where a line is longer."""
@@ -49,44 +51,41 @@ _WIDE = 2000  # columns from which on one thread converts a block: threads would
 _LARGEST_BLOCK, _ROWS_IN_BLOCK = 2**28, 1024
 _RETRIES = 8  # readings with other types, until all columns that may change are read as text
 _CONVERSION = re.compile(r"CSV column #(\d+): CSV conversion error")
-_RAGGED = re.compile(r"(Row #(?P<line>\d+): )?Expected (?P<due>\d+) columns, got (?P<found>\d+)")
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """Says how a text file is written; None means that the file itself shows it.
-
-    separator : between two values; decimal : before the fraction of a number; thousands : between thousands
-    encoding : a name that Python knows; header : whether the first line names the columns
-    """
-
-    separator: str | None = None
-    decimal: str | None = None
-    thousands: str | None = None
-    encoding: str | None = None
-    header: bool = True
 
 
 class TextFile:
     """A text file or standard input, whose beginning was looked at, and which can be read more than once.
 
+    Arguments say how it is written; None means that the file itself shows it.
+
     name : for messages; names : of the columns
+    separator : between two values; decimal : before the fraction of a number; thousands : between thousands
+    encoding : a name that Python knows; no_header : whether the first line has values, not names
 
     Raises DataFileError for an empty file, and for bytes of another encoding.
     """
 
     default_target: str | None = None
 
-    def __init__(self, source: str | Path, dialect: Dialect) -> None:
-        self.path, self.dialect = Path(source), dialect
+    def __init__(
+        self,
+        source: str | Path,
+        *,
+        separator: str | None = None,
+        decimal: str | None = None,
+        thousands: str | None = None,
+        encoding: str | None = None,
+        no_header: bool = False,
+    ) -> None:
+        self.path, self.thousands = Path(source), thousands
         self.name, self.compression = self.path.name, COMPRESSED.get(self.path.suffix.lower())
         self.piped: bytes | None = None
         if str(source) == STDIN:
             self.name, self.piped = "stdin", sys.stdin.buffer.read()
             self.compression = next((kind for mark, kind in _MARKS.items() if self.piped.startswith(mark)), None)
-        text, self.encoding = self._beginning()
+        text, self.encoding = self._beginning(encoding)
         told = re.fullmatch(r"\"?sep=(.)\"?", text.partition("\n")[0].rstrip("\r"))  # what Excel writes above the names
         text = text.partition("\n")[2] if told else text
         first = text.splitlines()[:200]
@@ -95,13 +94,13 @@ class TextFile:
                 f"{self.name}: the first line must name the columns; the file is empty or begins with a blank line."
             )
         usual = told[1] if told else "\t" if suffix_of(self.path) == ".tsv" else None
-        self.separator = dialect.separator or usual or _separator(first[:20])
+        self.separator = separator or usual or _separator(first[:20])
         rows = _rows(self.name, text, self.separator)
         self.longest, self.quoted = max(map(len, first)), '"' in text
-        self.names, self.notes = _names(rows[0], dialect)
-        self.told = int(told is not None)
-        self.decimal = dialect.decimal or _decimal(rows[1:], self.separator)
-        if self.decimal == "," and not dialect.decimal:
+        self.names, self.notes = _names(rows[0], no_header)
+        self.told, self.header = int(told is not None), int(not no_header)
+        self.decimal = decimal or _decimal(rows[1:], self.separator)
+        if self.decimal == "," and not decimal:
             self.notes.append("a comma stands before decimals; --decimal . if it parts thousands")
 
     def _content(self) -> Any:
@@ -110,9 +109,9 @@ class TextFile:
         raw = self.path.open("rb") if self.piped is None else pyarrow.py_buffer(self.piped)
         return pyarrow.input_stream(raw, compression=self.compression)
 
-    def _beginning(self) -> tuple[str, str]:
+    def _beginning(self, encoding: str | None) -> tuple[str, str]:
         """Return the first lines as text, whole ones where possible, and the encoding."""
-        size, raw = SAMPLE, b""
+        size = SAMPLE
         while True:
             with self._content() as stream:
                 raw = bytes(stream.read(size))
@@ -120,7 +119,7 @@ class TextFile:
                 break
             size *= 8
         marked = next((name for mark, name in _BOMS.items() if raw.startswith(mark)), "utf-8")
-        encoding = self.dialect.encoding or marked
+        encoding = encoding or marked
         try:
             text = codecs.getincrementaldecoder(encoding)().decode(raw, final=len(raw) < size)
         except UnicodeDecodeError as error:
@@ -159,7 +158,7 @@ class TextFile:
         for name in columns:
             if types[name] == TEXT and name not in text and name != target:
                 cells = (batch.column(0) for batch in frame.all_batches([name]))
-                found = number_format_of(cells, self.decimal, self.dialect.thousands)
+                found = number_format_of(cells, self.decimal, self.thousands)
                 if found is not None:
                     frame.notes += [f"{name}: {found.note}"] if found.note else []
                     frame.convert(name, pyarrow.float64(), found.numbers)
@@ -182,7 +181,8 @@ class TextFile:
 
     def _with_types(self, types: dict[str, Any], read: Callable[[], Result]) -> Result:
         """Return the result of a reading, which begins again with another type where a cell does not fit a column's."""
-        for retry in count():
+        retries = 0
+        while True:
             try:
                 return read()
             except pyarrow.ArrowInvalid as error:
@@ -191,9 +191,9 @@ class TextFile:
                 if misfit is None or types.get(column) in (TEXT, pyarrow.string()):
                     raise self._explained(error) from error
                 types[column] = pyarrow.float64() if types.get(column) == pyarrow.int64() else TEXT
-                if retry >= _RETRIES:
+                retries += 1
+                if retries > _RETRIES:
                     types.update({name: TEXT for name, kind in types.items() if kind != pyarrow.float64()})
-        raise AssertionError  # a column becomes text at last, and every cell is text
 
     def _table(self, columns: Sequence[str], types: dict[str, Any]) -> pyarrow.Table:
         with self._stream() as stream:
@@ -253,7 +253,7 @@ class TextFile:
                 block_size=min(max(2**20, (_ROWS_IN_BLOCK if wide else 4) * self.longest), _LARGEST_BLOCK),
                 column_names=self.names,
                 skip_rows=self.told,
-                skip_rows_after_names=int(self.dialect.header),  # which may be several lines, where a name has two
+                skip_rows_after_names=self.header,  # which may be several lines, where a name has two
             ),
             "parse_options": csv.ParseOptions(delimiter=self.separator, newlines_in_values=self.quoted),
             "convert_options": csv.ConvertOptions(
@@ -277,27 +277,22 @@ class TextFile:
         """Return an error that says what is wrong in the words of someone who wrote the file."""
         if "UTF8" in str(error) or "UTF-8" in str(error):
             return _wrong_encoding(self.name, "utf-8")
-        if _RAGGED.search(str(error)):
-            options = self._options(self.names, dict.fromkeys(self.names, TEXT))
-            options["read_options"].use_threads = False
-            try:  # once more, since only a reading without threads knows the number of the line
-                with self._stream() as stream, closing(csv.open_csv(stream, **options)) as reader:
-                    for _ in reader:
-                        pass
-            except pyarrow.ArrowInvalid as again:
-                error = again
-        if (ragged := _RAGGED.search(str(error))) is None:
-            return DataFileError(f"{self.name}: this is not separated text: {error}. Check its quotes and line ends.")
-        line, due, found = ragged["line"] or "?", ragged["due"], ragged["found"]
-        return DataFileError(
-            f"{self.name}: every line holds {due} values, one for each column; line {line} holds {found}. Quote values "
-            "that contain the separator."
-        )
+        due = len(self.names)
+        with suppress(lines.Error), self._stream() as stream:  # pyarrow's threads do not count lines
+            text = io.TextIOWrapper(stream, "utf-8", errors="replace", newline="")
+            rows = lines.reader(text, delimiter=self.separator)
+            for row in islice(rows, self.told + self.header, None):
+                if len(row) not in (0, due):
+                    return DataFileError(
+                        f"{self.name}: every line holds {due} values, one for each column; line {rows.line_num} holds "
+                        f"{len(row)}. Quote values that contain the separator."
+                    )
+        return DataFileError(f"{self.name}: this is not separated text: {error}. Check its quotes and line ends.")
 
 
-def _names(cells: Sequence[str], dialect: Dialect) -> tuple[list[str], list[str]]:
+def _names(cells: Sequence[str], no_header: bool) -> tuple[list[str], list[str]]:
     """Return the names of the columns, each once, and a note where some had to be changed."""
-    if not dialect.header:
+    if no_header:
         return [f"x{place}" for place in range(len(cells))], []
     names: list[str] = []
     for place, cell in enumerate(cells):
@@ -336,10 +331,7 @@ def _separator(first: Sequence[str]) -> str:
     whole = first[:-1] if len(first) > 2 else first
     best = ",", (False, 1)
     for mark in ",;\t|":
-        try:
-            widths = [len(row) for row in lines.reader(whole, delimiter=mark) if row]
-        except lines.Error:  # a cell longer than Python's reader takes
-            continue
+        widths = [len(row) for row in lines.reader(whole, delimiter=mark) if row]
         if widths and widths[0] > 1 and (len(set(widths)) == 1, widths[0]) > best[1]:
             best = mark, (len(set(widths)) == 1, widths[0])
     return best[0]
@@ -347,15 +339,9 @@ def _separator(first: Sequence[str]) -> str:
 
 def _rows(name: str, text: str, separator: str) -> list[list[str]]:
     """Return the first lines as cells, the last of which may be cut."""
-    rows: list[list[str]] = []
-    limit = lines.field_size_limit(2**31 - 1)
     try:
-        for row in lines.reader(io.StringIO(text, newline=""), delimiter=separator):
-            rows += [row] if row else []
-            if len(rows) > 200:
-                break
+        found = lines.reader(io.StringIO(text, newline=""), delimiter=separator)
+        rows = list(islice(filter(None, found), 201))
     except lines.Error as error:
         raise DataFileError(f"{name}: this is not separated text: {error}. Check its quotes and line ends.") from error
-    finally:
-        lines.field_size_limit(limit)
     return rows[:-1] if len(rows) > 2 else rows

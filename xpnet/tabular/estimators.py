@@ -319,7 +319,7 @@ class Tabular(Saved, BaseEstimator):
         y: Any,
         *,
         classes: numpy.ndarray | None = None,
-        X_val: Source | None = None,
+        X_val: Any = None,
         y_val: Any = None,
     ) -> Self:
         """Train on rows that a fitted encoder has encoded, of a table that does not fit into memory as it is.
@@ -334,8 +334,8 @@ class Tabular(Saved, BaseEstimator):
             The targets: numbers, or indices into ``classes``.
         classes : array, shape (classes,), optional
             The labels, sorted.
-        X_val : Source, optional
-            Rows that end the training, where X is a source: it is not divided.
+        X_val : array or Source, shape (validation rows, inputs), optional
+            Rows that end the training. None has rows of X set apart, unless X is a source.
         y_val : array, shape (validation rows,), optional
             Their targets.
 
