@@ -94,8 +94,8 @@ class TextFile:
                 f"{self.name}: the first line must name the columns; the file is empty or begins with a blank line."
             )
         usual = told[1] if told else "\t" if suffix_of(self.path) == ".tsv" else None
-        self.separator = separator or usual or _separator(first[:20])
-        rows = _rows(self.name, text, self.separator)
+        parted = {mark: _rows(self.name, text, mark) for mark in separator or usual or ",;\t|"}
+        self.separator, rows = max(parted.items(), key=_columns)
         self.longest, self.quoted = max(map(len, first)), '"' in text
         self.names, self.notes = _names(rows[0], no_header)
         self.told, self.header = int(told is not None), int(not no_header)
@@ -326,17 +326,6 @@ def _wrong_encoding(name: str, encoding: str, byte: int | None = None) -> DataFi
     )
 
 
-def _separator(first: Sequence[str]) -> str:
-    """Return the mark that parts the first line into most columns, first one that parts all lines alike."""
-    whole = first[:-1] if len(first) > 2 else first
-    best = ",", (False, 1)
-    for mark in ",;\t|":
-        widths = [len(row) for row in lines.reader(whole, delimiter=mark) if row]
-        if widths and widths[0] > 1 and (len(set(widths)) == 1, widths[0]) > best[1]:
-            best = mark, (len(set(widths)) == 1, widths[0])
-    return best[0]
-
-
 def _rows(name: str, text: str, separator: str) -> list[list[str]]:
     """Return the first lines as cells, the last of which may be cut."""
     try:
@@ -345,3 +334,9 @@ def _rows(name: str, text: str, separator: str) -> list[list[str]]:
     except lines.Error as error:
         raise DataFileError(f"{name}: this is not separated text: {error}. Check its quotes and line ends.") from error
     return rows[:-1] if len(rows) > 2 else rows
+
+
+def _columns(parted: tuple[str, list[list[str]]]) -> tuple[bool, int]:
+    """Return whether a mark parts the first lines alike, and into how many columns the first. parted : it, and cells"""
+    widths = [len(row) for row in parted[1][:20]]
+    return widths[0] > 1 and len(set(widths)) == 1, widths[0]
