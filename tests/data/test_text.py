@@ -241,6 +241,18 @@ def test_compressed(tmp_path: Path, ending: str, pack: Any) -> None:
         read(tmp_path, pack(GOOD.encode())[:-9], f"d.csv{ending}")
 
 
+@pytest.mark.parametrize("by_blocks", [False, True])
+def test_compressed_content_that_is_damaged_far_behind_its_beginning_is_told(
+    tmp_path: Path, by_blocks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "LARGE_TABLE", 2**16 if by_blocks else 2**28)
+    monkeypatch.setattr("xpnet.data.text.SAMPLE", 1000)
+    X = np.random.default_rng(0).normal(size=(40_000, 3))
+    whole = gzip.compress("\n".join(["a,b,y", *(",".join(map(repr, row)) for row in X.tolist())]).encode())
+    with pytest.raises(DataFileError, match=r"d.csv.gz: the file must be readable; "):
+        read(tmp_path, whole[:-4000] + bytes(4000), "d.csv.gz")
+
+
 def test_a_small_file_of_much_text_is_read_by_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that are equal take a hundredth of their bytes, or less."""
     monkeypatch.setattr(sources, "LARGE_TABLE", 2**20)

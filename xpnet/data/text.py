@@ -149,6 +149,12 @@ class TextFile:
 
         Raises DataFileError for what is no separated text, and where a disk has no room for a large file.
         """
+        try:
+            return self._frame(columns, text, target)
+        except OSError as error:  # as of compressed content that is damaged
+            raise DataFileError(f"{self.name}: the file must be readable; {error.strerror or error}.") from error
+
+    def _frame(self, columns: Sequence[str], text: Sequence[str], target: str | None) -> Frame:
         types, large = self._first_types(columns, text, target), self._is_larger(sources.LARGE_TABLE)
         if large:
             frame = self._kept_as_parquet(columns, types)
@@ -215,9 +221,11 @@ class TextFile:
             try:
                 self._with_types(types, lambda: self._write(path, columns, types))
             except OSError as error:
+                if error.errno is None:
+                    raise
                 raise DataFileError(
                     f"{self.name}: a text file this large is kept as Parquet in {place} while it is used, and that "
-                    f"failed: {error.strerror or error}. Let TMPDIR name a folder with more room."
+                    f"failed: {error.strerror}. Let TMPDIR name a folder with more room."
                 ) from error
             frame = parquet_frame(path, self.name)
             weakref.finalize(frame.stored, stack.pop_all().close)
