@@ -10,7 +10,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -55,6 +55,7 @@ _CONVERSION = re.compile(r"CSV column #(\d+): CSV conversion error")
 Result = TypeVar("Result")
 
 
+@dataclass
 class TextFile:
     """A text file or standard input, whose beginning was looked at, and which can be read more than once.
 
@@ -67,25 +68,22 @@ class TextFile:
     Raises DataFileError for an empty file, and for bytes of another encoding.
     """
 
-    default_target: str | None = None
+    source: str | Path
+    separator: str | None = None
+    decimal: str | None = None
+    thousands: str | None = None
+    encoding: str | None = None
+    no_header: bool = False
+    default_target = None
 
-    def __init__(
-        self,
-        source: str | Path,
-        *,
-        separator: str | None = None,
-        decimal: str | None = None,
-        thousands: str | None = None,
-        encoding: str | None = None,
-        no_header: bool = False,
-    ) -> None:
-        self.path, self.thousands = Path(source), thousands
+    def __post_init__(self) -> None:
+        self.path = Path(self.source)
         self.name, self.compression = self.path.name, COMPRESSED.get(self.path.suffix.lower())
         self.piped: bytes | None = None
-        if str(source) == STDIN:
+        if str(self.source) == STDIN:
             self.name, self.piped = "stdin", sys.stdin.buffer.read()
             self.compression = next((kind for mark, kind in _MARKS.items() if self.piped.startswith(mark)), None)
-        text, self.encoding = self._beginning(encoding)
+        text, self.encoding = self._beginning()
         told = re.fullmatch(r"\"?sep=(.)\"?", text.partition("\n")[0].rstrip("\r"))  # what Excel writes above the names
         text = text.partition("\n")[2] if told else text
         first = text.splitlines()[:200]
@@ -94,13 +92,13 @@ class TextFile:
                 f"{self.name}: the first line must name the columns; the file is empty or begins with a blank line."
             )
         usual = told[1] if told else "\t" if suffix_of(self.path) == ".tsv" else None
-        parted = {mark: _rows(self.name, text, mark) for mark in separator or usual or ",;\t|"}
+        parted = {mark: _rows(self.name, text, mark) for mark in self.separator or usual or ",;\t|"}
         self.separator, rows = max(parted.items(), key=_columns)
         self.longest, self.quoted = max(map(len, first)), '"' in text
-        self.names, self.notes = _names(rows[0], no_header)
-        self.told, self.header = int(told is not None), int(not no_header)
-        self.decimal = decimal or _decimal(rows[1:], self.separator)
-        if self.decimal == "," and not decimal:
+        self.names, self.notes = _names(rows[0], self.no_header)
+        self.told, self.header = int(told is not None), int(not self.no_header)
+        if self.decimal is None and _has_decimal_commas(rows[1:], self.separator):
+            self.decimal = ","
             self.notes.append("a comma stands before decimals; --decimal . if it parts thousands")
 
     def _content(self) -> Any:
@@ -109,7 +107,7 @@ class TextFile:
         raw = self.path.open("rb") if self.piped is None else pyarrow.py_buffer(self.piped)
         return pyarrow.input_stream(raw, compression=self.compression)
 
-    def _beginning(self, encoding: str | None) -> tuple[str, str]:
+    def _beginning(self) -> tuple[str, str]:
         """Return the first lines as text, whole ones where possible, and the encoding."""
         size = SAMPLE
         while True:
@@ -119,7 +117,7 @@ class TextFile:
                 break
             size *= 8
         marked = next((name for mark, name in _BOMS.items() if raw.startswith(mark)), "utf-8")
-        encoding = encoding or marked
+        encoding = self.encoding or marked
         try:
             text = codecs.getincrementaldecoder(encoding)().decode(raw, final=len(raw) < size)
         except UnicodeDecodeError as error:
@@ -248,7 +246,7 @@ class TextFile:
     def _stream(self) -> Any:
         """Return a stream over the content as UTF-8."""
         stream = self._content()
-        if codecs.lookup(self.encoding).name == "utf-8":
+        if codecs.lookup(str(self.encoding)).name == "utf-8":
             return stream
         return pyarrow.transcoding_input_stream(stream, self.encoding, "utf-8")
 
@@ -288,7 +286,7 @@ class TextFile:
         due = len(self.names)
         with suppress(lines.Error), self._stream() as stream:  # pyarrow's threads do not count lines
             text = io.TextIOWrapper(stream, "utf-8", errors="replace", newline="")
-            rows = lines.reader(text, delimiter=self.separator)
+            rows = lines.reader(text, delimiter=str(self.separator))
             for row in islice(rows, self.told + self.header, None):
                 if len(row) not in (0, due):
                     return DataFileError(
@@ -314,15 +312,13 @@ def _names(cells: Sequence[str], no_header: bool) -> tuple[list[str], list[str]]
     return names, [f"columns of one name are told apart: {', '.join(renamed[:6])}"] if renamed else []
 
 
-def _decimal(rows: Sequence[Sequence[str]], separator: str) -> str | None:
-    """Return a comma where that is certain: numbers have one before their decimals, and none has a point there."""
+def _has_decimal_commas(rows: Sequence[Sequence[str]], separator: str) -> bool:
+    """Return whether it is certain that a comma stands before decimals: in some numbers, and in none a point."""
     cells = [cell.strip() for row in rows for cell in row]
     three = "" if separator == ";" else r"(?!\d{3}$)"
     commas = re.compile(rf"[+-]?\d*,{three}\d+([eE][+-]?\d+)?")
     points = re.compile(r"[+-]?\d*\.(?!\d{3}(,|$))\d+([eE][+-]?\d+)?")
-    if any(points.fullmatch(cell) for cell in cells):
-        return None
-    return "," if any(commas.fullmatch(cell) for cell in cells) else None
+    return any(commas.fullmatch(cell) for cell in cells) and not any(points.fullmatch(cell) for cell in cells)
 
 
 def _wrong_encoding(name: str, encoding: str, byte: int | None = None) -> DataFileError:
