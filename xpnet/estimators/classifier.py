@@ -260,16 +260,10 @@ class MLPClassifier(ClassifierMixin, MLP):
             self._sparse_labels = sparse.issparse(y)
         elif (y.ndim == 2) != (self.n_outputs_ > 1 and self.out_activation_ != "softmax"):
             raise ValueError("The object was not fitted with multilabel input.")
-        if not hasattr(self, "classes_") or not (self.warm_start or incremental):
+        if hasattr(self, "classes_") and (self.warm_start or incremental):
+            self._check_known(y, every=self.warm_start)
+        else:
             self.classes_: Any = _classes_of(y)
-            return
-        for classes, labels in self._of_each_target(y):
-            if self.warm_start and set(labels) != set(classes):
-                raise ValueError(
-                    "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
-                    f"Previously got {classes}, `y` has {labels}"
-                )
-        self._check_known(y)
 
     def _learn_classes(self, classes: Any) -> None:
         """Note all labels there will be at the first ``partial_fit``. Raises ValueError for others later on."""
@@ -287,8 +281,13 @@ class MLPClassifier(ClassifierMixin, MLP):
             raise ValueError(f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {known!r}")
         self.classes_ = found
 
-    def _check_known(self, y: Any) -> None:
+    def _check_known(self, y: Any, *, every: bool = False) -> None:
         for classes, labels in self._of_each_target(y):
+            if every and set(labels) != set(classes):
+                raise ValueError(
+                    "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+                    f"Previously got {classes}, `y` has {labels}"
+                )
             if len(numpy.setdiff1d(labels, classes, assume_unique=True)):
                 raise ValueError(
                     f"`y` has classes not in `self.classes_`. `self.classes_` has {classes}. 'y' has {labels}."

@@ -1,16 +1,17 @@
 """Training by epochs: first weights, orders of rows, learning rates, validation, when training ends, checkpoints."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from time import monotonic
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy
 from numpy.random import MT19937, RandomState, SeedSequence
 from scipy.sparse import issparse
+from sklearn.metrics import get_scorer
 from sklearn.utils import check_random_state
 
 import xpnet
@@ -20,6 +21,7 @@ from xpnet.distributed import Ranks
 from xpnet.distributed.digest import digest_of_rows
 from xpnet.errors import InputError
 from xpnet.estimators.inputs import Rows
+from xpnet.estimators.streaming import SourceRows
 from xpnet.models import Network
 from xpnet.models.inputs import to_host
 from xpnet.models.presets import initial_values as initial_values_of_members
@@ -157,43 +159,6 @@ def reported_loss(loss: float, penalty: float, spec: NetworkSpec) -> float:
     return (loss - penalty) / spec.widths[-1] + penalty if spec.loss == "squared_error" else loss
 
 
-@dataclass
-class Validation:
-    """Measures loss and score on rows that are not trained on.
-
-    step : with the parameters of the one that trains
-    score : (targets, outputs, weights), all NumPy's -> the estimator's score
-    ranks : whose rows these are
-    """
-
-    rows: Rows
-    step: Step
-    score: Callable[[Any, Any, Any], float]
-    ranks: Ranks
-
-    def loss(self) -> float:
-        """Measure the mean loss, without the penalty, over the rows of all ranks."""
-        total = weights = 0.0
-        with closing(self.rows.parts(self.step.backend, self.step.spec.dtype)) as parts:
-            for part in parts:
-                weight = float(part.count if part.weight is None else self.step.backend.to_numpy(part.weight).sum())
-                if weight:
-                    loss = self.step.loss(part.X, part.Y, sample_weight=part.weight)
-                    total += weight * (loss - self.step.penalty)
-                    weights += weight
-        loss = self.ranks.mean(total / weights if weights else 0.0, weights)
-        return reported_loss(loss, 0.0, self.step.spec)
-
-    def current_score(self) -> float:
-        """Measure the score of the predictions now; NaN where they are not finite."""
-        host, step, found = self.step.backend.to_numpy, self.step, []
-        with closing(self.rows.parts(step.backend, step.spec.dtype)) as parts:
-            for part in parts:
-                weight = None if part.weight is None else host(part.weight)
-                found.append((host(part.Y), host(step.forward(part.X)), weight))
-        return self.score(*_joined(self.ranks.allgather(_joined(found))))
-
-
 def _joined(parts: Sequence[Sequence[Any]]) -> Sequence[Any]:
     """Join the arrays that lie at one place of every part; None where there are none."""
     if len(parts) == 1:
@@ -208,37 +173,70 @@ COUNTERS = ("n_iter_", "loss_", "t_", "best_loss_", "validation_scores_", "best_
 class EpochEnd(Callback):
     """Keeps an estimator's scores, counters and learning rate by scikit-learn's rules, and stops the training.
 
+    held_out : rows that are not trained on, and ranks : all that train
     began_with : the state of the random stream when the fit began, for checkpoints
-    verbose : whether there are lines for the user, and sink : where they go
+    sink : where lines for the user go
     """
 
     brief = True
 
     def __init__(
-        self,
-        estimator: Any,
-        network: Network,
-        validation: Validation | None,
-        *,
-        verbose: bool,
-        began_with: dict[str, Any] | None,
-        sink: Callable[[str], Any] = print,
+        self, estimator: Any, network: Network, held_out: Rows | None, ranks: Ranks, began_with: Any, sink: Any = print
     ) -> None:
-        self.estimator, self.network, self.validation, self.rate = estimator, network, validation, estimator._optimizer
-        self.verbose, self.began_with, self.sink = verbose, began_with, sink
+        self.estimator, self.network, self.held_out, self.began_with = estimator, network, held_out, began_with
+        # Of a source that all ranks have, each measures some blocks.
+        self.ranks = replace(ranks, data="own") if isinstance(held_out, SourceRows) else ranks
+        self.step = None if held_out is None else network.step_for(held_out.X)
+        self.rate, self.sink = estimator._optimizer, sink if estimator.verbose and not ranks.rank else None
         self.scored, self.limit = bool(estimator.early_stopping), seconds_of(estimator)
         self.began, self.late = monotonic(), False
+
+    def validation_loss(self) -> float:
+        """Measure the mean loss on the rows held out, without the penalty, over all ranks."""
+        total = weights = 0.0
+        with closing(self._parts()) as parts:
+            for part, step, weight in parts:
+                whole = float(part.count if weight is None else weight.sum())
+                if whole:
+                    loss = step.loss(part.X, part.Y, sample_weight=part.weight)
+                    total += whole * (loss - step.penalty)
+                    weights += whole
+        loss = self.ranks.mean(total / weights if weights else 0.0, weights)
+        return reported_loss(loss, 0.0, self.network.spec)
+
+    def score(self) -> float:
+        """Measure the score of the predictions now, on the rows held out; NaN where they are not finite."""
+        host, estimator = self.network.backend.to_numpy, self.estimator
+        with closing(self._parts()) as parts:
+            found = [(host(part.Y), host(step.forward(part.X)), weight) for part, step, weight in parts]
+        every = _joined(self.ranks.allgather(_joined(found)))
+        if estimator.scoring is None:
+            return estimator._score_encoded(*every)
+        return estimator._judge(get_scorer(estimator.scoring), *every)
+
+    def _parts(self) -> Generator[tuple[Rows, Step, Any], None, None]:
+        """Yield parts of the rows held out, what computes with them, and their weights, NumPy's."""
+        assert self.held_out is not None and self.step is not None
+        backend = self.step.backend
+        with closing(self.held_out.parts(backend, self.step.spec.dtype)) as parts:
+            for part in parts:
+                yield part, self.step, None if part.weight is None else backend.to_numpy(part.weight)
 
     def epoch_end(self, training: Training) -> None:
         """Note the epoch, count those without improvement, and act when they are too many."""
         estimator, rate, loss = self.estimator, self.rate, training.history.loss[-1]
-        measured = self._score(training) if (scored := self.scored) else -loss
+        if not (scored := self.scored):
+            measured = -loss
+        elif estimator.early_stopping == "loss":
+            measured = -training.history.validation_loss[-1]
+        else:
+            measured = self.score()
         best = estimator.best_validation_score_ if scored else -estimator.best_loss_
         waited = estimator._no_improvement_count + 1 if measured < best + estimator.tol else 0
         stalls = waited > estimator.n_iter_no_change
         lower = rate.lower() if stalls else None
-        if self.verbose:
-            self._say(loss, measured if scored else None, stalls=stalls, lower=lower)
+        if self.sink is not None:
+            self._say(self.sink, loss, measured if scored else None, stalls=stalls, lower=lower)
         if scored:
             # A new list: the one of before is there again if the epoch is undone.
             estimator.validation_scores_ = [*estimator.validation_scores_, measured]
@@ -277,22 +275,16 @@ class EpochEnd(Callback):
         self.rate.learning_rate, self.rate.began = state["learning_rate"], state["began"]
         self.began = monotonic() - float(state["seconds"])
 
-    def _score(self, training: Training) -> float:
-        """Measure what early stopping goes by."""
-        assert self.validation is not None
-        by_loss = self.estimator.early_stopping == "loss"
-        return -training.history.validation_loss[-1] if by_loss else self.validation.current_score()
-
-    def _say(self, loss: float, score: float | None, *, stalls: bool, lower: float | None) -> None:
+    def _say(self, sink: Any, loss: float, score: float | None, *, stalls: bool, lower: float | None) -> None:
         """Write what scikit-learn's networks write of an epoch. lower : the learning rate that follows"""
         estimator, what = self.estimator, "Training loss" if score is None else "Validation score"
-        self.sink(f"Iteration {estimator.n_iter_ + 1}, loss = {loss:.8f}")
+        sink(f"Iteration {estimator.n_iter_ + 1}, loss = {loss:.8f}")
         if score is not None:
-            self.sink(f"{what}: {score:f}")
+            sink(f"{what}: {score:f}")
         if not stalls:
             return
         action = "Learning rate too small. Stopping." if self.rate.schedule == "adaptive" else "Stopping."
-        self.sink(
+        sink(
             f"{what} did not improve more than tol={estimator.tol:f} for {estimator.n_iter_no_change} consecutive "
             f"epochs. {action if lower is None else f'Setting learning rate to {lower:f}'}"
         )
@@ -303,21 +295,13 @@ def seconds_of(estimator: Any) -> float:
     return inf if estimator.time_limit is None else float(estimator.time_limit)
 
 
-class Resuming(NamedTuple):
-    """The checkpoints of one fit.
-
-    writer : the callback that writes them; state : the last one, where there is one
-    began_with : the state that the random stream had when the fit first began
-    """
-
-    writer: Callback
-    state: TrainingState | None
-    began_with: dict[str, Any] | None
+Checkpoints = tuple[Callback, TrainingState | None, dict[str, Any] | None]
+"""What writes the checkpoints of a fit, the last one, and the state its random stream had when it first began."""
 
 
 def resuming(
     estimator: Any, rows: Sequence[Any], held_out: Sequence[Any] | None, start: Sequence[Any], ranks: Ranks
-) -> Resuming:
+) -> Checkpoints:
     """Look for checkpoints of a fit in a folder that is named after all that the fit is made from.
 
     Fits with other data or parameters have other folders: a search over parameters can keep its checkpoints in one
@@ -343,7 +327,7 @@ def resuming(
                 state = replace(state, stop=False)  # there is more time now
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"A fit goes on from its own checkpoints; this one is none: {error!r}.") from error
-    return Resuming(xpnet.Checkpoint(folder, keep=1), state, stream_state(stream))
+    return xpnet.Checkpoint(folder, keep=1), state, stream_state(stream)
 
 
 def _on_host(array: Any) -> Any:

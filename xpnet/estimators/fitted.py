@@ -208,7 +208,7 @@ class FittedNetwork(Saved, Parameters):
 
     def _check_home(self, X: Any) -> None:
         """Raise MixedArraysError for rows of another library, unless the network converts what it is given."""
-        network = self._fitted
+        network = self._network or self._fitted  # which raises where there is none
         if network.named or not network.settled or issparse(X):
             return
         if type(X) is numpy.ndarray and is_host(network.backend):

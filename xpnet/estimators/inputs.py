@@ -357,7 +357,7 @@ def fit_scaler(scaler: Any, X: Any) -> Any:
     InputError
         For a scaler without ``partial_fit``, and where no rank has any rows.
     ValueError
-        On every rank, for rows of one that the scaler refuses, such as rows with other columns.
+        For rows that the scaler refuses, such as rows with other columns than those of the ranks before.
 
     Notes
     -----
@@ -384,16 +384,9 @@ def fit_scaler(scaler: Any, X: Any) -> Any:
         )
     fitted = clone(scaler)
     for rank in range(ranks.group.size):
-        found = fitted
         if rank == ranks.rank and X.shape[0]:
-            try:
-                found = deepcopy(fitted).partial_fit(X)
-            except ValueError as error:  # which all ranks raise
-                found = error
-        found = ranks.group.broadcast(found, rank=rank)
-        if isinstance(found, ValueError):
-            raise found
-        fitted = found
+            fitted = deepcopy(fitted).partial_fit(X)  # a copy: ranks that are threads have been handed the same one
+        fitted = ranks.group.broadcast(fitted, rank=rank)
     if not hasattr(fitted, "n_features_in_"):
         raise InputError("A scaler needs rows on some rank; none has any.")
     vars(scaler).update(vars(fitted))

@@ -103,17 +103,7 @@ class ImportanceDisplay:
         self.importances, self.feature_names, self.score_name = importances, list(feature_names), score_name
 
     @classmethod
-    def from_estimator(
-        cls,
-        estimator: Any,
-        X: Any,
-        y: Any,
-        *,
-        n_repeats: int = 5,
-        random_state: Any = None,
-        ax: Any = None,
-        **kwargs: Any,
-    ) -> Self:
+    def from_estimator(cls, estimator: Any, X: Any, y: Any, *, ax: Any = None, **kwargs: Any) -> Self:
         """Measure the importances on rows, and draw them.
 
         Parameters
@@ -124,14 +114,10 @@ class ImportanceDisplay:
             Rows that it was not trained on.
         y : array, shape (rows,)
             What is true of them.
-        n_repeats : int, default 5
-            How often each feature is shuffled.
-        random_state : int, numpy.random.RandomState or None, default None
-            Where the shuffles are drawn from.
         ax : matplotlib.axes.Axes, optional
             Axes to draw on; None for new ones.
         **kwargs : dict
-            What scikit-learn's ``permutation_importance`` takes.
+            What scikit-learn's ``permutation_importance`` takes, such as ``n_repeats`` and ``random_state``.
 
         Returns
         -------
@@ -140,7 +126,7 @@ class ImportanceDisplay:
         """
         from sklearn.inspection import permutation_importance  # which is slow to import
 
-        found = permutation_importance(estimator, X, y, n_repeats=n_repeats, random_state=random_state, **kwargs)
+        found = permutation_importance(estimator, X, y, **kwargs)
         names = list(getattr(X, "columns", [f"x{k}" for k in range(len(found.importances))]))
         return cls(found.importances, names).plot(ax)
 

@@ -21,10 +21,9 @@ from xpnet.distributed import ALONE, Ranks
 from xpnet.distributed.ranks import owning
 from xpnet.errors import InputError
 from xpnet.estimators.epochs import (
+    Checkpoints,
     EpochEnd,
     LearningRate,
-    Resuming,
-    Validation,
     epoch_of,
     initial_values,
     random_state_of,
@@ -42,7 +41,7 @@ from xpnet.models.network import by_rows
 from xpnet.training import Callback, Training, TrainingState, run
 from xpnet.training.streams import broadcast_stream
 
-Prepared = tuple[Rows, Rows | None, Resuming | None]
+Prepared = tuple[Rows, Rows | None, Checkpoints | None]
 """The rows to train on, those to validate on, and the checkpoints, if there are to be any."""
 
 
@@ -96,8 +95,8 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
     def _learn_targets(self, y: Any, classes: Any, *, first: bool, incremental: bool) -> None:
         """Learn what labels there are. Raises ValueError where they do not fit those seen before, or the classes."""
 
-    def _check_known(self, y: Any) -> None:
-        """Raise ValueError for labels that were not learned."""
+    def _check_known(self, y: Any, *, every: bool = False) -> None:
+        """Raise ValueError for labels that were not learned. every : whether all of those must be there"""
 
     @abstractmethod
     def _encode(self, y: Any) -> Any:
@@ -438,21 +437,10 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
 
     def _run(self, training: Training, prepared: Prepared, ranks: Ranks, reports: Reports | None) -> None:
         """Make the epochs, with all that is noted after each."""
-        network, (rows, held_out, checkpoints), validation = self._fitted, prepared, None
-        if held_out is not None:
-            of = replace(ranks, data="own") if isinstance(held_out, SourceRows) else ranks
-            named = self.scoring is not None
-            score = partial(self._judge, get_scorer(self.scoring)) if named else self._score_encoded
-            validation = Validation(held_out, network.step_for(held_out.X), score, of)
-        began_with = None if checkpoints is None else checkpoints.began_with
-        verbose = bool(self.verbose) and not ranks.rank
-        callbacks: list[Callback] = [EpochEnd(self, network, validation, verbose=verbose, began_with=began_with)]
-        callbacks += [] if reports is None else [reports]
-        callbacks += self._watchers
-        state = self._resume_from
-        if checkpoints is not None:
-            callbacks.append(checkpoints.writer)
-            state = checkpoints.state or state
+        rows, held_out, checkpoints = prepared
+        writer, state, began_with = (None, None, None) if checkpoints is None else checkpoints
+        end = EpochEnd(self, self._fitted, held_out, ranks, began_with)
+        told = [end, reports, *self._watchers, writer]
         of_step = partial(epoch_of, max_grad_norm=self.max_grad_norm, weighted=rows.weight is not None)
         run(
             training,
@@ -462,9 +450,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
             shuffle=self.shuffle,
             schedule=self._optimizer,
             sample_weight=rows.weight,
-            validate=None if validation is None else validation.loss,
-            callbacks=callbacks,
-            resume_from=state,
+            validate=None if held_out is None else end.validation_loss,
+            callbacks=[callback for callback in told if callback is not None],
+            resume_from=state or self._resume_from,
             epoch=rows.epoch(training.step, of_step),
         )
 
