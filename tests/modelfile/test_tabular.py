@@ -210,10 +210,18 @@ def category(settings: dict[str, Any]) -> Any:
     return next(entry for entry in settings["encoder"]["encodings"] if "frequent" in entry)
 
 
+def number(settings: dict[str, Any], part: str) -> Any:
+    """The first number that an encoder encodes of such a part of moments."""
+    return next(entry for entry in settings["encoder"]["encodings"] if entry.get("part") == part)
+
+
 HARMS: dict[str, Any] = {
     "values": lambda settings: category(settings).update(frequent=10**9),
     "other details": lambda settings: category(settings).update(detail_labels=["one"] * 10**5),
     "another column": lambda settings: category(settings).update(column=10**9),
+    "two kinds of numbers in a column": lambda settings: number(settings, "").update(
+        column=number(settings, "trend")["column"]
+    ),
     "columns": lambda settings: settings["encoder"].update(columns=10**9, names=None),
     "members": lambda settings: settings["fitted"]["dict"].__setitem__(0, ["best_epochs_", [1] * 100_000]),
     "names": lambda settings: settings["encoder"]["names"].append("one more"),

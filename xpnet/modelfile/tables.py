@@ -139,7 +139,7 @@ def _encoder_of(described: dict[str, Any], tensors: dict[str, Any]) -> xpnet.Tab
     left_out, entries = described["left_out"], enumerate(described["encodings"])
     encoder.encodings_ = [_encoding_of(entry, tensors, f"encoder/{k}/", columns) for k, entry in entries]
     ways = {(each.column, type(each), bool(getattr(each, "part", ""))) for each in encoder.encodings_}
-    if columns != len(ways) + len(left_out):
+    if not len({column for column, *_ in ways}) == len(ways) == columns - len(left_out):
         raise ValueError("each column is encoded in one way or left out")
     if names and not len(set(names)) == len(names) == columns:
         raise ValueError("each column has one name")
