@@ -1,7 +1,6 @@
-"""Functions are compiled and called by these names, with the widest vectors where they gain by it; so is BLAS."""
+"""Functions are compiled and called by these names, with the widest vectors where they gain by it."""
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numba
@@ -11,20 +10,7 @@ from numba.core import cgutils
 from numba.extending import get_cython_function_address
 
 from xpnet_numba.internals import COUNTED, UNCOUNTED, known_options
-from xpnet_numba.llvm.emit import (
-    BYTE,
-    BYTES,
-    INT32,
-    INT64,
-    Context,
-    Emit,
-    Signature,
-    Target,
-    Type,
-    call_address,
-    instructions,
-    intrinsic,
-)
+from xpnet_numba.llvm.emit import Signature, Target, instructions
 from xpnet_numba.llvm.memory import unblocked
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
@@ -45,21 +31,19 @@ BY_TYPE: Any = {**INNER, **known_options(no_rewrites=False)}
 before it finds types."""
 
 
-@intrinsic
-def call(context: Context, function: Type, arguments: Type) -> tuple[Signature, Emit]:
+@instructions(lambda function, arguments: types.void(types.int64, arguments), typed=True)
+def call(
+    target: Target, builder: ir.IRBuilder, signature: Signature, function: ir.Value, arguments: ir.Value
+) -> None:
     """Call the C function at an address, one that returns nothing, with a tuple of numbers, pointers and arrays, or
     blocks for arrays.
 
     The function has been compiled by ``numba.cfunc`` for exactly these types: nothing checks it.
     """
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        function, packed = values
-        unpacked = zip(signature.args[1], cgutils.unpack_tuple(builder, packed), strict=True)
-        call_address(builder, function, [unblocked(target, builder, kind, value) for kind, value in unpacked])
-        return target.get_dummy_value()
-
-    return types.void(types.int64, arguments), emit
+    unpacked = zip(signature.args[1], cgutils.unpack_tuple(builder, arguments), strict=True)
+    values = [unblocked(target, builder, kind, value) for kind, value in unpacked]
+    called = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+    builder.call(builder.inttoptr(function, called.as_pointer()), values)
 
 
 @instructions(types.void())
@@ -82,62 +66,7 @@ def stay_apart(builder: ir.IRBuilder) -> None:
     builder.function.attributes.add("noinline")
 
 
-# The matrix product of SciPy's BLAS, called by its address.
-
-
-INTEGER = INT64 if sys.byteorder == "little" else INT32
-"""What is written where BLAS reads an integer, which has 32 bits in most builds of SciPy and 64 in some: where the
-lower half comes first, 64 bits serve both.
-"""
-
-
 def gemm_address(dtype: str) -> int:
-    """Return the address at which SciPy's BLAS keeps ``sgemm`` (float32) or ``dgemm`` (float64), for :func:`gemm`."""
+    """Return the address at which SciPy's BLAS keeps ``sgemm`` (float32) or ``dgemm`` (float64)."""
     name = {"float32": "sgemm", "float64": "dgemm"}[dtype]
     return get_cython_function_address("scipy.linalg.cython_blas", name)
-
-
-@intrinsic
-def gemm(
-    context: Context,
-    function: Type,
-    transpose_a: Type,
-    transpose_b: Type,
-    m: Type,
-    n: Type,
-    k: Type,
-    alpha: Type,
-    a: Type,
-    lda: Type,
-    b: Type,
-    ldb: Type,
-    beta: Type,
-    c: Type,
-    ldc: Type,
-) -> tuple[Signature, Emit]:
-    """C = alpha op(A) op(B) + beta C, all row by row; lda, ldb, ldc are the items from one row to the next.
-
-    function : from :func:`gemm_address`; transpose_a, transpose_b : ord("N") or ord("T")
-    op(A) : (m, k); op(B) : (k, n); C : (m, n); a, b, c : addresses; alpha, beta : numbers of the matrices' dtype
-
-    BLAS counts along columns, and a matrix by rows is the transpose of one by columns: hence C^T = op(B)^T op(A)^T.
-    """
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        """BLAS takes everything by reference."""
-
-        def by_reference(value: ir.Value, kind: ir.Type) -> ir.Value:
-            slot = cgutils.alloca_once(builder, kind)
-            builder.store(value if value.type == kind else builder.trunc(value, kind), slot)
-            return builder.bitcast(slot, BYTES)
-
-        function, transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc = values
-        flags = [by_reference(v, BYTE) for v in (transpose_b, transpose_a)]
-        m, n, k, lda, ldb, ldc = (by_reference(v, INTEGER) for v in (m, n, k, lda, ldb, ldc))
-        alpha, beta = (by_reference(v, v.type) for v in (alpha, beta))
-        a, b, c = (builder.inttoptr(v, BYTES) for v in (a, b, c))
-        call_address(builder, function, [*flags, n, m, k, alpha, b, ldb, a, lda, beta, c, ldc])
-        return target.get_dummy_value()
-
-    sizes, places = [types.int64] * 3, [types.int64] * 2
-    return types.void(*[types.int64] * 3, *sizes, alpha, *places, *places, beta, *places), emit

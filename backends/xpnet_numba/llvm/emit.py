@@ -15,8 +15,7 @@ from llvmlite import binding, ir
 from numba import extending, types
 from numba.core import base, cgutils, typing
 
-BYTE, INT32, INT64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
-BYTES = BYTE.as_pointer()
+INT32, INT64, BYTES = ir.IntType(32), ir.IntType(64), ir.IntType(8).as_pointer()
 
 intrinsic: Any = extending.intrinsic  # Any: a type checker cannot know that compiled code leaves out the context
 
@@ -68,12 +67,6 @@ def instructions(
 def declared(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: list[ir.Type]) -> ir.Function:
     """A function of that name from elsewhere, declared once in the module."""
     return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)
-
-
-def call_address(builder: ir.IRBuilder, function: ir.Value, arguments: list[ir.Value]) -> None:
-    """Call the C function at an address, one that returns nothing."""
-    kind = ir.FunctionType(ir.VoidType(), [a.type for a in arguments])
-    builder.call(builder.inttoptr(function, kind.as_pointer()), arguments)
 
 
 def field(target: Target, builder: ir.IRBuilder, kind: types.Record, record: ir.Value, name: str) -> ir.Value:

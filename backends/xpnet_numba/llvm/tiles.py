@@ -5,7 +5,7 @@ multiplication ready, and as few as its registers hold beside what a term reads,
 number of each row of A. So there is a family of tiles, one for each kind of processor.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from llvmlite import ir
@@ -25,6 +25,7 @@ from xpnet_numba.llvm.emit import (
     Type,
     declared,
     in_all_lanes,
+    instructions,
     intrinsic,
     vector_bytes,
 )
@@ -68,84 +69,46 @@ PANEL = len(HEIGHTS) - 1
 """The most vectors of a tile's width."""
 
 
-@intrinsic
+# A matrix comes here as a tuple of a pointer and the items from one row, and from one column, to the next.
+
+
+@instructions(lambda a, b, c, rows, panel: types.void(a, b, c, types.int64, panel), typed=True)
 def multiply_tile(
-    context: Context,
-    a: Type,
-    a_row: Type,
-    a_term: Type,
-    b: Type,
-    b_term: Type,
-    c: Type,
-    c_row: Type,
-    rows: Type,
-    columns: Type,
-    terms: Type,
-    fresh: Type,
-    ahead: Type,
-    vectors: Type,
-) -> tuple[Signature, Emit]:
+    target: Target,
+    builder: ir.IRBuilder,
+    signature: Signature,
+    a: ir.Value,
+    b: ir.Value,
+    c: ir.Value,
+    rows: ir.Value,
+    panel: ir.Value,
+) -> None:
     """C = A B, or C += A B unless ``fresh``, for one tile, or for one of ``FEW`` rows where there are not so many.
 
-    a, b, c : pointers; a_row, a_term : items from one row of A, and from one term, to the next; b_term, c_row likewise
-    rows, columns : of C from its pointer on, at least 1; what exceeds the tile is left alone. B must be readable for
-        the tile's whole width
-    ahead : how many terms to ask for of the rows of A below the tile
-    vectors : 1 to ``PANEL``: how wide the tile is
+    a, b, c : matrices; of c the columns lie side by side, and b must be readable for the tile's whole width
+    rows : of C from its pointer on, at least 1; what exceeds the tile is left alone
+    panel : (columns, terms, fresh, ahead, vectors): how many columns C has, at least 1, and how many terms are added
+        up; whether they are the first; how many terms to ask for of the rows of A below the tile; and how wide the
+        tile is, 1 to ``PANEL``
     """
-    lanes = BYTES_PER_VECTOR * 8 // a.dtype.bitwidth
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        """Columns beyond C are left alone."""
-        *given, vectors = values
-        memory = _Vectors(builder, target.get_value_type(signature.args[0].dtype), lanes)
-        _for_widths(builder, vectors, lambda width: _multiply(memory, width, *given))
-        return target.get_dummy_value()
-
-    count = types.int64
-    return types.void(a, count, count, b, count, c, *[count] * 4, types.boolean, count, count), emit
-
-
-def _for_widths(builder: ir.IRBuilder, vectors: ir.Value, emit: Callable[[int], None]) -> None:
-    """Emit instructions for each width of a panel, of which those for so many vectors are executed."""
-    for width in range(1, PANEL + 1):
-        with builder.if_then(builder.icmp_signed("==", vectors, INT64(width))):
-            emit(width)
-
-
-def _multiply(memory: "_Vectors", width: int, *given: ir.Value) -> None:
-    """Emit :func:`multiply_tile` for one width, with all rows of a tile and with few, the last one once more in the
-    place of those that there are not.
-    """
-    builder, rows = memory.builder, given[7]
-    with builder.if_else(builder.icmp_signed(">=", rows, INT64(HEIGHTS[width]))) as (whole, few):
-        with whole:
-            _multiply_rows(memory, width, [INT64(i) for i in range(HEIGHTS[width])], *given)
-        with few:
-            last = builder.sub(rows, INT64(1))
-            numbers = [builder.select(builder.icmp_signed("<", INT64(i), last), INT64(i), last) for i in range(FEW)]
-            _multiply_rows(memory, width, numbers, *given)
+    memory = _Vectors(target, builder, signature.args[0])
+    for width in memory.widths(cgutils.unpack_tuple(builder, panel)[-1]):
+        with builder.if_else(builder.icmp_signed(">=", rows, INT64(HEIGHTS[width]))) as (whole, few):
+            with whole:
+                _multiply_rows(memory, width, [INT64(i) for i in range(HEIGHTS[width])], (a, b, c), panel)
+            with few:  # the last row once more in the place of those that there are not
+                last = builder.sub(rows, INT64(1))
+                numbers = [builder.select(builder.icmp_signed("<", INT64(i), last), INT64(i), last) for i in range(FEW)]
+                _multiply_rows(memory, width, numbers, (a, b, c), panel)
 
 
 def _multiply_rows(
-    memory: "_Vectors",
-    width: int,
-    numbers: list[ir.Value],
-    a: ir.Value,
-    a_row: ir.Value,
-    a_term: ir.Value,
-    b: ir.Value,
-    b_term: ir.Value,
-    c: ir.Value,
-    c_row: ir.Value,
-    rows: ir.Value,
-    columns: ir.Value,
-    terms: ir.Value,
-    fresh: ir.Value,
-    ahead: ir.Value,
+    memory: "_Vectors", width: int, numbers: list[ir.Value], matrices: tuple[ir.Value, ...], panel: ir.Value
 ) -> None:
-    """Emit it for rows of these numbers."""
+    """Emit :func:`multiply_tile` for one width and rows of these numbers."""
     builder, lanes = memory.builder, memory.lanes
+    (a, a_row, a_term), (b, b_term, _), (c, c_row, _) = (cgutils.unpack_tuple(builder, x) for x in matrices)
+    columns, terms, fresh, ahead, _ = cgutils.unpack_tuple(builder, panel)
     a_rows, c_rows = ([_row(builder, *m, i) for i in numbers] for m in ((a, a_row), (c, c_row)))
     sums = [[memory.kept(memory.zeros) for _ in range(width)] for _ in c_rows]
     places = [(row, v, kept) for row, of_row in zip(c_rows, sums, strict=True) for v, kept in enumerate(of_row)]
@@ -191,12 +154,13 @@ def multiply_row(
     columns : of C from its pointer on, of which the first ``vectors`` vectors are computed; vectors : a literal, a
         divisor of ``ROW``. Where these are few, several terms are added up side by side.
     """
-    width, lanes = vectors.literal_value, BYTES_PER_VECTOR * 8 // a.dtype.bitwidth
+    width = vectors.literal_value
 
     def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
         """First as many terms as there are chains of sums, time after time, then the rest."""
         a, b, b_term, c, columns, terms, _ = values
-        memory, chains = _Vectors(builder, target.get_value_type(signature.args[0].dtype), lanes), ROW // width
+        memory, chains = _Vectors(target, builder, signature.args[0]), ROW // width
+        lanes = memory.lanes
 
         def multiply(inside: Masks) -> None:
             """Multiply the columns that these masks let through."""
@@ -227,82 +191,70 @@ def multiply_row(
     return types.void(a, b, types.int64, a, types.int64, types.int64, vectors), emit
 
 
-@intrinsic
+@instructions(lambda b, panel, columns, terms, vectors: types.void(b, panel, *[types.int64] * 3), typed=True)
 def copy_panel(
-    context: Context, b: Type, b_term: Type, panel: Type, columns: Type, terms: Type, vectors: Type
-) -> tuple[Signature, Emit]:
-    """Rows of B one behind the other, each as wide as a tile; what B has not is 0.
-
-    b : pointer, with ``b_term`` items from one row to the next; panel : pointer to room for terms rows of all vectors
-    columns : that B has from its pointer on; vectors : 1 to ``PANEL``
-    """
-    lanes = BYTES_PER_VECTOR * 8 // b.dtype.bitwidth
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        *given, vectors = values
-        memory = _Vectors(builder, target.get_value_type(signature.args[0].dtype), lanes)
-        _for_widths(builder, vectors, lambda width: _copy(memory, width, *given))
-        return target.get_dummy_value()
-
-    return types.void(b, types.int64, b, *[types.int64] * 3), emit
-
-
-def _copy(
-    memory: "_Vectors",
-    width: int,
+    target: Target,
+    builder: ir.IRBuilder,
+    signature: Signature,
     b: ir.Value,
-    b_term: ir.Value,
     panel: ir.Value,
     columns: ir.Value,
     terms: ir.Value,
+    vectors: ir.Value,
 ) -> None:
-    """Emit a copy of rows, in part where they are read, whole where they are written."""
-    builder = memory.builder
+    """Rows of B one behind the other, each as wide as a tile; what B has not is 0.
 
-    def copy_rows(inside: Masks) -> None:
-        with cgutils.for_range(builder, terms) as loop:
-            source = builder.gep(b, [builder.mul(loop.index, b_term)])
-            row = builder.gep(panel, [builder.mul(loop.index, INT64(width * memory.lanes))])
-            for v in range(width):
-                memory.store(memory.load(source, v, inside[v]), row, v, None)
+    b : matrix, whose columns lie side by side; panel : pointer to room for terms rows of all vectors
+    columns : that B has from its pointer on; vectors : 1 to ``PANEL``
+    """
+    memory, (first, b_term, _) = _Vectors(target, builder, signature.args[0]), cgutils.unpack_tuple(builder, b)
+    for width in memory.widths(vectors):
 
-    memory.for_columns(columns, width, copy_rows)
+        def copy_rows(inside: Masks, width: int = width) -> None:
+            """Copy them, in part where they are read, whole where they are written."""
+            with cgutils.for_range(builder, terms) as loop:
+                source = builder.gep(first, [builder.mul(loop.index, b_term)])
+                row = builder.gep(panel, [builder.mul(loop.index, INT64(width * memory.lanes))])
+                for v in range(width):
+                    memory.store(memory.load(source, v, inside[v]), row, v, None)
+
+        memory.for_columns(columns, width, copy_rows)
 
 
-@intrinsic
+@instructions(lambda b, panel, rows, columns: types.void(b, panel, types.int64, types.int64), typed=True)
 def transpose_tile(
-    context: Context, b: Type, b_row: Type, panel: Type, panel_row: Type, rows: Type, columns: Type
-) -> tuple[Signature, Emit]:
-    """Transpose a square tile of B, as wide as a vector has lanes, into columns of a panel.
+    target: Target,
+    builder: ir.IRBuilder,
+    signature: Signature,
+    b: ir.Value,
+    panel: ir.Value,
+    rows: ir.Value,
+    columns: ir.Value,
+) -> None:
+    """Transpose a square tile of B, as wide as a vector has lanes, into columns of a panel: in each round pairs of
+    vectors exchange blocks of their lanes, twice as long as in the round before.
 
-    b, panel : pointers, with b_row and panel_row items from one row to the next
+    b, panel : matrices, whose columns lie side by side
     rows, columns : that B has from its pointer on; a row beyond is the last one once more, a column beyond is left out
     """
-    lanes = BYTES_PER_VECTOR * 8 // b.dtype.bitwidth
+    (first, b_row, _), (goal, panel_row, _) = (cgutils.unpack_tuple(builder, x) for x in (b, panel))
+    memory, last = _Vectors(target, builder, signature.args[0]), builder.sub(rows, INT64(1))
+    lanes = memory.lanes
+    numbers = [builder.select(builder.icmp_signed("<", INT64(i), last), INT64(i), last) for i in range(lanes)]
 
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        """In each round pairs of vectors exchange blocks of their lanes, twice as long as in the round before."""
-        b, b_row, panel, panel_row, rows, columns = values
-        memory = _Vectors(builder, target.get_value_type(signature.args[0].dtype), lanes)
-        last = builder.sub(rows, INT64(1))
-        numbers = [builder.select(builder.icmp_signed("<", INT64(i), last), INT64(i), last) for i in range(lanes)]
+    def turn(inside: Masks) -> None:
+        """Turn the block whose columns these masks let through."""
+        vectors = [memory.load(_row(builder, first, b_row, number), 0, inside[0]) for number in numbers]
+        block = 1
+        while block < lanes:
+            for i in (i for i in range(lanes) if not i & block):
+                vectors[i], vectors[i + block] = memory.exchange(vectors[i], vectors[i + block], block)
+            block *= 2
+        for i, vector in enumerate(vectors):
+            exists = in_all_lanes(builder, builder.icmp_signed("<", INT64(i), columns), lanes)
+            memory.store(vector, _row(builder, goal, panel_row, i), 0, None if inside[0] is None else exists)
 
-        def turn(inside: Masks) -> None:
-            """Turn the block whose columns these masks let through."""
-            vectors = [memory.load(_row(builder, b, b_row, number), 0, inside[0]) for number in numbers]
-            block = 1
-            while block < lanes:
-                for i in (i for i in range(lanes) if not i & block):
-                    vectors[i], vectors[i + block] = memory.exchange(vectors[i], vectors[i + block], block)
-                block *= 2
-            for i, vector in enumerate(vectors):
-                exists = in_all_lanes(builder, builder.icmp_signed("<", INT64(i), columns), lanes)
-                memory.store(vector, _row(builder, panel, panel_row, i), 0, None if inside[0] is None else exists)
-
-        memory.for_columns(columns, 1, turn)
-        return target.get_dummy_value()
-
-    return types.void(b, types.int64, b, *[types.int64] * 3), emit
+    memory.for_columns(columns, 1, turn)
 
 
 def _row(builder: ir.IRBuilder, first: ir.Value, step: ir.Value, number: ir.Value | int) -> ir.Value:
@@ -316,13 +268,23 @@ Masks = list[ir.Value | None]
 
 
 class _Vectors:
-    """Emits what is done with vectors of one kind of number; a vector's place is counted in vectors from a pointer."""
+    """Emits what is done with vectors of one kind of number; a vector's place is counted in vectors from a pointer.
 
-    def __init__(self, builder: ir.IRBuilder, number: ir.Type, lanes: int) -> None:
-        self.builder, self.lanes = builder, lanes
-        bits = 8 * BYTES_PER_VECTOR // lanes
+    given : the type of a pointer to such numbers, or of a matrix of them
+    """
+
+    def __init__(self, target: Target, builder: ir.IRBuilder, given: Type) -> None:
+        pointer = given[0] if isinstance(given, types.BaseTuple) else given
+        number, bits = target.get_value_type(pointer.dtype), pointer.dtype.bitwidth
+        self.builder, self.lanes = builder, (lanes := 8 * BYTES_PER_VECTOR // bits)
         self.kind, self.suffix, self.item_bytes = ir.VectorType(number, lanes), f"v{lanes}f{bits}", INT32(bits // 8)
         self.zeros, self.mask = ir.Constant(self.kind, [0.0] * lanes), ir.VectorType(ir.IntType(1), lanes)
+
+    def widths(self, vectors: ir.Value) -> Iterator[int]:
+        """Each width of a panel; what is emitted for it is executed where it is that many vectors."""
+        for width in range(1, PANEL + 1):
+            with self.builder.if_then(self.builder.icmp_signed("==", vectors, INT64(width))):
+                yield width
 
     def for_columns(self, columns: ir.Value, vectors: int, emit: Callable[[Masks], None]) -> None:
         """Emit what is done with vectors of which ``columns`` lanes exist; where masks cost, also without any."""

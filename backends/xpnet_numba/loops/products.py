@@ -20,8 +20,8 @@ from llvmlite import binding
 
 from xpnet_numba.kinds import Address, Matrix, Pointer, Vector
 from xpnet_numba.llvm.arithmetic import choice, smaller
-from xpnet_numba.llvm.calls import gemm, stay_apart
-from xpnet_numba.llvm.memory import array, pointer_to, shift
+from xpnet_numba.llvm.calls import call, stay_apart
+from xpnet_numba.llvm.memory import array, pointer_to, shift, spill
 from xpnet_numba.llvm.tiles import (
     BYTES_PER_VECTOR,
     FEW,
@@ -70,14 +70,14 @@ class Panel(NamedTuple):
 
     columns, terms : how many columns of C it has, and how many terms are added up
     fresh : whether they are the first terms, so that C is not read
-    far : whether rows of A are asked for a tile ahead
+    ahead : of how many terms rows of A are asked for a tile ahead
     vectors : how many vectors a row of the panel takes
     """
 
     columns: int
     terms: int
     fresh: bool
-    far: bool
+    ahead: int
     vectors: int
 
 
@@ -102,8 +102,9 @@ def multiply(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_
             elif readable(given, copied.row, columns, n, m, after):
                 copied = given
             else:
-                copy_panel(given.at, given.row, workspace, columns, terms, vectors)
-            out, panel = Operand(shift(to_c, j), n, 1), Panel(columns, terms, fresh, far & (j == 0), vectors)
+                copy_panel(given, workspace, columns, terms, vectors)
+            ahead = choice(far & (j == 0), terms, 0)
+            out, panel = Operand(shift(to_c, j), n, 1), Panel(columns, terms, fresh, ahead, vectors)
             if not thin:
                 sweep(part_of(left, 0, start), copied, out, m, panel)
                 continue
@@ -155,8 +156,7 @@ def transpose_panel(b: Operand, panel: Operand, lanes: int, columns: int, terms:
     """Copy a panel of B^T, by tiles that are turned in registers; b : (columns, at least terms)."""
     for j in range(0, columns, lanes):
         for i in range(0, terms, lanes):
-            source, target = shift(b.at, j * b.row + i), shift(panel.at, i * panel.row + j)
-            transpose_tile(source, b.row, target, panel.row, columns - j, terms - i)
+            transpose_tile(part_of(b, j, i), part_of(panel, i, j), columns - j, terms - i)
 
 
 @inner
@@ -174,12 +174,10 @@ def copy(source: Operand, target: Operand, rows: int, columns: int) -> None:
 def sweep(a: Operand, b: Operand, c: Operand, m: int, panel: Panel) -> None:
     """All m rows of C in a panel: as many tiles as they fill, one below the other, then tiles of few rows."""
     stay_apart()
-    columns, terms, fresh, far, vectors = panel
-    height, ahead, i = HEIGHTS[vectors], choice(far, terms, 0), 0
+    height, i = HEIGHTS[panel.vectors], 0
     while i < m:
-        x, z, rows = shift(a.at, i * a.row), shift(c.at, i * c.row), m - i
-        multiply_tile(x, a.row, a.column, b.at, b.row, z, c.row, rows, columns, terms, fresh, ahead, vectors)
-        i += choice(rows >= height, height, FEW)
+        multiply_tile(part_of(a, i, 0), b, part_of(c, i, 0), m - i, panel)
+        i += choice(m - i >= height, height, FEW)
 
 
 def multiply_few(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_at: Address) -> None:
@@ -198,14 +196,20 @@ def multiply_few(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, g
 
 
 def multiply_by_blas(a: Matrix, b: Matrix, c: Matrix, flags: int, scratch: Vector, gemm_at: Address) -> None:
-    """op(A) op(B) by BLAS."""
+    """op(A) op(B) by BLAS.
+
+    BLAS counts along columns, and a matrix by rows is the transpose of one by columns: hence C^T = op(B)^T op(A)^T. It
+    takes everything by reference. An integer has 32 bits in most builds of SciPy and 64 in some: where the lower half
+    comes first, 64 bits serve both.
+    """
     (m, n), k, one = c.shape, choice(flags & TRANSPOSE_B, b.shape[1], len(b)), c.dtype.type(1)
     beta = one if flags & ACCUMULATE else c.dtype.type(0)
     plain, transposed = ord("N"), ord("T")
     op_a, op_b = transposed if flags & TRANSPOSE_A else plain, transposed if flags & TRANSPOSE_B else plain
-    gemm(
-        gemm_at, op_a, op_b, m, n, k, one, a.ctypes.data, a.shape[1], b.ctypes.data, b.shape[1], beta, c.ctypes.data, n
-    )
+    columns, rows, terms, row_of_b, row_of_a = spill(n), spill(m), spill(k), spill(b.shape[1]), spill(a.shape[1])
+    sizes = spill(op_b), spill(op_a), columns, rows, terms
+    given = spill(one), b.ctypes.data, row_of_b, a.ctypes.data, row_of_a
+    call(gemm_at, sizes + given + (spill(beta), c.ctypes.data, columns))  # noqa: RUF005
 
 
 PRODUCTS = {"multiply": multiply, "multiply_few": multiply_few, "multiply_by_blas": multiply_by_blas}

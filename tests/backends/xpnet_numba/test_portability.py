@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from numba import njit
 from xpnet_numba.llvm.arithmetic import flush_denormals, restore_denormals
-from xpnet_numba.llvm.calls import gemm
+from xpnet_numba.llvm.calls import call
 from xpnet_numba.llvm.emit import ARM, X86
 from xpnet_numba.llvm.memory import pause
+from xpnet_numba.step import functions
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -41,13 +42,14 @@ def test_blas_reads_its_integers_in_either_width(integer: Any) -> None:
         seen.extend(integer.from_address(at).value for at in (m, n, k, ldb, rest[1], rest[4]))
 
     function = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 13)(stand_in)
-    call_gemm(ctypes.cast(function, ctypes.c_void_p).value, 10)
-    assert seen == [10, 20, 30, 50, 40, 60]
+    a, b, c = np.zeros((10, 40)), np.zeros((30, 20)), np.zeros((10, 20))
+    multiply(functions.address("multiply_by_blas", "float64"), a, b, c, ctypes.cast(function, ctypes.c_void_p).value)
+    assert seen == [10, 20, 30, 20, 40, 20]
 
 
 @njit
-def call_gemm(function: Any, m: Any) -> None:
-    gemm(function, ord("N"), ord("N"), m, 20, 30, 1.0, 0, 40, 0, 50, 0.0, 0, 60)
+def multiply(product: Any, a: Any, b: Any, c: Any, gemm_at: Any) -> None:
+    call(product, (a, b, c, 0, c[0], gemm_at))
 
 
 @pytest.mark.skipif(not X86, reason="a name of x86 processors")
