@@ -32,9 +32,7 @@ before it finds types."""
 
 
 @instructions(lambda function, arguments: types.void(types.int64, arguments), typed=True)
-def call(
-    target: Target, builder: ir.IRBuilder, signature: Signature, function: ir.Value, arguments: ir.Value
-) -> None:
+def call(target: Target, builder: ir.IRBuilder, signature: Signature, function: ir.Value, arguments: ir.Value) -> None:
     """Call the C function at an address, one that returns nothing, with a tuple of numbers, pointers and arrays, or
     blocks for arrays.
 

@@ -1,43 +1,221 @@
-"""Rows of X lead to the outputs of the last layer and their loss, in training, in prediction and in validation."""
+"""Rows of X lead to the outputs of the last layer and their loss, in training, in prediction and in validation.
 
-from typing import Any
+Here stands also how compiled code finds its way in a job: parts of its buffers as arrays, rows of X and Y, and the
+product of such arrays.
+"""
 
-from xpnet_numba.kinds import Pointer, Table, Vector
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+from xpnet_numba.kinds import Indices, Numbers, Pointer, Table, Vector
 from xpnet_numba.llvm.arithmetic import flush_denormals, restore_denormals, smaller
-from xpnet_numba.llvm.calls import INNER, call, njit
-from xpnet_numba.llvm.memory import Block, array
-from xpnet_numba.loops.products import FAR
+from xpnet_numba.llvm.calls import GIVES_ARRAY, INNER, call, njit
+from xpnet_numba.llvm.emit import Context, Emit, Signature, Target, Type, field, intrinsic
+from xpnet_numba.llvm.memory import LINE, Block, array, block_of_buffer, block_type, clear, emit_array, part_of_buffer
+from xpnet_numba.loops.products import FAR, SCRATCH
 from xpnet_numba.runtime.threads import claim
 from xpnet_numba.scalars import EXACT
-from xpnet_numba.step.job import (
-    FIRST,
-    Job,
-    Layer,
-    Masks,
-    Rows,
-    drop,
-    gather_indices,
-    gather_x,
-    gather_y,
-    inputs_of,
-    kept_of,
-    layers_of,
-    matrix,
-    multiply,
-    numbers,
-    outputs_of,
-    result_of,
-    sparse_times,
-    vector,
-    weight_of,
-)
+from xpnet_numba.step.job import LAYER_TYPE, SLICE_TYPE, Job, Layer
 
 FEW = 3
 """Fewer rows are predicted one by one: for more it pays to read each weight once for all."""
 
 
+class Rows(NamedTuple):
+    """Rows that are worked on together.
+
+    first, number : the first, counted in the order of all rows, and how many
+    offset : from which row of the buffers on they lie
+    first_row, t : which row of the whole batch the first is, and how many updates have been made, by which masks of
+        dropout are drawn; without dropout, as in a prediction, the first is -1
+    """
+
+    first: int
+    number: int
+    offset: int
+    first_row: int
+    t: int
+
+
+FIRST: Any = numpy.int64(0)
+"""The first feature, where it is known: for Python's 0, whose type is its value, Numba would compile a function once
+more.
+"""
+
+
+@intrinsic
+def matrix(
+    context: Context, job: Type, buffer_at: Type, offset: Type, rows: Type, columns: Type
+) -> tuple[Signature, Emit]:
+    """Return the part of a buffer from item ``offset`` on as a block (rows, columns)."""
+    return block_of_buffer(job.typeof("one"), job)
+
+
+@intrinsic
+def vector(context: Context, job: Type, buffer_at: Type, offset: Type, size: Type) -> tuple[Signature, Emit]:
+    """Return the part of a buffer from item ``offset`` on as a vector (size,)."""
+    return part_of_buffer(types.Array(job.typeof("one"), 1, "C"), job)
+
+
+@intrinsic
+def numbers(context: Context, buffer_at: Type, offset: Type, size: Type) -> tuple[Signature, Emit]:
+    """Return the part of a buffer from item ``offset`` on as float64s (size,)."""
+    return part_of_buffer(types.float64[::1])
+
+
+@intrinsic
+def integers(context: Context, buffer_at: Type, offset: Type, size: Type) -> tuple[Signature, Emit]:
+    """Return the part of a buffer from item ``offset`` on as int64s (size,)."""
+    return part_of_buffer(types.int64[::1])
+
+
+def _table(kind: types.Record, place: str, size: str) -> Callable[[Job], Table[Any]]:
+    """Make the function that returns a table of a job, as an array of records."""
+
+    @intrinsic
+    def table(context: Context, job: Type) -> tuple[Signature, Emit]:
+        result = types.Array(kind, 1, "C")
+
+        def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
+            start, count = (field(target, builder, job, values[0], name) for name in (place, size))
+            first = builder.inttoptr(start, target.get_data_type(kind).as_pointer())
+            return emit_array(target, builder, result, first, [count])
+
+        return result(job), emit
+
+    return table
+
+
+layers_of = _table(LAYER_TYPE, "layers_at", "layers")
+slices_of = _table(SLICE_TYPE, "slices_at", "slices")
+
+
+def rows_of_buffer(buffer: str, column: str, width: str) -> Callable[[Job, Layer, Rows], Block]:
+    """Make the function that returns what a buffer holds of a layer for some rows, as a block (rows, width)."""
+
+    @intrinsic
+    def part(context: Context, job: Type, layer: Type, rows: Type) -> tuple[Signature, Emit]:
+        def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
+            of_job, of_layer, of_rows = values
+            _, number, offset, *_ = cgutils.unpack_tuple(builder, of_rows)
+            buffer_at, capacity = (field(target, builder, job, of_job, name) for name in (buffer, "capacity_rows"))
+            begin, size = (field(target, builder, layer, of_layer, name) for name in (column, width))
+            first = builder.add(builder.mul(capacity, begin), builder.mul(offset, size))
+            at = builder.inttoptr(buffer_at, target.get_value_type(signature.return_type[0]))
+            return target.make_tuple(builder, signature.return_type, [builder.gep(at, [first]), number, size])
+
+        return block_type(job.typeof("one"))(job, layer, rows), emit
+
+    return part
+
+
+outputs_of = rows_of_buffer("hidden_at", "column", "fan_out")
+"""The outputs of a hidden layer's activation for some rows (rows, fan_out)."""
+
+kept_of = rows_of_buffer("hidden_at", "kept_column", "fan_out")
+"""What the gradient of a hidden layer's activation reads, for some rows (rows, fan_out)."""
+
+inputs_of = rows_of_buffer("hidden_at", "input_column", "fan_in")
+"""The inputs of a layer after the first for some rows (rows, fan_in), after dropout."""
+
+deltas_of = rows_of_buffer("deltas_at", "column", "fan_out")
+"""dL/dz of a layer for some rows (rows, fan_out)."""
+
+
 @njit(**INNER)
-def forward(job: Job, layers: Table[Layer], x: Block, rows: Rows, out: Block, masks: Masks, me: int) -> None:
+def drop(job: Job, layer: Layer, number: int, x: Block, out: Block, rows: Rows) -> None:
+    """Dropout of a layer's outputs, or of the gradients by them. x, out : (rows, fan_out), which may be the same.
+
+    number : of the layer, by which its masks are drawn
+    """
+    first, places_at, count = rows.first_row, job.places_at, x.rows
+    if not places_at:
+        count = 0
+    places = integers(places_at, first, count)
+    call(job.drop_at, (x, out, first, places, layer.rate, integers(job.seed_at, 0, 2), number, rows.t))
+
+
+@njit(**INNER)
+def gather_x(job: Job, rows: Rows, me: int) -> Block:
+    """Return rows of X: gathered by the order, or as they lie; what comes back is at least as wide as X.
+
+    Where X is sparse or has been multiplied in parts, nobody reads what comes back.
+    """
+    if job.starts_at or job.parts:
+        return matrix(job, job.x_at, 0, rows.number, job.inputs)
+    return gathered(job, job.x_at, job.x_row, job.batch_x_at, job.inputs, rows, me)
+
+
+@njit(**INNER)
+def gathered(job: Job, all_at: int, all_columns: int, to: int, columns: int, rows: Rows, me: int) -> Block:
+    """Return rows of a matrix (all rows, all columns): gathered into a buffer by the order, or as they lie."""
+    if not job.ordered:
+        return matrix(job, all_at, rows.first * all_columns, rows.number, all_columns)
+    out = matrix(job, to, rows.offset * columns, rows.number, columns)
+    order = integers(job.order_at, rows.first, rows.number)
+    call(job.gather_at, (order, out, matrix(job, all_at, 0, job.x_rows, all_columns), result_of(job, me)))
+    return out
+
+
+@njit(**INNER)
+def sparse_gradient(job: Job, rows: Rows, first: int, deltas: Block, grad: Block, more: int) -> None:
+    """grad = X^T deltas for some rows of a sparse X and the features from ``first`` on, added to it where there is
+    ``more``. deltas : (rows, out); grad : (features, out).
+    """
+    order, x = integers(job.order_at, rows.first, rows.number), vector(job, job.x_at, 0, job.filled)
+    if not more:
+        clear(array(grad.at, grad.rows * grad.columns))
+    call(job.sparse_gradient_at, (order, x, job.columns_at, job.starts_at, job.x_rows, first, deltas, grad))
+
+
+@njit(**GIVES_ARRAY)
+def gather_indices(job: Job, rows: Rows, me: int) -> Indices:
+    """Return the class indices of rows: gathered by the order, or as they lie."""
+    if not job.ordered:
+        return integers(job.y_at, rows.first, rows.number)
+    y, out = integers(job.y_at, 0, job.x_rows), integers(job.batch_y_at, rows.offset, rows.number)
+    order = integers(job.order_at, rows.first, rows.number)
+    call(job.gather_labels_at, (order, out, y, result_of(job, me)))
+    return out
+
+
+@njit(**GIVES_ARRAY)
+def result_of(job: Job, me: int) -> Numbers:
+    """Return the array in which functions that a thread calls leave a number, (1,) float64."""
+    return numbers(job.results_at, me * (LINE // 8), 1)
+
+
+@njit(**INNER)
+def multiply(job: Job, a: Block, b: Block, c: Block, flags: int, me: int) -> None:
+    """Call the step's matrix product with a thread's own scratch: see ``loops.products`` for flags."""
+    call(job.multiply_at, (a, b, c, flags, vector(job, job.scratch_at, me * SCRATCH, SCRATCH), job.gemm_at))
+
+
+@njit(**INNER)
+def add_to_total(job: Job, piece: int, value: float) -> None:
+    """Add to what a piece of work has contributed to the epoch's loss, each on a cache line of its own."""
+    numbers(job.totals_at, piece * (LINE // 8), 1)[0] += value
+
+
+@njit(**INNER)
+def sum_of_totals(job: Job, first: int, count: int) -> float:
+    """Return the sum of what some pieces have contributed, in their order."""
+    totals, total = numbers(job.totals_at, first * (LINE // 8), count * (LINE // 8)), 0.0
+    for i in range(0, totals.size, LINE // 8):
+        total += totals[i]
+    return total
+
+
+# Forward.
+
+
+@njit(**INNER)
+def forward(job: Job, layers: Table[Layer], x: Block, rows: Rows, out: Block, member: int, me: int) -> None:
     """``out`` (rows, outputs) = what the last layer gives for x (rows, at least inputs), before its output activation.
 
     What hidden layers give is kept at the rows' offset, and what is left of it after dropout; in training, what their
@@ -45,31 +223,31 @@ def forward(job: Job, layers: Table[Layer], x: Block, rows: Rows, out: Block, ma
     """
     for i in range(layers.size):
         layer, z = layers[i], out
-        weight = weight_of(job, layer)
         if i < layers.size - 1:
             z = outputs_of(job, layer, rows)
-        if i == 0 and job.parts:
-            add_parts(job, rows, z)
-        elif i == 0 and job.starts_at:
-            sparse_times(job, rows, weight, z)
-        else:
-            flags = FAR * job.x_is_far if i == 0 else 0
-            multiply(job, x, weight, z, flags, me)
-        bias = vector(job, job.params_at, layer.bias, layer.fan_out)
-        if layer.keeps and masks.first_row >= 0:
+        times_weight(job, layer, x, rows, z, member, me)
+        bias = vector(job, job.params_at, layer.bias + member * layer.bias_step, layer.fan_out)
+        if layer.keeps and rows.first_row >= 0:
             call(job.keep_at, (z, bias, kept_of(job, layer, rows)))
         call(layer.forward, (z, bias))
         x = z
-        if layer.rate > 0.0 and masks.first_row >= 0:
+        if layer.rate > 0.0 and rows.first_row >= 0:
             x = inputs_of(job, layers[i + 1], rows)
-            drop(job, layer, layer.number, z, x, masks)
+            drop(job, layer, layer.number + member * (layers.size - 1), z, x, rows)
 
 
 @njit(**INNER)
-def add_parts(job: Job, rows: Rows, z: Block) -> None:
-    """z (rows, fan_out) = the first layer's products, which were made in parts."""
-    parts = matrix(job, job.parts_at, 0, job.parts, job.batch_rows * z.columns)
-    call(job.add_rows_at, (parts, rows.offset * z.columns, array(z.at, z.rows * z.columns)))
+def times_weight(job: Job, layer: Layer, x: Block, rows: Rows, z: Block, member: int, me: int) -> None:
+    """z (rows, fan_out) = x W. Members have their own, which is filled in for this one in :func:`forward`."""
+    weight, first = matrix(job, job.params_at, layer.weight, layer.fan_in, layer.fan_out), layer.number == 0
+    if first and job.parts:
+        parts = matrix(job, job.parts_at, 0, job.parts, job.batch_rows * z.columns)
+        call(job.add_rows_at, (parts, rows.offset * z.columns, array(z.at, z.rows * z.columns)))
+    elif first and job.starts_at:
+        order, numbers_of_x = integers(job.order_at, rows.first, rows.number), vector(job, job.x_at, 0, job.filled)
+        call(job.sparse_times_at, (order, numbers_of_x, job.columns_at, job.starts_at, job.x_rows, weight, z))
+    else:
+        multiply(job, x, weight, z, FAR * job.x_is_far if first else 0, me)
 
 
 @njit(**INNER, **EXACT)
@@ -91,7 +269,7 @@ def loss_of(job: Job, out: Block, rows: Rows, weight: float, d_bias: Vector, me:
         loss[0] = 0.0
         call(job.loss_at, (out, indices, scale, given, d_bias, loss))
     else:
-        y = gather_y(job, rows, me)
+        y = gathered(job, job.y_at, job.label_width, job.batch_y_at, job.label_width, rows, me)
         loss[0] = 0.0
         call(job.loss_at, (out, y, scale, given, d_bias, loss))
     return loss[0]
@@ -120,7 +298,7 @@ def predict(job: Job, layers: Table[Layer], rows: Rows, block: int, me: int) -> 
     """Predict some rows. Where it is asked for, NaN and infinity in X are looked for while they are in the cache."""
     x = matrix(job, job.x_at, rows.first * job.x_row, rows.number, job.x_row)
     out = matrix(job, job.result_at, rows.first * job.outputs, rows.number, job.outputs)
-    forward(job, layers, x, rows, out, Masks(-1, 0), me)
+    forward(job, layers, x, rows, out, FIRST, me)
     call(job.output_at, (out, vector(job, job.loss_numbers_at, 0, job.outputs)))
     if job.nonfinite_at:
         call(job.nonfinite_function_at, (x, job.inputs, numbers(job.nonfinite_at, 0, 1)))
@@ -128,17 +306,19 @@ def predict(job: Job, layers: Table[Layer], rows: Rows, block: int, me: int) -> 
 
 @njit(**INNER)
 def measure(job: Job, layers: Table[Layer], rows: Rows, block: int, me: int) -> None:
-    """Write to ``totals`` (blocks,) the sum of a block's losses times sample weights."""
+    """Write to ``totals`` (blocks,) the sum of a block's losses times sample weights, of each the mean over members."""
+    x, total = gather_x(job, rows, me), 0.0
     out = matrix(job, job.deltas_at, rows.offset * job.outputs, rows.number, job.outputs)
-    x = out if job.starts_at else gather_x(job, rows, me)  # of a sparse X, x is not read
-    forward(job, layers, x, rows, out, Masks(-1, 0), me)
     # The loss comes with its gradient, for which nobody asks.
     d_bias = vector(job, job.partials_at, me * job.outputs, job.outputs)
-    numbers(job.totals_at, block, 1)[0] = loss_of(job, out, rows, 1.0, d_bias, me)
+    for member in range(job.members):
+        forward(job, layers, x, rows, out, member, me)
+        total += loss_of(job, out, rows, float(job.members), d_bias, me)
+    numbers(job.totals_at, block, 1)[0] = total
 
 
 @njit(**INNER)
 def rows_of(job: Job, block: int, me: int) -> Rows:
     """A block's rows; their part of the buffers is the thread's own."""
     first = block * job.block_rows
-    return Rows(first, smaller(job.block_rows, job.rows - first), me * job.block_rows)
+    return Rows(first, smaller(job.block_rows, job.rows - first), me * job.block_rows, -1, 0)

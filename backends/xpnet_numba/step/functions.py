@@ -201,7 +201,7 @@ JOBS: dict[str, tuple[Callable[..., None], dict[str, Any], dict[str, Any]]] = {
     "train_phase": (train.train_phase, {}, _PHASES),
     "update": (train.update, {}, {}),
     "predict": (forward.evaluate, {"work": forward.predict}, {"work": member_jobs.predict}),
-    "measure": (forward.evaluate, {"work": forward.measure}, {"work": member_jobs.measure}),
+    "measure": (forward.evaluate, {"work": forward.measure}, {"work": member_jobs.measure_members}),
 }
 """The step's jobs by name: a C function, or a template and what is filled in for one network, and for members."""
 

@@ -23,7 +23,8 @@ from xpnet_numba.runtime.machine import check_memory
 from xpnet_numba.runtime.threads import claim, entry, share_entry
 from xpnet_numba.step import functions
 from xpnet_numba.step.data import Data, batch_sizes, set_data
-from xpnet_numba.step.job import Job, address_of, aligned, integers, job_class, numbers, set_pointers
+from xpnet_numba.step.forward import integers, numbers
+from xpnet_numba.step.job import Job, address_of, aligned, job_class, set_pointers
 from xpnet_numba.step.plan import Plan, TrainingWorkspace
 
 u8 = numpy.uint64

@@ -13,6 +13,7 @@ factors at once: x (r W) = (x r) W.
 """
 
 from inspect import unwrap
+from typing import Any
 
 from xpnet_numba.kinds import Table, Vector
 from xpnet_numba.llvm.arithmetic import smaller
@@ -22,83 +23,65 @@ from xpnet_numba.loops.products import ACCUMULATE, TRANSPOSE_A, TRANSPOSE_B
 from xpnet_numba.runtime.compiling import filled_in
 from xpnet_numba.scalars import EXACT
 from xpnet_numba.step import train
-from xpnet_numba.step.forward import loss_of
-from xpnet_numba.step.job import (
-    Job,
-    Layer,
-    Masks,
+from xpnet_numba.step.forward import (
     Rows,
-    Slice,
     add_to_total,
     deltas_of,
     drop,
+    forward,
     gather_x,
     inputs_of,
     integers,
     kept_of,
+    loss_of,
     matrix,
+    measure,
     multiply,
     numbers,
-    outputs_of,
+    rows_of_buffer,
     vector,
 )
+from xpnet_numba.step.job import Job, Layer, Slice
 from xpnet_numba.step.train import Batch, finish_slice
 
+# Where a member's parameters and the numbers of its layers lie.
 
-@njit(**INNER)
-def predict(job: Job, layers: Table[Layer], rows: Rows, block: int, me: int) -> None:
-    """Predict some rows: the mean of what the members predict."""
-    if job.starts_at:
-        x = gather_dense(job, rows, me)
-    else:
-        x = matrix(job, job.x_at, rows.first * job.x_row, rows.number, job.x_row)
-    result = matrix(job, job.result_at, rows.first * job.outputs, rows.number, job.outputs)
-    out = matrix(job, job.deltas_at, rows.offset * job.outputs, rows.number, job.outputs)
-    for member in range(job.members):
-        forward_member(job, layers, x, rows, out, Masks(-1, 0), member, me)
-        call(job.output_at, (out, vector(job, job.loss_numbers_at, 0, job.outputs)))
-        call(job.add_share_at, (out, job.members, int(member == 0), result))
-    if job.nonfinite_at:
-        call(job.nonfinite_function_at, (x, job.inputs, numbers(job.nonfinite_at, 0, 1)))
+
+@njit(**GIVES_ARRAY)
+def factors(job: Job, buffer_at: int, offset: int, size: int, member: int) -> Vector:
+    """A member's factors (size,) or their gradient, of those that lie from an offset of a buffer on."""
+    return vector(job, buffer_at, offset + member * size, size)
 
 
 @njit(**INNER)
-def measure(job: Job, layers: Table[Layer], rows: Rows, block: int, me: int) -> None:
-    """Add up the losses of some rows, of each the mean over the members."""
-    x = gather_dense(job, rows, me)
-    out = matrix(job, job.deltas_at, rows.offset * job.outputs, rows.number, job.outputs)
-    d_bias = vector(job, job.partials_at, me * job.outputs, job.outputs)
-    total = 0.0
-    for member in range(job.members):
-        forward_member(job, layers, x, rows, out, Masks(-1, 0), member, me)
-        total += loss_of(job, out, rows, float(job.members), d_bias, me)
-    numbers(job.totals_at, block, 1)[0] = total
+def member_weight(job: Job, buffer_at: int, layer: Layer, member: int) -> Block:
+    """Return a layer's weight (fan_in, fan_out) for a member, or its gradient."""
+    return matrix(job, buffer_at, layer.weight + member * layer.weight_step, layer.fan_in, layer.fan_out)
 
 
-# Phase 1.
+@njit(**GIVES_ARRAY)
+def bias_gradient(job: Job, layer: Layer, block: int, member: int) -> Vector:
+    """The gradient of a bias (fan_out,): the member's own, or what a block has of the shared one."""
+    if layer.bias_step:
+        return vector(job, job.gradients_at, layer.bias + member * layer.bias_step, layer.fan_out)
+    return vector(job, job.partials_at, block * job.partial_size + layer.bias, layer.fan_out)
 
 
-@njit(**INNER, **EXACT)
-def work_block(job: Job, layers: Table[Layer], batch: Batch, block: int, me: int) -> None:
-    """Compute the gradients of the members of one block from rows of X."""
-    first, end = block * job.members // job.blocks, (block + 1) * job.members // job.blocks
-    clear_biases(job, layers, block, -1)
-    for member in range(first, end):
-        clear_member(job, layers, member)
-        for begin in range(0, batch.rows, job.round_rows):
-            begins = member * job.order_step + batch.first + begin
-            rows = Rows(begins, smaller(job.round_rows, batch.rows - begin), me * job.round_rows)
-            x, out = gather_dense(job, rows, me), deltas_of(job, layers[layers.size - 1], rows)
-            masks = Masks(job.first_row + begin, batch.t - 1)
-            forward_member(job, layers, x, rows, out, masks, member, me)
-            d_bias = bias_gradient(job, layers[layers.size - 1], block, member)
-            loss = loss_of(job, out, rows, batch.weight * job.members, d_bias, me)
-            add_to_total(job, block, batch.share * loss)
-            more_rows = ACCUMULATE if begin > 0 else 0
-            more = more_rows if member == first else ACCUMULATE
-            backward_member(job, layers, x, rows, masks, (block, member, more, more_rows), me)
-        if layers[0].scale_in >= 0:
-            first_layer_gradient(job, layers[0], block, member, member > first, me)
+scaled_of = rows_of_buffer("scaled_at", "scaled_column", "fan_in")
+"""The inputs of a layer times a member's factors, for some rows (rows, fan_in)."""
+
+products_of = rows_of_buffer("products_at", "column", "fan_out")
+"""A layer's products with its weight, before a member's factors, for some rows (rows, fan_out)."""
+
+
+@njit(**INNER)
+def first_gradient(job: Job, layer: Layer, me: int) -> Block:
+    """Return the array in which a thread adds up x^T delta of a member's first layer (fan_in, fan_out)."""
+    size = layer.fan_in * layer.fan_out
+    return matrix(job, job.first_gradient_at, me * size, layer.fan_in, layer.fan_out)
+
+
+# From X to the outputs.
 
 
 @njit(**INNER)
@@ -113,37 +96,75 @@ def gather_dense(job: Job, rows: Rows, me: int) -> Block:
 
 
 @njit(**INNER)
-def forward_member(
-    job: Job, layers: Table[Layer], x: Block, rows: Rows, out: Block, masks: Masks, member: int, me: int
-) -> None:
-    """``out`` (rows, outputs) = what a member's last layer gives for x, before its output activation."""
-    for i in range(layers.size):
-        layer, z = layers[i], out
-        if i < layers.size - 1:
-            z = outputs_of(job, layer, rows)
-        product = z
-        if layer.scale_in >= 0:
-            scaled = scaled_of(job, layer, rows)
-            call(job.scale_at, (x, factors(job, job.params_at, layer.scale_in, layer.fan_in, member), scaled))
-            x = scaled
-        if layer.scale_out >= 0:
-            product = products_of(job, layer, rows)
-        multiply(job, x, member_weight(job, job.params_at, layer, member), product, 0, me)
-        if layer.scale_out >= 0:
-            call(job.scale_at, (product, factors(job, job.params_at, layer.scale_out, layer.fan_out, member), z))
-        bias = vector(job, job.params_at, layer.bias + member * layer.bias_step, layer.fan_out)
-        if layer.keeps and masks.first_row >= 0:
-            call(job.keep_at, (z, bias, kept_of(job, layer, rows)))
-        call(layer.forward, (z, bias))
-        x = z
-        if layer.rate > 0.0 and masks.first_row >= 0:
-            x = inputs_of(job, layers[i + 1], rows)
-            drop(job, layer, layer.number + member * (layers.size - 1), z, x, masks)
+def times_weight(job: Job, layer: Layer, x: Block, rows: Rows, z: Block, member: int, me: int) -> None:
+    """z (rows, fan_out) = x W, scaled by a member's factors before and after."""
+    product = z
+    if layer.scale_in >= 0:
+        scaled = scaled_of(job, layer, rows)
+        call(job.scale_at, (x, factors(job, job.params_at, layer.scale_in, layer.fan_in, member), scaled))
+        x = scaled
+    if layer.scale_out >= 0:
+        product = products_of(job, layer, rows)
+    multiply(job, x, member_weight(job, job.params_at, layer, member), product, 0, me)
+    if layer.scale_out >= 0:
+        call(job.scale_at, (product, factors(job, job.params_at, layer.scale_out, layer.fan_out, member), z))
+
+
+def _of_members(function: Any, **values: Any) -> Any:
+    """A function of ``train`` or ``forward`` in which what members do otherwise is filled in."""
+    return njit(**INNER)(filled_in(unwrap(function), f"{function.__name__}_of_members", **values))
+
+
+forward_member = _of_members(forward, times_weight=times_weight)
+measure_members = _of_members(measure, gather_x=gather_dense, forward=forward_member)
+
+
+@njit(**INNER)
+def predict(job: Job, layers: Table[Layer], rows: Rows, block: int, me: int) -> None:
+    """Predict some rows: the mean of what the members predict."""
+    if job.starts_at:
+        x = gather_dense(job, rows, me)
+    else:
+        x = matrix(job, job.x_at, rows.first * job.x_row, rows.number, job.x_row)
+    result = matrix(job, job.result_at, rows.first * job.outputs, rows.number, job.outputs)
+    out = matrix(job, job.deltas_at, rows.offset * job.outputs, rows.number, job.outputs)
+    for member in range(job.members):
+        forward_member(job, layers, x, rows, out, member, me)
+        call(job.output_at, (out, vector(job, job.loss_numbers_at, 0, job.outputs)))
+        call(job.add_share_at, (out, job.members, int(member == 0), result))
+    if job.nonfinite_at:
+        call(job.nonfinite_function_at, (x, job.inputs, numbers(job.nonfinite_at, 0, 1)))
+
+
+# Phase 1.
+
+
+@njit(**INNER, **EXACT)
+def work_block(job: Job, layers: Table[Layer], batch: Batch, block: int, me: int) -> None:
+    """Compute the gradients of the members of one block from rows of X."""
+    first, end = block * job.members // job.blocks, (block + 1) * job.members // job.blocks
+    clear_biases(job, layers, block, -1)
+    for member in range(first, end):
+        clear_member(job, layers, member)
+        for begin in range(0, batch.rows, job.round_rows):
+            begins = member * job.order_step + batch.first + begin
+            count, offset = smaller(job.round_rows, batch.rows - begin), me * job.round_rows
+            rows = Rows(begins, count, offset, job.first_row + begin, batch.t - 1)
+            x, out = gather_dense(job, rows, me), deltas_of(job, layers[layers.size - 1], rows)
+            forward_member(job, layers, x, rows, out, member, me)
+            d_bias = bias_gradient(job, layers[layers.size - 1], block, member)
+            loss = loss_of(job, out, rows, batch.weight * job.members, d_bias, me)
+            add_to_total(job, block, batch.share * loss)
+            more_rows = ACCUMULATE if begin > 0 else 0
+            more = more_rows if member == first else ACCUMULATE
+            backward_member(job, layers, x, rows, (block, member, more, more_rows), me)
+        if layers[0].scale_in >= 0:
+            first_layer_gradient(job, layers[0], block, member, member > first, me)
 
 
 @njit(**INNER)
 def backward_member(
-    job: Job, layers: Table[Layer], x: Block, rows: Rows, masks: Masks, part: tuple[int, int, int, int], me: int
+    job: Job, layers: Table[Layer], x: Block, rows: Rows, part: tuple[int, int, int, int], me: int
 ) -> None:
     """Deltas of the hidden layers from those of the last, and the gradients of all parameters.
 
@@ -179,7 +200,7 @@ def backward_member(
                 d_scales = factors(job, job.gradients_at, layer.scale_in, layer.fan_in, member)
                 call(job.scale_backward_at, (d_inputs, inputs, scales, d_scales))
             if before.rate > 0.0:
-                drop(job, before, before.number + member * (layers.size - 1), d_inputs, d_inputs, masks)
+                drop(job, before, before.number + member * (layers.size - 1), d_inputs, d_inputs, rows)
             call(before.backward, (d_inputs, kept_of(job, before, rows), bias_gradient(job, before, block, member)))
 
 
@@ -213,50 +234,6 @@ def clear_biases(job: Job, layers: Table[Layer], block: int, member: int) -> Non
             clear(bias_gradient(job, layers[i], block, member))
 
 
-# Where a member's parameters and the numbers of its layers lie.
-
-
-@njit(**GIVES_ARRAY)
-def factors(job: Job, buffer_at: int, offset: int, size: int, member: int) -> Vector:
-    """A member's factors (size,) or their gradient, of those that lie from an offset of a buffer on."""
-    return vector(job, buffer_at, offset + member * size, size)
-
-
-@njit(**INNER)
-def member_weight(job: Job, buffer_at: int, layer: Layer, member: int) -> Block:
-    """Return a layer's weight (fan_in, fan_out) for a member, or its gradient."""
-    return matrix(job, buffer_at, layer.weight + member * layer.weight_step, layer.fan_in, layer.fan_out)
-
-
-@njit(**GIVES_ARRAY)
-def bias_gradient(job: Job, layer: Layer, block: int, member: int) -> Vector:
-    """The gradient of a bias (fan_out,): the member's own, or what a block has of the shared one."""
-    if layer.bias_step:
-        return vector(job, job.gradients_at, layer.bias + member * layer.bias_step, layer.fan_out)
-    return vector(job, job.partials_at, block * job.partial_size + layer.bias, layer.fan_out)
-
-
-@njit(**INNER)
-def scaled_of(job: Job, layer: Layer, rows: Rows) -> Block:
-    """Return the inputs of a layer times a member's factors, for some rows (rows, fan_in)."""
-    offset = job.capacity_rows * layer.scaled_column + rows.offset * layer.fan_in
-    return matrix(job, job.scaled_at, offset, rows.number, layer.fan_in)
-
-
-@njit(**INNER)
-def products_of(job: Job, layer: Layer, rows: Rows) -> Block:
-    """Return a layer's products with its weight, before a member's factors, for some rows (rows, fan_out)."""
-    offset = job.capacity_rows * layer.column + rows.offset * layer.fan_out
-    return matrix(job, job.products_at, offset, rows.number, layer.fan_out)
-
-
-@njit(**INNER)
-def first_gradient(job: Job, layer: Layer, me: int) -> Block:
-    """Return the array in which a thread adds up x^T delta of a member's first layer (fan_in, fan_out)."""
-    size = layer.fan_in * layer.fan_out
-    return matrix(job, job.first_gradient_at, me * size, layer.fan_in, layer.fan_out)
-
-
 # Phase 2.
 
 
@@ -269,7 +246,4 @@ def work_slice(job: Job, layers: Table[Layer], piece: Slice, batch: Batch, index
     finish_slice(job, piece, batch, index, me)
 
 
-work_phase = njit(**INNER)(
-    filled_in(unwrap(train.work_phase), "work_member_phase", work_block=work_block, work_slice=work_slice)
-)
-"""Do pieces of a phase of a batch of members: see ``train.work_phase``."""
+work_phase = _of_members(train.work_phase, work_block=work_block, work_slice=work_slice)

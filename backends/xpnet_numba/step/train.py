@@ -31,32 +31,29 @@ from xpnet_numba.llvm.memory import Block, array, clear, fetch_add, load
 from xpnet_numba.loops.products import ACCUMULATE, FAR, TRANSPOSE_A, TRANSPOSE_B
 from xpnet_numba.runtime.threads import claim, wait_until
 from xpnet_numba.scalars import EXACT
-from xpnet_numba.step.forward import forward, loss_of
-from xpnet_numba.step.job import (
+from xpnet_numba.step.forward import (
     FIRST,
-    Job,
-    Layer,
-    Masks,
     Rows,
-    Slice,
     add_to_total,
     deltas_of,
     drop,
+    forward,
     gather_x,
     inputs_of,
     integers,
     kept_of,
     layers_of,
+    loss_of,
     matrix,
     multiply,
     numbers,
     result_of,
     slices_of,
     sparse_gradient,
-    sums_of_totals,
+    sum_of_totals,
     vector,
-    weight_of,
 )
+from xpnet_numba.step.job import Job, Layer, Slice
 
 
 class Batch(NamedTuple):
@@ -94,7 +91,7 @@ def train(job_at: Pointer, me: int) -> None:
         work_phase(job, FIRST + 2, batch, step, Pieces(FIRST, job.slices, first_slice), me)
         wait_until(job.done_at, done + pieces)
     if me == 0:
-        job.loss, job.penalty = sums_of_totals(job)
+        job.loss, job.penalty = sum_of_totals(job, FIRST, job.blocks), sum_of_totals(job, job.blocks, job.slices)
         job.updates_made += job.steps if job.updating else 0
     restore_denormals(mode)
 
@@ -176,22 +173,18 @@ def work_block(job: Job, layers: Table[Layer], batch: Batch, block: int, me: int
     end = smaller(first + job.block_rows, batch.rows)
     for begin in range(first, end, job.round_rows):
         count = smaller(job.round_rows, end - begin)
-        rows = Rows(batch.first + begin, count, me * job.round_rows if job.block_gradients else begin)
-        out = x = deltas_of(job, layers[layers.size - 1], rows)
-        if not (job.parts or job.starts_at):  # else X has been multiplied or is sparse, and x is not read
-            x = gather_x(job, rows, me)
-        masks = Masks(job.first_row + begin, batch.t - 1)
-        forward(job, layers, x, rows, out, masks, me)
+        offset = me * job.round_rows if job.block_gradients else begin
+        rows = Rows(batch.first + begin, count, offset, job.first_row + begin, batch.t - 1)
+        x, out = gather_x(job, rows, me), deltas_of(job, layers[layers.size - 1], rows)
+        forward(job, layers, x, rows, out, FIRST, me)
         more = ACCUMULATE if begin > first else 0
         d_bias = bias_sums_of(job, layers[layers.size - 1], block, more)
         add_to_total(job, block, batch.share * loss_of(job, out, rows, batch.weight, d_bias, me))
-        backward(job, layers, x, rows, masks, (block, more), me)
+        backward(job, layers, x, rows, (block, more), me)
 
 
 @njit(**INNER)
-def backward(
-    job: Job, layers: Table[Layer], x: Block, rows: Rows, masks: Masks, part: tuple[int, int], me: int
-) -> None:
+def backward(job: Job, layers: Table[Layer], x: Block, rows: Rows, part: tuple[int, int], me: int) -> None:
     """Deltas of the hidden layers from those of the last; the block's part of the gradient of biases and, where all
     parameters are few, of weights.
 
@@ -213,9 +206,10 @@ def backward(
         if i > 0:
             before = layers[i - 1]
             d_hidden = deltas_of(job, before, rows)
-            multiply(job, d_out, weight_of(job, layer), d_hidden, TRANSPOSE_B, me)
+            weight = matrix(job, job.params_at, layer.weight, layer.fan_in, layer.fan_out)
+            multiply(job, d_out, weight, d_hidden, TRANSPOSE_B, me)
             if before.rate > 0.0:
-                drop(job, before, before.number, d_hidden, d_hidden, masks)
+                drop(job, before, before.number, d_hidden, d_hidden, rows)
             call(before.backward, (d_hidden, kept_of(job, before, rows), bias_sums_of(job, before, block, more)))
 
 
@@ -240,7 +234,7 @@ def work_slice(job: Job, layers: Table[Layer], piece: Slice, batch: Batch, index
     else:
         layer = layers[piece.layer]
         grad = matrix(job, job.gradients_at, piece.start, piece.rows, layer.fan_out)
-        rows = Rows(batch.first, batch.rows, 0)
+        rows = Rows(batch.first, batch.rows, 0, -1, 0)
         deltas = deltas_of(job, layer, rows)
         if layer.input_column < 0 and job.starts_at:
             sparse_gradient(job, rows, piece.first, deltas, grad, FIRST)
