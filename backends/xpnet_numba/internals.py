@@ -8,8 +8,8 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from types import ModuleType
-from typing import Any, NamedTuple
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numba
 from llvmlite import binding
@@ -61,7 +61,7 @@ class WaitingLibrary(codegen.JITCodeLibrary):
     @property
     def codegen(self) -> Any:
         """The code generator, which has nowhere to note the Python objects of a function that waits."""
-        return _WithoutEnvironment(super().codegen) if self.waits else super().codegen
+        return SimpleNamespace(set_env=lambda name, environment: None) if self.waits else super().codegen
 
     def add_llvm_module(self, module: Any) -> None:
         """Keep a module as it is, a function or a wrapper around it."""
@@ -119,19 +119,6 @@ def _defines(module: Any, name: str) -> bool:
         return False
 
 
-class _WithoutEnvironment:
-    """A code generator that notes no Python objects."""
-
-    def __init__(self, generator: Any) -> None:
-        self._generator = generator
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._generator, name)
-
-    def set_env(self, name: str, environment: Any) -> None:
-        """Do nothing."""
-
-
 @contextmanager
 def functions_wait() -> Iterator[None]:
     """Inside, where the compiler's lock is held, what Numba compiles waits for the code that calls it."""
@@ -167,86 +154,69 @@ def _plus_one(x: int) -> int:
 # Machine code.
 
 
-class MachineCode(NamedTuple):
-    """An object file with one function to be called.
-
-    symbol : the function's name
-    environment : the name of a pointer to the Python objects that the function reads; empty for a C function
-    needs : names that must be known elsewhere, in libraries or in Numba
-    """
-
-    symbol: str
-    environment: str
-    needs: tuple[str, ...]
-    object_file: bytes
-
-    def pack(self) -> bytes:
-        """Return all of it as bytes."""
-        return json.dumps([self.symbol, self.environment, self.needs]).encode() + b"\n" + self.object_file
-
-    @classmethod
-    def unpack(cls, packed: bytes) -> "MachineCode":
-        """Restore what :meth:`pack` has packed."""
-        head, _, object_file = packed.partition(b"\n")
-        symbol, environment, needs = json.loads(head)
-        return cls(symbol, environment, tuple(needs), object_file)
-
-
 def c_address(overload: Any) -> int:
     """The address of the C function that has been compiled."""
     return overload.library.get_pointer_to_function(overload.fndesc.llvm_cfunc_wrapper_name)
 
 
-def machine_code(overload: Any, *, for_python: bool) -> MachineCode | None:
-    """The code of what ``numba.njit`` has compiled; None if it refers to Python objects."""
+def machine_code(overload: Any, *, for_python: bool) -> bytes | None:
+    """The code of what ``numba.njit`` has compiled, to be kept; None if it refers to Python objects.
+
+    It is an object file behind a line of JSON: the name of the function to be called, that of a pointer to the Python
+    objects that the function reads, which is empty for a C function, and the names that must be known elsewhere, in
+    libraries or in Numba.
+    """
     if overload.environment.consts:
         return None
     _, _, (object_file, bitcode) = overload.library.serialize_using_object_code()
     module, fndesc = binding.parse_bitcode(bitcode), overload.fndesc
     declared = (v.name for v in (*module.functions, *module.global_variables) if v.is_declaration)
-    needs = tuple(name for name in declared if not name.startswith("llvm."))
+    needs = [name for name in declared if not name.startswith("llvm.")]
+    symbols = fndesc.llvm_cfunc_wrapper_name, ""
     if for_python:
-        return MachineCode(fndesc.llvm_cpython_wrapper_name, fndesc.env_name, needs, object_file)
-    return MachineCode(fndesc.llvm_cfunc_wrapper_name, "", needs, object_file)
+        symbols = fndesc.llvm_cpython_wrapper_name, fndesc.env_name
+    return json.dumps([*symbols, needs]).encode() + b"\n" + object_file
 
 
-def load_c_function(code: MachineCode) -> int | None:
+def load_c_function(code: bytes) -> int | None:
     """The function's address; None if a name it needs is not known."""
-    engine = _load(code)
-    return engine and _address(engine, code)
+    _, address, _ = _load(code)
+    return address
 
 
-def load_python_function(code: MachineCode, module: ModuleType) -> Any:
+def load_python_function(code: bytes, module: ModuleType) -> Any:
     """The function as Python calls it, which belongs to a module; None if a name it needs is not known."""
     import ctypes
 
     from numba import _dynfunc
 
-    engine = _load(code)
-    if engine is None:
+    symbol, address, environment_at = _load(code)
+    if address is None:
         return None
     environment = _dynfunc.Environment(vars(module))
-    ctypes.c_void_p.from_address(engine.get_global_value_address(code.environment)).value = id(environment)
-    return _dynfunc.make_function(module, code.symbol, "", _address(engine, code), environment, ())
+    ctypes.c_void_p.from_address(environment_at).value = id(environment)
+    return _dynfunc.make_function(module, symbol, "", address, environment, ())
 
 
-def _load(code: MachineCode) -> Any:
-    """An engine of its own for each object: what two of them call alike stays apart."""
+def _load(code: bytes) -> tuple[str, int | None, int]:
+    """The function's name, its address, or None, and that of the pointer to its Python objects.
+
+    The code stays until the process ends: nobody knows who still has the address. Each object has an engine of its own:
+    what two of them call alike stays apart.
+    """
+    head, _, object_file = code.partition(b"\n")
+    symbol, environment, needs = json.loads(head)
     _prepare_numba()
-    if not all(map(binding.address_of_symbol, code.needs)):
-        return None
+    if not all(map(binding.address_of_symbol, needs)):
+        return symbol, None, 0
     machine = binding.Target.from_default_triple().create_target_machine(codemodel="jitdefault", jit=True)
     engine = binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
-    engine.add_object_file(binding.ObjectFileRef.from_data(code.object_file))
+    engine.add_object_file(binding.ObjectFileRef.from_data(object_file))
     engine.finalize_object()
-    return engine
-
-
-def _address(engine: Any, code: MachineCode) -> int:
-    """The address of the function, whose code stays until the process ends: nobody knows who still has the address."""
-    address = engine.get_function_address(code.symbol)
+    address = engine.get_function_address(symbol)
+    environment_at = engine.get_global_value_address(environment) if environment else 0
     engine.detach()
-    return address
+    return symbol, address, environment_at
 
 
 @cache

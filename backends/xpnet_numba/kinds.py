@@ -6,7 +6,7 @@ Numba uses none of them: it compiles each function for the types that it is call
 An overload must have the annotations of the functions that it returns, or Numba refuses it: there both say ``Any``.
 """
 
-from typing import NewType, Protocol, TypeAlias, TypeVar
+from typing import NewType, TypeAlias
 
 import numpy
 
@@ -35,15 +35,3 @@ Pointer = NewType("Pointer", object)
 """An address that knows the type of what lies there: of scalars, unless something else is said. Python has no such
 value; ``llvm.array`` makes an array of one.
 """
-
-Record = TypeVar("Record", covariant=True)
-
-
-class Table(Protocol[Record]):
-    """An array (size,) of records, such as the layers that a job is told of."""
-
-    size: int
-
-    def __getitem__(self, index: int) -> Record:
-        """Return one record."""
-        ...

@@ -4,52 +4,204 @@ signature.
 
 import inspect
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy
-from numpy import empty, zeros  # by their names: calls of a few numbers notice each lookup
+from numba import types
+from numba.np.numpy_support import from_dtype
+from numpy import empty, ndarray, zeros  # by their names: calls of a few numbers notice each lookup
 
 from xpnet import ops
-from xpnet.backend import Kernel
+from xpnet.backend import Kernel, get_threads
 from xpnet.ops import Array, Labels
-from xpnet_numba.kinds import Indices, Matrix, Numbers, Vector
-from xpnet_numba.launching import Loop, alone, chunk_count, contiguous, launch, writable
-from xpnet_numba.llvm.calls import widest_vectors
-from xpnet_numba.llvm.memory import flat
+from xpnet_numba.kinds import Address, Indices, Matrix, Numbers, Pointer, Vector
+from xpnet_numba.llvm.arithmetic import smaller
+from xpnet_numba.llvm.emit import widest_vectors
+from xpnet_numba.llvm.memory import call, flat, parts_of, reload, spill
 from xpnet_numba.loops import activations, inner, losses, numbers_to_a_line, rows, updates
 from xpnet_numba.loops import softmax as softmax_loops
-from xpnet_numba.runtime.compiling import filled_in
+from xpnet_numba.runtime import threads
+from xpnet_numba.runtime.compiling import c_function, filled_in
 
+Cut = tuple[int, int]
+"""Up to so many numbers one thread does all, since to share them would take longer; else a thread claims so many at a
+time."""
 
-class Cut(NamedTuple):
-    """A rule by which numbers are shared among threads.
-
-    alone : up to so many numbers one thread does all, since to share them would take longer
-    chunk : how many a thread claims at a time
-    """
-
-    alone: int
-    chunk: int
-
-    def rows(self, rows: int, columns: int = 1) -> int:
-        """Return the number of rows of an array that a thread claims at a time."""
-        if rows * columns <= self.alone:
-            return rows or 1
-        return max(1, self.chunk // columns)
-
-
-MOVES = Cut(1 << 16, 1 << 14)
+MOVES: Cut = (1 << 16, 1 << 14)
 """The cut where little is done with each number."""
 
-EXPONENTIALS = Cut(1 << 14, 1 << 13)
+EXPONENTIALS: Cut = (1 << 14, 1 << 13)
 """The cut where the exponential of each is taken."""
 
-STREAMS = Cut(1 << 14, 1 << 14)
+STREAMS: Cut = (1 << 14, 1 << 14)
 """The cut where many arrays are read and written."""
 
+
+def rows_of(cut: Cut, rows: int, columns: int = 1) -> int:
+    """Return the number of rows of an array that a thread claims at a time."""
+    alone, chunk = cut
+    if rows * columns <= alone:
+        return rows or 1
+    return max(1, chunk // columns)
+
+
 INDEX = numpy.dtype(numpy.int64)
+
+
+# Launching: a loop runs alone over chunks of rows, each a piece of work that some thread of the team claims. A launch
+# names the loop's arguments in three groups, in which the loop receives them one after the other:
+#
+# cut : arrays whose first axis is the rows; the loop receives the chunk's part of each
+# whole : arrays, numbers and None, which every chunk receives as they are
+# results : arrays with one row for each chunk, which receives that; the rows are added up afterwards, in their order
+
+
+Loop = Callable[..., None]
+
+EVERYTHING = 1 << 62  # more rows than there are in any array
+
+
+def launch(
+    loop: Loop, cut: tuple[Any, ...], whole: tuple[Any, ...] = (), results: tuple[Any, ...] = (), *, chunk_rows: int
+) -> None:
+    """Run a loop over all rows.
+
+    cut : the first decides the number of rows, and its dtype with the loop what is compiled: from launch to launch the
+        other arguments must have the same types
+    chunk_rows : rows of a chunk; follows from the shape alone, never from the threads, so that the bits do not either
+    """
+    first = cut[0]
+    if len(first) <= chunk_rows:
+        try:
+            entry, function = alone(loop)[first.dtype]
+        except KeyError:
+            entry, function = _prepare_alone(loop, first.dtype, (cut, whole, results))
+        entry(function, cut, whole, results)
+        return
+    arguments = cut, whole, results
+    entry, function = _shared.get((loop, first.dtype)) or _prepare_shared(loop, first.dtype, arguments)
+    chunks = chunk_count(len(first), chunk_rows)
+    claims, wanted = numpy.zeros(chunks, numpy.int64), min(get_threads(), chunks)
+    threads.team.lead(entry, wanted, function, chunk_rows, claims, arguments)
+
+
+Prepared = tuple[Callable[..., None], Address]
+"""A function that Python calls, and the C function that it calls with the arguments of a launch."""
+
+
+@cache
+def alone(loop: Loop) -> dict[numpy.dtype, Prepared]:
+    """What runs a loop over all rows at once, in this thread, by the dtype, as soon as it has been launched so.
+
+    The function takes the C function, ``cut``, ``whole`` and ``results``. A kernel for a few numbers looks here itself:
+    to launch takes as long as its work.
+    """
+    return {}
+
+
+def _prepare_alone(loop: Loop, dtype: numpy.dtype, arguments: tuple[Any, ...]) -> Prepared:
+    """Compile what runs all rows at once."""
+    groups = _type_of(arguments)
+    entry = threads.entry(_run_alone, types.void(types.int64, *groups))
+    alone(loop)[dtype] = prepared = entry, _job_function(loop, groups)
+    return prepared
+
+
+def chunk_count(rows: int, chunk_rows: int) -> int:
+    """Return how many chunks there will be: the rows of ``results``."""
+    return -(-rows // chunk_rows)
+
+
+_shared: dict[tuple[Loop, numpy.dtype], Prepared] = {}
+
+
+def _prepare_shared(loop: Loop, dtype: numpy.dtype, arguments: tuple[Any, ...]) -> Prepared:
+    """Compile what shares the rows among threads."""
+    groups = _type_of(arguments)
+    number = types.int64
+    entry = threads.entry(_lead, types.void(*[number] * 5, types.Array(number, 1, "C"), groups))
+    _shared[loop, dtype] = prepared = entry, _job_function(loop, groups)
+    return prepared
+
+
+@cache
+def _job_function(loop: Loop, groups: types.Tuple) -> Address:
+    """Return the address of :func:`_run_chunks` over a loop."""
+    number = types.int64
+    job = types.Tuple((number, number, number, number, groups))
+    run = filled_in(_run_chunks, f"run_{loop.__name__}", loop=loop)
+    return c_function(run, types.void(types.CPointer(job), number))
+
+
+def _type_of(value: Any) -> types.Type:
+    """The type that compiled code gives to an argument; arrays may be read-only, which loops respect unasked."""
+    if isinstance(value, tuple):
+        return types.Tuple([_type_of(v) for v in value])
+    if value is None:
+        return types.none
+    if isinstance(value, numpy.ndarray):
+        return types.Array(from_dtype(value.dtype), value.ndim, "C")
+    return types.int64 if isinstance(value, int) else types.float64
+
+
+def _run_alone(function: Address, cut: tuple[Any, ...], whole: tuple[Any, ...], results: tuple[Any, ...]) -> None:
+    """All rows as one chunk, which nobody else can claim."""
+    job = spill((EVERYTHING, EVERYTHING, 1, 0, (cut, whole, results)))
+    call(function, (job, 0))
+
+
+def _lead(
+    board: Address,
+    number: int,
+    threads_wanted: int,
+    function: Address,
+    chunk_rows: int,
+    claims: Indices,
+    arguments: tuple[Any, ...],
+) -> None:
+    """Make a job of a launch, and share it."""
+    job = spill((len(arguments[0][0]), chunk_rows, threads_wanted, claims.ctypes.data, arguments))
+    threads.share(board, number, threads_wanted, function, job)
+
+
+def loop(*arguments: Any) -> None:
+    """Stands in :func:`_run_chunks` for the loop that is launched."""
+
+
+def _run_chunks(job: Pointer, me: int) -> None:
+    """The C function of a launch: claim chunks until none is free, from a part of one's own on.
+
+    From call to call a thread meets the same addresses, which its cache still holds.
+    """
+    rows, chunk_rows, workers, claims, (cut, whole, results) = reload(job)
+    everything = parts_of(whole, 0, EVERYTHING)
+    chunks = 1 if rows <= chunk_rows else -(-rows // chunk_rows)
+    chunk = 0 if workers == 1 else me * chunks // workers
+    for _ in range(chunks):
+        if workers == 1 or threads.claim(claims, chunk, 0):
+            first = chunk * chunk_rows
+            end = smaller(first + chunk_rows, rows)
+            loop(*(parts_of(cut, first, end) + everything + parts_of(results, chunk, chunk + 1)))
+        chunk = chunk + 1 if chunk + 1 < chunks else 0
+
+
+def contiguous(array: Array) -> Array:
+    """The array itself where compiled code can read it, else a copy: of any strides, byte order or alignment."""
+    if type(array) is ndarray and array.flags.carray and array.dtype.isnative:
+        return array
+    array = numpy.asarray(array)
+    flags = array.flags
+    if flags.c_contiguous and flags.aligned and array.dtype.isnative:
+        return array
+    return numpy.array(array, dtype=array.dtype.newbyteorder("="), order="C")
+
+
+def writable(array: Array) -> Array:
+    """The array itself where compiled code can update it in place, else a copy."""
+    array = contiguous(array)
+    return array if array.flags.writeable else array.copy()
 
 
 # Activations.
@@ -60,7 +212,7 @@ def _of_each(name: str, loop: Loop, cut: Cut) -> Callable[[Array], Array]:
 
     What it does in Python takes as long as the loop over a few thousand numbers, so that it is one function.
     """
-    known, most_alone = alone(loop).get, cut.alone
+    known, most_alone = alone(loop).get, cut[0]
 
     def kernel(x: Array) -> Array:
         """See what is set below."""
@@ -76,7 +228,7 @@ def _of_each(name: str, loop: Loop, cut: Cut) -> Callable[[Array], Array]:
             return result if result.ndim else result[()]
         x = contiguous(x)
         result = empty(x.shape, x.dtype)
-        launch(loop, (x.reshape(-1), result.reshape(-1)), chunk_rows=cut.rows(size))
+        launch(loop, (x.reshape(-1), result.reshape(-1)), chunk_rows=rows_of(cut, size))
         return result if result.ndim else result[()]
 
     return _named(kernel, getattr(ops, name))
@@ -110,7 +262,7 @@ def _loop(template: Loop, name: str, formula: Callable[..., Any]) -> Loop:
 def _through(name: str, cut: Cut) -> Callable[[Array, Array], Array]:
     """Return the kernel of an activation's gradient, under the signature of its reference."""
     reference = getattr(ops, f"{name}_backward")
-    loop = _loop(_backward, reference.__name__, activations.ACTIVATIONS[name].backward)
+    loop = _loop(_backward, reference.__name__, activations.ACTIVATIONS[name][1])
 
     def kernel(d_out: Array, kept: Array) -> Array:
         """See what is set below."""
@@ -118,7 +270,7 @@ def _through(name: str, cut: Cut) -> Callable[[Array, Array], Array]:
             return reference(d_out, kept)
         d_out, kept = contiguous(d_out), contiguous(kept)
         d_x = numpy.empty(d_out.shape, d_out.dtype)
-        launch(loop, (d_out.reshape(-1), kept.reshape(-1), d_x.reshape(-1)), chunk_rows=cut.rows(kept.size))
+        launch(loop, (d_out.reshape(-1), kept.reshape(-1), d_x.reshape(-1)), chunk_rows=rows_of(cut, kept.size))
         return d_x if d_x.ndim else d_x[()]
 
     return _named(kernel, reference)
@@ -138,30 +290,29 @@ LIGHT = ("relu", "leaky_relu")
 def _activation_kernels() -> dict[str, Callable[..., Array]]:
     """The kernels of all activations, forward and back, by name; identity does nothing."""
     found: dict[str, Callable[..., Array]] = {}
-    for name, formulas in activations.ACTIVATIONS.items():
+    for name, (forward, _) in activations.ACTIVATIONS.items():
         if name != "identity":
             cut = MOVES if name in LIGHT else EXPONENTIALS
-            loop = _relu if name == "relu" else _loop(_forward, name, formulas.forward)
+            loop = _relu if name == "relu" else _loop(_forward, name, forward)
             found[name], found[f"{name}_backward"] = _of_each(name, loop, cut), _through(name, cut)
     return found
 
 
 ACTIVATIONS = _activation_kernels()
-relu = ACTIVATIONS["relu"]
 
 
 def bias_relu(x: Array, bias: Array) -> Array:
     """Kernel of :func:`xpnet.ops.bias_relu`."""
     x, bias = contiguous(x), contiguous(bias)
     out = numpy.empty_like(x)
-    launch(_bias_relu, (x, out), (bias,), chunk_rows=MOVES.rows(*x.shape))
+    launch(_bias_relu, (x, out), (bias,), chunk_rows=rows_of(MOVES, *x.shape))
     return out
 
 
 def relu_backward_bias(d_out: Array, x: Array) -> tuple[Array, Array]:
     """Kernel of :func:`xpnet.ops.relu_backward_bias`."""
     d_out, x = contiguous(d_out), contiguous(x)
-    d_x, chunk_rows = numpy.empty_like(x), MOVES.rows(*x.shape)
+    d_x, chunk_rows = numpy.empty_like(x), rows_of(MOVES, *x.shape)
     d_bias = numpy.zeros((chunk_count(x.shape[0], chunk_rows), x.shape[1]), x.dtype)
     launch(_relu_backward_bias, (d_out, x, d_x), (), (d_bias,), chunk_rows=chunk_rows)
     return d_x, d_bias[0] if d_bias.shape[0] == 1 else d_bias.sum(axis=0)
@@ -201,26 +352,27 @@ def _along(axis: int, x: Array, loop: Loop, reference: Callable[..., Array]) -> 
     shape = x.shape
     columns, out = shape[-1], empty(shape, x.dtype)
     matrices = (x, out) if len(shape) == 2 else (x.reshape(-1, columns), out.reshape(-1, columns))
-    launch(loop, matrices, chunk_rows=EXPONENTIALS.rows(x.size // columns, columns))
+    launch(loop, matrices, chunk_rows=rows_of(EXPONENTIALS, x.size // columns, columns))
     return out
 
 
-def softmax_cross_entropy(
-    logits: Array, labels: Labels, sample_weight: Array | None = None
-) -> tuple[Array, Array]:
+def softmax_cross_entropy(logits: Array, labels: Labels, sample_weight: Array | None = None) -> tuple[Array, Array]:
     """Kernel of :func:`xpnet.ops.softmax_cross_entropy`; the loss is added up in float64."""
     if logits.size == 0:
         return ops.softmax_cross_entropy(logits, labels, sample_weight)
     logits, labels = contiguous(logits), contiguous(labels)
     shape, dtype = logits.shape, logits.dtype
-    chunk_rows = EXPONENTIALS.rows(*shape)
+    chunk_rows = rows_of(EXPONENTIALS, *shape)
     d_logits, loss = empty(shape, dtype), zeros(chunk_count(shape[0], chunk_rows))
     scale = _uniform_scale(shape[0], dtype) if sample_weight is None else _weights(sample_weight, dtype)
     loop, kind = (_cross_entropy_of_indices, INDEX) if labels.ndim == 1 else (_cross_entropy_of_rows, dtype)
     if labels.dtype != kind:
         labels = labels.astype(kind)
-    launch(loop, (logits, labels, scale, d_logits), (), (loss,), chunk_rows=chunk_rows)
+    launch(loop, (logits, labels, scale, d_logits), (None,), (loss,), chunk_rows=chunk_rows)
     return loss.astype(dtype)[0] if len(loss) == 1 else dtype.type(sum(loss.tolist())), d_logits
+
+
+_cross_entropy_of_indices, _cross_entropy_of_rows = losses.SOFTMAX_LOSSES.values()
 
 
 @lru_cache(maxsize=4)
@@ -235,16 +387,6 @@ def _weights(sample_weight: Array, dtype: numpy.dtype) -> Array:
     return weight / weight.sum()
 
 
-@inner
-def _cross_entropy_of_indices(z: Matrix, labels: Indices, scale: Vector, d_z: Matrix, loss: Numbers) -> None:
-    losses.softmax_cross_entropy_indices(z, labels, scale, d_z, None, loss)
-
-
-@inner
-def _cross_entropy_of_rows(z: Matrix, labels: Matrix, scale: Vector, d_z: Matrix, loss: Numbers) -> None:
-    losses.softmax_cross_entropy_rows(z, labels, scale, d_z, None, loss)
-
-
 # Rows.
 
 
@@ -256,7 +398,7 @@ def gather(x: Array, order: Any) -> Array:
         return ops.gather(x, order)
     x, index = contiguous(x), index.astype(numpy.int64, copy=False)
     out = numpy.empty((index.size, *x.shape[1:]), x.dtype)
-    chunk_rows = MOVES.rows(index.size, columns)
+    chunk_rows = rows_of(MOVES, index.size, columns)
     unknown = numpy.zeros(chunk_count(index.size, chunk_rows))
     matrices = out.reshape(-1, columns), x.reshape(-1, columns)
     launch(_gather, (matrices[0], index), (matrices[1],), (unknown,), chunk_rows=chunk_rows)
@@ -312,7 +454,7 @@ def adam_update(
 
 def _update(name: str, arrays: tuple[Array, ...], rule: Array, t: int) -> None:
     flat = tuple(array.reshape(-1) for array in arrays)
-    launch(updates.UPDATES[name], flat, (rule, t), chunk_rows=STREAMS.rows(flat[0].size))
+    launch(updates.UPDATES[name], flat, (rule, t), chunk_rows=rows_of(STREAMS, flat[0].size))
 
 
 KERNELS = {name: Kernel(kernel) for name, kernel in ACTIVATIONS.items()} | {
@@ -333,7 +475,7 @@ KERNELS = {name: Kernel(kernel) for name, kernel in ACTIVATIONS.items()} | {
 def warmup() -> None:
     """Run every kernel for both dtypes, alone and shared among threads, so that each is compiled and in the cache."""
     for dtype in ("float32", "float64"):
-        for count in (2, MOVES.alone):
+        for count in (2, MOVES[0]):
             x, vector, index = numpy.ones((count, 3), dtype), numpy.ones(3, dtype), numpy.zeros(count, numpy.int64)
             for name, kernel in ACTIVATIONS.items():
                 kernel(x, x) if name.endswith("_backward") else kernel(x)

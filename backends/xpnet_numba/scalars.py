@@ -18,7 +18,7 @@ from numba.extending import overload
 from xpnet.ops.gated import FAR, NORMAL_TAIL, ROOT_2_PI
 from xpnet_numba.kinds import Scalar
 from xpnet_numba.llvm.arithmetic import bits, polynomial
-from xpnet_numba.llvm.calls import INNER, njit
+from xpnet_numba.llvm.emit import INNER, njit
 
 EXACT: Any = {"fastmath": {"contract", "nsz", "arcp"}, "error_model": "numpy"}
 """The options for code whose rounding must not be reordered.

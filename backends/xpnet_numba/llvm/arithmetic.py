@@ -1,8 +1,5 @@
 """Arithmetic that Numba does not offer: vectors, integers, and denormals that count as 0."""
 
-from collections.abc import Sequence
-from typing import Any
-
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -13,15 +10,12 @@ from xpnet_numba.llvm.emit import (
     INT32,
     INT64,
     X86,
-    Context,
-    Emit,
     Signature,
     Target,
     Type,
     declared,
     in_all_lanes,
     instructions,
-    intrinsic,
 )
 
 # Vectors, where Python's own arithmetic does not fill them.
@@ -31,16 +25,14 @@ LANES = 16
 """Up to this width a row is one vector for :func:`normalise`."""
 
 
-@intrinsic
-def bits(context: Context, x: Type) -> tuple[Signature, Emit]:
+_BITS = {types.float32: types.int32, types.float64: types.int64}
+_BITS |= {integer: number for number, integer in _BITS.items()}
+
+
+@instructions(lambda x: _BITS[x](x), typed=True)
+def bits(target: Target, builder: ir.IRBuilder, signature: Signature, x: ir.Value) -> ir.Value:
     """Return the same bits under another type: float32 <-> int32, float64 <-> int64."""
-    pairs = {types.float32: types.int32, types.float64: types.int64}
-    result: Any = (pairs | {i: f for f, i in pairs.items()})[x]
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        return builder.bitcast(values[0], target.get_value_type(result))
-
-    return result(x), emit
+    return builder.bitcast(x, target.get_value_type(signature.return_type))
 
 
 @instructions(lambda x, coefficients: x(x, coefficients))
@@ -78,39 +70,36 @@ def select(builder: ir.IRBuilder, condition: ir.Value, a: ir.Value, b: ir.Value)
     return chosen
 
 
-@intrinsic
-def normalise(
-    context: Context, source: Type, target: Type, k: Type, scale: Type, marked: Type, columns: Type
-) -> tuple[Signature, Emit]:
+def _of_row(source: Type, goal: Type, k: Type, scale: Type, marked: Type, columns: Type, d_bias: Type) -> Signature:
+    return scale(source, goal, types.int64, scale, types.int64, columns, d_bias)
+
+
+@instructions(_of_row, typed=True)
+def normalise(target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value) -> ir.Value:
     """Multiply k numbers by scale / their sum, and take scale off the one that is ``marked``; returns the sum.
 
-    source, target : pointers, where ``LANES`` numbers must be readable; marked : less than 0 for none
-    columns : None, or a pointer to ``LANES`` numbers, to which the result is added
+    source, goal : pointers, where ``LANES`` numbers must be readable; marked : less than 0 for none
+    columns : a pointer to ``LANES`` numbers, to which the result is added, unless ``d_bias`` is None
 
     A row of ten numbers is too short for a loop to fill a vector with: here it is one vector, part of it masked.
-    Without columns a row of a few numbers takes a shorter one.
+    Where nothing is added a row of a few numbers takes a shorter one.
     """
-    widths = (4, 8, LANES) if columns == types.none else (LANES,)
+    *given, columns, _ = values
+    sums, widths = (None, (4, 8, LANES)) if signature.args[-1] == types.none else (columns, (LANES,))
+    total = cgutils.alloca_once(builder, given[3].type)
 
-    def emit(machine: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        *given, sums = values
-        total = cgutils.alloca_once(builder, given[3].type)
+    def choose(width: int, *wider: int) -> None:
+        if not wider:
+            builder.store(_normalise(builder, width, sums, *given), total)
+            return
+        with builder.if_else(builder.icmp_signed("<=", given[2], INT64(width))) as (fits, does_not):
+            with fits:
+                choose(width)
+            with does_not:
+                choose(*wider)
 
-        def choose(width: int, *wider: int) -> None:
-            if not wider:
-                builder.store(_normalise(builder, width, None if columns == types.none else sums, *given), total)
-                return
-            with builder.if_else(builder.icmp_signed("<=", given[2], INT64(width))) as (fits, does_not):
-                with fits:
-                    choose(width)
-                with does_not:
-                    choose(*wider)
-
-        choose(*widths)
-        return builder.load(total)
-
-    number = source.dtype
-    return number(source, target, types.int64, number, types.int64, columns), emit
+    choose(*widths)
+    return builder.load(total)
 
 
 def _normalise(

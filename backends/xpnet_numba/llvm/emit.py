@@ -1,4 +1,4 @@
-"""This module says how an intrinsic is written, and finds the processor that code is compiled for.
+"""This module says how intrinsics are written and functions compiled, and finds the processor to compile for.
 
 An intrinsic is a function that returns the types of its result and arguments, and emits LLVM's instructions. An address
 is an int64. No address is ever compiled into code, all come as run-time values, so that compiled code can be kept on
@@ -9,18 +9,16 @@ import inspect
 import platform
 from collections.abc import Callable, Sequence
 from functools import cache, update_wrapper
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
+import numba
 from llvmlite import binding, ir
 from numba import extending, types
 from numba.core import base, cgutils, typing
 
+from xpnet_numba.internals import COUNTED, UNCOUNTED, known_options
+
 INT32, INT64, BYTES = ir.IntType(32), ir.IntType(64), ir.IntType(8).as_pointer()
-
-intrinsic: Any = extending.intrinsic  # Any: a type checker cannot know that compiled code leaves out the context
-
-Context: TypeAlias = typing.Context
-"""Numba passes this context while it finds types; no intrinsic here needs it."""
 
 Type: TypeAlias = types.Type
 """An intrinsic's definition receives the type of an argument. The value comes to ``emit``."""
@@ -31,12 +29,9 @@ Signature: TypeAlias = typing.Signature
 Target: TypeAlias = base.BaseContext
 """The context holds what Numba knows of the machine, such as how values of a type lie in memory."""
 
-Emit: TypeAlias = Callable[[Target, ir.IRBuilder, Signature, Sequence[ir.Value]], ir.Value]
-"""Emits the instructions: (target, builder, signature, values of the arguments) -> value of the result."""
-
 
 def instructions(
-    signature: Signature | Callable[..., Signature], *, typed: bool = False
+    signature: Signature | Callable[..., Signature], *, typed: bool = False, prefer_literal: bool = False
 ) -> Callable[[Callable[..., ir.Value | None]], Any]:
     """Decorate a function that emits instructions, which becomes an intrinsic.
 
@@ -44,10 +39,11 @@ def instructions(
 
     signature : types of the result and the arguments, or a function that gives them for the types of a call
     typed : whether the function takes target, builder and signature before the values
+    prefer_literal : whether the type of an argument that is a literal tells its value
     """
 
     def made(emit: Callable[..., ir.Value | None]) -> Any:
-        def definition(context: Context, *kinds: Type) -> tuple[Signature, Emit]:
+        def definition(context: typing.Context, *kinds: Type) -> tuple[Signature, Any]:
             return (signature(*kinds) if callable(signature) else signature), emit_in_target
 
         def emit_in_target(
@@ -57,9 +53,13 @@ def instructions(
             return target.get_dummy_value() if result is None else result
 
         # Numba reads the names of the arguments, which stand behind one for the context.
-        names = list(inspect.signature(emit).parameters.values())
-        definition.__signature__ = inspect.Signature(names[2:] if typed else names)  # type: ignore[attr-defined]
-        return intrinsic(update_wrapper(definition, emit, updated=()))
+        named = [inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+        if callable(signature):
+            named += inspect.signature(signature).parameters.values()
+        else:
+            named += list(inspect.signature(emit).parameters.values())[3 if typed else 1 :]
+        definition.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
+        return extending.intrinsic(prefer_literal=prefer_literal)(update_wrapper(definition, emit, updated=()))
 
     return made
 
@@ -82,6 +82,53 @@ def in_all_lanes(builder: ir.IRBuilder, number: ir.Value, width: int) -> ir.Valu
     return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(INT32, width), [0] * width))
 
 
+# How functions are compiled, with the widest vectors where they gain by it.
+
+
+AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
+
+njit: Callable[..., Callable[[AnyFunction], AnyFunction]] = numba.njit
+"""Numba's own. To a type checker, a function that it compiles keeps its signature."""
+
+INNER: Any = {**known_options(no_cpython_wrapper=True, no_cfunc_wrapper=True, no_rewrites=True), **UNCOUNTED}
+"""How a function is compiled that nothing but compiled code calls: without wrappers for Python and C, and without
+Numba's rewriting of code.
+"""
+
+GIVES_ARRAY: Any = {**INNER, **COUNTED}
+"""The same for a function that returns an array, which Numba allows only where users are counted."""
+
+BY_TYPE: Any = {**INNER, **known_options(no_rewrites=False)}
+"""The same for a function that asks whether an argument is None, or takes a tuple apart by places: Numba rewrites it
+before it finds types."""
+
+
+@instructions(types.void())
+def widest_vectors(builder: ir.IRBuilder) -> None:
+    """Let the loops of the calling function use the processor's widest vectors, those inlined into it among them.
+
+    LLVM keeps to half of them on Intel's processors, whose early AVX-512 cores lowered their clock for the others. A
+    loop over exp is bound by arithmetic and gains 25 to 40 %. The function stays a function: copied into a caller, its
+    loops would follow what holds for that. llvmlite knows no name for this attribute of a function.
+    """
+    builder.function.attributes.add("noinline")
+    set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+
+
+@instructions(types.void())
+def stay_apart(builder: ir.IRBuilder) -> None:
+    """Keep the calling function a function: it is large and called from several places, or its sums are to be added up
+    in the same order whoever calls it.
+    """
+    builder.function.attributes.add("noinline")
+
+
+def gemm_address(dtype: str) -> int:
+    """Return the address at which SciPy's BLAS keeps ``sgemm`` (float32) or ``dgemm`` (float64)."""
+    name = {"float32": "sgemm", "float64": "dgemm"}[dtype]
+    return extending.get_cython_function_address("scipy.linalg.cython_blas", name)
+
+
 # The processor that Numba compiles for, which is not always the one that this runs on: ``NUMBA_CPU_NAME``,
 # ``NUMBA_CPU_FEATURES`` and ``NUMBA_ENABLE_AVX`` name another.
 
@@ -89,33 +136,24 @@ def in_all_lanes(builder: ir.IRBuilder, number: ir.Value, width: int) -> ir.Valu
 X86 = platform.machine() in ("x86_64", "AMD64")
 ARM = platform.machine() in ("aarch64", "arm64", "ARM64")
 
-WIDEST = 64
-"""Bytes of the widest vectors that any processor has."""
+ADDITION = """
+define <16 x float> @add(<16 x float> %a, <16 x float> %b) {
+    %sum = fadd <16 x float> %a, %b
+    ret <16 x float> %sum
+}
+"""
+"""An addition of vectors of 64 bytes, the widest that any processor has."""
 
 
 @cache
 def vector_bytes() -> int:
-    """Bytes of the vectors that the compiler uses where it is given ``WIDEST``: 64 (AVX-512), 32 (AVX) or 16.
+    """Bytes of the vectors that the compiler uses where it is given the widest: 64 (AVX-512), 32 (AVX) or 16.
 
     LLVM is asked by what it makes of an addition: the features of a processor that was named are known to it alone.
     """
-    registers = {"zmm": 64, "ymm": 32}
-    code = _assembly_of_an_addition()
-    return next((size for register, size in registers.items() if register in code), 16)
-
-
-def _assembly_of_an_addition() -> str:
     from numba.core.registry import cpu_target
 
     triple, name, features = cpu_target.target_context.codegen().magic_tuple()
     machine = binding.Target.from_triple(triple).create_target_machine(cpu=name, features=features, opt=2)
-    return machine.emit_assembly(binding.parse_assembly(str(_addition())))
-
-
-def _addition() -> ir.Module:
-    module, vector = ir.Module(), ir.VectorType(ir.FloatType(), WIDEST // 4)
-    module.triple = binding.get_process_triple()
-    function = ir.Function(module, ir.FunctionType(vector, [vector, vector]), "add")
-    builder = ir.IRBuilder(function.append_basic_block())
-    builder.ret(builder.fadd(*function.args))
-    return module
+    code = machine.emit_assembly(binding.parse_assembly(ADDITION))
+    return next((size for register, size in {"zmm": 64, "ymm": 32}.items() if register in code), 16)

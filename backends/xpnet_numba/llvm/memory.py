@@ -1,11 +1,12 @@
-"""Memory: addresses, pointers and arrays, values that others read, and numbers that several threads write.
+"""Memory: addresses, pointers and arrays, values that others read, and numbers that several threads write; and calls of
+functions by their address.
 
 A pointer is what a C function receives for an array. Numba has such functions, too, but compiles one for each
 combination of types: an intrinsic is only emitted.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from llvmlite import ir
@@ -16,21 +17,7 @@ from numba.np.arrayobj import populate_array
 
 from xpnet_numba.internals import value_of
 from xpnet_numba.kinds import Pointer
-from xpnet_numba.llvm.emit import (
-    ARM,
-    BYTES,
-    INT32,
-    INT64,
-    X86,
-    Context,
-    Emit,
-    Signature,
-    Target,
-    Type,
-    declared,
-    instructions,
-    intrinsic,
-)
+from xpnet_numba.llvm.emit import ARM, BYTES, INT32, INT64, X86, Signature, Target, Type, declared, instructions
 
 LINE = 64
 """Bytes that caches exchange: what different threads write lies on different lines."""
@@ -63,19 +50,18 @@ def copy(
     cgutils.raw_memcpy(builder, goal, source, items, signature.args[0].dtype.bitwidth // 8)
 
 
-@intrinsic
-def pointer(context: Context, address: Type, like: Type) -> tuple[Signature, Emit]:
+def _pointer_type(address: Type, like: Type) -> Signature:
+    kind = like.instance_type if isinstance(like, types.TypeRef) else like
+    return types.CPointer(kind if isinstance(kind, types.Record) else getattr(kind, "dtype", kind))(types.int64, like)
+
+
+@instructions(_pointer_type, typed=True)
+def pointer(target: Target, builder: ir.IRBuilder, signature: Signature, address: ir.Value, like: ir.Value) -> ir.Value:
     """Return an address as a pointer.
 
     like : tells of what: a pointer to such items, an item, or their type (``types.int64``)
     """
-    kind = like.instance_type if isinstance(like, types.TypeRef) else like
-    result = types.CPointer(kind if isinstance(kind, types.Record) else getattr(kind, "dtype", kind))
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        return builder.inttoptr(values[0], target.get_value_type(result))
-
-    return result(types.int64, like), emit
+    return builder.inttoptr(address, target.get_value_type(signature.return_type))
 
 
 @instructions(lambda array: types.CPointer(array.dtype)(array), typed=True)
@@ -84,18 +70,17 @@ def pointer_to(target: Target, builder: ir.IRBuilder, signature: Signature, arra
     return cgutils.create_struct_proxy(signature.args[0])(target, builder, value=array).data
 
 
-@intrinsic
-def array(context: Context, pointer: Type, shape: Type) -> tuple[Signature, Emit]:
+def _array_type(pointer: Type, shape: Type) -> Signature:
+    if not isinstance(shape, types.BaseTuple):
+        return types.Array(pointer.dtype, 1, "C")(pointer, types.int64)
+    return types.Array(pointer.dtype, len(shape), "C")(pointer, types.UniTuple(types.int64, len(shape)))
+
+
+@instructions(_array_type, typed=True)
+def array(target: Target, builder: ir.IRBuilder, signature: Signature, data: ir.Value, shape: ir.Value) -> ir.Value:
     """Return the items from a pointer on as an array, (size,) or, row by row, (rows, columns)."""
-    dimensions = len(shape) if isinstance(shape, types.BaseTuple) else 1
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        data, shape = values
-        sizes = [shape] if dimensions == 1 else cgutils.unpack_tuple(builder, shape)
-        return emit_array(target, builder, signature.return_type, data, sizes)
-
-    sizes = types.int64 if dimensions == 1 else types.UniTuple(types.int64, dimensions)
-    return types.Array(pointer.dtype, dimensions, "C")(pointer, sizes), emit
+    sizes = [shape] if signature.return_type.ndim == 1 else cgutils.unpack_tuple(builder, shape)
+    return emit_array(target, builder, signature.return_type, data, sizes)
 
 
 @instructions(lambda array, first, count: array(array, types.int64, types.int64), typed=True)
@@ -105,11 +90,38 @@ def section(
     """``array[first : first + count]``, some items of a vector or rows of a matrix, all of which must be there: unlike
     Numba's own, it does not look at the bounds.
     """
-    whole = cgutils.create_struct_proxy(signature.return_type)(target, builder, value=array)
-    sizes = [count, *cgutils.unpack_tuple(builder, whole.shape)[1:]]
-    for size in sizes[1:]:
-        first = builder.mul(first, size)
-    return emit_array(target, builder, signature.return_type, builder.gep(whole.data, [first]), sizes)
+    return _emit_rows(target, builder, signature.return_type, array, first, lambda rows: count)
+
+
+def _emit_rows(
+    target: Target, builder: ir.IRBuilder, kind: Type, x: ir.Value, first: ir.Value, count: Callable[..., ir.Value]
+) -> ir.Value:
+    """Some rows of an array, or items of a vector, from the first on; ``count`` says how many, of how many it has."""
+    whole = cgutils.create_struct_proxy(kind)(target, builder, value=x)
+    rows, *columns = cgutils.unpack_tuple(builder, whole.shape)
+    begin = first
+    for size in columns:
+        begin = builder.mul(begin, size)
+    return emit_array(target, builder, kind, builder.gep(whole.data, [begin]), [count(rows), *columns])
+
+
+@instructions(lambda values, first, end: values(values, types.int64, types.int64), typed=True)
+def parts_of(
+    target: Target, builder: ir.IRBuilder, signature: Signature, values: ir.Value, first: ir.Value, end: ir.Value
+) -> ir.Value:
+    """``array[first:end]`` of each array of a tuple, which may have fewer rows, and what is no array as it is.
+
+    These arrays do not count who uses them, which would take longer than the work on a short row.
+    """
+
+    def count(rows: ir.Value) -> ir.Value:
+        return builder.sub(builder.select(builder.icmp_signed("<", end, rows), end, rows), first)
+
+    kinds, parts = signature.return_type, cgutils.unpack_tuple(builder, values)
+    for i, kind in enumerate(kinds):
+        if isinstance(kind, types.Array):
+            parts[i] = _emit_rows(target, builder, kind, parts[i], first, count)
+    return target.make_tuple(builder, kinds, parts)
 
 
 @instructions(lambda array: types.Array(array.dtype, 1, "C")(array), typed=True)
@@ -119,42 +131,41 @@ def flat(target: Target, builder: ir.IRBuilder, signature: Signature, array: ir.
     return emit_array(target, builder, signature.return_type, whole.data, [whole.nitems])
 
 
-def part_of_buffer(kind: types.Array, *unread: Type) -> tuple[Signature, Emit]:
-    """Defines an intrinsic that is called with (what it does not read, a buffer's address, an offset, sizes): the
-    array of so many items from the offset on.
-    """
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        buffer_at, offset, *sizes = values[len(unread) :]
-        buffer = builder.inttoptr(buffer_at, target.get_value_type(types.CPointer(kind.dtype)))
-        return emit_array(target, builder, kind, builder.gep(buffer, [offset]), sizes)
-
-    return kind(*unread, *[types.int64] * (2 + kind.ndim)), emit
-
-
 def block_type(item: Type) -> types.NamedTuple:
     """Return the type of a block of such items."""
     return types.NamedTuple([types.CPointer(item), types.int64, types.int64], Block)
 
 
-def block_of_buffer(item: Type, *unread: Type) -> tuple[Signature, Emit]:
-    """The same for a block, of which nothing is read on the way."""
-    at = types.CPointer(item)
+def part_of_buffer(target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value) -> ir.Value:
+    """Emit some items of a buffer as an array or a block, of which nothing is read on the way.
 
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        buffer_at, offset, *sizes = values[len(unread) :]
+    values : any number of which nothing is read, the buffer's address, the offset of the first item, and one size of an
+        array, two of a block
+    """
+    kind = signature.return_type
+    if isinstance(kind, types.Array):
+        (buffer_at, offset, *sizes), at = values[-3:], types.CPointer(kind.dtype)
         first = builder.gep(builder.inttoptr(buffer_at, target.get_value_type(at)), [offset])
-        return target.make_tuple(builder, signature.return_type, [first, *sizes])
+        return emit_array(target, builder, kind, first, sizes)
+    buffer_at, offset, *sizes = values[-4:]
+    first = builder.gep(builder.inttoptr(buffer_at, target.get_value_type(kind[0])), [offset])
+    return target.make_tuple(builder, kind, [first, *sizes])
 
-    return block_type(item)(*unread, *[types.int64] * 4), emit
 
+@instructions(lambda function, arguments: types.void(types.int64, arguments), typed=True)
+def call(target: Target, builder: ir.IRBuilder, signature: Signature, function: ir.Value, arguments: ir.Value) -> None:
+    """Call the C function at an address, one that returns nothing, with a tuple of numbers, pointers and arrays, or
+    blocks for arrays.
 
-def unblocked(target: Target, builder: ir.IRBuilder, kind: Type, value: ir.Value) -> ir.Value:
-    """A block as an array, and what is no block as it is."""
-    if getattr(kind, "instance_class", None) is not Block:
-        return value
-    at, *sizes = cgutils.unpack_tuple(builder, value)
-    return emit_array(target, builder, types.Array(kind[0].dtype, 2, "C"), at, sizes)
+    The function has been compiled by ``numba.cfunc`` for exactly these types: nothing checks it.
+    """
+    values = cgutils.unpack_tuple(builder, arguments)
+    for i, kind in enumerate(signature.args[1]):
+        if getattr(kind, "instance_class", None) is Block:
+            at, *sizes = cgutils.unpack_tuple(builder, values[i])
+            values[i] = emit_array(target, builder, types.Array(kind[0].dtype, 2, "C"), at, sizes)
+    called = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+    builder.call(builder.inttoptr(function, called.as_pointer()), values)
 
 
 def emit_array(
@@ -190,22 +201,17 @@ def address(builder: ir.IRBuilder, pointer: ir.Value) -> ir.Value:
     return builder.ptrtoint(pointer, INT64)
 
 
-@intrinsic(prefer_literal=True)
-def stack(context: Context, pointer: Type, items: Type) -> tuple[Signature, Emit]:
+@instructions(lambda pointer, items: pointer(pointer, items), typed=True, prefer_literal=True)
+def stack(target: Target, builder: ir.IRBuilder, signature: Signature, pointer: ir.Value, items: ir.Value) -> ir.Value:
     """Return a 64-byte aligned pointer to stack memory for a literal number of items of the type of ``pointer``."""
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        kind = target.get_value_type(pointer.dtype)
-        with builder.goto_entry_block():
-            room = builder.alloca(ir.ArrayType(kind, items.literal_value))
-        room.align = 64
-        return builder.bitcast(room, kind.as_pointer())
-
-    return pointer(pointer, items), emit
+    kind = target.get_value_type(signature.return_type.dtype)
+    with builder.goto_entry_block():
+        room = builder.alloca(ir.ArrayType(kind, signature.args[1].literal_value))
+    room.align = 64
+    return builder.bitcast(room, kind.as_pointer())
 
 
-# Values: one that is there if another is, and those that several threads read. A value kept on one thread's stack is
-# read by the others through a pointer.
+# Values that several threads read: a value kept on one thread's stack is read by the others through a pointer.
 
 
 @instructions(lambda value: types.int64(value))
@@ -224,21 +230,6 @@ def reload(target: Target, builder: ir.IRBuilder, signature: Signature, pointer:
     kind = target.get_value_type(signature.return_type)
     value = builder.load(builder.bitcast(pointer, kind.as_pointer()))
     return impl_ret_borrowed(target, builder, signature.return_type, value)
-
-
-@intrinsic
-def with_given(context: Context, given: Type, value: Type) -> tuple[Signature, Emit]:
-    """The value, or None where what may be ``given`` is None. Numba knows which by the type, and compiles one of two;
-    both branches of an ``if`` would be compiled.
-    """
-    kind = types.none if given == types.none else value
-
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        if kind == types.none:
-            return target.get_dummy_value()
-        return impl_ret_borrowed(target, builder, kind, values[1])
-
-    return kind(given, value), emit
 
 
 # Numbers that several threads write: what one thread wrote before a store, another sees after the load. All of these

@@ -5,7 +5,7 @@ multiplication ready, and as few as its registers hold beside what a term reads,
 number of each row of A. So there is a family of tiles, one for each kind of processor.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from llvmlite import ir
@@ -18,15 +18,12 @@ from xpnet_numba.llvm.emit import (
     INT32,
     INT64,
     X86,
-    Context,
-    Emit,
     Signature,
     Target,
     Type,
     declared,
     in_all_lanes,
     instructions,
-    intrinsic,
     vector_bytes,
 )
 
@@ -73,16 +70,7 @@ PANEL = len(HEIGHTS) - 1
 
 
 @instructions(lambda a, b, c, rows, panel: types.void(a, b, c, types.int64, panel), typed=True)
-def multiply_tile(
-    target: Target,
-    builder: ir.IRBuilder,
-    signature: Signature,
-    a: ir.Value,
-    b: ir.Value,
-    c: ir.Value,
-    rows: ir.Value,
-    panel: ir.Value,
-) -> None:
+def multiply_tile(target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value) -> None:
     """C = A B, or C += A B unless ``fresh``, for one tile, or for one of ``FEW`` rows where there are not so many.
 
     a, b, c : matrices; of c the columns lie side by side, and b must be readable for the tile's whole width
@@ -91,19 +79,20 @@ def multiply_tile(
         up; whether they are the first; how many terms to ask for of the rows of A below the tile; and how wide the
         tile is, 1 to ``PANEL``
     """
+    *matrices, rows, panel = values
     memory = _Vectors(target, builder, signature.args[0])
     for width in memory.widths(cgutils.unpack_tuple(builder, panel)[-1]):
         with builder.if_else(builder.icmp_signed(">=", rows, INT64(HEIGHTS[width]))) as (whole, few):
             with whole:
-                _multiply_rows(memory, width, [INT64(i) for i in range(HEIGHTS[width])], (a, b, c), panel)
+                _multiply_rows(memory, width, [INT64(i) for i in range(HEIGHTS[width])], matrices, panel)
             with few:  # the last row once more in the place of those that there are not
                 last = builder.sub(rows, INT64(1))
                 numbers = [builder.select(builder.icmp_signed("<", INT64(i), last), INT64(i), last) for i in range(FEW)]
-                _multiply_rows(memory, width, numbers, (a, b, c), panel)
+                _multiply_rows(memory, width, numbers, matrices, panel)
 
 
 def _multiply_rows(
-    memory: "_Vectors", width: int, numbers: list[ir.Value], matrices: tuple[ir.Value, ...], panel: ir.Value
+    memory: "_Vectors", width: int, numbers: list[ir.Value], matrices: list[ir.Value], panel: ir.Value
 ) -> None:
     """Emit :func:`multiply_tile` for one width and rows of these numbers."""
     builder, lanes = memory.builder, memory.lanes
@@ -144,69 +133,57 @@ ROW = 8
 """Sums that :func:`multiply_row` has at a time: enough that a multiplication is always ready."""
 
 
-@intrinsic(prefer_literal=True)
-def multiply_row(
-    context: Context, a: Type, b: Type, b_term: Type, c: Type, columns: Type, terms: Type, vectors: Type
-) -> tuple[Signature, Emit]:
+def _of_one_row(a: Type, b: Type, b_term: Type, c: Type, columns: Type, terms: Type, vectors: Type) -> Signature:
+    return types.void(a, b, types.int64, a, types.int64, types.int64, vectors)
+
+
+@instructions(_of_one_row, typed=True, prefer_literal=True)
+def multiply_row(target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value) -> None:
     """C = A B for one row of C, where B lies: nothing outside of it is read.
 
     a, b, c : pointers; b_term : items from one row of B to the next
     columns : of C from its pointer on, of which the first ``vectors`` vectors are computed; vectors : a literal, a
-        divisor of ``ROW``. Where these are few, several terms are added up side by side.
+        divisor of ``ROW``. Where these are few, several terms are added up side by side: first as many terms as there
+        are chains of sums, time after time, then the rest.
     """
-    width = vectors.literal_value
+    a, b, b_term, c, columns, terms, _ = values
+    memory, width = _Vectors(target, builder, signature.args[0]), signature.args[-1].literal_value
+    lanes, chains = memory.lanes, ROW // width
 
-    def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-        """First as many terms as there are chains of sums, time after time, then the rest."""
-        a, b, b_term, c, columns, terms, _ = values
-        memory, chains = _Vectors(target, builder, signature.args[0]), ROW // width
-        lanes = memory.lanes
+    def multiply(inside: Masks) -> None:
+        """Multiply the columns that these masks let through."""
+        sums = [[memory.kept(memory.zeros) for _ in range(width)] for _ in range(chains)]
 
-        def multiply(inside: Masks) -> None:
-            """Multiply the columns that these masks let through."""
-            sums = [[memory.kept(memory.zeros) for _ in range(width)] for _ in range(chains)]
+        def add(term: ir.Value, kept: list[ir.Value]) -> None:
+            number = in_all_lanes(builder, builder.load(builder.gep(a, [term])), lanes)
+            row = builder.gep(b, [builder.mul(term, b_term)])
+            for v, place in enumerate(kept):
+                total = memory.multiply_add(number, memory.load(row, v, inside[v]), builder.load(place))
+                builder.store(total, place)
 
-            def add(term: ir.Value, kept: list[ir.Value]) -> None:
-                number = in_all_lanes(builder, builder.load(builder.gep(a, [term])), lanes)
-                row = builder.gep(b, [builder.mul(term, b_term)])
-                for v, place in enumerate(kept):
-                    total = memory.multiply_add(number, memory.load(row, v, inside[v]), builder.load(place))
-                    builder.store(total, place)
+        rounds = builder.sdiv(terms, INT64(chains))
+        with cgutils.for_range(builder, rounds) as loop:
+            for i, kept in enumerate(sums):
+                add(builder.add(builder.mul(loop.index, INT64(chains)), INT64(i)), kept)
+        with cgutils.for_range(builder, terms, start=builder.mul(rounds, INT64(chains))) as loop:
+            add(loop.index, sums[0])
+        for v in range(width):
+            total = builder.load(sums[0][v])
+            for kept in sums[1:]:
+                total = builder.fadd(total, builder.load(kept[v]))
+            memory.store(total, c, v, inside[v])
 
-            rounds = builder.sdiv(terms, INT64(chains))
-            with cgutils.for_range(builder, rounds) as loop:
-                for i, kept in enumerate(sums):
-                    add(builder.add(builder.mul(loop.index, INT64(chains)), INT64(i)), kept)
-            with cgutils.for_range(builder, terms, start=builder.mul(rounds, INT64(chains))) as loop:
-                add(loop.index, sums[0])
-            for v in range(width):
-                total = builder.load(sums[0][v])
-                for kept in sums[1:]:
-                    total = builder.fadd(total, builder.load(kept[v]))
-                memory.store(total, c, v, inside[v])
-
-        memory.for_columns(columns, width, multiply)
-        return target.get_dummy_value()
-
-    return types.void(a, b, types.int64, a, types.int64, types.int64, vectors), emit
+    memory.for_columns(columns, width, multiply)
 
 
 @instructions(lambda b, panel, columns, terms, vectors: types.void(b, panel, *[types.int64] * 3), typed=True)
-def copy_panel(
-    target: Target,
-    builder: ir.IRBuilder,
-    signature: Signature,
-    b: ir.Value,
-    panel: ir.Value,
-    columns: ir.Value,
-    terms: ir.Value,
-    vectors: ir.Value,
-) -> None:
+def copy_panel(target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value) -> None:
     """Rows of B one behind the other, each as wide as a tile; what B has not is 0.
 
     b : matrix, whose columns lie side by side; panel : pointer to room for terms rows of all vectors
     columns : that B has from its pointer on; vectors : 1 to ``PANEL``
     """
+    b, panel, columns, terms, vectors = values
     memory, (first, b_term, _) = _Vectors(target, builder, signature.args[0]), cgutils.unpack_tuple(builder, b)
     for width in memory.widths(vectors):
 
@@ -222,22 +199,15 @@ def copy_panel(
 
 
 @instructions(lambda b, panel, rows, columns: types.void(b, panel, types.int64, types.int64), typed=True)
-def transpose_tile(
-    target: Target,
-    builder: ir.IRBuilder,
-    signature: Signature,
-    b: ir.Value,
-    panel: ir.Value,
-    rows: ir.Value,
-    columns: ir.Value,
-) -> None:
+def transpose_tile(target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value) -> None:
     """Transpose a square tile of B, as wide as a vector has lanes, into columns of a panel: in each round pairs of
     vectors exchange blocks of their lanes, twice as long as in the round before.
 
     b, panel : matrices, whose columns lie side by side
     rows, columns : that B has from its pointer on; a row beyond is the last one once more, a column beyond is left out
     """
-    (first, b_row, _), (goal, panel_row, _) = (cgutils.unpack_tuple(builder, x) for x in (b, panel))
+    *matrices, rows, columns = values
+    (first, b_row, _), (goal, panel_row, _) = (cgutils.unpack_tuple(builder, x) for x in matrices)
     memory, last = _Vectors(target, builder, signature.args[0]), builder.sub(rows, INT64(1))
     lanes = memory.lanes
     numbers = [builder.select(builder.icmp_signed("<", INT64(i), last), INT64(i), last) for i in range(lanes)]

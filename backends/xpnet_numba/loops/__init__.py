@@ -14,7 +14,7 @@ A loop writes only what its arguments name, knows nothing of threads, and can be
 
 from xpnet_numba.kinds import Vector
 from xpnet_numba.llvm.arithmetic import smaller
-from xpnet_numba.llvm.calls import BY_TYPE, GIVES_ARRAY, INNER, njit
+from xpnet_numba.llvm.emit import BY_TYPE, GIVES_ARRAY, INNER, njit
 from xpnet_numba.llvm.memory import LINE, address, pointer_to
 from xpnet_numba.scalars import FAST
 

@@ -5,7 +5,7 @@ The gradient is read from what ``xpnet.ops.ACTIVATIONS`` says: the output, or th
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from xpnet.ops.activations import LEAK
 from xpnet.ops.gated import TANH_CUBE, TANH_SCALE
@@ -159,25 +159,19 @@ GradientFormula: TypeAlias = Callable[[Scalar, Scalar], Scalar]
 """dL/dx from dL/df and what was kept: f or x."""
 
 
-class Activation(NamedTuple):
-    """The two formulas of an activation."""
-
-    forward: Formula
-    backward: GradientFormula
-
-
-ACTIVATIONS = {
-    "identity": Activation(identity, identity_backward),
-    "relu": Activation(relu, relu_backward),
-    "tanh": Activation(scalars.tanh, tanh_backward),
-    "logistic": Activation(scalars.logistic, logistic_backward),
-    "softplus": Activation(scalars.softplus, softplus_backward),
-    "leaky_relu": Activation(leaky_relu, leaky_relu_backward),
-    "elu": Activation(elu, elu_backward),
-    "silu": Activation(silu, silu_backward),
-    "gelu": Activation(gelu, gelu_backward),
-    "gelu_tanh": Activation(gelu_tanh, gelu_tanh_backward),
+ACTIVATIONS: dict[str, tuple[Formula, GradientFormula]] = {
+    "identity": (identity, identity_backward),
+    "relu": (relu, relu_backward),
+    "tanh": (scalars.tanh, tanh_backward),
+    "logistic": (scalars.logistic, logistic_backward),
+    "softplus": (scalars.softplus, softplus_backward),
+    "leaky_relu": (leaky_relu, leaky_relu_backward),
+    "elu": (elu, elu_backward),
+    "silu": (silu, silu_backward),
+    "gelu": (gelu, gelu_backward),
+    "gelu_tanh": (gelu_tanh, gelu_tanh_backward),
 }
+"""The two formulas of each activation."""
 
 
 @inlined

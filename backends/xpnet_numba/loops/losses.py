@@ -15,14 +15,13 @@ import numpy
 
 from xpnet_numba.kinds import Indices, Matrix, Numbers, Pointer, Scalar, Vector
 from xpnet_numba.llvm.arithmetic import LANES, inside, larger, normalise, select, smaller
-from xpnet_numba.llvm.calls import stay_apart, widest_vectors
-from xpnet_numba.llvm.memory import array, clear, copy, flat, pointer_to, section, shift, stack, with_given
+from xpnet_numba.llvm.emit import stay_apart, widest_vectors
+from xpnet_numba.llvm.memory import array, clear, copy, flat, pointer_to, section, shift, stack
 from xpnet_numba.loops import inlined, inlined_by_type, inner, inner_by_type
 from xpnet_numba.loops.activations import SHORT
 from xpnet_numba.loops.softmax import (
     BLOCK,
     MOST_ROWS,
-    NO_PLACE,
     SCRATCH,
     are_near,
     end_of_target,
@@ -64,7 +63,7 @@ def softmax_cross_entropy_indices(
             if inside(label, k):
                 rest[i] = h[i] - rest[i]
                 if k <= LANES:
-                    s[i] = normalise(shift(e, i * k), d_row, k, c[i], label, with_given(d_bias, columns))
+                    s[i] = normalise(shift(e, i * k), d_row, k, c[i], label, columns, d_bias)
             else:
                 s[i], rest[i] = z.dtype.type(1), zero
                 clear(array(d_row, k))
@@ -102,7 +101,7 @@ def softmax_cross_entropy_rows(
             exponentials(block, e, array(shifts, rows))
         for i in range(rows):
             d_row = shift(pointer_to(d_block), i * k)
-            s[i] = normalise_row(shift(e, i * k), d_row, k, weight[i], NO_PLACE, None)
+            s[i] = normalise_row(shift(e, i * k), d_row, k, weight[i])
             subtract_labels(array(d_row, k), y[i], c[i])
             if d_bias is not None:
                 add_row(array(d_row, k), d_bias)
@@ -338,7 +337,7 @@ def log_positive(y: Scalar) -> float:
     return log(numpy.float64(y) if y > 0 else 1.0)
 
 
-SOFTMAX_LOSSES = {
+SOFTMAX_LOSSES: dict[str, Callable[..., None]] = {
     "softmax_cross_entropy_indices": softmax_cross_entropy_indices,
     "softmax_cross_entropy_rows": softmax_cross_entropy_rows,
 }

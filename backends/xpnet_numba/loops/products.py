@@ -20,8 +20,8 @@ from llvmlite import binding
 
 from xpnet_numba.kinds import Address, Matrix, Pointer, Vector
 from xpnet_numba.llvm.arithmetic import choice, smaller
-from xpnet_numba.llvm.calls import call, stay_apart
-from xpnet_numba.llvm.memory import array, pointer_to, shift, spill
+from xpnet_numba.llvm.emit import stay_apart
+from xpnet_numba.llvm.memory import array, call, pointer_to, shift, spill
 from xpnet_numba.llvm.tiles import (
     BYTES_PER_VECTOR,
     FEW,

@@ -1,8 +1,11 @@
 """Rows of X: gathered in a given order, added up, looked through; and products with sparse ones."""
 
-from xpnet_numba.kinds import Indices, Matrix, Numbers, Scalar, SparseIndices, Vector
+from typing import Any
+
+from xpnet_numba.kinds import Address, Indices, Matrix, Numbers, Scalar, SparseIndices, Vector
 from xpnet_numba.llvm.arithmetic import inside, larger, smaller
-from xpnet_numba.llvm.memory import clear, copy, pointer_to, prefetch, shift
+from xpnet_numba.llvm.emit import widest_vectors
+from xpnet_numba.llvm.memory import array, clear, copy, pointer, pointer_to, prefetch, shift
 from xpnet_numba.loops import inlined
 
 AHEAD = 4
@@ -58,17 +61,22 @@ def find_nonfinite(x: Matrix, columns: int, found: Numbers) -> None:
 #
 # order : (rows,), the rows that are used
 # numbers : (filled,), the numbers of all rows, one row behind the other
-# columns : (filled,), the column of each
-# starts : (all rows + 1,), where each row begins among them
+# columns_at : the address of (filled,), the column of each
+# starts_at : the address of (all_rows + 1,), where each row begins among them
 #
 # Where a matrix was put together by hand, an index may point outside of these arrays: what it stands for is left out.
 
 
-@inlined
+index: Any = None
+"""Stands for the type of columns and starts, int32 or int64, which is filled in."""
+
+
 def sparse_times(
-    order: Indices, numbers: Vector, columns: SparseIndices, starts: SparseIndices, weight: Matrix, out: Matrix
+    order: Indices, numbers: Vector, columns_at: Address, starts_at: Address, all_rows: int, weight: Matrix, out: Matrix
 ) -> None:
     """out = X[order] W. weight : (in, out); out : (rows, out)."""
+    widest_vectors()
+    columns, starts = array(pointer(columns_at, index), numbers.size), array(pointer(starts_at, index), all_rows + 1)
     for i in range(order.size):
         sums = out[i]
         clear(sums)
@@ -78,17 +86,19 @@ def sparse_times(
                 add_scaled(numbers[place], weight[columns[place]], sums)
 
 
-@inlined
-def sparse_transposed_times(
+def sparse_gradient(
     order: Indices,
     numbers: Vector,
-    columns: SparseIndices,
-    starts: SparseIndices,
+    columns_at: Address,
+    starts_at: Address,
+    all_rows: int,
     first: int,
     deltas: Matrix,
     grad: Matrix,
 ) -> None:
     """grad += X[order]^T deltas, of the features from ``first`` on. deltas : (rows, out); grad : (features, out)."""
+    widest_vectors()
+    columns, starts = array(pointer(columns_at, index), numbers.size), array(pointer(starts_at, index), all_rows + 1)
     for i in range(order.size):
         begin, end = run_of(order[i], starts, numbers.size)
         for place in range(begin, end):
@@ -96,9 +106,11 @@ def sparse_transposed_times(
                 add_scaled(numbers[place], deltas[i], grad[columns[place] - first])
 
 
-@inlined
-def densify(order: Indices, numbers: Vector, columns: SparseIndices, starts: SparseIndices, out: Matrix) -> None:
+def densify(
+    order: Indices, numbers: Vector, columns_at: Address, starts_at: Address, all_rows: int, out: Matrix
+) -> None:
     """out = X[order], (rows, in), its zeros written out."""
+    columns, starts = array(pointer(columns_at, index), numbers.size), array(pointer(starts_at, index), all_rows + 1)
     for i in range(order.size):
         row = out[i]
         clear(row)

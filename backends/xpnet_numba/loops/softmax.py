@@ -11,7 +11,7 @@ import numpy
 
 from xpnet_numba.kinds import Matrix, Pointer, Scalar, Vector
 from xpnet_numba.llvm.arithmetic import LANES, bits, inside, larger, maximum, normalise, smaller
-from xpnet_numba.llvm.calls import widest_vectors
+from xpnet_numba.llvm.emit import widest_vectors
 from xpnet_numba.llvm.memory import address, array, clear, flat, pointer_to, shift, stack
 from xpnet_numba.loops import inlined, inner
 from xpnet_numba.scalars import exp, log_normal
@@ -44,7 +44,7 @@ def softmax(x: Matrix, out: Matrix) -> None:
         # A slice of Numba's own: with ``section`` narrow rows take more time.
         exponentials(x[begin : begin + rows], e, array(shifts, rows))
         for i in range(rows):
-            normalise_row(shift(e, i * k), shift(pointer_to(out), (begin + i) * k), k, one, NO_PLACE, None)
+            normalise_row(shift(e, i * k), shift(pointer_to(out), (begin + i) * k), k, one)
 
 
 @inner
@@ -176,21 +176,16 @@ NO_PLACE: Any = numpy.int64(-1)
 
 
 @inlined
-def normalise_row(e: Pointer, out: Pointer, k: int, scale: Scalar, marked: int, sums: Pointer | None) -> Scalar:
-    """out = e scale / sum e, k numbers each, less scale at ``marked`` (unless that is no place in the row).
-
-    e, out : ``LANES`` numbers must be readable there
-    sums : ``LANES`` numbers, to which the result is added where the row has no more; or None
-    returns sum e
-    """
+def normalise_row(e: Pointer, out: Pointer, k: int, scale: Scalar) -> Scalar:
+    """out = e scale / sum e, k numbers each, where ``LANES`` numbers must be readable; returns sum e."""
     if k > LANES:
-        return normalise_long_row(e, out, k, scale, marked)
-    return normalise(e, out, k, scale, marked, sums)
+        return normalise_long_row(e, out, k, scale, NO_PLACE)
+    return normalise(e, out, k, scale, NO_PLACE, out, None)
 
 
 @inlined
 def normalise_long_row(e: Pointer, out: Pointer, k: int, scale: Scalar, marked: int) -> Scalar:
-    """:func:`normalise_row` for a longer row, without ``sums``."""
+    """:func:`normalise_row` for a longer row, less scale at ``marked`` (unless that is no place in the row)."""
     terms, shares = array(e, k), array(out, k)
     s = sum_by_blocks(e, k)
     factor = scale / s

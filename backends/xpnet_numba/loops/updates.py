@@ -10,7 +10,7 @@ import math
 
 from xpnet.ops.updates import adam_scales
 from xpnet_numba.kinds import Numbers, Scalar, Vector
-from xpnet_numba.llvm.calls import INNER, njit
+from xpnet_numba.llvm.emit import INNER, njit
 from xpnet_numba.loops import inner
 from xpnet_numba.scalars import EXACT
 
@@ -68,11 +68,11 @@ UPDATES = {"sgd": sgd, "momentum": momentum, "adam": adam}
 
 
 @inner
-def penalize(weight: Vector, grad: Vector, l2: float) -> float:
-    """Returns the penalty l2 / 2 ||w||^2 of a run of a weight (n,); its gradient l2 w is added to ``grad``."""
+def penalize(weight: Vector, grad: Vector, l2: float, penalty: Numbers) -> None:
+    """``penalty`` (1,) becomes l2 / 2 ||w||^2 of a run of a weight (n,); its gradient l2 w is added to ``grad``."""
     strength = weight.dtype.type(l2)
     squares = weight.dtype.type(0)
     for i in range(weight.size):
         squares += weight[i] * weight[i]
         grad[i] += strength * weight[i]
-    return 0.5 * l2 * squares  # type: ignore[return-value]  # a float64, as l2 is
+    penalty[0] = 0.5 * l2 * squares

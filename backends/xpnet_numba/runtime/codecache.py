@@ -36,14 +36,12 @@ FORMULAS = (adam_scales,)
 """The functions of ``xpnet.ops`` that are compiled, which may have been imported long before this package."""
 
 NUMBERS = {
-    (module.__name__, name): getattr(module, name)
-    for module, names in (
-        (activations, ("LEAK",)),
-        (gated, ("FAR", "NORMAL_TAIL", "ROOT_2_PI", "TANH_CUBE", "TANH_SCALE")),
-    )
-    for name in names
+    (module.__name__, name): value
+    for module in (activations, gated)
+    for name, value in vars(module).items()
+    if name.isupper() and isinstance(value, float | tuple)
 }
-"""The numbers of ``xpnet.ops`` that compiled formulas hold."""
+"""The numbers of ``xpnet.ops``, which compiled formulas hold."""
 
 NO_FOLDER = "there is no folder that is yours alone and can be written"
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, nullcontext, suppress
 from hashlib import sha256
+from inspect import unwrap
 from types import FunctionType
 from typing import Any
 
@@ -20,7 +21,6 @@ import numba
 from numba.core.compiler_lock import global_compiler_lock
 
 from xpnet_numba import internals
-from xpnet_numba.internals import MachineCode
 from xpnet_numba.runtime.codecache import code_cache, sources_are_as_imported
 from xpnet_numba.scalars import FAST
 
@@ -38,7 +38,8 @@ def filled_in(template: Callable[..., Any], name: str, **values: Any) -> Callabl
 
     So one loop serves many formulas and dtypes. A closure would do as well, but could not be found in the cache again.
     """
-    made = FunctionType(template.__code__, {**template.__globals__, **values}, name)  # type: ignore[attr-defined]
+    template = unwrap(template)
+    made = FunctionType(template.__code__, {**template.__globals__, **values}, name)
     made.__qualname__, made.__doc__ = name, template.__doc__
     return made
 
@@ -69,7 +70,7 @@ def python_function(function: Callable[..., Any], signature: Any) -> Callable[..
     given.
     Raises what Numba raises for code it cannot compile.
     """
-    name, module = name_of(function, signature), sys.modules[function.__module__]
+    function, name, module = unwrap(function), name_of(function, signature), sys.modules[function.__module__]
 
     def compiled() -> Callable[..., Any]:
         with _compiler():
@@ -116,7 +117,7 @@ def _compiler() -> Iterator[None]:
             _say_once("compiling", message)
 
 
-def _loaded_or_compiled(name: str, load: Callable[[MachineCode], Any], compiled: Callable[[], Any]) -> Any:
+def _loaded_or_compiled(name: str, load: Callable[[bytes], Any], compiled: Callable[[], Any]) -> Any:
     """A function from the cache or, where it is not there, from the compiler.
 
     The main thread lets another compile: a KeyboardInterrupt could come up anywhere in the compiler, where LLVM's calls
@@ -179,7 +180,7 @@ def _is_same(a: Any, b: Any) -> bool:
     return a is b or (a.__code__ == b.__code__ and all(x is y for x, y in zip(*values, strict=True)))
 
 
-def _from_cache(name: str, load: Callable[[MachineCode], Any]) -> Any:
+def _from_cache(name: str, load: Callable[[bytes], Any]) -> Any:
     """Load an entry of the cache; return None where there is no usable one.
 
     Nothing is kept of functions that are not this package's.
@@ -187,7 +188,7 @@ def _from_cache(name: str, load: Callable[[MachineCode], Any]) -> Any:
     if not name.startswith("xpnet_numba.") or (entry := code_cache().load(name)) is None:
         return None
     try:
-        return load(MachineCode.unpack(entry))
+        return load(entry)
     except Exception as error:  # whatever it is, compiling again is right
         reason = f"{type(error).__name__}: {error}"
         message = f"xpnet: compiled code that was kept cannot be loaded and is compiled again ({reason})."
@@ -195,7 +196,7 @@ def _from_cache(name: str, load: Callable[[MachineCode], Any]) -> Any:
         return None
 
 
-def _keep(name: str, code: Callable[[], MachineCode | None]) -> None:
+def _keep(name: str, code: Callable[[], bytes | None]) -> None:
     """Write an entry; where that fails, say so once, and keep nothing from then on.
 
     After an upgrade under a running program nothing is written: the name would say less than what has been compiled.
@@ -204,7 +205,7 @@ def _keep(name: str, code: Callable[[], MachineCode | None]) -> None:
         return
     try:
         if made := code():
-            code_cache().store(name, made.pack())
+            code_cache().store(name, made)
     except Exception as error:  # the disk is full, say, or Numba has changed
         folder, reason = code_cache().folder, getattr(error, "strerror", None) or error
         code_cache().folder = None

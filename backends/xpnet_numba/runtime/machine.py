@@ -23,7 +23,7 @@ from typing import Any
 import numpy
 
 from xpnet.errors import BackendError, DeviceMemoryError
-from xpnet_numba.llvm.calls import gemm_address
+from xpnet_numba.llvm.emit import gemm_address
 from xpnet_numba.llvm.tiles import AVX2, AVX512, NEON, SSE, TILES, WIDE
 
 LARGE_REQUEST = 64 * 2**20

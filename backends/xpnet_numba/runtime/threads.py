@@ -25,8 +25,8 @@ from typing import Any
 from numba import types
 
 from xpnet_numba.kinds import Address
-from xpnet_numba.llvm.calls import INNER, call, njit
-from xpnet_numba.llvm.memory import exchange_if, fetch_add, item, load, pause, sched_yield, store
+from xpnet_numba.llvm.emit import INNER, njit
+from xpnet_numba.llvm.memory import call, exchange_if, fetch_add, item, load, pause, sched_yield, store
 from xpnet_numba.runtime.compiling import c_function, python_function
 from xpnet_numba.runtime.machine import BLAS, hold_this_thread, products_that_may_run
 
@@ -132,15 +132,10 @@ entry = cache(python_function)
 """A compiled function as Python calls it, made once."""
 
 
-def _share(board: Address, number: int, threads: int, function: Address, job: Address) -> None:
-    """:func:`share` as Python calls it."""
-    share(board, number, threads, function, job)
-
-
 @cache
 def share_entry() -> Any:
     """Return the function for :meth:`Team.lead`: ``team.lead(share_entry(), threads, function, job)``."""
-    return entry(_share, types.void(*[types.int64] * 5))
+    return entry(share, types.void(*[types.int64] * 5))
 
 
 @cache

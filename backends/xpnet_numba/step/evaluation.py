@@ -1,24 +1,25 @@
-"""Predictions and losses: Python's side of ``forward``, which holds what the threads do."""
+"""The arrays of a call; predictions and losses: Python's side of ``forward``, which holds what the threads do."""
 
 import ctypes
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy
 
-from xpnet.backend import NetworkSpec, get_threads
+from xpnet.backend import NetworkSpec, Step, get_threads
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
-from xpnet.ops import Array
+from xpnet.ops import Array, Labels
+from xpnet_numba.llvm.emit import gemm_address
 from xpnet_numba.runtime import threads
-from xpnet_numba.runtime.machine import UNTHREADED, check_memory
+from xpnet_numba.runtime.machine import BLAS, UNTHREADED, check_memory, choose_product, one_thread
 from xpnet_numba.runtime.threads import share_entry
 from xpnet_numba.step import functions
-from xpnet_numba.step.data import Data, by_rows, is_sparse, loss_numbers, natural_order, set_data
 from xpnet_numba.step.forward import FEW
 from xpnet_numba.step.functions import job_function, prediction_entry
-from xpnet_numba.step.job import Job, set_pointers
-from xpnet_numba.step.plan import EVALUATED_ROWS, EvaluationWorkspace, blueprint
+from xpnet_numba.step.job import Job, aligned, job_class, set_pointers
+from xpnet_numba.step.plan import EVALUATED_ROWS, Workspace, blueprint, evaluation_plan, parameters
 
 PRODUCTS_PER_CALL, BYTES_PER_CALL = 2**31, 2**25
 """How much one call of compiled code predicts: a tenth of a second, unless X lies on a slow disk."""
@@ -26,40 +27,175 @@ PRODUCTS_PER_CALL, BYTES_PER_CALL = 2**31, 2**25
 _NOTHING, _NO_LABELS = nullcontext(), numpy.zeros(0, numpy.int64)
 
 
-class Evaluation:
-    """Predicts rows by a step's network, and measures their losses.
+# The arrays of a call, as compiled code reads them.
 
-    job : a job of the network, for evaluations alone
-    hold : a context in which BLAS, where it multiplies, is held to one thread
+
+@dataclass(slots=True)
+class Data:
+    """X, Y, and what goes with them; all are kept alive while compiled code runs.
+
+    x_row : items from one row of x to the next
+    places : of an X of compressed rows, whose numbers x holds, where each row begins among them and the column of each,
+        of one dtype; None where X is dense
+    y, label_width : (all rows,) class indices, and 1; or (all rows, outputs), and their number
+    order : the rows that are used, in their order, or (members, rows) in each member's; None for all, as they lie
+    rows : how many these are
+    weights : in the order of the rows; sums : of each batch's weights
+    shares : by how much each batch's mean loss counts
+    rows_of_batch : where each row stands in a larger batch, if not one after the other
     """
 
-    def __init__(self, spec: NetworkSpec, job: Job, hold: AbstractContextManager[Any]) -> None:
-        self.spec, self._job, self._hold, self._blueprint = spec, job, hold, blueprint(spec)
-        self._multiply_at, job.x_is_far = job.multiply_at, 1
-        self._workspace: EvaluationWorkspace | None = None
+    x: Any
+    x_row: int
+    y: Any
+    label_width: int
+    order: Any
+    weights: Any
+    rows: int
+    places: tuple[Any, Any] | None = None
+    sums: Any = None
+    shares: Any = None
+    rows_of_batch: Any = None
+
+
+def read(dtype: str, X: Array, Y: Labels, order: Any, sample_weight: Array | None) -> Data:
+    """The arrays of a call in the form that compiled code reads; a copy only where that is another."""
+    x, x_row, places = by_rows(X, dtype)
+    if places is not None and order is None:
+        order = natural_order(X.shape[0])
+    if order is not None:
+        order = numpy.ascontiguousarray(order, numpy.int64)
+    if sample_weight is not None:
+        sample_weight = numpy.ascontiguousarray(sample_weight if order is None else sample_weight[order], dtype)
+    y = numpy.ascontiguousarray(Y, numpy.int64 if Y.ndim == 1 else dtype)
+    width, rows = 1 if y.ndim == 1 else y.shape[1], X.shape[0] if order is None else order.shape[-1]
+    return Data(x, x_row, y, width, order, sample_weight, rows, places)
+
+
+def set_data(job: Job, data: Data, spec: NetworkSpec) -> None:
+    """Set the fields of a job that follow from its data."""
+    dtype, loss, indexed = spec.dtype, str(spec.loss), data.y.ndim == 1
+    if loss == "softmax_cross_entropy":
+        loss += "_indices" if indexed else "_rows"
+    job.loss_at, job.indexed, job.label_width = functions.address(loss, dtype), indexed, data.label_width
+    job.x_rows, job.x_row, job.rows = data.x.shape[0], data.x_row, data.rows
+    job.ordered, job.weighted, job.starts_at = data.order is not None, data.weights is not None, 0
+    job.order_step = data.rows if data.order is not None and data.order.ndim == 2 else 0
+    arrays = {"x_at": data.x, "y_at": data.y}
+    if data.order is not None:
+        arrays["order_at"] = data.order
+        job.gather_at = functions.address("gather", dtype)
+        job.gather_labels_at = functions.address("gather_labels", dtype)
+    if data.places is not None:
+        arrays["starts_at"], arrays["columns_at"] = starts, columns = data.places
+        job.x_rows, job.filled = starts.size - 1, data.x.size
+        for role in ("sparse_times", "sparse_gradient") if spec.members == 1 else ("densify",):
+            setattr(job, f"{role}_at", functions.address(f"{role}_{columns.dtype}", dtype))
+    if data.weights is not None:
+        arrays["weights_at"] = data.weights
+    if data.sums is not None:
+        arrays["batch_weights_at"], arrays["shares_at"] = data.sums, data.shares
+    set_pointers(job, arrays)
+
+
+def is_sparse(X: Any) -> bool:
+    """Return whether X is a SciPy matrix of compressed rows; other kinds never come here."""
+    return hasattr(X, "indptr")
+
+
+def by_rows(X: Any, dtype: str) -> tuple[Any, int, tuple[Any, Any] | None]:
+    """A matrix whose rows compiled code can read, a copy if it must be, and the items from one row to the next; of a
+    sparse one the numbers, 0, and their places: see :class:`Data`.
+    """
+    if type(X) is not numpy.ndarray and is_sparse(X):
+        X = X.tocsr().astype(dtype, copy=False)
+        wide = numpy.int64 if numpy.int64 in (X.indices.dtype, X.indptr.dtype) else numpy.int32
+        starts, columns = (numpy.ascontiguousarray(places, wide) for places in (X.indptr, X.indices))
+        return numpy.ascontiguousarray(X.data, dtype), 0, (starts, columns)
+    found, (step, item), width = X.dtype, X.strides, X.shape[1]
+    if found == dtype and item == found.itemsize and X.flags.aligned:
+        if step % item == 0 and step >= item * width and X.shape[0] > 1:
+            return X, step // item, None
+        if X.shape[0] == 1 and X.flags.c_contiguous:
+            return X, width, None
+    return numpy.ascontiguousarray(X, dtype), width, None
+
+
+@lru_cache(maxsize=2)
+def natural_order(rows: int) -> Any:
+    """The order of rows that are not shuffled, (rows,) int64."""
+    return numpy.arange(rows)
+
+
+@lru_cache(maxsize=8)
+def batch_sizes(rows: int, batch_size: int) -> Any:
+    """Return the rows of each batch, as float64 (batches,)."""
+    sizes = numpy.full(-(-rows // batch_size), batch_size, "float64")
+    sizes[-1] = rows - batch_size * (sizes.size - 1)
+    return sizes
+
+
+def weight_sums(weights: Any, batch_size: int) -> Any:
+    """The sum of the sample weights of each batch, as float64 (batches,); its mean over members with orders of their
+    own.
+    """
+    weights = weights if weights.ndim == 1 else weights.mean(axis=0, dtype="float64")
+    return numpy.add.reduceat(weights, range(0, weights.size, batch_size), dtype="float64")
+
+
+# Predictions and losses.
+
+
+class EvaluatingStep(Step):
+    """Holds the parameters of a network in one buffer, predicts rows and measures their losses."""
+
+    takes_sparse = True
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        self.spec = spec
+        self._blueprint = blueprint(spec)
+        self._flat: dict[str, Any] = {}
+        self._allocate("params")
+        self.params, self._rule = parameters(spec, self._flat["params"]), self._blueprint.rule.copy()
+        product, self._reason = choose_product(self._blueprint.largest_weight * numpy.dtype(spec.dtype).itemsize)
+        self._multiply_at, self._by_blas = functions.address(product, spec.dtype), product == BLAS
+        self._hold: AbstractContextManager[Any] = one_thread if self._by_blas else nullcontext()
+        self._rows_workspace: Workspace | None = None
+
+    @property
+    def why(self) -> str:
+        """See :class:`xpnet.backend.Step`."""
+        count = get_threads()
+        on_threads = f"on {count} thread{'s' * (count > 1)}"
+        return f"the Numba backend's compiled step, {on_threads}, products by {self._reason}"
 
     def forward(self, X: Array) -> Array:
         """See :class:`xpnet.backend.Step`."""
-        self._job.nonfinite_at = 0
+        self._evaluation.nonfinite_at = 0
         return self._predict(X)
 
     def forward_finite(self, X: Array) -> Array | None:
-        """See :class:`xpnet.backend.Step`."""
+        """See :class:`xpnet.backend.Step`. Looking costs no pass over X."""
         if is_sparse(X):
             return self.forward(X) if numpy.isfinite(X.data).all() else None
-        found = ctypes.c_double()
-        self._job.nonfinite_at = ctypes.addressof(found)
-        self._job.nonfinite_function_at = functions.address("find_nonfinite", self.spec.dtype)
-        outputs = self._predict(X)
+        found, job = ctypes.c_double(), self._evaluation
+        job.nonfinite_at = ctypes.addressof(found)
+        job.nonfinite_function_at = functions.address("find_nonfinite", self.spec.dtype)
+        outputs = self._predict(numpy.asarray(X, self.spec.dtype) if isinstance(X, numpy.ndarray) else X)
         return None if found.value else outputs
 
-    def sum_of_losses(self, data: Data) -> float:
+    def loss(self, X: Array, Y: Labels, *, sample_weight: Array | None = None, rows: Any = None) -> float:
+        """See :class:`xpnet.backend.Step`."""
+        with self._hold:
+            data = read(self.spec.dtype, X, Y, rows, sample_weight)
+            weight = float(data.rows if data.weights is None else data.weights.sum(dtype="float64"))
+            self.penalty = self._penalty(weight) if weight else 0.0
+            return self._sum_of_losses(data) / weight + self.penalty if weight else 0.0
+
+    def _sum_of_losses(self, data: Data) -> float:
         """The sum of all losses times sample weights."""
-        job, rows = self._job, data.rows
-        if not rows:
-            return 0.0
-        label_width = 0 if data.order is None else data.label_width
-        count, claims = self._cut(rows, label_width, sparse=data.sparse is not None)
+        job, label_width = self._evaluation, 0 if data.order is None else data.label_width
+        count, claims = self._cut(data.rows, label_width, sparse=data.places is not None)
         totals = numpy.zeros(claims.size)
         set_data(job, data, self.spec)
         set_pointers(job, {"claims_at": claims, "totals_at": totals})
@@ -68,26 +204,34 @@ class Evaluation:
         threads.team.lead(share_entry(), count, function, ctypes.addressof(job))
         return float(totals.sum())
 
+    def _penalty(self, weight: float) -> float:
+        """l2 / 2 sum ||W||^2, for a batch of a total weight."""
+        if not self.spec.l2:
+            return 0.0
+        weights = (self.params[name] for name in self.spec.weight_names)
+        return self.spec.l2_for(weight) / 2 * sum(float(numpy.vdot(W, W)) for W in weights)
+
     def _predict(self, X: Any) -> Array:
         """Predict the rows of an array or of a SciPy matrix."""
-        job, rows, spec = self._job, X.shape[0], self.spec
+        job, rows, spec = self._evaluation, X.shape[0], self.spec
         few, (lead, function, job_at) = rows < FEW, self._prediction
         with _NOTHING if few or rows * self._blueprint.largest_weight <= UNTHREADED else self._hold:
-            x, _, compressed = by_rows(X, spec.dtype)
+            x, _, places = by_rows(X, spec.dtype)
             result = numpy.empty((rows, spec.widths[-1]), spec.dtype)
             if not few:
                 check_memory(result.nbytes, f"A prediction for {rows} rows")
                 if rows > (most := self._predicted_at_once(rows, x.nbytes)):
-                    given = x if compressed is None else X
+                    given = x if places is None else X
                     for first in range(0, rows, most):
                         result[first : first + most] = self._predict(given[first : first + most])
                     return result
-            count, claims = self._cut(rows, 0, sparse=compressed is not None)
+            sparse = places is not None
+            count, claims = self._cut(rows, int(sparse), sparse=sparse)  # members have sparse rows written out
             job.multiply_at = self._few_at if few else self._multiply_at
-            if compressed is None:
+            if not sparse:
                 threads.team.lead(lead, count, function, job_at, x, result, claims)
                 return result
-            set_data(job, Data(x, 0, _NO_LABELS, 1, natural_order(rows), None, rows, compressed), spec)
+            set_data(job, Data(x, 0, _NO_LABELS, 1, natural_order(rows), None, rows, places), spec)
             set_pointers(job, {"claims_at": claims, "result_at": result})
             job.blocks, job.threads = claims.size, count
             threads.team.lead(share_entry(), count, function, job_at)
@@ -107,19 +251,58 @@ class Evaluation:
         return functions.address("multiply_few", self.spec.dtype)
 
     @cached_property
+    def _evaluation(self) -> Job:
+        """The job of predictions and losses, made when one is first asked for."""
+        job = self._new_job()
+        job.output_at = functions.address(f"{OUTPUT_ACTIVATIONS[self.spec.loss]}_output", self.spec.dtype)
+        job.x_is_far = 1
+        return job
+
+    @cached_property
     def _prediction(self) -> tuple[Any, int, int]:
         """Find, once, the function that leads a prediction, its job's function, and the address of its job."""
-        dtype, job = self.spec.dtype, self._job
-        job.output_at = functions.address(f"{OUTPUT_ACTIVATIONS[self.spec.loss]}_output", dtype)
-        set_pointers(job, {"loss_numbers_at": loss_numbers(self.spec)})
-        function = job_function("predict", dtype, members=self.spec.members > 1)
-        return prediction_entry(dtype), function, ctypes.addressof(job)
+        dtype, function = self.spec.dtype, job_function("predict", self.spec.dtype, members=self.spec.members > 1)
+        return prediction_entry(dtype), function, ctypes.addressof(self._evaluation)
 
     def _cut(self, rows: int, label_width: int, *, sparse: bool) -> tuple[int, Any]:
         """Cut rows into blocks; returns for how many threads, and room for the claim of each block."""
-        blocks = -(-rows // EVALUATED_ROWS)
+        blocks, last = -(-rows // EVALUATED_ROWS), self._rows_workspace
         count = min(get_threads(), blocks) if blocks > 1 else 1
-        if self._workspace is None or not self._workspace.serves(count, label_width, sparse=sparse):
-            self._workspace = EvaluationWorkspace(self.spec, count, label_width, sparse=sparse)
-            self._workspace.bind(self._job)
+        if (
+            last is None
+            or last.plan.cores < count
+            or last.label_width < label_width
+            or (last.plan.sparse and label_width and not sparse)
+        ):
+            plan = evaluation_plan(count, sparse=sparse)
+            self._rows_workspace = Workspace(self.spec, plan, self._blueprint.size, label_width)
+            self._rows_workspace.bind(self._evaluation)
         return count, numpy.zeros(blocks, numpy.int64)
+
+    # Buffers and jobs.
+
+    def _allocate(self, *names: str) -> None:
+        """Have a flat buffer of zeros, as large as all parameters, under each of these names."""
+        sizes = dict.fromkeys(names, self._blueprint.size)
+        for name in self._flat.keys() & sizes:
+            del sizes[name]
+        self._flat |= aligned(self.spec.dtype, sizes)
+
+    def _new_job(self) -> Job:
+        """A job with all that does not change from call to call."""
+        spec, table = self.spec, self._blueprint
+        job = job_class(spec.dtype)(
+            inputs=spec.widths[0],
+            outputs=spec.widths[-1],
+            layers=len(table.layers),
+            members=spec.members,
+            layers_at=ctypes.addressof(table.layers),
+            l2=spec.l2,
+            l2_over_batch=spec.l2_over_batch,
+            multiply_at=self._multiply_at,
+            gemm_at=gemm_address(spec.dtype) if self._by_blas else 0,
+            **table.functions,
+        )
+        set_pointers(job, {"rule_at": self._rule, "params_at": self._flat["params"]})
+        set_pointers(job, {"seed_at": table.seed, "loss_numbers_at": table.loss_numbers})
+        return job

@@ -12,15 +12,14 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from xpnet_numba.kinds import Indices, Numbers, Pointer, Table, Vector
+from xpnet_numba.kinds import Indices, Numbers, Pointer, Vector
 from xpnet_numba.llvm.arithmetic import flush_denormals, restore_denormals, smaller
-from xpnet_numba.llvm.calls import GIVES_ARRAY, INNER, call, njit
-from xpnet_numba.llvm.emit import Context, Emit, Signature, Target, Type, field, intrinsic
-from xpnet_numba.llvm.memory import LINE, Block, array, block_of_buffer, block_type, clear, emit_array, part_of_buffer
+from xpnet_numba.llvm.emit import GIVES_ARRAY, INNER, Signature, Target, Type, field, instructions, njit
+from xpnet_numba.llvm.memory import LINE, Block, array, block_type, call, clear, part_of_buffer, pointer
 from xpnet_numba.loops.products import FAR, SCRATCH
 from xpnet_numba.runtime.threads import claim
 from xpnet_numba.scalars import EXACT
-from xpnet_numba.step.job import LAYER_TYPE, SLICE_TYPE, Job, Layer
+from xpnet_numba.step.job import LAYER_TYPE, Job, Layer
 
 FEW = 3
 """Fewer rows are predicted one by one: for more it pays to read each weight once for all."""
@@ -48,70 +47,44 @@ more.
 """
 
 
-@intrinsic
-def matrix(
-    context: Context, job: Type, buffer_at: Type, offset: Type, rows: Type, columns: Type
-) -> tuple[Signature, Emit]:
-    """Return the part of a buffer from item ``offset`` on as a block (rows, columns)."""
-    return block_of_buffer(job.typeof("one"), job)
+def _vector_type(job: Type, buffer_at: Type, offset: Type, size: Type) -> Signature:
+    return types.Array(job.typeof("one"), 1, "C")(job, *[types.int64] * 3)
 
 
-@intrinsic
-def vector(context: Context, job: Type, buffer_at: Type, offset: Type, size: Type) -> tuple[Signature, Emit]:
-    """Return the part of a buffer from item ``offset`` on as a vector (size,)."""
-    return part_of_buffer(types.Array(job.typeof("one"), 1, "C"), job)
+def _matrix_type(job: Type, buffer_at: Type, offset: Type, rows: Type, columns: Type) -> Signature:
+    return block_type(job.typeof("one"))(job, *[types.int64] * 4)
 
 
-@intrinsic
-def numbers(context: Context, buffer_at: Type, offset: Type, size: Type) -> tuple[Signature, Emit]:
-    """Return the part of a buffer from item ``offset`` on as float64s (size,)."""
-    return part_of_buffer(types.float64[::1])
+def _run_of(item: Type) -> Callable[[Type, Type, Type], Signature]:
+    return lambda buffer_at, offset, size: types.Array(item, 1, "C")(*[types.int64] * 3)
 
 
-@intrinsic
-def integers(context: Context, buffer_at: Type, offset: Type, size: Type) -> tuple[Signature, Emit]:
-    """Return the part of a buffer from item ``offset`` on as int64s (size,)."""
-    return part_of_buffer(types.int64[::1])
+matrix = instructions(_matrix_type, typed=True)(part_of_buffer)
+"""matrix(job, buffer_at, offset, rows, columns): the part of a buffer from item ``offset`` on as a block."""
 
+vector = instructions(_vector_type, typed=True)(part_of_buffer)
+"""vector(job, buffer_at, offset, size): the part of a buffer from item ``offset`` on as a vector (size,)."""
 
-def _table(kind: types.Record, place: str, size: str) -> Callable[[Job], Table[Any]]:
-    """Make the function that returns a table of a job, as an array of records."""
+numbers = instructions(_run_of(types.float64), typed=True)(part_of_buffer)
+"""numbers(buffer_at, offset, size): the part of a buffer from item ``offset`` on as float64s (size,)."""
 
-    @intrinsic
-    def table(context: Context, job: Type) -> tuple[Signature, Emit]:
-        result = types.Array(kind, 1, "C")
-
-        def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-            start, count = (field(target, builder, job, values[0], name) for name in (place, size))
-            first = builder.inttoptr(start, target.get_data_type(kind).as_pointer())
-            return emit_array(target, builder, result, first, [count])
-
-        return result(job), emit
-
-    return table
-
-
-layers_of = _table(LAYER_TYPE, "layers_at", "layers")
-slices_of = _table(SLICE_TYPE, "slices_at", "slices")
+integers = instructions(_run_of(types.int64), typed=True)(part_of_buffer)
+"""integers(buffer_at, offset, size): the part of a buffer from item ``offset`` on as int64s (size,)."""
 
 
 def rows_of_buffer(buffer: str, column: str, width: str) -> Callable[[Job, Layer, Rows], Block]:
     """Make the function that returns what a buffer holds of a layer for some rows, as a block (rows, width)."""
 
-    @intrinsic
-    def part(context: Context, job: Type, layer: Type, rows: Type) -> tuple[Signature, Emit]:
-        def emit(target: Target, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]) -> ir.Value:
-            of_job, of_layer, of_rows = values
-            _, number, offset, *_ = cgutils.unpack_tuple(builder, of_rows)
-            buffer_at, capacity = (field(target, builder, job, of_job, name) for name in (buffer, "capacity_rows"))
-            begin, size = (field(target, builder, layer, of_layer, name) for name in (column, width))
-            first = builder.add(builder.mul(capacity, begin), builder.mul(offset, size))
-            at = builder.inttoptr(buffer_at, target.get_value_type(signature.return_type[0]))
-            return target.make_tuple(builder, signature.return_type, [builder.gep(at, [first]), number, size])
+    @instructions(lambda job, layer, rows: block_type(job.typeof("one"))(job, layer, rows), typed=True)
+    def part(target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value) -> ir.Value:
+        (job, layer, _), (of_job, of_layer, of_rows) = signature.args, values
+        _, number, offset, *_ = cgutils.unpack_tuple(builder, of_rows)
+        buffer_at, capacity = (field(target, builder, job, of_job, name) for name in (buffer, "capacity_rows"))
+        begin, size = (field(target, builder, layer, of_layer, name) for name in (column, width))
+        first = builder.add(builder.mul(capacity, begin), builder.mul(offset, size))
+        return part_of_buffer(target, builder, signature, buffer_at, first, number, size)
 
-        return block_type(job.typeof("one"))(job, layer, rows), emit
-
-    return part
+    return part  # type: ignore[no-any-return]
 
 
 outputs_of = rows_of_buffer("hidden_at", "column", "fan_out")
@@ -215,15 +188,15 @@ def sum_of_totals(job: Job, first: int, count: int) -> float:
 
 
 @njit(**INNER)
-def forward(job: Job, layers: Table[Layer], x: Block, rows: Rows, out: Block, member: int, me: int) -> None:
+def forward(job: Job, layers: Sequence[Layer], x: Block, rows: Rows, out: Block, member: int, me: int) -> None:
     """``out`` (rows, outputs) = what the last layer gives for x (rows, at least inputs), before its output activation.
 
     What hidden layers give is kept at the rows' offset, and what is left of it after dropout; in training, what their
     activations were given as well, where the gradient is read from that.
     """
-    for i in range(layers.size):
+    for i in range(len(layers)):
         layer, z = layers[i], out
-        if i < layers.size - 1:
+        if i < len(layers) - 1:
             z = outputs_of(job, layer, rows)
         times_weight(job, layer, x, rows, z, member, me)
         bias = vector(job, job.params_at, layer.bias + member * layer.bias_step, layer.fan_out)
@@ -233,7 +206,7 @@ def forward(job: Job, layers: Table[Layer], x: Block, rows: Rows, out: Block, me
         x = z
         if layer.rate > 0.0 and rows.first_row >= 0:
             x = inputs_of(job, layers[i + 1], rows)
-            drop(job, layer, layer.number + member * (layers.size - 1), z, x, rows)
+            drop(job, layer, layer.number + member * (len(layers) - 1), z, x, rows)
 
 
 @njit(**INNER)
@@ -282,11 +255,13 @@ def loss_of(job: Job, out: Block, rows: Rows, weight: float, d_bias: Vector, me:
 def evaluate(job_at: Pointer, me: int) -> None:
     """The C function of a prediction or a validation: a template, in which ``work`` does one of them for a block."""
     job, mode = array(job_at, 1)[0], flush_denormals()
-    layers = layers_of(job)
+    layers = array(pointer(job.layers_at, LAYER_TYPE), job.layers)
     for i in range(job.blocks):
         block = (me * job.blocks // job.threads + i) % job.blocks
         if job.threads == 1 or claim(job.claims_at, block, FIRST):
-            work(job, layers, rows_of(job, block, me), block, me)
+            # The rows' part of the buffers is the thread's own.
+            first, count = block * job.block_rows, smaller(job.block_rows, job.rows - block * job.block_rows)
+            work(job, layers, Rows(first, count, me * job.block_rows, -1, 0), block, me)
     restore_denormals(mode)
 
 
@@ -294,18 +269,26 @@ work: Any = None
 
 
 @njit(**INNER)
-def predict(job: Job, layers: Table[Layer], rows: Rows, block: int, me: int) -> None:
-    """Predict some rows. Where it is asked for, NaN and infinity in X are looked for while they are in the cache."""
-    x = matrix(job, job.x_at, rows.first * job.x_row, rows.number, job.x_row)
-    out = matrix(job, job.result_at, rows.first * job.outputs, rows.number, job.outputs)
-    forward(job, layers, x, rows, out, FIRST, me)
-    call(job.output_at, (out, vector(job, job.loss_numbers_at, 0, job.outputs)))
+def predict(job: Job, layers: Sequence[Layer], rows: Rows, block: int, me: int) -> None:
+    """Predict some rows: the mean of what the members predict.
+
+    Where it is asked for, NaN and infinity in X are looked for while they are in the cache.
+    """
+    x = gather_x(job, rows, me)
+    out = result = matrix(job, job.result_at, rows.first * job.outputs, rows.number, job.outputs)
+    if job.members > 1:
+        out = matrix(job, job.deltas_at, rows.offset * job.outputs, rows.number, job.outputs)
+    for member in range(job.members):
+        forward(job, layers, x, rows, out, member, me)
+        call(job.output_at, (out, vector(job, job.loss_numbers_at, 0, job.outputs)))
+        if job.members > 1:
+            call(job.add_share_at, (out, job.members, int(member == 0), result))
     if job.nonfinite_at:
         call(job.nonfinite_function_at, (x, job.inputs, numbers(job.nonfinite_at, 0, 1)))
 
 
 @njit(**INNER)
-def measure(job: Job, layers: Table[Layer], rows: Rows, block: int, me: int) -> None:
+def measure(job: Job, layers: Sequence[Layer], rows: Rows, block: int, me: int) -> None:
     """Write to ``totals`` (blocks,) the sum of a block's losses times sample weights, of each the mean over members."""
     x, total = gather_x(job, rows, me), 0.0
     out = matrix(job, job.deltas_at, rows.offset * job.outputs, rows.number, job.outputs)
@@ -315,10 +298,3 @@ def measure(job: Job, layers: Table[Layer], rows: Rows, block: int, me: int) -> 
         forward(job, layers, x, rows, out, member, me)
         total += loss_of(job, out, rows, float(job.members), d_bias, me)
     numbers(job.totals_at, block, 1)[0] = total
-
-
-@njit(**INNER)
-def rows_of(job: Job, block: int, me: int) -> Rows:
-    """A block's rows; their part of the buffers is the thread's own."""
-    first = block * job.block_rows
-    return Rows(first, smaller(job.block_rows, job.rows - first), me * job.block_rows, -1, 0)

@@ -7,13 +7,12 @@ overlap.
 
 from collections.abc import Callable
 from functools import cache
-from inspect import unwrap
 from typing import Any
 
 from numba import types
 
 from xpnet_numba.kinds import Address, Indices, Matrix, Numbers, Vector
-from xpnet_numba.llvm.calls import widest_vectors
+from xpnet_numba.llvm.emit import widest_vectors
 from xpnet_numba.llvm.memory import array, flat, pointer, pointer_to, stack
 from xpnet_numba.loops import activations, dropout, losses, members, products, rows, softmax, updates
 from xpnet_numba.loops.activations import JOINED_SIZE
@@ -42,7 +41,6 @@ def _types_of(item: types.Type) -> tuple[types.Type, ...]:
 activation: Any = None
 gradient: Any = None
 loss_of: Any = None
-index: Any = None
 
 
 def _forward(z: Matrix, bias: Vector) -> None:
@@ -99,38 +97,6 @@ def _drop(x: Matrix, out: Matrix, first: int, places: Indices, rate: float, seed
         dropout.drop(flat(x), flat(out), first * columns, rate, seed, layer, t)
 
 
-def _penalize(weight: Vector, grad: Vector, l2: float, penalty: Numbers) -> None:
-    penalty[0] = updates.penalize(weight, grad, l2)
-
-
-def _sparse_times(
-    order: Indices, x: Vector, columns_at: Address, starts_at: Address, all_rows: int, weight: Matrix, out: Matrix
-) -> None:
-    widest_vectors()
-    columns, starts = array(pointer(columns_at, index), x.size), array(pointer(starts_at, index), all_rows + 1)
-    rows.sparse_times(order, x, columns, starts, weight, out)
-
-
-def _densify(order: Indices, x: Vector, columns_at: Address, starts_at: Address, all_rows: int, out: Matrix) -> None:
-    columns, starts = array(pointer(columns_at, index), x.size), array(pointer(starts_at, index), all_rows + 1)
-    rows.densify(order, x, columns, starts, out)
-
-
-def _sparse_gradient(
-    order: Indices,
-    x: Vector,
-    columns_at: Address,
-    starts_at: Address,
-    all_rows: int,
-    first: int,
-    deltas: Matrix,
-    grad: Matrix,
-) -> None:
-    widest_vectors()
-    columns, starts = array(pointer(columns_at, index), x.size), array(pointer(starts_at, index), all_rows + 1)
-    rows.sparse_transposed_times(order, x, columns, starts, first, deltas, grad)
-
-
 Function = tuple[Callable[..., None], dict[str, Any], tuple[int, ...]]
 """A C function to be: a loop or a template, what is filled in, and the kinds of its arguments."""
 
@@ -149,7 +115,7 @@ def _table() -> dict[str, Function]:
         "multi_softmax_cross_entropy": (losses.multi_softmax_cross_entropy, {}, _LOSS),
         "keep": (_keep, {}, (MATRIX, VECTOR, MATRIX)),
         "drop": (_drop, {}, (MATRIX, MATRIX, COUNT, INDICES, NUMBER, INDICES, COUNT, COUNT)),
-        "penalize": (_penalize, {}, (VECTOR, VECTOR, NUMBER, NUMBERS)),
+        "penalize": (updates.penalize, {}, (VECTOR, VECTOR, NUMBER, NUMBERS)),
         "gather": (rows.gather, {}, (INDICES, MATRIX, MATRIX, NUMBERS)),
         "gather_labels": (rows.gather_labels, {}, (INDICES, INDICES, INDICES, NUMBERS)),
         "add_rows": (rows.add_rows, {}, (MATRIX, COUNT, VECTOR)),
@@ -161,13 +127,13 @@ def _table() -> dict[str, Function]:
     }
     places = INDICES, VECTOR, COUNT, COUNT, COUNT
     for width in (types.int32, types.int64):
-        table[f"sparse_times_{width}"] = (_sparse_times, {"index": width}, (*places, MATRIX, MATRIX))
-        table[f"densify_{width}"] = (_densify, {"index": width}, (*places, MATRIX))
+        table[f"sparse_times_{width}"] = (rows.sparse_times, {"index": width}, (*places, MATRIX, MATRIX))
+        table[f"densify_{width}"] = (rows.densify, {"index": width}, (*places, MATRIX))
         kinds = (*places, COUNT, MATRIX, MATRIX)
-        table[f"sparse_gradient_{width}"] = (_sparse_gradient, {"index": width}, kinds)
-    for name, formulas in activations.ACTIVATIONS.items():
-        table[f"{name}_forward"] = (_forward, {"activation": formulas.forward}, (MATRIX, VECTOR))
-        table[f"{name}_backward"] = (_backward, {"gradient": formulas.backward}, (MATRIX, MATRIX, VECTOR))
+        table[f"sparse_gradient_{width}"] = (rows.sparse_gradient, {"index": width}, kinds)
+    for name, (formula, slope) in activations.ACTIVATIONS.items():
+        table[f"{name}_forward"] = (_forward, {"activation": formula}, (MATRIX, VECTOR))
+        table[f"{name}_backward"] = (_backward, {"gradient": slope}, (MATRIX, MATRIX, VECTOR))
     for name, loss in (losses.SOFTMAX_LOSSES | losses.FORMULAS).items():
         labels = INDICES if name.endswith("_indices") else MATRIX
         template = _softmax_loss if name in losses.SOFTMAX_LOSSES else _wide_loss if name in losses.WIDEST else _loss
@@ -188,7 +154,7 @@ def address(name: str, dtype: str) -> Address:
     template, values, kinds = FUNCTIONS[name]
     known = _types_of(ITEMS[dtype])
     signature = types.void(*(known[kind] for kind in kinds))
-    return c_function(filled_in(unwrap(template), name, **values), signature)
+    return c_function(filled_in(template, name, **values), signature)
 
 
 # The step's jobs: what the team runs for it, and how Python starts that.
@@ -200,7 +166,7 @@ JOBS: dict[str, tuple[Callable[..., None], dict[str, Any], dict[str, Any]]] = {
     "train": (train.train, {}, _PHASES),
     "train_phase": (train.train_phase, {}, _PHASES),
     "update": (train.update, {}, {}),
-    "predict": (forward.evaluate, {"work": forward.predict}, {"work": member_jobs.predict}),
+    "predict": (forward.evaluate, {"work": forward.predict}, {"work": member_jobs.predict_members}),
     "measure": (forward.evaluate, {"work": forward.measure}, {"work": member_jobs.measure_members}),
 }
 """The step's jobs by name: a C function, or a template and what is filled in for one network, and for members."""
@@ -232,7 +198,7 @@ def _lead_prediction(
     """Tell a prediction's job of X and of where the outputs go, and share it."""
     job = array(pointer(job_at, JOB), 1)[0]
     job.x_at, job.x_row, job.result_at = x.ctypes.data, x.strides[0] // x.itemsize, result.ctypes.data
-    job.starts_at = 0
+    job.starts_at = job.ordered = 0
     job.rows, job.blocks, job.threads, job.claims_at = x.shape[0], claims.size, count, claims.ctypes.data
     threads.share(board, number, count, function, job_at)
 

@@ -15,17 +15,17 @@ from numba import types
 from xpnet.backend import get_threads
 from xpnet_numba.kinds import Indices, Pointer
 from xpnet_numba.llvm.arithmetic import choice, high_product
-from xpnet_numba.llvm.calls import INNER, call, njit
-from xpnet_numba.llvm.memory import LINE, address, array, shift
+from xpnet_numba.llvm.emit import INNER, njit
+from xpnet_numba.llvm.memory import LINE, address, array, call, shift
 from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.compiling import c_function
 from xpnet_numba.runtime.machine import check_memory
 from xpnet_numba.runtime.threads import claim, entry, share_entry
 from xpnet_numba.step import functions
-from xpnet_numba.step.data import Data, batch_sizes, set_data
+from xpnet_numba.step.evaluation import Data, batch_sizes, set_data
 from xpnet_numba.step.forward import integers, numbers
 from xpnet_numba.step.job import Job, address_of, aligned, job_class, set_pointers
-from xpnet_numba.step.plan import Plan, TrainingWorkspace
+from xpnet_numba.step.plan import Plan, Workspace
 
 u8 = numpy.uint64
 WORDS = 6
@@ -99,11 +99,6 @@ def many_function(dtype: str) -> int:
     return c_function(train_many, functions.signature_of(dtype))
 
 
-def _shuffle(stream: Indices, order: Indices) -> None:
-    """:func:`shuffle` as Python calls it."""
-    shuffle(stream, order)
-
-
 SHUFFLE = types.void(types.int64[::1], types.int64[::1])
 
 
@@ -111,7 +106,7 @@ SHUFFLE = types.void(types.int64[::1], types.int64[::1])
 def draws_as_numpy() -> bool:
     """Return whether this NumPy shuffles as it did when :func:`shuffle` was written, which it does not promise."""
     order, stream = numpy.arange(1000), numpy.random.default_rng(0)
-    entry(_shuffle, SHUFFLE)(words_of(stream), order)
+    entry(shuffle, SHUFFLE)(words_of(stream), order)
     return numpy.array_equal(order, stream.permutation(1000))
 
 
@@ -141,7 +136,7 @@ class ManyTrainings:
         spec, self.lanes = steps[0].spec, min(get_threads(), len(steps))
         kind, size = job_class(spec.dtype), steps[0].gradients.flat.size
         label_width = max(0 if of_one.order is None else of_one.label_width for of_one in data)
-        self._workspaces = [TrainingWorkspace(spec, plan, size, label_width, threads=1) for _ in range(self.lanes)]
+        self._workspaces = [Workspace(spec, plan, size, label_width, threads=1) for _ in range(self.lanes)]
         check_memory(sum(w.nbytes for w in self._workspaces), f"Training on {self.lanes} threads")
         most = max(d.rows for d in data) if streams else 0
         self._arrays = aligned("int64", {"networks_at": len(steps), **{f"{k}": most for k in range(self.lanes)}})

@@ -12,13 +12,13 @@ The first layer's inputs are scaled by each member, so that x^T delta gives the 
 factors at once: x (r W) = (x r) W.
 """
 
-from inspect import unwrap
+from collections.abc import Sequence
 from typing import Any
 
-from xpnet_numba.kinds import Table, Vector
+from xpnet_numba.kinds import Vector
 from xpnet_numba.llvm.arithmetic import smaller
-from xpnet_numba.llvm.calls import GIVES_ARRAY, INNER, call, njit
-from xpnet_numba.llvm.memory import Block, clear
+from xpnet_numba.llvm.emit import GIVES_ARRAY, INNER, njit
+from xpnet_numba.llvm.memory import Block, call, clear
 from xpnet_numba.loops.products import ACCUMULATE, TRANSPOSE_A, TRANSPOSE_B
 from xpnet_numba.runtime.compiling import filled_in
 from xpnet_numba.scalars import EXACT
@@ -37,7 +37,7 @@ from xpnet_numba.step.forward import (
     matrix,
     measure,
     multiply,
-    numbers,
+    predict,
     rows_of_buffer,
     vector,
 )
@@ -112,35 +112,19 @@ def times_weight(job: Job, layer: Layer, x: Block, rows: Rows, z: Block, member:
 
 def _of_members(function: Any, **values: Any) -> Any:
     """A function of ``train`` or ``forward`` in which what members do otherwise is filled in."""
-    return njit(**INNER)(filled_in(unwrap(function), f"{function.__name__}_of_members", **values))
+    return njit(**INNER)(filled_in(function, f"{function.__name__}_of_members", **values))
 
 
 forward_member = _of_members(forward, times_weight=times_weight)
+predict_members = _of_members(predict, gather_x=gather_dense, forward=forward_member)
 measure_members = _of_members(measure, gather_x=gather_dense, forward=forward_member)
-
-
-@njit(**INNER)
-def predict(job: Job, layers: Table[Layer], rows: Rows, block: int, me: int) -> None:
-    """Predict some rows: the mean of what the members predict."""
-    if job.starts_at:
-        x = gather_dense(job, rows, me)
-    else:
-        x = matrix(job, job.x_at, rows.first * job.x_row, rows.number, job.x_row)
-    result = matrix(job, job.result_at, rows.first * job.outputs, rows.number, job.outputs)
-    out = matrix(job, job.deltas_at, rows.offset * job.outputs, rows.number, job.outputs)
-    for member in range(job.members):
-        forward_member(job, layers, x, rows, out, member, me)
-        call(job.output_at, (out, vector(job, job.loss_numbers_at, 0, job.outputs)))
-        call(job.add_share_at, (out, job.members, int(member == 0), result))
-    if job.nonfinite_at:
-        call(job.nonfinite_function_at, (x, job.inputs, numbers(job.nonfinite_at, 0, 1)))
 
 
 # Phase 1.
 
 
 @njit(**INNER, **EXACT)
-def work_block(job: Job, layers: Table[Layer], batch: Batch, block: int, me: int) -> None:
+def work_block(job: Job, layers: Sequence[Layer], batch: Batch, block: int, me: int) -> None:
     """Compute the gradients of the members of one block from rows of X."""
     first, end = block * job.members // job.blocks, (block + 1) * job.members // job.blocks
     clear_biases(job, layers, block, -1)
@@ -150,9 +134,9 @@ def work_block(job: Job, layers: Table[Layer], batch: Batch, block: int, me: int
             begins = member * job.order_step + batch.first + begin
             count, offset = smaller(job.round_rows, batch.rows - begin), me * job.round_rows
             rows = Rows(begins, count, offset, job.first_row + begin, batch.t - 1)
-            x, out = gather_dense(job, rows, me), deltas_of(job, layers[layers.size - 1], rows)
+            x, out = gather_dense(job, rows, me), deltas_of(job, layers[len(layers) - 1], rows)
             forward_member(job, layers, x, rows, out, member, me)
-            d_bias = bias_gradient(job, layers[layers.size - 1], block, member)
+            d_bias = bias_gradient(job, layers[len(layers) - 1], block, member)
             loss = loss_of(job, out, rows, batch.weight * job.members, d_bias, me)
             add_to_total(job, block, batch.share * loss)
             more_rows = ACCUMULATE if begin > 0 else 0
@@ -164,7 +148,7 @@ def work_block(job: Job, layers: Table[Layer], batch: Batch, block: int, me: int
 
 @njit(**INNER)
 def backward_member(
-    job: Job, layers: Table[Layer], x: Block, rows: Rows, part: tuple[int, int, int, int], me: int
+    job: Job, layers: Sequence[Layer], x: Block, rows: Rows, part: tuple[int, int, int, int], me: int
 ) -> None:
     """Deltas of the hidden layers from those of the last, and the gradients of all parameters.
 
@@ -172,7 +156,7 @@ def backward_member(
         them, else 0; the same for the member's own and those of earlier rows
     """
     block, member, more, more_rows = part
-    for i in range(layers.size - 1, -1, -1):
+    for i in range(len(layers) - 1, -1, -1):
         layer, inputs, d_out = layers[i], x, deltas_of(job, layers[i], rows)
         if i > 0:
             inputs = inputs_of(job, layer, rows)
@@ -200,7 +184,7 @@ def backward_member(
                 d_scales = factors(job, job.gradients_at, layer.scale_in, layer.fan_in, member)
                 call(job.scale_backward_at, (d_inputs, inputs, scales, d_scales))
             if before.rate > 0.0:
-                drop(job, before, before.number + member * (layers.size - 1), d_inputs, d_inputs, rows)
+                drop(job, before, before.number + member * (len(layers) - 1), d_inputs, d_inputs, rows)
             call(before.backward, (d_inputs, kept_of(job, before, rows), bias_gradient(job, before, block, member)))
 
 
@@ -215,9 +199,9 @@ def first_layer_gradient(job: Job, layer: Layer, block: int, member: int, more: 
 
 
 @njit(**INNER)
-def clear_member(job: Job, layers: Table[Layer], member: int) -> None:
+def clear_member(job: Job, layers: Sequence[Layer], member: int) -> None:
     """The gradients that are added to, of what a member has for itself, begin at zero."""
-    for i in range(layers.size):
+    for i in range(len(layers)):
         layer = layers[i]
         if layer.scale_in >= 0:
             clear(factors(job, job.gradients_at, layer.scale_in, layer.fan_in, member))
@@ -227,9 +211,9 @@ def clear_member(job: Job, layers: Table[Layer], member: int) -> None:
 
 
 @njit(**INNER)
-def clear_biases(job: Job, layers: Table[Layer], block: int, member: int) -> None:
+def clear_biases(job: Job, layers: Sequence[Layer], block: int, member: int) -> None:
     """The gradients of a member's own biases begin at zero; for member -1, a block's of those that are shared."""
-    for i in range(layers.size):
+    for i in range(len(layers)):
         if (layers[i].bias_step > 0) == (member >= 0):
             clear(bias_gradient(job, layers[i], block, member))
 
@@ -238,7 +222,7 @@ def clear_biases(job: Job, layers: Table[Layer], block: int, member: int) -> Non
 
 
 @njit(**INNER, **EXACT)
-def work_slice(job: Job, layers: Table[Layer], piece: Slice, batch: Batch, index: int, me: int) -> None:
+def work_slice(job: Job, layers: Sequence[Layer], piece: Slice, batch: Batch, index: int, me: int) -> None:
     """The gradient of one slice of the parameters, summed over blocks where it is shared, and its update."""
     if not piece.own:
         partials = matrix(job, job.partials_at, 0, job.blocks, job.partial_size)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from itertools import accumulate, chain
 from math import prod
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy
@@ -43,6 +42,9 @@ FEATURES = 1
 
 BLOCKS_PER_CORE = 4
 """The most blocks that keep a gradient of their own: more would share the work more evenly, and take more memory."""
+
+EVALUATED_ROWS = 256
+"""Rows predicted or measured at a time: with more what the layers give for them leaves a core's cache."""
 
 MEMBER_ROWS = 128
 """Rows of one member that are worked on at a time, as ``MOST_ROWS``: of each layer three arrays are kept for them."""
@@ -119,6 +121,12 @@ def make_member_plan(
     slices = [piece for of_layer in cut for piece in of_layer]
     ordered, starts = _share_out(slices, cores)
     return Plan(cores, batch_rows, batch_rows, round_rows, blocks, sparse, True, 0, ordered, starts)
+
+
+def evaluation_plan(threads: int, *, sparse: bool) -> Plan:
+    """The plan of predictions and losses: each thread has room for a block of rows, and no parameter is updated."""
+    rows = EVALUATED_ROWS
+    return Plan(threads, threads * rows, rows, rows, threads, sparse, False, 0, [], [0])
 
 
 def _member_slices(spec: NetworkSpec, index: int, layer: Layer, row_bytes: int, cores: int) -> list[Slice]:
@@ -205,6 +213,7 @@ class Blueprint(NamedTuple):
     layers : the table of layers; largest_weight : items of the largest weight
     functions : addresses by the fields of a job, of the functions that every call needs
     rule : the numbers of the update rule, (8,) float64; seed : the lower and the upper 64 bits of the seed, (2,) int64
+    loss_numbers : the number that the loss takes for each output, (outputs,)
     """
 
     size: int
@@ -213,6 +222,7 @@ class Blueprint(NamedTuple):
     functions: dict[str, int]
     rule: Numbers
     seed: Indices
+    loss_numbers: Vector
 
 
 @lru_cache(maxsize=64)
@@ -223,7 +233,8 @@ def blueprint(spec: NetworkSpec) -> Blueprint:
     largest = max(layer.fan_in * layer.fan_out for layer in layers)
     addresses = {f"{role}_at": functions.address(name, spec.dtype) for role, name in functions_by_role(spec).items()}
     seed = numpy.array([spec.seed % 2**64, spec.seed >> 64], "uint64").view("int64")
-    return Blueprint(size, layers, largest, addresses, rule_numbers(spec), seed)
+    numbers = numpy.array(spec.output_numbers or (0.0,) * spec.widths[-1], spec.dtype)
+    return Blueprint(size, layers, largest, addresses, rule_numbers(spec), seed, numbers)
 
 
 def functions_by_role(spec: NetworkSpec) -> dict[str, str]:
@@ -299,12 +310,8 @@ def layer_table(spec: NetworkSpec) -> ctypes.Array[Layer]:
 # first address of it is told to a job: where memory does not suffice, the job goes on with the workspace that it had.
 
 
-EVALUATED_ROWS = 256
-"""Rows predicted or measured at a time: with more what the layers give for them leaves a core's cache."""
-
-
-class TrainingWorkspace:
-    """Holds what is written while batches of ``plan.batch_rows`` rows train.
+class Workspace:
+    """Holds what is written while batches of ``plan.batch_rows`` rows train, or as many rows are predicted or measured.
 
     parameters : items in the flat buffer of parameters
     label_width : numbers of a row of Y where rows have an order, and so are gathered; else 0
@@ -324,7 +331,7 @@ class TrainingWorkspace:
             "partials_at": plan.blocks * self._partial_size,
             "parts_at": plan.parts * plan.batch_rows * widths[1],
             "scales_at": rows,
-            **_of_members(spec, rows, threads),
+            **_of_members(spec, rows, threads if plan.slices else 0),
             "scratch_at": threads * SCRATCH,  # on the heap: a thread's stack may be small
         }
         totals = {"totals_at": (plan.blocks + len(plan.slices)) * LINE // 8, "results_at": threads * LINE // 8}
@@ -332,7 +339,7 @@ class TrainingWorkspace:
         self.arrays = aligned(spec.dtype, sizes | _gathered(spec, rows, label_width, sparse=stays_sparse))
         self.arrays |= aligned("float64", totals)
         self.arrays |= aligned("int64", {"claims_at": pieces + 1})  # the last one counts pieces that are done
-        self.nbytes = bytes_of(self.arrays)
+        self.nbytes = sum(array.nbytes for array in self.arrays.values())
         self._slices, self._starts = (Slice * len(plan.slices))(*plan.slices), numpy.array(plan.starts, numpy.int64)
 
     def bind(self, job: Job) -> None:
@@ -353,41 +360,6 @@ class TrainingWorkspace:
         job.threads = threads
 
 
-class EvaluationWorkspace:
-    """Holds what is written while rows are predicted or measured: each thread has room for a block of them.
-
-    label_width : numbers of a row of Y, where losses are measured of rows in an order, and so gathered; else 0
-    sparse : whether the rows are those of a sparse X, which is not gathered
-    """
-
-    def __init__(self, spec: NetworkSpec, threads: int, label_width: int, *, sparse: bool) -> None:
-        self.threads, self.label_width, self.rows = threads, label_width, threads * EVALUATED_ROWS
-        self.gathers_x = label_width > 0 and not sparse
-        sizes = {
-            "hidden_at": self.rows * sum(spec.widths[1:-1]),
-            "deltas_at": self.rows * spec.widths[-1],
-            "scales_at": self.rows,
-            **_of_members(spec, self.rows, 0),
-            "partials_at": threads * spec.widths[-1],
-            "scratch_at": threads * SCRATCH,
-        }
-        sizes |= _gathered(spec, self.rows, label_width, sparse=sparse)
-        if spec.members > 1 and sparse:  # rows are written out, for all members
-            sizes["batch_x_at"] = self.rows * spec.widths[0]
-        self._arrays = aligned(spec.dtype, sizes)
-        self._arrays |= aligned("float64", {"results_at": threads * LINE // 8})
-
-    def serves(self, threads: int, label_width: int, *, sparse: bool) -> bool:
-        """Return whether it has room for so many threads, such labels and, if gathered, X."""
-        x_fits = self.gathers_x or sparse or not label_width
-        return self.threads >= threads and self.label_width >= label_width and x_fits
-
-    def bind(self, job: Job) -> None:
-        """Set a job's fields of the buffers."""
-        job.block_rows, job.capacity_rows = EVALUATED_ROWS, self.rows
-        set_pointers(job, self._arrays)
-
-
 def _of_members(spec: NetworkSpec, rows: int, threads: int) -> dict[str, int]:
     """Items of what is written for one member at a time, for so many rows, and for gradients by so many threads."""
     if spec.members == 1:
@@ -406,11 +378,6 @@ def set_buffers(job: Job, flat: dict[str, Any], spec: NetworkSpec) -> None:
     first, second, *_ = (*spec.rule.buffers, "params", "params")  # some rules have none
     set_pointers(job, {"params_at": flat["params"], "gradients_at": flat["gradients"]})
     set_pointers(job, {"first_at": flat[first], "second_at": flat[second]})
-
-
-def bytes_of(arrays: dict[str, Any]) -> int:
-    """Return how many bytes arrays take."""
-    return sum(map(attrgetter("nbytes"), arrays.values()))
 
 
 def _gathered(spec: NetworkSpec, rows: int, label_width: int, *, sparse: bool) -> dict[str, int]:

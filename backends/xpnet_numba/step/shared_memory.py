@@ -19,7 +19,7 @@ from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.threads import share_entry
 from xpnet_numba.step.functions import job_function
 from xpnet_numba.step.job import Job, aligned, bytes_for, carve
-from xpnet_numba.step.plan import Plan, TrainingWorkspace, set_buffers
+from xpnet_numba.step.plan import Plan, Workspace, set_buffers
 
 UPDATING, CLIPPED = 2, 3
 """The phase that finds the gradients of slices and updates them, and the one that updates slices that were clipped."""
@@ -38,7 +38,7 @@ class SharedMemoryTraining:
         self, spec: NetworkSpec, group: SharedMemoryGroup, plan: Plan, job: Job, parameters: int, label_width: int
     ) -> None:
         self.spec, self.group, self.plan, self.job, self.label_width = spec, group, plan, job, label_width
-        self.workspace = TrainingWorkspace(spec, plan, parameters, label_width)
+        self.workspace = Workspace(spec, plan, parameters, label_width)
         names = "params", "gradients", *spec.rule.buffers
         self.flat = aligned(spec.dtype, {**dict.fromkeys(names, parameters), "squares": group.size})
         self._phases = self._pieces()

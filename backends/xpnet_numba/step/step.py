@@ -1,18 +1,18 @@
 """The compiled training step of the Numba backend: some calls of compiled code run a whole epoch.
 
 Here is Python's side of training: parameters, buffers, results; ``evaluation`` is that of predictions and losses, and
-``data`` reads the arrays of a call. ``train`` and ``forward`` hold what the threads do and explain it, ``plan`` cuts
+reads the arrays of a call. ``train`` and ``forward`` hold what the threads do and explain it, ``plan`` cuts
 the work, ``job`` is the table by which both sides understand each other.
 """
 
 import ctypes
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, lru_cache
+from operator import is_
 from typing import Any
-from weakref import ref
 
 import numpy
 
@@ -20,27 +20,16 @@ from xpnet.backend import BatchPart, NetworkSpec, Parameters, Step, StepState, g
 from xpnet.backend.group import SharedMemoryGroup
 from xpnet.backend.threads import allowed_threads
 from xpnet.ops import Array, Labels
-from xpnet_numba.llvm.calls import gemm_address
 from xpnet_numba.loops.activations import ACTIVATIONS
 from xpnet_numba.runtime import threads
-from xpnet_numba.runtime.machine import BLAS, check_memory, choose_product, one_thread, products_that_may_run
+from xpnet_numba.runtime.machine import check_memory, products_that_may_run
 from xpnet_numba.runtime.threads import share_entry
 from xpnet_numba.step import functions
-from xpnet_numba.step.data import Data, Reader, batch_sizes, natural_order, set_data, weight_sums
-from xpnet_numba.step.evaluation import Evaluation
+from xpnet_numba.step.evaluation import Data, EvaluatingStep, batch_sizes, natural_order, read, set_data, weight_sums
 from xpnet_numba.step.functions import JOBS, job_function, prediction_entry
-from xpnet_numba.step.job import Job, address_of, aligned, job_class, set_pointers
+from xpnet_numba.step.job import Job, address_of
 from xpnet_numba.step.many import ManyTrainings, draws_as_numpy, many_function
-from xpnet_numba.step.plan import (
-    Plan,
-    TrainingWorkspace,
-    blueprint,
-    bytes_of,
-    make_member_plan,
-    make_plan,
-    parameters,
-    set_buffers,
-)
+from xpnet_numba.step.plan import Plan, Workspace, blueprint, make_member_plan, make_plan, parameters, set_buffers
 from xpnet_numba.step.shared_memory import SharedMemoryTraining
 
 PARTS_LIKE = 8
@@ -85,7 +74,7 @@ def warmup() -> None:
                 functions.address(name, dtype)
 
 
-class CompiledStep(Step):
+class CompiledStep(EvaluatingStep):
     """A training step in compiled code, on all threads: see :class:`xpnet.backend.Step`.
 
     X may be a SciPy matrix of compressed rows: its first layer is then multiplied by loops over what stands in it.
@@ -96,30 +85,18 @@ class CompiledStep(Step):
     blocks.
     """
 
-    takes_sparse = True
-
     def __init__(self, spec: NetworkSpec) -> None:
-        self.spec = spec
-        self._blueprint = blueprint(spec)
-        self._flat: dict[str, Any] = {}
-        self._allocate("params")
-        self.params, self._rule = parameters(spec, self._flat["params"]), self._blueprint.rule.copy()
-        product, self._reason = choose_product(self._blueprint.largest_weight * numpy.dtype(spec.dtype).itemsize)
-        self._multiply_at, self._by_blas = functions.address(product, spec.dtype), product == BLAS
-        self._hold: AbstractContextManager[Any] = one_thread if self._by_blas else nullcontext()
+        super().__init__(spec)
         self._training = self._new_job()
-        self._workspace: TrainingWorkspace | None = None
+        self._workspace: Workspace | None = None
         self._common: SharedMemoryTraining | None = None
         self._steps_per_call = 1  # until a call has been timed
-        self._reader = Reader(spec.dtype)
-        self._data_of_job: Callable[[], Data | None] = _nothing
-
-    @property
-    def why(self) -> str:
-        """See :class:`xpnet.backend.Step`."""
-        count = get_threads()
-        on_threads = f"on {count} thread{'s' * (count > 1)}"
-        return f"the Numba backend's compiled step, {on_threads}, products by {self._reason}"
+        self._running = 0
+        # Inside of ``running``: the arguments of the last call that may come again, what was read of them, and the data
+        # that the job was told of last.
+        self._given: tuple[Any, ...] = ()
+        self._read: Data | None = None
+        self._data_of_job: Data | None = None
 
     @cached_property
     def gradients(self) -> Parameters:
@@ -134,23 +111,31 @@ class CompiledStep(Step):
         self._allocate(*names)
         return {name: parameters(self.spec, self._flat[name]) for name in names}
 
-    def _allocate(self, *names: str) -> None:
-        """Have a flat buffer of zeros, as large as all parameters, under each of these names."""
-        sizes = dict.fromkeys(names, self._blueprint.size)
-        for name in self._flat.keys() & sizes:
-            del sizes[name]
-        self._flat |= aligned(self.spec.dtype, sizes)
-
-    @cached_property
-    def _evaluation(self) -> Evaluation:
-        """The object that predicts and measures, made when it is first asked for."""
-        return Evaluation(self.spec, self._new_job(), self._hold)
-
-    def running(self) -> AbstractContextManager[None]:
-        """Inside, arrays of which one gradient after the other is asked are read once, and BLAS is held to one thread
-        where it multiplies.
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Inside, arrays of one gradient or epoch after the other are read once, and BLAS is held to one thread where
+        it multiplies.
         """
-        return self._reader.keeping(self._hold)
+        self._running += 1
+        try:
+            with self._hold:
+                yield
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._given, self._read, self._data_of_job = (), None, None
+
+    def read_again(self, *given: Any) -> Data:
+        """The arrays of a call that may be repeated: for those of the call before, the same object.
+
+        given : X, Y, order, sample_weight, and the batch size with which they are trained on, if it is not all rows
+        """
+        if self._read is not None and all(map(is_, given, self._given)):
+            return self._read
+        data = read(self.spec.dtype, *given[:4])
+        if self._running:
+            self._given, self._read = given, data
+        return data
 
     def epoch(
         self,
@@ -163,12 +148,11 @@ class CompiledStep(Step):
         sample_weight: Array | None = None,
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
-        reader = self._reader
         with self._hold:
             if order is None:
-                data = reader.read_again(X, Y, None, sample_weight, batch_size)
+                data = self.read_again(X, Y, None, sample_weight, batch_size)
             else:
-                data = reader.read(X, Y, order, sample_weight)
+                data = read(self.spec.dtype, X, Y, order, sample_weight)
             self._rule[0] = learning_rate
             return self._train(data, batch_size, updating=True)
 
@@ -188,7 +172,7 @@ class CompiledStep(Step):
         if max_grad_norm is not None:
             return super().weighted_epoch(X, Y, sample_weight=sample_weight, max_grad_norm=max_grad_norm, **how)
         with self._hold:
-            data = self._reader.read(X, Y, order, sample_weight)
+            data = read(self.spec.dtype, X, Y, order, sample_weight)
             data.shares = batch_sizes(data.rows, batch_size)
             data.sums = data.shares if data.weights is None else weight_sums(data.weights, batch_size)
             if data.sums.all():
@@ -211,7 +195,7 @@ class CompiledStep(Step):
     ) -> float | None:
         """See :class:`xpnet.backend.Step`."""
         with self._hold:
-            data = self._reader.read(X, Y, order, sample_weight)
+            data = read(self.spec.dtype, X, Y, order, sample_weight)
             sizes = batch_sizes(data.rows, batch_size)
             data.sums = sizes if data.weights is None else weight_sums(data.weights, batch_size)
             data.shares = sizes if by_rows else data.sums
@@ -243,9 +227,9 @@ class CompiledStep(Step):
             for of_one in rows:
                 if id(of_one) not in orders:
                     order = natural_order(X.shape[0]) if of_one is None and streams else of_one
-                    orders[id(of_one)] = self._reader.read(X, Y, order, None)
+                    orders[id(of_one)] = read(self.spec.dtype, X, Y, order, None)
             data = [replace(orders[id(of_one)]) for of_one in rows]
-            plan = _plan(self.spec, min(batch_size, longest), allowed_threads(), data[0].sparse is not None)
+            plan = _plan(self.spec, min(batch_size, longest), allowed_threads(), data[0].places is not None)
             training = ManyTrainings(steps, data, plan, streams)
             try:
                 yield training.epoch
@@ -270,31 +254,17 @@ class CompiledStep(Step):
         return job.loss / job.rows + self.penalty
 
     def gradient(
-        self,
-        X: Array,
-        Y: Array,
-        *,
-        sample_weight: Array | None = None,
-        rows: Any = None,
-        part: BatchPart | None = None,
+        self, X: Array, Y: Array, *, sample_weight: Array | None = None, rows: Any = None, part: BatchPart | None = None
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
         with self._hold:
             if part is None:
-                data = self._reader.read_again(X, Y, rows, sample_weight)
+                data = self.read_again(X, Y, rows, sample_weight, None)
             else:
-                data = self._reader.read(X, Y, rows, sample_weight)
+                data = read(self.spec.dtype, X, Y, rows, sample_weight)
             if data.rows:
                 return self._train(data, data.rows, updating=False, part=part)
             return self._gradient_of_nothing(part or BatchPart(0.0))
-
-    def loss(self, X: Array, Y: Labels, *, sample_weight: Array | None = None, rows: Any = None) -> float:
-        """See :class:`xpnet.backend.Step`."""
-        with self._hold:
-            data = self._reader.read(X, Y, rows, sample_weight)
-            weight = float(data.rows if data.weights is None else data.weights.sum(dtype="float64"))
-            self.penalty = self._penalty(weight) if weight else 0.0
-            return self._evaluation.sum_of_losses(data) / weight + self.penalty if weight else 0.0
 
     def update(self, *, learning_rate: float) -> None:
         """See :class:`xpnet.backend.Step`."""
@@ -303,14 +273,6 @@ class CompiledStep(Step):
         workspace.reset(job, count := _threads_for(workspace.plan))
         threads.team.lead(share_entry(), count, self._job_function("update"), ctypes.addressof(job))
         job.updates_made += 1
-
-    def forward(self, X: Array) -> Array:
-        """See :class:`xpnet.backend.Step`."""
-        return self._evaluation.forward(X)
-
-    def forward_finite(self, X: Array) -> Array | None:
-        """See :class:`xpnet.backend.Step`. Looking costs no pass over X."""
-        return self._evaluation.forward_finite(numpy.asarray(X, self.spec.dtype) if isinstance(X, numpy.ndarray) else X)
 
     def state(self) -> StepState:
         """See :class:`xpnet.backend.Step`."""
@@ -352,13 +314,13 @@ class CompiledStep(Step):
         self.penalty = job.penalty / total if total else 0.0
         return job.loss / total + self.penalty if total else 0.0
 
-    def _set_batches(self, data: Data, batch_size: int, part: BatchPart | None) -> TrainingWorkspace:
+    def _set_batches(self, data: Data, batch_size: int, part: BatchPart | None) -> Workspace:
         """Set the training job's data, unless it has them from the last call; returns where it works."""
         job, rows, last = self._training, data.rows, self._workspace
-        if last is not None and data is self._data_of_job() and part is None:
+        if last is not None and data is self._data_of_job and part is None:
             last.arrays["totals_at"].fill(0)
             return last
-        self._data_of_job = _nothing  # from here on the job changes, and Ctrl-C may come
+        self._data_of_job = None  # from here on the job changes, and Ctrl-C may come
         if part is not None:
             data.sums = numpy.array([part.total_weight], "float64")
         elif data.weights is None:
@@ -367,17 +329,17 @@ class CompiledStep(Step):
             data.sums = weight_sums(data.weights, batch_size)
         batch_rows = min(batch_size, rows) if part is None else self._room_for_part(rows)
         label_width = 0 if data.order is None else data.label_width
-        workspace = self._workspace_for(batch_rows, label_width, sparse=data.sparse is not None)
+        workspace = self._workspace_for(batch_rows, label_width, sparse=data.places is not None)
         workspace.arrays["totals_at"].fill(0)
         if data.shares is None:
             data.shares = data.sums
         set_data(job, data, self.spec)
         job.first_row, job.places_at = 0 if part is None else part.first_row, 0
         if part is not None and part.places is not None:
-            data.places = numpy.ascontiguousarray(part.places, numpy.int64)
-            job.first_row, job.places_at = 0, address_of(data.places)
+            data.rows_of_batch = numpy.ascontiguousarray(part.places, numpy.int64)
+            job.first_row, job.places_at = 0, address_of(data.rows_of_batch)
         job.x_is_far = data.order is None and rows > batch_size
-        self._data_of_job = ref(data)
+        self._data_of_job = data if self._running else None
         return workspace
 
     def _room_for_part(self, rows: int) -> int:
@@ -387,7 +349,7 @@ class CompiledStep(Step):
             return last
         return rows + rows // 4 if last < rows < 2 * last else rows
 
-    def _run_steps(self, job: Job, workspace: TrainingWorkspace, steps: int) -> None:
+    def _run_steps(self, job: Job, workspace: Workspace, steps: int) -> None:
         """Call compiled code for as many steps at a time as take ``SECONDS_PER_CALL``."""
         function, job.first_step = self._job_function("train"), 0
         while job.first_step < steps:
@@ -415,16 +377,9 @@ class CompiledStep(Step):
                 self.gradients[name] = l2 * self.params[name]
         return self.penalty
 
-    def _penalty(self, weight: float) -> float:
-        """l2 / 2 sum ||W||^2, for a batch of a total weight."""
-        if not self.spec.l2:
-            return 0.0
-        weights = (self.params[name] for name in self.spec.weight_names)
-        return self.spec.l2_for(weight) / 2 * sum(float(numpy.vdot(W, W)) for W in weights)
-
     # Buffers and jobs.
 
-    def _workspace_for(self, batch_rows: int, label_width: int, *, sparse: bool = False) -> TrainingWorkspace:
+    def _workspace_for(self, batch_rows: int, label_width: int, *, sparse: bool = False) -> Workspace:
         """A workspace for batches of so many rows, with room for gathered labels of that width (0 where none are
         gathered), which the training job knows. It is made anew only where the last one does not serve.
         """
@@ -433,10 +388,10 @@ class CompiledStep(Step):
         if last is not None and same and last.label_width >= label_width:
             return last
         plan = _plan(self.spec, batch_rows, allowed_threads(), sparse)
-        workspace = TrainingWorkspace(self.spec, plan, self._blueprint.size, label_width)
+        workspace = Workspace(self.spec, plan, self._blueprint.size, label_width)
         buffers = self.spec.rule.buffers
         self._allocate("gradients", *buffers)
-        flat_bytes = bytes_of(self._flat) if last is None else 0
+        flat_bytes = sum(flat.nbytes for flat in self._flat.values()) if last is None else 0
         check_memory(workspace.nbytes + flat_bytes, f"Training on batches of {batch_rows} rows")
         # All memory has been found: from here on nothing fails.
         set_buffers(self._training, self._flat, self.spec)
@@ -446,30 +401,12 @@ class CompiledStep(Step):
 
     def _shared_training_for(self, group: SharedMemoryGroup, data: Data, batch_rows: int) -> SharedMemoryTraining:
         """A training of batches of so many rows together with the other ranks; the last one, if it serves."""
-        plan = _plan(self.spec, batch_rows, group.size * group.broadcast(allowed_threads()), data.sparse is not None)
+        plan = _plan(self.spec, batch_rows, group.size * group.broadcast(allowed_threads()), data.places is not None)
         label_width = 0 if data.order is None else data.label_width
         if self._common is None or not self._common.serves(group, plan, label_width):
             job, size = self._new_job(), self._blueprint.size
             self._common = SharedMemoryTraining(self.spec, group, plan, job, size, label_width)
         return self._common
-
-    def _new_job(self) -> Job:
-        """A job with all that does not change from call to call."""
-        spec, table = self.spec, self._blueprint
-        job = job_class(spec.dtype)(
-            inputs=spec.widths[0],
-            outputs=spec.widths[-1],
-            layers=len(table.layers),
-            members=spec.members,
-            layers_at=ctypes.addressof(table.layers),
-            l2=spec.l2,
-            l2_over_batch=spec.l2_over_batch,
-            multiply_at=self._multiply_at,
-            gemm_at=gemm_address(spec.dtype) if self._by_blas else 0,
-            **table.functions,
-        )
-        set_pointers(job, {"rule_at": self._rule, "seed_at": table.seed, "params_at": self._flat["params"]})
-        return job
 
 
 @lru_cache(maxsize=64)
@@ -482,7 +419,3 @@ def _plan(spec: NetworkSpec, batch_rows: int, cores: int, sparse: bool) -> Plan:
 def _threads_for(plan: Plan) -> int:
     """The number of threads that work. To ask the system costs some microseconds, which is long for a small batch."""
     return 1 if plan.workers == 1 else min(get_threads(), plan.workers)
-
-
-def _nothing() -> None:
-    """In the place of a reference before there is any."""

@@ -22,12 +22,13 @@ How the work is cut depends on the batch and not on the threads, and sums over b
 result has the same bits whoever does the work.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from xpnet_numba.kinds import Pointer, Table, Vector
+from xpnet_numba.kinds import Pointer, Vector
 from xpnet_numba.llvm.arithmetic import choice, flush_denormals, restore_denormals, smaller
-from xpnet_numba.llvm.calls import GIVES_ARRAY, INNER, call, njit
-from xpnet_numba.llvm.memory import Block, array, clear, fetch_add, load
+from xpnet_numba.llvm.emit import GIVES_ARRAY, INNER, njit
+from xpnet_numba.llvm.memory import Block, array, call, clear, fetch_add, load, pointer
 from xpnet_numba.loops.products import ACCUMULATE, FAR, TRANSPOSE_A, TRANSPOSE_B
 from xpnet_numba.runtime.threads import claim, wait_until
 from xpnet_numba.scalars import EXACT
@@ -42,18 +43,16 @@ from xpnet_numba.step.forward import (
     inputs_of,
     integers,
     kept_of,
-    layers_of,
     loss_of,
     matrix,
     multiply,
     numbers,
     result_of,
-    slices_of,
     sparse_gradient,
     sum_of_totals,
     vector,
 )
-from xpnet_numba.step.job import Job, Layer, Slice
+from xpnet_numba.step.job import LAYER_TYPE, SLICE_TYPE, Job, Layer, Slice
 
 
 class Batch(NamedTuple):
@@ -68,14 +67,6 @@ class Batch(NamedTuple):
     t: int
 
 
-class Pieces(NamedTuple):
-    """Pieces of a phase: the first, how many, and with which of them a thread begins."""
-
-    first: int
-    size: int
-    start: int
-
-
 def train(job_at: Pointer, me: int) -> None:
     """Run a training job: some batches of an epoch; without ``updating``, one batch and its gradient."""
     job, mode = array(job_at, 1)[0], flush_denormals()
@@ -84,11 +75,11 @@ def train(job_at: Pointer, me: int) -> None:
     for step in range(load(job.done_at) // pieces, job.steps):
         batch, done = batch_of(job, step), step * pieces
         if job.parts:
-            work_phase(job, FIRST, batch, step, Pieces(FIRST, job.slices, first_slice), me)
+            work_phase(job, FIRST, batch, step, (FIRST, job.slices, first_slice), me)
             wait_until(job.done_at, done + job.parts)
-        work_phase(job, FIRST + 1, batch, step, Pieces(FIRST, job.blocks, first_block), me)
+        work_phase(job, FIRST + 1, batch, step, (FIRST, job.blocks, first_block), me)
         wait_until(job.done_at, done + job.parts + job.blocks)
-        work_phase(job, FIRST + 2, batch, step, Pieces(FIRST, job.slices, first_slice), me)
+        work_phase(job, FIRST + 2, batch, step, (FIRST, job.slices, first_slice), me)
         wait_until(job.done_at, done + pieces)
     if me == 0:
         job.loss, job.penalty = sum_of_totals(job, FIRST, job.blocks), sum_of_totals(job, job.blocks, job.slices)
@@ -100,26 +91,31 @@ def train_phase(job_at: Pointer, me: int) -> None:
     """The C function of one phase of one batch, of whose pieces this rank has some: see ``shared_memory``."""
     job, mode = array(job_at, 1)[0], flush_denormals()
     count, turn = job.end_piece - job.first_piece, job.first_step
-    pieces, batch = Pieces(job.first_piece, count, me * count // job.threads), batch_of(job, 0)
+    start, batch = me * count // job.threads, batch_of(job, 0)
     if job.phase == 3:
         # Gradients have been clipped: each slice is claimed once more in the same batch.
-        slices = slices_of(job)
+        slices = array(pointer(job.slices_at, SLICE_TYPE), job.slices)
         for i in range(count):
-            index = pieces.first + (pieces.start + i) % count
+            index = job.first_piece + (start + i) % count
             if claim(job.claims_at, job.blocks + index, 2 * turn + 1):
                 update_slice(job, slices[index], batch.t)
     else:
         turns = choice(job.phase == 2, choice(job.updating, 1, 2), 1)
-        work_phase(job, job.phase, batch, turn * turns, pieces, job.first_thread + me)
+        work_phase(job, job.phase, batch, turn * turns, (job.first_piece, count, start), job.first_thread + me)
     restore_denormals(mode)
 
 
 @njit(**INNER)
-def work_phase(job: Job, phase: int, batch: Batch, turn: int, pieces: Pieces, me: int) -> None:
-    """Claim the pieces of a phase of a batch, one after the other, and do those that are free in this turn."""
-    layers, slices = layers_of(job), slices_of(job)
-    for i in range(pieces.size):
-        index = pieces.first + (pieces.start + i) % pieces.size
+def work_phase(job: Job, phase: int, batch: Batch, turn: int, pieces: tuple[int, int, int], me: int) -> None:
+    """Claim pieces of a phase of a batch, one after the other, and do those that are free in this turn.
+
+    pieces : the first, how many, and with which of them this thread begins
+    """
+    first, count, start = pieces
+    layers = array(pointer(job.layers_at, LAYER_TYPE), job.layers)
+    slices = array(pointer(job.slices_at, SLICE_TYPE), job.slices)
+    for i in range(count):
+        index = first + (start + i) % count
         if phase == 1:
             if claim(job.claims_at, index, turn):
                 work_block(job, layers, batch, index, me)
@@ -167,7 +163,7 @@ def work_part(job: Job, layer: Layer, piece: Slice, batch: Batch, me: int) -> No
 
 
 @njit(**INNER, **EXACT)
-def work_block(job: Job, layers: Table[Layer], batch: Batch, block: int, me: int) -> None:
+def work_block(job: Job, layers: Sequence[Layer], batch: Batch, block: int, me: int) -> None:
     """Compute the deltas of one block of a batch from rows of X."""
     first = block * job.block_rows
     end = smaller(first + job.block_rows, batch.rows)
@@ -175,23 +171,23 @@ def work_block(job: Job, layers: Table[Layer], batch: Batch, block: int, me: int
         count = smaller(job.round_rows, end - begin)
         offset = me * job.round_rows if job.block_gradients else begin
         rows = Rows(batch.first + begin, count, offset, job.first_row + begin, batch.t - 1)
-        x, out = gather_x(job, rows, me), deltas_of(job, layers[layers.size - 1], rows)
+        x, out = gather_x(job, rows, me), deltas_of(job, layers[len(layers) - 1], rows)
         forward(job, layers, x, rows, out, FIRST, me)
         more = ACCUMULATE if begin > first else 0
-        d_bias = bias_sums_of(job, layers[layers.size - 1], block, more)
+        d_bias = bias_sums_of(job, layers[len(layers) - 1], block, more)
         add_to_total(job, block, batch.share * loss_of(job, out, rows, batch.weight, d_bias, me))
         backward(job, layers, x, rows, (block, more), me)
 
 
 @njit(**INNER)
-def backward(job: Job, layers: Table[Layer], x: Block, rows: Rows, part: tuple[int, int], me: int) -> None:
+def backward(job: Job, layers: Sequence[Layer], x: Block, rows: Rows, part: tuple[int, int], me: int) -> None:
     """Deltas of the hidden layers from those of the last; the block's part of the gradient of biases and, where all
     parameters are few, of weights.
 
     part : which block, and ``ACCUMULATE`` where what it has of earlier rows is added to, else 0
     """
     block, more = part
-    for i in range(layers.size - 1, -1, -1):
+    for i in range(len(layers) - 1, -1, -1):
         layer, inputs = layers[i], x
         d_out = deltas_of(job, layer, rows)
         if i > 0:
@@ -227,7 +223,7 @@ def bias_sums_of(job: Job, layer: Layer, block: int, more: int) -> Vector:
 
 
 @njit(**INNER, **EXACT)
-def work_slice(job: Job, layers: Table[Layer], piece: Slice, batch: Batch, index: int, me: int) -> None:
+def work_slice(job: Job, layers: Sequence[Layer], piece: Slice, batch: Batch, index: int, me: int) -> None:
     """Compute the gradient of one slice of the parameters from the whole batch and, when updating, its update."""
     if job.block_gradients:
         add_partials(job, batch.rows, piece.start, piece.start, piece.size)
@@ -296,7 +292,7 @@ def update_slice(job: Job, piece: Slice, t: int) -> None:
 def update(job_at: Pointer, me: int) -> None:
     """The C function of one update of all parameters from the gradient as it lies there."""
     job, mode = array(job_at, 1)[0], flush_denormals()
-    slices = slices_of(job)
+    slices = array(pointer(job.slices_at, SLICE_TYPE), job.slices)
     for i in range(job.slices):
         index = (first_slice_of(job, me) + i) % job.slices
         if claim(job.claims_at, job.blocks + index, FIRST):

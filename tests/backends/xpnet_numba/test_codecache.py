@@ -156,7 +156,7 @@ EXP_OF_ZERO = """
 import ctypes, numpy
 from xpnet_numba.step import functions
 from numba import njit
-from xpnet_numba.llvm.calls import call
+from xpnet_numba.llvm.memory import call
 
 @njit
 def run(address, z, given):
@@ -257,7 +257,7 @@ def gives_zero() -> bool:
 
 def run_add_rows(address: int, x: np.ndarray, out: np.ndarray) -> None:
     from numba import njit
-    from xpnet_numba.llvm.calls import call
+    from xpnet_numba.llvm.memory import call
 
     njit(lambda address, x, out: call(address, (x, 0, out)))(address, x, out)
 
@@ -323,4 +323,4 @@ def test_every_compiled_formula_of_the_operations_is_known() -> None:
         for name in node.names
     }
     formulas = {(formula.__module__, formula.__name__) for formula in codecache.FORMULAS}
-    assert imported == formulas | set(codecache.NUMBERS)
+    assert imported <= formulas | set(codecache.NUMBERS)

@@ -12,8 +12,7 @@ import pytest
 from numba import types
 from numba.core.compiler_lock import global_compiler_lock
 from xpnet_numba.internals import WaitingLibrary, functions_wait, why_no_function_can_wait
-from xpnet_numba.llvm.calls import INNER, njit
-from xpnet_numba.llvm.memory import with_given
+from xpnet_numba.llvm.emit import INNER, njit
 
 import xpnet
 
@@ -154,14 +153,3 @@ def test_arrays_have_as_many_users_after_a_launch_as_before(rows: int) -> None:
         result = xpnet.softmax_cross_entropy(logits, labels)[1]
     assert (sys.getrefcount(logits), sys.getrefcount(labels)) == users
     assert sys.getrefcount(result) == 2
-
-
-def test_where_users_are_counted_a_value_that_is_handed_on_is_counted() -> None:
-    @numba.njit
-    def given(x: Any) -> Any:
-        return with_given(x, x)[0]
-
-    x = np.ones(3)
-    for _ in range(5):
-        given(x)
-    assert sys.getrefcount(x) == 2

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numba import njit
-from xpnet_numba.llvm.calls import call
+from xpnet_numba.llvm.memory import call
 from xpnet_numba.loops import updates
 from xpnet_numba.loops.activations import SHORT, WORTH_JOINING
 from xpnet_numba.step import functions

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from numba import njit
 from xpnet_numba.llvm.arithmetic import flush_denormals, restore_denormals
-from xpnet_numba.llvm.calls import call
 from xpnet_numba.llvm.emit import ARM, X86
-from xpnet_numba.llvm.memory import pause
+from xpnet_numba.llvm.memory import call, pause
 from xpnet_numba.step import functions
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
-from xpnet_numba.llvm.calls import call
 from xpnet_numba.llvm.emit import X86
+from xpnet_numba.llvm.memory import call
 from xpnet_numba.llvm.tiles import AVX2, AVX512, WIDE
 from xpnet_numba.loops.products import ACCUMULATE, FAR, SCRATCH, TERMS, TRANSPOSE_A, TRANSPOSE_B
 from xpnet_numba.runtime import machine

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numba import njit
-from xpnet_numba.llvm.calls import call
+from xpnet_numba.llvm.memory import call
 from xpnet_numba.runtime import threads
 from xpnet_numba.step import functions, plan
 from xpnet_numba.step import step as numba_step

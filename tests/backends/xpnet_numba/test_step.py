@@ -17,7 +17,7 @@ from xpnet_numba.runtime import threads
 from xpnet_numba.runtime.machine import libraries, one_thread
 from xpnet_numba.step import evaluation, plan
 from xpnet_numba.step import step as step_module
-from xpnet_numba.step.data import set_data
+from xpnet_numba.step.evaluation import set_data
 from xpnet_numba.step.step import compile_step
 from xpnet_numpy import backend as numpy_backend
 
@@ -402,12 +402,12 @@ def test_a_gradient_that_was_interrupted_is_read_anew(monkeypatch):
 
     with step.running():
         expected = step.gradient(X, Y)
-        data = step._reader.read_again(X, Y, None, None)  # still known, as it would be to who has it
+        data = step.read_again(X, Y, None, None, None)  # still known, as it would be to who has it
         monkeypatch.setattr(step_module, "set_data", interrupted)
         with pytest.raises(KeyboardInterrupt):
             step.epoch(other, Y, learning_rate=1.0, batch_size=30, order=numpy.arange(30))
         monkeypatch.undo()
-        assert step._reader.read_again(X, Y, None, None) is data
+        assert step.read_again(X, Y, None, None, None) is data
         assert step.gradient(X, Y) == expected
 
 
@@ -538,13 +538,13 @@ def test_values_that_are_not_finite_are_seen_wherever_they_are(special, dtype):
 def test_many_rows_are_predicted_some_at_a_time(monkeypatch):
     step, rng = compile_step(NetworkSpec((5, 3, 2), ("relu",))), numpy.random.default_rng(11)
     X = rng.standard_normal((700, 5))
-    whole, cut, sizes = step.forward(X), step._evaluation._cut, []
+    whole, cut, sizes = step.forward(X), step._cut, []
 
     def noted(rows, *how, **more):
         sizes.append(rows)
         return cut(rows, *how, **more)
 
-    monkeypatch.setattr(step._evaluation, "_cut", noted)
+    monkeypatch.setattr(step, "_cut", noted)
     monkeypatch.setattr(evaluation, "PRODUCTS_PER_CALL", 1)
     set_threads(1)
     numpy.testing.assert_array_equal(step.forward(X), whole)

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from joblib import Parallel, delayed
-from xpnet_numba import backend, launching
+from xpnet_numba import backend
+from xpnet_numba import ops as kernels
 
 from xpnet import ops
 from xpnet.backend import get_threads
@@ -22,7 +23,7 @@ KERNELS = {name: kernel.launch for name, kernel in backend.kernels.items()}
 @pytest.fixture(params=[2, 3, 5])
 def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """So many threads, whatever the machine has."""
-    monkeypatch.setattr(launching, "get_threads", lambda: request.param)
+    monkeypatch.setattr(kernels, "get_threads", lambda: request.param)
     yield request.param
 
 
@@ -41,7 +42,7 @@ def results(dtype: str) -> list[np.ndarray]:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_bits_do_not_depend_on_threads(dtype: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     shared = results(dtype)
-    monkeypatch.setattr(launching, "get_threads", lambda: 1)
+    monkeypatch.setattr(kernels, "get_threads", lambda: 1)
     for a, b in zip(shared, results(dtype), strict=True):
         assert a.tobytes() == b.tobytes()
 
@@ -66,9 +67,9 @@ FORK = """
 import multiprocessing
 import numpy as np
 from xpnet_numba import backend
-from xpnet_numba import launching
+from xpnet_numba import ops as kernels
 
-launching.get_threads = lambda: 3
+kernels.get_threads = lambda: 3
 x = np.random.default_rng(0).standard_normal((5000, 10))
 softmax = backend.kernels["softmax"].launch
 
