@@ -206,9 +206,11 @@ class EpochEnd(Callback):
 
     def score(self) -> float:
         """Measure the score of the predictions now, on the rows held out; NaN where they are not finite."""
-        host, estimator = self.network.backend.to_numpy, self.estimator
+        estimator, found = self.estimator, []
         with closing(self._parts()) as parts:
-            found = [(host(part.Y), host(step.forward(part.X)), weight) for part, step, weight in parts]
+            for part, step, weight in parts:
+                host = step.backend.to_numpy
+                found.append((host(part.Y), host(step.forward(part.X)), weight))
         every = _joined(self.ranks.allgather(_joined(found)))
         if estimator.scoring is None:
             return estimator._score_encoded(*every)

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from functools import cached_property
 from operator import attrgetter, is_
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy
 from scipy.sparse import issparse
@@ -49,18 +49,10 @@ SHOWN = ("coefs_", "intercepts_", "_shown")
 """Attributes that show the network's parameters, from when they are first read."""
 
 
-class FittedState(NamedTuple):
-    """Holds what ``fit`` has found, as data.
-
-    spec : the network that the parameters of the constructor describe
-    values : the network's parameters by name, NumPy's; best : those of the best epoch, with early stopping
-    facts : FACTS, and of a classifier LABEL_FACTS, by name
-    """
-
-    spec: NetworkSpec
-    values: dict[str, Any]
-    best: dict[str, Any] | None
-    facts: dict[str, Any]
+FittedState = tuple[NetworkSpec, dict[str, Any], dict[str, Any] | None, dict[str, Any]]
+"""What ``fit`` has found, as data: the network that the parameters of the constructor describe; its parameters by name,
+NumPy's; those of the best epoch, with early stopping; and FACTS, and of a classifier LABEL_FACTS, by name.
+"""
 
 
 class FittedNetwork(Saved, Parameters):
@@ -122,8 +114,9 @@ class FittedNetwork(Saved, Parameters):
 
         Returns
         -------
-        FittedState
-            Copies, from which ``set_fitted_state`` makes an estimator that predicts the same.
+        tuple of spec, values, best and facts
+            Copies of the network's description, its parameters, those of the best epoch or None, and attributes, from
+            which ``set_fitted_state`` makes an estimator that predicts the same.
 
         Raises
         ------
@@ -135,15 +128,15 @@ class FittedNetwork(Saved, Parameters):
         spec = self._network_spec(network.spec.widths, network.spec.loss, network.spec.dtype)
         facts = {name: getattr(self, name) for name in FACTS | LABEL_FACTS if hasattr(self, name)}
         best = self._best if facts.get("validation_scores_") is not None else None
-        return FittedState(spec, network.values(), best, facts)
+        return spec, network.values(), best, facts
 
     def set_fitted_state(self, state: FittedState, *, backend: str | Backend | None = None) -> Self:
         """Put in what a ``fit`` with the same parameters of the constructor has found.
 
         Parameters
         ----------
-        state : FittedState
-            What it has found.
+        state : tuple of spec, values, best and facts
+            What ``get_fitted_state`` has returned.
         backend : str or Backend, optional
             Where to compute; None for where the first arrays lie.
 
@@ -157,17 +150,17 @@ class FittedNetwork(Saved, Parameters):
         InputError
             For parameters of the constructor that are not allowed, or that describe another network.
         """
-        spec, places = state.spec, ("backend_", "device_")
+        (spec, values, best, facts), places = state, ("backend_", "device_")
         check_parameters(self)
-        self.__dict__.update({name: value for name, value in state.facts.items() if name not in places})
+        self.__dict__.update({name: value for name, value in facts.items() if name not in places})
         if check_spec(self._network_spec(spec.widths, spec.loss, spec.dtype)) != spec:
             raise InputError(f"The parameters of this {type(self).__name__} do not describe its network: {spec}.")
-        if state.best is not None:
-            self._best = state.best
+        if best is not None:
+            self._best = best
         self.n_features_in_, self.n_outputs_, self.n_layers_ = spec.widths[0], spec.widths[-1], len(spec.widths)
         self.out_activation_ = OUTPUT_ACTIVATIONS[spec.loss]
         self._optimizer = LearningRate.of(self)
-        self._network = Network(spec, state.values, self._optimizer, backend=backend, dtype=spec.dtype)
+        self._network = Network(spec, values, self._optimizer, backend=backend, dtype=spec.dtype)
         self._share_history()
         return self
 

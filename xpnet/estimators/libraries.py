@@ -15,6 +15,9 @@ from sklearn.utils.validation import check_is_fitted
 from xpnet.errors import InputError
 from xpnet.training import Callback, Training
 
+CALLING = ("xpnet", "sklearn", "joblib")
+"""Packages whose modules call estimators for their caller."""
+
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 except ImportError:  # before scikit-learn 1.9
@@ -85,21 +88,13 @@ def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
 
     Filters that silence scikit-learn's own networks (``module="sklearn"``) silence this, too.
     """
-    frame = inspect.currentframe()
-    while frame is not None and frame.f_back is not None and _is_within(frame.f_globals):
+    frame: Any = inspect.currentframe()
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in CALLING:
         frame = frame.f_back
-    if frame is None:
-        warnings.warn(message, category, stacklevel=2)
-        return
     registry = frame.f_globals.setdefault("__warningregistry__", {})
     warnings.warn_explicit(
         message, category, frame.f_code.co_filename, frame.f_lineno, "sklearn.neural_network", registry
     )
-
-
-def _is_within(names: dict[str, Any]) -> bool:
-    """Say whether the globals of a frame are those of a module that calls estimators for its caller."""
-    return str(names.get("__name__")).partition(".")[0] in ("xpnet", "sklearn", "joblib")
 
 
 class Convertible:
@@ -296,11 +291,11 @@ class LossCurveDisplay:
         self.figure_ = self.ax_.figure
         name = self.name if name is None else name
         curves = {"training": self.loss_curve, "validation": self.validation_loss_curve}
-        self.lines_ = [self._draw(what, curve, name, kwargs) for what, curve in curves.items() if len(curve)]
+        self.lines_ = []
+        for what, curve in curves.items():
+            if len(curve):
+                drawn = {"label": what if name is None else f"{name} ({what})", **kwargs}
+                self.lines_ += self.ax_.plot(range(1, len(curve) + 1), curve, **drawn)
         self.ax_.set(xlabel="Epoch", ylabel="Loss")
         self.ax_.legend()
         return self
-
-    def _draw(self, what: str, curve: Sequence[float], name: str | None, kwargs: dict[str, Any]) -> Any:
-        label = what if name is None else f"{name} ({what})"
-        return self.ax_.plot(range(1, len(curve) + 1), curve, **{"label": label, **kwargs})[0]

@@ -9,7 +9,7 @@ import xpnet
 from xpnet.backend import Backend, NetworkSpec
 from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.errors import InputError
-from xpnet.estimators.fitted import FACTS, LABEL_FACTS, FittedState
+from xpnet.estimators.fitted import FACTS, LABEL_FACTS
 from xpnet.estimators.parameters import check_parameters
 from xpnet.modelfile.container import Description
 from xpnet.modelfile.networks import Exported, take_parameters
@@ -57,10 +57,10 @@ def to_export(estimator: Any) -> Exported:
 
     Raises NotFittedError before ``fit``, InputError for several targets of classes.
     """
-    state, classes = estimator.get_fitted_state(), getattr(estimator, "classes_", None)
+    (spec, values, *_), classes = estimator.get_fitted_state(), getattr(estimator, "classes_", None)
     if isinstance(classes, list):
         raise InputError("ONNX and C files hold one target of classes; this model has several. Use save.")
-    return Exported(state.spec, [state.values], classes)
+    return Exported(spec, [values], classes)
 
 
 def open_file(description: Description, tensors: dict[str, Any], backend: str | Backend | None) -> Any:
@@ -73,7 +73,7 @@ def open_file(description: Description, tensors: dict[str, Any], backend: str | 
     _check_facts(fitted, FACTS | LABEL_FACTS if classifies else FACTS, spec)
     scored = fitted.get("validation_scores_") is not None
     values, best = take_parameters(spec, tensors), take_parameters(spec, tensors, _BEST) if scored else None
-    estimator.set_fitted_state(FittedState(spec, values, best, fitted), backend=backend)
+    estimator.set_fitted_state((spec, values, best, fitted), backend=backend)
     return estimator if backend is None else estimator.set_params(backend=backend).to(backend)
 
 
