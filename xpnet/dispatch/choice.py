@@ -148,7 +148,10 @@ def choose(*arrays: Any, backend: str | Backend | None = None) -> Choice:
     if (inside := _context.get()) is not None:
         return _chosen(inside, "named by use_backend")
     if _ENCODED in _ENVIRONMENT and (name := os.environ.get(VARIABLE)) is not None:
-        return _from_environment(name)
+        try:
+            return _chosen(name, f"named by {VARIABLE}")
+        except BackendError as error:
+            raise BackendError(f"{error} The environment variable {VARIABLE} names it: correct or unset it.") from error
     return by_arrays(*arrays)
 
 
@@ -168,13 +171,6 @@ def coerce(x: Any) -> tuple[Operations, Array]:
 @cache
 def _host_operations() -> Operations:
     return _host_choice().ops
-
-
-def _from_environment(name: str) -> Choice:
-    try:
-        return _chosen(name, f"named by {VARIABLE}")
-    except BackendError as error:
-        raise BackendError(f"{error} The environment variable {VARIABLE} names it: correct or unset it.") from error
 
 
 def _chosen(backend: str | Backend, reason: str) -> Choice:
@@ -220,16 +216,10 @@ def library_of(value: Any) -> str:
     """Name the top-level package whose array this is, or "" for host data that is no array (lists, frames, scalars)."""
     kind = type(value)
     if (known := _library_of_type.get(kind)) is None:
-        known = _library_of_type[kind] = _find_library(value)
+        # Only an array's own module can have defined its type, so no library is imported by asking.
+        package = kind.__module__.partition(".")[0] if array_api_compat.is_array_api_obj(value) else ""
+        known = _library_of_type[kind] = "jax" if package == "jaxlib" else package
     return known
-
-
-def _find_library(value: Any) -> str:
-    # Only an array's own module can have defined its type, so no library is imported by asking.
-    if not array_api_compat.is_array_api_obj(value):
-        return ""
-    package = type(value).__module__.partition(".")[0]
-    return "jax" if package == "jaxlib" else package
 
 
 @cache

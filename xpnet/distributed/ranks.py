@@ -7,7 +7,7 @@ other in the order of the ranks, or as ``Ranks.owners`` says.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
@@ -252,15 +252,13 @@ class DistributedStep(Step):
             if found is not None:
                 self.penalty = self.step.penalty
                 return found
-        shares: Iterable[Share] = self._shares(X, batch_size, order, sample_weight)
-        if not by_rows and type(self.step).data_parallel_epoch is not Step.data_parallel_epoch:
-            shares = list(shares)
-            recorded = self.step.data_parallel_epoch(X, Y, **how, shares=shares)
-            if recorded is not None:
-                weights, (loss,) = sum(part.total_weight for _, part in shares), self._sums(recorded[0])
-                self.penalty = recorded[1] if weights else 0.0
-                self._broadcast_parameters()
-                return loss / weights + self.penalty if weights else 0.0
+        shares = list(self._shares(X, batch_size, order, sample_weight))
+        recorded = None if by_rows else self.step.data_parallel_epoch(X, Y, **how, shares=shares)
+        if recorded is not None:
+            weights, (loss,) = sum(part.total_weight for _, part in shares), self._sums(recorded[0])
+            self.penalty = recorded[1] if weights else 0.0
+            self._broadcast_parameters()
+            return loss / weights + self.penalty if weights else 0.0
         loss, penalty, weights, count, done = 0.0, 0.0, 0.0, self.count_rows(X), 0
         for rows, part in shares:
             size = min(batch_size, count - done)

@@ -63,8 +63,10 @@ class ReferenceStep(Step):
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
         measured = []
-        weights = self._host_weights(sample_weight, order)
         own = order is not None and order.ndim == 2
+        weights = None if sample_weight is None else self.backend.to_numpy(sample_weight)
+        if weights is not None and order is not None:
+            weights = weights[order].mean(axis=0) if own else weights[order]  # of members the mean
         for start, rows in self._batches(X.shape[0], batch_size, order):
             x, y, w = self._take(X, rows), self._take(Y, rows), self._take(sample_weight, rows)
             if own:  # rows of members lie one behind the other
@@ -203,17 +205,6 @@ class ReferenceStep(Step):
         total = sum(weight * share * float(loss) for weight, share, loss, _, _ in measured) / weights
         self.penalty = sum(weight * l2 / 2 * float(squares) for weight, _, _, l2, squares in measured) / weights
         return total + self.penalty
-
-    def _host_weights(self, sample_weight: Array | None, order: Any) -> Any:
-        """Sample weights in the order of the batches, NumPy's; None where there are none.
-
-        Of members that have orders of their own it is the mean.
-        """
-        if sample_weight is None:
-            return None
-        host = self.backend.to_numpy(sample_weight)
-        host = host if order is None else host[order]
-        return host if host.ndim == 1 else host.mean(axis=0)
 
     def _weight_of(self, x: Array, sample_weight: Array | None) -> float:
         return float(x.shape[0] if sample_weight is None else self.backend.xp.sum(sample_weight))
