@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from modelfile.damage import sealed
 from said import Run, check_one_line
 
 import xpnet
@@ -46,6 +48,17 @@ def test_files_of_estimators(run: Run) -> None:
     predicted = run("predict", "r.safetensors", "iris").stdout.split()[1:]
     np.testing.assert_allclose(np.array(predicted, dtype=float), regressor.predict(X))
     check_one_line(run("predict", "r.safetensors", "iris", "--proba", code=2), "this one predicts numbers")
+
+
+@pytest.mark.parametrize(("part", "value"), [("names", 5), ("names", {"a": 1}), ("left_out", None), ("left_out", 5)])
+def test_a_file_whose_columns_are_no_names_describes_no_model(run: Run, part: str, value: object) -> None:
+    run("train", "iris", "--epochs", "1", "--members", "1", "-o", "m")
+
+    def change(entries: dict[str, Any], envelope: dict[str, Any]) -> None:
+        envelope["description"]["settings"]["encoder"][part] = value
+
+    Path("hostile").write_bytes(sealed(Path("m").read_bytes(), change))
+    check_one_line(run("inspect", "hostile", code=1), "hostile describes no model")
 
 
 HOSTILE = "a\x1b]0;owned\x07\x1b[31m\x9b2J\u202e"

@@ -31,9 +31,7 @@ def bench(ctx: click.Context, arguments: tuple[str, ...]) -> None:
         raise click.ClickException(
             f"The benchmarks need more packages: {error}. pip install 'xpnet[bench]'."
         ) from error
-    measure.main(
-        list(arguments), prog_name=f"{ctx.parent.info_name if ctx.parent else 'xpnet'} bench", standalone_mode=False
-    )
+    measure.main(list(arguments), prog_name=ctx.command_path, standalone_mode=False)
 
 
 EPILOG = "Exit codes: 0 done, 1 the work failed, 2 wrong usage or a backend that is not available."

@@ -7,6 +7,7 @@ import click
 
 from xpnet.cli.options import output_path, reads
 from xpnet.cli.output import show_facts, show_json, show_table
+from xpnet.errors import ModelFileError
 
 
 @click.command()
@@ -20,7 +21,11 @@ def inspect(model: Path, as_json: bool) -> None:
     if as_json:
         show_json(found)
         return
-    show_facts(_facts(found))
+    try:
+        facts = _facts(found)
+    except (TypeError, AttributeError) as error:
+        raise ModelFileError(f"{model} describes no model: {error}.") from error
+    show_facts(facts)
     tensors = found["tensors"].items()
     show_table(("tensor", "dtype", "shape"), [(n, t["dtype"], " x ".join(map(str, t["shape"]))) for n, t in tensors])
 

@@ -5,7 +5,7 @@ import os
 import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from functools import partial, reduce
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
@@ -145,27 +145,6 @@ def _usable(value: str) -> str:
     return value
 
 
-def computing(command: Command) -> Command:
-    """Give a command ``--backend`` and ``--threads``; the first arrives as an argument, the second is set at once."""
-    group = "The machine"
-    backend = option(
-        "--backend",
-        group=group,
-        type=_usable,
-        metavar="NAME",
-        help="Compute with this one of `xpnet backends`. [default: numba]",
-    )
-    threads = option(
-        "--threads",
-        group=group,
-        type=click.IntRange(min=1),
-        expose_value=False,
-        callback=_use_threads,
-        help="Use at most so many threads. [default: as many as this process may use]",
-    )
-    return backend(threads(command))
-
-
 def _use_threads(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
     """Hold xpnet and the BLAS libraries of NumPy and SciPy to so many threads until the command ends."""
     if value is None:
@@ -235,9 +214,29 @@ def _one_mark(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     return mark
 
 
+def _together(*given: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """Make one decorator of several options, which stand in this order on the help page."""
+    return lambda command: reduce(lambda made, one: one(made), reversed(given), command)
+
+
+_machine = partial(option, group="The machine")
+computing = _together(
+    _machine(
+        "--backend", type=_usable, metavar="NAME", help="Compute with this one of `xpnet backends`. [default: numba]"
+    ),
+    _machine(
+        "--threads",
+        type=click.IntRange(min=1),
+        expose_value=False,
+        callback=_use_threads,
+        help="Use at most so many threads. [default: as many as this process may use]",
+    ),
+)
+"""Give a command ``--backend`` and ``--threads``; the first arrives as an argument, the second is set at once."""
+
 _read = partial(option, group="Reading the data")
 _MARKS = "[default: recognised where it is certain]"
-_READING = (
+reading = _together(
     _read("--features", type=names, default=(), help="Use these columns alone, with commas between."),
     _read("--drop", multiple=True, metavar="COLUMN", help="Leave this column out."),
     _read("--text", multiple=True, metavar="COLUMN", help="Read this column as text, numbers too."),
@@ -263,13 +262,7 @@ _READING = (
     _read("--thousands", callback=_one_mark, metavar="MARK", help=f"Expect this mark between thousands. {_MARKS}"),
     _read("--encoding", help="Decode text by this encoding. [default: utf-8, or its byte order mark]"),
 )
-
-
-def reading(command: Command) -> Command:
-    """Give a command the options that say which columns are read, and how a text file is written."""
-    for one in reversed(_READING):
-        command = one(command)
-    return command
+"""Give a command the options that say which columns are read, and how a text file is written."""
 
 
 def dialect_of(options: Mapping[str, Any]) -> dict[str, Any]:
