@@ -155,11 +155,8 @@ def train_networks(
             inner, outer = (_taken(rows, indices, recipe.scales) for indices in folds[number % len(folds)])
         return train_one(recipe, inner, outer, number, seeds[number], left / (rounds - number // jobs))
 
-    if jobs == 1:
-        found = [train(number) for number in range(least)]
-    else:
-        with sharing_the_machine(max(1, get_threads() // jobs)):
-            found = Parallel(jobs, backend="threading")(delayed(train)(number) for number in range(least))
+    with sharing_the_machine(max(1, get_threads() // jobs)):
+        found = Parallel(jobs, backend="threading")(delayed(train)(number) for number in range(least))
     while len(found) < len(seeds) and time.monotonic() < recipe.end:
         usual = sum(network.history.epochs for network, *_ in found) / len(found)
         if usual * (len(found) + 1) > least * recipe.epochs:
