@@ -153,7 +153,6 @@ class Tabular(Saved, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.non_deterministic = False
         tags.input_tags.allow_nan = tags.input_tags.string = tags.input_tags.categorical = True
         return tags
 
@@ -619,27 +618,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         InputError
             For columns that are not those of the training.
         """
-        places = self.predict_proba(X).argmax(axis=1)
-        return self.classes_[places]
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Measure the accuracy of the predicted labels.
-
-        Parameters
-        ----------
-        X : frame, table or array, shape (rows, columns)
-            The rows.
-        y : array, shape (rows,)
-            The true labels.
-        sample_weight : array, shape (rows,), optional
-            Weights of the rows.
-
-        Returns
-        -------
-        float
-            The share of rows whose label is right, at most 1.
-        """
-        return float(super().score(X, y, sample_weight))
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
 
 @with_documentation_of(Parameters=Tabular, Attributes=Tabular, Loss=LossParameters)
