@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pandas
+import pyarrow
+import pyarrow.parquet
 import pytest
 from said import Run
 from sklearn import metrics
@@ -223,6 +225,27 @@ def test_columns_are_carried_along(run: Run) -> None:
     assert '1,"Doe, Mr. 0 ""0""",' in lines[1]
     joined = pandas.read_csv(io.StringIO(run("predict", "m", "d.csv", "--keep-columns").stdout))
     pandas.testing.assert_frame_equal(joined.drop(columns="prediction"), pandas.read_csv("d.csv"))
+
+
+def test_what_is_carried_along_stands_as_in_the_file(run: Run) -> None:
+    rows = [f'{k % 7},{word},"{word} {k}",{"uv"[k % 2]}' for k, word in enumerate(["NA", "DE", "null", "", "None"] * 8)]
+    Path("d.csv").write_text("\n".join(["a,country,note,y", *rows, ""]))
+    run("train", "d.csv", "--target", "y", "--features", "a", "--epochs", "1", "--members", "1", "-o", "m")
+    written = run("predict", "m", "d.csv", "--keep-columns").stdout.splitlines()
+    assert [line.rpartition(",")[0] for line in written[1:]] == [row.replace('"', "") for row in rows]
+    written = run("predict", "m", "d.csv", "--id", "country").stdout.splitlines()
+    assert [line.partition(",")[0] for line in written[1:6]] == ["NA", "DE", "null", "", "None"]
+
+
+def test_columns_of_any_type_are_carried_along(run: Run) -> None:
+    kinds = {"pair": [[1, 2], None] * 20, "bytes": [b"\xff", b"a"] * 20, "record": [{"p": 1}] * 40}
+    table = pyarrow.table({"a": [k % 7 for k in range(40)], **kinds, "y": ["u", "v"] * 20})
+    pyarrow.parquet.write_table(table, "d.parquet")
+    run("train", "d.parquet", "--target", "y", "--epochs", "1", "--members", "1", "-o", "m")
+    header, first, second = run("predict", "m", "d.parquet", "--keep-columns").stdout.splitlines()[:3]
+    assert header == "a,pair,bytes,record,y,prediction"
+    assert first.startswith("0,\"[1, 2]\",b'\\xff',{'p': 1},u,")
+    assert second.startswith("1,,a,{'p': 1},v,") or second.startswith("1,,b'a',{'p': 1},v,")
 
 
 def test_standard_input(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

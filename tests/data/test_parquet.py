@@ -54,6 +54,7 @@ def test_labels_of_every_kind(tmp_path: Path) -> None:
         "number": ([0.5, None, float("nan")], [0.5]),
         "money": ([Decimal("1.5"), Decimal("2.5"), None], [1.5, 2.5]),
         "art": (pyarrow.array(["p", "q", "p"]).dictionary_encode(), ["p", "q", "p"]),
+        "large": (pyarrow.array([2**64 - 2048, 2**63, 1], "uint64"), [2.0**64 - 2048, 2.0**63, 1.0]),
         "long": (pyarrow.array(["x", None, "y"], "large_string"), ["x", "y"]),
         "flag": ([True, False, None], ["True", "False"]),
     }

@@ -86,7 +86,7 @@ def predict(model: Path, data: str, output: Path | None, backend: str | None, **
         ids = found.names if how["keep_columns"] else [*how["ids"], *(i for i in opened.ids if i in found.names)]
         ids = list(dict.fromkeys(ids))
         frame, features, _ = _columns_of(opened, found, how)
-        carried = found.read(ids, ids).all_batches(ids) if ids else None
+        carried = found.as_it_stands(ids).all_batches(ids) if ids else None
         lines = _lines(opened, frame.all_batches(features), ids, carried, proba)
         for note in frame.notes:
             click.echo(visible(f"Note: {note}"), err=True)

@@ -65,6 +65,10 @@ class Frame:
         found.take_as_text(text)
         return found
 
+    def as_it_stands(self, columns: Sequence[str]) -> "Frame":
+        """Return a frame of some columns at least, which are text."""
+        return self.read(columns, columns)
+
     def convert(self, name: str, kind: Any, converter: Callable[[Any], Any]) -> None:
         """Have a column read as another type. converter : makes an array of that type of one as it is stored"""
         self.converters[name] = converter
@@ -74,7 +78,7 @@ class Frame:
         """Have columns read as text, whatever they hold."""
         for name in columns:
             if not types.is_dictionary(self.schema.field(name).type):
-                self.convert(name, TEXT, lambda cells: cells.cast(pyarrow.string()).dictionary_encode())
+                self.convert(name, TEXT, _as_text)
 
     def batches(self, block: int, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
         """Yield some columns of a block, in that order, some thousand rows at a time."""
@@ -108,6 +112,15 @@ class Frame:
         """Return some columns of all rows."""
         schema = pyarrow.schema([self.schema.field(name) for name in columns])
         return pyarrow.Table.from_batches(list(self.all_batches(columns)), schema).unify_dictionaries()
+
+
+def _as_text(cells: Any) -> Any:
+    """Return cells of any type as text; of lists, records and bytes it is what Python writes."""
+    try:
+        text = cells.cast(pyarrow.string())
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
+        text = pyarrow.array([None if cell is None else str(cell) for cell in cells.to_pylist()], pyarrow.string())
+    return text.dictionary_encode()
 
 
 def table_frame(name: str, table: pyarrow.Table) -> Frame:
@@ -269,8 +282,8 @@ def pick_columns(
 
 def _missing_columns(opened: Any, missing: Sequence[str]) -> str:
     """Say which columns are missing, and which may have been meant."""
-    columns = f"column{'s' if len(missing) > 1 else ''} {_listed(missing)}"
-    message = f"{opened.name}: there is no {columns}; the columns are {_listed(opened.names)}."
+    none = "there are no columns" if len(missing) > 1 else "there is no column"
+    message = f"{opened.name}: {none} {_listed(missing)}; the columns are {_listed(opened.names)}."
     numbers = sum(_NUMBER.fullmatch(column) is not None for column in opened.names)
     if not isinstance(opened, Frame) and len(opened.names) > 1 and 2 * numbers > len(opened.names):
         return f"{message} The first line holds numbers: if it has no names, --no-header calls the columns x0, x1, ..."
@@ -322,7 +335,7 @@ def is_text(kind: Any) -> bool:
 
 
 def _from_numbers(numbers: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
-    if numbers.dtype.kind in "iu":
+    if numbers.dtype.kind == "i" or (numbers.dtype.kind == "u" and numbers.max(initial=0) < 2**63):
         return numbers.astype(numpy.int64), numpy.ones(len(numbers), bool)
     numbers = numbers.astype(numpy.float64)
     there = numpy.isfinite(numbers)

@@ -77,7 +77,7 @@ class TextFile:
     default_target = None
 
     def __post_init__(self) -> None:
-        self.path = Path(self.source)
+        self.path, self.gaps = Path(self.source), True
         self.name, self.compression = self.path.name, COMPRESSED.get(self.path.suffix.lower())
         self.piped: bytes | None = None
         if str(self.source) == STDIN:
@@ -151,6 +151,14 @@ class TextFile:
             return self._frame(columns, text, target)
         except OSError as error:  # as of compressed content that is damaged
             raise DataFileError(f"{self.name}: the file must be readable; {error.strerror or error}.") from error
+
+    def as_it_stands(self, columns: Sequence[str]) -> Frame:
+        """Return some columns as text, in which NA is no gap. Raises DataFileError as ``read`` does."""
+        self.gaps = False
+        try:
+            return self.read(columns, columns)
+        finally:
+            self.gaps = True
 
     def _frame(self, columns: Sequence[str], text: Sequence[str], target: str | None) -> Frame:
         types, large = self._first_types(columns, text, target), self._is_larger(sources.LARGE_TABLE)
@@ -266,7 +274,7 @@ class TextFile:
                 column_types=dict(types),
                 include_columns=list(columns),
                 null_values=MISSING,
-                strings_can_be_null=True,
+                strings_can_be_null=self.gaps,
                 true_values=["true", "True", "TRUE"],
                 false_values=["false", "False", "FALSE"],
                 decimal_point=self.decimal or ".",
