@@ -177,7 +177,7 @@ def joined(group: str | None, timeout: float | None) -> AbstractContextManager[A
 
 
 class Grouped(click.Command):
-    """A command whose help page shows its options in groups. Each option knows its group; those without come last."""
+    """A command whose help page shows its options in groups, which they know; --help, which has none, is last."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a section for each group, in the order in which the groups first come."""
@@ -186,11 +186,9 @@ class Grouped(click.Command):
             record = param.get_help_record(ctx)
             if record is not None and isinstance(param, click.Option):
                 groups.setdefault(getattr(param, "group", "Other options"), []).append(record)
-        groups["Other options"] = groups.pop("Other options", [])
         for name, records in groups.items():
-            if records:
-                with formatter.section(name):
-                    formatter.write_dl(records)
+            with formatter.section(name):
+                formatter.write_dl(records)
 
 
 class GroupedOption(click.Option):
