@@ -164,8 +164,7 @@ def in_memory_or_source(estimator: Any, X: Any, ranks: Ranks) -> Any:
     """
     if type(X) is numpy.ndarray and not ranks.own_data:
         return X
-    copied = estimator.early_stopping or estimator.solver == "lbfgs"
-    source = as_source(X, dtype=estimator.dtype, copied=copied)
+    source = as_source(X, dtype=estimator.dtype, copied=bool(estimator.early_stopping))
     if estimator.solver == "lbfgs":  # takes all rows at once
         return X if source is None else source.whole()
     if source is not None:

@@ -295,10 +295,10 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
             if self.solver == "lbfgs":
                 with self._fitted.lock.training():
                     fit_lbfgs(self, self._trained_on(prepared[0]), given.ranks, reports)
-                self._hide()
             else:
                 self._fit_stochastic(prepared, given.ranks, reports, incremental=incremental)
         finally:
+            self._hide()
             for name in ("_watchers", "_resume_from"):
                 self.__dict__.pop(name, None)
         if not all(numpy.isfinite(array).all() for array in (*self.coefs_, *self.intercepts_)):
@@ -433,7 +433,6 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
                     )
         if self.early_stopping:
             network.load_values(self._best)
-        self._hide()
 
     def _run(self, training: Training, prepared: Prepared, ranks: Ranks, reports: Reports | None) -> None:
         """Make the epochs, with all that is noted after each."""
