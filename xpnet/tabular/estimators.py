@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 
 import numpy
 from joblib import effective_n_jobs
+from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold, StratifiedKFold
@@ -396,7 +397,7 @@ class Tabular(Saved, BaseEstimator):
         may = WORK_OF_A_ROW * max(self.n_features_in_, USUAL_COLUMNS) / USUAL_COLUMNS
         return int(min(MOST_EPOCHS, max(LEAST_EPOCHS, may // work)))
 
-    def _plain_models(self, spec: NetworkSpec, rows: Rows) -> tuple[numpy.ndarray | None, numpy.ndarray | None]:
+    def _plain_models(self, spec: NetworkSpec, rows: Rows) -> tuple[numpy.ndarray | None, csr_array | None]:
         """Return factors of inputs, and sums of them for a linear model, unless the user chooses the hidden layers."""
         chosen = not isinstance(self.encoder_, TableEncoder) or not isinstance(self.hidden_layer_sizes, str)
         if chosen or isinstance(rows.X, Source):
@@ -406,7 +407,7 @@ class Tabular(Saved, BaseEstimator):
         fits = spec.loss in ("squared_error", "softmax_cross_entropy") and spec.widths[-1] <= MOST_OUTPUTS
         if not fits or set(spec.activations) != {"relu"} or len(rows.X) > MOST_ROWS:
             return scales, None
-        return scales, few_numbers(encodings, codes=False)[0] / scales[:, None]
+        return scales, few_numbers(encodings, codes=False)[0].multiply(1 / scales[:, None]).tocsr()
 
     def _network_counts(self, rows: Rows) -> tuple[int, int]:
         """Return how many networks are trained at least, and at most."""
@@ -753,6 +754,10 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         self.residuals_ = numpy.asarray((self._units(targets) - found) / self._spread(found), numpy.float64)
         self.residual_weights_ = None if weight is None else numpy.asarray(weight, numpy.float64)
 
+    def _rounding(self) -> numpy.ndarray:
+        """Return how far residuals may be off, (outputs,): many targets may be alike, and stand just at an end."""
+        return numpy.finfo(self.dtype).eps * numpy.abs(self.target_[2:] - self.target_[0]).max(axis=0)
+
     def predict_interval(self, X: Any, coverage: float = 0.9, *, predictions: Any = None) -> numpy.ndarray:
         """Predict for each row an interval that holds its target with a probability.
 
@@ -792,9 +797,10 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
             low = max(int(numpy.searchsorted(levels, (1 - coverage) / 2 + 1e-9)) - 1, 0)
             high = min(int(numpy.searchsorted(levels, (1 + coverage) / 2 - 1e-9)), len(levels) - 1)
             margin = conformal_margin(numpy.maximum(-residuals[:, [low]], residuals[:, [high]]), coverage, weight)
+            margin = margin + self._rounding()[:1]
             ends = found[:, [low]] - margin, found[:, [high]] + margin
         else:
-            margin = conformal_margin(numpy.abs(residuals), coverage, weight) * self._spread(found)
+            margin = conformal_margin(numpy.abs(residuals), coverage, weight) * self._spread(found) + self._rounding()
             ends = found - margin, found + margin
         interval = numpy.stack([numpy.maximum(ends[0], 0) if self._is_deviance() else ends[0], ends[1]], axis=2)
         return interval[:, 0] if self._flat else interval

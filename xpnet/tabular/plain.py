@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy
 from scipy.linalg import block_diag
+from scipy.sparse import block_diag as sparse_block_diag
+from scipy.sparse import csr_array
 from scipy.special import softmax
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -33,11 +35,11 @@ GAIN = 0.01
 """A linear model stands beside networks where the loss on the rows set apart falls by at least this share."""
 
 
-def few_numbers(encodings: Sequence[Encoding], *, codes: bool) -> tuple[numpy.ndarray, list[int]]:
+def few_numbers(encodings: Sequence[Encoding], *, codes: bool) -> tuple[csr_array, list[int]]:
     """Return sums of inputs that hold a table's columns in few numbers: of bins the number itself, within its range.
 
     codes : a category is one number, the place of its value, instead of one for each value
-    returns (inputs, numbers), and for each number the column of the table that it tells of
+    returns (inputs, numbers), which is sparse, and for each number the column of the table that it tells of
     """
     blocks, columns = [], []
     for encoding in encodings:
@@ -55,7 +57,7 @@ def few_numbers(encodings: Sequence[Encoding], *, codes: bool) -> tuple[numpy.nd
             block = numpy.column_stack([numpy.pad(wide, (width - len(wide), 0)), block])
         blocks.append(block)
         columns += [encoding.column] * block.shape[1]
-    return block_diag(*blocks), columns
+    return csr_array(sparse_block_diag(blocks)), columns
 
 
 def scales_of_inputs(
@@ -74,19 +76,19 @@ def scales_of_inputs(
     trees.fit(X[chosen] @ numbers.astype(X.dtype), targets, None if weight is None else weight[chosen])
     uses = numpy.bincount(columns, trees.feature_importances_)
     if not uses.any():
-        return numpy.ones(len(numbers))
+        return numpy.ones(numbers.shape[0])
     relative = numpy.sqrt(uses * len(set(columns)) / uses.sum()).clip(LEAST_SCALE, LARGEST_SCALE)
     return numpy.concatenate([numpy.full(len(encoding.labels), relative[encoding.column]) for encoding in encodings])
 
 
-def fit_linear(numbers: numpy.ndarray, rows: Any, apart: Any, spec: NetworkSpec) -> Linear | None:
+def fit_linear(numbers: csr_array, rows: Any, apart: Any, spec: NetworkSpec) -> Linear | None:
     """Fit a linear model of a few numbers of the inputs; None where a class has no rows.
 
     numbers : (inputs, numbers); rows, apart : Rows to train on, and to choose the penalty by
     """
     outputs, kind = spec.widths[-1], rows.X.dtype
     spread = (rows.X @ numbers.astype(kind)).std(axis=0, dtype=numpy.float64)
-    numbers = numbers / numpy.where(spread > 0, spread, 1.0)
+    numbers = numbers.multiply(1 / numpy.where(spread > 0, spread, 1.0)).tocsr()
     X, there = (part.X @ numbers.astype(kind) for part in (rows, apart))
     if spec.loss == "softmax_cross_entropy":
         if len(numpy.unique(rows.Y)) < outputs:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy
 from joblib import Parallel, delayed
+from scipy.sparse import csr_array
 
 from xpnet.backend import Backend, NetworkSpec, get_threads
 from xpnet.backend.step import Step, StepState
@@ -62,7 +63,7 @@ class Recipe:
     backend: str | Backend | None = None
     watch: Callable[[int], Watchers] | None = None
     scales: numpy.ndarray | None = None
-    numbers: numpy.ndarray | None = None
+    numbers: csr_array | None = None
 
 
 class BestEpoch(EarlyStopping):
