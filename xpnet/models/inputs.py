@@ -92,11 +92,11 @@ def check_finite(**arrays: Array | None) -> None:
             raise InputError(f"Training needs finite numbers; {name} holds NaN or infinity. Impute or drop such rows.")
 
 
-def check_rows(X: Array, Y: Labels, classes: int, *sample_weight: Any) -> None:
+def check_rows(X: Array, Y: Labels, classes: int, sample_weight: Any) -> None:
     """Raise InputError unless every row of X (rows, in) has its label, and its weight where there are weights."""
     rows = X.shape[0]
-    for what, array in [("Y", Y), *(("sample_weight", w) for w in sample_weight)]:
-        if array.ndim == 0 or array.shape[0] != rows:
+    for what, array in (("Y", Y), ("sample_weight", sample_weight)):
+        if array is not None and (array.ndim == 0 or array.shape[0] != rows):
             raise InputError(f"{what} has one entry for each of {rows} rows of X; received shape {tuple(array.shape)}.")
     if Y.ndim == 1:
         check_index_labels(Y, (rows, classes))

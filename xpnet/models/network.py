@@ -707,13 +707,13 @@ class Network(Saved):
         MixedArraysError
             For arrays of another library.
         """
-        X, Y, *weights = self._coerce(X, Y, sample_weight)
-        check_rows(check_inputs(X, self.spec.widths[0]), Y, self.spec.widths[-1], *weights)
-        return X, Y, weights[0] if weights else None
+        X, Y, sample_weight = self._coerce(X, Y, sample_weight)
+        check_rows(check_inputs(X, self.spec.widths[0]), Y, self.spec.widths[-1], sample_weight)
+        return X, Y, sample_weight
 
     # What follows is called by whoever holds the lock.
 
-    def _coerce(self, X: Any, Y: Any = None, sample_weight: Any = None) -> list[Array]:
+    def _coerce(self, X: Any, Y: Any = None, sample_weight: Any = None) -> tuple[Array, Any, Any]:
         """Adopt the library of the first arrays, then convert what host data or dtype still needs it."""
         arrays = [a for a in (X, Y, sample_weight) if a is not None]
         if not self.settled:
@@ -721,13 +721,9 @@ class Network(Saved):
         elif not all_numpy(arrays):
             self._check_library(arrays)
         dtype = self.spec.dtype
-        coerced = [self.bring(X, dtype)]
-        if Y is not None:
-            Y = self.bring(Y)
-            coerced.append(Y if Y.ndim == 1 else self.bring(Y, dtype))
-        if sample_weight is not None:
-            coerced.append(self.bring(sample_weight, dtype))
-        return coerced
+        Y = Y if Y is None else self.bring(Y)
+        Y = Y if Y is None or Y.ndim == 1 else self.bring(Y, dtype)
+        return self.bring(X, dtype), Y, None if sample_weight is None else self.bring(sample_weight, dtype)
 
     def _adopt(self, arrays: list[Any]) -> None:
         check_in_memory(arrays)
