@@ -250,7 +250,7 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = tags.target_tags.multi_output = True
+        tags.classifier_tags.multi_label = tags.input_tags.sparse = tags.target_tags.multi_output = True
         return tags
 
     def _learn_targets(self, y: Any, classes: Any, *, first: bool, incremental: bool) -> None:

@@ -190,6 +190,7 @@ class EpochEnd(Callback):
         self.rate, self.sink = estimator._optimizer, sink if estimator.verbose and not ranks.rank else None
         self.scored, self.limit = bool(estimator.early_stopping), seconds_of(estimator)
         self.began, self.late = monotonic(), False
+        self.counters = {name: vars(estimator).get(name) for name in COUNTERS}  # before the first epoch without loss_
 
     def validation_loss(self) -> float:
         """Measure the mean loss on the rows held out, without the penalty, over all ranks."""
@@ -239,17 +240,18 @@ class EpochEnd(Callback):
         lower = rate.lower() if stalls else None
         if self.sink is not None:
             self._say(self.sink, loss, measured if scored else None, stalls=stalls, lower=lower)
-        if scored:
-            # A new list: the one of before is there again if the epoch is undone.
-            estimator.validation_scores_ = [*estimator.validation_scores_, measured]
-            estimator.best_validation_score_ = max(best, measured)
-            if measured > best:
-                estimator._best = self.network.values()
-        else:
-            estimator.best_loss_ = min(-best, loss)
-        estimator.n_iter_ += 1
-        estimator.t_ += training.rows
-        estimator.loss_ = loss
+        if scored and measured > best:
+            estimator._best = self.network.values()
+        # New objects: those of before are there again if the epoch is undone.
+        self.counters = {
+            "n_iter_": estimator.n_iter_ + 1,
+            "loss_": loss,
+            "t_": estimator.t_ + training.rows,
+            "best_loss_": estimator.best_loss_ if scored else min(-best, loss),
+            "validation_scores_": [*estimator.validation_scores_, measured] if scored else None,
+            "best_validation_score_": max(best, measured) if scored else None,
+        }
+        vars(estimator).update(self.counters)
         estimator._no_improvement_count = waited if lower is None else 0
         rate.epoch_ends(estimator.t_, lower)
         training.stop = training.stop or (stalls and lower is None)
@@ -258,13 +260,12 @@ class EpochEnd(Callback):
 
     def state(self) -> dict[str, Any]:
         """Return counters and scores so far, the best parameters, and the learning rate."""
-        own = vars(self.estimator)
         return {
-            "counters": {name: own.get(name) for name in COUNTERS},  # before the first epoch there is no loss_
-            "no_improvement": own["_no_improvement_count"],
+            "counters": self.counters,
+            "no_improvement": self.estimator._no_improvement_count,
             "learning_rate": self.rate.learning_rate,
             "began": self.rate.began,
-            "best": own["_best"] if self.scored else {},
+            "best": self.estimator._best if self.scored else {},
             "began_with": self.began_with,
             "seconds": monotonic() - self.began,
             "late": self.late,
@@ -272,8 +273,9 @@ class EpochEnd(Callback):
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from there."""
-        found = {name: state["counters"][name] for name in COUNTERS}
-        vars(self.estimator).update(found, _no_improvement_count=state["no_improvement"], _best=state["best"])
+        self.counters = {name: state["counters"][name] for name in COUNTERS}
+        found = {**self.counters, "_no_improvement_count": state["no_improvement"], "_best": state["best"]}
+        vars(self.estimator).update(found)
         self.rate.learning_rate, self.rate.began = state["learning_rate"], state["began"]
         self.began = monotonic() - float(state["seconds"])
 

@@ -205,11 +205,6 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Convertible, Fitted
         network = self._current()
         return like_input(network.hidden(check_X(self, X), layer), X, network.backend)
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
     @property
     def _n_features_out(self) -> int:
         """Columns of ``transform``, by which scikit-learn names them."""

@@ -156,6 +156,11 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         y, found = to_host(y), to_host(self.predict(X))
         return self._score_outputs(self._encode(y), found.reshape(len(found), -1), to_host(sample_weight))
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     def _in_order(self, outputs: Any, xp: Any) -> Any:
         return xp.sort(outputs, axis=-1) if len(self._loss_numbers()) > 1 else outputs
 
