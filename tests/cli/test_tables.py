@@ -237,6 +237,12 @@ def test_what_is_carried_along_stands_as_in_the_file(run: Run) -> None:
     assert [line.partition(",")[0] for line in written[1:6]] == ["NA", "DE", "null", "", "None"]
 
 
+def test_a_feature_that_is_named_twice_is_one(run: Run) -> None:
+    Path("d.csv").write_text("a,b,y\n" + "".join(f"{k % 7},{k % 3},{'uv'[k % 2]}\n" for k in range(40)))
+    shown = run("train", "d.csv", "--target", "y", "--features", "a,a", "--epochs", "1", "--members", "1").stdout
+    assert "40 rows, 1 features" in shown
+
+
 def test_columns_of_any_type_are_carried_along(run: Run) -> None:
     kinds = {"pair": [[1, 2], None] * 20, "bytes": [b"\xff", b"a"] * 20, "record": [{"p": 1}] * 40}
     table = pyarrow.table({"a": [k % 7 for k in range(40)], **kinds, "y": ["u", "v"] * 20})

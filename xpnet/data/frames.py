@@ -270,7 +270,7 @@ def pick_columns(
     missing = [name for name in dict.fromkeys([target or "", *features, *drop]) if name not in ("", *opened.names)]
     if missing:
         raise DataFileError(_missing_columns(opened, missing))
-    chosen = list(features) or [name for name in opened.names if name not in {target, own, *drop}]
+    chosen = list(dict.fromkeys(features)) or [name for name in opened.names if name not in {target, own, *drop}]
     if not chosen:
         raise DataFileError(
             f"{opened.name}: at least one column beside the target is needed; received {_listed(opened.names)}."
