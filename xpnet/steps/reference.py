@@ -161,11 +161,16 @@ class ReferenceStep(Step):
             "softmax": lambda: found[..., output : output + 1] * (chosen - found),
             "multi_softmax": lambda: found[..., output : output + 1] * (chosen - found * self._beside(output, found)),
         }[OUTPUT_ACTIVATIONS[self.spec.loss]]()
-        for k in reversed(range(self.spec.layers)):
-            d_out = self.affine[k].backward(d_out)[0]
+        for k in reversed(range(self.spec.layers)):  # without the products that make gradients of the weights
+            layer = {role: self.params[name] for role, name in self.spec.layer_names[k].items()}
+            if "scale_out" in layer:
+                d_out = self.ops.member_scale(d_out, layer["scale_out"])
+            d_out = d_out @ xp.matrix_transpose(layer["weight"])
+            if "scale_in" in layer:
+                d_out = self.ops.member_scale(d_out, layer["scale_in"])
             if k:
                 d_out = self.activations[k - 1].backward(d_out, self.kept[k - 1])
-        return d_out / self.spec.members
+        return d_out if d_out.ndim == 2 else xp.mean(d_out, axis=0)
 
     def _beside(self, output: int, like: Array) -> Array:
         """Return 1 for each output of the target that an output belongs to, 0 for those of others."""
