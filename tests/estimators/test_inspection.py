@@ -52,6 +52,18 @@ def test_a_gradient_by_the_inputs_is_that_of_differences(name: str, backend: str
             np.testing.assert_allclose(found[:, feature], slope, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "poisson"])
+def test_a_gradient_of_several_numbers_is_that_of_the_output_asked_for(loss: str) -> None:
+    X = np.random.default_rng(0).normal(size=(60, 4))
+    y = np.abs(np.column_stack([X[:, 0], X[:, 1] ** 2, X[:, 2]]))
+    model = xpnet.MLPRegressor(loss=loss, hidden_layer_sizes=6, activation="tanh", max_iter=9, random_state=0).fit(X, y)
+    for output in range(3):
+        for feature in range(4):
+            step = np.eye(4)[feature] * 1e-6
+            slope = (model.predict(X + step) - model.predict(X - step))[:, output] / 2e-6
+            np.testing.assert_allclose(model.input_gradient(X, output)[:, feature], slope, rtol=1e-6, atol=1e-8)
+
+
 def test_gradients_stay_where_the_arrays_live() -> None:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     _, X = fitted("identity")

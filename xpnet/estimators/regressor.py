@@ -165,7 +165,7 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         return xp.sort(outputs, axis=-1) if len(self._loss_numbers()) > 1 else outputs
 
     def _input_gradient(self, X: Any, output: int) -> Any:
-        if len(self._loss_numbers()) == 1 or not -self.n_outputs_ <= output < self.n_outputs_:
+        if len(self._loss_numbers()) < 2 or not -self.n_outputs_ <= output < self.n_outputs_:
             return super()._input_gradient(X, output)
         network = self._current()  # of several quantiles the column differs from row to row where they cross
         backend = network.backend
