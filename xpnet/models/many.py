@@ -20,6 +20,9 @@ from xpnet.training import History, Interrupts
 NETWORKS_PER_THREAD = 8
 """Networks of which one call of compiled code makes an epoch, for each thread: so many keep all threads busy."""
 
+LONGEST_CALL = 0.5
+"""Seconds of a call after which later ones take one network for each thread: Ctrl-C is heard between calls."""
+
 
 def fit_many(
     networks: Iterable[Network],
@@ -180,13 +183,15 @@ def _make_epochs(
 ) -> None:
     """Make the epochs, each of all networks before the next, until Ctrl-C is pressed, which is heard between calls."""
     at_a_time = NETWORKS_PER_THREAD * get_threads()
-    for _ in range(epochs):
+    for epoch in range(epochs):
         for first in range(0, len(networks), at_a_time):
             part = networks[first : first + at_a_time]
             rates, started = [network.next_learning_rate for network in part], time.perf_counter()
             losses = train(first, rates)
-            seconds = (time.perf_counter() - started) / len(part)
+            seconds = time.perf_counter() - started
             for network, loss, rate in zip(part, losses, rates, strict=True):
-                network.history.add(loss, rate, seconds)
+                network.history.add(loss, rate, seconds / len(part))
             if interrupts.pending:
                 return
+        if epoch and seconds > LONGEST_CALL:  # the first one may have compiled
+            at_a_time = get_threads()
