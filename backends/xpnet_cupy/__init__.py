@@ -9,8 +9,7 @@
 ``launches``    each kernel with its grid
 ``launcher``    the table of kernels, the one place where their arguments are checked, products, recordings
 ``cuda``        what that takes from CuPy: streams, graphs, memory of the host that the device reads
-``products``    matrix products as cuBLASLt describes them
-``cublaslt``    cuBLASLt through ctypes
+``cublaslt``    matrix products as cuBLASLt describes them, through ctypes
 ``nccl``        ranks with a GPU each
 ``kernels.cu``  the kernels
 

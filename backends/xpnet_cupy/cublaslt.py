@@ -1,20 +1,36 @@
-"""cuBLASLt through ctypes: products on the current stream and in its workspace, so that a step can be captured.
+"""Matrix products through cuBLASLt, by ctypes: on the current stream, in its workspace, so that they can be captured.
 
 CuPy's own products refuse to be captured in a graph (cupy#6290). The numbers are those of ``cublasLt.h`` (CUDA 12, 13).
+
+cuBLASLt describes matrices column by column. Ours are C-contiguous, so what lies in memory as X (rows, cols) is to it
+X^T (cols, rows), one column after the other. Y = X W is therefore asked for as Y^T = W^T X^T: the weight comes first,
+and no matrix is moved.
+
+    product           D = op(A) op(B)        m    n     k     epilogue
+    forward, hidden   Y^T = W^T X^T          out  rows  in    RELU_AUX_BIAS: + bias, ReLU, and its bits for the way back
+    forward, last     Y^T = W^T X^T          out  rows  in    BIAS
+    weight gradient   dW^T = dZ^T X          out  in    rows  BGRADA on the last layer: sums of dZ, the bias gradient
+    input gradient    dX^T = W dZ^T          in   rows  out   DRELU_BGRAD: the bits applied, and the sums of the result
+
+The sums have the type of the result. Where that is bfloat16, DRELU alone is asked for on the way back, and BGRADA of
+every weight gradient, which is float32.
 """
 
 import ctypes
 import sys
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 from xpnet.errors import BackendError
-from xpnet_cupy.products import Product, mask_stride
 
 Launch = Callable[[], None]
+Epilogue = Literal["none", "bias", "relu_aux_bias", "drelu", "drelu_bgrad", "bgrada"]
+
+MASK_BITS = 128  # the leading dimension of ReLU's bits is a multiple of this
 
 ALGORITHM_BYTES = 32 << 20  # of workspace an algorithm may ask for: what NVIDIA recommends for Hopper
 WORKSPACE_BYTES = ALGORITHM_BYTES + 16  # epilogues write beyond what they ask for (nvmath-python leaves them 16 bytes)
@@ -35,6 +51,59 @@ _PRECISIONS = {
 # cublasLtMatmulDescAttributes_t, and cublasLtMatmulPreferenceAttributes_t (B, C, D follow A).
 _TRANSPOSE_A, _TRANSPOSE_B, _EPILOGUE, _BIAS_POINTER, _AUX_POINTER, _AUX_LD = 3, 4, 7, 8, 11, 12
 _MAX_WORKSPACE_BYTES, _MIN_ALIGNMENT_A_BYTES = 1, 5
+
+
+@dataclass(frozen=True)
+class Product:
+    """D (m, n) = op(A) (m, k) op(B) (k, n), column-major, then the epilogue.
+
+    transpose_a, transpose_b : whether op transposes; A is stored (m, k) or transposed (k, m), B (k, n) or (n, k)
+    wide : whether D is float32 where the factors are bfloat16
+    """
+
+    m: int
+    n: int
+    k: int
+    transpose_a: bool
+    transpose_b: bool
+    epilogue: Epilogue = "none"
+    wide: bool = False
+
+    @classmethod
+    def forward(cls, rows: int, fan_in: int, fan_out: int, *, epilogue: Epilogue = "none", wide: bool = False) -> Self:
+        """Y (rows, out) = X (rows, in) W (in, out): A is W, B is X."""
+        return cls(fan_out, rows, fan_in, False, False, epilogue, wide)
+
+    @classmethod
+    def weight_gradient(cls, rows: int, fan_in: int, fan_out: int, *, epilogue: Epilogue = "none") -> Self:
+        """dW (in, out) = X^T dZ: A is dZ (rows, out), B is X (rows, in)."""
+        return cls(fan_out, fan_in, rows, False, True, epilogue, wide=True)
+
+    @classmethod
+    def input_gradient(cls, rows: int, fan_in: int, fan_out: int, *, epilogue: Epilogue = "none") -> Self:
+        """dX (rows, in) = dZ W^T: A is W (in, out), B is dZ (rows, out)."""
+        return cls(fan_in, rows, fan_out, True, False, epilogue)
+
+    @property
+    def has_epilogue(self) -> bool:
+        """Return whether cuBLASLt has the epilogue for this k.
+
+        With k = 1 DRELU reads memory that is not its own (nvmath-python refuses it for that reason), and before 12.3.4
+        BGRADA is not supported.
+        """
+        return self.k > 1 or self.epilogue not in ("drelu", "drelu_bgrad", "bgrada")
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        """Return the rows and columns of A, B and D as stored."""
+        a = (self.k, self.m) if self.transpose_a else (self.m, self.k)
+        b = (self.n, self.k) if self.transpose_b else (self.k, self.n)
+        return a, b, (self.m, self.n)
+
+
+def mask_stride(width: int) -> int:
+    """Bits from one row of ReLU's mask to the next, for a layer of ``width`` units."""
+    return -(-width // MASK_BITS) * MASK_BITS
 
 
 class _Heuristic(ctypes.Structure):
@@ -62,8 +131,7 @@ class CublasLt:
 
     def __init__(self, library: Any, stream: Callable[[], int], workspace: int) -> None:
         self.library, self.stream, self.workspace = library, stream, workspace
-        self.handle = self._create("cublasLtCreate")
-        weakref.finalize(self, library.cublasLtDestroy, self.handle)
+        self.handle = self.described("")
 
     def prepare(
         self, product: Product, precision: str, a: int, b: int, out: int, vector: int = 0, mask: int = 0
@@ -74,8 +142,31 @@ class CublasLt:
         """
         if not product.has_epilogue:
             return None
-        matmul = _Matmul(self, product, precision, (a, b, out), vector, mask)
-        return None if matmul.algorithm is None else matmul.launch
+        compute, factor, wide, scale = _PRECISIONS[precision]
+        operation = self.described("MatmulDesc", ctypes.c_int(compute), ctypes.c_int(wide))
+        attributes: dict[int, Any] = {
+            _TRANSPOSE_A: ctypes.c_int32(product.transpose_a),
+            _TRANSPOSE_B: ctypes.c_int32(product.transpose_b),
+            _EPILOGUE: ctypes.c_int32(_EPILOGUES[product.epilogue]),
+        }
+        if vector:
+            attributes[_BIAS_POINTER] = ctypes.c_void_p(vector)
+        if mask:
+            attributes[_AUX_POINTER] = ctypes.c_void_p(mask)
+            attributes[_AUX_LD] = ctypes.c_int64(mask_stride(product.m))
+        for attribute, value in attributes.items():
+            self.assign("MatmulDesc", operation, attribute, value)
+        kinds = factor, factor, wide if product.wide else factor
+        of_a, of_b, of_d = (self._layout(*layout) for layout in zip(kinds, product.shapes, strict=True))
+        algorithm = self._offered((operation, of_a, of_b, of_d, of_d), (a, b, out, out))
+        if algorithm is None:
+            return None
+        at_a, at_b, at_d = map(ctypes.c_void_p, (a, b, out))
+        one, zero = ctypes.byref(scale(1)), ctypes.byref(scale(0))
+        result = (zero, at_d, of_d, at_d, of_d, ctypes.byref(algorithm))
+        space = (ctypes.c_void_p(self.workspace), ctypes.c_size_t(WORKSPACE_BYTES))
+        call = (self.handle, operation, one, at_a, of_a, at_b, of_b, *result, *space)
+        return lambda: self.call("cublasLtMatmul", *call, ctypes.c_void_p(self.stream()))
 
     def call(self, name: str, *arguments: Any) -> None:
         """Calls a function of the library.
@@ -91,83 +182,40 @@ class CublasLt:
                 "Check that driver and CUDA libraries match: xpnet doctor."
             )
 
-    def _create(self, name: str, *arguments: Any) -> ctypes.c_void_p:
-        created = ctypes.c_void_p()
-        self.call(name, ctypes.byref(created), *arguments)
-        return created
-
     def described(self, kind: str, *arguments: Any) -> ctypes.c_void_p:
-        """Return a new cuBLASLt object of a kind: MatmulDesc, MatrixLayout, MatmulPreference."""
-        return self._create(f"cublasLt{kind}Create", *arguments)
+        """Return a new cuBLASLt object, which is destroyed when nothing refers to it any more.
+
+        kind : MatmulDesc, MatrixLayout, MatmulPreference, or nothing for a handle
+        """
+        created = ctypes.c_void_p()
+        self.call(f"cublasLt{kind}Create", ctypes.byref(created), *arguments)
+        destroy = getattr(self.library, f"cublasLt{kind}Destroy")
+        weakref.finalize(created, destroy, ctypes.c_void_p(created.value))
+        return created
 
     def assign(self, kind: str, target: ctypes.c_void_p, attribute: int, value: Any) -> None:
         """Sets an attribute of such an object to a value of its C type."""
         size = ctypes.c_size_t(ctypes.sizeof(value))
         self.call(f"cublasLt{kind}SetAttribute", target, ctypes.c_int(attribute), ctypes.byref(value), size)
 
+    def _layout(self, kind: int, shape: tuple[int, int]) -> ctypes.c_void_p:
+        """Describe a matrix of a type whose columns follow one another."""
+        rows, cols = shape
+        sizes = (ctypes.c_uint64(rows), ctypes.c_uint64(cols), ctypes.c_int64(rows))
+        return self.described("MatrixLayout", ctypes.c_int(kind), *sizes)
 
-class _Matmul:
-    """A product of matrices at three addresses as cuBLASLt describes it.
-
-    algorithm : the one that the library thinks best; None where the epilogue is not supported
-    """
-
-    def __init__(
-        self, lt: CublasLt, product: Product, precision: str, places: tuple[int, ...], vector: int, mask: int
-    ) -> None:
-        compute, factor, wide, scale = _PRECISIONS[precision]
-        self.lt = lt
-        self.operation = lt.described("MatmulDesc", ctypes.c_int(compute), ctypes.c_int(wide))
-        self.a = self._layout(factor, *product.shape_a, product.lda)
-        self.b = self._layout(factor, *product.shape_b, product.ldb)
-        self.d = self._layout(wide if product.wide else factor, product.m, product.n, product.ldd)
-        weakref.finalize(self, lt.library.cublasLtMatmulDescDestroy, self.operation)
-        self._assign(_TRANSPOSE_A, ctypes.c_int32(product.transpose_a))
-        self._assign(_TRANSPOSE_B, ctypes.c_int32(product.transpose_b))
-        self._assign(_EPILOGUE, ctypes.c_int32(_EPILOGUES[product.epilogue]))
-        if vector:
-            self._assign(_BIAS_POINTER, ctypes.c_void_p(vector))
-        if mask:
-            self._assign(_AUX_POINTER, ctypes.c_void_p(mask))
-            self._assign(_AUX_LD, ctypes.c_int64(mask_stride(product.m)))
-        self.places, self.one, self.zero = [ctypes.c_void_p(place) for place in places], scale(1), scale(0)
-        self.algorithm = self._offered(places)
-
-    def _offered(self, places: tuple[int, ...]) -> Any:
-        """Return the algorithm for matrices that are aligned as these."""
-        lt, found, count = self.lt, _Heuristic(), ctypes.c_int()
-        preference = lt.described("MatmulPreference")
-        workspace = ctypes.c_size_t(ALGORITHM_BYTES)
-        lt.assign("MatmulPreference", preference, _MAX_WORKSPACE_BYTES, workspace)
-        a, b, out = map(_alignment, places)
-        for k, alignment in enumerate((a, b, out, out)):
-            lt.assign("MatmulPreference", preference, _MIN_ALIGNMENT_A_BYTES + k, ctypes.c_uint32(alignment))
-        layouts = self.a, self.b, self.d, self.d
-        status = lt.library.cublasLtMatmulAlgoGetHeuristic(
-            lt.handle, self.operation, *layouts, preference, ctypes.c_int(1), ctypes.byref(found), ctypes.byref(count)
-        )
-        lt.call("cublasLtMatmulPreferenceDestroy", preference)
+    def _offered(self, described: tuple[ctypes.c_void_p, ...], places: tuple[int, ...]) -> Any:
+        """Return the algorithm that the library thinks best for matrices aligned as these; None where it has none."""
+        found, count, preference = _Heuristic(), ctypes.c_int(), self.described("MatmulPreference")
+        self.assign("MatmulPreference", preference, _MAX_WORKSPACE_BYTES, ctypes.c_size_t(ALGORITHM_BYTES))
+        for k, place in enumerate(places):
+            alignment = ctypes.c_uint32(_alignment(place))
+            self.assign("MatmulPreference", preference, _MIN_ALIGNMENT_A_BYTES + k, alignment)
+        asked = (*described, preference, ctypes.c_int(1), ctypes.byref(found), ctypes.byref(count))
+        status = self.library.cublasLtMatmulAlgoGetHeuristic(self.handle, *asked)
         if status == OUT_OF_MEMORY:
             raise MemoryError("cuBLASLt has no memory to choose an algorithm")
         return found.algorithm if status == 0 and count.value and found.status == 0 else None
-
-    def launch(self) -> None:
-        """Ask the current stream for the product."""
-        a, b, out = self.places
-        left = (ctypes.byref(self.one), a, self.a, b, self.b)
-        result = (ctypes.byref(self.zero), out, self.d, out, self.d, ctypes.byref(self.algorithm))
-        space = (ctypes.c_void_p(self.lt.workspace), ctypes.c_size_t(WORKSPACE_BYTES))
-        stream = ctypes.c_void_p(self.lt.stream())
-        self.lt.call("cublasLtMatmul", self.lt.handle, self.operation, *left, *result, *space, stream)
-
-    def _layout(self, kind: int, rows: int, cols: int, stride: int) -> ctypes.c_void_p:
-        shape = (ctypes.c_uint64(rows), ctypes.c_uint64(cols), ctypes.c_int64(stride))
-        layout = self.lt.described("MatrixLayout", ctypes.c_int(kind), *shape)
-        weakref.finalize(self, self.lt.library.cublasLtMatrixLayoutDestroy, layout)
-        return layout
-
-    def _assign(self, attribute: int, value: Any) -> None:
-        self.lt.assign("MatmulDesc", self.operation, attribute, value)
 
 
 def _alignment(address: int) -> int:

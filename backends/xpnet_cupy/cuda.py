@@ -21,14 +21,10 @@ SOURCE = Path(__file__).with_name("kernels.cu").read_text(encoding="utf-8")
 OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation, and CUDA_ERROR_OUT_OF_MEMORY
 
 
-class Pinned(numpy.ndarray):
-    """An array in memory of the host that the device reads and writes by itself."""
-
-
-def pinned(cupy: Any, size: int, dtype: str) -> Pinned:
-    """Zeros in such memory."""
+def pinned(cupy: Any, size: int, dtype: str) -> numpy.ndarray:
+    """Zeros in memory of the host that the device reads and writes by itself."""
     memory = cupy.cuda.alloc_pinned_memory(size * numpy.dtype(dtype).itemsize)
-    array = numpy.frombuffer(memory, dtype, size).view(Pinned)
+    array = numpy.frombuffer(memory, dtype, size)
     array[...] = 0
     return array
 

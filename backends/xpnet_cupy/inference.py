@@ -7,15 +7,17 @@ and sums of its own: those of a training under way stay as they are.
 from collections import OrderedDict
 from typing import Any
 
+import numpy
+
 from xpnet.backend import NetworkSpec
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.ops import Array
 from xpnet_cupy import launches
-from xpnet_cupy.cuda import Launch
+from xpnet_cupy.cublaslt import Launch
 from xpnet_cupy.launcher import Launcher
-from xpnet_cupy.launches import Batch, Penalty
-from xpnet_cupy.memory import Data, EpochMemory, NetworkMemory, itemsize
-from xpnet_cupy.plan import NOTHING, Runs, Work, batches_of, forward_launches, layers_of
+from xpnet_cupy.launches import Batch
+from xpnet_cupy.memory import BatchMemory, Data, EpochMemory, NetworkMemory
+from xpnet_cupy.plan import Runs, Work, batches_of, forward_launches, layers_of
 
 BLOCK_ROWS = 8192  # of a block, at the least
 BLOCK_BYTES = 64 << 20  # of a block's rows and outputs: narrow networks take more rows, since a launch costs the same
@@ -52,34 +54,25 @@ class Inference:
 
     def _run(self, data: Data, count: int, out: Array | None) -> None:
         size = block_rows(self.spec, count)
-        if size > self.rows:  # what there was is let go before the larger one is asked for
+        if size > self.runs.memory.rows:  # what there was is let go before the larger one is asked for
             self._allocate(0)
             self._allocate(size)
         self.epoch.tell(data, out=out)
         kind = "prediction" if out is not None else "indices" if data.indices else "labels"
         batches = [(self._work(kind, rows, data.weight is not None), n) for rows, n in batches_of(count, size)]
-        self.runs.run(self.runs.prepare(batches, NOTHING if out is not None else self._end))
+        self.runs.run(self.runs.prepare(batches, finish=out is None))
 
     def _allocate(self, rows: int) -> None:
-        """Rows, what each layer gives, probabilities, and losses; for none, what refers to those before is let go."""
-        spec, xp = self.spec, self.launcher.xp
-        self.rows = 0  # until all is there: memory may run out on the way
+        """Memory for so many rows, and what runs in it; for none, what refers to that before is let go."""
+        spec, launcher, network = self.spec, self.launcher, self.network
         self.works: OrderedDict[tuple[str, int, bool], Work] = OrderedDict()
-        self.x: Any = xp.empty((rows, spec.widths[0]), dtype=spec.dtype)
-        self.outputs: list[Any] = [xp.empty((rows, width), dtype=spec.dtype) for width in spec.widths[1:]]
-        self.probabilities: Any = xp.empty((rows, spec.widths[-1]), dtype=spec.dtype)
-        self.row_loss: Any = xp.empty(rows, dtype=xp.float64)
-        self.runs = Runs(self.launcher, self.epoch, Work([launches.begin(self.launcher, self.epoch, self.row_loss)]))
-        finish = launches.finish(self.launcher, self.epoch, self.row_loss)
-        self._end = Work([*self._penalty(), finish])
-        self.rows = rows
-
-    def _penalty(self) -> list[Launch]:
-        spec, network = self.spec, self.network
-        if not spec.l2:
-            return []
-        penalty = Penalty(network.bounds, 0, True, None, 1, self.epoch.squares)  # the squares alone
-        return [launches.l2_penalty(self.launcher, network.params.flat, None, penalty)]
+        self.probabilities: Any = launcher.xp.empty((rows, spec.widths[-1]), dtype=spec.dtype)
+        squares = []
+        if spec.l2:
+            penalty = (network.bounds, spec.layers, 0.0, True, None, self.epoch.squares)  # the squares alone
+            squares = [launches.l2_penalty(launcher, network.params.flat, None, penalty, rows=1)]
+        memory = BatchMemory(spec, launcher, rows, trains=False)
+        self.runs = Runs(launcher, self.epoch, memory, after=squares)
 
     def _work(self, kind: str, rows: int, weighted: bool) -> Work:
         """The work on a block of so many rows, made when it first comes."""
@@ -107,19 +100,23 @@ class Inference:
         found, outputs = self._forward(rows, "identity")
         weigh = [launches.batch_weight(self.launcher, epoch, rows)] if weighted else []
         batch = Batch(kind == "indices", data=epoch.data, clock=epoch.clock, rates=epoch.rates)
-        arguments = (self.spec.loss, outputs, batch, None, self.row_loss[:rows], self.spec.output_numbers)
+        row_loss = self.runs.memory.row_loss[:rows]
+        arguments = (self.spec.loss, outputs, batch, None, row_loss, self.spec.output_numbers)
         return [*found, *weigh, launches.loss(self.launcher, *arguments, moves=True)]
 
     def _forward(self, rows: int, output_activation: str) -> tuple[list[Launch], Array]:
         """Rows are gathered and go through all layers; the outputs of the last."""
-        x, outputs = self.x[:rows], [out[:rows] for out in self.outputs]
-        found = [launches.next_batch(self.launcher, self.spec.rule, self.epoch, x)]
-        layers = layers_of(self.spec, self.network.params, output_activation)
-        for layer, below, out in zip(layers, [x, *outputs], outputs, strict=False):
-            found += forward_launches(self.launcher, layer, below, out)
-        return found, outputs[-1]
+        spec, memory = self.spec, self.runs.memory
+        x = memory.x[:rows]
+        found = [launches.next_batch(self.launcher, spec.rule, self.epoch, x)]
+        activations, layers = (*spec.activations, output_activation), layers_of(spec, self.network.params)
+        for activation, layer, outputs in zip(activations, layers, memory.outputs, strict=True):
+            out = outputs[:rows]
+            found += forward_launches(self.launcher, activation, x, *layer, out)
+            x = out
+        return found, x
 
 
 def block_rows(spec: NetworkSpec, rows: int) -> int:
     """Return how many of ``rows`` rows go forward at a time."""
-    return min(rows, max(BLOCK_ROWS, BLOCK_BYTES // (sum(spec.widths) * itemsize(spec))))
+    return min(rows, max(BLOCK_ROWS, BLOCK_BYTES // (sum(spec.widths) * numpy.dtype(spec.dtype).itemsize)))

@@ -17,8 +17,7 @@ from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.errors import BackendError, InputError
 from xpnet.ops import Array
 from xpnet_cupy import cuda
-from xpnet_cupy.cuda import Launch
-from xpnet_cupy.products import Product
+from xpnet_cupy.cublaslt import Launch, Product
 
 Grid = tuple[int, ...]
 
@@ -34,6 +33,8 @@ _LOSS = "real* real*? real*? long*? int*? double*? real*? stored*?! double* int 
 _UPDATE = "long*? int double int real*? double*? double* int*? int stored*? long"
 
 _BENT = "relu", "tanh", "logistic", "softplus", "leaky_relu", "elu", "silu", "gelu", "gelu_tanh"
+_BY_VALUE = "squared_error", "absolute_error", "huber", "quantile", "poisson", "gamma_deviance", "tweedie"
+_SHARED = "warp", "block"  # by which a row is shared
 
 ACTIVATIONS = frozenset({"identity", *_BENT})
 """Activations that hidden layers may have: each but identity has three kernels."""
@@ -44,29 +45,15 @@ LOSSES = tuple(loss for loss in OUTPUT_ACTIVATIONS if loss != "multi_softmax_cro
 KERNELS: dict[str, tuple[str, ...]] = {
     name: tuple(parameters.split())
     for name, parameters in {
-        "bias_identity": _ACTIVATION,
-        "bias_exponential": _ACTIVATION,
-        **{f"bias_{name}": _ACTIVATION for name in _BENT},
+        **{f"bias_{name}": _ACTIVATION for name in ("identity", "exponential", *_BENT)},
         **{f"{name}_backward": _BACKWARD for name in _BENT},
         **{f"{name}_backward_bias": _BACKWARD_BIAS for name in _BENT},
         "column_sum": "stored* real* int int int",
         "dropout": "stored* stored* long* int* long long int double int int",
-        "softmax_warp": _ROWS,
-        "softmax_block": _ROWS,
-        "log_softmax_warp": _ROWS,
-        "log_softmax_block": _ROWS,
-        "cross_entropy_indices_warp": _INDICES,
-        "cross_entropy_indices_block": _INDICES,
-        "cross_entropy_shares_warp": _LOSS,
-        "cross_entropy_shares_block": _LOSS,
-        "squared_error": _LOSS,
-        "logistic_cross_entropy": _LOSS,
-        "poisson": _LOSS,
-        "absolute_error": _LOSS,
-        "huber": _LOSS,
-        "quantile": _LOSS,
-        "gamma_deviance": _LOSS,
-        "tweedie": _LOSS,
+        **{f"{name}_{by}": _ROWS for name in ("softmax", "log_softmax") for by in _SHARED},
+        **{f"cross_entropy_indices_{by}": _INDICES for by in _SHARED},
+        **{f"cross_entropy_shares_{by}": _LOSS for by in _SHARED},
+        **dict.fromkeys(("logistic_cross_entropy", *_BY_VALUE), _LOSS),
         "gather": "real* int*? real*! int int",
         "begin": "long* int* double* long* real* double* int double* int",
         "next_batch": "long* int* double* double double double int real* stored*? int int",
@@ -181,11 +168,11 @@ class Launcher:
 
     def address(self, array: Array) -> int:
         """Return the address of the first item of an array on the device, or of one in ``pinned`` memory."""
-        return array.ctypes.data if isinstance(array, cuda.Pinned) else array.data.ptr
+        return array.data.ptr if isinstance(array, self.cupy.ndarray) else array.ctypes.data
 
     def argument(self, array: Array) -> Any:
         """Return a checked array as ``kernel`` takes it: CuPy passes arrays of its own, and numbers."""
-        return numpy.uintp(array.ctypes.data) if isinstance(array, cuda.Pinned) else array
+        return array if isinstance(array, self.cupy.ndarray) else numpy.uintp(array.ctypes.data)
 
     def uploads(self, size: int, dtype: str) -> cuda.Uploads:
         """Memory for arrays that go to the device beside its work."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from xpnet.backend import UpdateRule
 from xpnet.ops import Array
-from xpnet_cupy.cuda import Launch
+from xpnet_cupy.cublaslt import Launch
 from xpnet_cupy.launcher import Grid, Launcher
 
 if TYPE_CHECKING:
@@ -41,27 +41,15 @@ class Batch(NamedTuple):
     total_weight: Array | None = None
 
 
-class Penalty(NamedTuple):
-    """l2 / 2 sum W^2 over all weights.
+Penalty = tuple[Array | None, int, float, bool, Array | None, Array | None]
+"""l2 / 2 sum W^2 over all weights, as kernels take it.
 
-    bounds : (layers, 2) int64, where each weight begins and ends in the flat buffer
-    total_weight : (1,), the weight of the batch, or None for its ``rows``
-    squares : (UPDATE_BLOCKS,) float64: each block's part of the batch's weight x sum W^2 is added
-    rates : of :class:`~xpnet_cupy.memory.EpochMemory`, or None for a batch that counts by its weight
-    """
+Where each weight begins and ends in the flat buffer, (layers, 2) int64, and the number of layers; l2, and whether it is
+divided by the weight of the batch; that weight (1,), or None for the number of its rows; and (UPDATE_BLOCKS,) float64,
+to which each block adds its part of the batch's weight x sum W^2.
+"""
 
-    bounds: Array
-    l2: float
-    over_batch: bool
-    total_weight: Array | None
-    rows: int
-    squares: Array
-    rates: Array | None = None
-
-    @property
-    def numbers(self) -> tuple[Array, int, float, bool, Array | None]:
-        """Return the numbers as kernels take them."""
-        return self.bounds, self.bounds.shape[0], self.l2, self.over_batch, self.total_weight
+NO_PENALTY: Penalty = None, 0, 0.0, False, None, None
 
 
 def bias_activation(launcher: Launcher, activation: str, x: Array, bias: Array | None, out: Array) -> Launch:
@@ -169,13 +157,16 @@ def put(launcher: Launcher, epoch: "EpochMemory", outputs: Array) -> Launch:
     return launcher.prepare("put", *_flat(outputs.size), epoch.data, epoch.clock, outputs, *outputs.shape)
 
 
-def l2_penalty(launcher: Launcher, param: Array, grad: Array | None, penalty: Penalty) -> Launch:
+def l2_penalty(
+    launcher: Launcher, param: Array, grad: Array | None, penalty: Penalty, *, rows: int, rates: Array | None = None
+) -> Launch:
     """Adds l2 W to the gradients of the weights, where there are gradients, and the squares to the penalty's.
 
     param, grad : (size,), flat
+    rates : of :class:`~xpnet_cupy.memory.EpochMemory`, or None for a batch that counts by its weight
     """
-    arguments = (param, grad, *penalty.numbers, penalty.rates, penalty.rows, penalty.squares)
-    return launcher.prepare("l2_penalty", _update_grid(param.size), (256,), *arguments)
+    *numbers, squares = penalty
+    return launcher.prepare("l2_penalty", _update_grid(param.size), (256,), param, grad, *numbers, rates, rows, squares)
 
 
 def gradient_norm(launcher: Launcher, param: Array, grad: Array, epoch: "EpochMemory") -> Launch:
@@ -214,7 +205,7 @@ def update(
     arrays: list[Array],
     rates: Array,
     *,
-    penalty: Penalty | None = None,
+    penalty: Penalty = NO_PENALTY,
     clock: Array | None = None,
     rows: int = 0,
     copy: Array | None = None,
@@ -222,14 +213,13 @@ def update(
     """Make one update in place by ``rule``.
 
     arrays : the parameter, its gradient and the rule's buffers, all of one shape
-    penalty : whose gradient is added to grad on the way; None for none
+    penalty : whose gradient is added to grad on the way
     clock : goes on by an update and ``rows`` rows; None to leave it
     copy : of the parameter as products read it, which follows it; None for none
     """
     size, buffers = arrays[0].size, arrays[2:]
     grid = (max(1, min(_ceil(size, 256 * _pack(launcher)), UPDATE_BLOCKS)),)
-    penalized = (None, 0, 0.0, False, None) if penalty is None else penalty.numbers
-    ends = (*penalized, None if penalty is None else penalty.squares, rates, clock, rows, copy, size)
+    ends = (*penalty, rates, clock, rows, copy, size)
     numbers: tuple[float, ...] = ()
     if buffers:
         momentum = (rule.momentum, rule.nesterov)
@@ -255,16 +245,14 @@ def _flat(size: int) -> tuple[Grid, Grid]:
     return (min(_ceil(size, 256), FLAT_BLOCKS),), (256,)
 
 
-def _tiles(rows: int, cols: int) -> tuple[Grid, Grid]:
-    """Blocks of 32 columns and 8 rows; of 256 columns where there is one row."""
-    block = (256, 1) if rows == 1 else (32, 8)
-    return (min(_ceil(cols, block[0]), FLAT_BLOCKS), min(_ceil(rows, block[1]), FLAT_BLOCKS)), block
-
-
 def _packed_tiles(launcher: Launcher, rows: int, cols: int) -> tuple[Grid, Grid]:
-    """The same, for columns that are taken a pack at a time where they divide into packs."""
-    pack = _pack(launcher)
-    return _tiles(rows, cols if cols % pack else cols // pack)
+    """Blocks of 32 columns and 8 rows; of 256 columns where there is one row.
+
+    Columns are taken a pack at a time where they divide into packs.
+    """
+    pack, block = _pack(launcher), (256, 1) if rows == 1 else (32, 8)
+    taken = cols if cols % pack else cols // pack
+    return (min(_ceil(taken, block[0]), FLAT_BLOCKS), min(_ceil(rows, block[1]), FLAT_BLOCKS)), block
 
 
 def _pack(launcher: Launcher) -> int:

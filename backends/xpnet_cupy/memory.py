@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 import numpy
 
 from xpnet.backend import Backend, BatchPart, NetworkSpec, Parameters
-from xpnet.errors import DeviceMemoryError
 from xpnet.ops import ACTIVATIONS, Array
+from xpnet_cupy.cublaslt import mask_stride
 from xpnet_cupy.cuda import Uploads
 from xpnet_cupy.launcher import Launcher
 from xpnet_cupy.launches import UPDATE_BLOCKS
-from xpnet_cupy.products import mask_stride
 
 ALIGNMENT = 256  # bytes: what cuBLASLt's fastest kernels ask of a matrix
 RATES = 9  # numbers in `rates`
@@ -175,7 +174,7 @@ class NetworkMemory(EpochMemory):
 
     def __init__(self, spec: NetworkSpec, backend: Backend, launcher: Launcher) -> None:
         super().__init__(launcher)
-        xp, self.align = launcher.xp, ALIGNMENT // itemsize(spec)
+        xp, self.align = launcher.xp, ALIGNMENT // numpy.dtype(spec.dtype).itemsize
         self._spec, self._backend, self._launcher = spec, backend, launcher
         self.params = self._zeros()
         weights = [slot for slot in spec.slots(self.align) if len(slot.shape) == 2]
@@ -207,69 +206,37 @@ class NetworkMemory(EpochMemory):
 
 
 class BatchMemory:
-    """Holds the buffers to train on up to ``rows`` rows; a smaller batch takes the first rows of each.
+    """Holds the buffers for up to ``rows`` rows; a smaller batch takes the first rows of each.
 
     Of what layers hand to each other the type is what the launcher stores; the last outputs are always of its dtype.
 
+    trains : whether rows go back, too; without it the lists below that are of every layer have nothing in them
+
     x : (rows, in), gathered inputs
-    outputs, d_outputs : one (rows, width) for each layer
-    dropped : outputs after dropout, one (rows, width) for each hidden layer that has it, else None
-    kept : what activations were given, one (rows, width) for each hidden layer whose activation keeps that, else None
-    masks : one (rows, bits / 8) uint8 for each hidden ReLU without dropout, else None
+    outputs : one (rows, width) for each layer
     row_loss : (rows,) float64, each row's losses so far
+    d_outputs : one (rows, width) for each layer
+    dropped : outputs after dropout, one (rows, width) for each layer that has it, else None
+    kept : what activations were given, one (rows, width) for each layer whose activation keeps that, else None
+    masks : one (rows, bits / 8) uint8 for each ReLU without dropout, else None
     """
 
-    def __init__(self, spec: NetworkSpec, launcher: Launcher, rows: int) -> None:
+    def __init__(self, spec: NetworkSpec, launcher: Launcher, rows: int, *, trains: bool = True) -> None:
         xp, widths, stored = launcher.xp, spec.widths[1:], launcher.stored
+        rates = (*(spec.dropout or (0.0,) * len(spec.activations)), 0.0)
+        layers = list(zip(widths, (*spec.activations, "identity"), rates, strict=True)) if trains else []
         self.rows = rows
         self.x = xp.empty((rows, spec.widths[0]), dtype=stored)
         self.outputs: list[Any] = [xp.empty((rows, width), dtype=stored) for width in widths[:-1]]
         self.outputs.append(xp.empty((rows, widths[-1]), dtype=spec.dtype))
-        self.d_outputs: list[Any] = [xp.empty((rows, width), dtype=stored) for width in widths]
-        rates = spec.dropout or (0.0,) * len(spec.activations)
-        self.dropped = [
-            xp.empty((rows, width), dtype=stored) if rate else None
-            for width, rate in zip(widths[:-1], rates, strict=True)
-        ]
+        self.row_loss: Any = xp.empty(rows, dtype=xp.float64)
+        self.d_outputs: list[Any] = [xp.empty((rows, width), dtype=stored) for width, _, _ in layers]
+        self.dropped = [xp.empty((rows, width), dtype=stored) if rate else None for width, _, rate in layers]
         self.kept = [
             xp.empty((rows, width), dtype=stored) if ACTIVATIONS[activation].keeps == "x" else None
-            for width, activation in zip(widths[:-1], spec.activations, strict=True)
+            for width, activation, _ in layers
         ]
         self.masks = [
             xp.empty((rows, mask_stride(width) // 8), dtype=xp.uint8) if activation == "relu" and not rate else None
-            for width, activation, rate in zip(widths[:-1], spec.activations, rates, strict=True)
+            for width, activation, rate in layers
         ]
-        self.row_loss: Any = xp.zeros(rows, dtype=xp.float64)
-
-
-def network_bytes(spec: NetworkSpec) -> int:
-    """Return the bytes of a network: parameters, their gradients, and the optimizer's buffers."""
-    size = sum(prod(slot.shape) for slot in spec.slots())
-    return size * (2 + len(spec.rule.buffers)) * itemsize(spec)
-
-
-def batch_bytes(spec: NetworkSpec, rows: int) -> int:
-    """Estimate the bytes of a batch of ``rows`` rows: its inputs, and every layer's outputs and gradients."""
-    return rows * (spec.widths[0] + 2 * sum(spec.widths[1:])) * itemsize(spec)
-
-
-def itemsize(spec: NetworkSpec) -> int:
-    """Return the bytes of one number."""
-    return 8 if spec.dtype == "float64" else 4
-
-
-def without_memory(launcher: Launcher, what: str, needed: int, error: MemoryError) -> DeviceMemoryError:
-    """Explain where memory ran out, with the sizes and the remedy.
-
-    what : what was being done; needed : bytes it allocates, about
-    """
-    free, total = launcher.free_memory()
-    return DeviceMemoryError(
-        f"{what} needs about {_mebibytes(needed)} beside the data; the device has {_mebibytes(free)} free of "
-        f"{_mebibytes(total)} ({error}). Use a smaller batch_size or float32, or delete arrays and call "
-        "cupy.get_default_memory_pool().free_all_blocks()."
-    )
-
-
-def _mebibytes(count: Any) -> str:
-    return f"{count / 2**20:,.1f} MiB"

@@ -11,16 +11,15 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from xpnet.backend import NetworkSpec, Parameters
 from xpnet.ops import Array
-from xpnet_cupy import launches, products
-from xpnet_cupy.cuda import Launch
+from xpnet_cupy import launches
+from xpnet_cupy.cublaslt import Epilogue, Launch, Product
 from xpnet_cupy.launcher import Launcher
-from xpnet_cupy.launches import Batch, Penalty
+from xpnet_cupy.launches import NO_PENALTY, Batch, Penalty
 from xpnet_cupy.memory import BatchMemory, EpochMemory, NetworkMemory
-from xpnet_cupy.products import Epilogue
 
 AT_ONCE = 8
 """Batches of one recording, at most: what comes before and after them is recorded along."""
@@ -50,34 +49,46 @@ class Work:
 Group = tuple[tuple[Work, int], ...]
 """Works one after the other, each so many times: what one recording holds."""
 
-NOTHING = Work(())
-
 
 class Runs:
     """The recordings of one clock. What runs is cut into groups, and a group that comes again is one replay.
 
     epoch : with the clock, which has been told what the next run is over
-    begin : goes before the first batch
+    memory : for batches or blocks of rows
+    before : goes before the first batch, after what was told is taken over
+    after : goes after the last batch, before the sums go to the host
     """
 
-    def __init__(self, launcher: Launcher, epoch: EpochMemory, begin: Work) -> None:
-        self.launcher, self.epoch, self.begin = launcher, epoch, begin
+    def __init__(
+        self,
+        launcher: Launcher,
+        epoch: EpochMemory,
+        memory: BatchMemory,
+        *,
+        before: Sequence[Launch] = (),
+        after: Sequence[Launch] = (),
+    ) -> None:
+        self.launcher, self.epoch, self.memory = launcher, epoch, memory
+        self.begin = Work([launches.begin(launcher, epoch, memory.row_loss), *before])
+        self.finish = Work([*after, launches.finish(launcher, epoch, memory.row_loss)])
         self.recorded: OrderedDict[Group, Launch | None] = OrderedDict()  # None where it has come once
 
-    def prepare(self, batches: list[tuple[Work, int]], end: Work = NOTHING) -> list[tuple[Launch, int]]:
+    def prepare(self, batches: list[tuple[Work, int]], *, finish: bool = True) -> list[tuple[Launch, int]]:
         """Return what runs the batches from the beginning to the end: calls, each with how often it comes.
 
         All that can fail fails here, before anything has changed.
 
         batches : of one kind so many, then perhaps one of another
+        finish : whether sums go to the host
         """
+        ends = [(self.finish, 1)] if finish else []
         (work, times), *rest = batches
         whole = (times + len(rest) - 1) // AT_ONCE
         if not whole:
-            groups: list[tuple[Group, int]] = [(((self.begin, 1), *batches, (end, 1)), 1)]
+            groups: list[tuple[Group, int]] = [(((self.begin, 1), *batches, *ends), 1)]
         else:
             several = (work, AT_ONCE)
-            last = ((work, times - whole * AT_ONCE), *rest, (end, 1))
+            last = ((work, times - whole * AT_ONCE), *rest, *ends)
             groups = [(((self.begin, 1), several), 1), ((several,), whole - 1), (last, 1)]
         return [(self._call(group, times), times) for group, times in groups if times]
 
@@ -136,25 +147,18 @@ def batches_of(rows: int, size: int) -> list[tuple[int, int]]:
     return [(size, whole), (rest, 1)] if rest else [(size, whole)]
 
 
-class Layer(NamedTuple):
-    """One affine layer and its activation: weight (in, out), bias (out,)."""
-
-    weight: Array
-    bias: Array
-    activation: str
-
-
-def layers_of(spec: NetworkSpec, parameters: Parameters, output_activation: str) -> list[Layer]:
-    """The parameters layer by layer, with the activation that follows each."""
+def layers_of(spec: NetworkSpec, parameters: Parameters) -> list[tuple[Array, Array]]:
+    """Weight (in, out) and bias (out,), or their gradients, layer by layer."""
     arrays = [parameters[name] for name in spec.parameter_names]
-    activations = [*spec.activations, output_activation]
-    return [Layer(*layer) for layer in zip(arrays[::2], arrays[1::2], activations, strict=True)]
+    return list(zip(arrays[::2], arrays[1::2], strict=True))
 
 
 def forward_launches(
     launcher: Launcher,
-    layer: Layer,
+    activation: str,
     x: Array,
+    weight: Array,
+    bias: Array,
     out: Array,
     *,
     mask: Array | None = None,
@@ -169,18 +173,16 @@ def forward_launches(
     shape, wide = (*x.shape, out.shape[1]), out.dtype == launcher.dtype
     kernels = launcher.full if wide else launcher
     if kept is not None:
-        linear = layer._replace(activation="identity")
-        multiply = forward_launches(launcher, linear, x, kept)
-        return [*multiply, launches.bias_activation(kernels, layer.activation, kept, None, out)]
-    if layer.activation == "identity" or mask is not None:
+        multiply = forward_launches(launcher, "identity", x, weight, bias, kept)
+        return [*multiply, launches.bias_activation(kernels, activation, kept, None, out)]
+    if activation == "identity" or mask is not None:
         epilogue: Epilogue = "bias" if mask is None else "relu_aux_bias"
-        product = products.forward(*shape, epilogue=epilogue, wide=wide)
-        arrays = (layer.weight, x, out)
-        launch = launcher.fused_product(product, *arrays, vector=layer.bias, mask=mask)
+        product = Product.forward(*shape, epilogue=epilogue, wide=wide)
+        launch = launcher.fused_product(product, weight, x, out, vector=bias, mask=mask)
         if launch is not None:
             return [launch]
-    plain = launcher.product(products.forward(*shape, wide=wide), layer.weight, x, out)
-    return [plain, launches.bias_activation(kernels, layer.activation, out, layer.bias, out)]
+    plain = launcher.product(Product.forward(*shape, wide=wide), weight, x, out)
+    return [plain, launches.bias_activation(kernels, activation, out, bias, out)]
 
 
 @dataclass(frozen=True)
@@ -215,46 +217,48 @@ class BatchPlan:
     ) -> None:
         self.spec, self.launcher, self.network, self.shape = spec, launcher, network, shape
         self.rows = rows = shape.rows
-        self.x = memory.x[:rows]
-        self.outputs: list[Any] = [out[:rows] for out in memory.outputs]
-        self.d_outputs: list[Any] = [d_out[:rows] for d_out in memory.d_outputs]
-        self.masks = [_first(mask, rows) for mask in memory.masks]
-        self.kept = [_first(kept, rows) for kept in memory.kept]
-        self.dropped = [_first(dropped, rows) for dropped in memory.dropped]
-        self.row_loss = memory.row_loss[:rows]
-        self.total_weight = None if shape.weight == "rows" else network.total_weight
-        self.layers = layers_of(spec, network.copies if launcher.halved else network.params, "identity")
-        self.layers[-1] = self.layers[-1]._replace(bias=network.params[spec.parameter_names[-1]])
-        self.d_layers = layers_of(spec, network.gradients, "identity")
-        penalty = Penalty(
-            network.bounds, spec.l2, spec.l2_over_batch, self.total_weight, rows, network.squares, network.rates
+        self.x, self.row_loss = memory.x[:rows], memory.row_loss[:rows]
+        of_layers = memory.outputs, memory.d_outputs, memory.masks, memory.kept, memory.dropped
+        self.outputs, self.d_outputs, self.masks, self.kept, self.dropped = (
+            [None if array is None else array[:rows] for array in arrays] for arrays in of_layers
         )
-        self._penalty = penalty if spec.l2 and shape.penalized else None
-        self._batch = [*self._next(), *self._forward(), *self._loss(), *self._backward()]
+        below = [out if dropped is None else dropped for out, dropped in zip(self.outputs, self.dropped, strict=True)]
+        self.inputs = [self.x, *below[:-1]]  # what each layer reads
+        self.total_weight = None if shape.weight == "rows" else network.total_weight
+        self.activations = (*spec.activations, "identity")
+        self.layers = layers_of(spec, network.copies if launcher.halved else network.params)
+        self.layers[-1] = self.layers[-1][0], network.params[spec.parameter_names[-1]]
+        self.d_layers = layers_of(spec, network.gradients)
+        self._batch = [*self._next(), *self._forward(), self._loss(), *self._backward()]
         flats = (network.params.flat, network.gradients.flat)
-        self._whole = [*self._batch, *self._penalty_gradient(), launches.gradient_norm(launcher, *flats, network)]
+        self._penalty, added = NO_PENALTY, []
+        if spec.l2 and shape.penalized:
+            over = (spec.l2, spec.l2_over_batch, self.total_weight)
+            self._penalty = (network.bounds, spec.layers, *over, network.squares)
+            added = [launches.l2_penalty(launcher, *flats, self._penalty, rows=rows, rates=network.rates)]
+        self._whole = [*self._batch, *added, launches.gradient_norm(launcher, *flats, network)]
         self.gradients = Work(self._whole)
 
     @cached_property
     def training(self) -> Work:
         """Made when it is first asked for, since the optimizer's buffers come with it."""
-        update = self._update(self.network.clock, self._penalty)
+        group, update = self.shape.group, self._update(self.network.clock, self._penalty)
+        sums = [] if group is None else [partial(group.begin_allreduce, self.network.gradients.flat)]
         # No sums in what warms up: other ranks may have nothing to warm up.
-        return Work([*self._batch, *self._sum(), update], [*self._batch, self._update(None, None, items=0)])
+        return Work([*self._batch, *sums, update], [*self._batch, self._update(items=0)])
 
     @cached_property
     def clipped(self) -> Work:
         """Made when it is first asked for, too."""
         whole = [*self._whole, launches.clip(self.launcher, self.network.gradients.groups[0].size, self.network)]
-        update = self._update(self.network.clock, None)
-        return Work([*whole, update], [*whole, self._update(None, None, items=0)])
+        return Work([*whole, self._update(self.network.clock)], [*whole, self._update(items=0)])
 
     @property
     def works(self) -> list[Work]:
         """Return what there is of the three."""
         return [work for work in vars(self).values() if isinstance(work, Work)]
 
-    def _update(self, clock: Array | None, penalty: Penalty | None, items: int | None = None) -> Launch:
+    def _update(self, clock: Array | None = None, penalty: Penalty = NO_PENALTY, *, items: int | None = None) -> Launch:
         """The update; of the first ``items`` parameters alone where that is given."""
         network, rule = self.network, self.spec.rule
         parameters = [network.params, network.gradients, *network.buffers.values()]
@@ -270,32 +274,27 @@ class BatchPlan:
 
     def _forward(self) -> list[Launch]:
         found = []
-        for k, layer in enumerate(self.layers):
-            mask, kept = (self.masks[k], self.kept[k]) if k < len(self.masks) else (None, None)
-            arrays: dict[str, Any] = {"mask": mask, "kept": kept}
-            calls = forward_launches(self.launcher, layer, self._inputs(k), self.outputs[k], **arrays)
-            if mask is not None and len(calls) > 1:
+        for k, activation in enumerate(self.activations):
+            arrays = (self.inputs[k], *self.layers[k], self.outputs[k])
+            calls = forward_launches(self.launcher, activation, *arrays, mask=self.masks[k], kept=self.kept[k])
+            if len(calls) > 1:
                 self.masks[k] = None  # no fused product, so nobody has written the mask
-            found += [*calls, *self._dropout(k, self.outputs[k], self._dropped(k))]
+            found += [*calls, *self._dropout(k, self.outputs[k], self.dropped[k])]
         return found
 
-    def _dropout(self, k: int, x: Array, out: Array | None) -> list[Launch]:
-        """Dropout of hidden layer k, forward and back; nothing where it has none."""
-        if self._dropped(k) is None or out is None:
+    def _dropout(self, k: int, x: Array, out: Array) -> list[Launch]:
+        """Dropout of layer k, forward and back; nothing where it has none."""
+        if self.dropped[k] is None:
             return []
         spec, network = self.spec, self.network
         how: dict[str, Any] = {"seed": spec.seed, "layer": k, "rate": spec.dropout[k]}
         return [launches.dropout(self.launcher, x, out, network.data, network.clock, **how)]
 
-    def _dropped(self, k: int) -> Array | None:
-        return self.dropped[k] if k < len(self.dropped) else None
-
-    def _loss(self) -> list[Launch]:
-        network, shape = self.network, self.shape
-        places: dict[str, Any] = {"data": network.data, "clock": network.clock, "rates": network.rates}
-        batch = Batch(shape.indices, **places, total_weight=self.total_weight)
+    def _loss(self) -> Launch:
+        network = self.network
+        batch = Batch(self.shape.indices, None, None, network.data, network.clock, network.rates, self.total_weight)
         arguments = (self.outputs[-1], batch, self.d_outputs[-1], self.row_loss)
-        return [launches.loss(self.launcher, self.spec.loss, *arguments, self.spec.output_numbers)]
+        return launches.loss(self.launcher, self.spec.loss, *arguments, self.spec.output_numbers)
 
     def _backward(self) -> list[Launch]:
         """Go from the last layer down: its parameters' gradient, then through its weight and the activation below."""
@@ -307,56 +306,31 @@ class BatchPlan:
 
     def _parameters(self, k: int) -> list[Launch]:
         """dW and db of a layer in one product, where db does not come with ``_through``."""
-        d_out, weight, bias = self.d_outputs[k], self.d_layers[k].weight, self.d_layers[k].bias
-        product = products.weight_gradient(self.rows, *weight.shape, epilogue="bgrada")
-        launch = self.launcher.fused_product(product, d_out, self._inputs(k), weight, vector=bias)
+        d_out, (weight, bias) = self.d_outputs[k], self.d_layers[k]
+        product = Product.weight_gradient(self.rows, *weight.shape, epilogue="bgrada")
+        launch = self.launcher.fused_product(product, d_out, self.inputs[k], weight, vector=bias)
         if launch is not None:
             return [launch]
         sums = launches.backward_bias(self.launcher, "identity", d_out, d_out, None, bias)
         return [self._weight_gradient(k), *sums]
 
     def _weight_gradient(self, k: int) -> Launch:
-        weight = self.d_layers[k].weight
-        product = products.weight_gradient(self.rows, *weight.shape)
-        return self.launcher.product(product, self.d_outputs[k], self._inputs(k), weight)
+        weight, _ = self.d_layers[k]
+        product = Product.weight_gradient(self.rows, *weight.shape)
+        return self.launcher.product(product, self.d_outputs[k], self.inputs[k], weight)
 
     def _through(self, k: int) -> tuple[list[Launch], bool]:
         """d_outputs[k], through the weight above and the activation of layer k, and whether it brings k's db, too."""
-        above, d_above, d_out = self.layers[k + 1].weight, self.d_outputs[k + 1], self.d_outputs[k]
-        bias = self.d_layers[k].bias
-        arrays = (above, d_above, d_out)
+        (above, _), (_, bias), d_out = self.layers[k + 1], self.d_layers[k], self.d_outputs[k]
+        arrays = (above, self.d_outputs[k + 1], d_out)
         if self.masks[k] is not None:
             has_bias = not self.launcher.halved  # else the sums would be bfloat16, too
-            product = products.input_gradient(self.rows, *above.shape, epilogue="drelu_bgrad" if has_bias else "drelu")
+            product = Product.input_gradient(self.rows, *above.shape, epilogue="drelu_bgrad" if has_bias else "drelu")
             vector = bias if has_bias else None
             launch = self.launcher.fused_product(product, *arrays, vector=vector, mask=self.masks[k])
             if launch is not None:
                 return [launch], has_bias
-        plain = self.launcher.product(products.input_gradient(self.rows, *above.shape), *arrays)
+        plain = self.launcher.product(Product.input_gradient(self.rows, *above.shape), *arrays)
         kept = self.outputs[k] if self.kept[k] is None else self.kept[k]
-        sums = launches.backward_bias(self.launcher, self.layers[k].activation, d_out, kept, d_out, bias)
+        sums = launches.backward_bias(self.launcher, self.activations[k], d_out, kept, d_out, bias)
         return [plain, *self._dropout(k, d_out, d_out), *sums], True
-
-    def _sum(self) -> list[Launch]:
-        """The gradients of all ranks added up, where there are several."""
-        if self.shape.group is None:
-            return []
-        return [partial(self.shape.group.begin_allreduce, self.network.gradients.flat)]
-
-    def _penalty_gradient(self) -> list[Launch]:
-        """The penalty's part of the gradient, where no update brings it."""
-        if self._penalty is None:
-            return []
-        flats = (self.network.params.flat, self.network.gradients.flat)
-        return [launches.l2_penalty(self.launcher, *flats, self._penalty)]
-
-    def _inputs(self, k: int) -> Array:
-        """Return what layer k reads: the batch, or the layer below, after its dropout."""
-        if not k:
-            return self.x
-        dropped = self._dropped(k - 1)
-        return self.outputs[k - 1] if dropped is None else dropped
-
-
-def _first(array: Array | None, rows: int) -> Array | None:
-    return None if array is None else array[:rows]

@@ -10,30 +10,21 @@ first batch changes a parameter.
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any, Literal, NamedTuple, TypeVar
+from math import prod
+from typing import Any, Literal, TypeVar
 
 import numpy
 
 from xpnet.backend import Backend, BatchPart, NetworkSpec, Parameters, Step, StepState
-from xpnet.errors import MixedArraysError
+from xpnet.errors import DeviceMemoryError, MixedArraysError
 from xpnet.ops import Array
 from xpnet_cupy import launches
-from xpnet_cupy.cuda import Launch
+from xpnet_cupy.cublaslt import Launch
 from xpnet_cupy.inference import Inference, block_rows
 from xpnet_cupy.launcher import Launcher
-from xpnet_cupy.launches import Penalty
-from xpnet_cupy.memory import (
-    BatchMemory,
-    Data,
-    NetworkMemory,
-    Orders,
-    as_read,
-    batch_bytes,
-    batches_of_ranks,
-    network_bytes,
-    without_memory,
-)
+from xpnet_cupy.memory import BatchMemory, Data, NetworkMemory, Orders, as_read, batches_of_ranks
 from xpnet_cupy.plan import AT_ONCE, BatchPlan, Runs, Shape, Work, batches_of
 
 KEPT_PLANS = 16  # the one used longest ago goes first
@@ -42,14 +33,6 @@ NEXT_UPDATES = 2  # where the clock has the number of updates made
 
 T = TypeVar("T")
 Calls = list[tuple[Launch, int]]
-
-
-class _Room(NamedTuple):
-    """Memory for batches, what runs in it, and what comes after the last batch."""
-
-    memory: BatchMemory
-    runs: Runs
-    finish: Work
 
 
 class CompiledStep(Step):
@@ -75,7 +58,7 @@ class CompiledStep(Step):
         self.params = self._network.params
         how = f"up to {AT_ONCE} batches a CUDA graph, {launcher.of_batches.about}; predictions and losses recorded"
         self._why = f"the compiled CuPy step: {how}"
-        self._room: _Room | None = None
+        self._room: Runs | None = None  # in memory for the largest batch so far
         self._plans: OrderedDict[Shape, BatchPlan] = OrderedDict()
         self._met: Any = None  # the group that sums have been made with
         self._of_lanes: dict[Any, Inference] = {}  # threads at the same time have lanes of their own
@@ -181,6 +164,9 @@ class CompiledStep(Step):
     ) -> float:
         """See :class:`xpnet.backend.Step`."""
         count = X.shape[0] if rows is None else len(rows)
+        if not count:  # a row that is not there leaves the penalty's gradient alone, where that is added here
+            rows, count = numpy.array([-1]), 1
+            part = BatchPart(0.0, penalized=False) if part is None else replace(part, places=None)
         whole: float | BatchPart | None = part
         told: dict[str, Any] = {}
         if part is not None:
@@ -188,8 +174,6 @@ class CompiledStep(Step):
         elif sample_weight is None:
             whole = count
         with self._memory(f"A gradient over {count} rows", count), self.launcher.stream() as lane:
-            if not count:
-                return self._no_gradient(part)
             kind = "given" if part is not None else _counted(sample_weight)
             shape = Shape(count, Y.ndim == 1, kind, part is None or part.penalized, lane=lane)
             read = partial(self._read, X, Y, sample_weight, rows, part and part.places)
@@ -200,9 +184,9 @@ class CompiledStep(Step):
         with self._memory("An update"), self.launcher.stream():
 
             def prepare() -> tuple[Runs, Calls]:
-                runs = self._room_for(1).runs
+                room = self._room_for(1)
                 self._network.tell(Data(None), learning_rate=learning_rate)
-                return runs, runs.prepare([(self._updating, 1)])
+                return room, room.prepare([(self._updating, 1)], finish=False)
 
             runs, calls = self._with_room(prepare)
             runs.run(calls)
@@ -295,7 +279,7 @@ class CompiledStep(Step):
             room, data = self._room_for(shapes[0][0].rows), read()
             self._network.tell(data, **told)
             batches = [(getattr(self._plan(room, shape), kind), times) for shape, times in shapes]
-            return room.runs, data, room.runs.prepare(batches, room.finish)
+            return room, data, room.prepare(batches)
 
         runs, _held, calls = self._with_room(prepare)  # held until the device has read it
         runs.run(calls, after)
@@ -326,17 +310,16 @@ class CompiledStep(Step):
             self._of_lanes[lane] = Inference(self.spec, self.launcher, self._network)
         return self._of_lanes[lane]
 
-    def _room_for(self, size: int) -> _Room:
-        """Memory for batches of ``size`` rows at least, and what runs in it."""
+    def _room_for(self, size: int) -> Runs:
+        """What runs in memory for batches of ``size`` rows at least."""
         if self._room is None or size > self._room.memory.rows:
             self._plans.clear()
             self._room = None  # what there was is let go before the larger one is asked for
-            network, memory = self._network, BatchMemory(self.spec, self.launcher.of_batches, size)
-            begin = [launches.begin(self.launcher, network, memory.row_loss)]
-            if (batches := self.launcher.of_batches).halved:  # anyone may have written to the parameters
-                begin.append(launches.copy_parameters(batches, network.params.flat, network.copies.flat))
-            finish = Work([launches.finish(self.launcher, network, memory.row_loss)])
-            self._room = _Room(memory, Runs(self.launcher, network, Work(begin)), finish)
+            network, batches = self._network, self.launcher.of_batches
+            copies = []
+            if batches.halved:  # anyone may have written to the parameters
+                copies = [launches.copy_parameters(batches, network.params.flat, network.copies.flat)]
+            self._room = Runs(self.launcher, network, BatchMemory(self.spec, batches, size), before=copies)
         return self._room
 
     def _read(
@@ -355,11 +338,11 @@ class CompiledStep(Step):
             xp.asarray(places.reshape(-1).astype("int32")) if placed else None,
         )
 
-    def _plan(self, room: _Room, shape: Shape) -> BatchPlan:
+    def _plan(self, room: Runs, shape: Shape) -> BatchPlan:
         """Return the plan for batches of this shape, made once."""
         if shape not in self._plans:
             if len(self._plans) == KEPT_PLANS:
-                room.runs.forget(self._plans.popitem(last=False)[1].works)
+                room.forget(self._plans.popitem(last=False)[1].works)
             self._plans[shape] = BatchPlan(self.spec, self.launcher.of_batches, self._network, room.memory, shape)
         self._plans.move_to_end(shape)
         return self._plans[shape]
@@ -379,7 +362,7 @@ class CompiledStep(Step):
         for shape in [shape for shape in self._plans if shape.group is not None]:
             works = self._plans.pop(shape).works
             if self._room is not None:
-                self._room.runs.forget(works)
+                self._room.forget(works)
 
     def _mean(self, results: Any, whole: float | BatchPart | None) -> float:
         """The mean loss, penalty included.
@@ -393,19 +376,6 @@ class CompiledStep(Step):
         if broken:
             return float("nan")
         return loss / weight + self.penalty if weight else 0.0
-
-    def _no_gradient(self, part: BatchPart | None) -> float:
-        """The gradient and the loss of no rows: those of the penalty, where it is added here."""
-        network, self.penalty = self._network, 0.0
-        network.gradients.groups[0][...] = 0
-        if part is None or not part.penalized or not self.spec.l2:
-            return 0.0
-        xp = self.launcher.xp
-        total, squares = xp.full(1, part.total_weight, dtype=self.spec.dtype), xp.zeros_like(network.squares)
-        penalty = Penalty(network.bounds, self.spec.l2, self.spec.l2_over_batch, total, 0, squares)
-        launches.l2_penalty(self.launcher, network.params.flat, network.gradients.flat, penalty)()
-        self.penalty = float(self.spec.l2 / 2 * xp.sum(squares) / part.total_weight) if part.total_weight else 0.0
-        return self.penalty
 
     def _with_room(self, action: Callable[[], T]) -> T:
         """Run an action; where memory runs out, free what is kept for later and try once more."""
@@ -437,8 +407,18 @@ class CompiledStep(Step):
             try:
                 yield
             except MemoryError as error:
-                needed = network_bytes(self.spec) if rows is None else batch_bytes(self.spec, rows)
-                raise without_memory(self.launcher, what, needed, error) from error
+                spec, itemsize = self.spec, numpy.dtype(self.spec.dtype).itemsize
+                if rows is None:  # parameters, their gradients, and the optimizer's buffers
+                    items = sum(prod(slot.shape) for slot in spec.slots()) * (2 + len(spec.rule.buffers))
+                else:  # inputs, and every layer's outputs and gradients
+                    items = rows * (spec.widths[0] + 2 * sum(spec.widths[1:]))
+                sizes = items * itemsize, *self.launcher.free_memory()
+                needed, free, total = (f"{size / 2**20:,.1f} MiB" for size in sizes)
+                raise DeviceMemoryError(
+                    f"{what} needs about {needed} beside the data; the device has {free} free of {total} ({error}). "
+                    "Use a smaller batch_size or float32, or delete arrays and call "
+                    "cupy.get_default_memory_pool().free_all_blocks()."
+                ) from error
 
 
 def _counted(sample_weight: Array | None) -> Literal["rows", "summed"]:

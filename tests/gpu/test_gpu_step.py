@@ -251,7 +251,7 @@ def test_nodes_of_a_step(backend: Any, widths: tuple[int, ...], most: int) -> No
     step = make(spec, backend)
     train(step, X, Y)
     assert step._room is not None
-    graphs = {group: run.__self__ for group, run in step._room.runs.recorded.items() if run is not None}
+    graphs = {group: run.__self__ for group, run in step._room.recorded.items() if run is not None}
     assert graphs
     for group, graph in graphs.items():
         batches = sum(times for work, times in group if len(work.launches) > 2)

@@ -189,6 +189,9 @@ class HostLauncher(Launcher):
     def address(self, array: Any) -> int:
         return array.ctypes.data
 
+    def argument(self, array: Any) -> Any:
+        return array
+
     def uploads(self, size: int, dtype: str) -> Any:
         return SimpleNamespace(send=lambda array: np.asarray(array, dtype), arrived=lambda: None)
 

@@ -74,7 +74,7 @@ def test_a_captured_step_gives_the_references_answers(backend: CupyBackend, dtyp
 
 def recorded(step: Any) -> list[Graph]:
     """The graphs that the step trains by."""
-    graphs = [getattr(run, "__self__", None) for run in step._room.runs.recorded.values()]
+    graphs = [getattr(run, "__self__", None) for run in step._room.recorded.values()]
     return [graph for graph in graphs if isinstance(graph, Graph)]
 
 
@@ -135,9 +135,9 @@ class TestPredictions:
         for rows in (20, 3, 20, 4, 20, 5):
             step.forward(X[:rows])
         inference = step._inference(step.launcher.lane)
-        assert [rows for _, rows, _ in inference.works] == [4, 20, 5] and inference.x.shape[0] == 20
+        assert [rows for _, rows, _ in inference.works] == [4, 20, 5] and inference.runs.memory.rows == 20
         kept = {work for group in inference.runs.recorded for work, _ in group}
-        assert set(inference.works.values()) <= kept and len(kept) == 3 + 2  # beside what goes before and after
+        assert set(inference.works.values()) <= kept and len(kept) == 3 + 1  # beside what goes before
 
     def test_threads_do_not_share_its_memory(self, backend: CupyBackend) -> None:
         spec, X, _ = spec_and_data("float32")
@@ -151,7 +151,7 @@ class TestPredictions:
         other.start()
         other.join()
         work()
-        assert not np.shares_memory(found[0].x, found[1].x) and found[0].epoch is not found[1].epoch
+        assert not np.shares_memory(*(one.runs.memory.x for one in found)) and found[0].epoch is not found[1].epoch
 
 
 class TestLosses:

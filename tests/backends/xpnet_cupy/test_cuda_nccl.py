@@ -202,7 +202,7 @@ def trained(
     except BackendError as error:
         group.abort(error)
         raise
-    graphs = 0 if step._room is None else sum(graph is not None for graph in step._room.runs.recorded.values())
+    graphs = 0 if step._room is None else sum(graph is not None for graph in step._room.recorded.values())
     penalty = grouped.penalty
     group.close()
     return losses, penalty, (step, graphs)

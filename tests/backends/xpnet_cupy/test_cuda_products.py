@@ -5,28 +5,27 @@ from typing import Any
 import numpy as np
 import pytest
 from cuda_host import by_matmul, needs_compiler
-from xpnet_cupy import products
-from xpnet_cupy.cublaslt import CublasLt
-from xpnet_cupy.products import Product
+from xpnet_cupy.cublaslt import CublasLt, Product, mask_stride
 
 from xpnet.errors import BackendError
 
 ROWS, IN, OUT = 5, 7, 3
 
 
-def stored(memory: Any, rows: int, cols: int, stride: int) -> Any:
+def stored(memory: Any, rows: int, cols: int) -> Any:
     """A column-major matrix as it lies in flat memory."""
-    return np.array([[memory[row + col * stride] for col in range(cols)] for row in range(rows)])
+    return np.array([[memory[row + col * rows] for col in range(cols)] for row in range(rows)])
 
 
 def column_major(product: Product, a: Any, b: Any, out: Any) -> None:
     """D = op(A) op(B), item by item from the descriptors: what a column-major library does with these addresses."""
     a, b, flat = a.ravel(), b.ravel(), out.ravel()
-    A, B = stored(a, *product.shape_a, product.lda), stored(b, *product.shape_b, product.ldb)
+    shape_a, shape_b, _ = product.shapes
+    A, B = stored(a, *shape_a), stored(b, *shape_b)
     D = (A.T if product.transpose_a else A) @ (B.T if product.transpose_b else B)
     assert D.shape == (product.m, product.n)
     for col in range(product.n):
-        flat[col * product.ldd : col * product.ldd + product.m] = D[:, col]
+        flat[col * product.m : (col + 1) * product.m] = D[:, col]
 
 
 @pytest.fixture
@@ -37,9 +36,9 @@ def matrices() -> dict[str, Any]:
 
 
 CASES = {
-    "forward": (products.forward, "W", "X", lambda m: m["X"] @ m["W"]),
-    "weight gradient": (products.weight_gradient, "dZ", "X", lambda m: m["X"].T @ m["dZ"]),
-    "input gradient": (products.input_gradient, "W", "dZ", lambda m: m["dZ"] @ m["W"].T),
+    "forward": (Product.forward, "W", "X", lambda m: m["X"] @ m["W"]),
+    "weight gradient": (Product.weight_gradient, "dZ", "X", lambda m: m["X"].T @ m["dZ"]),
+    "input gradient": (Product.input_gradient, "W", "dZ", lambda m: m["dZ"] @ m["W"].T),
 }
 
 
@@ -55,15 +54,16 @@ def test_descriptors_give_the_row_major_product(matrices: dict[str, Any], case: 
 
 def test_the_table_of_layouts() -> None:
     def row(p: Product) -> tuple[Any, ...]:
-        return p.m, p.n, p.k, p.transpose_a, p.lda, p.transpose_b, p.ldb, p.ldd
+        (lda, _), (ldb, _), (ldd, _) = p.shapes
+        return p.m, p.n, p.k, p.transpose_a, lda, p.transpose_b, ldb, ldd
 
-    assert row(products.forward(ROWS, IN, OUT)) == (OUT, ROWS, IN, False, OUT, False, IN, OUT)
-    assert row(products.weight_gradient(ROWS, IN, OUT)) == (OUT, IN, ROWS, False, OUT, True, IN, OUT)
-    assert row(products.input_gradient(ROWS, IN, OUT)) == (IN, ROWS, OUT, True, OUT, False, OUT, IN)
+    assert row(Product.forward(ROWS, IN, OUT)) == (OUT, ROWS, IN, False, OUT, False, IN, OUT)
+    assert row(Product.weight_gradient(ROWS, IN, OUT)) == (OUT, IN, ROWS, False, OUT, True, IN, OUT)
+    assert row(Product.input_gradient(ROWS, IN, OUT)) == (IN, ROWS, OUT, True, OUT, False, OUT, IN)
 
 
 def test_the_mask_of_relu_is_padded_to_whole_steps() -> None:
-    assert [products.mask_stride(width) for width in (1, 128, 129, 1024)] == [128, 128, 256, 1024]
+    assert [mask_stride(width) for width in (1, 128, 129, 1024)] == [128, 128, 256, 1024]
 
 
 def address(array: Any) -> int:
@@ -80,14 +80,14 @@ class TestCublasLt:
         mask, Y = np.full((ROWS, 16), 255, np.uint8), np.full((ROWS, OUT), np.nan, dtype)
         precision = "fp64" if dtype == "float64" else "fp32"
         tolerance = {"rtol": 20 * np.finfo(dtype).eps, "atol": 20 * np.finfo(dtype).eps}
-        forward = products.forward(ROWS, IN, OUT, epilogue="relu_aux_bias")
+        forward = Product.forward(ROWS, IN, OUT, epilogue="relu_aux_bias")
         places = address(m["W"]), address(m["X"]), address(Y), address(bias), address(mask)
         lt.prepare(forward, precision, *places)()
         Z = m["X"] @ m["W"] + bias
         np.testing.assert_allclose(Y, np.maximum(Z, 0), **tolerance)
         bits = np.unpackbits(mask, axis=1, bitorder="little")[:, :OUT]
         np.testing.assert_array_equal(bits, Z > 0)
-        gradient = products.weight_gradient(ROWS, IN, OUT, epilogue="bgrada")
+        gradient = Product.weight_gradient(ROWS, IN, OUT, epilogue="bgrada")
         dW = np.full((IN, OUT), np.nan, dtype)
         lt.prepare(gradient, precision, address(m["dZ"]), address(m["X"]), address(dW), address(d_bias))()
         np.testing.assert_allclose(dW, m["X"].T @ m["dZ"], **tolerance)
@@ -98,7 +98,7 @@ class TestCublasLt:
         mask = np.zeros((ROWS, 16), np.uint8)
         mask[:, :1] = np.packbits(on, axis=1, bitorder="little")
         dX, d_bias = np.full((ROWS, IN), np.nan), np.full(IN, np.nan)
-        product = products.input_gradient(ROWS, IN, OUT, epilogue="drelu_bgrad")
+        product = Product.input_gradient(ROWS, IN, OUT, epilogue="drelu_bgrad")
         arrays = matrices["W"], matrices["dZ"], dX, d_bias, mask
         lt.prepare(product, "fp64", *(address(array) for array in arrays))()
         wanted = matrices["dZ"] @ matrices["W"].T * on
@@ -108,8 +108,8 @@ class TestCublasLt:
     def test_what_it_refuses_is_none_or_an_error(self, lt: CublasLt, matrices: dict[str, Any]) -> None:
         out = np.empty((ROWS, OUT))
         places = address(matrices["W"]), address(matrices["X"]), address(out)
-        wrong = Product(OUT, ROWS, IN, False, False, lda=OUT - 1, ldb=IN, ldd=OUT)
-        assert lt.prepare(wrong, "fp64", *places) is None
+        without_bias = Product.forward(ROWS, IN, OUT, epilogue="bias")
+        assert lt.prepare(without_bias, "fp64", *places) is None
         with pytest.raises(BackendError, match="cublasLtMatmulDescSetAttribute.*status 7.*xpnet doctor"):
             operation = lt.described("MatmulDesc", 70, 1)
             lt.assign("MatmulDesc", operation, 99, np.ctypeslib.as_ctypes(np.zeros(1)))
