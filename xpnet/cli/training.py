@@ -31,7 +31,7 @@ from xpnet.data.frames import Frame, is_text, pick_columns, read_labels
 from xpnet.distributed import current_ranks
 from xpnet.errors import DataFileError, ModelFileError, XpnetError
 from xpnet.tabular.columns import dates_of_text
-from xpnet.tabular.encoder import LEAST_BINS, MOST_BINS_OF_A_TREE
+from xpnet.tabular.encoder import LEAST_BINS, MOST_BINS_OF_A_TREE, USUAL_CATEGORIES
 from xpnet.training import Callback, Progress
 
 SAMPLE_ROWS = 2**16
@@ -269,6 +269,7 @@ def _fit_encoded(model: Any, rows: Rows, settings: SimpleNamespace) -> tuple[Any
     chosen = training.some(SAMPLE_ROWS)
     bins: Any = min(most, MOST_BINS_OF_A_TREE) if most >= LEAST_BINS else None
     encoder = model.new_encoder(settings.seed, "auto" if len(chosen) == len(training) else bins)
+    encoder.max_categories = min(encoder.max_categories, max(USUAL_CATEGORIES, MOST_ENCODED // len(rows)))
     encoder.fit(chosen.table(), chosen.y)
     pyarrow.default_memory_pool().release_unused()  # what the sample took is needed for the rows
     notes = ["the table is read again for each epoch, since its encoded rows would take much memory"] * by_blocks

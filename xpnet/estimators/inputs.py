@@ -165,8 +165,8 @@ def in_memory_or_source(estimator: Any, X: Any, ranks: Ranks) -> Any:
     if type(X) is numpy.ndarray and not ranks.own_data:
         return X
     source = as_source(X, dtype=estimator.dtype, copied=bool(estimator.early_stopping))
-    if estimator.solver == "lbfgs":  # takes all rows at once
-        return X if source is None else source.whole()
+    if estimator.solver == "lbfgs":  # takes all rows at once, a memory map as it lies
+        return X if source is None or isinstance(X, numpy.ndarray) else source.whole()
     if source is not None:
         count, room = len(source), source.buffer_rows(estimator.dtype or numpy.result_type(source.dtype, numpy.float32))
     elif not ranks.own_data:
