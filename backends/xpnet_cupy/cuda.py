@@ -119,33 +119,32 @@ def captured(cupy: Any, run: Callable[[], Any]) -> Launch:
     return graph.launch
 
 
-class _Lent:
+class _Lent(dict[int, Lane]):
     """The lanes of one thread, by device; when it ends, the next thread may have them."""
 
     def __init__(self, free: dict[int, list[Lane]]) -> None:
-        self.lanes: dict[int, Lane] = {}
-        self._free = free
+        self.free = free
 
     def __del__(self) -> None:
-        for device, lane in self.lanes.items():
-            self._free.setdefault(device, []).append(lane)
+        for device, lane in self.items():
+            self.free.setdefault(device, []).append(lane)
 
 
 class Lanes(threading.local):
     """A lane for each thread and device, as many as threads live: a server may have a thread for each request."""
 
     def __init__(self, free: dict[int, list[Lane]]) -> None:
-        self._free, self._lent = free, _Lent(free)
+        self._lent = _Lent(free)
 
     def current(self, cupy: Any) -> Lane:
         """Return this thread's lane on the current device."""
-        device, lanes = cupy.cuda.Device().id, self._lent.lanes
-        if device not in lanes:
+        device, lent = cupy.cuda.Device().id, self._lent
+        if device not in lent:
             try:
-                lanes[device] = self._free.setdefault(device, []).pop()
+                lent[device] = lent.free.setdefault(device, []).pop()
             except IndexError:
-                lanes[device] = Lane(cupy)
-        return lanes[device]
+                lent[device] = Lane(cupy)
+        return lent[device]
 
 
 lanes = Lanes({})

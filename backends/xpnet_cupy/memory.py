@@ -58,12 +58,10 @@ class Orders:
         self._uploads: Uploads | None = None
         self._size = 0
         self._sent: tuple[Any, Array] | None = None  # an order on the host, and where it is on the device
-        self._draw: Callable[[], Any] | None = None
 
-    def expect(self, draw: Callable[[], Any] | None, rows: int) -> None:
-        """Within the epoch that begins, ``draw`` gives the order of the next one; memory is taken here."""
-        self._draw = draw
-        if draw is not None and self._size != rows:
+    def make_room(self, rows: int) -> None:
+        """Take the memory for orders of so many rows that are sent ahead."""
+        if self._size != rows:
             self._uploads, self._size = self._launcher.uploads(rows, "int32"), rows
 
     def on_device(self, order: Any) -> Array:
@@ -73,13 +71,12 @@ class Orders:
             return self._sent[1]
         return self._launcher.xp.asarray(numpy.asarray(order, dtype=numpy.int32))
 
-    def send_next(self) -> None:
+    def send(self, draw: Callable[[], Any]) -> None:
         """Draw the next order and send it. All that the epoch has for the device has been asked for."""
-        if self._draw is None or self._uploads is None:
-            return
-        draw, self._draw, self._sent = self._draw, None, None
-        order = draw()
-        self._sent = order, self._uploads.send(order)
+        self._sent = None
+        if self._uploads is not None:
+            order = draw()
+            self._sent = order, self._uploads.send(order)
 
 
 def batches_of_ranks(

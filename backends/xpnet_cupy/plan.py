@@ -9,7 +9,7 @@ Where the data lie is read from the device by the kernels that need it, so that 
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Literal
 
@@ -103,13 +103,6 @@ class Runs:
         finally:
             self.epoch.asked()
 
-    def start(self) -> None:
-        """Run what goes before the first batch, for a batch that warms up."""
-        try:
-            self.begin.run()
-        finally:
-            self.epoch.asked()
-
     def forget(self, works: Sequence[Work]) -> None:
         """Let go of all recordings that have these in them."""
         for group in [group for group in self.recorded if any(work in works for work, _ in group)]:
@@ -128,7 +121,7 @@ class Runs:
 
     def _warm_up(self, works: list[Work]) -> None:
         if works:
-            self.start()
+            self.run([(self.begin.run, 1)])
         for work in works:
             for launch in work.warm_up:
                 launch()
@@ -298,26 +291,24 @@ class BatchPlan:
 
     def _backward(self) -> list[Launch]:
         """Go from the last layer down: its parameters' gradient, then through its weight and the activation below."""
-        found = self._parameters(self.spec.layers - 1)
+        found = self._parameters(self.spec.layers - 1, has_bias=False)
         for k in reversed(range(self.spec.layers - 1)):
             through, has_bias = self._through(k)
-            found += [*through, *([self._weight_gradient(k)] if has_bias else self._parameters(k))]
+            found += [*through, *self._parameters(k, has_bias=has_bias)]
         return found
 
-    def _parameters(self, k: int) -> list[Launch]:
-        """dW and db of a layer in one product, where db does not come with ``_through``."""
+    def _parameters(self, k: int, *, has_bias: bool) -> list[Launch]:
+        """dW and db of a layer, in one product where that can be; dW alone where db has come with ``_through``."""
         d_out, (weight, bias) = self.d_outputs[k], self.d_layers[k]
-        product = Product.weight_gradient(self.rows, *weight.shape, epilogue="bgrada")
-        launch = self.launcher.fused_product(product, d_out, self.inputs[k], weight, vector=bias)
+        arrays = (d_out, self.inputs[k], weight)
+        plain = Product.weight_gradient(self.rows, *weight.shape)
+        if has_bias:
+            return [self.launcher.product(plain, *arrays)]
+        launch = self.launcher.fused_product(replace(plain, epilogue="bgrada"), *arrays, vector=bias)
         if launch is not None:
             return [launch]
         sums = launches.backward_bias(self.launcher, "identity", d_out, d_out, None, bias)
-        return [self._weight_gradient(k), *sums]
-
-    def _weight_gradient(self, k: int) -> Launch:
-        weight, _ = self.d_layers[k]
-        product = Product.weight_gradient(self.rows, *weight.shape)
-        return self.launcher.product(product, self.d_outputs[k], self.inputs[k], weight)
+        return [self.launcher.product(plain, *arrays), *sums]
 
     def _through(self, k: int) -> tuple[list[Launch], bool]:
         """d_outputs[k], through the weight above and the activation of layer k, and whether it brings k's db, too."""

@@ -56,8 +56,6 @@ class CompiledStep(Step):
         with self._memory(f"A network of widths {spec.widths}"):
             self._network = NetworkMemory(spec, backend, launcher)
         self.params = self._network.params
-        how = f"up to {AT_ONCE} batches a CUDA graph, {launcher.of_batches.about}; predictions and losses recorded"
-        self._why = f"the compiled CuPy step: {how}"
         self._room: Runs | None = None  # in memory for the largest batch so far
         self._plans: OrderedDict[Shape, BatchPlan] = OrderedDict()
         self._met: Any = None  # the group that sums have been made with
@@ -71,37 +69,17 @@ class CompiledStep(Step):
     @property
     def why(self) -> str:
         """See :class:`xpnet.backend.Step`."""
-        return self._why
+        how = f"up to {AT_ONCE} batches a CUDA graph, {self.launcher.of_batches.about}"
+        return f"the compiled CuPy step: {how}; predictions and losses recorded"
 
-    def epoch(
-        self,
-        X: Array,
-        Y: Array,
-        *,
-        learning_rate: float,
-        batch_size: int,
-        order: Any = None,
-        sample_weight: Array | None = None,
-    ) -> float:
+    def epoch(self, X: Array, Y: Array, **options: Any) -> float:
         """See :class:`xpnet.backend.Step`."""
-        told = {"learning_rate": learning_rate}
-        return self._epoch(X, Y, sample_weight, order, batch_size, told)
+        return self._epoch(X, Y, {}, **options)
 
-    def weighted_epoch(
-        self,
-        X: Array,
-        Y: Array,
-        *,
-        learning_rate: float,
-        batch_size: int,
-        order: Any = None,
-        sample_weight: Array | None = None,
-        max_grad_norm: float | None = None,
-    ) -> float:
+    def weighted_epoch(self, X: Array, Y: Array, *, max_grad_norm: float | None = None, **options: Any) -> float:
         """See :class:`xpnet.backend.Step`. The weights of batches and the norms of gradients stay on the device."""
         clipped = {} if max_grad_norm is None else {"max_norm": max_grad_norm}
-        told = {"learning_rate": learning_rate, "by_rows": True, **clipped}
-        return self._epoch(X, Y, sample_weight, order, batch_size, told)
+        return self._epoch(X, Y, {"by_rows": True, **clipped}, **options)
 
     def data_parallel_epoch(
         self,
@@ -167,15 +145,14 @@ class CompiledStep(Step):
         if not count:  # a row that is not there leaves the penalty's gradient alone, where that is added here
             rows, count = numpy.array([-1]), 1
             part = BatchPart(0.0, penalized=False) if part is None else replace(part, places=None)
-        whole: float | BatchPart | None = part
+        whole, weight = None if sample_weight is not None else count, _counted(sample_weight)
         told: dict[str, Any] = {}
         if part is not None:
+            whole, weight = part.total_weight, "given"
             told = {"total_weight": part.total_weight, "first_row": part.first_row}
-        elif sample_weight is None:
-            whole = count
+        penalized = part is None or part.penalized
         with self._memory(f"A gradient over {count} rows", count), self.launcher.stream() as lane:
-            kind = "given" if part is not None else _counted(sample_weight)
-            shape = Shape(count, Y.ndim == 1, kind, part is None or part.penalized, lane=lane)
+            shape = Shape(count, Y.ndim == 1, weight, penalized, lane=lane)
             read = partial(self._read, X, Y, sample_weight, rows, part and part.places)
             return self._mean(self._run(read, [(shape, 1)], told, "gradients"), whole)
 
@@ -235,27 +212,31 @@ class CompiledStep(Step):
         self,
         X: Array,
         Y: Array,
-        sample_weight: Array | None,
-        order: Any,
-        batch_size: int,
         told: dict[str, Any],
+        *,
+        learning_rate: float,
+        batch_size: int,
+        order: Any = None,
+        sample_weight: Array | None = None,
     ) -> float:
-        """An epoch over all rows; told : as for :meth:`xpnet_cupy.memory.EpochMemory.tell`"""
+        """An epoch over all rows; told : beside the learning rate, as for ``EpochMemory.tell``"""
         self.penalty, rows = 0.0, X.shape[0]
-        prefetch, self.prefetch_order = self.prefetch_order, None
+        draw, self.prefetch_order = self.prefetch_order, None
         if not rows:
             return 0.0
         size = min(batch_size, rows)
 
         def read() -> Data:
-            self._orders.expect(prefetch, rows)
+            if draw is not None:
+                self._orders.make_room(rows)
             return self._read(X, Y, sample_weight, order)
 
         with self._memory(f"Training on batches of {size} rows", size), self.launcher.stream() as lane:
             weight = _counted(sample_weight)
             shapes = [(Shape(n, Y.ndim == 1, weight, lane=lane), times) for n, times in batches_of(rows, size)]
             kind = "clipped" if "max_norm" in told else "training"
-            results = self._run(read, shapes, told, kind, beside=self._orders.send_next)
+            beside = None if draw is None else partial(self._orders.send, draw)
+            results = self._run(read, shapes, {"learning_rate": learning_rate, **told}, kind, beside=beside)
             return self._mean(results, rows if sample_weight is None or "by_rows" in told else None)
 
     def _run(
@@ -364,14 +345,13 @@ class CompiledStep(Step):
             if self._room is not None:
                 self._room.forget(works)
 
-    def _mean(self, results: Any, whole: float | BatchPart | None) -> float:
+    def _mean(self, results: Any, whole: float | None) -> float:
         """The mean loss, penalty included.
 
-        whole : what losses are divided by, or the part of a batch that they are of; None for the sum of all weights
+        whole : what losses are divided by; None for the sum of all weights
         """
-        loss, squares, weight, broken = results
-        if whole is not None:
-            weight = whole.total_weight if isinstance(whole, BatchPart) else whole
+        loss, squares, summed, broken = results
+        weight = summed if whole is None else whole
         self.penalty = self.spec.l2 / 2 * squares / weight if weight else 0.0
         if broken:
             return float("nan")
@@ -421,6 +401,6 @@ class CompiledStep(Step):
                 ) from error
 
 
-def _counted(sample_weight: Array | None) -> Literal["rows", "summed"]:
+def _counted(sample_weight: Array | None) -> Literal["rows", "summed", "given"]:
     """By what the losses of a batch are divided: see :class:`~xpnet_cupy.plan.Shape`."""
     return "rows" if sample_weight is None else "summed"
