@@ -37,6 +37,12 @@ def test_a_target_that_is_not_named(run: Run) -> None:
     check_one_line(run("train", "iris", "--target", "kind", code=1), "its labels are called 'target'; received 'kind'")
 
 
+def test_a_column_that_an_option_names_must_be_there(run: Run) -> None:
+    Path("d.csv").write_text("aa,y\n1,p\n2,q\n3,p\n4,q\n")
+    for option in ("--drop", "--id", "--text", "--features"):
+        check_one_line(run("train", "d.csv", "--target", "y", option, "ab", code=1), "there is no column 'ab'")
+
+
 USAGE = [
     (("train", "iris", "--backend", "nope"), "must be one of cupy, numba, numpy; received 'nope'"),
     (("train", "iris", "-o", "no/m.safetensors"), "The folder no must exist to write m.safetensors there"),

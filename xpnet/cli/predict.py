@@ -111,7 +111,8 @@ def _columns_of(
     if found.default_target is not None and not set(named) <= set(found.names):
         named = ()  # columns of arrays have no names but those that they were given
     ids = [] if named else [*how["ids"], *(name for name in opened.ids if name in found.names)]
-    features, label = pick_columns(found, target=target, labelled=labelled, features=named, drop=[*how["drop"], *ids])
+    asked = {"labelled": labelled, "drop": [*how["drop"], *ids], "text": how["text"]}
+    features, label = pick_columns(found, target=target, features=named, **asked)
     if not named and len(features) != opened.width:
         raise DataFileError(
             f"{found.name}: this model takes {opened.width} columns; received {len(features)}. Give it the columns it "

@@ -87,7 +87,11 @@ def _read(settings: SimpleNamespace) -> tuple[Rows, dict[str, Any]]:
     """Return the rows of the file that have a label, and what is told of them and of the task."""
     opened = open_data(settings.data, settings.target, **dialect_of(vars(settings)))
     features, target = pick_columns(
-        opened, target=settings.target, features=settings.features, drop=[*settings.drop, *settings.ids]
+        opened,
+        target=settings.target,
+        features=settings.features,
+        drop=[*settings.drop, *settings.ids],
+        text=settings.text,
     )
     target = str(target)
     text = [name for name in settings.text if name in (*features, target)]

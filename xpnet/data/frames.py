@@ -252,10 +252,11 @@ def pick_columns(
     labelled: bool = True,
     features: Sequence[str] = (),
     drop: Sequence[str] = (),
+    text: Sequence[str] = (),
 ) -> tuple[list[str], str | None]:
     """Return the names of the columns that a model takes, and of the labels where they are asked for.
 
-    labelled : whether a target is needed
+    labelled : whether a target is needed; text : columns that are named for another reason, and must be there
 
     Raises DataFileError for columns that are missing, for a target that is not named, and where no feature is left.
     """
@@ -267,7 +268,8 @@ def pick_columns(
     if labelled and own is not None and target not in (None, own, "target", "y"):
         raise DataFileError(f"{opened.name}: its labels are called {own!r}; received {target!r}. Leave --target out.")
     target = (own or target) if labelled else None
-    missing = [name for name in dict.fromkeys([target or "", *features, *drop]) if name not in ("", *opened.names)]
+    named = dict.fromkeys([target or "", *features, *drop, *text])
+    missing = [name for name in named if name not in ("", *opened.names)]
     if missing:
         raise DataFileError(_missing_columns(opened, missing))
     chosen = list(dict.fromkeys(features)) or [name for name in opened.names if name not in {target, own, *drop}]
