@@ -619,7 +619,8 @@ class TabularClassifier(ClassifierMixin, Tabular):
         InputError
             For columns that are not those of the training.
         """
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        places = self.predict_proba(X).argmax(axis=1)  # first, as it tells that the estimator is not fitted
+        return self.classes_[places]
 
 
 @with_documentation_of(Parameters=Tabular, Attributes=Tabular, Loss=LossParameters)
