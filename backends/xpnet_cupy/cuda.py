@@ -5,8 +5,8 @@ CuPy is passed in, so that nothing here imports it.
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy
 
 from xpnet.ops import Array
 from xpnet_cupy import cublaslt
-from xpnet_cupy.cublaslt import WORKSPACE_BYTES, CublasLt, Launch
+from xpnet_cupy.cublaslt import WORKSPACE_BYTES, CublasLt
 
 SOURCE = Path(__file__).with_name("kernels.cu").read_text(encoding="utf-8")
 OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation, and CUDA_ERROR_OUT_OF_MEMORY
@@ -100,23 +100,6 @@ def back_to(cupy: Any, caller: Any) -> None:
     """
     if cupy.cuda.get_current_stream() != caller:
         caller.use()
-
-
-def captured(cupy: Any, run: Callable[[], Any]) -> Launch:
-    """Record what ``run`` launches on the current stream as a CUDA graph, and take the graph's memory on the card."""
-    stream = cupy.cuda.get_current_stream()
-    with memory_errors(cupy):
-        stream.begin_capture()
-        try:
-            run()
-        except BaseException:
-            # A capture that went wrong ends with an error of its own.
-            with suppress(cupy.cuda.runtime.CUDARuntimeError):
-                stream.end_capture()
-            raise
-        graph = stream.end_capture()
-        graph.upload(stream)
-    return graph.launch
 
 
 class _Lent(dict[int, Lane]):

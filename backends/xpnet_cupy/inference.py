@@ -4,7 +4,6 @@ As a batch of a training, a recording reads on the device where the data lie, so
 and sums of its own: those of a training under way stay as they are.
 """
 
-from collections import OrderedDict
 from typing import Any
 
 import numpy
@@ -21,7 +20,6 @@ from xpnet_cupy.plan import Runs, Work, batches_of, forward_launches, layers_of
 
 BLOCK_ROWS = 8192  # of a block, at the least
 BLOCK_BYTES = 64 << 20  # of a block's rows and outputs: narrow networks take more rows, since a launch costs the same
-KEPT = 16  # numbers of rows whose launches are kept: the one used longest ago goes first
 
 
 class Inference:
@@ -59,13 +57,13 @@ class Inference:
             self._allocate(size)
         self.epoch.tell(data, out=out)
         kind = "prediction" if out is not None else "indices" if data.indices else "labels"
-        batches = [(self._work(kind, rows, data.weight is not None), n) for rows, n in batches_of(count, size)]
+        keys = [((kind, rows, data.weight is not None), times) for rows, times in batches_of(count, size)]
+        batches = [(self.runs.work(key, self._work), times) for key, times in keys]
         self.runs.run(self.runs.prepare(batches, finish=out is None))
 
     def _allocate(self, rows: int) -> None:
         """Memory for so many rows, and what runs in it; for none, what refers to that before is let go."""
         spec, launcher, network = self.spec, self.launcher, self.network
-        self.works: OrderedDict[tuple[str, int, bool], Work] = OrderedDict()
         self.probabilities: Any = launcher.xp.empty((rows, spec.widths[-1]), dtype=spec.dtype)
         squares = []
         if spec.l2:
@@ -74,15 +72,10 @@ class Inference:
         memory = BatchMemory(spec, launcher, rows, trains=False)
         self.runs = Runs(launcher, self.epoch, memory, after=squares)
 
-    def _work(self, kind: str, rows: int, weighted: bool) -> Work:
-        """The work on a block of so many rows, made when it first comes."""
-        key = kind, rows, weighted
-        if key not in self.works:
-            if len(self.works) == KEPT:
-                self.runs.forget([self.works.popitem(last=False)[1]])
-            self.works[key] = Work(self._prediction(rows) if kind == "prediction" else self._loss(*key))
-        self.works.move_to_end(key)
-        return self.works[key]
+    def _work(self, key: tuple[str, int, bool]) -> Work:
+        """The work on a block: of which kind, of how many rows, and whether they have weights."""
+        kind, rows, weighted = key
+        return Work(self._prediction(rows) if kind == "prediction" else self._loss(kind == "indices", rows, weighted))
 
     def _prediction(self, rows: int) -> list[Launch]:
         """Rows go forward, and outputs where they belong."""
@@ -94,12 +87,12 @@ class Inference:
             found.append(launches.softmax(self.launcher, logits, outputs))
         return [*found, launches.put(self.launcher, self.epoch, outputs)]
 
-    def _loss(self, kind: str, rows: int, weighted: bool) -> list[Launch]:
+    def _loss(self, indices: bool, rows: int, weighted: bool) -> list[Launch]:
         """Rows go forward, and their losses are added to what there is."""
         epoch = self.epoch
         found, outputs = self._forward(rows, "identity")
         weigh = [launches.batch_weight(self.launcher, epoch, rows)] if weighted else []
-        batch = Batch(kind == "indices", data=epoch.data, clock=epoch.clock, rates=epoch.rates)
+        batch = Batch(indices, data=epoch.data, clock=epoch.clock, rates=epoch.rates)
         row_loss = self.runs.memory.row_loss[:rows]
         arguments = (self.spec.loss, outputs, batch, None, row_loss, self.spec.output_numbers)
         return [*found, *weigh, launches.loss(self.launcher, *arguments, moves=True)]

@@ -6,7 +6,7 @@ that runs the same kernels on the host.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import copy
 from functools import cached_property
 from typing import Any, Self
@@ -144,8 +144,23 @@ class Launcher:
         return self.lane.lt.prepare(product, self.precision, *places)
 
     def record(self, run: Launch) -> Launch:
-        """The work of ``run``, which has run once before, as something cheaper to repeat: a captured graph."""
-        return cuda.captured(self.cupy, run)
+        """The work of ``run``, which has run once before, as something cheaper to repeat: a captured graph.
+
+        The graph's memory on the card is taken, too.
+        """
+        stream = self.cupy.cuda.get_current_stream()
+        with cuda.memory_errors(self.cupy):
+            stream.begin_capture()
+            try:
+                run()
+            except BaseException:
+                # A capture that went wrong ends with an error of its own.
+                with suppress(self.cupy.cuda.runtime.CUDARuntimeError):
+                    stream.end_capture()
+                raise
+            graph = stream.end_capture()
+            graph.upload(stream)
+        return graph.launch
 
     def mark(self) -> Any:
         """Mark the work requested so far; the mark's ``synchronize`` waits for it."""

@@ -5,7 +5,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import numpy
@@ -41,7 +41,9 @@ def open_group(timeout: float) -> Iterator["NcclGroup"]:
         Where CuPy, cuBLASLt, NCCL, mpi4py or an MPI is missing, or a machine has fewer GPUs than ranks.
     """
     cupy, nccl = _cupy_with_nccl()
-    with _mpi()(timeout) as host, _own_device(cupy, host):
+    from xpnet_mpi import open_group as open_mpi
+
+    with open_mpi(timeout) as host, _own_device(cupy, host):
         group = NcclGroup(host, cupy, nccl, timeout)
         yield group
         # Not where an exception passes: the other ranks may be elsewhere.
@@ -148,12 +150,6 @@ def _cupy_with_nccl() -> tuple[Any, Any]:
             "group 'mpi'."
         )
     return cupy, nccl
-
-
-def _mpi() -> Callable[[float], AbstractContextManager[Group]]:
-    from xpnet_mpi import open_group as open_mpi
-
-    return open_mpi
 
 
 @contextmanager

@@ -8,9 +8,9 @@ Where the data lie is read from the device by the kernels that need it, so that 
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, Literal
 
 from xpnet.backend import NetworkSpec, Parameters
@@ -23,6 +23,9 @@ from xpnet_cupy.memory import BatchMemory, EpochMemory, NetworkMemory
 
 AT_ONCE = 8
 """Batches of one recording, at most: what comes before and after them is recorded along."""
+
+KEPT_WORKS = 16
+"""Works on batches or blocks of rows that are kept: the one used longest ago goes first."""
 
 KEPT = 48
 """Recordings that are kept: the one used longest ago goes first."""
@@ -71,7 +74,23 @@ class Runs:
         self.launcher, self.epoch, self.memory = launcher, epoch, memory
         self.begin = Work([launches.begin(launcher, epoch, memory.row_loss), *before])
         self.finish = Work([*after, launches.finish(launcher, epoch, memory.row_loss)])
+        self.works: OrderedDict[Hashable, Work] = OrderedDict()
         self.recorded: OrderedDict[Group, Launch | None] = OrderedDict()  # None where it has come once
+
+    def work(self, key: Hashable, make: Callable[[Any], Work]) -> Work:
+        """Return what is made of a key, once for each."""
+        if key not in self.works:
+            if len(self.works) == KEPT_WORKS:
+                self.forget(next(iter(self.works)))
+            self.works[key] = make(key)
+        self.works.move_to_end(key)
+        return self.works[key]
+
+    def forget(self, key: Hashable) -> None:
+        """Let go of a work, and of all recordings that have it in them."""
+        forgotten = self.works.pop(key)
+        for group in [group for group in self.recorded if any(work is forgotten for work, _ in group)]:
+            del self.recorded[group]
 
     def prepare(self, batches: list[tuple[Work, int]], *, finish: bool = True) -> list[tuple[Launch, int]]:
         """Return what runs the batches from the beginning to the end: calls, each with how often it comes.
@@ -102,11 +121,6 @@ class Runs:
                         after()
         finally:
             self.epoch.asked()
-
-    def forget(self, works: Sequence[Work]) -> None:
-        """Let go of all recordings that have these in them."""
-        for group in [group for group in self.recorded if any(work in works for work, _ in group)]:
-            del self.recorded[group]
 
     def _call(self, group: Group, times: int) -> Launch:
         if (recording := self.recorded.get(group)) is not None:
@@ -183,6 +197,9 @@ class Shape:
     """Holds everything that a plan depends on.
 
     rows : of a batch; indices : whether labels are class indices
+    kind : ``gradients`` fills the gradients, adds to the losses, and notes what is not finite; ``training`` fills the
+        gradients, then updates the parameters: penalty and clock are in the update; ``clipped`` does the same, with
+        gradients scaled to a norm before the update
     weight : ``rows``, ``summed`` over the sample weights of the batch, or ``given``: the weight of the whole batch
     penalized : whether the penalty is added
     lane : where the launches run
@@ -191,6 +208,7 @@ class Shape:
 
     rows: int
     indices: bool
+    kind: Literal["gradients", "training", "clipped"]
     weight: Literal["rows", "summed", "given"] = "rows"
     penalized: bool = True
     lane: object = None
@@ -198,12 +216,7 @@ class Shape:
 
 
 class BatchPlan:
-    """The launches of one batch.
-
-    gradients : fills the gradients, adds to the losses, and notes what is not finite
-    training : fills the gradients, then updates the parameters; penalty and clock are in the update
-    clipped : the same, with gradients scaled to a norm before the update
-    """
+    """The launches of one batch, over the memory of its rows."""
 
     def __init__(
         self, spec: NetworkSpec, launcher: Launcher, network: NetworkMemory, memory: BatchMemory, shape: Shape
@@ -222,34 +235,27 @@ class BatchPlan:
         self.layers = layers_of(spec, network.copies if launcher.halved else network.params)
         self.layers[-1] = self.layers[-1][0], network.params[spec.parameter_names[-1]]
         self.d_layers = layers_of(spec, network.gradients)
-        self._batch = [*self._next(), *self._forward(), self._loss(), *self._backward()]
-        flats = (network.params.flat, network.gradients.flat)
-        self._penalty, added = NO_PENALTY, []
+
+    def work(self) -> Work:
+        """The launches, from the next batch to the update where there is one."""
+        spec, network, shape = self.spec, self.network, self.shape
+        found = [*self._next(), *self._forward(), self._loss(), *self._backward()]
+        penalty = NO_PENALTY
         if spec.l2 and shape.penalized:
             over = (spec.l2, spec.l2_over_batch, self.total_weight)
-            self._penalty = (network.bounds, spec.layers, *over, network.squares)
-            added = [launches.l2_penalty(launcher, *flats, self._penalty, rows=rows, rates=network.rates)]
-        self._whole = [*self._batch, *added, launches.gradient_norm(launcher, *flats, network)]
-        self.gradients = Work(self._whole)
-
-    @cached_property
-    def training(self) -> Work:
-        """Made when it is first asked for, since the optimizer's buffers come with it."""
-        group, update = self.shape.group, self._update(self.network.clock, self._penalty)
-        sums = [] if group is None else [partial(group.begin_allreduce, self.network.gradients.flat)]
-        # No sums in what warms up: other ranks may have nothing to warm up.
-        return Work([*self._batch, *sums, update], [*self._batch, self._update(items=0)])
-
-    @cached_property
-    def clipped(self) -> Work:
-        """Made when it is first asked for, too."""
-        whole = [*self._whole, launches.clip(self.launcher, self.network.gradients.groups[0].size, self.network)]
-        return Work([*whole, self._update(self.network.clock)], [*whole, self._update(items=0)])
-
-    @property
-    def works(self) -> list[Work]:
-        """Return what there is of the three."""
-        return [work for work in vars(self).values() if isinstance(work, Work)]
+            penalty = (network.bounds, spec.layers, *over, network.squares)
+        if shape.kind == "training":
+            sums = [] if shape.group is None else [partial(shape.group.begin_allreduce, network.gradients.flat)]
+            # No sums in what warms up: other ranks may have nothing to warm up.
+            return Work([*found, *sums, self._update(network.clock, penalty)], [*found, self._update(items=0)])
+        flats = (network.params.flat, network.gradients.flat)
+        if penalty is not NO_PENALTY:
+            found.append(launches.l2_penalty(self.launcher, *flats, penalty, rows=shape.rows, rates=network.rates))
+        found.append(launches.gradient_norm(self.launcher, *flats, network))
+        if shape.kind == "gradients":
+            return Work(found)
+        found.append(launches.clip(self.launcher, network.gradients.groups[0].size, network))
+        return Work([*found, self._update(network.clock)], [*found, self._update(items=0)])
 
     def _update(self, clock: Array | None = None, penalty: Penalty = NO_PENALTY, *, items: int | None = None) -> Launch:
         """The update; of the first ``items`` parameters alone where that is given."""

@@ -7,7 +7,6 @@ lie) is kept on the device, so that a recorded graph serves both. All memory is 
 first batch changes a parameter.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -26,8 +25,6 @@ from xpnet_cupy.inference import Inference, block_rows
 from xpnet_cupy.launcher import Launcher
 from xpnet_cupy.memory import BatchMemory, Data, NetworkMemory, Orders, as_read, batches_of_ranks
 from xpnet_cupy.plan import AT_ONCE, BatchPlan, Runs, Shape, Work, batches_of
-
-KEPT_PLANS = 16  # the one used longest ago goes first
 
 NEXT_UPDATES = 2  # where the clock has the number of updates made
 
@@ -57,7 +54,6 @@ class CompiledStep(Step):
             self._network = NetworkMemory(spec, backend, launcher)
         self.params = self._network.params
         self._room: Runs | None = None  # in memory for the largest batch so far
-        self._plans: OrderedDict[Shape, BatchPlan] = OrderedDict()
         self._met: Any = None  # the group that sums have been made with
         self._of_lanes: dict[Any, Inference] = {}  # threads at the same time have lanes of their own
 
@@ -107,7 +103,7 @@ class CompiledStep(Step):
                 group.wait(mark)
 
         with self._memory(f"Training on batches of {rows} rows", rows), self.launcher.stream() as lane:
-            shape = Shape(rows, Y.ndim == 1, "given", lane=lane, group=group)
+            shape = Shape(rows, Y.ndim == 1, "training", "given", lane=lane, group=group)
             read = partial(self._read, X, Y, sample_weight, order.reshape(-1), places, parts)
             batches, told = [(shape, len(shares))], {"learning_rate": learning_rate}
             loss, squares, _, broken = self._run(read, batches, told, after=note, beside=wait)
@@ -152,9 +148,9 @@ class CompiledStep(Step):
             told = {"total_weight": part.total_weight, "first_row": part.first_row}
         penalized = part is None or part.penalized
         with self._memory(f"A gradient over {count} rows", count), self.launcher.stream() as lane:
-            shape = Shape(count, Y.ndim == 1, weight, penalized, lane=lane)
+            shape = Shape(count, Y.ndim == 1, "gradients", weight, penalized, lane=lane)
             read = partial(self._read, X, Y, sample_weight, rows, part and part.places)
-            return self._mean(self._run(read, [(shape, 1)], told, "gradients"), whole)
+            return self._mean(self._run(read, [(shape, 1)], told), whole)
 
     def update(self, *, learning_rate: float) -> None:
         """See :class:`xpnet.backend.Step`."""
@@ -233,10 +229,10 @@ class CompiledStep(Step):
 
         with self._memory(f"Training on batches of {size} rows", size), self.launcher.stream() as lane:
             weight = _counted(sample_weight)
-            shapes = [(Shape(n, Y.ndim == 1, weight, lane=lane), times) for n, times in batches_of(rows, size)]
-            kind = "clipped" if "max_norm" in told else "training"
+            kind: Literal["clipped", "training"] = "clipped" if "max_norm" in told else "training"
+            shapes = [(Shape(n, Y.ndim == 1, kind, weight, lane=lane), times) for n, times in batches_of(rows, size)]
             beside = None if draw is None else partial(self._orders.send, draw)
-            results = self._run(read, shapes, {"learning_rate": learning_rate, **told}, kind, beside=beside)
+            results = self._run(read, shapes, {"learning_rate": learning_rate, **told}, beside=beside)
             return self._mean(results, rows if sample_weight is None or "by_rows" in told else None)
 
     def _run(
@@ -244,7 +240,6 @@ class CompiledStep(Step):
         read: Callable[[], Data],
         shapes: list[tuple[Shape, int]],
         told: dict[str, Any],
-        kind: str = "training",
         *,
         after: Launch | None = None,
         beside: Launch | None = None,
@@ -252,15 +247,19 @@ class CompiledStep(Step):
         """Run batches on the open lane; returns their sums, as :meth:`xpnet_cupy.memory.EpochMemory.read` does.
 
         read : gives the data; shapes : of the batches, the largest first, each with how often it comes
-        told : as for :meth:`xpnet_cupy.memory.EpochMemory.tell`; kind : ``training``, ``clipped`` or ``gradients``
+        told : as for :meth:`xpnet_cupy.memory.EpochMemory.tell`
         after : called after each replay; beside : called when the device has all that it is to do
         """
 
         def prepare() -> tuple[Runs, Data, Calls]:
             room, data = self._room_for(shapes[0][0].rows), read()
             self._network.tell(data, **told)
-            batches = [(getattr(self._plan(room, shape), kind), times) for shape, times in shapes]
-            return room, data, room.prepare(batches)
+
+            def planned(shape: Shape) -> Work:
+                return BatchPlan(self.spec, self.launcher.of_batches, self._network, room.memory, shape).work()
+
+            works = [(room.work(shape, planned), times) for shape, times in shapes]
+            return room, data, room.prepare(works)
 
         runs, _held, calls = self._with_room(prepare)  # held until the device has read it
         runs.run(calls, after)
@@ -294,7 +293,6 @@ class CompiledStep(Step):
     def _room_for(self, size: int) -> Runs:
         """What runs in memory for batches of ``size`` rows at least."""
         if self._room is None or size > self._room.memory.rows:
-            self._plans.clear()
             self._room = None  # what there was is let go before the larger one is asked for
             network, batches = self._network, self.launcher.of_batches
             copies = []
@@ -319,15 +317,6 @@ class CompiledStep(Step):
             xp.asarray(places.reshape(-1).astype("int32")) if placed else None,
         )
 
-    def _plan(self, room: Runs, shape: Shape) -> BatchPlan:
-        """Return the plan for batches of this shape, made once."""
-        if shape not in self._plans:
-            if len(self._plans) == KEPT_PLANS:
-                room.forget(self._plans.popitem(last=False)[1].works)
-            self._plans[shape] = BatchPlan(self.spec, self.launcher.of_batches, self._network, room.memory, shape)
-        self._plans.move_to_end(shape)
-        return self._plans[shape]
-
     def _prepare_sums(self, group: Any) -> None:
         """Make a first sum with a group, which sets up what sums need before one is recorded."""
         if self._met is not group:
@@ -340,10 +329,9 @@ class CompiledStep(Step):
     def _forget_sums(self) -> None:
         """Let go of recordings that have sums in them."""
         self._met = None
-        for shape in [shape for shape in self._plans if shape.group is not None]:
-            works = self._plans.pop(shape).works
-            if self._room is not None:
-                self._room.forget(works)
+        if (room := self._room) is not None:
+            for shape in [shape for shape in room.works if isinstance(shape, Shape) and shape.group is not None]:
+                room.forget(shape)
 
     def _mean(self, results: Any, whole: float | None) -> float:
         """The mean loss, penalty included.
@@ -362,7 +350,6 @@ class CompiledStep(Step):
         try:
             return action()
         except MemoryError:
-            self._plans.clear()
             self._room = None
             self._of_lanes.pop(self.launcher.lane, None)
         self.launcher.release_memory()  # out here, where the error no longer holds what the action had allocated

@@ -188,8 +188,7 @@ class TestOnACard:
         step.params.update(weights(spec))
         for _ in range(2):
             step.epoch(X, Y, learning_rate=0.1, batch_size=2, order=np.arange(20))
-        (plan,) = step._plans.values()
-        assert plan.x.dtype == "uint16" and Graph.made
+        assert len(step._room.works) == 1 and step._room.memory.x.dtype == "uint16" and Graph.made
         assert "products and what layers hand to each other in bf16, all sums in fp32" in step.why
 
     def test_float64_has_its_own(self) -> None:

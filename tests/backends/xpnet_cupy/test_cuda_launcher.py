@@ -129,15 +129,15 @@ class TestPredictions:
             np.testing.assert_allclose(found, reference.forward(X), rtol=1e-5, atol=1e-6)
 
     def test_what_is_kept_is_bounded(self, backend: CupyBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("xpnet_cupy.inference.KEPT", 3)
+        monkeypatch.setattr("xpnet_cupy.plan.KEPT_WORKS", 3)
         spec, X, _ = spec_and_data("float32")
         step, X = backend.compile_step(spec), backend.asarray(X)
         for rows in (20, 3, 20, 4, 20, 5):
             step.forward(X[:rows])
         inference = step._inference(step.launcher.lane)
-        assert [rows for _, rows, _ in inference.works] == [4, 20, 5] and inference.runs.memory.rows == 20
+        assert [rows for _, rows, _ in inference.runs.works] == [4, 20, 5] and inference.runs.memory.rows == 20
         kept = {work for group in inference.runs.recorded for work, _ in group}
-        assert set(inference.works.values()) <= kept and len(kept) == 3 + 1  # beside what goes before
+        assert set(inference.runs.works.values()) <= kept and len(kept) == 3 + 1  # beside what goes before
 
     def test_threads_do_not_share_its_memory(self, backend: CupyBackend) -> None:
         spec, X, _ = spec_and_data("float32")
@@ -348,15 +348,15 @@ class TestResources:
             gc.collect()
             if count == 1:
                 used, captured = cupy.pool.used, Graph.made
-        assert (cupy.pool.used, Graph.made, len(step._plans)) == (used, captured, 1)
+        assert (cupy.pool.used, Graph.made, len(step._room.works)) == (used, captured, 1)
 
     def test_the_plan_used_longest_ago_goes_first(self, backend: CupyBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("xpnet_cupy.step.KEPT_PLANS", 3)
+        monkeypatch.setattr("xpnet_cupy.plan.KEPT_WORKS", 3)
         spec, X, Y = spec_and_data("float32")
         step, X, Y = backend.compile_step(spec), backend.asarray(X), backend.asarray(Y)
         for rows in (20, 3, 20, 4, 20, 5):
             step.gradient(X[:rows], Y[:rows])
-        assert [shape.rows for shape in step._plans] == [4, 20, 5]
+        assert [shape.rows for shape in step._room.works] == [4, 20, 5]
 
     def test_a_smaller_last_batch_is_captured_too(self, backend: CupyBackend) -> None:
         spec, X, Y = spec_and_data("float32")
@@ -425,7 +425,7 @@ class TestOutOfMemory:
             assert self.epoch(step, backend) == pytest.approx(wanted, rel=1e-5)
         assert not recorded(step)
 
-    def test_what_a_capture_ends_with_does_not_hide_its_cause(self, cuda: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_what_a_capture_ends_with_does_not_hide_its_cause(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """CUDA ends a capture that went wrong with an error of its own."""
 
         def end(stream: Stream) -> Graph:
@@ -436,8 +436,9 @@ class TestOutOfMemory:
             raise BackendError("the cause")
 
         monkeypatch.setattr(Stream, "end_capture", end)
-        with Launcher(cupy, "float32").stream(), pytest.raises(BackendError, match="the cause"):
-            cuda.captured(cupy, run)
+        launcher = Launcher(cupy, "float32")
+        with launcher.stream(), pytest.raises(BackendError, match="the cause"):
+            launcher.record(run)
 
     def test_other_failures_are_not_taken_for_it(self, step: Any, backend: CupyBackend, told: Any) -> None:
         told(load=999)

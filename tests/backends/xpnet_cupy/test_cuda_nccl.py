@@ -233,7 +233,7 @@ def test_an_epoch_with_its_sums_is_recorded(
         np.testing.assert_allclose(penalty, reference.penalty, rtol=1e-10)
         for name, array in step.params.items():
             np.testing.assert_allclose(array, reference.params[name], rtol=1e-9, atol=1e-12)
-        assert graphs == 2 and not step._plans
+        assert graphs == 2 and not step._room.works
     assert nccl.sums == [1 + EPOCHS * 10] * RANKS  # each batch in one, and a first one before anything is recorded
 
 

@@ -224,7 +224,7 @@ def test_parts_of_batches_in_one_recording(
     spec = NetworkSpec((7, 6, 5, 4), ("relu", "relu"), rule=RULES["adam"], dtype=dtype, **settings)
     weight = np.random.default_rng(3).random(ROWS).astype(dtype) if weighted else None
     step = assert_parts_agree(spec, launcher, *data(spec, form), weight)
-    assert [shape.rows for shape in step._plans] == [16]
+    assert [shape.rows for shape in step._room.works] == [16]
     launcher.xp.check()
 
 
