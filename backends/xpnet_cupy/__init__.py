@@ -3,8 +3,8 @@
 ``backend``     the contract: arrays in and out, devices, facts for a person
 ``operations``  the kernels under the names and signatures of ``xpnet.ops``
 ``step``        the compiled training step
-``plan``        the list of launches that one batch is, in plain Python, and how such lists are recorded
-``inference``   predictions and losses without gradients
+``plan``        the list of launches that one batch is, in plain Python, and how such lists are recorded;
+                predictions and losses without gradients
 ``memory``      what an epoch reads, the next order drawn beside the device's work; the buffers of a step
 ``launches``    each kernel with its grid
 ``launcher``    the table of kernels, the one place where their arguments are checked, products, recordings

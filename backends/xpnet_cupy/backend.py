@@ -169,18 +169,15 @@ def usable_cupy() -> Any:
             "pip install 'xpnet[cuda13]' (CUDA 13) or 'xpnet[cuda12]' (CUDA 12)."
         ) from error
     if not cupy.cuda.is_available():
+        try:
+            found = f"the driver reports {cupy.cuda.runtime.getDeviceCount()} devices"
+        except cupy.cuda.runtime.CUDARuntimeError as error:
+            found = f"CUDA says {error}"
         raise BackendError(
-            f"Backend cupy needs an NVIDIA GPU with its driver; {_why_unavailable(cupy)}. "
+            f"Backend cupy needs an NVIDIA GPU with its driver; {found}. "
             "Install or update the driver (nvidia-smi must list the card), or use backend='numba'."
         )
     return cupy
-
-
-def _why_unavailable(cupy: Any) -> str:
-    try:
-        return f"the driver reports {cupy.cuda.runtime.getDeviceCount()} devices"
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        return f"CUDA says {error}"
 
 
 def _version(number: int) -> str:

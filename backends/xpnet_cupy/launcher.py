@@ -185,10 +185,6 @@ class Launcher:
         """Return the address of the first item of an array on the device, or of one in ``pinned`` memory."""
         return array.data.ptr if isinstance(array, self.cupy.ndarray) else array.ctypes.data
 
-    def argument(self, array: Array) -> Any:
-        """Return a checked array as ``kernel`` takes it: CuPy passes arrays of its own, and numbers."""
-        return array if isinstance(array, self.cupy.ndarray) else numpy.uintp(array.ctypes.data)
-
     def uploads(self, size: int, dtype: str) -> cuda.Uploads:
         """Memory for arrays that go to the device beside its work."""
         with cuda.memory_errors(self.cupy):
@@ -241,7 +237,8 @@ class Launcher:
                 f"Kernel {name} takes C-contiguous arrays of {dtype.name} here; received {argument.dtype}, {layout}. "
                 "Convert with ascontiguousarray and astype."
             )
-        return self.argument(argument)
+        # CuPy passes arrays of its own, and numbers: here the address of an array in memory of the host.
+        return argument if isinstance(argument, self.cupy.ndarray) else numpy.uintp(argument.ctypes.data)
 
     def _check_places(self, name: str, arguments: tuple[Any, ...]) -> None:
         places = [

@@ -7,7 +7,7 @@ grid dimensions have limits.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from xpnet.backend import UpdateRule
+from xpnet.backend import NetworkSpec, UpdateRule
 from xpnet.ops import Array
 from xpnet_cupy.cublaslt import Launch
 from xpnet_cupy.launcher import Grid, Launcher
@@ -82,15 +82,14 @@ def backward_bias(
     return [first, launcher.full.prepare("column_sum", (place[0], 1), block, *second)]
 
 
-def dropout(
-    launcher: Launcher, x: Array, out: Array, data: Array, clock: Array, *, seed: int, layer: int, rate: float
-) -> Launch:
+def dropout(launcher: Launcher, spec: NetworkSpec, layer: int, x: Array, out: Array, epoch: "EpochMemory") -> Launch:
     """out = x keep / (1 - rate), with the mask of ``xpnet.steps.masks`` for this seed, layer, update and places.
 
-    x, out : (rows, cols), may be one array; data, clock : of :class:`~xpnet_cupy.memory.EpochMemory`
+    x, out : (rows, cols), may be one array
     """
-    keys = [_signed(seed % 2**64), _signed(seed >> 64)]
-    return launcher.prepare("dropout", *_flat(_ceil(x.size, 4)), x, out, data, clock, *keys, layer, rate, *x.shape)
+    keys = [_signed(spec.seed % 2**64), _signed(spec.seed >> 64)]
+    ends = (*keys, layer, spec.dropout[layer], *x.shape)
+    return launcher.prepare("dropout", *_flat(_ceil(x.size, 4)), x, out, epoch.data, epoch.clock, *ends)
 
 
 def softmax(launcher: Launcher, x: Array, out: Array, *, logarithm: bool = False) -> Launch:

@@ -207,7 +207,7 @@ class BatchMemory:
 
     Of what layers hand to each other the type is what the launcher stores; the last outputs are always of its dtype.
 
-    trains : whether rows go back, too; without it the lists below that are of every layer have nothing in them
+    trains : whether rows go back, too; where they do not, None stands for what only that needs
 
     x : (rows, in), gathered inputs
     outputs : one (rows, width) for each layer
@@ -216,24 +216,28 @@ class BatchMemory:
     dropped : outputs after dropout, one (rows, width) for each layer that has it, else None
     kept : what activations were given, one (rows, width) for each layer whose activation keeps that, else None
     masks : one (rows, bits / 8) uint8 for each ReLU without dropout, else None
+    probabilities : (rows, out), where rows do not go back
     """
 
     def __init__(self, spec: NetworkSpec, launcher: Launcher, rows: int, *, trains: bool = True) -> None:
         xp, widths, stored = launcher.xp, spec.widths[1:], launcher.stored
         rates = (*(spec.dropout or (0.0,) * len(spec.activations)), 0.0)
-        layers = list(zip(widths, (*spec.activations, "identity"), rates, strict=True)) if trains else []
-        self.rows = rows
+        layers = list(zip(widths, (*spec.activations, "identity"), rates, strict=True))
+        self.rows, self.trains = rows, trains
         self.x = xp.empty((rows, spec.widths[0]), dtype=stored)
         self.outputs: list[Any] = [xp.empty((rows, width), dtype=stored) for width in widths[:-1]]
         self.outputs.append(xp.empty((rows, widths[-1]), dtype=spec.dtype))
         self.row_loss: Any = xp.empty(rows, dtype=xp.float64)
-        self.d_outputs: list[Any] = [xp.empty((rows, width), dtype=stored) for width, _, _ in layers]
-        self.dropped = [xp.empty((rows, width), dtype=stored) if rate else None for width, _, rate in layers]
+        self.probabilities: Any = None if trains else xp.empty((rows, widths[-1]), dtype=spec.dtype)
+        self.d_outputs: list[Any] = [xp.empty((rows, width), dtype=stored) if trains else None for width in widths]
+        self.dropped = [xp.empty((rows, width), dtype=stored) if trains and rate else None for width, _, rate in layers]
         self.kept = [
-            xp.empty((rows, width), dtype=stored) if ACTIVATIONS[activation].keeps == "x" else None
+            xp.empty((rows, width), dtype=stored) if trains and ACTIVATIONS[activation].keeps == "x" else None
             for width, activation, _ in layers
         ]
         self.masks = [
-            xp.empty((rows, mask_stride(width) // 8), dtype=xp.uint8) if activation == "relu" and not rate else None
+            xp.empty((rows, mask_stride(width) // 8), dtype=xp.uint8)
+            if trains and activation == "relu" and not rate
+            else None
             for width, activation, rate in layers
         ]

@@ -13,16 +13,22 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
+import numpy
+
 from xpnet.backend import NetworkSpec, Parameters
+from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.ops import Array
 from xpnet_cupy import launches
-from xpnet_cupy.cublaslt import Epilogue, Launch, Product
+from xpnet_cupy.cublaslt import Launch, Product
 from xpnet_cupy.launcher import Launcher
 from xpnet_cupy.launches import NO_PENALTY, Batch, Penalty
-from xpnet_cupy.memory import BatchMemory, EpochMemory, NetworkMemory
+from xpnet_cupy.memory import BatchMemory, Data, EpochMemory, NetworkMemory
 
 AT_ONCE = 8
 """Batches of one recording, at most: what comes before and after them is recorded along."""
+
+BLOCK_ROWS = 8192  # of a block that goes forward alone, at the least
+BLOCK_BYTES = 64 << 20  # of a block's rows and outputs: narrow networks take more rows, since a launch costs the same
 
 KEPT_WORKS = 16
 """Works on batches or blocks of rows that are kept: the one used longest ago goes first."""
@@ -160,36 +166,9 @@ def layers_of(spec: NetworkSpec, parameters: Parameters) -> list[tuple[Array, Ar
     return list(zip(arrays[::2], arrays[1::2], strict=True))
 
 
-def forward_launches(
-    launcher: Launcher,
-    activation: str,
-    x: Array,
-    weight: Array,
-    bias: Array,
-    out: Array,
-    *,
-    mask: Array | None = None,
-    kept: Array | None = None,
-) -> list[Launch]:
-    """out = activation(x W + b); one launch where the product takes bias and activation along.
-
-    mask : receives ReLU's bits for the way back, where the launch is one; None in a prediction, where ReLU is a launch
-        of its own, since in a product it may turn NaN into 0, which a prediction has to show
-    kept : receives x W + b where the way back reads that and not ``out``
-    """
-    shape, wide = (*x.shape, out.shape[1]), out.dtype == launcher.dtype
-    kernels = launcher.full if wide else launcher
-    if kept is not None:
-        multiply = forward_launches(launcher, "identity", x, weight, bias, kept)
-        return [*multiply, launches.bias_activation(kernels, activation, kept, None, out)]
-    if activation == "identity" or mask is not None:
-        epilogue: Epilogue = "bias" if mask is None else "relu_aux_bias"
-        product = Product.forward(*shape, epilogue=epilogue, wide=wide)
-        launch = launcher.fused_product(product, weight, x, out, vector=bias, mask=mask)
-        if launch is not None:
-            return [launch]
-    plain = launcher.product(Product.forward(*shape, wide=wide), weight, x, out)
-    return [plain, launches.bias_activation(kernels, activation, out, bias, out)]
+def counted(weight: Array | None) -> Literal["rows", "summed", "given"]:
+    """By what the losses of rows with these weights are divided: see :class:`Shape`."""
+    return "rows" if weight is None else "summed"
 
 
 @dataclass(frozen=True)
@@ -199,7 +178,8 @@ class Shape:
     rows : of a batch; indices : whether labels are class indices
     kind : ``gradients`` fills the gradients, adds to the losses, and notes what is not finite; ``training`` fills the
         gradients, then updates the parameters: penalty and clock are in the update; ``clipped`` does the same, with
-        gradients scaled to a norm before the update
+        gradients scaled to a norm before the update; ``prediction`` puts outputs where they belong; ``loss`` adds to
+        the losses
     weight : ``rows``, ``summed`` over the sample weights of the batch, or ``given``: the weight of the whole batch
     penalized : whether the penalty is added
     lane : where the launches run
@@ -208,7 +188,7 @@ class Shape:
 
     rows: int
     indices: bool
-    kind: Literal["gradients", "training", "clipped"]
+    kind: Literal["gradients", "training", "clipped", "prediction", "loss"]
     weight: Literal["rows", "summed", "given"] = "rows"
     penalized: bool = True
     lane: object = None
@@ -216,30 +196,50 @@ class Shape:
 
 
 class BatchPlan:
-    """The launches of one batch, over the memory of its rows."""
+    """The launches of one batch, or of one block of rows, over the memory of its rows.
+
+    epoch : the clock and the sums: those of the network in a training
+    """
 
     def __init__(
-        self, spec: NetworkSpec, launcher: Launcher, network: NetworkMemory, memory: BatchMemory, shape: Shape
+        self,
+        spec: NetworkSpec,
+        launcher: Launcher,
+        network: NetworkMemory,
+        epoch: EpochMemory,
+        memory: BatchMemory,
+        shape: Shape,
     ) -> None:
-        self.spec, self.launcher, self.network, self.shape = spec, launcher, network, shape
+        self.spec, self.launcher, self.network, self.epoch = spec, launcher, network, epoch
+        self.memory, self.shape = memory, shape
         self.rows = rows = shape.rows
         self.x, self.row_loss = memory.x[:rows], memory.row_loss[:rows]
+
+        def first(array: Any) -> Any:
+            return None if array is None else array[:rows]
+
         of_layers = memory.outputs, memory.d_outputs, memory.masks, memory.kept, memory.dropped
         self.outputs, self.d_outputs, self.masks, self.kept, self.dropped = (
-            [None if array is None else array[:rows] for array in arrays] for arrays in of_layers
+            list(map(first, arrays)) for arrays in of_layers
         )
         below = [out if dropped is None else dropped for out, dropped in zip(self.outputs, self.dropped, strict=True)]
         self.inputs = [self.x, *below[:-1]]  # what each layer reads
-        self.total_weight = None if shape.weight == "rows" else network.total_weight
-        self.activations = (*spec.activations, "identity")
+        self.total_weight = None if shape.weight == "rows" or not memory.trains else epoch.total_weight
         self.layers = layers_of(spec, network.copies if launcher.halved else network.params)
         self.layers[-1] = self.layers[-1][0], network.params[spec.parameter_names[-1]]
-        self.d_layers = layers_of(spec, network.gradients)
+        self.d_layers = layers_of(spec, network.gradients) if memory.trains else []
 
     def work(self) -> Work:
         """The launches, from the next batch to the update where there is one."""
         spec, network, shape = self.spec, self.network, self.shape
-        found = [*self._next(), *self._forward(), self._loss(), *self._backward()]
+        found = [launches.next_batch(self.launcher, spec.rule, self.epoch, self.x)]
+        if shape.kind == "prediction":
+            return Work([*found, *self._prediction()])
+        summed = shape.weight == "summed"
+        weigh = [launches.batch_weight(self.launcher, self.epoch, self.rows)] if summed else []
+        if shape.kind == "loss":
+            return Work([*found, *self._forward("identity"), *weigh, self._loss()])
+        found += [*weigh, *self._forward("identity"), self._loss(), *self._backward()]
         penalty = NO_PENALTY
         if spec.l2 and shape.penalized:
             over = (spec.l2, spec.l2_over_batch, self.total_weight)
@@ -266,34 +266,55 @@ class BatchPlan:
         how: dict[str, Any] = {"penalty": penalty, "clock": clock, "rows": self.rows, "copy": copy}
         return launches.update(self.launcher, rule, flats, network.rates, **how)
 
-    def _next(self) -> list[Launch]:
-        found = [launches.next_batch(self.launcher, self.spec.rule, self.network, self.x)]
-        weigh = self.shape.weight == "summed"
-        return [*found, launches.batch_weight(self.launcher, self.network, self.rows)] if weigh else found
-
-    def _forward(self) -> list[Launch]:
+    def _forward(self, output_activation: str) -> list[Launch]:
         found = []
-        for k, activation in enumerate(self.activations):
-            arrays = (self.inputs[k], *self.layers[k], self.outputs[k])
-            calls = forward_launches(self.launcher, activation, *arrays, mask=self.masks[k], kept=self.kept[k])
-            if len(calls) > 1:
-                self.masks[k] = None  # no fused product, so nobody has written the mask
-            found += [*calls, *self._dropout(k, self.outputs[k], self.dropped[k])]
+        for k, activation in enumerate((*self.spec.activations, output_activation)):
+            found += [*self._layer(k, activation), *self._dropout(k, self.outputs[k], self.dropped[k])]
         return found
+
+    def _layer(self, k: int, activation: str) -> list[Launch]:
+        """out = activation(x W + b); one launch where the product takes bias and activation along.
+
+        What the way back reads is kept: x W + b for some activations, and ReLU's bits where the launch is one. In a
+        prediction ReLU is a launch of its own, since in a product it may turn NaN into 0, which a prediction has to
+        show.
+        """
+        launcher, x, (weight, bias), out = self.launcher, self.inputs[k], self.layers[k], self.outputs[k]
+        mask, kept, wide = self.masks[k], self.kept[k], out.dtype == launcher.dtype
+        kernels = launcher.full if wide else launcher
+        first, target, after = activation, out, []
+        if kept is not None:
+            first, target = "identity", kept
+            after = [launches.bias_activation(kernels, activation, kept, None, out)]
+        plain = Product.forward(self.rows, *weight.shape, wide=wide)
+        if first == "identity" or mask is not None:
+            product = replace(plain, epilogue="bias" if mask is None else "relu_aux_bias")
+            launch = launcher.fused_product(product, weight, x, target, vector=bias, mask=mask)
+            if launch is not None:
+                return [launch, *after]
+        self.masks[k] = None  # no fused product, so nobody has written the mask
+        biased = launches.bias_activation(kernels, first, target, bias, target)
+        return [launcher.product(plain, weight, x, target), biased, *after]
+
+    def _prediction(self) -> list[Launch]:
+        """Rows go forward, and outputs where they belong."""
+        activation, outputs = OUTPUT_ACTIVATIONS[self.spec.loss], self.outputs[-1]
+        of_kernel = {"softmax": "identity", "exp": "exponential"}  # softmax is a kernel of its own
+        found = self._forward(of_kernel.get(activation, activation))
+        if activation == "softmax":
+            logits, outputs = outputs, self.memory.probabilities[: self.rows]
+            found.append(launches.softmax(self.launcher, logits, outputs))
+        return [*found, launches.put(self.launcher, self.epoch, outputs)]
 
     def _dropout(self, k: int, x: Array, out: Array) -> list[Launch]:
         """Dropout of layer k, forward and back; nothing where it has none."""
-        if self.dropped[k] is None:
-            return []
-        spec, network = self.spec, self.network
-        how: dict[str, Any] = {"seed": spec.seed, "layer": k, "rate": spec.dropout[k]}
-        return [launches.dropout(self.launcher, x, out, network.data, network.clock, **how)]
+        return [] if self.dropped[k] is None else [launches.dropout(self.launcher, self.spec, k, x, out, self.epoch)]
 
     def _loss(self) -> Launch:
-        network = self.network
-        batch = Batch(self.shape.indices, None, None, network.data, network.clock, network.rates, self.total_weight)
-        arguments = (self.outputs[-1], batch, self.d_outputs[-1], self.row_loss)
-        return launches.loss(self.launcher, self.spec.loss, *arguments, self.spec.output_numbers)
+        epoch, spec, moves = self.epoch, self.spec, self.shape.kind == "loss"
+        batch = Batch(self.shape.indices, None, None, epoch.data, epoch.clock, epoch.rates, self.total_weight)
+        arguments = (self.outputs[-1], batch, self.d_outputs[-1], self.row_loss, spec.output_numbers)
+        return launches.loss(self.launcher, spec.loss, *arguments, moves=moves)
 
     def _backward(self) -> list[Launch]:
         """Go from the last layer down: its parameters' gradient, then through its weight and the activation below."""
@@ -329,5 +350,65 @@ class BatchPlan:
                 return [launch], has_bias
         plain = self.launcher.product(Product.input_gradient(self.rows, *above.shape), *arrays)
         kept = self.outputs[k] if self.kept[k] is None else self.kept[k]
-        sums = launches.backward_bias(self.launcher, self.activations[k], d_out, kept, d_out, bias)
+        sums = launches.backward_bias(self.launcher, self.spec.activations[k], d_out, kept, d_out, bias)
         return [plain, *self._dropout(k, d_out, d_out), *sums], True
+
+
+class Inference:
+    """Predictions and losses of one lane, with the memory that they share.
+
+    As a batch of a training, a recording reads on the device where the data lie, so that it serves any data. It has a
+    clock and sums of its own: those of a training under way stay as they are.
+    """
+
+    def __init__(self, spec: NetworkSpec, launcher: Launcher, network: NetworkMemory) -> None:
+        self.spec, self.launcher, self.network, self.epoch = spec, launcher, network, EpochMemory(launcher)
+        self._allocate(0)
+
+    def mean_loss(self, data: Data, count: int) -> tuple[float, float]:
+        """The mean loss of ``count`` rows without the penalty, and the penalty. Waits for the device.
+
+        data : of the rows of its order, or of all where there is none
+        """
+        if not count:
+            return 0.0, 0.0
+        self.run(data, count)
+        loss, squares, total, _ = self.epoch.read()
+        total = count if data.weight is None else total
+        if not total:
+            return 0.0, 0.0
+        return loss / total, self.spec.l2 / 2 * squares / (total if self.spec.l2_over_batch else 1)
+
+    def run(self, data: Data, count: int, out: Array | None = None) -> None:
+        """Predict ``out`` (rows, out), outputs after the output activation, or sum the losses where it is not given.
+
+        Waits for what the lane was asked for before, not for these outputs: both are told where data lie at one place.
+        """
+        size, weight = block_rows(self.spec, count), counted(data.weight)
+        if size > self.runs.memory.rows:  # what there was is let go before the larger one is asked for
+            self._allocate(0)
+            self._allocate(size)
+        self.epoch.tell(data, out=out)
+        kind: Literal["loss", "prediction"] = "loss" if out is None else "prediction"
+        shapes = [(Shape(rows, data.indices, kind, weight), times) for rows, times in batches_of(count, size)]
+        batches = [(self.runs.work(shape, self._work), times) for shape, times in shapes]
+        self.runs.run(self.runs.prepare(batches, finish=out is None))
+
+    def _work(self, shape: Shape) -> Work:
+        """The work on a block of rows."""
+        return BatchPlan(self.spec, self.launcher, self.network, self.epoch, self.runs.memory, shape).work()
+
+    def _allocate(self, rows: int) -> None:
+        """Memory for so many rows, and what runs in it; for none, what refers to that before is let go."""
+        spec, launcher, network = self.spec, self.launcher, self.network
+        squares = []
+        if spec.l2:
+            penalty = (network.bounds, spec.layers, 0.0, True, None, self.epoch.squares)  # the squares alone
+            squares = [launches.l2_penalty(launcher, network.params.flat, None, penalty, rows=1)]
+        memory = BatchMemory(spec, launcher, rows, trains=False)
+        self.runs = Runs(launcher, self.epoch, memory, after=squares)
+
+
+def block_rows(spec: NetworkSpec, rows: int) -> int:
+    """Return how many of ``rows`` rows go forward at a time."""
+    return min(rows, max(BLOCK_ROWS, BLOCK_BYTES // (sum(spec.widths) * numpy.dtype(spec.dtype).itemsize)))

@@ -21,10 +21,9 @@ from xpnet.errors import DeviceMemoryError, MixedArraysError
 from xpnet.ops import Array
 from xpnet_cupy import launches
 from xpnet_cupy.cublaslt import Launch
-from xpnet_cupy.inference import Inference, block_rows
 from xpnet_cupy.launcher import Launcher
 from xpnet_cupy.memory import BatchMemory, Data, NetworkMemory, Orders, as_read, batches_of_ranks
-from xpnet_cupy.plan import AT_ONCE, BatchPlan, Runs, Shape, Work, batches_of
+from xpnet_cupy.plan import AT_ONCE, BatchPlan, Inference, Runs, Shape, Work, batches_of, block_rows, counted
 
 NEXT_UPDATES = 2  # where the clock has the number of updates made
 
@@ -95,9 +94,6 @@ class CompiledStep(Step):
         rows, weight = order.shape[1], float(parts[:, 0].sum())
         marks: list[Any] = []
 
-        def note() -> None:
-            marks.append(self.launcher.mark())
-
         def wait() -> None:
             for mark in marks:  # one after the other: the time-out is that of a few sums, not of an epoch
                 group.wait(mark)
@@ -106,7 +102,9 @@ class CompiledStep(Step):
             shape = Shape(rows, Y.ndim == 1, "training", "given", lane=lane, group=group)
             read = partial(self._read, X, Y, sample_weight, order.reshape(-1), places, parts)
             batches, told = [(shape, len(shares))], {"learning_rate": learning_rate}
-            loss, squares, _, broken = self._run(read, batches, told, after=note, beside=wait)
+            loss, squares, _, broken = self._run(
+                read, batches, told, after=lambda: marks.append(self.launcher.mark()), beside=wait
+            )
             penalty = float(self.spec.l2 / 2 * squares / weight) if weight else 0.0
             return float("nan") if broken else loss, penalty
 
@@ -141,7 +139,7 @@ class CompiledStep(Step):
         if not count:  # a row that is not there leaves the penalty's gradient alone, where that is added here
             rows, count = numpy.array([-1]), 1
             part = BatchPart(0.0, penalized=False) if part is None else replace(part, places=None)
-        whole, weight = None if sample_weight is not None else count, _counted(sample_weight)
+        whole, weight = None if sample_weight is not None else count, counted(sample_weight)
         told: dict[str, Any] = {}
         if part is not None:
             whole, weight = part.total_weight, "given"
@@ -228,7 +226,7 @@ class CompiledStep(Step):
             return self._read(X, Y, sample_weight, order)
 
         with self._memory(f"Training on batches of {size} rows", size), self.launcher.stream() as lane:
-            weight = _counted(sample_weight)
+            weight = counted(sample_weight)
             kind: Literal["clipped", "training"] = "clipped" if "max_norm" in told else "training"
             shapes = [(Shape(n, Y.ndim == 1, kind, weight, lane=lane), times) for n, times in batches_of(rows, size)]
             beside = None if draw is None else partial(self._orders.send, draw)
@@ -256,7 +254,8 @@ class CompiledStep(Step):
             self._network.tell(data, **told)
 
             def planned(shape: Shape) -> Work:
-                return BatchPlan(self.spec, self.launcher.of_batches, self._network, room.memory, shape).work()
+                network, launcher = self._network, self.launcher.of_batches
+                return BatchPlan(self.spec, launcher, network, network, room.memory, shape).work()
 
             works = [(room.work(shape, planned), times) for shape, times in shapes]
             return room, data, room.prepare(works)
@@ -281,7 +280,7 @@ class CompiledStep(Step):
         out = self.launcher.xp.empty((X.shape[0], self.spec.widths[-1]), dtype=self.spec.dtype)
         if X.shape[0]:
             with self.launcher.stream() as lane:
-                self._inference(lane).predict(as_read(self.launcher, X, self.spec.dtype), out)
+                self._inference(lane).run(Data(as_read(self.launcher, X, self.spec.dtype)), len(X), out)
         return out
 
     def _inference(self, lane: Any) -> Inference:
@@ -386,8 +385,3 @@ class CompiledStep(Step):
                     "Use a smaller batch_size or float32, or delete arrays and call "
                     "cupy.get_default_memory_pool().free_all_blocks()."
                 ) from error
-
-
-def _counted(sample_weight: Array | None) -> Literal["rows", "summed", "given"]:
-    """By what the losses of a batch are divided: see :class:`~xpnet_cupy.plan.Shape`."""
-    return "rows" if sample_weight is None else "summed"

@@ -239,8 +239,8 @@ def assert_infers_in_blocks(launcher: HostLauncher) -> None:
     weight = np.random.default_rng(3).random(ROWS).astype(spec.dtype)
     step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xpnet_cupy.inference.BLOCK_ROWS", 10)
-        patch.setattr("xpnet_cupy.inference.BLOCK_BYTES", 0)
+        patch.setattr("xpnet_cupy.plan.BLOCK_ROWS", 10)
+        patch.setattr("xpnet_cupy.plan.BLOCK_BYTES", 0)
         for one in (step, reference):
             one.params.update(weights(spec))
         rtol = 300 * float(np.finfo(spec.dtype).eps)

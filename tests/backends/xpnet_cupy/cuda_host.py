@@ -128,7 +128,7 @@ class HostLauncher(Launcher):
         self._bf16, self.precision = bf16, "fp64" if dtype == "float64" else "fp32" if bf16 is None else "bf16"
         self.library, self.lt, self.reversed = library, lt, reversed
         self.dtype = self.stored = dtype
-        self.full, self.xp = self, GuardedNumpy()
+        self.full, self.xp, self.cupy = self, GuardedNumpy(), np
         self.recordings = self.replays = self.released = 0
         self.launched: list[str] = []
         self.products: list[Any] = []
@@ -188,9 +188,6 @@ class HostLauncher(Launcher):
 
     def address(self, array: Any) -> int:
         return array.ctypes.data
-
-    def argument(self, array: Any) -> Any:
-        return array
 
     def uploads(self, size: int, dtype: str) -> Any:
         return SimpleNamespace(send=lambda array: np.asarray(array, dtype), arrived=lambda: None)

@@ -114,8 +114,8 @@ class TestPredictions:
     def test_blocks_of_a_large_prediction_share_a_recording(
         self, backend: CupyBackend, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("xpnet_cupy.inference.BLOCK_ROWS", 5)
-        monkeypatch.setattr("xpnet_cupy.inference.BLOCK_BYTES", 0)
+        monkeypatch.setattr("xpnet_cupy.plan.BLOCK_ROWS", 5)
+        monkeypatch.setattr("xpnet_cupy.plan.BLOCK_BYTES", 0)
         spec, X, _ = spec_and_data("float32")
         step, reference = backend.compile_step(spec), ReferenceStep(spec, NumpyBackend(), "")
         for one in (step, reference):
@@ -135,7 +135,7 @@ class TestPredictions:
         for rows in (20, 3, 20, 4, 20, 5):
             step.forward(X[:rows])
         inference = step._inference(step.launcher.lane)
-        assert [rows for _, rows, _ in inference.runs.works] == [4, 20, 5] and inference.runs.memory.rows == 20
+        assert [shape.rows for shape in inference.runs.works] == [4, 20, 5] and inference.runs.memory.rows == 20
         kept = {work for group in inference.runs.recorded for work, _ in group}
         assert set(inference.runs.works.values()) <= kept and len(kept) == 3 + 1  # beside what goes before
 
@@ -162,8 +162,8 @@ class TestLosses:
     def test_a_loss_is_a_replay_whatever_the_data(
         self, backend: CupyBackend, blocks: int, ordered: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("xpnet_cupy.inference.BLOCK_ROWS", 23 if blocks == 1 else 10)
-        monkeypatch.setattr("xpnet_cupy.inference.BLOCK_BYTES", 0)
+        monkeypatch.setattr("xpnet_cupy.plan.BLOCK_ROWS", 23 if blocks == 1 else 10)
+        monkeypatch.setattr("xpnet_cupy.plan.BLOCK_BYTES", 0)
         spec, X, Y = spec_and_data("float32")
         step, reference = backend.compile_step(spec), ReferenceStep(spec, NumpyBackend(), "")
         rng = np.random.default_rng(0)

@@ -154,8 +154,8 @@ def test_gradient_and_update_apart(launcher: HostLauncher, dtype: str) -> None:
 def test_a_loss_without_gradients(
     launcher: HostLauncher, loss: Any, weighted: bool, ordered: bool, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xpnet_cupy.inference.BLOCK_ROWS", 10)  # 23 rows are three blocks
-    monkeypatch.setattr("xpnet_cupy.inference.BLOCK_BYTES", 0)
+    monkeypatch.setattr("xpnet_cupy.plan.BLOCK_ROWS", 10)  # 23 rows are three blocks
+    monkeypatch.setattr("xpnet_cupy.plan.BLOCK_BYTES", 0)
     spec = NetworkSpec((7, 6, 4), ("relu",), loss=loss, dtype=dtype, l2=0.1, l2_over_batch=weighted, dropout=(0.5,))
     X, Y = data(spec, "indices" if loss == "softmax_cross_entropy" else "values")
     weight = np.random.default_rng(3).random(ROWS).astype(dtype) if weighted else None
