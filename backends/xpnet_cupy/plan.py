@@ -1,4 +1,4 @@
-"""One batch as a fixed list of launches: gather, forward, loss, backward, update.
+"""One batch as a fixed list of launches: gather, forward, loss, backward, update; or a block of rows that goes forward.
 
 Plain Python over a launcher, so that the same list runs on the host in the tests. Products carry bias, ReLU and bias
 gradients along where the launcher has such a product; where it has none, a kernel follows the plain product.
