@@ -24,7 +24,7 @@ from xpnet.training.streams import prefetched, set_stream_state, stream_state
 BETWEEN_REPORTS = 0.1
 """Seconds at least between two words on how far an epoch is."""
 
-ROWS_DRAWN_AGAIN = 2**15
+ROWS_DRAWN_AGAIN = 2**13
 """Rows that are shuffled again, at most, on the way back to the beginning of an epoch."""
 
 
@@ -499,10 +499,11 @@ def run(
     def make_epoch() -> None:
         nonlocal check
         started, learning_rate = time.perf_counter(), schedule(len(history.loss), history.loss)
+        order = draw() if shuffled else None  # kept until the validation, so that no later epoch takes more memory
         how: dict[str, Any] = {"learning_rate": learning_rate, "batch_size": batch_size, "sample_weight": sample_weight}
         # What there is to say of numbers that are not finite, check says.
         with nullcontext() if check is None else numpy.errstate(invalid="ignore"):
-            loss = compute(X, Y, **how, order=draw() if shuffled else None)
+            loss = compute(X, Y, **how, order=order)
         # NaN or infinity in X always shows, as the gradient of the first weight has products with every number of X. So
         # X is not read through before, which takes as long as some of the batches.
         if check is not None and not (isfinite(loss) and all(map(is_finite, step.params.groups))):
@@ -555,15 +556,15 @@ def _remember(training: Training, brief: int, *, orders: int) -> Callable[[], No
 
     def go_back() -> None:
         restore()
-        if orders and training._stream is not None:
-            set_stream_state(rng, training._stream)
-            for _ in range(training._drawn - orders):
-                rng.permutation(training.rows)
         training.done, training.stop = done, stop
         for values, length in lists:
             del values[length:]
         for callback, state in zip(noting, states, strict=True):
             callback.load_state(state)
+        if orders and training._stream is not None:
+            set_stream_state(rng, training._stream)
+            for _ in range(training._drawn - orders):
+                rng.permutation(training.rows)
 
     return go_back
 

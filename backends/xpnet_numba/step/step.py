@@ -339,7 +339,7 @@ class CompiledStep(EvaluatingStep):
             data.rows_of_batch = numpy.ascontiguousarray(part.places, numpy.int64)
             job.first_row, job.places_at = 0, address_of(data.rows_of_batch)
         job.x_is_far = data.order is None and rows > batch_size
-        self._data_of_job = data if self._running else None
+        self._data_of_job = data if data is self._read else None  # other data may hold an order that comes once
         return workspace
 
     def _room_for_part(self, rows: int) -> int:
