@@ -622,6 +622,25 @@ class TabularClassifier(ClassifierMixin, Tabular):
         places = self.predict_proba(X).argmax(axis=1)  # first, as it tells that the estimator is not fitted
         return self.classes_[places]
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Measure the accuracy of the predicted labels.
+
+        Parameters
+        ----------
+        X : frame, table or array, shape (rows, columns)
+            The rows.
+        y : array, shape (rows,)
+            The true labels.
+        sample_weight : array, shape (rows,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            The share of rows whose label is right, at most 1.
+        """
+        return float(super().score(X, y, sample_weight))
+
 
 @with_documentation_of(Parameters=Tabular, Attributes=Tabular, Loss=LossParameters)
 @dataclass(eq=False, repr=False, kw_only=True)
