@@ -168,10 +168,12 @@ class TestNumbers:
 
     def test_structured_arrays_are_refused(self) -> None:
         records = np.zeros(20, dtype=[("length", float), ("width", float)])
-        fitted = classifier().fit(ROWS[:, :2], LABELS)
         for call in (
             lambda: classifier().fit(records, LABELS),
-            lambda: fitted.predict(records),
+            lambda: classifier().fit(ROWS, records),
+            lambda: xpnet.MLPRegressor().fit(ROWS, records),
         ):
-            with pytest.raises((ValueError, TypeError), match="2D array|cast"):
+            with pytest.raises(InputError, match="a structured array with the fields length, width"):
                 call()
+        with pytest.raises((ValueError, TypeError), match="2D array|cast"):
+            classifier().fit(ROWS[:, :2], LABELS).predict(records)

@@ -118,12 +118,20 @@ def bring(array: Any, backend: Backend, dtype: str | None = None) -> Any:
 
 
 def check_in_memory(arrays: Sequence[Any]) -> None:
-    """Raise InputError for arrays and frames of Dask, which are computed piece by piece on the workers of a cluster."""
+    """Raise InputError for what does not lie in memory as plain values.
+
+    Arrays and frames of Dask are computed piece by piece on the workers of a cluster; structured arrays have fields.
+    """
     for array in arrays:
         if type(array).__module__.startswith("dask"):
             raise InputError(
                 f"Rows lie in this process's memory; received a Dask {type(array).__name__}. Train with "
                 "xpnet.dask.MLPClassifier or MLPRegressor on its cluster, or pass .compute() of what fits into memory."
+            )
+        if fields := getattr(getattr(array, "dtype", None), "names", None):
+            raise InputError(
+                f"An array holds plain values; received a structured array with the fields {', '.join(fields)}. "
+                "Convert it with numpy.lib.recfunctions.structured_to_unstructured."
             )
 
 

@@ -3,7 +3,7 @@
 ``make_step`` chooses between the backend's compiled step and this one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from typing import Any
 
@@ -115,6 +115,21 @@ class ReferenceStep(Step):
             X, Y, sample_weight = (self._take(array, indices) for array in (X, Y, sample_weight))
         weight = self._weight_of(X, sample_weight)
         return self._mean([(1.0, *self._backpropagate(X, Y, sample_weight, part or BatchPart(weight), weight))])
+
+    def snapshot(self) -> Callable[[], None]:
+        """See :class:`xpnet.backend.Step`. The copies lie where the arrays do."""
+        copied, t = self.backend.xp.asarray, self.t
+        kept = [self.params, *(self.buffers.values() if t else ())]
+        copies = [[copied(array, copy=True) for array in parameters.groups] for parameters in kept]
+
+        def restore() -> None:
+            self.t = t
+            for parameters, arrays in zip(kept, copies, strict=True):
+                parameters.replace_groups(arrays)
+            if not t:
+                vars(self).pop("buffers", None)  # before the first update they are zero
+
+        return restore
 
     def _backpropagate(
         self, X: Array, Y: Array, sample_weight: Array | None, part: BatchPart, weight: float
