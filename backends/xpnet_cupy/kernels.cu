@@ -294,23 +294,27 @@ __device__ inline Words philox(Words c, unsigned long long key0, unsigned long l
   return c;
 }
 
-// out = x keep / (1 - rate), keep drawn as `xpnet.steps.masks` draws it: item i of the whole batch stays where word i of
-// the stream that starts at the counter (0, 0, layer, updates made), as a number in [0, 1), is not below the rate. NumPy
-// counts before it draws, hence the + 1. The rows here begin at row clock[FIRST_ROW] of the whole batch, or stand at their
-// PLACES in it. A thread takes the items of a row that share four words. out may be x.
+// out = x keep / (1 - rate), keep drawn as `xpnet.steps.masks` draws it: item i of the whole batch stays where number i,
+// of 16 bits, in the stream that starts at the counter (0, 0, layer, updates made) is not below 65536 rate. NumPy counts
+// before it draws, hence the + 1. The rows here begin at row clock[FIRST_ROW] of the whole batch, or stand at their
+// PLACES in it. A thread takes the items of a row that share a word. out may be x.
 KERNEL dropout(const stored *x, stored *out, const long long *data, const int *clock, long long key0, long long key1,
                int layer, double rate, int rows, int cols) {
   const real scale = 1 / (1 - rate);
   const unsigned long long updates = clock[UPDATES];
+  const int limit = min(int(rate * 65536 + 0.5), 65535);
   const int *places = data[PLACES] ? (const int *)data[PLACES] + clock[CURSOR] : nullptr;
   const int fours = cols % 4 ? (cols + 6) / 4 : cols / 4;  // that a row may have a part of
   FOR_EACH(at, (long long)rows * fours) {
     const long long row = at / fours, first = (places ? places[row] : clock[FIRST_ROW] + row) * cols;
     const long long four = first / 4 + at % fours;
-    const Words words = philox({{four + 1ull, 0, (unsigned long long)layer, updates}}, key0, key1);
+    const Words words = philox({{four / 4 + 1ull, 0, (unsigned long long)layer, updates}}, key0, key1);
+    const bool odd = four % 2, second = four % 4 > 1;  // an index known at run time would go through memory
+    const unsigned long long even_word = second ? words.v[2] : words.v[0], odd_word = second ? words.v[3] : words.v[1];
+    const unsigned long long word = odd ? odd_word : even_word;
     for (int k = 0; k < 4; k++) {
       const long long col = 4 * four + k - first, i = row * cols + col;
-      const bool keep = (words.v[k] >> 11) * (1.0 / 9007199254740992.0) >= rate;
+      const bool keep = int(word >> 16 * k & 0xFFFF) >= limit;
       if (0 <= col && col < cols) out[i] = real(x[i]) * (keep ? scale : real(0));
     }
   }

@@ -184,6 +184,30 @@ def high_product(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
     return builder.trunc(builder.lshr(product, wide(64)), INT64)
 
 
+INT16, DRAWN = ir.IntType(16), 16
+"""Four random words decide on 16 items, with 16 bits each."""
+
+
+@instructions(lambda source, goal, words, limit, scale: types.void(source, goal, words, types.int64, scale))
+def drop_by_bits(
+    builder: ir.IRBuilder, source: ir.Value, goal: ir.Value, words: ir.Value, limit: ir.Value, scale: ir.Value
+) -> None:
+    """Write ``DRAWN`` items times scale to goal, or times 0 where an item's 16 bits are below the limit.
+
+    source, goal : pointers, which may be the same
+    words : four uint64; the lowest 16 bits of the first decide on the first item
+    """
+    bits = ir.Constant(ir.VectorType(INT64, 4), ir.Undefined)
+    for lane, word in enumerate(cgutils.unpack_tuple(builder, words)):
+        bits = builder.insert_element(bits, word, INT32(lane))
+    bits = builder.bitcast(bits, ir.VectorType(INT16, DRAWN))
+    keep = builder.icmp_unsigned(">=", bits, in_all_lanes(builder, builder.trunc(limit, INT16), DRAWN))
+    vector = ir.VectorType(scale.type, DRAWN)
+    factors = builder.select(keep, in_all_lanes(builder, scale, DRAWN), ir.Constant(vector, [0.0] * DRAWN))
+    items = builder.load(builder.bitcast(source, vector.as_pointer()), align=4)
+    builder.store(builder.fmul(items, factors), builder.bitcast(goal, vector.as_pointer()), align=4)
+
+
 # Denormals, numbers so small that they have lost digits: arithmetic on them is very slow on many cores.
 
 

@@ -5,7 +5,8 @@ from typing import TypeAlias
 import numpy
 
 from xpnet_numba.kinds import Indices, Vector
-from xpnet_numba.llvm.arithmetic import high_product
+from xpnet_numba.llvm.arithmetic import DRAWN, drop_by_bits, high_product, inside, larger, smaller
+from xpnet_numba.llvm.memory import copy, pointer_to, shift, stack
 from xpnet_numba.loops import inlined, inner
 
 u8 = numpy.uint64
@@ -35,13 +36,16 @@ def drop(x: Vector, out: Vector, first: int, rate: float, seed: Indices, layer: 
     x, out : (n,), which may be the same; seed : (2,) int64, its lower and upper 64 bits
     layer, t : which hidden layer, from 0 on, and how many updates have been made
     """
-    scale, zero = x.dtype.type(1 / (1 - rate)), x.dtype.type(0)
+    scale, limit = x.dtype.type(1 / (1 - rate)), smaller(int(rate * 65536.0 + 0.5), 65535)
     key = u8(seed[0]), u8(seed[1])
-    before = first // 4
-    for four in range(before, (first + x.size + 3) // 4):
-        words = philox((u8(four + 1), u8(0), u8(layer), u8(t)), key)  # NumPy counts before it draws
-        for k in range(4):
-            i = 4 * four + k - first
-            if 0 <= i < x.size:
-                keep = numpy.float64(words[k] >> u8(11)) * (1.0 / 9007199254740992.0) >= rate
-                out[i] = x[i] * (scale if keep else zero)
+    from_x, to_out, part = pointer_to(x), pointer_to(out), stack(pointer_to(x), DRAWN)
+    for count in range(first // DRAWN, (first + x.size + DRAWN - 1) // DRAWN):
+        words = philox((u8(count + 1), u8(0), u8(layer), u8(t)), key)  # NumPy counts before it draws
+        at = count * DRAWN - first
+        if inside(at, x.size - DRAWN + 1):
+            drop_by_bits(shift(from_x, at), shift(to_out, at), words, limit, scale)
+        else:
+            begin, end = larger(at, 0), smaller(at + DRAWN, x.size)
+            copy(shift(from_x, begin), shift(part, begin - at), end - begin)
+            drop_by_bits(part, part, words, limit, scale)
+            copy(shift(part, begin - at), shift(to_out, begin), end - begin)
