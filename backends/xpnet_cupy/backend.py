@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy
 
 from xpnet.backend import Kernel, NetworkSpec
-from xpnet.errors import BackendError, DeviceMemoryError, InputError
+from xpnet.errors import BackendError, InputError
 from xpnet.ops import Array
-from xpnet_cupy import cublaslt, operations
+from xpnet_cupy import cublaslt, cuda, operations
 from xpnet_cupy.launcher import ACTIVATIONS, LOSSES, Launcher
 
 if TYPE_CHECKING:
     from xpnet_cupy.step import CompiledStep
 
 Precision = Literal["fp32", "tf32", "bf16"]
-BF16_MAJOR = 8  # compute capability of the first cards with bfloat16
 _CUDA_DEVICES = (2, 13)  # DLPack's device types for memory on a GPU, and for memory that moves there by itself
 
 
@@ -31,7 +30,7 @@ class CupyBackend:
         kept in it, too. Parameters, their gradients and updates, logits and losses are float32 in each of them
     device : where host data goes and steps live, by number; None for CuPy's current device
 
-    Raises BackendError where CuPy is not installed or no GPU can be used, and where a card does not have the precision.
+    Raises BackendError where CuPy is not installed or no GPU can be used.
     """
 
     name = "cupy"
@@ -46,8 +45,6 @@ class CupyBackend:
         self.xp: Any = array_api_compat.cupy
         self.kernels: Mapping[str, Kernel] = operations.table(self._launching)
         self.precision, self._device = precision, device
-        if precision == "bf16":
-            self._check_for_bf16()
 
     def at(self, array: Array) -> CupyBackend:
         """This backend on the device of an array."""
@@ -58,19 +55,13 @@ class CupyBackend:
 
         Arrays keep their device. Host data is copied to this backend's. DeviceMemoryError where it does not fit.
         """
-        with self._current():
-            try:
-                array = self._adopted(data)
-                if dtype is None:
-                    return array
-                with array.device:  # elsewhere it would be converted into an array of the current device
-                    return array.astype(dtype, copy=False)
-            except self._cupy.cuda.memory.OutOfMemoryError as error:
-                raise DeviceMemoryError(
-                    f"An array of {getattr(data, 'nbytes', 0) / 2**20:,.1f} MiB must fit into the device's memory: "
-                    f"{error}. Pass fewer rows or float32, or delete arrays and call "
-                    "cupy.get_default_memory_pool().free_all_blocks()."
-                ) from error
+        what = f"An array of {getattr(data, 'nbytes', 0) / 2**20:,.1f} MiB"
+        with self._current(), cuda.fitting(what, "fewer rows"):
+            array = self._adopted(data)
+            if dtype is None:
+                return array
+            with array.device:  # elsewhere it would be converted into an array of the current device
+                return array.astype(dtype, copy=False)
 
     def to_numpy(self, array: Array) -> numpy.ndarray:
         """Return a copy on the host."""
@@ -135,15 +126,6 @@ class CupyBackend:
 
     def _has_cublaslt(self) -> bool:
         return cublaslt.find_cublaslt(self._cupy.cuda.runtime.runtimeGetVersion() // 1000) is not None
-
-    def _check_for_bf16(self) -> None:
-        with self._current() as device:
-            card = self._cupy.cuda.runtime.getDeviceProperties(device.id)
-        if card["major"] < BF16_MAJOR:
-            raise BackendError(
-                f"precision='bf16' needs a card of compute capability {BF16_MAJOR}.0 or above; {card['name'].decode()} "
-                f"has {card['major']}.{card['minor']}. Use precision='fp32'."
-            )
 
     def _current(self) -> Any:
         return self._cupy.cuda.Device(self._device)

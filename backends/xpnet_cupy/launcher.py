@@ -175,32 +175,30 @@ class Launcher:
         lane, caller = self.lane, self.cupy.cuda.get_current_stream()
         lane.stream.wait_event(caller.record())
         try:
-            with lane.stream:
+            with cuda.entered(self.cupy, lane.stream):
                 yield lane
         finally:
-            cuda.back_to(self.cupy, caller)
             caller.wait_event(lane.stream.record())
 
     def address(self, array: Array) -> int:
         """Return the address of the first item of an array on the device, or of one in ``pinned`` memory."""
         return array.data.ptr if isinstance(array, self.cupy.ndarray) else array.ctypes.data
 
-    def uploads(self, size: int, dtype: str) -> cuda.Uploads:
-        """Memory for arrays that go to the device beside its work."""
-        with cuda.memory_errors(self.cupy):
-            return cuda.Uploads(self.cupy, self.lane.copies, size, dtype)
+    def upload(self, array: numpy.ndarray) -> tuple[Array, Any]:
+        """Copy an array to the device beside its work; returns the copy, and what marks its arrival.
+
+        Whoever holds the copy keeps it until the work that reads it is done: the next one may be given its memory.
+        """
+        copies = self.lane.copies
+        with cuda.entered(self.cupy, copies):
+            return self.cupy.asarray(array), copies.record()
 
     def pinned(self, size: int, dtype: str) -> numpy.ndarray:
         """Memory of the host that kernels read and write: an array of zeros."""
-        return cuda.pinned(self.cupy, size, dtype)
-
-    def free_memory(self) -> tuple[int, int]:
-        """Bytes of the device that are free, with those of CuPy's pool and within its limit, and all its bytes."""
-        free, total = self.cupy.cuda.runtime.memGetInfo()
-        pool = self.cupy.get_default_memory_pool()
-        free += pool.free_bytes()
-        limit = pool.get_limit()
-        return (min(free, limit - pool.used_bytes()), min(total, limit)) if limit else (free, total)
+        memory = self.cupy.cuda.alloc_pinned_memory(size * numpy.dtype(dtype).itemsize)
+        array = numpy.frombuffer(memory, dtype, size)
+        array[...] = 0
+        return array
 
     def release_memory(self) -> None:
         """Give the free memory of CuPy's pool back to the driver, from which cuBLASLt and graphs take theirs."""

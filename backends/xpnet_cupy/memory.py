@@ -13,7 +13,6 @@ import numpy
 from xpnet.backend import Backend, BatchPart, NetworkSpec, Parameters
 from xpnet.ops import ACTIVATIONS, Array
 from xpnet_cupy.cublaslt import mask_stride
-from xpnet_cupy.cuda import Uploads
 from xpnet_cupy.launcher import Launcher
 from xpnet_cupy.launches import UPDATE_BLOCKS
 
@@ -55,28 +54,20 @@ class Orders:
 
     def __init__(self, launcher: Launcher) -> None:
         self._launcher = launcher
-        self._uploads: Uploads | None = None
-        self._size = 0
-        self._sent: tuple[Any, Array] | None = None  # an order on the host, and where it is on the device
-
-    def make_room(self, rows: int) -> None:
-        """Take the memory for orders of so many rows that are sent ahead."""
-        if self._size != rows:
-            self._uploads, self._size = self._launcher.uploads(rows, "int32"), rows
+        self._sent: tuple[Any, Array, Any] | None = None  # an order on the host, its copy, and what marks its arrival
 
     def on_device(self, order: Any) -> Array:
         """An order as kernels read it: (n,) int32."""
-        if self._sent is not None and self._uploads is not None and self._sent[0] is order:
-            self._uploads.arrived()
-            return self._sent[1]
+        if self._sent is not None and self._sent[0] is order:
+            _, copy, arrival = self._sent
+            arrival.synchronize()  # it was sent while the epoch before was under way
+            return copy
         return self._launcher.xp.asarray(numpy.asarray(order, dtype=numpy.int32))
 
     def send(self, draw: Callable[[], Any]) -> None:
         """Draw the next order and send it. All that the epoch has for the device has been asked for."""
-        self._sent = None
-        if self._uploads is not None:
-            order = draw()
-            self._sent = order, self._uploads.send(order)
+        order = draw()
+        self._sent = order, *self._launcher.upload(numpy.asarray(order, dtype=numpy.int32))
 
 
 def batches_of_ranks(

@@ -7,8 +7,7 @@ Where the data lie is read from the device by the kernels that need it, so that 
 ``Runs`` runs such lists: launch by launch when they first come, from then on as recorded graphs.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -22,7 +21,7 @@ from xpnet_cupy import launches
 from xpnet_cupy.cublaslt import Launch, Product
 from xpnet_cupy.launcher import Launcher
 from xpnet_cupy.launches import NO_PENALTY, Batch, Penalty
-from xpnet_cupy.memory import BatchMemory, Data, EpochMemory, NetworkMemory
+from xpnet_cupy.memory import BatchMemory, EpochMemory, NetworkMemory
 
 AT_ONCE = 8
 """Batches of one recording, at most: what comes before and after them is recorded along."""
@@ -30,11 +29,8 @@ AT_ONCE = 8
 BLOCK_ROWS = 8192  # of a block that goes forward alone, at the least
 BLOCK_BYTES = 64 << 20  # of a block's rows and outputs: narrow networks take more rows, since a launch costs the same
 
-KEPT_WORKS = 16
-"""Works on batches or blocks of rows that are kept: the one used longest ago goes first."""
-
 KEPT = 48
-"""Recordings that are kept: the one used longest ago goes first."""
+"""Recordings that are kept, about: where there are more, all of them are made anew."""
 
 
 class Work:
@@ -59,107 +55,6 @@ Group = tuple[tuple[Work, int], ...]
 """Works one after the other, each so many times: what one recording holds."""
 
 
-class Runs:
-    """The recordings of one clock. What runs is cut into groups, and a group that comes again is one replay.
-
-    epoch : with the clock, which has been told what the next run is over
-    memory : for batches or blocks of rows
-    before : goes before the first batch, after what was told is taken over
-    after : goes after the last batch, before the sums go to the host
-    """
-
-    def __init__(
-        self,
-        launcher: Launcher,
-        epoch: EpochMemory,
-        memory: BatchMemory,
-        *,
-        before: Sequence[Launch] = (),
-        after: Sequence[Launch] = (),
-    ) -> None:
-        self.launcher, self.epoch, self.memory = launcher, epoch, memory
-        self.begin = Work([launches.begin(launcher, epoch, memory.row_loss), *before])
-        self.finish = Work([*after, launches.finish(launcher, epoch, memory.row_loss)])
-        self.works: OrderedDict[Hashable, Work] = OrderedDict()
-        self.recorded: OrderedDict[Group, Launch | None] = OrderedDict()  # None where it has come once
-
-    def work(self, key: Hashable, make: Callable[[Any], Work]) -> Work:
-        """Return what is made of a key, once for each."""
-        if key not in self.works:
-            if len(self.works) == KEPT_WORKS:
-                self.forget(next(iter(self.works)))
-            self.works[key] = make(key)
-        self.works.move_to_end(key)
-        return self.works[key]
-
-    def forget(self, key: Hashable) -> None:
-        """Let go of a work, and of all recordings that have it in them."""
-        forgotten = self.works.pop(key)
-        for group in [group for group in self.recorded if any(work is forgotten for work, _ in group)]:
-            del self.recorded[group]
-
-    def prepare(self, batches: list[tuple[Work, int]], *, finish: bool = True) -> list[tuple[Launch, int]]:
-        """Return what runs the batches from the beginning to the end: calls, each with how often it comes.
-
-        All that can fail fails here, before anything has changed.
-
-        batches : of one kind so many, then perhaps one of another
-        finish : whether sums go to the host
-        """
-        ends = [(self.finish, 1)] if finish else []
-        (work, times), *rest = batches
-        whole = (times + len(rest) - 1) // AT_ONCE
-        if not whole:
-            groups: list[tuple[Group, int]] = [(((self.begin, 1), *batches, *ends), 1)]
-        else:
-            several = (work, AT_ONCE)
-            last = ((work, times - whole * AT_ONCE), *rest, *ends)
-            groups = [(((self.begin, 1), several), 1), ((several,), whole - 1), (last, 1)]
-        return [(self._call(group, times), times) for group, times in groups if times]
-
-    def run(self, calls: list[tuple[Launch, int]], after: Launch | None = None) -> None:
-        """Run what was prepared; ``after`` is called after each replay."""
-        try:
-            for call, times in calls:
-                for _ in range(times):
-                    call()
-                    if after is not None:
-                        after()
-        finally:
-            self.epoch.asked()
-
-    def _call(self, group: Group, times: int) -> Launch:
-        if (recording := self.recorded.get(group)) is not None:
-            self.recorded.move_to_end(group)
-            return recording
-        record = group in self.recorded or times > 1
-        self._warm_up([work for work, _ in group if not work.warm and (record or work.changes)])
-        self.recorded[group] = self.launcher.record(partial(_run, group)) if record else None
-        while len(self.recorded) > KEPT:
-            self.recorded.popitem(last=False)
-        return self.recorded[group] or partial(_run, group)
-
-    def _warm_up(self, works: list[Work]) -> None:
-        if works:
-            self.run([(self.begin.run, 1)])
-        for work in works:
-            for launch in work.warm_up:
-                launch()
-            work.warm = True
-
-
-def _run(group: Group) -> None:
-    for work, times in group:
-        for _ in range(times):
-            work.run()
-
-
-def batches_of(rows: int, size: int) -> list[tuple[int, int]]:
-    """The batches of an epoch, as (rows of a batch, how many): the last may be smaller. size : ``rows`` at most"""
-    whole, rest = divmod(rows, size)
-    return [(size, whole), (rest, 1)] if rest else [(size, whole)]
-
-
 def layers_of(spec: NetworkSpec, parameters: Parameters) -> list[tuple[Array, Array]]:
     """Weight (in, out) and bias (out,), or their gradients, layer by layer."""
     arrays = [parameters[name] for name in spec.parameter_names]
@@ -178,8 +73,8 @@ class Shape:
     rows : of a batch; indices : whether labels are class indices
     kind : ``gradients`` fills the gradients, adds to the losses, and notes what is not finite; ``training`` fills the
         gradients, then updates the parameters: penalty and clock are in the update; ``clipped`` does the same, with
-        gradients scaled to a norm before the update; ``prediction`` puts outputs where they belong; ``loss`` adds to
-        the losses
+        gradients scaled to a norm before the update; ``update`` makes an update alone, of no rows; ``prediction`` puts
+        outputs where they belong; ``loss`` adds to the losses
     weight : ``rows``, ``summed`` over the sample weights of the batch, or ``given``: the weight of the whole batch
     penalized : whether the penalty is added
     lane : where the launches run
@@ -188,11 +83,17 @@ class Shape:
 
     rows: int
     indices: bool
-    kind: Literal["gradients", "training", "clipped", "prediction", "loss"]
+    kind: Literal["gradients", "training", "clipped", "update", "prediction", "loss"]
     weight: Literal["rows", "summed", "given"] = "rows"
     penalized: bool = True
     lane: object = None
     group: Any = None
+
+
+def batches_of(rows: int, shape: Shape) -> list[tuple[Shape, int]]:
+    """Cut rows into batches of a shape; the last may be smaller. Returns each shape, and how often it comes."""
+    whole, rest = divmod(rows, shape.rows)
+    return [(shape, whole), (replace(shape, rows=rest), 1)] if rest else [(shape, whole)]
 
 
 class BatchPlan:
@@ -232,6 +133,9 @@ class BatchPlan:
     def work(self) -> Work:
         """The launches, from the next batch to the update where there is one."""
         spec, network, shape = self.spec, self.network, self.shape
+        if shape.kind == "update":
+            tick = launches.next_batch(self.launcher, spec.rule, self.epoch, None)
+            return Work([tick, self._update(network.clock)], [])
         found = [launches.next_batch(self.launcher, spec.rule, self.epoch, self.x)]
         if shape.kind == "prediction":
             return Work([*found, *self._prediction()])
@@ -354,59 +258,108 @@ class BatchPlan:
         return [plain, *self._dropout(k, d_out, d_out), *sums], True
 
 
-class Inference:
-    """Predictions and losses of one lane, with the memory that they share.
+class Runs:
+    """What runs over one clock, in memory for the largest batch so far.
 
-    As a batch of a training, a recording reads on the device where the data lie, so that it serves any data. It has a
-    clock and sums of its own: those of a training under way stay as they are.
+    What runs is cut into groups of batches, and a group that comes again is one replay. A recording reads on the device
+    where the data lie, so that it serves any data.
+
+    network : what is trained, or predicts
+    epoch : with the clock and the sums: those of the network in a training. Predictions and losses have others, so that
+        a training under way stays as it is
     """
 
-    def __init__(self, spec: NetworkSpec, launcher: Launcher, network: NetworkMemory) -> None:
-        self.spec, self.launcher, self.network, self.epoch = spec, launcher, network, EpochMemory(launcher)
-        self._allocate(0)
+    def __init__(self, spec: NetworkSpec, launcher: Launcher, network: NetworkMemory, epoch: EpochMemory) -> None:
+        self.spec, self.launcher, self.network, self.epoch = spec, launcher, network, epoch
+        self.memory: Any = None
+        self.begin: Any = None
+        self.finish: Any = None
+        self.works: dict[Shape, Work] = {}
+        self.recorded: dict[Group, Launch | None] = {}  # None where it has come once
 
-    def mean_loss(self, data: Data, count: int) -> tuple[float, float]:
-        """The mean loss of ``count`` rows without the penalty, and the penalty. Waits for the device.
+    def make_room(self, rows: int) -> None:
+        """Take memory for batches of so many rows. What there was is let go before the larger one is asked for."""
+        if self.memory is not None and rows <= self.memory.rows:
+            return
+        self.memory = self.begin = self.finish = None
+        self.forget()
+        spec, launcher, network, epoch = self.spec, self.launcher, self.network, self.epoch
+        trains, copies, squares = epoch is network, [], []
+        if trains and launcher.halved:  # anyone may have written to the parameters
+            copies = [launches.copy_parameters(launcher, network.params.flat, network.copies.flat)]
+        if spec.l2 and not trains:
+            penalty = (network.bounds, spec.layers, 0.0, True, None, epoch.squares)  # the squares alone
+            squares = [launches.l2_penalty(launcher, network.params.flat, None, penalty, rows=1)]
+        memory = BatchMemory(spec, launcher, rows, trains=trains)
+        self.begin = Work([launches.begin(launcher, epoch, memory.row_loss), *copies])
+        self.finish = Work([*squares, launches.finish(launcher, epoch, memory.row_loss)])
+        self.memory = memory
 
-        data : of the rows of its order, or of all where there is none
+    def forget(self) -> None:
+        """Let go of all recordings, and of what they are made of."""
+        self.works.clear()
+        self.recorded.clear()
+
+    def prepare(self, shapes: Sequence[tuple[Shape, int]], *, finish: bool = True) -> list[tuple[Launch, int]]:
+        """Return what runs batches from the beginning to the end: calls, each with how often it comes.
+
+        All that can fail fails here, before anything has changed.
+
+        shapes : of the batches: of one so many, then perhaps one of another
+        finish : whether sums go to the host
         """
-        if not count:
-            return 0.0, 0.0
-        self.run(data, count)
-        loss, squares, total, _ = self.epoch.read()
-        total = count if data.weight is None else total
-        if not total:
-            return 0.0, 0.0
-        return loss / total, self.spec.l2 / 2 * squares / (total if self.spec.l2_over_batch else 1)
+        if len(self.recorded) > KEPT:
+            self.forget()
+        ends = [(self.finish, 1)] if finish else []
+        (work, times), *rest = batches = [(self._work(shape), times) for shape, times in shapes]
+        whole = (times + len(rest) - 1) // AT_ONCE
+        if not whole:
+            groups: list[tuple[Group, int]] = [(((self.begin, 1), *batches, *ends), 1)]
+        else:
+            several = (work, AT_ONCE)
+            last = ((work, times - whole * AT_ONCE), *rest, *ends)
+            groups = [(((self.begin, 1), several), 1), ((several,), whole - 1), (last, 1)]
+        return [(self._call(group, times), times) for group, times in groups if times]
 
-    def run(self, data: Data, count: int, out: Array | None = None) -> None:
-        """Predict ``out`` (rows, out), outputs after the output activation, or sum the losses where it is not given.
-
-        Waits for what the lane was asked for before, not for these outputs: both are told where data lie at one place.
-        """
-        size, weight = block_rows(self.spec, count), counted(data.weight)
-        if size > self.runs.memory.rows:  # what there was is let go before the larger one is asked for
-            self._allocate(0)
-            self._allocate(size)
-        self.epoch.tell(data, out=out)
-        kind: Literal["loss", "prediction"] = "loss" if out is None else "prediction"
-        shapes = [(Shape(rows, data.indices, kind, weight), times) for rows, times in batches_of(count, size)]
-        batches = [(self.runs.work(shape, self._work), times) for shape, times in shapes]
-        self.runs.run(self.runs.prepare(batches, finish=out is None))
+    def run(self, calls: list[tuple[Launch, int]], after: Launch | None = None) -> None:
+        """Run what was prepared; ``after`` is called after each replay."""
+        try:
+            for call, times in calls:
+                for _ in range(times):
+                    call()
+                    if after is not None:
+                        after()
+        finally:
+            self.epoch.asked()
 
     def _work(self, shape: Shape) -> Work:
-        """The work on a block of rows."""
-        return BatchPlan(self.spec, self.launcher, self.network, self.epoch, self.runs.memory, shape).work()
+        """The work on batches of a shape, made once."""
+        if shape not in self.works:
+            plan = BatchPlan(self.spec, self.launcher, self.network, self.epoch, self.memory, shape)
+            self.works[shape] = plan.work()
+        return self.works[shape]
 
-    def _allocate(self, rows: int) -> None:
-        """Memory for so many rows, and what runs in it; for none, what refers to that before is let go."""
-        spec, launcher, network = self.spec, self.launcher, self.network
-        squares = []
-        if spec.l2:
-            penalty = (network.bounds, spec.layers, 0.0, True, None, self.epoch.squares)  # the squares alone
-            squares = [launches.l2_penalty(launcher, network.params.flat, None, penalty, rows=1)]
-        memory = BatchMemory(spec, launcher, rows, trains=False)
-        self.runs = Runs(launcher, self.epoch, memory, after=squares)
+    def _call(self, group: Group, times: int) -> Launch:
+        if (recording := self.recorded.get(group)) is not None:
+            return recording
+        record = group in self.recorded or times > 1
+        self._warm_up([work for work, _ in group if not work.warm and (record or work.changes)])
+        self.recorded[group] = self.launcher.record(partial(_run, group)) if record else None
+        return self.recorded[group] or partial(_run, group)
+
+    def _warm_up(self, works: list[Work]) -> None:
+        if works:
+            self.run([(self.begin.run, 1)])
+        for work in works:
+            for launch in work.warm_up:
+                launch()
+            work.warm = True
+
+
+def _run(group: Group) -> None:
+    for work, times in group:
+        for _ in range(times):
+            work.run()
 
 
 def block_rows(spec: NetworkSpec, rows: int) -> int:

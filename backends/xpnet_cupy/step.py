@@ -10,25 +10,23 @@ first batch changes a parameter.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from functools import cached_property, partial
-from math import prod
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import numpy
 
 from xpnet.backend import Backend, BatchPart, NetworkSpec, Parameters, Step, StepState
-from xpnet.errors import DeviceMemoryError, MixedArraysError
+from xpnet.errors import MixedArraysError
 from xpnet.ops import Array
-from xpnet_cupy import launches
+from xpnet_cupy import cuda
 from xpnet_cupy.cublaslt import Launch
 from xpnet_cupy.launcher import Launcher
-from xpnet_cupy.memory import BatchMemory, Data, NetworkMemory, Orders, as_read, batches_of_ranks
-from xpnet_cupy.plan import AT_ONCE, BatchPlan, Inference, Runs, Shape, Work, batches_of, block_rows, counted
+from xpnet_cupy.memory import Data, EpochMemory, NetworkMemory, Orders, as_read, batches_of_ranks
+from xpnet_cupy.plan import AT_ONCE, Runs, Shape, batches_of, block_rows, counted
 
 NEXT_UPDATES = 2  # where the clock has the number of updates made
 
 T = TypeVar("T")
-Calls = list[tuple[Launch, int]]
 
 
 class CompiledStep(Step):
@@ -52,9 +50,9 @@ class CompiledStep(Step):
         with self._memory(f"A network of widths {spec.widths}"):
             self._network = NetworkMemory(spec, backend, launcher)
         self.params = self._network.params
-        self._room: Runs | None = None  # in memory for the largest batch so far
+        self._room = self._training()
         self._met: Any = None  # the group that sums have been made with
-        self._of_lanes: dict[Any, Inference] = {}  # threads at the same time have lanes of their own
+        self._of_lanes: dict[Any, Runs] = {}  # threads that predict at the same time have lanes of their own
 
     @property
     def gradients(self) -> Parameters:
@@ -98,7 +96,7 @@ class CompiledStep(Step):
             for mark in marks:  # one after the other: the time-out is that of a few sums, not of an epoch
                 group.wait(mark)
 
-        with self._memory(f"Training on batches of {rows} rows", rows), self.launcher.stream() as lane:
+        with self._memory(f"Training on batches of {rows} rows"), self.launcher.stream() as lane:
             shape = Shape(rows, Y.ndim == 1, "training", "given", lane=lane, group=group)
             read = partial(self._read, X, Y, sample_weight, order.reshape(-1), places, parts)
             batches, told = [(shape, len(shares))], {"learning_rate": learning_rate}
@@ -109,21 +107,32 @@ class CompiledStep(Step):
             return float("nan") if broken else loss, penalty
 
     def forward(self, X: Array) -> Array:
-        """See :class:`xpnet.backend.Step`."""
-        self._belongs(X)
-        rows = X.shape[0]
-        with self._memory(f"A prediction of {rows} rows", block_rows(self.spec, rows)):
-            return self._with_room(lambda: self._predicted(X))
+        """See :class:`xpnet.backend.Step`. A lane computes the outputs, which belong to the caller's stream."""
+        rows, width, dtype = X.shape[0], self.spec.widths[-1], self.spec.dtype
+        block = block_rows(self.spec, rows)
+        with self._memory(f"A prediction of {rows} rows"):
+            out = self._with_room(lambda: self.launcher.xp.empty((rows, width), dtype=dtype))
+            if rows:
+                with self.launcher.stream() as lane:
+                    batches = batches_of(rows, Shape(block, False, "prediction"))
+                    self._run(partial(self._read, X), batches, {"out": out}, lane=lane, finish=False)
+            return out
 
     def loss(self, X: Array, Y: Array, *, sample_weight: Array | None = None, rows: Any = None) -> float:
         """See :class:`xpnet.backend.Step`."""
-        count = X.shape[0] if rows is None else len(rows)
+        self.penalty, count = 0.0, X.shape[0] if rows is None else len(rows)
+        if not count:
+            return 0.0
         block = block_rows(self.spec, count)
-        with self._memory(f"The loss of {count} rows", block), self.launcher.stream() as lane:
-            loss, self.penalty = self._with_room(
-                lambda: self._inference(lane).mean_loss(self._read(X, Y, sample_weight, rows), count)
-            )
-            return loss + self.penalty
+        with self._memory(f"The loss of {count} rows"), self.launcher.stream() as lane:
+            batches = batches_of(count, Shape(block, Y.ndim == 1, "loss", counted(sample_weight)))
+            read = partial(self._read, X, Y, sample_weight, rows)
+            loss, squares, weight, _ = self._run(read, batches, {}, lane=lane)
+        total = count if sample_weight is None else weight
+        if not total:
+            return 0.0
+        self.penalty = self.spec.l2 / 2 * squares / (total if self.spec.l2_over_batch else 1)
+        return loss / total + self.penalty
 
     def gradient(
         self,
@@ -145,7 +154,7 @@ class CompiledStep(Step):
             whole, weight = part.total_weight, "given"
             told = {"total_weight": part.total_weight, "first_row": part.first_row}
         penalized = part is None or part.penalized
-        with self._memory(f"A gradient over {count} rows", count), self.launcher.stream() as lane:
+        with self._memory(f"A gradient over {count} rows"), self.launcher.stream() as lane:
             shape = Shape(count, Y.ndim == 1, "gradients", weight, penalized, lane=lane)
             read = partial(self._read, X, Y, sample_weight, rows, part and part.places)
             return self._mean(self._run(read, [(shape, 1)], told), whole)
@@ -153,25 +162,16 @@ class CompiledStep(Step):
     def update(self, *, learning_rate: float) -> None:
         """See :class:`xpnet.backend.Step`."""
         with self._memory("An update"), self.launcher.stream():
-
-            def prepare() -> tuple[Runs, Calls]:
-                room = self._room_for(1)
-                self._network.tell(Data(None), learning_rate=learning_rate)
-                return room, room.prepare([(self._updating, 1)], finish=False)
-
-            runs, calls = self._with_room(prepare)
-            runs.run(calls)
+            told, alone = {"learning_rate": learning_rate}, [(Shape(0, False, "update"), 1)]
+            self._run(lambda: Data(None), alone, told, finish=False)
 
     def state(self) -> StepState:
         """See :class:`xpnet.backend.Step`."""
         network = self._network
         with self._on_device():
-            params = network.params.to_host()
-            if network.trains:
-                buffers = {name: arrays.to_host() for name, arrays in network.buffers.items()}
-            else:
-                buffers = {name: {n: 0 * array for n, array in params.items()} for name in self.spec.rule.buffers}
-            return StepState(params, buffers, int(network.clock[NEXT_UPDATES]))
+            used = network.buffers if network.trains else {}  # before the first update they are zero
+            buffers = {name: arrays.to_host() for name, arrays in used.items()}
+            return StepState(network.params.to_host(), buffers, int(network.clock[NEXT_UPDATES]))
 
     def load_state(self, state: StepState) -> None:
         """See :class:`xpnet.backend.Step`."""
@@ -187,18 +187,18 @@ class CompiledStep(Step):
     def snapshot(self) -> Callable[[], None]:
         """See :class:`xpnet.backend.Step`. The copies lie on the device, which makes them beside the host's work."""
         network = self._network
-        kept: list[Any] = [network.params.flat, *(p.flat for p in (network.buffers.values() if network.trains else ()))]
+
+        def copied() -> list[tuple[Array, Array]]:
+            kept = [network.clock, *(p.flat for p in (network.params, *network.buffers.values()))]
+            return [(array, array.copy()) for array in kept]
+
         with self._memory("The state before an epoch"), self.launcher.stream():
-            copies, clock = self._with_room(lambda: ([array.copy() for array in kept], network.clock.copy()))
+            copies = self._with_room(copied)
 
         def restore() -> None:
             with self._on_device(), self.launcher.stream():
-                network.clock[...] = clock
-                for array, copy in zip(kept, copies, strict=True):
+                for array, copy in copies:
                     array[...] = copy
-                if network.trains and len(kept) == 1:  # it has begun to train since, from zeros
-                    for name in self.spec.rule.buffers:
-                        network.buffers[name].groups[0][...] = 0
 
         return restore
 
@@ -219,89 +219,67 @@ class CompiledStep(Step):
         if not rows:
             return 0.0
         size = min(batch_size, rows)
-
-        def read() -> Data:
-            if draw is not None:
-                self._orders.make_room(rows)
-            return self._read(X, Y, sample_weight, order)
-
-        with self._memory(f"Training on batches of {size} rows", size), self.launcher.stream() as lane:
-            weight = counted(sample_weight)
+        with self._memory(f"Training on batches of {size} rows"), self.launcher.stream() as lane:
             kind: Literal["clipped", "training"] = "clipped" if "max_norm" in told else "training"
-            shapes = [(Shape(n, Y.ndim == 1, kind, weight, lane=lane), times) for n, times in batches_of(rows, size)]
+            shape = Shape(size, Y.ndim == 1, kind, counted(sample_weight), lane=lane)
             beside = None if draw is None else partial(self._orders.send, draw)
-            results = self._run(read, shapes, {"learning_rate": learning_rate, **told}, beside=beside)
+            told["learning_rate"] = learning_rate
+            read = partial(self._read, X, Y, sample_weight, order)
+            results = self._run(read, batches_of(rows, shape), told, beside=beside)
             return self._mean(results, rows if sample_weight is None or "by_rows" in told else None)
 
     def _run(
         self,
         read: Callable[[], Data],
-        shapes: list[tuple[Shape, int]],
+        batches: list[tuple[Shape, int]],
         told: dict[str, Any],
         *,
+        lane: Any = None,
         after: Launch | None = None,
         beside: Launch | None = None,
+        finish: bool = True,
     ) -> Any:
         """Run batches on the open lane; returns their sums, as :meth:`xpnet_cupy.memory.EpochMemory.read` does.
 
-        read : gives the data; shapes : of the batches, the largest first, each with how often it comes
+        read : gives the data; batches : their shapes, the largest first, each with how often it comes
         told : as for :meth:`xpnet_cupy.memory.EpochMemory.tell`
+        lane : whose clock and memory are used where a training stays as it is; None for those of the training
         after : called after each replay; beside : called when the device has all that it is to do
+        finish : whether the device is waited for, and its sums are returned
         """
 
-        def prepare() -> tuple[Runs, Data, Calls]:
-            room, data = self._room_for(shapes[0][0].rows), read()
-            self._network.tell(data, **told)
-
-            def planned(shape: Shape) -> Work:
-                network, launcher = self._network, self.launcher.of_batches
-                return BatchPlan(self.spec, launcher, network, network, room.memory, shape).work()
-
-            works = [(room.work(shape, planned), times) for shape, times in shapes]
-            return room, data, room.prepare(works)
+        def prepare() -> tuple[Runs, Data, list[tuple[Launch, int]]]:
+            runs = self._room if lane is None else self._inference(lane)
+            runs.make_room(batches[0][0].rows)
+            data = read()
+            runs.epoch.tell(data, **told)
+            return runs, data, runs.prepare(batches, finish=finish)
 
         runs, _held, calls = self._with_room(prepare)  # held until the device has read it
         runs.run(calls, after)
         calls.clear()  # an error would hold recordings with sums in them, which a communicator waits for
         if beside is not None:
             beside()
-        return self._network.read()
+        return runs.epoch.read() if finish else None
 
-    @cached_property
-    def _updating(self) -> Work:
-        """An update by itself."""
-        network, rule = self._network, self.spec.rule
-        flats = [p.flat for p in (network.params, network.gradients, *network.buffers.values())]
-        tick = launches.next_batch(self.launcher, rule, network, None)
-        return Work([tick, launches.update(self.launcher, rule, flats, network.rates, clock=network.clock)], ())
+    def _training(self) -> Runs:
+        """What trains, without any memory yet."""
+        return Runs(self.spec, self.launcher.of_batches, self._network, self._network)
 
-    def _predicted(self, X: Array) -> Array:
-        """Computed on this thread's lane; the outputs belong to the caller's stream."""
-        out = self.launcher.xp.empty((X.shape[0], self.spec.widths[-1]), dtype=self.spec.dtype)
-        if X.shape[0]:
-            with self.launcher.stream() as lane:
-                self._inference(lane).run(Data(as_read(self.launcher, X, self.spec.dtype)), len(X), out)
-        return out
-
-    def _inference(self, lane: Any) -> Inference:
+    def _inference(self, lane: Any) -> Runs:
         """What predicts on a lane."""
         if lane not in self._of_lanes:
-            self._of_lanes[lane] = Inference(self.spec, self.launcher, self._network)
+            self._of_lanes[lane] = Runs(self.spec, self.launcher, self._network, EpochMemory(self.launcher))
         return self._of_lanes[lane]
 
-    def _room_for(self, size: int) -> Runs:
-        """What runs in memory for batches of ``size`` rows at least."""
-        if self._room is None or size > self._room.memory.rows:
-            self._room = None  # what there was is let go before the larger one is asked for
-            network, batches = self._network, self.launcher.of_batches
-            copies = []
-            if batches.halved:  # anyone may have written to the parameters
-                copies = [launches.copy_parameters(batches, network.params.flat, network.copies.flat)]
-            self._room = Runs(self.launcher, network, BatchMemory(self.spec, batches, size), before=copies)
-        return self._room
-
     def _read(
-        self, X: Array, Y: Array, sample_weight: Array | None, order: Any, places: Any = None, parts: Any = None
+        self,
+        X: Array,
+        Y: Array | None = None,
+        sample_weight: Array | None = None,
+        order: Any = None,
+        places: Any = None,
+        parts: Any = None,
     ) -> Data:
         """The data as kernels read them. places, parts : on the host, or None; see :class:`~xpnet_cupy.memory.Data`"""
         launcher, dtype, xp = self.launcher, self.spec.dtype, self.launcher.xp
@@ -309,7 +287,7 @@ class CompiledStep(Step):
         placed = places is not None and any(self.spec.dropout)  # nothing else asks where a row stands
         return Data(
             as_read(launcher, X, dtype),
-            as_read(launcher, Y, "int64" if Y.ndim == 1 else dtype),
+            None if Y is None else as_read(launcher, Y, "int64" if Y.ndim == 1 else dtype),
             None if sample_weight is None else as_read(launcher, sample_weight, dtype),
             None if order is None else self._orders.on_device(order),
             None if parts is None else xp.asarray(parts),
@@ -328,9 +306,7 @@ class CompiledStep(Step):
     def _forget_sums(self) -> None:
         """Let go of recordings that have sums in them."""
         self._met = None
-        if (room := self._room) is not None:
-            for shape in [shape for shape in room.works if isinstance(shape, Shape) and shape.group is not None]:
-                room.forget(shape)
+        self._room.forget()
 
     def _mean(self, results: Any, whole: float | None) -> float:
         """The mean loss, penalty included.
@@ -349,7 +325,7 @@ class CompiledStep(Step):
         try:
             return action()
         except MemoryError:
-            self._room = None
+            self._room = self._training()
             self._of_lanes.pop(self.launcher.lane, None)
         self.launcher.release_memory()  # out here, where the error no longer holds what the action had allocated
         return action()
@@ -364,24 +340,7 @@ class CompiledStep(Step):
                 )
 
     @contextmanager
-    def _memory(self, what: str, rows: int | None = None) -> Iterator[None]:
-        """Enter the step's device, and explain where its memory runs out.
-
-        rows : that a batch is taken of; None for what has the size of the network
-        """
-        with self._on_device():
-            try:
-                yield
-            except MemoryError as error:
-                spec, itemsize = self.spec, numpy.dtype(self.spec.dtype).itemsize
-                if rows is None:  # parameters, their gradients, and the optimizer's buffers
-                    items = sum(prod(slot.shape) for slot in spec.slots()) * (2 + len(spec.rule.buffers))
-                else:  # inputs, and every layer's outputs and gradients
-                    items = rows * (spec.widths[0] + 2 * sum(spec.widths[1:]))
-                sizes = items * itemsize, *self.launcher.free_memory()
-                needed, free, total = (f"{size / 2**20:,.1f} MiB" for size in sizes)
-                raise DeviceMemoryError(
-                    f"{what} needs about {needed} beside the data; the device has {free} free of {total} ({error}). "
-                    "Use a smaller batch_size or float32, or delete arrays and call "
-                    "cupy.get_default_memory_pool().free_all_blocks()."
-                ) from error
+    def _memory(self, what: str) -> Iterator[None]:
+        """Enter the step's device, and tell what does not fit into its memory."""
+        with self._on_device(), cuda.fitting(what, "a smaller batch_size"):
+            yield

@@ -34,11 +34,6 @@ class Array(np.ndarray):
     def device(self) -> "Device":
         return Device(0)
 
-    def set(self, array: Any, *, stream: "Stream") -> None:
-        assert is_pinned(array), "the copy would be waited for"
-        cupy.pool.check(self, stream)
-        stream.copy(lambda: np.copyto(self.view(np.ndarray), array))
-
 
 Array.__module__ = "cupy"
 PINNED: list[weakref.ref[Any]] = []
@@ -54,11 +49,6 @@ def alloc_pinned_memory(size: int) -> Any:
 def pinned_memory() -> list[Any]:
     """All of it that lives."""
     return [memory for reference in PINNED if (memory := reference()) is not None]
-
-
-def is_pinned(array: Any) -> bool:
-    """Whether a copy from or to it need not be waited for."""
-    return any(np.may_share_memory(array, memory) for memory in pinned_memory())
 
 
 def is_pinned_at(address: int) -> bool:
@@ -160,7 +150,7 @@ class Graph:
 
     def launch(self, stream: Any = None) -> None:
         Graph.launched += 1
-        current().asked += 1
+        current().finish()
         done: set[Node] = set()
         waiting = list(self.calls)
         while waiting:
@@ -187,9 +177,6 @@ class Stream:
         self.capture: Capture | None = None
         self.tip: set[Node] = set()  # what the next call waits for
         self.copying: list[Callable[[], None]] = []
-        self.waited_for: Any = None  # the last event
-        self.asked = 0  # how much has been asked of it
-        self.seen: dict[Stream, int] = {}  # how much of what others were asked for is done before what comes
 
     def __enter__(self) -> Self:
         entered().append(self)
@@ -219,8 +206,6 @@ class Stream:
     def wait_event(self, event: Any) -> None:
         if event.capture is None:
             assert self.capture is None, "an event outside of the capture"
-            self.waited_for = event
-            self.learn(event.knows)
             event.wait()
             return
         assert self.capture in (None, event.capture) and event.capture.origin.capture, "an event of another capture"
@@ -233,19 +218,9 @@ class Stream:
         assert self.capture is None, "synchronised while capturing"
         self.finish()
 
-    def learn(self, done: dict["Stream", int]) -> None:
-        """What comes next comes after so much of what streams have been asked for."""
-        for stream, count in done.items():
-            self.seen[stream] = max(count, self.seen.get(stream, 0))
-
-    def knows(self) -> dict["Stream", int]:
-        """How much of what streams have been asked for is done when all is done that this one has been asked for."""
-        return {**self.seen, self: self.asked}
-
     def copy(self, call: Callable[[], None]) -> None:
         """A copy that nobody waits for."""
         assert self.capture is None, "a copy to or from the host in a capture"
-        self.asked += 1
         self.copying.append(call)
 
     def finish(self) -> None:
@@ -269,7 +244,6 @@ class Stream:
     def ask(self, call: Callable[[], None], alone: int = 0) -> None:
         """Does it, or keeps it for the graph."""
         if self.capture is None:
-            self.asked += 1
             self.finish()
             call()
             return
@@ -307,11 +281,10 @@ class Event:
         stream = stream or current()
         self.capture, self.after = stream.capture, set(stream.tip)
         self._copies = list(stream.copying)
-        self._stream, self.knows = stream, stream.knows()
+        self._stream = stream
 
     def synchronize(self) -> None:
         assert current().capture is None, "synchronised while capturing"
-        cupy.pool.done.learn(self.knows)
         self.wait()
 
     def wait(self) -> None:
@@ -380,10 +353,7 @@ class CublasLtLibrary:
 
 
 class Pool:
-    """The memory pool: counts the bytes of arrays that live, and keeps its limit.
-
-    A block that it gives to a stream may be one that this stream still reads. Another stream must wait for that.
-    """
+    """The memory pool: counts the bytes of arrays that live, and keeps its limit."""
 
     limit = used = emptied = 0
     total = False  # whether the limit is for all arrays together, or for each
@@ -413,20 +383,13 @@ class Pool:
         """Counts an array with memory of its own, as long as it lives."""
         owner = self._owner(array)
         if id(owner) not in self._owners:
-            self._owners[id(owner)] = current(), current().asked
+            self._owners.add(id(owner))
             self.used += owner.nbytes
             weakref.finalize(owner, self._release, id(owner), owner.nbytes)
         return array
 
-    def check(self, array: Any, stream: "Stream") -> None:
-        """Refuses a stream that does not wait for what was asked of another when that allocated the array."""
-        origin, asked = self._owners.get(id(self._owner(array)), (stream, 0))
-        done = max(stream.knows().get(origin, 0), self.done.seen.get(origin, 0))
-        assert done >= asked, "memory is written that another stream may still read"
-
     def __init__(self) -> None:
-        self._owners: dict[int, tuple[Stream, int]] = {}  # each with the stream that it was allocated on, and when
-        self.done = Stream()  # what the host has waited for
+        self._owners: set[int] = set()
 
     def _owner(self, array: Any) -> Any:
         while isinstance(array.base, np.ndarray):
@@ -434,7 +397,7 @@ class Pool:
         return array
 
     def _release(self, owner: int, size: int) -> None:
-        self._owners.pop(owner, None)
+        self._owners.discard(owner)
         self.used -= size
 
 
@@ -467,9 +430,14 @@ class Cupy(ModuleType):
         return np.array(array).view(np.ndarray)
 
     def asarray(self, data: Any, dtype: Any = None, copy: bool | None = None) -> Any:
+        """What lies on the host is copied, by way of pinned memory of the pool: nobody waits for that."""
         own = isinstance(data, Array) and not copy
         array = np.asarray(data, dtype) if own else np.array(data, dtype, order="C")
-        return self.pool.adopt(array.view(Array))
+        found, stream = array, current()
+        if not isinstance(data, Array) and stream is not DEFAULT and array.ndim:
+            found = np.zeros_like(array)
+            stream.copy(lambda: np.copyto(found, array))
+        return self.pool.adopt(found.view(Array))
 
     def get_default_memory_pool(self) -> Pool:
         return self.pool

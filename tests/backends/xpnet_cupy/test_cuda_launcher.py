@@ -129,15 +129,14 @@ class TestPredictions:
             np.testing.assert_allclose(found, reference.forward(X), rtol=1e-5, atol=1e-6)
 
     def test_what_is_kept_is_bounded(self, backend: CupyBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("xpnet_cupy.plan.KEPT_WORKS", 3)
+        monkeypatch.setattr("xpnet_cupy.plan.KEPT", 3)
         spec, X, _ = spec_and_data("float32")
         step, X = backend.compile_step(spec), backend.asarray(X)
-        for rows in (20, 3, 20, 4, 20, 5):
+        for rows in (20, 3, 20, 4, 20, 5, 20):
             step.forward(X[:rows])
-        inference = step._inference(step.launcher.lane)
-        assert [shape.rows for shape in inference.runs.works] == [4, 20, 5] and inference.runs.memory.rows == 20
-        kept = {work for group in inference.runs.recorded for work, _ in group}
-        assert set(inference.runs.works.values()) <= kept and len(kept) == 3 + 1  # beside what goes before
+        runs = step._inference(step.launcher.lane)
+        assert [shape.rows for shape in runs.works] == [20] and runs.memory.rows == 20
+        assert {work for group in runs.recorded for work, _ in group} == {runs.begin, *runs.works.values()}
 
     def test_threads_do_not_share_its_memory(self, backend: CupyBackend) -> None:
         spec, X, _ = spec_and_data("float32")
@@ -151,7 +150,7 @@ class TestPredictions:
         other.start()
         other.join()
         work()
-        assert not np.shares_memory(*(one.runs.memory.x for one in found)) and found[0].epoch is not found[1].epoch
+        assert not np.shares_memory(*(one.memory.x for one in found)) and found[0].epoch is not found[1].epoch
 
 
 class TestLosses:
@@ -350,13 +349,15 @@ class TestResources:
                 used, captured = cupy.pool.used, Graph.made
         assert (cupy.pool.used, Graph.made, len(step._room.works)) == (used, captured, 1)
 
-    def test_the_plan_used_longest_ago_goes_first(self, backend: CupyBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("xpnet_cupy.plan.KEPT_WORKS", 3)
+    def test_batches_of_many_sizes_are_not_all_kept(
+        self, backend: CupyBackend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("xpnet_cupy.plan.KEPT", 3)
         spec, X, Y = spec_and_data("float32")
         step, X, Y = backend.compile_step(spec), backend.asarray(X), backend.asarray(Y)
-        for rows in (20, 3, 20, 4, 20, 5):
-            step.gradient(X[:rows], Y[:rows])
-        assert [shape.rows for shape in step._room.works] == [4, 20, 5]
+        step.params.update(weights(spec))
+        found = [step.gradient(X[:rows], Y[:rows]) for rows in (20, 3, 20, 4, 20, 5, 20, 20, 20)]
+        assert [shape.rows for shape in step._room.works] == [20] and len(set(found)) == 4
 
     def test_a_smaller_last_batch_is_captured_too(self, backend: CupyBackend) -> None:
         spec, X, Y = spec_and_data("float32")
@@ -399,7 +400,7 @@ class TestOutOfMemory:
         else:
             cuda.library.fake_answer(*((3, 0) if place == "heuristic" else (0, 3)))
         emptied = cupy.pool.emptied
-        with pytest.raises(DeviceMemoryError, match="Training on batches of 5 rows needs"):
+        with pytest.raises(DeviceMemoryError, match="Training on batches of 5 rows must fit"):
             self.epoch(step, backend)
         assert cupy.pool.emptied == emptied + 1  # it was tried once more
         Failing.load = Failing.instantiate = Failing.upload = 0

@@ -1,8 +1,10 @@
 """The host's work beside the device's: the next order is drawn and sent while an epoch runs, losses are read late."""
 
 import gc
+import weakref
 from collections.abc import Iterator
 from itertools import groupby
+from types import SimpleNamespace
 from typing import Any
 
 import cupy_on_host
@@ -10,8 +12,10 @@ import numpy as np
 import pytest
 from cuda_checks import RULES, data, weights
 from cuda_host import needs_compiler
-from cupy_on_host import Array, Event, Graph, Stream, cupy
+from cupy_on_host import Event, Graph, Stream, cupy
 from xpnet_cupy import CupyBackend
+from xpnet_cupy.launcher import Launcher
+from xpnet_cupy.memory import NetworkMemory
 
 from xpnet.backend import NetworkSpec
 from xpnet.errors import DeviceMemoryError
@@ -56,14 +60,14 @@ def test_the_numbers_are_those_without() -> None:
 def test_it_is_drawn_when_the_device_has_all_that_it_is_to_do(cuda: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """And before the losses are waited for."""
     seen: list[str] = []
-    synchronize, launch, set_ = Event.synchronize, Graph.launch, Array.set
+    synchronize, launch, upload = Event.synchronize, Graph.launch, Launcher.upload
     monkeypatch.setattr(Event, "synchronize", lambda event: (seen.append("wait"), synchronize(event)))
     monkeypatch.setattr(Graph, "launch", lambda graph, stream=None: (seen.append("launch"), launch(graph)))
-    monkeypatch.setattr(Array, "set", lambda array, host, **how: (seen.append("send"), set_(array, host, **how)))
+    monkeypatch.setattr(Launcher, "upload", lambda launcher, order: (seen.append("send"), upload(launcher, order))[1])
     step, _ = fit()
-    # A copy of the order before may have to be waited for, which left its memory long ago.
-    epoch = ["wait", "launch", "wait", "send", "wait"]
-    assert [what for what, _ in groupby(seen)][-11:] == [*epoch, *epoch[1:], "launch", "wait"]
+    # The order was sent beside the work of the epoch before: it has arrived when it is waited for.
+    wanted = [*["wait", "launch", "send"] * 2, "wait", "launch", "wait"]
+    assert [what for what, _ in groupby(seen)][-9:] == wanted
     assert step.prefetch_order is None
 
 
@@ -97,16 +101,33 @@ def test_no_order_is_drawn_for_after_an_epoch_that_failed() -> None:
     assert not drawn
 
 
-def test_memory_for_orders_is_taken_once_and_one_more_stream(cuda: Any) -> None:
+def test_an_order_is_kept_as_long_as_the_device_may_read_it(cuda: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one, which is sent meanwhile, would else be given its memory."""
+    read, upload, orders, lived = NetworkMemory.read, Launcher.upload, [], []
+
+    def sent(launcher: Launcher, order: Any) -> Any:
+        found = upload(launcher, order)
+        orders.append(weakref.ref(found[0]))
+        return found
+
+    def look(memory: NetworkMemory) -> Any:
+        lived.append([order() is not None for order in orders][-2:])
+        return read(memory)
+
+    monkeypatch.setattr(Launcher, "upload", sent)
+    monkeypatch.setattr(NetworkMemory, "read", look)
+    fit()
+    # In the first epoch that of the second has come, too; in the last no other comes.
+    assert lived == [[True], *[[True, True]] * (EPOCHS - 2), [False, True]]
+
+
+def test_orders_take_one_more_stream_and_what_is_told_and_left_pinned_memory(cuda: Any) -> None:
     fit()
     gc.collect()
     streams, used, pinned = Stream.made, cupy.pool.used, pinned_bytes()
     step, _ = fit()
-    # An order, what an epoch is told, and what it leaves.
-    assert Stream.made == streams and pinned_bytes() - pinned == 4 * ROWS + 8 * (12 + 4)
-    places = step._orders._uploads._places
-    assert [place.nbytes for place in places] == [4 * ROWS] * 2 and not np.shares_memory(*places)
-    del step, places
+    assert Stream.made == streams and pinned_bytes() - pinned == 8 * (12 + 4)
+    del step
     gc.collect()
     assert cupy.pool.used - used < 1 << 16 and pinned_bytes() == pinned
 
@@ -126,16 +147,10 @@ class TestMistakes:
     def test_an_epoch_that_does_not_wait_for_its_order_is_noticed(
         self, cuda: Any, wanted: list[float], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        made = cuda.Uploads.__init__
-
-        def empty(uploads: Any, *given: Any) -> None:
-            made(uploads, *given)
-            for place in uploads._places:
-                place[...] = 0  # else rows would be read that are not there
-
-        monkeypatch.setattr(cuda.Uploads, "__init__", empty)
         assert fit()[1] == wanted
-        monkeypatch.setattr(cuda.Uploads, "arrived", lambda uploads: None)
+        upload = Launcher.upload
+        too_early = SimpleNamespace(synchronize=lambda: None)
+        monkeypatch.setattr(Launcher, "upload", lambda launcher, order: (upload(launcher, order)[0], too_early))
         assert fit()[1] != wanted
 
     def test_what_an_epoch_was_told_stays_until_it_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,44 +167,3 @@ class TestMistakes:
         assert waited[0] in asked
         step.loss(X, Y)
         assert len(waited) == 3
-
-    def test_memory_that_is_still_copied_from_is_not_written(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from xpnet_cupy.cuda import Uploads
-
-        uploads = Uploads(cupy, Stream(non_blocking=True), 3, "int32")
-        first = uploads.send(np.array([1, 2, 3]))
-        uploads.send(np.array([4, 5, 6]))
-        assert first.tolist() == [1, 2, 3]  # though nobody has waited for it
-
-    def test_memory_is_not_let_go_while_it_is_copied_to(self) -> None:
-        """The pool would give it to another stream's arrays."""
-        from xpnet_cupy.cuda import Uploads
-
-        copies = Stream(non_blocking=True)
-        uploads = Uploads(cupy, copies, 3, "int32")
-        uploads.send(np.array([1, 2, 3]))
-        assert copies.copying
-        del uploads
-        assert not copies.copying
-
-    def test_memory_that_the_pool_gives_again_is_not_written_before_its_last_use(self) -> None:
-        """It may come from a prediction that is still under way."""
-        from xpnet_cupy.cuda import Uploads
-
-        copies, lane = Stream(non_blocking=True), Stream(non_blocking=True)
-        with lane:
-            lane.ask(lambda: None)
-            Uploads(cupy, copies, 3, "int32").send(np.zeros(3))
-        assert copies.seen[lane] >= 1
-
-    def test_a_place_that_may_still_be_read_is_not_written(self) -> None:
-        """The copy waits for what had been asked for when the array before was sent."""
-        from xpnet_cupy.cuda import Uploads
-
-        copies, reader = Stream(non_blocking=True), Stream(non_blocking=True)
-        uploads = Uploads(cupy, copies, 3, "int32")
-        with reader:
-            uploads.send(np.zeros(3))
-            asked = uploads._read
-            uploads.send(np.ones(3))
-            assert asked is not None and copies.waited_for is asked
