@@ -266,15 +266,15 @@ KERNEL column_sum(const stored *x, real *sums, int rows, int cols, int chunk) {
 //               BROKEN, 1 once a parameter is not finite; SHARE, by which the losses of a batch count beside their
 //               weights, 0 for a batch that changes nothing; CLIP, by which gradients are scaled, and the norm that
 //               they may have; TOTAL, the sum of the weights of all batches so far
-//   data (8,)   where the epoch's data lie, so that a graph trains on other arrays without being captured again; where
-//               several ranks share a batch, PARTS are for each batch its whole weight and FIRST_ROW, (batches, 2), and
-//               PLACES, or null, where each row of the order stands in its whole batch; OUT, where predictions go;
-//               BY_ROWS, 1 where the losses of batches are averaged by their rows and not by their weights
+//   data (7,)   where the epoch's data lie, so that a graph trains on other arrays without being captured again; where
+//               several processes share the batch, PLACES, or null, where each row of the order stands in its whole batch;
+//               OUT, where predictions go; BY_ROWS, 1 where the losses of batches are averaged by their rows and not by
+//               their weights
 // The first kernel of a batch reads what is next and writes what is now; the last, the update, reads now and writes next:
 // no kernel reads what another of its blocks writes.
 enum Clock { UPDATES, CURSOR, NEXT_UPDATES, NEXT_CURSOR, FIRST_ROW };
 enum Rates { LEARNING_RATE, SCALE, ROOT, KEEP, BROKEN, SHARE, CLIP, MAX_NORM, TOTAL };
-enum Data { X, LABELS, WEIGHT, ORDER, PARTS, PLACES, OUT, BY_ROWS, DATA };
+enum Data { X, LABELS, WEIGHT, ORDER, PLACES, OUT, BY_ROWS, DATA };
 
 // --------------------------------------------------------------------------------------------------------- dropout
 
@@ -303,7 +303,7 @@ KERNEL dropout(const stored *x, stored *out, const long long *data, const int *c
   const real scale = 1 / (1 - rate);
   const unsigned long long updates = clock[UPDATES];
   const int limit = min(int(rate * 65536 + 0.5), 65535);
-  const int *places = data[PLACES] ? (const int *)data[PLACES] + clock[CURSOR] : nullptr;
+  const int *places = (const int *)data[PLACES];
   const int fours = cols % 4 ? (cols + 6) / 4 : cols / 4;  // that a row may have a part of
   FOR_EACH(at, (long long)rows * fours) {
     const long long row = at / fours, first = (places ? places[row] : clock[FIRST_ROW] + row) * cols;
@@ -765,19 +765,14 @@ __device__ inline void tick(int *clock, double *rates, double beta1, double beta
 }
 
 // The next batch begins: the clock goes on, and the rows of the batch are gathered into out (rows, cols), if there
-// is one. Where ranks share it, total_weight receives the weight of the whole batch.
+// is one.
 KERNEL next_batch(const long long *data, int *clock, double *rates, double beta1, double beta2, double weight_decay,
-                  int epsilon_hat, real *total_weight, stored *out, int rows, int cols) {
+                  int epsilon_hat, stored *out, int rows, int cols) {
   const int *order = (const int *)data[ORDER];
   const long long cursor = clock[NEXT_CURSOR];
   const real *x = (const real *)data[X] + (order ? 0 : cursor * cols);
   if (out) gather_rows(x, order ? order + cursor : nullptr, out, rows, cols);
-  if (!first_thread()) return;
-  tick(clock, rates, beta1, beta2, weight_decay, epsilon_hat);
-  if (!data[PARTS]) return;
-  const double *part = (const double *)data[PARTS] + 2 * (clock[CURSOR] / rows);
-  total_weight[0] = part[0];
-  clock[FIRST_ROW] = part[1];
+  if (first_thread()) tick(clock, rates, beta1, beta2, weight_decay, epsilon_hat);
 }
 
 // total[0] = the sum of the weights of a batch, in one block, and by how much its losses count.

@@ -56,7 +56,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
         **dict.fromkeys(("logistic_cross_entropy", *_BY_VALUE), _LOSS),
         "gather": "real* int*? real*! int int",
         "begin": "long* int* double* long* real* double* int double* int",
-        "next_batch": "long* int* double* double double double int real* stored*? int int",
+        "next_batch": "long* int* double* double double double int stored*? int int",
         "batch_weight": "long* int* double* real* int",
         "put": "long* int* real* int int",
         "finish": "double* int double* int double* double*",

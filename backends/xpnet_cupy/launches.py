@@ -140,9 +140,9 @@ def next_batch(launcher: Launcher, rule: UpdateRule, epoch: "EpochMemory", out: 
     """The clock goes on to the next batch, whose rows are gathered into out (rows, cols) where it is given."""
     rows, cols = (1, 1) if out is None else out.shape
     numbers = (rule.beta1, rule.beta2, rule.weight_decay, rule.epsilon_hat)
-    ends = (epoch.total_weight, out, rows, cols)
     grid, block = _packed_tiles(launcher, rows, cols)
-    return launcher.prepare("next_batch", grid, block, epoch.data, epoch.clock, epoch.rates, *numbers, *ends)
+    arguments = (epoch.data, epoch.clock, epoch.rates, *numbers, out, rows, cols)
+    return launcher.prepare("next_batch", grid, block, *arguments)
 
 
 def batch_weight(launcher: Launcher, epoch: "EpochMemory", rows: int) -> Launch:

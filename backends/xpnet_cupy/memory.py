@@ -3,14 +3,14 @@
 A captured graph replays addresses, so a buffer stays where it is as long as a plan refers to it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy
 
-from xpnet.backend import Backend, BatchPart, NetworkSpec, Parameters
+from xpnet.backend import Backend, NetworkSpec, Parameters
 from xpnet.ops import ACTIVATIONS, Array
 from xpnet_cupy.cublaslt import mask_stride
 from xpnet_cupy.launcher import Launcher
@@ -18,24 +18,20 @@ from xpnet_cupy.launches import UPDATE_BLOCKS
 
 ALIGNMENT = 256  # bytes: what cuBLASLt's fastest kernels ask of a matrix
 RATES = 9  # numbers in `rates`
-ADDRESSES = 8  # in `data`
-FILLED = 16  # where parts differ from epoch to epoch, their rows are filled up to a multiple of this
+ADDRESSES = 7  # in `data`
 
 
 class Data(NamedTuple):
     """Holds X (rows, in), class indices (rows,) or other labels (rows, out), weights (rows,) and the order (n,).
 
-    order : -1 for a row that is not there, which fills up a batch
-    parts : (batches, 2) float64, the weight of each whole batch and how many of its rows stand before these; None where
-        these rows are the whole batch
-    places : as the order, where each row stands in its whole batch; None where they follow one another
+    order : -1 for a row that is not there
+    places : as the order, where each row stands in the whole batch; None where these follow one another
     """
 
     x: Array
     labels: Array | None = None
     weight: Array | None = None
     order: Array | None = None
-    parts: Array | None = None
     places: Array | None = None
 
     @property
@@ -70,43 +66,13 @@ class Orders:
         self._sent = order, *self._launcher.upload(numpy.asarray(order, dtype=numpy.int32))
 
 
-def batches_of_ranks(
-    shares: Sequence[tuple[Any, BatchPart]],
-) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray | None]:
-    """Return order, parts and places of a rank's parts of batches, filled up to one size with rows that are not there.
-
-    A recording has a fixed number of rows; a rank that has its own rows has more of one batch and fewer of another.
-
-    shares : for each batch the rows of the rank's part, as indices or as a slice, and what they are of the batch
-    returns (batches, rows) int32; (batches, 2) float64; (batches, rows) int32 or None; see :class:`Data`
-    """
-    own = [numpy.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows for rows, _ in shares]
-    sizes = [len(rows) for rows in own]
-    most = max(1, *sizes)
-    if len(set(sizes[:-1])) > 1:  # the last batch may be smaller in any case
-        most = -(-most // FILLED) * FILLED
-    parts = numpy.array([(part.total_weight, part.first_row) for _, part in shares], dtype=numpy.float64)
-    placed = all(part.places is not None for _, part in shares)
-    places = _filled([part.places for _, part in shares], most, 0) if placed else None
-    return _filled(own, most, -1), parts, places
-
-
-def _filled(rows: list[Any], size: int, value: int) -> numpy.ndarray:
-    """Return one row of so many items for each array, filled up with a value: int32."""
-    filled = numpy.full((len(rows), size), value, dtype=numpy.int32)
-    for row, items in zip(filled, rows, strict=True):
-        row[: len(items)] = items
-    return filled
-
-
 class EpochMemory:
     """Holds how far an epoch is, what it was told, and its sums.
 
     clock : (5,) int32: updates made and first row of the batch, now and for the next batch; first row of a part
     rates : (9,) float64: learning rate, what follows from it and the number of the update, what losses and gradients
         are scaled by, the weight of all batches so far, whether a parameter is not finite
-    data : (8,) int64: addresses of the epoch's inputs, labels, weights, order, parts, places and outputs, and how
-        losses count
+    data : (7,) int64: addresses of the epoch's inputs, labels, weights, order, places and outputs, and how losses count
     total_weight : (1,), the weight of a batch
     squares, norms : (blocks,) float64: parts of the sum of squared weights, and of squared gradients
     given, results : in memory of the host: what `begin` takes over, and what `finish` leaves

@@ -3,8 +3,7 @@
 import platform
 import threading
 import time
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +13,6 @@ from xpnet.backend import Group
 from xpnet.backend.group import Value, allgather
 from xpnet.errors import BackendError
 from xpnet.ops import Array
-from xpnet_cupy import cublaslt
 
 NOT_READY = 600  # cudaErrorNotReady
 ABORT_SECONDS = 5.0
@@ -38,7 +36,7 @@ def open_group(timeout: float) -> Iterator["NcclGroup"]:
     Raises
     ------
     BackendError
-        Where CuPy, cuBLASLt, NCCL, mpi4py or an MPI is missing, or a machine has fewer GPUs than ranks.
+        Where CuPy, NCCL, mpi4py or an MPI is missing, or a machine has fewer GPUs than ranks.
     """
     cupy, nccl = _cupy_with_nccl()
     from xpnet_mpi import open_group as open_mpi
@@ -70,7 +68,6 @@ class NcclGroup:
         self.rank, self.size = host.rank, host.size
         self._types = {"float32": nccl.NCCL_FLOAT32, "float64": nccl.NCCL_FLOAT64, "int64": nccl.NCCL_INT64}
         self._add = nccl.NCCL_SUM
-        self._recorded: list[weakref.WeakMethod[Callable[[], None]]] = []
         identity = host.broadcast(nccl.get_unique_id() if not host.rank else None)
         self._comm = nccl.NcclCommunicator(host.size, identity, host.rank)
         self.why = f"NCCL {_version(nccl.get_version())} and {host.why}"
@@ -80,22 +77,10 @@ class NcclGroup:
         if isinstance(array, numpy.ndarray) and not isinstance(array, self._cupy.ndarray):
             return self._host.allreduce(array)
         array = self._cupy.ascontiguousarray(array)
-        self.begin_allreduce(array)
-        self.wait(self._cupy.cuda.get_current_stream().record())
+        place, kind, stream = array.data.ptr, self._types[array.dtype.name], self._cupy.cuda.get_current_stream()
+        self._comm.allReduce(place, place, array.size, kind, self._add, stream.ptr)
+        self._wait(stream.record())
         return array
-
-    def begin_allreduce(self, array: Array) -> None:
-        """Ask the current stream for the sum of a C-contiguous array, in its place; it can be captured in a graph."""
-        place, kind = array.data.ptr, self._types[array.dtype.name]
-        stream = self._cupy.cuda.get_current_stream().ptr
-        self._comm.allReduce(place, place, array.size, kind, self._add, stream)
-
-    def before_it_ends(self, forget: Callable[[], None]) -> None:
-        """Call a method before the communicator is given up, which waits for ever for graphs that have sums in them.
-
-        The object that has the method is not kept alive.
-        """
-        self._recorded.append(weakref.WeakMethod(forget))
 
     def broadcast(self, value: Value, *, rank: int = 0) -> Value:
         """See :class:`xpnet.backend.Group`."""
@@ -103,7 +88,6 @@ class NcclGroup:
 
     def abort(self, error: BaseException) -> None:
         """See :class:`xpnet.backend.Group`."""
-        self._forget()
         self._host.abort(error)  # first: giving up a communicator may wait for the other ranks
         giving_up = threading.Thread(target=self._comm.abort, daemon=True)
         giving_up.start()
@@ -111,15 +95,9 @@ class NcclGroup:
 
     def close(self) -> None:
         """Leave the others."""
-        self._forget()
         self._comm.destroy()
 
-    def _forget(self) -> None:
-        for method in self._recorded:
-            if (forget := method()) is not None:
-                forget()
-
-    def wait(self, event: Any) -> None:
+    def _wait(self, event: Any) -> None:
         """Wait until an event is done. NCCL waits for ever for a rank that does not come; here the clock is read."""
         end, query = time.monotonic() + self._timeout, self._cupy.cuda.runtime.eventQuery
         while status := query(event.ptr):
@@ -142,8 +120,6 @@ def _cupy_with_nccl() -> tuple[Any, Any]:
     cupy = usable_cupy()
     from cupy.cuda import nccl
 
-    if cublaslt.find_cublaslt(cupy.cuda.runtime.runtimeGetVersion() // 1000) is None:
-        raise BackendError("The group 'nccl' needs cuBLASLt, which was not found. Use the group 'mpi'.")
     if not nccl.available:
         raise BackendError(
             "The group 'nccl' needs NCCL, which CuPy did not find. pip install nvidia-nccl-cu13 (or -cu12), or use the "

@@ -78,7 +78,6 @@ class Shape:
     weight : ``rows``, ``summed`` over the sample weights of the batch, or ``given``: the weight of the whole batch
     penalized : whether the penalty is added
     lane : where the launches run
-    group : the ranks that share a batch, where their gradients are added up before the update; None for this one alone
     """
 
     rows: int
@@ -87,7 +86,6 @@ class Shape:
     weight: Literal["rows", "summed", "given"] = "rows"
     penalized: bool = True
     lane: object = None
-    group: Any = None
 
 
 def batches_of(rows: int, shape: Shape) -> list[tuple[Shape, int]]:
@@ -149,9 +147,7 @@ class BatchPlan:
             over = (spec.l2, spec.l2_over_batch, self.total_weight)
             penalty = (network.bounds, spec.layers, *over, network.squares)
         if shape.kind == "training":
-            sums = [] if shape.group is None else [partial(shape.group.begin_allreduce, network.gradients.flat)]
-            # No sums in what warms up: other ranks may have nothing to warm up.
-            return Work([*found, *sums, self._update(network.clock, penalty)], [*found, self._update(items=0)])
+            return Work([*found, self._update(network.clock, penalty)], [*found, self._update(items=0)])
         flats = (network.params.flat, network.gradients.flat)
         if penalty is not NO_PENALTY:
             found.append(launches.l2_penalty(self.launcher, *flats, penalty, rows=shape.rows, rates=network.rates))
@@ -321,14 +317,12 @@ class Runs:
             groups = [(((self.begin, 1), several), 1), ((several,), whole - 1), (last, 1)]
         return [(self._call(group, times), times) for group, times in groups if times]
 
-    def run(self, calls: list[tuple[Launch, int]], after: Launch | None = None) -> None:
-        """Run what was prepared; ``after`` is called after each replay."""
+    def run(self, calls: list[tuple[Launch, int]]) -> None:
+        """Run what was prepared."""
         try:
             for call, times in calls:
                 for _ in range(times):
                     call()
-                    if after is not None:
-                        after()
         finally:
             self.epoch.asked()
 

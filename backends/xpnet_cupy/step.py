@@ -7,7 +7,7 @@ lie) is kept on the device, so that a recorded graph serves both. All memory is 
 first batch changes a parameter.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -21,7 +21,7 @@ from xpnet.ops import Array
 from xpnet_cupy import cuda
 from xpnet_cupy.cublaslt import Launch
 from xpnet_cupy.launcher import Launcher
-from xpnet_cupy.memory import Data, EpochMemory, NetworkMemory, Orders, as_read, batches_of_ranks
+from xpnet_cupy.memory import Data, EpochMemory, NetworkMemory, Orders, as_read
 from xpnet_cupy.plan import AT_ONCE, Runs, Shape, batches_of, block_rows, counted
 
 NEXT_UPDATES = 2  # where the clock has the number of updates made
@@ -51,7 +51,6 @@ class CompiledStep(Step):
             self._network = NetworkMemory(spec, backend, launcher)
         self.params = self._network.params
         self._room = self._training()
-        self._met: Any = None  # the group that sums have been made with
         self._of_lanes: dict[Any, Runs] = {}  # threads that predict at the same time have lanes of their own
 
     @property
@@ -73,38 +72,6 @@ class CompiledStep(Step):
         """See :class:`xpnet.backend.Step`. The weights of batches and the norms of gradients stay on the device."""
         clipped = {} if max_grad_norm is None else {"max_norm": max_grad_norm}
         return self._epoch(X, Y, {"by_rows": True, **clipped}, **options)
-
-    def data_parallel_epoch(
-        self,
-        X: Array,
-        Y: Array,
-        *,
-        learning_rate: float,
-        shares: Sequence[tuple[Any, BatchPart]],
-        group: Any,
-        sample_weight: Array | None = None,
-    ) -> tuple[float, float] | None:
-        """See :class:`xpnet.backend.Step`. The recordings hold the sums of gradients where the group has such."""
-        if not (shares and hasattr(group, "begin_allreduce")):
-            return None
-        self._prepare_sums(group)
-        order, parts, places = batches_of_ranks(shares)
-        rows, weight = order.shape[1], float(parts[:, 0].sum())
-        marks: list[Any] = []
-
-        def wait() -> None:
-            for mark in marks:  # one after the other: the time-out is that of a few sums, not of an epoch
-                group.wait(mark)
-
-        with self._memory(f"Training on batches of {rows} rows"), self.launcher.stream() as lane:
-            shape = Shape(rows, Y.ndim == 1, "training", "given", lane=lane, group=group)
-            read = partial(self._read, X, Y, sample_weight, order.reshape(-1), places, parts)
-            batches, told = [(shape, len(shares))], {"learning_rate": learning_rate}
-            loss, squares, _, broken = self._run(
-                read, batches, told, after=lambda: marks.append(self.launcher.mark()), beside=wait
-            )
-            penalty = float(self.spec.l2 / 2 * squares / weight) if weight else 0.0
-            return float("nan") if broken else loss, penalty
 
     def forward(self, X: Array) -> Array:
         """See :class:`xpnet.backend.Step`. A lane computes the outputs, which belong to the caller's stream."""
@@ -235,7 +202,6 @@ class CompiledStep(Step):
         told: dict[str, Any],
         *,
         lane: Any = None,
-        after: Launch | None = None,
         beside: Launch | None = None,
         finish: bool = True,
     ) -> Any:
@@ -244,7 +210,7 @@ class CompiledStep(Step):
         read : gives the data; batches : their shapes, the largest first, each with how often it comes
         told : as for :meth:`xpnet_cupy.memory.EpochMemory.tell`
         lane : whose clock and memory are used where a training stays as it is; None for those of the training
-        after : called after each replay; beside : called when the device has all that it is to do
+        beside : called when the device has all that it is to do
         finish : whether the device is waited for, and its sums are returned
         """
 
@@ -256,8 +222,7 @@ class CompiledStep(Step):
             return runs, data, runs.prepare(batches, finish=finish)
 
         runs, _held, calls = self._with_room(prepare)  # held until the device has read it
-        runs.run(calls, after)
-        calls.clear()  # an error would hold recordings with sums in them, which a communicator waits for
+        runs.run(calls)
         if beside is not None:
             beside()
         return runs.epoch.read() if finish else None
@@ -279,9 +244,8 @@ class CompiledStep(Step):
         sample_weight: Array | None = None,
         order: Any = None,
         places: Any = None,
-        parts: Any = None,
     ) -> Data:
-        """The data as kernels read them. places, parts : on the host, or None; see :class:`~xpnet_cupy.memory.Data`"""
+        """The data as kernels read them. places : on the host, or None; see :class:`~xpnet_cupy.memory.Data`"""
         launcher, dtype, xp = self.launcher, self.spec.dtype, self.launcher.xp
         self._belongs(X, Y, sample_weight)
         placed = places is not None and any(self.spec.dropout)  # nothing else asks where a row stands
@@ -290,23 +254,8 @@ class CompiledStep(Step):
             None if Y is None else as_read(launcher, Y, "int64" if Y.ndim == 1 else dtype),
             None if sample_weight is None else as_read(launcher, sample_weight, dtype),
             None if order is None else self._orders.on_device(order),
-            None if parts is None else xp.asarray(parts),
-            xp.asarray(places.reshape(-1).astype("int32")) if placed else None,
+            xp.asarray(places.astype("int32")) if placed else None,
         )
-
-    def _prepare_sums(self, group: Any) -> None:
-        """Make a first sum with a group, which sets up what sums need before one is recorded."""
-        if self._met is not group:
-            self._met = group
-            group.before_it_ends(self._forget_sums)
-            with self._on_device(), self.launcher.stream():
-                group.begin_allreduce(self._network.gradients.flat)
-                group.wait(self.launcher.mark())
-
-    def _forget_sums(self) -> None:
-        """Let go of recordings that have sums in them."""
-        self._met = None
-        self._room.forget()
 
     def _mean(self, results: Any, whole: float | None) -> float:
         """The mean loss, penalty included.

@@ -129,6 +129,5 @@ def test_what_a_step_cannot_do_is_not_done() -> None:
     before = step.state()
     shared = {"batch_size": 8, "order": None, "by_rows": False, "max_grad_norm": None}
     assert step.shared_memory_epoch(X, LABELS, **shared, **how) is None  # type: ignore[arg-type]
-    assert step.data_parallel_epoch(X, LABELS, shares=[], **how) is None  # type: ignore[arg-type]
     np.testing.assert_equal(step.state().params, before.params)
     assert step.report is step.prefetch_order is None and not step.prefetches_orders and not step.takes_sparse

@@ -501,38 +501,3 @@ class Step(ABC):
             be trained by itself; so by default.
         """
         yield None
-
-    def data_parallel_epoch(
-        self,
-        X: Array,
-        Y: Array,
-        *,
-        learning_rate: float,
-        shares: Sequence[tuple[Any, BatchPart]],
-        group: Any,
-        sample_weight: Array | None = None,
-    ) -> tuple[float, float] | None:
-        """Train for an epoch in which other ranks have the other parts of each batch, and add the gradients up here.
-
-        Parameters
-        ----------
-        X : array, shape (rows, in)
-            The inputs.
-        Y : array, shape (rows,) or (rows, out)
-            The labels or targets.
-        learning_rate : float
-            The learning rate of every update.
-        shares : sequence of pairs of indices and BatchPart
-            For each batch the rows of this rank's part, perhaps none, and what they are of the batch.
-        group : Group
-            All ranks; they call this with shares of as many batches.
-        sample_weight : array, shape (rows,), optional
-            Weights of the rows; None for equal weights.
-
-        Returns
-        -------
-        tuple of float, or None
-            The sum of these rows' losses, each times its weight, and the penalty. None, and nothing is done, where the
-            step cannot add up by itself; so by default.
-        """
-        return None

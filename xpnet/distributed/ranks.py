@@ -245,22 +245,15 @@ class DistributedStep(Step):
         by_rows: bool,
     ) -> float:
         """Train for an epoch, as ``epoch`` does or, by rows, ``weighted_epoch``."""
-        how: dict[str, Any] = {"learning_rate": learning_rate, "sample_weight": sample_weight, "group": self.group}
         if not self.ranks.own_data and X.shape[0] and isinstance(self.group, SharedMemoryGroup):
-            way: dict[str, Any] = {"by_rows": by_rows, "max_grad_norm": max_grad_norm}
-            found = self.step.shared_memory_epoch(X, Y, **how, **way, batch_size=batch_size, order=order)
+            how: dict[str, Any] = {"by_rows": by_rows, "max_grad_norm": max_grad_norm, "group": self.group}
+            how |= {"learning_rate": learning_rate, "sample_weight": sample_weight}
+            found = self.step.shared_memory_epoch(X, Y, **how, batch_size=batch_size, order=order)
             if found is not None:
                 self.penalty = self.step.penalty
                 return found
-        shares = list(self._shares(X, batch_size, order, sample_weight))
-        recorded = None if by_rows else self.step.data_parallel_epoch(X, Y, **how, shares=shares)
-        if recorded is not None:
-            weights, (loss,) = sum(part.total_weight for _, part in shares), self._sums(recorded[0])
-            self.penalty = recorded[1] if weights else 0.0
-            self._broadcast_parameters()
-            return loss / weights + self.penalty if weights else 0.0
         loss, penalty, weights, count, done = 0.0, 0.0, 0.0, self.count_rows(X), 0
-        for rows, part in shares:
+        for rows, part in self._shares(X, batch_size, order, sample_weight):
             size = min(batch_size, count - done)
             done += size
             if by_rows and not part.total_weight:

@@ -131,24 +131,6 @@ def assert_same_gradient(spec: NetworkSpec, launcher: HostLauncher, X: Any, Y: A
     return step
 
 
-class Alone:
-    """A group of one rank, whose sums change nothing."""
-
-    size = 1
-
-    def allreduce(self, array: Any) -> Any:
-        return array
-
-    def begin_allreduce(self, array: Any) -> None:
-        pass
-
-    def wait(self, mark: Any) -> None:
-        mark.synchronize()
-
-    def before_it_ends(self, forget: Any) -> None:
-        pass
-
-
 def assert_parts_agree(
     spec: NetworkSpec,
     launcher: HostLauncher,
@@ -159,11 +141,11 @@ def assert_parts_agree(
     placed: bool = False,
     rtol: float = 0.0,
 ) -> CompiledStep:
-    """An epoch of a rank that has more of one batch and less of another, recorded: as gradients and updates apart.
+    """Batches of which a rank has more of one and less of another: gradients, then updates.
 
     placed : whether the rows of a part stand anywhere in their batch, in place of one after the other
     """
-    step, reference, group = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), ""), Alone()
+    step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
     rows = np.split(np.random.default_rng(5).permutation(len(X)), [9, 9, 14, 16, 17])
     of_batches = ((12.0, 0), (3.0, 5), (9.5, 3), (2.0, 1), (7.0, 0), (6.0, 8))
     parts = [BatchPart(total, first_row) for total, first_row in of_batches]
@@ -172,18 +154,14 @@ def assert_parts_agree(
         parts = [replace(part, places=at) for part, at in zip(parts, places, strict=True)]
     for one in (step, reference):
         one.params.update(weights(spec))
+    rtol = rtol or 3e3 * float(np.finfo(spec.dtype).eps)
     for epoch in range(2):
-        shares = list(zip(rows, parts, strict=True))[:: 1 - 2 * epoch]
-        how = {"learning_rate": 0.05, "sample_weight": weight}
-        loss, penalty = step.data_parallel_epoch(X, Y, shares=shares, group=group, **how)
-        wanted = squares = 0.0
-        for indices, part in shares:
-            total = reference.gradient(X, Y, sample_weight=weight, rows=indices, part=part)
-            wanted += part.total_weight * (total - reference.penalty)
-            squares += part.total_weight * reference.penalty
-            reference.update(learning_rate=0.05)
-        rtol = rtol or 3e3 * float(np.finfo(spec.dtype).eps)
-        np.testing.assert_allclose((loss, penalty), (wanted, squares / sum(p.total_weight for p in parts)), rtol=rtol)
+        for indices, part in list(zip(rows, parts, strict=True))[:: 1 - 2 * epoch]:
+            how = {"sample_weight": weight, "rows": indices, "part": part}
+            found, wanted = (one.gradient(X, Y, **how) for one in (step, reference))
+            np.testing.assert_allclose((found, step.penalty), (wanted, reference.penalty), rtol=rtol, atol=rtol)
+            for one in (step, reference):
+                one.update(learning_rate=0.05)
     for name, array in reference.params.items():
         np.testing.assert_allclose(step.params[name], array, rtol=rtol, atol=rtol, err_msg=name)
     return step

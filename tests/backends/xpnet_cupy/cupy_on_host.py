@@ -198,11 +198,6 @@ class Stream:
         event.record(self)
         return event
 
-    @property
-    def in_capture(self) -> bool:
-        """Whether it is in the capture that its thread has begun, where that has begun one."""
-        return self.capture is not None or not any(stream.capture for stream in entered())
-
     def wait_event(self, event: Any) -> None:
         if event.capture is None:
             assert self.capture is None, "an event outside of the capture"

@@ -2,7 +2,6 @@
 
 import ctypes
 import threading
-import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 from cuda_checks import EPOCHS, RULES, data, train, weights
 from cuda_host import needs_compiler
-from cupy_on_host import Stream, cupy, current
+from cupy_on_host import cupy, current
 from ranks.threads_group import Meeting, ThreadsGroup
 from xpnet_cupy import CupyBackend
 from xpnet_cupy import nccl as own
@@ -37,7 +36,6 @@ class Nccl:
 
     def __init__(self) -> None:
         self.board: dict[int, Any] = {}
-        self.recorded: list[Any] = [weakref.WeakSet() for _ in range(RANKS)]
         self.barrier, self.aborted, self.sums = threading.Barrier(RANKS), 0, [0] * RANKS
 
     def get_unique_id(self) -> bytes:
@@ -51,20 +49,16 @@ class Nccl:
         return SimpleNamespace(
             allReduce=lambda *given: self.add(rank, *given),
             abort=lambda: self.abort(rank),
-            destroy=lambda: self.destroy(rank),
+            destroy=lambda: None,
             check_async_error=lambda: None,
         )
 
     def abort(self, rank: int) -> None:
-        self.destroy(rank)
         self.aborted += 1
-
-    def destroy(self, rank: int) -> None:
-        assert not self.recorded[rank], "it waits for graphs that have sums in them"
 
     def add(self, rank: int, source: int, target: int, count: int, kind: int, operation: int, stream: int) -> None:
         assert (operation, stream, target) == (self.NCCL_SUM, current().ptr, source)
-        assert current().in_capture, "a collective beside the capture"
+        assert current().capture is None, "a rank that records waits for ranks that do not"
         own = np.ctypeslib.as_array((TYPES[kind] * count).from_address(source))
 
         def meet() -> None:
@@ -76,8 +70,6 @@ class Nccl:
             self.sums[rank] += 1
 
         current().ask(meet, alone=id(self))
-        if (capture := current().capture) is not None:
-            self.recorded[rank].add(capture.nodes[-1])
 
 
 class Host:
@@ -140,7 +132,7 @@ def test_a_rank_that_does_not_come_is_waited_for_no_longer_than_allowed(monkeypa
 def test_a_device_that_failed_is_no_rank_that_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cupy_on_host.Stream.record", lambda stream: SimpleNamespace(ptr=SimpleNamespace(status=700)))
     with pytest.raises(BackendError, match="GPU of rank 0 must finish its work; CUDA ended it with status 700"):
-        groups(Nccl())[0].wait(cupy.cuda.get_current_stream().record())
+        groups(Nccl())[0]._wait(cupy.cuda.get_current_stream().record())
 
 
 def test_the_other_ranks_are_told_before_a_communicator_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,10 +194,8 @@ def trained(
     except BackendError as error:
         group.abort(error)
         raise
-    graphs = 0 if step._room is None else sum(graph is not None for graph in step._room.recorded.values())
-    penalty = grouped.penalty
     group.close()
-    return losses, penalty, (step, graphs)
+    return losses, grouped.penalty, step
 
 
 def on_ranks(spec: NetworkSpec, nccl: Nccl, **how: Any) -> list[Any]:
@@ -218,7 +208,7 @@ def on_ranks(spec: NetworkSpec, nccl: Nccl, **how: Any) -> list[Any]:
 @pytest.mark.parametrize("shuffled", [True, False])
 @pytest.mark.parametrize("late", [True, False])
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_an_epoch_with_its_sums_is_recorded(
+def test_the_answer_is_that_of_one_process(
     settings: str, late: bool, shuffled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nine batches of 10 rows, of which ranks have 3, 3 and 4, and one of 7."""
@@ -228,13 +218,12 @@ def test_an_epoch_with_its_sums_is_recorded(
     reference = ReferenceStep(spec, NumpyBackend(), "")
     reference.params.update(weights(spec))
     wanted = train(reference, X, Y, batch=10, shuffled=shuffled)
-    for losses, penalty, (step, graphs) in on_ranks(spec, nccl, rows=97, batch=10, shuffled=shuffled):
+    for losses, penalty, step in on_ranks(spec, nccl, rows=97, batch=10, shuffled=shuffled):
         np.testing.assert_allclose(losses, wanted, rtol=1e-10)
         np.testing.assert_allclose(penalty, reference.penalty, rtol=1e-10)
         for name, array in step.params.items():
             np.testing.assert_allclose(array, reference.params[name], rtol=1e-9, atol=1e-12)
-        assert graphs == 2 and not step._room.works
-    assert nccl.sums == [1 + EPOCHS * 10] * RANKS  # each batch in one, and a first one before anything is recorded
+    assert nccl.sums == [EPOCHS * 10] * RANKS  # one a batch
 
 
 OWN = {"all rows": (), "own rows": (0, 20, 57, 97), "a rank without rows": (0, 0, 40, 97)}
@@ -244,7 +233,7 @@ OWN = {"all rows": (), "own rows": (0, 20, 57, 97), "a rank without rows": (0, 0
 @pytest.mark.parametrize("weighted", [True, False])
 @pytest.mark.parametrize("rows", OWN)
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_weights_and_own_rows_are_recorded_too(settings: str, rows: str, weighted: bool, shuffled: bool) -> None:
+def test_weights_and_own_rows(settings: str, rows: str, weighted: bool, shuffled: bool) -> None:
     """Some parts have no rows, and the weights of one batch are zero on all ranks."""
     spec, nccl = NetworkSpec((7, 6, 5, 4), ("relu", "tanh"), **SETTINGS[settings]), Nccl()
     X, Y = data(spec, "indices", rows=97)
@@ -255,13 +244,12 @@ def test_weights_and_own_rows_are_recorded_too(settings: str, rows: str, weighte
     reference.params.update(weights(spec))
     how = {"batch": 10, "weight": weight, "shuffled": shuffled}
     wanted = train(reference, X, Y, **how)
-    for losses, penalty, (step, graphs) in on_ranks(spec, nccl, rows=97, cuts=OWN[rows], **how):
+    for losses, penalty, step in on_ranks(spec, nccl, rows=97, cuts=OWN[rows], **how):
         np.testing.assert_allclose(losses, wanted, rtol=1e-10)
         np.testing.assert_allclose(penalty, reference.penalty, rtol=1e-10)
         for name, array in step.params.items():
             np.testing.assert_allclose(array, reference.params[name], rtol=1e-9, atol=1e-12)
-        assert graphs == 2
-    assert nccl.sums == [1 + EPOCHS * 10] * RANKS
+    assert nccl.sums == [EPOCHS * 10] * RANKS
 
 
 def test_where_some_parts_have_no_rows() -> None:
@@ -271,25 +259,11 @@ def test_where_some_parts_have_no_rows() -> None:
     reference = ReferenceStep(spec, NumpyBackend(), "")
     reference.params.update(weights(spec))
     wanted = train(reference, X, Y, batch=10)
-    for losses, _, (_, graphs) in on_ranks(spec, nccl, rows=22, batch=10):
+    for losses, _, _ in on_ranks(spec, nccl, rows=22, batch=10):
         np.testing.assert_allclose(losses, wanted, rtol=1e-10)
-        assert graphs
 
 
-def test_a_sum_beside_the_capture_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def elsewhere(group: NcclGroup, array: Any) -> None:
-        with Stream(non_blocking=True):
-            begin_allreduce(group, array)
-
-    begin_allreduce = NcclGroup.begin_allreduce
-    monkeypatch.setattr(NcclGroup, "begin_allreduce", elsewhere)
-    spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"])
-    with pytest.raises(AssertionError, match="a collective beside the capture"):
-        on_ranks(spec, Nccl(), rows=97, batch=10)
-
-
-def test_a_rank_that_fails_lets_go_of_its_recordings_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Though the traceback holds what has recorded them."""
+def test_a_rank_that_waits_too_long_gives_up_the_communicator(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: dict[Any, int] = {}
 
     def wait(group: NcclGroup, event: Any) -> None:
@@ -297,15 +271,8 @@ def test_a_rank_that_fails_lets_go_of_its_recordings_first(monkeypatch: pytest.M
         if waits[group] > 1:
             raise BackendError("waited too long")
 
-    monkeypatch.setattr(NcclGroup, "wait", wait)
+    monkeypatch.setattr(NcclGroup, "_wait", wait)
     nccl = Nccl()
     with pytest.raises(BackendError, match="waited too long"):
         on_ranks(NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"]), nccl, rows=97, batch=10)
-    assert nccl.aborted == RANKS and sum(nccl.sums) >= RANKS
-
-
-def test_a_communicator_waits_for_graphs_that_are_not_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(NcclGroup, "_forget", lambda group: None)
-    spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"])
-    with pytest.raises(AssertionError, match="it waits for graphs"):
-        on_ranks(spec, Nccl(), rows=97, batch=10)
+    assert nccl.aborted == RANKS

@@ -9,7 +9,6 @@ from cuda_checks import (
     BATCH,
     ROWS,
     RULES,
-    Alone,
     assert_agrees,
     assert_agrees_by_rows,
     assert_parts_agree,
@@ -212,10 +211,10 @@ def test_dropout_of_rows_that_stand_apart_in_their_batch(
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("loss", ["indices", "soft", "logistic_cross_entropy", "squared_error", "poisson"])
 @pytest.mark.parametrize("products", ["plain", "fused"])
-def test_parts_of_batches_in_one_recording(
+def test_parts_of_batches(
     libraries: dict[str, Any], lt: Any, products: str, loss: Any, weighted: bool, dtype: str
 ) -> None:
-    """Rows that are not there fill them up, and count for nothing."""
+    """One of them has no rows."""
     launcher = HostLauncher(libraries[dtype], dtype, lt if products == "fused" else None)
     settings: dict[str, Any] = {"dropout": (0.3, 0.0), "seed": 5, "l2": 0.1, "l2_over_batch": weighted}
     form = loss if loss in ("indices", "soft") else "values"
@@ -223,8 +222,7 @@ def test_parts_of_batches_in_one_recording(
         settings["loss"] = loss
     spec = NetworkSpec((7, 6, 5, 4), ("relu", "relu"), rule=RULES["adam"], dtype=dtype, **settings)
     weight = np.random.default_rng(3).random(ROWS).astype(dtype) if weighted else None
-    step = assert_parts_agree(spec, launcher, *data(spec, form), weight)
-    assert [shape.rows for shape in step._room.works] == [16]
+    assert_parts_agree(spec, launcher, *data(spec, form), weight)
     launcher.xp.check()
 
 
@@ -234,9 +232,8 @@ def test_outputs_of_rows_that_are_not_there_may_be_anything(launcher: HostLaunch
     step = make(spec, launcher)
     step.params["b1"], step.params["W1"] = np.full(1, 800.0, dtype), np.full((2, 1), -800.0, dtype)
     X, Y = np.ones((3, 2), dtype) / 2, np.ones((3, 1), dtype)
-    shares = [(np.arange(3), BatchPart(3.0)), (np.arange(0), BatchPart(3.0))]
-    loss, _ = step.data_parallel_epoch(X, Y, shares=shares, group=Alone(), learning_rate=0.0)  # type: ignore[misc]
-    assert np.isfinite(loss) and np.isfinite(step.gradients.flat).all()
+    loss = step.gradient(X[:0], Y[:0], part=BatchPart(3.0))
+    assert loss == 0 and not step.gradients.flat.any()
 
 
 def test_rows_without_weight(launcher: HostLauncher, dtype: str) -> None:
@@ -376,12 +373,10 @@ def test_a_loss_is_over_the_weights_of_the_rows_that_are_asked_for(
 
 
 def test_an_update_follows_a_batch_of_which_this_rank_has_no_rows(launcher: HostLauncher, dtype: str) -> None:
-    """Even where sums over ranks were recorded before: the parts of that epoch are no longer read."""
     spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype)
     X, Y = data(spec, "indices")
     step = make(spec, launcher)
-    shares = [(rows, BatchPart(float(len(rows)))) for rows in np.split(np.arange(ROWS), [9])]
-    step.data_parallel_epoch(X, Y, shares=shares, group=Alone(), learning_rate=0.1)
+    step.epoch(X, Y, batch_size=9, learning_rate=0.1)
     reference = ReferenceStep(spec, NumpyBackend(), "")
     reference.load_state(step.state())
     for one in (step, reference):
