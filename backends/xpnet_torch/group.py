@@ -1,7 +1,6 @@
 """``torch.distributed`` as a group: gloo adds up, and has a time-out of its own. PyTorch is imported when asked for."""
 
 import atexit
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -123,15 +122,10 @@ def _connected(torch: Any, timeout: float) -> Any:
         # Its threads must have ended before the program does, or the system ends it with an error.
         atexit.register(_leave, distributed)
         return distributed.group.WORLD
-    except ValueError as error:  # what it raises where the launcher's variables are missing
-        raise BackendError(
-            f"The group 'torch' needs processes that a launcher of PyTorch has started: {error} "
-            "Start the program with: torchrun --nproc-per-node 2 program.py."
-        ) from error
-    except RuntimeError as error:  # of the store, of the network or of gloo itself
+    except (ValueError, RuntimeError) as error:  # variables of the launcher are missing, or a rank is
         reason = str(error).partition("\n")[0]
         raise BackendError(
-            f"The group 'torch' begins when all ranks have come; rank {os.environ.get('RANK', '?')} of "
-            f"{os.environ.get('WORLD_SIZE', '?')} waited {timeout:g} s for the others to come ({reason}). Look why one "
-            "did not, or pass use_group a longer timeout."
+            f"The group 'torch' needs all processes that a launcher of PyTorch starts, within {timeout:g} s: {reason}. "
+            "Start the program with torchrun --nproc-per-node 2 program.py, look for a rank that did not come, or pass "
+            "use_group a longer timeout."
         ) from error

@@ -6,10 +6,13 @@ from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Any, ClassVar, Self
 
+from dask import compute, is_dask_collection
+from distributed import get_client
+from sklearn.base import clone
 from sklearn.metrics import accuracy_score, r2_score
 
 import xpnet
-from xpnet.dask.training import is_collection, partitions, predict_blocks, train
+from xpnet.dask.training import partitions, predict_blocks, train
 from xpnet.distributed.group import TIMEOUT
 from xpnet.estimators.parameters import with_documentation_of
 
@@ -77,15 +80,11 @@ class OnCluster:
         self, method: str, X: Any, y: Any, sample_weight: Any, in_memory: dict[str, Any], *, goes_on: bool
     ) -> Self:
         held_out: list[Any] = []
-        if any(map(is_collection, in_memory.values())):
+        if any(map(is_dask_collection, in_memory.values())):
             held_out = partitions(in_memory.pop("X_val", None), *map(in_memory.pop, VALIDATION[1:], (None, None)))
         # Unfitted where nothing is to go on: what was fitted would be sent to every worker.
         local = self.to_local() if goes_on else self._plain(**self._parameters())
-        blocks, client = partitions(X, y, sample_weight), self.client
-        if client is None:
-            from distributed import get_client
-
-            client = get_client()
+        blocks, client = partitions(X, y, sample_weight), get_client() if self.client is None else self.client
         fitted = train(client, blocks, held_out, partial(_fit, local, method, in_memory), timeout=self.timeout)
         found = {name: value for name, value in vars(fitted).items() if name not in self._parameters()}
         vars(self).update(found)
@@ -134,14 +133,12 @@ class OnCluster:
         float
             The accuracy of labels; of numbers R^2, the mean over outputs.
         """
-        import dask
-
-        y, predicted, sample_weight = dask.compute(y, self.predict(X), sample_weight)
+        y, predicted, sample_weight = compute(y, self.predict(X), sample_weight)
         return float(self._metric(y, predicted, sample_weight=sample_weight))
 
     def _each_block(self, method: str, X: Any) -> Any:
         """Apply a method to each block of rows."""
-        if not is_collection(X):
+        if not is_dask_collection(X):
             return getattr(self._plain, method)(self, X)
         return predict_blocks(self.to_local(), method, X)
 
@@ -152,8 +149,6 @@ class OnCluster:
 
     def __sklearn_clone__(self) -> Self:
         # A client cannot be copied, and the copy is to train on the same cluster.
-        from sklearn.base import clone
-
         plain = clone(self._plain(**self._parameters()))
         twin = type(self)(**plain.get_params(deep=False))
         twin.client, twin.timeout = self.client, self.timeout

@@ -14,6 +14,8 @@ from operator import getitem
 from typing import Any
 
 import numpy
+from dask import is_dask_collection
+from distributed import futures_of, get_worker, secede, wait
 from scipy.sparse import issparse, vstack
 
 from xpnet.backend.group import Value
@@ -69,8 +71,6 @@ class DaskGroup:
     why = "Dask's workers"
 
     def __init__(self, rank: int, exchanges: list[Any], timeout: float) -> None:
-        from distributed import get_worker
-
         self.rank, self.size, self._exchanges, self._timeout, self._turn = rank, len(exchanges), exchanges, timeout, 0
         self._worker = get_worker()
         self._task = self._worker.get_current_task()
@@ -201,8 +201,6 @@ def _placed(
 
     returns for each collection a future of every block, the rows of each block, and each worker's blocks by number
     """
-    from distributed import futures_of
-
     blocks = [block for column in columns if column is not None for block in column]
     found = iter([futures_of(block)[0] for block in client.persist(blocks)])
     computed = [None if column is None else [next(found) for _ in column] for column in columns]
@@ -239,8 +237,6 @@ def _rank(
     rank: int, fit: Callable[..., Any], exchanges: list[Any], owners: Owners | None, timeout: float, parts: list[Any]
 ) -> Any:
     """Train on one worker; rank 0 returns what was fitted."""
-    from distributed import secede
-
     # Ranks of two fits that begin in another order on each worker would otherwise keep the threads that both wait for.
     secede()
     group = DaskGroup(rank, exchanges, timeout)
@@ -255,8 +251,6 @@ def _watch(client: Any, tasks: dict[Any, str], ranks: Sequence[str]) -> None:
 
     tasks : the worker of each future; ranks : the worker of each rank
     """
-    from distributed import wait
-
     pending, looked, ended, until = set(tasks), 0.0, None, 0.0
     while pending or ended:
         done: set[Any] = set()
@@ -290,13 +284,6 @@ def _check_there(client: Any, ranks: Sequence[str]) -> None:
             )
 
 
-def is_collection(value: Any) -> bool:
-    """Return whether this is an array or a data frame of Dask."""
-    import dask
-
-    return bool(dask.is_dask_collection(value))
-
-
 def partitions(X: Any, *beside: Any) -> list[list[Any] | None]:
     """The blocks of X, and of each collection that lies beside it, as delayed values.
 
@@ -315,7 +302,7 @@ def partitions(X: Any, *beside: Any) -> list[list[Any] | None]:
 
 
 def _blocks(collection: Any, like: Any) -> list[Any]:
-    if not is_collection(collection):
+    if not is_dask_collection(collection):
         raise InputError(
             f"X, y and sample_weight are Dask arrays, frames or series; received {type(collection).__name__}. "
             "Make one with dask.array.from_array, or fit xpnet's own estimator."
