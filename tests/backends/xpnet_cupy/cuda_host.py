@@ -142,6 +142,15 @@ class HostLauncher(Launcher):
 
         return launch
 
+    def prepare(self, name: str, grid: Any, block: Any, *arguments: Any) -> Any:
+        launch = super().prepare(name, grid, block, *arguments)
+        arrays = [(kind, a) for kind, a in zip(KERNELS[name], arguments, strict=True) if "*" in kind and a is not None]
+        for k, (kind, array) in enumerate(arrays):
+            others = [other for i, (_, other) in enumerate(arrays) if i != k]
+            overlaps = "!" in kind and any(np.may_share_memory(array, other) for other in others)
+            assert not overlaps, f"kernel {name} writes to memory where another of its arrays lies"
+        return launch
+
     def product(self, product: Any, a: Any, b: Any, out: Any) -> Any:
         if self.lt is None:
             return self._counted(product, by_matmul(product, a, b, out))

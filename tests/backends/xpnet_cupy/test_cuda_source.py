@@ -158,12 +158,12 @@ class TestArguments:
             launcher.prepare("softmax_warp", (1,), (32, 1), x.astype(np.float16), x, 4, 6)
 
     def test_a_missing_argument_is_refused(self, launcher: HostLauncher, dtype: str) -> None:
-        with pytest.raises(InputError, match="takes 4 arguments; received 1"):
+        with pytest.raises(ValueError, match="shorter"):
             launcher.prepare("softmax_warp", (1,), (32, 1), np.zeros((4, 6), dtype))
 
     def test_a_written_array_at_the_place_of_another_is_refused(self, launcher: HostLauncher, dtype: str) -> None:
         x = np.zeros((4, 6), dtype)
-        with pytest.raises(InputError, match="softmax_warp writes argument 2, which must not overlap"):
+        with pytest.raises(AssertionError, match="softmax_warp writes to memory where another of its arrays lies"):
             launcher.prepare("softmax_warp", (1,), (32, 1), x, x, 4, 6)
         launcher.prepare("relu_backward", (1,), (32, 1), x, x, x, 24)  # works item by item, so it may
 
