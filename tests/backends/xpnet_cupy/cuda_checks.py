@@ -146,7 +146,7 @@ def assert_parts_agree(
     placed : whether the rows of a part stand anywhere in their batch, in place of one after the other
     """
     step, reference = make(spec, launcher), ReferenceStep(spec, NumpyBackend(), "")
-    rows = np.split(np.random.default_rng(5).permutation(len(X)), [9, 9, 14, 16, 17])
+    rows = np.split(np.random.default_rng(5).permutation(len(X)), [0, 9, 14, 16, 17])  # the first in memory that is NaN
     of_batches = ((12.0, 0), (3.0, 5), (9.5, 3), (2.0, 1), (7.0, 0), (6.0, 8))
     parts = [BatchPart(total, first_row) for total, first_row in of_batches]
     if placed:

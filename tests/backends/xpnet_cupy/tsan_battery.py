@@ -37,7 +37,7 @@ class Capped(HostLauncher):
         def launch(grid: Any, block: Any, arguments: tuple[Any, ...]) -> None:
             self.launched.append(name)
             if not name.endswith("backward_bias") and name != "column_sum":
-                block = (min(block[0], THREADS), *(min(size, THREADS // block[0]) for size in block[1:]))
+                block = (min(block[0], THREADS), *(max(1, min(size, THREADS // block[0])) for size in block[1:]))
             run_kernel(self.library, name, grid, block, arguments, reversed=self.reversed)
 
         return launch
