@@ -5,7 +5,7 @@ from typing import TypeAlias
 import numpy
 
 from xpnet_numba.kinds import Indices, Vector
-from xpnet_numba.llvm.arithmetic import DRAWN, drop_by_bits, high_product, inside, larger, smaller
+from xpnet_numba.llvm.arithmetic import DRAWN, drop_by_bits, high_product, larger, smaller
 from xpnet_numba.llvm.memory import copy, pointer_to, shift, stack
 from xpnet_numba.loops import inlined, inner
 
@@ -42,7 +42,7 @@ def drop(x: Vector, out: Vector, first: int, rate: float, seed: Indices, layer: 
     for count in range(first // DRAWN, (first + x.size + DRAWN - 1) // DRAWN):
         words = philox((u8(count + 1), u8(0), u8(layer), u8(t)), key)  # NumPy counts before it draws
         at = count * DRAWN - first
-        if inside(at, x.size - DRAWN + 1):
+        if at >= 0 and at + DRAWN <= x.size:
             drop_by_bits(shift(from_x, at), shift(to_out, at), words, limit, scale)
         else:
             begin, end = larger(at, 0), smaller(at + DRAWN, x.size)

@@ -13,6 +13,7 @@ from xpnet_numba.step import functions
 
 from xpnet import ops
 from xpnet.backend.spec import LOSS_NUMBERS
+from xpnet.steps.masks import keep_mask
 
 WIDER = {"float32": np.float64, "float64": np.longdouble}
 LARGEST = {"float32": 38, "float64": 307}
@@ -209,3 +210,15 @@ def test_rows(dtype: str, rng: np.random.Generator) -> None:
     run("penalize", x[0], grad, 0.3, penalty)
     np.testing.assert_allclose(grad, 1 + 0.3 * x[0], rtol=1e-6)
     assert penalty[0] == pytest.approx(0.15 * float((x[0].astype("f8") ** 2).sum()), rel=1e-6)
+
+
+@pytest.mark.parametrize("columns", [1, 7, 16, 25, 32, 40])
+def test_dropout_of_any_run(columns: int, dtype: str, rng: np.random.Generator) -> None:
+    """Rows anywhere in a batch, shorter or longer than what four random words decide on, and nothing beside them."""
+    places, seed = rng.permutation(60)[:33], np.array([5, 0])
+    for first, at, rows in ((0, places, places), (4, np.arange(0), np.arange(4, 37))):
+        x, around = magnitudes(rng, dtype, (33, columns)), np.full((35, columns), 7, dtype)
+        run("drop", x, around[1:-1], first, at, 0.3, seed, 2, 3)
+        keep = keep_mask(x.shape, 0.3, seed=5, t=3, layer=2, places=rows)
+        np.testing.assert_array_equal(around[1:-1], x * (keep / np.array(0.7)).astype(dtype))
+        assert (around[[0, -1]] == 7).all()
