@@ -18,7 +18,11 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    invoke_without_command=True,
+    short_help="Measure the backends and their peers on this machine.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option("--backend", "backends", multiple=True, help="Measure only this backend of xpnet; may be repeated.")
 @click.option("--peer", "peers", multiple=True, help="Measure only this peer beside it, or `none`; may be repeated.")
 @click.option("--suite", type=click.Choice([*CHOICES, ACCURACY]), default="all", show_default=True)

@@ -50,7 +50,7 @@ def test_backends_and_doctor(run: Run) -> None:
 
 def test_warmup(run: Run) -> None:
     assert run("warmup", "--backend", "numpy").stdout == "numpy compiles nothing.\n"
-    assert run("warmup", "--backend", "numba").stdout.startswith("numba is warm: ")
+    assert run("warmup", "--backend", "numba").stdout == "numba is warm.\n"
 
 
 def test_every_command_has_help_that_names_the_exit_codes(run: Run) -> None:

@@ -296,7 +296,7 @@ def test_columns_that_a_model_needs_are_explained(run: Run) -> None:
     label = np.where(x + 2 * (colour == "red") > 1, "yes", "no")
     Frame({"noise": noise, "x": x, "colour": colour, "label": label}).to_csv("d.csv", index=False)
     run("train", "d.csv", "--target", "label", "--epochs", "15", "--members", "1", "-o", "m")
-    found = json.loads(run("explain", "m", "d.csv", "--json", "--plot", "p.svg", "--repeats", "2").stdout)
+    found = json.loads(run("explain", "m", "d.csv", "--json", "--plot", "p.svg").stdout)
     names = [one["column"] for one in found["columns"]]
     assert set(names[:2]) == {"x", "colour"} and names[2] == "noise"
     assert found["columns"][1]["importance"] > 0.1 > abs(found["columns"][2]["importance"])

@@ -207,7 +207,7 @@ def test_classes_are_never_thousands_in_silence(run: Run) -> None:
     Path("few.csv").write_text("\n".join(["a,y"] + [f"{k % 7},n{k % 30}" for k in range(50)]))
     check_one_line(run("train", "few.csv", "--target", "y", code=1), "30 different texts in 50 rows")
     check_one_line(
-        run("train", "names.csv", "--target", "y", "--task", "regress", code=1), "must hold numbers to predict"
+        run("train", "names.csv", "--target", "y", "--task", "regress", code=1), "must hold numbers; its first row"
     )
 
 
@@ -242,6 +242,8 @@ features = ["a", "b c"]\noutput = "a"\n"""
     assert Path("b").read_bytes() != Path("first").read_bytes()
     Path("bad.toml").write_text("hiden = [3]\n")
     check_one_line(run("train", "iris", "--config", "bad.toml", code=2), "no option hiden")
+    Path("bad.toml").write_text("hidden = [3\n")
+    check_one_line(run("train", "iris", "--config", "bad.toml", code=2), "must be a TOML file with options")
 
 
 def test_python_dash_m(tmp_path: Path) -> None:

@@ -1,10 +1,9 @@
 """The commands in one group, what becomes of errors, and the entry point."""
 
-import errno
-import sys
 from typing import Any
 
 import click
+from xpnet_bench.cli import bench
 
 from xpnet import __version__
 from xpnet.cli.doctor import backends, doctor, warmup
@@ -15,30 +14,7 @@ from xpnet.cli.reproduce import reproduce
 from xpnet.cli.train import train
 from xpnet.errors import BackendError, XpnetError
 
-
-@click.command(
-    add_help_option=False,
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-    short_help="Measure the backends and their peers on this machine.",
-)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@click.pass_context
-def bench(ctx: click.Context, arguments: tuple[str, ...]) -> None:
-    """Measure the backends and their peers on this machine."""
-    try:
-        from xpnet_bench.cli import bench as measure
-    except ImportError as error:
-        raise click.ClickException(
-            f"The benchmarks need more packages: {error}. pip install 'xpnet[bench]'."
-        ) from error
-    measure.main(list(arguments), prog_name=ctx.command_path, standalone_mode=False)
-
-
 EPILOG = "Exit codes: 0 done, 1 the work failed, 2 wrong usage or a backend that is not available."
-
-
-GONE = {errno.EPIPE, *([errno.EINVAL] if sys.platform == "win32" else [])}
-"""Systems raise these errors for a pipe whose reader has gone, as in ``xpnet ... | head``."""
 
 
 class Commands(click.Group):
@@ -57,9 +33,9 @@ class Commands(click.Group):
             raise click.ClickException(
                 "Tables are read by pyarrow, which is not installed. pip install 'xpnet[tables]'."
             ) from error
+        except BrokenPipeError:  # the reader has gone, as in ``xpnet ... | head``: click ends the command
+            raise
         except (XpnetError, OSError, MemoryError) as error:
-            if getattr(error, "errno", None) in GONE and getattr(error, "filename", None) is None:
-                raise BrokenPipeError(errno.EPIPE, "the reader has gone") from error  # which click answers
             message = visible(" ".join(str(error).split())) or "the machine has not enough memory for this."
             kind = click.UsageError if isinstance(error, BackendError) else click.ClickException
             raise kind(message) from error

@@ -3,7 +3,6 @@
 import os
 import platform
 import sys
-import time
 from importlib.metadata import distributions
 from typing import Any
 
@@ -30,26 +29,31 @@ PATIENCE = 60.0
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def backends(as_json: bool) -> None:
     """List the installed backends: usable here or not, their versions, and the reason when not."""
-    found = [_examined(name) for name in available_backends()]
+    found = _examined()
     if as_json:
         show_json(found)
     else:
-        _show_backends(found)
+        show_facts(_facts(found))
 
 
-def _examined(name: str) -> dict[str, Any]:
-    """Return the facts of an installed backend where it is usable here, else the reason why it is not."""
-    try:
-        return {"name": name, "usable": True, "facts": get_backend(name).describe(), "reason": None}
-    except BackendError as error:
-        return {"name": name, "usable": False, "facts": {}, "reason": str(error)}
+def _examined() -> list[dict[str, Any]]:
+    """Return the facts of each installed backend that is usable here, else the reason why it is not."""
+    found = []
+    for name in available_backends():
+        try:
+            found.append({"name": name, "usable": True, "facts": get_backend(name).describe(), "reason": None})
+        except BackendError as error:
+            found.append({"name": name, "usable": False, "facts": {}, "reason": str(error)})
+    return found
 
 
-def _show_backends(found: list[dict[str, Any]]) -> None:
-    """Show a line for each backend."""
-    facts = [b["reason"] or ", ".join(f"{name} {value}" for name, value in b["facts"].items()) for b in found]
-    rows = [(b["name"], "yes" if b["usable"] else "no", told) for b, told in zip(found, facts, strict=True)]
-    show_table(("backend", "usable", "facts, or the reason"), rows)
+def _facts(found: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Return a fact to show for each backend."""
+    facts = []
+    for one in found:
+        told = ", ".join(f"{name} {value}" for name, value in one["facts"].items())
+        facts.append((f"backend {one['name']}", told if one["usable"] else f"not usable: {one['reason']}"))
+    return facts
 
 
 @click.command()
@@ -57,13 +61,12 @@ def _show_backends(found: list[dict[str, Any]]) -> None:
 def warmup(backend: str | None) -> None:
     """Compile ahead what a backend would compile at first use, where it can keep it."""
     found = choose(backend=backend).backend
-    started = time.perf_counter()
     compile_ahead = getattr(found, "warmup", None)
     if compile_ahead is None:
         click.echo(f"{found.name} compiles nothing.")
         return
     compile_ahead()
-    click.echo(f"{found.name} is warm: {time.perf_counter() - started:.1f} s.")
+    click.echo(f"{found.name} is warm.")
 
 
 @click.command()
@@ -81,18 +84,18 @@ def doctor(as_json: bool, group: str | None) -> None:
             "threads": f"{get_threads()} (what affinity and quota of this process allow)",
             **_chosen(),
         },
-        "backends": [_examined(name) for name in available_backends()],
+        "backends": _examined(),
         "blas": _blas(),
         "packages": {found.name: found.version for found in distributions() if found.name in PACKAGES},
     }
     if as_json:
         show_json(found)
         return
-    show_facts(found["machine"].items())
-    _show_backends(found["backends"])
-    shown = ("internal_api", "version", "num_threads", "filepath")
-    show_table(("BLAS", "version", "threads", "file"), [[library[name] for name in shown] for library in found["blas"]])
-    show_facts([("packages", ", ".join(f"{name} {number}" for name, number in found["packages"].items()))])
+    facts = [*found["machine"].items(), *_facts(found["backends"])]
+    for library in found["blas"]:
+        facts.append(("BLAS", "{internal_api} {version}, {num_threads} threads, {filepath}".format_map(library)))
+    facts.append(("packages", ", ".join(f"{name} {number}" for name, number in found["packages"].items())))
+    show_facts(facts)
 
 
 def _show_ranks(name: str, as_json: bool) -> None:

@@ -6,7 +6,6 @@ import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial, reduce
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,8 +30,7 @@ def claim(ctx: click.Context, param: click.Parameter, value: Any, *, written: bo
     """
     if value is None or str(value) == "-" or (param.name == "data" and str(value) in DATASETS):
         return value
-    name = param.opts[0] if isinstance(param, click.Option) else param.human_readable_name
-    path = Path(value)
+    name, path = param.opts[0], Path(value)
     inside = "*" if path.suffix.lower() == ".zarr" and not written else inside
     claims: list[tuple[str, Path, bool, str]] = ctx.meta.setdefault(_CLAIMS, [])
     for other, others, other_written, within in claims:
@@ -67,65 +65,40 @@ def reads_labels(ctx: click.Context, param: click.Parameter, value: str | None) 
     return reads(ctx, param, value) if value is not None and value.endswith(".npy") else value
 
 
-_ELSEWHERE = ("config", "resume", "threads")
-
-
 def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
     """Make the options in a file the defaults of those that are not given.
 
-    Raises click.UsageError for a file that cannot be read, and for options that the command does not have.
+    Raises click.UsageError for a file that is not TOML, and for options that the command does not have.
     """
     if path is None:
         return
     reads(ctx, param, path)
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise click.UsageError(f"{path} must be a TOML file with options: {reason}.", ctx) from error
+    except ValueError as error:
+        raise click.UsageError(f"{path} must be a TOML file with options: {error}.", ctx) from error
     options = {name.replace("-", "_"): value for name, value in found.items()}
-    unknown = sorted(set(options) - {str(p.name) for p in ctx.command.params if p.name not in _ELSEWHERE})
+    unknown = sorted(set(options) - {str(known.name) for known in ctx.command.params})
     if unknown:
         raise click.UsageError(f"{path}: no option {', '.join(unknown)}. The options are those of --help.", ctx)
     ctx.default_map = {**(ctx.default_map or {}), **options}
 
 
-def names(value: Any) -> tuple[Any, ...]:
-    """Return names with commas between; a name with a comma in it stands in quotes."""
-    return tuple(value if isinstance(value, list | tuple) else (name.strip() for name in next(csv.reader([value]))))
+class Listed(click.ParamType):
+    """Values of one type with commas between; one that holds a comma stands in quotes, and a file has a list."""
+
+    name = "list"
+
+    def __init__(self, kind: click.ParamType) -> None:
+        self.kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+        """Return the values; fail for one that is not of the type."""
+        parts = value if isinstance(value, list | tuple) else next(csv.reader([str(value)], skipinitialspace=True))
+        return tuple(self.kind.convert(part, param, ctx) for part in parts)
 
 
-def sizes(value: Any) -> tuple[int, ...]:
-    """Return sizes of the hidden layers: integers with commas between them, or nothing for no hidden layer."""
-    rule = "layer sizes are positive integers such as 100,50"
-    return _numbers(value, int, lambda found: min(found, default=1) > 0, rule)
-
-
-def levels(value: Any) -> tuple[float, ...]:
-    """Return levels of quantiles: numbers that rise between 0 and 1, with commas between them."""
-    rule = "levels rise between 0 and 1, such as 0.1,0.5,0.9"
-    return _numbers(value, float, lambda found: all(a < b for a, b in pairwise((0.0, *found, 1.0))) and found, rule)
-
-
-def weights(value: Any) -> Any:
-    """Return ``"balanced"``, or weights by label: ``yes=3,no=1``."""
-    if value == "balanced" or isinstance(value, dict):
-        return value
-    pairs = [part.rpartition("=") for part in names(value)]
-    rule = "class weights are balanced, or label=weight with commas between"
-    found = _numbers([weight for *_, weight in pairs], float, lambda found: all(w >= 0 for w in found) and found, rule)
-    return dict(zip((label.strip() for label, *_ in pairs), found, strict=True))
-
-
-def _numbers(value: Any, kind: Callable[[Any], Any], holds: Callable[[Any], Any], rule: str) -> tuple[Any, ...]:
-    """Return numbers with commas between; raise click.BadParameter unless the rule holds for them."""
-    try:
-        found = tuple(map(kind, names(value)))
-    except ValueError:
-        found = None
-    if found is None or not holds(found):
-        raise click.BadParameter(f"{rule}; received {value!r}.")
-    return found
+WORDS = Listed(click.STRING)
 
 
 class Number(click.FloatRange):
@@ -137,6 +110,18 @@ class Number(click.FloatRange):
         if number != number:
             self.fail(f"{value} is not a number.", param, ctx)
         return number
+
+
+def weights(value: Any) -> Any:
+    """Return ``"balanced"``, or weights by label: ``yes=3,no=1``."""
+    if value == "balanced" or isinstance(value, dict):
+        return value
+    pairs = [part.rpartition("=") for part in WORDS(value)]
+    try:
+        return {label.strip(): Number(0)(weight) for label, _, weight in pairs}
+    except click.BadParameter as error:
+        rule = "class weights are balanced, or label=weight with commas between"
+        raise click.BadParameter(f"{rule}; received {value!r}.") from error
 
 
 def _usable(value: str) -> str:
@@ -212,13 +197,13 @@ def _one_mark(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     return mark
 
 
-def _together(*given: Callable[[Any], Any]) -> Callable[[Command], Command]:
+def together(*given: Callable[[Any], Any]) -> Callable[[Command], Command]:
     """Make one decorator of several options, which stand in this order on the help page."""
     return lambda command: reduce(lambda made, one: one(made), reversed(given), command)
 
 
 _machine = partial(option, group="The machine")
-computing = _together(
+computing = together(
     _machine(
         "--backend", type=_usable, metavar="NAME", help="Compute with this one of `xpnet backends`. [default: numba]"
     ),
@@ -234,8 +219,8 @@ computing = _together(
 
 _read = partial(option, group="Reading the data")
 _MARKS = "[default: recognised where it is certain]"
-reading = _together(
-    _read("--features", type=names, default=(), help="Use these columns alone, with commas between."),
+reading = together(
+    _read("--features", type=WORDS, default=(), help="Use these columns alone, with commas between."),
     _read("--drop", multiple=True, metavar="COLUMN", help="Leave this column out."),
     _read("--text", multiple=True, metavar="COLUMN", help="Read this column as text, numbers too."),
     _read(
@@ -283,7 +268,7 @@ output_option = partial(option, group="Writing", type=click.Path(path_type=Path)
 
 def check_folder(folder: Path, purpose: str) -> None:
     """Raise click.UsageError unless the folder is there and can be written in."""
-    if not folder.is_dir():
-        raise click.UsageError(f"The folder {folder} must exist {purpose}; it does not. Create it first.")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise click.UsageError(f"The folder {folder} must be writable {purpose}; it is not. Choose another.")
+    if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        raise click.UsageError(
+            f"The folder {folder} must exist {purpose}, and be writable. Create it, or choose another."
+        )

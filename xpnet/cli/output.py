@@ -4,8 +4,8 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
+from math import isfinite
+from shutil import get_terminal_size
 from typing import Any
 
 import click
@@ -25,42 +25,32 @@ def visible(text: str, *, keep: str = "") -> str:
     return _CONTROLS.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text)
 
 
-def working(what: str) -> AbstractContextManager[Any]:
-    """Say on stderr what takes its time, while it does, and only to a terminal."""
-    if not sys.stderr.isatty():
-        return nullcontext()
-    from rich.console import Console
-    from rich.text import Text
-
-    return Console(stderr=True).status(Text(visible(what)))
-
-
 def show_json(value: Any) -> None:
-    """Print one JSON document on stdout; NaN and infinities, which JSON lacks, become null."""
+    """Print one JSON document on stdout."""
     click.echo(to_json(value))
 
 
 def to_json(value: Any) -> str:
-    """Return the document as text."""
-    text = json.dumps(_plain(value), indent=2, allow_nan=False, ensure_ascii=False)
+    """Return the document as text; NaN and infinities, which JSON lacks, become null."""
+    text = json.dumps(_plain(value), indent=2, default=str, ensure_ascii=False)
     return _CONTROLS.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text)
 
 
 def _plain(value: Any) -> Any:
+    """Return the value without what only Python and NumPy know."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, Path):
-        return str(value)
     if hasattr(value, "item"):
         value = value.item()
-    return None if isinstance(value, float) and value - value != 0 else value
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print a table on stdout; columns whose cells are all numbers stand to the right."""
     from rich import box
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -71,28 +61,19 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         table.add_column(visible(name), justify="right" if numeric else "left", overflow="fold")
     for row in cells:
         table.add_row(*map(Text, row))
-    _show(table)
+    console = Console(highlight=False, width=_width())
+    with console.capture() as captured:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n")
 
 
 def show_facts(facts: Iterable[tuple[str, Any]]) -> None:
     """Print names and values on stdout, a line each."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in facts:
-        table.add_row(Text(visible(name), style="bold"), Text(visible(str(value))))
-    _show(table)
+    formatter = click.HelpFormatter(width=_width())
+    formatter.write_dl([(visible(name), visible(str(value))) for name, value in facts])
+    click.echo(formatter.getvalue())
 
 
-def _show(table: Any) -> None:
-    """Fit a table to a terminal's width; anywhere else lines are as long as they are, for programs that read them."""
-    from rich.console import Console
-
-    width = None if sys.stdout and sys.stdout.isatty() else 10_000
-    console = Console(highlight=False, width=width)
-    with console.capture() as captured:
-        console.print(table)
-    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n")
+def _width() -> int:
+    """Return how long lines may be: a terminal's width; anywhere else as long as they are, for programs that read."""
+    return get_terminal_size().columns if sys.stdout and sys.stdout.isatty() else 10_000

@@ -19,8 +19,9 @@ from xpnet.cli.options import (
     reading,
     reads,
     reads_labels,
+    together,
 )
-from xpnet.cli.output import show_json, show_table, visible, working
+from xpnet.cli.output import show_json, show_table, visible
 from xpnet.cli.train import plot_path
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ TARGET = option(
     help="Compare with this column. [default: the column that the model was trained on]",
 )
 JSON = option("--json", "as_json", group="Writing", is_flag=True, help="Print one JSON document.")
+measuring = together(MODEL, DATA, TARGET, JSON, reading, computing)
+"""Give a command a model, a data file with labels, and the options of reading and computing."""
+
 EXPLAINED_ROWS = 20_000
 """Of more rows a part is explained, at even distances."""
 
@@ -81,20 +85,23 @@ def predict(model: Path, data: str, output: Path | None, backend: str | None, **
         raise click.UsageError("--proba is for models that classify; this one predicts numbers.")
     if interval is not None and (opened.several or not hasattr(opened.model, "predict_interval")):
         raise click.UsageError("--interval is for models of tables that predict one number, as xpnet train makes them.")
-    with working(f"predicting {data}"):
-        found = open_data(data, **dialect_of(how))
-        ids = found.names if how["keep_columns"] else [*how["ids"], *(i for i in opened.ids if i in found.names)]
-        ids = list(dict.fromkeys(ids))
-        frame, features, _ = _columns_of(opened, found, how)
-        carried = found.as_it_stands(ids).all_batches(ids) if ids else None
-        lines = _lines(opened, frame.all_batches(features), ids, carried, proba)
-        for note in frame.notes:
-            click.echo(visible(f"Note: {note}"), err=True)
-        if output is not None:
-            write_whole(output, (some.encode(errors="surrogatepass") for some in lines))
-            return
-        for some in lines:
-            click.echo(visible(some, keep="\n\t"), nl=False)
+    found = open_data(data, **dialect_of(how))
+    ids = found.names if how["keep_columns"] else _ids_in(found, opened, how)
+    frame, features, _ = _columns_of(opened, found, how)
+    carried = found.as_it_stands(ids).all_batches(ids) if ids else None
+    lines = _lines(opened, frame.all_batches(features), ids, carried, proba)
+    for note in frame.notes:
+        click.echo(visible(f"Note: {note}"), err=True)
+    if output is not None:
+        write_whole(output, (some.encode(errors="surrogatepass") for some in lines))
+        return
+    for some in lines:
+        click.echo(visible(some, keep="\n\t"), nl=False)
+
+
+def _ids_in(found: Any, opened: "TableModel", how: dict[str, Any]) -> list[str]:
+    """Return the columns that are carried along: those that were named here, or in training and are there."""
+    return list(dict.fromkeys([*how["ids"], *(name for name in opened.ids if name in found.names)]))
 
 
 def _columns_of(
@@ -110,8 +117,7 @@ def _columns_of(
     named = how["features"] or opened.features or ()
     if found.default_target is not None and not set(named) <= set(found.names):
         named = ()  # columns of arrays have no names but those that they were given
-    ids = [] if named else [*how["ids"], *(name for name in opened.ids if name in found.names)]
-    asked = {"labelled": labelled, "drop": [*how["drop"], *ids], "text": how["text"]}
+    asked = {"labelled": labelled, "drop": [*how["drop"], *_ids_in(found, opened, how)], "text": how["text"]}
     features, label = pick_columns(found, target=target, features=named, **asked)
     if not named and len(features) != opened.width:
         raise DataFileError(
@@ -166,20 +172,13 @@ def _columns(opened: "TableModel", outputs: "numpy.ndarray", proba: bool) -> lis
 
 
 @click.command(cls=Grouped, short_help="Measure a model on the labelled rows of a data file.")
-@MODEL
-@DATA
-@TARGET
-@JSON
+@measuring
 @output_option(
     "--plot",
-    help="Draw a confusion matrix and how often probabilities are right, or predicted against true numbers.",
+    help="Draw a confusion matrix and how often probabilities are right, or true against predicted numbers.",
     callback=plot_path,
 )
-@reading
-@computing
-def evaluate(
-    model: Path, data: str, target: str | None, as_json: bool, plot: Path | None, backend: str | None, **how: Any
-) -> None:
+def evaluate(model: Path, data: str, as_json: bool, plot: Path | None, **how: Any) -> None:
     """Measure MODEL on the labelled rows of DATA.
 
     A model that classifies: accuracy, balanced accuracy, F1, log loss, ROC AUC, and a table by class. One that predicts
@@ -189,74 +188,59 @@ def evaluate(
     Example:
       xpnet evaluate model.safetensors later.csv --plot confusion.png
     """
-    from xpnet.cli.tables import middle, scores_of, show_classes, show_scores
+    from xpnet.cli import tables
 
-    with working(f"evaluating {data}"):
-        opened, rows = _labelled(model, backend, data, target, how)
-        outputs = opened.outputs_of_all(rows.tables())
-    found = scores_of(opened, rows.y, outputs)
+    opened, rows = _labelled(model, data, how)
+    outputs = opened.outputs_of_all(rows.tables())
+    found = tables.scores_of(opened, rows.y, outputs)
     if plot is not None:
         from xpnet.cli.plot import draw_against, draw_classes
 
         if opened.classes is None:
-            draw_against(plot, rows.y, middle(outputs), data)
+            draw_against(plot, rows.y, tables.middle(outputs), data)
         else:
             draw_classes(plot, rows.y, outputs, opened.classes, data)
     if as_json:
         show_json(found)
         return
-    show_scores({data: found})
+    tables.show_scores({data: found})
     if opened.classes is not None:
-        show_classes(found["classes"])
+        tables.show_classes(found["classes"])
 
 
-def _labelled(
-    model: Path, backend: str | None, data: str, target: str | None, how: dict[str, Any]
-) -> tuple["TableModel", "Rows"]:
+def _labelled(model: Path, data: str, how: dict[str, Any]) -> tuple["TableModel", "Rows"]:
     """Return a model and the rows of a file that have a label, which is a class index or a number.
 
     Raises UsageError for a model with several labels a row, DataFileError where columns or labels are not the model's.
     """
     from xpnet import load
-    from xpnet.cli.tables import Rows, TableModel
+    from xpnet.cli.tables import Rows, TableModel, numbers_of
     from xpnet.data import open_data
     from xpnet.data.frames import class_indices, read_labels
-    from xpnet.errors import DataFileError
 
-    opened = TableModel(load(model, backend=backend))
+    opened, target = TableModel(load(model, backend=how["backend"])), how["target"]
     if opened.several:
         raise click.UsageError("Models with several labels or numbers a row are measured in Python: model.score(X, y).")
     found = open_data(data, target, **dialect_of(how))
     wanted = found.default_target or target or opened.target
     frame, features, label = _columns_of(opened, found, how, wanted, labelled=True)
     labels, there = read_labels(frame, label, how["decimal"])
-    if opened.classes is None and labels.dtype.kind not in "iuf":
-        raise DataFileError(f"{frame.name}: column {label!r} must hold numbers to compare with; it holds text.")
-    y = labels.astype(float) if opened.classes is None else class_indices(frame.name, labels, opened.classes)
+    if opened.classes is None:
+        y = numbers_of(frame.name, label, labels)
+    else:
+        y = class_indices(frame.name, labels, opened.classes)
     return opened, Rows(frame, features, there, y, opened.classes)
 
 
 @click.command(cls=Grouped, short_help="Measure how much a model needs each column of a data file.")
-@MODEL
-@DATA
-@TARGET
-@option(
-    "--repeats",
-    group="Measuring",
-    type=click.IntRange(min=1),
-    default=5,
-    help="Shuffle each column so often.",
-)
-@JSON
+@measuring
 @output_option("--plot", help="Draw a bar for each column into this file (.png, .svg, .pdf).", callback=plot_path)
-@reading
-@computing
-def explain(model: Path, data: str, as_json: bool, plot: Path | None, backend: str | None, **how: Any) -> None:
+def explain(model: Path, data: str, as_json: bool, plot: Path | None, **how: Any) -> None:
     """Measure how much MODEL needs each column, on the labelled rows of DATA.
 
-    The values of one column are shuffled among the rows: the importance of the column is how much worse the predictions
-    are then, as the rise of the log loss of classes or the fall of R2 of numbers. Columns that tell the same share
-    their importance. Take rows that the model was not trained on.
+    The values of one column are shuffled among the rows, five times: the importance of the column is how much worse the
+    predictions are then, as the rise of the log loss of classes or the fall of R2 of numbers. Columns that tell the
+    same share their importance. Take rows that the model was not trained on.
 
     \b
     Example:
@@ -264,23 +248,24 @@ def explain(model: Path, data: str, as_json: bool, plot: Path | None, backend: s
     """
     from xpnet.cli.tables import importances_of
 
-    with working(f"explaining {data}"):
-        opened, rows = _labelled(model, backend, data, how["target"], how)
-        some = rows.some(EXPLAINED_ROWS)
-        table = some.table()
-        importances = importances_of(opened, table, some.y, how["repeats"])
-    names, what = table.column_names, "fall of R2" if opened.classes is None else "rise of the log loss"
-    means, spreads = importances.mean(axis=1).tolist(), importances.std(axis=1).tolist()
-    order = sorted(range(len(names)), key=lambda k: -means[k])
+    opened, rows = _labelled(model, data, how)
+    some = rows.some(EXPLAINED_ROWS)
+    importances = importances_of(opened, some.table(), some.y)
+    what = "fall of R2" if opened.classes is None else "rise of the log loss"
     if plot is not None:
         from xpnet.cli.plot import draw_importances
 
-        draw_importances(plot, importances, names, f"{what} where the column is shuffled", data)
+        draw_importances(plot, importances, some.features, f"{what} where the column is shuffled", data)
+    columns = [
+        {"column": name, "importance": found.mean(), "spread": found.std()}
+        for name, found in zip(some.features, importances, strict=True)
+    ]
+    columns.sort(key=lambda one: -one["importance"])
     if as_json:
-        columns = [{"column": names[k], "importance": means[k], "spread": spreads[k]} for k in order]
         show_json({"importance": what, "columns": columns})
         return
-    show_table(("column", what, "spread"), [(names[k], f"{means[k]:.4f}", f"{spreads[k]:.4f}") for k in order])
+    rows = [(one["column"], f"{one['importance']:.4f}", f"{one['spread']:.4f}") for one in columns]
+    show_table(("column", what, "spread"), rows)
 
 
 def _as_csv(rows: Iterable[Iterable[Any]]) -> str:

@@ -23,6 +23,9 @@ SPLIT_ROWS = 2**18
 
 _TITLES = {"f1": "F1", "roc_auc": "ROC AUC", "mae": "MAE", "rmse": "RMSE", "r2": "R2"}
 
+REPEATS = 5
+"""How often each column is shuffled to tell its importance."""
+
 FEW = 20
 """Whole numbers of which at most so many differ are classes, where each comes several times."""
 
@@ -37,11 +40,6 @@ def choose_task(name: str, target: str, labels: numpy.ndarray, requested: str | 
     asked to take them as classes.
     """
     distinct, kind = numpy.unique(labels), labels.dtype.kind
-    if requested == "regress" and kind not in "iuf":
-        raise DataFileError(
-            f"{name}: column {target!r} must hold numbers to predict; its first row holds {labels[0]!s:.60}. "
-            "--task classify takes text."
-        )
     if requested == "classify" and kind == "f":
         raise DataFileError(
             f"{name}: column {target!r} must hold classes: text or whole numbers. --task regress predicts others."
@@ -69,6 +67,16 @@ def _guessed(target: str, distinct: numpy.ndarray, rows: int, kind: str) -> tupl
     if count <= 2 or (count <= FEW and 2 * count <= rows) or (counted and count <= MOST and 20 * count <= rows):
         return "classify", f"{holds}; --task regress predicts them as numbers"
     return "regress", f"{holds}; --task classify makes them classes"
+
+
+def numbers_of(name: str, target: str, labels: numpy.ndarray) -> numpy.ndarray:
+    """Return the labels of a file as numbers; raise DataFileError for text."""
+    if labels.dtype.kind not in "iuf":
+        raise DataFileError(
+            f"{name}: column {target!r} must hold numbers; its first row holds {labels[0]!s:.60}. "
+            "Text is for models of classes (--task classify)."
+        )
+    return labels.astype(float)
 
 
 @dataclass(frozen=True)
@@ -241,16 +249,16 @@ def middle(outputs: numpy.ndarray) -> numpy.ndarray:
     return columns[:, columns.shape[1] // 2]
 
 
-def importances_of(model: TableModel, table: pyarrow.Table, y: numpy.ndarray, repeats: int) -> numpy.ndarray:
+def importances_of(model: TableModel, table: pyarrow.Table, y: numpy.ndarray) -> numpy.ndarray:
     """Return how much worse predictions are with each column shuffled, by log loss or R2: (columns, repeats)."""
     (key, sign), rng = ("r2", -1) if model.classes is None else ("log_loss", 1), numpy.random.default_rng(0)
 
     def badness(some: pyarrow.Table) -> float:
         return sign * float(scores_of(model, y, model.outputs_of(some))[key])
 
-    whole, found = badness(table), numpy.empty((table.num_columns, repeats))
+    whole, found = badness(table), numpy.empty((table.num_columns, REPEATS))
     for place, name in enumerate(table.column_names):
-        for turn in range(repeats):
+        for turn in range(REPEATS):
             column = table.column(place).take(pyarrow.array(rng.permutation(len(y))))
             found[place, turn] = badness(table.set_column(place, name, column)) - whole
     return found
@@ -259,9 +267,8 @@ def importances_of(model: TableModel, table: pyarrow.Table, y: numpy.ndarray, re
 def class_scores(labels: numpy.ndarray, probabilities: numpy.ndarray, names: Sequence[Any]) -> dict[str, Any]:
     """Return rows, accuracy, balanced accuracy, F1 (of the second of two classes, else the mean), log loss, ROC AUC.
 
-    ROC AUC is that of each class against the rest, and None where a class has no rows. It and the log loss are computed
-    by hand, since scikit-learn's hold all rows several times, of which there may be many millions. Behind them stand
-    precision, recall, F1 and rows of each class.
+    ROC AUC is the mean over each class against the rest, and None where a class has no rows. Behind them stand
+    precision, recall, F1 and rows of each class. Columns are looked at one by one, as rows may be many millions.
     labels : (rows,) class indices; probabilities : (rows, classes); names : of the classes
     """
     (count, classes), predicted = probabilities.shape, probabilities.argmax(axis=1)
@@ -271,7 +278,7 @@ def class_scores(labels: numpy.ndarray, probabilities: numpy.ndarray, names: Seq
     least = numpy.finfo(numpy.float64).eps
     of_labels = numpy.clip(probabilities[numpy.arange(count), labels] / sums, least, 1 - least)
     against_rest = range(classes) if classes > 2 else (1,)
-    areas = [_area(probabilities[:, k] / sums, labels == k) for k in against_rest if rows.all()]
+    areas = [metrics.roc_auc_score(labels == k, probabilities[:, k] / sums) for k in against_rest if rows.all()]
     columns = zip(names, *(scores.tolist() for scores in each), strict=True)
     return {
         "rows": count,
@@ -282,13 +289,6 @@ def class_scores(labels: numpy.ndarray, probabilities: numpy.ndarray, names: Seq
         "roc_auc": float(numpy.mean(areas)) if areas else None,
         "classes": [dict(zip(("class", "precision", "recall", "f1", "rows"), one, strict=True)) for one in columns],
     }
-
-
-def _area(scores: numpy.ndarray, is_class: numpy.ndarray) -> float:
-    """Return ROC AUC: how often a row of the class has a higher score than one of the others; equal ones count half."""
-    own, others = numpy.sort(scores[is_class]), numpy.sort(scores[~is_class])
-    below = sum(int(numpy.searchsorted(others, own, side).sum()) for side in ("left", "right"))  # type: ignore[call-overload]
-    return below / (2 * len(own) * len(others))
 
 
 def number_scores(targets: numpy.ndarray, predictions: numpy.ndarray) -> dict[str, Any]:
@@ -317,9 +317,7 @@ def show_scores(scores: dict[str, dict[str, Any]]) -> None:
 
 
 def _shown(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.1f}"
+    return "-" if value is None else f"{value:,.4f}"
 
 
 def show_classes(by_class: list[dict[str, Any]]) -> None:

@@ -11,12 +11,12 @@ import click
 from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.cli.options import (
     Grouped,
+    Listed,
     Number,
     check_folder,
     computing,
     joined,
     keeps_checkpoints,
-    levels,
     option,
     output_option,
     output_path,
@@ -24,7 +24,6 @@ from xpnet.cli.options import (
     reading,
     reads,
     reads_labels,
-    sizes,
     weights,
 )
 from xpnet.distributed.group import TIMEOUT
@@ -68,7 +67,7 @@ def _check_together(settings: SimpleNamespace) -> None:
         raise click.UsageError("--quantile goes with --loss quantile.")
 
 
-_SHARE = Number(0, 1, max_open=True)
+_SHARE, _LEVEL = Number(0, 1, max_open=True), Number(0, 1, min_open=True, max_open=True)
 _COUNT = click.IntRange(min=1)
 _data = partial(option, group="What to predict")
 _model = partial(option, group="The model")
@@ -100,7 +99,7 @@ _training = partial(option, group="The training")
     help="Train several networks on numbers in bins (tabular), one network on scaled numbers (mlp), or one without "
     "hidden layers (linear).",
 )
-@_model("--hidden", type=sizes, help="Give hidden layers these sizes, such as 100,50. [default: by the model]")
+@_model("--hidden", type=Listed(_COUNT), help="Give hidden layers these sizes, such as 100,50. [default: by the model]")
 @_model("--members", type=_COUNT, help="Give a network so many members, which share weights. [default: 4, else 1]")
 @_model("--activation", type=click.Choice(list(ACTIVATIONS)), default="relu", help="Bend by this.")
 @_model("--dropout", type=_SHARE, help="Leave this share of hidden units out in training. [default: 0.1, else 0]")
@@ -109,7 +108,7 @@ _training = partial(option, group="The training")
     type=click.Choice(sorted(NUMERIC_LOSSES)),
     help="Minimise this for numbers; poisson is for counts, gamma for amounts. [default: squared_error]",
 )
-@_model("--quantile", type=levels, help="Predict these quantiles, such as 0.1,0.5,0.9, with --loss quantile.")
+@_model("--quantile", type=Listed(_LEVEL), help="Predict these quantiles, such as 0.1,0.5,0.9, with --loss quantile.")
 @_training(
     "--epochs", type=_COUNT, help="Pass at most so often over the rows. [default: 16 to 200, by the work; else 200]"
 )
@@ -163,7 +162,7 @@ _training = partial(option, group="The training")
 @option(
     "--config",
     group="Writing",
-    type=click.Path(path_type=Path),
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
     callback=read_config,
     is_eager=True,
     expose_value=False,

@@ -15,13 +15,15 @@ import pyarrow
 
 from xpnet import Checkpoint, TableEncoder, TabularClassifier, TabularRegressor, __version__
 from xpnet.cli.options import dialect_of
-from xpnet.cli.output import show_facts, to_json, working
+from xpnet.cli.output import show_facts, to_json
+from xpnet.cli.plot import draw_losses
 from xpnet.cli.tables import (
     EncodedRows,
     Rows,
     TableModel,
     baseline_scores,
     choose_task,
+    numbers_of,
     scores_of,
     show_scores,
     split,
@@ -30,6 +32,7 @@ from xpnet.data import open_data
 from xpnet.data.frames import Frame, is_text, pick_columns, read_labels
 from xpnet.distributed import current_ranks
 from xpnet.errors import DataFileError, ModelFileError, XpnetError
+from xpnet.modelfile.disk import write_whole
 from xpnet.tabular.columns import dates_of_text
 from xpnet.tabular.encoder import LEAST_BINS, MOST_BINS_OF_A_TREE, USUAL_CATEGORIES
 from xpnet.training import Callback, Progress
@@ -61,9 +64,8 @@ LOOKED_AT = 64
 
 def run(settings: SimpleNamespace) -> None:
     """Train, then write and show what came of it. settings : the options of ``xpnet train``, by their names"""
-    with working(f"reading {settings.data}"):
-        rows, report = _read(settings)
-        training, test = split(rows, settings.test_size, settings.seed, "--test-size")
+    rows, report = _read(settings)
+    training, test = split(rows, settings.test_size, settings.seed, "--test-size")
     started = time.perf_counter()
     model, notes = fit(training, settings)
     report["seconds"] = time.perf_counter() - started
@@ -72,13 +74,17 @@ def run(settings: SimpleNamespace) -> None:
         raise XpnetError(f"The loss must stay finite; it became {max(losses, key=abs)}. Use a smaller --lr.")
     if current_ranks().rank:  # rank 0 writes and shows what all have found
         return
-    with working(f"measuring on {settings.data}"):
-        report["scores"] = _scores(model, training, test)
+    report["scores"] = _scores(model, training, test)
     report["data"] |= {"left_out": dict(model.encoder_.left_out_), "notes": [*report["data"]["notes"], *notes]}
     report |= _describe(model, settings)
-    save = partial(model.save, extra={"target": report["data"]["target"], "ids": list(settings.ids)})
-    written, failed = _write(settings, save, report)
-    _show(report, model.why_, written)
+    writers = [
+        (settings.output, partial(model.save, extra={"target": report["data"]["target"], "ids": list(settings.ids)})),
+        (settings.metrics_json, lambda path: write_whole(path, f"{to_json(report)}\n".encode())),
+        (settings.plot, lambda path: draw_losses(path, report["history"], settings.data, report["model"]["loss"])),
+    ]
+    written = [_written(path, write) for path, write in writers if path is not None]
+    _show(report, model.why_, [path for path, _ in written])
+    failed = " ".join(said for _, said in written if said)
     if failed:
         raise XpnetError(failed)
 
@@ -104,7 +110,7 @@ def _read(settings: SimpleNamespace) -> tuple[Rows, dict[str, Any]]:
         notes.append(f"{frame.rows - len(labels):,} of {frame.rows:,} rows have no label, and are left out")
     classes = numpy.unique(labels) if task == "classify" else None
     if classes is None:
-        y = labels.astype(float)
+        y = numbers_of(frame.name, target, labels)
     else:  # numpy.unique gives indices, too, and takes four times as much memory
         y = numpy.searchsorted(classes, labels).astype(numpy.min_scalar_type(len(classes)))
     data = {"name": frame.name, "rows": len(labels), "features": len(features), "target": target, "notes": notes}
@@ -139,6 +145,7 @@ def _describe(model: Any, settings: SimpleNamespace) -> dict[str, Any]:
             "networks": len(networks),
             "members": networks[0].spec.members,
             "widths": list(networks[0].spec.widths),
+            "loss": networks[0].spec.loss,
             "parameters": sum(array.size for network in networks for array in network.params.values()),
             "epochs": [network.history.epochs for network in networks],
             "kept": list(model.best_epochs_),
@@ -151,37 +158,15 @@ def _describe(model: Any, settings: SimpleNamespace) -> dict[str, Any]:
     }
 
 
-def _write(settings: SimpleNamespace, save: Callable[[Path], None], report: dict[str, Any]) -> tuple[list[Path], str]:
-    """Write the files that were asked for; return their names, and what could not be written where it should.
-
-    A model that cannot be written where it was asked for is kept in a temporary folder, lest the training be lost.
-    """
-    from xpnet.modelfile.disk import write_whole
-
-    def draw(path: Path) -> None:
-        from xpnet.cli.plot import draw_losses
-
-        loss = {"regress": settings.loss or "squared_error"}.get(report["task"]["name"], "cross-entropy")
-        draw_losses(path, report["history"], settings.data, loss.replace("_", " "))
-
-    writers: list[tuple[Path | None, Callable[[Path], None]]] = [
-        (settings.output, save),
-        (settings.metrics_json, lambda path: write_whole(path, f"{to_json(report)}\n".encode())),
-        (settings.plot, draw),
-    ]
-    written, failed = [], []
-    for path, write in writers:
-        if path is None:
-            continue
-        try:
-            write(path)
-            written.append(path)
-        except (ModelFileError, OSError) as error:
-            elsewhere = Path(tempfile.mkdtemp(prefix="xpnet-")) / path.name
-            write(elsewhere)
-            written.append(elsewhere)
-            failed.append(f"{error} It is kept as {elsewhere}.")
-    return written, " ".join(failed)
+def _written(path: Path, write: Callable[[Path], None]) -> tuple[Path, str]:
+    """Write a file, or where that cannot be, into a temporary folder, lest the training be lost; say where, and why."""
+    try:
+        write(path)
+        return path, ""
+    except (ModelFileError, OSError) as error:
+        elsewhere = Path(tempfile.mkdtemp(prefix="xpnet-")) / path.name
+        write(elsewhere)
+        return elsewhere, f"{error} It is kept as {elsewhere}."
 
 
 def _show(report: dict[str, Any], why: str, written: list[Path]) -> None:
@@ -252,7 +237,7 @@ def fit(rows: Rows, settings: SimpleNamespace) -> tuple[Any, list[str]]:
     """Return the estimator fitted on rows, and notes on how."""
     classes = rows.classes
     model = build(settings, classify=classes is not None)
-    if classes is not None:
+    if classes is not None and isinstance(settings.class_weight, dict):
         model.set_params(class_weight=_weights_by_label(settings.class_weight, classes))
     with numpy.errstate(all="ignore"), warnings.catch_warnings():  # a loss that overflows is told once, above
         warnings.filterwarnings("ignore", message="The number of unique classes")  # which the task was asked for
@@ -296,14 +281,12 @@ def _watchers(settings: SimpleNamespace, same: SameRows | None, member: int) -> 
     return [*watchers, same, Checkpoint(folder)], state
 
 
-def _weights_by_label(weights: Any, classes: numpy.ndarray) -> Any:
+def _weights_by_label(weights: dict[str, float], classes: numpy.ndarray) -> dict[Any, float]:
     """Return weights by label, as the file's labels are: a label that is typed is text."""
-    if not isinstance(weights, dict):
-        return weights
     known = {str(label): label for label in classes.tolist()}
-    unknown = sorted(set(map(str, weights)) - set(known))
+    unknown = sorted(set(weights) - set(known))
     if unknown:
         raise DataFileError(
             f"--class-weight names classes that are there, {', '.join(known)}; received {unknown[0]!r}."
         )
-    return dict.fromkeys(known.values(), 1.0) | {known[str(label)]: weight for label, weight in weights.items()}
+    return {label: weights.get(name, 1.0) for name, label in known.items()}
